@@ -1,1 +1,31 @@
-//! Converge.
+//! The plain data that all parts of Converge agree on.
+//!
+//! A host and its facts, the catalog of resources it should have, the plan that leads there, the events of a run and
+//! its result; the frames in which they travel. Nothing here reads a file, a clock or a socket of its own accord, and
+//! nothing here knows how a kind of resource works.
+
+pub mod catalog;
+pub mod change;
+pub mod claim;
+pub mod event;
+pub mod exit;
+pub mod facts;
+pub mod id;
+pub mod plan;
+pub mod report;
+pub mod schema;
+pub mod secret;
+pub mod value;
+pub mod wire;
+
+pub use catalog::{Catalog, Notify, NotifyHow, Options, Resource};
+pub use change::{Certainty, Change, PropertyChange, Shown, TextDiff, Verb};
+pub use claim::{Claim, Extent};
+pub use event::{Event, EventKind};
+pub use facts::Facts;
+pub use id::{Address, Digest, HostName, RunId};
+pub use plan::{HostPlan, Problem, Step};
+pub use report::{HostReport, HostState, StepOutcome, StepResult};
+pub use schema::{KindInfo, KindSchema, Param, ParamProblem, Type};
+pub use secret::{Masker, Secret, SecretRef, SecretTable};
+pub use value::{Cell, Content, Params, Row, Scalar, Value};

@@ -1,0 +1,127 @@
+//! The one stream of events that feeds every view: the terminal, `--json`, the history.
+//!
+//! The JSON form (`--json`, one event a line) is versioned by [`VERSION`]; fields are added, never renamed. What happened
+//! is the key beside `version`, `run`, `host` and `sequence`: `{"version":1,…,"step-started":{"address":…}}`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Address, HostName, RunId};
+use crate::plan::HostPlan;
+use crate::report::{HostReport, HostState, StepResult};
+
+/// The version of the event format.
+pub const VERSION: u16 = 1;
+
+/// One event. Order is kept per host, by `sequence`; the run's own events have no host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// The version of the format.
+    pub version: u16,
+    /// The run.
+    pub run: RunId,
+    /// The host that it speaks of.
+    pub host: Option<HostName>,
+    /// Its place among the events of its host, from 0.
+    pub sequence: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A run begins over so many hosts.
+    RunStarted {
+        /// `plan`, `apply`, `drift`.
+        verb: String,
+        /// How many hosts it selects.
+        hosts: u32,
+    },
+    /// A host enters a phase: `connecting`, `uploading`, `looking`, `waiting`, `applying`, `closing`.
+    HostState {
+        /// The phase.
+        phase: String,
+    },
+    /// A host's plan is there.
+    Planned {
+        /// The plan, masked.
+        plan: HostPlan,
+    },
+    /// A step begins.
+    StepStarted {
+        /// Its resource.
+        address: Address,
+        /// Its place in the plan.
+        step: u32,
+        /// How many steps the plan has.
+        of: u32,
+    },
+    /// A line of output of a step, masked.
+    Output {
+        /// Its resource.
+        address: Address,
+        /// The line.
+        line: String,
+    },
+    /// A step ended.
+    StepFinished {
+        /// How.
+        result: StepResult,
+    },
+    /// A notified action is owed.
+    Owed {
+        /// Whom it is owed to.
+        address: Address,
+    },
+    /// A notified action that was owed is paid.
+    Paid {
+        /// Whom it was owed to.
+        address: Address,
+    },
+    /// An access-critical group is armed with its revert.
+    Armed {
+        /// After how many seconds the host takes the changes back.
+        seconds: u32,
+    },
+    /// An access-critical group was confirmed over a fresh connection.
+    Confirmed,
+    /// An access-critical group took itself back.
+    Reverted,
+    /// A host is done.
+    HostFinished {
+        /// What became of it.
+        report: HostReport,
+    },
+    /// The run is done.
+    RunFinished {
+        /// How many hosts ended in each state.
+        states: Vec<(HostState, u32)>,
+        /// The exit code.
+        exit: u8,
+        /// Milliseconds, by the monotonic clock.
+        took: u64,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{FromAgent, decode, encode};
+
+    #[test]
+    fn events_travel_in_frames_and_read_well_as_json() {
+        let kind = EventKind::StepStarted { address: Address::new(None, "file", "/a"), step: 1, of: 2 };
+        let sent = FromAgent::Event(kind.clone());
+        assert_eq!(decode::<FromAgent>(&encode(&sent).unwrap()[4..]).unwrap(), sent);
+        let run = RunId::new("20260101T000000-00000000").unwrap();
+        let event = Event { version: VERSION, run, host: None, sequence: 7, kind };
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            json,
+            r#"{"version":1,"run":"20260101T000000-00000000","host":null,"sequence":7,"step-started":{"address":"file[/a]","step":1,"of":2}}"#
+        );
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+    }
+}

@@ -1,0 +1,388 @@
+//! What a kind of resource, or a module, accepts: the one table that types its parameters, checks them, and writes its
+//! reference page.
+
+use crate::claim::Claim;
+use crate::value::{Params, Value};
+
+/// The schema of a kind of resource. Each kind's folder fills one in; the language reads it and never the kind itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KindSchema {
+    /// The name as written in an inventory: `systemd-unit`.
+    pub name: String,
+    /// One line about what it keeps as it should be.
+    pub summary: String,
+    /// Paragraphs for the reference page, in Markdown; may be empty.
+    pub details: String,
+    /// The parameters, the name of the resource first.
+    pub params: Vec<Param>,
+    /// The repeated children.
+    pub children: Vec<Child>,
+    /// Examples in KDL, each a body of an `on` block that converges on a Debian host. They are tests.
+    pub examples: Vec<Example>,
+    /// Whether it needs a whole system: an error where `root=` makes a folder stand for one.
+    pub whole_system: bool,
+    /// Whether other resources may notify it.
+    pub notifiable: bool,
+}
+
+/// An example of a reference page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// What it shows, in one line.
+    pub title: String,
+    /// The body of an `on` block.
+    pub kdl: String,
+}
+
+/// A parameter of a kind, a module or a child.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Param {
+    /// The name as written: `create-home`.
+    pub name: String,
+    /// What its value is.
+    pub ty: Type,
+    /// What is written when the user writes nothing.
+    pub default: Option<Value>,
+    /// Whether the user must write it.
+    pub required: bool,
+    /// Its place among the arguments: the name of a resource is at 0.
+    pub argument: Option<usize>,
+    /// The values that are allowed, if only some are.
+    pub one_of: Vec<String>,
+    /// The smallest number allowed.
+    pub min: Option<i64>,
+    /// The largest number allowed.
+    pub max: Option<i64>,
+    /// A regular expression that the whole text must match.
+    pub pattern: Option<String>,
+    /// One or two sentences for the reference page.
+    pub doc: String,
+}
+
+/// A repeated child: `section "Service" { … }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// The name of the node.
+    pub name: String,
+    /// Its parameters. A kind's child holds scalars, lists and maps; only a module's nests further.
+    pub params: Vec<Param>,
+    /// Children of the child: for modules; empty for kinds.
+    pub children: Vec<Child>,
+    /// Keys that are in no table: `ExecStart` in a section. They are gathered, with their values, as the map of this name.
+    pub free_keys: Option<String>,
+    /// Whether the first scalar argument identifies the child.
+    pub keyed: bool,
+    /// One or two sentences for the reference page.
+    pub doc: String,
+}
+
+/// The type of a parameter: how its text is read, and what it becomes in a catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Any text.
+    Text,
+    /// A text without white space, `/` or control characters: the name of a user, a package, a unit.
+    Name,
+    /// A whole number.
+    Int,
+    /// A number.
+    Float,
+    /// `#true` or `#false`.
+    Bool,
+    /// An absolute path on the host.
+    Path,
+    /// A path on the controller, inside the project.
+    ControllerPath,
+    /// A mode as text, `"0644"`, or as `0o644`. Becomes a number.
+    Mode,
+    /// `"90s"`, `"5m"`, `"1h30m"`. Becomes milliseconds.
+    Duration,
+    /// `"16m"`, `"2GiB"`. Becomes bytes.
+    Size,
+    /// `"50%"` or a whole number. Stays text.
+    Share,
+    /// A host name or domain.
+    Hostname,
+    /// An address or a network: `10.0.0.1`, `10.0.0.0/8`, `::1`.
+    Network,
+    /// A port: 1 to 65535.
+    Port,
+    /// A URL with its scheme.
+    Url,
+    /// A command: split into words as a shell would before anything is filled in; unsplit where the sibling parameter
+    /// `shell` is true. Becomes a list.
+    Command,
+    /// A command that is always a shell line: a guard.
+    ShellLine,
+    /// Content of a file: text, `(file)`, `(template)`, a secret. Becomes a digest.
+    Content,
+    /// Several values of one type.
+    List(Box<Type>),
+    /// Free keys with values.
+    Map,
+    /// A value of any scalar type, kept as it was written.
+    Any,
+}
+
+impl Type {
+    /// The name of the type in `module.kdl` and in the reference.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Text => "string",
+            Self::Name => "name",
+            Self::Int => "int",
+            Self::Float => "float",
+            Self::Bool => "bool",
+            Self::Path => "path",
+            Self::ControllerPath => "controller-path",
+            Self::Mode => "mode",
+            Self::Duration => "duration",
+            Self::Size => "size",
+            Self::Share => "share",
+            Self::Hostname => "hostname",
+            Self::Network => "network",
+            Self::Port => "port",
+            Self::Url => "url",
+            Self::Command => "command",
+            Self::ShellLine => "shell-line",
+            Self::Content => "content",
+            Self::List(_) => "list",
+            Self::Map => "map",
+            Self::Any => "any",
+        }
+    }
+
+    /// The scalar or collection type called `name`; a list needs its `of` beside it.
+    pub fn parse(name: &str, of: Option<&str>) -> Option<Self> {
+        let scalar = |name: &str| Self::ALL.iter().find(|ty| ty.name() == name).cloned();
+        if name == "list" {
+            return scalar(of.unwrap_or("string")).map(|of| Self::List(Box::new(of)));
+        }
+        scalar(name)
+    }
+
+    /// Every type but the lists.
+    pub const ALL: [Self; 20] = [
+        Self::Text,
+        Self::Name,
+        Self::Int,
+        Self::Float,
+        Self::Bool,
+        Self::Path,
+        Self::ControllerPath,
+        Self::Mode,
+        Self::Duration,
+        Self::Size,
+        Self::Share,
+        Self::Hostname,
+        Self::Network,
+        Self::Port,
+        Self::Url,
+        Self::Command,
+        Self::ShellLine,
+        Self::Content,
+        Self::Map,
+        Self::Any,
+    ];
+}
+
+/// What the language asks of a kind beyond its schema: the same code that decodes the parameters on the host.
+pub trait KindInfo: Sync {
+    /// The schema.
+    fn schema(&self) -> &KindSchema;
+
+    /// Decodes `params` as the host will, and says what they claim; or what is wrong with them, all of it.
+    ///
+    /// Called only where every value is known: facts that are not there yet leave the check to the plan.
+    fn check(&self, params: &Params) -> Result<Checked, Vec<ParamProblem>>;
+}
+
+/// What a kind says of parameters that it can decode.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checked {
+    /// What the resource owns on its host.
+    pub claims: Vec<Claim>,
+    /// What follows the name in the address: `line[/etc/hosts: 127.0.0.1 x]`.
+    pub suffix: Option<String>,
+}
+
+/// One mistake in the parameters of a resource that only their kind can see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamProblem {
+    /// The parameter at fault; none where it is the combination.
+    pub param: Option<String>,
+    /// What is wrong, as a lowercase fragment.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl KindSchema {
+    /// A schema with its name and summary; the rest is added by the methods below.
+    pub fn new(name: &str, summary: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            summary: summary.to_owned(),
+            details: String::new(),
+            params: Vec::new(),
+            children: Vec::new(),
+            examples: Vec::new(),
+            whole_system: false,
+            notifiable: false,
+        }
+    }
+
+    /// Adds paragraphs to the reference page.
+    pub fn details(mut self, markdown: &str) -> Self {
+        self.details = markdown.to_owned();
+        self
+    }
+
+    /// Adds a parameter.
+    pub fn param(mut self, param: Param) -> Self {
+        self.params.push(param);
+        self
+    }
+
+    /// Adds a repeated child.
+    pub fn child(mut self, child: Child) -> Self {
+        self.children.push(child);
+        self
+    }
+
+    /// Adds an example.
+    pub fn example(mut self, title: &str, kdl: &str) -> Self {
+        self.examples.push(Example { title: title.to_owned(), kdl: kdl.to_owned() });
+        self
+    }
+
+    /// Marks a kind that makes no sense in a folder.
+    pub fn whole_system(mut self) -> Self {
+        self.whole_system = true;
+        self
+    }
+
+    /// Marks a kind that can be notified.
+    pub fn notifiable(mut self) -> Self {
+        self.notifiable = true;
+        self
+    }
+}
+
+impl Param {
+    /// A parameter with its name, type and documentation.
+    pub fn new(name: &str, ty: Type, doc: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ty,
+            default: None,
+            required: false,
+            argument: None,
+            one_of: Vec::new(),
+            min: None,
+            max: None,
+            pattern: None,
+            doc: doc.to_owned(),
+        }
+    }
+
+    /// A list of `of`.
+    pub fn list(name: &str, of: Type, doc: &str) -> Self {
+        Self::new(name, Type::List(Box::new(of)), doc)
+    }
+
+    /// Makes it the argument at `place`; the one at 0 names the resource.
+    pub fn argument(mut self, place: usize) -> Self {
+        self.argument = Some(place);
+        self
+    }
+
+    /// Makes it mandatory.
+    pub fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// Gives it a default.
+    pub fn default(mut self, value: impl Into<Value>) -> Self {
+        self.default = Some(value.into());
+        self
+    }
+
+    /// Allows only these texts.
+    pub fn one_of(mut self, allowed: &[&str]) -> Self {
+        self.one_of = allowed.iter().map(|s| (*s).to_owned()).collect();
+        self
+    }
+
+    /// Allows only numbers from `min` to `max`.
+    pub fn range(mut self, min: i64, max: i64) -> Self {
+        (self.min, self.max) = (Some(min), Some(max));
+        self
+    }
+
+    /// Allows only text that matches `pattern` as a whole.
+    pub fn pattern(mut self, pattern: &str) -> Self {
+        self.pattern = Some(pattern.to_owned());
+        self
+    }
+}
+
+impl Child {
+    /// A keyed child with its name and documentation.
+    pub fn new(name: &str, doc: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            params: Vec::new(),
+            children: Vec::new(),
+            free_keys: None,
+            keyed: true,
+            doc: doc.to_owned(),
+        }
+    }
+
+    /// Adds a parameter.
+    pub fn param(mut self, param: Param) -> Self {
+        self.params.push(param);
+        self
+    }
+
+    /// Gathers the keys that are in no table as the map `name`.
+    pub fn free_keys(mut self, name: &str) -> Self {
+        self.free_keys = Some(name.to_owned());
+        self
+    }
+}
+
+impl ParamProblem {
+    /// A problem with one parameter.
+    pub fn new(param: &str, message: impl Into<String>) -> Self {
+        Self { param: Some(param.to_owned()), message: message.into(), help: None }
+    }
+
+    /// A problem with the combination of parameters.
+    pub fn together(message: impl Into<String>) -> Self {
+        Self { param: None, message: message.into(), help: None }
+    }
+
+    /// Says what to do about it.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_found_by_its_name() {
+        for ty in Type::ALL {
+            assert_eq!(Type::parse(ty.name(), None), Some(ty));
+        }
+        assert_eq!(Type::parse("list", Some("port")), Some(Type::List(Box::new(Type::Port))));
+        assert_eq!(Type::parse("list", Some("list")), None, "lists do not nest");
+        assert_eq!(Type::parse("lisst", None), None);
+    }
+}
