@@ -1,1 +1,32 @@
-//! Converge.
+//! The language: an inventory and its modules in, one catalog for each host out, and every mistake with its place.
+//!
+//! A [`Loader`] reads a project into an [`Inventory`]; the inventory answers what a run needs to know before it reaches
+//! a host (hosts, groups, connections, order), and [`Inventory::compile`] turns one host's part of it, with that
+//! host's facts, into a catalog. Nothing here does IO: files, the environment and decrypted secrets come through
+//! [`Sources`]; kinds of resources are known by their schemas alone.
+
+pub mod compile;
+pub mod connection;
+pub mod diagnostic;
+pub mod explain;
+pub mod inventory;
+pub mod module;
+pub mod rollout;
+pub mod sources;
+
+mod guard;
+mod nearest;
+mod pattern;
+mod range;
+mod template;
+mod typed;
+mod words;
+
+pub use compile::{Compiled, ContentSource, Contents, FactsOf, NoFacts, Selection};
+pub use connection::{Become, Connection, DriftPolicy, Transport};
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use explain::{Definition, Explanation};
+pub use inventory::{Description, Inventory, Loader};
+pub use module::ModuleInfo;
+pub use rollout::{Canary, Rollout};
+pub use sources::{Builtin, EntryKind, MemorySources, SourceError, Sources};
