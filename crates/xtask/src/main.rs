@@ -1,2 +1,39 @@
-//! Tasks of the project.
-fn main() {}
+//! `cargo xtask`: the chores of the project, one file a command.
+//!
+//! Nothing a user of Converge needs is here; nothing here is part of what is shipped.
+
+mod testbed;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The chores of the project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Testbed(testbed::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Testbed(arguments) => testbed::run(arguments),
+    };
+    done.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints one line of results. A reader that has gone away is not an error of the task.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}

@@ -1,0 +1,260 @@
+//! Test hosts: real Debian machines on this one, with systemd, sshd, a network and a disk of their own.
+//!
+//! A *bed* is some hosts on one bridge. [`Testbed::up`] boots a bed that ends with the process;
+//! [`Testbed::kept`] joins or boots one that stays until it is taken down, one user at a time. A host is
+//! systemd-nspawn on an overlay over a common base, its disk in memory. What a bed needs of Debian is installed.
+//!
+//! Knows nothing of Converge, and nothing of test harnesses but how to say that a test was skipped.
+
+mod base;
+mod bed;
+mod cgroup;
+mod command;
+mod controller;
+mod host;
+mod machine;
+mod network;
+mod skip;
+mod snapshot;
+mod ssh;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use bed::{Bed, Lease};
+
+pub use bed::Lifetime;
+pub use command::{CommandError, Ran};
+pub use host::Host;
+pub use skip::{SKIPPED_VARIABLE, or_skip};
+pub use snapshot::{Change, Snapshot, What};
+
+/// Hosts that are up, and the right to use them.
+#[derive(Debug)]
+pub struct Testbed {
+    bed: Bed,
+    hosts: Vec<Host>,
+    /// None where the bed is only looked at.
+    lease: Option<Lease>,
+}
+
+impl Testbed {
+    /// Boots new hosts that nobody else uses and that end with this value, or with the process.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where this machine cannot have test hosts; else what went wrong.
+    pub fn up(names: &[&str]) -> Result<Self, Error> {
+        machine::check()?;
+        let (bed, lease) = Bed::claim_own()?;
+        Self::bring_up(bed, lease, names)
+    }
+
+    /// Joins the bed `name`, or makes it; boots those hosts of `names` that do not run. They stay up afterwards.
+    ///
+    /// Waits while another process uses the bed. The hosts are as the last user left them: see [`Host::reset`].
+    ///
+    /// # Errors
+    /// As for [`Self::up`].
+    pub fn kept(name: &str, names: &[&str]) -> Result<Self, Error> {
+        machine::check()?;
+        let (bed, lease) = Bed::claim_kept(name)?;
+        Self::bring_up(bed, lease, names)
+    }
+
+    /// Looks at the bed `name` without the right to use it alone, if there is such a bed.
+    ///
+    /// # Errors
+    /// When its record cannot be read.
+    pub fn find(name: &str) -> Result<Option<Self>, Error> {
+        Bed::read(name)?.map(Self::look).transpose()
+    }
+
+    /// Looks at every bed of this machine, by name.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub fn all() -> Result<Vec<Self>, Error> {
+        Bed::all()?.into_iter().map(Self::look).collect()
+    }
+
+    /// The host `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownHost`] when the bed has no such host.
+    pub fn host(&self, name: &str) -> Result<&Host, Error> {
+        let found = self.hosts.iter().find(|host| host.name() == name);
+        found.ok_or_else(|| Error::UnknownHost { host: name.to_owned(), bed: self.bed.name.clone() })
+    }
+
+    /// All hosts, in the order in which they were asked for.
+    #[must_use]
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The ssh_config that reaches every host by its name, as `admin`, with its real host key known.
+    #[must_use]
+    pub fn ssh_config_path(&self) -> PathBuf {
+        self.bed.ssh_config()
+    }
+
+    /// The name of the bed.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.bed.name
+    }
+
+    /// How long its hosts live.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        self.bed.lifetime
+    }
+
+    /// Ends all hosts and removes every trace of them.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] where another process works with the bed; else what could not be removed.
+    pub fn down(mut self) -> Result<(), Error> {
+        let lease = match self.lease.take() {
+            Some(lease) => lease,
+            None => {
+                Lease::try_take(&self.bed.name)?.ok_or_else(|| Error::InUse { bed: self.bed.name.clone() })?
+            }
+        };
+        let destroyed = self.bed.destroy();
+        drop(lease);
+        destroyed
+    }
+
+    fn look(bed: Bed) -> Result<Self, Error> {
+        let hosts = handles(&bed)?;
+        Ok(Self { bed, hosts, lease: None })
+    }
+
+    fn bring_up(bed: Bed, lease: Lease, names: &[&str]) -> Result<Self, Error> {
+        // Whole from here on, so that a failure takes the bed down again.
+        let mut testbed = Self { bed, hosts: Vec::new(), lease: Some(lease) };
+        testbed.add_hosts(names)?;
+        Ok(testbed)
+    }
+
+    fn add_hosts(&mut self, names: &[&str]) -> Result<(), Error> {
+        let base = base::prepare()?;
+        for name in names {
+            bed::check_name(name)?;
+            if !self.bed.hosts.iter().any(|known| known == name) {
+                self.bed.hosts.push((*name).to_owned());
+            }
+        }
+        self.bed.write()?;
+        self.bed.mount()?;
+        self.bed.network.create()?;
+        ssh::make_key(&ssh::client_key(&self.bed), "testbed")?;
+        self.hosts = handles(&self.bed)?;
+        self.hosts.iter().try_for_each(|host| host.make_identity(&base))?;
+        ssh::write_config(&self.bed, &self.hosts)?;
+        let wanted: Vec<&Host> = self.hosts.iter().filter(|host| names.contains(&host.name())).collect();
+        together(&wanted, Host::power_on)
+    }
+}
+
+impl Drop for Testbed {
+    /// A bed that belongs to this process goes with its handle. What fails here, the next `up` removes.
+    fn drop(&mut self) {
+        if self.bed.lifetime == Lifetime::Process && self.lease.is_some() {
+            let _ = self.bed.destroy();
+        }
+    }
+}
+
+/// Why there are no test hosts.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// This machine cannot have them: a reason to skip, not to fail.
+    #[error("test hosts are unavailable: {0}")]
+    Unavailable(String),
+    /// A program failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A host does not run, or did not come up in time.
+    #[error("host {host} is not up; the end of its console:\n{console}")]
+    Down {
+        /// The host.
+        host: String,
+        /// The last lines of its console.
+        console: String,
+    },
+    /// There is no such host.
+    #[error("no host {host} in the bed {bed}")]
+    UnknownHost {
+        /// The name asked for.
+        host: String,
+        /// Where it was looked for.
+        bed: String,
+    },
+    /// A bed or host name that would not serve as a file, host and interface name.
+    #[error("the name {name:?} is not 1 to 40 small letters, digits and inner dashes, or starts with `own-`")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Another process works with the bed.
+    #[error("the bed {bed} is in use by another process")]
+    InUse {
+        /// The bed.
+        bed: String,
+    },
+    /// A record that this version cannot read.
+    #[error("{path}: not a record of a bed that this version understands")]
+    Record {
+        /// The record.
+        path: PathBuf,
+    },
+    /// All 256 networks are taken.
+    #[error("no network of 10.77.0.0/16 is free")]
+    NoNetwork,
+    /// More hosts than a network has addresses.
+    #[error("a bed holds no more than {} hosts", network::Network::CAPACITY)]
+    TooMany,
+}
+
+impl Error {
+    /// Puts a path to what the system said.
+    pub(crate) fn file(path: impl AsRef<Path>) -> impl Fn(io::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| Self::File { path: path.clone(), source }
+    }
+}
+
+/// Does `work` on all hosts at once and returns the first failure.
+///
+/// # Errors
+/// That of the first host, in order, that failed.
+pub fn together<T: Sync>(items: &[&T], work: impl Fn(&T) -> Result<(), Error> + Sync) -> Result<(), Error> {
+    thread::scope(|scope| {
+        let running: Vec<_> = items.iter().map(|item| scope.spawn(|| work(item))).collect();
+        let ended = running.into_iter().map(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        ended.collect::<Vec<_>>().into_iter().collect()
+    })
+}
+
+fn handles(bed: &Bed) -> Result<Vec<Host>, Error> {
+    (0..bed.hosts.len()).map(|index| Host::new(bed, index)).collect()
+}
+
+/// Tells a person what takes so long. Not captured by test harnesses.
+fn progress(message: &str) {
+    let _ = writeln!(io::stderr(), "testbed: {message}");
+}

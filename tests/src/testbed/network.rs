@@ -1,0 +1,130 @@
+//! The network of the test hosts: a bridge for each bed, addresses from 10.77.0.0/16, and the way out.
+
+use std::fs;
+
+use super::Error;
+use super::command::{is_installed, run, tool};
+
+/// The nftables table of all beds. It touches nothing but traffic of 10.77.0.0/16.
+const TABLE: &str = "converge_testbed";
+/// All beds together.
+const RANGE: &str = "10.77.0.0/16";
+/// The first host's last byte.
+const FIRST: u8 = 11;
+const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+
+/// One of the 256 networks, and the bridge that goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Network {
+    /// The third byte of its addresses.
+    pub(crate) slot: u8,
+}
+
+impl Network {
+    /// The most hosts one network holds.
+    pub(crate) const CAPACITY: usize = (u8::MAX - FIRST) as usize;
+
+    /// The name of the bridge.
+    pub(crate) fn bridge(self) -> String {
+        format!("cvt{}", self.slot)
+    }
+
+    /// The controller's address, which is the hosts' way out.
+    pub(crate) fn gateway(self) -> String {
+        format!("10.77.{}.1", self.slot)
+    }
+
+    /// The address of the host that is number `index`, or none beyond [`Self::CAPACITY`].
+    pub(crate) fn address(self, index: usize) -> Option<String> {
+        let last = u8::try_from(index).ok()?.checked_add(FIRST).filter(|last| *last < u8::MAX)?;
+        Some(format!("10.77.{}.{last}", self.slot))
+    }
+
+    /// What systemd-networkd on a host reads for `address`.
+    pub(crate) fn networkd(self, address: &str) -> String {
+        format!(
+            "[Match]\nName=host0\n\n[Network]\nAddress={address}/24\nGateway={}\n\
+             LinkLocalAddressing=no\nIPv6AcceptRA=no\nLLDP=no\n",
+            self.gateway()
+        )
+    }
+
+    /// Makes the bridge, unless it is there.
+    pub(crate) fn create(self) -> Result<(), Error> {
+        let bridge = self.bridge();
+        if !self.exists() {
+            run(tool("ip").args(["link", "add", &bridge, "type", "bridge"]))?.ok()?;
+        }
+        let address = format!("{}/24", self.gateway());
+        run(tool("ip").args(["address", "replace", &address, "dev", &bridge]))?.ok()?;
+        run(tool("ip").args(["link", "set", &bridge, "up"]))?.ok()?;
+        Ok(())
+    }
+
+    /// Removes the bridge, if it is there.
+    pub(crate) fn destroy(self) -> Result<(), Error> {
+        if self.exists() {
+            run(tool("ip").args(["link", "delete", &self.bridge()]))?.ok()?;
+        }
+        Ok(())
+    }
+
+    fn exists(self) -> bool {
+        fs::exists(format!("/sys/class/net/{}", self.bridge())).unwrap_or(false)
+    }
+}
+
+/// Lets hosts out: forwarding on, and their addresses hidden behind this machine's own.
+pub(crate) fn open_way_out() -> Result<(), Error> {
+    fs::write(FORWARDING, "1").map_err(Error::file(FORWARDING))?;
+    load(&format!(
+        "add table ip {TABLE}
+        delete table ip {TABLE}
+        table ip {TABLE} {{
+            chain postrouting {{
+                type nat hook postrouting priority srcnat;
+                ip saddr {RANGE} ip daddr != {RANGE} masquerade;
+            }}
+        }}"
+    ))?;
+    allow_through_docker()
+}
+
+/// Docker drops what it does not know; its own chain for exceptions is where this belongs.
+fn allow_through_docker() -> Result<(), Error> {
+    if !is_installed("iptables") || !run(tool("iptables").args(["-nL", "DOCKER-USER"]))?.status.success() {
+        return Ok(());
+    }
+    for side in ["-s", "-d"] {
+        let rule = ["DOCKER-USER", side, RANGE, "-j", "ACCEPT"];
+        if !run(tool("iptables").arg("-C").args(rule))?.status.success() {
+            run(tool("iptables").arg("-I").args(rule))?.ok()?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the rules away again. Forwarding stays as it is: something else may rely on it by now.
+pub(crate) fn close_way_out() -> Result<(), Error> {
+    load(&format!("add table ip {TABLE}\ndelete table ip {TABLE}"))
+}
+
+fn load(rules: &str) -> Result<(), Error> {
+    run(tool("nft").arg(rules))?.ok()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_stay_inside_the_network() {
+        let network = Network { slot: 3 };
+        assert_eq!(network.address(0).unwrap(), "10.77.3.11");
+        assert_eq!(network.address(Network::CAPACITY - 1).unwrap(), "10.77.3.254");
+        assert_eq!(network.address(Network::CAPACITY), None);
+        assert_eq!(network.address(100_000), None);
+        assert_eq!(network.gateway(), "10.77.3.1");
+    }
+}
