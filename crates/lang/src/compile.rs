@@ -6,7 +6,7 @@ use std::sync::Arc;
 use converge_model::{Catalog, Digest, Facts, HostName};
 
 /// The facts that a catalog is compiled with.
-pub trait FactsOf: Sync {
+pub trait FactsOf: Send + Sync {
     /// The facts of `host`: of this run, else as last seen; none where it was never seen.
     ///
     /// For the host that is compiled, none means "not known yet": what depends on them is left to the plan.

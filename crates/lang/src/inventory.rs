@@ -116,7 +116,7 @@ impl Inventory {
     pub fn compile(
         &self,
         host: &HostName,
-        facts: &dyn FactsOf,
+        facts: &Arc<dyn FactsOf>,
         selection: &Selection,
     ) -> (Option<Compiled>, Diagnostics) {
         let _ = (host, facts, selection, &self.loader);

@@ -1,1 +1,24 @@
-//! Converge.
+//! The kinds of resource: what they observe on a host, what they plan, and how they change it.
+//!
+//! Each kind is a folder of [`kinds`] and a row of the [`registry`](registry()). It reads the host only through a
+//! [`View`], so that the same code plans over what earlier steps will have done, and verifies over what is there; it
+//! writes only through an [`Actor`], which keeps what it replaces. The order of steps, notifications, journal and ledger
+//! belong to the agent.
+
+pub mod actor;
+pub mod diff;
+pub mod kind;
+pub mod kinds;
+pub mod overlay;
+mod registry;
+pub mod system;
+pub mod view;
+pub mod wish;
+
+pub use actor::{Actor, ApplyError};
+pub use kind::{AnyKind, Kind, Look, Planned, Wanted};
+pub use overlay::{Effect, Overlay};
+pub use registry::{kind, registry};
+pub use system::System;
+pub use view::{LookError, Seen, View};
+pub use wish::Reader;
