@@ -80,7 +80,7 @@ impl Bed {
     pub(crate) fn read(name: &str) -> Result<Option<Self>, Error> {
         let path = record(name);
         match fs::read_to_string(&path) {
-            Ok(text) => parse(name, &text).ok_or_else(|| Error::Record { path }).map(Some),
+            Ok(text) => parse(name, &text).ok_or(Error::Record { path }).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::file(&path)(error)),
         }

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// What moves by itself on a host that nobody touches but to log in, besides everything below `/var/log`.
 const SUDO_MARK: &str = ".sudo_as_admin_successful";
+/// Folders of random name that systemd makes for a service that starts.
+const PRIVATE: &str = "var/tmp/systemd-private-";
 /// The overlay's own attributes that say something about the disk; the rest is its bookkeeping.
 const REDIRECT: &str = "trusted.overlay.redirect";
 const OPAQUE: &str = "trusted.overlay.opaque";
@@ -228,7 +230,9 @@ impl Walk<'_> {
 }
 
 fn moves_by_itself(path: &Path) -> bool {
-    path == Path::new("var/log") || path.file_name() == Some(OsStr::new(SUDO_MARK))
+    path == Path::new("var/log")
+        || path.file_name() == Some(OsStr::new(SUDO_MARK))
+        || path.to_string_lossy().starts_with(PRIVATE)
 }
 
 /// The overlay marks a removed path with a character device 0:0.
@@ -341,10 +345,11 @@ mod tests {
         check(
             |_, upper| {
                 fs::create_dir_all(upper.join("var/log/nginx")).unwrap();
+                fs::create_dir_all(upper.join(PRIVATE.to_owned() + "1-logind/tmp")).unwrap();
                 fs::write(upper.join("etc").join(SUDO_MARK), "").unwrap();
                 set_time(&upper.join("etc"));
             },
-            &["+ /var"],
+            &["+ /var", "+ /var/tmp"],
         );
     }
 
