@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::compile::{Compiled, FactsOf, Selection};
 use crate::connection::{Connection, DriftPolicy};
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostics, Files};
 use crate::explain::Explanation;
 use crate::module::ModuleInfo;
 use crate::rollout::Rollout;
@@ -31,9 +31,9 @@ impl Loader {
     ///
     /// The diagnostics hold every mistake that can be seen without looking at what a host is made of; there is an
     /// inventory unless one of them is an error.
-    pub fn load(&self, entry: &str, sets: &[(String, String)]) -> (Option<Inventory>, Diagnostics) {
+    pub fn load(&self, entry: &str, sets: &[(String, String)]) -> Loaded {
         let _ = (entry, sets);
-        (None, Diagnostics::default())
+        Loaded { inventory: None, diagnostics: Diagnostics::default(), files: Arc::default() }
     }
 
     /// All modules, by name: the built-in ones and those below the project's `modules/`.
@@ -42,12 +42,28 @@ impl Loader {
     }
 }
 
+/// What came of reading a project.
+pub struct Loaded {
+    /// The inventory; none where a mistake is in the way.
+    pub inventory: Option<Inventory>,
+    /// Every mistake, and every note.
+    pub diagnostics: Diagnostics,
+    /// The files that the diagnostics (also those of the inventory's own methods) point into.
+    pub files: Arc<Files>,
+}
+
 /// What the files of a project say.
 pub struct Inventory {
     loader: Loader,
+    files: Arc<Files>,
 }
 
 impl Inventory {
+    /// The files that its diagnostics point into.
+    pub fn files(&self) -> &Arc<Files> {
+        &self.files
+    }
+
     /// The name of the project: `project` in `converge.kdl`, else the path of the inventory.
     pub fn project(&self) -> &str {
         ""

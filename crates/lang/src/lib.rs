@@ -26,7 +26,7 @@ pub use compile::{Compiled, ContentSource, Contents, FactsOf, NoFacts, Selection
 pub use connection::{Become, Connection, DriftPolicy, Transport};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use explain::{Definition, Explanation};
-pub use inventory::{Description, Inventory, Loader};
+pub use inventory::{Description, Inventory, Loaded, Loader};
 pub use module::ModuleInfo;
 pub use rollout::{Canary, Rollout};
 pub use sources::{Builtin, EntryKind, MemorySources, SourceError, Sources};
