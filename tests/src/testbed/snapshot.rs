@@ -19,6 +19,8 @@ const PRIVATE: &str = "var/tmp/systemd-private-";
 /// The overlay's own attributes that say something about the disk; the rest is its bookkeeping.
 const REDIRECT: &str = "trusted.overlay.redirect";
 const OPAQUE: &str = "trusted.overlay.opaque";
+/// The kernel's own limit for one attribute, and for the list of their names.
+const ATTRIBUTE_LIMIT: usize = 64 * 1024;
 
 /// The state of a host's disk at one time, as its difference from the base.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,14 +254,14 @@ fn attributes(path: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
 }
 
 fn raw_attributes(path: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
-    let mut names = vec![0; rustix::fs::llistxattr(path, &mut [0_u8; 0])?];
-    let length = rustix::fs::llistxattr(path, &mut names[..])?;
-    let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let mut buffer = vec![0; ATTRIBUTE_LIMIT];
+    let length = rustix::fs::llistxattr(path, &mut buffer[..])?;
+    let names = buffer[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
     names.map(|name| Ok((String::from_utf8_lossy(name).into_owned(), attribute(path, name)?))).collect()
 }
 
 fn attribute(path: &Path, name: &[u8]) -> io::Result<Vec<u8>> {
-    let mut value = vec![0; rustix::fs::lgetxattr(path, name, &mut [0_u8; 0])?];
+    let mut value = vec![0; ATTRIBUTE_LIMIT];
     let length = rustix::fs::lgetxattr(path, name, &mut value[..])?;
     value.truncate(length);
     Ok(value)
