@@ -1,0 +1,534 @@
+//! How kinds change a host: everything that a step replaces is kept until the host's run ends, and put back in reverse
+//! when the step, or what it notified, fails.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use converge_model::Digest;
+
+use crate::system::System;
+use crate::system::accounts::AccountTable;
+use crate::system::files::{Entry, Files, Sort, temporary_name};
+use crate::system::processes::{Command, Finished};
+use crate::system::units::Verb;
+use crate::wish::Filling;
+
+/// Why a step failed: a fragment that names the path, the unit or the command, and its cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ApplyError {
+    /// The fragment.
+    pub message: String,
+    /// The last lines of output, if a command failed.
+    pub output: String,
+}
+
+impl ApplyError {
+    /// A failure without output.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), output: String::new() }
+    }
+
+    /// A failure of something with a path.
+    pub fn at(what: &str, path: &Path, why: &dyn fmt::Display) -> Self {
+        Self::new(format!("failed to {what} {}: {why}", path.display()))
+    }
+
+    /// Adds the output of what failed.
+    pub fn output(mut self, output: &[u8]) -> Self {
+        self.output = String::from_utf8_lossy(output).into_owned();
+        self
+    }
+}
+
+/// Where content comes from that the host lacks.
+pub trait Contents {
+    /// The content whose digest this is, as a stream.
+    fn open(&self, digest: Digest) -> Result<Box<dyn Read + '_>, ApplyError>;
+}
+
+/// Where the agent notes what must be cleaned up if it dies.
+pub trait Journal {
+    /// A temporary is about to be made at `path`.
+    fn temporary(&self, path: &Path) -> Result<(), ApplyError>;
+}
+
+/// What a file should be when it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// The mode; none: that of what was there, else 0644.
+    pub mode: Option<u32>,
+    /// The owner by name or number; none: that of what was there, else the agent's.
+    pub owner: Option<String>,
+    /// The group by name or number; none: as for the owner.
+    pub group: Option<String>,
+}
+
+/// The hands of a step.
+pub struct Actor<'a> {
+    /// The host.
+    pub system: &'a dyn System,
+    /// Where content comes from.
+    pub contents: &'a dyn Contents,
+    /// Where temporaries are noted.
+    pub journal: &'a dyn Journal,
+    /// Receives output of commands as it comes.
+    pub output: &'a mut dyn FnMut(&[u8]),
+    /// What was replaced so far.
+    pub undo: &'a mut Undo,
+    /// Whether what is replaced may be kept only in memory.
+    pub sensitive: bool,
+    /// The time that the step may take, where its resource says so.
+    pub timeout: Option<Duration>,
+}
+
+/// What the steps of a run replaced, in order.
+#[derive(Default)]
+pub struct Undo {
+    /// The folder that keeps replaced files, on the host; none: memory alone.
+    store: Option<PathBuf>,
+    kept: Vec<Kept>,
+    next: u64,
+}
+
+/// One thing that was replaced.
+enum Kept {
+    /// Nothing was at the path.
+    Nothing(PathBuf),
+    /// A file was, and is kept here.
+    File { path: PathBuf, entry: Entry, content: Copy },
+    /// A link was.
+    Link { path: PathBuf, entry: Entry },
+    /// A folder was, empty by the time it went.
+    Folder { path: PathBuf, entry: Entry },
+    /// It stayed, with another mode or owner.
+    Metadata { path: PathBuf, entry: Entry },
+    /// A unit was acted on; this brings it back.
+    Unit { verb: Verb, unit: String },
+    /// This command brings it back.
+    Command(Box<Command>),
+}
+
+/// A kept content.
+enum Copy {
+    Memory(Vec<u8>),
+    Stored(PathBuf),
+    TooLarge,
+}
+
+/// The largest content that is kept in memory.
+const MEMORY_LIMIT: usize = 16 * 1024 * 1024;
+
+impl Undo {
+    /// Keeps replaced files in `store`, a private folder of the host.
+    pub fn in_folder(store: PathBuf) -> Self {
+        Self { store: Some(store), ..Self::default() }
+    }
+
+    /// A mark: what is kept from now on can be put back without what was kept before.
+    pub fn mark(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Puts back, in reverse, all that was kept since `mark`; the first failure is told, the rest is tried all the same.
+    pub fn put_back(&mut self, system: &dyn System, mark: usize) -> Result<(), ApplyError> {
+        let mut outcome = Ok(());
+        while self.kept.len() > mark {
+            let Some(kept) = self.kept.pop() else { break };
+            let result = kept.put_back(system);
+            if outcome.is_ok() {
+                outcome = result;
+            }
+        }
+        outcome
+    }
+}
+
+impl<'a> Actor<'a> {
+    /// The host's files, to read.
+    pub fn files(&self) -> &'a Files {
+        self.system.files()
+    }
+
+    /// Writes the file at `path` whole: into a temporary beside it, synced, renamed. `check` sees the temporary before
+    /// it takes its place, as the path that processes know it by.
+    pub fn write(
+        &mut self,
+        path: &Path,
+        content: &Filling,
+        attributes: &Attributes,
+        check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        let contents = self.contents;
+        match content {
+            Filling::Plain { length: 0, .. } => {
+                self.write_from(path, &mut io::empty(), None, attributes, check)
+            }
+            Filling::Plain { digest, .. } => {
+                let mut from = contents.open(*digest)?;
+                self.write_from(path, &mut from, Some(*digest), attributes, check)
+            }
+            Filling::Secret(secret) => {
+                let before = std::mem::replace(&mut self.sensitive, true);
+                let done = self.write_from(path, &mut secret.expose(), None, attributes, check);
+                self.sensitive = before;
+                done
+            }
+        }
+    }
+
+    /// As [`Actor::write`], with text that the kind made itself.
+    pub fn write_text(
+        &mut self,
+        path: &Path,
+        text: &[u8],
+        attributes: &Attributes,
+        check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        let mut from = text;
+        self.write_from(path, &mut from, None, attributes, check)
+    }
+
+    fn write_from(
+        &mut self,
+        path: &Path,
+        from: &mut dyn Read,
+        digest: Option<Digest>,
+        attributes: &Attributes,
+        check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        let before = self.entry(path)?;
+        let name = temporary_name(path.file_name().unwrap_or(OsStr::new("root")));
+        let beside = path.with_file_name(&name);
+        self.journal.temporary(&beside)?;
+        let done = self
+            .fill(path, &name, from, digest)
+            .and_then(|()| self.dress(&beside, before.as_ref(), attributes))
+            .and_then(|()| check(self, &self.files().outside(&beside)))
+            .and_then(|()| self.keep(path))
+            .and_then(|()| {
+                let renamed = self.files().rename_beside(&name, path);
+                renamed.map_err(|error| ApplyError::at("write", path, &error))
+            });
+        if done.is_err() {
+            // The reason of the failure is what counts; a temporary that stays is named in the journal.
+            let _ = self.files().remove_beside(&name, path);
+        }
+        done
+    }
+
+    /// Fills the temporary, syncs it, and holds the digest against what was promised.
+    fn fill(
+        &self,
+        path: &Path,
+        name: &OsString,
+        from: &mut dyn Read,
+        digest: Option<Digest>,
+    ) -> Result<(), ApplyError> {
+        let fail = |error: io::Error| {
+            let free = match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => path
+                    .parent()
+                    .and_then(|folder| self.files().free_space(folder).ok())
+                    .map(|free| format!(" ({free} bytes are free there)"))
+                    .unwrap_or_default(),
+                _ => String::new(),
+            };
+            ApplyError::at("write", path, &format!("{error}{free}"))
+        };
+        let mut file = self.files().create_beside(path, name).map_err(fail)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut piece = vec![0; 128 * 1024];
+        loop {
+            let read = match from.read(&mut piece) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(fail(error)),
+            };
+            hasher.update(&piece[..read]);
+            file.write_all(&piece[..read]).map_err(fail)?;
+        }
+        file.sync_all().map_err(fail)?;
+        match digest {
+            Some(wanted) if wanted != hasher.finalize().into() => {
+                Err(ApplyError::at("write", path, &"the content that arrived is not what was promised"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a temporary its owner and mode: what is asked, else what was there, else the agent's own and 0644.
+    fn dress(
+        &self,
+        beside: &Path,
+        before: Option<&Entry>,
+        attributes: &Attributes,
+    ) -> Result<(), ApplyError> {
+        let before = before.filter(|entry| entry.sort == Sort::File);
+        let (uid, gid) = self.owner_numbers(attributes)?;
+        let uid = uid.or_else(|| before.map(|entry| entry.uid));
+        let gid = gid.or_else(|| before.map(|entry| entry.gid));
+        let mode = attributes.mode.or_else(|| before.map(|entry| entry.mode)).unwrap_or(0o644);
+        self.set_owner_if_other(beside, uid, gid)?;
+        self.files().set_mode(beside, mode).map_err(|error| ApplyError::at("set the mode of", beside, &error))
+    }
+
+    /// Sets mode and owner of what is at `path`, as far as they are asked.
+    pub fn set_attributes(&mut self, path: &Path, attributes: &Attributes) -> Result<(), ApplyError> {
+        let Some(entry) = self.entry(path)? else {
+            return Err(ApplyError::at("change", path, &"it is not there"));
+        };
+        let (uid, gid) = self.owner_numbers(attributes)?;
+        let mode = attributes.mode.filter(|_| entry.sort != Sort::Link);
+        self.undo.kept.push(Kept::Metadata { path: path.to_owned(), entry });
+        self.set_owner_if_other(path, uid, gid)?;
+        // After the owner: changing that clears the set-user-id bit.
+        match mode {
+            Some(mode) => self
+                .files()
+                .set_mode(path, mode)
+                .map_err(|error| ApplyError::at("set the mode of", path, &error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a folder; its parent must be there.
+    pub fn make_folder(&mut self, path: &Path, attributes: &Attributes) -> Result<(), ApplyError> {
+        self.files().make_folder(path).map_err(|error| ApplyError::at("make the directory", path, &error))?;
+        self.undo.kept.push(Kept::Nothing(path.to_owned()));
+        let (uid, gid) = self.owner_numbers(attributes)?;
+        self.set_owner_if_other(path, uid, gid)?;
+        let mode = attributes.mode.unwrap_or(0o755);
+        self.files().set_mode(path, mode).map_err(|error| ApplyError::at("set the mode of", path, &error))
+    }
+
+    /// Makes a link that leads to `target`, in the place of a file or a link.
+    pub fn link(&mut self, path: &Path, target: &Path) -> Result<(), ApplyError> {
+        let name = temporary_name(path.file_name().unwrap_or(OsStr::new("root")));
+        self.journal.temporary(&path.with_file_name(name))?;
+        self.keep(path)?;
+        self.files().link(path, target).map_err(|error| ApplyError::at("make the link", path, &error))
+    }
+
+    /// Removes what is at `path`: a file, a link, an empty folder. What is not there is no error.
+    pub fn remove(&mut self, path: &Path) -> Result<(), ApplyError> {
+        let Some(entry) = self.entry(path)? else { return Ok(()) };
+        self.keep(path)?;
+        let removed = match entry.sort {
+            Sort::Folder => self.files().remove_folder(path),
+            _ => self.files().remove(path),
+        };
+        removed.map_err(|error| ApplyError::at("remove", path, &error))
+    }
+
+    /// Removes what is at `path` with all that is below it.
+    pub fn remove_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
+        if self.entry(path)?.is_some_and(|entry| entry.sort == Sort::Folder) {
+            let names = self.files().list(path).map_err(|error| ApplyError::at("read", path, &error))?;
+            for name in names {
+                self.remove_tree(&path.join(name))?;
+            }
+        }
+        self.remove(path)
+    }
+
+    /// Copies the file `from` over `to`, with its mode and owner; what was at `to` is not kept.
+    pub fn copy_file(&mut self, from: &Path, to: &Path) -> Result<(), ApplyError> {
+        let fail = |error: io::Error| ApplyError::at("copy", from, &error);
+        let Some(entry) = self.entry(from)? else { return Ok(()) };
+        let name = temporary_name(to.file_name().unwrap_or_default());
+        self.journal.temporary(&to.with_file_name(&name))?;
+        let mut copy = self.files().create_beside(to, &name).map_err(fail)?;
+        io::copy(&mut self.files().open(from).map_err(fail)?, &mut copy).map_err(fail)?;
+        copy.sync_all().map_err(fail)?;
+        restore_metadata(self.files(), &to.with_file_name(&name), &entry).map_err(fail)?;
+        self.files().rename_beside(&name, to).map_err(fail)
+    }
+
+    /// Runs a command to its end, its output going to the run's events; a failure is an error with the last of it.
+    pub fn run(&mut self, command: &Command) -> Result<Finished, ApplyError> {
+        let finished = self.try_run(command)?;
+        if finished.success() {
+            return Ok(finished);
+        }
+        let how =
+            finished.code.map_or("was ended by a signal".to_owned(), |code| format!("ended with {code}"));
+        Err(ApplyError::new(format!("{} {how}", command.program())).output(&finished.output))
+    }
+
+    /// As [`Actor::run`], but how it ended is the caller's to judge.
+    pub fn try_run(&mut self, command: &Command) -> Result<Finished, ApplyError> {
+        let mut command = command.clone();
+        command.timeout = self.timeout.unwrap_or(command.timeout);
+        let finished = self.system.processes().run(&command, self.output);
+        finished.map_err(|error| ApplyError::new(error.to_string()))
+    }
+
+    /// Does `verb` to a unit; `back` is what brings it back.
+    pub fn unit(&mut self, verb: Verb, unit: &str, back: Option<Verb>) -> Result<(), ApplyError> {
+        self.system.units().act(verb, unit).map_err(|error| {
+            ApplyError::new(error.to_string()).output(self.system.units().journal(unit, 20).as_bytes())
+        })?;
+        if let Some(verb) = back {
+            self.undo.kept.push(Kept::Unit { verb, unit: unit.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Notes a command that takes back what the kind did by another.
+    pub fn keep_command(&mut self, back: Command) {
+        self.undo.kept.push(Kept::Command(Box::new(back)));
+    }
+
+    /// Keeps what is at `path`, so that it can be put back.
+    pub fn keep(&mut self, path: &Path) -> Result<(), ApplyError> {
+        let path = path.to_owned();
+        let kept = match self.entry(&path)? {
+            None => Kept::Nothing(path),
+            Some(entry) => match entry.sort {
+                Sort::Link => Kept::Link { path, entry },
+                Sort::Folder => Kept::Folder { path, entry },
+                Sort::File => {
+                    let content = self.copy(&path, &entry)?;
+                    Kept::File { path, entry, content }
+                }
+                Sort::Special => {
+                    return Err(ApplyError::at("replace", &path, &"it is a device, a socket or a FIFO"));
+                }
+            },
+        };
+        self.undo.kept.push(kept);
+        Ok(())
+    }
+
+    /// A second name for the file in the store, or a copy there, or in memory.
+    fn copy(&mut self, path: &Path, entry: &Entry) -> Result<Copy, ApplyError> {
+        let fail = |error: io::Error| ApplyError::at("keep a copy of", path, &error);
+        if let (Some(store), false) = (&self.undo.store, self.sensitive) {
+            self.undo.next += 1;
+            let stored = store.join(self.undo.next.to_string());
+            if self.files().hard_link(path, &stored).is_ok() {
+                return Ok(Copy::Stored(stored));
+            }
+            let mut to =
+                self.files().create_beside(&stored, stored.file_name().unwrap_or_default()).map_err(fail)?;
+            io::copy(&mut self.files().open(path).map_err(fail)?, &mut to).map_err(fail)?;
+            return Ok(Copy::Stored(stored));
+        }
+        if entry.size > MEMORY_LIMIT as u64 {
+            return Ok(Copy::TooLarge);
+        }
+        self.files().read(path, MEMORY_LIMIT).map(Copy::Memory).map_err(fail)
+    }
+
+    fn entry(&self, path: &Path) -> Result<Option<Entry>, ApplyError> {
+        self.files().entry(path).map_err(|error| ApplyError::at("read", path, &error))
+    }
+
+    fn owner_numbers(&self, attributes: &Attributes) -> Result<(Option<u32>, Option<u32>), ApplyError> {
+        if attributes.owner.is_none() && attributes.group.is_none() {
+            return Ok((None, None));
+        }
+        let table = self.system.accounts().table().map_err(|error| ApplyError::new(error.to_string()))?;
+        let uid = attributes.owner.as_deref().map(|name| uid_of(&table, name)).transpose()?;
+        let gid = attributes.group.as_deref().map(|name| gid_of(&table, name)).transpose()?;
+        Ok((uid, gid))
+    }
+
+    fn set_owner_if_other(&self, path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<(), ApplyError> {
+        let Some(entry) = self.entry(path)? else { return Ok(()) };
+        let (uid, gid) = (uid.filter(|uid| *uid != entry.uid), gid.filter(|gid| *gid != entry.gid));
+        if uid.is_none() && gid.is_none() {
+            return Ok(());
+        }
+        self.files()
+            .set_owner(path, uid, gid)
+            .map_err(|error| ApplyError::at("set the owner of", path, &error))
+    }
+}
+
+/// The number of a user given by name or number.
+pub fn uid_of(table: &AccountTable, given: &str) -> Result<u32, ApplyError> {
+    let known = table.users.get(given).map(|user| user.uid).or_else(|| given.parse().ok());
+    known.ok_or_else(|| ApplyError::new(format!("there is no user {given}")))
+}
+
+/// The number of a group given by name or number.
+pub fn gid_of(table: &AccountTable, given: &str) -> Result<u32, ApplyError> {
+    let known = table.groups.get(given).map(|group| group.gid).or_else(|| given.parse().ok());
+    known.ok_or_else(|| ApplyError::new(format!("there is no group {given}")))
+}
+
+impl Kept {
+    fn put_back(self, system: &dyn System) -> Result<(), ApplyError> {
+        let files = system.files();
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |error: io::Error| ApplyError::at("put back", &path, &error)
+        };
+        match self {
+            Self::Nothing(path) => match files.entry(&path).map_err(fail(&path))? {
+                None => Ok(()),
+                Some(entry) if entry.sort == Sort::Folder => files.remove_folder(&path).map_err(fail(&path)),
+                Some(_) => files.remove(&path).map_err(fail(&path)),
+            },
+            Self::File { path, entry, content } => {
+                put_back_file(files, &path, &entry, &content).map_err(fail(&path))
+            }
+            Self::Link { path, entry } => {
+                let target = entry.target.clone().unwrap_or_default();
+                files.link(&path, &target).map_err(fail(&path))?;
+                files.set_owner(&path, Some(entry.uid), Some(entry.gid)).map_err(fail(&path))
+            }
+            Self::Folder { path, entry } => {
+                if files.entry(&path).map_err(fail(&path))?.is_none() {
+                    files.make_folder(&path).map_err(fail(&path))?;
+                }
+                restore_metadata(files, &path, &entry).map_err(fail(&path))
+            }
+            Self::Metadata { path, entry } => restore_metadata(files, &path, &entry).map_err(fail(&path)),
+            Self::Unit { verb, unit } => {
+                system.units().act(verb, &unit).map_err(|error| ApplyError::new(error.to_string()))
+            }
+            Self::Command(command) => match system.processes().run(&command, &mut |_| {}) {
+                Ok(finished) if finished.success() => Ok(()),
+                Ok(finished) => {
+                    Err(ApplyError::new(format!("failed to take back with {}", command.program()))
+                        .output(&finished.output))
+                }
+                Err(error) => Err(ApplyError::new(error.to_string())),
+            },
+        }
+    }
+}
+
+fn put_back_file(files: &Files, path: &Path, entry: &Entry, content: &Copy) -> io::Result<()> {
+    let name = temporary_name(path.file_name().unwrap_or_default());
+    if matches!(content, Copy::TooLarge) {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it was too large to be kept in memory"));
+    }
+    let mut to: File = files.create_beside(path, &name)?;
+    match content {
+        Copy::TooLarge => {}
+        Copy::Memory(bytes) => to.write_all(bytes)?,
+        Copy::Stored(stored) => {
+            io::copy(&mut files.open(stored)?, &mut to)?;
+        }
+    }
+    to.sync_all()?;
+    restore_metadata(files, &path.with_file_name(&name), entry)?;
+    files.rename_beside(&name, path)
+}
+
+fn restore_metadata(files: &Files, path: &Path, entry: &Entry) -> io::Result<()> {
+    let Some(now) = files.entry(path)? else { return Ok(()) };
+    if (now.uid, now.gid) != (entry.uid, entry.gid) {
+        files.set_owner(path, Some(entry.uid), Some(entry.gid))?;
+    }
+    if entry.sort == Sort::Link { Ok(()) } else { files.set_mode(path, entry.mode) }
+}

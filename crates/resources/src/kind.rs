@@ -1,0 +1,288 @@
+//! The contract of a kind, and the erased form in which the agent handles resources of all kinds alike.
+
+use std::any::Any;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use converge_model::schema::Checked;
+use converge_model::{
+    Certainty, Change, Claim, Content, KindInfo, KindSchema, NotifyHow, ParamProblem, Params, SecretTable,
+};
+
+use crate::actor::{Actor, ApplyError};
+use crate::overlay::Effect;
+use crate::system::packages::PackageRequest;
+use crate::view::{LookError, Need, View};
+use crate::wish::Reader;
+
+/// A kind of resource. Observe, plan and apply are three functions; only the last may change a host.
+pub trait Kind: Send + Sync + 'static {
+    /// The decoded parameters: what the resource should be.
+    type Wish: Send + Sync + 'static;
+    /// What was found on the host.
+    type Found: Send + Sync + 'static;
+
+    /// The table that types, checks and documents the parameters.
+    fn schema() -> KindSchema;
+
+    /// Decodes the parameters; what is wrong goes into the reader, all of it.
+    fn decode(params: &mut Reader<'_>) -> Self::Wish;
+
+    /// What the resource owns on its host.
+    fn claims(wish: &Self::Wish) -> Vec<Claim>;
+
+    /// What follows the name in the address: `line[/etc/hosts: 127.0.0.1 x]`.
+    fn suffix(_wish: &Self::Wish) -> Option<String> {
+        None
+    }
+
+    /// Reads what is there. Writes nothing, starts nothing (guards excepted).
+    fn observe(view: &View<'_>, wish: &Self::Wish) -> Result<Self::Found, LookError>;
+
+    /// What would change. Pure: the same wish and the same finding give the same plan.
+    fn plan(wish: &Self::Wish, found: &Self::Found) -> Planned;
+
+    /// What later steps will see once the plan was carried out.
+    fn effects(wish: &Self::Wish, found: &Self::Found) -> Vec<Effect>;
+
+    /// Makes it so. Called only where the plan is a change, with what was found just before.
+    fn apply(actor: &mut Actor<'_>, wish: &Self::Wish, found: &Self::Found) -> Result<(), ApplyError>;
+
+    /// The units whose state is looked at, so that all of a catalog are asked for in one call.
+    fn units(_wish: &Self::Wish) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The package request that neighbours of the kind are joined by into one transaction.
+    fn request(_wish: &Self::Wish, _found: &Self::Found) -> Option<PackageRequest> {
+        None
+    }
+
+    /// What a notification does to the resource; none where the kind cannot be notified.
+    fn action(_wish: &Self::Wish, _how: NotifyHow) -> Option<Action> {
+        None
+    }
+
+    /// Carries the action out.
+    fn act(_actor: &mut Actor<'_>, _wish: &Self::Wish, action: &Action) -> Result<(), ApplyError> {
+        Err(ApplyError::new(format!("`{}` cannot be notified", action.verb)))
+    }
+}
+
+/// What a notification does: `restart`, `reload`, `run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// The word of the plan.
+    pub verb: &'static str,
+    /// The unit that it concerns: a new invocation of it means that the action was paid.
+    pub unit: Option<String>,
+}
+
+/// What a kind plans for a resource.
+#[derive(Debug)]
+pub enum Planned {
+    /// Nothing is to be done, and why: `content, mode and owner are as asked`.
+    InSync(String),
+    /// This is to be done.
+    Change(Box<PlannedChange>),
+    /// It cannot be done: a need is absent, or something is in the way.
+    Impossible {
+        /// A fragment.
+        message: String,
+        /// What to do about it.
+        help: Option<String>,
+    },
+}
+
+/// A change with the texts that its diffs still need.
+#[derive(Debug)]
+pub struct PlannedChange {
+    /// The change.
+    pub change: Change,
+    /// Diffs to be filled in once the texts are there: the place in `change.properties`, and both texts.
+    pub diffs: Vec<DiffRequest>,
+}
+
+/// A diff that waits for its texts.
+#[derive(Debug)]
+pub struct DiffRequest {
+    /// The place of the property in [`Change::properties`].
+    pub property: usize,
+    /// The text before; none where nothing is there.
+    pub before: Option<Vec<u8>>,
+    /// The content after, which the controller has.
+    pub after: Content,
+}
+
+impl Planned {
+    /// A change with nothing to be filled in.
+    pub fn change(change: Change) -> Self {
+        Self::Change(Box::new(PlannedChange { change, diffs: Vec::new() }))
+    }
+
+    /// Something that cannot be done.
+    pub fn impossible(message: impl Into<String>) -> Self {
+        Self::Impossible { message: message.into(), help: None }
+    }
+
+    /// The plan under its needs: one that is absent makes it impossible, one that may come makes it conditional. What is
+    /// in sync needs nothing.
+    pub fn given(mut self, needs: impl IntoIterator<Item = Need>) -> Self {
+        for need in needs {
+            let Self::Change(planned) = &mut self else { break };
+            match need {
+                Need::Met => {}
+                Need::MayCome { what, steps } => planned.change.depend(&what, &steps),
+                Need::Absent { what, help } => {
+                    return Self::Impossible { message: format!("{what} is not there"), help };
+                }
+            }
+        }
+        self
+    }
+
+    /// The plan unless something that permissions do not show stands in its way: an immutable file, a read-only file
+    /// system.
+    fn unless_obstructed(self, view: &View<'_>, claims: &[Claim]) -> Self {
+        if !matches!(self, Self::Change(_)) {
+            return self;
+        }
+        let obstacle = claims.iter().find_map(|claim| match claim {
+            Claim::Path { path, .. } => {
+                view.obstacle(Path::new(path)).map(|why| format!("{path} cannot change: {why}"))
+            }
+            Claim::Named { .. } => None,
+        });
+        obstacle.map_or(self, Self::impossible)
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_in_sync(&self) -> bool {
+        matches!(self, Self::InSync(_))
+    }
+}
+
+/// Making a change conditional.
+pub trait Depend {
+    /// The change depends on `what`, which `steps` may bring.
+    fn depend(&mut self, what: &str, steps: &[u32]);
+}
+
+impl Depend for Change {
+    fn depend(&mut self, what: &str, steps: &[u32]) {
+        match &mut self.certainty {
+            Certainty::Exact => {
+                let why = format!("{what} may come with an earlier step");
+                self.certainty = Certainty::Conditional { on: steps.to_vec(), why };
+            }
+            Certainty::Conditional { on, why } => {
+                on.extend(steps.iter().filter(|step| !on.contains(step)).copied().collect::<Vec<_>>());
+                why.push_str(&format!("; so may {what}"));
+            }
+        }
+    }
+}
+
+/// What a look at one resource came to.
+pub struct Look {
+    /// The plan.
+    pub planned: Planned,
+    /// What later steps will see.
+    pub effects: Vec<Effect>,
+    /// What a transaction of neighbours needs to know.
+    pub request: Option<PackageRequest>,
+    found: Box<dyn Any + Send + Sync>,
+}
+
+/// A decoded resource of any kind.
+pub trait Wanted: Send + Sync {
+    /// Observes and plans.
+    fn look(&self, view: &View<'_>) -> Result<Look, LookError>;
+    /// Makes it so, from what `look` found just before.
+    fn apply(&self, actor: &mut Actor<'_>, look: &Look) -> Result<(), ApplyError>;
+    /// See [`Kind::units`].
+    fn units(&self) -> Vec<String>;
+    /// See [`Kind::action`].
+    fn action(&self, how: NotifyHow) -> Option<Action>;
+    /// See [`Kind::act`].
+    fn act(&self, actor: &mut Actor<'_>, action: &Action) -> Result<(), ApplyError>;
+}
+
+/// A kind as the registry holds it.
+pub trait AnyKind: KindInfo + Send {
+    /// Decodes the parameters of a resource, its secrets from `secrets`.
+    fn decode(&self, params: &Params, secrets: &SecretTable) -> Result<Box<dyn Wanted>, Vec<ParamProblem>>;
+}
+
+/// A row of the registry: the erased form of the kind `K`.
+pub struct Row<K: Kind> {
+    schema: OnceLock<KindSchema>,
+    kind: std::marker::PhantomData<fn() -> K>,
+}
+
+impl<K: Kind> Row<K> {
+    /// A row for `K`.
+    pub const fn new() -> Self {
+        Self { schema: OnceLock::new(), kind: std::marker::PhantomData }
+    }
+}
+
+impl<K: Kind> Default for Row<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Kind> KindInfo for Row<K> {
+    fn schema(&self) -> &KindSchema {
+        self.schema.get_or_init(K::schema)
+    }
+
+    fn check(&self, params: &Params) -> Result<Checked, Vec<ParamProblem>> {
+        let mut reader = Reader::new(params, None);
+        let wish = K::decode(&mut reader);
+        reader.finish()?;
+        Ok(Checked { claims: K::claims(&wish), suffix: K::suffix(&wish) })
+    }
+}
+
+impl<K: Kind> AnyKind for Row<K> {
+    fn decode(&self, params: &Params, secrets: &SecretTable) -> Result<Box<dyn Wanted>, Vec<ParamProblem>> {
+        let mut reader = Reader::new(params, Some(secrets));
+        let wish = K::decode(&mut reader);
+        reader.finish()?;
+        Ok(Box::new(Decoded::<K>(wish)))
+    }
+}
+
+struct Decoded<K: Kind>(K::Wish);
+
+impl<K: Kind> Wanted for Decoded<K> {
+    fn look(&self, view: &View<'_>) -> Result<Look, LookError> {
+        let found = K::observe(view, &self.0)?;
+        let planned = K::plan(&self.0, &found).unless_obstructed(view, &K::claims(&self.0));
+        let changes = matches!(planned, Planned::Change(_));
+        let effects = if changes { K::effects(&self.0, &found) } else { Vec::new() };
+        let request = if changes { K::request(&self.0, &found) } else { None };
+        Ok(Look { planned, effects, request, found: Box::new(found) })
+    }
+
+    fn apply(&self, actor: &mut Actor<'_>, look: &Look) -> Result<(), ApplyError> {
+        match look.found.downcast_ref::<K::Found>() {
+            Some(found) => K::apply(actor, &self.0, found),
+            None => Err(ApplyError::new("the finding belongs to another kind")),
+        }
+    }
+
+    fn units(&self) -> Vec<String> {
+        K::units(&self.0)
+    }
+
+    fn action(&self, how: NotifyHow) -> Option<Action> {
+        K::action(&self.0, how)
+    }
+
+    fn act(&self, actor: &mut Actor<'_>, action: &Action) -> Result<(), ApplyError> {
+        K::act(actor, &self.0, action)
+    }
+}

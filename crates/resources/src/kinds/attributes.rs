@@ -1,0 +1,120 @@
+//! Mode, owner and group: what every kind that makes a path asks of it, finds and changes.
+
+use converge_model::{Param, PropertyChange, Shown, Type};
+
+use crate::actor::Attributes;
+use crate::overlay::Bytes;
+use crate::system::files::Sort;
+use crate::view::{Body, LookError, Need, Place, View};
+use crate::wish::Reader;
+
+/// The three parameters.
+pub fn params() -> [Param; 3] {
+    [
+        Param::new(
+            "mode",
+            Type::Mode,
+            "The permissions, `\"0644\"`. Left as they are if not given; 0644 for a new file, 0755 for a new directory.",
+        ),
+        Param::new(
+            "owner",
+            Type::Name,
+            "The owner, by name or number. Left as it is if not given; the account that Converge works as for something new.",
+        ),
+        Param::new("group", Type::Name, "The group, by name or number. As for `owner`."),
+    ]
+}
+
+/// Reads them.
+pub fn decode(params: &mut Reader<'_>) -> Attributes {
+    Attributes { mode: params.mode("mode"), owner: params.text("owner"), group: params.text("group") }
+}
+
+/// What is asked, in the names that the host knows; and what is needed for it.
+#[derive(Debug)]
+pub struct Asked {
+    /// With numbers turned into names where they have one.
+    pub attributes: Attributes,
+    /// The accounts that must be there.
+    pub needs: Vec<Need>,
+    /// The owner and the group of what is made new.
+    pub own: (String, String),
+}
+
+/// Finds the names of what is asked.
+pub fn observe(view: &View<'_>, wish: &Attributes) -> Result<Asked, LookError> {
+    let mut needs = Vec::new();
+    let mut attributes = wish.clone();
+    if let Some(owner) = &wish.owner {
+        needs.push(view.need_user(owner)?);
+        attributes.owner = Some(view.user_name(owner)?);
+    }
+    if let Some(group) = &wish.group {
+        needs.push(view.need_group(group)?);
+        attributes.group = Some(view.group_name(group)?);
+    }
+    Ok(Asked { attributes, needs, own: view.own_names()? })
+}
+
+impl Asked {
+    /// The properties in which `place` differs.
+    pub fn changes(&self, place: &Place) -> Vec<PropertyChange> {
+        let mut changes = Vec::new();
+        if let Some(mode) = self.attributes.mode.filter(|mode| *mode != place.mode) {
+            changes.push(PropertyChange::new("mode", octal(place.mode), octal(mode)));
+        }
+        if let Some(owner) = self.attributes.owner.as_ref().filter(|owner| **owner != place.owner) {
+            changes.push(PropertyChange::new("owner", place.owner.clone(), owner.clone()));
+        }
+        if let Some(group) = self.attributes.group.as_ref().filter(|group| **group != place.group) {
+            changes.push(PropertyChange::new("group", place.group.clone(), group.clone()));
+        }
+        changes
+    }
+
+    /// The properties of something new: what is asked, with `mode` where nothing is.
+    pub fn created(&self, mode: u32) -> Vec<PropertyChange> {
+        let property = |name: &str, after: &str| PropertyChange::new(name, Shown::Absent, after);
+        let mut changes = vec![property("mode", &octal(self.attributes.mode.unwrap_or(mode)))];
+        changes.extend(self.attributes.owner.iter().map(|owner| property("owner", owner)));
+        changes.extend(self.attributes.group.iter().map(|group| property("group", group)));
+        changes
+    }
+
+    /// What will be at the path: what was there with what is asked laid over it.
+    pub fn place(&self, before: Option<&Place>, sort: Sort, mode: u32, body: Body) -> Place {
+        let before = before.filter(|place| place.sort == sort);
+        let asked = &self.attributes;
+        let kept = |asked: &Option<String>, before: Option<&String>, own: &String| {
+            asked.clone().or_else(|| before.cloned()).unwrap_or_else(|| own.clone())
+        };
+        Place {
+            sort,
+            mode: asked.mode.or_else(|| before.map(|place| place.mode)).unwrap_or(mode),
+            owner: kept(&asked.owner, before.map(|place| &place.owner), &self.own.0),
+            group: kept(&asked.group, before.map(|place| &place.group), &self.own.1),
+            size: size(&body).or_else(|| before.map(|place| place.size)).unwrap_or(0),
+            target: None,
+            body,
+        }
+    }
+}
+
+fn size(body: &Body) -> Option<u64> {
+    match body {
+        Body::Text(text) => Some(text.len() as u64),
+        Body::Planned(crate::wish::Filling::Plain { length, .. }) => Some(*length),
+        Body::Planned(crate::wish::Filling::Secret(secret)) => Some(secret.expose().len() as u64),
+        Body::OnDisk | Body::Unknown(_) => None,
+    }
+}
+
+/// A mode as people write it: `0644`.
+pub fn octal(mode: u32) -> String {
+    format!("{mode:04o}")
+}
+
+/// An empty text.
+pub fn empty() -> Bytes {
+    Bytes::from([])
+}

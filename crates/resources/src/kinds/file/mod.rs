@@ -1,0 +1,119 @@
+//! `file`: a regular file with its content, mode and owner, or its absence.
+
+mod apply;
+mod observe;
+mod plan;
+
+use std::path::PathBuf;
+
+use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::kind::{Kind, Planned};
+use crate::kinds::attributes;
+use crate::overlay::Effect;
+use crate::view::{LookError, View};
+use crate::wish::{Filling, Reader};
+
+/// The kind.
+pub struct File;
+
+/// What the file should be.
+pub struct Wish {
+    path: PathBuf,
+    state: State,
+    content: Option<Filling>,
+    attributes: Attributes,
+    validate: Vec<String>,
+    backup: bool,
+    replace: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Present,
+    Absent,
+}
+
+impl Kind for File {
+    type Wish = Wish;
+    type Found = observe::Found;
+
+    fn schema() -> KindSchema {
+        let [mode, owner, group] = attributes::params();
+        KindSchema::new("file", "A file: its content, mode and owner")
+            .details(
+                "Content is written into a temporary file beside the target, synced, checked by `validate`, and renamed, \
+                 so that the file is the old one or the new one at every moment. Text given as `content` ends with a \
+                 newline; one is added where it is missing, unless `newline=#false`. Without `content` the file is \
+                 created empty and what it holds later is left alone.\n\n\
+                 A link, a directory or a device in the way is never replaced silently: `replace=#true` lets a link make \
+                 way; the rest is an error of the plan.",
+            )
+            .param(Param::new("path", Type::Path, "Where the file is.").argument(0).required())
+            .param(
+                Param::new("state", Type::Text, "Whether it should be there.")
+                    .one_of(&["present", "absent"])
+                    .default("present"),
+            )
+            .param(Param::new("content", Type::Content, "What it holds: text, `(file)\"name\"`, `(template)\"name\"` or a secret."))
+            .param(mode)
+            .param(owner)
+            .param(group)
+            .param(Param::new("validate", Type::Command, "A command that must succeed on the new content before it takes its place; `%s` is the new file."))
+            .param(Param::new("backup", Type::Bool, "Whether what is replaced is kept beside the file as `NAME.converge-backup`.").default(false))
+            .param(Param::new("replace", Type::Bool, "Whether a link in the way is replaced by the file.").default(false))
+            .param(Param::new("newline", Type::Bool, "Whether text ends with a newline.").default(true))
+            .example("A file with its content", "file \"/etc/motd\" mode=\"0644\" {\n    content \"Welcome to {{ host.name }}\"\n}")
+            .example("A file that should not be there", "file \"/etc/nologin.old\" state=\"absent\"")
+            .example(
+                "A file that is checked before it takes its place",
+                "directory \"/etc/app\"\nfile \"/etc/app/check.sh\" validate=\"sh -n %s\" backup=#true {\n    content \"echo ok\"\n}",
+            )
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let wish = Wish {
+            path: params.path("path"),
+            state: params.choice("state", &[("present", State::Present), ("absent", State::Absent)]),
+            content: params.filling("content"),
+            attributes: attributes::decode(params),
+            validate: params.texts("validate"),
+            backup: params.flag("backup").unwrap_or(false),
+            replace: params.flag("replace").unwrap_or(false),
+        };
+        if wish.state == State::Absent && wish.content.is_some() {
+            params.problem(ParamProblem::new("content", "makes no sense for a file that should be absent"));
+        }
+        if !wish.validate.is_empty() && !wish.validate.iter().any(|word| word.contains("%s")) {
+            let help = "write `%s` where the path of the new file belongs";
+            params.problem(ParamProblem::new("validate", "does not name the new file").help(help));
+        }
+        wish
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        let extent = match (wish.state, &wish.content) {
+            (State::Absent, _) => Extent::Absence,
+            (State::Present, Some(_)) => Extent::Whole,
+            (State::Present, None) => Extent::Metadata,
+        };
+        vec![Claim::path(wish.path.to_string_lossy(), extent)]
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {
+        observe::observe(view, wish)
+    }
+
+    fn plan(wish: &Wish, found: &observe::Found) -> Planned {
+        plan::plan(wish, found)
+    }
+
+    fn effects(wish: &Wish, found: &observe::Found) -> Vec<Effect> {
+        plan::effects(wish, found)
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &observe::Found) -> Result<(), ApplyError> {
+        apply::apply(actor, wish, found)
+    }
+}

@@ -1,0 +1,8 @@
+//! The kinds of resource, a folder each: its table and its wish (`mod.rs`), what it reads (`observe.rs`), what it plans
+//! (`plan.rs`), what it does (`apply.rs`).
+
+pub mod attributes;
+pub mod directory;
+pub mod file;
+pub mod package;
+pub mod service;

@@ -1,0 +1,1 @@
+//! `package`: a package of the host's own manager.

@@ -1,0 +1,1 @@
+//! `service`: a unit that runs, and is started at boot.

@@ -1,0 +1,139 @@
+//! What earlier steps of a plan will have done: the layer over the host that later steps see.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::view::Place;
+
+/// One thing that a step will do.
+#[derive(Clone)]
+pub enum Effect {
+    /// The path will be this; none: nothing will be there, nor below it.
+    Path(PathBuf, Option<Place>),
+    /// The package will be there, in this version where it is known; none: it will not.
+    Package(String, Option<Version>),
+    /// The user will be there; none: will not.
+    User(String, Option<PlannedUser>),
+    /// The group will be there; or will not.
+    Group(String, bool),
+    /// The unit will be in this state, as far as it is known.
+    Unit(String, PlannedUnit),
+    /// A command of this name will be on the path.
+    Program(String),
+    /// Paths, packages, users or units may come that nobody can name beforehand. What exists is presumed to stay.
+    Open,
+}
+
+/// The version of a package that a step brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// This one.
+    Known(String),
+    /// The lists are refreshed first, or another step decides it.
+    Unknown,
+}
+
+/// A user that a step brings: what later steps need to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlannedUser {
+    /// The number, where it was asked for.
+    pub uid: Option<u32>,
+    /// The name of the primary group.
+    pub group: Option<String>,
+    /// The home folder.
+    pub home: Option<String>,
+    /// All other groups, where they are known.
+    pub groups: Option<Vec<String>>,
+}
+
+/// A unit that a step changes; none where the step leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlannedUnit {
+    /// Whether it will be running.
+    pub active: Option<bool>,
+    /// Whether it will be enabled.
+    pub enabled: Option<bool>,
+    /// Whether it will be masked.
+    pub masked: Option<bool>,
+}
+
+/// The layer. Steps are added in the order of the plan; what a later one says replaces what an earlier one said.
+#[derive(Clone, Default)]
+pub struct Overlay {
+    pub(crate) paths: BTreeMap<PathBuf, Option<Place>>,
+    pub(crate) packages: BTreeMap<String, Option<Version>>,
+    pub(crate) users: BTreeMap<String, Option<PlannedUser>>,
+    pub(crate) groups: BTreeMap<String, bool>,
+    pub(crate) units: BTreeMap<String, PlannedUnit>,
+    pub(crate) programs: BTreeMap<String, u32>,
+    pub(crate) open: Vec<u32>,
+}
+
+impl Overlay {
+    /// Adds the effects of the step at `place` in the plan.
+    pub fn add(&mut self, place: u32, effects: impl IntoIterator<Item = Effect>) {
+        for effect in effects {
+            self.add_one(place, effect);
+        }
+    }
+
+    fn add_one(&mut self, place: u32, effect: Effect) {
+        match effect {
+            Effect::Path(path, state) => {
+                if state.is_none() {
+                    self.paths.retain(|known, _| !known.starts_with(&path));
+                }
+                self.paths.insert(path, state);
+            }
+            Effect::Package(name, version) => {
+                self.packages.insert(name, version);
+            }
+            Effect::User(name, user) => {
+                self.users.insert(name, user);
+            }
+            Effect::Group(name, there) => {
+                self.groups.insert(name, there);
+            }
+            Effect::Unit(name, unit) => {
+                let known = self.units.entry(name).or_default();
+                known.active = unit.active.or(known.active);
+                known.enabled = unit.enabled.or(known.enabled);
+                known.masked = unit.masked.or(known.masked);
+            }
+            Effect::Program(name) => {
+                self.programs.insert(name, place);
+            }
+            Effect::Open => self.open.push(place),
+        }
+    }
+
+    /// The open steps so far.
+    pub fn open(&self) -> &[u32] {
+        &self.open
+    }
+
+    /// What is planned at `path`: itself, or that a folder above it goes.
+    pub(crate) fn path(&self, path: &Path) -> Option<Option<&Place>> {
+        if let Some(state) = self.paths.get(path) {
+            return Some(state.as_ref());
+        }
+        let above = path.ancestors().skip(1).find_map(|above| self.paths.get(above));
+        match above {
+            Some(None) => Some(None),
+            _ => None,
+        }
+    }
+
+    /// The paths planned directly below `folder`, with whether they will be there.
+    pub(crate) fn children<'a>(&'a self, folder: &'a Path) -> impl Iterator<Item = (&'a Path, bool)> {
+        self.paths
+            .range(folder.to_path_buf()..)
+            .take_while(move |(path, _)| path.starts_with(folder))
+            .filter(move |(path, _)| path.parent() == Some(folder))
+            .map(|(path, state)| (path.as_path(), state.is_some()))
+    }
+}
+
+/// The bytes of a planned text, shared by the views that read it.
+pub type Bytes = Arc<[u8]>;

@@ -1,0 +1,51 @@
+//! All kinds, a row each. The laws, the reference pages and the language run from this table.
+
+use std::sync::LazyLock;
+
+use crate::kind::{AnyKind, Kind, Row};
+use crate::kinds;
+
+static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> =
+    LazyLock::new(|| vec![row::<kinds::directory::Directory>(), row::<kinds::file::File>()]);
+
+fn row<K: Kind>() -> Box<dyn AnyKind> {
+    Box::new(Row::<K>::new())
+}
+
+/// Every kind, by name.
+pub fn registry() -> impl Iterator<Item = &'static dyn AnyKind> {
+    REGISTRY.iter().map(Box::as_ref)
+}
+
+/// The kind called `name`.
+pub fn kind(name: &str) -> Option<&'static dyn AnyKind> {
+    registry().find(|kind| kind.schema().name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_stand_once_and_in_order() {
+        let names: Vec<_> = registry().map(|kind| kind.schema().name.clone()).collect();
+        assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+    }
+
+    #[test]
+    fn every_kind_has_an_example_and_documents_its_parameters() {
+        for kind in registry() {
+            let schema = kind.schema();
+            assert!(!schema.examples.is_empty(), "{} has no example", schema.name);
+            assert_eq!(
+                schema.params.first().and_then(|p| p.argument),
+                Some(0),
+                "{} has no name",
+                schema.name
+            );
+            for param in &schema.params {
+                assert!(!param.doc.is_empty(), "{}: {} is not documented", schema.name, param.name);
+            }
+        }
+    }
+}

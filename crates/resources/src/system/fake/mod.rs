@@ -1,0 +1,1 @@
+//! A world in memory beside real files below a temporary root, for the laws.

@@ -1,0 +1,522 @@
+//! The file system of a host, below a root that may be a folder.
+//!
+//! Every path is absolute and meant on the host. Folders on the way are opened one by one, so that nobody can swap one
+//! for a link in between; a link on the way is followed, below the root, where root or the agent's own user made it, or
+//! where it leads to a folder of its own owner. The last part is never followed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use converge_model::Digest;
+use rustix::fs::{AtFlags, FileType, Gid, IFlags, Mode, OFlags, StatVfsMountFlags, Uid};
+use rustix::io::Errno;
+
+/// The files of a host.
+pub struct Files {
+    root: PathBuf,
+    fd: OwnedFd,
+}
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What sort of thing.
+    pub sort: Sort,
+    /// The permission bits, 0 to 0o7777.
+    pub mode: u32,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// The size in bytes.
+    pub size: u64,
+    /// How many names it has.
+    pub links: u64,
+    /// Where a link leads.
+    pub target: Option<PathBuf>,
+}
+
+/// What sort of thing is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sort {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A device, a socket, a FIFO.
+    Special,
+}
+
+impl Sort {
+    /// The word for people.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Folder => "directory",
+            Self::Link => "link",
+            Self::Special => "special file",
+        }
+    }
+}
+
+/// The folder that holds a path's last part, open, and that part.
+struct Spot {
+    folder: OwnedFd,
+    name: OsString,
+}
+
+const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+impl Files {
+    /// The files below `root`: `/`, or a folder of the agent's own machine.
+    pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let root = root.into();
+        let fd = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { root, fd })
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether a folder stands for the host.
+    pub fn is_folder(&self) -> bool {
+        self.root != Path::new("/")
+    }
+
+    /// `path` as the processes of this machine know it.
+    pub fn outside(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// What is at `path`; links are not followed. None where nothing is, or a folder on the way is not there.
+    pub fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
+        let found = self.spot(path).and_then(|spot| spot.entry());
+        match found {
+            Ok(entry) => Ok(Some(entry)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the regular file at `path` for reading; links and special files are refused.
+    pub fn open(&self, path: &Path) -> io::Result<File> {
+        self.spot(path)?.open()
+    }
+
+    /// The bytes of the file at `path`, at most `limit` of them; an error where there are more. Files of `/proc` and
+    /// `/sys` may be read too.
+    pub fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > limit {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("the file is larger than {limit} bytes"),
+            ));
+        }
+        Ok(bytes)
+    }
+
+    /// The digest and length of the file at `path`, read in pieces.
+    pub fn digest(&self, path: &Path) -> io::Result<(Digest, u64)> {
+        let mut file = self.open(path)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut piece = vec![0; 128 * 1024];
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => return Ok((hasher.finalize().into(), hasher.count())),
+                Ok(read) => {
+                    hasher.update(&piece[..read]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The names in the folder at `path`, in no order; a link at its end is followed.
+    pub fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let folder = self.folder(path)?;
+        let folder = rustix::fs::openat(
+            &folder,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::new(folder)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// The path without links on the way to its last part.
+    pub fn resolved(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut steps = Vec::new();
+        let (parent, name) = split(path)?;
+        self.walk(parent, &mut steps)?;
+        let mut resolved = PathBuf::from("/");
+        resolved.extend(steps);
+        resolved.push(name);
+        Ok(resolved)
+    }
+
+    /// A new file beside `path`, mode 0600, with a name that [`temporary_name`] gives; an older one of the name goes.
+    pub fn create_beside(&self, path: &Path, name: &OsStr) -> io::Result<File> {
+        let spot = self.spot(path)?;
+        match rustix::fs::unlinkat(&spot.folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(&spot.folder, name, flags, Mode::from_raw_mode(0o600))?))
+    }
+
+    /// Gives the file `name` beside `path` the name of `path`, and syncs the folder. What was at `path` goes, unless it
+    /// is a folder.
+    pub fn rename_beside(&self, name: &OsStr, path: &Path) -> io::Result<()> {
+        let spot = self.spot(path)?;
+        rustix::fs::renameat(&spot.folder, name, &spot.folder, &spot.name)?;
+        spot.sync()
+    }
+
+    /// Removes the file `name` beside `path`, if it is there.
+    pub fn remove_beside(&self, name: &OsStr, path: &Path) -> io::Result<()> {
+        let spot = self.spot(path)?;
+        match rustix::fs::unlinkat(&spot.folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes a link at `path` that leads to `target`; what was there goes, unless it is a folder.
+    pub fn link(&self, path: &Path, target: &Path) -> io::Result<()> {
+        let spot = self.spot(path)?;
+        let name = temporary_name(&spot.name);
+        match rustix::fs::unlinkat(&spot.folder, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        rustix::fs::symlinkat(target, &spot.folder, &name)?;
+        rustix::fs::renameat(&spot.folder, &name, &spot.folder, &spot.name)?;
+        spot.sync()
+    }
+
+    /// Gives the file at `existing` a second name `path`, on the same file system.
+    pub fn hard_link(&self, existing: &Path, path: &Path) -> io::Result<()> {
+        let (from, to) = (self.spot(existing)?, self.spot(path)?);
+        Ok(rustix::fs::linkat(&from.folder, &from.name, &to.folder, &to.name, AtFlags::empty())?)
+    }
+
+    /// Makes a folder, mode 0700.
+    pub fn make_folder(&self, path: &Path) -> io::Result<()> {
+        let spot = self.spot(path)?;
+        rustix::fs::mkdirat(&spot.folder, &spot.name, Mode::from_raw_mode(0o700))?;
+        spot.sync()
+    }
+
+    /// Removes what is at `path`, no folder.
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        let spot = self.spot(path)?;
+        rustix::fs::unlinkat(&spot.folder, &spot.name, AtFlags::empty())?;
+        spot.sync()
+    }
+
+    /// Removes the empty folder at `path`.
+    pub fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        let spot = self.spot(path)?;
+        rustix::fs::unlinkat(&spot.folder, &spot.name, AtFlags::REMOVEDIR)?;
+        spot.sync()
+    }
+
+    /// Sets the mode of what is at `path`; a link is an error.
+    pub fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        let spot = self.spot(path)?;
+        let entry = spot.entry()?;
+        if entry.sort == Sort::Link {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::openat(&spot.folder, &spot.name, flags, Mode::empty()) {
+            Ok(fd) => Ok(rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?),
+            // What may not be read by its own owner can still be given a mode.
+            Err(Errno::ACCESS | Errno::NXIO) => Ok(rustix::fs::chmodat(
+                &spot.folder,
+                &spot.name,
+                Mode::from_raw_mode(mode),
+                AtFlags::empty(),
+            )?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sets owner and group of what is at `path`, a link itself included. A file with several names is refused unless
+    /// it is already owned by root or the agent: the other name may be somebody else's.
+    pub fn set_owner(&self, path: &Path, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+        let spot = self.spot(path)?;
+        let entry = spot.entry()?;
+        if entry.sort == Sort::File && entry.links > 1 && !trusted(entry.uid) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the file has several names (hard links)",
+            ));
+        }
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        Ok(rustix::fs::chownat(&spot.folder, &spot.name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// The bytes that are free on the file system of the folder at `path`, for the agent's user.
+    pub fn free_space(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(self.folder(path)?)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn spot(&self, path: &Path) -> io::Result<Spot> {
+        if path == Path::new("/") {
+            return Ok(Spot { folder: rustix::io::dup(&self.fd)?, name: OsString::from(".") });
+        }
+        let (parent, name) = split(path)?;
+        Ok(Spot { folder: self.walk(parent, &mut Vec::new())?, name: name.to_owned() })
+    }
+
+    fn folder(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.walk(path, &mut Vec::new())
+    }
+
+    /// Opens the folder at `path`, part by part; `steps` receives the parts that were really taken.
+    fn walk(&self, path: &Path, steps: &mut Vec<OsString>) -> io::Result<OwnedFd> {
+        let mut stack = vec![rustix::io::dup(&self.fd)?];
+        let mut todo: Vec<OsString> = parts(path);
+        let mut links = 0;
+        while let Some(part) = todo.pop() {
+            if part == ".." {
+                if stack.len() > 1 {
+                    stack.pop();
+                    steps.pop();
+                }
+                continue;
+            }
+            let here = &stack[stack.len() - 1];
+            match rustix::fs::openat(here, &part, WALK, Mode::empty()) {
+                Ok(folder) => {
+                    stack.push(folder);
+                    steps.push(part);
+                }
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    links += 1;
+                    let target = self.follow(here, &part, links)?;
+                    if target.is_absolute() {
+                        stack.truncate(1);
+                        steps.clear();
+                    }
+                    todo.extend(parts(&target));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        stack.pop().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// Where the link `name` in `folder` leads, if it may be followed.
+    fn follow(&self, folder: &OwnedFd, name: &OsStr, links: usize) -> io::Result<PathBuf> {
+        let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            return Err(Errno::NOTDIR.into());
+        }
+        if links > 40 {
+            return Err(Errno::LOOP.into());
+        }
+        let leads_home =
+            || rustix::fs::statat(folder, name, AtFlags::empty()).is_ok_and(|to| to.st_uid == stat.st_uid);
+        if !trusted(stat.st_uid) && !leads_home() {
+            let why = format!("a link of uid {} on the way leads to what is not theirs", stat.st_uid);
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        let target = rustix::fs::readlinkat(folder, name, Vec::new())?;
+        Ok(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
+    }
+}
+
+impl Spot {
+    fn entry(&self) -> io::Result<Entry> {
+        let stat = rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let sort = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Sort::File,
+            FileType::Directory => Sort::Folder,
+            FileType::Symlink => Sort::Link,
+            _ => Sort::Special,
+        };
+        let target = match sort {
+            Sort::Link => {
+                let target = rustix::fs::readlinkat(&self.folder, &self.name, Vec::new())?;
+                Some(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
+            }
+            _ => None,
+        };
+        Ok(Entry {
+            sort,
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            links: stat.st_nlink,
+            target,
+        })
+    }
+
+    fn open(&self) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.folder, &self.name, flags, Mode::empty())?;
+        match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
+            FileType::RegularFile => Ok(File::from(fd)),
+            FileType::Directory => Err(Errno::ISDIR.into()),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a device, a socket or a FIFO")),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat(self.folder.as_fd(), ".", flags, Mode::empty()) {
+            Ok(folder) => Ok(rustix::fs::fsync(folder)?),
+            // A folder that may be written and not read cannot be synced.
+            Err(Errno::ACCESS) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Files {
+    /// Why what is at `path` cannot be changed although the permissions allow it: immutable, or on a read-only file
+    /// system. None where nothing stands in the way, or that cannot be told.
+    pub fn obstacle(&self, path: &Path) -> Option<String> {
+        let spot = self.spot(path).ok()?;
+        let vfs = rustix::fs::fstatvfs(&spot.folder).ok()?;
+        if vfs.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Some("it is on a read-only file system".to_owned());
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&spot.folder, &spot.name, flags, Mode::empty()).ok()?;
+        let attributes = rustix::fs::ioctl_getflags(&fd).ok()?;
+        if attributes.contains(IFlags::IMMUTABLE) {
+            return Some("it is immutable (chattr +i)".to_owned());
+        }
+        attributes.contains(IFlags::APPEND).then(|| "it can only be appended to (chattr +a)".to_owned())
+    }
+}
+
+/// The name of the temporary that becomes `name`: hidden, and the same in every run, so that one left behind by a crash
+/// is found and replaced.
+pub fn temporary_name(name: &OsStr) -> OsString {
+    let digest = Digest::of(name.as_bytes()).short();
+    let mut temporary = OsString::from(".");
+    let bytes = name.as_bytes();
+    temporary.push(OsStr::from_bytes(&bytes[..bytes.len().min(200)]));
+    temporary.push(format!(".converge-{digest}"));
+    temporary
+}
+
+fn trusted(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
+fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
+    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "the path is not absolute and normal");
+    Ok((path.parent().ok_or_else(invalid)?, path.file_name().ok_or_else(invalid)?))
+}
+
+/// The parts of a path, the last first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let mut parts: Vec<_> = path
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some(OsString::from("..")),
+            _ => None,
+        })
+        .collect();
+    parts.reverse();
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn world() -> (tempfile::TempDir, Files) {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(folder.path()).unwrap();
+        (folder, files)
+    }
+
+    #[test]
+    fn links_on_the_way_stay_below_the_root() {
+        let (folder, files) = world();
+        fs::create_dir_all(folder.path().join("usr/lib")).unwrap();
+        symlink("/usr/lib", folder.path().join("lib")).unwrap();
+        symlink("../../../../..", folder.path().join("usr/up")).unwrap();
+        fs::write(folder.path().join("usr/lib/x"), "here").unwrap();
+        assert_eq!(files.read("/lib/x".as_ref(), 10).unwrap(), b"here");
+        assert_eq!(files.read("/usr/up/lib/x".as_ref(), 10).unwrap(), b"here");
+        assert_eq!(files.resolved("/lib/x".as_ref()).unwrap(), Path::new("/usr/lib/x"));
+    }
+
+    #[test]
+    fn the_last_part_is_not_followed_and_special_files_are_refused() {
+        let (folder, files) = world();
+        symlink("/etc/passwd", folder.path().join("link")).unwrap();
+        assert_eq!(files.entry("/link".as_ref()).unwrap().map(|e| e.sort), Some(Sort::Link));
+        assert!(files.read("/link".as_ref(), 10).is_err());
+        rustix::fs::mknodat(&files.fd, "fifo", FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert!(files.digest("/fifo".as_ref()).is_err(), "a FIFO must not hang");
+    }
+
+    #[test]
+    fn what_is_not_there_is_no_error() {
+        let (folder, files) = world();
+        fs::write(folder.path().join("file"), "").unwrap();
+        assert_eq!(files.entry("/a/b/c".as_ref()).unwrap(), None);
+        assert_eq!(files.entry("/file/below".as_ref()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_an_error_and_not_a_part() {
+        let (folder, files) = world();
+        fs::write(folder.path().join("file"), "12345").unwrap();
+        assert_eq!(files.read("/file".as_ref(), 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(files.read("/file".as_ref(), 5).unwrap(), b"12345");
+    }
+
+    #[test]
+    fn a_link_loop_ends() {
+        let (folder, files) = world();
+        symlink("b", folder.path().join("a")).unwrap();
+        symlink("a", folder.path().join("b")).unwrap();
+        assert!(files.entry("/a/x".as_ref()).is_err());
+    }
+
+    #[test]
+    fn the_mode_of_a_file_that_may_not_be_read_can_be_set() {
+        let (folder, files) = world();
+        let path = folder.path().join("file");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+        files.set_mode("/file".as_ref(), 0o640).unwrap();
+        assert_eq!(files.entry("/file".as_ref()).unwrap().map(|e| e.mode), Some(0o640));
+    }
+}

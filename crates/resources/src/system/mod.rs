@@ -1,0 +1,34 @@
+//! The host as nouns: files, packages, accounts, units, processes. Kinds never see it directly: they read through a
+//! [`View`](crate::View) and change through an [`Actor`](crate::Actor).
+//!
+//! Files are always real, below a root that may be a folder. The rest is a trait each: [`real`] asks dpkg, systemd and
+//! the kernel; `fake` is a world in memory whose packages bring files, users and running units.
+
+pub mod accounts;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
+pub mod files;
+pub mod packages;
+pub mod processes;
+pub mod real;
+pub mod units;
+
+use accounts::Accounts;
+use files::Files;
+use packages::Packages;
+use processes::Processes;
+use units::Units;
+
+/// A host.
+pub trait System: Send + Sync {
+    /// Its file system.
+    fn files(&self) -> &Files;
+    /// Its users and groups.
+    fn accounts(&self) -> &dyn Accounts;
+    /// Its package manager.
+    fn packages(&self) -> &dyn Packages;
+    /// Its service manager.
+    fn units(&self) -> &dyn Units;
+    /// Its processes.
+    fn processes(&self) -> &dyn Processes;
+}

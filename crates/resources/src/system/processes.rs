@@ -1,0 +1,94 @@
+//! Processes: running a command with its user, folder, environment and time.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::wish::Text;
+
+/// A command to be run: words, never a line for a shell unless the first words say so.
+#[derive(Clone)]
+pub struct Command {
+    /// The program and its arguments. Never a secret: everybody can read the process list.
+    pub words: Vec<String>,
+    /// The user that runs it, with its own groups and HOME; none: the agent's.
+    pub user: Option<String>,
+    /// The folder that it runs in; `/` where none is given.
+    pub folder: Option<PathBuf>,
+    /// Added to a clean environment of PATH, LC_ALL, HOME, USER and CONVERGE_ROOT.
+    pub environment: Vec<(String, Text)>,
+    /// What it reads; nothing where none is given.
+    pub input: Option<Text>,
+    /// After how long it is ended, with all that it started.
+    pub timeout: Duration,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The exit code; none where a signal ended it.
+    pub code: Option<i32>,
+    /// The last 64 KiB of both outputs, as they came.
+    pub output: Vec<u8>,
+}
+
+/// Why a command did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// It could not be started.
+    #[error("failed to start {program}: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The user is not there.
+    #[error("there is no user {0:?}")]
+    NoUser(String),
+    /// It took too long and was ended.
+    #[error("{program} was still running after {after:?} and was ended")]
+    Timeout {
+        /// The program.
+        program: String,
+        /// The time allowed.
+        after: Duration,
+    },
+}
+
+/// A host's processes.
+pub trait Processes: Send + Sync {
+    /// Runs a command to its end; output goes to `output` as it comes, line by line.
+    fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError>;
+}
+
+impl Command {
+    /// A command of the agent's own user, with ten minutes.
+    pub fn new<I: IntoIterator<Item = S>, S: Into<String>>(words: I) -> Self {
+        Self {
+            words: words.into_iter().map(Into::into).collect(),
+            user: None,
+            folder: None,
+            environment: Vec::new(),
+            input: None,
+            timeout: Duration::from_secs(600),
+        }
+    }
+
+    /// A line for `/bin/sh -c`.
+    pub fn shell(line: impl Into<String>) -> Self {
+        Self::new(["/bin/sh".to_owned(), "-c".to_owned(), line.into()])
+    }
+
+    /// The program's name, for messages.
+    pub fn program(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+}
+
+impl Finished {
+    /// Whether it ended with 0.
+    pub fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+}

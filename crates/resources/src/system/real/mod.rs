@@ -1,0 +1,1 @@
+//! The system that the agent runs on: dpkg and apt, systemd over D-Bus, processes.

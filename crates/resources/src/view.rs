@@ -1,0 +1,608 @@
+//! How kinds read a host: bare when acting, verifying and looking for drift; under an overlay when planning.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::hash::Hash;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use converge_model::Digest;
+
+use crate::overlay::{Bytes, Overlay, PlannedUnit, PlannedUser, Version};
+use crate::system::System;
+use crate::system::accounts::{AccountTable, User};
+use crate::system::files::{Entry, Sort};
+use crate::system::packages::{Installed, PackageTable};
+use crate::system::processes::Command;
+use crate::system::units::{Active, Enabled, Load, UnitState};
+use crate::wish::Filling;
+
+/// What a view answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen<T> {
+    /// It is there, or will be, and this is it.
+    Known(T),
+    /// It is not there, and nothing planned brings it.
+    Absent,
+    /// It is not there, but one of these steps may bring it.
+    MayCome(Vec<u32>),
+    /// It will be there, but what it is depends on these steps.
+    Unknown(Vec<u32>),
+}
+
+/// What a resource needs and does not own: a parent folder, a user, a unit, a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It is there.
+    Met,
+    /// Earlier steps may bring it.
+    MayCome {
+        /// What: `the folder /srv/app`.
+        what: String,
+        /// The places of the steps in the plan.
+        steps: Vec<u32>,
+    },
+    /// It is not there.
+    Absent {
+        /// What.
+        what: String,
+        /// What to do about it.
+        help: Option<String>,
+    },
+}
+
+/// What is at a path, or will be.
+#[derive(Clone)]
+pub struct Place {
+    /// What sort of thing.
+    pub sort: Sort,
+    /// The permission bits, 0 to 0o7777.
+    pub mode: u32,
+    /// The owner's name, or number where it has none.
+    pub owner: String,
+    /// The group's name, or number where it has none.
+    pub group: String,
+    /// The size in bytes; of a file.
+    pub size: u64,
+    /// Where a link leads.
+    pub target: Option<PathBuf>,
+    /// Where its content is.
+    pub body: Body,
+}
+
+/// Where the content of a place is.
+#[derive(Clone)]
+pub enum Body {
+    /// It has none, or it is on the disk.
+    OnDisk,
+    /// The controller has it, or it is a secret.
+    Planned(Filling),
+    /// An earlier step writes this text.
+    Text(Bytes),
+    /// An earlier step decides it.
+    Unknown(Vec<u32>),
+}
+
+/// A look that could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// A path could not be read.
+    #[error("failed to read {path}: {source}")]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something else could not.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// The longest text that a kind edits or a diff shows in full, in bytes.
+pub const TEXT_LIMIT: usize = 8 * 1024 * 1024;
+
+/// The host as it is, with what was read of it in one pass. A step that changed something makes a new one.
+pub struct Base<'a> {
+    system: &'a dyn System,
+    entries: Memory<PathBuf, Result<Option<Entry>, (io::ErrorKind, String)>>,
+    digests: Memory<PathBuf, Result<Digest, (io::ErrorKind, String)>>,
+    accounts: OnceLock<Result<Arc<AccountTable>, String>>,
+    packages: OnceLock<Result<Arc<PackageTable>, String>>,
+    candidates: Memory<String, Result<Option<String>, String>>,
+    units: Mutex<BTreeMap<String, UnitState>>,
+}
+
+/// Answers that are kept for the pass.
+struct Memory<K, V>(Mutex<HashMap<K, V>>);
+
+impl<K: Eq + Hash, V: Clone> Memory<K, V> {
+    fn new() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+
+    /// The answer for `key`, computed outside the lock where it is not there yet.
+    fn get<Q: ToOwned<Owned = K> + Hash + Eq + ?Sized>(&self, key: &Q, compute: impl FnOnce() -> V) -> V
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(key) {
+            return known.clone();
+        }
+        let value = compute();
+        lock().insert(key.to_owned(), value.clone());
+        value
+    }
+}
+
+impl<'a> Base<'a> {
+    /// A fresh pass over `system`.
+    pub fn new(system: &'a dyn System) -> Self {
+        Self {
+            system,
+            entries: Memory::new(),
+            digests: Memory::new(),
+            accounts: OnceLock::new(),
+            packages: OnceLock::new(),
+            candidates: Memory::new(),
+            units: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Asks for the states of all `units` at once.
+    pub fn warm_units(&self, units: &[String]) -> Result<(), LookError> {
+        let states =
+            self.system.units().states(units).map_err(|error| LookError::Other(error.to_string()))?;
+        let mut known = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(units.iter().cloned().zip(states));
+        Ok(())
+    }
+
+    fn entry(&self, path: &Path) -> Result<Option<Entry>, LookError> {
+        let found = self
+            .entries
+            .get(path, || self.system.files().entry(path).map_err(|error| (error.kind(), error.to_string())));
+        found.map_err(|(kind, why)| LookError::Path {
+            path: path.to_owned(),
+            source: io::Error::new(kind, why),
+        })
+    }
+
+    fn digest(&self, path: &Path) -> Result<Digest, LookError> {
+        let found = self.digests.get(path, || {
+            self.system
+                .files()
+                .digest(path)
+                .map(|(digest, _)| digest)
+                .map_err(|error| (error.kind(), error.to_string()))
+        });
+        found.map_err(|(kind, why)| LookError::Path {
+            path: path.to_owned(),
+            source: io::Error::new(kind, why),
+        })
+    }
+
+    fn accounts(&self) -> Result<&Arc<AccountTable>, LookError> {
+        let table =
+            self.accounts.get_or_init(|| self.system.accounts().table().map_err(|error| error.to_string()));
+        table.as_ref().map_err(|why| LookError::Other(format!("failed to read the accounts: {why}")))
+    }
+
+    fn packages(&self) -> Result<&Arc<PackageTable>, LookError> {
+        let table = self
+            .packages
+            .get_or_init(|| self.system.packages().installed().map_err(|error| error.to_string()));
+        table.as_ref().map_err(|why| LookError::Other(why.clone()))
+    }
+
+    fn unit(&self, name: &str) -> Result<UnitState, LookError> {
+        let known = || self.units.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(state) = known() {
+            return Ok(state);
+        }
+        self.warm_units(&[name.to_owned()])?;
+        Ok(known().unwrap_or_default())
+    }
+}
+
+/// A host as a kind sees it.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    base: &'a Base<'a>,
+    overlay: Option<&'a Overlay>,
+}
+
+impl<'a> View<'a> {
+    /// The host as it is.
+    pub fn bare(base: &'a Base<'a>) -> Self {
+        Self { base, overlay: None }
+    }
+
+    /// The host as it will be after the steps of `overlay`.
+    pub fn under(base: &'a Base<'a>, overlay: &'a Overlay) -> Self {
+        Self { base, overlay: Some(overlay) }
+    }
+
+    /// What is at `path`; links are not followed.
+    pub fn place(&self, path: &Path) -> Result<Seen<Place>, LookError> {
+        match self.overlay.and_then(|overlay| overlay.path(path)) {
+            Some(Some(place)) => return Ok(Seen::Known(place.clone())),
+            Some(None) => return Ok(self.absent()),
+            None => {}
+        }
+        match self.base.entry(path)? {
+            Some(entry) => Ok(Seen::Known(self.named(entry)?)),
+            None => Ok(self.absent()),
+        }
+    }
+
+    /// What a link at `path` leads to, links followed: at most 40 of them.
+    pub fn followed(&self, path: &Path) -> Result<Seen<(PathBuf, Place)>, LookError> {
+        let mut path = path.to_owned();
+        for _ in 0..40 {
+            let place = match self.place(&path)? {
+                Seen::Known(place) => place,
+                Seen::Absent => return Ok(Seen::Absent),
+                Seen::MayCome(steps) => return Ok(Seen::MayCome(steps)),
+                Seen::Unknown(steps) => return Ok(Seen::Unknown(steps)),
+            };
+            let Some(target) = &place.target else { return Ok(Seen::Known((path, place))) };
+            path = joined(path.parent().unwrap_or(Path::new("/")), target);
+        }
+        Err(LookError::Other(format!("too many links lead on from {}", path.display())))
+    }
+
+    /// The BLAKE3 digest of the file at `path`; a secret that is planned there has none to be told.
+    pub fn digest(&self, path: &Path) -> Result<Seen<Digest>, LookError> {
+        Ok(match self.place(path)? {
+            Seen::Known(place) => match place.body {
+                Body::OnDisk => Seen::Known(self.base.digest(path)?),
+                Body::Planned(Filling::Plain { digest, .. }) => Seen::Known(digest),
+                Body::Planned(Filling::Secret(secret)) => Seen::Known(Digest::of(secret.expose())),
+                Body::Text(text) => Seen::Known(Digest::of(&text)),
+                Body::Unknown(steps) => Seen::Unknown(steps),
+            },
+            Seen::Absent => Seen::Absent,
+            Seen::MayCome(steps) => Seen::MayCome(steps),
+            Seen::Unknown(steps) => Seen::Unknown(steps),
+        })
+    }
+
+    /// The bytes of the file at `path`, links not followed; an error where it is larger than [`TEXT_LIMIT`].
+    pub fn text(&self, path: &Path) -> Result<Seen<Vec<u8>>, LookError> {
+        Ok(match self.place(path)? {
+            Seen::Known(place) => match place.body {
+                Body::OnDisk => Seen::Known(self.read(path)?),
+                Body::Text(text) => Seen::Known(text.to_vec()),
+                Body::Planned(Filling::Secret(secret)) => Seen::Known(secret.expose().to_vec()),
+                // The text is with the controller; what edits a file that another resource fills is a conflict of
+                // claims anyway.
+                Body::Planned(Filling::Plain { .. }) => Seen::Unknown(Vec::new()),
+                Body::Unknown(steps) => Seen::Unknown(steps),
+            },
+            Seen::Absent => Seen::Absent,
+            Seen::MayCome(steps) => Seen::MayCome(steps),
+            Seen::Unknown(steps) => Seen::Unknown(steps),
+        })
+    }
+
+    /// The names in the folder at `path`, in byte order.
+    pub fn list(&self, path: &Path) -> Result<Seen<Vec<OsString>>, LookError> {
+        match self.place(path)? {
+            Seen::Known(_) => {}
+            Seen::Absent => return Ok(Seen::Absent),
+            Seen::MayCome(steps) => return Ok(Seen::MayCome(steps)),
+            Seen::Unknown(steps) => return Ok(Seen::Unknown(steps)),
+        }
+        let on_disk = match self.base.system.files().list(path) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(LookError::Path { path: path.to_owned(), source }),
+        };
+        let mut names: std::collections::BTreeSet<_> = on_disk.into_iter().collect();
+        for (child, there) in self.overlay.into_iter().flat_map(|overlay| overlay.children(path)) {
+            let Some(name) = child.file_name() else { continue };
+            if there {
+                names.insert(name.to_owned());
+            } else {
+                names.remove(name);
+            }
+        }
+        Ok(Seen::Known(names.into_iter().collect()))
+    }
+
+    /// The installed package `name`; with its version unknown it is `Unknown`.
+    pub fn package(&self, name: &str) -> Result<Seen<Installed>, LookError> {
+        match self.overlay.and_then(|overlay| overlay.packages.get(name)) {
+            Some(Some(Version::Known(version))) => {
+                return Ok(Seen::Known(Installed { version: version.clone(), held: false, whole: true }));
+            }
+            Some(Some(Version::Unknown)) => return Ok(Seen::Unknown(Vec::new())),
+            Some(None) => return Ok(self.absent()),
+            None => {}
+        }
+        Ok(self.base.packages()?.get(name).cloned().map_or_else(|| self.absent(), Seen::Known))
+    }
+
+    /// The newest version of the package `name` that the lists offer; none where they do not know it.
+    pub fn candidate(&self, name: &str) -> Result<Option<String>, LookError> {
+        let found = self.base.candidates.get(name, || {
+            let names = [name.to_owned()];
+            let found = self.base.system.packages().candidates(&names).map_err(|error| error.to_string())?;
+            Ok(found.get(name).cloned())
+        });
+        found.map_err(LookError::Other)
+    }
+
+    /// The user `name`.
+    pub fn user(&self, name: &str) -> Result<Seen<User>, LookError> {
+        match self.overlay.and_then(|overlay| overlay.users.get(name)) {
+            Some(Some(planned)) => {
+                Ok(planned.as_user(self)?.map_or_else(|| Seen::Unknown(Vec::new()), Seen::Known))
+            }
+            Some(None) => Ok(self.absent()),
+            None => {
+                Ok(self.base.accounts()?.users.get(name).cloned().map_or_else(|| self.absent(), Seen::Known))
+            }
+        }
+    }
+
+    /// Whether the group `name` is there, and its number where that is known.
+    pub fn group(&self, name: &str) -> Result<Seen<u32>, LookError> {
+        match self.overlay.and_then(|overlay| overlay.groups.get(name)) {
+            Some(true) => return Ok(Seen::Unknown(Vec::new())),
+            Some(false) => return Ok(self.absent()),
+            None => {}
+        }
+        let group = self.base.accounts()?.groups.get(name).map(|group| group.gid);
+        Ok(group.map_or_else(|| self.absent(), Seen::Known))
+    }
+
+    /// All accounts as they are on the host, without what is planned.
+    pub fn accounts(&self) -> Result<&'a AccountTable, LookError> {
+        Ok(self.base.accounts()?)
+    }
+
+    /// The unit `name` (full: `nginx.service`).
+    pub fn unit(&self, name: &str) -> Result<Seen<UnitState>, LookError> {
+        let planned = self.overlay.and_then(|overlay| overlay.units.get(name));
+        let mut state = self.base.unit(name)?;
+        if state.load == Load::NotFound && planned.is_none() && !self.has_unit_file(name)? {
+            return Ok(self.absent());
+        }
+        if let Some(planned) = planned {
+            planned.lay_over(&mut state);
+        } else if state.load == Load::NotFound {
+            state.load = Load::Loaded;
+        }
+        Ok(Seen::Known(state))
+    }
+
+    /// Whether `command` succeeds on the host as it is: for guards, which only read. One whose program or user may come
+    /// is not run.
+    pub fn guard(&self, command: &Command) -> Result<Seen<bool>, LookError> {
+        if let Some(user) = &command.user {
+            match self.user(user)? {
+                Seen::Known(_) => {}
+                Seen::Absent => return Ok(Seen::Absent),
+                Seen::MayCome(steps) | Seen::Unknown(steps) => return Ok(Seen::MayCome(steps)),
+            }
+        }
+        match self.base.system.processes().run(command, &mut |_| {}) {
+            Ok(finished) if finished.code == Some(127) || finished.code == Some(126) => {
+                match self.absent::<bool>() {
+                    Seen::Absent => Ok(Seen::Known(false)),
+                    other => Ok(other),
+                }
+            }
+            Ok(finished) => Ok(Seen::Known(finished.success())),
+            Err(error) => match self.absent::<bool>() {
+                Seen::Absent => Err(LookError::Other(error.to_string())),
+                other => Ok(other),
+            },
+        }
+    }
+
+    /// The program `name` on the usual path.
+    pub fn program(&self, name: &str) -> Result<Seen<PathBuf>, LookError> {
+        if name.starts_with('/') {
+            return Ok(match self.place(Path::new(name))? {
+                Seen::Known(_) => Seen::Known(PathBuf::from(name)),
+                Seen::Absent => Seen::Absent,
+                Seen::MayCome(steps) => Seen::MayCome(steps),
+                Seen::Unknown(steps) => Seen::Unknown(steps),
+            });
+        }
+        for folder in PATH {
+            let path = Path::new(folder).join(name);
+            if let Seen::Known(_) = self.followed(&path)? {
+                return Ok(Seen::Known(path));
+            }
+        }
+        match self.overlay.and_then(|overlay| overlay.programs.get(name)) {
+            Some(step) => Ok(Seen::MayCome(vec![*step])),
+            None => Ok(self.absent()),
+        }
+    }
+
+    /// The need for the folder `path`.
+    pub fn need_folder(&self, path: &Path) -> Result<Need, LookError> {
+        let what = format!("the folder {}", path.display());
+        Ok(match self.followed(path)? {
+            Seen::Known((_, place)) if place.sort == Sort::Folder => Need::Met,
+            Seen::Known(_) => {
+                Need::Absent { what, help: Some("something else than a folder is there".to_owned()) }
+            }
+            Seen::MayCome(steps) | Seen::Unknown(steps) => Need::MayCome { what, steps },
+            Seen::Absent => {
+                let help = Some(format!("declare `directory \"{}\"` before it", path.display()));
+                Need::Absent { what, help }
+            }
+        })
+    }
+
+    /// The need for the user `name`; a number needs nobody.
+    pub fn need_user(&self, name: &str) -> Result<Need, LookError> {
+        if name.parse::<u32>().is_ok() {
+            return Ok(Need::Met);
+        }
+        Ok(Need::of(self.user(name)?, format!("the user {name}"), || {
+            format!("declare `user \"{name}\"` before it")
+        }))
+    }
+
+    /// The need for the group `name`; a number needs nobody.
+    pub fn need_group(&self, name: &str) -> Result<Need, LookError> {
+        if name.parse::<u32>().is_ok() {
+            return Ok(Need::Met);
+        }
+        let seen = self.group(name)?;
+        Ok(Need::of(seen, format!("the group {name}"), || format!("declare `group \"{name}\"` before it")))
+    }
+
+    /// The name of a user that is given by name or number: its name where it has one.
+    pub fn user_name(&self, given: &str) -> Result<String, LookError> {
+        let Ok(uid) = given.parse::<u32>() else { return Ok(given.to_owned()) };
+        Ok(self.base.accounts()?.user_name(uid).unwrap_or(given).to_owned())
+    }
+
+    /// The name of a group that is given by name or number: its name where it has one.
+    pub fn group_name(&self, given: &str) -> Result<String, LookError> {
+        let Ok(gid) = given.parse::<u32>() else { return Ok(given.to_owned()) };
+        Ok(self.base.accounts()?.group_name(gid).unwrap_or(given).to_owned())
+    }
+
+    /// Who the agent is: the owner of what it creates where nothing else is asked.
+    pub fn own_names(&self) -> Result<(String, String), LookError> {
+        let uid = rustix::process::geteuid().as_raw().to_string();
+        let gid = rustix::process::getegid().as_raw().to_string();
+        Ok((self.user_name(&uid)?, self.group_name(&gid)?))
+    }
+
+    /// The host's root folder in the controller's own file system, where a folder stands for a host; `/` otherwise.
+    pub fn root(&self) -> &'a Path {
+        self.base.system.files().root()
+    }
+
+    /// Reads a file of the host as it is that no resource owns: `/proc`, `/sys`, a state of the system.
+    pub fn raw(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
+        match self.base.system.files().read(path, TEXT_LIMIT) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(source) => Err(LookError::Path { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Why what is at `path`, or could be, cannot be changed although the permissions allow it.
+    pub fn obstacle(&self, path: &Path) -> Option<String> {
+        self.base.system.files().obstacle(path)
+    }
+
+    /// Nothing is there: absent for good, or for now.
+    pub fn absent<T>(&self) -> Seen<T> {
+        match self.overlay {
+            Some(overlay) if !overlay.open.is_empty() => Seen::MayCome(overlay.open.clone()),
+            _ => Seen::Absent,
+        }
+    }
+
+    fn has_unit_file(&self, unit: &str) -> Result<bool, LookError> {
+        for folder in UNIT_FOLDERS {
+            if let Seen::Known(_) = self.place(&Path::new(folder).join(unit))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, LookError> {
+        let fail = |source| LookError::Path { path: path.to_owned(), source };
+        self.base.system.files().read(path, TEXT_LIMIT).map_err(fail)
+    }
+
+    fn named(&self, entry: Entry) -> Result<Place, LookError> {
+        Ok(Place {
+            sort: entry.sort,
+            mode: entry.mode,
+            owner: self.user_name(&entry.uid.to_string())?,
+            group: self.group_name(&entry.gid.to_string())?,
+            size: entry.size,
+            target: entry.target,
+            body: Body::OnDisk,
+        })
+    }
+}
+
+/// The folders that commands are looked for in, and the PATH that they run with.
+pub const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// The folders of unit files, in systemd's order.
+pub const UNIT_FOLDERS: [&str; 4] =
+    ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// `target` as seen from `folder`, without `.` and `..`.
+fn joined(folder: &Path, target: &Path) -> PathBuf {
+    let mut path = PathBuf::from("/");
+    for part in folder.join(target).components() {
+        match part {
+            std::path::Component::Normal(name) => path.push(name),
+            std::path::Component::ParentDir => {
+                path.pop();
+            }
+            _ => {}
+        }
+    }
+    path
+}
+
+impl Need {
+    fn of<T>(seen: Seen<T>, what: String, help: impl FnOnce() -> String) -> Self {
+        match seen {
+            Seen::Known(_) => Self::Met,
+            Seen::Unknown(steps) if steps.is_empty() => Self::Met,
+            Seen::MayCome(steps) | Seen::Unknown(steps) => Self::MayCome { what, steps },
+            Seen::Absent => Self::Absent { what, help: Some(help()) },
+        }
+    }
+
+    /// The need for a program.
+    pub fn program(seen: &Seen<PathBuf>, name: &str) -> Self {
+        Self::of(seen.clone(), format!("the program {name}"), || {
+            format!("install the package that brings {name}")
+        })
+    }
+}
+
+impl PlannedUser {
+    fn as_user(&self, view: &View<'_>) -> Result<Option<User>, LookError> {
+        let (Some(uid), Some(group)) = (self.uid, &self.group) else { return Ok(None) };
+        let Seen::Known(gid) = view.group(group)? else { return Ok(None) };
+        Ok(Some(User { uid, gid, home: self.home.clone().unwrap_or_default(), ..User::default() }))
+    }
+}
+
+impl PlannedUnit {
+    fn lay_over(&self, state: &mut UnitState) {
+        state.load = if self.masked == Some(true) { Load::Masked } else { Load::Loaded };
+        if let Some(active) = self.active {
+            state.active = if active { Active::Active } else { Active::Inactive };
+        }
+        if let Some(enabled) = self.enabled {
+            state.enabled = if enabled { Enabled::Yes } else { Enabled::No };
+        }
+    }
+}
+
+impl<T> Seen<T> {
+    /// What is known.
+    pub fn known(self) -> Option<T> {
+        match self {
+            Self::Known(value) => Some(value),
+            _ => None,
+        }
+    }
+}

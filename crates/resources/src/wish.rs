@@ -1,0 +1,356 @@
+//! Reading parameters: from the flat values of a catalog to the typed wish of a kind.
+//!
+//! The language has checked types already; a reader checks again, because a catalog also comes over the wire.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use converge_model::{
+    Cell, Content, ParamProblem, Params, Row, Scalar, Secret, SecretRef, SecretTable, Value,
+};
+
+/// Reads the parameters of one resource and gathers what is wrong with them.
+pub struct Reader<'a> {
+    params: &'a Params,
+    secrets: Option<&'a SecretTable>,
+    problems: Vec<ParamProblem>,
+}
+
+/// A text that may be a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Text {
+    /// A text that everybody may read.
+    Plain(String),
+    /// A text that nobody may.
+    Secret(Secret),
+}
+
+impl Text {
+    /// The bytes, for the target that they are meant for.
+    pub fn expose(&self) -> &[u8] {
+        match self {
+            Self::Plain(text) => text.as_bytes(),
+            Self::Secret(secret) => secret.expose(),
+        }
+    }
+
+    /// Whether it is a secret.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret(_))
+    }
+}
+
+/// What should fill a file.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Filling {
+    /// Content that the controller has, by digest.
+    Plain {
+        /// The digest.
+        digest: converge_model::Digest,
+        /// The length in bytes.
+        length: u64,
+    },
+    /// Content that is a secret, in memory.
+    Secret(Secret),
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of `params`; without a table every secret reads as an empty one, which serves a check.
+    pub fn new(params: &'a Params, secrets: Option<&'a SecretTable>) -> Self {
+        Self { params, secrets, problems: Vec::new() }
+    }
+
+    /// What is wrong, if anything is.
+    pub fn finish(self) -> Result<(), Vec<ParamProblem>> {
+        if self.problems.is_empty() { Ok(()) } else { Err(self.problems) }
+    }
+
+    /// Adds a mistake.
+    pub fn problem(&mut self, problem: ParamProblem) {
+        self.problems.push(problem);
+    }
+
+    /// Whether the parameter was written.
+    pub fn has(&self, name: &str) -> bool {
+        self.params.get(name).is_some()
+    }
+
+    /// A text that is no secret.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        match self.params.get(name)? {
+            Value::Scalar(scalar) => self.plain(name, scalar),
+            _ => self.wrong(name, "one text"),
+        }
+    }
+
+    /// A text that must be there; empty, with a problem noted, where it is not.
+    pub fn required_text(&mut self, name: &str) -> String {
+        if !self.has(name) {
+            self.problem(ParamProblem::new(name, "is missing"));
+        }
+        self.text(name).unwrap_or_default()
+    }
+
+    /// A text that may be a secret.
+    pub fn maybe_secret(&mut self, name: &str) -> Option<Text> {
+        match self.params.get(name)? {
+            Value::Scalar(Scalar::Secret(reference)) => Some(Text::Secret(self.secret(*reference))),
+            _ => self.text(name).map(Text::Plain),
+        }
+    }
+
+    /// An absolute path, without `.`, `..` and doubled slashes; `/` with a problem noted where it is none.
+    pub fn path(&mut self, name: &str) -> PathBuf {
+        let text = self.required_text(name);
+        match normal_path(&text) {
+            Some(path) => path,
+            None => {
+                self.problem(ParamProblem::new(name, format!("{text:?} is not an absolute path")));
+                PathBuf::from("/")
+            }
+        }
+    }
+
+    /// An absolute path that may be missing.
+    pub fn optional_path(&mut self, name: &str) -> Option<PathBuf> {
+        self.has(name).then(|| self.path(name))
+    }
+
+    /// A boolean.
+    pub fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.params.get(name)? {
+            Value::Scalar(Scalar::Bool(value)) => Some(*value),
+            _ => self.wrong(name, "`#true` or `#false`"),
+        }
+    }
+
+    /// A whole number.
+    pub fn number(&mut self, name: &str) -> Option<i64> {
+        match self.params.get(name)? {
+            Value::Scalar(Scalar::Int(value)) => Some(*value),
+            _ => self.wrong(name, "a whole number"),
+        }
+    }
+
+    /// A mode: 0 to 0o7777.
+    pub fn mode(&mut self, name: &str) -> Option<u32> {
+        match u32::try_from(self.number(name)?) {
+            Ok(mode) if mode <= 0o7777 => Some(mode),
+            _ => self.wrong(name, "a mode from 0 to 7777"),
+        }
+    }
+
+    /// A duration.
+    pub fn duration(&mut self, name: &str) -> Option<Duration> {
+        match u64::try_from(self.number(name)?) {
+            Ok(milliseconds) => Some(Duration::from_millis(milliseconds)),
+            Err(_) => self.wrong(name, "a duration that is not negative"),
+        }
+    }
+
+    /// Several texts; empty where nothing is written.
+    pub fn texts(&mut self, name: &str) -> Vec<String> {
+        match self.params.get(name) {
+            None => Vec::new(),
+            Some(Value::List(list)) => list.iter().filter_map(|scalar| self.plain(name, scalar)).collect(),
+            Some(Value::Scalar(scalar)) => self.plain(name, scalar).into_iter().collect(),
+            Some(_) => {
+                self.wrong::<()>(name, "several texts");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Several texts, each of which may be a secret.
+    pub fn maybe_secrets(&mut self, name: &str) -> Vec<Text> {
+        match self.params.get(name) {
+            None => Vec::new(),
+            Some(Value::List(list)) => list.iter().filter_map(|scalar| self.either(name, scalar)).collect(),
+            Some(Value::Scalar(scalar)) => self.either(name, scalar).into_iter().collect(),
+            Some(_) => {
+                self.wrong::<()>(name, "several texts");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Free keys, each with its values, in the order written.
+    pub fn map(&mut self, name: &str) -> Vec<(String, Vec<Text>)> {
+        match self.params.get(name) {
+            None => Vec::new(),
+            Some(Value::Map(map)) => map
+                .iter()
+                .map(|(key, values)| {
+                    (key.clone(), values.iter().filter_map(|scalar| self.either(key, scalar)).collect())
+                })
+                .collect(),
+            Some(_) => {
+                self.wrong::<()>(name, "a map");
+                Vec::new()
+            }
+        }
+    }
+
+    /// What should fill a file.
+    pub fn filling(&mut self, name: &str) -> Option<Filling> {
+        match self.params.get(name)? {
+            Value::Content(Content::Plain { digest, length }) => {
+                Some(Filling::Plain { digest: *digest, length: *length })
+            }
+            Value::Content(Content::Secret(reference)) => Some(Filling::Secret(self.secret(*reference))),
+            _ => self.wrong(name, "content"),
+        }
+    }
+
+    /// One of a few words, by a table of word and meaning; the first is the default.
+    pub fn choice<T: Copy>(&mut self, name: &str, table: &[(&str, T)]) -> T {
+        let written = self.text(name);
+        let found = written.as_deref().map(|text| table.iter().find(|(word, _)| *word == text));
+        match found {
+            Some(Some((_, meaning))) => *meaning,
+            Some(None) => {
+                let words: Vec<_> = table.iter().map(|(word, _)| *word).collect();
+                self.wrong::<()>(name, &format!("one of {}", words.join(", ")));
+                table[0].1
+            }
+            None => table[0].1,
+        }
+    }
+
+    /// The repeated children called `name`.
+    pub fn rows(&mut self, name: &str) -> Vec<RowReader> {
+        match self.params.get(name) {
+            None => Vec::new(),
+            Some(Value::Rows(rows)) => rows.iter().map(|row| self.row(row)).collect(),
+            Some(_) => {
+                self.wrong::<()>(name, "repeated children");
+                Vec::new()
+            }
+        }
+    }
+
+    fn row(&mut self, row: &Row) -> RowReader {
+        let mut read = RowReader::default();
+        for (key, cell) in &row.0 {
+            match cell {
+                Cell::Scalar(scalar) => {
+                    read.scalars.extend(self.either(key, scalar).map(|text| (key.clone(), text)))
+                }
+                Cell::List(list) => {
+                    let texts = list.iter().filter_map(|scalar| self.either(key, scalar)).collect();
+                    read.lists.push((key.clone(), texts));
+                }
+                Cell::Map(map) => {
+                    for (free, values) in map {
+                        let texts = values.iter().filter_map(|scalar| self.either(free, scalar)).collect();
+                        read.maps.push((key.clone(), free.clone(), texts));
+                    }
+                }
+            }
+        }
+        read
+    }
+
+    fn either(&mut self, name: &str, scalar: &Scalar) -> Option<Text> {
+        match scalar {
+            Scalar::Secret(reference) => Some(Text::Secret(self.secret(*reference))),
+            plain => self.plain(name, plain).map(Text::Plain),
+        }
+    }
+
+    fn plain(&mut self, name: &str, scalar: &Scalar) -> Option<String> {
+        match scalar {
+            Scalar::Text(text) => Some(text.clone()),
+            Scalar::Int(number) => Some(number.to_string()),
+            Scalar::Float(number) => Some(number.to_string()),
+            Scalar::Bool(value) => Some(value.to_string()),
+            Scalar::Secret(_) => {
+                self.problem(ParamProblem::new(name, "cannot be a secret"));
+                None
+            }
+        }
+    }
+
+    fn secret(&mut self, reference: SecretRef) -> Secret {
+        let empty = || Secret::new(Vec::new());
+        match self.secrets {
+            None => empty(),
+            Some(table) => table.get(reference).cloned().unwrap_or_else(|| {
+                self.problem(ParamProblem::together("a secret is missing from the catalog's table"));
+                empty()
+            }),
+        }
+    }
+
+    fn wrong<T>(&mut self, name: &str, wanted: &str) -> Option<T> {
+        self.problem(ParamProblem::new(name, format!("is not {wanted}")));
+        None
+    }
+}
+
+/// One repeated child, read.
+#[derive(Clone, Default)]
+pub struct RowReader {
+    scalars: Vec<(String, Text)>,
+    lists: Vec<(String, Vec<Text>)>,
+    maps: Vec<(String, String, Vec<Text>)>,
+}
+
+impl RowReader {
+    /// A text of the child.
+    pub fn text(&self, name: &str) -> Option<&Text> {
+        self.scalars.iter().find(|(key, _)| key == name).map(|(_, text)| text)
+    }
+
+    /// Several texts of the child.
+    pub fn texts(&self, name: &str) -> &[Text] {
+        self.lists.iter().find(|(key, _)| key == name).map_or(&[], |(_, texts)| texts)
+    }
+
+    /// The free keys gathered under `name`, each with its values, in the order written.
+    pub fn map<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a [Text])> {
+        self.maps
+            .iter()
+            .filter(move |(map, ..)| map == name)
+            .map(|(_, key, texts)| (key.as_str(), texts.as_slice()))
+    }
+}
+
+/// `text` as an absolute path without `.` and doubled slashes; none where it is relative, holds `..` or a NUL.
+pub fn normal_path(text: &str) -> Option<PathBuf> {
+    if !text.starts_with('/') || text.contains('\0') || text.split('/').any(|part| part == "..") {
+        return None;
+    }
+    let mut path = PathBuf::from("/");
+    path.extend(text.split('/').filter(|part| !part.is_empty() && *part != "."));
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_absolute_and_normal() {
+        let check =
+            |text: &str, path: Option<&str>| assert_eq!(normal_path(text), path.map(PathBuf::from), "{text}");
+        check("/etc//x/./y/", Some("/etc/x/y"));
+        check("/", Some("/"));
+        check("etc", None);
+        check("/etc/../x", None);
+        check("/a..b", Some("/a..b"));
+    }
+
+    #[test]
+    fn all_mistakes_are_gathered() {
+        let params =
+            Params(vec![("mode".into(), Value::from(0o10000)), ("backup".into(), Value::from("yes"))]);
+        let mut reader = Reader::new(&params, None);
+        reader.mode("mode");
+        reader.flag("backup");
+        reader.path("path");
+        let problems = reader.finish().unwrap_err();
+        let params: Vec<_> = problems.iter().filter_map(|p| p.param.as_deref()).collect();
+        assert_eq!(params, ["mode", "backup", "path", "path"]);
+    }
+}
