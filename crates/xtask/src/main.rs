@@ -2,8 +2,10 @@
 //!
 //! Nothing a user of Converge needs is here; nothing here is part of what is shipped.
 
+mod test;
 mod testbed;
 
+use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -20,12 +22,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Test(test::Arguments),
     Testbed(testbed::Arguments),
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().task {
-        Task::Testbed(arguments) => testbed::run(arguments),
+    let done: Result<ExitCode, Box<dyn Error>> = match Arguments::parse().task {
+        Task::Test(arguments) => test::run(arguments).map_err(Into::into),
+        Task::Testbed(arguments) => testbed::run(arguments).map_err(Into::into),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "error: {error}");

@@ -27,7 +27,7 @@ use bed::{Bed, Lease};
 pub use bed::Lifetime;
 pub use command::{CommandError, Ran};
 pub use host::Host;
-pub use skip::{SKIPPED_VARIABLE, or_skip};
+pub use skip::{SKIPPED_VARIABLE, is_ci, or_skip};
 pub use snapshot::{Change, Snapshot, What};
 
 /// Hosts that are up, and the right to use them.

@@ -1,7 +1,10 @@
 //! How a test says that it was skipped: on its output, and in the file that the runner of all tests counts.
 
+use std::env;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::path::Path;
+use std::thread;
 
 use super::Error;
 
@@ -11,30 +14,66 @@ pub const SKIPPED_VARIABLE: &str = "CONVERGE_TESTS_SKIPPED";
 /// What was asked for, or none where this machine cannot have it: then the test is over and said `skipped: reason`.
 ///
 /// # Panics
-/// For every other error, and with `CI=true` for this one too: nothing is skipped there.
+/// For every other error, and in CI for this one too: nothing is skipped there.
 #[must_use]
-#[expect(clippy::panic, reason = "it ends a test; only tests call it")]
 pub fn or_skip<T>(result: Result<T, Error>) -> Option<T> {
+    judge(result, is_ci(), env::var_os(SKIPPED_VARIABLE).as_deref().map(Path::new))
+}
+
+/// Whether this is a machine of continuous integration (`CI=true`), where a skipped test is a failed one.
+#[must_use]
+pub fn is_ci() -> bool {
+    env::var("CI").is_ok_and(|value| value == "true" || value == "1")
+}
+
+#[expect(clippy::panic, reason = "it ends a test; only tests call it")]
+fn judge<T>(result: Result<T, Error>, is_ci: bool, list: Option<&Path>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
-        Err(Error::Unavailable(reason)) if !is_ci() => {
-            note(&reason);
+        Err(Error::Unavailable(reason)) if !is_ci => {
+            note(&reason, list);
             None
         }
         Err(error) => panic!("{error}"),
     }
 }
 
-fn is_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| value == "true" || value == "1")
+fn note(reason: &str, list: Option<&Path>) {
+    let _ = writeln!(io::stdout(), "skipped: {reason}");
+    let Some(path) = list else { return };
+    let thread = thread::current();
+    let line = format!("{}: {}\n", thread.name().unwrap_or("a test"), reason.replace('\n', " "));
+    // One short write, so that lines of several processes do not mix.
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
 }
 
-fn note(reason: &str) {
-    let _ = writeln!(io::stdout(), "skipped: {reason}");
-    let Some(path) = std::env::var_os(SKIPPED_VARIABLE) else { return };
-    let file = OpenOptions::new().append(true).create(true).open(path);
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    // One short write, so that lines of several processes do not mix.
-    let _ = file.and_then(|mut file| file.write_all(format!("{test}: {reason}\n").as_bytes()));
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    fn unavailable() -> Result<(), Error> {
+        Err(Error::Unavailable("they need\nroot".to_owned()))
+    }
+
+    #[test]
+    fn a_skipped_test_is_one_line_of_the_list() {
+        let list = tempfile::NamedTempFile::new().unwrap();
+        assert!(judge(unavailable(), false, Some(list.path())).is_none());
+        let line = std::fs::read_to_string(list.path()).unwrap();
+        assert_eq!(line, format!("{}: they need root\n", thread::current().name().unwrap()));
+    }
+
+    #[test]
+    fn in_ci_nothing_is_skipped() {
+        assert!(catch_unwind(|| judge(unavailable(), true, None)).is_err());
+    }
+
+    #[test]
+    fn only_what_is_unavailable_is_skipped() {
+        assert!(catch_unwind(|| judge::<()>(Err(Error::NoNetwork), false, None)).is_err());
+        assert_eq!(judge(Ok(1), true, None), Some(1));
+    }
 }
