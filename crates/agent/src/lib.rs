@@ -1,1 +1,10 @@
-//! Converge.
+//! The agent: what runs on a host. It says what the host is, looks at it under a catalog, and acts on it.
+//!
+//! One conversation over standard input and output ([`serve`]), then it ends. It holds no inventory, renders nothing
+//! and opens no connection of its own.
+
+pub mod channel;
+pub mod environment;
+pub mod facts;
+pub mod fence;
+pub mod serve;

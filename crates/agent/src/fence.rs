@@ -1,0 +1,98 @@
+//! The fence around a look: a mount namespace of its own, in which nothing can be written.
+//!
+//! Guards and `apt-get -s` run inside it. What speaks to the system over D-Bus or netlink is not held by it; only the
+//! kinds' own code does, and it only asks. Nothing is fenced where the right to do so is missing: then the types alone
+//! see to it that a look writes nothing.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
+use rustix::thread::UnshareFlags;
+
+/// What programs write to even when they only look: emptied, and writable.
+const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/var/log"];
+
+/// Raises the fence for this process and what it starts, and says whether it stands.
+///
+/// Call it before any thread starts: a namespace belongs to a thread. Each mount is made read-only by itself:
+/// `mount_setattr` would do all of them in one call, but it needs Linux 5.12, and `rustix` does not offer it.
+pub fn raise() -> bool {
+    rustix::process::geteuid().is_root() && leave().is_ok() && read_only().is_ok()
+}
+
+/// Leaves the mount namespace of the system; nothing mounted from here on reaches it.
+#[expect(unsafe_code, reason = "rustix offers unshare as an unsafe function only")]
+fn leave() -> io::Result<()> {
+    // SAFETY: what makes the function unsafe is `UnshareFlags::FILES`, which is not among the flags.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
+    Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
+}
+
+/// Makes every mount read-only, then covers the scratch folders. A mount that disappears meanwhile, or that another
+/// one covers, is no loss; `/` itself must succeed.
+fn read_only() -> io::Result<()> {
+    let table = std::fs::read("/proc/self/mountinfo")?;
+    for (at, flags) in table.split(|byte| *byte == b'\n').filter_map(entry) {
+        let done = mount_remount(&at, flags | MountFlags::BIND | MountFlags::RDONLY, c"");
+        if at == Path::new("/") {
+            done?;
+        }
+    }
+    for folder in SCRATCH.into_iter().filter(|folder| Path::new(folder).is_dir()) {
+        mount("tmpfs", folder, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=1777,size=256m")?;
+    }
+    Ok(())
+}
+
+/// The mount point and the flags of a line of proc_pid_mountinfo(5); a remount must repeat the flags to keep them.
+fn entry(line: &[u8]) -> Option<(PathBuf, MountFlags)> {
+    let mut fields = line.split(|byte| *byte == b' ').skip(4);
+    let at = PathBuf::from(OsStr::from_bytes(&unescape(fields.next()?)));
+    let flags = fields.next()?.split(|byte| *byte == b',').map(|option| match option {
+        b"nosuid" => MountFlags::NOSUID,
+        b"nodev" => MountFlags::NODEV,
+        b"noexec" => MountFlags::NOEXEC,
+        b"noatime" => MountFlags::NOATIME,
+        b"nodiratime" => MountFlags::NODIRATIME,
+        b"relatime" => MountFlags::RELATIME,
+        _ => MountFlags::empty(),
+    });
+    Some((at, flags.fold(MountFlags::empty(), MountFlags::union)))
+}
+
+/// A path as the kernel writes it, with `\040` for a space and the like.
+fn unescape(mut text: &[u8]) -> Vec<u8> {
+    let mut path = Vec::with_capacity(text.len());
+    while let Some((&first, rest)) = text.split_first() {
+        let octal =
+            rest.get(..3).filter(|_| first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                path.push(byte);
+                text = &rest[3..];
+            }
+            None => {
+                path.push(first);
+                text = rest;
+            }
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_mount_table_keeps_its_flags() {
+        let (at, flags) =
+            entry(br"30 25 0:27 / /mnt/a\040b\134 rw,nosuid,relatime shared:1 - tmpfs tmpfs rw").unwrap();
+        assert_eq!(at, Path::new(r"/mnt/a b\"));
+        assert_eq!(flags, MountFlags::NOSUID | MountFlags::RELATIME);
+        assert_eq!(entry(b"").map(|(at, _)| at), None);
+    }
+}

@@ -1,0 +1,181 @@
+//! One conversation of the agent: hello, a job, the last frame. What a job does is left to a [`Worker`].
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use converge_model::wire::{self, CATALOG_LIMIT, FromAgent, Hello, Job, Refusal, Task, ToAgent, WireError};
+use converge_model::{Catalog, Digest, HostPlan, HostReport, RunId, SecretTable};
+
+use crate::channel::Channel;
+use crate::channel::stdio::{Input, Output, Patience, Stdio};
+use crate::{facts, fence};
+
+/// Does jobs.
+pub trait Worker {
+    /// Observes and plans; changes nothing.
+    fn look(&self, order: Order, channel: &dyn Channel) -> Result<HostPlan, Refusal>;
+
+    /// Carries out the plan that `token` stands for.
+    fn act(&self, order: Order, token: Digest, channel: &dyn Channel) -> Result<HostReport, Refusal>;
+}
+
+/// What a job is about.
+pub struct Order {
+    /// The run.
+    pub run: RunId,
+    /// Who started it, and from where.
+    pub by: String,
+    /// The folder that stands for `/`; none for the system itself.
+    pub root: Option<PathBuf>,
+    /// What the host should be, with its secrets.
+    pub catalog: Catalog,
+}
+
+/// A worker for a program that knows no kinds of resources: it says so.
+pub struct Unequipped;
+
+impl Worker for Unequipped {
+    fn look(&self, _: Order, _: &dyn Channel) -> Result<HostPlan, Refusal> {
+        Err(Refusal::Broken { message: "this agent knows no kinds of resources".to_owned(), help: None })
+    }
+
+    fn act(&self, _: Order, _: Digest, _: &dyn Channel) -> Result<HostReport, Refusal> {
+        Err(Refusal::Broken { message: "this agent knows no kinds of resources".to_owned(), help: None })
+    }
+}
+
+/// Serves one job over standard input and output. The code is 0 only where the last frame was written; a controller
+/// that closes the connection before it sends a job wanted the facts alone.
+///
+/// No thread may have been started: the fence around a look needs a process of one thread.
+pub fn serve(worker: &dyn Worker, patience: Patience) -> ExitCode {
+    match converse(worker, patience) {
+        Ok(()) | Err(WireError::Closed) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn converse(worker: &dyn Worker, patience: Patience) -> Result<(), WireError> {
+    let mut output = Output::stdout(patience.silence);
+    output.bytes(&hello()?)?;
+    let mut input = Input::stdin(patience.silence);
+    let job = first_job(&mut input)?;
+    if job.task == Task::Facts {
+        return Ok(());
+    }
+    let catalog = match catalog(&mut input, &job) {
+        Ok(catalog) => catalog,
+        Err(WireError::Malformed(_)) => return output.frame(&FromAgent::Refused(other_version())),
+        Err(error) => return Err(error),
+    };
+    if job.task == Task::Look && job.root.is_none() {
+        fence::raise();
+    }
+    let order = Order { run: job.run, by: job.by, root: job.root.map(PathBuf::from), catalog };
+    let channel = Stdio::start(input, output, patience);
+    channel.finish(&work(worker, job.task, order, &channel))
+}
+
+fn work(worker: &dyn Worker, task: Task, order: Order, channel: &dyn Channel) -> FromAgent {
+    let done = match task {
+        Task::Act { token } => {
+            worker.act(order, token, channel).map(|report| FromAgent::Report(report.into()))
+        }
+        Task::Look | Task::Facts => worker.look(order, channel).map(|plan| FromAgent::Plan(plan.into())),
+    };
+    done.unwrap_or_else(FromAgent::Refused)
+}
+
+/// The bytes that open the conversation: one write, so that they are one packet where they fit.
+fn hello() -> Result<Vec<u8>, WireError> {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let hello = Hello { agent: own_digest(), facts: facts::gather(), clock };
+    Ok([wire::MAGIC.as_slice(), &wire::encode(&FromAgent::Hello(hello.into()))?].concat())
+}
+
+/// The digest of the running executable; all zeros where it cannot be read, which no controller takes for its agent.
+fn own_digest() -> Digest {
+    let opened = std::fs::File::open("/proc/self/exe").ok().or_else(|| {
+        // Without /proc, the bootstrap's absolute path is the best there is.
+        let path = PathBuf::from(std::env::args_os().next()?);
+        path.is_absolute().then(|| std::fs::File::open(path).ok()).flatten()
+    });
+    let mut hasher = blake3::Hasher::new();
+    match opened.map(|file| hasher.update_reader(file).map(|_| ())) {
+        Some(Ok(())) => hasher.finalize().into(),
+        _ => Digest::from_bytes([0; 32]),
+    }
+}
+
+fn first_job(input: &mut impl Read) -> Result<Job, WireError> {
+    loop {
+        match wire::read(input)? {
+            ToAgent::Job(job) => return Ok(job),
+            ToAgent::Ping => {}
+            ToAgent::Stop => return Err(WireError::Closed),
+            ToAgent::Part(_) | ToAgent::Content { .. } => return Err(WireError::Malformed(0)),
+        }
+    }
+}
+
+fn catalog(input: &mut impl Read, job: &Job) -> Result<Catalog, WireError> {
+    let mut catalog: Catalog = wire::decode(&parts(input, job.catalog)?)?;
+    let secrets = zeroize::Zeroizing::new(parts(input, job.secrets)?);
+    catalog.secrets = SecretTable::from_channel(&secrets).map_err(|_| WireError::Malformed(secrets.len()))?;
+    Ok(catalog)
+}
+
+/// What follows in parts, `length` bytes of it.
+fn parts(input: &mut impl Read, length: u64) -> Result<Vec<u8>, WireError> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > CATALOG_LIMIT {
+        return Err(WireError::TooLarge(length));
+    }
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        match wire::read(input)? {
+            ToAgent::Part(part) if bytes.len() + part.len() <= length => bytes.extend_from_slice(&part),
+            ToAgent::Ping => {}
+            ToAgent::Stop => return Err(WireError::Closed),
+            _ => return Err(WireError::Malformed(bytes.len())),
+        }
+    }
+    Ok(bytes)
+}
+
+fn other_version() -> Refusal {
+    Refusal::Broken {
+        message: "the catalog is not one of this agent's version".to_owned(),
+        help: Some(
+            "the controller and its agent were not built together; reinstall the controller".to_owned(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(messages: &[ToAgent]) -> Vec<u8> {
+        messages.iter().flat_map(|message| wire::encode(message).unwrap()).collect()
+    }
+
+    #[test]
+    fn parts_join_across_pings_and_must_not_exceed_what_was_announced() {
+        let sent = stream(&[ToAgent::Part(vec![1, 2]), ToAgent::Ping, ToAgent::Part(vec![3])]);
+        assert_eq!(parts(&mut &sent[..], 3).unwrap(), [1, 2, 3]);
+        assert!(matches!(parts(&mut &sent[..], 1), Err(WireError::Malformed(_))));
+        assert!(matches!(parts(&mut &sent[..], 4), Err(WireError::Closed)));
+        assert!(matches!(parts(&mut &sent[..], u64::MAX), Err(WireError::TooLarge(_))));
+    }
+
+    #[test]
+    fn a_stop_before_the_job_ends_quietly() {
+        assert!(matches!(
+            first_job(&mut &stream(&[ToAgent::Ping, ToAgent::Stop])[..]),
+            Err(WireError::Closed)
+        ));
+    }
+}
