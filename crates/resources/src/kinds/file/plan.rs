@@ -27,7 +27,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
 }
 
 fn remove(place: &Place) -> Planned {
-    match (place.sort, &place.obstacle) {
+    match place.sort {
         (Sort::Folder | Sort::Special, _) => Planned::impossible(format!(
             "a {} is in the way; `file` removes files and links",
             place.sort.word()
