@@ -28,7 +28,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
 
 fn remove(place: &Place) -> Planned {
     match place.sort {
-        (Sort::Folder | Sort::Special, _) => Planned::impossible(format!(
+        Sort::Folder | Sort::Special => Planned::impossible(format!(
             "a {} is in the way; `file` removes files and links",
             place.sort.word()
         )),
