@@ -86,12 +86,13 @@ pub struct Actor<'a> {
     pub timeout: Option<Duration>,
 }
 
-/// What the steps of a run replaced, in order.
+/// What the steps of a run replaced, in order, each with the resource that it belongs to.
 #[derive(Default)]
 pub struct Undo {
-    /// The folder that keeps replaced files, on the host; none: memory alone.
-    store: Option<PathBuf>,
-    kept: Vec<Kept>,
+    /// The private folder that keeps replaced files; none: memory alone.
+    store: Option<Files>,
+    kept: Vec<(u32, Kept)>,
+    owner: u32,
     next: u64,
 }
 
@@ -124,27 +125,30 @@ enum Copy {
 const MEMORY_LIMIT: usize = 16 * 1024 * 1024;
 
 impl Undo {
-    /// Keeps replaced files in `store`, a private folder of the host.
-    pub fn in_folder(store: PathBuf) -> Self {
+    /// Keeps replaced files below the root of `store`, a private folder.
+    pub fn in_store(store: Files) -> Self {
         Self { store: Some(store), ..Self::default() }
     }
 
-    /// A mark: what is kept from now on can be put back without what was kept before.
-    pub fn mark(&self) -> usize {
-        self.kept.len()
+    /// What is kept from now on belongs to the resource at `owner` in the catalog.
+    pub fn begin(&mut self, owner: u32) {
+        self.owner = owner;
     }
 
-    /// Puts back, in reverse, all that was kept since `mark`; the first failure is told, the rest is tried all the same.
-    pub fn put_back(&mut self, system: &dyn System, mark: usize) -> Result<(), ApplyError> {
-        let mut outcome = Ok(());
-        while self.kept.len() > mark {
-            let Some(kept) = self.kept.pop() else { break };
-            let result = kept.put_back(system);
-            if outcome.is_ok() {
-                outcome = result;
-            }
-        }
-        outcome
+    /// Puts back, in reverse, all that was kept for the resources in `owners`; the first failure is told, the rest is
+    /// tried all the same.
+    pub fn put_back(&mut self, system: &dyn System, owners: &[u32]) -> Result<(), ApplyError> {
+        let (theirs, others) =
+            std::mem::take(&mut self.kept).into_iter().partition(|(owner, _)| owners.contains(owner));
+        self.kept = others;
+        let theirs: Vec<(u32, Kept)> = theirs;
+        let outcomes: Vec<_> =
+            theirs.into_iter().rev().map(|(_, kept)| kept.put_back(system, self.store.as_ref())).collect();
+        outcomes.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+    }
+
+    fn push(&mut self, kept: Kept) {
+        self.kept.push((self.owner, kept));
     }
 }
 
@@ -285,7 +289,7 @@ impl<'a> Actor<'a> {
         };
         let (uid, gid) = self.owner_numbers(attributes)?;
         let mode = attributes.mode.filter(|_| entry.sort != Sort::Link);
-        self.undo.kept.push(Kept::Metadata { path: path.to_owned(), entry });
+        self.undo.push(Kept::Metadata { path: path.to_owned(), entry });
         self.set_owner_if_other(path, uid, gid)?;
         // After the owner: changing that clears the set-user-id bit.
         match mode {
@@ -300,7 +304,7 @@ impl<'a> Actor<'a> {
     /// Makes a folder; its parent must be there.
     pub fn make_folder(&mut self, path: &Path, attributes: &Attributes) -> Result<(), ApplyError> {
         self.files().make_folder(path).map_err(|error| ApplyError::at("make the directory", path, &error))?;
-        self.undo.kept.push(Kept::Nothing(path.to_owned()));
+        self.undo.push(Kept::Nothing(path.to_owned()));
         let (uid, gid) = self.owner_numbers(attributes)?;
         self.set_owner_if_other(path, uid, gid)?;
         let mode = attributes.mode.unwrap_or(0o755);
@@ -375,14 +379,14 @@ impl<'a> Actor<'a> {
             ApplyError::new(error.to_string()).output(self.system.units().journal(unit, 20).as_bytes())
         })?;
         if let Some(verb) = back {
-            self.undo.kept.push(Kept::Unit { verb, unit: unit.to_owned() });
+            self.undo.push(Kept::Unit { verb, unit: unit.to_owned() });
         }
         Ok(())
     }
 
     /// Notes a command that takes back what the kind did by another.
     pub fn keep_command(&mut self, back: Command) {
-        self.undo.kept.push(Kept::Command(Box::new(back)));
+        self.undo.push(Kept::Command(Box::new(back)));
     }
 
     /// Keeps what is at `path`, so that it can be put back.
@@ -402,21 +406,23 @@ impl<'a> Actor<'a> {
                 }
             },
         };
-        self.undo.kept.push(kept);
+        self.undo.push(kept);
         Ok(())
     }
 
     /// A second name for the file in the store, or a copy there, or in memory.
     fn copy(&mut self, path: &Path, entry: &Entry) -> Result<Copy, ApplyError> {
         let fail = |error: io::Error| ApplyError::at("keep a copy of", path, &error);
-        if let (Some(store), false) = (&self.undo.store, self.sensitive) {
+        if self.undo.store.is_some() && !self.sensitive {
             self.undo.next += 1;
-            let stored = store.join(self.undo.next.to_string());
-            if self.files().hard_link(path, &stored).is_ok() {
+        }
+        if let (Some(store), false) = (&self.undo.store, self.sensitive) {
+            let stored = Path::new("/").join(self.undo.next.to_string());
+            if self.system.files().hard_link(path, store, &stored).is_ok() {
                 return Ok(Copy::Stored(stored));
             }
             let mut to =
-                self.files().create_beside(&stored, stored.file_name().unwrap_or_default()).map_err(fail)?;
+                store.create_beside(&stored, stored.file_name().unwrap_or_default()).map_err(fail)?;
             io::copy(&mut self.files().open(path).map_err(fail)?, &mut to).map_err(fail)?;
             return Ok(Copy::Stored(stored));
         }
@@ -465,7 +471,7 @@ pub fn gid_of(table: &AccountTable, given: &str) -> Result<u32, ApplyError> {
 }
 
 impl Kept {
-    fn put_back(self, system: &dyn System) -> Result<(), ApplyError> {
+    fn put_back(self, system: &dyn System, store: Option<&Files>) -> Result<(), ApplyError> {
         let files = system.files();
         let fail = |path: &Path| {
             let path = path.to_owned();
@@ -478,7 +484,7 @@ impl Kept {
                 Some(_) => files.remove(&path).map_err(fail(&path)),
             },
             Self::File { path, entry, content } => {
-                put_back_file(files, &path, &entry, &content).map_err(fail(&path))
+                put_back_file(files, store, &path, &entry, &content).map_err(fail(&path))
             }
             Self::Link { path, entry } => {
                 let target = entry.target.clone().unwrap_or_default();
@@ -507,7 +513,13 @@ impl Kept {
     }
 }
 
-fn put_back_file(files: &Files, path: &Path, entry: &Entry, content: &Copy) -> io::Result<()> {
+fn put_back_file(
+    files: &Files,
+    store: Option<&Files>,
+    path: &Path,
+    entry: &Entry,
+    content: &Copy,
+) -> io::Result<()> {
     let name = temporary_name(path.file_name().unwrap_or_default());
     if matches!(content, Copy::TooLarge) {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it was too large to be kept in memory"));
@@ -517,7 +529,8 @@ fn put_back_file(files: &Files, path: &Path, entry: &Entry, content: &Copy) -> i
         Copy::TooLarge => {}
         Copy::Memory(bytes) => to.write_all(bytes)?,
         Copy::Stored(stored) => {
-            io::copy(&mut files.open(stored)?, &mut to)?;
+            let store = store.ok_or(io::ErrorKind::NotFound)?;
+            io::copy(&mut store.open(stored)?, &mut to)?;
         }
     }
     to.sync_all()?;

@@ -216,9 +216,9 @@ impl Files {
         spot.sync()
     }
 
-    /// Gives the file at `existing` a second name `path`, on the same file system.
-    pub fn hard_link(&self, existing: &Path, path: &Path) -> io::Result<()> {
-        let (from, to) = (self.spot(existing)?, self.spot(path)?);
+    /// Gives the file at `existing` a second name: `path` below the root of `other`, on the same file system.
+    pub fn hard_link(&self, existing: &Path, other: &Self, path: &Path) -> io::Result<()> {
+        let (from, to) = (self.spot(existing)?, other.spot(path)?);
         Ok(rustix::fs::linkat(&from.folder, &from.name, &to.folder, &to.name, AtFlags::empty())?)
     }
 
