@@ -1,0 +1,352 @@
+//! A world for the laws: real files below a root of its own, and in memory packages that bring files, users and running
+//! units, units that may die, and commands that do what a test says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::system::System;
+use crate::system::accounts::{AccountTable, Accounts};
+use crate::system::files::Files;
+use crate::system::packages::{
+    Installed, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation,
+};
+use crate::system::processes::{Command, Finished, ProcessError, Processes};
+use crate::system::units::{Active, Enabled, Load, UnitError, UnitState, Units, Verb};
+
+/// The world. Shared by reference; every change is visible at once.
+pub struct World {
+    files: Files,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    installed: PackageTable,
+    offers: BTreeMap<String, Offer>,
+    units: BTreeMap<String, UnitState>,
+    commands: BTreeMap<String, Arc<Deed>>,
+    starts: u64,
+    broken: BTreeSet<String>,
+    log: Vec<String>,
+}
+
+/// What a command of the world does to its files; the exit code.
+pub type Deed = dyn Fn(&World) -> i32 + Send + Sync;
+
+/// A package that can be installed.
+#[derive(Clone, Default)]
+pub struct Offer {
+    /// The version on offer.
+    pub version: String,
+    /// Packages that come with it.
+    pub depends: Vec<String>,
+    /// Files that it brings, with their content. They overwrite nothing.
+    pub files: Vec<(PathBuf, String)>,
+    /// Users that it makes.
+    pub users: Vec<String>,
+    /// Units that it brings, each with whether it is started.
+    pub units: Vec<(String, bool)>,
+    /// Whether its installation fails half-way.
+    pub fails: bool,
+}
+
+impl World {
+    /// An empty world below `root`, with the users and groups that every system has.
+    pub fn new(root: &Path) -> io::Result<Self> {
+        for folder in ["etc", "usr/bin", "var/lib", "run", "tmp", "root", "home"] {
+            std::fs::create_dir_all(root.join(folder))?;
+        }
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n";
+        std::fs::write(root.join("etc/passwd"), passwd)?;
+        std::fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
+        Ok(Self { files: Files::new(root)?, state: Mutex::default() })
+    }
+
+    /// Puts a package on offer.
+    pub fn offer(&self, name: &str, offer: Offer) {
+        self.state().offers.insert(name.to_owned(), offer);
+    }
+
+    /// Lets the command whose words, joined by blanks, are `line` do `deed`.
+    pub fn command(&self, line: &str, deed: impl Fn(&Self) -> i32 + Send + Sync + 'static) {
+        self.state().commands.insert(line.to_owned(), Arc::new(deed));
+    }
+
+    /// Adds a unit that is loaded and not running.
+    pub fn unit(&self, name: &str) {
+        let unit = UnitState { load: Load::Loaded, ..UnitState::default() };
+        self.state().units.insert(name.to_owned(), unit);
+    }
+
+    /// From now on `unit` fails when it is started or reloaded.
+    pub fn break_unit(&self, unit: &str) {
+        self.state().broken.insert(unit.to_owned());
+    }
+
+    /// What was done to the world so far, in order: `install nginx`, `restart nginx.service`, `run date`.
+    pub fn log(&self) -> Vec<String> {
+        self.state().log.clone()
+    }
+
+    /// Writes a file of the world, its folders with it.
+    pub fn write(&self, path: &Path, text: &str) {
+        let path = self.files.outside(path);
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
+        if let Err(error) = written {
+            self.state().log.push(format!("failed to write {}: {error}", path.display()));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn install(&self, name: &str) -> Result<(), PackageError> {
+        let offer = self.state().offers.get(name).cloned();
+        let Some(offer) = offer else {
+            return Err(PackageError::Failed { what: format!("no package {name} is on offer") });
+        };
+        for dependency in &offer.depends {
+            if !self.state().installed.contains_key(dependency) {
+                self.install(dependency)?;
+            }
+        }
+        for (path, text) in &offer.files {
+            if !self.files.outside(path).exists() {
+                self.write(path, text);
+            }
+        }
+        offer.users.iter().for_each(|user| self.add_user(user));
+        let whole = !offer.fails;
+        let installed = Installed { version: offer.version.clone(), held: false, whole };
+        let mut state = self.state();
+        state.log.push(format!("install {name}"));
+        state.installed.insert(name.to_owned(), installed);
+        for (unit, running) in &offer.units {
+            let active = if *running { Active::Active } else { Active::Inactive };
+            let enabled = if *running { Enabled::Yes } else { Enabled::No };
+            let unit_state = UnitState { load: Load::Loaded, active, enabled, ..UnitState::default() };
+            state.units.entry(unit.clone()).or_insert(unit_state);
+        }
+        if whole { Ok(()) } else { Err(PackageError::Failed { what: format!("{name} failed half-way") }) }
+    }
+
+    fn add_user(&self, name: &str) {
+        let Ok(table) = AccountTable::read(&self.files) else { return };
+        if table.users.contains_key(name) {
+            return;
+        }
+        let number = 100 + table.users.len();
+        let append = |path: &str, line: String| {
+            let path = self.files.outside(Path::new(path));
+            let text = std::fs::read_to_string(&path).unwrap_or_default() + &line;
+            std::fs::write(path, text)
+        };
+        let user = append("/etc/passwd", format!("{name}:x:{number}:{number}::/nonexistent:/bin/false\n"));
+        let group = append("/etc/group", format!("{name}:x:{number}:\n"));
+        if let Err(error) = user.and(group) {
+            self.state().log.push(format!("failed to add {name}: {error}"));
+        }
+    }
+
+    fn uninstall(&self, name: &str) {
+        let mut state = self.state();
+        if state.installed.remove(name).is_none() {
+            return;
+        }
+        state.log.push(format!("remove {name}"));
+        let offer = state.offers.get(name).cloned().unwrap_or_default();
+        for (unit, _) in &offer.units {
+            state.units.remove(unit);
+        }
+        drop(state);
+        for (path, _) in &offer.files {
+            // One that a test removed is gone all the same.
+            let _ = std::fs::remove_file(self.files.outside(path));
+        }
+    }
+}
+
+impl System for World {
+    fn files(&self) -> &Files {
+        &self.files
+    }
+    fn accounts(&self) -> &dyn Accounts {
+        self
+    }
+    fn packages(&self) -> &dyn Packages {
+        self
+    }
+    fn units(&self) -> &dyn Units {
+        self
+    }
+    fn processes(&self) -> &dyn Processes {
+        self
+    }
+}
+
+impl Accounts for World {
+    fn table(&self) -> io::Result<Arc<AccountTable>> {
+        AccountTable::read(&self.files).map(Arc::new)
+    }
+}
+
+impl Packages for World {
+    fn installed(&self) -> Result<Arc<PackageTable>, PackageError> {
+        Ok(Arc::new(self.state().installed.clone()))
+    }
+
+    fn candidates(&self, names: &[String]) -> Result<BTreeMap<String, String>, PackageError> {
+        let state = self.state();
+        let version = |name: &String| Some((name.clone(), state.offers.get(name)?.version.clone()));
+        Ok(names.iter().filter_map(version).collect())
+    }
+
+    fn simulate(&self, requests: &[PackageRequest]) -> Result<Simulation, PackageError> {
+        let state = self.state();
+        let mut simulation = Simulation::default();
+        let mut todo: Vec<&str> = Vec::new();
+        for request in requests {
+            match request.goal {
+                PackageGoal::Absent { .. } if state.installed.contains_key(&request.name) => {
+                    simulation.removed.push(request.name.clone());
+                }
+                PackageGoal::Absent { .. } | PackageGoal::Kept => {}
+                _ => todo.push(&request.name),
+            }
+        }
+        while let Some(name) = todo.pop() {
+            if simulation.installed.iter().any(|(known, _)| known == name) {
+                continue;
+            }
+            match state.offers.get(name) {
+                Some(offer) => {
+                    simulation.installed.push((name.to_owned(), offer.version.clone()));
+                    let missing = offer.depends.iter().filter(|name| !state.installed.contains_key(*name));
+                    todo.extend(missing.map(String::as_str));
+                }
+                None => simulation.unknown.push(name.to_owned()),
+            }
+        }
+        Ok(simulation)
+    }
+
+    fn transact(
+        &self,
+        requests: &[PackageRequest],
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), PackageError> {
+        let mut outcome = Ok(());
+        for request in requests {
+            output(format!("{}\n", request.name).as_bytes());
+            let done = match request.goal {
+                PackageGoal::Absent { .. } => {
+                    self.uninstall(&request.name);
+                    Ok(())
+                }
+                PackageGoal::Kept => Ok(()),
+                _ => self.install(&request.name),
+            };
+            if let (Some(hold), Some(installed)) =
+                (request.hold, self.state().installed.get_mut(&request.name))
+            {
+                installed.held = hold;
+            }
+            outcome = outcome.and(done);
+        }
+        outcome
+    }
+
+    fn refresh(&self, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        self.state().log.push("refresh".to_owned());
+        Ok(())
+    }
+}
+
+impl Units for World {
+    fn states(&self, units: &[String]) -> Result<Vec<UnitState>, UnitError> {
+        let state = self.state();
+        Ok(units.iter().map(|unit| state.units.get(unit).cloned().unwrap_or_default()).collect())
+    }
+
+    fn act(&self, verb: Verb, unit: &str) -> Result<(), UnitError> {
+        let mut state = self.state();
+        state.log.push(format!("{} {unit}", verb.word()));
+        state.starts += 1;
+        let (starts, broken) = (state.starts, state.broken.contains(unit));
+        let failed = |why: &str| UnitError::Failed {
+            verb: verb.word().to_owned(),
+            unit: unit.to_owned(),
+            why: why.to_owned(),
+        };
+        let Some(known) = state.units.get_mut(unit) else { return Err(failed("there is no such unit")) };
+        match verb {
+            Verb::Start | Verb::Restart | Verb::Reload if broken => {
+                known.active = Active::Failed;
+                return Err(failed("it failed"));
+            }
+            Verb::Start | Verb::Restart => {
+                known.active = Active::Active;
+                known.invocation = format!("{starts:032x}");
+            }
+            Verb::Reload => {}
+            Verb::Stop => known.active = Active::Inactive,
+            Verb::Enable => known.enabled = Enabled::Yes,
+            Verb::Disable => known.enabled = Enabled::No,
+            Verb::Mask => known.load = Load::Masked,
+            Verb::Unmask => known.load = Load::Loaded,
+        }
+        Ok(())
+    }
+
+    fn reload_files(&self) -> Result<(), UnitError> {
+        self.state().log.push("daemon-reload".to_owned());
+        Ok(())
+    }
+
+    fn journal(&self, unit: &str, _: u32) -> String {
+        format!("{unit}: a line of its journal\n")
+    }
+}
+
+impl Processes for World {
+    fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError> {
+        let line = command.words.join(" ");
+        let deed = self.state().commands.get(&line).cloned();
+        let code = deed.map_or(127, |deed| deed(self));
+        self.state().log.push(format!("run {line}"));
+        output(format!("{line}\n").as_bytes());
+        Ok(Finished { code: Some(code), output: format!("{line}\n").into_bytes() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_brings_its_files_users_and_units() {
+        let root = tempfile::tempdir().unwrap();
+        let world = World::new(root.path()).unwrap();
+        let offer = Offer {
+            version: "1.2".into(),
+            depends: vec!["libc".into()],
+            files: vec![("/etc/web/conf".into(), "listen 80\n".into())],
+            users: vec!["web".into()],
+            units: vec![("web.service".into(), true)],
+            fails: false,
+        };
+        world.offer("web", offer);
+        world.offer("libc", Offer { version: "2".into(), ..Offer::default() });
+        let request = PackageRequest { name: "web".into(), goal: PackageGoal::Present, hold: None };
+        world.transact(&[request], &mut |_| {}).unwrap();
+        assert_eq!(world.log(), ["install libc", "install web"]);
+        assert!(root.path().join("etc/web/conf").exists());
+        assert!(world.table().unwrap().users.contains_key("web"));
+        let states = world.states(&["web.service".to_owned()]).unwrap();
+        assert_eq!(states[0].active, Active::Active);
+    }
+}

@@ -1,1 +1,0 @@
-//! A world in memory beside real files below a temporary root, for the laws.
