@@ -6,3 +6,5 @@ pub mod directory;
 pub mod file;
 pub mod package;
 pub mod service;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,419 @@
+//! A trial host in a temporary folder, on which one kind at a time looks, plans, applies and takes back; and the laws
+//! that every kind obeys there.
+//!
+//! Files and accounts are real, read below the folder. Packages and units are not there; commands answer as the test
+//! says. What several kinds do together is tested with the whole agent.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use converge_model::{
+    Change, Claim, Content, Digest, ParamProblem, Params, Scalar, Secret, SecretTable, Value,
+};
+
+use crate::actor::{Actor, ApplyError, Contents, Journal, Undo};
+use crate::kind::{Look, Planned, Wanted};
+use crate::overlay::{Effect, Overlay};
+use crate::registry;
+use crate::system::System;
+use crate::system::accounts::{AccountTable, Accounts};
+use crate::system::files::Files;
+use crate::system::packages::{PackageError, PackageRequest, PackageTable, Packages, Simulation};
+use crate::system::processes::{Command, Finished, ProcessError, Processes};
+use crate::system::units::{UnitError, UnitState, Units, Verb};
+use crate::view::{Base, View};
+
+/// A trial host.
+pub(crate) struct Trial {
+    folder: tempfile::TempDir,
+    host: Host,
+    contents: Store,
+    secrets: Mutex<SecretTable>,
+    /// Whether replaced content is kept only in memory.
+    pub(crate) sensitive: bool,
+}
+
+/// Parameters by name, as a catalog has them.
+pub(crate) fn params<const N: usize>(params: [(&str, Value); N]) -> Params {
+    Params(params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+impl Trial {
+    /// A host with the accounts root (0), nobody (65534) and the user that the test runs as, an `/etc` and a `/tmp`.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(folder.path()).unwrap();
+        let host = Host { files, answer: Mutex::new(Box::new(|_| finished(127, ""))) };
+        let trial = Self {
+            folder,
+            host,
+            contents: Store::default(),
+            secrets: Mutex::new(SecretTable::default()),
+            sensitive: false,
+        };
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let me = if uid == 0 { String::new() } else { format!("me:x:{uid}:{gid}::/home/me:/bin/sh\n") };
+        let mine = if gid == 0 { String::new() } else { format!("me:x:{gid}:\n") };
+        trial.write(
+            "/etc/passwd",
+            format!("root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534::/:/bin/false\n{me}"),
+        );
+        trial.write("/etc/group", format!("root:x:0:\nnogroup:x:65534:\n{mine}"));
+        fs::create_dir_all(trial.at("/var/lib/converge/undo")).unwrap();
+        fs::create_dir_all(trial.at("/tmp")).unwrap();
+        trial
+    }
+
+    /// Where `path` of the host is on this machine.
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path.trim_start_matches('/'))
+    }
+
+    /// Writes a file with mode 0644 and the folders on the way.
+    pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.at(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+
+    /// The bytes of a file.
+    pub(crate) fn read(&self, path: &str) -> Vec<u8> {
+        fs::read(self.at(path)).unwrap()
+    }
+
+    /// Content that the controller has.
+    pub(crate) fn content(&self, bytes: impl AsRef<[u8]>) -> Value {
+        let bytes = bytes.as_ref();
+        let digest = Digest::of(bytes);
+        self.contents.0.lock().unwrap().insert(digest, bytes.to_vec());
+        Value::Content(Content::Plain { digest, length: bytes.len() as u64 })
+    }
+
+    /// A secret text.
+    pub(crate) fn secret(&self, text: &str) -> Scalar {
+        Scalar::Secret(self.secrets.lock().unwrap().add(Secret::new(text)))
+    }
+
+    /// Decides how commands end; without it none is found (127).
+    pub(crate) fn answer(&self, answer: impl Fn(&Command) -> Finished + Send + 'static) {
+        *self.host.answer.lock().unwrap() = Box::new(answer);
+    }
+
+    /// What is wrong with the parameters; none where they can be decoded.
+    pub(crate) fn problems(&self, kind: &str, params: &Params) -> Vec<ParamProblem> {
+        registry::kind(kind).unwrap().decode(params, &self.secrets.lock().unwrap()).err().unwrap_or_default()
+    }
+
+    /// What the resource claims.
+    pub(crate) fn claims(&self, kind: &str, params: &Params) -> Vec<Claim> {
+        registry::kind(kind).unwrap().check(params).unwrap().claims
+    }
+
+    /// Looks at the bare host.
+    pub(crate) fn look(&self, kind: &str, params: &Params) -> Look {
+        self.wanted(kind, params).look(&View::bare(&Base::new(&self.host))).unwrap()
+    }
+
+    /// Plans on the bare host.
+    pub(crate) fn plan(&self, kind: &str, params: &Params) -> Planned {
+        self.look(kind, params).planned
+    }
+
+    /// Plans after steps with these effects; the first is at place 0.
+    pub(crate) fn plan_after(&self, effects: Vec<Effect>, kind: &str, params: &Params) -> Planned {
+        let mut overlay = Overlay::default();
+        overlay.add(0, effects);
+        let base = Base::new(&self.host);
+        self.wanted(kind, params).look(&View::under(&base, &overlay)).unwrap().planned
+    }
+
+    /// Looks and carries the plan out; where something is to be done at all.
+    pub(crate) fn apply(&self, kind: &str, params: &Params) -> Result<Undo, ApplyError> {
+        let mut undo = Undo::in_folder(PathBuf::from("/var/lib/converge/undo"));
+        self.apply_keeping(kind, params, &mut undo).map(|()| undo)
+    }
+
+    /// As [`Trial::apply`]; what was replaced is in `undo` also where it fails.
+    pub(crate) fn apply_keeping(
+        &self,
+        kind: &str,
+        params: &Params,
+        undo: &mut Undo,
+    ) -> Result<(), ApplyError> {
+        let look = self.look(kind, params);
+        assert!(matches!(look.planned, Planned::Change(_)), "not a change: {:?}", look.planned);
+        let mut output = |_: &[u8]| {};
+        let mut actor = Actor {
+            system: &self.host,
+            contents: &self.contents,
+            journal: &Nowhere,
+            output: &mut output,
+            undo,
+            sensitive: self.sensitive,
+            timeout: None,
+        };
+        self.wanted(kind, params).apply(&mut actor, &look)
+    }
+
+    /// Puts back what an apply replaced.
+    pub(crate) fn put_back(&self, mut undo: Undo) {
+        undo.put_back(&self.host, 0).unwrap();
+    }
+
+    /// Asserts the laws on a resource that is not as it should be: looking writes nothing (1); what the effects promise
+    /// is there and nothing is changed outside the claims (2); the next plan is empty, also over the effects alone (3);
+    /// what is not irreversible is put back to the byte (5). Returns the change. Afterwards the resource is applied.
+    pub(crate) fn laws(&self, kind: &str, params: &Params) -> Change {
+        let before = self.image();
+        let look = self.look(kind, params);
+        assert_eq!(self.image(), before, "law 1: a look wrote");
+        let Planned::Change(planned) = look.planned else { panic!("not a change: {:?}", look.planned) };
+        let again = self.plan_after(look.effects.clone(), kind, params);
+        let open = look.effects.iter().any(|effect| matches!(effect, Effect::Open));
+        assert!(open || again.is_in_sync(), "law 3: after its own effects: {again:?}");
+        let undo = self.apply(kind, params).unwrap_or_else(|error| panic!("{error}: {}", error.output));
+        self.assert_effects(&look.effects);
+        self.assert_claims(kind, params, &before);
+        self.assert_in_sync(kind, params);
+        if planned.change.irreversible.is_none() {
+            self.put_back(undo);
+            assert_eq!(self.image(), before, "law 5: not put back");
+            self.apply(kind, params).unwrap_or_else(|error| panic!("{error}: {}", error.output));
+        }
+        planned.change
+    }
+
+    /// Asserts that nothing is to be done, and that the plan says why.
+    pub(crate) fn assert_in_sync(&self, kind: &str, params: &Params) {
+        match self.plan(kind, params) {
+            Planned::InSync(why) => assert!(!why.is_empty(), "nothing to do, and no reason"),
+            other => panic!("law 3: still to do: {other:?}"),
+        }
+    }
+
+    /// All that is on the host but Converge's own folder, to be compared: bytes, modes, owners.
+    pub(crate) fn image(&self) -> BTreeMap<PathBuf, String> {
+        let mut image = BTreeMap::new();
+        self.image_below(self.folder.path(), &mut image);
+        image
+    }
+
+    fn image_below(&self, folder: &Path, image: &mut BTreeMap<PathBuf, String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = Path::new("/").join(path.strip_prefix(self.folder.path()).unwrap());
+            if name == Path::new("/var/lib/converge") {
+                continue;
+            }
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let body = if meta.is_symlink() {
+                fs::read_link(&path).unwrap().as_os_str().as_bytes().escape_ascii().to_string()
+            } else if meta.is_file() && meta.len() < 1 << 24 {
+                fs::read(&path).unwrap().escape_ascii().to_string()
+            } else if meta.file_type().is_fifo() {
+                "a FIFO".to_owned()
+            } else {
+                String::new()
+            };
+            let owner = (meta.uid(), meta.gid());
+            image.insert(name, format!("{:o} {owner:?} {body}", meta.mode()));
+            if meta.is_dir() {
+                self.image_below(&path, image);
+            }
+        }
+    }
+
+    /// Every path effect is what is there now.
+    fn assert_effects(&self, effects: &[Effect]) {
+        let base = Base::new(&self.host);
+        let (bare, mut overlay) = (View::bare(&base), Overlay::default());
+        overlay.add(0, effects.iter().filter(|effect| !matches!(effect, Effect::Open)).cloned());
+        let planned = View::under(&base, &overlay);
+        for effect in effects {
+            let Effect::Path(path, _) = effect else { continue };
+            let shape = |view: &View<'_>| {
+                let place = view.place(path).unwrap().known();
+                place.map(|place| {
+                    let mode = if place.target.is_some() { 0 } else { place.mode };
+                    (place.sort, mode, place.owner, place.group, place.target)
+                })
+            };
+            assert_eq!(shape(&planned), shape(&bare), "law 2: the effect on {}", path.display());
+            if let (Some(there), Ok(expected)) = (shape(&bare), planned.digest(path))
+                && there.0 == crate::system::files::Sort::File
+                && let crate::view::Seen::Known(expected) = expected
+            {
+                assert_eq!(bare.digest(path).unwrap().known(), Some(expected), "law 2: {}", path.display());
+            }
+        }
+    }
+
+    /// Only claimed paths, and what is below them, differ from `before`.
+    fn assert_claims(&self, kind: &str, params: &Params, before: &BTreeMap<PathBuf, String>) {
+        let claimed: Vec<PathBuf> = self
+            .claims(kind, params)
+            .iter()
+            .filter_map(|claim| match claim {
+                Claim::Path { path, .. } => Some(PathBuf::from(path)),
+                Claim::Named { .. } => None,
+            })
+            .collect();
+        let now = self.image();
+        let differs = |path: &&PathBuf| now.get(*path) != before.get(*path);
+        for path in now.keys().chain(before.keys()).filter(differs) {
+            assert!(claimed.iter().any(|claim| path.starts_with(claim)), "law 2: {} changed", path.display());
+        }
+    }
+
+    fn wanted(&self, kind: &str, params: &Params) -> Box<dyn Wanted> {
+        let decoded = registry::kind(kind).unwrap().decode(params, &self.secrets.lock().unwrap());
+        decoded.unwrap_or_else(|problems| panic!("{problems:?}"))
+    }
+}
+
+/// How a command of a test ends.
+pub(crate) fn finished(code: i32, output: &str) -> Finished {
+    Finished { code: Some(code), output: output.into() }
+}
+
+/// The change of a plan that is one.
+pub(crate) fn change(planned: Planned) -> Change {
+    match planned {
+        Planned::Change(planned) => planned.change,
+        other => panic!("not a change: {other:?}"),
+    }
+}
+
+/// Why a plan is impossible.
+pub(crate) fn impossible(planned: Planned) -> String {
+    match planned {
+        Planned::Impossible { message, .. } => message,
+        other => panic!("not impossible: {other:?}"),
+    }
+}
+
+type Answer = Box<dyn Fn(&Command) -> Finished + Send>;
+
+struct Host {
+    files: Files,
+    answer: Mutex<Answer>,
+}
+
+impl System for Host {
+    fn files(&self) -> &Files {
+        &self.files
+    }
+    fn accounts(&self) -> &dyn Accounts {
+        self
+    }
+    fn packages(&self) -> &dyn Packages {
+        self
+    }
+    fn units(&self) -> &dyn Units {
+        self
+    }
+    fn processes(&self) -> &dyn Processes {
+        self
+    }
+}
+
+impl Accounts for Host {
+    fn table(&self) -> std::io::Result<Arc<AccountTable>> {
+        AccountTable::read(&self.files).map(Arc::new)
+    }
+}
+
+impl Packages for Host {
+    fn installed(&self) -> Result<Arc<PackageTable>, PackageError> {
+        Ok(Arc::default())
+    }
+    fn candidates(&self, _: &[String]) -> Result<BTreeMap<String, String>, PackageError> {
+        Ok(BTreeMap::new())
+    }
+    fn simulate(&self, _: &[PackageRequest]) -> Result<Simulation, PackageError> {
+        Err(PackageError::Unsupported)
+    }
+    fn transact(&self, _: &[PackageRequest], _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        Err(PackageError::Unsupported)
+    }
+    fn refresh(&self, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        Err(PackageError::Unsupported)
+    }
+}
+
+impl Units for Host {
+    fn states(&self, units: &[String]) -> Result<Vec<UnitState>, UnitError> {
+        Ok(units.iter().map(|_| UnitState::default()).collect())
+    }
+    fn act(&self, _: Verb, _: &str) -> Result<(), UnitError> {
+        Err(UnitError::Unsupported)
+    }
+    fn reload_files(&self) -> Result<(), UnitError> {
+        Err(UnitError::Unsupported)
+    }
+    fn journal(&self, _: &str, _: u32) -> String {
+        String::new()
+    }
+}
+
+impl Processes for Host {
+    fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError> {
+        let finished = (self.answer.lock().unwrap())(command);
+        output(&finished.output);
+        Ok(finished)
+    }
+}
+
+#[derive(Default)]
+struct Store(Mutex<BTreeMap<Digest, Vec<u8>>>);
+
+impl Contents for Store {
+    fn open(&self, digest: Digest) -> Result<Box<dyn Read + '_>, ApplyError> {
+        match self.0.lock().unwrap().get(&digest) {
+            Some(bytes) => Ok(Box::new(std::io::Cursor::new(bytes.clone()))),
+            None => Err(ApplyError::new("the controller lacks this content")),
+        }
+    }
+}
+
+struct Nowhere;
+
+impl Journal for Nowhere {
+    fn temporary(&self, _: &Path) -> Result<(), ApplyError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use converge_model::Scalar;
+
+    fn motd(trial: &Trial, text: &str) -> Params {
+        params([("path", "/etc/motd".into()), ("content", trial.content(text))])
+    }
+
+    #[test]
+    fn a_file_obeys_the_laws() {
+        let trial = Trial::new();
+        trial.laws("file", &motd(&trial, "one\n"));
+        trial.laws("file", &motd(&trial, "two\n"));
+        assert_eq!(trial.read("/etc/motd"), b"two\n");
+        trial.laws(
+            "file",
+            &params([("path", "/etc/motd".into()), ("state", Value::Scalar(Scalar::from("absent")))]),
+        );
+    }
+
+    #[test]
+    fn a_directory_obeys_the_laws() {
+        let trial = Trial::new();
+        trial.laws("directory", &params([("path", "/srv".into()), ("mode", 0o750.into())]));
+    }
+}
