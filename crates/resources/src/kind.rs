@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use converge_model::schema::Checked;
 use converge_model::{
@@ -63,6 +64,12 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
+    /// How long the resource must stay as it should be after something was done to it: the closing look waits so long,
+    /// once for all.
+    fn settle(_wish: &Self::Wish) -> Option<Duration> {
+        None
+    }
+
     /// Carries the action out.
     fn act(_actor: &mut Actor<'_>, _wish: &Self::Wish, action: &Action) -> Result<(), ApplyError> {
         Err(ApplyError::new(format!("`{}` cannot be notified", action.verb)))
@@ -101,6 +108,9 @@ pub struct PlannedChange {
     pub change: Change,
     /// Diffs to be filled in once the texts are there: the place in `change.properties`, and both texts.
     pub diffs: Vec<DiffRequest>,
+    /// Whether it is planned in every run, because nothing tells that it was done: a command that always runs. Such a
+    /// change is no drift, and nothing is left to do after it.
+    pub always: bool,
 }
 
 /// A diff that waits for its texts.
@@ -117,7 +127,12 @@ pub struct DiffRequest {
 impl Planned {
     /// A change with nothing to be filled in.
     pub fn change(change: Change) -> Self {
-        Self::Change(Box::new(PlannedChange { change, diffs: Vec::new() }))
+        Self::Change(Box::new(PlannedChange { change, diffs: Vec::new(), always: false }))
+    }
+
+    /// A change that is planned in every run.
+    pub fn always(change: Change) -> Self {
+        Self::Change(Box::new(PlannedChange { change, diffs: Vec::new(), always: true }))
     }
 
     /// Something that cannot be done.
@@ -204,6 +219,8 @@ pub trait Wanted: Send + Sync {
     fn units(&self) -> Vec<String>;
     /// See [`Kind::action`].
     fn action(&self, how: NotifyHow) -> Option<Action>;
+    /// See [`Kind::settle`].
+    fn settle(&self) -> Option<Duration>;
     /// See [`Kind::act`].
     fn act(&self, actor: &mut Actor<'_>, action: &Action) -> Result<(), ApplyError>;
 }
@@ -280,6 +297,10 @@ impl<K: Kind> Wanted for Decoded<K> {
 
     fn action(&self, how: NotifyHow) -> Option<Action> {
         K::action(&self.0, how)
+    }
+
+    fn settle(&self) -> Option<Duration> {
+        K::settle(&self.0)
     }
 
     fn act(&self, actor: &mut Actor<'_>, action: &Action) -> Result<(), ApplyError> {

@@ -63,7 +63,7 @@ fn create(wish: &Wish, found: &Found, verb: Verb, first: Option<PropertyChange>)
         diffs.extend(content_change(&mut change, Shown::Absent, content, None));
     }
     change.properties.extend(found.asked.created(0o644));
-    Planned::Change(Box::new(PlannedChange { change, diffs }))
+    Planned::Change(Box::new(PlannedChange { change, diffs, always: false }))
 }
 
 fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
@@ -83,7 +83,7 @@ fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
     if change.properties.is_empty() {
         return Planned::InSync("content, mode and owner are as asked".to_owned());
     }
-    Planned::Change(Box::new(PlannedChange { change, diffs }))
+    Planned::Change(Box::new(PlannedChange { change, diffs, always: false }))
 }
 
 /// Adds the content to `change`; masked where it is a secret, as a diff to be filled in where both sides are short.
