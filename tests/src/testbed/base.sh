@@ -16,6 +16,9 @@ install -d -m 0700 -o admin -g admin /home/admin/.ssh
 # sudo leaves this at its first use; here it stands from the start, so that a login changes nothing.
 install -m 0644 -o admin -g admin /dev/null /home/admin/.sudo_as_admin_successful
 
+# As an installed Debian has it; else every login complains in the journal.
+echo 'LANG=C.UTF-8' > /etc/default/locale
+
 # Host keys and the machine id belong to each host.
 rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub
 : > /etc/machine-id

@@ -92,6 +92,22 @@ impl Bed {
         names.iter().filter_map(|name| Self::read(name).transpose()).collect()
     }
 
+    /// Adds those of `names` that are new, or none of them.
+    pub(crate) fn add(&mut self, names: &[&str]) -> Result<(), Error> {
+        names.iter().try_for_each(|name| check_name(name))?;
+        let mut hosts = self.hosts.clone();
+        for name in names {
+            if !hosts.iter().any(|known| known == name) {
+                hosts.push((*name).to_owned());
+            }
+        }
+        if hosts.len() > Network::CAPACITY {
+            return Err(Error::TooMany);
+        }
+        self.hosts = hosts;
+        Ok(())
+    }
+
     /// Writes the record, so that what is made from here on can be found again.
     pub(crate) fn write(&self) -> Result<(), Error> {
         let path = record(&self.name);
@@ -136,7 +152,8 @@ impl Bed {
     fn end_hosts(&self) -> Result<(), Error> {
         let group = Cgroup::at(&self.name).map_err(Error::file("/sys/fs/cgroup"))?;
         group.destroy().map_err(Error::file(self.folder()))?;
-        for host in &self.hosts {
+        for (index, host) in self.hosts.iter().enumerate() {
+            self.network.unlink(index)?;
             unmount(&self.folder().join(host).join("root"))?;
         }
         unmount(&self.folder())?;
@@ -288,14 +305,26 @@ fn parse(name: &str, text: &str) -> Option<Bed> {
 mod tests {
     use super::*;
 
+    fn bed() -> Bed {
+        let (name, network, lifetime) = ("hand".to_owned(), Network { slot: 7 }, Lifetime::Kept);
+        Bed { name, network, lifetime, hosts: vec!["web1".to_owned(), "db1".to_owned()] }
+    }
+
+    #[test]
+    fn a_bed_takes_all_of_the_new_hosts_or_none() {
+        let mut bed = bed();
+        bed.add(&["db1", "h1", "h1"]).unwrap();
+        assert_eq!(bed.hosts, ["web1", "db1", "h1"]);
+        assert!(matches!(bed.add(&["h2", "../h3"]), Err(Error::Name { .. })));
+        let many: Vec<String> = (0..Network::CAPACITY).map(|number| format!("n{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(matches!(bed.add(&many), Err(Error::TooMany)));
+        assert_eq!(bed.hosts, ["web1", "db1", "h1"]);
+    }
+
     #[test]
     fn a_record_reads_back() {
-        let bed = Bed {
-            name: "hand".to_owned(),
-            network: Network { slot: 7 },
-            lifetime: Lifetime::Kept,
-            hosts: vec!["web1".to_owned(), "db1".to_owned()],
-        };
+        let bed = bed();
         assert_eq!(parse("hand", &bed.render()), Some(bed));
     }
 

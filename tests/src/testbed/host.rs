@@ -40,6 +40,8 @@ pub struct Host {
     name: String,
     address: String,
     network: Network,
+    /// Its number in the network.
+    index: usize,
     /// The folder of the bed, and in it that of the host.
     bed: PathBuf,
     folder: PathBuf,
@@ -159,7 +161,7 @@ impl Host {
     /// When its processes do not end.
     pub fn cut_power(&self) -> Result<(), Error> {
         self.group.destroy().map_err(Error::file(&self.folder))?;
-        Ok(())
+        self.network.unlink(self.index)
     }
 
     /// Boots a host that is off, and waits until it is up. One that runs stays as it is.
@@ -168,7 +170,8 @@ impl Host {
     /// When it does not come up; the message holds the end of its console.
     pub fn power_on(&self) -> Result<(), Error> {
         if self.leader().is_none() {
-            self.group.destroy().map_err(Error::file(&self.folder))?;
+            // What is left of a boot that ended badly.
+            self.cut_power()?;
             self.make_disk()?;
             self.boot()?;
         }
@@ -200,7 +203,7 @@ impl Host {
         let group = Cgroup::at(&format!("{}/{name}", bed.name)).map_err(Error::file("/sys/fs/cgroup"))?;
         let address = bed.network.address(index).ok_or(Error::TooMany)?;
         let folder = bed.folder().join(&name);
-        Ok(Self { name, address, network: bed.network, bed: bed.folder(), folder, group })
+        Ok(Self { name, address, network: bed.network, index, bed: bed.folder(), folder, group })
     }
 
     /// Its own key, machine id and choice of base, made once for the life of the bed.
@@ -286,7 +289,7 @@ impl Host {
         let path = self.console();
         let console = fs::File::create(&path).map_err(Error::file(&path))?;
         let errors = console.try_clone().map_err(Error::file(&path))?;
-        let machine = format!("{}-{}", self.network.bridge(), self.name);
+        let machine = self.network.machine(self.index);
         let mut command = tool("setsid");
         command.args(["sh", "-c", BOOT, "boot.sh", &machine]).arg(self.root());
         command.arg(self.network.bridge()).args(self.group.folders());

@@ -1,5 +1,7 @@
 //! Whether this machine can have test hosts, and the Debian packages that it needs for them.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -20,6 +22,13 @@ const NEEDS: [(&str, &str); 8] = [
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+];
+
+/// Limits of the kernel that all hosts share, since each one's root is this machine's root: (file, at least).
+/// Twenty hosts use up the 128 inotify instances that are the default.
+const LIMITS: [(&str, u64); 2] = [
+    ("/proc/sys/fs/inotify/max_user_instances", 16 * 1024),
+    ("/proc/sys/fs/inotify/max_user_watches", 1024 * 1024),
 ];
 
 /// Checks this machine, once a process, and installs what is missing.
@@ -44,6 +53,7 @@ fn obstacle() -> Result<(), String> {
     // The rest shows only by trying it: a container's root may lack these rights.
     can("a network bridge", &["unshare", "--net", "ip", "link", "add", "try", "type", "bridge"])?;
     can("an nftables table", &["unshare", "--net", "nft", "add table ip try"])?;
+    LIMITS.iter().try_for_each(|(file, least)| raise(file, *least))?;
     let group = Cgroup::all().and_then(|group| group.create());
     group.map_err(|error| format!("a cgroup cannot be made here: {error}"))
 }
@@ -53,8 +63,16 @@ fn can(what: &str, words: &[&str]) -> Result<(), String> {
     tried.map(|_| ()).map_err(|error| format!("{what} cannot be made here: {error}"))
 }
 
+/// Raises a limit until the next boot. It is never lowered.
+fn raise(file: &str, least: u64) -> Result<(), String> {
+    let failed = |error: io::Error| format!("{file} cannot be raised: {error}");
+    let now = fs::read_to_string(file).map_err(failed)?;
+    let is_enough = now.trim().parse::<u64>().is_ok_and(|now| now >= least);
+    if is_enough { Ok(()) } else { fs::write(file, least.to_string()).map_err(failed) }
+}
+
 fn overlay_is_known() -> bool {
-    let known = || std::fs::read_to_string("/proc/filesystems").unwrap_or_default().contains("\toverlay");
+    let known = || fs::read_to_string("/proc/filesystems").unwrap_or_default().contains("\toverlay");
     // A module shows only once it is loaded.
     known() || (run(tool("modprobe").arg("overlay")).is_ok_and(|ran| ran.status.success()) && known())
 }
@@ -79,4 +97,21 @@ fn install_missing() -> Result<(), String> {
 
 fn is_there(need: &str) -> bool {
     if need.starts_with('/') { Path::new(need).exists() } else { is_installed(need) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_raised_and_never_lowered() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        for (now, expected) in [("128\n", "200"), ("200\n", "200\n"), ("65536\n", "65536\n")] {
+            fs::write(path, now).unwrap();
+            raise(path, 200).unwrap();
+            assert_eq!(fs::read_to_string(path).unwrap(), expected);
+        }
+        assert!(raise("/no/such/limit", 1).unwrap_err().starts_with("/no/such/limit cannot be raised: "));
+    }
 }

@@ -141,12 +141,7 @@ impl Testbed {
 
     fn add_hosts(&mut self, names: &[&str]) -> Result<(), Error> {
         let base = base::prepare()?;
-        for name in names {
-            bed::check_name(name)?;
-            if !self.bed.hosts.iter().any(|known| known == name) {
-                self.bed.hosts.push((*name).to_owned());
-            }
-        }
+        self.bed.add(names)?;
         self.bed.write()?;
         self.bed.mount()?;
         self.bed.network.create()?;

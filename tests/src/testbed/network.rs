@@ -40,6 +40,18 @@ impl Network {
         Some(format!("10.77.{}.{last}", self.slot))
     }
 
+    /// The name under which systemd-nspawn runs host number `index`: short, because its interface is named for it.
+    pub(crate) fn machine(self, index: usize) -> String {
+        format!("{}-{index}", self.bridge())
+    }
+
+    /// Removes this machine's end of the link to host number `index`.
+    ///
+    /// The kernel does it too when a host was killed, but at a time of its own, and a new boot wants the name.
+    pub(crate) fn unlink(self, index: usize) -> Result<(), Error> {
+        remove_link(&format!("vb-{}", self.machine(index)))
+    }
+
     /// What systemd-networkd on a host reads for `address`.
     pub(crate) fn networkd(self, address: &str) -> String {
         format!(
@@ -52,7 +64,7 @@ impl Network {
     /// Makes the bridge, unless it is there.
     pub(crate) fn create(self) -> Result<(), Error> {
         let bridge = self.bridge();
-        if !self.exists() {
+        if !has_link(&bridge) {
             run(tool("ip").args(["link", "add", &bridge, "type", "bridge"]))?.ok()?;
         }
         let address = format!("{}/24", self.gateway());
@@ -63,15 +75,23 @@ impl Network {
 
     /// Removes the bridge, if it is there.
     pub(crate) fn destroy(self) -> Result<(), Error> {
-        if self.exists() {
-            run(tool("ip").args(["link", "delete", &self.bridge()]))?.ok()?;
-        }
-        Ok(())
+        remove_link(&self.bridge())
     }
+}
 
-    fn exists(self) -> bool {
-        fs::exists(format!("/sys/class/net/{}", self.bridge())).unwrap_or(false)
+fn has_link(name: &str) -> bool {
+    fs::exists(format!("/sys/class/net/{name}")).unwrap_or(false)
+}
+
+fn remove_link(name: &str) -> Result<(), Error> {
+    if has_link(name) {
+        let removed = run(tool("ip").args(["link", "delete", name]))?.ok();
+        // The kernel may have been quicker.
+        if has_link(name) {
+            removed?;
+        }
     }
+    Ok(())
 }
 
 /// Lets hosts out: forwarding on, and their addresses hidden behind this machine's own.
@@ -126,5 +146,12 @@ mod tests {
         assert_eq!(network.address(Network::CAPACITY), None);
         assert_eq!(network.address(100_000), None);
         assert_eq!(network.gateway(), "10.77.3.1");
+    }
+
+    #[test]
+    fn interface_names_fit_the_kernel() {
+        let longest = format!("vb-{}", Network { slot: u8::MAX }.machine(Network::CAPACITY - 1));
+        assert_eq!(longest, "vb-cvt255-243");
+        assert!(longest.len() <= 15);
     }
 }
