@@ -1,16 +1,19 @@
 //! The look that every file gets before the KDL parser sees it: kdl 6.7 takes 2^n time on nested `/-` and overflows
 //! the stack on deep nesting. One pass over the bytes, no recursion.
 //!
-//! Whether a file is KDL at all is the parser's to say.
+//! Whether a file is KDL at all is the parser's to say. Where a text is not KDL and could be read in two ways, the
+//! guard takes the one with more structure.
 
 /// The largest file, in bytes.
 pub(crate) const SIZE: usize = 1 << 20;
-/// How deep children may be nested.
+/// How deep children may be nested, and comments.
 pub(crate) const DEPTH: usize = 64;
 /// How deep one `/-` may stand inside what another removes.
 pub(crate) const SLASHDASH: usize = 2;
 /// How many nodes a file may have.
-pub(crate) const NODES: usize = 100_000;
+pub(crate) const NODES: usize = 50_000;
+/// How many nodes, arguments and properties together.
+pub(crate) const WORDS: usize = 150_000;
 
 /// Why a file is refused before it is parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,13 +29,357 @@ pub(crate) struct GuardError {
 
 /// Refuses text that would take the parser too long or too deep.
 pub(crate) fn check(text: &str) -> Result<(), GuardError> {
-    let _ = text;
+    if text.len() > SIZE {
+        let message = format!("a file may have {SIZE} bytes at most, this one has {}", text.len());
+        return Err(GuardError { start: 0, len: 0, message });
+    }
+    let mut guard =
+        Guard { bytes: text.as_bytes(), at: 0, levels: vec![Level::default()], nodes: 0, words: 0 };
+    while guard.at < guard.bytes.len() {
+        guard.step()?;
+    }
     Ok(())
 }
 
 /// A hint for text that the parser refused at `offset`: what to write instead of KDL v1's bare `true`, of `5m`,
-/// `10.0.0.1`, `/path`.
+/// `10.0.0.1`, `/path`, `'x'`.
 pub(crate) fn v1_hint(text: &str, offset: usize) -> Option<String> {
-    let _ = (text, offset);
-    None
+    let word = word_at(text, offset);
+    let value = word.rsplit_once('=').map_or(word, |(_, value)| value);
+    let first = value.chars().next()?;
+    match value {
+        "true" | "false" | "null" | "inf" | "-inf" | "nan" => Some(format!("write `#{value}`")),
+        _ if value.starts_with("r\"") || value.starts_with("r#") => {
+            Some("a raw string is written `#\"…\"#`, without the `r`".to_owned())
+        }
+        _ if first == '\'' => Some(format!("use double quotes: `\"{}\"`", value.trim_matches('\''))),
+        _ if first.is_ascii_digit()
+            || "/~*%@.+-".contains(first)
+            || value.contains(['/', '\\', '{', '(']) =>
+        {
+            Some(format!("quote it: `\"{value}\"`"))
+        }
+        _ => None,
+    }
+}
+
+/// The stretch without blanks around `offset`; where it stands on a blank, the one before.
+fn word_at(text: &str, offset: usize) -> &str {
+    let parts = |c: char| c.is_whitespace() || matches!(c, ';' | '{' | '}');
+    let offset = text.floor_char_boundary(offset);
+    let before = text[..offset].trim_end_matches([' ', '\t']);
+    let at = if text[offset..].starts_with(parts) || offset == text.len() { before.len() } else { offset };
+    let start = text[..at].rfind(parts).map_or(0, |i| i + text[i..].chars().next().map_or(1, char::len_utf8));
+    let end = text[at..].find(parts).map_or(text.len(), |i| at + i);
+    &text[start..end]
+}
+
+struct Guard<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// The file itself, then one for each open `{`.
+    levels: Vec<Level>,
+    nodes: usize,
+    words: usize,
+}
+
+/// Where the reading stands in one `{ }`.
+#[derive(Clone, Copy, Default)]
+struct Level {
+    /// A node has begun and not ended.
+    in_node: bool,
+    /// Something of this node, or all of it, is removed by `/-`.
+    slashed: bool,
+    /// How many `/-` stand before the next thing.
+    pending: usize,
+    /// How many levels around this one, itself left out, are in a removed node.
+    outer: usize,
+}
+
+impl Guard<'_> {
+    fn step(&mut self) -> Result<(), GuardError> {
+        match (self.bytes[self.at], self.bytes.get(self.at + 1)) {
+            (b'/', Some(b'/')) => self.line_comment(),
+            (b'/', Some(b'*')) => self.comment()?,
+            (b'/', Some(b'-')) => self.slashdash()?,
+            (b'{', _) => self.open()?,
+            (b'}', _) => self.close(),
+            (b';', _) => self.end_node(),
+            (b'\n' | b'\r' | 0x0b | 0x0c, _) => self.newline(1),
+            (0xc2, Some(0x85)) => self.newline(2),
+            (0xe2, Some(0x80)) if matches!(self.bytes.get(self.at + 2), Some(0xa8 | 0xa9)) => self.newline(3),
+            (b'\\', _) => self.continuation(),
+            (b' ' | b'\t', _) => self.at += 1,
+            (b'(' | b')' | b'=', _) => self.at += 1,
+            _ => self.word()?,
+        }
+        Ok(())
+    }
+
+    fn top(&mut self) -> &mut Level {
+        if self.levels.is_empty() {
+            self.levels.push(Level::default());
+        }
+        let last = self.levels.len() - 1;
+        &mut self.levels[last]
+    }
+
+    fn line_comment(&mut self) {
+        let rest = &self.bytes[self.at..];
+        self.at += rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
+    }
+
+    fn comment(&mut self) -> Result<(), GuardError> {
+        let start = self.at;
+        let mut depth = 0;
+        while self.at < self.bytes.len() {
+            match &self.bytes[self.at..] {
+                [b'/', b'*', ..] => (depth, self.at) = (depth + 1, self.at + 2),
+                [b'*', b'/', ..] => (depth, self.at) = (depth - 1, self.at + 2),
+                _ => self.at += 1,
+            }
+            match depth {
+                0 => return Ok(()),
+                1..=DEPTH => {}
+                _ => {
+                    return Err(self.refuse(start, 2, format!("comments may be nested {DEPTH} deep at most")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn slashdash(&mut self) -> Result<(), GuardError> {
+        let start = self.at;
+        self.at += 2;
+        let level = self.top();
+        level.pending += 1;
+        level.slashed = true;
+        if level.outer + level.pending > SLASHDASH {
+            let message = format!("`/-` may be nested {SLASHDASH} deep at most");
+            return Err(self.refuse(start, 2, message));
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), GuardError> {
+        let level = self.top();
+        level.pending = 0;
+        let outer = level.outer + usize::from(level.slashed);
+        if self.levels.len() > DEPTH {
+            return Err(self.refuse(self.at, 1, format!("nodes may be nested {DEPTH} deep at most")));
+        }
+        self.levels.push(Level { outer, ..Level::default() });
+        self.at += 1;
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        // A `}` too many is the parser's to refuse.
+        if self.levels.len() > 1 {
+            self.levels.pop();
+        }
+        self.at += 1;
+    }
+
+    fn newline(&mut self, length: usize) {
+        let level = self.top();
+        if level.pending == 0 {
+            (level.in_node, level.slashed) = (false, false);
+        }
+        self.at += length;
+    }
+
+    fn end_node(&mut self) {
+        let level = self.top();
+        *level = Level { outer: level.outer, ..Level::default() };
+        self.at += 1;
+    }
+
+    /// `\` at the end of a line: the node goes on.
+    fn continuation(&mut self) {
+        self.at += 1;
+        let blank = self.bytes[self.at..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+        match &self.bytes[self.at + blank..] {
+            [b'\r', b'\n', ..] => self.at += blank + 2,
+            [b'\n' | b'\r', ..] => self.at += blank + 1,
+            [b'/', b'/', ..] => {
+                self.at += blank;
+                self.line_comment();
+                self.at = (self.at + 1).min(self.bytes.len());
+            }
+            _ => {}
+        }
+    }
+
+    /// A name, an argument or one side of a property, quoted or not.
+    fn word(&mut self) -> Result<(), GuardError> {
+        let start = self.at;
+        self.skip_word();
+        self.words += 1;
+        let level = self.top();
+        level.pending = 0;
+        let begins = !std::mem::replace(&mut level.in_node, true);
+        self.nodes += usize::from(begins);
+        if self.nodes > NODES {
+            return Err(self.refuse(start, 1, format!("a file may have {NODES} nodes at most")));
+        }
+        if self.words > WORDS {
+            return Err(self.refuse(start, 1, format!("a file may have {WORDS} names and values at most")));
+        }
+        Ok(())
+    }
+
+    fn skip_word(&mut self) {
+        let rest = &self.bytes[self.at..];
+        let hashes = rest.iter().take_while(|b| **b == b'#').count();
+        match rest.get(hashes) {
+            Some(b'"') if hashes > 0 => self.skip_raw(hashes),
+            _ if rest[0] == b'"' => self.skip_string(),
+            // A run of `#` is passed as one word, so that it is not counted again and again.
+            _ => self.at += hashes + bare(&rest[hashes..], hashes == 0),
+        }
+    }
+
+    /// `"…"` up to its end or, as it may not hold one, the end of its line; `"""…"""` over lines.
+    fn skip_string(&mut self) {
+        let long = self.bytes[self.at..].starts_with(b"\"\"\"");
+        self.at += if long { 3 } else { 1 };
+        while self.at < self.bytes.len() {
+            match &self.bytes[self.at..] {
+                [b'\\', rest @ ..] => self.at += 1 + escape(rest),
+                [b'"', b'"', b'"', ..] if long => return self.at += 3,
+                [b'"', ..] if !long => return self.at += 1,
+                [b'\n' | b'\r', ..] if !long => return,
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    /// `#"…"#`, `#"""…"""#`, with as many `#` as there are.
+    fn skip_raw(&mut self, hashes: usize) {
+        self.at += hashes;
+        let long = self.bytes[self.at..].starts_with(b"\"\"\"");
+        let quotes = if long { 3 } else { 1 };
+        self.at += quotes;
+        while self.at < self.bytes.len() {
+            if !long && matches!(self.bytes[self.at], b'\n' | b'\r') {
+                return;
+            }
+            let run = self.bytes[self.at..].iter().take_while(|b| **b == b'"').count();
+            let closing = self.bytes[self.at + run..].iter().take(hashes).take_while(|b| **b == b'#').count();
+            if run >= quotes && closing == hashes {
+                return self.at += run + closing;
+            }
+            self.at += (run + closing).max(1);
+        }
+    }
+
+    fn refuse(&self, start: usize, len: usize, message: String) -> GuardError {
+        GuardError { start, len, message }
+    }
+}
+
+/// The length of a word without quotes; at least one byte if it `begins` here.
+fn bare(rest: &[u8], begins: bool) -> usize {
+    let first = usize::from(begins);
+    let ends = |at: &usize| match &rest[*at..] {
+        [b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b'"' | b'#' | b'{' | b'}', ..] => true,
+        [b'(' | b')' | b'=' | b';' | b'/' | b'\\', ..] => true,
+        // Line separators outside ASCII.
+        [0xc2, 0x85, ..] | [0xe2, 0x80, 0xa8 | 0xa9, ..] => true,
+        _ => false,
+    };
+    (first..rest.len()).find(ends).unwrap_or(rest.len())
+}
+
+/// How many bytes after a `\` in a string belong to it: one, or all blanks around a line end.
+fn escape(rest: &[u8]) -> usize {
+    let blank = rest.iter().take_while(|b| b.is_ascii_whitespace()).count();
+    if blank > 0 { blank } else { rest.len().min(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn what_people_write_passes() {
+        let deep = format!("{}{}", "a {\n".repeat(DEPTH), "}\n".repeat(DEPTH));
+        let braces = "{".repeat(1000);
+        let check = |text: &str| assert_eq!(check(text), Ok(()), "{text}");
+        check("");
+        check(&deep);
+        check(&format!("a \"{braces}\" #\"{braces}\"# \"\\\"{braces}\" // {braces}\n/* {braces} */ b"));
+        check(&format!("a \"\"\"\n  {braces} \" \"\" \n  \"\"\"\nb ##\"{braces}\"#{braces}\"##"));
+        check(&format!("a #\"\"\"\n{braces}\"\"\n\"\"\"#"));
+        check("a /-b /-c /-d=1 /-{ e } { f }\n/-g\n/-h { /-i }\n");
+        check(&"/-a\n".repeat(1000));
+        check(&"/-a;".repeat(1000));
+        check("a \\\n  /-b \\ // words\n /-c\n");
+        check("/-\n\n a { b /-c }");
+        check("} } }");
+    }
+
+    #[test]
+    fn what_would_take_the_parser_too_far_is_refused_at_once() {
+        let check = |name: &str, text: &str, at: usize, message: &str| {
+            let started = Instant::now();
+            let error = check(text).expect_err(name);
+            assert!(started.elapsed() < Duration::from_millis(500), "{name}: {:?}", started.elapsed());
+            assert_eq!((error.start, error.message.as_str()), (at, message), "{name}");
+        };
+        let dashes = "`/-` may be nested 2 deep at most";
+        let nested = "nodes may be nested 64 deep at most";
+        check("slashdash in slashdash", &"a /-{".repeat(20), 12, dashes);
+        check("slashdash nodes", &"/-a {\n".repeat(20), 12, dashes);
+        check("slashdash in a row", &"/-".repeat(20), 4, dashes);
+        check("parted by plain children", "/-a { b { /-c { d {\n /-e } } } }", 21, dashes);
+        check("depth", &"a {".repeat(10_000), 64 * 3 + 2, nested);
+        check("depth on lines", &"a {\n".repeat(10_000), 64 * 4 + 2, nested);
+        check("braces alone", &"{".repeat(10_000), 64, nested);
+        check("after an open string", &format!("a \"\n{}", "{".repeat(100)), 68, nested);
+        check("after an open raw string", &format!("a #\"\n{}", "{".repeat(100)), 69, nested);
+        check("comments", &"/*".repeat(10_000), 0, "comments may be nested 64 deep at most");
+        check("nodes", &"a\n".repeat(NODES + 1), 2 * NODES, "a file may have 50000 nodes at most");
+        check(
+            "values",
+            &"a ".repeat(WORDS + 1),
+            2 * WORDS,
+            "a file may have 150000 names and values at most",
+        );
+        let large = "a".repeat(SIZE + 1);
+        check("size", &large, 0, "a file may have 1048576 bytes at most, this one has 1048577");
+    }
+
+    #[test]
+    fn the_largest_files_that_pass_are_read_in_one_pass() {
+        for unit in
+            ["#", "\"", "#\"", "\"\"\"", "/", "\\", "(", "é", "\u{85}", "\u{2028}", "a\"", "##\"#", "\r"]
+        {
+            let started = Instant::now();
+            let _ = check(&unit.repeat(SIZE / unit.len()));
+            assert!(started.elapsed() < Duration::from_secs(2), "{unit:?}: {:?}", started.elapsed());
+        }
+    }
+
+    #[test]
+    fn old_and_bare_spellings_get_a_hint() {
+        let check = |text: &str, word: &str, hint: Option<&str>| {
+            let offset = text.find(word).unwrap();
+            assert_eq!(v1_hint(text, offset).as_deref(), hint, "{text}");
+        };
+        check("a true", "true", Some("write `#true`"));
+        check("a b=false c", "b=", Some("write `#false`"));
+        check("a 5m\n", "5m", Some("quote it: `\"5m\"`"));
+        check("a 10.0.0.1", ".0.1", Some("quote it: `\"10.0.0.1\"`"));
+        check("a /etc/motd;", "/etc", Some("quote it: `\"/etc/motd\"`"));
+        check("a r\"x\"", "r\"", Some("a raw string is written `#\"…\"#`, without the `r`"));
+        check("a 'x'", "'x'", Some("use double quotes: `\"x\"`"));
+        check("a word", "word", None);
+        assert_eq!(v1_hint("", 10), None);
+        assert_eq!(v1_hint("a true", 6).as_deref(), Some("write `#true`"));
+    }
 }

@@ -1,4 +1,6 @@
 //! Commands as words: split as a shell would before anything is filled in, so that a value stays one word.
+//!
+//! Filling the words in is `template`'s; running them the kind's.
 
 use std::ops::Range;
 
@@ -15,7 +17,128 @@ pub(crate) struct WordsError {
 }
 
 /// The words of `command`, each still a template. Quotes and blanks within `{{ }}` and `{% %}` do not split.
+///
+/// Each placeholder travels through the splitting as two characters that no command holds, and comes back afterwards.
 pub(crate) fn split(command: &str) -> Result<Vec<String>, WordsError> {
-    let _ = command;
-    Ok(Vec::new())
+    if let Some(at) = command.find([OPEN, '\0']) {
+        return Err(error(at..at + 1, "a control character in a command", None));
+    }
+    let (hidden, pieces) = hide(command)?;
+    let words = shell_words::split(&hidden).map_err(|_| {
+        let help = "close the quote, or use `shell=#true` for a line of shell".to_owned();
+        error(open_quote(command)..command.len(), "a quote that is not closed", Some(help))
+    })?;
+    Ok(words.iter().map(|word| show(word, &pieces)).collect())
+}
+
+/// Opens and closes the number of a hidden piece. A character without meaning to a shell.
+const OPEN: char = '\u{1}';
+
+/// `command` with its placeholders replaced by their numbers, and the placeholders.
+fn hide(command: &str) -> Result<(String, Vec<&str>), WordsError> {
+    let mut hidden = String::with_capacity(command.len());
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while let Some((start, end)) = placeholder(command, at)? {
+        hidden.push_str(&command[at..start]);
+        hidden.push_str(&format!("{OPEN}{}{OPEN}", pieces.len()));
+        pieces.push(&command[start..end]);
+        at = end;
+    }
+    hidden.push_str(&command[at..]);
+    Ok((hidden, pieces))
+}
+
+/// The next `{{ … }}` or `{% … %}` from `at` on.
+fn placeholder(command: &str, at: usize) -> Result<Option<(usize, usize)>, WordsError> {
+    let found = ["{{", "{%"].into_iter().filter_map(|open| command[at..].find(open)).min();
+    let Some(start) = found.map(|found| at + found) else {
+        return Ok(None);
+    };
+    let close = if command[start..].starts_with("{{") { "}}" } else { "%}" };
+    match end_of(&command[start + 2..], close) {
+        Some(length) => Ok(Some((start, start + 2 + length))),
+        None => Err(error(start..command.len(), format!("no `{close}` to the end of the command"), None)),
+    }
+}
+
+/// The length of `expression` up to and with `close`, which does not count inside quotes of the expression language.
+fn end_of(expression: &str, close: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, c) in expression.char_indices() {
+        match quote {
+            _ if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None if expression[at..].starts_with(close) => return Some(at + close.len()),
+            None => {}
+        }
+    }
+    None
+}
+
+fn show(word: &str, pieces: &[&str]) -> String {
+    word.split(OPEN)
+        .enumerate()
+        .map(|(place, part)| match place % 2 {
+            0 => part,
+            _ => {
+                part.parse::<usize>().ok().and_then(|number| pieces.get(number)).copied().unwrap_or_default()
+            }
+        })
+        .collect()
+}
+
+/// About where the quote that is never closed stands: the last one outside placeholders.
+fn open_quote(command: &str) -> usize {
+    let mut at = 0;
+    let mut last = 0;
+    while let Ok(Some((start, end))) = placeholder(command, at) {
+        last = command[at..start].rfind(['"', '\'', '\\']).map_or(last, |found| at + found);
+        at = end;
+    }
+    command[at..].rfind(['"', '\'', '\\']).map_or(last, |found| at + found)
+}
+
+fn error(span: Range<usize>, message: impl Into<String>, help: Option<String>) -> WordsError {
+    WordsError { span, message: message.into(), help }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_stays_one_word() {
+        let check = |command: &str, words: &[&str]| assert_eq!(split(command).unwrap(), words, "{command}");
+        check("", &[]);
+        check("  a   b\tc ", &["a", "b", "c"]);
+        check("createuser {{ name }}", &["createuser", "{{ name }}"]);
+        check("a --x={{ b | default('c d') }}/e f", &["a", "--x={{ b | default('c d') }}/e", "f"]);
+        check("a '{{ b }} c' \"d {{ e }}\"", &["a", "{{ b }} c", "d {{ e }}"]);
+        check(r#"a {{ "}}" ~ 'it\'s' }} b"#, &["a", r#"{{ "}}" ~ 'it\'s' }}"#, "b"]);
+        check("a {% if b == 'c' %}d e{% endif %}", &["a", "{% if b == 'c' %}d", "e{% endif %}"]);
+        check("a {{b}}{{c}}", &["a", "{{b}}{{c}}"]);
+        check("grep '^a b$' /etc/x", &["grep", "^a b$", "/etc/x"]);
+        check("a b\\ c \"\" ''", &["a", "b c", "", ""]);
+        check("a # comment", &["a"]);
+        check("é {{ ü }}", &["é", "{{ ü }}"]);
+        check("a ${x} {y}", &["a", "${x}", "{y}"]);
+    }
+
+    #[test]
+    fn what_cannot_be_split_is_refused_with_its_place() {
+        let check = |command: &str, at: &str, message: &str| {
+            let error = split(command).expect_err(command);
+            assert_eq!((&command[error.span.clone()], error.message.as_str()), (at, message));
+        };
+        check("a 'b c", "'b c", "a quote that is not closed");
+        check("a {{ b", "{{ b", "no `}}` to the end of the command");
+        check("a {% b }}", "{% b }}", "no `%}` to the end of the command");
+        check("a {{ 'b }}", "{{ 'b }}", "no `}}` to the end of the command");
+        check("a \u{1}0\u{1}", "\u{1}", "a control character in a command");
+    }
 }
