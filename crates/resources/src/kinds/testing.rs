@@ -1,8 +1,8 @@
 //! A trial host in a temporary folder, on which one kind at a time looks, plans, applies and takes back; and the laws
 //! that every kind obeys there.
 //!
-//! Files and accounts are real, read below the folder. Packages and units are not there; commands answer as the test
-//! says. What several kinds do together is tested with the whole agent.
+//! The host is a [`World`]; a test may let its commands end as it likes. What several kinds do together is tested with
+//! the whole agent.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use converge_model::{
     Change, Claim, Content, Digest, ParamProblem, Params, Scalar, Secret, SecretTable, Value,
@@ -21,11 +21,12 @@ use crate::kind::{Look, Planned, Wanted};
 use crate::overlay::{Effect, Overlay};
 use crate::registry;
 use crate::system::System;
-use crate::system::accounts::{AccountTable, Accounts};
+use crate::system::accounts::Accounts;
+use crate::system::fake::World;
 use crate::system::files::Files;
-use crate::system::packages::{PackageError, PackageRequest, PackageTable, Packages, Simulation};
+use crate::system::packages::Packages;
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
-use crate::system::units::{UnitError, UnitState, Units, Verb};
+use crate::system::units::Units;
 use crate::view::{Base, View};
 
 /// A trial host.
@@ -44,11 +45,10 @@ pub(crate) fn params<const N: usize>(params: [(&str, Value); N]) -> Params {
 }
 
 impl Trial {
-    /// A host with the accounts root (0), nobody (65534) and the user that the test runs as, an `/etc` and a `/tmp`.
+    /// A host with nothing on it but what a [`World`] starts with.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::new(folder.path()).unwrap();
-        let host = Host { files, answer: Mutex::new(Box::new(|_| finished(127, ""))) };
+        let host = Host { world: World::new(folder.path()).unwrap(), answer: Mutex::default() };
         let trial = Self {
             folder,
             host,
@@ -56,16 +56,7 @@ impl Trial {
             secrets: Mutex::new(SecretTable::default()),
             sensitive: false,
         };
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let me = if uid == 0 { String::new() } else { format!("me:x:{uid}:{gid}::/home/me:/bin/sh\n") };
-        let mine = if gid == 0 { String::new() } else { format!("me:x:{gid}:\n") };
-        trial.write(
-            "/etc/passwd",
-            format!("root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534::/:/bin/false\n{me}"),
-        );
-        trial.write("/etc/group", format!("root:x:0:\nnogroup:x:65534:\n{mine}"));
         fs::create_dir_all(trial.at("/var/lib/converge/undo")).unwrap();
-        fs::create_dir_all(trial.at("/tmp")).unwrap();
         trial
     }
 
@@ -87,6 +78,11 @@ impl Trial {
         fs::read(self.at(path)).unwrap()
     }
 
+    /// The world: its packages, units and commands.
+    pub(crate) fn world(&self) -> &World {
+        &self.host.world
+    }
+
     /// Content that the controller has.
     pub(crate) fn content(&self, bytes: impl AsRef<[u8]>) -> Value {
         let bytes = bytes.as_ref();
@@ -100,9 +96,9 @@ impl Trial {
         Scalar::Secret(self.secrets.lock().unwrap().add(Secret::new(text)))
     }
 
-    /// Decides how commands end; without it none is found (127).
+    /// Decides how commands end, from now on; without it the world's own commands run.
     pub(crate) fn answer(&self, answer: impl Fn(&Command) -> Finished + Send + 'static) {
-        *self.host.answer.lock().unwrap() = Box::new(answer);
+        *self.host.answer.lock().unwrap() = Some(Box::new(answer));
     }
 
     /// What is wrong with the parameters; none where they can be decoded.
@@ -135,7 +131,8 @@ impl Trial {
 
     /// Looks and carries the plan out; where something is to be done at all.
     pub(crate) fn apply(&self, kind: &str, params: &Params) -> Result<Undo, ApplyError> {
-        let mut undo = Undo::in_folder(PathBuf::from("/var/lib/converge/undo"));
+        let store = Files::new(self.at("/var/lib/converge/undo")).unwrap();
+        let mut undo = Undo::in_store(store);
         self.apply_keeping(kind, params, &mut undo).map(|()| undo)
     }
 
@@ -163,7 +160,7 @@ impl Trial {
 
     /// Puts back what an apply replaced.
     pub(crate) fn put_back(&self, mut undo: Undo) {
-        undo.put_back(&self.host, 0).unwrap();
+        undo.put_back(&self.host, &[0]).unwrap();
     }
 
     /// Asserts the laws on a resource that is not as it should be: looking writes nothing (1); what the effects promise
@@ -298,73 +295,37 @@ pub(crate) fn impossible(planned: Planned) -> String {
     }
 }
 
+/// Decides how a command ends.
 type Answer = Box<dyn Fn(&Command) -> Finished + Send>;
 
 struct Host {
-    files: Files,
-    answer: Mutex<Answer>,
+    world: World,
+    answer: Mutex<Option<Answer>>,
 }
 
 impl System for Host {
     fn files(&self) -> &Files {
-        &self.files
+        self.world.files()
     }
     fn accounts(&self) -> &dyn Accounts {
-        self
+        self.world.accounts()
     }
     fn packages(&self) -> &dyn Packages {
-        self
+        self.world.packages()
     }
     fn units(&self) -> &dyn Units {
-        self
+        self.world.units()
     }
     fn processes(&self) -> &dyn Processes {
         self
     }
 }
 
-impl Accounts for Host {
-    fn table(&self) -> std::io::Result<Arc<AccountTable>> {
-        AccountTable::read(&self.files).map(Arc::new)
-    }
-}
-
-impl Packages for Host {
-    fn installed(&self) -> Result<Arc<PackageTable>, PackageError> {
-        Ok(Arc::default())
-    }
-    fn candidates(&self, _: &[String]) -> Result<BTreeMap<String, String>, PackageError> {
-        Ok(BTreeMap::new())
-    }
-    fn simulate(&self, _: &[PackageRequest]) -> Result<Simulation, PackageError> {
-        Err(PackageError::Unsupported)
-    }
-    fn transact(&self, _: &[PackageRequest], _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
-        Err(PackageError::Unsupported)
-    }
-    fn refresh(&self, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
-        Err(PackageError::Unsupported)
-    }
-}
-
-impl Units for Host {
-    fn states(&self, units: &[String]) -> Result<Vec<UnitState>, UnitError> {
-        Ok(units.iter().map(|_| UnitState::default()).collect())
-    }
-    fn act(&self, _: Verb, _: &str) -> Result<(), UnitError> {
-        Err(UnitError::Unsupported)
-    }
-    fn reload_files(&self) -> Result<(), UnitError> {
-        Err(UnitError::Unsupported)
-    }
-    fn journal(&self, _: &str, _: u32) -> String {
-        String::new()
-    }
-}
-
 impl Processes for Host {
     fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError> {
-        let finished = (self.answer.lock().unwrap())(command);
+        let answer = self.answer.lock().unwrap();
+        let Some(answer) = &*answer else { return self.world.processes().run(command, output) };
+        let finished = answer(command);
         output(&finished.output);
         Ok(finished)
     }
