@@ -1,2 +1,3 @@
 //! The command-line tool.
+mod view;
 fn main() {}

@@ -1,0 +1,311 @@
+//! The terminal view: a fold over the events of a run that says which lines each of them adds. It prints nothing itself
+//! and knows no clock, so that a run in the history reads like the one that was watched.
+//!
+//! The plan is shown once every selected host has been looked at or given up, hosts with the same plan together; then
+//! each result as it comes; then one line that sums up.
+
+mod plan;
+mod result;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use converge_model::{
+    Event, EventKind, HostName, HostPlan, HostReport, HostState, StepOutcome, StepResult, Verb,
+};
+
+pub(crate) use plan::Detail;
+
+use super::paint::{FAILED, STRONG, paint};
+use super::text::{count, fold_names, seconds};
+
+/// The view. [`Human::event`] gives the text that an event adds to the results.
+#[derive(Debug)]
+pub(crate) struct Human {
+    detail: Detail,
+    verb: String,
+    selected: usize,
+    /// The hosts in the order in which they were first heard of: that of the inventory.
+    hosts: Vec<HostName>,
+    places: HashMap<HostName, usize>,
+    /// Hosts with the same lines.
+    groups: BTreeMap<String, Group>,
+    /// The hosts, by place, that were looked at or given up.
+    looked: Vec<bool>,
+    plan: PlanTotals,
+    plan_is_shown: bool,
+    done: VerbTotals,
+    in_sync: usize,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    hosts: Vec<usize>,
+    totals: VerbTotals,
+    changes: bool,
+}
+
+/// What the plans of all hosts come to.
+#[derive(Debug, Default)]
+struct PlanTotals {
+    looked: usize,
+    changing: usize,
+    in_sync: usize,
+    unreachable: usize,
+    unplannable: usize,
+}
+
+/// How many steps of each sort.
+#[derive(Clone, Copy, Debug, Default)]
+struct VerbTotals([usize; 5]);
+
+impl Human {
+    /// The view of a run that has not begun.
+    pub(crate) fn new(detail: Detail) -> Self {
+        Self {
+            detail,
+            verb: String::new(),
+            selected: 0,
+            hosts: Vec::new(),
+            places: HashMap::new(),
+            groups: BTreeMap::new(),
+            looked: Vec::new(),
+            plan: PlanTotals::default(),
+            plan_is_shown: false,
+            done: VerbTotals::default(),
+            in_sync: 0,
+        }
+    }
+
+    /// What `event` adds to the results; often nothing.
+    pub(crate) fn event(&mut self, event: &Event) -> String {
+        let place = event.host.as_ref().map(|host| self.place(host));
+        match (&event.kind, place) {
+            (EventKind::RunStarted { verb, hosts }, _) => {
+                (self.verb, self.selected) = (verb.clone(), *hosts as usize);
+                String::new()
+            }
+            (EventKind::Planned { plan }, Some(place)) => self.planned(place, plan),
+            (EventKind::StepFinished { result }, Some(place)) => self.step_finished(place, result),
+            (EventKind::HostFinished { report }, Some(place)) => self.host_finished(place, report),
+            (EventKind::Armed { seconds }, Some(place)) => {
+                format!(
+                    "{}  armed: the host takes it back in {seconds} s unless confirmed\n",
+                    self.name(place)
+                )
+            }
+            (EventKind::Confirmed, Some(place)) => {
+                format!("{}  confirmed over a new connection\n", self.name(place))
+            }
+            (EventKind::Reverted, Some(place)) => {
+                format!("{}  {}\n", self.name(place), paint(FAILED, "reverted: not confirmed in time"))
+            }
+            (EventKind::RunFinished { states, took, .. }, _) => self.run_finished(states, *took),
+            _ => String::new(),
+        }
+    }
+
+    fn place(&mut self, host: &HostName) -> usize {
+        if let Some(place) = self.places.get(host) {
+            return *place;
+        }
+        self.hosts.push(host.clone());
+        self.looked.push(false);
+        self.places.insert(host.clone(), self.hosts.len() - 1);
+        self.hosts.len() - 1
+    }
+
+    /// The name of a host, padded so that what follows stands in one column.
+    fn name(&self, place: usize) -> String {
+        let width = self.hosts.iter().map(|host| host.as_str().len()).max().unwrap_or_default();
+        let name = self.hosts[place].as_str();
+        format!("{}{:pad$}", paint(STRONG, name), "", pad = width.min(NAME_WIDTH).saturating_sub(name.len()))
+    }
+
+    fn planned(&mut self, place: usize, plan: &HostPlan) -> String {
+        let text = plan::plan(plan, self.detail);
+        let group = self.groups.entry(text).or_default();
+        group.hosts.push(place);
+        group.changes = !plan.steps.is_empty() && plan.problems.is_empty();
+        group.totals = VerbTotals::of(plan);
+        self.plan.in_sync += plan.in_sync as usize;
+        self.plan.changing += usize::from(group.changes);
+        self.plan.unplannable += usize::from(!plan.problems.is_empty());
+        self.looked_at(place)
+    }
+
+    /// Counts a host that was looked at or given up. What is to be applied is shown after the last one; a run that only
+    /// plans shows it at its end, with the time it took.
+    fn looked_at(&mut self, place: usize) -> String {
+        self.looked[place] = true;
+        self.plan.looked += 1;
+        if self.plan.looked < self.selected || self.plan_is_shown {
+            String::new()
+        } else {
+            self.show_plan(None)
+        }
+    }
+
+    fn given_up(&mut self, place: usize, report: &HostReport) -> String {
+        let text = result::given_up(report);
+        self.groups.entry(text).or_default().hosts.push(place);
+        match report.state {
+            HostState::Unreachable => self.plan.unreachable += 1,
+            HostState::Unplannable => self.plan.unplannable += 1,
+            _ => {}
+        }
+        self.looked_at(place)
+    }
+
+    fn show_plan(&mut self, took: Option<u64>) -> String {
+        self.plan_is_shown = true;
+        let mut groups: Vec<_> = std::mem::take(&mut self.groups).into_iter().collect();
+        groups.iter_mut().for_each(|(_, group)| group.hosts.sort_unstable());
+        groups.sort_by_key(|(_, group)| group.hosts.first().copied());
+        let mut out = String::new();
+        for (text, group) in groups.iter().filter(|(text, _)| !text.is_empty()) {
+            let names = fold_names(group.hosts.iter().map(|place| self.hosts[*place].as_str()));
+            out.push_str(&paint(STRONG, names));
+            if group.hosts.len() > 1 {
+                let _ = write!(out, " ({})", count(group.hosts.len(), "host"));
+            }
+            let _ = write!(out, "\n{text}");
+        }
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        let mut totals = VerbTotals::default();
+        groups.iter().filter(|(_, group)| group.changes).for_each(|(_, group)| totals.add(group.totals));
+        // An apply that has nothing to do says so once, at its end.
+        if self.verb != "apply" || self.plan.changing > 0 {
+            out.push_str(&self.plan_line(totals, took));
+        }
+        out
+    }
+
+    fn plan_line(&self, totals: VerbTotals, took: Option<u64>) -> String {
+        let change = match self.plan.changing {
+            0 => "nothing to change".to_owned(),
+            1 => format!("1 host changes ({})", totals.words(PLANNED)),
+            n => format!("{n} hosts change ({})", totals.words(PLANNED)),
+        };
+        let mut line = format!(
+            "Plan: {change}; {} in sync; {} unreachable",
+            count(self.plan.in_sync, "resource"),
+            self.plan.unreachable
+        );
+        if self.plan.unplannable > 0 {
+            let _ = write!(line, "; {} cannot be planned", self.plan.unplannable);
+        }
+        line.push('.');
+        if let Some(took) = took {
+            let _ = write!(line, "   {}", seconds(took));
+        }
+        line + "\n"
+    }
+
+    fn step_finished(&mut self, place: usize, step: &StepResult) -> String {
+        if matches!(step.outcome, StepOutcome::Done | StepOutcome::Unforeseen) {
+            self.done.count(step.change.verb);
+        }
+        result::step(&self.name(place), step)
+    }
+
+    fn host_finished(&mut self, place: usize, report: &HostReport) -> String {
+        self.in_sync += report.in_sync as usize;
+        match (self.looked[place], report.state) {
+            (false, _) => self.given_up(place, report),
+            // The plan has said why.
+            (true, HostState::Unplannable) => String::new(),
+            (true, _) if self.verb == "apply" => result::host(&self.name(place), report),
+            (true, _) => String::new(),
+        }
+    }
+
+    fn run_finished(&mut self, states: &[(HostState, u32)], took: u64) -> String {
+        match (self.verb.as_str(), self.plan_is_shown) {
+            ("apply", true) => self.apply_line(states, took),
+            ("apply", false) => self.show_plan(None) + &self.apply_line(states, took),
+            _ => self.show_plan(Some(took)),
+        }
+    }
+
+    fn apply_line(&self, states: &[(HostState, u32)], took: u64) -> String {
+        let of = |state: HostState| states.iter().find(|(s, _)| *s == state).map_or(0, |(_, n)| *n as usize);
+        let changed = match of(HostState::Changed) {
+            _ if self.plan.changing == 0 => "nothing to change".to_owned(),
+            0 if self.done.is_empty() => "no host changed".to_owned(),
+            n => format!("{} changed ({})", count(n, "host"), self.done.words(APPLIED)),
+        };
+        let mut line = format!("Apply: {changed}; {} in sync", count(self.in_sync, "resource"));
+        for state in BAD {
+            if of(*state) > 0 {
+                let _ = write!(line, "; {}", paint(FAILED, format_args!("{} {}", of(*state), state.word())));
+            }
+        }
+        line + &format!(".   {}\n", seconds(took))
+    }
+}
+
+/// The longest name of a host that others are padded to.
+const NAME_WIDTH: usize = 20;
+
+/// The states that the last line names where there are any.
+const BAD: &[HostState] = &[
+    HostState::Failed,
+    HostState::Reverted,
+    HostState::Unplannable,
+    HostState::Stale,
+    HostState::Locked,
+    HostState::Interrupted,
+    HostState::Unreachable,
+    HostState::NotStarted,
+];
+
+/// One step of each sort, and several, in the order of [`Verb`].
+type Words = [(&'static str, &'static str); 5];
+
+const PLANNED: Words = [
+    ("create", "creates"),
+    ("update", "updates"),
+    ("removal", "removals"),
+    ("replacement", "replacements"),
+    ("action", "actions"),
+];
+
+const APPLIED: Words = [
+    ("created", "created"),
+    ("updated", "updated"),
+    ("removed", "removed"),
+    ("replaced", "replaced"),
+    ("action", "actions"),
+];
+
+impl VerbTotals {
+    fn of(plan: &HostPlan) -> Self {
+        let mut totals = Self::default();
+        plan.steps.iter().for_each(|step| totals.count(step.change.verb));
+        totals
+    }
+
+    fn count(&mut self, verb: Verb) {
+        self.0[verb as usize] += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, n)| *sum += n);
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == [0; 5]
+    }
+
+    fn words(self, words: Words) -> String {
+        let parts = self.0.iter().zip(words).filter(|(n, _)| **n > 0);
+        let parts: Vec<_> =
+            parts.map(|(n, (one, many))| format!("{n} {}", if *n == 1 { one } else { many })).collect();
+        if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
+    }
+}

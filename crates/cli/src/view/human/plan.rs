@@ -1,0 +1,181 @@
+//! One host's plan as text: a step a line, what changes below it. Hosts with the same text are one group of the view
+//! above, so nothing here names a host.
+
+use std::fmt::Write as _;
+
+use converge_model::{Certainty, Change, HostPlan, Problem, PropertyChange, Shown, Step, TextDiff, Verb};
+
+use crate::view::paint::{ADDED, CHANGED, FAILED, FAINT, REMOVED, paint, sign};
+use crate::view::text::{cut, harmless};
+
+/// How much of a plan is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Long differences are cut.
+    Usual,
+    /// Everything.
+    Full,
+}
+
+/// The lines of one difference that are shown without `-v`.
+const DIFF_LINES: usize = 60;
+/// The characters of one value that are shown without `-v`.
+const VALUE_WIDTH: usize = 160;
+
+impl Detail {
+    fn diff_lines(self) -> usize {
+        if self == Self::Full { usize::MAX } else { DIFF_LINES }
+    }
+
+    fn value(self, text: &str) -> String {
+        cut(text, if self == Self::Full { usize::MAX } else { VALUE_WIDTH })
+    }
+}
+
+/// What a plan says, empty where there is nothing to say.
+pub(crate) fn plan(plan: &HostPlan, detail: Detail) -> String {
+    let mut out = String::new();
+    if let Some(holder) = &plan.busy {
+        note(&mut out, &format!("run {} of {} is at work on it", holder.run, holder.by));
+    }
+    if let Some(run) = &plan.interrupted {
+        note(&mut out, &format!("run {run} was interrupted; the next apply cleans up after it"));
+    }
+    for problem in &plan.problems {
+        out.push_str(&self::problem(problem));
+    }
+    for step in &plan.steps {
+        self::step(&mut out, step, &plan.steps, detail);
+    }
+    out
+}
+
+/// Why a host cannot be acted on.
+pub(crate) fn problem(problem: &Problem) -> String {
+    headed_problem("", problem)
+}
+
+/// The same behind a few painted words.
+pub(super) fn headed_problem(head: &str, problem: &Problem) -> String {
+    let mut out = format!("  {} {head}", paint(FAILED, '!'));
+    if let Some(address) = &problem.address {
+        let _ = write!(out, "{}  ", harmless(address.as_str()));
+    }
+    let mut lines = problem.message.lines();
+    let _ = writeln!(out, "{}", harmless(lines.next().unwrap_or_default()));
+    for line in lines {
+        let _ = writeln!(out, "      {}", harmless(line));
+    }
+    for line in problem.help.iter().flat_map(|help| help.lines()) {
+        let _ = writeln!(out, "      {}", paint(FAINT, format_args!("help: {}", harmless(line))));
+    }
+    out
+}
+
+fn note(out: &mut String, text: &str) {
+    let _ = writeln!(out, "  {}", paint(FAINT, format_args!("note: {}", harmless(text))));
+}
+
+fn step(out: &mut String, step: &Step, steps: &[Step], detail: Detail) {
+    let _ = write!(out, "  {} {}", sign(step.change.verb), harmless(step.address.as_str()));
+    let inline = inline(&step.change, detail);
+    if let Some(text) = &inline {
+        let _ = write!(out, "  {text}");
+    }
+    if !step.because.is_empty() {
+        let causes: Vec<_> = step.because.iter().map(|cause| harmless(cause.as_str())).collect();
+        let verb = if causes.len() == 1 { "changes" } else { "change" };
+        let _ = write!(out, "   {}", paint(FAINT, format_args!("because {} {verb}", causes.join(", "))));
+    }
+    out.push('\n');
+    if inline.is_none() {
+        step.change.properties.iter().for_each(|p| property(out, step.change.verb, p, detail));
+    }
+    remarks(out, step, steps);
+}
+
+/// What of a change fits behind its address: an action's command, or the one property that differs.
+fn inline(change: &Change, detail: Detail) -> Option<String> {
+    if change.verb == Verb::Act {
+        let words: Vec<_> = change.properties.iter().map(|p| shown(&p.after, detail)).collect();
+        return (!words.is_empty()).then(|| words.join(" "));
+    }
+    match change.properties.as_slice() {
+        [only] if only.diff.is_none() => Some(values(only, detail)),
+        _ => None,
+    }
+}
+
+fn values(change: &PropertyChange, detail: Detail) -> String {
+    let arrow = format!("{} -> {}", shown(&change.before, detail), shown(&change.after, detail));
+    match (&change.before, &change.after) {
+        (Shown::Absent, _) | (_, Shown::Absent) => arrow,
+        _ => format!("{}: {arrow}", harmless(&change.property)),
+    }
+}
+
+fn property(out: &mut String, verb: Verb, change: &PropertyChange, detail: Detail) {
+    if let Some(diff) = &change.diff {
+        return self::diff(out, diff, detail);
+    }
+    let name = harmless(&change.property);
+    let value = match (verb, &change.before, &change.after) {
+        (Verb::Create, Shown::Absent, after) => shown(after, detail),
+        (Verb::Remove, before, Shown::Absent) => shown(before, detail),
+        (_, before, after) => format!("{} -> {}", shown(before, detail), shown(after, detail)),
+    };
+    let _ = writeln!(out, "      {name}: {value}");
+}
+
+fn shown(value: &Shown, detail: Detail) -> String {
+    match value {
+        Shown::Absent => "(absent)".to_owned(),
+        Shown::Text(text) if text.is_empty() => "\"\"".to_owned(),
+        Shown::Text(text) => detail.value(text),
+        Shown::Masked => "(secret)".to_owned(),
+        Shown::Unknown(why) => {
+            format!("{} unknown until apply: {}", paint(CHANGED, '?'), harmless(why))
+        }
+    }
+}
+
+/// The lines of a difference. The head of its only hunk says nothing that the lines do not.
+fn diff(out: &mut String, diff: &TextDiff, detail: Detail) {
+    let hunks = diff.unified.lines().filter(|line| line.starts_with("@@")).count();
+    let lines = || diff.unified.lines().filter(|line| hunks > 1 || !line.starts_with("@@"));
+    for line in lines().take(detail.diff_lines()) {
+        let style = match line.as_bytes().first() {
+            Some(b'+') => ADDED,
+            Some(b'-') => REMOVED,
+            _ => FAINT,
+        };
+        let _ = writeln!(out, "      {}", paint(style, harmless(line)));
+    }
+    let more = lines().count().saturating_sub(detail.diff_lines());
+    if more > 0 {
+        let _ = writeln!(out, "      {}", paint(FAINT, format_args!("… {more} more lines (-v shows them)")));
+    }
+    if diff.cut {
+        let _ = writeln!(out, "      {}", paint(FAINT, "… the rest is too long to show"));
+    }
+}
+
+fn remarks(out: &mut String, step: &Step, steps: &[Step]) {
+    let mut remark = |text: String| {
+        let _ = writeln!(out, "      {}", paint(FAINT, harmless(&text)));
+    };
+    if step.owed {
+        remark("owed from an earlier run".to_owned());
+    }
+    if let Certainty::Conditional { on, why } = &step.change.certainty {
+        let on: Vec<_> =
+            on.iter().filter_map(|at| steps.get(*at as usize)).map(|s| s.address.as_str()).collect();
+        match on.as_slice() {
+            [] => remark(format!("conditional: {why}")),
+            on => remark(format!("conditional on {}: {why}", on.join(", "))),
+        }
+    }
+    if let Some(why) = &step.change.irreversible {
+        remark(format!("not revertible: {why}"));
+    }
+}

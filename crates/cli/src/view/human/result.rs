@@ -1,0 +1,77 @@
+//! The end of a step, and the end of a host, as text.
+
+use std::fmt::Write as _;
+
+use converge_model::{HostReport, HostState, StepOutcome, StepResult};
+
+use super::plan::{headed_problem, problem};
+use crate::view::paint::{FAILED, FAINT, paint, sign};
+use crate::view::text::{harmless, seconds};
+
+/// The lines of a failed step's output that are shown; all of them are in the events.
+const OUTPUT_LINES: usize = 20;
+/// Steps that are quicker than this many milliseconds do not say how long they took.
+const WORTH_SAYING: u64 = 1000;
+
+/// The lines of a step of the host called `name`.
+pub(super) fn step(name: &str, result: &StepResult) -> String {
+    let address = harmless(result.address.as_str());
+    let took = match result.took {
+        0..WORTH_SAYING => String::new(),
+        took => paint(FAINT, format_args!("   {}", seconds(took))),
+    };
+    let verb = sign(result.change.verb);
+    match &result.outcome {
+        StepOutcome::Done => format!("{name}  {verb} {address}{took}\n"),
+        StepOutcome::AlreadySo => {
+            format!("{name}  {}\n", paint(FAINT, format_args!("= {address}  already so")))
+        }
+        StepOutcome::Unforeseen => {
+            format!("{name}  {verb} {address}  unforeseen: an earlier step of this run had moved it{took}\n")
+        }
+        StepOutcome::Failed { why, output, restored } => {
+            let mut out =
+                format!("{name}  {} {address}  {}{took}\n", paint(FAILED, '!'), failure(why, result));
+            tail(&mut out, output);
+            if *restored {
+                out.push_str("      what it replaced was put back\n");
+            }
+            out
+        }
+        StepOutcome::Skipped { why } => format!("{name}  . {address}  skipped: {}\n", harmless(why)),
+        StepOutcome::Owed => format!("{name}  {verb} {address}  still owed; the next run pays it\n"),
+    }
+}
+
+fn failure(why: &str, result: &StepResult) -> String {
+    let may = if result.may_fail { " (it may)" } else { "" };
+    format!("{}: {}", paint(FAILED, format_args!("failed{may}")), harmless(why))
+}
+
+fn tail(out: &mut String, output: &str) {
+    let lines: Vec<_> = output.lines().collect();
+    for line in &lines[lines.len().saturating_sub(OUTPUT_LINES)..] {
+        let _ = writeln!(out, "      | {}", harmless(line));
+    }
+}
+
+/// The lines of a host that was given up before it could be planned: they name no host, so that equal ones are a group.
+pub(super) fn given_up(report: &HostReport) -> String {
+    let word = paint(FAILED, report.state.word());
+    match report.problems.as_slice() {
+        [] => format!("  {} {word}\n", paint(FAILED, '!')),
+        problems => problems.iter().map(|found| headed_problem(&format!("{word}: "), found)).collect(),
+    }
+}
+
+/// The lines of a host's end: none where its steps have said everything.
+pub(super) fn host(name: &str, report: &HostReport) -> String {
+    let is_fine = matches!(report.state, HostState::Changed | HostState::InSync | HostState::Pending);
+    let mut out = match (is_fine, report.problems.as_slice()) {
+        (true, []) => String::new(),
+        (true, _) => format!("{name}\n"),
+        (false, _) => format!("{name}  {}\n", paint(FAILED, report.state.word())),
+    };
+    report.problems.iter().for_each(|found| out.push_str(&problem(found)));
+    out
+}

@@ -1,0 +1,313 @@
+//! What people see of a run, from events made by hand.
+
+use converge_model::event::VERSION;
+use converge_model::{
+    Address, Certainty, Change, Digest, Event, EventKind, HostName, HostPlan, HostReport, HostState, Problem,
+    PropertyChange, RunId, Shown, Step, StepOutcome, StepResult, TextDiff, Verb,
+};
+
+use super::{Detail, Human};
+
+fn address(text: &str) -> Address {
+    let (kind, name) = text.split_once('[').unwrap();
+    let (module, kind) = kind.split_once('.').map_or((None, kind), |(module, kind)| (Some(module), kind));
+    Address::new(module, kind, name.trim_end_matches(']'))
+}
+
+fn step(at: &str, change: Change) -> Step {
+    let address = address(at);
+    Step { resource: 0, address, kind: String::new(), change, because: Vec::new(), owed: false }
+}
+
+fn plan(in_sync: u32, steps: Vec<Step>) -> HostPlan {
+    HostPlan {
+        token: Digest::of(b""),
+        steps,
+        in_sync,
+        problems: Vec::new(),
+        ledger_complete: true,
+        busy: None,
+        interrupted: None,
+    }
+}
+
+fn report(host: &str, state: HostState, problems: &[(&str, Option<&str>)]) -> EventKind {
+    let problem = |(message, help): &(&str, Option<&str>)| Problem {
+        address: None,
+        message: (*message).to_owned(),
+        help: help.map(str::to_owned),
+    };
+    EventKind::HostFinished {
+        report: HostReport {
+            host: HostName::new(host).unwrap(),
+            state,
+            results: Vec::new(),
+            in_sync: 5,
+            problems: problems.iter().map(problem).collect(),
+        },
+    }
+}
+
+fn result(at: &str, verb: Verb, outcome: StepOutcome, took: u64) -> EventKind {
+    let result = StepResult {
+        resource: 0,
+        address: address(at),
+        change: Change::new(verb),
+        outcome,
+        may_fail: false,
+        took,
+    };
+    EventKind::StepFinished { result }
+}
+
+fn started(verb: &str, hosts: u32) -> (&'static str, EventKind) {
+    ("", EventKind::RunStarted { verb: verb.to_owned(), hosts })
+}
+
+fn finished(states: &[(HostState, u32)]) -> (&'static str, EventKind) {
+    ("", EventKind::RunFinished { states: states.to_vec(), exit: 0, took: 400 })
+}
+
+fn view_with(detail: Detail, events: Vec<(&str, EventKind)>) -> String {
+    let mut human = Human::new(detail);
+    let mut out = String::new();
+    for (host, kind) in events {
+        let run = RunId::new("20260101T000000-00000000").unwrap();
+        let host = HostName::new(host).ok();
+        out.push_str(&human.event(&Event { version: VERSION, run, host, sequence: 0, kind }));
+    }
+    anstream::adapter::strip_str(&out).to_string()
+}
+
+fn view(events: Vec<(&str, EventKind)>) -> String {
+    view_with(Detail::Usual, events)
+}
+
+fn planned(plan: &HostPlan) -> EventKind {
+    EventKind::Planned { plan: plan.clone() }
+}
+
+fn diff(unified: &str) -> Change {
+    let diff = TextDiff { unified: unified.to_owned(), cut: false };
+    let property = PropertyChange { diff: Some(diff), ..PropertyChange::new("content", "a", "b") };
+    Change::new(Verb::Update).property(property)
+}
+
+fn site() -> HostPlan {
+    let config = step(
+        "nginx.file[/etc/nginx/sites-available/shop]",
+        diff("@@ -1,1 +1,1 @@\n-    listen 80;\n+    listen 8080;\n"),
+    );
+    let reload = Change::new(Verb::Act).property(PropertyChange::new("action", Shown::Absent, "reload"));
+    let because = vec![config.address.clone()];
+    let service = Step { because, ..step("nginx.service[nginx]", reload) };
+    plan(30, vec![config, service])
+}
+
+fn package() -> HostPlan {
+    let version = PropertyChange::new("version", Shown::Absent, "15+248");
+    plan(18, vec![step("package[postgresql]", Change::new(Verb::Create).property(version))])
+}
+
+#[test]
+fn hosts_with_the_same_plan_are_one_group_in_the_order_of_the_inventory() {
+    let waiting = || EventKind::HostState { phase: "waiting".to_owned() };
+    let text = view(vec![
+        started("plan", 3),
+        ("web1", waiting()),
+        ("web2", waiting()),
+        ("db1", waiting()),
+        ("db1", planned(&package())),
+        ("web2", planned(&site())),
+        ("web1", planned(&site())),
+        finished(&[(HostState::Pending, 3)]),
+    ]);
+    insta::assert_snapshot!(text, @r"
+    web1, web2 (2 hosts)
+      ~ nginx.file[/etc/nginx/sites-available/shop]
+          -    listen 80;
+          +    listen 8080;
+      > nginx.service[nginx]  reload   because nginx.file[/etc/nginx/sites-available/shop] changes
+    db1
+      + package[postgresql]  (absent) -> 15+248
+
+    Plan: 3 hosts change (1 create, 1 update, 1 action); 78 resources in sync; 0 unreachable.
+    Plan: 3 hosts change (nothing); 78 resources in sync; 0 unreachable.   0.4 s
+    ");
+}
+
+#[test]
+fn every_doubt_of_a_plan_is_said() {
+    let unknown =
+        PropertyChange::new("version", "1.18", Shown::Unknown("the lists are refreshed first".to_owned()));
+    let lists = step("package[curl]", Change::new(Verb::Update).property(unknown));
+    let conditional = Certainty::Conditional { on: vec![0], why: "it may bring the folder".to_owned() };
+    let created = Change {
+        certainty: conditional,
+        ..Change::new(Verb::Create)
+            .property(PropertyChange::new("mode", Shown::Absent, "0644"))
+            .property(PropertyChange::new("owner", Shown::Absent, "root"))
+            .property(PropertyChange::new("content", Shown::Absent, Shown::Masked))
+    };
+    let mode = Change::new(Verb::Update).property(PropertyChange::new("mode", "0644", "0600"));
+    let removed = Change::new(Verb::Remove)
+        .property(PropertyChange::new("size", "12 bytes", Shown::Absent))
+        .irreversible("it is not kept");
+    let owed = Change::new(Verb::Act).property(PropertyChange::new("action", Shown::Absent, "restart"));
+    let steps = vec![
+        lists,
+        step("file[/etc/x]", created),
+        step("file[/etc/mode]", mode),
+        step("file[/etc/gone]", removed),
+        Step { owed: true, ..step("service[x]", owed) },
+        step("link[/etc/alt]", Change::new(Verb::Replace)),
+    ];
+    let open = HostPlan { interrupted: Some("20251231T000000-11111111".to_owned()), ..plan(1, steps) };
+    let text = view(vec![started("plan", 1), ("a", planned(&open)), finished(&[])]);
+    insta::assert_snapshot!(text, @r"
+    a
+      note: run 20251231T000000-11111111 was interrupted; the next apply cleans up after it
+      ~ package[curl]  version: 1.18 -> ? unknown until apply: the lists are refreshed first
+      + file[/etc/x]
+          mode: 0644
+          owner: root
+          content: (secret)
+          conditional on package[curl]: it may bring the folder
+      ~ file[/etc/mode]  mode: 0644 -> 0600
+      - file[/etc/gone]  12 bytes -> (absent)
+          not revertible: it is not kept
+      > service[x]  restart
+          owed from an earlier run
+      ± link[/etc/alt]
+
+    Plan: 1 host changes (1 create, 2 updates, 1 removal, 1 replacement, 1 action); 1 resource in sync; 0 unreachable.
+    Plan: 1 host changes (nothing); 1 resource in sync; 0 unreachable.   0.4 s
+    ");
+}
+
+#[test]
+fn hosts_that_cannot_be_planned_or_reached_say_why() {
+    let mut impossible = plan(2, vec![]);
+    impossible.problems.push(Problem {
+        address: Some(address("file[/srv/a/b]")),
+        message: "the folder /srv/a is not there".to_owned(),
+        help: Some("declare directory[/srv/a] before it".to_owned()),
+    });
+    let text = view(vec![
+        started("plan", 4),
+        ("a", planned(&impossible)),
+        ("a", report("a", HostState::Unplannable, &[("the same again", None)])),
+        ("b", report("b", HostState::Unreachable, &[("connection refused", Some("is sshd running?"))])),
+        ("c", report("c", HostState::Unreachable, &[("connection refused", Some("is sshd running?"))])),
+        ("d", planned(&plan(7, vec![]))),
+        finished(&[]),
+    ]);
+    insta::assert_snapshot!(text, @r"
+    a
+      ! file[/srv/a/b]  the folder /srv/a is not there
+          help: declare directory[/srv/a] before it
+    b, c (2 hosts)
+      ! unreachable: connection refused
+          help: is sshd running?
+
+    Plan: nothing to change; 9 resources in sync; 2 unreachable; 1 cannot be planned.
+    Plan: nothing to change; 9 resources in sync; 2 unreachable; 1 cannot be planned.   0.4 s
+    ");
+}
+
+#[test]
+fn an_apply_tells_each_result_as_it_comes_and_sums_up() {
+    let failed = StepOutcome::Failed {
+        why: "exit status 1".to_owned(),
+        output: "nginx: [emerg] unknown directive\n\x1b[31mred\n".to_owned(),
+        restored: true,
+    };
+    let skipped = StepOutcome::Skipped { why: "nginx.file[/x] failed".to_owned() };
+    let text = view(vec![
+        started("apply", 2),
+        ("web1", planned(&site())),
+        ("db1", planned(&package())),
+        ("db1", result("package[postgresql]", Verb::Create, StepOutcome::Done, 12_300)),
+        ("db1", report("db1", HostState::Changed, &[])),
+        ("web1", result("nginx.file[/x]", Verb::Update, failed, 20)),
+        ("web1", result("nginx.service[nginx]", Verb::Act, skipped, 0)),
+        ("web1", result("file[/y]", Verb::Update, StepOutcome::AlreadySo, 0)),
+        ("web1", result("file[/z]", Verb::Update, StepOutcome::Unforeseen, 0)),
+        ("web1", result("service[z]", Verb::Act, StepOutcome::Owed, 0)),
+        (
+            "web1",
+            report("web1", HostState::Failed, &[("file[/w] is pending again: command[w] undid it", None)]),
+        ),
+        finished(&[(HostState::Changed, 1), (HostState::Failed, 1)]),
+    ]);
+    insta::assert_snapshot!(text, @r"
+    web1
+      ~ nginx.file[/etc/nginx/sites-available/shop]
+          -    listen 80;
+          +    listen 8080;
+      > nginx.service[nginx]  reload   because nginx.file[/etc/nginx/sites-available/shop] changes
+    db1
+      + package[postgresql]  (absent) -> 15+248
+
+    Plan: 2 hosts change (1 create, 1 update, 1 action); 48 resources in sync; 0 unreachable.
+    db1   + package[postgresql]   12 s
+    web1  ! nginx.file[/x]  failed: exit status 1
+          | nginx: [emerg] unknown directive
+          | \u{1b}[31mred
+          what it replaced was put back
+    web1  . nginx.service[nginx]  skipped: nginx.file[/x] failed
+    web1  = file[/y]  already so
+    web1  ~ file[/z]  unforeseen: an earlier step of this run had moved it
+    web1  > service[z]  still owed; the next run pays it
+    web1  failed
+      ! file[/w] is pending again: command[w] undid it
+    Apply: 1 host changed (1 created, 1 updated); 10 resources in sync; 1 failed.   0.4 s
+    ");
+}
+
+#[test]
+fn an_apply_with_nothing_to_do_is_one_line() {
+    let text = view(vec![
+        started("apply", 1),
+        ("a", planned(&plan(5, vec![]))),
+        ("a", report("a", HostState::InSync, &[])),
+        finished(&[(HostState::InSync, 1)]),
+    ]);
+    insta::assert_snapshot!(text, @"Apply: nothing to change; 5 resources in sync.   0.4 s");
+}
+
+#[test]
+fn what_a_host_says_cannot_steer_the_terminal() {
+    let evil = Change::new(Verb::Update).property(PropertyChange::new("x\x1b[0m", "a\nweb2", "\u{202e}b"));
+    let text = view(vec![
+        started("plan", 1),
+        (
+            "a",
+            planned(&plan(0, vec![step("file[/a\nb1\n  + c]", evil), step("file[/d]", diff("+\x1b[2J\n"))])),
+        ),
+        finished(&[]),
+    ]);
+    insta::assert_snapshot!(text, @r"
+    a
+      ~ file[/a\nb1\n  + c]  x\u{1b}[0m: a\nweb2 -> \u{202e}b
+      ~ file[/d]
+          +\u{1b}[2J
+
+    Plan: 1 host changes (2 updates); 0 resources in sync; 0 unreachable.
+    Plan: 1 host changes (nothing); 0 resources in sync; 0 unreachable.   0.4 s
+    ");
+}
+
+#[test]
+fn a_long_difference_is_cut_unless_all_is_asked_for() {
+    let lines: String = (0..100).map(|n| format!("+{n}\n")).collect();
+    let events = || {
+        vec![
+            started("plan", 1),
+            ("a", planned(&plan(0, vec![step("file[/a]", diff(&lines))]))),
+            finished(&[]),
+        ]
+    };
+    assert!(view(events()).contains("      +59\n      … 40 more lines (-v shows them)\n"));
+    assert!(view_with(Detail::Full, events()).contains("      +99\n"));
+}

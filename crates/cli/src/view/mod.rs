@@ -1,0 +1,141 @@
+//! The views of a run. Every one of them is a consumer of the one stream of events: results for people, the same as
+//! JSON, and the lines of progress. This file puts them on the standard streams and decides which are on.
+
+pub(crate) mod human;
+pub(crate) mod json;
+pub(crate) mod paint;
+pub(crate) mod progress;
+pub(crate) mod text;
+
+use std::io::{self, IsTerminal, Write};
+
+use anstream::{AutoStream, ColorChoice};
+use converge_lang::{Diagnostics, diagnostic::Files, diagnostic::Style};
+use converge_model::{Event, EventKind};
+use serde::Serialize;
+
+use self::human::{Detail, Human};
+use self::progress::Progress;
+use self::text::harmless;
+
+/// How results are shown: what the options of the command line come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// Lines of JSON instead of text.
+    pub(crate) json: bool,
+    /// Colours, where the stream is a terminal that has them.
+    pub(crate) color: ColorChoice,
+    /// Lines of progress, where there is a terminal.
+    pub(crate) progress: bool,
+    /// How much is shown.
+    pub(crate) detail: Detail,
+}
+
+/// The standard streams: results on standard output, everything else on standard error.
+pub(crate) struct Screen {
+    look: Look,
+    out: AutoStream<io::Stdout>,
+    err: AutoStream<io::Stderr>,
+    results: Results,
+    progress: Option<Progress>,
+}
+
+enum Results {
+    Human(Box<Human>),
+    Json,
+}
+
+/// The columns that diagnostics wrap at where nobody says how wide the terminal is.
+const WIDTH: usize = 80;
+
+impl Screen {
+    /// The streams of this process.
+    pub(crate) fn new(look: Look) -> Self {
+        let results =
+            if look.json { Results::Json } else { Results::Human(Box::new(Human::new(look.detail))) };
+        let progress = look.progress && !look.json && io::stderr().is_terminal();
+        Self {
+            look,
+            out: AutoStream::new(io::stdout(), look.color),
+            err: AutoStream::new(io::stderr(), look.color),
+            results,
+            progress: progress.then(Progress::on_terminal),
+        }
+    }
+
+    /// Shows an event of a run.
+    pub(crate) fn event(&mut self, event: &Event) {
+        let text = match &mut self.results {
+            Results::Human(human) => human.event(event),
+            Results::Json => json::event(event),
+        };
+        let output = self.live_output(event);
+        if !text.is_empty() || !output.is_empty() {
+            self.above_progress(|screen| {
+                screen.print(&text);
+                screen.say(&output);
+            });
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.event(event);
+        }
+    }
+
+    /// With `-v`, the output of steps while they run.
+    fn live_output(&self, event: &Event) -> String {
+        match (&event.kind, &event.host) {
+            (EventKind::Output { line, .. }, Some(host))
+                if self.look.detail == Detail::Full && !self.look.json =>
+            {
+                format!("{}  | {}\n", harmless(host.as_str()), harmless(line))
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn above_progress(&mut self, print: impl FnOnce(&mut Self)) {
+        let Some(progress) = self.progress.take() else { return print(self) };
+        progress.suspend(|| print(self));
+        self.progress = Some(progress);
+    }
+
+    /// Writes results. A reader that has gone away is nobody's mistake.
+    pub(crate) fn print(&mut self, text: &str) {
+        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+    }
+
+    /// Writes `value` as one line of JSON results.
+    pub(crate) fn print_json(&mut self, value: &impl Serialize) {
+        self.print(&json::line(value));
+    }
+
+    /// Writes a message.
+    pub(crate) fn say(&mut self, text: &str) {
+        let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
+    }
+
+    /// Draws what is wrong with a project.
+    pub(crate) fn diagnostics(&mut self, diagnostics: &Diagnostics, files: &Files) {
+        let color = AutoStream::choice(self.err.as_inner()) != ColorChoice::Never;
+        let color = color && self.look.color != ColorChoice::Never;
+        let style = Style { color, unicode: io::stderr().is_terminal(), width: WIDTH };
+        let text = diagnostics.render(files, style);
+        self.say(&text);
+    }
+
+    /// Asks a question on standard error; an answer other than `y` or `yes` is no. Only where both ends are a terminal.
+    pub(crate) fn confirm(&mut self, question: &str) -> bool {
+        if let Some(progress) = &mut self.progress {
+            progress.clear();
+        }
+        self.say(&format!("{question} [y/N] "));
+        let mut answer = String::new();
+        let read = io::stdin().read_line(&mut answer);
+        read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+    }
+
+    /// Whether results are lines of JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.look.json
+    }
+}

@@ -1,0 +1,158 @@
+//! What the hosts are at, on a terminal: a line a host that is at work, and how far the run is. Derived from the same
+//! events as everything else; where there is no terminal there is none of this.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use converge_model::{Event, EventKind, HostName};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::text::{cut, harmless};
+
+/// Lines for hosts at once; more hosts than these are at work without one.
+const LINES: usize = 12;
+/// What of a step's last line of output is shown.
+const OUTPUT_WIDTH: usize = 40;
+
+/// The lines of the hosts at work.
+pub(crate) struct Progress {
+    screen: MultiProgress,
+    total: Option<ProgressBar>,
+    hosts: HashMap<HostName, ProgressBar>,
+}
+
+impl Progress {
+    /// Progress on standard error.
+    pub(crate) fn on_terminal() -> Self {
+        Self {
+            screen: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
+            total: None,
+            hosts: HashMap::new(),
+        }
+    }
+
+    /// Follows an event.
+    pub(crate) fn event(&mut self, event: &Event) {
+        match (&event.kind, &event.host) {
+            (EventKind::RunStarted { hosts, .. }, _) => self.begin(u64::from(*hosts)),
+            (EventKind::RunFinished { .. }, _) => self.clear(),
+            (EventKind::Planned { .. }, Some(host)) => self.done(host, true),
+            (EventKind::HostFinished { .. }, Some(host)) => self.done(host, false),
+            (kind, Some(host)) => {
+                if let Some(message) = at(kind) {
+                    self.say(host, message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the lines off the screen while `print` writes above them.
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.screen.suspend(print)
+    }
+
+    /// Takes all lines off the screen: before a question is asked, and at the end.
+    pub(crate) fn clear(&mut self) {
+        self.hosts.drain().for_each(|(_, line)| line.finish_and_clear());
+        if let Some(total) = self.total.take() {
+            total.finish_and_clear();
+        }
+    }
+
+    fn begin(&mut self, hosts: u64) {
+        let total = self.screen.add(ProgressBar::new(hosts));
+        total.set_style(style("{bar:20} {pos}/{len} hosts looked at  {elapsed}"));
+        self.total = Some(total);
+    }
+
+    fn done(&mut self, host: &HostName, looked: bool) {
+        if let Some(line) = self.hosts.remove(host) {
+            line.finish_and_clear();
+        }
+        if let (true, Some(total)) = (looked, &self.total) {
+            total.inc(1);
+        }
+    }
+
+    fn say(&mut self, host: &HostName, message: String) {
+        if let Some(line) = self.hosts.get(host) {
+            return line.set_message(message);
+        }
+        if self.hosts.len() >= LINES {
+            return;
+        }
+        let line = self.screen.add(ProgressBar::new_spinner());
+        line.set_style(style("{spinner} {prefix}  {wide_msg}  {elapsed}"));
+        line.set_prefix(harmless(host.as_str()));
+        line.set_message(message);
+        line.enable_steady_tick(Duration::from_millis(120));
+        self.hosts.insert(host.clone(), line);
+    }
+}
+
+/// What an event says that its host is at; none where it says nothing of it.
+fn at(kind: &EventKind) -> Option<String> {
+    match kind {
+        EventKind::HostState { phase } if phase == "waiting" => None,
+        EventKind::HostState { phase } => Some(harmless(phase)),
+        EventKind::StepStarted { address, step, of } => {
+            Some(format!("{}/{of} {}", step + 1, harmless(address.as_str())))
+        }
+        EventKind::Output { address, line } => {
+            Some(format!("{}: {}", harmless(address.as_str()), cut(line.trim(), OUTPUT_WIDTH)))
+        }
+        _ => None,
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use converge_model::{Address, HostState, RunId, event::VERSION};
+
+    fn event(host: &str, kind: EventKind) -> Event {
+        let run = RunId::new("r").unwrap();
+        Event { version: VERSION, run, host: HostName::new(host).ok(), sequence: 0, kind }
+    }
+
+    fn hidden() -> Progress {
+        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        Progress { screen, total: None, hosts: HashMap::new() }
+    }
+
+    fn phase(name: &str) -> EventKind {
+        EventKind::HostState { phase: name.to_owned() }
+    }
+
+    #[test]
+    fn hosts_at_work_have_a_line_and_hosts_that_wait_have_none() {
+        let mut progress = hidden();
+        progress.event(&event("", EventKind::RunStarted { verb: "apply".to_owned(), hosts: 2 }));
+        progress.event(&event("a", phase("waiting")));
+        progress.event(&event("b", phase("connecting")));
+        assert_eq!(progress.hosts.keys().map(HostName::as_str).collect::<Vec<_>>(), ["b"]);
+        let address = Address::new(None, "file", "/x\n");
+        progress.event(&event("b", EventKind::StepStarted { address, step: 1, of: 7 }));
+        assert_eq!(
+            progress.hosts.values().next().map(ProgressBar::message),
+            Some("2/7 file[/x\\n]".to_owned())
+        );
+        progress.event(&event(
+            "",
+            EventKind::RunFinished { states: vec![(HostState::Changed, 1)], exit: 0, took: 1 },
+        ));
+        assert!(progress.hosts.is_empty() && progress.total.is_none());
+    }
+
+    #[test]
+    fn a_thousand_hosts_at_work_do_not_fill_the_screen() {
+        let mut progress = hidden();
+        (0..1000).for_each(|n| progress.event(&event(&format!("h{n}"), phase("connecting"))));
+        assert_eq!(progress.hosts.len(), LINES);
+    }
+}
