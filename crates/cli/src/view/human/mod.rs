@@ -141,11 +141,8 @@ impl Human {
     fn looked_at(&mut self, place: usize) -> String {
         self.looked[place] = true;
         self.plan.looked += 1;
-        if self.plan.looked < self.selected || self.plan_is_shown {
-            String::new()
-        } else {
-            self.show_plan(None)
-        }
+        let is_complete = self.plan.looked == self.selected && self.verb == "apply";
+        if is_complete { self.show_plan(None) } else { String::new() }
     }
 
     fn given_up(&mut self, place: usize, report: &HostReport) -> String {
