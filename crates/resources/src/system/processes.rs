@@ -28,7 +28,7 @@ pub struct Command {
 pub struct Finished {
     /// The exit code; none where a signal ended it.
     pub code: Option<i32>,
-    /// The last 64 KiB of both outputs, as they came.
+    /// The last 64 KiB of both outputs, as they came; whole lines where it is not all.
     pub output: Vec<u8>,
 }
 
@@ -46,6 +46,9 @@ pub enum ProcessError {
     /// The user is not there.
     #[error("there is no user {0:?}")]
     NoUser(String),
+    /// Only root may run a command as another user.
+    #[error("running a command as {0} needs root")]
+    NotAllowed(String),
     /// It took too long and was ended.
     #[error("{program} was still running after {after:?} and was ended")]
     Timeout {
@@ -58,7 +61,8 @@ pub enum ProcessError {
 
 /// A host's processes.
 pub trait Processes: Send + Sync {
-    /// Runs a command to its end; output goes to `output` as it comes, line by line.
+    /// Runs a command to its end; output goes to `output` as it comes, line by line. What the command leaves running is
+    /// not waited for.
     fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError>;
 }
 
