@@ -4,7 +4,6 @@
 //! Users and groups are read from the host's files: a static program has no name service. Where a folder stands for a
 //! host, commands still run on the agent's machine, in that folder, which `CONVERGE_ROOT` names.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,6 +23,7 @@ use crate::system::accounts::{AccountTable, User};
 use crate::system::files::Files;
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::view::PATH;
+use crate::wish::Text;
 
 /// The processes of the agent's machine.
 pub struct LocalProcesses {
@@ -235,7 +235,8 @@ enum Ended {
 
 /// The conversation with a running command: its input, its output, its end.
 struct Talk {
-    input: Option<(File, VecDeque<u8>)>,
+    /// The pipe, the text, and how much of it is written.
+    input: Option<(File, Text, usize)>,
     output: Option<PipeReader>,
     /// Ends when the command does.
     alive: PipeReader,
@@ -250,7 +251,7 @@ impl Talk {
         let input = match (child.stdin.take(), &command.input) {
             (Some(stdin), Some(text)) => {
                 nonblocking(&stdin)?;
-                Some((File::from(OwnedFd::from(stdin)), text.expose().to_vec().into()))
+                Some((File::from(OwnedFd::from(stdin)), text.clone(), 0))
             }
             _ => None,
         };
@@ -293,7 +294,7 @@ impl Talk {
             fds.push(PollFd::new(output, PollFlags::IN));
             at(&mut fds)
         });
-        let input = self.input.as_ref().map(|(input, _)| {
+        let input = self.input.as_ref().map(|(input, ..)| {
             fds.push(PollFd::new(input, PollFlags::OUT));
             at(&mut fds)
         });
@@ -308,11 +309,11 @@ impl Talk {
 
     /// Writes what the pipe takes. A command need not read its input: a closed pipe ends it quietly.
     fn feed(&mut self) {
-        let Some((to, left)) = &mut self.input else { return };
-        let done = match to.write(left.as_slices().0) {
+        let Some((to, text, at)) = &mut self.input else { return };
+        let done = match to.write(&text.expose()[*at..]) {
             Ok(written) => {
-                left.drain(..written);
-                left.is_empty()
+                *at += written;
+                *at >= text.expose().len()
             }
             Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
         };
@@ -435,7 +436,6 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wish::Text;
     use converge_model::Secret;
 
     fn processes() -> LocalProcesses {
