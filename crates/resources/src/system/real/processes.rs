@@ -469,7 +469,7 @@ mod tests {
             ["PATH", "LC_ALL", "HOME", "USER", "LOGNAME", "EXTRA", "PWD"].contains(name)
                 || PASSED.contains(name)
         };
-        assert!(names.iter().all(|name| known(name)), "{names:?}");
+        assert!(names.iter().all(known), "{names:?}");
         assert!(lines.contains(&"EXTRA=x y".to_owned()) && lines.contains(&"LC_ALL=C.UTF-8".to_owned()));
     }
 
