@@ -3,8 +3,17 @@
 //! One conversation over standard input and output ([`serve`]), then it ends. It holds no inventory, renders nothing
 //! and opens no connection of its own.
 
+mod act;
 pub mod channel;
 pub mod environment;
 pub mod facts;
 pub mod fence;
+mod look;
+mod mask;
+mod notification;
+mod planner;
 pub mod serve;
+mod state;
+#[cfg(test)]
+mod testing;
+pub mod work;

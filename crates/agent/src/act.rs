@@ -1,0 +1,851 @@
+//! Carrying a plan out: every resource at its turn, each step verified, what fails put back, what is owed paid or kept,
+//! and a closing look over the whole catalog.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use converge_model::{
+    Certainty, Change, Digest, EventKind, HostReport, HostState, Masker, NotifyHow, Problem, Resource,
+    StepOutcome, StepResult, Verb,
+};
+use converge_resources::actor::{Contents, Undo};
+use converge_resources::kind::{Action, Look, Planned};
+use converge_resources::system::files::Files;
+use converge_resources::system::packages::PackageRequest;
+use converge_resources::view::Base;
+use converge_resources::{Actor, ApplyError, Effect, System, View};
+
+use crate::channel::Channel;
+use crate::look::invocation;
+use crate::mask::mask;
+use crate::planner::{Decoded, Draft, PACKAGE, problem, starts_unit, warm};
+use crate::state::journal::{Debt, Journal, Past, Record};
+use crate::state::ledger::{Ledger, applied};
+use crate::state::{State, StateError};
+
+/// An act on one host.
+pub(crate) struct Act<'a> {
+    decoded: &'a Decoded<'a>,
+    system: &'a dyn System,
+    draft: Draft,
+    /// By resource: the place of its own step in the draft.
+    step_of: BTreeMap<u32, usize>,
+    /// By target: the place of its action in the draft.
+    action_of: BTreeMap<u32, usize>,
+    journal: &'a Journal,
+    channel: &'a dyn Channel,
+    masker: Masker,
+    undo: Undo,
+    fates: Vec<Fate>,
+    results: Vec<StepResult>,
+    problems: Vec<Problem>,
+    /// The open steps that ran, by their resources, in order.
+    open: Vec<u32>,
+    /// The resources whose unit was started, each with how many steps had run.
+    started: BTreeMap<u32, usize>,
+    /// The debts of earlier runs.
+    debts: BTreeSet<String>,
+    /// How long the closing look waits.
+    settle: Duration,
+    halt: Option<Halt>,
+}
+
+/// What became of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is not its turn yet, or the selection leaves it out.
+    Waiting,
+    InSync,
+    Changed,
+    /// It was made, where nothing was.
+    Created,
+    Failed,
+    Skipped,
+}
+
+/// Why an act ends before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Halt {
+    /// Somebody else is at work on the host.
+    Stale(String),
+    /// The controller said so, or is gone.
+    Stopped,
+}
+
+/// What came of one attempt at a step.
+enum Attempt {
+    Done,
+    AlreadySo,
+    Failed { why: String, output: String, restored: bool },
+    Skipped(String),
+}
+
+impl<'a> Act<'a> {
+    /// An act that carries `draft` out; what it replaces is kept in `store`.
+    pub(crate) fn new(
+        decoded: &'a Decoded<'a>,
+        system: &'a dyn System,
+        draft: Draft,
+        journal: &'a Journal,
+        channel: &'a dyn Channel,
+        store: Files,
+    ) -> Self {
+        let mut step_of = BTreeMap::new();
+        let mut action_of = BTreeMap::new();
+        for (place, step) in draft.steps.iter().enumerate() {
+            let map = if step.action.is_some() { &mut action_of } else { &mut step_of };
+            map.insert(step.step.resource, place);
+        }
+        Self {
+            decoded,
+            system,
+            draft,
+            step_of,
+            action_of,
+            journal,
+            channel,
+            masker: Masker::new(&decoded.catalog.secrets),
+            undo: Undo::in_store(store),
+            fates: vec![Fate::Waiting; decoded.catalog.resources.len()],
+            results: Vec::new(),
+            problems: Vec::new(),
+            open: Vec::new(),
+            started: BTreeMap::new(),
+            debts: BTreeSet::new(),
+            settle: Duration::ZERO,
+            halt: None,
+        }
+    }
+
+    /// Removes the temporaries that a run left which did not end, and takes over what is owed.
+    pub(crate) fn clean_up(&mut self, past: &Past) {
+        for path in &past.temporaries {
+            let there = self.system.files().entry(path).is_ok_and(|entry| entry.is_some());
+            if there && let Err(error) = self.system.files().remove(path) {
+                let message = format!("failed to remove {}, left by an earlier run: {error}", path.display());
+                self.problems.push(Problem { address: None, message, help: None });
+            }
+        }
+        self.debts = past.debts.keys().cloned().collect();
+    }
+
+    /// Every resource at its turn, every action at its place.
+    pub(crate) fn walk(&mut self) {
+        let count = self.decoded.catalog.resources.len() as u32;
+        let mut index = 0;
+        while index < count && self.halt.is_none() {
+            if self.channel.stopping() {
+                self.halt = Some(Halt::Stopped);
+                break;
+            }
+            let end = self.transaction_end(index);
+            if end > index + 1 {
+                self.transaction(index, end);
+            } else {
+                self.turn(index);
+            }
+            for at in index..end {
+                for target in self.decoded.notifications.due(at) {
+                    self.pay(*target);
+                }
+            }
+            index = end;
+        }
+        self.give_up_rest();
+    }
+
+    /// The end of the run of packages that starts at `index`: neighbours are one transaction, but an action due in
+    /// between ends it.
+    fn transaction_end(&self, index: u32) -> u32 {
+        let resources = &self.decoded.catalog.resources;
+        let is_package =
+            |at: u32| resources.get(at as usize).is_some_and(|r| r.kind == PACKAGE || !r.options.selected);
+        if resources[index as usize].kind != PACKAGE {
+            return index + 1;
+        }
+        let mut end = index + 1;
+        while is_package(end) && self.decoded.notifications.due(end - 1).is_empty() {
+            end += 1;
+        }
+        end
+    }
+
+    /// One resource at its turn.
+    fn turn(&mut self, index: u32) {
+        let resource = self.resource(index);
+        if !resource.options.selected {
+            return;
+        }
+        let place = self.step_of.get(&index).copied();
+        if let Some(why) = self.blocked(index, place) {
+            self.skip(index, place, why);
+            return;
+        }
+        let look = match self.look(index) {
+            Ok(look) => look,
+            Err(why) => {
+                let attempt = Attempt::Failed { why, output: String::new(), restored: true };
+                return self.finish(index, place, None, attempt, Instant::now());
+            }
+        };
+        match (&look.planned, place) {
+            (Planned::InSync(_), None) => self.fates[index as usize] = Fate::InSync,
+            (Planned::InSync(_), Some(place)) if self.open.is_empty() => {
+                let step = &self.draft.steps[place].step;
+                self.stale(format!("{} was changed by somebody else since the plan", step.address));
+            }
+            (Planned::InSync(_), Some(_)) => {
+                self.finish(index, place, None, Attempt::AlreadySo, Instant::now());
+            }
+            (Planned::Change(_), None) if self.open.is_empty() => {
+                self.stale(format!("{} was changed by somebody else since the plan", resource.address));
+            }
+            (Planned::Impossible { message, .. }, _) => {
+                let attempt = if self.any_trouble() {
+                    Attempt::Skipped(message.clone())
+                } else {
+                    Attempt::Failed { why: message.clone(), output: String::new(), restored: true }
+                };
+                self.finish(index, place, None, attempt, Instant::now());
+            }
+            (Planned::Change(planned), _) => {
+                let change = planned.change.clone();
+                let always = planned.always;
+                self.carry_out(index, place, change, always, &look);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, index: u32, place: Option<usize>, change: Change, always: bool, look: &Look) {
+        let started = Instant::now();
+        self.announce(index, place);
+        if let Err(error) = self.owe(index) {
+            let attempt = Attempt::Failed { why: error.to_string(), output: String::new(), restored: true };
+            return self.finish(index, place, Some(change), attempt, started);
+        }
+        let tries = self.resource(index).options.retries + 1;
+        let mut attempt = Attempt::AlreadySo;
+        for _ in 0..tries {
+            attempt = self.attempt(index, always, look);
+            if matches!(attempt, Attempt::Done) || self.channel.stopping() {
+                break;
+            }
+        }
+        if matches!(attempt, Attempt::Done) {
+            self.note_effects(index, &look.effects);
+        }
+        self.finish(index, place, Some(change), attempt, started);
+    }
+
+    /// Applies and looks again; what fails is put back.
+    fn attempt(&mut self, index: u32, always: bool, look: &Look) -> Attempt {
+        let wanted = &self.decoded.wanted[index as usize];
+        let applied = self.with_actor(index, |actor| wanted.apply(actor, look));
+        match applied.and_then(|()| if always { Ok(()) } else { self.verify(index) }) {
+            Ok(()) => Attempt::Done,
+            Err(error) => self.failed(index, error),
+        }
+    }
+
+    fn failed(&mut self, index: u32, error: ApplyError) -> Attempt {
+        let put_back = self.undo.put_back(self.system, &[index]);
+        let why = match &put_back {
+            Ok(()) => error.message,
+            Err(second) => format!("{}; and it could not be put back: {}", error.message, second.message),
+        };
+        Attempt::Failed { why, output: error.output, restored: put_back.is_ok() }
+    }
+
+    /// After a step nothing may be left to do.
+    fn verify(&self, index: u32) -> Result<(), ApplyError> {
+        match self.look(index).map_err(ApplyError::new)?.planned {
+            Planned::InSync(_) => Ok(()),
+            Planned::Change(planned) => {
+                Err(ApplyError::new(format!("it was applied, and still differs: {}", names(&planned.change))))
+            }
+            Planned::Impossible { message, .. } => Err(ApplyError::new(message)),
+        }
+    }
+
+    fn look(&self, index: u32) -> Result<Look, String> {
+        let base = Base::new(self.system);
+        let looked = self.decoded.wanted[index as usize].look(&View::bare(&base));
+        looked.map_err(|error| error.to_string())
+    }
+
+    fn with_actor<T>(&mut self, index: u32, work: impl FnOnce(&mut Actor<'_>) -> T) -> T {
+        let options = &self.decoded.catalog.resources[index as usize].options;
+        let (channel, masker, address) = (self.channel, &self.masker, &self.resource(index).address);
+        let mut output = |bytes: &[u8]| {
+            for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                channel.event(EventKind::Output { address: address.clone(), line: masker.mask(line) });
+            }
+        };
+        let contents = FromChannel(channel);
+        self.undo.begin(index);
+        let mut actor = Actor {
+            system: self.system,
+            contents: &contents,
+            journal: self.journal,
+            output: &mut output,
+            undo: &mut self.undo,
+            sensitive: options.sensitive,
+            timeout: options.timeout.map(Duration::from_millis),
+        };
+        work(&mut actor)
+    }
+
+    /// A run of packages as one transaction; each is judged by its own state afterwards.
+    fn transaction(&mut self, from: u32, to: u32) {
+        let mut batch: Vec<(u32, PackageRequest, Look)> = Vec::new();
+        for index in from..to {
+            let place = self.step_of.get(&index).copied();
+            let blocked = self.blocked(index, place).is_some() || !self.resource(index).options.selected;
+            match self.look(index) {
+                Ok(look)
+                    if !blocked && matches!(look.planned, Planned::Change(_)) && look.request.is_some() =>
+                {
+                    if place.is_none() && self.open.is_empty() {
+                        let address = &self.resource(index).address;
+                        return self.stale(format!("{address} was changed by somebody else since the plan"));
+                    }
+                    let request = look.request.clone();
+                    batch.extend(request.map(|request| (index, request, look)));
+                }
+                _ => self.turn(index),
+            }
+        }
+        if batch.len() < 2 {
+            batch.into_iter().for_each(|(index, ..)| self.turn(index));
+            return;
+        }
+        self.transact(batch);
+    }
+
+    fn transact(&mut self, batch: Vec<(u32, PackageRequest, Look)>) {
+        let started = Instant::now();
+        for (index, ..) in &batch {
+            self.announce(*index, self.step_of.get(index).copied());
+            if let Err(error) = self.owe(*index) {
+                return self.stale(error.to_string());
+            }
+        }
+        let requests: Vec<_> = batch.iter().map(|(_, request, _)| request.clone()).collect();
+        let first = batch[0].0;
+        let done = self.with_actor(first, |actor| {
+            actor
+                .system
+                .packages()
+                .transact(&requests, actor.output)
+                .map_err(|error| ApplyError::new(error.to_string()))
+        });
+        for (index, _, look) in batch {
+            let change = match look.planned {
+                Planned::Change(planned) => Some(planned.change),
+                _ => None,
+            };
+            let attempt = match self.verify(index) {
+                Ok(()) => Attempt::Done,
+                Err(error) => {
+                    let why = done.as_ref().err().map_or(error.message, |error| error.message.clone());
+                    Attempt::Failed { why, output: String::new(), restored: false }
+                }
+            };
+            if matches!(attempt, Attempt::Done) {
+                self.note_effects(index, &look.effects);
+            }
+            let place = self.step_of.get(&index).copied();
+            self.finish(index, place, change, attempt, started);
+        }
+    }
+
+    /// The action of `target`, if it is owed.
+    fn pay(&mut self, target: u32) {
+        let notifiers: Vec<u32> =
+            self.decoded.notifications.notifiers(target).iter().map(|(by, _)| *by).collect();
+        let changed: Vec<u32> = notifiers.iter().copied().filter(|by| self.changed(*by)).collect();
+        let address = self.resource(target).address.to_string();
+        let place = self.action_of.get(&target).copied();
+        if changed.is_empty() && !self.debts.contains(&address) {
+            if place.is_some() {
+                self.action_result(target, StepOutcome::AlreadySo, Duration::ZERO);
+            }
+            return;
+        }
+        let how = self
+            .decoded
+            .notifications
+            .how(target, |by| changed.contains(&by))
+            .unwrap_or(NotifyHow::AsTargetSays);
+        let Some(action) = self.decoded.wanted[target as usize].action(how) else {
+            return self.paid(&address);
+        };
+        if self.paid_by_own_start(target, &changed) {
+            return self.paid(&address);
+        }
+        if notifiers.iter().any(|by| matches!(self.fates[*by as usize], Fate::Failed | Fate::Skipped)) {
+            self.channel.event(EventKind::Owed { address: self.resource(target).address.clone() });
+            return self.action_result(target, StepOutcome::Owed, Duration::ZERO);
+        }
+        if self.fates[target as usize] == Fate::Failed {
+            let why = format!("{address} failed");
+            return self.action_result(target, StepOutcome::Skipped { why }, Duration::ZERO);
+        }
+        self.run_action(target, &action, &changed);
+    }
+
+    fn run_action(&mut self, target: u32, action: &Action, changed: &[u32]) {
+        let started = Instant::now();
+        self.announce(target, self.action_of.get(&target).copied());
+        let wanted = &self.decoded.wanted[target as usize];
+        self.settle = self.settle.max(wanted.settle().unwrap_or_default());
+        let outcome = match self.with_actor(target, |actor| wanted.act(actor, action)) {
+            Ok(()) => {
+                self.paid(self.resource(target).address.as_str());
+                StepOutcome::Done
+            }
+            Err(error) => self.take_back(target, action, changed, error),
+        };
+        if outcome.failed() {
+            self.fates[target as usize] = Fate::Failed;
+        }
+        self.action_result(target, outcome, started.elapsed());
+    }
+
+    /// A notified action failed: what caused it is put back, and it runs once more.
+    fn take_back(&mut self, target: u32, action: &Action, changed: &[u32], error: ApplyError) -> StepOutcome {
+        let put_back = self.undo.put_back(self.system, changed);
+        let wanted = &self.decoded.wanted[target as usize];
+        let again = self.with_actor(target, |actor| wanted.act(actor, action));
+        let restored = put_back.is_ok() && again.is_ok();
+        for by in changed {
+            self.fates[*by as usize] = Fate::Failed;
+        }
+        let causes: Vec<_> = changed.iter().map(|by| self.resource(*by).address.to_string()).collect();
+        let after = match (put_back, again) {
+            (Ok(()), Ok(())) => format!("{} was put back, and it runs as before", causes.join(", ")),
+            (Ok(()), Err(second)) => {
+                format!("{} was put back; it failed again: {}", causes.join(", "), second.message)
+            }
+            (Err(second), _) => format!("{} could not be put back: {}", causes.join(", "), second.message),
+        };
+        if restored {
+            self.paid(self.resource(target).address.as_str());
+        }
+        StepOutcome::Failed {
+            why: format!("{}; {after}", self.masker.mask(error.message.as_bytes())),
+            output: self.masker.mask(error.output.as_bytes()),
+            restored,
+        }
+    }
+
+    fn paid_by_own_start(&self, target: u32, changed: &[u32]) -> bool {
+        let last = changed.iter().max().copied();
+        self.started.contains_key(&target) && last.is_none_or(|last| last < target)
+    }
+
+    fn paid(&mut self, address: &str) {
+        let known = self.debts.remove(address);
+        let record = Record::Paid { target: address.to_owned() };
+        if let Err(error) = self.journal.write(&record) {
+            self.problems.push(Problem { address: None, message: error.to_string(), help: None });
+        }
+        let target = self.decoded.catalog.resources.iter().find(|r| r.address.as_str() == address);
+        if let (true, Some(target)) = (known, target) {
+            self.channel.event(EventKind::Paid { address: target.address.clone() });
+        }
+    }
+
+    /// Journals what is owed before the resource at `index` changes.
+    fn owe(&self, index: u32) -> Result<(), StateError> {
+        let resource = self.resource(index);
+        for notify in &resource.notify {
+            let debt = Debt {
+                target: self.resource(notify.target).address.to_string(),
+                by: resource.address.to_string(),
+                invocation: invocation(self.decoded, self.system, notify.target),
+            };
+            self.journal.write(&Record::Owe(debt))?;
+        }
+        Ok(())
+    }
+
+    /// Why the resource at `index` is not tried: something that it waits for, its own body, or what it was to bring.
+    fn blocked(&self, index: u32, place: Option<usize>) -> Option<String> {
+        let resource = self.resource(index);
+        if !resource.options.selected {
+            return None;
+        }
+        let troubled = |other: u32| {
+            matches!(self.fates[other as usize], Fate::Failed | Fate::Skipped)
+                && !self.resource(other).options.may_fail
+        };
+        if let Some(cause) = resource.after.iter().copied().find(|other| troubled(*other)) {
+            return Some(format!(
+                "it waits for {}, which {}",
+                self.resource(cause).address,
+                self.trouble(cause)
+            ));
+        }
+        let same_body =
+            |other: &u32| self.resource(*other).bodies.iter().any(|body| resource.bodies.contains(body));
+        if let Some(cause) = (0..index).filter(same_body).find(|other| troubled(*other)) {
+            return Some(format!("{} before it {}", self.resource(cause).address, self.trouble(cause)));
+        }
+        let Certainty::Conditional { on, .. } = &self.draft.steps[place?].step.change.certainty else {
+            return None;
+        };
+        let cause =
+            on.iter().map(|step| self.draft.steps[*step as usize].step.resource).find(|by| troubled(*by))?;
+        Some(format!(
+            "{}, which was to bring what it needs, {}",
+            self.resource(cause).address,
+            self.trouble(cause)
+        ))
+    }
+
+    fn trouble(&self, index: u32) -> &'static str {
+        if self.fates[index as usize] == Fate::Failed { "failed" } else { "was skipped" }
+    }
+
+    fn skip(&mut self, index: u32, place: Option<usize>, why: String) {
+        if place.is_some() {
+            self.finish(index, place, None, Attempt::Skipped(why), Instant::now());
+        } else {
+            // In sync when it was looked at, and nothing was to be done to it.
+            self.fates[index as usize] = Fate::Skipped;
+        }
+    }
+
+    /// Steps that had no turn, because the act ended before it.
+    fn give_up_rest(&mut self) {
+        let Some(halt) = self.halt.clone() else { return };
+        let why = match halt {
+            Halt::Stale(why) => why,
+            Halt::Stopped => "the run was stopped".to_owned(),
+        };
+        let done: BTreeSet<u32> = self.results.iter().map(|result| result.resource).collect();
+        let rest: Vec<_> = self.draft.steps.iter().map(|step| step.step.clone()).collect();
+        for step in rest.into_iter().filter(|step| !done.contains(&step.resource)) {
+            let outcome = StepOutcome::Skipped { why: why.clone() };
+            self.push_result(step.resource, step.change, outcome, Duration::ZERO);
+        }
+    }
+
+    fn finish(
+        &mut self,
+        index: u32,
+        place: Option<usize>,
+        change: Option<Change>,
+        attempt: Attempt,
+        started: Instant,
+    ) {
+        let planned = place.map(|place| self.draft.steps[place].step.change.clone());
+        let unforeseen = planned.is_none();
+        let mut change = planned.or(change).unwrap_or_else(|| Change::new(Verb::Update));
+        mask(&mut change, &self.masker, self.resource(index).options.sensitive);
+        let created = change.verb == Verb::Create;
+        let (fate, outcome) = match attempt {
+            Attempt::Done if unforeseen => (Fate::Changed, StepOutcome::Unforeseen),
+            Attempt::Done if created => (Fate::Created, StepOutcome::Done),
+            Attempt::Done => (Fate::Changed, StepOutcome::Done),
+            Attempt::AlreadySo => (Fate::InSync, StepOutcome::AlreadySo),
+            Attempt::Skipped(why) => {
+                (Fate::Skipped, StepOutcome::Skipped { why: self.masker.mask(why.as_bytes()) })
+            }
+            Attempt::Failed { why, output, restored } => {
+                let output = self.masker.mask(output.as_bytes());
+                (
+                    Fate::Failed,
+                    StepOutcome::Failed { why: self.masker.mask(why.as_bytes()), output, restored },
+                )
+            }
+        };
+        self.fates[index as usize] = fate;
+        self.push_result(index, change, outcome, started.elapsed());
+    }
+
+    fn action_result(&mut self, target: u32, outcome: StepOutcome, took: Duration) {
+        let change = match self.action_of.get(&target) {
+            Some(place) => self.draft.steps[*place].step.change.clone(),
+            None => Change::new(Verb::Act),
+        };
+        self.push_result(target, change, outcome, took);
+    }
+
+    fn push_result(&mut self, index: u32, change: Change, outcome: StepOutcome, took: Duration) {
+        let resource = self.resource(index);
+        let result = StepResult {
+            resource: index,
+            address: resource.address.clone(),
+            change,
+            outcome,
+            may_fail: resource.options.may_fail,
+            took: took.as_millis() as u64,
+        };
+        self.channel.event(EventKind::StepFinished { result: result.clone() });
+        self.results.push(result);
+    }
+
+    fn announce(&self, index: u32, place: Option<usize>) {
+        let address = self.resource(index).address.clone();
+        let (step, of) = (place.unwrap_or(self.results.len()) as u32, self.draft.steps.len() as u32);
+        self.channel.event(EventKind::StepStarted { address, step, of });
+    }
+
+    fn note_effects(&mut self, index: u32, effects: &[Effect]) {
+        if effects.iter().any(|effect| matches!(effect, Effect::Open)) {
+            self.open.push(index);
+        }
+        if starts_unit(effects) {
+            self.started.insert(index, self.results.len());
+        }
+        self.settle = self.settle.max(self.decoded.wanted[index as usize].settle().unwrap_or_default());
+    }
+
+    fn changed(&self, index: u32) -> bool {
+        matches!(self.fates[index as usize], Fate::Changed | Fate::Created)
+    }
+
+    fn any_trouble(&self) -> bool {
+        self.fates.iter().any(|fate| matches!(fate, Fate::Failed | Fate::Skipped))
+    }
+
+    fn stale(&mut self, why: String) {
+        self.halt = Some(Halt::Stale(why));
+    }
+
+    fn resource(&self, index: u32) -> &'a Resource {
+        &self.decoded.catalog.resources[index as usize]
+    }
+
+    /// The closing look, and the report.
+    pub(crate) fn close(&mut self) -> HostReport {
+        if self.halt.is_none() && self.results.iter().any(|result| result.outcome.changed()) {
+            if !self.settle.is_zero() {
+                std::thread::sleep(self.settle);
+            }
+            self.closing_look();
+        }
+        let failed = |result: &StepResult| result.outcome.failed() && !result.may_fail;
+        let state = match &self.halt {
+            Some(Halt::Stale(why)) => {
+                self.problems.push(Problem {
+                    address: None,
+                    message: why.clone(),
+                    help: Some("plan again".into()),
+                });
+                HostState::Stale
+            }
+            Some(Halt::Stopped) => HostState::Interrupted,
+            None if self.results.iter().any(failed) || !self.problems.is_empty() => HostState::Failed,
+            None if self.results.iter().any(|result| result.outcome.changed()) => HostState::Changed,
+            None => HostState::InSync,
+        };
+        HostReport {
+            host: self.decoded.catalog.host.clone(),
+            state,
+            results: self.results.clone(),
+            in_sync: self.fates.iter().filter(|fate| **fate == Fate::InSync).count() as u32,
+            problems: std::mem::take(&mut self.problems),
+        }
+    }
+
+    /// Looks at all that should be in sync now; what is not was undone by a later step, or did not stay.
+    fn closing_look(&mut self) {
+        let base = Base::new(self.system);
+        if let Err(error) = warm(self.decoded, &base) {
+            return self.problems.push(Problem { address: None, message: error.to_string(), help: None });
+        }
+        for index in 0..self.fates.len() as u32 {
+            if !matches!(self.fates[index as usize], Fate::InSync | Fate::Changed | Fate::Created) {
+                continue;
+            }
+            let resource = self.resource(index);
+            let pending = match self.decoded.wanted[index as usize].look(&View::bare(&base)) {
+                Ok(look) => match look.planned {
+                    Planned::InSync(_) => continue,
+                    Planned::Change(planned) if planned.always => continue,
+                    Planned::Change(planned) => format!("it differs again: {}", names(&planned.change)),
+                    Planned::Impossible { message, .. } => message,
+                },
+                Err(error) => error.to_string(),
+            };
+            self.fates[index as usize] = Fate::Failed;
+            if resource.options.may_fail {
+                continue;
+            }
+            let suspects: Vec<_> = self
+                .open
+                .iter()
+                .filter(|step| **step > index)
+                .map(|step| self.resource(*step).address.to_string())
+                .collect();
+            let by = match suspects.as_slice() {
+                [] => String::new(),
+                suspects => format!("; undone by {}", suspects.join(" or ")),
+            };
+            let message = self.masker.mask(format!("{pending}{by}").as_bytes());
+            self.problems.push(problem(&resource.address, message, None));
+        }
+    }
+
+    /// Records in the ledger all that is as it should be.
+    pub(crate) fn record(&self, mut ledger: Ledger, key: &[u8; 32], state: &State) -> Result<(), StateError> {
+        let catalog = self.decoded.catalog;
+        for (resource, fate) in catalog.resources.iter().zip(&self.fates) {
+            if matches!(fate, Fate::InSync | Fate::Changed | Fate::Created) {
+                let applied = applied(resource, key, &catalog.secrets);
+                ledger.record(resource, &catalog.project, &applied, *fate == Fate::Created);
+            }
+        }
+        ledger.write(state)
+    }
+}
+
+/// The properties of a change by name.
+fn names(change: &Change) -> String {
+    let names: Vec<_> = change.properties.iter().map(|property| property.property.as_str()).collect();
+    if names.is_empty() { "it is to be removed".to_owned() } else { names.join(", ") }
+}
+
+/// Content from the controller.
+struct FromChannel<'a>(&'a dyn Channel);
+
+impl Contents for FromChannel<'_> {
+    fn open(&self, digest: Digest) -> Result<Box<dyn Read + '_>, ApplyError> {
+        self.0.content(digest).map_err(|error| ApplyError::new(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, order, resource};
+    use crate::work::{act_in, look_in};
+    use converge_model::wire::Refusal;
+    use converge_model::{Scalar, Value};
+
+    fn outcomes(report: &HostReport) -> Vec<(String, &'static str)> {
+        let word = |outcome: &StepOutcome| match outcome {
+            StepOutcome::Done => "done",
+            StepOutcome::AlreadySo => "already so",
+            StepOutcome::Unforeseen => "unforeseen",
+            StepOutcome::Failed { .. } => "failed",
+            StepOutcome::Skipped { .. } => "skipped",
+            StepOutcome::Owed => "owed",
+        };
+        report.results.iter().map(|result| (result.address.to_string(), word(&result.outcome))).collect()
+    }
+
+    #[test]
+    fn a_plan_sees_earlier_steps_and_the_act_carries_it_out() {
+        let bench = Bench::new();
+        let catalog = [resource("directory", "/srv/app"), bench.file("/srv/app/conf", "a\nb\n")];
+        let mut catalog = [vec![resource("directory", "/srv")], catalog.to_vec()].concat();
+        catalog[2].params.set("mode", Value::from(0o600));
+        let plan = bench.look(&catalog);
+        assert_eq!(plan.steps.len(), 3, "{plan:?}");
+        let diff = plan.steps[2].change.properties[0].diff.as_ref().unwrap();
+        assert_eq!(diff.unified, "@@ -0,0 +1,2 @@\n+a\n+b\n");
+        assert!(!bench.root().join("srv").exists(), "a look changes nothing");
+        let report = bench.apply(&catalog);
+        assert_eq!(report.state, HostState::Changed, "{report:?}");
+        assert_eq!(std::fs::read_to_string(bench.root().join("srv/app/conf")).unwrap(), "a\nb\n");
+        let again = bench.look(&catalog);
+        assert!(again.is_empty() && again.ledger_complete, "{again:?}");
+    }
+
+    #[test]
+    fn a_need_that_nobody_brings_is_a_problem_and_so_is_one_that_comes_too_late() {
+        let bench = Bench::new();
+        let plan = bench.look(&[bench.file("/srv/app/conf", "x"), resource("directory", "/srv")]);
+        assert_eq!(plan.problems.len(), 1);
+        assert_eq!(plan.problems[0].message, "the folder /srv/app is not there");
+    }
+
+    #[test]
+    fn what_the_selection_leaves_out_is_named() {
+        let bench = Bench::new();
+        let mut folder = resource("directory", "/srv/app");
+        folder.options.selected = false;
+        let plan = bench.look(&[folder, bench.file("/srv/app/conf", "x")]);
+        assert_eq!(plan.problems[0].help.as_deref(), Some("the selection leaves directory[/srv/app] out"));
+    }
+
+    #[test]
+    fn a_failure_skips_the_rest_of_its_body_and_what_waits_for_it() {
+        let bench = Bench::new();
+        let mut broken = bench.file("/etc/broken", "x");
+        broken.params.set("validate", Value::List(vec![Scalar::from("check"), Scalar::from("%s")]));
+        let mut elsewhere = bench.file("/etc/elsewhere", "y");
+        elsewhere.bodies = vec![1];
+        let mut waits = bench.file("/etc/waits", "z");
+        (waits.bodies, waits.after) = (vec![1], vec![0]);
+        let catalog = [broken, bench.file("/etc/rest", "r"), elsewhere, waits];
+        let report = bench.apply(&catalog);
+        assert_eq!(report.state, HostState::Failed);
+        assert_eq!(
+            outcomes(&report),
+            [
+                ("file[/etc/broken]".to_owned(), "failed"),
+                ("file[/etc/rest]".to_owned(), "skipped"),
+                ("file[/etc/elsewhere]".to_owned(), "done"),
+                ("file[/etc/waits]".to_owned(), "skipped"),
+            ]
+        );
+        assert!(!bench.root().join("etc/broken").exists(), "the live file is untouched");
+    }
+
+    #[test]
+    fn may_fail_stops_nothing() {
+        let bench = Bench::new();
+        let mut broken = bench.file("/etc/broken", "x");
+        broken.params.set("validate", Value::List(vec![Scalar::from("check"), Scalar::from("%s")]));
+        broken.options.may_fail = true;
+        let report = bench.apply(&[broken, bench.file("/etc/rest", "r")]);
+        assert_eq!(report.state, HostState::Changed, "{report:?}");
+    }
+
+    #[test]
+    fn a_host_that_moved_on_is_stale_and_untouched() {
+        let bench = Bench::new();
+        let catalog = [bench.file("/etc/motd", "new\n")];
+        bench.world.write("/etc/motd".as_ref(), "old\n");
+        let plan = bench.look(&catalog);
+        bench.world.write("/etc/motd".as_ref(), "odd\n");
+        let acted = act_in(&bench.world, &bench.state, &order(&catalog), plan.token, &bench.controller);
+        assert!(matches!(acted, Err(Refusal::Stale(_))));
+        assert_eq!(std::fs::read_to_string(bench.root().join("etc/motd")).unwrap(), "odd\n");
+    }
+
+    #[test]
+    fn temporaries_of_a_run_that_died_are_removed() {
+        let bench = Bench::new();
+        bench.state.make().unwrap();
+        let (journal, _) = Journal::open(&bench.state, "dead").unwrap();
+        journal.write(&Record::Temporary { path: "/etc/.motd.tmp".into() }).unwrap();
+        drop(journal);
+        bench.world.write("/etc/.motd.tmp".as_ref(), "torn");
+        let catalog = [bench.file("/etc/motd", "whole\n")];
+        let plan = look_in(&bench.world, &bench.state, &order(&catalog), &bench.controller).unwrap();
+        assert_eq!(plan.interrupted.as_deref(), Some("dead"));
+        bench.apply(&catalog);
+        assert!(!bench.root().join("etc/.motd.tmp").exists());
+        assert_eq!(bench.look(&catalog).interrupted, None);
+    }
+
+    #[test]
+    fn a_second_run_is_refused_with_the_holder() {
+        let bench = Bench::new();
+        let catalog = [bench.file("/etc/motd", "x\n")];
+        let plan = bench.look(&catalog);
+        bench.state.make().unwrap();
+        let run = converge_model::RunId::new("other").unwrap();
+        let _lock = crate::state::lock::Lock::take(&bench.state, &run, "grace@desk", 1).unwrap().ok();
+        let acted = act_in(&bench.world, &bench.state, &order(&catalog), plan.token, &bench.controller);
+        assert!(matches!(acted, Err(Refusal::Locked(holder)) if holder.by == "grace@desk"));
+        assert_eq!(bench.look(&catalog).busy.map(|holder| holder.run).as_deref(), Some("other"));
+    }
+}

@@ -1,0 +1,160 @@
+//! A look: the plan of a host, its diffs filled in, its secrets masked, and the token that stands for it.
+
+use std::collections::BTreeMap;
+
+use converge_model::wire::{LOOK_LIMIT, TEXT_LIMIT};
+use converge_model::{Catalog, Content, Digest, HostPlan, Masker, Resource, Step};
+use converge_resources::System;
+use converge_resources::diff::unified;
+use converge_resources::system::units::UnitState;
+
+use crate::channel::Channel;
+use crate::mask::mask;
+use crate::planner::{Decoded, Draft, plan};
+use crate::state::State;
+use crate::state::journal::{Debt, Past};
+use crate::state::ledger::{Ledger, applied};
+use crate::state::lock::Lock;
+
+/// What a look knows beyond the plan that it reports.
+pub(crate) struct Looked {
+    pub(crate) draft: Draft,
+    pub(crate) token: Digest,
+    pub(crate) ledger_complete: bool,
+}
+
+/// Looks at the host under the catalog of `decoded`.
+pub(crate) fn look(
+    decoded: &Decoded<'_>,
+    system: &dyn System,
+    state: &State,
+    past: &Past,
+    channel: &dyn Channel,
+) -> Result<Looked, crate::state::StateError> {
+    let debts = open_debts(&past.debts, decoded, system);
+    let mut draft = plan(decoded, system, &debts);
+    fill_diffs(&mut draft, channel);
+    let token = token(&draft, decoded.catalog);
+    let masker = Masker::new(&decoded.catalog.secrets);
+    for step in &mut draft.steps {
+        let sensitive = decoded.catalog.resources[step.step.resource as usize].options.sensitive;
+        mask(&mut step.step.change, &masker, sensitive);
+    }
+    for problem in &mut draft.problems {
+        problem.message = masker.mask(problem.message.as_bytes());
+    }
+    let ledger_complete = ledger_complete(decoded.catalog, &draft, state)?;
+    Ok(Looked { draft, token, ledger_complete })
+}
+
+/// The plan as it leaves the host.
+pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
+    HostPlan {
+        token: looked.token,
+        steps: looked.draft.steps.into_iter().map(|step| step.step).collect(),
+        in_sync: looked.draft.in_sync.len() as u32,
+        problems: looked.draft.problems,
+        ledger_complete: looked.ledger_complete,
+        busy: Lock::holder(state),
+        interrupted: past.interrupted.clone(),
+    }
+}
+
+/// The debts that are still open: a unit with a new invocation has been restarted since.
+fn open_debts(
+    debts: &BTreeMap<String, Vec<Debt>>,
+    decoded: &Decoded<'_>,
+    system: &dyn System,
+) -> BTreeMap<String, Vec<Debt>> {
+    let mut open = BTreeMap::new();
+    for (target, list) in debts {
+        let Some(invocation) = target_invocation(target, decoded, system) else { continue };
+        let unpaid: Vec<_> = list
+            .iter()
+            .filter(|debt| debt.invocation.is_none() || debt.invocation == invocation)
+            .cloned()
+            .collect();
+        if !unpaid.is_empty() {
+            open.insert(target.clone(), unpaid);
+        }
+    }
+    open
+}
+
+/// The invocation of the unit of the resource at the address `target`; none where the catalog has no such resource any
+/// more, and its debt went with it.
+#[expect(clippy::option_option, reason = "no resource, and a resource without a unit, are two answers")]
+fn target_invocation(target: &str, decoded: &Decoded<'_>, system: &dyn System) -> Option<Option<String>> {
+    let index = decoded.catalog.resources.iter().position(|resource| resource.address.as_str() == target)?;
+    Some(invocation(decoded, system, index as u32))
+}
+
+/// The invocation of the unit that a notification of the resource at `index` concerns.
+pub(crate) fn invocation(decoded: &Decoded<'_>, system: &dyn System, index: u32) -> Option<String> {
+    let action = decoded.wanted[index as usize].action(converge_model::NotifyHow::AsTargetSays)?;
+    let states = system.units().states(&[action.unit?]).ok()?;
+    states.into_iter().next().map(|UnitState { invocation, .. }| invocation).filter(|text| !text.is_empty())
+}
+
+/// Asks, once, for the texts that diffs still need, and fills them in. What is not to be had stays without a diff.
+fn fill_diffs(draft: &mut Draft, channel: &dyn Channel) {
+    let mut wanted = Vec::new();
+    let mut total = 0;
+    for request in draft.steps.iter().flat_map(|step| &step.diffs) {
+        if let Content::Plain { digest, length } = request.after {
+            let fits = length <= TEXT_LIMIT && total + length <= LOOK_LIMIT;
+            if fits && length > 0 && !wanted.contains(&digest) {
+                total += length;
+                wanted.push(digest);
+            }
+        }
+    }
+    if !wanted.is_empty() && channel.need(&wanted).is_err() {
+        return;
+    }
+    for step in &mut draft.steps {
+        for request in std::mem::take(&mut step.diffs) {
+            let Content::Plain { digest, length } = request.after else { continue };
+            let after = if length == 0 {
+                Some(Vec::new())
+            } else if wanted.contains(&digest) {
+                channel.text(digest).ok()
+            } else {
+                None
+            };
+            let before = request.before.unwrap_or_default();
+            if let (Some(after), Some(property)) =
+                (after, step.step.change.properties.get_mut(request.property))
+            {
+                property.diff = unified(&before, &after);
+            }
+        }
+    }
+}
+
+/// Stands for everything that the plan says, before it is masked: keyed with the host's secrets, so that it tells
+/// nobody what they are.
+fn token(draft: &Draft, catalog: &Catalog) -> Digest {
+    let key = blake3::derive_key("converge 2026 plan token", &catalog.secrets.to_channel());
+    let steps: Vec<&Step> = draft.steps.iter().map(|step| &step.step).collect();
+    let bytes = postcard::to_allocvec(&(steps, &draft.in_sync, &draft.problems)).unwrap_or_default();
+    Digest::keyed(&key, &bytes)
+}
+
+/// Whether the ledger knows all that is in sync as it is asked now.
+fn ledger_complete(
+    catalog: &Catalog,
+    draft: &Draft,
+    state: &State,
+) -> Result<bool, crate::state::StateError> {
+    let in_sync: Vec<&Resource> =
+        draft.in_sync.iter().map(|index| &catalog.resources[*index as usize]).collect();
+    if in_sync.iter().all(|resource| resource.claims.is_empty()) {
+        return Ok(true);
+    }
+    let Some(key) = state.key()? else { return Ok(false) };
+    let ledger = Ledger::read(state)?;
+    Ok(in_sync
+        .into_iter()
+        .all(|resource| ledger.knows(resource, &catalog.project, &applied(resource, &key, &catalog.secrets))))
+}

@@ -1,0 +1,311 @@
+//! Planning: the walk over a catalog in its final order, each resource looked at under what earlier steps will have
+//! done, with the notified actions in their places and neighbouring packages as one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use converge_model::{
+    Address, Catalog, Certainty, Change, Problem, PropertyChange, Resource, Shown, Step, Verb,
+};
+use converge_resources::kind::{Action, Depend, DiffRequest, Look, Planned};
+use converge_resources::overlay::Version;
+use converge_resources::system::System;
+use converge_resources::system::packages::{PackageRequest, Simulation};
+use converge_resources::view::{Base, LookError};
+use converge_resources::{Effect, Overlay, View, Wanted};
+use rayon::prelude::*;
+
+use crate::notification::Notifications;
+use crate::state::journal::Debt;
+
+/// A catalog with its resources decoded.
+pub(crate) struct Decoded<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) wanted: Vec<Box<dyn Wanted>>,
+    pub(crate) notifications: Notifications,
+}
+
+/// A plan with what is needed to finish and to carry it out.
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub(crate) steps: Vec<DraftStep>,
+    /// The resources that need nothing.
+    pub(crate) in_sync: BTreeSet<u32>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// A step of a draft.
+pub(crate) struct DraftStep {
+    pub(crate) step: Step,
+    /// Diffs whose texts are still to be had.
+    pub(crate) diffs: Vec<DiffRequest>,
+    /// What is done; none where the resource itself is applied.
+    pub(crate) action: Option<Action>,
+}
+
+/// Decodes every resource; what cannot be decoded is told, all of it.
+pub(crate) fn decode(catalog: &Catalog) -> Result<Decoded<'_>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut wanted = Vec::with_capacity(catalog.resources.len());
+    for resource in &catalog.resources {
+        let Some(kind) = converge_resources::kind(&resource.kind) else {
+            problems.push(problem(&resource.address, format!("there is no kind {}", resource.kind), None));
+            continue;
+        };
+        match kind.decode(&resource.params, &catalog.secrets) {
+            Ok(one) => wanted.push(one),
+            Err(mistakes) => problems.extend(mistakes.into_iter().map(|mistake| {
+                let of = mistake.param.map(|param| format!("`{param}` ")).unwrap_or_default();
+                problem(&resource.address, format!("{of}{}", mistake.message), mistake.help)
+            })),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Decoded { catalog, wanted, notifications: Notifications::of(&catalog.resources) })
+}
+
+/// Plans the whole catalog over the host as it is. `debts` are owed from earlier runs, by the target's address.
+pub(crate) fn plan(decoded: &Decoded<'_>, system: &dyn System, debts: &BTreeMap<String, Vec<Debt>>) -> Draft {
+    let base = Base::new(system);
+    let mut walk = Walk {
+        decoded,
+        system,
+        base: &base,
+        debts,
+        overlay: Overlay::default(),
+        draft: Draft::default(),
+        step_of: BTreeMap::new(),
+        started: BTreeSet::new(),
+        transaction: Vec::new(),
+    };
+    if let Err(error) = warm(decoded, &base) {
+        walk.draft.problems.push(Problem { address: None, message: error.to_string(), help: None });
+        return walk.draft;
+    }
+    for index in 0..decoded.catalog.resources.len() as u32 {
+        walk.visit(index);
+        for target in decoded.notifications.due(index) {
+            walk.action(*target);
+        }
+    }
+    walk.close_transaction();
+    walk.draft
+}
+
+/// Reads, in parallel, what the ordered walk will ask for; what fails here is told there.
+pub(crate) fn warm(decoded: &Decoded<'_>, base: &Base<'_>) -> Result<(), LookError> {
+    let selected =
+        || decoded.wanted.iter().zip(&decoded.catalog.resources).filter(|(_, r)| r.options.selected);
+    let units: BTreeSet<_> = selected().flat_map(|(wanted, _)| wanted.units()).collect();
+    if !units.is_empty() {
+        base.warm_units(&units.into_iter().collect::<Vec<_>>())?;
+    }
+    // Commands run their guards in order, and once.
+    let quiet: Vec<_> = selected().filter(|(_, resource)| resource.kind != "command").collect();
+    if quiet.len() >= PARALLEL_FROM {
+        quiet.par_iter().for_each(|(wanted, _)| drop(wanted.look(&View::bare(base))));
+    }
+    Ok(())
+}
+
+/// Below so many resources, starting threads costs more than they save.
+const PARALLEL_FROM: usize = 64;
+
+struct Walk<'a> {
+    decoded: &'a Decoded<'a>,
+    system: &'a dyn System,
+    base: &'a Base<'a>,
+    debts: &'a BTreeMap<String, Vec<Debt>>,
+    overlay: Overlay,
+    draft: Draft,
+    /// By resource: the place of its step.
+    step_of: BTreeMap<u32, u32>,
+    /// The resources whose own step starts their unit.
+    started: BTreeSet<u32>,
+    /// The package steps that are one transaction so far.
+    transaction: Vec<(u32, PackageRequest)>,
+}
+
+impl Walk<'_> {
+    fn resource(&self, index: u32) -> &Resource {
+        &self.decoded.catalog.resources[index as usize]
+    }
+
+    fn visit(&mut self, index: u32) {
+        let resource = &self.decoded.catalog.resources[index as usize];
+        if !resource.options.selected {
+            return;
+        }
+        if resource.kind != PACKAGE {
+            self.close_transaction();
+        }
+        let looked = self.decoded.wanted[index as usize].look(&View::under(self.base, &self.overlay));
+        match looked {
+            Err(error) => self.draft.problems.push(problem(&resource.address, error.to_string(), None)),
+            Ok(look) => self.take(index, look),
+        }
+    }
+
+    fn take(&mut self, index: u32, look: Look) {
+        let address = self.resource(index).address.clone();
+        match look.planned {
+            Planned::InSync(_) => {
+                self.draft.in_sync.insert(index);
+            }
+            Planned::Impossible { message, help } => {
+                let help = self.left_out(&message).or(help);
+                self.draft.problems.push(problem(&address, message, help));
+            }
+            Planned::Change(planned) => {
+                let place = self.draft.steps.len() as u32;
+                if starts_unit(&look.effects) {
+                    self.started.insert(index);
+                }
+                self.overlay.add(place, look.effects);
+                self.transaction.extend(look.request.map(|request| (place, request)));
+                self.step_of.insert(index, place);
+                self.push(index, planned.change, planned.diffs, None);
+            }
+        }
+    }
+
+    /// Whom to name where a need is absent because the selection leaves its resource out.
+    fn left_out(&self, message: &str) -> Option<String> {
+        let named = |resource: &&Resource| {
+            resource.claims.iter().any(|claim| {
+                let key = claim.key();
+                let name = key.split_once(':').map_or(key.as_str(), |(_, name)| name);
+                message.split([' ', ',']).any(|word| word == name)
+            })
+        };
+        let mut unselected = self.decoded.catalog.resources.iter().filter(|r| !r.options.selected);
+        unselected.find(named).map(|resource| format!("the selection leaves {} out", resource.address))
+    }
+
+    /// The action of `target`, where something that notifies it changes or a debt is open, and its own step does not
+    /// pay anyway.
+    fn action(&mut self, target: u32) {
+        let notifiers = self.decoded.notifications.notifiers(target);
+        let changed: Vec<u32> =
+            notifiers.iter().map(|(by, _)| *by).filter(|by| self.step_of.contains_key(by)).collect();
+        let resource = self.resource(target);
+        let owed = self.debts.get(resource.address.as_str());
+        if changed.is_empty() && owed.is_none() {
+            return;
+        }
+        let last = changed.last().copied();
+        if self.started.contains(&target) && last.is_none_or(|last| last < target) {
+            return;
+        }
+        let how = self.decoded.notifications.how(target, |by| self.step_of.contains_key(&by));
+        let how = how.unwrap_or(converge_model::NotifyHow::AsTargetSays);
+        let Some(action) = self.decoded.wanted[target as usize].action(how) else { return };
+        let mut change = Change::new(Verb::Act);
+        change.properties.push(PropertyChange::new("action", Shown::Absent, action.verb));
+        for by in &changed {
+            self.inherit_condition(*by, &mut change);
+        }
+        let mut because: Vec<Address> = Vec::new();
+        for by in changed {
+            let address = self.resource(by).address.clone();
+            if !because.contains(&address) {
+                because.push(address);
+            }
+        }
+        self.close_transaction();
+        self.push(target, change, Vec::new(), Some((action, because, owed.is_some())));
+    }
+
+    fn inherit_condition(&self, by: u32, change: &mut Change) {
+        let Some(step) = self.step_of.get(&by).and_then(|place| self.draft.steps.get(*place as usize)) else {
+            return;
+        };
+        if matches!(step.step.change.certainty, Certainty::Conditional { .. }) {
+            change.depend(step.step.address.as_str(), &[self.step_of[&by]]);
+        }
+    }
+
+    fn push(
+        &mut self,
+        index: u32,
+        change: Change,
+        diffs: Vec<DiffRequest>,
+        action: Option<(Action, Vec<Address>, bool)>,
+    ) {
+        let resource = self.resource(index);
+        let (action, because, owed) = match action {
+            Some((action, because, owed)) => (Some(action), because, owed),
+            None => (None, Vec::new(), false),
+        };
+        let step = Step {
+            resource: index,
+            address: resource.address.clone(),
+            kind: resource.kind.clone(),
+            change,
+            because,
+            owed,
+        };
+        self.draft.steps.push(DraftStep { step, diffs, action });
+    }
+
+    /// Asks the package manager what the transaction of neighbours would do, and tells it at their steps.
+    fn close_transaction(&mut self) {
+        let transaction = std::mem::take(&mut self.transaction);
+        let Some((last, _)) = transaction.last().cloned() else { return };
+        let requests: Vec<_> = transaction.iter().map(|(_, request)| request.clone()).collect();
+        let simulation = match self.system.packages().simulate(&requests) {
+            Ok(simulation) => simulation,
+            Err(error) => {
+                let address = self.draft.steps[last as usize].step.address.clone();
+                self.draft.problems.push(problem(&address, error.to_string(), None));
+                return;
+            }
+        };
+        for (place, request) in &transaction {
+            fill_version(&mut self.draft.steps[*place as usize].step.change, request, &simulation);
+        }
+        let asked: BTreeSet<&str> = requests.iter().map(|request| request.name.as_str()).collect();
+        let others = |names: &[(String, String)]| -> Vec<(String, String)> {
+            names.iter().filter(|(name, _)| !asked.contains(name.as_str())).cloned().collect()
+        };
+        let brought = others(&simulation.installed);
+        let removed: Vec<_> =
+            simulation.removed.into_iter().filter(|name| !asked.contains(name.as_str())).collect();
+        let change = &mut self.draft.steps[last as usize].step.change;
+        if !brought.is_empty() {
+            let text = brought.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>();
+            change.properties.push(PropertyChange::new("brings", Shown::Absent, text.join(", ")));
+        }
+        if !removed.is_empty() {
+            change.properties.push(PropertyChange::new("removes", removed.join(", "), Shown::Absent));
+        }
+        let effects =
+            brought.into_iter().map(|(name, version)| Effect::Package(name, Some(Version::Known(version))));
+        let gone = removed.into_iter().map(|name| Effect::Package(name, None));
+        self.overlay.add(last, effects.chain(gone).collect::<Vec<_>>());
+    }
+}
+
+/// The kind whose neighbours are one transaction.
+pub(crate) const PACKAGE: &str = "package";
+
+fn fill_version(change: &mut Change, request: &PackageRequest, simulation: &Simulation) {
+    let version =
+        simulation.installed.iter().find(|(name, _)| *name == request.name).map(|(_, version)| version);
+    let unknown = |property: &&mut PropertyChange| {
+        property.property == "version" && matches!(property.after, Shown::Unknown(_))
+    };
+    if let (Some(version), Some(property)) = (version, change.properties.iter_mut().find(unknown)) {
+        property.after = Shown::Text(version.clone());
+    }
+}
+
+/// Whether the effects of a step start the unit of its resource.
+pub(crate) fn starts_unit(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Unit(_, unit) if unit.active == Some(true)))
+}
+
+pub(crate) fn problem(address: &Address, message: String, help: Option<String>) -> Problem {
+    Problem { address: Some(address.clone()), message, help }
+}

@@ -1,0 +1,184 @@
+//! What Converge keeps on a host between runs: the lock, the journal, the ledger, and what a run replaced.
+//!
+//! As root and for the system itself it is `/var/lib/converge`; else a folder of the user's own state, one for each
+//! folder that stands for a host. Every file names its format in its first line or field, and a newer one is refused.
+
+pub(crate) mod journal;
+pub(crate) mod ledger;
+pub(crate) mod lock;
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use converge_model::Digest;
+use converge_resources::system::files::Files;
+
+/// The state folder of one host.
+pub(crate) struct State {
+    folder: PathBuf,
+}
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StateError {
+    /// There is no place for it.
+    #[error("no place for the state of this host: neither XDG_STATE_HOME nor HOME is set")]
+    Homeless,
+    /// A file of it cannot be read or written.
+    #[error("failed to {what} {path}: {source}")]
+    File {
+        /// `read`, `write`, ….
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder belongs to somebody else, or others may write into it.
+    #[error("{0} is not a private folder of this account")]
+    NotPrivate(PathBuf),
+    /// A newer version wrote it.
+    #[error("{path} has format {found}; this version of Converge reads up to {known}")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// What is known here.
+        known: u32,
+    },
+    /// It is not what it should be.
+    #[error("{0} is damaged")]
+    Damaged(PathBuf),
+}
+
+impl State {
+    /// The state of the system itself, or of the folder `root` that stands for one. Nothing is made yet.
+    pub(crate) fn of(root: Option<&Path>) -> Result<Self, StateError> {
+        if root.is_none() && rustix::process::geteuid().is_root() {
+            return Ok(Self { folder: PathBuf::from("/var/lib/converge") });
+        }
+        let home = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+        let home =
+            home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+        let home = home.filter(|home| home.is_absolute()).ok_or(StateError::Homeless)?.join("converge/hosts");
+        let name = match root {
+            None => "self".to_owned(),
+            Some(root) => Digest::of(root.as_os_str().as_encoded_bytes()).short(),
+        };
+        Ok(Self { folder: home.join(name) })
+    }
+
+    /// The state in `folder`.
+    #[cfg(test)]
+    pub(crate) fn in_folder(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Makes the folder, 0700, where it is not there; refuses one that others may write into.
+    pub(crate) fn make(&self) -> Result<(), StateError> {
+        let fail = |source| StateError::File { what: "make", path: self.folder.clone(), source };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(fail)?;
+        let metadata = std::fs::symlink_metadata(&self.folder).map_err(fail)?;
+        let own = metadata.uid() == rustix::process::geteuid().as_raw();
+        if metadata.is_dir() && own && metadata.mode() & 0o022 == 0 {
+            Ok(())
+        } else {
+            Err(StateError::NotPrivate(self.folder.clone()))
+        }
+    }
+
+    /// A file of the state.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// An empty folder for what a run replaces; what an earlier run left there goes.
+    pub(crate) fn replaced(&self) -> Result<Files, StateError> {
+        let path = self.path("replaced");
+        let fail = |source| StateError::File { what: "make", path: path.clone(), source };
+        self.discard_replaced()?;
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(fail)?;
+        Files::new(&path).map_err(fail)
+    }
+
+    /// Forgets what a run replaced.
+    pub(crate) fn discard_replaced(&self) -> Result<(), StateError> {
+        let path = self.path("replaced");
+        match std::fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StateError::File { what: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The key of this host: made once, never told. Digests of what may be secret are keyed with it.
+    pub(crate) fn key(&self) -> Result<Option<[u8; 32]>, StateError> {
+        match read(&self.path("key"), 32)? {
+            None => Ok(None),
+            Some(bytes) => bytes.try_into().map(Some).map_err(|_| StateError::Damaged(self.path("key"))),
+        }
+    }
+
+    /// The key, made now where there is none.
+    pub(crate) fn made_key(&self) -> Result<[u8; 32], StateError> {
+        if let Some(key) = self.key()? {
+            return Ok(key);
+        }
+        let path = self.path("key");
+        let mut key = [0; 32];
+        let fail = |source: io::Error| StateError::File { what: "make", path: path.clone(), source };
+        rustix::rand::getrandom(&mut key[..], rustix::rand::GetRandomFlags::empty())
+            .map_err(|errno| fail(errno.into()))?;
+        replace(&path, &key)?;
+        Ok(key)
+    }
+}
+
+/// The bytes of a state file of at most `limit` bytes; none where it is not there.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StateError> {
+    use std::io::Read;
+    let fail = |source| StateError::File { what: "read", path: path.to_owned(), source };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(fail(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > limit { Err(StateError::Damaged(path.to_owned())) } else { Ok(Some(bytes)) }
+}
+
+/// Replaces a state file whole: a temporary beside it, synced, renamed, the folder synced.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let fail = |source| StateError::File { what: "write", path: path.to_owned(), source };
+    let new = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(fail)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
+    std::fs::rename(&new, path).map_err(fail)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_may_write_into_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::in_folder(folder.path().join("state"));
+        state.make().unwrap();
+        assert_eq!(state.made_key().unwrap(), state.key().unwrap().unwrap(), "the key is made once");
+        std::fs::set_permissions(&state.folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(state.make(), Err(StateError::NotPrivate(_))));
+    }
+}

@@ -1,0 +1,75 @@
+//! The lock of a host: `flock` decides, the text in the file only informs.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use converge_model::RunId;
+use converge_model::plan::Holder;
+use rustix::fs::FlockOperation;
+
+use super::{State, StateError};
+
+/// The lock, held until it is dropped or the process ends.
+pub(crate) struct Lock {
+    /// Open for as long as the lock is held.
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock for `run`, or says who holds it.
+    pub(crate) fn take(
+        state: &State,
+        run: &RunId,
+        by: &str,
+        now: u64,
+    ) -> Result<Result<Self, Holder>, StateError> {
+        let path = state.path("lock");
+        let fail = |source| StateError::File { what: "lock", path: path.clone(), source };
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(&path).map_err(fail)?;
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(Err(holder_in(&mut file)));
+        }
+        let holder = Holder { run: run.to_string(), by: by.to_owned(), since: now };
+        let text = serde_json::to_vec(&holder).unwrap_or_default();
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text)).map_err(fail)?;
+        Ok(Ok(Self { _file: file }))
+    }
+
+    /// Who holds the lock now; nobody is disturbed by the question.
+    pub(crate) fn holder(state: &State) -> Option<Holder> {
+        let mut file = File::open(state.path("lock")).ok()?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => None,
+            Err(_) => Some(holder_in(&mut file)),
+        }
+    }
+}
+
+fn holder_in(file: &mut File) -> Holder {
+    let mut text = Vec::new();
+    // What cannot be read informs nobody, and that is all it is for.
+    let _ = file.take(4096).read_to_end(&mut text);
+    serde_json::from_slice(&text).unwrap_or(Holder { run: "unknown".into(), by: "unknown".into(), since: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_run_learns_who_holds_the_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::in_folder(folder.path().to_owned());
+        let run = RunId::new("a").unwrap();
+        assert!(Lock::holder(&state).is_none());
+        let lock = Lock::take(&state, &run, "ada@laptop", 7).unwrap().ok().unwrap();
+        let holder = Holder { run: "a".into(), by: "ada@laptop".into(), since: 7 };
+        assert_eq!(Lock::holder(&state), Some(holder.clone()));
+        assert_eq!(Lock::take(&state, &run, "x", 8).unwrap().err(), Some(holder));
+        drop(lock);
+        assert!(Lock::holder(&state).is_none(), "a lock goes with its process");
+    }
+}

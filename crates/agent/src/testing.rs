@@ -1,0 +1,129 @@
+//! What the agent's tests share: catalogs in short, a world, and a controller that has what it is asked for.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Mutex;
+
+use converge_model::catalog::Body;
+use converge_model::{
+    Address, Catalog, Content, Digest, EventKind, HostName, HostPlan, HostReport, Options, Params, Resource,
+    RunId, Value,
+};
+use converge_resources::system::fake::World;
+
+use crate::channel::{Channel, ChannelError};
+use crate::serve::Order;
+use crate::state::State;
+use crate::work::{act_in, look_in};
+
+/// A resource with nothing but its name, in the body 0.
+pub(crate) fn resource(kind: &str, name: &str) -> Resource {
+    let first =
+        converge_resources::kind(kind).and_then(|kind| kind.schema().params.first().map(|p| p.name.clone()));
+    let mut params = Params::default();
+    params.set(first.as_deref().unwrap_or("name"), Value::from(name));
+    Resource {
+        address: Address::new(None, kind, name),
+        aliases: Vec::new(),
+        kind: kind.to_owned(),
+        params,
+        claims: Vec::new(),
+        bodies: vec![0],
+        after: Vec::new(),
+        notify: Vec::new(),
+        options: Options::default(),
+    }
+}
+
+/// A host with its state and its controller.
+pub(crate) struct Bench {
+    _folder: tempfile::TempDir,
+    pub(crate) world: World,
+    pub(crate) state: State,
+    pub(crate) controller: Controller,
+}
+
+/// A controller that has the contents that a test gave it, and keeps the events.
+#[derive(Default)]
+pub(crate) struct Controller {
+    contents: Mutex<HashMap<Digest, Vec<u8>>>,
+    pub(crate) events: Mutex<Vec<EventKind>>,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("host")).unwrap();
+        let world = World::new(&folder.path().join("host")).unwrap();
+        let state = State::in_folder(folder.path().join("state"));
+        Self { world, state, controller: Controller::default(), _folder: folder }
+    }
+
+    /// The folder that is the host.
+    pub(crate) fn root(&self) -> &Path {
+        converge_resources::System::files(&self.world).root()
+    }
+
+    /// A file with this content; the controller has it.
+    pub(crate) fn file(&self, path: &str, text: &str) -> Resource {
+        let mut file = resource("file", path);
+        let digest = Digest::of(text.as_bytes());
+        self.controller.contents.lock().unwrap().insert(digest, text.as_bytes().to_vec());
+        let content = Content::Plain { digest, length: text.len() as u64 };
+        file.params.set("content", Value::Content(content));
+        file
+    }
+
+    pub(crate) fn look(&self, resources: &[Resource]) -> HostPlan {
+        look_in(&self.world, &self.state, &order(resources), &self.controller).unwrap()
+    }
+
+    /// Looks and acts on what was found.
+    pub(crate) fn apply(&self, resources: &[Resource]) -> HostReport {
+        let plan = self.look(resources);
+        assert_eq!(plan.problems, []);
+        act_in(&self.world, &self.state, &order(resources), plan.token, &self.controller).unwrap()
+    }
+}
+
+/// An order with these resources; each claims what its kind says.
+pub(crate) fn order(resources: &[Resource]) -> Order {
+    let mut resources = resources.to_vec();
+    let bodies = 1 + resources.iter().flat_map(|r| &r.bodies).max().copied().unwrap_or(0);
+    for resource in &mut resources {
+        let checked = converge_resources::kind(&resource.kind).unwrap().check(&resource.params).unwrap();
+        resource.claims = checked.claims;
+    }
+    let catalog = Catalog {
+        host: HostName::new("h1").unwrap(),
+        project: "test".to_owned(),
+        resources,
+        bodies: (0..bodies).map(|body| Body { name: format!("body {body}") }).collect(),
+        secrets: converge_model::SecretTable::default(),
+    };
+    Order { run: RunId::new("run-1").unwrap(), by: "ada@laptop".to_owned(), root: None, catalog }
+}
+
+impl Channel for Controller {
+    fn need(&self, _: &[Digest]) -> Result<(), ChannelError> {
+        Ok(())
+    }
+
+    fn text(&self, digest: Digest) -> Result<Vec<u8>, ChannelError> {
+        let found = self.contents.lock().unwrap().get(&digest).cloned();
+        found.ok_or(ChannelError::Unavailable(digest))
+    }
+
+    fn content(&self, digest: Digest) -> Result<Box<dyn Read + '_>, ChannelError> {
+        Ok(Box::new(std::io::Cursor::new(self.text(digest)?)))
+    }
+
+    fn event(&self, event: EventKind) {
+        self.events.lock().unwrap().push(event);
+    }
+
+    fn stopping(&self) -> bool {
+        false
+    }
+}

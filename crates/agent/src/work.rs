@@ -1,0 +1,136 @@
+//! The agent's two jobs, from the order to the last frame: a look takes no lock and changes nothing; an act locks, looks
+//! again, and goes on only if it comes to the plan that was shown.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use converge_model::wire::Refusal;
+use converge_model::{Digest, HostPlan, HostReport};
+use converge_resources::System;
+
+use crate::act::Act;
+use crate::channel::Channel;
+use crate::look::{look, report};
+use crate::planner::decode;
+use crate::serve::{Order, Worker};
+use crate::state::journal::{Journal, Past};
+use crate::state::ledger::Ledger;
+use crate::state::lock::Lock;
+use crate::state::{State, StateError};
+
+/// The worker over the systems that `open` gives for a root folder, or for the system itself.
+pub struct Agent<O> {
+    open: O,
+}
+
+impl<S: System, O: Fn(Option<&Path>) -> std::io::Result<S>> Agent<O> {
+    /// A worker.
+    pub fn new(open: O) -> Self {
+        Self { open }
+    }
+
+    fn system(&self, order: &Order) -> Result<S, Refusal> {
+        (self.open)(order.root.as_deref()).map_err(|error| match &order.root {
+            Some(root) => broken(
+                format!("failed to open {}: {error}", root.display()),
+                Some("the folder that `root=` names must be there".to_owned()),
+            ),
+            None => broken(format!("failed to open the system: {error}"), None),
+        })
+    }
+}
+
+impl<S: System, O: Fn(Option<&Path>) -> std::io::Result<S>> Worker for Agent<O> {
+    fn look(&self, order: Order, channel: &dyn Channel) -> Result<HostPlan, Refusal> {
+        let system = self.system(&order)?;
+        let state = State::of(order.root.as_deref()).map_err(refuse)?;
+        look_in(&system, &state, &order, channel)
+    }
+
+    fn act(&self, order: Order, token: Digest, channel: &dyn Channel) -> Result<HostReport, Refusal> {
+        let system = self.system(&order)?;
+        let state = State::of(order.root.as_deref()).map_err(refuse)?;
+        act_in(&system, &state, &order, token, channel)
+    }
+}
+
+/// A look with everything given.
+pub(crate) fn look_in(
+    system: &dyn System,
+    state: &State,
+    order: &Order,
+    channel: &dyn Channel,
+) -> Result<HostPlan, Refusal> {
+    let past = Past::read(state).map_err(refuse)?;
+    let decoded = match decode(&order.catalog) {
+        Ok(decoded) => decoded,
+        Err(problems) => return Err(undecodable(&problems)),
+    };
+    let looked = look(&decoded, system, state, &past, channel).map_err(refuse)?;
+    Ok(report(looked, &past, state))
+}
+
+/// An act with everything given.
+pub(crate) fn act_in(
+    system: &dyn System,
+    state: &State,
+    order: &Order,
+    token: Digest,
+    channel: &dyn Channel,
+) -> Result<HostReport, Refusal> {
+    state.make().map_err(refuse)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let _lock = Lock::take(state, &order.run, &order.by, now).map_err(refuse)?.map_err(Refusal::Locked)?;
+    let decoded = match decode(&order.catalog) {
+        Ok(decoded) => decoded,
+        Err(problems) => return Err(undecodable(&problems)),
+    };
+    let past = Past::read(state).map_err(refuse)?;
+    let looked = look(&decoded, system, state, &past, channel).map_err(refuse)?;
+    if looked.token != token {
+        let why = "the host is no longer as the plan found it; plan again".to_owned();
+        return Err(Refusal::Stale(why));
+    }
+    // What is refused until here left no trace in the journal.
+    let (journal, past) = Journal::open(state, order.run.as_str()).map_err(refuse)?;
+    let ledger = Ledger::read(state).map_err(refuse)?;
+    let key = state.made_key().map_err(refuse)?;
+    let store = state.replaced().map_err(refuse)?;
+    let mut act = Act::new(&decoded, system, looked.draft, &journal, channel, store);
+    act.clean_up(&past);
+    act.walk();
+    let report = act.close();
+    act.record(ledger, &key, state).map_err(refuse)?;
+    state.discard_replaced().map_err(refuse)?;
+    journal.end().map_err(refuse)?;
+    Ok(report)
+}
+
+fn undecodable(problems: &[converge_model::Problem]) -> Refusal {
+    let lines: Vec<_> = problems
+        .iter()
+        .map(|problem| match &problem.address {
+            Some(address) => format!("{address}: {}", problem.message),
+            None => problem.message.clone(),
+        })
+        .collect();
+    broken(lines.join("; "), problems.iter().find_map(|problem| problem.help.clone()))
+}
+
+fn refuse(error: StateError) -> Refusal {
+    let help = match &error {
+        StateError::Newer { .. } => {
+            Some("use the version of Converge that wrote it, or a newer one".to_owned())
+        }
+        StateError::NotPrivate(path) => Some(format!(
+            "check who put it there; then `chown` and `chmod 700` it, or remove it: {}",
+            path.display()
+        )),
+        _ => None,
+    };
+    broken(error.to_string(), help)
+}
+
+fn broken(message: String, help: Option<String>) -> Refusal {
+    Refusal::Broken { message, help }
+}
