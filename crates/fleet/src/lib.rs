@@ -1,1 +1,29 @@
-//! Converge.
+//! How a controller reaches hosts and talks to the agent on them.
+//!
+//! A [`Fleet`] hands out [`Host`]s; a host answers [`Host::facts`], [`Host::look`] and [`Host::act`], over SSH or as a
+//! child of this process. What a host should be comes from a closure over its facts; the agent comes as bytes. Which
+//! hosts, in which order, and what is made of the answers is left to the caller.
+
+mod agent;
+mod bootstrap;
+mod content;
+mod counters;
+mod fleet;
+mod gates;
+mod host;
+mod job;
+mod link;
+mod session;
+mod ssh;
+mod target;
+
+pub use agent::Agent;
+pub use bootstrap::BootstrapError;
+pub use content::{ContentStore, Opened};
+pub use counters::Traffic;
+pub use fleet::{Fleet, FleetError, Options, Patience};
+pub use host::{Connection, Host, HostError};
+pub use job::{Ask, CompileError, Phase, Prepared};
+pub use session::SessionError;
+pub use ssh::ConnectError;
+pub use target::{Become, Reach, SshSettings, Target, TargetError};

@@ -1,0 +1,114 @@
+//! An agent for the tests of the protocol: the real conversation, and a worker that does what the project of its
+//! catalog says.
+
+use std::io::{Read, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use converge_agent::channel::{Channel, stdio::Patience};
+use converge_agent::serve::{Order, Worker, serve};
+use converge_model::wire::{LOOK_LIMIT, Refusal};
+use converge_model::{Content, Digest, EventKind, HostPlan, HostReport, HostState, Problem, Value};
+
+struct Tiny;
+
+impl Worker for Tiny {
+    /// Reports everything it learnt of the content in its catalog as problems.
+    fn look(&self, order: Order, channel: &dyn Channel) -> Result<HostPlan, Refusal> {
+        match order.catalog.project.as_str() {
+            "refuse" => return Err(Refusal::Stale("as asked".to_owned())),
+            "silence" => std::thread::sleep(Duration::from_secs(3600)),
+            "half-a-frame" => die(&[200, 0, 0, 0, 1, 2, 3]),
+            "four-gigabytes" => die(&u32::MAX.to_le_bytes()),
+            "rubbish" => die(&[4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
+            _ => {}
+        }
+        let digests = contents(&order);
+        let asked =
+            if order.catalog.project == "greedy" { vec![Digest::of(b"somebody else's")] } else { digests };
+        let _ = channel.need(&asked);
+        let told = |digest: &Digest| match channel.text(*digest) {
+            Ok(bytes) => format!("{} bytes", bytes.len()),
+            Err(error) => error.to_string(),
+        };
+        let problem = |message| Problem { address: None, message, help: None };
+        let secrets = order.catalog.secrets.iter().map(|secret| Digest::of(secret.expose()).to_string());
+        Ok(HostPlan {
+            token: Digest::of(b"token"),
+            steps: Vec::new(),
+            in_sync: order.catalog.resources.len() as u32,
+            problems: asked.iter().map(told).chain(secrets).map(problem).collect(),
+            ledger_complete: true,
+            busy: None,
+            interrupted: None,
+        })
+    }
+
+    /// Streams all content, then reports `steps` events, or waits to be stopped.
+    fn act(&self, order: Order, token: Digest, channel: &dyn Channel) -> Result<HostReport, Refusal> {
+        let event = |line: String| channel.event(EventKind::HostState { phase: line });
+        if token != Digest::of(b"token") {
+            return Err(Refusal::Stale("another token".to_owned()));
+        }
+        for digest in contents(&order) {
+            event(streamed(digest, channel));
+        }
+        match order.catalog.project.as_str() {
+            "wait" => {
+                event("waiting".to_owned());
+                while !channel.stopping() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                if let Some(mark) = &order.root {
+                    let _ = std::fs::write(mark.join("stopped"), "");
+                }
+            }
+            "cut" => die(&[200, 0, 0, 0, 1]),
+            "vanish" => std::process::exit(0),
+            _ => {}
+        }
+        let mut host = order.catalog.host.clone();
+        if order.catalog.project == "another-host" {
+            host = converge_model::HostName::new("elsewhere").unwrap_or(host);
+        }
+        Ok(HostReport {
+            host,
+            state: HostState::Changed,
+            results: Vec::new(),
+            in_sync: 0,
+            problems: Vec::new(),
+        })
+    }
+}
+
+fn contents(order: &Order) -> Vec<Digest> {
+    let values = order.catalog.resources.iter().flat_map(|resource| resource.params.0.iter());
+    let plain = |(_, value): &(String, Value)| match value {
+        Value::Content(Content::Plain { digest, .. }) => Some(*digest),
+        _ => None,
+    };
+    values.filter_map(plain).collect()
+}
+
+/// Reads content to its end, without keeping it.
+fn streamed(digest: Digest, channel: &dyn Channel) -> String {
+    let mut stream = match channel.content(digest) {
+        Ok(stream) => stream,
+        Err(error) => return error.to_string(),
+    };
+    match std::io::copy(&mut stream.by_ref().take(LOOK_LIMIT * 1024), &mut std::io::sink()) {
+        Ok(bytes) => format!("{bytes} bytes"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Says something out of order, as its last word.
+fn die(bytes: &[u8]) -> ! {
+    let mut output = std::io::stdout();
+    let _ = output.write_all(bytes).and_then(|()| output.flush());
+    std::process::abort()
+}
+
+fn main() -> ExitCode {
+    serve(&Tiny, Patience { silence: Duration::from_secs(2), ping: Duration::from_millis(200) })
+}

@@ -1,0 +1,412 @@
+//! How the agent comes to run on a host: one small POSIX-shell command, and the few lines it says until the agent
+//! speaks for itself.
+//!
+//! The command escalates first, then looks for the agent in caches that belong to the account that it runs as, checks
+//! it with `sha256sum` where the host has that, and executes it. Where there is none it says so (`need`), reads exactly
+//! the agent's bytes from its standard input, and goes on. Everything that a login prints before is skipped.
+//!
+//! The login shell reads the command, so it holds to what `sh`, `csh` and `fish` read alike: one line, in single quotes,
+//! without `!`, `'` and backslashes.
+
+use std::fmt::Write as _;
+use std::io;
+use std::time::Duration;
+
+use converge_model::Secret;
+use converge_model::wire::{MAGIC, NOISE_LIMIT};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+
+use crate::agent::Agent;
+use crate::counters::Counters;
+use crate::link::{Complaints, Link, excerpt};
+use crate::target::Become;
+
+/// Why no agent runs.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The host is not one that there is an agent for.
+    #[error("the host is {system} on {arch}; there is an agent for {} on {} only", Agent::SYSTEM.0, Agent::SYSTEM.1)]
+    WrongArch {
+        /// What `uname -s` says.
+        system: String,
+        /// What `uname -m` says.
+        arch: String,
+    },
+    /// The account may not become root.
+    #[error("failed to become root with {with}: {said}")]
+    Escalation {
+        /// The program.
+        with: &'static str,
+        /// What it said.
+        said: String,
+        /// What to do about it: the line to write, where.
+        help: String,
+    },
+    /// No folder on the host can hold the agent.
+    #[error("no folder on the host can hold the agent: {0}")]
+    Nowhere(String),
+    /// What came before the agent's first word was too much, or nothing.
+    #[error("the host printed {NOISE_LIMIT} bytes and no agent: {0}")]
+    Noise(String),
+    /// The command ended before the agent spoke.
+    #[error("the command that starts the agent ended{}: {said}", .code.map(|code| format!(" with {code}")).unwrap_or_default())]
+    Ended {
+        /// Its exit code, if it has one.
+        code: Option<i32>,
+        /// What it said.
+        said: String,
+    },
+    /// The agent that answers is another than the one that was sent, and was so again after a second upload.
+    #[error("the host runs another agent than the one that was sent")]
+    Tampered,
+    /// Nothing in time.
+    #[error("the host was silent for {0} s while its agent was to start")]
+    Slow(u64),
+    /// The connection failed.
+    #[error("failed to talk to the command that starts the agent")]
+    Io(#[from] io::Error),
+}
+
+impl BootstrapError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Escalation { help, .. } => Some(help.clone()),
+            Self::Nowhere(_) => Some(
+                "make room in a file system that is not mounted `noexec`, or unmount `noexec`".to_owned(),
+            ),
+            Self::Noise(_) => Some(
+                "make the login quiet where there is no terminal: `~/.bashrc`, `/etc/profile.d`".to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// What a bootstrap is to do.
+pub(crate) struct Bootstrap<'a> {
+    pub(crate) agent: &'a Agent,
+    pub(crate) escalation: Become,
+    /// The password for the escalation, to be used if it is asked for.
+    pub(crate) password: Option<&'a Secret>,
+    /// Folders for the agent instead of the usual ones.
+    pub(crate) folders: &'a [String],
+    /// How many of the folders to pass over: those that turned out to be full.
+    pub(crate) skip: usize,
+    /// Whether to distrust what the cache holds.
+    pub(crate) afresh: bool,
+    /// Whether the escalation must not rest on what an earlier one left behind.
+    pub(crate) anew: bool,
+    /// Marks the lines that are the command's own.
+    pub(crate) nonce: u64,
+    /// How long the host may take for each thing it says.
+    pub(crate) start: Duration,
+    /// How long the upload may take.
+    pub(crate) upload: Duration,
+}
+
+/// How much is read at once.
+const CHUNK: usize = 8 * 1024;
+
+/// How a bootstrap ended.
+pub(crate) enum Booted {
+    /// The agent speaks; these bytes of it came along.
+    Speaks(Vec<u8>),
+    /// The folder of this number is full.
+    Full(usize),
+}
+
+/// The usual folders of root, and of everyone else.
+const ROOT: &str =
+    r#"/var/cache/converge/agent /run/converge-agent /dev/shm/converge-agent /var/tmp/converge-agent"#;
+const USER: &str = r#""${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/converge/agent" "/dev/shm/converge-agent-$u" "/var/tmp/converge-agent-$u" "/tmp/converge-agent-$u""#;
+
+/// `v FILE`: whether it is the agent, as far as the host can tell.
+const VERIFY: &str = r#"v(){ if command -v sha256sum >/dev/null 2>&1;then set -- $(sha256sum <"$1");[ "$1" = $h ];else [ $(wc -c <"$1") -eq $s ];fi;};"#;
+
+/// Executes the agent from the first folder that has it. `-O` is "owned by me"; `-x` is false where the file system is
+/// mounted `noexec`, root or not.
+const CACHED: &str = r#"for d do f=$d/$n;if [ $a = 0 ]&&[ -O "$d" ]&&[ -O "$f" ]&&[ -x "$f" ]&&v "$f";then exec "$f";fi;done;"#;
+
+/// Takes the agent from standard input into the first folder that can hold it.
+///
+/// A folder must be a real one and this account's own before anything is written to it; the file becomes visible under
+/// its name only when it is complete. The newest three agents stay, and what an interrupted upload left goes after an hour.
+const UPLOADED: &str = r#"i=0;x=;for d do i=$((i+1));[ $i -gt $k ]||continue;if [ -L "$d" ];then x="$x $d:link";continue;fi;mkdir -p "$d" 2>/dev/null;if [ -O "$d" ]&&chmod 700 "$d" 2>/dev/null;then :;else x="$x $d:unwritable";continue;fi;t=$d/.$n.$$;if (: >"$t")2>/dev/null;then :;else x="$x $d:unwritable";continue;fi;chmod 700 "$t";if [ -x "$t" ];then :;else rm -f "$t";x="$x $d:noexec";continue;fi;echo;echo "converge-$m need $i $(uname -s) $(uname -m)";if head -c 0 </dev/null >/dev/null 2>&1;then head -c $s >"$t" 2>/dev/null;else dd bs=1 count=$s of="$t" 2>/dev/null;fi;if v "$t"&&mv -f "$t" "$d/$n";then ls -t "$d"|tail -n +4|while read -r o;do rm -f "$d/$o";done;find "$d" -name ".*" -type f -mmin +60 -exec rm -f {} + 2>/dev/null;exec "$d/$n";fi;rm -f "$t";echo;echo "converge-$m full $i";exit 3;done;echo;echo "converge-$m nowhere$x";exit 3"#;
+
+impl Bootstrap<'_> {
+    /// The command, for a login shell.
+    pub(crate) fn line(&self) -> String {
+        let script = self.script();
+        match self.escalate() {
+            None => format!("exec sh -c '{script}'"),
+            // Who is root already needs none of it.
+            Some(escalate) => {
+                format!(r#"exec sh -c '[ -O / ]&&exec sh -c "$0";exec env LC_ALL=C {escalate}' '{script}'"#)
+            }
+        }
+    }
+
+    fn escalate(&self) -> Option<String> {
+        Some(match (self.escalation, self.password) {
+            (Become::None, _) => return None,
+            (Become::Sudo, None) if self.anew => r#"sudo -k -n sh -c "$0""#.to_owned(),
+            (Become::Sudo, None) => r#"sudo -n sh -c "$0""#.to_owned(),
+            // `-k` with a command ignores what an earlier sudo remembered, so that it is known who reads what comes next.
+            (Become::Sudo, Some(_)) => format!(r#"sudo -k -S -p "{}" sh -c "$0""#, self.prompt()),
+            (Become::Doas, _) => r#"doas -n sh -c "$0""#.to_owned(),
+            (Become::Su, _) => r#"su -s /bin/sh -c "$0" root"#.to_owned(),
+        })
+    }
+
+    /// What asks for the password on the host's standard error.
+    fn prompt(&self) -> String {
+        match self.escalation {
+            Become::Sudo => format!("converge-{:x}-password:", self.nonce),
+            _ => "assword: ".to_owned(),
+        }
+    }
+
+    fn script(&self) -> String {
+        let mut script = String::with_capacity(2048);
+        // Writing to a string cannot fail.
+        let _ = write!(
+            script,
+            "umask 077;m={:x};n={};h={};s={};k={};a={};",
+            self.nonce,
+            self.agent.digest(),
+            self.agent.sha256(),
+            self.agent.bytes().len(),
+            self.skip,
+            u8::from(self.afresh),
+        );
+        script.push_str(&self.candidates());
+        [VERIFY, CACHED, UPLOADED].into_iter().for_each(|part| script.push_str(part));
+        script
+    }
+
+    /// Sets the folders as positional parameters. `/` belongs to root: that tells without a process who this is.
+    fn candidates(&self) -> String {
+        if self.folders.is_empty() {
+            return format!("if [ -O / ];then set -- {ROOT};else u=$(id -u);set -- {USER};fi;");
+        }
+        let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+        let quoted = self
+            .folders
+            .iter()
+            .map(|folder| format!(" \"{}\"", folder.chars().filter(plain).collect::<String>()));
+        format!("set --{};", quoted.collect::<String>())
+    }
+
+    /// Talks with the command until the agent speaks.
+    /// `uploading` is told when the host turns out to need it.
+    pub(crate) async fn converse<F: Future<Output = ()>>(
+        &self,
+        link: &mut Link,
+        counters: &Counters,
+        uploading: impl Fn() -> F,
+    ) -> Result<Booted, BootstrapError> {
+        let mut said = Vec::new();
+        let mut answered = 0;
+        loop {
+            said.reserve(CHUNK);
+            tokio::select! {
+                length = link.stdout.read_buf(&mut said) => if length? == 0 {
+                    return Err(BootstrapError::Ended { code: None, said: excerpt(&String::from_utf8_lossy(&said)) });
+                },
+                () = link.stderr.more(), if self.may_be_asked() => {
+                    self.answer(link, &mut answered, counters).await?;
+                }
+                () = sleep(self.start) => return Err(BootstrapError::Slow(self.start.as_secs())),
+            }
+            if let Some(at) = find(&said, MAGIC) {
+                counters.heard(at + MAGIC.len());
+                return Ok(Booted::Speaks(said.split_off(at + MAGIC.len())));
+            }
+            match self.own_line(&said) {
+                Some(Line::Need { system, arch }) => {
+                    counters.heard(said.len());
+                    check_system(&system, &arch)?;
+                    said.clear();
+                    uploading().await;
+                    self.upload(link, counters).await?;
+                }
+                Some(Line::Full(folder)) => return Ok(Booted::Full(folder)),
+                Some(Line::Nowhere(why)) => return Err(BootstrapError::Nowhere(excerpt(&why))),
+                None if said.len() > NOISE_LIMIT => {
+                    return Err(BootstrapError::Noise(excerpt(&String::from_utf8_lossy(&said[..1024]))));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Whether a prompt is to be looked out for: su cannot be told not to ask.
+    fn may_be_asked(&self) -> bool {
+        self.password.is_some() || self.escalation == Become::Su
+    }
+
+    /// Answers a prompt once; a second one means that the password is wrong, and a third would lock the account.
+    async fn answer(
+        &self,
+        link: &mut Link,
+        answered: &mut usize,
+        counters: &Counters,
+    ) -> Result<(), BootstrapError> {
+        let asked = link.stderr.count(&self.prompt());
+        if asked > 1 {
+            return Err(self.refused("the password is wrong"));
+        }
+        if asked > *answered {
+            let password = self.password.ok_or_else(|| self.refused("a password is asked for"))?;
+            *answered = asked;
+            link.stdin.write_all(password.expose()).await?;
+            link.stdin.write_all(b"\n").await?;
+            link.stdin.flush().await?;
+            counters.sent(password.expose().len() + 1);
+        }
+        Ok(())
+    }
+
+    /// Sends the agent. A host that takes no more of it says why on its standard output, so that is not an error here.
+    async fn upload(&self, link: &mut Link, counters: &Counters) -> Result<(), BootstrapError> {
+        counters.uploaded();
+        counters.sent(self.agent.bytes().len());
+        let sent = async {
+            link.stdin.write_all(self.agent.bytes()).await?;
+            link.stdin.flush().await
+        };
+        match timeout(self.upload, sent).await {
+            Ok(_taken_or_not) => Ok(()),
+            Err(_) => Err(BootstrapError::Slow(self.upload.as_secs())),
+        }
+    }
+
+    fn own_line(&self, said: &[u8]) -> Option<Line> {
+        let mark = format!("\nconverge-{:x} ", self.nonce);
+        let line = &said[find(said, mark.as_bytes())? + mark.len()..];
+        let line = String::from_utf8_lossy(&line[..find(line, b"\n")?]).into_owned();
+        let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        let mut words = rest.split(' ');
+        match word {
+            "need" => {
+                let _folder = words.next();
+                Some(Line::Need { system: words.next()?.to_owned(), arch: words.next()?.to_owned() })
+            }
+            "full" => Some(Line::Full(words.next()?.parse().ok()?)),
+            _ => Some(Line::Nowhere(rest.to_owned())),
+        }
+    }
+
+    /// Why a command that has ended did so.
+    pub(crate) fn explain(&self, code: Option<i32>, complaints: &Complaints, said: &str) -> BootstrapError {
+        let complaints = complaints.text();
+        let said = excerpt(if complaints.trim().is_empty() { said } else { &complaints });
+        match self.escalation {
+            Become::None => BootstrapError::Ended { code, said },
+            _ => self.refused(&said),
+        }
+    }
+
+    fn refused(&self, said: &str) -> BootstrapError {
+        let (with, help) = match self.escalation {
+            Become::None => ("nothing", String::new()),
+            Become::Sudo if said.contains("must have a tty") => {
+                ("sudo", "write `Defaults:USER !requiretty` to a file in /etc/sudoers.d on the host".to_owned())
+            }
+            Become::Sudo => (
+                "sudo",
+                "write `USER ALL=(ALL) NOPASSWD: ALL` to a file in /etc/sudoers.d on the host, or give the password"
+                    .to_owned(),
+            ),
+            Become::Doas => ("doas", "write `permit nopass USER as root` to /etc/doas.conf on the host".to_owned()),
+            Become::Su => ("su", "let the account use su without a terminal, or use become=\"sudo\"".to_owned()),
+        };
+        BootstrapError::Escalation { with, said: said.to_owned(), help }
+    }
+}
+
+/// What the command says of its own.
+enum Line {
+    Need { system: String, arch: String },
+    Full(usize),
+    Nowhere(String),
+}
+
+fn check_system(system: &str, arch: &str) -> Result<(), BootstrapError> {
+    if (system, arch) == Agent::SYSTEM {
+        return Ok(());
+    }
+    let [system, arch] = [system, arch].map(excerpt);
+    Err(BootstrapError::WrongArch { system, arch })
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bootstrap<'a>(agent: &'a Agent, escalation: Become, password: Option<&'a Secret>) -> Bootstrap<'a> {
+        let second = Duration::from_secs(1);
+        Bootstrap {
+            agent,
+            escalation,
+            password,
+            folders: &[],
+            skip: 0,
+            afresh: false,
+            anew: false,
+            nonce: 0xabc,
+            start: second,
+            upload: second,
+        }
+    }
+
+    #[test]
+    fn every_login_shell_reads_the_command_alike() {
+        let (agent, password) = (Agent::new(b"x".as_slice()), Secret::new("hunter2 o'clock"));
+        for escalation in [Become::None, Become::Sudo, Become::Doas, Become::Su] {
+            for password in [None, Some(&password)] {
+                let line = bootstrap(&agent, escalation, password).line();
+                assert!(!line.contains(['\n', '!', '\\']), "{line}");
+                assert_eq!(
+                    line.matches('\'').count(),
+                    if escalation == Become::None { 2 } else { 4 },
+                    "{line}"
+                );
+                assert!(!line.contains("hunter2"), "a password is never an argument");
+                assert!(line.len() < 4096, "{}", line.len());
+            }
+        }
+    }
+
+    #[test]
+    fn lines_of_the_command_are_told_from_noise() {
+        let agent = Agent::new(b"x".as_slice());
+        let bootstrap = bootstrap(&agent, Become::None, None);
+        let check = |said: &str, expected: Option<&str>| {
+            let found = bootstrap.own_line(said.as_bytes()).map(|line| match line {
+                Line::Need { system, arch } => format!("{system} {arch}"),
+                Line::Full(folder) => folder.to_string(),
+                Line::Nowhere(why) => why,
+            });
+            assert_eq!(found.as_deref(), expected, "{said}");
+        };
+        check("Welcome!\n\nconverge-abc need 1 Linux x86_64\n", Some("Linux x86_64"));
+        check("\nconverge-abc full 2\n", Some("2"));
+        check("\nconverge-abc nowhere /a:noexec /b:link\n", Some("/a:noexec /b:link"));
+        check("\nconverge-abc need 1 Linux x86", None);
+        check("echo \"converge-$m need\"\n", None);
+        check("\nconverge-abd full 2\n", None);
+    }
+
+    #[test]
+    fn another_processor_is_named() {
+        let error = check_system("Linux", "aarch64").unwrap_err().to_string();
+        assert_eq!(error, "the host is Linux on aarch64; there is an agent for Linux on x86_64 only");
+    }
+}

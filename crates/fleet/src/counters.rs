@@ -1,0 +1,67 @@
+//! What a conversation costs: bytes and exchanges, without the pings, so that tests can hold them exactly.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// What one host's conversations cost so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes to the host: commands, uploads, frames.
+    pub up: u64,
+    /// Bytes from the host.
+    pub down: u64,
+    /// How often this side sent something after it had heard something, or began: the round trips beyond those of SSH.
+    pub exchanges: u64,
+    /// How many times the agent was uploaded.
+    pub uploads: u64,
+    /// How many SSH connections were made; those that were taken over from an earlier run do not count.
+    pub connections: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    up: AtomicU64,
+    down: AtomicU64,
+    exchanges: AtomicU64,
+    uploads: AtomicU64,
+    connections: AtomicU64,
+    /// Whether what was said last came from this side.
+    spoke_last: AtomicBool,
+}
+
+impl Counters {
+    /// A process is started with a command.
+    pub(crate) fn started(&self, command: &str) {
+        self.spoke_last.store(false, Relaxed);
+        self.sent(command.len());
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.up.fetch_add(bytes as u64, Relaxed);
+        if !self.spoke_last.swap(true, Relaxed) {
+            self.exchanges.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn heard(&self, bytes: usize) {
+        self.down.fetch_add(bytes as u64, Relaxed);
+        self.spoke_last.store(false, Relaxed);
+    }
+
+    pub(crate) fn uploaded(&self) {
+        self.uploads.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn connected(&self) {
+        self.connections.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            up: self.up.load(Relaxed),
+            down: self.down.load(Relaxed),
+            exchanges: self.exchanges.load(Relaxed),
+            uploads: self.uploads.load(Relaxed),
+            connections: self.connections.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The two jobs of an agent: a look, which ends in a plan, and an act, which ends in a report.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::sync::Arc;
+
+use converge_model::event::EventKind;
+use converge_model::wire::{CATALOG_LIMIT, FromAgent, Job, Refusal, Task, ToAgent};
+use converge_model::{Catalog, Content, Digest, HostPlan, HostReport, RunId, Value};
+use tokio::sync::{mpsc, watch};
+
+use crate::content::ContentStore;
+use crate::session::{Allowance, Session, SessionError};
+
+/// The most events of one act. Output is capped by the agent long before; only a hostile one comes near.
+const MOST_EVENTS: usize = 250_000;
+/// The most bytes of events of one act.
+const MOST_EVENT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Who asks, and who listens.
+#[derive(Clone)]
+pub struct Ask {
+    /// The run.
+    pub run: RunId,
+    /// Who started it, and from where: `ada@laptop`.
+    pub by: String,
+    /// Where events go: phases ([`Phase`]) and what the agent reports, in order. One that nobody takes waits.
+    pub events: mpsc::Sender<EventKind>,
+    /// Becomes true when the agent is to stop after the step in hand.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What a host should be, and where the content comes from that it lacks.
+pub struct Prepared {
+    /// The catalog.
+    pub catalog: Catalog,
+    /// The content that it names.
+    pub content: Arc<dyn ContentStore>,
+}
+
+/// Why a host's catalog could not be compiled: the caller's own error.
+pub type CompileError = Box<dyn Error + Send + Sync>;
+
+/// What is being done with a host, as `host-state` events say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A connection is made.
+    Connecting,
+    /// The agent is uploaded.
+    Uploading,
+    /// It looks.
+    Looking,
+    /// It acts.
+    Applying,
+}
+
+impl Phase {
+    /// The word of the event.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Uploading => "uploading",
+            Self::Looking => "looking",
+            Self::Applying => "applying",
+        }
+    }
+}
+
+impl Ask {
+    /// Reports a phase. Nobody needs to listen.
+    pub(crate) async fn phase(&self, phase: Phase) {
+        let _ = self.events.send(EventKind::HostState { phase: phase.word().to_owned() }).await;
+    }
+}
+
+/// How a job ended.
+pub(crate) enum Done {
+    Plan(Box<HostPlan>),
+    Report(Box<HostReport>),
+    Refused(Refusal),
+}
+
+/// Has `task` done. What the agent says is checked against the catalog that it was given: it speaks for its own host,
+/// and of its own resources.
+pub(crate) async fn run(
+    session: &mut Session,
+    ask: &Ask,
+    task: Task,
+    root: Option<String>,
+    prepared: &Prepared,
+) -> Result<Done, SessionError> {
+    order(session, ask, task.clone(), root, &prepared.catalog)?;
+    let mut allowance = Allowance::new(content(&prepared.catalog));
+    let mut events = Events::default();
+    let mut stop = ask.stop.clone();
+    loop {
+        let said = tokio::select! {
+            said = session.next() => said?,
+            () = stopped(&mut stop) => {
+                session.send(&ToAgent::Stop)?;
+                continue;
+            }
+        };
+        match (said, &task) {
+            (FromAgent::Need(digests), _) => provide(session, &digests, &mut allowance, prepared)?,
+            (FromAgent::Event(event), Task::Act { .. }) => {
+                events.count(&event)?;
+                let _ = ask.events.send(event).await;
+            }
+            (FromAgent::Plan(plan), Task::Look) => return fitting_plan(plan, &prepared.catalog),
+            (FromAgent::Report(report), Task::Act { .. }) => {
+                return fitting_report(report, &prepared.catalog);
+            }
+            (FromAgent::Refused(refusal), _) => return Ok(Done::Refused(refusal)),
+            _ => return Err(SessionError::Protocol("a frame that nobody asked for".to_owned())),
+        }
+    }
+}
+
+/// Waits until the word to stop is given; only once, and for ever where nobody can give it.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_ok() {
+        // Heard; from here on there is nothing more to hear.
+        *stop = watch::channel(false).1;
+    } else {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn order(
+    session: &Session,
+    ask: &Ask,
+    task: Task,
+    root: Option<String>,
+    catalog: &Catalog,
+) -> Result<(), SessionError> {
+    let bytes = encode(catalog)?;
+    let secrets = catalog.secrets.to_channel();
+    if bytes.len().max(secrets.len()) > CATALOG_LIMIT {
+        return Err(SessionError::Protocol(format!("the catalog is larger than {CATALOG_LIMIT} bytes")));
+    }
+    session.send(&ToAgent::Job(Job {
+        run: ask.run.clone(),
+        by: ask.by.clone(),
+        task,
+        root,
+        catalog: bytes.len() as u64,
+        secrets: secrets.len() as u64,
+    }))?;
+    session.send_parts(&bytes)?;
+    session.send_parts(&secrets)
+}
+
+/// The catalog as the agent reads it: a message like any other, but larger than a frame.
+fn encode(catalog: &Catalog) -> Result<Vec<u8>, SessionError> {
+    postcard::to_allocvec(catalog).map_err(|error| SessionError::Protocol(error.to_string()))
+}
+
+/// The content that a catalog names.
+fn content(catalog: &Catalog) -> HashSet<Digest> {
+    let values =
+        catalog.resources.iter().flat_map(|resource| resource.params.0.iter().map(|(_, value)| value));
+    values
+        .filter_map(|value| match value {
+            Value::Content(Content::Plain { digest, .. }) => Some(*digest),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Answers each request, in order; what is not the host's to have is not there.
+fn provide(
+    session: &Session,
+    digests: &[Digest],
+    allowance: &mut Allowance,
+    prepared: &Prepared,
+) -> Result<(), SessionError> {
+    for digest in digests {
+        if allowance.grant(*digest)? {
+            session.send_content(*digest, prepared.content.clone());
+        } else {
+            session.send(&ToAgent::Content { digest: *digest, length: None })?;
+        }
+    }
+    Ok(())
+}
+
+fn fitting_plan(plan: Box<HostPlan>, catalog: &Catalog) -> Result<Done, SessionError> {
+    let known = plan.steps.iter().all(|step| (step.resource as usize) < catalog.resources.len());
+    if known { Ok(Done::Plan(plan)) } else { Err(foreign()) }
+}
+
+fn fitting_report(report: Box<HostReport>, catalog: &Catalog) -> Result<Done, SessionError> {
+    let known = report.results.iter().all(|result| (result.resource as usize) < catalog.resources.len());
+    if known && report.host == catalog.host { Ok(Done::Report(report)) } else { Err(foreign()) }
+}
+
+fn foreign() -> SessionError {
+    SessionError::Protocol("it speaks of a host or a resource that is not in its catalog".to_owned())
+}
+
+/// How much an act has reported.
+#[derive(Default)]
+struct Events {
+    count: usize,
+    bytes: usize,
+}
+
+impl Events {
+    fn count(&mut self, event: &EventKind) -> Result<(), SessionError> {
+        if matches!(
+            event,
+            EventKind::RunStarted { .. }
+                | EventKind::RunFinished { .. }
+                | EventKind::HostFinished { .. }
+                | EventKind::Planned { .. }
+        ) {
+            return Err(SessionError::Protocol("an event that is the controller's own".to_owned()));
+        }
+        self.count += 1;
+        self.bytes += match event {
+            EventKind::Output { line, .. } => line.len(),
+            _ => 256,
+        };
+        if self.count > MOST_EVENTS || self.bytes > MOST_EVENT_BYTES {
+            return Err(SessionError::Protocol("events without end".to_owned()));
+        }
+        Ok(())
+    }
+}

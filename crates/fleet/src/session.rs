@@ -1,0 +1,262 @@
+//! A conversation with an agent that runs: frames both ways, their limits, and what each silence means.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+use converge_model::Digest;
+use converge_model::facts;
+use converge_model::wire::{self, FromAgent, Hello, PART, ToAgent, WireError};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::content::{ContentStore, Opened};
+use crate::counters::Counters;
+use crate::link::{Complaints, Link, Process, excerpt};
+
+/// How long an agent may take to end once it has said its last word.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// The largest hello: facts and a few bytes.
+const HELLO_LIMIT: usize = facts::LIMIT + 1024;
+
+/// Why a conversation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The connection ended before the agent's last word. `ssh` tells no exit code of the agent from a cut line, so
+    /// nothing but that word counts as success.
+    #[error("the connection ended before the agent was done: {0}")]
+    Cut(String),
+    /// Nothing was heard, not even a ping.
+    #[error("the agent was silent for {0} s")]
+    Silent(u64),
+    /// The agent took too long altogether.
+    #[error("the agent was not done after {0} s")]
+    Slow(u64),
+    /// The agent broke a rule of the protocol.
+    #[error("the agent broke the protocol: {0}")]
+    Protocol(String),
+}
+
+/// How patient a session is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) silence: Duration,
+    pub(crate) ping: Duration,
+}
+
+/// A conversation.
+pub(crate) struct Session {
+    frames: Frames,
+    outgoing: UnboundedSender<Outgoing>,
+    pump: JoinHandle<()>,
+    complaints: Arc<Complaints>,
+    process: Process,
+}
+
+enum Outgoing {
+    Frame(Vec<u8>),
+    Content(Digest, Arc<dyn ContentStore>),
+}
+
+impl Session {
+    /// The conversation over `link`, of which `ahead` was read already.
+    pub(crate) fn new(link: Link, ahead: Vec<u8>, patience: Patience, counters: Arc<Counters>) -> Self {
+        let (outgoing, queue) = unbounded_channel();
+        let pump = Pump { to: BufWriter::with_capacity(64 * 1024, link.stdin), counters: counters.clone() };
+        Self {
+            frames: Frames { from: link.stdout, read: ahead, silence: patience.silence, counters },
+            outgoing,
+            pump: tokio::spawn(pump.run(queue, patience.ping)),
+            complaints: link.stderr,
+            process: link.process,
+        }
+    }
+
+    /// The agent's first frame.
+    pub(crate) async fn hello(&mut self) -> Result<Box<Hello>, SessionError> {
+        match self.next_within(HELLO_LIMIT).await? {
+            FromAgent::Hello(hello) => Ok(hello),
+            _ => Err(SessionError::Protocol("its first frame is no hello".to_owned())),
+        }
+    }
+
+    /// The next frame that is no ping. Nothing is lost where it is not waited for to the end.
+    pub(crate) async fn next(&mut self) -> Result<FromAgent, SessionError> {
+        self.next_within(wire::FRAME_LIMIT).await
+    }
+
+    async fn next_within(&mut self, limit: usize) -> Result<FromAgent, SessionError> {
+        self.frames.next(limit).await.map_err(|error| match error {
+            FrameError::Closed => SessionError::Cut(excerpt(&self.complaints.text())),
+            FrameError::Io(error) => SessionError::Cut(error.to_string()),
+            FrameError::Silent => SessionError::Silent(self.frames.silence.as_secs()),
+            FrameError::Wire(error) => SessionError::Protocol(error.to_string()),
+            FrameError::Limit(length) => SessionError::Protocol(format!("a hello of {length} bytes")),
+        })
+    }
+
+    /// Sends a message, soon. That the connection is gone shows where the next frame is waited for.
+    pub(crate) fn send(&self, message: &ToAgent) -> Result<(), SessionError> {
+        let frame = wire::encode(message).map_err(|error| SessionError::Protocol(error.to_string()))?;
+        let _ = self.outgoing.send(Outgoing::Frame(frame));
+        Ok(())
+    }
+
+    /// Sends something larger than a frame.
+    pub(crate) fn send_parts(&self, bytes: &[u8]) -> Result<(), SessionError> {
+        bytes.chunks(PART).try_for_each(|part| self.send(&ToAgent::Part(part.to_vec())))
+    }
+
+    /// Sends content, behind what was sent before.
+    pub(crate) fn send_content(&self, digest: Digest, store: Arc<dyn ContentStore>) {
+        let _ = self.outgoing.send(Outgoing::Content(digest, store));
+    }
+
+    /// Ends the conversation and waits for the agent to end, so that the next one finds its channel free.
+    pub(crate) async fn end(self) {
+        drop(self.outgoing);
+        // The pump ends with its queue and closes the agent's standard input.
+        let _ = timeout(FAREWELL, self.pump).await;
+        let _ = timeout(FAREWELL, self.process.wait()).await;
+    }
+}
+
+/// Reads frames.
+struct Frames {
+    from: Box<dyn AsyncRead + Send + Unpin>,
+    read: Vec<u8>,
+    silence: Duration,
+    counters: Arc<Counters>,
+}
+
+enum FrameError {
+    Closed,
+    Io(io::Error),
+    Silent,
+    Wire(WireError),
+    Limit(usize),
+}
+
+impl Frames {
+    async fn next(&mut self, limit: usize) -> Result<FromAgent, FrameError> {
+        loop {
+            let length = loop {
+                match self.read.first_chunk::<4>() {
+                    Some(prefix) => break wire::frame_length(*prefix).map_err(FrameError::Wire)?,
+                    None => self.more().await?,
+                }
+            };
+            if length > limit {
+                return Err(FrameError::Limit(length));
+            }
+            while self.read.len() < 4 + length {
+                self.more().await?;
+            }
+            let message = wire::decode(&self.read[4..4 + length]).map_err(FrameError::Wire)?;
+            self.read.drain(..4 + length);
+            if message != FromAgent::Ping {
+                self.counters.heard(4 + length);
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Reads what is there: the buffer grows with what has arrived, not with what a length claims.
+    async fn more(&mut self) -> Result<(), FrameError> {
+        self.read.reserve(16 * 1024);
+        match timeout(self.silence, self.from.read_buf(&mut self.read)).await {
+            Err(_) => Err(FrameError::Silent),
+            Ok(Err(error)) => Err(FrameError::Io(error)),
+            Ok(Ok(0)) => Err(FrameError::Closed),
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+}
+
+/// Writes what is queued, and pings where there is nothing.
+struct Pump {
+    to: BufWriter<Box<dyn AsyncWrite + Send + Unpin>>,
+    counters: Arc<Counters>,
+}
+
+impl Pump {
+    async fn run(mut self, mut queue: UnboundedReceiver<Outgoing>, ping: Duration) {
+        // A connection that takes nothing any more is noticed by who reads from it.
+        let _ = self.pump(&mut queue, ping).await;
+        let _ = self.to.shutdown().await;
+    }
+
+    async fn pump(&mut self, queue: &mut UnboundedReceiver<Outgoing>, ping: Duration) -> io::Result<()> {
+        loop {
+            match timeout(ping, queue.recv()).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(Outgoing::Frame(frame))) => self.frame(&frame).await?,
+                Ok(Some(Outgoing::Content(digest, store))) => self.content(digest, store).await?,
+                Err(_) => self.to.write_all(&encoded(&ToAgent::Ping)?).await?,
+            }
+            if queue.is_empty() {
+                self.to.flush().await?;
+            }
+        }
+    }
+
+    async fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.counters.sent(frame.len());
+        self.to.write_all(frame).await
+    }
+
+    /// Announces content and sends it part by part. A file that shrank meanwhile is filled up: its digest will tell.
+    async fn content(&mut self, digest: Digest, store: Arc<dyn ContentStore>) -> io::Result<()> {
+        let opened = blocking(move || store.open(digest)).await.ok().flatten();
+        let length = opened.as_ref().map(|opened| opened.length);
+        self.frame(&encoded(&ToAgent::Content { digest, length })?).await?;
+        let Some(Opened { length: mut left, mut bytes }) = opened else { return Ok(()) };
+        while left > 0 {
+            let size = left.min(PART as u64) as usize;
+            let (part, rest) = blocking(move || Ok((part(&mut *bytes, size), bytes))).await?;
+            bytes = rest;
+            left -= size as u64;
+            self.frame(&encoded(&ToAgent::Part(part))?).await?;
+        }
+        Ok(())
+    }
+}
+
+fn part(bytes: &mut dyn Read, size: usize) -> Vec<u8> {
+    let mut part = Vec::with_capacity(size);
+    let _ = bytes.take(size as u64).read_to_end(&mut part);
+    part.resize(size, 0);
+    part
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn encoded(message: &ToAgent) -> io::Result<Vec<u8>> {
+    wire::encode(message).map_err(io::Error::other)
+}
+
+/// What a host may ask for: the content that its own catalog names, a few times each.
+pub(crate) struct Allowance {
+    digests: HashSet<Digest>,
+    left: usize,
+}
+
+impl Allowance {
+    pub(crate) fn new(digests: HashSet<Digest>) -> Self {
+        Self { left: 16 + digests.len() * 8, digests }
+    }
+
+    /// Whether one more request for `digest` is to be answered; an error where there were too many.
+    pub(crate) fn grant(&mut self, digest: Digest) -> Result<bool, SessionError> {
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or_else(|| SessionError::Protocol("it asks for content without end".to_owned()))?;
+        Ok(self.digests.contains(&digest))
+    }
+}

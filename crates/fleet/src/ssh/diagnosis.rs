@@ -1,0 +1,250 @@
+//! Why a connection failed, from the log of `ssh`. Its messages are not translated.
+
+use std::io;
+
+use crate::target::TargetError;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A setting of the connection is not one.
+    #[error("failed to connect: {0}")]
+    Setting(#[source] TargetError),
+    /// Nobody answers there, or the answer cannot be used.
+    #[error("failed to connect: {why}")]
+    Unreachable {
+        /// What ssh says.
+        why: String,
+    },
+    /// The host closed the connection before it asked who was there, as one does that has too many logins under way.
+    #[error("the host dropped the connection before the login: {why}")]
+    Dropped {
+        /// What ssh says.
+        why: String,
+    },
+    /// The host does not accept the user.
+    #[error("the login was refused: {why}")]
+    AuthRefused {
+        /// What ssh says.
+        why: String,
+        /// The keys that were offered.
+        offered: Vec<String>,
+    },
+    /// The key of the host is not known.
+    #[error("the host's key is not known: it offers {offered}")]
+    HostKeyUnknown {
+        /// The algorithm and fingerprint that the host offers.
+        offered: String,
+    },
+    /// The key of the host is another than the known one.
+    #[error("the host's key has changed: it offers {offered}, and {known} is known")]
+    HostKeyChanged {
+        /// The algorithm and fingerprint that the host offers.
+        offered: String,
+        /// The fingerprint that is known, and where.
+        known: String,
+    },
+    /// The user's ssh_config, or what it names, cannot be used.
+    #[error("ssh cannot use its configuration: {0}")]
+    Config(String),
+    /// Nothing in time.
+    #[error("the connection was not there after {0} s")]
+    Slow(u64),
+    /// This identity was refused by other hosts and accepted by none.
+    #[error("not tried: several hosts refused this user and key, and none accepted it")]
+    GivenUp,
+    /// There is no `ssh`.
+    #[error("failed to start ssh")]
+    NoSsh(#[source] io::Error),
+    /// The folder of control sockets cannot be used.
+    #[error("failed to use the folder of control sockets")]
+    Folder(#[source] io::Error),
+}
+
+impl ConnectError {
+    /// Whether it is worth a further attempt.
+    pub(crate) fn is_drop(&self) -> bool {
+        matches!(self, Self::Dropped { .. })
+    }
+
+    /// Whether the host refused the user.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::AuthRefused { .. })
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::AuthRefused { offered, .. } if offered.is_empty() => {
+                "no key was offered: name one with `key=`, or load it into the ssh agent".to_owned()
+            }
+            Self::AuthRefused { offered, .. } => format!(
+                "the host accepts none of: {}. It is not tried again, for sshd locks out who keeps being refused",
+                offered.join(", ")
+            ),
+            Self::HostKeyUnknown { .. } => {
+                "compare the fingerprint with the host's own, then log in once with ssh to accept it".to_owned()
+            }
+            Self::HostKeyChanged { .. } => {
+                "somebody may be listening. If the host was reinstalled, remove its old key with `ssh-keygen -R`".to_owned()
+            }
+            Self::GivenUp => "see why the first of them refused; sshd locks out who keeps being refused".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+/// What the log of the connection says, or else that of the jump host before it.
+pub(super) async fn diagnose(log: &str, jump: &str) -> ConnectError {
+    match failure(log) {
+        ConnectError::HostKeyChanged { offered, .. } => {
+            ConnectError::HostKeyChanged { offered, known: known_key(log).await }
+        }
+        // What a dead proxy looks like from behind: the reason stands in its own log.
+        ConnectError::Dropped { .. } | ConnectError::Unreachable { .. } if !jump.is_empty() => {
+            through(failure(jump))
+        }
+        error => error,
+    }
+}
+
+fn through(error: ConnectError) -> ConnectError {
+    match error {
+        ConnectError::Unreachable { why } => {
+            ConnectError::Unreachable { why: format!("at the jump host: {why}") }
+        }
+        ConnectError::AuthRefused { why, offered } => {
+            ConnectError::AuthRefused { why: format!("by the jump host: {why}"), offered }
+        }
+        ConnectError::HostKeyUnknown { offered } => {
+            ConnectError::HostKeyUnknown { offered: format!("{offered} (the jump host)") }
+        }
+        error => error,
+    }
+}
+
+fn failure(log: &str) -> ConnectError {
+    let said = said(log);
+    let has = |mark: &str| said.iter().find(|line| line.contains(mark));
+    if has("REMOTE HOST IDENTIFICATION HAS CHANGED").is_some() {
+        return ConnectError::HostKeyChanged { offered: offered_key(log), known: "another".to_owned() };
+    }
+    if has("Host key verification failed").is_some() {
+        return ConnectError::HostKeyUnknown { offered: offered_key(log) };
+    }
+    if let Some(line) = has("Permission denied (").or_else(|| has("Too many authentication failures")) {
+        return ConnectError::AuthRefused { why: shown(line), offered: offered_identities(log) };
+    }
+    if let Some(line) = has("Bad configuration option").or_else(|| has("Can't open user config file")) {
+        return ConnectError::Config(shown(line));
+    }
+    let why = said.last().map_or_else(|| "ssh gave no reason".to_owned(), |line| shown(line));
+    let refused_address = has("Not allowed at this time").is_some();
+    if dropped(log, &said) && !refused_address {
+        ConnectError::Dropped { why }
+    } else {
+        ConnectError::Unreachable { why }
+    }
+}
+
+/// Whether the host was there and hung up before it asked for a user.
+fn dropped(log: &str, said: &[&str]) -> bool {
+    let hung_up = [
+        "kex_exchange_identification",
+        "ssh_exchange_identification",
+        "Connection reset",
+        "Connection closed by",
+    ];
+    let asked = log.contains("Authentications that can continue");
+    !asked && said.iter().any(|line| hung_up.iter().any(|mark| line.contains(mark)))
+}
+
+/// The lines that are no debugging, without their line ends.
+fn said(log: &str) -> Vec<&str> {
+    let told = |line: &&str| !line.is_empty() && !line.starts_with("debug") && !line.starts_with("OpenSSH_");
+    log.lines().map(str::trim).filter(told).collect()
+}
+
+fn shown(line: &str) -> String {
+    let line = line.strip_prefix("ssh: ").unwrap_or(line);
+    line.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+fn after<'a>(log: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
+    log.lines().filter_map(move |line| line.split_once(mark)).map(|(_, rest)| rest.trim())
+}
+
+fn offered_key(log: &str) -> String {
+    after(log, "debug1: Server host key: ").next().map_or_else(|| "an unknown key".to_owned(), shown)
+}
+
+fn offered_identities(log: &str) -> Vec<String> {
+    after(log, "debug1: Offering public key: ").map(shown).take(8).collect()
+}
+
+/// The fingerprint of the key that the log says is in the way: `Offending ED25519 key in FILE:LINE`.
+async fn known_key(log: &str) -> String {
+    let place = log.lines().find_map(|line| line.strip_prefix("Offending ")?.split_once(" key in "));
+    let Some((_, place)) = place else { return "another".to_owned() };
+    let found = async {
+        let (file, line) = place.trim().rsplit_once(':')?;
+        let line: usize = line.parse().ok()?;
+        let keys = tokio::process::Command::new("ssh-keygen").args(["-l", "-f", file]).output().await.ok()?;
+        let entry = std::fs::read_to_string(file).ok()?.lines().nth(line.checked_sub(1)?)?.to_owned();
+        let earlier = std::fs::read_to_string(file).ok()?;
+        let index =
+            earlier.lines().take(line - 1).filter(|l| !l.trim().is_empty() && !l.starts_with('#')).count();
+        let _ = entry;
+        String::from_utf8_lossy(&keys.stdout).lines().nth(index)?.split(' ').nth(1).map(str::to_owned)
+    };
+    match found.await {
+        Some(fingerprint) => format!("{fingerprint} ({})", shown(place)),
+        None => format!("the key at {}", shown(place)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(log: &str, expected: &str) {
+        assert_eq!(failure(log).to_string(), expected);
+    }
+
+    #[test]
+    fn the_log_tells_what_is_wrong() {
+        check(
+            "debug1: Server host key: ssh-ed25519 SHA256:abc\r\nNo ED25519 host key is known for x and you have \
+             requested strict checking.\r\nHost key verification failed.\r\n",
+            "the host's key is not known: it offers ssh-ed25519 SHA256:abc",
+        );
+        check(
+            "debug1: Authentications that can continue: publickey\nada@x: Permission denied (publickey).",
+            "the login was refused: ada@x: Permission denied (publickey).",
+        );
+        check(
+            "ssh: connect to host 127.0.0.9 port 1: Connection refused",
+            "failed to connect: connect to host 127.0.0.9 port 1: Connection refused",
+        );
+        check(
+            "ssh: Could not resolve hostname nowhere.invalid: Name or service not known",
+            "failed to connect: Could not resolve hostname nowhere.invalid: Name or service not known",
+        );
+        check("", "failed to connect: ssh gave no reason");
+    }
+
+    #[test]
+    fn a_login_that_was_dropped_is_not_one_that_was_refused() {
+        assert!(failure("kex_exchange_identification: Connection closed by remote host").is_drop());
+        assert!(failure("Connection reset by 10.0.0.1 port 22").is_drop());
+        let asked =
+            "debug1: Authentications that can continue: publickey\nConnection closed by 10.0.0.1 port 22";
+        assert!(!failure(asked).is_drop());
+        assert!(!failure("kex_exchange_identification: x\nNot allowed at this time").is_drop());
+    }
+
+    #[test]
+    fn what_a_host_says_cannot_reach_the_terminal() {
+        assert_eq!(shown("ssh: a\x1b[2Jb"), "a[2Jb");
+    }
+}
