@@ -141,7 +141,8 @@ impl Session {
     fn finish(&self, skipped: &str) -> Result<ExitCode, Error> {
         say("");
         for Phase { name, tally, took } in &self.phases {
-            say(format_args!("{name:<24} {:>7.1} s   {tally}", took.as_secs_f64()));
+            let result = if *tally == Tally::default() { "ok".to_owned() } else { tally.to_string() };
+            say(format_args!("{name:<24} {:>7.1} s   {result}", took.as_secs_f64()));
         }
         skipped.lines().for_each(|line| say(format_args!("skipped: {line}")));
         let sum =

@@ -4,6 +4,21 @@
 //! [`Testbed::kept`] joins or boots one that stays until it is taken down, one user at a time. A host is
 //! systemd-nspawn on an overlay over a common base, its disk in memory. What a bed needs of Debian is installed.
 //!
+//! ```no_run
+//! use converge_tests::testbed::{Testbed, or_skip};
+//!
+//! # fn test() -> Result<(), converge_tests::testbed::Error> {
+//! let Some(testbed) = or_skip(Testbed::up(&["web1", "db1"])) else { return Ok(()) };
+//! let web1 = testbed.host("web1")?;
+//! let before = web1.snapshot()?;
+//! web1.ssh("echo hello | sudo tee /etc/motd")?.ok()?;
+//! for change in web1.changes_since(&before)? {
+//!     println!("{change}"); // ~ /etc/motd (content, time)
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Knows nothing of Converge, and nothing of test harnesses but how to say that a test was skipped.
 
 mod base;
