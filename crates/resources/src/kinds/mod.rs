@@ -5,6 +5,7 @@ pub mod attributes;
 pub mod directory;
 pub mod file;
 pub mod package;
+pub mod rendered;
 pub mod service;
 #[cfg(test)]
 pub(crate) mod testing;

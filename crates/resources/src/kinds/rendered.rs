@@ -1,0 +1,195 @@
+//! A text file that a kind renders whole: what `sudo-rule`, `cron`, `sysctl` and other kinds that own one file each
+//! share.
+
+use std::path::{Path, PathBuf};
+
+use converge_model::{Change, PropertyChange, Shown, Verb};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::diff;
+use crate::kind::{Depend, Planned};
+use crate::kinds::attributes::{self, Asked};
+use crate::overlay::{Bytes, Effect};
+use crate::system::files::Sort;
+use crate::system::processes::Command;
+use crate::view::{Body, LookError, Need, Place, Seen, View};
+
+/// The file as it should be.
+pub struct Rendered {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it holds; none: it should not be there.
+    pub text: Option<Vec<u8>>,
+    /// Its mode and owner.
+    pub attributes: Attributes,
+    /// The words of a command that must succeed on the new file, whose path stands for `%s`; empty: nothing is checked.
+    pub validate: Vec<String>,
+    /// Whether its text is shown to nobody.
+    pub secret: bool,
+}
+
+/// What was found.
+pub struct Found {
+    place: Seen<Place>,
+    text: Option<Seen<Vec<u8>>>,
+    asked: Asked,
+    needs: Vec<Need>,
+}
+
+/// Reads the file.
+pub fn observe(view: &View<'_>, wish: &Rendered) -> Result<Found, LookError> {
+    let place = view.place(&wish.path)?;
+    let file = matches!(&place, Seen::Known(place) if place.sort == Sort::File);
+    let mut needs = Vec::new();
+    if wish.text.is_some() {
+        needs.push(view.need_folder(wish.path.parent().unwrap_or(Path::new("/")))?);
+        if let Some(program) = wish.validate.first() {
+            needs.push(Need::program(&view.program(program)?, program));
+        }
+    }
+    let asked = attributes::observe(view, &wish.attributes)?;
+    needs.extend(asked.needs.iter().cloned());
+    Ok(Found { text: if file { Some(view.text(&wish.path)?) } else { None }, place, asked, needs })
+}
+
+/// What would change.
+pub fn plan(wish: &Rendered, found: &Found) -> Planned {
+    let planned = match (&wish.text, &found.place) {
+        (None, Seen::Absent) => Planned::InSync("it is not there".to_owned()),
+        (None, Seen::Known(place)) if matches!(place.sort, Sort::File | Sort::Link) => {
+            Planned::change(Change::new(Verb::Remove).property(content(wish, found, None)))
+        }
+        (None, Seen::MayCome(steps) | Seen::Unknown(steps)) => {
+            let mut change = Change::new(Verb::Remove);
+            change.depend("the file", steps);
+            Planned::change(change)
+        }
+        (Some(text), Seen::Known(place)) if place.sort == Sort::File => update(wish, found, place, text),
+        (_, Seen::Known(place)) => {
+            Planned::impossible(format!("a {} is in the way at {}", place.sort.word(), wish.path.display()))
+        }
+        (Some(text), _) => {
+            let mut change = Change::new(Verb::Create).property(content(wish, found, Some(text)));
+            change.properties.extend(found.asked.created(0o644));
+            Planned::change(change)
+        }
+    };
+    planned.given(found.needs.iter().cloned())
+}
+
+fn update(wish: &Rendered, found: &Found, place: &Place, text: &[u8]) -> Planned {
+    let mut change = Change::new(Verb::Update);
+    match &found.text {
+        Some(Seen::Known(before)) if before == text => {}
+        Some(Seen::MayCome(steps) | Seen::Unknown(steps)) => {
+            change.properties.push(content(wish, found, Some(text)));
+            change.depend("its content", steps);
+        }
+        _ => change.properties.push(content(wish, found, Some(text))),
+    }
+    change.properties.extend(found.asked.changes(place));
+    if change.properties.is_empty() {
+        return Planned::InSync("content, mode and owner are as asked".to_owned());
+    }
+    Planned::change(change)
+}
+
+/// The content as a property: its size, and the difference where it may be shown.
+fn content(wish: &Rendered, found: &Found, after: Option<&[u8]>) -> PropertyChange {
+    let before = match &found.text {
+        Some(Seen::Known(text)) => Some(text.as_slice()),
+        _ => None,
+    };
+    let shown = |text: Option<&[u8]>| match text {
+        None => Shown::Absent,
+        Some(_) if wish.secret => Shown::Masked,
+        Some(text) => Shown::Text(format!("{} bytes", text.len())),
+    };
+    let mut property = PropertyChange::new("content", shown(before), shown(after));
+    if !wish.secret {
+        property.diff = diff::unified(before.unwrap_or_default(), after.unwrap_or_default());
+    }
+    property
+}
+
+/// What later steps will see.
+pub fn effects(wish: &Rendered, found: &Found) -> Vec<Effect> {
+    let before = match &found.place {
+        Seen::Known(place) => Some(place),
+        _ => None,
+    };
+    let place = wish.text.as_ref().map(|text| {
+        let body = Body::Text(Bytes::from(text.as_slice()));
+        found.asked.place(before, Sort::File, 0o644, body)
+    });
+    vec![Effect::Path(wish.path.clone(), place)]
+}
+
+/// Makes the file what it should be.
+pub fn apply(actor: &mut Actor<'_>, wish: &Rendered, found: &Found) -> Result<(), ApplyError> {
+    let Some(text) = &wish.text else { return actor.remove(&wish.path) };
+    if matches!(&found.text, Some(Seen::Known(before)) if before == text) {
+        return actor.set_attributes(&wish.path, &wish.attributes);
+    }
+    let before = std::mem::replace(&mut actor.sensitive, actor.sensitive || wish.secret);
+    let done = actor.write_text(&wish.path, text, &wish.attributes, |actor, new| validate(actor, wish, new));
+    actor.sensitive = before;
+    done
+}
+
+fn validate(actor: &mut Actor<'_>, wish: &Rendered, new: &Path) -> Result<(), ApplyError> {
+    if wish.validate.is_empty() {
+        return Ok(());
+    }
+    let new = new.to_string_lossy();
+    let checked = actor.run(&Command::new(wish.validate.iter().map(|word| word.replace("%s", &new))));
+    checked.map(drop).map_err(|error| ApplyError {
+        message: format!("the new content was refused: {}", error.message),
+        output: error.output,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::fake::World;
+    use crate::view::Base;
+
+    fn wish(text: Option<&str>) -> Rendered {
+        Rendered {
+            path: "/etc/rule".into(),
+            text: text.map(|text| text.as_bytes().to_vec()),
+            attributes: Attributes { mode: Some(0o440), ..Attributes::default() },
+            validate: Vec::new(),
+            secret: false,
+        }
+    }
+
+    #[test]
+    fn each_state_of_the_file_has_its_plan() {
+        let root = tempfile::tempdir().unwrap();
+        let world = World::new(root.path()).unwrap();
+        let plan_of = |wish: &Rendered| {
+            let base = Base::new(&world);
+            let found = observe(&View::bare(&base), wish).unwrap();
+            match plan(wish, &found) {
+                Planned::InSync(_) => "in sync".to_owned(),
+                Planned::Change(planned) => {
+                    let names: Vec<_> =
+                        planned.change.properties.iter().map(|p| p.property.as_str()).collect();
+                    format!("{:?} {}", planned.change.verb, names.join(" "))
+                }
+                Planned::Impossible { message, .. } => message,
+            }
+        };
+        assert_eq!(plan_of(&wish(None)), "in sync");
+        assert_eq!(plan_of(&wish(Some("a\n"))), "Create content mode");
+        world.write("/etc/rule".as_ref(), "b\n");
+        assert_eq!(plan_of(&wish(Some("a\n"))), "Update content mode");
+        assert_eq!(plan_of(&wish(Some("b\n"))), "Update mode");
+        assert_eq!(plan_of(&wish(None)), "Remove content");
+        std::fs::remove_file(root.path().join("etc/rule")).unwrap();
+        std::fs::create_dir(root.path().join("etc/rule")).unwrap();
+        assert_eq!(plan_of(&wish(None)), "a directory is in the way at /etc/rule");
+    }
+}
