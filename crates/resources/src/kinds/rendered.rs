@@ -131,7 +131,8 @@ pub fn apply(actor: &mut Actor<'_>, wish: &Rendered, found: &Found) -> Result<()
     if matches!(&found.text, Some(Seen::Known(before)) if before == text) {
         return actor.set_attributes(&wish.path, &wish.attributes);
     }
-    let before = std::mem::replace(&mut actor.sensitive, actor.sensitive || wish.secret);
+    let before = actor.sensitive;
+    actor.sensitive |= wish.secret;
     let done = actor.write_text(&wish.path, text, &wish.attributes, |actor, new| validate(actor, wish, new));
     actor.sensitive = before;
     done
