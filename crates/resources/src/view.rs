@@ -383,9 +383,9 @@ impl<'a> View<'a> {
     /// Whether `command` succeeds on the host as it is: for guards, which only read. One whose program or user may come
     /// is not run.
     pub fn guard(&self, command: &Command) -> Result<Seen<bool>, LookError> {
-        if let Some(user) = &command.user {
-            match self.user(user)? {
-                Seen::Known(_) => {}
+        for need in [self.guard_user(command)?, self.guard_folder(command)?] {
+            match need {
+                Seen::Known(()) => {}
                 Seen::Absent => return Ok(Seen::Absent),
                 Seen::MayCome(steps) | Seen::Unknown(steps) => return Ok(Seen::MayCome(steps)),
             }
@@ -403,6 +403,32 @@ impl<'a> View<'a> {
                 other => Ok(other),
             },
         }
+    }
+
+    /// Whether the user of a guard is there now: one that is only planned may come.
+    fn guard_user(&self, command: &Command) -> Result<Seen<()>, LookError> {
+        let Some(user) = &command.user else { return Ok(Seen::Known(())) };
+        let table = self.base.accounts()?;
+        let number = user.parse().ok().and_then(|uid| table.user_name(uid));
+        if table.users.contains_key(user) || number.is_some() {
+            return Ok(Seen::Known(()));
+        }
+        Ok(match self.user(user)? {
+            Seen::Known(_) => Seen::MayCome(Vec::new()),
+            other => other.map(drop),
+        })
+    }
+
+    /// As for the user, for the folder.
+    fn guard_folder(&self, command: &Command) -> Result<Seen<()>, LookError> {
+        let Some(folder) = &command.folder else { return Ok(Seen::Known(())) };
+        if let Seen::Known(_) = View::bare(self.base).followed(folder)? {
+            return Ok(Seen::Known(()));
+        }
+        Ok(match self.followed(folder)? {
+            Seen::Known(_) => Seen::MayCome(Vec::new()),
+            other => other.map(drop),
+        })
     }
 
     /// The program `name` on the usual path.
@@ -598,6 +624,16 @@ impl PlannedUnit {
 }
 
 impl<T> Seen<T> {
+    /// The answer with what is known turned into something else.
+    pub fn map<U>(self, turn: impl FnOnce(T) -> U) -> Seen<U> {
+        match self {
+            Self::Known(value) => Seen::Known(turn(value)),
+            Self::Absent => Seen::Absent,
+            Self::MayCome(steps) => Seen::MayCome(steps),
+            Self::Unknown(steps) => Seen::Unknown(steps),
+        }
+    }
+
     /// What is known.
     pub fn known(self) -> Option<T> {
         match self {

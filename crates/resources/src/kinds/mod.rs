@@ -2,6 +2,7 @@
 //! (`plan.rs`), what it does (`apply.rs`).
 
 pub mod attributes;
+pub mod command;
 pub mod directory;
 pub mod file;
 pub mod package;

@@ -1,0 +1,268 @@
+//! `command`: something that is run until a guard says that it was done; in every run; or when it is notified.
+
+mod observe;
+mod plan;
+mod run;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use converge_model::{Claim, KindSchema, NotifyHow, Param, ParamProblem, Type};
+
+use crate::actor::{Actor, ApplyError};
+use crate::kind::{Action, Kind, Planned};
+use crate::overlay::Effect;
+use crate::system::processes;
+use crate::view::{LookError, View};
+use crate::wish::{Reader, Text};
+
+/// The kind.
+pub struct Command;
+
+/// What is run, and when.
+pub struct Wish {
+    words: Vec<String>,
+    shell: bool,
+    when: When,
+    user: Option<String>,
+    folder: Option<PathBuf>,
+    environment: Vec<(String, Text)>,
+    input: Option<Text>,
+    codes: Vec<i32>,
+}
+
+/// When it is run.
+enum When {
+    /// As long as every guard asks for it.
+    Guarded(Guards),
+    /// In every run.
+    Always,
+    /// When something notifies it.
+    Notified,
+}
+
+/// What tells whether it was done: each of these, where it is there, can say so.
+#[derive(Default)]
+struct Guards {
+    /// It was done if this is there.
+    creates: Option<PathBuf>,
+    /// It was done if this is not there.
+    removes: Option<PathBuf>,
+    /// It was done if this shell line succeeds.
+    unless: Option<String>,
+    /// It was done if this shell line fails.
+    only_if: Option<String>,
+}
+
+/// How long a guard may take.
+const GUARD_TIME: Duration = Duration::from_secs(60);
+
+impl Kind for Command {
+    type Wish = Wish;
+    type Found = observe::Found;
+
+    fn schema() -> KindSchema {
+        KindSchema::new("command", "A command that is run until its guard says that it was done")
+            .details(DETAILS)
+            .param(Param::new("command", Type::Command, "What to run: split into words as a shell would, before anything is filled in, so that a value stays one word.").argument(0).required())
+            .param(Param::new("creates", Type::Path, "It was done if this path is there."))
+            .param(Param::new("removes", Type::Path, "It was done if this path is not there."))
+            .param(Param::new("unless", Type::ShellLine, "It was done if this shell line succeeds."))
+            .param(Param::new("only-if", Type::ShellLine, "It was done if this shell line fails: it is run only where the line succeeds."))
+            .param(Param::new("only-notified", Type::Bool, "Whether it is run only when another resource notifies it.").default(false))
+            .param(Param::new("always", Type::Bool, "Whether it is run every time. The plan then always lists it.").default(false))
+            .param(Param::new("shell", Type::Bool, "Whether the text is a line for `/bin/sh -c`: for pipes, redirections and variables. Use the filter `quote` for values in it.").default(false))
+            .param(Param::new("stdin", Type::Text, "What it reads. The way to hand it a secret: everybody can see the words of a command."))
+            .param(Param::new("user", Type::Name, "The user that runs it and its guards, with its own groups and home. The account that Converge works as if not given."))
+            .param(Param::new("cwd", Type::Path, "The directory that it and its guards run in. `/` if not given."))
+            .param(Param::new("env", Type::Map, "Variables for it and its guards, added to PATH, HOME, USER and LC_ALL. They may be secrets."))
+            .param(Param::list("success-codes", Type::Int, "The exit codes that mean success. 0 if not given."))
+            .example("A command that makes a file", "command \"date > /etc/born\" creates=\"/etc/born\" shell=#true")
+            .example(
+                "A command whose guard asks for the state itself",
+                "file \"/etc/limits.source\" {\n    content \"65536\"\n}\ncommand \"cp /etc/limits.source /etc/limits.copy\" unless=\"cmp -s /etc/limits.source /etc/limits.copy\"",
+            )
+            .example(
+                "A command that other resources notify",
+                "file \"/etc/motd.source\" notify=\"command[rebuild]\" {\n    content \"Welcome\"\n}\ncommand \"cp /etc/motd.source /etc/motd.built\" id=\"rebuild\" only-notified=#true",
+            )
+            .example(
+                "Text on its standard input, as another user",
+                "command \"tee /tmp/note\" id=\"note\" user=\"nobody\" creates=\"/tmp/note\" {\n    stdin \"a line\"\n}",
+            )
+            .notifiable()
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let wish = Wish {
+            words: params.texts("command"),
+            shell: params.flag("shell").unwrap_or(false),
+            when: when(params),
+            user: params.text("user"),
+            folder: params.optional_path("cwd"),
+            environment: environment(params),
+            input: params.maybe_secret("stdin"),
+            codes: codes(params),
+        };
+        if wish.words.iter().all(|word| word.trim().is_empty()) {
+            params.problem(ParamProblem::new("command", "is empty"));
+        }
+        if wish.shell && wish.words.len() > 1 {
+            params.problem(
+                ParamProblem::new("command", "has several words").help("with `shell=#true` it is one text"),
+            );
+        }
+        if wish.words.iter().any(|word| word.contains('\0')) {
+            params.problem(ParamProblem::new("command", "holds a NUL byte"));
+        }
+        wish
+    }
+
+    /// What a command changes is told by its guard alone: it owns nothing by name.
+    fn claims(_wish: &Wish) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {
+        observe::observe(view, wish)
+    }
+
+    fn plan(wish: &Wish, found: &observe::Found) -> Planned {
+        plan::plan(wish, found)
+    }
+
+    fn effects(wish: &Wish, _found: &observe::Found) -> Vec<Effect> {
+        let removed = match &wish.when {
+            When::Guarded(guards) => guards.removes.clone(),
+            When::Always | When::Notified => None,
+        };
+        removed.map(|path| Effect::Path(path, None)).into_iter().chain([Effect::Open]).collect()
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, _found: &observe::Found) -> Result<(), ApplyError> {
+        run::run(actor, wish)
+    }
+
+    fn action(wish: &Wish, _how: NotifyHow) -> Option<Action> {
+        matches!(wish.when, When::Notified).then_some(Action { verb: "run", unit: None })
+    }
+
+    fn act(actor: &mut Actor<'_>, wish: &Wish, _action: &Action) -> Result<(), ApplyError> {
+        run::run(actor, wish)
+    }
+}
+
+const DETAILS: &str = "\
+Converge must know whether there is something to do, so a command says how that is told: `creates`, `removes`, `unless` \
+or `only-if`; with several of them it is run only where each asks for it. Once it ran, its guards must agree that it was \
+done; otherwise the step failed. Guards are reads: they run while Converge plans, where nothing can be written. They run \
+as the same user, in the same directory and with the same variables, for at most a minute.
+
+`only-notified=#true` makes the command a handler: it is run once, after the last resource that notifies it changed. \
+`always=#true` runs it every time.
+
+The environment is clean: PATH, HOME, USER, LOGNAME, LC_ALL=C.UTF-8, the proxy variables and TZ of the login, and what \
+`env` adds. Where a directory stands for the host (`root=`), commands run on the machine itself, in that directory, and \
+`CONVERGE_ROOT` names it; `creates`, `removes` and `cwd` are below it.
+
+What a command leaves running is not waited for. After `timeout` (ten minutes if not given) it is ended, with all that it \
+started.";
+
+fn when(params: &mut Reader<'_>) -> When {
+    let guards = Guards {
+        creates: params.optional_path("creates"),
+        removes: params.optional_path("removes"),
+        unless: params.text("unless"),
+        only_if: params.text("only-if"),
+    };
+    let guarded = ["creates", "removes", "unless", "only-if"].iter().any(|name| params.has(name));
+    let (always, notified) = (params.flag("always") == Some(true), params.flag("only-notified") == Some(true));
+    match (guarded, always, notified) {
+        (true, false, false) => {}
+        (false, true, false) => return When::Always,
+        (false, false, true) => return When::Notified,
+        (false, false, false) => params.problem(
+            ParamProblem::together("nothing tells whether the command was done already").help(
+                "add `creates`, `removes`, `unless` or `only-if`; or `only-notified=#true`, or `always=#true`",
+            ),
+        ),
+        _ => params.problem(
+            ParamProblem::together("says in several ways when it is to be run")
+                .help("choose guards, `only-notified=#true`, or `always=#true`"),
+        ),
+    }
+    When::Guarded(guards)
+}
+
+fn environment(params: &mut Reader<'_>) -> Vec<(String, Text)> {
+    let mut environment = Vec::new();
+    for (name, values) in params.map("env") {
+        let bad = |text: &Text| text.expose().contains(&0);
+        match <[Text; 1]>::try_from(values) {
+            Ok([value]) if !bad(&value) => environment.push((name.clone(), value)),
+            Ok(_) => params.problem(ParamProblem::new("env", format!("{name} holds a NUL byte"))),
+            Err(_) => params.problem(ParamProblem::new("env", format!("{name} does not have one value"))),
+        }
+        if name.is_empty() || name.contains(['=', '\0']) {
+            params.problem(ParamProblem::new("env", format!("{name:?} cannot be the name of a variable")));
+        }
+    }
+    environment
+}
+
+fn codes(params: &mut Reader<'_>) -> Vec<i32> {
+    let written = params.texts("success-codes");
+    if written.is_empty() {
+        return vec![0];
+    }
+    let code = |text: &String| text.parse::<u8>().ok().map(i32::from);
+    if written.iter().any(|text| code(text).is_none()) {
+        params.problem(ParamProblem::new("success-codes", "holds something else than numbers from 0 to 255"));
+    }
+    written.iter().filter_map(code).collect()
+}
+
+impl Wish {
+    /// What is run.
+    fn command(&self) -> processes::Command {
+        let mut command = match &self.words[..] {
+            [line] if self.shell => processes::Command::shell(line),
+            words => processes::Command::new(words),
+        };
+        command.input = self.input.clone();
+        self.settled(command)
+    }
+
+    /// A guard: a shell line that runs as the command does.
+    fn guard(&self, line: &str) -> processes::Command {
+        let guard = processes::Command::shell(line);
+        self.settled(processes::Command { timeout: GUARD_TIME, ..guard })
+    }
+
+    fn settled(&self, mut command: processes::Command) -> processes::Command {
+        command.user = self.user.clone();
+        command.folder = self.folder.clone();
+        command.environment = self.environment.clone();
+        command
+    }
+
+    /// The command as a person would type it.
+    fn line(&self) -> String {
+        if self.shell {
+            return self.words.join(" ");
+        }
+        self.words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests;

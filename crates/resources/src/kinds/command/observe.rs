@@ -1,0 +1,83 @@
+//! What the guards of a `command` say, and what it needs.
+
+use super::{Guards, When, Wish};
+use crate::view::{LookError, Need, Seen, View};
+
+/// What was found.
+pub struct Found {
+    /// What tells that it was done, if something does.
+    pub(super) done: Option<String>,
+    /// Guards that cannot answer yet: what they wait for, and the steps that may bring it.
+    pub(super) doubts: Vec<(String, Vec<u32>)>,
+    /// Its user, its directory and its program.
+    pub(super) needs: Vec<Need>,
+}
+
+/// Asks the guards, the paths first, until one says that nothing is to be done.
+pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+    let mut found = Found { done: None, doubts: Vec::new(), needs: Vec::new() };
+    if let When::Guarded(guards) = &wish.when {
+        found.ask_paths(view, guards)?;
+        if found.done.is_none() {
+            found.ask_lines(view, wish, guards)?;
+        }
+    }
+    if found.done.is_none() {
+        found.needs = needs(view, wish)?;
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn ask_paths(&mut self, view: &View<'_>, guards: &Guards) -> Result<(), LookError> {
+        if let Some(path) = &guards.creates
+            && matches!(view.place(path)?, Seen::Known(_) | Seen::Unknown(_))
+        {
+            self.done = Some(format!("{} is there", path.display()));
+        }
+        if let Some(path) = &guards.removes {
+            match view.place(path)? {
+                Seen::Known(_) | Seen::Unknown(_) => {}
+                Seen::Absent => self.done = Some(format!("{} is not there", path.display())),
+                Seen::MayCome(steps) => self.doubts.push((path.display().to_string(), steps)),
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_lines(&mut self, view: &View<'_>, wish: &Wish, guards: &Guards) -> Result<(), LookError> {
+        let lines = [(&guards.unless, true, "succeeds"), (&guards.only_if, false, "fails")];
+        for (line, done, how) in lines {
+            let Some(line) = line else { continue };
+            match view.guard(&wish.guard(line))? {
+                Seen::Known(success) if success == done => {
+                    self.done = Some(format!("`{line}` {how}"));
+                    return Ok(());
+                }
+                Seen::Known(_) | Seen::Absent => {}
+                Seen::MayCome(steps) | Seen::Unknown(steps) => {
+                    self.doubts.push(("what its guard asks".to_owned(), steps));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn needs(view: &View<'_>, wish: &Wish) -> Result<Vec<Need>, LookError> {
+    let mut needs = Vec::new();
+    if let Some(user) = &wish.user {
+        needs.push(view.need_user(user)?);
+    }
+    if let Some(folder) = &wish.folder {
+        needs.push(view.need_folder(folder)?);
+    }
+    // Below a folder that stands for a host commands are those of the machine itself.
+    if let (Some(program), false, true) = (wish.words.first(), wish.shell, view.root().parent().is_none())
+        && (program.starts_with('/') || !program.contains('/'))
+        && !wish.environment.iter().any(|(name, _)| name == "PATH")
+    {
+        needs.push(Need::program(&view.program(program)?, program));
+    }
+    Ok(needs)
+}

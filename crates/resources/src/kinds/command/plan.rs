@@ -1,0 +1,30 @@
+//! When a `command` is run.
+
+use converge_model::{Change, PropertyChange, Shown, Verb};
+
+use super::observe::Found;
+use super::{When, Wish};
+use crate::kind::{Depend, Planned};
+
+/// Nothing where it was done, or waits to be notified; else that it runs.
+pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
+    if let Some(why) = &found.done {
+        return Planned::InSync(why.clone());
+    }
+    let planned = match wish.when {
+        When::Notified => return Planned::InSync("it runs only when it is notified".to_owned()),
+        When::Always => Planned::always(action(wish)),
+        When::Guarded(_) => {
+            let mut change = action(wish);
+            found.doubts.iter().for_each(|(what, steps)| change.depend(what, steps));
+            Planned::change(change)
+        }
+    };
+    planned.given(found.needs.iter().cloned())
+}
+
+fn action(wish: &Wish) -> Change {
+    Change::new(Verb::Act)
+        .property(PropertyChange::new("run", Shown::Absent, wish.line()))
+        .irreversible("what a command did is not known")
+}
