@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use crate::kind::{AnyKind, Kind, Row};
 use crate::kinds;
 
-static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> =
-    LazyLock::new(|| vec![row::<kinds::directory::Directory>(), row::<kinds::file::File>()]);
+static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
+    vec![row::<kinds::command::Command>(), row::<kinds::directory::Directory>(), row::<kinds::file::File>()]
+});
 
 fn row<K: Kind>() -> Box<dyn AnyKind> {
     Box::new(Row::<K>::new())

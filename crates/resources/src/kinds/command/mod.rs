@@ -176,7 +176,8 @@ fn when(params: &mut Reader<'_>) -> When {
         only_if: params.text("only-if"),
     };
     let guarded = ["creates", "removes", "unless", "only-if"].iter().any(|name| params.has(name));
-    let (always, notified) = (params.flag("always") == Some(true), params.flag("only-notified") == Some(true));
+    let (always, notified) =
+        (params.flag("always") == Some(true), params.flag("only-notified") == Some(true));
     match (guarded, always, notified) {
         (true, false, false) => {}
         (false, true, false) => return When::Always,

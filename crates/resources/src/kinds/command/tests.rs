@@ -58,7 +58,8 @@ fn without_a_guard_it_is_a_mistake() {
 fn a_secret_may_be_read_and_never_be_a_word() {
     let (trial, ran) = recording();
     let secret = trial.secret("hunter22");
-    let word = params([("command", Value::List(vec!["echo".into(), secret.clone()])), ("always", true.into())]);
+    let word =
+        params([("command", Value::List(vec!["echo".into(), secret.clone()])), ("always", true.into())]);
     assert!(trial.problems(KIND, &word).iter().any(|problem| problem.message == "cannot be a secret"));
     let stdin = command(&["cat"], [("always", true.into()), ("stdin", Value::Scalar(secret))]);
     let shown = format!("{:?}", change(trial.plan(KIND, &stdin)));
@@ -141,7 +142,11 @@ fn what_may_come_makes_it_conditional() {
     check(&[("unless", "false"), ("user", "postgres")], vec![Effect::Open], true);
     check(&[("unless", "false"), ("user", "nobody")], vec![Effect::Open], false);
     check(&[("unless", "false"), ("cwd", "/srv")], vec![Effect::Open], true);
-    check(&[("unless", "false"), ("user", "ada")], vec![Effect::User("ada".into(), Some(Default::default()))], true);
+    check(
+        &[("unless", "false"), ("user", "ada")],
+        vec![Effect::User("ada".into(), Some(Default::default()))],
+        true,
+    );
 }
 
 #[test]
@@ -178,7 +183,9 @@ fn the_code_decides() {
 
 #[test]
 fn words_are_shown_as_a_shell_reads_them() {
-    for (word, shown) in [("plain-1.2/x", "plain-1.2/x"), ("", "''"), ("a b", "'a b'"), ("it's", "'it'\\''s'")] {
+    for (word, shown) in
+        [("plain-1.2/x", "plain-1.2/x"), ("", "''"), ("a b", "'a b'"), ("it's", "'it'\\''s'")]
+    {
         assert_eq!(quoted(word), shown);
     }
 }
