@@ -3,19 +3,31 @@
 //! The values that variables have, their precedence and when they are evaluated are the [`Scope`]'s; which parameter a
 //! rendered text is for is its reader's (`typed`).
 
+mod context;
 mod error;
 mod facts;
+mod filters;
 mod recording;
+#[cfg(test)]
+mod tests;
 mod values;
 
+use std::fmt;
+use std::io;
 use std::sync::Arc;
 
-use minijinja::Value;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
+use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, Value};
+
+use context::Context;
+use error::{Failure, Place};
+use recording::Record;
 
 pub(crate) use error::{ScopeError, TemplateError};
 pub(crate) use facts::{known_facts, unknown, unknown_facts};
 pub(crate) use recording::{Marks, observe};
-pub(crate) use values::{Clash, List, Map, fold, raw};
+pub(crate) use values::{Clash, List, Map, Raw, fold, raw};
 
 /// What names stand for in a template.
 ///
@@ -30,7 +42,7 @@ pub(crate) trait Scope: Send + Sync {
 }
 
 /// The value of a name.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Found {
     /// The value. Maps and lists are [`Map`] and [`List`], whose entries carry marks of their own.
     pub(crate) value: Value,
@@ -39,7 +51,7 @@ pub(crate) struct Found {
 }
 
 /// A rendered text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Rendered {
     /// The text; means nothing where `marks.unknown`.
     pub(crate) text: String,
@@ -48,7 +60,7 @@ pub(crate) struct Rendered {
 }
 
 /// The value of an expression: a scalar, null, a [`Map`] or [`List`], or an object of the scope; nowhere undefined.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Evaluated {
     /// The value; means nothing where `marks.unknown`.
     pub(crate) value: Value,
@@ -56,52 +68,89 @@ pub(crate) struct Evaluated {
     pub(crate) marks: Marks,
 }
 
-/// Renders and evaluates; one for each folder of templates, shared by all hosts.
+/// Renders and evaluates; one for each folder of templates, shared by all hosts. What was compiled once is kept.
 pub(crate) struct Engine {
-    _private: (),
+    strings: Environment<'static>,
+    files: Environment<'static>,
 }
 
 /// Gives the text of the template file that `{% include %}` names; none where there is none. The error is a fragment.
 pub(crate) type Includes = dyn Fn(&str) -> Result<Option<String>, String> + Send + Sync;
 
+/// The longest text that a string of an inventory may become, in bytes.
+pub(crate) const STRING: usize = 1 << 20;
+/// The longest text that a template file may become, in bytes.
+pub(crate) const FILE: usize = 8 << 20;
+/// How many steps one rendering may take; a step is about one name, filter or piece of text.
+const FUEL: u64 = 2_000_000;
+/// How deep macros (4 each) and includes (10 each) may be nested.
+const RECURSION: usize = 200;
+/// How many variables may wait for each other.
+const NESTING: usize = 48;
+/// Marks the name of a template that carries its own text.
+const OWN: char = '\u{1}';
+
 impl Engine {
     /// An engine whose template files include what `includes` gives.
     pub(crate) fn new(includes: Arc<Includes>) -> Self {
-        let _ = includes;
-        Self { _private: () }
+        let strings = environment(syntax(true), |name| match own_text(name) {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => Err(Failure::definite("a string cannot include a file", Some("use `(template)`".to_owned()))),
+        });
+        let files = environment(syntax(false), move |name| match own_text(name) {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => included(&includes, name),
+        });
+        Self { strings, files }
     }
 
     /// Fills in a string of an inventory: `{#` is plain text, nothing can be included.
     pub(crate) fn text(&self, template: &str, scope: &Arc<dyn Scope>) -> Result<Rendered, TemplateError> {
-        let _ = (template, scope);
-        Err(TemplateError::default())
-    }
-
-    /// Evaluates an expression.
-    pub(crate) fn expression(
-        &self,
-        expression: &str,
-        scope: &Arc<dyn Scope>,
-    ) -> Result<Evaluated, TemplateError> {
-        let _ = (expression, scope);
-        Err(TemplateError::default())
+        if !is_template(template) {
+            return Ok(Rendered { text: template.to_owned(), marks: Marks::default() });
+        }
+        render(&self.strings, &format!("{OWN}{OWN}{template}"), template, STRING, scope)
     }
 
     /// Renders a template file with its comments and includes.
-    pub(crate) fn file(
-        &self,
-        name: &str,
-        text: &str,
-        scope: &Arc<dyn Scope>,
-    ) -> Result<Rendered, TemplateError> {
-        let _ = (name, text, scope);
-        Err(TemplateError::default())
+    pub(crate) fn file(&self, name: &str, text: &str, scope: &Arc<dyn Scope>) -> Result<Rendered, TemplateError> {
+        render(&self.files, &format!("{OWN}{name}{OWN}{text}"), text, FILE, scope)
+    }
+
+    /// Evaluates an expression.
+    pub(crate) fn expression(&self, expression: &str, scope: &Arc<dyn Scope>) -> Result<Evaluated, TemplateError> {
+        nest()?;
+        let context = Context::new(scope);
+        let (result, record) = recording::record(|| {
+            let compiled = self.strings.compile_expression_owned(expression.to_owned())?;
+            let value = compiled.eval(Value::from_dyn_object(Arc::clone(&context)))?;
+            Ok(settle(value, 0))
+        });
+        let place = Place { source: expression, key: "", context: &context, record: &record };
+        let error = match result {
+            Ok(Some(Ok(value))) => return Ok(Evaluated { value, marks: record.marks }),
+            Ok(Some(Err(error))) | Err(error) => place.explain(&error),
+            Ok(None) => place.undefined(expression.trim()),
+        };
+        match error {
+            Some(error) => Err(error),
+            None => Ok(Evaluated { value: unknown(), marks: record.marks }),
+        }
     }
 
     /// Finds mistakes of syntax without rendering; `file` as by [`Engine::file`], else as by [`Engine::text`].
     pub(crate) fn check(&self, file: Option<&str>, text: &str) -> Result<(), TemplateError> {
-        let _ = (file, text);
-        Err(TemplateError::default())
+        let (environment, name) = match file {
+            Some(name) => (&self.files, name),
+            None => (&self.strings, ""),
+        };
+        let key = format!("{OWN}{name}{OWN}{text}");
+        environment.get_template(&key).map(drop).map_err(|error| syntax_error(&error, text))
+    }
+
+    /// Finds mistakes of syntax in an expression without evaluating it.
+    pub(crate) fn check_expression(&self, expression: &str) -> Result<(), TemplateError> {
+        self.strings.compile_expression(expression).map(drop).map_err(|error| syntax_error(&error, expression))
     }
 }
 
@@ -112,11 +161,229 @@ pub(crate) fn is_template(text: &str) -> bool {
 
 /// Words of the expression language, which no variable may have for a name.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    matches!(
-        name,
-        "true" | "false" | "none" | "True" | "False" | "None" | "and" | "or" | "not" | "in" | "is" | "if"
-    ) || matches!(
-        name,
-        "else" | "range" | "namespace" | "dict" | "self" | "super" | "caller" | "varargs" | "kwargs"
-    )
+    matches!(name, "true" | "false" | "none" | "True" | "False" | "None" | "and" | "or" | "not" | "in" | "is" | "if")
+        || matches!(name, "else" | "range" | "namespace" | "dict" | "self" | "super" | "caller" | "varargs" | "kwargs")
+}
+
+fn syntax(string: bool) -> SyntaxConfig {
+    let mut builder = SyntaxConfig::builder();
+    builder.keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true);
+    if string {
+        // Delimiters that no inventory holds: `${#x}` is common in shell.
+        builder.comment_delimiters("{\u{1}#", "#\u{1}}");
+    }
+    // These delimiters are fixed and differ from each other, so the default never stands in for them.
+    builder.build().unwrap_or_default()
+}
+
+fn environment(
+    syntax: SyntaxConfig,
+    loader: impl Fn(&str) -> Result<Option<String>, Error> + Send + Sync + 'static,
+) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_syntax(syntax);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(RECURSION);
+    environment.set_loader(loader);
+    filters::install(&mut environment);
+    environment
+}
+
+/// The text in the name of a template that carries its own.
+fn own_text(name: &str) -> Option<&str> {
+    name.strip_prefix(OWN)?.split_once(OWN).map(|(_, text)| text)
+}
+
+fn included(includes: &Arc<Includes>, name: &str) -> Result<Option<String>, Error> {
+    let outside = name.starts_with('/') || name.split('/').any(|part| part == "..") || name.contains(['\0', '\\']);
+    if outside {
+        let help = "name a file of the same `templates/` folder".to_owned();
+        return Err(Failure::definite(format!("`{name}` is not a template of this folder"), Some(help)));
+    }
+    match includes(name) {
+        Ok(Some(text)) if text.len() > STRING => {
+            Err(Failure::definite(format!("the template `{name}` is larger than {STRING} bytes"), None))
+        }
+        Ok(Some(text)) => Ok(Some(text)),
+        Ok(None) => Err(Failure::definite(format!("there is no template `{name}`"), None)),
+        Err(error) => Err(Failure::definite(error, None)),
+    }
+}
+
+fn render(
+    environment: &Environment<'static>,
+    key: &str,
+    source: &str,
+    limit: usize,
+    scope: &Arc<dyn Scope>,
+) -> Result<Rendered, TemplateError> {
+    nest()?;
+    let context = Context::new(scope);
+    let mut out = Capped { bytes: Vec::new(), limit, over: false };
+    let (result, record) = recording::record(|| {
+        let template = environment.get_template(key)?;
+        template.render_captured_to(Value::from_dyn_object(Arc::clone(&context)), &mut out).map(drop)
+    });
+    let error = match result {
+        Ok(()) => return Ok(Rendered { text: out.text(), marks: record.marks }),
+        Err(_) if out.over => Some(TemplateError {
+            message: format!("the text becomes longer than {limit} bytes"),
+            ..TemplateError::default()
+        }),
+        Err(error) => Place { source, key, context: &context, record: &record }.explain(&error),
+    };
+    match error {
+        Some(error) => Err(error),
+        None => Ok(Rendered { text: String::new(), marks: record.marks }),
+    }
+}
+
+fn syntax_error(error: &Error, source: &str) -> TemplateError {
+    let context = Context::new(&(Arc::new(Nothing) as Arc<dyn Scope>));
+    let place = Place { source, key: error.name().unwrap_or_default(), context: &context, record: &Record::default() };
+    place.explain(error).unwrap_or_default()
+}
+
+/// A scope without names.
+struct Nothing;
+
+impl Scope for Nothing {
+    fn get(&self, _name: &str) -> Option<Result<Found, ScopeError>> {
+        None
+    }
+
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Refuses to go deeper than the stack bears: a variable may be made of others, and those of more.
+fn nest() -> Result<(), TemplateError> {
+    match recording::depth() {
+        0..=NESTING => Ok(()),
+        _ => Err(TemplateError {
+            message: "too many variables that are made of each other".to_owned(),
+            ..TemplateError::default()
+        }),
+    }
+}
+
+/// How deep lists and maps may be nested in the result of an expression.
+const DEPTH: usize = 64;
+
+/// The result of an expression as [`Map`] and [`List`]; none where something in it is undefined.
+///
+/// Ours stay as they are, with what they hold unread; so do the objects of the scope.
+fn settle(value: Value, depth: usize) -> Option<Result<Value, Error>> {
+    if depth > DEPTH {
+        return Some(Err(Failure::definite(format!("the result is nested over {DEPTH} deep"), None)));
+    }
+    match value.kind() {
+        ValueKind::Undefined => None,
+        ValueKind::Seq | ValueKind::Iterable if is_native(&value) => settle_list(&value, depth),
+        ValueKind::Map if is_native(&value) => settle_map(&value, depth),
+        _ => Some(Ok(value)),
+    }
+}
+
+fn settle_list(value: &Value, depth: usize) -> Option<Result<Value, Error>> {
+    let items = match value.try_iter() {
+        Ok(items) => items,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut list = Vec::new();
+    for item in items.checked() {
+        match item.map(|item| settle(item, depth + 1)) {
+            Ok(Some(Ok(item))) => list.push((item, Marks::default())),
+            Ok(None) => return None,
+            Ok(Some(Err(error))) | Err(error) => return Some(Err(error)),
+        }
+    }
+    Some(Ok(List::new(list)))
+}
+
+fn settle_map(value: &Value, depth: usize) -> Option<Result<Value, Error>> {
+    let keys = match value.try_iter() {
+        Ok(keys) => keys,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut entries = Vec::new();
+    for key in keys {
+        match value.get_item(&key).map(|item| settle(item, depth + 1)) {
+            Ok(Some(Ok(item))) => entries.push((key.to_string(), item, Marks::default())),
+            Ok(None) => return None,
+            Ok(Some(Err(error))) | Err(error) => return Some(Err(error)),
+        }
+    }
+    let clash = |clash: Clash| Failure::definite(clash.to_string(), None);
+    Some(Map::folding(entries).map_err(clash))
+}
+
+/// Whether a list or map was made by the expression itself.
+fn is_native(value: &Value) -> bool {
+    let name = value.as_object().map_or("", |object| object.type_name());
+    name.starts_with("minijinja::") || name.starts_with("alloc::") || name.starts_with("indexmap::")
+}
+
+/// Whether `value`, or anything in what the template itself made of it, is undefined.
+fn has_undefined(value: &Value, depth: usize) -> bool {
+    match value.kind() {
+        ValueKind::Undefined => true,
+        _ if depth > DEPTH || !is_native(value) => false,
+        ValueKind::Seq | ValueKind::Iterable => {
+            value.try_iter().is_ok_and(|mut items| items.any(|item| has_undefined(&item, depth + 1)))
+        }
+        ValueKind::Map => value.try_iter().is_ok_and(|mut keys| {
+            keys.any(|key| value.get_item(&key).is_ok_and(|item| has_undefined(&item, depth + 1)))
+        }),
+        _ => false,
+    }
+}
+
+/// Takes so many bytes and no more.
+struct Capped {
+    bytes: Vec<u8>,
+    limit: usize,
+    over: bool,
+}
+
+impl Capped {
+    fn text(self) -> String {
+        String::from_utf8(self.bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+}
+
+impl io::Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.over |= self.bytes.len() + bytes.len() > self.limit;
+        match self.over {
+            true => Err(io::ErrorKind::FileTooLarge.into()),
+            false => {
+                self.bytes.extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What was rendered from a secret is not shown.
+impl fmt::Debug for Rendered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = if self.marks.tainted { "********" } else { &self.text };
+        f.debug_struct("Rendered").field("text", &text).field("marks", &self.marks).finish()
+    }
+}
+
+/// The same.
+impl fmt::Debug for Evaluated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = if self.marks.tainted { "********".to_owned() } else { format!("{:?}", self.value) };
+        f.debug_struct("Evaluated").field("value", &value).field("marks", &self.marks).finish()
+    }
 }

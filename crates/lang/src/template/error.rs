@@ -2,7 +2,12 @@
 
 use std::ops::Range;
 
+use minijinja::{Error, ErrorKind};
+
+use super::context::Context;
+use super::recording::Record;
 use crate::diagnostic::Diagnostic;
+use crate::nearest::did_you_mean;
 
 /// A template that cannot be rendered, or an expression that cannot be evaluated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
@@ -24,3 +29,172 @@ pub(crate) struct TemplateError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.message)]
 pub(crate) struct ScopeError(pub(crate) Box<Diagnostic>);
+
+/// What travels through minijinja as the source of an error of ours.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0}")]
+    Scope(ScopeError),
+    #[error("{message}")]
+    Own {
+        message: String,
+        help: Option<String>,
+        /// Wrong whatever a fact that is not known yet turns out to be.
+        definite: bool,
+    },
+}
+
+impl Failure {
+    /// An error of minijinja that carries a mistake of the template's values.
+    pub(super) fn error(message: impl Into<String>, help: impl Into<String>) -> Error {
+        Self::Own { message: message.into(), help: Some(help.into()), definite: false }.into()
+    }
+
+    /// The same for what is wrong whatever the facts are.
+    pub(super) fn definite(message: impl Into<String>, help: Option<String>) -> Error {
+        Self::Own { message: message.into(), help, definite: true }.into()
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::new(ErrorKind::InvalidOperation, failure.to_string()).with_source(failure)
+    }
+}
+
+/// What was being rendered when an error came up.
+pub(super) struct Place<'a> {
+    /// The text of the template or expression.
+    pub(super) source: &'a str,
+    /// The name by which minijinja knows it.
+    pub(super) key: &'a str,
+    /// The names in scope.
+    pub(super) context: &'a Context,
+    /// What was read.
+    pub(super) record: &'a Record,
+}
+
+impl Place<'_> {
+    /// The error in our words; none where it may come from a fact that is not known yet.
+    pub(super) fn explain(&self, error: &Error) -> Option<TemplateError> {
+        let chain = || std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |e| e.source());
+        let deepest = chain().filter_map(|e| e.downcast_ref::<Error>()).last().unwrap_or(error);
+        let failure = chain().find_map(|e| e.downcast_ref::<Failure>());
+        let mut found = match failure {
+            Some(Failure::Scope(cause)) => TemplateError {
+                message: cause.0.message.clone(),
+                cause: Some(cause.clone()),
+                ..TemplateError::default()
+            },
+            Some(Failure::Own { definite: false, .. }) if self.record.marks.unknown => return None,
+            Some(Failure::Own { message, help, .. }) => {
+                TemplateError { message: message.clone(), help: help.clone(), ..TemplateError::default() }
+            }
+            None => self.engine(deepest)?,
+        };
+        let located = chain().filter_map(|e| e.downcast_ref::<Error>()).filter(|e| e.line().is_some()).last();
+        self.locate(&mut found, located.unwrap_or(error));
+        Some(found)
+    }
+
+    /// An undefined result of the expression `what`, or undefined somewhere inside.
+    pub(super) fn undefined(&self, what: &str) -> Option<TemplateError> {
+        let definite = self.context.misses().iter().any(|name| name == what);
+        if self.record.marks.unknown && !definite {
+            return None;
+        }
+        Some(TemplateError {
+            message: format!("`{}` is undefined", what.trim()),
+            help: self.meant(what, ""),
+            range: Some(0..self.source.len()),
+            ..TemplateError::default()
+        })
+    }
+
+    /// An error that minijinja itself found.
+    fn engine(&self, error: &Error) -> Option<TemplateError> {
+        if self.record.marks.unknown && error.kind() == ErrorKind::UndefinedError {
+            let text = self.text(error).unwrap_or_default();
+            return self.undefined(text).map(|found| TemplateError { range: error.range(), ..found });
+        }
+        if self.record.marks.unknown && !matches!(error.kind(), ErrorKind::SyntaxError | ErrorKind::OutOfFuel) {
+            return None;
+        }
+        let detail = error.detail().map(str::to_owned).unwrap_or_else(|| error.kind().to_string());
+        let (message, help) = match error.kind() {
+            ErrorKind::UndefinedError => self.undefined_in(error),
+            ErrorKind::OutOfFuel => ("the template takes too many steps".to_owned(), None),
+            ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction => (detail, None),
+            ErrorKind::InvalidOperation => (detail, self.text(error).and_then(|text| self.dashed(text))),
+            _ => (detail, None),
+        };
+        Some(TemplateError { message: lowercase(&message), help, ..TemplateError::default() })
+    }
+
+    fn undefined_in(&self, error: &Error) -> (String, Option<String>) {
+        let Some(text) = self.text(error).map(str::trim).filter(|text| !text.is_empty()) else {
+            return ("something here is undefined".to_owned(), self.meant("", ""));
+        };
+        let after = error.range().and_then(|range| self.source.get(range.end..)).unwrap_or_default();
+        let plain = text.chars().all(|c| c.is_alphanumeric() || "_.[]'\"".contains(c));
+        let message = match plain {
+            true => format!("`{text}` is undefined"),
+            false => format!("something in `{text}` is undefined"),
+        };
+        (message, self.meant(text, after).or_else(|| Some("`default(…)` stands in for it".to_owned())))
+    }
+
+    /// What was probably meant by `text`, which is undefined and goes on with `after`.
+    fn meant(&self, text: &str, after: &str) -> Option<String> {
+        if let Some(help) = self.dashed(&format!("{text}{after}")) {
+            return Some(help);
+        }
+        let missed = self.record.misses.iter().rev().find(|miss| text.contains(&miss.key));
+        if let Some(help) = missed.and_then(|miss| miss.help.clone()) {
+            return Some(help);
+        }
+        let misses = self.context.misses();
+        let name = misses.iter().rev().find(|name| text.contains(name.as_str()))?;
+        let names = self.context.names();
+        did_you_mean(name, names.iter().map(String::as_str))
+    }
+
+    /// Help for `app-release`, which is a subtraction, where `app_release` would be found.
+    fn dashed(&self, text: &str) -> Option<String> {
+        let names: Vec<_> = self.context.names().into_iter().chain(self.record.missed_among()).collect();
+        let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        let words = text.split(|c: char| !is_name(c)).filter(|word| word.trim_matches('-').contains('-'));
+        let folded = words.map(|word| (word, super::fold(word.trim_matches('-'))));
+        folded
+            .into_iter()
+            .find(|(_, folded)| names.iter().any(|name| super::fold(name) == *folded))
+            .map(|(word, folded)| format!("`{word}` is a subtraction: write `{folded}`"))
+    }
+
+    /// The text at fault, if it is this template's.
+    fn text(&self, error: &Error) -> Option<&str> {
+        error.name().is_none_or(|name| name == self.key || name == EXPRESSION).then_some(())?;
+        self.source.get(error.range()?)
+    }
+
+    fn locate(&self, found: &mut TemplateError, error: &Error) {
+        match error.name() {
+            Some(name) if name != self.key && name != EXPRESSION => {
+                found.included = Some((name.to_owned(), error.line().unwrap_or(1)));
+                found.range = error.range();
+            }
+            _ => {
+                let inside = |range: &Range<usize>| self.source.get(range.clone()).is_some();
+                found.range = error.range().filter(inside).or(found.range.take());
+            }
+        }
+    }
+}
+
+/// The name that minijinja gives to every expression.
+const EXPRESSION: &str = "<expression>";
+
+fn lowercase(message: &str) -> String {
+    let mut chars = message.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}

@@ -1,0 +1,1 @@
+//! Templates against the rulings of the language.
