@@ -7,6 +7,13 @@ use crate::kinds;
 
 static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
     vec![row::<kinds::command::Command>(), row::<kinds::directory::Directory>(), row::<kinds::file::File>()]
+    vec![
+        row::<kinds::block::Block>(),
+        row::<kinds::directory::Directory>(),
+        row::<kinds::file::File>(),
+        row::<kinds::line::Line>(),
+        row::<kinds::link::Link>(),
+    ]
 });
 
 fn row<K: Kind>() -> Box<dyn AnyKind> {

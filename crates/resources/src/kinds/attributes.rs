@@ -1,5 +1,8 @@
 //! Mode, owner and group: what every kind that makes a path asks of it, finds and changes.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use converge_model::{Param, PropertyChange, Shown, Type};
 
 use crate::actor::Attributes;
@@ -114,7 +117,45 @@ pub fn octal(mode: u32) -> String {
     format!("{mode:04o}")
 }
 
+/// A name or a path as people may see it: what is not printable text is escaped, so that neither a newline nor a byte
+/// that is no UTF-8 is lost or does harm.
+pub fn printable(name: &OsStr) -> String {
+    let bytes = name.as_bytes();
+    let mut shown = String::with_capacity(bytes.len());
+    for piece in bytes.utf8_chunks() {
+        for char in piece.valid().chars() {
+            if char.is_control() || char == '\\' || is_bidi(char) {
+                shown.extend(char.escape_default());
+            } else {
+                shown.push(char);
+            }
+        }
+        shown.extend(piece.invalid().escape_ascii().map(char::from));
+    }
+    shown
+}
+
+/// Whether a character turns the direction of what follows.
+fn is_bidi(char: char) -> bool {
+    matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// An empty text.
 pub fn empty() -> Bytes {
     Bytes::from([])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_with_what_is_not_text_escaped() {
+        let check = |name: &[u8], shown: &str| assert_eq!(printable(OsStr::from_bytes(name)), shown);
+        check("/srv/ä b".as_bytes(), "/srv/ä b");
+        check(b"a\nb", "a\\nb");
+        check(b"a\xffb", "a\\xffb");
+        check(b"a\\xffb", "a\\\\xffb");
+        check("\u{202e}x".as_bytes(), "\\u{202e}x");
+    }
 }

@@ -2,11 +2,17 @@
 //! (`plan.rs`), what it does (`apply.rs`).
 
 pub mod attributes;
+pub mod block;
 pub mod command;
 pub mod directory;
+pub mod edited;
 pub mod file;
+pub mod line;
+pub mod lines;
+pub mod link;
 pub mod package;
 pub mod rendered;
+pub mod replacing;
 pub mod service;
 #[cfg(test)]
 pub(crate) mod testing;

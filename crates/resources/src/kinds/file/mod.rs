@@ -11,6 +11,7 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
 use crate::kinds::attributes;
+use crate::kinds::replacing::{self, Precautions};
 use crate::overlay::Effect;
 use crate::view::{LookError, View};
 use crate::wish::{Filling, Reader};
@@ -24,8 +25,7 @@ pub struct Wish {
     state: State,
     content: Option<Filling>,
     attributes: Attributes,
-    validate: Vec<String>,
-    backup: bool,
+    precautions: Precautions,
     replace: bool,
 }
 
@@ -41,6 +41,7 @@ impl Kind for File {
 
     fn schema() -> KindSchema {
         let [mode, owner, group] = attributes::params();
+        let [validate, backup] = replacing::params();
         KindSchema::new("file", "A file: its content, mode and owner")
             .details(
                 "Content is written into a temporary file beside the target, synced, checked by `validate`, and renamed, \
@@ -60,8 +61,8 @@ impl Kind for File {
             .param(mode)
             .param(owner)
             .param(group)
-            .param(Param::new("validate", Type::Command, "A command that must succeed on the new content before it takes its place; `%s` is the new file."))
-            .param(Param::new("backup", Type::Bool, "Whether what is replaced is kept beside the file as `NAME.converge-backup`.").default(false))
+            .param(validate)
+            .param(backup)
             .param(Param::new("replace", Type::Bool, "Whether a link in the way is replaced by the file.").default(false))
             .param(Param::new("newline", Type::Bool, "Whether text ends with a newline.").default(true))
             .example("A file with its content", "file \"/etc/motd\" mode=\"0644\" {\n    content \"Welcome to {{ host.name }}\"\n}")
@@ -78,16 +79,11 @@ impl Kind for File {
             state: params.choice("state", &[("present", State::Present), ("absent", State::Absent)]),
             content: params.filling("content"),
             attributes: attributes::decode(params),
-            validate: params.texts("validate"),
-            backup: params.flag("backup").unwrap_or(false),
+            precautions: replacing::decode(params),
             replace: params.flag("replace").unwrap_or(false),
         };
         if wish.state == State::Absent && wish.content.is_some() {
             params.problem(ParamProblem::new("content", "makes no sense for a file that should be absent"));
-        }
-        if !wish.validate.is_empty() && !wish.validate.iter().any(|word| word.contains("%s")) {
-            let help = "write `%s` where the path of the new file belongs";
-            params.problem(ParamProblem::new("validate", "does not name the new file").help(help));
         }
         wish
     }

@@ -74,6 +74,7 @@ fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
         if !same {
             let before = Shown::Text(format!("{} bytes", place.size));
             diffs.extend(content_change(&mut change, before, content, found.text.clone()));
+            change.properties.extend(wish.precautions.shown(&wish.path, true));
         }
         if let Seen::Unknown(steps) | Seen::MayCome(steps) = seen {
             change.depend("its content", steps);

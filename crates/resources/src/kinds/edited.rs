@@ -1,0 +1,244 @@
+//! A text file of which a resource owns a part: what `line`, `block` and `ini` share. Each brings the edit; the file,
+//! its bytes, its line ends and everything else in it are looked after here.
+
+use std::path::{Path, PathBuf};
+
+use converge_model::{Change, Claim, Extent, Param, PropertyChange, Shown, Type, Verb};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::diff;
+use crate::kind::{Depend, Planned};
+use crate::kinds::attributes::{self, Asked};
+use crate::kinds::replacing::{self, Precautions};
+use crate::overlay::{Bytes, Effect};
+use crate::system::files::Sort;
+use crate::view::{Body, LookError, Need, Place, Seen, View};
+use crate::wish::Reader;
+
+/// The file, and how it is treated.
+pub struct Target {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether one that is not there is created.
+    create: bool,
+    /// Mode and owner of one that is created.
+    attributes: Attributes,
+    /// What is done before the new text takes its place.
+    precautions: Precautions,
+    /// Whether the part is shown to nobody.
+    pub secret: bool,
+}
+
+/// What was found of the file.
+pub struct Found {
+    place: Seen<Place>,
+    text: Seen<Vec<u8>>,
+    asked: Asked,
+    folder: Need,
+}
+
+/// An edit of a text.
+pub enum Edit {
+    /// It is as it should be, and why.
+    Kept(String),
+    /// It should be this.
+    New(Vec<u8>),
+    /// It cannot be edited, and why.
+    Refused(String),
+}
+
+/// What a resource does to the text of its file.
+pub trait Part {
+    /// The file.
+    fn target(&self) -> &Target;
+
+    /// The text as it should be. Pure, and its own result is kept: `edit(edit(x)) == edit(x)`.
+    fn edit(&self, text: &[u8]) -> Edit;
+
+    /// Whether the part should not be there: then a file that is not there is as it should be.
+    fn absent(&self) -> bool;
+
+    /// What the plan shows where the text cannot be known yet.
+    fn shown(&self) -> Shown;
+}
+
+/// The parameters that follow the path and the part.
+pub fn params() -> Vec<Param> {
+    let mut params = vec![
+        Param::new(
+            "create",
+            Type::Bool,
+            "Whether the file is created where it is missing; otherwise that is an error of the plan.",
+        )
+        .default(true),
+    ];
+    params.extend(attributes::params().map(|param| Param {
+        doc: format!("Of a file that is created. {} Use `file` to keep one as it should be.", param.doc),
+        ..param
+    }));
+    params.extend(replacing::params());
+    params
+}
+
+/// Reads them, and the path.
+pub fn decode(params: &mut Reader<'_>) -> Target {
+    Target {
+        path: params.path("path"),
+        create: params.flag("create").unwrap_or(true),
+        attributes: attributes::decode(params),
+        precautions: replacing::decode(params),
+        secret: false,
+    }
+}
+
+/// The claim on the part called `part`.
+pub fn claim(target: &Target, part: String) -> Vec<Claim> {
+    vec![Claim::path(target.path.to_string_lossy(), Extent::Part(part))]
+}
+
+/// Reads the file.
+pub fn observe(view: &View<'_>, target: &Target) -> Result<Found, LookError> {
+    let place = view.place(&target.path)?;
+    let file = matches!(&place, Seen::Known(place) if place.sort == Sort::File);
+    Ok(Found {
+        text: if file { view.text(&target.path)? } else { Seen::Absent },
+        place,
+        asked: attributes::observe(view, &target.attributes)?,
+        folder: view.need_folder(target.path.parent().unwrap_or(Path::new("/")))?,
+    })
+}
+
+/// What would change.
+pub fn plan(part: &dyn Part, found: &Found) -> Planned {
+    match (&found.place, &found.text) {
+        (Seen::Known(place), _) if place.sort != Sort::File => in_the_way(place),
+        (Seen::Known(place), Seen::Known(text)) => update(part, place, text),
+        (Seen::Known(_), Seen::Unknown(steps)) => unknown(part, "its content", steps),
+        (Seen::Absent, _) => create(part, found),
+        (Seen::MayCome(steps) | Seen::Unknown(steps), _) => {
+            unknown(part, &format!("the file {}", part.target().path.display()), steps)
+        }
+        (Seen::Known(_), Seen::Absent | Seen::MayCome(_)) => {
+            Planned::impossible("the file went away while it was read")
+        }
+    }
+}
+
+/// What later steps will see.
+pub fn effects(part: &dyn Part, found: &Found) -> Vec<Effect> {
+    let before = found.place.clone().known();
+    let body = match &found.text {
+        Seen::Known(text) => edited(part, text),
+        Seen::Absent if matches!(found.place, Seen::Absent) => edited(part, b""),
+        Seen::Unknown(steps) => Some(Body::Unknown(steps.clone())),
+        _ => match &found.place {
+            Seen::MayCome(steps) | Seen::Unknown(steps) => Some(Body::Unknown(steps.clone())),
+            _ => None,
+        },
+    };
+    let Some(body) = body else { return Vec::new() };
+    let place = match before {
+        Some(before) => {
+            let size = if let Body::Text(text) = &body { text.len() as u64 } else { before.size };
+            Place { size, body, ..before }
+        }
+        None => found.asked.place(None, Sort::File, 0o644, body),
+    };
+    vec![Effect::Path(part.target().path.clone(), Some(place))]
+}
+
+/// Writes the edited text.
+pub fn apply(actor: &mut Actor<'_>, part: &dyn Part, found: &Found) -> Result<(), ApplyError> {
+    let target = part.target();
+    let (text, attributes): (&[u8], _) = match &found.text {
+        Seen::Known(text) => (text, Attributes::default()),
+        _ => (b"", target.attributes.clone()),
+    };
+    let new = match part.edit(text) {
+        Edit::New(new) => new,
+        Edit::Kept(_) => return Ok(()),
+        Edit::Refused(why) => return Err(ApplyError::at("edit", &target.path, &why)),
+    };
+    if matches!(found.text, Seen::Known(_)) {
+        target.precautions.back_up(actor, &target.path)?;
+    }
+    let before = actor.sensitive;
+    actor.sensitive |= target.secret;
+    let written =
+        actor.write_text(&target.path, &new, &attributes, |actor, new| target.precautions.check(actor, new));
+    actor.sensitive = before;
+    written
+}
+
+fn edited(part: &dyn Part, text: &[u8]) -> Option<Body> {
+    match part.edit(text) {
+        Edit::New(new) => Some(Body::Text(Bytes::from(new))),
+        Edit::Kept(_) | Edit::Refused(_) => None,
+    }
+}
+
+fn in_the_way(place: &Place) -> Planned {
+    let target = place.target.as_ref().map(|target| target.display().to_string());
+    Planned::Impossible {
+        message: format!("a {} is in the way", place.sort.word()),
+        help: target.map(|target| format!("name the file that the link leads to: {target}")),
+    }
+}
+
+fn update(part: &dyn Part, place: &Place, text: &[u8]) -> Planned {
+    let new = match part.edit(text) {
+        Edit::Kept(why) => return Planned::InSync(why),
+        Edit::Refused(why) => return Planned::impossible(why),
+        Edit::New(new) => new,
+    };
+    let target = part.target();
+    let mut change = Change::new(Verb::Update).property(content(target, Some((place.size, text)), &new));
+    change.properties.extend(target.precautions.shown(&target.path, true));
+    if target.secret {
+        change = change.irreversible("the content is sensitive and is not kept");
+    }
+    Planned::change(change)
+}
+
+fn create(part: &dyn Part, found: &Found) -> Planned {
+    let target = part.target();
+    if part.absent() {
+        return Planned::InSync("the file is not there".to_owned());
+    }
+    if !target.create {
+        return Planned::Impossible {
+            message: format!("the file {} is not there", target.path.display()),
+            help: Some("declare it before, or say `create=#true`".to_owned()),
+        };
+    }
+    match part.edit(b"") {
+        Edit::New(new) => {
+            let mut change = Change::new(Verb::Create).property(content(target, None, &new));
+            change.properties.extend(found.asked.created(0o644));
+            Planned::change(change).given(found.asked.needs.iter().cloned().chain([found.folder.clone()]))
+        }
+        Edit::Kept(why) => Planned::InSync(why),
+        Edit::Refused(why) => Planned::impossible(why),
+    }
+}
+
+/// What becomes of a text that nobody can know before the run.
+fn unknown(part: &dyn Part, what: &str, steps: &[u32]) -> Planned {
+    let before = Shown::Unknown("an earlier step decides it".to_owned());
+    let after = if part.target().secret { Shown::Masked } else { part.shown() };
+    let mut change = Change::new(Verb::Update).property(PropertyChange::new("content", before, after));
+    change.depend(what, steps);
+    Planned::change(change)
+}
+
+fn content(target: &Target, before: Option<(u64, &[u8])>, new: &[u8]) -> PropertyChange {
+    if target.secret {
+        let before = before.map_or(Shown::Absent, |_| Shown::Masked);
+        return PropertyChange::new("content", before, Shown::Masked);
+    }
+    let old = before.map_or(&b""[..], |(_, text)| text);
+    let before = before.map(|(size, _)| format!("{size} bytes"));
+    let mut property = PropertyChange::new("content", before, format!("{} bytes", new.len()));
+    property.diff = diff::unified(old, new);
+    property
+}

@@ -1,0 +1,180 @@
+//! `line`: one line of a text file, or its absence.
+
+use regex_lite::Regex;
+
+use converge_model::{Claim, KindSchema, Param, ParamProblem, Shown, Type};
+
+use crate::actor::{Actor, ApplyError};
+use crate::kind::{Kind, Planned};
+use crate::kinds::edited::{self, Edit, Part, Target};
+use crate::kinds::lines::{self, Lines, Placement};
+use crate::overlay::Effect;
+use crate::view::{LookError, View};
+use crate::wish::{Reader, Text};
+
+/// The kind.
+pub struct Line;
+
+/// What the line should be.
+pub struct Wish {
+    target: Target,
+    absent: bool,
+    text: Option<Text>,
+    pattern: Option<Regex>,
+    placement: Placement,
+}
+
+impl Kind for Line {
+    type Wish = Wish;
+    type Found = edited::Found;
+
+    fn schema() -> KindSchema {
+        let mut schema = KindSchema::new("line", "One line of a text file")
+            .details(
+                "The last line that matches `match` becomes the text; where none does, or there is no `match`, the text \
+                 is added unless the file has that very line already. Everything else in the file keeps its bytes: other \
+                 lines, line ends (CRLF too), a missing final newline, text that is not UTF-8.\n\n\
+                 With `state=\"absent\"` every line that matches, or that is the text, goes.\n\n\
+                 Several `line`s, `block`s and `ini`s share one file, also with a `file` that sets no content.",
+            )
+            .param(Param::new("path", Type::Path, "The file.").argument(0).required())
+            .param(Param::new("text", Type::Text, "The line, without its end.").argument(1))
+            .param(
+                Param::new("state", Type::Text, "Whether it should be there.")
+                    .one_of(&["present", "absent"])
+                    .default("present"),
+            )
+            .param(Param::new("match", Type::Text, "A regular expression for the line that the text replaces; it may match anywhere in a line."));
+        schema.params.extend(lines::placement_params());
+        schema.params.extend(edited::params());
+        schema
+            .example(
+                "A name for an address",
+                "line \"/etc/hosts\" \"192.0.2.7 db.internal\" match=\"\\\\sdb\\\\.internal$\"",
+            )
+            .example(
+                "A line in its place, and one that goes",
+                "file \"/etc/app.conf\"\nline \"/etc/app.conf\" \"[main]\"\nline \"/etc/app.conf\" \"level = 3\" match=\"^level\\\\s*=\" insert-after=\"^\\\\[main\\\\]\"\nline \"/etc/app.conf\" state=\"absent\" match=\"^debug\"",
+            )
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let mut wish = Wish {
+            target: edited::decode(params),
+            absent: params.choice("state", &[("present", false), ("absent", true)]),
+            text: params.maybe_secret("text"),
+            pattern: params.text("match").and_then(|text| lines::regex(params, "match", &text)),
+            placement: lines::decode_placement(params),
+        };
+        wish.target.secret = wish.text.as_ref().is_some_and(Text::is_secret);
+        problems(params, &wish);
+        wish
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        edited::claim(&wish.target, format!("line:{}", wish.name()))
+    }
+
+    fn suffix(wish: &Wish) -> Option<String> {
+        Some(wish.name())
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<edited::Found, LookError> {
+        edited::observe(view, &wish.target)
+    }
+
+    fn plan(wish: &Wish, found: &edited::Found) -> Planned {
+        edited::plan(wish, found)
+    }
+
+    fn effects(wish: &Wish, found: &edited::Found) -> Vec<Effect> {
+        edited::effects(wish, found)
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &edited::Found) -> Result<(), ApplyError> {
+        edited::apply(actor, wish, found)
+    }
+}
+
+fn problems(params: &mut Reader<'_>, wish: &Wish) {
+    match &wish.text {
+        None if !wish.absent => params.problem(ParamProblem::new("text", "is missing")),
+        None if !params.has("match") => {
+            params.problem(ParamProblem::together("`text` or `match` must say which line goes"));
+        }
+        Some(text) if text.expose().contains(&b'\n') => {
+            let help = "`block` keeps several lines";
+            params.problem(ParamProblem::new("text", "holds more than one line").help(help));
+        }
+        Some(text) if text.is_secret() && !params.has("match") => {
+            let help = "say with `match` which line it is";
+            params.problem(ParamProblem::new("text", "is a secret and cannot name the line").help(help));
+        }
+        _ => {}
+    }
+}
+
+impl Wish {
+    /// What tells it from other lines of the file: its pattern, else its text.
+    fn name(&self) -> String {
+        match (&self.pattern, &self.text) {
+            (Some(pattern), _) => pattern.as_str().to_owned(),
+            (None, Some(Text::Plain(text))) => text.clone(),
+            _ => String::new(),
+        }
+    }
+
+    fn remove(&self, text: &[u8]) -> Edit {
+        let mut lines = Lines::of(text);
+        let before = lines.count();
+        lines.retain(|line| match (&self.pattern, &self.text) {
+            (Some(pattern), _) => !lines::matches(pattern, line),
+            (None, text) => text.as_ref().is_none_or(|text| line != text.expose()),
+        });
+        if lines.count() == before {
+            Edit::Kept("no such line is there".to_owned())
+        } else {
+            Edit::New(lines.join())
+        }
+    }
+}
+
+impl Part for Wish {
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn edit(&self, text: &[u8]) -> Edit {
+        let mut lines = Lines::of(text);
+        if self.absent {
+            return self.remove(text);
+        }
+        let wanted = self.text.as_ref().map_or(&b""[..], Text::expose);
+        // A text that its own pattern does not match is looked for itself: the second run must find what the first did.
+        let pattern = self.pattern.as_ref();
+        let own = pattern.is_some_and(|pattern| lines::matches(pattern, wanted));
+        if !own && lines.iter().any(|line| line == wanted) {
+            return Edit::Kept("the line is there".to_owned());
+        }
+        match pattern.and_then(|pattern| lines.iter().rposition(|line| lines::matches(pattern, line))) {
+            Some(at) if lines.get(at) == wanted => return Edit::Kept("the line is there".to_owned()),
+            Some(at) => lines.set(at, wanted),
+            None => lines.insert(lines.place(&self.placement), wanted),
+        }
+        Edit::New(lines.join())
+    }
+
+    fn absent(&self) -> bool {
+        self.absent
+    }
+
+    fn shown(&self) -> Shown {
+        match &self.text {
+            Some(Text::Plain(text)) if !self.absent => Shown::Text(format!("with the line {text:?}")),
+            _ => Shown::Text(format!("without lines that match {:?}", self.name())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

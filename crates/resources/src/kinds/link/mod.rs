@@ -1,0 +1,244 @@
+//! `link`: a symbolic link and where it leads, or its absence.
+
+use std::path::{Path, PathBuf};
+
+use converge_model::{
+    Change, Claim, Extent, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb,
+};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::kind::{Depend, Kind, Planned};
+use crate::kinds::attributes::{self, Asked, printable};
+use crate::overlay::Effect;
+use crate::system::files::Sort;
+use crate::view::{Body, LookError, Need, Place, Seen, View};
+use crate::wish::Reader;
+
+/// The kind.
+pub struct Link;
+
+/// What the link should be.
+pub struct Wish {
+    path: PathBuf,
+    absent: bool,
+    to: PathBuf,
+    attributes: Attributes,
+    replace: bool,
+}
+
+/// What was found.
+pub struct Found {
+    place: Seen<Place>,
+    asked: Asked,
+    folder: Need,
+}
+
+impl Kind for Link {
+    type Wish = Wish;
+    type Found = Found;
+
+    fn schema() -> KindSchema {
+        let [_, owner, group] = attributes::params();
+        KindSchema::new("link", "A symbolic link")
+            .details(
+                "What it leads to need not be there. A link that leads elsewhere is changed in one step, so that it \
+                 always leads to the old or to the new place. A directory in the way is never replaced.",
+            )
+            .param(Param::new("path", Type::Path, "Where the link is.").argument(0).required())
+            .param(Param::new("to", Type::Text, "Where it leads: an absolute path, or one relative to the link's folder."))
+            .param(
+                Param::new("state", Type::Text, "Whether it should be there.")
+                    .one_of(&["present", "absent"])
+                    .default("present"),
+            )
+            .param(Param { doc: format!("Of the link itself. {}", owner.doc), ..owner })
+            .param(Param { doc: format!("Of the link itself. {}", group.doc), ..group })
+            .param(Param::new("replace", Type::Bool, "Whether a file in the way is replaced by the link.").default(false))
+            .example("The release in use", "directory \"/srv/app\"\nlink \"/srv/app/current\" to=\"releases/42\"")
+            .example("A link that should not be there", "link \"/etc/nginx-old\" state=\"absent\"")
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let wish = Wish {
+            path: params.path("path"),
+            absent: params.choice("state", &[("present", false), ("absent", true)]),
+            to: params.text("to").unwrap_or_default().into(),
+            attributes: Attributes { mode: None, owner: params.text("owner"), group: params.text("group") },
+            replace: params.flag("replace").unwrap_or(false),
+        };
+        let length = wish.to.as_os_str().len();
+        if !wish.absent && (length == 0 || length > 4095 || wish.to.to_string_lossy().contains('\0')) {
+            params.problem(ParamProblem::new("to", if length == 0 { "is missing" } else { "is not a path" }));
+        }
+        wish
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        let extent = if wish.absent { Extent::Absence } else { Extent::Whole };
+        vec![Claim::path(wish.path.to_string_lossy(), extent)]
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+        let parent = wish.path.parent().unwrap_or(Path::new("/"));
+        Ok(Found {
+            place: view.place(&wish.path)?,
+            asked: attributes::observe(view, &wish.attributes)?,
+            folder: if wish.absent { Need::Met } else { view.need_folder(parent)? },
+        })
+    }
+
+    fn plan(wish: &Wish, found: &Found) -> Planned {
+        let planned = match (&found.place, wish.absent) {
+            (Seen::Absent, true) => Planned::InSync("it is not there".to_owned()),
+            (Seen::MayCome(steps) | Seen::Unknown(steps), true) => {
+                let mut change = Change::new(Verb::Remove);
+                change.depend("it", steps);
+                Planned::change(change)
+            }
+            (Seen::Known(place), true) => remove(place),
+            (Seen::Known(place), false) => present(wish, found, place),
+            (_, false) => Planned::change(create(wish, found, Verb::Create)),
+        };
+        planned.given(found.asked.needs.iter().cloned().chain([found.folder.clone()]))
+    }
+
+    fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+        let before = match &found.place {
+            // A new link in the place of another gets the owner of what is made new, unless it is asked.
+            Seen::Known(place) if leads(place, &wish.to) => Some(place),
+            _ => None,
+        };
+        let place = found.asked.place(before, Sort::Link, 0o777, Body::OnDisk);
+        let place = Place { target: Some(wish.to.clone()), size: wish.to.as_os_str().len() as u64, ..place };
+        vec![Effect::Path(wish.path.clone(), (!wish.absent).then_some(place))]
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+        if wish.absent {
+            return actor.remove(&wish.path);
+        }
+        let there = matches!(&found.place, Seen::Known(place) if leads(place, &wish.to));
+        if !there {
+            actor.link(&wish.path, &wish.to)?;
+        }
+        if wish.attributes == Attributes::default() {
+            return Ok(());
+        }
+        actor.set_attributes(&wish.path, &wish.attributes)
+    }
+}
+
+fn leads(place: &Place, to: &Path) -> bool {
+    place.target.as_ref().map(|target| target.as_os_str()) == Some(to.as_os_str())
+}
+
+fn remove(place: &Place) -> Planned {
+    match &place.target {
+        Some(target) => {
+            let to = PropertyChange::new("to", printable(target.as_os_str()), Shown::Absent);
+            Planned::change(Change::new(Verb::Remove).property(to))
+        }
+        None => Planned::impossible(format!("a {} is in the way; `link` removes links", place.sort.word())),
+    }
+}
+
+fn present(wish: &Wish, found: &Found, place: &Place) -> Planned {
+    match (place.sort, &place.target) {
+        (Sort::Link, Some(target)) => {
+            let mut change = Change::new(Verb::Update);
+            if !leads(place, &wish.to) {
+                let to =
+                    PropertyChange::new("to", printable(target.as_os_str()), printable(wish.to.as_os_str()));
+                change = change.property(to);
+            }
+            change.properties.extend(found.asked.changes(place));
+            if change.properties.is_empty() {
+                return Planned::InSync("it leads where it should".to_owned());
+            }
+            Planned::change(change)
+        }
+        (Sort::File, _) if wish.replace => {
+            let mut change = create(wish, found, Verb::Replace);
+            change
+                .properties
+                .insert(0, PropertyChange::new("file", format!("{} bytes", place.size), Shown::Absent));
+            Planned::change(change)
+        }
+        (sort, _) => Planned::Impossible {
+            message: format!("a {} is in the way", sort.word()),
+            help: (sort == Sort::File).then(|| "say `replace=#true`".to_owned()),
+        },
+    }
+}
+
+fn create(wish: &Wish, found: &Found, verb: Verb) -> Change {
+    let mut change = Change::new(verb);
+    change.properties.push(PropertyChange::new("to", Shown::Absent, printable(wish.to.as_os_str())));
+    change
+        .properties
+        .extend(found.asked.created(0o777).into_iter().filter(|property| property.property != "mode"));
+    change
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use converge_model::{Params, Value, Verb};
+
+    use crate::kinds::testing::{Trial, change, impossible, params};
+
+    fn link(to: &str) -> Params {
+        params([("path", "/etc/now".into()), ("to", to.into())])
+    }
+
+    #[test]
+    fn a_link_comes_changes_and_goes() {
+        let trial = Trial::new();
+        assert_eq!(trial.laws("link", &link("/nowhere/yet")).verb, Verb::Create);
+        assert_eq!(trial.laws("link", &link("relative/../x")).verb, Verb::Update);
+        assert_eq!(std::fs::read_link(trial.at("/etc/now")).unwrap().to_str(), Some("relative/../x"));
+        let gone = params([("path", "/etc/now".into()), ("state", "absent".into())]);
+        trial.laws("link", &gone);
+        trial.assert_in_sync("link", &gone);
+    }
+
+    #[test]
+    fn only_a_file_makes_way_and_only_where_it_is_said() {
+        let trial = Trial::new();
+        trial.write("/etc/now", "a file");
+        let mut wish = link("x");
+        assert_eq!(impossible(trial.plan("link", &wish)), "a file is in the way");
+        wish.set("replace", Value::from(true));
+        assert_eq!(trial.laws("link", &wish).verb, Verb::Replace);
+
+        let trial = Trial::new();
+        std::fs::create_dir(trial.at("/etc/now")).unwrap();
+        assert_eq!(impossible(trial.plan("link", &wish)), "a directory is in the way");
+        let gone = params([("path", "/etc/now".into()), ("state", "absent".into())]);
+        assert_eq!(impossible(trial.plan("link", &gone)), "a directory is in the way; `link` removes links");
+    }
+
+    #[test]
+    fn a_path_that_differs_only_in_writing_differs() {
+        let trial = Trial::new();
+        symlink("/a//b/", trial.at("/etc/now")).unwrap();
+        let to = change(trial.plan("link", &link("/a/b")));
+        assert_eq!(to.properties.len(), 1);
+    }
+
+    #[test]
+    fn what_lies_behind_a_planned_link_is_seen() {
+        let trial = Trial::new();
+        std::fs::create_dir_all(trial.at("/srv/v2")).unwrap();
+        let effects = trial.look("link", &link("/srv/v2")).effects;
+        let below = params([("path", "/etc/now/x".into()), ("content", trial.content("x"))]);
+        assert!(matches!(trial.plan_after(effects, "file", &below), crate::Planned::Change(_)));
+    }
+
+    #[test]
+    fn a_link_needs_to_lead_somewhere() {
+        let problems = Trial::new().problems("link", &params([("path", "/etc/now".into())]));
+        assert_eq!(problems[0].param.as_deref(), Some("to"));
+    }
+}
