@@ -11,6 +11,7 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::block::Block>(),
         row::<kinds::directory::Directory>(),
         row::<kinds::file::File>(),
+        row::<kinds::ini::Ini>(),
         row::<kinds::line::Line>(),
         row::<kinds::link::Link>(),
     ]

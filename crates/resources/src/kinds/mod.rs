@@ -7,6 +7,7 @@ pub mod command;
 pub mod directory;
 pub mod edited;
 pub mod file;
+pub mod ini;
 pub mod line;
 pub mod lines;
 pub mod link;
