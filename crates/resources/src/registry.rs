@@ -6,9 +6,9 @@ use crate::kind::{AnyKind, Kind, Row};
 use crate::kinds;
 
 static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
-    vec![row::<kinds::command::Command>(), row::<kinds::directory::Directory>(), row::<kinds::file::File>()]
     vec![
         row::<kinds::block::Block>(),
+        row::<kinds::command::Command>(),
         row::<kinds::directory::Directory>(),
         row::<kinds::file::File>(),
         row::<kinds::ini::Ini>(),

@@ -178,13 +178,12 @@ impl Wish {
             lines.remove(entry.at, entry.at + 1);
         }
         let indent = found.last().map_or(&b""[..], |entry| &entry.indent);
-        let mut at = match found.last() {
+        let after = match found.last() {
             Some(entry) => entry.at + 1,
             None => self.room(&mut lines, &sections),
         };
-        for value in wanted.iter().skip(found.len()) {
+        for (at, value) in (after..).zip(wanted.iter().skip(found.len())) {
             lines.insert(at, &line(indent, option, &style, *value));
-            at += 1;
         }
         Edit::New(lines.join())
     }
