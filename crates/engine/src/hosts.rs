@@ -1,0 +1,138 @@
+//! The hosts of a run as the engine asks them: a trait, and the fleet behind it. How an inventory's settings become the
+//! fleet's is here too.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+
+use converge_fleet::{
+    Ask, Become, CompileError, Fleet, Host, HostError, Prepared, Reach, SshSettings, Target,
+};
+use converge_lang::{Connection, Inventory, Transport};
+use converge_model::{Digest, Facts, HostName, HostPlan, HostReport};
+
+/// What a host should be, from its facts.
+pub type Compile = Box<dyn FnOnce(&Facts) -> Result<Prepared, CompileError> + Send>;
+
+/// What a run asks of its hosts.
+pub trait Hosts: Send + Sync + 'static {
+    /// Looks at a host, and changes nothing.
+    fn look(
+        &self,
+        host: &HostName,
+        ask: Ask,
+        compile: Compile,
+    ) -> impl Future<Output = Result<HostPlan, HostError>> + Send;
+
+    /// Carries out the plan that `token` stands for.
+    fn act(
+        &self,
+        host: &HostName,
+        ask: Ask,
+        token: Digest,
+        compile: Compile,
+    ) -> impl Future<Output = Result<HostReport, HostError>> + Send;
+}
+
+/// The hosts of an inventory, over a fleet.
+pub struct FleetHosts(HashMap<HostName, Host>);
+
+impl FleetHosts {
+    /// `hosts` of `inventory`, whose project is in `root`. Nothing is connected yet.
+    pub fn new(fleet: &Fleet, inventory: &Inventory, root: &Path, hosts: &[HostName]) -> Self {
+        let host = |name: &HostName| fleet.host(target(name, &inventory.connection(name), root));
+        Self(hosts.iter().map(|name| (name.clone(), host(name))).collect())
+    }
+
+    /// What a host says of itself.
+    pub async fn facts(&self, host: &HostName) -> Result<Facts, HostError> {
+        self.get(host)?.facts().await
+    }
+
+    /// Ends the connections that are not kept for later runs.
+    pub async fn close(self) {
+        for host in self.0.into_values() {
+            host.close().await;
+        }
+    }
+
+    fn get(&self, host: &HostName) -> Result<&Host, HostError> {
+        self.0.get(host).ok_or_else(|| HostError::Start(format!("{host} is not one of the run's hosts")))
+    }
+}
+
+impl Hosts for FleetHosts {
+    async fn look(&self, host: &HostName, ask: Ask, compile: Compile) -> Result<HostPlan, HostError> {
+        self.get(host)?.look(&ask, compile).await.map(|(_, plan)| plan)
+    }
+
+    async fn act(
+        &self,
+        host: &HostName,
+        ask: Ask,
+        token: Digest,
+        compile: Compile,
+    ) -> Result<HostReport, HostError> {
+        self.get(host)?.act(&ask, token, compile).await
+    }
+}
+
+/// How the fleet reaches a host with these settings; paths are those of the project in `project`.
+pub fn target(name: &HostName, connection: &Connection, project: &Path) -> Target {
+    let (reach, root) = match &connection.transport {
+        Transport::Local { root } => (Reach::Local, root.as_ref().map(|root| project.join(root))),
+        Transport::Ssh => (Reach::Ssh(ssh(name, connection, project)), None),
+    };
+    let escalation = match connection.escalation {
+        converge_lang::Become::None => Become::None,
+        converge_lang::Become::Sudo => Become::Sudo,
+        converge_lang::Become::Doas => Become::Doas,
+        converge_lang::Become::Su => Become::Su,
+    };
+    Target { name: name.clone(), reach, escalation, root }
+}
+
+fn ssh(name: &HostName, connection: &Connection, project: &Path) -> SshSettings {
+    SshSettings {
+        address: connection.address.clone().unwrap_or_else(|| name.to_string()),
+        user: connection.user.clone(),
+        port: connection.port,
+        key: connection.key.as_deref().map(|key| key_file(key, project, std::env::home_dir())),
+        jump: connection.jump.clone(),
+    }
+}
+
+/// The file that `key=` names: below the user's home where it starts with `~/`, else absolute or the project's.
+fn key_file(key: &str, project: &Path, home: Option<PathBuf>) -> PathBuf {
+    match (key.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => project.join(key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_the_users_the_systems_or_the_projects() {
+        let check = |key: &str, file: &str| {
+            let found = key_file(key, Path::new("/project"), Some("/home/ada".into()));
+            assert_eq!(found, Path::new(file));
+        };
+        check("~/.ssh/id", "/home/ada/.ssh/id");
+        check("/etc/key", "/etc/key");
+        check("keys/id", "/project/keys/id");
+        check("~bob/id", "/project/~bob/id");
+    }
+
+    #[test]
+    fn a_host_without_an_address_is_reached_by_its_name() {
+        let name = HostName::new("web1").unwrap();
+        let found = target(&name, &Connection::default(), Path::new("/p"));
+        assert!(matches!(found.reach, Reach::Ssh(SshSettings { address, .. }) if address == "web1"));
+        let local = Transport::Local { root: Some("sandbox".to_owned()) };
+        let found = target(&name, &Connection { transport: local, ..Connection::default() }, Path::new("/p"));
+        assert_eq!((found.reach, found.root), (Reach::Local, Some("/p/sandbox".into())));
+    }
+}

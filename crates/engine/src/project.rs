@@ -1,0 +1,108 @@
+//! Which project a command is about: its folder and the inventory in it. What the files say is the language's.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The file that marks the folder of a project.
+pub const MARKER: &str = "converge.kdl";
+
+/// A project on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Its folder, absolute and without symbolic links.
+    pub root: PathBuf,
+    /// The inventory, relative to the folder, `/` between its parts; `""` is the folder itself.
+    pub entry: String,
+}
+
+/// A project cannot be found.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// No inventory was named and none is marked.
+    #[error("found no {MARKER} in {0} or above it, and no inventory was named")]
+    NoneMarked(PathBuf),
+    /// What was named cannot be read.
+    #[error("failed to read {path}: {source}")]
+    Unreadable {
+        /// What was named.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// Its path cannot be written in an inventory.
+    #[error("the path {0:?} is not UTF-8")]
+    NotUtf8(PathBuf),
+}
+
+impl ProjectError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::NoneMarked(_) => {
+                Some("name one, as in `converge plan inventory.kdl`, or go to the project's folder")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Project {
+    /// The project of `inventory`, a file or a folder: the folder of the nearest [`MARKER`] at it or above it, else its
+    /// own. Without an inventory, the project that `from` lies in.
+    pub fn find(inventory: Option<&Path>, from: &Path) -> Result<Self, ProjectError> {
+        let Some(inventory) = inventory else {
+            let from = canonical(from)?;
+            let root = marked(&from).ok_or_else(|| ProjectError::NoneMarked(from.clone()))?;
+            return Ok(Self { root: root.to_owned(), entry: String::new() });
+        };
+        let path = canonical(&from.join(inventory))?;
+        let folder = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(&path) };
+        let root = marked(folder).unwrap_or(folder);
+        let below = path.strip_prefix(root).unwrap_or(Path::new(""));
+        let entry = below.to_str().ok_or_else(|| ProjectError::NotUtf8(path.clone()))?;
+        Ok(Self { root: root.to_owned(), entry: entry.to_owned() })
+    }
+}
+
+fn canonical(path: &Path) -> Result<PathBuf, ProjectError> {
+    path.canonicalize().map_err(|source| ProjectError::Unreadable { path: path.to_owned(), source })
+}
+
+fn marked(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|folder| folder.join(MARKER).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_is_found_from_anywhere_in_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("inventories/eu")).unwrap();
+        std::fs::write(root.join("inventories/a.kdl"), "").unwrap();
+        let check = |inventory: Option<&str>, from: &str, project: &str, entry: &str| {
+            let found = Project::find(inventory.map(Path::new), &root.join(from)).unwrap();
+            assert_eq!(
+                (found.root, found.entry.as_str()),
+                (root.join(project), entry),
+                "{inventory:?} {from}"
+            );
+        };
+        check(Some("a.kdl"), "inventories", "inventories", "a.kdl");
+        check(Some("inventories"), "", "inventories", "");
+        std::fs::write(root.join(MARKER), "").unwrap();
+        check(None, "inventories/eu", "", "");
+        check(Some("a.kdl"), "inventories", "", "inventories/a.kdl");
+        check(Some("../inventories"), "inventories/eu/..", "", "inventories");
+        check(Some("."), "", "", "");
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let error = Project::find(Some(Path::new("gone.kdl")), temp.path()).unwrap_err().to_string();
+        assert!(error.contains("gone.kdl") && error.contains("No such file"), "{error}");
+    }
+}

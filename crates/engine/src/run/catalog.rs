@@ -1,0 +1,97 @@
+//! What a host should be, ready for the fleet: the language's catalog and the content behind it, or the mistakes as the
+//! events tell them.
+
+use std::io::{self, Cursor};
+use std::sync::Arc;
+
+use converge_fleet::{CompileError, ContentStore, Opened, Prepared};
+use converge_lang::diagnostic::{Files, Severity};
+use converge_lang::{ContentSource, Contents, Diagnostic, Diagnostics, FactsOf, Inventory, Selection};
+use converge_model::{Digest, Facts, HostName, Problem};
+
+use super::facts::{Reading, RunFacts};
+use crate::sources::ProjectSources;
+
+/// Everything that catalogs are made of.
+pub(super) struct Catalogs {
+    pub(super) inventory: Arc<Inventory>,
+    pub(super) sources: Arc<ProjectSources>,
+    pub(super) selection: Selection,
+    pub(super) facts: Arc<RunFacts>,
+}
+
+/// Whether a catalog waits for facts that this run has yet to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// It does: [`TooEarly`] instead of facts as last seen.
+    Waits,
+    /// It takes what there is.
+    TakesWhatThereIs,
+}
+
+/// A catalog reads facts of a host that this run has yet to hear; to be tried again later.
+#[derive(Debug, thiserror::Error)]
+#[error("it reads facts of a host that has not answered yet")]
+pub(super) struct TooEarly;
+
+/// A catalog cannot be compiled with the facts of its host.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.first().map_or("the inventory", |problem| problem.message.as_str()))]
+pub(super) struct Mistakes(pub(super) Vec<Problem>);
+
+impl Catalogs {
+    /// The catalog of `host`, which says `facts` of itself.
+    pub(super) fn compile(
+        &self,
+        host: &HostName,
+        facts: &Facts,
+        patience: Patience,
+    ) -> Result<Prepared, CompileError> {
+        self.facts.learn(host, facts);
+        let reading = Arc::new(Reading::new(self.facts.clone()));
+        let shared: Arc<dyn FactsOf> = reading.clone();
+        let (compiled, diagnostics) = self.inventory.compile(host, &shared, &self.selection);
+        if patience == Patience::Waits && reading.came_too_early() {
+            return Err(TooEarly.into());
+        }
+        let compiled = compiled.ok_or_else(|| Mistakes(problems(&diagnostics, self.inventory.files())))?;
+        let content = Content { contents: compiled.contents, sources: self.sources.clone() };
+        Ok(Prepared { catalog: compiled.catalog, content: Arc::new(content) })
+    }
+}
+
+/// The errors among `diagnostics`, as a plan tells them.
+fn problems(diagnostics: &Diagnostics, files: &Files) -> Vec<Problem> {
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+    errors.map(|diagnostic| problem(diagnostic, files)).collect()
+}
+
+fn problem(diagnostic: &Diagnostic, files: &Files) -> Problem {
+    let place = diagnostic.labels.first().and_then(|(span, _)| files.place(*span));
+    let message = match place {
+        Some((file, line, column)) => format!("{} ({file}:{line}:{column})", diagnostic.message),
+        None => diagnostic.message.clone(),
+    };
+    Problem { address: None, message, help: diagnostic.help.clone() }
+}
+
+/// The content of one catalog.
+struct Content {
+    contents: Contents,
+    sources: Arc<ProjectSources>,
+}
+
+impl ContentStore for Content {
+    fn open(&self, digest: Digest) -> io::Result<Option<Opened>> {
+        match self.contents.get(&digest) {
+            None => Ok(None),
+            Some(ContentSource::Bytes(bytes)) => {
+                Ok(Some(Opened { length: bytes.len() as u64, bytes: Box::new(Cursor::new(bytes.clone())) }))
+            }
+            Some(ContentSource::File(path)) => {
+                let (file, length) = self.sources.open(path).map_err(io::Error::other)?;
+                Ok(Some(Opened { length, bytes: Box::new(file) }))
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Work on many hosts at once: a task a host, their events and results merged into one stream, in order for each host.
+
+use std::collections::HashMap;
+use std::future::Future;
+
+use converge_model::{EventKind, HostName};
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinSet};
+
+/// How many events may wait to be shown; whoever has more waits with them.
+const QUEUE: usize = 256;
+
+/// The tasks of one phase of a run. Dropping it abandons what is still going on.
+pub(super) struct Crew<T> {
+    tasks: JoinSet<T>,
+    hosts: HashMap<Id, HostName>,
+    outgoing: mpsc::Sender<(HostName, EventKind)>,
+    incoming: mpsc::Receiver<(HostName, EventKind)>,
+}
+
+/// What a crew has to tell.
+pub(super) enum News<T> {
+    /// Something happened on a host.
+    Event(HostName, EventKind),
+    /// A host's task is done; all its events came before. None where it broke down.
+    Done(HostName, Option<T>),
+}
+
+impl<T: Send + 'static> Crew<T> {
+    pub(super) fn new() -> Self {
+        let (outgoing, incoming) = mpsc::channel(QUEUE);
+        Self { tasks: JoinSet::new(), hosts: HashMap::new(), outgoing, incoming }
+    }
+
+    /// Starts the task of a host: the future that `work` makes of the place where its events go.
+    pub(super) fn start<F>(&mut self, host: &HostName, work: impl FnOnce(mpsc::Sender<EventKind>) -> F)
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (events, mut said) = mpsc::channel(QUEUE);
+        let (work, outgoing, name) = (work(events), self.outgoing.clone(), host.clone());
+        let forward = async move {
+            while let Some(event) = said.recv().await {
+                let _ = outgoing.send((name.clone(), event)).await;
+            }
+        };
+        let task = self.tasks.spawn(async { tokio::join!(work, forward).0 });
+        self.hosts.insert(task.id(), host.clone());
+    }
+
+    /// The next thing to tell; none where everybody is done.
+    pub(super) async fn next(&mut self) -> Option<News<T>> {
+        tokio::select! {
+            biased;
+            Some((host, event)) = self.incoming.recv() => Some(News::Event(host, event)),
+            Some(done) = self.tasks.join_next_with_id() => {
+                let (id, result) = match done {
+                    Ok((id, result)) => (id, Some(result)),
+                    Err(error) => (error.id(), None),
+                };
+                self.hosts.remove(&id).map(|host| News::Done(host, result))
+            }
+            else => None,
+        }
+    }
+
+    /// Whether nobody is at work.
+    pub(super) fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
+}

@@ -1,0 +1,471 @@
+//! One run over the selected hosts: every one is looked at, then, if it is to be applied and somebody agrees, those that
+//! differ are acted on, stage by stage. What happens is told as events to one observer, and nothing is told otherwise.
+//!
+//! No host is acted on before every selected host was looked at or given up. Between the two nothing runs on a host;
+//! the run keeps one token of each plan.
+
+mod catalog;
+mod crew;
+mod facts;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use converge_fleet::{Ask, HostError};
+use converge_lang::{Inventory, Selection};
+use converge_model::event::VERSION;
+use converge_model::{
+    Digest, Event, EventKind, HostName, HostPlan, HostReport, HostState, Problem, RunId, exit,
+};
+use tokio::sync::{mpsc, watch};
+
+use self::catalog::{Catalogs, Mistakes, Patience, TooEarly};
+use self::crew::{Crew, News};
+use self::facts::RunFacts;
+use crate::hosts::{Compile, Hosts};
+use crate::order::{Stage, budget, stages};
+use crate::sources::ProjectSources;
+use crate::state::SeenFacts;
+
+/// What a run is about.
+pub struct Run {
+    /// Its identity.
+    pub id: RunId,
+    /// Who started it, and from where: `ada@laptop`.
+    pub by: String,
+    /// What it is for.
+    pub goal: Goal,
+    /// The inventory.
+    pub inventory: Arc<Inventory>,
+    /// The files behind it.
+    pub sources: Arc<ProjectSources>,
+    /// The hosts, in the order of the inventory.
+    pub hosts: Vec<HostName>,
+    /// The resources.
+    pub selection: Selection,
+    /// Where facts are kept for later runs.
+    pub seen: SeenFacts,
+    /// Whether it is to stop.
+    pub stop: watch::Receiver<Stop>,
+}
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// To say what would change. `detailed`: changes are an exit code of their own.
+    Plan {
+        /// Whether pending changes are an exit code of their own.
+        detailed: bool,
+    },
+    /// To change it.
+    Apply,
+}
+
+impl Goal {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Plan { .. } => "plan",
+            Self::Apply => "apply",
+        }
+    }
+}
+
+/// How urgently a run is to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// Not at all.
+    #[default]
+    No,
+    /// After the steps in hand.
+    AfterStep,
+    /// At once; hosts go on by themselves to the end of their step.
+    Now,
+}
+
+/// Who watches a run.
+pub trait Observer: Send {
+    /// Something happened. The run waits until it was taken in.
+    fn event(&mut self, event: &Event);
+
+    /// Whether the plan that the events told is to be carried out.
+    fn confirm(&mut self) -> impl Future<Output = bool> + Send;
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many hosts ended in each state.
+    pub states: Vec<(HostState, u32)>,
+    /// The exit code.
+    pub exit: u8,
+}
+
+/// Carries a run out.
+pub async fn run<H: Hosts, O: Observer>(run: Run, hosts: Arc<H>, observer: &mut O) -> Outcome {
+    let began = Instant::now();
+    let mut course = Course::new(run, hosts, observer);
+    course.begin();
+    course.look().await;
+    if course.run.goal == Goal::Apply && course.has_work() {
+        if course.agreed().await {
+            course.act().await;
+        } else {
+            course.leave_pending();
+        }
+    }
+    course.end(began)
+}
+
+/// A run on its way.
+struct Course<'a, H, O> {
+    run: Run,
+    hosts: Arc<H>,
+    observer: &'a mut O,
+    catalogs: Arc<Catalogs>,
+    /// The next number of each host's events, and of the run's own.
+    sequences: HashMap<Option<HostName>, u64>,
+    /// The hosts that are done, and how.
+    done: HashMap<HostName, HostState>,
+    /// The hosts to be acted on, with the token of their plan.
+    work: HashMap<HostName, Digest>,
+    /// Tells agents to stop after their step.
+    stop_agents: watch::Sender<bool>,
+}
+
+impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
+    fn new(run: Run, hosts: Arc<H>, observer: &'a mut O) -> Self {
+        let catalogs = Arc::new(Catalogs {
+            inventory: run.inventory.clone(),
+            sources: run.sources.clone(),
+            selection: run.selection.clone(),
+            facts: Arc::new(RunFacts::new(&run.hosts, run.seen.clone())),
+        });
+        Self {
+            run,
+            hosts,
+            observer,
+            catalogs,
+            sequences: HashMap::new(),
+            done: HashMap::new(),
+            work: HashMap::new(),
+            stop_agents: watch::Sender::new(false),
+        }
+    }
+
+    /// Tells of the run and of its hosts, in the order of the inventory.
+    fn begin(&mut self) {
+        let (verb, hosts) = (self.run.goal.word().to_owned(), self.run.hosts.len() as u32);
+        self.tell(None, EventKind::RunStarted { verb, hosts });
+        for host in self.run.hosts.clone() {
+            self.tell(Some(host), EventKind::HostState { phase: "waiting".to_owned() });
+        }
+    }
+
+    fn tell(&mut self, host: Option<HostName>, kind: EventKind) {
+        let next = self.sequences.entry(host.clone()).or_default();
+        let event = Event { version: VERSION, run: self.run.id.clone(), host, sequence: *next, kind };
+        *next += 1;
+        self.observer.event(&event);
+    }
+
+    /// Looks at every host; those whose catalogs read what others say of themselves, after these.
+    async fn look(&mut self) {
+        let waiting = self.look_at(self.run.hosts.clone(), Patience::Waits).await;
+        self.look_at(waiting, Patience::TakesWhatThereIs).await;
+        for host in self.run.hosts.clone() {
+            if !self.done.contains_key(&host) && !self.work.contains_key(&host) {
+                self.finish(report(&host, HostState::NotStarted, "the run was stopped"));
+            }
+        }
+    }
+
+    /// Looks at `hosts` and says which are to be looked at again.
+    async fn look_at(&mut self, hosts: Vec<HostName>, patience: Patience) -> Vec<HostName> {
+        let mut crew = Crew::new();
+        for host in &hosts {
+            crew.start(host, |events| {
+                let (ask, compile) = self.job(host, events, patience);
+                let (hosts, host) = (self.hosts.clone(), host.clone());
+                async move { hosts.look(&host, ask, compile).await }
+            });
+        }
+        let mut waiting = Vec::new();
+        let mut stop = self.run.stop.clone();
+        loop {
+            let news = tokio::select! {
+                news = crew.next() => news,
+                () = stopped(&mut stop, Stop::AfterStep) => return Vec::new(),
+            };
+            match news {
+                None => return waiting,
+                Some(News::Event(host, kind)) => self.tell(Some(host), kind),
+                Some(News::Done(host, Some(Ok(plan)))) => self.planned(host, plan),
+                Some(News::Done(host, Some(Err(HostError::Compile(error))))) if error.is::<TooEarly>() => {
+                    waiting.push(host);
+                }
+                Some(News::Done(host, Some(Err(error)))) => self.finish(failure(&host, &error)),
+                Some(News::Done(host, None)) => self.finish(broken(&host)),
+            }
+        }
+    }
+
+    fn job(&self, host: &HostName, events: mpsc::Sender<EventKind>, patience: Patience) -> (Ask, Compile) {
+        let ask = Ask {
+            run: self.run.id.clone(),
+            by: self.run.by.clone(),
+            events,
+            stop: self.stop_agents.subscribe(),
+        };
+        let (catalogs, host) = (self.catalogs.clone(), host.clone());
+        (ask, Box::new(move |facts| catalogs.compile(&host, facts, patience)))
+    }
+
+    /// Takes in a host's plan: what is to be done with it, or how it ends here.
+    fn planned(&mut self, host: HostName, plan: HostPlan) {
+        let (token, in_sync) = (plan.token, plan.in_sync);
+        let to_record = self.run.goal == Goal::Apply && !plan.ledger_complete;
+        let state = match (plan.problems.is_empty(), plan.is_empty()) {
+            (false, _) => HostState::Unplannable,
+            (true, true) => HostState::InSync,
+            (true, false) => HostState::Pending,
+        };
+        let problems = plan.problems.clone();
+        self.tell(Some(host.clone()), EventKind::Planned { plan });
+        let has_work = state == HostState::Pending || (state == HostState::InSync && to_record);
+        if has_work && self.run.goal == Goal::Apply {
+            self.work.insert(host, token);
+        } else {
+            self.finish(HostReport { host, state, results: Vec::new(), in_sync, problems });
+        }
+    }
+
+    fn finish(&mut self, report: HostReport) {
+        self.done.insert(report.host.clone(), report.state);
+        self.tell(Some(report.host.clone()), EventKind::HostFinished { report });
+    }
+
+    fn has_work(&self) -> bool {
+        !self.work.is_empty()
+    }
+
+    /// Whether the plan is to be carried out, as far as the user can be asked before the run is stopped.
+    async fn agreed(&mut self) -> bool {
+        let mut stop = self.run.stop.clone();
+        tokio::select! {
+            agreed = self.observer.confirm() => agreed,
+            () = stopped(&mut stop, Stop::AfterStep) => false,
+        }
+    }
+
+    fn leave_pending(&mut self) {
+        for host in self.run.hosts.clone() {
+            if self.work.remove(&host).is_some() {
+                self.finish(HostReport {
+                    host,
+                    state: HostState::Pending,
+                    results: Vec::new(),
+                    in_sync: 0,
+                    problems: Vec::new(),
+                });
+            }
+        }
+    }
+
+    /// Acts on the hosts that differ, stage by stage.
+    async fn act(&mut self) {
+        let inventory = self.run.inventory.clone();
+        let stages = stages(&self.run.hosts, inventory.rollouts(), |host| inventory.waits_for(host));
+        for stage in stages {
+            match self.spent(&stage) {
+                Some(why) => self.not_started(&stage.hosts, &why),
+                None => self.act_on(&stage).await,
+            }
+        }
+    }
+
+    /// Why a stage is not begun: the rollout it belongs to, or one before it, has lost too many hosts.
+    fn spent(&self, stage: &Stage) -> Option<String> {
+        let upto = stage.rollout?;
+        self.run.inventory.rollouts()[..=upto].iter().find_map(|rollout| {
+            let hosts = self.run.hosts.iter().filter(|host| rollout.hosts.contains(host));
+            let (selected, lost): (Vec<_>, Vec<_>) =
+                hosts.partition(|host| !self.done.get(*host).is_some_and(|state| is_loss(*state)));
+            let spent = lost.len() > budget(rollout, selected.len() + lost.len());
+            spent.then(|| format!("the rollout over {} stopped: {}", rollout.name, named(&lost)))
+        })
+    }
+
+    async fn act_on(&mut self, stage: &Stage) {
+        let mut crew = Crew::new();
+        let mut waiting: Vec<HostName> =
+            stage.hosts.iter().filter(|host| self.work.contains_key(*host)).cloned().collect();
+        let mut stop = self.run.stop.clone();
+        let mut acting = HashSet::new();
+        loop {
+            waiting = self.start_those_who_can(waiting, &mut acting, &mut crew);
+            if waiting.is_empty() && crew.is_idle() && acting.is_empty() {
+                return;
+            }
+            let level = if *self.stop_agents.borrow() { Stop::Now } else { Stop::AfterStep };
+            let news = tokio::select! {
+                news = crew.next() => news,
+                () = stopped(&mut stop, level) => match level {
+                    Stop::Now => return self.abandon(&acting, &waiting),
+                    _ => {
+                        self.stop_agents.send_replace(true);
+                        continue;
+                    }
+                },
+            };
+            let (host, result) = match news {
+                None => return self.not_started(&waiting, "the hosts that it waits for did not finish"),
+                Some(News::Event(host, kind)) => {
+                    self.tell(Some(host), kind);
+                    continue;
+                }
+                Some(News::Done(host, result)) => (host, result),
+            };
+            acting.remove(&host);
+            self.finish(match result {
+                Some(Ok(report)) => HostReport { host, ..report },
+                Some(Err(error)) => failure(&host, &error),
+                None => broken(&host),
+            });
+        }
+    }
+
+    /// Starts every host that waits for nobody any more, and gives back the others; those that waited for a host that
+    /// failed are not started at all.
+    fn start_those_who_can(
+        &mut self,
+        waiting: Vec<HostName>,
+        acting: &mut HashSet<HostName>,
+        crew: &mut Crew<Result<HostReport, HostError>>,
+    ) -> Vec<HostName> {
+        let (mut still_waiting, mut queue) = (Vec::new(), waiting);
+        while let Some(host) = (!queue.is_empty()).then(|| queue.remove(0)) {
+            match self.readiness(&host) {
+                Readiness::Ready => {
+                    self.start(&host, crew);
+                    acting.insert(host);
+                }
+                Readiness::Waits => still_waiting.push(host),
+                Readiness::Never(why) => {
+                    self.not_started(std::slice::from_ref(&host), &why);
+                    // Somebody before it in the list may have waited for it.
+                    queue.append(&mut still_waiting);
+                }
+            }
+        }
+        still_waiting
+    }
+
+    fn readiness(&self, host: &HostName) -> Readiness {
+        if *self.stop_agents.borrow() {
+            return Readiness::Never("the run was stopped".to_owned());
+        }
+        let before = self.run.inventory.waits_for(host);
+        let ended = |state: fn(HostState) -> bool| {
+            before.iter().find(|other| self.done.get(*other).is_some_and(|ended| state(*ended)))
+        };
+        if let Some(lost) = ended(is_loss) {
+            let word = self.done.get(lost).map_or("", |state| state.word());
+            return Readiness::Never(format!("it waits for {lost}, which ended {word}"));
+        }
+        // Hosts outside the selection count as done.
+        let all_done =
+            before.iter().all(|other| self.done.contains_key(other) || !self.work.contains_key(other));
+        if all_done { Readiness::Ready } else { Readiness::Waits }
+    }
+
+    fn start(&mut self, host: &HostName, crew: &mut Crew<Result<HostReport, HostError>>) {
+        let Some(token) = self.work.get(host).copied() else { return };
+        crew.start(host, |events| {
+            let (ask, compile) = self.job(host, events, Patience::TakesWhatThereIs);
+            let (hosts, host) = (self.hosts.clone(), host.clone());
+            async move { hosts.act(&host, ask, token, compile).await }
+        });
+    }
+
+    fn not_started(&mut self, hosts: &[HostName], why: &str) {
+        for host in hosts {
+            if self.work.contains_key(host) && !self.done.contains_key(host) {
+                self.finish(report(host, HostState::NotStarted, why));
+            }
+        }
+    }
+
+    fn abandon(&mut self, acting: &HashSet<HostName>, waiting: &[HostName]) {
+        let mut acting: Vec<_> = acting.iter().cloned().collect();
+        acting.sort();
+        for host in acting {
+            self.finish(report(
+                &host,
+                HostState::Interrupted,
+                "abandoned in the middle of a step; the next run goes on from the host's journal",
+            ));
+        }
+        self.not_started(waiting, "the run was stopped");
+    }
+
+    fn end(mut self, began: Instant) -> Outcome {
+        let mut counts: BTreeMap<HostState, u32> = BTreeMap::new();
+        self.done.values().for_each(|state| *counts.entry(*state).or_default() += 1);
+        let states: Vec<_> = counts.into_iter().collect();
+        let detailed = matches!(self.run.goal, Goal::Plan { detailed: true });
+        let exit = match *self.run.stop.borrow() {
+            Stop::No => exit::of_run(states.iter().map(|(state, _)| *state), detailed),
+            _ => exit::INTERRUPTED,
+        };
+        let took = began.elapsed().as_millis() as u64;
+        self.tell(None, EventKind::RunFinished { states: states.clone(), exit, took });
+        Outcome { states, exit }
+    }
+}
+
+/// Whether a host may be acted on.
+enum Readiness {
+    Ready,
+    Waits,
+    /// Not in this run, and why.
+    Never(String),
+}
+
+/// Whether a host that ended so counts against a budget, and keeps those who wait for it from being started.
+fn is_loss(state: HostState) -> bool {
+    !matches!(state, HostState::InSync | HostState::Pending | HostState::Changed)
+}
+
+/// Waits until the run is to stop at least as urgently as `level`; for ever where nobody can say so any more.
+async fn stopped(stop: &mut watch::Receiver<Stop>, level: Stop) {
+    if stop.wait_for(|stop| *stop >= level).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn failure(host: &HostName, error: &HostError) -> HostReport {
+    let problems = match error {
+        HostError::Compile(error) if error.is::<Mistakes>() => {
+            error.downcast_ref::<Mistakes>().map(|mistakes| mistakes.0.clone()).unwrap_or_default()
+        }
+        error => vec![Problem { address: None, message: error.to_string(), help: error.help() }],
+    };
+    HostReport { host: host.clone(), state: error.state(), results: Vec::new(), in_sync: 0, problems }
+}
+
+fn broken(host: &HostName) -> HostReport {
+    report(host, HostState::Failed, "its task broke down: this is a defect of Converge")
+}
+
+fn report(host: &HostName, state: HostState, why: &str) -> HostReport {
+    let problem = Problem { address: None, message: why.to_owned(), help: None };
+    HostReport { host: host.clone(), state, results: Vec::new(), in_sync: 0, problems: vec![problem] }
+}
+
+fn named(hosts: &[&HostName]) -> String {
+    let names: Vec<_> = hosts.iter().take(5).map(|host| host.as_str()).collect();
+    let more = if hosts.len() > names.len() { ", …" } else { "" };
+    format!("lost {}{more}", names.join(", "))
+}

@@ -1,0 +1,155 @@
+//! What the controller remembers between runs: the facts of hosts as last seen. Nothing here is needed for a run to be
+//! right, and nothing that goes wrong here breaks one.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use converge_model::{Digest, Facts, HostName, facts};
+use serde::{Deserialize, Serialize};
+
+/// The version of the files of facts; a newer one is not read.
+const VERSION: u16 = 1;
+
+/// The folder of what is remembered: `$XDG_STATE_HOME/converge`, else `~/.local/state/converge`.
+#[derive(Clone, Debug)]
+pub struct StateFolder(PathBuf);
+
+/// There is nowhere to remember anything.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Neither variable is set to an absolute path.
+    #[error("neither XDG_STATE_HOME nor HOME is an absolute path")]
+    NoHome,
+    /// The folder cannot be made.
+    #[error("failed to create {path}: {source}")]
+    Create {
+        /// The folder.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+impl StateFolder {
+    /// The user's, made if need be, for the user alone.
+    pub fn of_user() -> Result<Self, StateError> {
+        let absolute =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+        Self::at(base.ok_or(StateError::NoHome)?.join("converge"))
+    }
+
+    /// The one at `path`.
+    pub fn at(path: PathBuf) -> Result<Self, StateError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.map_err(|source| StateError::Create { path: path.clone(), source })?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The facts of the hosts of `project`.
+    pub fn facts(&self, project: &str) -> SeenFacts {
+        SeenFacts(Some(self.0.join("facts").join(Digest::of(project.as_bytes()).short())))
+    }
+}
+
+/// The facts of hosts as last seen, a file a host.
+#[derive(Clone, Debug)]
+pub struct SeenFacts(Option<PathBuf>);
+
+#[derive(Serialize, Deserialize)]
+struct Seen<T> {
+    version: u16,
+    /// Seconds since the epoch.
+    seen: u64,
+    facts: T,
+}
+
+impl SeenFacts {
+    /// A memory that keeps nothing.
+    pub const fn nowhere() -> Self {
+        Self(None)
+    }
+
+    /// The facts of `host` when it was last seen; none where it never was, or what was kept cannot be read.
+    pub fn read(&self, host: &HostName) -> Option<Facts> {
+        let path = self.file(host)?;
+        let small = fs::metadata(&path).ok()?.len() <= 4 * facts::LIMIT as u64;
+        let seen: Seen<Facts> = serde_json::from_slice(&small.then(|| fs::read(&path).ok())??).ok()?;
+        (seen.version == VERSION).then_some(seen.facts)
+    }
+
+    /// Keeps the facts of `host`. What cannot be kept is forgotten.
+    pub fn keep(&self, host: &HostName, facts: &Facts) {
+        if let Some(path) = self.file(host)
+            && self.read(host).as_ref() != Some(facts)
+        {
+            let _ = write(&path, facts);
+        }
+    }
+
+    fn file(&self, host: &HostName) -> Option<PathBuf> {
+        // The names of hosts hold neither `/` nor a leading dot.
+        Some(self.0.as_ref()?.join(format!("{host}.json")))
+    }
+}
+
+/// Writes beside the file and renames, so that a reader finds the old file or the new one.
+fn write(path: &Path, facts: &Facts) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let seen = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let bytes = serde_json::to_vec(&Seen { version: VERSION, seen, facts })?;
+    let temporary = path.with_extension(format!("json.{}", std::process::id()));
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(&bytes)?;
+    fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, SeenFacts) {
+        let temp = tempfile::tempdir().unwrap();
+        let seen = StateFolder::at(temp.path().join("state")).unwrap().facts("shop");
+        (temp, seen)
+    }
+
+    #[test]
+    fn facts_are_as_last_seen() {
+        let (_temp, seen) = folder();
+        let host = HostName::new("web1").unwrap();
+        assert_eq!(seen.read(&host), None);
+        let facts = Facts { hostname: "a".to_owned(), ..Facts::default() };
+        seen.keep(&host, &Facts::default());
+        seen.keep(&host, &facts);
+        assert_eq!(seen.read(&host), Some(facts));
+        assert_eq!(seen.read(&HostName::new("web2").unwrap()), None);
+        let left: Vec<_> = fs::read_dir(seen.0.as_ref().unwrap()).unwrap().collect();
+        assert_eq!(left.len(), 1, "no temporary is left");
+    }
+
+    #[test]
+    fn a_damaged_or_newer_file_is_as_good_as_none() {
+        let (_temp, seen) = folder();
+        let host = HostName::new("web1").unwrap();
+        seen.keep(&host, &Facts::default());
+        let path = seen.file(&host).unwrap();
+        let newer = fs::read_to_string(&path).unwrap().replacen("\"version\":1", "\"version\":2", 1);
+        for text in [newer.as_str(), "{", ""] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(seen.read(&host), None, "{text:?}");
+        }
+        seen.keep(&host, &Facts::default());
+        assert!(seen.read(&host).is_some());
+    }
+}
