@@ -68,7 +68,7 @@ pub(super) fn depth() -> usize {
 }
 
 /// Notes that something was read.
-pub(super) fn mark(marks: Marks) {
+pub(crate) fn mark(marks: Marks) {
     with_last(|record| record.marks = record.marks | marks);
 }
 
