@@ -1,9 +1,20 @@
-//! From an inventory and the facts of a host to its catalog: the types. The work is done in the folder below.
+//! From an inventory and the facts of a host to its catalog. The steps: bodies are walked (`bodies`), module instances
+//! expanded (`expand`), and what comes of it is put in order (`catalog`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use converge_model::{Catalog, Digest, Facts, HostName};
+
+use crate::bodies::{Bodies, Walked};
+use crate::catalog::{self, Parts};
+use crate::connection::Transport;
+use crate::diagnostic::Diagnostics;
+use crate::expand;
+use crate::options::Options;
+use crate::project::Data;
+use crate::settings::HostSettings;
+use crate::world::World;
 
 /// The facts that a catalog is compiled with.
 pub trait FactsOf: Send + Sync {
@@ -84,4 +95,47 @@ impl Contents {
     pub(crate) fn insert(&mut self, digest: Digest, source: ContentSource) {
         self.0.entry(digest).or_insert(source);
     }
+}
+
+/// Compiles the catalog of one host.
+pub(crate) fn compile(
+    data: &Arc<Data>,
+    host: usize,
+    settings: &HostSettings,
+    facts: &Arc<dyn FactsOf>,
+    selection: &Selection,
+) -> (Option<Compiled>, Diagnostics) {
+    let mut diagnostics = Diagnostics::default();
+    let world = World::new(Arc::clone(data), host, Arc::clone(facts));
+    let mut bodies = Bodies::new(data, &mut diagnostics);
+    let setting = world.setting();
+    for place in &data.blocks_of[host] {
+        let block = &data.reading.blocks[*place];
+        let body = bodies.add(block.name());
+        let mut walked = Walked {
+            body,
+            module: None,
+            passed: Options::default(),
+            place: vec![*place as u32],
+            next: 0,
+            maybe: false,
+        };
+        bodies.walk(&block.body, &setting, &mut walked);
+    }
+    expand::all(&mut bodies, &world);
+    let Bodies { drafts, names, dropped, has_unknown_names, .. } = bodies;
+    let parts = Parts {
+        data,
+        host,
+        drafts,
+        bodies: names,
+        dropped,
+        has_unknown_names,
+        drift: settings.drift.mode,
+        in_folder: matches!(settings.connection.transport, Transport::Local { root: Some(_) }),
+        secrets: world.used(),
+    };
+    let built = catalog::build(parts, selection, &mut diagnostics);
+    let reads_facts_of = world.reads();
+    (built.map(|(catalog, contents)| Compiled { catalog, contents, reads_facts_of }), diagnostics)
 }

@@ -1,6 +1,19 @@
 //! Where the value of a variable comes from: every definition, and which one won.
 
+use std::sync::Arc;
+
+use converge_model::HostName;
+use converge_model::secret::MASK;
 use serde::Serialize;
+
+use crate::compile::NoFacts;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::layers::{self, Layer, Level};
+use crate::nearest::did_you_mean;
+use crate::project::Data;
+use crate::template::{Rendered, ScopeError, TemplateError, fold};
+use crate::tree::{Entry, Tree};
+use crate::world::World;
 
 /// A variable of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,4 +41,87 @@ pub struct Definition {
     pub written: String,
     /// Whether it is in force.
     pub wins: bool,
+}
+
+/// Explains a variable of a host.
+pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Result<Explanation, Diagnostics> {
+    let Some(place) = data.host(host) else {
+        return Err(one(Diagnostic::error("lang::host-name", format!("the inventory has no host `{host}`"))));
+    };
+    let path: Vec<&str> = variable.split('.').collect();
+    let layers = data.var_layers(place);
+    let found = layers::definitions(&layers, &data.nearness, &path);
+    if found.is_empty() {
+        let table = data.table(place);
+        let names: Vec<String> = table.entries.iter().map(|entry| entry.key.to_string()).collect();
+        let report = Diagnostic::error("lang::undefined", format!("`{host}` has no variable `{variable}`"));
+        return Err(one(report.maybe_help(did_you_mean(path[0], names.iter().map(String::as_str)))));
+    }
+    let mut definitions = Vec::new();
+    let mut set: Vec<String> = Vec::new();
+    for (layer, entry, wins) in found {
+        define(data, host, layer, variable, entry, wins, &mut set, &mut definitions);
+    }
+    Ok(Explanation { variable: variable.to_owned(), value: value(data, place, &path)?, definitions })
+}
+
+/// Adds a definition; a map shows each of its keys, of which the nearest wins.
+#[expect(clippy::too_many_arguments, reason = "a recursion that carries what every level of it needs")]
+fn define(
+    data: &Data,
+    host: &HostName,
+    layer: &Layer,
+    key: &str,
+    entry: &Entry,
+    wins: bool,
+    set: &mut Vec<String>,
+    definitions: &mut Vec<Definition>,
+) {
+    if let Tree::Map(inner, _) = &entry.value {
+        for entry in inner {
+            define(data, host, layer, &format!("{key}.{}", entry.key), entry, wins, set, definitions);
+        }
+        return;
+    }
+    let wins = wins && !set.iter().any(|known| known == key);
+    set.extend(wins.then(|| key.to_owned()));
+    let place = data.files.place(entry.at);
+    definitions.push(Definition {
+        key: key.to_owned(),
+        level: level(data, host, layer),
+        file: place.map(|(file, _, _)| file.to_owned()).filter(|_| layer.level != Level::Set),
+        line: place.map_or(0, |(_, line, _)| line),
+        written: entry.value.shown(),
+        wins,
+    });
+}
+
+fn level(data: &Data, host: &HostName, layer: &Layer) -> String {
+    match layer.level {
+        Level::Inventory => "inventory".to_owned(),
+        Level::Group(group) => format!("group {}", data.membership.groups[group].name),
+        Level::Host => format!("host {host}"),
+        Level::Set => "--set".to_owned(),
+    }
+}
+
+/// The value as JSON, without what it cannot show.
+fn value(data: &Arc<Data>, host: usize, path: &[&str]) -> Result<Option<String>, Diagnostics> {
+    let setting = World::new(Arc::clone(data), host, Arc::new(NoFacts)).setting();
+    let (first, keys) = path.split_first().unwrap_or((&"", &[]));
+    let keys: String = keys.iter().map(|key| format!("[{key:?}]")).collect();
+    let template = format!("{{{{ {}{keys} | tojson }}}}", fold(first));
+    match setting.base.engine.text(&template, &setting.scope) {
+        Ok(Rendered { marks, .. }) if marks.unknown => Ok(None),
+        Ok(Rendered { marks, .. }) if marks.tainted => Ok(Some(MASK.to_owned())),
+        Ok(Rendered { text, .. }) => Ok(Some(text)),
+        Err(TemplateError { cause: Some(ScopeError(report)), .. }) => Err(one(*report)),
+        Err(error) => Err(one(Diagnostic::error("lang::template", error.message).maybe_help(error.help))),
+    }
+}
+
+fn one(report: Diagnostic) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    diagnostics.push(report);
+    diagnostics
 }

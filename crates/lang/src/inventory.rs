@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use converge_model::catalog::DriftMode;
-use converge_model::{HostName, KindInfo};
+use converge_model::{Digest, HostName, KindInfo};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::Serialize;
 
-use crate::compile::{Compiled, FactsOf, Selection};
+use crate::compile::{self, Compiled, FactsOf, NoFacts, Selection};
 use crate::connection::{Connection, DriftPolicy};
-use crate::diagnostic::{Diagnostics, Files};
-use crate::explain::Explanation;
+use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Files};
+use crate::explain::{self, Explanation};
 use crate::module::ModuleInfo;
+use crate::pattern::Pattern;
+use crate::project::{self, Data};
 use crate::rollout::Rollout;
+use crate::rollouts;
+use crate::settings::{self, HostSettings};
 use crate::sources::{Builtin, Sources};
 
 /// What a project is read with.
@@ -32,13 +36,19 @@ impl Loader {
     /// The diagnostics hold every mistake that can be seen without looking at what a host is made of; there is an
     /// inventory unless one of them is an error.
     pub fn load(&self, entry: &str, sets: &[(String, String)]) -> Loaded {
-        let _ = (entry, sets);
-        Loaded { inventory: None, diagnostics: Diagnostics::default(), files: Arc::default() }
+        let (data, mut diagnostics) = project::load(self, entry, sets);
+        let files = Arc::clone(&data.files);
+        let data = Arc::new(data);
+        let hosts = settings::all(&data, &mut diagnostics);
+        let inventory = (!diagnostics.has_errors()).then_some(Inventory { data, hosts });
+        Loaded { inventory, diagnostics, files }
     }
 
     /// All modules, by name: the built-in ones and those below the project's `modules/`.
     pub fn modules(&self) -> (Vec<ModuleInfo>, Diagnostics) {
-        (Vec::new(), Diagnostics::default())
+        let mut diagnostics = Diagnostics::default();
+        let library = project::whole_library(self, &mut Files::default(), &mut diagnostics);
+        (library.modules.values().map(|module| module.info()).collect(), diagnostics)
     }
 }
 
@@ -54,75 +64,128 @@ pub struct Loaded {
 
 /// What the files of a project say.
 pub struct Inventory {
-    loader: Loader,
-    files: Arc<Files>,
+    data: Arc<Data>,
+    hosts: Vec<HostSettings>,
 }
 
 impl Inventory {
     /// The files that its diagnostics point into.
     pub fn files(&self) -> &Arc<Files> {
-        &self.files
+        &self.data.files
     }
 
     /// The name of the project: `project` in `converge.kdl`, else the path of the inventory.
     pub fn project(&self) -> &str {
-        ""
+        &self.data.project
     }
 
     /// Every host, in the order in which they are defined.
     pub fn hosts(&self) -> impl ExactSizeIterator<Item = &HostName> {
-        [].into_iter()
+        self.data.membership.hosts.iter().map(|host| &host.name)
     }
 
     /// Every group with its hosts, those of groups inside it included.
     pub fn groups(&self) -> impl Iterator<Item = (&str, Vec<&HostName>)> {
-        [].into_iter()
+        let membership = &self.data.membership;
+        membership.groups.iter().map(|group| {
+            (&*group.name, group.hosts.iter().map(|host| &membership.hosts[*host].name).collect())
+        })
     }
 
     /// The hosts that `patterns` (as after `--limit`: commas separate, `!` excludes) match, in the order of the
     /// inventory. No match is an error.
     pub fn select(&self, patterns: &[String]) -> Result<Vec<HostName>, Diagnostics> {
-        let _ = patterns;
-        Ok(Vec::new())
+        let mut diagnostics = Diagnostics::default();
+        let membership = &self.data.membership;
+        let line = patterns.join(",");
+        match Pattern::parse_line(&line).map_err(|error| vec![error]).and_then(|pattern| pattern.select(membership)) {
+            Ok(selected) if selected.hosts.is_empty() => {
+                let report = Diagnostic::error("lang::empty-match", format!("`{line}` matches 0 hosts"));
+                diagnostics.push(report.help("`converge inventory` lists hosts and groups"));
+            }
+            Ok(selected) => {
+                return Ok(selected.hosts.iter().map(|host| membership.hosts[*host].name.clone()).collect());
+            }
+            Err(errors) => {
+                for error in errors {
+                    diagnostics.push(Diagnostic::error("lang::pattern", error.message).maybe_help(error.help));
+                }
+            }
+        }
+        Err(diagnostics)
     }
 
-    /// How to reach a host.
+    /// How to reach a host; the default for one that is not of this inventory.
     pub fn connection(&self, host: &HostName) -> Connection {
-        let _ = host;
-        Connection::default()
+        self.settings(host).map(|settings| settings.connection.clone()).unwrap_or_default()
     }
 
     /// What the daemon does about a host.
     pub fn drift(&self, host: &HostName) -> DriftPolicy {
-        let _ = host;
-        DriftPolicy { mode: DriftMode::Report, ..DriftPolicy::default() }
+        self.settings(host).map(|settings| settings.drift).unwrap_or_default()
     }
 
     /// The hosts that must be done before `host` may start (`after=` on `on`).
     pub fn waits_for(&self, host: &HostName) -> Vec<HostName> {
-        let _ = host;
-        Vec::new()
+        let Some(host) = self.data.host(host) else { return Vec::new() };
+        self.names(&rollouts::waits_for(&self.data, host))
     }
 
     /// The rollouts, in the order written. No host is in two.
     pub fn rollouts(&self) -> &[Rollout] {
-        &[]
+        &self.data.rollouts
     }
 
     /// Every definition of a variable of a host and which one won. An unknown name is an error with the nearest one.
     pub fn explain(&self, host: &HostName, variable: &str) -> Result<Explanation, Diagnostics> {
-        let _ = (host, variable);
-        Err(Diagnostics::default())
+        explain::explain(&self.data, host, variable)
     }
 
     /// The inventory as data, for `converge inventory`.
     pub fn describe(&self) -> Description {
-        Description { project: String::new(), hosts: Vec::new(), groups: Vec::new(), rollouts: Vec::new() }
+        let membership = &self.data.membership;
+        let name = |group: &usize| membership.groups[*group].name.to_string();
+        let hosts = membership.hosts.iter().zip(&self.hosts).enumerate().map(|(place, (host, settings))| {
+            HostDescription {
+                name: host.name.clone(),
+                groups: membership.groups_of(place).iter().map(name).collect(),
+                connection: settings.connection.clone(),
+                drift: settings.drift,
+                after: self.names(&rollouts::waits_for(&self.data, place)),
+                place: self.data.place(host.at),
+            }
+        });
+        let groups = membership.groups.iter().map(|group| GroupDescription {
+            name: group.name.to_string(),
+            hosts: group.hosts.iter().map(|host| membership.hosts[*host].name.clone()).collect(),
+            groups: group.inner.iter().map(name).collect(),
+            place: self.data.place(group.at),
+        });
+        Description {
+            project: self.data.project.clone(),
+            hosts: hosts.collect(),
+            groups: groups.collect(),
+            rollouts: self.data.rollouts.clone(),
+        }
     }
 
-    /// Everything that can be known without a host: every mistake in all files, and the notes.
+    /// Everything that can be known without a host: the mistakes of all hosts, and the notes.
+    ///
+    /// What [`Loader::load`] has said is not said again.
     pub fn check(&self) -> Diagnostics {
-        Diagnostics::default()
+        let facts: Arc<dyn FactsOf> = Arc::new(NoFacts);
+        let everything = Selection::default();
+        let of_hosts: Vec<Diagnostics> = (0..self.data.membership.hosts.len())
+            .into_par_iter()
+            .map(|host| compile::compile(&self.data, host, &self.hosts[host], &facts, &everything).1)
+            .collect();
+        let mut diagnostics = Diagnostics::default();
+        of_hosts.into_iter().for_each(|own| diagnostics.extend(own));
+        for (path, why, at) in self.data.secrets.locked() {
+            let report = Diagnostic::warning("lang::secrets", format!("`{path}` cannot be decrypted here: {why}"));
+            diagnostics.push(report.label(*at, "its values are not checked"));
+        }
+        diagnostics
     }
 
     /// The catalog of `host`. The diagnostics are those of this host alone; there is a catalog unless one is an error.
@@ -135,13 +198,30 @@ impl Inventory {
         facts: &Arc<dyn FactsOf>,
         selection: &Selection,
     ) -> (Option<Compiled>, Diagnostics) {
-        let _ = (host, facts, selection, &self.loader);
-        (None, Diagnostics::default())
+        match self.data.host(host) {
+            Some(place) => compile::compile(&self.data, place, &self.hosts[place], facts, selection),
+            None => {
+                let mut diagnostics = Diagnostics::default();
+                let message = format!("the inventory has no host `{host}`");
+                diagnostics.push(Diagnostic::error("lang::host-name", message));
+                (None, diagnostics)
+            }
+        }
     }
 
-    /// The files that were read so far, with their digests: what a saved plan holds of its inputs.
-    pub fn inputs(&self) -> Vec<(String, converge_model::Digest)> {
-        Vec::new()
+    /// The files of the project that were read, with their digests: what a saved plan holds of its inputs.
+    pub fn inputs(&self) -> Vec<(String, Digest)> {
+        let paths = self.data.reading.paths.iter();
+        let digest = |id: &FileId| self.data.files.get(*id).map(|file| Digest::of(file.text.as_bytes()));
+        paths.filter_map(|(path, id)| Some((path.clone(), digest(id)?))).collect()
+    }
+
+    fn settings(&self, host: &HostName) -> Option<&HostSettings> {
+        self.hosts.get(self.data.host(host)?)
+    }
+
+    fn names(&self, hosts: &[usize]) -> Vec<HostName> {
+        hosts.iter().map(|host| self.data.membership.hosts[*host].name.clone()).collect()
     }
 }
 
@@ -184,4 +264,6 @@ pub struct GroupDescription {
     pub hosts: Vec<HostName>,
     /// The groups directly inside it.
     pub groups: Vec<String>,
+    /// Where it is first defined: file and line.
+    pub place: String,
 }

@@ -1,0 +1,271 @@
+//! What a written value comes to: strings are filled in, annotations are followed.
+//!
+//! What names stand for is the scope's, which type a value has its parameter's.
+
+use std::sync::Arc;
+
+use minijinja::Value;
+
+use crate::base::Base;
+use crate::diagnostic::{Diagnostic, FileId, Span};
+use crate::document::{Literal, Origin, Written};
+use crate::nearest::did_you_mean;
+use crate::sources::{SourceError, join};
+use crate::template::{
+    Evaluated, Found, List, Map, Marks, Rendered, Scope, ScopeError, TemplateError, is_template, unknown,
+};
+use crate::tree::{Entry, Tree};
+use crate::world::World;
+
+/// The largest `(file)` that becomes a text, in bytes.
+const TEXT_LIMIT: u64 = 64 * 1024;
+
+/// Where values are evaluated: what names stand for, and whose files are meant.
+#[derive(Clone)]
+pub(crate) struct Setting {
+    pub(crate) world: Arc<World>,
+    pub(crate) scope: Arc<dyn Scope>,
+    pub(crate) base: Arc<Base>,
+}
+
+impl Setting {
+    /// The same place with more names.
+    pub(crate) fn with(&self, scope: Arc<dyn Scope>) -> Self {
+        Self { scope, ..self.clone() }
+    }
+
+    /// The value of `written`.
+    pub(crate) fn value(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
+        let text = match &written.literal {
+            Literal::Text(text) => text,
+            Literal::Int(number, _) => return Ok(plain(Value::from(*number))),
+            Literal::Float(number, _) => return Ok(plain(Value::from(*number))),
+            Literal::Bool(value) => return Ok(plain(Value::from(*value))),
+            Literal::Null => return Ok(plain(Value::from(()))),
+        };
+        match written.origin {
+            Origin::Raw => Ok(plain(Value::from(text.clone()))),
+            Origin::Plain if !is_template(text) => Ok(plain(Value::from(text.clone()))),
+            Origin::Plain => self.base.engine.text(text, &self.scope).map(rendered).map_err(|e| self.failed(e, written)),
+            Origin::Expr => self.expression(text, written),
+            Origin::Template => self.template(written),
+            Origin::File => self.file(written),
+            Origin::Env => self.env(text, written),
+            Origin::Secret => {
+                let name = self.name(written)?;
+                self.world.secret(&name, written.at)
+            }
+        }
+    }
+
+    /// The value of an expression, written as it stands or with `(expr)`.
+    pub(crate) fn expression(&self, text: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
+        self.base.engine.expression(text, &self.scope).map_err(|error| self.failed(error, written))
+    }
+
+    /// The value of a whole tree, its leaves with marks of their own.
+    pub(crate) fn tree(&self, tree: &Tree) -> Result<Found, Diagnostic> {
+        match tree {
+            Tree::Leaf(written) => {
+                self.value(written).map(|Evaluated { value, marks }| Found { value, marks })
+            }
+            Tree::List(items, _) => {
+                let items: Result<Vec<_>, _> =
+                    items.iter().map(|item| self.tree(item).map(|found| (found.value, found.marks))).collect();
+                Ok(Found { value: List::new(items?), marks: Marks::default() })
+            }
+            Tree::Map(entries, at) => self.map(entries, *at),
+        }
+    }
+
+    fn map(&self, entries: &[Entry], at: Span) -> Result<Found, Diagnostic> {
+        let entries: Result<Vec<_>, _> = entries
+            .iter()
+            .map(|entry| {
+                self.tree(&entry.value).map(|found| (entry.key.to_string(), found.value, found.marks))
+            })
+            .collect();
+        let value = Map::folding(entries?)
+            .map_err(|clash| Diagnostic::error("lang::clash", clash.to_string()).label(at, "in this map"))?;
+        Ok(Found { value, marks: Marks::default() })
+    }
+
+    /// The text of a name, of a path, of what must be the same before and after a host has spoken: filled in without
+    /// facts.
+    pub(crate) fn name(&self, written: &Written) -> Result<Arc<str>, Diagnostic> {
+        let Literal::Text(text) = &written.literal else {
+            return Err(Diagnostic::error("lang::form", "a name is a text").label(written.at, "is none"));
+        };
+        if !is_template(text) {
+            return Ok(text.clone());
+        }
+        let scope: Arc<dyn Scope> = Arc::new(WithoutFacts(self.scope.clone()));
+        let rendered = self.base.engine.text(text, &scope).map_err(|error| self.failed(error, written))?;
+        if rendered.marks.unknown {
+            return Err(from_facts(written.at));
+        }
+        if rendered.marks.tainted {
+            return Err(secret_here(written.at, "a path or name"));
+        }
+        Ok(rendered.text.into())
+    }
+
+    fn template(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
+        let name = self.name(written)?;
+        let path = join("", &name).unwrap_or_default();
+        let Some((id, text)) = self.base.template(&path) else {
+            return Err(Diagnostic::error("lang::template", format!("there is no template `{name}`"))
+                .label(written.at, "named here")
+                .help("templates stand in the folder `templates` of the project, or of their module")
+                .maybe_help(did_you_mean(&name, self.base.template_names())));
+        };
+        self.base
+            .engine
+            .file(&path, text, &self.scope)
+            .map(rendered)
+            .map_err(|error| in_file(&error, *id).label(written.at, "filled in here"))
+    }
+
+    fn file(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
+        let name = self.name(written)?;
+        let path = self.file_path(&name, written.at)?;
+        let bytes = self
+            .base
+            .read(self.world.sources(), &path, TEXT_LIMIT)
+            .map_err(|error| unreadable(&name, &error, written.at))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| {
+            Diagnostic::error("lang::utf8", format!("`{name}` is not UTF-8 text"))
+                .label(written.at, "used as a text")
+                .help("only as the content of a file may it hold any bytes")
+        })?;
+        Ok(plain(Value::from(text)))
+    }
+
+    /// The path below `files/` that a `(file)` names.
+    pub(crate) fn file_path(&self, name: &str, at: Span) -> Result<String, Diagnostic> {
+        join("", name).filter(|path| !path.is_empty()).ok_or_else(|| {
+            Diagnostic::error("lang::path", "the path leads out of `files`")
+                .label(at, "outside")
+                .help("`(file)` and `(template)` name what is in `files` and `templates` of the project, or of their module")
+        })
+    }
+
+    fn env(&self, name: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
+        match self.world.sources().env(name) {
+            Some(value) => Ok(plain(Value::from(value))),
+            None => Err(Diagnostic::error("lang::env", format!("the environment has no `{name}`"))
+                .label(written.at, "not set")
+                .help(format!("set it for the command: `{name}=… converge …`"))),
+        }
+    }
+
+    /// A mistake in a template or expression, shown where it is written.
+    pub(crate) fn failed(&self, error: TemplateError, written: &Written) -> Diagnostic {
+        if let Some(ScopeError(cause)) = error.cause {
+            return *cause;
+        }
+        let part = error.range.and_then(|range| self.part(&range, written)).unwrap_or(written.at);
+        let place = error.included.map(|(file, line)| format!(" (in `{file}`, line {line})")).unwrap_or_default();
+        Diagnostic::error("lang::template", format!("{}{place}", error.message))
+            .label(part, "here")
+            .maybe_help(error.help)
+    }
+
+    /// The place in the file of a part of a text, where the text stands in the file as it is.
+    fn part(&self, range: &std::ops::Range<usize>, written: &Written) -> Option<Span> {
+        let Literal::Text(text) = &written.literal else { return None };
+        let file = self.world.files().get(written.at.file)?;
+        let source = file.text.get(written.at.start..written.at.start + written.at.len)?;
+        let fragment = text.get(range.clone()).filter(|fragment| !fragment.is_empty())?;
+        let offset = match source.find(&**text) {
+            Some(at) => at + range.start,
+            None => source.match_indices(fragment).map(|(at, _)| at).next()?,
+        };
+        Some(Span::new(written.at.file, written.at.start + offset, fragment.len()))
+    }
+}
+
+/// A mistake in a template file, shown there.
+pub(crate) fn in_file(error: &TemplateError, file: FileId) -> Diagnostic {
+    if let Some(ScopeError(cause)) = &error.cause {
+        return (**cause).clone();
+    }
+    let place = error.included.as_ref();
+    let place = place.map(|(file, line)| format!(" (in `{file}`, line {line})")).unwrap_or_default();
+    let range = error.range.clone().unwrap_or(0..0);
+    Diagnostic::error("lang::template", format!("{}{place}", error.message))
+        .label(Span::new(file, range.start, range.len()), "here")
+        .maybe_help(error.help.clone())
+}
+
+/// A file that cannot be read.
+pub(crate) fn unreadable(name: &str, error: &SourceError, at: Span) -> Diagnostic {
+    let report = Diagnostic::error("lang::read", format!("failed to read `{name}`: {error}")).label(at, "named here");
+    match error {
+        SourceError::TooLarge { .. } => report.help("as a text a file has at most 64 KiB; as the content of a file any size"),
+        _ => report,
+    }
+}
+
+/// A secret where none may be.
+pub(crate) fn secret_here(at: Span, place: &str) -> Diagnostic {
+    Diagnostic::error("lang::secret", format!("a secret cannot be part of {place}"))
+        .label(at, "holds a secret")
+        .help("names, paths, conditions and addresses are shown and stored; keep secrets in values")
+}
+
+/// Something that may not depend on facts, and does.
+pub(crate) fn from_facts(at: Span) -> Diagnostic {
+    Diagnostic::error("lang::facts", "this cannot depend on facts")
+        .label(at, "depends on facts")
+        .help("what is read on the controller, and how a host is reached, is decided before it speaks")
+}
+
+fn plain(value: Value) -> Evaluated {
+    Evaluated { value, marks: Marks::default() }
+}
+
+fn rendered(rendered: Rendered) -> Evaluated {
+    let Rendered { text, marks } = rendered;
+    let value = if marks.unknown { unknown() } else { Value::from(text) };
+    Evaluated { value, marks }
+}
+
+/// A scope in which facts may not be used.
+struct WithoutFacts(Arc<dyn Scope>);
+
+impl Scope for WithoutFacts {
+    fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
+        if name == "facts" {
+            let report = Diagnostic::error("lang::facts", "facts cannot be used here")
+                .help("what is read on the controller, and how a host is reached, is decided before it speaks");
+            return Some(Err(ScopeError(Box::new(report))));
+        }
+        self.0.get(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.names()
+    }
+}
+
+/// A scope with a few names of its own before those of another.
+pub(crate) struct Inner {
+    pub(crate) names: Vec<(String, Found)>,
+    pub(crate) outer: Arc<dyn Scope>,
+}
+
+impl Scope for Inner {
+    fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
+        match self.names.iter().find(|(own, _)| own == name) {
+            Some((_, found)) => Some(Ok(found.clone())),
+            None => self.outer.get(name),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = self.outer.names();
+        names.extend(self.names.iter().map(|(name, _)| name.clone()));
+        names
+    }
+}

@@ -1,0 +1,727 @@
+//! From a node to the values of its parameters: arguments, properties and children, `for` and `when` inside it, `with`.
+
+use std::sync::Arc;
+
+use converge_model::schema::Param;
+use converge_model::{Content, Scalar, Type};
+use minijinja::Value;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::document::{Literal, Node, Origin, Property, Written};
+use crate::evaluate::{Setting, secret_here, unreadable};
+use crate::flow::{self, Condition};
+use crate::given::{Atom, Given, Held, Item, MapEntry, Row, Slot};
+use crate::module::{COMMON, as_written, input};
+use crate::nearest::did_you_mean;
+use crate::options::Options;
+use crate::schema::{Schema, takes_several};
+use crate::template::{self, Evaluated, Marks, Raw, fold};
+use crate::typed::{self, Limits};
+use crate::words;
+
+/// What values are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A kind: what its type makes of them.
+    Catalog,
+    /// A module: what it can go on working with.
+    Module,
+}
+
+/// Reads what `node` gives to `schema`; the options that every resource has go to `options`, where there are any.
+pub(crate) fn gather(
+    node: &Node,
+    schema: &Schema,
+    target: Target,
+    setting: &Setting,
+    options: Option<&mut Options>,
+    diagnostics: &mut Diagnostics,
+) -> Given {
+    let mut gatherer = Gatherer {
+        schema,
+        target,
+        raw: (0..schema.params.len()).map(|_| Vec::new()).collect(),
+        given: Given::empty(schema, node.at),
+        with: None,
+        options,
+        diagnostics,
+    };
+    gatherer.header(node, setting);
+    gatherer.body(node.body(), setting, false);
+    gatherer.finish(setting)
+}
+
+struct Gatherer<'a> {
+    schema: &'a Schema,
+    target: Target,
+    /// What is written for each parameter.
+    raw: Vec<Vec<Piece<'a>>>,
+    given: Given,
+    with: Option<&'a Written>,
+    options: Option<&'a mut Options>,
+    diagnostics: &'a mut Diagnostics,
+}
+
+/// One place where a parameter is given.
+struct Piece<'a> {
+    form: Form<'a>,
+    at: Span,
+    setting: Setting,
+    maybe: bool,
+}
+
+/// How a parameter is given.
+enum Form<'a> {
+    /// As an argument or property.
+    Value(&'a Written),
+    /// As a child.
+    Node(&'a Node),
+}
+
+impl<'a> Gatherer<'a> {
+    fn header(&mut self, node: &'a Node, setting: &Setting) {
+        for (place, arg) in node.args.iter().enumerate() {
+            match self.schema.argument(place) {
+                Some(param) => self.piece(param, Form::Value(arg), arg.at, setting, false),
+                None => self.too_many(node, arg),
+            }
+        }
+        for property in &node.props {
+            self.property(node, property, setting);
+        }
+    }
+
+    fn piece(&mut self, param: usize, form: Form<'a>, at: Span, setting: &Setting, maybe: bool) {
+        self.raw[param].push(Piece { form, at, setting: setting.clone(), maybe });
+    }
+
+    fn property(&mut self, node: &'a Node, property: &'a Property, setting: &Setting) {
+        let (key, value) = (&*property.key, &property.value);
+        if key == "with" {
+            self.with = Some(value);
+        } else if self.option(key, std::slice::from_ref(value), value.at, setting) || key == "when" {
+            // A child's `when` was seen by whoever walks children.
+        } else if let Some(param) = self.schema.param(key) {
+            self.piece(param, Form::Value(value), value.at, setting, false);
+        } else if self.schema.child(key).is_some() {
+            self.diagnostics.push(
+                Diagnostic::error("lang::form", format!("`{key}` is written as a child"))
+                    .label(value.at, "a property")
+                    .help(format!("write `{} {{ {key} {} }}`", node.name, value)),
+            );
+        } else if self.schema.free_keys.is_some() {
+            self.free(&property.key, value.at, std::slice::from_ref(value), setting);
+        } else {
+            self.unknown(key, value.at);
+        }
+    }
+
+    /// Takes one of the options that every resource has.
+    fn option(&mut self, key: &str, values: &'a [Written], at: Span, setting: &Setting) -> bool {
+        match &mut self.options {
+            Some(options) if COMMON.contains(&key) => {
+                options.set(key, values, at, setting, self.diagnostics);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn body(&mut self, nodes: &'a [Node], setting: &Setting, maybe: bool) {
+        for node in nodes {
+            match &*node.name {
+                "for" if node.children.is_some() => {
+                    for turn in flow::turns(node, setting, self.diagnostics) {
+                        self.body(node.body(), &turn.setting, maybe || turn.maybe);
+                    }
+                }
+                "when" if node.children.is_some() => {
+                    match flow::condition(node.args.first(), node.at, setting, self.diagnostics) {
+                        Condition::False => {}
+                        holds => self.body(node.body(), setting, maybe || holds == Condition::Unknown),
+                    }
+                }
+                _ => self.child(node, setting, maybe),
+            }
+        }
+    }
+
+    fn child(&mut self, node: &'a Node, setting: &Setting, maybe: bool) {
+        let name = &*node.name;
+        if let Some(param) = self.schema.param(name) {
+            self.piece(param, Form::Node(node), node.at, setting, maybe);
+        } else if let Some(place) = self.schema.child(name) {
+            self.row(place, node, setting, maybe);
+        } else if name == "with" && node.args.len() == 1 {
+            self.with = node.args.first();
+        } else if self.option(name, &node.args, node.at, setting) {
+            if node.children.is_some() || !node.props.is_empty() {
+                self.diagnostics.push(
+                    Diagnostic::error("lang::form", format!("`{name}` takes values only")).label(node.at, "here"),
+                );
+            }
+        } else if name == "when" {
+            // A child's own `when` was seen by whoever walks children.
+        } else if self.schema.free_keys.is_some() && node.children.is_none() && node.props.is_empty() {
+            self.free(&node.name, node.at, &node.args, setting);
+        } else {
+            self.unknown(name, node.at);
+        }
+    }
+
+    fn row(&mut self, place: usize, node: &'a Node, setting: &Setting, maybe: bool) {
+        let when = flow::when_of(node);
+        let condition = match when {
+            Some(_) => flow::condition(when, node.at, setting, self.diagnostics),
+            None => Condition::True,
+        };
+        if condition == Condition::False {
+            return;
+        }
+        let schema = &self.schema.children[place];
+        let given = gather(node, schema, self.target, setting, None, self.diagnostics);
+        let maybe = maybe || condition == Condition::Unknown;
+        self.given.children[place].push(Row { given, maybe });
+    }
+
+    fn free(&mut self, key: &Arc<str>, at: Span, values: &'a [Written], setting: &Setting) {
+        let several = values.len() > 1;
+        let mut entry = MapEntry { key: key.clone(), values: Vec::new(), several, at };
+        for value in values {
+            self.map_value(value, setting, &mut entry);
+        }
+        self.given.free.push(entry);
+    }
+
+    /// Reads everything that is written, in the order of the schema.
+    fn finish(mut self, setting: &Setting) -> Given {
+        let shell = self.schema.param("shell").is_some_and(|param| self.is_true(param));
+        for place in 0..self.schema.params.len() {
+            let pieces = std::mem::take(&mut self.raw[place]);
+            self.given.params[place] = self.param(place, pieces, shell);
+        }
+        if let Some(with) = self.with {
+            self.with(with, setting);
+        }
+        for (place, param) in self.schema.params.iter().enumerate() {
+            // What a module requires is known once all its pieces are.
+            let needed = param.required && self.target == Target::Catalog;
+            if needed && self.given.params[place].is_none() && !self.given.free.iter().any(|f| *f.key == *param.name) {
+                self.diagnostics.push(missing(self.schema, param, self.given.at));
+            }
+        }
+        self.given
+    }
+
+    fn is_true(&mut self, param: usize) -> bool {
+        let Some(piece) = self.raw[param].first() else { return false };
+        let written = match piece.form {
+            Form::Value(written) => Some(written),
+            Form::Node(node) => node.args.first(),
+        };
+        let value = written.and_then(|written| piece.setting.value(written).ok());
+        value.is_some_and(|value| value.value.is_true())
+    }
+
+    fn param(&mut self, place: usize, pieces: Vec<Piece<'a>>, shell: bool) -> Option<Slot> {
+        let param = &self.schema.params[place];
+        let mut slot: Option<Slot> = None;
+        for piece in pieces {
+            let Some(held) = self.held(param, &piece, shell) else { continue };
+            match &mut slot {
+                None => slot = Some(Slot { held, at: piece.at, maybe: piece.maybe }),
+                Some(first) => self.add(first, held, &piece, param),
+            }
+        }
+        slot
+    }
+
+    /// Adds a second value: lists and maps grow, anything else is given twice.
+    fn add(&mut self, first: &mut Slot, held: Held, piece: &Piece<'_>, param: &Param) {
+        match (&mut first.held, held) {
+            (Held::Many(items), Held::Many(more)) if matches!(param.ty, Type::List(_)) => items.extend(more),
+            (Held::Map(entries), Held::Map(more)) => entries.extend(more),
+            (Held::Unknown, _) | (_, Held::Unknown) if takes_several(param) => first.held = Held::Unknown,
+            _ if first.maybe || piece.maybe => first.held = Held::Unknown,
+            _ => self.diagnostics.push(
+                Diagnostic::error("lang::doubled", format!("`{}` is given twice", param.name))
+                    .label(piece.at, "and again here")
+                    .label(first.at, "given here")
+                    .help("it has one value; keep one of them"),
+            ),
+        }
+    }
+
+    fn held(&mut self, param: &Param, piece: &Piece<'a>, shell: bool) -> Option<Held> {
+        let empty;
+        let (values, node) = match piece.form {
+            Form::Value(written) => (std::slice::from_ref(written), None),
+            Form::Node(node) if node.args.is_empty() => {
+                empty = dashes(node);
+                return self.without_arguments(param, node, &empty, piece);
+            }
+            Form::Node(node) => (&node.args[..], Some(node)),
+        };
+        if let Some(node) = node.filter(|node| !node.props.is_empty() || node.children.is_some()) {
+            self.diagnostics.push(
+                Diagnostic::error("lang::form", format!("`{}` takes values only", param.name)).label(node.at, "here"),
+            );
+        }
+        match &param.ty {
+            Type::Map => self.map_values(values, &piece.setting),
+            Type::List(of) => self.list(of, param, values, &piece.setting),
+            Type::Command => self.command(param, values, shell, &piece.setting),
+            Type::Content if self.target == Target::Catalog => self.content(param, values, &piece.setting),
+            ty => self.single(ty, param, values, &piece.setting),
+        }
+    }
+
+    /// A parameter written as a child without arguments: the items or keys in its braces.
+    fn without_arguments(
+        &mut self,
+        param: &Param,
+        node: &'a Node,
+        items: &[&'a Written],
+        piece: &Piece<'a>,
+    ) -> Option<Held> {
+        match &param.ty {
+            Type::Map => {
+                let mut entries = Vec::new();
+                self.keys(node, &piece.setting, &mut entries);
+                Some(Held::Map(entries))
+            }
+            Type::List(of) if !items.is_empty() => {
+                let mut held = Vec::new();
+                for item in items {
+                    self.items(of, param, item, &piece.setting, &mut held)?;
+                }
+                Some(Held::Many(held))
+            }
+            _ => {
+                self.diagnostics.push(
+                    Diagnostic::error("lang::empty", format!("`{}` has no value", param.name))
+                        .label(node.at, "nothing is written after it")
+                        .help(format!("write `{} #true` if that is meant", param.name)),
+                );
+                None
+            }
+        }
+    }
+
+    /// The keys of a map, as properties and children.
+    fn keys(&mut self, node: &'a Node, setting: &Setting, entries: &mut Vec<MapEntry>) {
+        for property in &node.props {
+            let mut entry =
+                MapEntry { key: property.key.clone(), values: Vec::new(), several: false, at: property.value.at };
+            self.map_value(&property.value, setting, &mut entry);
+            push_key(entries, entry, self.diagnostics);
+        }
+        self.keys_in(node.body(), setting, entries);
+    }
+
+    fn keys_in(&mut self, body: &'a [Node], setting: &Setting, entries: &mut Vec<MapEntry>) {
+        for child in body {
+            match &*child.name {
+                "for" if child.children.is_some() => {
+                    for turn in flow::turns(child, setting, self.diagnostics) {
+                        self.keys_in(child.body(), &turn.setting, entries);
+                    }
+                }
+                "when" if child.children.is_some() => {
+                    let holds = flow::condition(child.args.first(), child.at, setting, self.diagnostics);
+                    if holds != Condition::False {
+                        self.keys_in(child.body(), setting, entries);
+                    }
+                }
+                _ => {
+                    let values: Vec<&Written> = if child.args.is_empty() { dashes(child) } else { child.args.iter().collect() };
+                    let several = values.len() > 1 || child.args.is_empty();
+                    let mut entry = MapEntry { key: child.name.clone(), values: Vec::new(), several, at: child.at };
+                    for value in values {
+                        self.map_value(value, setting, &mut entry);
+                    }
+                    push_key(entries, entry, self.diagnostics);
+                }
+            }
+        }
+    }
+
+    /// Adds one value to a key of a map.
+    fn map_value(&mut self, written: &Written, setting: &Setting, entry: &mut MapEntry) {
+        let Some(value) = self.evaluated(written, setting) else { return };
+        let direct = input(written).filter(|_| !matches!(written.literal, Literal::Text(_)));
+        if let Some(input) = direct {
+            entry.values.extend(self.typed(&Type::Any, Limits::default(), &input, Marks::default(), written.at));
+            return;
+        }
+        self.map_evaluated(value, written.at, entry);
+    }
+
+    fn map_evaluated(&mut self, value: Evaluated, at: Span, entry: &mut MapEntry) {
+        if value.marks.unknown {
+            return entry.values.push(Atom::Unknown);
+        }
+        match template::raw(&value.value) {
+            Raw::Null => {}
+            Raw::List(list) => {
+                entry.several = true;
+                for (item, marks) in list.items() {
+                    let atom = self.scalar(&Type::Any, Limits::default(), item, *marks | value.marks, at);
+                    entry.values.extend(atom);
+                }
+            }
+            _ => entry.values.extend(self.scalar(&Type::Any, Limits::default(), &value.value, value.marks, at)),
+        }
+    }
+
+    fn map_values(&mut self, values: &[Written], setting: &Setting) -> Option<Held> {
+        let [written] = values else {
+            let at = values.get(1).map_or(self.given.at, |value| value.at);
+            self.diagnostics.push(Diagnostic::error("lang::type", "a map has keys").label(at, "a value without key"));
+            return None;
+        };
+        let value = self.evaluated(written, setting)?;
+        self.map_of(&value, written.at)
+    }
+
+    fn map_of(&mut self, value: &Evaluated, at: Span) -> Option<Held> {
+        if value.marks.unknown {
+            return Some(Held::Unknown);
+        }
+        match template::raw(&value.value) {
+            Raw::Null => None,
+            Raw::Map(map) => {
+                let mut entries = Vec::new();
+                for (key, item, marks) in map.entries() {
+                    let mut entry = MapEntry { key: key.as_str().into(), values: Vec::new(), several: false, at };
+                    let marks = *marks | value.marks;
+                    self.map_evaluated(Evaluated { value: item.clone(), marks }, at, &mut entry);
+                    entries.push(entry);
+                }
+                Some(Held::Map(entries))
+            }
+            _ => {
+                self.diagnostics.push(
+                    Diagnostic::error("lang::type", "this is no map")
+                        .label(at, "a map is wanted")
+                        .help("write its keys in braces, or `(expr)` with a variable that is a map"),
+                );
+                None
+            }
+        }
+    }
+
+    fn list(&mut self, of: &Type, param: &Param, values: &[Written], setting: &Setting) -> Option<Held> {
+        let mut items = Vec::new();
+        for written in values {
+            if self.items(of, param, written, setting, &mut items).is_none() {
+                return Some(Held::Unknown);
+            }
+        }
+        Some(Held::Many(items))
+    }
+
+    /// Adds the items that one value stands for; none where that is unknown.
+    fn items(
+        &mut self,
+        of: &Type,
+        param: &Param,
+        written: &Written,
+        setting: &Setting,
+        items: &mut Vec<Item>,
+    ) -> Option<()> {
+        let at = written.at;
+        if let Some(input) = direct(written) {
+            let atom = self.typed(of, limits(param), &input, Marks::default(), at);
+            items.extend(atom.map(|atom| Item { atom, at }));
+            return Some(());
+        }
+        let Some(value) = self.evaluated(written, setting) else { return Some(()) };
+        self.items_of(of, param, &value, at, items)
+    }
+
+    fn items_of(&mut self, of: &Type, param: &Param, value: &Evaluated, at: Span, items: &mut Vec<Item>) -> Option<()> {
+        if value.marks.unknown {
+            return None;
+        }
+        match template::raw(&value.value) {
+            Raw::Null => {}
+            Raw::List(list) => {
+                for (item, marks) in list.items() {
+                    let atom = self.scalar(of, limits(param), item, *marks | value.marks, at);
+                    items.extend(atom.map(|atom| Item { atom, at }));
+                }
+            }
+            _ => {
+                let atom = self.scalar(of, limits(param), &value.value, value.marks, at);
+                items.extend(atom.map(|atom| Item { atom, at }));
+            }
+        }
+        Some(())
+    }
+
+    /// A command: one text is split before it is filled in, several are the words.
+    fn command(&mut self, param: &Param, values: &[Written], shell: bool, setting: &Setting) -> Option<Held> {
+        let [written] = values else { return self.list(&Type::Text, param, values, setting) };
+        let text = match (&written.literal, written.origin) {
+            (Literal::Text(text), Origin::Plain | Origin::Raw) if !shell => text,
+            _ => return self.list(&Type::Text, param, values, setting),
+        };
+        let words = match words::split(text) {
+            Ok(words) => words,
+            Err(error) => {
+                let report = Diagnostic::error("lang::command", error.message).label(written.at, "in this command");
+                self.diagnostics.push(report.maybe_help(error.help));
+                return None;
+            }
+        };
+        let words: Vec<Written> =
+            words.into_iter().map(|word| Written { literal: Literal::Text(word.into()), ..written.clone() }).collect();
+        self.list(&Type::Text, param, &words, setting)
+    }
+
+    fn content(&mut self, param: &Param, values: &[Written], setting: &Setting) -> Option<Held> {
+        match values {
+            [written] if written.origin == Origin::File => self.file(written, setting).map(Held::One),
+            _ => self.single(&Type::Content, param, values, setting),
+        }
+    }
+
+    fn file(&mut self, written: &Written, setting: &Setting) -> Option<Atom> {
+        let content = setting.name(written).and_then(|name| {
+            let path = setting.file_path(&name, written.at)?;
+            setting
+                .base
+                .content(setting.world.sources(), &path)
+                .map_err(|error| unreadable(&name, &error, written.at))
+        });
+        match content {
+            Ok((digest, length, source)) => Some(Atom::Content(Content::Plain { digest, length }, source)),
+            Err(report) => {
+                self.diagnostics.push(report);
+                None
+            }
+        }
+    }
+
+    fn single(&mut self, ty: &Type, param: &Param, values: &[Written], setting: &Setting) -> Option<Held> {
+        let [written] = values else {
+            let at = values.get(1).map_or(self.given.at, |value| value.at);
+            self.diagnostics.push(
+                Diagnostic::error("lang::form", format!("`{}` has one value", param.name))
+                    .label(at, "this is one too many"),
+            );
+            return None;
+        };
+        if let Some(input) = direct(written) {
+            return self.typed(ty, limits(param), &input, Marks::default(), written.at).map(Held::One);
+        }
+        let value = if *ty == Type::ControllerPath && self.target == Target::Catalog {
+            match setting.name(written) {
+                Ok(name) if written.origin == Origin::Plain => {
+                    Evaluated { value: Value::from(name), marks: Marks::default() }
+                }
+                Ok(_) => self.evaluated(written, setting)?,
+                Err(report) => {
+                    self.diagnostics.push(report);
+                    return None;
+                }
+            }
+        } else {
+            self.evaluated(written, setting)?
+        };
+        self.single_of(ty, param, &value, written.at)
+    }
+
+    fn single_of(&mut self, ty: &Type, param: &Param, value: &Evaluated, at: Span) -> Option<Held> {
+        if value.marks.unknown {
+            return Some(Held::One(Atom::Unknown));
+        }
+        if matches!(template::raw(&value.value), Raw::Null) {
+            return None;
+        }
+        self.scalar(ty, limits(param), &value.value, value.marks, at).map(Held::One)
+    }
+
+    /// Takes parameters from a map; what is written beside it wins.
+    fn with(&mut self, written: &Written, setting: &Setting) {
+        let Some(value) = self.evaluated(written, setting) else { return };
+        if value.marks.unknown {
+            for slot in self.given.params.iter_mut().filter(|slot| slot.is_none()) {
+                *slot = Some(Slot { held: Held::Unknown, at: written.at, maybe: true });
+            }
+            return;
+        }
+        let Raw::Map(map) = template::raw(&value.value) else {
+            let report = Diagnostic::error("lang::type", "`with` takes a map").label(written.at, "is none");
+            return self.diagnostics.push(report.help("write `with=(expr)\"u\"`"));
+        };
+        for (key, item, marks) in map.entries() {
+            let place = self.schema.params.iter().position(|param| fold(&param.name) == fold(key));
+            let Some(place) = place else {
+                self.unknown(key, written.at);
+                continue;
+            };
+            if self.given.params[place].is_some() {
+                continue;
+            }
+            let param = &self.schema.params[place];
+            let value = Evaluated { value: item.clone(), marks: *marks | value.marks };
+            let held = self.held_of(param, &value, written.at);
+            self.given.params[place] = held.map(|held| Slot { held, at: written.at, maybe: false });
+        }
+    }
+
+    fn held_of(&mut self, param: &Param, value: &Evaluated, at: Span) -> Option<Held> {
+        match &param.ty {
+            Type::Map => self.map_of(value, at),
+            Type::List(of) => {
+                let mut items = Vec::new();
+                match self.items_of(of, param, value, at, &mut items) {
+                    Some(()) => Some(Held::Many(items)),
+                    None => Some(Held::Unknown),
+                }
+            }
+            Type::Command => {
+                let mut items = Vec::new();
+                self.items_of(&Type::Text, param, value, at, &mut items);
+                Some(Held::Many(items))
+            }
+            ty => self.single_of(ty, param, value, at),
+        }
+    }
+
+    fn evaluated(&mut self, written: &Written, setting: &Setting) -> Option<Evaluated> {
+        setting.value(written).map_err(|report| self.diagnostics.push(report)).ok()
+    }
+
+    /// One value of the result of a template or an expression.
+    fn scalar(&mut self, ty: &Type, limits: Limits<'_>, value: &Value, marks: Marks, at: Span) -> Option<Atom> {
+        if marks.unknown {
+            return Some(Atom::Unknown);
+        }
+        match typed::input_of(value) {
+            Some(input) => self.typed(ty, limits, &input, marks, at),
+            None => {
+                let (what, help) = match template::raw(value) {
+                    Raw::Null => return None,
+                    Raw::List(_) => ("a list", "`join` makes one text of it; a parameter with one value takes one item"),
+                    Raw::Map(_) => ("a map", "write the key that is meant: `app.workers`"),
+                    _ => ("no plain value", "write the part that is meant: `host.name`"),
+                };
+                self.diagnostics.push(
+                    Diagnostic::error("lang::type", format!("this is {what}, where one value is wanted"))
+                        .label(at, what)
+                        .help(help),
+                );
+                None
+            }
+        }
+    }
+
+    fn typed(&mut self, ty: &Type, limits: Limits<'_>, input: &typed::Input, marks: Marks, at: Span) -> Option<Atom> {
+        let atom = if marks.tainted {
+            let text = match input {
+                typed::Input::Text(text) => text.clone(),
+                typed::Input::Int(number, _) => number.to_string(),
+                typed::Input::Float(number, _) => number.to_string(),
+                typed::Input::Bool(value) => value.to_string(),
+            };
+            if matches!(ty, Type::Path | Type::ControllerPath | Type::Name) {
+                self.diagnostics.push(secret_here(at, "a name or path"));
+                return None;
+            }
+            typed::read_secret(ty, &text, limits).map(|()| Atom::Secret(text.into()))
+        } else {
+            typed::read(ty, input, limits).map(|scalar| {
+                Atom::Plain(match self.target {
+                    Target::Catalog => scalar,
+                    Target::Module => as_written(ty, input, scalar),
+                })
+            })
+        };
+        match atom {
+            Ok(atom) => Some(atom),
+            Err(error) => {
+                let report = Diagnostic::error("lang::type", error.message).label(at, "here");
+                self.diagnostics.push(report.maybe_help(error.help));
+                None
+            }
+        }
+    }
+
+    fn too_many(&mut self, node: &Node, arg: &Written) {
+        let of_property = node.props.iter().rfind(|property| property.value.at.start < arg.at.start);
+        let help = match of_property {
+            Some(property) => format!("`{}` takes several only as a child: `{} \"a\" \"b\"`", property.key, property.key),
+            None => "parameters have names: `key=\"value\"`, or a child `key \"value\"`".to_owned(),
+        };
+        self.diagnostics.push(
+            Diagnostic::error("lang::form", format!("`{}` has an argument too many", node.name))
+                .label(arg.at, "this one")
+                .help(help),
+        );
+    }
+
+    fn unknown(&mut self, key: &str, at: Span) {
+        let mut names = self.schema.names();
+        if self.options.is_some() {
+            names.extend(COMMON);
+        }
+        let help = did_you_mean(key, names.iter().copied());
+        names.truncate(24);
+        self.diagnostics.push(
+            Diagnostic::error("lang::unknown", format!("`{}` has no parameter `{key}`", self.schema.name))
+                .label(at, "unknown")
+                .help(format!("there are {}", names.join(", ")))
+                .maybe_help(help),
+        );
+    }
+}
+
+/// A parameter that must be there and is not.
+pub(crate) fn missing(schema: &Schema, param: &Param, at: Span) -> Diagnostic {
+    let how = if param.argument == Some(0) { "its first argument" } else { "a property or child" };
+    Diagnostic::error("lang::missing", format!("`{}` needs `{}`", schema.name, param.name))
+        .label(at, format!("without `{}`", param.name))
+        .help(format!("write it as {how}; {}", param.doc))
+}
+
+/// Literals that need no evaluation.
+fn direct(written: &Written) -> Option<typed::Input> {
+    match (&written.literal, written.origin) {
+        (Literal::Text(text), Origin::Plain) if template::is_template(text) => None,
+        (_, Origin::Plain | Origin::Raw) => input(written),
+        _ => None,
+    }
+}
+
+fn dashes(node: &Node) -> Vec<&Written> {
+    let all_dashes = node.body().iter().all(|child| &*child.name == "-");
+    if all_dashes { node.body().iter().flat_map(|child| &child.args).collect() } else { Vec::new() }
+}
+
+fn push_key(entries: &mut Vec<MapEntry>, entry: MapEntry, diagnostics: &mut Diagnostics) {
+    match entries.iter().find(|known| known.key == entry.key) {
+        Some(first) => diagnostics.push(
+            Diagnostic::error("lang::doubled", format!("`{}` is given twice", entry.key))
+                .label(entry.at, "and again here")
+                .label(first.at, "given here"),
+        ),
+        None => entries.push(entry),
+    }
+}
+
+/// The limits of a parameter.
+pub(crate) fn limits(param: &Param) -> Limits<'_> {
+    Limits { one_of: &param.one_of, min: param.min, max: param.max, pattern: param.pattern.as_deref() }
+}
+
+/// The text of a scalar, as the name of something.
+pub(crate) fn name_of(scalar: &Scalar) -> Option<Arc<str>> {
+    match scalar {
+        Scalar::Text(text) => Some(text.as_str().into()),
+        Scalar::Int(number) => Some(number.to_string().into()),
+        _ => None,
+    }
+}

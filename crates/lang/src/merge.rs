@@ -1,0 +1,161 @@
+//! The pieces of one module instance made one: lists and children add up, children of one key are one, single values
+//! must agree.
+
+use std::collections::HashMap;
+
+use converge_model::schema::Param;
+use converge_model::{Type, Value};
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::gather::{missing, name_of};
+use crate::given::{Atom, Given, Held, Item, Row, Slot};
+use crate::schema::Schema;
+
+/// Merges `pieces`, the first written first.
+pub(crate) fn merge(schema: &Schema, pieces: Vec<Given>, diagnostics: &mut Diagnostics) -> Option<Given> {
+    let mut pieces = pieces.into_iter();
+    let mut merged = pieces.next()?;
+    collapse(schema, &mut merged, diagnostics);
+    for piece in pieces {
+        join(schema, &mut merged, piece, diagnostics);
+    }
+    Some(merged)
+}
+
+/// What is missing in the merged whole, deep.
+pub(crate) fn required(schema: &Schema, given: &Given, diagnostics: &mut Diagnostics) {
+    for (param, slot) in schema.params.iter().zip(&given.params) {
+        if param.required && slot.is_none() {
+            diagnostics.push(missing(schema, param, given.at));
+        }
+    }
+    for (schema, rows) in schema.children.iter().zip(&given.children) {
+        rows.iter().for_each(|row| required(schema, &row.given, diagnostics));
+    }
+}
+
+fn join(schema: &Schema, into: &mut Given, piece: Given, diagnostics: &mut Diagnostics) {
+    for ((param, into), slot) in schema.params.iter().zip(&mut into.params).zip(piece.params) {
+        match (into.as_mut(), slot) {
+            (_, None) => {}
+            (None, slot) => *into = slot,
+            (Some(into), Some(slot)) => agree(param, into, slot, diagnostics),
+        }
+    }
+    for ((schema, into), rows) in schema.children.iter().zip(&mut into.children).zip(piece.children) {
+        rows.into_iter().for_each(|row| add(schema, into, row, diagnostics));
+    }
+    for entry in piece.free {
+        match into.free.iter().find(|known| known.key == entry.key) {
+            None => into.free.push(entry),
+            Some(known) if *known == entry => {}
+            Some(known) => differ(&entry.key, known.at, entry.at, diagnostics),
+        }
+    }
+}
+
+fn agree(param: &Param, into: &mut Slot, slot: Slot, diagnostics: &mut Diagnostics) {
+    if into.held == slot.held {
+        return;
+    }
+    match (&mut into.held, slot.held) {
+        (Held::Many(items), Held::Many(more)) if matches!(param.ty, Type::List(_)) => {
+            // Two pieces that ask for the same ask for it once.
+            more.into_iter().for_each(|item| if !items.contains(&item) { items.push(item) });
+        }
+        (Held::Map(entries), Held::Map(more)) => {
+            for entry in more {
+                match entries.iter().find(|known| known.key == entry.key) {
+                    None => entries.push(entry),
+                    Some(known) if *known == entry => {}
+                    Some(known) => differ(&entry.key, known.at, entry.at, diagnostics),
+                }
+            }
+        }
+        (held, other) if into.maybe || slot.maybe || held.has_unknown() || other.has_unknown() => {
+            *held = Held::Unknown;
+        }
+        _ => differ(&param.name, into.at, slot.at, diagnostics),
+    }
+}
+
+fn differ(name: &str, one: crate::diagnostic::Span, other: crate::diagnostic::Span, diagnostics: &mut Diagnostics) {
+    diagnostics.push(
+        Diagnostic::error("lang::merge", format!("two places of one module give `{name}` different values"))
+            .label(other, "one")
+            .label(one, "the other")
+            .help("no block overrides another: make it a variable, and let groups or hosts differ in it"),
+    );
+}
+
+/// Adds a child: to the one of its key, to nothing where an equal one is there, else as a new one.
+fn add(schema: &Schema, into: &mut Vec<Row>, row: Row, diagnostics: &mut Diagnostics) {
+    let key = key_of(schema, &row.given);
+    let known = match &key {
+        Some(key) => into.iter_mut().find(|known| key_of(schema, &known.given).as_ref() == Some(key)),
+        None => into.iter_mut().find(|known| known.given.same(&row.given)),
+    };
+    match known {
+        None => into.push(row),
+        Some(known) => {
+            known.maybe &= row.maybe;
+            if key.is_some() {
+                join(schema, &mut known.given, row.given, diagnostics);
+            }
+        }
+    }
+}
+
+fn key_of(schema: &Schema, given: &Given) -> Option<std::sync::Arc<str>> {
+    match &given.params[schema.key()?].as_ref()?.held {
+        Held::One(Atom::Plain(scalar)) => name_of(scalar),
+        _ => None,
+    }
+}
+
+/// Children of one key inside one piece are one as well.
+fn collapse(schema: &Schema, given: &mut Given, diagnostics: &mut Diagnostics) {
+    for (schema, rows) in schema.children.iter().zip(&mut given.children) {
+        let mut keys: HashMap<std::sync::Arc<str>, usize> = HashMap::new();
+        let mut kept: Vec<Row> = Vec::with_capacity(rows.len());
+        for mut row in std::mem::take(rows) {
+            collapse(schema, &mut row.given, diagnostics);
+            match key_of(schema, &row.given) {
+                None => add(schema, &mut kept, row, diagnostics),
+                Some(key) => match keys.get(&key) {
+                    Some(place) => join(schema, &mut kept[*place].given, row.given, diagnostics),
+                    None => {
+                        keys.insert(key, kept.len());
+                        kept.push(row);
+                    }
+                },
+            }
+        }
+        *rows = kept;
+    }
+}
+
+/// Writes the defaults where nothing is given. A default never conflicts.
+pub(crate) fn defaults(schema: &Schema, given: &mut Given) {
+    let at = given.at;
+    for (param, slot) in schema.params.iter().zip(&mut given.params) {
+        if slot.is_none() {
+            let held = param.default.as_ref().and_then(|default| held_of(default, at));
+            *slot = held.map(|held| Slot { held, at, maybe: false });
+        }
+    }
+    for (schema, rows) in schema.children.iter().zip(&mut given.children) {
+        rows.iter_mut().for_each(|row| defaults(schema, &mut row.given));
+    }
+}
+
+fn held_of(default: &Value, at: crate::diagnostic::Span) -> Option<Held> {
+    match default {
+        Value::Scalar(scalar) => Some(Held::One(Atom::Plain(scalar.clone()))),
+        Value::List(scalars) => {
+            let items = scalars.iter().map(|scalar| Item { atom: Atom::Plain(scalar.clone()), at });
+            Some(Held::Many(items.collect()))
+        }
+        Value::Map(_) | Value::Content(_) | Value::Rows(_) => None,
+    }
+}

@@ -1,0 +1,71 @@
+//! What the KDL parser refuses, in our words: where exactly, what it is, and what to write instead.
+
+use std::collections::BTreeSet;
+
+use kdl::{KdlDiagnostic, KdlError};
+
+use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Span};
+use crate::guard;
+
+/// Reports everything that the parser found wrong with `text`, one report for each place.
+pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &mut Diagnostics) {
+    let mut lines = BTreeSet::new();
+    for problem in &error.diagnostics {
+        let (start, len) = token(text, problem);
+        // One slip makes the parser stumble several times; what follows on the same line says nothing new.
+        if !lines.insert(text[..start].bytes().filter(|b| *b == b'\n').count()) {
+            continue;
+        }
+        let found = &text[start..start + len];
+        diagnostics.push(
+            Diagnostic::error("lang::syntax", message(problem, found))
+                .label(Span::new(file, start, len), "not KDL 2.0")
+                .maybe_help(problem.help.clone().filter(|help| !help.starts_with("A valid value")))
+                .maybe_help(hint(found))
+                .maybe_help(guard::v1_hint(text, start)),
+        );
+    }
+}
+
+/// The bytes of the word at fault: the parser's span starts at the node where a property is meant, and ends early.
+fn token(text: &str, problem: &KdlDiagnostic) -> (usize, usize) {
+    let floor = |at: usize| text.floor_char_boundary(at.min(text.len()));
+    let (start, end) =
+        (floor(problem.span.offset()), floor(problem.span.offset() + problem.span.len()).max(floor(0)));
+    let property = problem.message.as_deref() == Some("Expected property value");
+    let start = match property {
+        true => text[start..end].trim_end().rfind([' ', '=', '\t', '\n']).map_or(start, |at| start + at + 1),
+        false => start,
+    };
+    let rest = &text[start..];
+    let len = rest.find(|c: char| c.is_whitespace() || matches!(c, ';' | '{' | '}' | ')')).unwrap_or(rest.len());
+    match len {
+        0 => (start, rest.chars().next().filter(|c| !c.is_whitespace()).map_or(0, char::len_utf8)),
+        _ => (start, len),
+    }
+}
+
+fn message(problem: &KdlDiagnostic, found: &str) -> String {
+    let said = problem.message.as_deref().unwrap_or_default();
+    match said {
+        "No closing '}' for child block" => "a `{` is never closed".to_owned(),
+        "Found child block instead of node name" => "a `{` stands where a node begins".to_owned(),
+        _ if found == "}" => "a `}` closes nothing".to_owned(),
+        _ if found.starts_with('"') => "a quoted text that does not end, or has an unknown escape".to_owned(),
+        _ if found.is_empty() => "something is missing here".to_owned(),
+        _ => format!("`{found}` is not KDL"),
+    }
+}
+
+fn hint(found: &str) -> Option<String> {
+    let digits = found.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit());
+    if digits || found.starts_with(['/', '[', '.']) {
+        return Some(format!("quote it: `\"{found}\"`"));
+    }
+    match found {
+        "true" | "false" | "null" => Some(format!("write `#{found}`")),
+        _ if found.starts_with("r\"") => Some("a text kept as it stands is written `#\"…\"#`".to_owned()),
+        _ if found.starts_with('=') => Some("a property has no blank before its `=` at the start of a node".to_owned()),
+        _ => None,
+    }
+}
