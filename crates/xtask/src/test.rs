@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything a change must pass, in one command and with one line of result.
 //!
-//! The phases are: formatting, lints, the tests of the crates, the examples in their documentation, the release
+//! The phases are: the policy for dependencies, formatting, lints, the tests of the crates, the examples in their documentation, the release
 //! build, and the fleet tests on real hosts. A phase that fails does not keep the later ones from being tried.
 
 mod echo;
@@ -76,6 +76,7 @@ impl Session {
     }
 
     fn crates(&mut self) -> Result<(), Error> {
+        self.policy()?;
         self.tool("format", "fmt", &["--all", "--check"])?;
         self.tool("clippy", "clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"])?;
         self.tests("tests", &["--workspace", "--exclude", FLEET])?;
@@ -86,6 +87,22 @@ impl Session {
             self.phase("documentation", Some(Runner::Cargo), &words)?;
         }
         Ok(())
+    }
+
+    /// What may be depended on: `.cargo/deny.toml`. The one tool that no toolchain brings is built where it is missing.
+    fn policy(&mut self) -> Result<(), Error> {
+        if !has("deny") {
+            self.phase(
+                "install cargo-deny",
+                None,
+                &words(&["install", "cargo-deny", "--locked", "--version", "0.20.2"]),
+            )?;
+        }
+        self.phase(
+            "dependencies",
+            None,
+            &words(&["deny", "--all-features", "check", "bans", "licenses", "sources"]),
+        )
     }
 
     fn fleet(&mut self) -> Result<(), Error> {
