@@ -376,7 +376,8 @@ impl<'a> Actor<'a> {
     /// Does `verb` to a unit; `back` is what brings it back.
     pub fn unit(&mut self, verb: Verb, unit: &str, back: Option<Verb>) -> Result<(), ApplyError> {
         self.system.units().act(verb, unit).map_err(|error| {
-            ApplyError::new(error.to_string()).output(self.system.units().journal(unit, 20).as_bytes())
+            let journal = if verb.is_job() { self.system.units().journal(unit, 20) } else { String::new() };
+            ApplyError::new(error.to_string()).output(journal.as_bytes())
         })?;
         if let Some(verb) = back {
             self.undo.push(Kept::Unit { verb, unit: unit.to_owned() });

@@ -1,6 +1,6 @@
 //! How kinds read a host: bare when acting, verifying and looking for drift; under an overlay when planning.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::hash::Hash;
 use std::io;
@@ -151,13 +151,20 @@ impl<'a> Base<'a> {
         }
     }
 
-    /// Asks for the states of all `units` at once.
+    /// Asks for the states of all `units` at once, and then for those of the units that are part of them.
     pub fn warm_units(&self, units: &[String]) -> Result<(), LookError> {
-        let states =
-            self.system.units().states(units).map_err(|error| LookError::Other(error.to_string()))?;
+        let states = self.states(units)?;
+        let parts: BTreeSet<_> = states.iter().flat_map(|state| &state.parts).cloned().collect();
+        let parts: Vec<_> = parts.into_iter().filter(|part| !units.contains(part)).collect();
+        let parts_states = if parts.is_empty() { Vec::new() } else { self.states(&parts)? };
         let mut known = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(parts.into_iter().zip(parts_states));
         known.extend(units.iter().cloned().zip(states));
         Ok(())
+    }
+
+    fn states(&self, units: &[String]) -> Result<Vec<UnitState>, LookError> {
+        self.system.units().states(units).map_err(|error| LookError::Other(error.to_string()))
     }
 
     fn entry(&self, path: &Path) -> Result<Option<Entry>, LookError> {
@@ -301,7 +308,7 @@ impl<'a> View<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(LookError::Path { path: path.to_owned(), source }),
         };
-        let mut names: std::collections::BTreeSet<_> = on_disk.into_iter().collect();
+        let mut names: BTreeSet<_> = on_disk.into_iter().collect();
         for (child, there) in self.overlay.into_iter().flat_map(|overlay| overlay.children(path)) {
             let Some(name) = child.file_name() else { continue };
             if there {

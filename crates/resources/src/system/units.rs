@@ -1,6 +1,7 @@
 //! Units of the service manager: their state, and changing it.
 
 use std::io;
+use std::time::Duration;
 
 /// The state of a unit, as systemd has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,8 +14,11 @@ pub struct UnitState {
     pub enabled: Enabled,
     /// Changes with every start: the InvocationID, 32 hexadecimal digits, or empty.
     pub invocation: String,
-    /// The units that are part of it: active only if they are.
+    /// The units that are part of it and start with it: it is active only if they are.
     pub parts: Vec<String>,
+    /// How long ago the manager started it again by itself, because it had ended; none where it has been running since
+    /// somebody started it.
+    pub revived: Option<Duration>,
 }
 
 /// Whether a unit is known.
@@ -57,6 +61,8 @@ pub enum Enabled {
     Yes,
     /// It has no `[Install]` section, or is generated: there is nothing to enable.
     Static,
+    /// As static, and links that a package brings or a generator makes start it: there is nothing to disable either.
+    Always,
 }
 
 /// What can be done to a unit.
@@ -86,9 +92,15 @@ pub enum UnitError {
     /// The manager could not be reached.
     #[error("failed to reach systemd: {0}")]
     Unreachable(#[from] io::Error),
+    /// The unit files could not be read.
+    #[error("failed to read the unit files: {0}")]
+    Files(#[source] io::Error),
     /// This host has no service manager that Converge knows.
     #[error("this host does not run systemd")]
     Unsupported,
+    /// The manager could not read the unit files again.
+    #[error("failed to let systemd read its unit files again: {0}")]
+    Reload(String),
     /// The manager answered with an error, or the job failed.
     #[error("failed to {verb} {unit}: {why}")]
     Failed {
@@ -114,6 +126,11 @@ pub trait Units: Send + Sync {
 }
 
 impl Verb {
+    /// Whether it is about the running unit, and not about its files.
+    pub const fn is_job(self) -> bool {
+        matches!(self, Self::Start | Self::Stop | Self::Restart | Self::Reload)
+    }
+
     /// The word for people and for systemctl(1).
     pub const fn word(self) -> &'static str {
         match self {
@@ -126,5 +143,63 @@ impl Verb {
             Self::Mask => "mask",
             Self::Unmask => "unmask",
         }
+    }
+}
+
+/// The types of units, each the end of a unit's name.
+pub const UNIT_TYPES: [&str; 11] = [
+    "service",
+    "socket",
+    "target",
+    "timer",
+    "path",
+    "mount",
+    "automount",
+    "swap",
+    "slice",
+    "scope",
+    "device",
+];
+
+/// The full name of a unit: without a type it is a service.
+pub fn full_name(given: &str) -> String {
+    let typed = given.rsplit_once('.').is_some_and(|(_, end)| UNIT_TYPES.contains(&end));
+    if typed { given.to_owned() } else { format!("{given}.service") }
+}
+
+/// Whether `name` is the full name of a unit, as systemd.unit(5) has it; a template is one.
+pub fn is_unit_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    let Some((prefix, end)) = name.rsplit_once('.') else { return false };
+    let named = !prefix.is_empty() && !prefix.starts_with('@');
+    name.len() <= 255 && named && UNIT_TYPES.contains(&end) && name.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_without_a_type_are_services() {
+        let check = |given: &str, full: &str| assert_eq!(full_name(given), full);
+        check("nginx", "nginx.service");
+        check("backup.timer", "backup.timer");
+        check("org.example.app", "org.example.app.service");
+        check("app@1.2", "app@1.2.service");
+    }
+
+    #[test]
+    fn only_valid_names_are_sent_to_systemd() {
+        let check = |name: &str, valid: bool| assert_eq!(is_unit_name(name), valid, "{name}");
+        check("nginx.service", true);
+        check("postgresql@15-main.service", true);
+        check("app@.service", true);
+        check(r"dev-disk-by\x2duuid.device", true);
+        check("@x.service", false);
+        check(".service", false);
+        check("nginx", false);
+        check("a/b.service", false);
+        check("a b.service", false);
+        check(&format!("{}.service", "x".repeat(250)), false);
     }
 }

@@ -48,8 +48,8 @@ const SIGNALS: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(25);
 
 impl Bus {
-    /// A connection to the bus at `socket`.
-    pub(crate) fn bus(socket: &Path) -> Result<Self, BusError> {
+    /// Joins the bus at `socket`.
+    pub(crate) fn join(socket: &Path) -> Result<Self, BusError> {
         let mut bus = Self::connect(socket, true)?;
         const BUS: &str = "org.freedesktop.DBus";
         bus.call(&Call::new(Some(BUS), "/org/freedesktop/DBus", BUS, "Hello"))?;
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_is_not_there_is_said_so() {
-        let error = Bus::bus(Path::new("/nowhere/socket")).err().unwrap();
+        let error = Bus::join(Path::new("/nowhere/socket")).err().unwrap();
         assert!(matches!(error, BusError::Io(error) if error.kind() == io::ErrorKind::NotFound));
     }
 }

@@ -1,3 +1,121 @@
 //! The system that the agent runs on: dpkg and apt, systemd over D-Bus, processes.
 
+mod dbus;
 pub mod processes;
+pub mod systemd;
+mod unit_files;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use processes::LocalProcesses;
+use systemd::{NoUnits, Systemd};
+
+use crate::system::System;
+use crate::system::accounts::{AccountTable, Accounts};
+use crate::system::files::Files;
+use crate::system::packages::{PackageError, PackageRequest, PackageTable, Packages, Simulation};
+use crate::system::processes::Processes;
+use crate::system::units::Units;
+
+/// The system of the agent's machine, or of a folder on it that stands for a host.
+pub struct RealSystem {
+    files: Arc<Files>,
+    accounts: LocalAccounts,
+    packages: Box<dyn Packages>,
+    units: Box<dyn Units>,
+    processes: Arc<LocalProcesses>,
+}
+
+/// The accounts that the files of a host hold.
+struct LocalAccounts(Arc<Files>);
+
+/// For a host whose package manager Converge does not know, or a folder that stands for a host.
+struct NoPackages;
+
+impl RealSystem {
+    /// The system whose files are below `root`. Only at `/` does it have packages and units.
+    pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let files = Arc::new(Files::new(root)?);
+        let processes = Arc::new(LocalProcesses::new(files.clone()));
+        let units: Box<dyn Units> = if !files.is_folder() && Systemd::is_running(&files) {
+            Box::new(Systemd::new(files.clone(), processes.clone()))
+        } else {
+            Box::new(NoUnits)
+        };
+        let packages = Box::new(NoPackages);
+        Ok(Self { accounts: LocalAccounts(files.clone()), packages, units, processes, files })
+    }
+}
+
+impl System for RealSystem {
+    fn files(&self) -> &Files {
+        &self.files
+    }
+
+    fn accounts(&self) -> &dyn Accounts {
+        &self.accounts
+    }
+
+    fn packages(&self) -> &dyn Packages {
+        &*self.packages
+    }
+
+    fn units(&self) -> &dyn Units {
+        &*self.units
+    }
+
+    fn processes(&self) -> &dyn Processes {
+        &*self.processes
+    }
+}
+
+impl Accounts for LocalAccounts {
+    fn table(&self) -> io::Result<Arc<AccountTable>> {
+        AccountTable::read(&self.0).map(Arc::new)
+    }
+}
+
+impl Packages for NoPackages {
+    fn installed(&self) -> Result<Arc<PackageTable>, PackageError> {
+        Err(PackageError::Unsupported)
+    }
+
+    fn candidates(&self, _: &[String]) -> Result<BTreeMap<String, String>, PackageError> {
+        Err(PackageError::Unsupported)
+    }
+
+    fn simulate(&self, _: &[PackageRequest]) -> Result<Simulation, PackageError> {
+        Err(PackageError::Unsupported)
+    }
+
+    fn transact(&self, _: &[PackageRequest], _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        Err(PackageError::Unsupported)
+    }
+
+    fn refresh(&self, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        Err(PackageError::Unsupported)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::units::UnitError;
+
+    #[test]
+    fn a_folder_has_files_and_accounts_and_neither_units_nor_packages() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("etc")).unwrap();
+        std::fs::write(folder.path().join("etc/passwd"), "ada:x:7:7::/home/ada:/bin/sh\n").unwrap();
+        std::fs::create_dir_all(folder.path().join("run/systemd/system")).unwrap();
+        let system = RealSystem::new(folder.path()).unwrap();
+        assert_eq!(system.accounts().table().unwrap().user_name(7), Some("ada"));
+        assert!(matches!(system.packages().installed(), Err(PackageError::Unsupported)));
+        let nginx = ["nginx.service".to_owned()];
+        assert!(matches!(system.units().states(&nginx), Err(UnitError::Unsupported)));
+        assert!(system.units().states(&[]).is_ok());
+    }
+}

@@ -24,10 +24,6 @@ const WRITTEN: [&str; 7] = [
     "/lib/systemd/system",
 ];
 
-/// The folders of unit files that generators write at boot.
-const GENERATED: [&str; 3] =
-    ["/run/systemd/generator.early", "/run/systemd/generator", "/run/systemd/generator.late"];
-
 /// The folders whose links packages bring and generators make: nobody disables them.
 const GIVEN: [&str; 6] = [
     "/usr/local/lib/systemd/system",
@@ -105,17 +101,17 @@ impl<'a> UnitFiles<'a> {
     pub(crate) fn is_script(&self, unit: &str) -> io::Result<bool> {
         let Some(script) = unit.strip_suffix(".service") else { return Ok(false) };
         let script = Path::new("/etc/init.d").join(script);
-        Ok(self.file(unit, &WRITTEN)?.is_none() && self.files.entry(&script)?.is_some())
+        Ok(self.file(unit)?.is_none() && self.files.entry(&script)?.is_some())
     }
 
     /// Whether a file of the unit, or of its template, is there.
     pub(crate) fn has(&self, unit: &str) -> io::Result<bool> {
-        Ok(self.file(unit, &WRITTEN)?.is_some())
+        Ok(self.file(unit)?.is_some())
     }
 
     /// The `[Install]` section of the unit's file; none where no file is there.
     fn install(&self, unit: &str) -> io::Result<Option<Install>> {
-        let Some(path) = self.file(unit, &WRITTEN)? else { return Ok(None) };
+        let Some(path) = self.file(unit)? else { return Ok(None) };
         let path = match self.files.entry(&path)? {
             Some(entry) if entry.sort == Sort::Link => match self.linked(path)? {
                 Some(path) => path,
@@ -127,11 +123,11 @@ impl<'a> UnitFiles<'a> {
         Ok(Some(Install::parse(&String::from_utf8_lossy(&text))))
     }
 
-    /// The first file of the unit, or else of its template, in `folders`.
-    fn file(&self, unit: &str, folders: &[&str]) -> io::Result<Option<PathBuf>> {
+    /// The first file of the unit, or else of its template.
+    fn file(&self, unit: &str) -> io::Result<Option<PathBuf>> {
         let template = template_of(unit);
         for name in std::iter::once(unit).chain(template.as_deref()) {
-            for folder in folders {
+            for folder in WRITTEN {
                 let path = Path::new(folder).join(name);
                 if self.files.entry(&path)?.is_some() {
                     return Ok(Some(path));
@@ -288,9 +284,12 @@ mod tests {
         let host = Host::new();
         host.file(&format!("{LIB}/nginx.service"), WANTED);
         host.check("nginx.service", Enabled::No);
-        host.link(&format!("run/systemd/system/x.target.wants/nginx.service"), "/x");
+        host.link("run/systemd/system/x.target.wants/nginx.service", "/x");
         host.check("nginx.service", Enabled::No);
-        host.link(&format!("{ETC}/multi-user.target.wants/nginx.service"), "/lib/systemd/system/nginx.service");
+        host.link(
+            &format!("{ETC}/multi-user.target.wants/nginx.service"),
+            "/lib/systemd/system/nginx.service",
+        );
         host.check("nginx.service", Enabled::Yes);
         host.check("unheard-of.service", Enabled::Static);
     }

@@ -349,6 +349,12 @@ impl<'a> Values<'a> {
         self.each(4, |values| values.text().map(str::to_owned))
     }
 
+    /// Bytes.
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.number()? as usize;
+        self.take(length)
+    }
+
     /// Goes into a variant, where it is of the type that `signature` says.
     pub(crate) fn variant(&mut self, signature: &str) -> Result<(), Malformed> {
         if self.signature()? == signature {
@@ -411,7 +417,10 @@ mod tests {
         });
         let message = Message::decode(bytes).unwrap();
         assert_eq!((message.kind, message.reply_to), (Kind::Reply, 7));
-        assert_eq!(message.values("s").unwrap_err(), Malformed("an answer of another type than the call has"));
+        assert_eq!(
+            message.values("s").unwrap_err(),
+            Malformed("an answer of another type than the call has")
+        );
         let mut values = message.values("asu").unwrap();
         assert_eq!(values.texts().unwrap(), ["one", "two"]);
         assert_eq!(values.number().unwrap(), 3);

@@ -1,0 +1,469 @@
+//! Units as systemd has them: states and jobs over its D-Bus interface (org.freedesktop.systemd1(5)), on the system bus,
+//! or, as root and where there is no bus, over systemd's own socket. Looking starts no process.
+//!
+//! Each conversation is a connection of its own: it takes less than a millisecond to make, and none is left open for
+//! signals to pile up on.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dbus::{Bus, BusError, Call, Kind, Message};
+use super::unit_files::UnitFiles;
+use crate::system::files::Files;
+use crate::system::processes::{Command, Finished, Processes};
+use crate::system::units::{Active, Enabled, Load, UnitError, UnitState, Units, Verb};
+
+/// The units of the running systemd.
+pub struct Systemd {
+    files: Arc<Files>,
+    processes: Arc<dyn Processes>,
+}
+
+/// For a host without systemd, or a folder that stands for one.
+pub struct NoUnits;
+
+const BUS_SOCKET: &str = "/run/dbus/system_bus_socket";
+const PEER_SOCKET: &str = "/run/systemd/private";
+
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// What `ListUnitsByNames` answers: name, description, load, active, sub, followed, object, job, its type, its object.
+const LISTED: &str = "a(ssssssouso)";
+
+/// How long a job may take. Units have limits of their own, which are shorter; some have none.
+const JOB: Duration = Duration::from_secs(15 * 60);
+
+/// How long reading all unit files again may take.
+const RELOAD: Duration = Duration::from_secs(120);
+
+/// A unit as systemd lists it.
+struct Listed {
+    /// Its own name: that of the unit an alias stands for.
+    name: String,
+    load: Load,
+    active: Active,
+    object: String,
+}
+
+impl Systemd {
+    /// The units of this machine. `files` are its own, not those of a folder.
+    pub fn new(files: Arc<Files>, processes: Arc<dyn Processes>) -> Self {
+        Self { files, processes }
+    }
+
+    /// Whether the machine was booted with systemd: sd_booted(3).
+    pub fn is_running(files: &Files) -> bool {
+        matches!(files.entry(Path::new("/run/systemd/system")), Ok(Some(_)))
+    }
+
+    fn connect(&self) -> Result<Bus, UnitError> {
+        let bus = match Bus::join(Path::new(BUS_SOCKET)) {
+            Err(BusError::Io(error)) if is_absent(&error) && rustix::process::geteuid().is_root() => {
+                Bus::peer(Path::new(PEER_SOCKET))
+            }
+            other => other,
+        };
+        bus.map_err(unreachable)
+    }
+
+    fn run_job(&self, verb: Verb, unit: &str, method: &str) -> Result<(), UnitError> {
+        let fail = |why: String| failed(verb, unit, why);
+        let mut bus = self.connect()?;
+        self.take_note_of_files(&mut bus, unit)?;
+        listen(&mut bus).map_err(unreachable)?;
+        if verb != Verb::Stop {
+            // One that failed too often is not started again before this; for others it means nothing.
+            let _ = bus.call(&manager(&bus, "ResetFailedUnit").text(unit));
+        }
+        bus.allow(JOB);
+        let answer = bus.call(&manager(&bus, method).text(unit).text("replace"));
+        let job = answer.and_then(|job| Ok(job.values("o")?.text()?.to_owned()));
+        let result = wait(&mut bus, &job.map_err(|error| fail(error.to_string()))?);
+        match result.map_err(|error| fail(error.to_string()))?.as_str() {
+            "done" | "skipped" => Ok(()),
+            result => Err(fail(self.why(&mut bus, unit, result))),
+        }
+    }
+
+    /// Lets systemd read the unit files where it has not seen those of `unit` as they are.
+    fn take_note_of_files(&self, bus: &mut Bus, unit: &str) -> Result<(), UnitError> {
+        let listed = list(bus, &[unit.to_owned()]).map_err(unreachable)?.pop();
+        let Some(listed) = listed else { return Ok(()) };
+        let changed = get(bus, &listed.object, UNIT, "NeedDaemonReload")
+            .and_then(|message| Ok(inside(&message, "b")?.number()? != 0));
+        if listed.load == Load::NotFound || changed.unwrap_or(false) {
+            reload(bus).map_err(|error| UnitError::Reload(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// What the unit itself says about a job that ended as `result`.
+    fn why(&self, bus: &mut Bus, unit: &str, result: &str) -> String {
+        let details = list(bus, &[unit.to_owned()]).ok().and_then(|mut listed| {
+            let message = get(bus, &listed.pop()?.object, SERVICE, "Result").ok()?;
+            let text = inside(&message, "s").ok()?.text().ok()?.to_owned();
+            (text != "success").then_some(text)
+        });
+        match details {
+            Some(details) => format!("the job ended with {result:?}, the unit with {details:?}"),
+            None => format!("the job ended with {result:?}"),
+        }
+    }
+
+    fn change_files(&self, verb: Verb, unit: &str) -> Result<(), UnitError> {
+        let fail = |error: BusError| failed(verb, unit, error.to_string());
+        let mut bus = self.connect()?;
+        bus.allow(RELOAD);
+        let own = list(&mut bus, &[unit.to_owned()]).ok().and_then(|mut listed| listed.pop());
+        let own = own.map_or_else(|| unit.to_owned(), |listed| listed.name);
+        if matches!(verb, Verb::Enable | Verb::Disable) && self.is_script(&own)? {
+            return self.change_script(verb, &own);
+        }
+        let name = [own];
+        match verb {
+            Verb::Enable => {
+                let call = manager(&bus, "EnableUnitFiles").texts(&name).flag(false).flag(false);
+                let answer = bus.call(&call).map_err(fail)?;
+                let carries = answer.values("ba(sss)").and_then(|mut values| values.number());
+                if carries == Ok(0) {
+                    return Err(failed(verb, unit, "it has no [Install] section".to_owned()));
+                }
+            }
+            Verb::Mask => {
+                drop(
+                    bus.call(&manager(&bus, "MaskUnitFiles").texts(&name).flag(false).flag(false))
+                        .map_err(fail)?,
+                );
+            }
+            Verb::Unmask => {
+                // It may be masked until the next boot, for good, or both.
+                for runtime in [true, false] {
+                    let call = manager(&bus, "UnmaskUnitFiles").texts(&[unit]).flag(runtime);
+                    drop(bus.call(&call).map_err(fail)?);
+                }
+            }
+            _ => drop(bus.call(&manager(&bus, "DisableUnitFiles").texts(&name).flag(false)).map_err(fail)?),
+        }
+        reload(&mut bus).map_err(|error| UnitError::Reload(error.to_string()))
+    }
+
+    fn is_script(&self, unit: &str) -> Result<bool, UnitError> {
+        UnitFiles::read(&self.files).and_then(|files| files.is_script(unit)).map_err(UnitError::Files)
+    }
+
+    fn change_script(&self, verb: Verb, unit: &str) -> Result<(), UnitError> {
+        let script = unit.trim_end_matches(".service");
+        let words = ["/usr/lib/systemd/systemd-sysv-install", verb.word(), script];
+        match self.processes.run(&Command::new(words), &mut |_| {}) {
+            Ok(finished) if finished.success() => Ok(()),
+            Ok(Finished { output, .. }) => {
+                Err(failed(verb, unit, String::from_utf8_lossy(&output).trim().to_owned()))
+            }
+            Err(error) => Err(failed(verb, unit, error.to_string())),
+        }
+    }
+
+    /// What systemd tells of the units that it can load, beyond what the list says.
+    fn describe(&self, bus: &mut Bus, listed: &[Listed]) -> Result<Vec<UnitState>, BusError> {
+        let files = UnitFiles::read(&self.files)?;
+        let mut states = Vec::with_capacity(listed.len());
+        for unit in listed {
+            let enabled = match unit.load {
+                Load::NotFound => Enabled::No,
+                _ => files.enabled(&unit.name)?,
+            };
+            let invocation = self.exported_invocation(&unit.name);
+            let (load, active) = (unit.load, unit.active);
+            states.push(UnitState { load, active, enabled, invocation, ..UnitState::default() });
+        }
+        self.add_invocations(bus, listed, &mut states)?;
+        add_parts(bus, listed, &mut states)?;
+        add_revivals(bus, listed, &mut states)?;
+        Ok(states)
+    }
+
+    /// The invocation id that systemd exports for its journal; empty where it does not.
+    fn exported_invocation(&self, unit: &str) -> String {
+        let link = Path::new("/run/systemd/units").join(format!("invocation:{unit}"));
+        let target = self.files.entry(&link).ok().flatten().and_then(|entry| entry.target);
+        target
+            .and_then(|target| target.to_str().map(str::to_owned))
+            .filter(|id| is_id(id))
+            .unwrap_or_default()
+    }
+
+    /// Asks for the invocation ids of units that run and whose id is not exported: timers, sockets, targets.
+    fn add_invocations(
+        &self,
+        bus: &mut Bus,
+        listed: &[Listed],
+        states: &mut [UnitState],
+    ) -> Result<(), BusError> {
+        let places = places(states, |state| state.active != Active::Inactive && state.invocation.is_empty());
+        for (place, message) in ask(bus, listed, &places, UNIT, "InvocationID")? {
+            let bytes = inside(&message, "ay")?.bytes()?;
+            let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            states[place].invocation = if is_id(&id) { id } else { String::new() };
+        }
+        Ok(())
+    }
+}
+
+impl Units for Systemd {
+    fn states(&self, units: &[String]) -> Result<Vec<UnitState>, UnitError> {
+        let mut states = vec![UnitState::default(); units.len()];
+        let (places, names): (Vec<_>, Vec<_>) =
+            units.iter().cloned().enumerate().filter(|(_, unit)| can_be_loaded(unit)).unzip();
+        let mut bus = self.connect()?;
+        let listed = list(&mut bus, &names).map_err(unreachable)?;
+        for (place, state) in places.into_iter().zip(self.describe(&mut bus, &listed).map_err(unreachable)?) {
+            states[place] = state;
+        }
+        // A template is never loaded itself; its file is all there is.
+        let files = UnitFiles::read(&self.files).map_err(UnitError::Files)?;
+        for (state, unit) in states.iter_mut().zip(units).filter(|(_, unit)| is_template(unit)) {
+            if files.has(unit).map_err(UnitError::Files)? {
+                let enabled = files.enabled(unit).map_err(UnitError::Files)?;
+                *state = UnitState { load: Load::Loaded, enabled, ..UnitState::default() };
+            }
+        }
+        Ok(states)
+    }
+
+    fn act(&self, verb: Verb, unit: &str) -> Result<(), UnitError> {
+        match verb {
+            Verb::Start => self.run_job(verb, unit, "StartUnit"),
+            Verb::Stop => self.run_job(verb, unit, "StopUnit"),
+            Verb::Restart => self.run_job(verb, unit, "RestartUnit"),
+            Verb::Reload => self.run_job(verb, unit, "ReloadOrRestartUnit"),
+            Verb::Enable | Verb::Disable | Verb::Mask | Verb::Unmask => self.change_files(verb, unit),
+        }
+    }
+
+    fn reload_files(&self) -> Result<(), UnitError> {
+        reload(&mut self.connect()?).map_err(|error| UnitError::Reload(error.to_string()))
+    }
+
+    fn journal(&self, unit: &str, lines: u32) -> String {
+        let count = lines.to_string();
+        let words =
+            ["journalctl", "--no-pager", "--quiet", "--output=short", "--lines", &count, "--unit", unit];
+        let command = Command { timeout: Duration::from_secs(10), ..Command::new(words) };
+        match self.processes.run(&command, &mut |_| {}) {
+            Ok(finished) if finished.success() => String::from_utf8_lossy(&finished.output).into_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+impl Units for NoUnits {
+    fn states(&self, units: &[String]) -> Result<Vec<UnitState>, UnitError> {
+        if units.is_empty() { Ok(Vec::new()) } else { Err(UnitError::Unsupported) }
+    }
+
+    fn act(&self, _: Verb, _: &str) -> Result<(), UnitError> {
+        Err(UnitError::Unsupported)
+    }
+
+    fn reload_files(&self) -> Result<(), UnitError> {
+        Err(UnitError::Unsupported)
+    }
+
+    fn journal(&self, _: &str, _: u32) -> String {
+        String::new()
+    }
+}
+
+/// Whether nothing listens at a socket: it is not there, or was left behind.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+fn unreachable(error: BusError) -> UnitError {
+    match error {
+        BusError::Io(error) => UnitError::Unreachable(error),
+        other => UnitError::Unreachable(io::Error::other(other.to_string())),
+    }
+}
+
+fn failed(verb: Verb, unit: &str, why: String) -> UnitError {
+    UnitError::Failed { verb: verb.word().to_owned(), unit: unit.to_owned(), why }
+}
+
+fn destination(bus: &Bus) -> Option<&'static str> {
+    bus.is_routed().then_some(SYSTEMD)
+}
+
+fn manager<'a>(bus: &Bus, method: &'a str) -> Call<'a> {
+    Call::new(destination(bus), MANAGER_PATH, MANAGER, method)
+}
+
+fn property<'a>(bus: &Bus, object: &'a str, interface: &str, name: &str) -> Call<'a> {
+    Call::new(destination(bus), object, PROPERTIES, "Get").text(interface).text(name)
+}
+
+fn get(bus: &mut Bus, object: &str, interface: &str, name: &str) -> Result<Message, BusError> {
+    bus.call(&property(bus, object, interface, name))
+}
+
+/// The value of a property, where it is of the type that `signature` says.
+fn inside<'a>(
+    message: &'a Message,
+    signature: &str,
+) -> Result<super::dbus::Values<'a>, super::dbus::Malformed> {
+    let mut values = message.values("v")?;
+    values.variant(signature)?;
+    Ok(values)
+}
+
+/// The places of the states that `which` holds for.
+fn places(states: &[UnitState], which: impl Fn(&UnitState) -> bool) -> Vec<usize> {
+    states.iter().enumerate().filter(|(_, state)| which(state)).map(|(place, _)| place).collect()
+}
+
+/// A property of the units at `places`, asked for together; units that have none are left out.
+fn ask(
+    bus: &mut Bus,
+    listed: &[Listed],
+    places: &[usize],
+    interface: &str,
+    name: &str,
+) -> Result<Vec<(usize, Message)>, BusError> {
+    let calls: Vec<_> =
+        places.iter().map(|place| property(bus, &listed[*place].object, interface, name)).collect();
+    let answers = places.iter().copied().zip(bus.calls(&calls)?);
+    Ok(answers.filter_map(|(place, answer)| Some((place, answer.ok()?))).collect())
+}
+
+/// The units that are part of a running one, as far as it also pulls them in: `PartOf=` alone is no promise to run.
+fn add_parts(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> Result<(), BusError> {
+    let running = places(states, |state| state.active == Active::Active);
+    for (place, message) in ask(bus, listed, &running, UNIT, "ConsistsOf")? {
+        states[place].parts = inside(&message, "as")?.texts()?;
+    }
+    let composed = places(states, |state| !state.parts.is_empty());
+    let mut pulled = vec![Vec::new(); states.len()];
+    for name in ["Wants", "Requires"] {
+        for (place, message) in ask(bus, listed, &composed, UNIT, name)? {
+            pulled[place].extend(inside(&message, "as")?.texts()?);
+        }
+    }
+    for (state, pulled) in states.iter_mut().zip(&pulled) {
+        state.parts.retain(|part| pulled.contains(part));
+    }
+    Ok(())
+}
+
+/// How long ago systemd started services again by itself.
+fn add_revivals(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> Result<(), BusError> {
+    let running: Vec<_> = places(states, |state| state.active == Active::Active);
+    let services: Vec<_> =
+        running.into_iter().filter(|place| listed[*place].name.ends_with(".service")).collect();
+    let mut revived = Vec::new();
+    for (place, message) in ask(bus, listed, &services, SERVICE, "NRestarts")? {
+        if inside(&message, "u")?.number()? > 0 {
+            revived.push(place);
+        }
+    }
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let now = Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0));
+    for (place, message) in ask(bus, listed, &revived, UNIT, "ActiveEnterTimestampMonotonic")? {
+        let since = Duration::from_micros(inside(&message, "t")?.long()?);
+        states[place].revived = Some(now.saturating_sub(since));
+    }
+    Ok(())
+}
+
+/// The units of these names, each valid, in the same order.
+fn list(bus: &mut Bus, names: &[String]) -> Result<Vec<Listed>, BusError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answer = bus.call(&manager(bus, "ListUnitsByNames").texts(names))?;
+    let listed = answer.values(LISTED)?.each(8, |unit| {
+        let name = unit.text()?.to_owned();
+        let (_, load, active) = (unit.text()?, unit.text()?, unit.text()?);
+        let (load, active) = (load_of(load), active_of(active));
+        let _ = (unit.text()?, unit.text()?);
+        let object = unit.text()?.to_owned();
+        let _ = (unit.number()?, unit.text()?, unit.text()?);
+        Ok(Listed { name, load, active, object })
+    })?;
+    if listed.len() == names.len() {
+        Ok(listed)
+    } else {
+        Err(BusError::Refused(format!("{} units were asked for, {} were told of", names.len(), listed.len())))
+    }
+}
+
+fn load_of(word: &str) -> Load {
+    match word {
+        "not-found" => Load::NotFound,
+        "masked" => Load::Masked,
+        "bad-setting" | "error" => Load::Bad,
+        _ => Load::Loaded,
+    }
+}
+
+fn active_of(word: &str) -> Active {
+    match word {
+        "active" => Active::Active,
+        "activating" | "reloading" | "refreshing" => Active::Activating,
+        "deactivating" => Active::Deactivating,
+        "failed" => Active::Failed,
+        _ => Active::Inactive,
+    }
+}
+
+/// Asks to be told when jobs end.
+fn listen(bus: &mut Bus) -> Result<(), BusError> {
+    if bus.is_routed() {
+        const BUS: &str = "org.freedesktop.DBus";
+        let rule = format!("type='signal',sender='{SYSTEMD}',interface='{MANAGER}',member='JobRemoved'");
+        bus.call(&Call::new(Some(BUS), "/org/freedesktop/DBus", BUS, "AddMatch").text(&rule))?;
+    }
+    bus.call(&manager(bus, "Subscribe")).map(drop)
+}
+
+/// The result of the job, once it has ended.
+fn wait(bus: &mut Bus, job: &str) -> Result<String, BusError> {
+    loop {
+        let signal = bus.signal()?;
+        if signal.kind != Kind::Signal || signal.member != "JobRemoved" {
+            continue;
+        }
+        let mut values = signal.values("uoss")?;
+        let (_, path, _) = (values.number()?, values.text()?, values.text()?);
+        if path == job {
+            return Ok(values.text()?.to_owned());
+        }
+    }
+}
+
+/// Lets systemd read all unit files again, and waits until it has.
+fn reload(bus: &mut Bus) -> Result<(), BusError> {
+    bus.allow(RELOAD);
+    bus.call(&manager(bus, "Reload")).map(drop)
+}
+
+/// Whether systemd can load a unit of this name: a valid one that is no template.
+fn can_be_loaded(unit: &str) -> bool {
+    crate::system::units::is_unit_name(unit) && !is_template(unit)
+}
+
+fn is_template(unit: &str) -> bool {
+    unit.contains("@.")
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 32
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && text.bytes().any(|byte| byte != b'0')
+}
