@@ -145,16 +145,19 @@ impl Bus {
     }
 
     /// SASL with the mechanism EXTERNAL: the other side knows who is at the socket, and is told the same in hexadecimal.
+    ///
+    /// `BEGIN` goes out with the rest, as sd-bus does it: systemd's own socket does not look again at a call that arrived
+    /// in one piece with `BEGIN` until something follows it.
     fn authenticate(&mut self) -> Result<(), BusError> {
         let user = rustix::process::geteuid().as_raw().to_string();
         let user: String = user.bytes().map(|digit| format!("{digit:02x}")).collect();
         self.stream.set_write_timeout(Some(self.left()?))?;
-        self.stream.write_all(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes())?;
+        self.stream.write_all(format!("\0AUTH EXTERNAL {user}\r\nBEGIN\r\n").as_bytes())?;
         let line = self.line()?;
-        if !line.starts_with("OK ") {
-            return Err(BusError::Refused(format!("the login was answered with {line:?}")));
+        if line.starts_with("OK ") {
+            return Ok(());
         }
-        Ok(self.stream.write_all(b"BEGIN\r\n")?)
+        Err(BusError::Refused(format!("the login was answered with {line:?}")))
     }
 
     /// A line of the authentication: short, and nothing follows it unasked.

@@ -328,6 +328,12 @@ fn places(states: &[UnitState], which: impl Fn(&UnitState) -> bool) -> Vec<usize
     states.iter().enumerate().filter(|(_, state)| which(state)).map(|(place, _)| place).collect()
 }
 
+/// The places of the services that run.
+fn services(listed: &[Listed], states: &[UnitState]) -> Vec<usize> {
+    let running = places(states, |state| state.active == Active::Active);
+    running.into_iter().filter(|place| listed[*place].name.ends_with(".service")).collect()
+}
+
 /// A property of the units at `places`, asked for together; units that have none are left out.
 fn ask(
     bus: &mut Bus,
@@ -342,10 +348,9 @@ fn ask(
     Ok(answers.filter_map(|(place, answer)| Some((place, answer.ok()?))).collect())
 }
 
-/// The units that are part of a running one, as far as it also pulls them in: `PartOf=` alone is no promise to run.
+/// The units that are part of a running service, as far as it also pulls them in: `PartOf=` alone is no promise to run.
 fn add_parts(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> Result<(), BusError> {
-    let running = places(states, |state| state.active == Active::Active);
-    for (place, message) in ask(bus, listed, &running, UNIT, "ConsistsOf")? {
+    for (place, message) in ask(bus, listed, &services(listed, states), UNIT, "ConsistsOf")? {
         states[place].parts = inside(&message, "as")?.texts()?;
     }
     let composed = places(states, |state| !state.parts.is_empty());
@@ -363,11 +368,8 @@ fn add_parts(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> Resu
 
 /// How long ago systemd started services again by itself.
 fn add_revivals(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> Result<(), BusError> {
-    let running: Vec<_> = places(states, |state| state.active == Active::Active);
-    let services: Vec<_> =
-        running.into_iter().filter(|place| listed[*place].name.ends_with(".service")).collect();
     let mut revived = Vec::new();
-    for (place, message) in ask(bus, listed, &services, SERVICE, "NRestarts")? {
+    for (place, message) in ask(bus, listed, &services(listed, states), SERVICE, "NRestarts")? {
         if inside(&message, "u")?.number()? > 0 {
             revived.push(place);
         }
