@@ -1,9 +1,12 @@
 //! The agent's program. It takes no arguments: everything comes over standard input.
+use std::path::Path;
 use std::process::ExitCode;
 
-use converge_agent::{channel::stdio::Patience, environment, serve};
+use converge_agent::{channel::stdio::Patience, environment, serve, work::Agent};
+use converge_resources::system::real::RealSystem;
 
 fn main() -> ExitCode {
     environment::set();
-    serve::serve(&serve::Unequipped, Patience::default())
+    let agent = Agent::new(|root: Option<&Path>| RealSystem::new(root.unwrap_or(Path::new("/"))));
+    serve::serve(&agent, Patience::default())
 }

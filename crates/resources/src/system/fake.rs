@@ -90,6 +90,11 @@ impl World {
         self.state().log.clone()
     }
 
+    /// What was done to the world and was no question: all of the log but guards.
+    pub fn deeds(&self) -> Vec<String> {
+        self.log().into_iter().filter(|line| !line.starts_with("run /bin/sh")).collect()
+    }
+
     /// Writes a file of the world, its folders with it.
     pub fn write(&self, path: &Path, text: &str) {
         let path = self.files.outside(path);

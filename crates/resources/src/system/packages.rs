@@ -31,6 +31,13 @@ pub struct PackageRequest {
     pub hold: Option<bool>,
 }
 
+impl PackageRequest {
+    /// Asks for the package `name` in any version.
+    pub fn present(name: &str) -> Self {
+        Self { name: name.to_owned(), goal: PackageGoal::Present, hold: None }
+    }
+}
+
 /// What a package should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PackageGoal {
