@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use converge_model::catalog::DriftMode;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// How a host is reached. What is not set here is the user's ssh_config's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -64,10 +64,19 @@ impl Become {
 /// What the daemon does about a host, and how often it looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DriftPolicy {
-    /// How often to look; none: as the daemon is told.
+    /// How often to look, in seconds where it is shown as data; none: as the daemon is told.
+    #[serde(serialize_with = "seconds")]
     pub every: Option<Duration>,
     /// By how much the looks of several hosts are spread.
+    #[serde(serialize_with = "seconds")]
     pub splay: Option<Duration>,
     /// What to do about what drifted.
     pub mode: DriftMode,
+}
+
+fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serializer.serialize_some(&duration.as_secs_f64()),
+        None => serializer.serialize_none(),
+    }
 }

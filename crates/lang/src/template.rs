@@ -3,6 +3,7 @@
 //! The values that variables have, their precedence and when they are evaluated are the [`Scope`]'s; which parameter a
 //! rendered text is for is its reader's (`typed`).
 
+mod bounds;
 mod context;
 mod error;
 mod facts;
@@ -94,11 +95,11 @@ impl Engine {
     /// An engine whose template files include what `includes` gives.
     pub(crate) fn new(includes: Arc<Includes>) -> Self {
         let strings = environment(syntax(true), |name| match own_text(name) {
-            Some(text) => Ok(Some(text.to_owned())),
+            Some(text) => bounded(text, true),
             None => Err(Failure::definite("a string cannot include a file", Some("use `(template)`".to_owned()))),
         });
         let files = environment(syntax(false), move |name| match own_text(name) {
-            Some(text) => Ok(Some(text.to_owned())),
+            Some(text) => bounded(text, false),
             None => included(&includes, name),
         });
         Self { strings, files }
@@ -120,13 +121,14 @@ impl Engine {
     /// Evaluates an expression.
     pub(crate) fn expression(&self, expression: &str, scope: &Arc<dyn Scope>) -> Result<Evaluated, TemplateError> {
         nest()?;
+        bound(expression)?;
         let context = Context::new(scope);
         let (result, record) = recording::record(|| {
             let compiled = self.strings.compile_expression_owned(expression.to_owned())?;
             let value = compiled.eval(Value::from_dyn_object(Arc::clone(&context)))?;
             Ok(settle(value, 0))
         });
-        let place = Place { source: expression, key: "", context: &context, record: &record };
+        let place = Place { environment: &self.strings, source: expression, key: "", context: &context, record: &record };
         let error = match result {
             Ok(Some(Ok(value))) => return Ok(Evaluated { value, marks: record.marks }),
             Ok(Some(Err(error))) | Err(error) => place.explain(&error),
@@ -145,12 +147,13 @@ impl Engine {
             None => (&self.strings, ""),
         };
         let key = format!("{OWN}{name}{OWN}{text}");
-        environment.get_template(&key).map(drop).map_err(|error| syntax_error(&error, text))
+        environment.get_template(&key).map(drop).map_err(|error| syntax_error(environment, &error, text))
     }
 
     /// Finds mistakes of syntax in an expression without evaluating it.
     pub(crate) fn check_expression(&self, expression: &str) -> Result<(), TemplateError> {
-        self.strings.compile_expression(expression).map(drop).map_err(|error| syntax_error(&error, expression))
+        bound(expression)?;
+        self.strings.compile_expression(expression).map(drop).map_err(|error| syntax_error(&self.strings, &error, expression))
     }
 }
 
@@ -187,6 +190,10 @@ fn environment(
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION);
     environment.set_loader(loader);
+    // A name that a template computes never passes for a text of ours.
+    environment.set_path_join_callback(|name, _| name.replace(OWN, "\u{fffd}").into());
+    // Its snapshots would look up names that the template did not get to.
+    environment.set_debug(false);
     filters::install(&mut environment);
     environment
 }
@@ -194,6 +201,14 @@ fn environment(
 /// The text in the name of a template that carries its own.
 fn own_text(name: &str) -> Option<&str> {
     name.strip_prefix(OWN)?.split_once(OWN).map(|(_, text)| text)
+}
+
+/// The text, unless it is too much for the compiler.
+fn bounded(text: &str, string: bool) -> Result<Option<String>, Error> {
+    match bounds::check(text, !string) {
+        Ok(()) => Ok(Some(text.to_owned())),
+        Err(error) => Err(Failure::definite(error.message, Some("compute it in steps with `{% set %}`".to_owned()))),
+    }
 }
 
 fn included(includes: &Arc<Includes>, name: &str) -> Result<Option<String>, Error> {
@@ -206,7 +221,7 @@ fn included(includes: &Arc<Includes>, name: &str) -> Result<Option<String>, Erro
         Ok(Some(text)) if text.len() > STRING => {
             Err(Failure::definite(format!("the template `{name}` is larger than {STRING} bytes"), None))
         }
-        Ok(Some(text)) => Ok(Some(text)),
+        Ok(Some(text)) => bounded(&text, false),
         Ok(None) => Err(Failure::definite(format!("there is no template `{name}`"), None)),
         Err(error) => Err(Failure::definite(error, None)),
     }
@@ -232,7 +247,7 @@ fn render(
             message: format!("the text becomes longer than {limit} bytes"),
             ..TemplateError::default()
         }),
-        Err(error) => Place { source, key, context: &context, record: &record }.explain(&error),
+        Err(error) => Place { environment, source, key, context: &context, record: &record }.explain(&error),
     };
     match error {
         Some(error) => Err(error),
@@ -240,9 +255,18 @@ fn render(
     }
 }
 
-fn syntax_error(error: &Error, source: &str) -> TemplateError {
+fn bound(expression: &str) -> Result<(), TemplateError> {
+    bounds::expression(expression).map_err(|error| TemplateError {
+        message: error.message,
+        range: Some(error.range),
+        ..TemplateError::default()
+    })
+}
+
+fn syntax_error(environment: &Environment<'static>, error: &Error, source: &str) -> TemplateError {
     let context = Context::new(&(Arc::new(Nothing) as Arc<dyn Scope>));
-    let place = Place { source, key: error.name().unwrap_or_default(), context: &context, record: &Record::default() };
+    let key = error.name().unwrap_or_default();
+    let place = Place { environment, source, key, context: &context, record: &Record::default() };
     place.explain(error).unwrap_or_default()
 }
 
@@ -380,10 +404,9 @@ impl fmt::Debug for Rendered {
     }
 }
 
-/// The same.
+/// Nor is a value: it may hold secrets inside.
 impl fmt::Debug for Evaluated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = if self.marks.tainted { "********".to_owned() } else { format!("{:?}", self.value) };
-        f.debug_struct("Evaluated").field("value", &value).field("marks", &self.marks).finish()
+        f.debug_struct("Evaluated").field("kind", &self.value.kind()).field("marks", &self.marks).finish()
     }
 }

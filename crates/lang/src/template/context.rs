@@ -15,11 +15,13 @@ use super::{Marks, Scope};
 pub(super) struct Context {
     scope: Arc<dyn Scope>,
     seen: Mutex<HashMap<String, Option<(Value, Marks)>>>,
+    /// Names that are not there, in the order asked for.
+    missed: Mutex<Vec<String>>,
 }
 
 impl Context {
     pub(super) fn new(scope: &Arc<dyn Scope>) -> Arc<Self> {
-        Arc::new(Self { scope: Arc::clone(scope), seen: Mutex::default() })
+        Arc::new(Self { scope: Arc::clone(scope), seen: Mutex::default(), missed: Mutex::default() })
     }
 
     /// All names there are.
@@ -29,8 +31,7 @@ impl Context {
 
     /// The names that were asked for and are not there.
     pub(super) fn misses(&self) -> Vec<String> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.iter().filter(|(_, found)| found.is_none()).map(|(name, _)| name.clone()).collect()
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn find(&self, name: &str) -> Option<(Value, Marks)> {
@@ -42,6 +43,9 @@ impl Context {
                 Ok(found) => (found.value, found.marks),
                 Err(error) => (Value::from(minijinja::Error::from(Failure::Scope(error))), Marks::default()),
             });
+            if found.is_none() {
+                self.missed.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
+            }
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), found.clone());
             found
         })

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use minijinja::{Error, ErrorKind};
+use minijinja::{Environment, Error, ErrorKind};
 
 use super::context::Context;
 use super::recording::Record;
@@ -35,6 +35,9 @@ pub(crate) struct ScopeError(pub(crate) Box<Diagnostic>);
 pub(super) enum Failure {
     #[error("{0}")]
     Scope(ScopeError),
+    /// Something undefined reached a filter, or the text.
+    #[error("something here is undefined")]
+    Undefined,
     #[error("{message}")]
     Own {
         message: String,
@@ -64,6 +67,8 @@ impl From<Failure> for Error {
 
 /// What was being rendered when an error came up.
 pub(super) struct Place<'a> {
+    /// What rendered it.
+    pub(super) environment: &'a Environment<'static>,
     /// The text of the template or expression.
     pub(super) source: &'a str,
     /// The name by which minijinja knows it.
@@ -86,7 +91,8 @@ impl Place<'_> {
                 cause: Some(cause.clone()),
                 ..TemplateError::default()
             },
-            Some(Failure::Own { definite: false, .. }) if self.record.marks.unknown => return None,
+            Some(Failure::Own { definite: false, .. } | Failure::Undefined) if self.record.marks.unknown => return None,
+            Some(Failure::Undefined) => self.undefined_item(),
             Some(Failure::Own { message, help, .. }) => {
                 TemplateError { message: message.clone(), help: help.clone(), ..TemplateError::default() }
             }
@@ -111,37 +117,56 @@ impl Place<'_> {
         })
     }
 
+    /// Something undefined that a filter met: the key last looked for in vain.
+    fn undefined_item(&self) -> TemplateError {
+        let key = self.record.misses.last().map(|miss| miss.key.clone()).or_else(|| self.context.misses().pop());
+        let message = key.as_ref().map(|key| format!("`{key}` is undefined"));
+        let instead = "`default(…)` stands in for it; a value with `if` needs an `else`";
+        TemplateError {
+            help: key.and_then(|key| self.meant(&key, "")).or_else(|| Some(instead.to_owned())),
+            message: message.unwrap_or_else(|| Failure::Undefined.to_string()),
+            ..TemplateError::default()
+        }
+    }
+
     /// An error that minijinja itself found.
     fn engine(&self, error: &Error) -> Option<TemplateError> {
         if self.record.marks.unknown && error.kind() == ErrorKind::UndefinedError {
             let text = self.text(error).unwrap_or_default();
-            return self.undefined(text).map(|found| TemplateError { range: error.range(), ..found });
+            return self.undefined(text.trim()).map(|found| TemplateError { range: error.range(), ..found });
         }
         if self.record.marks.unknown && !matches!(error.kind(), ErrorKind::SyntaxError | ErrorKind::OutOfFuel) {
             return None;
         }
-        let detail = error.detail().map(str::to_owned).unwrap_or_else(|| error.kind().to_string());
+        // Some of minijinja's words quote values.
+        let quoted = error.detail().filter(|_| !self.record.marks.tainted || error.kind() == ErrorKind::SyntaxError);
+        let detail = quoted.map(str::to_owned).unwrap_or_else(|| error.kind().to_string());
         let (message, help) = match error.kind() {
             ErrorKind::UndefinedError => self.undefined_in(error),
             ErrorKind::OutOfFuel => ("the template takes too many steps".to_owned(), None),
-            ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction => (detail, None),
-            ErrorKind::InvalidOperation => (detail, self.text(error).and_then(|text| self.dashed(text))),
+            ErrorKind::InvalidOperation => {
+                let help = self.text(error).and_then(|text| self.dashed(&text));
+                (detail, help)
+            }
             _ => (detail, None),
         };
         Some(TemplateError { message: lowercase(&message), help, ..TemplateError::default() })
     }
 
     fn undefined_in(&self, error: &Error) -> (String, Option<String>) {
-        let Some(text) = self.text(error).map(str::trim).filter(|text| !text.is_empty()) else {
-            return ("something here is undefined".to_owned(), self.meant("", ""));
-        };
-        let after = error.range().and_then(|range| self.source.get(range.end..)).unwrap_or_default();
+        let found = self.text(error).unwrap_or_default();
+        let text = found.trim();
+        if text.is_empty() {
+            let found = self.undefined_item();
+            return (found.message, found.help);
+        }
+        let after = self.after(error).unwrap_or_default();
         let plain = text.chars().all(|c| c.is_alphanumeric() || "_.[]'\"".contains(c));
         let message = match plain {
             true => format!("`{text}` is undefined"),
             false => format!("something in `{text}` is undefined"),
         };
-        (message, self.meant(text, after).or_else(|| Some("`default(…)` stands in for it".to_owned())))
+        (message, self.meant(text, &after).or_else(|| Some("`default(…)` stands in for it".to_owned())))
     }
 
     /// What was probably meant by `text`, which is undefined and goes on with `after`.
@@ -171,19 +196,35 @@ impl Place<'_> {
             .map(|(word, folded)| format!("`{word}` is a subtraction: write `{folded}`"))
     }
 
-    /// The text at fault, if it is this template's.
-    fn text(&self, error: &Error) -> Option<&str> {
-        error.name().is_none_or(|name| name == self.key || name == EXPRESSION).then_some(())?;
-        self.source.get(error.range()?)
+    /// The text at fault.
+    fn text(&self, error: &Error) -> Option<String> {
+        self.source_of(error)?.get(error.range()?).map(str::to_owned)
+    }
+
+    /// What follows it.
+    fn after(&self, error: &Error) -> Option<String> {
+        self.source_of(error)?.get(error.range()?.end..).map(|text| text.chars().take(80).collect())
+    }
+
+    /// The text of the template where `error` happened: this one, or one that it includes.
+    fn source_of(&self, error: &Error) -> Option<String> {
+        match error.name().filter(|name| self.is_elsewhere(name)) {
+            Some(name) => self.environment.get_template(name).ok().map(|template| template.source().to_owned()),
+            None => Some(self.source.to_owned()),
+        }
+    }
+
+    fn is_elsewhere(&self, name: &str) -> bool {
+        name != self.key && name != EXPRESSION
     }
 
     fn locate(&self, found: &mut TemplateError, error: &Error) {
-        match error.name() {
-            Some(name) if name != self.key && name != EXPRESSION => {
+        match error.name().filter(|name| self.is_elsewhere(name)) {
+            Some(name) => {
                 found.included = Some((name.to_owned(), error.line().unwrap_or(1)));
                 found.range = error.range();
             }
-            _ => {
+            None => {
                 let inside = |range: &Range<usize>| self.source.get(range.clone()).is_some();
                 found.range = error.range().filter(inside).or(found.range.take());
             }

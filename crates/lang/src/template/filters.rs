@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use minijinja::value::{Kwargs, Rest, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
+use minijinja::{Environment, Error, Output, State, Value};
 
 use super::error::Failure;
 use super::facts::is_unknown;
@@ -36,8 +36,9 @@ fn format(out: &mut Output, _state: &mut State, value: &Value) -> Result<(), Err
 fn text(value: &Value) -> Result<String, Error> {
     let refuse = |what: &str, help: &str| Err(Failure::error(format!("{what} does not become text"), help));
     match value.kind() {
-        ValueKind::Bool | ValueKind::Number | ValueKind::String => Ok(value.to_string()),
-        ValueKind::Undefined => Err(ErrorKind::UndefinedError.into()),
+        ValueKind::Bool => Ok(value.is_true().to_string()),
+        ValueKind::Number | ValueKind::String => Ok(value.to_string()),
+        ValueKind::Undefined => Err(Failure::Undefined.into()),
         ValueKind::None => refuse("null", "`default(\"\", true)` stands in for it; `tojson` writes `null`"),
         _ if is_unknown(value) => Ok(value.to_string()),
         ValueKind::Map => refuse("a map", "name one of its keys, or use `tojson`, or `join` its values"),
@@ -65,7 +66,7 @@ fn join(value: &Value, joiner: Option<String>, attribute: Option<String>, named:
 /// JSON as it stands in a file: minijinja writes `<`, `>`, `&` and `'` for HTML.
 fn to_json(state: &mut State, value: &Value, rest: Rest<Value>) -> Result<String, Error> {
     if super::has_undefined(value, 0) {
-        return Err(ErrorKind::UndefinedError.into());
+        return Err(Failure::Undefined.into());
     }
     let arguments: Vec<Value> = std::iter::once(value.clone()).chain(rest.0).collect();
     let json = state.apply_filter(TOJSON, &arguments)?;

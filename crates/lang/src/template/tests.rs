@@ -1,1 +1,385 @@
 //! Templates against the rulings of the language.
+
+use std::collections::BTreeMap;
+
+use converge_model::Facts;
+use converge_model::facts::{Disk, Os};
+
+use super::*;
+use crate::diagnostic::Diagnostic;
+
+/// Names with their values; `secret` is tainted, `broken` has a mistake in its own definition.
+struct Names(BTreeMap<&'static str, Value>);
+
+impl Scope for Names {
+    fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
+        if name == "broken" {
+            return Some(Err(ScopeError(Box::new(Diagnostic::error("lang::test", "broken itself")))));
+        }
+        let (name, value) = self.0.iter().find(|(known, _)| fold(known) == name)?;
+        let marks = if *name == "secret" { Marks::TAINTED } else { Marks::default() };
+        Some(Ok(Found { value: value.clone(), marks }))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.keys().map(|name| (*name).to_owned()).collect()
+    }
+}
+
+fn map<const N: usize>(entries: [(&str, Value, Marks); N]) -> Value {
+    Map::folding(entries.map(|(key, value, marks)| (key.to_owned(), value, marks)).to_vec()).unwrap()
+}
+
+fn list<const N: usize>(items: [Value; N]) -> Value {
+    List::new(items.map(|item| (item, Marks::default())).to_vec())
+}
+
+fn plain(value: impl Into<Value>) -> (Value, Marks) {
+    (value.into(), Marks::default())
+}
+
+fn scope_with(facts: Value) -> Arc<dyn Scope> {
+    let (root, none) = plain("/srv");
+    let app = map([("root", root, none), ("workers", Value::from(4), none), ("max-size", Value::from(9), none)]);
+    let db = map([("host", Value::from("db1"), none), ("password", Value::from("hunter22"), Marks::TAINTED)]);
+    let users = list([
+        map([("name", Value::from("ada"), none), ("key", Value::from("k1"), Marks::TAINTED)]),
+        map([("name", Value::from("bob"), none), ("key", Value::from("k2"), Marks::TAINTED)]),
+    ]);
+    Arc::new(Names(BTreeMap::from([
+        ("app", app),
+        ("app-release", Value::from("1.2")),
+        ("by_os", map([("debian", map([("apache", Value::from("apache2"), none)]), none)])),
+        ("db", db),
+        ("empty", list([])),
+        ("facts", facts),
+        ("n", Value::from(3)),
+        ("name", Value::from("world & <x>")),
+        ("nothing", Value::from(())),
+        ("secret", Value::from("s3cret")),
+        ("users", users),
+        ("yes", Value::from(true)),
+    ])))
+}
+
+fn scope() -> Arc<dyn Scope> {
+    scope_with(known_facts(&facts()))
+}
+
+fn facts() -> Facts {
+    Facts {
+        os: Os { family: "debian".to_owned(), ..Os::default() },
+        disks: vec![Disk { name: "sda".to_owned(), size: 9, ..Disk::default() }],
+        own: vec![
+            ("rack".to_owned(), r#"{"row-no": 4, "template": "{{ secret }}"}"#.to_owned()),
+            ("bad".to_owned(), "{".to_owned()),
+            ("deep".to_owned(), format!("{}{}", "[".repeat(40), "]".repeat(40))),
+        ],
+        ..Facts::default()
+    }
+}
+
+fn engine() -> Engine {
+    Engine::new(Arc::new(|name: &str| match name {
+        "part.j2" => Ok(Some("{# gone #}part of {{ name }}\n".to_owned())),
+        "bad.j2" => Ok(Some("line\n{{ wrokers }}\n".to_owned())),
+        "loop.j2" => Ok(Some("{% include 'loop.j2' %}".to_owned())),
+        "secret.j2" => Ok(Some("{{ secret }}".to_owned())),
+        _ => Ok(None),
+    }))
+}
+
+fn renders(template: &str, expected: &str) {
+    let rendered = engine().text(template, &scope()).unwrap_or_else(|error| panic!("{template}: {error:?}"));
+    assert_eq!(rendered.text, expected, "{template}");
+}
+
+fn refuses(template: &str, message: &str, help: &str) {
+    let error = engine().text(template, &scope()).expect_err(template);
+    assert_eq!((error.message.as_str(), error.help.as_deref().unwrap_or_default()), (message, help), "{template}");
+}
+
+fn expression_refuses(expression: &str, message: &str, help: &str) {
+    let error = engine().expression(expression, &scope()).expect_err(expression);
+    assert_eq!((error.message.as_str(), error.help.as_deref().unwrap_or_default()), (message, help), "{expression}");
+}
+
+#[test]
+fn strings_are_filled_in_once_and_exactly() {
+    renders("plain", "plain");
+    renders("{{ name }}", "world & <x>");
+    renders("a {{ n }} {{ yes }} {{ not yes }} {{ 0.5 }}\n", "a 3 true false 0.5\n");
+    renders("${#x} {{ n }} #} {# kept #} $y {z}", "${#x} 3 #} {# kept #} $y {z}");
+    renders("{% if yes %}\na\n{% endif %}\nb", "a\nb");
+    renders("{{ '{{ n }}' }}", "{{ n }}");
+    renders("{{ facts.own.rack.template }}", "{{ secret }}");
+    renders("{% raw %}{{ n }}{% endraw %}", "{{ n }}");
+    renders("{{ missing | default('x') }} {{ app.missing is defined }}", "x false");
+}
+
+#[test]
+fn maps_fold_dashes_and_keep_their_spelling() {
+    renders("{{ app.max_size }} {{ app['max-size'] }} {{ app['max_size'] }} {{ app_release }}", "9 9 9 1.2");
+    renders("{% for k in app %}{{ k }} {% endfor %}", "root workers max-size ");
+    renders("{% for k, v in app | items %}{{ k }}={{ v }} {% endfor %}", "root=/srv workers=4 max-size=9 ");
+    let clash = Map::folding(vec![
+        ("a-b".to_owned(), Value::from(1), Marks::default()),
+        ("a_b".to_owned(), Value::from(2), Marks::default()),
+    ]);
+    assert_eq!(clash.unwrap_err(), Clash("a-b".to_owned(), "a_b".to_owned()));
+}
+
+#[test]
+fn text_is_made_of_scalars_only() {
+    let null = "`default(\"\", true)` stands in for it; `tojson` writes `null`";
+    refuses("{{ nothing }}", "null does not become text", null);
+    refuses("{{ empty }}", "a list does not become text", "use `join(\", \")`, or `tojson`");
+    refuses("{{ [1] }}", "a list does not become text", "use `join(\", \")`, or `tojson`");
+    let keys = "name one of its keys, or use `tojson`, or `join` its values";
+    refuses("{{ app }}", "a map does not become text", keys);
+    refuses("{{ [nothing] | join }}", "null does not become text", null);
+    refuses("{{ name | join(',') }}", "a text has no items to join", "make it a list: `[\"a\", \"b\"]`");
+    renders("{{ [1, yes, 'a'] | join(', ') }}", "1, true, a");
+    renders("{{ users | join('-', attribute='name') }}", "ada-bob");
+    renders("{{ app | tojson }}", r#"{"root": "/srv", "workers": 4, "max-size": 9}"#);
+    renders("{{ name | tojson }} {{ '\\\\u003c' | tojson }}", r#""world & <x>" "\\u003c""#);
+    renders("{{ nothing | tojson }}", "null");
+    renders("{{ \"it's\" | quote }} {{ n | quote }} {{ '' | quote }}", "\"it's\" 3 ''");
+    renders("{{ 'a b/c@d' | urlencode }}", "a%20b/c%40d");
+}
+
+const INSTEAD: &str = "`default(…)` stands in for it; a value with `if` needs an `else`";
+
+#[test]
+fn undefined_is_an_error_everywhere() {
+    refuses("{{ nmae }}", "`nmae` is undefined", "did you mean `name`?");
+    refuses("{{ app.wrokers }}", "`app.wrokers` is undefined", "did you mean `workers`?");
+    refuses("{{ app['wrokers'] }}", "`app['wrokers']` is undefined", "did you mean `workers`?");
+    refuses("{{ [app.wrokers] | join }}", "`wrokers` is undefined", "did you mean `workers`?");
+    refuses("{{ [zzz] | tojson }}", "`zzz` is undefined", INSTEAD);
+    refuses("{{ 'a' if not yes }}", "something here is undefined", INSTEAD);
+    refuses("{% for x in zzz %}{% endfor %}", "`zzz` is undefined", "`default(…)` stands in for it");
+    expression_refuses("app.wrokers", "`app.wrokers` is undefined", "did you mean `workers`?");
+    expression_refuses("[1, app.wrokers]", "`[1, app.wrokers]` is undefined", "did you mean `workers`?");
+    expression_refuses("{'a': {'b': [nmae]}}", "`{'a': {'b': [nmae]}}` is undefined", "did you mean `name`?");
+    expression_refuses("[nmae] + [1]", "`[nmae] + [1]` is undefined", "did you mean `name`?");
+    expression_refuses("by_os['alpine']", "`by_os['alpine']` is undefined", "");
+}
+
+#[test]
+fn a_dash_is_a_subtraction_and_the_error_says_so() {
+    let help = "`app-release` is a subtraction: write `app_release`";
+    expression_refuses("app-release", "tried to use - operator on unsupported types map and undefined", help);
+    let help = "`max-size` is a subtraction: write `max_size`";
+    expression_refuses("app.max-size", "tried to use - operator on unsupported types undefined and undefined", help);
+}
+
+#[test]
+fn errors_know_their_place() {
+    let check = |template: &str, at: &str| {
+        let error = engine().text(template, &scope()).expect_err(template);
+        assert_eq!(error.range.map(|range| &template[range]), Some(at), "{template}");
+    };
+    check("a {{ n }} {{ app.wrokers }}", "app.wrokers");
+    check("a {{ n | nofilter }}", "nofilter");
+    check("é {{ nothing }}", "nothing");
+    check("a {{ n + }}", "}}");
+    let error = engine().file("x.j2", "a\n{% include 'bad.j2' %}", &scope()).unwrap_err();
+    assert_eq!(error.message, "`wrokers` is undefined");
+    assert_eq!(error.included, Some(("bad.j2".to_owned(), 2)));
+}
+
+#[test]
+fn a_mistake_in_a_variable_comes_through_as_it_is() {
+    for template in ["{{ broken }}", "{{ [broken] | join }}", "{% if n == 3 %}{{ broken.x }}{% endif %}"] {
+        let error = engine().text(template, &scope()).unwrap_err();
+        assert_eq!(error.cause.map(|cause| cause.0.message).as_deref(), Some("broken itself"), "{template}");
+    }
+    renders("{{ n if yes else broken }}", "3");
+}
+
+#[test]
+fn files_have_comments_and_includes() {
+    let check = |text: &str, expected: &str| {
+        assert_eq!(engine().file("x.html", text, &scope()).unwrap().text, expected, "{text}");
+    };
+    check("{# gone #}a {{ name }}\n", "a world & <x>\n");
+    check("a\n{% include 'part.j2' %}\nb\n", "a\npart of world & <x>\nb\n");
+    let fails = |text: &str, message: &str| {
+        assert_eq!(engine().file("x", text, &scope()).expect_err(text).message, message);
+    };
+    fails("{% include 'none.j2' %}", "there is no template `none.j2`");
+    fails("{% include '../x' %}", "`../x` is not a template of this folder");
+    fails("{% include '/etc/passwd' %}", "`/etc/passwd` is not a template of this folder");
+    fails("{% include '\u{1}\u{1}x' %}", "there is no template `\u{fffd}\u{fffd}x`");
+    fails("{% include 'loop.j2' %}", "recursion limit exceeded");
+    assert_eq!(engine().text("{% include 'part.j2' %}", &scope()).unwrap_err().message, "a string cannot include a file");
+}
+
+#[test]
+fn whoever_reads_a_secret_is_tainted() {
+    let check = |template: &str, tainted: bool| {
+        let rendered = engine().file("x", template, &scope()).unwrap_or_else(|e| panic!("{template}: {e:?}"));
+        assert_eq!(rendered.marks.tainted, tainted, "{template}");
+    };
+    for template in [
+        "{{ secret }}",
+        "{{ secret | length }}",
+        "{% if secret == 'x' %}a{% endif %}",
+        "{% set x = secret %}{{ x[0] }}",
+        "{% macro m() %}{{ secret }}{% endmacro %}{{ m() }}",
+        "{% include 'secret.j2' %}",
+        "{% filter upper %}{{ secret }}{% endfilter %}",
+        "{{ db.password }}",
+        "{{ db['password'] }}",
+        "{{ db | tojson }}",
+        "{{ db ~ '' }}",
+        "{% for k, v in db | items %}{{ k }}{% endfor %}",
+        "{{ users | map(attribute='key') | join }}",
+        "{{ users[0].key }}",
+        "{{ (users | first)['key'] }}",
+        "{{ db == {'host': 'db1', 'password': 'x'} }}",
+        "{% with p = db %}{{ p.password }}{% endwith %}",
+        "{{ db | dictsort | tojson }}",
+        "{{ dict(db) | tojson }}",
+        "{{ db | urlencode }}",
+        "{{ users | tojson }}",
+        "{{ users ~ '' }}",
+    ] {
+        check(template, true);
+    }
+    for template in ["{{ n }}", "{{ db.host }}", "{{ users | length }}", "{{ users | map(attribute='name') | join }}"] {
+        check(template, false);
+    }
+    for gone in ["{{ debug() }}", "{{ db | pprint }}"] {
+        assert!(engine().text(gone, &scope()).is_err(), "{gone}");
+    }
+}
+
+#[test]
+fn a_secret_that_an_expression_returns_unread_keeps_its_mark() {
+    let evaluated = engine().expression("db", &scope()).unwrap();
+    assert!(!evaluated.marks.tainted);
+    let Raw::Map(db) = raw(&evaluated.value) else { panic!("not a map") };
+    assert_eq!(db.entry("password").unwrap().2, Marks::TAINTED);
+    let (_, marks) = observe(|| evaluated.value.get_attr("password"));
+    assert!(marks.tainted);
+    assert!(!format!("{evaluated:?} {:?}", engine().text("{{ secret }}", &scope())).contains("s3cret"));
+    assert!(!format!("{evaluated:?}").contains("hunter22"));
+}
+
+#[test]
+fn results_of_expressions_are_scalars_maps_and_lists() {
+    let value = |expression: &str| engine().expression(expression, &scope()).unwrap().value;
+    assert!(matches!(raw(&value("n + 1")), Raw::Scalar(v) if *v == Value::from(4)));
+    assert!(matches!(raw(&value("nothing")), Raw::Null));
+    assert!(matches!(raw(&value("[]")), Raw::List(list) if list.items().is_empty()));
+    assert!(matches!(raw(&value("range(3)")), Raw::List(list) if list.items().len() == 3));
+    assert!(matches!(raw(&value("users | map(attribute='name')")), Raw::List(list) if list.items().len() == 2));
+    assert!(matches!(raw(&value("{'a-b': [1], 'c': {}}")), Raw::Map(map) if map.entry("a_b").is_some()));
+    assert!(matches!(raw(&value("empty + [1]")), Raw::List(list) if list.items().len() == 1));
+    assert!(matches!(raw(&value("users | first")), Raw::Map(_)));
+}
+
+#[test]
+fn facts_have_a_schema() {
+    let known = |expression: &str| engine().expression(expression, &scope()).map(|e| (e.value, e.marks));
+    assert_eq!(known("facts.os.family").unwrap(), plain("debian"));
+    assert_eq!(known("facts.disks[0].size * 2").unwrap(), plain(18));
+    assert_eq!(known("facts.own.rack.row_no").unwrap(), plain(4));
+    assert_eq!(known("facts.own.none is defined").unwrap(), plain(false));
+    let not_json = known("facts.own.bad").unwrap_err().message;
+    assert!(not_json.starts_with("the host's own fact `bad` is not JSON: "), "{not_json}");
+    assert!(known("facts.own.deep").unwrap_err().message.ends_with("is nested over 32 deep"));
+    for scope in [scope(), scope_with(unknown_facts())] {
+        let check = |expression: &str, message: &str, help: &str| {
+            let error = engine().expression(expression, &scope).expect_err(expression);
+            assert_eq!((error.message.as_str(), error.help.as_deref().unwrap()), (message, help), "{expression}");
+        };
+        check("facts.os.idd", "there is no fact `facts.os.idd`", "did you mean `id`?");
+        check("facts.os.idd | default('x')", "there is no fact `facts.os.idd`", "did you mean `id`?");
+        check("facts.os.zzz is defined", "there is no fact `facts.os.zzz`", "there are: id, family, name, pretty_name, version, codename");
+        check("facts.disks[0].nmae", "there is no fact `facts.disks.nmae`", "did you mean `name`?");
+    }
+}
+
+#[test]
+fn what_reads_an_unknown_fact_is_unknown_and_does_not_fail() {
+    let scope = scope_with(unknown_facts());
+    for template in [
+        "{{ facts.os.family }}",
+        "{{ facts.os.family == 'redhat' }}",
+        "{{ facts.memory.total > 2147483648 }}",
+        "{{ facts.memory.total // 1024 }}",
+        "{{ facts.os.version | int + 1 }}",
+        "{{ facts.hostname | upper | replace('A', 'b') }}",
+        "{{ by_os[facts.os.family].apache }}",
+        "{{ {'debian': 1}[facts.os.family] }}",
+        "{% for disk in facts.disks %}{{ disk.name }} {{ disk.size + 1 }}{% endfor %}",
+        "{{ facts.addresses | join(',') }}",
+        "{{ facts.addresses[0] }}",
+        "{{ facts.addresses[7] }}",
+        "{{ facts.disks | length }}",
+        "{{ facts.own.rack.row + 1 }}",
+        "{{ facts.own.rack['x'] ~ 'y' }}",
+        "{{ facts.os | tojson }}",
+        "{% if 'x' in facts.addresses %}a{% endif %}",
+        "{{ facts.addresses }}",
+    ] {
+        let rendered = engine().text(template, &scope).unwrap_or_else(|error| panic!("{template}: {error:?}"));
+        assert!(rendered.marks.unknown, "{template}");
+    }
+    let error = engine().text("{{ facts.os.id }} {{ nmae }}", &scope).unwrap_err();
+    assert_eq!(error.message, "`nmae` is undefined");
+    assert!(engine().text("{{ facts.os.id }} {{ broken }}", &scope).unwrap_err().cause.is_some());
+    assert!(!engine().text("{{ facts.os is defined }}", &scope).unwrap().marks.unknown);
+}
+
+#[test]
+fn templates_are_bounded() {
+    let fails = |template: &str, message: &str| {
+        assert_eq!(engine().text(template, &scope()).expect_err(template).message, message, "{template}");
+    };
+    let steps = "the template takes too many steps";
+    let nested = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
+    fails(nested, steps);
+    fails("{{ 'xxxxxxxxxx' * 1000000 }}", "the text becomes longer than 1048576 bytes");
+    fails("{% for a in range(99999) %}0123456789abcdef{% endfor %}", "the text becomes longer than 1048576 bytes");
+    fails("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion limit exceeded");
+    assert!(engine().text(&format!("{{{{ {} }}}}", "(".repeat(100_000)), &scope()).is_err());
+    assert!(engine().expression(&"[".repeat(100_000), &scope()).is_err());
+    assert!(engine().expression(&"not ".repeat(100_000), &scope()).is_err());
+    assert!(engine().text(&"{% if yes %}".repeat(10_000), &scope()).is_err());
+}
+
+#[test]
+fn variables_may_not_wait_for_each_other_without_end() {
+    /// Every name is made of another.
+    struct Endless(Engine);
+    impl Scope for Endless {
+        fn get(&self, _name: &str) -> Option<Result<Found, ScopeError>> {
+            let scope: Arc<dyn Scope> = Arc::new(Endless(engine()));
+            let rendered = self.0.text("{{ a }}", &scope);
+            let error = |e: TemplateError| {
+                e.cause.unwrap_or_else(|| ScopeError(Box::new(Diagnostic::error("lang::test", e.message))))
+            };
+            Some(rendered.map(|r| Found { value: r.text.into(), marks: r.marks }).map_err(error))
+        }
+        fn names(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+    let error = engine().text("{{ a }}", &(Arc::new(Endless(engine())) as Arc<dyn Scope>)).unwrap_err();
+    assert_eq!(error.message, "too many variables that are made of each other");
+}
+
+#[test]
+fn syntax_is_checked_without_values() {
+    assert_eq!(engine().check(None, "{{ a }}"), Ok(()));
+    assert!(engine().check(None, "{{ a").is_err());
+    assert!(engine().check(Some("x.j2"), "{# a").is_err());
+    assert!(engine().check(None, "{# a").is_ok());
+    assert!(engine().check_expression("a +").unwrap_err().range.is_some());
+    assert!(engine().check_expression("{{ a }}").is_err());
+    assert_eq!(engine().check_expression("a | default(1)"), Ok(()));
+}
