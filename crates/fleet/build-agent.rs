@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the agent is built for.
-pub const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// What the agent is built from, below the root of the workspace: a change there means another agent.
-pub const SOURCES: [&str; 5] =
+pub(crate) const SOURCES: [&str; 5] =
     ["Cargo.toml", "Cargo.lock", "crates/model", "crates/resources", "crates/agent"];
 
 /// Builds the agent of the workspace at `root`, and says where it is.
 ///
 /// The error says what the nested cargo said.
-pub fn build(root: &Path) -> Result<PathBuf, String> {
+pub(crate) fn build(root: &Path) -> Result<PathBuf, String> {
     let folder = root.join("target/agent");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root).args(["build", "--quiet", "--package", "converge-agent", "--profile", "agent"]);

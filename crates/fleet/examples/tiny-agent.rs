@@ -21,7 +21,11 @@ impl Worker for Tiny {
             "half-a-frame" => die(&[200, 0, 0, 0, 1, 2, 3]),
             "four-gigabytes" => die(&u32::MAX.to_le_bytes()),
             "rubbish" => die(&[4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
-            _ => {}
+            project => {
+                if let Some(path) = project.strip_prefix("write ") {
+                    return Err(written(path));
+                }
+            }
         }
         let digests = contents(&order);
         let asked =
@@ -63,6 +67,11 @@ impl Worker for Tiny {
                     let _ = std::fs::write(mark.join("stopped"), "");
                 }
             }
+            "freeze" => {
+                event(std::process::id().to_string());
+                let _ =
+                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+            }
             "cut" => die(&[200, 0, 0, 0, 1]),
             "vanish" => std::process::exit(0),
             _ => {}
@@ -102,6 +111,15 @@ fn streamed(digest: Digest, channel: &dyn Channel) -> String {
     }
 }
 
+/// Tries to write to a file, and says what became of it.
+fn written(path: &str) -> Refusal {
+    let message = match std::fs::write(path, "x") {
+        Ok(()) => "written".to_owned(),
+        Err(error) => error.kind().to_string(),
+    };
+    Refusal::Broken { message, help: None }
+}
+
 /// Says something out of order, as its last word.
 fn die(bytes: &[u8]) -> ! {
     let mut output = std::io::stdout();
@@ -110,5 +128,5 @@ fn die(bytes: &[u8]) -> ! {
 }
 
 fn main() -> ExitCode {
-    serve(&Tiny, Patience { silence: Duration::from_secs(2), ping: Duration::from_millis(200) })
+    serve(&Tiny, Patience { silence: Duration::from_secs(1), ping: Duration::from_millis(100) })
 }

@@ -208,6 +208,7 @@ impl Bootstrap<'_> {
         uploading: impl Fn() -> F,
     ) -> Result<Booted, BootstrapError> {
         let mut said = Vec::new();
+        let mut noise = 0;
         let mut answered = 0;
         loop {
             said.reserve(CHUNK);
@@ -220,7 +221,13 @@ impl Bootstrap<'_> {
                 }
                 () = sleep(self.start) => return Err(BootstrapError::Slow(self.start.as_secs())),
             }
-            if let Some(at) = find(&said, MAGIC) {
+            let spoke = find(&said, MAGIC);
+            if noise + spoke.unwrap_or(said.len()) > NOISE_LIMIT {
+                return Err(BootstrapError::Noise(excerpt(&String::from_utf8_lossy(
+                    &said[..said.len().min(1024)],
+                ))));
+            }
+            if let Some(at) = spoke {
                 counters.heard(at + MAGIC.len());
                 return Ok(Booted::Speaks(said.split_off(at + MAGIC.len())));
             }
@@ -228,15 +235,13 @@ impl Bootstrap<'_> {
                 Some(Line::Need { system, arch }) => {
                     counters.heard(said.len());
                     check_system(&system, &arch)?;
+                    noise += said.len();
                     said.clear();
                     uploading().await;
                     self.upload(link, counters).await?;
                 }
                 Some(Line::Full(folder)) => return Ok(Booted::Full(folder)),
                 Some(Line::Nowhere(why)) => return Err(BootstrapError::Nowhere(excerpt(&why))),
-                None if said.len() > NOISE_LIMIT => {
-                    return Err(BootstrapError::Noise(excerpt(&String::from_utf8_lossy(&said[..1024]))));
-                }
                 None => {}
             }
         }

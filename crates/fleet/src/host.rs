@@ -219,7 +219,7 @@ impl Host {
         for afresh in [false, true] {
             let (session, hello) = loop {
                 match self.boot(skip, afresh, ask).await? {
-                    Begun::Hello(session, hello) => break (session, hello),
+                    Begun::Hello(begun) => break *begun,
                     Begun::Full(folder) if folder > skip => skip = folder,
                     Begun::Full(_) => return Err(BootstrapError::Nowhere("all are full".to_owned()).into()),
                 }
@@ -263,7 +263,7 @@ impl Host {
         let mut session = Session::new(link, ahead, patience, self.counters.clone());
         let hello = timeout(options.patience.start, session.hello()).await;
         let hello = hello.unwrap_or(Err(SessionError::Slow(options.patience.start.as_secs())))?;
-        Ok(Begun::Hello(session, hello))
+        Ok(Begun::Hello(Box::new((session, hello))))
     }
 
     /// Starts the bootstrap and talks with it; where it ends too early, says why.
@@ -286,6 +286,7 @@ impl Host {
                 let Link { stdin, process, stderr, .. } = link;
                 drop(stdin);
                 let code = timeout(self.shared.options.patience.start, process.wait()).await.ok().flatten();
+                stderr.settled().await;
                 Err(bootstrap.explain(code, &stderr, &said).into())
             }
             Err(error) => Err(error.into()),
@@ -329,7 +330,7 @@ impl Host {
 
 /// How far the start of an agent came.
 enum Begun {
-    Hello(Session, Box<Hello>),
+    Hello(Box<(Session, Box<Hello>)>),
     /// The folder of this number, from 1, is full.
     Full(usize),
 }

@@ -1,13 +1,18 @@
 //! A process on a host with its three pipes, wherever it runs.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
 
 /// How much of what a host writes to its standard error is kept: the last bytes.
 const KEPT: usize = 16 * 1024;
+
+/// How long the last complaint may come after the end of the process.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// A process that was started on a host.
 pub(crate) struct Link {
@@ -78,6 +83,7 @@ pub(crate) async fn remote(session: &Arc<openssh::Session>, line: &str) -> Resul
 pub(crate) struct Complaints {
     text: Mutex<Vec<u8>>,
     more: Notify,
+    ended: AtomicBool,
 }
 
 impl Complaints {
@@ -89,6 +95,8 @@ impl Complaints {
             while let Ok(length @ 1..) = from.read(&mut buffer).await {
                 collected.add(&buffer[..length]);
             }
+            collected.ended.store(true, Ordering::Release);
+            collected.more.notify_one();
         });
         complaints
     }
@@ -105,6 +113,16 @@ impl Complaints {
     /// Waits until there is more.
     pub(crate) async fn more(&self) {
         self.more.notified().await;
+    }
+
+    /// Waits for the end, which may lag behind that of the process; not for long, for a child of it may hold the pipe.
+    pub(crate) async fn settled(&self) {
+        let ended = async {
+            while !self.ended.load(Ordering::Acquire) {
+                self.more().await;
+            }
+        };
+        let _ = tokio::time::timeout(SETTLE, ended).await;
     }
 
     /// How often `mark` occurs.

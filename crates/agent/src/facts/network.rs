@@ -1,7 +1,7 @@
 //! Network interfaces and their addresses, from one route netlink socket (rtnetlink(7)), and default routes from /proc.
 //!
-//! What comes and goes by itself is left out: loopback, the ends of containers' cables (`veth…`), link-local and
-//! temporary addresses.
+//! What comes and goes by itself is left out: link-local and temporary addresses, and this side's ends of the virtual
+//! cables to containers, which have no other address; so is loopback.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,6 +28,8 @@ const NLMSG_DONE: u16 = 3;
 const REQUEST_DUMP: u16 = 0x301;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFF_LOOPBACK: u32 = 8;
@@ -65,7 +67,14 @@ fn request(kind: u16, header: u32) -> Vec<u8> {
 
 /// What the answers have told so far, by the number of the interface.
 #[derive(Default)]
-struct Interfaces(BTreeMap<u32, Interface>);
+struct Interfaces(BTreeMap<u32, (Interface, Cable)>);
+
+/// Whether an interface is the end of a virtual cable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cable {
+    Virtual,
+    No,
+}
 
 impl Interfaces {
     /// Takes the messages of one datagram, and says whether it was the last.
@@ -89,11 +98,14 @@ impl Interfaces {
         let flags = u32::from_ne_bytes(*body.get(8..)?.first_chunk()?);
         let name = attribute(body.get(16..)?, IFLA_IFNAME)?;
         let name = text(&String::from_utf8_lossy(name).replace('\0', ""));
-        if flags & IFF_LOOPBACK == 0 && !name.starts_with("veth") && self.0.len() < MOST_INTERFACES {
+        if flags & IFF_LOOPBACK == 0 && self.0.len() < MOST_INTERFACES {
+            let info = attribute(&body[16..], IFLA_LINKINFO);
+            let kind = info.and_then(|info| attribute(info, IFLA_INFO_KIND)).unwrap_or_default();
+            let cable = if kind.starts_with(b"veth") { Cable::Virtual } else { Cable::No };
             let mac = attribute(&body[16..], IFLA_ADDRESS).filter(|mac| mac.len() == 6);
             let mac = mac.map(|mac| mac.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":"));
             let mac = mac.unwrap_or_default();
-            self.0.insert(number, Interface { name, mac, addresses: Vec::new() });
+            self.0.insert(number, (Interface { name, mac, addresses: Vec::new() }, cable));
         }
         Some(())
     }
@@ -106,13 +118,18 @@ impl Interfaces {
         // Over a point-to-point link `IFA_ADDRESS` is the other end.
         let raw = attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS))?;
         let address = address(family, raw).filter(|_| flags & IFA_F_TEMPORARY == 0)?;
-        let interface = self.0.get_mut(&number).filter(|known| known.addresses.len() < MOST_ADDRESSES)?;
+        let (interface, _) = self.0.get_mut(&number)?;
+        if interface.addresses.len() >= MOST_ADDRESSES {
+            return None;
+        }
         interface.addresses.push(format!("{address}/{prefix}"));
         Some(())
     }
 
     fn named(self) -> Vec<Interface> {
-        self.0.into_values().collect()
+        let lasting =
+            |(interface, cable): &(Interface, Cable)| *cable == Cable::No || !interface.addresses.is_empty();
+        self.0.into_values().filter(lasting).map(|(interface, _)| interface).collect()
     }
 }
 
@@ -186,12 +203,13 @@ mod tests {
         bytes
     }
 
-    fn link(number: u32, flags: u32, name: &str) -> Vec<u8> {
+    fn link(number: u32, flags: u32, name: &str, kind: &str) -> Vec<u8> {
         let mut body = vec![0; 16];
         body[4..8].copy_from_slice(&number.to_ne_bytes());
         body[8..12].copy_from_slice(&flags.to_ne_bytes());
         body.extend(attributed(IFLA_IFNAME, format!("{name}\0").as_bytes()));
         body.extend(attributed(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 1]));
+        body.extend(attributed(IFLA_LINKINFO, &attributed(IFLA_INFO_KIND, kind.as_bytes())));
         messaged(RTM_NEWLINK, &body)
     }
 
@@ -207,28 +225,31 @@ mod tests {
         let mut link_local = [0; 16];
         link_local[..2].copy_from_slice(&[0xfe, 0x80]);
         let datagram = [
-            link(1, IFF_LOOPBACK, "lo"),
-            link(2, 0, "eth0"),
-            link(3, 0, "veth12ab"),
+            link(1, IFF_LOOPBACK, "lo", ""),
+            link(2, 0, "eth0", ""),
+            link(3, 0, "vb-web1", "veth"),
+            link(4, 0, "host0", "veth"),
             addressed(1, AF_INET, 0, &[127, 0, 0, 1]),
             addressed(2, AF_INET, 0, &[10, 0, 0, 1]),
             addressed(2, AF_INET6, 0, &link_local),
+            addressed(3, AF_INET6, 0, &link_local),
+            addressed(4, AF_INET, 0, &[10, 0, 0, 4]),
             addressed(2, AF_INET6, IFA_F_TEMPORARY, &[0xfd; 16]),
             messaged(NLMSG_DONE, &[]),
         ];
         let mut found = Interfaces::default();
         assert!(found.take(&datagram.concat()));
-        let eth = Interface {
-            name: "eth0".into(),
+        let interface = |name: &str, address: &str| Interface {
+            name: name.into(),
             mac: "02:00:00:00:00:01".into(),
-            addresses: vec!["10.0.0.1/24".into()],
+            addresses: vec![address.into()],
         };
-        assert_eq!(found.named(), [eth]);
+        assert_eq!(found.named(), [interface("eth0", "10.0.0.1/24"), interface("host0", "10.0.0.4/24")]);
     }
 
     #[test]
     fn cut_messages_end_the_reading() {
-        let whole = link(2, 0, "eth0");
+        let whole = link(2, 0, "eth0", "");
         for length in 0..whole.len() {
             let mut found = Interfaces::default();
             assert!(!found.take(&whole[..length]));

@@ -1,6 +1,9 @@
 //! Why a connection failed, from the log of `ssh`. Its messages are not translated.
 
 use std::io;
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
 
 use crate::target::TargetError;
 
@@ -186,21 +189,26 @@ fn offered_identities(log: &str) -> Vec<String> {
 async fn known_key(log: &str) -> String {
     let place = log.lines().find_map(|line| line.strip_prefix("Offending ")?.split_once(" key in "));
     let Some((_, place)) = place else { return "another".to_owned() };
-    let found = async {
-        let (file, line) = place.trim().rsplit_once(':')?;
-        let line: usize = line.parse().ok()?;
-        let keys = tokio::process::Command::new("ssh-keygen").args(["-l", "-f", file]).output().await.ok()?;
-        let entry = std::fs::read_to_string(file).ok()?.lines().nth(line.checked_sub(1)?)?.to_owned();
-        let earlier = std::fs::read_to_string(file).ok()?;
-        let index =
-            earlier.lines().take(line - 1).filter(|l| !l.trim().is_empty() && !l.starts_with('#')).count();
-        let _ = entry;
-        String::from_utf8_lossy(&keys.stdout).lines().nth(index)?.split(' ').nth(1).map(str::to_owned)
-    };
-    match found.await {
-        Some(fingerprint) => format!("{fingerprint} ({})", shown(place)),
-        None => format!("the key at {}", shown(place)),
+    match fingerprint(place.trim()).await {
+        Some(fingerprint) => format!("{fingerprint} (in {})", shown(place)),
+        None => format!("the key in {}", shown(place)),
     }
+}
+
+/// The fingerprint of the key at `FILE:LINE`, as ssh-keygen(1) tells it of one key on its standard input.
+async fn fingerprint(place: &str) -> Option<String> {
+    let (file, line) = place.rsplit_once(':')?;
+    let known = std::fs::read_to_string(file).ok()?;
+    let entry = known.lines().nth(line.parse::<usize>().ok()?.checked_sub(1)?)?;
+    // Behind an optional mark and the names stand the type and the key.
+    let fields: Vec<_> = entry.split_whitespace().filter(|field| !field.starts_with('@')).collect();
+    let key = fields.get(1..3)?.join(" ");
+    let mut keygen = tokio::process::Command::new("ssh-keygen");
+    keygen.args(["-l", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = keygen.kill_on_drop(true).spawn().ok()?;
+    child.stdin.take()?.write_all(key.as_bytes()).await.ok()?;
+    let output = child.wait_with_output().await.ok()?;
+    String::from_utf8_lossy(&output.stdout).split(' ').nth(1).map(str::to_owned)
 }
 
 #[cfg(test)]
