@@ -384,3 +384,87 @@ impl fmt::Display for Severity {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> Files {
+        let mut files = Files::default();
+        files.add("site.kdl", "vars {\n    wrokers 2\n}\n");
+        files.add("web.kdl", "on \"web\" {\n    package \"é\u{1b}[31m\u{202e}x\"\n}\n");
+        files
+    }
+
+    fn span(file: u32, start: usize, len: usize) -> Span {
+        Span::new(FileId(file), start, len)
+    }
+
+    #[test]
+    fn a_report_shows_every_place_with_its_file() {
+        let diagnostic = Diagnostic::error("lang::unknown", "unknown variable `wrokers`")
+            .label(span(0, 11, 7), "not used anywhere")
+            .label(span(1, 3, 5), "here")
+            .help("did you mean `workers`?");
+        let shown = diagnostic.render(&files(), Style::PLAIN);
+        for expected in [
+            "lang::unknown",
+            "unknown variable `wrokers`",
+            "site.kdl:2:5",
+            "not used anywhere",
+            "in web.kdl",
+            "web.kdl:1:4",
+            "help: did you mean `workers`?",
+        ] {
+            assert!(shown.contains(expected), "{expected}\n{shown}");
+        }
+    }
+
+    #[test]
+    fn nothing_shown_can_move_the_cursor_or_reorder_a_line() {
+        let evil = "a\u{1b}[2Jb\u{202e}c\rd\u{200b}\u{85}\ne";
+        let diagnostic = Diagnostic::warning("lang::test", evil).label(span(1, 12, 4), evil).help(evil);
+        let mut files = files();
+        files.add(evil, evil);
+        let all = diagnostic.clone().label(span(2, 0, 3), "");
+        for style in [Style::PLAIN, Style { unicode: true, ..Style::PLAIN }] {
+            let shown = all.render(&files, style);
+            assert!(!shown.chars().any(|c| c != '\n' && is_dangerous(c)), "{shown:?}");
+        }
+        assert_eq!(printable("a\u{1b}b\u{202e}\n"), "a\\u{1b}b\\u{202e}\\n");
+        assert_eq!(harmless(evil).len(), evil.len());
+    }
+
+    #[test]
+    fn wrong_spans_are_shown_as_well_as_they_can() {
+        for (file, start, len) in
+            [(0, 1000, 10), (0, 5, usize::MAX), (1, 24, 1), (9, 0, 0), (0, usize::MAX, usize::MAX)]
+        {
+            let diagnostic = Diagnostic::note("lang::test", "message").label(span(file, start, len), "words");
+            assert!(diagnostic.render(&files(), Style::PLAIN).contains("message"), "{file} {start} {len}");
+        }
+        assert!(Diagnostic::note("lang::test", "message").render(&files(), Style::PLAIN).contains("message"));
+    }
+
+    #[test]
+    fn each_mistake_is_kept_once_and_not_too_many() {
+        let mut diagnostics = Diagnostics::default();
+        let note = Diagnostic::note("lang::test", "message").label(span(0, 1, 1), "");
+        diagnostics.push(note.clone());
+        diagnostics.push(note);
+        assert_eq!((diagnostics.iter().count(), diagnostics.has_errors()), (1, false));
+        for number in 0..LIMIT {
+            diagnostics.push(Diagnostic::error("lang::test", format!("message {number}")));
+        }
+        assert_eq!((diagnostics.iter().count(), diagnostics.dropped()), (LIMIT, 1));
+        assert!(diagnostics.has_errors());
+    }
+
+    #[test]
+    fn a_place_is_counted_in_characters_from_one() {
+        assert_eq!(files().place(span(0, 11, 7)), Some(("site.kdl", 2, 5)));
+        assert_eq!(files().place(span(1, 26, 0)), Some(("web.kdl", 2, 15)));
+        assert_eq!(files().place(span(0, 1000, 0)), Some(("site.kdl", 4, 1)));
+        assert_eq!(files().place(span(7, 0, 0)), None);
+    }
+}

@@ -142,7 +142,11 @@ impl Guard<'_> {
                 0 => return Ok(()),
                 1..=DEPTH => {}
                 _ => {
-                    return Err(self.refuse(start, 2, format!("comments may be nested {DEPTH} deep at most")));
+                    return Err(self.refuse(
+                        start,
+                        2,
+                        format!("comments may be nested {DEPTH} deep at most"),
+                    ));
                 }
             }
         }

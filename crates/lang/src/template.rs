@@ -96,7 +96,9 @@ impl Engine {
     pub(crate) fn new(includes: Arc<Includes>) -> Self {
         let strings = environment(syntax(true), |name| match own_text(name) {
             Some(text) => bounded(text, true),
-            None => Err(Failure::definite("a string cannot include a file", Some("use `(template)`".to_owned()))),
+            None => {
+                Err(Failure::definite("a string cannot include a file", Some("use `(template)`".to_owned())))
+            }
         });
         let files = environment(syntax(false), move |name| match own_text(name) {
             Some(text) => bounded(text, false),
@@ -114,12 +116,21 @@ impl Engine {
     }
 
     /// Renders a template file with its comments and includes.
-    pub(crate) fn file(&self, name: &str, text: &str, scope: &Arc<dyn Scope>) -> Result<Rendered, TemplateError> {
+    pub(crate) fn file(
+        &self,
+        name: &str,
+        text: &str,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<Rendered, TemplateError> {
         render(&self.files, &format!("{OWN}{name}{OWN}{text}"), text, FILE, scope)
     }
 
     /// Evaluates an expression.
-    pub(crate) fn expression(&self, expression: &str, scope: &Arc<dyn Scope>) -> Result<Evaluated, TemplateError> {
+    pub(crate) fn expression(
+        &self,
+        expression: &str,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<Evaluated, TemplateError> {
         nest()?;
         bound(expression)?;
         let context = Context::new(scope);
@@ -128,7 +139,13 @@ impl Engine {
             let value = compiled.eval(Value::from_dyn_object(Arc::clone(&context)))?;
             Ok(settle(value, 0))
         });
-        let place = Place { environment: &self.strings, source: expression, key: "", context: &context, record: &record };
+        let place = Place {
+            environment: &self.strings,
+            source: expression,
+            key: "",
+            context: &context,
+            record: &record,
+        };
         let error = match result {
             Ok(Some(Ok(value))) => return Ok(Evaluated { value, marks: record.marks }),
             Ok(Some(Err(error))) | Err(error) => place.explain(&error),
@@ -153,7 +170,10 @@ impl Engine {
     /// Finds mistakes of syntax in an expression without evaluating it.
     pub(crate) fn check_expression(&self, expression: &str) -> Result<(), TemplateError> {
         bound(expression)?;
-        self.strings.compile_expression(expression).map(drop).map_err(|error| syntax_error(&self.strings, &error, expression))
+        self.strings
+            .compile_expression(expression)
+            .map(drop)
+            .map_err(|error| syntax_error(&self.strings, &error, expression))
     }
 }
 
@@ -164,8 +184,13 @@ pub(crate) fn is_template(text: &str) -> bool {
 
 /// Words of the expression language, which no variable may have for a name.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    matches!(name, "true" | "false" | "none" | "True" | "False" | "None" | "and" | "or" | "not" | "in" | "is" | "if")
-        || matches!(name, "else" | "range" | "namespace" | "dict" | "self" | "super" | "caller" | "varargs" | "kwargs")
+    matches!(
+        name,
+        "true" | "false" | "none" | "True" | "False" | "None" | "and" | "or" | "not" | "in" | "is" | "if"
+    ) || matches!(
+        name,
+        "else" | "range" | "namespace" | "dict" | "self" | "super" | "caller" | "varargs" | "kwargs"
+    )
 }
 
 fn syntax(string: bool) -> SyntaxConfig {
@@ -207,12 +232,15 @@ fn own_text(name: &str) -> Option<&str> {
 fn bounded(text: &str, string: bool) -> Result<Option<String>, Error> {
     match bounds::check(text, !string) {
         Ok(()) => Ok(Some(text.to_owned())),
-        Err(error) => Err(Failure::definite(error.message, Some("compute it in steps with `{% set %}`".to_owned()))),
+        Err(error) => {
+            Err(Failure::definite(error.message, Some("compute it in steps with `{% set %}`".to_owned())))
+        }
     }
 }
 
 fn included(includes: &Arc<Includes>, name: &str) -> Result<Option<String>, Error> {
-    let outside = name.starts_with('/') || name.split('/').any(|part| part == "..") || name.contains(['\0', '\\']);
+    let outside =
+        name.starts_with('/') || name.split('/').any(|part| part == "..") || name.contains(['\0', '\\']);
     if outside {
         let help = "name a file of the same `templates/` folder".to_owned();
         return Err(Failure::definite(format!("`{name}` is not a template of this folder"), Some(help)));
@@ -375,7 +403,8 @@ struct Capped {
 
 impl Capped {
     fn text(self) -> String {
-        String::from_utf8(self.bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        String::from_utf8(self.bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 }
 

@@ -59,7 +59,8 @@ pub(crate) fn read(ty: &Type, input: &Input, limits: Limits<'_>) -> Result<Scala
 
 /// Reads a secret, which stays text whatever its type: checks it without quoting it in an error.
 pub(crate) fn read_secret(ty: &Type, text: &str, limits: Limits<'_>) -> Result<(), TypeError> {
-    let numeric = matches!(ty, Type::Int | Type::Float | Type::Bool | Type::Mode | Type::Duration | Type::Size);
+    let numeric =
+        matches!(ty, Type::Int | Type::Float | Type::Bool | Type::Mode | Type::Duration | Type::Size);
     if numeric || matches!(ty, Type::Path | Type::ControllerPath) {
         return fail(format!("a secret cannot be of type {}", ty.name()), None);
     }
@@ -120,7 +121,8 @@ fn faithful(ty: &Type, input: &Input) -> Result<(), TypeError> {
     };
     let plain = written.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
     // `2.0` is exact as a number, and told apart from `2` only as text.
-    let number = matches!(ty, Type::Float | Type::Int) && !written.trim_start_matches(['-', '+']).starts_with("00");
+    let number =
+        matches!(ty, Type::Float | Type::Int) && !written.trim_start_matches(['-', '+']).starts_with("00");
     let same = !plain || printed == *written || (number && written.parse() == printed.parse::<f64>());
     match same || matches!(ty, Type::Mode) {
         true => Ok(()),
@@ -175,14 +177,19 @@ fn small(number: i128) -> Result<i64, TypeError> {
 }
 
 fn too_large(text: &str) -> TypeError {
-    TypeError { message: format!("{text} is too large"), help: Some("64 bits hold up to 9223372036854775807".to_owned()) }
+    TypeError {
+        message: format!("{text} is too large"),
+        help: Some("64 bits hold up to 9223372036854775807".to_owned()),
+    }
 }
 
 fn float(input: &Input) -> Result<f64, TypeError> {
     let number = match input {
         Input::Float(number, _) => Some(*number),
         Input::Int(number, _) => Some(*number as f64),
-        Input::Text(text) if text.bytes().all(|b| b.is_ascii_digit() || b".-eE+".contains(&b)) => text.parse().ok(),
+        Input::Text(text) if text.bytes().all(|b| b.is_ascii_digit() || b".-eE+".contains(&b)) => {
+            text.parse().ok()
+        }
         Input::Text(_) | Input::Bool(_) => None,
     };
     match number.filter(|number: &f64| number.is_finite()) {
@@ -213,12 +220,10 @@ fn mode(input: &Input) -> Result<i64, TypeError> {
     let octal = |digits: &str| i64::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777);
     let wrong = |help: String| fail(format!("{} is not a mode", shown(input)), Some(help));
     match input {
-        Input::Int(number, Some(written)) if written.starts_with("0o") => {
-            small(*number).ok().filter(|mode| (0..=0o7777).contains(mode)).map_or_else(
-                || wrong("a mode is at most `0o7777`".to_owned()),
-                Ok,
-            )
-        }
+        Input::Int(number, Some(written)) if written.starts_with("0o") => small(*number)
+            .ok()
+            .filter(|mode| (0..=0o7777).contains(mode))
+            .map_or_else(|| wrong("a mode is at most `0o7777`".to_owned()), Ok),
         Input::Int(number, written) => {
             let digits = written.clone().unwrap_or_else(|| number.to_string());
             let digits = digits.trim_start_matches('0');
@@ -235,7 +240,9 @@ fn mode(input: &Input) -> Result<i64, TypeError> {
             let plain = (3..=5).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
             match octal(digits).filter(|_| plain) {
                 Some(mode) => Ok(mode),
-                None if digits.contains(['r', 'w', 'x', '=', '+']) => wrong("write it in digits: `\"0644\"`".to_owned()),
+                None if digits.contains(['r', 'w', 'x', '=', '+']) => {
+                    wrong("write it in digits: `\"0644\"`".to_owned())
+                }
                 None => wrong("write four octal digits: `\"0644\"`".to_owned()),
             }
         }
@@ -246,7 +253,10 @@ fn mode(input: &Input) -> Result<i64, TypeError> {
 fn port(input: &Input) -> Result<i64, TypeError> {
     match int(input) {
         Ok(port @ 1..=65535) => Ok(port),
-        _ => fail(format!("{} is not a port", shown(input)), Some("a port is a number from 1 to 65535".to_owned())),
+        _ => fail(
+            format!("{} is not a port", shown(input)),
+            Some("a port is a number from 1 to 65535".to_owned()),
+        ),
     }
 }
 
@@ -283,7 +293,10 @@ fn share(input: &Input) -> Result<String, TypeError> {
     };
     match valid {
         true => Ok(written),
-        false => fail(format!("{} is not a share", shown(input)), Some("write `\"50%\"`, or a number of hosts".to_owned())),
+        false => fail(
+            format!("{} is not a share", shown(input)),
+            Some("write `\"50%\"`, or a number of hosts".to_owned()),
+        ),
     }
 }
 
@@ -293,7 +306,11 @@ fn name(text: &str) -> Result<String, TypeError> {
         return fail("a name is empty", None);
     }
     if let Some(c) = text.chars().find(|c| wrong(*c)) {
-        let what = if c == '/' { "a `/`".to_owned() } else { format!("a blank or control character ({})", c.escape_debug()) };
+        let what = if c == '/' {
+            "a `/`".to_owned()
+        } else {
+            format!("a blank or control character ({})", c.escape_debug())
+        };
         return fail(format!("`{}` is not a name: it holds {what}", printable(text)), None);
     }
     if text.contains(',') {

@@ -82,7 +82,8 @@ pub(super) struct Place<'a> {
 impl Place<'_> {
     /// The error in our words; none where it may come from a fact that is not known yet.
     pub(super) fn explain(&self, error: &Error) -> Option<TemplateError> {
-        let chain = || std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |e| e.source());
+        let chain =
+            || std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |e| e.source());
         let deepest = chain().filter_map(|e| e.downcast_ref::<Error>()).last().unwrap_or(error);
         let failure = chain().find_map(|e| e.downcast_ref::<Failure>());
         let mut found = match failure {
@@ -91,7 +92,9 @@ impl Place<'_> {
                 cause: Some(cause.clone()),
                 ..TemplateError::default()
             },
-            Some(Failure::Own { definite: false, .. } | Failure::Undefined) if self.record.marks.unknown => return None,
+            Some(Failure::Own { definite: false, .. } | Failure::Undefined) if self.record.marks.unknown => {
+                return None;
+            }
             Some(Failure::Undefined) => self.undefined_item(),
             Some(Failure::Own { message, help, .. }) => {
                 TemplateError { message: message.clone(), help: help.clone(), ..TemplateError::default() }
@@ -119,7 +122,8 @@ impl Place<'_> {
 
     /// Something undefined that a filter met: the key last looked for in vain.
     fn undefined_item(&self) -> TemplateError {
-        let key = self.record.misses.last().map(|miss| miss.key.clone()).or_else(|| self.context.misses().pop());
+        let key =
+            self.record.misses.last().map(|miss| miss.key.clone()).or_else(|| self.context.misses().pop());
         let message = key.as_ref().map(|key| format!("`{key}` is undefined"));
         let instead = "`default(…)` stands in for it; a value with `if` needs an `else`";
         TemplateError {
@@ -135,11 +139,13 @@ impl Place<'_> {
             let text = self.text(error).unwrap_or_default();
             return self.undefined(text.trim()).map(|found| TemplateError { range: error.range(), ..found });
         }
-        if self.record.marks.unknown && !matches!(error.kind(), ErrorKind::SyntaxError | ErrorKind::OutOfFuel) {
+        if self.record.marks.unknown && !matches!(error.kind(), ErrorKind::SyntaxError | ErrorKind::OutOfFuel)
+        {
             return None;
         }
         // Some of minijinja's words quote values.
-        let quoted = error.detail().filter(|_| !self.record.marks.tainted || error.kind() == ErrorKind::SyntaxError);
+        let quoted =
+            error.detail().filter(|_| !self.record.marks.tainted || error.kind() == ErrorKind::SyntaxError);
         let detail = quoted.map(str::to_owned).unwrap_or_else(|| error.kind().to_string());
         let (message, help) = match error.kind() {
             ErrorKind::UndefinedError => self.undefined_in(error),
@@ -209,7 +215,9 @@ impl Place<'_> {
     /// The text of the template where `error` happened: this one, or one that it includes.
     fn source_of(&self, error: &Error) -> Option<String> {
         match error.name().filter(|name| self.is_elsewhere(name)) {
-            Some(name) => self.environment.get_template(name).ok().map(|template| template.source().to_owned()),
+            Some(name) => {
+                self.environment.get_template(name).ok().map(|template| template.source().to_owned())
+            }
             None => Some(self.source.to_owned()),
         }
     }

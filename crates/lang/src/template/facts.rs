@@ -20,7 +20,9 @@ pub(crate) fn known_facts(facts: &Facts) -> Value {
         return unknown_facts();
     };
     json["own"] = serde_json::Value::Null;
-    let own = Map::exact(facts.own.iter().map(|(name, text)| (name.clone(), own(name, text), Marks::default())).collect());
+    let own = Map::exact(
+        facts.own.iter().map(|(name, text)| (name.clone(), own(name, text), Marks::default())).collect(),
+    );
     shaped(SHAPE, &json, "facts", &own)
 }
 
@@ -60,7 +62,8 @@ struct Unknown;
 fn shaped(shape: FactShape, json: &serde_json::Value, path: &str, own: &Value) -> Value {
     match shape {
         FactShape::Map(keys) => {
-            let value = |(key, shape): &(&str, FactShape)| shaped(*shape, &json[*key], &format!("{path}.{key}"), own);
+            let value =
+                |(key, shape): &(&str, FactShape)| shaped(*shape, &json[*key], &format!("{path}.{key}"), own);
             let values = Some(keys.iter().map(value).collect());
             Value::from_object(Shaped { path: path.to_owned(), keys, values })
         }
@@ -107,7 +110,9 @@ fn from_json(json: &serde_json::Value, depth: usize) -> Option<Value> {
             List::new(items.collect::<Option<_>>()?)
         }
         Json::Object(map) => {
-            let entries = map.iter().map(|(key, item)| Some((key.clone(), from_json(item, depth + 1)?, Marks::default())));
+            let entries = map
+                .iter()
+                .map(|(key, item)| Some((key.clone(), from_json(item, depth + 1)?, Marks::default())));
             let entries: Vec<_> = entries.collect::<Option<_>>()?;
             // A host may have keys that fold to one; they are then found as written.
             Map::folding(entries.clone()).unwrap_or_else(|_| Map::exact(entries))
@@ -140,7 +145,10 @@ impl Object for Shaped {
             let help = did_you_mean(key, self.keys.iter().map(|(name, _)| *name));
             let all = || self.keys.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
             let help = help.unwrap_or_else(|| format!("there are: {}", all()));
-            return Some(Value::from(Failure::definite(format!("there is no fact `{}.{key}`", self.path), Some(help))));
+            return Some(Value::from(Failure::definite(
+                format!("there is no fact `{}.{key}`", self.path),
+                Some(help),
+            )));
         };
         let (name, shape) = self.keys[place];
         Some(match &self.values {

@@ -14,7 +14,8 @@ pub(super) fn install(environment: &mut Environment<'static>) {
     environment.remove_global("debug");
     // It prints what was not read.
     environment.remove_filter("pprint");
-    environment.add_filter("quote", |value: &Value| text(value).map(|text| shell_words::quote(&text).into_owned()));
+    environment
+        .add_filter("quote", |value: &Value| text(value).map(|text| shell_words::quote(&text).into_owned()));
     environment.add_filter("string", |value: &Value| text(value));
     environment.add_filter("join", join);
     environment.add_filter(TOJSON, minijinja::filters::tojson);
@@ -47,7 +48,12 @@ fn text(value: &Value) -> Result<String, Error> {
     }
 }
 
-fn join(value: &Value, joiner: Option<String>, attribute: Option<String>, named: Kwargs) -> Result<String, Error> {
+fn join(
+    value: &Value,
+    joiner: Option<String>,
+    attribute: Option<String>,
+    named: Kwargs,
+) -> Result<String, Error> {
     let joiner = joiner.or(named.get::<Option<String>>("d")?).unwrap_or_default();
     let attribute = attribute.or(named.get::<Option<String>>("attribute")?);
     named.assert_all_used()?;
@@ -57,7 +63,10 @@ fn join(value: &Value, joiner: Option<String>, attribute: Option<String>, named:
     let mut joined = String::new();
     for (place, item) in value.try_iter()?.enumerate() {
         let separator = if place > 0 { joiner.as_str() } else { "" };
-        let item = attribute.iter().flat_map(|path| path.split('.')).try_fold(item, |item, key| item.get_attr(key))?;
+        let item = attribute
+            .iter()
+            .flat_map(|path| path.split('.'))
+            .try_fold(item, |item, key| item.get_attr(key))?;
         let _ = write!(joined, "{separator}{}", text(&item)?);
     }
     Ok(joined)
@@ -87,7 +96,8 @@ fn for_files(json: &str) -> String {
             }
             // The backslash and what it escapes, so that a pair of them is passed as one.
             None => {
-                let (kept, after) = escape.split_at(escape.char_indices().nth(2).map_or(escape.len(), |(i, _)| i));
+                let (kept, after) =
+                    escape.split_at(escape.char_indices().nth(2).map_or(escape.len(), |(i, _)| i));
                 out.push_str(kept);
                 after
             }

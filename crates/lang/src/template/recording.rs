@@ -57,7 +57,8 @@ pub(super) fn record<T>(work: impl FnOnce() -> T) -> (T, Record) {
     RECORDS.with_borrow_mut(|records| records.push(Record::default()));
     let open = Open;
     let result = work();
-    let record = RECORDS.with_borrow_mut(|records| records.last_mut().map(std::mem::take)).unwrap_or_default();
+    let record =
+        RECORDS.with_borrow_mut(|records| records.last_mut().map(std::mem::take)).unwrap_or_default();
     drop(open);
     (result, record)
 }

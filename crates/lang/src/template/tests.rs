@@ -40,7 +40,8 @@ fn plain(value: impl Into<Value>) -> (Value, Marks) {
 
 fn scope_with(facts: Value) -> Arc<dyn Scope> {
     let (root, none) = plain("/srv");
-    let app = map([("root", root, none), ("workers", Value::from(4), none), ("max-size", Value::from(9), none)]);
+    let app =
+        map([("root", root, none), ("workers", Value::from(4), none), ("max-size", Value::from(9), none)]);
     let db = map([("host", Value::from("db1"), none), ("password", Value::from("hunter22"), Marks::TAINTED)]);
     let users = list([
         map([("name", Value::from("ada"), none), ("key", Value::from("k1"), Marks::TAINTED)]),
@@ -96,12 +97,20 @@ fn renders(template: &str, expected: &str) {
 
 fn refuses(template: &str, message: &str, help: &str) {
     let error = engine().text(template, &scope()).expect_err(template);
-    assert_eq!((error.message.as_str(), error.help.as_deref().unwrap_or_default()), (message, help), "{template}");
+    assert_eq!(
+        (error.message.as_str(), error.help.as_deref().unwrap_or_default()),
+        (message, help),
+        "{template}"
+    );
 }
 
 fn expression_refuses(expression: &str, message: &str, help: &str) {
     let error = engine().expression(expression, &scope()).expect_err(expression);
-    assert_eq!((error.message.as_str(), error.help.as_deref().unwrap_or_default()), (message, help), "{expression}");
+    assert_eq!(
+        (error.message.as_str(), error.help.as_deref().unwrap_or_default()),
+        (message, help),
+        "{expression}"
+    );
 }
 
 #[test]
@@ -144,7 +153,7 @@ fn text_is_made_of_scalars_only() {
     renders("{{ app | tojson }}", r#"{"root": "/srv", "workers": 4, "max-size": 9}"#);
     renders("{{ name | tojson }} {{ '\\\\u003c' | tojson }}", r#""world & <x>" "\\u003c""#);
     renders("{{ nothing | tojson }}", "null");
-    renders("{{ \"it's\" | quote }} {{ n | quote }} {{ '' | quote }}", "\"it's\" 3 ''");
+    renders("{{ \"it's\" | quote }} {{ n | quote }} {{ '' | quote }}", "'it'\\''s' 3 ''");
     renders("{{ 'a b/c@d' | urlencode }}", "a%20b/c%40d");
 }
 
@@ -171,7 +180,11 @@ fn a_dash_is_a_subtraction_and_the_error_says_so() {
     let help = "`app-release` is a subtraction: write `app_release`";
     expression_refuses("app-release", "tried to use - operator on unsupported types map and undefined", help);
     let help = "`max-size` is a subtraction: write `max_size`";
-    expression_refuses("app.max-size", "tried to use - operator on unsupported types undefined and undefined", help);
+    expression_refuses(
+        "app.max-size",
+        "tried to use - operator on unsupported types undefined and undefined",
+        help,
+    );
 }
 
 #[test]
@@ -213,7 +226,10 @@ fn files_have_comments_and_includes() {
     fails("{% include '/etc/passwd' %}", "`/etc/passwd` is not a template of this folder");
     fails("{% include '\u{1}\u{1}x' %}", "there is no template `\u{fffd}\u{fffd}x`");
     fails("{% include 'loop.j2' %}", "recursion limit exceeded");
-    assert_eq!(engine().text("{% include 'part.j2' %}", &scope()).unwrap_err().message, "a string cannot include a file");
+    assert_eq!(
+        engine().text("{% include 'part.j2' %}", &scope()).unwrap_err().message,
+        "a string cannot include a file"
+    );
 }
 
 #[test]
@@ -248,7 +264,9 @@ fn whoever_reads_a_secret_is_tainted() {
     ] {
         check(template, true);
     }
-    for template in ["{{ n }}", "{{ db.host }}", "{{ users | length }}", "{{ users | map(attribute='name') | join }}"] {
+    for template in
+        ["{{ n }}", "{{ db.host }}", "{{ users | length }}", "{{ users | map(attribute='name') | join }}"]
+    {
         check(template, false);
     }
     for gone in ["{{ debug() }}", "{{ db | pprint }}"] {
@@ -275,7 +293,9 @@ fn results_of_expressions_are_scalars_maps_and_lists() {
     assert!(matches!(raw(&value("nothing")), Raw::Null));
     assert!(matches!(raw(&value("[]")), Raw::List(list) if list.items().is_empty()));
     assert!(matches!(raw(&value("range(3)")), Raw::List(list) if list.items().len() == 3));
-    assert!(matches!(raw(&value("users | map(attribute='name')")), Raw::List(list) if list.items().len() == 2));
+    assert!(
+        matches!(raw(&value("users | map(attribute='name')")), Raw::List(list) if list.items().len() == 2)
+    );
     assert!(matches!(raw(&value("{'a-b': [1], 'c': {}}")), Raw::Map(map) if map.entry("a_b").is_some()));
     assert!(matches!(raw(&value("empty + [1]")), Raw::List(list) if list.items().len() == 1));
     assert!(matches!(raw(&value("users | first")), Raw::Map(_)));
@@ -294,11 +314,19 @@ fn facts_have_a_schema() {
     for scope in [scope(), scope_with(unknown_facts())] {
         let check = |expression: &str, message: &str, help: &str| {
             let error = engine().expression(expression, &scope).expect_err(expression);
-            assert_eq!((error.message.as_str(), error.help.as_deref().unwrap()), (message, help), "{expression}");
+            assert_eq!(
+                (error.message.as_str(), error.help.as_deref().unwrap()),
+                (message, help),
+                "{expression}"
+            );
         };
         check("facts.os.idd", "there is no fact `facts.os.idd`", "did you mean `id`?");
         check("facts.os.idd | default('x')", "there is no fact `facts.os.idd`", "did you mean `id`?");
-        check("facts.os.zzz is defined", "there is no fact `facts.os.zzz`", "there are: id, family, name, pretty_name, version, codename");
+        check(
+            "facts.os.zzz is defined",
+            "there is no fact `facts.os.zzz`",
+            "there are: id, family, name, pretty_name, version, codename",
+        );
         check("facts.disks[0].nmae", "there is no fact `facts.disks.nmae`", "did you mean `name`?");
     }
 }
@@ -326,7 +354,8 @@ fn what_reads_an_unknown_fact_is_unknown_and_does_not_fail() {
         "{% if 'x' in facts.addresses %}a{% endif %}",
         "{{ facts.addresses }}",
     ] {
-        let rendered = engine().text(template, &scope).unwrap_or_else(|error| panic!("{template}: {error:?}"));
+        let rendered =
+            engine().text(template, &scope).unwrap_or_else(|error| panic!("{template}: {error:?}"));
         assert!(rendered.marks.unknown, "{template}");
     }
     let error = engine().text("{{ facts.os.id }} {{ nmae }}", &scope).unwrap_err();
@@ -344,12 +373,26 @@ fn templates_are_bounded() {
     let nested = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
     fails(nested, steps);
     fails("{{ 'xxxxxxxxxx' * 1000000 }}", "the text becomes longer than 1048576 bytes");
-    fails("{% for a in range(99999) %}0123456789abcdef{% endfor %}", "the text becomes longer than 1048576 bytes");
+    fails(
+        "{% for a in range(99999) %}0123456789abcdef{% endfor %}",
+        "the text becomes longer than 1048576 bytes",
+    );
     fails("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion limit exceeded");
     assert!(engine().text(&format!("{{{{ {} }}}}", "(".repeat(100_000)), &scope()).is_err());
     assert!(engine().expression(&"[".repeat(100_000), &scope()).is_err());
     assert!(engine().expression(&"not ".repeat(100_000), &scope()).is_err());
     assert!(engine().text(&"{% if yes %}".repeat(10_000), &scope()).is_err());
+    // What is just allowed does not overflow the stack of a thread either.
+    for most in [
+        "not ".repeat(598) + "yes",
+        "n".to_owned() + &"+n".repeat(598),
+        "n".to_owned() + &" and n".repeat(598),
+    ] {
+        assert!(engine().expression(&most, &scope()).is_ok());
+        assert!(engine().text(&format!("{{{{ {most} }}}}"), &scope()).is_ok());
+    }
+    let elifs = format!("{{% if not yes %}}{}{{% endif %}}", "{% elif not yes %}".repeat(100));
+    assert_eq!(engine().text(&elifs, &scope()).unwrap().text, "");
 }
 
 #[test]

@@ -102,6 +102,7 @@ impl Map {
 
 impl List {
     /// A list.
+    #[expect(clippy::new_ret_no_self, reason = "a list is only ever used as a value")]
     pub(crate) fn new(items: Vec<(Value, Marks)>) -> Value {
         Value::from_object(Self { items })
     }

@@ -10,7 +10,9 @@ pub(super) fn hostname(text: &str) -> Result<String, TypeError> {
     let bare = bare.strip_suffix('.').unwrap_or(bare);
     let valid = |label: &str| {
         let ends = label.starts_with('-') || label.ends_with('-');
-        (1..=63).contains(&label.len()) && !ends && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        (1..=63).contains(&label.len())
+            && !ends
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };
     if bare.len() <= 253 && bare.split('.').all(valid) {
         return Ok(text.to_owned());

@@ -22,7 +22,11 @@ fn reads(ty: Type, input: Input, expected: Scalar) {
 
 fn refuses(ty: Type, input: Input, message: &str, help: &str) {
     let error = read(&ty, &input, Limits::default()).expect_err(message);
-    assert_eq!((error.message.as_str(), error.help.as_deref().unwrap_or_default()), (message, help), "{ty:?}");
+    assert_eq!(
+        (error.message.as_str(), error.help.as_deref().unwrap_or_default()),
+        (message, help),
+        "{ty:?}"
+    );
 }
 
 #[test]
@@ -140,13 +144,23 @@ fn names_hosts_networks_ports_and_urls() {
     refuses(Type::Hostname, text("a:80"), "`a:80` is not a host name", "a host name has no port");
     let help = "a host name has no scheme and no path";
     refuses(Type::Hostname, text("http://a"), "`http://a` is not a host name", help);
-    refuses(Type::Hostname, text("a..b"), "`a..b` is not a host name", "letters, digits and dashes, parted by dots");
+    refuses(
+        Type::Hostname,
+        text("a..b"),
+        "`a..b` is not a host name",
+        "letters, digits and dashes, parted by dots",
+    );
     reads(Type::Network, text("10.0.0.1"), Scalar::from("10.0.0.1"));
     reads(Type::Network, text("10.0.0.0/8"), Scalar::from("10.0.0.0/8"));
     reads(Type::Network, text("0.0.0.0/0"), Scalar::from("0.0.0.0/0"));
     reads(Type::Network, text("2001:DB8::/32"), Scalar::from("2001:db8::/32"));
     reads(Type::Network, text("::/0"), Scalar::from("::/0"));
-    refuses(Type::Network, text("10.0.0.1/8"), "`10.0.0.1/8` is not a network", "the network is `10.0.0.0/8`");
+    refuses(
+        Type::Network,
+        text("10.0.0.1/8"),
+        "`10.0.0.1/8` is not a network",
+        "the network is `10.0.0.0/8`",
+    );
     let help = "what follows the `/` is a number up to 32";
     refuses(Type::Network, text("10.0.0.0/33"), "`10.0.0.0/33` is not a network", help);
     reads(Type::Port, text("8080"), Scalar::Int(8080));

@@ -1,0 +1,135 @@
+//! What a template may be before it is compiled. minijinja guards brackets and blocks, but walks `not not …`,
+//! `a + a + …` and `elif` chains with the stack.
+
+use std::ops::Range;
+
+/// How many operators one `{{ }}` or `{% %}` may have.
+const OPERATORS: usize = 600;
+/// How many `elif` a template may have.
+const ELIFS: usize = 100;
+
+/// A template that is too much for the stack: the bytes at fault and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TooMuch {
+    pub(super) range: Range<usize>,
+    pub(super) message: String,
+}
+
+/// Refuses a template that would take the compiler too deep. `comments` says whether `{# #}` are comments.
+pub(super) fn check(text: &str, comments: bool) -> Result<(), TooMuch> {
+    let mut at = 0;
+    let mut elifs = 0;
+    while let Some((start, kind)) = next_tag(text, at, comments) {
+        let inside = start + 2;
+        let end = end_of(text, inside, kind);
+        at = end.max(inside);
+        if kind == '#' {
+            continue;
+        }
+        expression(&text[inside..end]).map_err(|error| TooMuch { range: start..end, ..error })?;
+        let statement = text[inside..end].trim_start_matches(['-', '+', ' ', '\n', '\t']);
+        elifs += usize::from(kind == '%' && statement.starts_with("elif"));
+        if elifs > ELIFS {
+            return Err(TooMuch {
+                range: start..end,
+                message: format!("over {ELIFS} `elif` in one template"),
+            });
+        }
+        if kind == '%' && statement.starts_with("raw") {
+            at = text[at..].find("endraw").map_or(text.len(), |found| at + found);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses an expression with too many operators.
+pub(super) fn expression(text: &str) -> Result<(), TooMuch> {
+    let mut operators = 0;
+    let mut quote = None;
+    let mut escaped = false;
+    let mut word = 0;
+    for (at, c) in text.char_indices() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None if c.is_alphanumeric() || c == '_' => continue,
+            None => {
+                operators += usize::from("+-*/%~|.[({<>=!".contains(c));
+                operators +=
+                    usize::from(matches!(&text[word..at], "not" | "and" | "or" | "in" | "is" | "if"));
+            }
+        }
+        word = at + c.len_utf8();
+        if operators > OPERATORS {
+            return Err(TooMuch {
+                range: 0..text.len(),
+                message: format!("over {OPERATORS} operators in one expression"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Where the next tag opens, and whether it is `{`, `%` or `#`.
+fn next_tag(text: &str, at: usize, comments: bool) -> Option<(usize, char)> {
+    let bytes = text.as_bytes();
+    (at..bytes.len().saturating_sub(1)).find_map(|i| match (bytes[i], bytes[i + 1]) {
+        (b'{', b'{') => Some((i, '{')),
+        (b'{', b'%') => Some((i, '%')),
+        (b'{', b'#') if comments => Some((i, '#')),
+        _ => None,
+    })
+}
+
+/// Where the tag ends: before its closing delimiter outside quotes, else at the end of the text.
+fn end_of(text: &str, start: usize, kind: char) -> usize {
+    let close = match kind {
+        '{' => "}}",
+        '%' => "%}",
+        _ => return text[start..].find("#}").map_or(text.len(), |found| start + found),
+    };
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, c) in text[start..].char_indices() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None if text[start + at..].starts_with(close) => return start + at,
+            None => {}
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_write_passes() {
+        let check = |text: &str| assert_eq!(check(text, true), Ok(()), "{text}");
+        check("");
+        check("{");
+        check(&"{{ a.b | c }} ".repeat(10_000));
+        check(&format!("{{# {} #}}", "+".repeat(10_000)));
+        check(&format!("{{% raw %}} {{{{ {} }}}} {{% endraw %}}", "+".repeat(10_000)));
+        check(&format!("{{{{ '{}' }}}}", "+}}{{%%".repeat(1000)));
+    }
+
+    #[test]
+    fn long_chains_are_refused() {
+        let refused = |text: &str| assert!(check(text, true).is_err());
+        refused(&format!("{{{{ {} a }}}}", "not ".repeat(1000)));
+        refused(&format!("{{{{ a{} }}}}", "+a".repeat(1000)));
+        refused(&format!("{{{{ a{} }}}}", " and a".repeat(1000)));
+        refused(&format!("{{% if a %}}{}", "{% elif a %}".repeat(1000)));
+        refused(&format!("{{% if a %}}{}", "{%- elif a %}".repeat(1000)));
+        assert!(expression(&"a.".repeat(1000)).is_err());
+    }
+}
