@@ -13,7 +13,6 @@ use converge_resources::actor::{Contents, Undo};
 use converge_resources::kind::{Action, Look, Planned};
 use converge_resources::system::files::Files;
 use converge_resources::system::packages::PackageRequest;
-use converge_resources::view::Base;
 use converge_resources::{Actor, ApplyError, Effect, System, View};
 
 use crate::channel::Channel;
@@ -269,7 +268,7 @@ impl<'a> Act<'a> {
     }
 
     fn look(&self, index: u32) -> Result<Look, String> {
-        let base = Base::new(self.system);
+        let base = self.decoded.base(self.system);
         let looked = self.decoded.wanted[index as usize].look(&View::bare(&base));
         looked.map_err(|error| error.to_string())
     }
@@ -654,7 +653,7 @@ impl<'a> Act<'a> {
 
     /// Looks at all that should be in sync now; what is not was undone by a later step, or did not stay.
     fn closing_look(&mut self) {
-        let base = Base::new(self.system);
+        let base = self.decoded.base(self.system);
         if let Err(error) = warm(self.decoded, &base) {
             return self.problems.push(Problem { address: None, message: error.to_string(), help: None });
         }

@@ -3,10 +3,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use converge_agent::{channel::stdio::Patience, environment, serve, work::Agent};
-use converge_resources::system::real::RealSystem;
+use converge_resources::system::{real::RealSystem, receipts::Receipts};
 
 fn main() -> ExitCode {
     environment::set();
-    let agent = Agent::new(|root: Option<&Path>| RealSystem::new(root.unwrap_or(Path::new("/"))));
+    let agent = Agent::new(|root: Option<&Path>, receipts| {
+        RealSystem::new(root.unwrap_or(Path::new("/")), Receipts::in_folder(receipts))
+    });
     serve::serve(&agent, Patience::default())
 }

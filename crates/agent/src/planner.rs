@@ -24,6 +24,13 @@ pub(crate) struct Decoded<'a> {
     pub(crate) notifications: Notifications,
 }
 
+impl Decoded<'_> {
+    /// A fresh pass over `system`, which knows what the catalog claims.
+    pub(crate) fn base<'s>(&self, system: &'s dyn System) -> Base<'s> {
+        Base::new(system).claiming(self.catalog.resources.iter().flat_map(|resource| &resource.claims))
+    }
+}
+
 /// A plan with what is needed to finish and to carry it out.
 #[derive(Default)]
 pub(crate) struct Draft {
@@ -67,7 +74,7 @@ pub(crate) fn decode(catalog: &Catalog) -> Result<Decoded<'_>, Vec<Problem>> {
 
 /// Plans the whole catalog over the host as it is. `debts` are owed from earlier runs, by the target's address.
 pub(crate) fn plan(decoded: &Decoded<'_>, system: &dyn System, debts: &BTreeMap<String, Vec<Debt>>) -> Draft {
-    let base = Base::new(system);
+    let base = decoded.base(system);
     let mut walk = Walk {
         decoded,
         system,

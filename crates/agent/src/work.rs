@@ -1,7 +1,7 @@
 //! The agent's two jobs, from the order to the last frame: a look takes no lock and changes nothing; an act locks, looks
 //! again, and goes on only if it comes to the plan that was shown.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use converge_model::wire::Refusal;
@@ -18,19 +18,20 @@ use crate::state::ledger::Ledger;
 use crate::state::lock::Lock;
 use crate::state::{State, StateError};
 
-/// The worker over the systems that `open` gives for a root folder, or for the system itself.
+/// The worker over the systems that `open` gives for a root folder, or for the system itself, and the folder of its
+/// receipts.
 pub struct Agent<O> {
     open: O,
 }
 
-impl<S: System, O: Fn(Option<&Path>) -> std::io::Result<S>> Agent<O> {
+impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Agent<O> {
     /// A worker.
     pub fn new(open: O) -> Self {
         Self { open }
     }
 
-    fn system(&self, order: &Order) -> Result<S, Refusal> {
-        (self.open)(order.root.as_deref()).map_err(|error| match &order.root {
+    fn system(&self, order: &Order, state: &State) -> Result<S, Refusal> {
+        (self.open)(order.root.as_deref(), state.path("receipts")).map_err(|error| match &order.root {
             Some(root) => broken(
                 format!("failed to open {}: {error}", root.display()),
                 Some("the folder that `root=` names must be there".to_owned()),
@@ -40,16 +41,16 @@ impl<S: System, O: Fn(Option<&Path>) -> std::io::Result<S>> Agent<O> {
     }
 }
 
-impl<S: System, O: Fn(Option<&Path>) -> std::io::Result<S>> Worker for Agent<O> {
+impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Worker for Agent<O> {
     fn look(&self, order: Order, channel: &dyn Channel) -> Result<HostPlan, Refusal> {
-        let system = self.system(&order)?;
         let state = State::of(order.root.as_deref()).map_err(refuse)?;
+        let system = self.system(&order, &state)?;
         look_in(&system, &state, &order, channel)
     }
 
     fn act(&self, order: Order, token: Digest, channel: &dyn Channel) -> Result<HostReport, Refusal> {
-        let system = self.system(&order)?;
         let state = State::of(order.root.as_deref()).map_err(refuse)?;
+        let system = self.system(&order, &state)?;
         act_in(&system, &state, &order, token, channel)
     }
 }

@@ -14,6 +14,7 @@ use crate::system::System;
 use crate::system::accounts::AccountTable;
 use crate::system::files::{Entry, Files, Sort, temporary_name};
 use crate::system::processes::{Command, Finished};
+use crate::system::receipts::Receipt;
 use crate::system::units::Verb;
 use crate::wish::Filling;
 
@@ -112,6 +113,8 @@ enum Kept {
     Unit { verb: Verb, unit: String },
     /// This command brings it back.
     Command(Box<Command>),
+    /// This was noted before, or nothing was.
+    Receipt { key: String, receipt: Option<Receipt> },
 }
 
 /// A kept content.
@@ -330,15 +333,55 @@ impl<'a> Actor<'a> {
         removed.map_err(|error| ApplyError::at("remove", path, &error))
     }
 
-    /// Removes what is at `path` with all that is below it.
+    /// Removes what is at `path` with all that is below it, links not followed; a mount in it is an error.
     pub fn remove_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
-        if self.entry(path)?.is_some_and(|entry| entry.sort == Sort::Folder) {
-            let names = self.files().list(path).map_err(|error| ApplyError::at("read", path, &error))?;
-            for name in names {
-                self.remove_tree(&path.join(name))?;
+        self.clear(path, Self::remove)
+    }
+
+    /// As [`Actor::remove_tree`], but nothing of it is kept: it cannot be put back.
+    pub fn discard_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
+        self.clear(path, |actor, path| {
+            let Some(entry) = actor.entry(path)? else { return Ok(()) };
+            let removed = match entry.sort {
+                Sort::Folder => actor.files().remove_folder(path),
+                _ => actor.files().remove(path),
+            };
+            removed.map_err(|error| ApplyError::at("remove", path, &error))
+        })
+    }
+
+    /// Takes away what is at `path`, what is below it first, one by one.
+    fn clear(
+        &mut self,
+        path: &Path,
+        take: fn(&mut Self, &Path) -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        let mut todo = vec![(path.to_owned(), false)];
+        while let Some((path, emptied)) = todo.pop() {
+            let folder = !emptied && self.entry(&path)?.is_some_and(|entry| entry.sort == Sort::Folder);
+            if !folder {
+                take(self, &path)?;
+                continue;
             }
+            let fail = |error: io::Error| ApplyError::at("read", &path, &error);
+            if self.files().is_mount(&path).map_err(fail)? {
+                return Err(ApplyError::at("remove", &path, &"something is mounted there"));
+            }
+            let names = self.files().list(&path).map_err(fail)?;
+            let below: Vec<_> = names.into_iter().map(|name| (path.join(name), false)).collect();
+            todo.push((path, true));
+            todo.extend(below);
         }
-        self.remove(path)
+        Ok(())
+    }
+
+    /// Notes what was applied to the claim with `key`; none: that nothing is.
+    pub fn set_receipt(&mut self, key: &str, receipt: Option<&Receipt>) -> Result<(), ApplyError> {
+        let fail =
+            |error: io::Error| ApplyError::new(format!("failed to note the receipt of {key}: {error}"));
+        let before = self.system.receipts().get(key).map_err(fail)?;
+        self.undo.push(Kept::Receipt { key: key.to_owned(), receipt: before });
+        self.system.receipts().set(key, receipt).map_err(fail)
     }
 
     /// Copies the file `from` over `to`, with its mode and owner; what was at `to` is not kept.
@@ -501,6 +544,11 @@ impl Kept {
             Self::Metadata { path, entry } => restore_metadata(files, &path, &entry).map_err(fail(&path)),
             Self::Unit { verb, unit } => {
                 system.units().act(verb, &unit).map_err(|error| ApplyError::new(error.to_string()))
+            }
+            Self::Receipt { key, receipt } => {
+                system.receipts().set(&key, receipt.as_ref()).map_err(|error| {
+                    ApplyError::new(format!("failed to put back the receipt of {key}: {error}"))
+                })
             }
             Self::Command(command) => match system.processes().run(&command, &mut |_| {}) {
                 Ok(finished) if finished.success() => Ok(()),

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use converge_model::Digest;
+use converge_model::{Claim, Digest};
 
 use crate::overlay::{Bytes, Overlay, PlannedUnit, PlannedUser, Version};
 use crate::system::System;
@@ -15,6 +15,7 @@ use crate::system::accounts::{AccountTable, User};
 use crate::system::files::{Entry, Sort};
 use crate::system::packages::{Installed, PackageTable};
 use crate::system::processes::Command;
+use crate::system::receipts::Receipt;
 use crate::system::units::{Active, Enabled, Load, UnitState};
 use crate::wish::Filling;
 
@@ -71,6 +72,17 @@ pub struct Place {
     pub body: Body,
 }
 
+/// What the catalog claims of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The path itself, and so all that is below it is for the resource that claims it.
+    Itself,
+    /// Something below it.
+    Below,
+    /// Nothing of it.
+    Nothing,
+}
+
 /// Where the content of a place is.
 #[derive(Clone)]
 pub enum Body {
@@ -112,6 +124,7 @@ pub struct Base<'a> {
     packages: OnceLock<Result<Arc<PackageTable>, String>>,
     candidates: Memory<String, Result<Option<String>, String>>,
     units: Mutex<BTreeMap<String, UnitState>>,
+    claims: BTreeSet<PathBuf>,
 }
 
 /// Answers that are kept for the pass.
@@ -148,7 +161,18 @@ impl<'a> Base<'a> {
             packages: OnceLock::new(),
             candidates: Memory::new(),
             units: Mutex::new(BTreeMap::new()),
+            claims: BTreeSet::new(),
         }
+    }
+
+    /// Makes known what the resources of the catalog claim, so that what goes through a folder passes over what is
+    /// another's. Without it no folder can be purged.
+    pub fn claiming<'c>(mut self, claims: impl IntoIterator<Item = &'c Claim>) -> Self {
+        self.claims.extend(claims.into_iter().filter_map(|claim| match claim {
+            Claim::Path { path, .. } => Some(PathBuf::from(path)),
+            Claim::Named { .. } => None,
+        }));
+        self
     }
 
     /// Asks for the states of all `units` at once, and then for those of the units that are part of them.
@@ -243,6 +267,44 @@ impl<'a> View<'a> {
             Some(entry) => Ok(Seen::Known(self.named(entry)?)),
             None => Ok(self.absent()),
         }
+    }
+
+    /// As [`View::place`], without remembering the answer: for walks through folders, whose size nobody knows.
+    pub fn glance(&self, path: &Path) -> Result<Seen<Place>, LookError> {
+        match self.overlay.and_then(|overlay| overlay.path(path)) {
+            Some(Some(place)) => Ok(Seen::Known(place.clone())),
+            Some(None) => Ok(self.absent()),
+            None => match self.base.system.files().entry(path) {
+                Ok(Some(entry)) => Ok(Seen::Known(self.named(entry)?)),
+                Ok(None) => Ok(self.absent()),
+                Err(source) => Err(LookError::Path { path: path.to_owned(), source }),
+            },
+        }
+    }
+
+    /// Whose `path` is, by the claims of the catalog.
+    pub fn claimed(&self, path: &Path) -> Claimed {
+        let first = self.base.claims.range(path.to_path_buf()..).next();
+        match first {
+            Some(claim) if claim == path => Claimed::Itself,
+            Some(claim) if claim.starts_with(path) => Claimed::Below,
+            _ => Claimed::Nothing,
+        }
+    }
+
+    /// Whether something is mounted at the folder `path`; false where nothing is.
+    pub fn is_mount(&self, path: &Path) -> Result<bool, LookError> {
+        match self.base.system.files().is_mount(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            other => other.map_err(|source| LookError::Path { path: path.to_owned(), source }),
+        }
+    }
+
+    /// What was noted for `key`, the key of a claim, when it was applied.
+    pub fn receipt(&self, key: &str) -> Result<Option<Receipt>, LookError> {
+        let fail =
+            |error: io::Error| LookError::Other(format!("failed to read the receipt of {key}: {error}"));
+        self.base.system.receipts().get(key).map_err(fail)
     }
 
     /// What a link at `path` leads to, links followed: at most 40 of them.

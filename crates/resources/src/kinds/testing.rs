@@ -26,6 +26,7 @@ use crate::system::fake::World;
 use crate::system::files::Files;
 use crate::system::packages::Packages;
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
+use crate::system::receipts::Receipts;
 use crate::system::units::Units;
 use crate::view::{Base, View};
 
@@ -35,6 +36,8 @@ pub(crate) struct Trial {
     host: Host,
     contents: Store,
     secrets: Mutex<SecretTable>,
+    /// What other resources of the catalog claim.
+    pub(crate) others: Vec<Claim>,
     /// Whether replaced content is kept only in memory.
     pub(crate) sensitive: bool,
 }
@@ -54,6 +57,7 @@ impl Trial {
             host,
             contents: Store::default(),
             secrets: Mutex::new(SecretTable::default()),
+            others: Vec::new(),
             sensitive: false,
         };
         fs::create_dir_all(trial.at("/var/lib/converge/undo")).unwrap();
@@ -113,7 +117,7 @@ impl Trial {
 
     /// Looks at the bare host.
     pub(crate) fn look(&self, kind: &str, params: &Params) -> Look {
-        self.wanted(kind, params).look(&View::bare(&Base::new(&self.host))).unwrap()
+        self.wanted(kind, params).look(&View::bare(&self.base(kind, params))).unwrap()
     }
 
     /// Plans on the bare host.
@@ -125,7 +129,7 @@ impl Trial {
     pub(crate) fn plan_after(&self, effects: Vec<Effect>, kind: &str, params: &Params) -> Planned {
         let mut overlay = Overlay::default();
         overlay.add(0, effects);
-        let base = Base::new(&self.host);
+        let base = self.base(kind, params);
         self.wanted(kind, params).look(&View::under(&base, &overlay)).unwrap().planned
     }
 
@@ -268,6 +272,11 @@ impl Trial {
         }
     }
 
+    fn base(&self, kind: &str, params: &Params) -> Base<'_> {
+        let own = self.claims(kind, params);
+        Base::new(&self.host).claiming(own.iter().chain(&self.others))
+    }
+
     fn wanted(&self, kind: &str, params: &Params) -> Box<dyn Wanted> {
         let decoded = registry::kind(kind).unwrap().decode(params, &self.secrets.lock().unwrap());
         decoded.unwrap_or_else(|problems| panic!("{problems:?}"))
@@ -318,6 +327,9 @@ impl System for Host {
     }
     fn processes(&self) -> &dyn Processes {
         self
+    }
+    fn receipts(&self) -> &Receipts {
+        self.world.receipts()
     }
 }
 

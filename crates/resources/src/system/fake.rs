@@ -13,11 +13,13 @@ use crate::system::packages::{
     Installed, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation,
 };
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
+use crate::system::receipts::Receipts;
 use crate::system::units::{Active, Enabled, Load, UnitError, UnitState, Units, Verb};
 
 /// The world. Shared by reference; every change is visible at once.
 pub struct World {
     files: Files,
+    receipts: Receipts,
     state: Mutex<State>,
 }
 
@@ -61,7 +63,8 @@ impl World {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n";
         std::fs::write(root.join("etc/passwd"), passwd)?;
         std::fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
-        Ok(Self { files: Files::new(root)?, state: Mutex::default() })
+        let receipts = Receipts::in_folder(root.join("var/lib/converge/receipts"));
+        Ok(Self { files: Files::new(root)?, receipts, state: Mutex::default() })
     }
 
     /// Puts a package on offer.
@@ -190,6 +193,9 @@ impl System for World {
     }
     fn processes(&self) -> &dyn Processes {
         self
+    }
+    fn receipts(&self) -> &Receipts {
+        &self.receipts
     }
 }
 

@@ -7,12 +7,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use converge_model::Digest;
-use rustix::fs::{AtFlags, FileType, Gid, IFlags, Mode, OFlags, StatVfsMountFlags, Uid};
+use rustix::fs::{
+    AtFlags, FileType, Gid, IFlags, Mode, OFlags, StatVfsMountFlags, StatxAttributes, StatxFlags, Uid,
+};
 use rustix::io::Errno;
 
 /// The files of a host.
@@ -243,40 +245,37 @@ impl Files {
         spot.sync()
     }
 
-    /// Sets the mode of what is at `path`; a link is an error.
+    /// Sets the mode of what is at `path`; a link is an error. What may be somebody else's under a second name is
+    /// refused.
     pub fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
         let spot = self.spot(path)?;
-        let entry = spot.entry()?;
-        if entry.sort == Sort::Link {
+        let fd = spot.own()?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) == FileType::Symlink {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match rustix::fs::openat(&spot.folder, &spot.name, flags, Mode::empty()) {
-            Ok(fd) => Ok(rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?),
-            // What may not be read by its own owner can still be given a mode.
-            Err(Errno::ACCESS | Errno::NXIO) => Ok(rustix::fs::chmodat(
-                &spot.folder,
-                &spot.name,
-                Mode::from_raw_mode(mode),
-                AtFlags::empty(),
-            )?),
-            Err(error) => Err(error.into()),
-        }
+        // The name may be another thing's by now, and one that is only a path cannot be given a mode itself.
+        Ok(rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), Mode::from_raw_mode(mode))?)
     }
 
-    /// Sets owner and group of what is at `path`, a link itself included. A file with several names is refused unless
-    /// it is already owned by root or the agent: the other name may be somebody else's.
+    /// Sets owner and group of what is at `path`, a link itself included. What may be somebody else's under a second
+    /// name is refused.
     pub fn set_owner(&self, path: &Path, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
-        let spot = self.spot(path)?;
-        let entry = spot.entry()?;
-        if entry.sort == Sort::File && entry.links > 1 && !trusted(entry.uid) {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "the file has several names (hard links)",
-            ));
-        }
+        let fd = self.spot(path)?.own()?;
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        Ok(rustix::fs::chownat(&spot.folder, &spot.name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(rustix::fs::chownat(&fd, "", uid, gid, AtFlags::EMPTY_PATH)?)
+    }
+
+    /// Whether something is mounted at `path`.
+    pub fn is_mount(&self, path: &Path) -> io::Result<bool> {
+        let spot = self.spot(path)?;
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let found = rustix::fs::statx(&spot.folder, &spot.name, flags, StatxFlags::TYPE)?;
+        if found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+            return Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        }
+        let (above, here) =
+            (rustix::fs::fstat(&spot.folder)?, rustix::fs::statat(&spot.folder, &spot.name, flags)?);
+        Ok(above.st_dev != here.st_dev)
     }
 
     /// The bytes that are free on the file system of the folder at `path`, for the agent's user.
@@ -378,6 +377,24 @@ impl Spot {
         })
     }
 
+    /// What is there, held by its path alone, so that nobody can put another thing under its name in between. A file
+    /// with several names is refused where somebody whom the agent does not trust could have given it this one, unless
+    /// they own it: it may be a second name for `/etc/shadow`.
+    fn own(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.folder, &self.name, flags, Mode::empty())?;
+        let (file, folder) = (rustix::fs::fstat(&fd)?, rustix::fs::fstat(&self.folder)?);
+        let several = FileType::from_raw_mode(file.st_mode) == FileType::RegularFile && file.st_nlink > 1;
+        let closed = folder.st_mode & 0o022 == 0;
+        if several && !(closed && (trusted(folder.st_uid) || folder.st_uid == file.st_uid)) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the file has several names (hard links), and this one may be given by somebody else",
+            ));
+        }
+        Ok(fd)
+    }
+
     fn open(&self) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.folder, &self.name, flags, Mode::empty())?;
@@ -400,21 +417,37 @@ impl Spot {
 }
 
 impl Files {
-    /// Why what is at `path` cannot be changed although the permissions allow it: immutable, or on a read-only file
-    /// system. None where nothing stands in the way, or that cannot be told.
+    /// Why what is at `path` cannot be changed although the permissions allow it: immutable, mounted, or on a read-only
+    /// file system. None where nothing stands in the way, or that cannot be told.
     pub fn obstacle(&self, path: &Path) -> Option<String> {
         let spot = self.spot(path).ok()?;
-        let vfs = rustix::fs::fstatvfs(&spot.folder).ok()?;
-        if vfs.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = |name: &OsStr| rustix::fs::openat(&spot.folder, name, flags, Mode::empty()).ok();
+        let read_only = |fd: &OwnedFd| {
+            rustix::fs::fstatvfs(fd).is_ok_and(|vfs| vfs.f_flag.contains(StatVfsMountFlags::RDONLY))
+        };
+        let itself = open(&spot.name);
+        if itself.as_ref().map_or_else(|| read_only(&spot.folder), read_only) {
             return Some("it is on a read-only file system".to_owned());
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&spot.folder, &spot.name, flags, Mode::empty()).ok()?;
-        let attributes = rustix::fs::ioctl_getflags(&fd).ok()?;
-        if attributes.contains(IFlags::IMMUTABLE) {
+        let is_folder = spot.entry().is_ok_and(|entry| entry.sort == Sort::Folder);
+        if !is_folder && self.is_mount(path).unwrap_or(false) {
+            return Some("it is a mount point".to_owned());
+        }
+        let flags = |fd: &OwnedFd| rustix::fs::ioctl_getflags(fd).unwrap_or(IFlags::empty());
+        let own = itself.as_ref().map_or(IFlags::empty(), flags);
+        if own.contains(IFlags::IMMUTABLE) {
             return Some("it is immutable (chattr +i)".to_owned());
         }
-        attributes.contains(IFlags::APPEND).then(|| "it can only be appended to (chattr +a)".to_owned())
+        if own.contains(IFlags::APPEND) {
+            return Some("it can only be appended to (chattr +a)".to_owned());
+        }
+        // What replaces a file is a new name in its folder.
+        let folder = open(OsStr::new(".")).filter(|_| !is_folder);
+        let folder = folder.as_ref().map_or(IFlags::empty(), flags);
+        folder
+            .intersects(IFlags::IMMUTABLE | IFlags::APPEND)
+            .then(|| "its folder is immutable (chattr)".to_owned())
     }
 }
 

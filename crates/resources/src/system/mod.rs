@@ -11,12 +11,14 @@ pub mod files;
 pub mod packages;
 pub mod processes;
 pub mod real;
+pub mod receipts;
 pub mod units;
 
 use accounts::Accounts;
 use files::Files;
 use packages::Packages;
 use processes::Processes;
+use receipts::Receipts;
 use units::Units;
 
 /// A host.
@@ -31,4 +33,6 @@ pub trait System: Send + Sync {
     fn units(&self) -> &dyn Units;
     /// Its processes.
     fn processes(&self) -> &dyn Processes;
+    /// What Converge noted of what cannot be read back.
+    fn receipts(&self) -> &Receipts;
 }

@@ -61,7 +61,8 @@ impl Receipts {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let text = format!("{FORMAT}\n{}\n{}\n{}\n", receipt.source, receipt.seen, escaped(key));
         let new = path.with_extension("new");
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, &path)?;

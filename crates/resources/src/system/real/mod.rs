@@ -18,6 +18,7 @@ use crate::system::accounts::{AccountTable, Accounts};
 use crate::system::files::Files;
 use crate::system::packages::{PackageError, PackageRequest, PackageTable, Packages, Simulation};
 use crate::system::processes::Processes;
+use crate::system::receipts::Receipts;
 use crate::system::units::Units;
 
 /// The system of the agent's machine, or of a folder on it that stands for a host.
@@ -27,6 +28,7 @@ pub struct RealSystem {
     packages: Box<dyn Packages>,
     units: Box<dyn Units>,
     processes: Arc<LocalProcesses>,
+    receipts: Receipts,
 }
 
 /// The accounts that the files of a host hold.
@@ -37,7 +39,7 @@ struct NoPackages;
 
 impl RealSystem {
     /// The system whose files are below `root`. Only at `/` does it have packages and units.
-    pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
+    pub fn new(root: impl Into<PathBuf>, receipts: Receipts) -> io::Result<Self> {
         let files = Arc::new(Files::new(root)?);
         let processes = Arc::new(LocalProcesses::new(files.clone()));
         let units: Box<dyn Units> = if !files.is_folder() && Systemd::is_running(&files) {
@@ -46,7 +48,7 @@ impl RealSystem {
             Box::new(NoUnits)
         };
         let packages = Box::new(NoPackages);
-        Ok(Self { accounts: LocalAccounts(files.clone()), packages, units, processes, files })
+        Ok(Self { accounts: LocalAccounts(files.clone()), packages, units, processes, files, receipts })
     }
 }
 
@@ -69,6 +71,10 @@ impl System for RealSystem {
 
     fn processes(&self) -> &dyn Processes {
         &*self.processes
+    }
+
+    fn receipts(&self) -> &Receipts {
+        &self.receipts
     }
 }
 
@@ -111,7 +117,8 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("etc")).unwrap();
         std::fs::write(folder.path().join("etc/passwd"), "ada:x:7:7::/home/ada:/bin/sh\n").unwrap();
         std::fs::create_dir_all(folder.path().join("run/systemd/system")).unwrap();
-        let system = RealSystem::new(folder.path()).unwrap();
+        let system =
+            RealSystem::new(folder.path(), Receipts::in_folder(folder.path().join("receipts"))).unwrap();
         assert_eq!(system.accounts().table().unwrap().user_name(7), Some("ada"));
         assert!(matches!(system.packages().installed(), Err(PackageError::Unsupported)));
         let nginx = ["nginx.service".to_owned()];
