@@ -11,7 +11,7 @@ use crate::gather::{self, Target, gather};
 use crate::given::{Atom, Given, Held};
 use crate::nearest::did_you_mean;
 use crate::options::Options;
-use crate::project::Data;
+use crate::project::{Data, Library};
 use crate::schema::Schema;
 
 /// The most resources and module pieces of one host.
@@ -152,7 +152,7 @@ impl<'a> Bodies<'a> {
         } else if self.data.library.modules.contains_key(&*node.name) {
             self.call(node, setting, walked, place, maybe);
         } else {
-            self.unknown(node);
+            self.diagnostics.push(unknown(&self.data.library, node));
         }
     }
 
@@ -272,15 +272,13 @@ impl<'a> Bodies<'a> {
             self.dropped.insert(name.to_owned());
         }
     }
+}
 
-    fn unknown(&mut self, node: &Node) {
-        let names = self.data.library.names();
-        self.diagnostics.push(
-            Diagnostic::error("lang::unknown", format!("there is no kind or module `{}`", node.name))
-                .label(node.at, "unknown")
-                .maybe_help(did_you_mean(&node.name, names)),
-        );
-    }
+/// A name that is neither a kind's nor a module's.
+pub(crate) fn unknown(library: &Library, node: &Node) -> Diagnostic {
+    Diagnostic::error("lang::unknown", format!("there is no kind or module `{}`", node.name))
+        .label(node.at, "unknown")
+        .maybe_help(did_you_mean(&node.name, library.names()))
 }
 
 /// `kind[name]`.

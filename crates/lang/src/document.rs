@@ -31,6 +31,8 @@ pub(crate) struct Node {
 #[derive(Clone, Debug)]
 pub(crate) struct Property {
     pub(crate) key: Arc<str>,
+    /// Where the key stands.
+    pub(crate) at: Span,
     pub(crate) value: Written,
 }
 
@@ -194,7 +196,7 @@ impl Reader<'_> {
         self.bare_word(key.value(), key.repr(), key_at);
         let value = self.value(entry, at);
         match node.prop(key.value()) {
-            None => node.props.push(Property { key: key.value().into(), value }),
+            None => node.props.push(Property { key: key.value().into(), at: key_at, value }),
             Some(first) => {
                 let report = Diagnostic::error("lang::doubled", format!("`{}` is given twice", key.value()))
                     .label(at, "and again here")

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use minijinja::Value;
 
 use crate::base::Base;
-use crate::diagnostic::{Diagnostic, FileId, Span};
+use crate::diagnostic::{Diagnostic, FileId, Files, Span};
 use crate::document::{Literal, Origin, Written};
 use crate::nearest::did_you_mean;
 use crate::sources::{SourceError, join};
@@ -160,29 +160,34 @@ impl Setting {
     }
 
     /// A mistake in a template or expression, shown where it is written.
-    pub(crate) fn failed(&self, error: TemplateError, written: &Written) -> Diagnostic {
-        if let Some(ScopeError(cause)) = error.cause {
-            return *cause;
-        }
-        let part = error.range.and_then(|range| self.part(&range, written)).unwrap_or(written.at);
-        let place = error.included.map(|(file, line)| format!(" (in `{file}`, line {line})")).unwrap_or_default();
-        Diagnostic::error("lang::template", format!("{}{place}", error.message))
-            .label(part, "here")
-            .maybe_help(error.help)
+    fn failed(&self, error: TemplateError, written: &Written) -> Diagnostic {
+        in_text(error, written, self.world.files())
     }
+}
 
-    /// The place in the file of a part of a text, where the text stands in the file as it is.
-    fn part(&self, range: &std::ops::Range<usize>, written: &Written) -> Option<Span> {
-        let Literal::Text(text) = &written.literal else { return None };
-        let file = self.world.files().get(written.at.file)?;
-        let source = file.text.get(written.at.start..written.at.start + written.at.len)?;
-        let fragment = text.get(range.clone()).filter(|fragment| !fragment.is_empty())?;
-        let offset = match source.find(&**text) {
-            Some(at) => at + range.start,
-            None => source.match_indices(fragment).map(|(at, _)| at).next()?,
-        };
-        Some(Span::new(written.at.file, written.at.start + offset, fragment.len()))
+/// A mistake in a text of an inventory, shown where it is written.
+pub(crate) fn in_text(error: TemplateError, written: &Written, files: &Files) -> Diagnostic {
+    if let Some(ScopeError(cause)) = error.cause {
+        return if cause.labels.is_empty() { cause.label(written.at, "here") } else { *cause };
     }
+    let part = error.range.and_then(|range| part(&range, written, files)).unwrap_or(written.at);
+    let place = error.included.map(|(file, line)| format!(" (in `{file}`, line {line})")).unwrap_or_default();
+    Diagnostic::error("lang::template", format!("{}{place}", error.message))
+        .label(part, "here")
+        .maybe_help(error.help)
+}
+
+/// The place in the file of a part of a text, where the text stands in the file as it is.
+fn part(range: &std::ops::Range<usize>, written: &Written, files: &Files) -> Option<Span> {
+    let Literal::Text(text) = &written.literal else { return None };
+    let file = files.get(written.at.file)?;
+    let source = file.text.get(written.at.start..written.at.start + written.at.len)?;
+    let fragment = text.get(range.clone()).filter(|fragment| !fragment.is_empty())?;
+    let offset = match source.find(&**text) {
+        Some(at) => at + range.start,
+        None => source.find(fragment)?,
+    };
+    Some(Span::new(written.at.file, written.at.start + offset, fragment.len()))
 }
 
 /// A mistake in a template file, shown there.

@@ -83,9 +83,14 @@ fn is_expression(text: &str, written: &Written) -> Result<(), Diagnostic> {
     if !template::is_template(text) {
         return Ok(());
     }
-    Err(Diagnostic::error("lang::template", "this is an expression already")
+    Err(is_template(written))
+}
+
+/// Braces where an expression stands as it is.
+pub(crate) fn is_template(written: &Written) -> Diagnostic {
+    Diagnostic::error("lang::template", "this is an expression already")
         .label(written.at, "holds a template")
-        .help("leave the braces out: `when=\"facts.os.family == 'debian'\"`"))
+        .help("leave the braces out: `when=\"facts.os.family == 'debian'\"`")
 }
 
 fn no_boolean(what: &str, at: Span) -> Diagnostic {

@@ -42,6 +42,8 @@ pub(crate) fn gather(
         target,
         raw: (0..schema.params.len()).map(|_| Vec::new()).collect(),
         given: Given::empty(schema, node.at),
+        written: vec![false; schema.params.len()],
+        before: diagnostics.iter().count(),
         with: None,
         options,
         diagnostics,
@@ -57,6 +59,10 @@ struct Gatherer<'a> {
     /// What is written for each parameter.
     raw: Vec<Vec<Piece<'a>>>,
     given: Given,
+    /// Which parameters are written at all.
+    written: Vec<bool>,
+    /// How many mistakes there were before.
+    before: usize,
     with: Option<&'a Written>,
     options: Option<&'a mut Options>,
     diagnostics: &'a mut Diagnostics,
@@ -112,7 +118,7 @@ impl<'a> Gatherer<'a> {
         } else if self.schema.free_keys.is_some() {
             self.free(&property.key, value.at, std::slice::from_ref(value), setting);
         } else {
-            self.unknown(key, value.at);
+            self.unknown(key, property.at);
         }
     }
 
@@ -198,6 +204,7 @@ impl<'a> Gatherer<'a> {
         let shell = self.schema.param("shell").is_some_and(|param| self.is_true(param));
         for place in 0..self.schema.params.len() {
             let pieces = std::mem::take(&mut self.raw[place]);
+            self.written[place] = !pieces.is_empty();
             self.given.params[place] = self.param(place, pieces, shell);
         }
         if let Some(with) = self.with {
@@ -206,11 +213,17 @@ impl<'a> Gatherer<'a> {
         for (place, param) in self.schema.params.iter().enumerate() {
             // What a module requires is known once all its pieces are.
             let needed = param.required && self.target == Target::Catalog;
-            if needed && self.given.params[place].is_none() && !self.given.free.iter().any(|f| *f.key == *param.name) {
+            // What is written and wrong has been said, and what is null counts as not written.
+            let absent = self.given.params[place].is_none() && !(self.written[place] && self.has_failed());
+            if needed && absent && !self.given.free.iter().any(|f| *f.key == *param.name) {
                 self.diagnostics.push(missing(self.schema, param, self.given.at));
             }
         }
         self.given
+    }
+
+    fn has_failed(&self) -> bool {
+        self.diagnostics.iter().count() > self.before
     }
 
     fn is_true(&mut self, param: usize) -> bool {
@@ -664,19 +677,22 @@ impl<'a> Gatherer<'a> {
     }
 
     fn unknown(&mut self, key: &str, at: Span) {
-        let mut names = self.schema.names();
-        if self.options.is_some() {
-            names.extend(COMMON);
-        }
-        let help = did_you_mean(key, names.iter().copied());
-        names.truncate(24);
-        self.diagnostics.push(
-            Diagnostic::error("lang::unknown", format!("`{}` has no parameter `{key}`", self.schema.name))
-                .label(at, "unknown")
-                .help(format!("there are {}", names.join(", ")))
-                .maybe_help(help),
-        );
+        self.diagnostics.push(unknown_parameter(self.schema, key, at, self.options.is_some()));
     }
+}
+
+/// A name that is in no table; `top` where the options of every resource are allowed too.
+pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool) -> Diagnostic {
+    let mut names = schema.names();
+    if top {
+        names.extend(COMMON);
+    }
+    let help = did_you_mean(key, names.iter().copied());
+    names.truncate(24);
+    Diagnostic::error("lang::unknown", format!("`{}` has no parameter `{key}`", schema.name))
+        .label(at, "unknown")
+        .help(if names.is_empty() { "it has none".to_owned() } else { format!("there are {}", names.join(", ")) })
+        .maybe_help(help)
 }
 
 /// A parameter that must be there and is not.

@@ -10,6 +10,7 @@ use crate::compile::{self, Compiled, FactsOf, NoFacts, Selection};
 use crate::connection::{Connection, DriftPolicy};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Files};
 use crate::explain::{self, Explanation};
+use crate::lint;
 use crate::module::ModuleInfo;
 use crate::pattern::Pattern;
 use crate::project::{self, Data};
@@ -40,8 +41,18 @@ impl Loader {
         let files = Arc::clone(&data.files);
         let data = Arc::new(data);
         let hosts = settings::all(&data, &mut diagnostics);
-        let inventory = (!diagnostics.has_errors()).then_some(Inventory { data, hosts });
-        Loaded { inventory, diagnostics, files }
+        lint::all(&data, &mut diagnostics);
+        let inventory = Inventory { data, hosts };
+        if !diagnostics.has_errors() {
+            return Loaded { inventory: Some(inventory), diagnostics, files };
+        }
+        // All mistakes in one run: but where a file could not be read, the rest would be guesses.
+        const BLIND: [&str; 6] =
+            ["lang::syntax", "lang::guard", "lang::read", "lang::utf8", "lang::include", "lang::secrets"];
+        if !diagnostics.iter().any(|diagnostic| BLIND.contains(&diagnostic.code)) {
+            diagnostics.extend(inventory.check());
+        }
+        Loaded { inventory: None, diagnostics, files }
     }
 
     /// All modules, by name: the built-in ones and those below the project's `modules/`.

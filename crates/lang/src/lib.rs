@@ -9,6 +9,8 @@ pub mod compile;
 pub mod connection;
 pub mod diagnostic;
 pub mod explain;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod inventory;
 pub mod module;
 pub mod rollout;
@@ -25,6 +27,7 @@ mod gather;
 mod given;
 mod guard;
 mod layers;
+mod lint;
 mod membership;
 mod merge;
 mod nearest;

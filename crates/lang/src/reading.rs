@@ -354,7 +354,7 @@ impl Reader<'_> {
         }
         for property in &node.props {
             let value = Tree::Leaf(property.value.clone());
-            entries.push(Entry { key: property.key.clone(), at: property.value.at, value });
+            entries.push(Entry { key: property.key.clone(), at: property.at, value });
         }
         for child in node.body() {
             match &child.args[..] {
@@ -394,7 +394,7 @@ impl Reader<'_> {
         for property in &node.props {
             match &*property.key {
                 "address" => host.address = Some(property.value.clone()),
-                key => self.unknown_property(&node, key, property.value.at, &["address"]),
+                key => self.unknown_property(&node, key, property.at, &["address"]),
             }
         }
         for child in node.body() {
@@ -415,7 +415,7 @@ impl Reader<'_> {
             return self.wants(&node, "a name");
         };
         for property in &node.props {
-            self.unknown_property(&node, &property.key, property.value.at, &[]);
+            self.unknown_property(&node, &property.key, property.at, &[]);
         }
         let group = self.group_called(text, name.at);
         self.reading.groups[group].outer.extend(outer.map(|outer| (outer, name.at)));
@@ -466,7 +466,7 @@ impl Reader<'_> {
         for property in &node.props {
             match &*property.key {
                 "after" => block.after.push(property.value.clone()),
-                key => self.unknown_property(&node, key, property.value.at, &["after"]),
+                key => self.unknown_property(&node, key, property.at, &["after"]),
             }
         }
         let mut body = Vec::new();

@@ -10,7 +10,10 @@ use crate::guard;
 /// Reports everything that the parser found wrong with `text`, one report for each place.
 pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &mut Diagnostics) {
     let mut lines = BTreeSet::new();
-    for problem in &error.diagnostics {
+    // After a slip the parser loses count of the braces.
+    let is_brace = |problem: &KdlDiagnostic| matches!(&text[token(text, problem).0..].chars().next(), Some('{' | '}') | None);
+    let slips = error.diagnostics.iter().any(|problem| !is_brace(problem));
+    for problem in error.diagnostics.iter().filter(|problem| !slips || !is_brace(problem)) {
         let (start, len) = token(text, problem);
         // One slip makes the parser stumble several times; what follows on the same line says nothing new.
         if !lines.insert(text[..start].bytes().filter(|b| *b == b'\n').count()) {

@@ -182,7 +182,7 @@ pub(crate) fn tree(node: &Node, diagnostics: &mut Diagnostics) -> Option<Tree> {
         ([], _, _) => {
             let of_props = node.props.iter().map(|property| Entry {
                 key: property.key.clone(),
-                at: property.value.at,
+                at: property.at,
                 value: Tree::Leaf(property.value.clone()),
             });
             let mut all: Vec<Entry> = of_props.collect();

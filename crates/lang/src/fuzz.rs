@@ -1,0 +1,192 @@
+//! What must hold for any text whatever: the bodies of the fuzz targets in `fuzz/`, which the ordinary tests run on
+//! the same corpus and on some random texts. Not for other use.
+
+use std::sync::Arc;
+
+use minijinja::Value;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Files, Span, Style};
+use crate::template::{Engine, Found, List, Map, Marks, Scope, ScopeError, unknown_facts};
+use crate::{guard, pattern, range, words};
+
+/// What the guard lets through, the parser can bear; and both can be shown.
+pub fn guard(text: &str) {
+    let mut files = Files::default();
+    let file = files.add("fuzz.kdl", text);
+    let mut diagnostics = Diagnostics::default();
+    match guard::check(text) {
+        Err(error) => {
+            diagnostics.push(Diagnostic::error("fuzz", &error.message).label(Span::new(file, error.start, error.len), ""));
+        }
+        Ok(()) => {
+            for error in text.parse::<kdl::KdlDocument>().err().iter().flat_map(|error| &error.diagnostics) {
+                let (start, len) = (error.span.offset(), error.span.len());
+                let message = error.message.clone().unwrap_or_default();
+                let hint = guard::v1_hint(text, start);
+                diagnostics.push(
+                    Diagnostic::error("fuzz", message).label(Span::new(file, start, len), "").maybe_help(hint),
+                );
+            }
+        }
+    }
+    // Drawing is slow, and one tells as much as a hundred.
+    let shown = diagnostics.iter().next().map(|first| first.render(&files, Style::PLAIN)).unwrap_or_default();
+    assert!(!shown.contains('\u{1b}'), "an escape reaches the terminal");
+}
+
+/// A secret is in no text that is not marked as one, and no text runs the engine over its bounds.
+pub fn template(text: &str) {
+    let engine = Engine::new(Arc::new(|_: &str| Ok(None)));
+    let scope: Arc<dyn Scope> = Arc::new(Names);
+    let holds = |shown: &str| shown.contains(SECRET);
+    for rendered in [engine.text(text, &scope), engine.file("fuzz.j2", text, &scope)] {
+        match rendered {
+            Ok(rendered) => assert!(rendered.marks.tainted || !holds(&rendered.text), "a secret without its mark"),
+            Err(error) => assert!(!holds(&format!("{error:?}")), "an error quotes a secret"),
+        }
+    }
+    match engine.expression(text, &scope) {
+        Ok(evaluated) => {
+            let bare = evaluated.value.as_str().is_some_and(holds);
+            assert!(evaluated.marks.tainted || !bare, "a secret without its mark");
+        }
+        Err(error) => assert!(!holds(&format!("{error:?}")), "an error quotes a secret"),
+    }
+}
+
+/// Ranges, patterns and commands of any text are read or refused, and the refusal points into the text.
+pub fn names(text: &str) {
+    match range::expand(text) {
+        Ok(names) => assert!(names.len() <= range::LIMIT),
+        Err(error) => assert!(text.get(error.span.clone()).is_some(), "{error:?}"),
+    }
+    if let Ok(pattern) = pattern::Pattern::parse_line(text) {
+        let _ = pattern.select(&Site(vec!["web1".to_owned(), "db1".to_owned()]));
+    }
+    if let Err(error) = words::split(text) {
+        assert!(text.get(error.span.clone()).is_some(), "{error:?}");
+    }
+}
+
+/// A value that no other text here contains.
+const SECRET: &str = "s3cr3t-Zq9";
+
+struct Names;
+
+impl Scope for Names {
+    fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
+        let (value, marks) = match name {
+            "secret" => (Value::from(SECRET), Marks::TAINTED),
+            "facts" => (unknown_facts(), Marks::default()),
+            "n" => (Value::from(3), Marks::default()),
+            "name" => (Value::from("web"), Marks::default()),
+            "list" => (List::new(vec![(Value::from(SECRET), Marks::TAINTED), entry(1)]), Marks::default()),
+            "map" => (map(), Marks::default()),
+            "wrong" => return Some(Err(ScopeError(Box::new(Diagnostic::error("fuzz", "wrong"))))),
+            _ => return None,
+        };
+        Some(Ok(Found { value, marks }))
+    }
+
+    fn names(&self) -> Vec<String> {
+        ["secret", "facts", "n", "name", "list", "map", "wrong"].map(str::to_owned).to_vec()
+    }
+}
+
+fn entry(value: i64) -> (Value, Marks) {
+    (Value::from(value), Marks::default())
+}
+
+fn map() -> Value {
+    Map::exact(vec![
+        ("host".to_owned(), Value::from("db1"), Marks::default()),
+        ("pass-word".to_owned(), Value::from(SECRET), Marks::TAINTED),
+    ])
+}
+
+struct Site(Vec<String>);
+
+impl pattern::Universe for Site {
+    fn hosts(&self) -> &[String] {
+        &self.0
+    }
+
+    fn groups(&self) -> Vec<&str> {
+        vec!["web", "empty"]
+    }
+
+    fn members(&self, group: &str) -> Option<Vec<usize>> {
+        match group {
+            "web" => Some(vec![0]),
+            "empty" => Some(Vec::new()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Texts made of the pieces that matter, which random characters seldom are.
+    fn soup(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(pieces), 0..60).prop_map(|pieces| pieces.concat())
+    }
+
+    const KDL: &[&str] = &[
+        "a", " ", "\n", ";", "{", "}", "/-", "//", "/*", "*/", "\"", "\"\"\"", "#\"", "\"#", "#", "\\", "=", "(", ")",
+        "#true", "true", "1", "0x", "1.1", "é", "\u{feff}", "\u{2028}", "\r", "-", "r\"", "'", "/- a {", "a {", "\t",
+    ];
+
+    const TEMPLATE: &[&str] = &[
+        "{{", "}}", "{%", "%}", " ", "secret", "map", "list", "n", "name", "facts", ".os", ".family", "['pass-word']",
+        ".host", "[0]", "|", "tojson", "join", "upper", "items", "default('x')", "first", "length", "if ", "else ",
+        "endif", "for x in ", "endfor", "set x = ", "x", "~", "+", "-", "==", "(", ")", "[", "]", ",", "'", "\"", "{#",
+        "#}", "not ", "in ", "is ", "defined", "wrong", "macro m()", "endmacro", "m()", "include ", "\n", "quote", "map(",
+        "attribute=", "string", "urlencode", "1", "{", "}", ":", "range(9)", "namespace()", "dict(map)", "int", "sort",
+    ];
+
+    const NAMES: &[&str] = &[
+        "web", "db1", "*", "!", "&", ",", "[", "]", "..", "1", "09", "a", " ", "'", "\"", "\\", "{{", "}}", "é", "\u{1}",
+    ];
+
+    proptest! {
+        #[test]
+        fn any_text_passes_the_guard_or_is_refused(text in prop_oneof![soup(KDL), ".{0,200}"]) {
+            let started = Instant::now();
+            guard(&text);
+            prop_assert!(started.elapsed() < Duration::from_secs(5), "{:?} {text:?}", started.elapsed());
+        }
+
+        #[test]
+        fn no_template_leaks(text in prop_oneof![soup(TEMPLATE), ".{0,200}"]) {
+            template(&text);
+            template(&format!("{{{{ {text} }}}}"));
+        }
+
+        #[test]
+        fn names_are_read_or_refused(text in prop_oneof![soup(NAMES), ".{0,200}"]) {
+            names(&text);
+        }
+    }
+
+    #[test]
+    fn the_corpus_holds() {
+        let check = |target: &str, body: fn(&str)| {
+            let folder = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
+            let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(!files.is_empty(), "{target} has no corpus");
+            for file in files {
+                let bytes = std::fs::read(file).unwrap();
+                body(&String::from_utf8_lossy(&bytes));
+            }
+        };
+        check("guard", guard);
+        check("template", template);
+        check("names", names);
+    }
+}

@@ -1,0 +1,982 @@
+//! What a user is told about every sort of mistake: the place, the cause, what to write instead.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{check, loader, mistakes};
+use converge_lang::MemorySources;
+use insta::assert_snapshot;
+
+/// A body of an `on` block for one host.
+fn body(body: &str) -> String {
+    check(&format!("vars {{ x 1 }}\nhost \"a\"\non \"a\" {{\n{body}\n}}"))
+}
+
+#[test]
+fn a_misspelt_parameter() {
+    assert_snapshot!(body("file \"/f\" contnet=\"x\""), @r#"
+lang::unknown
+
+  x `file` has no parameter `contnet`
+   ,-[inventory.kdl:4:19]
+ 3 | on "a" {
+ 4 | file "/f" contnet="x"
+   :                   ^|^
+   :                    `-- unknown
+ 5 | }
+   `----
+  help: did you mean `content`?
+"#);
+    assert_snapshot!(body("flie \"/f\""), @r#"
+lang::unknown
+
+  x there is no kind or module `flie`
+   ,-[inventory.kdl:4:1]
+ 3 | on "a" {
+ 4 | flie "/f"
+   : ^^|^
+   :   `-- unknown
+ 5 | }
+   `----
+  help: did you mean `file`?
+"#);
+}
+
+#[test]
+fn a_wrong_type() {
+    assert_snapshot!(body("user \"ada\" uid=\"many\" shell=\"bash\""), @r#"
+lang::type
+
+  x `many` is not a whole number
+   ,-[inventory.kdl:4:16]
+ 3 | on "a" {
+ 4 | user "ada" uid="many" shell="bash"
+   :                ^^^|^^
+   :                   `-- here
+ 5 | }
+   `----
+  help: write digits alone: `4`
+lang::type
+
+  x `bash` is not an absolute path
+   ,-[inventory.kdl:4:29]
+ 3 | on "a" {
+ 4 | user "ada" uid="many" shell="bash"
+   :                             ^^^|^^
+   :                                `-- here
+ 5 | }
+   `----
+  help: write `/bash`
+"#);
+    assert_snapshot!(body("file \"/f\" mode=0644"), @r#"
+lang::number
+
+  x `0644` is the number 644
+   ,-[inventory.kdl:4:16]
+ 3 | on "a" {
+ 4 | file "/f" mode=0644
+   :                ^^|^
+   :                  `-- prints otherwise than written
+ 5 | }
+   `----
+  help: quote it to keep it as it stands: `"0644"`; a mode may also be `0o644`
+"#);
+    assert_snapshot!(body("service \"x\" running=\"yes\""), @r#"
+lang::type
+
+  x `yes` is neither true nor false
+   ,-[inventory.kdl:4:21]
+ 3 | on "a" {
+ 4 | service "x" running="yes"
+   :                     ^^|^^
+   :                       `-- here
+ 5 | }
+   `----
+  help: write `#true`
+"#);
+    assert_snapshot!(body("file \"/f\" state=\"gone\""), @r#"
+lang::type
+
+  x `gone` is not allowed here
+   ,-[inventory.kdl:4:17]
+ 3 | on "a" {
+ 4 | file "/f" state="gone"
+   :                 ^^^|^^
+   :                    `-- here
+ 5 | }
+   `----
+  help: one of `present`, `absent`
+"#);
+    assert_snapshot!(body("sysctl \"a\" value=1.10"), @r#"
+lang::number
+
+  x `1.10` is the number 1.1
+   ,-[inventory.kdl:4:18]
+ 3 | on "a" {
+ 4 | sysctl "a" value=1.10
+   :                  ^^|^
+   :                    `-- prints otherwise than written
+ 5 | }
+   `----
+  help: quote it to keep it as it stands: `"1.10"`; a mode may also be `0o644`
+"#);
+}
+
+#[test]
+fn an_undefined_variable() {
+    assert_snapshot!(body("file \"/{{ y }}\""), @r#"
+lang::template
+
+  x `y` is undefined
+   ,-[inventory.kdl:4:11]
+ 3 | on "a" {
+ 4 | file "/{{ y }}"
+   :           |
+   :           `-- here
+ 5 | }
+   `----
+  help: did you mean `x`?
+lang::missing
+
+  x `file` needs `path`
+   ,-[inventory.kdl:4:1]
+ 3 | on "a" {
+ 4 | file "/{{ y }}"
+   : ^^|^
+   :   `-- without `path`
+ 5 | }
+   `----
+  help: write it as its first argument; A parameter of a test.
+"#);
+    assert_snapshot!(body("file \"/f\" when=\"y\""), @r#"
+lang::template
+
+  x `y` is undefined
+   ,-[inventory.kdl:4:17]
+ 3 | on "a" {
+ 4 | file "/f" when="y"
+   :                 |
+   :                 `-- here
+ 5 | }
+   `----
+  help: did you mean `x`?
+"#);
+}
+
+#[test]
+fn a_cycle() {
+    assert_snapshot!(body("file \"/a\" after=\"file[/b]\"\nfile \"/b\" after=\"file[/a]\""), @r#"
+lang::cycle
+
+  x resources wait for each other: file[/a] -> file[/b] -> file[/a]
+   ,-[inventory.kdl:4:17]
+ 3 | on "a" {
+ 4 | file "/a" after="file[/b]"
+   :                 ^^^^^|^^^^
+   :                      `-- waits for file[/b]
+ 5 | file "/b" after="file[/a]"
+   :                 ^^^^^|^^^^
+   :                      `-- waits for file[/a]
+ 6 | }
+   `----
+  help: leave one `after` out; resources run in the order written
+"#);
+    assert_snapshot!(check("group \"a\" { group \"b\" }\ngroup \"b\" { members \"a\" }\nhost \"x\""), @r#"
+lang::cycle
+
+  x the group `a` is inside itself
+   ,-[inventory.kdl:1:19]
+ 1 | group "a" { group "b" }
+   :                   ^|^
+   :                    `-- `b` is inside `a`
+ 2 | group "b" { members "a" }
+   :                     ^|^
+   :                      `-- `a` is inside `b`
+ 3 | host "x"
+   `----
+lang::empty-match
+
+  > `a` is a group without hosts
+   ,-[inventory.kdl:2:21]
+ 1 | group "a" { group "b" }
+ 2 | group "b" { members "a" }
+   :                     ^|^
+   :                      `-- no host
+ 3 | host "x"
+   `----
+"#);
+    let sources = MemorySources::new()
+        .file("inventory.kdl", "include \"b.kdl\"\nhost \"a\"")
+        .file("b.kdl", "include \"inventory.kdl\"");
+    assert_snapshot!(common::run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
+lang::include
+
+  x `inventory.kdl` includes itself
+   ,-[b.kdl:1:9]
+ 1 | include "inventory.kdl"
+   :         ^^^^^^^|^^^^^^^
+   :                `-- leads back to it
+   `----
+
+Advice: 
+  > in inventory.kdl
+   ,-[inventory.kdl:1:9]
+ 1 | include "b.kdl"
+   :         ^^^|^^^
+   :            `-- includes `b.kdl`
+ 2 | host "a"
+   `----
+"#);
+    assert_snapshot!(check("host \"a\"\nhost \"b\"\non \"a\" after=\"b\" { package \"x\" }\non \"b\" after=\"a\" { package \"x\" }"), @r#"
+lang::cycle
+
+  x hosts wait for each other
+   ,-[inventory.kdl:3:14]
+ 2 | host "b"
+ 3 | on "a" after="b" { package "x" }
+   :              ^|^
+   :               `-- `on "a"` waits
+ 4 | on "b" after="a" { package "x" }
+   :              ^|^
+   :               `-- `on "b"` waits
+   `----
+  help: let one of them go without `after`, or use a pattern that leaves hosts out
+"#);
+}
+
+#[test]
+fn a_duplicate_host() {
+    assert_snapshot!(check("host \"web[1..3]\"\ngroup \"web\" { host \"web2\" }"), @r#"
+lang::duplicate
+
+  x the host `web2` is defined twice
+   ,-[inventory.kdl:1:6]
+ 1 | host "web[1..3]"
+   :      ^^^^^|^^^^^
+   :           `-- defined here
+ 2 | group "web" { host "web2" }
+   :                    ^^^|^^
+   :                       `-- and again here
+   `----
+  help: to put a defined host into another group, write `members` there
+"#);
+    assert_snapshot!(check("host \"web\"\ngroup \"web\""), @r#"
+lang::duplicate
+
+  x `web` is a group and a host
+   ,-[inventory.kdl:1:6]
+ 1 | host "web"
+   :      ^^|^^
+   :        `-- the host
+ 2 | group "web"
+   :       ^^|^^
+   :         `-- the group
+   `----
+  help: hosts and groups share one name space
+"#);
+    assert_snapshot!(check("host \"-oProxyCommand=x\" \"a;b\""), @r#"
+lang::host-name
+
+  x a host name starts with a letter or a digit, not with '-'
+   ,-[inventory.kdl:1:6]
+ 1 | host "-oProxyCommand=x" "a;b"
+   :      ^^^^^^^^^|^^^^^^^^
+   :               `-- in this name
+   `----
+lang::host-name
+
+  x a host name holds letters, digits, `.`, `_` and `-`, not ';'
+   ,-[inventory.kdl:1:25]
+ 1 | host "-oProxyCommand=x" "a;b"
+   :                         ^^|^^
+   :                           `-- in this name
+   `----
+"#);
+}
+
+#[test]
+fn an_empty_match() {
+    assert_snapshot!(check("host \"a\"\non \"wbe\" { package \"x\" }"), @r#"
+lang::pattern
+
+  x no host and no group is called `wbe`
+   ,-[inventory.kdl:2:4]
+ 1 | host "a"
+ 2 | on "wbe" { package "x" }
+   :    ^^|^^
+   :      `-- here
+   `----
+"#);
+    assert_snapshot!(check("host \"a\"\non \"lb*\" { package \"x\" }"), @r#"
+lang::pattern
+
+  x no host and no group matches `lb*`
+   ,-[inventory.kdl:2:4]
+ 1 | host "a"
+ 2 | on "lb*" { package "x" }
+   :    ^^|^^
+   :      `-- here
+   `----
+"#);
+    assert_snapshot!(check("host \"a\"\ngroup \"cache\"\non \"cache\" { package \"x\" }"), @r#"
+lang::empty-match
+
+  > `cache` is a group without hosts
+   ,-[inventory.kdl:3:4]
+ 2 | group "cache"
+ 3 | on "cache" { package "x" }
+   :    ^^^|^^^
+   :       `-- no host
+   `----
+a
+"#);
+}
+
+#[test]
+fn a_bomb_of_nested_slashdash() {
+    let started = Instant::now();
+    assert_snapshot!(check(&"a /-{ ".repeat(20)), @r#"
+lang::guard
+
+  x `/-` may be nested 2 deep at most
+   ,-[inventory.kdl:1:15]
+ 1 | a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ 
+   :               ^|
+   :                `-- here
+   `----
+"#);
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+}
+
+#[test]
+fn ten_thousand_levels_of_nesting() {
+    let started = Instant::now();
+    let text = "a {".repeat(10_000);
+    let found = mistakes(&text);
+    assert!(found.has_errors());
+    assert_eq!(found.iter().count(), 1);
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_v1_document() {
+    assert_snapshot!(body("service \"x\" running=true"), @r#"
+lang::syntax
+
+  x `true` is not KDL
+   ,-[inventory.kdl:4:21]
+ 3 | on "a" {
+ 4 | service "x" running=true
+   :                     ^^|^
+   :                       `-- not KDL 2.0
+ 5 | }
+   `----
+  help: write `#true`
+"#);
+    assert_snapshot!(body("file \"/f\" { content r\"x\" }"), @r##"
+lang::syntax
+
+  x `r"x"` is not KDL
+   ,-[inventory.kdl:4:21]
+ 3 | on "a" {
+ 4 | file "/f" { content r"x" }
+   :                     ^^|^
+   :                       `-- not KDL 2.0
+ 5 | }
+   `----
+  help: a raw string is written `#"…"#`, without the `r`
+"##);
+}
+
+#[test]
+fn what_kdl_refuses_in_vague_words() {
+    assert_snapshot!(body("nginx timeout=5m"), @r#"
+lang::syntax
+
+  x `5m` is not KDL
+   ,-[inventory.kdl:4:15]
+ 3 | on "a" {
+ 4 | nginx timeout=5m
+   :               ^|
+   :                `-- not KDL 2.0
+ 5 | }
+   `----
+  help: quote it: `"5m"`
+"#);
+    assert_snapshot!(body("allow 10.0.0.1"), @r#"
+lang::syntax
+
+  x `10.0.0.1` is not KDL
+   ,-[inventory.kdl:4:7]
+ 3 | on "a" {
+ 4 | allow 10.0.0.1
+   :       ^^^^|^^^
+   :           `-- not KDL 2.0
+ 5 | }
+   `----
+  help: quote it: `"10.0.0.1"`
+"#);
+    assert_snapshot!(body("file /etc/motd"), @r#"
+lang::syntax
+
+  x a `{` is never closed
+   ,-[inventory.kdl:3:8]
+ 2 | host "a"
+ 3 | on "a" {
+   :        |
+   :        `-- not KDL 2.0
+ 4 | file /etc/motd
+   `----
+lang::syntax
+
+  x `/etc/motd` is not KDL
+   ,-[inventory.kdl:4:6]
+ 3 | on "a" {
+ 4 | file /etc/motd
+   :      ^^^^|^^^^
+   :          `-- not KDL 2.0
+ 5 | }
+   `----
+  help: quote it: `"/etc/motd"`
+lang::syntax
+
+  x a `}` closes nothing
+   ,-[inventory.kdl:5:1]
+ 4 | file /etc/motd
+ 5 | }
+   : |
+   : `-- not KDL 2.0
+   `----
+"#);
+    assert_snapshot!(check("host \"a\" {"), @r#"
+lang::syntax
+
+  x a `{` is never closed
+   ,-[inventory.kdl:1:10]
+ 1 | host "a" {
+   :          |
+   :          `-- not KDL 2.0
+   `----
+"#);
+    assert_snapshot!(check("host \"a\"\n}"), @r#"
+lang::syntax
+
+  x a `}` closes nothing
+   ,-[inventory.kdl:2:1]
+ 1 | host "a"
+ 2 | }
+   : |
+   : `-- not KDL 2.0
+   `----
+"#);
+}
+
+#[test]
+fn what_parses_and_means_something_else() {
+    assert_snapshot!(body("file '/f'"), @r#"
+lang::syntax
+
+  x `'/f'` is not KDL
+   ,-[inventory.kdl:4:6]
+ 3 | on "a" {
+ 4 | file '/f'
+   :      ^^|^
+   :        `-- not KDL 2.0
+ 5 | }
+   `----
+  help: use double quotes: `"/f"`
+"#);
+    assert_snapshot!(body("package curl, rsync"), @r#"
+lang::word
+
+  x values are separated by blanks, not by commas
+   ,-[inventory.kdl:4:9]
+ 3 | on "a" {
+ 4 | package curl, rsync
+   :         ^^|^^
+   :           `-- in this word
+ 5 | }
+   `----
+  help: write `curl`
+"#);
+    assert_snapshot!(check("vars { a: 1 }\nhost \"a\""), @r#"
+lang::word
+
+  x a name and its value are separated by a blank, not by a colon
+   ,-[inventory.kdl:1:8]
+ 1 | vars { a: 1 }
+   :        ^|
+   :         `-- in this word
+ 2 | host "a"
+   `----
+  help: write `a`
+"#);
+    assert_snapshot!(body("file \"/f\" notify=\"a\" \"b\""), @r#"
+lang::form
+
+  x `file` has an argument too many
+   ,-[inventory.kdl:4:22]
+ 3 | on "a" {
+ 4 | file "/f" notify="a" "b"
+   :                      ^|^
+   :                       `-- this one
+ 5 | }
+   `----
+  help: `notify` takes several only as a child: `notify "a" "b"`
+lang::address
+
+  x there is no `a` on this host
+   ,-[inventory.kdl:4:18]
+ 3 | on "a" {
+ 4 | file "/f" notify="a" "b"
+   :                  ^|^
+   :                   `-- named here
+ 5 | }
+   `----
+  help: an address is `kind[name]`, or a module's name
+"#);
+    assert_snapshot!(body("file \"/f\" mode=\"0644\" mode=\"0600\""), @r#"
+lang::doubled
+
+  x `mode` is given twice
+   ,-[inventory.kdl:4:16]
+ 3 | on "a" {
+ 4 | file "/f" mode="0644" mode="0600"
+   :                ^^^|^^      ^^^|^^
+   :                   |           `-- and again here
+   :                   `-- given here
+ 5 | }
+   `----
+  help: keep one; several values are written as a child: `tags "a" "b"`
+"#);
+    assert_snapshot!(body("package \"x\" tags=\"a,b\""), @r#"
+lang::tag
+
+  x `a,b` is one tag with a comma in it
+   ,-[inventory.kdl:4:18]
+ 3 | on "a" {
+ 4 | package "x" tags="a,b"
+   :                  ^^|^^
+   :                    `-- not split
+ 5 | }
+   `----
+  help: write several as a child: `tags "a" "b"`
+"#);
+}
+
+#[test]
+fn numbers_out_of_range() {
+    assert_snapshot!(body("sysctl \"a\" value=99999999999999999999"), @r#"
+lang::number
+
+  x the number is too large
+   ,-[inventory.kdl:4:18]
+ 3 | on "a" {
+ 4 | sysctl "a" value=99999999999999999999
+   :                  ^^^^^^^^^^|^^^^^^^^^
+   :                            `-- outside -2^63 … 2^63-1
+ 5 | }
+   `----
+  help: quote it, if it is meant as text
+"#);
+    assert_snapshot!(body("sysctl \"a\" value=1.5e400"), @r#"
+lang::number
+
+  x the number is too large, or none at all
+   ,-[inventory.kdl:4:18]
+ 3 | on "a" {
+ 4 | sysctl "a" value=1.5e400
+   :                  ^^^|^^^
+   :                     `-- not finite
+ 5 | }
+   `----
+  help: quote it, if it is meant as text
+"#);
+}
+
+#[test]
+fn annotations() {
+    assert_snapshot!(body("file \"/f\" { content (tempalte)\"x\" }"), @r#"
+lang::annotation
+
+  x there is no annotation `(tempalte)`
+   ,-[inventory.kdl:4:21]
+ 3 | on "a" {
+ 4 | file "/f" { content (tempalte)"x" }
+   :                     ^^^^^^|^^^^^^
+   :                           `-- unknown
+ 5 | }
+   `----
+  help: did you mean `template`?
+"#);
+    assert_snapshot!(body("(expr)file \"/f\""), @r#"
+lang::annotation
+
+  x an annotation stands on a value, not on a node
+   ,-[inventory.kdl:4:2]
+ 3 | on "a" {
+ 4 | (expr)file "/f"
+   :  ^^|^
+   :    `-- not here
+ 5 | }
+   `----
+  help: write `file (expr)"…"`
+"#);
+    assert_snapshot!(body("file \"/f\" { content (expr)4 }"), @r#"
+lang::annotation
+
+  x `(expr)` stands before a text
+   ,-[inventory.kdl:4:21]
+ 3 | on "a" {
+ 4 | file "/f" { content (expr)4 }
+   :                     ^^^|^^^
+   :                        `-- not a text
+ 5 | }
+   `----
+  help: write `(expr)"…"`
+"#);
+    assert_snapshot!(body("file \"/f\" { content (template)\"x.j2\" }"), @r#"
+lang::template
+
+  x there is no template `x.j2`
+   ,-[inventory.kdl:4:21]
+ 3 | on "a" {
+ 4 | file "/f" { content (template)"x.j2" }
+   :                     ^^^^^^^^|^^^^^^^
+   :                             `-- named here
+ 5 | }
+   `----
+  help: templates stand in the folder `templates` of the project, or of their module
+"#);
+    assert_snapshot!(body("file \"/f\" { content (file)\"../../etc/shadow\" }"), @r#"
+lang::path
+
+  x the path leads out of `files`
+   ,-[inventory.kdl:4:21]
+ 3 | on "a" {
+ 4 | file "/f" { content (file)"../../etc/shadow" }
+   :                     ^^^^^^^^^^^^|^^^^^^^^^^^
+   :                                 `-- outside
+ 5 | }
+   `----
+  help: `(file)` and `(template)` name what is in `files` and `templates` of the project, or of
+        their module
+"#);
+}
+
+#[test]
+fn conditions_and_loops() {
+    assert_snapshot!(body("file \"/f\" when=\"x\""), @r#"
+lang::type
+
+  x a condition is true or false, this is a number
+   ,-[inventory.kdl:4:16]
+ 3 | on "a" {
+ 4 | file "/f" when="x"
+   :                ^|^
+   :                 `-- no boolean
+ 5 | }
+   `----
+  help: compare it: `x == 'y'`, `x | length > 0`, `x is not none`
+"#);
+    assert_snapshot!(body("file \"/f\" when=\"{{ x == 1 }}\""), @r#"
+lang::template
+
+  x this is an expression already
+   ,-[inventory.kdl:4:16]
+ 3 | on "a" {
+ 4 | file "/f" when="{{ x == 1 }}"
+   :                ^^^^^^^|^^^^^^
+   :                       `-- holds a template
+ 5 | }
+   `----
+  help: leave the braces out: `when="facts.os.family == 'debian'"`
+"#);
+    assert_snapshot!(body("file \"/f\" when=\"facts.os.idd == 'x'\""), @r#"
+lang::template
+
+  x there is no fact `facts.os.idd`
+   ,-[inventory.kdl:4:22]
+ 3 | on "a" {
+ 4 | file "/f" when="facts.os.idd == 'x'"
+   :                      ^^^|^^^
+   :                         `-- here
+ 5 | }
+   `----
+  help: did you mean `id`?
+"#);
+    assert_snapshot!(body("for \"a\" in=\"'text'\" { package \"y\" }"), @r#"
+lang::type
+
+  x a loop cannot walk a scalar
+   ,-[inventory.kdl:4:12]
+ 3 | on "a" {
+ 4 | for "a" in="'text'" { package "y" }
+   :            ^^^^|^^^
+   :                `-- a scalar
+ 5 | }
+   `----
+  help: a list of one is written `x { - "a" }`
+"#);
+    assert_snapshot!(body("for \"a\" \"b\" \"c\" in=\"x\" { package \"y\" }"), @r#"
+lang::form
+
+  x `for` wants one name, or two to walk a map
+   ,-[inventory.kdl:4:1]
+ 3 | on "a" {
+ 4 | for "a" "b" "c" in="x" { package "y" }
+   : ^|^
+   :  `-- here
+ 5 | }
+   `----
+  help: write `for "x" in="colours" { … }` or `for "key" "value" in="limits" { … }`
+"#);
+}
+
+#[test]
+fn values_in_the_wrong_place() {
+    assert_snapshot!(body("file \"/f\" { mode }"), @r#"
+lang::empty
+
+  x `mode` has no value
+   ,-[inventory.kdl:4:13]
+ 3 | on "a" {
+ 4 | file "/f" { mode }
+   :             ^^|^
+   :               `-- nothing is written after it
+ 5 | }
+   `----
+  help: write `mode #true` if that is meant
+"#);
+    assert_snapshot!(body("file \"/f\" path=\"/g\""), @r#"
+lang::doubled
+
+  x `path` is given twice
+   ,-[inventory.kdl:4:6]
+ 3 | on "a" {
+ 4 | file "/f" path="/g"
+   :      ^^|^      ^^|^
+   :        |         `-- and again here
+   :        `-- given here
+ 5 | }
+   `----
+  help: it has one value; keep one of them
+"#);
+    assert_snapshot!(body("file"), @r#"
+lang::missing
+
+  x `file` needs `path`
+   ,-[inventory.kdl:4:1]
+ 3 | on "a" {
+ 4 | file
+   : ^^|^
+   :   `-- without `path`
+ 5 | }
+   `----
+  help: write it as its first argument; A parameter of a test.
+"#);
+    assert_snapshot!(body("link \"/f\""), @r#"
+lang::missing
+
+  x `link` needs `to`
+   ,-[inventory.kdl:4:1]
+ 3 | on "a" {
+ 4 | link "/f"
+   : ^^|^
+   :   `-- without `to`
+ 5 | }
+   `----
+  help: write it as a property or child; A parameter of a test.
+"#);
+    assert_snapshot!(body("file \"/f\" owner=\"nobody-there\""), @r#"
+lang::params
+
+  x there is no such owner
+   ,-[inventory.kdl:4:17]
+ 3 | on "a" {
+ 4 | file "/f" owner="nobody-there"
+   :                 ^^^^^^^|^^^^^^
+   :                        `-- here
+ 5 | }
+   `----
+  help: write another
+"#);
+}
+
+#[test]
+fn two_of_one_thing() {
+    assert_snapshot!(body("file \"/f\"\nfile \"/f\" mode=\"0600\""), @r#"
+lang::duplicate
+
+  x `file[/f]` is declared twice
+   ,-[inventory.kdl:4:1]
+ 3 | on "a" {
+ 4 | file "/f"
+   : ^^|^
+   :   `-- declared here
+ 5 | file "/f" mode="0600"
+   : ^^|^
+   :   `-- and again here
+ 6 | }
+   `----
+  help: no block overrides another: make what differs a variable; if both are meant, give one an
+        `id`: `file … id="other"`
+"#);
+    assert_snapshot!(body("package \"curl\"\npackage \"curl\""), @r#"
+lang::duplicate
+
+  x `package[curl]` is declared twice
+   ,-[inventory.kdl:4:1]
+ 3 | on "a" {
+ 4 | package "curl"
+   : ^^^|^^^
+   :    `-- declared here
+ 5 | package "curl"
+   : ^^^|^^^
+   :    `-- and again here
+ 6 | }
+   `----
+  help: it stands twice in one body; keep one of them
+"#);
+    assert_snapshot!(body("file \"/f\" { content \"x\" }\nline \"/f\" \"y\""), @r#"
+lang::claim
+
+  x `file[/f]` and `line[/f: y]` both own path:/f
+   ,-[inventory.kdl:4:1]
+ 3 | on "a" {
+ 4 | file "/f" { content "x" }
+   : ^^|^
+   :   `-- the other
+ 5 | line "/f" "y"
+   : ^^|^
+   :   `-- one owner
+ 6 | }
+   `----
+  help: one thing has one owner; `line`, `block` and `ini` share a file that sets no content
+"#);
+    assert_snapshot!(body("file \"/d\" state=\"absent\"\nfile \"/d/x\""), @r#"
+lang::claim
+
+  x `file[/d]` and `file[/d/x]` both own path:/d/x
+   ,-[inventory.kdl:4:1]
+ 3 | on "a" {
+ 4 | file "/d" state="absent"
+   : ^^|^
+   :   `-- the other
+ 5 | file "/d/x"
+   : ^^|^
+   :   `-- one owner
+ 6 | }
+   `----
+  help: one thing has one owner; `line`, `block` and `ini` share a file that sets no content
+"#);
+}
+
+#[test]
+fn addresses_that_lead_nowhere() {
+    assert_snapshot!(body("service \"nginx\"\nfile \"/f\" notify=\"service[ngnix]\""), @r#"
+lang::address
+
+  x there is no `service[ngnix]` on this host
+   ,-[inventory.kdl:5:18]
+ 4 | service "nginx"
+ 5 | file "/f" notify="service[ngnix]"
+   :                  ^^^^^^^^|^^^^^^^
+   :                          `-- named here
+ 6 | }
+   `----
+  help: did you mean `service[nginx]`?
+"#);
+    assert_snapshot!(body("package \"nginx\"\nfile \"/f\" notify=\"package[nginx]\""), @r#"
+lang::notify
+
+  x `package[nginx]` cannot be notified
+   ,-[inventory.kdl:5:18]
+ 4 | package "nginx"
+ 5 | file "/f" notify="package[nginx]"
+   :                  ^^^^^^^^|^^^^^^^
+   :                          `-- named here
+ 6 | }
+   `----
+  help: a service can, and a command with `only-notified=#true`
+"#);
+}
+
+#[test]
+fn files_that_are_not_there() {
+    assert_snapshot!(check("include \"people.kdl\" \"../../etc/shadow\" \"/etc/passwd\"\nhost \"a\""), @r#"
+lang::read
+
+  x failed to read `people.kdl`: no such file
+   ,-[inventory.kdl:1:9]
+ 1 | include "people.kdl" "../../etc/shadow" "/etc/passwd"
+   :         ^^^^^^|^^^^^
+   :               `-- named here
+ 2 | host "a"
+   `----
+lang::path
+
+  x the path leads out of the project
+   ,-[inventory.kdl:1:22]
+ 1 | include "people.kdl" "../../etc/shadow" "/etc/passwd"
+   :                      ^^^^^^^^^|^^^^^^^^
+   :                               `-- outside
+ 2 | host "a"
+   `----
+  help: keep what an inventory needs in the project's folder
+lang::path
+
+  x the path leads out of the project
+   ,-[inventory.kdl:1:41]
+ 1 | include "people.kdl" "../../etc/shadow" "/etc/passwd"
+   :                                         ^^^^^^|^^^^^^
+   :                                               `-- outside
+ 2 | host "a"
+   `----
+  help: keep what an inventory needs in the project's folder
+"#);
+    let not_text = MemorySources::new().file("inventory.kdl", b"host \"a\"\n\xff".as_slice());
+    assert_snapshot!(common::run(&loader(not_text, &[]), "inventory.kdl", &[]), @r#"
+lang::utf8
+
+  x `inventory.kdl` is not UTF-8 text in line 2
+"#);
+    assert_snapshot!(common::run(&loader(MemorySources::new(), &[]), "nowhere.kdl", &[]), @r#"
+lang::read
+
+  x failed to read `nowhere.kdl`: no such file
+"#);
+}
+
+#[test]
+fn every_mistake_in_one_run() {
+    let found = mistakes(
+        r#"
+        vars { x 1 }
+        host "a" "a"
+        on "a" {
+            flie "/f"
+            file "/f" contnet="x"
+            file "/g" { content "{{ y }}" }
+            when "facts.os.family == 'redhat'" { file "/h" mdoe="0644" }
+        }
+        "#,
+    );
+    let codes: Vec<&str> = found.iter().map(|diagnostic| diagnostic.code).collect();
+    assert_eq!(codes, ["lang::duplicate"], "what an inventory is made of comes first");
+    let found = mistakes(
+        r#"
+        host "a"
+        host "b"
+        on "*" {
+            flie "/f"
+            file "/f" contnet="x"
+            file "/g" { content "{{ y }}" }
+            when "facts.os.family == 'redhat'" { file "/h" mdoe="0644" }
+            when "host.name == 'c'" { file "/i" mdoe="0644"; file "/j" { content "{{ y" } }
+        }
+        "#,
+    );
+    assert_eq!(found.iter().count(), 6, "{:?}", found.iter().map(|d| &d.message).collect::<Vec<_>>());
+}

@@ -1,0 +1,457 @@
+//! Variables: shapes, precedence, evaluation, and what `explain` says of them.
+
+mod common;
+
+use common::{check, loader, one};
+use converge_lang::diagnostic::Style;
+use converge_lang::{Definition, Loaded, MemorySources};
+use insta::assert_snapshot;
+
+/// One host that writes `content` into a file, after `vars`.
+fn content(vars: &str, content: &str) -> String {
+    check(&format!("{vars}\nhost \"a\"\non \"a\" {{ file \"/f\" newline=#false {{ content {content} }} }}"))
+}
+
+#[test]
+fn undefined_is_an_error_everywhere_and_null_is_not_written() {
+    assert_snapshot!(content("vars { workers 2 }", "\"{{ wrokers }}\""), @r#"
+lang::template
+
+  x `wrokers` is undefined
+   ,-[inventory.kdl:3:49]
+ 2 | host "a"
+ 3 | on "a" { file "/f" newline=#false { content "{{ wrokers }}" } }
+   :                                                 ^^^|^^^
+   :                                                    `-- here
+   `----
+  help: did you mean `workers`?
+"#);
+    assert_snapshot!(content("vars { app { workers 2 } }", "(expr)\"app.wrokers\""), @r#"
+lang::template
+
+  x `app.wrokers` is undefined
+   ,-[inventory.kdl:3:52]
+ 2 | host "a"
+ 3 | on "a" { file "/f" newline=#false { content (expr)"app.wrokers" } }
+   :                                                    ^^^^^|^^^^^
+   :                                                         `-- here
+   `----
+  help: did you mean `workers`?
+"#);
+    assert_snapshot!(content("vars { x 1 }", "(expr)\"y | default('none given')\""), @r#"
+a
+  file[/f] path="/f" content="none given" newline=false state="present"  (on "a")
+"#);
+    assert_snapshot!(content("vars { u { name \"ada\" } }", "(expr)\"u.shell | default(none)\""), @r#"
+a
+  file[/f] path="/f" newline=false state="present"  (on "a")
+"#);
+}
+
+#[test]
+fn booleans_are_text_and_null_lists_and_maps_are_not() {
+    assert_snapshot!(content("vars { x #true }", "\"{{ x }}\""), @r#"
+a
+  file[/f] path="/f" content="true" newline=false state="present"  (on "a")
+"#);
+    assert_snapshot!(content("vars { x #null }", "\"{{ x }}\""), @r#"
+lang::template
+
+  x null does not become text
+   ,-[inventory.kdl:3:49]
+ 2 | host "a"
+ 3 | on "a" { file "/f" newline=#false { content "{{ x }}" } }
+   :                                                 |
+   :                                                 `-- here
+   `----
+  help: `default("", true)` stands in for it; `tojson` writes `null`
+"#);
+    assert_snapshot!(content("vars { x \"a\" \"b\" }", "\"{{ x }}\""), @r#"
+lang::template
+
+  x a list does not become text
+   ,-[inventory.kdl:3:49]
+ 2 | host "a"
+ 3 | on "a" { file "/f" newline=#false { content "{{ x }}" } }
+   :                                                 |
+   :                                                 `-- here
+   `----
+  help: use `join(", ")`, or `tojson`
+"#);
+    assert_snapshot!(content("vars { x \"a\" \"b\" }", "\"{{ x | join(' ') }} {{ x | tojson }}\""), @r#"
+a
+  file[/f] path="/f" content="a b [\"a\", \"b\"]" newline=false state="present"  (on "a")
+"#);
+}
+
+#[test]
+fn a_variable_keeps_its_shape_in_every_definition() {
+    assert_snapshot!(check("vars { admins { - \"ada\" } }\nhost \"a\" { vars { admins \"ada\" } }"), @r#"
+lang::shape
+
+  x `admins` is a scalar here and a list elsewhere
+   ,-[inventory.kdl:1:8]
+ 1 | vars { admins { - "ada" } }
+   :        ^^^|^^
+   :           `-- a list
+ 2 | host "a" { vars { admins "ada" } }
+   :                   ^^^|^^
+   :                      `-- a scalar
+   `----
+  help: a variable keeps its shape; a list of one is `x { - "a" }`
+"#);
+    assert_snapshot!(check("vars { x }\nhost \"a\""), @r#"
+lang::empty
+
+  x `x` has no value
+   ,-[inventory.kdl:1:8]
+ 1 | vars { x }
+   :        |
+   :        `-- nothing is written after it
+ 2 | host "a"
+   `----
+  help: write a value; `#true`, an empty map `{ }`, an empty list `(expr)"[]"`
+"#);
+    assert_snapshot!(check("vars { x \"a\" k=1 }\nhost \"a\""), @r#"
+lang::shape
+
+  x `x` is a list and a map at once
+   ,-[inventory.kdl:1:8]
+ 1 | vars { x "a" k=1 }
+   :        |
+   :        `-- has arguments and keys
+ 2 | host "a"
+   `----
+  help: a list has arguments or children named `-`, a map properties or named children
+"#);
+    assert_snapshot!(content("vars { one { - \"ada\" }; empty (expr)\"[]\" }", "\"{{ one | length }}{{ empty | length }}\""), @r#"
+a
+  file[/f] path="/f" content="10" newline=false state="present"  (on "a")
+"#);
+}
+
+#[test]
+fn variables_are_evaluated_where_they_are_used() {
+    let vars = "vars { url \"https://{{ domain }}/\"; domain \"example.com\" }";
+    assert_snapshot!(check(&format!(
+        "{vars}\nhost \"a\"\nhost \"b\" {{ vars {{ domain \"b.example\" }} }}\non \"*\" {{ file \"/f\" {{ content \"{{{{ url }}}}\" }} }}"
+    )), @r#"
+a
+  file[/f] path="/f" content="https://example.com/\n" newline=true state="present"  (on "*")
+b
+  file[/f] path="/f" content="https://b.example/\n" newline=true state="present"  (on "*")
+"#);
+    assert_snapshot!(content("vars { a \"{{ b }}\"; b \"{{ c }}\"; c \"{{ a }}\" }", "\"{{ a }}\""), @r#"
+lang::cycle
+
+  x the variable `a` needs itself: a -> b -> c -> a
+   ,-[inventory.kdl:1:8]
+ 1 | vars { a "{{ b }}"; b "{{ c }}"; c "{{ a }}" }
+   :        |            |            |
+   :        |            |            `-- `c` uses `a`
+   :        |            `-- `b` uses `c`
+   :        `-- `a` uses `b`
+ 2 | host "a"
+   `----
+"#);
+}
+
+#[test]
+fn maps_merge_by_key_and_the_rest_is_replaced() {
+    assert_snapshot!(check(
+        r#"
+        vars { app { root "/srv"; workers 2; tags "a" "b" } }
+        host "big" { vars { app { workers 8; tags { - "c" } } } }
+        on "*" { file "/f" { content "{{ app.root }} {{ app.workers }} {{ app.tags | join(',') }}" } }
+        "#
+    ), @r#"
+big
+  file[/f] path="/f" content="/srv 8 c\n" newline=true state="present"  (on "*")
+"#);
+}
+
+#[test]
+fn only_a_group_inside_another_is_nearer() {
+    let on = "on \"*\" { file \"/f\" { content \"{{ workers }}\" } }";
+    assert_snapshot!(check(&format!(
+        "group \"eu\" {{ vars {{ workers 12 }}; group \"web-eu\" {{ vars {{ workers 16 }}; host \"a\" }} }}\n{on}"
+    )), @r#"
+a
+  file[/f] path="/f" content="16\n" newline=true state="present"  (on "*")
+"#);
+    assert_snapshot!(check(&format!(
+        "host \"a\"\ngroup \"eu\" {{ vars {{ workers 12 }}; members \"a\" }}\ngroup \"web\" {{ vars {{ workers 16 }}; members \"a\" }}\n{on}"
+    )), @r#"
+lang::precedence
+
+  x two definitions of `workers` differ and neither is nearer
+   ,-[inventory.kdl:2:21]
+ 1 | host "a"
+ 2 | group "eu" { vars { workers 12 }; members "a" }
+   :                     ^^^|^^^
+   :                        `-- one
+ 3 | group "web" { vars { workers 16 }; members "a" }
+   :                      ^^^|^^^
+   :                         `-- the other
+ 4 | on "*" { file "/f" { content "{{ workers }}" } }
+   `----
+  help: define the variable in a group inside both, or at the host
+"#);
+    assert_snapshot!(check(&format!(
+        "host \"a\"\ngroup \"eu\" {{ vars {{ workers 12 }}; members \"web\" }}\ngroup \"web\" {{ vars {{ workers 16 }}; members \"a\" }}\n{on}"
+    )), @r#"
+a
+  file[/f] path="/f" content="16\n" newline=true state="present"  (on "*")
+"#);
+}
+
+#[test]
+fn a_file_is_nearer_than_what_it_includes() {
+    let sources = |own: &str| {
+        MemorySources::new()
+            .file("env/production.kdl", format!("include \"../shared/app.kdl\"\n{own}"))
+            .file("shared/app.kdl", "vars { workers 2 }\nhost \"a\"\non \"a\" { file \"/f\" { content \"{{ workers }}\" } }")
+            .file("shared/other.kdl", "vars { workers 4 }")
+    };
+    let run = |own: &str| common::run(&loader(sources(own), &[]), "env/production.kdl", &[]);
+    assert_snapshot!(run("vars { workers 8 }"), @r#"
+a
+  file[/f] path="/f" content="8\n" newline=true state="present"  (on "a")
+"#);
+    assert_snapshot!(run("include \"../shared/other.kdl\""), @r#"
+lang::precedence
+
+  x two definitions of `workers` differ and neither is nearer
+   ,-[shared/app.kdl:1:8]
+ 1 | vars { workers 2 }
+   :        ^^^|^^^
+   :           `-- one
+ 2 | host "a"
+   `----
+  help: define the variable in a group inside both, or at the host
+
+Advice: 
+  > in shared/other.kdl
+   ,-[shared/other.kdl:1:8]
+ 1 | vars { workers 4 }
+   :        ^^^|^^^
+   :           `-- the other
+   `----
+"#);
+}
+
+#[test]
+fn set_takes_the_type_of_what_it_overrides() {
+    let inventory = "vars { workers 2; app { debug #false } }\nhost \"a\"\non \"a\" { file \"/f\" { content \"{{ workers * 2 }} {{ app.debug }}\" } }";
+    let run = |sets: &[(&str, &str)]| {
+        let sets: Vec<(String, String)> = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        common::run(&loader(one(inventory), &[]), "inventory.kdl", &sets)
+    };
+    assert_snapshot!(run(&[("workers", "4"), ("app.debug", "true")]), @r#"
+a
+  file[/f] path="/f" content="8 true\n" newline=true state="present"  (on "a")
+"#);
+    assert_snapshot!(run(&[("workers", "many")]), @r#"
+lang::set
+
+  x `workers` is a whole number
+   ,-[--set:1:7]
+ 1 | --set workers=many
+   :       ^^^^^^|^^^^^
+   :             `-- does not fit
+   `----
+
+Advice: 
+  > in inventory.kdl
+   ,-[inventory.kdl:1:8]
+ 1 | vars { workers 2; app { debug #false } }
+   :        ^^^|^^^
+   :           `-- defined here
+ 2 | host "a"
+   `----
+"#);
+    assert_snapshot!(run(&[("wrokers", "4")]), @r#"
+lang::set
+
+  x there is no variable `wrokers`
+   ,-[--set:1:7]
+ 1 | --set wrokers=4
+   :       ^^^^|^^^^
+   :           `-- to be set
+   `----
+  help: did you mean `workers`?
+"#);
+}
+
+#[test]
+fn dashes_fold_when_looked_up_and_nowhere_else() {
+    let vars = "vars { limits { open-files 4096 } }";
+    assert_snapshot!(content(vars, "\"{{ limits.open_files }} {{ limits['open-files'] }} {{ limits | tojson }}\""), @r#"
+a
+  file[/f] path="/f" content="4096 4096 {\"open-files\": 4096}" newline=false state="present"  (on "a")
+"#);
+    assert_snapshot!(content("vars { open-files 1; open_files 2 }", "\"x\""), @r#"
+lang::clash
+
+  x `open-files` and `open_files` are one name
+   ,-[inventory.kdl:1:8]
+ 1 | vars { open-files 1; open_files 2 }
+   :        ^^^^^|^^^^    ^^^^^|^^^^
+   :             |             `-- the same in an expression
+   :             `-- as this
+ 2 | host "a"
+   `----
+  help: a dash reads as an underscore in expressions; keep one of them
+"#);
+    assert_snapshot!(content("vars { app-release 1 }", "(expr)\"app-release\""), @r#"
+lang::template
+
+  x tried to use - operator on unsupported types undefined and undefined
+   ,-[inventory.kdl:3:52]
+ 2 | host "a"
+ 3 | on "a" { file "/f" newline=#false { content (expr)"app-release" } }
+   :                                                    ^^^^^|^^^^^
+   :                                                         `-- here
+   `----
+  help: `app-release` is a subtraction: write `app_release`
+"#);
+}
+
+#[test]
+fn what_the_expression_language_needs_is_no_name() {
+    assert_snapshot!(check("vars { groups { - \"dba\" } }\nhost \"a\""), @r#"
+lang::reserved
+
+  x `groups` is not free for a variable
+   ,-[inventory.kdl:1:8]
+ 1 | vars { groups { - "dba" } }
+   :        ^^^|^^
+   :           `-- means something else in expressions
+ 2 | host "a"
+   `----
+  help: choose another name; as a key of a map it is fine
+"#);
+    assert_snapshot!(check("vars { x { groups \"dba\" } }\nhost \"a\"\non \"a\" { for \"loop\" in=\"x.groups\" { package \"a\" } }"), @r#"
+lang::reserved
+
+  x `loop` is not free for a loop
+   ,-[inventory.kdl:3:14]
+ 2 | host "a"
+ 3 | on "a" { for "loop" in="x.groups" { package "a" } }
+   :              ^^^|^^
+   :                 `-- means something else in expressions
+   `----
+"#);
+}
+
+#[test]
+fn text_with_braces_stays_as_it_is_where_that_is_meant() {
+    assert_snapshot!(content("", "\"${#x} {a} $b\""), @r#"
+a
+  file[/f] path="/f" content="${#x} {a} $b" newline=false state="present"  (on "a")
+"#);
+    assert_snapshot!(content("", "(raw)\"docker ps --format '{{.ID}}'\""), @r#"
+a
+  file[/f] path="/f" content="docker ps --format '{{.ID}}'" newline=false state="present"  (on "a")
+"#);
+    assert_snapshot!(content("vars { x (raw)\"{{ y }}\" }", "\"{{ x }}\""), @r#"
+a
+  file[/f] path="/f" content="{{ y }}" newline=false state="present"  (on "a")
+"#);
+}
+
+#[test]
+fn other_hosts_are_seen_by_list_and_by_name() {
+    assert_snapshot!(check(
+        r#"
+        group "db" { host "db[1..2]" address="10.0.0.[1..2]" { vars { port 5432 } } }
+        host "web"
+        on "web" {
+            for "h" in="groups.db" { file "/etc/{{ h.name }}" { content "{{ h.address }}:{{ h.vars.port }} of {{ loop.length }}" } }
+            file "/one" { content "{{ hosts.db1.address }} {{ hosts[0].name }} {{ groups.db | length }} {{ host.groups | length }}" }
+        }
+        "#
+    ), @r#"
+db1
+db2
+web
+  file[/etc/db1] path="/etc/db1" content="10.0.0.1:5432 of 2\n" newline=true state="present"  (on "web")
+  file[/etc/db2] path="/etc/db2" content="10.0.0.2:5432 of 2\n" newline=true state="present"  (on "web")
+  file[/one] path="/one" content="10.0.0.1 db1 2 0\n" newline=true state="present"  (on "web")
+"#);
+}
+
+#[test]
+fn explain_says_who_defines_what() {
+    let inventory = r#"
+vars { app { root "/srv"; workers 2 }; password (secret)"a/b" }
+group "web" { vars { app { workers 4 } }; host "a" { vars { app { workers 8 } } } }
+secrets "s.age"
+"#;
+    let sources = one(inventory).secret_file("s.age", "a { b \"hunter2\" }");
+    let inventory = loader(sources, &[]).load("inventory.kdl", &[]).inventory.unwrap();
+    let host = inventory.hosts().next().unwrap();
+    let explain = |variable: &str| {
+        let explanation = match inventory.explain(host, variable) {
+            Ok(explanation) => explanation,
+            Err(diagnostics) => return diagnostics.render(inventory.files(), Style::PLAIN),
+        };
+        let line = |d: &Definition| {
+            let place = format!("{}:{}", d.file.as_deref().unwrap_or("-"), d.line);
+            format!("\n{} {} ({}) at {place}: {}", if d.wins { "*" } else { " " }, d.key, d.level, d.written)
+        };
+        let value = explanation.value.unwrap_or_else(|| "?".to_owned());
+        value + &explanation.definitions.iter().map(line).collect::<String>()
+    };
+    assert_snapshot!(explain("app"), @r#"
+{"root": "/srv", "workers": 8}
+* app.workers (host a) at inventory.kdl:3: 8
+  app.workers (group web) at inventory.kdl:3: 4
+* app.root (inventory) at inventory.kdl:2: "/srv"
+  app.workers (inventory) at inventory.kdl:2: 2
+"#);
+    assert_snapshot!(explain("app.workers"), @r#"
+8
+* app.workers (host a) at inventory.kdl:3: 8
+  app.workers (group web) at inventory.kdl:3: 4
+  app.workers (inventory) at inventory.kdl:2: 2
+"#);
+    assert_snapshot!(explain("password"), @r#"
+********
+* password (inventory) at inventory.kdl:2: (secret)"a/b"
+"#);
+    assert_snapshot!(explain("passwort"), @r#"
+lang::undefined
+
+  x `a` has no variable `passwort`
+  help: did you mean `password`?
+"#);
+}
+
+#[test]
+fn the_environment_is_text_and_must_be_set() {
+    let inventory = "vars { release (env)\"RELEASE\" }\nhost \"a\"\non \"a\" { file \"/f\" { content \"{{ release }}\" } }";
+    let run = |sources: MemorySources| common::run(&loader(sources, &[]), "inventory.kdl", &[]);
+    assert_snapshot!(run(one(inventory).variable("RELEASE", "{{ 1.4 }}")), @r#"
+a
+  file[/f] path="/f" content="{{ 1.4 }}\n" newline=true state="present"  (on "a")
+"#);
+    assert_snapshot!(run(one(inventory)), @r#"
+lang::env
+
+  x the environment has no `RELEASE`
+   ,-[inventory.kdl:1:16]
+ 1 | vars { release (env)"RELEASE" }
+   :                ^^^^^^^|^^^^^^
+   :                       `-- not set
+ 2 | host "a"
+   `----
+  help: set it for the command: `RELEASE=… converge …`
+"#);
+}
+
+#[test]
+fn a_project_without_mistakes_has_no_diagnostics() {
+    let Loaded { diagnostics, inventory, .. } = loader(one("host \"a\""), &[]).load("inventory.kdl", &[]);
+    assert!(diagnostics.is_empty() && inventory.is_some_and(|i| i.check().is_empty()));
+}
