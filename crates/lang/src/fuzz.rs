@@ -16,7 +16,9 @@ pub fn guard(text: &str) {
     let mut diagnostics = Diagnostics::default();
     match guard::check(text) {
         Err(error) => {
-            diagnostics.push(Diagnostic::error("fuzz", &error.message).label(Span::new(file, error.start, error.len), ""));
+            diagnostics.push(
+                Diagnostic::error("fuzz", &error.message).label(Span::new(file, error.start, error.len), ""),
+            );
         }
         Ok(()) => {
             for error in text.parse::<kdl::KdlDocument>().err().iter().flat_map(|error| &error.diagnostics) {
@@ -24,7 +26,9 @@ pub fn guard(text: &str) {
                 let message = error.message.clone().unwrap_or_default();
                 let hint = guard::v1_hint(text, start);
                 diagnostics.push(
-                    Diagnostic::error("fuzz", message).label(Span::new(file, start, len), "").maybe_help(hint),
+                    Diagnostic::error("fuzz", message)
+                        .label(Span::new(file, start, len), "")
+                        .maybe_help(hint),
                 );
             }
         }
@@ -41,7 +45,9 @@ pub fn template(text: &str) {
     let holds = |shown: &str| shown.contains(SECRET);
     for rendered in [engine.text(text, &scope), engine.file("fuzz.j2", text, &scope)] {
         match rendered {
-            Ok(rendered) => assert!(rendered.marks.tainted || !holds(&rendered.text), "a secret without its mark"),
+            Ok(rendered) => {
+                assert!(rendered.marks.tainted || !holds(&rendered.text), "a secret without its mark")
+            }
             Err(error) => assert!(!holds(&format!("{error:?}")), "an error quotes a secret"),
         }
     }
@@ -138,20 +144,85 @@ mod tests {
     }
 
     const KDL: &[&str] = &[
-        "a", " ", "\n", ";", "{", "}", "/-", "//", "/*", "*/", "\"", "\"\"\"", "#\"", "\"#", "#", "\\", "=", "(", ")",
-        "#true", "true", "1", "0x", "1.1", "é", "\u{feff}", "\u{2028}", "\r", "-", "r\"", "'", "/- a {", "a {", "\t",
+        "a", " ", "\n", ";", "{", "}", "/-", "//", "/*", "*/", "\"", "\"\"\"", "#\"", "\"#", "#", "\\", "=",
+        "(", ")", "#true", "true", "1", "0x", "1.1", "é", "\u{feff}", "\u{2028}", "\r", "-", "r\"", "'",
+        "/- a {", "a {", "\t",
     ];
 
     const TEMPLATE: &[&str] = &[
-        "{{", "}}", "{%", "%}", " ", "secret", "map", "list", "n", "name", "facts", ".os", ".family", "['pass-word']",
-        ".host", "[0]", "|", "tojson", "join", "upper", "items", "default('x')", "first", "length", "if ", "else ",
-        "endif", "for x in ", "endfor", "set x = ", "x", "~", "+", "-", "==", "(", ")", "[", "]", ",", "'", "\"", "{#",
-        "#}", "not ", "in ", "is ", "defined", "wrong", "macro m()", "endmacro", "m()", "include ", "\n", "quote", "map(",
-        "attribute=", "string", "urlencode", "1", "{", "}", ":", "range(9)", "namespace()", "dict(map)", "int", "sort",
+        "{{",
+        "}}",
+        "{%",
+        "%}",
+        " ",
+        "secret",
+        "map",
+        "list",
+        "n",
+        "name",
+        "facts",
+        ".os",
+        ".family",
+        "['pass-word']",
+        ".host",
+        "[0]",
+        "|",
+        "tojson",
+        "join",
+        "upper",
+        "items",
+        "default('x')",
+        "first",
+        "length",
+        "if ",
+        "else ",
+        "endif",
+        "for x in ",
+        "endfor",
+        "set x = ",
+        "x",
+        "~",
+        "+",
+        "-",
+        "==",
+        "(",
+        ")",
+        "[",
+        "]",
+        ",",
+        "'",
+        "\"",
+        "{#",
+        "#}",
+        "not ",
+        "in ",
+        "is ",
+        "defined",
+        "wrong",
+        "macro m()",
+        "endmacro",
+        "m()",
+        "include ",
+        "\n",
+        "quote",
+        "map(",
+        "attribute=",
+        "string",
+        "urlencode",
+        "1",
+        "{",
+        "}",
+        ":",
+        "range(9)",
+        "namespace()",
+        "dict(map)",
+        "int",
+        "sort",
     ];
 
     const NAMES: &[&str] = &[
-        "web", "db1", "*", "!", "&", ",", "[", "]", "..", "1", "09", "a", " ", "'", "\"", "\\", "{{", "}}", "é", "\u{1}",
+        "web", "db1", "*", "!", "&", ",", "[", "]", "..", "1", "09", "a", " ", "'", "\"", "\\", "{{", "}}",
+        "é", "\u{1}",
     ];
 
     proptest! {
@@ -178,7 +249,8 @@ mod tests {
     fn the_corpus_holds() {
         let check = |target: &str, body: fn(&str)| {
             let folder = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-            let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let files: Vec<_> =
+                std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
             assert!(!files.is_empty(), "{target} has no corpus");
             for file in files {
                 let bytes = std::fs::read(file).unwrap();
