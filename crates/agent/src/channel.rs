@@ -4,6 +4,7 @@
 //! only, so that its tests need no process.
 
 pub mod stdio;
+pub(crate) mod unpack;
 
 use std::io::Read;
 

@@ -10,6 +10,7 @@ use converge_model::{Catalog, Digest, HostPlan, HostReport, RunId, SecretTable};
 
 use crate::channel::Channel;
 use crate::channel::stdio::{Input, Output, Patience, Stdio};
+use crate::channel::unpack::unpacked;
 use crate::{facts, fence};
 
 /// Does jobs.
@@ -31,19 +32,6 @@ pub struct Order {
     pub root: Option<PathBuf>,
     /// What the host should be, with its secrets.
     pub catalog: Catalog,
-}
-
-/// A worker for a program that knows no kinds of resources: it says so.
-pub struct Unequipped;
-
-impl Worker for Unequipped {
-    fn look(&self, _: Order, _: &dyn Channel) -> Result<HostPlan, Refusal> {
-        Err(Refusal::Broken { message: "this agent knows no kinds of resources".to_owned(), help: None })
-    }
-
-    fn act(&self, _: Order, _: Digest, _: &dyn Channel) -> Result<HostReport, Refusal> {
-        Err(Refusal::Broken { message: "this agent knows no kinds of resources".to_owned(), help: None })
-    }
 }
 
 /// Serves one job over standard input and output. The code is 0 only where the last frame was written; a controller
@@ -133,10 +121,17 @@ fn parts(input: &mut impl Read, length: u64) -> Result<Vec<u8>, WireError> {
     if length > CATALOG_LIMIT {
         return Err(WireError::TooLarge(length));
     }
+    // All at once: growing would leave copies of secrets behind.
     let mut bytes = Vec::with_capacity(length);
     while bytes.len() < length {
         match wire::read(input)? {
-            ToAgent::Part(part) if bytes.len() + part.len() <= length => bytes.extend_from_slice(&part),
+            ToAgent::Part(part) => {
+                let part = unpacked(part)?;
+                if bytes.len() + part.len() > length {
+                    return Err(WireError::Malformed(bytes.len() + part.len()));
+                }
+                bytes.extend_from_slice(&part);
+            }
             ToAgent::Ping => {}
             ToAgent::Stop => return Err(WireError::Closed),
             _ => return Err(WireError::Malformed(bytes.len())),
@@ -164,7 +159,7 @@ mod tests {
 
     #[test]
     fn parts_join_across_pings_and_must_not_exceed_what_was_announced() {
-        let sent = stream(&[ToAgent::Part(vec![1, 2]), ToAgent::Ping, ToAgent::Part(vec![3])]);
+        let sent = stream(&[ToAgent::Part(vec![0, 1, 2]), ToAgent::Ping, ToAgent::Part(vec![0, 3])]);
         assert_eq!(parts(&mut &sent[..], 3).unwrap(), [1, 2, 3]);
         assert!(matches!(parts(&mut &sent[..], 1), Err(WireError::Malformed(_))));
         assert!(matches!(parts(&mut &sent[..], 4), Err(WireError::Closed)));

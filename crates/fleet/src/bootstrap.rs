@@ -354,9 +354,11 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     fn bootstrap<'a>(agent: &'a Agent, escalation: Become, password: Option<&'a Secret>) -> Bootstrap<'a> {
-        let second = Duration::from_secs(1);
+        let second = Duration::from_secs(20);
         Bootstrap {
             agent,
             escalation,
@@ -407,6 +409,120 @@ mod tests {
         check("\nconverge-abc need 1 Linux x86", None);
         check("echo \"converge-$m need\"\n", None);
         check("\nconverge-abd full 2\n", None);
+    }
+
+    /// A folder that everyone may write to, with programs that stand before the real ones.
+    fn pretending(programs: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::Builder::new().prefix("cf").tempdir_in("/tmp").unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        for (name, text) in programs {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        folder
+    }
+
+    /// Starts a bootstrap as an account that is not root.
+    fn start(bootstrap: &Bootstrap<'_>, folder: &Path) -> Link {
+        let line = format!("PATH={}:$PATH\n{}", folder.display(), bootstrap.line());
+        std::fs::write(folder.join("line"), line).unwrap();
+        let root = rustix::process::geteuid().is_root();
+        let nobody = if root { "setpriv --reuid=65534 --regid=65534 --clear-groups " } else { "" };
+        crate::link::local(&format!("exec {nobody}sh {}/line", folder.display())).unwrap()
+    }
+
+    /// What becomes of an escalation with these programs on the host.
+    async fn escalated(
+        escalation: Become,
+        password: Option<&str>,
+        programs: &[(&str, &str)],
+    ) -> (Result<Booted, BootstrapError>, String) {
+        let folder = pretending(programs);
+        let agent = Agent::new(b"#!/bin/sh\nprintf '\\0converge-agent\\001'\n".as_slice());
+        let password = password.map(Secret::new);
+        let folders = [folder.path().join("agent").display().to_string()];
+        let bootstrap = Bootstrap { folders: &folders, ..bootstrap(&agent, escalation, password.as_ref()) };
+        let mut link = start(&bootstrap, folder.path());
+        let result = match bootstrap.converse(&mut link, &Counters::default(), || async {}).await {
+            Err(BootstrapError::Ended { said, .. }) => {
+                let code = link.process.wait().await;
+                link.stderr.settled().await;
+                Err(bootstrap.explain(code, &link.stderr, &said))
+            }
+            other => other,
+        };
+        (result, std::fs::read_to_string(folder.path().join("log")).unwrap_or_default())
+    }
+
+    /// A sudo that wants a password, notes its arguments, and runs the rest as who it is.
+    const SUDO: &str = r#"printf "%s " "$@" >>"${0%/*}/log"
+while :;do case $1 in -n) echo "sudo: a password is required" >&2;exit 1;; -k|-S) shift;; -p) p=$2;shift 2;; *) break;; esac;done
+printf %s "$p" >&2;read -r word
+if [ "$word" != "open sesame" ];then printf '\nSorry, try again.\n%s' "$p" >&2;read -r word;exit 1;fi
+exec "$@""#;
+
+    #[tokio::test]
+    async fn sudo_is_asked_without_a_password_first() {
+        let (result, log) = escalated(Become::Sudo, None, &[("sudo", SUDO)]).await;
+        let Err(BootstrapError::Escalation { with: "sudo", said, help }) = result else {
+            panic!("no escalation")
+        };
+        assert_eq!(said, "sudo: a password is required");
+        assert!(help.contains("NOPASSWD"));
+        assert!(log.starts_with("-n sh -c"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn a_password_is_given_where_sudo_asks_and_nowhere_else() {
+        let (result, log) = escalated(Become::Sudo, Some("open sesame"), &[("sudo", SUDO)]).await;
+        assert!(matches!(result, Ok(Booted::Speaks(_))));
+        assert!(!log.contains("sesame"), "{log}");
+        let (result, _) = escalated(
+            Become::Sudo,
+            Some("x"),
+            &[("sudo", r#"while [ "$1" != sh ];do shift;done;exec "$@""#)],
+        )
+        .await;
+        assert!(matches!(result, Ok(Booted::Speaks(_))), "a sudo that does not ask");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_is_tried_once() {
+        let (result, _) = escalated(Become::Sudo, Some("open barley"), &[("sudo", SUDO)]).await;
+        assert!(
+            matches!(result, Err(BootstrapError::Escalation { said, .. }) if said == "the password is wrong")
+        );
+    }
+
+    #[tokio::test]
+    async fn su_gets_a_password_only_where_there_is_one() {
+        let su = r#"printf "Password: " >&2;read -r word;[ "$word" = "open sesame" ]||exit 1;shift 3;exec sh -c "$1""#;
+        let (result, _) = escalated(Become::Su, Some("open sesame"), &[("su", su)]).await;
+        assert!(matches!(result, Ok(Booted::Speaks(_))));
+        let (result, _) = escalated(Become::Su, None, &[("su", su)]).await;
+        assert!(
+            matches!(result, Err(BootstrapError::Escalation { said, .. }) if said == "a password is asked for")
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_or_forbidden_is_named_with_the_line_to_write() {
+        let check = async |escalation, program: (&str, &str), told: &str, line: &str| {
+            let (result, _) = escalated(escalation, None, &[program]).await;
+            let Err(BootstrapError::Escalation { said, help, .. }) = result else { panic!("{program:?}") };
+            assert!(said.contains(told) && help.contains(line), "{said} / {help}");
+        };
+        let tty = ("sudo", "echo 'sudo: sorry, you must have a tty to run sudo' >&2;exit 1");
+        check(Become::Sudo, tty, "must have a tty", "!requiretty").await;
+        check(
+            Become::Doas,
+            ("doas", "echo 'doas: Operation not permitted' >&2;exit 1"),
+            "not permitted",
+            "permit nopass",
+        )
+        .await;
+        check(Become::Sudo, ("sudo", "exit 127"), "said nothing", "NOPASSWD").await;
     }
 
     #[test]

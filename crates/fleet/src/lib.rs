@@ -13,6 +13,7 @@ mod gates;
 mod host;
 mod job;
 mod link;
+mod pack;
 mod session;
 mod ssh;
 mod target;

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use crate::content::{ContentStore, Opened};
 use crate::counters::Counters;
 use crate::link::{Complaints, Link, Process, excerpt};
+use crate::pack::packed;
 
 /// How long an agent may take to end once it has said its last word.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -107,7 +108,7 @@ impl Session {
 
     /// Sends something larger than a frame.
     pub(crate) fn send_parts(&self, bytes: &[u8]) -> Result<(), SessionError> {
-        bytes.chunks(PART).try_for_each(|part| self.send(&ToAgent::Part(part.to_vec())))
+        bytes.chunks(PART).try_for_each(|part| self.send(&ToAgent::Part(packed(part))))
     }
 
     /// Sends content, behind what was sent before.
@@ -216,7 +217,7 @@ impl Pump {
         let Some(Opened { length: mut left, mut bytes }) = opened else { return Ok(()) };
         while left > 0 {
             let size = left.min(PART as u64) as usize;
-            let (part, rest) = blocking(move || Ok((part(&mut *bytes, size), bytes))).await?;
+            let (part, rest) = blocking(move || Ok((packed(&part(&mut *bytes, size)), bytes))).await?;
             bytes = rest;
             left -= size as u64;
             self.frame(&encoded(&ToAgent::Part(part))?).await?;

@@ -42,6 +42,10 @@ pub const TEXT_LIMIT: u64 = 256 * 1024;
 pub const LOOK_LIMIT: u64 = 8 * 1024 * 1024;
 /// How much of something larger goes into one frame.
 pub const PART: usize = 256 * 1024;
+/// A part that is as it is.
+pub const PLAIN: u8 = 0;
+/// A part that is an LZ4 block.
+pub const LZ4: u8 = 1;
 /// Seconds between pings, when there is nothing else to say.
 pub const PING_SECONDS: u64 = 15;
 /// Seconds of silence after which the other end is taken for dead.
@@ -98,7 +102,8 @@ pub struct Hello {
 pub enum ToAgent {
     /// What is to be done. The catalog and the table of secrets follow in parts.
     Job(Job),
-    /// A part of what was announced last.
+    /// A part of what was announced last, at most [`PART`] bytes of it, packed: [`PLAIN`] and the bytes, or [`LZ4`],
+    /// their number (four bytes, little endian) and an LZ4 block. Lengths that are announced are those of the bytes.
     #[serde(with = "serde_bytes_vec")]
     Part(Vec<u8>),
     /// Content that was asked for; `length` bytes follow in parts, none where it is not to be had.

@@ -14,6 +14,7 @@ use converge_model::{Digest, EventKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
 
+use super::unpack::unpacked;
 use super::{Channel, ChannelError};
 
 /// How patient the agent is.
@@ -215,8 +216,9 @@ impl<Q: Deref<Target = Receiver<ToAgent>>> Stream<Q> {
             let agrees = Digest::from(self.hasher.finalize()) == self.digest;
             return if agrees { Ok(None) } else { Err(ChannelError::Damaged(self.digest)) };
         }
-        match self.queue.recv() {
-            Ok(ToAgent::Part(part)) if !part.is_empty() && part.len() as u64 <= self.left => {
+        let Ok(ToAgent::Part(part)) = self.queue.recv() else { return Err(ChannelError::Closed) };
+        match unpacked(part) {
+            Ok(part) if !part.is_empty() && part.len() as u64 <= self.left => {
                 self.left -= part.len() as u64;
                 self.hasher.update(&part);
                 self.part = part;

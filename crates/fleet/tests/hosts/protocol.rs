@@ -8,7 +8,7 @@ use converge_fleet::{Fleet, Host, HostError, Options, Prepared, Reach, SessionEr
 use converge_model::{Digest, EventKind, HostState, Secret};
 
 use crate::support::{
-    asked, catalog, compiled, local, options, project, scratch, script, skipped, store, target, tiny,
+    Store, asked, catalog, compiled, local, options, project, scratch, script, skipped, store, target, tiny,
 };
 
 /// The error of a look under a project that makes the agent misbehave.
@@ -61,7 +61,7 @@ async fn a_look_costs_the_same_exchanges_whatever_the_size_of_the_catalog() {
 async fn content_that_is_not_what_its_digest_says_is_damaged() {
     let scratch = scratch();
     let digest = Digest::of(b"good");
-    let store: HashMap<Digest, Arc<[u8]>> = [(digest, Arc::from(b"evil".as_slice()))].into();
+    let store: Store = [(digest, Arc::from(b"evil".as_slice()))].into();
     let compile = compiled(catalog("shop", &[digest]), Arc::new(store));
     let (_, plan) = local(scratch.path(), tiny()).look(&asked().ask, compile).await.unwrap();
     assert!(plan.problems[0].message.contains("damaged"), "{:?}", plan.problems);

@@ -107,8 +107,11 @@ pub(crate) fn catalog(project: &str, contents: &[Digest]) -> Catalog {
     }
 }
 
+/// Content in memory.
+pub(crate) type Store = HashMap<Digest, Arc<[u8]>>;
+
 /// Content in memory, with its digests.
-pub(crate) fn store(contents: &[Vec<u8>]) -> (Vec<Digest>, Arc<HashMap<Digest, Arc<[u8]>>>) {
+pub(crate) fn store(contents: &[Vec<u8>]) -> (Vec<Digest>, Arc<Store>) {
     let digests: Vec<_> = contents.iter().map(|bytes| Digest::of(bytes)).collect();
     let store =
         digests.iter().copied().zip(contents.iter().map(|bytes| Arc::from(bytes.as_slice()))).collect();
@@ -118,7 +121,7 @@ pub(crate) fn store(contents: &[Vec<u8>]) -> (Vec<Digest>, Arc<HashMap<Digest, A
 /// What compiles to `catalog`, whatever the facts.
 pub(crate) fn compiled(
     catalog: Catalog,
-    content: Arc<HashMap<Digest, Arc<[u8]>>>,
+    content: Arc<Store>,
 ) -> impl FnOnce(&Facts) -> Result<Prepared, CompileError> + Send + 'static {
     move |_| Ok(Prepared { catalog, content })
 }
