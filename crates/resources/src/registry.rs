@@ -14,6 +14,7 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::ini::Ini>(),
         row::<kinds::line::Line>(),
         row::<kinds::link::Link>(),
+        row::<kinds::service::Service>(),
     ]
 });
 

@@ -16,7 +16,7 @@ use crate::system::files::{Entry, Sort};
 use crate::system::packages::{Installed, PackageTable};
 use crate::system::processes::Command;
 use crate::system::receipts::Receipt;
-use crate::system::units::{Active, Enabled, Load, UnitState};
+use crate::system::units::{Active, Enabled, Load, UnitState, template_of};
 use crate::wish::Filling;
 
 /// What a view answers.
@@ -438,13 +438,18 @@ impl<'a> View<'a> {
     pub fn unit(&self, name: &str) -> Result<Seen<UnitState>, LookError> {
         let planned = self.overlay.and_then(|overlay| overlay.units.get(name));
         let mut state = self.base.unit(name)?;
-        if state.load == Load::NotFound && planned.is_none() && !self.has_unit_file(name)? {
-            return Ok(self.absent());
+        if state.load == Load::NotFound {
+            if planned.is_none() && !self.has_unit_file(name)? {
+                return Ok(self.absent());
+            }
+            state.load = Load::Loaded;
+        }
+        if matches!(state.enabled, Enabled::Static | Enabled::Always) && self.plans_unit_file(name) {
+            // The new file may well say how it is enabled.
+            state.enabled = Enabled::No;
         }
         if let Some(planned) = planned {
             planned.lay_over(&mut state);
-        } else if state.load == Load::NotFound {
-            state.load = Load::Loaded;
         }
         Ok(Seen::Known(state))
     }
@@ -557,6 +562,13 @@ impl<'a> View<'a> {
         Ok(Need::of(seen, format!("the group {name}"), || format!("declare `group \"{name}\"` before it")))
     }
 
+    /// The need for the unit `name` (full: `nginx.service`).
+    pub fn need_unit(&self, name: &str) -> Result<Need, LookError> {
+        Ok(Need::of(self.unit(name)?, format!("the unit {name}"), || {
+            format!("install the package that brings it, or declare `systemd-unit \"{name}\"`, before it")
+        }))
+    }
+
     /// The name of a user that is given by name or number: its name where it has one.
     pub fn user_name(&self, given: &str) -> Result<String, LookError> {
         let Ok(uid) = given.parse::<u32>() else { return Ok(given.to_owned()) };
@@ -606,12 +618,17 @@ impl<'a> View<'a> {
     }
 
     fn has_unit_file(&self, unit: &str) -> Result<bool, LookError> {
-        for folder in UNIT_FOLDERS {
-            if let Seen::Known(_) = self.place(&Path::new(folder).join(unit))? {
+        for path in unit_files(unit) {
+            if let Seen::Known(_) = self.place(&path)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    fn plans_unit_file(&self, unit: &str) -> bool {
+        let planned = |path: &PathBuf| self.overlay.is_some_and(|overlay| overlay.paths.contains_key(path));
+        unit_files(unit).any(|path| planned(&path))
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>, LookError> {
@@ -638,6 +655,13 @@ pub const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "
 /// The folders of unit files, in systemd's order.
 pub const UNIT_FOLDERS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// Where the file of a unit, or of its template, may be.
+fn unit_files(unit: &str) -> impl Iterator<Item = PathBuf> {
+    let names = [Some(unit.to_owned()), template_of(unit)];
+    let below = |name: String| UNIT_FOLDERS.into_iter().map(move |folder| Path::new(folder).join(&name));
+    names.into_iter().flatten().flat_map(below)
+}
 
 /// `target` as seen from `folder`, without `.` and `..`.
 fn joined(folder: &Path, target: &Path) -> PathBuf {

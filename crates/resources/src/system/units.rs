@@ -41,9 +41,9 @@ pub enum Active {
     /// It does not.
     #[default]
     Inactive,
-    /// It does.
+    /// It does; also while it reloads.
     Active,
-    /// It is on its way up, or reloading.
+    /// It is on its way up, or waits to be started again.
     Activating,
     /// It is on its way down.
     Deactivating,
@@ -173,6 +173,13 @@ pub fn is_unit_name(name: &str) -> bool {
     let Some((prefix, end)) = name.rsplit_once('.') else { return false };
     let named = !prefix.is_empty() && !prefix.starts_with('@');
     name.len() <= 255 && named && UNIT_TYPES.contains(&end) && name.bytes().all(allowed)
+}
+
+/// The name of the template of an instance: `app@.service` for `app@one.service`.
+pub fn template_of(unit: &str) -> Option<String> {
+    let (prefix, rest) = unit.split_once('@')?;
+    let (instance, end) = rest.rsplit_once('.')?;
+    (!instance.is_empty()).then(|| format!("{prefix}@.{end}"))
 }
 
 #[cfg(test)]

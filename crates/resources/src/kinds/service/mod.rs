@@ -1,1 +1,192 @@
 //! `service`: a unit that runs, and is started at boot.
+
+mod apply;
+mod plan;
+
+use std::time::Duration;
+
+use converge_model::{Claim, KindSchema, NotifyHow, Param, ParamProblem, Type};
+
+use crate::actor::{Actor, ApplyError};
+use crate::kind::{Action, Kind, Planned};
+use crate::overlay::Effect;
+use crate::system::units::{full_name, is_unit_name};
+use crate::view::{LookError, View};
+use crate::wish::Reader;
+
+/// The kind.
+pub struct Service;
+
+/// What the unit should be; what is none stays as it is.
+pub struct Wish {
+    unit: String,
+    running: Option<bool>,
+    enabled: Option<bool>,
+    masked: Option<bool>,
+    on_notify: OnNotify,
+    settle: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnNotify {
+    Restart,
+    Reload,
+}
+
+impl Kind for Service {
+    type Wish = Wish;
+    type Found = plan::Found;
+
+    fn schema() -> KindSchema {
+        KindSchema::new("service", "A service: whether it runs, and whether it is started at boot")
+            .details(
+                "A name without a type is a service: `nginx` is `nginx.service`; `backup.timer`, `docker.socket` and \
+                 instances like `postgresql@15-main` serve as well. What is not written is left as it is.\n\n\
+                 A service that should run counts as running only once it has for its settling time, and if the units \
+                 that are part of it and start with it run too: `postgresql.service` is active while its cluster is \
+                 dead. Where it fails, the last lines of its journal are shown. One that has failed is started again; \
+                 one that systemd revives over and over is restarted, and does not count as running.\n\n\
+                 Unit files that changed are read by systemd before the service is touched.\n\n\
+                 What it does when it is notified: it restarts, or reloads where `on-notify` or the notifier says so. One \
+                 that does not run, and need not, is left alone.",
+            )
+            .param(Param::new("name", Type::Name, "The unit, with or without its type.").argument(0).required())
+            .param(Param::new("running", Type::Bool, "Whether it runs."))
+            .param(Param::new("enabled", Type::Bool, "Whether it is started at boot."))
+            .param(Param::new("masked", Type::Bool, "Whether it cannot be started at all, not even by hand."))
+            .param(
+                Param::new("on-notify", Type::Text, "What it does when a resource notifies it.")
+                    .one_of(&["restart", "reload"])
+                    .default("restart"),
+            )
+            .param(
+                Param::new("settle", Type::Duration, "How long it must stay up after it was started or notified.")
+                    .range(0, 600_000)
+                    .default(2000),
+            )
+            .example("A service that runs now and after a boot", "package \"cron\"\nservice \"cron\" running=#true enabled=#true")
+            .example(
+                "A service that reloads when its configuration changes",
+                "package \"rsyslog\"\nfile \"/etc/rsyslog.d/10-quiet.conf\" notify=\"service[rsyslog]\" {\n    content \"mail.* stop\"\n}\nservice \"rsyslog\" running=#true on-notify=\"restart\"",
+            )
+            .example("A unit that nobody can start", "service \"systemd-timesyncd\" masked=#true running=#false")
+            .whole_system()
+            .notifiable()
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let wish = Wish {
+            unit: full_name(&params.required_text("name")),
+            running: params.flag("running"),
+            enabled: params.flag("enabled"),
+            masked: params.flag("masked"),
+            on_notify: params
+                .choice("on-notify", &[("restart", OnNotify::Restart), ("reload", OnNotify::Reload)]),
+            settle: params.duration("settle").unwrap_or(Duration::from_secs(2)),
+        };
+        if !is_unit_name(&wish.unit) {
+            params
+                .problem(ParamProblem::new("name", format!("{:?} cannot be the name of a unit", wish.unit)));
+        } else if wish.unit.contains("@.") && wish.running.is_some() {
+            let help = "name an instance of it, like `app@one`";
+            params.problem(ParamProblem::new("running", "makes no sense for a template").help(help));
+        }
+        if wish.masked == Some(true) {
+            for (name, wanted) in [("running", wish.running), ("enabled", wish.enabled)] {
+                if wanted == Some(true) {
+                    params.problem(ParamProblem::new(name, "cannot be true for a masked unit"));
+                }
+            }
+        }
+        wish
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        vec![Claim::named("unit", wish.unit.clone())]
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<plan::Found, LookError> {
+        plan::observe(view, wish)
+    }
+
+    fn plan(wish: &Wish, found: &plan::Found) -> Planned {
+        plan::plan(wish, found)
+    }
+
+    fn effects(wish: &Wish, _: &plan::Found) -> Vec<Effect> {
+        plan::effects(wish)
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &plan::Found) -> Result<(), ApplyError> {
+        apply::apply(actor, wish, found)
+    }
+
+    fn units(wish: &Wish) -> Vec<String> {
+        vec![wish.unit.clone()]
+    }
+
+    fn action(wish: &Wish, how: NotifyHow) -> Option<Action> {
+        let verb = match (how, wish.on_notify) {
+            (NotifyHow::Reload, _) | (NotifyHow::AsTargetSays, OnNotify::Reload) => "reload",
+            (NotifyHow::AsTargetSays, OnNotify::Restart) => "restart",
+        };
+        let can_run = wish.running != Some(false) && wish.masked != Some(true);
+        can_run.then(|| Action { verb, unit: Some(wish.unit.clone()) })
+    }
+
+    fn settle(wish: &Wish) -> Option<Duration> {
+        (wish.running != Some(false)).then_some(wish.settle)
+    }
+
+    fn act(actor: &mut Actor<'_>, wish: &Wish, action: &Action) -> Result<(), ApplyError> {
+        apply::act(actor, wish, action)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::testing::{Trial, params};
+
+    #[test]
+    fn a_unit_has_one_claim_however_it_is_written() {
+        let trial = Trial::new();
+        let claim = |name: &str| trial.claims("service", &params([("name", name.into())]));
+        assert_eq!(claim("nginx"), claim("nginx.service"));
+        assert_ne!(claim("nginx"), claim("nginx.socket"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_at_once() {
+        let trial = Trial::new();
+        let check = |name: &str, more: (&str, converge_model::Value), problems: usize| {
+            let params = params([("name", name.into()), more, ("masked", true.into())]);
+            assert_eq!(trial.problems("service", &params).len(), problems, "{name}");
+        };
+        check("nginx", ("running", true.into()), 1);
+        check("nginx", ("running", false.into()), 0);
+        check("ng inx", ("enabled", false.into()), 1);
+        check("app@", ("enabled", true.into()), 1);
+        check("app@", ("running", false.into()), 1);
+    }
+
+    #[test]
+    fn what_a_notification_does_is_the_notifiers_or_the_targets_to_say() {
+        let wish = |running: Option<bool>, on_notify| Wish {
+            unit: "a.service".into(),
+            running,
+            enabled: None,
+            masked: None,
+            on_notify,
+            settle: Duration::ZERO,
+        };
+        let check = |running, on_notify, how, verb: Option<&str>| {
+            let action = Service::action(&wish(running, on_notify), how);
+            assert_eq!(action.map(|action| action.verb), verb);
+        };
+        check(Some(true), OnNotify::Restart, NotifyHow::AsTargetSays, Some("restart"));
+        check(None, OnNotify::Reload, NotifyHow::AsTargetSays, Some("reload"));
+        check(None, OnNotify::Restart, NotifyHow::Reload, Some("reload"));
+        check(Some(false), OnNotify::Restart, NotifyHow::AsTargetSays, None);
+    }
+}

@@ -416,8 +416,8 @@ fn load_of(word: &str) -> Load {
 
 fn active_of(word: &str) -> Active {
     match word {
-        "active" => Active::Active,
-        "activating" | "reloading" | "refreshing" => Active::Activating,
+        "active" | "reloading" | "refreshing" => Active::Active,
+        "activating" => Active::Activating,
         "deactivating" => Active::Deactivating,
         "failed" => Active::Failed,
         _ => Active::Inactive,

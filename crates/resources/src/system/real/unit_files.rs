@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::system::files::{Files, Sort};
-use crate::system::units::Enabled;
+use crate::system::units::{Enabled, template_of};
 
 /// The folders whose links an administrator makes, and that last over a boot.
 const LASTING: [&str; 2] = ["/etc/systemd/system.control", "/etc/systemd/system"];
@@ -203,13 +203,6 @@ fn names(files: &Files, folder: &Path) -> io::Result<Vec<String>> {
         }
         Err(error) => Err(error),
     }
-}
-
-/// `foo@.service` for `foo@bar.service`.
-pub(crate) fn template_of(unit: &str) -> Option<String> {
-    let (prefix, rest) = unit.split_once('@')?;
-    let (instance, suffix) = rest.rsplit_once('.')?;
-    (!instance.is_empty()).then(|| format!("{prefix}@.{suffix}"))
 }
 
 /// `foo@bar.service` for `foo@.service` and `bar`.

@@ -1,0 +1,127 @@
+//! Starting, stopping, enabling and notifying a `service`.
+
+use super::Wish;
+use super::plan::{Found, Running, runs_at_all};
+use crate::actor::{Actor, ApplyError};
+use crate::kind::Action;
+use crate::system::units::{Active, Enabled, Load, UnitState, Verb};
+
+/// The lines of the journal that a failure shows.
+const JOURNAL: u32 = 20;
+
+/// Makes the unit what it should be. What it needs to start is changed first, what keeps it from starting last.
+pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+    let absent = UnitState::default();
+    let state = match &found.unit {
+        crate::view::Seen::Known(state) => state,
+        _ => &absent,
+    };
+    if wish.masked == Some(false) && state.load == Load::Masked {
+        actor.unit(Verb::Unmask, &wish.unit, Some(Verb::Mask))?;
+    }
+    let enabled = matches!(state.enabled, Enabled::Yes | Enabled::Always);
+    match wish.enabled {
+        Some(true) if !enabled => actor.unit(Verb::Enable, &wish.unit, Some(Verb::Disable))?,
+        Some(false) if enabled => actor.unit(Verb::Disable, &wish.unit, Some(Verb::Enable))?,
+        _ => {}
+    }
+    match wish.running {
+        Some(true) => start(actor, wish, found, state)?,
+        Some(false) if runs_at_all(state) => actor.unit(Verb::Stop, &wish.unit, Some(Verb::Start))?,
+        _ => {}
+    }
+    if wish.masked == Some(true) && state.load != Load::Masked {
+        actor.unit(Verb::Mask, &wish.unit, Some(Verb::Unmask))?;
+    }
+    Ok(())
+}
+
+fn start(actor: &mut Actor<'_>, wish: &Wish, found: &Found, state: &UnitState) -> Result<(), ApplyError> {
+    match found.running(state, wish.settle) {
+        Running::Yes => return Ok(()),
+        // One that was failing is not brought back by starting it: stopping it ends what this start did.
+        Running::No(_) => actor.unit(Verb::Start, &wish.unit, Some(Verb::Stop))?,
+        Running::Badly(_) => actor.unit(Verb::Restart, &wish.unit, None)?,
+    }
+    must_run(actor, &wish.unit)
+}
+
+/// Restarts or reloads the unit. One that does not run, and need not, is left alone.
+pub(super) fn act(actor: &mut Actor<'_>, wish: &Wish, action: &Action) -> Result<(), ApplyError> {
+    if wish.running.is_none() && !runs_at_all(&state(actor, &wish.unit)?) {
+        return Ok(());
+    }
+    let verb = if action.verb == "reload" { Verb::Reload } else { Verb::Restart };
+    actor.unit(verb, &wish.unit, None)?;
+    must_run(actor, &wish.unit)
+}
+
+/// A job that ended well says little of a service that has no way to tell that it is ready.
+fn must_run(actor: &Actor<'_>, unit: &str) -> Result<(), ApplyError> {
+    let why = match state(actor, unit)?.active {
+        Active::Active => return Ok(()),
+        Active::Failed => "it was started and failed",
+        Active::Activating => "it was started, ended, and is being started again",
+        Active::Inactive | Active::Deactivating => "it was started and has ended",
+    };
+    let journal = actor.system.units().journal(unit, JOURNAL);
+    Err(ApplyError::new(format!("{unit} does not run: {why}")).output(journal.as_bytes()))
+}
+
+fn state(actor: &Actor<'_>, unit: &str) -> Result<UnitState, ApplyError> {
+    let states = actor.system.units().states(&[unit.to_owned()]);
+    let states = states.map_err(|error| ApplyError::new(error.to_string()))?;
+    Ok(states.into_iter().next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kinds::testing::{Trial, params};
+    use converge_model::Value;
+
+    fn service(more: &[(&str, Value)]) -> converge_model::Params {
+        let mut params = params([("name", "app".into())]);
+        more.iter().for_each(|(name, value)| params.set(name, value.clone()));
+        params
+    }
+
+    #[test]
+    fn a_unit_is_enabled_and_started_and_taken_back_in_reverse() {
+        let trial = Trial::new();
+        trial.world().unit("app.service");
+        let wish = service(&[("running", true.into()), ("enabled", true.into())]);
+        let undo = trial.apply("service", &wish).unwrap();
+        trial.assert_in_sync("service", &wish);
+        trial.put_back(undo);
+        let log = trial.world().log();
+        assert_eq!(
+            log,
+            ["enable app.service", "start app.service", "stop app.service", "disable app.service"]
+        );
+    }
+
+    #[test]
+    fn a_unit_is_stopped_before_it_is_masked_and_unmasked_before_it_is_started() {
+        let trial = Trial::new();
+        trial.world().unit("app.service");
+        let off = service(&[("running", false.into()), ("masked", true.into())]);
+        let on = service(&[("running", true.into()), ("masked", false.into())]);
+        trial.laws("service", &service(&[("running", true.into())]));
+        let before = trial.world().log().len();
+        trial.apply("service", &off).unwrap();
+        trial.assert_in_sync("service", &off);
+        trial.apply("service", &on).unwrap();
+        trial.assert_in_sync("service", &on);
+        let log = trial.world().log().split_off(before);
+        assert_eq!(log, ["stop app.service", "mask app.service", "unmask app.service", "start app.service"]);
+    }
+
+    #[test]
+    fn a_service_that_fails_shows_its_journal() {
+        let trial = Trial::new();
+        trial.world().unit("app.service");
+        trial.world().break_unit("app.service");
+        let error = trial.apply("service", &service(&[("running", true.into())])).err().unwrap();
+        assert!(error.output.contains("a line of its journal"), "{error:?}");
+    }
+}
