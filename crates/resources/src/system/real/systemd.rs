@@ -7,7 +7,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::dbus::{Bus, BusError, Call, Kind, Message};
 use super::unit_files::UnitFiles;
@@ -39,6 +39,9 @@ const LISTED: &str = "a(ssssssouso)";
 
 /// How long a job may take. Units have limits of their own, which are shorter; some have none.
 const JOB: Duration = Duration::from_secs(15 * 60);
+
+/// How long a service that has just started is watched.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// How long reading all unit files again may take.
 const RELOAD: Duration = Duration::from_secs(120);
@@ -87,9 +90,34 @@ impl Systemd {
         let job = answer.and_then(|job| Ok(job.values("o")?.text()?.to_owned()));
         let result = wait(&mut bus, &job.map_err(|error| fail(error.to_string()))?);
         match result.map_err(|error| fail(error.to_string()))?.as_str() {
+            "done" | "skipped" if matches!(verb, Verb::Start | Verb::Restart) => {
+                self.watch(&mut bus, verb, unit)
+            }
             "done" | "skipped" => Ok(()),
-            result => Err(fail(self.why(&mut bus, unit, result))),
+            result => Err(fail(self.why(&mut bus, unit, &format!("the job ended as {result}")))),
         }
+    }
+
+    /// Sees whether a service that cannot tell when it is ready is still there after a moment: for systemd its start has
+    /// ended well as soon as there is a process. What causes it to end can only be taken back if that is known now.
+    fn watch(&self, bus: &mut Bus, verb: Verb, unit: &str) -> Result<(), UnitError> {
+        let end = Instant::now() + MOMENT;
+        bus.allow(MOMENT + JOB);
+        let object = match list(bus, &[unit.to_owned()]).map_err(unreachable)?.pop() {
+            Some(listed) if listed.name.ends_with(".service") => listed.object,
+            _ => return Ok(()),
+        };
+        let kind =
+            get(bus, &object, SERVICE, "Type").and_then(|kind| Ok(inside(&kind, "s")?.text()?.to_owned()));
+        while matches!(kind.as_deref(), Ok("simple" | "exec" | "idle")) && Instant::now() < end {
+            let active = get(bus, &object, UNIT, "ActiveState").map_err(unreachable)?;
+            let active = inside(&active, "s").and_then(|mut active| active.text()).map(active_of);
+            if matches!(active, Ok(Active::Failed | Active::Activating)) {
+                return Err(failed(verb, unit, self.why(bus, unit, "it ended right after its start")));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Lets systemd read the unit files where it has not seen those of `unit` as they are.
@@ -104,16 +132,16 @@ impl Systemd {
         Ok(())
     }
 
-    /// What the unit itself says about a job that ended as `result`.
-    fn why(&self, bus: &mut Bus, unit: &str, result: &str) -> String {
+    /// `what` happened, with what the unit itself says of it: `exit-code`, `timeout`, `start-limit-hit`.
+    fn why(&self, bus: &mut Bus, unit: &str, what: &str) -> String {
         let details = list(bus, &[unit.to_owned()]).ok().and_then(|mut listed| {
             let message = get(bus, &listed.pop()?.object, SERVICE, "Result").ok()?;
             let text = inside(&message, "s").ok()?.text().ok()?.to_owned();
             (text != "success").then_some(text)
         });
         match details {
-            Some(details) => format!("the job ended with {result:?}, the unit with {details:?}"),
-            None => format!("the job ended with {result:?}"),
+            Some(details) => format!("{what} ({details})"),
+            None => what.to_owned(),
         }
     }
 
