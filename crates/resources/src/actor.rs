@@ -1,6 +1,8 @@
 //! How kinds change a host: everything that a step replaces is kept until the host's run ends, and put back in reverse
 //! when the step, or what it notified, fails.
 
+mod accounts;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use converge_model::Digest;
 
 use crate::system::System;
-use crate::system::accounts::AccountTable;
+use crate::system::accounts::{AccountChange, AccountTable};
 use crate::system::files::{Entry, Files, Sort, temporary_name};
 use crate::system::processes::{Command, Finished};
 use crate::system::receipts::Receipt;
@@ -115,6 +117,8 @@ enum Kept {
     Command(Box<Command>),
     /// This was noted before, or nothing was.
     Receipt { key: String, receipt: Option<Receipt> },
+    /// Accounts were changed; these changes, in order, bring them back.
+    Accounts(Vec<AccountChange>),
 }
 
 /// A kept content.
@@ -485,8 +489,8 @@ impl<'a> Actor<'a> {
             return Ok((None, None));
         }
         let table = self.system.accounts().table().map_err(|error| ApplyError::new(error.to_string()))?;
-        let uid = attributes.owner.as_deref().map(|name| uid_of(&table, name)).transpose()?;
-        let gid = attributes.group.as_deref().map(|name| gid_of(&table, name)).transpose()?;
+        let uid = attributes.owner.as_deref().map(|name| self.uid(&table, name)).transpose()?;
+        let gid = attributes.group.as_deref().map(|name| self.gid(&table, name)).transpose()?;
         Ok((uid, gid))
     }
 
@@ -550,6 +554,7 @@ impl Kept {
                     ApplyError::new(format!("failed to put back the receipt of {key}: {error}"))
                 })
             }
+            Self::Accounts(changes) => accounts::put_back(system, &changes),
             Self::Command(command) => match system.processes().run(&command, &mut |_| {}) {
                 Ok(finished) if finished.success() => Ok(()),
                 Ok(finished) => {

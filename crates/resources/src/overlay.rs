@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::system::accounts::Shadow;
 use crate::view::Place;
 
 /// One thing that a step will do.
@@ -15,8 +16,8 @@ pub enum Effect {
     Package(String, Option<Version>),
     /// The user will be there; none: will not.
     User(String, Option<PlannedUser>),
-    /// The group will be there; or will not.
-    Group(String, bool),
+    /// The group will be there; none: will not.
+    Group(String, Option<PlannedGroup>),
     /// The unit will be in this state, as far as it is known.
     Unit(String, PlannedUnit),
     /// A command of this name will be on the path.
@@ -45,6 +46,21 @@ pub struct PlannedUser {
     pub home: Option<String>,
     /// All other groups, where they are known.
     pub groups: Option<Vec<String>>,
+    /// The comment, where it is known.
+    pub comment: Option<String>,
+    /// The login shell, where it is known.
+    pub shell: Option<String>,
+    /// What `/etc/shadow` will say, where it is known.
+    pub shadow: Option<Shadow>,
+}
+
+/// A group that a step brings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlannedGroup {
+    /// The number, where it is known.
+    pub gid: Option<u32>,
+    /// All its members, where they are known.
+    pub members: Option<Vec<String>>,
 }
 
 /// A unit that a step changes; none where the step leaves it as it is.
@@ -64,7 +80,7 @@ pub struct Overlay {
     pub(crate) paths: BTreeMap<PathBuf, Option<Place>>,
     pub(crate) packages: BTreeMap<String, Option<Version>>,
     pub(crate) users: BTreeMap<String, Option<PlannedUser>>,
-    pub(crate) groups: BTreeMap<String, bool>,
+    pub(crate) groups: BTreeMap<String, Option<PlannedGroup>>,
     pub(crate) units: BTreeMap<String, PlannedUnit>,
     pub(crate) programs: BTreeMap<String, u32>,
     pub(crate) open: Vec<u32>,
@@ -92,8 +108,8 @@ impl Overlay {
             Effect::User(name, user) => {
                 self.users.insert(name, user);
             }
-            Effect::Group(name, there) => {
-                self.groups.insert(name, there);
+            Effect::Group(name, group) => {
+                self.groups.insert(name, group);
             }
             Effect::Unit(name, unit) => {
                 let known = self.units.entry(name).or_default();

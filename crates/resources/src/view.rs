@@ -1,5 +1,7 @@
 //! How kinds read a host: bare when acting, verifying and looking for drift; under an overlay when planning.
 
+mod accounts;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::hash::Hash;
@@ -11,7 +13,7 @@ use converge_model::{Claim, Digest};
 
 use crate::overlay::{Bytes, Overlay, PlannedUnit, PlannedUser, Version};
 use crate::system::System;
-use crate::system::accounts::{AccountTable, User};
+use crate::system::accounts::{AccountTable, Group, User};
 use crate::system::files::{Entry, Sort};
 use crate::system::packages::{Installed, PackageTable};
 use crate::system::processes::Command;
@@ -121,6 +123,8 @@ pub struct Base<'a> {
     entries: Memory<PathBuf, Result<Option<Entry>, (io::ErrorKind, String)>>,
     digests: Memory<PathBuf, Result<Digest, (io::ErrorKind, String)>>,
     accounts: OnceLock<Result<Arc<AccountTable>, String>>,
+    remote_users: Memory<String, Result<Option<User>, String>>,
+    remote_groups: Memory<String, Result<Option<Group>, String>>,
     packages: OnceLock<Result<Arc<PackageTable>, String>>,
     candidates: Memory<String, Result<Option<String>, String>>,
     units: Mutex<BTreeMap<String, UnitState>>,
@@ -158,6 +162,8 @@ impl<'a> Base<'a> {
             entries: Memory::new(),
             digests: Memory::new(),
             accounts: OnceLock::new(),
+            remote_users: Memory::new(),
+            remote_groups: Memory::new(),
             packages: OnceLock::new(),
             candidates: Memory::new(),
             units: Mutex::new(BTreeMap::new()),
@@ -412,21 +418,20 @@ impl<'a> View<'a> {
                 Ok(planned.as_user(self)?.map_or_else(|| Seen::Unknown(Vec::new()), Seen::Known))
             }
             Some(None) => Ok(self.absent()),
-            None => {
-                Ok(self.base.accounts()?.users.get(name).cloned().map_or_else(|| self.absent(), Seen::Known))
-            }
+            None => Ok(self.base.user(name)?.map_or_else(|| self.absent(), Seen::Known)),
         }
     }
 
     /// Whether the group `name` is there, and its number where that is known.
     pub fn group(&self, name: &str) -> Result<Seen<u32>, LookError> {
         match self.overlay.and_then(|overlay| overlay.groups.get(name)) {
-            Some(true) => return Ok(Seen::Unknown(Vec::new())),
-            Some(false) => return Ok(self.absent()),
-            None => {}
+            Some(Some(planned)) => Ok(planned.gid.map_or_else(|| Seen::Unknown(Vec::new()), Seen::Known)),
+            Some(None) => Ok(self.absent()),
+            None => {
+                let group = self.base.group(name)?;
+                Ok(group.map_or_else(|| self.absent(), |group| Seen::Known(group.gid)))
+            }
         }
-        let group = self.base.accounts()?.groups.get(name).map(|group| group.gid);
-        Ok(group.map_or_else(|| self.absent(), Seen::Known))
     }
 
     /// All accounts as they are on the host, without what is planned.
@@ -700,7 +705,14 @@ impl PlannedUser {
     fn as_user(&self, view: &View<'_>) -> Result<Option<User>, LookError> {
         let (Some(uid), Some(group)) = (self.uid, &self.group) else { return Ok(None) };
         let Seen::Known(gid) = view.group(group)? else { return Ok(None) };
-        Ok(Some(User { uid, gid, home: self.home.clone().unwrap_or_default(), ..User::default() }))
+        Ok(Some(User {
+            uid,
+            gid,
+            comment: self.comment.clone().unwrap_or_default(),
+            home: self.home.clone().unwrap_or_default(),
+            shell: self.shell.clone().unwrap_or_default(),
+            shadow: self.shadow.clone(),
+        }))
     }
 }
 

@@ -1,13 +1,15 @@
 //! A world for the laws: real files below a root of its own, and in memory packages that bring files, users and running
 //! units, units that may die, and commands that do what a test says.
 
+mod accounts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::system::System;
-use crate::system::accounts::{AccountTable, Accounts};
+use crate::system::accounts::{AccountTable, Accounts, User};
 use crate::system::files::Files;
 use crate::system::packages::{
     Installed, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation,
@@ -31,6 +33,8 @@ struct State {
     commands: BTreeMap<String, Arc<Deed>>,
     starts: u64,
     broken: BTreeSet<String>,
+    login: Option<String>,
+    remote: BTreeMap<String, User>,
     log: Vec<String>,
 }
 
@@ -63,6 +67,8 @@ impl World {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n";
         std::fs::write(root.join("etc/passwd"), passwd)?;
         std::fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
+        std::fs::write(root.join("etc/shadow"), "root:*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\n")?;
+        std::fs::write(root.join("etc/login.defs"), "USERGROUPS_ENAB yes\n")?;
         let receipts = Receipts::in_folder(root.join("var/lib/converge/receipts"));
         Ok(Self { files: Files::new(root)?, receipts, state: Mutex::default() })
     }
@@ -196,12 +202,6 @@ impl System for World {
     }
     fn receipts(&self) -> &Receipts {
         &self.receipts
-    }
-}
-
-impl Accounts for World {
-    fn table(&self) -> io::Result<Arc<AccountTable>> {
-        AccountTable::read(&self.files).map(Arc::new)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The system that the agent runs on: dpkg and apt, systemd over D-Bus, processes.
 
+pub mod accounts;
 mod dbus;
 pub mod processes;
 pub mod systemd;
@@ -10,11 +11,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use accounts::LocalAccounts;
 use processes::LocalProcesses;
 use systemd::{NoUnits, Systemd};
 
 use crate::system::System;
-use crate::system::accounts::{AccountTable, Accounts};
+use crate::system::accounts::Accounts;
 use crate::system::files::Files;
 use crate::system::packages::{PackageError, PackageRequest, PackageTable, Packages, Simulation};
 use crate::system::processes::Processes;
@@ -31,9 +33,6 @@ pub struct RealSystem {
     receipts: Receipts,
 }
 
-/// The accounts that the files of a host hold.
-struct LocalAccounts(Arc<Files>);
-
 /// For a host whose package manager Converge does not know, or a folder that stands for a host.
 struct NoPackages;
 
@@ -48,7 +47,8 @@ impl RealSystem {
             Box::new(NoUnits)
         };
         let packages = Box::new(NoPackages);
-        Ok(Self { accounts: LocalAccounts(files.clone()), packages, units, processes, files, receipts })
+        let accounts = LocalAccounts::new(files.clone(), processes.clone());
+        Ok(Self { accounts, packages, units, processes, files, receipts })
     }
 }
 
@@ -75,12 +75,6 @@ impl System for RealSystem {
 
     fn receipts(&self) -> &Receipts {
         &self.receipts
-    }
-}
-
-impl Accounts for LocalAccounts {
-    fn table(&self) -> io::Result<Arc<AccountTable>> {
-        AccountTable::read(&self.0).map(Arc::new)
     }
 }
 
