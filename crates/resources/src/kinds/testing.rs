@@ -378,6 +378,7 @@ mod tests {
         trial.laws("file", &motd(&trial, "one\n"));
         trial.laws("file", &motd(&trial, "two\n"));
         assert_eq!(trial.read("/etc/motd"), b"two\n");
+        assert!(trial.world().log().is_empty(), "a file needs no command");
         trial.laws(
             "file",
             &params([("path", "/etc/motd".into()), ("state", Value::Scalar(Scalar::from("absent")))]),

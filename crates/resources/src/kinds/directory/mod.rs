@@ -1,15 +1,18 @@
 //! `directory`: a folder with its mode and owner, what is below it on request, or its absence.
 
+mod apply;
+mod observe;
+mod plan;
+
 use std::path::PathBuf;
 
-use converge_model::{Change, Claim, Extent, KindSchema, Param, PropertyChange, Shown, Type, Verb};
+use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError, Attributes};
-use crate::kind::{Depend, Kind, Planned};
-use crate::kinds::attributes::{self, Asked};
+use crate::kind::{Kind, Planned};
+use crate::kinds::attributes;
 use crate::overlay::Effect;
-use crate::system::files::Sort;
-use crate::view::{Body, LookError, Need, Place, Seen, View};
+use crate::view::{LookError, View};
 use crate::wish::Reader;
 
 /// The kind.
@@ -20,22 +23,43 @@ pub struct Wish {
     path: PathBuf,
     absent: bool,
     attributes: Attributes,
+    below: Below,
 }
 
-/// What was found.
-pub struct Found {
-    place: Seen<Place>,
-    asked: Asked,
-    folder: Need,
+/// What should hold for what is below the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Below {
+    /// Whether the folder's owner and group do.
+    recurse: bool,
+    /// The mode of every file.
+    file_mode: Option<u32>,
+    /// The mode of every folder.
+    dir_mode: Option<u32>,
+    /// Whether what no resource claims goes.
+    purge: bool,
+}
+
+impl Below {
+    fn is_asked(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 impl Kind for Directory {
     type Wish = Wish;
-    type Found = Found;
+    type Found = observe::Found;
 
     fn schema() -> KindSchema {
         let [mode, owner, group] = attributes::params();
         KindSchema::new("directory", "A directory: its mode and owner")
+            .details(
+                "`recurse`, `file-mode`, `dir-mode` and `purge` reach what is below the directory. They never follow a \
+                 link, never enter what is mounted there, and leave alone what another resource claims with all that is \
+                 below it.\n\n\
+                 What `purge` and `state=\"absent\"` remove is kept until the run ends where it is small (10,000 entries, \
+                 64 MiB, files and links only); more cannot be put back, and the plan says so. A mount in it is an error \
+                 of the plan.",
+            )
             .param(Param::new("path", Type::Path, "Where the directory is.").argument(0).required())
             .param(
                 Param::new(
@@ -49,15 +73,41 @@ impl Kind for Directory {
             .param(mode)
             .param(owner)
             .param(group)
+            .param(
+                Param::new("recurse", Type::Bool, "Whether owner and group hold for all that is below, too.")
+                    .default(false),
+            )
+            .param(Param::new("file-mode", Type::Mode, "The mode of every file below."))
+            .param(Param::new("dir-mode", Type::Mode, "The mode of every directory below."))
+            .param(
+                Param::new("purge", Type::Bool, "Whether what no resource of the host claims is removed from it.")
+                    .default(false),
+            )
             .example("A directory", "directory \"/srv/app\" mode=\"0750\"")
+            .example(
+                "A directory that holds what is declared and nothing else",
+                "directory \"/etc/app.d\" purge=#true\nfile \"/etc/app.d/one.conf\" { content \"one\" }",
+            )
+            .example(
+                "A directory whose files are for one account",
+                "directory \"/srv/files\" owner=\"www-data\" group=\"www-data\" recurse=#true file-mode=\"0640\" dir-mode=\"0750\"",
+            )
     }
 
     fn decode(params: &mut Reader<'_>) -> Wish {
-        Wish {
+        let wish = Wish {
             path: params.path("path"),
             absent: params.choice("state", &[("present", false), ("absent", true)]),
             attributes: attributes::decode(params),
-        }
+            below: Below {
+                recurse: params.flag("recurse").unwrap_or(false),
+                file_mode: params.mode("file-mode"),
+                dir_mode: params.mode("dir-mode"),
+                purge: params.flag("purge").unwrap_or(false),
+            },
+        };
+        problems(params, &wish);
+        wish
     }
 
     fn claims(wish: &Wish) -> Vec<Claim> {
@@ -65,71 +115,38 @@ impl Kind for Directory {
         vec![Claim::path(wish.path.to_string_lossy(), extent)]
     }
 
-    fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
-        let place = match view.place(&wish.path)? {
-            // A link to a directory serves as one: /var/run, /lib.
-            Seen::Known(place) if place.sort == Sort::Link && !wish.absent => {
-                match view.followed(&wish.path)? {
-                    Seen::Known((_, target)) if target.sort == Sort::Folder => Seen::Known(target),
-                    _ => Seen::Known(place),
-                }
-            }
-            other => other,
-        };
-        let folder =
-            if wish.absent { Need::Met } else { view.need_folder(wish.path.parent().unwrap_or(&wish.path))? };
-        Ok(Found { place, asked: attributes::observe(view, &wish.attributes)?, folder })
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {
+        observe::observe(view, wish)
     }
 
-    fn plan(wish: &Wish, found: &Found) -> Planned {
-        let planned = match (wish.absent, &found.place) {
-            (true, Seen::Absent) => Planned::InSync("it is not there".to_owned()),
-            (true, Seen::Known(place)) if place.sort != Sort::Folder => {
-                Planned::impossible(format!("a {} is in the way", place.sort.word()))
-            }
-            (true, Seen::Known(_)) => Planned::change(
-                Change::new(Verb::Remove)
-                    .property(PropertyChange::new("state", "directory", Shown::Absent))
-                    .irreversible("what is in it is not kept"),
-            ),
-            (true, Seen::MayCome(steps) | Seen::Unknown(steps)) => {
-                let mut change = Change::new(Verb::Remove);
-                change.depend("it", steps);
-                Planned::change(change)
-            }
-            (false, Seen::Known(place)) if place.sort != Sort::Folder => {
-                Planned::impossible(format!("a {} is in the way", place.sort.word()))
-            }
-            (false, Seen::Known(place)) => {
-                let changes = found.asked.changes(place);
-                if changes.is_empty() {
-                    Planned::InSync("mode and owner are as asked".to_owned())
-                } else {
-                    Planned::change(Change { properties: changes, ..Change::new(Verb::Update) })
-                }
-            }
-            (false, _) => Planned::change(Change {
-                properties: found.asked.created(0o755),
-                ..Change::new(Verb::Create)
-            }),
-        };
-        planned.given(found.asked.needs.iter().cloned().chain([found.folder.clone()]))
+    fn plan(wish: &Wish, found: &observe::Found) -> Planned {
+        plan::plan(wish, found)
     }
 
-    fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
-        let before = match &found.place {
-            Seen::Known(place) => Some(place),
-            _ => None,
-        };
-        let place = (!wish.absent).then(|| found.asked.place(before, Sort::Folder, 0o755, Body::OnDisk));
-        vec![Effect::Path(wish.path.clone(), place)]
+    fn effects(wish: &Wish, found: &observe::Found) -> Vec<Effect> {
+        plan::effects(wish, found)
     }
 
-    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
-        match (&found.place, wish.absent) {
-            (_, true) => actor.remove_tree(&wish.path),
-            (Seen::Known(_), false) => actor.set_attributes(&wish.path, &wish.attributes),
-            (_, false) => actor.make_folder(&wish.path, &wish.attributes),
-        }
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &observe::Found) -> Result<(), ApplyError> {
+        apply::apply(actor, wish, found)
     }
 }
+
+fn problems(params: &mut Reader<'_>, wish: &Wish) {
+    if wish.path.parent().is_none() && (wish.absent || wish.below.is_asked()) {
+        params.problem(ParamProblem::new(
+            "path",
+            "is the root, which is neither removed, purged nor recursed into",
+        ));
+    }
+    if wish.absent && wish.below.is_asked() {
+        params.problem(ParamProblem::together("what is below a directory that should be absent goes anyway"));
+    }
+    if wish.below.recurse && wish.attributes.owner.is_none() && wish.attributes.group.is_none() {
+        let help = "say `owner` or `group`; for modes `file-mode` and `dir-mode`";
+        params.problem(ParamProblem::new("recurse", "has nothing to hold below").help(help));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use converge_model::{Claim, Extent, Params, Value, Verb};
+use rustix::fs::{CWD, FileType, Mode};
+
+use crate::kinds::testing::{Trial, change, impossible, params};
+
+fn directory(more: &[(&str, Value)]) -> Params {
+    let mut params = params([("path", "/srv".into())]);
+    more.iter().for_each(|(name, value)| params.set(name, value.clone()));
+    params
+}
+
+fn purged() -> Params {
+    directory(&[("purge", true.into())])
+}
+
+fn absent() -> Params {
+    directory(&[("state", "absent".into())])
+}
+
+#[test]
+fn a_directory_comes_changes_and_goes_with_what_is_in_it() {
+    let trial = Trial::new();
+    assert_eq!(trial.laws("directory", &directory(&[])).verb, Verb::Create);
+    assert_eq!(trial.laws("directory", &directory(&[("mode", 0o700.into())])).verb, Verb::Update);
+    trial.write("/srv/a/b/c", "deep");
+    symlink("/etc", trial.at("/srv/a/etc")).unwrap();
+    let change = trial.laws("directory", &absent());
+    assert_eq!((change.verb, change.irreversible), (Verb::Remove, None));
+    assert!(trial.at("/etc/passwd").exists(), "a link was followed");
+}
+
+#[test]
+fn what_nobody_claims_is_purged_and_the_rest_stays() {
+    let mut trial = Trial::new();
+    trial.write("/srv/kept", "");
+    trial.write("/srv/tree/x", "of another resource, with all below it");
+    trial.write("/srv/way/to/kept", "");
+    trial.write("/srv/way/stray", "");
+    trial.write("/srv/stray/deep/x", "");
+    symlink("/etc", trial.at("/srv/link")).unwrap();
+    trial.others =
+        ["/srv/kept", "/srv/tree", "/srv/way/to/kept"].map(|path| Claim::path(path, Extent::Whole)).to_vec();
+    let change = trial.laws("directory", &purged());
+    let shown: Vec<_> = change.properties.iter().map(|property| property.property.as_str()).collect();
+    assert_eq!(shown, ["link", "stray", "way/stray"]);
+    let left: Vec<_> = trial.image().into_keys().filter(|path| path.starts_with("/srv")).collect();
+    let left: Vec<_> = left.iter().map(|path| path.to_str().unwrap()).collect();
+    assert_eq!(
+        left,
+        ["/srv", "/srv/kept", "/srv/tree", "/srv/tree/x", "/srv/way", "/srv/way/to", "/srv/way/to/kept"]
+    );
+}
+
+#[test]
+fn names_that_are_no_text_go_as_bytes_and_are_shown_escaped() {
+    let trial = Trial::new();
+    fs::create_dir(trial.at("/srv")).unwrap();
+    fs::write(trial.at("/srv").join(OsStr::from_bytes(b"a\xff\nb")), "").unwrap();
+    let change = trial.laws("directory", &purged());
+    assert_eq!(change.properties[0].property, "a\\xff\\nb");
+}
+
+#[test]
+fn a_long_list_is_cut_and_counted() {
+    let trial = Trial::new();
+    for number in 0..130 {
+        trial.write(&format!("/srv/{number}"), "");
+    }
+    let change = trial.laws("directory", &purged());
+    assert_eq!(change.properties.len(), 101);
+    assert_eq!(change.properties[100].after, "30 more changes below it".into());
+}
+
+#[test]
+fn modes_hold_below_and_links_are_not_followed() {
+    let trial = Trial::new();
+    trial.write("/srv/a/x", "");
+    trial.write("/outside", "");
+    symlink("/outside", trial.at("/srv/a/link")).unwrap();
+    let wish = directory(&[("file-mode", 0o600.into()), ("dir-mode", 0o500.into())]);
+    let change = trial.laws("directory", &wish);
+    let shown: Vec<_> = change.properties.iter().map(|property| property.property.as_str()).collect();
+    assert_eq!(shown, ["a: mode", "a/x: mode"]);
+    assert_eq!(fs::metadata(trial.at("/outside")).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+#[test]
+fn owners_hold_below_where_the_agent_may_give_them() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root gives files away");
+        return;
+    }
+    let trial = Trial::new();
+    trial.write("/srv/a/x", "");
+    symlink("/etc/passwd", trial.at("/srv/a/link")).unwrap();
+    let change = trial.laws("directory", &directory(&[("owner", "nobody".into()), ("recurse", true.into())]));
+    let shown: Vec<_> = change.properties.iter().map(|property| property.property.as_str()).collect();
+    assert_eq!(shown, ["owner", "a: owner", "a/link: owner", "a/x: owner"]);
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(fs::metadata(trial.at("/etc/passwd")).unwrap().uid(), 0);
+}
+
+#[test]
+fn a_socket_or_fifo_goes_but_cannot_be_put_back() {
+    let trial = Trial::new();
+    trial.write("/srv/x", "");
+    rustix::fs::mknodat(CWD, trial.at("/srv/fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let change = trial.laws("directory", &absent());
+    assert!(change.irreversible.is_some());
+    assert!(!trial.at("/srv").exists());
+}
+
+#[test]
+fn a_mount_in_what_would_go_is_an_error_of_the_plan() {
+    let trial = Trial::new();
+    trial.write("/srv/a/below/x", "");
+    let mounted = trial.at("/srv/a/below");
+    let done = rustix::mount::mount("none", &mounted, "tmpfs", rustix::mount::MountFlags::empty(), None);
+    if let Err(error) = done {
+        eprintln!("skipped: no right to mount: {error}");
+        return;
+    }
+    let plans = [absent(), purged()].map(|wish| trial.plan("directory", &wish));
+    rustix::mount::unmount(&mounted, rustix::mount::UnmountFlags::empty()).unwrap();
+    for plan in plans {
+        assert_eq!(impossible(plan), "something is mounted at /srv/a/below, which would go");
+    }
+}
+
+#[test]
+fn a_link_to_a_directory_serves_as_one() {
+    let trial = Trial::new();
+    trial.write("/real/x", "");
+    symlink("real", trial.at("/srv")).unwrap();
+    trial.assert_in_sync("directory", &directory(&[]));
+    let changed = change(trial.plan("directory", &directory(&[("mode", 0o700.into())])));
+    assert_eq!(changed.properties.len(), 1);
+    trial.apply("directory", &directory(&[("mode", 0o700.into())])).unwrap();
+    trial.assert_in_sync("directory", &directory(&[("mode", 0o700.into())]));
+    assert_eq!(impossible(trial.plan("directory", &absent())), "a link is in the way");
+}
+
+#[test]
+fn mistakes_are_found_before_the_host() {
+    let check = |params: Params, expected: &str| {
+        let problems = Trial::new().problems("directory", &params);
+        assert!(problems.iter().any(|problem| problem.message.contains(expected)), "{problems:?}");
+    };
+    check(params([("path", "/".into()), ("state", "absent".into())]), "is the root");
+    check(directory(&[("recurse", true.into())]), "nothing to hold");
+    check(directory(&[("state", "absent".into()), ("purge", true.into())]), "goes anyway");
+}
