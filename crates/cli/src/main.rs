@@ -1,3 +1,23 @@
-//! The command-line tool.
+//! `converge`: the command-line tool. It turns arguments into runs of the engine and events into what people and
+//! scripts read; what a run does is the engine's. The only crate that knows clap, and this the only file that ends the
+//! process.
+
+mod arguments;
+mod command;
+mod failure;
+mod project;
+mod reference;
 mod view;
-fn main() {}
+mod visit;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let code = match arguments::Arguments::try_parse() {
+        Ok(arguments) => arguments.run().unwrap_or_else(|failure| failure.show()),
+        Err(error) => failure::usage(&error),
+    };
+    ExitCode::from(code)
+}

@@ -123,15 +123,12 @@ impl Screen {
         self.say(&text);
     }
 
-    /// Asks a question on standard error; an answer other than `y` or `yes` is no. Only where both ends are a terminal.
-    pub(crate) fn confirm(&mut self, question: &str) -> bool {
+    /// Writes a question, the lines of progress out of its way.
+    pub(crate) fn ask(&mut self, question: &str) {
         if let Some(progress) = &mut self.progress {
             progress.clear();
         }
         self.say(&format!("{question} [y/N] "));
-        let mut answer = String::new();
-        let read = io::stdin().read_line(&mut answer);
-        read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
     }
 
     /// Whether results are lines of JSON.

@@ -1,0 +1,206 @@
+//! The command line as it is written: options that several commands share, and the commands. Nothing here reads a file
+//! or a terminal; what the options come to is resolved by those who use them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anstream::ColorChoice;
+use clap::{Args, Parser, Subcommand};
+use converge_lang::Selection;
+
+use crate::command;
+use crate::failure::Failure;
+use crate::view::human::Detail;
+use crate::view::{Look, Screen};
+
+/// Make Linux hosts be what an inventory says, see first what will change.
+///
+/// Exit codes: 0 fine; 1 an error before any host was touched; 2 changes are pending (with --detailed-exitcode);
+/// 3 a host failed; 4 hosts were unreachable, none failed; 5 another run holds a host; 6 a host moved on since its plan;
+/// 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "converge", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(command::check::Arguments),
+    Plan(command::plan::Arguments),
+    Apply(command::apply::Arguments),
+    Facts(command::facts::Arguments),
+    Inventory(command::inventory::Arguments),
+    Explain(command::explain::Arguments),
+    Docs(command::docs::Arguments),
+    Doctor(command::doctor::Arguments),
+    Completions(command::completions::Arguments),
+}
+
+/// What is shown, and how.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Output {
+    /// Results as JSON, one object a line; a run is its events, each with the version of their format
+    #[arg(long, global = true)]
+    json: bool,
+    /// No colours; so does a NO_COLOR in the environment
+    #[arg(long, global = true)]
+    no_color: bool,
+    /// No lines of progress; there are none without a terminal
+    #[arg(long, global = true)]
+    no_progress: bool,
+    /// Everything: long differences, the output of steps while they run
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+/// Which project.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ProjectArguments {
+    /// A .kdl file, or a folder: without it, the inventory of the nearest converge.kdl, here or above
+    #[arg(value_name = "INVENTORY")]
+    pub(crate) inventory: Option<PathBuf>,
+    /// Give a variable another value, nearer than all its definitions; dots reach into maps
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub(crate) sets: Vec<(String, String)>,
+}
+
+/// Which hosts.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct HostArguments {
+    /// Only these hosts: names, groups, ranges, `*`, `a & b`, `!not`; commas separate
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) limit: Vec<String>,
+}
+
+/// Which resources.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct ResourceArguments {
+    /// Only resources with one of these tags
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    tags: Vec<String>,
+    /// No resources with one of these tags
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    skip_tags: Vec<String>,
+    /// Only this resource, or all of this module, by its address as the plan prints it
+    #[arg(long, value_name = "ADDRESS")]
+    only: Vec<String>,
+}
+
+/// How hosts are reached.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connections")]
+pub(crate) struct ReachArguments {
+    /// At most so many hosts at a time
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    pub(crate) parallel: usize,
+    /// An ssh_config to use instead of the user's
+    #[arg(long, value_name = "FILE", env = "CONVERGE_SSH_CONFIG")]
+    pub(crate) ssh_config: Option<PathBuf>,
+    /// How long connections stay open for the next run; 0: not at all
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) keep_connections: Duration,
+    /// Ask for the password that sudo, doas or su wants on the hosts
+    #[arg(long, conflicts_with = "become_pass_fd")]
+    pub(crate) ask_become_pass: bool,
+    /// Read that password from this file descriptor
+    #[arg(long, value_name = "N")]
+    pub(crate) become_pass_fd: Option<u32>,
+}
+
+impl Arguments {
+    /// Runs the command; its exit code.
+    pub(crate) fn run(self) -> Result<u8, Failure> {
+        let look = self.output.look();
+        look.color.write_global();
+        let screen = Screen::new(look);
+        match self.command {
+            Command::Check(arguments) => arguments.run(screen),
+            Command::Plan(arguments) => arguments.run(screen),
+            Command::Apply(arguments) => arguments.run(screen),
+            Command::Facts(arguments) => arguments.run(screen),
+            Command::Inventory(arguments) => arguments.run(screen),
+            Command::Explain(arguments) => arguments.run(screen),
+            Command::Docs(arguments) => arguments.run(screen),
+            Command::Doctor(arguments) => arguments.run(screen),
+            Command::Completions(arguments) => arguments.run(screen),
+        }
+    }
+}
+
+impl Output {
+    fn look(self) -> Look {
+        Look {
+            json: self.json,
+            color: if self.no_color { ColorChoice::Never } else { ColorChoice::Auto },
+            progress: !self.no_progress,
+            detail: if self.verbose { Detail::Full } else { Detail::Usual },
+        }
+    }
+}
+
+impl ResourceArguments {
+    /// What they come to.
+    pub(crate) fn selection(&self) -> Selection {
+        Selection { tags: self.tags.clone(), skip_tags: self.skip_tags.clone(), only: self.only.clone() }
+    }
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "" if number == "0" => 1,
+        _ => return Err("write a time as `90s`, `5m` or `1h`, or 0".to_owned()),
+    };
+    let number: u32 = number.parse().map_err(|_| "that is no time".to_owned())?;
+    Ok(Duration::from_secs(u64::from(number) * factor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        let check = |text: &str, seconds: Option<u64>| {
+            assert_eq!(duration(text).ok(), seconds.map(Duration::from_secs), "{text}");
+        };
+        check("0", Some(0));
+        check("90s", Some(90));
+        check("5m", Some(300));
+        check("2h", Some(7200));
+        check("90", None);
+        check("s", None);
+        check("5 m", None);
+        check("99999999999s", None);
+    }
+
+    #[test]
+    fn an_assignment_may_hold_another_sign() {
+        assert_eq!(assignment("a.b=c=d"), Ok(("a.b".to_owned(), "c=d".to_owned())));
+        assert!(assignment("a").is_err() && assignment("=a").is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! `converge apply`.
+
+use std::io::{self, IsTerminal};
+
+use clap::Args;
+use converge_engine::Goal;
+
+use crate::arguments::{HostArguments, ProjectArguments, ReachArguments, ResourceArguments};
+use crate::failure::Failure;
+use crate::project::Opened;
+use crate::view::Screen;
+use crate::visit::Visit;
+
+/// Show the plan, ask, and make the hosts be what the inventory says
+///
+/// Each host is looked at again before it is changed; one that moved on since its plan was shown is left alone. The first
+/// Ctrl-C stops after the steps in hand, the second abandons them.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    project: ProjectArguments,
+    #[command(flatten)]
+    hosts: HostArguments,
+    #[command(flatten)]
+    resources: ResourceArguments,
+    /// Do not ask; needed where there is no terminal
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    reach: ReachArguments,
+}
+
+impl Arguments {
+    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        if !self.yes && !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return Err(Failure::new(
+                "apply asks before it changes anything, and there is no terminal to ask on",
+            )
+            .help("look at `converge plan` first, then apply with --yes"));
+        }
+        let opened = Opened::checked(&self.project, &mut screen)?;
+        let visit = Visit {
+            goal: Goal::Apply,
+            hosts: opened.hosts(&self.hosts, &mut screen)?,
+            selection: self.resources.selection(),
+            yes: self.yes,
+        };
+        visit.run(&opened, &self.reach, screen)
+    }
+}

@@ -1,0 +1,72 @@
+//! `converge check`.
+
+use clap::Args;
+use converge_lang::Diagnostic;
+use converge_lang::diagnostic::{Files, Severity};
+use converge_model::exit;
+use serde::Serialize;
+
+use crate::arguments::ProjectArguments;
+use crate::failure::Failure;
+use crate::project::Opened;
+use crate::view::Screen;
+use crate::view::text::{count, harmless};
+
+/// Find every mistake that can be found without a host
+///
+/// All files are read, all templates filled in, all parameters typed. What depends on facts is checked for its shape;
+/// what it comes to is left to `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    project: ProjectArguments,
+}
+
+impl Arguments {
+    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        let opened = Opened::new(&self.project, &mut screen)?;
+        let (diagnostics, files) = (opened.all_diagnostics(), opened.inventory.files().clone());
+        if screen.is_json() {
+            diagnostics.iter().for_each(|diagnostic| screen.print_json(&line(diagnostic, &files)));
+        } else {
+            screen.diagnostics(&diagnostics, &files);
+        }
+        if diagnostics.has_errors() {
+            return Err(Failure::Drawn);
+        }
+        if !screen.is_json() {
+            let hosts = count(opened.inventory.hosts().len(), "host");
+            screen.print(&format!("{}: {hosts}, no mistakes\n", harmless(opened.inventory.project())));
+        }
+        Ok(exit::OK)
+    }
+}
+
+/// A diagnostic for scripts.
+#[derive(Serialize)]
+struct Line<'a> {
+    code: &'a str,
+    severity: &'static str,
+    message: &'a str,
+    file: Option<&'a str>,
+    line: Option<usize>,
+    column: Option<usize>,
+    help: Option<&'a str>,
+}
+
+fn line<'a>(diagnostic: &'a Diagnostic, files: &'a Files) -> Line<'a> {
+    let place = diagnostic.labels.first().and_then(|(span, _)| files.place(*span));
+    Line {
+        code: diagnostic.code,
+        severity: match diagnostic.severity {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        },
+        message: &diagnostic.message,
+        file: place.map(|(file, ..)| file),
+        line: place.map(|(_, line, _)| line),
+        column: place.map(|(.., column)| column),
+        help: diagnostic.help.as_deref(),
+    }
+}

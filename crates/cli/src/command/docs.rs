@@ -1,0 +1,94 @@
+//! `converge docs`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use converge_engine::Project;
+use converge_engine::modules::BUILTIN;
+use converge_lang::{Loader, MemorySources, ModuleInfo};
+use converge_model::exit;
+use std::sync::Arc;
+
+use crate::arguments::ProjectArguments;
+use crate::failure::Failure;
+use crate::project;
+use crate::reference;
+use crate::view::Screen;
+
+/// Show the reference page of a kind of resource or a module
+///
+/// Without a name, lists them all. The modules of the project are among them.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The kind or the module
+    name: Option<String>,
+    #[command(flatten)]
+    project: ProjectArguments,
+    /// Write all pages into this folder instead, without the project's own
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "inventory"])]
+    write: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        if let Some(folder) = &self.write {
+            return write_pages(folder);
+        }
+        let modules = self.modules(&mut screen)?;
+        let kinds = project::kinds();
+        let Some(name) = &self.name else {
+            screen.print(&reference::index(&kinds, &modules));
+            return Ok(exit::OK);
+        };
+        let kind = kinds.iter().find(|kind| kind.schema().name == *name);
+        let module = modules.iter().find(|module| module.name == *name);
+        let page = match (kind, module) {
+            (Some(kind), _) => reference::kind(kind.schema()),
+            (None, Some(module)) => reference::module(module),
+            (None, None) => {
+                return Err(Failure::new(format!("there is no kind and no module called {name}"))
+                    .help("`converge docs` lists them all"));
+            }
+        };
+        screen.print(&page);
+        Ok(exit::OK)
+    }
+
+    /// The modules of the project that this is called in, else the built-in ones.
+    fn modules(&self, screen: &mut Screen) -> Result<Vec<ModuleInfo>, Failure> {
+        let project = match (project::find(&self.project), &self.project.inventory) {
+            (Ok(project), _) => project,
+            (Err(failure), Some(_)) => return Err(failure),
+            (Err(_), None) => return Ok(builtin()),
+        };
+        Ok(project_modules(&project, screen))
+    }
+}
+
+fn project_modules(project: &Project, screen: &mut Screen) -> Vec<ModuleInfo> {
+    let (loader, _) = project::loader(project);
+    let (modules, diagnostics) = loader.modules();
+    screen.diagnostics(&diagnostics, &Default::default());
+    modules
+}
+
+fn builtin() -> Vec<ModuleInfo> {
+    let sources = Arc::new(MemorySources::new());
+    Loader { sources, kinds: project::kinds(), builtins: BUILTIN.to_vec() }.modules().0
+}
+
+fn write_pages(folder: &Path) -> Result<u8, Failure> {
+    let kinds = project::kinds();
+    let modules = builtin();
+    let pages = kinds
+        .iter()
+        .map(|kind| (kind.schema().name.as_str(), reference::kind(kind.schema())))
+        .chain(modules.iter().map(|module| (module.name.as_str(), reference::module(module))))
+        .chain([("README", reference::contents(&kinds, &modules))]);
+    fs::create_dir_all(folder)?;
+    for (name, page) in pages {
+        fs::write(folder.join(format!("{name}.md")), page)?;
+    }
+    Ok(exit::OK)
+}

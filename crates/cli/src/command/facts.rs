@@ -1,0 +1,137 @@
+//! `converge facts`.
+
+use std::sync::Arc;
+
+use clap::Args;
+use converge_engine::FleetHosts;
+use converge_fleet::HostError;
+use converge_model::{Facts, HostName, exit};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use crate::arguments::{HostArguments, ProjectArguments, ReachArguments};
+use crate::failure::Failure;
+use crate::project::Opened;
+use crate::view::Screen;
+use crate::view::paint::{FAILED, STRONG, paint};
+use crate::view::text::harmless;
+use crate::visit::fleet;
+
+/// Show what the hosts say of themselves
+///
+/// Each fact is shown under the name by which an inventory reads it.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    project: ProjectArguments,
+    #[command(flatten)]
+    hosts: HostArguments,
+    #[command(flatten)]
+    reach: ReachArguments,
+}
+
+impl Arguments {
+    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        let opened = Opened::new(&self.project, &mut screen)?;
+        let names = opened.hosts(&self.hosts, &mut screen)?;
+        let fleet = fleet(&self.reach)?;
+        let hosts = Arc::new(FleetHosts::new(&fleet, &opened.inventory, &opened.project.root, &names));
+        let mut answers = Runtime::new()?.block_on(ask(hosts, &names));
+        answers.sort_by_key(|(host, _)| names.iter().position(|name| name == host));
+        let mut exit = exit::OK;
+        for (host, answer) in answers {
+            match answer {
+                Ok(facts) => show(&mut screen, &host, &facts),
+                Err(error) => {
+                    exit = exit::UNREACHABLE;
+                    screen.say(&complaint(&host, &error));
+                }
+            }
+        }
+        Ok(exit)
+    }
+}
+
+async fn ask(hosts: Arc<FleetHosts>, names: &[HostName]) -> Vec<(HostName, Result<Facts, HostError>)> {
+    let mut asked = JoinSet::new();
+    for host in names {
+        let (hosts, host) = (hosts.clone(), host.clone());
+        asked.spawn(async move {
+            let facts = hosts.facts(&host).await;
+            (host, facts)
+        });
+    }
+    let answers = asked.join_all().await;
+    if let Some(hosts) = Arc::into_inner(hosts) {
+        hosts.close().await;
+    }
+    answers
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    host: &'a HostName,
+    facts: &'a Facts,
+}
+
+fn show(screen: &mut Screen, host: &HostName, facts: &Facts) {
+    if screen.is_json() {
+        return screen.print_json(&Line { host, facts });
+    }
+    let mut out = format!("{}\n", paint(STRONG, host));
+    if let Ok(value) = serde_json::to_value(facts) {
+        lines(&mut out, "facts", &value);
+    }
+    screen.print(&out);
+}
+
+/// A line a value, under the name by which an inventory reads it.
+fn lines(out: &mut String, name: &str, value: &Value) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| lines(out, &format!("{name}.{key}"), value)),
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            let each = items.iter().enumerate();
+            each.for_each(|(place, item)| lines(out, &format!("{name}[{place}]"), item));
+        }
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(plain).collect();
+            out.push_str(&format!("  {}  {}\n", harmless(name), items.join(", ")));
+        }
+        value => out.push_str(&format!("  {}  {}\n", harmless(name), plain(value))),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.is_empty() => "\"\"".to_owned(),
+        Value::String(text) => harmless(text),
+        value => value.to_string(),
+    }
+}
+
+fn complaint(host: &HostName, error: &HostError) -> String {
+    let help = error.help().map(|help| format!("  help: {}\n", harmless(&help))).unwrap_or_default();
+    format!("{host}: {}: {}\n{help}", paint(FAILED, error.state().word()), harmless(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_have_the_names_that_an_inventory_reads() {
+        let facts = Facts {
+            hostname: "a\x1b[2J".to_owned(),
+            addresses: vec!["10.0.0.1".to_owned(), "::1".to_owned()],
+            disks: vec![converge_model::facts::Disk { name: "sda".to_owned(), ..Default::default() }],
+            ..Facts::default()
+        };
+        let mut out = String::new();
+        lines(&mut out, "facts", &serde_json::to_value(facts).unwrap());
+        assert!(out.starts_with("  facts.hostname  a\\u{1b}[2J\n  facts.os.id  \"\"\n"), "{out}");
+        assert!(out.contains("  facts.disks[0].name  sda\n"), "{out}");
+        assert!(out.contains("  facts.addresses  10.0.0.1, ::1\n"), "{out}");
+    }
+}

@@ -1,0 +1,11 @@
+//! The commands, a file each: arguments, help (its doc comments) and what it does together.
+
+pub(crate) mod apply;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod docs;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod facts;
+pub(crate) mod inventory;
+pub(crate) mod plan;

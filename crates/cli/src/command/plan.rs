@@ -1,0 +1,42 @@
+//! `converge plan`.
+
+use clap::Args;
+use converge_engine::Goal;
+
+use crate::arguments::{HostArguments, ProjectArguments, ReachArguments, ResourceArguments};
+use crate::failure::Failure;
+use crate::project::Opened;
+use crate::view::Screen;
+use crate::visit::Visit;
+
+/// Show what an apply would change, and change nothing
+///
+/// Hosts with the same differences are shown together. Signs: `+` create, `~` change, `-` remove, `±` replace, `>` action,
+/// `?` unknown until apply.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    project: ProjectArguments,
+    #[command(flatten)]
+    hosts: HostArguments,
+    #[command(flatten)]
+    resources: ResourceArguments,
+    /// Exit with 2 where something would change
+    #[arg(long)]
+    detailed_exitcode: bool,
+    #[command(flatten)]
+    reach: ReachArguments,
+}
+
+impl Arguments {
+    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        let opened = Opened::checked(&self.project, &mut screen)?;
+        let visit = Visit {
+            goal: Goal::Plan { detailed: self.detailed_exitcode },
+            hosts: opened.hosts(&self.hosts, &mut screen)?,
+            selection: self.resources.selection(),
+            yes: false,
+        };
+        visit.run(&opened, &self.reach, screen)
+    }
+}

@@ -1,0 +1,103 @@
+//! Opening the project that a command is about: its files read, its mistakes drawn.
+
+use std::env;
+use std::sync::Arc;
+
+use converge_engine::modules::BUILTIN;
+use converge_engine::{Project, ProjectSources};
+use converge_lang::diagnostic::Severity;
+use converge_lang::{Diagnostics, Inventory, Loaded, Loader};
+use converge_model::{HostName, KindInfo};
+
+use crate::arguments::{HostArguments, ProjectArguments};
+use crate::failure::Failure;
+use crate::view::Screen;
+
+/// A project that can be worked with.
+pub(crate) struct Opened {
+    /// Where it is.
+    pub(crate) project: Project,
+    /// Its files.
+    pub(crate) sources: Arc<ProjectSources>,
+    /// What they say.
+    pub(crate) inventory: Arc<Inventory>,
+    /// What was noted while they were read.
+    pub(crate) diagnostics: Diagnostics,
+}
+
+impl Opened {
+    /// Reads the project. Mistakes are drawn, and are a failure.
+    pub(crate) fn new(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
+        let project = find(arguments)?;
+        let (loader, sources) = loader(&project);
+        let Loaded { inventory, diagnostics, files } = loader.load(&project.entry, &arguments.sets);
+        match inventory {
+            Some(inventory) if !diagnostics.has_errors() => {
+                Ok(Self { project, sources, inventory: Arc::new(inventory), diagnostics })
+            }
+            _ => {
+                screen.diagnostics(&diagnostics, &files);
+                Err(Failure::Drawn)
+            }
+        }
+    }
+
+    /// The same, with everything checked that can be without a host. Warnings are drawn.
+    pub(crate) fn checked(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
+        let opened = Self::new(arguments, screen)?;
+        let diagnostics = opened.all_diagnostics();
+        let failed = diagnostics.has_errors();
+        let mut shown = Diagnostics::default();
+        let loud = diagnostics.iter().filter(|diagnostic| diagnostic.severity > Severity::Note);
+        loud.for_each(|diagnostic| shown.push(diagnostic.clone()));
+        screen.diagnostics(&shown, opened.inventory.files());
+        if failed { Err(Failure::Drawn) } else { Ok(opened) }
+    }
+
+    /// Everything that can be said without a host.
+    pub(crate) fn all_diagnostics(&self) -> Diagnostics {
+        let mut all = self.diagnostics.clone();
+        all.extend(self.inventory.check());
+        all
+    }
+
+    /// The hosts that were selected: all where nothing was.
+    pub(crate) fn hosts(
+        &self,
+        arguments: &HostArguments,
+        screen: &mut Screen,
+    ) -> Result<Vec<HostName>, Failure> {
+        let hosts = match arguments.limit.as_slice() {
+            [] => self.inventory.hosts().cloned().collect(),
+            patterns => self.inventory.select(patterns).map_err(|diagnostics| {
+                screen.diagnostics(&diagnostics, self.inventory.files());
+                Failure::Drawn
+            })?,
+        };
+        match hosts.is_empty() {
+            true => Err(Failure::new("the inventory has no hosts").help("define one: host \"web1\"")),
+            false => Ok(hosts),
+        }
+    }
+}
+
+/// The project that the arguments name.
+pub(crate) fn find(arguments: &ProjectArguments) -> Result<Project, Failure> {
+    let here = env::current_dir().map_err(|error| Failure::new(format!("the current folder: {error}")))?;
+    Project::find(arguments.inventory.as_deref(), &here).map_err(|error| match error.help() {
+        Some(help) => Failure::new(error.to_string()).help(help),
+        None => Failure::new(error.to_string()),
+    })
+}
+
+/// What a project is read with: its files, all kinds, the built-in modules.
+pub(crate) fn loader(project: &Project) -> (Loader, Arc<ProjectSources>) {
+    let sources = Arc::new(ProjectSources::new(project.root.clone()));
+    let loader = Loader { sources: sources.clone(), kinds: kinds(), builtins: BUILTIN.to_vec() };
+    (loader, sources)
+}
+
+/// Every kind of resource.
+pub(crate) fn kinds() -> Vec<&'static dyn KindInfo> {
+    converge_resources::registry().map(|kind| kind as &dyn KindInfo).collect()
+}

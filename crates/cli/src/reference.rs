@@ -1,0 +1,260 @@
+//! The reference pages of kinds and modules, as Markdown: written from the same tables that check the parameters, so
+//! they cannot say anything else.
+
+use std::fmt::Write as _;
+
+use converge_lang::ModuleInfo;
+use converge_model::schema::{Child, Param, Type};
+use converge_model::value::{Scalar, Value};
+use converge_model::{KindInfo, KindSchema};
+
+/// The page of a kind.
+pub(crate) fn kind(schema: &KindSchema) -> String {
+    let mut out = format!("# {}\n\n{}\n", schema.name, sentence(&schema.summary));
+    let notes = [
+        (
+            schema.whole_system,
+            "It needs a whole system: it cannot be used where `root=` makes a folder stand for one.",
+        ),
+        (schema.notifiable, "Other resources may notify it."),
+    ];
+    for (_, note) in notes.iter().filter(|(applies, _)| *applies) {
+        let _ = write!(out, "\n{note}\n");
+    }
+    if !schema.details.is_empty() {
+        let _ = write!(out, "\n{}\n", schema.details.trim());
+    }
+    parameters(&mut out, "## Parameters", &schema.params);
+    schema.children.iter().for_each(|child| self::child(&mut out, child, 2));
+    if !schema.examples.is_empty() {
+        out.push_str("\n## Examples\n");
+    }
+    for example in &schema.examples {
+        let _ = write!(out, "\n{}\n\n```kdl\n{}\n```\n", sentence(&example.title), dedent(&example.kdl));
+    }
+    out.push_str("\nEvery kind also takes `when`, `after`, `notify`, `id`, `tags`, `drift`, `sensitive`, `retries`, `timeout`,\n`may-fail` and `with`.\n");
+    out
+}
+
+/// The page of a module.
+pub(crate) fn module(module: &ModuleInfo) -> String {
+    let mut out = format!("# {}\n\n{}\n", module.name, sentence(&module.summary));
+    if let Some(version) = &module.version {
+        let _ = write!(out, "\nVersion {version}.\n");
+    }
+    if let Some(readme) = &module.readme {
+        // Its own heading says what the page's does.
+        let body = readme
+            .trim()
+            .strip_prefix('#')
+            .and_then(|rest| rest.split_once('\n'))
+            .map_or(&**readme, |(_, rest)| rest);
+        let _ = write!(out, "\n{}\n", body.trim());
+    }
+    parameters(&mut out, "## Parameters", &module.params);
+    module.children.iter().for_each(|child| self::child(&mut out, child, 2));
+    if !module.asserts.is_empty() {
+        out.push_str("\n## Conditions\n\n");
+    }
+    for (expression, text) in &module.asserts {
+        let _ = writeln!(out, "- `{expression}`: {text}");
+    }
+    out
+}
+
+/// All kinds and modules with their summaries, for a terminal.
+pub(crate) fn index(kinds: &[&dyn KindInfo], modules: &[ModuleInfo]) -> String {
+    let names = kinds.iter().map(|kind| &kind.schema().name).chain(modules.iter().map(|module| &module.name));
+    let width = names.map(|name| name.len()).max().unwrap_or_default();
+    let mut out = String::from("Kinds\n");
+    for schema in kinds.iter().map(|kind| kind.schema()) {
+        let _ = writeln!(out, "  {:width$}  {}", schema.name, schema.summary);
+    }
+    if !modules.is_empty() {
+        out.push_str("Modules\n");
+    }
+    for module in modules {
+        let _ = writeln!(out, "  {:width$}  {}", module.name, module.summary);
+    }
+    out
+}
+
+/// The page that leads to the others.
+pub(crate) fn contents(kinds: &[&dyn KindInfo], modules: &[ModuleInfo]) -> String {
+    let mut out = String::from(
+        "# Reference\n\n`converge docs --write docs/reference` writes these pages.\n\n## Kinds\n\n",
+    );
+    for schema in kinds.iter().map(|kind| kind.schema()) {
+        let _ = writeln!(out, "- [{0}]({0}.md): {1}", schema.name, sentence(&schema.summary));
+    }
+    if !modules.is_empty() {
+        out.push_str("\n## Modules\n\n");
+    }
+    for module in modules {
+        let _ = writeln!(out, "- [{0}]({0}.md): {1}", module.name, sentence(&module.summary));
+    }
+    out
+}
+
+fn parameters(out: &mut String, heading: &str, params: &[Param]) {
+    if params.is_empty() {
+        return;
+    }
+    let _ = write!(out, "\n{heading}\n\n| name | type | default | meaning |\n|---|---|---|---|\n");
+    for param in params {
+        let name = match param.argument {
+            Some(place) => format!("`{}` (argument {})", param.name, place + 1),
+            None => format!("`{}`", param.name),
+        };
+        let default = match (&param.default, param.required) {
+            (_, true) => "required".to_owned(),
+            (Some(value), _) => format!("`{}`", shown(value, &param.ty)),
+            (None, _) => String::new(),
+        };
+        let _ =
+            writeln!(out, "| {name} | {} | {default} | {} |", cell(&of_type(param)), cell(&meaning(param)));
+    }
+}
+
+fn child(out: &mut String, child: &Child, depth: usize) {
+    let hashes = "#".repeat(depth.min(5));
+    let _ = write!(out, "\n{hashes} `{}` { }\n\n{}\n", child.name, "(repeated)", sentence(&child.doc));
+    if child.free_keys.is_some() {
+        out.push_str("\nIt takes any other key, with one or several values.\n");
+    }
+    parameters(out, &format!("{hashes}# Parameters of `{}`", child.name), &child.params);
+    child.children.iter().for_each(|inner| self::child(out, inner, depth + 1));
+}
+
+fn of_type(param: &Param) -> String {
+    match &param.ty {
+        Type::List(of) => format!("list of {}", of.name()),
+        ty => ty.name().to_owned(),
+    }
+}
+
+fn meaning(param: &Param) -> String {
+    let mut text = sentence(&param.doc);
+    if !param.one_of.is_empty() {
+        let allowed: Vec<_> = param.one_of.iter().map(|value| format!("`{value}`")).collect();
+        let _ = write!(text, " One of {}.", allowed.join(", "));
+    }
+    match (param.min, param.max) {
+        (Some(min), Some(max)) => drop(write!(text, " From {min} to {max}.")),
+        (Some(min), None) => drop(write!(text, " At least {min}.")),
+        (None, Some(max)) => drop(write!(text, " At most {max}.")),
+        (None, None) => {}
+    }
+    if let Some(pattern) = &param.pattern {
+        let _ = write!(text, " Matches `{pattern}`.");
+    }
+    text
+}
+
+/// A default as an inventory would write it.
+fn shown(value: &Value, ty: &Type) -> String {
+    let scalar = |scalar: &Scalar| match (scalar, ty) {
+        (Scalar::Int(mode), Type::Mode) => format!("\"{mode:04o}\""),
+        (Scalar::Int(milliseconds), Type::Duration) => format!("\"{}\"", time(*milliseconds)),
+        (Scalar::Int(number), _) => number.to_string(),
+        (Scalar::Bool(value), _) => format!("#{value}"),
+        (Scalar::Float(number), _) => number.to_string(),
+        (Scalar::Text(text), _) => format!("{text:?}"),
+        (Scalar::Secret(_), _) => "(secret)".to_owned(),
+    };
+    match value {
+        Value::Scalar(value) => scalar(value),
+        Value::List(values) => values.iter().map(scalar).collect::<Vec<_>>().join(" "),
+        Value::Map(_) | Value::Rows(_) | Value::Content(_) => "{ }".to_owned(),
+    }
+}
+
+fn time(milliseconds: i64) -> String {
+    match milliseconds {
+        ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+fn sentence(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() || text.ends_with(['.', ':', '!', '?']) { text.to_owned() } else { format!("{text}.") }
+}
+
+/// `text` without the blanks that all its lines begin with.
+fn dedent(text: &str) -> String {
+    let text = text.trim_matches('\n').trim_end();
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let common = text.lines().filter(|line| !line.trim().is_empty()).map(indent).min().unwrap_or_default();
+    text.lines().map(|line| line.get(common..).unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_says_all_that_the_table_says() {
+        let schema = KindSchema::new("probe", "keeps a probe as it should be")
+            .notifiable()
+            .param(Param::new("name", Type::Name, "Its name").argument(0).required())
+            .param(Param::new("mode", Type::Mode, "Bits | of it").default(0o644))
+            .param(Param::list("ports", Type::Port, "Where it listens").range(1, 9))
+            .param(Param::new("state", Type::Text, "").one_of(&["present", "absent"]).default("present"))
+            .param(Param::new("wait", Type::Duration, "How long").default(90_000))
+            .child(Child::new("section", "A section").free_keys("settings").param(Param::new(
+                "name",
+                Type::Name,
+                "",
+            )))
+            .example("The usual one", "    probe \"a\" {\n        ports 1\n    }\n");
+        insta::assert_snapshot!(kind(&schema), @r#"
+        # probe
+
+        keeps a probe as it should be.
+
+        Other resources may notify it.
+
+        ## Parameters
+
+        | name | type | default | meaning |
+        |---|---|---|---|
+        | `name` (argument 1) | name | required | Its name. |
+        | `mode` | mode | `"0644"` | Bits \| of it. |
+        | `ports` | list of port |  | Where it listens. From 1 to 9. |
+        | `state` | string | `"present"` |  One of `present`, `absent`. |
+        | `wait` | duration | `"90s"` | How long. |
+
+        ## `section` (repeated)
+
+        A section.
+
+        It takes any other key, with one or several values.
+
+        ### Parameters of `section`
+
+        | name | type | default | meaning |
+        |---|---|---|---|
+        | `name` | name |  |  |
+
+        ## Examples
+
+        The usual one.
+
+        ```kdl
+        probe "a" {
+            ports 1
+        }
+        ```
+
+        Every kind also takes `when`, `after`, `notify`, `id`, `tags`, `drift`, `sensitive`, `retries`, `timeout`,
+        `may-fail` and `with`.
+        "#);
+    }
+}

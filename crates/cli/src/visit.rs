@@ -1,0 +1,198 @@
+//! What `plan`, `apply` and `facts` share: the fleet and its password, the signals that stop a run, and the screen as
+//! the observer of one.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use converge_engine::{FleetHosts, Goal, Observer, Run, SeenFacts, StateFolder, Stop, run, start};
+use converge_fleet::{Agent, Fleet, Options};
+use converge_lang::Selection;
+use converge_model::{Event, HostName, Secret};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::arguments::ReachArguments;
+use crate::failure::Failure;
+use crate::project::Opened;
+use crate::view::Screen;
+
+/// The agent that hosts run, as it was built with this tool.
+pub(crate) static AGENT: &[u8] = include_bytes!(env!("CONVERGE_AGENT"));
+
+/// The longest password that is read, in bytes.
+const PASSWORD_LIMIT: u64 = 4096;
+
+/// A run of a command.
+pub(crate) struct Visit {
+    pub(crate) goal: Goal,
+    pub(crate) hosts: Vec<HostName>,
+    pub(crate) selection: Selection,
+    /// Whether changes are made without asking.
+    pub(crate) yes: bool,
+}
+
+impl Visit {
+    /// Carries it out; the exit code.
+    pub(crate) fn run(self, opened: &Opened, reach: &ReachArguments, screen: Screen) -> Result<u8, Failure> {
+        let fleet = fleet(reach)?;
+        let runtime = Runtime::new()?;
+        let (stop_sender, stop) = watch::channel(Stop::No);
+        let hosts = Arc::new(FleetHosts::new(&fleet, &opened.inventory, &opened.project.root, &self.hosts));
+        let run_of_it = Run {
+            id: start::run_id()?,
+            by: start::by(),
+            goal: self.goal,
+            inventory: opened.inventory.clone(),
+            sources: opened.sources.clone(),
+            hosts: self.hosts,
+            selection: self.selection,
+            seen: seen_facts(opened),
+            stop,
+        };
+        let mut watcher = Watcher { screen, yes: self.yes };
+        let exit = runtime.block_on(async {
+            let signals = tokio::spawn(listen(stop_sender));
+            let outcome = run::run(run_of_it, hosts.clone(), &mut watcher).await;
+            signals.abort();
+            if let Some(hosts) = Arc::into_inner(hosts) {
+                hosts.close().await;
+            }
+            outcome.exit
+        });
+        // A question that nobody answered may still be read.
+        runtime.shutdown_background();
+        Ok(exit)
+    }
+}
+
+/// The screen, as the observer of a run.
+struct Watcher {
+    screen: Screen,
+    yes: bool,
+}
+
+impl Observer for Watcher {
+    fn event(&mut self, event: &Event) {
+        self.screen.event(event);
+    }
+
+    async fn confirm(&mut self) -> bool {
+        if self.yes {
+            return true;
+        }
+        self.screen.ask("Apply this?");
+        let answer = tokio::task::spawn_blocking(|| {
+            let mut answer = String::new();
+            io::stdin().lock().read_line(&mut answer).map(|_| answer)
+        });
+        let answer = answer.await.ok().and_then(Result::ok).unwrap_or_default();
+        matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+    }
+}
+
+/// Turns the first interruption into a stop after the steps in hand, and the second into one at once.
+async fn listen(stop: watch::Sender<Stop>) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        let (level, word) = match *stop.borrow() {
+            Stop::No => (Stop::AfterStep, "stopping after the steps in hand; once more abandons them"),
+            _ => (Stop::Now, "abandoned; the hosts end the step in hand by themselves"),
+        };
+        let _ = writeln!(anstream::stderr(), "\n{word}");
+        stop.send_replace(level);
+    }
+}
+
+/// The fleet that the options ask for.
+pub(crate) fn fleet(reach: &ReachArguments) -> Result<Fleet, Failure> {
+    let options = Options {
+        ssh_config: reach.ssh_config.clone().map(|path| readable(&path)).transpose()?,
+        keep_connections: reach.keep_connections,
+        parallel: reach.parallel,
+        become_password: password(reach)?,
+        ..Options::default()
+    };
+    Ok(Fleet::new(Agent::new(AGENT), options)?)
+}
+
+fn readable(path: &Path) -> Result<std::path::PathBuf, Failure> {
+    let found = path.canonicalize().and_then(|path| File::open(&path).map(|_| path));
+    found.map_err(|error| Failure::new(format!("failed to read {}: {error}", path.display())))
+}
+
+/// Where facts are kept: nowhere if there is no folder for them, which no run depends on.
+fn seen_facts(opened: &Opened) -> SeenFacts {
+    StateFolder::of_user()
+        .map_or_else(|_| SeenFacts::nowhere(), |folder| folder.facts(opened.inventory.project()))
+}
+
+fn password(reach: &ReachArguments) -> Result<Option<Secret>, Failure> {
+    match (reach.become_pass_fd, reach.ask_become_pass) {
+        (Some(number), _) => File::open(format!("/dev/fd/{number}"))
+            .and_then(read_line)
+            .map(Some)
+            .map_err(|error| Failure::new(format!("failed to read descriptor {number}: {error}"))),
+        (None, true) => ask_password().map(Some).map_err(|error| {
+            Failure::new(format!("failed to ask for a password: {error}"))
+                .help("without a terminal, give it with --become-pass-fd")
+        }),
+        (None, false) => Ok(None),
+    }
+}
+
+/// The first line of `from`, without its end.
+fn read_line(from: impl Read) -> io::Result<Secret> {
+    let mut line = Vec::new();
+    BufReader::new(from.take(PASSWORD_LIMIT)).read_until(b'\n', &mut line)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    Ok(Secret::new(line))
+}
+
+/// Asks on the terminal, which does not show what is typed.
+fn ask_password() -> io::Result<Secret> {
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    let before = tcgetattr(&terminal)?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    terminal.write_all(b"Password on the hosts: ")?;
+    tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
+    let line = read_line(&terminal);
+    tcsetattr(&terminal, OptionalActions::Flush, &before)?;
+    terminal.write_all(b"\n")?;
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_one_line_of_bounded_length() {
+        let check = |text: &[u8], password: &[u8]| {
+            assert!(read_line(text).is_ok_and(|secret| secret.expose() == password));
+        };
+        check(b"hunter2\nmore", b"hunter2");
+        check(b"no end", b"no end");
+        check(b"", b"");
+        check(&[b'x'; 10_000], &[b'x'; PASSWORD_LIMIT as usize]);
+    }
+
+    #[test]
+    fn the_agent_is_an_executable() {
+        assert!(AGENT.starts_with(b"\x7fELF"));
+    }
+}
