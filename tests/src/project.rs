@@ -1,0 +1,100 @@
+//! A project as a user has one, in a folder of its own, and `converge` run in it: with a home and an environment that
+//! nothing of this machine's user leaks into.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::converge_binary;
+use crate::testbed::Testbed;
+
+/// A project.
+#[derive(Debug)]
+pub struct Project {
+    folder: tempfile::TempDir,
+    ssh_config: Option<PathBuf>,
+}
+
+/// How a run of `converge` ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The exit code; -1 where a signal ended it.
+    pub code: i32,
+    /// What it printed as results.
+    pub stdout: String,
+    /// What it printed as messages.
+    pub stderr: String,
+}
+
+impl Project {
+    /// A project with `inventory` as its `inventory.kdl`, whose hosts are those of `testbed`.
+    ///
+    /// # Errors
+    /// When its folder cannot be written.
+    pub fn new(inventory: &str, testbed: Option<&Testbed>) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("converge-project-").tempdir()?;
+        let ssh_config = testbed.map(Testbed::ssh_config_path);
+        let project = Self { folder, ssh_config };
+        project.write("project/inventory.kdl", inventory)?;
+        project.write("project/converge.kdl", "project \"fleet-tests\"\ninventory \"inventory.kdl\"\n")?;
+        std::fs::create_dir_all(project.path("home"))?;
+        Ok(project)
+    }
+
+    /// Writes a file of the project, or of the home beside it: `project/files/motd`, `home/.profile`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) -> io::Result<()> {
+        let path = self.path(path);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(path, text)
+    }
+
+    /// A path below the folder that holds the project and its home.
+    #[must_use]
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// `converge` in the project, to be given arguments.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(converge_binary());
+        command.current_dir(self.path("project")).env_clear().stdin(Stdio::null());
+        command.env("HOME", self.path("home")).env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+        if let Some(config) = &self.ssh_config {
+            command.env("CONVERGE_SSH_CONFIG", config);
+        }
+        command
+    }
+
+    /// Runs `converge` to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn converge(&self, arguments: &[impl AsRef<OsStr>]) -> io::Result<Ended> {
+        let mut command = self.command();
+        command.args(arguments);
+        command.output().map(Ended::from)
+    }
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
+    }
+}
