@@ -55,6 +55,8 @@ pub(crate) enum Literal {
     Float(f64, Arc<str>),
     Bool(bool),
     Null,
+    /// Something whose mistake has been reported: it says nothing more.
+    Broken,
 }
 
 /// Where a value comes from: its annotation.
@@ -120,6 +122,7 @@ impl std::fmt::Display for Literal {
             Self::Int(_, written) | Self::Float(_, written) => f.write_str(written),
             Self::Bool(value) => write!(f, "#{value}"),
             Self::Null => f.write_str("#null"),
+            Self::Broken => f.write_str("?"),
         }
     }
 }
@@ -210,21 +213,22 @@ impl Reader<'_> {
     fn value(&mut self, entry: &KdlEntry, at: Span) -> Written {
         let repr = entry.format().map_or("", |format| format.value_repr.as_str());
         let literal = match entry.value() {
-            KdlValue::String(text) => {
-                self.bare_word(text, Some(repr), at);
-                Literal::Text(text.as_str().into())
-            }
+            KdlValue::String(text) if self.bare_word(text, Some(repr), at) => Literal::Text(text.as_str().into()),
+            KdlValue::String(_) => Literal::Broken,
             KdlValue::Integer(number) => self.integer(*number, repr, at),
             KdlValue::Float(number) => self.float(*number, repr, at),
             KdlValue::Bool(value) => Literal::Bool(*value),
             KdlValue::Null => Literal::Null,
         };
-        let origin = self.origin(entry, &literal, at);
-        Written { literal, origin, at }
+        match self.origin(entry, &literal, at) {
+            Some(origin) => Written { literal, origin, at },
+            None => Written { literal: Literal::Broken, origin: Origin::Plain, at },
+        }
     }
 
-    fn origin(&mut self, entry: &KdlEntry, literal: &Literal, at: Span) -> Origin {
-        let Some(annotation) = entry.ty() else { return Origin::Plain };
+    /// The annotation; none where it is wrong.
+    fn origin(&mut self, entry: &KdlEntry, literal: &Literal, at: Span) -> Option<Origin> {
+        let Some(annotation) = entry.ty() else { return Some(Origin::Plain) };
         let name = annotation.value();
         let Some((_, origin)) = Origin::ALL.iter().find(|(known, _)| *known == name) else {
             let names = Origin::ALL.iter().map(|(name, _)| *name);
@@ -233,15 +237,16 @@ impl Reader<'_> {
                 .help("there are (expr), (file), (template), (env), (raw) and (secret)")
                 .maybe_help(did_you_mean(name, names));
             self.diagnostics.push(report);
-            return Origin::Raw;
+            return None;
         };
         if !matches!(literal, Literal::Text(_)) {
             let report = Diagnostic::error("lang::annotation", format!("`({name})` stands before a text"))
                 .label(at, "not a text")
                 .help(format!("write `({name})\"…\"`"));
             self.diagnostics.push(report);
+            return None;
         }
-        *origin
+        Some(*origin)
     }
 
     fn integer(&mut self, number: i128, repr: &str, at: Span) -> Literal {
@@ -251,11 +256,12 @@ impl Reader<'_> {
                     .label(at, "outside -2^63 … 2^63-1")
                     .help("quote it, if it is meant as text"),
             );
-            return Literal::Int(0, "0".into());
+            return Literal::Broken;
         };
         let prefixed = ["0x", "0b", "0o"].iter().any(|p| repr.trim_start_matches(['-', '+']).starts_with(p));
         if !prefixed && !repr.contains('_') && number.to_string() != repr {
             self.prints_otherwise(repr, &number.to_string(), at);
+            return Literal::Broken;
         }
         Literal::Int(number, repr.into())
     }
@@ -267,12 +273,13 @@ impl Reader<'_> {
                     .label(at, "not finite")
                     .help("quote it, if it is meant as text"),
             );
-            return Literal::Float(0.0, "0.0".into());
+            return Literal::Broken;
         }
         let plain = repr.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-'));
         let printed = format!("{number:?}");
         if plain && printed != repr {
             self.prints_otherwise(repr, &printed, at);
+            return Literal::Broken;
         }
         Literal::Float(number, repr.into())
     }
@@ -285,10 +292,10 @@ impl Reader<'_> {
         );
     }
 
-    /// Refuses words without quotes whose spelling shows that another notation was meant.
-    fn bare_word(&mut self, word: &str, repr: Option<&str>, at: Span) {
+    /// Refuses words without quotes whose spelling shows that another notation was meant; whether it is fine.
+    fn bare_word(&mut self, word: &str, repr: Option<&str>, at: Span) -> bool {
         if repr.is_none_or(|repr| repr.starts_with(['"', '#'])) {
-            return;
+            return true;
         }
         let (found, help) = if word.contains('\'') {
             ("single quotes do not quote", format!("write `\"{}\"`", word.replace('\'', "")))
@@ -297,9 +304,10 @@ impl Reader<'_> {
         } else if let Some(word) = word.strip_suffix(':') {
             ("a name and its value are separated by a blank, not by a colon", format!("write `{word}`"))
         } else {
-            return;
+            return true;
         };
         self.diagnostics.push(Diagnostic::error("lang::word", found).label(at, "in this word").help(help));
+        false
     }
 
     fn span(&self, span: miette::SourceSpan) -> Span {

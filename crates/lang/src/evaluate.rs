@@ -42,6 +42,7 @@ impl Setting {
             Literal::Float(number, _) => return Ok(plain(Value::from(*number))),
             Literal::Bool(value) => return Ok(plain(Value::from(*value))),
             Literal::Null => return Ok(plain(Value::from(()))),
+            Literal::Broken => return Ok(Evaluated { value: unknown(), marks: Marks::UNKNOWN }),
         };
         match written.origin {
             Origin::Raw => Ok(plain(Value::from(text.clone()))),
@@ -221,8 +222,12 @@ pub(crate) fn secret_here(at: Span, place: &str) -> Diagnostic {
 
 /// Something that may not depend on facts, and does.
 pub(crate) fn from_facts(at: Span) -> Diagnostic {
+    no_facts().label(at, "depends on facts")
+}
+
+/// The same where its place is not known yet: whoever fills the text in adds it.
+pub(crate) fn no_facts() -> Diagnostic {
     Diagnostic::error("lang::facts", "this cannot depend on facts")
-        .label(at, "depends on facts")
         .help("what is read on the controller, and how a host is reached, is decided before it speaks")
 }
 
@@ -242,9 +247,7 @@ struct WithoutFacts(Arc<dyn Scope>);
 impl Scope for WithoutFacts {
     fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
         if name == "facts" {
-            let report = Diagnostic::error("lang::facts", "facts cannot be used here")
-                .help("what is read on the controller, and how a host is reached, is decided before it speaks");
-            return Some(Err(ScopeError(Box::new(report))));
+            return Some(Err(ScopeError(Box::new(no_facts()))));
         }
         self.0.get(name)
     }

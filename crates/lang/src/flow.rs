@@ -58,6 +58,7 @@ pub(crate) fn condition(
 
 fn decide(written: &Written, setting: &Setting) -> Result<Condition, Diagnostic> {
     let value = match (&written.literal, written.origin) {
+        (Literal::Broken, _) => return Ok(Condition::Unknown),
         (Literal::Bool(value), _) => return Ok(if *value { Condition::True } else { Condition::False }),
         (Literal::Text(text), Origin::Plain | Origin::Expr) => {
             is_expression(text, written)?;

@@ -21,7 +21,7 @@ pub fn guard(text: &str) {
             );
         }
         Ok(()) => {
-            for error in text.parse::<kdl::KdlDocument>().err().iter().flat_map(|error| &error.diagnostics) {
+            for error in guard::parse(text).err().iter().flat_map(|error| &error.diagnostics) {
                 let (start, len) = (error.span.offset(), error.span.len());
                 let message = error.message.clone().unwrap_or_default();
                 let hint = guard::v1_hint(text, start);

@@ -78,8 +78,8 @@ struct Piece<'a> {
 
 /// How a parameter is given.
 enum Form<'a> {
-    /// As an argument or property.
-    Value(&'a Written),
+    /// As arguments, or as a property.
+    Values(&'a [Written]),
     /// As a child.
     Node(&'a Node),
 }
@@ -88,7 +88,12 @@ impl<'a> Gatherer<'a> {
     fn header(&mut self, node: &'a Node, setting: &Setting) {
         for (place, arg) in node.args.iter().enumerate() {
             match self.schema.argument(place) {
-                Some(param) => self.piece(param, Form::Value(arg), arg.at, setting, false),
+                // The last argument takes the rest, where it takes several.
+                Some(param) if takes_several(&self.schema.params[param]) => {
+                    self.piece(param, Form::Values(&node.args[place..]), arg.at, setting, false);
+                    break;
+                }
+                Some(param) => self.piece(param, Form::Values(&node.args[place..=place]), arg.at, setting, false),
                 None => self.too_many(node, arg),
             }
         }
@@ -108,7 +113,7 @@ impl<'a> Gatherer<'a> {
         } else if self.option(key, std::slice::from_ref(value), value.at, setting) || key == "when" {
             // A child's `when` was seen by whoever walks children.
         } else if let Some(param) = self.schema.param(key) {
-            self.piece(param, Form::Value(value), value.at, setting, false);
+            self.piece(param, Form::Values(std::slice::from_ref(value)), value.at, setting, false);
         } else if self.schema.child(key).is_some() {
             self.diagnostics.push(
                 Diagnostic::error("lang::form", format!("`{key}` is written as a child"))
@@ -229,7 +234,7 @@ impl<'a> Gatherer<'a> {
     fn is_true(&mut self, param: usize) -> bool {
         let Some(piece) = self.raw[param].first() else { return false };
         let written = match piece.form {
-            Form::Value(written) => Some(written),
+            Form::Values(values) => values.first(),
             Form::Node(node) => node.args.first(),
         };
         let value = written.and_then(|written| piece.setting.value(written).ok());
@@ -268,7 +273,7 @@ impl<'a> Gatherer<'a> {
     fn held(&mut self, param: &Param, piece: &Piece<'a>, shell: bool) -> Option<Held> {
         let empty;
         let (values, node) = match piece.form {
-            Form::Value(written) => (std::slice::from_ref(written), None),
+            Form::Values(values) => (values, None),
             Form::Node(node) if node.args.is_empty() => {
                 empty = dashes(node);
                 return self.without_arguments(param, node, &empty, piece);
@@ -529,7 +534,8 @@ impl<'a> Gatherer<'a> {
         if let Some(input) = direct(written) {
             return self.typed(ty, limits(param), &input, Marks::default(), written.at).map(Held::One);
         }
-        let value = if *ty == Type::ControllerPath && self.target == Target::Catalog {
+        let is_path = *ty == Type::ControllerPath && written.literal != Literal::Broken;
+        let value = if is_path && self.target == Target::Catalog {
             match setting.name(written) {
                 Ok(name) if written.origin == Origin::Plain => {
                     Evaluated { value: Value::from(name), marks: Marks::default() }

@@ -4,6 +4,8 @@
 //! Whether a file is KDL at all is the parser's to say. Where a text is not KDL and could be read in two ways, the
 //! guard takes the one with more structure.
 
+use kdl::{KdlDocument, KdlError};
+
 /// The largest file, in bytes.
 pub(crate) const SIZE: usize = 1 << 20;
 /// How deep children may be nested, and comments.
@@ -14,6 +16,11 @@ pub(crate) const SLASHDASH: usize = 2;
 pub(crate) const NODES: usize = 50_000;
 /// How many nodes, arguments and properties together.
 pub(crate) const WORDS: usize = 150_000;
+/// How many pieces may stand together: `(type)key=(type)"value"` has nine. The parser goes one call deeper with each
+/// that makes no sense.
+const RUN: usize = 24;
+/// The stack that the parser gets: it needs over 30 KiB for each level in a build without optimisation.
+const STACK: usize = 64 << 20;
 
 /// Why a file is refused before it is parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,11 +41,25 @@ pub(crate) fn check(text: &str) -> Result<(), GuardError> {
         return Err(GuardError { start: 0, len: 0, message });
     }
     let mut guard =
-        Guard { bytes: text.as_bytes(), at: 0, levels: vec![Level::default()], nodes: 0, words: 0 };
+        Guard { bytes: text.as_bytes(), at: 0, levels: vec![Level::default()], nodes: 0, words: 0, run: 0, last: Piece::Blank };
     while guard.at < guard.bytes.len() {
         guard.step()?;
     }
     Ok(())
+}
+
+/// Parses what [`check`] let through, on a stack that is large enough whoever calls.
+pub(crate) fn parse(text: &str) -> Result<KdlDocument, KdlError> {
+    let parse = || KdlDocument::parse_v2(text);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, parse);
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(parsed)) => parsed,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // No thread to be had: the caller's stack has to do.
+            Err(_) => parse(),
+        }
+    })
 }
 
 /// A hint for text that the parser refused at `offset`: what to write instead of KDL v1's bare `true`, of `5m`,
@@ -81,6 +102,20 @@ struct Guard<'a> {
     levels: Vec<Level>,
     nodes: usize,
     words: usize,
+    /// How many pieces have come since one that could stand alone.
+    run: usize,
+    last: Piece,
+}
+
+/// What stood last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    /// A word, and then nothing.
+    Word,
+    /// A blank, a line end, a brace.
+    Blank,
+    /// `(`, `)` or `=`, perhaps with blanks after it.
+    Mark,
 }
 
 /// Where the reading stands in one `{ }`.
@@ -103,14 +138,14 @@ impl Guard<'_> {
             (b'/', Some(b'*')) => self.comment()?,
             (b'/', Some(b'-')) => self.slashdash()?,
             (b'{', _) => self.open()?,
-            (b'}', _) => self.close(),
+            (b'}', _) => self.close()?,
             (b';', _) => self.end_node(),
             (b'\n' | b'\r' | 0x0b | 0x0c, _) => self.newline(1),
             (0xc2, Some(0x85)) => self.newline(2),
             (0xe2, Some(0x80)) if matches!(self.bytes.get(self.at + 2), Some(0xa8 | 0xa9)) => self.newline(3),
             (b'\\', _) => self.continuation(),
-            (b' ' | b'\t', _) => self.at += 1,
-            (b'(' | b')' | b'=', _) => self.at += 1,
+            (b' ' | b'\t', _) => self.blank(),
+            (b'(' | b')' | b'=', _) => self.mark()?,
             _ => self.word()?,
         }
         Ok(())
@@ -174,19 +209,47 @@ impl Guard<'_> {
             return Err(self.refuse(self.at, 1, format!("nodes may be nested {DEPTH} deep at most")));
         }
         self.levels.push(Level { outer, ..Level::default() });
+        self.last = Piece::Blank;
         self.at += 1;
         Ok(())
     }
 
-    fn close(&mut self) {
-        // A `}` too many is the parser's to refuse.
-        if self.levels.len() > 1 {
-            self.levels.pop();
+    fn close(&mut self) -> Result<(), GuardError> {
+        if self.levels.len() == 1 {
+            return Err(self.refuse(self.at, 1, "`}` without a `{` before it".to_owned()));
+        }
+        self.levels.pop();
+        self.last = Piece::Blank;
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Counts a piece that is no blank.
+    fn piece(&mut self, piece: Piece) -> Result<(), GuardError> {
+        self.run = if self.last == Piece::Blank { 1 } else { self.run + 1 };
+        self.last = piece;
+        match self.run > RUN {
+            true => Err(self.refuse(self.at, 1, "too much stands together here without a blank".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn mark(&mut self) -> Result<(), GuardError> {
+        self.piece(Piece::Mark)?;
+        self.at += 1;
+        Ok(())
+    }
+
+    /// A blank ends a run, unless it stands after a `(`, `)` or `=`.
+    fn blank(&mut self) {
+        if self.last == Piece::Word {
+            self.last = Piece::Blank;
         }
         self.at += 1;
     }
 
     fn newline(&mut self, length: usize) {
+        self.last = Piece::Blank;
         let level = self.top();
         if level.pending == 0 {
             (level.in_node, level.slashed) = (false, false);
@@ -195,6 +258,7 @@ impl Guard<'_> {
     }
 
     fn end_node(&mut self) {
+        self.last = Piece::Blank;
         let level = self.top();
         *level = Level { outer: level.outer, ..Level::default() };
         self.at += 1;
@@ -202,7 +266,7 @@ impl Guard<'_> {
 
     /// `\` at the end of a line: the node goes on.
     fn continuation(&mut self) {
-        self.at += 1;
+        self.blank();
         let blank = self.bytes[self.at..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
         match &self.bytes[self.at + blank..] {
             [b'\r', b'\n', ..] => self.at += blank + 2,
@@ -219,6 +283,7 @@ impl Guard<'_> {
     /// A name, an argument or one side of a property, quoted or not.
     fn word(&mut self) -> Result<(), GuardError> {
         let start = self.at;
+        self.piece(Piece::Word)?;
         self.skip_word();
         self.words += 1;
         let level = self.top();
@@ -324,7 +389,8 @@ mod tests {
         check(&"/-a;".repeat(1000));
         check("a \\\n  /-b \\ // words\n /-c\n");
         check("/-\n\n a { b /-c }");
-        check("} } }");
+        check("a (expr)\"b\" (secret)\"c\" d=(expr)\"e\" (f)g=(h)#\"i\"# { }");
+        check(&"(a)b ".repeat(1000));
     }
 
     #[test]
@@ -346,6 +412,11 @@ mod tests {
         check("braces alone", &"{".repeat(10_000), 64, nested);
         check("after an open string", &format!("a \"\n{}", "{".repeat(100)), 68, nested);
         check("after an open raw string", &format!("a #\"\n{}", "{".repeat(100)), 69, nested);
+        check("braces that close nothing", "a {}}", 4, "`}` without a `{` before it");
+        let together = "too much stands together here without a blank";
+        check("marks", &"=".repeat(1000), RUN, together);
+        check("strings", &"a\"".repeat(1000), 2 * RUN, together);
+        check("types", &"(a) ".repeat(1000), 32, together);
         check("comments", &"/*".repeat(10_000), 0, "comments may be nested 64 deep at most");
         check("nodes", &"a\n".repeat(NODES + 1), 2 * NODES, "a file may have 50000 nodes at most");
         check(

@@ -305,18 +305,18 @@ fn text_of(written: &Written) -> Option<String> {
         Literal::Text(text) => Some(text.to_string()),
         Literal::Int(_, repr) | Literal::Float(_, repr) => Some(repr.to_string()),
         Literal::Bool(value) => Some(value.to_string()),
-        Literal::Null => None,
+        Literal::Null | Literal::Broken => None,
     }
 }
 
-/// A literal as typed reading takes it; none for null.
+/// A literal as typed reading takes it; none for null, and for what is broken.
 pub(crate) fn input(written: &Written) -> Option<typed::Input> {
     match &written.literal {
         Literal::Text(text) => Some(typed::Input::Text(text.to_string())),
         Literal::Int(number, repr) => Some(typed::Input::Int((*number).into(), Some(repr.to_string()))),
         Literal::Float(number, repr) => Some(typed::Input::Float(*number, Some(repr.to_string()))),
         Literal::Bool(value) => Some(typed::Input::Bool(*value)),
-        Literal::Null => None,
+        Literal::Null | Literal::Broken => None,
     }
 }
 

@@ -11,7 +11,9 @@ use crate::guard;
 pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &mut Diagnostics) {
     let mut lines = BTreeSet::new();
     // After a slip the parser loses count of the braces.
-    let is_brace = |problem: &KdlDiagnostic| matches!(&text[token(text, problem).0..].chars().next(), Some('{' | '}') | None);
+    let is_brace = |problem: &KdlDiagnostic| {
+        text[token(text, problem).0..].chars().next().is_none_or(|c| c.is_whitespace() || matches!(c, '{' | '}'))
+    };
     let slips = error.diagnostics.iter().any(|problem| !is_brace(problem));
     for problem in error.diagnostics.iter().filter(|problem| !slips || !is_brace(problem)) {
         let (start, len) = token(text, problem);

@@ -43,14 +43,14 @@ fn names(data: &Data, hosts: &[usize]) -> Vec<converge_model::HostName> {
 
 fn settings(node: &Node, rollout: &mut Rollout, data: &Data, diagnostics: &mut Diagnostics) {
     let children = node.body().iter().filter(|child| child.children.is_none() && child.args.len() == 1);
-    let of_children = children.map(|child| (&*child.name, &child.args[0]));
-    let settings = node.props.iter().map(|property| (&*property.key, &property.value)).chain(of_children);
-    for (key, value) in settings {
+    let of_children = children.map(|child| (&*child.name, child.at, &child.args[0]));
+    let settings = node.props.iter().map(|property| (&*property.key, property.at, &property.value));
+    for (key, at, value) in settings.chain(of_children) {
         match key {
             "canary" => rollout.canary = canary(value, data, diagnostics),
             "batch" => rollout.batch = share(value, diagnostics),
             "max-failures" => rollout.max_failures = share(value, diagnostics),
-            _ => unknown(key, value.at, diagnostics),
+            _ => unknown(key, at, diagnostics),
         }
     }
     for child in node.body().iter().filter(|child| child.children.is_some()) {

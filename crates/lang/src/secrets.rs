@@ -55,7 +55,7 @@ impl Secrets {
                         Literal::Text(text) => Arc::clone(text),
                         Literal::Int(_, repr) | Literal::Float(_, repr) => Arc::clone(repr),
                         Literal::Bool(value) => value.to_string().into(),
-                        Literal::Null => continue,
+                        Literal::Null | Literal::Broken => continue,
                     };
                     self.add(name, text, at, diagnostics);
                 }

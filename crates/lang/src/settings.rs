@@ -8,7 +8,7 @@ use converge_model::{Scalar, Type};
 
 use crate::connection::{Become, Connection, DriftPolicy, Transport};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::document::Written;
+use crate::document::{Literal, Written};
 use crate::evaluate::{Setting, from_facts, secret_here};
 use crate::layers;
 use crate::options::drift_mode;
@@ -86,11 +86,12 @@ impl Reader<'_> {
     }
 
     fn read(&mut self, ty: &Type, limits: Limits<'_>, written: &Written) -> Option<Scalar> {
+        if written.literal == Literal::Broken {
+            return None;
+        }
         let value = match self.setting.value(written) {
             Ok(value) => value,
             Err(report) => {
-                // The scope that refuses facts cannot say where.
-                let report = if report.labels.is_empty() { report.label(written.at, "here") } else { report };
                 self.diagnostics.push(report);
                 return None;
             }

@@ -13,7 +13,7 @@ use minijinja::{Error, ErrorKind, Value};
 
 use crate::compile::FactsOf;
 use crate::diagnostic::{Diagnostic, Files, Span};
-use crate::evaluate::{Setting, from_facts};
+use crate::evaluate::{Setting, no_facts};
 use crate::project::Data;
 use crate::sources::Sources;
 use crate::template::{Evaluated, Found, Marks, Scope, ScopeError, fold, known_facts, mark, unknown, unknown_facts};
@@ -158,8 +158,7 @@ impl World {
     fn facts_of(&self, host: usize) -> Result<Found, ScopeError> {
         let name = &self.data.membership.hosts[host].name;
         if self.mode == Facts::Refused {
-            let at = self.data.membership.hosts[self.subject].at;
-            return Err(ScopeError(Box::new(from_facts(at))));
+            return Err(ScopeError(Box::new(no_facts())));
         }
         if host != self.subject {
             lock(&self.reads).insert(name.clone());
@@ -170,9 +169,7 @@ impl World {
         match self.facts.facts(name) {
             Some(facts) => Ok(Found { value: known_facts(&facts), marks: Marks::default() }),
             None => Err(ScopeError(Box::new(
-                Diagnostic::error("lang::facts", format!("there are no facts of `{name}` yet"))
-                    .label(self.data.membership.hosts[host].at, "never seen")
-                    .help(format!("run `converge facts --limit {name}` once, or include it in the run")),
+                Diagnostic::error("lang::facts", format!("there are no facts of `{name}` yet: it was never part of a run")),
             ))),
         }
     }

@@ -137,10 +137,10 @@ lang::type
 lang::facts
 
   x this cannot depend on facts
-   ,-[inventory.kdl:1:6]
+   ,-[inventory.kdl:1:28]
  1 | host "a" { connection user="{{ facts.user.name }}" }
-   :      ^|^
-   :       `-- depends on facts
+   :                            ^^^^^^^^^^^|^^^^^^^^^^^
+   :                                       `-- here
    `----
   help: what is read on the controller, and how a host is reached, is decided before it speaks
 "#);
@@ -233,11 +233,11 @@ lang::rollout
 lang::unknown
 
   x `rollout` has no setting `canray`
-   ,-[inventory.kdl:2:25]
+   ,-[inventory.kdl:2:18]
  1 | host "a"
  2 | on "a" { rollout canray=1 batch="half" }
-   :                         |
-   :                         `-- unknown
+   :                  ^^^|^^
+   :                     `-- unknown
    `----
   help: did you mean `canary`?
 lang::type

@@ -81,17 +81,6 @@ lang::number
  5 | }
    `----
   help: quote it to keep it as it stands: `"0644"`; a mode may also be `0o644`
-lang::type
-
-  x 0644 is the number 644, not a mode
-   ,-[inventory.kdl:4:16]
- 3 | on "a" {
- 4 | file "/f" mode=0644
-   :                ^^|^
-   :                  `-- here
- 5 | }
-   `----
-  help: write `"0644"` or `0o644`
 "#);
     assert_snapshot!(body("service \"x\" running=\"yes\""), @r#"
 lang::type
@@ -131,17 +120,6 @@ lang::number
  5 | }
    `----
   help: quote it to keep it as it stands: `"1.10"`; a mode may also be `0o644`
-lang::type
-
-  x 1.10 reads as 1.1
-   ,-[inventory.kdl:4:18]
- 3 | on "a" {
- 4 | sysctl "a" value=1.10
-   :                  ^^|^
-   :                    `-- here
- 5 | }
-   `----
-  help: quote it: `"1.10"`
 "#);
 }
 
@@ -431,16 +409,6 @@ lang::syntax
     assert_snapshot!(body("file /etc/motd"), @r#"
 lang::syntax
 
-  x something is missing here
-   ,-[inventory.kdl:3:9]
- 2 | host "a"
- 3 | on "a" {
-   :         ^
-   :         `-- not KDL 2.0
- 4 | file /etc/motd
-   `----
-lang::syntax
-
   x `/etc/motd` is not KDL
    ,-[inventory.kdl:4:6]
  3 | on "a" {
@@ -501,17 +469,6 @@ lang::word
  5 | }
    `----
   help: write `curl`
-lang::type
-
-  x `curl,` is not a name: it holds a comma
-   ,-[inventory.kdl:4:9]
- 3 | on "a" {
- 4 | package curl, rsync
-   :         ^^|^^
-   :           `-- here
- 5 | }
-   `----
-  help: nothing is split at commas: write `"curl" ""`
 "#);
     assert_snapshot!(check("vars { a: 1 }\nhost \"a\""), @r#"
 lang::word
@@ -605,17 +562,6 @@ lang::number
  5 | }
    `----
   help: quote it, if it is meant as text
-lang::type
-
-  x 0.0 reads as 0
-   ,-[inventory.kdl:4:18]
- 3 | on "a" {
- 4 | sysctl "a" value=1.5e400
-   :                  ^^^|^^^
-   :                     `-- here
- 5 | }
-   `----
-  help: quote it: `"0.0"`
 "#);
 }
 
@@ -987,8 +933,7 @@ fn every_mistake_in_one_run() {
         }
         "#,
     );
-    let codes: Vec<&str> = found.iter().map(|diagnostic| diagnostic.code).collect();
-    assert_eq!(codes, ["lang::duplicate"], "what an inventory is made of comes first");
+    assert_eq!(found.iter().count(), 5, "{:?}", found.iter().map(|d| &d.message).collect::<Vec<_>>());
     let found = mistakes(
         r#"
         host "a"

@@ -31,38 +31,28 @@ fn parameters_come_from_a_map_and_what_is_beside_it_wins() {
 a
   user[eve] name="eve" uid=3 groups=["a" "b"]  (on "a")
 "#);
-    assert_snapshot!(body("group \"x\"\nuser \"eve\" with=(expr)\"limits\""), @r#"
-lang::unknown
-
-  x there is no kind or module `group`
-   ,-[inventory.kdl:4:1]
- 3 | on "a" {
- 4 | group "x"
-   : ^^|^^
-   :   `-- unknown
- 5 | user "eve" with=(expr)"limits"
-   `----
+    assert_snapshot!(body("user \"eve\" with=(expr)\"limits\""), @r#"
 lang::unknown
 
   x `user` has no parameter `soft`
-   ,-[inventory.kdl:5:23]
- 4 | group "x"
- 5 | user "eve" with=(expr)"limits"
+   ,-[inventory.kdl:4:23]
+ 3 | on "a" {
+ 4 | user "eve" with=(expr)"limits"
    :                       ^^^^|^^^
    :                           `-- unknown
- 6 | }
+ 5 | }
    `----
   help: there are name, uid, shell, groups, when, after, notify, id, tags, drift, sensitive,
         retries, timeout, may-fail
 lang::unknown
 
   x `user` has no parameter `hard`
-   ,-[inventory.kdl:5:23]
- 4 | group "x"
- 5 | user "eve" with=(expr)"limits"
+   ,-[inventory.kdl:4:23]
+ 3 | on "a" {
+ 4 | user "eve" with=(expr)"limits"
    :                       ^^^^|^^^
    :                           `-- unknown
- 6 | }
+ 5 | }
    `----
   help: there are name, uid, shell, groups, when, after, notify, id, tags, drift, sensitive,
         retries, timeout, may-fail
@@ -111,18 +101,9 @@ a
   command[createuser two words two words] command=["createuser" "two words" "two words"] shell=false unless="id 'two words' | grep -q x" only-notified=false  (on "a")
 "#);
     assert_snapshot!(body("command \"echo {{ word }} | cat\" shell=#true creates=\"/x\"\ncommand \"a b\" \"c\""), @r#"
-lang::doubled
-
-  x `command` is given twice
-   ,-[inventory.kdl:5:9]
- 4 | command "echo {{ word }} | cat" shell=#true creates="/x"
- 5 | command "a b" "c"
-   :         ^^|^^ ^|^
-   :           |    `-- and again here
-   :           `-- given here
- 6 | }
-   `----
-  help: it has one value; keep one of them
+a
+  command[echo two words | cat] command=["echo two words | cat"] shell=true creates="/x" only-notified=false  (on "a")
+  command[a b c] command=["a b" "c"] shell=false only-notified=false  (on "a")
 "#);
     assert_snapshot!(body("command \"true\" { env A=\"1\" { B (expr)\"u.uid\"; C \"x\" \"y\" } }"), @r#"
 a
@@ -385,7 +366,7 @@ fn facts_of_another_host_are_asked_for_by_name() {
     assert_snapshot!(diagnostics.render(inventory.files(), converge_lang::diagnostic::Style::PLAIN), @r#"
 lang::template
 
-  x there are no facts of `b` yet
+  x there are no facts of `b` yet: it was never part of a run
    ,-[inventory.kdl:3:39]
  2 | host "b"
  3 | on "a" { file "/x" { content "{{ hosts.b.facts.arch }}" } }
@@ -404,7 +385,7 @@ fn paths_on_the_controller_do_not_depend_on_facts() {
     assert_snapshot!(run("host \"a\"\non \"a\" { file \"/x\" { content (file)\"{{ facts.os.id }}.conf\" } }"), @r#"
 lang::facts
 
-  x facts cannot be used here
+  x this cannot depend on facts
    ,-[inventory.kdl:2:30]
  1 | host "a"
  2 | on "a" { file "/x" { content (file)"{{ facts.os.id }}.conf" } }

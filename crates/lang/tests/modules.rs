@@ -1,0 +1,582 @@
+//! Modules: what their parameters take, how pieces of one instance become one, where it runs, what is inside it.
+
+mod common;
+
+use common::{loader, one, run};
+use converge_lang::{Builtin, MemorySources};
+use insta::assert_snapshot;
+
+/// A module that takes a bit of everything.
+const WEB: &str = r#"
+module "web" summary="A web server" version="1.2.0" requires=">=0.1"
+params {
+    param "workers" type="int" default=2 min=1 max=64 doc="Processes"
+    param "tags-of" type="list" of="name" { default "a" "b" }
+    param "mode" type="string" default="plain" { one-of "plain" "strict" }
+    param "env" type="map"
+    child "site" {
+        arg "name" type="name"
+        param "aliases" type="list" of="hostname"
+        param "tls" type="bool" default=#false
+        param "certificate" type="path"
+        param "limit" type="duration" default="30s"
+        child "header" { arg "name"; arg "value" }
+        assert "not tls or certificate is not none" "tls needs a certificate"
+    }
+    child "rule" key=#false { arg "ports" type="list" of="port" }
+    assert "workers < 32 or mode == 'strict'" "many workers want the strict mode"
+}
+vars {
+    names (expr)"params.site | map(attribute='name') | list"
+    title "{{ names | join('+') }} with {{ params.workers }}"
+}
+resources {
+    package "web"
+    for "site" in="params.site" {
+        file "/sites/{{ site.name }}" notify="service[web]" {
+            content "{{ site.aliases | join(' ') }} {{ site.limit }} {% for h in site.header %}{{ h.name }}={{ h.value }};{% endfor %}"
+        }
+    }
+    file "/web.conf" { content "{{ title }} {{ params.rule | length }} {{ params.env | tojson }} {{ params.tags_of | join(',') }} {{ params.certificate is defined }}" }
+    service "web"
+}
+"#;
+
+fn web(inventory: &str) -> String {
+    run(&loader(one(inventory).file("modules/web/module.kdl", WEB), &[]), "inventory.kdl", &[])
+}
+
+#[test]
+fn pieces_of_one_instance_become_one_where_it_is_first_written() {
+    assert_snapshot!(web(
+        r#"
+        host "a"
+        on "*" { file "/first"; web { site "shop" { header "A" "1" }; rule 80; env X=1 }; file "/between" }
+        on "a" {
+            web workers=4 { site "shop" aliases="x.example" { header "B" "2" }; site "blog"; rule 80; rule 443 8443; env Y="2"; tags-of "c" }
+            web { site "gone" } when="1 > 2"
+        }
+        "#
+    ), @r#"
+lang::syntax
+
+  x `when="1` is not KDL
+   ,-[inventory.kdl:6:33]
+ 5 |             web workers=4 { site "shop" aliases="x.example" { header "B" "2" }; site "blog"; rule 80; rule 443 8443; env Y="2"; tags-of "c" }
+ 6 |             web { site "gone" } when="1 > 2"
+   :                                 ^^^|^^^
+   :                                    `-- not KDL 2.0
+ 7 |         }
+   `----
+"#);
+    assert_snapshot!(web(
+        r#"
+        host "a"
+        on "*" { web workers=4 { site "shop" limit="1m" } }
+        on "a" { web workers=8 { site "shop" limit="2m" }; web when="facts.os.family == 'redhat'" workers=16 }
+        "#
+    ), @r#"
+lang::merge
+
+  x two places of one module give `workers` different values
+   ,-[inventory.kdl:3:30]
+ 2 |         host "a"
+ 3 |         on "*" { web workers=4 { site "shop" limit="1m" } }
+   :                              |
+   :                              `-- the other
+ 4 |         on "a" { web workers=8 { site "shop" limit="2m" }; web when="facts.os.family == 'redhat'" workers=16 }
+   :                              |
+   :                              `-- one
+ 5 |         
+   `----
+  help: no block overrides another: make it a variable, and let groups or hosts differ in it
+lang::merge
+
+  x two places of one module give `limit` different values
+   ,-[inventory.kdl:3:52]
+ 2 |         host "a"
+ 3 |         on "*" { web workers=4 { site "shop" limit="1m" } }
+   :                                                    ^^|^
+   :                                                      `-- the other
+ 4 |         on "a" { web workers=8 { site "shop" limit="2m" }; web when="facts.os.family == 'redhat'" workers=16 }
+   :                                                    ^^|^
+   :                                                      `-- one
+ 5 |         
+   `----
+  help: no block overrides another: make it a variable, and let groups or hosts differ in it
+"#);
+}
+
+#[test]
+fn what_a_module_demands_is_checked() {
+    assert_snapshot!(web("host \"a\"\non \"a\" { web workers=40 { site \"shop\" tls=#true } }"), @r#"
+lang::assert
+
+  x many workers want the strict mode
+    ,-[modules/web/module.kdl:18:12]
+ 17 |     child "rule" key=#false { arg "ports" type="list" of="port" }
+ 18 |     assert "workers < 32 or mode == 'strict'" "many workers want the strict mode"
+    :            ^^^^^^^^^^^^^^^^^|^^^^^^^^^^^^^^^^
+    :                             `-- is demanded
+ 19 | }
+    `----
+
+Advice: 
+  > in inventory.kdl
+   ,-[inventory.kdl:2:10]
+ 1 | host "a"
+ 2 | on "a" { web workers=40 { site "shop" tls=#true } }
+   :          ^|^
+   :           `-- called here
+   `----
+lang::assert
+
+  x tls needs a certificate
+    ,-[modules/web/module.kdl:15:16]
+ 14 |         child "header" { arg "name"; arg "value" }
+ 15 |         assert "not tls or certificate is not none" "tls needs a certificate"
+    :                ^^^^^^^^^^^^^^^^^^|^^^^^^^^^^^^^^^^^
+    :                                  `-- is demanded
+ 16 |     }
+    `----
+
+Advice: 
+  > in inventory.kdl
+   ,-[inventory.kdl:2:27]
+ 1 | host "a"
+ 2 | on "a" { web workers=40 { site "shop" tls=#true } }
+   :                           ^^|^
+   :                             `-- called here
+   `----
+"#);
+    assert_snapshot!(web("host \"a\"\non \"a\" { web workers=0 mode=\"lax\" stie=1 { site; rule \"http\" } }"), @r#"
+lang::unknown
+
+  x `web` has no parameter `stie`
+   ,-[inventory.kdl:2:35]
+ 1 | host "a"
+ 2 | on "a" { web workers=0 mode="lax" stie=1 { site; rule "http" } }
+   :                                   ^^|^
+   :                                     `-- unknown
+   `----
+  help: did you mean `site`?
+lang::type
+
+  x `http` is not a port
+   ,-[inventory.kdl:2:55]
+ 1 | host "a"
+ 2 | on "a" { web workers=0 mode="lax" stie=1 { site; rule "http" } }
+   :                                                       ^^^|^^
+   :                                                          `-- here
+   `----
+  help: a port is a number from 1 to 65535
+lang::type
+
+  x 0 is too small
+   ,-[inventory.kdl:2:22]
+ 1 | host "a"
+ 2 | on "a" { web workers=0 mode="lax" stie=1 { site; rule "http" } }
+   :                      |
+   :                      `-- here
+   `----
+  help: it goes from 1 to 64
+lang::type
+
+  x `lax` is not allowed here
+   ,-[inventory.kdl:2:29]
+ 1 | host "a"
+ 2 | on "a" { web workers=0 mode="lax" stie=1 { site; rule "http" } }
+   :                             ^^|^^
+   :                               `-- here
+   `----
+  help: one of `plain`, `strict`
+lang::template
+
+  x null does not become text
+    ,-[modules/web/module.kdl:27:25]
+ 26 |     for "site" in="params.site" {
+ 27 |         file "/sites/{{ site.name }}" notify="service[web]" {
+    :                         ^^^^|^^^^
+    :                             `-- here
+ 28 |             content "{{ site.aliases | join(' ') }} {{ site.limit }} {% for h in site.header %}{{ h.name }}={{ h.value }};{% endfor %}"
+    `----
+  help: `default("", true)` stands in for it; `tojson` writes `null`
+lang::template
+
+  x null does not become text
+    ,-[modules/web/module.kdl:22:23]
+ 21 |     names (expr)"params.site | map(attribute='name') | list"
+ 22 |     title "{{ names | join('+') }} with {{ params.workers }}"
+    :                       ^^^^|^^^^
+    :                           `-- here
+ 23 | }
+    `----
+  help: `default("", true)` stands in for it; `tojson` writes `null`
+"#);
+    assert_snapshot!(web("host \"a\"\non \"a\" { web \"named\" retries=2 }"), @r#"
+lang::form
+
+  x `web` has an argument too many
+   ,-[inventory.kdl:2:14]
+ 1 | host "a"
+ 2 | on "a" { web "named" retries=2 }
+   :              ^^^|^^^
+   :                 `-- this one
+   `----
+  help: parameters have names: `key="value"`, or a child `key "value"`
+lang::form
+
+  x a module has no `retries`
+   ,-[inventory.kdl:2:30]
+ 1 | host "a"
+ 2 | on "a" { web "named" retries=2 }
+   :                              |
+   :                              `-- here
+   `----
+  help: it belongs to a single resource
+"#);
+}
+
+#[test]
+fn a_module_sees_its_parameters_and_no_variables() {
+    let module = "module \"m\"\nparams { param \"contact\" }\nresources { file \"/f\" { content \"{{ domain }}\" }; file \"/g\" { content \"{{ params.contact }}\" } }";
+    let inventory = "vars { domain \"example.com\"; raw (raw)\"{{ 1 }}\" }\nhost \"a\"\non \"a\" { m contact=\"ops@{{ domain }} {{ raw }}\" }";
+    assert_snapshot!(run(&loader(one(inventory).file("modules/m/module.kdl", module), &[]), "inventory.kdl", &[]), @r#"
+lang::template
+
+  x `domain` is undefined
+   ,-[modules/m/module.kdl:3:37]
+ 2 | params { param "contact" }
+ 3 | resources { file "/f" { content "{{ domain }}" }; file "/g" { content "{{ params.contact }}" } }
+   :                                     ^^^|^^
+   :                                        `-- here
+   `----
+  help: `default(…)` stands in for it
+"#);
+}
+
+/// `outer` calls `inner`, which the inventory calls too.
+fn nested(inventory: &str) -> String {
+    let outer = r#"
+module "outer"
+params { arg "name" type="name"; param "port" type="port" default=80 }
+resources {
+    file "/{{ params.name }}/first"
+    inner { allow "{{ params.name }}" port=(expr)"params.port" }
+    file "/{{ params.name }}/last" after="inner"
+}
+"#;
+    let inner = r#"
+module "inner"
+params { child "allow" { arg "name" type="name"; param "port" type="port" } }
+resources {
+    file "/rules" notify="service[inner]" { content "{% for a in params.allow %}{{ a.name }}:{{ a.port }} {% endfor %}" }
+    service "inner"
+}
+"#;
+    let sources = one(inventory).file("modules/outer/module.kdl", outer).file("modules/inner/module.kdl", inner);
+    run(&loader(sources, &[]), "inventory.kdl", &[])
+}
+
+#[test]
+fn an_instance_is_one_wherever_it_is_called() {
+    assert_snapshot!(nested("host \"a\"\non \"a\" { outer \"x\"; inner { allow \"own\" port=22 }; outer \"y\" port=443 }"), @r#"
+a
+  outer[x].file[/x/first] path="/x/first" newline=true state="present"  (outer[x])
+  inner.file[/rules] path="/rules" content="x:80 own:22 y:443 \n" newline=true state="present" notify=inner.service[inner]:AsTargetSays  (inner)
+  inner.service[inner] name="inner" running=true enabled=true on-notify="restart"  (inner)
+  outer[x].file[/x/last] path="/x/last" newline=true state="present" after=inner.file[/rules],inner.service[inner]  (outer[x])
+  outer[y].file[/y/first] path="/y/first" newline=true state="present"  (outer[y])
+  outer[y].file[/y/last] path="/y/last" newline=true state="present" after=inner.file[/rules],inner.service[inner]  (outer[y])
+"#);
+    assert_snapshot!(nested("host \"a\"\non \"a\" { outer \"x\"; inner { allow \"x\" port=22 } }"), @r#"
+lang::merge
+
+  x two places of one module give `port` different values
+   ,-[inventory.kdl:2:44]
+ 1 | host "a"
+ 2 | on "a" { outer "x"; inner { allow "x" port=22 } }
+   :                                            ^|
+   :                                             `-- one
+   `----
+  help: no block overrides another: make it a variable, and let groups or hosts differ in it
+
+Advice: 
+  > in modules/outer/module.kdl
+   ,-[modules/outer/module.kdl:6:50]
+ 5 |     file "/{{ params.name }}/first"
+ 6 |     inner { allow "{{ params.name }}" port=(expr)"params.port" }
+   :                                                  ^^^^^^|^^^^^^
+   :                                                        `-- the other
+ 7 |     file "/{{ params.name }}/last" after="inner"
+   `----
+lang::address
+
+  x there is no `inner` on this host
+   ,-[modules/outer/module.kdl:7:42]
+ 6 |     inner { allow "{{ params.name }}" port=(expr)"params.port" }
+ 7 |     file "/{{ params.name }}/last" after="inner"
+   :                                          ^^^|^^^
+   :                                             `-- named here
+ 8 | }
+   `----
+  help: an address is `kind[name]`, or a module's name
+"#);
+}
+
+#[test]
+fn options_of_a_module_reach_what_is_inside() {
+    assert_snapshot!(nested(
+        r#"
+        host "a"
+        on "a" {
+            inner tags="edge" sensitive=#true drift="ignore" after="file[/later]" notify="service[other]" { allow "x" port=1 }
+            service "other"
+            file "/later"
+            file "/f" notify="inner:reload" after="outer"
+            outer "o"
+        }
+        "#
+    ), @r#"
+a
+  service[other] name="other" running=true enabled=true on-notify="restart"  (on "a")
+  file[/later] path="/later" newline=true state="present"  (on "a")
+  inner.file[/rules] path="/rules" content="x:1 o:80 \n" newline=true state="present" after=file[/later] notify=inner.service[inner]:AsTargetSays notify=service[other]:AsTargetSays Options { selected: true, may_fail: false, sensitive: true, retries: 0, timeout: None, drift: Ignore }  (inner)
+  inner.service[inner] name="inner" running=true enabled=true on-notify="restart" after=file[/later] notify=service[other]:AsTargetSays Options { selected: true, may_fail: false, sensitive: true, retries: 0, timeout: None, drift: Ignore }  (inner)
+  outer[o].file[/o/first] path="/o/first" newline=true state="present"  (outer[o])
+  outer[o].file[/o/last] path="/o/last" newline=true state="present" after=inner.file[/rules],inner.service[inner]  (outer[o])
+  file[/f] path="/f" newline=true state="present" after=outer[o].file[/o/first],outer[o].file[/o/last] notify=inner.service[inner]:Reload  (on "a")
+"#);
+}
+
+#[test]
+fn addresses_from_outside_are_full() {
+    assert_snapshot!(nested("host \"a\"\non \"a\" { outer \"x\"; file \"/f\" notify=\"service[inner]\" }"), @r#"
+lang::address
+
+  x there is no `service[inner]` on this host
+   ,-[inventory.kdl:2:38]
+ 1 | host "a"
+ 2 | on "a" { outer "x"; file "/f" notify="service[inner]" }
+   :                                      ^^^^^^^^|^^^^^^^
+   :                                              `-- named here
+   `----
+  help: its full address is `inner.service[inner]`
+"#);
+    assert_snapshot!(nested("host \"a\"\non \"a\" { outer \"x\"; file \"/f\" notify=\"inner.service[inner]\" { after \"outer[x].file[/x/first]\" } }"), @r#"
+a
+  outer[x].file[/x/first] path="/x/first" newline=true state="present"  (outer[x])
+  inner.file[/rules] path="/rules" content="x:80 \n" newline=true state="present" notify=inner.service[inner]:AsTargetSays  (inner)
+  inner.service[inner] name="inner" running=true enabled=true on-notify="restart"  (inner)
+  outer[x].file[/x/last] path="/x/last" newline=true state="present" after=inner.file[/rules],inner.service[inner]  (outer[x])
+  file[/f] path="/f" newline=true state="present" after=outer[x].file[/x/first] notify=inner.service[inner]:AsTargetSays  (on "a")
+"#);
+}
+
+#[test]
+fn a_module_that_calls_itself_is_an_error() {
+    let a = "module \"a\"\nresources { b }";
+    let b = "module \"b\"\nresources { when \"true\" { a } }";
+    let sources = one("host \"x\"\non \"x\" { a }").file("modules/a/module.kdl", a).file("modules/b/module.kdl", b);
+    assert_snapshot!(run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
+lang::cycle
+
+  x the module `a` calls itself
+   ,-[modules/a/module.kdl:2:13]
+ 1 | module "a"
+ 2 | resources { b }
+   :             |
+   :             `-- `a` calls it here
+   `----
+
+Advice: 
+  > in modules/b/module.kdl
+   ,-[modules/b/module.kdl:2:27]
+ 1 | module "b"
+ 2 | resources { when "true" { a } }
+   :                           |
+   :                           `-- `b` calls it here
+   `----
+"#);
+}
+
+#[test]
+fn a_project_replaces_a_built_in_module_visibly_and_a_kind_never() {
+    const BUILTIN: &[Builtin] =
+        &[Builtin { name: "m", files: &[("module.kdl", b"module \"m\"\nresources { file \"/builtin\" { content (file)\"x\" } }"), ("files/x", b"from inside")] }];
+    let inventory = || one("host \"a\"\non \"a\" { m }");
+    assert_snapshot!(run(&loader(inventory(), BUILTIN), "inventory.kdl", &[]), @r#"
+a
+  m.file[/builtin] path="/builtin" content="from inside" newline=true state="present"  (m)
+"#);
+    let own = inventory().file("modules/m/module.kdl", "module \"m\"\nresources { file \"/own\" }");
+    assert_snapshot!(run(&loader(own, BUILTIN), "inventory.kdl", &[]), @r#"
+lang::module
+
+  > the project's module `m` replaces the built-in one
+   ,-[modules/m/module.kdl:1:1]
+ 1 | module "m"
+   : ^
+   : `-- used instead
+ 2 | resources { file "/own" }
+   `----
+a
+  m.file[/own] path="/own" newline=true state="present"  (m)
+"#);
+    let kind = one("host \"a\"").file("modules/file/module.kdl", "module \"file\"");
+    assert_snapshot!(run(&loader(kind, BUILTIN), "inventory.kdl", &[]), @r#"
+lang::module
+
+  x `file` is a kind of resource
+   ,-[modules/file/module.kdl:1:1]
+ 1 | module "file"
+   : ^
+   : `-- a module of the same name
+   `----
+  help: kinds cannot be replaced; give the module another name
+"#);
+}
+
+#[test]
+fn a_modules_own_mistakes() {
+    let module = r#"
+module "other" requires=">=99.0"
+params {
+    param "x" type="itn"
+    param "when"
+    param "y" type="int" default="many"
+    param "y"
+    param "z" pattern="("
+    chld "a"
+}
+resources { flie "/x"; file "/y" { content "{{ params.x" } }
+"#;
+    let sources = one("host \"a\"").file("modules/m/module.kdl", module).file("modules/m/templates/t.j2", "{% for %}");
+    assert_snapshot!(run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
+lang::template
+
+  x unexpected end of block, expected in
+   ,-[modules/m/templates/t.j2:1:8]
+ 1 | {% for %}
+   :        ^|
+   :         `-- here
+   `----
+lang::module
+
+  x the module in this folder is called `m`
+   ,-[modules/m/module.kdl:2:1]
+ 1 | 
+ 2 | module "other" requires=">=99.0"
+   : ^^^|^^
+   :    `-- here
+ 3 | params {
+   `----
+lang::module
+
+  x the module needs Converge >=99.0, this is 0.1.0
+   ,-[modules/m/module.kdl:2:25]
+ 1 | 
+ 2 | module "other" requires=">=99.0"
+   :                         ^^^^|^^^
+   :                             `-- here
+ 3 | params {
+   `----
+lang::module
+
+  x there is no type `itn`
+   ,-[modules/m/module.kdl:4:20]
+ 3 | params {
+ 4 |     param "x" type="itn"
+   :                    ^^|^^
+   :                      `-- unknown
+ 5 |     param "when"
+   `----
+  help: did you mean `int`?
+lang::module
+
+  x `when` is not free for a parameter
+   ,-[modules/m/module.kdl:5:11]
+ 4 |     param "x" type="itn"
+ 5 |     param "when"
+   :           ^^^|^^
+   :              `-- here
+ 6 |     param "y" type="int" default="many"
+   `----
+lang::type
+
+  x `many` is not a whole number
+   ,-[modules/m/module.kdl:6:34]
+ 5 |     param "when"
+ 6 |     param "y" type="int" default="many"
+   :                                  ^^^|^^
+   :                                     `-- this default
+ 7 |     param "y"
+   `----
+  help: write digits alone: `4`
+lang::module
+
+  x `y` is declared twice
+   ,-[modules/m/module.kdl:7:5]
+ 6 |     param "y" type="int" default="many"
+ 7 |     param "y"
+   :     ^^|^^
+   :       `-- here
+ 8 |     param "z" pattern="("
+   `----
+lang::module
+
+  x `(` is not a regular expression: found open group without closing ')'
+   ,-[modules/m/module.kdl:8:5]
+ 7 |     param "y"
+ 8 |     param "z" pattern="("
+   :     ^^|^^
+   :       `-- in this parameter
+ 9 |     chld "a"
+   `----
+lang::unknown
+
+  x there is no node `chld` here
+    ,-[modules/m/module.kdl:9:5]
+  8 |     param "z" pattern="("
+  9 |     chld "a"
+    :     ^^|^
+    :       `-- unknown
+ 10 | }
+    `----
+  help: did you mean `child`?
+lang::unknown
+
+  x there is no kind or module `flie`
+    ,-[modules/m/module.kdl:11:13]
+ 10 | }
+ 11 | resources { flie "/x"; file "/y" { content "{{ params.x" } }
+    :             ^^|^
+    :               `-- unknown
+    `----
+  help: did you mean `file`?
+lang::template
+
+  x unexpected end of input, expected end of variable block
+    ,-[modules/m/module.kdl:11:55]
+ 10 | }
+ 11 | resources { flie "/x"; file "/y" { content "{{ params.x" } }
+    :                                                       |
+    :                                                       `-- here
+    `----
+"#);
+}
+
+#[test]
+fn modules_are_listed_with_their_schemas() {
+    const BUILTIN: &[Builtin] = &[Builtin { name: "m", files: &[("module.kdl", b"module \"m\" summary=\"S\""), ("README.md", b"# m")] }];
+    let (modules, diagnostics) = loader(MemorySources::new().file("modules/web/module.kdl", WEB), BUILTIN).modules();
+    assert!(diagnostics.is_empty());
+    let shown: Vec<String> = modules
+        .iter()
+        .map(|m| format!("{} {:?} {:?} {} {:?} {:?} {:?}", m.name, m.origin, m.version, m.params.len(), m.children.iter().map(|c| &c.name).collect::<Vec<_>>(), m.asserts, m.readme))
+        .collect();
+    assert_snapshot!(shown.join("\n"), @r##"
+m Builtin None 0 [] [] Some("# m")
+web Project Some("1.2.0") 4 ["site", "rule"] [("workers < 32 or mode == 'strict'", "many workers want the strict mode")] None
+"##);
+}
