@@ -31,6 +31,8 @@ pub(crate) struct Bodies<'a> {
     /// Whether some names are not known yet, so that an address may be there though nobody sees it.
     pub(crate) has_unknown_names: bool,
     pieces: usize,
+    /// Whether there are more than a host may have: the rest is not looked at.
+    pub(crate) full: bool,
 }
 
 /// A module on a host: one for each name.
@@ -62,6 +64,8 @@ pub(crate) struct Call {
     pub(crate) options: Options,
     pub(crate) place: Vec<u32>,
     pub(crate) maybe: bool,
+    /// Whether something in it is wrong, so that the module's body would only repeat it.
+    pub(crate) failed: bool,
 }
 
 /// The body being walked.
@@ -90,6 +94,7 @@ impl<'a> Bodies<'a> {
             dropped: BTreeSet::new(),
             has_unknown_names: false,
             pieces: 0,
+            full: false,
         }
     }
 
@@ -102,6 +107,9 @@ impl<'a> Bodies<'a> {
     /// Walks the nodes of a body.
     pub(crate) fn walk(&mut self, nodes: &[Node], setting: &Setting, walked: &mut Walked) {
         for node in nodes {
+            if self.full {
+                return;
+            }
             match &*node.name {
                 "for" => {
                     for turn in flow::turns(node, setting, self.diagnostics) {
@@ -141,6 +149,7 @@ impl<'a> Bodies<'a> {
         }
         self.pieces += 1;
         if self.pieces > RESOURCES {
+            self.full = true;
             let message = format!("the host has more than {RESOURCES} resources");
             return self.diagnostics.push(Diagnostic::error("lang::limit", message).label(node.at, "with this one"));
         }
@@ -217,6 +226,7 @@ impl<'a> Bodies<'a> {
         let data = self.data;
         let Some(module) = data.library.modules.get(&*node.name) else { return };
         let mut options = Options::default();
+        let before = self.diagnostics.iter().count();
         let given = gather(node, &module.schema, Target::Module, setting, Some(&mut options), self.diagnostics);
         for (what, at) in
             [("retries", options.retries.map(|(_, at)| at)), ("timeout", options.timeout.map(|(_, at)| at))]
@@ -239,7 +249,8 @@ impl<'a> Bodies<'a> {
         options.within(walked.module.as_ref());
         options.inherit(&walked.passed);
         let instance = Instance { module: node.name.to_string(), name };
-        self.instances.entry(instance).or_default().push(Call { given, options, place, maybe });
+        let failed = self.diagnostics.iter().count() > before;
+        self.instances.entry(instance).or_default().push(Call { given, options, place, maybe, failed });
     }
 
     fn has_secret_name(&self, schema: &Schema, given: &Given) -> bool {

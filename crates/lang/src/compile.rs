@@ -123,6 +123,9 @@ pub(crate) fn compile(
         bodies.walk(&block.body, &setting, &mut walked);
     }
     expand::all(&mut bodies, &world);
+    if bodies.full {
+        return (None, diagnostics);
+    }
     let Bodies { drafts, names, dropped, has_unknown_names, .. } = bodies;
     let parts = Parts {
         data,

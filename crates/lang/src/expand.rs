@@ -34,18 +34,24 @@ fn one(bodies: &mut Bodies<'_>, world: &Arc<World>, module: &Arc<Module>, instan
     calls.sort_by(|a, b| a.place.cmp(&b.place));
     let Some(place) = calls.first().map(|call| call.place.clone()) else { return };
     let maybe = calls.iter().all(|call| call.maybe);
+    let failed = calls.iter().any(|call| call.failed);
     let passed = passed(&calls);
     let address = instance.address();
     let errors = bodies.diagnostics.iter().count();
     let pieces = calls.into_iter().map(piece).collect();
     let Some(mut given) = merge::merge(&module.schema, pieces, bodies.diagnostics) else { return };
     merge::defaults(&module.schema, &mut given);
-    merge::required(&module.schema, &given, bodies.diagnostics);
+    if !failed {
+        merge::required(&module.schema, &given, bodies.diagnostics);
+    }
     let params = params(&module.schema, &given);
     let scope = ModuleScope::new(world, module, params);
-    asserts(&module.schema, &given, &scope, bodies.diagnostics);
+    if !failed {
+        asserts(&module.schema, &given, &scope, bodies.diagnostics);
+    }
     // The body of a module that was called wrongly would only repeat the mistake.
-    if bodies.diagnostics.iter().count() > errors {
+    if failed || bodies.diagnostics.iter().count() > errors {
+        bodies.dropped.insert(instance.module.clone());
         return;
     }
     let body = bodies.add(address.to_string());

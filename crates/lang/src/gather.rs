@@ -706,7 +706,7 @@ pub(crate) fn missing(schema: &Schema, param: &Param, at: Span) -> Diagnostic {
     let how = if param.argument == Some(0) { "its first argument" } else { "a property or child" };
     Diagnostic::error("lang::missing", format!("`{}` needs `{}`", schema.name, param.name))
         .label(at, format!("without `{}`", param.name))
-        .help(format!("write it as {how}; {}", param.doc))
+        .help(if param.doc.is_empty() { format!("write it as {how}") } else { format!("write it as {how}: {}", param.doc) })
 }
 
 /// Literals that need no evaluation.

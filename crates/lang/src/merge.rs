@@ -24,8 +24,9 @@ pub(crate) fn merge(schema: &Schema, pieces: Vec<Given>, diagnostics: &mut Diagn
 
 /// What is missing in the merged whole, deep.
 pub(crate) fn required(schema: &Schema, given: &Given, diagnostics: &mut Diagnostics) {
-    for (param, slot) in schema.params.iter().zip(&given.params) {
-        if param.required && slot.is_none() {
+    for (place, (param, slot)) in schema.params.iter().zip(&given.params).enumerate() {
+        // A child that is known by its key has one.
+        if (param.required || schema.key() == Some(place)) && slot.is_none() {
             diagnostics.push(missing(schema, param, given.at));
         }
     }

@@ -54,20 +54,18 @@ fn pieces_of_one_instance_become_one_where_it_is_first_written() {
         on "*" { file "/first"; web { site "shop" { header "A" "1" }; rule 80; env X=1 }; file "/between" }
         on "a" {
             web workers=4 { site "shop" aliases="x.example" { header "B" "2" }; site "blog"; rule 80; rule 443 8443; env Y="2"; tags-of "c" }
-            web { site "gone" } when="1 > 2"
+            web when="1 > 2" { site "gone" }
         }
         "#
     ), @r#"
-lang::syntax
-
-  x `when="1` is not KDL
-   ,-[inventory.kdl:6:33]
- 5 |             web workers=4 { site "shop" aliases="x.example" { header "B" "2" }; site "blog"; rule 80; rule 443 8443; env Y="2"; tags-of "c" }
- 6 |             web { site "gone" } when="1 > 2"
-   :                                 ^^^|^^^
-   :                                    `-- not KDL 2.0
- 7 |         }
-   `----
+a
+  file[/first] path="/first" newline=true state="present"  (on "*")
+  web.package[web] name=["web"] state="present"  (web)
+  web.file[/sites/shop] path="/sites/shop" content="x.example 30s A=1;B=2;\n" newline=true state="present" notify=web.service[web]:AsTargetSays  (web)
+  web.file[/sites/blog] path="/sites/blog" content=" 30s \n" newline=true state="present" notify=web.service[web]:AsTargetSays  (web)
+  web.file[/web.conf] path="/web.conf" content="shop+blog with 4 2 {\"X\": 1, \"Y\": \"2\"} c false\n" newline=true state="present"  (web)
+  web.service[web] name="web" running=true enabled=true on-notify="restart"  (web)
+  file[/between] path="/between" newline=true state="present"  (on "*")
 "#);
     assert_snapshot!(web(
         r#"
@@ -149,13 +147,13 @@ Advice:
    :                             `-- called here
    `----
 "#);
-    assert_snapshot!(web("host \"a\"\non \"a\" { web workers=0 mode=\"lax\" stie=1 { site; rule \"http\" } }"), @r#"
+    assert_snapshot!(web("host \"a\"\non \"a\" { web workers=0 mode=\"lax\" stie=1 { rule \"http\" } }"), @r#"
 lang::unknown
 
   x `web` has no parameter `stie`
    ,-[inventory.kdl:2:35]
  1 | host "a"
- 2 | on "a" { web workers=0 mode="lax" stie=1 { site; rule "http" } }
+ 2 | on "a" { web workers=0 mode="lax" stie=1 { rule "http" } }
    :                                   ^^|^
    :                                     `-- unknown
    `----
@@ -163,11 +161,11 @@ lang::unknown
 lang::type
 
   x `http` is not a port
-   ,-[inventory.kdl:2:55]
+   ,-[inventory.kdl:2:49]
  1 | host "a"
- 2 | on "a" { web workers=0 mode="lax" stie=1 { site; rule "http" } }
-   :                                                       ^^^|^^
-   :                                                          `-- here
+ 2 | on "a" { web workers=0 mode="lax" stie=1 { rule "http" } }
+   :                                                 ^^^|^^
+   :                                                    `-- here
    `----
   help: a port is a number from 1 to 65535
 lang::type
@@ -175,7 +173,7 @@ lang::type
   x 0 is too small
    ,-[inventory.kdl:2:22]
  1 | host "a"
- 2 | on "a" { web workers=0 mode="lax" stie=1 { site; rule "http" } }
+ 2 | on "a" { web workers=0 mode="lax" stie=1 { rule "http" } }
    :                      |
    :                      `-- here
    `----
@@ -185,33 +183,23 @@ lang::type
   x `lax` is not allowed here
    ,-[inventory.kdl:2:29]
  1 | host "a"
- 2 | on "a" { web workers=0 mode="lax" stie=1 { site; rule "http" } }
+ 2 | on "a" { web workers=0 mode="lax" stie=1 { rule "http" } }
    :                             ^^|^^
    :                               `-- here
    `----
   help: one of `plain`, `strict`
-lang::template
+"#);
+    assert_snapshot!(web("host \"a\"\non \"a\" { web { site tls=#false } }"), @r#"
+lang::missing
 
-  x null does not become text
-    ,-[modules/web/module.kdl:27:25]
- 26 |     for "site" in="params.site" {
- 27 |         file "/sites/{{ site.name }}" notify="service[web]" {
-    :                         ^^^^|^^^^
-    :                             `-- here
- 28 |             content "{{ site.aliases | join(' ') }} {{ site.limit }} {% for h in site.header %}{{ h.name }}={{ h.value }};{% endfor %}"
-    `----
-  help: `default("", true)` stands in for it; `tojson` writes `null`
-lang::template
-
-  x null does not become text
-    ,-[modules/web/module.kdl:22:23]
- 21 |     names (expr)"params.site | map(attribute='name') | list"
- 22 |     title "{{ names | join('+') }} with {{ params.workers }}"
-    :                       ^^^^|^^^^
-    :                           `-- here
- 23 | }
-    `----
-  help: `default("", true)` stands in for it; `tojson` writes `null`
+  x `site` needs `name`
+   ,-[inventory.kdl:2:16]
+ 1 | host "a"
+ 2 | on "a" { web { site tls=#false } }
+   :                ^^|^
+   :                  `-- without `name`
+   `----
+  help: write it as its first argument;
 "#);
     assert_snapshot!(web("host \"a\"\non \"a\" { web \"named\" retries=2 }"), @r#"
 lang::form
@@ -310,17 +298,6 @@ Advice:
    :                                                        `-- the other
  7 |     file "/{{ params.name }}/last" after="inner"
    `----
-lang::address
-
-  x there is no `inner` on this host
-   ,-[modules/outer/module.kdl:7:42]
- 6 |     inner { allow "{{ params.name }}" port=(expr)"params.port" }
- 7 |     file "/{{ params.name }}/last" after="inner"
-   :                                          ^^^|^^^
-   :                                             `-- named here
- 8 | }
-   `----
-  help: an address is `kind[name]`, or a module's name
 "#);
 }
 
