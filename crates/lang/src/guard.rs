@@ -40,8 +40,15 @@ pub(crate) fn check(text: &str) -> Result<(), GuardError> {
         let message = format!("a file may have {SIZE} bytes at most, this one has {}", text.len());
         return Err(GuardError { start: 0, len: 0, message });
     }
-    let mut guard =
-        Guard { bytes: text.as_bytes(), at: 0, levels: vec![Level::default()], nodes: 0, words: 0, run: 0, last: Piece::Blank };
+    let mut guard = Guard {
+        bytes: text.as_bytes(),
+        at: 0,
+        levels: vec![Level::default()],
+        nodes: 0,
+        words: 0,
+        run: 0,
+        last: Piece::Blank,
+    };
     while guard.at < guard.bytes.len() {
         guard.step()?;
     }
@@ -194,6 +201,10 @@ impl Guard<'_> {
         let level = self.top();
         level.pending += 1;
         level.slashed = true;
+        // The parser tries each of two in a row both ways.
+        if level.pending > 1 {
+            return Err(self.refuse(start, 2, "one `/-` is enough".to_owned()));
+        }
         if level.outer + level.pending > SLASHDASH {
             let message = format!("`/-` may be nested {SLASHDASH} deep at most");
             return Err(self.refuse(start, 2, message));
@@ -405,7 +416,8 @@ mod tests {
         let nested = "nodes may be nested 64 deep at most";
         check("slashdash in slashdash", &"a /-{".repeat(20), 12, dashes);
         check("slashdash nodes", &"/-a {\n".repeat(20), 12, dashes);
-        check("slashdash in a row", &"/-".repeat(20), 4, dashes);
+        check("slashdash in a row", &"/-".repeat(20), 2, "one `/-` is enough");
+        check("slashdash over lines", "a /-\n/-b", 5, "one `/-` is enough");
         check("parted by plain children", "/-a { b { /-c { d {\n /-e } } } }", 21, dashes);
         check("depth", &"a {".repeat(10_000), 64 * 3 + 2, nested);
         check("depth on lines", &"a {\n".repeat(10_000), 64 * 4 + 2, nested);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use converge_model::Facts;
 use converge_model::facts::{Disk, Os};
 
+use super::recording::observe;
 use super::*;
 use crate::diagnostic::Diagnostic;
 
