@@ -113,6 +113,8 @@ enum Kept {
     Metadata { path: PathBuf, entry: Entry },
     /// A unit was acted on; this brings it back.
     Unit { verb: Verb, unit: String },
+    /// Unit files were changed: the manager must read them again.
+    UnitFiles,
     /// This command brings it back.
     Command(Box<Command>),
     /// This was noted before, or nothing was.
@@ -432,6 +434,35 @@ impl<'a> Actor<'a> {
         Ok(())
     }
 
+    /// Lets the service manager read the unit files that `change` writes, and again should they be put back.
+    pub fn change_unit_files(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        // What is kept last is put back first: the files, and then this.
+        self.undo.push(Kept::UnitFiles);
+        change(self)?;
+        self.system.units().reload_files().map_err(|error| ApplyError::new(error.to_string()))
+    }
+
+    /// A private folder for the time of `work`, to be filled with files; it goes with all that is in it.
+    pub fn scratch<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self, &Path) -> Result<T, ApplyError>,
+    ) -> Result<T, ApplyError> {
+        let folder = Path::new("/run").join(temporary_name(OsStr::new("converge")));
+        self.journal.temporary(&folder)?;
+        clear(self.files(), &folder).map_err(|error| ApplyError::at("remove", &folder, &error))?;
+        self.files()
+            .make_folder(&folder)
+            .map_err(|error| ApplyError::at("make the directory", &folder, &error))?;
+        let done = work(self, &folder);
+        let cleared = clear(self.files(), &folder);
+        let done = done?;
+        cleared.map_err(|error| ApplyError::at("remove", &folder, &error))?;
+        Ok(done)
+    }
+
     /// Notes a command that takes back what the kind did by another.
     pub fn keep_command(&mut self, back: Command) {
         self.undo.push(Kept::Command(Box::new(back)));
@@ -555,6 +586,9 @@ impl Kept {
                 })
             }
             Self::Accounts(changes) => accounts::put_back(system, &changes),
+            Self::UnitFiles => {
+                system.units().reload_files().map_err(|error| ApplyError::new(error.to_string()))
+            }
             Self::Command(command) => match system.processes().run(&command, &mut |_| {}) {
                 Ok(finished) if finished.success() => Ok(()),
                 Ok(finished) => {
@@ -590,6 +624,20 @@ fn put_back_file(
     to.sync_all()?;
     restore_metadata(files, &path.with_file_name(&name), entry)?;
     files.rename_beside(&name, path)
+}
+
+/// Removes what is at `path`, with all that is below it; nothing of it is kept.
+fn clear(files: &Files, path: &Path) -> io::Result<()> {
+    match files.entry(path)? {
+        None => Ok(()),
+        Some(entry) if entry.sort == Sort::Folder => {
+            for name in files.list(path)? {
+                clear(files, &path.join(name))?;
+            }
+            files.remove_folder(path)
+        }
+        Some(_) => files.remove(path),
+    }
 }
 
 fn restore_metadata(files: &Files, path: &Path, entry: &Entry) -> io::Result<()> {

@@ -15,6 +15,7 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::line::Line>(),
         row::<kinds::link::Link>(),
         row::<kinds::service::Service>(),
+        row::<kinds::systemd_unit::SystemdUnit>(),
     ]
 });
 

@@ -15,5 +15,6 @@ pub mod package;
 pub mod rendered;
 pub mod replacing;
 pub mod service;
+pub mod systemd_unit;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -34,6 +34,7 @@ pub struct Found {
     text: Option<Seen<Vec<u8>>>,
     asked: Asked,
     needs: Vec<Need>,
+    folder: Need,
 }
 
 /// Reads the file.
@@ -41,15 +42,24 @@ pub fn observe(view: &View<'_>, wish: &Rendered) -> Result<Found, LookError> {
     let place = view.place(&wish.path)?;
     let file = matches!(&place, Seen::Known(place) if place.sort == Sort::File);
     let mut needs = Vec::new();
-    if wish.text.is_some() {
-        needs.push(view.need_folder(wish.path.parent().unwrap_or(Path::new("/")))?);
-        if let Some(program) = wish.validate.first() {
-            needs.push(Need::program(&view.program(program)?, program));
-        }
+    if let (Some(_), Some(program)) = (&wish.text, wish.validate.first()) {
+        needs.push(Need::program(&view.program(program)?, program));
     }
+    let folder = match wish.text {
+        Some(_) => view.need_folder(wish.path.parent().unwrap_or(Path::new("/")))?,
+        None => Need::Met,
+    };
     let asked = attributes::observe(view, &wish.attributes)?;
     needs.extend(asked.needs.iter().cloned());
-    Ok(Found { text: if file { Some(view.text(&wish.path)?) } else { None }, place, asked, needs })
+    Ok(Found { text: if file { Some(view.text(&wish.path)?) } else { None }, place, asked, needs, folder })
+}
+
+impl Found {
+    /// Without the need for the folder: the kind makes it itself.
+    pub fn without_folder(mut self) -> Self {
+        self.folder = Need::Met;
+        self
+    }
 }
 
 /// What would change.
@@ -74,7 +84,7 @@ pub fn plan(wish: &Rendered, found: &Found) -> Planned {
             Planned::change(change)
         }
     };
-    planned.given(found.needs.iter().cloned())
+    planned.given(found.needs.iter().chain([&found.folder]).cloned())
 }
 
 fn update(wish: &Rendered, found: &Found, place: &Place, text: &[u8]) -> Planned {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use accounts::LocalAccounts;
 use processes::LocalProcesses;
-use systemd::{NoUnits, Systemd};
+use systemd::{FolderUnits, NoUnits, Systemd};
 
 use crate::system::System;
 use crate::system::accounts::Accounts;
@@ -41,7 +41,9 @@ impl RealSystem {
     pub fn new(root: impl Into<PathBuf>, receipts: Receipts) -> io::Result<Self> {
         let files = Arc::new(Files::new(root)?);
         let processes = Arc::new(LocalProcesses::new(files.clone()));
-        let units: Box<dyn Units> = if !files.is_folder() && Systemd::is_running(&files) {
+        let units: Box<dyn Units> = if files.is_folder() {
+            Box::new(FolderUnits)
+        } else if Systemd::is_running(&files) {
             Box::new(Systemd::new(files.clone(), processes.clone()))
         } else {
             Box::new(NoUnits)
@@ -103,7 +105,7 @@ impl Packages for NoPackages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::units::UnitError;
+    use crate::system::units::{Load, UnitError, Verb};
 
     #[test]
     fn a_folder_has_files_and_accounts_and_neither_units_nor_packages() {
@@ -116,7 +118,7 @@ mod tests {
         assert_eq!(system.accounts().table().unwrap().user_name(7), Some("ada"));
         assert!(matches!(system.packages().installed(), Err(PackageError::Unsupported)));
         let nginx = ["nginx.service".to_owned()];
-        assert!(matches!(system.units().states(&nginx), Err(UnitError::Unsupported)));
-        assert!(system.units().states(&[]).is_ok());
+        assert_eq!(system.units().states(&nginx).unwrap()[0].load, Load::NotFound);
+        assert!(matches!(system.units().act(Verb::Start, &nginx[0]), Err(UnitError::Unsupported)));
     }
 }

@@ -1,0 +1,325 @@
+//! `systemd-unit`: a unit file of the administrator's, or a drop-in for one, written section by section.
+//!
+//! The text belongs to [`sections`], what systemd says of it to [`check`], the file itself to
+//! [`rendered`](super::rendered). Whether the unit runs is the business of `service`.
+
+mod check;
+mod sections;
+
+use std::path::{Path, PathBuf};
+
+use converge_model::schema::Child;
+use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::kind::{Kind, Planned};
+use crate::kinds::rendered::{self, Rendered};
+use crate::overlay::Effect;
+use crate::system::files::Sort;
+use crate::system::units::{full_name, is_unit_name};
+use crate::view::{Body, LookError, Need, Place, Seen, View};
+use crate::wish::Reader;
+use sections::{Hardening, Section};
+
+/// The kind.
+pub struct SystemdUnit;
+
+/// What the file should be.
+pub struct Wish {
+    unit: String,
+    /// The folder that a drop-in is in.
+    folder: Option<PathBuf>,
+    sections: Vec<Section>,
+    verify: bool,
+    file: Rendered,
+}
+
+/// What was found.
+pub struct Found {
+    file: rendered::Found,
+    /// Whether the folder of a drop-in is still to be made, and who owns what is made.
+    new_folder: Option<(String, String)>,
+    needs: Vec<Need>,
+}
+
+/// Where unit files of the administrator's are.
+const FOLDER: &str = "/etc/systemd/system";
+
+impl Kind for SystemdUnit {
+    type Wish = Wish;
+    type Found = Found;
+
+    fn schema() -> KindSchema {
+        KindSchema::new("systemd-unit", "A unit of systemd, or a drop-in for one: its file in /etc/systemd/system")
+            .details(
+                "Each `section` holds options as they stand in the unit file; one with several values becomes several \
+                 lines, and an empty value first resets what was there: `ExecStart \"\" \"/usr/bin/app\"`. \
+                 Timers, sockets, mounts and paths are units like any other.\n\n\
+                 The new text is given to `systemd-analyze verify` before it takes its place, and what systemd would \
+                 ignore or refuse is an error. A program that is not there yet is none. systemd reads its files again \
+                 after each change; whether the unit then runs is for `service` to say, which can be notified.\n\n\
+                 `hardening` closes what most services never need. `standard`: no new privileges, a read-only system \
+                 but for /etc and what the unit names, a private /tmp, no devices, no kernel settings. `strict`: also \
+                 a read-only /etc, no home folders, only the usual system calls and sockets. Options that \
+                 the section gives itself win.\n\n\
+                 Where an option is a secret the file is 0600. systemd still shows options to every user \
+                 (`systemctl show`): `LoadCredential` or `EnvironmentFile` keep a secret to the service.",
+            )
+            .param(Param::new("name", Type::Name, "The unit, with its type: `backup.timer`; without one it is a service.").argument(0).required())
+            .param(
+                Param::new("state", Type::Text, "Whether the file should be there.")
+                    .one_of(&["present", "absent"])
+                    .default("present"),
+            )
+            .param(Param::new("drop-in", Type::Name, "The name of a drop-in, `10-limits`: the sections are added to those of the unit, which must be there."))
+            .param(
+                Param::new("hardening", Type::Text, "How far a service is shut in.")
+                    .one_of(&["none", "standard", "strict"])
+                    .default("none"),
+            )
+            .param(Param::new("verify", Type::Bool, "Whether systemd checks the new text first.").default(true))
+            .param(Param::new("mode", Type::Mode, "The permissions of the file; 0644, or 0600 where it holds a secret, if not given."))
+            .child(
+                Child::new("section", "A section of the file, with its options.")
+                    .param(Param::new("name", Type::Name, "`Unit`, `Service`, `Timer`, `Install`, …").argument(0).required())
+                    .free_keys("options"),
+            )
+            .example(
+                "A service of one's own",
+                "systemd-unit \"ticker\" hardening=\"standard\" notify=\"service[ticker]\" {\n    section \"Unit\" { Description \"Ticks\" }\n    section \"Service\" {\n        ExecStart \"/bin/sleep infinity\"\n        Environment \"INTERVAL=5\" \"LEVEL=info\"\n        Restart \"on-failure\"\n    }\n    section \"Install\" { WantedBy \"multi-user.target\" }\n}\nservice \"ticker\" running=#true enabled=#true",
+            )
+            .example(
+                "A timer",
+                "systemd-unit \"tidy.service\" {\n    section \"Service\" {\n        Type \"oneshot\"\n        ExecStart \"/bin/true\"\n    }\n}\nsystemd-unit \"tidy.timer\" notify=\"service[tidy.timer]\" {\n    section \"Timer\" {\n        OnCalendar \"daily\"\n        Persistent #true\n        RandomizedDelaySec \"15min\"\n    }\n    section \"Install\" { WantedBy \"timers.target\" }\n}\nservice \"tidy.timer\" running=#true enabled=#true",
+            )
+            .example(
+                "Limits for a service that a package brings",
+                "package \"cron\"\nsystemd-unit \"cron\" drop-in=\"10-limits\" notify=\"service[cron]\" {\n    section \"Service\" { MemoryMax \"256M\" }\n}\nservice \"cron\" running=#true",
+            )
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let unit = full_name(&params.required_text("name"));
+        if !is_unit_name(&unit) {
+            params.problem(ParamProblem::new("name", format!("{unit:?} cannot be the name of a unit")));
+        }
+        let absent = params.choice("state", &[("present", false), ("absent", true)]);
+        let drop_in = params.text("drop-in").map(|name| match name.strip_suffix(".conf") {
+            Some(_) => name,
+            None => format!("{name}.conf"),
+        });
+        let hardening = params.choice(
+            "hardening",
+            &[("none", Hardening::None), ("standard", Hardening::Standard), ("strict", Hardening::Strict)],
+        );
+        let mut sections = sections::decode(params, &unit);
+        if absent != sections.is_empty() {
+            let message =
+                if absent { "makes no sense for a unit that should be absent" } else { "is missing" };
+            params.problem(ParamProblem::new("section", message));
+        }
+        if hardening != Hardening::None && !unit.ends_with(".service") {
+            params.problem(ParamProblem::new("hardening", "is for services"));
+        }
+        sections::harden(&mut sections, hardening);
+        let secret = sections.iter().any(Section::is_secret);
+        let mode = params.mode("mode").unwrap_or(if secret { 0o600 } else { 0o644 });
+        let folder = drop_in.as_ref().map(|_| Path::new(FOLDER).join(format!("{unit}.d")));
+        let path = match (&folder, &drop_in) {
+            (Some(folder), Some(name)) => folder.join(name),
+            _ => Path::new(FOLDER).join(&unit),
+        };
+        let file = Rendered {
+            path,
+            text: (!absent).then(|| sections::text(&sections, false)),
+            attributes: Attributes { mode: Some(mode), ..Attributes::default() },
+            validate: Vec::new(),
+            secret,
+        };
+        Wish { unit, folder, sections, verify: params.flag("verify").unwrap_or(true), file }
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        let extent = if wish.file.text.is_some() { Extent::Whole } else { Extent::Absence };
+        let mut claims = vec![Claim::path(wish.file.path.to_string_lossy(), extent)];
+        if let (Some(folder), Some(_), Some(name)) =
+            (&wish.folder, &wish.file.text, wish.file.path.file_name())
+        {
+            let part = Extent::Part(name.to_string_lossy().into_owned());
+            claims.push(Claim::path(folder.to_string_lossy(), part));
+        }
+        claims
+    }
+
+    fn suffix(wish: &Wish) -> Option<String> {
+        wish.folder.as_ref()?;
+        Some(wish.file.path.file_stem()?.to_string_lossy().into_owned())
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+        let mut needs = Vec::new();
+        let mut new_folder = None;
+        if let (Some(folder), Some(_)) = (&wish.folder, &wish.file.text) {
+            needs.push(view.need_unit(&wish.unit)?);
+            if matches!(view.followed(folder)?, Seen::Absent | Seen::MayCome(_)) {
+                new_folder = Some(view.own_names()?);
+            }
+        }
+        // The folder is made where it is missing; that of all units is there or the host has no systemd.
+        let mut file = rendered::observe(view, &wish.file)?;
+        if new_folder.is_some() {
+            file = file.without_folder();
+        }
+        Ok(Found { file, new_folder, needs })
+    }
+
+    fn plan(wish: &Wish, found: &Found) -> Planned {
+        rendered::plan(&wish.file, &found.file).given(found.needs.iter().cloned())
+    }
+
+    fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let (Some((owner, group)), Some(folder)) = (&found.new_folder, &wish.folder) {
+            let (owner, group) = (owner.clone(), group.clone());
+            let (target, body) = (None, Body::OnDisk);
+            let place = Place { sort: Sort::Folder, mode: 0o755, owner, group, size: 0, target, body };
+            effects.push(Effect::Path(folder.clone(), Some(place)));
+        }
+        effects.extend(rendered::effects(&wish.file, &found.file));
+        effects
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+        if wish.verify && wish.file.text.is_some() {
+            check::check(actor, &wish.unit, &wish.file.path, &sections::text(&wish.sections, true))?;
+        }
+        actor.change_unit_files(|actor| {
+            if let (Some(_), Some(folder)) = (&found.new_folder, &wish.folder) {
+                actor.make_folder(folder, &Attributes::default())?;
+            }
+            rendered::apply(actor, &wish.file, &found.file)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::testing::{Trial, change, finished, impossible, params};
+    use converge_model::value::Row;
+    use converge_model::{Cell, Params, Scalar, Value};
+
+    /// One section with its options.
+    fn section(name: &str, options: &[(&str, &[Scalar])]) -> Row {
+        let options = options.iter().map(|(key, values)| ((*key).to_owned(), values.to_vec())).collect();
+        Row(vec![("name".into(), Cell::Scalar(name.into())), ("options".into(), Cell::Map(options))])
+    }
+
+    fn unit(name: &str, rows: Vec<Row>, more: &[(&str, Value)]) -> Params {
+        let mut params = params([("name", name.into()), ("section", Value::Rows(rows))]);
+        more.iter().for_each(|(name, value)| params.set(name, value.clone()));
+        params
+    }
+
+    fn trial() -> Trial {
+        let trial = Trial::new();
+        std::fs::create_dir_all(trial.at(FOLDER)).unwrap();
+        trial
+    }
+
+    #[test]
+    fn a_unit_is_written_in_order_and_systemd_reads_it_and_again_when_it_is_taken_back() {
+        let trial = trial();
+        let rows = vec![
+            section("Unit", &[("Description", &["An app".into()])]),
+            section(
+                "Service",
+                &[("ExecStart", &["".into(), "/bin/app".into()]), ("RemainAfterExit", &[true.into()])],
+            ),
+        ];
+        trial.laws("systemd-unit", &unit("app", rows, &[]));
+        let text = String::from_utf8(trial.read("/etc/systemd/system/app.service")).unwrap();
+        assert!(
+            text.ends_with("[Unit]\nDescription=An app\n\n[Service]\nExecStart=\nExecStart=/bin/app\nRemainAfterExit=true\n"),
+            "{text}"
+        );
+        assert_eq!(trial.world().log().iter().filter(|line| *line == "daemon-reload").count(), 3);
+        let absent = params([("name", "app".into()), ("state", "absent".into())]);
+        trial.laws("systemd-unit", &absent);
+    }
+
+    #[test]
+    fn a_drop_in_needs_its_unit_and_makes_its_folder() {
+        let trial = trial();
+        let rows = || vec![section("Service", &[("MemoryMax", &["1G".into()])])];
+        let drop_in = unit("app", rows(), &[("drop-in", "10-limits".into())]);
+        assert_eq!(impossible(trial.plan("systemd-unit", &drop_in)), "the unit app.service is not there");
+        trial.write("/usr/lib/systemd/system/app.service", "[Service]\nExecStart=/bin/app\n");
+        trial.laws("systemd-unit", &drop_in);
+        assert!(trial.at("/etc/systemd/system/app.service.d/10-limits.conf").is_file());
+        let other = unit("app", rows(), &[("drop-in", "20-more.conf".into())]);
+        trial.laws("systemd-unit", &other);
+        for a in trial.claims("systemd-unit", &drop_in) {
+            for b in trial.claims("systemd-unit", &other) {
+                assert!(!a.conflicts(&b), "two drop-ins share a folder");
+            }
+        }
+    }
+
+    #[test]
+    fn what_systemd_complains_of_is_refused_before_the_file_is_touched() {
+        let trial = trial();
+        trial.write("/usr/bin/systemd-analyze", "");
+        let wish = unit("app", vec![section("Service", &[("ExecStrat", &["/bin/app".into()])])], &[]);
+        trial.answer(|command| {
+            let file = command.words.last().unwrap();
+            finished(0, &format!("{file}:4: Unknown key name 'ExecStrat' in section 'Service', ignoring.\n"))
+        });
+        let before = trial.image();
+        let error = trial.apply("systemd-unit", &wish).err().unwrap();
+        assert!(error.message.contains("Unknown key name 'ExecStrat'"), "{error}");
+        assert_eq!(trial.image(), before);
+        trial.answer(|_| {
+            finished(1, "app.service: Command /bin/app is not executable: No such file or directory\n")
+        });
+        trial.apply("systemd-unit", &wish).unwrap();
+    }
+
+    #[test]
+    fn a_secret_is_shown_to_nobody_and_to_no_check() {
+        let trial = trial();
+        trial.write("/usr/bin/systemd-analyze", "");
+        trial.answer(|command| {
+            let seen = std::fs::read_to_string(command.words.last().unwrap()).unwrap_or_default();
+            finished(0, if seen.contains("hunter2") { "app.service: Refusing" } else { "" })
+        });
+        let password = trial.secret("KEY=hunter2");
+        let wish = unit("app", vec![section("Service", &[("Environment", &[password])])], &[]);
+        let planned = change(trial.plan("systemd-unit", &wish));
+        assert!(!format!("{planned:?}").contains("hunter2"));
+        trial.apply("systemd-unit", &wish).unwrap();
+        let place = std::fs::metadata(trial.at("/etc/systemd/system/app.service")).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&place.permissions()) & 0o777, 0o600);
+    }
+
+    #[test]
+    fn mistakes_are_found_without_a_host() {
+        let trial = trial();
+        let check = |params: &Params, expected: &str| {
+            let problems = trial.problems("systemd-unit", params);
+            assert!(problems.iter().any(|p| p.message.contains(expected)), "{problems:?}");
+        };
+        let row = |section_name: &str, key: &str, value: &str| {
+            vec![section(section_name, &[(key, &[value.into()])])]
+        };
+        check(&unit("app.timer", row("Service", "ExecStart", "x"), &[]), "a timer has no section");
+        check(&unit("app", row("Service", "Exec Start", "x"), &[]), "name of an option");
+        check(&unit("app", row("Service", "ExecStart", "a\nb"), &[]), "line break");
+        check(&unit("app", Vec::new(), &[]), "is missing");
+        check(
+            &unit("app.timer", row("Timer", "OnBootSec", "1"), &[("hardening", "strict".into())]),
+            "for services",
+        );
+        check(&unit("app", row("Service", "A", "x"), &[("state", "absent".into())]), "makes no sense");
+    }
+}

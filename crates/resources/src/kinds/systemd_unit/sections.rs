@@ -1,0 +1,171 @@
+//! The sections of a unit file, and its text. The syntax is that of systemd.syntax(7).
+
+use converge_model::ParamProblem;
+
+use crate::wish::{Reader, RowReader, Text};
+
+/// A section with its options, in order.
+pub(super) struct Section {
+    name: String,
+    options: Vec<(String, Vec<Text>)>,
+}
+
+/// How far a service is shut in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hardening {
+    None,
+    Standard,
+    Strict,
+}
+
+/// What nearly every service bears.
+const STANDARD: [(&str, &str); 12] = [
+    ("NoNewPrivileges", "true"),
+    ("ProtectSystem", "true"),
+    ("PrivateTmp", "true"),
+    ("PrivateDevices", "true"),
+    ("ProtectKernelTunables", "true"),
+    ("ProtectKernelModules", "true"),
+    ("ProtectControlGroups", "true"),
+    ("ProtectClock", "true"),
+    ("ProtectHostname", "true"),
+    ("RestrictSUIDSGID", "true"),
+    ("RestrictRealtime", "true"),
+    ("LockPersonality", "true"),
+];
+
+/// What a service bears that reads its configuration and writes only where it is told to.
+const STRICT: [(&str, &str); 8] = [
+    ("ProtectSystem", "full"),
+    ("ProtectHome", "true"),
+    ("ProtectKernelLogs", "true"),
+    ("ProtectProc", "invisible"),
+    ("RestrictNamespaces", "true"),
+    ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
+    ("SystemCallFilter", "@system-service"),
+    ("SystemCallArchitectures", "native"),
+];
+
+impl Section {
+    pub(super) fn is_secret(&self) -> bool {
+        self.options.iter().flat_map(|(_, values)| values).any(Text::is_secret)
+    }
+}
+
+/// Reads the sections of `unit`.
+pub(super) fn decode(params: &mut Reader<'_>, unit: &str) -> Vec<Section> {
+    let rows = params.rows("section");
+    let (sections, problems): (Vec<_>, Vec<_>) = rows.iter().map(|row| section(row, unit)).unzip();
+    problems.into_iter().flatten().for_each(|problem| params.problem(problem));
+    sections
+}
+
+fn section(row: &RowReader, unit: &str) -> (Section, Vec<ParamProblem>) {
+    let mut problems = Vec::new();
+    let mut problem = |message: String| problems.push(ParamProblem::new("section", message));
+    let name = row.text("name").map(|name| String::from_utf8_lossy(name.expose()).into_owned());
+    let name = name.unwrap_or_default();
+    let kind = unit.rsplit_once('.').map_or("", |(_, end)| end);
+    if !is_name(&name) {
+        problem(format!("{name:?} cannot be the name of a section"));
+    } else if !belongs(&name, kind) {
+        problem(format!("a {kind} has no section {name:?}"));
+    }
+    let mut options = Vec::new();
+    for (key, values) in row.map("options") {
+        if !is_name(key) {
+            problem(format!("{key:?} cannot be the name of an option"));
+        }
+        if values.iter().any(|value| value.expose().iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0))) {
+            problem(format!("{key:?} holds a line break"));
+        }
+        options.push((key.to_owned(), values.to_vec()));
+    }
+    (Section { name, options }, problems)
+}
+
+/// Whether a unit of this type can have the section: its own, the two of all units, and those of other programs.
+fn belongs(name: &str, kind: &str) -> bool {
+    matches!(name, "Unit" | "Install") || name.starts_with("X-") || name.eq_ignore_ascii_case(kind)
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Adds what `hardening` asks to the section of the service, unless it says something of it itself.
+pub(super) fn harden(sections: &mut Vec<Section>, hardening: Hardening) {
+    let preset: Vec<_> = match hardening {
+        Hardening::None => return,
+        Hardening::Standard => STANDARD.to_vec(),
+        Hardening::Strict => {
+            let milder =
+                STANDARD.into_iter().filter(|(key, _)| !STRICT.iter().any(|(other, _)| other == key));
+            milder.chain(STRICT).collect()
+        }
+    };
+    let place = sections.iter().position(|section| section.name == "Service").unwrap_or_else(|| {
+        sections.push(Section { name: "Service".to_owned(), options: Vec::new() });
+        sections.len() - 1
+    });
+    let service = &mut sections[place];
+    for (key, value) in preset {
+        if !service.options.iter().any(|(given, _)| given == key) {
+            service.options.push((key.to_owned(), vec![Text::Plain(value.to_owned())]));
+        }
+    }
+}
+
+/// The text of the file; with `masked` a word stands for each secret.
+pub(super) fn text(sections: &[Section], masked: bool) -> Vec<u8> {
+    let mut text = b"# Kept by Converge: what is changed here is put back.\n".to_vec();
+    for section in sections {
+        text.extend_from_slice(format!("\n[{}]\n", section.name).as_bytes());
+        for (key, values) in &section.options {
+            for value in values {
+                text.extend_from_slice(key.as_bytes());
+                text.push(b'=');
+                let hidden = masked && value.is_secret();
+                text.extend_from_slice(if hidden { b"secret" } else { value.expose() });
+                text.push(b'\n');
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(options: &[(&str, &str)]) -> Vec<Section> {
+        let options = options
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), vec![Text::Plain((*value).to_owned())]))
+            .collect();
+        vec![Section { name: "Service".to_owned(), options }]
+    }
+
+    #[test]
+    fn hardening_leaves_what_the_section_says_itself() {
+        let check = |hardening, lines: &[(&str, usize)]| {
+            let mut sections = service(&[("ExecStart", "/bin/app"), ("PrivateTmp", "false")]);
+            harden(&mut sections, hardening);
+            let text = String::from_utf8(text(&sections, false)).unwrap();
+            for (line, count) in lines {
+                assert_eq!(
+                    text.lines().filter(|other| other == line).count(),
+                    *count,
+                    "{hardening:?} {line}"
+                );
+            }
+        };
+        check(Hardening::None, &[("NoNewPrivileges=true", 0)]);
+        let standard = [("NoNewPrivileges=true", 1), ("PrivateTmp=false", 1), ("PrivateTmp=true", 0)];
+        check(Hardening::Standard, &standard);
+        check(
+            Hardening::Strict,
+            &[("ProtectSystem=full", 1), ("ProtectSystem=true", 0), ("ProtectHome=true", 1)],
+        );
+    }
+}
