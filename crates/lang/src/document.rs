@@ -143,7 +143,7 @@ pub(crate) fn parse(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> 
         diagnostics.push(Diagnostic::error("lang::guard", refused.message).label(at, "here"));
         return Vec::new();
     }
-    match KdlDocument::parse_v2(text) {
+    match guard::parse(text) {
         Ok(document) => Reader { file, diagnostics }.nodes(&document),
         Err(error) => {
             refusal::report(file, text, &error, diagnostics);

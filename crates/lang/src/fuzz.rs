@@ -1,6 +1,8 @@
 //! What must hold for any text whatever: the bodies of the fuzz targets in `fuzz/`, which the ordinary tests run on
 //! the same corpus and on some random texts. Not for other use.
 
+mod loader;
+
 use std::sync::Arc;
 
 use minijinja::Value;
@@ -8,6 +10,8 @@ use minijinja::Value;
 use crate::diagnostic::{Diagnostic, Diagnostics, Files, Span, Style};
 use crate::template::{Engine, Found, List, Map, Marks, Scope, ScopeError, unknown_facts};
 use crate::{guard, pattern, range, words};
+
+pub use loader::loader;
 
 /// What the guard lets through, the parser can bear; and both can be shown.
 pub fn guard(text: &str) {
