@@ -227,7 +227,7 @@ impl Guard<'_> {
 
     fn close(&mut self) -> Result<(), GuardError> {
         if self.levels.len() == 1 {
-            return Err(self.refuse(self.at, 1, "`}` without a `{` before it".to_owned()));
+            return Err(self.refuse(self.at, 1, "a `}` closes nothing".to_owned()));
         }
         self.levels.pop();
         self.last = Piece::Blank;
@@ -424,7 +424,7 @@ mod tests {
         check("braces alone", &"{".repeat(10_000), 64, nested);
         check("after an open string", &format!("a \"\n{}", "{".repeat(100)), 68, nested);
         check("after an open raw string", &format!("a #\"\n{}", "{".repeat(100)), 69, nested);
-        check("braces that close nothing", "a {}}", 4, "`}` without a `{` before it");
+        check("braces that close nothing", "a {}}", 4, "a `}` closes nothing");
         let together = "too much stands together here without a blank";
         check("marks", &"=".repeat(1000), RUN, together);
         check("strings", &"a\"".repeat(1000), 2 * RUN, together);
