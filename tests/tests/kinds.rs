@@ -12,6 +12,9 @@ use converge_tests::testbed::{Host, Testbed, or_skip};
 /// How many hosts share the work.
 const HOSTS: [&str; 4] = ["h1", "h2", "h3", "h4"];
 
+/// A file that an example takes from its project: `hello-1/bin/hello`, packed.
+const HELLO: &[u8] = include_bytes!("../fixtures/hello.tar.gz");
+
 /// A kind that is still to be tried, with its examples.
 struct Task {
     kind: String,
@@ -60,6 +63,7 @@ fn try_example(testbed: &Testbed, host: &Host, example: &Example) -> Result<(), 
     let inventory =
         format!("connection user=\"admin\" become=\"sudo\"\nhost \"{name}\"\non \"{name}\" {{\n{body}}}\n");
     let project = Project::new(&inventory, Some(testbed)).map_err(|error| text(&error))?;
+    project.write("project/files/hello.tar.gz", HELLO).map_err(|error| text(&error))?;
     let before = host.snapshot().map_err(|error| text(&error))?;
     let plan = project.converge(&["plan"]).map_err(|error| text(&error))?;
     if plan.code != 0 {

@@ -99,6 +99,15 @@ pub struct Undo {
     next: u64,
 }
 
+/// How a content is written.
+#[derive(Clone, Copy)]
+struct Content {
+    /// What was promised.
+    digest: Option<Digest>,
+    /// Whether it is synced at once.
+    sync: bool,
+}
+
 /// One thing that was replaced.
 enum Kept {
     /// Nothing was at the path.
@@ -206,6 +215,52 @@ impl<'a> Actor<'a> {
         self.write_from(path, &mut from, None, attributes, check)
     }
 
+    /// As [`Actor::write_text`], read from `from`, for one of many files that are made together: it is on the disk for
+    /// good only after [`Actor::sync`]. One that is new is written in its place, without a temporary: until all are
+    /// there, none counts.
+    pub fn write_one_of_many(
+        &mut self,
+        path: &Path,
+        from: &mut dyn Read,
+        attributes: &Attributes,
+    ) -> Result<(), ApplyError> {
+        let content = Content { digest: None, sync: false };
+        if self.entry(path)?.is_some() {
+            return self.put(path, from, attributes, content, |_, _| Ok(()));
+        }
+        self.undo.push(Kept::Nothing(path.to_owned()));
+        let name = path.file_name().unwrap_or_default().to_owned();
+        self.fill(path, &name, from, content).and_then(|()| self.dress(path, None, attributes))
+    }
+
+    /// Syncs the file system that holds the folder at `path`.
+    pub fn sync(&self, path: &Path) -> Result<(), ApplyError> {
+        self.files().sync(path).map_err(|error| ApplyError::at("sync", path, &error))
+    }
+
+    /// The whole content, as a file without a name on the file system of `path`: it goes with the last who holds it.
+    pub fn spool(&mut self, path: &Path, content: &Filling) -> Result<File, ApplyError> {
+        let name = temporary_name(path.file_name().unwrap_or(OsStr::new("root")));
+        let beside = path.with_file_name(&name);
+        self.journal.temporary(&beside)?;
+        let contents = self.contents;
+        let fill =
+            |from: &mut dyn Read, digest| self.fill(path, &name, from, Content { digest, sync: false });
+        let filled = match content {
+            Filling::Plain { length: 0, .. } => fill(&mut io::empty(), None),
+            Filling::Plain { digest, .. } => {
+                contents.open(*digest).and_then(|mut from| fill(&mut from, Some(*digest)))
+            }
+            Filling::Secret(secret) => fill(&mut secret.expose(), None),
+        };
+        let file = filled.and_then(|()| {
+            self.files().open(&beside).map_err(|error| ApplyError::at("read", &beside, &error))
+        });
+        let removed = self.files().remove_beside(&name, path);
+        let file = file?;
+        removed.map_err(|error| ApplyError::at("remove", &beside, &error)).map(|()| file)
+    }
+
     fn write_from(
         &mut self,
         path: &Path,
@@ -214,18 +269,29 @@ impl<'a> Actor<'a> {
         attributes: &Attributes,
         check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
+        self.put(path, from, attributes, Content { digest, sync: true }, check)
+    }
+
+    fn put(
+        &mut self,
+        path: &Path,
+        from: &mut dyn Read,
+        attributes: &Attributes,
+        content: Content,
+        check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
         let before = self.entry(path)?;
         let name = temporary_name(path.file_name().unwrap_or(OsStr::new("root")));
         let beside = path.with_file_name(&name);
         self.journal.temporary(&beside)?;
         let done = self
-            .fill(path, &name, from, digest)
+            .fill(path, &name, from, content)
             .and_then(|()| self.dress(&beside, before.as_ref(), attributes))
             .and_then(|()| check(self, &self.files().outside(&beside)))
             .and_then(|()| self.keep(path))
             .and_then(|()| {
-                let renamed = self.files().rename_beside(&name, path);
-                renamed.map_err(|error| ApplyError::at("write", path, &error))
+                let rename = if content.sync { Files::rename_beside } else { Files::rename_unsynced };
+                rename(self.files(), &name, path).map_err(|error| ApplyError::at("write", path, &error))
             });
         if done.is_err() {
             // The reason of the failure is what counts; a temporary that stays is named in the journal.
@@ -240,7 +306,7 @@ impl<'a> Actor<'a> {
         path: &Path,
         name: &OsString,
         from: &mut dyn Read,
-        digest: Option<Digest>,
+        content: Content,
     ) -> Result<(), ApplyError> {
         let fail = |error: io::Error| {
             let free = match error.kind() {
@@ -266,8 +332,10 @@ impl<'a> Actor<'a> {
             hasher.update(&piece[..read]);
             file.write_all(&piece[..read]).map_err(fail)?;
         }
-        file.sync_all().map_err(fail)?;
-        match digest {
+        if content.sync {
+            file.sync_all().map_err(fail)?;
+        }
+        match content.digest {
             Some(wanted) if wanted != hasher.finalize().into() => {
                 Err(ApplyError::at("write", path, &"the content that arrived is not what was promised"))
             }

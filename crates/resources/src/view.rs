@@ -306,6 +306,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// A digest of what is at `paths` below `folder` on the host as it is, without reading content.
+    pub fn trace(&self, folder: &Path, paths: &[PathBuf]) -> Result<Digest, LookError> {
+        let fail = |source| LookError::Path { path: folder.to_owned(), source };
+        self.base.system.files().trace(folder, paths).map_err(fail)
+    }
+
     /// What was noted for `key`, the key of a claim, when it was applied.
     pub fn receipt(&self, key: &str) -> Result<Option<Receipt>, LookError> {
         let fail =

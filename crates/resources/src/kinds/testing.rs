@@ -135,9 +135,13 @@ impl Trial {
 
     /// Looks and carries the plan out; where something is to be done at all.
     pub(crate) fn apply(&self, kind: &str, params: &Params) -> Result<Undo, ApplyError> {
-        let store = Files::new(self.at("/var/lib/converge/undo")).unwrap();
-        let mut undo = Undo::in_store(store);
+        let mut undo = self.undo();
         self.apply_keeping(kind, params, &mut undo).map(|()| undo)
+    }
+
+    /// What nothing was kept in yet.
+    pub(crate) fn undo(&self) -> Undo {
+        Undo::in_store(Files::new(self.at("/var/lib/converge/undo")).unwrap())
     }
 
     /// As [`Trial::apply`]; what was replaced is in `undo` also where it fails.

@@ -265,6 +265,40 @@ impl Files {
         Ok(rustix::fs::chownat(&fd, "", uid, gid, AtFlags::EMPTY_PATH)?)
     }
 
+    /// A digest of what is at `paths` below `folder`: sorts, modes, owners, sizes, times of change of the content,
+    /// targets of links, and what is missing. No content is read: it does not change unseen.
+    pub fn trace(&self, folder: &Path, paths: &[PathBuf]) -> io::Result<Digest> {
+        let mut hasher = blake3::Hasher::new();
+        for path in paths {
+            let trace = match self.spot(&folder.join(path)).and_then(|spot| spot.trace()) {
+                Ok(trace) => trace,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                {
+                    Vec::new()
+                }
+                Err(error) => return Err(error),
+            };
+            for bytes in [path.as_os_str().as_bytes(), &trace] {
+                hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+            }
+        }
+        Ok(hasher.finalize().into())
+    }
+
+    /// As [`Files::rename_beside`], but nothing is synced: [`Files::sync`] does it once for many.
+    pub fn rename_unsynced(&self, name: &OsStr, path: &Path) -> io::Result<()> {
+        let spot = self.spot(path)?;
+        Ok(rustix::fs::renameat(&spot.folder, name, &spot.folder, &spot.name)?)
+    }
+
+    /// Syncs the whole file system that holds the folder at `path`.
+    pub fn sync(&self, path: &Path) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(self.folder(path)?, ".", flags, Mode::empty())?;
+        Ok(rustix::fs::syncfs(folder)?)
+    }
+
     /// Whether something is mounted at `path`.
     pub fn is_mount(&self, path: &Path) -> io::Result<bool> {
         let spot = self.spot(path)?;
@@ -351,6 +385,21 @@ impl Files {
 }
 
 impl Spot {
+    /// What tells whether it was changed. A folder's size and time change with what is put into it, and are left out.
+    fn trace(&self) -> io::Result<Vec<u8>> {
+        let stat = rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let mut trace = format!("{:o} {} {}", stat.st_mode, stat.st_uid, stat.st_gid).into_bytes();
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {}
+            FileType::Symlink => {
+                trace.push(b' ');
+                trace.extend(rustix::fs::readlinkat(&self.folder, &self.name, Vec::new())?.as_bytes());
+            }
+            _ => trace.extend(format!(" {} {}.{}", stat.st_size, stat.st_mtime, stat.st_mtime_nsec).bytes()),
+        }
+        Ok(trace)
+    }
+
     fn entry(&self) -> io::Result<Entry> {
         let stat = rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         let sort = match FileType::from_raw_mode(stat.st_mode) {

@@ -1,8 +1,10 @@
 //! Receipts: what kinds that cannot read their wish back noted when they applied it. An unpacked archive does not say
 //! which archive it was; its receipt does, together with what was seen right afterwards.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -20,13 +22,15 @@ pub struct Receipt {
     pub source: Digest,
     /// What was there right afterwards.
     pub seen: Digest,
+    /// What was made, where that is a set of paths of its own: relative ones, folders before what is in them.
+    pub paths: Vec<PathBuf>,
 }
 
 /// The first line of a receipt: its format.
 const FORMAT: &str = "converge-receipt 1";
 
 /// The largest file that is taken for a receipt, in bytes.
-const LIMIT: u64 = 64 * 1024;
+const LIMIT: u64 = 64 * 1024 * 1024;
 
 impl Receipts {
     /// Receipts in `folder`, which is made, 0700, with the first of them.
@@ -44,9 +48,12 @@ impl Receipts {
             Err(error) => return Err(error),
         };
         let lines: Vec<_> = text.lines().collect();
-        let [FORMAT, source, seen, of] = lines[..] else { return Ok(None) };
-        let receipt = || Some(Receipt { source: source.parse().ok()?, seen: seen.parse().ok()? });
-        Ok(if of == escaped(key) { receipt() } else { None })
+        let [FORMAT, source, seen, of, paths @ ..] = &lines[..] else { return Ok(None) };
+        let receipt = || {
+            let paths = paths.iter().map(|path| unescaped(path)).collect::<Option<_>>()?;
+            Some(Receipt { source: source.parse().ok()?, seen: seen.parse().ok()?, paths })
+        };
+        Ok(if *of == escaped(key.as_bytes()) { receipt() } else { None })
     }
 
     /// Notes `receipt` for `key`, in the place of an older one; none removes it.
@@ -59,7 +66,12 @@ impl Receipts {
             };
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let text = format!("{FORMAT}\n{}\n{}\n{}\n", receipt.source, receipt.seen, escaped(key));
+        let key = escaped(key.as_bytes());
+        let mut text = format!("{FORMAT}\n{}\n{}\n{key}\n", receipt.source, receipt.seen);
+        for path in &receipt.paths {
+            text.push_str(&escaped(path.as_os_str().as_bytes()));
+            text.push('\n');
+        }
         let new = path.with_extension("new");
         let mut file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -74,9 +86,29 @@ impl Receipts {
     }
 }
 
-/// The key on one line.
-fn escaped(key: &str) -> String {
-    key.escape_debug().to_string()
+/// Bytes on one line: what is no plain text is `%` and two hexadecimal digits.
+fn escaped(bytes: &[u8]) -> String {
+    let mut line = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            b'%' | 0..0x20 | 0x7f.. => line.push_str(&format!("%{byte:02x}")),
+            byte => line.push(char::from(*byte)),
+        }
+    }
+    line
+}
+
+/// The path that [`escaped`] wrote: a relative one that leads nowhere else.
+fn unescaped(line: &str) -> Option<PathBuf> {
+    let mut pieces = line.split('%');
+    let mut bytes = pieces.next()?.as_bytes().to_vec();
+    for piece in pieces {
+        bytes.push(u8::from_str_radix(piece.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(&piece.as_bytes()[2..]);
+    }
+    let path = PathBuf::from(OsStr::from_bytes(&bytes));
+    let plain = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    (plain && path.components().next().is_some()).then_some(path)
 }
 
 #[cfg(test)]
@@ -87,13 +119,19 @@ mod tests {
     fn a_receipt_is_what_was_noted_and_a_damaged_one_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let receipts = Receipts::in_folder(folder.path().join("state/receipts"));
-        let receipt = Receipt { source: Digest::of(b"a"), seen: Digest::of(b"b") };
+        let odd = PathBuf::from(OsStr::from_bytes(b"a/100%\xff\n"));
+        let receipt =
+            Receipt { source: Digest::of(b"a"), seen: Digest::of(b"b"), paths: vec!["a".into(), odd] };
         assert_eq!(receipts.get("path:/srv\n/x").unwrap(), None);
         receipts.set("path:/srv\n/x", Some(&receipt)).unwrap();
         assert_eq!(receipts.get("path:/srv\n/x").unwrap(), Some(receipt.clone()));
         assert_eq!(receipts.get("path:/srv").unwrap(), None);
         fs::write(receipts.path("path:/srv\n/x"), "converge-receipt 2\n").unwrap();
         assert_eq!(receipts.get("path:/srv\n/x").unwrap(), None);
+        assert_eq!(
+            [unescaped("../x"), unescaped("/x"), unescaped(""), unescaped("a%f")],
+            [None, None, None, None]
+        );
         receipts.set("path:/srv\n/x", None).unwrap();
         receipts.set("path:/srv\n/x", None).unwrap();
     }

@@ -1,0 +1,121 @@
+//! The formats of archives, as one stream of members.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use flate2::read::MultiGzDecoder;
+use tar::EntryType;
+
+use super::zip;
+
+/// One member of an archive.
+pub(super) struct Member {
+    /// Its path as the archive has it: anything.
+    pub(super) path: PathBuf,
+    /// What it is.
+    pub(super) sort: MemberSort,
+    /// Its permission bits, 0 to 0o7777.
+    pub(super) mode: u32,
+}
+
+/// What a member is.
+pub(super) enum MemberSort {
+    /// A file; its content follows.
+    File,
+    /// A folder.
+    Folder,
+    /// A link that leads there.
+    Link(PathBuf),
+    /// A second name of an earlier file.
+    Second(PathBuf),
+    /// Something that is not unpacked: a device, a FIFO.
+    Other(&'static str),
+}
+
+/// What is done with a member and its content.
+pub(super) type Visit<'v> = dyn FnMut(Member, &mut dyn Read) -> io::Result<()> + 'v;
+
+/// How many times its own size an archive may grow to; less than this many bytes are fine for every archive.
+const RATIO: u64 = 200;
+const SMALL: u64 = 64 * 1024 * 1024;
+
+/// Goes through the members of the archive in `file`, in its order. What they grow to is bounded by `max_size` and by
+/// the size of the archive.
+pub(super) fn each(mut file: File, max_size: u64, visit: &mut Visit<'_>) -> io::Result<()> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let limit = max_size.min(SMALL.max(length.saturating_mul(RATIO)));
+    let mut start = [0; 262];
+    file.rewind()?;
+    let read = read_up_to(&mut file, &mut start)?;
+    file.rewind()?;
+    match &start[..read] {
+        [] => Ok(()),
+        [0x1f, 0x8b, ..] => {
+            tar(Bounded { from: MultiGzDecoder::new(io::BufReader::new(file)), left: limit }, visit)
+        }
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => zip::each(&mut file, length, limit, visit),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => Err(refused("an archive compressed with xz; use gzip")),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(refused("an archive compressed with zstd; use gzip")),
+        [b'B', b'Z', b'h', ..] => Err(refused("an archive compressed with bzip2; use gzip")),
+        start if start.get(257..262) == Some(b"ustar") => tar(Bounded { from: file, left: limit }, visit),
+        _ => Err(refused("no archive: neither tar, tar.gz nor zip")),
+    }
+}
+
+fn tar(from: impl Read, visit: &mut Visit<'_>) -> io::Result<()> {
+    for entry in tar::Archive::new(from).entries()? {
+        let mut entry = entry?;
+        let path = PathBuf::from(OsStr::from_bytes(&entry.path_bytes()));
+        let target = entry.link_name_bytes().map(|name| PathBuf::from(OsStr::from_bytes(&name)));
+        let sort = match entry.header().entry_type() {
+            EntryType::Regular | EntryType::Continuous => MemberSort::File,
+            EntryType::Directory => MemberSort::Folder,
+            EntryType::Symlink => MemberSort::Link(target.unwrap_or_default()),
+            EntryType::Link => MemberSort::Second(target.unwrap_or_default()),
+            EntryType::Block | EntryType::Char => MemberSort::Other("a device"),
+            EntryType::Fifo => MemberSort::Other("a FIFO"),
+            EntryType::XGlobalHeader => continue,
+            EntryType::GNUSparse => MemberSort::Other("a sparse file"),
+            _ => MemberSort::Other("something unknown"),
+        };
+        let mode = entry.header().mode()? & 0o7777;
+        visit(Member { path, sort, mode }, &mut entry)?;
+    }
+    Ok(())
+}
+
+/// An error that says what the archive is, or holds.
+pub(super) fn refused(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("it is {what}"))
+}
+
+fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+/// A stream that is an error once it is longer than it may be.
+pub(super) struct Bounded<R> {
+    pub(super) from: R,
+    pub(super) left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => return Err(refused("larger, unpacked, than `max-size` or than its own size allows")),
+        }
+        Ok(read)
+    }
+}

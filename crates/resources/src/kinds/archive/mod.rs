@@ -1,0 +1,236 @@
+//! `archive`: what an archive holds, unpacked into a folder.
+
+mod formats;
+mod unpack;
+mod zip;
+
+use std::path::{Path, PathBuf};
+
+use converge_model::{
+    Change, Claim, Digest, Extent, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb,
+};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::kind::{Kind, Planned};
+use crate::kinds::attributes::{self, Asked};
+use crate::overlay::Effect;
+use crate::system::files::Sort;
+use crate::system::receipts::Receipt;
+use crate::view::{Body, Claimed, LookError, Need, Place, Seen, View};
+use crate::wish::{Filling, Reader};
+
+/// The kind.
+pub struct Archive;
+
+/// What should be unpacked, and where.
+pub struct Wish {
+    to: PathBuf,
+    source: Filling,
+    strip: usize,
+    exclude: Vec<PathBuf>,
+    attributes: Attributes,
+    max_size: u64,
+}
+
+/// What was found.
+pub struct Found {
+    place: Seen<Place>,
+    asked: Asked,
+    folder: Need,
+    /// What was noted when it was unpacked last.
+    receipt: Option<Receipt>,
+    /// Whether what was unpacked is still as it was.
+    same: bool,
+    /// What an earlier archive left that no other resource claims.
+    left: Vec<PathBuf>,
+}
+
+impl Kind for Archive {
+    type Wish = Wish;
+    type Found = Found;
+
+    fn schema() -> KindSchema {
+        let [mode, owner, group] = attributes::params();
+        KindSchema::new("archive", "An archive, unpacked into a directory")
+            .details(
+                "Tar, compressed with gzip or not, and zip. It comes from the controller as `(file)\"name\"`, is checked as \
+                 a whole, and is unpacked where its digest, the parameters, or anything that it brought has changed: a \
+                 receipt on the host says what was unpacked. What an earlier archive brought and this one does not goes; \
+                 what came into the directory otherwise stays.\n\n\
+                 Files keep their permission bits, but never a write permission for others. Refused are paths that are \
+                 absolute or hold `..`, anything below a link, links that lead out of the directory, devices, set-user-id \
+                 files, more than 200,000 entries, and more than 200 times the archive's size. What it brings is not \
+                 known before it is unpacked, so that later steps that need something of it are conditional.",
+            )
+            .param(Param::new("to", Type::Path, "The directory, which is made where it is missing.").argument(0).required())
+            .param(Param::new("source", Type::Content, "The archive: `(file)\"name.tar.gz\"`.").required())
+            .param(
+                Param::new("strip-components", Type::Int, "How many leading parts of each path are left out.")
+                    .range(0, 32)
+                    .default(0),
+            )
+            .param(Param::list("exclude", Type::Text, "Paths in the archive, after stripping, that are left out with all that is below them."))
+            .param(Param { doc: format!("Of the directory itself. {}", mode.doc), ..mode })
+            .param(Param { doc: format!("Of the directory and all that is unpacked. {}", owner.doc), ..owner })
+            .param(Param { doc: format!("Of the directory and all that is unpacked. {}", group.doc), ..group })
+            .param(
+                Param::new("max-size", Type::Size, "The largest size of all that is unpacked.")
+                    .default(4 * 1024 * 1024 * 1024),
+            )
+            .example("A tool from a tarball of its project", "archive \"/opt/hello\" strip-components=1 {\n    source (file)\"hello.tar.gz\"\n}")
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let strip = params.number("strip-components").unwrap_or(0);
+        let exclude = params.texts("exclude");
+        let wish = Wish {
+            to: params.path("to"),
+            source: params.filling("source").unwrap_or(Filling::Plain { digest: Digest::of(b""), length: 0 }),
+            strip: usize::try_from(strip).unwrap_or_default(),
+            exclude: exclude.iter().map(|path| PathBuf::from(path.trim_matches('/'))).collect(),
+            attributes: attributes::decode(params),
+            max_size: params.number("max-size").and_then(|size| size.try_into().ok()).unwrap_or(4 << 30),
+        };
+        if !params.has("source") {
+            params.problem(ParamProblem::new("source", "is missing"));
+        }
+        if matches!(wish.source, Filling::Secret(_)) {
+            params.problem(ParamProblem::new(
+                "source",
+                "cannot be a secret: what it holds would be on the disk",
+            ));
+        }
+        if wish.to.parent().is_none() {
+            params.problem(ParamProblem::new("to", "is the root"));
+        }
+        wish
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        vec![Claim::path(wish.to.to_string_lossy(), Extent::Whole)]
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+        let receipt = view.receipt(&key(wish))?;
+        let paths = receipt.as_ref().map_or(&[][..], |receipt| &receipt.paths);
+        let same = match &receipt {
+            Some(receipt) => view.trace(&wish.to, paths)? == receipt.seen,
+            None => false,
+        };
+        let left = paths.iter().filter(|path| view.claimed(&wish.to.join(path)) == Claimed::Nothing);
+        Ok(Found {
+            left: left.cloned().collect(),
+            place: view.place(&wish.to)?,
+            asked: attributes::observe(view, &wish.attributes)?,
+            folder: view.need_folder(wish.to.parent().unwrap_or(Path::new("/")))?,
+            receipt,
+            same,
+        })
+    }
+
+    fn plan(wish: &Wish, found: &Found) -> Planned {
+        let planned = match &found.place {
+            Seen::Known(place) if place.sort != Sort::Folder => {
+                Planned::impossible(format!("a {} is in the way", place.sort.word()))
+            }
+            Seen::Known(place) => update(wish, found, place),
+            _ => {
+                let mut change =
+                    Change::new(Verb::Create).property(source(wish, Shown::Absent)).property(entries());
+                change.properties.extend(found.asked.created(0o755));
+                Planned::change(change)
+            }
+        };
+        planned.given(found.asked.needs.iter().cloned().chain([found.folder.clone()]))
+    }
+
+    fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+        let before = found.place.clone().known();
+        let place = found.asked.place(before.as_ref(), Sort::Folder, 0o755, Body::OnDisk);
+        let folder = Effect::Path(wish.to.clone(), Some(place));
+        if is_unpacked(wish, found) { vec![folder] } else { vec![folder, Effect::Open] }
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+        match &found.place {
+            Seen::Known(place) if found.asked.changes(place).is_empty() => {}
+            Seen::Known(_) => actor.set_attributes(&wish.to, &wish.attributes)?,
+            _ => actor.make_folder(&wish.to, &wish.attributes)?,
+        }
+        if is_unpacked(wish, found) {
+            return Ok(());
+        }
+        let paths = unpack::unpack(actor, wish)?;
+        unpack::remove_left(actor, &wish.to, &found.left, &paths)?;
+        actor.sync(&wish.to)?;
+        let seen = actor.files().trace(&wish.to, &paths);
+        let seen = seen.map_err(|error| ApplyError::at("read", &wish.to, &error))?;
+        actor.set_receipt(&key(wish), Some(&Receipt { source: source_digest(wish), seen, paths }))
+    }
+}
+
+fn key(wish: &Wish) -> String {
+    format!("archive:{}", wish.to.to_string_lossy())
+}
+
+fn is_unpacked(wish: &Wish, found: &Found) -> bool {
+    let there = matches!(&found.place, Seen::Known(place) if place.sort == Sort::Folder);
+    let source = found.receipt.as_ref().map(|receipt| receipt.source);
+    there && found.same && source == Some(source_digest(wish))
+}
+
+/// The archive with all that shapes what becomes of it.
+fn source_digest(wish: &Wish) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    };
+    add(archive(wish).to_string().as_bytes());
+    add(wish.strip.to_string().as_bytes());
+    for name in [&wish.attributes.owner, &wish.attributes.group] {
+        add(name.as_deref().unwrap_or_default().as_bytes());
+    }
+    wish.exclude.iter().for_each(|path| add(path.as_os_str().as_encoded_bytes()));
+    hasher.finalize().into()
+}
+
+fn archive(wish: &Wish) -> Digest {
+    match &wish.source {
+        Filling::Plain { digest, .. } => *digest,
+        Filling::Secret(secret) => Digest::of(secret.expose()),
+    }
+}
+
+fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
+    let mut change = Change::new(Verb::Update);
+    match &found.receipt {
+        _ if is_unpacked(wish, found) => {}
+        None => change = change.property(source(wish, Shown::Absent)).property(entries()),
+        Some(receipt) if receipt.source != source_digest(wish) => {
+            let before = Shown::Text(format!("another, with {} entries", receipt.paths.len()));
+            change = change.property(source(wish, before)).property(entries());
+        }
+        Some(_) => {
+            let again =
+                PropertyChange::new("entries", "changed since they were unpacked", "as in the archive");
+            change = change.property(again);
+        }
+    }
+    change.properties.extend(found.asked.changes(place));
+    if change.properties.is_empty() {
+        return Planned::InSync("the archive is unpacked, and nothing of it has changed since".to_owned());
+    }
+    Planned::change(change)
+}
+
+fn source(wish: &Wish, before: Shown) -> PropertyChange {
+    PropertyChange::new("source", before, archive(wish).short())
+}
+
+fn entries() -> PropertyChange {
+    let why = "the archive is opened when it is unpacked".to_owned();
+    PropertyChange::new("entries", Shown::Absent, Shown::Unknown(why))
+}
+
+#[cfg(test)]
+mod tests;
