@@ -43,12 +43,21 @@ impl Place {
     }
 
     /// The bytes of a file.
-    pub(crate) fn read(&self, sources: &dyn Sources, path: &str, limit: u64) -> Result<Arc<[u8]>, SourceError> {
+    pub(crate) fn read(
+        &self,
+        sources: &dyn Sources,
+        path: &str,
+        limit: u64,
+    ) -> Result<Arc<[u8]>, SourceError> {
         match self {
             Self::Folder(_) => sources.read(&self.path(path), limit),
             Self::Builtin(builtin) => {
                 let bytes = builtin.file(path).ok_or(SourceError::Missing)?;
-                if bytes.len() as u64 > limit { Err(SourceError::TooLarge { limit }) } else { Ok(bytes.into()) }
+                if bytes.len() as u64 > limit {
+                    Err(SourceError::TooLarge { limit })
+                } else {
+                    Ok(bytes.into())
+                }
             }
         }
     }
@@ -60,9 +69,12 @@ impl Place {
                 self.walk(sources, "templates", DEPTH, &mut found);
                 found
             }
-            Self::Builtin(builtin) => {
-                builtin.files.iter().filter_map(|(path, _)| path.strip_prefix("templates/")).map(str::to_owned).collect()
-            }
+            Self::Builtin(builtin) => builtin
+                .files
+                .iter()
+                .filter_map(|(path, _)| path.strip_prefix("templates/"))
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
@@ -133,7 +145,12 @@ impl Base {
     }
 
     /// The text of a file below `files/`.
-    pub(crate) fn read(&self, sources: &dyn Sources, path: &str, limit: u64) -> Result<Arc<[u8]>, SourceError> {
+    pub(crate) fn read(
+        &self,
+        sources: &dyn Sources,
+        path: &str,
+        limit: u64,
+    ) -> Result<Arc<[u8]>, SourceError> {
         self.place.read(sources, &format!("files/{path}"), limit)
     }
 

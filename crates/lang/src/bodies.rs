@@ -151,7 +151,9 @@ impl<'a> Bodies<'a> {
         if self.pieces > RESOURCES {
             self.full = true;
             let message = format!("the host has more than {RESOURCES} resources");
-            return self.diagnostics.push(Diagnostic::error("lang::limit", message).label(node.at, "with this one"));
+            return self
+                .diagnostics
+                .push(Diagnostic::error("lang::limit", message).label(node.at, "with this one"));
         }
         let mut place = walked.place.clone();
         place.push(walked.next);
@@ -201,7 +203,11 @@ impl<'a> Bodies<'a> {
         };
         let Some(slot) = &given.params[param] else {
             // That it is missing has been said, where it is required.
-            return if schema.params[param].required { Err(()) } else { Ok(Some(schema.name.as_str().into())) };
+            return if schema.params[param].required {
+                Err(())
+            } else {
+                Ok(Some(schema.name.as_str().into()))
+            };
         };
         let text = |atom: &Atom| match atom {
             Atom::Plain(scalar) => Ok(gather::name_of(scalar)),
@@ -211,7 +217,7 @@ impl<'a> Bodies<'a> {
         let name = match &slot.held {
             Held::One(atom) => text(atom),
             Held::Many(items) => {
-                let words: Result<Option<Vec<Arc<str>>>, ()> = items.iter().map(|item| text(&item.atom)).collect();
+                let words: Result<Option<Vec<Arc<str>>>, ()> = items.iter().map(text).collect();
                 words.map(|words| words.map(|words| words.join(" ").into()))
             }
             _ => Ok(None),
@@ -227,7 +233,8 @@ impl<'a> Bodies<'a> {
         let Some(module) = data.library.modules.get(&*node.name) else { return };
         let mut options = Options::default();
         let before = self.diagnostics.iter().count();
-        let given = gather(node, &module.schema, Target::Module, setting, Some(&mut options), self.diagnostics);
+        let given =
+            gather(node, &module.schema, Target::Module, setting, Some(&mut options), self.diagnostics);
         for (what, at) in
             [("retries", options.retries.map(|(_, at)| at)), ("timeout", options.timeout.map(|(_, at)| at))]
         {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use converge_model::catalog::{Body, DriftMode};
 use converge_model::claim::Extent;
 use converge_model::{
-    Address, Catalog, Claim, Notify, Options as ModelOptions, Params, Resource, Scalar, Secret, SecretTable, Value,
+    Address, Catalog, Cell, Claim, Notify, Options as ModelOptions, Params, Resource, Scalar, Secret,
+    SecretTable, Value,
 };
 
 use crate::bodies::Draft;
@@ -76,6 +77,15 @@ pub(crate) fn build(
     if diagnostics.has_errors() {
         return None;
     }
+    if size(&entries) > converge_model::wire::CATALOG_LIMIT {
+        let message = format!("the catalog is larger than {} MiB", converge_model::wire::CATALOG_LIMIT >> 20);
+        diagnostics.push(
+            Diagnostic::error("lang::limit", message)
+                .label(parts.data.membership.hosts[parts.host].at, "of this host")
+                .help("keep long texts in `content`, which is sent apart from the catalog"),
+        );
+        return None;
+    }
     let resources = place(entries, &order, &after, &notify, &parts, selection);
     let catalog = Catalog {
         host: parts.data.membership.hosts[parts.host].name.clone(),
@@ -85,6 +95,30 @@ pub(crate) fn build(
         secrets,
     };
     Some((catalog, contents))
+}
+
+/// About how many bytes the parameters take: what else is in a catalog is small beside them.
+fn size(entries: &[Entry]) -> usize {
+    fn scalars(list: &[Scalar]) -> usize {
+        list.iter().map(|scalar| if let Scalar::Text(text) = scalar { text.len() + 2 } else { 10 }).sum()
+    }
+    fn map(map: &[(String, Vec<Scalar>)]) -> usize {
+        map.iter().map(|(key, list)| key.len() + scalars(list)).sum()
+    }
+    let cell = |cell: &Cell| match cell {
+        Cell::Scalar(scalar) => scalars(std::slice::from_ref(scalar)),
+        Cell::List(list) => scalars(list),
+        Cell::Map(entries) => map(entries),
+    };
+    let value = |value: &Value| match value {
+        Value::Scalar(scalar) => scalars(std::slice::from_ref(scalar)),
+        Value::List(list) => scalars(list),
+        Value::Map(entries) => map(entries),
+        Value::Content(_) => 40,
+        Value::Rows(rows) => rows.iter().flat_map(|row| &row.0).map(|(key, c)| key.len() + cell(c)).sum(),
+    };
+    let params = entries.iter().flat_map(|entry| &entry.params.0);
+    params.map(|(key, of)| key.len() + value(of)).sum::<usize>() + entries.len() * 100
 }
 
 fn entry(
@@ -112,7 +146,9 @@ fn entry(
             Err(problems) => {
                 for problem in problems {
                     let param = problem.param.as_deref().and_then(|name| kind.schema.param(name));
-                    let at = param.and_then(|param| draft.given.params[param].as_ref()).map_or(draft.at, |slot| slot.at);
+                    let at = param
+                        .and_then(|param| draft.given.params[param].as_ref())
+                        .map_or(draft.at, |slot| slot.at);
                     let report = Diagnostic::error("lang::params", problem.message).label(at, "here");
                     diagnostics.push(report.maybe_help(problem.help));
                 }
@@ -122,7 +158,9 @@ fn entry(
     }
     let shown = match (&draft.options.id, &draft.name, suffix) {
         (Some(id), _, _) => Some(id.text.to_string()),
-        (None, Some(name), Some(suffix)) => Some(format!("{name}: {}", suffix.trim_start_matches([':', ' ']))),
+        (None, Some(name), Some(suffix)) => {
+            Some(format!("{name}: {}", suffix.trim_start_matches([':', ' '])))
+        }
         (None, name, _) => name.as_ref().map(|name| name.to_string()),
     };
     let address = shown.map(|shown| Address::new(draft.module.as_deref(), &kind.schema.name, &shown));
@@ -146,7 +184,8 @@ fn unite(entries: Vec<Entry>, parts: &Parts<'_>, diagnostics: &mut Diagnostics) 
         let key = entry.draft.name.clone().map(|name| (entry.draft.kind, name));
         let known = key.as_ref().and_then(|key| by_name.get(key)).into_iter().flatten();
         let same_id = |other: &Entry| id(&other.draft) == id(&entry.draft);
-        let equal = known.copied().find(|place| kept[*place].params == entry.params && same_id(&kept[*place]));
+        let equal =
+            known.copied().find(|place| kept[*place].params == entry.params && same_id(&kept[*place]));
         if let Some(place) = equal.filter(|place| !kept[*place].bodies.contains(&entry.draft.body)) {
             if let Some(address) = &entry.address {
                 by_address.entry(address.clone()).or_insert(place);
@@ -228,7 +267,8 @@ fn claims(entries: &[Entry], diagnostics: &mut Diagnostics) {
                 diagnostics.push(conflict(&entries[*first], &entries[*second], &format!("path:{path}")));
             }
         }
-        let absent = here.iter().find(|(_, claim)| matches!(claim, Claim::Path { extent: Extent::Absence, .. }));
+        let absent =
+            here.iter().find(|(_, claim)| matches!(claim, Claim::Path { extent: Extent::Absence, .. }));
         if let Some((first, claim)) = absent {
             let below = format!("{}/", path.trim_end_matches('/'));
             let inside = paths.range(below.as_str()..).take_while(|(path, _)| path.starts_with(&below));
@@ -241,7 +281,8 @@ fn claims(entries: &[Entry], diagnostics: &mut Diagnostics) {
 }
 
 fn conflict(first: &Entry, second: &Entry, key: &str) -> Diagnostic {
-    let shown = |entry: &Entry| entry.address.as_ref().map_or_else(|| "a resource".to_owned(), |a| format!("`{a}`"));
+    let shown =
+        |entry: &Entry| entry.address.as_ref().map_or_else(|| "a resource".to_owned(), |a| format!("`{a}`"));
     Diagnostic::error("lang::claim", format!("{} and {} both own {key}", shown(first), shown(second)))
         .label(second.draft.at, "one owner")
         .label(first.draft.at, "the other")
@@ -277,7 +318,12 @@ fn edges(entries: &[Entry], parts: &Parts<'_>, diagnostics: &mut Diagnostics) ->
     (after, notify)
 }
 
-fn resolve(targets: &Targets<'_>, address: &str, named: &Named, diagnostics: &mut Diagnostics) -> Option<Place> {
+fn resolve(
+    targets: &Targets<'_>,
+    address: &str,
+    named: &Named,
+    diagnostics: &mut Diagnostics,
+) -> Option<Place> {
     match targets.find(address, named.within.as_deref()) {
         Ok(found) => found,
         Err(help) => {
@@ -295,7 +341,8 @@ fn cycle_report(entries: &[Entry], cycle: &[usize]) -> Diagnostic {
     let shown = |place: usize| entries[place].address.as_ref().map_or_else(String::new, ToString::to_string);
     let mut path: Vec<String> = cycle.iter().map(|place| shown(*place)).collect();
     path.extend(cycle.first().map(|place| shown(*place)));
-    let mut report = Diagnostic::error("lang::cycle", format!("resources wait for each other: {}", path.join(" -> ")));
+    let mut report =
+        Diagnostic::error("lang::cycle", format!("resources wait for each other: {}", path.join(" -> ")));
     for (at, place) in cycle.iter().enumerate() {
         let draft = &entries[*place].draft;
         let span: Span = draft.options.after.first().map_or(draft.at, |named| named.at);
@@ -353,7 +400,8 @@ fn options(entry: &Entry, drift: DriftMode, selection: &Selection) -> ModelOptio
 }
 
 fn selected(entry: &Entry, selection: &Selection) -> bool {
-    let tagged = |tags: &[String]| entry.draft.options.tags.iter().any(|tag| tags.iter().any(|t| **t == **tag));
+    let tagged =
+        |tags: &[String]| entry.draft.options.tags.iter().any(|tag| tags.iter().any(|t| **t == **tag));
     let named = |only: &String| {
         let addresses = entry.address.iter().chain(&entry.aliases);
         addresses.map(Address::as_str).any(|address| address == only)

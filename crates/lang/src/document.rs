@@ -165,9 +165,10 @@ impl Reader<'_> {
     fn node(&mut self, node: &KdlNode) -> Node {
         let at = self.span(node.name().span());
         if let Some(annotation) = node.ty() {
-            let report = Diagnostic::error("lang::annotation", "an annotation stands on a value, not on a node")
-                .label(self.span(annotation.span()), "not here")
-                .help(format!("write `{} ({})\"…\"`", node.name().value(), annotation.value()));
+            let report =
+                Diagnostic::error("lang::annotation", "an annotation stands on a value, not on a node")
+                    .label(self.span(annotation.span()), "not here")
+                    .help(format!("write `{} ({})\"…\"`", node.name().value(), annotation.value()));
             self.diagnostics.push(report);
         }
         self.bare_word(node.name().value(), node.name().repr(), at);
@@ -213,7 +214,9 @@ impl Reader<'_> {
     fn value(&mut self, entry: &KdlEntry, at: Span) -> Written {
         let repr = entry.format().map_or("", |format| format.value_repr.as_str());
         let literal = match entry.value() {
-            KdlValue::String(text) if self.bare_word(text, Some(repr), at) => Literal::Text(text.as_str().into()),
+            KdlValue::String(text) if self.bare_word(text, Some(repr), at) => {
+                Literal::Text(text.as_str().into())
+            }
             KdlValue::String(_) => Literal::Broken,
             KdlValue::Integer(number) => self.integer(*number, repr, at),
             KdlValue::Float(number) => self.float(*number, repr, at),

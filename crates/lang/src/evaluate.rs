@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
+use converge_model::Content;
 use minijinja::Value;
 
 use crate::base::Base;
+use crate::compile::ContentSource;
 use crate::diagnostic::{Diagnostic, FileId, Files, Span};
 use crate::document::{Literal, Origin, Written};
+use crate::given::Atom;
 use crate::nearest::did_you_mean;
 use crate::sources::{SourceError, join};
 use crate::template::{
@@ -47,7 +50,9 @@ impl Setting {
         match written.origin {
             Origin::Raw => Ok(plain(Value::from(text.clone()))),
             Origin::Plain if !is_template(text) => Ok(plain(Value::from(text.clone()))),
-            Origin::Plain => self.base.engine.text(text, &self.scope).map(rendered).map_err(|e| self.failed(e, written)),
+            Origin::Plain => {
+                self.base.engine.text(text, &self.scope).map(rendered).map_err(|e| self.failed(e, written))
+            }
             Origin::Expr => self.expression(text, written),
             Origin::Template => self.template(written),
             Origin::File => self.file(written),
@@ -71,8 +76,10 @@ impl Setting {
                 self.value(written).map(|Evaluated { value, marks }| Found { value, marks })
             }
             Tree::List(items, _) => {
-                let items: Result<Vec<_>, _> =
-                    items.iter().map(|item| self.tree(item).map(|found| (found.value, found.marks))).collect();
+                let items: Result<Vec<_>, _> = items
+                    .iter()
+                    .map(|item| self.tree(item).map(|found| (found.value, found.marks)))
+                    .collect();
                 Ok(Found { value: List::new(items?), marks: Marks::default() })
             }
             Tree::Map(entries, at) => self.map(entries, *at),
@@ -151,6 +158,19 @@ impl Setting {
         })
     }
 
+    /// A file of the project as content.
+    pub(crate) fn project_file(&self, path: &str, at: Span) -> Result<Atom, Diagnostic> {
+        let outside = || {
+            Diagnostic::error("lang::path", "the path leads out of the project")
+                .label(at, "outside")
+                .help("what hosts get stands in the project's folder")
+        };
+        let path = join("", path).filter(|path| !path.is_empty()).ok_or_else(outside)?;
+        let (digest, length) =
+            self.world.sources().digest(&path).map_err(|error| unreadable(&path, &error, at))?;
+        Ok(Atom::Content(Content::Plain { digest, length }, ContentSource::File(path)))
+    }
+
     fn env(&self, name: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
         match self.world.sources().env(name) {
             Some(value) => Ok(plain(Value::from(value))),
@@ -206,9 +226,12 @@ pub(crate) fn in_file(error: &TemplateError, file: FileId) -> Diagnostic {
 
 /// A file that cannot be read.
 pub(crate) fn unreadable(name: &str, error: &SourceError, at: Span) -> Diagnostic {
-    let report = Diagnostic::error("lang::read", format!("failed to read `{name}`: {error}")).label(at, "named here");
+    let report =
+        Diagnostic::error("lang::read", format!("failed to read `{name}`: {error}")).label(at, "named here");
     match error {
-        SourceError::TooLarge { .. } => report.help("as a text a file has at most 64 KiB; as the content of a file any size"),
+        SourceError::TooLarge { .. } => {
+            report.help("as a text a file has at most 64 KiB; as the content of a file any size")
+        }
         _ => report,
     }
 }

@@ -22,7 +22,8 @@ pub(crate) fn all(bodies: &mut Bodies<'_>, world: &Arc<World>) {
     let data = bodies.data;
     for name in &data.library.order {
         let Some(module) = data.library.modules.get(name) else { continue };
-        let of_module: Vec<Instance> = bodies.instances.keys().filter(|i| i.module == *name).cloned().collect();
+        let of_module: Vec<Instance> =
+            bodies.instances.keys().filter(|i| i.module == *name).cloned().collect();
         for instance in of_module {
             let calls = bodies.instances.insert(instance.clone(), Vec::new()).unwrap_or_default();
             one(bodies, world, module, &instance, calls);
@@ -30,7 +31,13 @@ pub(crate) fn all(bodies: &mut Bodies<'_>, world: &Arc<World>) {
     }
 }
 
-fn one(bodies: &mut Bodies<'_>, world: &Arc<World>, module: &Arc<Module>, instance: &Instance, mut calls: Vec<Call>) {
+fn one(
+    bodies: &mut Bodies<'_>,
+    world: &Arc<World>,
+    module: &Arc<Module>,
+    instance: &Instance,
+    mut calls: Vec<Call>,
+) {
     calls.sort_by(|a, b| a.place.cmp(&b.place));
     let Some(place) = calls.first().map(|call| call.place.clone()) else { return };
     let maybe = calls.iter().all(|call| call.maybe);
@@ -45,7 +52,7 @@ fn one(bodies: &mut Bodies<'_>, world: &Arc<World>, module: &Arc<Module>, instan
         merge::required(&module.schema, &given, bodies.diagnostics);
     }
     let params = params(&module.schema, &given);
-    let scope = ModuleScope::new(world, module, params);
+    let scope = ModuleScope::setting(world, module, params);
     if !failed {
         asserts(&module.schema, &given, &scope, bodies.diagnostics);
     }
@@ -115,7 +122,7 @@ fn free(entries: &[MapEntry]) -> Value {
 fn held(held: &Held) -> (Value, Marks) {
     match held {
         Held::One(one) => atom(one),
-        Held::Many(items) => (List::new(items.iter().map(|item| atom(&item.atom)).collect()), Marks::default()),
+        Held::Many(items) => (List::new(items.iter().map(atom).collect()), Marks::default()),
         Held::Map(entries) => (free(entries), Marks::default()),
         Held::Unknown => (unknown(), Marks::UNKNOWN),
     }
@@ -172,9 +179,9 @@ fn violated(demand: &Assert, setting: &Setting) -> Option<Diagnostic> {
     };
     match bool::try_from(value.clone()) {
         Ok(true) => None,
-        Ok(false) => {
-            Some(Diagnostic::error("lang::assert", demand.message.to_string()).label(demand.at, "is demanded"))
-        }
+        Ok(false) => Some(
+            Diagnostic::error("lang::assert", demand.message.to_string()).label(demand.at, "is demanded"),
+        ),
         Err(_) => Some(
             Diagnostic::error("lang::type", format!("`assert` is true or false, this is a {}", value.kind()))
                 .label(demand.at, "no boolean"),
@@ -200,7 +207,7 @@ struct Vars {
 
 impl ModuleScope {
     /// The setting in which an instance's body is walked.
-    fn new(world: &Arc<World>, module: &Arc<Module>, params: Vec<(String, Value, Marks)>) -> Setting {
+    fn setting(world: &Arc<World>, module: &Arc<Module>, params: Vec<(String, Value, Marks)>) -> Setting {
         let scope = Arc::new_cyclic(|own| Self {
             params: map(params),
             vars: Mutex::default(),

@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::document::{Literal, Node, Origin, Property, Written};
 use crate::evaluate::{Setting, secret_here, unreadable};
 use crate::flow::{self, Condition};
-use crate::given::{Atom, Given, Held, Item, MapEntry, Row, Slot};
+use crate::given::{Atom, Given, Held, MapEntry, Row, Slot};
 use crate::module::{COMMON, as_written, input};
 use crate::nearest::did_you_mean;
 use crate::options::Options;
@@ -93,7 +93,9 @@ impl<'a> Gatherer<'a> {
                     self.piece(param, Form::Values(&node.args[place..]), arg.at, setting, false);
                     break;
                 }
-                Some(param) => self.piece(param, Form::Values(&node.args[place..=place]), arg.at, setting, false),
+                Some(param) => {
+                    self.piece(param, Form::Values(&node.args[place..=place]), arg.at, setting, false)
+                }
                 None => self.too_many(node, arg),
             }
         }
@@ -168,7 +170,8 @@ impl<'a> Gatherer<'a> {
         } else if self.option(name, &node.args, node.at, setting) {
             if node.children.is_some() || !node.props.is_empty() {
                 self.diagnostics.push(
-                    Diagnostic::error("lang::form", format!("`{name}` takes values only")).label(node.at, "here"),
+                    Diagnostic::error("lang::form", format!("`{name}` takes values only"))
+                        .label(node.at, "here"),
                 );
             }
         } else if name == "when" {
@@ -282,7 +285,8 @@ impl<'a> Gatherer<'a> {
         };
         if let Some(node) = node.filter(|node| !node.props.is_empty() || node.children.is_some()) {
             self.diagnostics.push(
-                Diagnostic::error("lang::form", format!("`{}` takes values only", param.name)).label(node.at, "here"),
+                Diagnostic::error("lang::form", format!("`{}` takes values only", param.name))
+                    .label(node.at, "here"),
             );
         }
         match &param.ty {
@@ -329,8 +333,12 @@ impl<'a> Gatherer<'a> {
     /// The keys of a map, as properties and children.
     fn keys(&mut self, node: &'a Node, setting: &Setting, entries: &mut Vec<MapEntry>) {
         for property in &node.props {
-            let mut entry =
-                MapEntry { key: property.key.clone(), values: Vec::new(), several: false, at: property.value.at };
+            let mut entry = MapEntry {
+                key: property.key.clone(),
+                values: Vec::new(),
+                several: false,
+                at: property.value.at,
+            };
             self.map_value(&property.value, setting, &mut entry);
             push_key(entries, entry, self.diagnostics);
         }
@@ -352,9 +360,11 @@ impl<'a> Gatherer<'a> {
                     }
                 }
                 _ => {
-                    let values: Vec<&Written> = if child.args.is_empty() { dashes(child) } else { child.args.iter().collect() };
+                    let values: Vec<&Written> =
+                        if child.args.is_empty() { dashes(child) } else { child.args.iter().collect() };
                     let several = values.len() > 1 || child.args.is_empty();
-                    let mut entry = MapEntry { key: child.name.clone(), values: Vec::new(), several, at: child.at };
+                    let mut entry =
+                        MapEntry { key: child.name.clone(), values: Vec::new(), several, at: child.at };
                     for value in values {
                         self.map_value(value, setting, &mut entry);
                     }
@@ -369,7 +379,13 @@ impl<'a> Gatherer<'a> {
         let Some(value) = self.evaluated(written, setting) else { return };
         let direct = input(written).filter(|_| !matches!(written.literal, Literal::Text(_)));
         if let Some(input) = direct {
-            entry.values.extend(self.typed(&Type::Any, Limits::default(), &input, Marks::default(), written.at));
+            entry.values.extend(self.typed(
+                &Type::Any,
+                Limits::default(),
+                &input,
+                Marks::default(),
+                written.at,
+            ));
             return;
         }
         self.map_evaluated(value, written.at, entry);
@@ -388,14 +404,17 @@ impl<'a> Gatherer<'a> {
                     entry.values.extend(atom);
                 }
             }
-            _ => entry.values.extend(self.scalar(&Type::Any, Limits::default(), &value.value, value.marks, at)),
+            _ => {
+                entry.values.extend(self.scalar(&Type::Any, Limits::default(), &value.value, value.marks, at))
+            }
         }
     }
 
     fn map_values(&mut self, values: &[Written], setting: &Setting) -> Option<Held> {
         let [written] = values else {
             let at = values.get(1).map_or(self.given.at, |value| value.at);
-            self.diagnostics.push(Diagnostic::error("lang::type", "a map has keys").label(at, "a value without key"));
+            self.diagnostics
+                .push(Diagnostic::error("lang::type", "a map has keys").label(at, "a value without key"));
             return None;
         };
         let value = self.evaluated(written, setting)?;
@@ -411,7 +430,8 @@ impl<'a> Gatherer<'a> {
             Raw::Map(map) => {
                 let mut entries = Vec::new();
                 for (key, item, marks) in map.entries() {
-                    let mut entry = MapEntry { key: key.as_str().into(), values: Vec::new(), several: false, at };
+                    let mut entry =
+                        MapEntry { key: key.as_str().into(), values: Vec::new(), several: false, at };
                     let marks = *marks | value.marks;
                     self.map_evaluated(Evaluated { value: item.clone(), marks }, at, &mut entry);
                     entries.push(entry);
@@ -446,19 +466,26 @@ impl<'a> Gatherer<'a> {
         param: &Param,
         written: &Written,
         setting: &Setting,
-        items: &mut Vec<Item>,
+        items: &mut Vec<Atom>,
     ) -> Option<()> {
         let at = written.at;
         if let Some(input) = direct(written) {
             let atom = self.typed(of, limits(param), &input, Marks::default(), at);
-            items.extend(atom.map(|atom| Item { atom, at }));
+            items.extend(atom);
             return Some(());
         }
         let Some(value) = self.evaluated(written, setting) else { return Some(()) };
         self.items_of(of, param, &value, at, items)
     }
 
-    fn items_of(&mut self, of: &Type, param: &Param, value: &Evaluated, at: Span, items: &mut Vec<Item>) -> Option<()> {
+    fn items_of(
+        &mut self,
+        of: &Type,
+        param: &Param,
+        value: &Evaluated,
+        at: Span,
+        items: &mut Vec<Atom>,
+    ) -> Option<()> {
         if value.marks.unknown {
             return None;
         }
@@ -467,12 +494,12 @@ impl<'a> Gatherer<'a> {
             Raw::List(list) => {
                 for (item, marks) in list.items() {
                     let atom = self.scalar(of, limits(param), item, *marks | value.marks, at);
-                    items.extend(atom.map(|atom| Item { atom, at }));
+                    items.extend(atom);
                 }
             }
             _ => {
                 let atom = self.scalar(of, limits(param), &value.value, value.marks, at);
-                items.extend(atom.map(|atom| Item { atom, at }));
+                items.extend(atom);
             }
         }
         Some(())
@@ -488,13 +515,16 @@ impl<'a> Gatherer<'a> {
         let words = match words::split(text) {
             Ok(words) => words,
             Err(error) => {
-                let report = Diagnostic::error("lang::command", error.message).label(written.at, "in this command");
+                let report =
+                    Diagnostic::error("lang::command", error.message).label(written.at, "in this command");
                 self.diagnostics.push(report.maybe_help(error.help));
                 return None;
             }
         };
-        let words: Vec<Written> =
-            words.into_iter().map(|word| Written { literal: Literal::Text(word.into()), ..written.clone() }).collect();
+        let words: Vec<Written> = words
+            .into_iter()
+            .map(|word| Written { literal: Literal::Text(word.into()), ..written.clone() })
+            .collect();
         self.list(&Type::Text, param, &words, setting)
     }
 
@@ -531,25 +561,47 @@ impl<'a> Gatherer<'a> {
             );
             return None;
         };
+        let is_path = *ty == Type::ControllerPath && written.literal != Literal::Broken;
+        if is_path && self.target == Target::Catalog {
+            return self.controller_path(param, written, setting).map(Held::One);
+        }
         if let Some(input) = direct(written) {
             return self.typed(ty, limits(param), &input, Marks::default(), written.at).map(Held::One);
         }
-        let is_path = *ty == Type::ControllerPath && written.literal != Literal::Broken;
-        let value = if is_path && self.target == Target::Catalog {
-            match setting.name(written) {
-                Ok(name) if written.origin == Origin::Plain => {
-                    Evaluated { value: Value::from(name), marks: Marks::default() }
-                }
-                Ok(_) => self.evaluated(written, setting)?,
+        let value = self.evaluated(written, setting)?;
+        self.single_of(ty, param, &value, written.at)
+    }
+
+    /// A file of the project, by its path: the host gets its content. The path does not depend on facts.
+    fn controller_path(&mut self, param: &Param, written: &Written, setting: &Setting) -> Option<Atom> {
+        let text = match written.origin {
+            Origin::Plain => match setting.name(written) {
+                Ok(name) => typed::Input::Text(name.to_string()),
                 Err(report) => {
                     self.diagnostics.push(report);
                     return None;
                 }
+            },
+            _ => {
+                let value = self.evaluated(written, setting)?;
+                if value.marks.unknown {
+                    return Some(Atom::Unknown);
+                }
+                typed::input_of(&value.value)?
             }
-        } else {
-            self.evaluated(written, setting)?
         };
-        self.single_of(ty, param, &value, written.at)
+        let Atom::Plain(Scalar::Text(path)) =
+            self.typed(&Type::ControllerPath, limits(param), &text, Marks::default(), written.at)?
+        else {
+            return None;
+        };
+        match setting.project_file(&path, written.at) {
+            Ok(content) => Some(content),
+            Err(report) => {
+                self.diagnostics.push(report);
+                None
+            }
+        }
     }
 
     fn single_of(&mut self, ty: &Type, param: &Param, value: &Evaluated, at: Span) -> Option<Held> {
@@ -615,7 +667,14 @@ impl<'a> Gatherer<'a> {
     }
 
     /// One value of the result of a template or an expression.
-    fn scalar(&mut self, ty: &Type, limits: Limits<'_>, value: &Value, marks: Marks, at: Span) -> Option<Atom> {
+    fn scalar(
+        &mut self,
+        ty: &Type,
+        limits: Limits<'_>,
+        value: &Value,
+        marks: Marks,
+        at: Span,
+    ) -> Option<Atom> {
         if marks.unknown {
             return Some(Atom::Unknown);
         }
@@ -624,7 +683,9 @@ impl<'a> Gatherer<'a> {
             None => {
                 let (what, help) = match template::raw(value) {
                     Raw::Null => return None,
-                    Raw::List(_) => ("a list", "`join` makes one text of it; a parameter with one value takes one item"),
+                    Raw::List(_) => {
+                        ("a list", "`join` makes one text of it; a parameter with one value takes one item")
+                    }
                     Raw::Map(_) => ("a map", "write the key that is meant: `app.workers`"),
                     _ => ("no plain value", "write the part that is meant: `host.name`"),
                 };
@@ -638,7 +699,14 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    fn typed(&mut self, ty: &Type, limits: Limits<'_>, input: &typed::Input, marks: Marks, at: Span) -> Option<Atom> {
+    fn typed(
+        &mut self,
+        ty: &Type,
+        limits: Limits<'_>,
+        input: &typed::Input,
+        marks: Marks,
+        at: Span,
+    ) -> Option<Atom> {
         let atom = if marks.tainted {
             let text = match input {
                 typed::Input::Text(text) => text.clone(),
@@ -672,7 +740,9 @@ impl<'a> Gatherer<'a> {
     fn too_many(&mut self, node: &Node, arg: &Written) {
         let of_property = node.props.iter().rfind(|property| property.value.at.start < arg.at.start);
         let help = match of_property {
-            Some(property) => format!("`{}` takes several only as a child: `{} \"a\" \"b\"`", property.key, property.key),
+            Some(property) => {
+                format!("`{}` takes several only as a child: `{} \"a\" \"b\"`", property.key, property.key)
+            }
             None => "parameters have names: `key=\"value\"`, or a child `key \"value\"`".to_owned(),
         };
         self.diagnostics.push(
@@ -697,7 +767,11 @@ pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool)
     names.truncate(24);
     Diagnostic::error("lang::unknown", format!("`{}` has no parameter `{key}`", schema.name))
         .label(at, "unknown")
-        .help(if names.is_empty() { "it has none".to_owned() } else { format!("there are {}", names.join(", ")) })
+        .help(if names.is_empty() {
+            "it has none".to_owned()
+        } else {
+            format!("there are {}", names.join(", "))
+        })
         .maybe_help(help)
 }
 
@@ -706,7 +780,11 @@ pub(crate) fn missing(schema: &Schema, param: &Param, at: Span) -> Diagnostic {
     let how = if param.argument == Some(0) { "its first argument" } else { "a property or child" };
     Diagnostic::error("lang::missing", format!("`{}` needs `{}`", schema.name, param.name))
         .label(at, format!("without `{}`", param.name))
-        .help(if param.doc.is_empty() { format!("write it as {how}") } else { format!("write it as {how}: {}", param.doc) })
+        .help(if param.doc.is_empty() {
+            format!("write it as {how}")
+        } else {
+            format!("write it as {how}: {}", param.doc)
+        })
 }
 
 /// Literals that need no evaluation.

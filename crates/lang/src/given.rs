@@ -38,17 +38,10 @@ pub(crate) struct Slot {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Held {
     One(Atom),
-    Many(Vec<Item>),
+    Many(Vec<Atom>),
     Map(Vec<MapEntry>),
     /// Something that depends on unknown facts.
     Unknown,
-}
-
-/// One item of a list.
-#[derive(Clone, Debug)]
-pub(crate) struct Item {
-    pub(crate) atom: Atom,
-    pub(crate) at: Span,
 }
 
 /// One key of a map with its values.
@@ -73,12 +66,6 @@ pub(crate) enum Atom {
     Unknown,
 }
 
-impl PartialEq for Item {
-    fn eq(&self, other: &Self) -> bool {
-        self.atom == other.atom
-    }
-}
-
 impl PartialEq for MapEntry {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key && self.values == other.values && self.several == other.several
@@ -101,9 +88,11 @@ impl Given {
         let held = |slot: &Option<Slot>| slot.as_ref().map(|slot| slot.held.clone());
         self.params.iter().map(held).eq(other.params.iter().map(held))
             && self.free == other.free
-            && self.children.iter().zip(&other.children).all(|(a, b)| {
-                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.given.same(&b.given))
-            })
+            && self
+                .children
+                .iter()
+                .zip(&other.children)
+                .all(|(a, b)| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.given.same(&b.given)))
     }
 
     /// Whether any of it is unknown.
@@ -128,7 +117,7 @@ impl Held {
     pub(crate) fn has_unknown(&self) -> bool {
         match self {
             Self::One(atom) => *atom == Atom::Unknown,
-            Self::Many(items) => items.iter().any(|item| item.atom == Atom::Unknown),
+            Self::Many(items) => items.contains(&Atom::Unknown),
             Self::Map(entries) => entries.iter().any(|entry| entry.values.contains(&Atom::Unknown)),
             Self::Unknown => true,
         }

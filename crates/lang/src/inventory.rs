@@ -109,7 +109,10 @@ impl Inventory {
         let mut diagnostics = Diagnostics::default();
         let membership = &self.data.membership;
         let line = patterns.join(",");
-        match Pattern::parse_line(&line).map_err(|error| vec![error]).and_then(|pattern| pattern.select(membership)) {
+        match Pattern::parse_line(&line)
+            .map_err(|error| vec![error])
+            .and_then(|pattern| pattern.select(membership))
+        {
             Ok(selected) if selected.hosts.is_empty() => {
                 let report = Diagnostic::error("lang::empty-match", format!("`{line}` matches 0 hosts"));
                 diagnostics.push(report.help("`converge inventory` lists hosts and groups"));
@@ -119,7 +122,8 @@ impl Inventory {
             }
             Err(errors) => {
                 for error in errors {
-                    diagnostics.push(Diagnostic::error("lang::pattern", error.message).maybe_help(error.help));
+                    diagnostics
+                        .push(Diagnostic::error("lang::pattern", error.message).maybe_help(error.help));
                 }
             }
         }
@@ -193,7 +197,8 @@ impl Inventory {
         let mut diagnostics = Diagnostics::default();
         of_hosts.into_iter().for_each(|own| diagnostics.extend(own));
         for (path, why, at) in self.data.secrets.locked() {
-            let report = Diagnostic::warning("lang::secrets", format!("`{path}` cannot be decrypted here: {why}"));
+            let report =
+                Diagnostic::warning("lang::secrets", format!("`{path}` cannot be decrypted here: {why}"));
             diagnostics.push(report.label(*at, "its values are not checked"));
         }
         diagnostics
@@ -220,11 +225,19 @@ impl Inventory {
         }
     }
 
-    /// The files of the project that were read, with their digests: what a saved plan holds of its inputs.
+    /// The files of the project that were read, with their digests: inventories, modules, templates, and secrets as
+    /// they are encrypted. What is sent to hosts is not among them; its digests are in the catalogs.
     pub fn inputs(&self) -> Vec<(String, Digest)> {
-        let paths = self.data.reading.paths.iter();
-        let digest = |id: &FileId| self.data.files.get(*id).map(|file| Digest::of(file.text.as_bytes()));
-        paths.filter_map(|(path, id)| Some((path.clone(), digest(id)?))).collect()
+        let files = (0..).map_while(|id| self.data.files.get(FileId(id)));
+        let own =
+            files.filter(|file| !file.name.starts_with("--set") && !file.name.starts_with("(built in)"));
+        let mut inputs: Vec<(String, Digest)> =
+            own.map(|file| (file.name.clone(), Digest::of(file.text.as_bytes()))).collect();
+        for (path, _) in &self.data.reading.secrets {
+            let digest = self.data.loader.sources.digest(path);
+            inputs.extend(digest.ok().map(|(digest, _)| (path.clone(), digest)));
+        }
+        inputs
     }
 
     fn settings(&self, host: &HostName) -> Option<&HostSettings> {

@@ -71,7 +71,7 @@ struct Candidate<'a> {
 pub(crate) fn merge(layers: &[&Layer], nearness: &Nearness, diagnostics: &mut Diagnostics) -> Vec<Entry> {
     let candidates = layers
         .iter()
-        .flat_map(|layer| layer.entries.iter().map(|entry| Candidate { layer: *layer, entry }))
+        .flat_map(|layer| layer.entries.iter().map(|entry| Candidate { layer, entry }))
         .collect();
     let mut merger = Merger { nearness, diagnostics, what: "variable" };
     merger.keys(candidates)

@@ -100,7 +100,8 @@ impl Membership {
         let errors = match Pattern::parse(&texts).map_err(|error| vec![error]).and_then(|p| p.select(self)) {
             Ok(selected) => {
                 for (place, words) in selected.notes {
-                    let note = Diagnostic::note("lang::empty-match", words).label(patterns[place].at, "no host");
+                    let note =
+                        Diagnostic::note("lang::empty-match", words).label(patterns[place].at, "no host");
                     diagnostics.push(note);
                 }
                 return selected.hosts;
@@ -182,7 +183,8 @@ impl Membership {
         let host = match HostName::new(name) {
             Ok(host) => host,
             Err(error) => {
-                let report = Diagnostic::error("lang::host-name", error.to_string()).label(at, "in this name");
+                let report =
+                    Diagnostic::error("lang::host-name", error.to_string()).label(at, "in this name");
                 return diagnostics.push(report);
             }
         };
@@ -208,7 +210,8 @@ impl Membership {
         let name = &written.name;
         if let Err(error) = HostName::new(&**name) {
             let message = error.to_string().replace("a host name", "the name of a group");
-            diagnostics.push(Diagnostic::error("lang::group-name", message).label(written.at, "in this name"));
+            diagnostics
+                .push(Diagnostic::error("lang::group-name", message).label(written.at, "in this name"));
         }
         if let Some(host) = self.by_name.get(&**name) {
             diagnostics.push(
@@ -313,7 +316,11 @@ fn one_address(
 
 /// The place of a part of a text in quotes.
 fn inside(at: Span, part: &std::ops::Range<usize>) -> Span {
-    if part.is_empty() || part.end + 2 > at.len { at } else { Span::new(at.file, at.start + 1 + part.start, part.len()) }
+    if part.is_empty() || part.end + 2 > at.len {
+        at
+    } else {
+        Span::new(at.file, at.start + 1 + part.start, part.len())
+    }
 }
 
 /// Which groups are inside which, as written and through `members`.
@@ -333,7 +340,8 @@ impl Nesting {
                 let Some(text) = member.plain_text() else { continue };
                 let places = membership.groups.iter().enumerate();
                 let named = places.filter(|(_, other)| matches_whole(text, &other.name));
-                inner[place].extend(named.map(|(other, _)| (other, member.at)).filter(|(other, _)| *other != place));
+                inner[place]
+                    .extend(named.map(|(other, _)| (other, member.at)).filter(|(other, _)| *other != place));
                 if matches_exactly(text, &group.name) {
                     inner[place].push((place, member.at));
                 }
@@ -400,8 +408,11 @@ impl Nesting {
     ) {
         let from = stack.iter().position(|(group, _)| *group == to).unwrap_or(0);
         let name = |group: usize| &reading.groups[group].name;
-        let mut report = Diagnostic::error("lang::cycle", format!("the group `{}` is inside itself", name(to)))
-            .label(at, format!("`{}` is inside `{}`", name(to), stack.last().map_or("", |(group, _)| name(*group))));
+        let mut report =
+            Diagnostic::error("lang::cycle", format!("the group `{}` is inside itself", name(to))).label(
+                at,
+                format!("`{}` is inside `{}`", name(to), stack.last().map_or("", |(group, _)| name(*group))),
+            );
         for pair in stack[from..].windows(2) {
             let edge = self.inner[pair[0].0].iter().find(|(inner, _)| *inner == pair[1].0);
             if let Some((_, at)) = edge {

@@ -8,7 +8,7 @@ use converge_model::{Type, Value};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::gather::{missing, name_of};
-use crate::given::{Atom, Given, Held, Item, Row, Slot};
+use crate::given::{Atom, Given, Held, Row, Slot};
 use crate::schema::Schema;
 
 /// Merges `pieces`, the first written first.
@@ -62,7 +62,11 @@ fn agree(param: &Param, into: &mut Slot, slot: Slot, diagnostics: &mut Diagnosti
     match (&mut into.held, slot.held) {
         (Held::Many(items), Held::Many(more)) if matches!(param.ty, Type::List(_)) => {
             // Two pieces that ask for the same ask for it once.
-            more.into_iter().for_each(|item| if !items.contains(&item) { items.push(item) });
+            more.into_iter().for_each(|item| {
+                if !items.contains(&item) {
+                    items.push(item)
+                }
+            });
         }
         (Held::Map(entries), Held::Map(more)) => {
             for entry in more {
@@ -80,7 +84,12 @@ fn agree(param: &Param, into: &mut Slot, slot: Slot, diagnostics: &mut Diagnosti
     }
 }
 
-fn differ(name: &str, one: crate::diagnostic::Span, other: crate::diagnostic::Span, diagnostics: &mut Diagnostics) {
+fn differ(
+    name: &str,
+    one: crate::diagnostic::Span,
+    other: crate::diagnostic::Span,
+    diagnostics: &mut Diagnostics,
+) {
     diagnostics.push(
         Diagnostic::error("lang::merge", format!("two places of one module give `{name}` different values"))
             .label(other, "one")
@@ -141,7 +150,7 @@ pub(crate) fn defaults(schema: &Schema, given: &mut Given) {
     let at = given.at;
     for (param, slot) in schema.params.iter().zip(&mut given.params) {
         if slot.is_none() {
-            let held = param.default.as_ref().and_then(|default| held_of(default, at));
+            let held = param.default.as_ref().and_then(held_of);
             *slot = held.map(|held| Slot { held, at, maybe: false });
         }
     }
@@ -150,13 +159,10 @@ pub(crate) fn defaults(schema: &Schema, given: &mut Given) {
     }
 }
 
-fn held_of(default: &Value, at: crate::diagnostic::Span) -> Option<Held> {
+fn held_of(default: &Value) -> Option<Held> {
     match default {
         Value::Scalar(scalar) => Some(Held::One(Atom::Plain(scalar.clone()))),
-        Value::List(scalars) => {
-            let items = scalars.iter().map(|scalar| Item { atom: Atom::Plain(scalar.clone()), at });
-            Some(Held::Many(items.collect()))
-        }
+        Value::List(scalars) => Some(Held::Many(scalars.iter().cloned().map(Atom::Plain).collect())),
         Value::Map(_) | Value::Content(_) | Value::Rows(_) => None,
     }
 }

@@ -120,7 +120,9 @@ impl Reader<'_> {
     fn module(&mut self, node: &Node, module: &mut Module) {
         match node.args.first().and_then(Written::plain_text) {
             Some(name) if **name == *module.schema.name => {}
-            _ => self.report(node.at, format!("the module in this folder is called `{}`", module.schema.name)),
+            _ => {
+                self.report(node.at, format!("the module in this folder is called `{}`", module.schema.name))
+            }
         }
         for property in &node.props {
             let text = property.value.plain_text().map(|text| text.to_string());
@@ -134,7 +136,8 @@ impl Reader<'_> {
     }
 
     fn requires(&mut self, wanted: &str, at: Span) {
-        let version = |text: &str| -> Option<Vec<u64>> { text.split('.').map(|part| part.parse().ok()).collect() };
+        let version =
+            |text: &str| -> Option<Vec<u64>> { text.split('.').map(|part| part.parse().ok()).collect() };
         let have = version(env!("CARGO_PKG_VERSION")).unwrap_or_default();
         match wanted.strip_prefix(">=").map(str::trim).and_then(version) {
             Some(wanted) if wanted <= have => {}
@@ -204,7 +207,9 @@ impl Reader<'_> {
             return self.report(node.at, "`assert` wants an expression and a text".to_owned());
         };
         match (&expression.literal, message.plain_text()) {
-            (Literal::Text(text), Some(message)) if matches!(expression.origin, Origin::Plain | Origin::Expr) => {
+            (Literal::Text(text), Some(message))
+                if matches!(expression.origin, Origin::Plain | Origin::Expr) =>
+            {
                 schema.asserts.push(Assert {
                     expression: text.clone(),
                     message: message.clone(),
@@ -265,7 +270,12 @@ impl Reader<'_> {
     }
 
     fn default(&mut self, values: &[Written], param: &mut Param) {
-        let limits = typed::Limits { one_of: &param.one_of, min: param.min, max: param.max, pattern: param.pattern.as_deref() };
+        let limits = typed::Limits {
+            one_of: &param.one_of,
+            min: param.min,
+            max: param.max,
+            pattern: param.pattern.as_deref(),
+        };
         let item = if let Type::List(of) = &param.ty { of } else { &param.ty };
         let mut scalars = Vec::new();
         for value in values {
@@ -274,7 +284,8 @@ impl Reader<'_> {
                 // Written as the user would write it: what a type makes of it is for catalogs.
                 Ok(read) => scalars.push(as_written(item, &input, read)),
                 Err(error) => {
-                    let report = Diagnostic::error("lang::type", error.message).label(value.at, "this default");
+                    let report =
+                        Diagnostic::error("lang::type", error.message).label(value.at, "this default");
                     self.diagnostics.push(report.maybe_help(error.help));
                 }
             }

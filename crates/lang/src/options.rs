@@ -53,9 +53,12 @@ impl Options {
                 let tags = names(values, setting, "a tag", diagnostics);
                 for tag in tags.iter().filter(|tag| tag.text.contains(',')) {
                     diagnostics.push(
-                        Diagnostic::error("lang::tag", format!("`{}` is one tag with a comma in it", tag.text))
-                            .label(tag.at, "not split")
-                            .help("write several as a child: `tags \"a\" \"b\"`"),
+                        Diagnostic::error(
+                            "lang::tag",
+                            format!("`{}` is one tag with a comma in it", tag.text),
+                        )
+                        .label(tag.at, "not split")
+                        .help("write several as a child: `tags \"a\" \"b\"`"),
                     );
                 }
                 self.tags.extend(tags.into_iter().map(|tag| tag.text));
@@ -65,7 +68,14 @@ impl Options {
         }
     }
 
-    fn scalar(&mut self, key: &str, values: &[Written], at: Span, setting: &Setting, diagnostics: &mut Diagnostics) {
+    fn scalar(
+        &mut self,
+        key: &str,
+        values: &[Written],
+        at: Span,
+        setting: &Setting,
+        diagnostics: &mut Diagnostics,
+    ) {
         let [written] = values else { return wants_one(key, at, diagnostics) };
         let ty = match key {
             "sensitive" | "may-fail" => Type::Bool,
@@ -124,7 +134,13 @@ pub(crate) fn how(text: &str) -> (&str, NotifyHow) {
     }
 }
 
-fn one(values: &[Written], at: Span, setting: &Setting, key: &str, diagnostics: &mut Diagnostics) -> Option<Named> {
+fn one(
+    values: &[Written],
+    at: Span,
+    setting: &Setting,
+    key: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<Named> {
     if values.len() != 1 {
         wants_one(key, at, diagnostics);
         return None;
@@ -141,7 +157,9 @@ fn names(values: &[Written], setting: &Setting, place: &str, diagnostics: &mut D
     let mut names = Vec::new();
     for written in values {
         match texts(written, setting, place) {
-            Ok(texts) => names.extend(texts.into_iter().map(|text| Named { text, at: written.at, within: None })),
+            Ok(texts) => {
+                names.extend(texts.into_iter().map(|text| Named { text, at: written.at, within: None }))
+            }
             Err(report) => diagnostics.push(report),
         }
     }
@@ -153,7 +171,8 @@ fn texts(written: &Written, setting: &Setting, place: &str) -> Result<Vec<Arc<st
     if value.marks.tainted {
         return Err(secret_here(written.at, place));
     }
-    let no_text = || Diagnostic::error("lang::type", format!("{place} is a text")).label(written.at, "is none");
+    let no_text =
+        || Diagnostic::error("lang::type", format!("{place} is a text")).label(written.at, "is none");
     let text = |value: &minijinja::Value| value.as_str().map(Arc::from).ok_or_else(no_text);
     match template::raw(&value.value) {
         _ if value.marks.unknown => Ok(Vec::new()),

@@ -210,7 +210,8 @@ fn set(reading: &mut Reading, sets: &[(String, String)], files: &mut Files, diag
         let layers = reading.vars.iter().chain(reading.hosts.iter().flat_map(|host| &host.vars));
         let mut found = layers.filter_map(|layer| find(&layer.entries, &path));
         let Some(overridden) = found.next() else {
-            let names: Vec<String> = reading.vars.iter().flat_map(|l| &l.entries).map(|e| e.key.to_string()).collect();
+            let names: Vec<String> =
+                reading.vars.iter().flat_map(|l| &l.entries).map(|e| e.key.to_string()).collect();
             diagnostics.push(
                 Diagnostic::error("lang::set", format!("there is no variable `{name}`"))
                     .label(at, "to be set")

@@ -19,8 +19,6 @@ const FILES: usize = 256;
 /// The most nodes all files of an inventory may have.
 const NODES: usize = 400_000;
 
-
-
 /// What all files say.
 #[derive(Default)]
 pub(crate) struct Reading {
@@ -52,7 +50,6 @@ pub(crate) struct WrittenHost {
     pub(crate) address: Option<Written>,
     /// The group in whose body it stands.
     pub(crate) group: Option<usize>,
-    pub(crate) at: Span,
     pub(crate) vars: Vec<Layer>,
     pub(crate) connection: Vec<Layer>,
     pub(crate) drift: Vec<Layer>,
@@ -155,7 +152,9 @@ impl Reader<'_> {
             let report = Diagnostic::error("lang::path", format!("`{entry}` leads out of the project"));
             return self.diagnostics.push(report);
         };
-        let mark = |folder: &str| if folder.is_empty() { "converge.kdl".into() } else { format!("{folder}/converge.kdl") };
+        let mark = |folder: &str| {
+            if folder.is_empty() { "converge.kdl".into() } else { format!("{folder}/converge.kdl") }
+        };
         let is_mark = path == "converge.kdl" || path.ends_with("/converge.kdl");
         let mark = if is_mark { path.clone() } else { mark(&path) };
         match self.sources.kind(&mark) {
@@ -190,7 +189,8 @@ impl Reader<'_> {
         names.retain(|name| name.ends_with(".kdl") && name != "converge.kdl");
         names.sort();
         if names.is_empty() {
-            let report = Diagnostic::error("lang::inventory", format!("the folder `{folder}` holds no `.kdl` file"));
+            let report =
+                Diagnostic::error("lang::inventory", format!("the folder `{folder}` holds no `.kdl` file"));
             return self.push(report, named, "named here");
         }
         for name in names {
@@ -205,7 +205,8 @@ impl Reader<'_> {
         }
         if self.read.len() >= FILES {
             if !std::mem::replace(&mut self.full, true) {
-                let report = Diagnostic::error("lang::include", format!("more than {FILES} files are included"));
+                let report =
+                    Diagnostic::error("lang::include", format!("more than {FILES} files are included"));
                 self.push(report, named, "one too many");
             }
             return;
@@ -217,7 +218,10 @@ impl Reader<'_> {
         let nodes = document::parse(id, &text, self.diagnostics);
         self.nodes += count(&nodes);
         if self.nodes > NODES {
-            let report = Diagnostic::error("lang::include", format!("all files together have more than {NODES} nodes"));
+            let report = Diagnostic::error(
+                "lang::include",
+                format!("all files together have more than {NODES} nodes"),
+            );
             self.push(report, named, "this file is one too many");
         } else {
             self.top(id, path, nodes);
@@ -265,7 +269,8 @@ impl Reader<'_> {
             Err(error) => {
                 let at = error.valid_up_to();
                 let line = bytes[..at].iter().filter(|b| **b == b'\n').count() + 1;
-                let report = Diagnostic::error("lang::utf8", format!("`{path}` is not UTF-8 text in line {line}"));
+                let report =
+                    Diagnostic::error("lang::utf8", format!("`{path}` is not UTF-8 text in line {line}"));
                 self.push(report, named, "named here");
                 return None;
             }
@@ -348,7 +353,9 @@ impl Reader<'_> {
         let mut entries: Vec<Entry> = Vec::new();
         for (place, arg) in node.args.iter().enumerate() {
             match argument.filter(|_| place == 0) {
-                Some(key) => entries.push(Entry { key: key.into(), at: arg.at, value: Tree::Leaf(arg.clone()) }),
+                Some(key) => {
+                    entries.push(Entry { key: key.into(), at: arg.at, value: Tree::Leaf(arg.clone()) })
+                }
                 None => self.too_many(node, arg.at),
             }
         }
@@ -359,7 +366,11 @@ impl Reader<'_> {
         for child in node.body() {
             match &child.args[..] {
                 [one] if child.props.is_empty() && child.children.is_none() => {
-                    entries.push(Entry { key: child.name.clone(), at: child.at, value: Tree::Leaf(one.clone()) });
+                    entries.push(Entry {
+                        key: child.name.clone(),
+                        at: child.at,
+                        value: Tree::Leaf(one.clone()),
+                    });
                 }
                 _ => self.wants(child, "one value"),
             }
@@ -386,7 +397,6 @@ impl Reader<'_> {
             names: node.args.clone(),
             address: None,
             group,
-            at: node.at,
             vars: Vec::new(),
             connection: Vec::new(),
             drift: Vec::new(),
@@ -439,9 +449,10 @@ impl Reader<'_> {
                 "members" if child.args.is_empty() => self.wants(&child, "names or patterns"),
                 "members" => self.reading.groups[group].members.push(child.args),
                 "hosts" | "groups" => {
-                    let report = Diagnostic::error("lang::unknown", format!("there is no node `{}`", child.name))
-                        .label(child.at, "in a group")
-                        .help("write `members \"web1\" \"lb*\"` for what is defined elsewhere");
+                    let report =
+                        Diagnostic::error("lang::unknown", format!("there is no node `{}`", child.name))
+                            .label(child.at, "in a group")
+                            .help("write `members \"web1\" \"lb*\"` for what is defined elsewhere");
                     self.diagnostics.push(report);
                 }
                 _ => self.unknown(&child, &["host", "group", "vars", "connection", "drift", "members"]),
@@ -461,8 +472,13 @@ impl Reader<'_> {
         if node.args.is_empty() {
             return self.wants(&node, "hosts: `on \"web\"`, or `on \"*\"` for all");
         }
-        let mut block =
-            Block { patterns: node.args.clone(), after: Vec::new(), rollout: None, body: Arc::new([]), at: node.at };
+        let mut block = Block {
+            patterns: node.args.clone(),
+            after: Vec::new(),
+            rollout: None,
+            body: Arc::new([]),
+            at: node.at,
+        };
         for property in &node.props {
             match &*property.key {
                 "after" => block.after.push(property.value.clone()),
@@ -497,7 +513,11 @@ impl Reader<'_> {
     }
 
     fn failed(&mut self, path: &str, named: Named, error: &SourceError) {
-        self.push(Diagnostic::error("lang::read", format!("failed to read `{path}`: {error}")), named, "named here");
+        self.push(
+            Diagnostic::error("lang::read", format!("failed to read `{path}`: {error}")),
+            named,
+            "named here",
+        );
     }
 
     fn outside(&mut self, at: Span) {
@@ -517,13 +537,15 @@ impl Reader<'_> {
     }
 
     fn wants(&mut self, node: &Node, what: &str) {
-        self.diagnostics
-            .push(Diagnostic::error("lang::form", format!("`{}` wants {what}", node.name)).label(node.at, "here"));
+        self.diagnostics.push(
+            Diagnostic::error("lang::form", format!("`{}` wants {what}", node.name)).label(node.at, "here"),
+        );
     }
 
     fn too_many(&mut self, node: &Node, at: Span) {
         self.diagnostics.push(
-            Diagnostic::error("lang::form", format!("`{}` has an argument too many", node.name)).label(at, "this one"),
+            Diagnostic::error("lang::form", format!("`{}` has an argument too many", node.name))
+                .label(at, "this one"),
         );
     }
 

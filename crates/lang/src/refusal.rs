@@ -12,7 +12,10 @@ pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &m
     let mut lines = BTreeSet::new();
     // After a slip the parser loses count of the braces.
     let is_brace = |problem: &KdlDiagnostic| {
-        text[token(text, problem).0..].chars().next().is_none_or(|c| c.is_whitespace() || matches!(c, '{' | '}'))
+        text[token(text, problem).0..]
+            .chars()
+            .next()
+            .is_none_or(|c| c.is_whitespace() || matches!(c, '{' | '}'))
     };
     let slips = error.diagnostics.iter().any(|problem| !is_brace(problem));
     for problem in error.diagnostics.iter().filter(|problem| !slips || !is_brace(problem)) {
@@ -43,7 +46,8 @@ fn token(text: &str, problem: &KdlDiagnostic) -> (usize, usize) {
         false => start,
     };
     let rest = &text[start..];
-    let len = rest.find(|c: char| c.is_whitespace() || matches!(c, ';' | '{' | '}' | ')')).unwrap_or(rest.len());
+    let len =
+        rest.find(|c: char| c.is_whitespace() || matches!(c, ';' | '{' | '}' | ')')).unwrap_or(rest.len());
     match len {
         0 => (start, rest.chars().next().filter(|c| !c.is_whitespace()).map_or(0, char::len_utf8)),
         _ => (start, len),
@@ -70,7 +74,9 @@ fn hint(found: &str) -> Option<String> {
     match found {
         "true" | "false" | "null" => Some(format!("write `#{found}`")),
         _ if found.starts_with("r\"") => Some("a text kept as it stands is written `#\"…\"#`".to_owned()),
-        _ if found.starts_with('=') => Some("a property has no blank before its `=` at the start of a node".to_owned()),
+        _ if found.starts_with('=') => {
+            Some("a property has no blank before its `=` at the start of a node".to_owned())
+        }
         _ => None,
     }
 }

@@ -88,10 +88,16 @@ fn share(value: &Written, diagnostics: &mut Diagnostics) -> Option<Share> {
     let percent = |text: &str| text.strip_suffix('%')?.parse().ok().filter(|percent| *percent <= 100);
     let share = match &value.literal {
         Literal::Int(count, _) => u32::try_from(*count).ok().map(Share::Count),
-        Literal::Text(text) => percent(text).map(Share::Percent).or_else(|| text.parse().ok().map(Share::Count)),
+        Literal::Text(text) => {
+            percent(text).map(Share::Percent).or_else(|| text.parse().ok().map(Share::Count))
+        }
         _ => None,
     };
-    if share.is_some() { share } else { wrong(value, "a number of hosts, or a share such as `\"10%\"`", diagnostics) }
+    if share.is_some() {
+        share
+    } else {
+        wrong(value, "a number of hosts, or a share such as `\"10%\"`", diagnostics)
+    }
 }
 
 fn wrong<T>(value: &Written, what: &str, diagnostics: &mut Diagnostics) -> Option<T> {
@@ -141,7 +147,8 @@ pub(crate) fn cycles(data: &Data, diagnostics: &mut Diagnostics) {
 
 fn waits_for_blocks(data: &Data, block: usize) -> Vec<usize> {
     let hosts = data.block_after[block].iter();
-    let holding = hosts.flat_map(|host| data.blocks_of[*host].iter().filter(|other| holds(data, **other, *host)));
+    let holding =
+        hosts.flat_map(|host| data.blocks_of[*host].iter().filter(|other| holds(data, **other, *host)));
     let mut blocks: Vec<usize> = holding.copied().collect();
     blocks.sort_unstable();
     blocks.dedup();
@@ -155,5 +162,6 @@ fn report(data: &Data, blocks: &[usize], diagnostics: &mut Diagnostics) {
         let at = block.after.first().map_or(block.at, |after| after.at);
         report = report.label(at, format!("`{}` waits", block.name()));
     }
-    diagnostics.push(report.help("let one of them go without `after`, or use a pattern that leaves hosts out"));
+    diagnostics
+        .push(report.help("let one of them go without `after`, or use a pattern that leaves hosts out"));
 }

@@ -20,7 +20,11 @@ pub(crate) struct Secrets {
 
 impl Secrets {
     /// Reads the files. One that cannot be decrypted is a mistake only once a secret of it is needed.
-    pub(crate) fn load(files: &[(String, Span)], sources: &dyn Sources, diagnostics: &mut Diagnostics) -> Self {
+    pub(crate) fn load(
+        files: &[(String, Span)],
+        sources: &dyn Sources,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
         let mut secrets = Self::default();
         for (path, at) in files {
             match sources.secrets(path) {
@@ -39,7 +43,8 @@ impl Secrets {
             Err(_) => return self.broken(path, "it is not UTF-8 text", at, diagnostics),
         };
         if own.has_errors() {
-            let before = own.iter().filter_map(|d| d.labels.first()).map(|(span, _)| span.start).min().unwrap_or(0);
+            let before =
+                own.iter().filter_map(|d| d.labels.first()).map(|(span, _)| span.start).min().unwrap_or(0);
             let line = kdl[..before.min(kdl.len())].iter().filter(|b| **b == b'\n').count() + 1;
             return self.broken(path, &format!("line {line} of it is not KDL 2.0"), at, diagnostics);
         }
@@ -48,7 +53,8 @@ impl Secrets {
 
     fn nodes(&mut self, above: &str, nodes: &[Node], path: &str, at: Span, diagnostics: &mut Diagnostics) {
         for node in nodes {
-            let name = if above.is_empty() { node.name.to_string() } else { format!("{above}/{}", node.name) };
+            let name =
+                if above.is_empty() { node.name.to_string() } else { format!("{above}/{}", node.name) };
             match (&node.args[..], &node.children) {
                 ([one], None) => {
                     let text = match &one.literal {

@@ -56,7 +56,8 @@ impl Reader<'_> {
             Some("local") => Transport::Local { root },
             _ => {
                 if let Some(entry) = entry(entries, "root").filter(|_| root.is_some()) {
-                    let report = Diagnostic::error("lang::connection", "`root=` belongs to `connection \"local\"`");
+                    let report =
+                        Diagnostic::error("lang::connection", "`root=` belongs to `connection \"local\"`");
                     self.diagnostics.push(report.label(entry.at, "of a connection over ssh"));
                 }
                 Transport::Ssh

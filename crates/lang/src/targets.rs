@@ -57,8 +57,13 @@ impl<'a> Targets<'a> {
                 return Ok(Some(Place::Resource(*place)));
             }
             let of_module = |entry: &Entry| entry.modules.iter().any(|module| is_module(module, candidate));
-            let places: Vec<usize> =
-                self.entries.iter().enumerate().filter(|(_, entry)| of_module(entry)).map(|(at, _)| at).collect();
+            let places: Vec<usize> = self
+                .entries
+                .iter()
+                .enumerate()
+                .filter(|(_, entry)| of_module(entry))
+                .map(|(at, _)| at)
+                .collect();
             if !places.is_empty() {
                 return Ok(Some(Place::Module(places)));
             }
@@ -79,11 +84,14 @@ impl<'a> Targets<'a> {
     }
 
     fn is_dropped(&self, address: &str) -> bool {
-        let in_module = |module: &String| address.strip_prefix(module.as_str()).is_some_and(|rest| rest.starts_with(['.', '[']));
+        let in_module = |module: &String| {
+            address.strip_prefix(module.as_str()).is_some_and(|rest| rest.starts_with(['.', '[']))
+        };
         let longer = |dropped: &String| {
             dropped.strip_suffix(']').is_some_and(|dropped| address.starts_with(&format!("{dropped}:")))
         };
-        self.dropped.contains(address) || self.dropped.iter().any(|name| in_module(name) && !name.ends_with(']') || longer(name))
+        self.dropped.contains(address)
+            || self.dropped.iter().any(|name| in_module(name) && !name.ends_with(']') || longer(name))
     }
 
     fn help(&self, address: &str) -> Option<String> {
@@ -94,20 +102,31 @@ impl<'a> Targets<'a> {
             Some(full) => Some(format!("its full address is `{full}`")),
             None => did_you_mean(address, addresses.iter().copied()).or_else(|| {
                 let kind = address.split('[').next().unwrap_or_default();
-                let some: Vec<&str> = addresses.iter().copied().filter(|known| known.starts_with(kind)).take(5).collect();
+                let some: Vec<&str> =
+                    addresses.iter().copied().filter(|known| known.starts_with(kind)).take(5).collect();
                 let what = "an address is `kind[name]`, or a module's name";
-                Some(if some.is_empty() { what.to_owned() } else { format!("{what}; there are {}", some.join(", ")) })
+                Some(if some.is_empty() {
+                    what.to_owned()
+                } else {
+                    format!("{what}; there are {}", some.join(", "))
+                })
             }),
         }
     }
 
     /// The resources of `place` that can be notified; of a module, its services.
-    pub(crate) fn notifiable(&self, place: Place, named: &Named, diagnostics: &mut Diagnostics) -> Vec<usize> {
+    pub(crate) fn notifiable(
+        &self,
+        place: Place,
+        named: &Named,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<usize> {
         let (found, whole) = match place {
             Place::Resource(place) => (vec![place], false),
             Place::Module(places) => (places, true),
         };
-        let ready: Vec<usize> = found.iter().copied().filter(|place| self.can_be_notified(*place, whole)).collect();
+        let ready: Vec<usize> =
+            found.iter().copied().filter(|place| self.can_be_notified(*place, whole)).collect();
         if ready.is_empty() {
             let report = Diagnostic::error("lang::notify", format!("`{}` cannot be notified", named.text));
             let help = match whole {

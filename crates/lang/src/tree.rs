@@ -123,7 +123,8 @@ pub(crate) fn variables(body: &[Node], diagnostics: &mut Diagnostics) -> Vec<Ent
 /// Whether a variable or a loop name may not be called so.
 pub(crate) fn is_taken(name: &str) -> bool {
     let folded = fold(name);
-    matches!(folded.as_str(), "host" | "hosts" | "groups" | "facts" | "params" | "loop") || is_reserved(&folded)
+    matches!(folded.as_str(), "host" | "hosts" | "groups" | "facts" | "params" | "loop")
+        || is_reserved(&folded)
 }
 
 fn entries(body: &[Node], diagnostics: &mut Diagnostics) -> Vec<Entry> {

@@ -10,7 +10,12 @@ use crate::schema::Schema;
 
 /// The parameters of a resource in the order of its schema. Unknown values are left out: such a resource is checked,
 /// never sent.
-pub(crate) fn params(schema: &Schema, given: &Given, secrets: &mut SecretTable, contents: &mut Contents) -> Params {
+pub(crate) fn params(
+    schema: &Schema,
+    given: &Given,
+    secrets: &mut SecretTable,
+    contents: &mut Contents,
+) -> Params {
     let mut writer = Writer { secrets, contents };
     let mut params = Params::default();
     let newline = schema.param("newline").and_then(|param| given.scalar(param));
@@ -42,9 +47,13 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn value(&mut self, param: &Param, held: &Held, newline: bool) -> Option<Value> {
         match held {
-            Held::One(atom) if param.ty == Type::Content => self.content(atom, newline).map(Value::Content),
+            Held::One(atom) if matches!(param.ty, Type::Content | Type::ControllerPath) => {
+                self.content(atom, newline).map(Value::Content)
+            }
             Held::One(atom) => self.scalar(atom).map(Value::Scalar),
-            Held::Many(items) => Some(Value::List(items.iter().filter_map(|item| self.scalar(&item.atom)).collect())),
+            Held::Many(items) => {
+                Some(Value::List(items.iter().filter_map(|item| self.scalar(item)).collect()))
+            }
             Held::Map(entries) => Some(Value::Map(self.map(entries))),
             Held::Unknown => None,
         }

@@ -16,7 +16,9 @@ use crate::diagnostic::{Diagnostic, Files, Span};
 use crate::evaluate::{Setting, no_facts};
 use crate::project::Data;
 use crate::sources::Sources;
-use crate::template::{Evaluated, Found, Marks, Scope, ScopeError, fold, known_facts, mark, unknown, unknown_facts};
+use crate::template::{
+    Evaluated, Found, Marks, Scope, ScopeError, fold, known_facts, mark, unknown, unknown_facts,
+};
 
 /// What the facts of the host are worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +147,8 @@ impl World {
         };
         let plain = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
         let names: Vec<String> = stack[from..].iter().map(|(name, _)| plain(name)).collect();
-        let message = format!("the variable `{}` needs itself: {} -> {}", names[0], names.join(" -> "), names[0]);
+        let message =
+            format!("the variable `{}` needs itself: {} -> {}", names[0], names.join(" -> "), names[0]);
         let mut report = Diagnostic::error("lang::cycle", message);
         for (place, (open, at)) in stack[from..].iter().enumerate() {
             let next = names.get(place + 1).unwrap_or(&names[0]);
@@ -168,9 +171,10 @@ impl World {
         }
         match self.facts.facts(name) {
             Some(facts) => Ok(Found { value: known_facts(&facts), marks: Marks::default() }),
-            None => Err(ScopeError(Box::new(
-                Diagnostic::error("lang::facts", format!("there are no facts of `{name}` yet: it was never part of a run")),
-            ))),
+            None => Err(ScopeError(Box::new(Diagnostic::error(
+                "lang::facts",
+                format!("there are no facts of `{name}` yet: it was never part of a run"),
+            )))),
         }
     }
 
@@ -270,7 +274,9 @@ fn tell(found: Result<Found, ScopeError>) -> Value {
             mark(found.marks);
             found.value
         }
-        Err(error) => Value::from(Error::new(ErrorKind::InvalidOperation, error.to_string()).with_source(error)),
+        Err(error) => {
+            Value::from(Error::new(ErrorKind::InvalidOperation, error.to_string()).with_source(error))
+        }
     }
 }
 
@@ -319,7 +325,8 @@ impl Object for HostList {
         let world = self.world.upgrade()?;
         let place = match key.as_str() {
             Some(name) => {
-                let folded = |host: &&usize| fold(world.data.membership.hosts[**host].name.as_str()) == fold(name);
+                let folded =
+                    |host: &&usize| fold(world.data.membership.hosts[**host].name.as_str()) == fold(name);
                 let exact = world.data.membership.host(name).filter(|host| self.hosts.contains(host));
                 exact.or_else(|| self.hosts.iter().find(folded).copied())?
             }
@@ -346,7 +353,9 @@ impl Object for GroupMap {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         let Some(world) = self.world.upgrade() else { return Enumerator::Empty };
-        Enumerator::Values(world.data.membership.groups.iter().map(|group| Value::from(&*group.name)).collect())
+        Enumerator::Values(
+            world.data.membership.groups.iter().map(|group| Value::from(&*group.name)).collect(),
+        )
     }
 }
 

@@ -7,10 +7,12 @@ use converge_lang::diagnostic::Style;
 use converge_lang::{Inventory, MemorySources};
 use insta::assert_snapshot;
 
+#[expect(clippy::unwrap_used, reason = "a test")]
 fn load(text: &str) -> Inventory {
     let loaded = loader(one(text), &[]).load("inventory.kdl", &[]);
     let report = loaded.diagnostics.render(&loaded.files, Style::PLAIN);
-    loaded.inventory.unwrap_or_else(|| panic!("{report}"))
+    assert!(loaded.inventory.is_some(), "{report}");
+    loaded.inventory.unwrap()
 }
 
 /// One line a host: name, address, groups, connection.
@@ -21,7 +23,8 @@ fn hosts(text: &str) -> String {
         for (name, value) in [("user", &c.user), ("key", &c.key), ("jump", &c.jump)] {
             line.extend(value.as_ref().map(|value| format!(" {name}={value}")));
         }
-        line + &c.port.map_or(String::new(), |port| format!(" port={port}")) + &format!(" {:?} {:?}", c.transport, c.escalation)
+        line + &c.port.map_or(String::new(), |port| format!(" port={port}"))
+            + &format!(" {:?} {:?}", c.transport, c.escalation)
     };
     load(text).describe().hosts.iter().map(|host| line(host) + "\n").collect()
 }
@@ -167,7 +170,9 @@ lang::path
 
 #[test]
 fn patterns_choose_hosts() {
-    let inventory = load("group \"web\" { host \"web[1..4]\" }\ngroup \"eu\" { members \"web1\" \"web2\" }\nhost \"db1\"");
+    let inventory = load(
+        "group \"web\" { host \"web[1..4]\" }\ngroup \"eu\" { members \"web1\" \"web2\" }\nhost \"db1\"",
+    );
     let check = |patterns: &[&str], expected: &[&str]| {
         let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
         let found = inventory.select(&patterns).unwrap_or_default();
@@ -182,7 +187,9 @@ fn patterns_choose_hosts() {
     check(&["*"], &["web1", "web2", "web3", "web4", "db1"]);
     check(&["eu & db1"], &[]);
     let error = |pattern: &str| {
-        inventory.select(&[pattern.to_owned()]).map_or_else(|e| e.render(inventory.files(), Style::PLAIN), |_| String::new())
+        inventory
+            .select(&[pattern.to_owned()])
+            .map_or_else(|e| e.render(inventory.files(), Style::PLAIN), |_| String::new())
     };
     assert_snapshot!(error("wbe"), @r#"
 lang::pattern
@@ -250,7 +257,9 @@ lang::type
    :                                    `-- is none
    `----
 "#);
-    let rollouts = load("host \"a[1..4]\"\non \"a*\" { rollout canary=\"a2\" { batch \"50%\"; max-failures 1; before { command \"drain\" } } }");
+    let rollouts = load(
+        "host \"a[1..4]\"\non \"a*\" { rollout canary=\"a2\" { batch \"50%\"; max-failures 1; before { command \"drain\" } } }",
+    );
     assert_snapshot!(format!("{:?}", rollouts.rollouts()), @r#"
 [Rollout { name: "on \"a*\"", hosts: [HostName("a1"), HostName("a2"), HostName("a3"), HostName("a4")], canary: Some(Hosts([HostName("a2")])), batch: Some(Percent(50)), max_failures: Some(Count(1)), place: "inventory.kdl:2" }]
 "#);
@@ -258,8 +267,11 @@ lang::type
 
 #[test]
 fn drift_policies_merge() {
-    let inventory = load("drift every=\"30m\" splay=\"5m\"\ngroup \"eu\" { drift mode=\"correct\"; host \"a\" }\nhost \"b\" { drift every=\"1h\" }");
-    let shown: Vec<String> = inventory.describe().hosts.iter().map(|host| format!("{:?}", host.drift)).collect();
+    let inventory = load(
+        "drift every=\"30m\" splay=\"5m\"\ngroup \"eu\" { drift mode=\"correct\"; host \"a\" }\nhost \"b\" { drift every=\"1h\" }",
+    );
+    let shown: Vec<String> =
+        inventory.describe().hosts.iter().map(|host| format!("{:?}", host.drift)).collect();
     assert_snapshot!(shown.join("\n"), @r#"
 DriftPolicy { every: Some(1800s), splay: Some(300s), mode: Correct }
 DriftPolicy { every: Some(3600s), splay: Some(300s), mode: Report }

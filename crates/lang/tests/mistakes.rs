@@ -430,14 +430,14 @@ lang::syntax
    `----
 "#);
     assert_snapshot!(check("host \"a\"\n}"), @r#"
-lang::syntax
+lang::guard
 
   x a `}` closes nothing
    ,-[inventory.kdl:2:1]
  1 | host "a"
  2 | }
    : |
-   : `-- not KDL 2.0
+   : `-- here
    `----
 "#);
 }
@@ -744,7 +744,7 @@ lang::missing
    :   `-- without `path`
  5 | }
    `----
-  help: write it as its first argument; A parameter of a test.
+  help: write it as its first argument: A parameter of a test.
 "#);
     assert_snapshot!(body("link \"/f\""), @r#"
 lang::missing
@@ -757,7 +757,7 @@ lang::missing
    :   `-- without `to`
  5 | }
    `----
-  help: write it as a property or child; A parameter of a test.
+  help: write it as a property or child: A parameter of a test.
 "#);
     assert_snapshot!(body("file \"/f\" owner=\"nobody-there\""), @r#"
 lang::params

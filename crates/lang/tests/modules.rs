@@ -199,7 +199,7 @@ lang::missing
    :                ^^|^
    :                  `-- without `name`
    `----
-  help: write it as its first argument;
+  help: write it as its first argument
 "#);
     assert_snapshot!(web("host \"a\"\non \"a\" { web \"named\" retries=2 }"), @r#"
 lang::form
@@ -262,7 +262,8 @@ resources {
     service "inner"
 }
 "#;
-    let sources = one(inventory).file("modules/outer/module.kdl", outer).file("modules/inner/module.kdl", inner);
+    let sources =
+        one(inventory).file("modules/outer/module.kdl", outer).file("modules/inner/module.kdl", inner);
     run(&loader(sources, &[]), "inventory.kdl", &[])
 }
 
@@ -354,7 +355,8 @@ a
 fn a_module_that_calls_itself_is_an_error() {
     let a = "module \"a\"\nresources { b }";
     let b = "module \"b\"\nresources { when \"true\" { a } }";
-    let sources = one("host \"x\"\non \"x\" { a }").file("modules/a/module.kdl", a).file("modules/b/module.kdl", b);
+    let sources =
+        one("host \"x\"\non \"x\" { a }").file("modules/a/module.kdl", a).file("modules/b/module.kdl", b);
     assert_snapshot!(run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
 lang::cycle
 
@@ -379,8 +381,13 @@ Advice:
 
 #[test]
 fn a_project_replaces_a_built_in_module_visibly_and_a_kind_never() {
-    const BUILTIN: &[Builtin] =
-        &[Builtin { name: "m", files: &[("module.kdl", b"module \"m\"\nresources { file \"/builtin\" { content (file)\"x\" } }"), ("files/x", b"from inside")] }];
+    const BUILTIN: &[Builtin] = &[Builtin {
+        name: "m",
+        files: &[
+            ("module.kdl", b"module \"m\"\nresources { file \"/builtin\" { content (file)\"x\" } }"),
+            ("files/x", b"from inside"),
+        ],
+    }];
     let inventory = || one("host \"a\"\non \"a\" { m }");
     assert_snapshot!(run(&loader(inventory(), BUILTIN), "inventory.kdl", &[]), @r#"
 a
@@ -428,7 +435,8 @@ params {
 }
 resources { flie "/x"; file "/y" { content "{{ params.x" } }
 "#;
-    let sources = one("host \"a\"").file("modules/m/module.kdl", module).file("modules/m/templates/t.j2", "{% for %}");
+    let sources =
+        one("host \"a\"").file("modules/m/module.kdl", module).file("modules/m/templates/t.j2", "{% for %}");
     assert_snapshot!(run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
 lang::template
 
@@ -545,12 +553,27 @@ lang::template
 
 #[test]
 fn modules_are_listed_with_their_schemas() {
-    const BUILTIN: &[Builtin] = &[Builtin { name: "m", files: &[("module.kdl", b"module \"m\" summary=\"S\""), ("README.md", b"# m")] }];
-    let (modules, diagnostics) = loader(MemorySources::new().file("modules/web/module.kdl", WEB), BUILTIN).modules();
+    const BUILTIN: &[Builtin] = &[Builtin {
+        name: "m",
+        files: &[("module.kdl", b"module \"m\" summary=\"S\""), ("README.md", b"# m")],
+    }];
+    let (modules, diagnostics) =
+        loader(MemorySources::new().file("modules/web/module.kdl", WEB), BUILTIN).modules();
     assert!(diagnostics.is_empty());
     let shown: Vec<String> = modules
         .iter()
-        .map(|m| format!("{} {:?} {:?} {} {:?} {:?} {:?}", m.name, m.origin, m.version, m.params.len(), m.children.iter().map(|c| &c.name).collect::<Vec<_>>(), m.asserts, m.readme))
+        .map(|m| {
+            format!(
+                "{} {:?} {:?} {} {:?} {:?} {:?}",
+                m.name,
+                m.origin,
+                m.version,
+                m.params.len(),
+                m.children.iter().map(|c| &c.name).collect::<Vec<_>>(),
+                m.asserts,
+                m.readme
+            )
+        })
         .collect();
     assert_snapshot!(shown.join("\n"), @r##"
 m Builtin None 0 [] [] Some("# m")

@@ -138,7 +138,10 @@ on "a" {
     file "/number" { content (expr)"1 + 1" }
 }
 "#;
-    let sources = one(inventory).file("files/blob.bin", b"\xff\x00".as_slice()).file("templates/t.j2", "{# gone #}{% include 'inner.j2' %}").file("templates/inner.j2", "inner of {{ host.name }}");
+    let sources = one(inventory)
+        .file("files/blob.bin", b"\xff\x00".as_slice())
+        .file("templates/t.j2", "{# gone #}{% include 'inner.j2' %}")
+        .file("templates/inner.j2", "inner of {{ host.name }}");
     assert_snapshot!(common::run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
 a
   file[/text] path="/text" content="x\n" newline=true state="present"  (on "a")
@@ -316,7 +319,8 @@ fn a_selection_marks_what_it_holds() {
     let facts = facts(&inventory);
     let check = |selection: Selection, expected: &[bool]| {
         let (compiled, _) = inventory.compile(host, &facts, &selection);
-        let selected: Vec<bool> = compiled.unwrap().catalog.resources.iter().map(|r| r.options.selected).collect();
+        let selected: Vec<bool> =
+            compiled.unwrap().catalog.resources.iter().map(|r| r.options.selected).collect();
         assert_eq!(selected, expected);
     };
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
@@ -398,4 +402,20 @@ lang::facts
 a
   file[/x] path="/x" content=(files/debian.conf) newline=true state="present"  (on "a")
 "#);
+}
+
+#[test]
+fn a_catalog_has_its_limit() {
+    let long = "x".repeat(900_000);
+    let mut text = format!("vars {{ long \"{long}\" }}\nhost \"a\"\non \"a\" {{\n");
+    (0..20).for_each(|place| {
+        text.push_str(&format!("line \"/f\" \"{place}{{{{ long }}}}\" match=\"{place}\"\n"))
+    });
+    text.push('}');
+    let inventory = loader(one(&text), &[]).load("inventory.kdl", &[]).inventory.unwrap();
+    let host = inventory.hosts().next().unwrap();
+    let (compiled, diagnostics) = inventory.compile(host, &facts(&inventory), &Selection::default());
+    assert!(compiled.is_none());
+    let messages: Vec<&str> = diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
+    assert_eq!(messages, ["the catalog is larger than 16 MiB"]);
 }

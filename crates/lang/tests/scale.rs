@@ -39,7 +39,10 @@ fn a_fleet_compiles_in_time() {
     }
     let compiled = started.elapsed();
     // Debug builds are some ten times slower than what ships; a quadratic step would be a hundred times slower.
-    assert!(compiled < Duration::from_secs(20), "loaded {loaded:?}, checked {checked:?}, compiled {compiled:?}");
+    assert!(
+        compiled < Duration::from_secs(20),
+        "loaded {loaded:?}, checked {checked:?}, compiled {compiled:?}"
+    );
     eprintln!("loaded {loaded:?}, checked {checked:?}, compiled {compiled:?}");
 }
 
@@ -75,7 +78,10 @@ fn bad_input_is_refused_in_time() {
     refused("quotes", &"\"".repeat(10_001));
     refused("include", "include \".\"");
     refused("loop", "host \"a\"\non \"a\" { for \"x\" in=\"range(100000)\" { package \"x{{ x }}\" } }");
-    refused("template", "host \"a\"\non \"a\" { file \"/a\" { content \"{% for x in range(10000) %}{% for y in range(10000) %}{{ x }}{% endfor %}{% endfor %}\" } }");
+    refused(
+        "template",
+        "host \"a\"\non \"a\" { file \"/a\" { content \"{% for x in range(10000) %}{% for y in range(10000) %}{{ x }}{% endfor %}{% endfor %}\" } }",
+    );
     refused("empty", "");
 }
 

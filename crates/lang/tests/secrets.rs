@@ -13,7 +13,11 @@ fn project(inventory: &str) -> MemorySources {
 }
 
 fn body(vars: &str, body: &str) -> String {
-    run(&loader(project(&format!("vars {{ x 1; {vars} }}\non \"a\" {{ {body} }}")), &[]), "inventory.kdl", &[])
+    run(
+        &loader(project(&format!("vars {{ x 1; {vars} }}\non \"a\" {{ {body} }}")), &[]),
+        "inventory.kdl",
+        &[],
+    )
 }
 
 #[test]
@@ -125,12 +129,15 @@ lang::secret
 
 #[test]
 fn every_secret_that_is_used_is_in_the_table_and_no_other() {
-    let inventory = project("vars { url \"pg://{{ db }}\"; db (secret)\"shop/db\" }\non \"a\" { file \"/a\" { content \"{{ url }}\" } }");
+    let inventory = project(
+        "vars { url \"pg://{{ db }}\"; db (secret)\"shop/db\" }\non \"a\" { file \"/a\" { content \"{{ url }}\" } }",
+    );
     let inventory = loader(inventory, &[]).load("inventory.kdl", &[]).inventory.unwrap();
     let host = inventory.hosts().next().unwrap();
     let (compiled, _) = inventory.compile(host, &facts(&inventory), &Selection::default());
     let compiled = compiled.unwrap();
-    let mut secrets: Vec<&[u8]> = compiled.catalog.secrets.iter().map(converge_model::Secret::expose).collect();
+    let mut secrets: Vec<&[u8]> =
+        compiled.catalog.secrets.iter().map(converge_model::Secret::expose).collect();
     secrets.sort_unstable();
     assert_eq!(secrets, [b"hunter2-db".as_slice(), b"pg://hunter2-db\n"]);
     assert_eq!(compiled.contents.iter().count(), 0, "content that holds a secret is no plain content");
@@ -150,7 +157,8 @@ lang::secrets
    `----
   help: did you mean `shop/db`?
 "#);
-    let broken = one("secrets \"s.age\"\nhost \"a\"").secret_file("s.age", "ok \"x\"\nshop { db hunter2'secret }");
+    let broken =
+        one("secrets \"s.age\"\nhost \"a\"").secret_file("s.age", "ok \"x\"\nshop { db hunter2'secret }");
     let shown = run(&loader(broken, &[]), "inventory.kdl", &[]);
     assert!(!shown.contains("hunter2"));
     assert_snapshot!(shown, @r#"
@@ -215,7 +223,9 @@ lang::secrets
 
 #[test]
 fn one_name_in_two_files_is_an_error() {
-    let sources = one("secrets \"s.age\" \"t.age\"\nhost \"a\"").secret_file("s.age", "x \"1\"").secret_file("t.age", "x \"2\"");
+    let sources = one("secrets \"s.age\" \"t.age\"\nhost \"a\"")
+        .secret_file("s.age", "x \"1\"")
+        .secret_file("t.age", "x \"2\"");
     assert_snapshot!(run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
 lang::duplicate
 

@@ -210,7 +210,10 @@ fn a_file_is_nearer_than_what_it_includes() {
     let sources = |own: &str| {
         MemorySources::new()
             .file("env/production.kdl", format!("include \"../shared/app.kdl\"\n{own}"))
-            .file("shared/app.kdl", "vars { workers 2 }\nhost \"a\"\non \"a\" { file \"/f\" { content \"{{ workers }}\" } }")
+            .file(
+                "shared/app.kdl",
+                "vars { workers 2 }\nhost \"a\"\non \"a\" { file \"/f\" { content \"{{ workers }}\" } }",
+            )
             .file("shared/other.kdl", "vars { workers 4 }")
     };
     let run = |own: &str| common::run(&loader(sources(own), &[]), "env/production.kdl", &[]);
@@ -244,7 +247,8 @@ Advice:
 fn set_takes_the_type_of_what_it_overrides() {
     let inventory = "vars { workers 2; app { debug #false } }\nhost \"a\"\non \"a\" { file \"/f\" { content \"{{ workers * 2 }} {{ app.debug }}\" } }";
     let run = |sets: &[(&str, &str)]| {
-        let sets: Vec<(String, String)> = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let sets: Vec<(String, String)> =
+            sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         common::run(&loader(one(inventory), &[]), "inventory.kdl", &sets)
     };
     assert_snapshot!(run(&[("workers", "4"), ("app.debug", "true")]), @r#"

@@ -3,7 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use converge_model::schema::{Checked, Child};
-use converge_model::{Claim, Extent, Facts, HostName, KindInfo, KindSchema, Param, ParamProblem, Params, Type};
+use converge_model::{
+    Claim, Extent, Facts, HostName, KindInfo, KindSchema, Param, ParamProblem, Params, Type,
+};
 
 use crate::compile::{FactsOf, NoFacts, Selection};
 use crate::diagnostic::Style;
@@ -21,7 +23,8 @@ pub fn loader(text: &str) {
             .file("modules/own/module.kdl", text)
             .file("templates/t.j2", text)
             .secret_file("s.age", format!("a \"{SECRET}\""));
-        let kinds: Vec<&'static dyn KindInfo> = KINDS.iter().map(|kind| kind as &'static dyn KindInfo).collect();
+        let kinds: Vec<&'static dyn KindInfo> =
+            KINDS.iter().map(|kind| kind as &'static dyn KindInfo).collect();
         let loader = Loader { sources: Arc::new(sources), kinds, builtins: Vec::new() };
         let loaded = loader.load("inventory.kdl", &[]);
         if let Some(first) = loaded.diagnostics.iter().next() {
@@ -78,7 +81,9 @@ static KINDS: LazyLock<Vec<Every>> = LazyLock::new(|| {
         .param(name())
         .param(Param::new("content", Type::Content, ""))
         .param(Param::list("list", Type::Int, ""))
-        .child(Child::new("section", "").param(Param::new("name", Type::Name, "").argument(0)).free_keys("keys"))
+        .child(
+            Child::new("section", "").param(Param::new("name", Type::Name, "").argument(0)).free_keys("keys"),
+        )
         .notifiable();
     vec![Every(every), Every(file)]
 });
@@ -91,14 +96,58 @@ mod tests {
 
     /// Pieces of inventories and modules, so that random texts get past the parser.
     const PIECES: &[&str] = &[
-        "host \"c\"", "host \"w[1..3]\"", "group \"g\" {", "members \"*\"", "on \"*\" {", "on \"g\" after=\"a\" {",
-        "vars {", "}", "\n", ";", "x 1", "y \"{{ x }}\"", "z (expr)\"l\"", "s (secret)\"a\"", "include \"inventory.kdl\"",
-        "connection \"local\" root=\"r\"", "drift every=\"1m\"", "rollout canary=1", "file \"/f\"", "file \"/{{ x }}\" {",
-        "content (template)\"t.j2\"", "content \"{{ s }}\"", "every \"e\" p-int=\"{{ x }}\"", "with=(expr)\"m\"",
-        "when=\"x == 1\"", "when \"facts.os.id == ''\" {", "for \"i\" in=\"l\" {", "for \"k\" \"v\" in=\"m\" {",
-        "after=\"file[/f]\"", "notify=\"file[/f]:reload\"", "section \"S\" k=1", "own \"n\" {", "module \"own\"", "params {",
-        "param \"p\" type=\"int\" default=1", "child \"c\" {", "arg \"name\"", "assert \"p > 0\" \"t\"", "resources {", "own",
-        "c \"n\"", "p 2", "tags \"a\" \"b\"", "id=\"i\"", "-", "\"t\"", " ", "{", "list 1 2", "(raw)\"r\"", "#null", "=",
+        "host \"c\"",
+        "host \"w[1..3]\"",
+        "group \"g\" {",
+        "members \"*\"",
+        "on \"*\" {",
+        "on \"g\" after=\"a\" {",
+        "vars {",
+        "}",
+        "\n",
+        ";",
+        "x 1",
+        "y \"{{ x }}\"",
+        "z (expr)\"l\"",
+        "s (secret)\"a\"",
+        "include \"inventory.kdl\"",
+        "connection \"local\" root=\"r\"",
+        "drift every=\"1m\"",
+        "rollout canary=1",
+        "file \"/f\"",
+        "file \"/{{ x }}\" {",
+        "content (template)\"t.j2\"",
+        "content \"{{ s }}\"",
+        "every \"e\" p-int=\"{{ x }}\"",
+        "with=(expr)\"m\"",
+        "when=\"x == 1\"",
+        "when \"facts.os.id == ''\" {",
+        "for \"i\" in=\"l\" {",
+        "for \"k\" \"v\" in=\"m\" {",
+        "after=\"file[/f]\"",
+        "notify=\"file[/f]:reload\"",
+        "section \"S\" k=1",
+        "own \"n\" {",
+        "module \"own\"",
+        "params {",
+        "param \"p\" type=\"int\" default=1",
+        "child \"c\" {",
+        "arg \"name\"",
+        "assert \"p > 0\" \"t\"",
+        "resources {",
+        "own",
+        "c \"n\"",
+        "p 2",
+        "tags \"a\" \"b\"",
+        "id=\"i\"",
+        "-",
+        "\"t\"",
+        " ",
+        "{",
+        "list 1 2",
+        "(raw)\"r\"",
+        "#null",
+        "=",
     ];
 
     proptest! {

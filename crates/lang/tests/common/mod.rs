@@ -8,13 +8,14 @@ use std::sync::{Arc, LazyLock};
 
 use converge_lang::diagnostic::Style;
 use converge_lang::{
-    Builtin, Compiled, ContentSource, Diagnostics, FactsOf, Inventory, Loaded, Loader, MemorySources, Selection,
+    Builtin, Compiled, ContentSource, Diagnostics, FactsOf, Inventory, Loaded, Loader, MemorySources,
+    Selection,
 };
 use converge_model::facts::Os;
 use converge_model::schema::{Checked, Child};
 use converge_model::{
-    Cell, Claim, Content, Extent, Facts, HostName, KindInfo, KindSchema, Param, ParamProblem, Params, Scalar, Type,
-    Value,
+    Cell, Claim, Content, Extent, Facts, HostName, KindInfo, KindSchema, Param, ParamProblem, Params, Scalar,
+    Type, Value,
 };
 
 /// A kind that claims what its name says, as the real ones do.
@@ -83,9 +84,13 @@ static KINDS: LazyLock<Vec<TestKind>> = LazyLock::new(|| {
                 .param(state()),
             path_claim,
         ),
-        named(KindSchema::new("directory", "A folder").param(path()).param(param("mode", Type::Mode)), |params| {
-            Checked { claims: vec![Claim::path(text(params, "path"), Extent::Metadata)], suffix: None }
-        }),
+        named(
+            KindSchema::new("directory", "A folder").param(path()).param(param("mode", Type::Mode)),
+            |params| Checked {
+                claims: vec![Claim::path(text(params, "path"), Extent::Metadata)],
+                suffix: None,
+            },
+        ),
         named(
             KindSchema::new("link", "A link").param(path()).param(param("to", Type::Path).required()),
             |params| Checked { claims: vec![Claim::path(text(params, "path"), Extent::Whole)], suffix: None },
@@ -245,7 +250,9 @@ pub(crate) fn show(compiled: &Compiled, out: &mut String) {
             let _ = write!(out, " notify={}:{:?}", address(notify.target), notify.how);
         }
         let options = &resource.options;
-        if *options != (converge_model::Options { drift: options.drift, ..converge_model::Options::default() }) {
+        if *options
+            != (converge_model::Options { drift: options.drift, ..converge_model::Options::default() })
+        {
             let _ = write!(out, " {options:?}");
         }
         let bodies: Vec<&str> =
@@ -267,7 +274,8 @@ fn shown(value: &Value, compiled: &Compiled) -> String {
                 Cell::Map(map) => keys(map),
             };
             let row = |row: &converge_model::Row| {
-                let cells: Vec<String> = row.0.iter().map(|(name, value)| format!("{name}={}", cell(value))).collect();
+                let cells: Vec<String> =
+                    row.0.iter().map(|(name, value)| format!("{name}={}", cell(value))).collect();
                 format!("<{}>", cells.join(" "))
             };
             rows.iter().map(row).collect()
