@@ -17,7 +17,7 @@ impl Worker for Tiny {
     fn look(&self, order: Order, channel: &dyn Channel) -> Result<HostPlan, Refusal> {
         match order.catalog.project.as_str() {
             "refuse" => return Err(Refusal::Stale("as asked".to_owned())),
-            "silence" => std::thread::sleep(Duration::from_secs(3600)),
+            "silence" => wait(channel),
             "half-a-frame" => die(&[200, 0, 0, 0, 1, 2, 3]),
             "four-gigabytes" => die(&u32::MAX.to_le_bytes()),
             "rubbish" => die(&[4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
@@ -36,12 +36,19 @@ impl Worker for Tiny {
             Err(error) => error.to_string(),
         };
         let problem = |message| Problem { address: None, message, help: None };
+        let large = order.catalog.project.strip_prefix("large ").and_then(|size| size.parse().ok());
         let secrets = order.catalog.secrets.iter().map(|secret| Digest::of(secret.expose()).to_string());
         Ok(HostPlan {
             token: Digest::of(b"token"),
             steps: Vec::new(),
             in_sync: order.catalog.resources.len() as u32,
-            problems: asked.iter().map(told).chain(secrets).map(problem).collect(),
+            problems: asked
+                .iter()
+                .map(told)
+                .chain(secrets)
+                .chain(large.map(|size| "x".repeat(size)))
+                .map(problem)
+                .collect(),
             ledger_complete: true,
             busy: None,
             interrupted: None,
@@ -60,9 +67,7 @@ impl Worker for Tiny {
         match order.catalog.project.as_str() {
             "wait" => {
                 event("waiting".to_owned());
-                while !channel.stopping() {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
+                wait(channel);
                 if let Some(mark) = &order.root {
                     let _ = std::fs::write(mark.join("stopped"), "");
                 }
@@ -108,6 +113,12 @@ fn streamed(digest: Digest, channel: &dyn Channel) -> String {
     match std::io::copy(&mut stream.by_ref().take(LOOK_LIMIT * 1024), &mut std::io::sink()) {
         Ok(bytes) => format!("{bytes} bytes"),
         Err(error) => error.to_string(),
+    }
+}
+
+fn wait(channel: &dyn Channel) {
+    while !channel.stopping() {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -88,9 +88,11 @@ impl BootstrapError {
 pub(crate) struct Bootstrap<'a> {
     pub(crate) agent: &'a Agent,
     pub(crate) escalation: Become,
+    /// The account that escalates, for what is said of it.
+    pub(crate) user: &'a str,
     /// The password for the escalation, to be used if it is asked for.
     pub(crate) password: Option<&'a Secret>,
-    /// Folders for the agent instead of the usual ones.
+    /// Folders for the agent instead of the usual ones, each of which [`is_plain`].
     pub(crate) folders: &'a [String],
     /// How many of the folders to pass over: those that turned out to be full.
     pub(crate) skip: usize,
@@ -106,6 +108,8 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) upload: Duration,
 }
 
+/// What is said of a password that sudo or su asks for again.
+const WRONG: &str = "the password is wrong";
 /// How much is read at once.
 const CHUNK: usize = 8 * 1024;
 
@@ -191,11 +195,7 @@ impl Bootstrap<'_> {
         if self.folders.is_empty() {
             return format!("if [ -O / ];then set -- {ROOT};else u=$(id -u);set -- {USER};fi;");
         }
-        let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-        let quoted = self
-            .folders
-            .iter()
-            .map(|folder| format!(" \"{}\"", folder.chars().filter(plain).collect::<String>()));
+        let quoted = self.folders.iter().map(|folder| format!(" \"{folder}\""));
         format!("set --{};", quoted.collect::<String>())
     }
 
@@ -261,7 +261,7 @@ impl Bootstrap<'_> {
     ) -> Result<(), BootstrapError> {
         let asked = link.stderr.count(&self.prompt());
         if asked > 1 {
-            return Err(self.refused("the password is wrong"));
+            return Err(self.refused(WRONG));
         }
         if asked > *answered {
             let password = self.password.ok_or_else(|| self.refused("a password is asked for"))?;
@@ -315,21 +315,37 @@ impl Bootstrap<'_> {
     }
 
     fn refused(&self, said: &str) -> BootstrapError {
-        let (with, help) = match self.escalation {
-            Become::None => ("nothing", String::new()),
+        let user = self.user;
+        let help = match self.escalation {
+            Become::None => String::new(),
+            _ if said == WRONG => "give the right password".to_owned(),
             Become::Sudo if said.contains("must have a tty") => {
-                ("sudo", "write `Defaults:USER !requiretty` to a file in /etc/sudoers.d on the host".to_owned())
+                format!("write `Defaults:{user} !requiretty` to a file in /etc/sudoers.d on the host")
             }
-            Become::Sudo => (
-                "sudo",
-                "write `USER ALL=(ALL) NOPASSWD: ALL` to a file in /etc/sudoers.d on the host, or give the password"
-                    .to_owned(),
+            Become::Sudo => format!(
+                "write `{user} ALL=(ALL) NOPASSWD: ALL` to a file in /etc/sudoers.d on the host, or give the password"
             ),
-            Become::Doas => ("doas", "write `permit nopass USER as root` to /etc/doas.conf on the host".to_owned()),
-            Become::Su => ("su", "let the account use su without a terminal, or use become=\"sudo\"".to_owned()),
+            Become::Doas => format!("write `permit nopass {user} as root` to /etc/doas.conf on the host"),
+            Become::Su => "give root's password, or use become=\"sudo\"".to_owned(),
         };
-        BootstrapError::Escalation { with, said: said.to_owned(), help }
+        let said = said.replace(&self.prompt(), "").trim().to_owned();
+        BootstrapError::Escalation { with: self.program(), said, help }
     }
+
+    fn program(&self) -> &'static str {
+        match self.escalation {
+            Become::None => "nothing",
+            Become::Sudo => "sudo",
+            Become::Doas => "doas",
+            Become::Su => "su",
+        }
+    }
+}
+
+/// Whether a folder can stand in the command as it is.
+pub(crate) fn is_plain(folder: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    folder.starts_with('/') && folder.chars().all(plain)
 }
 
 /// What the command says of its own.
@@ -362,6 +378,7 @@ mod tests {
         Bootstrap {
             agent,
             escalation,
+            user: "ada",
             password,
             folders: &[],
             skip: 0,
@@ -469,7 +486,7 @@ exec "$@""#;
             panic!("no escalation")
         };
         assert_eq!(said, "sudo: a password is required");
-        assert!(help.contains("NOPASSWD"));
+        assert!(help.contains("`ada ALL=(ALL) NOPASSWD: ALL`"), "{help}");
         assert!(log.starts_with("-n sh -c"), "{log}");
     }
 

@@ -9,6 +9,7 @@ use converge_model::Secret;
 use converge_model::wire::{PING_SECONDS, SILENCE_SECONDS};
 
 use crate::agent::Agent;
+use crate::bootstrap;
 use crate::gates::Gates;
 use crate::host::{Connection, Host};
 use crate::ssh::{Folder, Settings};
@@ -85,8 +86,16 @@ impl Default for Options {
 
 /// A fleet cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to prepare the folder of control sockets")]
-pub struct FleetError(#[from] io::Error);
+pub enum FleetError {
+    /// The folder of control sockets cannot be used.
+    #[error("failed to prepare the folder of control sockets")]
+    Folder(#[from] io::Error),
+    /// A folder for the agent has a name that is not safe to write into a command.
+    #[error(
+        "{0:?} cannot hold the agent: the name of its folder is absolute, of letters, digits, `.`, `_`, `-` and `/`"
+    )]
+    AgentFolder(String),
+}
 
 pub(crate) struct Shared {
     pub(crate) agent: Agent,
@@ -99,6 +108,9 @@ pub(crate) struct Shared {
 impl Fleet {
     /// A fleet whose hosts run `agent`.
     pub fn new(agent: Agent, options: Options) -> Result<Self, FleetError> {
+        if let Some(unsafe_name) = options.agent_folders.iter().find(|folder| !bootstrap::is_plain(folder)) {
+            return Err(FleetError::AgentFolder(unsafe_name.clone()));
+        }
         let folder = match &options.control_folder {
             Some(path) => Folder::at(path.clone())?,
             None => Folder::usual()?,

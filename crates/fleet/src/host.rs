@@ -178,6 +178,14 @@ impl Host {
         }
     }
 
+    /// Whom an administrator would have to name; ssh_config may know better.
+    fn user(&self) -> &str {
+        match &self.target.reach {
+            Reach::Ssh(settings) => settings.user.as_deref().unwrap_or("USER"),
+            Reach::Local => "USER",
+        }
+    }
+
     fn root(&self) -> Option<String> {
         self.target.root.as_ref().map(|root| root.to_string_lossy().into_owned())
     }
@@ -238,6 +246,7 @@ impl Host {
         let mut bootstrap = Bootstrap {
             agent: &self.shared.agent,
             escalation: self.target.escalation,
+            user: self.user(),
             password: None,
             folders: &options.agent_folders,
             skip,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use converge_model::Digest;
 use converge_model::facts;
-use converge_model::wire::{self, FromAgent, Hello, PART, ToAgent, WireError};
+use converge_model::wire::{self, FromAgent, Hello, PART, RESULT_LIMIT, ToAgent, WireError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -51,6 +51,8 @@ pub(crate) struct Patience {
 /// A conversation.
 pub(crate) struct Session {
     frames: Frames,
+    /// What has arrived of a result that is larger than a frame.
+    large: Option<Large>,
     outgoing: UnboundedSender<Outgoing>,
     pump: JoinHandle<()>,
     complaints: Arc<Complaints>,
@@ -69,6 +71,7 @@ impl Session {
         let pump = Pump { to: BufWriter::with_capacity(64 * 1024, link.stdin), counters: counters.clone() };
         Self {
             frames: Frames { from: link.stdout, read: ahead, silence: patience.silence, counters },
+            large: None,
             outgoing,
             pump: tokio::spawn(pump.run(queue, patience.ping)),
             complaints: link.stderr,
@@ -84,9 +87,21 @@ impl Session {
         }
     }
 
-    /// The next frame that is no ping. Nothing is lost where it is not waited for to the end.
+    /// The next message that is no ping. Nothing is lost where it is not waited for to the end.
     pub(crate) async fn next(&mut self) -> Result<FromAgent, SessionError> {
-        self.next_within(wire::FRAME_LIMIT).await
+        loop {
+            match self.next_within(wire::FRAME_LIMIT).await? {
+                FromAgent::Large { length } => self.large = Some(Large::new(length)?),
+                FromAgent::Part(part) => {
+                    if let Some(message) =
+                        self.large.as_mut().map_or_else(unannounced, |large| large.add(&part))?
+                    {
+                        return Ok(message);
+                    }
+                }
+                message => return Ok(message),
+            }
+        }
     }
 
     async fn next_within(&mut self, limit: usize) -> Result<FromAgent, SessionError> {
@@ -123,6 +138,39 @@ impl Session {
         let _ = timeout(FAREWELL, self.pump).await;
         let _ = timeout(FAREWELL, self.process.wait()).await;
     }
+}
+
+/// A result on its way.
+struct Large {
+    length: usize,
+    bytes: Vec<u8>,
+}
+
+impl Large {
+    fn new(length: u64) -> Result<Self, SessionError> {
+        match usize::try_from(length) {
+            Ok(length) if length <= RESULT_LIMIT => Ok(Self { length, bytes: Vec::new() }),
+            _ => Err(SessionError::Protocol(format!("a result of {length} bytes"))),
+        }
+    }
+
+    /// Adds a part, and says the message where it was the last.
+    fn add(&mut self, part: &[u8]) -> Result<Option<FromAgent>, SessionError> {
+        self.bytes.extend_from_slice(part);
+        if self.bytes.len() < self.length && !part.is_empty() {
+            return Ok(None);
+        }
+        match wire::decode(&self.bytes) {
+            Ok(message @ (FromAgent::Plan(_) | FromAgent::Report(_))) if self.bytes.len() == self.length => {
+                Ok(Some(message))
+            }
+            _ => Err(SessionError::Protocol("a large message that is no result".to_owned())),
+        }
+    }
+}
+
+fn unannounced() -> Result<Option<FromAgent>, SessionError> {
+    Err(SessionError::Protocol("a part of nothing".to_owned()))
 }
 
 /// Reads frames.

@@ -36,6 +36,8 @@ pub const NOISE_LIMIT: usize = 64 * 1024;
 pub const FRAME_LIMIT: usize = 1024 * 1024;
 /// The largest catalog, in bytes.
 pub const CATALOG_LIMIT: usize = 16 * 1024 * 1024;
+/// The largest plan or report, in bytes.
+pub const RESULT_LIMIT: usize = 16 * 1024 * 1024;
 /// The largest content that is sent for its text's sake, for a diff; larger content shows sizes and digests.
 pub const TEXT_LIMIT: u64 = 256 * 1024;
 /// The most content that one look asks for.
@@ -68,6 +70,14 @@ pub enum FromAgent {
     Refused(Refusal),
     /// Nothing new, still there.
     Ping,
+    /// A plan or a report that is larger than a frame: its message, of `length` bytes, follows in parts.
+    Large {
+        /// At most [`RESULT_LIMIT`].
+        length: u64,
+    },
+    /// A part of it, as it is.
+    #[serde(with = "serde_bytes_vec")]
+    Part(Vec<u8>),
 }
 
 /// Why a job is not done.

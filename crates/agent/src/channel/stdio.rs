@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use converge_model::wire::{self, FromAgent, LOOK_LIMIT, ToAgent, WireError};
+use converge_model::wire::{self, FromAgent, LOOK_LIMIT, PART, RESULT_LIMIT, Refusal, ToAgent, WireError};
 use converge_model::{Digest, EventKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
@@ -66,9 +66,21 @@ impl Stdio {
         Self { shared, content: Mutex::new(receiver), kept: Mutex::new(HashMap::new()) }
     }
 
-    /// Sends the last frame.
+    /// Sends the last message, in parts where it is larger than a frame.
     pub fn finish(&self, last: &FromAgent) -> Result<(), WireError> {
-        self.shared.write(last)
+        match self.shared.write(last) {
+            Err(WireError::TooLarge(length)) if length > RESULT_LIMIT => {
+                self.shared.write(&FromAgent::Refused(too_large(length)))
+            }
+            Err(WireError::TooLarge(length)) => self.finish_large(last, length),
+            written => written,
+        }
+    }
+
+    fn finish_large(&self, last: &FromAgent, length: usize) -> Result<(), WireError> {
+        let bytes = postcard::to_allocvec(last).map_err(|_| WireError::Malformed(length))?;
+        self.shared.write(&FromAgent::Large { length: bytes.len() as u64 })?;
+        bytes.chunks(PART).try_for_each(|part| self.shared.write(&FromAgent::Part(part.to_vec())))
     }
 
     fn send(&self, message: &FromAgent) -> Result<(), ChannelError> {
@@ -163,6 +175,13 @@ impl Channel for Stdio {
 
     fn stopping(&self) -> bool {
         self.shared.stopping.load(Ordering::Relaxed)
+    }
+}
+
+fn too_large(length: usize) -> Refusal {
+    Refusal::Broken {
+        message: format!("the result has {length} bytes, more than {RESULT_LIMIT}"),
+        help: Some("select fewer resources with `--only` or `--tags`".to_owned()),
     }
 }
 

@@ -58,6 +58,17 @@ async fn a_look_costs_the_same_exchanges_whatever_the_size_of_the_catalog() {
 }
 
 #[tokio::test]
+async fn a_plan_may_be_larger_than_a_frame_but_not_without_end() {
+    let scratch = scratch();
+    let host = local(scratch.path(), tiny());
+    let (_, plan) = host.look(&asked().ask, project("large 3000000")).await.unwrap();
+    assert_eq!(plan.problems[0].message.len(), 3_000_000);
+    let error = host.look(&asked().ask, project("large 17000000")).await.unwrap_err();
+    assert!(error.to_string().contains("more than 16777216"), "{error}");
+    assert!(error.help().is_some());
+}
+
+#[tokio::test]
 async fn content_that_is_not_what_its_digest_says_is_damaged() {
     let scratch = scratch();
     let digest = Digest::of(b"good");
