@@ -12,11 +12,14 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::command::Command>(),
         row::<kinds::directory::Directory>(),
         row::<kinds::file::File>(),
+        row::<kinds::group::Group>(),
         row::<kinds::ini::Ini>(),
         row::<kinds::line::Line>(),
         row::<kinds::link::Link>(),
         row::<kinds::service::Service>(),
+        row::<kinds::sudo_rule::SudoRule>(),
         row::<kinds::systemd_unit::SystemdUnit>(),
+        row::<kinds::user::User>(),
     ]
 });
 

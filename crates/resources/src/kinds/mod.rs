@@ -1,6 +1,6 @@
 //! The kinds of resource, a folder each: its table and its wish (`mod.rs`), what it reads (`observe.rs`), what it plans
 //! (`plan.rs`), what it does (`apply.rs`).
-
+pub mod accounts;
 pub mod archive;
 pub mod attributes;
 pub mod block;
@@ -8,6 +8,7 @@ pub mod command;
 pub mod directory;
 pub mod edited;
 pub mod file;
+pub mod group;
 pub mod ini;
 pub mod line;
 pub mod lines;
@@ -16,6 +17,8 @@ pub mod package;
 pub mod rendered;
 pub mod replacing;
 pub mod service;
+pub mod sudo_rule;
 pub mod systemd_unit;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod user;

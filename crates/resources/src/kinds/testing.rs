@@ -184,7 +184,7 @@ impl Trial {
         assert!(open || again.is_in_sync(), "law 3: after its own effects: {again:?}");
         let undo = self.apply(kind, params).unwrap_or_else(|error| panic!("{error}: {}", error.output));
         self.assert_effects(&look.effects);
-        self.assert_claims(kind, params, &before);
+        self.assert_claims(kind, params, &look.effects, &before);
         self.assert_in_sync(kind, params);
         if planned.change.irreversible.is_none() {
             self.put_back(undo);
@@ -259,16 +259,28 @@ impl Trial {
         }
     }
 
-    /// Only claimed paths, and what is below them, differ from `before`.
-    fn assert_claims(&self, kind: &str, params: &Params, before: &BTreeMap<PathBuf, String>) {
-        let claimed: Vec<PathBuf> = self
-            .claims(kind, params)
-            .iter()
-            .filter_map(|claim| match claim {
-                Claim::Path { path, .. } => Some(PathBuf::from(path)),
-                Claim::Named { .. } => None,
-            })
-            .collect();
+    /// Only claimed and promised paths, and what is below them, differ from `before`; for an account its files.
+    fn assert_claims(
+        &self,
+        kind: &str,
+        params: &Params,
+        effects: &[Effect],
+        before: &BTreeMap<PathBuf, String>,
+    ) {
+        let mut claimed: Vec<PathBuf> = Vec::new();
+        for claim in self.claims(kind, params) {
+            match claim {
+                Claim::Path { path, .. } => claimed.push(path.into()),
+                Claim::Named { space, .. } if ["user", "group"].contains(&space.as_str()) => {
+                    claimed.extend(["/etc/passwd", "/etc/group", "/etc/shadow"].map(PathBuf::from));
+                }
+                Claim::Named { .. } => {}
+            }
+        }
+        claimed.extend(effects.iter().filter_map(|effect| match effect {
+            Effect::Path(path, _) => Some(path.clone()),
+            _ => None,
+        }));
         let now = self.image();
         let differs = |path: &&PathBuf| now.get(*path) != before.get(*path);
         for path in now.keys().chain(before.keys()).filter(differs) {

@@ -74,6 +74,19 @@ impl View<'_> {
         Ok(Seen::Known(self.with_planned_members(name, group)))
     }
 
+    /// A user whose primary group `name` will be; none: nobody's.
+    pub fn primary_of(&self, name: &str) -> Result<Option<String>, LookError> {
+        let table = self.accounts()?;
+        let gid = table.groups.get(name).map(|group| group.gid);
+        let planned = |user: &str| self.overlay.and_then(|overlay| overlay.users.get(user));
+        let found =
+            table.users.iter().find(|(user, account)| Some(account.gid) == gid && planned(user).is_none());
+        let mut new = self.overlay.into_iter().flat_map(|overlay| &overlay.users);
+        let mut new =
+            || new.find(|(_, user)| user.as_ref().is_some_and(|user| user.group.as_deref() == Some(name)));
+        Ok(found.map(|(user, _)| user).or_else(|| new().map(|(user, _)| user)).cloned())
+    }
+
     /// Whether only the name service knows the user `name`.
     pub fn is_remote_user(&self, name: &str) -> Result<bool, LookError> {
         Ok(!self.accounts()?.users.contains_key(name) && self.base.user(name)?.is_some())

@@ -1,0 +1,91 @@
+//! What the kinds of accounts share: names, lists as they are shown, and the login that must stay.
+
+use converge_model::ParamProblem;
+
+use crate::kind::Planned;
+use crate::wish::Reader;
+
+/// The groups that give their members the rights of root, by custom.
+const POWERFUL: [&str; 4] = ["sudo", "wheel", "admin", "root"];
+
+/// Notes a problem where `name`, the value of `param`, can be no name of a user or group.
+pub fn check_name(params: &mut Reader<'_>, param: &str, name: &str) {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || ":,/\\\"'".contains(c);
+    let wrong = if name.is_empty() {
+        Some("is empty".to_owned())
+    } else if name.starts_with(['-', '+', '~', '@', '%', '#']) || name.contains(odd) {
+        Some(format!("{name:?} is no name of a user or group"))
+    } else if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        Some(format!("{name:?} is a number; a name of digits alone would be taken for one"))
+    } else {
+        (name.len() > 32).then(|| format!("{name:?} is longer than 32 characters"))
+    };
+    if let Some(wrong) = wrong {
+        params.problem(ParamProblem::new(param, wrong));
+    }
+}
+
+/// Reads a number of a user or group.
+pub fn account_number(params: &mut Reader<'_>, param: &str) -> Option<u32> {
+    let number = params.number(param)?;
+    // The largest two stand for "nobody asked" in system calls.
+    let number = u32::try_from(number).ok().filter(|number| *number < u32::MAX - 1);
+    if number.is_none() {
+        params.problem(ParamProblem::new(param, "is not a number from 0 to 4294967293"));
+    }
+    number
+}
+
+/// Names as they are shown: in order, each once.
+pub fn shown(names: &[String]) -> String {
+    let names = sorted(names);
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Names in order, each once.
+pub fn sorted(names: &[String]) -> Vec<String> {
+    let mut names = names.to_vec();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Whether membership of `group` gives the rights of root.
+pub fn is_powerful(group: &str) -> bool {
+    POWERFUL.contains(&group)
+}
+
+/// A plan that would shut the login of `name` out.
+pub fn locks_out(name: &str, how: &str) -> Planned {
+    Planned::Impossible {
+        message: format!("{how} would lock out {name}, whose login this run uses"),
+        help: Some("come by another login that may become root, and run it again".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use converge_model::Params;
+
+    #[test]
+    fn only_what_the_account_files_can_hold_is_a_name() {
+        let check = |name: &str, good: bool| {
+            let params = Params::default();
+            let mut reader = Reader::new(&params, None);
+            check_name(&mut reader, "name", name);
+            assert_eq!(reader.finish().is_ok(), good, "{name:?}");
+        };
+        check("ada", true);
+        check("ada.lovelace", true);
+        check("_apt", true);
+        check("machine$", true);
+        check("-r", false);
+        check("a:b", false);
+        check("a,b", false);
+        check("a b", false);
+        check("1000", false);
+        check("", false);
+        check(&"a".repeat(33), false);
+    }
+}

@@ -1,0 +1,131 @@
+//! The home of a `user`: what is made of `/etc/skel`, and what later steps will see of it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::overlay::{Bytes, Effect};
+use crate::system::accounts::AccountDefaults;
+use crate::system::files::Sort;
+use crate::view::{Body, LookError, Place, Seen, TEXT_LIMIT, View};
+
+/// What a folder holds, as the pattern of a home.
+pub(super) struct Skeleton {
+    /// The folder it was read from.
+    from: PathBuf,
+    /// The folder itself.
+    folder: Place,
+    /// What is below it, folders before what is in them, by path relative to it.
+    items: Vec<(PathBuf, Place)>,
+}
+
+/// The most that is looked at below a folder.
+const MOST: usize = 1000;
+
+/// The longest file whose content later steps are told, in bytes.
+const TOLD: u64 = 256 * 1024;
+
+/// What a new home is made from.
+pub(super) fn skeleton(view: &View<'_>, defaults: &AccountDefaults) -> Result<Skeleton, LookError> {
+    let found = below(view, &defaults.skeleton, 8)?;
+    let mut skeleton = match found {
+        Some(skeleton) => skeleton,
+        None => Skeleton { from: defaults.skeleton.clone(), folder: empty_folder(view)?, items: Vec::new() },
+    };
+    skeleton.folder.mode = defaults.home_mode;
+    Ok(skeleton)
+}
+
+/// What is at `folder` and below it, so many levels deep; none where no folder is.
+pub(super) fn below(view: &View<'_>, folder: &Path, levels: usize) -> Result<Option<Skeleton>, LookError> {
+    let Seen::Known(place) = view.place(folder)? else { return Ok(None) };
+    if place.sort != Sort::Folder {
+        return Ok(None);
+    }
+    let mut skeleton = Skeleton { from: folder.to_owned(), folder: place, items: Vec::new() };
+    let mut todo: Vec<(PathBuf, usize)> = vec![(PathBuf::new(), levels)];
+    while let Some((part, levels)) = todo.pop() {
+        let names: Vec<OsString> = view.list(&folder.join(&part))?.known().unwrap_or_default();
+        for name in names {
+            let part = part.join(name);
+            let Seen::Known(place) = view.place(&folder.join(&part))? else { continue };
+            if place.sort == Sort::Folder && levels > 1 {
+                todo.push((part.clone(), levels - 1));
+            }
+            if place.sort != Sort::Special && skeleton.items.len() < MOST {
+                let place = told(view, &folder.join(&part), place)?;
+                skeleton.items.push((part, place));
+            }
+        }
+    }
+    Ok(Some(skeleton))
+}
+
+/// A place whose content goes with it wherever it comes to stand.
+fn told(view: &View<'_>, path: &Path, place: Place) -> Result<Place, LookError> {
+    let body = match &place.body {
+        Body::OnDisk if place.sort == Sort::File && place.size <= TOLD => match view.text(path)? {
+            Seen::Known(text) => Body::Text(Bytes::from(text)),
+            _ => Body::Unknown(Vec::new()),
+        },
+        Body::OnDisk if place.sort == Sort::File => Body::Unknown(Vec::new()),
+        body => body.clone(),
+    };
+    Ok(Place { body, ..place })
+}
+
+fn empty_folder(view: &View<'_>) -> Result<Place, LookError> {
+    let (owner, group) = view.own_names()?;
+    Ok(Place { sort: Sort::Folder, mode: 0o755, owner, group, size: 0, target: None, body: Body::OnDisk })
+}
+
+impl Skeleton {
+    /// The mode of the home.
+    pub(super) fn mode(&self) -> u32 {
+        self.folder.mode
+    }
+
+    /// What will be at `home`: all of it the user's where `owner` says who that is, else owned as before.
+    pub(super) fn effects(&self, home: &Path, owner: Option<(&str, &str)>) -> Vec<Effect> {
+        let owned = |place: &Place| match owner {
+            Some((user, group)) => Place { owner: user.to_owned(), group: group.to_owned(), ..place.clone() },
+            None => place.clone(),
+        };
+        let folder = Effect::Path(home.to_owned(), Some(owned(&self.folder)));
+        let items = self.items.iter().map(|(part, place)| Effect::Path(home.join(part), Some(owned(place))));
+        [folder].into_iter().chain(items).collect()
+    }
+
+    /// Makes `home` of it, for `user`: closed to the user until all of it is there.
+    pub(super) fn make(
+        &self,
+        actor: &mut Actor<'_>,
+        home: &Path,
+        user: &str,
+        group: &str,
+    ) -> Result<(), ApplyError> {
+        let theirs = |mode: u32| Attributes {
+            mode: Some(mode),
+            owner: Some(user.to_owned()),
+            group: Some(group.to_owned()),
+        };
+        actor.make_folder(home, &Attributes { mode: Some(0o700), ..Attributes::default() })?;
+        for (part, place) in &self.items {
+            let (from, to) = (self.from.join(part), home.join(part));
+            match (place.sort, &place.target) {
+                (Sort::Folder, _) => actor.make_folder(&to, &theirs(place.mode))?,
+                (Sort::Link, Some(target)) => {
+                    actor.link(&to, target)?;
+                    actor.set_attributes(&to, &theirs(0o777))?;
+                }
+                (Sort::File, _) => {
+                    let text = actor.files().read(&from, TEXT_LIMIT);
+                    let text = text.map_err(|error| ApplyError::at("read", &from, &error))?;
+                    actor.write_text(&to, &text, &theirs(place.mode), |_, _| Ok(()))?;
+                }
+                _ => {}
+            }
+        }
+        actor.set_attributes(home, &theirs(self.mode()))
+    }
+}

@@ -1,0 +1,211 @@
+//! `user`: an account with its groups, its home, its shell and its password; or its absence.
+
+mod apply;
+mod home;
+mod observe;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use converge_model::{Claim, KindSchema, Param, ParamProblem, Type};
+
+use crate::actor::{Actor, ApplyError};
+use crate::kind::{Kind, Planned};
+use crate::kinds::accounts::{account_number, check_name, sorted};
+use crate::overlay::Effect;
+use crate::system::accounts::Expiry;
+use crate::view::{LookError, View};
+use crate::wish::{Reader, Text, normal_path};
+
+/// The kind.
+pub struct User;
+
+/// What the user should be; none: it stays as it is, or the host chooses.
+pub struct Wish {
+    name: String,
+    absent: bool,
+    uid: Option<u32>,
+    group: Option<String>,
+    groups: Option<Vec<String>>,
+    /// Whether groups that are not named are left.
+    append: bool,
+    comment: Option<String>,
+    home: Option<PathBuf>,
+    create_home: Option<bool>,
+    move_home: bool,
+    remove_home: bool,
+    shell: Option<String>,
+    password: Option<Text>,
+    update_password: UpdatePassword,
+    locked: Option<bool>,
+    expires: Option<Expiry>,
+    system: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum UpdatePassword {
+    Always,
+    OnCreate,
+}
+
+impl Kind for User {
+    type Wish = Wish;
+    type Found = observe::Found;
+
+    fn schema() -> KindSchema {
+        let text = |name: &str, doc: &str| Param::new(name, Type::Text, doc);
+        let flag = |name: &str, doc: &str| Param::new(name, Type::Bool, doc);
+        KindSchema::new("user", "A user: its groups, home, shell and password")
+            .details(
+                "Users are those of the host's own files. What is not given is left as it is; a new user gets a group of \
+                 its own name, a home in `/home` with what `/etc/skel` holds, and the host's usual shell.\n\n\
+                 A new user without `password` cannot log in by one; keys serve (`authorized-key`). A password is a \
+                 crypt hash (`mkpasswd`, `openssl passwd -6`), never plain text; it is shown to nobody and goes to the \
+                 host's programs over their input.\n\n\
+                 The user whose login the run uses is never removed, locked, or taken out of `sudo`, `wheel` or \
+                 `admin`. A user that still has processes is not removed: the step fails, and says so.",
+            )
+            .param(Param::new("name", Type::Name, "The name.").argument(0).required())
+            .param(text("state", "Whether it should be there.").one_of(&["present", "absent"]).default("present"))
+            .param(Param::new("uid", Type::Int, "The number. Chosen by the host if not given.").range(0, 4_294_967_293))
+            .param(Param::new("group", Type::Name, "The primary group. One of the user's own name if not given."))
+            .param(Param::list("groups", Type::Name, "Other groups that it is a member of."))
+            .param(flag("append", "Whether it stays in groups that `groups` does not name; `#false` means exactly these.").default(true))
+            .param(text("comment", "The full name, or what else describes it."))
+            .param(Param::new("home", Type::Path, "The home. `/home/NAME` for a new user if not given."))
+            .param(flag("create-home", "Whether a home that is not there is made. True if not given, but for a system account."))
+            .param(flag("move-home", "Whether what is in the old home moves along when `home` changes.").default(false))
+            .param(flag("remove-home", "Whether the home goes with a user that should be absent.").default(false))
+            .param(Param::new("shell", Type::Path, "The login shell. For a new user that of the host if not given, `nologin` for a system account."))
+            .param(text("password", "The password as a crypt hash; may be a secret. `*`: none."))
+            .param(
+                text("update-password", "Whether `password` is kept as it should be, or only given to a new user.")
+                    .one_of(&["always", "on-create"])
+                    .default("always"),
+            )
+            .param(flag("locked", "Whether no password opens the account. Left as it is if not given; keys still do, see `expires`."))
+            .param(text("expires", "The last day of the account, `\"2026-12-31\"`, or `\"never\"`. After it neither password nor key opens it."))
+            .param(flag("system", "Whether a new account is one of the system's: a number from its range, no home, no shell.").default(false))
+            .whole_system()
+            .example(
+                "Somebody who works on the host",
+                "group \"operators\"\nuser \"ada\" groups=\"operators\" shell=\"/bin/bash\" comment=\"Ada\"",
+            )
+            .example("An account for a service", "user \"shop\" system=#true home=\"/srv/shop\"")
+            .example(
+                "An account with a password, closed at the end of the year",
+                "user \"guest\" update-password=\"on-create\" expires=\"2099-12-31\" {\n    \
+                 password \"$6$abcdefgh$NqWgdWSuwk7CHmdUQ9TVjDBjGSTHBKtCIkuGMVyHOoPNi4zIKVCCCKyJ1xKlGtiVyqZEaOMvDbDVCUNKoQbgl1\"\n}",
+            )
+            .example("An account that should not be there", "user \"mallory\" state=\"absent\" remove-home=#true")
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let wish = Wish {
+            name: params.required_text("name"),
+            absent: params.choice("state", &[("present", false), ("absent", true)]),
+            uid: account_number(params, "uid"),
+            group: params.text("group"),
+            groups: params.has("groups").then(|| sorted(&params.texts("groups"))),
+            append: params.flag("append").unwrap_or(true),
+            comment: params.text("comment"),
+            home: params.optional_path("home"),
+            create_home: params.flag("create-home"),
+            move_home: params.flag("move-home").unwrap_or(false),
+            remove_home: params.flag("remove-home").unwrap_or(false),
+            shell: params.text("shell"),
+            password: params.maybe_secret("password"),
+            update_password: params.choice(
+                "update-password",
+                &[("always", UpdatePassword::Always), ("on-create", UpdatePassword::OnCreate)],
+            ),
+            locked: params.flag("locked"),
+            expires: expires(params),
+            system: params.flag("system").unwrap_or(false),
+        };
+        check(params, &wish);
+        wish
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        vec![Claim::named("user", &wish.name)]
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {
+        observe::observe(view, wish)
+    }
+
+    fn plan(wish: &Wish, found: &observe::Found) -> Planned {
+        plan::plan(wish, found)
+    }
+
+    fn effects(wish: &Wish, found: &observe::Found) -> Vec<Effect> {
+        plan::effects(wish, found)
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &observe::Found) -> Result<(), ApplyError> {
+        apply::apply(actor, wish, found)
+    }
+}
+
+fn expires(params: &mut Reader<'_>) -> Option<Expiry> {
+    let written = params.text("expires")?;
+    let expiry = Expiry::parse(&written);
+    if expiry.is_none() {
+        let problem = ParamProblem::new("expires", format!("{written:?} is no date and not `never`"));
+        params.problem(problem.help("write a date as `\"2026-12-31\"`"));
+    }
+    expiry
+}
+
+/// Notes what the types do not show.
+fn check(params: &mut Reader<'_>, wish: &Wish) {
+    check_name(params, "name", &wish.name);
+    for group in wish.groups.iter().flatten() {
+        check_name(params, "groups", group);
+    }
+    if let Some(group) = &wish.group {
+        check_name(params, "group", group);
+    }
+    let fields = [("comment", wish.comment.as_deref()), ("shell", wish.shell.as_deref())];
+    let home = wish.home.as_ref().map(|home| home.to_string_lossy());
+    for (param, value) in fields.into_iter().chain([("home", home.as_deref())]) {
+        if value.is_some_and(|value| value.contains(|c: char| c == ':' || c.is_control())) {
+            params.problem(ParamProblem::new(
+                param,
+                "holds a colon or a control character, which /etc/passwd cannot",
+            ));
+        }
+    }
+    if wish.shell.as_ref().is_some_and(|shell| normal_path(shell).is_none()) {
+        params.problem(ParamProblem::new("shell", "is not an absolute path"));
+    }
+    if wish.password.as_ref().is_some_and(|password| !is_hash(password.expose())) {
+        let problem = ParamProblem::new("password", "is not a crypt hash");
+        params.problem(
+            problem.help("make one with `openssl passwd -6` or `mkpasswd`; plain text would be of no use"),
+        );
+    }
+    if !wish.append && wish.groups.is_none() {
+        params.problem(ParamProblem::new("append", "means nothing without `groups`"));
+    }
+    if wish.move_home && wish.home.is_none() {
+        params.problem(ParamProblem::new("move-home", "means nothing without `home`"));
+    }
+    if wish.remove_home && !wish.absent {
+        params.problem(ParamProblem::new("remove-home", "is for a user that should be absent"));
+    }
+}
+
+/// Whether a text can stand in the password field of shadow(5). A check without secrets reads them as empty.
+fn is_hash(field: &[u8]) -> bool {
+    let hash = crate::system::accounts::unlocked(field);
+    let shape = field.is_empty()
+        || hash.is_empty()
+        || hash == b"*"
+        || hash.starts_with(b"$")
+        || hash.starts_with(b"_");
+    shape && !field.iter().any(|byte| *byte == b':' || byte.is_ascii_control() || byte.is_ascii_whitespace())
+}

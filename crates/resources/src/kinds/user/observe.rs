@@ -1,0 +1,134 @@
+//! What is known of a `user`, and what it would be made from.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Wish;
+use super::home::{self, Skeleton};
+use crate::overlay::PlannedUser;
+use crate::view::{LookError, Need, Seen, View};
+
+/// What was found.
+pub struct Found {
+    /// The account, property by property.
+    pub(super) account: Seen<PlannedUser>,
+    /// Whether it is known to the name service alone.
+    pub(super) remote: bool,
+    /// The other user that has the number.
+    pub(super) taken: Option<String>,
+    /// Whether there is, or will be, a group of the user's name.
+    pub(super) own_group: bool,
+    /// Whether that group goes with the user.
+    pub(super) own_group_goes: bool,
+    /// The home that it should have.
+    pub(super) home: PathBuf,
+    /// What is to be made at the home, where something is.
+    pub(super) new_home: Option<Skeleton>,
+    /// What a home that moves takes along, where one does.
+    pub(super) moved: Option<Skeleton>,
+    /// Whether something is at the home that it should have.
+    pub(super) home_there: bool,
+    /// Another user with the home that is there.
+    pub(super) home_shared: Option<String>,
+    /// The shell of a new user.
+    pub(super) new_shell: String,
+    /// Whether the passwords could be read.
+    pub(super) shadow_readable: bool,
+    pub(super) login: Option<String>,
+    /// The days since 1970-01-01.
+    pub(super) today: i64,
+    pub(super) needs: Vec<Need>,
+}
+
+/// The number of the account that owns nothing.
+const NOBODY: u32 = 65534;
+
+/// Reads the accounts; the skeleton of a home only where one is to be made.
+pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+    let table = view.accounts()?;
+    let account = view.account(&wish.name)?;
+    let there = account.clone().known();
+    let before = there.as_ref().and_then(|account| account.home.clone());
+    let usual = || table.defaults.homes.join(&wish.name);
+    let home = wish.home.clone().or_else(|| before.clone().map(PathBuf::from)).unwrap_or_else(usual);
+    let home_there = matches!(view.place(&home)?, Seen::Known(_));
+    let moves = wish.move_home && !wish.absent && !home_there;
+    let moved = match before.as_deref().map(Path::new).filter(|before| moves && *before != home) {
+        Some(before) => home::below(view, before, 2)?,
+        None => None,
+    };
+    let makes = !wish.absent && !home_there && moved.is_none() && makes_home(view, wish, there.as_ref())?;
+    let owner = wish.uid.and_then(|uid| table.user_name(uid));
+    let shares = |account: &&str| *account != wish.name;
+    let shared = table
+        .users
+        .iter()
+        .filter(|(_, user)| Some(&user.home) == before.as_ref())
+        .map(|(name, _)| name.as_str())
+        .find(shares);
+    Ok(Found {
+        remote: view.is_remote_user(&wish.name)?,
+        taken: owner.filter(|owner| *owner != wish.name).map(str::to_owned),
+        own_group: matches!(view.group(&wish.name)?, Seen::Known(_) | Seen::Unknown(_)),
+        own_group_goes: table.own_group_goes(&wish.name),
+        new_home: if makes { Some(home::skeleton(view, &table.defaults)?) } else { None },
+        moved,
+        home_there,
+        home_shared: shared.map(str::to_owned),
+        new_shell: new_shell(view, wish)?,
+        shadow_readable: table.shadow_readable,
+        login: view.login(),
+        today: today(),
+        needs: needs(view, wish, &home, makes)?,
+        account,
+        home,
+    })
+}
+
+/// Whether a missing home is made: as asked, else for everybody but accounts of the system.
+fn makes_home(view: &View<'_>, wish: &Wish, account: Option<&PlannedUser>) -> Result<bool, LookError> {
+    let first = view.accounts()?.defaults.first_uid;
+    let uid = wish.uid.or_else(|| account.and_then(|account| account.uid));
+    let system = wish.system || uid.is_some_and(|uid| (uid < first && uid != 0) || uid == NOBODY);
+    Ok(wish.create_home.unwrap_or(!system))
+}
+
+/// The shell that a new user gets where none is asked.
+fn new_shell(view: &View<'_>, wish: &Wish) -> Result<String, LookError> {
+    if !wish.system {
+        return Ok(view.accounts()?.defaults.shell.clone().unwrap_or_else(|| "/bin/sh".to_owned()));
+    }
+    for path in ["/usr/sbin/nologin", "/sbin/nologin"] {
+        if let Seen::Known(_) = view.followed(Path::new(path))? {
+            return Ok(path.to_owned());
+        }
+    }
+    Ok("/bin/false".to_owned())
+}
+
+fn needs(view: &View<'_>, wish: &Wish, home: &Path, makes_home: bool) -> Result<Vec<Need>, LookError> {
+    if wish.absent {
+        return Ok(Vec::new());
+    }
+    let mut needs = Vec::new();
+    for group in wish.group.iter().chain(wish.groups.iter().flatten()) {
+        needs.push(view.need_group(group)?);
+    }
+    if let Some(shell) = wish.shell.as_deref().filter(|shell| !is_no_shell(shell)) {
+        needs.push(Need::program(&view.program(shell)?, shell));
+    }
+    if makes_home {
+        needs.push(view.need_folder(home.parent().unwrap_or(home))?);
+    }
+    Ok(needs)
+}
+
+/// Whether nobody can log in to a shell.
+pub(super) fn is_no_shell(shell: &str) -> bool {
+    matches!(shell.rsplit('/').next(), Some("nologin" | "false"))
+}
+
+fn today() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs() / 86_400).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,320 @@
+//! What a `user` changes.
+
+use converge_model::{Change, PropertyChange, Secret, Shown, Verb};
+
+use super::observe::{Found, is_no_shell};
+use super::{UpdatePassword, Wish};
+use crate::kind::{Depend, Planned};
+use crate::kinds::accounts::{is_powerful, locks_out, shown, sorted};
+use crate::kinds::attributes::octal;
+use crate::overlay::{Effect, PlannedGroup, PlannedUser};
+use crate::system::accounts::{Expiry, Shadow, UserChange, unlocked};
+use crate::view::Seen;
+
+/// What would change.
+pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
+    match (wish.absent, &found.account) {
+        (true, Seen::Absent) => Planned::InSync("it is not there".to_owned()),
+        (true, Seen::Known(account)) => remove(wish, found, account),
+        (true, Seen::MayCome(steps) | Seen::Unknown(steps)) => {
+            let mut change = Change::new(Verb::Remove);
+            change.depend("the user", steps);
+            Planned::change(change)
+        }
+        (false, _) if found.remote => Planned::Impossible {
+            message: "it comes from the network and not from the host's files".to_owned(),
+            help: Some("change it where it comes from, or choose another name".to_owned()),
+        },
+        (false, Seen::Known(account)) => update(wish, found, account),
+        (false, _) => create(wish, found),
+    }
+}
+
+/// What is asked and not so yet; of a new user, all of it.
+pub(super) fn asked(wish: &Wish, found: &Found) -> UserChange {
+    let account = known(found);
+    let before = account.clone().unwrap_or_default();
+    let new = account.is_none();
+    let other = |asked: &Option<String>, before: &Option<String>| {
+        asked.clone().filter(|asked| Some(asked) != before.as_ref())
+    };
+    let own = || (new && found.own_group).then(|| wish.name.clone());
+    let home = if new { Some(found.home.clone()) } else { wish.home.clone() };
+    let home = home.filter(|home| Some(home.to_string_lossy().into_owned()) != before.home);
+    let shell = wish.shell.clone().or_else(|| new.then(|| found.new_shell.clone()));
+    let expires = before.shadow.as_ref().map(|shadow| shadow.expires);
+    UserChange {
+        uid: wish.uid.filter(|uid| Some(*uid) != before.uid),
+        group: other(&wish.group, &before.group).or_else(own),
+        groups: groups(wish, &before),
+        comment: other(&wish.comment, &before.comment),
+        move_home: found.moved.is_some() && home.is_some(),
+        home,
+        shell: other(&shell, &before.shell),
+        system: new && wish.system,
+        password: password(wish, before.shadow.as_ref(), new).map(Secret::new),
+        expires: wish.expires.filter(|asked| Some(*asked) != expires),
+    }
+}
+
+fn known(found: &Found) -> Option<PlannedUser> {
+    found.account.clone().known()
+}
+
+/// All its other groups as they should be, where they are not.
+fn groups(wish: &Wish, before: &PlannedUser) -> Option<Vec<String>> {
+    let asked = wish.groups.as_ref()?;
+    let now = sorted(before.groups.as_deref().unwrap_or_default());
+    let kept = now.iter().filter(|_| wish.append);
+    let should = sorted(&kept.chain(asked).cloned().collect::<Vec<_>>());
+    (should != now).then_some(should)
+}
+
+/// The password field as it should be, where it is not: the hash, with the mark of a lock before it.
+fn password(wish: &Wish, shadow: Option<&Shadow>, new: bool) -> Option<Vec<u8>> {
+    let given = wish.password.as_ref().filter(|_| new || wish.update_password == UpdatePassword::Always);
+    if given.is_none() && wish.locked.is_none() {
+        return None;
+    }
+    let before = shadow.map_or(&b"!"[..], |shadow| shadow.password.expose());
+    let was = (before.starts_with(b"!"), unlocked(before));
+    let field = given.map_or(before, |given| given.expose());
+    let hash = unlocked(field);
+    let locked = wish.locked.unwrap_or_else(|| match given {
+        // A lock is not lifted by another password; an account that never had one was not locked by anybody.
+        Some(_) => field.starts_with(b"!") || (was.0 && !was.1.is_empty()),
+        None => was.0,
+    });
+    // Without a lock an empty field would let everybody in.
+    let hash = if hash.is_empty() && !locked { b"*" } else { hash };
+    (new || (locked, hash) != was).then(|| if locked { [b"!", hash].concat() } else { hash.to_vec() })
+}
+
+fn create(wish: &Wish, found: &Found) -> Planned {
+    let asked = asked(wish, found);
+    if let Some(taken) = taken(found) {
+        return taken;
+    }
+    let mut change = Change::new(Verb::Create);
+    let mut add =
+        |name: &str, after: Shown| change.properties.push(PropertyChange::new(name, Shown::Absent, after));
+    let chosen = || Shown::Unknown("the host chooses it".to_owned());
+    add("uid", asked.uid.map_or_else(chosen, |uid| uid.to_string().into()));
+    add("group", asked.group.clone().unwrap_or_else(|| wish.name.clone()).into());
+    for (name, after) in properties(&asked, found) {
+        add(name, after);
+    }
+    Planned::change(change).given(found.needs.iter().cloned())
+}
+
+/// The properties that a change and a new user have in common, with what they will be.
+fn properties(asked: &UserChange, found: &Found) -> Vec<(&'static str, Shown)> {
+    let mut properties: Vec<(&'static str, Shown)> = Vec::new();
+    let mut add = |name, after: Option<Shown>| properties.extend(after.map(|after| (name, after)));
+    add("groups", asked.groups.as_deref().map(|groups| shown(groups).into()));
+    add("comment", asked.comment.clone().map(Shown::Text));
+    add("home", asked.home.as_ref().map(|home| home.display().to_string().into()));
+    let home = |mode| Shown::Text(format!("{} ({})", found.home.display(), octal(mode)));
+    add("create-home", found.new_home.as_ref().map(|skeleton| home(skeleton.mode())));
+    add("shell", asked.shell.clone().map(Shown::Text));
+    add("expires", asked.expires.map(|expires| expires.to_string().into()));
+    properties
+        .extend(password_properties(asked, known(found).as_ref()).map(|(name, _, after)| (name, after)));
+    properties
+}
+
+/// What changes of the password field: the hash, the lock.
+fn password_properties(
+    asked: &UserChange,
+    account: Option<&PlannedUser>,
+) -> impl Iterator<Item = (&'static str, Shown, Shown)> + use<> {
+    let field = asked.password.as_ref().map(|password| password.expose());
+    let shadow = account.and_then(|account| account.shadow.as_ref());
+    let hash = field.is_some_and(|field| match shadow {
+        Some(shadow) => {
+            let lifted = unlocked(field) == b"*" && shadow.unlocked().is_empty();
+            unlocked(field) != shadow.unlocked() && !lifted
+        }
+        None => !unlocked(field).is_empty(),
+    });
+    let locked = field.map(|field| field.starts_with(b"!"));
+    let before = shadow.map(Shadow::is_locked);
+    let word = |locked: bool| Shown::Text(locked.to_string());
+    let masked = if account.is_some() { Shown::Masked } else { Shown::Absent };
+    let hash = hash.then_some(("password", masked, Shown::Masked));
+    let lock = locked.filter(|locked| if account.is_some() { before != Some(*locked) } else { *locked });
+    let lock = lock.map(|after| ("locked", before.map_or(Shown::Absent, word), word(after)));
+    hash.into_iter().chain(lock)
+}
+
+fn update(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
+    if !found.shadow_readable && (wish.password.is_some() || wish.locked.is_some() || wish.expires.is_some())
+    {
+        return Planned::Impossible {
+            message: "its password and expiry cannot be read".to_owned(),
+            help: Some("only root may; say `become=\"sudo\"` in the connection".to_owned()),
+        };
+    }
+    let asked = asked(wish, found);
+    if let Some(impossible) = in_the_way(wish, found, account, &asked) {
+        return impossible;
+    }
+    let mut change = Change::new(Verb::Update);
+    let before = |name: &str| before(name, account);
+    let numbers = [("uid", asked.uid.map(|uid| uid.to_string())), ("group", asked.group.clone())];
+    for (name, after) in numbers {
+        change.properties.extend(after.map(|after| PropertyChange::new(name, before(name), after)));
+    }
+    for (name, after) in properties(&asked, found) {
+        change.properties.push(PropertyChange::new(name, before(name), after));
+    }
+    if change.properties.is_empty() {
+        return Planned::InSync("all that is asked of it is so".to_owned());
+    }
+    if change.properties.iter().any(|property| property.property == "password") {
+        change = change.irreversible("the password is sensitive and is not kept");
+    }
+    Planned::change(change).given(found.needs.iter().cloned())
+}
+
+fn before(name: &str, account: &PlannedUser) -> Shown {
+    let shadow = account.shadow.as_ref();
+    let text = match name {
+        "uid" => account.uid.map(|uid| uid.to_string()),
+        "group" => account.group.clone(),
+        "groups" => account.groups.as_deref().map(shown),
+        "comment" => account.comment.clone(),
+        "home" => account.home.clone(),
+        "shell" => account.shell.clone(),
+        "expires" => shadow.map(|shadow| shadow.expires.to_string()),
+        "locked" => shadow.map(|shadow| shadow.is_locked().to_string()),
+        "password" => return Shown::Masked,
+        _ => None,
+    };
+    text.into()
+}
+
+fn taken(found: &Found) -> Option<Planned> {
+    let other = found.taken.as_ref()?;
+    Some(Planned::impossible(format!("its number belongs to the user {other}")))
+}
+
+/// Why a user that is there cannot be changed so.
+fn in_the_way(wish: &Wish, found: &Found, account: &PlannedUser, asked: &UserChange) -> Option<Planned> {
+    if asked.uid.is_some()
+        && let Some(taken) = taken(found)
+    {
+        return Some(taken);
+    }
+    if wish.move_home && asked.home.is_some() && found.home_there {
+        return Some(Planned::Impossible {
+            message: format!("its home cannot move: something is at {} already", found.home.display()),
+            help: Some("remove it, or leave `move-home` out".to_owned()),
+        });
+    }
+    let login = found.login.as_deref().filter(|login| *login == wish.name)?;
+    lockout(found, account, asked).map(|how| locks_out(login, how))
+}
+
+/// How a change would shut out the login that the run uses.
+fn lockout(found: &Found, account: &PlannedUser, asked: &UserChange) -> Option<&'static str> {
+    let shadow = account.shadow.as_ref();
+    let locks = asked.password.as_ref().is_some_and(|field| field.expose().starts_with(b"!"));
+    if locks && !shadow.is_some_and(Shadow::is_locked) {
+        return Some("locking it");
+    }
+    if asked.expires.is_some_and(|expires| matches!(expires, Expiry::Day(day) if day <= found.today)) {
+        return Some("closing it");
+    }
+    if asked.shell.as_deref().is_some_and(is_no_shell) {
+        return Some("taking its shell");
+    }
+    let stays = |group: &String| asked.groups.as_ref().is_none_or(|groups| groups.contains(group));
+    let powerful = |group: &&String| is_powerful(group);
+    if !account.groups.iter().flatten().filter(powerful).all(stays) {
+        return Some("taking it out of the group that makes it root");
+    }
+    let moves = asked.uid.is_some() || asked.home.is_some();
+    moves.then_some("another number or home")
+}
+
+fn remove(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
+    if found.login.as_deref() == Some(&wish.name) {
+        return locks_out(&wish.name, "removing it");
+    }
+    if account.uid == Some(0) {
+        return Planned::impossible("it is root");
+    }
+    let mut change = Change::new(Verb::Remove);
+    let uid = account.uid.map(|uid| uid.to_string());
+    change.properties.push(PropertyChange::new("uid", uid, Shown::Absent));
+    if wish.remove_home && found.home_there {
+        if let Some(impossible) = home_must_stay(found) {
+            return impossible;
+        }
+        change.properties.push(PropertyChange::new("home", account.home.clone(), Shown::Absent));
+        change = change.irreversible("what is in its home is not kept");
+    }
+    Planned::change(change)
+}
+
+/// Why a home cannot go: others use it, or it is no home.
+fn home_must_stay(found: &Found) -> Option<Planned> {
+    let home = found.home.display();
+    let why = match &found.home_shared {
+        Some(other) => format!("its home {home} is that of {other} too"),
+        None if found.home.components().count() < 3 => format!("its home {home} is a folder of the system"),
+        None => return None,
+    };
+    Some(Planned::Impossible { message: why, help: Some("leave `remove-home` out".to_owned()) })
+}
+
+/// What later steps will see.
+pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+    let name = || wish.name.clone();
+    if wish.absent {
+        let group = found.own_group_goes.then(|| Effect::Group(name(), None));
+        let home = (wish.remove_home && found.home_there).then(|| Effect::Path(found.home.clone(), None));
+        return [Effect::User(name(), None)].into_iter().chain(group).chain(home).collect();
+    }
+    let asked = asked(wish, found);
+    let before = known(found);
+    let new_group = before.is_none() && asked.group.is_none();
+    let group =
+        new_group.then(|| Effect::Group(name(), Some(PlannedGroup { gid: None, members: Some(Vec::new()) })));
+    let user = after(wish, before.unwrap_or_default(), asked);
+    let owner = user.group.clone().unwrap_or_else(name);
+    let home =
+        found.new_home.iter().flat_map(|skeleton| skeleton.effects(&found.home, Some((&wish.name, &owner))));
+    let moved = found.moved.iter().flat_map(|old| {
+        let gone = known(found).and_then(|account| account.home).map(|home| Effect::Path(home.into(), None));
+        gone.into_iter().chain(old.effects(&found.home, None))
+    });
+    group.into_iter().chain(home).chain(moved).chain([Effect::User(name(), Some(user.clone()))]).collect()
+}
+
+/// The user after the change.
+fn after(wish: &Wish, before: PlannedUser, asked: UserChange) -> PlannedUser {
+    let new = before.uid.is_none() && before.group.is_none();
+    let usual = before.shadow.clone().unwrap_or_else(|| Shadow {
+        password: Secret::new("!"),
+        min_days: None,
+        max_days: None,
+        warn_days: None,
+        expires: Expiry::Never,
+    });
+    let shadow = Shadow {
+        password: asked.password.unwrap_or_else(|| usual.password.clone()),
+        expires: asked.expires.unwrap_or(usual.expires),
+        ..usual
+    };
+    PlannedUser {
+        uid: asked.uid.or(before.uid),
+        group: asked.group.or(before.group).or_else(|| Some(wish.name.clone())),
+        home: asked.home.map(|home| home.to_string_lossy().into_owned()).or(before.home),
+        groups: asked.groups.or(before.groups).or_else(|| new.then(Vec::new)),
+        comment: asked.comment.or(before.comment).or_else(|| new.then(String::new)),
+        shell: asked.shell.or(before.shell),
+        shadow: Some(shadow),
+    }
+}

@@ -1,0 +1,228 @@
+//! Users on a trial host.
+
+use std::os::unix::fs::MetadataExt;
+
+use converge_model::{Certainty, Change, Params, Scalar, Shown, Value};
+
+use crate::kinds::testing::{Trial, change, impossible, params};
+use crate::overlay::Effect;
+use crate::system::accounts::{Accounts, User};
+
+/// A number that files may be given to: that of the tests' own user, unless that is root.
+fn number() -> i64 {
+    let own = rustix::process::geteuid().as_raw();
+    i64::from(if own == 0 { 2001 } else { own })
+}
+
+fn list(names: &[&str]) -> Value {
+    Value::List(names.iter().map(|name| Scalar::from(*name)).collect())
+}
+
+fn with(more: impl IntoIterator<Item = (&'static str, Value)>) -> Params {
+    let mut wish = params([("name", "ada".into()), ("uid", number().into())]);
+    more.into_iter().for_each(|(name, value)| wish.set(name, value));
+    wish
+}
+
+fn absent(name: &str) -> Params {
+    params([("name", name.into()), ("state", "absent".into())])
+}
+
+fn host() -> Trial {
+    let trial = Trial::new();
+    trial.write("/bin/bash", "");
+    trial.write("/etc/skel/.profile", "umask 022\n");
+    trial.write("/etc/skel/.config/app", "x\n");
+    trial.write("/etc/group", "root:x:0:\nnogroup:x:65534:\nsudo:x:27:\noperators:x:50:\ndba:x:51:\n");
+    trial
+}
+
+/// A host where `ada` is.
+fn home_of_ada(more: impl IntoIterator<Item = (&'static str, Value)>) -> Trial {
+    let trial = host();
+    trial.apply("user", &with(more)).unwrap();
+    trial
+}
+
+fn names(change: &Change) -> Vec<&str> {
+    change.properties.iter().map(|property| property.property.as_str()).collect()
+}
+
+fn field(trial: &Trial, user: &str) -> String {
+    let table = trial.world().table().unwrap();
+    String::from_utf8(table.users[user].shadow.clone().unwrap().password.expose().to_vec()).unwrap()
+}
+
+#[test]
+fn a_new_user_comes_with_its_group_and_its_home() {
+    let trial = host();
+    let wish = with([
+        ("groups", list(&["operators"])),
+        ("shell", "/bin/bash".into()),
+        ("comment", "Ada".into()),
+        ("expires", "2099-12-31".into()),
+    ]);
+    let created = trial.laws("user", &wish);
+    assert_eq!(
+        names(&created),
+        ["uid", "group", "groups", "comment", "home", "create-home", "shell", "expires"]
+    );
+    assert_eq!(trial.read("/home/ada/.profile"), b"umask 022\n");
+    let home = std::fs::metadata(trial.at("/home/ada/.config")).unwrap();
+    assert_eq!(i64::from(home.uid()), number());
+    assert_eq!(trial.world().table().unwrap().groups_of("ada"), ["operators"]);
+    trial.laws(
+        "user",
+        &params([("name", "ada".into()), ("state", "absent".into()), ("remove-home", true.into())]),
+    );
+    assert!(!trial.at("/home/ada").exists());
+    assert!(!trial.world().table().unwrap().groups.contains_key("ada"));
+}
+
+#[test]
+fn an_account_of_the_system_has_no_home_and_no_shell() {
+    let trial = host();
+    trial.write("/usr/sbin/nologin", "");
+    trial.laws(
+        "user",
+        &params([("name", "shop".into()), ("system", true.into()), ("group", "nogroup".into())]),
+    );
+    let table = trial.world().table().unwrap();
+    assert_eq!(table.users["shop"].shell, "/usr/sbin/nologin");
+    assert!(table.users["shop"].uid < 1000 && !table.groups.contains_key("shop"));
+    assert!(!trial.at("/home/shop").exists());
+    // A home is nothing that an account which is there is given unasked.
+    assert!(trial.plan("user", &params([("name", "nobody".into())])).is_in_sync());
+}
+
+#[test]
+fn each_property_is_changed_alone_and_put_back() {
+    let check = |trial: &Trial, more: &[(&'static str, Value)], expected: &[&str]| {
+        assert_eq!(names(&trial.laws("user", &with(more.to_vec()))), expected);
+    };
+    let trial = home_of_ada([]);
+    check(&trial, &[("comment", "Ada".into())], &["comment"]);
+    check(&trial, &[("shell", "/bin/bash".into())], &["shell"]);
+    check(&trial, &[("groups", list(&["operators"]))], &["groups"]);
+    check(&trial, &[("groups", list(&["dba"]))], &["groups"]);
+    assert_eq!(trial.world().table().unwrap().groups_of("ada"), ["dba", "operators"]);
+    check(&trial, &[("groups", list(&["dba"])), ("append", false.into())], &["groups"]);
+    check(&trial, &[("group", "dba".into())], &["group"]);
+    check(&trial, &[("expires", "2099-01-01".into())], &["expires"]);
+    check(&trial, &[("expires", "never".into())], &["expires"]);
+    check(&trial, &[("locked", false.into())], &["locked"]);
+    assert_eq!(field(&trial, "ada"), "*", "no lock, and no password either");
+    check(&trial, &[("locked", true.into())], &["locked"]);
+    check(&trial, &[("home", "/home/lovelace".into()), ("move-home", true.into())], &["home"]);
+    assert!(trial.at("/home/lovelace/.config/app").exists() && !trial.at("/home/ada").exists());
+    std::fs::remove_dir_all(trial.at("/home/lovelace")).unwrap();
+    check(&trial, &[], &["create-home"]);
+}
+
+#[test]
+fn a_password_is_masked_and_leaves_a_lock_alone() {
+    let trial = home_of_ada([]);
+    let hash = |text: &str| with([("password", Value::Scalar(trial.secret(text)))]);
+    let first = trial.laws("user", &hash("$y$one"));
+    assert_eq!(names(&first), ["password", "locked"]);
+    assert_eq!((&first.properties[0].before, &first.properties[0].after), (&Shown::Masked, &Shown::Masked));
+    assert!(first.irreversible.is_some());
+    assert_eq!(field(&trial, "ada"), "$y$one");
+    trial.laws("user", &with([("locked", true.into())]));
+    assert_eq!(field(&trial, "ada"), "!$y$one");
+    trial.laws("user", &hash("$y$two"));
+    assert_eq!(field(&trial, "ada"), "!$y$two");
+    let mut once = hash("$y$three");
+    once.set("update-password", "on-create".into());
+    assert!(trial.plan("user", &once).is_in_sync());
+    trial.laws("user", &with([("locked", false.into())]));
+    assert_eq!(field(&trial, "ada"), "$y$two");
+}
+
+#[test]
+fn a_failed_step_is_taken_back_with_its_home() {
+    let trial = host();
+    let before = trial.image();
+    let mut undo = crate::actor::Undo::default();
+    trial.write("/etc/skel/blocked", "x");
+    let wish = with([]);
+    trial.apply_keeping("user", &wish, &mut undo).unwrap();
+    assert!(trial.at("/home/ada/blocked").exists());
+    trial.put_back(undo);
+    std::fs::remove_file(trial.at("/etc/skel/blocked")).unwrap();
+    assert_eq!(trial.image(), before);
+}
+
+#[test]
+fn the_login_in_use_is_not_shut_out() {
+    let trial = home_of_ada([("groups", list(&["sudo"])), ("password", "$y$hash".into())]);
+    trial.world().log_in("ada");
+    let what = "would lock out ada, whose login this run uses";
+    let check =
+        |wish: &Params, how: &str| assert_eq!(impossible(trial.plan("user", wish)), format!("{how} {what}"));
+    check(&absent("ada"), "removing it");
+    check(&with([("locked", true.into())]), "locking it");
+    check(&with([("expires", "2001-01-01".into())]), "closing it");
+    check(&with([("shell", "/usr/sbin/nologin".into())]), "taking its shell");
+    check(&with([("home", "/srv/ada".into())]), "another number or home");
+    let fewer = with([("groups", list(&["dba"])), ("append", false.into())]);
+    check(&fewer, "taking it out of the group that makes it root");
+    change(trial.plan("user", &with([("groups", list(&["dba"]))])));
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let trial = home_of_ada([]);
+    let check = |wish: &Params, message: &str| assert_eq!(impossible(trial.plan("user", wish)), message);
+    check(&absent("root"), "it is root");
+    check(&params([("name", "eve".into()), ("uid", number().into())]), "its number belongs to the user ada");
+    check(&with([("groups", list(&["ops"]))]), "the group ops is not there");
+    check(&with([("shell", "/bin/zsh".into())]), "the program /bin/zsh is not there");
+    check(
+        &params([("name", "eve".into()), ("home", "/srv/homes/eve".into())]),
+        "the folder /srv/homes is not there",
+    );
+    std::fs::create_dir(trial.at("/home/there")).unwrap();
+    check(
+        &with([("home", "/home/there".into()), ("move-home", true.into())]),
+        "its home cannot move: something is at /home/there already",
+    );
+    trial.world().remote_user("eve", User { uid: 70_000, ..User::default() });
+    check(&params([("name", "eve".into())]), "it comes from the network and not from the host's files");
+    assert!(trial.plan("user", &absent("eve")).is_in_sync());
+    let bob = params([("name", "bob".into()), ("home", "/srv".into()), ("create-home", true.into())]);
+    trial.apply("user", &bob).unwrap();
+    let mut gone = absent("bob");
+    gone.set("remove-home", true.into());
+    check(&gone, "its home /srv is a folder of the system");
+}
+
+#[test]
+fn earlier_steps_are_seen() {
+    let trial = host();
+    let group = Effect::Group("ops".into(), Some(Default::default()));
+    let wish = with([("groups", list(&["ops"]))]);
+    assert_eq!(change(trial.plan_after(vec![group], "user", &wish)).certainty, Certainty::Exact);
+    let shell = with([("shell", "/bin/zsh".into())]);
+    let open = vec![Effect::Open];
+    assert_ne!(change(trial.plan_after(open.clone(), "user", &shell)).certainty, Certainty::Exact);
+    assert_ne!(change(trial.plan_after(open, "user", &absent("postgres"))).certainty, Certainty::Exact);
+    let own = Effect::Group("ada".into(), Some(Default::default()));
+    let created = trial.plan_after(vec![own], "user", &with([]));
+    assert_eq!(names(&change(created)), ["uid", "group", "home", "create-home", "shell"]);
+}
+
+#[test]
+fn mistakes_are_found() {
+    let trial = host();
+    let check = |more: &[(&'static str, Value)], count: usize| {
+        let problems = trial.problems("user", &with(more.to_vec()));
+        assert_eq!(problems.len(), count, "{problems:?}");
+    };
+    check(&[("name", "-rf".into())], 1);
+    check(&[("password", "hunter22".into())], 1);
+    check(&[("password", "$6$a:b".into())], 1);
+    check(&[("password", "*".into())], 0);
+    check(&[("comment", "a:b".into()), ("shell", "bash".into()), ("expires", "soon".into())], 3);
+    check(&[("append", false.into()), ("move-home", true.into()), ("remove-home", true.into())], 3);
+}
