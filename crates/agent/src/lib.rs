@@ -8,6 +8,8 @@ pub mod channel;
 pub mod environment;
 pub mod facts;
 pub mod fence;
+#[cfg(test)]
+mod laws;
 mod look;
 mod mask;
 mod notification;

@@ -49,6 +49,40 @@ pub(crate) struct Bench {
 pub(crate) struct Controller {
     contents: Mutex<HashMap<Digest, Vec<u8>>>,
     pub(crate) events: Mutex<Vec<EventKind>>,
+    /// How many more words with the controller the agent survives.
+    left: Mutex<Option<usize>>,
+}
+
+impl Controller {
+    /// The agent dies at its next word but `at` with the controller: in the middle of a file, between two steps.
+    pub(crate) fn die_at(&self, at: usize) {
+        *self.left.lock().unwrap() = Some(at);
+    }
+
+    /// It does not die any more.
+    pub(crate) fn live(&self) {
+        *self.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+
+    fn word(&self) {
+        let mut left = self.left.lock().unwrap();
+        let dies = *left == Some(0);
+        *left = left.map(|left| left.saturating_sub(1));
+        drop(left);
+        if dies {
+            std::panic::resume_unwind(Box::new("the agent dies here"));
+        }
+    }
+}
+
+/// A stream in which the agent may die.
+struct Mortal<'a>(std::io::Cursor<Vec<u8>>, &'a Controller);
+
+impl Read for Mortal<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.1.word();
+        self.0.read(buffer)
+    }
 }
 
 impl Bench {
@@ -116,10 +150,11 @@ impl Channel for Controller {
     }
 
     fn content(&self, digest: Digest) -> Result<Box<dyn Read + '_>, ChannelError> {
-        Ok(Box::new(std::io::Cursor::new(self.text(digest)?)))
+        Ok(Box::new(Mortal(std::io::Cursor::new(self.text(digest)?), self)))
     }
 
     fn event(&self, event: EventKind) {
+        self.word();
         self.events.lock().unwrap().push(event);
     }
 

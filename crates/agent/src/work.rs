@@ -34,7 +34,7 @@ impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Agent<O> {
         (self.open)(order.root.as_deref(), state.path("receipts")).map_err(|error| match &order.root {
             Some(root) => broken(
                 format!("failed to open {}: {error}", root.display()),
-                Some("the folder that `root=` names must be there".to_owned()),
+                Some("the folder that `root=` names must be one that this account may use".to_owned()),
             ),
             None => broken(format!("failed to open the system: {error}"), None),
         })
@@ -50,9 +50,21 @@ impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Worker for 
 
     fn act(&self, order: Order, token: Digest, channel: &dyn Channel) -> Result<HostReport, Refusal> {
         let state = State::of(order.root.as_deref()).map_err(refuse)?;
+        order.root.as_deref().map_or(Ok(()), make_root)?;
         let system = self.system(&order, &state)?;
         act_in(&system, &state, &order, token, channel)
     }
+}
+
+/// Makes the folder that stands for a host, where it is not there yet.
+fn make_root(root: &Path) -> Result<(), Refusal> {
+    use std::os::unix::fs::PermissionsExt;
+    if root.exists() {
+        return Ok(());
+    }
+    let made = std::fs::create_dir_all(root)
+        .and_then(|()| std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o755)));
+    made.map_err(|error| broken(format!("failed to make {}: {error}", root.display()), None))
 }
 
 /// A look with everything given.

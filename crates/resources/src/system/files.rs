@@ -20,7 +20,8 @@ use rustix::io::Errno;
 /// The files of a host.
 pub struct Files {
     root: PathBuf,
-    fd: OwnedFd,
+    /// The root, open; none: it is not there yet, and nothing is below it.
+    fd: Option<OwnedFd>,
 }
 
 /// What is at a path.
@@ -67,6 +68,21 @@ impl Sort {
     }
 }
 
+impl Entry {
+    /// A root that will be made for the agent's own user.
+    fn empty_root() -> Self {
+        Self {
+            sort: Sort::Folder,
+            mode: 0o755,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            size: 0,
+            links: 2,
+            target: None,
+        }
+    }
+}
+
 /// The folder that holds a path's last part, open, and that part.
 struct Spot {
     folder: OwnedFd,
@@ -80,7 +96,18 @@ impl Files {
     pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
         let fd = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root, fd })
+        Ok(Self { root, fd: Some(fd) })
+    }
+
+    /// The files below a root that is not there yet: an empty folder that can only be looked at.
+    pub fn not_yet(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), fd: None }
+    }
+
+    /// The root, opened once more.
+    fn top(&self) -> io::Result<OwnedFd> {
+        let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok(rustix::io::dup(fd)?)
     }
 
     /// The root.
@@ -100,6 +127,9 @@ impl Files {
 
     /// What is at `path`; links are not followed. None where nothing is, or a folder on the way is not there.
     pub fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
+        if self.fd.is_none() && path == Path::new("/") {
+            return Ok(Some(Entry::empty_root()));
+        }
         let found = self.spot(path).and_then(|spot| spot.entry());
         match found {
             Ok(entry) => Ok(Some(entry)),
@@ -320,7 +350,7 @@ impl Files {
 
     fn spot(&self, path: &Path) -> io::Result<Spot> {
         if path == Path::new("/") {
-            return Ok(Spot { folder: rustix::io::dup(&self.fd)?, name: OsString::from(".") });
+            return Ok(Spot { folder: self.top()?, name: OsString::from(".") });
         }
         let (parent, name) = split(path)?;
         Ok(Spot { folder: self.walk(parent, &mut Vec::new())?, name: name.to_owned() })
@@ -332,7 +362,7 @@ impl Files {
 
     /// Opens the folder at `path`, part by part; `steps` receives the parts that were really taken.
     fn walk(&self, path: &Path, steps: &mut Vec<OsString>) -> io::Result<OwnedFd> {
-        let mut stack = vec![rustix::io::dup(&self.fd)?];
+        let mut stack = vec![self.top()?];
         let mut todo: Vec<OsString> = parts(path);
         let mut links = 0;
         while let Some(part) = todo.pop() {
@@ -564,8 +594,16 @@ mod tests {
         symlink("/etc/passwd", folder.path().join("link")).unwrap();
         assert_eq!(files.entry("/link".as_ref()).unwrap().map(|e| e.sort), Some(Sort::Link));
         assert!(files.read("/link".as_ref(), 10).is_err());
-        rustix::fs::mknodat(&files.fd, "fifo", FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        rustix::fs::mknodat(files.top().unwrap(), "fifo", FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
         assert!(files.digest("/fifo".as_ref()).is_err(), "a FIFO must not hang");
+    }
+
+    #[test]
+    fn a_root_that_is_not_there_yet_is_an_empty_folder() {
+        let files = Files::not_yet("/nowhere/at/all");
+        assert_eq!(files.entry("/".as_ref()).unwrap().map(|entry| entry.sort), Some(Sort::Folder));
+        assert_eq!(files.entry("/etc/motd".as_ref()).unwrap(), None);
+        assert!(files.create_beside("/motd".as_ref(), "x".as_ref()).is_err());
     }
 
     #[test]

@@ -39,7 +39,7 @@ struct NoPackages;
 impl RealSystem {
     /// The system whose files are below `root`. Only at `/` does it have packages and units.
     pub fn new(root: impl Into<PathBuf>, receipts: Receipts) -> io::Result<Self> {
-        let files = Arc::new(Files::new(root)?);
+        let files = Arc::new(files_below(root.into())?);
         let processes = Arc::new(LocalProcesses::new(files.clone()));
         let units: Box<dyn Units> = if files.is_folder() {
             Box::new(FolderUnits)
@@ -51,6 +51,14 @@ impl RealSystem {
         let packages = Box::new(NoPackages);
         let accounts = LocalAccounts::new(files.clone(), processes.clone());
         Ok(Self { accounts, packages, units, processes, files, receipts })
+    }
+}
+
+/// The files below `root`, which may not be there yet where it is a folder.
+fn files_below(root: PathBuf) -> io::Result<Files> {
+    match Files::new(&root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Files::not_yet(root)),
+        files => files,
     }
 }
 

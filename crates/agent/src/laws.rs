@@ -1,0 +1,329 @@
+//! The laws over random catalogs on a world that springs surprises: packages that bring files, users and running units,
+//! commands that alter what is managed, runs that die anywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use converge_model::{
+    Claim, HostPlan, HostReport, HostState, Notify, NotifyHow, Resource, Scalar, StepOutcome, Value, Verb,
+};
+use converge_resources::System;
+use converge_resources::system::fake::Offer;
+use proptest::prelude::*;
+
+use crate::testing::{Bench, order, resource};
+use crate::work::act_in;
+
+/// One resource of a random catalog.
+#[derive(Clone, Debug)]
+enum Part {
+    Folder {
+        path: &'static str,
+        mode: i64,
+    },
+    File {
+        path: &'static str,
+        text: &'static str,
+        absent: bool,
+    },
+    Package {
+        name: &'static str,
+        absent: bool,
+    },
+    Service {
+        running: bool,
+    },
+    /// A command that makes its own mark and, where it is hostile, writes over a file that others manage.
+    Command {
+        number: usize,
+        hostile: bool,
+    },
+}
+
+const FOLDERS: [&str; 3] = ["/srv/a", "/srv/a/b", "/etc/web"];
+const FILES: [&str; 5] = ["/etc/one", "/srv/a/two", "/srv/a/b/three", "/etc/web/conf", "/etc/web/site"];
+const TEXTS: [&str; 3] = ["first\n", "second\n", ""];
+const PACKAGES: [&str; 2] = ["web", "libweb"];
+
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![
+        (0..FOLDERS.len(), prop_oneof![Just(0o755), Just(0o700)])
+            .prop_map(|(at, mode)| Part::Folder { path: FOLDERS[at], mode }),
+        (0..FILES.len(), 0..TEXTS.len(), prop::bool::weighted(0.2))
+            .prop_map(|(at, text, absent)| Part::File { path: FILES[at], text: TEXTS[text], absent }),
+        (0..PACKAGES.len(), prop::bool::weighted(0.2))
+            .prop_map(|(at, absent)| Part::Package { name: PACKAGES[at], absent }),
+        any::<bool>().prop_map(|running| Part::Service { running }),
+        (0..3usize, prop::bool::weighted(0.3))
+            .prop_map(|(number, hostile)| Part::Command { number, hostile }),
+    ]
+}
+
+/// A random host and a random catalog for it.
+#[derive(Clone, Debug)]
+struct Case {
+    parts: Vec<Part>,
+    /// Files that are there before.
+    there: Vec<(usize, usize)>,
+    installed: bool,
+    notifies: Vec<bool>,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let parts = prop::collection::vec(part(), 1..9);
+    let there = prop::collection::vec((0..FILES.len(), 0..TEXTS.len()), 0..3);
+    (parts, there, any::<bool>(), prop::collection::vec(any::<bool>(), 9))
+        .prop_map(|(parts, there, installed, notifies)| Case { parts, there, installed, notifies })
+}
+
+impl Case {
+    /// The host before the run.
+    fn bench(&self) -> Bench {
+        let bench = Bench::new();
+        std::fs::create_dir(bench.root().join("srv")).unwrap();
+        let web = Offer {
+            version: "1.0".into(),
+            depends: vec!["libweb".into()],
+            files: vec![
+                ("/etc/web/conf".into(), "packaged\n".into()),
+                ("/usr/bin/web".into(), "#!\n".into()),
+            ],
+            users: vec!["web".into()],
+            units: vec![("web.service".into(), true)],
+            fails: false,
+        };
+        bench.world.offer("web", web);
+        bench.world.offer("libweb", Offer { version: "0.9".into(), ..Offer::default() });
+        if self.installed {
+            let request = converge_resources::system::packages::PackageRequest::present("web");
+            bench.world.packages().transact(&[request], &mut |_| {}).unwrap();
+        }
+        for (file, text) in &self.there {
+            bench.world.write(FILES[*file].as_ref(), TEXTS[*text]);
+        }
+        for part in &self.parts {
+            if let Part::Command { number, hostile } = *part {
+                let mark = format!("/var/lib/mark-{number}");
+                let done = mark.clone();
+                bench.world.command(&format!("deed {number}"), move |world| {
+                    world.write(mark.as_ref(), "done\n");
+                    if hostile {
+                        world.write("/etc/one".as_ref(), "hostile\n");
+                    }
+                    0
+                });
+                bench.world.command(&format!("/bin/sh -c done {number}"), move |world| {
+                    i32::from(!world.files().outside(Path::new(&done)).exists())
+                });
+            }
+        }
+        bench
+    }
+
+    /// The catalog: each claim once, in the order of the parts.
+    fn catalog(&self, bench: &Bench) -> Vec<Resource> {
+        let mut catalog: Vec<Resource> = Vec::new();
+        let mut names = BTreeSet::new();
+        for (part, notifies) in self.parts.iter().zip(&self.notifies) {
+            let mut one = match part {
+                Part::Folder { path, mode } => {
+                    let mut folder = resource("directory", path);
+                    folder.params.set("mode", Value::from(*mode));
+                    folder
+                }
+                Part::File { path, absent: true, .. } => {
+                    let mut file = resource("file", path);
+                    file.params.set("state", Value::from("absent"));
+                    file
+                }
+                Part::File { path, text, .. } => bench.file(path, text),
+                Part::Package { name, absent } => {
+                    let mut package = resource("package", name);
+                    package.params.set("state", Value::from(if *absent { "absent" } else { "present" }));
+                    package
+                }
+                Part::Service { running } => {
+                    let mut service = resource("service", "web");
+                    service.params.set("running", Value::from(*running));
+                    service.params.set("settle", Value::from(0));
+                    service
+                }
+                Part::Command { number, .. } => {
+                    let mut command = resource("command", &format!("deed {number}"));
+                    let words = [Scalar::from("deed"), Scalar::Text(number.to_string())];
+                    command.params.set("command", Value::List(words.to_vec()));
+                    command.params.set("unless", Value::from(format!("done {number}").as_str()));
+                    command
+                }
+            };
+            one.bodies = vec![catalog.len() as u32];
+            if names.insert(one.address.clone()) {
+                if *notifies {
+                    one.notify = vec![Notify { target: u32::MAX, how: NotifyHow::AsTargetSays }];
+                }
+                catalog.push(one);
+            }
+        }
+        let service = catalog.iter().position(|one| one.kind == "service");
+        for one in &mut catalog {
+            match service {
+                Some(at) if one.kind == "file" => one.notify.iter_mut().for_each(|n| n.target = at as u32),
+                _ => one.notify.clear(),
+            }
+        }
+        without_conflicts(catalog)
+    }
+}
+
+/// The catalog up to the first resource that claims what another does: the language refuses such.
+fn without_conflicts(catalog: Vec<Resource>) -> Vec<Resource> {
+    let claims =
+        order(&catalog).catalog.resources.into_iter().map(|one| one.claims).collect::<Vec<Vec<Claim>>>();
+    let conflict = |at: &usize| {
+        claims[..*at].iter().flatten().any(|claim| claims[*at].iter().any(|other| claim.conflicts(other)))
+    };
+    let end = (0..catalog.len()).find(conflict).unwrap_or(catalog.len());
+    let mut kept: Vec<_> = catalog.into_iter().take(end).collect();
+    let count = kept.len() as u32;
+    kept.iter_mut().for_each(|one| one.notify.retain(|notify| notify.target < count));
+    kept
+}
+
+/// All that is on the host: bytes and modes.
+fn image(root: &Path) -> BTreeMap<PathBuf, String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut image = BTreeMap::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(folder) = todo.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = std::fs::symlink_metadata(&path).unwrap();
+            let body = if meta.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
+            let name = Path::new("/").join(path.strip_prefix(root).unwrap());
+            image.insert(name, format!("{:o} {}", meta.permissions().mode(), body.escape_ascii()));
+            if meta.is_dir() {
+                todo.push(path);
+            }
+        }
+    }
+    image
+}
+
+fn law_one(bench: &Bench, catalog: &[Resource]) -> HostPlan {
+    let (before, log) = (image(bench.root()), bench.world.deeds());
+    let plan = bench.look(catalog);
+    assert_eq!(image(bench.root()), before, "law 1: a look wrote");
+    assert_eq!(bench.world.deeds(), log, "law 1: a look did something");
+    plan
+}
+
+/// Every step is accounted for, and nothing but what is claimed or brought changed.
+fn law_two(
+    plan: &HostPlan,
+    report: &HostReport,
+    catalog: &[Resource],
+    before: &BTreeMap<PathBuf, String>,
+    after: &BTreeMap<PathBuf, String>,
+) {
+    let is_open = |step: u32| matches!(catalog[step as usize].kind.as_str(), "package" | "command");
+    let first_open = plan.steps.iter().position(|step| is_open(step.resource)).unwrap_or(plan.steps.len());
+    for (place, step) in plan.steps.iter().enumerate() {
+        let mut results = report.results.iter().filter(|r| {
+            r.resource == step.resource && (r.change.verb == Verb::Act) == (step.change.verb == Verb::Act)
+        });
+        let Some(result) = results.next() else {
+            panic!("law 2: {} has no result: {report:?}", step.address)
+        };
+        if place < first_open && !result.outcome.failed() {
+            assert!(
+                matches!(result.outcome, StepOutcome::Done | StepOutcome::Skipped { .. }),
+                "law 2: {result:?}"
+            );
+        }
+    }
+    for result in &report.results {
+        if result.outcome == StepOutcome::Unforeseen {
+            assert!(first_open < plan.steps.len(), "law 2: unforeseen without an open step: {result:?}");
+        }
+    }
+    if first_open == plan.steps.len() {
+        let claims =
+            order(catalog).catalog.resources.into_iter().flat_map(|one| one.claims).collect::<Vec<_>>();
+        let claimed = |path: &Path| {
+            claims
+                .iter()
+                .any(|claim| matches!(claim, Claim::Path { path: owned, .. } if path.starts_with(owned)))
+        };
+        for path in before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path)) {
+            assert!(claimed(path), "law 2: {} changed, and nobody claims it", path.display());
+        }
+    }
+}
+
+/// After a run that succeeded, nothing is left to do.
+fn law_three(bench: &Bench, catalog: &[Resource]) {
+    let again = bench.look(catalog);
+    assert!(again.is_empty() && again.problems.is_empty(), "law 3: {:?} {:?}", again.steps, again.problems);
+    assert!(again.ledger_complete, "law 3: the ledger lacks something");
+}
+
+fn no_temporaries(image: &BTreeMap<PathBuf, String>) {
+    let left: Vec<_> = image.keys().filter(|path| path.to_string_lossy().contains(".converge-")).collect();
+    assert!(left.is_empty(), "law 4: temporaries are left: {left:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_plan_tells_the_truth_and_a_second_one_is_empty(case in case()) {
+        let bench = case.bench();
+        let catalog = case.catalog(&bench);
+        let plan = law_one(&bench, &catalog);
+        if plan.problems.is_empty() {
+            let before = image(bench.root());
+            let report = bench.apply(&catalog);
+            let after = image(bench.root());
+            law_two(&plan, &report, &catalog, &before, &after);
+            no_temporaries(&after);
+            if matches!(report.state, HostState::Changed | HostState::InSync) {
+                law_three(&bench, &catalog);
+            } else {
+                prop_assert!(report.state == HostState::Failed, "{report:?}");
+                prop_assert!(!report.problems.is_empty() || report.results.iter().any(|r| r.outcome.failed()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_that_dies_anywhere_is_made_good_by_the_next(case in case(), dies_at in 0usize..40) {
+        let clean = case.bench();
+        let catalog = case.catalog(&clean);
+        if clean.look(&catalog).problems.is_empty() {
+            let clean_report = clean.apply(&catalog);
+            let bench = case.bench();
+            // The contents are the controller's, so each bench has its own catalog.
+            let catalog = case.catalog(&bench);
+            let plan = bench.look(&catalog);
+            bench.controller.die_at(dies_at);
+            let died = catch_unwind(AssertUnwindSafe(|| {
+                act_in(&bench.world, &bench.state, &order(&catalog), plan.token, &bench.controller)
+            }));
+            bench.controller.live();
+            let second = bench.look(&catalog);
+            prop_assert_eq!(second.interrupted.is_some(), died.is_err());
+            if second.problems.is_empty() && clean_report.state == HostState::Changed {
+                let report = bench.apply(&catalog);
+                prop_assert!(matches!(report.state, HostState::Changed | HostState::InSync), "{report:?}");
+                let now = image(bench.root());
+                no_temporaries(&now);
+                prop_assert_eq!(now, image(clean.root()), "law 4: another end state");
+                law_three(&bench, &catalog);
+                let restarted = |bench: &Bench| bench.world.deeds().iter().any(|deed| deed.starts_with("restart"));
+                let started = bench.world.deeds().iter().any(|deed| deed.starts_with("start"));
+                prop_assert!(!restarted(&clean) || restarted(&bench) || started, "law 4: a restart was forgotten");
+            }
+        }
+    }
+}
