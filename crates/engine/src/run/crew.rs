@@ -50,6 +50,10 @@ impl<T: Send + 'static> Crew<T> {
 
     /// The next thing to tell; none where everybody is done.
     pub(super) async fn next(&mut self) -> Option<News<T>> {
+        if self.tasks.is_empty() {
+            // What a task had to tell came before its end.
+            return self.incoming.try_recv().ok().map(|(host, event)| News::Event(host, event));
+        }
         tokio::select! {
             biased;
             Some((host, event)) = self.incoming.recv() => Some(News::Event(host, event)),
@@ -67,5 +71,40 @@ impl<T: Send + 'static> Crew<T> {
     /// Whether nobody is at work.
     pub(super) fn is_idle(&self) -> bool {
         self.tasks.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phase(word: &str) -> EventKind {
+        EventKind::HostState { phase: word.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn events_of_a_host_come_in_order_before_its_end_and_the_stream_ends() {
+        let mut crew = Crew::new();
+        let (a, b) = (HostName::new("a").unwrap(), HostName::new("b").unwrap());
+        crew.start(&a, |events| async move {
+            for n in 0..1000 {
+                events.send(phase(&n.to_string())).await.unwrap();
+            }
+            7
+        });
+        crew.start(&b, |_events| async { panic!("a defect") });
+        let (mut heard, mut ended) = (0, Vec::new());
+        while let Some(news) = crew.next().await {
+            match news {
+                News::Event(host, kind) => {
+                    assert_eq!((host, kind), (a.clone(), phase(&heard.to_string())));
+                    heard += 1;
+                }
+                News::Done(host, result) => ended.push((host, result, heard)),
+            }
+        }
+        ended.sort();
+        assert_eq!(ended[0], (a, Some(7), 1000));
+        assert_eq!((&ended[1].0, ended[1].1), (&b, None));
     }
 }
