@@ -2,7 +2,7 @@
 
 use super::Wish;
 use super::observe::{Fate, Found};
-use crate::actor::{Actor, ApplyError};
+use crate::actor::{Actor, ApplyError, Attributes};
 use crate::view::Seen;
 
 /// Makes the folder what it should be.
@@ -14,7 +14,12 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
     match &found.place {
         Seen::Known(place) if found.asked.changes(place).is_empty() => {}
         Seen::Known(_) => actor.set_attributes(&found.path, &wish.attributes)?,
-        _ => actor.make_folder(&found.path, &wish.attributes)?,
+        _ => {
+            for parent in &found.missing {
+                actor.make_folder(parent, &Attributes::default())?;
+            }
+            actor.make_folder(&found.path, &wish.attributes)?;
+        }
     }
     // What is deepest first: a mode that shuts a folder must not shut out what is below it.
     for item in found.below.iter().rev() {

@@ -53,7 +53,8 @@ impl Kind for Directory {
         let [mode, owner, group] = attributes::params();
         KindSchema::new("directory", "A directory: its mode and owner")
             .details(
-                "`recurse`, `file-mode`, `dir-mode` and `purge` reach what is below the directory. They never follow a \
+                "Directories that are missing above it are made with it, with mode 0755, and the plan lists them.\n\n\
+                 `recurse`, `file-mode`, `dir-mode` and `purge` reach what is below the directory. They never follow a \
                  link, never enter what is mounted there, and leave alone what another resource claims with all that is \
                  below it.\n\n\
                  What `purge` and `state=\"absent\"` remove is kept until the run ends where it is small (10,000 entries, \
@@ -84,6 +85,7 @@ impl Kind for Directory {
                     .default(false),
             )
             .example("A directory", "directory \"/srv/app\" mode=\"0750\"")
+            .example("A directory, with those above it", "directory \"/opt/shop/releases/first\"")
             .example(
                 "A directory that holds what is declared and nothing else",
                 "directory \"/etc/app.d\" purge=#true\nfile \"/etc/app.d/one.conf\" { content \"one\" }",

@@ -16,8 +16,10 @@ pub struct Found {
     pub(super) path: PathBuf,
     /// Mode and owner as asked.
     pub(super) asked: Asked,
-    /// The folder that holds it.
+    /// The nearest folder above it that is there or may come.
     pub(super) folder: Need,
+    /// The folders between that one and it, which are made on the way, the outermost first.
+    pub(super) missing: Vec<PathBuf>,
     /// What is below it and is not as it should be.
     pub(super) below: Vec<Item>,
     /// How much goes.
@@ -76,9 +78,9 @@ impl Amount {
 /// Reads the folder, and what is below it where that is asked.
 pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
     let (path, place) = at(view, wish)?;
-    let folder = match wish.absent {
-        true => Need::Met,
-        false => view.need_folder(wish.path.parent().unwrap_or(Path::new("/")))?,
+    let (folder, missing) = match wish.absent {
+        true => (Need::Met, Vec::new()),
+        false => above(view, &wish.path)?,
     };
     if wish.below.purge && (path != wish.path || view.claimed(&wish.path) != Claimed::Itself) {
         // Claims are paths as written: behind a link, or without them, nobody can tell what is whose.
@@ -87,7 +89,8 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
         return Err(LookError::Other(why));
     }
     let asked = attributes::observe(view, &wish.attributes)?;
-    let mut found = Found { place, path, asked, folder, below: Vec::new(), going: Amount::default() };
+    let mut found =
+        Found { place, path, asked, folder, missing, below: Vec::new(), going: Amount::default() };
     if matches!(&found.place, Seen::Known(place) if place.sort == Sort::Folder) {
         let path = found.path.clone();
         if wish.absent {
@@ -98,6 +101,19 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
         }
     }
     Ok(found)
+}
+
+/// The nearest folder above `path` that is there or may come, and those between that nobody brings.
+fn above(view: &View<'_>, path: &Path) -> Result<(Need, Vec<PathBuf>), LookError> {
+    let mut missing = Vec::new();
+    for folder in path.ancestors().skip(1) {
+        if !matches!(view.followed(folder)?, Seen::Absent) {
+            missing.reverse();
+            return Ok((view.need_folder(folder)?, missing));
+        }
+        missing.push(folder.to_owned());
+    }
+    Ok((Need::Met, Vec::new()))
 }
 
 /// A link to a folder serves as one: `/var/run`, `/lib`.

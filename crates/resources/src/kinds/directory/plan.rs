@@ -4,8 +4,9 @@ use converge_model::{Change, PropertyChange, Shown, Verb};
 
 use super::Wish;
 use super::observe::{Fate, Found, Item};
+use crate::actor::Attributes;
 use crate::kind::{Depend, Planned};
-use crate::kinds::attributes::printable;
+use crate::kinds::attributes::{Asked, printable};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::view::{Body, Place, Seen};
@@ -34,7 +35,12 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
         }
         (false, Seen::Known(place)) => update(wish, found, place),
         (false, _) => {
-            Planned::change(Change { properties: found.asked.created(0o755), ..Change::new(Verb::Create) })
+            let parents = found
+                .missing
+                .iter()
+                .map(|path| PropertyChange::new("parent", Shown::Absent, printable(path.as_os_str())));
+            let properties = parents.chain(found.asked.created(0o755)).collect();
+            Planned::change(Change { properties, ..Change::new(Verb::Create) })
         }
     };
     planned.given(found.asked.needs.iter().cloned().chain([found.folder.clone()]))
@@ -109,5 +115,10 @@ pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
         };
         Effect::Path(item.path.clone(), place)
     });
-    [Effect::Path(found.path.clone(), Some(place))].into_iter().chain(below).collect()
+    let own = Asked { attributes: Attributes::default(), needs: Vec::new(), own: found.asked.own.clone() };
+    let parents = found
+        .missing
+        .iter()
+        .map(|path| Effect::Path(path.clone(), Some(own.place(None, Sort::Folder, 0o755, Body::OnDisk))));
+    parents.chain([Effect::Path(found.path.clone(), Some(place))]).chain(below).collect()
 }

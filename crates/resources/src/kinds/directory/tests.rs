@@ -155,3 +155,18 @@ fn mistakes_are_found_before_the_host() {
     check(directory(&[("recurse", true.into())]), "nothing to hold");
     check(directory(&[("state", "absent".into()), ("purge", true.into())]), "goes anyway");
 }
+
+#[test]
+fn what_is_missing_above_it_is_made_with_it_and_listed() {
+    let trial = Trial::new();
+    let params = params([("path", Value::from("/a/b/c")), ("mode", Value::from(0o700))]);
+    let change = change(trial.plan("directory", &params));
+    let listed: Vec<_> = change.properties.iter().map(|p| (p.property.as_str(), p.after.clone())).collect();
+    let text = |text: &str| converge_model::Shown::Text(text.to_owned());
+    assert_eq!(listed, [("parent", text("/a")), ("parent", text("/a/b")), ("mode", text("0700"))]);
+    let before = trial.image();
+    let undo = trial.apply("directory", &params).unwrap();
+    trial.assert_in_sync("directory", &params);
+    trial.put_back(undo);
+    assert_eq!(trial.image(), before);
+}
