@@ -1,6 +1,8 @@
 //! One host: the connection to it, the agent on it, and what can be asked of that.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use converge_model::wire::{Hello, Refusal, Task};
 use converge_model::{Digest, Facts, HostPlan, HostReport, HostState};
@@ -100,11 +102,20 @@ pub struct Host {
     connection: Connection,
     counters: Arc<Counters>,
     connected: Mutex<Option<Connected>>,
+    /// Seconds by which the host's clock is ahead.
+    skew: AtomicI64,
 }
 
 impl Host {
     pub(crate) fn new(target: Target, shared: Arc<Shared>, connection: Connection) -> Self {
-        Self { target, shared, connection, counters: Arc::default(), connected: Mutex::new(None) }
+        Self {
+            target,
+            shared,
+            connection,
+            counters: Arc::default(),
+            connected: Mutex::new(None),
+            skew: AtomicI64::new(0),
+        }
     }
 
     /// The settings that it was made with.
@@ -121,6 +132,11 @@ impl Host {
     /// What the conversations with it cost so far.
     pub fn traffic(&self) -> Traffic {
         self.counters.traffic()
+    }
+
+    /// The seconds by which the host's clock was ahead of this one when it was last heard; negative where it is behind.
+    pub fn skew(&self) -> i64 {
+        self.skew.load(Ordering::Relaxed)
     }
 
     /// What the host says of itself.
@@ -233,6 +249,7 @@ impl Host {
                 }
             };
             if hello.agent == self.shared.agent.digest() {
+                self.skew.store(ahead(hello.clock), Ordering::Relaxed);
                 return Ok((session, hello));
             }
             session.end().await;
@@ -335,6 +352,12 @@ impl Host {
             }
         }
     }
+}
+
+/// The seconds by which `clock`, of a host, is ahead of this one's.
+fn ahead(clock: u64) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    clock.checked_signed_diff(now).unwrap_or(i64::MAX)
 }
 
 /// How far the start of an agent came.

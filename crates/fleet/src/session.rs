@@ -54,7 +54,7 @@ pub(crate) struct Session {
     /// What has arrived of a result that is larger than a frame.
     large: Option<Large>,
     outgoing: UnboundedSender<Outgoing>,
-    pump: JoinHandle<()>,
+    pumping: Pumping,
     complaints: Arc<Complaints>,
     process: Process,
 }
@@ -73,7 +73,7 @@ impl Session {
             frames: Frames { from: link.stdout, read: ahead, silence: patience.silence, counters },
             large: None,
             outgoing,
-            pump: tokio::spawn(pump.run(queue, patience.ping)),
+            pumping: Pumping(tokio::spawn(pump.run(queue, patience.ping))),
             complaints: link.stderr,
             process: link.process,
         }
@@ -132,11 +132,21 @@ impl Session {
     }
 
     /// Ends the conversation and waits for the agent to end, so that the next one finds its channel free.
-    pub(crate) async fn end(self) {
+    pub(crate) async fn end(mut self) {
         drop(self.outgoing);
         // The pump ends with its queue and closes the agent's standard input.
-        let _ = timeout(FAREWELL, self.pump).await;
+        let _ = timeout(FAREWELL, &mut self.pumping.0).await;
         let _ = timeout(FAREWELL, self.process.wait()).await;
+    }
+}
+
+/// The task that writes. It ends with the session, even where a host that takes nothing any more would hold it up; the
+/// agent's standard input is closed with it.
+struct Pumping(JoinHandle<()>);
+
+impl Drop for Pumping {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

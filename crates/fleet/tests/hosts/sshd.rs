@@ -20,7 +20,13 @@ pub(crate) struct Sshd {
 }
 
 impl Drop for Sshd {
+    /// Ends the server, and the connections that are kept to it.
     fn drop(&mut self) {
+        for socket in std::fs::read_dir(self.path("control")).into_iter().flatten().flatten() {
+            let mut ssh = Command::new("ssh");
+            ssh.args(["-O", "exit", "-S"]).arg(socket.path()).arg("host").stderr(Stdio::null());
+            let _ = socket.path().extension().is_none().then(|| ssh.status());
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
