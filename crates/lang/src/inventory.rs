@@ -47,8 +47,15 @@ impl Loader {
             return Loaded { inventory: Some(inventory), diagnostics, files };
         }
         // All mistakes in one run: but where a file could not be read, the rest would be guesses.
-        const BLIND: [&str; 6] =
-            ["lang::syntax", "lang::guard", "lang::read", "lang::utf8", "lang::include", "lang::secrets"];
+        const BLIND: [&str; 7] = [
+            "lang::syntax",
+            "lang::guard",
+            "lang::read",
+            "lang::utf8",
+            "lang::include",
+            "lang::secrets",
+            "lang::limit",
+        ];
         if !diagnostics.iter().any(|diagnostic| BLIND.contains(&diagnostic.code)) {
             diagnostics.extend(inventory.check());
         }
@@ -290,4 +297,16 @@ pub struct GroupDescription {
     pub groups: Vec<String>,
     /// Where it is first defined: file and line.
     pub place: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_compiled_from_several_threads() {
+        fn is_shared<T: Send + Sync>() {}
+        is_shared::<Inventory>();
+        is_shared::<Loader>();
+    }
 }
