@@ -13,13 +13,19 @@ use crate::failure::Failure;
 use crate::view::human::Detail;
 use crate::view::{Look, Screen};
 
-/// Make Linux hosts be what an inventory says, see first what will change.
+/// Make Linux hosts be what an inventory says, and see first what will change
 ///
-/// Exit codes: 0 fine; 1 an error before any host was touched; 2 changes are pending (with --detailed-exitcode);
-/// 3 a host failed; 4 hosts were unreachable, none failed; 5 another run holds a host; 6 a host moved on since its plan;
-/// 130 interrupted.
+/// Exit codes:
+///   0    everything is as it should be, or was made so
+///   1    an error before any host was touched
+///   2    changes are pending (plan --detailed-exitcode)
+///   3    a host failed
+///   4    hosts were unreachable, none failed
+///   5    another run holds a host
+///   6    a host moved on since its plan was shown
+///   130  interrupted
 #[derive(Debug, Parser)]
-#[command(name = "converge", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "converge", version, verbatim_doc_comment, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     output: Output,

@@ -61,6 +61,15 @@ impl Opened {
         all
     }
 
+    /// What people know the project by: its name, else that of its inventory or folder.
+    pub(crate) fn name(&self) -> String {
+        let folder = self.project.root.file_name().unwrap_or_default().to_string_lossy();
+        match self.inventory.project() {
+            "" => folder.into_owned(),
+            name => name.to_owned(),
+        }
+    }
+
     /// The hosts that were selected: all where nothing was.
     pub(crate) fn hosts(
         &self,

@@ -46,6 +46,7 @@ impl Visit {
             id: start::run_id()?,
             by: start::by(),
             goal: self.goal,
+            owner: opened.project.owner(opened.inventory.project()),
             inventory: opened.inventory.clone(),
             sources: opened.sources.clone(),
             hosts: self.hosts,
@@ -134,8 +135,8 @@ fn readable(path: &Path) -> Result<std::path::PathBuf, Failure> {
 
 /// Where facts are kept: nowhere if there is no folder for them, which no run depends on.
 fn seen_facts(opened: &Opened) -> SeenFacts {
-    StateFolder::of_user()
-        .map_or_else(|_| SeenFacts::nowhere(), |folder| folder.facts(opened.inventory.project()))
+    let owner = opened.project.owner(opened.inventory.project());
+    StateFolder::of_user().map_or_else(|_| SeenFacts::nowhere(), |folder| folder.facts(&owner))
 }
 
 fn password(reach: &ReachArguments) -> Result<Option<Secret>, Failure> {

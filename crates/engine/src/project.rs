@@ -62,6 +62,12 @@ impl Project {
         let entry = below.to_str().ok_or_else(|| ProjectError::NotUtf8(path.clone()))?;
         Ok(Self { root: root.to_owned(), entry: entry.to_owned() })
     }
+
+    /// What hosts know the project by: the name that its marker gives it, else where its inventory is. `named` is what
+    /// the language says.
+    pub fn owner(&self, named: &str) -> String {
+        if named == self.entry { self.root.join(named).display().to_string() } else { named.to_owned() }
+    }
 }
 
 fn canonical(path: &Path) -> Result<PathBuf, ProjectError> {
@@ -97,6 +103,14 @@ mod tests {
         check(Some("a.kdl"), "inventories", "", "inventories/a.kdl");
         check(Some("../inventories"), "inventories/eu/..", "", "inventories");
         check(Some("."), "", "", "");
+    }
+
+    #[test]
+    fn projects_without_a_name_differ_by_where_they_are() {
+        let project = |root: &str| Project { root: root.into(), entry: "inventory.kdl".to_owned() };
+        assert_eq!(project("/a").owner("shop"), "shop");
+        assert_eq!(project("/a").owner("inventory.kdl"), "/a/inventory.kdl");
+        assert_ne!(project("/a").owner("inventory.kdl"), project("/b").owner("inventory.kdl"));
     }
 
     #[test]

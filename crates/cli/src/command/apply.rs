@@ -13,19 +13,21 @@ use crate::visit::Visit;
 
 /// Show the plan, ask, and make the hosts be what the inventory says
 ///
-/// Each host is looked at again before it is changed; one that moved on since its plan was shown is left alone. The first
-/// Ctrl-C stops after the steps in hand, the second abandons them.
+/// Each host is looked at again before it is changed; one that moved on since
+/// its plan was shown is left alone. The first Ctrl-C stops after the steps in
+/// hand, the second abandons them.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
+    /// Do not ask; needed where there is no terminal
+    #[arg(short, long)]
+    yes: bool,
     #[command(flatten)]
     project: ProjectArguments,
     #[command(flatten)]
     hosts: HostArguments,
     #[command(flatten)]
     resources: ResourceArguments,
-    /// Do not ask; needed where there is no terminal
-    #[arg(short, long)]
-    yes: bool,
     #[command(flatten)]
     reach: ReachArguments,
 }

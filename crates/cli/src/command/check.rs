@@ -14,9 +14,10 @@ use crate::view::text::{count, harmless};
 
 /// Find every mistake that can be found without a host
 ///
-/// All files are read, all templates filled in, all parameters typed. What depends on facts is checked for its shape;
-/// what it comes to is left to `plan`.
+/// All files are read, all templates filled in, all parameters typed. What
+/// depends on facts is checked for its shape; what it comes to is left to plan.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     project: ProjectArguments,
@@ -36,7 +37,7 @@ impl Arguments {
         }
         if !screen.is_json() {
             let hosts = count(opened.inventory.hosts().len(), "host");
-            screen.print(&format!("{}: {hosts}, no mistakes\n", harmless(opened.inventory.project())));
+            screen.print(&format!("{}: {hosts}, no mistakes\n", harmless(&opened.name())));
         }
         Ok(exit::OK)
     }

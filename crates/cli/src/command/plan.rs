@@ -11,19 +11,21 @@ use crate::visit::Visit;
 
 /// Show what an apply would change, and change nothing
 ///
-/// Hosts with the same differences are shown together. Signs: `+` create, `~` change, `-` remove, `±` replace, `>` action,
-/// `?` unknown until apply.
+/// Hosts with the same differences are shown together. The signs:
+///   +  create    ~  change    -  remove    ±  replace
+///   >  action    ?  unknown until apply
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
+    /// Exit with 2 where something would change
+    #[arg(long)]
+    detailed_exitcode: bool,
     #[command(flatten)]
     project: ProjectArguments,
     #[command(flatten)]
     hosts: HostArguments,
     #[command(flatten)]
     resources: ResourceArguments,
-    /// Exit with 2 where something would change
-    #[arg(long)]
-    detailed_exitcode: bool,
     #[command(flatten)]
     reach: ReachArguments,
 }

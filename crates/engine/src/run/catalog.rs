@@ -14,6 +14,8 @@ use crate::sources::ProjectSources;
 
 /// Everything that catalogs are made of.
 pub(super) struct Catalogs {
+    /// What hosts know the project by.
+    pub(super) owner: String,
     pub(super) inventory: Arc<Inventory>,
     pub(super) sources: Arc<ProjectSources>,
     pub(super) selection: Selection,
@@ -54,7 +56,9 @@ impl Catalogs {
         if patience == Patience::Waits && reading.came_too_early() {
             return Err(TooEarly.into());
         }
-        let compiled = compiled.ok_or_else(|| Mistakes(problems(&diagnostics, self.inventory.files())))?;
+        let mut compiled =
+            compiled.ok_or_else(|| Mistakes(problems(&diagnostics, self.inventory.files())))?;
+        compiled.catalog.project.clone_from(&self.owner);
         let content = Content { contents: compiled.contents, sources: self.sources.clone() };
         Ok(Prepared { catalog: compiled.catalog, content: Arc::new(content) })
     }

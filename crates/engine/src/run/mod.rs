@@ -37,6 +37,8 @@ pub struct Run {
     pub by: String,
     /// What it is for.
     pub goal: Goal,
+    /// What hosts know the project by.
+    pub owner: String,
     /// The inventory.
     pub inventory: Arc<Inventory>,
     /// The files behind it.
@@ -109,7 +111,7 @@ pub async fn run<H: Hosts, O: Observer>(run: Run, hosts: Arc<H>, observer: &mut 
     course.begin();
     course.look().await;
     if course.run.goal == Goal::Apply && course.has_work() {
-        if course.agreed().await {
+        if !course.would_change || course.agreed().await {
             course.act().await;
         } else {
             course.leave_pending();
@@ -130,6 +132,8 @@ struct Course<'a, H, O> {
     done: HashMap<HostName, HostState>,
     /// The hosts to be acted on, with the token of their plan.
     work: HashMap<HostName, Digest>,
+    /// Whether one of them would change; the others only record what was found.
+    would_change: bool,
     /// Tells agents to stop after their step.
     stop_agents: watch::Sender<bool>,
 }
@@ -137,6 +141,7 @@ struct Course<'a, H, O> {
 impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     fn new(run: Run, hosts: Arc<H>, observer: &'a mut O) -> Self {
         let catalogs = Arc::new(Catalogs {
+            owner: run.owner.clone(),
             inventory: run.inventory.clone(),
             sources: run.sources.clone(),
             selection: run.selection.clone(),
@@ -150,6 +155,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             sequences: HashMap::new(),
             done: HashMap::new(),
             work: HashMap::new(),
+            would_change: false,
             stop_agents: watch::Sender::new(false),
         }
     }
@@ -235,6 +241,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         self.tell(Some(host.clone()), EventKind::Planned { plan });
         let has_work = state == HostState::Pending || (state == HostState::InSync && to_record);
         if has_work && self.run.goal == Goal::Apply {
+            self.would_change |= state == HostState::Pending;
             self.work.insert(host, token);
         } else {
             self.finish(HostReport { host, state, results: Vec::new(), in_sync, problems });

@@ -55,6 +55,8 @@ struct PlanTotals {
     in_sync: usize,
     unreachable: usize,
     unplannable: usize,
+    /// Given up for another reason.
+    failed: usize,
 }
 
 /// How many steps of each sort.
@@ -151,7 +153,7 @@ impl Human {
         match report.state {
             HostState::Unreachable => self.plan.unreachable += 1,
             HostState::Unplannable => self.plan.unplannable += 1,
-            _ => {}
+            _ => self.plan.failed += 1,
         }
         self.looked_at(place)
     }
@@ -195,6 +197,9 @@ impl Human {
         );
         if self.plan.unplannable > 0 {
             let _ = write!(line, "; {} cannot be planned", self.plan.unplannable);
+        }
+        if self.plan.failed > 0 {
+            let _ = write!(line, "; {} failed", self.plan.failed);
         }
         line.push('.');
         if let Some(took) = took {
