@@ -8,6 +8,7 @@ use crate::kinds;
 static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
     vec![
         row::<kinds::archive::Archive>(),
+        row::<kinds::authorized_key::AuthorizedKey>(),
         row::<kinds::block::Block>(),
         row::<kinds::command::Command>(),
         row::<kinds::directory::Directory>(),

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod archive;
 pub mod attributes;
+pub mod authorized_key;
 pub mod block;
 pub mod command;
 pub mod directory;

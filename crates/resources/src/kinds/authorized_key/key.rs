@@ -1,0 +1,300 @@
+//! Lines of an `authorized_keys` file, as sshd(8) describes them: options, type, key, comment.
+
+use converge_model::Digest;
+
+use crate::kinds::lines::Lines;
+
+/// A public key as it is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    /// What stands before it; none: nothing.
+    pub(super) options: Option<String>,
+    /// `ssh-ed25519`.
+    pub(super) sort: String,
+    /// The key in base64: two lines with the same are the same key.
+    pub(super) blob: String,
+    /// What stands behind it; may be empty.
+    pub(super) comment: String,
+}
+
+/// The types of key that OpenSSH takes.
+const SORTS: [&str; 7] = [
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+];
+
+/// What the file should hold.
+pub(super) struct Keys<'a> {
+    /// The keys that it is about.
+    pub(super) keys: &'a [Key],
+    /// The options of all of them; none: each key's own, or those that are there.
+    pub(super) options: Option<&'a str>,
+    /// What becomes of them, and of the rest.
+    pub(super) goal: Goal,
+}
+
+/// What becomes of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// They are there, among others.
+    Present,
+    /// They are there, and nothing else.
+    Exclusive,
+    /// They are not there.
+    Absent,
+}
+
+impl Key {
+    /// A key as it is given in an inventory; or what is wrong with it.
+    pub(super) fn given(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
+        if text.contains(char::is_control) {
+            return Err("is more than one line");
+        }
+        if text.starts_with("ssh-dss ") {
+            return Err("is a DSA key, which OpenSSH takes no longer");
+        }
+        if text.contains("PRIVATE KEY") {
+            return Err("is a private key");
+        }
+        let key = Self::parse(text).ok_or("is not a public key as a line of `authorized_keys`")?;
+        let bytes = decode(&key.blob).ok_or("is cut or damaged: its base64 cannot be read")?;
+        let fields = fields(&bytes).ok_or("is cut or damaged: its end is missing")?;
+        if fields.len() < 2 || fields[0] != key.sort.as_bytes() {
+            return Err("is cut or damaged: it is not of the type that stands before it");
+        }
+        Ok(key)
+    }
+
+    /// The key of a line; none where it is a comment, or nothing that is known.
+    fn parse(line: &str) -> Option<Self> {
+        let line = line.trim();
+        if line.starts_with('#') {
+            return None;
+        }
+        let starts = |line: &str| {
+            let (sort, rest) = line.split_once([' ', '\t'])?;
+            SORTS.contains(&sort).then(|| (sort.to_owned(), rest.trim_start().to_owned()))
+        };
+        let (options, (sort, rest)) = match starts(line) {
+            Some(found) => (None, found),
+            None => {
+                let end = options_end(line);
+                (Some(line[..end].to_owned()), starts(line[end..].trim_start())?)
+            }
+        };
+        let (blob, comment) = rest.split_once([' ', '\t']).unwrap_or((&rest, ""));
+        Some(Self { options, sort, blob: blob.to_owned(), comment: comment.trim().to_owned() })
+    }
+
+    /// The line of the key.
+    fn line(&self, options: Option<&str>) -> String {
+        let words = [options.unwrap_or_default(), &self.sort, &self.blob, &self.comment];
+        words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(" ")
+    }
+
+    /// What tells it from other keys in an address: its comment and its end.
+    pub(super) fn label(&self) -> String {
+        let blob = self.blob.trim_end_matches('=');
+        let tail = &blob[blob.len().saturating_sub(8)..];
+        if self.comment.is_empty() { tail.to_owned() } else { format!("{} {tail}", self.comment) }
+    }
+
+    /// Names it among the parts of a file.
+    pub(super) fn fingerprint(&self) -> String {
+        Digest::of(self.blob.as_bytes()).short().to_string()
+    }
+}
+
+impl Keys<'_> {
+    /// The text as it should be. What is no key, and what is another's, stays to the byte unless the goal is exclusive.
+    pub(super) fn edit(&self, text: &[u8]) -> Vec<u8> {
+        let mut lines = Lines::of(text);
+        match self.goal {
+            Goal::Absent => lines.retain(|line| self.known(line).is_none()),
+            Goal::Present => self.put(&mut lines),
+            Goal::Exclusive => {
+                lines.retain(|line| self.known(line).is_some());
+                self.put(&mut lines);
+            }
+        }
+        lines.join()
+    }
+
+    /// How many keys a text holds.
+    pub(super) fn count(text: &[u8]) -> usize {
+        Lines::of(text).iter().filter(|line| parsed(line).is_some()).count()
+    }
+
+    fn put(&self, lines: &mut Lines) {
+        for key in self.keys {
+            let asked = self.options.or(key.options.as_deref());
+            let at: Vec<_> = (0..lines.count()).filter(|at| self.is(key, lines.get(*at))).collect();
+            let Some(first) = at.first() else {
+                lines.insert(lines.count(), key.line(asked).as_bytes());
+                continue;
+            };
+            // Of two lines with one key sshd takes the first that lets in: with options asked, there is one line.
+            let Some(asked) = asked else { continue };
+            for again in at[1..].iter().rev() {
+                lines.remove(*again, again + 1);
+            }
+            if let Some(there) =
+                parsed(lines.get(*first)).filter(|there| there.options.as_deref().unwrap_or("") != asked)
+            {
+                lines.set(*first, there.line(Some(asked)).as_bytes());
+            }
+        }
+    }
+
+    fn is(&self, key: &Key, line: &[u8]) -> bool {
+        parsed(line).is_some_and(|there| there.blob == key.blob)
+    }
+
+    fn known(&self, line: &[u8]) -> Option<&Key> {
+        let there = parsed(line)?;
+        self.keys.iter().find(|key| key.blob == there.blob)
+    }
+}
+
+fn parsed(line: &[u8]) -> Option<Key> {
+    Key::parse(std::str::from_utf8(line).ok()?)
+}
+
+/// Where the options at the start of a line end: at the first blank that is not in quotes.
+fn options_end(line: &str) -> usize {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in line.char_indices() {
+        match c {
+            '"' if !escaped => quoted = !quoted,
+            ' ' | '\t' if !quoted => return at,
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    line.len()
+}
+
+/// The fields of a key (RFC 4253): each its length, four bytes, and so many bytes; the first names the type.
+fn fields(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (field, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        fields.push(field);
+        bytes = rest;
+    }
+    Some(fields)
+}
+
+/// The bytes of a base64 text with its padding (RFC 4648).
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut held) = (0u32, 0);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+            bits &= (1 << held) - 1;
+        }
+    }
+    (bits == 0).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADA: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada@example.com";
+    const BOB: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGQw7sU0xG3Qx2o6o4r0eGd1P3M1lq3x5n5aF7y2hJ7w";
+
+    #[test]
+    fn a_key_is_read_with_what_stands_around_it() {
+        let check = |line: &str, options: Option<&str>, comment: &str| {
+            let key = Key::given(line).unwrap();
+            assert_eq!((key.options.as_deref(), key.comment.as_str()), (options, comment), "{line}");
+        };
+        check(ADA, None, "ada@example.com");
+        check(&format!("  {BOB}\n"), None, "");
+        check(&format!("{BOB} of two words"), None, "of two words");
+        let options = r#"command="echo \"a b\" ssh-rsa x",no-pty"#;
+        check(&format!("{options} {ADA}"), Some(options), "ada@example.com");
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let check = |line: &str, why: &str| {
+            let said = Key::given(line).unwrap_err();
+            assert!(said.contains(why), "{line}: {said}");
+        };
+        check("", "not a public key");
+        check("ssh-ed25519", "not a public key");
+        check(&format!("# {ADA}"), "not a public key");
+        check(&ADA[..60], "its end is missing");
+        check("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", "not of the type");
+        check(&ADA.replacen("ssh-ed25519", "ssh-rsa", 1), "not of the type");
+        check(&ADA.replace("AAAAC3", "AAAA!3"), "base64");
+        check(&format!("{ADA}\n{BOB}"), "more than one line");
+        check("ssh-dss AAAAB3NzaC1kc3MAAAA=", "DSA");
+        check("-----BEGIN OPENSSH PRIVATE KEY-----", "private");
+    }
+
+    #[test]
+    fn base64_is_read_as_its_standard_says() {
+        let check = |text: &str, bytes: Option<&[u8]>| assert_eq!(decode(text).as_deref(), bytes, "{text}");
+        check("", Some(b""));
+        check("Zg==", Some(b"f"));
+        check("Zm8=", Some(b"fo"));
+        check("Zm9vYmFy", Some(b"foobar"));
+        check("Zg", None);
+        check("Zh==", None);
+        check("Z===", None);
+        check("Zm9*", None);
+    }
+
+    #[test]
+    fn only_the_keys_that_are_asked_about_change() {
+        let (ada, bob) = (Key::given(ADA).unwrap(), Key::given(BOB).unwrap());
+        let check = |goal: Goal, options: Option<&str>, before: &str, after: &str| {
+            let keys = [ada.clone()];
+            let keys = Keys { keys: &keys, options, goal };
+            let edited = keys.edit(before.as_bytes());
+            assert_eq!(String::from_utf8(edited.clone()).unwrap(), after, "{goal:?} {before}");
+            assert_eq!(keys.edit(&edited), edited, "once is enough");
+        };
+        let other = format!("# mine\n{BOB} bob\nnonsense\n");
+        let renamed = ADA.replace("ada@example.com", "laptop");
+        check(Goal::Present, None, "", &format!("{ADA}\n"));
+        check(Goal::Present, None, &other, &format!("{other}{ADA}\n"));
+        check(Goal::Present, None, &format!("{renamed}\n{other}"), &format!("{renamed}\n{other}"));
+        check(Goal::Present, None, BOB, &format!("{BOB}\n{ADA}"));
+        check(Goal::Present, None, &format!("no-pty {ADA}\n"), &format!("no-pty {ADA}\n"));
+        check(Goal::Present, Some("no-pty"), &format!("{ADA}\n{ADA}\n"), &format!("no-pty {ADA}\n"));
+        check(Goal::Present, Some(""), &format!("no-pty {ADA}\n"), &format!("{ADA}\n"));
+        check(Goal::Exclusive, None, &format!("{other}{renamed}\n"), &format!("{renamed}\n"));
+        check(Goal::Absent, None, &format!("{other}no-pty {renamed}\n"), &other);
+        assert_ne!(ada.fingerprint(), bob.fingerprint());
+        assert_eq!((ada.label(), bob.label()), ("ada@example.com h2l9GKJl".into(), "F7y2hJ7w".into()));
+        assert_eq!(Keys::count(other.as_bytes()), 1);
+    }
+}

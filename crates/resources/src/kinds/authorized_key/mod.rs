@@ -1,0 +1,159 @@
+//! `authorized-key`: public keys that open a user's account, in the user's `authorized_keys`.
+
+mod key;
+mod observe;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
+
+use crate::actor::{Actor, ApplyError};
+use crate::kind::{Kind, Planned};
+use crate::kinds::accounts::check_name;
+use crate::overlay::Effect;
+use crate::view::{LookError, View};
+use crate::wish::Reader;
+use key::{Goal, Key, Keys};
+
+/// The kind.
+pub struct AuthorizedKey;
+
+/// What the file should hold.
+pub struct Wish {
+    user: String,
+    keys: Vec<Key>,
+    options: Option<String>,
+    goal: Goal,
+    /// The file; none: the usual one in the user's home.
+    path: Option<PathBuf>,
+}
+
+impl Kind for AuthorizedKey {
+    type Wish = Wish;
+    type Found = observe::Found;
+
+    fn schema() -> KindSchema {
+        let text = |name: &str, doc: &str| Param::new(name, Type::Text, doc);
+        KindSchema::new("authorized-key", "Public keys that open a user's account")
+            .details(
+                "A key is told from others by itself alone: one that is there with another comment or with options is \
+                 left as it is, unless `options` are given. `~/.ssh` is kept at mode 0700, the file at 0600, both the \
+                 user's; a file elsewhere is made with mode 0644 and belongs to root, and its directory must be there.\n\n\
+                 Links that the user put in the way are not followed. The last key of the user whose login the run uses \
+                 is not removed.",
+            )
+            .param(Param::new("user", Type::Name, "Whose account.").argument(0).required())
+            .param(text("state", "Whether the keys should be there.").one_of(&["present", "absent"]).default("present"))
+            .param(Param::list("key", Type::Text, "The keys, each a line as `ssh-keygen` writes it.").required())
+            .param(text("options", "What stands before each key: `from=\"10.0.0.0/8\",no-pty`. Empty: nothing. Left as it is if not given."))
+            .param(
+                Param::new("exclusive", Type::Bool, "Whether the file holds these keys and nothing else.").default(false),
+            )
+            .param(Param::new("path", Type::Path, "The file. `.ssh/authorized_keys` in the home of the user if not given."))
+            .example(
+                "A key of a user",
+                "user \"ada\"\nauthorized-key \"ada\" {\n    key \"ssh-ed25519 \
+                 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada@example.com\"\n}",
+            )
+            .example(
+                "Exactly one key, good for one network",
+                "user \"backup\"\nauthorized-key \"backup\" exclusive=#true options=#\"from=\"10.0.0.0/8\",no-pty\"# {\n    key \"ssh-ed25519 \
+                 AAAAC3NzaC1lZDI1NTE5AAAAIGQw7sU0xG3Qx2o6o4r0eGd1P3M1lq3x5n5aF7y2hJ7w backup\"\n}",
+            )
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let user = params.required_text("user");
+        check_name(params, "user", &user);
+        let absent = params.choice("state", &[("present", false), ("absent", true)]);
+        let exclusive = params.flag("exclusive").unwrap_or(false);
+        if absent && (exclusive || params.has("options")) {
+            params.problem(ParamProblem::together(
+                "keys that should be absent have no options and are not exclusive",
+            ));
+        }
+        let options = params.text("options");
+        if options
+            .as_ref()
+            .is_some_and(|options| options.contains(char::is_control) || options.starts_with('#'))
+        {
+            params.problem(ParamProblem::new("options", "cannot stand before a key"));
+        }
+        let goal = match (absent, exclusive) {
+            (true, _) => Goal::Absent,
+            (false, true) => Goal::Exclusive,
+            (false, false) => Goal::Present,
+        };
+        Wish { user, keys: keys(params), options, goal, path: params.optional_path("path") }
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        let path = wish.path.clone().unwrap_or_else(|| usual_path(&wish.user));
+        let path = path.to_string_lossy();
+        match wish.goal {
+            Goal::Exclusive => vec![Claim::path(path, Extent::Whole)],
+            Goal::Present | Goal::Absent => {
+                let part = |key: &Key| Extent::Part(format!("key:{}", key.fingerprint()));
+                wish.keys.iter().map(|key| Claim::path(path.clone(), part(key))).collect()
+            }
+        }
+    }
+
+    fn suffix(wish: &Wish) -> Option<String> {
+        let (first, more) = wish.keys.split_first()?;
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        Some(first.label() + &more)
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {
+        observe::observe(view, wish)
+    }
+
+    fn plan(wish: &Wish, found: &observe::Found) -> Planned {
+        plan::plan(wish, found)
+    }
+
+    fn effects(wish: &Wish, found: &observe::Found) -> Vec<Effect> {
+        plan::effects(wish, found)
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &observe::Found) -> Result<(), ApplyError> {
+        plan::apply(actor, wish, found)
+    }
+}
+
+impl Wish {
+    fn keys(&self) -> Keys<'_> {
+        Keys { keys: &self.keys, options: self.options.as_deref(), goal: self.goal }
+    }
+}
+
+/// The keys as they are given, each once.
+fn keys(params: &mut Reader<'_>) -> Vec<Key> {
+    let mut keys: Vec<Key> = Vec::new();
+    for text in params.texts("key") {
+        match Key::given(&text) {
+            Ok(key) if keys.iter().any(|known| known.blob == key.blob) => {
+                params.problem(ParamProblem::new("key", format!("names {} twice", key.label())));
+            }
+            Ok(key) => keys.push(key),
+            Err(why) => {
+                let start: String = text.chars().take(40).collect();
+                params.problem(ParamProblem::new("key", format!("{start:?} {why}")));
+            }
+        }
+    }
+    if !params.has("key") {
+        params.problem(ParamProblem::new("key", "is missing"));
+    }
+    keys
+}
+
+/// Where the keys of a user usually are: what is claimed before anybody knows the home.
+fn usual_path(user: &str) -> PathBuf {
+    let home = if user == "root" { PathBuf::from("/root") } else { Path::new("/home").join(user) };
+    home.join(".ssh/authorized_keys")
+}
