@@ -56,6 +56,8 @@ pub(crate) struct Draft {
     pub(crate) place: Vec<u32>,
     pub(crate) at: Span,
     pub(crate) maybe: bool,
+    /// Whether something in it is wrong, so that its kind would only repeat it.
+    pub(crate) failed: bool,
 }
 
 /// One place where a module is called.
@@ -163,6 +165,8 @@ impl<'a> Bodies<'a> {
         } else if self.data.library.modules.contains_key(&*node.name) {
             self.call(node, setting, walked, place, maybe);
         } else {
+            // What it would be called by others is nobody's second mistake.
+            self.has_unknown_names = true;
             self.diagnostics.push(unknown(&self.data.library, node));
         }
     }
@@ -178,9 +182,12 @@ impl<'a> Bodies<'a> {
     ) {
         let schema = &self.data.library.kinds[kind].schema;
         let mut options = Options::default();
+        let before = self.diagnostics.iter().count();
         let given = gather(node, schema, Target::Catalog, setting, Some(&mut options), self.diagnostics);
-        let Ok(name) = self.name(schema, &given) else { return };
-        self.has_unknown_names |= name.is_none();
+        let name = self.name(schema, &given);
+        self.has_unknown_names |= !matches!(name, Ok(Some(_)));
+        let failed = self.diagnostics.iter().count() > before;
+        let Ok(name) = name else { return };
         options.within(walked.module.as_ref());
         options.inherit(&walked.passed);
         self.drafts.push(Draft {
@@ -193,6 +200,7 @@ impl<'a> Bodies<'a> {
             place,
             at: node.at,
             maybe,
+            failed,
         });
     }
 

@@ -140,7 +140,7 @@ fn entry(
     let params = values::params(&kind.schema, &draft.given, secrets, contents);
     let mut claims = Vec::new();
     let mut suffix = None;
-    if !unknown && !diagnostics.has_errors() {
+    if !unknown && !draft.failed {
         match kind.info.check(&params) {
             Ok(checked) => (claims, suffix) = (checked.claims, checked.suffix),
             Err(problems) => {

@@ -605,6 +605,45 @@ lang::read
 }
 
 #[test]
+fn one_mistake_does_not_hide_another_nor_bring_a_second() {
+    assert_snapshot!(body("file \"/f\" owner=\"nobody-there\"\nfile \"/g\" mode=\"rw\" after=\"pakage[x]\"\npakage \"x\""), @r#"
+lang::unknown
+
+  x there is no kind or module `pakage`
+   ,-[inventory.kdl:6:1]
+ 5 | file "/g" mode="rw" after="pakage[x]"
+ 6 | pakage "x"
+   : ^^^|^^
+   :    `-- unknown
+ 7 | }
+   `----
+  help: did you mean `package`?
+lang::type
+
+  x `rw` is not a mode
+   ,-[inventory.kdl:5:16]
+ 4 | file "/f" owner="nobody-there"
+ 5 | file "/g" mode="rw" after="pakage[x]"
+   :                ^^|^
+   :                  `-- here
+ 6 | pakage "x"
+   `----
+  help: write it in digits: `"0644"`
+lang::params
+
+  x there is no such owner
+   ,-[inventory.kdl:4:17]
+ 3 | on "a" {
+ 4 | file "/f" owner="nobody-there"
+   :                 ^^^^^^^|^^^^^^
+   :                        `-- here
+ 5 | file "/g" mode="rw" after="pakage[x]"
+   `----
+  help: write another
+"#);
+}
+
+#[test]
 fn every_mistake_in_one_run() {
     let found = mistakes(
         r#"
