@@ -1,23 +1,27 @@
 //! The fence around a look: a mount namespace of its own, in which nothing can be written.
 //!
 //! Guards and `apt-get -s` run inside it. What speaks to the system over D-Bus or netlink is not held by it; only the
-//! kinds' own code does, and it only asks. Nothing is fenced where the right to do so is missing: then the types alone
-//! see to it that a look writes nothing.
+//! kinds' own code does, and it only asks. Neither are files that were opened before: the kinds read through such, so
+//! that they see what is read-only of itself. Nothing is fenced where the right to do so is missing: then the types
+//! alone see to it that a look writes nothing.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
 use rustix::thread::UnshareFlags;
 
-/// What programs write to even when they only look: emptied, and writable.
+/// What programs write to even when they only look: what they write there is thrown away.
 const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/var/log"];
 
-/// Raises the fence for this process and what it starts, and says whether it stands.
+/// Raises the fence for this thread and what it starts from now on, and says whether it stands.
 ///
-/// Call it before any thread starts: a namespace belongs to a thread. Each mount is made read-only by itself:
+/// Each mount is made read-only by itself:
 /// `mount_setattr` would do all of them in one call, but it needs Linux 5.12, and `rustix` does not offer it.
 pub fn raise() -> bool {
     rustix::process::geteuid().is_root() && leave().is_ok() && read_only().is_ok()
@@ -41,8 +45,24 @@ fn read_only() -> io::Result<()> {
             done?;
         }
     }
-    for folder in SCRATCH.into_iter().filter(|folder| Path::new(folder).is_dir()) {
-        mount("tmpfs", folder, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=1777,size=256m")?;
+    SCRATCH.into_iter().filter(|folder| Path::new(folder).is_dir()).try_for_each(cover)
+}
+
+/// Covers a folder with one in memory. Where the kernel has overlays, what was there shows through; else it is empty.
+fn cover(folder: &str) -> io::Result<()> {
+    let below = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", folder, "tmpfs", flags, c"mode=1777,size=256m")?;
+    let (upper, work) = (format!("{folder}/upper"), format!("{folder}/work"));
+    std::fs::create_dir(&upper)?;
+    std::fs::create_dir(&work)?;
+    std::fs::set_permissions(&upper, std::fs::Permissions::from_mode(0o1777))?;
+    let options = format!("lowerdir=/proc/self/fd/{},upperdir={upper},workdir={work}", below.as_raw_fd());
+    let overlaid =
+        CString::new(options).map(|options| mount("overlay", folder, "overlay", flags, options.as_c_str()));
+    if !matches!(overlaid, Ok(Ok(()))) {
+        std::fs::remove_dir(upper)?;
+        std::fs::remove_dir(work)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use converge_model::{Catalog, Digest, HostPlan, HostReport, RunId, SecretTable};
 use crate::channel::Channel;
 use crate::channel::stdio::{Input, Output, Patience, Stdio};
 use crate::channel::unpack::unpacked;
-use crate::{facts, fence};
+use crate::facts;
 
 /// Does jobs.
 pub trait Worker {
@@ -36,8 +36,6 @@ pub struct Order {
 
 /// Serves one job over standard input and output. The code is 0 only where the last frame was written; a controller
 /// that closes the connection before it sends a job wanted the facts alone.
-///
-/// No thread may have been started: the fence around a look needs a process of one thread.
 pub fn serve(worker: &dyn Worker, patience: Patience) -> ExitCode {
     match converse(worker, patience) {
         Ok(()) | Err(WireError::Closed) => ExitCode::SUCCESS,
@@ -58,9 +56,6 @@ fn converse(worker: &dyn Worker, patience: Patience) -> Result<(), WireError> {
         Err(WireError::Malformed(_)) => return output.frame(&FromAgent::Refused(other_version())),
         Err(error) => return Err(error),
     };
-    if job.task == Task::Look && job.root.is_none() {
-        fence::raise();
-    }
     let order = Order { run: job.run, by: job.by, root: job.root.map(PathBuf::from), catalog };
     let channel = Stdio::start(input, output, patience);
     channel.finish(&work(worker, job.task, order, &channel))

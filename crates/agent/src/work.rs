@@ -10,6 +10,7 @@ use converge_resources::System;
 
 use crate::act::Act;
 use crate::channel::Channel;
+use crate::fence;
 use crate::look::{look, report};
 use crate::planner::decode;
 use crate::serve::{Order, Worker};
@@ -45,6 +46,10 @@ impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Worker for 
     fn look(&self, order: Order, channel: &dyn Channel) -> Result<HostPlan, Refusal> {
         let state = State::of(order.root.as_deref()).map_err(refuse)?;
         let system = self.system(&order, &state)?;
+        if order.root.is_none() {
+            // The system is open by now: the kinds see the host itself, and what they start sees the fence.
+            fence::raise();
+        }
         look_in(&system, &state, &order, channel)
     }
 
