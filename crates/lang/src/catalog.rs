@@ -293,7 +293,7 @@ type Edges = (Vec<Vec<usize>>, Vec<Vec<Notify>>);
 
 /// Whom each waits for and notifies, as places in `entries`.
 fn edges(entries: &[Entry], parts: &Parts<'_>, diagnostics: &mut Diagnostics) -> Edges {
-    let targets = Targets::new(entries, parts.data, &parts.dropped, parts.has_unknown_names);
+    let targets = Targets::new(entries, parts);
     let mut after = vec![Vec::new(); entries.len()];
     let mut notify = vec![Vec::new(); entries.len()];
     for (place, entry) in entries.iter().enumerate() {

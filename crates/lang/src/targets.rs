@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::catalog::{Entry, is_module, is_true};
+use crate::catalog::{Entry, Parts, is_module, is_true};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::nearest::did_you_mean;
 use crate::options::Named;
@@ -14,6 +14,8 @@ pub(crate) struct Targets<'a> {
     data: &'a Data,
     by_address: HashMap<&'a str, usize>,
     dropped: &'a BTreeSet<String>,
+    /// The names of all bodies, module instances among them.
+    bodies: &'a [String],
     has_unknown_names: bool,
 }
 
@@ -37,16 +39,18 @@ impl Place {
 
 impl<'a> Targets<'a> {
     /// The addresses of `entries`.
-    pub(crate) fn new(
-        entries: &'a [Entry],
-        data: &'a Data,
-        dropped: &'a BTreeSet<String>,
-        has_unknown_names: bool,
-    ) -> Self {
+    pub(crate) fn new(entries: &'a [Entry], parts: &'a Parts<'_>) -> Self {
         let addresses = entries.iter().enumerate().flat_map(|(place, entry)| {
             entry.address.iter().chain(&entry.aliases).map(move |address| (address.as_str(), place))
         });
-        Self { entries, data, by_address: addresses.collect(), dropped, has_unknown_names }
+        Self {
+            entries,
+            data: parts.data,
+            by_address: addresses.collect(),
+            dropped: &parts.dropped,
+            bodies: &parts.bodies,
+            has_unknown_names: parts.has_unknown_names,
+        }
     }
 
     /// What `address` means, seen from inside the module instance `within`; `Ok(None)` where it is not there on purpose.
@@ -71,16 +75,9 @@ impl<'a> Targets<'a> {
                 return Ok(None);
             }
         }
-        // A module without resources on this host, or a name that is not known yet.
-        let is_call = self.data.library.modules.contains_key(address.split('[').next().unwrap_or_default());
-        if self.has_unknown_names || (is_call && !address.contains("].") && self.is_called(address)) {
-            return Ok(None);
-        }
-        Err(self.help(address))
-    }
-
-    fn is_called(&self, address: &str) -> bool {
-        self.dropped.contains(address.split('[').next().unwrap_or_default())
+        // A module all of whose resources were dropped, or a name that is not known yet.
+        let is_empty_module = self.bodies.iter().any(|body| is_module(body, address));
+        if self.has_unknown_names || is_empty_module { Ok(None) } else { Err(self.help(address)) }
     }
 
     fn is_dropped(&self, address: &str) -> bool {

@@ -352,6 +352,16 @@ a
 }
 
 #[test]
+fn a_module_without_resources_may_be_named() {
+    let sources = one("host \"a\"\non \"a\" { m; file \"/f\" after=\"m\" }")
+        .file("modules/m/module.kdl", "module \"m\"\nresources { file \"/x\" when=#false }");
+    assert_snapshot!(run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
+a
+  file[/f] path="/f" newline=true state="present"  (on "a")
+"#);
+}
+
+#[test]
 fn a_module_that_calls_itself_is_an_error() {
     let a = "module \"a\"\nresources { b }";
     let b = "module \"b\"\nresources { when \"true\" { a } }";

@@ -48,8 +48,8 @@ fn a_fleet_compiles_in_time() {
 
 /// Bad input is refused in time, with a place and without a panic.
 fn refused(name: &str, text: &str) {
-    // Fifty milliseconds in a release build on a quiet machine.
-    refused_within(Duration::from_secs(2), name, text);
+    // Fifty milliseconds in a release build on a quiet machine; what grows without bounds takes minutes on any.
+    refused_within(Duration::from_secs(20), name, text);
 }
 
 fn refused_within(time: Duration, name: &str, text: &str) {
@@ -63,7 +63,7 @@ fn refused_within(time: Duration, name: &str, text: &str) {
 #[test]
 fn a_million_resources_are_refused_at_the_limit() {
     let text = "vars { l (expr)\"range(1000) | list\" }\nhost \"a\"\non \"a\" { for \"x\" in=\"l\" { for \"y\" in=\"l\" { sysctl \"a{{ x }}.{{ y }}\" value=1 } } }";
-    refused_within(Duration::from_secs(20), "loops", text);
+    refused_within(Duration::from_secs(60), "loops", text);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_fan_of_includes_ends() {
     let started = Instant::now();
     let Loaded { diagnostics, .. } = loader(sources, &[]).load("inventory.kdl", &[]);
     assert!(diagnostics.has_errors());
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[test]

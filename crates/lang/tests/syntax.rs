@@ -25,7 +25,7 @@ lang::guard
    :                `-- here
    `----
 "#);
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn ten_thousand_levels_of_nesting() {
     let found = mistakes(&text);
     assert!(found.has_errors());
     assert_eq!(found.iter().count(), 1);
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[test]
