@@ -1,0 +1,114 @@
+//! The real binary in a world of its own: a cleared environment, its own HOME, its own project.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A project in a temporary folder.
+pub struct World {
+    temp: tempfile::TempDir,
+}
+
+/// What a command said.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its exit code.
+    pub exit: i32,
+    /// Its results.
+    pub out: String,
+    /// Its messages.
+    pub err: String,
+}
+
+impl World {
+    /// An empty project.
+    pub fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir_all(temp.path().join("home")).unwrap();
+        fs::create_dir_all(temp.path().join("project")).unwrap();
+        Self { temp }
+    }
+
+    /// A copy of an example.
+    pub fn example(name: &str) -> Self {
+        let world = Self::new();
+        for entry in fs::read_dir(repository().join("examples").join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, world.project().join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        world
+    }
+
+    /// The folder of the project.
+    pub fn project(&self) -> PathBuf {
+        self.temp.path().join("project")
+    }
+
+    /// Writes a file of the project.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.project().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Reads a file of the project.
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.project().join(path)).unwrap()
+    }
+
+    /// Runs a command in the project, without a terminal.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        let output = Command::new(env!("CARGO_BIN_EXE_converge"))
+            .args(arguments)
+            .current_dir(self.project())
+            .env_clear()
+            .env("HOME", self.temp.path().join("home"))
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("USER", "ada")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| self.redact(&String::from_utf8(bytes).unwrap());
+        Said { exit: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// `text` without where the world is.
+    fn redact(&self, text: &str) -> String {
+        let real = self.temp.path().canonicalize().unwrap();
+        text.replace(real.to_str().unwrap(), "[world]")
+    }
+
+    /// Everything in the world but what the tests put there, by path.
+    pub fn traces(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        walk(self.temp.path(), self.temp.path(), &mut found);
+        found.sort();
+        found
+    }
+}
+
+fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        found.push(path.strip_prefix(root).unwrap().display().to_string());
+        if path.is_dir() && !path.is_symlink() {
+            walk(root, &path, found);
+        }
+    }
+}
+
+/// The folder of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// `text` without how long it took.
+pub fn timeless(text: &str) -> String {
+    let line = |line: &str| match line.rsplit_once(".   ") {
+        Some((words, time)) if time.ends_with(" s") => format!("{words}.   [time]"),
+        _ => line.to_owned(),
+    };
+    text.lines().map(|text| line(text) + "\n").collect()
+}

@@ -1,0 +1,187 @@
+//! Mistakes of a user: each ends with exit code 1 and one clear message, quickly, and nothing is touched.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Said, World};
+
+/// Far above what a mistake takes, on a machine that does other things as well.
+const SOON: Duration = Duration::from_secs(5);
+
+fn check(world: &World, arguments: &[&str]) -> String {
+    let before = world.traces();
+    let began = Instant::now();
+    let Said { exit, out, err } = world.run(arguments);
+    assert!(began.elapsed() < SOON, "{arguments:?} took {:?}", began.elapsed());
+    assert_eq!((exit, out.as_str()), (1, ""), "{arguments:?}: {err}");
+    assert_eq!(world.traces(), before, "{arguments:?} left something behind");
+    err
+}
+
+fn inventory(text: &str) -> World {
+    let world = World::new();
+    world.write("inventory.kdl", text);
+    world
+}
+
+const LOCAL: &str = "connection \"local\" root=\"sandbox\"\nhost \"here\"\n";
+
+#[test]
+fn arguments() {
+    let world = World::example("quickstart");
+    insta::assert_snapshot!(check(&world, &["aply"]), @r"
+    error: unrecognized subcommand 'aply'
+
+      tip: a similar subcommand exists: 'apply'
+
+    Usage: converge [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(check(&world, &["plan", ".", "--set", "x"]), @r"
+    error: invalid value 'x' for '--set <NAME=VALUE>': write it as NAME=VALUE
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(check(&world, &["plan", ".", "--keep-connections", "60"]), @r"
+    error: invalid value '60' for '--keep-connections <TIME>': write a time as `90s`, `5m` or `1h`, or 0
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(check(&world, &["plan", ".", "--parallel", "0"]), @r"
+    error: invalid value '0' for '--parallel <N>': 0 is not in 1..=10000
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(check(&world, &["plan", ".", "--ssh-config", "gone"]), @"error: failed to read gone: No such file or directory (os error 2)");
+    insta::assert_snapshot!(check(&world, &["docs", "fil"]), @r"
+    error: there is no kind and no module called fil
+      help: `converge docs` lists them all
+    ");
+}
+
+#[test]
+fn projects() {
+    let world = World::new();
+    insta::assert_snapshot!(check(&world, &["plan"]), @r"
+    error: found no converge.kdl in [world]/project or above it, and no inventory was named
+      help: name one, as in `converge plan inventory.kdl`, or go to the project's folder
+    ");
+    insta::assert_snapshot!(check(&world, &["plan", "gone.kdl"]), @"error: failed to read [world]/project/gone.kdl: No such file or directory (os error 2)");
+    insta::assert_snapshot!(check(&inventory("connection \"local\"\n"), &["plan", "inventory.kdl"]), @r#"
+    lang::inventory
+
+      x the inventory defines no host
+      help: write `host "web1"`, or `host "here"` with `connection "local"`
+    "#);
+}
+
+#[test]
+fn apply_without_a_terminal_needs_to_be_told() {
+    let world = World::example("quickstart");
+    insta::assert_snapshot!(check(&world, &["apply", "."]), @r"
+    error: apply asks before it changes anything, and there is no terminal to ask on
+      help: look at `converge plan` first, then apply with --yes
+    ");
+}
+
+#[test]
+fn selections() {
+    let world = World::example("quickstart");
+    insta::assert_snapshot!(check(&world, &["plan", ".", "--limit", "hear"]), @r"
+    lang::pattern
+
+      x no host and no group is called `hear`
+    ");
+    insta::assert_snapshot!(check(&world, &["explain", "here", "greetin", "."]), @r"
+    lang::undefined
+
+      x `here` has no variable `greetin`
+      help: did you mean `greeting`?
+    ");
+    insta::assert_snapshot!(check(&world, &["plan", ".", "--set", "greetin=x"]), @r"
+    lang::set
+
+      x there is no variable `greetin`
+       ,-[--set:1:7]
+     1 | --set greetin=x
+       :       ^^^^|^^^^
+       :           `-- to be set
+       `----
+      help: did you mean `greeting`?
+    ");
+}
+
+#[test]
+fn inventories() {
+    let with =
+        |text: &str| check(&inventory(&format!("{LOCAL}{text}")), &["apply", "inventory.kdl", "--yes"]);
+    insta::assert_snapshot!(with("on \"here\" { fil \"/x\" }\n"), @r#"
+    lang::unknown
+
+      x there is no kind or module `fil`
+       ,-[inventory.kdl:3:13]
+     2 | host "here"
+     3 | on "here" { fil "/x" }
+       :             ^|^
+       :              `-- unknown
+       `----
+      help: did you mean `file`?
+    "#);
+    insta::assert_snapshot!(with("on \"here\" { file \"/x\" { content \"{{ nobody }}\" } }\n"), @r#"
+    lang::template
+
+      x `nobody` is undefined
+       ,-[inventory.kdl:3:37]
+     2 | host "here"
+     3 | on "here" { file "/x" { content "{{ nobody }}" } }
+       :                                     ^^^|^^
+       :                                        `-- here
+       `----
+      help: `default(…)` stands in for it
+    "#);
+    insta::assert_snapshot!(with("on \"here\" {\n"), @r#"
+    lang::syntax
+
+      x a `{` is never closed
+       ,-[inventory.kdl:3:11]
+     2 | host "here"
+     3 | on "here" {
+       :           |
+       :           `-- not KDL 2.0
+       `----
+    "#);
+    insta::assert_snapshot!(with("include \"../../../etc/passwd\"\n"), @r#"
+    lang::path
+
+      x the path leads out of the project
+       ,-[inventory.kdl:3:9]
+     2 | host "here"
+     3 | include "../../../etc/passwd"
+       :         ^^^^^^^^^^|^^^^^^^^^^
+       :                   `-- outside
+       `----
+      help: keep what an inventory needs in the project's folder
+    "#);
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let world = inventory(&format!(
+        "{LOCAL}on \"here\" {{\n    file \"/x\" mod=\"0644\"\n    directory \"/y\" mode=\"rwx\"\n    file \"{{{{ a.b }}}}\"\n}}\n"
+    ));
+    let told = check(&world, &["check", "inventory.kdl"]);
+    for mistake in ["mod", "rwx", "`a.b`"] {
+        assert!(told.contains(mistake), "{mistake} is missing in\n{told}");
+    }
+}
+
+#[test]
+fn bombs_are_refused() {
+    let nested = format!("a {}", "/-{ ".repeat(40));
+    let deep = "a {".repeat(10_000);
+    for text in [nested, deep] {
+        check(&inventory(&text), &["check", "inventory.kdl"]);
+    }
+}
