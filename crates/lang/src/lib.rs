@@ -4,6 +4,16 @@
 //! a host (hosts, groups, connections, order), and [`Inventory::compile`] turns one host's part of it, with that
 //! host's facts, into a catalog. Nothing here does IO: files, the environment and decrypted secrets come through
 //! [`Sources`]; kinds of resources are known by their schemas alone.
+//!
+//! ```text
+//! guard ─► document ─► reading ─► membership, layers ─► project          what the files say
+//! project ─► settings, rollouts, explain, lint                           what needs no host
+//! project + facts ─► world ─► bodies ─► gather ─► expand, merge          what one host should have
+//!                                  └─► catalog ─► targets, order, values its catalog
+//! ```
+//!
+//! `evaluate` is where a written value becomes one, with `template` for its text and `typed` for its type; `flow` holds
+//! `for` and `when`. Mistakes are gathered in [`Diagnostics`], all of a run at once, and drawn by the caller.
 
 pub mod compile;
 pub mod connection;
@@ -52,9 +62,9 @@ mod world;
 
 pub use compile::{Compiled, ContentSource, Contents, FactsOf, NoFacts, Selection};
 pub use connection::{Become, Connection, DriftPolicy, Transport};
-pub use diagnostic::{Diagnostic, Diagnostics};
+pub use diagnostic::{Diagnostic, Diagnostics, Files, Severity, Style};
 pub use explain::{Definition, Explanation};
 pub use inventory::{Description, Inventory, Loaded, Loader};
-pub use module::ModuleInfo;
-pub use rollout::{Canary, Rollout};
+pub use module::{ModuleInfo, ModuleOrigin};
+pub use rollout::{Canary, Rollout, Share};
 pub use sources::{Builtin, EntryKind, MemorySources, SourceError, Sources};
