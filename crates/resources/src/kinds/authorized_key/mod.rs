@@ -60,8 +60,8 @@ impl Kind for AuthorizedKey {
             )
             .example(
                 "Exactly one key, good for one network",
-                "user \"backup\"\nauthorized-key \"backup\" exclusive=#true options=#\"from=\"10.0.0.0/8\",no-pty\"# {\n    key \"ssh-ed25519 \
-                 AAAAC3NzaC1lZDI1NTE5AAAAIGQw7sU0xG3Qx2o6o4r0eGd1P3M1lq3x5n5aF7y2hJ7w backup\"\n}",
+                "user \"sync-in\"\nauthorized-key \"sync-in\" exclusive=#true options=#\"from=\"10.0.0.0/8\",no-pty\"# {\n    key \"ssh-ed25519 \
+                 AAAAC3NzaC1lZDI1NTE5AAAAIGQw7sU0xG3Qx2o6o4r0eGd1P3M1lq3x5n5aF7y2hJ7w sync\"\n}",
             )
     }
 
