@@ -27,7 +27,6 @@ fn every_example_converges_and_then_stays() {
     let tasks: Vec<Task> = converge_resources::registry()
         .map(|kind| Task { kind: kind.schema().name.clone(), examples: kind.schema().examples.clone() })
         .collect();
-    assert!(tasks.len() > 15, "the registry lost kinds");
     let (tasks, failures) = (Mutex::new(tasks), Mutex::new(String::new()));
     thread::scope(|scope| {
         for host in testbed.hosts() {
