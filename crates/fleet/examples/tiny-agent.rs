@@ -23,6 +23,7 @@ impl Worker for Tiny {
             "rubbish" => die(&[4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
             project => {
                 if let Some(path) = project.strip_prefix("write ") {
+                    converge_agent::fence::raise();
                     return Err(written(path));
                 }
             }
