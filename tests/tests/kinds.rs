@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::fmt::Write;
+use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 
@@ -62,6 +63,9 @@ fn try_example(testbed: &Testbed, host: &Host, example: &Example) -> Result<(), 
     let inventory =
         format!("connection user=\"admin\" become=\"sudo\"\nhost \"{name}\"\non \"{name}\" {{\n{body}}}\n");
     let project = Project::new(&inventory, Some(testbed)).map_err(|error| text(&error))?;
+    project
+        .write("project/files/hello.tar.gz", archive().map_err(|error| text(&error))?)
+        .map_err(|error| text(&error))?;
     project.write("project/files/hello.tar.gz", HELLO).map_err(|error| text(&error))?;
     let before = host.snapshot().map_err(|error| text(&error))?;
     let plan = project.converge(&["plan"]).map_err(|error| text(&error))?;
@@ -79,6 +83,15 @@ fn try_example(testbed: &Testbed, host: &Host, example: &Example) -> Result<(), 
     }
     let again = project.converge(&["plan", "--detailed-exitcode"]).map_err(|error| text(&error))?;
     if again.code == 0 { Ok(()) } else { Err(format!("the second plan {again}")) }
+}
+
+/// The archive that an example unpacks: `hello/bin/hello`.
+fn archive() -> std::io::Result<Vec<u8>> {
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir_all(folder.path().join("hello/bin"))?;
+    std::fs::write(folder.path().join("hello/bin/hello"), "#!/bin/sh\necho hello\n")?;
+    let packed = Command::new("tar").args(["-czf", "-", "hello"]).current_dir(folder.path()).output()?;
+    Ok(packed.stdout)
 }
 
 /// The agent's cache and the state of a host are Converge's own.
