@@ -594,7 +594,8 @@ mod tests {
         symlink("/etc/passwd", folder.path().join("link")).unwrap();
         assert_eq!(files.entry("/link".as_ref()).unwrap().map(|e| e.sort), Some(Sort::Link));
         assert!(files.read("/link".as_ref(), 10).is_err());
-        rustix::fs::mknodat(files.top().unwrap(), "fifo", FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        rustix::fs::mknodat(files.top().unwrap(), "fifo", FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .unwrap();
         assert!(files.digest("/fifo".as_ref()).is_err(), "a FIFO must not hang");
     }
 
