@@ -6,14 +6,22 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::accounts::check_name;
-use crate::kinds::rendered::{self, Found, Rendered};
+use crate::kinds::accounts::{check_name, locks_out};
+use crate::kinds::rendered::{self, Rendered};
 use crate::overlay::Effect;
-use crate::view::{LookError, View};
+use crate::system::files::Sort;
+use crate::view::{LookError, Seen, View};
 use crate::wish::Reader;
 
 /// The kind.
 pub struct SudoRule;
+
+/// What was found.
+pub struct Found {
+    file: rendered::Found,
+    /// The user whose login the run uses, where this file alone lets it become root and would do so no longer.
+    loses: Option<String>,
+}
 
 /// The folder that sudo reads.
 const FOLDER: &str = "/etc/sudoers.d";
@@ -28,7 +36,8 @@ impl Kind for SudoRule {
         KindSchema::new("sudo-rule", "A rule of sudo: who may run what, and as whom")
             .details(
                 "Each rule is a file `/etc/sudoers.d/NAME`, mode 0440. `visudo` checks the new file before it takes its \
-                 place, so that a mistake never takes sudo away from everybody. sudo passes over files with a dot or a \
+                 place, so that a mistake never takes sudo away from everybody; and the only rule that makes the login of \
+                 the run root is not taken away. sudo passes over files with a dot or a \
                  final `~` in their names: both are written as `_`.\n\n\
                  Commands are written as on a command line; `,`, `:`, `=` and `#` get the backslash that sudoers wants.",
             )
@@ -85,25 +94,66 @@ impl Kind for SudoRule {
     }
 
     fn observe(view: &View<'_>, wish: &Rendered) -> Result<Found, LookError> {
-        rendered::observe(view, wish)
+        Ok(Found { file: rendered::observe(view, wish)?, loses: loses(view, wish)? })
     }
 
     fn plan(wish: &Rendered, found: &Found) -> Planned {
-        rendered::plan(wish, found)
+        match (&found.loses, rendered::plan(wish, &found.file)) {
+            (Some(login), Planned::Change(_)) => {
+                locks_out(login, "taking away the only rule that makes it root")
+            }
+            (_, planned) => planned,
+        }
     }
 
     fn effects(wish: &Rendered, found: &Found) -> Vec<Effect> {
-        rendered::effects(wish, found)
+        rendered::effects(wish, &found.file)
     }
 
     fn apply(actor: &mut Actor<'_>, wish: &Rendered, found: &Found) -> Result<(), ApplyError> {
-        rendered::apply(actor, wish, found)
+        rendered::apply(actor, wish, &found.file)
     }
 }
 
 /// The file of the rule `name`.
 fn path(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name.replace(['.', '~'], "_"))
+}
+
+/// The login in use, where only the file of the rule lets it run everything, and would do so no longer.
+fn loses(view: &View<'_>, wish: &Rendered) -> Result<Option<String>, LookError> {
+    let Some(login) = view.login() else { return Ok(None) };
+    let groups =
+        view.account(&login)?.known().map(|account| (account.group, account.groups.unwrap_or_default()));
+    let (primary, groups) = groups.unwrap_or_default();
+    let names: Vec<_> =
+        groups.into_iter().chain(primary).map(|group| format!("%{group}")).chain([login.clone()]).collect();
+    let text = |path: &Path| -> Result<Vec<u8>, LookError> {
+        let file = matches!(view.place(path)?, Seen::Known(place) if place.sort == Sort::File);
+        if file { Ok(view.text(path)?.known().unwrap_or_default()) } else { Ok(Vec::new()) }
+    };
+    let stays = wish.text.as_ref().is_some_and(|text| gives_all(text, &names));
+    if stays || !gives_all(&text(&wish.path)?, &names) {
+        return Ok(None);
+    }
+    let others = view.list(Path::new(FOLDER))?.known().unwrap_or_default();
+    let others = others.iter().filter(|name| !name.to_string_lossy().contains('.'));
+    let others = others.map(|name| Path::new(FOLDER).join(name)).filter(|path| *path != wish.path);
+    for other in others.chain([PathBuf::from("/etc/sudoers")]) {
+        if gives_all(&text(&other)?, &names) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(login))
+}
+
+/// Whether a text of sudoers has a rule that lets one of `names` run everything.
+fn gives_all(text: &[u8], names: &[String]) -> bool {
+    String::from_utf8_lossy(text).lines().any(|line| {
+        let who = line.split_whitespace().next();
+        who.is_some_and(|who| who == "ALL" || names.iter().any(|name| name == who))
+            && line.trim_end().ends_with("ALL")
+    })
 }
 
 /// What a file of sudo says.
@@ -289,6 +339,28 @@ mod tests {
         check(&[("user", "a".into()), ("runas", "x) NOPASSWD: (y".into())], 1);
         check(&[("user", "a".into()), ("name", ".hidden".into())], 1);
         check(&[("state", "absent".into())], 0);
+    }
+
+    #[test]
+    fn the_rule_that_the_run_came_by_stays() {
+        let trial = Trial::new();
+        trial.write("/usr/sbin/visudo", "");
+        trial.write("/etc/sudoers", "root ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n");
+        trial.write("/etc/sudoers.d/ops", "ada ALL=(ALL) NOPASSWD: ALL\n");
+        let gone = rule(&[("state", "absent".into())]);
+        assert!(matches!(trial.plan("sudo-rule", &gone), Planned::Change(_)), "nobody came by it");
+        trial.world().log_in("ada");
+        let message =
+            "taking away the only rule that makes it root would lock out ada, whose login this run uses";
+        assert_eq!(impossible(trial.plan("sudo-rule", &gone)), message);
+        let less = rule(&[("user", "ada".into()), ("commands", "/bin/true".into())]);
+        assert_eq!(impossible(trial.plan("sudo-rule", &less)), message);
+        trial.write("/etc/passwd", "ada:x:7:7::/home/ada:/bin/sh\n");
+        trial.write("/etc/group", "root:x:0:\nsudo:x:27:ada\n");
+        assert!(
+            matches!(trial.plan("sudo-rule", &gone), Planned::Change(_)),
+            "the group sudo serves as well"
+        );
     }
 
     #[test]
