@@ -226,7 +226,8 @@ impl<'a> Actor<'a> {
     ) -> Result<(), ApplyError> {
         let content = Content { digest: None, sync: false };
         if self.entry(path)?.is_some() {
-            return self.put(path, from, attributes, content, |_, _| Ok(()));
+            let fill = |actor: &mut Self, name: &OsString| actor.fill(path, name, from, content);
+            return self.put(path, attributes, false, fill, |_, _| Ok(()));
         }
         self.undo.push(Kept::Nothing(path.to_owned()));
         let name = path.file_name().unwrap_or_default().to_owned();
@@ -261,6 +262,24 @@ impl<'a> Actor<'a> {
         removed.map_err(|error| ApplyError::at("remove", &beside, &error)).map(|()| file)
     }
 
+    /// As [`Actor::write_text`], with content that `fill` writes into the new file, itself or by a process that it
+    /// starts.
+    pub fn write_by(
+        &mut self,
+        path: &Path,
+        attributes: &Attributes,
+        fill: impl FnOnce(&mut Self, &mut File) -> Result<(), ApplyError>,
+        check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        let fill = |actor: &mut Self, name: &OsString| {
+            let fail = |error: io::Error| ApplyError::at("write", path, &error);
+            let mut file = actor.files().create_beside(path, name).map_err(fail)?;
+            fill(actor, &mut file)?;
+            file.sync_all().map_err(fail)
+        };
+        self.put(path, attributes, true, fill, check)
+    }
+
     fn write_from(
         &mut self,
         path: &Path,
@@ -269,28 +288,30 @@ impl<'a> Actor<'a> {
         attributes: &Attributes,
         check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        self.put(path, from, attributes, Content { digest, sync: true }, check)
+        let content = Content { digest, sync: true };
+        let fill = |actor: &mut Self, name: &OsString| actor.fill(path, name, from, content);
+        self.put(path, attributes, true, fill, check)
     }
 
+    /// Lets `fill` make a file beside `path`, and puts it in its place.
     fn put(
         &mut self,
         path: &Path,
-        from: &mut dyn Read,
         attributes: &Attributes,
-        content: Content,
+        sync: bool,
+        fill: impl FnOnce(&mut Self, &OsString) -> Result<(), ApplyError>,
         check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
         let before = self.entry(path)?;
         let name = temporary_name(path.file_name().unwrap_or(OsStr::new("root")));
         let beside = path.with_file_name(&name);
         self.journal.temporary(&beside)?;
-        let done = self
-            .fill(path, &name, from, content)
+        let done = fill(self, &name)
             .and_then(|()| self.dress(&beside, before.as_ref(), attributes))
             .and_then(|()| check(self, &self.files().outside(&beside)))
             .and_then(|()| self.keep(path))
             .and_then(|()| {
-                let rename = if content.sync { Files::rename_beside } else { Files::rename_unsynced };
+                let rename = if sync { Files::rename_beside } else { Files::rename_unsynced };
                 rename(self.files(), &name, path).map_err(|error| ApplyError::at("write", path, &error))
             });
         if done.is_err() {

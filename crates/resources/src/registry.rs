@@ -12,6 +12,7 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::block::Block>(),
         row::<kinds::command::Command>(),
         row::<kinds::directory::Directory>(),
+        row::<kinds::download::Download>(),
         row::<kinds::file::File>(),
         row::<kinds::group::Group>(),
         row::<kinds::ini::Ini>(),

@@ -351,6 +351,21 @@ impl<'a> View<'a> {
         })
     }
 
+    /// The SHA-256 of the file at `path`, links not followed; of what a step brings it is unknown.
+    pub fn sha256(&self, path: &Path) -> Result<Seen<[u8; 32]>, LookError> {
+        Ok(match self.place(path)? {
+            Seen::Known(place) => match place.body {
+                Body::OnDisk => {
+                    let fail = |source| LookError::Path { path: path.to_owned(), source };
+                    Seen::Known(self.base.system.files().sha256(path).map_err(fail)?)
+                }
+                Body::Unknown(steps) => Seen::Unknown(steps),
+                Body::Planned(_) | Body::Text(_) => Seen::Unknown(Vec::new()),
+            },
+            other => other.map(|_| [0; 32]),
+        })
+    }
+
     /// The bytes of the file at `path`, links not followed; an error where it is larger than [`TEXT_LIMIT`].
     pub fn text(&self, path: &Path) -> Result<Seen<Vec<u8>>, LookError> {
         Ok(match self.place(path)? {

@@ -7,6 +7,7 @@ pub mod authorized_key;
 pub mod block;
 pub mod command;
 pub mod directory;
+pub mod download;
 pub mod edited;
 pub mod file;
 pub mod group;

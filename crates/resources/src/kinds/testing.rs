@@ -28,7 +28,7 @@ use crate::system::packages::Packages;
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::receipts::Receipts;
 use crate::system::units::Units;
-use crate::view::{Base, View};
+use crate::view::{Base, Body, View};
 
 /// A trial host.
 pub(crate) struct Trial {
@@ -180,7 +180,11 @@ impl Trial {
         assert_eq!(self.image(), before, "law 1: a look wrote");
         let Planned::Change(planned) = look.planned else { panic!("not a change: {:?}", look.planned) };
         let again = self.plan_after(look.effects.clone(), kind, params);
-        let open = look.effects.iter().any(|effect| matches!(effect, Effect::Open));
+        let open = look.effects.iter().any(|effect| match effect {
+            Effect::Open => true,
+            Effect::Path(_, Some(place)) => matches!(place.body, Body::Unknown(_)),
+            _ => false,
+        });
         assert!(open || again.is_in_sync(), "law 3: after its own effects: {again:?}");
         let undo = self.apply(kind, params).unwrap_or_else(|error| panic!("{error}: {}", error.output));
         self.assert_effects(&look.effects);

@@ -16,6 +16,7 @@ use rustix::fs::{
     AtFlags, FileType, Gid, IFlags, Mode, OFlags, StatVfsMountFlags, StatxAttributes, StatxFlags, Uid,
 };
 use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
 
 /// The files of a host.
 pub struct Files {
@@ -174,6 +175,13 @@ impl Files {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The SHA-256 of the file at `path`, read in pieces: for checksums that come from elsewhere.
+    pub fn sha256(&self, path: &Path) -> io::Result<[u8; 32]> {
+        let mut hasher = Sha256::new();
+        io::copy(&mut self.open(path)?, &mut hasher)?;
+        Ok(hasher.finalize().into())
     }
 
     /// The names in the folder at `path`, in no order; a link at its end is followed.
