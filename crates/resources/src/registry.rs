@@ -14,6 +14,7 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::directory::Directory>(),
         row::<kinds::download::Download>(),
         row::<kinds::file::File>(),
+        row::<kinds::git::Git>(),
         row::<kinds::group::Group>(),
         row::<kinds::ini::Ini>(),
         row::<kinds::line::Line>(),

@@ -16,7 +16,7 @@ use crate::system::System;
 use crate::system::accounts::{AccountTable, Group, User};
 use crate::system::files::{Entry, Sort};
 use crate::system::packages::{Installed, PackageTable};
-use crate::system::processes::Command;
+use crate::system::processes::{Command, Finished, ProcessError};
 use crate::system::receipts::Receipt;
 use crate::system::units::{Active, Enabled, Load, UnitState, template_of};
 use crate::wish::Filling;
@@ -502,6 +502,27 @@ impl<'a> View<'a> {
                 Seen::Absent => Err(LookError::Other(error.to_string())),
                 other => Ok(other),
             },
+        }
+    }
+
+    /// How `command` ends on the host as it is, with what it prints: for questions that a kind cannot answer itself and
+    /// that change nothing. Absent or to come as its program, user and folder are.
+    pub fn ask(&self, command: &Command) -> Result<Seen<Finished>, LookError> {
+        for need in [self.guard_user(command)?, self.guard_folder(command)?] {
+            match need {
+                Seen::Known(()) => {}
+                Seen::Absent => return Ok(Seen::Absent),
+                Seen::MayCome(steps) | Seen::Unknown(steps) => return Ok(Seen::MayCome(steps)),
+            }
+        }
+        let finished = self.base.system.processes().run(command, &mut |_| {});
+        match finished {
+            Ok(finished) if matches!(finished.code, Some(126 | 127)) => Ok(self.absent()),
+            Ok(finished) => Ok(Seen::Known(finished)),
+            Err(ProcessError::Start { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(self.absent())
+            }
+            Err(error) => Err(LookError::Other(error.to_string())),
         }
     }
 

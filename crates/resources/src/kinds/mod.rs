@@ -10,6 +10,7 @@ pub mod directory;
 pub mod download;
 pub mod edited;
 pub mod file;
+pub mod git;
 pub mod group;
 pub mod ini;
 pub mod line;

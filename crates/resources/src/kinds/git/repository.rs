@@ -1,0 +1,122 @@
+//! What a repository on the disk says of itself, read without git: where `HEAD` is, what its references are, where it
+//! came from. The formats are those of gitrepository-layout(5).
+
+use std::path::{Path, PathBuf};
+
+use crate::system::files::Sort;
+use crate::view::{LookError, Seen, View};
+
+/// A repository with a work tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Repository {
+    /// The branch that is checked out, in full; none where a commit is.
+    pub(super) branch: Option<String>,
+    /// The commit that is checked out; none where nothing is yet.
+    pub(super) commit: Option<String>,
+    /// Where `origin` is.
+    pub(super) origin: Option<String>,
+    folder: PathBuf,
+    packed: Vec<(String, String)>,
+}
+
+impl Repository {
+    /// The repository whose work tree is at `path`; none where its `.git` is no folder.
+    pub(super) fn read(view: &View<'_>, path: &Path) -> Result<Option<Self>, LookError> {
+        let folder = path.join(".git");
+        if !matches!(view.glance(&folder)?, Seen::Known(place) if place.sort == Sort::Folder) {
+            return Ok(None);
+        }
+        let packed = text(view, &folder.join("packed-refs"))?.unwrap_or_default();
+        let head = text(view, &folder.join("HEAD"))?.unwrap_or_default();
+        let origin = text(view, &folder.join("config"))?.and_then(|config| origin(&config));
+        let mut repository = Self { origin, folder, packed: packed_refs(&packed), ..Self::default() };
+        match head.trim().strip_prefix("ref: ") {
+            Some(branch) if is_plain(branch) => {
+                repository.commit = repository.reference(view, branch)?;
+                repository.branch = Some(branch.to_owned());
+            }
+            _ => repository.commit = is_hash(head.trim()).then(|| head.trim().to_owned()),
+        }
+        Ok(Some(repository))
+    }
+
+    /// The commit of the reference `name` (`refs/tags/v1`): for a tag with an object of its own, that which it names,
+    /// where that is known.
+    pub(super) fn reference(&self, view: &View<'_>, name: &str) -> Result<Option<String>, LookError> {
+        let loose = text(view, &self.folder.join(name))?;
+        let loose = loose.map(|hash| hash.trim().to_owned()).filter(|hash| is_hash(hash));
+        let packed = || self.packed.iter().rfind(|(known, _)| known == name).map(|(_, hash)| hash.clone());
+        Ok(loose.or_else(packed))
+    }
+}
+
+/// Whether a text is the whole name of a commit: SHA-1 or SHA-256.
+pub(super) fn is_hash(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a reference's name is one that leads to no other place on the disk.
+fn is_plain(name: &str) -> bool {
+    name.starts_with("refs/") && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+fn text(view: &View<'_>, path: &Path) -> Result<Option<String>, LookError> {
+    match view.glance(path)? {
+        Seen::Known(place) if place.sort == Sort::File => {
+            Ok(view.raw(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The lines of `packed-refs`: `HASH NAME`, and `^HASH` for the commit of the tag before.
+fn packed_refs(text: &str) -> Vec<(String, String)> {
+    let mut refs: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        if let Some(peeled) = line.strip_prefix('^') {
+            if let Some((_, hash)) = refs.last_mut() {
+                *hash = peeled.to_owned();
+            }
+        } else if let Some((hash, name)) = line.split_once(' ').filter(|(hash, _)| is_hash(hash)) {
+            refs.push((name.to_owned(), hash.to_owned()));
+        }
+    }
+    refs
+}
+
+/// The `url` of `[remote "origin"]`.
+fn origin(config: &str) -> Option<String> {
+    let section = config.lines().skip_while(|line| line.trim() != "[remote \"origin\"]").skip(1);
+    let mut own = section.take_while(|line| !line.trim_start().starts_with('['));
+    own.find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "url").then(|| value.trim().to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_references_name_the_commit_of_a_tag() {
+        let (a, b) = ("a".repeat(40), "b".repeat(40));
+        let text = format!("# pack-refs with: peeled\n{a} refs/heads/main\n{a} refs/tags/v1\n^{b}\nbroken\n");
+        let expected = [("refs/heads/main".to_owned(), a), ("refs/tags/v1".to_owned(), b)];
+        assert_eq!(packed_refs(&text), expected);
+    }
+
+    #[test]
+    fn the_origin_is_that_of_its_own_section() {
+        let config = "[remote \"up\"]\n\turl = x\n[remote \"origin\"]\n\tfetch = +a\n\turl = ssh://h/p\n[core]\n\turl = y\n";
+        assert_eq!(origin(config).as_deref(), Some("ssh://h/p"));
+        assert_eq!(origin("[core]\n\turl = y\n"), None);
+    }
+
+    #[test]
+    fn a_reference_leads_nowhere_else() {
+        assert!(is_plain("refs/heads/a/b"));
+        assert!(!is_plain("refs/heads/../../../etc/passwd"));
+        assert!(!is_plain("/etc/passwd"));
+    }
+}

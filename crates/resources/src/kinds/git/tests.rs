@@ -1,0 +1,160 @@
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use converge_model::{Certainty, Params, Shown, Value, Verb};
+
+use crate::kinds::testing::{Trial, change, finished, impossible, params};
+use crate::overlay::Effect;
+use crate::system::processes::Finished;
+
+/// Runs a command of this machine as the agent would.
+fn run(words: &[String]) -> Finished {
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).stdin(Stdio::null()).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env("HOME", "/");
+    let output = command.output().unwrap();
+    finished(
+        output.status.code().unwrap(),
+        &(String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr)),
+    )
+}
+
+fn git(folder: &Path, line: &str) -> String {
+    let named = ["git", "-C", folder.to_str().unwrap(), "-c", "user.name=a", "-c", "user.email=a@b"];
+    let words: Vec<_> = named.into_iter().chain(line.split(' ')).map(str::to_owned).collect();
+    let finished = run(&words);
+    assert!(finished.success(), "{line}: {}", String::from_utf8_lossy(&finished.output));
+    String::from_utf8(finished.output).unwrap().trim().to_owned()
+}
+
+/// A host that has git, and a repository with the tag v1 and a newer commit on its branch; none where this machine has
+/// no git.
+fn host() -> Option<(Trial, tempfile::TempDir)> {
+    if Command::new("git").arg("--version").output().is_err() {
+        eprintln!("skipped: no git on this machine");
+        return None;
+    }
+    let origin = tempfile::tempdir().unwrap();
+    git(origin.path(), "init -q -b main");
+    commit(origin.path(), "one");
+    git(origin.path(), "tag -a v1 -m v1");
+    commit(origin.path(), "two");
+    let trial = Trial::new();
+    std::fs::create_dir_all(trial.at("/opt")).unwrap();
+    trial.answer(|command| run(&command.words));
+    Some((trial, origin))
+}
+
+fn commit(folder: &Path, text: &str) {
+    std::fs::write(folder.join("file"), text).unwrap();
+    git(folder, "add .");
+    git(folder, &format!("commit -q -m {text}"));
+}
+
+fn checkout(origin: &Path, more: &[(&str, Value)]) -> Params {
+    let mut params = params([("path", "/opt/app".into()), ("url", origin.to_str().unwrap().into())]);
+    more.iter().for_each(|(name, value)| params.set(name, value.clone()));
+    params
+}
+
+#[test]
+fn tags_branches_and_commits_are_checked_out() {
+    let Some((trial, origin)) = host() else { return };
+    let first = git(origin.path(), "rev-parse v1^{commit}");
+    let check = |version: &str, text: &str| {
+        let wish = checkout(origin.path(), &[("version", version.into())]);
+        let before = trial.image();
+        let change = change(trial.plan("git", &wish));
+        assert_eq!(trial.image(), before, "law 1");
+        trial.apply("git", &wish).unwrap();
+        trial.assert_in_sync("git", &wish);
+        assert_eq!(trial.read("/opt/app/file"), text.as_bytes(), "{version}");
+        change.verb
+    };
+    assert_eq!(check("v1", "one"), Verb::Create);
+    assert_eq!(check("main", "two"), Verb::Update);
+    assert_eq!(check(&first, "one"), Verb::Update);
+    assert_eq!(check("HEAD", "two"), Verb::Update);
+}
+
+#[test]
+fn a_branch_is_followed_unless_it_should_stay() {
+    let Some((trial, origin)) = host() else { return };
+    let wish = checkout(origin.path(), &[("version", "main".into()), ("depth", 1.into())]);
+    trial.apply("git", &wish).unwrap();
+    commit(origin.path(), "three");
+    let stays = checkout(origin.path(), &[("version", "main".into()), ("update", false.into())]);
+    trial.assert_in_sync("git", &stays);
+    let planned = change(trial.plan("git", &wish));
+    let tip = git(origin.path(), "rev-parse main");
+    assert_eq!(planned.properties[0].after, Shown::Text(format!("main ({})", &tip[..12])));
+    let undo = trial.apply("git", &wish).unwrap();
+    assert_eq!(trial.read("/opt/app/file"), b"three");
+    trial.put_back(undo);
+    assert_eq!(trial.read("/opt/app/file"), b"two");
+}
+
+#[test]
+fn what_was_cloned_is_taken_back() {
+    let Some((trial, origin)) = host() else { return };
+    let before = trial.image();
+    let undo = trial.apply("git", &checkout(origin.path(), &[])).unwrap();
+    trial.put_back(undo);
+    assert_eq!(trial.image(), before);
+}
+
+#[test]
+fn local_changes_stay_unless_they_are_to_be_discarded() {
+    let Some((trial, origin)) = host() else { return };
+    trial.apply("git", &checkout(origin.path(), &[("version", "v1".into())])).unwrap();
+    trial.write("/opt/app/file", "mine");
+    assert!(trial.apply("git", &checkout(origin.path(), &[])).is_err());
+    assert_eq!(trial.read("/opt/app/file"), b"mine");
+    let forced = checkout(origin.path(), &[("force", true.into())]);
+    assert!(change(trial.plan("git", &forced)).irreversible.is_some());
+    trial.apply("git", &forced).unwrap();
+    assert_eq!(trial.read("/opt/app/file"), b"two");
+}
+
+#[test]
+fn a_known_tag_starts_no_process() {
+    let Some((trial, origin)) = host() else { return };
+    git(origin.path(), "tag light v1^{commit}");
+    let wish = checkout(origin.path(), &[("version", "light".into())]);
+    trial.apply("git", &wish).unwrap();
+    trial.answer(|command| panic!("started {:?}", command.words));
+    trial.assert_in_sync("git", &wish);
+}
+
+#[test]
+fn a_version_that_is_missing_and_a_folder_in_the_way_are_errors_of_the_plan() {
+    let Some((trial, origin)) = host() else { return };
+    let why = impossible(trial.plan("git", &checkout(origin.path(), &[("version", "v9".into())])));
+    assert!(why.ends_with("has neither a tag nor a branch v9"), "{why}");
+    trial.write("/opt/app/file", "mine");
+    let why = impossible(trial.plan("git", &checkout(origin.path(), &[])));
+    assert_eq!(why, "a directory that is no repository is in the way");
+}
+
+#[test]
+fn git_that_comes_with_an_earlier_step_makes_it_conditional() {
+    let trial = Trial::new();
+    trial.answer(|_| finished(127, ""));
+    let wish = params([("path", "/etc/app".into()), ("url", "https://example.org/x".into())]);
+    let change = change(trial.plan_after(vec![Effect::Open], "git", &wish));
+    assert!(matches!(change.certainty, Certainty::Conditional { .. }));
+    assert!(matches!(change.properties[0].after, Shown::Unknown(_)));
+}
+
+#[test]
+fn mistakes_are_found_before_the_host() {
+    let check = |name: &str, value: &str| {
+        let wish = checkout(Path::new("/x"), &[(name, value.into())]);
+        assert!(!Trial::new().problems("git", &wish).is_empty(), "{name} {value}");
+    };
+    check("url", "--upload-pack=x");
+    check("version", "--force");
+    check("version", "a..b");
+    check("version", "a b");
+    check("version", &"A".repeat(40));
+}
