@@ -1,0 +1,118 @@
+//! The text of a rule: lines of sudoers(5) that nobody can break out of.
+
+use converge_model::ParamProblem;
+
+use crate::kinds::accounts::check_name;
+use crate::wish::Reader;
+
+/// What a file of sudo says.
+pub(super) struct Rule {
+    /// `ada`, `%operators`.
+    who: String,
+    commands: Vec<String>,
+    host: String,
+    runas: Option<String>,
+    /// `NOPASSWD:`.
+    tags: Vec<&'static str>,
+    defaults: Vec<String>,
+}
+
+impl Rule {
+    /// Reads the rule and notes what is wrong with it.
+    pub(super) fn decode(params: &mut Reader<'_>, absent: bool) -> Self {
+        let (user, group) = (params.text("user"), params.text("group"));
+        for (param, name) in [("user", &user), ("group", &group)] {
+            if let Some(name) = name.as_ref().filter(|name| *name != "ALL") {
+                check_name(params, param, name);
+            }
+        }
+        if !absent && user.is_some() == group.is_some() {
+            params.problem(ParamProblem::together("a rule is for either a `user` or a `group`"));
+        }
+        let tags = [("nopasswd", "NOPASSWD:"), ("noexec", "NOEXEC:"), ("setenv", "SETENV:")];
+        let rule = Self {
+            who: user
+                .map(|user| escaped(&user))
+                .or(group.map(|group| format!("%{}", escaped(&group))))
+                .unwrap_or_default(),
+            commands: params.texts("commands"),
+            host: params.text("host").unwrap_or_else(|| "ALL".to_owned()),
+            runas: params.text("runas"),
+            tags: tags
+                .into_iter()
+                .filter(|(name, _)| params.flag(name) == Some(true))
+                .map(|(_, tag)| tag)
+                .collect(),
+            defaults: params.texts("defaults"),
+        };
+        rule.check(params);
+        rule
+    }
+
+    /// Notes what would break the line that it stands in; `visudo` finds the rest.
+    fn check(&self, params: &mut Reader<'_>) {
+        let word = |c: char| c.is_ascii_alphanumeric() || "._-+@%#!$*:".contains(c);
+        for (param, value) in [("host", Some(&self.host)), ("runas", self.runas.as_ref())] {
+            if value
+                .is_some_and(|value| value.is_empty() || !value.split(',').all(|part| part.chars().all(word)))
+            {
+                params.problem(ParamProblem::new(param, "holds what sudo would not understand"));
+            }
+        }
+        for command in &self.commands {
+            let bare = command.trim_start_matches('!').trim_start();
+            let alias = bare.starts_with(|c: char| c.is_ascii_uppercase())
+                && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let known =
+                bare.starts_with('/') || bare.starts_with("sudoedit ") || bare.starts_with("sha") || alias;
+            if !known {
+                let problem =
+                    ParamProblem::new("commands", format!("{command:?} does not start with a full path"));
+                params.problem(problem.help("sudo compares full paths: `/usr/bin/systemctl`"));
+            }
+        }
+        let lines = self.commands.iter().map(|text| ("commands", text));
+        for (param, text) in lines.chain(self.defaults.iter().map(|text| ("defaults", text))) {
+            if text.is_empty() || text.ends_with('\\') || text.contains(char::is_control) {
+                params.problem(ParamProblem::new(param, format!("{text:?} cannot stand in one line")));
+            }
+        }
+    }
+
+    /// The whole file.
+    pub(super) fn render(&self) -> String {
+        let mut text = String::from("# Kept by Converge.\n");
+        for setting in &self.defaults {
+            text += &format!("Defaults:{} {setting}\n", self.who);
+        }
+        let runas = self.runas.as_ref().map(|runas| format!("({runas}) ")).unwrap_or_default();
+        let tags: String = self.tags.iter().map(|tag| format!("{tag} ")).collect();
+        let commands: Vec<_> = self.commands.iter().map(|command| command_text(command)).collect();
+        let commands = if commands.is_empty() { "ALL".to_owned() } else { commands.join(", ") };
+        text + &format!("{} {} = {runas}{tags}{commands}\n", self.who, self.host)
+    }
+}
+
+/// A command as sudoers has it; a digest before it keeps its colon.
+fn command_text(command: &str) -> String {
+    match command.split_once(' ') {
+        Some((digest, command)) if digest.starts_with("sha") && digest.contains(':') => {
+            format!("{digest} {}", escaped(command))
+        }
+        _ => escaped(command),
+    }
+}
+
+/// `text` with a backslash before what means something to sudoers, unless one is there.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    let mut before = ' ';
+    for c in text.chars() {
+        if ",:=#".contains(c) && before != '\\' {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+        before = if before == '\\' { ' ' } else { c };
+    }
+    escaped
+}
