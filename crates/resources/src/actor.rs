@@ -122,6 +122,8 @@ enum Kept {
     Metadata { path: PathBuf, entry: Entry },
     /// A unit was acted on; this brings it back.
     Unit { verb: Verb, unit: String },
+    /// A value of the running kernel was this.
+    Kernel { path: PathBuf, before: Vec<u8> },
     /// Unit files were changed: the manager must read them again.
     UnitFiles,
     /// This command brings it back.
@@ -141,6 +143,9 @@ enum Copy {
 
 /// The largest content that is kept in memory.
 const MEMORY_LIMIT: usize = 16 * 1024 * 1024;
+
+/// The longest value of the kernel that is kept, in bytes.
+const KERNEL_LIMIT: usize = 64 * 1024;
 
 impl Undo {
     /// Keeps replaced files below the root of `store`, a private folder.
@@ -523,6 +528,15 @@ impl<'a> Actor<'a> {
         Ok(())
     }
 
+    /// Sets a value of the running kernel, a file in `/proc` or `/sys`.
+    pub fn set_kernel(&mut self, path: &Path, value: &str) -> Result<(), ApplyError> {
+        let fail = |error: io::Error| ApplyError::at(&format!("write {value:?} into"), path, &error);
+        let before = self.files().read(path, KERNEL_LIMIT).map_err(fail)?;
+        self.files().set_kernel(path, format!("{value}\n").as_bytes()).map_err(fail)?;
+        self.undo.push(Kept::Kernel { path: path.to_owned(), before });
+        Ok(())
+    }
+
     /// Lets the service manager read the unit files that `change` writes, and again should they be put back.
     pub fn change_unit_files(
         &mut self,
@@ -675,6 +689,7 @@ impl Kept {
                 })
             }
             Self::Accounts(changes) => accounts::put_back(system, &changes),
+            Self::Kernel { path, before } => files.set_kernel(&path, &before).map_err(fail(&path)),
             Self::UnitFiles => {
                 system.units().reload_files().map_err(|error| ApplyError::new(error.to_string()))
             }

@@ -156,6 +156,18 @@ impl Planned {
         self
     }
 
+    /// The plan with one more property: what was in sync becomes a change of this verb, what is impossible stays so.
+    pub fn also(self, verb: converge_model::Verb, property: converge_model::PropertyChange) -> Self {
+        match self {
+            Self::InSync(_) => Self::change(Change::new(verb).property(property)),
+            Self::Change(mut planned) => {
+                planned.change.properties.push(property);
+                Self::Change(planned)
+            }
+            Self::Impossible { .. } => self,
+        }
+    }
+
     /// The plan unless something that permissions do not show stands in its way: an immutable file, a read-only file
     /// system.
     fn unless_obstructed(self, view: &View<'_>, claims: &[Claim]) -> Self {

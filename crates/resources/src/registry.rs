@@ -16,13 +16,18 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::file::File>(),
         row::<kinds::git::Git>(),
         row::<kinds::group::Group>(),
+        row::<kinds::hostname::Hostname>(),
         row::<kinds::ini::Ini>(),
         row::<kinds::line::Line>(),
         row::<kinds::link::Link>(),
+        row::<kinds::mount::Mount>(),
         row::<kinds::service::Service>(),
         row::<kinds::sudo_rule::SudoRule>(),
         row::<kinds::systemd_unit::SystemdUnit>(),
         row::<kinds::user::User>(),
+        row::<kinds::sysctl::Sysctl>(),
+        row::<kinds::systemd_unit::SystemdUnit>(),
+        row::<kinds::timezone::Timezone>(),
     ]
 });
 

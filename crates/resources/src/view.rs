@@ -726,7 +726,8 @@ fn joined(folder: &Path, target: &Path) -> PathBuf {
 }
 
 impl Need {
-    fn of<T>(seen: Seen<T>, what: String, help: impl FnOnce() -> String) -> Self {
+    /// The need for what was looked for; an absent one comes with what to do about it.
+    pub fn of<T>(seen: Seen<T>, what: String, help: impl FnOnce() -> String) -> Self {
         match seen {
             Seen::Known(_) => Self::Met,
             Seen::Unknown(steps) if steps.is_empty() => Self::Met,

@@ -29,6 +29,14 @@ pub struct Target {
     pub secret: bool,
 }
 
+impl Target {
+    /// A file that a kind names itself, created with mode 0644 where it is missing.
+    pub fn of(path: impl Into<PathBuf>, secret: bool) -> Self {
+        let (attributes, precautions) = (Attributes::default(), Precautions::default());
+        Self { path: path.into(), create: true, attributes, precautions, secret }
+    }
+}
+
 /// What was found of the file.
 pub struct Found {
     place: Seen<Place>,

@@ -12,10 +12,14 @@ pub mod edited;
 pub mod file;
 pub mod git;
 pub mod group;
+pub mod hostname;
 pub mod ini;
+pub mod kernel;
 pub mod line;
 pub mod lines;
 pub mod link;
+pub mod mount;
+pub mod new_folder;
 pub mod package;
 pub mod rendered;
 pub mod replacing;
@@ -25,3 +29,8 @@ pub mod systemd_unit;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod user;
+pub mod sysctl;
+pub mod systemd_unit;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod timezone;

@@ -90,6 +90,9 @@ struct Spot {
     name: OsString,
 }
 
+/// The host's name, as the kernel has it.
+pub const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
 const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Files {
@@ -281,6 +284,19 @@ impl Files {
         let spot = self.spot(path)?;
         rustix::fs::unlinkat(&spot.folder, &spot.name, AtFlags::REMOVEDIR)?;
         spot.sync()
+    }
+
+    /// Writes `value` into a file of the kernel's, in `/proc` or `/sys`, that is there: in one piece, in its place. The
+    /// host's name is set by its system call: `/proc/sys` is read-only in a container that may name itself.
+    pub fn set_kernel(&self, path: &Path, value: &[u8]) -> io::Result<()> {
+        if path == Path::new(HOST_NAME) && !self.is_folder() {
+            return Ok(rustix::system::sethostname(value.trim_ascii())?);
+        }
+        let spot = self.spot(path)?;
+        let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&spot.folder, &spot.name, flags, Mode::empty())?;
+        let written = rustix::io::write(&fd, value)?;
+        if written == value.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
     /// Sets the mode of what is at `path`; a link is an error. What may be somebody else's under a second name is

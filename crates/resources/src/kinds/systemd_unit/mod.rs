@@ -13,11 +13,11 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
+use crate::kinds::new_folder::{self, NewFolder};
 use crate::kinds::rendered::{self, Rendered};
 use crate::overlay::Effect;
-use crate::system::files::Sort;
 use crate::system::units::{full_name, is_unit_name};
-use crate::view::{Body, LookError, Need, Place, Seen, View};
+use crate::view::{LookError, Need, View};
 use crate::wish::Reader;
 use sections::{Hardening, Section};
 
@@ -37,8 +37,8 @@ pub struct Wish {
 /// What was found.
 pub struct Found {
     file: rendered::Found,
-    /// Whether the folder of a drop-in is still to be made, and who owns what is made.
-    new_folder: Option<(String, String)>,
+    /// The folder of a drop-in.
+    folder: Option<NewFolder>,
     needs: Vec<Need>,
 }
 
@@ -157,20 +157,14 @@ impl Kind for SystemdUnit {
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
-        let mut needs = Vec::new();
-        let mut new_folder = None;
+        let mut found = Found { file: rendered::observe(view, &wish.file)?, folder: None, needs: Vec::new() };
         if let (Some(folder), Some(_)) = (&wish.folder, &wish.file.text) {
-            needs.push(view.need_unit(&wish.unit)?);
-            if matches!(view.followed(folder)?, Seen::Absent | Seen::MayCome(_)) {
-                new_folder = Some(view.own_names()?);
-            }
+            let folder = new_folder::observe(view, folder)?;
+            found.file = found.file.without_folder();
+            found.needs = vec![view.need_unit(&wish.unit)?, folder.need.clone()];
+            found.folder = Some(folder);
         }
-        // The folder is made where it is missing; that of all units is there or the host has no systemd.
-        let mut file = rendered::observe(view, &wish.file)?;
-        if new_folder.is_some() {
-            file = file.without_folder();
-        }
-        Ok(Found { file, new_folder, needs })
+        Ok(found)
     }
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
@@ -178,13 +172,7 @@ impl Kind for SystemdUnit {
     }
 
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if let (Some((owner, group)), Some(folder)) = (&found.new_folder, &wish.folder) {
-            let (owner, group) = (owner.clone(), group.clone());
-            let (target, body) = (None, Body::OnDisk);
-            let place = Place { sort: Sort::Folder, mode: 0o755, owner, group, size: 0, target, body };
-            effects.push(Effect::Path(folder.clone(), Some(place)));
-        }
+        let mut effects: Vec<_> = found.folder.iter().filter_map(NewFolder::effect).collect();
         effects.extend(rendered::effects(&wish.file, &found.file));
         effects
     }
@@ -194,9 +182,7 @@ impl Kind for SystemdUnit {
             check::check(actor, &wish.unit, &wish.file.path, &sections::text(&wish.sections, true))?;
         }
         actor.change_unit_files(|actor| {
-            if let (Some(_), Some(folder)) = (&found.new_folder, &wish.folder) {
-                actor.make_folder(folder, &Attributes::default())?;
-            }
+            found.folder.iter().try_for_each(|folder| folder.make(actor))?;
             rendered::apply(actor, &wish.file, &found.file)
         })
     }

@@ -1,0 +1,257 @@
+//! `sysctl`: a setting of the kernel, in a file of `/etc/sysctl.d` of its own and in the running kernel.
+
+use std::path::{Path, PathBuf};
+
+use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, PropertyChange, Type, Verb};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::kind::{Kind, Planned};
+use crate::kinds::kernel::{self, Setting, canonical};
+use crate::kinds::mount::table::Mounts;
+use crate::kinds::new_folder::{self, NewFolder};
+use crate::kinds::rendered::{self, Rendered};
+use crate::overlay::Effect;
+use crate::view::{LookError, Need, View};
+use crate::wish::Reader;
+
+/// The kind.
+pub struct Sysctl;
+
+/// What the setting should be.
+pub struct Wish {
+    name: String,
+    /// The value; none where Converge should not set it any more.
+    value: Option<String>,
+    /// The file of the running kernel.
+    live: PathBuf,
+    ignore_missing: bool,
+    file: Rendered,
+}
+
+/// What was found.
+pub struct Found {
+    file: rendered::Found,
+    folder: Option<NewFolder>,
+    /// The value in the running kernel.
+    live: Setting,
+    read_only: bool,
+    /// That the kernel has the setting.
+    there: Need,
+}
+
+const FOLDER: &str = "/etc/sysctl.d";
+
+impl Kind for Sysctl {
+    type Wish = Wish;
+    type Found = Found;
+
+    fn schema() -> KindSchema {
+        KindSchema::new("sysctl", "A setting of the kernel")
+            .details(
+                "The value is set in the running kernel at once, and kept over a boot by a file of its own in \
+                 /etc/sysctl.d that is read after all others. In a container many settings belong to the machine \
+                 outside; setting one of those is an error of the plan.\n\n\
+                 `state=\"absent\"` removes the file; the running kernel keeps its value until the next boot.",
+            )
+            .param(Param::new("name", Type::Text, "The setting: `net.core.somaxconn`. Where a part holds a dot, with slashes: `net/ipv4/conf/eth0.100/rp_filter`.").argument(0).required())
+            .param(Param::new("value", Type::Any, "Its value; several numbers are separated by blanks."))
+            .param(
+                Param::new("state", Type::Text, "Whether Converge sets it.")
+                    .one_of(&["present", "absent"])
+                    .default("present"),
+            )
+            .param(Param::new("ignore-missing", Type::Bool, "Whether a setting that this kernel does not have is only written into the file, for when its module is loaded.").default(false))
+            .example("More waiting connections", "sysctl \"net.core.somaxconn\" value=1024")
+            .example("A range", "sysctl \"net.ipv4.ip_local_port_range\" value=\"20000 60999\"")
+            .whole_system()
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let given = params.required_text("name");
+        let parts = parts(&given);
+        if parts.is_none() {
+            params.problem(ParamProblem::new("name", format!("{given:?} cannot be a setting of the kernel")));
+        }
+        let parts = parts.unwrap_or_default();
+        let absent = params.choice("state", &[("present", false), ("absent", true)]);
+        let value = params.text("value").map(|value| canonical(&value));
+        match &value {
+            None if !absent => params.problem(ParamProblem::new("value", "is missing")),
+            Some(_) if absent => {
+                params.problem(ParamProblem::new("value", "makes no sense where nothing should be set"));
+            }
+            Some(value) if value.is_empty() => params.problem(ParamProblem::new("value", "is empty")),
+            _ => {}
+        }
+        // With slashes where a part holds a dot, as sysctl.d(5) reads it.
+        let dotted = parts.iter().any(|part| part.contains('.'));
+        let name = parts.join(if dotted { "/" } else { "." });
+        let file = Rendered {
+            path: Path::new(FOLDER).join(format!("zz-converge-{}.conf", parts.join("."))),
+            text: value.as_ref().map(|value| format!("{name} = {value}\n").into_bytes()),
+            attributes: Attributes { mode: Some(0o644), ..Attributes::default() },
+            validate: Vec::new(),
+            secret: false,
+        };
+        let live = Path::new("/proc/sys").join(parts.join("/"));
+        let ignore_missing = params.flag("ignore-missing").unwrap_or(false);
+        Wish { name, value, live, ignore_missing, file }
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        let file = wish.file.path.to_string_lossy().into_owned();
+        let Some(name) = wish.file.path.file_name().filter(|_| wish.value.is_some()) else {
+            return vec![Claim::path(file, Extent::Absence), Claim::named("sysctl", wish.name.clone())];
+        };
+        let part = Extent::Part(name.to_string_lossy().into_owned());
+        vec![
+            Claim::path(file, Extent::Whole),
+            Claim::path(FOLDER, part),
+            Claim::path(wish.live.to_string_lossy(), Extent::Part("value".to_owned())),
+            Claim::named("sysctl", wish.name.clone()),
+        ]
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+        let mut file = rendered::observe(view, &wish.file)?;
+        let folder = match wish.value {
+            Some(_) => Some(new_folder::observe(view, Path::new(FOLDER))?),
+            None => None,
+        };
+        if folder.is_some() {
+            file = file.without_folder();
+        }
+        let live = kernel::observe(view, &wish.live)?;
+        let mounts = Mounts::read(view)?;
+        let read_only = mounts.holding(&wish.live).is_some_and(|mounted| mounted.has("ro"));
+        let there = if live.value.is_some() { Need::Met } else { missing(view, wish) };
+        Ok(Found { file, folder, live, read_only, there })
+    }
+
+    fn plan(wish: &Wish, found: &Found) -> Planned {
+        let folder = found.folder.iter().map(|folder| folder.need.clone());
+        let planned = rendered::plan(&wish.file, &found.file).given(folder);
+        let Some(value) = &wish.value else { return planned };
+        if found.live.differs(value) && found.read_only {
+            return Planned::Impossible {
+                message: format!("{} cannot be set here: {} is read-only", wish.name, wish.live.display()),
+                help: Some("in a container, set it on the machine outside".to_owned()),
+            };
+        }
+        let change =
+            |verb, before: Option<String>| (verb, PropertyChange::new("value", before, value.clone()));
+        let (verb, property) = match &found.live.value {
+            Some(live) if live != value => change(Verb::Update, Some(live.clone())),
+            None if !wish.ignore_missing => change(Verb::Create, None),
+            _ if planned.is_in_sync() => {
+                return Planned::InSync(format!("it is {value}, now and after a boot"));
+            }
+            _ => return planned,
+        };
+        planned.also(verb, property).given([found.there.clone()])
+    }
+
+    fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+        let mut effects: Vec<_> = found.folder.iter().filter_map(NewFolder::effect).collect();
+        effects.extend(rendered::effects(&wish.file, &found.file));
+        effects.extend(wish.value.as_ref().and_then(|value| found.live.effect(value)));
+        effects
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+        found.folder.iter().try_for_each(|folder| folder.make(actor))?;
+        if let Some(value) = &wish.value {
+            found.live.set(actor, value)?;
+        }
+        if rendered::plan(&wish.file, &found.file).is_in_sync() {
+            return Ok(());
+        }
+        rendered::apply(actor, &wish.file, &found.file)
+    }
+}
+
+/// The need for a setting that the kernel does not have: a module may bring it.
+fn missing(view: &View<'_>, wish: &Wish) -> Need {
+    Need::of(view.absent::<()>(), format!("the setting {} of the kernel", wish.name), || {
+        "correct the name, load the kernel module that has it, or say `ignore-missing=#true`".to_owned()
+    })
+}
+
+/// The parts of a setting's name. The first separator decides: after a slash, dots are part of the names.
+fn parts(name: &str) -> Option<Vec<String>> {
+    let separator = name.chars().find(|c| matches!(c, '.' | '/'))?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@/".contains(&byte);
+    let parts: Vec<String> = name
+        .split(separator)
+        // sysctl.d(5): where dots separate, a slash stands for a dot.
+        .map(|part| if separator == '.' { part.replace('/', ".") } else { part.to_owned() })
+        .collect();
+    let fine = |part: &String| !part.is_empty() && !part.contains("..") && *part != ".";
+    (parts.iter().all(fine) && name.bytes().all(allowed)).then_some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::testing::{Trial, change, impossible, params};
+    use converge_model::{Certainty, Params, Value};
+
+    const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
+
+    fn somaxconn(value: Value) -> Params {
+        params([("name", "net.core.somaxconn".into()), ("value", value)])
+    }
+
+    #[test]
+    fn the_running_kernel_and_the_file_get_the_value_and_lose_it_again() {
+        let trial = Trial::new();
+        trial.write(SOMAXCONN, "4096\n");
+        let changed = trial.laws("sysctl", &somaxconn(1024.into()));
+        let names: Vec<_> = changed.properties.iter().map(|p| p.property.as_str()).collect();
+        assert_eq!(names, ["content", "mode", "value"]);
+        assert_eq!(trial.read(SOMAXCONN), b"1024\n");
+        let file = trial.read("/etc/sysctl.d/zz-converge-net.core.somaxconn.conf");
+        assert_eq!(file, b"net.core.somaxconn = 1024\n");
+        trial.write(SOMAXCONN, "128\n");
+        trial.laws("sysctl", &somaxconn("1024".into()));
+        let absent = params([("name", "net/core/somaxconn".into()), ("state", "absent".into())]);
+        trial.laws("sysctl", &absent);
+    }
+
+    #[test]
+    fn tabs_of_the_kernel_are_blanks() {
+        let trial = Trial::new();
+        trial.write("/proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456\n");
+        let wish = params([("name", "net.ipv4.tcp_rmem".into()), ("value", "4096 131072  6291456".into())]);
+        trial.laws("sysctl", &wish);
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_or_does_not_let_be_set_is_a_plan_error() {
+        let trial = Trial::new();
+        let wish = somaxconn(1024.into());
+        assert!(impossible(trial.plan("sysctl", &wish)).contains("is not there"));
+        let later = change(trial.plan_after(vec![Effect::Open], "sysctl", &wish));
+        assert!(matches!(later.certainty, Certainty::Conditional { .. }), "a module may come");
+        let mut patient = wish.clone();
+        patient.set("ignore-missing", true.into());
+        trial.laws("sysctl", &patient);
+        trial.write(SOMAXCONN, "128\n");
+        trial.write("/proc/1/mountinfo", "30 22 0:5 / /proc/sys ro,nosuid - proc proc rw\n");
+        assert!(impossible(trial.plan("sysctl", &wish)).contains("read-only"));
+    }
+
+    #[test]
+    fn names_are_read_as_sysctl_reads_them() {
+        let check = |name: &str, expected: Option<&str>| {
+            assert_eq!(parts(name).map(|parts| parts.join("|")).as_deref(), expected, "{name}");
+        };
+        check("net.core.somaxconn", Some("net|core|somaxconn"));
+        check("net/ipv4/conf/eth0.100/rp_filter", Some("net|ipv4|conf|eth0.100|rp_filter"));
+        check("net.ipv4.conf.eth0/100.rp_filter", Some("net|ipv4|conf|eth0.100|rp_filter"));
+        check("swappiness", None);
+        check("vm..swappiness", None);
+        check("vm/../../etc/shadow", None);
+        check("vm.a b", None);
+    }
+}
