@@ -23,11 +23,10 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::mount::Mount>(),
         row::<kinds::service::Service>(),
         row::<kinds::sudo_rule::SudoRule>(),
-        row::<kinds::systemd_unit::SystemdUnit>(),
-        row::<kinds::user::User>(),
         row::<kinds::sysctl::Sysctl>(),
         row::<kinds::systemd_unit::SystemdUnit>(),
         row::<kinds::timezone::Timezone>(),
+        row::<kinds::user::User>(),
     ]
 });
 

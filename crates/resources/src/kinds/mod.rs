@@ -25,12 +25,9 @@ pub mod rendered;
 pub mod replacing;
 pub mod service;
 pub mod sudo_rule;
-pub mod systemd_unit;
-#[cfg(test)]
-pub(crate) mod testing;
-pub mod user;
 pub mod sysctl;
 pub mod systemd_unit;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timezone;
+pub mod user;
