@@ -118,7 +118,7 @@ fn parameters(out: &mut String, heading: &str, params: &[Param]) {
 
 fn child(out: &mut String, child: &Child, depth: usize) {
     let hashes = "#".repeat(depth.min(5));
-    let _ = write!(out, "\n{hashes} `{}` { }\n\n{}\n", child.name, "(repeated)", sentence(&child.doc));
+    let _ = write!(out, "\n{hashes} `{}` (repeated)\n\n{}\n", child.name, sentence(&child.doc));
     if child.free_keys.is_some() {
         out.push_str("\nIt takes any other key, with one or several values.\n");
     }
@@ -140,9 +140,9 @@ fn meaning(param: &Param) -> String {
         let _ = write!(text, " One of {}.", allowed.join(", "));
     }
     match (param.min, param.max) {
-        (Some(min), Some(max)) => drop(write!(text, " From {min} to {max}.")),
-        (Some(min), None) => drop(write!(text, " At least {min}.")),
-        (None, Some(max)) => drop(write!(text, " At most {max}.")),
+        (Some(min), Some(max)) => text.push_str(&format!(" From {min} to {max}.")),
+        (Some(min), None) => text.push_str(&format!(" At least {min}.")),
+        (None, Some(max)) => text.push_str(&format!(" At most {max}.")),
         (None, None) => {}
     }
     if let Some(pattern) = &param.pattern {

@@ -34,7 +34,8 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
-        if !self.yes && !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
+        if !self.yes && !can_ask {
             return Err(Failure::new(
                 "apply asks before it changes anything, and there is no terminal to ask on",
             )

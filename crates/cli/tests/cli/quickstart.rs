@@ -1,8 +1,6 @@
 //! The first run of a new user: the quickstart example, on a real folder, through the real binary.
 
-mod common;
-
-use common::{World, timeless};
+use crate::world::{World, timeless};
 
 #[test]
 fn it_converges_and_stays_so() {

@@ -5,24 +5,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A project in a temporary folder.
-pub struct World {
+pub(crate) struct World {
     temp: tempfile::TempDir,
 }
 
 /// What a command said.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Said {
+pub(crate) struct Said {
     /// Its exit code.
-    pub exit: i32,
+    pub(crate) exit: i32,
     /// Its results.
-    pub out: String,
+    pub(crate) out: String,
     /// Its messages.
-    pub err: String,
+    pub(crate) err: String,
 }
 
 impl World {
     /// An empty project.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir_all(temp.path().join("home")).unwrap();
         fs::create_dir_all(temp.path().join("project")).unwrap();
@@ -30,7 +30,7 @@ impl World {
     }
 
     /// A copy of an example.
-    pub fn example(name: &str) -> Self {
+    pub(crate) fn example(name: &str) -> Self {
         let world = Self::new();
         for entry in fs::read_dir(repository().join("examples").join(name)).unwrap() {
             let path = entry.unwrap().path();
@@ -42,24 +42,24 @@ impl World {
     }
 
     /// The folder of the project.
-    pub fn project(&self) -> PathBuf {
+    pub(crate) fn project(&self) -> PathBuf {
         self.temp.path().join("project")
     }
 
     /// Writes a file of the project.
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.project().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
     /// Reads a file of the project.
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.project().join(path)).unwrap()
     }
 
     /// Runs a command in the project, without a terminal.
-    pub fn run(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
         let output = Command::new(env!("CARGO_BIN_EXE_converge"))
             .args(arguments)
             .current_dir(self.project())
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// Everything in the world but what the tests put there, by path.
-    pub fn traces(&self) -> Vec<String> {
+    pub(crate) fn traces(&self) -> Vec<String> {
         let mut found = Vec::new();
         walk(self.temp.path(), self.temp.path(), &mut found);
         found.sort();
@@ -100,12 +100,12 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) {
 }
 
 /// The folder of the repository.
-pub fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// `text` without how long it took.
-pub fn timeless(text: &str) -> String {
+pub(crate) fn timeless(text: &str) -> String {
     let line = |line: &str| match line.rsplit_once(".   ") {
         Some((words, time)) if time.ends_with(" s") => format!("{words}.   [time]"),
         _ => line.to_owned(),

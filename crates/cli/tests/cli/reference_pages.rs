@@ -1,12 +1,10 @@
 //! The reference pages are what the tool says of itself. `CONVERGE_WRITE_DOCS=1` writes them anew.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use common::{World, repository};
+use crate::world::{World, repository};
 
 fn check(path: &Path, text: &str) {
     if std::env::var_os("CONVERGE_WRITE_DOCS").is_some() {

@@ -1,10 +1,8 @@
 //! Mistakes of a user: each ends with exit code 1 and one clear message, quickly, and nothing is touched.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{Said, World};
+use crate::world::{Said, World};
 
 /// Far above what a mistake takes, on a machine that does other things as well.
 const SOON: Duration = Duration::from_secs(5);

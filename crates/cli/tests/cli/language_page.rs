@@ -1,8 +1,6 @@
 //! The examples of `docs/language.md` are whole inventories, and every one of them is accepted.
 
-mod common;
-
-use common::{World, repository};
+use crate::world::{World, repository};
 
 #[test]
 fn every_inventory_on_the_page_is_accepted() {

@@ -1,13 +1,11 @@
 //! The absences of `docs/architecture.md`, checked: who never depends on whom, and what stands nowhere but in one place.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::repository;
+use crate::world::repository;
 
 /// What each package needs to be built, its own tests and build scripts left out.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
@@ -35,7 +33,9 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         let mut words = line.split_whitespace();
         let (depth, name) = (words.next().unwrap().parse().unwrap(), words.next().unwrap().to_owned());
         above.truncate(depth);
-        above.iter().for_each(|user| drop(needs.entry(user.clone()).or_default().insert(name.clone())));
+        for user in &above {
+            needs.entry(user.clone()).or_default().insert(name.clone());
+        }
         needs.entry(name.clone()).or_default();
         above.push(name);
     }

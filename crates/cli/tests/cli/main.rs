@@ -1,0 +1,9 @@
+//! Tests of the command line as a whole: the real binary, and the pages and layers that belong to it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod architecture;
+mod language_page;
+mod mistakes;
+mod quickstart;
+mod reference_pages;
+mod world;
