@@ -120,6 +120,12 @@ impl Trial {
         self.wanted(kind, params).look(&View::bare(&self.base(kind, params))).unwrap()
     }
 
+    /// Why the look fails.
+    pub(crate) fn failure(&self, kind: &str, params: &Params) -> String {
+        let looked = self.wanted(kind, params).look(&View::bare(&self.base(kind, params)));
+        looked.err().expect("the look should fail").to_string()
+    }
+
     /// Plans on the bare host.
     pub(crate) fn plan(&self, kind: &str, params: &Params) -> Planned {
         self.look(kind, params).planned

@@ -113,3 +113,6 @@ impl Kind for File {
         apply::apply(actor, wish, found)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! The faults that a file meets on a real host: no space, no right, something else in its place, somebody else's hand.
+//! Some need root and the right to mount; where that is missing they say so.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+
+use converge_model::Params;
+use rustix::fs::{CWD, FileType, IFlags, Mode};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+
+use crate::kinds::testing::{Trial, impossible, params};
+
+/// A user that is neither root nor the agent.
+const SOMEBODY: u32 = 65534;
+
+fn file(trial: &Trial, path: &str, text: impl AsRef<[u8]>) -> Params {
+    params([("path", path.into()), ("content", trial.content(text))])
+}
+
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: needs root");
+    }
+    root
+}
+
+/// Something mounted below a trial host until the test ends.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+/// A file system of 64 KiB at `/small`; none where the test may not mount.
+fn small(trial: &Trial, flags: MountFlags) -> Option<Mounted> {
+    let at = trial.at("/small");
+    fs::create_dir_all(&at).unwrap();
+    match mount("none", &at, "tmpfs", flags, Some(c"size=64k")) {
+        Ok(()) => Some(Mounted(at)),
+        Err(error) => {
+            eprintln!("skipped: no right to mount: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_and_no_temporary() {
+    let trial = Trial::new();
+    let Some(_mounted) = small(&trial, MountFlags::empty()) else { return };
+    trial.write("/small/x", "old");
+    let before = trial.image();
+    let error = trial.apply("file", &file(&trial, "/small/x", vec![b'x'; 200_000])).err().unwrap();
+    assert!(error.message.contains("bytes are free there"), "{}", error.message);
+    assert_eq!(trial.image(), before);
+}
+
+#[test]
+fn a_read_only_file_system_is_found_in_the_plan() {
+    let trial = Trial::new();
+    let Some(_mounted) = small(&trial, MountFlags::RDONLY) else { return };
+    let why = impossible(trial.plan("file", &file(&trial, "/small/x", "new")));
+    assert_eq!(why, "/small/x cannot change: it is on a read-only file system");
+}
+
+#[test]
+fn a_mounted_file_is_found_in_the_plan() {
+    let trial = Trial::new();
+    trial.write("/etc/x", "a");
+    trial.write("/etc/y", "b");
+    if let Err(error) = mount_bind(trial.at("/etc/y"), trial.at("/etc/x")) {
+        return eprintln!("skipped: no right to mount: {error}");
+    }
+    let _mounted = Mounted(trial.at("/etc/x"));
+    let why = impossible(trial.plan("file", &file(&trial, "/etc/x", "new")));
+    assert_eq!(why, "/etc/x cannot change: it is a mount point");
+}
+
+#[test]
+fn an_immutable_file_or_folder_is_found_in_the_plan() {
+    let check = |target: &str, expected: &str| {
+        let trial = Trial::new();
+        trial.write("/srv/x", "old");
+        let held = fs::File::open(trial.at(target)).unwrap();
+        if let Err(error) = rustix::fs::ioctl_setflags(&held, IFlags::IMMUTABLE) {
+            return eprintln!("skipped: this file system has no immutable files, or no right: {error}");
+        }
+        let planned = trial.plan("file", &file(&trial, "/srv/x", "new"));
+        rustix::fs::ioctl_setflags(&held, IFlags::empty()).unwrap();
+        assert!(impossible(planned).contains(expected));
+    };
+    check("/srv/x", "it is immutable");
+    check("/srv", "its folder is immutable");
+}
+
+#[test]
+fn what_else_is_in_the_way_is_never_replaced_silently() {
+    let check = |make: fn(&Trial), expected: &str| {
+        let trial = Trial::new();
+        make(&trial);
+        assert_eq!(impossible(trial.plan("file", &file(&trial, "/etc/x", "new"))), expected);
+    };
+    check(|trial| fs::create_dir(trial.at("/etc/x")).unwrap(), "a directory is in the way");
+    check(|trial| symlink("/etc/passwd", trial.at("/etc/x")).unwrap(), "a link is in the way");
+    let fifo = |trial: &Trial| {
+        rustix::fs::mknodat(CWD, trial.at("/etc/x"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    };
+    check(fifo, "a special file is in the way");
+}
+
+#[test]
+fn a_parent_that_its_owner_swapped_for_a_link_is_not_followed() {
+    if !is_root() {
+        return;
+    }
+    let trial = Trial::new();
+    fs::create_dir_all(trial.at("/home/somebody")).unwrap();
+    chown(trial.at("/home/somebody"), Some(SOMEBODY), None).unwrap();
+    symlink("/etc", trial.at("/home/somebody/app")).unwrap();
+    std::os::unix::fs::lchown(trial.at("/home/somebody/app"), Some(SOMEBODY), None).unwrap();
+    let wish = file(&trial, "/home/somebody/app/passwd", "root::0:0:::\n");
+    let why = trial.failure("file", &wish);
+    assert!(why.contains("leads to what is not theirs"), "{why}");
+}
+
+#[test]
+fn a_second_name_of_anothers_file_gets_neither_owner_nor_mode() {
+    if !is_root() {
+        return;
+    }
+    let trial = Trial::new();
+    trial.write("/etc/shadow", "secret");
+    fs::set_permissions(trial.at("/etc/shadow"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::create_dir_all(trial.at("/home/somebody")).unwrap();
+    chown(trial.at("/home/somebody"), Some(SOMEBODY), None).unwrap();
+    fs::hard_link(trial.at("/etc/shadow"), trial.at("/home/somebody/x")).unwrap();
+    for (name, value) in [("owner", "nobody".into()), ("mode", 0o644.into())] {
+        let wish = params([("path", "/home/somebody/x".into()), (name, value)]);
+        let error = trial.apply("file", &wish).err().unwrap();
+        assert!(error.message.contains("several names"), "{}", error.message);
+    }
+    let shadow = fs::metadata(trial.at("/etc/shadow")).unwrap();
+    assert_eq!((shadow.uid(), shadow.mode() & 0o777), (0, 0o600));
+    // With content of its own it becomes a file of its own.
+    trial.laws("file", &file(&trial, "/home/somebody/x", "new"));
+    assert_eq!(trial.read("/etc/shadow"), b"secret");
+}
+
+#[test]
+fn a_large_sparse_file_is_compared_with_flat_memory() {
+    let trial = Trial::new();
+    trial.write("/etc/x", "");
+    fs::File::options().write(true).open(trial.at("/etc/x")).unwrap().set_len(1 << 30).unwrap();
+    let before = peak();
+    let planned = trial.plan("file", &file(&trial, "/etc/x", "new"));
+    assert!(matches!(planned, crate::Planned::Change(_)));
+    assert!(peak() - before < 32 * 1024, "{} KiB more", peak() - before);
+}
+
+/// The most memory that this process had, in KiB.
+fn peak() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
