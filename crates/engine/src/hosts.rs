@@ -6,7 +6,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use converge_fleet::{
-    Ask, Become, CompileError, Fleet, Host, HostError, Prepared, Reach, SshSettings, Target,
+    Ask, Become, CompileError, Fleet, Host, HostError, Prepared, Reach, SshSettings, Target, Traffic,
 };
 use converge_lang::{Connection, Inventory, Transport};
 use converge_model::{Digest, Facts, HostName, HostPlan, HostReport};
@@ -47,6 +47,11 @@ impl FleetHosts {
     /// What a host says of itself.
     pub async fn facts(&self, host: &HostName) -> Result<Facts, HostError> {
         self.get(host)?.facts().await
+    }
+
+    /// What the conversation with a host has cost so far; nothing for one that is not of the run.
+    pub fn traffic(&self, host: &HostName) -> Traffic {
+        self.0.get(host).map(Host::traffic).unwrap_or_default()
     }
 
     /// Ends the connections that are not kept for later runs.

@@ -3,16 +3,17 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use converge_engine::hosts::Compile;
 use converge_engine::{Goal, Hosts, Observer, Outcome, ProjectSources, Run, SeenFacts, Stop, run, start};
 use converge_fleet::{Ask, HostError};
 use converge_lang::{Loader, MemorySources, Selection};
+use converge_model::schema::Checked;
 use converge_model::wire::Refusal;
 use converge_model::{
     Address, Certainty, Change, Digest, Event, EventKind, Facts, HostName, HostPlan, HostReport, HostState,
-    Problem, Step, Verb,
+    KindInfo, KindSchema, Param, ParamProblem, Params, Problem, Step, Type, Verb,
 };
 use tokio::sync::watch;
 
@@ -174,7 +175,7 @@ impl Told {
 
 async fn carry_out(goal: Goal, inventory: &str, tempers: &[(&str, Temper)], agrees: bool) -> Told {
     let sources = Arc::new(MemorySources::new().file("inventory.kdl", inventory));
-    let loader = Loader { sources, kinds: Vec::new(), builtins: Vec::new() };
+    let loader = Loader { sources, kinds: vec![probe()], builtins: Vec::new() };
     let loaded = loader.load("inventory.kdl", &[]);
     let inventory = loaded.inventory.unwrap_or_else(|| {
         panic!("{}", loaded.diagnostics.render(&loaded.files, converge_lang::diagnostic::Style::PLAIN))
@@ -206,6 +207,49 @@ async fn carry_out(goal: Goal, inventory: &str, tempers: &[(&str, Temper)], agre
     assert_eq!(told.len(), states.len(), "every host ends once: {told:?}");
     let log = log.lock().unwrap().clone();
     Told { outcome, states, log, asked: watcher.asked, events: watcher.events }
+}
+
+/// A kind with a text and no meaning.
+struct Probe(KindSchema);
+
+impl KindInfo for Probe {
+    fn schema(&self) -> &KindSchema {
+        &self.0
+    }
+
+    fn check(&self, _: &Params) -> Result<Checked, Vec<ParamProblem>> {
+        Ok(Checked::default())
+    }
+}
+
+fn probe() -> &'static dyn KindInfo {
+    static PROBE: LazyLock<Probe> = LazyLock::new(|| {
+        let name = Param::new("name", Type::Name, "").argument(0).required();
+        Probe(KindSchema::new("probe", "").param(name).param(Param::new("text", Type::Text, "")))
+    });
+    &*PROBE
+}
+
+const READS_B: &str = "host \"a\" \"b\"\non \"a\" { probe \"x\" text=\"{{ hosts.b.facts.hostname }}\" }\n";
+
+#[tokio::test]
+async fn who_reads_facts_of_another_host_of_the_run_is_looked_at_after_it() {
+    let told = carry_out(Goal::Plan { detailed: false }, READS_B, &[], true).await;
+    told.check(&[("a", HostState::Pending), ("b", HostState::Pending)], 0);
+    assert!(told.at("looked b") < told.at("looked a"), "{:?}", told.log);
+}
+
+#[tokio::test]
+async fn facts_of_a_host_that_was_never_seen_are_an_error_that_names_it() {
+    let told = carry_out(Goal::Plan { detailed: false }, READS_B, &[("b", Temper::Unreachable)], true).await;
+    told.check(&[("a", HostState::Unplannable), ("b", HostState::Unreachable)], 3);
+    let named = told.events.iter().any(|event| match &event.kind {
+        EventKind::HostFinished { report } if report.state == HostState::Unplannable => {
+            report.problems.iter().any(|problem| problem.message.contains("`b`"))
+        }
+        _ => false,
+    });
+    assert!(named, "{:?}", told.events);
 }
 
 const TWO: &str = "host \"a\" \"b\"\n";
