@@ -59,7 +59,7 @@ pub(crate) struct Output {
     /// No lines of progress; there are none without a terminal
     #[arg(long, global = true)]
     no_progress: bool,
-    /// Everything: long differences, the output of steps while they run
+    /// Everything: long differences, the output of steps while they run, what each host cost
     #[arg(short, long, global = true)]
     verbose: bool,
 }

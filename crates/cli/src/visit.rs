@@ -40,6 +40,7 @@ impl Visit {
     pub(crate) fn run(self, opened: &Opened, reach: &ReachArguments, screen: Screen) -> Result<u8, Failure> {
         let fleet = fleet(reach)?;
         let runtime = Runtime::new()?;
+        let names = self.hosts.clone();
         let (stop_sender, stop) = watch::channel(Stop::No);
         let hosts = Arc::new(FleetHosts::new(&fleet, &opened.inventory, &opened.project.root, &self.hosts));
         let run_of_it = Run {
@@ -59,6 +60,7 @@ impl Visit {
             let signals = tokio::spawn(listen(stop_sender));
             let outcome = run::run(run_of_it, hosts.clone(), &mut watcher).await;
             signals.abort();
+            names.iter().for_each(|name| watcher.screen.cost(name, &hosts.traffic(name)));
             if let Some(hosts) = Arc::into_inner(hosts) {
                 hosts.close().await;
             }

@@ -10,8 +10,9 @@ pub(crate) mod text;
 use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
+use converge_fleet::Traffic;
 use converge_lang::{Diagnostics, diagnostic::Files, diagnostic::Style};
-use converge_model::{Event, EventKind};
+use converge_model::{Event, EventKind, HostName};
 use serde::Serialize;
 
 use self::human::{Detail, Human};
@@ -90,6 +91,18 @@ impl Screen {
                 format!("{}  | {}\n", harmless(host.as_str()), harmless(line))
             }
             _ => String::new(),
+        }
+    }
+
+    /// With `-v`, what the conversation with a host cost.
+    pub(crate) fn cost(&mut self, host: &HostName, traffic: &Traffic) {
+        if self.look.detail == Detail::Full && !self.look.json {
+            let Traffic { exchanges, up, down, connections, uploads } = traffic;
+            self.say(&format!(
+                "{}  {exchanges} exchanges, {up} bytes to it, {down} bytes from it, {connections} new connections, \
+                 {uploads} uploads of the agent\n",
+                harmless(host.as_str())
+            ));
         }
     }
 
