@@ -175,6 +175,8 @@ impl Planned {
             return self;
         }
         let obstacle = claims.iter().find_map(|claim| match claim {
+            // What the kernel lets be set is for the kind to know: a container may have its own name and network.
+            Claim::Path { path, .. } if path.starts_with("/proc/") => None,
             Claim::Path { path, .. } => {
                 view.obstacle(Path::new(path)).map(|why| format!("{path} cannot change: {why}"))
             }

@@ -84,9 +84,10 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
             None => known(wish, found, state),
         },
         Seen::Absent if wants_nothing(wish) => Planned::InSync("there is no such unit".to_owned()),
-        Seen::Absent if wish.masked == Some(true) => {
-            Planned::change(Change { properties: asked(wish, &Shown::Absent), ..Change::new(Verb::Create) })
-        }
+        // A unit that is not there can be masked before it comes.
+        Seen::Absent if wish.masked == Some(true) => Planned::change(
+            Change::new(Verb::Create).property(PropertyChange::new("masked", Shown::Absent, word(true))),
+        ),
         Seen::Absent => Planned::change(Change::new(Verb::Update)).given([found.need.clone()]),
         Seen::MayCome(steps) | Seen::Unknown(steps) => {
             let before = Shown::Unknown("an earlier step brings it".to_owned());
