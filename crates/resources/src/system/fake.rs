@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::system::System;
 use crate::system::accounts::{AccountTable, Accounts, User};
 use crate::system::files::Files;
 use crate::system::packages::{
-    Installed, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation,
+    Installed, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation, Upkeep,
 };
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::receipts::Receipts;
@@ -271,9 +272,17 @@ impl Packages for World {
         outcome
     }
 
-    fn refresh(&self, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+    fn refresh(&self, _: Option<&Path>, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
         self.state().log.push("refresh".to_owned());
         Ok(())
+    }
+
+    fn upkeep(&self) -> Result<Upkeep, PackageError> {
+        Ok(Upkeep { lists_age: Some(Duration::ZERO), ..Upkeep::default() })
+    }
+
+    fn compare(&self, one: &str, other: &str) -> std::cmp::Ordering {
+        one.cmp(other)
     }
 }
 
@@ -352,7 +361,7 @@ mod tests {
         };
         world.offer("web", offer);
         world.offer("libc", Offer { version: "2".into(), ..Offer::default() });
-        let request = PackageRequest { name: "web".into(), goal: PackageGoal::Present, hold: None };
+        let request = PackageRequest::new("web", PackageGoal::Present);
         world.transact(&[request], &mut |_| {}).unwrap();
         assert_eq!(world.log(), ["install libc", "install web"]);
         assert!(root.path().join("etc/web/conf").exists());

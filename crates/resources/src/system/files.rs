@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use converge_model::Digest;
 use rustix::fs::{
@@ -205,6 +206,26 @@ impl Files {
             }
         }
         Ok(names)
+    }
+
+    /// When what is at `path` was last modified; none where nothing is.
+    pub fn modified(&self, path: &Path) -> io::Result<Option<SystemTime>> {
+        let spot = match self.spot(path) {
+            Ok(spot) => spot,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        match rustix::fs::statat(&spot.folder, &spot.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
+                let since = Duration::new(seconds, u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
+                Ok(SystemTime::UNIX_EPOCH.checked_add(since))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The path without links on the way to its last part.

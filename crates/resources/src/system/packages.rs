@@ -1,7 +1,8 @@
 //! Packages: what is installed, what a transaction would do, and doing it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,19 @@ pub struct PackageRequest {
     pub goal: PackageGoal,
     /// Whether it is to be held at its version afterwards; none: as it is.
     pub hold: Option<bool>,
+    /// Whether the packages that it recommends come with it; none: as the manager is configured.
+    pub recommends: Option<bool>,
+    /// Whether its version may become a lower one.
+    pub downgrade: bool,
+    /// Whether the lists are fetched anew before it.
+    pub refresh: bool,
+}
+
+impl PackageRequest {
+    /// A request without further wishes.
+    pub fn new(name: impl Into<String>, goal: PackageGoal) -> Self {
+        Self { name: name.into(), goal, hold: None, recommends: None, downgrade: false, refresh: false }
+    }
 }
 
 impl PackageRequest {
@@ -67,6 +81,19 @@ pub struct Simulation {
     pub unknown: Vec<String>,
 }
 
+/// What earlier transactions left behind, and how old the lists are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Whether a transaction died half-way: the next one repairs the database first.
+    pub interrupted: bool,
+    /// Packages that were removed, and whose configuration is still there.
+    pub leftovers: BTreeSet<String>,
+    /// How long ago the lists were fetched; none where they never were.
+    pub lists_age: Option<Duration>,
+    /// Whether the sources changed since the lists were fetched.
+    pub sources_newer: bool,
+}
+
 /// Why the package manager did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
@@ -96,9 +123,11 @@ pub enum PackageError {
 pub trait Packages: Send + Sync {
     /// What is installed, read anew without starting a process.
     fn installed(&self) -> Result<Arc<PackageTable>, PackageError>;
-    /// The newest version on offer for each of `names`, from the lists as they are.
+    /// What earlier transactions left behind, and how old the lists are; without starting a process.
+    fn upkeep(&self) -> Result<Upkeep, PackageError>;
+    /// The version that would be installed of each of `names`, from the lists as they are.
     fn candidates(&self, names: &[String]) -> Result<BTreeMap<String, String>, PackageError>;
-    /// What carrying out `requests` would do.
+    /// What carrying out `requests` would do. What is asked after a refresh of the lists is unknown.
     fn simulate(&self, requests: &[PackageRequest]) -> Result<Simulation, PackageError>;
     /// Carries `requests` out in one transaction, never asking anything; output goes to `output` as it comes.
     fn transact(
@@ -106,6 +135,9 @@ pub trait Packages: Send + Sync {
         requests: &[PackageRequest],
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<(), PackageError>;
-    /// Fetches the lists anew.
-    fn refresh(&self, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError>;
+    /// Fetches the lists anew: all of them, as far as they can be had; or those of the file of sources `only`, where one
+    /// that cannot be fetched, or whose signature is not good, is an error.
+    fn refresh(&self, only: Option<&Path>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError>;
+    /// How two versions follow each other by the manager's rules.
+    fn compare(&self, one: &str, other: &str) -> std::cmp::Ordering;
 }

@@ -1,24 +1,28 @@
 //! The system that the agent runs on: dpkg and apt, systemd over D-Bus, processes.
 
 pub mod accounts;
+pub mod apt;
 mod dbus;
+pub mod dpkg;
+pub mod lists;
 pub mod processes;
 pub mod systemd;
 mod unit_files;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use accounts::LocalAccounts;
+use apt::Apt;
 use processes::LocalProcesses;
 use systemd::{FolderUnits, NoUnits, Systemd};
 
 use crate::system::System;
 use crate::system::accounts::Accounts;
 use crate::system::files::Files;
-use crate::system::packages::{PackageError, PackageRequest, PackageTable, Packages, Simulation};
+use crate::system::packages::{PackageError, PackageRequest, PackageTable, Packages, Simulation, Upkeep};
 use crate::system::processes::Processes;
 use crate::system::receipts::Receipts;
 use crate::system::units::Units;
@@ -33,7 +37,7 @@ pub struct RealSystem {
     receipts: Receipts,
 }
 
-/// For a host whose package manager Converge does not know, or a folder that stands for a host.
+/// For a folder that stands for a host.
 struct NoPackages;
 
 impl RealSystem {
@@ -48,7 +52,11 @@ impl RealSystem {
         } else {
             Box::new(NoUnits)
         };
-        let packages = Box::new(NoPackages);
+        let packages: Box<dyn Packages> = if files.is_folder() {
+            Box::new(NoPackages)
+        } else {
+            Box::new(Apt::new(files.clone(), processes.clone()))
+        };
         let accounts = LocalAccounts::new(files.clone(), processes.clone());
         Ok(Self { accounts, packages, units, processes, files, receipts })
     }
@@ -105,8 +113,16 @@ impl Packages for NoPackages {
         Err(PackageError::Unsupported)
     }
 
-    fn refresh(&self, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+    fn upkeep(&self) -> Result<Upkeep, PackageError> {
         Err(PackageError::Unsupported)
+    }
+
+    fn refresh(&self, _: Option<&Path>, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        Err(PackageError::Unsupported)
+    }
+
+    fn compare(&self, one: &str, other: &str) -> std::cmp::Ordering {
+        one.cmp(other)
     }
 }
 

@@ -1,0 +1,452 @@
+//! Packages by apt: what is installed and on offer is read from files, what a transaction would do is asked of
+//! `apt-get -s`, and one run of `apt-get` does it.
+//!
+//! Nothing ever asks a question: debconf, configuration files (the host's own stays), needrestart (which only lists, so
+//! that no service restarts that the plan does not name).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::process::{Flock, FlockType};
+
+use crate::system::files::Files;
+use crate::system::packages::{
+    PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation, Upkeep,
+};
+use crate::system::processes::{Command, Finished, Processes};
+use crate::system::real::dpkg::{self, Database};
+use crate::system::real::lists::Lists;
+use crate::wish::Text;
+
+/// The packages of a host with dpkg and apt.
+pub struct Apt {
+    files: Arc<Files>,
+    processes: Arc<dyn Processes>,
+    lists: Mutex<Option<Read>>,
+    patience: Duration,
+}
+
+/// Lists that were read, and how the host's lists were marked then.
+struct Read {
+    mark: Option<SystemTime>,
+    lists: Option<Arc<Lists>>,
+}
+
+/// How long the lock of another transaction is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long a transaction may take.
+const TRANSACTION: Duration = Duration::from_secs(1800);
+
+/// How much of what apt says is looked through.
+const SAID: usize = 4 * 1024 * 1024;
+
+impl Apt {
+    /// The packages of the host with these files and processes.
+    pub fn new(files: Arc<Files>, processes: Arc<dyn Processes>) -> Self {
+        Self { files, processes, lists: Mutex::new(None), patience: PATIENCE }
+    }
+
+    fn database(&self) -> Result<Database, PackageError> {
+        Database::read(&self.files)?.ok_or(PackageError::Unsupported)
+    }
+
+    /// When the lists were last fetched: apt makes and removes files in one of these folders each time.
+    fn fetched(&self) -> io::Result<Option<SystemTime>> {
+        let lists = self.files.modified(Path::new("/var/lib/apt/lists"))?;
+        let partial = self.files.modified(Path::new("/var/lib/apt/lists/partial"))?;
+        // Without that folder apt never ran here: an image may bring an empty one for the lists.
+        Ok(partial.and(lists.max(partial)))
+    }
+
+    /// When the sources were last changed.
+    fn sources_changed(&self) -> io::Result<Option<SystemTime>> {
+        let folder = Path::new("/etc/apt/sources.list.d");
+        let mut newest =
+            self.files.modified(Path::new("/etc/apt/sources.list"))?.max(self.files.modified(folder)?);
+        let names = match self.files.list(folder) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for name in names {
+            newest = newest.max(self.files.modified(&folder.join(name))?);
+        }
+        Ok(newest)
+    }
+
+    /// The lists as apt would use them, read once as long as they stay as they are; none where apt must be asked.
+    fn lists(&self, architecture: &str) -> Result<Option<Arc<Lists>>, PackageError> {
+        let mark = self.fetched()?;
+        if self.sources_changed()? > mark {
+            return Ok(None);
+        }
+        let mut known = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = known.as_ref().filter(|read| read.mark == mark) {
+            return Ok(read.lists.clone());
+        }
+        let lists = Lists::read(&self.files, architecture)?.map(Arc::new);
+        *known = Some(Read { mark, lists: lists.clone() });
+        Ok(lists)
+    }
+
+    /// Runs a command of the package manager; how it ended, and what it said.
+    fn run(
+        &self,
+        words: Vec<String>,
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<(Finished, String), PackageError> {
+        let mut command = Command::new(words);
+        command.environment =
+            ENVIRONMENT.map(|(name, value)| (name.to_owned(), Text::Plain(value.to_owned()))).to_vec();
+        command.timeout = TRANSACTION;
+        let mut said = Vec::new();
+        let finished = self.processes.run(&command, &mut |line| {
+            if said.len() + line.len() <= SAID {
+                said.extend_from_slice(line);
+            }
+            output(line);
+        });
+        let finished = finished.map_err(|error| PackageError::Failed { what: error.to_string() })?;
+        Ok((finished, String::from_utf8_lossy(&said).into_owned()))
+    }
+
+    /// As [`Apt::run`]; an end without success is an error.
+    fn must(&self, words: Vec<String>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        let program = words.first().cloned().unwrap_or_default();
+        let (finished, said) = self.run(words, output)?;
+        if finished.success() { Ok(()) } else { Err(failure(&program, finished.code, &said)) }
+    }
+
+    /// What one batch would do, with what is in no list left out of it.
+    fn simulate_batch(&self, mut batch: Batch<'_>, into: &mut Simulation) -> Result<(), PackageError> {
+        loop {
+            let words = batch.install();
+            if words.is_empty() {
+                return Ok(());
+            }
+            let (finished, said) =
+                self.run(apt_get(&["--simulate"], &batch.options(), &words), &mut |_| {})?;
+            if finished.success() {
+                said.lines().for_each(|line| read_step(line, into));
+                return Ok(());
+            }
+            let unknown = unknown_names(&said);
+            let before = batch.requests.len();
+            batch.requests.retain(|request| !unknown.contains(&request.name.as_str()));
+            if batch.requests.len() == before {
+                return Err(failure("apt-get", finished.code, &said));
+            }
+            into.unknown.extend(unknown.into_iter().map(str::to_owned));
+        }
+    }
+
+    /// Waits until nobody holds the lock at `path`, saying who does.
+    fn wait_for(&self, path: &str, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        let started = Instant::now();
+        let mut told = None;
+        while let Some(holder) = self.holder(path) {
+            let waited = started.elapsed();
+            if waited >= self.patience {
+                return Err(PackageError::Locked { holder, waited });
+            }
+            if told.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(30)) {
+                output(format!("waiting for {holder}, which holds the package lock\n").as_bytes());
+                told = Some(Instant::now());
+            }
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        Ok(())
+    }
+
+    /// Who holds the lock at `path`: name and number. A lock that cannot be looked at is left to apt.
+    fn holder(&self, path: &str) -> Option<String> {
+        let file = self.files.open(Path::new(path)).ok()?;
+        let lock = rustix::process::fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok()??;
+        let Some(pid) = lock.pid else { return Some("another process".to_owned()) };
+        let pid = pid.as_raw_nonzero();
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let name = if name.trim().is_empty() { "process" } else { name.trim() };
+        Some(format!("{name} ({pid})"))
+    }
+}
+
+/// Nothing asks; what would be asked is answered as by default. `UCF` and `NEEDRESTART` are read by the programs of
+/// these names.
+const ENVIRONMENT: [(&str, &str); 6] = [
+    ("DEBIAN_FRONTEND", "noninteractive"),
+    ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+    ("APT_LISTCHANGES_FRONTEND", "none"),
+    ("UCF_FORCE_CONFFOLD", "1"),
+    ("NEEDRESTART_MODE", "l"),
+    ("NEEDRESTART_UI", "NeedRestart::UI::stdio"),
+];
+
+const FRONTEND_LOCK: &str = "/var/lib/dpkg/lock-frontend";
+const LISTS_LOCK: &str = "/var/lib/apt/lists/lock";
+
+impl Packages for Apt {
+    fn installed(&self) -> Result<Arc<PackageTable>, PackageError> {
+        Ok(Arc::new(self.database()?.packages))
+    }
+
+    fn upkeep(&self) -> Result<Upkeep, PackageError> {
+        let database = self.database()?;
+        let fetched = self.fetched()?;
+        Ok(Upkeep {
+            interrupted: database.interrupted,
+            leftovers: database.leftovers,
+            lists_age: fetched.map(|at| at.elapsed().unwrap_or(Duration::ZERO)),
+            sources_newer: self.sources_changed()? > fetched,
+        })
+    }
+
+    fn candidates(&self, names: &[String]) -> Result<BTreeMap<String, String>, PackageError> {
+        let database = self.database()?;
+        let Some(lists) = self.lists(&database.architecture)? else {
+            let words = ["apt-cache", "--quiet", "policy", "--"].map(str::to_owned);
+            let (_, said) =
+                self.run(words.into_iter().chain(names.iter().cloned()).collect(), &mut |_| {})?;
+            return Ok(policies(&said));
+        };
+        let candidate = |name: &String| {
+            let installed = database.packages.get(name).map(|installed| installed.version.as_str());
+            let plain = name.strip_suffix(&format!(":{}", database.architecture)).unwrap_or(name);
+            Some((name.clone(), lists.candidate(plain, installed)?.to_owned()))
+        };
+        Ok(names.iter().filter_map(candidate).collect())
+    }
+
+    fn simulate(&self, requests: &[PackageRequest]) -> Result<Simulation, PackageError> {
+        let mut simulation = Simulation::default();
+        if self.database()?.interrupted {
+            // Nobody can tell what a broken database comes to once it is repaired.
+            return Ok(simulation);
+        }
+        let (later, now): (Vec<_>, Vec<_>) = requests.iter().partition(|request| request.refresh);
+        simulation.unknown.extend(later.into_iter().map(|request| request.name.clone()));
+        for batch in Batch::of(now) {
+            self.simulate_batch(batch, &mut simulation)?;
+        }
+        Ok(simulation)
+    }
+
+    fn transact(
+        &self,
+        requests: &[PackageRequest],
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), PackageError> {
+        self.wait_for(FRONTEND_LOCK, output)?;
+        if self.database()?.interrupted {
+            output(b"an earlier transaction was interrupted: repairing the package database\n");
+            // What it cannot repair, apt-get tells below.
+            self.run(repair(), output)?;
+        }
+        if requests.iter().any(|request| request.refresh) {
+            self.refresh(None, output)?;
+        }
+        let named = |wanted: fn(&PackageRequest) -> bool| -> Vec<String> {
+            requests.iter().filter(|request| wanted(request)).map(|request| request.name.clone()).collect()
+        };
+        self.mark("unhold", named(|request| request.hold == Some(false)), output)?;
+        for batch in Batch::of(requests.iter().collect()) {
+            let words = batch.install();
+            if !words.is_empty() {
+                self.must(apt_get(&[], &batch.options(), &words), output)?;
+            }
+        }
+        let purged = named(|request| request.goal == PackageGoal::Absent { purge: true });
+        if !purged.is_empty() {
+            self.must(purge(&purged), output)?;
+        }
+        self.mark("hold", named(|request| request.hold == Some(true)), output)
+    }
+
+    fn refresh(&self, only: Option<&Path>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        self.wait_for(LISTS_LOCK, output)?;
+        let mut words =
+            ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=60", "update"].map(str::to_owned).to_vec();
+        if let Some(only) = only {
+            let options = [
+                format!("Dir::Etc::sourcelist={}", only.display()),
+                "Dir::Etc::sourceparts=-".to_owned(),
+                "APT::Get::List-Cleanup=0".to_owned(),
+                "APT::Update::Error-Mode=any".to_owned(),
+            ];
+            words.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option]));
+        }
+        self.must(words, output)
+    }
+
+    fn compare(&self, one: &str, other: &str) -> std::cmp::Ordering {
+        dpkg::compare(one, other)
+    }
+}
+
+impl Apt {
+    fn mark(&self, how: &str, names: Vec<String>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let words = ["apt-mark".to_owned(), how.to_owned()];
+        self.must(words.into_iter().chain(names).collect(), output)
+    }
+}
+
+/// Requests that one run of apt-get can carry out: they agree about recommended packages.
+struct Batch<'a> {
+    recommends: Option<bool>,
+    requests: Vec<&'a PackageRequest>,
+}
+
+impl<'a> Batch<'a> {
+    /// Requests in batches, removals with the first: usually there is one.
+    fn of(requests: Vec<&'a PackageRequest>) -> Vec<Self> {
+        let mut batches: Vec<Self> = Vec::new();
+        let (removals, others): (Vec<_>, Vec<_>) =
+            requests.into_iter().partition(|request| matches!(request.goal, PackageGoal::Absent { .. }));
+        for request in others {
+            match batches.iter_mut().find(|batch| batch.recommends == request.recommends) {
+                Some(batch) => batch.requests.push(request),
+                None => batches.push(Self { recommends: request.recommends, requests: vec![request] }),
+            }
+        }
+        match batches.first_mut() {
+            Some(batch) => batch.requests.extend(removals),
+            None => batches.push(Self { recommends: None, requests: removals }),
+        }
+        batches
+    }
+
+    /// What `apt-get install` is asked: `NAME`, `NAME=VERSION`, `NAME-`.
+    fn install(&self) -> Vec<String> {
+        let word = |request: &&PackageRequest| match &request.goal {
+            PackageGoal::Present | PackageGoal::Latest => Some(request.name.clone()),
+            PackageGoal::Version(version) => Some(format!("{}={version}", request.name)),
+            PackageGoal::Absent { .. } => Some(format!("{}-", request.name)),
+            PackageGoal::Kept => None,
+        };
+        self.requests.iter().filter_map(word).collect()
+    }
+
+    fn options(&self) -> Vec<&'static str> {
+        let mut options = Vec::new();
+        match self.recommends {
+            Some(true) => options.push("--install-recommends"),
+            Some(false) => options.push("--no-install-recommends"),
+            None => {}
+        }
+        if self.requests.iter().any(|request| request.downgrade) {
+            options.push("--allow-downgrades");
+        }
+        if self.requests.iter().any(|request| request.hold.is_some()) {
+            options.push("--allow-change-held-packages");
+        }
+        options
+    }
+}
+
+/// What every run of apt-get is told: no questions, the host's own configuration files stay, no progress bar, and a
+/// little patience with whoever takes the lock at the last moment.
+const SETTLED: [&str; 11] = [
+    "--yes",
+    "--quiet",
+    "-o",
+    "DPkg::Lock::Timeout=60",
+    "-o",
+    "Dpkg::Use-Pty=0",
+    "-o",
+    "Dpkg::Options::=--force-confdef",
+    "-o",
+    "Dpkg::Options::=--force-confold",
+    "install",
+];
+
+fn apt_get(first: &[&str], options: &[&str], words: &[String]) -> Vec<String> {
+    let fixed = ["apt-get"].iter().chain(first).chain(options).chain(&SETTLED).chain(&["--"]);
+    fixed.map(|word| (*word).to_owned()).chain(words.iter().cloned()).collect()
+}
+
+/// What is left of removed packages goes, and of those that are there all.
+fn purge(names: &[String]) -> Vec<String> {
+    let mut words = apt_get(&[], &[], names);
+    words.iter_mut().filter(|word| *word == "install").for_each(|word| *word = "purge".to_owned());
+    words
+}
+
+fn repair() -> Vec<String> {
+    ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"].map(str::to_owned).to_vec()
+}
+
+/// A line of a simulation: `Inst NAME [OLD] (NEW ORIGIN [ARCHITECTURE])`, `Remv NAME [OLD]`, `Purg NAME [OLD]`.
+fn read_step(line: &str, into: &mut Simulation) {
+    let Some((verb, rest)) = line.split_once(' ') else { return };
+    let name = rest.split(' ').next().unwrap_or_default();
+    match verb {
+        "Inst" => {
+            let version = rest.split_once('(').and_then(|(_, new)| new.split([' ', ')']).next());
+            into.installed.extend(version.map(|version| (name.to_owned(), version.to_owned())));
+        }
+        "Remv" | "Purg" => into.removed.push(name.to_owned()),
+        _ => {}
+    }
+}
+
+/// The packages that apt says are in no list, or not in the version that is asked.
+fn unknown_names(said: &str) -> Vec<&str> {
+    let unknown = |line: &'_ str| -> Option<(usize, usize)> {
+        let error = line.strip_prefix("E: ")?;
+        let offset = line.len() - error.len();
+        let quoted = |text: &str, after: &str| {
+            let start = text.find(after)? + after.len();
+            let end = start + text[start..].find('\'')?;
+            Some((offset + start, offset + end))
+        };
+        if let Some(name) = error.strip_prefix("Unable to locate package ") {
+            return Some((line.len() - name.len(), line.len()));
+        }
+        if error.ends_with("has no installation candidate") {
+            return quoted(error, "Package '");
+        }
+        if error.ends_with("was not found") { quoted(error, "' for '") } else { None }
+    };
+    said.lines().filter_map(|line| unknown(line).map(|(start, end)| line[start..end].trim())).collect()
+}
+
+/// The candidates that `apt-cache policy` names.
+fn policies(said: &str) -> BTreeMap<String, String> {
+    let mut candidates = BTreeMap::new();
+    let mut name = None;
+    for line in said.lines() {
+        if !line.starts_with(' ') {
+            name = line.strip_suffix(':');
+        } else if let (Some(name), Some(version)) = (name, line.trim().strip_prefix("Candidate: "))
+            && version != "(none)"
+        {
+            candidates.insert(name.to_owned(), version.to_owned());
+        }
+    }
+    candidates
+}
+
+/// Why a run failed, in the program's own words.
+fn failure(program: &str, code: Option<i32>, said: &str) -> PackageError {
+    let how = code.map_or("was ended by a signal".to_owned(), |code| format!("ended with {code}"));
+    let words: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("E: ").or(line.starts_with("dpkg: error").then_some(line)))
+        .collect();
+    let words = match words[..] {
+        [] => said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned(),
+        _ => words.join("; "),
+    };
+    let what =
+        if words.is_empty() { format!("{program} {how}") } else { format!("{program} {how}: {words}") };
+    PackageError::Failed { what }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! What apt is asked, and how its answers are read. What apt itself does is tested on real hosts.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::system::processes::ProcessError;
+
+const STATUS: &str = "Package: dpkg\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.21\n\n\
+    Package: curl\nStatus: install ok installed\nArchitecture: amd64\nVersion: 7.80\n\n";
+
+type Answer = Box<dyn Fn(&Command) -> (i32, &'static str) + Send + Sync>;
+
+/// Remembers the command lines, and answers as a test says.
+struct Script {
+    lines: Mutex<Vec<String>>,
+    answer: Answer,
+}
+
+impl Processes for Script {
+    fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError> {
+        self.lines.lock().unwrap().push(command.words.join(" "));
+        let (code, said) = (self.answer)(command);
+        output(said.as_bytes());
+        Ok(Finished { code: Some(code), output: said.into() })
+    }
+}
+
+struct Host {
+    folder: tempfile::TempDir,
+    script: Arc<Script>,
+    apt: Apt,
+}
+
+fn host(status: &str, answer: impl Fn(&Command) -> (i32, &'static str) + Send + Sync + 'static) -> Host {
+    let folder = tempfile::tempdir().unwrap();
+    for below in ["var/lib/dpkg", "var/lib/apt/lists/partial", "etc/apt/sources.list.d"] {
+        std::fs::create_dir_all(folder.path().join(below)).unwrap();
+    }
+    std::fs::write(folder.path().join("var/lib/dpkg/status"), status).unwrap();
+    let script = Arc::new(Script { lines: Mutex::default(), answer: Box::new(answer) });
+    let processes: Arc<dyn Processes> = script.clone();
+    let apt = Apt::new(Arc::new(Files::new(folder.path()).unwrap()), processes);
+    Host { folder, script, apt }
+}
+
+impl Host {
+    /// The command lines so far, without what every run of apt-get is told.
+    fn lines(&self) -> Vec<String> {
+        let settled = SETTLED[..SETTLED.len() - 1].join(" ") + " ";
+        self.script.lines.lock().unwrap().iter().map(|line| line.replace(&settled, "")).collect()
+    }
+
+    fn age(&self, path: &str, seconds: u64) {
+        let file = std::fs::File::open(self.folder.path().join(path)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
+    }
+}
+
+fn request(name: &str, goal: PackageGoal) -> PackageRequest {
+    PackageRequest::new(name, goal)
+}
+
+#[test]
+fn one_run_installs_and_removes() {
+    let host = host(STATUS, |_| (0, ""));
+    let requests = [
+        request("rsync", PackageGoal::Present),
+        PackageRequest { downgrade: true, ..request("curl", PackageGoal::Version("7.7*".into())) },
+        request("telnet", PackageGoal::Absent { purge: false }),
+        PackageRequest { hold: Some(true), ..request("nginx", PackageGoal::Latest) },
+    ];
+    host.apt.transact(&requests, &mut |_| {}).unwrap();
+    assert_eq!(
+        host.lines(),
+        [
+            "apt-get --allow-downgrades --allow-change-held-packages install -- rsync curl=7.7* nginx telnet-",
+            "apt-mark hold nginx",
+        ]
+    );
+}
+
+#[test]
+fn what_is_asked_differently_runs_by_itself_and_in_order() {
+    let host = host(STATUS, |_| (0, ""));
+    let requests = [
+        PackageRequest { recommends: Some(false), refresh: true, ..request("a", PackageGoal::Present) },
+        PackageRequest { hold: Some(false), ..request("b", PackageGoal::Kept) },
+        request("c", PackageGoal::Present),
+        request("d", PackageGoal::Absent { purge: true }),
+    ];
+    host.apt.transact(&requests, &mut |_| {}).unwrap();
+    assert_eq!(
+        host.lines(),
+        [
+            "apt-get --quiet -o DPkg::Lock::Timeout=60 update",
+            "apt-mark unhold b",
+            "apt-get --no-install-recommends install -- a d-",
+            "apt-get --allow-change-held-packages install -- c",
+            "apt-get purge -- d",
+        ]
+    );
+}
+
+#[test]
+fn a_hold_alone_changes_no_package() {
+    let host = host(STATUS, |_| (0, ""));
+    let kept = PackageRequest { hold: Some(true), ..request("curl", PackageGoal::Kept) };
+    host.apt.transact(&[kept], &mut |_| {}).unwrap();
+    assert_eq!(host.lines(), ["apt-mark hold curl"]);
+}
+
+#[test]
+fn a_broken_database_is_repaired_first_and_said_to_be() {
+    let broken = STATUS.replace(
+        "install ok installed\nArchitecture: amd64\nVersion: 7",
+        "install ok unpacked\nArchitecture: amd64\nVersion: 7",
+    );
+    let host = host(&broken, |_| (0, ""));
+    let mut said = Vec::new();
+    assert_eq!(host.apt.simulate(&[request("x", PackageGoal::Present)]).unwrap(), Simulation::default());
+    host.apt
+        .transact(&[request("x", PackageGoal::Present)], &mut |line| said.extend_from_slice(line))
+        .unwrap();
+    assert_eq!(host.lines()[0], "dpkg --force-confdef --force-confold --configure -a");
+    assert!(String::from_utf8(said).unwrap().contains("interrupted"));
+}
+
+#[test]
+fn nothing_can_ask() {
+    let host = host(STATUS, |command| {
+        let has = |name: &str, value: &str| {
+            command.environment.iter().any(|(n, v)| n == name && v.expose() == value.as_bytes())
+        };
+        assert!(has("DEBIAN_FRONTEND", "noninteractive") && has("NEEDRESTART_MODE", "l"));
+        (0, "")
+    });
+    host.apt.transact(&[request("x", PackageGoal::Present)], &mut |_| {}).unwrap();
+}
+
+#[test]
+fn a_simulation_tells_what_comes_and_what_goes() {
+    let host = host(STATUS, |_| {
+        (
+            0,
+            "Reading package lists...\nRemv sudo [1.9.13p3-1+deb12u4]\n\
+             Inst libcurl4 (7.88.1-10 Debian:12.15/oldstable, Debian-Security:12 [amd64])\n\
+             Inst curl [7.80] (7.88.1-10 Debian:12.15/oldstable [amd64]) []\n\
+             Inst libc6:i386 (2.36-9 Debian:12.15/oldstable [i386])\n\
+             Conf curl (7.88.1-10 Debian:12.15/oldstable [amd64])\nPurg old [1]\nInst broken\n",
+        )
+    });
+    let simulation = host.apt.simulate(&[request("curl", PackageGoal::Latest)]).unwrap();
+    let installed: Vec<_> = simulation.installed.iter().map(|(n, v)| format!("{n} {v}")).collect();
+    assert_eq!(installed, ["libcurl4 7.88.1-10", "curl 7.88.1-10", "libc6:i386 2.36-9"]);
+    assert_eq!(simulation.removed, ["sudo", "old"]);
+    assert_eq!(host.lines(), ["apt-get --simulate install -- curl"]);
+}
+
+#[test]
+fn what_is_in_no_list_is_left_out_and_named() {
+    let host = host(STATUS, |command| match command.words.last().map(String::as_str) {
+        Some("rsync") => (0, "Inst rsync (3.2 Debian:12 [amd64])\n"),
+        _ => (
+            100,
+            "E: Unable to locate package nosuch\nE: Unable to locate package foo.ar\n\
+             E: Couldn't find any package by glob 'foo.ar'\nE: Version '1.2' for 'curl' was not found\n\
+             E: Package 'mail-transport-agent' has no installation candidate\n",
+        ),
+    });
+    let requests = [
+        request("rsync", PackageGoal::Present),
+        request("nosuch", PackageGoal::Present),
+        request("foo.ar", PackageGoal::Present),
+        request("curl", PackageGoal::Version("1.2".into())),
+        request("mail-transport-agent", PackageGoal::Present),
+        PackageRequest { refresh: true, ..request("later", PackageGoal::Present) },
+    ];
+    let simulation = host.apt.simulate(&requests).unwrap();
+    assert_eq!(simulation.unknown, ["later", "nosuch", "foo.ar", "curl", "mail-transport-agent"]);
+    assert_eq!(simulation.installed, [("rsync".to_owned(), "3.2".to_owned())]);
+}
+
+#[test]
+fn a_transaction_that_cannot_be_says_why() {
+    let said = "The following packages have unmet dependencies:\n exim4 : Depends: x\n\
+                E: Unable to correct problems, you have held broken packages.\n";
+    let host = host(STATUS, move |_| (100, said));
+    let check = |error: PackageError| {
+        let message = "apt-get ended with 100: Unable to correct problems, you have held broken packages.";
+        assert_eq!(error.to_string(), message);
+    };
+    check(host.apt.simulate(&[request("exim4", PackageGoal::Present)]).unwrap_err());
+    check(host.apt.transact(&[request("exim4", PackageGoal::Present)], &mut |_| {}).unwrap_err());
+}
+
+#[test]
+fn the_lists_are_read_without_a_process_unless_the_sources_are_newer() {
+    let host =
+        host(STATUS, |_| (0, "curl:\n  Installed: 7.80\n  Candidate: 8.0\nnosuch:\n  Candidate: (none)\n"));
+    let list = "Package: curl\nArchitecture: amd64\nVersion: 7.90\n\n";
+    let lists = host.folder.path().join("var/lib/apt/lists");
+    std::fs::write(lists.join("x_main_binary-amd64_Packages"), list).unwrap();
+    host.age("etc/apt/sources.list.d", 60);
+    let names = ["curl".to_owned(), "curl:amd64".to_owned(), "nosuch".to_owned()];
+    let read = host.apt.candidates(&names).unwrap();
+    assert_eq!(
+        read.into_iter().collect::<Vec<_>>(),
+        [("curl".into(), "7.90".into()), ("curl:amd64".into(), "7.90".into())]
+    );
+    assert!(host.lines().is_empty() && !host.apt.upkeep().unwrap().sources_newer);
+
+    std::fs::write(host.folder.path().join("etc/apt/sources.list.d/x.sources"), "").unwrap();
+    host.age("var/lib/apt/lists", 60);
+    host.age("var/lib/apt/lists/partial", 60);
+    assert!(host.apt.upkeep().unwrap().sources_newer);
+    assert_eq!(host.apt.candidates(&names).unwrap().get("curl").map(String::as_str), Some("8.0"));
+    assert_eq!(host.lines(), ["apt-cache --quiet policy -- curl curl:amd64 nosuch"]);
+}
+
+#[test]
+fn lists_that_were_never_fetched_have_no_age() {
+    let host = host(STATUS, |_| (0, ""));
+    assert!(host.apt.upkeep().unwrap().lists_age.is_some());
+    std::fs::remove_dir(host.folder.path().join("var/lib/apt/lists/partial")).unwrap();
+    assert_eq!(host.apt.upkeep().unwrap().lists_age, None);
+}
+
+#[test]
+fn one_source_alone_must_be_fetched_whole() {
+    let host = host(STATUS, |_| (0, ""));
+    host.apt.refresh(Some(Path::new("/etc/apt/sources.list.d/x.sources")), &mut |_| {}).unwrap();
+    let line = &host.lines()[0];
+    assert!(
+        line.contains("sourcelist=/etc/apt/sources.list.d/x.sources") && line.contains("Error-Mode=any"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_host_without_dpkg_has_no_packages() {
+    let host = host(STATUS, |_| (0, ""));
+    std::fs::remove_file(host.folder.path().join("var/lib/dpkg/status")).unwrap();
+    assert!(matches!(host.apt.installed(), Err(PackageError::Unsupported)));
+}
