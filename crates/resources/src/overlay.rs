@@ -24,6 +24,8 @@ pub enum Effect {
     Program(String),
     /// Paths, packages, users or units may come that nobody can name beforehand. What exists is presumed to stay.
     Open,
+    /// Beside [`Effect::Open`]: of packages, only those may come that the step names.
+    PackagesNamed,
 }
 
 /// The version of a package that a step brings.
@@ -84,6 +86,7 @@ pub struct Overlay {
     pub(crate) units: BTreeMap<String, PlannedUnit>,
     pub(crate) programs: BTreeMap<String, u32>,
     pub(crate) open: Vec<u32>,
+    pub(crate) packages_named: Vec<u32>,
 }
 
 impl Overlay {
@@ -121,12 +124,23 @@ impl Overlay {
                 self.programs.insert(name, place);
             }
             Effect::Open => self.open.push(place),
+            Effect::PackagesNamed => self.packages_named.push(place),
         }
     }
 
     /// The open steps so far.
     pub fn open(&self) -> &[u32] {
         &self.open
+    }
+
+    /// The open steps that may bring packages which they do not name.
+    pub(crate) fn open_to_packages(&self) -> Vec<u32> {
+        self.open.iter().copied().filter(|step| !self.packages_named.contains(step)).collect()
+    }
+
+    /// Whether something is planned at `path` or below it.
+    pub(crate) fn touches(&self, path: &Path) -> bool {
+        self.paths.range(path.to_path_buf()..).next().is_some_and(|(planned, _)| planned.starts_with(path))
     }
 
     /// What is planned at `path`: itself, or that a folder above it goes.

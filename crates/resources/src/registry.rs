@@ -21,6 +21,7 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::line::Line>(),
         row::<kinds::link::Link>(),
         row::<kinds::mount::Mount>(),
+        row::<kinds::package::Package>(),
         row::<kinds::service::Service>(),
         row::<kinds::sudo_rule::SudoRule>(),
         row::<kinds::sysctl::Sysctl>(),

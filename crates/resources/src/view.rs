@@ -15,7 +15,7 @@ use crate::overlay::{Bytes, Overlay, PlannedUnit, PlannedUser, Version};
 use crate::system::System;
 use crate::system::accounts::{AccountTable, Group, User};
 use crate::system::files::{Entry, Sort};
-use crate::system::packages::{Installed, PackageTable};
+use crate::system::packages::{Installed, PackageTable, Upkeep};
 use crate::system::processes::{Command, Finished, ProcessError};
 use crate::system::receipts::Receipt;
 use crate::system::units::{Active, Enabled, Load, UnitState, template_of};
@@ -127,6 +127,7 @@ pub struct Base<'a> {
     remote_groups: Memory<String, Result<Option<Group>, String>>,
     packages: OnceLock<Result<Arc<PackageTable>, String>>,
     candidates: Memory<String, Result<Option<String>, String>>,
+    upkeep: OnceLock<Result<Upkeep, String>>,
     units: Mutex<BTreeMap<String, UnitState>>,
     claims: BTreeSet<PathBuf>,
 }
@@ -166,6 +167,7 @@ impl<'a> Base<'a> {
             remote_groups: Memory::new(),
             packages: OnceLock::new(),
             candidates: Memory::new(),
+            upkeep: OnceLock::new(),
             units: Mutex::new(BTreeMap::new()),
             claims: BTreeSet::new(),
         }
@@ -416,10 +418,10 @@ impl<'a> View<'a> {
                 return Ok(Seen::Known(Installed { version: version.clone(), held: false, whole: true }));
             }
             Some(Some(Version::Unknown)) => return Ok(Seen::Unknown(Vec::new())),
-            Some(None) => return Ok(self.absent()),
+            Some(None) => return Ok(self.absent_package()),
             None => {}
         }
-        Ok(self.base.packages()?.get(name).cloned().map_or_else(|| self.absent(), Seen::Known))
+        Ok(self.base.packages()?.get(name).cloned().map_or_else(|| self.absent_package(), Seen::Known))
     }
 
     /// The newest version of the package `name` that the lists offer; none where they do not know it.
@@ -654,6 +656,32 @@ impl<'a> View<'a> {
     /// Why what is at `path`, or could be, cannot be changed although the permissions allow it.
     pub fn obstacle(&self, path: &Path) -> Option<String> {
         self.base.system.files().obstacle(path)
+    }
+
+    /// What earlier transactions of the package manager left behind, and how old its lists are.
+    pub fn upkeep(&self) -> Result<&'a Upkeep, LookError> {
+        let upkeep = self
+            .base
+            .upkeep
+            .get_or_init(|| self.base.system.packages().upkeep().map_err(|error| error.to_string()));
+        upkeep.as_ref().map_err(|why| LookError::Other(why.clone()))
+    }
+
+    /// How two versions follow each other by the package manager's rules.
+    pub fn compare_versions(&self, one: &str, other: &str) -> std::cmp::Ordering {
+        self.base.system.packages().compare(one, other)
+    }
+
+    /// Whether an earlier step changes something at `path` or below it.
+    pub fn is_touched(&self, path: &Path) -> bool {
+        self.overlay.is_some_and(|overlay| overlay.touches(path))
+    }
+
+    fn absent_package<T>(&self) -> Seen<T> {
+        match self.overlay.map(Overlay::open_to_packages) {
+            Some(steps) if !steps.is_empty() => Seen::MayCome(steps),
+            _ => Seen::Absent,
+        }
     }
 
     /// Nothing is there: absent for good, or for now.

@@ -43,12 +43,10 @@ impl PackageRequest {
     pub fn new(name: impl Into<String>, goal: PackageGoal) -> Self {
         Self { name: name.into(), goal, hold: None, recommends: None, downgrade: false, refresh: false }
     }
-}
 
-impl PackageRequest {
     /// Asks for the package `name` in any version.
     pub fn present(name: &str) -> Self {
-        Self { name: name.to_owned(), goal: PackageGoal::Present, hold: None }
+        Self::new(name, PackageGoal::Present)
     }
 }
 

@@ -1,1 +1,209 @@
-//! `package`: a package of the host's own manager.
+//! `package`: a package of the host's own manager: there, there in a version, the newest on offer, or not there.
+
+mod plan;
+
+use std::path::Path;
+use std::time::Duration;
+
+use converge_model::{Claim, KindSchema, Param, ParamProblem, Type};
+
+use crate::actor::{Actor, ApplyError};
+use crate::kind::{Kind, Planned};
+use crate::overlay::Effect;
+use crate::system::packages::{Installed, PackageGoal, PackageRequest, Upkeep};
+use crate::view::{LookError, Seen, View};
+use crate::wish::Reader;
+
+/// The kind.
+pub struct Package;
+
+/// What the package should be.
+pub struct Wish {
+    name: String,
+    goal: PackageGoal,
+    hold: Option<bool>,
+    recommends: Option<bool>,
+    downgrade: bool,
+    refresh: Option<Duration>,
+}
+
+/// What was found.
+pub struct Found {
+    /// The package.
+    installed: Seen<Installed>,
+    /// The version that would be installed; none where no list knows the package.
+    candidate: Option<String>,
+    /// How what is installed compares with the candidate, or with the version that is asked.
+    order: Option<std::cmp::Ordering>,
+    /// The state of the package manager.
+    upkeep: Upkeep,
+    /// Whether an earlier step changes what packages come from.
+    sources_change: bool,
+}
+
+impl Kind for Package {
+    type Wish = Wish;
+    type Found = Found;
+
+    fn schema() -> KindSchema {
+        KindSchema::new("package", "A package of the system's package manager")
+            .details(DETAILS)
+            .param(Param::new("name", Type::Name, "The name, as the package manager knows it: `postgresql-15`, `libc6:i386`.").argument(0).required())
+            .param(
+                Param::new("state", Type::Text, "Whether it should be there. `latest` keeps it at the newest version that the lists offer.")
+                    .one_of(&["present", "latest", "absent"])
+                    .default("present"),
+            )
+            .param(Param::new("version", Type::Text, "The version that should be there. `*` stands for any text, `?` for one character: `\"15.*\"`. Any version if not given."))
+            .param(Param::new("hold", Type::Bool, "Whether it is held at its version, so that nothing but Converge changes it. Left as it is if not given."))
+            .param(Param::new("recommends", Type::Bool, "Whether the packages that it recommends come with it. As apt is configured if not given."))
+            .param(Param::new("allow-downgrade", Type::Bool, "Whether `version` may take the place of a newer one.").default(false))
+            .param(Param::new("purge", Type::Bool, "Whether its configuration goes with it, also what an earlier removal left.").default(false))
+            .param(Param::new("refresh", Type::Duration, "The lists are fetched anew before the package is installed if they are older than this. Old lists alone change nothing."))
+            .example("A package", "package \"curl\"")
+            .example("A version, held", "package \"rsync\" version=\"3.*\" hold=#true recommends=#false")
+            .example("The newest version on offer", "package \"ca-certificates\" state=\"latest\"")
+            .example("A package that should not be there", "package \"telnet\" state=\"absent\" purge=#true")
+            .whole_system()
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let name = params.required_text("name");
+        if !is_name(&name) {
+            params.problem(ParamProblem::new("name", format!("{name:?} is not the name of a package")));
+        }
+        Wish {
+            name,
+            goal: goal(params),
+            hold: params.flag("hold"),
+            recommends: params.flag("recommends"),
+            downgrade: params.flag("allow-downgrade").unwrap_or(false),
+            refresh: params.duration("refresh"),
+        }
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        vec![Claim::named("package", wish.name.as_str())]
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+        let installed = view.package(&wish.name)?;
+        let version = match &installed {
+            Seen::Known(installed) => Some(installed.version.clone()),
+            _ => None,
+        };
+        // What is there already in any version that will do needs no list.
+        let candidate = match (&wish.goal, &version) {
+            (PackageGoal::Absent { .. } | PackageGoal::Kept, _) | (PackageGoal::Present, Some(_)) => None,
+            (PackageGoal::Version(pattern), Some(version)) if plan::matches(pattern, version) => None,
+            _ => view.candidate(&wish.name)?,
+        };
+        let other = match &wish.goal {
+            PackageGoal::Version(asked) => Some(asked),
+            _ => candidate.as_ref(),
+        };
+        let order = version.zip(other).map(|(version, other)| view.compare_versions(&version, other));
+        Ok(Found {
+            installed,
+            candidate,
+            order,
+            upkeep: view.upkeep()?.clone(),
+            sources_change: SOURCES.iter().any(|path| view.is_touched(Path::new(path))),
+        })
+    }
+
+    fn plan(wish: &Wish, found: &Found) -> Planned {
+        plan::plan(wish, found)
+    }
+
+    fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+        plan::effects(wish, found)
+    }
+
+    fn request(wish: &Wish, found: &Found) -> Option<PackageRequest> {
+        Some(plan::request(wish, found))
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+        let request = plan::request(wish, found);
+        let done = actor.system.packages().transact(&[request], actor.output);
+        done.map_err(|error| ApplyError::new(error.to_string()))
+    }
+}
+
+/// Where apt is told what packages come from, and which to prefer.
+const SOURCES: [&str; 4] =
+    ["/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/preferences", "/etc/apt/preferences.d"];
+
+const DETAILS: &str = "\
+What is installed is read from dpkg's own files; while nothing is to be done, no process starts. Where something is, the \
+plan shows the versions, the packages that come along and those that have to go, as `apt-get` itself foresees them. \
+Packages that follow each other in an inventory are one transaction.
+
+Nothing ever asks a question: configuration files that were changed on the host stay as they are, and needrestart only \
+lists what it would restart. The lock of another transaction is waited for, and its holder named. A database that a dead \
+transaction left half-way is repaired first.
+
+The lists are fetched anew, as a part of the change, where they do not know the package or the version, were never \
+fetched, are older than the sources, or are older than `refresh` says. The version is then not known before.
+
+A package that somebody else holds is never changed: say `hold`. What a transaction did is not put back.";
+
+fn goal(params: &mut Reader<'_>) -> PackageGoal {
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        Present,
+        Latest,
+        Absent,
+    }
+    let state = params.choice(
+        "state",
+        &[("present", State::Present), ("latest", State::Latest), ("absent", State::Absent)],
+    );
+    let version = params.text("version");
+    let purge = params.flag("purge").unwrap_or(false);
+    let mut refuse = |param: &str, why: &str| params.problem(ParamProblem::new(param, why));
+    if version.is_some() && state != State::Present {
+        refuse("version", "goes with `state=\"present\"` alone");
+    }
+    if version.as_ref().is_some_and(|version| !is_version(version)) {
+        refuse("version", "is not a version");
+    }
+    if purge && state != State::Absent {
+        refuse("purge", "goes with `state=\"absent\"` alone");
+    }
+    if state == State::Absent {
+        for param in
+            ["hold", "recommends", "refresh"].into_iter().filter(|name| params.has(name)).collect::<Vec<_>>()
+        {
+            params.problem(ParamProblem::new(param, "makes no sense for a package that should be absent"));
+        }
+    }
+    if params.flag("allow-downgrade") == Some(true) && version.is_none() {
+        params.problem(ParamProblem::new("allow-downgrade", "goes with `version` alone"));
+    }
+    match (state, version) {
+        (State::Absent, _) => PackageGoal::Absent { purge },
+        (State::Latest, _) => PackageGoal::Latest,
+        (State::Present, Some(version)) => PackageGoal::Version(version),
+        (State::Present, None) => PackageGoal::Present,
+    }
+}
+
+/// Debian's rule for names, with the architecture on request. One that ended in `-` would ask apt for a removal.
+fn is_name(name: &str) -> bool {
+    let (name, architecture) = name.split_once(':').unwrap_or((name, "any"));
+    let small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.starts_with(small)
+        && !name.ends_with('-')
+        && name.chars().all(|c| small(c) || "+.-".contains(c))
+        && architecture.starts_with(small)
+        && architecture.chars().all(|c| small(c) || c == '-')
+}
+
+fn is_version(version: &str) -> bool {
+    !version.is_empty() && version.chars().all(|c| c.is_ascii_alphanumeric() || ".+~:-*?".contains(c))
+}
+
+#[cfg(test)]
+mod tests;

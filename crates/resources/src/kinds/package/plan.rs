@@ -1,0 +1,209 @@
+//! What a `package` changes.
+
+use std::cmp::Ordering;
+
+use converge_model::{Change, PropertyChange, Shown, Verb};
+
+use super::{Found, Wish};
+use crate::kind::{Depend, Planned};
+use crate::overlay::{Effect, Version};
+use crate::system::packages::{Installed, PackageGoal, PackageRequest};
+pub(super) use crate::system::real::dpkg::matches;
+use crate::view::Seen;
+
+/// What would change.
+pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
+    match (&wish.goal, &found.installed) {
+        (PackageGoal::Absent { purge }, installed) => absent(wish, found, *purge, installed),
+        (_, Seen::Known(installed)) => present(wish, found, installed),
+        (_, Seen::Unknown(_)) => Planned::InSync("an earlier step brings it".to_owned()),
+        (_, Seen::Absent | Seen::MayCome(_)) => create(wish, found),
+    }
+}
+
+fn absent(wish: &Wish, found: &Found, purge: bool, installed: &Seen<Installed>) -> Planned {
+    let left = purge && found.upkeep.leftovers.contains(&wish.name);
+    let mut change = Change::new(Verb::Remove).irreversible("package transactions are not put back");
+    match installed {
+        Seen::Known(installed) if installed.held => return held(installed),
+        Seen::Known(installed) => {
+            change.properties.push(PropertyChange::new("version", installed.version.as_str(), Shown::Absent))
+        }
+        Seen::Absent | Seen::MayCome(_) if left => {
+            change.properties.push(PropertyChange::new("configuration", "left behind", Shown::Absent));
+        }
+        Seen::Absent => return Planned::InSync("it is not installed".to_owned()),
+        Seen::MayCome(steps) | Seen::Unknown(steps) => change.depend("the package", steps),
+    }
+    repair(found, &mut change);
+    Planned::change(change)
+}
+
+fn create(wish: &Wish, found: &Found) -> Planned {
+    let mut change = Change::new(Verb::Create).irreversible("package transactions are not put back");
+    change.properties.push(PropertyChange::new("version", Shown::Absent, after(wish, found)));
+    if let Some(true) = wish.hold {
+        change.properties.push(PropertyChange::new("hold", Shown::Absent, "yes"));
+    }
+    complete(wish, found, change)
+}
+
+fn present(wish: &Wish, found: &Found, installed: &Installed) -> Planned {
+    let mut change = Change::new(Verb::Update).irreversible("package transactions are not put back");
+    let moves = moves(wish, found, installed);
+    if moves && installed.held && wish.hold.is_none() {
+        return held(installed);
+    }
+    if moves && is_downgrade(wish, found) && !wish.downgrade {
+        let help = "say `allow-downgrade=#true` if the older version is wanted".to_owned();
+        return Planned::Impossible {
+            message: format!("version {} is installed, which is newer than what is asked", installed.version),
+            help: Some(help),
+        };
+    }
+    if moves {
+        change.properties.push(PropertyChange::new(
+            "version",
+            installed.version.as_str(),
+            after(wish, found),
+        ));
+    } else if !installed.whole {
+        change.properties.push(PropertyChange::new("state", "half-installed", "installed"));
+    }
+    if let Some(hold) = wish.hold.filter(|hold| *hold != installed.held) {
+        change.properties.push(PropertyChange::new("hold", word(installed.held), word(hold)));
+    }
+    if change.properties.is_empty() {
+        return Planned::InSync(format!("version {} is installed", installed.version));
+    }
+    complete(wish, found, change)
+}
+
+/// Adds what has to happen before: fetching the lists, repairing the database.
+fn complete(wish: &Wish, found: &Found, mut change: Change) -> Planned {
+    if let Some(why) = stale(wish, found) {
+        change.properties.push(PropertyChange::new("lists", why, "fetched anew"));
+        if found.sources_change {
+            change.depend("what the lists will say", &[]);
+        }
+    }
+    repair(found, &mut change);
+    Planned::change(change)
+}
+
+fn repair(found: &Found, change: &mut Change) {
+    if found.upkeep.interrupted {
+        change.properties.push(PropertyChange::new("database", "interrupted", "repaired"));
+    }
+}
+
+fn held(installed: &Installed) -> Planned {
+    Planned::Impossible {
+        message: format!("it is held at version {}", installed.version),
+        help: Some("say `hold=#true` to move it and keep it held, or `hold=#false` to let it go".to_owned()),
+    }
+}
+
+/// Whether what is installed makes way for another version.
+fn moves(wish: &Wish, found: &Found, installed: &Installed) -> bool {
+    match &wish.goal {
+        PackageGoal::Latest => {
+            found.order == Some(Ordering::Less)
+                || found.sources_change
+                || found.upkeep.sources_newer
+                || found.upkeep.lists_age.is_none()
+        }
+        PackageGoal::Version(pattern) => !matches(pattern, &installed.version),
+        PackageGoal::Present | PackageGoal::Kept | PackageGoal::Absent { .. } => false,
+    }
+}
+
+/// Whether a version without wildcards is older than what is installed; of a pattern only apt can tell.
+fn is_downgrade(wish: &Wish, found: &Found) -> bool {
+    let PackageGoal::Version(version) = &wish.goal else { return false };
+    !is_pattern(version) && found.order == Some(Ordering::Greater)
+}
+
+fn is_pattern(version: &str) -> bool {
+    version.contains(['*', '?'])
+}
+
+/// The version that will be there, where that can be said.
+fn after(wish: &Wish, found: &Found) -> Shown {
+    let unknown = |why: &str| Shown::Unknown(why.to_owned());
+    match (&wish.goal, &found.candidate) {
+        (PackageGoal::Version(version), _) if !is_pattern(version) => Shown::Text(version.clone()),
+        _ if found.upkeep.interrupted => unknown("the package database is repaired first"),
+        _ if stale(wish, found).is_some() => unknown("the lists are fetched anew first"),
+        (PackageGoal::Latest, Some(candidate)) => Shown::Text(candidate.clone()),
+        _ => unknown("the package manager chooses it"),
+    }
+}
+
+/// Why the lists must be fetched anew before something is installed.
+fn stale(wish: &Wish, found: &Found) -> Option<String> {
+    let installs = match &found.installed {
+        Seen::Known(installed) => moves(wish, found, installed),
+        _ => true,
+    };
+    if !installs || matches!(wish.goal, PackageGoal::Absent { .. } | PackageGoal::Kept) {
+        return None;
+    }
+    let Some(age) = found.upkeep.lists_age else { return Some("never fetched".to_owned()) };
+    if found.sources_change || found.upkeep.sources_newer {
+        return Some("older than the sources".to_owned());
+    }
+    if wish.refresh.is_some_and(|limit| age > limit) {
+        return Some("older than `refresh` allows".to_owned());
+    }
+    match (&wish.goal, &found.candidate) {
+        (_, None) => Some(format!("without {}", wish.name)),
+        (PackageGoal::Version(pattern), Some(candidate)) if !matches(pattern, candidate) => {
+            Some(format!("without {} {pattern}", wish.name))
+        }
+        _ => None,
+    }
+}
+
+fn word(held: bool) -> &'static str {
+    if held { "yes" } else { "no" }
+}
+
+/// What is asked of the package manager.
+pub(super) fn request(wish: &Wish, found: &Found) -> PackageRequest {
+    let goal = match (&wish.goal, &found.installed) {
+        (PackageGoal::Absent { .. }, _) => wish.goal.clone(),
+        (goal, Seen::Known(installed)) if installed.whole && !moves(wish, found, installed) => match goal {
+            PackageGoal::Absent { .. } => goal.clone(),
+            _ => PackageGoal::Kept,
+        },
+        (goal, _) => goal.clone(),
+    };
+    PackageRequest {
+        name: wish.name.clone(),
+        goal,
+        hold: wish.hold,
+        recommends: wish.recommends,
+        downgrade: wish.downgrade,
+        refresh: stale(wish, found).is_some(),
+    }
+}
+
+/// What later steps will see: the package itself, and whatever it may bring.
+pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+    if let PackageGoal::Absent { .. } = wish.goal {
+        return vec![Effect::Package(wish.name.clone(), None)];
+    }
+    if request(wish, found).goal == PackageGoal::Kept {
+        return Vec::new();
+    }
+    let version = match after(wish, found) {
+        Shown::Text(version) => Version::Known(version),
+        _ => Version::Unknown,
+    };
+    let mut effects = vec![Effect::Package(wish.name.clone(), Some(version)), Effect::Open];
+    if stale(wish, found).is_none() && !found.upkeep.interrupted {
+        effects.push(Effect::PackagesNamed);
+    }
+    effects
+}

@@ -1,0 +1,207 @@
+//! What is planned for each state of a package, of its lists and of the database.
+
+use converge_model::{Certainty, Change, Params, Shown, Value, Verb};
+
+use super::*;
+use crate::kinds::testing::{Trial, change, impossible, params};
+use crate::overlay::Version;
+use crate::system::fake::Offer;
+
+const KIND: &str = "package";
+
+fn package<const N: usize>(name: &str, more: [(&str, Value); N]) -> Params {
+    let mut all = params([("name", name.into())]);
+    more.into_iter().for_each(|(name, value)| all.set(name, value));
+    all
+}
+
+fn wish(goal: PackageGoal) -> Wish {
+    Wish { name: "nginx".into(), goal, hold: None, recommends: None, downgrade: false, refresh: None }
+}
+
+fn installed(version: &str) -> Seen<Installed> {
+    Seen::Known(Installed { version: version.to_owned(), held: false, whole: true })
+}
+
+/// What is found where nothing is out of the ordinary.
+fn found(installed: Seen<Installed>, candidate: Option<&str>) -> Found {
+    let order = match (&installed, candidate) {
+        (Seen::Known(installed), Some(candidate)) => Some(installed.version.as_str().cmp(candidate)),
+        _ => None,
+    };
+    let upkeep = Upkeep { lists_age: Some(Duration::from_secs(60)), ..Upkeep::default() };
+    Found { installed, candidate: candidate.map(str::to_owned), order, upkeep, sources_change: false }
+}
+
+/// A change as a line: `Update version 1 -> 2`.
+fn line(change: &Change) -> String {
+    let shown = |shown: &Shown| match shown {
+        Shown::Absent => "-".to_owned(),
+        Shown::Text(text) => text.clone(),
+        Shown::Masked => "*".to_owned(),
+        Shown::Unknown(_) => "?".to_owned(),
+    };
+    let properties = change
+        .properties
+        .iter()
+        .map(|p| format!(" {} {} -> {}", p.property, shown(&p.before), shown(&p.after)));
+    let condition = if change.certainty == Certainty::Exact { "" } else { " (conditional)" };
+    format!("{:?}{}{condition}", change.verb, properties.collect::<Vec<_>>().join(","))
+}
+
+fn check(wish: &Wish, found: &Found, expected: &str) {
+    let planned = match plan::plan(wish, found) {
+        Planned::InSync(why) => {
+            assert!(!why.is_empty());
+            "in sync".to_owned()
+        }
+        Planned::Change(planned) => line(&planned.change),
+        Planned::Impossible { message, .. } => message,
+    };
+    assert_eq!(planned, expected);
+}
+
+#[test]
+fn present_is_any_version() {
+    let present = wish(PackageGoal::Present);
+    check(&present, &found(installed("1"), None), "in sync");
+    check(&present, &found(Seen::Absent, Some("2")), "Create version - -> ?");
+    check(&present, &found(Seen::MayCome(vec![0]), Some("2")), "Create version - -> ?");
+    check(&present, &found(Seen::Unknown(vec![]), None), "in sync");
+    check(&present, &found(Seen::Absent, None), "Create version - -> ?, lists without nginx -> fetched anew");
+    let broken = Installed { version: "1".into(), held: false, whole: false };
+    let mut half = found(Seen::Known(broken), None);
+    half.upkeep.interrupted = true;
+    check(&present, &half, "Update state half-installed -> installed, database interrupted -> repaired");
+}
+
+#[test]
+fn latest_follows_the_lists() {
+    let latest = wish(PackageGoal::Latest);
+    check(&latest, &found(installed("2"), Some("2")), "in sync");
+    check(&latest, &found(installed("1"), Some("2")), "Update version 1 -> 2");
+    check(&latest, &found(Seen::Absent, Some("2")), "Create version - -> 2");
+    let mut newer = found(installed("2"), Some("2"));
+    newer.upkeep.sources_newer = true;
+    check(&latest, &newer, "Update version 2 -> ?, lists older than the sources -> fetched anew");
+    let mut planned = found(installed("2"), Some("2"));
+    planned.sources_change = true;
+    check(
+        &latest,
+        &planned,
+        "Update version 2 -> ?, lists older than the sources -> fetched anew (conditional)",
+    );
+}
+
+#[test]
+fn a_version_may_be_a_pattern_and_goes_down_only_on_request() {
+    let version = |version: &str| wish(PackageGoal::Version(version.into()));
+    check(&version("1.*"), &found(installed("1.4"), None), "in sync");
+    check(&version("2.*"), &found(installed("1.4"), Some("2.1")), "Update version 1.4 -> ?");
+    check(&version("2.1"), &found(Seen::Absent, Some("2.1")), "Create version - -> 2.1");
+    let again = "Update version 1.4 -> 2.2, lists without nginx 2.2 -> fetched anew";
+    check(&version("2.2"), &found(installed("1.4"), Some("2.1")), again);
+    let mut down = found(installed("3"), Some("2"));
+    down.order = Some(std::cmp::Ordering::Greater);
+    check(&version("2"), &down, "version 3 is installed, which is newer than what is asked");
+    check(&Wish { downgrade: true, ..version("2") }, &down, "Update version 3 -> 2");
+}
+
+#[test]
+fn what_somebody_else_holds_is_left_alone() {
+    let held = |version: &str, candidate: Option<&str>| {
+        let held = Installed { version: version.into(), held: true, whole: true };
+        found(Seen::Known(held), candidate)
+    };
+    let latest = wish(PackageGoal::Latest);
+    check(&latest, &held("1", Some("2")), "it is held at version 1");
+    check(&wish(PackageGoal::Absent { purge: false }), &held("1", None), "it is held at version 1");
+    let moved = Wish { hold: Some(true), ..wish(PackageGoal::Latest) };
+    check(&moved, &held("1", Some("2")), "Update version 1 -> 2");
+    let freed = Wish { hold: Some(false), ..wish(PackageGoal::Present) };
+    check(&freed, &held("1", None), "Update hold yes -> no");
+    assert_eq!(plan::request(&freed, &held("1", None)).goal, PackageGoal::Kept);
+}
+
+#[test]
+fn absence_may_include_what_was_left_behind() {
+    let absent = |purge| wish(PackageGoal::Absent { purge });
+    check(&absent(false), &found(installed("1"), None), "Remove version 1 -> -");
+    check(&absent(true), &found(Seen::Absent, None), "in sync");
+    check(&absent(false), &found(Seen::MayCome(vec![1]), None), "Remove (conditional)");
+    let mut left = found(Seen::Absent, None);
+    left.upkeep.leftovers.insert("nginx".into());
+    check(&absent(false), &left, "in sync");
+    check(&absent(true), &left, "Remove configuration left behind -> -");
+}
+
+#[test]
+fn old_lists_matter_only_where_something_is_installed() {
+    let asked = Wish { refresh: Some(Duration::from_secs(30)), ..wish(PackageGoal::Present) };
+    check(&asked, &found(installed("1"), None), "in sync");
+    let refreshed = "Create version - -> ?, lists older than `refresh` allows -> fetched anew";
+    check(&asked, &found(Seen::Absent, Some("1")), refreshed);
+    assert!(plan::request(&asked, &found(Seen::Absent, Some("1"))).refresh);
+    let patient = Wish { refresh: Some(Duration::from_secs(90)), ..wish(PackageGoal::Present) };
+    check(&patient, &found(Seen::Absent, Some("1")), "Create version - -> ?");
+    let mut never = found(Seen::Absent, None);
+    never.upkeep.lists_age = None;
+    check(&patient, &never, "Create version - -> ?, lists never fetched -> fetched anew");
+}
+
+#[test]
+fn a_package_is_installed_and_removed_on_a_trial_host() {
+    let trial = Trial::new();
+    trial.world().offer("web", Offer { version: "1.2".into(), ..Offer::default() });
+    let present = package("web", []);
+    let created = trial.laws(KIND, &present);
+    assert_eq!((created.verb, line(&created).as_str()), (Verb::Create, "Create version - -> ?"));
+    let held = package("web", [("hold", true.into())]);
+    assert_eq!(line(&change(trial.plan(KIND, &held))), "Update hold no -> yes");
+    trial.apply(KIND, &held).unwrap();
+    trial.assert_in_sync(KIND, &held);
+    assert_eq!(
+        impossible(trial.plan(KIND, &package("web", [("state", "absent".into())]))),
+        "it is held at version 1.2"
+    );
+    trial.apply(KIND, &package("web", [("hold", false.into())])).unwrap();
+    trial.laws(KIND, &package("web", [("state", "absent".into())]));
+    assert_eq!(trial.world().log(), ["install web", "remove web"]);
+}
+
+#[test]
+fn earlier_steps_are_seen() {
+    let trial = Trial::new();
+    trial.world().offer("web", Offer { version: "1.2".into(), ..Offer::default() });
+    let web = |version| vec![Effect::Package("web".into(), version), Effect::Open, Effect::PackagesNamed];
+    assert!(trial.plan_after(web(Some(Version::Known("1".into()))), KIND, &package("web", [])).is_in_sync());
+    let absent = |name| package(name, [("state", "absent".into())]);
+    assert!(trial.plan_after(web(Some(Version::Unknown)), KIND, &absent("telnet")).is_in_sync());
+    let other = change(trial.plan_after(vec![Effect::Open], KIND, &absent("telnet")));
+    assert_eq!(line(&other), "Remove (conditional)");
+    let source = vec![Effect::Path("/etc/apt/sources.list.d/x.sources".into(), None)];
+    let created = change(trial.plan_after(source, KIND, &package("web", [])));
+    assert_eq!(
+        line(&created),
+        "Create version - -> ?, lists older than the sources -> fetched anew (conditional)"
+    );
+}
+
+#[test]
+fn mistakes_are_gathered() {
+    let trial = Trial::new();
+    let check = |wish: Params, count: usize| {
+        let problems = trial.problems(KIND, &wish);
+        assert_eq!(problems.len(), count, "{problems:?}");
+    };
+    for name in ["g++", "libc6:i386", "postgresql-15", "0ad", "lib.so"] {
+        check(package(name, []), 0);
+    }
+    for name in ["-y", "sudo-", "Curl", "a b", "a=1", "a/b", ":i386", "a:", "ä", ""] {
+        check(package(name, []), 1);
+    }
+    check(package("a", [("version", "1 2".into())]), 1);
+    check(package("a", [("version", "1".into()), ("state", "latest".into())]), 1);
+    check(package("a", [("purge", true.into()), ("allow-downgrade", true.into())]), 2);
+    check(package("a", [("state", "absent".into()), ("hold", true.into()), ("recommends", true.into())]), 2);
+}
