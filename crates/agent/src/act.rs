@@ -1,13 +1,14 @@
-//! Carrying a plan out: every resource at its turn, each step verified, what fails put back, what is owed paid or kept,
-//! and a closing look over the whole catalog.
+//! Carrying a plan out: every resource at its turn, each step verified, what fails put back, what is owed paid or kept.
+//! The look at the end, the report and the ledger are in [`closing`].
+
+mod closing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::time::{Duration, Instant};
 
 use converge_model::{
-    Certainty, Change, Digest, EventKind, HostReport, HostState, Masker, NotifyHow, Problem, Resource,
-    StepOutcome, StepResult, Verb,
+    Certainty, Change, Digest, EventKind, Masker, NotifyHow, Problem, Resource, StepOutcome, StepResult, Verb,
 };
 use converge_resources::actor::{Contents, Undo};
 use converge_resources::kind::{Action, Look, Planned};
@@ -18,10 +19,9 @@ use converge_resources::{Actor, ApplyError, Effect, System, View};
 use crate::channel::Channel;
 use crate::look::invocation;
 use crate::mask::mask;
-use crate::planner::{Decoded, Draft, PACKAGE, problem, starts_unit, warm};
+use crate::planner::{Decoded, Draft, PACKAGE, starts_unit};
+use crate::state::StateError;
 use crate::state::journal::{Debt, Journal, Past, Record};
-use crate::state::ledger::{Ledger, applied};
-use crate::state::{State, StateError};
 
 /// An act on one host.
 pub(crate) struct Act<'a> {
@@ -45,6 +45,8 @@ pub(crate) struct Act<'a> {
     started: BTreeMap<u32, usize>,
     /// The debts of earlier runs.
     debts: BTreeSet<String>,
+    /// By target: what was done because of a notification, and who notified.
+    acted: BTreeMap<u32, (Action, Vec<u32>)>,
     /// How long the closing look waits.
     settle: Duration,
     halt: Option<Halt>,
@@ -112,13 +114,14 @@ impl<'a> Act<'a> {
             open: Vec::new(),
             started: BTreeMap::new(),
             debts: BTreeSet::new(),
+            acted: BTreeMap::new(),
             settle: Duration::ZERO,
             halt: None,
         }
     }
 
-    /// Removes the temporaries that a run left which did not end, and takes over what is owed.
-    pub(crate) fn clean_up(&mut self, past: &Past) {
+    /// Removes the temporaries that a run left which did not end, and takes over those of its debts that are `open`.
+    pub(crate) fn clean_up(&mut self, past: &Past, open: &BTreeSet<String>) {
         for path in &past.temporaries {
             let there = self.system.files().entry(path).is_ok_and(|entry| entry.is_some());
             if there && let Err(error) = self.system.files().remove(path) {
@@ -126,7 +129,13 @@ impl<'a> Act<'a> {
                 self.problems.push(Problem { address: None, message, help: None });
             }
         }
-        self.debts = past.debts.keys().cloned().collect();
+        self.debts.clone_from(open);
+        // What this catalog knows and does not find owed was paid by a restart that nobody noted.
+        let resources = &self.decoded.catalog.resources;
+        let known = |target: &str| resources.iter().any(|resource| resource.address.as_str() == target);
+        for target in past.debts.keys().filter(|target| !open.contains(*target) && known(target)) {
+            self.paid(target);
+        }
     }
 
     /// Every resource at its turn, every action at its place.
@@ -324,11 +333,18 @@ impl<'a> Act<'a> {
 
     fn transact(&mut self, batch: Vec<(u32, PackageRequest, Look)>) {
         let started = Instant::now();
-        for (index, ..) in &batch {
+        let indices: Vec<u32> = batch.iter().map(|(index, ..)| *index).collect();
+        for index in &indices {
             self.announce(*index, self.step_of.get(index).copied());
-            if let Err(error) = self.owe(*index) {
-                return self.stale(error.to_string());
+        }
+        if let Err(error) = indices.iter().try_for_each(|index| self.owe(*index)) {
+            for index in indices {
+                let place = self.step_of.get(&index).copied();
+                let attempt =
+                    Attempt::Failed { why: error.to_string(), output: String::new(), restored: true };
+                self.finish(index, place, None, attempt, started);
             }
+            return;
         }
         let requests: Vec<_> = batch.iter().map(|(_, request, _)| request.clone()).collect();
         let first = batch[0].0;
@@ -402,6 +418,7 @@ impl<'a> Act<'a> {
         let outcome = match self.with_actor(target, |actor| wanted.act(actor, action)) {
             Ok(()) => {
                 self.paid(self.resource(target).address.as_str());
+                self.acted.insert(target, (action.clone(), changed.to_vec()));
                 StepOutcome::Done
             }
             Err(error) => self.take_back(target, action, changed, error),
@@ -415,27 +432,64 @@ impl<'a> Act<'a> {
     /// A notified action failed: what caused it is put back, and it runs once more.
     fn take_back(&mut self, target: u32, action: &Action, changed: &[u32], error: ApplyError) -> StepOutcome {
         let put_back = self.undo.put_back(self.system, changed);
-        let wanted = &self.decoded.wanted[target as usize];
-        let again = self.with_actor(target, |actor| wanted.act(actor, action));
-        let restored = put_back.is_ok() && again.is_ok();
-        for by in changed {
-            self.fates[*by as usize] = Fate::Failed;
-        }
-        let causes: Vec<_> = changed.iter().map(|by| self.resource(*by).address.to_string()).collect();
-        let after = match (put_back, again) {
-            (Ok(()), Ok(())) => format!("{} was put back, and it runs as before", causes.join(", ")),
-            (Ok(()), Err(second)) => {
-                format!("{} was put back; it failed again: {}", causes.join(", "), second.message)
-            }
-            (Err(second), _) => format!("{} could not be put back: {}", causes.join(", "), second.message),
-        };
-        if restored {
+        let again = self.once_more(target, action);
+        let fixed = changed.iter().filter(|by| self.is_irreversible(**by)).map(|by| self.name(*by));
+        let fixed: Vec<_> = fixed.collect();
+        let restored = put_back.is_ok() && again.is_ok() && fixed.is_empty();
+        if again.is_ok() {
             self.paid(self.resource(target).address.as_str());
         }
+        let back = match put_back {
+            Ok(()) if fixed.is_empty() => format!("{} was put back", self.names_of(changed)),
+            Ok(()) => format!("{} cannot be put back", fixed.join(", ")),
+            Err(second) => format!("{} could not be put back: {}", self.names_of(changed), second.message),
+        };
+        let after = match again {
+            Ok(()) => format!("{back}, and it runs as before"),
+            Err(second) => format!("{back}; it failed again: {}", second.message),
+        };
+        let blame = format!("{} failed with it; {back}", self.name(target));
+        for by in changed {
+            self.fates[*by as usize] = Fate::Failed;
+            self.revise(*by, &ApplyError::new(blame.clone()), restored);
+        }
         StepOutcome::Failed {
-            why: format!("{}; {after}", self.masker.mask(error.message.as_bytes())),
+            why: self.masker.mask(format!("{}; {after}", error.message).as_bytes()),
             output: self.masker.mask(error.output.as_bytes()),
             restored,
+        }
+    }
+
+    /// Carries a notified action out after what caused it was put back: it must last.
+    fn once_more(&mut self, target: u32, action: &Action) -> Result<(), ApplyError> {
+        let wanted = &self.decoded.wanted[target as usize];
+        self.with_actor(target, |actor| wanted.act(actor, action))?;
+        std::thread::sleep(wanted.settle().unwrap_or_default());
+        self.verify(target)
+    }
+
+    /// Whether what was done at `index` stays, whatever is put back.
+    fn is_irreversible(&self, index: u32) -> bool {
+        let result = self.results.iter().find(|result| result.resource == index);
+        result.is_some_and(|result| result.change.irreversible.is_some())
+    }
+
+    fn name(&self, index: u32) -> String {
+        self.resource(index).address.to_string()
+    }
+
+    fn names_of(&self, indices: &[u32]) -> String {
+        indices.iter().map(|index| self.name(*index)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Says of the last step of the resource at `index`, which seemed done, that it failed after all.
+    fn revise(&mut self, index: u32, error: &ApplyError, restored: bool) {
+        let why = self.masker.mask(error.message.as_bytes());
+        let output = self.masker.mask(error.output.as_bytes());
+        let of_it = |result: &&mut StepResult| result.resource == index && result.outcome.changed();
+        if let Some(result) = self.results.iter_mut().rev().find(of_it) {
+            result.outcome = StepOutcome::Failed { why, output, restored };
+            self.channel.event(EventKind::StepFinished { result: result.clone() });
         }
     }
 
@@ -618,89 +672,6 @@ impl<'a> Act<'a> {
     fn resource(&self, index: u32) -> &'a Resource {
         &self.decoded.catalog.resources[index as usize]
     }
-
-    /// The closing look, and the report.
-    pub(crate) fn close(&mut self) -> HostReport {
-        if self.halt.is_none() && self.results.iter().any(|result| result.outcome.changed()) {
-            if !self.settle.is_zero() {
-                std::thread::sleep(self.settle);
-            }
-            self.closing_look();
-        }
-        let failed = |result: &StepResult| result.outcome.failed() && !result.may_fail;
-        let state = match &self.halt {
-            Some(Halt::Stale(why)) => {
-                self.problems.push(Problem {
-                    address: None,
-                    message: why.clone(),
-                    help: Some("plan again".into()),
-                });
-                HostState::Stale
-            }
-            Some(Halt::Stopped) => HostState::Interrupted,
-            None if self.results.iter().any(failed) || !self.problems.is_empty() => HostState::Failed,
-            None if self.results.iter().any(|result| result.outcome.changed()) => HostState::Changed,
-            None => HostState::InSync,
-        };
-        HostReport {
-            host: self.decoded.catalog.host.clone(),
-            state,
-            results: self.results.clone(),
-            in_sync: self.fates.iter().filter(|fate| **fate == Fate::InSync).count() as u32,
-            problems: std::mem::take(&mut self.problems),
-        }
-    }
-
-    /// Looks at all that should be in sync now; what is not was undone by a later step, or did not stay.
-    fn closing_look(&mut self) {
-        let base = self.decoded.base(self.system);
-        if let Err(error) = warm(self.decoded, &base) {
-            return self.problems.push(Problem { address: None, message: error.to_string(), help: None });
-        }
-        for index in 0..self.fates.len() as u32 {
-            if !matches!(self.fates[index as usize], Fate::InSync | Fate::Changed | Fate::Created) {
-                continue;
-            }
-            let resource = self.resource(index);
-            let pending = match self.decoded.wanted[index as usize].look(&View::bare(&base)) {
-                Ok(look) => match look.planned {
-                    Planned::InSync(_) => continue,
-                    Planned::Change(planned) if planned.always => continue,
-                    Planned::Change(planned) => format!("it differs again: {}", names(&planned.change)),
-                    Planned::Impossible { message, .. } => message,
-                },
-                Err(error) => error.to_string(),
-            };
-            self.fates[index as usize] = Fate::Failed;
-            if resource.options.may_fail {
-                continue;
-            }
-            let suspects: Vec<_> = self
-                .open
-                .iter()
-                .filter(|step| **step > index)
-                .map(|step| self.resource(*step).address.to_string())
-                .collect();
-            let by = match suspects.as_slice() {
-                [] => String::new(),
-                suspects => format!("; undone by {}", suspects.join(" or ")),
-            };
-            let message = self.masker.mask(format!("{pending}{by}").as_bytes());
-            self.problems.push(problem(&resource.address, message, None));
-        }
-    }
-
-    /// Records in the ledger all that is as it should be.
-    pub(crate) fn record(&self, mut ledger: Ledger, key: &[u8; 32], state: &State) -> Result<(), StateError> {
-        let catalog = self.decoded.catalog;
-        for (resource, fate) in catalog.resources.iter().zip(&self.fates) {
-            if matches!(fate, Fate::InSync | Fate::Changed | Fate::Created) {
-                let applied = applied(resource, key, &catalog.secrets);
-                ledger.record(resource, &catalog.project, &applied, *fate == Fate::Created);
-            }
-        }
-        ledger.write(state)
-    }
 }
 
 /// The properties of a change by name.
@@ -724,7 +695,7 @@ mod tests {
     use crate::testing::{Bench, order, resource};
     use crate::work::{act_in, look_in};
     use converge_model::wire::Refusal;
-    use converge_model::{Scalar, Value};
+    use converge_model::{HostReport, HostState, Notify, Scalar, Value};
 
     fn outcomes(report: &HostReport) -> Vec<(String, &'static str)> {
         let word = |outcome: &StepOutcome| match outcome {
@@ -846,5 +817,81 @@ mod tests {
         let acted = act_in(&bench.world, &bench.state, &order(&catalog), plan.token, &bench.controller);
         assert!(matches!(acted, Err(Refusal::Locked(holder)) if holder.by == "grace@desk"));
         assert_eq!(bench.look(&catalog).busy.map(|holder| holder.run).as_deref(), Some("other"));
+    }
+
+    #[test]
+    fn a_debt_that_a_restart_has_paid_is_no_reason_for_another() {
+        let bench = Bench::new();
+        bench.world.unit("app.service");
+        let catalog = [bench.file("/etc/motd", "x\n"), resource("service", "app")];
+        bench.state.make().unwrap();
+        let (journal, _) = Journal::open(&bench.state, "dead").unwrap();
+        let debt = |target: &str| Debt {
+            target: target.into(),
+            by: "file[/etc/app]".into(),
+            invocation: Some("an earlier one".into()),
+        };
+        journal.write(&Record::Owe(debt("service[app]"))).unwrap();
+        journal.write(&Record::Owe(debt("service[of-others]"))).unwrap();
+        journal.end().unwrap();
+        bench.world.units().act(converge_resources::system::units::Verb::Start, "app.service").unwrap();
+        let report = bench.apply(&catalog);
+        assert_eq!(outcomes(&report), [("file[/etc/motd]".to_owned(), "done")]);
+        assert_eq!(bench.world.log(), ["start app.service"]);
+        let past = Past::read(&bench.state).unwrap();
+        assert_eq!(past.debts.keys().collect::<Vec<_>>(), ["service[of-others]"], "another catalog's stays");
+    }
+
+    #[test]
+    fn an_interruption_is_settled_though_nothing_differs() {
+        let bench = Bench::new();
+        let catalog = [bench.file("/etc/motd", "x\n")];
+        bench.apply(&catalog);
+        drop(Journal::open(&bench.state, "dead").unwrap());
+        let plan = bench.look(&catalog);
+        assert!(plan.is_empty() && !plan.ledger_complete, "the host is visited once more: {plan:?}");
+        bench.apply(&catalog);
+        let plan = bench.look(&catalog);
+        assert!(plan.interrupted.is_none() && plan.ledger_complete, "{plan:?}");
+    }
+
+    /// A file that notifies a service with no time to settle, and a command that ends the service for good.
+    fn fatal(bench: &Bench, text: &str) -> Vec<Resource> {
+        let mut file = bench.file("/etc/app", text);
+        file.notify = vec![Notify { target: 1, how: NotifyHow::AsTargetSays }];
+        let mut service = resource("service", "app");
+        service.params.set("running", Value::from(true));
+        service.params.set("settle", Value::from(0));
+        let mut command = resource("command", "end");
+        command.params.set("command", Value::List(vec![Scalar::from("end")]));
+        command.params.set("always", Value::from(true));
+        bench.world.command("end", |world| {
+            world.break_unit("app.service");
+            i32::from(
+                world.units().act(converge_resources::system::units::Verb::Restart, "app.service").is_ok(),
+            )
+        });
+        vec![file, service, command]
+    }
+
+    #[test]
+    fn what_its_service_did_not_survive_is_put_back_at_the_closing_look() {
+        let bench = Bench::new();
+        bench.world.unit("app.service");
+        bench.apply(&fatal(&bench, "good\n")[..2]);
+        let report = bench.apply(&fatal(&bench, "bad\n"));
+        assert_eq!(report.state, HostState::Failed);
+        assert_eq!(std::fs::read_to_string(bench.root().join("etc/app")).unwrap(), "good\n");
+        let of = |address: &str| {
+            let found = report.results.iter().rev().find(|result| result.address.as_str() == address);
+            let StepOutcome::Failed { why, output, .. } = &found.unwrap().outcome else {
+                panic!("{report:?}")
+            };
+            (why.clone(), output.clone())
+        };
+        let (why, output) = of("service[app]");
+        assert!(why.contains("file[/etc/app] was put back; it failed again: "), "{why}");
+        assert_eq!(output, "app.service: a line of its journal\n");
+        assert_eq!(of("file[/etc/app]").0, "service[app] failed with it; file[/etc/app] was put back");
     }
 }

@@ -1,6 +1,6 @@
 //! A look: the plan of a host, its diffs filled in, its secrets masked, and the token that stands for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use converge_model::wire::{LOOK_LIMIT, TEXT_LIMIT};
 use converge_model::{Catalog, Content, Digest, HostPlan, Masker, Resource, Step};
@@ -21,6 +21,8 @@ pub(crate) struct Looked {
     pub(crate) draft: Draft,
     pub(crate) token: Digest,
     pub(crate) ledger_complete: bool,
+    /// The targets whose debts are still open.
+    pub(crate) owed: BTreeSet<String>,
 }
 
 /// Looks at the host under the catalog of `decoded`.
@@ -44,17 +46,18 @@ pub(crate) fn look(
         problem.message = masker.mask(problem.message.as_bytes());
     }
     let ledger_complete = ledger_complete(decoded.catalog, &draft, state)?;
-    Ok(Looked { draft, token, ledger_complete })
+    let owed = debts.into_keys().collect();
+    Ok(Looked { draft, token, ledger_complete, owed })
 }
 
-/// The plan as it leaves the host.
+/// The plan as it leaves the host. A run that was interrupted is to be settled by an act, even where nothing differs.
 pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
     HostPlan {
         token: looked.token,
         steps: looked.draft.steps.into_iter().map(|step| step.step).collect(),
         in_sync: looked.draft.in_sync.len() as u32,
         problems: looked.draft.problems,
-        ledger_complete: looked.ledger_complete,
+        ledger_complete: looked.ledger_complete && past.interrupted.is_none(),
         busy: Lock::holder(state),
         interrupted: past.interrupted.clone(),
     }

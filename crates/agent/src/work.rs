@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use converge_model::wire::Refusal;
-use converge_model::{Digest, HostPlan, HostReport};
+use converge_model::{Digest, HostPlan, HostReport, HostState, Problem};
 use converge_resources::System;
 
 use crate::act::Act;
@@ -115,16 +115,19 @@ pub(crate) fn act_in(
     let key = state.made_key().map_err(refuse)?;
     let store = state.replaced().map_err(refuse)?;
     let mut act = Act::new(&decoded, system, looked.draft, &journal, channel, store);
-    act.clean_up(&past);
+    act.clean_up(&past, &looked.owed);
     act.walk();
-    let report = act.close();
-    act.record(ledger, &key, state).map_err(refuse)?;
-    state.discard_replaced().map_err(refuse)?;
-    journal.end().map_err(refuse)?;
+    let mut report = act.close();
+    let recorded = act.record(ledger, &key, state);
+    if let Err(error) = recorded.and_then(|()| state.discard_replaced()).and_then(|()| journal.end()) {
+        // What was done is known all the same, and the next run records it.
+        report.problems.push(Problem { address: None, message: error.to_string(), help: None });
+        report.state = report.state.max(HostState::Failed);
+    }
     Ok(report)
 }
 
-fn undecodable(problems: &[converge_model::Problem]) -> Refusal {
+fn undecodable(problems: &[Problem]) -> Refusal {
     let lines: Vec<_> = problems
         .iter()
         .map(|problem| match &problem.address {

@@ -1,0 +1,142 @@
+//! The end of an act: the closing look over the whole catalog, what becomes of what did not stay, the report, and the
+//! record in the ledger.
+
+use converge_model::{HostReport, HostState, Problem, StepOutcome, StepResult};
+use converge_resources::kind::Planned;
+use converge_resources::view::Base;
+use converge_resources::{ApplyError, View};
+
+use super::{Act, Fate, Halt, names};
+use crate::planner::{problem, warm};
+use crate::state::ledger::{Ledger, applied};
+use crate::state::{State, StateError};
+
+impl Act<'_> {
+    /// The closing look, and the report.
+    pub(crate) fn close(&mut self) -> HostReport {
+        if self.halt.is_none() && self.results.iter().any(|result| result.outcome.changed()) {
+            if !self.settle.is_zero() {
+                std::thread::sleep(self.settle);
+            }
+            self.closing_look();
+        }
+        let failed = |result: &StepResult| result.outcome.failed() && !result.may_fail;
+        let state = match &self.halt {
+            Some(Halt::Stale(why)) => {
+                self.problems.push(Problem {
+                    address: None,
+                    message: why.clone(),
+                    help: Some("plan again".into()),
+                });
+                HostState::Stale
+            }
+            Some(Halt::Stopped) => HostState::Interrupted,
+            None if self.results.iter().any(failed) || !self.problems.is_empty() => {
+                self.tell_of_rights();
+                HostState::Failed
+            }
+            None if self.results.iter().any(|result| result.outcome.changed()) => HostState::Changed,
+            None => HostState::InSync,
+        };
+        HostReport {
+            host: self.decoded.catalog.host.clone(),
+            state,
+            results: self.results.clone(),
+            in_sync: self.fates.iter().filter(|fate| **fate == Fate::InSync).count() as u32,
+            problems: std::mem::take(&mut self.problems),
+        }
+    }
+
+    /// Says once what to write where steps failed for want of rights.
+    fn tell_of_rights(&mut self) {
+        let refused = |result: &StepResult| matches!(&result.outcome, StepOutcome::Failed { why, .. } if lacks_rights(why));
+        let is_root = rustix::process::geteuid().is_root();
+        if !is_root && !self.system.files().is_folder() && self.results.iter().any(refused) {
+            self.problems.push(Problem {
+                address: None,
+                message: "this login lacks the rights that its resources need".to_owned(),
+                help: Some("write `become=\"sudo\"` in the connection of the host".to_owned()),
+            });
+        }
+    }
+
+    /// Looks at all that should be in sync now; what is not was undone by a later step, or did not stay.
+    fn closing_look(&mut self) {
+        let base = self.decoded.base(self.system);
+        if let Err(error) = warm(self.decoded, &base) {
+            return self.problems.push(Problem { address: None, message: error.to_string(), help: None });
+        }
+        let settled = |fate: &Fate| matches!(fate, Fate::InSync | Fate::Changed | Fate::Created);
+        let all = (0..self.fates.len() as u32).filter(|index| settled(&self.fates[*index as usize]));
+        let broken: Vec<_> = all.filter_map(|index| Some((index, self.pending(index, &base)?))).collect();
+        for (index, pending) in broken {
+            self.did_not_stay(index, pending);
+        }
+    }
+
+    /// What is still to be done to the resource at `index`.
+    fn pending(&self, index: u32, base: &Base<'_>) -> Option<String> {
+        match self.decoded.wanted[index as usize].look(&View::bare(base)) {
+            Ok(look) => match look.planned {
+                Planned::InSync(_) => None,
+                Planned::Change(planned) if planned.always => None,
+                Planned::Change(planned) => Some(format!("it differs again: {}", names(&planned.change))),
+                Planned::Impossible { message, .. } => Some(message),
+            },
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// A resource was in sync and is no more. A service tells why in its journal, and one that a notification was
+    /// fatal for gets its old configuration back.
+    fn did_not_stay(&mut self, index: u32, pending: String) {
+        self.fates[index as usize] = Fate::Failed;
+        let journal = |unit: String| self.system.units().journal(&unit, JOURNAL);
+        let units = self.decoded.wanted[index as usize].units();
+        let output = units.into_iter().next().map(journal).unwrap_or_default();
+        let error = ApplyError { message: pending, output };
+        if let Some((action, changed)) = self.acted.remove(&index) {
+            let outcome = self.take_back(index, &action, &changed, error);
+            if let StepOutcome::Failed { why, output, restored } = outcome {
+                self.revise(index, &ApplyError { message: why, output }, restored);
+            }
+            return;
+        }
+        if !error.output.is_empty() {
+            self.revise(index, &error, false);
+        }
+        if !self.resource(index).options.may_fail {
+            let message = format!("{}{}", error.message, self.undone_by(index));
+            let message = self.masker.mask(message.as_bytes());
+            self.problems.push(problem(&self.resource(index).address, message, None));
+        }
+    }
+
+    /// The open steps after the resource at `index`, which alone could have undone it.
+    fn undone_by(&self, index: u32) -> String {
+        let suspects: Vec<_> =
+            self.open.iter().filter(|step| **step > index).map(|step| self.name(*step)).collect();
+        if suspects.is_empty() { String::new() } else { format!("; undone by {}", suspects.join(" or ")) }
+    }
+
+    /// Records in the ledger all that is as it should be.
+    pub(crate) fn record(&self, mut ledger: Ledger, key: &[u8; 32], state: &State) -> Result<(), StateError> {
+        let catalog = self.decoded.catalog;
+        for (resource, fate) in catalog.resources.iter().zip(&self.fates) {
+            if matches!(fate, Fate::InSync | Fate::Changed | Fate::Created) {
+                let applied = applied(resource, key, &catalog.secrets);
+                ledger.record(resource, &catalog.project, &applied, *fate == Fate::Created);
+            }
+        }
+        ledger.write(state)
+    }
+}
+
+/// How many lines of its journal a service shows that did not stay up.
+const JOURNAL: u32 = 20;
+
+/// Whether a step failed for want of rights: the words are those of the system, in its own language, and of the bus.
+fn lacks_rights(why: &str) -> bool {
+    let words = ["Permission denied", "Operation not permitted", "Access denied", "authentication required"];
+    words.iter().any(|word| why.contains(word))
+}
