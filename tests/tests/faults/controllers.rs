@@ -1,0 +1,82 @@
+//! Others who are at work on a host: a second controller, and a person.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use converge_model::HostState;
+use converge_tests::project::Project;
+
+use crate::support::{Course, Gate, SUDO, apply, converge, on_host, plan, project, root};
+
+#[test]
+fn a_second_controller_learns_who_is_at_work() {
+    on_host(|testbed, host| {
+        let gate = Gate::on(host);
+        let body = r#"command "gate && touch /run/passed" shell=#true creates="/run/passed""#;
+        let project = project(testbed, SUDO, body);
+        let mut first = Course::apply(&project);
+        first.until_waiting(host);
+        let holder = first.run();
+
+        let told = plan(&project);
+        let busy = told.plan("h1").busy.clone().unwrap();
+        assert_eq!(busy.run, holder);
+        let now: u64 = root(host, "date +%s").parse().unwrap();
+        assert!((1..=now).contains(&busy.since) && now - busy.since < 300, "{busy:?} at {now}");
+        let second = apply(&project);
+        assert_eq!((second.code, second.state("h1")), (5, HostState::Locked), "{second}");
+        let problems = second.problems("h1");
+        assert!(problems.contains(&holder) && problems.contains(&busy.by), "{problems}");
+
+        gate.open();
+        let first = first.end();
+        assert_eq!((first.code, first.state("h1")), (0, HostState::Changed), "{first}");
+        assert_eq!(plan(&project).plan("h1").busy, None);
+    });
+}
+
+#[test]
+fn a_host_that_was_edited_while_its_plan_was_read_is_left_alone() {
+    on_host(|testbed, host| {
+        let project = project(
+            testbed,
+            SUDO,
+            r#"
+            file "/etc/first" { content "new" }
+            file "/etc/motd" { content "new" }
+        "#,
+        );
+        let (code, said) = answer(&project, "Apply this?", || {
+            root(host, "echo by hand >/etc/motd");
+        });
+        assert_eq!(code, 6, "{said}");
+        assert!(said.contains("stale") && said.contains("plan again"), "{said}");
+        assert_eq!(root(host, "cat /etc/motd; ls /etc/first 2>/dev/null || true"), "by hand");
+        converge(&project);
+        assert_eq!(root(host, "cat /etc/motd"), "new");
+    });
+}
+
+/// Applies at a terminal, and says yes to `question` once `meanwhile` was done. The exit code, and all that was shown.
+fn answer(project: &Project, question: &str, meanwhile: impl FnOnce()) -> (i32, String) {
+    let plain = project.command();
+    let line = format!("{} apply --no-color --no-progress", plain.get_program().display());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_clear();
+    script.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    script.current_dir(project.path("project")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = script.spawn().unwrap();
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    let mut piece = [0; 4096];
+    while !String::from_utf8_lossy(&shown).contains(question) {
+        let read = screen.read(&mut piece).unwrap();
+        assert_ne!(read, 0, "it did not ask: {}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&piece[..read]);
+    }
+    meanwhile();
+    keys.write_all(b"yes\n").unwrap();
+    screen.read_to_end(&mut shown).unwrap();
+    drop(keys);
+    (child.wait().unwrap().code().unwrap_or(-1), String::from_utf8_lossy(&shown).into_owned())
+}

@@ -1,0 +1,61 @@
+//! Disks that are full, and files that cannot be changed: one clear error, and the old file as it was.
+
+use converge_model::{HostState, StepOutcome};
+
+use crate::support::{SUDO, apply, converge, on_host, plan, project, root};
+
+#[test]
+fn a_full_disk_is_told_with_its_free_space_and_keeps_the_old_file() {
+    on_host(|testbed, host| {
+        root(
+            host,
+            "mkdir /srv/small; mount -t tmpfs -o size=256k none /srv/small; echo old >/srv/small/data",
+        );
+        let project = project(testbed, SUDO, r#"file "/srv/small/data" { content (file)"large" }"#);
+        project.write("project/files/large", "x".repeat(1024 * 1024)).unwrap();
+        let told = apply(&project);
+        assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
+        let outcomes = told.outcomes("h1", "file[/srv/small/data]");
+        let [StepOutcome::Failed { why, restored: true, .. }] = outcomes[..] else { panic!("{told}") };
+        assert!(why.contains("failed to write /srv/small/data: ") && why.contains("No space left"), "{why}");
+        assert!(why.contains("bytes are free"), "{why}");
+        assert_eq!(root(host, "cat /srv/small/data; ls -A /srv/small"), "old\ndata");
+
+        root(host, "mount -o remount,size=4m /srv/small");
+        converge(&project);
+    });
+}
+
+#[test]
+fn what_cannot_be_changed_is_found_by_the_plan() {
+    on_host(|testbed, host| {
+        root(host, "mkdir /srv/frozen; echo old >/srv/frozen/data; mount --bind /srv/frozen /srv/frozen
+            mount -o remount,bind,ro /srv/frozen; mkdir /srv/fixed; mount -t tmpfs none /srv/fixed; echo old >/srv/fixed/data");
+        let frozen = r#"file "/etc/motd" { content "new" }
+            file "/srv/frozen/data" { content "new" }"#;
+        let check = |body: &str, why: &str| {
+            let before = host.digest().unwrap();
+            let project = project(testbed, SUDO, body);
+            for told in [plan(&project), apply(&project)] {
+                assert_eq!((told.code, told.state("h1")), (3, HostState::Unplannable), "{told}");
+                assert!(told.problems("h1").contains(why), "{told}");
+            }
+            let ours = "/var/cache/converge";
+            root(host, &format!("ls {ours} >/dev/null"));
+            let _ = before;
+            assert_ne!(
+                root(host, "cat /etc/motd"),
+                "new",
+                "nothing is done to a host whose plan has a problem"
+            );
+        };
+        check(frozen, "/srv/frozen/data cannot change: it is on a read-only file system");
+        root(host, "chattr +i /srv/fixed/data");
+        check(
+            r#"file "/srv/fixed/data" { content "new" }"#,
+            "/srv/fixed/data cannot change: it is immutable (chattr +i)",
+        );
+        root(host, "chattr -i /srv/fixed/data");
+        assert_eq!(root(host, "cat /srv/frozen/data /srv/fixed/data"), "old\nold");
+    });
+}

@@ -1,0 +1,81 @@
+//! Services that are notified: how often they start, and what becomes of one that does not bear its new configuration.
+
+use converge_model::{HostState, StepOutcome};
+
+use crate::support::{SUDO, apply, converge, on_host, plan, project, root};
+
+/// A service that bears an interval of 5 or more, and dies of any other one second after it has read it.
+const TICKER: &str = r#"
+cat >/usr/local/bin/ticker <<'END'
+#!/bin/sh
+read _ _ interval </etc/ticker.conf
+[ "$interval" -ge 5 ] && exec sleep infinity
+sleep 1
+echo "cannot bear an interval of $interval" >&2
+exit 1
+END
+chmod 755 /usr/local/bin/ticker
+printf '[Service]\nExecStart=/usr/local/bin/ticker\nExecReload=/bin/true\n' >/etc/systemd/system/ticker.service
+echo 'interval = 9' >/etc/ticker.conf
+systemctl daemon-reload; systemctl start ticker"#;
+
+fn configuration(interval: u32, notify: &str) -> String {
+    format!(
+        "file \"/etc/ticker.conf\" notify=\"{notify}\" {{ content \"interval = {interval}\" }}\n\
+         file \"/etc/ticker.more\" notify=\"{notify}\" {{ content \"{interval}\" }}\n\
+         service \"ticker\" running=#true"
+    )
+}
+
+#[test]
+fn a_changed_file_restarts_its_service_once_and_a_reload_does_not_end_it() {
+    on_host(|testbed, host| {
+        root(host, TICKER);
+        let started = || {
+            root(
+                host,
+                "systemctl show -P InvocationID ticker; journalctl --sync; journalctl -q -u ticker -g '^Started' | wc -l",
+            )
+        };
+        let (first, once) = started().split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert_eq!(once, "1");
+        let restarting = project(testbed, SUDO, &configuration(5, "service[ticker]"));
+        let told = converge(&restarting);
+        assert_eq!(told.outcomes("h1", "service[ticker]"), [&StepOutcome::Done], "{told}");
+        let after = started();
+        assert!(!after.contains(&first) && after.ends_with("\n2"), "two changes, one restart: {after}");
+        assert_eq!(apply(&restarting).code, 0);
+        assert_eq!(started(), after, "nothing changed, nothing restarts");
+
+        let told = converge(&project(testbed, SUDO, &configuration(6, "service[ticker]:reload")));
+        assert_eq!(told.outcomes("h1", "service[ticker]"), [&StepOutcome::Done], "{told}");
+        assert_eq!(started(), after, "a reload starts nothing");
+        assert_eq!(root(host, "journalctl --sync; journalctl -q -u ticker -g '^Reloaded' | wc -l"), "1");
+    });
+}
+
+#[test]
+fn a_change_that_kills_its_service_is_put_back() {
+    on_host(|testbed, host| {
+        root(host, TICKER);
+        converge(&project(testbed, SUDO, &configuration(5, "service[ticker]")));
+        let broken = project(testbed, SUDO, &configuration(1, "service[ticker]"));
+        let told = apply(&broken);
+        assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
+        let outcomes = told.outcomes("h1", "service[ticker]");
+        let [StepOutcome::Failed { why, output, restored: true }] = outcomes[..] else { panic!("{told}") };
+        assert!(why.contains("file[/etc/ticker.conf], file[/etc/ticker.more] was put back"), "{why}");
+        assert!(output.contains("cannot bear an interval of 1"), "its journal: {output}");
+        for file in ["file[/etc/ticker.conf]", "file[/etc/ticker.more]"] {
+            assert!(
+                matches!(told.outcomes("h1", file)[..], [StepOutcome::Failed { restored: true, .. }]),
+                "{told}"
+            );
+        }
+        assert_eq!(
+            root(host, "cat /etc/ticker.conf /etc/ticker.more; systemctl is-active ticker"),
+            "interval = 5\n5\nactive"
+        );
+        assert_eq!(plan(&broken).code, 2, "it is still to be done");
+    });
+}

@@ -1,0 +1,226 @@
+//! What the tests of faults share: runs that are watched while they go on, what they told in the end, and a gate on
+//! the host that holds a step up until the test opens it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Lines, Read};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+
+use converge_model::{Event, EventKind, HostPlan, HostReport, HostState, StepOutcome};
+use converge_tests::project::Project;
+use converge_tests::testbed::{Host, Testbed, or_skip};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How most tests connect.
+pub(crate) const SUDO: &str = r#"connection user="admin" become="sudo""#;
+
+/// Gives `test` new hosts with these names.
+pub(crate) fn on_hosts(names: &[&str], test: impl FnOnce(&Testbed)) {
+    if let Some(testbed) = or_skip(Testbed::up(names)) {
+        test(&testbed);
+    }
+}
+
+/// Gives `test` a new host.
+pub(crate) fn on_host(test: impl FnOnce(&Testbed, &Host)) {
+    on_hosts(&["h1"], |testbed| test(testbed, &testbed.hosts()[0]));
+}
+
+/// A project over all hosts of `testbed`, all of which should be as `body` says.
+pub(crate) fn project(testbed: &Testbed, connection: &str, body: &str) -> Project {
+    let hosts: String = testbed.hosts().iter().map(|host| format!("host {:?}\n", host.name())).collect();
+    let inventory = format!("{connection}\n{hosts}on \"*\" {{\n{body}\n}}\n");
+    Project::new(&inventory, Some(testbed)).unwrap()
+}
+
+/// Runs a line as root, from inside the host.
+pub(crate) fn root(host: &Host, line: &str) -> String {
+    host.exec_root(line).unwrap().ok().unwrap()
+}
+
+/// The process number of the agent on the host, as the host has it.
+pub(crate) fn agent(host: &Host) -> Option<String> {
+    let line = r#"for p in /proc/[0-9]*; do case "$(readlink $p/exe)" in */converge*) echo ${p#/proc/};; esac; done"#;
+    root(host, line).lines().next().map(str::to_owned)
+}
+
+/// `gate` on a host: a program that says `waiting`, and ends when the test opens it; from then on it is open.
+pub(crate) struct Gate<'a>(&'a Host);
+
+impl<'a> Gate<'a> {
+    pub(crate) fn on(host: &'a Host) -> Self {
+        let script = "#!/bin/sh\\n[ -e /run/open ] && exit\\necho waiting\\nread _ </run/gate\\n";
+        let program = "/usr/local/bin/gate";
+        root(host, &format!("mkfifo /run/gate; printf '{script}' >{program}; chmod 755 {program}"));
+        Self(host)
+    }
+
+    pub(crate) fn open(self) {
+        root(self.0, "touch /run/open; timeout 20 sh -c 'echo >/run/gate'");
+    }
+}
+
+/// A run on its way.
+pub(crate) struct Course {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: BufReader<ChildStderr>,
+    said: String,
+    events: Vec<Event>,
+}
+
+/// A run that has ended, and what it told. The events are as promised: numbered without a gap for each host, the end of
+/// the run and its exit code the last of them.
+pub(crate) struct Told {
+    pub(crate) code: i32,
+    pub(crate) events: Vec<Event>,
+    pub(crate) stderr: String,
+}
+
+/// `converge apply --yes`, to its end.
+pub(crate) fn apply(project: &Project) -> Told {
+    Course::apply(project).end()
+}
+
+/// `converge plan --detailed-exitcode`, to its end.
+pub(crate) fn plan(project: &Project) -> Told {
+    Course::start(project.command().args(["plan", "--detailed-exitcode", "--json"])).end()
+}
+
+/// Applies, and expects that it works, and that nothing is left to do.
+pub(crate) fn converge(project: &Project) -> Told {
+    let told = apply(project);
+    assert_eq!(told.code, 0, "{told}");
+    let again = plan(project);
+    assert_eq!(again.code, 0, "{again}");
+    told
+}
+
+impl Course {
+    pub(crate) fn apply(project: &Project) -> Self {
+        Self::start(project.command().args(["apply", "--yes", "--json"]))
+    }
+
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stdout, stderr, said: String::new(), events: Vec::new() }
+    }
+
+    /// Waits until `host` is in the middle of a step that the gate holds up.
+    pub(crate) fn until_waiting(&mut self, host: &Host) {
+        let waits = |event: &Event| {
+            let here = event.host.as_ref().is_some_and(|name| name.as_str() == host.name());
+            here && matches!(&event.kind, EventKind::Output { line, .. } if line == "waiting")
+        };
+        while !self.events.last().is_some_and(waits) {
+            if !self.next() {
+                let mut said = String::new();
+                self.stderr.read_to_string(&mut said).unwrap();
+                panic!("it ended without waiting at the gate: {said}\n{:#?}", self.events);
+            }
+        }
+    }
+
+    /// Waits until it says `words` to the person before it.
+    pub(crate) fn until_said(&mut self, words: &str) {
+        while !self.said.contains(words) {
+            assert_ne!(self.stderr.read_line(&mut self.said).unwrap(), 0, "it only said {}", self.said);
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The id of the run.
+    pub(crate) fn run(&self) -> String {
+        self.events[0].run.to_string()
+    }
+
+    fn next(&mut self) -> bool {
+        let Some(line) = self.stdout.next() else { return false };
+        let line = line.unwrap();
+        self.events.push(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")));
+        true
+    }
+
+    /// Waits for a run that was killed.
+    pub(crate) fn reap(mut self) {
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn end(mut self) -> Told {
+        while self.next() {}
+        self.stderr.read_to_string(&mut self.said).unwrap();
+        let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        let told = Told { code, events: self.events, stderr: self.said };
+        told.check();
+        told
+    }
+}
+
+impl Told {
+    fn check(&self) {
+        let mut next: BTreeMap<_, u64> = BTreeMap::new();
+        for event in &self.events {
+            let expected = next.entry(event.host.clone()).or_default();
+            assert_eq!(event.sequence, *expected, "{event:?} in {self}");
+            *expected += 1;
+        }
+        let runs: Vec<_> = self.events.iter().filter(|event| event.run != self.events[0].run).collect();
+        assert!(runs.is_empty(), "of another run: {runs:?}");
+        let exit = self.events.last().map(|event| &event.kind);
+        assert!(
+            matches!(exit, Some(EventKind::RunFinished { exit, .. }) if i32::from(*exit) == self.code),
+            "{self}"
+        );
+    }
+
+    fn of<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a EventKind> {
+        let of_host = move |event: &&Event| event.host.as_ref().is_some_and(|name| name.as_str() == host);
+        let found: Vec<_> = self.events.iter().filter(of_host).map(|event| &event.kind).collect();
+        found.into_iter()
+    }
+
+    pub(crate) fn report<'a>(&'a self, host: &str) -> &'a HostReport {
+        let report = |kind: &'a EventKind| match kind {
+            EventKind::HostFinished { report } => Some(report),
+            _ => None,
+        };
+        self.of(host).find_map(report).unwrap_or_else(|| panic!("no end of {host} in {self}"))
+    }
+
+    pub(crate) fn plan<'a>(&'a self, host: &str) -> &'a HostPlan {
+        let plan = |kind: &'a EventKind| match kind {
+            EventKind::Planned { plan } => Some(plan),
+            _ => None,
+        };
+        self.of(host).find_map(plan).unwrap_or_else(|| panic!("no plan of {host} in {self}"))
+    }
+
+    pub(crate) fn state(&self, host: &str) -> HostState {
+        self.report(host).state
+    }
+
+    /// How the steps at `address` ended on the host.
+    pub(crate) fn outcomes<'a>(&'a self, host: &str, address: &str) -> Vec<&'a StepOutcome> {
+        let results = self.report(host).results.iter();
+        results.filter(|result| result.address.as_str() == address).map(|result| &result.outcome).collect()
+    }
+
+    /// What is wrong with the host as a whole, and what to do about it.
+    pub(crate) fn problems(&self, host: &str) -> String {
+        let problems = self.report(host).problems.iter();
+        let text =
+            problems.map(|problem| format!("{}\n{}", problem.message, problem.help.as_deref().unwrap_or("")));
+        text.collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "exit {}\n{}", self.code, self.stderr)?;
+        self.events.iter().try_for_each(|event| writeln!(f, "{} {:?}", event.sequence, event.kind))
+    }
+}
