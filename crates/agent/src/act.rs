@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use converge_model::{
     Certainty, Change, Digest, EventKind, Masker, NotifyHow, Problem, Resource, StepOutcome, StepResult, Verb,
 };
-use converge_resources::actor::{Contents, Undo};
+use converge_resources::actor::{Contents, Undo, clear};
 use converge_resources::kind::{Action, Look, Planned};
 use converge_resources::system::files::Files;
 use converge_resources::system::packages::PackageRequest;
@@ -123,8 +123,7 @@ impl<'a> Act<'a> {
     /// Removes the temporaries that a run left which did not end, and takes over those of its debts that are `open`.
     pub(crate) fn clean_up(&mut self, past: &Past, open: &BTreeSet<String>) {
         for path in &past.temporaries {
-            let there = self.system.files().entry(path).is_ok_and(|entry| entry.is_some());
-            if there && let Err(error) = self.system.files().remove(path) {
+            if let Err(error) = clear(self.system.files(), path) {
                 let message = format!("failed to remove {}, left by an earlier run: {error}", path.display());
                 self.problems.push(Problem { address: None, message, help: None });
             }
@@ -795,14 +794,17 @@ mod tests {
         let bench = Bench::new();
         bench.state.make().unwrap();
         let (journal, _) = Journal::open(&bench.state, "dead").unwrap();
-        journal.write(&Record::Temporary { path: "/etc/.motd.tmp".into() }).unwrap();
+        for path in ["/etc/.motd.tmp", "/run/.check", "/gone/.tmp"] {
+            journal.write(&Record::Temporary { path: path.into() }).unwrap();
+        }
         drop(journal);
+        bench.world.write("/run/.check/units/app.service".as_ref(), "torn");
         bench.world.write("/etc/.motd.tmp".as_ref(), "torn");
         let catalog = [bench.file("/etc/motd", "whole\n")];
         let plan = look_in(&bench.world, &bench.state, &order(&catalog), &bench.controller).unwrap();
         assert_eq!(plan.interrupted.as_deref(), Some("dead"));
         bench.apply(&catalog);
-        assert!(!bench.root().join("etc/.motd.tmp").exists());
+        assert!(!bench.root().join("etc/.motd.tmp").exists() && !bench.root().join("run/.check").exists());
         assert_eq!(bench.look(&catalog).interrupted, None);
     }
 

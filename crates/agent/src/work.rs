@@ -1,6 +1,7 @@
 //! The agent's two jobs, from the order to the last frame: a look takes no lock and changes nothing; an act locks, looks
 //! again, and goes on only if it comes to the plan that was shown.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -109,11 +110,11 @@ pub(crate) fn act_in(
         let why = "the host is no longer as the plan found it; plan again".to_owned();
         return Err(Refusal::Stale(why));
     }
-    // What is refused until here left no trace in the journal.
-    let (journal, past) = Journal::open(state, order.run.as_str()).map_err(refuse)?;
     let ledger = Ledger::read(state).map_err(refuse)?;
     let key = state.made_key().map_err(refuse)?;
     let store = state.replaced().map_err(refuse)?;
+    // What is refused until here left no trace in the journal.
+    let (journal, past) = Journal::open(state, order.run.as_str()).map_err(refuse)?;
     let mut act = Act::new(&decoded, system, looked.draft, &journal, channel, store);
     act.clean_up(&past, &looked.owed);
     act.walk();
@@ -147,9 +148,17 @@ fn refuse(error: StateError) -> Refusal {
             "check who put it there; then `chown` and `chmod 700` it, or remove it: {}",
             path.display()
         )),
+        StateError::File { path, source, .. } if source.kind() == ErrorKind::StorageFull => free_space(path),
         _ => None,
     };
     broken(error.to_string(), help)
+}
+
+/// How much room there is where the file at `path` is to be.
+fn free_space(path: &Path) -> Option<String> {
+    let space = rustix::fs::statvfs(path.parent()?).ok()?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    Some(format!("{free} bytes are free there: make room for the state of the host"))
 }
 
 fn broken(message: String, help: Option<String>) -> Refusal {

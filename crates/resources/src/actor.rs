@@ -731,7 +731,7 @@ fn put_back_file(
 }
 
 /// Removes what is at `path`, with all that is below it; nothing of it is kept.
-fn clear(files: &Files, path: &Path) -> io::Result<()> {
+pub fn clear(files: &Files, path: &Path) -> io::Result<()> {
     match files.entry(path)? {
         None => Ok(()),
         Some(entry) if entry.sort == Sort::Folder => {

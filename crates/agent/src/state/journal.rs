@@ -32,7 +32,8 @@ pub(crate) enum Record {
     },
     /// A temporary is about to be made.
     Temporary {
-        /// Its path on the host; lossless for UTF-8, escaped otherwise.
+        /// Its path on the host: text where it is UTF-8, else its bytes as numbers.
+        #[serde(with = "written")]
         path: PathBuf,
     },
     /// `by` is about to change, and then `target` is owed its action.
@@ -141,7 +142,8 @@ impl Journal {
 
     fn compact(&self, past: &Past) -> Result<(), StateError> {
         let debts = past.debts.values().flatten().map(|debt| line(&Record::Owe(debt.clone())));
-        let text: String = std::iter::once(header()).chain(debts).collect();
+        let temporaries = past.temporaries.iter().map(|path| line(&Record::Temporary { path: path.clone() }));
+        let text: String = std::iter::once(header()).chain(debts).chain(temporaries).collect();
         super::replace(&self.path, text.as_bytes())?;
         let fail = |source| StateError::File { what: "open", path: self.path.clone(), source };
         let file = OpenOptions::new().append(true).open(&self.path).map_err(fail)?;
@@ -154,6 +156,34 @@ impl converge_resources::actor::Journal for Journal {
     fn temporary(&self, path: &Path) -> Result<(), converge_resources::ApplyError> {
         let record = Record::Temporary { path: path.to_owned() };
         self.write(&record).map_err(|error| converge_resources::ApplyError::new(error.to_string()))
+    }
+}
+
+/// How a path is written in JSON, which knows no other text than UTF-8.
+mod written {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        let bytes = || Written::Bytes(path.as_os_str().as_bytes().to_vec());
+        path.to_str().map_or_else(bytes, |text| Written::Text(text.to_owned())).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(match Written::deserialize(from)? {
+            Written::Text(text) => text.into(),
+            Written::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        })
     }
 }
 
@@ -238,6 +268,36 @@ mod tests {
         journal.end().unwrap();
         let past = Past::read(&state).unwrap();
         assert_eq!((past.interrupted, past.debts.len()), (None, 1), "a debt outlives an orderly end");
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_costs_no_later_record() {
+        use std::os::unix::ffi::OsStrExt;
+        let (_folder, state) = state();
+        let path = Path::new(std::ffi::OsStr::from_bytes(b"/srv/.\xff\n.tmp"));
+        let (journal, _) = Journal::open(&state, "one").unwrap();
+        journal.write(&Record::Temporary { path: path.to_owned() }).unwrap();
+        journal.write(&Record::Owe(debt("service[x]"))).unwrap();
+        let past = Past::read(&state).unwrap();
+        assert_eq!((past.temporaries, past.debts.len()), (vec![path.to_owned()], 1));
+    }
+
+    #[test]
+    fn a_long_journal_is_cut_down_to_what_still_counts() {
+        let (_folder, state) = state();
+        let (journal, _) = Journal::open(&state, "one").unwrap();
+        journal.write(&Record::Owe(debt("service[x]"))).unwrap();
+        journal.write(&Record::Temporary { path: "/a.tmp".into() }).unwrap();
+        drop(journal);
+        let path = state.path("journal");
+        let record = line(&Record::Paid { target: "service[y]".into() });
+        let long = std::fs::read_to_string(&path).unwrap() + &record.repeat(COMPACT / record.len() + 1);
+        std::fs::write(&path, long).unwrap();
+        drop(Journal::open(&state, "two").unwrap());
+        assert!(std::fs::metadata(&path).unwrap().len() < 1024);
+        let past = Past::read(&state).unwrap();
+        assert_eq!(past.temporaries, [PathBuf::from("/a.tmp")], "they are still to be removed");
+        assert_eq!((past.interrupted.as_deref(), past.debts.len()), (Some("two"), 1));
     }
 
     #[test]
