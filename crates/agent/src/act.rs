@@ -396,6 +396,9 @@ impl<'a> Act<'a> {
             return self.paid(&address);
         };
         if self.paid_by_own_start(target, &changed) {
+            if place.is_some() {
+                self.action_result(target, StepOutcome::AlreadySo, Duration::ZERO);
+            }
             return self.paid(&address);
         }
         if notifiers.iter().any(|by| matches!(self.fates[*by as usize], Fate::Failed | Fate::Skipped)) {
@@ -647,7 +650,7 @@ impl<'a> Act<'a> {
     }
 
     fn note_effects(&mut self, index: u32, effects: &[Effect]) {
-        if effects.iter().any(|effect| matches!(effect, Effect::Open)) {
+        if effects.iter().any(|effect| matches!(effect, Effect::Open | Effect::Elsewhere)) {
             self.open.push(index);
         }
         if starts_unit(effects) {

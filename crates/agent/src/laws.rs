@@ -248,6 +248,13 @@ fn law_two(
             assert!(first_open < plan.steps.len(), "law 2: unforeseen without an open step: {result:?}");
         }
     }
+    let planned = |resource: u32| {
+        plan.steps.iter().any(|step| step.resource == resource && step.change.verb == Verb::Act)
+    };
+    let unforeseen = report.results.iter().any(|result| result.outcome == StepOutcome::Unforeseen);
+    for result in report.results.iter().filter(|result| result.change.verb == Verb::Act && !unforeseen) {
+        assert!(planned(result.resource), "law 2: an action that nobody announced: {result:?}");
+    }
     if first_open == plan.steps.len() {
         let claims =
             order(catalog).catalog.resources.into_iter().flat_map(|one| one.claims).collect::<Vec<_>>();

@@ -202,7 +202,8 @@ impl Walk<'_> {
             return;
         }
         let last = changed.last().copied();
-        if self.started.contains(&target) && last.is_none_or(|last| last < target) {
+        let pays_itself = self.started.contains(&target) && last.is_none_or(|last| last < target);
+        if pays_itself && !self.is_conditional(target) {
             return;
         }
         let how = self.decoded.notifications.how(target, |by| self.step_of.contains_key(&by));
@@ -210,6 +211,10 @@ impl Walk<'_> {
         let Some(action) = self.decoded.wanted[target as usize].action(how) else { return };
         let mut change = Change::new(Verb::Act);
         change.properties.push(PropertyChange::new("action", Shown::Absent, action.verb));
+        if pays_itself {
+            // Its own step may find it running already, and then pays nothing.
+            self.inherit_condition(target, &mut change);
+        }
         for by in &changed {
             self.inherit_condition(*by, &mut change);
         }
@@ -222,6 +227,11 @@ impl Walk<'_> {
         }
         self.close_transaction();
         self.push(target, change, Vec::new(), Some((action, because, owed.is_some())));
+    }
+
+    fn is_conditional(&self, index: u32) -> bool {
+        let step = self.step_of.get(&index).and_then(|place| self.draft.steps.get(*place as usize));
+        step.is_some_and(|step| matches!(step.step.change.certainty, Certainty::Conditional { .. }))
     }
 
     fn inherit_condition(&self, by: u32, change: &mut Change) {

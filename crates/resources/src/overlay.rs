@@ -24,6 +24,9 @@ pub enum Effect {
     Program(String),
     /// Paths, packages, users or units may come that nobody can name beforehand. What exists is presumed to stay.
     Open,
+    /// What the step does not own may change or go, and nobody can name it beforehand: the files and units of a package
+    /// that is removed. Nothing comes; a later step that finds its work done is no surprise.
+    Elsewhere,
     /// Beside [`Effect::Open`]: of packages, only those may come that the step names.
     PackagesNamed,
 }
@@ -124,6 +127,7 @@ impl Overlay {
                 self.programs.insert(name, place);
             }
             Effect::Open => self.open.push(place),
+            Effect::Elsewhere => {}
             Effect::PackagesNamed => self.packages_named.push(place),
         }
     }

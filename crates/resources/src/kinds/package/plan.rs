@@ -192,7 +192,7 @@ pub(super) fn request(wish: &Wish, found: &Found) -> PackageRequest {
 /// What later steps will see: the package itself, and whatever it may bring.
 pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
     if let PackageGoal::Absent { .. } = wish.goal {
-        return vec![Effect::Package(wish.name.clone(), None)];
+        return vec![Effect::Package(wish.name.clone(), None), Effect::Elsewhere];
     }
     if request(wish, found).goal == PackageGoal::Kept {
         return Vec::new();
