@@ -218,6 +218,9 @@ impl Walk<'_> {
         for by in &changed {
             self.inherit_condition(*by, &mut change);
         }
+        if let Certainty::Conditional { why, .. } = &mut change.certainty {
+            *why = "what causes it may turn out to be so already".to_owned();
+        }
         let mut because: Vec<Address> = Vec::new();
         for by in changed {
             let address = self.resource(by).address.clone();
