@@ -11,6 +11,7 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::authorized_key::AuthorizedKey>(),
         row::<kinds::block::Block>(),
         row::<kinds::command::Command>(),
+        row::<kinds::cron::Cron>(),
         row::<kinds::directory::Directory>(),
         row::<kinds::download::Download>(),
         row::<kinds::file::File>(),

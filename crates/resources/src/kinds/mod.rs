@@ -6,6 +6,7 @@ pub mod attributes;
 pub mod authorized_key;
 pub mod block;
 pub mod command;
+pub mod cron;
 pub mod directory;
 pub mod download;
 pub mod edited;

@@ -1,0 +1,225 @@
+//! `cron`: a job of cron, in a file of its own below `/etc/cron.d`.
+
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::kind::{Kind, Planned};
+use crate::kinds::rendered::{self, Rendered};
+use crate::overlay::Effect;
+use crate::view::{LookError, Need, Seen, View};
+use crate::wish::{Reader, Text};
+use schedule::{FIELDS, SPECIAL, Schedule};
+
+/// The kind.
+pub struct Cron;
+
+/// The job as it should be.
+pub struct Wish {
+    file: Rendered,
+    user: String,
+}
+
+/// What was found.
+pub struct Found {
+    file: rendered::Found,
+    needs: Vec<Need>,
+}
+
+/// The folder that cron reads.
+const FOLDER: &str = "/etc/cron.d";
+
+/// The names of cron's program, in Debian and elsewhere.
+const PROGRAMS: [&str; 2] = ["cron", "crond"];
+
+impl Kind for Cron {
+    type Wish = Wish;
+    type Found = Found;
+
+    fn schema() -> KindSchema {
+        let mut schema = KindSchema::new("cron", "A job of cron, in a file of its own")
+            .details(DETAILS)
+            .param(
+                Param::new(
+                    "name",
+                    Type::Name,
+                    "The name of the job and of its file below `/etc/cron.d`: letters, digits, `-` and `_`.",
+                )
+                .argument(0)
+                .required(),
+            )
+            .param(
+                Param::new("state", Type::Text, "Whether it should be there.")
+                    .one_of(&["present", "absent"])
+                    .default("present"),
+            )
+            .param(Param::new("command", Type::ShellLine, "What is run: a shell line."))
+            .param(Param::new("user", Type::Name, "Who runs it.").default("root"))
+            .param(Param::new("special", Type::Text, "A word in place of the five fields.").one_of(&SPECIAL));
+        for field in FIELDS {
+            schema = schema.param(Param::new(field.name, Type::Text, field.doc));
+        }
+        schema
+            .param(Param::new("env", Type::Map, "Variables for the job: `MAILTO`, `PATH`. They may be secrets; the file is then readable by root alone."))
+            .param(Param::new("disabled", Type::Bool, "Whether the job stays in its file and is not run.").default(false))
+            .whole_system()
+            .example(
+                "A job every night",
+                "package \"cron\"\ncron \"backup\" minute=\"30\" hour=\"3\" command=\"tar -czf /var/backups/etc-$(date +%F).tar.gz /etc\"",
+            )
+            .example(
+                "A job of another user, with variables",
+                "package \"cron\"\ncron \"tick\" user=\"nobody\" minute=\"*/10\" weekday=\"mon-fri\" command=\"true\" {\n    env MAILTO=\"\"\n}",
+            )
+            .example("A job that should not be there", "cron \"old-backup\" state=\"absent\"")
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let name = params.required_text("name");
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+            let help = "cron passes over files whose names hold anything but letters, digits, `-` and `_`";
+            params.problem(ParamProblem::new("name", format!("{name:?} is no name of a job")).help(help));
+        }
+        let absent = params.choice("state", &[("present", false), ("absent", true)]);
+        let user = params.text("user").unwrap_or_else(|| "root".to_owned());
+        if !is_word(&user) {
+            params.problem(ParamProblem::new("user", format!("{user:?} is not the name of a user")));
+        }
+        let job = Job::decode(params, absent, &user);
+        let secret = job.environment.iter().any(|(_, value)| value.is_secret());
+        let mode = if secret { 0o600 } else { 0o644 };
+        let file = Rendered {
+            path: Path::new(FOLDER).join(name),
+            text: (!absent).then(|| job.render()),
+            attributes: Attributes {
+                mode: Some(mode),
+                owner: Some("0".to_owned()),
+                group: Some("0".to_owned()),
+            },
+            validate: Vec::new(),
+            secret,
+        };
+        Wish { file, user }
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        let extent = if wish.file.text.is_some() { Extent::Whole } else { Extent::Absence };
+        vec![Claim::path(wish.file.path.to_string_lossy(), extent)]
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+        let needs = match wish.file.text {
+            Some(_) => vec![view.need_user(&wish.user)?, need_cron(view)?],
+            None => Vec::new(),
+        };
+        Ok(Found { file: rendered::observe(view, &wish.file)?, needs })
+    }
+
+    fn plan(wish: &Wish, found: &Found) -> Planned {
+        rendered::plan(&wish.file, &found.file).given(found.needs.iter().cloned())
+    }
+
+    fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+        rendered::effects(&wish.file, &found.file)
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+        rendered::apply(actor, &wish.file, &found.file)
+    }
+}
+
+const DETAILS: &str = "\
+Each job is a file `/etc/cron.d/NAME`, mode 0644, that cron reads within a minute; nothing has to be reloaded. The schedule \
+is `special`, or the five fields of crontab(5), each `*` if not given: numbers, names (`mon`, `jan`), ranges (`1-5`), steps \
+(`*/10`) and lists (`0,30`). They are checked before anything is written.
+
+Write `%` plainly in `command`: cron would take it for the end of a line, so it is written as `\\%`, and the shell gets `%`. \
+Cron's PATH is short; set `PATH` in `env`, or use full paths. cron must be installed, or come with an earlier resource: a \
+job that nothing runs is an error of the plan.";
+
+/// The need for a program that runs jobs.
+fn need_cron(view: &View<'_>) -> Result<Need, LookError> {
+    for program in PROGRAMS {
+        if let Seen::Known(_) = view.program(program)? {
+            return Ok(Need::Met);
+        }
+    }
+    Ok(Need::program(&view.program(PROGRAMS[0])?, PROGRAMS[0]))
+}
+
+/// A job, decoded.
+struct Job {
+    schedule: Schedule,
+    user: String,
+    command: String,
+    environment: Vec<(String, Text)>,
+    disabled: bool,
+}
+
+impl Job {
+    fn decode(params: &mut Reader<'_>, absent: bool, user: &str) -> Self {
+        let command = params.text("command").unwrap_or_default();
+        if command.trim().is_empty() && !absent {
+            params.problem(ParamProblem::new("command", "is missing"));
+        }
+        if command.contains(['\n', '\r', '\0']) {
+            let help = "cron reads one line; put a longer one into a script";
+            params.problem(ParamProblem::new("command", "has several lines").help(help));
+        }
+        Self {
+            schedule: Schedule::decode(params),
+            user: user.to_owned(),
+            command,
+            environment: environment(params),
+            disabled: params.flag("disabled").unwrap_or(false),
+        }
+    }
+
+    /// The file: variables first, because they hold for the lines after them.
+    fn render(&self) -> Vec<u8> {
+        let mut text = b"# Written by Converge.\n".to_vec();
+        for (name, value) in &self.environment {
+            let value = value.expose();
+            let quote = if value.contains(&b'"') { b'\'' } else { b'"' };
+            text.extend([name.as_bytes(), b"=", &[quote], value, &[quote], b"\n"].concat());
+        }
+        let mark = if self.disabled { "# disabled: " } else { "" };
+        let command = self.command.trim().replace('%', "\\%");
+        text.extend(format!("{mark}{} {} {command}\n", self.schedule, self.user).into_bytes());
+        text
+    }
+}
+
+/// Variables as crontab(5) reads them: in quotes, so that blanks stay, without a way to write both quotes.
+fn environment(params: &mut Reader<'_>) -> Vec<(String, Text)> {
+    let mut environment = Vec::new();
+    for (name, values) in params.map("env") {
+        let mut refuse = |why: &str| params.problem(ParamProblem::new("env", format!("{name} {why}")));
+        if !is_word(&name) || name.contains('=') {
+            refuse("cannot be the name of a variable");
+        }
+        let Ok([value]) = <[Text; 1]>::try_from(values) else {
+            refuse("does not have one value");
+            continue;
+        };
+        if value.expose().iter().any(|byte| b"\n\r\0".contains(byte)) {
+            refuse("has a value of several lines");
+        }
+        if [b'"', b'\''].iter().all(|quote| value.expose().contains(quote)) {
+            refuse("has a value with both quotes, which cron cannot read");
+        }
+        environment.push((name, value));
+    }
+    environment
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with(['#', '-'])
+        && text.chars().all(|c| c.is_ascii_graphic() && !"\"'".contains(c))
+}

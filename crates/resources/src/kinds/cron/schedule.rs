@@ -1,0 +1,127 @@
+//! When a job of cron runs: crontab(5), checked as cron would read it.
+
+use std::fmt;
+
+use converge_model::ParamProblem;
+
+use crate::wish::Reader;
+
+/// The schedule as it stands in the file.
+pub(super) enum Schedule {
+    /// `@daily`.
+    Special(String),
+    /// The five fields.
+    Fields([String; 5]),
+}
+
+/// A field: its numbers, and the names that stand for some.
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) doc: &'static str,
+    range: (u8, u8),
+    names: &'static [&'static str],
+}
+
+/// The words in place of the fields.
+pub(super) const SPECIAL: [&str; 8] =
+    ["reboot", "yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"];
+
+/// The fields in the order of a line. The first name stands for the first number.
+pub(super) const FIELDS: [Field; 5] = [
+    Field { name: "minute", doc: "The minute, 0 to 59. Every one if not given.", range: (0, 59), names: &[] },
+    Field { name: "hour", doc: "The hour, 0 to 23. Every one if not given.", range: (0, 23), names: &[] },
+    Field {
+        name: "day",
+        doc: "The day of the month, 1 to 31. Every one if not given.",
+        range: (1, 31),
+        names: &[],
+    },
+    Field {
+        name: "month",
+        doc: "The month, 1 to 12 or `jan` to `dec`. Every one if not given.",
+        range: (1, 12),
+        names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+    },
+    Field {
+        name: "weekday",
+        doc: "The day of the week, 0 to 7 or `sun` to `sat`; 0 and 7 are Sunday. Every one if not given.",
+        range: (0, 7),
+        names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
+    },
+];
+
+impl Schedule {
+    /// Reads and checks `special` and the five fields.
+    pub(super) fn decode(params: &mut Reader<'_>) -> Self {
+        let special = params.text("special");
+        let written = FIELDS.each_ref().map(|field| params.has(field.name));
+        let fields = FIELDS.each_ref().map(|field| {
+            let text = params.text(field.name).unwrap_or_else(|| "*".to_owned());
+            if let Err(why) = field.check(&text) {
+                params.problem(ParamProblem::new(field.name, why));
+            }
+            text
+        });
+        let Some(special) = special else { return Self::Fields(fields) };
+        if written.contains(&true) {
+            params.problem(ParamProblem::new(
+                "special",
+                "takes the place of the five fields; write one or the other",
+            ));
+        }
+        if !SPECIAL.contains(&special.as_str()) {
+            params.problem(ParamProblem::new("special", format!("is not one of {}", SPECIAL.join(", "))));
+        }
+        Self::Special(special)
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Special(word) => write!(f, "@{word}"),
+            Self::Fields(fields) => write!(f, "{}", fields.join(" ")),
+        }
+    }
+}
+
+impl Field {
+    /// A list of `*`, `N` and `N-M`, the first and the last with a step.
+    fn check(&self, text: &str) -> Result<(), String> {
+        text.split(',').try_for_each(|item| self.check_item(item).map_err(|why| format!("{text:?}: {why}")))
+    }
+
+    fn check_item(&self, item: &str) -> Result<(), String> {
+        let (range, step) = match item.split_once('/') {
+            Some((range, step)) => (range, Some(step)),
+            None => (item, None),
+        };
+        let single = match range.split_once('-') {
+            _ if range == "*" => false,
+            Some((from, to)) => {
+                let (from, to) = (self.number(from)?, self.number(to)?);
+                if from > to {
+                    return Err(format!("{range} runs backwards"));
+                }
+                false
+            }
+            None => self.number(range).map(|_| true)?,
+        };
+        match step.map(str::parse::<u8>) {
+            None => Ok(()),
+            Some(_) if single => Err(format!("{item} has a step and no range")),
+            Some(Ok(step)) if step > 0 && step <= self.range.1 => Ok(()),
+            Some(_) => Err(format!("{item} has a step that is no number from 1 to {}", self.range.1)),
+        }
+    }
+
+    fn number(&self, text: &str) -> Result<u8, String> {
+        let (from, to) = self.range;
+        if let Some(at) = self.names.iter().position(|name| name.eq_ignore_ascii_case(text)) {
+            return Ok(from + at as u8);
+        }
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = digits.then(|| text.parse::<u8>().ok()).flatten().filter(|n| (from..=to).contains(n));
+        number.ok_or_else(|| format!("{text:?} is not from {from} to {to}"))
+    }
+}

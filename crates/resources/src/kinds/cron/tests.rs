@@ -1,0 +1,116 @@
+//! What is written for a job, and what is refused.
+
+use converge_model::{Params, Scalar, Shown, Value};
+
+use crate::kinds::testing::{Trial, change, impossible, params};
+use crate::overlay::Effect;
+
+const KIND: &str = "cron";
+
+fn job(more: &[(&str, &str)]) -> Params {
+    let mut all = params([("name", "backup".into()), ("command", "true".into())]);
+    more.iter().for_each(|(name, value)| all.set(name, Value::from(*value)));
+    all
+}
+
+/// A host with cron.
+fn host() -> Trial {
+    let trial = Trial::new();
+    trial.write("/usr/sbin/cron", "");
+    std::fs::create_dir_all(trial.at("/etc/cron.d")).unwrap();
+    trial
+}
+
+fn written(more: &[(&str, &str)]) -> String {
+    let trial = host();
+    trial.laws(KIND, &job(more));
+    String::from_utf8(trial.read("/etc/cron.d/backup")).unwrap()
+}
+
+#[test]
+fn a_job_is_one_line_with_its_user() {
+    let head = "# Written by Converge.\n";
+    assert_eq!(written(&[]), format!("{head}* * * * * root true\n"));
+    assert_eq!(
+        written(&[("minute", "*/10"), ("hour", "8-18/2"), ("weekday", "mon-fri"), ("user", "nobody")]),
+        format!("{head}*/10 8-18/2 * * mon-fri nobody true\n")
+    );
+    assert_eq!(written(&[("special", "daily")]), format!("{head}@daily root true\n"));
+    assert_eq!(written(&[("command", "date +%F")]), format!("{head}* * * * * root date +\\%F\n"));
+}
+
+#[test]
+fn a_disabled_job_stays_in_its_file() {
+    let trial = host();
+    let mut wish = job(&[]);
+    wish.set("disabled", true.into());
+    trial.laws(KIND, &wish);
+    let text = String::from_utf8(trial.read("/etc/cron.d/backup")).unwrap();
+    assert!(text.ends_with("# disabled: * * * * * root true\n"), "{text}");
+    trial.laws(KIND, &job(&[("state", "absent")]));
+}
+
+#[test]
+fn variables_come_first_and_a_secret_among_them_hides_the_file() {
+    let trial = host();
+    let mut wish = job(&[]);
+    let env = |value: Scalar| {
+        Value::Map(vec![("MAILTO".into(), vec!["a \"b\"".into()]), ("TOKEN".into(), vec![value])])
+    };
+    wish.set("env", env("x y".into()));
+    trial.laws(KIND, &wish);
+    let text = String::from_utf8(trial.read("/etc/cron.d/backup")).unwrap();
+    assert!(text.contains("\nMAILTO='a \"b\"'\nTOKEN=\"x y\"\n* *"), "{text}");
+    wish.set("env", env(trial.secret("hunter22")));
+    let shown = change(trial.plan(KIND, &wish));
+    assert!(!format!("{shown:?}").contains("hunter22"));
+    assert!(shown.properties.iter().any(|p| p.property == "mode" && p.after == Shown::from("0600")));
+}
+
+#[test]
+fn what_cron_would_not_read_is_refused() {
+    let trial = host();
+    let check = |more: &[(&str, &str)], message: &str| {
+        let problems = trial.problems(KIND, &job(more));
+        assert!(problems.len() == 1 && problems[0].message.contains(message), "{more:?}: {problems:?}");
+    };
+    check(&[("minute", "60")], "not from 0 to 59");
+    check(&[("minute", "")], "not from 0 to 59");
+    check(&[("minute", "5/10")], "a step and no range");
+    check(&[("minute", "*/0")], "no number from 1 to 59");
+    check(&[("hour", "18-8")], "runs backwards");
+    check(&[("hour", "1 2")], "not from 0 to 23");
+    check(&[("day", "0")], "not from 1 to 31");
+    check(&[("month", "january")], "not from 1 to 12");
+    check(&[("weekday", "8")], "not from 0 to 7");
+    check(&[("special", "daily"), ("hour", "3")], "one or the other");
+    check(&[("special", "often")], "is not one of");
+    check(&[("name", "a.b")], "no name of a job");
+    check(&[("command", "a\nb")], "several lines");
+    check(&[("command", " ")], "is missing");
+    check(&[("user", "a b")], "not the name of a user");
+}
+
+#[test]
+fn fields_take_all_that_cron_takes() {
+    let trial = host();
+    for (field, text) in [
+        ("minute", "0,15-30/5,59"),
+        ("hour", "*/2"),
+        ("month", "JAN,3-5"),
+        ("weekday", "7"),
+        ("weekday", "Sun-Sat"),
+    ] {
+        assert_eq!(trial.problems(KIND, &job(&[(field, text)])), [], "{field} {text}");
+    }
+}
+
+#[test]
+fn without_cron_there_is_nobody_to_run_it() {
+    let trial = Trial::new();
+    std::fs::create_dir_all(trial.at("/etc/cron.d")).unwrap();
+    assert_eq!(impossible(trial.plan(KIND, &job(&[]))), "the program cron is not there");
+    let certainty = change(trial.plan_after(vec![Effect::Open], KIND, &job(&[]))).certainty;
+    assert_ne!(certainty, converge_model::Certainty::Exact);
+    trial.assert_in_sync(KIND, &job(&[("state", "absent")]));
+}
