@@ -306,6 +306,8 @@ impl<'a> Act<'a> {
     /// A run of packages as one transaction; each is judged by its own state afterwards.
     fn transaction(&mut self, from: u32, to: u32) {
         let mut batch: Vec<(u32, PackageRequest, Look)> = Vec::new();
+        // What is in sync by now has its turn after the transaction, which may bring what it does not want.
+        let mut others = Vec::new();
         for index in from..to {
             let place = self.step_of.get(&index).copied();
             let blocked = self.blocked(index, place).is_some() || !self.resource(index).options.selected;
@@ -320,14 +322,19 @@ impl<'a> Act<'a> {
                     let request = look.request.clone();
                     batch.extend(request.map(|request| (index, request, look)));
                 }
-                _ => self.turn(index),
+                _ => others.push(index),
             }
         }
         if batch.len() < 2 {
             batch.into_iter().for_each(|(index, ..)| self.turn(index));
-            return;
+        } else {
+            self.transact(batch);
         }
-        self.transact(batch);
+        for index in others {
+            if self.halt.is_none() {
+                self.turn(index);
+            }
+        }
     }
 
     fn transact(&mut self, batch: Vec<(u32, PackageRequest, Look)>) {

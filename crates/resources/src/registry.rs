@@ -7,6 +7,7 @@ use crate::kinds;
 
 static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
     vec![
+        row::<kinds::apt_repository::AptRepository>(),
         row::<kinds::archive::Archive>(),
         row::<kinds::authorized_key::AuthorizedKey>(),
         row::<kinds::block::Block>(),

@@ -1,6 +1,7 @@
 //! The kinds of resource, a folder each: its table and its wish (`mod.rs`), what it reads (`observe.rs`), what it plans
 //! (`plan.rs`), what it does (`apply.rs`).
 pub mod accounts;
+pub mod apt_repository;
 pub mod archive;
 pub mod attributes;
 pub mod authorized_key;
