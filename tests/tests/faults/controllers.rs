@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use converge_model::HostState;
+use converge_model::{HostState, StepOutcome};
 use converge_tests::project::Project;
 
 use crate::support::{Course, Gate, SUDO, apply, converge, on_host, plan, project, root};
@@ -54,6 +54,41 @@ fn a_host_that_was_edited_while_its_plan_was_read_is_left_alone() {
         assert_eq!(root(host, "cat /etc/motd; ls /etc/first 2>/dev/null || true"), "by hand");
         converge(&project);
         assert_eq!(root(host, "cat /etc/motd"), "new");
+    });
+}
+
+#[test]
+fn an_edit_during_the_run_ends_it_unless_a_step_of_its_own_may_have_been_it() {
+    on_host(|testbed, host| {
+        let gate = Gate::on(host);
+        let watched = r#"file "/etc/checked" validate="gate %s" { content "1" }
+            file "/etc/motd" { content "ours" }
+            file "/etc/last" { content "1" }"#;
+        root(host, "echo ours >/etc/motd");
+        let stopped = project(testbed, SUDO, watched);
+        let mut course = Course::apply(&stopped);
+        course.until_waiting(host);
+        root(host, "echo by hand >/etc/motd");
+        gate.open();
+        let told = course.end();
+        assert_eq!((told.code, told.state("h1")), (6, HostState::Stale), "{told}");
+        assert!(told.problems("h1").contains("file[/etc/motd] was changed by somebody else"), "{told}");
+        assert_eq!(told.outcomes("h1", "file[/etc/checked]"), [&StepOutcome::Done], "{told}");
+        assert_eq!(root(host, "cat /etc/motd; ls /etc/last 2>/dev/null || true"), "by hand");
+        converge(&stopped);
+
+        gate.close();
+        let open = r#"command "gate && touch /run/passed" shell=#true creates="/run/passed"
+            file "/etc/motd" { content "ours" }"#;
+        let corrected = project(testbed, SUDO, open);
+        let mut course = Course::apply(&corrected);
+        course.until_waiting(host);
+        root(host, "echo of the command >/etc/motd");
+        gate.open();
+        let told = course.end();
+        assert_eq!((told.code, told.state("h1")), (0, HostState::Changed), "{told}");
+        assert_eq!(told.outcomes("h1", "file[/etc/motd]"), [&StepOutcome::Unforeseen], "{told}");
+        assert_eq!(root(host, "cat /etc/motd"), "ours");
     });
 }
 

@@ -34,15 +34,11 @@ fn what_cannot_be_changed_is_found_by_the_plan() {
         let frozen = r#"file "/etc/motd" { content "new" }
             file "/srv/frozen/data" { content "new" }"#;
         let check = |body: &str, why: &str| {
-            let before = host.digest().unwrap();
             let project = project(testbed, SUDO, body);
             for told in [plan(&project), apply(&project)] {
                 assert_eq!((told.code, told.state("h1")), (3, HostState::Unplannable), "{told}");
                 assert!(told.problems("h1").contains(why), "{told}");
             }
-            let ours = "/var/cache/converge";
-            root(host, &format!("ls {ours} >/dev/null"));
-            let _ = before;
             assert_ne!(
                 root(host, "cat /etc/motd"),
                 "new",
@@ -57,5 +53,26 @@ fn what_cannot_be_changed_is_found_by_the_plan() {
         );
         root(host, "chattr -i /srv/fixed/data");
         assert_eq!(root(host, "cat /srv/frozen/data /srv/fixed/data"), "old\nold");
+    });
+}
+
+#[test]
+fn a_host_whose_state_has_no_room_is_left_alone() {
+    on_host(|testbed, host| {
+        let project = project(testbed, SUDO, r#"file "/etc/motd" { content "new" }"#);
+        let before = root(host, "cat /etc/motd");
+        root(
+            host,
+            "mkdir -m 700 /var/lib/converge; mount -t tmpfs -o size=64k,mode=700 none /var/lib/converge
+            cat /dev/zero >/var/lib/converge/fill 2>/dev/null; true",
+        );
+        let told = apply(&project);
+        assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
+        let why = told.problems("h1");
+        assert!(why.contains("/var/lib/converge/") && why.contains("No space left"), "{why}");
+        assert!(why.contains("0 bytes are free"), "{why}");
+        assert_eq!(root(host, "cat /etc/motd; ls -A /etc | grep converge || true"), before);
+        root(host, "rm /var/lib/converge/fill");
+        converge(&project);
     });
 }

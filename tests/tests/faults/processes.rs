@@ -118,3 +118,61 @@ fn the_first_interrupt_ends_the_run_after_the_step_in_hand() {
         converge(&project);
     });
 }
+
+#[test]
+fn the_second_interrupt_abandons_the_step_and_the_host_ends_it_by_itself() {
+    on_host(|testbed, host| {
+        let gate = Gate::on(host);
+        let project = project(testbed, SUDO, &several());
+        let mut course = Course::apply(&project);
+        course.until_waiting(host);
+        let agent = agent(host).unwrap();
+        course.signal(Signal::INT);
+        course.until_said("stopping after the steps in hand");
+        course.signal(Signal::INT);
+        let told = course.end();
+        assert_eq!((told.code, told.state("h1")), (130, HostState::Interrupted), "{told}");
+        assert!(told.stderr.contains("abandoned"), "{told}");
+        gate.open();
+        root(host, &format!("timeout 10 tail --pid={agent} -f /dev/null"));
+        assert_eq!(root(host, "ls /etc/passed /etc/later20 2>/dev/null || true"), "/etc/passed");
+        converge(&project);
+    });
+}
+
+#[test]
+fn an_interrupt_during_the_look_starts_nothing() {
+    on_host(|testbed, host| {
+        let body =
+            r#"command "touch /etc/passed" only-if="test -e /run/quick || sleep 50; test ! -e /etc/passed""#;
+        let project = project(testbed, SUDO, body);
+        let mut course = Course::apply(&project);
+        course.until(host, |kind| matches!(kind, EventKind::HostState { phase } if phase == "looking"));
+        course.signal(Signal::INT);
+        let told = course.end();
+        assert_eq!((told.code, told.state("h1")), (130, HostState::NotStarted), "{told}");
+        root(host, "test ! -e /etc/passed; touch /run/quick");
+        converge(&project);
+    });
+}
+
+#[test]
+fn a_connection_that_is_cut_is_an_interruption_and_no_failure() {
+    on_host(|testbed, host| {
+        let gate = Gate::on(host);
+        let project = project(testbed, SUDO, &several());
+        let mut course = Course::apply(&project);
+        course.until_waiting(host);
+        let agent = agent(host).unwrap();
+        root(
+            host,
+            "for p in /proc/[0-9]*; do case \"$(tr '\\0' ' ' <$p/cmdline)\" in 'sshd: admin'*) kill -9 ${p#/proc/};; esac; done",
+        );
+        let told = course.end();
+        assert_eq!((told.code, told.state("h1")), (3, HostState::Interrupted), "{told}");
+        gate.open();
+        root(host, &format!("timeout 10 tail --pid={agent} -f /dev/null"));
+        assert_eq!(root(host, "ls /etc/passed /etc/later20 2>/dev/null || true"), "/etc/passed");
+        converge(&project);
+    });
+}

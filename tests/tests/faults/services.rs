@@ -79,3 +79,31 @@ fn a_change_that_kills_its_service_is_put_back() {
         assert_eq!(plan(&broken).code, 2, "it is still to be done");
     });
 }
+
+#[test]
+fn a_restart_is_owed_until_all_that_asks_for_it_is_there() {
+    on_host(|testbed, host| {
+        root(host, TICKER);
+        let invocation = || root(host, "systemctl show -P InvocationID ticker");
+        let first = invocation();
+        let project = project(
+            testbed,
+            SUDO,
+            r#"
+            file "/etc/ticker.conf" notify="service[ticker]" { content "interval = 5" }
+            file "/etc/ticker.more" notify="service[ticker]" validate="ls /run/open %s" { content "more" }
+            service "ticker" running=#true
+        "#,
+        );
+        for _ in 0..2 {
+            let told = apply(&project);
+            assert_eq!(told.code, 3, "{told}");
+            assert!(told.outcomes("h1", "service[ticker]").contains(&&StepOutcome::Owed), "{told}");
+            assert_eq!(invocation(), first, "it waits for the other file");
+            assert!(plan(&project).plan("h1").steps.iter().any(|step| step.owed), "a plan shows the debt");
+        }
+        root(host, "touch /run/open");
+        converge(&project);
+        assert_ne!(invocation(), first);
+    });
+}

@@ -37,6 +37,14 @@ pub(crate) fn root(host: &Host, line: &str) -> String {
     host.exec_root(line).unwrap().ok().unwrap()
 }
 
+/// How many lines of the journal that `select` chooses hold `pattern`, once one does: what logs may be slower than what
+/// it logs about.
+pub(crate) fn logged(host: &Host, select: &str, pattern: &str) -> u32 {
+    let lines = format!("journalctl --quiet {select} --grep '{pattern}'");
+    root(host, &format!("timeout 30 sh -c \"until {lines} | grep -q .; do sleep 0.1; done\""));
+    root(host, &format!("{lines} | wc -l")).parse().unwrap()
+}
+
 /// The process number of the agent on the host, as the host has it.
 pub(crate) fn agent(host: &Host) -> Option<String> {
     let line = r#"for p in /proc/[0-9]*; do case "$(readlink $p/exe)" in */converge*) echo ${p#/proc/};; esac; done"#;
@@ -54,8 +62,14 @@ impl<'a> Gate<'a> {
         Self(host)
     }
 
-    pub(crate) fn open(self) {
+    /// Lets whoever waits go on, and whoever comes later pass.
+    pub(crate) fn open(&self) {
         root(self.0, "touch /run/open; timeout 20 sh -c 'echo >/run/gate'");
+    }
+
+    /// Lets nobody pass any more.
+    pub(crate) fn close(&self) {
+        root(self.0, "rm /run/open");
     }
 }
 
@@ -109,15 +123,17 @@ impl Course {
 
     /// Waits until `host` is in the middle of a step that the gate holds up.
     pub(crate) fn until_waiting(&mut self, host: &Host) {
-        let waits = |event: &Event| {
-            let here = event.host.as_ref().is_some_and(|name| name.as_str() == host.name());
-            here && matches!(&event.kind, EventKind::Output { line, .. } if line == "waiting")
-        };
-        while !self.events.last().is_some_and(waits) {
+        self.until(host, |kind| matches!(kind, EventKind::Output { line, .. } if line == "waiting"));
+    }
+
+    /// Waits until `host` tells what is `wanted`.
+    pub(crate) fn until(&mut self, host: &Host, wanted: impl Fn(&EventKind) -> bool) {
+        let of_host = |event: &Event| event.host.as_ref().is_some_and(|name| name.as_str() == host.name());
+        while !self.events.last().is_some_and(|event| of_host(event) && wanted(&event.kind)) {
             if !self.next() {
                 let mut said = String::new();
                 self.stderr.read_to_string(&mut said).unwrap();
-                panic!("it ended without waiting at the gate: {said}\n{:#?}", self.events);
+                panic!("it ended before that: {said}\n{:#?}", self.events);
             }
         }
     }
