@@ -57,6 +57,38 @@ mod tests {
         assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
     }
 
+    /// Inventories rely on these names.
+    #[test]
+    fn no_kind_is_lost() {
+        let names: Vec<_> = registry().map(|kind| kind.schema().name.as_str()).collect();
+        let published = [
+            "apt-repository",
+            "archive",
+            "authorized-key",
+            "block",
+            "command",
+            "cron",
+            "directory",
+            "download",
+            "file",
+            "git",
+            "group",
+            "hostname",
+            "ini",
+            "line",
+            "link",
+            "mount",
+            "package",
+            "service",
+            "sudo-rule",
+            "sysctl",
+            "systemd-unit",
+            "timezone",
+            "user",
+        ];
+        assert_eq!(names, published);
+    }
+
     #[test]
     fn every_kind_has_an_example_and_documents_its_parameters() {
         for kind in registry() {
