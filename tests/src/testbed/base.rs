@@ -15,6 +15,8 @@ use super::progress;
 /// Names the folder of the cache.
 const CACHE_VARIABLE: &str = "CONVERGE_TESTBED_CACHE";
 const DEFAULT_CACHE: &str = "/var/cache/converge-testbed";
+/// The folder in the cache that holds no base.
+pub(crate) const TOOLS: &str = "tools";
 const SUITE: &str = "bookworm";
 const PACKAGES: &str =
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,iproute2,ca-certificates,nftables";
@@ -26,7 +28,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The folder of the base, made first where it is missing.
 pub(crate) fn prepare() -> Result<PathBuf, Error> {
     let recipe = Recipe::new(Controller::read()?);
-    let cache = PathBuf::from(env::var_os(CACHE_VARIABLE).unwrap_or_else(|| DEFAULT_CACHE.into()));
+    let cache = cache();
     let base = cache.join(recipe.folder_name());
     if base.is_dir() {
         return Ok(base);
@@ -40,6 +42,11 @@ pub(crate) fn prepare() -> Result<PathBuf, Error> {
         recipe.make(&base)?;
     }
     Ok(base)
+}
+
+/// The folder of what is made once and serves all tests: bases, and the tools that Converge is held against.
+pub(crate) fn cache() -> PathBuf {
+    env::var_os(CACHE_VARIABLE).unwrap_or_else(|| DEFAULT_CACHE.into()).into()
 }
 
 /// Everything that decides what the base holds.
@@ -139,7 +146,7 @@ fn remove_unused(cache: &Path) -> Result<(), Error> {
         let path = entry.map_err(Error::file(cache))?.path();
         let in_use =
             mounts.contains(&format!("lowerdir={}", path.display())) || is_mounted(&path.join("proc"))?;
-        if path.is_dir() && !in_use {
+        if path.is_dir() && !in_use && path.file_name() != Some(TOOLS.as_ref()) {
             remove_folder(&path)?;
         }
     }

@@ -29,6 +29,7 @@ mod controller;
 mod host;
 mod machine;
 mod network;
+mod python;
 mod skip;
 mod snapshot;
 mod ssh;
@@ -42,6 +43,7 @@ use bed::{Bed, Lease};
 pub use bed::Lifetime;
 pub use command::{CommandError, Ran};
 pub use host::Host;
+pub use python::python_tool;
 pub use skip::{SKIPPED_VARIABLE, is_ci, or_skip};
 pub use snapshot::{Change, Snapshot, What};
 
