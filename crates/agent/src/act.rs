@@ -19,7 +19,7 @@ use converge_resources::{Actor, ApplyError, Effect, System, View};
 use crate::channel::Channel;
 use crate::look::invocation;
 use crate::mask::mask;
-use crate::planner::{Decoded, Draft, PACKAGE, starts_unit};
+use crate::planner::{COMMAND, Decoded, Draft, PACKAGE, starts_unit};
 use crate::state::StateError;
 use crate::state::journal::{Debt, Journal, Past, Record};
 
@@ -198,14 +198,14 @@ impl<'a> Act<'a> {
         };
         match (&look.planned, place) {
             (Planned::InSync(_), None) => self.fates[index as usize] = Fate::InSync,
-            (Planned::InSync(_), Some(place)) if self.open.is_empty() => {
+            (Planned::InSync(_), Some(place)) if !self.may_surprise(index) => {
                 let step = &self.draft.steps[place].step;
                 self.stale(format!("{} was changed by somebody else since the plan", step.address));
             }
             (Planned::InSync(_), Some(_)) => {
                 self.finish(index, place, None, Attempt::AlreadySo, Instant::now());
             }
-            (Planned::Change(_), None) if self.open.is_empty() => {
+            (Planned::Change(_), None) if !self.may_surprise(index) => {
                 self.stale(format!("{} was changed by somebody else since the plan", resource.address));
             }
             (Planned::Impossible { message, .. }, _) => {
@@ -666,6 +666,13 @@ impl<'a> Act<'a> {
         self.settle = self.settle.max(self.decoded.wanted[index as usize].settle().unwrap_or_default());
     }
 
+    /// Whether the steps so far may have moved the resource at `index` in a way that the plan could not see: an open step
+    /// may move anything, and any step what the guard of a command asks for.
+    fn may_surprise(&self, index: u32) -> bool {
+        let changed = || self.results.iter().any(|result| result.outcome.changed());
+        !self.open.is_empty() || (self.resource(index).kind == COMMAND && changed())
+    }
+
     fn changed(&self, index: u32) -> bool {
         matches!(self.fates[index as usize], Fate::Changed | Fate::Created)
     }
@@ -775,6 +782,31 @@ mod tests {
             ]
         );
         assert!(!bench.root().join("etc/broken").exists(), "the live file is untouched");
+    }
+
+    #[test]
+    fn a_guard_that_an_earlier_step_changes_is_no_sign_of_somebody_else() {
+        let bench = Bench::new();
+        bench.world.write("/etc/source".as_ref(), "old\n");
+        bench.world.write("/etc/copy".as_ref(), "old\n");
+        let text = |world: &converge_resources::system::fake::World, path: &str| {
+            world.files().read(path.as_ref(), 100).unwrap_or_default()
+        };
+        bench.world.command("/bin/sh -c same", move |world| {
+            i32::from(text(world, "/etc/source") != text(world, "/etc/copy"))
+        });
+        bench.world.command("copy", |world| {
+            world.write("/etc/copy".as_ref(), "new\n");
+            0
+        });
+        let mut copy = resource("command", "copy");
+        copy.params.set("command", Value::List(vec![Scalar::from("copy")]));
+        copy.params.set("unless", Value::from("same"));
+        let catalog = [bench.file("/etc/source", "new\n"), copy];
+        assert_eq!(bench.look(&catalog).steps.len(), 1, "the guard still holds");
+        let report = bench.apply(&catalog);
+        assert_eq!(report.state, HostState::Changed, "{report:?}");
+        assert_eq!(outcomes(&report)[1], ("command[copy]".to_owned(), "unforeseen"));
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub(crate) fn warm(decoded: &Decoded<'_>, base: &Base<'_>) -> Result<(), LookErr
         base.warm_units(&units.into_iter().collect::<Vec<_>>())?;
     }
     // Commands run their guards in order, and once.
-    let quiet: Vec<_> = selected().filter(|(_, resource)| resource.kind != "command").collect();
+    let quiet: Vec<_> = selected().filter(|(_, resource)| resource.kind != COMMAND).collect();
     if quiet.len() >= PARALLEL_FROM {
         quiet.par_iter().for_each(|(wanted, _)| drop(wanted.look(&View::bare(base))));
     }
@@ -306,6 +306,9 @@ impl Walk<'_> {
         self.overlay.add(last, effects.chain(gone).collect::<Vec<_>>());
     }
 }
+
+/// The kind whose guards may ask for anything.
+pub(crate) const COMMAND: &str = "command";
 
 /// The kind whose neighbours are one transaction.
 pub(crate) const PACKAGE: &str = "package";
