@@ -176,3 +176,25 @@ fn a_connection_that_is_cut_is_an_interruption_and_no_failure() {
         converge(&project);
     });
 }
+
+#[test]
+fn a_power_cut_is_an_interruption_that_holds_no_lock() {
+    on_host(|testbed, host| {
+        Gate::on(host);
+        root(host, TICKER);
+        let project = project(testbed, SUDO, OWING);
+        let mut course = Course::apply(&project);
+        course.until_waiting(host);
+        let died = course.run();
+        host.cut_power().unwrap();
+        course.signal(Signal::KILL);
+        course.reap();
+        host.power_on().unwrap();
+        let told = plan(&project);
+        assert_eq!((&told.plan("h1").interrupted, &told.plan("h1").busy), (&Some(died), &None), "{told}");
+        assert_eq!(root(host, "ls /etc/ticker.*; cat /etc/ticker.conf"), "/etc/ticker.conf\ninterval = 5");
+        root(host, "touch /run/open");
+        converge(&project);
+        assert_eq!(root(host, "find / -xdev -name '.*.converge-*'"), "");
+    });
+}
