@@ -63,13 +63,27 @@ impl Project {
     /// `converge` in the project, to be given arguments.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(converge_binary());
+        self.program(converge_binary())
+    }
+
+    /// Another program, in the same place.
+    #[must_use]
+    pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(self.path("project")).env_clear().stdin(Stdio::null());
         command.env("HOME", self.path("home")).env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
         if let Some(config) = &self.ssh_config {
             command.env("CONVERGE_SSH_CONFIG", config);
         }
         command
+    }
+
+    /// Gives it a copy of all files of `folder`, some of them in folders below.
+    ///
+    /// # Errors
+    /// When one cannot be read or written.
+    pub fn copy(&self, folder: &Path) -> io::Result<()> {
+        copy(folder, &self.path("project"))
     }
 
     /// Runs `converge` to its end.
@@ -81,6 +95,16 @@ impl Project {
         command.args(arguments);
         command.output().map(Ended::from)
     }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() { copy(&path, &to)? } else { std::fs::copy(&path, &to).map(drop)? }
+    }
+    Ok(())
 }
 
 impl From<Output> for Ended {

@@ -23,9 +23,7 @@ impl Ground {
         let programs = or_skip(python_tool(ANSIBLE))?;
         let testbed = or_skip(Testbed::up(&["h1"]))?;
         let project = Project::new("", Some(&testbed)).unwrap();
-        for file in ["inventory.kdl", "templates/shop.conf"] {
-            project.write(&format!("project/{file}"), std::fs::read(data().join(file)).unwrap()).unwrap();
-        }
+        project.copy(&data()).unwrap();
         Some(Self { testbed, project, programs })
     }
 

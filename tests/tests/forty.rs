@@ -31,9 +31,7 @@ on "h1" {
 fn forty(testbed: &Testbed) -> Project {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/forty");
     let project = Project::new("", Some(testbed)).unwrap();
-    for file in ["inventory.kdl", "templates/shop.conf"] {
-        project.write(&format!("project/{file}"), std::fs::read(data.join(file)).unwrap()).unwrap();
-    }
+    project.copy(&data).unwrap();
     project
 }
 
