@@ -2,6 +2,7 @@
 //!
 //! Nothing a user of Converge needs is here; nothing here is part of what is shipped.
 
+mod bench;
 mod test;
 mod testbed;
 
@@ -22,12 +23,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Bench(bench::Arguments),
     Test(test::Arguments),
     Testbed(testbed::Arguments),
 }
 
 fn main() -> ExitCode {
     let done: Result<ExitCode, Box<dyn Error>> = match Arguments::parse().task {
+        Task::Bench(arguments) => bench::run(arguments).map_err(Into::into),
         Task::Test(arguments) => test::run(arguments).map_err(Into::into),
         Task::Testbed(arguments) => testbed::run(arguments).map_err(Into::into),
     };
