@@ -11,10 +11,10 @@ use converge_resources::system::units::UnitState;
 use crate::channel::Channel;
 use crate::mask::mask;
 use crate::planner::{Decoded, Draft, plan};
-use crate::state::State;
 use crate::state::journal::{Debt, Past};
 use crate::state::ledger::{Ledger, applied};
 use crate::state::lock::Lock;
+use crate::state::{State, now};
 
 /// What a look knows beyond the plan that it reports.
 pub(crate) struct Looked {
@@ -58,7 +58,7 @@ pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
         in_sync: looked.draft.in_sync.len() as u32,
         problems: looked.draft.problems,
         ledger_complete: looked.ledger_complete && past.interrupted.is_none(),
-        busy: Lock::holder(state),
+        busy: Lock::holder(state, now()),
         interrupted: past.interrupted.clone(),
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod lock;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use converge_model::Digest;
 use converge_resources::system::files::Files;
@@ -135,6 +136,11 @@ impl State {
         replace(&path, &key)?;
         Ok(key)
     }
+}
+
+/// Seconds since the epoch, by the host's clock.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The bytes of a state file of at most `limit` bytes; none where it is not there.

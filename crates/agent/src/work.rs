@@ -3,7 +3,6 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use converge_model::wire::Refusal;
 use converge_model::{Digest, HostPlan, HostReport, HostState, Problem};
@@ -18,7 +17,7 @@ use crate::serve::{Order, Worker};
 use crate::state::journal::{Journal, Past};
 use crate::state::ledger::Ledger;
 use crate::state::lock::Lock;
-use crate::state::{State, StateError};
+use crate::state::{State, StateError, now};
 
 /// The worker over the systems that `open` gives for a root folder, or for the system itself, and the folder of its
 /// receipts.
@@ -98,7 +97,7 @@ pub(crate) fn act_in(
     channel: &dyn Channel,
 ) -> Result<HostReport, Refusal> {
     state.make().map_err(refuse)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = now();
     let _lock = Lock::take(state, &order.run, &order.by, now).map_err(refuse)?.map_err(Refusal::Locked)?;
     let decoded = match decode(&order.catalog) {
         Ok(decoded) => decoded,

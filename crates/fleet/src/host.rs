@@ -80,7 +80,7 @@ impl HostError {
 
 fn refusal(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::Locked(holder) => format!("run {} of {} is at work there", holder.run, holder.by),
+        Refusal::Locked(holder) => holder.to_string(),
         Refusal::Stale(why) => format!("the host moved on since its plan was shown: {why}"),
         Refusal::Broken { message, .. } => message.clone(),
     }

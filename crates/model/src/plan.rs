@@ -1,5 +1,7 @@
 //! The plan of one host: the steps that would make it what its catalog says.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::change::Change;
@@ -63,11 +65,44 @@ pub struct Holder {
     pub by: String,
     /// Seconds since the epoch, by the host's clock.
     pub since: u64,
+    /// For how many seconds it had been held when it was asked about, by the host's clock.
+    #[serde(default)]
+    pub held: u64,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = match self.held {
+            seconds @ 0..120 => format!("{seconds} s"),
+            seconds @ 120..7200 => format!("{} min", seconds / 60),
+            seconds => format!("{} h", seconds / 3600),
+        };
+        write!(f, "run {} of {} has been at work there for {held}", self.run, self.by)
+    }
 }
 
 impl HostPlan {
     /// Whether anything would change.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_told_with_how_long_it_has_been_there() {
+        let check = |held: u64, words: &str| {
+            let holder = Holder { run: "r1".into(), by: "ada@laptop".into(), since: 7, held };
+            assert_eq!(
+                holder.to_string(),
+                format!("run r1 of ada@laptop has been at work there for {words}")
+            );
+        };
+        check(3, "3 s");
+        check(200, "3 min");
+        check(7200, "2 h");
     }
 }

@@ -30,29 +30,32 @@ impl Lock {
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(fail)?;
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Ok(Err(holder_in(&mut file)));
+            return Ok(Err(holder_in(&mut file, now)));
         }
-        let holder = Holder { run: run.to_string(), by: by.to_owned(), since: now };
+        let holder = Holder { run: run.to_string(), by: by.to_owned(), since: now, held: 0 };
         let text = serde_json::to_vec(&holder).unwrap_or_default();
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text)).map_err(fail)?;
         Ok(Ok(Self { _file: file }))
     }
 
     /// Who holds the lock now; nobody is disturbed by the question.
-    pub(crate) fn holder(state: &State) -> Option<Holder> {
+    pub(crate) fn holder(state: &State, now: u64) -> Option<Holder> {
         let mut file = File::open(state.path("lock")).ok()?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => None,
-            Err(_) => Some(holder_in(&mut file)),
+            Err(_) => Some(holder_in(&mut file, now)),
         }
     }
 }
 
-fn holder_in(file: &mut File) -> Holder {
+fn holder_in(file: &mut File, now: u64) -> Holder {
     let mut text = Vec::new();
     // What cannot be read informs nobody, and that is all it is for.
     let _ = file.take(4096).read_to_end(&mut text);
-    serde_json::from_slice(&text).unwrap_or(Holder { run: "unknown".into(), by: "unknown".into(), since: 0 })
+    let unknown = || Holder { run: "unknown".into(), by: "unknown".into(), since: now, held: 0 };
+    let mut holder: Holder = serde_json::from_slice(&text).unwrap_or_else(|_| unknown());
+    holder.held = now.saturating_sub(holder.since);
+    holder
 }
 
 #[cfg(test)]
@@ -64,12 +67,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = State::in_folder(folder.path().to_owned());
         let run = RunId::new("a").unwrap();
-        assert!(Lock::holder(&state).is_none());
+        assert!(Lock::holder(&state, 67).is_none());
         let lock = Lock::take(&state, &run, "ada@laptop", 7).unwrap().ok().unwrap();
-        let holder = Holder { run: "a".into(), by: "ada@laptop".into(), since: 7 };
-        assert_eq!(Lock::holder(&state), Some(holder.clone()));
-        assert_eq!(Lock::take(&state, &run, "x", 8).unwrap().err(), Some(holder));
+        let holder = Holder { run: "a".into(), by: "ada@laptop".into(), since: 7, held: 60 };
+        assert_eq!(Lock::holder(&state, 67), Some(holder.clone()));
+        assert_eq!(Lock::take(&state, &run, "x", 67).unwrap().err(), Some(holder));
         drop(lock);
-        assert!(Lock::holder(&state).is_none(), "a lock goes with its process");
+        assert!(Lock::holder(&state, 67).is_none(), "a lock goes with its process");
     }
 }

@@ -36,7 +36,7 @@ impl Detail {
 pub(crate) fn plan(plan: &HostPlan, detail: Detail) -> String {
     let mut out = String::new();
     if let Some(holder) = &plan.busy {
-        note(&mut out, &format!("run {} of {} is at work on it", holder.run, holder.by));
+        note(&mut out, &holder.to_string());
     }
     if let Some(run) = &plan.interrupted {
         note(&mut out, &format!("run {run} was interrupted; the next apply cleans up after it"));
