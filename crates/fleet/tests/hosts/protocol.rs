@@ -247,11 +247,13 @@ async fn a_look_cannot_write() {
         table.lines().filter(fenced).map(str::to_owned).collect::<Vec<_>>()
     };
     let before = mounts();
-    // Outside of `/tmp`, which is a scratch folder inside the fence.
-    let target = std::env::current_exe().unwrap().with_file_name("written-by-a-look");
+    // Outside of the scratch folders, where what is written inside the fence is only thrown away.
+    let target = std::path::Path::new("/var/lib/written-by-a-look-of-converge");
     let project_name = format!("write {}", target.display());
     let error = local(scratch.path(), tiny()).look(&asked().ask, project(&project_name)).await.unwrap_err();
+    let left = std::fs::remove_file(target);
     assert_eq!(error.to_string(), std::io::ErrorKind::ReadOnlyFilesystem.to_string());
+    assert!(left.is_err(), "something was written");
     // What is written there is thrown away.
     let inside = scratch.path().join("x");
     let project_name = format!("write {}", inside.display());
