@@ -1,14 +1,16 @@
-//! Every example of every kind on a real host: a plan that writes nothing, an apply that works, and nothing left to do.
+//! Every example of every kind on a real host, under the laws: a plan writes nothing (1), an apply changes what was
+//! announced and nothing else (2) and leaves nothing to do (3), and without privileges nothing is touched (7).
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::fmt::Write;
-use std::process::Command;
+use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
 use converge_model::schema::Example;
-use converge_tests::project::Project;
-use converge_tests::testbed::{Host, Testbed, or_skip};
+use converge_model::{Event, EventKind, Shown, Step};
+use converge_tests::project::{Ended, Project};
+use converge_tests::testbed::{Change, Host, Snapshot, Testbed, What, or_skip};
 
 /// How many hosts share the work.
 const HOSTS: [&str; 4] = ["h1", "h2", "h3", "h4"];
@@ -23,7 +25,7 @@ struct Task {
 }
 
 #[test]
-fn every_example_converges_and_then_stays() {
+fn every_example_obeys_the_laws() {
     let Some(testbed) = or_skip(Testbed::up(&HOSTS)) else { return };
     let tasks: Vec<Task> = converge_resources::registry()
         .map(|kind| Task { kind: kind.schema().name.clone(), examples: kind.schema().examples.clone() })
@@ -52,52 +54,113 @@ fn next(tasks: &Mutex<Vec<Task>>) -> Option<Task> {
 fn try_kind(testbed: &Testbed, host: &Host, task: &Task) -> Result<(), String> {
     host.reset().map_err(|error| error.to_string())?;
     task.examples.iter().try_for_each(|example| {
-        try_example(testbed, host, example).map_err(|why| format!("{}: {why}", example.title))
+        let tried = Trial::new(testbed, host, example).and_then(|trial| trial.laws());
+        tried.map_err(|why| format!("{}: {why}", example.title))
     })
 }
 
-fn try_example(testbed: &Testbed, host: &Host, example: &Example) -> Result<(), String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let body = example.kdl.lines().map(|line| format!("    {line}\n")).collect::<String>();
-    let name = host.name();
-    let inventory =
-        format!("connection user=\"admin\" become=\"sudo\"\nhost \"{name}\"\non \"{name}\" {{\n{body}}}\n");
-    let project = Project::new(&inventory, Some(testbed)).map_err(|error| text(&error))?;
-    project
-        .write("project/files/hello.tar.gz", archive().map_err(|error| text(&error))?)
-        .map_err(|error| text(&error))?;
-    project.write("project/files/hello.tar.gz", HELLO).map_err(|error| text(&error))?;
-    let before = host.snapshot().map_err(|error| text(&error))?;
-    let plan = project.converge(&["plan"]).map_err(|error| text(&error))?;
-    if plan.code != 0 {
-        return Err(format!("plan {plan}"));
-    }
-    let written: Vec<_> = host.changes_since(&before).map_err(|error| text(&error))?;
-    let written: Vec<_> = written.iter().map(ToString::to_string).filter(|line| !is_our_own(line)).collect();
-    if !written.is_empty() {
-        return Err(format!("the plan wrote {written:#?}"));
-    }
-    let apply = project.converge(&["apply", "--yes"]).map_err(|error| text(&error))?;
-    if apply.code != 0 {
-        return Err(format!("apply {apply}"));
-    }
-    let again = project.converge(&["plan", "--detailed-exitcode"]).map_err(|error| text(&error))?;
-    if again.code == 0 { Ok(()) } else { Err(format!("the second plan {again}")) }
+/// An example on its host.
+struct Trial<'a> {
+    host: &'a Host,
+    project: Project,
 }
 
-/// The archive that an example unpacks: `hello/bin/hello`.
-fn archive() -> std::io::Result<Vec<u8>> {
-    let folder = tempfile::tempdir()?;
-    std::fs::create_dir_all(folder.path().join("hello/bin"))?;
-    std::fs::write(folder.path().join("hello/bin/hello"), "#!/bin/sh\necho hello\n")?;
-    let packed = Command::new("tar").args(["-czf", "-", "hello"]).current_dir(folder.path()).output()?;
-    Ok(packed.stdout)
+impl<'a> Trial<'a> {
+    fn new(testbed: &Testbed, host: &'a Host, example: &Example) -> Result<Self, String> {
+        let body: String = example.kdl.lines().map(|line| format!("    {line}\n")).collect();
+        let name = host.name();
+        let with = |how: &str| {
+            format!(
+                "connection user=\"admin\" become=\"{how}\"\nhost \"{name}\"\non \"{name}\" {{\n{body}}}\n"
+            )
+        };
+        let project = Project::new(&with("sudo"), Some(testbed)).map_err(|error| error.to_string())?;
+        let written = project
+            .write("project/files/hello.tar.gz", HELLO)
+            .and_then(|()| project.write("project/unprivileged.kdl", with("none")));
+        written.map_err(|error| error.to_string())?;
+        Ok(Self { host, project })
+    }
+
+    fn laws(&self) -> Result<(), String> {
+        let before = self.host.snapshot().map_err(|error| error.to_string())?;
+        let plan = self.converge(&["plan", "--json"], &[0])?;
+        self.unchanged_since(&before, "law 1: the plan")?;
+        // Law 7: without the right to do it, either there was nothing to do or nothing was done.
+        self.converge(&["apply", "--yes", "unprivileged.kdl"], &[0, 3])?;
+        self.unchanged_since(&before, "law 7: without privileges, the apply")?;
+        self.converge(&["apply", "--yes"], &[0])?;
+        self.nothing_else_changed(&before, &planned(&plan.stdout))?;
+        self.converge(&["plan", "--detailed-exitcode"], &[0]).map(drop)
+    }
+
+    fn converge(&self, arguments: &[&str], codes: &[i32]) -> Result<Ended, String> {
+        let ended = self.project.converge(arguments).map_err(|error| error.to_string())?;
+        if codes.contains(&ended.code) { Ok(ended) } else { Err(format!("{}: {ended}", arguments.join(" "))) }
+    }
+
+    fn changes_since(&self, before: &Snapshot) -> Result<Vec<Change>, String> {
+        let changes = self.host.changes_since(before).map_err(|error| error.to_string())?;
+        Ok(changes.into_iter().filter(|change| !is_our_own(&change.path)).collect())
+    }
+
+    fn unchanged_since(&self, before: &Snapshot, who: &str) -> Result<(), String> {
+        let changes = self.changes_since(before)?;
+        if changes.is_empty() { Ok(()) } else { Err(format!("{who} changed {}", listed(&changes))) }
+    }
+
+    /// Law 2, where the plan names every path: nothing changed but those, and the times of the folders that hold them.
+    fn nothing_else_changed(&self, before: &Snapshot, steps: &[Step]) -> Result<(), String> {
+        if steps.iter().any(|step| !FILES.contains(&step.kind.as_str())) {
+            return Ok(());
+        }
+        let paths: Vec<String> = steps.iter().flat_map(paths).collect();
+        let foreseen = |change: &Change| {
+            let holds = paths.iter().any(|path| Path::new(path).parent() == Some(&change.path));
+            let only_time = matches!(&change.what, What::Changed(aspects) if *aspects == ["time"]);
+            paths.iter().any(|path| change.path.starts_with(path)) || (holds && only_time)
+        };
+        let others: Vec<_> =
+            self.changes_since(before)?.into_iter().filter(|change| !foreseen(change)).collect();
+        if others.is_empty() { Ok(()) } else { Err(format!("law 2: nobody announced {}", listed(&others))) }
+    }
 }
 
-/// The agent's cache and the state of a host are Converge's own.
-fn is_our_own(change: &str) -> bool {
-    change.contains("/var/cache/converge")
-        || change.contains("/var/lib/converge")
-        || change.contains("/var/cache ")
-        || change.contains("/var/lib ")
+/// The kinds whose plan names every path that they touch.
+const FILES: [&str; 6] = ["file", "directory", "link", "line", "block", "ini"];
+
+/// The steps of a plan, from its events.
+fn planned(events: &str) -> Vec<Step> {
+    let events = events.lines().map(|line| serde_json::from_str::<Event>(line).unwrap());
+    events
+        .filter_map(|event| match event.kind {
+            EventKind::Planned { plan } => Some(plan.steps),
+            _ => None,
+        })
+        .flatten()
+        .collect()
+}
+
+/// The paths that a step announces: its own, and the folders that it makes above it.
+fn paths(step: &Step) -> Vec<String> {
+    let address = step.address.as_str();
+    let name = address.split_once('[').map_or("", |(_, name)| name.trim_end_matches(']'));
+    let own = name.split(": ").next().unwrap_or(name).to_owned();
+    let parents = step.change.properties.iter().filter(|property| property.property == "parent");
+    let parents = parents.filter_map(|property| match &property.after {
+        Shown::Text(path) => Some(path.clone()),
+        _ => None,
+    });
+    parents.chain([format!("{own}.converge-backup"), own.clone()]).collect()
+}
+
+fn listed(changes: &[Change]) -> String {
+    changes.iter().map(|change| format!("\n    {change}")).collect()
+}
+
+/// The agent's caches and the state of a host, root's and that of the account which logs in, are Converge's own.
+fn is_our_own(path: &Path) -> bool {
+    let own = ["/var/cache/converge", "/var/lib/converge", "/home/admin/.cache", "/home/admin/.local"];
+    let holds = ["/var/cache", "/var/lib", "/home/admin"];
+    own.iter().any(|own| path.starts_with(own)) || holds.iter().any(|holds| path == Path::new(holds))
 }
