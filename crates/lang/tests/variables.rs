@@ -209,23 +209,23 @@ a
 fn a_file_is_nearer_than_what_it_includes() {
     let sources = |own: &str| {
         MemorySources::new()
-            .file("env/production.kdl", format!("include \"../shared/app.kdl\"\n{own}"))
+            .file("env/production.kdl", format!("include \"../common/app.kdl\"\n{own}"))
             .file(
-                "shared/app.kdl",
+                "common/app.kdl",
                 "vars { workers 2 }\nhost \"a\"\non \"a\" { file \"/f\" { content \"{{ workers }}\" } }",
             )
-            .file("shared/other.kdl", "vars { workers 4 }")
+            .file("common/other.kdl", "vars { workers 4 }")
     };
     let run = |own: &str| common::run(&loader(sources(own), &[]), "env/production.kdl", &[]);
     assert_snapshot!(run("vars { workers 8 }"), @r#"
 a
   file[/f] path="/f" content="8\n" newline=true state="present"  (on "a")
 "#);
-    assert_snapshot!(run("include \"../shared/other.kdl\""), @r#"
+    assert_snapshot!(run("include \"../common/other.kdl\""), @r#"
 lang::precedence
 
   x two definitions of `workers` differ and neither is nearer
-   ,-[shared/app.kdl:1:8]
+   ,-[common/app.kdl:1:8]
  1 | vars { workers 2 }
    :        ^^^|^^^
    :           `-- one
@@ -234,8 +234,8 @@ lang::precedence
   help: define the variable in a group inside both, or at the host
 
 Advice: 
-  > in shared/other.kdl
-   ,-[shared/other.kdl:1:8]
+  > in common/other.kdl
+   ,-[common/other.kdl:1:8]
  1 | vars { workers 4 }
    :        ^^^|^^^
    :           `-- the other
