@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything a change must pass, in one command and with one line of result.
 //!
-//! The phases are: the policy for dependencies, formatting, lints, the tests of the crates, the examples in their documentation, the release
-//! build, and the fleet tests on real hosts. A phase that fails does not keep the later ones from being tried.
+//! The phases are: the policy for dependencies, formatting, lints, the tests of the crates, the examples in their
+//! documentation, the release build, and the fleet tests on real hosts. A phase that fails does not keep the later ones
+//! from being tried.
 
 mod echo;
 mod tally;

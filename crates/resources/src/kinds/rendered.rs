@@ -9,9 +9,9 @@ use crate::actor::{Actor, ApplyError, Attributes};
 use crate::diff;
 use crate::kind::{Depend, Planned};
 use crate::kinds::attributes::{self, Asked};
+use crate::kinds::replacing;
 use crate::overlay::{Bytes, Effect};
 use crate::system::files::Sort;
-use crate::system::processes::Command;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
 
 /// The file as it should be.
@@ -143,21 +143,11 @@ pub fn apply(actor: &mut Actor<'_>, wish: &Rendered, found: &Found) -> Result<()
     }
     let before = actor.sensitive;
     actor.sensitive |= wish.secret;
-    let done = actor.write_text(&wish.path, text, &wish.attributes, |actor, new| validate(actor, wish, new));
+    let done = actor.write_text(&wish.path, text, &wish.attributes, |actor, new| {
+        replacing::check(&wish.validate, actor, new)
+    });
     actor.sensitive = before;
     done
-}
-
-fn validate(actor: &mut Actor<'_>, wish: &Rendered, new: &Path) -> Result<(), ApplyError> {
-    if wish.validate.is_empty() {
-        return Ok(());
-    }
-    let new = new.to_string_lossy();
-    let checked = actor.run(&Command::new(wish.validate.iter().map(|word| word.replace("%s", &new))));
-    checked.map(drop).map_err(|error| ApplyError {
-        message: format!("the new content was refused: {}", error.message),
-        output: error.output,
-    })
 }
 
 #[cfg(test)]

@@ -45,21 +45,26 @@ pub fn decode(params: &mut Reader<'_>) -> Precautions {
     Precautions { validate, backup: params.flag("backup").unwrap_or(false) }
 }
 
+/// Runs the command `validate`, if it is one, on the new file: `%s` in it is `new`, as the processes of the host know it.
+pub fn check(validate: &[String], actor: &mut Actor<'_>, new: &Path) -> Result<(), ApplyError> {
+    if validate.is_empty() {
+        return Ok(());
+    }
+    let Some(new) = new.to_str() else {
+        return Err(ApplyError::at("check", new, &"its name is not UTF-8"));
+    };
+    let words = validate.iter().map(|word| word.replace("%s", new));
+    let checked = actor.run(&Command::new(words));
+    checked.map(drop).map_err(|error| ApplyError {
+        message: format!("the new content was refused: {}", error.message),
+        output: error.output,
+    })
+}
+
 impl Precautions {
     /// Runs the check on the new file, which is at `new` for the processes of the host.
     pub fn check(&self, actor: &mut Actor<'_>, new: &Path) -> Result<(), ApplyError> {
-        if self.validate.is_empty() {
-            return Ok(());
-        }
-        let Some(new) = new.to_str() else {
-            return Err(ApplyError::at("check", new, &"its name is not UTF-8"));
-        };
-        let words = self.validate.iter().map(|word| word.replace("%s", new));
-        let checked = actor.run(&Command::new(words));
-        checked.map(drop).map_err(|error| ApplyError {
-            message: format!("the new content was refused: {}", error.message),
-            output: error.output,
-        })
+        check(&self.validate, actor, new)
     }
 
     /// Copies the file at `path` beside itself, where that is asked.
