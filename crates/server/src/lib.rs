@@ -1,0 +1,1 @@
+//! The daemon that looks for drift on schedule.
