@@ -1,0 +1,184 @@
+//! What the daemon tells: one enum, for the terminal, `--json`, the metrics and the notifications alike. What its runs
+//! do step by step is told by their own events (`converge_model::event`); both are lines of the same stream, and those of
+//! the daemon have a `watch` in them.
+//!
+//! The JSON form is versioned by [`VERSION`]; fields are added, never renamed:
+//! `{"version":1,"at":"2026-03-29T01:00:00Z","host":"web1","run":"…","watch":{"corrected":{"addresses":["file[/etc/motd]"]}}}`.
+
+use converge_model::{Address, HostName, HostState, RunId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The version of the format.
+pub const VERSION: u16 = 1;
+
+/// One thing that the daemon tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// The version of the format.
+    pub version: u16,
+    /// When, by the controller's clock.
+    pub at: Timestamp,
+    /// The host that it speaks of; none where it is the daemon itself.
+    pub host: Option<HostName>,
+    /// The run in which it showed, as the history knows it.
+    pub run: Option<RunId>,
+    /// What happened.
+    pub watch: NewsKind,
+}
+
+/// What happened. Nothing in it holds a value of a resource: addresses and names of properties alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewsKind {
+    /// The daemon watches so many hosts from now on.
+    Started {
+        /// How many of them have a mode other than `ignore`.
+        hosts: u32,
+    },
+    /// A look at a host ended, or an act on it. Every tick that is not skipped ends in one of these.
+    Looked {
+        /// How. `Pending` after a look alone where something differs.
+        state: HostState,
+        /// How many resources drifted: the host moved.
+        corrective: u32,
+        /// How many wait for an apply: the inventory asks for something new.
+        pending: u32,
+        /// Milliseconds, by the monotonic clock.
+        took: u64,
+    },
+    /// Resources drifted that had not when the host was last looked at, or otherwise than then.
+    DriftFound {
+        /// The resources, and what is done about each.
+        resources: Vec<Drifted>,
+    },
+    /// Drift was put back.
+    Corrected {
+        /// The resources.
+        addresses: Vec<Address>,
+    },
+    /// A look or a correction failed, or the host was not reached.
+    Failed {
+        /// How the run of the host ended.
+        state: HostState,
+        /// Why, as fragments.
+        why: Vec<String>,
+        /// The resources whose steps failed.
+        addresses: Vec<Address>,
+    },
+    /// The host is as it was last applied again, after drift that was only reported, a fight, or a failure.
+    Recovered {
+        /// The resources that had drifted.
+        addresses: Vec<Address>,
+    },
+    /// A resource was corrected again and again, and is left alone from now on.
+    Fight {
+        /// The resource.
+        address: Address,
+        /// How often it was corrected.
+        corrections: u32,
+        /// Within how many seconds.
+        within: u64,
+    },
+    /// Too many hosts drifted at once: nothing is corrected until there are fewer.
+    TooManyDrifted {
+        /// How many hosts drifted.
+        drifted: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// It was time to look at the host, and the last run was still at work there.
+    TickSkipped {
+        /// How many ticks of this host were skipped so far.
+        skipped: u64,
+    },
+    /// The inventory has mistakes. The last good one stays in force.
+    InventoryBroken {
+        /// The mistakes, as fragments.
+        mistakes: Vec<String>,
+    },
+    /// The inventory was read again.
+    InventoryReloaded {
+        /// How many hosts it has.
+        hosts: u32,
+    },
+    /// The daemon ends after the steps in hand.
+    Stopping,
+}
+
+/// A resource that drifted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drifted {
+    /// Its address.
+    pub address: Address,
+    /// The properties that moved.
+    pub properties: Vec<String>,
+    /// What is done about it.
+    pub response: Response,
+}
+
+/// What the daemon does about a resource that drifted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// It is put back now.
+    Corrects,
+    /// It is reported: its mode says so.
+    Reports,
+    /// It would be put back, outside a maintenance window it is not.
+    WaitsForWindow,
+    /// The inventory asks for something new there: an apply decides.
+    WaitsForApply,
+    /// It was corrected again and again.
+    GaveUp,
+    /// Too many hosts drifted at once.
+    TooManyDrifted,
+}
+
+/// Who hears the news.
+pub trait Listener: Send {
+    /// Something happened. Whoever is slow holds the daemon up.
+    fn hear(&mut self, news: &News);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_reads_well_as_json() {
+        let news = News {
+            version: VERSION,
+            at: "2026-03-29T01:00:00Z".parse().unwrap(),
+            host: Some(HostName::new("web1").unwrap()),
+            run: None,
+            watch: NewsKind::DriftFound {
+                resources: vec![Drifted {
+                    address: Address::new(None, "file", "/etc/motd"),
+                    properties: vec!["content".to_owned()],
+                    response: Response::WaitsForWindow,
+                }],
+            },
+        };
+        let json = serde_json::to_string(&news).unwrap();
+        assert_eq!(
+            json,
+            r#"{"version":1,"at":"2026-03-29T01:00:00Z","host":"web1","run":null,"watch":{"drift-found":{"resources":[{"address":"file[/etc/motd]","properties":["content"],"response":"waits-for-window"}]}}}"#
+        );
+        assert_eq!(serde_json::from_str::<News>(&json).unwrap(), news);
+        assert!(!serde_json::to_string(&NewsKind::Stopping).unwrap().contains('{'));
+    }
+
+    #[test]
+    fn nothing_takes_news_for_an_event_of_a_run() {
+        let stopping = News {
+            version: VERSION,
+            at: Timestamp::UNIX_EPOCH,
+            host: None,
+            run: None,
+            watch: NewsKind::Stopping,
+        };
+        let json = serde_json::to_string(&stopping).unwrap();
+        assert!(serde_json::from_str::<converge_model::Event>(&json).is_err());
+    }
+}
