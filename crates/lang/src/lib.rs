@@ -15,6 +15,7 @@
 //! `evaluate` is where a written value becomes one, with `template` for its text and `typed` for its type; `flow` holds
 //! `for` and `when`. Mistakes are gathered in [`Diagnostics`], all of a run at once, and drawn by the caller.
 
+pub mod case;
 pub mod compile;
 pub mod connection;
 pub mod diagnostic;
@@ -60,6 +61,7 @@ mod values;
 mod words;
 mod world;
 
+pub use case::{Case, CaseOutcome};
 pub use compile::{Compiled, ContentSource, Contents, FactsOf, NoFacts, Selection};
 pub use connection::{Become, Connection, DriftPolicy, Transport};
 pub use diagnostic::{Diagnostic, Diagnostics, Files, Severity, Style};

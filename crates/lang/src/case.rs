@@ -1,0 +1,392 @@
+//! A case of a module: parameters and facts in, resources out. Read from one KDL file, run without a host.
+//!
+//! A case is the body of an `on` block. Nodes at its top that are no resources say what surrounds it:
+//!
+//! ```kdl
+//! facts { os { id "ubuntu" } }          // over those of a plain Debian 12 host
+//! vars { domain "example.com" }
+//! secrets { shop { password "x" } }     // what (secret)"shop/password" reads
+//! source "dist/app.tar.gz" "content"    // a file on the controller
+//! error "needs a certificate"           // the case is a mistake, whose report holds this
+//!
+//! nginx { site "shop" { listen 80 } }
+//! ```
+//!
+//! Where cases are kept, and what is done with what comes out, is the caller's.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use converge_model::facts::{Cpu, Facts, Interface, Kernel, Memory, Os, User};
+use converge_model::{
+    Cell, Content, Digest, HostName, KindInfo, NotifyHow, Resource, Scalar, Secret, Type, Value,
+};
+use kdl::{KdlDocument, KdlNode, KdlValue};
+use serde_json::{Map, Value as Json};
+
+use crate::compile::{Compiled, ContentSource, FactsOf, Selection};
+use crate::diagnostic::{Diagnostic, Diagnostics, Files, Span, Style};
+use crate::inventory::{Loaded, Loader};
+use crate::sources::{EntryKind, SourceError, Sources, folder_of, join};
+use crate::{guard, refusal};
+
+/// The host of a case.
+const HOST: &str = "case";
+/// The file, beside the case, under whose name its secrets are read.
+const SECRETS: &str = "case.age";
+
+/// A case.
+pub struct Case {
+    path: String,
+    inventory: String,
+    facts: Arc<Facts>,
+    secrets: String,
+    files: BTreeMap<String, Arc<[u8]>>,
+    error: Option<String>,
+}
+
+/// What came of a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CaseOutcome {
+    /// The resources, as text: [`Case::run`] says how.
+    Resources(String),
+    /// The mistake that the case is about was reported.
+    Refused,
+    /// It went wrong: the reports.
+    Broken(String),
+}
+
+impl Case {
+    /// Reads the case at `path` (a path of the project), whose text is `text`.
+    pub fn read(path: &str, text: &str) -> Result<Self, String> {
+        let document = parse(path, text)?;
+        let mut case = Self {
+            path: path.to_owned(),
+            inventory: String::new(),
+            facts: Arc::new(debian()),
+            secrets: String::new(),
+            files: BTreeMap::new(),
+            error: None,
+        };
+        let mut body = text.as_bytes().to_vec();
+        let mut variables = String::new();
+        for node in document.nodes() {
+            let span = node.span();
+            match node.name().value() {
+                "facts" => case.facts = Arc::new(with_facts(node)?),
+                "vars" => variables.push_str(&node.to_string()),
+                "secrets" => case.secrets = node.children().map(ToString::to_string).unwrap_or_default(),
+                "source" => case.source(node)?,
+                "error" => case.error = Some(texts(node, 1)?.remove(0)),
+                _ => continue,
+            }
+            // Places in reports stay those of the file.
+            let end = span.offset() + span.len();
+            body[span.offset()..end].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
+        }
+        let body = String::from_utf8_lossy(&body);
+        let secrets =
+            if case.secrets.is_empty() { String::new() } else { format!("secrets \"{SECRETS}\"\n") };
+        case.inventory = format!("host \"{HOST}\"; on \"{HOST}\" {{ {body}\n}}\n{variables}\n{secrets}");
+        Ok(case)
+    }
+
+    fn source(&mut self, node: &KdlNode) -> Result<(), String> {
+        let mut texts = texts(node, 2)?;
+        let content = texts.pop().unwrap_or_default();
+        self.files.insert(texts.pop().unwrap_or_default(), content.into_bytes().into());
+        Ok(())
+    }
+
+    /// Compiles the case with what `loader` knows of modules and kinds.
+    ///
+    /// The resources are shown one after the other in their final order: the address, then every parameter, text of
+    /// several lines as a block, then whom it notifies and waits for. What is as it would be unwritten is left out.
+    pub fn run(&self, loader: &Loader) -> CaseOutcome {
+        let staged = Staged { below: Arc::clone(&loader.sources), case: self.staged() };
+        let loader = Loader { sources: Arc::new(staged), ..loader.clone() };
+        let (compiled, reports) = self.compile(&loader);
+        match (&self.error, compiled) {
+            (Some(text), None) if reports.contains(text) => CaseOutcome::Refused,
+            (Some(text), _) => CaseOutcome::Broken(format!("{reports}a mistake was expected: {text}\n")),
+            (None, Some(compiled)) => CaseOutcome::Resources(shown(&compiled, &loader.kinds)),
+            (None, None) => CaseOutcome::Broken(reports),
+        }
+    }
+
+    fn compile(&self, loader: &Loader) -> (Option<Compiled>, String) {
+        let Loaded { inventory, diagnostics, files } = loader.load(&self.path, &[]);
+        let Some(inventory) = inventory else { return (None, errors(&diagnostics, &files)) };
+        let known: Option<(HostName, Arc<Facts>)> =
+            inventory.hosts().next().map(|host| (host.clone(), Arc::clone(&self.facts)));
+        let host = known.clone().map(|(host, _)| host);
+        let facts: Arc<dyn FactsOf> = Arc::new(known.into_iter().collect::<BTreeMap<_, _>>());
+        let Some(host) = host else { return (None, "the case has no host".to_owned()) };
+        let (compiled, diagnostics) = inventory.compile(&host, &facts, &Selection::default());
+        (compiled, errors(&diagnostics, inventory.files()))
+    }
+
+    fn staged(&self) -> BTreeMap<String, Arc<[u8]>> {
+        let mut files = self.files.clone();
+        files.insert(self.path.clone(), self.inventory.clone().into_bytes().into());
+        let secrets = join(folder_of(&self.path), SECRETS).unwrap_or_default();
+        files.insert(secrets, self.secrets.clone().into_bytes().into());
+        files
+    }
+}
+
+fn errors(diagnostics: &Diagnostics, files: &Files) -> String {
+    let errors = diagnostics.iter().filter(|one| one.severity == crate::Severity::Error);
+    errors.map(|one| one.render(files, Style::PLAIN)).collect()
+}
+
+fn parse(path: &str, text: &str) -> Result<KdlDocument, String> {
+    let mut files = Files::default();
+    let file = files.add(path, text);
+    let mut diagnostics = Diagnostics::default();
+    match guard::check(text).map(|()| guard::parse(text)) {
+        Ok(Ok(document)) => return Ok(document),
+        Ok(Err(error)) => refusal::report(file, text, &error, &mut diagnostics),
+        Err(refused) => {
+            let at = Span::new(file, refused.start, refused.len);
+            diagnostics.push(Diagnostic::error("lang::guard", refused.message).label(at, "here"));
+        }
+    }
+    Err(diagnostics.render(&files, Style::PLAIN))
+}
+
+/// The `count` texts that a node has as arguments.
+fn texts(node: &KdlNode, count: usize) -> Result<Vec<String>, String> {
+    let texts: Vec<String> =
+        node.entries().iter().filter_map(|entry| entry.value().as_string()).map(str::to_owned).collect();
+    let wanted = if count == 1 { "one text" } else { "two texts" };
+    if texts.len() == count { Ok(texts) } else { Err(format!("`{}` takes {wanted}\n", node.name().value())) }
+}
+
+/// The facts of a plain host: Debian 12 as it comes.
+fn debian() -> Facts {
+    let text = str::to_owned;
+    Facts {
+        hostname: text(HOST),
+        os: Os {
+            id: text("debian"),
+            family: text("debian"),
+            name: text("Debian GNU/Linux"),
+            pretty_name: text("Debian GNU/Linux 12 (bookworm)"),
+            version: text("12"),
+            codename: text("bookworm"),
+        },
+        kernel: Kernel { name: text("Linux"), release: text("6.1.0-18-amd64") },
+        arch: text("x86_64"),
+        cpu: Cpu { count: 2, model: String::new() },
+        memory: Memory { total: 4 << 30, swap: 0 },
+        interfaces: vec![Interface {
+            name: text("eth0"),
+            mac: text("52:54:00:00:00:01"),
+            addresses: vec![text("192.0.2.10/24")],
+        }],
+        addresses: vec![text("192.0.2.10")],
+        init: text("systemd"),
+        package_manager: text("apt"),
+        virtualisation: text("kvm"),
+        user: User { name: text("root"), uid: 0 },
+        ..Facts::default()
+    }
+}
+
+/// The facts of a plain host with those of `node` in their places.
+fn with_facts(node: &KdlNode) -> Result<Facts, String> {
+    let broken = |error: serde_json::Error| format!("`facts` of the case: {error}\n");
+    let mut facts = serde_json::to_value(debian()).map_err(broken)?;
+    let children = node.children().map(|document| object(document.nodes())).unwrap_or_default();
+    put(&mut facts, Json::Object(children), "facts")?;
+    serde_json::from_value(facts).map_err(broken)
+}
+
+/// Puts `new` in the place of `old`, objects key by key.
+fn put(old: &mut Json, new: Json, path: &str) -> Result<(), String> {
+    match (old, new) {
+        (Json::Object(old), Json::Object(new)) => new.into_iter().try_for_each(|(key, value)| {
+            let path = format!("{path}.{key}");
+            let known = old.get_mut(&key).ok_or_else(|| format!("there is no fact `{path}`\n"))?;
+            put(known, value, &path)
+        }),
+        (old, new) => {
+            *old = new;
+            Ok(())
+        }
+    }
+}
+
+fn object(nodes: &[KdlNode]) -> Map<String, Json> {
+    nodes.iter().map(|node| (node.name().value().replace('-', "_"), json(node))).collect()
+}
+
+fn json(node: &KdlNode) -> Json {
+    let of = |value: &KdlValue| match value {
+        KdlValue::String(text) => Json::from(text.as_str()),
+        KdlValue::Integer(number) => i64::try_from(*number).map_or(Json::Null, Json::from),
+        KdlValue::Float(number) => Json::from(*number),
+        KdlValue::Bool(value) => Json::from(*value),
+        KdlValue::Null => Json::Null,
+    };
+    let values: Vec<Json> = node.entries().iter().map(|entry| of(entry.value())).collect();
+    let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
+    match (values.len(), children) {
+        (0, children) if children.iter().any(|child| child.name().value() == "-") => children
+            .iter()
+            .map(|child| {
+                child.children().map_or_else(|| json(child), |own| Json::Object(object(own.nodes())))
+            })
+            .collect(),
+        (0, children) => Json::Object(object(children)),
+        (1, _) => values.into_iter().next().unwrap_or_default(),
+        _ => Json::Array(values),
+    }
+}
+
+/// A project with a case put over it.
+struct Staged {
+    below: Arc<dyn Sources>,
+    case: BTreeMap<String, Arc<[u8]>>,
+}
+
+impl Sources for Staged {
+    fn read(&self, path: &str, limit: u64) -> Result<Arc<[u8]>, SourceError> {
+        self.case.get(path).map_or_else(|| self.below.read(path, limit), |bytes| Ok(Arc::clone(bytes)))
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<String>, SourceError> {
+        self.below.list(folder)
+    }
+
+    fn kind(&self, path: &str) -> Result<EntryKind, SourceError> {
+        if self.case.contains_key(path) { Ok(EntryKind::File) } else { self.below.kind(path) }
+    }
+
+    fn digest(&self, path: &str) -> Result<(Digest, u64), SourceError> {
+        let own = self.case.get(path).map(|bytes| (Digest::of(bytes), bytes.len() as u64));
+        own.map_or_else(|| self.below.digest(path), Ok)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        self.below.env(name)
+    }
+
+    fn secrets(&self, path: &str) -> Result<Secret, SourceError> {
+        self.case.get(path).map_or_else(|| self.below.secrets(path), |kdl| Ok(Secret::new(kdl.to_vec())))
+    }
+}
+
+/// A catalog as text.
+fn shown(compiled: &Compiled, kinds: &[&dyn KindInfo]) -> String {
+    let mut out = String::new();
+    for resource in &compiled.catalog.resources {
+        let _ = writeln!(out, "{}", resource.address);
+        let kind = kinds.iter().map(|kind| kind.schema()).find(|schema| schema.name == resource.kind);
+        for (name, value) in &resource.params.0 {
+            let param = kind.and_then(|schema| schema.params.iter().find(|param| param.name == *name));
+            match param {
+                Some(param) if param.default.as_ref() == Some(value) => {}
+                _ => parameter(&mut out, name, value, param.map(|param| &param.ty), compiled),
+            }
+        }
+        relations(&mut out, resource, compiled);
+    }
+    out
+}
+
+fn relations(out: &mut String, resource: &Resource, compiled: &Compiled) {
+    let address = |place: u32| compiled.catalog.resources[place as usize].address.as_str();
+    for notify in &resource.notify {
+        let how = if notify.how == NotifyHow::Reload { " reload" } else { "" };
+        let _ = writeln!(out, "    -> notify {}{how}", address(notify.target));
+    }
+    for after in &resource.after {
+        let _ = writeln!(out, "    -> after {}", address(*after));
+    }
+    let options = &resource.options;
+    let flags = [("sensitive", options.sensitive), ("may-fail", options.may_fail)];
+    for (flag, _) in flags.iter().filter(|(_, set)| *set) {
+        let _ = writeln!(out, "    -> {flag}");
+    }
+}
+
+fn parameter(out: &mut String, name: &str, value: &Value, ty: Option<&Type>, compiled: &Compiled) {
+    let _ = write!(out, "    {name}");
+    match value {
+        Value::Scalar(Scalar::Int(mode)) if ty == Some(&Type::Mode) => line(out, &format!("{mode:04o}")),
+        Value::Scalar(Scalar::Int(time)) if ty == Some(&Type::Duration) => line(out, &format!("{time} ms")),
+        Value::Content(content) => content_of(out, *content, compiled),
+        Value::Scalar(Scalar::Text(text)) if text.contains('\n') => block(out, text),
+        Value::Scalar(one) => line(out, &scalar(one)),
+        Value::List(values) => line(out, &scalars(values)),
+        Value::Map(map) => keys(out, map, 8),
+        Value::Rows(rows) => {
+            out.push('\n');
+            rows.iter().for_each(|row| {
+                out.push_str("        -\n");
+                row.0.iter().for_each(|(name, cell)| self::cell(out, name, cell));
+            });
+        }
+    }
+}
+
+fn cell(out: &mut String, name: &str, cell: &Cell) {
+    let _ = write!(out, "            {name}");
+    match cell {
+        Cell::Scalar(Scalar::Text(text)) if text.contains('\n') => block(out, text),
+        Cell::Scalar(one) => line(out, &scalar(one)),
+        Cell::List(values) => line(out, &scalars(values)),
+        Cell::Map(map) => keys(out, map, 16),
+    }
+}
+
+fn line(out: &mut String, value: &str) {
+    let _ = writeln!(out, " {value}");
+}
+
+fn block(out: &mut String, text: &str) {
+    out.push('\n');
+    for line in text.lines() {
+        let _ = writeln!(out, "{}", format!("        | {line}").trim_end());
+    }
+    if !text.ends_with('\n') {
+        out.push_str("        | (no newline at the end)\n");
+    }
+}
+
+fn keys(out: &mut String, map: &[(String, Vec<Scalar>)], indent: usize) {
+    out.push('\n');
+    for (key, values) in map {
+        let _ = writeln!(out, "{:indent$}{key} {}", "", scalars(values));
+    }
+}
+
+fn content_of(out: &mut String, content: Content, compiled: &Compiled) {
+    let Content::Plain { digest, .. } = content else { return line(out, "(secret)") };
+    match compiled.contents.get(&digest) {
+        Some(ContentSource::Bytes(bytes)) => match std::str::from_utf8(bytes) {
+            Ok("") => line(out, "\"\""),
+            Ok(text) => block(out, text),
+            Err(_) => line(out, &format!("({} bytes)", bytes.len())),
+        },
+        Some(ContentSource::File(path)) => line(out, &format!("(file){path:?}")),
+        None => line(out, "(unknown)"),
+    }
+}
+
+fn scalars(values: &[Scalar]) -> String {
+    values.iter().map(scalar).collect::<Vec<_>>().join(" ")
+}
+
+fn scalar(value: &Scalar) -> String {
+    match value {
+        Scalar::Bool(value) => format!("#{value}"),
+        Scalar::Int(number) => number.to_string(),
+        Scalar::Float(number) => number.to_string(),
+        Scalar::Text(text) => format!("{text:?}"),
+        Scalar::Secret(_) => "(secret)".to_owned(),
+    }
+}
