@@ -706,6 +706,9 @@ impl Contents for FromChannel<'_> {
 }
 
 #[cfg(test)]
+mod probed;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{Bench, order, resource};

@@ -244,6 +244,12 @@ impl KindSchema {
         self
     }
 
+    /// Adds several parameters.
+    pub fn params(mut self, params: impl IntoIterator<Item = Param>) -> Self {
+        self.params.extend(params);
+        self
+    }
+
     /// Adds a repeated child.
     pub fn child(mut self, child: Child) -> Self {
         self.children.push(child);

@@ -12,6 +12,7 @@ use converge_model::{
 
 use crate::actor::{Actor, ApplyError};
 use crate::overlay::Effect;
+use crate::system::System;
 use crate::system::packages::PackageRequest;
 use crate::view::{LookError, Need, View};
 use crate::wish::Reader;
@@ -73,6 +74,12 @@ pub trait Kind: Send + Sync + 'static {
     /// Carries the action out.
     fn act(_actor: &mut Actor<'_>, _wish: &Self::Wish, action: &Action) -> Result<(), ApplyError> {
         Err(ApplyError::new(format!("`{}` cannot be notified", action.verb)))
+    }
+
+    /// Asks the resource, which is as it should be, whether it does its work: at the closing look of a run that changed
+    /// something.
+    fn prove(_system: &dyn System, _wish: &Self::Wish) -> Result<(), ApplyError> {
+        Ok(())
     }
 }
 
@@ -237,6 +244,8 @@ pub trait Wanted: Send + Sync {
     fn settle(&self) -> Option<Duration>;
     /// See [`Kind::act`].
     fn act(&self, actor: &mut Actor<'_>, action: &Action) -> Result<(), ApplyError>;
+    /// See [`Kind::prove`].
+    fn prove(&self, system: &dyn System) -> Result<(), ApplyError>;
 }
 
 /// A kind as the registry holds it.
@@ -319,5 +328,9 @@ impl<K: Kind> Wanted for Decoded<K> {
 
     fn act(&self, actor: &mut Actor<'_>, action: &Action) -> Result<(), ApplyError> {
         K::act(actor, &self.0, action)
+    }
+
+    fn prove(&self, system: &dyn System) -> Result<(), ApplyError> {
+        K::prove(system, &self.0)
     }
 }

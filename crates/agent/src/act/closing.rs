@@ -78,7 +78,10 @@ impl Act<'_> {
     fn pending(&self, index: u32, base: &Base<'_>) -> Option<String> {
         match self.decoded.wanted[index as usize].look(&View::bare(base)) {
             Ok(look) => match look.planned {
-                Planned::InSync(_) => None,
+                Planned::InSync(_) => {
+                    let proof = self.decoded.wanted[index as usize].prove(self.system);
+                    proof.err().map(|error| error.message)
+                }
                 Planned::Change(planned) if planned.always => None,
                 Planned::Change(planned) => Some(format!("it differs again: {}", names(&planned.change))),
                 Planned::Impossible { message, .. } => Some(message),

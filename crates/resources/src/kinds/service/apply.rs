@@ -4,6 +4,7 @@ use super::Wish;
 use super::plan::{Found, Running, runs_at_all};
 use crate::actor::{Actor, ApplyError};
 use crate::kind::Action;
+use crate::system::System;
 use crate::system::units::{Active, Enabled, Load, UnitState, Verb};
 
 /// The lines of the journal that a failure shows.
@@ -43,33 +44,54 @@ fn start(actor: &mut Actor<'_>, wish: &Wish, found: &Found, state: &UnitState) -
         Running::No(_) => actor.unit(Verb::Start, &wish.unit, Some(Verb::Stop))?,
         Running::Badly(_) => actor.unit(Verb::Restart, &wish.unit, None)?,
     }
-    must_run(actor, &wish.unit)
+    must_work(actor.system, wish)
 }
 
 /// Restarts or reloads the unit. One that does not run, and need not, is left alone.
 pub(super) fn act(actor: &mut Actor<'_>, wish: &Wish, action: &Action) -> Result<(), ApplyError> {
-    if wish.running.is_none() && !runs_at_all(&state(actor, &wish.unit)?) {
+    if !concerns(actor.system, wish)? {
         return Ok(());
     }
     let verb = if action.verb == "reload" { Verb::Reload } else { Verb::Restart };
     actor.unit(verb, &wish.unit, None)?;
-    must_run(actor, &wish.unit)
+    must_work(actor.system, wish)
+}
+
+/// Whether the service, where it runs or should, still answers.
+pub(super) fn prove(system: &dyn System, wish: &Wish) -> Result<(), ApplyError> {
+    if wish.probe.is_none() || !concerns(system, wish)? { Ok(()) } else { must_work(system, wish) }
+}
+
+/// Whether the unit should run, or does though nobody asks for it.
+fn concerns(system: &dyn System, wish: &Wish) -> Result<bool, ApplyError> {
+    Ok(wish.running.is_some() || runs_at_all(&state(system, &wish.unit)?))
+}
+
+/// A service works that runs and answers, if it has something to be asked.
+fn must_work(system: &dyn System, wish: &Wish) -> Result<(), ApplyError> {
+    let alive = || must_run(system, &wish.unit);
+    alive()?;
+    let Some(probe) = &wish.probe else { return Ok(()) };
+    probe.until_answered(system.files(), alive).map_err(|error| {
+        let journal = system.units().journal(&wish.unit, JOURNAL);
+        if error.output.is_empty() { error.output(journal.as_bytes()) } else { error }
+    })
 }
 
 /// A job that ended well says little of a service that has no way to tell that it is ready.
-fn must_run(actor: &Actor<'_>, unit: &str) -> Result<(), ApplyError> {
-    let why = match state(actor, unit)?.active {
+fn must_run(system: &dyn System, unit: &str) -> Result<(), ApplyError> {
+    let why = match state(system, unit)?.active {
         Active::Active => return Ok(()),
         Active::Failed => "it was started and failed",
         Active::Activating => "it was started, ended, and is being started again",
         Active::Inactive | Active::Deactivating => "it was started and has ended",
     };
-    let journal = actor.system.units().journal(unit, JOURNAL);
+    let journal = system.units().journal(unit, JOURNAL);
     Err(ApplyError::new(format!("{unit} does not run: {why}")).output(journal.as_bytes()))
 }
 
-fn state(actor: &Actor<'_>, unit: &str) -> Result<UnitState, ApplyError> {
-    let states = actor.system.units().states(&[unit.to_owned()]);
+fn state(system: &dyn System, unit: &str) -> Result<UnitState, ApplyError> {
+    let states = system.units().states(&[unit.to_owned()]);
     let states = states.map_err(|error| ApplyError::new(error.to_string()))?;
     Ok(states.into_iter().next().unwrap_or_default())
 }

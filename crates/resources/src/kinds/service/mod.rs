@@ -2,6 +2,7 @@
 
 mod apply;
 mod plan;
+mod probe;
 
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use converge_model::{Claim, KindSchema, NotifyHow, Param, ParamProblem, Type};
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Action, Kind, Planned};
 use crate::overlay::Effect;
+use crate::system::System;
 use crate::system::units::{full_name, is_unit_name};
 use crate::view::{LookError, View};
 use crate::wish::Reader;
+use probe::Probe;
 
 /// The kind.
 pub struct Service;
@@ -25,6 +28,7 @@ pub struct Wish {
     masked: Option<bool>,
     on_notify: OnNotify,
     settle: Duration,
+    probe: Option<Probe>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,7 +52,12 @@ impl Kind for Service {
                  one that systemd revives over and over is restarted, and does not count as running.\n\n\
                  Unit files that changed are read by systemd before the service is touched.\n\n\
                  What it does when it is notified: it restarts, or reloads where `on-notify` or the notifier says so. One \
-                 that does not run, and need not, is left alone.",
+                 that does not run, and need not, is left alone.\n\n\
+                 With a `probe` it must also answer, whenever it was started, restarted or reloaded, and once more at the \
+                 end of a run that changed anything. If the answer does not come, the step has failed: what notified the \
+                 service is put back, and it restarts with that. So a release that does not answer makes way for the one \
+                 before it. The failure shows the last answer and the journal. A look alone asks nothing: a plan, and a \
+                 run that changes nothing, do not notice a service that runs and does not answer.",
             )
             .param(Param::new("name", Type::Name, "The unit, with or without its type.").argument(0).required())
             .param(Param::new("running", Type::Bool, "Whether it runs."))
@@ -64,10 +73,15 @@ impl Kind for Service {
                     .range(0, 600_000)
                     .default(2000),
             )
+            .params(probe::params())
             .example("A service that runs now and after a boot", "package \"cron\"\nservice \"cron\" running=#true enabled=#true")
             .example(
                 "A service that reloads when its configuration changes",
                 "package \"rsyslog\"\nfile \"/etc/rsyslog.d/10-quiet.conf\" notify=\"service[rsyslog]\" {\n    content \"mail.* stop\"\n}\nservice \"rsyslog\" running=#true on-notify=\"restart\"",
+            )
+            .example(
+                "A service that must answer, or what changed it is put back",
+                "package \"nginx-light\"\nfile \"/var/www/html/health\" notify=\"service[nginx]:reload\" {\n    content \"well\"\n}\nservice \"nginx\" running=#true {\n    probe \"127.0.0.1:80\"\n    probe-path \"/health\"\n    probe-timeout \"10s\"\n}",
             )
             .example("A unit that nobody can start", "service \"systemd-timesyncd\" masked=#true running=#false")
             .whole_system()
@@ -83,6 +97,7 @@ impl Kind for Service {
             on_notify: params
                 .choice("on-notify", &[("restart", OnNotify::Restart), ("reload", OnNotify::Reload)]),
             settle: params.duration("settle").unwrap_or(Duration::from_secs(2)),
+            probe: probe::decode(params),
         };
         if !is_unit_name(&wish.unit) {
             params
@@ -90,6 +105,9 @@ impl Kind for Service {
         } else if wish.unit.contains("@.") && wish.running.is_some() {
             let help = "name an instance of it, like `app@one`";
             params.problem(ParamProblem::new("running", "makes no sense for a template").help(help));
+        }
+        if wish.probe.is_some() && wish.running == Some(false) {
+            params.problem(ParamProblem::new("probe", "makes no sense for a service that should not run"));
         }
         if wish.masked == Some(true) {
             for (name, wanted) in [("running", wish.running), ("enabled", wish.enabled)] {
@@ -141,6 +159,10 @@ impl Kind for Service {
     fn act(actor: &mut Actor<'_>, wish: &Wish, action: &Action) -> Result<(), ApplyError> {
         apply::act(actor, wish, action)
     }
+
+    fn prove(system: &dyn System, wish: &Wish) -> Result<(), ApplyError> {
+        apply::prove(system, wish)
+    }
 }
 
 #[cfg(test)]
@@ -179,6 +201,7 @@ mod tests {
             masked: None,
             on_notify,
             settle: Duration::ZERO,
+            probe: None,
         };
         let check = |running, on_notify, how, verb: Option<&str>| {
             let action = Service::action(&wish(running, on_notify), how);

@@ -199,6 +199,7 @@ mod tests {
             masked,
             on_notify: super::super::OnNotify::Restart,
             settle: Duration::from_secs(2),
+            probe: None,
         }
     }
 

@@ -1,0 +1,367 @@
+//! The probe of a `service`: a connection to where it listens, or a request over HTTP, until the answer is as expected.
+//! When it is asked is decided beside this file; of HTTP it speaks only what a health check needs, version 1.0 and
+//! without TLS, and of addresses only literal ones.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use converge_model::{Param, ParamProblem, Type};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::actor::ApplyError;
+use crate::system::files::Files;
+use crate::wish::{Reader, normal_path};
+
+/// What a service must answer.
+pub(super) struct Probe {
+    at: Place,
+    /// What is asked over HTTP; none: a connection is enough.
+    request: Option<Request>,
+    timeout: Duration,
+}
+
+/// Where it listens.
+enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+struct Request {
+    path: String,
+    host: String,
+    /// The statuses that are as expected; none: 200 to 399.
+    expect: Vec<String>,
+}
+
+/// How long the service is left alone after the first question; then twice as long each time, so that its journal is not
+/// full of them.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long it is left alone at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long one question may take at least.
+const SHORTEST: Duration = Duration::from_millis(200);
+
+/// The longest answer that is read, in bytes.
+const LIMIT: usize = 16 * 1024;
+
+/// How many characters of the body a failure shows.
+const SHOWN: usize = 400;
+
+/// The parameters.
+pub(super) fn params() -> [Param; 5] {
+    [
+        Param::new("probe", Type::Text, "Where it must answer after it was started, restarted or reloaded: `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock`."),
+        Param::new("probe-path", Type::Text, "What is asked over HTTP, `/health`. Without it a connection is enough."),
+        Param::new("probe-host", Type::Hostname, "The name that is asked for over HTTP, as in its header `Host`. `localhost` if not given."),
+        Param::list("probe-expect", Type::Int, "The statuses that mean success. 200 to 399 if not given.").range(100, 599),
+        Param::new("probe-timeout", Type::Duration, "How long the expected answer may take to come. Each question may take a quarter of it. 20 seconds if not given.")
+            .range(100, 3_600_000),
+    ]
+}
+
+/// Reads them.
+pub(super) fn decode(params: &mut Reader<'_>) -> Option<Probe> {
+    let path = params.text("probe-path");
+    let request = Request {
+        host: params.text("probe-host").unwrap_or_else(|| "localhost".to_owned()),
+        expect: params.texts("probe-expect"),
+        path: path.clone().unwrap_or_default(),
+    };
+    let timeout = params.duration("probe-timeout").unwrap_or(Duration::from_secs(20));
+    let need = |name: &str, of: &str| ParamProblem::new(name, format!("says nothing without `{of}`"));
+    if path.is_none() {
+        for name in
+            ["probe-host", "probe-expect"].into_iter().filter(|name| params.has(name)).collect::<Vec<_>>()
+        {
+            params.problem(need(name, "probe-path"));
+        }
+    }
+    let Some(given) = params.text("probe") else {
+        for name in
+            ["probe-path", "probe-timeout"].into_iter().filter(|name| params.has(name)).collect::<Vec<_>>()
+        {
+            params.problem(need(name, "probe"));
+        }
+        return None;
+    };
+    let printable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    if path.as_ref().is_some_and(|path| !path.starts_with('/') || !printable(path)) {
+        let help = "it starts with `/` and holds no blanks: `/health`";
+        params.problem(ParamProblem::new("probe-path", "is not the path of a request").help(help));
+    }
+    let Some(at) = Place::read(&given) else {
+        let help =
+            "write an address and a port, `127.0.0.1:8080`, or `unix:` and a path; names are not looked up";
+        params.problem(
+            ParamProblem::new("probe", format!("{given:?} is not where a service listens")).help(help),
+        );
+        return None;
+    };
+    Some(Probe { at, request: path.is_some().then_some(request), timeout })
+}
+
+impl Place {
+    fn read(given: &str) -> Option<Self> {
+        match given.strip_prefix("unix:") {
+            Some(path) => normal_path(path).map(Self::Unix),
+            None => given.parse().ok().map(Self::Tcp),
+        }
+    }
+
+    fn connect(&self, files: &Files, time: Duration) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(address) => Ok(TcpStream::connect_timeout(address, time)?.into()),
+            Self::Unix(path) => connect_unix(&files.outside(path)),
+        }
+    }
+}
+
+/// A connection to the socket at `path`. One whose queue is full does not keep anybody waiting: that is no answer.
+fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::io::ioctl_fionbio(&socket, false)?;
+    Ok(socket)
+}
+
+impl Probe {
+    /// Asks until the answer is as expected, `alive` fails, or the time is over; then the error holds the last answer.
+    pub(super) fn until_answered(
+        &self,
+        files: &Files,
+        mut alive: impl FnMut() -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut pause = PAUSE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Err(why) = self.ask(files, left.min(self.timeout / 4).max(SHORTEST)) else { return Ok(()) };
+            alive()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ApplyError::new(format!("it does not answer its probe ({self}): {why}")));
+            }
+            std::thread::sleep(pause.min(left));
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One question; what came instead of the expected answer.
+    fn ask(&self, files: &Files, time: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + time;
+        let connection = self.at.connect(files, time).map_err(|error| unanswered(&error, "connect"))?;
+        let Some(request) = &self.request else { return Ok(()) };
+        let answer =
+            exchange(connection, &request.text(), deadline).map_err(|error| unanswered(&error, "ask"))?;
+        request.judge(&answer)
+    }
+}
+
+/// Sends `text` and reads what comes until the other side closes, until it is enough, or until the time is over.
+fn exchange(connection: OwnedFd, text: &str, deadline: Instant) -> io::Result<Vec<u8>> {
+    let mut connection = File::from(connection);
+    let wait = |connection: &File, which| {
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        set_socket_timeout(connection, which, Some(left))
+    };
+    wait(&connection, Timeout::Send)?;
+    connection.write_all(text.as_bytes())?;
+    let mut answer = Vec::new();
+    let mut piece = [0; 4096];
+    while answer.len() < LIMIT && Instant::now() < deadline {
+        wait(&connection, Timeout::Recv)?;
+        match connection.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => answer.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // What came so far may be all that a keen server ever says.
+            Err(_) if !answer.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(answer)
+}
+
+impl Request {
+    fn text(&self) -> String {
+        let Self { path, host, .. } = self;
+        format!(
+            "GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: converge\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        )
+    }
+
+    /// Holds the answer against what is expected; what it was instead.
+    fn judge(&self, answer: &[u8]) -> Result<(), String> {
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut response = httparse::Response::new(&mut headers);
+        let (Ok(httparse::Status::Complete(body)), Some(code)) = (response.parse(answer), response.code)
+        else {
+            return Err(match answer {
+                [] => "the connection was closed without an answer".to_owned(),
+                other => format!("what came is not HTTP: {}", readable(other)),
+            });
+        };
+        let expected = if self.expect.is_empty() {
+            (200..400).contains(&code)
+        } else {
+            self.expect.contains(&code.to_string())
+        };
+        if expected {
+            return Ok(());
+        }
+        let status = format!("{code} {}", response.reason.unwrap_or_default());
+        let body = readable(&answer[body..]);
+        Err(if body.is_empty() {
+            status.trim_end().to_owned()
+        } else {
+            format!("{}: {body}", status.trim_end())
+        })
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let request = self.request.as_ref().map(|request| format!("GET {} at ", request.path));
+        f.write_str(&request.unwrap_or_default())?;
+        match &self.at {
+            Place::Tcp(address) => write!(f, "{address}"),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+fn unanswered(error: &io::Error, what: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer came in time".to_owned(),
+        _ => format!("failed to {what}: {error}"),
+    }
+}
+
+/// The beginning of a text from outside, on one line, blanks drawn together.
+fn readable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * SHOWN)]);
+    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let words: Vec<_> = plain.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::testing::{Trial, params};
+    use converge_model::{Params, Value};
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    /// Answers every request with the next of `answers`, the last of them for ever.
+    fn serve(
+        mut accept: impl FnMut() -> Box<dyn ReadWrite> + Send + 'static,
+        answers: &'static [&'static str],
+    ) {
+        std::thread::spawn(move || {
+            for at in 0.. {
+                let mut stream = accept();
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(answers[at.min(answers.len() - 1)].as_bytes());
+            }
+        });
+    }
+
+    trait ReadWrite: Read + Write {}
+    impl<T: Read + Write> ReadWrite for T {}
+
+    fn probe(params: &[(&str, Value)]) -> Probe {
+        let params = Params(params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect());
+        let mut reader = Reader::new(&params, None);
+        let probe = decode(&mut reader);
+        reader.finish().unwrap();
+        probe.unwrap()
+    }
+
+    fn ask(at: &str, path: Option<&str>, expect: Option<i64>, timeout: i64) -> Result<(), String> {
+        let mut params = vec![("probe", Value::from(at)), ("probe-timeout", timeout.into())];
+        params.extend(path.map(|path| ("probe-path", path.into())));
+        params.extend(expect.map(|code| ("probe-expect", Value::List(vec![code.into()]))));
+        let asked = probe(&params).until_answered(&Files::new(Path::new("/")).unwrap(), || Ok(()));
+        asked.map_err(|error| error.message)
+    }
+
+    #[test]
+    fn a_service_is_asked_until_it_answers_as_expected() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap().to_string();
+        const DOWN: &str = "HTTP/1.1 503 Service Unavailable\r\n\r\nthe database\n\tis down\x1b[2J\n";
+        serve(move || Box::new(listener.accept().unwrap().0), &[DOWN, "", "HTTP/1.1 204 No Content\r\n\r\n"]);
+        ask(&at, Some("/health"), None, 10_000).unwrap();
+        let why = ask(&at, Some("/health"), Some(200), 300).unwrap_err();
+        assert_eq!(why, format!("it does not answer its probe (GET /health at {at}): 204 No Content"));
+    }
+
+    #[test]
+    fn what_came_instead_is_told_and_cannot_write_on_the_terminal() {
+        let check = |answers: &'static [&'static str], told: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("s");
+            let listener = UnixListener::bind(&path).unwrap();
+            serve(move || Box::new(listener.accept().unwrap().0), answers);
+            let at = format!("unix:{}", path.display());
+            ask(&at, None, None, 300).unwrap();
+            let why = ask(&at, Some("/"), None, 300).unwrap_err();
+            assert_eq!(why, format!("it does not answer its probe (GET / at {at}): {told}"));
+        };
+        check(&["HTTP/1.0 500 Oops\r\nServer: x\r\n\r\n<h1>\n  no\x1b[2J\n"], "500 Oops: <h1> no [2J");
+        check(&["HTTP/1.1 404\r\n\r\n"], "404");
+        check(&[""], "the connection was closed without an answer");
+        check(&["SSH-2.0-OpenSSH\r\n"], "what came is not HTTP: SSH-2.0-OpenSSH");
+    }
+
+    #[test]
+    fn nobody_listening_and_nobody_answering_are_no_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap().to_string();
+        let why = ask(&at, Some("/"), None, 300).unwrap_err();
+        assert!(why.ends_with("no answer came in time"), "{why}");
+        drop(listener);
+        let why = ask(&at, None, None, 300).unwrap_err();
+        assert!(why.contains("failed to connect: Connection refused"), "{why}");
+    }
+
+    #[test]
+    fn a_service_that_ended_is_not_waited_for() {
+        let probe = probe(&[("probe", "unix:/nowhere".into()), ("probe-timeout", 3_600_000.into())]);
+        let ended =
+            probe.until_answered(&Files::new(Path::new("/")).unwrap(), || Err(ApplyError::new("it ended")));
+        assert_eq!(ended.unwrap_err().message, "it ended");
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_said_at_once() {
+        let trial = Trial::new();
+        let check = |more: &[(&str, Value)], problems: usize| {
+            let mut params = params([("name", "app".into())]);
+            more.iter().for_each(|(name, value)| params.set(name, value.clone()));
+            assert_eq!(trial.problems("service", &params).len(), problems, "{more:?}");
+        };
+        check(&[("probe", "[::1]:80".into()), ("probe-path", "/health?full=1".into())], 0);
+        check(&[("probe", "unix:/run/a.sock".into())], 0);
+        check(&[("probe", "localhost:80".into())], 1);
+        check(&[("probe", "unix:run/a.sock".into())], 1);
+        check(&[("probe", "127.0.0.1:80".into()), ("probe-path", "/a b".into())], 1);
+        check(&[("probe", "127.0.0.1:80".into()), ("probe-expect", Value::List(vec![200.into()]))], 1);
+        check(&[("probe-path", "/".into())], 1);
+        check(&[("probe", "127.0.0.1:80".into()), ("running", false.into())], 1);
+    }
+}
