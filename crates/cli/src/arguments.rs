@@ -42,6 +42,7 @@ enum Command {
     Inventory(command::inventory::Arguments),
     Explain(command::explain::Arguments),
     Docs(command::docs::Arguments),
+    Module(command::module::Arguments),
     Doctor(command::doctor::Arguments),
     Completions(command::completions::Arguments),
 }
@@ -134,6 +135,7 @@ impl Arguments {
             Command::Inventory(arguments) => arguments.run(screen),
             Command::Explain(arguments) => arguments.run(screen),
             Command::Docs(arguments) => arguments.run(screen),
+            Command::Module(arguments) => arguments.run(screen),
             Command::Doctor(arguments) => arguments.run(screen),
             Command::Completions(arguments) => arguments.run(screen),
         }

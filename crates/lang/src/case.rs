@@ -289,6 +289,7 @@ fn shown(compiled: &Compiled, kinds: &[&dyn KindInfo]) -> String {
             let param = kind.and_then(|schema| schema.params.iter().find(|param| param.name == *name));
             match param {
                 Some(param) if param.default.as_ref() == Some(value) => {}
+                _ if *value == Value::List(Vec::new()) || *value == Value::Map(Vec::new()) => {}
                 _ => parameter(&mut out, name, value, param.map(|param| &param.ty), compiled),
             }
         }

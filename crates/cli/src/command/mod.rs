@@ -8,4 +8,5 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod facts;
 pub(crate) mod inventory;
+pub(crate) mod module;
 pub(crate) mod plan;

@@ -144,6 +144,11 @@ impl Screen {
         self.say(&format!("{question} [y/N] "));
     }
 
+    /// How it shows results.
+    pub(crate) fn look(&self) -> Look {
+        self.look
+    }
+
     /// Whether results are lines of JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.look.json

@@ -4,6 +4,7 @@
 mod architecture;
 mod language_page;
 mod mistakes;
+mod modules;
 mod quickstart;
 mod reference_pages;
 mod world;

@@ -60,9 +60,14 @@ impl World {
 
     /// Runs a command in the project, without a terminal.
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
+        self.run_in(&self.project(), arguments)
+    }
+
+    /// Runs a command in a folder, without a terminal.
+    pub(crate) fn run_in(&self, folder: &Path, arguments: &[&str]) -> Said {
         let output = Command::new(env!("CARGO_BIN_EXE_converge"))
             .args(arguments)
-            .current_dir(self.project())
+            .current_dir(folder)
             .env_clear()
             .env("HOME", self.temp.path().join("home"))
             .env("PATH", std::env::var_os("PATH").unwrap())

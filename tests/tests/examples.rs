@@ -1,9 +1,9 @@
-//! Every example of every kind on a real host, under the laws: a plan writes nothing (1), an apply changes what was
+//! Every example of every kind and every module on a real host, under the laws: a plan writes nothing (1), an apply changes what was
 //! announced and nothing else (2) and leaves nothing to do (3), and without privileges nothing is touched (7).
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
@@ -18,18 +18,37 @@ const HOSTS: [&str; 4] = ["h1", "h2", "h3", "h4"];
 /// A file that an example takes from its project: `hello-1/bin/hello`, packed.
 const HELLO: &[u8] = include_bytes!("../fixtures/hello.tar.gz");
 
-/// A kind that is still to be tried, with its examples.
+/// A kind or a module that is still to be tried, with its examples.
 struct Task {
-    kind: String,
+    name: String,
     examples: Vec<Example>,
+}
+
+/// The modules that come with Converge, with the examples of their READMEs: the fences of plain `kdl`.
+fn modules() -> Vec<Task> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../modules");
+    let modules = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let task = |module: PathBuf| {
+        let readme = std::fs::read_to_string(module.join("README.md")).unwrap();
+        let fences = readme.split("\n```kdl\n").skip(1).enumerate();
+        let example = |(place, rest): (usize, &str)| Example {
+            title: format!("example {}", place + 1),
+            kdl: rest.split("\n```").next().unwrap().to_owned(),
+        };
+        let examples: Vec<Example> = fences.map(example).collect();
+        let name = module.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(!examples.is_empty(), "{name} shows no example");
+        Task { name, examples }
+    };
+    modules.map(task).collect()
 }
 
 #[test]
 fn every_example_obeys_the_laws() {
     let Some(testbed) = or_skip(Testbed::up(&HOSTS)) else { return };
-    let tasks: Vec<Task> = converge_resources::registry()
-        .map(|kind| Task { kind: kind.schema().name.clone(), examples: kind.schema().examples.clone() })
-        .collect();
+    let kinds = converge_resources::registry()
+        .map(|kind| Task { name: kind.schema().name.clone(), examples: kind.schema().examples.clone() });
+    let tasks: Vec<Task> = kinds.chain(modules()).collect();
     let (tasks, failures) = (Mutex::new(tasks), Mutex::new(String::new()));
     thread::scope(|scope| {
         for host in testbed.hosts() {
@@ -37,7 +56,7 @@ fn every_example_obeys_the_laws() {
             scope.spawn(move || {
                 while let Some(task) = next(tasks) {
                     if let Err(why) = try_kind(testbed, host, &task) {
-                        let _ = writeln!(failures.lock().unwrap(), "{}: {why}\n", task.kind);
+                        let _ = writeln!(failures.lock().unwrap(), "{}: {why}\n", task.name);
                     }
                 }
             });

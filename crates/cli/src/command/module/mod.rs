@@ -1,0 +1,42 @@
+//! `converge module`: starting a module, and testing one.
+
+mod new;
+mod test;
+mod trial;
+
+use std::env;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use converge_engine::Project;
+
+use crate::failure::Failure;
+use crate::view::Screen;
+
+/// Start a module, or test one
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    New(new::Arguments),
+    Test(test::Arguments),
+}
+
+impl Arguments {
+    pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
+        match self.command {
+            Command::New(arguments) => arguments.run(screen),
+            Command::Test(arguments) => arguments.run(screen),
+        }
+    }
+}
+
+/// The project that a module belongs to: the nearest above, else the folder that this is called in.
+fn project() -> Result<Project, Failure> {
+    let here: PathBuf = env::current_dir()?.canonicalize()?;
+    Ok(Project::find(None, &here).unwrap_or(Project { root: here, entry: String::new() }))
+}

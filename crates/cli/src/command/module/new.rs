@@ -1,0 +1,97 @@
+//! `converge module new`.
+
+use std::fs;
+use std::path::Path;
+
+use clap::Args;
+use converge_model::exit;
+
+use crate::failure::Failure;
+use crate::project;
+use crate::view::Screen;
+
+/// Start a module: modules/NAME with its parameters, a template, a case and a README
+///
+/// What it writes passes `converge module test NAME` as it stands. A folder
+/// that exists is left alone.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The name of the module: small letters, digits and dashes
+    name: String,
+}
+
+impl Arguments {
+    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        let name = self.name.as_str();
+        check(name)?;
+        let folder = Path::new("modules").join(name);
+        let root = super::project()?.root;
+        if root.join(&folder).exists() {
+            return Err(Failure::new(format!("{} is there already", folder.display())));
+        }
+        for (file, text) in FILES {
+            let file = file.replace("NAME", name);
+            let path = root.join(&folder).join(&file);
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(&path, text.replace("NAME", name))?;
+            screen.print(&format!("{}\n", folder.join(file).display()));
+        }
+        screen.say(&format!("now: converge module test {name}\n"));
+        Ok(exit::OK)
+    }
+}
+
+fn check(name: &str) -> Result<(), Failure> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(fits) || name.len() > 64 {
+        return Err(Failure::new(format!("{name:?} cannot be the name of a module"))
+            .help("small letters, digits and dashes, a letter first, at most 64"));
+    }
+    match project::kinds().iter().any(|kind| kind.schema().name == name) {
+        true => Err(Failure::new(format!("{name} is a kind of resource, and those cannot be replaced"))
+            .help("take another name")),
+        false => Ok(()),
+    }
+}
+
+/// What a new module is made of.
+const FILES: [(&str, &str); 5] = [
+    ("module.kdl", MODULE),
+    ("templates/NAME.conf.j2", "# Managed by Converge.\ngreeting = {{ params.greeting }}\n"),
+    ("cases/usual.kdl", "NAME { greeting \"Good day\" }\n"),
+    ("cases/usual.expected", EXPECTED),
+    ("README.md", README),
+];
+
+const MODULE: &str = r#"module "NAME" summary="What it is for, in one line"
+
+params {
+    param "greeting" type="string" default="Hello" doc="What it says"
+}
+
+resources {
+    file "/etc/NAME.conf" mode="0644" {
+        content (template)"NAME.conf.j2"
+    }
+}
+"#;
+
+const EXPECTED: &str = "NAME.file[/etc/NAME.conf]
+    path \"/etc/NAME.conf\"
+    content
+        | # Managed by Converge.
+        | greeting = Good day
+    mode 0644
+";
+
+const README: &str = "# NAME
+
+What it is for, and what it leaves alone.
+
+```kdl
+NAME {
+    greeting \"Good day\"
+}
+```
+";

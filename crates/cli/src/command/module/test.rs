@@ -1,0 +1,279 @@
+//! `converge module test`: the cases of modules without a host, and with one their examples.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use converge_lang::{Case, CaseOutcome, Loader};
+use converge_model::exit;
+use converge_resources::diff;
+use serde::Serialize;
+
+use super::trial;
+use crate::arguments::ReachArguments;
+use crate::failure::Failure;
+use crate::project;
+use crate::view::Screen;
+use crate::view::paint::{ADDED, FAILED, paint};
+use crate::view::text::{count, harmless};
+
+/// Test modules: parameters and facts in, resources out
+///
+/// A case is a file modules/NAME/cases/CASE.kdl: the body of an `on` block,
+/// after which CASE.expected says what resources come out. The examples in the
+/// module's README (fences of `kdl`) must load as well.
+///
+/// With --host, every example of the README is applied to that host, and must
+/// leave nothing to do. It changes that host: take one that may be thrown away.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The modules; without one, all of the project
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Write what comes out as what is expected, to be read before it is committed
+    #[arg(long, conflicts_with = "host")]
+    update: bool,
+    /// Apply the README's examples to this host, as ssh knows it
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Who logs in there
+    #[arg(long, value_name = "USER", requires = "host")]
+    user: Option<String>,
+    /// How that login becomes root: none, sudo, doas or su
+    #[arg(long = "become", value_name = "HOW", requires = "host", default_value = "sudo")]
+    how: String,
+    #[command(flatten)]
+    reach: ReachArguments,
+}
+
+impl Arguments {
+    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        let project = super::project()?;
+        let modules = Modules { root: project.root.clone(), loader: project::loader(&project).0 };
+        let names = if self.names.is_empty() { modules.names()? } else { self.names.clone() };
+        names.iter().try_for_each(|name| modules.known(name))?;
+        if let Some(host) = self.host {
+            let place = trial::Place { host, user: self.user, how: self.how };
+            let examples = modules.examples_of(&names)?;
+            return trial::run(&project.root, &place, &examples, &self.reach, screen);
+        }
+        let mut tally = Tally::default();
+        for name in &names {
+            for path in modules.cases(name)? {
+                let verdict = modules.case(&path, self.update)?;
+                tally.show(name, &case_name(&path), verdict, &mut screen);
+            }
+            for (example, text) in modules.examples(name)?.into_iter().enumerate() {
+                let verdict = modules.example(name, &text);
+                tally.show(name, &format!("README example {}", example + 1), verdict, &mut screen);
+            }
+        }
+        tally.finish(&mut screen)
+    }
+}
+
+/// The modules of a project.
+struct Modules {
+    root: PathBuf,
+    loader: Loader,
+}
+
+/// What came of one case.
+enum Verdict {
+    Passed,
+    Written,
+    Failed(String),
+}
+
+/// The largest file of a case, in bytes.
+const LIMIT: u64 = 1 << 20;
+
+impl Modules {
+    fn names(&self) -> Result<Vec<String>, Failure> {
+        let mut names = match self.loader.sources.list("modules") {
+            Ok(names) => names,
+            Err(error) => {
+                return Err(Failure::new(format!("the folder modules of {}: {error}", self.root.display()))
+                    .help("`converge module new NAME` starts a module"));
+            }
+        };
+        names.retain(|name| self.root.join("modules").join(name).join("module.kdl").is_file());
+        names.sort();
+        Ok(names)
+    }
+
+    fn known(&self, name: &str) -> Result<(), Failure> {
+        match self.names()?.iter().any(|known| known == name) {
+            true => Ok(()),
+            false => {
+                let place = self.root.join("modules").display().to_string();
+                Err(Failure::new(format!("there is no module {name} in {place}"))
+                    .help(format!("`converge module new {name}` starts one")))
+            }
+        }
+    }
+
+    /// The cases of a module as paths of the project, by name.
+    fn cases(&self, name: &str) -> Result<Vec<String>, Failure> {
+        let folder = format!("modules/{name}/cases");
+        if !self.root.join(&folder).is_dir() {
+            return Ok(Vec::new());
+        }
+        let names =
+            self.loader.sources.list(&folder).map_err(|error| Failure::new(format!("{folder}: {error}")))?;
+        let mut cases: Vec<_> = names
+            .iter()
+            .filter(|name| name.ends_with(".kdl"))
+            .map(|name| format!("{folder}/{name}"))
+            .collect();
+        cases.sort();
+        Ok(cases)
+    }
+
+    fn case(&self, path: &str, update: bool) -> Result<Verdict, Failure> {
+        let text = self.text(path)?;
+        let outcome = match Case::read(path, &text) {
+            Ok(case) => case.run(&self.loader),
+            Err(report) => return Ok(Verdict::Failed(report)),
+        };
+        match outcome {
+            CaseOutcome::Refused => Ok(Verdict::Passed),
+            CaseOutcome::Broken(report) => Ok(Verdict::Failed(report)),
+            CaseOutcome::Resources(text) => self.compare(Path::new(path), &text, update),
+        }
+    }
+
+    fn compare(&self, case: &Path, text: &str, update: bool) -> Result<Verdict, Failure> {
+        let path = case.with_extension("expected");
+        let expected =
+            if self.root.join(&path).is_file() { self.text(&path.to_string_lossy())? } else { String::new() };
+        match diff::unified(expected.as_bytes(), text.as_bytes()) {
+            _ if expected == text => Ok(Verdict::Passed),
+            _ if update => {
+                fs::write(self.root.join(&path), text)?;
+                Ok(Verdict::Written)
+            }
+            difference => {
+                Ok(Verdict::Failed(difference.map(|difference| difference.unified).unwrap_or_default()))
+            }
+        }
+    }
+
+    /// The runnable examples of a module's README: its fences of plain `kdl`.
+    fn examples(&self, name: &str) -> Result<Vec<String>, Failure> {
+        let path = format!("modules/{name}/README.md");
+        if !self.root.join(&path).is_file() {
+            return Ok(Vec::new());
+        }
+        Ok(fences(&self.text(&path)?))
+    }
+
+    fn examples_of(&self, names: &[String]) -> Result<Vec<trial::Example>, Failure> {
+        let mut examples = Vec::new();
+        for name in names {
+            for (place, body) in self.examples(name)?.into_iter().enumerate() {
+                examples.push(trial::Example { title: format!("{name}, example {}", place + 1), body });
+            }
+        }
+        Ok(examples)
+    }
+
+    fn example(&self, name: &str, text: &str) -> Verdict {
+        let outcome =
+            Case::read(&format!("modules/{name}/README.md"), text).map(|case| case.run(&self.loader));
+        match outcome {
+            Ok(CaseOutcome::Broken(report)) | Err(report) => Verdict::Failed(report),
+            Ok(_) => Verdict::Passed,
+        }
+    }
+
+    fn text(&self, path: &str) -> Result<String, Failure> {
+        let bytes = self
+            .loader
+            .sources
+            .read(path, LIMIT)
+            .map_err(|error| Failure::new(format!("{path}: {error}")))?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| Failure::new(format!("{path}: it is not UTF-8 text")))
+    }
+}
+
+/// The bodies of the fences that open with "```kdl" and nothing else.
+fn fences(text: &str) -> Vec<String> {
+    let mut examples = Vec::new();
+    let mut open: Option<String> = None;
+    for line in text.lines() {
+        match &mut open {
+            Some(body) if line.trim_end() == "```" => {
+                examples.push(std::mem::take(body));
+                open = None;
+            }
+            Some(body) => {
+                body.push_str(line);
+                body.push('\n');
+            }
+            None if line.trim_end() == "```kdl" => open = Some(String::new()),
+            None => {}
+        }
+    }
+    examples
+}
+
+fn case_name(path: &str) -> String {
+    Path::new(path).file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// How many cases came out how.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    written: usize,
+    failed: usize,
+}
+
+/// A case for scripts.
+#[derive(Serialize)]
+struct Line<'a> {
+    module: &'a str,
+    case: &'a str,
+    outcome: &'static str,
+    report: Option<&'a str>,
+}
+
+impl Tally {
+    fn show(&mut self, module: &str, case: &str, verdict: Verdict, screen: &mut Screen) {
+        let (outcome, style, report) = match &verdict {
+            Verdict::Passed => ("passed", ADDED, None),
+            Verdict::Written => ("written", ADDED, None),
+            Verdict::Failed(report) => ("failed", FAILED, Some(report.as_str())),
+        };
+        match verdict {
+            Verdict::Passed => self.passed += 1,
+            Verdict::Written => self.written += 1,
+            Verdict::Failed(_) => self.failed += 1,
+        }
+        if screen.is_json() {
+            return screen.print_json(&Line { module, case, outcome, report });
+        }
+        screen.print(&format!("{} {}: {}\n", paint(style, outcome), harmless(module), harmless(case)));
+        for line in report.unwrap_or_default().lines() {
+            screen.print(&format!("    {}\n", harmless(line)));
+        }
+    }
+
+    fn finish(&self, screen: &mut Screen) -> Result<u8, Failure> {
+        let all = self.passed + self.written + self.failed;
+        if all == 0 {
+            return Err(Failure::new("there are no cases to test")
+                .help("a case is a file modules/NAME/cases/CASE.kdl: the body of an `on` block"));
+        }
+        if !screen.is_json() {
+            let cases = count(all, "case");
+            screen.print(&format!(
+                "{cases}: {} passed, {} written, {} failed\n",
+                self.passed, self.written, self.failed
+            ));
+        }
+        Ok(if self.failed == 0 { exit::OK } else { exit::ERROR })
+    }
+}
