@@ -24,13 +24,24 @@ fn the_command_line() {
         said.out.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>()
     };
     let top = help(&["--help"]);
-    let commands = top.split("\nCommands:\n").nth(1).unwrap().split("\n\n").next().unwrap().lines();
-    let names = commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
     let mut page = format!("# The command line\n\nAs `converge --help` says it.\n\n```text\n{top}```\n");
-    for name in names {
-        page.push_str(&format!("\n## converge {name}\n\n```text\n{}```\n", help(&[name, "--help"])));
+    let mut queue: Vec<Vec<String>> = commands(&top).into_iter().rev().map(|name| vec![name]).collect();
+    while let Some(words) = queue.pop() {
+        let mut line: Vec<&str> = words.iter().map(String::as_str).collect();
+        line.push("--help");
+        let text = help(&line);
+        page.push_str(&format!("\n## converge {}\n\n```text\n{text}```\n", words.join(" ")));
+        let inner = commands(&text).into_iter().rev();
+        queue.extend(inner.map(|name| [words.clone(), vec![name]].concat()));
     }
     check(&repository().join("docs/cli.md"), &page);
+}
+
+/// The commands that a help lists.
+fn commands(help: &str) -> Vec<String> {
+    let list = help.split("\nCommands:\n").nth(1).map_or("", |rest| rest.split("\n\n").next().unwrap());
+    let names = list.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
 #[test]
