@@ -5,6 +5,7 @@
 
 mod act;
 pub mod channel;
+mod drift;
 pub mod environment;
 pub mod facts;
 pub mod fence;

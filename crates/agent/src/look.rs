@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use converge_model::wire::{LOOK_LIMIT, TEXT_LIMIT};
-use converge_model::{Catalog, Content, Digest, HostPlan, Masker, Resource, Step};
+use converge_model::{Catalog, Content, Digest, HostPlan, Masker, Step};
 use converge_resources::System;
 use converge_resources::diff::unified;
 use converge_resources::system::units::UnitState;
 
 use crate::channel::Channel;
+use crate::drift::Memory;
 use crate::mask::mask;
 use crate::planner::{Decoded, Draft, plan};
 use crate::state::journal::{Debt, Past};
-use crate::state::ledger::{Ledger, applied};
 use crate::state::lock::Lock;
 use crate::state::{State, now};
 
@@ -45,7 +45,9 @@ pub(crate) fn look(
     for problem in &mut draft.problems {
         problem.message = masker.mask(problem.message.as_bytes());
     }
-    let ledger_complete = ledger_complete(decoded.catalog, &draft, state)?;
+    let memory = Memory::read(decoded.catalog, state)?;
+    memory.explain(&mut draft, decoded);
+    let ledger_complete = memory.is_complete(&draft);
     let owed = debts.into_keys().collect();
     Ok(Looked { draft, token, ledger_complete, owed })
 }
@@ -142,22 +144,4 @@ fn token(draft: &Draft, catalog: &Catalog) -> Digest {
     let steps: Vec<&Step> = draft.steps.iter().map(|step| &step.step).collect();
     let bytes = postcard::to_allocvec(&(steps, &draft.in_sync, &draft.problems)).unwrap_or_default();
     Digest::keyed(&key, &bytes)
-}
-
-/// Whether the ledger knows all that is in sync as it is asked now.
-fn ledger_complete(
-    catalog: &Catalog,
-    draft: &Draft,
-    state: &State,
-) -> Result<bool, crate::state::StateError> {
-    let in_sync: Vec<&Resource> =
-        draft.in_sync.iter().map(|index| &catalog.resources[*index as usize]).collect();
-    if in_sync.iter().all(|resource| resource.claims.is_empty()) {
-        return Ok(true);
-    }
-    let Some(key) = state.key()? else { return Ok(false) };
-    let ledger = Ledger::read(state)?;
-    Ok(in_sync
-        .into_iter()
-        .all(|resource| ledger.knows(resource, &catalog.project, &applied(resource, &key, &catalog.secrets))))
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use converge_model::plan::{Cause, Drift};
 use converge_model::{
     Address, Catalog, Certainty, Change, Problem, PropertyChange, Resource, Shown, Step, Verb,
 };
@@ -173,6 +174,9 @@ impl Walk<'_> {
                 self.transaction.extend(look.request.map(|request| (place, request)));
                 self.step_of.insert(index, place);
                 self.push(index, planned.change, planned.diffs, None);
+                if planned.always {
+                    self.draft.steps[place as usize].step.drift.cause = Cause::Always;
+                }
             }
         }
     }
@@ -265,6 +269,7 @@ impl Walk<'_> {
             change,
             because,
             owed,
+            drift: Drift { mode: resource.options.drift, ..Drift::default() },
         };
         self.draft.steps.push(DraftStep { step, diffs, action });
     }

@@ -18,7 +18,8 @@ use crate::view::{Look, Screen};
 /// Exit codes:
 ///   0    everything is as it should be, or was made so
 ///   1    an error before any host was touched
-///   2    changes are pending (plan --detailed-exitcode)
+///   2    changes are pending (plan --detailed-exitcode), or hosts drifted
+///        (drift --fail-on-drift)
 ///   3    a host failed
 ///   4    hosts were unreachable, none failed
 ///   5    another run holds a host
@@ -38,6 +39,7 @@ enum Command {
     Check(command::check::Arguments),
     Plan(command::plan::Arguments),
     Apply(command::apply::Arguments),
+    Drift(command::drift::Arguments),
     Facts(command::facts::Arguments),
     Inventory(command::inventory::Arguments),
     Explain(command::explain::Arguments),
@@ -131,6 +133,7 @@ impl Arguments {
             Command::Check(arguments) => arguments.run(screen),
             Command::Plan(arguments) => arguments.run(screen),
             Command::Apply(arguments) => arguments.run(screen),
+            Command::Drift(arguments) => arguments.run(screen),
             Command::Facts(arguments) => arguments.run(screen),
             Command::Inventory(arguments) => arguments.run(screen),
             Command::Explain(arguments) => arguments.run(screen),

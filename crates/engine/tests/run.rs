@@ -82,6 +82,7 @@ impl Hosts for Pretence {
             change: Change { certainty: Certainty::Exact, ..Change::new(Verb::Create) },
             because: Vec::new(),
             owed: false,
+            drift: converge_model::plan::Drift::default(),
         };
         let temper = self.temper(host);
         let has_steps = !matches!(temper, Some(Temper::InSync | Temper::Unrecorded | Temper::Unplannable));

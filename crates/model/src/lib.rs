@@ -24,7 +24,7 @@ pub use claim::{Claim, Extent};
 pub use event::{Event, EventKind};
 pub use facts::Facts;
 pub use id::{Address, Digest, HostName, RunId};
-pub use plan::{HostPlan, Problem, Step};
+pub use plan::{Cause, HostPlan, Problem, Step};
 pub use report::{HostReport, HostState, StepOutcome, StepResult};
 pub use schema::{KindInfo, KindSchema, Param, ParamProblem, Type};
 pub use secret::{Masker, Secret, SecretRef, SecretTable};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::DriftMode;
 use crate::change::Change;
 use crate::id::{Address, Digest};
 
@@ -43,6 +44,37 @@ pub struct Step {
     pub because: Vec<Address>,
     /// Whether it is owed from an earlier run.
     pub owed: bool,
+    /// Who moved: the host or the inventory. Said after the token was made: what a plan stands for is no matter of the
+    /// ledger.
+    #[serde(default)]
+    pub drift: Drift,
+}
+
+/// Who moved, and what the daemon does about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Who moved.
+    pub cause: Cause,
+    /// What the daemon does about the resource.
+    pub mode: DriftMode,
+}
+
+/// Who moved, by what the host's ledger says was last applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The host: what is asked is what was last applied.
+    Corrective,
+    /// The inventory: what is asked was not applied yet.
+    #[default]
+    Intentional,
+    /// The host and the inventory, each in other properties.
+    Both {
+        /// The places, in the properties of the change, of those that moved on the host.
+        corrective: Vec<u32>,
+    },
+    /// Nobody: it is done in every run.
+    Always,
 }
 
 /// Why a host cannot be acted on.
@@ -86,11 +118,83 @@ impl HostPlan {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
+
+    /// The steps that are there because the host moved: without those that nobody wants to hear of, and without the
+    /// actions that only follow from others.
+    pub fn drifted(&self) -> impl Iterator<Item = &Step> {
+        let counts = |step: &&Step| step.is_corrective() && step.because.is_empty();
+        self.steps.iter().filter(counts).filter(|step| step.drift.mode != DriftMode::Ignore)
+    }
+
+    /// The steps that are there because the inventory asks for something new, in the same way.
+    pub fn pending(&self) -> impl Iterator<Item = &Step> {
+        let counts = |step: &&Step| step.is_intentional() && step.because.is_empty();
+        self.steps.iter().filter(counts).filter(|step| step.drift.mode != DriftMode::Ignore)
+    }
+}
+
+impl Step {
+    /// Whether the host moved.
+    pub fn is_corrective(&self) -> bool {
+        matches!(self.drift.cause, Cause::Corrective | Cause::Both { .. })
+    }
+
+    /// Whether the inventory asks for something new.
+    pub fn is_intentional(&self) -> bool {
+        matches!(self.drift.cause, Cause::Intentional | Cause::Both { .. })
+    }
+
+    /// Whether the property at `place` moved on the host.
+    pub fn moved(&self, place: usize) -> bool {
+        match &self.drift.cause {
+            Cause::Corrective => true,
+            Cause::Both { corrective } => corrective.iter().any(|other| *other as usize == place),
+            Cause::Intentional | Cause::Always => false,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::Verb;
+
+    #[test]
+    fn what_drifted_is_counted_without_what_follows_from_it_and_what_nobody_wants_to_hear_of() {
+        let step = |cause: Cause, mode: DriftMode| Step {
+            resource: 0,
+            address: Address::new(None, "file", "/a"),
+            kind: "file".into(),
+            change: Change::new(Verb::Update),
+            because: Vec::new(),
+            owed: false,
+            drift: Drift { cause, mode },
+        };
+        let follows = Step {
+            because: vec![Address::new(None, "file", "/a")],
+            ..step(Cause::Corrective, DriftMode::Correct)
+        };
+        let both = Cause::Both { corrective: vec![1] };
+        let plan = HostPlan {
+            token: Digest::of(b""),
+            steps: vec![
+                step(Cause::Corrective, DriftMode::Report),
+                step(Cause::Corrective, DriftMode::Ignore),
+                step(Cause::Intentional, DriftMode::Report),
+                step(Cause::Always, DriftMode::Report),
+                step(both, DriftMode::Correct),
+                follows,
+            ],
+            in_sync: 0,
+            problems: Vec::new(),
+            ledger_complete: true,
+            busy: None,
+            interrupted: None,
+        };
+        assert_eq!((plan.drifted().count(), plan.pending().count()), (2, 2));
+        let moved: Vec<_> = plan.steps.iter().map(|step| (step.moved(0), step.moved(1))).collect();
+        assert_eq!(moved[..5], [(true, true), (true, true), (false, false), (false, false), (false, true)]);
+    }
 
     #[test]
     fn a_holder_is_told_with_how_long_it_has_been_there() {

@@ -85,6 +85,15 @@ impl Ledger {
         })
     }
 
+    /// What is known of each claim of `resource`, as `project` asked for it; none where one is not known, or was of
+    /// another kind.
+    pub(crate) fn entries(&self, resource: &Resource, project: &str) -> Option<Vec<&Entry>> {
+        let of_it =
+            |entry: &&Entry| entry.kind == resource.kind && entry.owners.iter().any(|owner| owner == project);
+        let claims = resource.claims.iter();
+        claims.map(|claim| self.entries.get(&claim.key()).filter(of_it)).collect()
+    }
+
     /// Records that `resource` is as it is asked now.
     pub(crate) fn record(
         &mut self,
@@ -108,6 +117,17 @@ impl Ledger {
             if !entry.owners.iter().any(|owner| owner == project) {
                 entry.owners.push(project.to_owned());
             }
+        }
+    }
+}
+
+impl Entry {
+    /// Whether `property` was last applied as it is asked now. One that no parameter is called like follows from all of
+    /// them.
+    pub(crate) fn agrees(&self, property: &str, now: &BTreeMap<String, Digest>) -> bool {
+        match (self.applied.get(property), now.get(property)) {
+            (None, None) => self.applied == *now,
+            (before, now) => before == now,
         }
     }
 }

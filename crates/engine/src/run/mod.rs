@@ -61,6 +61,11 @@ pub enum Goal {
         /// Whether pending changes are an exit code of their own.
         detailed: bool,
     },
+    /// To say what moved on the hosts, apart from what the inventory newly asks for.
+    Drift {
+        /// Whether hosts that moved are an exit code of their own.
+        fail: bool,
+    },
     /// To change it.
     Apply,
 }
@@ -69,6 +74,7 @@ impl Goal {
     const fn word(self) -> &'static str {
         match self {
             Self::Plan { .. } => "plan",
+            Self::Drift { .. } => "drift",
             Self::Apply => "apply",
         }
     }
@@ -134,6 +140,8 @@ struct Course<'a, H, O> {
     work: HashMap<HostName, Digest>,
     /// Whether one of them would change; the others only record what was found.
     would_change: bool,
+    /// Whether one of them moved away from what was last applied.
+    drifted: bool,
     /// Tells agents to stop after their step.
     stop_agents: watch::Sender<bool>,
 }
@@ -156,6 +164,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             done: HashMap::new(),
             work: HashMap::new(),
             would_change: false,
+            drifted: false,
             stop_agents: watch::Sender::new(false),
         }
     }
@@ -232,7 +241,13 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     fn planned(&mut self, host: HostName, plan: HostPlan) {
         let (token, in_sync) = (plan.token, plan.in_sync);
         let to_record = self.run.goal == Goal::Apply && !plan.ledger_complete;
-        let state = match (plan.problems.is_empty(), plan.is_empty()) {
+        let has_drifted = plan.drifted().next().is_some();
+        self.drifted |= has_drifted;
+        let nothing = match self.run.goal {
+            Goal::Drift { .. } => !has_drifted && plan.pending().next().is_none(),
+            Goal::Plan { .. } | Goal::Apply => plan.is_empty(),
+        };
+        let state = match (plan.problems.is_empty(), nothing) {
             (false, _) => HostState::Unplannable,
             (true, true) => HostState::InSync,
             (true, false) => HostState::Pending,
@@ -423,7 +438,10 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         let states: Vec<_> = counts.into_iter().collect();
         let detailed = matches!(self.run.goal, Goal::Plan { detailed: true });
         let exit = match *self.run.stop.borrow() {
-            Stop::No => exit::of_run(states.iter().map(|(state, _)| *state), detailed),
+            Stop::No => match exit::of_run(states.iter().map(|(state, _)| *state), detailed) {
+                exit::OK if self.drifted && self.run.goal == (Goal::Drift { fail: true }) => exit::PENDING,
+                code => code,
+            },
             _ => exit::INTERRUPTED,
         };
         let took = began.elapsed().as_millis() as u64;

@@ -4,6 +4,7 @@
 //! The plan is shown once every selected host has been looked at or given up, hosts with the same plan together; then
 //! each result as it comes; then one line that sums up.
 
+mod drift;
 mod plan;
 mod result;
 #[cfg(test)]
@@ -57,6 +58,12 @@ struct PlanTotals {
     unplannable: usize,
     /// Given up for another reason.
     failed: usize,
+    /// How many hosts moved.
+    drifted: usize,
+    /// How many resources moved on them.
+    corrective: usize,
+    /// How many resources the inventory newly asks for.
+    intentional: usize,
 }
 
 /// How many steps of each sort.
@@ -127,7 +134,14 @@ impl Human {
     }
 
     fn planned(&mut self, place: usize, plan: &HostPlan) -> String {
-        let text = plan::plan(plan, self.detail);
+        let text = match self.verb.as_str() {
+            "drift" => drift::drift(plan, self.detail),
+            _ => plan::plan(plan, self.detail),
+        };
+        let corrective = plan.drifted().count();
+        self.plan.drifted += usize::from(corrective > 0);
+        self.plan.corrective += corrective;
+        self.plan.intentional += plan.pending().count();
         let group = self.groups.entry(text).or_default();
         group.hosts.push(place);
         group.changes = !plan.steps.is_empty() && plan.problems.is_empty();
@@ -190,8 +204,12 @@ impl Human {
             1 => format!("1 host changes ({})", totals.words(PLANNED)),
             n => format!("{n} hosts change ({})", totals.words(PLANNED)),
         };
+        let first = match self.verb.as_str() {
+            "drift" => format!("Drift: {}", self.plan.drift()),
+            _ => format!("Plan: {change}"),
+        };
         let mut line = format!(
-            "Plan: {change}; {} in sync; {} unreachable",
+            "{first}; {} in sync; {} unreachable",
             count(self.plan.in_sync, "resource"),
             self.plan.unreachable
         );
@@ -248,6 +266,21 @@ impl Human {
             }
         }
         line + &format!(".   {}\n", seconds(took))
+    }
+}
+
+impl PlanTotals {
+    /// What moved, and what waits for an apply.
+    fn drift(&self) -> String {
+        let moved = match self.drifted {
+            0 => "no host drifted".to_owned(),
+            hosts => format!("{} drifted ({})", count(hosts, "host"), count(self.corrective, "resource")),
+        };
+        match self.intentional {
+            0 => moved,
+            1 => moved + "; 1 resource waits for an apply",
+            n => format!("{moved}; {n} resources wait for an apply"),
+        }
     }
 }
 

@@ -34,6 +34,15 @@ impl Detail {
 
 /// What a plan says, empty where there is nothing to say.
 pub(crate) fn plan(plan: &HostPlan, detail: Detail) -> String {
+    let mut out = head(plan);
+    for step in &plan.steps {
+        self::step(&mut out, step, &plan.steps, detail);
+    }
+    out
+}
+
+/// What is to be said of the host as a whole.
+pub(super) fn head(plan: &HostPlan) -> String {
     let mut out = String::new();
     if let Some(holder) = &plan.busy {
         note(&mut out, &holder.to_string());
@@ -43,9 +52,6 @@ pub(crate) fn plan(plan: &HostPlan, detail: Detail) -> String {
     }
     for problem in &plan.problems {
         out.push_str(&self::problem(problem));
-    }
-    for step in &plan.steps {
-        self::step(&mut out, step, &plan.steps, detail);
     }
     out
 }
@@ -76,7 +82,8 @@ fn note(out: &mut String, text: &str) {
     let _ = writeln!(out, "  {}", paint(FAINT, format_args!("note: {}", harmless(text))));
 }
 
-fn step(out: &mut String, step: &Step, steps: &[Step], detail: Detail) {
+/// The lines of one of the `steps` of a plan.
+pub(super) fn step(out: &mut String, step: &Step, steps: &[Step], detail: Detail) {
     let _ = write!(out, "  {} {}", sign(step.change.verb), harmless(step.address.as_str()));
     let inline = inline(&step.change, detail);
     if let Some(text) = &inline {

@@ -1,6 +1,8 @@
 //! What people see of a run, from events made by hand.
 
+use converge_model::catalog::DriftMode;
 use converge_model::event::VERSION;
+use converge_model::plan::{Cause, Drift};
 use converge_model::{
     Address, Certainty, Change, Digest, Event, EventKind, HostName, HostPlan, HostReport, HostState, Problem,
     PropertyChange, RunId, Shown, Step, StepOutcome, StepResult, TextDiff, Verb,
@@ -16,7 +18,8 @@ fn address(text: &str) -> Address {
 
 fn step(at: &str, change: Change) -> Step {
     let address = address(at);
-    Step { resource: 0, address, kind: String::new(), change, because: Vec::new(), owed: false }
+    let drift = Drift::default();
+    Step { resource: 0, address, kind: String::new(), change, because: Vec::new(), owed: false, drift }
 }
 
 fn plan(in_sync: u32, steps: Vec<Step>) -> HostPlan {
@@ -107,6 +110,56 @@ fn site() -> HostPlan {
 fn package() -> HostPlan {
     let version = PropertyChange::new("version", Shown::Absent, "15+248");
     plan(18, vec![step("package[postgresql]", Change::new(Verb::Create).property(version))])
+}
+
+#[test]
+fn what_moved_stands_apart_from_what_is_newly_asked_for() {
+    let by = |cause: Cause, mode: DriftMode, step: Step| Step { drift: Drift { cause, mode }, ..step };
+    let mode = PropertyChange::new("mode", "0600", "0644");
+    let mut both = step("file[/etc/app]", diff("@@ -1,1 +1,1 @@\n-old\n+new\n"));
+    both.change.properties.push(mode.clone());
+    let causes = vec![both.address.clone()];
+    let restart = Change::new(Verb::Act).property(PropertyChange::new("action", Shown::Absent, "restart"));
+    let alone = |at: &str| step(at, Change::new(Verb::Update).property(mode.clone()));
+    let steps = vec![
+        by(Cause::Both { corrective: vec![1] }, DriftMode::Report, both),
+        by(
+            Cause::Intentional,
+            DriftMode::Report,
+            Step { because: causes, ..step("service[app]", restart.clone()) },
+        ),
+        by(Cause::Corrective, DriftMode::Ignore, alone("file[/etc/motd]")),
+        by(
+            Cause::Corrective,
+            DriftMode::Report,
+            Step { because: vec![address("file[/etc/motd]")], ..step("service[motd]", restart) },
+        ),
+        by(Cause::Always, DriftMode::Report, step("command[tick]", Change::new(Verb::Act))),
+    ];
+    let seen = |detail: Detail| {
+        let found = vec![
+            started("drift", 2),
+            ("web1", planned(&plan(7, steps.clone()))),
+            ("web2", planned(&plan(9, Vec::new()))),
+            finished(&[(HostState::Pending, 1), (HostState::InSync, 1)]),
+        ];
+        view_with(detail, found)
+    };
+    insta::assert_snapshot!(seen(Detail::Usual), @r"
+    web1
+      the host moved
+      ~ file[/etc/app]  mode: 0600 -> 0644
+      the inventory asks for something new
+      ~ file[/etc/app]
+          -old
+          +new
+      > service[app]  restart   because file[/etc/app] changes
+
+    Drift: 1 host drifted (1 resource); 1 resource waits for an apply; 16 resources in sync; 0 unreachable.   0.4 s
+    ");
+    assert!(seen(Detail::Full).contains(
+        "\n  left alone: drift=\"ignore\"\n  ~ file[/etc/motd]  mode: 0600 -> 0644\n  > service[motd]"
+    ));
 }
 
 #[test]

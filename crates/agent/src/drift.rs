@@ -1,0 +1,179 @@
+//! Who moved, the host or the inventory: a plan says what differs, the ledger what was last applied, and from both it
+//! follows for each property. What differs where the wish is as it was when it was last applied moved on the host.
+//!
+//! What is done about it is the controller's.
+
+use std::collections::BTreeMap;
+
+use converge_model::{Catalog, Cause, Digest, Resource};
+
+use crate::planner::{Decoded, Draft, DraftStep};
+use crate::state::ledger::{Entry, Ledger, applied};
+use crate::state::{State, StateError};
+
+/// What the host remembers of earlier runs, as far as a catalog is concerned. A host without a key remembers nothing.
+pub(crate) struct Memory<'a> {
+    catalog: &'a Catalog,
+    known: Option<(Ledger, [u8; 32])>,
+}
+
+impl<'a> Memory<'a> {
+    /// Reads it.
+    pub(crate) fn read(catalog: &'a Catalog, state: &State) -> Result<Self, StateError> {
+        let known = match state.key()? {
+            Some(key) => Some((Ledger::read(state)?, key)),
+            None => None,
+        };
+        Ok(Self { catalog, known })
+    }
+
+    /// Whether the ledger knows all that is in sync as it is asked now.
+    pub(crate) fn is_complete(&self, draft: &Draft) -> bool {
+        draft.in_sync.iter().all(|index| self.knows(&self.catalog.resources[*index as usize]))
+    }
+
+    fn knows(&self, resource: &Resource) -> bool {
+        let known = |(ledger, key): &(Ledger, [u8; 32])| {
+            ledger.knows(resource, &self.catalog.project, &applied(resource, key, &self.catalog.secrets))
+        };
+        resource.claims.is_empty() || self.known.as_ref().is_some_and(known)
+    }
+
+    /// Says of each step who moved.
+    pub(crate) fn explain(&self, draft: &mut Draft, decoded: &Decoded<'_>) {
+        for place in 0..draft.steps.len() {
+            let step = &draft.steps[place];
+            if step.step.drift.cause == Cause::Always {
+                continue;
+            }
+            draft.steps[place].step.drift.cause = match step.action {
+                None => self.cause(step),
+                Some(_) => self.cause_of_action(step.step.resource, draft, decoded),
+            };
+        }
+    }
+
+    /// Property by property.
+    fn cause(&self, step: &DraftStep) -> Cause {
+        let resource = &self.catalog.resources[step.step.resource as usize];
+        let Some((entries, now)) = self.last_applied(resource) else { return Cause::Intentional };
+        let properties = &step.step.change.properties;
+        let moved = |name: &str| entries.iter().all(|entry| entry.agrees(name, &now));
+        let corrective: Vec<u32> =
+            (0..).zip(properties).filter(|(_, p)| moved(&p.property)).map(|(place, _)| place).collect();
+        match corrective.len() {
+            0 if properties.is_empty() && moved("") => Cause::Corrective,
+            0 => Cause::Intentional,
+            all if all == properties.len() => Cause::Corrective,
+            _ => Cause::Both { corrective },
+        }
+    }
+
+    fn last_applied(&self, resource: &Resource) -> Option<(Vec<&Entry>, BTreeMap<String, Digest>)> {
+        let (ledger, key) = self.known.as_ref()?;
+        let entries =
+            ledger.entries(resource, &self.catalog.project).filter(|entries| !entries.is_empty())?;
+        Some((entries, applied(resource, key, &self.catalog.secrets)))
+    }
+
+    /// An action follows from its notifiers: the host moved where it did so at each of them that changes, and what the
+    /// others ask for was applied.
+    fn cause_of_action(&self, target: u32, draft: &Draft, decoded: &Decoded<'_>) -> Cause {
+        let own_step = |by: u32| draft.steps.iter().find(|s| s.step.resource == by && s.action.is_none());
+        let moved = |by: u32| match own_step(by) {
+            Some(step) => step.step.drift.cause == Cause::Corrective,
+            None => self.knows(&self.catalog.resources[by as usize]),
+        };
+        let all = decoded.notifications.notifiers(target).iter().all(|(by, _)| moved(*by));
+        if all { Cause::Corrective } else { Cause::Intentional }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, resource};
+    use converge_model::{Notify, NotifyHow, Value};
+    use converge_resources::system::packages::{PackageGoal, PackageRequest};
+
+    /// A file with a mode, which restarts a service.
+    fn catalog(bench: &Bench, text: &str, mode: i64) -> Vec<Resource> {
+        let mut file = bench.file("/etc/app", text);
+        file.params.set("mode", Value::from(mode));
+        file.notify = vec![Notify { target: 1, how: NotifyHow::AsTargetSays }];
+        let mut service = resource("service", "app");
+        service.params.set("settle", Value::from(0));
+        vec![file, service]
+    }
+
+    fn causes(bench: &Bench, catalog: &[Resource]) -> Vec<(String, Cause)> {
+        let steps = bench.look(catalog).steps;
+        steps.into_iter().map(|step| (step.address.to_string(), step.drift.cause)).collect()
+    }
+
+    /// What a look says of the file and of the action that follows from it.
+    fn check(bench: &Bench, text: &str, mode: i64, file: Cause, action: Cause) {
+        let found = causes(bench, &catalog(bench, text, mode));
+        assert_eq!(found, [("file[/etc/app]".to_owned(), file), ("service[app]".to_owned(), action)]);
+    }
+
+    #[test]
+    fn what_moved_on_the_host_is_told_from_what_the_inventory_asks_for_anew() {
+        let bench = Bench::new();
+        bench.world.unit("app.service");
+        check(&bench, "old\n", 0o644, Cause::Intentional, Cause::Intentional);
+        bench.apply(&catalog(&bench, "old\n", 0o644));
+        assert_eq!(causes(&bench, &catalog(&bench, "old\n", 0o644)), []);
+        check(&bench, "new\n", 0o644, Cause::Intentional, Cause::Intentional);
+        bench.world.write("/etc/app".as_ref(), "by hand\n");
+        check(&bench, "old\n", 0o644, Cause::Corrective, Cause::Corrective);
+        check(&bench, "old\n", 0o600, Cause::Both { corrective: vec![0] }, Cause::Intentional);
+        std::fs::remove_file(bench.root().join("etc/app")).unwrap();
+        check(&bench, "old\n", 0o644, Cause::Corrective, Cause::Corrective);
+        assert_eq!(bench.look(&catalog(&bench, "old\n", 0o644)[..1]).drifted().count(), 1);
+    }
+
+    #[test]
+    fn another_project_has_applied_nothing_yet() {
+        let bench = Bench::new();
+        bench.world.unit("app.service");
+        bench.apply(&catalog(&bench, "old\n", 0o644));
+        bench.world.write("/etc/app".as_ref(), "by hand\n");
+        let mut order = crate::testing::order(&catalog(&bench, "old\n", 0o644));
+        order.catalog.project = "other".to_owned();
+        let plan = crate::work::look_in(&bench.world, &bench.state, &order, &bench.controller).unwrap();
+        assert_eq!(plan.steps[0].drift.cause, Cause::Intentional);
+    }
+
+    #[test]
+    fn a_property_that_no_parameter_is_called_like_follows_from_all_of_them() {
+        let bench = Bench::new();
+        bench.world.offer("web", converge_resources::system::fake::Offer::default());
+        let web = |state: &str| {
+            let mut package = resource("package", "web");
+            package.params.set("state", Value::from(state));
+            vec![package]
+        };
+        bench.apply(&web("present"));
+        let remove = PackageRequest::new("web", PackageGoal::Absent { purge: true });
+        converge_resources::System::packages(&bench.world).transact(&[remove], &mut |_| {}).unwrap();
+        let check = |state: &str, expected: &[Cause]| {
+            let found: Vec<_> = causes(&bench, &web(state)).into_iter().map(|(_, cause)| cause).collect();
+            assert_eq!(found, expected);
+        };
+        check("present", &[Cause::Corrective]);
+        check("absent", &[]);
+        bench.apply(&web("present"));
+        check("absent", &[Cause::Intentional]);
+    }
+
+    #[test]
+    fn what_runs_every_time_is_nobodys_move() {
+        let bench = Bench::new();
+        bench.world.command("tick", |_| 0);
+        let mut command = resource("command", "tick");
+        command.params.set("command", Value::List(vec![converge_model::Scalar::from("tick")]));
+        command.params.set("always", Value::from(true));
+        assert_eq!(causes(&bench, &[command])[0].1, Cause::Always);
+    }
+}
