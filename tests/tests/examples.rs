@@ -153,7 +153,7 @@ fn planned(events: &str) -> Vec<Step> {
     let events = events.lines().map(|line| serde_json::from_str::<Event>(line).unwrap());
     events
         .filter_map(|event| match event.kind {
-            EventKind::Planned { plan } => Some(plan.steps),
+            EventKind::Planned { plan, .. } => Some(plan.steps),
             _ => None,
         })
         .flatten()

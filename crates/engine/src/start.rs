@@ -11,6 +11,11 @@ pub fn run_id() -> Result<RunId, RunIdError> {
     RunId::new(format!("{time}-{:08x}", random()))
 }
 
+/// Now, in milliseconds since the epoch.
+pub fn milliseconds() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default()
+}
+
 fn random() -> u32 {
     let mut bytes = [0; 4];
     match getrandom(&mut bytes, GetRandomFlags::empty()) {

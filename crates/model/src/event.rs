@@ -38,6 +38,12 @@ pub enum EventKind {
         verb: String,
         /// How many hosts it selects.
         hosts: u32,
+        /// Who started it, and from where: `ada@laptop`.
+        #[serde(default)]
+        by: String,
+        /// When, in milliseconds since the epoch, by the controller's clock.
+        #[serde(default)]
+        at: u64,
     },
     /// A host enters a phase: `connecting`, `uploading`, `looking`, `waiting`, `applying`, `closing`.
     HostState {
@@ -48,6 +54,9 @@ pub enum EventKind {
     Planned {
         /// The plan, masked.
         plan: HostPlan,
+        /// The identity of the host's installation (machine-id(5)); empty where it has none.
+        #[serde(default)]
+        machine: String,
     },
     /// A step begins.
     StepStarted {
@@ -109,6 +118,15 @@ pub enum EventKind {
 mod tests {
     use super::*;
     use crate::wire::{FromAgent, decode, encode};
+
+    #[test]
+    fn events_of_before_a_field_was_added_are_read() {
+        let json =
+            r#"{"version":1,"run":"r","host":null,"sequence":0,"run-started":{"verb":"apply","hosts":2}}"#;
+        let event: Event = serde_json::from_str(json).unwrap();
+        let (verb, by) = ("apply".to_owned(), String::new());
+        assert_eq!(event.kind, EventKind::RunStarted { verb, hosts: 2, by, at: 0 });
+    }
 
     #[test]
     fn events_travel_in_frames_and_read_well_as_json() {

@@ -209,7 +209,7 @@ impl Told {
 
     pub(crate) fn plan<'a>(&'a self, host: &str) -> &'a HostPlan {
         let plan = |kind: &'a EventKind| match kind {
-            EventKind::Planned { plan } => Some(plan),
+            EventKind::Planned { plan, .. } => Some(plan),
             _ => None,
         };
         self.of(host).find_map(plan).unwrap_or_else(|| panic!("no plan of {host} in {self}"))

@@ -132,7 +132,8 @@ mod tests {
     #[test]
     fn hosts_at_work_have_a_line_and_hosts_that_wait_have_none() {
         let mut progress = hidden();
-        progress.event(&event("", EventKind::RunStarted { verb: "apply".to_owned(), hosts: 2 }));
+        let (verb, by) = ("apply".to_owned(), String::new());
+        progress.event(&event("", EventKind::RunStarted { verb, hosts: 2, by, at: 0 }));
         progress.event(&event("a", phase("waiting")));
         progress.event(&event("b", phase("connecting")));
         assert_eq!(progress.hosts.keys().map(HostName::as_str).collect::<Vec<_>>(), ["b"]);

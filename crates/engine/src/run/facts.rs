@@ -28,6 +28,11 @@ impl RunFacts {
         of_run.insert(host.clone(), Arc::new(facts.clone()));
     }
 
+    /// The identity of a host's installation, as it said in this run; empty where it has none.
+    pub(super) fn machine(&self, host: &HostName) -> String {
+        self.of_run(host).map(|facts| facts.machine_id.clone()).unwrap_or_default()
+    }
+
     fn of_run(&self, host: &HostName) -> Option<Arc<Facts>> {
         self.of_run.read().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
     }

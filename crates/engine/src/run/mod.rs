@@ -27,6 +27,7 @@ use self::facts::RunFacts;
 use crate::hosts::{Compile, Hosts};
 use crate::order::{Stage, budget, stages};
 use crate::sources::ProjectSources;
+use crate::start;
 use crate::state::SeenFacts;
 
 /// What a run is about.
@@ -172,7 +173,8 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     /// Tells of the run and of its hosts, in the order of the inventory.
     fn begin(&mut self) {
         let (verb, hosts) = (self.run.goal.word().to_owned(), self.run.hosts.len() as u32);
-        self.tell(None, EventKind::RunStarted { verb, hosts });
+        let (by, at) = (self.run.by.clone(), start::milliseconds());
+        self.tell(None, EventKind::RunStarted { verb, hosts, by, at });
         for host in self.run.hosts.clone() {
             self.tell(Some(host), EventKind::HostState { phase: "waiting".to_owned() });
         }
@@ -253,7 +255,8 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             (true, false) => HostState::Pending,
         };
         let problems = plan.problems.clone();
-        self.tell(Some(host.clone()), EventKind::Planned { plan });
+        let machine = self.catalogs.facts.machine(&host);
+        self.tell(Some(host.clone()), EventKind::Planned { plan, machine });
         let has_work = state == HostState::Pending || (state == HostState::InSync && to_record);
         if has_work && self.run.goal == Goal::Apply {
             self.would_change |= state == HostState::Pending;

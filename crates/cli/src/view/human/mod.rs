@@ -92,11 +92,11 @@ impl Human {
     pub(crate) fn event(&mut self, event: &Event) -> String {
         let place = event.host.as_ref().map(|host| self.place(host));
         match (&event.kind, place) {
-            (EventKind::RunStarted { verb, hosts }, _) => {
+            (EventKind::RunStarted { verb, hosts, .. }, _) => {
                 (self.verb, self.selected) = (verb.clone(), *hosts as usize);
                 String::new()
             }
-            (EventKind::Planned { plan }, Some(place)) => self.planned(place, plan),
+            (EventKind::Planned { plan, .. }, Some(place)) => self.planned(place, plan),
             (EventKind::StepFinished { result }, Some(place)) => self.step_finished(place, result),
             (EventKind::HostFinished { report }, Some(place)) => self.host_finished(place, report),
             (EventKind::Armed { seconds }, Some(place)) => {

@@ -64,7 +64,7 @@ fn result(at: &str, verb: Verb, outcome: StepOutcome, took: u64) -> EventKind {
 }
 
 fn started(verb: &str, hosts: u32) -> (&'static str, EventKind) {
-    ("", EventKind::RunStarted { verb: verb.to_owned(), hosts })
+    ("", EventKind::RunStarted { verb: verb.to_owned(), hosts, by: String::new(), at: 0 })
 }
 
 fn finished(states: &[(HostState, u32)]) -> (&'static str, EventKind) {
@@ -87,7 +87,7 @@ fn view(events: Vec<(&str, EventKind)>) -> String {
 }
 
 fn planned(plan: &HostPlan) -> EventKind {
-    EventKind::Planned { plan: plan.clone() }
+    EventKind::Planned { plan: plan.clone(), machine: String::new() }
 }
 
 fn diff(unified: &str) -> Change {
