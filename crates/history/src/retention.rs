@@ -1,0 +1,80 @@
+//! How long runs are kept: by age and by number. What no run that is left speaks of goes with them.
+
+use std::time::Duration;
+
+use sqlx::SqliteConnection;
+
+use crate::database::HistoryError;
+use crate::store::Store;
+
+/// How often the history is cleared of what is too old.
+const EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How many runs are removed in one transaction: others wait meanwhile.
+const AT_ONCE: i64 = 500;
+/// How many runs are kept whatever their age: a clock that is wrong must not empty the history.
+const ALWAYS: i64 = 100;
+
+/// How long runs are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Older ones are removed, but for the last hundred.
+    pub age: Duration,
+    /// The number of runs that are kept at most.
+    pub runs: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { age: Duration::from_secs(90 * 24 * 3600), runs: 50_000 }
+    }
+}
+
+impl Store {
+    /// Removes what is too old at `now` (milliseconds since the epoch), unless that was done within a day.
+    pub(crate) async fn clear(&mut self, retention: Retention, now: u64) -> Result<(), HistoryError> {
+        let cleared = clear(&mut self.database.connection, retention, now as i64).await;
+        cleared.map_err(|source| self.database.failed(source))
+    }
+}
+
+async fn clear(of: &mut SqliteConnection, retention: Retention, now: i64) -> sqlx::Result<()> {
+    let last: Option<String> =
+        sqlx::query_scalar("SELECT value FROM notes WHERE name = 'cleared'").fetch_optional(&mut *of).await?;
+    let last: i64 = last.and_then(|value| value.parse().ok()).unwrap_or(0);
+    if (last..last.saturating_add(milliseconds(EVERY))).contains(&now) {
+        return Ok(());
+    }
+    let oldest = now.saturating_sub(milliseconds(retention.age));
+    let old = "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE \
+               (began < ? AND id <= (SELECT id FROM runs ORDER BY id DESC LIMIT 1 OFFSET ?)) \
+               OR id <= (SELECT id FROM runs ORDER BY id DESC LIMIT 1 OFFSET ?) LIMIT ?)";
+    let mut removed = 0;
+    loop {
+        let some = sqlx::query(old).bind(oldest).bind(ALWAYS).bind(retention.runs).bind(AT_ONCE);
+        match some.execute(&mut *of).await?.rows_affected() {
+            0 => break,
+            some => removed += some,
+        }
+    }
+    if removed > 0 {
+        sqlx::raw_sql(UNUSED).execute(&mut *of).await?;
+    }
+    let note = sqlx::query("INSERT OR REPLACE INTO notes (name, value) VALUES ('cleared', ?)");
+    note.bind(now.to_string()).execute(of).await.map(drop)
+}
+
+/// Removes bodies and hosts that no run speaks of.
+const UNUSED: &str = "
+    BEGIN IMMEDIATE;
+    DELETE FROM bodies WHERE id NOT IN (
+        SELECT plan FROM host_runs WHERE plan IS NOT NULL
+        UNION SELECT report FROM host_runs WHERE report IS NOT NULL
+        UNION SELECT body FROM results
+        UNION SELECT output FROM results WHERE output IS NOT NULL);
+    DELETE FROM hosts WHERE id NOT IN (SELECT host FROM host_runs);
+    COMMIT;
+";
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
