@@ -12,6 +12,7 @@ use converge_model::{
 };
 use converge_resources::actor::{Contents, Undo, clear};
 use converge_resources::kind::{Action, Look, Planned};
+use converge_resources::kinds::replacing::SENSITIVE;
 use converge_resources::system::files::Files;
 use converge_resources::system::packages::PackageRequest;
 use converge_resources::{Actor, ApplyError, Effect, System, View};
@@ -480,7 +481,8 @@ impl<'a> Act<'a> {
     /// Whether what was done at `index` stays, whatever is put back.
     fn is_irreversible(&self, index: u32) -> bool {
         let result = self.results.iter().find(|result| result.resource == index);
-        result.is_some_and(|result| result.change.irreversible.is_some())
+        let why = result.and_then(|result| result.change.irreversible.as_deref());
+        why.is_some_and(|why| why != SENSITIVE)
     }
 
     fn name(&self, index: u32) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use converge_model::event::EventKind;
 use converge_model::wire::{CATALOG_LIMIT, FromAgent, Job, Refusal, Task, ToAgent};
-use converge_model::{Catalog, Content, Digest, HostPlan, HostReport, RunId, Value};
+use converge_model::{Catalog, Cell, Content, Digest, HostPlan, HostReport, RunId, Value};
 use tokio::sync::{mpsc, watch};
 
 use crate::content::ContentStore;
@@ -158,14 +158,24 @@ fn encode(catalog: &Catalog) -> Result<Vec<u8>, SessionError> {
 
 /// The content that a catalog names.
 fn content(catalog: &Catalog) -> HashSet<Digest> {
-    let values =
-        catalog.resources.iter().flat_map(|resource| resource.params.0.iter().map(|(_, value)| value));
-    values
-        .filter_map(|value| match value {
-            Value::Content(Content::Plain { digest, .. }) => Some(*digest),
-            _ => None,
-        })
-        .collect()
+    let mut digests = HashSet::new();
+    let mut note = |content: &Content| {
+        if let Content::Plain { digest, .. } = content {
+            digests.insert(*digest);
+        }
+    };
+    for (_, value) in catalog.resources.iter().flat_map(|resource| &resource.params.0) {
+        match value {
+            Value::Content(content) => note(content),
+            Value::Rows(rows) => rows.iter().flat_map(|row| &row.0).for_each(|(_, cell)| {
+                if let Cell::Content(content) = cell {
+                    note(content);
+                }
+            }),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {}
+        }
+    }
+    digests
 }
 
 /// Answers each request, in order; what is not the host's to have is not there.

@@ -328,19 +328,20 @@ fn parameter(out: &mut String, name: &str, value: &Value, ty: Option<&Type>, com
             out.push('\n');
             rows.iter().for_each(|row| {
                 out.push_str("        -\n");
-                row.0.iter().for_each(|(name, cell)| self::cell(out, name, cell));
+                row.0.iter().for_each(|(name, cell)| self::cell(out, name, cell, compiled));
             });
         }
     }
 }
 
-fn cell(out: &mut String, name: &str, cell: &Cell) {
+fn cell(out: &mut String, name: &str, cell: &Cell, compiled: &Compiled) {
     let _ = write!(out, "            {name}");
     match cell {
         Cell::Scalar(Scalar::Text(text)) if text.contains('\n') => block(out, text),
         Cell::Scalar(one) => line(out, &scalar(one)),
         Cell::List(values) => line(out, &scalars(values)),
         Cell::Map(map) => keys(out, map, 16),
+        Cell::Content(content) => content_of(out, *content, compiled),
     }
 }
 

@@ -109,6 +109,7 @@ fn size(entries: &[Entry]) -> usize {
         Cell::Scalar(scalar) => scalars(std::slice::from_ref(scalar)),
         Cell::List(list) => scalars(list),
         Cell::Map(entries) => map(entries),
+        Cell::Content(_) => 40,
     };
     let value = |value: &Value| match value {
         Value::Scalar(scalar) => scalars(std::slice::from_ref(scalar)),

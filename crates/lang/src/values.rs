@@ -114,7 +114,9 @@ impl Writer<'_> {
         for (param, slot) in schema.params.iter().zip(&given.params) {
             let cell = match slot {
                 Some(slot) => self.value(param, &slot.held, true).and_then(cell),
-                None => param.default.clone().and_then(cell),
+                None => {
+                    param.default.clone().map(|default| self.default(param, default, true)).and_then(cell)
+                }
             };
             row.0.extend(cell.map(|cell| (param.name.clone(), cell)));
         }
@@ -130,7 +132,8 @@ fn cell(value: Value) -> Option<Cell> {
         Value::Scalar(scalar) => Some(Cell::Scalar(scalar)),
         Value::List(list) => Some(Cell::List(list)),
         Value::Map(map) => Some(Cell::Map(map)),
-        Value::Content(_) | Value::Rows(_) => None,
+        Value::Content(content) => Some(Cell::Content(content)),
+        Value::Rows(_) => None,
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Param {
 pub struct Child {
     /// The name of the node.
     pub name: String,
-    /// Its parameters. A kind's child holds scalars, lists and maps; only a module's nests further.
+    /// Its parameters. A kind's child holds scalars, lists, maps and content; only a module's nests further.
     pub params: Vec<Param>,
     /// Children of the child: for modules; empty for kinds.
     pub children: Vec<Child>,

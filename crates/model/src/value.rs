@@ -64,6 +64,8 @@ pub enum Cell {
     List(Vec<Scalar>),
     /// Free keys with their values.
     Map(Vec<(String, Vec<Scalar>)>),
+    /// What fills a file.
+    Content(Content),
 }
 
 /// The parameters of a resource by name, in the order of the kind's schema; what was not written and has no default is

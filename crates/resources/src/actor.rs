@@ -2,6 +2,7 @@
 //! when the step, or what it notified, fails.
 
 mod accounts;
+mod rehearsal;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

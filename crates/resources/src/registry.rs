@@ -29,6 +29,7 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::sysctl::Sysctl>(),
         row::<kinds::systemd_unit::SystemdUnit>(),
         row::<kinds::timezone::Timezone>(),
+        row::<kinds::tree::Tree>(),
         row::<kinds::user::User>(),
     ]
 });
@@ -84,6 +85,7 @@ mod tests {
             "sysctl",
             "systemd-unit",
             "timezone",
+            "tree",
             "user",
         ];
         assert_eq!(names, published);

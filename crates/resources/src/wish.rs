@@ -194,11 +194,15 @@ impl<'a> Reader<'a> {
     /// What should fill a file.
     pub fn filling(&mut self, name: &str) -> Option<Filling> {
         match self.params.get(name)? {
-            Value::Content(Content::Plain { digest, length }) => {
-                Some(Filling::Plain { digest: *digest, length: *length })
-            }
-            Value::Content(Content::Secret(reference)) => Some(Filling::Secret(self.secret(*reference))),
+            Value::Content(content) => Some(self.filled(content)),
             _ => self.wrong(name, "content"),
+        }
+    }
+
+    fn filled(&mut self, content: &Content) -> Filling {
+        match content {
+            Content::Plain { digest, length } => Filling::Plain { digest: *digest, length: *length },
+            Content::Secret(reference) => Filling::Secret(self.secret(*reference)),
         }
     }
 
@@ -246,6 +250,7 @@ impl<'a> Reader<'a> {
                         read.maps.push((key.clone(), free.clone(), texts));
                     }
                 }
+                Cell::Content(content) => read.fillings.push((key.clone(), self.filled(content))),
             }
         }
         read
@@ -294,12 +299,26 @@ pub struct RowReader {
     scalars: Vec<(String, Text)>,
     lists: Vec<(String, Vec<Text>)>,
     maps: Vec<(String, String, Vec<Text>)>,
+    fillings: Vec<(String, Filling)>,
 }
 
 impl RowReader {
     /// A text of the child.
     pub fn text(&self, name: &str) -> Option<&Text> {
         self.scalars.iter().find(|(key, _)| key == name).map(|(_, text)| text)
+    }
+
+    /// A text of the child that is no secret: the schema sees to that.
+    pub fn plain(&self, name: &str) -> Option<String> {
+        match self.text(name)? {
+            Text::Plain(text) => Some(text.clone()),
+            Text::Secret(_) => None,
+        }
+    }
+
+    /// What should fill a file.
+    pub fn filling(&self, name: &str) -> Option<&Filling> {
+        self.fillings.iter().find(|(key, _)| key == name).map(|(_, filling)| filling)
     }
 
     /// Several texts of the child.

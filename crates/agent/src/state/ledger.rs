@@ -158,16 +158,23 @@ impl Resolve<'_> {
             Value::Scalar(scalar) => self.scalar(scalar),
             Value::List(list) => list.iter().for_each(|scalar| self.scalar(scalar)),
             Value::Map(map) => self.map(map),
-            Value::Content(Content::Secret(reference)) => self.scalar(&Scalar::Secret(*reference)),
-            Value::Content(content) => self.plain(content),
+            Value::Content(content) => self.content(content),
             Value::Rows(rows) => rows.iter().flat_map(|row| &row.0).for_each(|(key, cell)| {
                 self.part(key.as_bytes());
                 match cell {
                     Cell::Scalar(scalar) => self.scalar(scalar),
                     Cell::List(list) => list.iter().for_each(|scalar| self.scalar(scalar)),
                     Cell::Map(map) => self.map(map),
+                    Cell::Content(content) => self.content(content),
                 }
             }),
+        }
+    }
+
+    fn content(&mut self, content: &Content) {
+        match content {
+            Content::Secret(reference) => self.scalar(&Scalar::Secret(*reference)),
+            plain => self.plain(plain),
         }
     }
 

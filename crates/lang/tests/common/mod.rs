@@ -272,6 +272,7 @@ fn shown(value: &Value, compiled: &Compiled) -> String {
                 Cell::Scalar(value) => scalar(value),
                 Cell::List(values) => list(values),
                 Cell::Map(map) => keys(map),
+                Cell::Content(content) => content_of(*content, compiled),
             };
             let row = |row: &converge_model::Row| {
                 let cells: Vec<String> =

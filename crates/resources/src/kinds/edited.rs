@@ -203,7 +203,7 @@ fn update(part: &dyn Part, place: &Place, text: &[u8]) -> Planned {
     let mut change = Change::new(Verb::Update).property(content(target, Some((place.size, text)), &new));
     change.properties.extend(target.precautions.shown(&target.path, true));
     if target.secret {
-        change = change.irreversible("the content is sensitive and is not kept");
+        change = change.irreversible(replacing::SENSITIVE);
     }
     Planned::change(change)
 }

@@ -32,4 +32,5 @@ pub mod systemd_unit;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timezone;
+pub mod tree;
 pub mod user;

@@ -9,6 +9,9 @@ use crate::actor::{Actor, ApplyError};
 use crate::system::processes::Command;
 use crate::wish::Reader;
 
+/// Why content that was sensitive cannot be put back later. Until its run ends it is kept in memory, and can.
+pub const SENSITIVE: &str = "the content is sensitive and is not kept";
+
 /// What is to be done before a new content takes its place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Precautions {

@@ -19,8 +19,19 @@ pub struct Command {
     pub environment: Vec<(String, Text)>,
     /// What it reads; nothing where none is given.
     pub input: Option<Text>,
+    /// A folder that stands in the place of another for it and for what it starts.
+    pub substitute: Option<Substitute>,
     /// After how long it is ended, with all that it started.
     pub timeout: Duration,
+}
+
+/// A folder in the place of another, in a mount namespace of the command's own. That needs root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Substitute {
+    /// What the command sees.
+    pub folder: PathBuf,
+    /// Where it sees it.
+    pub at: PathBuf,
 }
 
 /// How a command ended.
@@ -75,6 +86,7 @@ impl Command {
             folder: None,
             environment: Vec::new(),
             input: None,
+            substitute: None,
             timeout: Duration::from_secs(600),
         }
     }

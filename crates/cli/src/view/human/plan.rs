@@ -122,10 +122,14 @@ fn values(change: &PropertyChange, detail: Detail) -> String {
 }
 
 fn property(out: &mut String, verb: Verb, change: &PropertyChange, detail: Detail) {
+    let name = harmless(&change.property);
     if let Some(diff) = &change.diff {
+        // What a file holds needs no name; one of several files does.
+        if change.property != "content" {
+            let _ = writeln!(out, "      {name}:");
+        }
         return self::diff(out, diff, detail);
     }
-    let name = harmless(&change.property);
     let value = match (verb, &change.before, &change.after) {
         (Verb::Create, Shown::Absent, after) => shown(after, detail),
         (Verb::Remove, before, Shown::Absent) => shown(before, detail),

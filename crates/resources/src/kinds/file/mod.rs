@@ -29,6 +29,14 @@ pub struct Wish {
     replace: bool,
 }
 
+impl Wish {
+    /// A file with this content, or none, for a kind that keeps several; one that makes its folders itself.
+    pub(crate) fn of(path: PathBuf, content: Option<Filling>, attributes: Attributes, replace: bool) -> Self {
+        let state = if content.is_some() { State::Present } else { State::Absent };
+        Self { path, state, content, attributes, precautions: Precautions::default(), replace }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Present,

@@ -24,6 +24,19 @@ pub struct Found {
     pub(super) folder: Need,
 }
 
+impl Found {
+    /// Without the need for the folder: the kind makes it itself.
+    pub(crate) fn without_folder(mut self) -> Self {
+        self.folder = Need::Met;
+        self
+    }
+
+    /// Whether nothing is at the path.
+    pub(crate) fn is_new(&self) -> bool {
+        !matches!(self.place, Seen::Known(_))
+    }
+}
+
 /// Reads the path, and its content only where one is asked.
 pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
     let place = view.place(&wish.path)?;

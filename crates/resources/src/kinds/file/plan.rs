@@ -5,6 +5,7 @@ use converge_model::{Change, Content, PropertyChange, Shown, Verb};
 use super::observe::Found;
 use super::{State, Wish};
 use crate::kind::{Depend, DiffRequest, Planned, PlannedChange};
+use crate::kinds::replacing::SENSITIVE;
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::view::{Body, Place, Seen};
@@ -99,7 +100,7 @@ fn content_change(
     let Filling::Plain { digest, length } = content else {
         let before = if create { Shown::Absent } else { Shown::Masked };
         change.properties.push(PropertyChange::new("content", before, Shown::Masked));
-        change.irreversible = (!create).then(|| "the content is sensitive and is not kept".to_owned());
+        change.irreversible = (!create).then(|| SENSITIVE.to_owned());
         return None;
     };
     change.properties.push(PropertyChange::new("content", before, format!("{length} bytes")));

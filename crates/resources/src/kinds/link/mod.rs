@@ -33,6 +33,26 @@ pub struct Found {
     folder: Need,
 }
 
+impl Wish {
+    /// A link, for a kind that keeps several; one that makes its folders itself.
+    pub(crate) fn of(path: PathBuf, to: PathBuf, replace: bool) -> Self {
+        Self { path, absent: false, to, attributes: Attributes::default(), replace }
+    }
+}
+
+impl Found {
+    /// Without the need for the folder: the kind makes it itself.
+    pub(crate) fn without_folder(mut self) -> Self {
+        self.folder = Need::Met;
+        self
+    }
+
+    /// Whether nothing is at the path.
+    pub(crate) fn is_new(&self) -> bool {
+        !matches!(self.place, Seen::Known(_))
+    }
+}
+
 impl Kind for Link {
     type Wish = Wish;
     type Found = Found;

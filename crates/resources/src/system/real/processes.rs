@@ -4,10 +4,11 @@
 //! Users and groups are read from the host's files: a static program has no name service. Where a folder stands for a
 //! host, commands still run on the agent's machine, in that folder, which `CONVERGE_ROOT` names.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
@@ -17,11 +18,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use rustix::process::{Gid, Pid, Signal, Uid, WaitId, WaitIdOptions};
+use rustix::thread::UnshareFlags;
 
 use crate::system::accounts::{AccountTable, User};
 use crate::system::files::Files;
-use crate::system::processes::{Command, Finished, ProcessError, Processes};
+use crate::system::processes::{Command, Finished, ProcessError, Processes, Substitute};
 use crate::view::PATH;
 use crate::wish::Text;
 
@@ -91,8 +94,14 @@ impl LocalProcesses {
         process.current_dir(self.files.outside(folder));
         process.stdin(if command.input.is_some() { Stdio::piped() } else { Stdio::null() });
         process.stdout(output.try_clone().map_err(fail)?).stderr(output);
-        become_other(&mut process, identity.switch);
+        let mount = command.substitute.as_ref().map(|substitute| self.mount(substitute));
+        become_other(&mut process, mount.transpose().map_err(fail)?, identity.switch);
         process.spawn().map_err(fail)
+    }
+
+    fn mount(&self, substitute: &Substitute) -> io::Result<Mount> {
+        let outside = |path: &Path| CString::new(self.files.outside(path).into_os_string().into_vec());
+        Ok(Mount { folder: outside(&substitute.folder)?, at: outside(&substitute.at)? })
     }
 
     fn environment(&self, identity: &Identity) -> Vec<(&'static str, std::ffi::OsString)> {
@@ -147,6 +156,23 @@ struct Identity {
     switch: Option<Switch>,
 }
 
+/// A mount that only a process and what it starts see.
+struct Mount {
+    folder: CString,
+    at: CString,
+}
+
+impl Mount {
+    /// Leaves the mount namespace of the system and puts the folder in its place. Allocates nothing.
+    #[expect(unsafe_code, reason = "rustix offers unshare as an unsafe function only")]
+    fn stand(&self) -> io::Result<()> {
+        // SAFETY: what makes the function unsafe is `UnshareFlags::FILES`, which is not among the flags.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
+        mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        Ok(mount_bind(&*self.folder, &*self.at)?)
+    }
+}
+
 /// What a process must do to become another user.
 struct Switch {
     uid: Uid,
@@ -175,17 +201,21 @@ fn find<'a>(table: &'a AccountTable, given: &'a str) -> Option<(&'a str, &'a Use
     table.users.get(name).map(|user| (name, user))
 }
 
-/// Gives the process a session of its own, the usual file mode mask, and the rights of another user.
+/// Gives the process a session of its own, the usual file mode mask, a folder in the place of another, and the rights of
+/// another user.
 #[expect(
     unsafe_code,
     reason = "only `pre_exec` runs between fork and exec, where groups and session are set"
 )]
-fn become_other(process: &mut std::process::Command, switch: Option<Switch>) {
+fn become_other(process: &mut std::process::Command, mount: Option<Mount>, switch: Option<Switch>) {
     let prepare = move || {
         // Without a terminal nothing can ask a question on it; and all that it starts is one group.
         rustix::process::setsid()?;
         // The agent's own mask is for its own files.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        if let Some(mount) = &mount {
+            mount.stand()?;
+        }
         if let Some(switch) = &switch {
             rustix::thread::set_thread_groups(&switch.groups)?;
             rustix::thread::set_thread_gid(switch.gid)?;
@@ -570,6 +600,28 @@ mod tests {
         } else {
             assert!(matches!(ended, Err(ProcessError::NotAllowed(_))), "{ended:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_stands_in_the_place_of_another_for_the_command_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("text"), name).unwrap();
+            path
+        };
+        let (new, old) = (place("new"), place("old"));
+        let substitute = Some(Substitute { folder: new, at: old.clone() });
+        let (ended, lines) =
+            run(&Command { substitute, ..Command::shell(format!("cat {}/text; echo", old.display())) });
+        if rustix::process::geteuid().is_root() {
+            assert!(ended.unwrap().success());
+            assert_eq!(lines, ["new"]);
+        } else {
+            assert!(matches!(ended, Err(ProcessError::Start { .. })), "{ended:?}");
+        }
+        assert_eq!(std::fs::read_to_string(old.join("text")).unwrap(), "old");
     }
 
     #[test]

@@ -1,0 +1,68 @@
+//! Checking and writing a `tree`.
+
+use std::path::{Path, PathBuf};
+
+use converge_model::Digest;
+
+use super::observe::{Found, Looked, key};
+use super::{Thing, Wanted, Wish};
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::kind::{Kind, Planned};
+use crate::kinds::{file, link};
+use crate::system::processes::{Command, Substitute};
+use crate::system::receipts::Receipt;
+
+/// Lets the new files be checked where nobody else sees them, then makes all parts what they should be.
+pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+    if !wish.validate.is_empty() {
+        rehearse(actor, wish, found)?;
+    }
+    make(actor, wish, found, &wish.path)?;
+    note(actor, wish, found)
+}
+
+fn rehearse(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+    if !actor.files().is_folder() && !rustix::process::geteuid().is_root() {
+        return Err(ApplyError::new(format!(
+            "the check needs root: it sees the new files in the place of {}",
+            wish.path.display()
+        )));
+    }
+    actor.rehearse(&wish.path, |actor, copy| {
+        make(actor, wish, found, copy)?;
+        let substitute = Substitute { folder: copy.to_owned(), at: wish.path.clone() };
+        let check = Command { substitute: Some(substitute), ..Command::new(&wish.validate) };
+        let checked = actor.run(&check);
+        checked.map(drop).map_err(|error| ApplyError {
+            message: format!("the new files were refused: {}", error.message),
+            output: error.output,
+        })
+    })
+}
+
+/// Makes what is in `folder`, which is the live one or a copy of it, what it should be.
+fn make(actor: &mut Actor<'_>, wish: &Wish, found: &Found, folder: &Path) -> Result<(), ApplyError> {
+    for (name, _) in &found.folders {
+        actor.make_folder(&folder.join(name), &Attributes::default())?;
+    }
+    let differs = |looked: &Looked| !matches!(looked.plan(), Planned::InSync(_));
+    for (part, looked) in wish.parts.iter().zip(&found.parts).filter(|(_, looked)| differs(looked)) {
+        match (part.below(folder, wish.replace), looked) {
+            (Wanted::File(wish), Looked::File(looked)) => file::File::apply(actor, &wish, &looked.1)?,
+            (Wanted::Link(wish), Looked::Link(looked)) => link::Link::apply(actor, &wish, &looked.1)?,
+            _ => return Err(ApplyError::at("write", &folder.join(&part.name), &"it is of another kind")),
+        }
+    }
+    found.stale.iter().try_for_each(|(name, _)| actor.remove(&folder.join(name)))
+}
+
+/// Notes what the tree brought: what was not there before, and what it brought earlier and still holds.
+fn note(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+    let earlier = |name: &PathBuf| found.receipt.as_ref().is_some_and(|receipt| receipt.paths.contains(name));
+    let parts = wish.parts.iter().zip(&found.parts).filter(|(part, _)| !matches!(part.thing, Thing::Absent));
+    let brought = parts.filter(|(part, looked)| looked.is_new() || earlier(&part.name));
+    let paths: Vec<_> = brought.map(|(part, _)| part.name.clone()).collect();
+    // Only the paths matter: what is in the files is compared with the files themselves.
+    let none = Digest::of(b"");
+    actor.set_receipt(&key(wish), Some(&Receipt { source: none, seen: none, paths }))
+}

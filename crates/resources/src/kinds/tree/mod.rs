@@ -1,0 +1,196 @@
+//! `tree`: several files and links of one folder that are checked and applied as one.
+
+mod apply;
+mod observe;
+mod plan;
+
+use std::path::{Path, PathBuf};
+
+use converge_model::schema::Child;
+use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::kind::{Kind, Planned};
+use crate::kinds::{attributes, file, link};
+use crate::overlay::Effect;
+use crate::view::{LookError, View};
+use crate::wish::{Filling, Reader, RowReader, normal_path};
+
+/// The kind.
+pub struct Tree;
+
+/// What the folder should hold.
+pub struct Wish {
+    path: PathBuf,
+    parts: Vec<Part>,
+    /// A command that must succeed with the new files in the place of the old ones; empty: nothing is checked.
+    validate: Vec<String>,
+    replace: bool,
+}
+
+/// A file or a link, or the absence of both.
+struct Part {
+    /// Relative to the folder.
+    name: PathBuf,
+    thing: Thing,
+}
+
+enum Thing {
+    File { content: Filling, attributes: Attributes },
+    Link { to: PathBuf },
+    Absent,
+}
+
+/// A part at a place, as the kind that makes it wants it.
+enum Wanted {
+    File(file::Wish),
+    Link(link::Wish),
+}
+
+impl Part {
+    /// The part as it should be below `folder`: the live one, or a copy of it.
+    fn below(&self, folder: &Path, replace: bool) -> Wanted {
+        let path = folder.join(&self.name);
+        match &self.thing {
+            Thing::File { content, attributes } => {
+                Wanted::File(file::Wish::of(path, Some(content.clone()), attributes.clone(), replace))
+            }
+            Thing::Link { to } => Wanted::Link(link::Wish::of(path, to.clone(), replace)),
+            Thing::Absent => Wanted::File(file::Wish::of(path, None, Attributes::default(), replace)),
+        }
+    }
+}
+
+impl Kind for Tree {
+    type Wish = Wish;
+    type Found = observe::Found;
+
+    fn schema() -> KindSchema {
+        let [mode, owner, group] = attributes::params();
+        KindSchema::new("tree", "Several files of one directory, checked and applied as one")
+            .details(DETAILS)
+            .param(Param::new("path", Type::Path, "The directory. It must be there; directories below it are made.").argument(0).required())
+            .param(Param::new("validate", Type::Command, "A command that must succeed before anything changes. It sees the new files in the place of the old ones."))
+            .param(Param::list("absent", Type::Text, "Files and links that should not be there, relative to the directory."))
+            .param(Param::new("replace", Type::Bool, "Whether a link in the way of a file, or a file in the way of a link, is replaced.").default(false))
+            .child(
+                Child::new("file", "A file.")
+                    .param(Param::new("name", Type::Text, "Where it is, relative to the directory.").argument(0).required())
+                    .param(Param::new("content", Type::Content, "What it holds: text, `(file)\"name\"`, `(template)\"name\"` or a secret. Text ends with a newline; one is added where it is missing.").required())
+                    .param(mode)
+                    .param(owner)
+                    .param(group),
+            )
+            .child(
+                Child::new("link", "A symbolic link.")
+                    .param(Param::new("name", Type::Text, "Where it is, relative to the directory.").argument(0).required())
+                    .param(Param::new("to", Type::Text, "Where it leads: an absolute path, or one relative to the link's own directory.").required()),
+            )
+            .example(
+                "A configuration of several files that is checked as a whole",
+                "directory \"/etc/colours\"\ntree \"/etc/colours\" {\n    validate \"grep -q blue /etc/colours/conf.d/10-sea.conf\"\n    file \"main.conf\" {\n        content \"include conf.d\"\n    }\n    file \"conf.d/10-sea.conf\" mode=\"0640\" {\n        content \"sea blue\"\n    }\n    link \"current.conf\" to=\"main.conf\"\n    absent \"conf.d/99-example.conf\"\n}",
+            )
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let mut parts = Vec::new();
+        for row in params.rows("file") {
+            let content = row.filling("content").cloned();
+            if content.is_none() {
+                params.problem(ParamProblem::new("file", "has no content"));
+            }
+            let thing = content.map(|content| Thing::File { content, attributes: attributes_of(&row) });
+            parts.extend(thing.and_then(|thing| part(params, "file", row.plain("name"), thing)));
+        }
+        for row in params.rows("link") {
+            let to = row.plain("to").filter(|to| !to.is_empty() && to.len() < 4096 && !to.contains('\0'));
+            if to.is_none() {
+                params.problem(ParamProblem::new("link", "leads nowhere"));
+            }
+            let thing = to.map(|to| Thing::Link { to: to.into() });
+            parts.extend(thing.and_then(|thing| part(params, "link", row.plain("name"), thing)));
+        }
+        for name in params.texts("absent") {
+            parts.extend(part(params, "absent", Some(name), Thing::Absent));
+        }
+        tell_clashes(params, &parts);
+        Wish {
+            path: params.path("path"),
+            parts,
+            validate: params.texts("validate"),
+            replace: params.flag("replace").unwrap_or(false),
+        }
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        let claim = |part: &Part| {
+            let extent = if matches!(part.thing, Thing::Absent) { Extent::Absence } else { Extent::Whole };
+            Claim::path(wish.path.join(&part.name).to_string_lossy(), extent)
+        };
+        wish.parts.iter().map(claim).collect()
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {
+        observe::observe(view, wish)
+    }
+
+    fn plan(wish: &Wish, found: &observe::Found) -> Planned {
+        plan::plan(wish, found)
+    }
+
+    fn effects(_wish: &Wish, found: &observe::Found) -> Vec<Effect> {
+        plan::effects(found)
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &observe::Found) -> Result<(), ApplyError> {
+        apply::apply(actor, wish, found)
+    }
+}
+
+fn attributes_of(row: &RowReader) -> Attributes {
+    let mode = row.plain("mode").and_then(|mode| mode.parse().ok()).filter(|mode| *mode <= 0o7777);
+    Attributes { mode, owner: row.plain("owner"), group: row.plain("group") }
+}
+
+fn part(params: &mut Reader<'_>, param: &str, name: Option<String>, thing: Thing) -> Option<Part> {
+    let name = name.unwrap_or_default();
+    let path =
+        normal_path(&format!("/{name}")).filter(|path| !name.starts_with('/') && path.parent().is_some());
+    let Some(path) = path else {
+        let help = "write it relative to the directory: `conf.d/a.conf`";
+        params
+            .problem(ParamProblem::new(param, format!("{name:?} is not a path in the directory")).help(help));
+        return None;
+    };
+    Some(Part { name: path.strip_prefix("/").unwrap_or(&path).to_owned(), thing })
+}
+
+/// No name may stand twice, and nothing can be below a file.
+fn tell_clashes(params: &mut Reader<'_>, parts: &[Part]) {
+    let mut names: Vec<_> = parts.iter().map(|part| &part.name).collect();
+    names.sort();
+    for pair in names.windows(2) {
+        let message = match pair {
+            [one, other] if one == other => format!("{} stands twice in the tree", one.display()),
+            [one, other] if other.starts_with(one) => {
+                format!("{} cannot be below {}", other.display(), one.display())
+            }
+            _ => continue,
+        };
+        params.problem(ParamProblem::together(message));
+    }
+}
+
+const DETAILS: &str = "\
+Some programs read a folder of files that only make sense together: nginx, fail2ban, a mail server. A tree changes them \
+together. `validate` is run while the new files, with all else that is in the directory, stand in its place, so that a \
+command like `nginx -t` reads them by their own names; only that command sees them there, in a mount namespace of its own, \
+which needs root. If it fails, nothing has been touched.\n\n\
+Then each file is replaced in one step, the old one kept until the run ends: if one cannot be written, or a service that the \
+tree notifies does not survive it, all of them are put back.\n\n\
+What else is in the directory stays. A file or link that the tree itself brought, where nothing was before, and that is no \
+longer written in it is removed; Converge notes what it brought in its own state folder.\n\n\
+A link on the way to a file, a directory or a device in the way of one, is an error of the plan.";
+
+#[cfg(test)]
+mod tests;
