@@ -507,8 +507,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// How `command` ends on the host as it is, with what it prints: for questions that a kind cannot answer itself and
-    /// that change nothing. Absent or to come as its program, user and folder are.
+    /// How `command` ends on the host as it is, with the first [`TEXT_LIMIT`] bytes that it prints: for questions that a
+    /// kind cannot answer itself and that change nothing. Absent or to come as its program, user and folder are.
     pub fn ask(&self, command: &Command) -> Result<Seen<Finished>, LookError> {
         for need in [self.guard_user(command)?, self.guard_folder(command)?] {
             match need {
@@ -517,10 +517,14 @@ impl<'a> View<'a> {
                 Seen::MayCome(steps) | Seen::Unknown(steps) => return Ok(Seen::MayCome(steps)),
             }
         }
-        let finished = self.base.system.processes().run(command, &mut |_| {});
+        let mut output = Vec::new();
+        let finished = self.base.system.processes().run(command, &mut |piece| {
+            let room = TEXT_LIMIT - output.len();
+            output.extend_from_slice(&piece[..piece.len().min(room)]);
+        });
         match finished {
             Ok(finished) if matches!(finished.code, Some(126 | 127)) => Ok(self.absent()),
-            Ok(finished) => Ok(Seen::Known(finished)),
+            Ok(finished) => Ok(Seen::Known(Finished { output, ..finished })),
             Err(ProcessError::Start { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Ok(self.absent())
             }

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod download;
 pub mod edited;
 pub mod file;
+pub mod firewall_policy;
 pub mod git;
 pub mod group;
 pub mod hostname;

@@ -24,6 +24,8 @@ pub struct Receipt {
     pub seen: Digest,
     /// What was made, where that is a set of paths of its own: relative ones, folders before what is in them.
     pub paths: Vec<PathBuf>,
+    /// What was seen as a text, where a plan compares it with what is there now; else empty.
+    pub text: String,
 }
 
 /// The first line of a receipt: its format.
@@ -47,11 +49,18 @@ impl Receipts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let lines: Vec<_> = text.lines().collect();
+        // No path is empty.
+        let (head, text) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let lines: Vec<_> = head.lines().collect();
         let [FORMAT, source, seen, of, paths @ ..] = &lines[..] else { return Ok(None) };
         let receipt = || {
             let paths = paths.iter().map(|path| unescaped(path)).collect::<Option<_>>()?;
-            Some(Receipt { source: source.parse().ok()?, seen: seen.parse().ok()?, paths })
+            Some(Receipt {
+                source: source.parse().ok()?,
+                seen: seen.parse().ok()?,
+                paths,
+                text: text.to_owned(),
+            })
         };
         Ok(if *of == escaped(key.as_bytes()) { receipt() } else { None })
     }
@@ -71,6 +80,10 @@ impl Receipts {
         for path in &receipt.paths {
             text.push_str(&escaped(path.as_os_str().as_bytes()));
             text.push('\n');
+        }
+        if !receipt.text.is_empty() {
+            text.push('\n');
+            text.push_str(&receipt.text);
         }
         let new = path.with_extension("new");
         let mut file =
@@ -120,12 +133,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let receipts = Receipts::in_folder(folder.path().join("state/receipts"));
         let odd = PathBuf::from(OsStr::from_bytes(b"a/100%\xff\n"));
-        let receipt =
-            Receipt { source: Digest::of(b"a"), seen: Digest::of(b"b"), paths: vec!["a".into(), odd] };
+        let mut receipt = Receipt {
+            source: Digest::of(b"a"),
+            seen: Digest::of(b"b"),
+            paths: vec!["a".into(), odd],
+            text: String::new(),
+        };
         assert_eq!(receipts.get("path:/srv\n/x").unwrap(), None);
         receipts.set("path:/srv\n/x", Some(&receipt)).unwrap();
         assert_eq!(receipts.get("path:/srv\n/x").unwrap(), Some(receipt.clone()));
         assert_eq!(receipts.get("path:/srv").unwrap(), None);
+        receipt.text = "table {\n\n}\n".to_owned();
+        receipts.set("path:/srv\n/x", Some(&receipt)).unwrap();
+        assert_eq!(receipts.get("path:/srv\n/x").unwrap(), Some(receipt));
         fs::write(receipts.path("path:/srv\n/x"), "converge-receipt 2\n").unwrap();
         assert_eq!(receipts.get("path:/srv\n/x").unwrap(), None);
         assert_eq!(

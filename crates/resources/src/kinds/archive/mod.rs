@@ -165,7 +165,8 @@ impl Kind for Archive {
         actor.sync(&wish.to)?;
         let seen = actor.files().trace(&wish.to, &paths);
         let seen = seen.map_err(|error| ApplyError::at("read", &wish.to, &error))?;
-        actor.set_receipt(&key(wish), Some(&Receipt { source: source_digest(wish), seen, paths }))
+        let receipt = Receipt { source: source_digest(wish), seen, paths, text: String::new() };
+        actor.set_receipt(&key(wish), Some(&receipt))
     }
 }
 

@@ -1,0 +1,157 @@
+use std::sync::{Arc, Mutex};
+
+use converge_model::{ParamProblem, Params, Verb};
+
+use crate::kind::Planned;
+use crate::kinds::testing::{Trial, change, finished, impossible, params};
+use crate::overlay::Effect;
+use crate::system::processes::{Command, Finished};
+
+const SSH: &str = "chain input {\n\ttcp dport 22 accept\n}\n";
+const WEB: &str = "chain input {\n\ttcp dport 22 accept\n\ttcp dport 80 accept\n}\n";
+
+/// What the kernel of a trial host knows.
+#[derive(Default)]
+struct Kernel {
+    /// The table; none where there is none.
+    table: Option<String>,
+    /// How often it was replaced.
+    loads: usize,
+}
+
+fn policy(rules: &str) -> Params {
+    params([("name", "converge".into()), ("rules", rules.into())])
+}
+
+fn absent() -> Params {
+    params([("name", "converge".into()), ("state", "absent".into())])
+}
+
+/// A host with an nft that keeps the last script that it was given, and refuses the word `acept`.
+fn host() -> (Trial, Arc<Mutex<Kernel>>) {
+    let trial = Trial::new();
+    trial.write("/usr/sbin/nft", "");
+    let kernel = Arc::<Mutex<Kernel>>::default();
+    let its = Arc::clone(&kernel);
+    trial.answer(move |command| nft(command, &mut its.lock().unwrap()));
+    (trial, kernel)
+}
+
+fn nft(command: &Command, kernel: &mut Kernel) -> Finished {
+    let script = command.input.as_ref().map(|text| String::from_utf8_lossy(text.expose()).into_owned());
+    match (command.words.join(" ").as_str(), script) {
+        ("nft -s list table inet converge", None) => match &kernel.table {
+            Some(listing) => finished(0, listing),
+            None => finished(1, "Error: No such file or directory\nlist table inet converge\n"),
+        },
+        ("nft -c -f -", Some(script)) if script.contains("acept") => {
+            finished(1, "/dev/stdin:5:2-6: Error: syntax error, unexpected string\n")
+        }
+        ("nft -f -", Some(script)) => {
+            let new = script.split_once("delete table inet converge\n").map(|(_, new)| new.to_owned());
+            kernel.table = new.filter(|new| !new.is_empty());
+            kernel.loads += 1;
+            finished(0, "")
+        }
+        (line, _) if line.starts_with("nft -c -f ") => finished(0, ""),
+        (line, _) => panic!("{line}"),
+    }
+}
+
+#[test]
+fn a_policy_is_put_in_force_replaced_and_taken_away() {
+    let (trial, kernel) = host();
+    let created = trial.laws("firewall-policy", &policy(SSH));
+    assert_eq!(created.verb, Verb::Create);
+    assert!(kernel.lock().unwrap().table.as_ref().unwrap().contains("tcp dport 22"));
+    let changed = trial.laws("firewall-policy", &policy(WEB));
+    let shown = &changed.properties.iter().find(|property| property.property == "content").unwrap().diff;
+    assert!(shown.as_ref().unwrap().unified.contains("+\ttcp dport 80 accept"), "{changed:?}");
+    trial.laws("firewall-policy", &absent());
+    assert_eq!(kernel.lock().unwrap().table, None);
+}
+
+#[test]
+fn undoing_brings_back_the_table_that_was_there() {
+    let (trial, kernel) = host();
+    let undo = trial.apply("firewall-policy", &policy(SSH)).unwrap();
+    let first = kernel.lock().unwrap().table.clone();
+    let second = trial.apply("firewall-policy", &policy(WEB)).unwrap();
+    assert_ne!(kernel.lock().unwrap().table, first);
+    trial.put_back(second);
+    assert_eq!(kernel.lock().unwrap().table, first);
+    trial.assert_in_sync("firewall-policy", &policy(SSH));
+    trial.put_back(undo);
+    assert_eq!(kernel.lock().unwrap().table, None);
+}
+
+#[test]
+fn what_was_done_to_the_table_is_shown_rule_by_rule_and_put_back() {
+    let (trial, kernel) = host();
+    trial.apply("firewall-policy", &policy(WEB)).unwrap();
+    let edit = |edited: Option<String>, expected: &str| {
+        let file = trial.read("/etc/converge/firewall.nft");
+        kernel.lock().unwrap().table = edited;
+        let planned = change(trial.plan("firewall-policy", &policy(WEB)));
+        let [rules] = &planned.properties[..] else { panic!("{planned:?}") };
+        assert!(rules.diff.as_ref().unwrap().unified.contains(expected), "{rules:?}");
+        trial.apply("firewall-policy", &policy(WEB)).unwrap();
+        assert_eq!(trial.read("/etc/converge/firewall.nft"), file);
+        trial.assert_in_sync("firewall-policy", &policy(WEB));
+    };
+    let listing = kernel.lock().unwrap().table.clone().unwrap();
+    edit(None, "+\ttcp dport 80 accept");
+    edit(Some(listing.replace("dport 22", "dport 23")), "-\ttcp dport 23 accept\n+\ttcp dport 22 accept");
+}
+
+#[test]
+fn a_file_that_was_edited_is_put_back_without_touching_the_table() {
+    let (trial, kernel) = host();
+    trial.apply("firewall-policy", &policy(SSH)).unwrap();
+    trial.write("/etc/converge/firewall.nft", "flush ruleset\n");
+    let planned = change(trial.plan("firewall-policy", &policy(SSH)));
+    assert!(planned.properties.iter().all(|property| property.property != "rules"), "{planned:?}");
+    trial.apply("firewall-policy", &policy(SSH)).unwrap();
+    assert_eq!(kernel.lock().unwrap().loads, 1);
+    trial.assert_in_sync("firewall-policy", &policy(SSH));
+}
+
+#[test]
+fn a_refused_policy_is_an_error_of_the_plan_and_changes_nothing() {
+    let (trial, kernel) = host();
+    let wrong = policy("chain input {\n\tacept\n}\n");
+    let message = impossible(trial.plan("firewall-policy", &wrong));
+    assert_eq!(message, "nft refuses the policy: line 5:2-6: Error: syntax error, unexpected string");
+    assert_eq!(kernel.lock().unwrap().table, None);
+}
+
+#[test]
+fn nft_may_come_with_an_earlier_step() {
+    let trial = Trial::new();
+    trial.answer(|_| finished(127, ""));
+    assert!(impossible(trial.plan("firewall-policy", &policy(SSH))).contains("nft is not there"));
+    let planned = trial.plan_after(vec![Effect::Open], "firewall-policy", &policy(SSH));
+    assert!(matches!(planned, Planned::Change(_)), "{planned:?}");
+}
+
+#[test]
+fn a_table_that_cannot_be_listed_is_an_error() {
+    let (trial, _) = host();
+    trial.answer(|_| finished(1, "Operation not permitted (you must be root)\nnetlink: Error: …\n"));
+    let failure = trial.failure("firewall-policy", &policy(SSH));
+    assert!(failure.contains("Operation not permitted"), "{failure}");
+}
+
+#[test]
+fn mistakes_are_found_before_a_host_is_reached() {
+    let trial = Trial::new();
+    let check = |params: Params, expected: &str| {
+        let problems: Vec<ParamProblem> = trial.problems("firewall-policy", &params);
+        assert!(problems.iter().any(|problem| problem.message.contains(expected)), "{problems:?}");
+    };
+    check(policy("}\nflush ruleset\n"), "leads out of the table");
+    check(params([("name", "converge".into())]), "is missing");
+    let mut both = policy(SSH);
+    both.set("state", "absent".into());
+    check(both, "makes no sense");
+}
