@@ -9,7 +9,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use converge_model::{
-    Change, Claim, Digest, Extent, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb,
+    Claim, Digest, Extent, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb,
 };
 
 use crate::actor::{Actor, ApplyError, Attributes};

@@ -70,12 +70,12 @@ pub(super) fn refusal(view: &View<'_>, script: &[u8]) -> Result<Option<String>, 
     }))
 }
 
-/// Runs the script, in one transaction; it is taken back by putting the table `before` in its place.
+/// Runs the script, in one transaction. How it is taken back is noted first, by putting the table `before` in its place:
+/// a policy may cut the host off at once.
 pub(super) fn load(actor: &mut Actor<'_>, script: &[u8], before: Option<&str>) -> Result<(), ApplyError> {
-    actor.run(&command(&["-f", "-"], Some(script)))?;
     let back = format!("{GONE}{}", before.unwrap_or_default());
     actor.keep_command(command(&["-f", "-"], Some(back.as_bytes())));
-    Ok(())
+    actor.run(&command(&["-f", "-"], Some(script))).map(drop)
 }
 
 fn command(words: &[&str], input: Option<&[u8]>) -> Command {

@@ -1,0 +1,202 @@
+//! The module `firewall` on real hosts: who gets through, what stands, what comes back.
+#![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use converge_tests::project::{Ended, Project};
+use converge_tests::testbed::{Host, Testbed, or_skip};
+
+/// How long a packet that is dropped is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A server that sends back each line, on the ports that it is given.
+const ECHO: &str = r#"
+import selectors, socketserver, sys
+class Echo(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line)
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 64
+ready = selectors.DefaultSelector()
+for port in sys.argv[1:]:
+    ready.register(Server(("", int(port)), Echo), selectors.EVENT_READ)
+while True:
+    for key, _ in ready.select():
+        key.fileobj.handle_request()
+"#;
+
+/// A host whose policy is under test, with its echo server on 9000 and 9001, and a project that asks for policies.
+struct Trial<'a> {
+    host: &'a Host,
+    project: Project,
+}
+
+impl<'a> Trial<'a> {
+    fn on(testbed: &'a Testbed) -> Self {
+        let host = testbed.host("h1").unwrap();
+        let trial = Self { host, project: Project::new("", Some(testbed)).unwrap() };
+        trial.serve();
+        trial
+    }
+
+    fn serve(&self) {
+        let line = format!(
+            "cat >/run/echo.py <<'END'\n{ECHO}\nEND\nsystemd-run --quiet --unit=echo python3 /run/echo.py 9000 9001\n\
+             until python3 -c 'import socket; [socket.create_connection((\"127.0.0.1\", p)) for p in (9000, 9001)]' \
+             2>/dev/null; do :; done"
+        );
+        self.root(&line);
+    }
+
+    fn root(&self, line: &str) -> String {
+        self.host.exec_root(line).unwrap().ok().unwrap()
+    }
+
+    /// Asks for this policy from now on.
+    fn ask(&self, policy: &str) {
+        let inventory = format!(
+            "connection user=\"admin\" become=\"sudo\"\nhost \"h1\"\non \"h1\" {{ firewall {{ {policy} }} }}\n"
+        );
+        self.project.write("project/inventory.kdl", inventory).unwrap();
+    }
+
+    fn converge(&self, arguments: &[&str], code: i32) -> Ended {
+        let ended = self.project.converge(arguments).unwrap();
+        assert_eq!(ended.code, code, "{arguments:?}: {ended}");
+        ended
+    }
+
+    /// Puts the policy in force, after which nothing is left to do.
+    fn apply(&self, policy: &str) {
+        self.ask(policy);
+        self.converge(&["apply", "--yes"], 0);
+        self.in_sync();
+    }
+
+    fn in_sync(&self) {
+        self.converge(&["plan", "--detailed-exitcode"], 0);
+    }
+
+    fn connect(&self, port: u16) -> Option<Line> {
+        let address: SocketAddr = format!("{}:{port}", self.host.address()).parse().unwrap();
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Some(Line(BufReader::new(stream)))
+    }
+}
+
+/// A connection to the echo server.
+struct Line(BufReader<TcpStream>);
+
+impl Line {
+    /// Whether what is said comes back.
+    fn stands(&mut self) -> bool {
+        let mut answer = String::new();
+        let said = self.0.get_mut().write_all(b"still there?\n");
+        said.and_then(|()| self.0.read_line(&mut answer)).is_ok_and(|_| answer == "still there?\n")
+    }
+}
+
+/// Whether `from` gets through to the port of `to`.
+fn reaches(from: &Host, to: &Host, port: u16) -> bool {
+    let code = format!("import socket; socket.create_connection((\"{}\", {port}), timeout=2)", to.address());
+    from.exec_root(&format!("python3 -c '{code}'")).unwrap().status.success()
+}
+
+#[test]
+fn a_policy_lets_through_whom_it_names_and_cuts_nobody_off() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1", "h2"])) else { return };
+    let trial = Trial::on(&testbed);
+    let other = testbed.host("h2").unwrap();
+    let foreign = "nft list table ip nat; nft list table inet f2b-table; nft list table inet filter";
+    trial.root(
+        "nft add table ip nat; nft 'add chain ip nat DOCKER { type nat hook prerouting priority dstnat; }'
+         nft 'add rule ip nat DOCKER tcp dport 8080 counter dnat to 172.17.0.2:80'
+         nft add table inet f2b-table; nft 'add set inet f2b-table addr-set-sshd { type ipv4_addr; }'
+         nft 'add element inet f2b-table addr-set-sshd { 192.0.2.9 }'
+         nft add table inet filter",
+    );
+    let before = trial.root(foreign);
+
+    trial.apply("allow \"ssh\"; allow tcp=9000");
+    let mut line = trial.connect(9000).unwrap();
+    assert!(line.stands());
+    assert!(trial.connect(9001).is_none(), "a port that no rule names is open");
+
+    // The same connection goes on although the new policy would not let it in again.
+    let narrow = format!("allow \"ssh\"; allow tcp=9000 from=\"{}\"", other.address());
+    trial.apply(&narrow);
+    assert!(line.stands(), "a connection was cut off");
+    assert!(trial.connect(9000).is_none(), "a new connection came through");
+    assert!(reaches(other, trial.host, 9000), "the one who is named does not come through");
+    assert!(!reaches(other, trial.host, 9001));
+
+    // Reapplying what holds changes nothing, not even handles.
+    let listing = trial.root("nft -a list table inet converge");
+    trial.converge(&["apply", "--yes"], 0);
+    assert_eq!(trial.root("nft -a list table inet converge"), listing);
+    assert_eq!(trial.root(foreign), before, "another's table was touched");
+    assert!(line.stands());
+
+    trial.ask("allow \"ssh\"; raw \"tcp dport acept\"");
+    let refused = trial.converge(&["apply", "--yes"], 3);
+    assert!(format!("{refused}").contains("nft refuses the policy"), "{refused}");
+    assert_eq!(trial.root("nft -a list table inet converge"), listing, "a refused policy left a trace");
+
+    trial.apply("state \"absent\"");
+    assert!(trial.connect(9001).is_some_and(|mut line| line.stands()));
+    assert_eq!(trial.root(foreign), before);
+}
+
+#[test]
+fn a_policy_survives_a_boot_and_comes_back_after_a_flush() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1"])) else { return };
+    let trial = Trial::on(&testbed);
+    trial.apply("allow \"ssh\"; allow tcp=9000");
+    trial.host.reboot().unwrap();
+    trial.serve();
+    assert!(trial.connect(9000).is_some());
+    assert!(trial.connect(9001).is_none(), "after a boot the host is open");
+    trial.in_sync();
+
+    trial.root("nft flush ruleset");
+    let plan = trial.converge(&["plan", "--detailed-exitcode"], 2);
+    assert!(plan.stdout.contains("+\t\ttcp dport 9000 accept"), "{plan}");
+    trial.converge(&["apply", "--yes"], 0);
+    assert!(trial.connect(9001).is_none());
+    trial.in_sync();
+
+    trial.root("nft add rule inet converge input tcp dport 9001 accept");
+    let plan = trial.converge(&["plan", "--detailed-exitcode"], 2);
+    assert!(plan.stdout.contains("-\t\ttcp dport 9001 accept"), "{plan}");
+    trial.converge(&["apply", "--yes"], 0);
+    assert!(trial.connect(9001).is_none());
+    trial.in_sync();
+
+    // The usual nftables.conf flushes all tables.
+    for verb in ["start", "restart", "reload"] {
+        trial.root(&format!("systemctl {verb} nftables"));
+        assert!(trial.connect(9001).is_none(), "nftables.service took the policy away");
+    }
+    trial.in_sync();
+}
+
+#[test]
+fn what_is_too_much_is_dropped_and_no_address_uses_up_the_rate_of_another() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1", "h2"])) else { return };
+    let trial = Trial::on(&testbed);
+    let other = testbed.host("h2").unwrap();
+    trial.apply("allow \"ssh\"; limit tcp=9000 rate=\"3/hour\"; limit tcp=9001 rate=\"2/hour\" per=\"all\"");
+    let through = |port| (0..5).filter(|_| trial.connect(port).is_some()).count();
+    assert_eq!(through(9000), 3);
+    assert!(reaches(other, trial.host, 9000));
+    assert_eq!(through(9001), 2);
+    assert!(!reaches(other, trial.host, 9001));
+    // What the rates remember is no drift.
+    trial.in_sync();
+}
