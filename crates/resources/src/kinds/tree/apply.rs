@@ -64,5 +64,5 @@ fn note(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyEr
     let paths: Vec<_> = brought.map(|(part, _)| part.name.clone()).collect();
     // Only the paths matter: what is in the files is compared with the files themselves.
     let none = Digest::of(b"");
-    actor.set_receipt(&key(wish), Some(&Receipt { source: none, seen: none, paths }))
+    actor.set_receipt(&key(wish), Some(&Receipt { source: none, seen: none, paths, text: String::new() }))
 }
