@@ -8,7 +8,8 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use converge_model::{
-    Certainty, Change, Digest, EventKind, Masker, NotifyHow, Problem, Resource, StepOutcome, StepResult, Verb,
+    Certainty, Change, Digest, EventKind, Masker, NotifyHow, Problem, Resource, Settled, StepOutcome,
+    StepResult, Verb,
 };
 use converge_resources::actor::{Contents, Undo, clear};
 use converge_resources::kind::{Action, Look, Planned};
@@ -190,6 +191,9 @@ impl<'a> Act<'a> {
             self.skip(index, place, why);
             return;
         }
+        if resource.once().is_some() && self.settled(index, place) {
+            return;
+        }
         let look = match self.look(index) {
             Ok(look) => look,
             Err(why) => {
@@ -223,6 +227,24 @@ impl<'a> Act<'a> {
                 self.carry_out(index, place, change, always, &look);
             }
         }
+    }
+
+    /// Whether the resource at `index`, which runs once for all hosts, is settled without being run here.
+    fn settled(&mut self, index: u32, place: Option<usize>) -> bool {
+        if place.is_none() {
+            self.fates[index as usize] = Fate::InSync;
+            return true;
+        }
+        let how = self.decoded.catalog.settled.iter().find(|(at, _)| *at == index).map(|(_, how)| how);
+        let attempt = match how {
+            None => return false,
+            Some(Settled::Known | Settled::Done) => Attempt::AlreadySo,
+            Some(Settled::Failed(why)) => {
+                Attempt::Failed { why: why.clone(), output: String::new(), restored: false }
+            }
+        };
+        self.finish(index, place, None, attempt, Instant::now());
+        true
     }
 
     fn carry_out(&mut self, index: u32, place: Option<usize>, change: Change, always: bool, look: &Look) {
@@ -834,6 +856,70 @@ mod tests {
         let acted = act_in(&bench.world, &bench.state, &order(&catalog), plan.token, &bench.controller);
         assert!(matches!(acted, Err(Refusal::Stale(_))));
         assert_eq!(std::fs::read_to_string(bench.root().join("etc/motd")).unwrap(), "odd\n");
+    }
+
+    /// A command that runs once for all hosts, for the release `key`.
+    fn migration(bench: &Bench, key: &str) -> Resource {
+        bench.world.command("migrate", |world| {
+            let path: &std::path::Path = "/runs".as_ref();
+            let runs = world.files().read(path, 100).unwrap_or_default();
+            world.write(path, &format!("{}x", String::from_utf8_lossy(&runs)));
+            0
+        });
+        let mut command = resource("command", "migrate");
+        command.params.set("command", Value::List(vec![Scalar::from("migrate")]));
+        command.params.set("once", Value::from(key));
+        command
+    }
+
+    fn runs(bench: &Bench) -> usize {
+        std::fs::read_to_string(bench.root().join("runs")).map_or(0, |runs| runs.len())
+    }
+
+    #[test]
+    fn what_runs_once_is_known_from_then_on() {
+        let bench = Bench::new();
+        let first = [migration(&bench, "1.4.2")];
+        assert_eq!(bench.look(&first).steps[0].drift.cause, converge_model::Cause::Intentional);
+        assert!(bench.look(&first).known_once.is_empty());
+        assert_eq!(bench.apply(&first).state, HostState::Changed);
+        let again = bench.look(&first);
+        assert!(again.is_empty() && again.ledger_complete, "{again:?}");
+        assert_eq!((again.known_once, runs(&bench)), (vec![0], 1));
+        bench.apply(&[migration(&bench, "1.5.0")]);
+        assert!(bench.look(&first).is_empty(), "an earlier release is not forgotten");
+        assert_eq!(runs(&bench), 2);
+    }
+
+    #[test]
+    fn what_ran_on_another_host_is_recorded_and_what_failed_there_fails() {
+        let check = |settled: Settled, outcome: &str, state: HostState, is_known: bool| {
+            let bench = Bench::new();
+            let catalog = [migration(&bench, "1.5.0"), bench.file("/etc/motd", "x\n")];
+            let plan = bench.look(&catalog);
+            assert_eq!(plan.steps.len(), 2);
+            let mut order = order(&catalog);
+            order.catalog.settled = vec![(0, settled)];
+            let report = act_in(&bench.world, &bench.state, &order, plan.token, &bench.controller).unwrap();
+            assert_eq!(outcomes(&report)[0].1, outcome);
+            assert_eq!((report.state, runs(&bench)), (state, 0), "{report:?}");
+            assert_eq!(bench.look(&catalog).steps.is_empty(), is_known);
+        };
+        check(Settled::Done, "already so", HostState::Changed, true);
+        check(Settled::Failed("it failed on web1".to_owned()), "failed", HostState::Failed, false);
+    }
+
+    #[test]
+    fn what_the_controller_knows_is_only_recorded() {
+        let bench = Bench::new();
+        let catalog = [migration(&bench, "1.5.0")];
+        let mut order = order(&catalog);
+        order.catalog.settled = vec![(0, Settled::Known)];
+        let plan = look_in(&bench.world, &bench.state, &order, &bench.controller).unwrap();
+        assert!(plan.is_empty() && !plan.ledger_complete, "{plan:?}");
+        let report = act_in(&bench.world, &bench.state, &order, plan.token, &bench.controller).unwrap();
+        assert_eq!((report.state, report.results.len(), runs(&bench)), (HostState::InSync, 0, 0));
+        assert_eq!(bench.look(&catalog).known_once, [0]);
     }
 
     #[test]

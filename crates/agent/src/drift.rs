@@ -32,6 +32,11 @@ impl<'a> Memory<'a> {
         draft.in_sync.iter().all(|index| self.knows(&self.catalog.resources[*index as usize]))
     }
 
+    /// Whether `resource` is one that runs once for all hosts, and did.
+    pub(crate) fn has_run_once(&self, resource: &Resource) -> bool {
+        resource.once().is_some() && self.last_applied(resource).is_some()
+    }
+
     fn knows(&self, resource: &Resource) -> bool {
         let known = |(ledger, key): &(Ledger, [u8; 32])| {
             ledger.knows(resource, &self.catalog.project, &applied(resource, key, &self.catalog.secrets))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use converge_model::wire::{LOOK_LIMIT, TEXT_LIMIT};
-use converge_model::{Catalog, Content, Digest, HostPlan, Masker, Step};
+use converge_model::{Catalog, Content, Digest, HostPlan, Masker, Settled, Step};
 use converge_resources::System;
 use converge_resources::diff::unified;
 use converge_resources::system::units::UnitState;
@@ -21,6 +21,8 @@ pub(crate) struct Looked {
     pub(crate) draft: Draft,
     pub(crate) token: Digest,
     pub(crate) ledger_complete: bool,
+    /// The resources that run once for all hosts and did.
+    known_once: BTreeSet<u32>,
     /// The targets whose debts are still open.
     pub(crate) owed: BTreeSet<String>,
 }
@@ -34,7 +36,9 @@ pub(crate) fn look(
     channel: &dyn Channel,
 ) -> Result<Looked, crate::state::StateError> {
     let debts = open_debts(&past.debts, decoded, system);
-    let mut draft = plan(decoded, system, &debts);
+    let memory = Memory::read(decoded.catalog, state)?;
+    let known_once = known_once(decoded.catalog, &memory);
+    let mut draft = plan(decoded, system, &debts, &known_once);
     fill_diffs(&mut draft, channel);
     let token = token(&draft, decoded.catalog);
     let masker = Masker::new(&decoded.catalog.secrets);
@@ -45,11 +49,10 @@ pub(crate) fn look(
     for problem in &mut draft.problems {
         problem.message = masker.mask(problem.message.as_bytes());
     }
-    let memory = Memory::read(decoded.catalog, state)?;
     memory.explain(&mut draft, decoded);
     let ledger_complete = memory.is_complete(&draft);
     let owed = debts.into_keys().collect();
-    Ok(Looked { draft, token, ledger_complete, owed })
+    Ok(Looked { draft, token, ledger_complete, known_once, owed })
 }
 
 /// The plan as it leaves the host. A run that was interrupted is to be settled by an act, even where nothing differs.
@@ -58,11 +61,20 @@ pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
         token: looked.token,
         steps: looked.draft.steps.into_iter().map(|step| step.step).collect(),
         in_sync: looked.draft.in_sync.len() as u32,
+        known_once: looked.known_once.into_iter().collect(),
         problems: looked.draft.problems,
         ledger_complete: looked.ledger_complete && past.interrupted.is_none(),
         busy: Lock::holder(state, now()),
         interrupted: past.interrupted.clone(),
     }
+}
+
+/// The resources that run once for all hosts and did: here, says the ledger, or elsewhere, says the controller.
+fn known_once(catalog: &Catalog, memory: &Memory<'_>) -> BTreeSet<u32> {
+    let elsewhere = catalog.settled.iter().filter(|(_, how)| *how == Settled::Known).map(|(at, _)| *at);
+    let resources = (0_u32..).zip(&catalog.resources);
+    let here = resources.filter(|(_, resource)| memory.has_run_once(resource));
+    elsewhere.chain(here.map(|(at, _)| at)).collect()
 }
 
 /// The debts that are still open: a unit with a new invocation has been restarted since.

@@ -73,14 +73,21 @@ pub(crate) fn decode(catalog: &Catalog) -> Result<Decoded<'_>, Vec<Problem>> {
     Ok(Decoded { catalog, wanted, notifications: Notifications::of(&catalog.resources) })
 }
 
-/// Plans the whole catalog over the host as it is. `debts` are owed from earlier runs, by the target's address.
-pub(crate) fn plan(decoded: &Decoded<'_>, system: &dyn System, debts: &BTreeMap<String, Vec<Debt>>) -> Draft {
+/// Plans the whole catalog over the host as it is. `debts` are owed from earlier runs, by the target's address; `known`
+/// are the resources that run once for all hosts and did.
+pub(crate) fn plan(
+    decoded: &Decoded<'_>,
+    system: &dyn System,
+    debts: &BTreeMap<String, Vec<Debt>>,
+    known: &BTreeSet<u32>,
+) -> Draft {
     let base = decoded.base(system);
     let mut walk = Walk {
         decoded,
         system,
         base: &base,
         debts,
+        known,
         overlay: Overlay::default(),
         draft: Draft::default(),
         step_of: BTreeMap::new(),
@@ -125,6 +132,7 @@ struct Walk<'a> {
     system: &'a dyn System,
     base: &'a Base<'a>,
     debts: &'a BTreeMap<String, Vec<Debt>>,
+    known: &'a BTreeSet<u32>,
     overlay: Overlay,
     draft: Draft,
     /// By resource: the place of its step.
@@ -147,6 +155,10 @@ impl Walk<'_> {
         }
         if resource.kind != PACKAGE {
             self.close_transaction();
+        }
+        if self.known.contains(&index) {
+            self.draft.in_sync.insert(index);
+            return;
         }
         let looked = self.decoded.wanted[index as usize].look(&View::under(self.base, &self.overlay));
         match looked {
@@ -174,7 +186,7 @@ impl Walk<'_> {
                 self.transaction.extend(look.request.map(|request| (place, request)));
                 self.step_of.insert(index, place);
                 self.push(index, planned.change, planned.diffs, None);
-                if planned.always {
+                if planned.always && self.resource(index).once().is_none() {
                     self.draft.steps[place as usize].step.drift.cause = Cause::Always;
                 }
             }

@@ -134,6 +134,7 @@ pub(crate) fn order(resources: &[Resource]) -> Order {
         project: "test".to_owned(),
         resources,
         bodies: (0..bodies).map(|body| Body { name: format!("body {body}") }).collect(),
+        settled: Vec::new(),
         secrets: converge_model::SecretTable::default(),
     };
     Order { run: RunId::new("run-1").unwrap(), by: "ada@laptop".to_owned(), root: None, catalog }

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use converge_engine::{FleetHosts, Goal, Observer, Run, SeenFacts, StateFolder, Stop, run, start};
+use converge_engine::{DoneOnce, FleetHosts, Goal, Observer, Run, SeenFacts, StateFolder, Stop, run, start};
 use converge_fleet::{Agent, Fleet, Options};
 use converge_lang::Selection;
 use converge_model::{Event, HostName, Secret};
@@ -53,6 +53,7 @@ impl Visit {
             hosts: self.hosts,
             selection: self.selection,
             seen: seen_facts(opened),
+            done_once: done_once(opened),
             stop,
         };
         let mut watcher = Watcher { screen, yes: self.yes };
@@ -139,6 +140,12 @@ fn readable(path: &Path) -> Result<std::path::PathBuf, Failure> {
 fn seen_facts(opened: &Opened) -> SeenFacts {
     let owner = opened.project.owner(opened.inventory.project());
     StateFolder::of_user().map_or_else(|_| SeenFacts::nowhere(), |folder| folder.facts(&owner))
+}
+
+/// Where it is kept what was run once for all hosts: nowhere if there is no folder; then the hosts alone know.
+fn done_once(opened: &Opened) -> DoneOnce {
+    let owner = opened.project.owner(opened.inventory.project());
+    StateFolder::of_user().map_or_else(|_| DoneOnce::nowhere(), |folder| folder.done_once(&owner))
 }
 
 fn password(reach: &ReachArguments) -> Result<Option<Secret>, Failure> {

@@ -17,4 +17,4 @@ pub use hosts::{FleetHosts, Hosts};
 pub use project::{Project, ProjectError};
 pub use run::{Goal, Observer, Outcome, Run, Stop};
 pub use sources::ProjectSources;
-pub use state::{SeenFacts, StateError, StateFolder};
+pub use state::{DoneOnce, SeenFacts, StateError, StateFolder};

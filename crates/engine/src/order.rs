@@ -4,7 +4,7 @@
 //! waits for another (`after=` on `on`) stands in no earlier stage than that one; within a stage it starts when the
 //! other is done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use converge_lang::Rollout;
 use converge_lang::rollout::{Canary, Share};
@@ -13,7 +13,7 @@ use converge_model::HostName;
 /// Hosts that may be acted on at the same time, once all stages before are done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// The hosts, in the order of the selection.
+    /// The hosts, in the order of the selection; but who waits for one of them stands after it.
     pub hosts: Vec<HostName>,
     /// The rollout that they belong to, as a place in the inventory's list; none for the hosts that are in none.
     pub rollout: Option<usize>,
@@ -49,10 +49,29 @@ pub fn stages(
         }
     }
     for (at, stage) in stages.iter_mut().enumerate() {
-        stage.hosts = hosts.iter().filter(|host| stage_of.get(*host) == Some(&at)).cloned().collect();
+        let in_it: Vec<_> = hosts.iter().filter(|host| stage_of.get(*host) == Some(&at)).collect();
+        stage.hosts = in_turn(&in_it, &waits.iter().map(|(host, before)| (host, &before[..])).collect());
     }
     stages.retain(|stage| !stage.hosts.is_empty());
     stages
+}
+
+/// `hosts` with each after those that it waits for.
+fn in_turn(hosts: &[&HostName], waits: &HashMap<&HostName, &[HostName]>) -> Vec<HostName> {
+    let is_here: HashSet<&HostName> = hosts.iter().copied().collect();
+    let (mut seen, mut turn) = (HashSet::new(), Vec::with_capacity(hosts.len()));
+    // A host that is opened puts those before it on top of itself, and follows them when it is met again.
+    let mut open: Vec<(&HostName, bool)> = hosts.iter().rev().map(|host| (*host, false)).collect();
+    while let Some((host, is_ready)) = open.pop() {
+        if is_ready {
+            turn.push(host.clone());
+        } else if seen.insert(host) {
+            open.push((host, true));
+            let before = waits.get(host).copied().unwrap_or_default().iter().rev();
+            open.extend(before.filter(|other| is_here.contains(other)).map(|other| (other, false)));
+        }
+    }
+    turn
 }
 
 /// How many hosts of a rollout may fail, of `selected` ones, before the rest is not started.
@@ -117,7 +136,7 @@ mod tests {
 
     #[test]
     fn without_rollouts_there_is_one_stage() {
-        check("a b c", &[], &[("a", "b")], &["a b c"]);
+        check("a b c", &[], &[("a", "b")], &["b a c"]);
         check("", &[], &[], &[]);
     }
 
@@ -137,7 +156,7 @@ mod tests {
     #[test]
     fn who_waits_for_a_rollout_goes_after_it() {
         let web = rollout("w1 w2", None, Some(Share::Count(1)));
-        check("lb w1 w2 mon", &[web], &[("lb", "w2"), ("mon", "lb")], &["w1", "lb w2 mon"]);
+        check("lb w1 w2 mon", &[web], &[("lb", "w2"), ("mon", "lb")], &["w1", "w2 lb mon"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! What the controller remembers between runs: the facts of hosts as last seen. Nothing here is needed for a run to be
-//! right, and nothing that goes wrong here breaks one.
+//! What the controller remembers between runs: the facts of hosts as last seen, and what was run once for all of them.
+//! Nothing here is needed for a run to be right, and nothing that goes wrong here breaks one.
+
+mod once;
 
 use std::fs;
 use std::io::{self, Write};
@@ -9,6 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use converge_model::{Digest, Facts, HostName, facts};
 use serde::{Deserialize, Serialize};
+
+pub use self::once::{DoneOnce, Participant};
 
 /// The version of the files of facts; a newer one is not read.
 const VERSION: u16 = 1;
@@ -56,7 +60,16 @@ impl StateFolder {
 
     /// The facts of the hosts of `project`.
     pub fn facts(&self, project: &str) -> SeenFacts {
-        SeenFacts(Some(self.0.join("facts").join(Digest::of(project.as_bytes()).short())))
+        SeenFacts(Some(self.of_project("facts", project)))
+    }
+
+    /// What was run once for all hosts of `project`.
+    pub fn done_once(&self, project: &str) -> DoneOnce {
+        DoneOnce::at(self.of_project("once", project))
+    }
+
+    fn of_project(&self, what: &str, project: &str) -> PathBuf {
+        self.0.join(what).join(Digest::of(project.as_bytes()).short())
     }
 }
 

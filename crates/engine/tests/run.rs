@@ -6,14 +6,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use converge_engine::hosts::Compile;
-use converge_engine::{Goal, Hosts, Observer, Outcome, ProjectSources, Run, SeenFacts, Stop, run, start};
+use converge_engine::{
+    DoneOnce, Goal, Hosts, Observer, Outcome, ProjectSources, Run, SeenFacts, StateFolder, Stop, run, start,
+};
 use converge_fleet::{Ask, HostError};
 use converge_lang::{Loader, MemorySources, Selection};
 use converge_model::schema::Checked;
 use converge_model::wire::Refusal;
 use converge_model::{
-    Address, Certainty, Change, Digest, Event, EventKind, Facts, HostName, HostPlan, HostReport, HostState,
-    KindInfo, KindSchema, Param, ParamProblem, Params, Problem, Step, Type, Verb,
+    Address, Catalog, Certainty, Change, Claim, Digest, Event, EventKind, Facts, HostName, HostPlan,
+    HostReport, HostState, KindInfo, KindSchema, Param, ParamProblem, Params, Problem, Scalar, Settled, Step,
+    StepOutcome, StepResult, Type, Value, Verb,
 };
 use tokio::sync::watch;
 
@@ -32,6 +35,14 @@ enum Temper {
     Hangs,
     /// Its task breaks down.
     Panics,
+    /// Its ledger knows what runs once.
+    Knows,
+    /// What runs once fails there.
+    FailsOnce,
+    /// Its task breaks down in the middle of what runs once.
+    PanicsOnce,
+    /// It fails before it comes to what runs once.
+    FailsBefore,
 }
 
 struct Pretence {
@@ -51,8 +62,63 @@ impl Pretence {
     }
 }
 
+impl Pretence {
+    /// Acts on what runs once, as the agent does.
+    async fn act_once(
+        &self,
+        host: &HostName,
+        ask: &Ask,
+        place: u32,
+        address: Address,
+        settled: &[(u32, Settled)],
+    ) -> HostReport {
+        let report = |state| HostReport {
+            host: host.clone(),
+            state,
+            results: Vec::new(),
+            in_sync: 0,
+            problems: Vec::new(),
+        };
+        let failed =
+            |why: &str| StepOutcome::Failed { why: why.to_owned(), output: String::new(), restored: false };
+        let temper = self.temper(host);
+        let outcome = match settled.first() {
+            Some((_, Settled::Known)) => return report(HostState::InSync),
+            Some((_, Settled::Done)) => StepOutcome::AlreadySo,
+            Some((_, Settled::Failed(why))) => failed(why),
+            None if temper == Some(Temper::FailsBefore) => return report(HostState::Failed),
+            None => {
+                self.note(format!("run {host}"));
+                let started = EventKind::StepStarted { address: address.clone(), step: 0, of: 1 };
+                let _ = ask.events.send(started).await;
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                match temper {
+                    Some(Temper::PanicsOnce) => panic!("a defect"),
+                    Some(Temper::FailsOnce) => failed("ended with 1"),
+                    _ => StepOutcome::Done,
+                }
+            }
+        };
+        let state = if outcome.failed() { HostState::Failed } else { HostState::Changed };
+        let change = Change::new(Verb::Act);
+        let result = StepResult { resource: place, address, change, outcome, may_fail: false, took: 0 };
+        let _ = ask.events.send(EventKind::StepFinished { result: result.clone() }).await;
+        HostReport { results: vec![result], ..report(state) }
+    }
+}
+
+/// What runs once in a catalog.
+fn once(catalog: &Catalog) -> impl Iterator<Item = (u32, Address)> {
+    let places = (0..).zip(&catalog.resources);
+    places
+        .filter(|(_, resource)| resource.once().is_some())
+        .map(|(at, resource)| (at, resource.address.clone()))
+}
+
 fn facts(host: &HostName) -> Facts {
-    Facts { hostname: format!("{host}.local"), ..Facts::default() }
+    Facts { hostname: format!("{host}.local"), machine_id: format!("machine of {host}"), ..Facts::default() }
 }
 
 fn token(host: &HostName) -> Digest {
@@ -85,12 +151,29 @@ impl Hosts for Pretence {
             drift: converge_model::plan::Drift::default(),
         };
         let temper = self.temper(host);
+        let known = temper == Some(Temper::Knows)
+            || prepared.catalog.settled.iter().any(|(_, how)| *how == Settled::Known);
+        let once: Vec<u32> = once(&prepared.catalog).map(|(place, _)| place).collect();
+        if !once.is_empty() {
+            let steps = if known { Vec::new() } else { vec![step] };
+            return Ok(HostPlan {
+                token: token(host),
+                steps,
+                in_sync: 0,
+                known_once: if known { once } else { Vec::new() },
+                problems: Vec::new(),
+                ledger_complete: temper == Some(Temper::Knows),
+                busy: None,
+                interrupted: None,
+            });
+        }
         let has_steps = !matches!(temper, Some(Temper::InSync | Temper::Unrecorded | Temper::Unplannable));
         let problem = Problem { address: None, message: "impossible".to_owned(), help: None };
         Ok(HostPlan {
             token: token(host),
             steps: has_steps.then_some(step).into_iter().collect(),
             in_sync: 1,
+            known_once: Vec::new(),
             problems: (temper == Some(Temper::Unplannable)).then_some(problem).into_iter().collect(),
             ledger_complete: temper != Some(Temper::Unrecorded),
             busy: None,
@@ -107,7 +190,10 @@ impl Hosts for Pretence {
     ) -> Result<HostReport, HostError> {
         self.note(format!("act {host}"));
         assert_eq!(shown, token(host), "the token is that of the plan that was shown");
-        compile(&facts(host)).map_err(HostError::Compile)?;
+        let prepared = compile(&facts(host)).map_err(HostError::Compile)?;
+        if let Some((place, address)) = once(&prepared.catalog).next() {
+            return Ok(self.act_once(host, &ask, place, address, &prepared.catalog.settled).await);
+        }
         let state = match self.temper(host) {
             Some(Temper::Stale) => return Err(HostError::Refused(Refusal::Stale("it moved".to_owned()))),
             Some(Temper::Fails) => HostState::Failed,
@@ -175,6 +261,17 @@ impl Told {
 }
 
 async fn carry_out(goal: Goal, inventory: &str, tempers: &[(&str, Temper)], agrees: bool) -> Told {
+    remembering(&DoneOnce::nowhere(), goal, inventory, tempers, agrees).await
+}
+
+/// The same with a controller that remembers what was run once.
+async fn remembering(
+    done_once: &DoneOnce,
+    goal: Goal,
+    inventory: &str,
+    tempers: &[(&str, Temper)],
+    agrees: bool,
+) -> Told {
     let sources = Arc::new(MemorySources::new().file("inventory.kdl", inventory));
     let loader = Loader { sources, kinds: vec![probe()], builtins: Vec::new() };
     let loaded = loader.load("inventory.kdl", &[]);
@@ -196,6 +293,7 @@ async fn carry_out(goal: Goal, inventory: &str, tempers: &[(&str, Temper)], agre
         sources: Arc::new(ProjectSources::new("/nowhere".into())),
         selection: Selection::default(),
         seen: SeenFacts::nowhere(),
+        done_once: done_once.clone(),
         stop: stopped,
     };
     let outcome = run::run(the_run, hosts, &mut watcher).await;
@@ -210,7 +308,7 @@ async fn carry_out(goal: Goal, inventory: &str, tempers: &[(&str, Temper)], agre
     Told { outcome, states, log, asked: watcher.asked, events: watcher.events }
 }
 
-/// A kind with a text and no meaning.
+/// A kind with a text and no meaning, which may run once.
 struct Probe(KindSchema);
 
 impl KindInfo for Probe {
@@ -218,15 +316,20 @@ impl KindInfo for Probe {
         &self.0
     }
 
-    fn check(&self, _: &Params) -> Result<Checked, Vec<ParamProblem>> {
-        Ok(Checked::default())
+    fn check(&self, params: &Params) -> Result<Checked, Vec<ParamProblem>> {
+        let once = match params.get("once") {
+            Some(Value::Scalar(Scalar::Text(key))) => vec![Claim::once(key)],
+            _ => Vec::new(),
+        };
+        Ok(Checked { claims: once, suffix: None })
     }
 }
 
 fn probe() -> &'static dyn KindInfo {
     static PROBE: LazyLock<Probe> = LazyLock::new(|| {
         let name = Param::new("name", Type::Name, "").argument(0).required();
-        Probe(KindSchema::new("probe", "").param(name).param(Param::new("text", Type::Text, "")))
+        let text = |name| Param::new(name, Type::Text, "");
+        Probe(KindSchema::new("probe", "").param(name).param(text("text")).param(text("once")))
     });
     &*PROBE
 }
@@ -393,4 +496,97 @@ async fn events_are_numbered_a_host_without_a_gap() {
         *expected += 1;
     }
     assert!(matches!(told.events[0].kind, EventKind::RunStarted { hosts: 2, .. }));
+}
+
+const ONCE: &str = "host \"w[1..3]\"\non \"w*\" { probe \"migrate\" once=\"1.5.0\" }\n";
+
+impl Told {
+    /// Where it was run, in order.
+    fn runs(&self) -> Vec<&str> {
+        self.log.iter().filter_map(|noted| noted.strip_prefix("run ")).collect()
+    }
+
+    /// What the plan of `host` says of the certainty of its only step; none where it has none.
+    fn planned(&self, host: &str) -> Option<String> {
+        let of_it = |event: &&Event| event.host.as_ref().is_some_and(|of| of.as_str() == host);
+        let plan = self.events.iter().filter(of_it).find_map(|event| match &event.kind {
+            EventKind::Planned { plan, .. } => Some(plan),
+            _ => None,
+        });
+        plan?.steps.first().map(|step| match &step.change.certainty {
+            Certainty::Exact => String::new(),
+            Certainty::Conditional { why, .. } => why.clone(),
+        })
+    }
+
+    fn problem(&self, host: &str) -> String {
+        let ended = self.events.iter().find_map(|event| match &event.kind {
+            EventKind::HostFinished { report } if report.host.as_str() == host => Some(report),
+            _ => None,
+        });
+        format!("{:?}", ended.unwrap())
+    }
+}
+
+#[tokio::test]
+async fn what_runs_once_runs_on_the_first_host_and_the_others_say_where() {
+    let told = carry_out(Goal::Plan { detailed: true }, ONCE, &[], true).await;
+    assert_eq!(told.planned("w1").as_deref(), Some(""));
+    for host in ["w2", "w3"] {
+        assert_eq!(told.planned(host).as_deref(), Some("it runs once for all hosts, on w1"));
+    }
+    let told = carry_out(Goal::Apply, ONCE, &[("w1", Temper::Unreachable)], true).await;
+    assert_eq!(told.planned("w3").as_deref(), Some("it runs once for all hosts, on w2"));
+    assert_eq!(told.runs(), ["w2"]);
+    let inventory = format!("{ONCE}on \"w1\" after=\"w2\" {{ }}\n");
+    let told = carry_out(Goal::Apply, &inventory, &[], true).await;
+    assert_eq!(told.planned("w1").as_deref(), Some("it runs once for all hosts, on w2"));
+    assert_eq!((told.runs(), told.outcome.exit), (vec!["w2"], 0));
+}
+
+#[tokio::test]
+async fn what_failed_on_one_host_fails_on_those_that_waited() {
+    let told = carry_out(Goal::Apply, ONCE, &[("w1", Temper::FailsOnce)], true).await;
+    assert_eq!(told.runs(), ["w1"]);
+    assert_eq!((told.states["w2"], told.outcome.exit), (HostState::Failed, 3));
+    assert!(told.problem("w2").contains("it failed on w1: ended with 1"), "{}", told.problem("w2"));
+    let told = carry_out(Goal::Apply, ONCE, &[("w1", Temper::PanicsOnce)], true).await;
+    assert_eq!(told.runs(), ["w1"], "nobody knows how far it came");
+    assert!(told.problem("w3").contains("nobody knows how it ended on w1"), "{}", told.problem("w3"));
+    let told = carry_out(Goal::Apply, ONCE, &[("w1", Temper::FailsBefore)], true).await;
+    assert_eq!(told.runs(), ["w2"], "who did not come to it leaves it to the next");
+}
+
+#[tokio::test]
+async fn what_a_host_or_the_controller_knows_is_not_run_again() {
+    let told = carry_out(Goal::Apply, ONCE, &[("w2", Temper::Knows)], true).await;
+    assert_eq!(told.runs(), [""; 0]);
+    assert_eq!(told.planned("w1"), None, "the plan does not list it");
+    told.check(&[("w1", HostState::InSync), ("w2", HostState::InSync), ("w3", HostState::InSync)], 0);
+    told.at("act w3");
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateFolder::at(folder.path().join("state")).unwrap();
+    let run = async |inventory: &str, tempers: &[(&str, Temper)]| {
+        let done = state.done_once("owner");
+        remembering(&done, Goal::Apply, inventory, tempers, true).await
+    };
+    let failed = run(ONCE, &[("w1", Temper::FailsOnce)]).await;
+    assert_eq!(failed.runs(), ["w1"]);
+    assert_eq!(run(ONCE, &[]).await.runs(), ["w1"], "what failed is run again");
+    assert_eq!(run(ONCE, &[]).await.runs(), [""; 0]);
+    let other = ONCE.replace("1.5.0", "1.5.1");
+    assert_eq!(run(&other, &[]).await.runs(), ["w1"]);
+    let elsewhere = ONCE.replace("w[1..3]", "v[1..3]").replace("w*", "v*");
+    assert_eq!(run(&elsewhere, &[]).await.runs(), ["v1"], "other hosts have their own");
+}
+
+#[tokio::test]
+async fn each_rollout_runs_it_once() {
+    let inventory = "host \"w[1..3]\" \"e[1..2]\"\n\
+        on \"*\" { probe \"migrate\" once=\"1.5.0\" }\n\
+        on \"w*\" { rollout canary=1 }\non \"e*\" { rollout batch=1 }\n";
+    let told = carry_out(Goal::Apply, inventory, &[], true).await;
+    assert_eq!(told.runs(), ["w1", "e1"]);
+    let told = carry_out(Goal::Apply, inventory, &[("w1", Temper::FailsOnce)], true).await;
+    assert_eq!((told.runs(), told.states["w2"]), (vec!["w1"], HostState::NotStarted));
 }

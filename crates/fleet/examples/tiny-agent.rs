@@ -43,6 +43,7 @@ impl Worker for Tiny {
             token: Digest::of(b"token"),
             steps: Vec::new(),
             in_sync: order.catalog.resources.len() as u32,
+            known_once: Vec::new(),
             problems: asked
                 .iter()
                 .map(told)

@@ -92,6 +92,7 @@ pub(crate) fn build(
         project: parts.data.project.clone(),
         resources,
         bodies: parts.bodies.into_iter().map(|name| Body { name }).collect(),
+        settled: Vec::new(),
         secrets,
     };
     Some((catalog, contents))
@@ -165,6 +166,9 @@ fn entry(
         (None, name, _) => name.as_ref().map(|name| name.to_string()),
     };
     let address = shown.map(|shown| Address::new(draft.module.as_deref(), &kind.schema.name, &shown));
+    if let Some(address) = &address {
+        claims.iter_mut().for_each(|claim| name_once(claim, address));
+    }
     Some(Entry {
         address,
         aliases: Vec::new(),
@@ -174,6 +178,13 @@ fn entry(
         modules: draft.module.iter().cloned().collect(),
         draft,
     })
+}
+
+/// What runs once for all hosts is known by its address and the key that its kind gives it.
+fn name_once(claim: &mut Claim, address: &Address) {
+    if let Some(key) = claim.as_once() {
+        *claim = Claim::once(format!("{address} {key}"));
+    }
 }
 
 /// Equal resources of different bodies become one; two that share an address and differ are an error.

@@ -419,3 +419,12 @@ fn a_catalog_has_its_limit() {
     let messages: Vec<&str> = diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
     assert_eq!(messages, ["the catalog is larger than 16 MiB"]);
 }
+
+#[test]
+fn what_runs_once_is_known_by_its_address_and_key() {
+    let text = "host \"a\"\non \"a\" {\ncommand \"migrate\" id=\"shop\" once=\"{{ 'a' ~ 1 }}\"\n}";
+    let inventory = loader(one(text), &[]).load("inventory.kdl", &[]).inventory.unwrap();
+    let host = inventory.hosts().next().unwrap();
+    let (compiled, _) = inventory.compile(host, &facts(&inventory), &Selection::default());
+    assert_eq!(compiled.unwrap().catalog.resources[0].once(), Some("command[shop] a1"));
+}

@@ -18,6 +18,8 @@ pub struct Catalog {
     pub resources: Vec<Resource>,
     /// The bodies that resources were written in: `on` blocks and module instances. A failure skips the rest of its own.
     pub bodies: Vec<Body>,
+    /// The resources that run once for all hosts and are not to be run here, as places in `resources`.
+    pub settled: Vec<(u32, Settled)>,
     /// The secrets that `resources` refer to. They travel beside the catalog, never in it.
     #[serde(skip)]
     pub secrets: SecretTable,
@@ -51,6 +53,24 @@ pub struct Resource {
     pub notify: Vec<Notify>,
     /// The options that every kind shares.
     pub options: Options,
+}
+
+/// Why a resource that runs once for all hosts is not run on one of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Settled {
+    /// It was run before this run.
+    Known,
+    /// This run has run it, on another host, since the plan was shown.
+    Done,
+    /// It failed on another host: where and why, as a fragment.
+    Failed(String),
+}
+
+impl Resource {
+    /// What it is that the resource runs once for all hosts, if it does.
+    pub fn once(&self) -> Option<&str> {
+        self.claims.iter().find_map(Claim::as_once)
+    }
 }
 
 /// One notification: when the resource changes, `target` is restarted, reloaded or run.

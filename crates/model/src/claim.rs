@@ -22,6 +22,9 @@ pub enum Claim {
     },
 }
 
+/// The registry of what runs once for all hosts: `once:command[migrate] 1.5.0`.
+const ONCE: &str = "once";
+
 /// How much of a path a resource owns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Extent {
@@ -44,6 +47,19 @@ impl Claim {
     /// A claim on a name in a registry.
     pub fn named(space: &str, name: impl Into<String>) -> Self {
         Self::Named { space: space.to_owned(), name: name.into() }
+    }
+
+    /// A claim on having run something once for all hosts.
+    pub fn once(key: impl Into<String>) -> Self {
+        Self::named(ONCE, key)
+    }
+
+    /// What it is that runs once for all hosts, if it is such a claim.
+    pub fn as_once(&self) -> Option<&str> {
+        match self {
+            Self::Named { space, name } if space == ONCE => Some(name),
+            _ => None,
+        }
     }
 
     /// The key of the ledger: `path:/etc/motd`, `path:/etc/hosts#line:x`, `user:ada`.

@@ -18,7 +18,7 @@ pub mod secret;
 pub mod value;
 pub mod wire;
 
-pub use catalog::{Catalog, Notify, NotifyHow, Options, Resource};
+pub use catalog::{Catalog, Notify, NotifyHow, Options, Resource, Settled};
 pub use change::{Certainty, Change, PropertyChange, Shown, TextDiff, Verb};
 pub use claim::{Claim, Extent};
 pub use event::{Event, EventKind};

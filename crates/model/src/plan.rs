@@ -18,6 +18,9 @@ pub struct HostPlan {
     pub steps: Vec<Step>,
     /// How many resources need nothing.
     pub in_sync: u32,
+    /// The resources that run once for all hosts and were run already, as places in the catalog.
+    #[serde(default)]
+    pub known_once: Vec<u32>,
     /// Why the host cannot be acted on. With one of them nothing on it is.
     pub problems: Vec<Problem>,
     /// Whether the host's ledger says what the catalog says: a host in sync whose ledger does not is visited once more
@@ -186,6 +189,7 @@ mod tests {
                 follows,
             ],
             in_sync: 0,
+            known_once: Vec::new(),
             problems: Vec::new(),
             ledger_complete: true,
             busy: None,

@@ -10,6 +10,7 @@ use converge_lang::{ContentSource, Contents, Diagnostic, Diagnostics, FactsOf, I
 use converge_model::{Digest, Facts, HostName, Problem};
 
 use super::facts::{Reading, RunFacts};
+use super::once::OnceSteps;
 use crate::sources::ProjectSources;
 
 /// Everything that catalogs are made of.
@@ -20,6 +21,7 @@ pub(super) struct Catalogs {
     pub(super) sources: Arc<ProjectSources>,
     pub(super) selection: Selection,
     pub(super) facts: Arc<RunFacts>,
+    pub(super) once: OnceSteps,
 }
 
 /// Whether a catalog waits for facts that this run has yet to hear.
@@ -59,6 +61,7 @@ impl Catalogs {
         let mut compiled =
             compiled.ok_or_else(|| Mistakes(problems(&diagnostics, self.inventory.files())))?;
         compiled.catalog.project.clone_from(&self.owner);
+        self.once.prepare(host, &mut compiled.catalog);
         let content = Content { contents: compiled.contents, sources: self.sources.clone() };
         Ok(Prepared { catalog: compiled.catalog, content: Arc::new(content) })
     }

@@ -21,7 +21,7 @@ pub(super) struct Crew<T> {
 /// What a crew has to tell.
 pub(super) enum News<T> {
     /// Something happened on a host.
-    Event(HostName, EventKind),
+    Event(HostName, Box<EventKind>),
     /// A host's task is done; all its events came before. None where it broke down.
     Done(HostName, Option<T>),
 }
@@ -52,11 +52,11 @@ impl<T: Send + 'static> Crew<T> {
     pub(super) async fn next(&mut self) -> Option<News<T>> {
         if self.tasks.is_empty() {
             // What a task had to tell came before its end.
-            return self.incoming.try_recv().ok().map(|(host, event)| News::Event(host, event));
+            return self.incoming.try_recv().ok().map(|(host, event)| News::Event(host, event.into()));
         }
         tokio::select! {
             biased;
-            Some((host, event)) = self.incoming.recv() => Some(News::Event(host, event)),
+            Some((host, event)) = self.incoming.recv() => Some(News::Event(host, event.into())),
             Some(done) = self.tasks.join_next_with_id() => {
                 let (id, result) = match done {
                     Ok((id, result)) => (id, Some(result)),
@@ -97,7 +97,7 @@ mod tests {
         while let Some(news) = crew.next().await {
             match news {
                 News::Event(host, kind) => {
-                    assert_eq!((host, kind), (a.clone(), phase(&heard.to_string())));
+                    assert_eq!((host, *kind), (a.clone(), phase(&heard.to_string())));
                     heard += 1;
                 }
                 News::Done(host, result) => ended.push((host, result, heard)),

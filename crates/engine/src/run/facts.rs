@@ -33,6 +33,12 @@ impl RunFacts {
         self.of_run(host).map(|facts| facts.machine_id.clone()).unwrap_or_default()
     }
 
+    /// The same, else as it was last seen.
+    pub(super) fn known_machine(&self, host: &HostName) -> String {
+        let facts = self.of_run(host).or_else(|| self.seen.read(host).map(Arc::new));
+        facts.map(|facts| facts.machine_id.clone()).unwrap_or_default()
+    }
+
     fn of_run(&self, host: &HostName) -> Option<Arc<Facts>> {
         self.of_run.read().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
     }

@@ -7,6 +7,7 @@
 mod catalog;
 mod crew;
 mod facts;
+mod once;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
@@ -24,11 +25,12 @@ use tokio::sync::{mpsc, watch};
 use self::catalog::{Catalogs, Mistakes, Patience, TooEarly};
 use self::crew::{Crew, News};
 use self::facts::RunFacts;
+use self::once::OnceSteps;
 use crate::hosts::{Compile, Hosts};
 use crate::order::{Stage, budget, stages};
 use crate::sources::ProjectSources;
 use crate::start;
-use crate::state::SeenFacts;
+use crate::state::{DoneOnce, SeenFacts};
 
 /// What a run is about.
 pub struct Run {
@@ -50,6 +52,8 @@ pub struct Run {
     pub selection: Selection,
     /// Where facts are kept for later runs.
     pub seen: SeenFacts,
+    /// Where it is kept what was run once for all hosts.
+    pub done_once: DoneOnce,
     /// Whether it is to stop.
     pub stop: watch::Receiver<Stop>,
 }
@@ -133,6 +137,10 @@ struct Course<'a, H, O> {
     hosts: Arc<H>,
     observer: &'a mut O,
     catalogs: Arc<Catalogs>,
+    /// In which order hosts are acted on.
+    stages: Vec<Stage>,
+    /// The plans that ask for what runs once, until all hosts have said what they know of it.
+    held: Vec<(HostName, HostPlan)>,
     /// The next number of each host's events, and of the run's own.
     sequences: HashMap<Option<HostName>, u64>,
     /// The hosts that are done, and how.
@@ -149,18 +157,23 @@ struct Course<'a, H, O> {
 
 impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     fn new(run: Run, hosts: Arc<H>, observer: &'a mut O) -> Self {
+        let facts = Arc::new(RunFacts::new(&run.hosts, run.seen.clone()));
         let catalogs = Arc::new(Catalogs {
             owner: run.owner.clone(),
             inventory: run.inventory.clone(),
             sources: run.sources.clone(),
             selection: run.selection.clone(),
-            facts: Arc::new(RunFacts::new(&run.hosts, run.seen.clone())),
+            once: OnceSteps::new(&run.inventory, facts.clone(), run.done_once.clone()),
+            facts,
         });
+        let stages = stages(&run.hosts, run.inventory.rollouts(), |host| run.inventory.waits_for(host));
         Self {
             run,
             hosts,
             observer,
             catalogs,
+            stages,
+            held: Vec::new(),
             sequences: HashMap::new(),
             done: HashMap::new(),
             work: HashMap::new(),
@@ -191,10 +204,29 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     async fn look(&mut self) {
         let waiting = self.look_at(self.run.hosts.clone(), Patience::Waits).await;
         self.look_at(waiting, Patience::TakesWhatThereIs).await;
+        self.look_at_what_is_known().await;
+        self.tell_what_runs_once();
         for host in self.run.hosts.clone() {
             if !self.done.contains_key(&host) && !self.work.contains_key(&host) {
                 self.finish(report(&host, HostState::NotStarted, "the run was stopped"));
             }
+        }
+    }
+
+    /// Looks again at the hosts that ask for what was run once already, as others know.
+    async fn look_at_what_is_known(&mut self) {
+        let asking: Vec<_> = self.held.iter().map(|(host, _)| host.clone()).collect();
+        let mistaken = self.catalogs.once.mistaken(&asking);
+        self.held.retain(|(host, _)| !mistaken.contains(host));
+        self.look_at(mistaken, Patience::TakesWhatThereIs).await;
+    }
+
+    /// Takes in the plans that ask for what runs once, now that it is known where that will be.
+    fn tell_what_runs_once(&mut self) {
+        let order: Vec<_> = self.stages.iter().flat_map(|stage| stage.hosts.iter().cloned()).collect();
+        for (host, mut plan) in std::mem::take(&mut self.held) {
+            self.catalogs.once.foretell(&host, &mut plan, &order);
+            self.accept(host, plan);
         }
     }
 
@@ -217,7 +249,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             };
             match news {
                 None => return waiting,
-                Some(News::Event(host, kind)) => self.tell(Some(host), kind),
+                Some(News::Event(host, kind)) => self.tell(Some(host), *kind),
                 Some(News::Done(host, Some(Ok(plan)))) => self.planned(host, plan),
                 Some(News::Done(host, Some(Err(HostError::Compile(error))))) if error.is::<TooEarly>() => {
                     waiting.push(host);
@@ -239,8 +271,17 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         (ask, Box::new(move |facts| catalogs.compile(&host, facts, patience)))
     }
 
-    /// Takes in a host's plan: what is to be done with it, or how it ends here.
+    /// Takes in a host's plan, if nothing in it depends on other hosts.
     fn planned(&mut self, host: HostName, plan: HostPlan) {
+        if self.catalogs.once.take_in(&host, &plan) {
+            self.held.push((host, plan));
+        } else {
+            self.accept(host, plan);
+        }
+    }
+
+    /// Tells of a host's plan, and what is to be done with it, or how it ends here.
+    fn accept(&mut self, host: HostName, plan: HostPlan) {
         let (token, in_sync) = (plan.token, plan.in_sync);
         let to_record = self.run.goal == Goal::Apply && !plan.ledger_complete;
         let has_drifted = plan.drifted().next().is_some();
@@ -300,9 +341,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
 
     /// Acts on the hosts that differ, stage by stage.
     async fn act(&mut self) {
-        let inventory = self.run.inventory.clone();
-        let stages = stages(&self.run.hosts, inventory.rollouts(), |host| inventory.waits_for(host));
-        for stage in stages {
+        for stage in std::mem::take(&mut self.stages) {
             match self.spent(&stage) {
                 Some(why) => self.not_started(&stage.hosts, &why),
                 None => self.act_on(&stage).await,
@@ -347,12 +386,14 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             let (host, result) = match news {
                 None => return self.not_started(&waiting, "the hosts that it waits for did not finish"),
                 Some(News::Event(host, kind)) => {
-                    self.tell(Some(host), kind);
+                    self.catalogs.once.hear(&host, &kind);
+                    self.tell(Some(host), *kind);
                     continue;
                 }
                 Some(News::Done(host, result)) => (host, result),
             };
             acting.remove(&host);
+            self.catalogs.once.left(&host);
             self.finish(match result {
                 Some(Ok(report)) => HostReport { host, ..report },
                 Some(Err(error)) => failure(&host, &error),
@@ -372,11 +413,11 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         let (mut still_waiting, mut queue) = (Vec::new(), waiting);
         while let Some(host) = (!queue.is_empty()).then(|| queue.remove(0)) {
             match self.readiness(&host) {
-                Readiness::Ready => {
+                Readiness::Ready if self.catalogs.once.take(&host) => {
                     self.start(&host, crew);
                     acting.insert(host);
                 }
-                Readiness::Waits => still_waiting.push(host),
+                Readiness::Ready | Readiness::Waits => still_waiting.push(host),
                 Readiness::Never(why) => {
                     self.not_started(std::slice::from_ref(&host), &why);
                     // Somebody before it in the list may have waited for it.

@@ -103,6 +103,7 @@ pub(crate) fn catalog(project: &str, contents: &[Digest]) -> Catalog {
         project: project.into(),
         resources: contents.iter().enumerate().map(resource).collect(),
         bodies: vec![Body { name: "on \"web\"".into() }],
+        settled: Vec::new(),
         secrets: SecretTable::default(),
     }
 }

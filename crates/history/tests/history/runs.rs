@@ -40,11 +40,13 @@ pub(crate) fn plan(in_sync: u32, changes: &[(&str, Change)]) -> HostPlan {
         change: change.clone(),
         because: Vec::new(),
         owed: false,
+        drift: converge_model::plan::Drift::default(),
     };
     HostPlan {
         token: Digest::of(&in_sync.to_le_bytes()),
         steps: (0..).zip(changes).map(step).collect(),
         in_sync,
+        known_once: Vec::new(),
         problems: Vec::new(),
         ledger_complete: true,
         busy: None,

@@ -60,6 +60,12 @@ fn line_claim(params: &Params) -> Checked {
     Checked { claims: vec![claim], suffix: Some(part) }
 }
 
+fn once_claim(params: &Params) -> Checked {
+    let key = text(params, "once");
+    let claims = if key.is_empty() { Vec::new() } else { vec![Claim::once(key)] };
+    Checked { claims, suffix: None }
+}
+
 fn no_claim(_: &Params) -> Checked {
     Checked::default()
 }
@@ -128,8 +134,9 @@ static KINDS: LazyLock<Vec<TestKind>> = LazyLock::new(|| {
                 .param(param("stdin", Type::Content))
                 .param(param("only-notified", Type::Bool).default(false))
                 .param(param("env", Type::Map))
+                .param(param("once", Type::Text))
                 .notifiable(),
-            no_claim,
+            once_claim,
         ),
         named(
             KindSchema::new("user", "A user")

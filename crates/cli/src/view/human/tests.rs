@@ -27,6 +27,7 @@ fn plan(in_sync: u32, steps: Vec<Step>) -> HostPlan {
         token: Digest::of(b""),
         steps,
         in_sync,
+        known_once: Vec::new(),
         problems: Vec::new(),
         ledger_complete: true,
         busy: None,

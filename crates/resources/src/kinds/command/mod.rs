@@ -1,13 +1,14 @@
-//! `command`: something that is run until a guard says that it was done; in every run; or when it is notified.
+//! `command`: something that is run until a guard says that it was done; in every run; when it is notified; or once for
+//! all hosts. On which of them that is, and what is known of it, are left to the agent and its controller.
 
 mod observe;
 mod plan;
 mod run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use converge_model::{Claim, KindSchema, NotifyHow, Param, ParamProblem, Type};
+use converge_model::{Claim, Digest, KindSchema, NotifyHow, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Action, Kind, Planned};
@@ -39,6 +40,8 @@ enum When {
     Always,
     /// When something notifies it.
     Notified,
+    /// Once for all hosts under this key.
+    Once(String),
 }
 
 /// What tells whether it was done: each of these, where it is there, can say so.
@@ -56,6 +59,8 @@ struct Guards {
 
 /// How long a guard may take.
 const GUARD_TIME: Duration = Duration::from_secs(60);
+/// The longest text that says what a command is run once for, in bytes.
+const ONCE_LIMIT: usize = 200;
 
 impl Kind for Command {
     type Wish = Wish;
@@ -71,6 +76,7 @@ impl Kind for Command {
             .param(Param::new("only-if", Type::ShellLine, "It was done if this shell line fails: it is run only where the line succeeds."))
             .param(Param::new("only-notified", Type::Bool, "Whether it is run only when another resource notifies it.").default(false))
             .param(Param::new("always", Type::Bool, "Whether it is run every time. The plan then always lists it.").default(false))
+            .param(Param::new("once", Type::Any, "Whether it is run on one host for all of a rollout, once: `#true`, or what it is run once for, such as a release.").default(false))
             .param(Param::new("shell", Type::Bool, "Whether the text is a line for `/bin/sh -c`: for pipes, redirections and variables. Use the filter `quote` for values in it.").default(false))
             .param(Param::new("stdin", Type::Text, "What it reads. The way to hand it a secret: everybody can see the words of a command."))
             .param(Param::new("user", Type::Name, "The user that runs it and its guards, with its own groups and home. The account that Converge works as if not given."))
@@ -87,6 +93,10 @@ impl Kind for Command {
                 "file \"/etc/motd.source\" notify=\"command[rebuild]\" {\n    content \"Welcome\"\n}\ncommand \"cp /etc/motd.source /etc/motd.built\" id=\"rebuild\" only-notified=#true",
             )
             .example(
+                "A command that one host runs for all of them, once a release",
+                "command \"touch /tmp/migrated\" id=\"migrate\" once=\"1.5.0\"",
+            )
+            .example(
                 "Text on its standard input, as another user",
                 "command \"tee /tmp/note\" id=\"note\" user=\"nobody\" creates=\"/tmp/note\" {\n    stdin \"a line\"\n}",
             )
@@ -94,12 +104,13 @@ impl Kind for Command {
     }
 
     fn decode(params: &mut Reader<'_>) -> Wish {
+        let (words, folder) = (params.texts("command"), params.optional_path("cwd"));
         let wish = Wish {
-            words: params.texts("command"),
+            when: when(params, &words, folder.as_deref()),
+            words,
             shell: params.flag("shell").unwrap_or(false),
-            when: when(params),
             user: params.text("user"),
-            folder: params.optional_path("cwd"),
+            folder,
             environment: environment(params),
             input: params.maybe_secret("stdin"),
             codes: codes(params),
@@ -118,9 +129,12 @@ impl Kind for Command {
         wish
     }
 
-    /// What a command changes is told by its guard alone: it owns nothing by name.
-    fn claims(_wish: &Wish) -> Vec<Claim> {
-        Vec::new()
+    /// What a command changes is told by its guard alone: it owns nothing by name but having been run once.
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        match &wish.when {
+            When::Once(key) => vec![Claim::once(key)],
+            _ => Vec::new(),
+        }
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {
@@ -134,7 +148,7 @@ impl Kind for Command {
     fn effects(wish: &Wish, _found: &observe::Found) -> Vec<Effect> {
         let removed = match &wish.when {
             When::Guarded(guards) => guards.removes.clone(),
-            When::Always | When::Notified => None,
+            _ => None,
         };
         removed.map(|path| Effect::Path(path, None)).into_iter().chain([Effect::Open]).collect()
     }
@@ -161,6 +175,13 @@ as the same user, in the same directory and with the same variables, for at most
 `only-notified=#true` makes the command a handler: it is run once, after the last resource that notifies it changed. \
 `always=#true` runs it every time.
 
+`once` is for what concerns all hosts together, such as the migration of a database that they share. One host runs it: \
+the first of the rollout that needs it, or of the run where there is no rollout; the others wait for it, and fail where \
+it failed. What it was run once for is its address with the text that is given, which is usually a release; with `#true` \
+it is the command and its directory. Each host's ledger and the controller remember it. A host that is added later \
+finds it done; where nobody remembers, because host and controller are new, it is run again and must bear that. To run \
+it again on purpose, change the text. With `once` there is no guard.
+
 The environment is clean: PATH, HOME, USER, LOGNAME, LC_ALL=C.UTF-8, the proxy variables and TZ of the login, and what \
 `env` adds. Where a directory stands for the host (`root=`), commands run on the machine itself, in that directory, and \
 `CONVERGE_ROOT` names it; `creates`, `removes` and `cwd` are below it.
@@ -168,7 +189,7 @@ The environment is clean: PATH, HOME, USER, LOGNAME, LC_ALL=C.UTF-8, the proxy v
 What a command leaves running is not waited for. After `timeout` (ten minutes if not given) it is ended, with all that it \
 started.";
 
-fn when(params: &mut Reader<'_>) -> When {
+fn when(params: &mut Reader<'_>, words: &[String], folder: Option<&Path>) -> When {
     let guards = Guards {
         creates: params.optional_path("creates"),
         removes: params.optional_path("removes"),
@@ -178,21 +199,42 @@ fn when(params: &mut Reader<'_>) -> When {
     let guarded = ["creates", "removes", "unless", "only-if"].iter().any(|name| params.has(name));
     let (always, notified) =
         (params.flag("always") == Some(true), params.flag("only-notified") == Some(true));
-    match (guarded, always, notified) {
-        (true, false, false) => {}
-        (false, true, false) => return When::Always,
-        (false, false, true) => return When::Notified,
-        (false, false, false) => params.problem(
+    let once = once(params, words, folder);
+    match (guarded, always, notified, once) {
+        (true, false, false, None) => {}
+        (false, true, false, None) => return When::Always,
+        (false, false, true, None) => return When::Notified,
+        (false, false, false, Some(key)) => return When::Once(key),
+        (false, false, false, None) => params.problem(
             ParamProblem::together("nothing tells whether the command was done already").help(
-                "add `creates`, `removes`, `unless` or `only-if`; or `only-notified=#true`, or `always=#true`",
+                "add `creates`, `removes`, `unless` or `only-if`; or `only-notified=#true`, `always=#true`, or `once`",
             ),
         ),
         _ => params.problem(
             ParamProblem::together("says in several ways when it is to be run")
-                .help("choose guards, `only-notified=#true`, or `always=#true`"),
+                .help("choose guards, `only-notified=#true`, `always=#true`, or `once`"),
         ),
     }
     When::Guarded(guards)
+}
+
+/// What the command is run once for: the text that says so, else the command in its directory, which belongs to a
+/// release as a rule. What may differ from host to host, such as its environment, has no part in it.
+fn once(params: &mut Reader<'_>, words: &[String], folder: Option<&Path>) -> Option<String> {
+    let text = params.text("once")?;
+    match text.as_str() {
+        "false" => return None,
+        "true" => {
+            let folder = folder.map_or("", |folder| folder.to_str().unwrap_or_default());
+            return Some(Digest::of([&[folder.to_owned()], words].concat().join("\0").as_bytes()).short());
+        }
+        _ => {}
+    }
+    if text.trim().is_empty() || text.len() > ONCE_LIMIT || text.contains(char::is_control) {
+        let limits = format!("is not a text of 1 to {ONCE_LIMIT} bytes on one line");
+        params.problem(ParamProblem::new("once", limits));
+    }
+    Some(text)
 }
 
 fn environment(params: &mut Reader<'_>) -> Vec<(String, Text)> {

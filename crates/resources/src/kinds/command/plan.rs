@@ -13,7 +13,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     }
     let planned = match wish.when {
         When::Notified => return Planned::InSync("it runs only when it is notified".to_owned()),
-        When::Always => Planned::always(action(wish)),
+        When::Always | When::Once(_) => Planned::always(action(wish)),
         When::Guarded(_) => {
             let mut change = action(wish);
             found.doubts.iter().for_each(|(what, steps)| change.depend(what, steps));

@@ -45,6 +45,11 @@ fn without_a_guard_it_is_a_mistake() {
     check(command(&["true"], [("always", false.into())]), "nothing tells");
     check(command(&["true"], [("always", true.into()), ("creates", "/x".into())]), "several ways");
     check(command(&["true"], [("always", true.into()), ("only-notified", true.into())]), "several ways");
+    check(command(&["true"], [("once", true.into()), ("unless", "x".into())]), "several ways");
+    check(command(&["true"], [("once", false.into())]), "nothing tells");
+    check(command(&["true"], [("once", " ".into())]), "one line");
+    check(command(&["true"], [("once", "a\nb".into())]), "one line");
+    check(command(&["true"], [("once", "x".repeat(201).as_str().into())]), "one line");
     check(command(&[], [("always", true.into())]), "is empty");
     check(command(&["a", "b"], [("always", true.into()), ("shell", true.into())]), "several words");
     check(command(&["a"], [("creates", "etc/x".into())]), "not an absolute path");
@@ -166,6 +171,33 @@ fn always_is_an_action_and_a_handler_waits() {
     assert_eq!(planned.change.properties[0].after, Shown::from("echo 'a b'"));
     let handler = command(&["true"], [("only-notified", true.into())]);
     assert!(trial.plan(KIND, &handler).is_in_sync());
+}
+
+#[test]
+fn once_is_an_action_under_a_key_that_hosts_share() {
+    let (trial, _) = recording();
+    let claims = |wish: &Params| {
+        let checked = crate::kind(KIND).unwrap().check(wish).unwrap();
+        checked.claims.iter().map(converge_model::Claim::key).collect::<Vec<_>>()
+    };
+    let release = command(&["migrate"], [("once", "1.5.0".into())]);
+    assert_eq!(claims(&release), ["once:1.5.0"]);
+    let Planned::Change(planned) = trial.plan(KIND, &release) else { panic!("not a change") };
+    assert!(planned.always && planned.change.certainty == Certainty::Exact);
+    let key = |line: &[&str], more: &[(&str, Value)]| {
+        let mut wish = command(line, [("once", true.into())]);
+        more.iter().for_each(|(name, value)| wish.set(name, value.clone()));
+        claims(&wish)
+    };
+    let plain = key(&["migrate"], &[]);
+    let env = Value::Map(vec![("HOST".into(), vec!["web1".into()])]);
+    assert_eq!(
+        plain,
+        key(&["migrate"], &[("env", env), ("user", "shop".into())]),
+        "hosts may differ in these"
+    );
+    assert_ne!(plain, key(&["migrate", "up"], &[]));
+    assert_ne!(plain, key(&["migrate"], &[("cwd", "/srv/releases/1.5.0".into())]));
 }
 
 #[test]
