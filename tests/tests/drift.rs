@@ -43,7 +43,7 @@ fn drift(project: &Project, host: &Host, arguments: &[&str], code: i32) -> Ended
 fn plan(ended: &Ended) -> HostPlan {
     let events = ended.stdout.lines().map(|line| serde_json::from_str::<Event>(line).unwrap().kind);
     let mut plans = events.filter_map(|kind| match kind {
-        EventKind::Planned { plan } => Some(plan),
+        EventKind::Planned { plan, .. } => Some(plan),
         _ => None,
     });
     plans.next_back().unwrap()
