@@ -1,10 +1,7 @@
-//! How a host is reached and what is done when it drifts: the settings that are merged property by property, nearest
-//! first. How an inventory writes them is in `inventory`; what they do is the engine's.
+//! How a host is reached: settings that are merged property by property, nearest first. How they are read is in
+//! `settings`; what they do is the engine's.
 
-use std::time::Duration;
-
-use converge_model::catalog::DriftMode;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// How a host is reached. What is not set here is the user's ssh_config's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -59,24 +56,4 @@ impl Become {
     /// Every way, by the name that an inventory gives it.
     pub const ALL: [(&'static str, Self); 4] =
         [("none", Self::None), ("sudo", Self::Sudo), ("doas", Self::Doas), ("su", Self::Su)];
-}
-
-/// What the daemon does about a host, and how often it looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct DriftPolicy {
-    /// How often to look, in seconds where it is shown as data; none: as the daemon is told.
-    #[serde(serialize_with = "seconds")]
-    pub every: Option<Duration>,
-    /// By how much the looks of several hosts are spread.
-    #[serde(serialize_with = "seconds")]
-    pub splay: Option<Duration>,
-    /// What to do about what drifted.
-    pub mode: DriftMode,
-}
-
-fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    match duration {
-        Some(duration) => serializer.serialize_some(&duration.as_secs_f64()),
-        None => serializer.serialize_none(),
-    }
 }

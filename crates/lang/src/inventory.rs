@@ -7,8 +7,9 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::Serialize;
 
 use crate::compile::{self, Compiled, FactsOf, NoFacts, Selection};
-use crate::connection::{Connection, DriftPolicy};
+use crate::connection::Connection;
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Files};
+use crate::drift::DriftPolicy;
 use crate::explain::{self, Explanation};
 use crate::lint;
 use crate::module::ModuleInfo;
@@ -144,7 +145,7 @@ impl Inventory {
 
     /// What the daemon does about a host.
     pub fn drift(&self, host: &HostName) -> DriftPolicy {
-        self.settings(host).map(|settings| settings.drift).unwrap_or_default()
+        self.settings(host).map(|settings| settings.drift.clone()).unwrap_or_default()
     }
 
     /// The hosts that must be done before `host` may start (`after=` on `on`).
@@ -172,7 +173,7 @@ impl Inventory {
                 name: host.name.clone(),
                 groups: membership.groups_of(place).iter().map(name).collect(),
                 connection: settings.connection.clone(),
-                drift: settings.drift,
+                drift: settings.drift.clone(),
                 after: self.names(&rollouts::waits_for(&self.data, place)),
                 place: self.data.place(host.at),
             }

@@ -19,6 +19,7 @@ pub mod case;
 pub mod compile;
 pub mod connection;
 pub mod diagnostic;
+pub mod drift;
 pub mod explain;
 #[doc(hidden)]
 pub mod fuzz;
@@ -63,8 +64,9 @@ mod world;
 
 pub use case::{Case, CaseOutcome};
 pub use compile::{Compiled, ContentSource, Contents, FactsOf, NoFacts, Selection};
-pub use connection::{Become, Connection, DriftPolicy, Transport};
+pub use connection::{Become, Connection, Transport};
 pub use diagnostic::{Diagnostic, Diagnostics, Files, Severity, Style};
+pub use drift::{DriftPolicy, Window};
 pub use explain::{Definition, Explanation};
 pub use inventory::{Description, Inventory, Loaded, Loader};
 pub use module::{ModuleInfo, ModuleOrigin};

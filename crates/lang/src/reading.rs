@@ -19,6 +19,9 @@ const FILES: usize = 256;
 /// The most nodes all files of an inventory may have.
 const NODES: usize = 400_000;
 
+/// The setting that may have several values.
+const WINDOW: &str = "window";
+
 /// What all files say.
 #[derive(Default)]
 pub(crate) struct Reading {
@@ -345,7 +348,9 @@ impl Reader<'_> {
     }
 
     fn drift(&mut self, file: FileId, level: Level, node: &Node) -> Layer {
-        Layer { level, file, entries: self.settings(node, &["every", "splay", "mode"], None) }
+        const KNOWN: [&str; 9] =
+            ["every", "splay", "mode", "cron", "zone", WINDOW, "max-share", "fight-after", "fight-within"];
+        Layer { level, file, entries: self.settings(node, &KNOWN, None) }
     }
 
     /// Properties and children of a node of settings; `argument` is what its one argument sets.
@@ -371,6 +376,13 @@ impl Reader<'_> {
                         at: child.at,
                         value: Tree::Leaf(one.clone()),
                     });
+                }
+                [_, _, ..]
+                    if &*child.name == WINDOW && child.props.is_empty() && child.children.is_none() =>
+                {
+                    let windows = child.args.iter().cloned().map(Tree::Leaf).collect();
+                    let value = Tree::List(windows, child.at);
+                    entries.push(Entry { key: child.name.clone(), at: child.at, value });
                 }
                 _ => self.wants(child, "one value"),
             }

@@ -1,18 +1,21 @@
 //! How each host is reached and what is done when it drifts, merged by the law of variables and evaluated without
 //! facts.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use converge_model::{Scalar, Type};
 
-use crate::connection::{Become, Connection, DriftPolicy, Transport};
+use crate::connection::{Become, Connection, Transport};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::document::{Literal, Written};
+use crate::drift::{DriftPolicy, Window};
 use crate::evaluate::{Setting, from_facts, secret_here};
 use crate::layers;
 use crate::options::drift_mode;
 use crate::project::Data;
+use crate::rollout::Share;
 use crate::sources::join;
 use crate::tree::{Entry, Tree};
 use crate::typed::{self, Limits};
@@ -43,6 +46,9 @@ fn one(data: &Arc<Data>, host: usize, diagnostics: &mut Diagnostics) -> HostSett
         drift: reader.drift(&drift),
     }
 }
+
+/// The longest line of cron, in bytes.
+const CRON_LIMIT: usize = 200;
 
 struct Reader<'a> {
     setting: Setting,
@@ -83,6 +89,66 @@ impl Reader<'_> {
             every: self.duration(entries, "every"),
             splay: self.duration(entries, "splay"),
             mode: mode.as_deref().and_then(drift_mode).unwrap_or_default(),
+            cron: self.text(entries, "cron").and_then(|(line, at)| self.cron(line, at)),
+            zone: self.word(entries, "zone"),
+            windows: self.windows(entries),
+            max_share: self.text(entries, "max-share").and_then(|(text, at)| self.share(&text, at)),
+            fight_after: self.count(entries, "fight-after"),
+            fight_within: self.duration(entries, "fight-within"),
+        }
+    }
+
+    /// A line of cron; only whether it is one is looked at.
+    fn cron(&mut self, line: String, at: Span) -> Option<String> {
+        let known = line.len() <= CRON_LIMIT && croner::Cron::from_str(&line).is_ok();
+        if !known {
+            let report = Diagnostic::error("lang::drift", format!("`{line}` is no line of cron"));
+            let help = "minute, hour, day of the month, month, day of the week: `0 3 * * sat`";
+            self.diagnostics.push(report.label(at, "here").help(help));
+        }
+        known.then_some(line)
+    }
+
+    fn windows(&mut self, entries: &[Entry]) -> Vec<Window> {
+        let written: Vec<&Written> = match entry(entries, "window").map(|entry| &entry.value) {
+            Some(Tree::Leaf(one)) => vec![one],
+            Some(Tree::List(several, _)) => several
+                .iter()
+                .filter_map(|tree| match tree {
+                    Tree::Leaf(written) => Some(written),
+                    Tree::List(..) | Tree::Map(..) => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        written.into_iter().filter_map(|written| self.window(written)).collect()
+    }
+
+    fn window(&mut self, written: &Written) -> Option<Window> {
+        let Scalar::Text(text) = self.read(&Type::Text, Limits::default(), written)? else { return None };
+        text.parse()
+            .map_err(|error: crate::drift::WindowError| {
+                let report = Diagnostic::error("lang::drift", error.to_string()).label(written.at, "here");
+                self.diagnostics.push(report.help("write it as `02:00-04:00` or `sat,sun 22:00-05:00`"));
+            })
+            .ok()
+    }
+
+    fn share(&mut self, text: &str, at: Span) -> Option<Share> {
+        let percent = text.strip_suffix('%').and_then(|percent| percent.parse().ok());
+        let share = percent.filter(|percent| *percent <= 100).map(Share::Percent);
+        if share.is_none() {
+            let report = Diagnostic::error("lang::type", format!("`{text}` is no share of the hosts"));
+            self.diagnostics.push(report.label(at, "here").help("write it as `20%`"));
+        }
+        share
+    }
+
+    fn count(&mut self, entries: &[Entry], key: &str) -> Option<u32> {
+        let limits = Limits { min: Some(1), max: Some(1000), ..Limits::default() };
+        match self.read(&Type::Int, limits, leaf(entries, key)?)? {
+            Scalar::Int(count) => u32::try_from(count).ok(),
+            _ => None,
         }
     }
 

@@ -268,14 +268,29 @@ lang::type
 #[test]
 fn drift_policies_merge() {
     let inventory = load(
-        "drift every=\"30m\" splay=\"5m\"\ngroup \"eu\" { drift mode=\"correct\"; host \"a\" }\nhost \"b\" { drift every=\"1h\" }",
+        "drift every=\"30m\" splay=\"5m\" max-share=\"20%\" { window \"sat 22:00-05:00\" \"02:00-03:00\" }\n\
+         group \"eu\" { drift mode=\"correct\" cron=\"0 3 * * *\" zone=\"Europe/Berlin\" window=\"mon 01:00-02:00\"; host \"a\" }\n\
+         host \"b\" { drift every=\"1h\" fight-after=3 fight-within=\"1d\" }",
     );
     let shown: Vec<String> =
-        inventory.describe().hosts.iter().map(|host| format!("{:?}", host.drift)).collect();
+        inventory.describe().hosts.iter().map(|host| serde_json::to_string(&host.drift).unwrap()).collect();
     assert_snapshot!(shown.join("\n"), @r#"
-DriftPolicy { every: Some(1800s), splay: Some(300s), mode: Correct }
-DriftPolicy { every: Some(3600s), splay: Some(300s), mode: Report }
+{"every":1800.0,"splay":300.0,"mode":"correct","cron":"0 3 * * *","zone":"Europe/Berlin","window":["mon 01:00-02:00"],"max_share":{"percent":20}}
+{"every":3600.0,"splay":300.0,"mode":"report","window":["sat 22:00-05:00","02:00-03:00"],"max_share":{"percent":20},"fight_after":3,"fight_within":86400.0}
 "#);
+}
+
+#[test]
+fn mistakes_in_drift_policies_are_shown() {
+    let shown =
+        check("drift cron=\"every day\" max-share=\"half\" fight-after=0 window=\"at night\"\nhost \"a\"");
+    let found: Vec<&str> = shown.lines().filter(|line| line.starts_with("  x ")).collect();
+    assert_snapshot!(found.join("\n"), @r"
+  x `every day` is no line of cron
+  x `at` is no day of the week
+  x `half` is no share of the hosts
+  x 0 is too small
+");
 }
 
 #[test]
