@@ -19,7 +19,7 @@ use crate::view::{Look, Screen};
 ///   0    everything is as it should be, or was made so
 ///   1    an error before any host was touched
 ///   2    changes are pending (plan --detailed-exitcode), or hosts drifted
-///        (drift --fail-on-drift)
+///        (drift --fail-on-drift, watch --once)
 ///   3    a host failed
 ///   4    hosts were unreachable, none failed
 ///   5    another run holds a host
@@ -40,6 +40,7 @@ enum Command {
     Plan(command::plan::Arguments),
     Apply(command::apply::Arguments),
     Drift(command::drift::Arguments),
+    Watch(command::watch::Arguments),
     Facts(command::facts::Arguments),
     Inventory(command::inventory::Arguments),
     Explain(command::explain::Arguments),
@@ -134,6 +135,7 @@ impl Arguments {
             Command::Plan(arguments) => arguments.run(screen),
             Command::Apply(arguments) => arguments.run(screen),
             Command::Drift(arguments) => arguments.run(screen),
+            Command::Watch(arguments) => arguments.run(screen),
             Command::Facts(arguments) => arguments.run(screen),
             Command::Inventory(arguments) => arguments.run(screen),
             Command::Explain(arguments) => arguments.run(screen),
@@ -170,7 +172,8 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time as `90s`, `5m` or `1h`, or 0.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let factor = match unit {

@@ -43,17 +43,18 @@ impl Visit {
         let names = self.hosts.clone();
         let (stop_sender, stop) = watch::channel(Stop::No);
         let hosts = Arc::new(FleetHosts::new(&fleet, &opened.inventory, &opened.project.root, &self.hosts));
+        let owner = opened.project.owner(opened.inventory.project());
         let run_of_it = Run {
             id: start::run_id()?,
             by: start::by(),
             goal: self.goal,
-            owner: opened.project.owner(opened.inventory.project()),
+            owner: owner.clone(),
             inventory: opened.inventory.clone(),
             sources: opened.sources.clone(),
             hosts: self.hosts,
             selection: self.selection,
-            seen: seen_facts(opened),
-            done_once: done_once(opened),
+            seen: seen_facts(&owner),
+            done_once: done_once(&owner),
             stop,
         };
         let mut watcher = Watcher { screen, yes: self.yes };
@@ -99,7 +100,7 @@ impl Observer for Watcher {
 }
 
 /// Turns the first interruption into a stop after the steps in hand, and the second into one at once.
-async fn listen(stop: watch::Sender<Stop>) {
+pub(crate) async fn listen(stop: watch::Sender<Stop>) {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -121,14 +122,18 @@ async fn listen(stop: watch::Sender<Stop>) {
 
 /// The fleet that the options ask for.
 pub(crate) fn fleet(reach: &ReachArguments) -> Result<Fleet, Failure> {
-    let options = Options {
+    Ok(Fleet::new(Agent::new(AGENT), fleet_options(reach)?)?)
+}
+
+/// What a fleet is made with. The password is asked for here.
+pub(crate) fn fleet_options(reach: &ReachArguments) -> Result<Options, Failure> {
+    Ok(Options {
         ssh_config: reach.ssh_config.clone().map(|path| readable(&path)).transpose()?,
         keep_connections: reach.keep_connections,
         parallel: reach.parallel,
         become_password: password(reach)?,
         ..Options::default()
-    };
-    Ok(Fleet::new(Agent::new(AGENT), options)?)
+    })
 }
 
 fn readable(path: &Path) -> Result<std::path::PathBuf, Failure> {
@@ -137,15 +142,13 @@ fn readable(path: &Path) -> Result<std::path::PathBuf, Failure> {
 }
 
 /// Where facts are kept: nowhere if there is no folder for them, which no run depends on.
-fn seen_facts(opened: &Opened) -> SeenFacts {
-    let owner = opened.project.owner(opened.inventory.project());
-    StateFolder::of_user().map_or_else(|_| SeenFacts::nowhere(), |folder| folder.facts(&owner))
+pub(crate) fn seen_facts(owner: &str) -> SeenFacts {
+    StateFolder::of_user().map_or_else(|_| SeenFacts::nowhere(), |folder| folder.facts(owner))
 }
 
 /// Where it is kept what was run once for all hosts: nowhere if there is no folder; then the hosts alone know.
-fn done_once(opened: &Opened) -> DoneOnce {
-    let owner = opened.project.owner(opened.inventory.project());
-    StateFolder::of_user().map_or_else(|_| DoneOnce::nowhere(), |folder| folder.done_once(&owner))
+pub(crate) fn done_once(owner: &str) -> DoneOnce {
+    StateFolder::of_user().map_or_else(|_| DoneOnce::nowhere(), |folder| folder.done_once(owner))
 }
 
 fn password(reach: &ReachArguments) -> Result<Option<Secret>, Failure> {

@@ -5,7 +5,7 @@
 //! The JSON form is versioned by [`VERSION`]; fields are added, never renamed:
 //! `{"version":1,"at":"2026-03-29T01:00:00Z","host":"web1","run":"…","watch":{"corrected":{"addresses":["file[/etc/motd]"]}}}`.
 
-use converge_model::{Address, HostName, HostState, RunId};
+use converge_model::{Address, Event, HostName, HostState, RunId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -133,12 +133,17 @@ pub enum Response {
     GaveUp,
     /// Too many hosts drifted at once.
     TooManyDrifted,
+    /// A host that comes before this one is not as it should be.
+    WaitsForHost,
 }
 
 /// Who hears the news.
 pub trait Listener: Send {
     /// Something happened. Whoever is slow holds the daemon up.
     fn hear(&mut self, news: &News);
+
+    /// Something happened in a run of the daemon's. The events of a run come before the news that follow from it.
+    fn event(&mut self, _event: &Event) {}
 }
 
 #[cfg(test)]
@@ -179,6 +184,6 @@ mod tests {
             watch: NewsKind::Stopping,
         };
         let json = serde_json::to_string(&stopping).unwrap();
-        assert!(serde_json::from_str::<converge_model::Event>(&json).is_err());
+        assert!(serde_json::from_str::<Event>(&json).is_err());
     }
 }

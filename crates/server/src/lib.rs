@@ -1,7 +1,22 @@
-//! The daemon that looks for drift on schedule.
+//! The daemon: hosts looked at on schedule, what moved there told, and put back where the inventory says so.
+//!
+//! [`Keeper`] decides, from what was found and what time it is; [`daemon`] carries that out, through ordinary runs of the
+//! engine; [`events`] is what it tells. It draws nothing, and what is new in an inventory it leaves to people: it never
+//! deploys.
 
+pub mod charge;
+pub mod daemon;
 pub mod events;
+mod inputs;
+pub mod keeper;
+pub mod memory;
 pub mod schedule;
+mod visit;
+mod voice;
 
+pub use charge::{Charge, Pace, Reading};
+pub use daemon::{WatchError, run};
 pub use events::{Drifted, Listener, News, NewsKind, Response};
+pub use keeper::Keeper;
+pub use memory::{Keep, MemoryError};
 pub use schedule::{Schedule, ScheduleError};

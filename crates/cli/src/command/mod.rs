@@ -11,3 +11,4 @@ pub(crate) mod facts;
 pub(crate) mod inventory;
 pub(crate) mod module;
 pub(crate) mod plan;
+pub(crate) mod watch;

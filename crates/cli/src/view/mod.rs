@@ -149,6 +149,11 @@ impl Screen {
         self.look
     }
 
+    /// How much is shown.
+    pub(crate) fn detail(&self) -> Detail {
+        self.look.detail
+    }
+
     /// Whether results are lines of JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.look.json

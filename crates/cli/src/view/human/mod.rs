@@ -9,6 +9,7 @@ mod plan;
 mod result;
 #[cfg(test)]
 mod tests;
+pub(crate) mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;

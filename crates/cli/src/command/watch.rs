@@ -1,0 +1,172 @@
+//! `converge watch`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use converge_engine::{Project, StateFolder, Stop};
+use converge_fleet::{Agent, Fleet};
+use converge_lang::Inventory;
+use converge_lang::diagnostic::{FileId, Files, Severity};
+use converge_lang::{Diagnostics, Loaded};
+use converge_model::{Digest, Event, EventKind, HostName, HostPlan, exit};
+use converge_server::{Charge, Listener, MemoryError, News, NewsKind, Pace, Reading, WatchError};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::arguments::{HostArguments, ProjectArguments, ReachArguments, duration};
+use crate::failure::Failure;
+use crate::project::{Opened, find, loader};
+use crate::view::Screen;
+use crate::view::human::watch::news as words;
+use crate::view::text::harmless;
+use crate::visit::{AGENT, done_once, fleet_options, listen, seen_facts};
+
+/// Look for drift on schedule, and put back what moved where the inventory says so
+///
+/// When a host is looked at and what is done about what moved there is said by
+/// `drift` in the inventory: drift every="30m" mode="correct". Only what moved
+/// on the host is ever put back; what the inventory newly asks for waits for an
+/// apply. The inventory is read again when its files change; while it has
+/// mistakes, the last good one stays in force. SIGTERM or Ctrl-C ends the daemon
+/// after the steps in hand.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// How often to look where the inventory does not say
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration)]
+    every: Duration,
+    /// Look at all hosts once and end; exits like apply, with 2 where drift was left
+    #[arg(long)]
+    once: bool,
+    #[command(flatten)]
+    project: ProjectArguments,
+    #[command(flatten)]
+    hosts: HostArguments,
+    #[command(flatten)]
+    reach: ReachArguments,
+}
+
+impl Arguments {
+    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        // Mistakes are drawn as ever before the daemon begins.
+        let opened = Opened::checked(&self.project, &mut screen)?;
+        opened.hosts(&self.hosts, &mut screen)?;
+        let owner = opened.project.owner(opened.inventory.project());
+        let folder = StateFolder::of_user()?.path().join("watch").join(Digest::of(owner.as_bytes()).short());
+        let project = find(&self.project)?;
+        let options = fleet_options(&self.reach)?;
+        let charge = Charge {
+            read: Arc::new(move || read(&project, &self.project, &self.hosts)),
+            fleet: Box::new(move || Fleet::new(Agent::new(AGENT), options.clone())),
+            folder,
+            every: self.every,
+            pace: if self.once { Pace::Once } else { Pace::Scheduled },
+            listeners: vec![Box::new(Teller { screen, plans: HashMap::new() })],
+            recorder: None,
+        };
+        let runtime = Runtime::new()?;
+        let (stop_sender, stop) = watch::channel(Stop::No);
+        let ended = runtime.block_on(async {
+            let signals = tokio::spawn(listen(stop_sender));
+            let ended = converge_server::run(charge, stop).await;
+            signals.abort();
+            ended
+        });
+        match ended {
+            Ok(code) => Ok(code),
+            Err(WatchError::Memory(error @ MemoryError::Held)) => {
+                Failure::from(error).help("end it first, or leave this project to it").show();
+                Ok(exit::LOCKED)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Reads the project, all its mistakes included.
+fn read(project: &Project, arguments: &ProjectArguments, hosts: &HostArguments) -> Reading {
+    let (loader, sources) = loader(project);
+    let Loaded { inventory, mut diagnostics, files } = loader.load(&project.entry, &arguments.sets);
+    if let Some(inventory) = &inventory {
+        diagnostics.extend(inventory.check());
+    }
+    let mut selected = Vec::new();
+    let inventory = match inventory {
+        Some(inventory) if !diagnostics.has_errors() => select(&inventory, hosts)
+            .map(|hosts| {
+                selected = hosts;
+                Arc::new(inventory)
+            })
+            .map_err(|diagnostics| mistakes(&diagnostics, &files)),
+        _ => Err(mistakes(&diagnostics, &files)),
+    };
+    let owner = project.owner(inventory.as_ref().map_or("", |inventory| inventory.project()));
+    Reading {
+        project: project.clone(),
+        sources,
+        hosts: selected,
+        files: names(&files),
+        seen: seen_facts(&owner),
+        done_once: done_once(&owner),
+        inventory,
+    }
+}
+
+fn select(inventory: &Inventory, hosts: &HostArguments) -> Result<Vec<HostName>, Diagnostics> {
+    match hosts.limit.as_slice() {
+        [] => Ok(inventory.hosts().cloned().collect()),
+        patterns => inventory.select(patterns),
+    }
+}
+
+/// The files that were read; those that come with Converge are none of the project's.
+fn names(files: &Files) -> Vec<String> {
+    let all = (0..).map_while(|id| files.get(FileId(id)));
+    all.map(|file| file.name.clone()).filter(|name| !name.starts_with(['-', '('])).collect()
+}
+
+fn mistakes(diagnostics: &Diagnostics, files: &Files) -> Vec<String> {
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+    let told =
+        errors.map(|diagnostic| match diagnostic.labels.first().and_then(|(span, _)| files.place(*span)) {
+            Some((file, line, column)) => format!("{} ({file}:{line}:{column})", diagnostic.message),
+            None => diagnostic.message.clone(),
+        });
+    told.collect()
+}
+
+/// The screen, as one who hears the daemon's news.
+struct Teller {
+    screen: Screen,
+    /// What was found on hosts that drifted, until it was told.
+    plans: HashMap<HostName, HostPlan>,
+}
+
+impl Listener for Teller {
+    fn hear(&mut self, news: &News) {
+        let found = matches!(news.watch, NewsKind::DriftFound { .. });
+        let plan = news.host.as_ref().filter(|_| found).and_then(|host| self.plans.remove(host));
+        if self.screen.is_json() {
+            self.screen.print_json(news);
+        } else {
+            let text = words(news, plan.as_ref(), self.screen.detail());
+            self.screen.print(&text);
+        }
+        if let NewsKind::InventoryBroken { mistakes } = &news.watch {
+            let lines: String = mistakes.iter().map(|mistake| format!("  {}\n", harmless(mistake))).collect();
+            self.screen
+                .say(&format!("the inventory has mistakes; the last good one stays in force:\n{lines}"));
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        if self.screen.is_json() {
+            self.screen.print_json(event);
+        }
+        if let (EventKind::Planned { plan, .. }, Some(host)) = (&event.kind, &event.host) {
+            self.plans.insert(host.clone(), plan.clone());
+        }
+    }
+}

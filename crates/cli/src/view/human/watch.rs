@@ -1,0 +1,142 @@
+//! The news of the daemon as text: a line each, and below drift that was found what differs.
+
+use converge_model::{Address, HostPlan};
+use converge_server::{Drifted, News, NewsKind, Response};
+
+use super::Detail;
+use super::drift::drift;
+use crate::view::paint::{ADDED, CHANGED, FAILED, FAINT, STRONG, paint};
+use crate::view::text::{count, harmless, seconds};
+
+/// What `news` says; `plan` is what was found where it tells of drift. Looks that found nothing are told with `-v`.
+pub(crate) fn news(news: &News, plan: Option<&HostPlan>, detail: Detail) -> String {
+    let Some(words) = words(&news.watch, detail) else { return String::new() };
+    let at = paint(FAINT, format_args!("{:.0}", news.at));
+    let host = news.host.as_ref().map(|host| format!("{}  ", paint(STRONG, harmless(host.as_str()))));
+    let line = format!("{at}  {}{words}\n", host.unwrap_or_default());
+    line + &plan.map(|plan| drift(plan, detail)).unwrap_or_default()
+}
+
+fn words(kind: &NewsKind, detail: Detail) -> Option<String> {
+    Some(match kind {
+        NewsKind::Started { hosts } => format!("watching {}", count(*hosts as usize, "host")),
+        NewsKind::Looked { state, corrective, pending, took } => {
+            if detail != Detail::Full {
+                return None;
+            }
+            let word = state.word();
+            format!("looked: {word}, {corrective} drifted, {pending} pending   {}", seconds(*took))
+        }
+        NewsKind::DriftFound { resources } => {
+            format!("{}: {}", paint(CHANGED, "drift"), responses(resources))
+        }
+        NewsKind::Corrected { addresses } => format!("{} {}", paint(ADDED, "put back"), list(addresses)),
+        NewsKind::Failed { state, why, .. } => {
+            let why: Vec<_> = why.iter().map(|why| harmless(why)).collect();
+            format!("{}: {}", paint(FAILED, state.word()), why.join("; "))
+        }
+        NewsKind::Recovered { addresses } if addresses.is_empty() => {
+            format!("{}: as it was last applied", paint(ADDED, "recovered"))
+        }
+        NewsKind::Recovered { addresses } => format!("{}: {}", paint(ADDED, "recovered"), list(addresses)),
+        NewsKind::Fight { address, corrections, within } => format!(
+            "{}: {} was put back {corrections} times within {}, and is left alone",
+            paint(FAILED, "fight"),
+            harmless(address.as_str()),
+            span(*within)
+        ),
+        NewsKind::TooManyDrifted { drifted, of } => {
+            let words = format!("{drifted} of {of} hosts drifted");
+            format!("{}: nothing is put back until there are fewer", paint(FAILED, words))
+        }
+        NewsKind::TickSkipped { skipped } => {
+            format!("still at work: its turn is skipped ({skipped} so far)")
+        }
+        NewsKind::InventoryBroken { mistakes } => {
+            let words = count(mistakes.len(), "mistake");
+            format!("{}: {words}; the last good one stays in force", paint(FAILED, "inventory broken"))
+        }
+        NewsKind::InventoryReloaded { hosts } => {
+            format!("inventory read again, watching {}", count(*hosts as usize, "host"))
+        }
+        NewsKind::Stopping => "stopping after the steps in hand".to_owned(),
+    })
+}
+
+/// A span of seconds in the largest unit that fits.
+fn span(seconds: u64) -> String {
+    match seconds {
+        days if days > 0 && days.is_multiple_of(86400) => count((days / 86400) as usize, "day"),
+        hours if hours > 0 && hours.is_multiple_of(3600) => format!("{} h", hours / 3600),
+        minutes if minutes > 0 && minutes.is_multiple_of(60) => format!("{} min", minutes / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+fn list(addresses: &[Address]) -> String {
+    addresses.iter().map(|address| harmless(address.as_str())).collect::<Vec<_>>().join(", ")
+}
+
+/// The resources by what is done about them.
+fn responses(resources: &[Drifted]) -> String {
+    const ALL: [(Response, &str); 7] = [
+        (Response::Corrects, "puts back"),
+        (Response::Reports, "reports"),
+        (Response::WaitsForWindow, "waits for a window with"),
+        (Response::WaitsForApply, "waits for an apply with"),
+        (Response::WaitsForHost, "waits for another host with"),
+        (Response::GaveUp, "leaves alone"),
+        (Response::TooManyDrifted, "leaves, as too many hosts drifted,"),
+    ];
+    let of = |response: Response| {
+        let these = resources.iter().filter(move |one| one.response == response);
+        these.map(|one| one.address.clone()).collect::<Vec<_>>()
+    };
+    let parts = ALL.iter().map(|(response, words)| (words, of(*response)));
+    let parts = parts.filter(|(_, these)| !these.is_empty());
+    parts.map(|(words, these)| format!("{words} {}", list(&these))).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use converge_model::HostName;
+
+    fn check(kind: NewsKind, expected: &str) {
+        let told = News {
+            version: 1,
+            at: "2026-03-29T01:00:00.5Z".parse().unwrap(),
+            host: Some(HostName::new("web1").unwrap()),
+            run: None,
+            watch: kind,
+        };
+        let text = news(&told, None, Detail::Usual);
+        assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);
+    }
+
+    #[test]
+    fn news_is_a_line() {
+        let one = |name: &str, response: Response| Drifted {
+            address: Address::new(None, "file", name),
+            properties: Vec::new(),
+            response,
+        };
+        let motd = || Address::new(None, "file", "/etc/motd");
+        let resources =
+            vec![one("/a", Response::Corrects), one("/b", Response::Reports), one("/c", Response::Corrects)];
+        check(
+            NewsKind::DriftFound { resources },
+            "2026-03-29T01:00:00Z  web1  drift: puts back file[/a], file[/c]; reports file[/b]\n",
+        );
+        check(
+            NewsKind::Fight { address: motd(), corrections: 3, within: 86400 },
+            "2026-03-29T01:00:00Z  web1  fight: file[/etc/motd] was put back 3 times within 1 day, and is left alone\n",
+        );
+        check(
+            NewsKind::Recovered { addresses: Vec::new() },
+            "2026-03-29T01:00:00Z  web1  recovered: as it was last applied\n",
+        );
+        let state = converge_model::HostState::InSync;
+        check(NewsKind::Looked { state, corrective: 0, pending: 0, took: 9 }, "");
+    }
+}

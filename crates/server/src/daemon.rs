@@ -1,0 +1,322 @@
+//! The daemon: one loop that starts the turns of hosts when they are due, takes in what they found, has the keeper
+//! decide, and reads the inventory again when its files change. It holds no opinion on drift; that is the keeper's.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use converge_engine::Stop;
+use converge_fleet::{Fleet, FleetError};
+use converge_model::{Address, Digest, HostName, HostReport, HostState, Problem, RunId, exit};
+use jiff::Timestamp;
+use sd_notify::NotifyState;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{Id, JoinSet};
+
+use crate::charge::{Charge, Pace, Reading};
+use crate::events::NewsKind;
+use crate::inputs::Inputs;
+use crate::keeper::{Keeper, Look, Tick, Watched, watched};
+use crate::memory::{Keep, MemoryError};
+use crate::schedule::ScheduleError;
+use crate::visit::Visit;
+use crate::voice::Voice;
+
+/// The longest sleep of the loop: how late a clock that was moved, or a file that was changed, is noticed.
+const SLEEP: Duration = Duration::from_secs(1);
+/// How old a fleet may get before it is made anew, once nobody is at work.
+const FLEET_AGE: Duration = Duration::from_secs(600);
+
+/// A daemon cannot begin, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The inventory has mistakes.
+    #[error("the inventory has mistakes: {}", .0.join("; "))]
+    Inventory(Vec<String>),
+    /// A policy makes no schedule.
+    #[error("the drift policy of {0}: {1}")]
+    Schedule(HostName, ScheduleError),
+    /// No host is to be watched.
+    #[error("no host is watched: every one has mode=\"ignore\"")]
+    Nobody,
+    /// The memory cannot be used.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The hosts cannot be reached at all.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+}
+
+/// Watches as charged until `stop` says otherwise, or the pass is over. The exit code: 0 where it was stopped.
+///
+/// # Errors
+/// [`WatchError`] where it cannot begin, or can no longer remember what it does.
+pub async fn run(charge: Charge, stop: watch::Receiver<Stop>) -> Result<u8, WatchError> {
+    let mut daemon = Daemon::begin(charge, stop).await?;
+    let code = daemon.work().await;
+    daemon.voice.flush().await;
+    code
+}
+
+struct Daemon {
+    charge: Charge,
+    stop: watch::Receiver<Stop>,
+    voice: Arc<Voice>,
+    keep: Keep,
+    keeper: Keeper,
+    /// The last good one.
+    reading: Arc<Reading>,
+    /// The files behind the inventory as they were when they were last read.
+    read: Inputs,
+    /// The same as they were when last looked at: what is still being written is not read yet.
+    seen: Inputs,
+    /// Whether what was last read has mistakes.
+    is_broken: bool,
+    fleet: Arc<Fleet>,
+    fleet_since: Instant,
+    turns: JoinSet<()>,
+    hosts_of: HashMap<Id, HostName>,
+    words: (mpsc::Sender<Word>, mpsc::Receiver<Word>),
+    /// How the hosts of a single pass ended.
+    states: BTreeMap<HostName, HostState>,
+}
+
+/// What a turn tells the loop.
+enum Word {
+    /// A look ended; the answer is what to put back.
+    Looked(HostName, Option<RunId>, Box<Look>, oneshot::Sender<Vec<Address>>),
+    /// An act ended.
+    Acted(HostName, Option<RunId>, Vec<Address>, Option<Box<HostReport>>),
+}
+
+impl Daemon {
+    async fn begin(mut charge: Charge, stop: watch::Receiver<Stop>) -> Result<Self, WatchError> {
+        let keep = Keep::hold(&charge.folder)?;
+        let memory = keep.read()?;
+        let reading = read(&charge).await;
+        let watched = watched_of(&reading, charge.every)?;
+        if watched.is_empty() {
+            return Err(WatchError::Nobody);
+        }
+        let fleet = Arc::new((charge.fleet)()?);
+        let voice = Voice::new(std::mem::take(&mut charge.listeners), charge.recorder.clone());
+        let now = Timestamp::now();
+        let keeper = match charge.pace {
+            Pace::Scheduled => Keeper::new(memory, watched, now),
+            Pace::Once => Keeper::once(memory, watched, now),
+        };
+        let inputs = Inputs::of(&reading.project.root, reading.files.iter().map(String::as_str));
+        Ok(Self {
+            charge,
+            stop,
+            voice: Arc::new(voice),
+            keep,
+            keeper,
+            reading: Arc::new(reading),
+            read: inputs.clone(),
+            seen: inputs,
+            is_broken: false,
+            fleet,
+            fleet_since: Instant::now(),
+            turns: JoinSet::new(),
+            hosts_of: HashMap::new(),
+            words: mpsc::channel(64),
+            states: BTreeMap::new(),
+        })
+    }
+
+    async fn work(&mut self) -> Result<u8, WatchError> {
+        self.voice.tell(None, None, NewsKind::Started { hosts: self.keeper.hosts() });
+        notify(&[
+            NotifyState::Ready,
+            NotifyState::Status(&format!("watching {} hosts", self.keeper.hosts())),
+        ]);
+        while !self.is_stopped() {
+            if self.charge.pace == Pace::Scheduled {
+                self.look_at_files().await;
+            }
+            self.start_turns()?;
+            if self.keeper.is_done() && self.turns.is_empty() {
+                return Ok(self.keeper.exit(&self.states));
+            }
+            self.next(self.sleep()).await?;
+            notify(&[NotifyState::Watchdog]);
+        }
+        self.voice.tell(None, None, NewsKind::Stopping);
+        notify(&[NotifyState::Stopping]);
+        while !self.turns.is_empty() {
+            self.next(SLEEP).await?;
+            notify(&[NotifyState::Watchdog]);
+        }
+        Ok(exit::OK)
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stop.borrow() != Stop::No
+    }
+
+    /// How long there is nothing to do.
+    fn sleep(&self) -> Duration {
+        let ahead = self.keeper.wakes().map(|due| due.duration_since(Timestamp::now()));
+        let ahead = ahead.map_or(SLEEP, |ahead| Duration::try_from(ahead).unwrap_or_default());
+        // A host that is due and waits for another is started when that one is done.
+        ahead.clamp(Duration::from_millis(50), SLEEP)
+    }
+
+    /// Starts the turns of the hosts that are due.
+    fn start_turns(&mut self) -> Result<(), WatchError> {
+        if self.keeper.is_idle() && self.fleet_since.elapsed() > FLEET_AGE {
+            (self.fleet, self.fleet_since) = (Arc::new((self.charge.fleet)()?), Instant::now());
+        }
+        let Tick { start, skipped } = self.keeper.tick(Timestamp::now());
+        if start.is_empty() && skipped.is_empty() {
+            return Ok(());
+        }
+        // Before anything happens there: who dies now is looked at again.
+        self.keep.write(self.keeper.memory())?;
+        for (host, skipped) in skipped {
+            self.voice.tell(Some(&host), None, NewsKind::TickSkipped { skipped });
+        }
+        for host in start {
+            let visit = Visit {
+                host: host.clone(),
+                reading: self.reading.clone(),
+                fleet: self.fleet.clone(),
+                voice: self.voice.clone(),
+                stop: self.stop.clone(),
+            };
+            let task = self.turns.spawn(turn(visit, self.words.0.clone()));
+            self.hosts_of.insert(task.id(), host);
+        }
+        Ok(())
+    }
+
+    /// The next thing that happens, for `patience` at most.
+    async fn next(&mut self, patience: Duration) -> Result<(), WatchError> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            Some(word) = self.words.1.recv() => self.hear(word),
+            Some(ended) = self.turns.join_next_with_id() => {
+                let id = match &ended {
+                    Ok((id, ())) => *id,
+                    Err(error) => error.id(),
+                };
+                match self.hosts_of.remove(&id) {
+                    Some(host) => self.ended(&host, ended.is_err()),
+                    None => Ok(()),
+                }
+            }
+            () = tokio::time::sleep(patience) => Ok(()),
+            _ = stop.wait_for(|stop| *stop != Stop::No), if !self.is_stopped() => Ok(()),
+        }
+    }
+
+    fn hear(&mut self, word: Word) -> Result<(), WatchError> {
+        match word {
+            Word::Looked(host, run, look, answer) => {
+                let verdict = self.keeper.looked(&host, &look, Timestamp::now());
+                self.states.insert(host.clone(), look.state);
+                self.keep.write(self.keeper.memory())?;
+                verdict.news.into_iter().for_each(|news| self.voice.tell(Some(&host), run.as_ref(), news));
+                verdict.of_all.into_iter().for_each(|news| self.voice.tell(None, None, news));
+                // A turn that is gone needs no answer.
+                let _ = answer.send(verdict.correct);
+            }
+            Word::Acted(host, run, addresses, report) => {
+                let mut report = report.map_or_else(|| broken(&host), |report| *report);
+                if self.is_stopped() && report.state == HostState::Interrupted {
+                    // By the daemon's own end: the next one goes on.
+                    report.state = HostState::NotStarted;
+                }
+                let news = self.keeper.acted(&host, &addresses, &report);
+                self.states.insert(host.clone(), report.state);
+                self.keep.write(self.keeper.memory())?;
+                news.into_iter().for_each(|news| self.voice.tell(Some(&host), run.as_ref(), news));
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, host: &HostName, is_broken: bool) -> Result<(), WatchError> {
+        let was_stopped = self.states.get(host) == Some(&HostState::NotStarted);
+        self.keeper.ended(host, was_stopped, Timestamp::now());
+        if is_broken {
+            let why = vec!["its task broke down: this is a defect of Converge".to_owned()];
+            let addresses = Vec::new();
+            self.voice.tell(Some(host), None, NewsKind::Failed { state: HostState::Failed, why, addresses });
+        }
+        Ok(self.keep.write(self.keeper.memory())?)
+    }
+
+    /// Reads the inventory again where its files changed and rest.
+    async fn look_at_files(&mut self) {
+        let now = self.read.now();
+        if now == self.read || std::mem::replace(&mut self.seen, now.clone()) != now {
+            return;
+        }
+        let reading = read(&self.charge).await;
+        let files = self.reading.files.iter().chain(&reading.files).map(String::as_str);
+        self.read = Inputs::of(&reading.project.root, files);
+        self.seen = self.read.clone();
+        let was_broken = std::mem::replace(&mut self.is_broken, false);
+        let watched = match watched_of(&reading, self.charge.every) {
+            Ok(watched) => watched,
+            Err(error) => {
+                self.is_broken = true;
+                let mistakes = match error {
+                    WatchError::Inventory(mistakes) => mistakes,
+                    error => vec![error.to_string()],
+                };
+                return self.voice.tell(None, None, NewsKind::InventoryBroken { mistakes });
+            }
+        };
+        if was_broken || inputs(&reading) != inputs(&self.reading) {
+            self.keeper.take(watched, Timestamp::now());
+            self.reading = Arc::new(reading);
+            self.voice.tell(None, None, NewsKind::InventoryReloaded { hosts: self.keeper.hosts() });
+        }
+    }
+}
+
+/// Reads the project, off the loop's thread. Whoever breaks down at it has read nothing.
+async fn read(charge: &Charge) -> Reading {
+    let read = charge.read.clone();
+    match tokio::task::spawn_blocking(move || read()).await {
+        Ok(reading) => reading,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn inputs(reading: &Reading) -> Vec<(String, Digest)> {
+    reading.inventory.as_ref().map(|inventory| inventory.inputs()).unwrap_or_default()
+}
+
+fn watched_of(reading: &Reading, every: Duration) -> Result<BTreeMap<HostName, Watched>, WatchError> {
+    let inventory = reading.inventory.as_ref().map_err(|mistakes| WatchError::Inventory(mistakes.clone()))?;
+    watched(inventory, &reading.hosts, every).map_err(|(host, error)| WatchError::Schedule(host, error))
+}
+
+/// One turn of a host: a look, a decision of the loop's, and what follows from it.
+async fn turn(visit: Visit, words: mpsc::Sender<Word>) {
+    let host = visit.host.clone();
+    let (run, look) = visit.look().await;
+    let (answer, decided) = oneshot::channel();
+    let _ = words.send(Word::Looked(host.clone(), run, Box::new(look), answer)).await;
+    let addresses = decided.await.unwrap_or_default();
+    if !addresses.is_empty() {
+        let (run, report) = visit.correct(&addresses).await;
+        let _ = words.send(Word::Acted(host, run, addresses, report.map(Box::new))).await;
+    }
+}
+
+fn broken(host: &HostName) -> HostReport {
+    let message = "its run came to no end: this is a defect of Converge".to_owned();
+    let problems = vec![Problem { address: None, message, help: None }];
+    HostReport { host: host.clone(), state: HostState::Failed, results: Vec::new(), in_sync: 0, problems }
+}
+
+/// Tells the service manager, if there is one.
+fn notify(states: &[NotifyState<'_>]) {
+    let _ = sd_notify::notify(states);
+}

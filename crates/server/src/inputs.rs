@@ -1,0 +1,67 @@
+//! Whether the files behind an inventory changed: by what the system says of them, looked at often, and by the digests
+//! that the language gave, where that moved. What is sent to hosts is not among them: each run reads it anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What changes when a file or a folder does: its inode, its length, when it was written and when anything of it changed.
+type Stamp = (u64, u64, (i64, i64), (i64, i64));
+
+/// The files and folders behind an inventory, as they were when it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inputs {
+    stamps: BTreeMap<PathBuf, Option<Stamp>>,
+}
+
+impl Inputs {
+    /// `files`, relative to `root`, and the folders that they are in: a new file there may be a part of it.
+    pub(crate) fn of<'a>(root: &Path, files: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut paths = BTreeSet::from([root.to_owned()]);
+        for file in files {
+            let path = root.join(file);
+            let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
+            paths.extend(folders.map(Path::to_owned));
+            paths.insert(path);
+        }
+        Self { stamps: paths.into_iter().map(|path| (path.clone(), stamp(&path))).collect() }
+    }
+
+    /// The same files as they are now.
+    pub(crate) fn now(&self) -> Self {
+        Self { stamps: self.stamps.keys().map(|path| (path.clone(), stamp(path))).collect() }
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    let length = if found.is_dir() { 0 } else { found.len() };
+    Some((found.ino(), length, (found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_a_file_or_a_new_one_beside_it_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::create_dir(root.join("hosts")).unwrap();
+        fs::write(root.join("hosts/a.kdl"), "1").unwrap();
+        let files = ["hosts/a.kdl", "gone.kdl"];
+        let mut last = Inputs::of(root, files);
+        assert_eq!(last.now(), last);
+        let mut changes = |what: &dyn Fn()| {
+            what();
+            let now = Inputs::of(root, files);
+            std::mem::replace(&mut last, now.clone()) != now
+        };
+        assert!(changes(&|| fs::write(root.join("hosts/a.kdl"), "12").unwrap()));
+        assert!(changes(&|| fs::write(root.join("hosts/b.kdl"), "").unwrap()));
+        assert!(changes(&|| fs::write(root.join("gone.kdl"), "").unwrap()));
+        assert!(changes(&|| fs::remove_file(root.join("hosts/a.kdl")).unwrap()));
+        assert!(!changes(&|| ()));
+    }
+}

@@ -1,0 +1,407 @@
+//! What the daemon decides: who is looked at now, what is done about what moved there, and what is told of it. It knows
+//! no host and no clock: what was found and what time it is come in, decisions and news go out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use converge_lang::{DriftPolicy, Inventory};
+use converge_model::catalog::DriftMode;
+use converge_model::{Address, Cause, Digest, HostName, HostPlan, HostReport, HostState, Step, exit};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::events::{Drifted, NewsKind, Response};
+use crate::memory::{HostMemory, Known, Memory};
+use crate::schedule::{Schedule, ScheduleError};
+
+/// How often a resource is put back before it is left alone, where the policy says nothing.
+const FIGHT_AFTER: u32 = 3;
+/// The time in which corrections count, where the policy says nothing.
+const FIGHT_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// What the inventory says of a host that is watched.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    schedule: Schedule,
+    policy: DriftPolicy,
+    /// The hosts that are looked at before it, where they are due as well.
+    before: Vec<HostName>,
+}
+
+/// The hosts that `inventory` has watched, of those in `hosts`.
+///
+/// # Errors
+/// The first policy that makes no schedule, with its host.
+pub fn watched(
+    inventory: &Inventory,
+    hosts: &[HostName],
+    every: Duration,
+) -> Result<BTreeMap<HostName, Watched>, (HostName, ScheduleError)> {
+    let mut watched = BTreeMap::new();
+    for host in hosts {
+        let policy = inventory.drift(host);
+        let schedule = Schedule::new(host, &policy, every).map_err(|error| (host.clone(), error))?;
+        if policy.mode != DriftMode::Ignore {
+            watched.insert(host.clone(), Watched { schedule, policy, before: inventory.waits_for(host) });
+        }
+    }
+    Ok(watched)
+}
+
+/// How a look at a host ended.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// In which state.
+    pub state: HostState,
+    /// What was found; none where the host could not be looked at.
+    pub plan: Option<HostPlan>,
+    /// Why it could not, as fragments.
+    pub why: Vec<String>,
+    /// Milliseconds, by the monotonic clock.
+    pub took: u64,
+}
+
+/// What to do after a look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// The resources to be put back.
+    pub correct: Vec<Address>,
+    /// What to tell of the host.
+    pub news: Vec<NewsKind>,
+    /// What to tell of all hosts.
+    pub of_all: Vec<NewsKind>,
+}
+
+/// Who is to be looked at, and who should have been.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tick {
+    /// These now.
+    pub start: Vec<HostName>,
+    /// These were due while their last run was still at work, and how many ticks that makes for each.
+    pub skipped: Vec<(HostName, u64)>,
+}
+
+/// The decisions over all hosts.
+#[derive(Debug)]
+pub struct Keeper {
+    memory: Memory,
+    watched: BTreeMap<HostName, Watched>,
+    running: BTreeSet<HostName>,
+    /// For a single pass: the hosts that have not had their turn yet.
+    pass: Option<BTreeSet<HostName>>,
+    /// Whether so many hosts drifted that nothing was put back.
+    storm: bool,
+}
+
+impl Keeper {
+    /// A keeper that goes on from `memory`. What was at work when the last daemon died is due at once.
+    pub fn new(memory: Memory, watched: BTreeMap<HostName, Watched>, now: Timestamp) -> Self {
+        let mut keeper =
+            Self { memory, watched: BTreeMap::new(), running: BTreeSet::new(), pass: None, storm: false };
+        keeper.take(watched, now);
+        for host in keeper.watched.keys() {
+            let memory = keeper.memory.hosts.entry(host.clone()).or_default();
+            if std::mem::take(&mut memory.at_work) {
+                memory.due = Some(now);
+            }
+        }
+        keeper
+    }
+
+    /// The same for a single pass over all hosts, due or not.
+    pub fn once(memory: Memory, watched: BTreeMap<HostName, Watched>, now: Timestamp) -> Self {
+        let pass = Some(watched.keys().cloned().collect());
+        Self { pass, ..Self::new(memory, watched, now) }
+    }
+
+    /// Goes on with another inventory.
+    pub fn take(&mut self, watched: BTreeMap<HostName, Watched>, now: Timestamp) {
+        for (host, Watched { schedule, .. }) in &watched {
+            let memory = self.memory.hosts.entry(host.clone()).or_default();
+            memory.due = match memory.due {
+                None => Some(schedule.first(now)),
+                // A schedule that was made tighter counts from now on, and so does a clock that was put back.
+                Some(due) => schedule.next(now).map(|next| next.min(due)),
+            };
+        }
+        self.watched = watched;
+    }
+
+    /// What is remembered.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// How many hosts are watched.
+    pub fn hosts(&self) -> u32 {
+        self.watched.len() as u32
+    }
+
+    /// Whether nobody is at work.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Whether a single pass is over.
+    pub fn is_done(&self) -> bool {
+        self.is_idle() && self.pass.as_ref().is_some_and(BTreeSet::is_empty)
+    }
+
+    /// When somebody is due next.
+    pub fn wakes(&self) -> Option<Timestamp> {
+        let idle = self.watched.keys().filter(|host| !self.running.contains(*host));
+        idle.filter_map(|host| self.memory.hosts.get(host)?.due).min()
+    }
+
+    /// Who is to be looked at at `now`. A host waits for those before it that are due or at work.
+    pub fn tick(&mut self, now: Timestamp) -> Tick {
+        let due: BTreeSet<HostName> =
+            self.watched.keys().filter(|host| self.is_due(host, now)).cloned().collect();
+        let mut tick = Tick::default();
+        for host in &due {
+            let Some(watched) = self.watched.get(host) else { continue };
+            let at_work = self.running.contains(host);
+            if !at_work
+                && watched.before.iter().any(|other| due.contains(other) || self.running.contains(other))
+            {
+                continue;
+            }
+            let memory = self.memory.hosts.entry(host.clone()).or_default();
+            memory.due = watched.schedule.next(now);
+            if at_work {
+                memory.skipped += 1;
+                tick.skipped.push((host.clone(), memory.skipped));
+                continue;
+            }
+            memory.at_work = true;
+            if let Some(pass) = &mut self.pass {
+                pass.remove(host);
+            }
+            tick.start.push(host.clone());
+        }
+        self.running.extend(tick.start.iter().cloned());
+        tick
+    }
+
+    fn is_due(&self, host: &HostName, now: Timestamp) -> bool {
+        match &self.pass {
+            Some(pass) => pass.contains(host),
+            None => self.memory.hosts.get(host).and_then(|memory| memory.due).is_some_and(|due| due <= now),
+        }
+    }
+
+    /// Takes in how a look ended. Corrections are counted here, before they are tried: no death of the daemon loses one.
+    pub fn looked(&mut self, host: &HostName, look: &Look, now: Timestamp) -> Verdict {
+        let mut verdict = Verdict::default();
+        let plan = look.plan.as_ref().filter(|plan| plan.busy.is_none());
+        // Whoever is at work there has not written down yet what it applies.
+        let is_busy = look.state == HostState::Locked || (look.plan.is_some() && plan.is_none());
+        let state = if is_busy { HostState::Locked } else { look.state };
+        let (corrective, pending) =
+            plan.map_or((0, 0), |plan| (plan.drifted().count() as u32, plan.pending().count() as u32));
+        verdict.news.push(NewsKind::Looked { state, corrective, pending, took: look.took });
+        match plan {
+            _ if is_busy || state == HostState::NotStarted => {}
+            Some(plan) if plan.problems.is_empty() => self.judge(host, plan, now, &mut verdict),
+            _ => self.lost(host, state, &look.why, &mut verdict.news),
+        }
+        verdict
+    }
+
+    /// Takes in how an act ended that put `addresses` back.
+    pub fn acted(&mut self, host: &HostName, addresses: &[Address], report: &HostReport) -> Vec<NewsKind> {
+        let done = |result: &&converge_model::StepResult| result.outcome.changed();
+        let changed: Vec<Address> = report
+            .results
+            .iter()
+            .filter(done)
+            .map(|result| result.address.clone())
+            .filter(|address| addresses.contains(address))
+            .collect();
+        let mut news = Vec::new();
+        let memory = self.memory.hosts.entry(host.clone()).or_default();
+        match report.state {
+            HostState::Changed | HostState::InSync => {
+                addresses.iter().for_each(|address| drop(memory.drifted.remove(address)));
+                if memory.last.is_some_and(is_loss) {
+                    news.push(NewsKind::Recovered { addresses: addresses.to_vec() });
+                }
+                memory.last = Some(report.state);
+            }
+            // Nothing was tried: the next tick does.
+            HostState::Locked | HostState::Stale | HostState::Pending | HostState::NotStarted => {
+                for address in addresses {
+                    memory.corrections.get_mut(address).map(Vec::pop);
+                }
+            }
+            state => {
+                let failed = report.results.iter().filter(|result| result.outcome.failed());
+                news.push(NewsKind::Failed {
+                    state,
+                    why: why(report),
+                    addresses: failed.map(|result| result.address.clone()).collect(),
+                });
+                memory.last = Some(state);
+            }
+        }
+        if !changed.is_empty() {
+            news.insert(0, NewsKind::Corrected { addresses: changed });
+        }
+        news
+    }
+
+    /// A run of a host is over, whatever came of it. One that was stopped before it could look is due again.
+    pub fn ended(&mut self, host: &HostName, was_stopped: bool, now: Timestamp) {
+        self.running.remove(host);
+        let memory = self.memory.hosts.entry(host.clone()).or_default();
+        memory.at_work = false;
+        if was_stopped {
+            memory.due = Some(now);
+        }
+    }
+
+    /// The exit code of a single pass over hosts that ended in `states`: 2 where drift was left.
+    pub fn exit(&self, states: &BTreeMap<HostName, HostState>) -> u8 {
+        let left =
+            |host: &HostName| self.memory.hosts.get(host).is_some_and(|memory| !memory.drifted.is_empty());
+        match exit::of_run(states.values().copied(), false) {
+            exit::OK if states.keys().any(left) => exit::PENDING,
+            code => code,
+        }
+    }
+
+    fn lost(&mut self, host: &HostName, state: HostState, why: &[String], news: &mut Vec<NewsKind>) {
+        let memory = self.memory.hosts.entry(host.clone()).or_default();
+        // What goes on is told once.
+        if memory.last.replace(state) != Some(state) {
+            news.push(NewsKind::Failed { state, why: why.to_vec(), addresses: Vec::new() });
+        }
+    }
+
+    fn judge(&mut self, host: &HostName, plan: &HostPlan, now: Timestamp, verdict: &mut Verdict) {
+        let Some(watched) = self.watched.get(host).cloned() else { return };
+        let memory = self.memory.hosts.entry(host.clone()).or_default();
+        memory.found = plan.drifted().count() as u32;
+        let present: BTreeSet<&Address> = plan.drifted().map(|step| &step.address).collect();
+        memory.fights.retain(|address| present.contains(address));
+        forget(memory, &watched.policy, now);
+        let held = self.held_back(host, &watched, now, verdict);
+        let memory = self.memory.hosts.entry(host.clone()).or_default();
+        let (before, was_lost) = (std::mem::take(&mut memory.drifted), memory.last.is_some_and(is_loss));
+        let mut found = Vec::new();
+        for step in plan.drifted() {
+            let response = respond(memory, step, held, &watched.policy, &mut verdict.news);
+            let how = Digest::of(&serde_json::to_vec(&step.change).unwrap_or_default());
+            memory.drifted.insert(step.address.clone(), Known { how, response });
+            let properties = step.change.properties.iter().enumerate();
+            let moved = properties.filter(|(place, _)| step.moved(*place));
+            let properties = moved.map(|(_, property)| property.property.clone()).collect();
+            found.push(Drifted { address: step.address.clone(), properties, response });
+        }
+        verdict.correct = found
+            .iter()
+            .filter(|one| one.response == Response::Corrects)
+            .map(|one| one.address.clone())
+            .collect();
+        for address in &verdict.correct {
+            memory.corrections.entry(address.clone()).or_default().push(now);
+        }
+        if found.iter().any(|one| one.response == Response::WaitsForWindow) {
+            memory.due = watched.schedule.opening(now).into_iter().chain(memory.due).min();
+        }
+        if found.is_empty() && (was_lost || !before.is_empty()) {
+            let addresses = before.keys().cloned().collect();
+            verdict.news.push(NewsKind::Recovered { addresses });
+        }
+        if !was_lost || verdict.correct.is_empty() {
+            memory.last = Some(if found.is_empty() { HostState::InSync } else { HostState::Pending });
+        }
+        let is_new = memory.drifted.iter().any(|(address, known)| before.get(address) != Some(known));
+        // Whoever asks for a single pass wants to hear of all that is there.
+        if is_new || (self.pass.is_some() && !found.is_empty()) {
+            verdict.news.insert(1, NewsKind::DriftFound { resources: found });
+        }
+    }
+
+    /// Why nothing at all is put back on a host; none where it may be.
+    fn held_back(
+        &mut self,
+        host: &HostName,
+        watched: &Watched,
+        now: Timestamp,
+        verdict: &mut Verdict,
+    ) -> Option<Response> {
+        let found = |host: &&HostName| self.memory.hosts.get(*host).is_some_and(|memory| memory.found > 0);
+        let (drifted, of) = (self.watched.keys().filter(found).count(), self.watched.len());
+        let limit = watched.policy.max_share.map_or(usize::MAX, |share| share.of(of).max(1));
+        let was_storm = std::mem::replace(&mut self.storm, drifted > limit);
+        if self.storm && !was_storm {
+            let (drifted, of) = (drifted as u32, of as u32);
+            verdict.of_all.push(NewsKind::TooManyDrifted { drifted, of });
+        }
+        let lost = |other: &HostName| {
+            *other != *host
+                && self.memory.hosts.get(other).and_then(|memory| memory.last).is_some_and(is_loss)
+        };
+        match () {
+            () if self.storm => Some(Response::TooManyDrifted),
+            () if !watched.schedule.is_open(now) => Some(Response::WaitsForWindow),
+            () if watched.before.iter().any(lost) => Some(Response::WaitsForHost),
+            () => None,
+        }
+    }
+}
+
+/// What is done about one resource that drifted.
+fn respond(
+    memory: &mut HostMemory,
+    step: &Step,
+    held: Option<Response>,
+    policy: &DriftPolicy,
+    news: &mut Vec<NewsKind>,
+) -> Response {
+    let address = &step.address;
+    if memory.fights.contains(address) {
+        return Response::GaveUp;
+    }
+    if step.drift.mode != DriftMode::Correct {
+        return Response::Reports;
+    }
+    if step.drift.cause != Cause::Corrective {
+        return Response::WaitsForApply;
+    }
+    if let Some(held) = held {
+        return held;
+    }
+    let corrections = memory.corrections.get(address).map_or(0, |times| times.len() as u32);
+    if corrections < policy.fight_after.unwrap_or(FIGHT_AFTER) {
+        return Response::Corrects;
+    }
+    memory.fights.insert(address.clone());
+    let within = policy.fight_within.unwrap_or(FIGHT_WITHIN).as_secs();
+    news.push(NewsKind::Fight { address: address.clone(), corrections, within });
+    Response::GaveUp
+}
+
+/// Forgets the corrections that do not count any more.
+fn forget(memory: &mut HostMemory, policy: &DriftPolicy, now: Timestamp) {
+    let within = policy.fight_within.unwrap_or(FIGHT_WITHIN);
+    let since = SignedDuration::try_from(within).ok().and_then(|within| now.checked_sub(within).ok());
+    memory.corrections.retain(|_, times| {
+        times.retain(|time| since.is_none_or(|since| *time > since));
+        !times.is_empty()
+    });
+}
+
+/// Whether a host that ended so keeps those who wait for it from being put back.
+fn is_loss(state: HostState) -> bool {
+    !matches!(state, HostState::InSync | HostState::Pending | HostState::Changed | HostState::Locked)
+}
+
+/// Why a host ended as it did.
+fn why(report: &HostReport) -> Vec<String> {
+    let failed = report.results.iter().filter_map(|result| match &result.outcome {
+        converge_model::StepOutcome::Failed { why, .. } => Some(format!("{}: {why}", result.address)),
+        _ => None,
+    });
+    failed.chain(report.problems.iter().map(|problem| problem.message.clone())).collect()
+}
