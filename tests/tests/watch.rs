@@ -1,0 +1,259 @@
+//! `converge watch` on real hosts: what was done to them by hand is found with its difference, and put back or reported as
+//! the policy says; whatever ends the daemon, nothing is lost and nothing done twice.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Lines, Read};
+use std::process::{Child, ChildStdout, Stdio};
+
+use converge_tests::project::Project;
+use converge_tests::testbed::{Host, Testbed, or_skip};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const SUDO: &str = r#"connection user="admin" become="sudo""#;
+
+fn root(host: &Host, line: &str) -> String {
+    host.exec_root(line).unwrap().ok().unwrap()
+}
+
+fn apply(project: &Project) {
+    let ended = project.converge(&["apply", "--yes"]).unwrap();
+    assert_eq!(ended.code, 0, "{ended}");
+}
+
+/// A daemon, and what it told so far.
+struct Daemon {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    told: Vec<Value>,
+}
+
+impl Daemon {
+    fn start(project: &Project) -> Self {
+        let mut command = project.command();
+        command.args(["watch", "--json", "--keep-connections", "0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines, told: Vec::new() }
+    }
+
+    /// The next line; none at the end.
+    fn next(&mut self) -> Option<Value> {
+        let line = self.lines.next()?.unwrap();
+        let value: Value = serde_json::from_str(&line).unwrap();
+        self.told.push(value.clone());
+        Some(value)
+    }
+
+    /// Waits until it tells news of this kind, of `host` or of itself, that are as `wanted`.
+    fn until(&mut self, host: Option<&str>, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let Some(line) = self.next() else {
+                let mut said = String::new();
+                self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                let told: Vec<_> = self.told.iter().map(ToString::to_string).collect();
+                panic!("it ended before {kind}: {said}\n{}", told.join("\n"));
+            };
+            let found = &line["watch"][kind];
+            if !found.is_null() && line["host"].as_str() == host && wanted(found) {
+                return found.clone();
+            }
+        }
+    }
+
+    fn until_in_sync(&mut self, host: &str) {
+        self.until(Some(host), "looked", |looked| looked["state"] == "in-sync");
+    }
+
+    /// All news of this kind of a host.
+    fn news(&self, host: &str, kind: &str) -> Vec<Value> {
+        let of_host = self.told.iter().filter(|line| line["host"].as_str() == Some(host));
+        of_host.map(|line| line["watch"][kind].clone()).filter(|found| !found.is_null()).collect()
+    }
+
+    fn kill(mut self) -> Vec<Value> {
+        kill_process(Pid::from_child(&self.child), Signal::KILL).unwrap();
+        self.child.wait().unwrap();
+        // What it had told by then.
+        while self.lines.next().is_some_and(|line| {
+            line.is_ok_and(|line| serde_json::from_str(&line).map(|line| self.told.push(line)).is_ok())
+        }) {}
+        self.told
+    }
+
+    /// Ends it as a service manager does.
+    fn end(mut self) -> Vec<Value> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        while self.next().is_some() {}
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        assert!(self.told.iter().any(|line| line["watch"] == "stopping"));
+        self.told
+    }
+}
+
+fn addresses(news: &[Value]) -> Vec<&str> {
+    let of_one = |one: &'_ Value| one["addresses"].as_array().unwrap().len();
+    assert!(news.iter().all(|one| of_one(one) > 0));
+    news.iter().flat_map(|one| one["addresses"].as_array().unwrap()).filter_map(Value::as_str).collect()
+}
+
+const MOVED: [&str; 4] = ["file[/etc/motd]", "group[sudo]", "package[tree]", "service[app]"];
+
+#[test]
+fn what_is_done_by_hand_is_put_back_or_reported_as_the_policy_says() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1", "h2", "h3"])) else { return };
+    let inventory = format!(
+        r#"{SUDO}
+drift every="2s" mode="correct"
+host "h1" "h2"
+host "h3" {{ drift mode="report" }}
+on "*" {{
+    file "/etc/motd" {{ content "welcome" }}
+    package "tree"
+    group "sudo" members=(expr)"['admin']"
+    service "app" running=#true
+}}
+"#
+    );
+    let project = Project::new(&inventory, Some(&testbed)).unwrap();
+    let unit = "[Service]\\nExecStart=/bin/sleep infinity\\n";
+    for host in testbed.hosts() {
+        root(host, &format!("printf '{unit}' >/etc/systemd/system/app.service; systemctl daemon-reload"));
+    }
+    apply(&project);
+
+    let mut daemon = Daemon::start(&project);
+    for host in testbed.hosts() {
+        daemon.until_in_sync(host.name());
+    }
+    for host in testbed.hosts() {
+        root(
+            host,
+            "echo by hand >/etc/motd; dpkg --purge tree; gpasswd --add nobody sudo; systemctl stop app",
+        );
+    }
+    let reported = testbed.host("h3").unwrap();
+    let before = reported.snapshot().unwrap();
+
+    for host in ["h1", "h2"] {
+        let all: BTreeSet<&str> = MOVED.into();
+        while addresses(&daemon.news(host, "corrected")).into_iter().collect::<BTreeSet<_>>() != all {
+            daemon.next().unwrap();
+        }
+        daemon.until_in_sync(host);
+        assert_eq!(addresses(&daemon.news(host, "corrected")).len(), MOVED.len(), "each once");
+        let host = testbed.host(host).unwrap();
+        let found = root(
+            host,
+            "cat /etc/motd; systemctl is-active app; dpkg-query -Wf '${Status}\\n' tree; id -nG nobody",
+        );
+        assert_eq!(found, "welcome\nactive\ninstall ok installed\nnogroup");
+    }
+    let all = |found: &Value| found["resources"].as_array().unwrap().len() == MOVED.len();
+    if !daemon.news("h3", "drift-found").iter().any(all) {
+        daemon.until(Some("h3"), "drift-found", all);
+    }
+    // And once more, so that nothing is still going on.
+    daemon.until(Some("h3"), "looked", |looked| looked["corrective"] == MOVED.len());
+    assert_eq!(reported.changes_since(&before).unwrap(), []);
+    let found = daemon.news("h3", "drift-found").into_iter().rev().find(|found| all(found)).unwrap();
+    assert!(found["resources"].as_array().unwrap().iter().all(|one| one["response"] == "reports"), "{found}");
+    assert_eq!(daemon.news("h3", "corrected"), Vec::<Value>::new());
+    let told = daemon.end();
+    let plans: String = told.iter().map(|line| line["planned"].to_string()).collect();
+    for shown in ["-by hand\\n+welcome", "nobody", "service[app]", "package[tree]"] {
+        assert!(plans.contains(&shown.replace('\n', "\\n")), "{shown} is in no plan");
+    }
+
+    let once = project.converge(&["watch", "--once"]).unwrap();
+    assert_eq!(once.code, 2, "{once}");
+    assert!(once.stdout.contains("h3  drift: reports ") && once.stdout.contains("-by hand"), "{once}");
+    apply(&project);
+    let once = project.converge(&["watch", "--once"]).unwrap();
+    assert!(once.code == 0 && once.stdout.contains("h3  recovered: "), "{once}");
+}
+
+#[test]
+fn a_daemon_that_is_killed_at_any_moment_loses_nothing_and_does_nothing_twice() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1"])) else { return };
+    let host = testbed.host("h1").unwrap();
+    let inventory = format!(
+        r#"{SUDO}
+drift every="1s" mode="correct" fight-after=1000
+host "h1"
+on "*" {{
+    file "/etc/motd" notify="command[count]" {{ content "welcome" }}
+    command "echo once >>/root/count" id="count" shell=#true only-notified=#true
+}}
+"#
+    );
+    let project = Project::new(&inventory, Some(&testbed)).unwrap();
+    apply(&project);
+    root(host, "rm /root/count");
+    // After so many lines of what it tells: in looks, acts, and between them.
+    let moments = [1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 15, 18];
+    for lines in moments {
+        root(host, "echo by hand >/etc/motd");
+        let mut daemon = Daemon::start(&project);
+        for _ in 0..lines {
+            daemon.next().unwrap();
+        }
+        daemon.kill();
+        let mut daemon = Daemon::start(&project);
+        daemon.until_in_sync("h1");
+        daemon.end();
+        assert_eq!(root(host, "cat /etc/motd"), "welcome");
+    }
+    assert_eq!(root(host, "wc -l </root/count"), moments.len().to_string());
+}
+
+#[test]
+fn a_broken_inventory_leaves_the_last_good_one_in_force_and_a_fight_is_given_up() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1"])) else { return };
+    let host = testbed.host("h1").unwrap();
+    let inventory = |text: &str| {
+        format!(
+            "{SUDO}\ndrift every=\"1s\" mode=\"correct\" fight-after=2\nhost \"h1\"\n\
+             on \"*\" {{ file \"/etc/motd\" {{ content \"{text}\" }} }}\n"
+        )
+    };
+    let project = Project::new(&inventory("one"), Some(&testbed)).unwrap();
+    apply(&project);
+    let mut daemon = Daemon::start(&project);
+    let second = project.converge(&["watch"]).unwrap();
+    assert!(second.code == 5 && second.stderr.contains("another daemon watches this project"), "{second}");
+    daemon.until_in_sync("h1");
+
+    project.write("project/inventory.kdl", inventory("one").replace('}', "")).unwrap();
+    let broken = daemon.until(None, "inventory-broken", |_| true);
+    assert!(broken["mistakes"][0].as_str().unwrap().contains("inventory.kdl:"), "{broken}");
+    root(host, "echo by hand >/etc/motd");
+    daemon.until(Some("h1"), "corrected", |_| true);
+    assert_eq!(root(host, "cat /etc/motd"), "one");
+
+    // What is new waits for an apply, also where the host moved.
+    project.write("project/inventory.kdl", inventory("two")).unwrap();
+    daemon.until(None, "inventory-reloaded", |_| true);
+    daemon.until(Some("h1"), "looked", |looked| looked["pending"] == 1);
+    root(host, "echo by hand >/etc/motd");
+    daemon.until(Some("h1"), "looked", |looked| looked["pending"] == 1);
+    assert_eq!(root(host, "cat /etc/motd"), "by hand");
+    apply(&project);
+    daemon.until_in_sync("h1");
+
+    root(host, "echo again >/etc/motd");
+    daemon.until(Some("h1"), "corrected", |_| true);
+    root(host, "echo and again >/etc/motd");
+    let fight = daemon.until(Some("h1"), "fight", |_| true);
+    assert_eq!(
+        (fight["address"].as_str(), fight["corrections"].as_u64()),
+        (Some("file[/etc/motd]"), Some(2))
+    );
+    daemon.until(Some("h1"), "looked", |looked| looked["corrective"] == 1);
+    assert_eq!(root(host, "cat /etc/motd"), "and again");
+    root(host, "echo two >/etc/motd");
+    daemon.until(Some("h1"), "recovered", |_| true);
+    daemon.end();
+}
