@@ -1,0 +1,125 @@
+//! The module `fail2ban` on real hosts: it bans, the ban outlives what is applied, and a jail that is not live is told.
+#![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
+
+use std::time::{Duration, Instant};
+
+use converge_tests::project::{Ended, Project};
+use converge_tests::testbed::{Host, Testbed, or_skip};
+
+/// How long fail2ban may take to read a journal.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A project whose host `h1` has this body.
+fn project(testbed: &Testbed, body: &str) -> Project {
+    let project = Project::new("", Some(testbed)).unwrap();
+    ask(&project, body);
+    project
+}
+
+/// Asks for this body from now on.
+fn ask(project: &Project, body: &str) {
+    let inventory =
+        format!("connection user=\"admin\" become=\"sudo\"\nhost \"h1\"\non \"h1\" {{\n{body}\n}}\n");
+    project.write("project/inventory.kdl", inventory).unwrap();
+}
+
+fn converge(project: &Project, arguments: &[&str], code: i32) -> Ended {
+    let ended = project.converge(arguments).unwrap();
+    assert_eq!(ended.code, code, "{arguments:?}: {ended}");
+    ended
+}
+
+fn root(host: &Host, line: &str) -> String {
+    host.exec_root(line).unwrap().ok().unwrap()
+}
+
+/// Waits until the shell line succeeds on the host.
+fn until(host: &Host, line: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !host.exec_root(line).unwrap().status.success() {
+        assert!(Instant::now() < deadline, "`{line}`: {}", root(host, "fail2ban-client status sshd"));
+    }
+}
+
+/// Whether `from` gets an answer from the ssh of `to`.
+fn knocks(from: &Host, to: &Host) -> bool {
+    let code = format!(
+        "import socket; s = socket.create_connection((\"{}\", 22), timeout=2); assert s.recv(4) == b\"SSH-\"",
+        to.address()
+    );
+    from.exec_root(&format!("python3 -c '{code}'")).unwrap().status.success()
+}
+
+/// Waits until `from` gets no answer from the ssh of `to`.
+fn shut_out(from: &Host, to: &Host) {
+    let deadline = Instant::now() + PATIENCE;
+    while knocks(from, to) {
+        let log = root(to, "nft list ruleset; tail -n 20 /var/log/fail2ban.log");
+        assert!(Instant::now() < deadline, "who is banned still gets an answer: {log}");
+    }
+}
+
+const SSHD: &str = "    firewall { allow \"ssh\" }
+    fail2ban {
+        ignore \"10.0.0.1\"
+        jail \"sshd\" max-retry=5 find-time=\"10m\" ban-time=\"1h\"
+    }";
+
+#[test]
+fn five_failed_logins_ban_an_address_and_the_ban_outlives_what_is_applied() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1", "h2"])) else { return };
+    let (host, attacker) = (testbed.host("h1").unwrap(), testbed.host("h2").unwrap());
+    let project = project(&testbed, SSHD);
+    converge(&project, &["apply", "--yes"], 0);
+    converge(&project, &["plan", "--detailed-exitcode"], 0);
+    assert_eq!(root(host, "ls /var/log/auth.log 2>/dev/null || echo none"), "none");
+
+    assert!(knocks(attacker, host));
+    let login = format!("ssh -o BatchMode=yes -o StrictHostKeyChecking=no mallory@{} true", host.address());
+    for _ in 0..5 {
+        assert_eq!(attacker.exec_root(&login).unwrap().status.code(), Some(255));
+    }
+    let banned = format!("fail2ban-client get sshd banip | grep -qw {}", attacker.address());
+    until(host, &banned);
+    shut_out(attacker, host);
+
+    // Another firewall, and other settings, with the restart that they bring.
+    let changed = SSHD.replace("max-retry=5", "max-retry=6").replace("\"ssh\" }", "\"ssh\" \"http\" }");
+    ask(&project, &changed);
+    let applied = converge(&project, &["apply", "--yes"], 0);
+    assert!(applied.stdout.contains("fail2ban.service[fail2ban]"), "{applied}");
+    until(host, &banned);
+    shut_out(attacker, host);
+    converge(&project, &["plan", "--detailed-exitcode"], 0);
+}
+
+#[test]
+fn what_fail2ban_refuses_changes_nothing_and_a_jail_that_is_not_live_is_found() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1"])) else { return };
+    let host = testbed.host("h1").unwrap();
+    let project = project(&testbed, SSHD);
+    converge(&project, &["apply", "--yes"], 0);
+    let files = "cd /etc/fail2ban && find . -type f | sort | xargs sha256sum";
+    let (before, started) = (root(host, files), root(host, "systemctl show -P InvocationID fail2ban"));
+
+    ask(
+        &project,
+        "fail2ban {
+            jail \"sshd\"
+            jail \"shop\" log-path=\"/var/log/nowhere.log\"
+            filter \"shop\" { failregex \"^failed from <HOST>$\" }
+        }",
+    );
+    let refused = converge(&project, &["apply", "--yes"], 3);
+    assert!(format!("{refused}").contains("log file for shop"), "{refused}");
+    assert_eq!(root(host, files), before);
+    assert_eq!(root(host, "systemctl show -P InvocationID fail2ban"), started);
+
+    ask(&project, SSHD);
+    root(host, "fail2ban-client stop sshd");
+    let plan = converge(&project, &["plan", "--detailed-exitcode"], 2);
+    assert!(plan.stdout.contains("fail2ban.command[jails]"), "{plan}");
+    converge(&project, &["apply", "--yes"], 0);
+    root(host, "fail2ban-client status sshd");
+    converge(&project, &["plan", "--detailed-exitcode"], 0);
+}
