@@ -221,7 +221,7 @@ impl Keeper {
         let memory = self.memory.hosts.entry(host.clone()).or_default();
         match report.state {
             HostState::Changed | HostState::InSync => {
-                addresses.iter().for_each(|address| drop(memory.drifted.remove(address)));
+                memory.drifted.retain(|address, _| !addresses.contains(address));
                 if memory.last.is_some_and(is_loss) {
                     news.push(NewsKind::Recovered { addresses: addresses.to_vec() });
                 }
@@ -405,3 +405,6 @@ fn why(report: &HostReport) -> Vec<String> {
     });
     failed.chain(report.problems.iter().map(|problem| problem.message.clone())).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! What is decided, from findings and times made by hand.
+
+use super::*;
+use converge_lang::Window;
+use converge_lang::rollout::Share;
+use converge_model::plan::{Drift, Holder};
+use converge_model::{Change, PropertyChange, StepOutcome, StepResult, Verb};
+
+const START: &str = "2026-01-05T10:00:00Z";
+
+fn at(seconds: i64) -> Timestamp {
+    START.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
+}
+
+fn host(name: &str) -> HostName {
+    HostName::new(name).unwrap()
+}
+
+fn address(name: &str) -> Address {
+    Address::new(None, "file", name)
+}
+
+fn correcting() -> DriftPolicy {
+    let zone = Some("UTC".to_owned());
+    DriftPolicy {
+        mode: DriftMode::Correct,
+        zone,
+        every: Some(Duration::from_secs(60)),
+        ..DriftPolicy::default()
+    }
+}
+
+/// The hosts of `names`, all under `policy`; those named behind a `<` come before.
+fn hosts(names: &[&str], policy: &DriftPolicy) -> BTreeMap<HostName, Watched> {
+    let one = |text: &&str| {
+        let (name, before) = text.split_once('<').unwrap_or((text, ""));
+        let schedule = Schedule::new(&host(name), policy, Duration::from_secs(60)).unwrap();
+        let before = before.split_whitespace().map(host).collect();
+        (host(name), Watched { schedule, policy: policy.clone(), before })
+    };
+    names.iter().map(one).collect()
+}
+
+fn keeper(names: &[&str], policy: &DriftPolicy) -> Keeper {
+    Keeper::new(Memory::default(), hosts(names, policy), at(0))
+}
+
+fn step(name: &str, cause: Cause, mode: DriftMode) -> Step {
+    Step {
+        resource: 0,
+        address: address(name),
+        kind: "file".into(),
+        change: Change::new(Verb::Update).property(PropertyChange::new("content", "a", "b")),
+        because: Vec::new(),
+        owed: false,
+        drift: Drift { cause, mode },
+    }
+}
+
+fn moved(name: &str) -> Step {
+    step(name, Cause::Corrective, DriftMode::Correct)
+}
+
+fn look(steps: Vec<Step>) -> Look {
+    let state = if steps.is_empty() { HostState::InSync } else { HostState::Pending };
+    let plan = HostPlan {
+        token: Digest::of(b""),
+        steps,
+        in_sync: 0,
+        problems: Vec::new(),
+        ledger_complete: true,
+        busy: None,
+        interrupted: None,
+        known_once: Vec::new(),
+    };
+    Look { state, plan: Some(plan), why: Vec::new(), took: 1 }
+}
+
+fn lost(state: HostState) -> Look {
+    Look { state, plan: None, why: vec!["no route".to_owned()], took: 1 }
+}
+
+fn report(state: HostState, results: Vec<(&str, StepOutcome)>) -> HostReport {
+    let result = |(name, outcome): (&str, StepOutcome)| StepResult {
+        resource: 0,
+        address: address(name),
+        change: Change::new(Verb::Update),
+        outcome,
+        may_fail: false,
+        took: 0,
+    };
+    let results = results.into_iter().map(result).collect();
+    HostReport { host: host("a"), state, results, in_sync: 0, problems: Vec::new() }
+}
+
+/// The kinds of news, without the look itself.
+fn kinds(news: &[NewsKind]) -> Vec<String> {
+    let told = news.iter().filter(|news| !matches!(news, NewsKind::Looked { .. }));
+    told.map(|news| match news {
+        NewsKind::DriftFound { resources } => {
+            let one = |one: &Drifted| format!("{} {:?}", one.address, one.response);
+            resources.iter().map(one).collect::<Vec<_>>().join(", ")
+        }
+        NewsKind::Recovered { addresses } => format!("recovered {}", addresses.len()),
+        NewsKind::Fight { address, corrections, .. } => format!("fight {address} {corrections}"),
+        NewsKind::Failed { state, .. } => format!("failed {}", state.word()),
+        NewsKind::Corrected { addresses } => format!("corrected {}", addresses.len()),
+        other => format!("{other:?}"),
+    })
+    .collect()
+}
+
+/// A look at the host `a`, and what is told and done.
+fn check(keeper: &mut Keeper, seconds: i64, steps: Vec<Step>, news: &[&str], correct: &[&str]) {
+    let verdict = keeper.looked(&host("a"), &look(steps), at(seconds));
+    assert_eq!(kinds(&verdict.news), news, "after {seconds} s");
+    assert_eq!(
+        verdict.correct,
+        correct.iter().map(|name| address(name)).collect::<Vec<_>>(),
+        "after {seconds} s"
+    );
+}
+
+/// A correction of the host `a` that worked.
+fn corrected(keeper: &mut Keeper, name: &str) {
+    let report = report(HostState::Changed, vec![(name, StepOutcome::Done)]);
+    assert_eq!(kinds(&keeper.acted(&host("a"), &[address(name)], &report)), ["corrected 1"]);
+}
+
+#[test]
+fn hosts_start_when_they_are_due_once_at_a_time_and_after_those_before_them() {
+    let mut keeper = keeper(&["a", "b<a", "c<b"], &correcting());
+    assert_eq!(keeper.tick(at(0)).start, [host("a")]);
+    assert_eq!(keeper.tick(at(1)), Tick::default(), "b waits for a, and c for b");
+    keeper.ended(&host("a"), false, at(2));
+    assert_eq!(keeper.tick(at(2)).start, [host("b")]);
+    keeper.ended(&host("b"), false, at(3));
+    assert_eq!(keeper.tick(at(60)).start, [host("a")], "the others are due and wait");
+    assert_eq!(keeper.tick(at(120)).skipped, [(host("a"), 1)]);
+    assert_eq!(keeper.tick(at(121)), Tick::default());
+    assert_eq!(keeper.tick(at(185)).skipped, [(host("a"), 2)]);
+    keeper.ended(&host("a"), true, at(186));
+    assert_eq!(keeper.tick(at(186)).start, [host("a")], "it was stopped before it could look");
+    assert_eq!(keeper.memory().hosts[&host("a")].skipped, 2);
+}
+
+#[test]
+fn who_was_at_work_when_the_daemon_died_is_due_at_once_and_the_others_as_they_were() {
+    let mut first = keeper(&["a", "b"], &correcting());
+    first.tick(at(0));
+    first.ended(&host("b"), false, at(1));
+    let memory = first.memory().clone();
+    let mut second = Keeper::new(memory.clone(), hosts(&["a", "b"], &correcting()), at(10));
+    assert_eq!(second.tick(at(10)).start, [host("a")]);
+    assert_eq!(second.tick(at(60)), Tick { start: vec![host("b")], skipped: vec![(host("a"), 1)] });
+    // Nobody waits for a beat that was missed, nor until a clock that was put back has caught up.
+    let mut late = Keeper::new(memory.clone(), hosts(&["b"], &correcting()), at(10_000));
+    assert_eq!(late.tick(at(10_000)).start, [host("b")]);
+    let early = Keeper::new(memory, hosts(&["b"], &correcting()), at(-10_000));
+    assert!(early.wakes().unwrap() <= at(-9_940));
+}
+
+#[test]
+fn drift_is_told_once_and_what_each_resource_says_is_done() {
+    let mut keeper = keeper(&["a"], &correcting());
+    let both = Cause::Both { corrective: vec![0] };
+    let steps = || {
+        vec![
+            moved("/a"),
+            step("/b", Cause::Corrective, DriftMode::Report),
+            step("/c", Cause::Corrective, DriftMode::Ignore),
+            step("/d", both.clone(), DriftMode::Correct),
+            step("/e", Cause::Intentional, DriftMode::Correct),
+        ]
+    };
+    let all = "file[/a] Corrects, file[/b] Reports, file[/d] WaitsForApply";
+    check(&mut keeper, 0, steps(), &[all], &["/a"]);
+    corrected(&mut keeper, "/a");
+    check(&mut keeper, 60, steps()[1..].to_vec(), &[], &[]);
+    let mut otherwise = steps()[1..].to_vec();
+    otherwise[0].change.properties[0] = PropertyChange::new("content", "c", "b");
+    check(&mut keeper, 120, otherwise, &["file[/b] Reports, file[/d] WaitsForApply"], &[]);
+    check(&mut keeper, 180, vec![step("/e", Cause::Intentional, DriftMode::Correct)], &["recovered 2"], &[]);
+    check(&mut keeper, 240, Vec::new(), &[], &[]);
+}
+
+#[test]
+fn a_resource_that_is_put_back_again_and_again_is_left_alone_until_it_is_as_it_should_be() {
+    let within = Some(Duration::from_secs(3600));
+    let policy = DriftPolicy { fight_after: Some(2), fight_within: within, ..correcting() };
+    let mut keeper = keeper(&["a"], &policy);
+    for seconds in [0, 60] {
+        check(&mut keeper, seconds, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+        corrected(&mut keeper, "/a");
+    }
+    let news = ["file[/a] GaveUp, file[/b] Corrects", "fight file[/a] 2"];
+    check(&mut keeper, 120, vec![moved("/a"), moved("/b")], &news, &["/b"]);
+    corrected(&mut keeper, "/b");
+    // Also when the corrections do not count any more.
+    check(&mut keeper, 7200, vec![moved("/a")], &[], &[]);
+    check(&mut keeper, 7260, Vec::new(), &["recovered 1"], &[]);
+    check(&mut keeper, 7320, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+}
+
+#[test]
+fn an_attempt_that_met_a_lock_does_not_count_and_one_that_failed_does() {
+    let policy = DriftPolicy { fight_after: Some(1), ..correcting() };
+    let mut keeper = keeper(&["a"], &policy);
+    for seconds in [0, 60] {
+        let verdict = keeper.looked(&host("a"), &look(vec![moved("/a")]), at(seconds));
+        assert_eq!(verdict.correct, [address("/a")]);
+        let told = keeper.acted(&host("a"), &[address("/a")], &report(HostState::Locked, Vec::new()));
+        assert_eq!(told, []);
+    }
+    keeper.looked(&host("a"), &look(vec![moved("/a")]), at(120));
+    let failed = StepOutcome::Failed { why: "no".into(), output: String::new(), restored: true };
+    let told = keeper.acted(&host("a"), &[address("/a")], &report(HostState::Failed, vec![("/a", failed)]));
+    assert_eq!(kinds(&told), ["failed failed"]);
+    check(&mut keeper, 180, vec![moved("/a")], &["file[/a] GaveUp", "fight file[/a] 1"], &[]);
+}
+
+#[test]
+fn a_host_that_is_lost_is_told_once_holds_back_those_after_it_and_recovers() {
+    let mut keeper = keeper(&["a<db", "db"], &correcting());
+    let told = keeper.looked(&host("db"), &lost(HostState::Unreachable), at(0)).news;
+    assert_eq!(kinds(&told), ["failed unreachable"]);
+    let told = keeper.looked(&host("db"), &lost(HostState::Unreachable), at(60)).news;
+    assert_eq!(kinds(&told), Vec::<String>::new());
+    check(&mut keeper, 60, vec![moved("/a")], &["file[/a] WaitsForHost"], &[]);
+    let told = keeper.looked(&host("db"), &look(Vec::new()), at(120)).news;
+    assert_eq!(kinds(&told), ["recovered 0"]);
+    check(&mut keeper, 120, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+}
+
+#[test]
+fn nothing_is_judged_while_somebody_else_is_at_work() {
+    let mut keeper = keeper(&["a"], &correcting());
+    let mut busy = look(vec![moved("/a")]);
+    let holder = Holder { run: "r".into(), by: "ada@laptop".into(), since: 1, held: 1 };
+    busy.plan.as_mut().unwrap().busy = Some(holder);
+    let verdict = keeper.looked(&host("a"), &busy, at(0));
+    assert!(matches!(verdict.news[..], [NewsKind::Looked { state: HostState::Locked, corrective: 0, .. }]));
+    assert_eq!(verdict.correct, []);
+    check(&mut keeper, 60, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+}
+
+#[test]
+fn outside_its_window_drift_is_reported_and_looked_at_again_when_it_opens() {
+    let windows = vec!["11:00-12:00".parse::<Window>().unwrap()];
+    let every = Some(Duration::from_secs(24 * 3600));
+    let mut keeper = keeper(&["a"], &DriftPolicy { windows, every, ..correcting() });
+    keeper.tick(at(0));
+    check(&mut keeper, 0, vec![moved("/a")], &["file[/a] WaitsForWindow"], &[]);
+    keeper.ended(&host("a"), false, at(1));
+    assert_eq!(keeper.wakes(), Some(at(3600)));
+    assert_eq!(keeper.tick(at(3600)).start, [host("a")]);
+    check(&mut keeper, 3600, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+}
+
+#[test]
+fn while_too_many_hosts_drifted_nothing_is_put_back() {
+    let policy = DriftPolicy { max_share: Some(Share::Percent(50)), ..correcting() };
+    let mut keeper = keeper(&["a", "b", "c", "d"], &policy);
+    let mut check = |name: &str, steps: Vec<Step>, correct: usize, told: &[&str]| {
+        let verdict = keeper.looked(&host(name), &look(steps), at(0));
+        assert_eq!(
+            (verdict.correct.len(), kinds(&verdict.of_all)),
+            (correct, told.iter().map(ToString::to_string).collect())
+        );
+    };
+    // What was put back counts until the host was found as it should be.
+    check("a", vec![moved("/a")], 1, &[]);
+    check("b", vec![moved("/a")], 1, &[]);
+    check("c", vec![moved("/a")], 0, &["TooManyDrifted { drifted: 3, of: 4 }"]);
+    check("d", vec![moved("/a")], 0, &[]);
+    check("a", Vec::new(), 0, &[]);
+    check("b", Vec::new(), 0, &[]);
+    check("c", vec![moved("/a")], 1, &[]);
+}
+
+#[test]
+fn a_single_pass_gives_every_host_its_turn_and_fails_on_drift_that_is_left() {
+    let mut keeper = Keeper::once(Memory::default(), hosts(&["a", "b<a"], &correcting()), at(0));
+    assert_eq!(keeper.tick(at(0)).start, [host("a")]);
+    check(&mut keeper, 0, vec![step("/a", Cause::Corrective, DriftMode::Report)], &["file[/a] Reports"], &[]);
+    keeper.ended(&host("a"), false, at(1));
+    assert_eq!(keeper.tick(at(1)).start, [host("b")]);
+    assert!(!keeper.is_done());
+    keeper.looked(&host("b"), &look(Vec::new()), at(1));
+    keeper.ended(&host("b"), false, at(2));
+    assert!(keeper.is_done() && keeper.tick(at(100)) == Tick::default());
+    let states = |of_b| BTreeMap::from([(host("a"), HostState::Pending), (host("b"), of_b)]);
+    assert_eq!(keeper.exit(&states(HostState::InSync)), exit::PENDING);
+    assert_eq!(keeper.exit(&states(HostState::Unreachable)), exit::UNREACHABLE);
+    assert_eq!(keeper.exit(&BTreeMap::from([(host("b"), HostState::Changed)])), exit::OK);
+}
