@@ -38,10 +38,13 @@ pub trait Hosts: Send + Sync + 'static {
 pub struct FleetHosts(HashMap<HostName, Host>);
 
 impl FleetHosts {
-    /// `hosts` of `inventory`, whose project is in `root`. Nothing is connected yet.
+    /// `hosts` of `inventory`, whose project is in `root`, and those that a rollout may need beside them. Nothing is
+    /// connected yet.
     pub fn new(fleet: &Fleet, inventory: &Inventory, root: &Path, hosts: &[HostName]) -> Self {
         let host = |name: &HostName| fleet.host(target(name, &inventory.connection(name), root));
-        Self(hosts.iter().map(|name| (name.clone(), host(name))).collect())
+        let has_gates = inventory.rollouts().iter().any(|rollout| !rollout.gates.is_empty());
+        let beside = inventory.hosts().filter(|_| has_gates);
+        Self(hosts.iter().chain(beside).map(|name| (name.clone(), host(name))).collect())
     }
 
     /// What a host says of itself.

@@ -114,8 +114,7 @@ mod tests {
     }
 
     fn rollout(hosts: &str, canary: Option<Canary>, batch: Option<Share>) -> Rollout {
-        let (name, place) = (hosts.to_owned(), String::new());
-        Rollout { name, hosts: names(hosts), canary, batch, max_failures: None, place }
+        Rollout { name: hosts.to_owned(), hosts: names(hosts), canary, batch, ..Rollout::default() }
     }
 
     fn check(hosts: &str, rollouts: &[Rollout], waits: &[(&str, &str)], expected: &[&str]) {

@@ -43,6 +43,8 @@ enum Temper {
     PanicsOnce,
     /// It fails before it comes to what runs once.
     FailsBefore,
+    /// What a rollout does on it for itself or another host fails.
+    Unwell,
 }
 
 struct Pretence {
@@ -109,6 +111,24 @@ impl Pretence {
     }
 }
 
+/// Whether a catalog is what a rollout does around a host.
+fn is_gate(catalog: &Catalog) -> bool {
+    catalog.bodies.iter().any(|body| ["before", "health", "after"].contains(&body.name.as_str()))
+}
+
+fn plan_of(host: &HostName, steps: Vec<Step>) -> HostPlan {
+    HostPlan {
+        token: token(host),
+        steps,
+        in_sync: 0,
+        known_once: Vec::new(),
+        problems: Vec::new(),
+        ledger_complete: true,
+        busy: None,
+        interrupted: None,
+    }
+}
+
 /// What runs once in a catalog.
 fn once(catalog: &Catalog) -> impl Iterator<Item = (u32, Address)> {
     let places = (0..).zip(&catalog.resources);
@@ -140,6 +160,9 @@ impl Hosts for Pretence {
         }
         let prepared = compile(&facts(host)).map_err(HostError::Compile)?;
         assert_eq!(prepared.catalog.project, "owner");
+        if is_gate(&prepared.catalog) {
+            return Ok(plan_of(host, Vec::new()));
+        }
         self.note(format!("looked {host}"));
         let step = Step {
             resource: 0,
@@ -191,6 +214,14 @@ impl Hosts for Pretence {
         self.note(format!("act {host}"));
         assert_eq!(shown, token(host), "the token is that of the plan that was shown");
         let prepared = compile(&facts(host)).map_err(HostError::Compile)?;
+        if is_gate(&prepared.catalog) {
+            let step = prepared.catalog.resources[0].address.to_string();
+            self.note(format!("gate {host}: {}", step.trim_start_matches("probe[").trim_end_matches(']')));
+            let is_unwell = self.temper(host) == Some(Temper::Unwell);
+            let state = if is_unwell { HostState::Failed } else { HostState::Changed };
+            let problems = Vec::new();
+            return Ok(HostReport { host: host.clone(), state, results: Vec::new(), in_sync: 0, problems });
+        }
         if let Some((place, address)) = once(&prepared.catalog).next() {
             return Ok(self.act_once(host, &ask, place, address, &prepared.catalog.settled).await);
         }
@@ -589,4 +620,56 @@ async fn each_rollout_runs_it_once() {
     assert_eq!(told.runs(), ["w1", "e1"]);
     let told = carry_out(Goal::Apply, inventory, &[("w1", Temper::FailsOnce)], true).await;
     assert_eq!((told.runs(), told.states["w2"]), (vec!["w1"], HostState::NotStarted));
+}
+
+const GATES: &str = "host \"w[1..3]\" \"lb1\"\non \"w*\" {\n\
+    rollout canary=1 batch=1 {\n\
+        before { probe \"drain-{{ host.name }}\" at=\"lb1\" }\n\
+        health retries=2 every=\"1ms\" { probe \"well\" }\n\
+        after { probe \"undrain-{{ host.name }}\" at=\"lb1\" }\n\
+    }\n}\n";
+
+/// What was done, without the looks.
+fn acts(told: &Told) -> Vec<&str> {
+    told.log
+        .iter()
+        .filter_map(|noted| noted.strip_prefix("gate ").or_else(|| noted.strip_prefix("acted ")))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_done_around_a_host_is_done_around_those_that_change() {
+    let told = carry_out(Goal::Apply, GATES, &[("w2", Temper::InSync), ("lb1", Temper::InSync)], true).await;
+    let around = |host: &str| {
+        [
+            format!("lb1: drain-{host}"),
+            host.to_owned(),
+            format!("{host}: well"),
+            format!("lb1: undrain-{host}"),
+        ]
+    };
+    assert_eq!(acts(&told), [around("w1"), around("w3")].concat(), "{:?}", told.log);
+    assert_eq!((told.states["w3"], told.outcome.exit), (HostState::Changed, 0));
+    let plan = carry_out(Goal::Plan { detailed: false }, GATES, &[], true).await;
+    let steps = plan.events.iter().find_map(|event| match &event.kind {
+        EventKind::Planned { plan, .. } if event.host.as_ref().is_some_and(|of| of.as_str() == "w1") => {
+            Some(plan.steps.iter().map(|step| step.address.to_string()).collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    assert_eq!(steps.unwrap(), ["probe[drain-w1]", "file[/x]", "probe[well]", "probe[undrain-w1]"]);
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_well_is_lost_and_stops_the_rollout() {
+    let told = carry_out(Goal::Apply, GATES, &[("w1", Temper::Unwell)], true).await;
+    let expected = ["lb1", "lb1: drain-w1", "w1", "w1: well", "w1: well", "w1: well"];
+    assert_eq!(acts(&told), expected, "tried three times, and not put back: {:?}", told.log);
+    assert_eq!((told.states["w1"], told.states["w2"]), (HostState::Failed, HostState::NotStarted));
+    assert!(told.problem("w1").contains("`health` of its rollout, on w1"), "{}", told.problem("w1"));
+    assert!(told.problem("w2").contains("lost w1"), "{}", told.problem("w2"));
+    assert_eq!(told.outcome.exit, 3);
+    let told = carry_out(Goal::Apply, GATES, &[("lb1", Temper::Unwell)], true).await;
+    assert_eq!(acts(&told), ["lb1", "lb1: drain-w1"], "{:?}", told.log);
+    assert!(told.problem("w1").contains("the host itself was not changed"), "{}", told.problem("w1"));
 }

@@ -11,11 +11,12 @@ use crate::connection::Connection;
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Files};
 use crate::drift::DriftPolicy;
 use crate::explain::{self, Explanation};
+use crate::gates::{self, Gate};
 use crate::lint;
 use crate::module::ModuleInfo;
 use crate::pattern::Pattern;
 use crate::project::{self, Data};
-use crate::rollout::Rollout;
+use crate::rollout::{Moment, Rollout};
 use crate::rollouts;
 use crate::settings::{self, HostSettings};
 use crate::sources::{Builtin, Sources};
@@ -200,7 +201,13 @@ impl Inventory {
         let everything = Selection::default();
         let of_hosts: Vec<Diagnostics> = (0..self.data.membership.hosts.len())
             .into_par_iter()
-            .map(|host| compile::compile(&self.data, host, &self.hosts[host], &facts, &everything).1)
+            .map(|host| {
+                let mut own = compile::compile(&self.data, host, &self.hosts[host], &facts, &everything).1;
+                for moment in Moment::ALL {
+                    own.extend(gates::compile(&self.data, host, moment, &self.hosts, &facts).1);
+                }
+                own
+            })
             .collect();
         let mut diagnostics = Diagnostics::default();
         of_hosts.into_iter().for_each(|own| diagnostics.extend(own));
@@ -230,6 +237,20 @@ impl Inventory {
                 diagnostics.push(Diagnostic::error("lang::host-name", message));
                 (None, diagnostics)
             }
+        }
+    }
+
+    /// What a rollout does around `host` at `moment`, in order. There is something unless one of the diagnostics is an
+    /// error.
+    pub fn gates(
+        &self,
+        host: &HostName,
+        moment: Moment,
+        facts: &Arc<dyn FactsOf>,
+    ) -> (Option<Vec<Gate>>, Diagnostics) {
+        match self.data.host(host) {
+            Some(place) => gates::compile(&self.data, place, moment, &self.hosts, facts),
+            None => (Some(Vec::new()), Diagnostics::default()),
         }
     }
 

@@ -4,7 +4,7 @@ use converge_model::HostName;
 use serde::Serialize;
 
 /// A rollout: it governs whole runs of its hosts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rollout {
     /// How people know it: the patterns of its `on` block.
     pub name: String,
@@ -16,8 +16,42 @@ pub struct Rollout {
     pub batch: Option<Share>,
     /// How many hosts may fail before the rest is not started; none: the first failure stops it.
     pub max_failures: Option<Share>,
+    /// Milliseconds between two batches.
+    pub wait: u64,
+    /// What it does around each of its hosts that changes.
+    pub gates: Vec<Moment>,
+    /// How many times a health check that failed is tried again.
+    pub retries: u32,
+    /// Milliseconds between two tries.
+    pub every: u64,
     /// Where it is written: file and line.
     pub place: String,
+}
+
+/// When something is done around a host that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Moment {
+    /// Before it is changed; what fails here leaves it as it is.
+    Before,
+    /// After it changed: whether it is well.
+    Health,
+    /// After that, where it is well.
+    After,
+}
+
+impl Moment {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Before, Self::Health, Self::After];
+
+    /// The name of the body.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::Health => "health",
+            Self::After => "after",
+        }
+    }
 }
 
 /// The hosts that go first.

@@ -3,7 +3,7 @@
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::document::{Literal, Node, Written};
 use crate::project::Data;
-use crate::rollout::{Canary, Rollout, Share};
+use crate::rollout::{Canary, Moment, Rollout, Share};
 
 /// Reads the rollouts of all blocks. Two on one host are an error.
 pub(crate) fn read(data: &Data, diagnostics: &mut Diagnostics) -> Vec<Rollout> {
@@ -26,10 +26,9 @@ pub(crate) fn read(data: &Data, diagnostics: &mut Diagnostics) -> Vec<Rollout> {
         let mut rollout = Rollout {
             name: block.name(),
             hosts: names(data, &data.block_hosts[place]),
-            canary: None,
-            batch: None,
-            max_failures: None,
+            every: EVERY,
             place: data.place(node.at),
+            ..Rollout::default()
         };
         settings(node, &mut rollout, data, diagnostics);
         rollouts.push(rollout);
@@ -50,18 +49,58 @@ fn settings(node: &Node, rollout: &mut Rollout, data: &Data, diagnostics: &mut D
             "canary" => rollout.canary = canary(value, data, diagnostics),
             "batch" => rollout.batch = share(value, diagnostics),
             "max-failures" => rollout.max_failures = share(value, diagnostics),
+            "wait" => rollout.wait = duration(value, diagnostics).unwrap_or_default(),
             _ => unknown(key, at, diagnostics),
         }
     }
     for child in node.body().iter().filter(|child| child.children.is_some()) {
-        if !matches!(&*child.name, "before" | "after" | "health") {
-            unknown(&child.name, child.at, diagnostics);
+        match Moment::ALL.iter().find(|moment| moment.word() == &*child.name) {
+            None => unknown(&child.name, child.at, diagnostics),
+            Some(moment) => gate(child, *moment, rollout, diagnostics),
         }
     }
 }
 
+/// A body; that of a health check says how often it is tried.
+fn gate(node: &Node, moment: Moment, rollout: &mut Rollout, diagnostics: &mut Diagnostics) {
+    if rollout.gates.contains(&moment) {
+        let message = format!("`{}` is given twice", moment.word());
+        return diagnostics
+            .push(Diagnostic::error("lang::doubled", message).label(node.at, "and again here"));
+    }
+    rollout.gates.push(moment);
+    for property in &node.props {
+        match (&*property.key, &property.value.literal) {
+            ("retries", Literal::Int(count @ 0..=100, _)) if moment == Moment::Health => {
+                rollout.retries = u32::try_from(*count).unwrap_or_default();
+            }
+            ("every", _) if moment == Moment::Health => {
+                rollout.every = duration(&property.value, diagnostics).unwrap_or(EVERY);
+            }
+            _ => diagnostics.push(
+                Diagnostic::error("lang::form", format!("`{}` has no such `{}`", node.name, property.key))
+                    .label(property.at, "here")
+                    .help("`health` takes `retries=10`, from 0 to 100, and `every=\"2s\"`; the others take nothing"),
+            ),
+        }
+    }
+}
+
+/// Milliseconds between two tries of a health check, if nothing is said.
+const EVERY: u64 = 2000;
+
+fn duration(value: &Written, diagnostics: &mut Diagnostics) -> Option<u64> {
+    let read = crate::module::input(value).and_then(|input| {
+        crate::typed::read(&converge_model::Type::Duration, &input, crate::typed::Limits::default()).ok()
+    });
+    match read {
+        Some(converge_model::Scalar::Int(milliseconds)) => u64::try_from(milliseconds).ok(),
+        _ => wrong(value, "a duration such as `\"30s\"`", diagnostics),
+    }
+}
+
 fn unknown(key: &str, at: Span, diagnostics: &mut Diagnostics) {
-    let known = ["canary", "batch", "max-failures", "before", "after", "health"];
+    let known = ["canary", "batch", "max-failures", "wait", "before", "after", "health"];
     diagnostics.push(
         Diagnostic::error("lang::unknown", format!("`rollout` has no setting `{key}`"))
             .label(at, "unknown")

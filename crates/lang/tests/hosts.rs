@@ -261,7 +261,7 @@ lang::type
         "host \"a[1..4]\"\non \"a*\" { rollout canary=\"a2\" { batch \"50%\"; max-failures 1; before { command \"drain\" } } }",
     );
     assert_snapshot!(format!("{:?}", rollouts.rollouts()), @r#"
-[Rollout { name: "on \"a*\"", hosts: [HostName("a1"), HostName("a2"), HostName("a3"), HostName("a4")], canary: Some(Hosts([HostName("a2")])), batch: Some(Percent(50)), max_failures: Some(Count(1)), place: "inventory.kdl:2" }]
+[Rollout { name: "on \"a*\"", hosts: [HostName("a1"), HostName("a2"), HostName("a3"), HostName("a4")], canary: Some(Hosts([HostName("a2")])), batch: Some(Percent(50)), max_failures: Some(Count(1)), wait: 0, gates: [Before], retries: 0, every: 2000, place: "inventory.kdl:2" }]
 "#);
 }
 

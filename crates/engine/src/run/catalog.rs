@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use converge_fleet::{CompileError, ContentStore, Opened, Prepared};
 use converge_lang::diagnostic::{Files, Severity};
-use converge_lang::{ContentSource, Contents, Diagnostic, Diagnostics, FactsOf, Inventory, Selection};
+use converge_lang::{
+    Compiled, ContentSource, Contents, Diagnostic, Diagnostics, FactsOf, Inventory, Selection,
+};
 use converge_model::{Digest, Facts, HostName, Problem};
 
 use super::facts::{Reading, RunFacts};
@@ -58,12 +60,21 @@ impl Catalogs {
         if patience == Patience::Waits && reading.came_too_early() {
             return Err(TooEarly.into());
         }
-        let mut compiled =
-            compiled.ok_or_else(|| Mistakes(problems(&diagnostics, self.inventory.files())))?;
+        let mut prepared = self.prepared(compiled.ok_or_else(|| self.mistakes(&diagnostics))?);
+        self.once.prepare(host, &mut prepared.catalog);
+        Ok(prepared)
+    }
+
+    /// What was compiled, ready for the fleet.
+    pub(super) fn prepared(&self, mut compiled: Compiled) -> Prepared {
         compiled.catalog.project.clone_from(&self.owner);
-        self.once.prepare(host, &mut compiled.catalog);
         let content = Content { contents: compiled.contents, sources: self.sources.clone() };
-        Ok(Prepared { catalog: compiled.catalog, content: Arc::new(content) })
+        Prepared { catalog: compiled.catalog, content: Arc::new(content) }
+    }
+
+    /// What is wrong, as the events tell it.
+    pub(super) fn mistakes(&self, diagnostics: &Diagnostics) -> Mistakes {
+        Mistakes(problems(diagnostics, self.inventory.files()))
     }
 }
 

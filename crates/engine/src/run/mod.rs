@@ -7,12 +7,13 @@
 mod catalog;
 mod crew;
 mod facts;
+mod gates;
 mod once;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use converge_fleet::{Ask, HostError};
 use converge_lang::{Inventory, Selection};
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use self::catalog::{Catalogs, Mistakes, Patience, TooEarly};
 use self::crew::{Crew, News};
 use self::facts::RunFacts;
+use self::gates::Gates;
 use self::once::OnceSteps;
 use crate::hosts::{Compile, Hosts};
 use crate::order::{Stage, budget, stages};
@@ -137,6 +139,7 @@ struct Course<'a, H, O> {
     hosts: Arc<H>,
     observer: &'a mut O,
     catalogs: Arc<Catalogs>,
+    gates: Arc<Gates<H>>,
     /// In which order hosts are acted on.
     stages: Vec<Stage>,
     /// The plans that ask for what runs once, until all hosts have said what they know of it.
@@ -147,6 +150,8 @@ struct Course<'a, H, O> {
     done: HashMap<HostName, HostState>,
     /// The hosts to be acted on, with the token of their plan.
     work: HashMap<HostName, Digest>,
+    /// Those of them that would change.
+    changing: HashSet<HostName>,
     /// Whether one of them would change; the others only record what was found.
     would_change: bool,
     /// Whether one of them moved away from what was last applied.
@@ -166,17 +171,20 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             once: OnceSteps::new(&run.inventory, facts.clone(), run.done_once.clone()),
             facts,
         });
+        let gates = Arc::new(Gates::new(catalogs.clone(), hosts.clone()));
         let stages = stages(&run.hosts, run.inventory.rollouts(), |host| run.inventory.waits_for(host));
         Self {
             run,
             hosts,
             observer,
+            gates,
             catalogs,
             stages,
             held: Vec::new(),
             sequences: HashMap::new(),
             done: HashMap::new(),
             work: HashMap::new(),
+            changing: HashSet::new(),
             would_change: false,
             drifted: false,
             stop_agents: watch::Sender::new(false),
@@ -281,7 +289,11 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     }
 
     /// Tells of a host's plan, and what is to be done with it, or how it ends here.
-    fn accept(&mut self, host: HostName, plan: HostPlan) {
+    fn accept(&mut self, host: HostName, mut plan: HostPlan) {
+        let is_drift = matches!(self.run.goal, Goal::Drift { .. });
+        if plan.problems.is_empty() && !plan.is_empty() && !is_drift {
+            self.gates.foretell(&host, &mut plan);
+        }
         let (token, in_sync) = (plan.token, plan.in_sync);
         let to_record = self.run.goal == Goal::Apply && !plan.ledger_complete;
         let has_drifted = plan.drifted().next().is_some();
@@ -301,6 +313,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         let has_work = state == HostState::Pending || (state == HostState::InSync && to_record);
         if has_work && self.run.goal == Goal::Apply {
             self.would_change |= state == HostState::Pending;
+            self.changing.extend((state == HostState::Pending).then(|| host.clone()));
             self.work.insert(host, token);
         } else {
             self.finish(HostReport { host, state, results: Vec::new(), in_sync, problems });
@@ -341,11 +354,32 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
 
     /// Acts on the hosts that differ, stage by stage.
     async fn act(&mut self) {
+        let mut before = None;
         for stage in std::mem::take(&mut self.stages) {
+            let has_work = stage.hosts.iter().any(|host| self.work.contains_key(host));
             match self.spent(&stage) {
                 Some(why) => self.not_started(&stage.hosts, &why),
-                None => self.act_on(&stage).await,
+                None => {
+                    if has_work && stage.rollout.is_some() && stage.rollout == before {
+                        self.pause(stage.rollout).await;
+                    }
+                    self.act_on(&stage).await;
+                }
             }
+            if has_work {
+                before = stage.rollout;
+            }
+        }
+    }
+
+    /// Waits between two batches as their rollout says, unless the run is stopped.
+    async fn pause(&self, rollout: Option<usize>) {
+        let rollout = rollout.and_then(|place| self.run.inventory.rollouts().get(place));
+        let time = Duration::from_millis(rollout.map_or(0, |rollout| rollout.wait));
+        let mut stop = self.run.stop.clone();
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = stopped(&mut stop, Stop::AfterStep) => {}
         }
     }
 
@@ -451,7 +485,14 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         crew.start(host, |events| {
             let (ask, compile) = self.job(host, events, Patience::TakesWhatThereIs);
             let (hosts, host) = (self.hosts.clone(), host.clone());
-            async move { hosts.act(&host, ask, token, compile).await }
+            let gates = self.changing.contains(&host).then(|| self.gates.clone());
+            async move {
+                let act = hosts.act(&host, ask.clone(), token, compile);
+                match gates {
+                    Some(gates) => gates.around(&host, ask, act).await,
+                    None => act.await,
+                }
+            }
         });
     }
 

@@ -135,6 +135,7 @@ static KINDS: LazyLock<Vec<TestKind>> = LazyLock::new(|| {
                 .param(param("only-notified", Type::Bool).default(false))
                 .param(param("env", Type::Map))
                 .param(param("once", Type::Text))
+                .param(param("always", Type::Bool))
                 .notifiable(),
             once_claim,
         ),

@@ -1,0 +1,204 @@
+//! What a rollout does around a host that changes: `before` it, its `health` after it, and `after` that. Each part is a
+//! small catalog for one host, which is looked at and acted on like any other, under that host's lock and one at a time.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use converge_fleet::{Ask, HostError, Prepared};
+use converge_lang::{FactsOf, Moment, Rollout};
+use converge_model::{
+    Certainty, Change, EventKind, HostName, HostPlan, HostReport, HostState, Problem, PropertyChange, Shown,
+    Step, StepOutcome, Verb,
+};
+use tokio::sync::mpsc;
+
+use super::catalog::{Catalogs, Mistakes};
+use super::facts::Reading;
+use crate::hosts::Hosts;
+
+/// The place of a step that is in no catalog of the host that it is told of.
+const ELSEWHERE: u32 = u32::MAX;
+
+/// The gates of a run.
+pub(super) struct Gates<H> {
+    catalogs: Arc<Catalogs>,
+    hosts: Arc<H>,
+    /// By host: whoever is at work there for another one.
+    doors: Mutex<HashMap<HostName, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl<H: Hosts> Gates<H> {
+    pub(super) fn new(catalogs: Arc<Catalogs>, hosts: Arc<H>) -> Self {
+        Self { catalogs, hosts, doors: Mutex::default() }
+    }
+
+    /// The rollout of `host`, if it does anything around its hosts.
+    fn rollout(&self, host: &HostName) -> Option<&Rollout> {
+        let rollouts = self.catalogs.inventory.rollouts().iter();
+        rollouts.filter(|rollout| !rollout.gates.is_empty()).find(|rollout| rollout.hosts.contains(host))
+    }
+
+    /// What is done around `host` at `moment`, and where.
+    fn parts(&self, host: &HostName, moment: Moment) -> Result<Vec<(HostName, Prepared)>, Mistakes> {
+        let facts: Arc<dyn FactsOf> = Arc::new(Reading::new(self.catalogs.facts.clone()));
+        let (gates, diagnostics) = self.catalogs.inventory.gates(host, moment, &facts);
+        let gates = gates.ok_or_else(|| self.catalogs.mistakes(&diagnostics))?;
+        Ok(gates.into_iter().map(|gate| (gate.on, self.catalogs.prepared(gate.compiled))).collect())
+    }
+
+    /// Adds to the plan of a host that changes what is done around it.
+    pub(super) fn foretell(&self, host: &HostName, plan: &mut HostPlan) {
+        if self.rollout(host).is_none() {
+            return;
+        }
+        for moment in Moment::ALL {
+            match self.parts(host, moment) {
+                Ok(parts) => add(plan, moment, host, &parts),
+                Err(Mistakes(problems)) => plan.problems.extend(problems),
+            }
+        }
+    }
+
+    /// Acts on a host with what its rollout does around it.
+    pub(super) async fn around(
+        &self,
+        host: &HostName,
+        ask: Ask,
+        act: impl Future<Output = Result<HostReport, HostError>>,
+    ) -> Result<HostReport, HostError> {
+        let Some(rollout) = self.rollout(host) else { return act.await };
+        if let Err(problem) = self.pass(host, Moment::Before, &ask).await {
+            return Ok(lost(host, problem));
+        }
+        let report = act.await?;
+        if !matches!(report.state, HostState::Changed | HostState::InSync) {
+            return Ok(report);
+        }
+        let passed = match self.health(host, rollout, &ask).await {
+            Ok(()) => self.pass(host, Moment::After, &ask).await,
+            unwell => unwell,
+        };
+        Ok(match passed {
+            Ok(()) => report,
+            Err(problem) => {
+                let problems = [report.problems, vec![problem]].concat();
+                HostReport { state: HostState::Failed, problems, ..report }
+            }
+        })
+    }
+
+    /// Tries the health check until it passes, or was tried often enough.
+    async fn health(&self, host: &HostName, rollout: &Rollout, ask: &Ask) -> Result<(), Problem> {
+        let mut left = rollout.retries;
+        loop {
+            let passed = self.pass(host, Moment::Health, ask).await;
+            if passed.is_ok() || left == 0 || *ask.stop.borrow() {
+                return passed;
+            }
+            left -= 1;
+            tokio::time::sleep(Duration::from_millis(rollout.every)).await;
+        }
+    }
+
+    /// Carries out what is done at `moment`; the problem says what failed, and where.
+    async fn pass(&self, host: &HostName, moment: Moment, ask: &Ask) -> Result<(), Problem> {
+        let parts = self.parts(host, moment).map_err(|Mistakes(problems)| {
+            problems.into_iter().next().unwrap_or_else(|| problem(moment, host, "is a mistake"))
+        })?;
+        if !parts.is_empty() {
+            let _ = ask.events.send(EventKind::HostState { phase: moment.word().to_owned() }).await;
+        }
+        for (on, prepared) in parts {
+            let door = self.door(&on);
+            let _alone = door.lock().await;
+            let report = self.carry_out(&on, prepared, ask).await;
+            let report = report.map_err(|error| problem(moment, &on, &error.to_string()))?;
+            if let Some(why) = tell(&report, ask).await {
+                return Err(problem(moment, &on, &why));
+            }
+        }
+        Ok(())
+    }
+
+    fn door(&self, on: &HostName) -> Arc<tokio::sync::Mutex<()>> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner).entry(on.clone()).or_default().clone()
+    }
+
+    async fn carry_out(&self, on: &HostName, prepared: Prepared, ask: &Ask) -> Result<HostReport, HostError> {
+        // What the agent tells on its way is of another host, or of another catalog of this one.
+        let quiet = Ask { events: mpsc::channel(1).0, ..ask.clone() };
+        let again = Prepared { catalog: prepared.catalog.clone(), content: prepared.content.clone() };
+        let plan = self.hosts.look(on, quiet.clone(), Box::new(move |_| Ok(prepared))).await?;
+        if !plan.problems.is_empty() {
+            let (state, problems) = (HostState::Unplannable, plan.problems);
+            return Ok(HostReport { host: on.clone(), state, results: Vec::new(), in_sync: 0, problems });
+        }
+        self.hosts.act(on, quiet, plan.token, Box::new(move |_| Ok(again))).await
+    }
+}
+
+/// Tells how the steps of a part ended; why it failed, if it did.
+async fn tell(report: &HostReport, ask: &Ask) -> Option<String> {
+    for result in &report.results {
+        let mut result = result.clone();
+        result.resource = ELSEWHERE;
+        let _ = ask.events.send(EventKind::StepFinished { result }).await;
+    }
+    if matches!(report.state, HostState::Changed | HostState::InSync) {
+        return None;
+    }
+    let failed = report.results.iter().find_map(|result| match &result.outcome {
+        StepOutcome::Failed { why, .. } => Some(format!("{} failed: {why}", result.address)),
+        _ => None,
+    });
+    let said = || report.problems.first().map(|problem| problem.message.clone());
+    Some(failed.or_else(said).unwrap_or_else(|| report.state.word().to_owned()))
+}
+
+fn problem(moment: Moment, on: &HostName, why: &str) -> Problem {
+    let help = match moment {
+        Moment::Before => "the host itself was not changed",
+        Moment::Health => "the host was changed; `after` was not run for it",
+        Moment::After => "the host was changed, and is well",
+    };
+    let message = format!("`{}` of its rollout, on {on}: {why}", moment.word());
+    Problem { address: None, message, help: Some(help.to_owned()) }
+}
+
+fn lost(host: &HostName, problem: Problem) -> HostReport {
+    let (state, problems) = (HostState::Failed, vec![problem]);
+    HostReport { host: host.clone(), state, results: Vec::new(), in_sync: 0, problems }
+}
+
+/// Adds the steps of `parts` where they come: what is done before stands before all steps of the host's own.
+fn add(plan: &mut HostPlan, moment: Moment, host: &HostName, parts: &[(HostName, Prepared)]) {
+    let step = |on: &HostName, resource: &converge_model::Resource| {
+        let place = if on == host { String::new() } else { format!(", on {on}") };
+        let what = PropertyChange::new(moment.word(), Shown::Absent, format!("{}{place}", moment.word()));
+        Step {
+            resource: ELSEWHERE,
+            address: resource.address.clone(),
+            kind: resource.kind.clone(),
+            change: Change::new(Verb::Act).property(what),
+            because: Vec::new(),
+            owed: false,
+            drift: converge_model::plan::Drift::default(),
+        }
+    };
+    let new: Vec<Step> = parts
+        .iter()
+        .flat_map(|(on, prepared)| prepared.catalog.resources.iter().map(move |resource| step(on, resource)))
+        .collect();
+    if moment != Moment::Before {
+        return plan.steps.extend(new);
+    }
+    let shift = new.len() as u32;
+    for step in &mut plan.steps {
+        if let Certainty::Conditional { on, .. } = &mut step.change.certainty {
+            on.iter_mut().for_each(|place| *place += shift);
+        }
+    }
+    plan.steps.splice(0..0, new);
+}

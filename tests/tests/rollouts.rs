@@ -1,0 +1,90 @@
+//! Rollouts over real hosts: who is not started when one is lost, and what runs once for all of them.
+#![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
+
+use converge_tests::project::{Ended, Project};
+use converge_tests::testbed::{Host, Testbed, or_skip};
+
+/// Three hosts, the first of them the canary.
+const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
+const HEAD: &str = "connection user=\"admin\" become=\"sudo\"\nhost \"h[1..3]\"\n";
+
+fn converge(project: &Project, arguments: &[&str]) -> Ended {
+    project.converge(arguments).unwrap()
+}
+
+fn write(project: &Project, body: &str) {
+    project.write("project/inventory.kdl", format!("{HEAD}on \"*\" {{\n{body}\n}}\n")).unwrap();
+}
+
+/// Runs a line on a host, which must succeed.
+fn as_root(testbed: &Testbed, host: usize, line: &str) {
+    let ran = testbed.hosts()[host].exec_root(line).unwrap();
+    assert!(ran.status.success(), "{line}: {}", ran.stderr);
+}
+
+/// What stands in a file of each host; nothing where it is not there.
+fn read(testbed: &Testbed, path: &str) -> Vec<String> {
+    let line = format!("cat {path} 2>/dev/null || true");
+    let read = |host: &Host| host.exec_root(&line).unwrap().stdout.trim().to_owned();
+    testbed.hosts().iter().map(read).collect()
+}
+
+#[test]
+fn a_canary_that_fails_leaves_the_others_untouched() {
+    let Some(testbed) = or_skip(Testbed::up(&HOSTS)) else { return };
+    let project = Project::new(HEAD, Some(&testbed)).unwrap();
+    write(
+        &project,
+        "rollout canary=1 batch=1\nfile \"/etc/release-of-shop\" { content \"1\" }\ncommand \"false\" always=#true when=\"host.name == 'h1'\"",
+    );
+    let apply = converge(&project, &["apply", "--yes"]);
+    assert_eq!(apply.code, 3, "{apply}");
+    assert_eq!(read(&testbed, "/etc/release-of-shop"), ["1", "", ""], "{apply}");
+    assert!(apply.stdout.contains("not started"), "{apply}");
+    assert!(apply.stdout.contains("lost h1"), "{apply}");
+}
+
+/// Appends a line for each run, and fails where there is a file that says so.
+fn migration(release: &str) -> String {
+    format!(
+        "rollout canary=1\ncommand \"echo {release} >> /var/lib/runs; test ! -e /etc/broken\" id=\"migrate\" shell=#true once=\"{release}\"\nfile \"/etc/release-of-shop\" {{ content \"{release}\" }}"
+    )
+}
+
+#[test]
+fn what_runs_once_runs_on_one_host_and_is_remembered() {
+    let Some(testbed) = or_skip(Testbed::up(&HOSTS)) else { return };
+    let project = Project::new(HEAD, Some(&testbed)).unwrap();
+    let apply = |code: i32| {
+        let apply = converge(&project, &["apply", "--yes"]);
+        assert_eq!(apply.code, code, "{apply}");
+        apply
+    };
+    let empty = || {
+        let plan = converge(&project, &["plan", "--detailed-exitcode"]);
+        assert_eq!(plan.code, 0, "{plan}");
+    };
+    write(&project, &migration("1"));
+    let plan = converge(&project, &["plan"]);
+    assert!(plan.stdout.contains("it runs once for all hosts, on h1"), "{plan}");
+    apply(0);
+    assert_eq!(read(&testbed, "/var/lib/runs"), ["1", "", ""]);
+    empty();
+    // A controller that knows nothing hears it from the hosts.
+    std::fs::remove_dir_all(project.path("home/.local")).unwrap();
+    empty();
+    // What failed is run again.
+    as_root(&testbed, 0, "touch /etc/broken");
+    write(&project, &migration("2"));
+    apply(3);
+    assert_eq!(read(&testbed, "/etc/release-of-shop"), ["1", "1", "1"]);
+    as_root(&testbed, 0, "rm /etc/broken");
+    apply(0);
+    assert_eq!(read(&testbed, "/var/lib/runs"), ["1\n2\n2", "", ""]);
+    assert_eq!(read(&testbed, "/etc/release-of-shop"), ["2", "2", "2"]);
+    // Without the ledger of a host, the controller knows.
+    as_root(&testbed, 1, "rm -r /var/lib/converge");
+    apply(0);
+    assert_eq!(read(&testbed, "/var/lib/runs"), ["1\n2\n2", "", ""]);
+    empty();
+}
