@@ -200,3 +200,15 @@ fn what_is_too_much_is_dropped_and_no_address_uses_up_the_rate_of_another() {
     // What the rates remember is no drift.
     trial.in_sync();
 }
+
+#[test]
+fn a_port_of_a_gateway_leads_to_another_host() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1", "h2"])) else { return };
+    let trial = Trial::on(&testbed);
+    let other = testbed.host("h2").unwrap();
+    let lead = format!("port-forward tcp=9100 to=\"{}\" to-port=22", other.address());
+    trial.apply(&format!("allow \"ssh\"; masquerade \"host0\"; {lead}"));
+    let mut line = String::new();
+    trial.connect(9100).unwrap().0.read_line(&mut line).unwrap();
+    assert!(line.starts_with("SSH-"), "{line}");
+}
