@@ -151,6 +151,15 @@ fn sites_are_served_and_a_broken_one_changes_nothing() {
     serves(host);
 
     reload_loses_nothing(&project, host, header);
+
+    // What `nginx -t` does not see: a port that somebody else has.
+    root(host, "systemd-run --quiet --unit squatter python3 -m http.server 8099");
+    let before = root(host, "cat /etc/nginx/sites-enabled/*");
+    let ended = converge(&project, &format!("{header}\nlisten 80 8099"), &["apply", "--yes"], 3);
+    assert!(ended.stdout.contains("bind() to 0.0.0.0:8099 failed"), "{ended}");
+    assert!(ended.stdout.contains("nginx.tree[/etc/nginx] was put back, and it runs as before"), "{ended}");
+    assert_eq!(root(host, "cat /etc/nginx/sites-enabled/*"), before);
+    serves(host);
 }
 
 /// Changes the sites again and again under requests from here, one of which is in the middle of its answer all the time.

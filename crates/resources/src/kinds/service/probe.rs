@@ -78,9 +78,9 @@ pub(super) fn decode(params: &mut Reader<'_>) -> Option<Probe> {
     let timeout = params.duration("probe-timeout").unwrap_or(Duration::from_secs(20));
     let need = |name: &str, of: &str| ParamProblem::new(name, format!("says nothing without `{of}`"));
     if path.is_none() {
-        for name in
-            ["probe-host", "probe-expect"].into_iter().filter(|name| params.has(name)).collect::<Vec<_>>()
-        {
+        // A module may hand on a list that is empty.
+        let said = [("probe-host", params.has("probe-host")), ("probe-expect", !request.expect.is_empty())];
+        for (name, _) in said.iter().filter(|(_, said)| *said) {
             params.problem(need(name, "probe-path"));
         }
     }
@@ -361,6 +361,7 @@ mod tests {
         check(&[("probe", "unix:run/a.sock".into())], 1);
         check(&[("probe", "127.0.0.1:80".into()), ("probe-path", "/a b".into())], 1);
         check(&[("probe", "127.0.0.1:80".into()), ("probe-expect", Value::List(vec![200.into()]))], 1);
+        check(&[("probe", "127.0.0.1:80".into()), ("probe-expect", Value::List(Vec::new()))], 0);
         check(&[("probe-path", "/".into())], 1);
         check(&[("probe", "127.0.0.1:80".into()), ("running", false.into())], 1);
     }
