@@ -88,3 +88,36 @@ fn what_runs_once_runs_on_one_host_and_is_remembered() {
     assert_eq!(read(&testbed, "/var/lib/runs"), ["1\n2\n2", "", ""]);
     empty();
 }
+
+#[test]
+fn what_is_done_around_a_host_stops_where_it_is_not_well() {
+    let Some(testbed) = or_skip(Testbed::up(&HOSTS)) else { return };
+    let project = Project::new(HEAD, Some(&testbed)).unwrap();
+    let body = |release: &str| {
+        let log = |word: &str| {
+            format!("command \"echo {word} {{{{ host.name }}}} >> /var/lib/around\" shell=#true at=\"h3\"")
+        };
+        let rollout = format!(
+            "rollout batch=1 {{\nbefore {{ {} }}\nhealth {{ command \"test ! -e /etc/broken\" shell=#true }}\nafter {{ {} }}\n}}",
+            log("drain"),
+            log("undrain")
+        );
+        format!(
+            "{HEAD}on \"h1\" \"h2\" {{\n{rollout}\nfile \"/etc/release-of-shop\" {{ content \"{release}\" }}\n}}\n"
+        )
+    };
+    let around = |release: &str, code: i32| {
+        project.write("project/inventory.kdl", body(release)).unwrap();
+        let apply = converge(&project, &["apply", "--yes", "--limit", "h1", "--limit", "h2"]);
+        assert_eq!(apply.code, code, "{apply}");
+        (apply, read(&testbed, "/var/lib/around")[2].clone())
+    };
+    let whole = "drain h1\nundrain h1\ndrain h2\nundrain h2";
+    assert_eq!(around("1", 0).1, whole);
+    assert_eq!(around("1", 0).1, whole, "nothing changes, and nothing is done around it");
+    as_root(&testbed, 0, "touch /etc/broken");
+    let (apply, done) = around("2", 3);
+    assert_eq!(done, format!("{whole}\ndrain h1"), "{apply}");
+    assert_eq!(read(&testbed, "/etc/release-of-shop")[..2], ["2", "1"], "{apply}");
+    assert!(apply.stdout.contains("not started") && apply.stdout.contains("`health`"), "{apply}");
+}
