@@ -46,6 +46,7 @@ enum Command {
     Explain(command::explain::Arguments),
     Docs(command::docs::Arguments),
     Module(command::module::Arguments),
+    Secrets(command::secrets::Arguments),
     Doctor(command::doctor::Arguments),
     Completions(command::completions::Arguments),
 }
@@ -69,7 +70,7 @@ pub(crate) struct Output {
 }
 
 /// Which project.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ProjectArguments {
     /// A .kdl file, or a folder: without it, the inventory of the nearest converge.kdl, here or above
     #[arg(value_name = "INVENTORY")]
@@ -77,6 +78,16 @@ pub(crate) struct ProjectArguments {
     /// Give a variable another value, nearer than all its definitions; dots reach into maps
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     pub(crate) sets: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArguments,
+}
+
+/// Which private keys, beside those at the usual places.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct IdentityArguments {
+    /// Open secrets with the age or ssh key in this file, before those at the usual places
+    #[arg(id = "identity", long, value_name = "FILE", env = "CONVERGE_IDENTITY")]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Which hosts.
@@ -141,6 +152,7 @@ impl Arguments {
             Command::Explain(arguments) => arguments.run(screen),
             Command::Docs(arguments) => arguments.run(screen),
             Command::Module(arguments) => arguments.run(screen),
+            Command::Secrets(arguments) => arguments.run(screen),
             Command::Doctor(arguments) => arguments.run(screen),
             Command::Completions(arguments) => arguments.run(screen),
         }

@@ -6,6 +6,7 @@ mod arguments;
 mod command;
 mod failure;
 mod project;
+mod prompt;
 mod reference;
 mod view;
 mod visit;

@@ -4,13 +4,15 @@ use std::env;
 use std::sync::Arc;
 
 use converge_engine::modules::BUILTIN;
+use converge_engine::secrets::Identities;
 use converge_engine::{Project, ProjectSources};
 use converge_lang::diagnostic::Severity;
 use converge_lang::{Diagnostics, Inventory, Loaded, Loader};
 use converge_model::{HostName, KindInfo};
 
-use crate::arguments::{HostArguments, ProjectArguments};
+use crate::arguments::{HostArguments, IdentityArguments, ProjectArguments};
 use crate::failure::Failure;
+use crate::prompt;
 use crate::view::Screen;
 
 /// A project that can be worked with.
@@ -29,7 +31,7 @@ impl Opened {
     /// Reads the project. Mistakes are drawn, and are a failure.
     pub(crate) fn new(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
         let project = find(arguments)?;
-        let (loader, sources) = loader(&project);
+        let (loader, sources) = loader(&project, identities(&arguments.identity));
         let Loaded { inventory, diagnostics, files } = loader.load(&project.entry, &arguments.sets);
         match inventory {
             Some(inventory) if !diagnostics.has_errors() => {
@@ -99,9 +101,14 @@ pub(crate) fn find(arguments: &ProjectArguments) -> Result<Project, Failure> {
     })
 }
 
+/// The keys that open secrets. A passphrase is asked for on the terminal, when it is needed.
+pub(crate) fn identities(arguments: &IdentityArguments) -> Arc<Identities> {
+    Arc::new(Identities::of_user(arguments.files.clone(), Arc::new(prompt::passphrase)))
+}
+
 /// What a project is read with: its files, all kinds, the built-in modules.
-pub(crate) fn loader(project: &Project) -> (Loader, Arc<ProjectSources>) {
-    let sources = Arc::new(ProjectSources::new(project.root.clone()));
+pub(crate) fn loader(project: &Project, identities: Arc<Identities>) -> (Loader, Arc<ProjectSources>) {
+    let sources = Arc::new(ProjectSources::new(project.root.clone(), identities));
     let loader = Loader { sources: sources.clone(), kinds: kinds(), builtins: BUILTIN.to_vec() };
     (loader, sources)
 }

@@ -2,7 +2,7 @@
 //! the observer of one.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +10,6 @@ use converge_engine::{DoneOnce, FleetHosts, Goal, Observer, Run, SeenFacts, Stat
 use converge_fleet::{Agent, Fleet, Options};
 use converge_lang::Selection;
 use converge_model::{Event, HostName, Secret};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -18,13 +17,11 @@ use tokio::sync::watch;
 use crate::arguments::ReachArguments;
 use crate::failure::Failure;
 use crate::project::Opened;
+use crate::prompt;
 use crate::view::Screen;
 
 /// The agent that hosts run, as it was built with this tool.
 pub(crate) static AGENT: &[u8] = include_bytes!(env!("CONVERGE_AGENT"));
-
-/// The longest password that is read, in bytes.
-const PASSWORD_LIMIT: u64 = 4096;
 
 /// A run of a command.
 pub(crate) struct Visit {
@@ -154,10 +151,10 @@ pub(crate) fn done_once(owner: &str) -> DoneOnce {
 fn password(reach: &ReachArguments) -> Result<Option<Secret>, Failure> {
     match (reach.become_pass_fd, reach.ask_become_pass) {
         (Some(number), _) => File::open(format!("/dev/fd/{number}"))
-            .and_then(read_line)
+            .and_then(prompt::first_line)
             .map(Some)
             .map_err(|error| Failure::new(format!("failed to read descriptor {number}: {error}"))),
-        (None, true) => ask_password().map(Some).map_err(|error| {
+        (None, true) => prompt::silently("Password on the hosts: ").map(Some).map_err(|error| {
             Failure::new(format!("failed to ask for a password: {error}"))
                 .help("without a terminal, give it with --become-pass-fd")
         }),
@@ -165,44 +162,9 @@ fn password(reach: &ReachArguments) -> Result<Option<Secret>, Failure> {
     }
 }
 
-/// The first line of `from`, without its end.
-fn read_line(from: impl Read) -> io::Result<Secret> {
-    let mut line = Vec::new();
-    BufReader::new(from.take(PASSWORD_LIMIT)).read_until(b'\n', &mut line)?;
-    if line.last() == Some(&b'\n') {
-        line.pop();
-    }
-    Ok(Secret::new(line))
-}
-
-/// Asks on the terminal, which does not show what is typed.
-fn ask_password() -> io::Result<Secret> {
-    let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
-    let before = tcgetattr(&terminal)?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    terminal.write_all(b"Password on the hosts: ")?;
-    tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
-    let line = read_line(&terminal);
-    tcsetattr(&terminal, OptionalActions::Flush, &before)?;
-    terminal.write_all(b"\n")?;
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_password_is_one_line_of_bounded_length() {
-        let check = |text: &[u8], password: &[u8]| {
-            assert!(read_line(text).is_ok_and(|secret| secret.expose() == password));
-        };
-        check(b"hunter2\nmore", b"hunter2");
-        check(b"no end", b"no end");
-        check(b"", b"");
-        check(&[b'x'; 10_000], &[b'x'; PASSWORD_LIMIT as usize]);
-    }
 
     #[test]
     fn the_agent_is_an_executable() {

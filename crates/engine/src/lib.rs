@@ -9,6 +9,7 @@ pub mod modules;
 pub mod order;
 pub mod project;
 pub mod run;
+pub mod secrets;
 pub mod sources;
 pub mod start;
 pub mod state;

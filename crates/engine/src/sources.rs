@@ -11,9 +11,12 @@ use std::time::SystemTime;
 use converge_lang::{EntryKind, SourceError, Sources};
 use converge_model::{Digest, Secret};
 
+use crate::secrets::{self, Identities, SEALED_LIMIT};
+
 /// A project on disk.
 pub struct ProjectSources {
     root: PathBuf,
+    identities: Arc<Identities>,
     digests: Mutex<HashMap<PathBuf, (Stamp, Digest)>>,
 }
 
@@ -24,9 +27,9 @@ type Stamp = (u64, Option<SystemTime>);
 const NAMES: usize = 100_000;
 
 impl ProjectSources {
-    /// The project in `root`, an absolute path without symbolic links.
-    pub fn new(root: PathBuf) -> Self {
-        Self { root, digests: Mutex::default() }
+    /// The project in `root`, an absolute path without symbolic links; its secrets are opened with `identities`.
+    pub fn new(root: PathBuf, identities: Arc<Identities>) -> Self {
+        Self { root, identities, digests: Mutex::default() }
     }
 
     /// Opens a file of any size.
@@ -103,8 +106,9 @@ impl Sources for ProjectSources {
     }
 
     fn secrets(&self, path: &str) -> Result<Secret, SourceError> {
-        self.file(path)?;
-        Err(SourceError::Failed("encrypted files are not read by this version".to_owned()))
+        let sealed = self.read(path, SEALED_LIMIT)?;
+        secrets::open(&sealed, &self.identities)
+            .map_err(|error| SourceError::Sealed { why: error.to_string(), help: error.help() })
     }
 }
 
@@ -127,7 +131,7 @@ mod tests {
         fs::create_dir_all(root.join("files")).unwrap();
         fs::write(root.join("files/a"), "four").unwrap();
         fs::write(root.join("../outside"), "secret").unwrap();
-        (temp, ProjectSources::new(root))
+        (temp, ProjectSources::new(root, Arc::new(Identities::only(Vec::new()))))
     }
 
     #[test]
@@ -163,9 +167,21 @@ mod tests {
     }
 
     #[test]
-    fn an_encrypted_file_is_an_error_that_says_so() {
-        let (_temp, sources) = project();
-        assert!(matches!(sources.secrets("files/a"), Err(SourceError::Failed(_))));
-        assert!(matches!(sources.secrets("gone"), Err(SourceError::Missing)));
+    fn secrets_are_opened_inside_the_project_and_nothing_else_is() {
+        let (temp, mut sources) = project();
+        let key = temp.path().join("key");
+        let (_, recipient) = secrets::keygen(Some(&key)).unwrap();
+        let recipients = secrets::Recipients::one(recipient);
+        let sealed = secrets::seal(&Secret::new("a \"1\""), &recipients, secrets::Format::Armor).unwrap();
+        fs::write(sources.root.join("files/s.age"), &sealed).unwrap();
+        fs::write(sources.root.join("../out.age"), &sealed).unwrap();
+        symlink("../../out.age", sources.root.join("files/out.age")).unwrap();
+        let why = |sources: &ProjectSources, path: &str| sources.secrets(path).err().unwrap();
+        assert!(matches!(why(&sources, "files/s.age"), SourceError::Sealed { help: Some(_), .. }));
+        sources.identities = Arc::new(Identities::only(vec![key]));
+        assert!(sources.secrets("files/s.age").is_ok_and(|text| text.expose() == b"a \"1\""));
+        assert_eq!(why(&sources, "files/out.age"), SourceError::Outside);
+        assert_eq!(why(&sources, "gone"), SourceError::Missing);
+        assert!(matches!(why(&sources, "files/a"), SourceError::Sealed { .. }));
     }
 }

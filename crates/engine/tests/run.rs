@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use converge_engine::hosts::Compile;
+use converge_engine::secrets::Identities;
 use converge_engine::{
     DoneOnce, Goal, Hosts, Observer, Outcome, ProjectSources, Run, SeenFacts, StateFolder, Stop, run, start,
 };
@@ -321,7 +322,7 @@ async fn remembering(
         owner: "owner".to_owned(),
         hosts: inventory.hosts().cloned().collect(),
         inventory: Arc::new(inventory),
-        sources: Arc::new(ProjectSources::new("/nowhere".into())),
+        sources: Arc::new(ProjectSources::new("/nowhere".into(), Arc::new(Identities::only(Vec::new())))),
         selection: Selection::default(),
         seen: SeenFacts::nowhere(),
         done_once: done_once.clone(),

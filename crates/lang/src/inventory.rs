@@ -211,11 +211,7 @@ impl Inventory {
             .collect();
         let mut diagnostics = Diagnostics::default();
         of_hosts.into_iter().for_each(|own| diagnostics.extend(own));
-        for (path, why, at) in self.data.secrets.locked() {
-            let report =
-                Diagnostic::warning("lang::secrets", format!("`{path}` cannot be decrypted here: {why}"));
-            diagnostics.push(report.label(*at, "its values are not checked"));
-        }
+        self.data.secrets.check(&mut diagnostics);
         diagnostics
     }
 
@@ -267,6 +263,11 @@ impl Inventory {
             inputs.extend(digest.ok().map(|(digest, _)| (path.clone(), digest)));
         }
         inputs
+    }
+
+    /// The files of secrets that the inventory names, as paths of the project; they need not be there.
+    pub fn secret_files(&self) -> impl Iterator<Item = &str> {
+        self.data.reading.secrets.iter().map(|(path, _)| path.as_str())
     }
 
     fn settings(&self, host: &HostName) -> Option<&HostSettings> {

@@ -73,4 +73,5 @@ pub use gates::Gate;
 pub use inventory::{Description, Inventory, Loaded, Loader};
 pub use module::{ModuleInfo, ModuleOrigin};
 pub use rollout::{Canary, Moment, Rollout, Share};
+pub use secrets::{SECRETS_LIMIT, SecretsMistake, SecretsText, SetError};
 pub use sources::{Builtin, EntryKind, MemorySources, SourceError, Sources};

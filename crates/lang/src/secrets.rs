@@ -1,21 +1,33 @@
-//! The secrets of a project: decrypted files, read by `a/b`.
+//! The secrets of a project: those of all its files, by name.
 //!
-//! Their text never becomes part of a report: what is wrong in one is said without showing it.
+//! Their text never becomes part of a report: what is wrong in one is said without showing it. What one file says is
+//! read by `text`; how it is decrypted is the sources'.
+
+mod text;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Span};
-use crate::document::{self, Literal, Node};
+use converge_model::secret::SHORTEST_MASKED;
+
+pub use self::text::{SECRETS_LIMIT, SecretsMistake, SecretsText, SetError};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::nearest::did_you_mean;
-use crate::sources::Sources;
+use crate::sources::{SourceError, Sources};
 
 /// All secrets by name.
 #[derive(Default)]
 pub(crate) struct Secrets {
     values: BTreeMap<String, (Arc<str>, Span)>,
-    /// Files that cannot be decrypted here: path, why, where it is named.
-    locked: Vec<(String, String, Span)>,
+    locked: Vec<Locked>,
+}
+
+/// A file that cannot be decrypted here.
+struct Locked {
+    path: String,
+    error: SourceError,
+    /// Where it is named.
+    at: Span,
 }
 
 impl Secrets {
@@ -28,47 +40,17 @@ impl Secrets {
         let mut secrets = Self::default();
         for (path, at) in files {
             match sources.secrets(path) {
-                Err(error) => secrets.locked.push((path.clone(), error.to_string(), *at)),
-                Ok(kdl) => secrets.file(path, kdl.expose(), *at, diagnostics),
+                Err(error) => secrets.locked.push(Locked { path: path.clone(), error, at: *at }),
+                Ok(kdl) => {
+                    let (file, mistakes) = SecretsText::parse(kdl);
+                    mistakes.iter().for_each(|mistake| diagnostics.push(broken(path, mistake, *at)));
+                    file.into_values()
+                        .into_iter()
+                        .for_each(|(name, value)| secrets.add(name, value, *at, diagnostics));
+                }
             }
         }
         secrets
-    }
-
-    fn file(&mut self, path: &str, kdl: &[u8], at: Span, diagnostics: &mut Diagnostics) {
-        let mut own = Diagnostics::default();
-        // The file is in no table of files, so that nothing could show its text.
-        let nodes = match std::str::from_utf8(kdl) {
-            Ok(text) => document::parse(FileId(u32::MAX), text, &mut own),
-            Err(_) => return self.broken(path, "it is not UTF-8 text", at, diagnostics),
-        };
-        if own.has_errors() {
-            let before =
-                own.iter().filter_map(|d| d.labels.first()).map(|(span, _)| span.start).min().unwrap_or(0);
-            let line = kdl[..before.min(kdl.len())].iter().filter(|b| **b == b'\n').count() + 1;
-            return self.broken(path, &format!("line {line} of it is not KDL 2.0"), at, diagnostics);
-        }
-        self.nodes("", &nodes, path, at, diagnostics);
-    }
-
-    fn nodes(&mut self, above: &str, nodes: &[Node], path: &str, at: Span, diagnostics: &mut Diagnostics) {
-        for node in nodes {
-            let name =
-                if above.is_empty() { node.name.to_string() } else { format!("{above}/{}", node.name) };
-            match (&node.args[..], &node.children) {
-                ([one], None) => {
-                    let text = match &one.literal {
-                        Literal::Text(text) => Arc::clone(text),
-                        Literal::Int(_, repr) | Literal::Float(_, repr) => Arc::clone(repr),
-                        Literal::Bool(value) => value.to_string().into(),
-                        Literal::Null | Literal::Broken => continue,
-                    };
-                    self.add(name, text, at, diagnostics);
-                }
-                ([], Some(children)) => self.nodes(&name, children, path, at, diagnostics),
-                _ => self.broken(path, &format!("`{name}` has no single value"), at, diagnostics),
-            }
-        }
     }
 
     fn add(&mut self, name: String, value: Arc<str>, at: Span, diagnostics: &mut Diagnostics) {
@@ -84,13 +66,6 @@ impl Secrets {
         }
     }
 
-    fn broken(&self, path: &str, why: &str, at: Span, diagnostics: &mut Diagnostics) {
-        diagnostics.push(
-            Diagnostic::error("lang::secrets", format!("the secrets in `{path}` cannot be read: {why}"))
-                .label(at, "named here"),
-        );
-    }
-
     /// A secret; none where its file cannot be decrypted and that is not `needed`.
     pub(crate) fn get(&self, name: &str, at: Span, needed: bool) -> Result<Option<Arc<str>>, Diagnostic> {
         if let Some((value, _)) = self.values.get(name) {
@@ -98,12 +73,7 @@ impl Secrets {
         }
         match self.locked.first() {
             Some(_) if !needed => Ok(None),
-            Some((path, why, named)) => Err(Diagnostic::error(
-                "lang::secrets",
-                format!("the secret `{name}` is in a file that cannot be decrypted: {why}"),
-            )
-            .label(at, "needed here")
-            .label(*named, format!("`{path}`"))),
+            Some(locked) => Err(locked.needed(name, at)),
             None => Err(Diagnostic::error("lang::secrets", format!("there is no secret `{name}`"))
                 .label(at, "needed here")
                 .help("`converge secrets set` adds one; `secrets \"x.age\"` at top level names the file")
@@ -111,8 +81,40 @@ impl Secrets {
         }
     }
 
-    /// Files that cannot be decrypted here: path, why, where each is named.
-    pub(crate) fn locked(&self) -> &[(String, String, Span)] {
-        &self.locked
+    /// What is worth knowing of them before any is used: files that cannot be decrypted here, and values too short to
+    /// be taken out of what a host says.
+    pub(crate) fn check(&self, diagnostics: &mut Diagnostics) {
+        for Locked { path, error, at } in &self.locked {
+            let report =
+                Diagnostic::warning("lang::secrets", format!("`{path}` cannot be decrypted here: {error}"))
+                    .label(*at, "its values are not checked");
+            diagnostics.push(report.maybe_help(error.help().map(str::to_owned)));
+        }
+        for (name, (_, at)) in self.values.iter().filter(|(_, (value, _))| value.len() < SHORTEST_MASKED) {
+            let report = Diagnostic::warning("lang::secrets", format!("the secret `{name}` is very short"))
+                .label(*at, "in this file")
+                .help(format!(
+                    "a value under {SHORTEST_MASKED} bytes is hidden in the resources that hold it, but not in what \
+                     commands print"
+                ));
+            diagnostics.push(report);
+        }
     }
+}
+
+impl Locked {
+    fn needed(&self, name: &str, at: Span) -> Diagnostic {
+        let Self { path, error, at: named } = self;
+        let message = format!("the secret `{name}` is in a file that cannot be decrypted: {error}");
+        Diagnostic::error("lang::secrets", message)
+            .label(at, "needed here")
+            .label(*named, format!("`{path}`"))
+            .maybe_help(error.help().map(str::to_owned))
+    }
+}
+
+fn broken(path: &str, why: &SecretsMistake, at: Span) -> Diagnostic {
+    Diagnostic::error("lang::secrets", format!("the secrets in `{path}` cannot be read: {why}"))
+        .label(at, "named here")
+        .help("`converge secrets edit` opens the file")
 }

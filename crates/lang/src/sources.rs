@@ -60,9 +60,27 @@ pub enum SourceError {
     /// It leads out of the project.
     #[error("leads out of the project")]
     Outside,
+    /// It is encrypted, and cannot be opened here.
+    #[error("{why}")]
+    Sealed {
+        /// Why not, as a fragment.
+        why: String,
+        /// What to do about it.
+        help: Option<String>,
+    },
     /// The system refuses: its own words.
     #[error("{0}")]
     Failed(String),
+}
+
+impl SourceError {
+    /// What to do about it, where the source knows.
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            Self::Sealed { help, .. } => help.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// A module that comes with Converge: its name and its files, by their path below the module's folder.

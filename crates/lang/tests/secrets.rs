@@ -9,7 +9,7 @@ use insta::assert_snapshot;
 
 fn project(inventory: &str) -> MemorySources {
     one(&format!("secrets \"s.age\"\nhost \"a\"\n{inventory}"))
-        .secret_file("s.age", "shop { db \"hunter2-db\"; pin 1234 }\nplain \"other-secret\"")
+        .secret_file("s.age", "shop { db \"hunter2-db\"; pin 123456 }\nplain \"other-secret\"")
 }
 
 fn body(vars: &str, body: &str) -> String {
@@ -171,6 +171,7 @@ lang::secrets
    :            `-- named here
  2 | host "a"
    `----
+  help: `converge secrets edit` opens the file
 "#);
     let wrong_type = body("", "user \"u\" uid=(secret)\"shop/db\"");
     assert!(!wrong_type.contains("hunter2"));
@@ -222,10 +223,29 @@ lang::secrets
 }
 
 #[test]
+fn a_secret_too_short_to_be_found_in_output_is_a_warning() {
+    let sources = one("secrets \"s.age\"\nhost \"a\"").secret_file("s.age", "pin 1234; long \"123456\"");
+    assert_snapshot!(run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
+lang::secrets
+
+  ! the secret `pin` is very short
+   ,-[inventory.kdl:1:9]
+ 1 | secrets "s.age"
+   :         ^^^|^^^
+   :            `-- in this file
+ 2 | host "a"
+   `----
+  help: a value under 6 bytes is hidden in the resources that hold it, but not in what commands
+        print
+a
+"#);
+}
+
+#[test]
 fn one_name_in_two_files_is_an_error() {
     let sources = one("secrets \"s.age\" \"t.age\"\nhost \"a\"")
-        .secret_file("s.age", "x \"1\"")
-        .secret_file("t.age", "x \"2\"");
+        .secret_file("s.age", "x \"first one\"")
+        .secret_file("t.age", "x \"the other\"");
     assert_snapshot!(run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
 lang::duplicate
 

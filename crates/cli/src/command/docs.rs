@@ -62,15 +62,15 @@ impl Arguments {
             (Err(failure), Some(_)) => return Err(failure),
             (Err(_), None) => return Ok(builtin()),
         };
-        Ok(project_modules(&project, screen))
+        Ok(self.project_modules(&project, screen))
     }
-}
 
-fn project_modules(project: &Project, screen: &mut Screen) -> Vec<ModuleInfo> {
-    let (loader, _) = project::loader(project);
-    let (modules, diagnostics) = loader.modules();
-    screen.diagnostics(&diagnostics, &Default::default());
-    modules
+    fn project_modules(&self, project: &Project, screen: &mut Screen) -> Vec<ModuleInfo> {
+        let (loader, _) = project::loader(project, project::identities(&self.project.identity));
+        let (modules, diagnostics) = loader.modules();
+        screen.diagnostics(&diagnostics, &Default::default());
+        modules
+    }
 }
 
 fn builtin() -> Vec<ModuleInfo> {

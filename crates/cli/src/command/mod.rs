@@ -11,4 +11,5 @@ pub(crate) mod facts;
 pub(crate) mod inventory;
 pub(crate) mod module;
 pub(crate) mod plan;
+pub(crate) mod secrets;
 pub(crate) mod watch;

@@ -7,4 +7,5 @@ mod mistakes;
 mod modules;
 mod quickstart;
 mod reference_pages;
+mod secrets;
 mod world;

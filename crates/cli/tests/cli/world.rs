@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// A project in a temporary folder.
 pub(crate) struct World {
@@ -65,16 +65,20 @@ impl World {
 
     /// Runs a command in a folder, without a terminal.
     pub(crate) fn run_in(&self, folder: &Path, arguments: &[&str]) -> Said {
-        let output = Command::new(env!("CARGO_BIN_EXE_converge"))
-            .args(arguments)
-            .current_dir(folder)
-            .env_clear()
-            .env("HOME", self.temp.path().join("home"))
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("USER", "ada")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        self.said(self.command(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// A command in the project, with nothing of this process in its environment.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_converge"));
+        command.args(arguments).current_dir(self.project()).env_clear();
+        command.env("HOME", self.temp.path().join("home")).env("USER", "ada");
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        command
+    }
+
+    /// What a command said that has ended.
+    pub(crate) fn said(&self, output: Output) -> Said {
         let text = |bytes: Vec<u8>| self.redact(&String::from_utf8(bytes).unwrap());
         Said { exit: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
     }

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
+use converge_engine::secrets::Identities;
 use converge_lang::{Case, CaseOutcome, Loader};
 use converge_model::exit;
 use converge_resources::diff;
@@ -50,7 +52,9 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let project = super::project()?;
-        let modules = Modules { root: project.root.clone(), loader: project::loader(&project).0 };
+        // Modules have no secrets of their own: what they need they are given.
+        let (loader, _) = project::loader(&project, Arc::new(Identities::only(Vec::new())));
+        let modules = Modules { root: project.root.clone(), loader };
         let names = if self.names.is_empty() { modules.names()? } else { self.names.clone() };
         names.iter().try_for_each(|name| modules.known(name))?;
         if let Some(host) = self.host {

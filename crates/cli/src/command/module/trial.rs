@@ -54,7 +54,7 @@ pub(super) fn run(
         fs::write(&inventory, place.inventory(&example.body))?;
         let mut said = Screen::new(look);
         said.say(&format!("{}\n", example.title));
-        let arguments = ProjectArguments { inventory: Some(inventory), sets: Vec::new() };
+        let arguments = ProjectArguments { inventory: Some(inventory), ..ProjectArguments::default() };
         for goal in [Goal::Apply, Goal::Plan { detailed: true }] {
             let mut screen = Screen::new(look);
             let opened = Opened::checked(&arguments, &mut screen)?;

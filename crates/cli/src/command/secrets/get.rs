@@ -1,0 +1,39 @@
+//! `converge secrets get`.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use converge_engine::secrets::Vault;
+use converge_model::exit;
+
+use super::which::{Which, failed};
+use crate::failure::Failure;
+use crate::view::Screen;
+
+/// Print the value of a secret
+///
+/// It is printed as it is, with a line end behind it.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Its name, as in (secret)"shop/db-password"
+    name: String,
+    #[command(flatten)]
+    which: Which,
+}
+
+impl Arguments {
+    pub(super) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        let path = self.which.path(&mut screen)?;
+        let secrets = Vault::read(&path, &self.which.identities()).map_err(failed)?;
+        let Some(value) = secrets.get(&self.name) else {
+            return Err(Failure::new(format!("there is no secret {} in {}", self.name, path.display()))
+                .help("`converge secrets list` shows the names"));
+        };
+        // Not through the screen: what takes colours out of a text would change it.
+        let mut out = io::stdout().lock();
+        let printed =
+            out.write_all(value.expose()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+        printed.map_err(|error| Failure::new(format!("failed to print the value: {error}")))?;
+        Ok(exit::OK)
+    }
+}

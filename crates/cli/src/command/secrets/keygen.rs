@@ -1,0 +1,52 @@
+//! `converge secrets keygen`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use converge_engine::secrets::keygen;
+use converge_model::exit;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::view::Screen;
+use crate::view::text::harmless;
+
+/// Make a key of your own, and print its public half
+///
+/// The key is written to ~/.config/converge/identities, where it is found by
+/// itself, and is for you alone. Its public half is what others put into their
+/// lists of recipients. Nobody needs one who has a suitable ssh key.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// Write the key to this file instead
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// A key for scripts.
+#[derive(Serialize)]
+struct Line {
+    recipient: String,
+    path: PathBuf,
+}
+
+impl Arguments {
+    pub(super) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        let (path, recipient) = keygen(self.output.as_deref()).map_err(|error| {
+            let failure =
+                Failure::new(format!("failed to make a key in {}: {}", error.path.display(), error.why));
+            error.help.into_iter().fold(failure, Failure::help)
+        })?;
+        if screen.is_json() {
+            screen.print_json(&Line { recipient: recipient.to_string(), path });
+        } else {
+            screen.say(&format!(
+                "wrote the key to {}; its public half:\n",
+                harmless(&path.display().to_string())
+            ));
+            screen.print(&format!("{recipient}\n"));
+        }
+        Ok(exit::OK)
+    }
+}

@@ -1,0 +1,61 @@
+//! `converge secrets`: the commands, a file each. How files of secrets are opened and sealed is the engine's, what they
+//! say the language's.
+
+mod edit;
+mod get;
+mod keygen;
+mod list;
+mod rekey;
+mod set;
+mod which;
+mod workspace;
+
+use clap::{Args, Subcommand};
+
+use crate::failure::Failure;
+use crate::view::Screen;
+
+/// Keep the secrets of inventories in encrypted files
+///
+/// A file of secrets is KDL, encrypted with age. It is named in an inventory,
+/// as in `secrets "../secrets/production.age"`, and its values are read by
+/// their path: (secret)"shop/db-password".
+///
+/// Who may open secrets/production.age stands in secrets/recipients (or, for
+/// this file alone, in secrets/production.age.recipients): an age recipient
+/// or a public ssh key (ssh-ed25519, ssh-rsa) a line. Changes of that list
+/// count when a file is next written: by set, edit or rekey.
+///
+/// Files are opened with the keys given by --identity or CONVERGE_IDENTITY,
+/// those in ~/.config/converge/identities, and ~/.ssh/id_ed25519 and id_rsa.
+///
+/// To begin: `converge secrets keygen`, then `converge secrets set NAME`.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Set(set::Arguments),
+    Get(get::Arguments),
+    List(list::Arguments),
+    Edit(edit::Arguments),
+    Rekey(rekey::Arguments),
+    Keygen(keygen::Arguments),
+}
+
+impl Arguments {
+    pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
+        match self.command {
+            Command::Set(arguments) => arguments.run(screen),
+            Command::Get(arguments) => arguments.run(screen),
+            Command::List(arguments) => arguments.run(screen),
+            Command::Edit(arguments) => arguments.run(screen),
+            Command::Rekey(arguments) => arguments.run(screen),
+            Command::Keygen(arguments) => arguments.run(screen),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! For whom a file of secrets is encrypted: public keys, one a line, in a plain file beside it. An encrypted file does
+//! not name its recipients, so this list is the only place that does.
+
+use std::fmt;
+use std::str::FromStr;
+
+use age::ssh::ParseRecipientKeyError;
+use age::{ssh, x25519};
+
+/// The most lines that a list may have.
+const LINES: usize = 1000;
+
+/// Someone who may open a file: a public key.
+#[derive(Clone)]
+pub struct Recipient {
+    key: Key,
+    /// The key alone, as it is compared and shown.
+    text: String,
+}
+
+#[derive(Clone)]
+enum Key {
+    Age(x25519::Recipient),
+    Ssh(ssh::Recipient),
+}
+
+/// The recipients of a file: at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipients(Vec<Recipient>);
+
+/// Why a line is no recipient. The line itself is not shown: it may be a private key in the wrong place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecipientError {
+    /// Nothing known.
+    #[error("is neither an age recipient (`age1…`) nor an ssh key (`ssh-ed25519 …`, `ssh-rsa …`)")]
+    Unknown,
+    /// Starts as one, and is not.
+    #[error("is no age recipient of a key without plugin: a typing error, or cut short")]
+    NotAge,
+    /// Starts as one, and is not.
+    #[error("is no ssh key that can be encrypted to: {0}")]
+    NotSsh(String),
+    /// The other half.
+    #[error("is a private key, and now known to all who can read this file: take it out, and make a new one")]
+    Private,
+}
+
+/// Why a list of recipients cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecipientsError {
+    /// One line is wrong.
+    #[error("line {line} {error}")]
+    Line {
+        /// Counted from one.
+        line: usize,
+        /// What it is.
+        error: RecipientError,
+    },
+    /// Nobody is in it.
+    #[error("names nobody")]
+    Empty,
+    /// Too many are.
+    #[error("has over {LINES} lines")]
+    TooLong,
+}
+
+impl Recipients {
+    /// A list of one.
+    pub fn one(recipient: Recipient) -> Self {
+        Self(vec![recipient])
+    }
+
+    /// Who is in it.
+    pub fn iter(&self) -> impl Iterator<Item = &Recipient> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl FromStr for Recipients {
+    type Err = RecipientsError;
+
+    /// Reads a list: a public key a line, blank lines and what follows a `#` left out.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut found: Vec<Recipient> = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            if index == LINES {
+                return Err(RecipientsError::TooLong);
+            }
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let recipient: Recipient =
+                line.parse().map_err(|error| RecipientsError::Line { line: index + 1, error })?;
+            if !found.contains(&recipient) {
+                found.push(recipient);
+            }
+        }
+        if found.is_empty() { Err(RecipientsError::Empty) } else { Ok(Self(found)) }
+    }
+}
+
+impl Recipient {
+    /// What encrypts to it.
+    pub(super) fn as_age(&self) -> &dyn age::Recipient {
+        match &self.key {
+            Key::Age(key) => key,
+            Key::Ssh(key) => key,
+        }
+    }
+}
+
+impl FromStr for Recipient {
+    type Err = RecipientError;
+
+    /// Reads one line of a list; what follows the key is a comment.
+    fn from_str(line: &str) -> Result<Self, Self::Err> {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        match () {
+            () if first.starts_with("age1") => {
+                first.parse::<x25519::Recipient>().map(Self::from).map_err(|_| RecipientError::NotAge)
+            }
+            () if first.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-")
+                || line.starts_with("-----BEGIN") =>
+            {
+                Err(RecipientError::Private)
+            }
+            () if first.starts_with("ssh-")
+                || first.starts_with("sk-ssh-")
+                || first.starts_with("ecdsa-") =>
+            {
+                line.parse::<ssh::Recipient>()
+                    .map(Self::from)
+                    .map_err(|error| RecipientError::NotSsh(why(error)))
+            }
+            () => Err(RecipientError::Unknown),
+        }
+    }
+}
+
+fn why(error: ParseRecipientKeyError) -> String {
+    match error {
+        ParseRecipientKeyError::RsaModulusTooLarge => "its RSA key has over 4096 bits".to_owned(),
+        ParseRecipientKeyError::RsaModulusTooSmall => "its RSA key has under 2048 bits".to_owned(),
+        ParseRecipientKeyError::Unsupported(kind) => format!("keys of the kind {kind} only sign"),
+        _ => "a typing error, or cut short".to_owned(),
+    }
+}
+
+impl From<x25519::Recipient> for Recipient {
+    fn from(key: x25519::Recipient) -> Self {
+        Self { text: key.to_string(), key: Key::Age(key) }
+    }
+}
+
+impl From<ssh::Recipient> for Recipient {
+    fn from(key: ssh::Recipient) -> Self {
+        Self { text: key.to_string(), key: Key::Ssh(key) }
+    }
+}
+
+impl PartialEq for Recipient {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Recipient {}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGE: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    const SSH: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN";
+
+    #[test]
+    fn a_list_has_a_key_a_line_once() {
+        let list = format!("# team\n\n{AGE} # ada\r\n  {SSH} grace@laptop\n{AGE}\n");
+        let read: Recipients = list.parse().unwrap();
+        assert_eq!(read.iter().map(ToString::to_string).collect::<Vec<_>>(), [AGE, SSH]);
+    }
+
+    #[test]
+    fn a_line_that_is_no_recipient_is_named_and_not_shown() {
+        let check = |line: &str, error: RecipientError| {
+            let found = format!("{AGE}\n{line}").parse::<Recipients>().unwrap_err();
+            assert!(!found.to_string().contains(line), "{found}");
+            assert_eq!(found, RecipientsError::Line { line: 2, error });
+        };
+        let not_ssh = |why: &str| RecipientError::NotSsh(why.to_owned());
+        check("ada", RecipientError::Unknown);
+        check(&AGE[..40], RecipientError::NotAge);
+        check(
+            "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t",
+            RecipientError::NotAge,
+        );
+        check(&SSH[..50], not_ssh("a typing error, or cut short"));
+        check("AGE-SECRET-KEY-1QQQQQQ", RecipientError::Private);
+        check("-----BEGIN OPENSSH PRIVATE KEY-----", RecipientError::Private);
+        check(
+            "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHFliOyIZs1gxGF3fmDxFykQhE88wy6AKDGFBfn0R6ZuvRmENABZQa9+pj9hMki+LX0qDJbmHTiWDbYv/cmFt/Q=",
+            not_ssh("keys of the kind ecdsa-sha2-nistp256 only sign"),
+        );
+        assert_eq!("# nobody\n".parse::<Recipients>(), Err(RecipientsError::Empty));
+        assert_eq!("#\n".repeat(2000).parse::<Recipients>(), Err(RecipientsError::TooLong));
+    }
+}

@@ -1,0 +1,270 @@
+//! A file of secrets as it is changed: read and written whole, under a lock, for the recipients in the list beside it.
+//!
+//! The list of `secrets/production.age` is `secrets/production.age.recipients` or, shared by all files of the folder,
+//! `secrets/recipients`.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use converge_lang::{SecretsMistake, SecretsText};
+use converge_model::Secret;
+use rustix::fs::{FlockOperation, flock};
+use tempfile::NamedTempFile;
+
+use super::identities::{Identities, IdentityError};
+use super::recipients::{Recipients, RecipientsError};
+use super::sealed::{self, Format, OpenError, SEALED_LIMIT};
+
+/// The largest list of recipients, in bytes.
+const LIST_LIMIT: u64 = 1 << 20;
+
+/// A file of secrets that this process alone changes, as long as it lives.
+pub struct Vault {
+    path: PathBuf,
+    /// As it was when it was locked; none where it is new.
+    sealed: Option<Vec<u8>>,
+    /// Of the folder: the file itself is replaced.
+    _lock: File,
+}
+
+/// Why a file of secrets cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The system refuses.
+    #[error("failed to {verb} {}: {source}", path.display())]
+    System {
+        /// What failed.
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// It cannot be opened.
+    #[error("failed to open {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+    /// It was opened, and says nothing that can be understood.
+    #[error("failed to read {}: {}", path.display(), list(mistakes))]
+    Mistakes {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        mistakes: Vec<SecretsMistake>,
+    },
+    /// A list of recipients is wrong.
+    #[error("failed to use the recipients in {}: it {source}", path.display())]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RecipientsError,
+    },
+    /// Nothing says who may open it.
+    #[error("nothing says for whom {} is encrypted: there is neither {} nor {}", path.display(), own.display(), shared.display())]
+    NoList {
+        /// The file.
+        path: PathBuf,
+        /// The list of its own that it might have.
+        own: PathBuf,
+        /// The list of its folder.
+        shared: PathBuf,
+    },
+    /// The user could not read what the user has written.
+    #[error("you would lock yourself out of {}: none of your keys is in {}", path.display(), list.display())]
+    LockedOut {
+        /// The file.
+        path: PathBuf,
+        /// The list.
+        list: PathBuf,
+    },
+    /// A second process.
+    #[error("{} is being changed by another process", .0.display())]
+    Busy(PathBuf),
+    /// Something other than Converge wrote it.
+    #[error("{} was changed by someone else in the meantime", .0.display())]
+    Moved(PathBuf),
+    /// A key that the user named cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+fn list(mistakes: &[SecretsMistake]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl VaultError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Open { source, .. } => source.help(),
+            Self::Mistakes { .. } => Some("`converge secrets edit` opens the file".to_owned()),
+            Self::List { .. } => Some("a list has an age recipient or a public ssh key a line".to_owned()),
+            Self::NoList { shared, .. } => Some(format!(
+                "write the public keys of all who may open it to {}, one a line: your own, and those of others",
+                shared.display()
+            )),
+            Self::LockedOut { .. } => {
+                Some("add the public half of one of them; --identity names another key".to_owned())
+            }
+            Self::Identity(error) => error.help.clone(),
+            Self::System { .. } | Self::Busy(_) | Self::Moved(_) => None,
+        }
+    }
+}
+
+/// What may be in a list of recipients, and where it is.
+struct List {
+    path: PathBuf,
+    recipients: Recipients,
+}
+
+impl Vault {
+    /// The secrets in the file at `path`.
+    pub fn read(path: &Path, identities: &Identities) -> Result<SecretsText, VaultError> {
+        let sealed = read(path, SEALED_LIMIT).map_err(system("read", path))?;
+        let text = open(path, &sealed, identities)?;
+        understood(path, text)
+    }
+
+    /// Locks the file at `path`, which need not be there yet, to change it.
+    pub fn lock(path: &Path) -> Result<Self, VaultError> {
+        // The file that a link leads to is replaced, not the link.
+        let target = if path.is_symlink() { path.canonicalize() } else { Ok(path.to_owned()) };
+        let path = target.map_err(system("read", path))?;
+        let folder = folder(&path);
+        fs::create_dir_all(folder).map_err(system("create", folder))?;
+        let lock = File::open(folder).map_err(system("open", folder))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| VaultError::Busy(path.clone()))?;
+        let sealed = existing(&path, SEALED_LIMIT).map_err(system("read", &path))?;
+        Ok(Self { path, sealed, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is no such file yet.
+    pub fn is_new(&self) -> bool {
+        self.sealed.is_none()
+    }
+
+    /// Its text, whatever it says; none where it is new.
+    pub fn text(&self, identities: &Identities) -> Result<Option<Secret>, VaultError> {
+        self.sealed.as_ref().map(|sealed| open(&self.path, sealed, identities)).transpose()
+    }
+
+    /// Its secrets; none of them where it is new.
+    pub fn secrets(&self, identities: &Identities) -> Result<SecretsText, VaultError> {
+        match self.text(identities)? {
+            Some(text) => understood(&self.path, text),
+            None => Ok(SecretsText::empty()),
+        }
+    }
+
+    /// Gives a new file that has no list of recipients its first: one of the user's own keys, in the list of its
+    /// folder. The list, if one was written.
+    pub fn first_list(&self, identities: &Identities) -> Result<Option<PathBuf>, VaultError> {
+        if !self.is_new() || self.list()?.is_some() {
+            return Ok(None);
+        }
+        let Some(own) = identities.recipients()?.into_iter().next() else {
+            let unusable = identities.keys()?.unusable.clone();
+            return Err(VaultError::Open { path: self.path.clone(), source: OpenError::NoKeys { unusable } });
+        };
+        let path = self.lists()[1].clone();
+        let text = format!("# Who may open the secrets in this folder, a public key a line.\n{own}\n");
+        fs::write(&path, text).map_err(system("write", &path))?;
+        Ok(Some(path))
+    }
+
+    /// Encrypts `text` for the recipients in the list, and puts it in the place of the file; how many they are.
+    ///
+    /// The old file stays whole until the new one is. Refused where none of the keys of `identities` could open it.
+    pub fn write(&self, text: &Secret, identities: &Identities) -> Result<usize, VaultError> {
+        let [own, shared] = self.lists();
+        let List { path: list, recipients } =
+            self.list()?.ok_or_else(|| VaultError::NoList { path: self.path.clone(), own, shared })?;
+        let mine = identities.recipients()?;
+        if !recipients.iter().any(|recipient| mine.contains(recipient)) {
+            return Err(VaultError::LockedOut { path: self.path.clone(), list });
+        }
+        let format = self.sealed.as_deref().and_then(sealed::format).unwrap_or(Format::Armor);
+        let sealed = sealed::seal(text, &recipients, format).map_err(system("encrypt", &self.path))?;
+        if existing(&self.path, SEALED_LIMIT).map_err(system("read", &self.path))? != self.sealed {
+            return Err(VaultError::Moved(self.path.clone()));
+        }
+        replace(&self.path, &sealed).map_err(system("write", &self.path))?;
+        Ok(recipients.count())
+    }
+
+    /// The list of its own, and that of its folder.
+    fn lists(&self) -> [PathBuf; 2] {
+        let mut own = self.path.clone().into_os_string();
+        own.push(".recipients");
+        [own.into(), folder(&self.path).join("recipients")]
+    }
+
+    fn list(&self) -> Result<Option<List>, VaultError> {
+        for path in self.lists() {
+            let Some(bytes) = existing(&path, LIST_LIMIT).map_err(system("read", &path))? else { continue };
+            let parsed = String::from_utf8_lossy(&bytes).parse();
+            return match parsed {
+                Ok(recipients) => Ok(Some(List { path, recipients })),
+                Err(source) => Err(VaultError::List { path, source }),
+            };
+        }
+        Ok(None)
+    }
+}
+
+fn system(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> VaultError {
+    let path = path.to_owned();
+    move |source| VaultError::System { verb, path, source }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn open(path: &Path, sealed: &[u8], identities: &Identities) -> Result<Secret, VaultError> {
+    sealed::open(sealed, identities).map_err(|source| VaultError::Open { path: path.to_owned(), source })
+}
+
+fn understood(path: &Path, text: Secret) -> Result<SecretsText, VaultError> {
+    match SecretsText::parse(text) {
+        (secrets, mistakes) if mistakes.is_empty() => Ok(secrets),
+        (_, mistakes) => Err(VaultError::Mistakes { path: path.to_owned(), mistakes }),
+    }
+}
+
+fn existing(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    match read(path, limit) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has over {limit} bytes"))),
+        false => Ok(bytes),
+    }
+}
+
+/// Writes beside the file, for the user alone, and renames.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = NamedTempFile::with_prefix_in(".secrets.", folder(path))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(folder(path))?.sync_all()
+}
