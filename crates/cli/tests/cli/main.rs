@@ -8,4 +8,5 @@ mod modules;
 mod quickstart;
 mod reference_pages;
 mod secrets;
+mod shop;
 mod world;

@@ -29,15 +29,10 @@ impl World {
         Self { temp }
     }
 
-    /// A copy of an example.
+    /// A copy of an example, without what was made in it.
     pub(crate) fn example(name: &str) -> Self {
         let world = Self::new();
-        for entry in fs::read_dir(repository().join("examples").join(name)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                fs::copy(&path, world.project().join(path.file_name().unwrap())).unwrap();
-            }
-        }
+        copy(&repository().join("examples").join(name), &world.project());
         world
     }
 
@@ -95,6 +90,18 @@ impl World {
         walk(self.temp.path(), self.temp.path(), &mut found);
         found.sort();
         found
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let made = ["dist", "secrets", "sandbox"].map(Into::into);
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap).filter(|entry| !made.contains(&entry.file_name())) {
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
     }
 }
 
