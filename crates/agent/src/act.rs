@@ -320,7 +320,7 @@ impl<'a> Act<'a> {
             journal: self.journal,
             output: &mut output,
             undo: &mut self.undo,
-            sensitive: options.sensitive,
+            sensitive: self.draft.hidden.contains(&index),
             timeout: options.timeout.map(Duration::from_millis),
         };
         work(&mut actor)
@@ -630,7 +630,7 @@ impl<'a> Act<'a> {
         let planned = place.map(|place| self.draft.steps[place].step.change.clone());
         let unforeseen = planned.is_none();
         let mut change = planned.or(change).unwrap_or_else(|| Change::new(Verb::Update));
-        mask(&mut change, &self.masker, self.resource(index).options.sensitive);
+        mask(&mut change, &self.masker, self.draft.hidden.contains(&index));
         let created = change.verb == Verb::Create;
         let (fate, outcome) = match attempt {
             Attempt::Done if unforeseen => (Fate::Changed, StepOutcome::Unforeseen),

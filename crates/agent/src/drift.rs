@@ -3,7 +3,7 @@
 //!
 //! What is done about it is the controller's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use converge_model::{Catalog, Cause, Digest, Resource};
 
@@ -30,6 +30,14 @@ impl<'a> Memory<'a> {
     /// Whether the ledger knows all that is in sync as it is asked now.
     pub(crate) fn is_complete(&self, draft: &Draft) -> bool {
         draft.in_sync.iter().all(|index| self.knows(&self.catalog.resources[*index as usize]))
+    }
+
+    /// The resources whose values nobody is shown: they say so, or what is there held a secret when it was applied.
+    pub(crate) fn hidden(&self) -> BTreeSet<u32> {
+        let held =
+            |resource: &Resource| self.known.as_ref().is_some_and(|(ledger, _)| ledger.held_secret(resource));
+        let all = (0_u32..).zip(&self.catalog.resources);
+        all.filter(|(_, one)| one.options.sensitive || held(one)).map(|(index, _)| index).collect()
     }
 
     /// Whether `resource` is one that runs once for all hosts, and did.
@@ -120,6 +128,21 @@ mod tests {
     fn check(bench: &Bench, text: &str, mode: i64, file: Cause, action: Cause) {
         let found = causes(bench, &catalog(bench, text, mode));
         assert_eq!(found, [("file[/etc/app]".to_owned(), file), ("service[app]".to_owned(), action)]);
+    }
+
+    #[test]
+    fn what_held_a_secret_is_not_shown_when_the_inventory_asks_for_something_else() {
+        let bench = Bench::new();
+        let mut secret = bench.file("/etc/app", "hunter2\n");
+        secret.options.sensitive = true;
+        bench.apply(&[secret]);
+        let plain = [bench.file("/etc/app", "plain\n")];
+        let plan = bench.look(&plain);
+        assert_eq!(plan.steps.len(), 1);
+        assert!(!format!("{plan:?}").contains("hunter2"), "{plan:?}");
+        assert!(!format!("{:?}", bench.apply(&plain)).contains("hunter2"));
+        let next = format!("{:?}", bench.look(&[bench.file("/etc/app", "next\n")]));
+        assert!(next.contains("-plain"), "what was there last was no secret: {next}");
     }
 
     #[test]

@@ -39,12 +39,12 @@ pub(crate) fn look(
     let memory = Memory::read(decoded.catalog, state)?;
     let known_once = known_once(decoded.catalog, &memory);
     let mut draft = plan(decoded, system, &debts, &known_once);
+    draft.hidden = memory.hidden();
     fill_diffs(&mut draft, channel);
     let token = token(&draft, decoded.catalog);
     let masker = Masker::new(&decoded.catalog.secrets);
     for step in &mut draft.steps {
-        let sensitive = decoded.catalog.resources[step.step.resource as usize].options.sensitive;
-        mask(&mut step.step.change, &masker, sensitive);
+        mask(&mut step.step.change, &masker, draft.hidden.contains(&step.step.resource));
     }
     for problem in &mut draft.problems {
         problem.message = masker.mask(problem.message.as_bytes());

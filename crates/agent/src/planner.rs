@@ -39,6 +39,8 @@ pub(crate) struct Draft {
     /// The resources that need nothing.
     pub(crate) in_sync: BTreeSet<u32>,
     pub(crate) problems: Vec<Problem>,
+    /// The resources whose values nobody is shown.
+    pub(crate) hidden: BTreeSet<u32>,
 }
 
 /// A step of a draft.

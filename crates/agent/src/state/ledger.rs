@@ -34,6 +34,9 @@ pub(crate) struct Entry {
     pub(crate) origin: Origin,
     /// What was last applied: a keyed digest of each parameter.
     pub(crate) applied: BTreeMap<String, Digest>,
+    /// Whether that held a secret, which is then still to be found there.
+    #[serde(default)]
+    pub(crate) secret: bool,
 }
 
 /// How a thing came to be there.
@@ -85,6 +88,12 @@ impl Ledger {
         })
     }
 
+    /// Whether something that `resource` claims held a secret when it was last applied, whoever asked for it.
+    pub(crate) fn held_secret(&self, resource: &Resource) -> bool {
+        let mut entries = resource.claims.iter().filter_map(|claim| self.entries.get(&claim.key()));
+        entries.any(|entry| entry.secret)
+    }
+
     /// What is known of each claim of `resource`, as `project` asked for it; none where one is not known, or was of
     /// another kind.
     pub(crate) fn entries(&self, resource: &Resource, project: &str) -> Option<Vec<&Entry>> {
@@ -110,10 +119,12 @@ impl Ledger {
                 owners: Vec::new(),
                 origin,
                 applied: BTreeMap::new(),
+                secret: false,
             });
             entry.address = resource.address.to_string();
             entry.kind.clone_from(&resource.kind);
             entry.applied.clone_from(applied);
+            entry.secret = holds_secret(resource);
             if !entry.owners.iter().any(|owner| owner == project) {
                 entry.owners.push(project.to_owned());
             }
@@ -140,16 +151,23 @@ pub(crate) fn applied(
 ) -> BTreeMap<String, Digest> {
     let digest = |value: &Value| {
         let mut bytes = Zeroizing::new(Vec::new());
-        Resolve { bytes: &mut bytes, secrets }.value(value);
+        Resolve { bytes: &mut bytes, secrets, met_secret: false }.value(value);
         Digest::keyed(key, &bytes)
     };
     resource.params.0.iter().map(|(name, value)| (name.clone(), digest(value))).collect()
+}
+
+fn holds_secret(resource: &Resource) -> bool {
+    let mut walk = Resolve { bytes: &mut Vec::new(), secrets: &SecretTable::default(), met_secret: false };
+    resource.params.0.iter().for_each(|(_, value)| walk.value(value));
+    walk.met_secret || resource.options.sensitive
 }
 
 /// Writes values with their secrets in place, each part with its length.
 struct Resolve<'a> {
     bytes: &'a mut Vec<u8>,
     secrets: &'a SecretTable,
+    met_secret: bool,
 }
 
 impl Resolve<'_> {
@@ -189,6 +207,7 @@ impl Resolve<'_> {
         match scalar {
             Scalar::Secret(reference) => {
                 let secret = self.secrets.get(*reference).map_or(&[][..], |secret| secret.expose());
+                self.met_secret = true;
                 self.part(secret);
             }
             plain => self.plain(plain),
@@ -228,6 +247,7 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.record(&motd, "shop", &before, true);
         assert!(ledger.knows(&motd, "shop", &before));
+        assert!(ledger.held_secret(&motd));
         assert!(!ledger.knows(&motd, "other", &before), "another project asks for it for the first time");
         assert!(!ledger.knows(&motd, "shop", &applied(&motd, &[7; 32], &table(&["x", "rotated"]))));
         motd.params.set("content", Value::Content(Content::Secret(SecretRef(0))));
@@ -235,6 +255,10 @@ mod tests {
             ledger.knows(&motd, "shop", &applied(&motd, &[7; 32], &table(&["secret"]))),
             "its place is nothing"
         );
+        motd.params.set("content", Value::from("plain"));
+        assert!(ledger.held_secret(&motd), "until it is applied");
+        ledger.record(&motd, "shop", &before, false);
+        assert!(!ledger.held_secret(&motd));
     }
 
     #[test]

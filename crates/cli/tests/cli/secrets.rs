@@ -107,6 +107,12 @@ fn a_secret_reaches_its_targets_and_no_output() {
     fine(world.run_with(&["secrets", "set", "shop/db-password"], "second-canary", &[]));
     let plan = world.run(&["plan", "-v"]);
     assert!(plan.out.contains("file[/etc/plain]") && !plan.out.contains("canary"), "{}", plan.out);
+    // The secret leaves the inventory, and with it what could be searched for.
+    fine(world.run(&["apply", "--yes"]));
+    let gone = INVENTORY.replace("{ content (secret)\"shop/db-password\" }", "{ content \"plain\" }");
+    world.write("inventory.kdl", &gone.replace("url \"pg://shop:{{ password }}@db\"", "url \"none\""));
+    let plan = world.run(&["plan", "-v"]);
+    assert!(plan.out.contains("file[/etc/url]") && !plan.out.contains("canary"), "{}", plan.out);
     let found = world.traces().into_iter().filter(|path| {
         let path = world.project().parent().unwrap().join(path);
         path.is_file() && String::from_utf8_lossy(&fs::read(&path).unwrap()).contains("canary")

@@ -25,11 +25,11 @@ fn the_archives_are_the_same_bytes_wherever_they_are_built() {
 fn one_script_makes_the_secrets_that_the_inventory_asks_for() {
     let world = World::example("shop");
     let make = |arguments: &[&str]| {
-        let mut script = world.command(&[]);
+        let script = world.command(&[]);
         let path = script.get_program().to_owned();
         let mut command = Command::new("./make-secrets");
         command.args(arguments).current_dir(world.project()).env_clear().env("CONVERGE", path);
-        script.get_envs().for_each(|(name, value)| drop(value.map(|value| command.env(name, value))));
+        command.envs(script.get_envs().filter_map(|(name, value)| Some((name, value?))));
         world.said(command.output().unwrap())
     };
     assert_ne!(make(&[]).exit, 0);

@@ -96,11 +96,15 @@ impl World {
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     let made = ["dist", "secrets", "sandbox"].map(Into::into);
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap).filter(|entry| !made.contains(&entry.file_name())) {
+    for entry in
+        fs::read_dir(from).unwrap().map(Result::unwrap).filter(|entry| !made.contains(&entry.file_name()))
+    {
         let target = to.join(entry.file_name());
         match entry.path().is_dir() {
             true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
+            false => {
+                fs::copy(entry.path(), target).unwrap();
+            }
         }
     }
 }
