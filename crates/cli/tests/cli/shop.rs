@@ -35,7 +35,8 @@ fn one_script_makes_the_secrets_that_the_inventory_asks_for() {
     assert_ne!(make(&[]).exit, 0);
     let made = make(&["10.77.0.13"]);
     assert_eq!(made.exit, 0, "{}", made.err);
-    let get = |name: &str| world.run(&["secrets", "get", name]).out.trim_end().to_owned();
+    let get =
+        |name: &str| world.run(&["secrets", "get", name, "secrets/production.age"]).out.trim_end().to_owned();
     let password = get("shop/db-password");
     assert_eq!(password.len(), 48, "{password}");
     assert_eq!(get("shop/database-url"), format!("postgresql://shop:{password}@10.77.0.13/shop"));
