@@ -21,6 +21,8 @@ pub(crate) struct Opened {
     pub(crate) project: Project,
     /// Its files.
     pub(crate) sources: Arc<ProjectSources>,
+    /// The keys that opened its secrets.
+    pub(crate) identities: Arc<Identities>,
     /// What they say.
     pub(crate) inventory: Arc<Inventory>,
     /// What was noted while they were read.
@@ -31,11 +33,12 @@ impl Opened {
     /// Reads the project. Mistakes are drawn, and are a failure.
     pub(crate) fn new(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
         let project = find(arguments)?;
-        let (loader, sources) = loader(&project, identities(&arguments.identity));
+        let identities = identities(&arguments.identity);
+        let (loader, sources) = loader(&project, identities.clone());
         let Loaded { inventory, diagnostics, files } = loader.load(&project.entry, &arguments.sets);
         match inventory {
             Some(inventory) if !diagnostics.has_errors() => {
-                Ok(Self { project, sources, inventory: Arc::new(inventory), diagnostics })
+                Ok(Self { project, sources, identities, inventory: Arc::new(inventory), diagnostics })
             }
             _ => {
                 screen.diagnostics(&diagnostics, &files);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use converge_engine::secrets::Identities;
 use converge_engine::{Project, StateFolder, Stop};
 use converge_fleet::{Agent, Fleet};
 use converge_lang::Inventory;
@@ -56,9 +57,11 @@ impl Arguments {
         let owner = opened.project.owner(opened.inventory.project());
         let folder = StateFolder::of_user()?.path().join("watch").join(Digest::of(owner.as_bytes()).short());
         let project = find(&self.project)?;
+        // A passphrase was asked for by now, and is not asked for again.
+        let identities = opened.identities.clone();
         let options = fleet_options(&self.reach)?;
         let charge = Charge {
-            read: Arc::new(move || read(&project, &self.project, &self.hosts)),
+            read: Arc::new(move || read(&project, identities.clone(), &self.project.sets, &self.hosts)),
             fleet: Box::new(move || Fleet::new(Agent::new(AGENT), options.clone())),
             folder,
             every: self.every,
@@ -86,11 +89,18 @@ impl Arguments {
 }
 
 /// Reads the project, all its mistakes included.
-fn read(project: &Project, arguments: &ProjectArguments, hosts: &HostArguments) -> Reading {
-    let (loader, sources) = loader(project);
-    let Loaded { inventory, mut diagnostics, files } = loader.load(&project.entry, &arguments.sets);
+fn read(
+    project: &Project,
+    identities: Arc<Identities>,
+    sets: &[(String, String)],
+    hosts: &HostArguments,
+) -> Reading {
+    let (loader, sources) = loader(project, identities);
+    let Loaded { inventory, mut diagnostics, files } = loader.load(&project.entry, sets);
+    let mut read = names(&files);
     if let Some(inventory) = &inventory {
         diagnostics.extend(inventory.check());
+        read.extend(inventory.secret_files().map(str::to_owned));
     }
     let mut selected = Vec::new();
     let inventory = match inventory {
@@ -107,7 +117,7 @@ fn read(project: &Project, arguments: &ProjectArguments, hosts: &HostArguments) 
         project: project.clone(),
         sources,
         hosts: selected,
-        files: names(&files),
+        files: read,
         seen: seen_facts(&owner),
         done_once: done_once(&owner),
         inventory,
