@@ -1,7 +1,7 @@
 //! `converge watch` on real hosts: what was done to them by hand is found with its difference, and put back or reported as
 //! the policy says; whatever ends the daemon, nothing is lost and nothing done twice.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic, and so may its helpers")]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Lines, Read};
@@ -99,7 +99,8 @@ fn addresses(news: &[Value]) -> Vec<&str> {
     news.iter().flat_map(|one| one["addresses"].as_array().unwrap()).filter_map(Value::as_str).collect()
 }
 
-const MOVED: [&str; 4] = ["file[/etc/motd]", "group[sudo]", "package[tree]", "service[app]"];
+const MOVED: [&str; 5] =
+    ["file[/etc/motd]", "firewall.firewall-policy[converge]", "group[sudo]", "package[tree]", "service[app]"];
 
 #[test]
 fn what_is_done_by_hand_is_put_back_or_reported_as_the_policy_says() {
@@ -114,6 +115,7 @@ on "*" {{
     package "tree"
     group "sudo" members=(expr)"['admin']"
     service "app" running=#true
+    firewall {{ allow "ssh" }}
 }}
 "#
     );
@@ -150,6 +152,7 @@ on "*" {{
             "cat /etc/motd; systemctl is-active app; dpkg-query -Wf '${Status}\\n' tree; id -nG nobody",
         );
         assert_eq!(found, "welcome\nactive\ninstall ok installed\nnogroup");
+        assert!(root(host, "nft list table inet converge").contains("policy drop"));
     }
     let all = |found: &Value| found["resources"].as_array().unwrap().len() == MOVED.len();
     if !daemon.news("h3", "drift-found").iter().any(all) {

@@ -52,10 +52,7 @@ pub enum WatchError {
 /// # Errors
 /// [`WatchError`] where it cannot begin, or can no longer remember what it does.
 pub async fn run(charge: Charge, stop: watch::Receiver<Stop>) -> Result<u8, WatchError> {
-    let mut daemon = Daemon::begin(charge, stop).await?;
-    let code = daemon.work().await;
-    daemon.voice.flush().await;
-    code
+    Daemon::begin(charge, stop).await?.work().await
 }
 
 struct Daemon {

@@ -72,7 +72,6 @@ impl Visit {
         if let Some(reached) = Arc::into_inner(reached) {
             reached.close().await;
         }
-        self.voice.flush().await;
         ear
     }
 }

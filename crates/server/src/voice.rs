@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use converge_history::Recorder;
-use converge_model::{Event, HostName, RunId};
+use converge_model::{Event, EventKind, HostName, RunId};
 use jiff::Timestamp;
 
 use crate::events::{Listener, News, NewsKind, VERSION};
@@ -27,19 +27,15 @@ impl Voice {
         listeners.iter_mut().for_each(|listener| listener.hear(&news));
     }
 
-    /// Passes on an event of a run.
+    /// Passes on an event of a run. A run is on disk before anybody hears that it is finished.
     pub(crate) fn event(&self, event: &Event) {
         if let Some(recorder) = &self.recorder {
             recorder.event(event);
+            if matches!(event.kind, EventKind::RunFinished { .. }) {
+                tokio::task::block_in_place(|| recorder.flush());
+            }
         }
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.iter_mut().for_each(|listener| listener.event(event));
-    }
-
-    /// Waits until the history has what it was told.
-    pub(crate) async fn flush(&self) {
-        if let Some(recorder) = self.recorder.clone() {
-            let _ = tokio::task::spawn_blocking(move || recorder.flush()).await;
-        }
     }
 }
