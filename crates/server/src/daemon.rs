@@ -63,6 +63,8 @@ struct Daemon {
     keeper: Keeper,
     /// The last good one.
     reading: Arc<Reading>,
+    /// The digests of its files when it was read.
+    digests: Vec<(String, Digest)>,
     /// The files behind the inventory as they were when they were last read.
     read: Inputs,
     /// The same as they were when last looked at: what is still being written is not read yet.
@@ -109,6 +111,7 @@ impl Daemon {
             voice: Arc::new(voice),
             keep,
             keeper,
+            digests: digests(&reading),
             reading: Arc::new(reading),
             read: inputs.clone(),
             seen: inputs,
@@ -213,7 +216,9 @@ impl Daemon {
         match word {
             Word::Looked(host, run, look, answer) => {
                 let verdict = self.keeper.looked(&host, &look, Timestamp::now());
-                self.states.insert(host.clone(), look.state);
+                if let Some(NewsKind::Looked { state, .. }) = verdict.news.first() {
+                    self.states.insert(host.clone(), *state);
+                }
                 self.keep.write(self.keeper.memory())?;
                 verdict.news.into_iter().for_each(|news| self.voice.tell(Some(&host), run.as_ref(), news));
                 verdict.of_all.into_iter().for_each(|news| self.voice.tell(None, None, news));
@@ -268,7 +273,8 @@ impl Daemon {
                 return self.voice.tell(None, None, NewsKind::InventoryBroken { mistakes });
             }
         };
-        if was_broken || inputs(&reading) != inputs(&self.reading) {
+        let digests = digests(&reading);
+        if was_broken || std::mem::replace(&mut self.digests, digests.clone()) != digests {
             self.keeper.take(watched, Timestamp::now());
             self.reading = Arc::new(reading);
             self.voice.tell(None, None, NewsKind::InventoryReloaded { hosts: self.keeper.hosts() });
@@ -285,7 +291,8 @@ async fn read(charge: &Charge) -> Reading {
     }
 }
 
-fn inputs(reading: &Reading) -> Vec<(String, Digest)> {
+/// The digests of the files behind an inventory as they are now.
+fn digests(reading: &Reading) -> Vec<(String, Digest)> {
     reading.inventory.as_ref().map(|inventory| inventory.inputs()).unwrap_or_default()
 }
 
