@@ -70,16 +70,18 @@ pub(crate) enum Origin {
     Env,
     Raw,
     Secret,
+    Digest,
 }
 
 impl Origin {
-    const ALL: [(&'static str, Self); 6] = [
+    const ALL: [(&'static str, Self); 7] = [
         ("expr", Self::Expr),
         ("file", Self::File),
         ("template", Self::Template),
         ("env", Self::Env),
         ("raw", Self::Raw),
         ("secret", Self::Secret),
+        ("digest", Self::Digest),
     ];
 
     /// The annotation as it is written.

@@ -61,6 +61,7 @@ impl Setting {
                 let name = self.name(written)?;
                 self.world.secret(&name, written.at)
             }
+            Origin::Digest => self.digest(written),
         }
     }
 
@@ -169,6 +170,15 @@ impl Setting {
         let (digest, length) =
             self.world.sources().digest(&path).map_err(|error| unreadable(&path, &error, at))?;
         Ok(Atom::Content(Content::Plain { digest, length }, ContentSource::File(path)))
+    }
+
+    /// The digest of a file of the project, short enough for a name.
+    fn digest(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
+        let path = self.name(written)?;
+        match self.project_file(&path, written.at)? {
+            Atom::Content(Content::Plain { digest, .. }, _) => Ok(plain(Value::from(digest.short()))),
+            _ => Ok(Evaluated { value: unknown(), marks: Marks::UNKNOWN }),
+        }
     }
 
     fn env(&self, name: &str, written: &Written) -> Result<Evaluated, Diagnostic> {

@@ -133,7 +133,9 @@ impl<'a> Linter<'a> {
             }
             Origin::Plain if expression => engine.check_expression(text),
             Origin::Expr => engine.check_expression(text),
-            Origin::Plain | Origin::File | Origin::Template | Origin::Secret => engine.check(None, text),
+            Origin::Plain | Origin::File | Origin::Template | Origin::Secret | Origin::Digest => {
+                engine.check(None, text)
+            }
             Origin::Env | Origin::Raw => return,
         };
         if let Err(error) = found {

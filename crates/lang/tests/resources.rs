@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{check, facts, loader, one};
+use common::{check, facts, loader, one, run};
 use converge_lang::{FactsOf, MemorySources, NoFacts, Selection};
 use insta::assert_snapshot;
 
@@ -427,4 +427,20 @@ fn what_runs_once_is_known_by_its_address_and_key() {
     let host = inventory.hosts().next().unwrap();
     let (compiled, _) = inventory.compile(host, &facts(&inventory), &Selection::default());
     assert_eq!(compiled.unwrap().catalog.resources[0].once(), Some("command[shop] a1"));
+}
+
+#[test]
+fn the_digest_of_a_file_of_the_project_may_be_part_of_a_name() {
+    let with = |path: &str| {
+        let inventory = format!(
+            "vars {{ file \"app.tar.gz\"; id (digest)\"{path}\" }}\nhost \"a\"\non \"a\" {{ file \"/srv/{{{{ id }}}}\" }}"
+        );
+        run(&loader(one(&inventory).file("dist/app.tar.gz", "1.0"), &[]), "inventory.kdl", &[])
+    };
+    let digest = converge_model::Digest::of(b"1.0").short();
+    let catalog = with("dist/{{ file }}");
+    assert!(catalog.contains(&format!("file[/srv/{digest}]")), "{catalog}");
+    assert!(with("dist/gone").contains("failed to read `dist/gone`: no such file"));
+    assert!(with("../outside").contains("the path leads out of the project"));
+    assert!(with("{{ facts.os.id }}").contains("this cannot depend on facts"));
 }
