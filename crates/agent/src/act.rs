@@ -4,21 +4,20 @@
 mod closing;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::time::{Duration, Instant};
 
 use converge_model::{
-    Certainty, Change, Digest, EventKind, Masker, NotifyHow, Problem, Resource, Settled, StepOutcome,
-    StepResult, Verb,
+    Certainty, Change, EventKind, Masker, NotifyHow, Problem, Resource, Settled, StepOutcome, StepResult,
+    Verb,
 };
-use converge_resources::actor::{Contents, Undo, clear};
+use converge_resources::actor::{Undo, clear};
 use converge_resources::kind::{Action, Look, Planned};
 use converge_resources::kinds::replacing::SENSITIVE;
 use converge_resources::system::files::Files;
 use converge_resources::system::packages::PackageRequest;
 use converge_resources::{Actor, ApplyError, Effect, System, View};
 
-use crate::channel::Channel;
+use crate::channel::{Channel, FromChannel};
 use crate::look::invocation;
 use crate::mask::mask;
 use crate::planner::{COMMAND, Decoded, Draft, PACKAGE, starts_unit};
@@ -718,15 +717,6 @@ impl<'a> Act<'a> {
 fn names(change: &Change) -> String {
     let names: Vec<_> = change.properties.iter().map(|property| property.property.as_str()).collect();
     if names.is_empty() { "it is to be removed".to_owned() } else { names.join(", ") }
-}
-
-/// Content from the controller.
-struct FromChannel<'a>(&'a dyn Channel);
-
-impl Contents for FromChannel<'_> {
-    fn open(&self, digest: Digest) -> Result<Box<dyn Read + '_>, ApplyError> {
-        self.0.content(digest).map_err(|error| ApplyError::new(error.to_string()))
-    }
 }
 
 #[cfg(test)]

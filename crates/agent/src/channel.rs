@@ -9,6 +9,8 @@ pub(crate) mod unpack;
 use std::io::Read;
 
 use converge_model::{Digest, EventKind};
+use converge_resources::ApplyError;
+use converge_resources::actor::Contents;
 
 /// The controller, as the executor sees it.
 pub trait Channel: Sync {
@@ -48,4 +50,13 @@ pub enum ChannelError {
     /// The connection is gone.
     #[error("the connection to the controller is gone")]
     Closed,
+}
+
+/// The content that the controller has, for the kinds.
+pub(crate) struct FromChannel<'a>(pub(crate) &'a dyn Channel);
+
+impl Contents for FromChannel<'_> {
+    fn open(&self, digest: Digest) -> Result<Box<dyn Read + '_>, ApplyError> {
+        self.0.content(digest).map_err(|error| ApplyError::new(error.to_string()))
+    }
 }

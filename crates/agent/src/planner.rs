@@ -15,6 +15,7 @@ use converge_resources::view::{Base, LookError};
 use converge_resources::{Effect, Overlay, View, Wanted};
 use rayon::prelude::*;
 
+use crate::channel::{Channel, FromChannel};
 use crate::notification::Notifications;
 use crate::state::journal::Debt;
 
@@ -23,12 +24,14 @@ pub(crate) struct Decoded<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) wanted: Vec<Box<dyn Wanted>>,
     pub(crate) notifications: Notifications,
+    contents: FromChannel<'a>,
 }
 
 impl Decoded<'_> {
     /// A fresh pass over `system`, which knows what the catalog claims.
-    pub(crate) fn base<'s>(&self, system: &'s dyn System) -> Base<'s> {
-        Base::new(system).claiming(self.catalog.resources.iter().flat_map(|resource| &resource.claims))
+    pub(crate) fn base<'s>(&'s self, system: &'s dyn System) -> Base<'s> {
+        let claims = self.catalog.resources.iter().flat_map(|resource| &resource.claims);
+        Base::new(system).claiming(claims).reading(&self.contents)
     }
 }
 
@@ -52,8 +55,11 @@ pub(crate) struct DraftStep {
     pub(crate) action: Option<Action>,
 }
 
-/// Decodes every resource; what cannot be decoded is told, all of it.
-pub(crate) fn decode(catalog: &Catalog) -> Result<Decoded<'_>, Vec<Problem>> {
+/// Decodes every resource; what cannot be decoded is told, all of it. Content that kinds plan by comes over `channel`.
+pub(crate) fn decode<'a>(
+    catalog: &'a Catalog,
+    channel: &'a dyn Channel,
+) -> Result<Decoded<'a>, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut wanted = Vec::with_capacity(catalog.resources.len());
     for resource in &catalog.resources {
@@ -72,7 +78,8 @@ pub(crate) fn decode(catalog: &Catalog) -> Result<Decoded<'_>, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Decoded { catalog, wanted, notifications: Notifications::of(&catalog.resources) })
+    let notifications = Notifications::of(&catalog.resources);
+    Ok(Decoded { catalog, wanted, notifications, contents: FromChannel(channel) })
 }
 
 /// Plans the whole catalog over the host as it is. `debts` are owed from earlier runs, by the target's address; `known`

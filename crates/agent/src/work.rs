@@ -80,7 +80,7 @@ pub(crate) fn look_in(
     channel: &dyn Channel,
 ) -> Result<HostPlan, Refusal> {
     let past = Past::read(state).map_err(refuse)?;
-    let decoded = match decode(&order.catalog) {
+    let decoded = match decode(&order.catalog, channel) {
         Ok(decoded) => decoded,
         Err(problems) => return Err(undecodable(&problems)),
     };
@@ -99,7 +99,7 @@ pub(crate) fn act_in(
     state.make().map_err(refuse)?;
     let now = now();
     let _lock = Lock::take(state, &order.run, &order.by, now).map_err(refuse)?.map_err(Refusal::Locked)?;
-    let decoded = match decode(&order.catalog) {
+    let decoded = match decode(&order.catalog, channel) {
         Ok(decoded) => decoded,
         Err(problems) => return Err(undecodable(&problems)),
     };

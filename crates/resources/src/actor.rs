@@ -572,6 +572,32 @@ impl<'a> Actor<'a> {
         self.undo.push(Kept::Command(Box::new(back)));
     }
 
+    /// Keeps all of the folder at `path` as it is now, so that the whole of it can be put back. Its files get second names
+    /// where they can: what replaces them, and does not write into them, leaves the kept ones as they are.
+    pub fn keep_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
+        self.undo.next += 1;
+        let Some(store) = &self.undo.store else {
+            return Err(ApplyError::at("keep a copy of", path, &"there is no place for it"));
+        };
+        let kept = store.outside(&Path::new("/").join(self.undo.next.to_string()));
+        let (path, kept) =
+            (self.files().outside(path).to_string_lossy().into_owned(), kept.to_string_lossy().into_owned());
+        let linked = self.try_run(&Command::new(["cp", "-al", "--", &path, &kept]))?;
+        if !linked.success() {
+            self.run(&Command::shell(format!(
+                "rm -rf -- {kept} && cp -a -- {path} {kept}",
+                kept = quoted(&kept),
+                path = quoted(&path)
+            )))?;
+        }
+        self.keep_command(Command::shell(format!(
+            "find {path} -mindepth 1 -delete && cp -a -- {kept}/. {path}",
+            kept = quoted(&kept),
+            path = quoted(&path)
+        )));
+        Ok(())
+    }
+
     /// Keeps what is at `path`, so that it can be put back.
     pub fn keep(&mut self, path: &Path) -> Result<(), ApplyError> {
         let path = path.to_owned();
@@ -651,6 +677,11 @@ pub fn uid_of(table: &AccountTable, given: &str) -> Result<u32, ApplyError> {
 pub fn gid_of(table: &AccountTable, given: &str) -> Result<u32, ApplyError> {
     let known = table.groups.get(given).map(|group| group.gid).or_else(|| given.parse().ok());
     known.ok_or_else(|| ApplyError::new(format!("there is no group {given}")))
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 impl Kept {

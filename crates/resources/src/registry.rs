@@ -25,6 +25,7 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::link::Link>(),
         row::<kinds::mount::Mount>(),
         row::<kinds::package::Package>(),
+        row::<kinds::retention::Retention>(),
         row::<kinds::service::Service>(),
         row::<kinds::sudo_rule::SudoRule>(),
         row::<kinds::sysctl::Sysctl>(),
@@ -32,6 +33,7 @@ static REGISTRY: LazyLock<Vec<Box<dyn AnyKind>>> = LazyLock::new(|| {
         row::<kinds::timezone::Timezone>(),
         row::<kinds::tree::Tree>(),
         row::<kinds::user::User>(),
+        row::<kinds::virtualenv::Virtualenv>(),
     ]
 });
 
@@ -82,6 +84,7 @@ mod tests {
             "link",
             "mount",
             "package",
+            "retention",
             "service",
             "sudo-rule",
             "sysctl",
@@ -89,6 +92,7 @@ mod tests {
             "timezone",
             "tree",
             "user",
+            "virtualenv",
         ];
         assert_eq!(names, published);
     }

@@ -5,12 +5,14 @@ mod accounts;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::hash::Hash;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use converge_model::{Claim, Digest};
 
+use crate::actor::Contents;
 use crate::overlay::{Bytes, Overlay, PlannedUnit, PlannedUser, Version};
 use crate::system::System;
 use crate::system::accounts::{AccountTable, Group, User};
@@ -117,6 +119,9 @@ pub enum LookError {
 /// The longest text that a kind edits or a diff shows in full, in bytes.
 pub const TEXT_LIMIT: usize = 8 * 1024 * 1024;
 
+/// The longest content of the controller's that a kind reads to plan by it, in bytes.
+pub const CONTENT_LIMIT: u64 = 1024 * 1024;
+
 /// The host as it is, with what was read of it in one pass. A step that changed something makes a new one.
 pub struct Base<'a> {
     system: &'a dyn System,
@@ -130,6 +135,7 @@ pub struct Base<'a> {
     upkeep: OnceLock<Result<Upkeep, String>>,
     units: Mutex<BTreeMap<String, UnitState>>,
     claims: BTreeSet<PathBuf>,
+    contents: Option<&'a (dyn Contents + Sync)>,
 }
 
 /// Answers that are kept for the pass.
@@ -170,7 +176,14 @@ impl<'a> Base<'a> {
             upkeep: OnceLock::new(),
             units: Mutex::new(BTreeMap::new()),
             claims: BTreeSet::new(),
+            contents: None,
         }
+    }
+
+    /// Lets kinds read content that the controller has, where what they plan depends on it.
+    pub fn reading(mut self, contents: &'a (dyn Contents + Sync)) -> Self {
+        self.contents = Some(contents);
+        self
     }
 
     /// Makes known what the resources of the catalog claim, so that what goes through a folder passes over what is
@@ -314,6 +327,12 @@ impl<'a> View<'a> {
         self.base.system.files().trace(folder, paths).map_err(fail)
     }
 
+    /// When what is at `path` was last modified on the host as it is; none where nothing is.
+    pub fn modified(&self, path: &Path) -> Result<Option<SystemTime>, LookError> {
+        let fail = |source| LookError::Path { path: path.to_owned(), source };
+        self.base.system.files().modified(path).map_err(fail)
+    }
+
     /// What was noted for `key`, the key of a claim, when it was applied.
     pub fn receipt(&self, key: &str) -> Result<Option<Receipt>, LookError> {
         let fail =
@@ -374,16 +393,35 @@ impl<'a> View<'a> {
             Seen::Known(place) => match place.body {
                 Body::OnDisk => Seen::Known(self.read(path)?),
                 Body::Text(text) => Seen::Known(text.to_vec()),
-                Body::Planned(Filling::Secret(secret)) => Seen::Known(secret.expose().to_vec()),
-                // The text is with the controller; what edits a file that another resource fills is a conflict of
-                // claims anyway.
-                Body::Planned(Filling::Plain { .. }) => Seen::Unknown(Vec::new()),
+                Body::Planned(filling) => {
+                    self.content(&filling).map_or_else(|_| Seen::Unknown(Vec::new()), Seen::Known)
+                }
                 Body::Unknown(steps) => Seen::Unknown(steps),
             },
             Seen::Absent => Seen::Absent,
             Seen::MayCome(steps) => Seen::MayCome(steps),
             Seen::Unknown(steps) => Seen::Unknown(steps),
         })
+    }
+
+    /// Content that the controller has, or a secret: at most [`CONTENT_LIMIT`] bytes. It is fetched each time, so only a
+    /// kind whose plan depends on it should ask.
+    pub fn content(&self, filling: &Filling) -> Result<Vec<u8>, LookError> {
+        let (digest, length) = match filling {
+            Filling::Secret(secret) => return Ok(secret.expose().to_vec()),
+            Filling::Plain { length: 0, .. } => return Ok(Vec::new()),
+            Filling::Plain { digest, length } => (*digest, *length),
+        };
+        if length > CONTENT_LIMIT {
+            return Err(LookError::Other(format!("the content is larger than {CONTENT_LIMIT} bytes")));
+        }
+        let absent = || LookError::Other("the controller's content cannot be read here".to_owned());
+        let fail = |why: String| LookError::Other(format!("failed to read the controller's content: {why}"));
+        let mut from =
+            self.base.contents.ok_or_else(absent)?.open(digest).map_err(|error| fail(error.to_string()))?;
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).map_err(|error| fail(error.to_string()))?;
+        Ok(bytes)
     }
 
     /// The names in the folder at `path`, in byte order.

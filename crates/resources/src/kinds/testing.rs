@@ -300,7 +300,7 @@ impl Trial {
 
     fn base(&self, kind: &str, params: &Params) -> Base<'_> {
         let own = self.claims(kind, params);
-        Base::new(&self.host).claiming(own.iter().chain(&self.others))
+        Base::new(&self.host).claiming(own.iter().chain(&self.others)).reading(&self.contents)
     }
 
     fn wanted(&self, kind: &str, params: &Params) -> Box<dyn Wanted> {

@@ -53,7 +53,7 @@ impl Kind for Archive {
         let [mode, owner, group] = attributes::params();
         KindSchema::new("archive", "An archive, unpacked into a directory")
             .details(
-                "Tar, compressed with gzip or not, and zip. It comes from the controller as `(file)\"name\"`, is checked as \
+                "Tar, compressed with gzip or not, and zip. It comes from the controller, is checked as \
                  a whole, and is unpacked where its digest, the parameters, or anything that it brought has changed: a \
                  receipt on the host says what was unpacked. What an earlier archive brought and this one does not goes; \
                  what came into the directory otherwise stays.\n\n\
@@ -63,7 +63,8 @@ impl Kind for Archive {
                  known before it is unpacked, so that later steps that need something of it are conditional.",
             )
             .param(Param::new("to", Type::Path, "The directory, which is made where it is missing.").argument(0).required())
-            .param(Param::new("source", Type::Content, "The archive: `(file)\"name.tar.gz\"`.").required())
+            .param(Param::new("source", Type::Content, "The archive: `(file)\"name.tar.gz\"`."))
+            .param(Param::new("from", Type::ControllerPath, "The archive by its path in the project, in the place of `source`: `\"dist/name.tar.gz\"`."))
             .param(
                 Param::new("strip-components", Type::Int, "How many leading parts of each path are left out.")
                     .range(0, 32)
@@ -85,14 +86,18 @@ impl Kind for Archive {
         let exclude = params.texts("exclude");
         let wish = Wish {
             to: params.path("to"),
-            source: params.filling("source").unwrap_or(Filling::Plain { digest: Digest::of(b""), length: 0 }),
+            source: params
+                .filling("source")
+                .or_else(|| params.filling("from"))
+                .unwrap_or(Filling::Plain { digest: Digest::of(b""), length: 0 }),
             strip: usize::try_from(strip).unwrap_or_default(),
             exclude: exclude.iter().map(|path| PathBuf::from(path.trim_matches('/'))).collect(),
             attributes: attributes::decode(params),
             max_size: params.number("max-size").and_then(|size| size.try_into().ok()).unwrap_or(4 << 30),
         };
-        if !params.has("source") {
-            params.problem(ParamProblem::new("source", "is missing"));
+        if params.has("source") == params.has("from") {
+            let problem = ParamProblem::new("source", "is missing, or there beside `from`");
+            params.problem(problem.help("write one of the two"));
         }
         if matches!(wish.source, Filling::Secret(_)) {
             params.problem(ParamProblem::new(

@@ -1,0 +1,235 @@
+//! `retention`: the newest folders of a folder of releases stay, the others go; never the one in use, nor the one that was
+//! in use before it.
+
+use std::cmp::Reverse;
+use std::path::PathBuf;
+
+use converge_model::{
+    Change, Claim, Digest, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb,
+};
+
+use crate::actor::{Actor, ApplyError};
+use crate::kind::{Kind, Planned};
+use crate::kinds::attributes::printable;
+use crate::overlay::Effect;
+use crate::system::files::Sort;
+use crate::system::receipts::Receipt;
+use crate::view::{LookError, Seen, View};
+use crate::wish::Reader;
+
+/// The kind.
+pub struct Retention;
+
+/// How many stay.
+pub struct Wish {
+    path: PathBuf,
+    current: PathBuf,
+    keep: usize,
+}
+
+/// What was found.
+pub struct Found {
+    /// The one in use; none where the link leads to none of them.
+    current: Option<PathBuf>,
+    /// Those that were in use, the latest first, as noted; what is gone is left out.
+    noted: Vec<PathBuf>,
+    /// Those that never were, the newest first.
+    others: Vec<PathBuf>,
+}
+
+impl Kind for Retention {
+    type Wish = Wish;
+    type Found = Found;
+
+    fn schema() -> KindSchema {
+        KindSchema::new("retention", "How many releases are kept")
+            .details(
+                "Of the directories in the folder, those stay that were in use last, and then the newest; the others are \
+                 removed for good. The one that `current` leads to always stays, and so does the one before it, to which \
+                 one would go back. Which were in use is noted on the host.",
+            )
+            .param(Param::new("path", Type::Path, "The folder that holds the releases.").argument(0).required())
+            .param(Param::new("current", Type::Path, "The link that leads to the one in use.").required())
+            .param(Param::new("keep", Type::Int, "How many stay.").range(1, 1000).default(5))
+            .example(
+                "Three releases",
+                "directory \"/srv/tool/releases/1\"\nlink \"/srv/tool/current\" to=\"releases/1\"\nretention \"/srv/tool/releases\" current=\"/srv/tool/current\" keep=3",
+            )
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let wish = Wish {
+            path: params.path("path"),
+            current: params.path("current"),
+            keep: params.number("keep").and_then(|keep| keep.try_into().ok()).unwrap_or(5),
+        };
+        if wish.current.starts_with(&wish.path) {
+            params.problem(ParamProblem::new("current", "is in the folder that it leads into"));
+        }
+        wish
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        vec![Claim::named("retention", wish.path.to_string_lossy())]
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+        let mut names: Vec<PathBuf> = Vec::new();
+        for name in view.list(&wish.path)?.known().unwrap_or_default() {
+            if matches!(view.glance(&wish.path.join(&name))?, Seen::Known(place) if place.sort == Sort::Folder)
+            {
+                names.push(name.into());
+            }
+        }
+        let leads = view.followed(&wish.current)?.known().map(|(path, _)| path);
+        let current = leads.and_then(|path| Some(path.strip_prefix(&wish.path).ok()?.to_owned()));
+        let current = current.filter(|name| names.contains(name));
+        let noted = view.receipt(&key(wish))?.map(|receipt| receipt.paths).unwrap_or_default();
+        let noted: Vec<_> = noted.into_iter().filter(|name| names.contains(name)).collect();
+        names.retain(|name| !noted.contains(name) && current.as_ref() != Some(name));
+        let mut dated = Vec::new();
+        for name in names {
+            dated.push((view.modified(&wish.path.join(&name))?, name));
+        }
+        // What comes with this plan has no time yet, and is the newest.
+        dated.sort_by_key(|(modified, _)| (modified.is_some(), Reverse(*modified)));
+        Ok(Found { current, noted, others: dated.into_iter().map(|(_, name)| name).collect() })
+    }
+
+    fn plan(wish: &Wish, found: &Found) -> Planned {
+        let Some(current) = &found.current else {
+            return Planned::InSync("none of them is in use".to_owned());
+        };
+        let mut change = Change::new(Verb::Update);
+        if found.noted.first() != Some(current) {
+            let name = |name: &PathBuf| printable(name.as_os_str());
+            change =
+                change.property(PropertyChange::new("current", found.noted.first().map(name), name(current)));
+        }
+        for name in found.surplus(wish) {
+            change =
+                change.property(PropertyChange::new(&printable(name.as_os_str()), "kept", Shown::Absent));
+            change.irreversible = Some("what is removed is not kept".to_owned());
+        }
+        if change.properties.is_empty() {
+            return Planned::InSync("no more than asked are there".to_owned());
+        }
+        Planned::change(change)
+    }
+
+    fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+        found.surplus(wish).into_iter().map(|name| Effect::Path(wish.path.join(name), None)).collect()
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+        let surplus = found.surplus(wish);
+        for name in &surplus {
+            actor.discard_tree(&wish.path.join(name))?;
+        }
+        let paths = found.used().filter(|name| !surplus.contains(name)).cloned().collect();
+        let source = Digest::of(wish.current.as_os_str().as_encoded_bytes());
+        actor.set_receipt(&key(wish), Some(&Receipt { source, seen: source, paths, text: String::new() }))
+    }
+}
+
+fn key(wish: &Wish) -> String {
+    format!("retention:{}", wish.path.to_string_lossy())
+}
+
+impl Found {
+    /// Those that are or were in use, the latest first.
+    fn used(&self) -> impl Iterator<Item = &PathBuf> {
+        let before = self.noted.iter().filter(|name| self.current.as_ref() != Some(*name));
+        self.current.iter().chain(before)
+    }
+
+    /// Those that go.
+    fn surplus<'a>(&'a self, wish: &Wish) -> Vec<&'a PathBuf> {
+        let safe = self.used().take(2).count();
+        let rest = self.others.iter().chain(self.used().skip(2));
+        rest.skip(wish.keep.saturating_sub(safe)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::testing::{Trial, change, params};
+    use converge_model::Params;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    fn releases(keep: i64) -> Params {
+        params([("path", "/srv/releases".into()), ("current", "/srv/current".into()), ("keep", keep.into())])
+    }
+
+    fn switch(trial: &Trial, name: &str) {
+        fs::create_dir_all(trial.at("/srv/releases").join(name)).unwrap();
+        let _ = fs::remove_file(trial.at("/srv/current"));
+        symlink(Path::new("releases").join(name), trial.at("/srv/current")).unwrap();
+    }
+
+    fn names(trial: &Trial) -> Vec<String> {
+        let entries = fs::read_dir(trial.at("/srv/releases")).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Releases one after the other, each in use for a while.
+    fn in_use(trial: &Trial, all: &[&str], keep: i64) {
+        for name in all {
+            switch(trial, name);
+            trial.apply("retention", &releases(keep)).unwrap();
+            trial.assert_in_sync("retention", &releases(keep));
+        }
+    }
+
+    #[test]
+    fn the_latest_stay_and_the_plan_names_what_goes() {
+        let trial = Trial::new();
+        in_use(&trial, &["a", "b", "c"], 3);
+        switch(&trial, "d");
+        let planned = change(trial.plan("retention", &releases(3)));
+        trial.apply("retention", &releases(3)).unwrap();
+        trial.assert_in_sync("retention", &releases(3));
+        let shown: Vec<_> =
+            planned.properties.iter().map(|p| (p.property.as_str(), p.after.clone())).collect();
+        assert_eq!(shown, [("current", Shown::Text("d".into())), ("a", Shown::Absent)]);
+        assert!(planned.irreversible.is_some());
+        assert_eq!(names(&trial), ["b", "c", "d"]);
+    }
+
+    #[test]
+    fn the_one_in_use_and_the_one_before_stay_whatever_their_age() {
+        let trial = Trial::new();
+        in_use(&trial, &["a", "b", "c", "a", "d"], 1);
+        assert_eq!(names(&trial), ["a", "d"], "a was in use before d");
+    }
+
+    #[test]
+    fn what_never_was_in_use_counts_by_its_age() {
+        let trial = Trial::new();
+        in_use(&trial, &["a", "b"], 9);
+        for name in ["old", "new"] {
+            fs::create_dir(trial.at("/srv/releases").join(name)).unwrap();
+            let seconds = if name == "old" { 1_000 } else { 2_000 };
+            let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            fs::File::open(trial.at("/srv/releases").join(name)).unwrap().set_modified(time).unwrap();
+        }
+        trial.write("/srv/releases/note.txt", "mine");
+        trial.apply("retention", &releases(3)).unwrap();
+        assert_eq!(names(&trial), ["a", "b", "new", "note.txt"]);
+    }
+
+    #[test]
+    fn without_one_in_use_nothing_goes() {
+        let trial = Trial::new();
+        fs::create_dir_all(trial.at("/srv/releases/a")).unwrap();
+        trial.assert_in_sync("retention", &releases(1));
+        symlink("elsewhere", trial.at("/srv/current")).unwrap();
+        trial.assert_in_sync("retention", &releases(1));
+    }
+}

@@ -1,0 +1,338 @@
+//! Making and changing an environment with pip or uv.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::environment::{self, UNFINISHED};
+use super::plan::{Work, surplus, work};
+use super::{Found, Source, Wish, key};
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::system::files::Sort;
+use crate::system::processes::Command;
+use crate::system::receipts::Receipt;
+use crate::view::{Base, Seen, View};
+use crate::wish::{Filling, Text};
+
+/// How long an installer may take.
+const TIME: Duration = Duration::from_secs(30 * 60);
+
+pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+    let path = outside(actor, &wish.path);
+    let owned = Attributes { owner: wish.owner.clone(), ..Attributes::default() };
+    let work = work(wish, found);
+    match work {
+        Work::Make if matches!(&found.place, Seen::Known(place) if place.sort == Sort::Folder) => {
+            actor.keep_tree(&wish.path)?;
+            actor.set_attributes(&wish.path, &owned)?;
+        }
+        Work::Make => {
+            actor.make_folder(&wish.path, &owned)?;
+            actor.keep_command(Command::new(["find", &path, "-mindepth", "1", "-delete"]));
+        }
+        Work::Rebuild => {
+            actor.keep_tree(&wish.path)?;
+            actor.run(&Command::new(["find", &path, "-mindepth", "1", "-delete"]))?;
+            actor.set_attributes(&wish.path, &owned)?;
+        }
+        Work::Change => actor.keep_tree(&wish.path)?,
+    }
+    let mark = wish.path.join(UNFINISHED);
+    let fail = |error: std::io::Error| ApplyError::at("write", &mark, &error);
+    actor.files().create_beside(&mark, OsStr::new(UNFINISHED)).map_err(fail)?;
+    actor.scratch(|actor, scratch| {
+        let installer = Installer { wish, found, scratch, path: &path };
+        installer.prepare(actor)?;
+        if work != Work::Change {
+            installer.make(actor)?;
+        }
+        installer.install(actor)?;
+        if work == Work::Change { installer.remove(actor) } else { Ok(()) }
+    })?;
+    actor.files().remove(&mark).map_err(|error| ApplyError::at("remove", &mark, &error))?;
+    actor.sync(&wish.path)?;
+    note(actor, wish, found)
+}
+
+fn outside(actor: &Actor<'_>, path: &Path) -> String {
+    actor.files().outside(path).to_string_lossy().into_owned()
+}
+
+/// Notes what is there now.
+fn note(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+    let base = Base::new(actor.system);
+    let environment = environment::read(&View::bare(&base), &wish.path);
+    let environment = environment.map_err(|error| ApplyError::new(error.to_string()))?.unwrap_or_default();
+    let paths: Vec<PathBuf> = environment.installed.into_iter().map(|there| there.folder).collect();
+    let seen = actor.files().trace(&wish.path, &paths);
+    let seen = seen.map_err(|error| ApplyError::at("read", &wish.path, &error))?;
+    let source = found.demand.digest.finalize().into();
+    actor.set_receipt(&key(wish), Some(&Receipt { source, seen, paths, text: String::new() }))
+}
+
+struct Installer<'a> {
+    wish: &'a Wish,
+    found: &'a Found,
+    /// A private folder for what the installer reads.
+    scratch: &'a Path,
+    /// The environment, as processes know it.
+    path: &'a str,
+}
+
+impl Installer<'_> {
+    /// Gives the owner the private folder, and writes there what is on no disk: the requirements of the controller, a
+    /// lock as requirements, and the passwords of the indexes.
+    fn prepare(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
+        self.own(actor, self.scratch)?;
+        if let Some(text) = &self.found.demand.locked {
+            self.write(actor, LOCKED, text.as_bytes())?;
+        }
+        if let Source::Requirements { content, list, .. } = &self.wish.source {
+            if let Some(Filling::Plain { digest, length }) = content {
+                let mut text = Vec::new();
+                if *length > 0 {
+                    let mut from = actor.contents.open(*digest)?;
+                    std::io::copy(&mut from, &mut text)
+                        .map_err(|error| ApplyError::new(error.to_string()))?;
+                }
+                self.write(actor, CONTENT, &text)?;
+            }
+            if !list.is_empty() {
+                self.write(actor, LIST, list.join("\n").as_bytes())?;
+            }
+        }
+        let logins: String = self.indexes().filter_map(|index| index.login).collect();
+        if logins.is_empty() { Ok(()) } else { self.write(actor, LOGINS, logins.as_bytes()) }
+    }
+
+    fn write(&self, actor: &mut Actor<'_>, name: &str, text: &[u8]) -> Result<(), ApplyError> {
+        let path = self.scratch.join(name);
+        let made = actor.files().create_beside(&path, OsStr::new(name));
+        let written = made.and_then(|mut file| file.write_all(text));
+        written.map_err(|error| ApplyError::at("write", &path, &error))?;
+        self.own(actor, &path)
+    }
+
+    fn own(&self, actor: &mut Actor<'_>, path: &Path) -> Result<(), ApplyError> {
+        let owned = Attributes { owner: self.wish.owner.clone(), ..Attributes::default() };
+        if owned.owner.is_some() { actor.set_attributes(path, &owned) } else { Ok(()) }
+    }
+
+    fn indexes(&self) -> impl Iterator<Item = Index> {
+        self.wish.index.iter().chain(&self.wish.extra_index).filter_map(Index::of)
+    }
+
+    fn make(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
+        let chosen = self.found.interpreter.as_ref();
+        let chosen =
+            chosen.ok_or_else(|| ApplyError::new(format!("there is no program {}", self.wish.python)))?;
+        // The name that was asked for, not what it leads to: `/usr/bin/python3` outlives `/usr/bin/python3.11`.
+        let python = if self.wish.python.starts_with('/') { &self.wish.python } else { &chosen.shown };
+        let mut words = match self.found.uv {
+            true => vec!["uv", "venv", "--quiet", "--allow-existing", "--python", python],
+            false => vec![python.as_str(), "-m", "venv"],
+        };
+        if self.wish.system_site_packages {
+            words.push("--system-site-packages");
+        }
+        words.push(self.path);
+        self.run(actor, words)
+    }
+
+    fn install(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
+        let demand = &self.found.demand;
+        let in_scratch = |name: &str| outside(actor, &self.scratch.join(name));
+        let mut named = Vec::new();
+        if demand.locked.is_some() {
+            named.extend(["-r".to_owned(), in_scratch(LOCKED)]);
+        }
+        if let Source::Requirements { files, content, list } = &self.wish.source {
+            named.extend(files.iter().flat_map(|file| ["-r".to_owned(), outside(actor, file)]));
+            named.extend(content.iter().flat_map(|_| ["-r".to_owned(), in_scratch(CONTENT)]));
+            if !list.is_empty() {
+                named.extend(["-r".to_owned(), in_scratch(LIST)]);
+            }
+        }
+        let complete = self.wish.exact || demand.locked.is_some();
+        if let Some(project) = &self.wish.project {
+            let extras = match self.wish.extras.join(",") {
+                extras if extras.is_empty() || complete => String::new(),
+                extras => format!("[{extras}]"),
+            };
+            let project = format!("{}{extras}", outside(actor, project));
+            if complete {
+                // A project has no hash, and pip takes nothing without one beside what has.
+                self.tool(actor, "install", ["--no-deps".to_owned(), project])?;
+            } else {
+                named.push(project);
+            }
+        }
+        if named.is_empty() {
+            return Ok(());
+        }
+        let mut words: Vec<String> = Vec::new();
+        words.extend(complete.then(|| "--no-deps".to_owned()));
+        words.extend(self.wish.require_hashes.then(|| "--require-hashes".to_owned()));
+        words.extend(self.wish.constraints.iter().flat_map(|file| ["-c".to_owned(), outside(actor, file)]));
+        words.extend(named);
+        self.tool(actor, "install", words)
+    }
+
+    /// Removes what no source names.
+    fn remove(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
+        let names = surplus(self.wish, self.found, self.found.environment.as_ref());
+        if names.is_empty() {
+            return Ok(());
+        }
+        let yes = (!self.found.uv).then(|| "--yes".to_owned());
+        self.tool(actor, "uninstall", yes.into_iter().chain(names.into_iter().map(|(name, _)| name)))
+    }
+
+    fn tool(
+        &self,
+        actor: &mut Actor<'_>,
+        verb: &str,
+        words: impl IntoIterator<Item = String>,
+    ) -> Result<(), ApplyError> {
+        let python = format!("{}/bin/python", self.path);
+        let mut all: Vec<String> = match self.found.uv {
+            true => ["uv", "pip", verb, "--python", &python].map(str::to_owned).to_vec(),
+            false => [python.as_str(), "-m", "pip", verb].map(str::to_owned).to_vec(),
+        };
+        if verb == "install" {
+            if !self.wish.wheelhouse.is_empty() {
+                all.push("--no-index".to_owned());
+            }
+            let houses = self.wish.wheelhouse.iter();
+            all.extend(houses.flat_map(|house| ["--find-links".to_owned(), outside(actor, house)]));
+            if self.wish.cache.is_none() {
+                all.push(if self.found.uv { "--no-cache" } else { "--no-cache-dir" }.to_owned());
+            }
+        }
+        all.extend(words);
+        self.run(actor, all)
+    }
+
+    fn run<S: Into<String>>(
+        &self,
+        actor: &mut Actor<'_>,
+        words: impl IntoIterator<Item = S>,
+    ) -> Result<(), ApplyError> {
+        let command = Command {
+            user: self.wish.owner.clone(),
+            folder: Some(self.wish.path.clone()),
+            environment: self.environment(actor),
+            timeout: TIME,
+            ..Command::new(words)
+        };
+        actor.run(&command).map(drop)
+    }
+
+    fn environment(&self, actor: &Actor<'_>) -> Vec<(String, Text)> {
+        let prefix = if self.found.uv { "UV" } else { "PIP" };
+        let settings: &[(&str, &str)] = match self.found.uv {
+            true => &[("NO_PROGRESS", "1"), ("LINK_MODE", "copy"), ("PYTHON_DOWNLOADS", "never")],
+            false => &[
+                ("DISABLE_PIP_VERSION_CHECK", "1"),
+                ("NO_INPUT", "1"),
+                ("NO_COLOR", "1"),
+                ("PROGRESS_BAR", "off"),
+                ("ROOT_USER_ACTION", "ignore"),
+            ],
+        };
+        let mut environment: Vec<_> =
+            settings.iter().map(|(name, value)| (format!("{prefix}_{name}"), (*value).to_owned())).collect();
+        let urls: Vec<_> = self.indexes().map(|index| index.url).collect();
+        let (first, others) = urls.split_at(usize::from(self.wish.index.is_some()));
+        environment.extend(first.iter().map(|url| (format!("{prefix}_INDEX_URL"), url.clone())));
+        if !others.is_empty() {
+            environment.push((format!("{prefix}_EXTRA_INDEX_URL"), others.join(" ")));
+        }
+        if let Some(cache) = &self.wish.cache {
+            environment.push((format!("{prefix}_CACHE_DIR"), outside(actor, cache)));
+        }
+        if self.indexes().any(|index| index.login.is_some()) {
+            environment.push(("NETRC".to_owned(), outside(actor, &self.scratch.join(LOGINS))));
+        }
+        environment.into_iter().map(|(name, value)| (name, Text::Plain(value))).collect()
+    }
+}
+
+/// Names in the private folder.
+const LOCKED: &str = "locked.txt";
+const CONTENT: &str = "content.txt";
+const LIST: &str = "list.txt";
+const LOGINS: &str = "netrc";
+
+/// An index of distributions.
+pub(super) struct Index {
+    /// Where it is, without user and password.
+    pub(super) url: String,
+    /// The line of a netrc file that lets one in.
+    pub(super) login: Option<String>,
+}
+
+impl Index {
+    /// The index at `address`: `https://user:password@host/simple`. None where it is no address, or its login cannot be
+    /// written in a netrc file.
+    pub(super) fn of(address: &Text) -> Option<Self> {
+        // A check has no secrets: they read as empty.
+        if address.is_secret() && address.expose().is_empty() {
+            return Some(Self { url: String::new(), login: None });
+        }
+        let address = std::str::from_utf8(address.expose()).ok()?.trim();
+        let (scheme, rest) = address.split_once("://")?;
+        let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if !matches!(scheme, "https" | "http" | "file") || address.contains(char::is_whitespace) {
+            return None;
+        }
+        let Some((login, host)) = place.rsplit_once('@') else {
+            return Some(Self { url: address.to_owned(), login: None });
+        };
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        let (user, password) = (unescaped(user)?, unescaped(password)?);
+        if [&user, &password]
+            .iter()
+            .any(|text| text.contains(['"', '\\', '#']) || text.contains(char::is_whitespace))
+        {
+            return None;
+        }
+        let machine = host.split(':').next().unwrap_or(host);
+        let login = format!("machine {machine} login {user} password {password}\n");
+        Some(Self { url: format!("{scheme}://{host}{path}"), login: Some(login) })
+    }
+}
+
+/// `text` with its `%40` as they are meant.
+fn unescaped(text: &str) -> Option<String> {
+    let mut pieces = text.split('%');
+    let mut bytes = pieces.next()?.as_bytes().to_vec();
+    for piece in pieces {
+        bytes.push(u8::from_str_radix(piece.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(&piece.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_leaves_the_address_and_goes_into_a_file() {
+        let check = |address: &str, expected: Option<(&str, Option<&str>)>| {
+            let index = Index::of(&Text::Plain(address.to_owned()));
+            let index = index.as_ref().map(|index| (index.url.as_str(), index.login.as_deref()));
+            assert_eq!(index, expected, "{address}");
+        };
+        check("https://pypi.example/simple", Some(("https://pypi.example/simple", None)));
+        check(
+            "https://ci:p%40ss@pypi.example:8443/simple",
+            Some(("https://pypi.example:8443/simple", Some("machine pypi.example login ci password p@ss\n"))),
+        );
+        check("https://ci:a%20b@pypi.example/simple", None);
+        check("pypi.example", None);
+        check("ssh://pypi.example", None);
+    }
+}

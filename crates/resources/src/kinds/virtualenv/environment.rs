@@ -1,0 +1,170 @@
+//! What is on the disk: the interpreter, the environment made of it, and the distributions in it. Read from their own
+//! files, so that no process is started.
+//!
+//! `pyvenv.cfg`: <https://docs.python.org/3/library/venv.html>. Installed distributions: PyPA, "Recording installed
+//! projects".
+
+use std::path::{Path, PathBuf};
+
+use super::requirement::normal_name;
+use crate::view::{LookError, Need, Seen, View};
+
+/// A Python that environments are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Interpreter {
+    /// The program, links followed.
+    pub(super) program: PathBuf,
+    /// `3.11`, where its name tells.
+    pub(super) version: Option<String>,
+}
+
+/// An environment.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    /// The version in full, as it was when the environment was made.
+    pub(super) version: Option<String>,
+    /// Whether it sees the packages of the system.
+    pub(super) system_site_packages: bool,
+    /// The program that its `bin/python` leads to; none where it leads nowhere.
+    pub(super) program: Option<PathBuf>,
+    /// Whether a change of it was interrupted.
+    pub(super) unfinished: bool,
+    /// What is installed in it.
+    pub(super) installed: Vec<Distribution>,
+    /// What the system lends it.
+    pub(super) lent: Vec<Distribution>,
+}
+
+/// An installed distribution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Distribution {
+    /// The normalised name.
+    pub(super) name: String,
+    /// The version.
+    pub(super) version: String,
+    /// The folder of its metadata, below the environment.
+    pub(super) folder: PathBuf,
+}
+
+/// The file that is there while an environment is changed.
+pub(super) const UNFINISHED: &str = ".converge-unfinished";
+
+/// What comes with every environment and is nobody's wish.
+pub(super) const SEEDS: [&str; 3] = ["pip", "setuptools", "wheel"];
+
+/// Looks for the interpreter `python`: a program, a path, or a version.
+pub(super) fn interpreter(view: &View<'_>, python: &str) -> Result<Seen<Interpreter>, LookError> {
+    Ok(match view.program(python)? {
+        Seen::Known(path) => match view.followed(&path)? {
+            Seen::Known((program, _)) => {
+                let version = version_in(&program);
+                Seen::Known(Interpreter { program, version })
+            }
+            other => other.map(|(program, _)| Interpreter { program, version: None }),
+        },
+        other => other.map(|program| Interpreter { program, version: None }),
+    })
+}
+
+impl Interpreter {
+    /// The need for the part of the standard library that Debian packs apart, and without which no environment gets pip.
+    pub(super) fn need_pip(&self, view: &View<'_>) -> Result<Need, LookError> {
+        let (Some(version), Some(folder)) = (&self.version, self.program.parent().and_then(Path::parent))
+        else {
+            return Ok(Need::Met);
+        };
+        let library = folder.join(format!("lib/python{version}"));
+        if !matches!(view.place(&library.join("os.py"))?, Seen::Known(_)) {
+            return Ok(Need::Met);
+        }
+        let what = format!("ensurepip for Python {version}");
+        Ok(Need::of(view.place(&library.join("ensurepip"))?, what, || {
+            "declare `package \"python3-venv\"` before it".to_owned()
+        }))
+    }
+}
+
+/// The version in the name of a program: `python3.11`.
+fn version_in(program: &Path) -> Option<String> {
+    let version = program.file_name()?.to_str()?.strip_prefix("python")?;
+    let is_version = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (major, minor) = version.split_once('.')?;
+    (is_version(major) && is_version(minor)).then(|| version.to_owned())
+}
+
+/// The environment at `path`; none where there is none.
+pub(super) fn read(view: &View<'_>, path: &Path) -> Result<Option<Environment>, LookError> {
+    let Seen::Known(text) = view.text(&path.join("pyvenv.cfg"))? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&text);
+    let value = |key: &str| {
+        let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+        pairs.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned())
+    };
+    let version = value("version").or_else(|| value("version_info"));
+    let program = view.followed(&path.join("bin/python")).ok().and_then(Seen::known);
+    let mut environment = Environment {
+        system_site_packages: value("include-system-site-packages").as_deref() == Some("true"),
+        program: program.map(|(program, _)| program),
+        unfinished: matches!(view.place(&path.join(UNFINISHED))?, Seen::Known(_)),
+        ..Environment::default()
+    };
+    if let Some(short) = version.as_deref().map(short) {
+        let site = Path::new("lib").join(format!("python{short}/site-packages"));
+        environment.installed = distributions(view, path, &site)?;
+        if environment.system_site_packages {
+            let folders = [
+                "/usr/lib/python3/dist-packages".to_owned(),
+                format!("/usr/local/lib/python{short}/dist-packages"),
+            ];
+            for folder in folders {
+                environment.lent.extend(distributions(view, Path::new("/"), Path::new(&folder))?);
+            }
+        }
+    }
+    environment.version = version;
+    Ok(Some(environment))
+}
+
+/// `3.11` of `3.11.2`.
+pub(super) fn short(version: &str) -> String {
+    version.split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
+/// What is installed in the folder `site` below `path`: its `NAME-VERSION.dist-info`, where they are whole.
+fn distributions(view: &View<'_>, path: &Path, site: &Path) -> Result<Vec<Distribution>, LookError> {
+    let mut found = Vec::new();
+    let names = view.list(&path.join(site)).map(Seen::known)?.unwrap_or_default();
+    for folder in names {
+        let Some(stem) = folder.to_str().and_then(|name| name.strip_suffix(".dist-info")) else { continue };
+        let Some((name, version)) = stem.split_once('-') else { continue };
+        let folder = site.join(&folder);
+        // The folder's name has the version without its punctuation where an old tool made it; the metadata is right.
+        let metadata = view.raw(&path.join(&folder).join("METADATA"))?;
+        let metadata = metadata.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let Some(metadata) = metadata else { continue };
+        let header = |key: &str| {
+            let mut lines = metadata.lines().take_while(|line| !line.is_empty());
+            lines.find_map(|line| Some(line.strip_prefix(key)?.strip_prefix(':')?.trim()))
+        };
+        let name = normal_name(header("Name").unwrap_or(name));
+        let version = header("Version").unwrap_or(version).to_owned();
+        found.push(Distribution { name, version, folder });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_program_tells_its_version() {
+        let check = |name: &str, version: Option<&str>| {
+            assert_eq!(version_in(Path::new(name)).as_deref(), version, "{name}");
+        };
+        check("/usr/bin/python3.11", Some("3.11"));
+        check("/usr/bin/python3", None);
+        check("/opt/pypy3.10", None);
+        check("/usr/bin/python3.11-config", None);
+    }
+}

@@ -1,0 +1,242 @@
+//! Environment markers (PEP 508): whether a requirement is meant for this interpreter. What cannot be told is `None`.
+
+/// What is known of the interpreter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Its version: `3.11`, or `3.11.2` where all of it is known; none where nothing is.
+    pub(super) version: Option<String>,
+}
+
+/// Whether `marker` holds for `target`.
+pub(super) fn holds(marker: &str, target: &Target) -> Option<bool> {
+    let words = words(marker)?;
+    let mut reading = Reading { words: &words, target, depth: 0 };
+    let value = reading.any()?;
+    if reading.words.is_empty() { value } else { None }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Word {
+    Text(String),
+    Name(String),
+    Sign(&'static str),
+}
+
+const SIGNS: [&str; 10] = ["===", "==", "!=", "<=", ">=", "~=", "<", ">", "(", ")"];
+
+fn words(marker: &str) -> Option<Vec<Word>> {
+    let mut words = Vec::new();
+    let mut rest = marker.trim_start();
+    while let Some(first) = rest.chars().next() {
+        if let quote @ ('\'' | '"') = first {
+            let (text, after) = rest[1..].split_once(quote)?;
+            words.push(Word::Text(text.to_owned()));
+            rest = after;
+        } else if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
+            words.push(Word::Sign(sign));
+            rest = &rest[sign.len()..];
+        } else {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+            let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+            if end == 0 {
+                return None;
+            }
+            words.push(Word::Name(rest[..end].to_owned()));
+            rest = &rest[end..];
+        }
+        rest = rest.trim_start();
+    }
+    Some(words)
+}
+
+/// What is left to be read. An outer `None` is a mistake of grammar, an inner one a value that nobody knows.
+struct Reading<'a> {
+    words: &'a [Word],
+    target: &'a Target,
+    depth: usize,
+}
+
+/// How deep parentheses may be nested.
+const DEPTH: usize = 32;
+
+impl Reading<'_> {
+    fn next(&mut self) -> Option<&Word> {
+        let (first, rest) = self.words.split_first()?;
+        self.words = rest;
+        Some(first)
+    }
+
+    fn takes(&mut self, name: &str) -> bool {
+        let found = matches!(self.words.first(), Some(Word::Name(word)) if word == name);
+        if found {
+            self.words = &self.words[1..];
+        }
+        found
+    }
+
+    fn any(&mut self) -> Option<Option<bool>> {
+        let mut value = self.all()?;
+        while self.takes("or") {
+            value = match (value, self.all()?) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (Some(false), Some(false)) => Some(false),
+                _ => None,
+            };
+        }
+        Some(value)
+    }
+
+    fn all(&mut self) -> Option<Option<bool>> {
+        let mut value = self.one()?;
+        while self.takes("and") {
+            value = match (value, self.one()?) {
+                (Some(false), _) | (_, Some(false)) => Some(false),
+                (Some(true), Some(true)) => Some(true),
+                _ => None,
+            };
+        }
+        Some(value)
+    }
+
+    fn one(&mut self) -> Option<Option<bool>> {
+        if self.words.first() == Some(&Word::Sign("(")) {
+            self.depth += 1;
+            self.words = &self.words[1..];
+            let value = if self.depth > DEPTH { return None } else { self.any()? };
+            self.depth -= 1;
+            return (self.next() == Some(&Word::Sign(")"))).then_some(value);
+        }
+        let left = self.operand()?;
+        let sign = match self.next()? {
+            Word::Sign(sign) => *sign,
+            Word::Name(name) if name == "in" => "in",
+            Word::Name(name) if name == "not" => {
+                let follows = self.takes("in");
+                if follows { "not in" } else { return None }
+            }
+            _ => return None,
+        };
+        let right = self.operand()?;
+        Some(compare(&left, sign, &right))
+    }
+
+    fn operand(&mut self) -> Option<Operand> {
+        let target = self.target.clone();
+        Some(match self.next()? {
+            Word::Text(text) => Operand { text: Some(text.clone()), is_version: false, is_partial: false },
+            Word::Name(name) => {
+                let text = value(name, &target);
+                let is_full = matches!(name.as_str(), "python_full_version" | "implementation_version");
+                let is_partial = is_full && text.as_ref().is_some_and(|text| text.split('.').count() < 3);
+                Operand { text, is_version: name.contains("version"), is_partial }
+            }
+            Word::Sign(_) => return None,
+        })
+    }
+}
+
+struct Operand {
+    /// None where nobody knows it.
+    text: Option<String>,
+    is_version: bool,
+    /// Whether the last part of the version is not known.
+    is_partial: bool,
+}
+
+/// What a variable stands for on the hosts that the agent runs on.
+fn value(name: &str, target: &Target) -> Option<String> {
+    let known = match name {
+        "os_name" => "posix",
+        "sys_platform" => "linux",
+        "platform_system" => "Linux",
+        "platform_machine" => std::env::consts::ARCH,
+        "implementation_name" => "cpython",
+        "platform_python_implementation" => "CPython",
+        "extra" => "",
+        "python_version" => {
+            let version = target.version.as_ref()?;
+            return Some(version.split('.').take(2).collect::<Vec<_>>().join("."));
+        }
+        "python_full_version" | "implementation_version" => return target.version.clone(),
+        _ => return None,
+    };
+    Some(known.to_owned())
+}
+
+fn compare(left: &Operand, sign: &str, right: &Operand) -> Option<bool> {
+    let (one, other) = (left.text.as_ref()?, right.text.as_ref()?);
+    match sign {
+        "in" => return Some(other.contains(one.as_str())),
+        "not in" => return Some(!other.contains(one.as_str())),
+        _ => {}
+    }
+    if !left.is_version && !right.is_version {
+        return match sign {
+            "==" | "===" => Some(one == other),
+            "!=" => Some(one != other),
+            _ => None,
+        };
+    }
+    if let Some(prefix) = other.strip_suffix(".*") {
+        let within = one == prefix || one.starts_with(&format!("{prefix}."));
+        return [("==", within), ("!=", !within)].iter().find(|(of, _)| *of == sign).map(|(_, holds)| *holds);
+    }
+    let (one, other) = (numbers(one)?, numbers(other)?);
+    if right.is_partial || (left.is_partial && other.starts_with(&one)) {
+        // `3.11.x` is not below `3.11`, and nothing else is known of it.
+        return match sign {
+            ">=" if other == one => Some(true),
+            "<" if other == one => Some(false),
+            _ => None,
+        };
+    }
+    let order = one.cmp(&other);
+    Some(match sign {
+        "==" | "===" => order.is_eq(),
+        "!=" => order.is_ne(),
+        "<" => order.is_lt(),
+        "<=" => order.is_le(),
+        ">" => order.is_gt(),
+        ">=" => order.is_ge(),
+        _ => return None,
+    })
+}
+
+/// The numbers of a release, zeros at its end left out.
+fn numbers(version: &str) -> Option<Vec<u32>> {
+    let mut numbers: Vec<u32> = version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    while numbers.last() == Some(&0) {
+        numbers.pop();
+    }
+    Some(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_are_true_false_or_unknown() {
+        let check = |marker: &str, expected: Option<bool>| {
+            let target = Target { version: Some("3.11".into()) };
+            assert_eq!(holds(marker, &target), expected, "{marker}");
+        };
+        check("python_version < '3.12'", Some(true));
+        check("python_version >= \"3.12\"", Some(false));
+        check("'3.9' <= python_version", Some(true));
+        check("python_version == '3.*'", Some(true));
+        check("python_version in '3.10 3.11'", Some(true));
+        check("sys_platform == 'win32' or (os_name == 'posix' and python_version > '3')", Some(true));
+        check("sys_platform not in 'linux darwin'", Some(false));
+        check("python_full_version < '3.11.3'", None);
+        check("python_full_version < '3.12.1'", Some(true));
+        check("python_full_version < '3.11'", Some(false));
+        check("python_full_version >= '3.11'", Some(true));
+        check("python_full_version < '3.11.3' and sys_platform == 'win32'", Some(false));
+        check("platform_release == '6' or os_name == 'posix'", Some(true));
+        check("extra == 'dev'", Some(false));
+        check("python_version <", None);
+        check("python_version < '3.12' nonsense", None);
+        check(&"(".repeat(100), None);
+    }
+}

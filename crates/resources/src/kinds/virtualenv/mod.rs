@@ -1,0 +1,286 @@
+//! `virtualenv`: a Python environment with the distributions that its sources name.
+
+mod apply;
+mod environment;
+mod lock;
+mod marker;
+mod plan;
+mod requirement;
+mod sources;
+
+use std::path::{Path, PathBuf};
+
+use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::kind::{Kind, Planned};
+use crate::kinds::attributes::{self, Asked};
+use crate::overlay::Effect;
+use crate::system::files::Sort;
+use crate::system::receipts::Receipt;
+use crate::view::{Body, LookError, Need, Place, Seen, View};
+use crate::wish::{Filling, Reader, Text};
+
+use environment::{Environment, Interpreter};
+use marker::Target;
+use sources::Demand;
+
+/// The kind.
+pub struct Virtualenv;
+
+/// What the environment should be.
+pub struct Wish {
+    path: PathBuf,
+    python: String,
+    tool: Tool,
+    source: Source,
+    project: Option<PathBuf>,
+    extras: Vec<String>,
+    groups: Vec<String>,
+    constraints: Vec<PathBuf>,
+    wheelhouse: Vec<PathBuf>,
+    index: Option<Text>,
+    extra_index: Vec<Text>,
+    require_hashes: bool,
+    exact: bool,
+    system_site_packages: bool,
+    owner: Option<String>,
+    cache: Option<PathBuf>,
+}
+
+/// Where the names and versions come from.
+enum Source {
+    /// Requirements, in files on the host, from the controller, and one by one.
+    Requirements { files: Vec<PathBuf>, content: Option<Filling>, list: Vec<String> },
+    /// A `uv.lock` on the host.
+    Lock(PathBuf),
+}
+
+/// What installs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tool {
+    /// uv where the host has it, else pip.
+    Auto,
+    Pip,
+    Uv,
+}
+
+/// What was found.
+pub struct Found {
+    place: Seen<Place>,
+    /// Whether the folder holds anything at all.
+    occupied: bool,
+    environment: Option<Environment>,
+    interpreter: Option<Chosen>,
+    /// Whether uv does the work.
+    uv: bool,
+    demand: Demand,
+    needs: Vec<Need>,
+    own: Asked,
+    /// What was noted after it was changed last.
+    receipt: Option<Receipt>,
+}
+
+/// The interpreter that the environment should be made of.
+struct Chosen {
+    is: Interpreter,
+    shown: String,
+}
+
+impl Kind for Virtualenv {
+    type Wish = Wish;
+    type Found = Found;
+
+    fn schema() -> KindSchema {
+        KindSchema::new("virtualenv", "A Python virtual environment and what is installed in it")
+            .details(DETAILS)
+            .param(Param::new("path", Type::Path, "The directory of the environment.").argument(0).required())
+            .param(Param::new("python", Type::Text, "The interpreter: a command, a path, or a version (`3.12`).").default("python3"))
+            .param(Param::new("tool", Type::Text, "What installs; `auto` is uv where the host has it, else pip.").one_of(&["auto", "pip", "uv"]).default("auto"))
+            .param(Param::list("requirements", Type::Path, "Requirements files on the host."))
+            .param(Param::new("content", Type::Content, "Requirements from the controller: `(file)\"requirements.lock\"`, or text."))
+            .param(Param::list("install", Type::Text, "Requirements one by one: `\"gunicorn==22.0.0\"`."))
+            .param(Param::new("lock", Type::Path, "A `uv.lock` on the host, in the place of requirements; uv is not needed for it."))
+            .param(Param::new("project", Type::Path, "A directory with a `pyproject.toml` on the host: the project itself is installed, too."))
+            .param(Param::list("extras", Type::Text, "Extras of the project, or of the lock's."))
+            .param(Param::list("groups", Type::Text, "Dependency groups of the lock's project."))
+            .param(Param::list("constraints", Type::Path, "Files on the host that limit versions."))
+            .param(Param::list("wheelhouse", Type::Path, "Directories of wheels on the host; no index is asked then."))
+            .param(Param::new("index", Type::Text, "The index, with a user and a password in it if need be; it may be a secret."))
+            .param(Param::list("extra-index", Type::Text, "Further indexes, as `index`."))
+            .param(Param::new("require-hashes", Type::Bool, "Whether everything must have a hash. The first hash in the sources means so anyway.").default(false))
+            .param(Param::new("exact", Type::Bool, "Whether the sources name all there is to be: nothing else is installed, and what they do not name is removed.").default(false))
+            .param(Param::new("system-site-packages", Type::Bool, "Whether the packages of the system can be imported.").default(false))
+            .param(Param::new("owner", Type::Name, "The user that owns the environment and runs the installer. The account that Converge works as if not given."))
+            .param(Param::new("cache", Type::Path, "A directory that the owner can write, where downloads and built wheels are kept; none are kept if not given."))
+            .example(
+                "A tool in an environment of its own",
+                "package \"python3-venv\"\nvirtualenv \"/opt/tool\" exact=#true {\n    install \"iniconfig==2.0.0\"\n}",
+            )
+            .whole_system()
+    }
+
+    fn decode(params: &mut Reader<'_>) -> Wish {
+        let python = params.text("python").unwrap_or_else(|| "python3".to_owned());
+        let is_version = python.starts_with(|c: char| c.is_ascii_digit());
+        let wish = Wish {
+            path: params.path("path"),
+            python: if is_version { format!("python{python}") } else { python },
+            tool: params.choice("tool", &[("auto", Tool::Auto), ("pip", Tool::Pip), ("uv", Tool::Uv)]),
+            source: source(params),
+            project: params.optional_path("project"),
+            extras: params.texts("extras"),
+            groups: params.texts("groups"),
+            constraints: paths(params, "constraints"),
+            wheelhouse: paths(params, "wheelhouse"),
+            index: params.maybe_secret("index"),
+            extra_index: params.maybe_secrets("extra-index"),
+            require_hashes: params.flag("require-hashes").unwrap_or(false),
+            exact: params.flag("exact").unwrap_or(false),
+            system_site_packages: params.flag("system-site-packages").unwrap_or(false),
+            owner: params.text("owner"),
+            cache: params.optional_path("cache"),
+        };
+        problems(params, &wish);
+        wish
+    }
+
+    fn claims(wish: &Wish) -> Vec<Claim> {
+        vec![Claim::path(wish.path.to_string_lossy(), Extent::Whole)]
+    }
+
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+        let environment = environment::read(view, &wish.path)?;
+        let seen = environment::interpreter(view, &wish.python)?;
+        let uv = match wish.tool {
+            Tool::Auto => matches!(view.program("uv")?, Seen::Known(_)),
+            tool => tool == Tool::Uv,
+        };
+        let mut needs = vec![view.need_folder(wish.path.parent().unwrap_or(Path::new("/")))?];
+        needs.push(Need::of(seen.clone(), format!("the program {}", wish.python), || {
+            "declare `package \"python3-venv\"` before it, or name another interpreter".to_owned()
+        }));
+        if wish.tool == Tool::Uv {
+            needs.push(Need::program(&view.program("uv")?, "uv"));
+        }
+        let interpreter = seen.known().map(|is| Chosen { shown: is.program.display().to_string(), is });
+        if let (Some(chosen), false, None) = (&interpreter, uv, &environment) {
+            needs.push(chosen.is.need_pip(view)?);
+        }
+        let version = environment.as_ref().and_then(|environment| environment.version.clone());
+        let newer = interpreter.as_ref().and_then(|chosen| chosen.is.version.clone());
+        // An environment that is made anew has another version than the one that is there.
+        let same =
+            |version: &String| newer.as_ref().is_none_or(|newer| *newer == environment::short(version));
+        let target = Target { version: version.filter(same).or(newer) };
+        let owned = Attributes { owner: wish.owner.clone(), ..Attributes::default() };
+        let occupied =
+            view.list(&wish.path).is_ok_and(|names| names.known().is_some_and(|names| !names.is_empty()));
+        Ok(Found {
+            place: view.place(&wish.path)?,
+            occupied,
+            environment,
+            interpreter,
+            uv,
+            demand: sources::read(view, wish, &target)?,
+            needs,
+            own: attributes::observe(view, &owned)?,
+            receipt: view.receipt(&key(wish))?,
+        })
+    }
+
+    fn plan(wish: &Wish, found: &Found) -> Planned {
+        plan::plan(wish, found)
+    }
+
+    fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+        let before = found.place.clone().known();
+        let place = found.own.place(before.as_ref(), Sort::Folder, 0o755, Body::OnDisk);
+        vec![Effect::Path(wish.path.clone(), Some(place)), Effect::Open]
+    }
+
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+        apply::apply(actor, wish, found)
+    }
+}
+
+const DETAILS: &str = "\
+The plan lists each distribution that is added, changed or removed. It is exact where the sources name every one of them: \
+with hashes, with `exact=#true`, or from a `uv.lock`. Other sources may bring dependencies that only the installer finds; \
+the plan then says so, and the environment stays as it is until its sources change or something of it is missing.\n\n\
+pip and setuptools, which an environment starts with, are not listed and never removed. The environment is made anew \
+when its interpreter changes, when it has another owner, or when a change of it was interrupted; what was there comes back \
+if that fails. Environments cannot be moved: they are changed where they are, with a copy kept aside until the run ends.\n\n\
+Passwords in an index are given to the installer in a file that only its user can read, for the time that it runs.";
+
+fn source(params: &mut Reader<'_>) -> Source {
+    let files = paths(params, "requirements");
+    let (content, list) = (params.filling("content"), params.texts("install"));
+    match params.optional_path("lock") {
+        Some(lock) => {
+            if !files.is_empty() || content.is_some() || !list.is_empty() {
+                params.problem(
+                    ParamProblem::together("has a lock and requirements")
+                        .help("a lock names everything already"),
+                );
+            }
+            Source::Lock(lock)
+        }
+        None => Source::Requirements { files, content, list },
+    }
+}
+
+fn paths(params: &mut Reader<'_>, name: &str) -> Vec<PathBuf> {
+    params.texts(name).into_iter().map(PathBuf::from).collect()
+}
+
+fn problems(params: &mut Reader<'_>, wish: &Wish) {
+    if wish.path.parent().is_none() {
+        params.problem(ParamProblem::new("path", "is the root"));
+    }
+    if wish.python.is_empty() || wish.python.starts_with('-') || wish.python.chars().any(char::is_control) {
+        params.problem(ParamProblem::new("python", "is not the name of a program"));
+    }
+    if matches!(&wish.source, Source::Requirements { content: Some(Filling::Secret(_)), .. }) {
+        params.problem(ParamProblem::new("content", "cannot be a secret; `index` can"));
+    }
+    if matches!(&wish.source, Source::Requirements { list, .. } if list.iter().any(|one| one.contains('\n')))
+    {
+        params.problem(ParamProblem::new("install", "holds a line break"));
+    }
+    if !wish.groups.is_empty() && !matches!(wish.source, Source::Lock(_)) {
+        params.problem(ParamProblem::new("groups", "needs a `lock`"));
+    }
+    if wish.index.iter().chain(&wish.extra_index).any(|index| apply::Index::of(index).is_none()) {
+        params.problem(ParamProblem::new("index", "is not an address that starts with https:// or http://"));
+    }
+}
+
+fn key(wish: &Wish) -> String {
+    format!("virtualenv:{}", wish.path.to_string_lossy())
+}
+
+impl Found {
+    /// Whether what the sources say now is what was installed last.
+    fn is_noted(&self) -> bool {
+        let digest = self.demand.digest.finalize().into();
+        self.receipt.as_ref().is_some_and(|receipt| receipt.source == digest)
+    }
+
+    /// The distributions that were there after the last change, and are not, or are others, now.
+    fn lost(&self) -> Vec<String> {
+        let (Some(receipt), Some(environment)) = (&self.receipt, &self.environment) else {
+            return Vec::new();
+        };
+        let is_there = |path: &PathBuf| environment.installed.iter().any(|there| there.folder == **path);
+        let name = |path: &PathBuf| {
+            let stem = path.file_name()?.to_str()?.split('-').next()?;
+            Some(requirement::normal_name(stem))
+        };
+        let gone = receipt.paths.iter().filter(|path| !is_there(path)).filter_map(name);
+        gone.filter(|name| !self.demand.names(name)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use converge_model::{Certainty, Change, Params, Scalar, Shown, Value, Verb};
+
+use crate::kinds::testing::{Trial, change, finished, impossible, params};
+use crate::overlay::Effect;
+use crate::system::processes::{Command, Finished};
+use crate::wish::Text;
+
+/// The environment of every test.
+const VENV: &str = "/opt/venv";
+
+/// A host with Python 3.11 whose installer does what pip does, as far as a plan can tell: it makes the metadata of what the
+/// requirements name, and of `dep` beside `lib`.
+fn host() -> Trial {
+    let trial = Trial::new();
+    python(&trial, "3.11");
+    fs::create_dir_all(trial.at("/opt")).unwrap();
+    let root = trial.at("/");
+    trial.answer(move |command| run(&root, command));
+    trial
+}
+
+fn python(trial: &Trial, version: &str) {
+    trial.write(&format!("/usr/bin/python{version}"), "");
+    trial.write(&format!("/usr/lib/python{version}/os.py"), "");
+    trial.write(&format!("/usr/lib/python{version}/ensurepip/__init__.py"), "");
+    let link = trial.at("/usr/bin/python3");
+    let _ = fs::remove_file(&link);
+    symlink(format!("python{version}"), link).unwrap();
+}
+
+fn run(root: &Path, command: &Command) -> Finished {
+    let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
+    match &words[..] {
+        ["cp" | "find" | "/bin/sh", ..] => really(&words),
+        [python, "-m", "venv", path] => make(root, python, Path::new(path)),
+        [_, "-m", "pip", "install", rest @ ..] => install(command.folder.as_deref().unwrap(), root, rest),
+        [_, "-m", "pip", "uninstall", "--yes", names @ ..] => {
+            let site = site(&root.join(VENV.trim_start_matches('/')));
+            names.iter().for_each(|name| uninstall(&site, name));
+            finished(0, "")
+        }
+        other => finished(127, &format!("no {other:?}")),
+    }
+}
+
+fn really(words: &[&str]) -> Finished {
+    let output = std::process::Command::new(words[0]).args(&words[1..]).output().unwrap();
+    finished(output.status.code().unwrap(), &String::from_utf8_lossy(&output.stderr))
+}
+
+fn make(root: &Path, python: &str, path: &Path) -> Finished {
+    let version = fs::read_link(root.join("usr/bin/python3")).unwrap();
+    let version = version.to_str().unwrap().trim_start_matches("python").to_owned();
+    fs::create_dir_all(path.join("bin")).unwrap();
+    symlink(python, path.join("bin/python")).unwrap();
+    let config = format!("home = /usr/bin\ninclude-system-site-packages = false\nversion = {version}.2\n");
+    fs::write(path.join("pyvenv.cfg"), config).unwrap();
+    distribution(&path.join(format!("lib/python{version}/site-packages")), "pip", "23.0");
+    finished(0, "")
+}
+
+fn site(venv: &Path) -> std::path::PathBuf {
+    let version = fs::read_dir(venv.join("lib")).unwrap().next().unwrap().unwrap();
+    version.path().join("site-packages")
+}
+
+fn uninstall(site: &Path, name: &str) {
+    for entry in fs::read_dir(site).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap().starts_with(&format!("{name}-")) {
+            fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
+}
+
+fn distribution(site: &Path, name: &str, version: &str) {
+    fs::create_dir_all(site).unwrap();
+    uninstall(site, name);
+    let folder = site.join(format!("{name}-{version}.dist-info"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(
+        folder.join("METADATA"),
+        format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nName: no\n"),
+    )
+    .unwrap();
+}
+
+fn install(folder: &Path, root: &Path, words: &[&str]) -> Finished {
+    let site = site(&root.join(folder.strip_prefix("/").unwrap()));
+    for (flag, file) in words.iter().zip(&words[1..]) {
+        if *flag != "-r" {
+            continue;
+        }
+        for line in fs::read_to_string(file).unwrap().lines().filter(|line| !line.starts_with('#')) {
+            let line = line.split(' ').next().unwrap();
+            let (name, version) = line.split_once("==").unwrap_or((line, "9"));
+            if name == "broken" {
+                return finished(1, "ERROR: No matching distribution found for broken");
+            }
+            distribution(&site, name, version);
+            if name == "lib" && !words.contains(&"--no-deps") {
+                distribution(&site, "dep", "1");
+            }
+        }
+    }
+    finished(0, "")
+}
+
+fn venv(more: &[(&str, Value)]) -> Params {
+    let mut params = params([("path", VENV.into())]);
+    more.iter().for_each(|(name, value)| params.set(name, value.clone()));
+    params
+}
+
+fn listed(names: &[&str]) -> Value {
+    Value::List(names.iter().map(|name| Scalar::from(*name)).collect())
+}
+
+fn exactly(trial: &Trial, text: &str) -> Params {
+    venv(&[("content", trial.content(text)), ("exact", true.into())])
+}
+
+/// The properties as a plan shows them.
+fn shown(change: &Change) -> Vec<String> {
+    let text = |shown: &Shown| match shown {
+        Shown::Absent => "-".to_owned(),
+        Shown::Text(text) => text.clone(),
+        Shown::Masked => "masked".to_owned(),
+        Shown::Unknown(_) => "?".to_owned(),
+    };
+    let properties = change.properties.iter();
+    properties.map(|p| format!("{}: {} -> {}", p.property, text(&p.before), text(&p.after))).collect()
+}
+
+fn why(change: &Change) -> String {
+    let unknown = |p: &converge_model::PropertyChange| match &p.after {
+        Shown::Unknown(why) => Some(why.clone()),
+        _ => None,
+    };
+    change.properties.iter().find_map(unknown).unwrap_or_default()
+}
+
+#[test]
+fn a_plan_names_exactly_the_distributions_that_change() {
+    let trial = host();
+    let made = trial.laws("virtualenv", &exactly(&trial, "flask==3.0.0\njinja2==3.1\n"));
+    assert_eq!(made.verb, Verb::Create);
+    assert_eq!(shown(&made), ["python: - -> /usr/bin/python3.11", "flask: - -> 3.0.0", "jinja2: - -> 3.1"]);
+    let changed = trial.laws("virtualenv", &exactly(&trial, "flask==3.0.1\nclick==8\n"));
+    assert_eq!(changed.verb, Verb::Update);
+    assert_eq!(shown(&changed), ["click: - -> 8", "flask: 3.0.0 -> 3.0.1", "jinja2: 3.1 -> -"]);
+    trial.assert_in_sync("virtualenv", &exactly(&trial, "# other words\nClick==8.0\nFlask == 3.0.1\n"));
+}
+
+#[test]
+fn hashes_make_a_plan_exact_and_leave_what_else_is_there() {
+    let trial = host();
+    let hashed = |text: &str| venv(&[("content", trial.content(text))]);
+    trial.laws("virtualenv", &hashed("a==1 --hash=sha256:00\nb==1 --hash=sha256:00\n"));
+    let next = hashed("a==2 --hash=sha256:00\n");
+    assert_eq!(shown(&change(trial.plan("virtualenv", &next))), ["a: 1 -> 2"]);
+    trial.apply("virtualenv", &next).unwrap();
+    assert!(trial.at(&format!("{VENV}/lib/python3.11/site-packages/b-1.dist-info")).is_dir());
+}
+
+#[test]
+fn what_may_bring_others_is_unknown_once_and_then_in_sync_until_it_changes() {
+    let trial = host();
+    let wish = |names: &[&str]| venv(&[("install", listed(names))]);
+    let planned = change(trial.plan("virtualenv", &wish(&["lib==1"])));
+    assert_eq!(shown(&planned)[1..], ["lib: - -> 1", "distributions: - -> ?"]);
+    assert!(why(&planned).starts_with("lib may need others"), "{}", why(&planned));
+    trial.laws("virtualenv", &wish(&["lib==1"]));
+    let planned = change(trial.plan("virtualenv", &wish(&["lib==1", "tool"])));
+    assert_eq!(shown(&planned), ["tool: - -> ?", "distributions: 3 of them -> ?"]);
+    trial.apply("virtualenv", &wish(&["lib==1", "tool"])).unwrap();
+    trial.assert_in_sync("virtualenv", &wish(&["lib==1", "tool"]));
+    fs::remove_dir_all(trial.at(&format!("{VENV}/lib/python3.11/site-packages/dep-1.dist-info"))).unwrap();
+    let planned = change(trial.plan("virtualenv", &wish(&["lib==1", "tool"])));
+    assert_eq!(shown(&planned), ["dep: - -> ?", "distributions: 3 of them -> ?"]);
+}
+
+#[test]
+fn files_on_the_host_name_others_and_limits() {
+    let trial = host();
+    trial.write("/srv/requirements.txt", "-r more/base.txt\n-c limits.txt\nplain\n");
+    trial.write(
+        "/srv/more/base.txt",
+        "base==1 ; python_version >= '3.8'\nold==1 ; python_version < '3'\n-r ../requirements.txt\n",
+    );
+    trial.write("/srv/limits.txt", "plain==4\n");
+    let wish = venv(&[("requirements", listed(&["/srv/requirements.txt"])), ("exact", true.into())]);
+    let planned = change(trial.plan("virtualenv", &wish));
+    assert_eq!(shown(&planned)[1..], ["base: - -> 1", "plain: - -> 4"]);
+}
+
+#[test]
+fn a_file_that_comes_with_an_earlier_step_makes_it_conditional() {
+    let trial = host();
+    let wish = venv(&[("requirements", listed(&["/srv/app/requirements.txt"]))]);
+    assert_eq!(
+        impossible(trial.plan("virtualenv", &wish)),
+        "the file /srv/app/requirements.txt is not there"
+    );
+    let planned = change(trial.plan_after(vec![Effect::Open], "virtualenv", &wish));
+    assert!(matches!(planned.certainty, Certainty::Conditional { .. }));
+    assert_eq!(why(&planned), "/srv/app/requirements.txt comes with an earlier step");
+}
+
+#[test]
+fn a_lock_is_installed_as_it_stands() {
+    let trial = host();
+    let package =
+        |name: &str, more: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"1\"\n{more}\n");
+    let lock = format!(
+        "version = 1\n{}{}",
+        package("app", "source = { virtual = \".\" }\ndependencies = [{ name = \"lib\" }]"),
+        package("lib", "source = { registry = \"x\" }\nwheels = [{ url = \"x\", hash = \"sha256:aa\" }]")
+    );
+    trial.write("/srv/uv.lock", lock);
+    let made = trial.laws("virtualenv", &venv(&[("lock", "/srv/uv.lock".into()), ("exact", true.into())]));
+    assert_eq!(shown(&made)[1..], ["lib: - -> 1"]);
+}
+
+#[test]
+fn another_interpreter_and_an_interrupted_change_make_it_anew() {
+    let trial = host();
+    let wish = exactly(&trial, "a==1\n");
+    trial.apply("virtualenv", &wish).unwrap();
+    python(&trial, "3.12");
+    let replaced = trial.laws("virtualenv", &wish);
+    assert_eq!(replaced.verb, Verb::Replace);
+    assert_eq!(shown(&replaced), ["python: /usr/bin/python3.11 (3.11.2) -> /usr/bin/python3.12"]);
+    assert!(!trial.at(&format!("{VENV}/lib/python3.11")).exists());
+    trial.write(&format!("{VENV}/.converge-unfinished"), "");
+    let replaced = trial.laws("virtualenv", &wish);
+    assert_eq!(shown(&replaced), ["state: its last change was interrupted -> whole"]);
+}
+
+#[test]
+fn a_failed_change_is_taken_back_and_shows_what_the_installer_said() {
+    let trial = host();
+    trial.apply("virtualenv", &exactly(&trial, "a==1\n")).unwrap();
+    let before = trial.image();
+    let mut undo = trial.undo();
+    let error =
+        trial.apply_keeping("virtualenv", &exactly(&trial, "a==2\nbroken==1\n"), &mut undo).unwrap_err();
+    assert!(error.output.contains("No matching distribution"), "{}", error.output);
+    trial.put_back(undo);
+    assert_eq!(trial.image(), before);
+}
+
+#[test]
+fn a_password_is_in_a_file_and_nowhere_else() {
+    let trial = host();
+    let root = trial.at("/");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    trial.answer(move |command| {
+        let plain = |value: &Text| String::from_utf8_lossy(value.expose()).into_owned();
+        let variable = |name: &str| {
+            let found = command.environment.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| plain(value)).unwrap_or_default()
+        };
+        let everywhere =
+            command.environment.iter().map(|(_, value)| plain(value)).chain(command.words.clone());
+        assert!(everywhere.into_iter().all(|text| !text.contains("hunter2")));
+        if command.words.iter().any(|word| word == "install") {
+            let netrc = fs::read_to_string(variable("NETRC")).unwrap();
+            log.lock().unwrap().push((variable("PIP_INDEX_URL"), netrc));
+        }
+        run(&root, command)
+    });
+    let index = trial.secret("https://ci:hunter2@pypi.example/simple");
+    let mut wish = exactly(&trial, "a==1\n");
+    wish.set("index", Value::Scalar(index));
+    trial.apply("virtualenv", &wish).unwrap();
+    let expected = (
+        "https://pypi.example/simple".to_owned(),
+        "machine pypi.example login ci password hunter2\n".to_owned(),
+    );
+    assert_eq!(*seen.lock().unwrap(), [expected]);
+    assert!(trial.image().values().all(|text| !text.contains("hunter2")));
+}
+
+#[test]
+fn what_is_in_the_way_or_missing_is_an_error_of_the_plan() {
+    let trial = host();
+    trial.write(&format!("{VENV}/mine"), "");
+    assert_eq!(
+        impossible(trial.plan("virtualenv", &venv(&[]))),
+        "a directory that is no virtual environment is in the way"
+    );
+    fs::remove_dir_all(trial.at(VENV)).unwrap();
+    fs::remove_dir_all(trial.at("/usr/lib/python3.11/ensurepip")).unwrap();
+    assert_eq!(impossible(trial.plan("virtualenv", &venv(&[]))), "ensurepip for Python 3.11 is not there");
+    let other = venv(&[("python", "3.13".into())]);
+    assert_eq!(impossible(trial.plan("virtualenv", &other)), "the program python3.13 is not there");
+    python(&trial, "3.11");
+    let loose = venv(&[("install", listed(&["flask"])), ("exact", true.into())]);
+    assert!(impossible(trial.plan("virtualenv", &loose)).contains("flask has none"));
+}
+
+#[test]
+fn mistakes_are_found_without_a_host() {
+    let trial = Trial::new();
+    let check =
+        |more: &[(&str, Value)]| assert!(!trial.problems("virtualenv", &venv(more)).is_empty(), "{more:?}");
+    check(&[("lock", "/x".into()), ("install", listed(&["a"]))]);
+    check(&[("groups", listed(&["dev"]))]);
+    check(&[("index", "pypi.example".into())]);
+    check(&[("python", "-c".into())]);
+    check(&[("install", listed(&["a\nb"]))]);
+    check(&[("path", "/".into())]);
+}
