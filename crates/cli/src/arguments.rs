@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anstream::ColorChoice;
 use clap::{Args, Parser, Subcommand};
+use converge_history::Retention;
 use converge_lang::Selection;
 
 use crate::command;
@@ -41,6 +42,7 @@ enum Command {
     Apply(command::apply::Arguments),
     Drift(command::drift::Arguments),
     Watch(command::watch::Arguments),
+    History(command::history::Arguments),
     Facts(command::facts::Arguments),
     Inventory(command::inventory::Arguments),
     Explain(command::explain::Arguments),
@@ -99,6 +101,27 @@ pub(crate) struct HostArguments {
     pub(crate) limit: Vec<String>,
 }
 
+/// Which hosts, by what became of them.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct AgainArguments {
+    /// Only the hosts that did not end well in this run: any beginning of its id, or `last`
+    #[arg(long, value_name = "RUN")]
+    pub(crate) failed_from: Option<String>,
+}
+
+/// How long runs are kept.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "History")]
+pub(crate) struct HistoryArguments {
+    /// For how long runs stay in the history; the last hundred always do
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = duration, env = "CONVERGE_KEEP_HISTORY")]
+    keep_history: Duration,
+    /// How many runs stay in the history
+    #[arg(long, value_name = "N", default_value_t = Retention::default().runs, env = "CONVERGE_KEEP_RUNS")]
+    keep_runs: u32,
+}
+
 /// Which resources.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Selection")]
@@ -147,6 +170,7 @@ impl Arguments {
             Command::Apply(arguments) => arguments.run(screen),
             Command::Drift(arguments) => arguments.run(screen),
             Command::Watch(arguments) => arguments.run(screen),
+            Command::History(arguments) => arguments.run(screen),
             Command::Facts(arguments) => arguments.run(screen),
             Command::Inventory(arguments) => arguments.run(screen),
             Command::Explain(arguments) => arguments.run(screen),
@@ -170,6 +194,13 @@ impl Output {
     }
 }
 
+impl HistoryArguments {
+    /// What they come to.
+    pub(crate) fn retention(&self) -> Retention {
+        Retention { age: self.keep_history, runs: self.keep_runs }
+    }
+}
+
 impl ResourceArguments {
     /// What they come to.
     pub(crate) fn selection(&self) -> Selection {
@@ -184,7 +215,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A time as `90s`, `5m` or `1h`, or 0.
+/// A time with its unit: `90s`, `5m`, `1h`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -192,8 +223,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
+        "d" => 24 * 3600,
         "" if number == "0" => 1,
-        _ => return Err("write a time as `90s`, `5m` or `1h`, or 0".to_owned()),
+        _ => return Err("write a time as `90s`, `5m`, `1h` or `7d`, or 0".to_owned()),
     };
     let number: u32 = number.parse().map_err(|_| "that is no time".to_owned())?;
     Ok(Duration::from_secs(u64::from(number) * factor))
@@ -218,6 +250,7 @@ mod tests {
         check("90s", Some(90));
         check("5m", Some(300));
         check("2h", Some(7200));
+        check("7d", Some(604_800));
         check("90", None);
         check("s", None);
         check("5 m", None);

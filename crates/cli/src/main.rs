@@ -5,6 +5,7 @@
 mod arguments;
 mod command;
 mod failure;
+mod past;
 mod project;
 mod prompt;
 mod reference;

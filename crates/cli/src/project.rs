@@ -59,6 +59,11 @@ impl Opened {
         if failed { Err(Failure::Drawn) } else { Ok(opened) }
     }
 
+    /// What hosts and the history know the project by.
+    pub(crate) fn owner(&self) -> String {
+        self.project.owner(self.inventory.project())
+    }
+
     /// Everything that can be said without a host.
     pub(crate) fn all_diagnostics(&self) -> Diagnostics {
         let mut all = self.diagnostics.clone();

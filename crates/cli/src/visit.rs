@@ -6,8 +6,11 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use converge_engine::{DoneOnce, FleetHosts, Goal, Observer, Run, SeenFacts, StateFolder, Stop, run, start};
+use converge_engine::{
+    DoneOnce, FleetHosts, Goal, Observer, Recorded, Run, SeenFacts, StateFolder, Stop, run, start,
+};
 use converge_fleet::{Agent, Fleet, Options};
+use converge_history::{Recorder, Retention, Trouble};
 use converge_lang::Selection;
 use converge_model::{Event, HostName, Secret};
 use tokio::runtime::Runtime;
@@ -30,6 +33,8 @@ pub(crate) struct Visit {
     pub(crate) selection: Selection,
     /// Whether changes are made without asking.
     pub(crate) yes: bool,
+    /// How long runs stay in the history; none where this one does not go into it.
+    pub(crate) keep: Option<Retention>,
 }
 
 impl Visit {
@@ -40,7 +45,7 @@ impl Visit {
         let names = self.hosts.clone();
         let (stop_sender, stop) = watch::channel(Stop::No);
         let hosts = Arc::new(FleetHosts::new(&fleet, &opened.inventory, &opened.project.root, &self.hosts));
-        let owner = opened.project.owner(opened.inventory.project());
+        let owner = opened.owner();
         let run_of_it = Run {
             id: start::run_id()?,
             by: start::by(),
@@ -55,20 +60,44 @@ impl Visit {
             stop,
         };
         let mut watcher = Watcher { screen, yes: self.yes };
+        let recorder = self.keep.and_then(|keep| recorder(opened, keep, &mut watcher.screen));
+        let mut watcher = Recorded { watcher, recorder: recorder.as_ref() };
         let exit = runtime.block_on(async {
             let signals = tokio::spawn(listen(stop_sender));
             let outcome = run::run(run_of_it, hosts.clone(), &mut watcher).await;
             signals.abort();
-            names.iter().for_each(|name| watcher.screen.cost(name, &hosts.traffic(name)));
+            names.iter().for_each(|name| watcher.watcher.screen.cost(name, &hosts.traffic(name)));
             if let Some(hosts) = Arc::into_inner(hosts) {
                 hosts.close().await;
             }
             outcome.exit
         });
+        let mut screen = watcher.watcher.screen;
+        if let Some(trouble) = recorder.and_then(Recorder::close) {
+            warn(&mut screen, &trouble);
+        }
         // A question that nobody answered may still be read.
         runtime.shutdown_background();
         Ok(exit)
     }
+}
+
+/// The recorder of a run; none, with a warning, where there is no folder for it.
+pub(crate) fn recorder(opened: &Opened, keep: Retention, screen: &mut Screen) -> Option<Recorder> {
+    match StateFolder::of_user() {
+        Ok(state) => Some(Recorder::start(state.history(&opened.owner()), keep)),
+        Err(error) => {
+            screen.warn(&format!("the run is not recorded: {error}"), None);
+            None
+        }
+    }
+}
+
+/// Warns that a run is not where it should be.
+pub(crate) fn warn(screen: &mut Screen, trouble: &Trouble) {
+    let message = format!("the run is not in the history yet: {}", trouble.message);
+    let usual = "what happened stands in a file beside it, which a later run takes in";
+    screen.warn(&message, Some(trouble.help.as_deref().unwrap_or(usual)));
 }
 
 /// The screen, as the observer of a run.

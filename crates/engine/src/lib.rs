@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod modules;
 pub mod order;
 pub mod project;
+pub mod recorded;
 pub mod run;
 pub mod secrets;
 pub mod sources;
@@ -16,6 +17,7 @@ pub mod state;
 
 pub use hosts::{FleetHosts, Hosts};
 pub use project::{Project, ProjectError};
+pub use recorded::Recorded;
 pub use run::{Goal, Observer, Outcome, Run, Stop};
 pub use sources::ProjectSources;
 pub use state::{DoneOnce, SeenFacts, StateError, StateFolder};

@@ -1,5 +1,5 @@
-//! What the controller remembers between runs: the facts of hosts as last seen, and what was run once for all of them.
-//! Nothing here is needed for a run to be right, and nothing that goes wrong here breaks one.
+//! What the controller remembers between runs: the facts of hosts as last seen, what was run once for all of them, and
+//! where the history is. Nothing here is needed for a run to be right, and nothing that goes wrong here breaks one.
 
 mod once;
 
@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use converge_history::Places;
 use converge_model::{Digest, Facts, HostName, facts};
 use serde::{Deserialize, Serialize};
 
@@ -40,8 +41,6 @@ pub enum StateError {
 impl StateFolder {
     /// The user's, made if need be, for the user alone.
     pub fn of_user() -> Result<Self, StateError> {
-        let absolute =
-            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
         Self::at(base.ok_or(StateError::NoHome)?.join("converge"))
     }
@@ -51,6 +50,13 @@ impl StateFolder {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(|source| StateError::Create { path: path.clone(), source })?;
         Ok(Self(path))
+    }
+
+    /// Where the history of `project` is.
+    pub fn history(&self, project: &str) -> Places {
+        let name = Digest::of(project.as_bytes()).short();
+        let elsewhere = absolute("XDG_RUNTIME_DIR").map(|path| path.join("converge-history").join(&name));
+        Places { folder: self.0.join("history").join(name), elsewhere }
     }
 
     /// Where it is.
@@ -71,6 +77,11 @@ impl StateFolder {
     fn of_project(&self, what: &str, project: &str) -> PathBuf {
         self.0.join(what).join(Digest::of(project.as_bytes()).short())
     }
+}
+
+/// The folder that a variable names.
+fn absolute(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// The facts of hosts as last seen, a file a host.

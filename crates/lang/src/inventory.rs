@@ -16,6 +16,7 @@ use crate::lint;
 use crate::module::ModuleInfo;
 use crate::pattern::Pattern;
 use crate::project::{self, Data};
+use crate::reading;
 use crate::rollout::{Moment, Rollout};
 use crate::rollouts;
 use crate::settings::{self, HostSettings};
@@ -62,6 +63,13 @@ impl Loader {
             diagnostics.extend(inventory.check());
         }
         Loaded { inventory: None, diagnostics, files }
+    }
+
+    /// The name of the project at `entry`, as [`Inventory::project`] gives it, whatever mistakes its files hold.
+    pub fn project_name(&self, entry: &str) -> String {
+        let (mut files, mut ignored) = (Files::default(), Diagnostics::default());
+        let reading = reading::read(&*self.sources, entry, &mut files, &mut ignored);
+        reading.project.unwrap_or_else(|| entry.to_owned())
     }
 
     /// All modules, by name: the built-in ones and those below the project's `modules/`.

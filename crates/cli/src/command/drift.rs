@@ -3,8 +3,11 @@
 use clap::Args;
 use converge_engine::Goal;
 
-use crate::arguments::{HostArguments, ProjectArguments, ReachArguments, ResourceArguments};
+use crate::arguments::{
+    AgainArguments, HistoryArguments, HostArguments, ProjectArguments, ReachArguments, ResourceArguments,
+};
 use crate::failure::Failure;
+use crate::past;
 use crate::project::Opened;
 use crate::view::Screen;
 use crate::visit::Visit;
@@ -26,9 +29,13 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     hosts: HostArguments,
     #[command(flatten)]
+    again: AgainArguments,
+    #[command(flatten)]
     resources: ResourceArguments,
     #[command(flatten)]
     reach: ReachArguments,
+    #[command(flatten)]
+    history: HistoryArguments,
 }
 
 impl Arguments {
@@ -36,9 +43,10 @@ impl Arguments {
         let opened = Opened::checked(&self.project, &mut screen)?;
         let visit = Visit {
             goal: Goal::Drift { fail: self.fail_on_drift },
-            hosts: opened.hosts(&self.hosts, &mut screen)?,
+            hosts: past::chosen(opened.hosts(&self.hosts, &mut screen)?, &self.again, &opened, &mut screen)?,
             selection: self.resources.selection(),
             yes: false,
+            keep: Some(self.history.retention()),
         };
         visit.run(&opened, &self.reach, screen)
     }

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod drift;
 pub(crate) mod explain;
 pub(crate) mod facts;
+pub(crate) mod history;
 pub(crate) mod inventory;
 pub(crate) mod module;
 pub(crate) mod plan;

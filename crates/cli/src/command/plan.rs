@@ -3,8 +3,9 @@
 use clap::Args;
 use converge_engine::Goal;
 
-use crate::arguments::{HostArguments, ProjectArguments, ReachArguments, ResourceArguments};
+use crate::arguments::{AgainArguments, HostArguments, ProjectArguments, ReachArguments, ResourceArguments};
 use crate::failure::Failure;
+use crate::past;
 use crate::project::Opened;
 use crate::view::Screen;
 use crate::visit::Visit;
@@ -25,6 +26,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     hosts: HostArguments,
     #[command(flatten)]
+    again: AgainArguments,
+    #[command(flatten)]
     resources: ResourceArguments,
     #[command(flatten)]
     reach: ReachArguments,
@@ -35,9 +38,11 @@ impl Arguments {
         let opened = Opened::checked(&self.project, &mut screen)?;
         let visit = Visit {
             goal: Goal::Plan { detailed: self.detailed_exitcode },
-            hosts: opened.hosts(&self.hosts, &mut screen)?,
+            hosts: past::chosen(opened.hosts(&self.hosts, &mut screen)?, &self.again, &opened, &mut screen)?,
             selection: self.resources.selection(),
             yes: false,
+            // It changes nothing, and says nothing that the next one does not.
+            keep: None,
         };
         visit.run(&opened, &self.reach, screen)
     }

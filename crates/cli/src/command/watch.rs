@@ -8,6 +8,7 @@ use clap::Args;
 use converge_engine::secrets::Identities;
 use converge_engine::{Project, StateFolder, Stop};
 use converge_fleet::{Agent, Fleet};
+use converge_history::Recorder;
 use converge_lang::Inventory;
 use converge_lang::diagnostic::{FileId, Files, Severity};
 use converge_lang::{Diagnostics, Loaded};
@@ -16,13 +17,13 @@ use converge_server::{Charge, Listener, MemoryError, News, NewsKind, Pace, Readi
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::arguments::{HostArguments, ProjectArguments, ReachArguments, duration};
+use crate::arguments::{HistoryArguments, HostArguments, ProjectArguments, ReachArguments, duration};
 use crate::failure::Failure;
 use crate::project::{Opened, find, loader};
 use crate::view::Screen;
 use crate::view::human::watch::news as words;
 use crate::view::text::harmless;
-use crate::visit::{AGENT, done_once, fleet_options, listen, seen_facts};
+use crate::visit::{AGENT, done_once, fleet_options, listen, recorder, seen_facts, warn};
 
 /// Look for drift on schedule, and put back what moved where the inventory says so
 ///
@@ -47,6 +48,8 @@ pub(crate) struct Arguments {
     hosts: HostArguments,
     #[command(flatten)]
     reach: ReachArguments,
+    #[command(flatten)]
+    history: HistoryArguments,
 }
 
 impl Arguments {
@@ -54,20 +57,23 @@ impl Arguments {
         // Mistakes are drawn as ever before the daemon begins.
         let opened = Opened::checked(&self.project, &mut screen)?;
         opened.hosts(&self.hosts, &mut screen)?;
-        let owner = opened.project.owner(opened.inventory.project());
+        let owner = opened.owner();
         let folder = StateFolder::of_user()?.path().join("watch").join(Digest::of(owner.as_bytes()).short());
         let project = find(&self.project)?;
         // A passphrase was asked for by now, and is not asked for again.
         let identities = opened.identities.clone();
         let options = fleet_options(&self.reach)?;
+        let recorder = recorder(&opened, self.history.retention(), &mut screen).map(Arc::new);
+        let look = screen.look();
+        let teller = Teller { screen, plans: HashMap::new(), recorder: recorder.clone() };
         let charge = Charge {
             read: Arc::new(move || read(&project, identities.clone(), &self.project.sets, &self.hosts)),
             fleet: Box::new(move || Fleet::new(Agent::new(AGENT), options.clone())),
             folder,
             every: self.every,
             pace: if self.once { Pace::Once } else { Pace::Scheduled },
-            listeners: vec![Box::new(Teller { screen, plans: HashMap::new() })],
-            recorder: None,
+            listeners: vec![Box::new(teller)],
+            recorder: recorder.clone(),
         };
         let runtime = Runtime::new()?;
         let (stop_sender, stop) = watch::channel(Stop::No);
@@ -77,6 +83,11 @@ impl Arguments {
             signals.abort();
             ended
         });
+        // By now nobody else has it: what is left is written, the database closed.
+        let left = recorder.and_then(Arc::into_inner).and_then(Recorder::close);
+        if let Some(trouble) = left {
+            warn(&mut Screen::new(look), &trouble);
+        }
         match ended {
             Ok(code) => Ok(code),
             Err(WatchError::Memory(error @ MemoryError::Held)) => {
@@ -152,10 +163,15 @@ struct Teller {
     screen: Screen,
     /// What was found on hosts that drifted, until it was told.
     plans: HashMap<HostName, HostPlan>,
+    /// Where its runs are recorded.
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl Listener for Teller {
     fn hear(&mut self, news: &News) {
+        if let Some(trouble) = self.recorder.as_ref().and_then(|recorder| recorder.trouble()) {
+            warn(&mut self.screen, &trouble);
+        }
         let found = matches!(news.watch, NewsKind::DriftFound { .. });
         let plan = news.host.as_ref().filter(|_| found).and_then(|host| self.plans.remove(host));
         if self.screen.is_json() {

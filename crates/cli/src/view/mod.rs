@@ -16,6 +16,7 @@ use converge_model::{Event, EventKind, HostName};
 use serde::Serialize;
 
 use self::human::{Detail, Human};
+use self::paint::{CHANGED, FAINT, paint};
 use self::progress::Progress;
 use self::text::harmless;
 
@@ -125,6 +126,29 @@ impl Screen {
     /// Writes a message.
     pub(crate) fn say(&mut self, text: &str) {
         let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
+    }
+
+    /// Warns: a message, and what to do about it.
+    pub(crate) fn warn(&mut self, message: &str, help: Option<&str>) {
+        let mut text = format!("{}: {}\n", paint(CHANGED, "warning"), harmless(message));
+        if let Some(help) = help {
+            text.push_str(&format!("  {}\n", paint(FAINT, format_args!("help: {}", harmless(help)))));
+        }
+        self.say(&text);
+    }
+
+    /// Shows what was long ago: no lines of progress.
+    pub(crate) fn of_the_past(mut self) -> Self {
+        self.progress = None;
+        self
+    }
+
+    /// What a run that was cut off had not shown yet.
+    pub(crate) fn cut_off(&mut self) {
+        if let Results::Human(human) = &mut self.results {
+            let text = human.cut_off();
+            self.print(&text);
+        }
     }
 
     /// Draws what is wrong with a project.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod architecture;
+mod history;
 mod language_page;
 mod mistakes;
 mod modules;

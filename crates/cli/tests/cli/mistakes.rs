@@ -43,7 +43,7 @@ fn arguments() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(check(&world, &["plan", ".", "--keep-connections", "60"]), @r"
-    error: invalid value '60' for '--keep-connections <TIME>': write a time as `90s`, `5m` or `1h`, or 0
+    error: invalid value '60' for '--keep-connections <TIME>': write a time as `90s`, `5m`, `1h` or `7d`, or 0
 
     For more information, try '--help'.
     ");

@@ -59,7 +59,7 @@ pub(super) fn run(
             let mut screen = Screen::new(look);
             let opened = Opened::checked(&arguments, &mut screen)?;
             let hosts = opened.inventory.hosts().cloned().collect();
-            let visit = Visit { goal, hosts, selection: Selection::default(), yes: true };
+            let visit = Visit { goal, hosts, selection: Selection::default(), yes: true, keep: None };
             let code = visit.run(&opened, reach, screen)?;
             if code != exit::OK {
                 said.say(&format!("{}: {}\n", example.title, why(goal)));

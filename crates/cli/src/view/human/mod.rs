@@ -245,6 +245,12 @@ impl Human {
         }
     }
 
+    /// What is left to show of a run that was cut off: the plans that waited for those of other hosts.
+    pub(crate) fn cut_off(&mut self) -> String {
+        let plan = if self.plan_is_shown { String::new() } else { self.show_plan(None) };
+        format!("{plan}{}\n", paint(FAILED, "cut off, or still at work: the run has no end"))
+    }
+
     fn run_finished(&mut self, states: &[(HostState, u32)], took: u64) -> String {
         match (self.verb.as_str(), self.plan_is_shown) {
             ("apply", true) => self.apply_line(states, took),

@@ -1,0 +1,245 @@
+//! `converge history`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use converge_engine::Project;
+use converge_engine::secrets::Identities;
+use converge_history::{Filter, RunSummary};
+use converge_model::{HostState, exit};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::arguments::{IdentityArguments, ProjectArguments, duration};
+use crate::failure::Failure;
+use crate::past::{Past, not_found, unreadable};
+use crate::project::{find, loader};
+use crate::view::Screen;
+use crate::view::paint::{FAINT, STRONG, paint};
+use crate::view::text::{count, harmless, seconds, table};
+
+/// Show the runs of the past, or one of them as it looked
+///
+/// Every apply, every drift and what the daemon does is recorded, each with its
+/// differences, in the user's state folder; a plan is not. The newest run comes
+/// first. What is said of hosts with several options holds for one and the same
+/// host of a run.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The run to show: any beginning of its id, or `last`; a path is the INVENTORY
+    run: Option<String>,
+    /// A .kdl file, or a folder: without it, the inventory of the nearest converge.kdl, here or above
+    inventory: Option<PathBuf>,
+    /// Only runs over a host with this name; `*` stands for anything
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Only runs in which this resource, or one of this module, was to change; `*` stands for anything
+    #[arg(long, value_name = "ADDRESS")]
+    resource: Option<String>,
+    /// Only runs in which a host ended so: `changed`, `failed`, `unreachable`, `in-sync`, `pending`, …
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    state: Option<HostState>,
+    /// Only runs for this: `apply`, `drift`
+    #[arg(long, value_name = "VERB")]
+    verb: Option<String>,
+    /// Only runs of so long ago or less (`7d`, `12h`), or since a day or a time (`2026-11-20`, `2026-11-20T08:30`)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Moment>,
+    /// Only runs before then
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Moment>,
+    /// At most so many runs, the newest; 0: all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit_runs: u32,
+}
+
+/// A time as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    Ago(Duration),
+    /// By the clock of this machine.
+    At(DateTime),
+}
+
+impl Arguments {
+    pub(crate) fn run(mut self, screen: Screen) -> Result<u8, Failure> {
+        if self.inventory.is_none() && self.run.as_deref().is_some_and(is_path) {
+            self.inventory = self.run.take().map(PathBuf::from);
+        }
+        // No secret is looked at, so no key is needed.
+        let identity = IdentityArguments { files: Vec::new() };
+        let inventory = self.inventory.take();
+        let project = find(&ProjectArguments { inventory, sets: Vec::new(), identity })?;
+        let past = Past::open(&owner(&project))?;
+        let screen = screen.of_the_past();
+        match &self.run {
+            Some(run) => show(past, run, screen)?,
+            None => list(past, &self.filter()?, screen)?,
+        }
+        Ok(exit::OK)
+    }
+
+    fn filter(&self) -> Result<Filter, Failure> {
+        Ok(Filter {
+            host: self.host.clone(),
+            resource: self.resource.clone(),
+            state: self.state,
+            verb: self.verb.clone(),
+            since: self.since.map(Moment::milliseconds).transpose()?,
+            until: self.until.map(Moment::milliseconds).transpose()?,
+            limit: (self.limit_runs > 0).then_some(self.limit_runs),
+        })
+    }
+}
+
+impl Moment {
+    /// In milliseconds since the epoch.
+    fn milliseconds(self) -> Result<u64, jiff::Error> {
+        let time = match self {
+            Self::Ago(ago) => Timestamp::now().checked_sub(SignedDuration::try_from(ago)?)?,
+            Self::At(time) => time.to_zoned(TimeZone::system())?.timestamp(),
+        };
+        Ok(u64::try_from(time.as_millisecond()).unwrap_or_default())
+    }
+}
+
+/// Whether a text is the path of an inventory: no id of a run holds a dot or a slash.
+fn is_path(text: &str) -> bool {
+    text.contains(['.', '/'])
+}
+
+/// What the history knows the project by. Mistakes in its files are not in the way.
+fn owner(project: &Project) -> String {
+    let (loader, _) = loader(project, Arc::new(Identities::only(Vec::new())));
+    project.owner(&loader.project_name(&project.entry))
+}
+
+fn show(mut past: Past, run: &str, mut screen: Screen) -> Result<(), Failure> {
+    let found = past.runtime.block_on(past.history.find(run)).map_err(not_found)?;
+    if !screen.is_json() {
+        screen.print(&head(&found));
+    }
+    let replayed = past.history.replay(&found.run, |event| screen.event(&event));
+    past.runtime.block_on(replayed).map_err(unreadable)?;
+    if found.exit.is_none() {
+        screen.cut_off();
+    }
+    Ok(())
+}
+
+/// The line above a run.
+fn head(run: &RunSummary) -> String {
+    let words = format!("{} of {}, {}", harmless(&run.verb), harmless(&run.by), when(run.began));
+    format!("{}  {}\n", paint(STRONG, &run.run), paint(FAINT, words))
+}
+
+fn list(mut past: Past, filter: &Filter, mut screen: Screen) -> Result<(), Failure> {
+    let runs = past.runtime.block_on(past.history.runs(filter)).map_err(unreadable)?;
+    if screen.is_json() {
+        runs.iter().for_each(|run| screen.print_json(run));
+    } else if !runs.is_empty() {
+        let head = ["when", "run", "what", "by", "hosts", "changes", "took"].map(str::to_owned);
+        let rows: Vec<_> = std::iter::once(head.to_vec()).chain(runs.iter().map(row)).collect();
+        screen.print(&table(&rows));
+    } else {
+        screen.say("no such run is recorded\n");
+    }
+    Ok(())
+}
+
+fn row(run: &RunSummary) -> Vec<String> {
+    vec![
+        when(run.began),
+        run.run.to_string(),
+        harmless(&run.verb),
+        harmless(&run.by),
+        hosts(run),
+        run.changes.to_string(),
+        run.took.map_or_else(|| "cut off".to_owned(), seconds),
+    ]
+}
+
+/// `2 changed, 1 failed`; `3 hosts` where all of them are as they should be.
+fn hosts(run: &RunSummary) -> String {
+    let ended: u32 = run.states.iter().map(|(_, count)| count).sum();
+    let told = run.states.iter().filter(|(state, _)| *state != HostState::InSync);
+    let mut told: Vec<_> = told.map(|(state, count)| format!("{count} {}", state.word())).collect();
+    if ended < run.hosts {
+        told.push(format!("{} without an end", run.hosts - ended));
+    }
+    match told.is_empty() {
+        true => format!("{} in sync", count(run.hosts as usize, "host")),
+        false => told.join(", "),
+    }
+}
+
+/// A time by the clock of this machine.
+fn when(milliseconds: u64) -> String {
+    let time = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
+    let time = time.unwrap_or_default().to_zoned(TimeZone::system());
+    time.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn state(text: &str) -> Result<HostState, String> {
+    let words = "changed, failed, unreachable, in-sync, pending, unplannable, reverted, stale, interrupted, locked or \
+                 not-started";
+    serde_json::from_value(text.into()).map_err(|_| format!("it is one of {words}"))
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(ago) = duration(text) {
+        return Ok(Moment::Ago(ago));
+    }
+    let time = text.parse().map(Moment::At);
+    time.map_err(|_| {
+        "write how long ago, as `7d` or `12h`, or a day or a time, as `2026-11-20T08:30`".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use converge_model::RunId;
+
+    #[test]
+    fn times_are_so_long_ago_or_of_a_clock() {
+        let check = |text: &str, expected: Option<Moment>| assert_eq!(moment(text).ok(), expected, "{text}");
+        let at = |hour, minute| Some(Moment::At(jiff::civil::date(2026, 11, 20).at(hour, minute, 0, 0)));
+        check("7d", Some(Moment::Ago(Duration::from_secs(7 * 86_400))));
+        check("2026-11-20", at(0, 0));
+        check("2026-11-20T08:30", at(8, 30));
+        check("2026-11-20 08:30:00", at(8, 30));
+        check("yesterday", None);
+        check("2026-13-20", None);
+        assert!(Moment::Ago(Duration::MAX).milliseconds().is_err());
+    }
+
+    #[test]
+    fn states_are_called_as_in_the_events() {
+        assert_eq!(state("in-sync"), Ok(HostState::InSync));
+        assert!(state("fine").unwrap_err().contains("unreachable"));
+    }
+
+    #[test]
+    fn a_row_says_what_stands_out() {
+        let run = RunSummary {
+            run: RunId::new("20261121T145351-3f9a01bc").unwrap(),
+            verb: "apply".to_owned(),
+            by: "ada@laptop".to_owned(),
+            began: 0,
+            hosts: 5,
+            states: vec![(HostState::InSync, 2), (HostState::Changed, 1), (HostState::Failed, 1)],
+            changes: 7,
+            took: None,
+            exit: None,
+        };
+        assert_eq!(hosts(&run), "1 changed, 1 failed, 1 without an end");
+        assert_eq!(row(&run)[5..], ["7", "cut off"]);
+        let fine = RunSummary { states: vec![(HostState::InSync, 5)], took: Some(401), ..run };
+        assert_eq!((hosts(&fine).as_str(), row(&fine)[6].as_str()), ("5 hosts in sync", "0.5 s"));
+    }
+}

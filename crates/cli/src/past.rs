@@ -1,0 +1,85 @@
+//! The history of a project as commands ask for it: opened where the user keeps it, and the hosts that a run lost.
+
+use std::collections::BTreeSet;
+
+use converge_engine::StateFolder;
+use converge_history::{FindError, History, HistoryError};
+use converge_model::{HostName, HostState};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::arguments::AgainArguments;
+use crate::failure::Failure;
+use crate::project::Opened;
+use crate::view::Screen;
+use crate::view::text::fold_names;
+
+/// A history, and what its questions are carried out by.
+pub(crate) struct Past {
+    pub(crate) history: History,
+    pub(crate) runtime: Runtime,
+}
+
+impl Past {
+    /// The history of the project that is known as `owner`.
+    pub(crate) fn open(owner: &str) -> Result<Self, Failure> {
+        let places = StateFolder::of_user()?.history(owner);
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let history = runtime.block_on(History::open(&places.folder)).map_err(unreadable)?;
+        Ok(Self { history, runtime })
+    }
+}
+
+/// A history that cannot be read.
+pub(crate) fn unreadable(error: HistoryError) -> Failure {
+    match error.help() {
+        Some(help) => Failure::new(error.to_string()).help(help),
+        None => Failure::new(error.to_string()),
+    }
+}
+
+/// No run is meant, or several are.
+pub(crate) fn not_found(error: FindError) -> Failure {
+    match error {
+        FindError::History(error) => unreadable(error),
+        FindError::Empty => {
+            Failure::new(error.to_string()).help("`apply` and `drift` are recorded, `plan` is not")
+        }
+        FindError::Unknown(_) => Failure::new(error.to_string()).help("`converge history` lists them"),
+        FindError::Ambiguous { .. } => Failure::new(error.to_string()).help("give more of it"),
+    }
+}
+
+/// Those of `hosts` that are wanted again: all of them where no run is named, else those that did not end well in it. None
+/// of them is an error.
+pub(crate) fn chosen(
+    hosts: Vec<HostName>,
+    again: &AgainArguments,
+    opened: &Opened,
+    screen: &mut Screen,
+) -> Result<Vec<HostName>, Failure> {
+    let Some(run) = &again.failed_from else { return Ok(hosts) };
+    let mut past = Past::open(&opened.owner())?;
+    let found = past.runtime.block_on(past.history.find(run)).map_err(not_found)?;
+    let then = past.runtime.block_on(past.history.hosts_of(&found.run)).map_err(unreadable)?;
+    let lost = then.into_iter().filter(|host| is_lost(host.state)).map(|host| host.host);
+    let mut left: BTreeSet<HostName> = lost.collect();
+    let chosen: Vec<_> = hosts.into_iter().filter(|host| left.remove(host)).collect();
+    let others = fold_names(left.iter().map(HostName::as_str));
+    match (chosen.is_empty(), left.is_empty()) {
+        (true, true) => Err(Failure::new(format!("no host was lost in run {}", found.run))),
+        (true, false) => {
+            let run = found.run;
+            Err(Failure::new(format!("none of the selected hosts was lost in run {run}, only {others}")))
+        }
+        (false, true) => Ok(chosen),
+        (false, false) => {
+            screen.warn(&format!("not selected, or not in the inventory any more: {others}"), None);
+            Ok(chosen)
+        }
+    }
+}
+
+/// Whether a host that ended so is one to come back to; so is one whose run was cut off.
+fn is_lost(state: Option<HostState>) -> bool {
+    !matches!(state, Some(HostState::InSync | HostState::Changed | HostState::Pending))
+}
