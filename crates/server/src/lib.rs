@@ -7,9 +7,13 @@
 pub mod charge;
 pub mod daemon;
 pub mod events;
+pub mod http;
 mod inputs;
+pub mod install;
 pub mod keeper;
 pub mod memory;
+pub mod metrics;
+pub mod notify;
 pub mod schedule;
 mod visit;
 mod voice;

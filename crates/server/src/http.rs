@@ -1,0 +1,343 @@
+//! The little that the daemon serves over HTTP: its metrics and its health. Nothing else has an address, nothing changes
+//! anything, and nobody is asked who they are: it listens on the loopback unless told otherwise.
+//!
+//! A request names in its `Host` whom it means. Names that are not known are refused, so that a page in somebody's browser
+//! cannot read what is here under a name of its own.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::events::{Listener, News, NewsKind};
+use crate::metrics::Metrics;
+
+/// What is served at once at most; more than these wait.
+const CONNECTIONS: usize = 64;
+/// How long the head of a request may take to come.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How large it may be, in bytes, and how many headers it may have.
+const HEAD_SIZE: usize = 16 * 1024;
+const HEADERS: usize = 64;
+/// How long answers that are on their way may take at the end.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+/// After how long without a sign of life the daemon is taken for stuck.
+const PULSE: Duration = Duration::from_secs(60);
+
+/// How the daemon is, as it says itself. A clone is the same health.
+#[derive(Clone)]
+pub struct Health(Arc<Pulse>);
+
+struct Pulse {
+    began: Instant,
+    /// Milliseconds from `began` to the last sign of life.
+    last: AtomicU64,
+    is_ready: AtomicBool,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        let (last, is_ready) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self(Arc::new(Pulse { began: Instant::now(), last, is_ready }))
+    }
+}
+
+impl Health {
+    /// A sign of life: to be given with every turn of the daemon's loop.
+    pub fn beat(&self) {
+        self.0.last.store(self.0.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn is_alive(&self) -> bool {
+        let last = Duration::from_millis(self.0.last.load(Ordering::Relaxed));
+        self.0.began.elapsed().saturating_sub(last) < PULSE
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.is_ready.load(Ordering::Relaxed)
+    }
+}
+
+/// Ready from the first inventory to the end; whatever is told is a sign of life.
+impl Listener for Health {
+    fn hear(&mut self, news: &News) {
+        match news.watch {
+            NewsKind::Started { .. } => self.0.is_ready.store(true, Ordering::Relaxed),
+            NewsKind::Stopping => self.0.is_ready.store(false, Ordering::Relaxed),
+            _ => {}
+        }
+        self.beat();
+    }
+}
+
+/// What is served, and under which names.
+#[derive(Clone)]
+pub struct Site {
+    /// The metrics, at `/metrics`.
+    pub metrics: Metrics,
+    /// The health, at `/healthz` and `/readyz`.
+    pub health: Health,
+    /// Names of this machine by which it may be asked, beside `localhost` and the address that it listens on.
+    pub names: Vec<String>,
+}
+
+/// Serves `site` on `listener` until `end` comes; answers on their way are given their time.
+///
+/// # Errors
+/// Where the socket has no address. What goes wrong with one connection is that one's alone.
+pub async fn serve(listener: TcpListener, site: Site, end: impl Future<Output = ()>) -> io::Result<()> {
+    let app = router(site, listener.local_addr()?);
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let (stop, stopping) = tokio::sync::watch::channel(());
+    tokio::pin!(end);
+    loop {
+        let accepted = async {
+            let place = room.clone().acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        tokio::select! {
+            () = &mut end => break,
+            Some(_) = connections.join_next() => {}
+            (accepted, place) = accepted => match accepted {
+                Ok((stream, _)) => {
+                    let (app, mut stopping) = (app.clone(), stopping.clone());
+                    connections.spawn(async move {
+                        let stop = async move { stopping.changed().await.map_or((), drop) };
+                        answer(stream, app, stop).await;
+                        drop(place);
+                    });
+                }
+                // Too many open files, most likely: others have to end first.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+        }
+    }
+    drop(listener);
+    drop(stop);
+    let _ =
+        tokio::time::timeout(END_PATIENCE, async { while connections.join_next().await.is_some() {} }).await;
+    Ok(())
+}
+
+async fn answer(stream: TcpStream, app: Router, stop: impl Future<Output = ()>) {
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
+    server.max_buf_size(HEAD_SIZE).max_headers(HEADERS);
+    let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    tokio::pin!(connection, stop);
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = &mut stop => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+fn router(site: Site, listening: SocketAddr) -> Router {
+    let names = Arc::new(Names { listening, names: site.names.clone() });
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthy))
+        .route("/readyz", get(ready))
+        .layer(from_fn_with_state(names, known_host))
+        .with_state(site)
+}
+
+async fn metrics(State(site): State<Site>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")], site.metrics.text()).into_response()
+}
+
+async fn healthy(State(site): State<Site>) -> Response {
+    told(site.health.is_alive(), "the daemon gives no sign of life")
+}
+
+async fn ready(State(site): State<Site>) -> Response {
+    told(site.health.is_ready(), "the daemon is starting or stopping")
+}
+
+fn told(is_so: bool, otherwise: &'static str) -> Response {
+    let (code, text) =
+        if is_so { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, otherwise) };
+    (code, [(CACHE_CONTROL, "no-store")], format!("{text}\n")).into_response()
+}
+
+/// By which names the daemon may be asked.
+struct Names {
+    listening: SocketAddr,
+    names: Vec<String>,
+}
+
+impl Names {
+    fn know(&self, headers: &HeaderMap) -> bool {
+        let mut hosts = headers.get_all(HOST).iter();
+        let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else {
+            return false;
+        };
+        let name = without_port(host);
+        match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            // Nobody else's page is under an address of this machine.
+            Ok(address) => address.is_loopback() || self.listens_on(address),
+            Err(_) => name == "localhost" || self.names.iter().any(|known| known.eq_ignore_ascii_case(name)),
+        }
+    }
+
+    fn listens_on(&self, address: IpAddr) -> bool {
+        self.listening.ip().is_unspecified() || self.listening.ip() == address
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    }
+}
+
+async fn known_host(State(names): State<Arc<Names>>, request: Request, next: Next) -> Response {
+    if names.know(request.headers()) {
+        return next.run(request).await;
+    }
+    (StatusCode::MISDIRECTED_REQUEST, "this is not the host that was asked for\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
+
+    struct Running {
+        address: SocketAddr,
+        health: Health,
+        end: oneshot::Sender<()>,
+        server: JoinHandle<io::Result<()>>,
+    }
+
+    async fn running() -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, health) = (listener.local_addr().unwrap(), Health::default());
+        let site = Site {
+            metrics: Metrics::new("1.2.3"),
+            health: health.clone(),
+            names: vec!["ops.example".to_owned()],
+        };
+        let (end, ended) = oneshot::channel();
+        let server = tokio::spawn(serve(listener, site, async { drop(ended.await) }));
+        Running { address, health, end, server }
+    }
+
+    async fn send(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // Whoever is refused early may find the connection closed.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    async fn get(address: SocketAddr, path: &str, host: &str) -> (String, String) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = send(address, &request).await;
+        let code = answer.split_whitespace().nth(1).unwrap_or_default().to_owned();
+        (code, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    }
+
+    fn news(watch: NewsKind) -> News {
+        News { version: 1, at: jiff::Timestamp::UNIX_EPOCH, host: None, run: None, watch }
+    }
+
+    #[tokio::test]
+    async fn three_addresses_answer_and_no_other() {
+        let Running { address, mut health, end, server } = running().await;
+        let (code, text) = get(address, "/metrics", "localhost").await;
+        assert_eq!(code, "200");
+        assert!(text.contains("converge_build_info{version=\"1.2.3\"} 1"), "{text}");
+        assert_eq!(get(address, "/healthz", "localhost").await.0, "200");
+        assert_eq!(get(address, "/readyz", "localhost").await.0, "503");
+        health.hear(&news(NewsKind::Started { hosts: 1 }));
+        assert_eq!(get(address, "/readyz", "localhost").await, ("200".to_owned(), "ok\n".to_owned()));
+        health.hear(&news(NewsKind::Stopping));
+        assert_eq!(get(address, "/readyz", "localhost").await.0, "503");
+        for path in ["/", "/metrics/", "/../etc/passwd", "/health"] {
+            assert_eq!(get(address, path, "localhost").await.0, "404", "{path}");
+        }
+        let post =
+            send(address, "POST /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+        assert!(post.starts_with("HTTP/1.1 405"), "{post}");
+        end.send(()).unwrap();
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_who_means_this_machine_is_answered() {
+        let running = running().await;
+        let address = running.address;
+        let own = address.to_string();
+        for host in ["localhost", "localhost:9", "127.0.0.1", own.as_str(), "[::1]:80", "OPS.example:80"] {
+            assert_eq!(get(address, "/healthz", host).await.0, "200", "{host}");
+        }
+        for host in ["evil.example", "10.0.0.1", "localhost.evil.example", "", "[::2]", "localhost:80:80"] {
+            assert_ne!(get(address, "/healthz", host).await.0, "200", "{host}");
+        }
+        let twice = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: x\r\nConnection: close\r\n\r\n";
+        assert!(!send(address, twice).await.contains("200 OK"));
+    }
+
+    #[tokio::test]
+    async fn a_large_head_is_refused() {
+        let running = running().await;
+        let address = running.address;
+        let long =
+            format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(HEAD_SIZE));
+        let many = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(HEADERS));
+        for request in [long, many] {
+            assert!(send(address, &request).await.starts_with("HTTP/1.1 431"));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_waits_for_nobody_who_says_nothing() {
+        let Running { address, end, server, .. } = running().await;
+        let silent = TcpStream::connect(address).await.unwrap();
+        assert_eq!(get(address, "/healthz", "localhost").await.0, "200");
+        end.send(()).unwrap();
+        server.await.unwrap().unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+        drop(silent);
+    }
+
+    #[test]
+    fn who_is_quiet_for_long_is_stuck() {
+        let health = Health::default();
+        assert!(health.is_alive());
+        let long_ago = Instant::now().checked_sub(2 * PULSE);
+        let pulse = Pulse {
+            began: long_ago.unwrap_or_else(Instant::now),
+            last: AtomicU64::new(0),
+            is_ready: AtomicBool::new(true),
+        };
+        let stuck = Health(Arc::new(pulse));
+        assert!(long_ago.is_none() || !stuck.is_alive());
+        stuck.beat();
+        assert!(stuck.is_alive());
+    }
+}
