@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use converge_model::{Param, ParamProblem, PropertyChange, Shown, Type};
 
 use crate::actor::{Actor, ApplyError};
+use crate::system::files::Files;
 use crate::system::processes::Command;
+use crate::view::PATH;
 use crate::wish::Reader;
 
 /// Why content that was sensitive cannot be put back later. Until its run ends it is kept in memory, and can.
@@ -48,8 +50,11 @@ pub fn decode(params: &mut Reader<'_>) -> Precautions {
     Precautions { validate, backup: params.flag("backup").unwrap_or(false) }
 }
 
-/// Runs the command `validate`, if it is one, on the new file: `%s` in it is `new`, as the processes of the host know it.
+/// Runs the command `validate` on the new file: `%s` in it is `new`, as the processes of the host know it. Without one, a
+/// file that lets people in is checked by the program that reads it.
 pub fn check(validate: &[String], actor: &mut Actor<'_>, new: &Path) -> Result<(), ApplyError> {
+    let usual = if validate.is_empty() { usual_check(actor.files(), new) } else { Vec::new() };
+    let validate = if validate.is_empty() { &usual } else { validate };
     if validate.is_empty() {
         return Ok(());
     }
@@ -62,6 +67,27 @@ pub fn check(validate: &[String], actor: &mut Actor<'_>, new: &Path) -> Result<(
         message: format!("the new content was refused: {}", error.message),
         output: error.output,
     })
+}
+
+/// Files that nobody gets in without, each by where a new one is made and how its name begins, and who checks it.
+const USUAL: [(&str, &str, [&str; 4]); 6] = [
+    ("/etc/sudoers.d", ".", ["visudo", "-c", "-f", "%s"]),
+    ("/etc", ".sudoers.", ["visudo", "-c", "-f", "%s"]),
+    ("/etc/ssh", ".sshd_config.", ["sshd", "-t", "-f", "%s"]),
+    ("/etc/ssh/sshd_config.d", ".", ["sshd", "-t", "-f", "%s"]),
+    ("/etc", ".nftables.conf.", ["nft", "-c", "-f", "%s"]),
+    ("/etc/nftables.d", ".", ["nft", "-c", "-f", "%s"]),
+];
+
+/// The check of a file that has one of its own; empty where it has none, or the program is not there.
+fn usual_check(files: &Files, new: &Path) -> Vec<String> {
+    let begins = |start: &str| new.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
+    let of = |(folder, start, _): &&(&str, &str, _)| new.parent() == Some(Path::new(folder)) && begins(start);
+    let there = |program: &str| {
+        PATH.iter().any(|at| matches!(files.entry(&Path::new(at).join(program)), Ok(Some(_))))
+    };
+    let words = USUAL.iter().find(of).map(|(.., words)| words).filter(|words| there(words[0]));
+    words.into_iter().flatten().map(|word| (*word).to_owned()).collect()
 }
 
 impl Precautions {
@@ -91,4 +117,29 @@ fn backup_of(path: &Path) -> PathBuf {
     let mut name = OsString::from(path.file_name().unwrap_or_default());
     name.push(".converge-backup");
     path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_let_people_in_are_checked_by_who_reads_them() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("usr/sbin")).unwrap();
+        for program in ["visudo", "sshd"] {
+            std::fs::write(root.path().join("usr/sbin").join(program), "").unwrap();
+        }
+        let files = Files::new(root.path()).unwrap();
+        let check = |new: &str, program: Option<&str>| {
+            assert_eq!(usual_check(&files, Path::new(new)).first().map(String::as_str), program, "{new}");
+        };
+        check("/etc/sudoers.d/.web.converge-1", Some("visudo"));
+        check("/etc/.sudoers.converge-1", Some("visudo"));
+        check("/etc/ssh/.sshd_config.converge-1", Some("sshd"));
+        check("/etc/ssh/.ssh_config.converge-1", None);
+        check("/etc/.motd.converge-1", None);
+        // The program is not there.
+        check("/etc/.nftables.conf.converge-1", None);
+    }
 }
