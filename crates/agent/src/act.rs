@@ -1,7 +1,8 @@
 //! Carrying a plan out: every resource at its turn, each step verified, what fails put back, what is owed paid or kept.
-//! The look at the end, the report and the ledger are in [`closing`].
+//! The look at the end, the report and the ledger are in [`closing`], changes that may shut us out in [`guarded`].
 
-mod closing;
+pub(crate) mod closing;
+pub(crate) mod guarded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::mask::mask;
 use crate::planner::{COMMAND, Decoded, Draft, PACKAGE, starts_unit};
 use crate::state::StateError;
 use crate::state::journal::{Debt, Journal, Past, Record};
+
+use guarded::Guarding;
 
 /// An act on one host.
 pub(crate) struct Act<'a> {
@@ -50,6 +53,8 @@ pub(crate) struct Act<'a> {
     acted: BTreeMap<u32, (Action, Vec<u32>)>,
     /// How long the closing look waits.
     settle: Duration,
+    /// What critical changes are guarded with; none where there are no such changes: a folder stands for the host.
+    guarding: Option<Guarding<'a>>,
     halt: Option<Halt>,
 }
 
@@ -73,6 +78,10 @@ enum Halt {
     Stale(String),
     /// The controller said so, or is gone.
     Stopped,
+    /// The host took these access-critical changes back.
+    Reverted(String),
+    /// The host could not take them back: why.
+    Stuck(String),
 }
 
 /// What came of one attempt at a step.
@@ -84,14 +93,14 @@ enum Attempt {
 }
 
 impl<'a> Act<'a> {
-    /// An act that carries `draft` out; what it replaces is kept in `store`.
+    /// An act that carries `draft` out; what it replaces is kept in `store`, and what is critical guarded.
     pub(crate) fn new(
         decoded: &'a Decoded<'a>,
         system: &'a dyn System,
         draft: Draft,
         journal: &'a Journal,
         channel: &'a dyn Channel,
-        store: Files,
+        (store, guarding): (Files, Option<Guarding<'a>>),
     ) -> Self {
         let mut step_of = BTreeMap::new();
         let mut action_of = BTreeMap::new();
@@ -117,6 +126,7 @@ impl<'a> Act<'a> {
             debts: BTreeSet::new(),
             acted: BTreeMap::new(),
             settle: Duration::ZERO,
+            guarding,
             halt: None,
         }
     }
@@ -143,7 +153,7 @@ impl<'a> Act<'a> {
         let count = self.decoded.catalog.resources.len() as u32;
         let mut index = 0;
         while index < count && self.halt.is_none() {
-            if self.channel.stopping() {
+            if self.channel.stopping() && !self.has_group() {
                 self.halt = Some(Halt::Stopped);
                 break;
             }
@@ -158,8 +168,10 @@ impl<'a> Act<'a> {
                     self.pay(*target);
                 }
             }
+            self.end_group(end - 1);
             index = end;
         }
+        self.settle_group();
         self.give_up_rest();
     }
 
@@ -248,9 +260,12 @@ impl<'a> Act<'a> {
 
     fn carry_out(&mut self, index: u32, place: Option<usize>, change: Change, always: bool, look: &Look) {
         let started = Instant::now();
-        self.announce(index, place);
-        if let Err(error) = self.owe(index) {
-            let attempt = Attempt::Failed { why: error.to_string(), output: String::new(), restored: true };
+        let ready = self.guard(index, &[]).and_then(|()| {
+            self.announce(index, place);
+            self.owe(index).map_err(|error| error.to_string())
+        });
+        if let Err(why) = ready {
+            let attempt = Attempt::Failed { why, output: String::new(), restored: true };
             return self.finish(index, place, Some(change), attempt, started);
         }
         let tries = self.resource(index).options.retries + 1;
@@ -312,7 +327,8 @@ impl<'a> Act<'a> {
             }
         };
         let contents = FromChannel(channel);
-        self.undo.begin(index);
+        let guarded = self.is_guarded(index);
+        self.undo.begin(index, guarded);
         let mut actor = Actor {
             system: self.system,
             contents: &contents,
@@ -405,6 +421,9 @@ impl<'a> Act<'a> {
 
     /// The action of `target`, if it is owed.
     fn pay(&mut self, target: u32) {
+        if matches!(self.halt, Some(Halt::Reverted(_) | Halt::Stuck(_))) {
+            return;
+        }
         let notifiers: Vec<u32> =
             self.decoded.notifications.notifiers(target).iter().map(|(by, _)| *by).collect();
         let changed: Vec<u32> = notifiers.iter().copied().filter(|by| self.changed(*by)).collect();
@@ -443,6 +462,9 @@ impl<'a> Act<'a> {
 
     fn run_action(&mut self, target: u32, action: &Action, changed: &[u32]) {
         let started = Instant::now();
+        if let Err(why) = self.guard(target, changed) {
+            return self.action_result(target, StepOutcome::Skipped { why }, Duration::ZERO);
+        }
         self.announce(target, self.action_of.get(&target).copied());
         let wanted = &self.decoded.wanted[target as usize];
         self.settle = self.settle.max(wanted.settle().unwrap_or_default());
@@ -609,6 +631,7 @@ impl<'a> Act<'a> {
         let why = match halt {
             Halt::Stale(why) => why,
             Halt::Stopped => "the run was stopped".to_owned(),
+            Halt::Reverted(_) | Halt::Stuck(_) => "the host was not to be reached any more".to_owned(),
         };
         let done: BTreeSet<u32> = self.results.iter().map(|result| result.resource).collect();
         let rest: Vec<_> = self.draft.steps.iter().map(|step| step.step.clone()).collect();

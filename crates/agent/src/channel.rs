@@ -31,6 +31,9 @@ pub trait Channel: Sync {
     /// Reports an event. A connection that is gone makes it vanish, and [`Channel::stopping`] true.
     fn event(&self, event: EventKind);
 
+    /// Asks for somebody to come over a new connection and confirm what is armed, within so many seconds.
+    fn confirm(&self, seconds: u32);
+
     /// Whether to stop after the step in hand: the controller said so, is gone, or has been silent for too long.
     fn stopping(&self) -> bool;
 }

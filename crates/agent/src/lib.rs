@@ -5,6 +5,7 @@
 
 mod act;
 pub mod channel;
+mod critical;
 mod drift;
 pub mod environment;
 pub mod facts;

@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use converge_model::wire::{LOOK_LIMIT, TEXT_LIMIT};
+use converge_model::wire::{Guard, LOOK_LIMIT, TEXT_LIMIT};
 use converge_model::{Catalog, Content, Digest, HostPlan, Masker, Settled, Step};
 use converge_resources::System;
 use converge_resources::diff::unified;
 use converge_resources::system::units::UnitState;
 
+use crate::act::guarded::can_arm;
 use crate::channel::Channel;
+use crate::critical::Login;
+use crate::critical::plan::{mark, unguardable, unsettled, warn};
 use crate::drift::Memory;
 use crate::mask::mask;
 use crate::planner::{Decoded, Draft, plan};
+use crate::state::armed::Standing;
 use crate::state::journal::{Debt, Past};
 use crate::state::lock::Lock;
 use crate::state::{State, now};
@@ -25,6 +29,8 @@ pub(crate) struct Looked {
     known_once: BTreeSet<u32>,
     /// The targets whose debts are still open.
     pub(crate) owed: BTreeSet<String>,
+    /// The access-critical resources.
+    pub(crate) critical: BTreeSet<u32>,
 }
 
 /// Looks at the host under the catalog of `decoded`.
@@ -32,7 +38,7 @@ pub(crate) fn look(
     decoded: &Decoded<'_>,
     system: &dyn System,
     state: &State,
-    past: &Past,
+    (past, guard): (&Past, Option<Guard>),
     channel: &dyn Channel,
 ) -> Result<Looked, crate::state::StateError> {
     let debts = open_debts(&past.debts, decoded, system);
@@ -40,6 +46,13 @@ pub(crate) fn look(
     let known_once = known_once(decoded.catalog, &memory);
     let mut draft = plan(decoded, system, &debts, &known_once);
     draft.hidden = memory.hidden();
+    let login = guard.map(|_| Login::of(system));
+    let critical = login.as_ref().map(|login| login.critical(decoded.catalog)).unwrap_or_default();
+    if let Some(guard) = guard {
+        draft.problems.extend(unsettled(state)?);
+        mark(&mut draft, decoded, &critical);
+        draft.problems.extend(unguardable(&draft, decoded.catalog, guard, can_arm(system)));
+    }
     fill_diffs(&mut draft, channel);
     let token = token(&draft, decoded.catalog);
     let masker = Masker::new(&decoded.catalog.secrets);
@@ -49,23 +62,32 @@ pub(crate) fn look(
     for problem in &mut draft.problems {
         problem.message = masker.mask(problem.message.as_bytes());
     }
+    if let Some(login) = &login {
+        warn(&mut draft, decoded.catalog, login);
+    }
     memory.explain(&mut draft, decoded);
     let ledger_complete = memory.is_complete(&draft);
     let owed = debts.into_keys().collect();
-    Ok(Looked { draft, token, ledger_complete, known_once, owed })
+    Ok(Looked { draft, token, ledger_complete, known_once, owed, critical })
 }
 
 /// The plan as it leaves the host. A run that was interrupted is to be settled by an act, even where nothing differs.
 pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
+    let standing = Standing::read(state).unwrap_or(Standing::Nothing);
+    let settled = past.interrupted.is_none() && standing == Standing::Nothing;
     HostPlan {
         token: looked.token,
         steps: looked.draft.steps.into_iter().map(|step| step.step).collect(),
         in_sync: looked.draft.in_sync.len() as u32,
         known_once: looked.known_once.into_iter().collect(),
         problems: looked.draft.problems,
-        ledger_complete: looked.ledger_complete && past.interrupted.is_none(),
+        ledger_complete: looked.ledger_complete && settled,
         busy: Lock::holder(state, now()),
         interrupted: past.interrupted.clone(),
+        reverted: match standing {
+            Standing::Reverted(owner) => Some(owner.run),
+            _ => None,
+        },
     }
 }
 

@@ -36,6 +36,11 @@ impl Notifications {
         self.due.get(index as usize).map_or(&[], Vec::as_slice)
     }
 
+    /// The resource after which the action of `target` stands.
+    pub(crate) fn place(&self, target: u32) -> u32 {
+        self.notifiers(target).last().map_or(target, |(last, _)| target.max(*last))
+    }
+
     /// Who notifies `target`, in order.
     pub(crate) fn notifiers(&self, target: u32) -> &[(u32, NotifyHow)] {
         self.notifiers.get(target as usize).map_or(&[], Vec::as_slice)

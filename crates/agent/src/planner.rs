@@ -291,6 +291,8 @@ impl Walk<'_> {
             because,
             owed,
             drift: Drift { mode: resource.options.drift, ..Drift::default() },
+            guarded: false,
+            warning: None,
         };
         self.draft.steps.push(DraftStep { step, diffs, action });
     }

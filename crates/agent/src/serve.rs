@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use converge_model::wire::{self, CATALOG_LIMIT, FromAgent, Hello, Job, Refusal, Task, ToAgent, WireError};
+use converge_model::wire::{
+    self, CATALOG_LIMIT, FromAgent, Guard, Hello, Job, Refusal, Task, ToAgent, Verdict, WireError,
+};
 use converge_model::{Catalog, Digest, HostPlan, HostReport, RunId, SecretTable};
 
 use crate::channel::Channel;
@@ -20,6 +22,9 @@ pub trait Worker {
 
     /// Carries out the plan that `token` stands for.
     fn act(&self, order: Order, token: Digest, channel: &dyn Channel) -> Result<HostReport, Refusal>;
+
+    /// Confirms what another agent of the same run has armed: that this one could be started is the proof.
+    fn confirm(&self, run: &RunId) -> Result<Verdict, Refusal>;
 }
 
 /// What a job is about.
@@ -30,6 +35,8 @@ pub struct Order {
     pub by: String,
     /// The folder that stands for `/`; none for the system itself.
     pub root: Option<PathBuf>,
+    /// How access-critical changes are guarded; none where there are none, for a folder stands for the host.
+    pub guard: Option<Guard>,
     /// What the host should be, with its secrets.
     pub catalog: Catalog,
 }
@@ -48,15 +55,21 @@ fn converse(worker: &dyn Worker, patience: Patience) -> Result<(), WireError> {
     output.bytes(&hello()?)?;
     let mut input = Input::stdin(patience.silence);
     let job = first_job(&mut input)?;
-    if job.task == Task::Facts {
-        return Ok(());
+    match job.task {
+        Task::Facts => return Ok(()),
+        Task::Confirm => {
+            let verdict = worker.confirm(&job.run).map_or_else(FromAgent::Refused, FromAgent::Verdict);
+            return output.frame(&verdict);
+        }
+        Task::Look | Task::Act { .. } => {}
     }
     let catalog = match catalog(&mut input, &job) {
         Ok(catalog) => catalog,
         Err(WireError::Malformed(_)) => return output.frame(&FromAgent::Refused(other_version())),
         Err(error) => return Err(error),
     };
-    let order = Order { run: job.run, by: job.by, root: job.root.map(PathBuf::from), catalog };
+    let guard = job.root.is_none().then_some(job.guard);
+    let order = Order { run: job.run, by: job.by, root: job.root.map(PathBuf::from), guard, catalog };
     let channel = Stdio::start(input, output, patience);
     channel.finish(&work(worker, job.task, order, &channel))
 }
@@ -66,7 +79,9 @@ fn work(worker: &dyn Worker, task: Task, order: Order, channel: &dyn Channel) ->
         Task::Act { token } => {
             worker.act(order, token, channel).map(|report| FromAgent::Report(report.into()))
         }
-        Task::Look | Task::Facts => worker.look(order, channel).map(|plan| FromAgent::Plan(plan.into())),
+        Task::Look | Task::Facts | Task::Confirm => {
+            worker.look(order, channel).map(|plan| FromAgent::Plan(plan.into()))
+        }
     };
     done.unwrap_or_else(FromAgent::Refused)
 }

@@ -1,8 +1,10 @@
-//! What Converge keeps on a host between runs: the lock, the journal, the ledger, and what a run replaced.
+//! What Converge keeps on a host between runs: the lock, the journal, the ledger, what a run replaced, and how to put it
+//! back where nobody may be left to ask.
 //!
 //! As root and for the system itself it is `/var/lib/converge`; else a folder of the user's own state, one for each
 //! folder that stands for a host. Every file names its format in its first line or field, and a newer one is refused.
 
+pub(crate) mod armed;
 pub(crate) mod journal;
 pub(crate) mod ledger;
 pub(crate) mod lock;

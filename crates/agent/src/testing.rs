@@ -51,6 +51,8 @@ pub(crate) struct Controller {
     pub(crate) events: Mutex<Vec<EventKind>>,
     /// How many more words with the controller the agent survives.
     left: Mutex<Option<usize>>,
+    /// What happens when it is asked to confirm a group.
+    pub(crate) confirm: Mutex<Option<Box<dyn FnMut() + Send>>>,
 }
 
 impl Controller {
@@ -137,7 +139,7 @@ pub(crate) fn order(resources: &[Resource]) -> Order {
         settled: Vec::new(),
         secrets: converge_model::SecretTable::default(),
     };
-    Order { run: RunId::new("run-1").unwrap(), by: "ada@laptop".to_owned(), root: None, catalog }
+    Order { run: RunId::new("run-1").unwrap(), by: "ada@laptop".to_owned(), root: None, guard: None, catalog }
 }
 
 impl Channel for Controller {
@@ -157,6 +159,10 @@ impl Channel for Controller {
     fn event(&self, event: EventKind) {
         self.word();
         self.events.lock().unwrap().push(event);
+    }
+
+    fn confirm(&self, _: u32) {
+        self.confirm.lock().unwrap().iter_mut().for_each(|confirm| confirm());
     }
 
     fn stopping(&self) -> bool {

@@ -4,16 +4,18 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use converge_model::wire::Refusal;
-use converge_model::{Digest, HostPlan, HostReport, HostState, Problem};
+use converge_model::wire::{Refusal, Verdict};
+use converge_model::{Digest, HostPlan, HostReport, HostState, Problem, RunId};
 use converge_resources::System;
 
 use crate::act::Act;
+use crate::act::guarded::{Guarding, can_arm, clear_away};
 use crate::channel::Channel;
 use crate::fence;
 use crate::look::{look, report};
 use crate::planner::decode;
 use crate::serve::{Order, Worker};
+use crate::state::armed::{self, Standing};
 use crate::state::journal::{Journal, Past};
 use crate::state::ledger::Ledger;
 use crate::state::lock::Lock;
@@ -59,6 +61,10 @@ impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Worker for 
         let system = self.system(&order, &state)?;
         act_in(&system, &state, &order, token, channel)
     }
+
+    fn confirm(&self, run: &RunId) -> Result<Verdict, Refusal> {
+        State::of(None).and_then(|state| armed::confirm(&state, run.as_str())).map_err(refuse)
+    }
 }
 
 /// Makes the folder that stands for a host, where it is not there yet.
@@ -84,7 +90,7 @@ pub(crate) fn look_in(
         Ok(decoded) => decoded,
         Err(problems) => return Err(undecodable(&problems)),
     };
-    let looked = look(&decoded, system, state, &past, channel).map_err(refuse)?;
+    let looked = look(&decoded, system, state, (&past, order.guard), channel).map_err(refuse)?;
     Ok(report(looked, &past, state))
 }
 
@@ -104,8 +110,9 @@ pub(crate) fn act_in(
         Err(problems) => return Err(undecodable(&problems)),
     };
     let past = Past::read(state).map_err(refuse)?;
-    let looked = look(&decoded, system, state, &past, channel).map_err(refuse)?;
-    if looked.token != token {
+    let standing = Standing::read(state).map_err(refuse)?;
+    let looked = look(&decoded, system, state, (&past, order.guard), channel).map_err(refuse)?;
+    if looked.token != token || matches!(standing, Standing::Armed(_) | Standing::Reverting(_)) {
         let why = "the host is no longer as the plan found it; plan again".to_owned();
         return Err(Refusal::Stale(why));
     }
@@ -114,7 +121,19 @@ pub(crate) fn act_in(
     let store = state.replaced().map_err(refuse)?;
     // What is refused until here left no trace in the journal.
     let (journal, past) = Journal::open(state, order.run.as_str()).map_err(refuse)?;
-    let mut act = Act::new(&decoded, system, looked.draft, &journal, channel, store);
+    if let Standing::Confirmed(owner) | Standing::Reverted(owner) = standing {
+        clear_away(system, &owner, state).map_err(refuse)?;
+    }
+    let guarding = order.guard.map(|guard| Guarding {
+        state,
+        run: order.run.as_str(),
+        guard,
+        critical: looked.critical,
+        can_arm: can_arm(system),
+        count: 0,
+        group: None,
+    });
+    let mut act = Act::new(&decoded, system, looked.draft, &journal, channel, (store, guarding));
     act.clean_up(&past, &looked.owed);
     act.walk();
     let mut report = act.close();

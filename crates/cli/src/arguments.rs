@@ -8,6 +8,7 @@ use anstream::ColorChoice;
 use clap::{Args, Parser, Subcommand};
 use converge_history::Retention;
 use converge_lang::Selection;
+use converge_model::wire::Guard;
 
 use crate::command;
 use crate::failure::Failure;
@@ -137,6 +138,18 @@ pub(crate) struct ResourceArguments {
     only: Vec<String>,
 }
 
+/// What keeps a change from shutting its maker out.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct GuardArguments {
+    /// How long a host waits, after a change that may shut you out, for a new connection before it takes the change back
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
+    confirm_timeout: Duration,
+    /// Make such changes even where the host cannot take them back by itself
+    #[arg(long)]
+    accept_irreversible: bool,
+}
+
 /// How hosts are reached.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connections")]
@@ -206,6 +219,20 @@ impl ResourceArguments {
     pub(crate) fn selection(&self) -> Selection {
         Selection { tags: self.tags.clone(), skip_tags: self.skip_tags.clone(), only: self.only.clone() }
     }
+}
+
+impl GuardArguments {
+    /// What they come to.
+    pub(crate) fn guard(self) -> Guard {
+        let seconds = self.confirm_timeout.as_secs() as u32;
+        Guard { seconds, accept_irreversible: self.accept_irreversible }
+    }
+}
+
+/// A window to confirm in: long enough for a login, short enough to wait for.
+fn window(text: &str) -> Result<Duration, String> {
+    let window = duration(text)?;
+    if (5..=3600).contains(&window.as_secs()) { Ok(window) } else { Err("it is from 5s to 1h".to_owned()) }
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

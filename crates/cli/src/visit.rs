@@ -12,6 +12,7 @@ use converge_engine::{
 use converge_fleet::{Agent, Fleet, Options};
 use converge_history::{Recorder, Retention, Trouble};
 use converge_lang::Selection;
+use converge_model::wire::Guard;
 use converge_model::{Event, HostName, Secret};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +36,8 @@ pub(crate) struct Visit {
     pub(crate) yes: bool,
     /// How long runs stay in the history; none where this one does not go into it.
     pub(crate) keep: Option<Retention>,
+    /// How access-critical changes are guarded.
+    pub(crate) guard: Guard,
 }
 
 impl Visit {
@@ -58,6 +61,7 @@ impl Visit {
             seen: seen_facts(&owner),
             done_once: done_once(&owner),
             stop,
+            guard: self.guard,
         };
         let mut watcher = Watcher { screen, yes: self.yes };
         let recorder = self.keep.and_then(|keep| recorder(opened, keep, &mut watcher.screen));

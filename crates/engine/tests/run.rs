@@ -127,6 +127,7 @@ fn plan_of(host: &HostName, steps: Vec<Step>) -> HostPlan {
         ledger_complete: true,
         busy: None,
         interrupted: None,
+        reverted: None,
     }
 }
 
@@ -173,6 +174,8 @@ impl Hosts for Pretence {
             because: Vec::new(),
             owed: false,
             drift: converge_model::plan::Drift::default(),
+            guarded: false,
+            warning: None,
         };
         let temper = self.temper(host);
         let known = temper == Some(Temper::Knows)
@@ -189,6 +192,7 @@ impl Hosts for Pretence {
                 ledger_complete: temper == Some(Temper::Knows),
                 busy: None,
                 interrupted: None,
+                reverted: None,
             });
         }
         let has_steps = !matches!(temper, Some(Temper::InSync | Temper::Unrecorded | Temper::Unplannable));
@@ -202,6 +206,7 @@ impl Hosts for Pretence {
             ledger_complete: temper != Some(Temper::Unrecorded),
             busy: None,
             interrupted: None,
+            reverted: None,
         })
     }
 
@@ -327,6 +332,7 @@ async fn remembering(
         seen: SeenFacts::nowhere(),
         done_once: done_once.clone(),
         stop: stopped,
+        guard: converge_model::wire::Guard::default(),
     };
     let outcome = run::run(the_run, hosts, &mut watcher).await;
     let states = watcher.events.iter().filter_map(|event| match &event.kind {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use converge_agent::channel::{Channel, stdio::Patience};
 use converge_agent::serve::{Order, Worker, serve};
-use converge_model::wire::{LOOK_LIMIT, Refusal};
-use converge_model::{Content, Digest, EventKind, HostPlan, HostReport, HostState, Problem, Value};
+use converge_model::wire::{LOOK_LIMIT, Refusal, Verdict};
+use converge_model::{Content, Digest, EventKind, HostPlan, HostReport, HostState, Problem, RunId, Value};
 
 struct Tiny;
 
@@ -54,6 +54,7 @@ impl Worker for Tiny {
             ledger_complete: true,
             busy: None,
             interrupted: None,
+            reverted: None,
         })
     }
 
@@ -94,6 +95,10 @@ impl Worker for Tiny {
             in_sync: 0,
             problems: Vec::new(),
         })
+    }
+
+    fn confirm(&self, _: &RunId) -> Result<Verdict, Refusal> {
+        Ok(Verdict::Nothing)
     }
 }
 

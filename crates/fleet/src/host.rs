@@ -13,7 +13,7 @@ use crate::bootstrap::{Booted, Bootstrap, BootstrapError};
 use crate::counters::{Counters, Traffic};
 use crate::fleet::Shared;
 use crate::gates::{pause, random};
-use crate::job::{self, Ask, CompileError, Done, Phase, Prepared};
+use crate::job::{Ask, CompileError, Done, Phase, Prepared, Said, Work};
 use crate::link::{self, Link};
 use crate::session::{self, Session, SessionError};
 use crate::ssh::{self, ConnectError, Connected};
@@ -38,6 +38,10 @@ pub enum HostError {
     /// The conversation failed in the middle of an act: what was done is in the host's journal.
     #[error("interrupted: {0}")]
     Interrupted(#[source] SessionError),
+    /// The conversation failed while the host held access-critical changes ready to take back, and it was not reached
+    /// since.
+    #[error("interrupted, and not to be reached since: {0}")]
+    Lost(#[source] SessionError),
     /// What the host should be could not be compiled.
     #[error("failed to compile the catalog: {0}")]
     Compile(CompileError),
@@ -56,7 +60,7 @@ impl HostError {
             Self::Connect(_) | Self::Bootstrap(_) | Self::Session(_) | Self::Start(_) => {
                 HostState::Unreachable
             }
-            Self::Interrupted(_) => HostState::Interrupted,
+            Self::Interrupted(_) | Self::Lost(_) => HostState::Interrupted,
             Self::Compile(_) => HostState::Unplannable,
             Self::Refused(Refusal::Locked(_)) => HostState::Locked,
             Self::Refused(Refusal::Stale(_)) => HostState::Stale,
@@ -73,7 +77,20 @@ impl HostError {
             Self::Interrupted(_) => {
                 Some("the next run reads the host's journal and goes on from there".to_owned())
             }
+            Self::Lost(_) => Some(
+                "the host takes its access-critical changes back by itself, at its next boot at the latest"
+                    .to_owned(),
+            ),
             _ => None,
+        }
+    }
+
+    /// Whether the host knows the login and does not let it in, which another attempt would not change.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.is_refusal(),
+            Self::Bootstrap(error) => matches!(error, BootstrapError::Escalation { .. }),
+            _ => false,
         }
     }
 }
@@ -156,13 +173,14 @@ impl Host {
         let (mut session, facts, prepared) = self.prepared(ask, compile).await?;
         ask.phase(Phase::Looking).await;
         let limit = self.shared.options.patience.look;
-        let looked = timeout(limit, job::run(&mut session, ask, Task::Look, self.root(), &prepared)).await;
-        let done = looked.unwrap_or(Err(SessionError::Slow(limit.as_secs())))?;
+        let mut work = Work::begin(&session, ask, Task::Look, self.root(), &prepared)?;
+        let looked = timeout(limit, work.next(&mut session)).await;
+        let said = looked.unwrap_or(Err(SessionError::Slow(limit.as_secs())))?;
         session.end().await;
-        match done {
-            Done::Plan(plan) => Ok((facts, *plan)),
-            Done::Refused(refusal) => Err(HostError::Refused(refusal)),
-            Done::Report(_) => Err(SessionError::Protocol("a report of a look".to_owned()).into()),
+        match said {
+            Said::Done(Done::Plan(plan)) => Ok((facts, *plan)),
+            Said::Done(Done::Refused(refusal)) => Err(HostError::Refused(refusal)),
+            _ => Err(SessionError::Protocol("no plan of a look".to_owned()).into()),
         }
     }
 
@@ -175,11 +193,25 @@ impl Host {
         let _leave = self.leave().await?;
         let (mut session, _facts, prepared) = self.prepared(ask, compile).await?;
         ask.phase(Phase::Applying).await;
-        let acted = job::run(&mut session, ask, Task::Act { token }, self.root(), &prepared).await;
-        let done = acted.map_err(HostError::Interrupted)?;
+        let begun = Work::begin(&session, ask, Task::Act { token }, self.root(), &prepared);
+        let mut work = begun.map_err(HostError::Interrupted)?;
+        let mut unconfirmed = None;
+        let done = loop {
+            match work.next(&mut session).await {
+                Ok(Said::Done(done)) => break done,
+                Ok(Said::Confirm(window)) => unconfirmed = self.confirm(ask, window).await.err(),
+                Err(error) => match work.armed() {
+                    Some(deadline) => return self.aftermath(ask, deadline, error).await,
+                    None => return Err(HostError::Interrupted(error)),
+                },
+            }
+        };
         session.end().await;
         match done {
-            Done::Report(report) => Ok(*report),
+            Done::Report(mut report) => {
+                report.problems.extend(unconfirmed.filter(|_| report.state != HostState::Changed));
+                Ok(*report)
+            }
             Done::Refused(refusal) => Err(HostError::Refused(refusal)),
             Done::Plan(_) => {
                 Err(HostError::Interrupted(SessionError::Protocol("a plan of an act".to_owned())))
@@ -238,7 +270,7 @@ impl Host {
     }
 
     /// An agent that has said hello: the one that this fleet carries, and no other.
-    async fn agent(&self, ask: Option<&Ask>) -> Result<(Session, Box<Hello>), HostError> {
+    pub(crate) async fn agent(&self, ask: Option<&Ask>) -> Result<(Session, Box<Hello>), HostError> {
         let mut skip = 0;
         for afresh in [false, true] {
             let (session, hello) = loop {

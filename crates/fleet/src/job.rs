@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use converge_model::event::EventKind;
-use converge_model::wire::{CATALOG_LIMIT, FromAgent, Job, Refusal, Task, ToAgent};
+use converge_model::wire::{CATALOG_LIMIT, FromAgent, Guard, Job, Refusal, Task, ToAgent, Verdict};
 use converge_model::{Catalog, Cell, Content, Digest, HostPlan, HostReport, RunId, Value};
 use tokio::sync::{mpsc, watch};
 
@@ -28,6 +29,8 @@ pub struct Ask {
     pub events: mpsc::Sender<EventKind>,
     /// Becomes true when the agent is to stop after the step in hand.
     pub stop: watch::Receiver<bool>,
+    /// How access-critical changes are guarded.
+    pub guard: Guard,
 }
 
 /// What a host should be, and where the content comes from that it lacks.
@@ -52,6 +55,8 @@ pub enum Phase {
     Looking,
     /// It acts.
     Applying,
+    /// A new connection is made, to confirm what it did.
+    Confirming,
 }
 
 impl Phase {
@@ -62,6 +67,7 @@ impl Phase {
             Self::Uploading => "uploading",
             Self::Looking => "looking",
             Self::Applying => "applying",
+            Self::Confirming => "confirming",
         }
     }
 }
@@ -80,40 +86,102 @@ pub(crate) enum Done {
     Refused(Refusal),
 }
 
-/// Has `task` done. What the agent says is checked against the catalog that it was given: it speaks for its own host,
-/// and of its own resources.
-pub(crate) async fn run(
-    session: &mut Session,
-    ask: &Ask,
+/// What an agent at work needs from whoever started it, or its end.
+pub(crate) enum Said {
+    Done(Done),
+    /// A new connection, within this time.
+    Confirm(Duration),
+}
+
+/// A task that an agent is at. What the agent says is checked against the catalog that it was given: it speaks for its
+/// own host, and of its own resources.
+pub(crate) struct Work<'a> {
+    ask: &'a Ask,
     task: Task,
-    root: Option<String>,
-    prepared: &Prepared,
-) -> Result<Done, SessionError> {
-    order(session, ask, task.clone(), root, &prepared.catalog)?;
-    let mut allowance = Allowance::new(content(&prepared.catalog));
-    let mut events = Events::default();
-    let mut stop = ask.stop.clone();
-    loop {
-        let said = tokio::select! {
-            said = session.next() => said?,
-            () = stopped(&mut stop) => {
-                session.send(&ToAgent::Stop)?;
-                continue;
+    prepared: &'a Prepared,
+    allowance: Allowance,
+    events: Events,
+    stop: watch::Receiver<bool>,
+    /// Until when the host waits for a group to be confirmed, while it does.
+    armed: Option<Instant>,
+}
+
+impl<'a> Work<'a> {
+    /// Gives the agent of `session` its task.
+    pub(crate) fn begin(
+        session: &Session,
+        ask: &'a Ask,
+        task: Task,
+        root: Option<String>,
+        prepared: &'a Prepared,
+    ) -> Result<Self, SessionError> {
+        order(session, ask, task.clone(), root, &prepared.catalog)?;
+        let allowance = Allowance::new(content(&prepared.catalog));
+        let (events, stop) = (Events::default(), ask.stop.clone());
+        Ok(Self { ask, task, prepared, allowance, events, stop, armed: None })
+    }
+
+    /// Until when the host waits for a group to be confirmed; none where it waits for nothing.
+    pub(crate) fn armed(&self) -> Option<Instant> {
+        self.armed
+    }
+
+    /// Serves the agent until it is done, or needs a new connection.
+    pub(crate) async fn next(&mut self, session: &mut Session) -> Result<Said, SessionError> {
+        loop {
+            let said = tokio::select! {
+                said = session.next() => said?,
+                () = stopped(&mut self.stop) => {
+                    session.send(&ToAgent::Stop)?;
+                    continue;
+                }
+            };
+            match (said, &self.task) {
+                (FromAgent::Need(digests), _) => {
+                    provide(session, &digests, &mut self.allowance, self.prepared)?;
+                }
+                (FromAgent::Event(event), Task::Act { .. }) => self.tell(event).await?,
+                (FromAgent::Confirm { seconds }, Task::Act { .. }) if self.armed.is_some() => {
+                    return Ok(Said::Confirm(self.window(seconds)));
+                }
+                (FromAgent::Plan(plan), Task::Look) => {
+                    return fitting_plan(plan, &self.prepared.catalog).map(Said::Done);
+                }
+                (FromAgent::Report(report), Task::Act { .. }) => {
+                    return fitting_report(report, &self.prepared.catalog).map(Said::Done);
+                }
+                (FromAgent::Refused(refusal), _) => return Ok(Said::Done(Done::Refused(refusal))),
+                _ => return Err(SessionError::Protocol("a frame that nobody asked for".to_owned())),
             }
-        };
-        match (said, &task) {
-            (FromAgent::Need(digests), _) => provide(session, &digests, &mut allowance, prepared)?,
-            (FromAgent::Event(event), Task::Act { .. }) => {
-                events.count(&event)?;
-                let _ = ask.events.send(event).await;
-            }
-            (FromAgent::Plan(plan), Task::Look) => return fitting_plan(plan, &prepared.catalog),
-            (FromAgent::Report(report), Task::Act { .. }) => {
-                return fitting_report(report, &prepared.catalog);
-            }
-            (FromAgent::Refused(refusal), _) => return Ok(Done::Refused(refusal)),
-            _ => return Err(SessionError::Protocol("a frame that nobody asked for".to_owned())),
         }
+    }
+
+    async fn tell(&mut self, event: EventKind) -> Result<(), SessionError> {
+        self.events.count(&event)?;
+        match &event {
+            EventKind::Armed { seconds } => self.armed = Some(Instant::now() + self.window(*seconds)),
+            EventKind::Confirmed | EventKind::Reverted => self.armed = None,
+            _ => {}
+        }
+        let _ = self.ask.events.send(event).await;
+        Ok(())
+    }
+
+    /// A host does not say to wait for longer than it was told to.
+    fn window(&self, seconds: u32) -> Duration {
+        Duration::from_secs(seconds.min(self.ask.guard.seconds).into())
+    }
+}
+
+/// Has the agent of `session` confirm what another one of the same run has armed.
+pub(crate) async fn confirm(session: &mut Session, ask: &Ask) -> Result<Verdict, SessionError> {
+    let (run, by) = (ask.run.clone(), ask.by.clone());
+    let job = Job { run, by, task: Task::Confirm, root: None, catalog: 0, secrets: 0, guard: ask.guard };
+    session.send(&ToAgent::Job(job))?;
+    match session.next().await? {
+        FromAgent::Verdict(verdict) => Ok(verdict),
+        FromAgent::Refused(Refusal::Broken { message, .. }) => Err(SessionError::Protocol(message)),
+        _ => Err(SessionError::Protocol("a frame that nobody asked for".to_owned())),
     }
 }
 
@@ -146,6 +214,7 @@ fn order(
         root,
         catalog: bytes.len() as u64,
         secrets: secrets.len() as u64,
+        guard: ask.guard,
     }))?;
     session.send_parts(&bytes)?;
     session.send_parts(&secrets)

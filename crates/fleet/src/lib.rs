@@ -6,6 +6,7 @@
 
 mod agent;
 mod bootstrap;
+mod confirm;
 mod content;
 mod counters;
 mod fleet;

@@ -76,7 +76,7 @@ pub(crate) async fn connect(
     }
     let identity = format!("{:?} {:?}", target.user, target.key);
     for attempt in 0.. {
-        if gates.given_up(&identity) {
+        if !fresh && gates.given_up(&identity) {
             return Err(ConnectError::GivenUp);
         }
         let leave = gates.login(target.jump.as_deref()).await.map_err(|_| ConnectError::GivenUp)?;
@@ -90,7 +90,8 @@ pub(crate) async fn connect(
                 tokio::time::sleep(gates::pause(attempt)).await
             }
             Err(error) => {
-                error.is_refusal().then(|| gates.refused(&identity));
+                // A fresh connection asks whether a change shut it out: that says nothing of other hosts.
+                (error.is_refusal() && !fresh).then(|| gates.refused(&identity));
                 return Err(error);
             }
         }

@@ -30,6 +30,9 @@ pub struct HostPlan {
     pub busy: Option<Holder>,
     /// A run that was interrupted: its journal is open, and the next `act` cleans up after it.
     pub interrupted: Option<String>,
+    /// A run whose access-critical changes nobody confirmed: the host has taken them back.
+    #[serde(default)]
+    pub reverted: Option<String>,
 }
 
 /// One step of a plan.
@@ -51,6 +54,12 @@ pub struct Step {
     /// ledger.
     #[serde(default)]
     pub drift: Drift,
+    /// Whether it may cut the host off: it is made under a revert that a new connection must call off.
+    #[serde(default)]
+    pub guarded: bool,
+    /// What is known to speak against it.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// Who moved, and what the daemon does about it.
@@ -172,6 +181,8 @@ mod tests {
             because: Vec::new(),
             owed: false,
             drift: Drift { cause, mode },
+            guarded: false,
+            warning: None,
         };
         let follows = Step {
             because: vec![Address::new(None, "file", "/a")],
@@ -194,6 +205,7 @@ mod tests {
             ledger_complete: true,
             busy: None,
             interrupted: None,
+            reverted: None,
         };
         assert_eq!((plan.drifted().count(), plan.pending().count()), (2, 2));
         let moved: Vec<_> = plan.steps.iter().map(|step| (step.moved(0), step.moved(1))).collect();

@@ -14,6 +14,9 @@
 //! Need{digests}            (if any)
 //!                                       Content… Part…
 //! Event…                   (act)
+//! Confirm{seconds}         (act, armed)      … meanwhile, over another connection:
+//!                                              MAGIC Hello        Job{task: Confirm}
+//!                                              Verdict
 //! Plan | Report            the signed-off end
 //! ```
 
@@ -68,6 +71,14 @@ pub enum FromAgent {
     Report(Box<HostReport>),
     /// The job cannot be done: another run holds the host, a format on disk is newer than this agent.
     Refused(Refusal),
+    /// An access-critical group is applied: somebody is to come over a new connection and have an agent of its own
+    /// confirm it, within so many seconds.
+    Confirm {
+        /// What is left of the window.
+        seconds: u32,
+    },
+    /// The end of [`Task::Confirm`].
+    Verdict(Verdict),
     /// Nothing new, still there.
     Ping,
     /// A plan or a report that is larger than a frame: its message, of `length` bytes, follows in parts.
@@ -144,6 +155,40 @@ pub struct Job {
     pub catalog: u64,
     /// The length of the table of secrets that follows it.
     pub secrets: u64,
+    /// How access-critical changes are guarded.
+    pub guard: Guard,
+}
+
+/// How changes are guarded that may cut a host off from its controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// After how many seconds the host takes them back, unless they are confirmed.
+    pub seconds: u32,
+    /// Whether those are made all the same that cannot be taken back.
+    pub accept_irreversible: bool,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { seconds: 60, accept_irreversible: false }
+    }
+}
+
+/// What has become of the access-critical group of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It was armed, and is confirmed by this very question.
+    Confirmed,
+    /// It is not applied as a whole yet: half of it is confirmed by nobody.
+    Waiting,
+    /// It is being taken back.
+    Reverting,
+    /// It was taken back.
+    Reverted,
+    /// It could not be taken back: what failed, and where what was saved is.
+    Stuck(String),
+    /// The run has none: it was confirmed before, or never armed.
+    Nothing,
 }
 
 /// What an agent does.
@@ -158,6 +203,8 @@ pub enum Task {
         /// The token of the plan that was shown.
         token: Digest,
     },
+    /// Confirm what another agent of the same run has armed, and say what has become of it. No catalog follows.
+    Confirm,
 }
 
 /// What can go wrong with a frame.

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod rehearsal;
+mod standby;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -20,6 +21,8 @@ use crate::system::processes::{Command, Finished};
 use crate::system::receipts::Receipt;
 use crate::system::units::Verb;
 use crate::wish::Filling;
+
+pub use standby::{SCRIPT, Standby};
 
 /// Why a step failed: a fragment that names the path, the unit or the command, and its cause.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +100,9 @@ pub struct Undo {
     store: Option<Files>,
     kept: Vec<(u32, Kept)>,
     owner: u32,
+    /// Whether what is kept now is noted for the host to put back by itself.
+    guarded: bool,
+    standby: Option<Standby>,
     next: u64,
 }
 
@@ -154,9 +160,10 @@ impl Undo {
         Self { store: Some(store), ..Self::default() }
     }
 
-    /// What is kept from now on belongs to the resource at `owner` in the catalog.
-    pub fn begin(&mut self, owner: u32) {
-        self.owner = owner;
+    /// What is kept from now on belongs to the resource at `owner` in the catalog. `guarded`: it is noted in the script
+    /// that stands by, too.
+    pub fn begin(&mut self, owner: u32, guarded: bool) {
+        (self.owner, self.guarded) = (owner, guarded);
     }
 
     /// Puts back, in reverse, all that was kept for the resources in `owners`; the first failure is told, the rest is
@@ -171,7 +178,14 @@ impl Undo {
         outcomes.into_iter().find(Result::is_err).unwrap_or(Ok(()))
     }
 
-    fn push(&mut self, kept: Kept) {
+    /// Keeps what is about to be replaced.
+    fn push(&mut self, system: &dyn System, kept: Kept) -> Result<(), ApplyError> {
+        self.note(system, &kept)?;
+        self.hold(kept);
+        Ok(())
+    }
+
+    fn hold(&mut self, kept: Kept) {
         self.kept.push((self.owner, kept));
     }
 }
@@ -235,7 +249,7 @@ impl<'a> Actor<'a> {
             let fill = |actor: &mut Self, name: &OsString| actor.fill(path, name, from, content);
             return self.put(path, attributes, false, fill, |_, _| Ok(()));
         }
-        self.undo.push(Kept::Nothing(path.to_owned()));
+        self.undo.push(self.system, Kept::Nothing(path.to_owned()))?;
         let name = path.file_name().unwrap_or_default().to_owned();
         self.fill(path, &name, from, content).and_then(|()| self.dress(path, None, attributes))
     }
@@ -393,7 +407,7 @@ impl<'a> Actor<'a> {
         };
         let (uid, gid) = self.owner_numbers(attributes)?;
         let mode = attributes.mode.filter(|_| entry.sort != Sort::Link);
-        self.undo.push(Kept::Metadata { path: path.to_owned(), entry });
+        self.undo.push(self.system, Kept::Metadata { path: path.to_owned(), entry })?;
         self.set_owner_if_other(path, uid, gid)?;
         // After the owner: changing that clears the set-user-id bit.
         match mode {
@@ -407,8 +421,10 @@ impl<'a> Actor<'a> {
 
     /// Makes a folder; its parent must be there.
     pub fn make_folder(&mut self, path: &Path, attributes: &Attributes) -> Result<(), ApplyError> {
+        let kept = Kept::Nothing(path.to_owned());
+        self.undo.note(self.system, &kept)?;
         self.files().make_folder(path).map_err(|error| ApplyError::at("make the directory", path, &error))?;
-        self.undo.push(Kept::Nothing(path.to_owned()));
+        self.undo.hold(kept);
         let (uid, gid) = self.owner_numbers(attributes)?;
         self.set_owner_if_other(path, uid, gid)?;
         let mode = attributes.mode.unwrap_or(0o755);
@@ -481,7 +497,7 @@ impl<'a> Actor<'a> {
         let fail =
             |error: io::Error| ApplyError::new(format!("failed to note the receipt of {key}: {error}"));
         let before = self.system.receipts().get(key).map_err(fail)?;
-        self.undo.push(Kept::Receipt { key: key.to_owned(), receipt: before });
+        self.undo.push(self.system, Kept::Receipt { key: key.to_owned(), receipt: before })?;
         self.system.receipts().set(key, receipt).map_err(fail)
     }
 
@@ -517,15 +533,19 @@ impl<'a> Actor<'a> {
         finished.map_err(|error| ApplyError::new(error.to_string()))
     }
 
-    /// Does `verb` to a unit; `back` is what brings it back.
+    /// Does `verb` to a unit; `back` is what brings it back. Where nothing does, it is done again once what it was done
+    /// for is put back.
     pub fn unit(&mut self, verb: Verb, unit: &str, back: Option<Verb>) -> Result<(), ApplyError> {
+        let kept = back.map(|verb| Kept::Unit { verb, unit: unit.to_owned() });
+        match &kept {
+            Some(kept) => self.undo.note(self.system, kept)?,
+            None => self.undo.note_again(verb, unit)?,
+        }
         self.system.units().act(verb, unit).map_err(|error| {
             let journal = if verb.is_job() { self.system.units().journal(unit, 20) } else { String::new() };
             ApplyError::new(error.to_string()).output(journal.as_bytes())
         })?;
-        if let Some(verb) = back {
-            self.undo.push(Kept::Unit { verb, unit: unit.to_owned() });
-        }
+        kept.into_iter().for_each(|kept| self.undo.hold(kept));
         Ok(())
     }
 
@@ -533,8 +553,10 @@ impl<'a> Actor<'a> {
     pub fn set_kernel(&mut self, path: &Path, value: &str) -> Result<(), ApplyError> {
         let fail = |error: io::Error| ApplyError::at(&format!("write {value:?} into"), path, &error);
         let before = self.files().read(path, KERNEL_LIMIT).map_err(fail)?;
+        let kept = Kept::Kernel { path: path.to_owned(), before };
+        self.undo.note(self.system, &kept)?;
         self.files().set_kernel(path, format!("{value}\n").as_bytes()).map_err(fail)?;
-        self.undo.push(Kept::Kernel { path: path.to_owned(), before });
+        self.undo.hold(kept);
         Ok(())
     }
 
@@ -544,7 +566,7 @@ impl<'a> Actor<'a> {
         change: impl FnOnce(&mut Self) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
         // What is kept last is put back first: the files, and then this.
-        self.undo.push(Kept::UnitFiles);
+        self.undo.push(self.system, Kept::UnitFiles)?;
         change(self)?;
         self.system.units().reload_files().map_err(|error| ApplyError::new(error.to_string()))
     }
@@ -567,9 +589,15 @@ impl<'a> Actor<'a> {
         Ok(done)
     }
 
-    /// Notes a command that takes back what the kind did by another.
-    pub fn keep_command(&mut self, back: Command) {
-        self.undo.push(Kept::Command(Box::new(back)));
+    /// Notes a command that takes back what the kind is about to do by another.
+    pub fn keep_command(&mut self, back: Command) -> Result<(), ApplyError> {
+        self.undo.push(self.system, Kept::Command(Box::new(back)))
+    }
+
+    /// Notes that the kind is about to run `command` because of a notification: it is run again once what notified it is
+    /// put back.
+    pub fn note_again(&mut self, command: &Command) -> Result<(), ApplyError> {
+        self.undo.note_again_command(command)
     }
 
     /// Keeps all of the folder at `path` as it is now, so that the whole of it can be put back. Its files get second names
@@ -594,7 +622,7 @@ impl<'a> Actor<'a> {
             "find {path} -mindepth 1 -delete && cp -a -- {kept}/. {path}",
             kept = quoted(&kept),
             path = quoted(&path)
-        )));
+        )))?;
         Ok(())
     }
 
@@ -615,8 +643,7 @@ impl<'a> Actor<'a> {
                 }
             },
         };
-        self.undo.push(kept);
-        Ok(())
+        self.undo.push(self.system, kept)
     }
 
     /// A second name for the file in the store, or a copy there, or in memory.

@@ -67,6 +67,7 @@ impl Visit {
             seen: seen.clone(),
             done_once: done_once.clone(),
             stop: self.stop.clone(),
+            guard: converge_model::wire::Guard::default(),
         };
         run::run(of_host, reached.clone(), &mut ear).await;
         if let Some(reached) = Arc::into_inner(reached) {
@@ -134,6 +135,8 @@ mod tests {
             because: Vec::new(),
             owed: false,
             drift: Drift { cause, ..Drift::default() },
+            guarded: false,
+            warning: None,
         };
         let allowed = [address("/a")];
         let check = |step: Step, may: bool| assert_eq!(is_correction(&step, &allowed), may, "{step:?}");

@@ -31,6 +31,14 @@ impl Act<'_> {
                 HostState::Stale
             }
             Some(Halt::Stopped) => HostState::Interrupted,
+            Some(Halt::Reverted(what)) => {
+                self.problems.push(taken_back(what));
+                HostState::Reverted
+            }
+            Some(Halt::Stuck(why)) => {
+                self.problems.push(stuck(why));
+                HostState::Failed
+            }
             None if self.results.iter().any(failed) || !self.problems.is_empty() => {
                 self.tell_of_rights();
                 HostState::Failed
@@ -132,6 +140,27 @@ impl Act<'_> {
             }
         }
         ledger.write(state)
+    }
+}
+
+/// What the host took back, and what to do next.
+fn taken_back(what: &str) -> Problem {
+    Problem {
+        address: None,
+        message: format!("nobody came over a new connection in time; the host put back {what}"),
+        help: Some(
+            "the host is as it was before them: correct what shut the new connection out, and plan again"
+                .into(),
+        ),
+    }
+}
+
+/// What the host could not take back. Nobody tries again: a person has to look.
+pub(crate) fn stuck(why: &str) -> Problem {
+    Problem {
+        address: None,
+        message: format!("the host could not take back what shuts it off: {why}"),
+        help: Some("put back by hand what it names, from the copies there, and then remove that folder; nothing is applied before".into()),
     }
 }
 

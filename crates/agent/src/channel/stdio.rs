@@ -173,6 +173,11 @@ impl Channel for Stdio {
         let _ = self.shared.write(&FromAgent::Event(event));
     }
 
+    fn confirm(&self, seconds: u32) {
+        // Whoever is gone confirms nothing.
+        let _ = self.shared.write(&FromAgent::Confirm { seconds });
+    }
+
     fn stopping(&self) -> bool {
         self.shared.stopping.load(Ordering::Relaxed)
     }

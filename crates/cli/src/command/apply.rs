@@ -6,7 +6,8 @@ use clap::Args;
 use converge_engine::Goal;
 
 use crate::arguments::{
-    AgainArguments, HistoryArguments, HostArguments, ProjectArguments, ReachArguments, ResourceArguments,
+    AgainArguments, GuardArguments, HistoryArguments, HostArguments, ProjectArguments, ReachArguments,
+    ResourceArguments,
 };
 use crate::failure::Failure;
 use crate::past;
@@ -34,6 +35,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     resources: ResourceArguments,
     #[command(flatten)]
+    guard: GuardArguments,
+    #[command(flatten)]
     reach: ReachArguments,
     #[command(flatten)]
     history: HistoryArguments,
@@ -55,6 +58,7 @@ impl Arguments {
             selection: self.resources.selection(),
             yes: self.yes,
             keep: Some(self.history.retention()),
+            guard: self.guard.guard(),
         };
         visit.run(&opened, &self.reach, screen)
     }

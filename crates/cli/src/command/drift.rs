@@ -2,6 +2,7 @@
 
 use clap::Args;
 use converge_engine::Goal;
+use converge_model::wire::Guard;
 
 use crate::arguments::{
     AgainArguments, HistoryArguments, HostArguments, ProjectArguments, ReachArguments, ResourceArguments,
@@ -47,6 +48,8 @@ impl Arguments {
             selection: self.resources.selection(),
             yes: false,
             keep: Some(self.history.retention()),
+            // Nothing is changed: whether it could be taken back is no question here.
+            guard: Guard { accept_irreversible: true, ..Guard::default() },
         };
         visit.run(&opened, &self.reach, screen)
     }

@@ -3,7 +3,9 @@
 use clap::Args;
 use converge_engine::Goal;
 
-use crate::arguments::{AgainArguments, HostArguments, ProjectArguments, ReachArguments, ResourceArguments};
+use crate::arguments::{
+    AgainArguments, GuardArguments, HostArguments, ProjectArguments, ReachArguments, ResourceArguments,
+};
 use crate::failure::Failure;
 use crate::past;
 use crate::project::Opened;
@@ -30,6 +32,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     resources: ResourceArguments,
     #[command(flatten)]
+    guard: GuardArguments,
+    #[command(flatten)]
     reach: ReachArguments,
 }
 
@@ -43,6 +47,7 @@ impl Arguments {
             yes: false,
             // It changes nothing, and says nothing that the next one does not.
             keep: None,
+            guard: self.guard.guard(),
         };
         visit.run(&opened, &self.reach, screen)
     }

@@ -185,6 +185,8 @@ fn add(plan: &mut HostPlan, moment: Moment, host: &HostName, parts: &[(HostName,
             because: Vec::new(),
             owed: false,
             drift: converge_model::plan::Drift::default(),
+            guarded: false,
+            warning: None,
         }
     };
     let new: Vec<Step> = parts

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use converge_fleet::{Ask, HostError};
 use converge_lang::{Inventory, Selection};
 use converge_model::event::VERSION;
+use converge_model::wire::Guard;
 use converge_model::{
     Digest, Event, EventKind, HostName, HostPlan, HostReport, HostState, Problem, RunId, exit,
 };
@@ -58,6 +59,8 @@ pub struct Run {
     pub done_once: DoneOnce,
     /// Whether it is to stop.
     pub stop: watch::Receiver<Stop>,
+    /// How access-critical changes are guarded.
+    pub guard: Guard,
 }
 
 /// What a run is for.
@@ -274,6 +277,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             by: self.run.by.clone(),
             events,
             stop: self.stop_agents.subscribe(),
+            guard: self.run.guard,
         };
         let (catalogs, host) = (self.catalogs.clone(), host.clone());
         (ask, Box::new(move |facts| catalogs.compile(&host, facts, patience)))

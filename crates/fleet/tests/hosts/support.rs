@@ -9,6 +9,7 @@ use converge_fleet::{
     Agent, Ask, Become, CompileError, Fleet, Host, Options, Patience, Prepared, Reach, Target,
 };
 use converge_model::catalog::{Body, Catalog, Resource};
+use converge_model::wire::Guard;
 use converge_model::{
     Address, Content, Digest, EventKind, Facts, HostName, Params, RunId, SecretTable, Value,
 };
@@ -66,7 +67,11 @@ pub(crate) fn asked() -> Asked {
     let (sender, events) = mpsc::channel(1024);
     let (stop, stopped) = watch::channel(false);
     let run = RunId::new("20260101T000000-00000000").unwrap();
-    Asked { ask: Ask { run, by: "ada@laptop".into(), events: sender, stop: stopped }, events, stop }
+    Asked {
+        ask: Ask { run, by: "ada@laptop".into(), events: sender, stop: stopped, guard: Guard::default() },
+        events,
+        stop,
+    }
 }
 
 impl Asked {

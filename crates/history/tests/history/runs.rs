@@ -41,6 +41,8 @@ pub(crate) fn plan(in_sync: u32, changes: &[(&str, Change)]) -> HostPlan {
         because: Vec::new(),
         owed: false,
         drift: converge_model::plan::Drift::default(),
+        guarded: false,
+        warning: None,
     };
     HostPlan {
         token: Digest::of(&in_sync.to_le_bytes()),
@@ -51,6 +53,7 @@ pub(crate) fn plan(in_sync: u32, changes: &[(&str, Change)]) -> HostPlan {
         ledger_complete: true,
         busy: None,
         interrupted: None,
+        reverted: None,
     }
 }
 

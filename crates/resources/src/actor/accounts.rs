@@ -9,7 +9,7 @@ impl Actor<'_> {
     pub fn change_accounts(&mut self, change: &AccountChange) -> Result<(), ApplyError> {
         let table = self.system.accounts().table().map_err(|error| ApplyError::new(error.to_string()))?;
         // Kept beforehand, for a change that fails may have been made in part.
-        self.undo.push(Kept::Accounts(change.inverse(&table)));
+        self.undo.push(self.system, Kept::Accounts(change.inverse(&table)))?;
         self.system.accounts().change(change).map_err(failed)
     }
 

@@ -94,7 +94,7 @@ impl Receipts {
         fs::File::open(&self.folder)?.sync_all()
     }
 
-    fn path(&self, key: &str) -> PathBuf {
+    pub(crate) fn path(&self, key: &str) -> PathBuf {
         Path::new(&self.folder).join(Digest::of(key.as_bytes()).to_string())
     }
 }

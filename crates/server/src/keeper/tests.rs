@@ -54,6 +54,8 @@ fn step(name: &str, cause: Cause, mode: DriftMode) -> Step {
         because: Vec::new(),
         owed: false,
         drift: Drift { cause, mode },
+        guarded: false,
+        warning: None,
     }
 }
 
@@ -71,6 +73,7 @@ fn look(steps: Vec<Step>) -> Look {
         ledger_complete: true,
         busy: None,
         interrupted: None,
+        reverted: None,
         known_once: Vec::new(),
     };
     Look { state, plan: Some(plan), why: Vec::new(), took: 1 }

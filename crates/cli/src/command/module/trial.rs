@@ -6,6 +6,7 @@ use std::path::Path;
 use converge_engine::Goal;
 use converge_lang::Selection;
 use converge_model::exit;
+use converge_model::wire::Guard;
 
 use crate::arguments::{ProjectArguments, ReachArguments};
 use crate::failure::Failure;
@@ -59,7 +60,8 @@ pub(super) fn run(
             let mut screen = Screen::new(look);
             let opened = Opened::checked(&arguments, &mut screen)?;
             let hosts = opened.inventory.hosts().cloned().collect();
-            let visit = Visit { goal, hosts, selection: Selection::default(), yes: true, keep: None };
+            let (selection, guard) = (Selection::default(), Guard::default());
+            let visit = Visit { goal, hosts, selection, yes: true, keep: None, guard };
             let code = visit.run(&opened, reach, screen)?;
             if code != exit::OK {
                 said.say(&format!("{}: {}\n", example.title, why(goal)));

@@ -102,7 +102,7 @@ impl Human {
             (EventKind::HostFinished { report }, Some(place)) => self.host_finished(place, report),
             (EventKind::Armed { seconds }, Some(place)) => {
                 format!(
-                    "{}  armed: the host takes it back in {seconds} s unless confirmed\n",
+                    "{}  armed: the host takes back what follows in {seconds} s, unless a new connection confirms it\n",
                     self.name(place)
                 )
             }
@@ -110,7 +110,7 @@ impl Human {
                 format!("{}  confirmed over a new connection\n", self.name(place))
             }
             (EventKind::Reverted, Some(place)) => {
-                format!("{}  {}\n", self.name(place), paint(FAILED, "reverted: not confirmed in time"))
+                format!("{}  {}\n", self.name(place), paint(FAILED, "not confirmed: the host took it back"))
             }
             (EventKind::RunFinished { states, took, .. }, _) => self.run_finished(states, *took),
             _ => String::new(),

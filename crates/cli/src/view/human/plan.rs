@@ -50,6 +50,9 @@ pub(super) fn head(plan: &HostPlan) -> String {
     if let Some(run) = &plan.interrupted {
         note(&mut out, &format!("run {run} was interrupted; the next apply cleans up after it"));
     }
+    if let Some(run) = &plan.reverted {
+        note(&mut out, &format!("what run {run} changed was not confirmed, and the host took it back"));
+    }
     for problem in &plan.problems {
         out.push_str(&self::problem(problem));
     }
@@ -99,6 +102,9 @@ pub(super) fn step(out: &mut String, step: &Step, steps: &[Step], detail: Detail
         step.change.properties.iter().for_each(|p| property(out, step.change.verb, p, detail));
     }
     remarks(out, step, steps);
+    if let Some(warning) = &step.warning {
+        let _ = writeln!(out, "      {}", paint(FAILED, format_args!("warning: {}", harmless(warning))));
+    }
 }
 
 /// What of a change fits behind its address: an action's command, or the one property that differs.
@@ -185,6 +191,9 @@ fn remarks(out: &mut String, step: &Step, steps: &[Step]) {
             [] => remark(format!("conditional: {why}")),
             on => remark(format!("conditional on {}: {why}", on.join(", "))),
         }
+    }
+    if step.guarded {
+        remark("may shut you out: taken back by the host unless a new connection confirms it".to_owned());
     }
     if let Some(why) = &step.change.irreversible {
         remark(format!("not revertible: {why}"));

@@ -18,8 +18,8 @@ fn address(text: &str) -> Address {
 
 fn step(at: &str, change: Change) -> Step {
     let address = address(at);
-    let drift = Drift::default();
-    Step { resource: 0, address, kind: String::new(), change, because: Vec::new(), owed: false, drift }
+    let (kind, because, drift) = (String::new(), Vec::new(), Drift::default());
+    Step { resource: 0, address, kind, change, because, owed: false, drift, guarded: false, warning: None }
 }
 
 fn plan(in_sync: u32, steps: Vec<Step>) -> HostPlan {
@@ -32,6 +32,7 @@ fn plan(in_sync: u32, steps: Vec<Step>) -> HostPlan {
         ledger_complete: true,
         busy: None,
         interrupted: None,
+        reverted: None,
     }
 }
 

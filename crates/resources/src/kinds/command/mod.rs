@@ -162,6 +162,7 @@ impl Kind for Command {
     }
 
     fn act(actor: &mut Actor<'_>, wish: &Wish, _action: &Action) -> Result<(), ApplyError> {
+        actor.note_again(&wish.command())?;
         run::run(actor, wish)
     }
 }

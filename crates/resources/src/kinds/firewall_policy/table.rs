@@ -74,7 +74,7 @@ pub(super) fn refusal(view: &View<'_>, script: &[u8]) -> Result<Option<String>, 
 /// a policy may cut the host off at once.
 pub(super) fn load(actor: &mut Actor<'_>, script: &[u8], before: Option<&str>) -> Result<(), ApplyError> {
     let back = format!("{GONE}{}", before.unwrap_or_default());
-    actor.keep_command(command(&["-f", "-"], Some(back.as_bytes())));
+    actor.keep_command(command(&["-f", "-"], Some(back.as_bytes())))?;
     actor.run(&command(&["-f", "-"], Some(script))).map(drop)
 }
 

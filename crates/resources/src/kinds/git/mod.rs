@@ -303,7 +303,7 @@ impl Runner<'_> {
             let owned = Attributes { owner: self.wish.user.clone(), ..Attributes::default() };
             actor.make_folder(&self.wish.path, &owned)?;
         }
-        actor.keep_command(Command::new(["find", &self.path, "-mindepth", "1", "-delete"]));
+        actor.keep_command(Command::new(["find", &self.path, "-mindepth", "1", "-delete"]))?;
         self.run(actor, &["init", "--quiet"])?;
         self.run(actor, &["remote", "add", "--", "origin", &self.wish.url])
     }
@@ -314,20 +314,20 @@ impl Runner<'_> {
             Some(origin) if origin == self.wish.url => {}
             Some(origin) => {
                 self.run(actor, &["remote", "set-url", "--", "origin", &self.wish.url])?;
-                actor.keep_command(self.command(&["remote", "set-url", "--", "origin", origin]));
+                actor.keep_command(self.command(&["remote", "set-url", "--", "origin", origin]))?;
             }
             None => {
                 self.run(actor, &["remote", "add", "--", "origin", &self.wish.url])?;
-                actor.keep_command(self.command(&["remote", "remove", "origin"]));
+                actor.keep_command(self.command(&["remote", "remove", "origin"]))?;
             }
         }
         let branch = repository.branch.as_deref().and_then(|branch| branch.strip_prefix("refs/heads/"));
         match (branch, &repository.commit) {
             (Some(branch), Some(_)) => {
-                actor.keep_command(self.command(&["checkout", "--quiet", branch, "--"]))
+                actor.keep_command(self.command(&["checkout", "--quiet", branch, "--"]))?;
             }
             (None, Some(commit)) => {
-                actor.keep_command(self.command(&["checkout", "--quiet", "--detach", commit]));
+                actor.keep_command(self.command(&["checkout", "--quiet", "--detach", commit]))?;
             }
             _ => {}
         }

@@ -246,8 +246,7 @@ fn same_source(view: &View<'_>, line: &Line, mounted: &Mounted) -> Result<bool, 
 
 fn mount(actor: &mut Actor<'_>, wish: &Wish) -> Result<(), ApplyError> {
     actor.run(&on(&["mount"], &wish.path))?;
-    actor.keep_command(on(&["umount"], &wish.path));
-    Ok(())
+    actor.keep_command(on(&["umount"], &wish.path))
 }
 
 fn remount(actor: &mut Actor<'_>, wish: &Wish) -> Result<(), ApplyError> {

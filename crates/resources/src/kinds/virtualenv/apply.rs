@@ -29,7 +29,7 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
         }
         Work::Make => {
             actor.make_folder(&wish.path, &owned)?;
-            actor.keep_command(Command::new(["find", &path, "-mindepth", "1", "-delete"]));
+            actor.keep_command(Command::new(["find", &path, "-mindepth", "1", "-delete"]))?;
         }
         Work::Rebuild => {
             actor.keep_tree(&wish.path)?;

@@ -1,0 +1,318 @@
+//! Access-critical changes: made under a revert that the host carries out by itself, and that only somebody who comes
+//! over a new connection calls off.
+//!
+//! An unbroken stretch of such changes, with the notifications that it owes, is one group. Before its first change it is
+//! armed: a timer, and a unit for the next boot, start the script that the undo of each step writes before the step
+//! changes anything. After its last the controller is asked to confirm it; what then becomes of the folder of the group
+//! ([`armed`]) is all that counts.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use converge_model::wire::Guard;
+use converge_model::{EventKind, StepOutcome};
+use converge_resources::System;
+use converge_resources::actor::Standby;
+use converge_resources::system::processes::Command;
+
+use super::{Act, Halt};
+use crate::state::armed::{self, Owner, Standing};
+use crate::state::{State, StateError};
+
+/// What an act guards its critical changes with.
+pub(crate) struct Guarding<'a> {
+    /// Where the group's folder is.
+    pub(crate) state: &'a State,
+    /// The run.
+    pub(crate) run: &'a str,
+    /// How long a group waits, and whether it may hold what cannot be taken back.
+    pub(crate) guard: Guard,
+    /// The critical resources.
+    pub(crate) critical: BTreeSet<u32>,
+    /// Whether this host can take a group back by itself.
+    pub(crate) can_arm: bool,
+    /// How many groups were armed.
+    pub(crate) count: u32,
+    /// The group at work.
+    pub(crate) group: Option<Group>,
+}
+
+/// A group on its way.
+pub(crate) struct Group {
+    members: Vec<u32>,
+    deadline: Instant,
+}
+
+/// The unit that takes a group back at the next boot.
+const BOOT_UNIT: &str = "/etc/systemd/system/converge-revert.service";
+/// What makes the boot start it.
+const BOOT_LINK: &str = "/etc/systemd/system/multi-user.target.wants/converge-revert.service";
+/// How often a group is looked after while it waits.
+const GLANCE: Duration = Duration::from_millis(50);
+/// How late a timer may be before the agent takes its place.
+const LATE: Duration = Duration::from_secs(5);
+/// How long the script may take.
+const SCRIPT: Duration = Duration::from_secs(300);
+
+/// Whether the host can take changes back by itself: it needs systemd, and root to speak to it.
+pub(crate) fn can_arm(system: &dyn System) -> bool {
+    let files = system.files();
+    let systemd = files.entry(Path::new("/run/systemd/system"));
+    (files.is_folder() || rustix::process::geteuid().is_root()) && matches!(systemd, Ok(Some(_)))
+}
+
+impl Act<'_> {
+    /// Before the resource at `index` is changed or notified: a critical one is changed under an armed group alone.
+    pub(super) fn guard(&mut self, index: u32, because: &[u32]) -> Result<(), String> {
+        let Some(guarding) = &mut self.guarding else { return Ok(()) };
+        let of_group = |by: &u32| guarding.group.as_ref().is_some_and(|group| group.members.contains(by));
+        let is_critical = guarding.critical.contains(&index) || because.iter().any(of_group);
+        if !is_critical || !guarding.can_arm {
+            return Ok(());
+        }
+        if guarding.group.is_none() {
+            self.arm().map_err(|error| format!("failed to arm its revert: {error}"))?;
+        } else if !armed::is_armed(guarding.state) {
+            self.settle_group();
+            return Err("the time to confirm was over before it was its turn".to_owned());
+        }
+        if let Some(group) = self.guarding.as_mut().and_then(|guarding| guarding.group.as_mut()) {
+            group.members.push(index);
+        }
+        Ok(())
+    }
+
+    /// Whether the resource at `index` belongs to the group at work.
+    pub(super) fn is_guarded(&self, index: u32) -> bool {
+        self.group().is_some_and(|group| group.members.contains(&index))
+    }
+
+    /// Whether a group is at work: it is seen through to its end, whoever wants the act to stop.
+    pub(super) fn has_group(&self) -> bool {
+        self.group().is_some()
+    }
+
+    fn group(&self) -> Option<&Group> {
+        self.guarding.as_ref()?.group.as_ref()
+    }
+
+    /// Starts the clock: first what will take the group back, then the folder gets the name that lets it.
+    fn arm(&mut self) -> Result<(), StateError> {
+        let Some(guarding) = &mut self.guarding else { return Ok(()) };
+        guarding.count += 1;
+        let name = format!("converge-revert-{}-{}", guarding.run, guarding.count);
+        let owner = Owner { run: guarding.run.to_owned(), timer: name };
+        let folder = armed::prepare(guarding.state, &owner)?;
+        let at = |path: &str| self.system.files().outside(Path::new(path));
+        let trace = vec![at(BOOT_UNIT), at(BOOT_LINK)];
+        let fail = |what| {
+            let path = folder.clone();
+            move |source| StateError::File { what, path, source }
+        };
+        let standby = Standby::begin(folder.clone(), trace, guarding.guard.accept_irreversible);
+        let mut standby = standby.map_err(fail("write the script in"))?;
+        let armed = armed::armed(guarding.state);
+        write_boot_unit(&at(BOOT_UNIT), &at(BOOT_LINK), &armed).map_err(fail("prepare the next boot for"))?;
+        let seconds = guarding.guard.seconds;
+        run(self.system, &timer(&owner.timer, seconds, &armed))
+            .map_err(std::io::Error::other)
+            .map_err(fail("start the timer of"))?;
+        standby.moved(armed::arm(guarding.state)?);
+        self.undo.stand_by(Some(standby));
+        guarding.group = Some(Group::new(seconds));
+        self.channel.event(EventKind::Armed { seconds });
+        Ok(())
+    }
+
+    /// After everything at `index`: a group that neither owes a notification nor goes on with the next step is at its end.
+    pub(super) fn end_group(&mut self, index: u32) {
+        let Some(group) = self.group() else { return };
+        let place = |target: u32| self.decoded.notifications.place(target);
+        let owes = |by: &u32| {
+            let targets = self.resource(*by).notify.iter();
+            self.changed(*by) && targets.map(|notify| place(notify.target)).any(|place| place > index)
+        };
+        let next = self.draft.steps.iter().find(|step| {
+            let own = step.step.resource;
+            (if step.action.is_some() { place(own) } else { own }) > index
+        });
+        if !group.members.iter().any(owes) && !next.is_some_and(|step| step.step.guarded) {
+            self.settle_group();
+        }
+    }
+
+    /// Has the group confirmed, or hears that it was taken back.
+    pub(super) fn settle_group(&mut self) {
+        let Some(guarding) = &mut self.guarding else { return };
+        let (state, run) = (guarding.state, guarding.run);
+        let Some(group) = guarding.group.take() else { return };
+        let in_time = armed::is_armed(state);
+        let touched = |result: &converge_model::StepResult| {
+            let half = matches!(result.outcome, StepOutcome::Failed { restored: false, .. });
+            group.members.contains(&result.resource) && (half || result.outcome.changed())
+        };
+        if in_time {
+            armed::whole(state);
+        }
+        let standing = if in_time && !self.results.iter().any(touched) {
+            armed::confirm(state, run).and_then(|_| Standing::read(state))
+        } else {
+            if in_time {
+                self.channel.confirm(group.left());
+            }
+            self.wait(state, group.deadline)
+        };
+        self.undo.stand_by(None);
+        match standing {
+            Ok(Standing::Confirmed(owner)) => self.disarm(&owner, state),
+            Ok(Standing::Reverted(_)) => self.taken_back(&group, in_time),
+            Ok(Standing::Stuck(why)) => self.halt = Some(Halt::Stuck(why)),
+            Ok(other) => self.halt = Some(Halt::Stuck(format!("nobody knows what became of it: {other:?}"))),
+            Err(error) => self.halt = Some(Halt::Stuck(error.to_string())),
+        }
+    }
+
+    /// Waits until the group is confirmed or taken back. A timer that does not come is none to rely on.
+    fn wait(&self, state: &State, deadline: Instant) -> Result<Standing, StateError> {
+        let mut late = false;
+        loop {
+            match Standing::read(state)? {
+                Standing::Armed(_) if !late && Instant::now() > deadline + LATE => {
+                    late = true;
+                    let script = armed::armed(state).join("revert").to_string_lossy().into_owned();
+                    let _ = run(self.system, &Command::new(["/bin/sh", &script]));
+                }
+                Standing::Armed(_) | Standing::Reverting(_) if Instant::now() < deadline + SCRIPT => {
+                    std::thread::sleep(GLANCE);
+                }
+                standing => return Ok(standing),
+            }
+        }
+    }
+
+    /// Clears away what armed a group that somebody confirmed.
+    fn disarm(&mut self, owner: &Owner, state: &State) {
+        if let Err(error) = clear_away(self.system, owner, state) {
+            let message = format!("failed to clear away what armed {}: {error}", owner.timer);
+            self.problems.push(converge_model::Problem { address: None, message, help: None });
+        }
+        self.channel.event(EventKind::Confirmed);
+    }
+
+    /// The host has put back what the group changed; where it did so in the middle of a step, that step is put back too.
+    fn taken_back(&mut self, group: &Group, in_time: bool) {
+        let mut members = group.members.clone();
+        members.dedup();
+        self.channel.event(EventKind::Reverted);
+        let put_back = if in_time { Ok(()) } else { self.undo.put_back(self.system, &members) };
+        for index in 0..self.results.len() {
+            let result = &mut self.results[index];
+            if members.contains(&result.resource) && result.outcome.changed() {
+                let why = "it was not confirmed over a new connection, and the host put it back".to_owned();
+                result.outcome = StepOutcome::Failed { why, output: String::new(), restored: true };
+                self.channel.event(EventKind::StepFinished { result: result.clone() });
+            }
+        }
+        let settled: BTreeSet<u32> =
+            members.iter().flat_map(|by| &self.resource(*by).notify).map(|to| to.target).collect();
+        for target in settled {
+            let others = self.decoded.notifications.notifiers(target).iter().map(|(by, _)| *by);
+            if others.filter(|by| !members.contains(by)).all(|by| !self.changed(by)) {
+                self.paid(self.resource(target).address.as_str());
+            }
+        }
+        for index in &members {
+            self.fates[*index as usize] = super::Fate::Failed;
+        }
+        let names = self.names_of(&members);
+        self.halt = Some(match put_back {
+            Ok(()) => Halt::Reverted(names),
+            Err(error) => Halt::Stuck(format!("{}: {names}", error.message)),
+        });
+    }
+}
+
+impl Group {
+    fn new(seconds: u32) -> Self {
+        Self { members: Vec::new(), deadline: Instant::now() + Duration::from_secs(seconds.into()) }
+    }
+
+    /// The seconds that are left to confirm it.
+    fn left(&self) -> u32 {
+        self.deadline.saturating_duration_since(Instant::now()).as_secs() as u32
+    }
+}
+
+/// Stops the timer of `owner`, removes the unit of the next boot, and forgets the folder.
+pub(crate) fn clear_away(system: &dyn System, owner: &Owner, state: &State) -> Result<(), StateError> {
+    for path in [BOOT_LINK, BOOT_UNIT] {
+        // That it is not there is what is wanted; that it cannot go harms nobody: without its folder it does nothing.
+        let _ = std::fs::remove_file(system.files().outside(Path::new(path)));
+    }
+    if !owner.timer.is_empty() {
+        // Nor does a timer that goes on.
+        let _ = run(system, &Command::new(["systemctl", "stop", &format!("{}.timer", owner.timer)]));
+    }
+    armed::forget(state)
+}
+
+/// The command that starts the timer: transient, gone with what it starts, and on time.
+fn timer(name: &str, seconds: u32, armed: &Path) -> Command {
+    let (unit, after) = (format!("--unit={name}"), format!("--on-active={seconds}s"));
+    let script = armed.join("revert").to_string_lossy().into_owned();
+    let accuracy = "--timer-property=AccuracySec=100ms";
+    Command::new(["systemd-run", "--quiet", "--collect", &unit, &after, accuracy, "/bin/sh", &script])
+}
+
+fn run(system: &dyn System, command: &Command) -> Result<(), String> {
+    let command = Command { timeout: SCRIPT, ..command.clone() };
+    match system.processes().run(&command, &mut |_| {}) {
+        Ok(finished) if finished.success() => Ok(()),
+        Ok(finished) => {
+            Err(format!("{}: {}", command.program(), String::from_utf8_lossy(&finished.output).trim()))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Writes the unit that takes the group back, before the network is up, should the host boot while it is armed. systemd
+/// reads it then.
+fn write_boot_unit(unit: &Path, link: &Path, armed: &Path) -> std::io::Result<()> {
+    let state = armed.parent().unwrap_or(armed).display();
+    let text = format!(
+        "[Unit]\n\
+         Description=Put back what Converge changed and nobody confirmed\n\
+         DefaultDependencies=no\n\
+         RequiresMountsFor={state} /etc\n\
+         After=local-fs.target\n\
+         Before=network-pre.target sysinit.target nftables.service converge-firewall.service systemd-networkd.service networking.service \
+         NetworkManager.service ssh.service ssh.socket sshd.service\n\
+         Conflicts=shutdown.target\n\
+         Before=shutdown.target\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         ExecStart=/bin/sh -c 'for f in {state}/armed {state}/reverting; do if [ -e $f/revert ]; then exec /bin/sh $f/revert boot; fi; done'\n"
+    );
+    let folder = link.parent().map(PathBuf::from).unwrap_or_default();
+    std::fs::create_dir_all(&folder)?;
+    write(unit, &text)?;
+    match std::os::unix::fs::symlink("../converge-revert.service", link) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    std::fs::File::open(folder)?.sync_all()
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! What a plan says of access-critical steps: that they are made under a revert, why one cannot be, and what is known to
+//! speak against them. Nothing is planned while a group of an earlier run is not settled.
+
+use std::collections::BTreeSet;
+
+use converge_model::wire::Guard;
+use converge_model::{Catalog, Problem, Shown, Step, Verb};
+
+use super::Login;
+use crate::act::closing::stuck;
+use crate::planner::{Decoded, Draft, DraftStep, problem};
+use crate::state::armed::Standing;
+use crate::state::lock::Lock;
+use crate::state::{State, StateError, now};
+
+/// A group of a run that ended without it: the host is in between, and nobody acts on it before it is settled.
+pub(crate) fn unsettled(state: &State) -> Result<Option<Problem>, StateError> {
+    Ok(match Standing::read(state)? {
+        Standing::Armed(owner) | Standing::Reverting(owner) if Lock::holder(state, now()).is_none() => {
+            Some(Problem {
+                address: None,
+                message: format!(
+                    "what run {} changed is not confirmed, and the host is about to take it back",
+                    owner.run
+                ),
+                help: Some("plan again in a minute".to_owned()),
+            })
+        }
+        Standing::Stuck(why) => Some(stuck(&why)),
+        _ => None,
+    })
+}
+
+/// Marks the steps that are made under a revert: critical ones, and what they notify.
+pub(crate) fn mark(draft: &mut Draft, decoded: &Decoded<'_>, critical: &BTreeSet<u32>) {
+    let changed: BTreeSet<u32> =
+        draft.steps.iter().filter(|step| step.action.is_none()).map(|step| step.step.resource).collect();
+    for DraftStep { step, action, .. } in &mut draft.steps {
+        let notifiers = decoded.notifications.notifiers(step.resource).iter().map(|(by, _)| by);
+        let because =
+            action.is_some() && notifiers.into_iter().any(|by| critical.contains(by) && changed.contains(by));
+        step.guarded = because || critical.contains(&step.resource);
+    }
+}
+
+/// Why guarded steps cannot be made under a revert.
+pub(crate) fn unguardable(draft: &Draft, catalog: &Catalog, guard: Guard, can_arm: bool) -> Vec<Problem> {
+    if guard.accept_irreversible {
+        return Vec::new();
+    }
+    let help =
+        "with `--accept-irreversible` it is changed all the same; have another way in at hand".to_owned();
+    let guarded = draft.steps.iter().filter(|step| step.step.guarded).map(|step| &step.step);
+    let problem = |step: &Step, why: &str| {
+        let message =
+            format!("it may shut this run out, and the host could not take it back by itself: {why}");
+        problem(&step.address, message, Some(help.clone()))
+    };
+    if !can_arm {
+        let why = "that needs root and systemd";
+        return guarded.take(1).map(|step| problem(step, why)).collect();
+    }
+    // Accounts are put back with their files, whatever is kept of them.
+    let guarded = guarded.filter(|step| step.change.verb != Verb::Act && step.kind != "user");
+    let sensitive = |step: &Step| catalog.resources[step.resource as usize].options.sensitive;
+    let why = |step: &Step| match &step.change.irreversible {
+        None if is_lost(step, sensitive(step)) => Some("its content is sensitive and is not kept".to_owned()),
+        why => why.clone(),
+    };
+    guarded.filter_map(|step| Some(problem(step, &why(step)?))).collect()
+}
+
+/// Whether a step replaces what may be kept nowhere.
+fn is_lost(step: &Step, sensitive: bool) -> bool {
+    let is_there = |before: &Shown| !matches!(before, Shown::Absent);
+    step.change.properties.iter().any(|property| {
+        let metadata = ["mode", "owner", "group"].contains(&property.property.as_str());
+        property.before == Shown::Masked || (sensitive && !metadata && is_there(&property.before))
+    })
+}
+
+/// Says of guarded steps what is known to speak against them. What they show is masked by now.
+pub(crate) fn warn(draft: &mut Draft, catalog: &Catalog, login: &Login) {
+    for step in draft.steps.iter_mut().map(|step| &mut step.step).filter(|step| step.guarded) {
+        let resource = &catalog.resources[step.resource as usize];
+        let mut diffs = step.change.properties.iter().filter_map(|property| property.diff.as_ref());
+        step.warning = diffs.find_map(|diff| login.warning(resource, diff));
+    }
+}

@@ -1,0 +1,235 @@
+//! The folder of an access-critical group while it may be taken back. Its name says how the group stands, and a rename is
+//! the only way from one to the next, so that of all who try exactly one wins:
+//!
+//! ```text
+//! arming ─► armed ─► confirmed ─► (gone)
+//!             └────► reverting ─► reverted | revert-failed
+//! ```
+//!
+//! Beside the script and what it needs ([`Standby`](converge_resources::actor::Standby)) it holds `run`: the run, and the
+//! name of the timer's unit; and `whole`, once all of the group is applied: half of one is confirmed by nobody.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use converge_model::wire::Verdict;
+
+use super::{State, StateError};
+
+/// How the group on a host stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// There is none.
+    Nothing,
+    /// The timer runs.
+    Armed(Owner),
+    /// Somebody came over a new connection; what armed it is still to be cleared away.
+    Confirmed(Owner),
+    /// The script runs.
+    Reverting(Owner),
+    /// Everything was put back; nobody has heard of it yet.
+    Reverted(Owner),
+    /// Something could not be put back; this failed.
+    Stuck(String),
+}
+
+/// Whose group it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// The run.
+    pub(crate) run: String,
+    /// The unit of the timer.
+    pub(crate) timer: String,
+}
+
+const ARMING: &str = "arming";
+const ARMED: &str = "armed";
+const CONFIRMED: &str = "confirmed";
+const REVERTING: &str = "reverting";
+const REVERTED: &str = "reverted";
+const STUCK: &str = "revert-failed";
+const WHOLE: &str = "whole";
+
+/// The longest log of the script that is told, in bytes.
+const LOG_LIMIT: u64 = 4096;
+
+impl Standing {
+    /// How it stands now. The names are asked for in the order in which they follow each other: none is missed.
+    pub(crate) fn read(state: &State) -> Result<Self, StateError> {
+        let standings: [(&str, fn(Owner) -> Self); 4] = [
+            (ARMED, Self::Armed),
+            (CONFIRMED, Self::Confirmed),
+            (REVERTING, Self::Reverting),
+            (REVERTED, Self::Reverted),
+        ];
+        for (name, standing) in standings {
+            if let Some(owner) = owner(&state.path(name))? {
+                return Ok(standing(owner));
+            }
+        }
+        let stuck = state.path(STUCK);
+        if !stuck.exists() {
+            return Ok(Self::Nothing);
+        }
+        let log = super::read(&stuck.join("log"), LOG_LIMIT).ok().flatten().unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let failed = log.lines().filter(|line| line.starts_with("failed to put back ")).collect::<Vec<_>>();
+        Ok(Self::Stuck(format!("{}; what was saved is in {}", failed.join(", "), stuck.display())))
+    }
+
+    /// What it means for `run`, for the controller.
+    pub(crate) fn verdict(self, run: &str) -> Verdict {
+        match self {
+            Self::Reverting(owner) if owner.run == run => Verdict::Reverting,
+            Self::Reverted(owner) if owner.run == run => Verdict::Reverted,
+            Self::Stuck(why) => Verdict::Stuck(why),
+            _ => Verdict::Nothing,
+        }
+    }
+}
+
+/// A folder to be armed: empty, private, in the place of what an earlier run left there.
+pub(crate) fn prepare(state: &State, owner: &Owner) -> Result<PathBuf, StateError> {
+    let folder = state.path(ARMING);
+    remove(&folder)?;
+    remove(&state.path(REVERTED))?;
+    let made = fs::create_dir(&folder)
+        .and_then(|()| fs::write(folder.join("run"), format!("{}\n{}\n", owner.run, owner.timer)));
+    made.map_err(|source| StateError::File { what: "make", path: folder.clone(), source })?;
+    Ok(folder)
+}
+
+/// Arms what [`prepare`] began: from now on the script may run. The folder as it is called now.
+pub(crate) fn arm(state: &State) -> Result<PathBuf, StateError> {
+    rename(state, ARMING, ARMED)?;
+    Ok(armed(state))
+}
+
+/// All of the group is applied: it may be confirmed.
+pub(crate) fn whole(state: &State) {
+    // Where the script has taken the folder for itself there is nothing to confirm.
+    let _ = fs::write(armed(state).join(WHOLE), "");
+}
+
+/// Whether the script may still run.
+pub(crate) fn is_armed(state: &State) -> bool {
+    armed(state).exists()
+}
+
+/// The folder that is armed.
+pub(crate) fn armed(state: &State) -> PathBuf {
+    state.path(ARMED)
+}
+
+/// Calls the revert of `run` off, where its group is whole and the script has not begun.
+pub(crate) fn confirm(state: &State, run: &str) -> Result<Verdict, StateError> {
+    match Standing::read(state)? {
+        Standing::Armed(owner) if owner.run == run && !armed(state).join(WHOLE).exists() => {
+            Ok(Verdict::Waiting)
+        }
+        Standing::Armed(owner) if owner.run == run => match rename(state, ARMED, CONFIRMED) {
+            Ok(()) => Ok(Verdict::Confirmed),
+            // The script was first.
+            Err(StateError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(Standing::read(state)?.verdict(run))
+            }
+            Err(error) => Err(error),
+        },
+        standing => Ok(standing.verdict(run)),
+    }
+}
+
+/// Forgets a group that is settled, and one that was never armed.
+pub(crate) fn forget(state: &State) -> Result<(), StateError> {
+    [ARMING, CONFIRMED, REVERTED].into_iter().try_for_each(|name| remove(&state.path(name)))
+}
+
+fn rename(state: &State, from: &str, to: &str) -> Result<(), StateError> {
+    let path = state.path(from);
+    let renamed = fs::rename(&path, state.path(to)).and_then(|()| {
+        fs::File::open(path.parent().unwrap_or(Path::new("/"))).and_then(|folder| folder.sync_all())
+    });
+    renamed.map_err(|source| StateError::File { what: "rename", path, source })
+}
+
+fn remove(path: &Path) -> Result<(), StateError> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StateError::File { what: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whose the folder is; none where it is not there.
+fn owner(folder: &Path) -> Result<Option<Owner>, StateError> {
+    if !folder.exists() {
+        return Ok(None);
+    }
+    let text = super::read(&folder.join("run"), LOG_LIMIT)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let mut lines = text.lines().map(str::to_owned);
+    Ok(Some(Owner { run: lines.next().unwrap_or_default(), timer: lines.next().unwrap_or_default() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn armed_by(run: &str) -> (tempfile::TempDir, State) {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::in_folder(folder.path().to_owned());
+        let owner = Owner { run: run.into(), timer: "t.timer".into() };
+        prepare(&state, &owner).unwrap();
+        assert_eq!(Standing::read(&state).unwrap(), Standing::Nothing, "nothing is armed yet");
+        arm(&state).unwrap();
+        assert_eq!(confirm(&state, run).unwrap(), Verdict::Waiting, "half a group is confirmed by nobody");
+        whole(&state);
+        assert_eq!(Standing::read(&state).unwrap(), Standing::Armed(owner));
+        (folder, state)
+    }
+
+    #[test]
+    fn only_its_own_run_confirms_and_only_once() {
+        let (_folder, state) = armed_by("one");
+        assert_eq!(confirm(&state, "two").unwrap(), Verdict::Nothing);
+        assert_eq!(confirm(&state, "one").unwrap(), Verdict::Confirmed);
+        assert_eq!(confirm(&state, "one").unwrap(), Verdict::Nothing);
+        assert!(matches!(Standing::read(&state).unwrap(), Standing::Confirmed(_)));
+        forget(&state).unwrap();
+        assert_eq!(Standing::read(&state).unwrap(), Standing::Nothing);
+    }
+
+    #[test]
+    fn what_the_script_has_begun_nobody_confirms() {
+        let (_folder, state) = armed_by("one");
+        rename(&state, ARMED, REVERTING).unwrap();
+        assert_eq!(confirm(&state, "one").unwrap(), Verdict::Reverting);
+        rename(&state, REVERTING, REVERTED).unwrap();
+        assert_eq!(confirm(&state, "one").unwrap(), Verdict::Reverted);
+        assert_eq!(confirm(&state, "two").unwrap(), Verdict::Nothing);
+    }
+
+    #[test]
+    fn of_the_timer_and_the_agent_one_wins() {
+        for _ in 0..20 {
+            let (_folder, state) = armed_by("one");
+            let script = || rename(&state, ARMED, REVERTING).is_ok();
+            let (confirmed, taken) = std::thread::scope(|scope| {
+                let other = scope.spawn(script);
+                (confirm(&state, "one").unwrap() == Verdict::Confirmed, other.join().unwrap())
+            });
+            assert!(confirmed != taken, "{confirmed} {taken}");
+        }
+    }
+
+    #[test]
+    fn a_revert_that_failed_says_what_and_where() {
+        let (_folder, state) = armed_by("one");
+        fs::write(state.path("armed/log"), "cp: x\nfailed to put back /etc/x\n").unwrap();
+        rename(&state, ARMED, STUCK).unwrap();
+        let Standing::Stuck(why) = Standing::read(&state).unwrap() else { panic!() };
+        assert!(why.starts_with("failed to put back /etc/x; what was saved is in /"), "{why}");
+    }
+}

@@ -1,0 +1,232 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use super::*;
+use crate::actor::{Actor, Attributes, Contents, Journal};
+use crate::system::fake::World;
+use converge_model::Digest;
+
+/// A host below a temporary root, the folder of a script that stands by, and a place for programs that note how they
+/// were called.
+struct Bench {
+    folder: tempfile::TempDir,
+    world: World,
+    undo: Undo,
+}
+
+struct Nobody;
+
+impl Contents for Nobody {
+    fn open(&self, _: Digest) -> Result<Box<dyn io::Read + '_>, ApplyError> {
+        Err(ApplyError::new("there is none"))
+    }
+}
+
+impl Journal for Nobody {
+    fn temporary(&self, _: &Path) -> Result<(), ApplyError> {
+        Ok(())
+    }
+}
+
+impl Bench {
+    fn new(lenient: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["host", "store", "state/armed"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        let world = World::new(&folder.path().join("host")).unwrap();
+        let mut undo = Undo::in_store(Files::new(folder.path().join("store")).unwrap());
+        let armed = folder.path().join("state/armed");
+        undo.stand_by(Some(Standby::begin(armed, vec![folder.path().join("host/trace")], lenient).unwrap()));
+        undo.begin(0, true);
+        Self { folder, world, undo }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn act<T>(
+        &mut self,
+        sensitive: bool,
+        work: impl FnOnce(&mut Actor<'_>) -> Result<T, ApplyError>,
+    ) -> Result<T, ApplyError> {
+        let mut actor = Actor {
+            system: &self.world,
+            contents: &Nobody,
+            journal: &Nobody,
+            output: &mut |_| {},
+            undo: &mut self.undo,
+            sensitive,
+            timeout: None,
+        };
+        work(&mut actor)
+    }
+
+    fn write(&mut self, path: &str, text: &str) {
+        let done = self.act(false, |actor| {
+            actor.write_text(path.as_ref(), text.as_bytes(), &Attributes::default(), |_, _| Ok(()))
+        });
+        done.unwrap();
+    }
+
+    /// Runs the script as a timer or a boot does, with a `systemctl` that notes what it is told.
+    fn revert(&self, how: &[&str]) -> String {
+        let programs = self.at("programs");
+        let told = self.at("told");
+        fs::create_dir_all(&programs).unwrap();
+        fs::write(&told, "").unwrap();
+        let program = programs.join("systemctl");
+        fs::write(&program, format!("#!/bin/sh\necho \"$@\" >>{}\n", told.display())).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        // The script has a path of its own; the programs of the test come first in it.
+        let script = self.at("state/armed/revert");
+        let text = fs::read_to_string(&script).unwrap();
+        fs::write(&script, text.replacen("PATH=", &format!("PATH={}:", programs.display()), 1)).unwrap();
+        let mut sh = std::process::Command::new("/bin/sh");
+        assert!(sh.arg(&script).args(how).status().unwrap().success());
+        fs::read_to_string(told).unwrap()
+    }
+}
+
+#[test]
+fn everything_that_was_replaced_comes_back_with_its_owner_and_mode() {
+    let mut bench = Bench::new(false);
+    let at = |path: &str| bench.folder.path().join("host").join(path);
+    let (odd, old, link, dir) = (at("etc/it's a $file"), at("etc/old"), at("etc/link"), at("etc/dir"));
+    fs::write(&odd, "odd\n").unwrap();
+    fs::write(&old, "old\n").unwrap();
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o4750)).unwrap();
+    std::os::unix::fs::chown(&old, Some(0), Some(0)).unwrap_or(());
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o4750)).unwrap();
+    symlink("old", &link).unwrap();
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o701)).unwrap();
+    fs::write(at("trace"), "x").unwrap();
+    let owner = fs::metadata(&old).unwrap().uid();
+
+    bench.write("/etc/it's a $file", "new\n");
+    bench.write("/etc/old", "new\n");
+    bench.write("/etc/old", "newer\n");
+    bench.write("/etc/made", "new\n");
+    bench.act(false, |actor| actor.remove("/etc/dir".as_ref())).unwrap();
+    bench.act(false, |actor| actor.link("/etc/link".as_ref(), "made".as_ref())).unwrap();
+    bench.act(false, |actor| actor.make_folder("/etc/more".as_ref(), &Attributes::default())).unwrap();
+    let mode = Attributes { mode: Some(0o600), ..Attributes::default() };
+    bench.act(false, |actor| actor.set_attributes("/etc/passwd".as_ref(), &mode)).unwrap();
+    let before = fs::metadata(at_host(&bench, "etc/passwd")).unwrap().mode();
+    assert_eq!(before & 0o777, 0o600);
+
+    bench.revert(&[]);
+    let at = |path: &str| at_host(&bench, path);
+    assert_eq!(fs::read_to_string(&odd).unwrap(), "odd\n");
+    assert_eq!(fs::read_to_string(&old).unwrap(), "old\n");
+    let found = fs::metadata(&old).unwrap();
+    assert_eq!((found.mode() & 0o7777, found.uid()), (0o4750, owner));
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("old"));
+    assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o701);
+    assert_eq!(fs::metadata(at("etc/passwd")).unwrap().mode() & 0o777, 0o644);
+    for gone in ["etc/made", "etc/more", "trace"] {
+        assert!(!at(gone).exists(), "{gone}");
+    }
+    assert!(bench.at("state/reverted").exists() && !bench.at("state/armed").exists());
+    assert!(!bench.at("state/reverted/1").exists(), "no copy stays");
+    let left: Vec<_> = fs::read_dir(at("etc")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains("converge")), "{left:?}");
+}
+
+fn at_host(bench: &Bench, path: &str) -> PathBuf {
+    bench.folder.path().join("host").join(path)
+}
+
+#[test]
+fn units_are_brought_back_and_told_again_but_at_boot_nobody_is_waited_for() {
+    let check = |how: &[&str], told: &str| {
+        let mut bench = Bench::new(false);
+        for unit in ["nftables.service", "ssh.service", "web.service"] {
+            bench.world.unit(unit);
+        }
+        bench.act(false, |actor| actor.unit(Verb::Enable, "nftables.service", Some(Verb::Disable))).unwrap();
+        bench.act(false, |actor| actor.unit(Verb::Start, "nftables.service", Some(Verb::Stop))).unwrap();
+        for unit in ["ssh.service", "nftables.service", "ssh.service"] {
+            bench.act(false, |actor| actor.unit(Verb::Restart, unit, None)).unwrap();
+        }
+        bench.undo.begin(1, false);
+        bench.act(false, |actor| actor.unit(Verb::Start, "web.service", Some(Verb::Stop))).unwrap();
+        assert_eq!(bench.revert(how), told);
+    };
+    check(&[], "stop nftables.service\ndisable nftables.service\nrestart ssh.service\n");
+    check(&["boot"], "--no-block stop nftables.service\n--no-block disable nftables.service\n");
+}
+
+#[test]
+fn a_command_is_taken_back_by_another_with_what_it_reads() {
+    let mut bench = Bench::new(false);
+    let out = bench.at("out").display().to_string();
+    let mut back = Command::new(["tee", &out]);
+    back.input = Some(crate::wish::Text::Plain("table inet converge\n".to_owned()));
+    bench.act(false, |actor| actor.keep_command(back)).unwrap();
+    bench.act(false, |actor| actor.note_again(&Command::new(["cp", &out, &format!("{out}.again")]))).unwrap();
+    bench.revert(&[]);
+    assert_eq!(fs::read_to_string(bench.at("out.again")).unwrap(), "table inet converge\n");
+}
+
+#[test]
+fn what_no_script_can_put_back_is_not_changed_unless_that_is_accepted() {
+    let check = |lenient: bool, text: &str| {
+        let mut bench = Bench::new(lenient);
+        fs::write(at_host(&bench, "etc/key"), "old").unwrap();
+        let written = bench.act(true, |actor| {
+            actor.write_text("/etc/key".as_ref(), b"new", &Attributes::default(), |_, _| Ok(()))
+        });
+        assert_eq!(written.is_ok(), lenient);
+        assert_eq!(fs::read_to_string(at_host(&bench, "etc/key")).unwrap(), text);
+    };
+    check(false, "old");
+    check(true, "new");
+}
+
+#[test]
+fn once_the_script_has_begun_nothing_more_is_changed() {
+    let mut bench = Bench::new(false);
+    bench.write("/etc/a", "new\n");
+    bench.revert(&[]);
+    let late = bench.act(false, |actor| {
+        actor.write_text("/etc/b".as_ref(), b"new", &Attributes::default(), |_, _| Ok(()))
+    });
+    assert!(late.is_err() && !at_host(&bench, "etc/b").exists() && !at_host(&bench, "etc/a").exists());
+}
+
+#[test]
+fn what_cannot_be_put_back_is_named_and_left_with_its_copies() {
+    let mut bench = Bench::new(false);
+    fs::create_dir(at_host(&bench, "etc/gone")).unwrap();
+    fs::write(at_host(&bench, "etc/gone/x"), "old").unwrap();
+    bench.write("/etc/gone/x", "new");
+    bench.write("/etc/other", "new");
+    fs::remove_dir_all(at_host(&bench, "etc/gone")).unwrap();
+    fs::write(at_host(&bench, "etc/gone"), "in the way").unwrap();
+    bench.revert(&[]);
+    let log = fs::read_to_string(bench.at("state/revert-failed/log")).unwrap();
+    let told: Vec<_> = log.lines().filter(|line| line.starts_with("failed to put back ")).collect();
+    assert_eq!(told, [format!("failed to put back {}", at_host(&bench, "etc/gone/x").display())]);
+    assert_eq!(fs::read_to_string(bench.at("state/revert-failed/1")).unwrap(), "old");
+    assert!(!at_host(&bench, "etc/other").exists(), "the rest is put back all the same");
+}
+
+#[test]
+fn accounts_come_back_whole() {
+    let mut bench = Bench::new(false);
+    let before = fs::read(at_host(&bench, "etc/passwd")).unwrap();
+    let shadow = fs::metadata(at_host(&bench, "etc/shadow")).unwrap().mode();
+    let add = crate::system::accounts::AccountChange::AddUser {
+        name: "ada".into(),
+        user: crate::system::accounts::UserChange::default(),
+    };
+    bench.act(false, |actor| actor.change_accounts(&add)).unwrap();
+    assert_ne!(fs::read(at_host(&bench, "etc/passwd")).unwrap(), before);
+    bench.revert(&["boot"]);
+    assert_eq!(fs::read(at_host(&bench, "etc/passwd")).unwrap(), before);
+    assert_eq!(fs::metadata(at_host(&bench, "etc/shadow")).unwrap().mode(), shadow);
+}

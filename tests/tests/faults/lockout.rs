@@ -1,0 +1,307 @@
+//! Changes that shut out whoever makes them: the host takes them back by itself, and tells; what was confirmed over a new
+//! connection stays, and leaves nothing behind.
+
+use converge_model::{EventKind, HostState};
+use converge_tests::project::Project;
+use converge_tests::testbed::{Host, Testbed};
+use rustix::process::Signal;
+
+use crate::support::{Course, SUDO, Told, agent, apply, converge, on_host, plan, project, root};
+
+/// sshd with something added to its configuration.
+fn sshd(line: &str) -> String {
+    format!(
+        r#"
+        file "/etc/ssh/sshd_config.d/99-test.conf" notify="service[ssh]" {{
+            content "{line}\n"
+        }}
+        service "ssh" running=#true
+    "#
+    )
+}
+
+/// A policy of nftables in the file of the distribution, loaded by its service.
+fn nftables(rule: &str) -> String {
+    let chain = format!("chain input {{ type filter hook input priority 0; policy accept; {rule}; }}");
+    let text = format!("#!/usr/sbin/nft -f\\nflush ruleset\\ntable inet filter {{\\n{chain}\\n}}\\n");
+    format!(
+        r#"
+        file "/etc/nftables.conf" mode="0755" notify="service[nftables]" {{
+            content "{text}"
+        }}
+        service "nftables" running=#true enabled=#true
+    "#
+    )
+}
+
+/// `converge apply` with a short window.
+fn quick(project: &Project) -> Course {
+    Course::start(project.command().args(["apply", "--yes", "--json", "--confirm-timeout", "15s"]))
+}
+
+fn events(told: &Told) -> Vec<&'static str> {
+    let word = |kind: &EventKind| match kind {
+        EventKind::Armed { .. } => Some("armed"),
+        EventKind::Confirmed => Some("confirmed"),
+        EventKind::Reverted => Some("reverted"),
+        _ => None,
+    };
+    told.events.iter().filter_map(|event| word(&event.kind)).collect()
+}
+
+/// All that arming leaves on a host, while it is armed and after.
+fn traces(host: &Host) -> String {
+    root(
+        host,
+        "ls -d /var/lib/converge/arm* /var/lib/converge/confirmed /var/lib/converge/rever* \
+         /etc/systemd/system/converge-* /etc/systemd/system/*/converge-* 2>/dev/null; \
+         systemctl list-units --plain --no-legend 'converge-*'; true",
+    )
+}
+
+/// Waits, from inside, until what was armed has been settled by the host.
+fn until_settled(host: &Host) {
+    root(
+        host,
+        "timeout 60 sh -c 'while [ -e /var/lib/converge/armed ] || [ -e /var/lib/converge/reverting ]; do sleep 0.1; done'",
+    );
+}
+
+/// A login that nothing of an earlier one is left of.
+fn gets_in(host: &Host) -> bool {
+    host.ssh("sudo -k -n true").is_ok_and(|ran| ran.ok().is_ok())
+}
+
+fn is_reverted(told: &Told, host: &Host) {
+    assert_eq!((told.code, told.state("h1")), (3, HostState::Reverted), "{told}");
+    assert_eq!(events(told), ["armed", "reverted"], "{told}");
+    assert!(gets_in(host));
+    let why = told.problems("h1");
+    assert!(why.contains("put back") && why.contains("plan again"), "{why}");
+}
+
+/// The next run says that the host took something back, and the one after it, no more.
+fn is_told_once(testbed: &Testbed) {
+    let harmless = project(testbed, SUDO, r#"file "/etc/motd" { content "Welcome" }"#);
+    let told = plan(&harmless);
+    assert!(told.plan("h1").reverted.is_some() && told.plan("h1").problems.is_empty(), "{told}");
+    converge(&harmless);
+    assert_eq!(plan(&harmless).plan("h1").reverted, None);
+}
+
+#[test]
+fn a_configuration_of_sshd_that_shuts_us_out_is_taken_back() {
+    on_host(|testbed, host| {
+        root(
+            host,
+            "echo 'PrintMotd no' >/etc/ssh/sshd_config.d/99-test.conf; chmod 640 /etc/ssh/sshd_config.d/99-test.conf",
+        );
+        let file = || {
+            root(
+                host,
+                "cat /etc/ssh/sshd_config.d/99-test.conf; stat -c '%a %U' /etc/ssh/sshd_config.d/99-test.conf",
+            )
+        };
+        let before = file();
+        let project_of = |line: &str| project(testbed, SUDO, &sshd(line));
+        for line in ["AllowUsers somebody-else", "Port 2222"] {
+            let shutting = project_of(line);
+            let seen = plan(&shutting);
+            let step = &seen.plan("h1").steps[0];
+            assert!(step.guarded && step.warning.as_ref().is_some_and(|why| why.contains(line)), "{step:?}");
+            let told = quick(&shutting).end();
+            is_reverted(&told, host);
+            assert_eq!(file(), before);
+            assert_eq!(
+                root(host, "ss -Hltn 'sport = :22' | grep -c . >/dev/null && echo listens"),
+                "listens"
+            );
+        }
+        is_told_once(testbed);
+        assert_eq!(traces(host), "");
+    });
+}
+
+#[test]
+fn a_good_configuration_of_sshd_is_confirmed_and_leaves_nothing_behind() {
+    on_host(|testbed, host| {
+        let told = converge(&project(testbed, SUDO, &sshd("PrintMotd no")));
+        assert_eq!(
+            (told.state("h1"), events(&told)),
+            (HostState::Changed, vec!["armed", "confirmed"]),
+            "{told}"
+        );
+        assert_eq!(traces(host), "");
+        assert_eq!(root(host, "sshd -T | grep printmotd"), "printmotd no");
+        let told = apply(&project(testbed, SUDO, &sshd("NoSuchOption yes")));
+        assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
+        assert_eq!(
+            root(host, "cat /etc/ssh/sshd_config.d/99-test.conf"),
+            "PrintMotd no",
+            "what is not valid never lives"
+        );
+        assert_eq!(traces(host), "");
+        assert!(gets_in(host));
+    });
+}
+
+#[test]
+fn a_policy_that_forgets_ssh_is_taken_back() {
+    on_host(|testbed, host| {
+        let before =
+            || root(host, "cat /etc/nftables.conf; nft list ruleset; systemctl is-enabled nftables || true");
+        let untouched = before();
+        let told = quick(&project(testbed, SUDO, &nftables("tcp dport 22 drop"))).end();
+        assert_eq!((told.code, told.state("h1")), (3, HostState::Reverted), "{told}");
+        assert!(gets_in(host));
+        assert_eq!(before(), untouched);
+
+        let told = quick(&project(testbed, SUDO, &nftables("tcp dport 22 ct state new drop"))).end();
+        is_reverted(&told, host);
+        assert_eq!(before(), untouched);
+
+        let told = converge(&project(testbed, SUDO, &nftables("tcp dport 23 drop")));
+        assert_eq!(events(&told), ["armed", "confirmed"], "{told}");
+        assert!(root(host, "nft list ruleset").contains("tcp dport 23 drop"));
+        assert_eq!(traces(host), "");
+    });
+}
+
+#[test]
+fn a_host_whose_controller_died_takes_it_back_within_its_window() {
+    on_host(|testbed, host| {
+        let before = || root(host, "cat /etc/nftables.conf; nft list ruleset");
+        let untouched = before();
+        let shutting = project(testbed, SUDO, &nftables("tcp dport 22 drop"));
+        let mut course = quick(&shutting);
+        let of_service = |kind: &EventKind| matches!(kind, EventKind::StepFinished { result } if result.address.as_str() == "service[nftables]");
+        course.until(host, of_service);
+        let died = course.run();
+        course.signal(Signal::KILL);
+        course.reap();
+        assert!(root(host, "nft list ruleset").contains("tcp dport 22 drop"));
+        until_settled(host);
+        assert_eq!(before(), untouched);
+        assert!(gets_in(host));
+        // The agent has given the host back in good order by the time it is free.
+        root(host, "timeout 30 flock /var/lib/converge/lock true");
+        let told = plan(&shutting);
+        let plan = told.plan("h1");
+        assert_eq!((plan.reverted.as_deref(), &plan.interrupted), (Some(died.as_str()), &None), "{told}");
+        assert!(!plan.steps.is_empty() && plan.steps.iter().all(|step| !step.owed), "{told}");
+        is_told_once(testbed);
+    });
+}
+
+#[test]
+fn a_whole_policy_that_forgets_ssh_is_taken_back_with_or_without_its_controller() {
+    on_host(|testbed, host| {
+        let table = || root(host, "nft list tables; ls /etc/nftables.d /etc/converge 2>/dev/null || true");
+        let policy = |allowed: &str| {
+            let body = format!("firewall {{\n without-ssh #true\n allow {allowed}\n}}");
+            project(testbed, SUDO, &body)
+        };
+        let untouched = table();
+        is_reverted(&quick(&policy("\"http\"")).end(), host);
+        assert_eq!(table(), untouched);
+
+        let told = converge(&policy("\"ssh\" \"https\""));
+        assert_eq!(events(&told), ["armed", "confirmed"], "{told}");
+        let good = root(host, "nft -s list table inet converge");
+        let mut course = quick(&policy("\"http\""));
+        course.until(host, |kind| matches!(kind, EventKind::HostState { phase } if phase == "confirming"));
+        course.signal(Signal::KILL);
+        course.reap();
+        until_settled(host);
+        assert_eq!(
+            root(host, "nft -s list table inet converge"),
+            good,
+            "the policy of before is in force again"
+        );
+        assert!(gets_in(host));
+    });
+}
+
+#[test]
+fn a_host_whose_agent_died_takes_it_back_and_nobody_acts_before() {
+    on_host(|testbed, host| {
+        let shutting = project(testbed, SUDO, &sshd("AllowUsers somebody-else"));
+        let mut course = quick(&shutting);
+        course.until(host, |kind| matches!(kind, EventKind::Armed { .. }));
+        root(host, &format!("kill -9 {}", agent(host).unwrap()));
+        let told = course.end();
+        assert_eq!((told.code, told.state("h1")), (3, HostState::Reverted), "{told}");
+        root(host, "test ! -e /etc/ssh/sshd_config.d/99-test.conf");
+        assert!(gets_in(host));
+        let told = plan(&shutting);
+        assert!(told.plan("h1").interrupted.is_some() && told.plan("h1").reverted.is_some(), "{told}");
+        is_told_once(testbed);
+    });
+}
+
+#[test]
+fn a_boot_takes_it_back_before_the_network_is_up() {
+    on_host(|testbed, host| {
+        let shutting = project(testbed, SUDO, &nftables("tcp dport 22 drop"));
+        let mut course =
+            Course::start(shutting.command().args(["apply", "--yes", "--json", "--confirm-timeout", "1h"]));
+        let of_service = |kind: &EventKind| matches!(kind, EventKind::StepFinished { result } if result.address.as_str() == "service[nftables]");
+        course.until(host, of_service);
+        course.signal(Signal::KILL);
+        course.reap();
+        host.cut_power().unwrap();
+        host.power_on().unwrap();
+        assert!(gets_in(host));
+        assert_eq!(host.failed_units().unwrap(), Vec::<String>::new());
+        assert!(!root(host, "cat /etc/nftables.conf").contains("22"));
+        assert_eq!(root(host, "nft list ruleset; systemctl is-enabled nftables || true"), "disabled");
+        let told = plan(&shutting);
+        assert!(told.plan("h1").reverted.is_some(), "{told}");
+        is_told_once(testbed);
+        assert_eq!(traces(host), "");
+    });
+}
+
+#[test]
+fn the_rule_that_makes_the_login_root_comes_back() {
+    on_host(|testbed, host| {
+        let rules = || root(host, "cat /etc/sudoers /etc/sudoers.d/*; stat -c '%a %U %n' /etc/sudoers.d/*");
+        let before = rules();
+        for body in [
+            r#"sudo-rule "admin" state="absent""#,
+            r#"file "/etc/sudoers.d/admin" mode="0440" { content "admin ALL=(nobody) ALL\n" }"#,
+        ] {
+            is_reverted(&quick(&project(testbed, SUDO, body)).end(), host);
+            assert_eq!(rules(), before);
+        }
+        let broken = r#"file "/etc/sudoers.d/broken" mode="0440" { content "this is no rule\n" }"#;
+        let told = apply(&project(testbed, SUDO, broken));
+        assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
+        assert_eq!((rules(), traces(host)), (before, String::new()), "what is not valid never lives");
+        root(host, "sed -i '/^%sudo/d' /etc/sudoers");
+        let refused = plan(&project(testbed, SUDO, r#"sudo-rule "admin" state="absent""#));
+        let problem = &refused.plan("h1").problems[0];
+        assert!(problem.message.contains("would lock out admin") && problem.help.is_some(), "{refused}");
+    });
+}
+
+#[test]
+fn a_revert_that_fails_is_loud_and_is_not_tried_again() {
+    on_host(|testbed, host| {
+        root(host, "echo 'PrintMotd no' >/etc/ssh/sshd_config.d/99-test.conf");
+        let shutting = project(testbed, SUDO, &sshd("AllowUsers somebody-else"));
+        let mut course = quick(&shutting);
+        course.until(host, |kind| matches!(kind, EventKind::HostState { phase } if phase == "confirming"));
+        // Somebody else takes the place of the file.
+        root(host, "cd /etc/ssh/sshd_config.d; rm 99-test.conf; mkdir 99-test.conf; touch 99-test.conf/x");
+        let told = course.end();
+        assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
+        let why = told.problems("h1");
+        assert!(why.contains("99-test.conf") && why.contains("/var/lib/converge/revert-failed"), "{why}");
+        let told = plan(&project(testbed, SUDO, r#"file "/etc/motd" { content "Welcome" }"#));
+        assert_eq!(told.state("h1"), HostState::Unplannable, "{told}");
+        assert!(told.problems("h1").contains("/var/lib/converge/revert-failed"), "{told}");
+        root(host, "rm -r /etc/ssh/sshd_config.d/99-test.conf /var/lib/converge/revert-failed");
+        converge(&project(testbed, SUDO, r#"file "/etc/motd" { content "Welcome" }"#));
+    });
+}
