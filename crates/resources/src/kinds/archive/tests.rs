@@ -227,3 +227,18 @@ proptest::proptest! {
         proptest::prop_assert_eq!(trial.read("/outside"), b"safe");
     }
 }
+
+#[test]
+fn an_archive_comes_from_one_place() {
+    let trial = Trial::new();
+    let content = || trial.content(tar(&[(FILE, "a", 0o644, "")]));
+    let check = |more: &[(&str, Value)], problems: usize| {
+        let mut wish = params([("to", "/opt".into())]);
+        more.iter().for_each(|(name, value)| wish.set(name, value.clone()));
+        assert_eq!(trial.problems("archive", &wish).len(), problems, "{more:?}");
+    };
+    check(&[("source", content())], 0);
+    check(&[("from", content())], 0);
+    check(&[], 1);
+    check(&[("source", content()), ("from", content())], 1);
+}

@@ -3,12 +3,14 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use converge_model::{Certainty, Change, Params, Scalar, Shown, Value, Verb};
+use converge_model::{Certainty, Change, Content, Params, Scalar, Shown, Value, Verb};
 
 use crate::kinds::testing::{Trial, change, finished, impossible, params};
 use crate::overlay::Effect;
+use crate::system::files::Sort;
 use crate::system::processes::{Command, Finished};
-use crate::wish::Text;
+use crate::view::{Body, Place};
+use crate::wish::{Filling, Text};
 
 /// The environment of every test.
 const VENV: &str = "/opt/venv";
@@ -210,6 +212,29 @@ fn a_file_that_comes_with_an_earlier_step_makes_it_conditional() {
     let planned = change(trial.plan_after(vec![Effect::Open], "virtualenv", &wish));
     assert!(matches!(planned.certainty, Certainty::Conditional { .. }));
     assert_eq!(why(&planned), "/srv/app/requirements.txt comes with an earlier step");
+}
+
+#[test]
+fn a_file_that_an_earlier_step_takes_from_the_controller_is_read_ahead() {
+    let trial = host();
+    let Value::Content(Content::Plain { digest, length }) = trial.content("flask==3 --hash=sha256:00\n")
+    else {
+        panic!("no content");
+    };
+    let place = Place {
+        sort: Sort::File,
+        mode: 0o644,
+        owner: "root".into(),
+        group: "root".into(),
+        size: length,
+        target: None,
+        body: Body::Planned(Filling::Plain { digest, length }),
+    };
+    let effects = vec![Effect::Path("/srv/requirements.txt".into(), Some(place))];
+    let wish = venv(&[("requirements", listed(&["/srv/requirements.txt"]))]);
+    let planned = change(trial.plan_after(effects, "virtualenv", &wish));
+    assert_eq!(shown(&planned)[1..], ["flask: - -> 3"]);
+    assert_eq!(planned.certainty, Certainty::Exact);
 }
 
 #[test]
