@@ -135,6 +135,7 @@ on "*" {{
             host,
             "echo by hand >/etc/motd; dpkg --purge tree; gpasswd --add nobody sudo; systemctl stop app",
         );
+        root(host, "nft flush ruleset");
     }
     let reported = testbed.host("h3").unwrap();
     let before = reported.snapshot().unwrap();

@@ -1,9 +1,13 @@
 //! `converge check`.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use clap::Args;
-use converge_lang::Diagnostic;
 use converge_lang::diagnostic::{Files, Severity};
+use converge_lang::{Diagnostic, Diagnostics, Inventory};
 use converge_model::exit;
+use converge_server::Schedule;
 use serde::Serialize;
 
 use crate::arguments::ProjectArguments;
@@ -26,7 +30,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let opened = Opened::new(&self.project, &mut screen)?;
-        let (diagnostics, files) = (opened.all_diagnostics(), opened.inventory.files().clone());
+        let (mut diagnostics, files) = (opened.all_diagnostics(), opened.inventory.files().clone());
+        diagnostics.extend(schedules(&opened.inventory));
         if screen.is_json() {
             diagnostics.iter().for_each(|diagnostic| screen.print_json(&line(diagnostic, &files)));
         } else {
@@ -41,6 +46,21 @@ impl Arguments {
         }
         Ok(exit::OK)
     }
+}
+
+/// The policies that make no schedule on this machine: each is told once.
+fn schedules(inventory: &Inventory) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    let mut told = BTreeSet::new();
+    for host in inventory.hosts() {
+        // What the inventory leaves open is given to the daemon.
+        let made = Schedule::new(host, &inventory.drift(host), Duration::from_secs(60));
+        if let Some(error) = made.err().filter(|error| told.insert(error.to_string())) {
+            let report = Diagnostic::warning("drift::schedule", format!("{error}, by the policy of {host}"));
+            diagnostics.push(report.help("`converge watch` does not begin with it"));
+        }
+    }
+    diagnostics
 }
 
 /// A diagnostic for scripts.

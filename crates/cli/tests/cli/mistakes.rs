@@ -85,6 +85,17 @@ fn apply_without_a_terminal_needs_to_be_told() {
 }
 
 #[test]
+fn a_time_zone_that_is_nowhere_is_noted_before_the_daemon_meets_it() {
+    let world = inventory("drift zone=\"Europe/Atlantis\"\nhost \"a\" \"b\"\n");
+    let said = world.run(&["check", "inventory.kdl"]);
+    let error = "there is no time zone `Europe/Atlantis`";
+    assert_eq!((said.exit, said.err.matches(error).count()), (0, 1), "{said:?}");
+    let said = world.run(&["watch", "inventory.kdl"]);
+    assert_eq!(said.exit, 1);
+    assert!(said.err.contains(&format!("the drift policy of a: {error}")), "{said:?}");
+}
+
+#[test]
 fn selections() {
     let world = World::example("quickstart");
     insta::assert_snapshot!(check(&world, &["plan", ".", "--limit", "hear"]), @r"
