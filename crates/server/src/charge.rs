@@ -1,5 +1,6 @@
 //! What a daemon is charged with: the project and how it is read, the hosts and how they are reached, and who listens.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use converge_lang::Inventory;
 use converge_model::HostName;
 
 use crate::events::Listener;
+use crate::http::Site;
 
 /// How a daemon goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,10 @@ pub struct Charge {
     pub listeners: Vec<Box<dyn Listener>>,
     /// The history of the project.
     pub recorder: Option<Arc<Recorder>>,
+    /// What is counted and how the daemon is, to be served where it is asked to listen.
+    pub site: Site,
+    /// Where to listen.
+    pub listen: Option<SocketAddr>,
 }
 
 /// A project as it was read.

@@ -2,6 +2,8 @@
 //! decide, and reads the inventory again when its files change. It holds no opinion on drift; that is the keeper's.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,11 +12,13 @@ use converge_fleet::{Fleet, FleetError};
 use converge_model::{Address, Digest, HostName, HostReport, HostState, Problem, RunId, exit};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinSet};
 
 use crate::charge::{Charge, Pace, Reading};
 use crate::events::NewsKind;
+use crate::http;
 use crate::inputs::Inputs;
 use crate::keeper::{Keeper, Look, Tick, Watched, watched};
 use crate::memory::{Keep, MemoryError};
@@ -45,6 +49,9 @@ pub enum WatchError {
     /// The hosts cannot be reached at all.
     #[error(transparent)]
     Fleet(#[from] FleetError),
+    /// The address to listen on cannot be had.
+    #[error("failed to listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
 }
 
 /// Watches as charged until `stop` says otherwise, or the pass is over. The exit code: 0 where it was stopped.
@@ -78,6 +85,8 @@ struct Daemon {
     words: (mpsc::Sender<Word>, mpsc::Receiver<Word>),
     /// How the hosts of a single pass ended.
     states: BTreeMap<HostName, HostState>,
+    /// What is served ends with it.
+    _served: Option<oneshot::Sender<()>>,
 }
 
 /// What a turn tells the loop.
@@ -98,7 +107,11 @@ impl Daemon {
             return Err(WatchError::Nobody);
         }
         let fleet = Arc::new((charge.fleet)()?);
-        let voice = Voice::new(std::mem::take(&mut charge.listeners), charge.recorder.clone());
+        let served = listen(&charge).await?;
+        let mut listeners = std::mem::take(&mut charge.listeners);
+        listeners.push(Box::new(charge.site.metrics.clone()));
+        listeners.push(Box::new(charge.site.health.clone()));
+        let voice = Voice::new(listeners, charge.recorder.clone());
         let now = Timestamp::now();
         let keeper = match charge.pace {
             Pace::Scheduled => Keeper::new(memory, watched, now),
@@ -122,6 +135,7 @@ impl Daemon {
             hosts_of: HashMap::new(),
             words: mpsc::channel(64),
             states: BTreeMap::new(),
+            _served: served,
         })
     }
 
@@ -140,19 +154,25 @@ impl Daemon {
                 return Ok(self.keeper.exit(&self.states));
             }
             self.next(self.sleep()).await?;
-            notify(&[NotifyState::Watchdog]);
+            self.give_sign();
         }
         self.voice.tell(None, None, NewsKind::Stopping);
         notify(&[NotifyState::Stopping]);
         while !self.turns.is_empty() {
             self.next(SLEEP).await?;
-            notify(&[NotifyState::Watchdog]);
+            self.give_sign();
         }
         Ok(exit::OK)
     }
 
     fn is_stopped(&self) -> bool {
         *self.stop.borrow() != Stop::No
+    }
+
+    /// Gives a sign of life to whoever watches the daemon itself.
+    fn give_sign(&self) {
+        self.charge.site.health.beat();
+        notify(&[NotifyState::Watchdog]);
     }
 
     /// How long there is nothing to do.
@@ -280,6 +300,18 @@ impl Daemon {
             self.voice.tell(None, None, NewsKind::InventoryReloaded { hosts: self.keeper.hosts() });
         }
     }
+}
+
+/// Serves the site of the daemon where it is to listen, until what comes back is dropped.
+async fn listen(charge: &Charge) -> Result<Option<oneshot::Sender<()>>, WatchError> {
+    let Some(address) = charge.listen else { return Ok(None) };
+    let failed = |error| WatchError::Listen(address, error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let (end, ended) = oneshot::channel::<()>();
+    tokio::spawn(http::serve(listener, charge.site.clone(), async {
+        let _ = ended.await;
+    }));
+    Ok(Some(end))
 }
 
 /// Reads the project, off the loop's thread. Whoever breaks down at it has read nothing.

@@ -1,18 +1,25 @@
 //! `converge watch`.
 
 use std::collections::HashMap;
+use std::env;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use converge_engine::secrets::Identities;
-use converge_engine::{Project, StateFolder, Stop};
+use converge_engine::{Project, StateFolder, Stop, start};
 use converge_fleet::{Agent, Fleet};
 use converge_history::Recorder;
-use converge_lang::Inventory;
 use converge_lang::diagnostic::{FileId, Files, Severity};
-use converge_lang::{Diagnostics, Loaded};
+use converge_lang::{Diagnostics, Inventory, Loaded, Transport};
 use converge_model::{Digest, Event, EventKind, HostName, HostPlan, exit};
+use converge_server::http::{Health, Site};
+use converge_server::install::{FOLDER, Unit};
+use converge_server::metrics::Metrics;
+use converge_server::notify::{Delivery, DeliveryOutcome, Notifier, Report, Target, Webhook};
 use converge_server::{Charge, Listener, MemoryError, News, NewsKind, Pace, Reading, WatchError};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -42,6 +49,19 @@ pub(crate) struct Arguments {
     /// Look at all hosts once and end; exits like apply, with 2 where drift was left
     #[arg(long)]
     once: bool,
+    /// Serve /metrics, /healthz and /readyz there: `9180` is the port on the loopback
+    #[arg(long, value_name = "ADDRESS", value_parser = socket)]
+    listen: Option<SocketAddr>,
+    /// Tell a web address of drift, corrections, failures and fights, as JSON; headers of the request, one a line,
+    /// come from CONVERGE_WEBHOOK_HEADERS
+    #[arg(long, value_name = "URL", env = "CONVERGE_WEBHOOK", hide_env_values = true)]
+    webhook: Vec<String>,
+    /// Tell a program of the same, one line of JSON on its standard input
+    #[arg(long, value_name = "PROGRAM")]
+    notify: Vec<String>,
+    /// Write a systemd unit that runs the daemon with the other arguments given here, and end
+    #[arg(long, conflicts_with = "once")]
+    install: bool,
     #[command(flatten)]
     project: ProjectArguments,
     #[command(flatten)]
@@ -57,6 +77,11 @@ impl Arguments {
         // Mistakes are drawn as ever before the daemon begins.
         let opened = Opened::checked(&self.project, &mut screen)?;
         opened.hosts(&self.hosts, &mut screen)?;
+        if self.install {
+            return install(&opened, &mut screen);
+        }
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+        let notifier = self.notifier(&metrics)?;
         let owner = opened.owner();
         let folder = StateFolder::of_user()?.path().join("watch").join(Digest::of(owner.as_bytes()).short());
         let project = find(&self.project)?;
@@ -72,8 +97,10 @@ impl Arguments {
             folder,
             every: self.every,
             pace: if self.once { Pace::Once } else { Pace::Scheduled },
-            listeners: vec![Box::new(teller)],
+            listeners: vec![Box::new(teller), Box::new(notifier)],
             recorder: recorder.clone(),
+            site: Site { metrics, health: Health::default(), names: vec![this_machine()] },
+            listen: self.listen,
         };
         let runtime = Runtime::new()?;
         let (stop_sender, stop) = watch::channel(Stop::No);
@@ -97,6 +124,71 @@ impl Arguments {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+impl Arguments {
+    /// Whoever is to be told, told.
+    fn notifier(&self, metrics: &Metrics) -> Result<Notifier, Failure> {
+        let headers = env::var("CONVERGE_WEBHOOK_HEADERS").unwrap_or_default();
+        let webhooks =
+            self.webhook.iter().map(|address| Webhook::new(address, &headers).map(Target::Webhook));
+        let programs = self.notify.iter().map(|program| Target::command(vec![program.clone()]));
+        let targets = webhooks.chain(programs).collect::<Result<_, _>>()?;
+        let metrics = metrics.clone();
+        let report: Report = Arc::new(move |delivery: &Delivery| {
+            metrics.notified(delivery.target, delivery.outcome.word());
+            if let DeliveryOutcome::Failed(why) = &delivery.outcome {
+                let (name, why) = (harmless(&delivery.name), harmless(why));
+                let _ = writeln!(anstream::stderr(), "failed to notify {name}: {why}");
+            }
+        });
+        Ok(Notifier::start(targets, &report)?)
+    }
+}
+
+/// Writes the unit that starts the daemon as it was started here.
+fn install(opened: &Opened, screen: &mut Screen) -> Result<u8, Failure> {
+    let by = start::by();
+    let variables = ["XDG_STATE_HOME", "CONVERGE_SSH_CONFIG"];
+    let set = variables.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)));
+    let local = |host: &HostName| {
+        matches!(opened.inventory.connection(host).transport, Transport::Local { root: None })
+    };
+    let mut unit = Unit {
+        project: opened.name(),
+        program: env::current_exe()?,
+        arguments: env::args().skip(1).filter(|argument| argument != "--install").collect(),
+        folder: env::current_dir()?,
+        user: by.split('@').next().unwrap_or_default().to_owned(),
+        writes: vec![StateFolder::of_user()?.path().to_owned()],
+        environment: set.collect(),
+        environment_file: PathBuf::new(),
+        manages_this_machine: opened.inventory.hosts().any(local),
+    };
+    let name = unit.name();
+    unit.environment_file = Path::new("/etc/converge").join(&name).with_extension("env");
+    let written = unit.write(Path::new(FOLDER)).map_err(|error| {
+        Failure::new(format!("failed to write {name} in {FOLDER}: {error}")).help("run it as root")
+    })?;
+    let text = format!(
+        "wrote {}\n`systemctl daemon-reload && systemctl enable --now {name}` starts it\n",
+        written.display()
+    );
+    screen.print(&text);
+    Ok(exit::OK)
+}
+
+/// The name of this machine.
+fn this_machine() -> String {
+    let by = start::by();
+    by.rsplit('@').next().unwrap_or_default().to_owned()
+}
+
+/// An address to listen on; a port alone is one of the loopback.
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    let loopback = port.parse().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)));
+    loopback.or_else(|_| text.parse()).map_err(|_| "write it as `9180` or `127.0.0.1:9180`".to_owned())
 }
 
 /// Reads the project, all its mistakes included.
