@@ -261,6 +261,7 @@ impl Writer {
         }
         if let Sink::Database(store) = &mut self.sink {
             match store.write(batch).await {
+                Ok(()) if batch.iter().any(begins) => return self.clear().await,
                 Ok(()) => return,
                 Err(error) => self.shared.trouble(error.into()),
             }
@@ -268,6 +269,16 @@ impl Writer {
         if let Err(error) = self.write_beside(batch) {
             self.sink = Sink::Beside(None);
             self.shared.lost(&error);
+        }
+    }
+
+    /// A daemon records for months: what became too old meanwhile goes as well. What cannot be cleared is tried again with the next run.
+    async fn clear(&mut self) {
+        if let Sink::Database(store) = &mut self.sink
+            && let Err(error) = store.clear(self.retention, now()).await
+        {
+            self.shared.trouble(error.into());
+            self.sink = Sink::Beside(None);
         }
     }
 

@@ -19,7 +19,8 @@ const ALWAYS: i64 = 100;
 pub struct Retention {
     /// Older ones are removed, but for the last hundred.
     pub age: Duration,
-    /// The number of runs that are kept at most.
+    /// The number of runs that are kept at most. Looks for drift are counted apart from all others: a daemon has so many
+    /// of them that what was applied would soon be gone.
     pub runs: u32,
 }
 
@@ -45,15 +46,14 @@ async fn clear(of: &mut SqliteConnection, retention: Retention, now: i64) -> sql
         return Ok(());
     }
     let oldest = now.saturating_sub(milliseconds(retention.age));
-    let old = "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE \
-               (began < ? AND id <= (SELECT id FROM runs ORDER BY id DESC LIMIT 1 OFFSET ?)) \
-               OR id <= (SELECT id FROM runs ORDER BY id DESC LIMIT 1 OFFSET ?) LIMIT ?)";
     let mut removed = 0;
-    loop {
-        let some = sqlx::query(old).bind(oldest).bind(ALWAYS).bind(retention.runs).bind(AT_ONCE);
-        match some.execute(&mut *of).await?.rows_affected() {
-            0 => break,
-            some => removed += some,
+    for looks in [true, false] {
+        loop {
+            let some = sqlx::query(OLD).bind(looks).bind(oldest).bind(ALWAYS).bind(retention.runs);
+            match some.bind(AT_ONCE).execute(&mut *of).await?.rows_affected() {
+                0 => break,
+                some => removed += some,
+            }
         }
     }
     if removed > 0 {
@@ -62,6 +62,16 @@ async fn clear(of: &mut SqliteConnection, retention: Retention, now: i64) -> sql
     let note = sqlx::query("INSERT OR REPLACE INTO notes (name, value) VALUES ('cleared', ?)");
     note.bind(now.to_string()).execute(of).await.map(drop)
 }
+
+/// Removes some of the looks for drift, or of all other runs, that are too old or too many.
+const OLD: &str = "
+    DELETE FROM runs WHERE id IN (
+        SELECT id FROM runs WHERE (verb = 'drift') = ?1 AND (
+            began < ?2
+            AND id <= (SELECT id FROM runs WHERE (verb = 'drift') = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?3)
+            OR id <= (SELECT id FROM runs WHERE (verb = 'drift') = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?4))
+        LIMIT ?5)
+";
 
 /// Removes bodies and hosts that no run speaks of.
 const UNUSED: &str = "

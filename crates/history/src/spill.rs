@@ -107,6 +107,8 @@ impl Left {
             line.clear();
             (&mut self.lines).take(LINE_LIMIT).read_until(b'\n', &mut line)?;
             if line.pop() != Some(b'\n') {
+                // No crash tears a line at the very limit: what follows is not read, and not removed either.
+                self.is_whole &= (line.len() as u64) + 1 < LINE_LIMIT;
                 break;
             }
             match serde_json::from_slice(&line) {
@@ -168,6 +170,17 @@ mod tests {
         assert_eq!(left.next(9).unwrap(), []);
         left.done().unwrap();
         assert_eq!(fs::read_dir(&folders[1]).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_follows_a_line_without_end_is_set_aside() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("spill-1.ndjson");
+        File::create(&path).unwrap().set_len(LINE_LIMIT + 1).unwrap();
+        let mut left = Left::all(&[temp.path().to_owned()]).remove(0);
+        assert_eq!(left.next(9).unwrap(), []);
+        left.done().unwrap();
+        assert!(path.with_extension("ndjson.unread").exists());
     }
 
     #[test]

@@ -153,6 +153,24 @@ async fn what_is_old_goes_and_what_nobody_speaks_of_with_it() {
     assert_eq!(told(temp.path(), &id(150)).await, kept(&changed(150, "apply", "a", "/150")));
 }
 
+#[tokio::test]
+async fn who_records_for_months_clears_every_day() {
+    let temp = tempfile::tempdir().unwrap();
+    let age = Duration::from_secs(365 * 200 * 24 * 3600);
+    let recorder = Recorder::start(places(temp.path()), Retention { age, runs: 5 });
+    let run = |n, verb| changed(n, verb, "a", "/x").iter().for_each(|event| recorder.event(event));
+    (1..=3).for_each(|n| run(n, "apply"));
+    (4..=10).for_each(|n| run(n, "drift"));
+    recorder.flush();
+    assert_eq!(runs(temp.path()).await, 10);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(temp.path().join(FILE));
+    let mut database = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::raw_sql("DELETE FROM notes").execute(&mut database).await.unwrap();
+    run(11, "drift");
+    assert_eq!(recorder.close(), None);
+    assert_eq!(runs(temp.path()).await, 3 + 5, "looks drive out nothing else");
+}
+
 /// A process that records run after run into the folder in its environment, and says of each when it is on disk.
 #[test]
 #[ignore = "another test starts it in a process of its own"]
