@@ -82,7 +82,8 @@ fn parts(
     let bodies = rollouts.flat_map(Node::body).filter(|node| node.children.is_some());
     for node in bodies.filter(|node| &*node.name == moment.word()).flat_map(Node::body) {
         let Some(on) = place(data, host, node, setting, diagnostics) else { continue };
-        let node = done_each_time(node);
+        let mut node = done_each_time(node);
+        node.props.retain(|property| &*property.key != "at");
         match parts.last_mut() {
             Some((last, nodes)) if *last == on => nodes.push(node),
             _ => parts.push((on, vec![node])),
@@ -125,12 +126,11 @@ fn place(
     found
 }
 
-/// A node as any body has it: without `at`, and each command, unless it says when, is run each time.
+/// A node as any body has it, where each command that does not say when is run each time.
 fn done_each_time(node: &Node) -> Node {
     const SAYS_WHEN: [&str; 7] =
         ["creates", "removes", "unless", "only-if", "only-notified", "always", "once"];
     let mut node = node.clone();
-    node.props.retain(|property| &*property.key != "at");
     let says = |key: &str| SAYS_WHEN.contains(&key) || key == "with";
     let says_when = node.props.iter().any(|property| says(&property.key))
         || node.body().iter().any(|child| says(&child.name));

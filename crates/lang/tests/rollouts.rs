@@ -50,6 +50,7 @@ fn mistakes_have_their_places() {
         "rollout { before { command \"drain\" at=\"lb2\" } }",
         &["there is no host `lb2`", "did you mean `lb1`?"],
     );
+    told("rollout { before { when \"true\" { command \"drain\" at=\"lb1\" } } }", &["`at`"]);
     told("rollout wait=\"soon\"", &["a duration such as"]);
     told("rollout { health often=#true { }; health { } }", &["no such `often`", "`health` is given twice"]);
     told("rollout { after retries=2 { } }", &["`after` has no such `retries`"]);
