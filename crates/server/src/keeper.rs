@@ -88,7 +88,7 @@ pub struct Keeper {
     running: BTreeSet<HostName>,
     /// For a single pass: the hosts that have not had their turn yet.
     pass: Option<BTreeSet<HostName>>,
-    /// Whether so many hosts drifted that nothing was put back.
+    /// Whether so many hosts drifted that on some nothing is put back.
     storm: bool,
 }
 
@@ -332,23 +332,30 @@ impl Keeper {
     ) -> Option<Response> {
         let found = |host: &&HostName| self.memory.hosts.get(*host).is_some_and(|memory| memory.found > 0);
         let (drifted, of) = (self.watched.keys().filter(found).count(), self.watched.len());
-        let limit = watched.policy.max_share.map_or(usize::MAX, |share| share.of(of).max(1));
-        let was_storm = std::mem::replace(&mut self.storm, drifted > limit);
-        if self.storm && !was_storm {
+        // Told when the first limit is reached: hosts with other limits must not tell it again and again.
+        let first = self.watched.values().map(|watched| limit(&watched.policy, of)).min();
+        let is_storm = first.is_some_and(|first| drifted > first);
+        if is_storm && !std::mem::replace(&mut self.storm, is_storm) {
             let (drifted, of) = (drifted as u32, of as u32);
             verdict.of_all.push(NewsKind::TooManyDrifted { drifted, of });
         }
+        self.storm = is_storm;
         let lost = |other: &HostName| {
             *other != *host
                 && self.memory.hosts.get(other).and_then(|memory| memory.last).is_some_and(is_loss)
         };
         match () {
-            () if self.storm => Some(Response::TooManyDrifted),
+            () if drifted > limit(&watched.policy, of) => Some(Response::TooManyDrifted),
             () if !watched.schedule.is_open(now) => Some(Response::WaitsForWindow),
             () if watched.before.iter().any(lost) => Some(Response::WaitsForHost),
             () => None,
         }
     }
+}
+
+/// How many of `of` hosts may have drifted before nothing is put back on a host under this policy.
+fn limit(policy: &DriftPolicy, of: usize) -> usize {
+    policy.max_share.map_or(usize::MAX, |share| share.of(of).max(1))
 }
 
 /// What is done about one resource that drifted.

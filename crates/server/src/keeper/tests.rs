@@ -282,6 +282,26 @@ fn while_too_many_hosts_drifted_nothing_is_put_back() {
 }
 
 #[test]
+fn hosts_with_other_limits_do_not_tell_of_too_many_again_and_again() {
+    let strict = DriftPolicy { max_share: Some(Share::Percent(25)), ..correcting() };
+    let mut all = hosts(&["a", "b"], &strict);
+    all.extend(hosts(&["c", "d"], &correcting()));
+    let mut keeper = Keeper::new(Memory::default(), all, at(0));
+    let mut check = |name: &str, correct: usize, told: &[&str]| {
+        let verdict = keeper.looked(&host(name), &look(vec![moved("/a")]), at(0));
+        assert_eq!(
+            (verdict.correct.len(), kinds(&verdict.of_all)),
+            (correct, told.iter().map(ToString::to_string).collect())
+        );
+    };
+    check("a", 1, &[]);
+    check("c", 1, &["TooManyDrifted { drifted: 2, of: 4 }"]);
+    check("b", 0, &[]);
+    check("d", 1, &[]);
+    check("a", 0, &[]);
+}
+
+#[test]
 fn a_single_pass_gives_every_host_its_turn_and_fails_on_drift_that_is_left() {
     let mut keeper = Keeper::once(Memory::default(), hosts(&["a", "b<a"], &correcting()), at(0));
     assert_eq!(keeper.tick(at(0)).start, [host("a")]);
