@@ -45,7 +45,10 @@ fn shop() -> MemorySources {
         .file("inventories/people.kdl", include_str!("../../../examples/shop/inventories/people.kdl"))
         .file("inventories/production.kdl", include_str!("../../../examples/shop/inventories/production.kdl"))
         .file("modules/motd/module.kdl", include_str!("../../../examples/shop/modules/motd/module.kdl"))
-        .file("modules/motd/templates/motd.j2", include_str!("../../../examples/shop/modules/motd/templates/motd.j2"))
+        .file(
+            "modules/motd/templates/motd.j2",
+            include_str!("../../../examples/shop/modules/motd/templates/motd.j2"),
+        )
         .secret_file(
             "secrets/production.age",
             "shop { db-password \"hunter2-db\"; database-url \"postgres://shop:hunter2-db@10.77.0.3/shop\" }",
