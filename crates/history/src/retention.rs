@@ -50,7 +50,8 @@ async fn clear(of: &mut SqliteConnection, retention: Retention, now: i64) -> sql
     for looks in [true, false] {
         loop {
             let some = sqlx::query(OLD).bind(looks).bind(oldest).bind(ALWAYS).bind(retention.runs);
-            match some.bind(AT_ONCE).execute(&mut *of).await?.rows_affected() {
+            match some.bind(AT_ONCE).bind(now - milliseconds(EVERY)).execute(&mut *of).await?.rows_affected()
+            {
                 0 => break,
                 some => removed += some,
             }
@@ -63,10 +64,10 @@ async fn clear(of: &mut SqliteConnection, retention: Retention, now: i64) -> sql
     note.bind(now.to_string()).execute(of).await.map(drop)
 }
 
-/// Removes some of the looks for drift, or of all other runs, that are too old or too many.
+/// Removes some of the looks for drift, or of all other runs, that are too old or too many; none that may still go on.
 const OLD: &str = "
     DELETE FROM runs WHERE id IN (
-        SELECT id FROM runs WHERE (verb = 'drift') = ?1 AND (
+        SELECT id FROM runs WHERE (verb = 'drift') = ?1 AND (took IS NOT NULL OR began < ?6) AND (
             began < ?2
             AND id <= (SELECT id FROM runs WHERE (verb = 'drift') = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?3)
             OR id <= (SELECT id FROM runs WHERE (verb = 'drift') = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?4))
