@@ -142,7 +142,7 @@ on "a" {
         .file("files/blob.bin", b"\xff\x00".as_slice())
         .file("templates/t.j2", "{# gone #}{% include 'inner.j2' %}")
         .file("templates/inner.j2", "inner of {{ host.name }}");
-    assert_snapshot!(common::run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
+    assert_snapshot!(run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
 a
   file[/text] path="/text" content="x\n" newline=true state="present"  (on "a")
   file[/ended] path="/ended" content="x\n" newline=true state="present"  (on "a")
@@ -384,7 +384,7 @@ lang::template
 fn paths_on_the_controller_do_not_depend_on_facts() {
     let run = |text: &str| {
         let sources = MemorySources::new().file("inventory.kdl", text).file("files/debian.conf", "x");
-        common::run(&loader(sources, &[]), "inventory.kdl", &[])
+        run(&loader(sources, &[]), "inventory.kdl", &[])
     };
     assert_snapshot!(run("host \"a\"\non \"a\" { file \"/x\" { content (file)\"{{ facts.os.id }}.conf\" } }"), @r#"
 lang::facts
