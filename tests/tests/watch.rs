@@ -93,6 +93,12 @@ impl Daemon {
     }
 }
 
+/// The runs whose end was told.
+fn runs_finished(told: &[Value]) -> Vec<String> {
+    let ends = told.iter().filter(|line| !line["run-finished"].is_null());
+    ends.filter_map(|line| line["run"].as_str().map(str::to_owned)).collect()
+}
+
 fn addresses(news: &[Value]) -> Vec<&str> {
     let of_one = |one: &'_ Value| one["addresses"].as_array().unwrap().len();
     assert!(news.iter().all(|one| of_one(one) > 0));
@@ -196,6 +202,7 @@ on "*" {{
     let project = Project::new(&inventory, Some(&testbed)).unwrap();
     apply(&project);
     root(host, "rm /root/count");
+    let mut finished = BTreeSet::new();
     // After so many lines of what it tells: in looks, acts, and between them.
     let moments = [1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 15, 18];
     for lines in moments {
@@ -204,12 +211,16 @@ on "*" {{
         for _ in 0..lines {
             daemon.next().unwrap();
         }
-        daemon.kill();
+        finished.extend(runs_finished(&daemon.kill()));
         let mut daemon = Daemon::start(&project);
         daemon.until_in_sync("h1");
-        daemon.end();
+        finished.extend(runs_finished(&daemon.end()));
         assert_eq!(root(host, "cat /etc/motd"), "welcome");
     }
+    let history = project.converge(&["history", "--json", "--limit-runs", "10000"]).unwrap();
+    assert_eq!(history.code, 0, "{history}");
+    let lost: Vec<_> = finished.iter().filter(|run| !history.stdout.contains(run.as_str())).collect();
+    assert!(finished.len() > moments.len() && lost.is_empty(), "{lost:?} of {finished:?}");
     assert_eq!(root(host, "wc -l </root/count"), moments.len().to_string());
 }
 
