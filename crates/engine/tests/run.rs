@@ -679,4 +679,7 @@ async fn a_host_that_is_not_well_is_lost_and_stops_the_rollout() {
     let told = carry_out(Goal::Apply, GATES, &[("lb1", Temper::Unwell)], true).await;
     assert_eq!(acts(&told), ["lb1", "lb1: drain-w1"], "{:?}", told.log);
     assert!(told.problem("w1").contains("the host itself was not changed"), "{}", told.problem("w1"));
+    let told = carry_out(Goal::Apply, GATES, &[("w1", Temper::Fails)], true).await;
+    assert_eq!(acts(&told), ["lb1", "lb1: drain-w1", "w1"], "{:?}", told.log);
+    assert!(told.problem("w1").contains("what `before` did still holds"), "{}", told.problem("w1"));
 }

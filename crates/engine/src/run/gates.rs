@@ -74,7 +74,7 @@ impl<H: Hosts> Gates<H> {
         }
         let report = act.await?;
         if !matches!(report.state, HostState::Changed | HostState::InSync) {
-            return Ok(report);
+            return Ok(self.left_as_before(host, report));
         }
         let passed = match self.health(host, rollout, &ask).await {
             Ok(()) => self.pass(host, Moment::After, &ask).await,
@@ -87,6 +87,16 @@ impl<H: Hosts> Gates<H> {
                 HostReport { state: HostState::Failed, problems, ..report }
             }
         })
+    }
+
+    /// The report of a host that did not end well, which says that what was done before it was not undone after it.
+    fn left_as_before(&self, host: &HostName, mut report: HostReport) -> HostReport {
+        if self.parts(host, Moment::After).is_ok_and(|parts| !parts.is_empty()) {
+            let message = "`after` of its rollout was not run".to_owned();
+            let help = Some("what `before` did still holds: undo it by hand, or apply again".to_owned());
+            report.problems.push(Problem { address: None, message, help });
+        }
+        report
     }
 
     /// Tries the health check until it passes, or was tried often enough.
