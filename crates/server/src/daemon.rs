@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use converge_engine::Stop;
 use converge_fleet::{Fleet, FleetError};
-use converge_model::{Address, Digest, HostName, HostReport, HostState, Problem, RunId, exit};
+use converge_model::{Address, Digest, HostName, HostReport, HostState, Problem, RunId};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
@@ -28,7 +28,7 @@ use crate::voice::Voice;
 
 /// The longest sleep of the loop: how late a clock that was moved, or a file that was changed, is noticed.
 const SLEEP: Duration = Duration::from_secs(1);
-/// How old a fleet may get before it is made anew, once nobody is at work.
+/// How old a fleet may get before it is made anew: it remembers who was refused.
 const FLEET_AGE: Duration = Duration::from_secs(600);
 
 /// A daemon cannot begin, or cannot go on.
@@ -54,7 +54,8 @@ pub enum WatchError {
     Listen(SocketAddr, io::Error),
 }
 
-/// Watches as charged until `stop` says otherwise, or the pass is over. The exit code: 0 where it was stopped.
+/// Watches as charged until `stop` says otherwise, or the pass is over. The exit code: 0 where a daemon was stopped,
+/// [`exit::INTERRUPTED`](converge_model::exit::INTERRUPTED) where a single pass was.
 ///
 /// # Errors
 /// [`WatchError`] where it cannot begin, or can no longer remember what it does.
@@ -162,7 +163,7 @@ impl Daemon {
             self.next(SLEEP).await?;
             self.give_sign();
         }
-        Ok(exit::OK)
+        Ok(self.keeper.exit_of_stop())
     }
 
     fn is_stopped(&self) -> bool {
@@ -185,9 +186,7 @@ impl Daemon {
 
     /// Starts the turns of the hosts that are due.
     fn start_turns(&mut self) -> Result<(), WatchError> {
-        if self.keeper.is_idle() && self.fleet_since.elapsed() > FLEET_AGE {
-            (self.fleet, self.fleet_since) = (Arc::new((self.charge.fleet)()?), Instant::now());
-        }
+        self.renew_fleet();
         let Tick { start, skipped } = self.keeper.tick(Timestamp::now());
         if start.is_empty() && skipped.is_empty() {
             return Ok(());
@@ -209,6 +208,17 @@ impl Daemon {
             self.hosts_of.insert(task.id(), host);
         }
         Ok(())
+    }
+
+    /// Makes the fleet anew where it is old; those at work keep the one that they began with. Where none can be made, the
+    /// old one has to do for as long again.
+    fn renew_fleet(&mut self) {
+        if self.fleet_since.elapsed() > FLEET_AGE {
+            self.fleet_since = Instant::now();
+            if let Ok(fleet) = (self.charge.fleet)() {
+                self.fleet = Arc::new(fleet);
+            }
+        }
     }
 
     /// The next thing that happens, for `patience` at most.

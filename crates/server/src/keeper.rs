@@ -269,6 +269,11 @@ impl Keeper {
         }
     }
 
+    /// The exit code of who was stopped: nothing is wrong with a daemon, a single pass has not looked at every host.
+    pub fn exit_of_stop(&self) -> u8 {
+        if self.pass.is_some() { exit::INTERRUPTED } else { exit::OK }
+    }
+
     fn lost(&mut self, host: &HostName, state: HostState, why: &[String], news: &mut Vec<NewsKind>) {
         let memory = self.memory.hosts.entry(host.clone()).or_default();
         // What goes on is told once.

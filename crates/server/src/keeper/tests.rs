@@ -309,6 +309,7 @@ fn a_single_pass_gives_every_host_its_turn_and_fails_on_drift_that_is_left() {
     keeper.ended(&host("a"), false, at(1));
     assert_eq!(keeper.tick(at(1)).start, [host("b")]);
     assert!(!keeper.is_done());
+    assert_eq!(keeper.exit_of_stop(), exit::INTERRUPTED);
     keeper.looked(&host("b"), &look(Vec::new()), at(1));
     keeper.ended(&host("b"), false, at(2));
     assert!(keeper.is_done() && keeper.tick(at(100)) == Tick::default());
