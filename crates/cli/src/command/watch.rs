@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -149,7 +150,13 @@ impl Arguments {
 /// Writes the unit that starts the daemon as it was started here.
 fn install(opened: &Opened, screen: &mut Screen) -> Result<u8, Failure> {
     let by = start::by();
-    let variables = ["XDG_STATE_HOME", "CONVERGE_SSH_CONFIG"];
+    let variables = [
+        "XDG_STATE_HOME",
+        "CONVERGE_SSH_CONFIG",
+        "CONVERGE_IDENTITY",
+        "CONVERGE_KEEP_HISTORY",
+        "CONVERGE_KEEP_RUNS",
+    ];
     let set = variables.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)));
     let local = |host: &HostName| {
         matches!(opened.inventory.connection(host).transport, Transport::Local { root: None })
@@ -157,7 +164,7 @@ fn install(opened: &Opened, screen: &mut Screen) -> Result<u8, Failure> {
     let mut unit = Unit {
         project: opened.name(),
         program: env::current_exe()?,
-        arguments: env::args().skip(1).filter(|argument| argument != "--install").collect(),
+        arguments: lasting(env::args_os().skip(1))?,
         folder: env::current_dir()?,
         user: by.split('@').next().unwrap_or_default().to_owned(),
         writes: vec![StateFolder::of_user()?.path().to_owned()],
@@ -171,11 +178,37 @@ fn install(opened: &Opened, screen: &mut Screen) -> Result<u8, Failure> {
         Failure::new(format!("failed to write {name} in {FOLDER}: {error}")).help("run it as root")
     })?;
     let text = format!(
-        "wrote {}\n`systemctl daemon-reload && systemctl enable --now {name}` starts it\n",
-        written.display()
+        "wrote {}\n`systemctl daemon-reload && systemctl enable --now {name}` starts it\n\
+         secrets such as CONVERGE_WEBHOOK belong into {}, for root alone\n",
+        written.display(),
+        unit.environment_file.display()
     );
     screen.print(&text);
     Ok(exit::OK)
+}
+
+/// The arguments that the unit starts the daemon with. All may read them there, and nobody is there to be asked.
+fn lasting(given: impl Iterator<Item = OsString>) -> Result<Vec<String>, Failure> {
+    let mut arguments = Vec::new();
+    for argument in given {
+        let argument = argument.into_string().map_err(|argument| {
+            Failure::new(format!("a unit cannot hold {}, which is no UTF-8", argument.display()))
+        })?;
+        let option = argument.split('=').next().unwrap_or_default();
+        match option {
+            "--install" => continue,
+            "--webhook" => {
+                return Err(Failure::new("all may read the unit, and a web address may hold a secret")
+                    .help("leave --webhook out; --install says where CONVERGE_WEBHOOK is kept"));
+            }
+            "--ask-become-pass" | "--become-pass-fd" => {
+                return Err(Failure::new(format!("there is nobody to give a password by {option}"))
+                    .help("let the login of the daemon become root without one"));
+            }
+            _ => arguments.push(argument),
+        }
+    }
+    Ok(arguments)
 }
 
 /// The name of this machine.
@@ -286,5 +319,21 @@ impl Listener for Teller {
         if let (EventKind::Planned { plan, .. }, Some(host)) = (&event.kind, &event.host) {
             self.plans.insert(host.clone(), plan.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_holds_what_lasts_and_no_secret() {
+        let given = |words: &[&str]| lasting(words.iter().map(OsString::from)).ok();
+        assert_eq!(given(&["watch", "--install", "--every", "5m"]).unwrap(), ["watch", "--every", "5m"]);
+        for secret in ["--webhook", "--webhook=https://chat.example/s3cr3t", "--ask-become-pass"] {
+            assert_eq!(given(&["watch", "--install", secret]), None, "{secret}");
+        }
+        let broken = std::os::unix::ffi::OsStringExt::from_vec(vec![0xff]);
+        assert!(lasting([broken].into_iter()).is_err());
     }
 }
