@@ -93,6 +93,21 @@ pub(crate) struct IdentityArguments {
     pub(crate) files: Vec<PathBuf>,
 }
 
+/// What a run is about, and how its hosts are reached.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) project: ProjectArguments,
+    #[command(flatten)]
+    pub(crate) hosts: HostArguments,
+    #[command(flatten)]
+    pub(crate) again: AgainArguments,
+    #[command(flatten)]
+    pub(crate) resources: ResourceArguments,
+    #[command(flatten)]
+    pub(crate) reach: ReachArguments,
+}
+
 /// Which hosts.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Selection")]

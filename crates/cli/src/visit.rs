@@ -18,8 +18,9 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::arguments::ReachArguments;
+use crate::arguments::{ReachArguments, RunArguments};
 use crate::failure::Failure;
+use crate::past;
 use crate::project::Opened;
 use crate::prompt;
 use crate::view::Screen;
@@ -27,11 +28,9 @@ use crate::view::Screen;
 /// The agent that hosts run, as it was built with this tool.
 pub(crate) static AGENT: &[u8] = include_bytes!(env!("CONVERGE_AGENT"));
 
-/// A run of a command.
-pub(crate) struct Visit {
+/// What a run is for, and on which terms.
+pub(crate) struct Terms {
     pub(crate) goal: Goal,
-    pub(crate) hosts: Vec<HostName>,
-    pub(crate) selection: Selection,
     /// Whether changes are made without asking.
     pub(crate) yes: bool,
     /// How long runs stay in the history; none where this one does not go into it.
@@ -40,9 +39,28 @@ pub(crate) struct Visit {
     pub(crate) guard: Guard,
 }
 
+/// A run of a command.
+pub(crate) struct Visit {
+    pub(crate) terms: Terms,
+    pub(crate) hosts: Vec<HostName>,
+    pub(crate) selection: Selection,
+}
+
+impl Terms {
+    /// Carries out what the arguments are about; the exit code.
+    pub(crate) fn visit(self, arguments: &RunArguments, mut screen: Screen) -> Result<u8, Failure> {
+        let opened = Opened::checked(&arguments.project, &mut screen)?;
+        let hosts = opened.hosts(&arguments.hosts, &mut screen)?;
+        let hosts = past::chosen(hosts, &arguments.again, &opened, &mut screen)?;
+        let visit = Visit { terms: self, hosts, selection: arguments.resources.selection() };
+        visit.run(&opened, &arguments.reach, screen)
+    }
+}
+
 impl Visit {
     /// Carries it out; the exit code.
     pub(crate) fn run(self, opened: &Opened, reach: &ReachArguments, screen: Screen) -> Result<u8, Failure> {
+        let Terms { goal, yes, keep, guard } = self.terms;
         let fleet = fleet(reach)?;
         let runtime = Runtime::new()?;
         let names = self.hosts.clone();
@@ -52,7 +70,7 @@ impl Visit {
         let run_of_it = Run {
             id: start::run_id()?,
             by: start::by(),
-            goal: self.goal,
+            goal,
             owner: owner.clone(),
             inventory: opened.inventory.clone(),
             sources: opened.sources.clone(),
@@ -61,10 +79,10 @@ impl Visit {
             seen: seen_facts(&owner),
             done_once: done_once(&owner),
             stop,
-            guard: self.guard,
+            guard,
         };
-        let mut watcher = Watcher { screen, yes: self.yes };
-        let recorder = self.keep.and_then(|keep| recorder(opened, keep, &mut watcher.screen));
+        let mut watcher = Watcher { screen, yes };
+        let recorder = keep.and_then(|keep| recorder(opened, keep, &mut watcher.screen));
         let mut watcher = Recorded { watcher, recorder: recorder.as_ref() };
         let exit = runtime.block_on(async {
             let signals = tokio::spawn(listen(stop_sender));

@@ -5,15 +5,10 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 use converge_engine::Goal;
 
-use crate::arguments::{
-    AgainArguments, GuardArguments, HistoryArguments, HostArguments, ProjectArguments, ReachArguments,
-    ResourceArguments,
-};
+use crate::arguments::{GuardArguments, HistoryArguments, RunArguments};
 use crate::failure::Failure;
-use crate::past;
-use crate::project::Opened;
 use crate::view::Screen;
-use crate::visit::Visit;
+use crate::visit::Terms;
 
 /// Show the plan, ask, and make the hosts be what the inventory says
 ///
@@ -27,23 +22,15 @@ pub(crate) struct Arguments {
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
-    project: ProjectArguments,
-    #[command(flatten)]
-    hosts: HostArguments,
-    #[command(flatten)]
-    again: AgainArguments,
-    #[command(flatten)]
-    resources: ResourceArguments,
+    run: RunArguments,
     #[command(flatten)]
     guard: GuardArguments,
-    #[command(flatten)]
-    reach: ReachArguments,
     #[command(flatten)]
     history: HistoryArguments,
 }
 
 impl Arguments {
-    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+    pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
         let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
         if !self.yes && !can_ask {
             return Err(Failure::new(
@@ -51,15 +38,12 @@ impl Arguments {
             )
             .help("look at `converge plan` first, then apply with --yes"));
         }
-        let opened = Opened::checked(&self.project, &mut screen)?;
-        let visit = Visit {
+        let terms = Terms {
             goal: Goal::Apply,
-            hosts: past::chosen(opened.hosts(&self.hosts, &mut screen)?, &self.again, &opened, &mut screen)?,
-            selection: self.resources.selection(),
             yes: self.yes,
             keep: Some(self.history.retention()),
             guard: self.guard.guard(),
         };
-        visit.run(&opened, &self.reach, screen)
+        terms.visit(&self.run, screen)
     }
 }

@@ -4,14 +4,10 @@ use clap::Args;
 use converge_engine::Goal;
 use converge_model::wire::Guard;
 
-use crate::arguments::{
-    AgainArguments, HistoryArguments, HostArguments, ProjectArguments, ReachArguments, ResourceArguments,
-};
+use crate::arguments::{HistoryArguments, RunArguments};
 use crate::failure::Failure;
-use crate::past;
-use crate::project::Opened;
 use crate::view::Screen;
-use crate::visit::Visit;
+use crate::visit::Terms;
 
 /// Show what moved on the hosts since it was last applied, and change nothing
 ///
@@ -26,31 +22,20 @@ pub(crate) struct Arguments {
     #[arg(long)]
     fail_on_drift: bool,
     #[command(flatten)]
-    project: ProjectArguments,
-    #[command(flatten)]
-    hosts: HostArguments,
-    #[command(flatten)]
-    again: AgainArguments,
-    #[command(flatten)]
-    resources: ResourceArguments,
-    #[command(flatten)]
-    reach: ReachArguments,
+    run: RunArguments,
     #[command(flatten)]
     history: HistoryArguments,
 }
 
 impl Arguments {
-    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
-        let opened = Opened::checked(&self.project, &mut screen)?;
-        let visit = Visit {
+    pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
+        let terms = Terms {
             goal: Goal::Drift { fail: self.fail_on_drift },
-            hosts: past::chosen(opened.hosts(&self.hosts, &mut screen)?, &self.again, &opened, &mut screen)?,
-            selection: self.resources.selection(),
             yes: false,
             keep: Some(self.history.retention()),
             // Nothing is changed: whether it could be taken back is no question here.
             guard: Guard { accept_irreversible: true, ..Guard::default() },
         };
-        visit.run(&opened, &self.reach, screen)
+        terms.visit(&self.run, screen)
     }
 }

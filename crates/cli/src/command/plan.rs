@@ -3,14 +3,10 @@
 use clap::Args;
 use converge_engine::Goal;
 
-use crate::arguments::{
-    AgainArguments, GuardArguments, HostArguments, ProjectArguments, ReachArguments, ResourceArguments,
-};
+use crate::arguments::{GuardArguments, RunArguments};
 use crate::failure::Failure;
-use crate::past;
-use crate::project::Opened;
 use crate::view::Screen;
-use crate::visit::Visit;
+use crate::visit::Terms;
 
 /// Show what an apply would change, and change nothing
 ///
@@ -24,31 +20,20 @@ pub(crate) struct Arguments {
     #[arg(long)]
     detailed_exitcode: bool,
     #[command(flatten)]
-    project: ProjectArguments,
-    #[command(flatten)]
-    hosts: HostArguments,
-    #[command(flatten)]
-    again: AgainArguments,
-    #[command(flatten)]
-    resources: ResourceArguments,
+    run: RunArguments,
     #[command(flatten)]
     guard: GuardArguments,
-    #[command(flatten)]
-    reach: ReachArguments,
 }
 
 impl Arguments {
-    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
-        let opened = Opened::checked(&self.project, &mut screen)?;
-        let visit = Visit {
+    pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
+        let terms = Terms {
             goal: Goal::Plan { detailed: self.detailed_exitcode },
-            hosts: past::chosen(opened.hosts(&self.hosts, &mut screen)?, &self.again, &opened, &mut screen)?,
-            selection: self.resources.selection(),
             yes: false,
             // It changes nothing, and says nothing that the next one does not.
             keep: None,
             guard: self.guard.guard(),
         };
-        visit.run(&opened, &self.reach, screen)
+        terms.visit(&self.run, screen)
     }
 }

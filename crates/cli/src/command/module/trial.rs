@@ -12,7 +12,7 @@ use crate::arguments::{ProjectArguments, ReachArguments};
 use crate::failure::Failure;
 use crate::project::Opened;
 use crate::view::Screen;
-use crate::visit::Visit;
+use crate::visit::{Terms, Visit};
 
 /// Where examples are tried.
 pub(super) struct Place {
@@ -60,8 +60,8 @@ pub(super) fn run(
             let mut screen = Screen::new(look);
             let opened = Opened::checked(&arguments, &mut screen)?;
             let hosts = opened.inventory.hosts().cloned().collect();
-            let (selection, guard) = (Selection::default(), Guard::default());
-            let visit = Visit { goal, hosts, selection, yes: true, keep: None, guard };
+            let terms = Terms { goal, yes: true, keep: None, guard: Guard::default() };
+            let visit = Visit { terms, hosts, selection: Selection::default() };
             let code = visit.run(&opened, reach, screen)?;
             if code != exit::OK {
                 said.say(&format!("{}: {}\n", example.title, why(goal)));
