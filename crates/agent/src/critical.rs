@@ -100,6 +100,12 @@ impl Login {
         own || unit.is_some_and(|unit| UNITS.contains(&unit)) || PATHS.iter().any(|one| is_at(path, one))
     }
 
+    /// Whether the login does not get in, or become root, without the package of `resource`.
+    pub(crate) fn needs(&self, resource: &Resource) -> bool {
+        let name = first(resource);
+        resource.kind == "package" && (name == "openssh-server" || (name == "sudo" && self.name != "root"))
+    }
+
     /// What the new lines of a file of sshd are known to mean for the login; none where nothing speaks against them.
     pub(crate) fn warning(&self, resource: &Resource, diff: &TextDiff) -> Option<String> {
         let sshd = |claim: &Claim| matches!(claim, Claim::Path { path, .. } if is_at(path, "/etc/ssh"));

@@ -48,10 +48,10 @@ pub(crate) fn look(
     draft.hidden = memory.hidden();
     let login = guard.map(|_| Login::of(system));
     let critical = login.as_ref().map(|login| login.critical(decoded.catalog)).unwrap_or_default();
-    if let Some(guard) = guard {
+    if let (Some(guard), Some(login)) = (guard, &login) {
         draft.problems.extend(unsettled(state)?);
         mark(&mut draft, decoded, &critical);
-        draft.problems.extend(unguardable(&draft, decoded.catalog, guard, can_arm(system)));
+        draft.problems.extend(unguardable(&draft, decoded.catalog, login, guard, can_arm(system)));
     }
     fill_diffs(&mut draft, channel);
     let token = token(&draft, decoded.catalog);

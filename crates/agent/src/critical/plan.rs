@@ -43,8 +43,14 @@ pub(crate) fn mark(draft: &mut Draft, decoded: &Decoded<'_>, critical: &BTreeSet
     }
 }
 
-/// Why guarded steps cannot be made under a revert.
-pub(crate) fn unguardable(draft: &Draft, catalog: &Catalog, guard: Guard, can_arm: bool) -> Vec<Problem> {
+/// Why guarded steps cannot be made under a revert, and packages that the login needs are not removed.
+pub(crate) fn unguardable(
+    draft: &Draft,
+    catalog: &Catalog,
+    login: &Login,
+    guard: Guard,
+    can_arm: bool,
+) -> Vec<Problem> {
     if guard.accept_irreversible {
         return Vec::new();
     }
@@ -56,9 +62,13 @@ pub(crate) fn unguardable(draft: &Draft, catalog: &Catalog, guard: Guard, can_ar
             format!("it may shut this run out, and the host could not take it back by itself: {why}");
         problem(&step.address, message, Some(help.clone()))
     };
+    let steps = draft.steps.iter().map(|step| &step.step).filter(|step| step.change.verb == Verb::Remove);
+    let removed = steps.filter(|step| login.needs(&catalog.resources[step.resource as usize]));
+    let mut problems: Vec<_> = removed.map(|step| problem(step, "packages are not put back")).collect();
     if !can_arm {
         let why = "that needs root and systemd";
-        return guarded.take(1).map(|step| problem(step, why)).collect();
+        problems.extend(guarded.take(1).map(|step| problem(step, why)));
+        return problems;
     }
     // Accounts are put back with their files, whatever is kept of them.
     let guarded = guarded.filter(|step| step.change.verb != Verb::Act && step.kind != "user");
@@ -67,7 +77,8 @@ pub(crate) fn unguardable(draft: &Draft, catalog: &Catalog, guard: Guard, can_ar
         None if is_lost(step, sensitive(step)) => Some("its content is sensitive and is not kept".to_owned()),
         why => why.clone(),
     };
-    guarded.filter_map(|step| Some(problem(step, &why(step)?))).collect()
+    problems.extend(guarded.filter_map(|step| Some(problem(step, &why(step)?))));
+    problems
 }
 
 /// Whether a step replaces what may be kept nowhere.

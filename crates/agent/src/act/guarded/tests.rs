@@ -181,6 +181,27 @@ fn what_the_host_could_not_take_back_is_refused_unless_that_is_accepted() {
 }
 
 #[test]
+fn the_package_that_lets_the_login_in_is_not_removed_unless_that_is_accepted() {
+    let bench = Bench::new();
+    bench.world.offer("openssh-server", converge_resources::system::fake::Offer::default());
+    let ssh = |state: &str| {
+        let mut package = resource("package", "openssh-server");
+        package.params.set("state", Value::from(state));
+        package
+    };
+    let look = |state: &str, accept_irreversible: bool| {
+        let mut order = order(&[ssh(state)]);
+        order.guard = Some(Guard { seconds: 60, accept_irreversible });
+        look_in(&bench.world, &bench.state, &order, &bench.controller).unwrap().problems
+    };
+    assert_eq!(look("present", false), []);
+    assert_eq!(look("absent", false), [], "it is not there");
+    bench.apply(&[ssh("present")]);
+    assert!(look("absent", false)[0].message.contains("packages are not put back"));
+    assert_eq!(look("absent", true), []);
+}
+
+#[test]
 fn a_host_that_is_about_to_take_something_back_is_left_alone() {
     let bench = Bench::new();
     bench.state.make().unwrap();
