@@ -57,7 +57,8 @@ const LOG_LIMIT: u64 = 4096;
 impl Standing {
     /// How it stands now. The names are asked for in the order in which they follow each other: none is missed.
     pub(crate) fn read(state: &State) -> Result<Self, StateError> {
-        let standings: [(&str, fn(Owner) -> Self); 4] = [
+        type Of = fn(Owner) -> Standing;
+        let standings: [(&str, Of); 4] = [
             (ARMED, Self::Armed),
             (CONFIRMED, Self::Confirmed),
             (REVERTING, Self::Reverting),
