@@ -199,6 +199,12 @@ impl Names {
         }
     }
 
+    /// What whoever asks by another name is told.
+    fn refusal(&self) -> String {
+        let known: String = self.names.iter().map(|name| format!(", as {name}")).collect();
+        format!("ask by an address, as localhost{known}: no other name in `Host` is known here\n")
+    }
+
     fn listens_on(&self, address: IpAddr) -> bool {
         self.listening.ip().is_unspecified() || self.listening.ip() == address
     }
@@ -215,7 +221,7 @@ async fn known_host(State(names): State<Arc<Names>>, request: Request, next: Nex
     if names.know(request.headers()) {
         return next.run(request).await;
     }
-    (StatusCode::MISDIRECTED_REQUEST, "this is not the host that was asked for\n").into_response()
+    (StatusCode::MISDIRECTED_REQUEST, names.refusal()).into_response()
 }
 
 #[cfg(test)]
@@ -298,6 +304,8 @@ mod tests {
         for host in ["evil.example", "10.0.0.1", "localhost.evil.example", "", "[::2]", "localhost:80:80"] {
             assert_ne!(get(address, "/healthz", host).await.0, "200", "{host}");
         }
+        let refused = "GET /healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+        assert!(send(address, refused).await.contains("as ops.example: no other name"));
         let twice = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: x\r\nConnection: close\r\n\r\n";
         assert!(!send(address, twice).await.contains("200 OK"));
     }
