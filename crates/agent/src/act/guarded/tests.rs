@@ -1,3 +1,5 @@
+//! Groups of critical changes: when they are armed, what becomes of them, and what is refused.
+
 use std::sync::{Arc, Mutex};
 
 use converge_model::{HostReport, HostState, Notify, NotifyHow, Resource, StepOutcome, Value};

@@ -1,3 +1,5 @@
+//! What the script holds, and what it puts back when a shell runs it.
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;

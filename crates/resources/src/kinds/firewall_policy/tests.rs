@@ -1,3 +1,5 @@
+//! The policy on a host whose nft is pretended.
+
 use std::sync::{Arc, Mutex};
 
 use converge_model::{ParamProblem, Params, Verb};

@@ -1,3 +1,5 @@
+//! Environments on a host whose interpreters and installers are pretended.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
