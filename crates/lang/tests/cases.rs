@@ -1,5 +1,7 @@
 //! Cases of modules: what a case may say of its surroundings, and what is shown of what comes out.
 
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{loader, one};

@@ -277,7 +277,9 @@ mod tests {
         trial.write("/usr/bin/systemd-analyze", "");
         trial.answer(|command| {
             let seen = std::fs::read_to_string(command.words.last().unwrap()).unwrap_or_default();
-            finished(0, if seen.contains("hunter2") { "app.service: Refusing" } else { "" })
+            // systemd knows an assignment from other text.
+            let fine = seen.contains("Environment=SECRET=") && !seen.contains("hunter2");
+            finished(i32::from(!fine), if fine { "" } else { "app.service: Refusing" })
         });
         let password = trial.secret("KEY=hunter2");
         let wish = unit("app", vec![section("Service", &[("Environment", &[password])])], &[]);
