@@ -9,7 +9,7 @@ use converge_model::{Catalog, Problem, Shown, Step, Verb};
 use super::Login;
 use crate::act::closing::stuck;
 use crate::planner::{Decoded, Draft, DraftStep, problem};
-use crate::state::armed::Standing;
+use crate::state::armed::{Standing, armed};
 use crate::state::lock::Lock;
 use crate::state::{State, StateError, now};
 
@@ -23,7 +23,10 @@ pub(crate) fn unsettled(state: &State) -> Result<Option<Problem>, StateError> {
                     "what run {} changed is not confirmed, and the host is about to take it back",
                     owner.run
                 ),
-                help: Some("plan again in a minute".to_owned()),
+                help: Some(format!(
+                    "plan again in a minute; if it still says so, the host failed at it: what was saved is in {}",
+                    armed(state).with_file_name("reverting").display()
+                )),
             })
         }
         Standing::Stuck(why) => Some(stuck(&why)),
