@@ -202,13 +202,14 @@ fn a_whole_policy_that_forgets_ssh_is_taken_back_with_or_without_its_controller(
             project(testbed, SUDO, &body)
         };
         let untouched = table();
-        is_reverted(&quick(&policy("\"http\"")).end(), host);
+        let forgetful = policy("\"http\"");
+        is_reverted(&quick(&forgetful).end(), host);
         assert_eq!(table(), untouched);
 
         let told = converge(&policy("\"ssh\" \"https\""));
         assert_eq!(events(&told), ["armed", "confirmed"], "{told}");
         let good = root(host, "nft -s list table inet converge");
-        let mut course = quick(&policy("\"http\""));
+        let mut course = quick(&forgetful);
         course.until(host, |kind| matches!(kind, EventKind::HostState { phase } if phase == "confirming"));
         course.signal(Signal::KILL);
         course.reap();

@@ -232,7 +232,14 @@ impl Installer<'_> {
     fn environment(&self, actor: &Actor<'_>) -> Vec<(String, Text)> {
         let prefix = if self.found.uv { "UV" } else { "PIP" };
         let settings: &[(&str, &str)] = match self.found.uv {
-            true => &[("NO_PROGRESS", "1"), ("LINK_MODE", "copy"), ("PYTHON_DOWNLOADS", "never")],
+            true => &[
+                ("NO_PROGRESS", "1"),
+                ("LINK_MODE", "copy"),
+                ("PYTHON_DOWNLOADS", "never"),
+                // The host's authorities, as pip trusts them; the second is what older versions call it.
+                ("SYSTEM_CERTS", "1"),
+                ("NATIVE_TLS", "1"),
+            ],
             false => &[
                 ("DISABLE_PIP_VERSION_CHECK", "1"),
                 ("NO_INPUT", "1"),
