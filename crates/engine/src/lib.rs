@@ -7,6 +7,7 @@
 pub mod hosts;
 pub mod modules;
 pub mod order;
+mod packed;
 pub mod project;
 pub mod recorded;
 pub mod run;

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use converge_lang::{EntryKind, SourceError, Sources};
 use converge_model::{Digest, Secret};
 
+use crate::packed::pack;
 use crate::secrets::{self, Identities, SEALED_LIMIT};
 
 /// A project on disk.
@@ -32,8 +33,12 @@ impl ProjectSources {
         Self { root, identities, digests: Mutex::default() }
     }
 
-    /// Opens a file of any size.
+    /// Opens a file of any size; a folder is packed.
     pub fn open(&self, path: &str) -> Result<(File, u64), SourceError> {
+        let resolved = self.resolve(path)?;
+        if resolved.is_dir() {
+            return pack(&resolved);
+        }
         let (path, metadata) = self.file(path)?;
         Ok((File::open(path).map_err(failed)?, metadata.len()))
     }
@@ -101,6 +106,13 @@ impl Sources for ProjectSources {
         Ok((digest, stamp.0))
     }
 
+    fn packed(&self, folder: &str) -> Result<(Digest, u64), SourceError> {
+        let (file, length) = pack(&self.resolve(folder)?)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file).map_err(failed)?;
+        Ok((Digest::from(hasher.finalize()), length))
+    }
+
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
@@ -164,6 +176,18 @@ mod tests {
         assert_eq!(sources.digest("files/a"), Ok((Digest::of(b"four"), 4)));
         fs::write(sources.root.join("files/a"), "eleven char").unwrap();
         assert_eq!(sources.digest("files/a"), Ok((Digest::of(b"eleven char"), 11)));
+    }
+
+    #[test]
+    fn a_folder_is_packed_into_what_its_digest_says() {
+        let (_temp, sources) = project();
+        let (digest, length) = sources.packed("files").unwrap();
+        let (mut file, opened) = sources.open("files").unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        assert_eq!((Digest::of(&bytes), bytes.len() as u64), (digest, length));
+        assert_eq!(opened, length);
+        assert_eq!(sources.digest("files"), Err(SourceError::NotAFile), "only where an archive is meant");
     }
 
     #[test]

@@ -270,6 +270,10 @@ impl Sources for Staged {
         own.map_or_else(|| self.below.digest(path), Ok)
     }
 
+    fn packed(&self, folder: &str) -> Result<(Digest, u64), SourceError> {
+        self.below.packed(folder)
+    }
+
     fn env(&self, name: &str) -> Option<String> {
         self.below.env(name)
     }

@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, FileId, Files, Span};
 use crate::document::{Literal, Origin, Written};
 use crate::given::Atom;
 use crate::nearest::did_you_mean;
-use crate::sources::{SourceError, join};
+use crate::sources::{EntryKind, SourceError, join};
 use crate::template::{
     Evaluated, Found, List, Map, Marks, Rendered, Scope, ScopeError, TemplateError, is_template, unknown,
 };
@@ -159,7 +159,7 @@ impl Setting {
         })
     }
 
-    /// A file of the project as content.
+    /// A file of the project as content; a folder as the archive that it is packed into.
     pub(crate) fn project_file(&self, path: &str, at: Span) -> Result<Atom, Diagnostic> {
         let outside = || {
             Diagnostic::error("lang::path", "the path leads out of the project")
@@ -167,8 +167,12 @@ impl Setting {
                 .help("what hosts get stands in the project's folder")
         };
         let path = join("", path).filter(|path| !path.is_empty()).ok_or_else(outside)?;
-        let (digest, length) =
-            self.world.sources().digest(&path).map_err(|error| unreadable(&path, &error, at))?;
+        let sources = self.world.sources();
+        let read = match sources.kind(&path) {
+            Ok(EntryKind::Folder) => sources.packed(&path),
+            _ => sources.digest(&path),
+        };
+        let (digest, length) = read.map_err(|error| unreadable(&path, &error, at))?;
         Ok(Atom::Content(Content::Plain { digest, length }, ContentSource::File(path)))
     }
 

@@ -24,6 +24,11 @@ pub trait Sources: Send + Sync {
     /// The digest and the length in bytes of a file of any size.
     fn digest(&self, path: &str) -> Result<(Digest, u64), SourceError>;
 
+    /// The digest and the length in bytes of a folder as one archive, where those who read it can pack one.
+    fn packed(&self, _folder: &str) -> Result<(Digest, u64), SourceError> {
+        Err(SourceError::NotAFile)
+    }
+
     /// A variable of the controller's environment.
     fn env(&self, name: &str) -> Option<String>;
 
