@@ -182,11 +182,11 @@ impl<'a> Bodies<'a> {
     ) {
         let schema = &self.data.library.kinds[kind].schema;
         let mut options = Options::default();
-        let before = self.diagnostics.iter().count();
+        let before = self.diagnostics.said();
         let given = gather(node, schema, Target::Catalog, setting, Some(&mut options), self.diagnostics);
         let name = self.name(schema, &given);
         self.has_unknown_names |= !matches!(name, Ok(Some(_)));
-        let failed = self.diagnostics.iter().count() > before;
+        let failed = self.diagnostics.said() > before;
         let Ok(name) = name else { return };
         options.within(walked.module.as_ref());
         options.inherit(&walked.passed);
@@ -240,7 +240,7 @@ impl<'a> Bodies<'a> {
         let data = self.data;
         let Some(module) = data.library.modules.get(&*node.name) else { return };
         let mut options = Options::default();
-        let before = self.diagnostics.iter().count();
+        let before = self.diagnostics.said();
         let given =
             gather(node, &module.schema, Target::Module, setting, Some(&mut options), self.diagnostics);
         for (what, at) in
@@ -264,7 +264,7 @@ impl<'a> Bodies<'a> {
         options.within(walked.module.as_ref());
         options.inherit(&walked.passed);
         let instance = Instance { module: node.name.to_string(), name };
-        let failed = self.diagnostics.iter().count() > before;
+        let failed = self.diagnostics.said() > before;
         self.instances.entry(instance).or_default().push(Call { given, options, place, maybe, failed });
     }
 

@@ -16,6 +16,8 @@ pub struct Diagnostics {
     list: Vec<Diagnostic>,
     seen: HashSet<(String, Vec<Span>)>,
     dropped: usize,
+    /// How often something was said, repetitions too.
+    said: usize,
 }
 
 /// One mistake, or one thing worth knowing.
@@ -94,6 +96,7 @@ pub const LIMIT: usize = 200;
 impl Diagnostics {
     /// Adds a diagnostic, unless the same is there already.
     pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.said += 1;
         let places = diagnostic.labels.iter().map(|(span, _)| *span).collect();
         if !self.seen.insert((diagnostic.message.clone(), places)) {
             return;
@@ -123,6 +126,11 @@ impl Diagnostics {
     /// The diagnostics kept.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
+    }
+
+    /// How often something was said so far: also what is kept once, because it was said before.
+    pub(crate) fn said(&self) -> usize {
+        self.said
     }
 
     /// How many were left out because of [`LIMIT`].

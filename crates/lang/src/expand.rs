@@ -44,7 +44,7 @@ fn one(
     let failed = calls.iter().any(|call| call.failed);
     let passed = passed(&calls);
     let address = instance.address();
-    let errors = bodies.diagnostics.iter().count();
+    let errors = bodies.diagnostics.said();
     let pieces = calls.into_iter().map(piece).collect();
     let Some(mut given) = merge::merge(&module.schema, pieces, bodies.diagnostics) else { return };
     merge::defaults(&module.schema, &mut given);
@@ -57,7 +57,7 @@ fn one(
         asserts(&module.schema, &given, &scope, bodies.diagnostics);
     }
     // The body of a module that was called wrongly would only repeat the mistake.
-    if failed || bodies.diagnostics.iter().count() > errors {
+    if failed || bodies.diagnostics.said() > errors {
         bodies.dropped.insert(instance.module.clone());
         return;
     }

@@ -43,7 +43,7 @@ pub(crate) fn gather(
         raw: (0..schema.params.len()).map(|_| Vec::new()).collect(),
         given: Given::empty(schema, node.at),
         written: vec![false; schema.params.len()],
-        before: diagnostics.iter().count(),
+        before: diagnostics.said(),
         with: None,
         options,
         diagnostics,
@@ -231,7 +231,7 @@ impl<'a> Gatherer<'a> {
     }
 
     fn has_failed(&self) -> bool {
-        self.diagnostics.iter().count() > self.before
+        self.diagnostics.said() > self.before
     }
 
     fn is_true(&mut self, param: usize) -> bool {

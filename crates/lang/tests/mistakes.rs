@@ -673,3 +673,19 @@ fn every_mistake_in_one_run() {
     );
     assert_eq!(found.iter().count(), 6, "{:?}", found.iter().map(|d| &d.message).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_broken_variable_is_one_mistake_wherever_it_is_used() {
+    let found = mistakes(
+        r#"
+        vars { folder "{{ nowhere }}/x" }
+        host "a"
+        on "a" {
+            for "name" in="['1', '2', '3']" { file "{{ folder }}/{{ name }}" mode="0644" }
+            link "/current" to="{{ folder }}"
+            user "x" shell="{{ folder }}"
+        }
+        "#,
+    );
+    assert_eq!(found.iter().map(|one| one.code).collect::<Vec<_>>(), ["lang::template"]);
+}
