@@ -150,8 +150,9 @@ impl Arguments {
 /// Writes the unit that starts the daemon as it was started here.
 fn install(opened: &Opened, screen: &mut Screen) -> Result<u8, Failure> {
     let by = start::by();
-    if by.starts_with("root@") && env::var("SUDO_USER").is_ok_and(|user| user != "root") {
-        let help = "keep yours: sudo --preserve-env=HOME,USER,PATH converge watch --install";
+    if by.starts_with("root@") && env::var("SUDO_USER").is_ok_and(|user| !["", "root"].contains(&&*user)) {
+        let help = "for you: sudo --preserve-env=HOME,USER,PATH converge watch --install; for root: with SUDO_USER= \
+                    in front";
         return Err(Failure::new("the daemon would run as root, with root's keys and history").help(help));
     }
     let variables = [
