@@ -10,12 +10,14 @@ use converge_model::{
     SecretTable, Value,
 };
 
-use crate::bodies::Draft;
+use crate::bodies::{Bodies, Draft};
 use crate::compile::{Contents, Selection};
+use crate::connection::Transport;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::options::{Named, how};
 use crate::order;
 use crate::project::Data;
+use crate::settings::HostSettings;
 use crate::targets::{Place, Targets};
 use crate::values;
 
@@ -31,6 +33,29 @@ pub(crate) struct Parts<'a> {
     /// Whether a folder stands for the whole system.
     pub(crate) in_folder: bool,
     pub(crate) secrets: Vec<Arc<str>>,
+}
+
+impl<'a> Parts<'a> {
+    /// What walking the bodies of `host` came to, for the host that `settings` are of.
+    pub(crate) fn of(
+        data: &'a Data,
+        bodies: Bodies<'_>,
+        host: usize,
+        settings: &HostSettings,
+        secrets: Vec<Arc<str>>,
+    ) -> Self {
+        Self {
+            data,
+            host,
+            drafts: bodies.drafts,
+            bodies: bodies.names,
+            dropped: bodies.dropped,
+            has_unknown_names: bodies.has_unknown_names,
+            drift: settings.drift.mode,
+            in_folder: matches!(settings.connection.transport, Transport::Local { root: Some(_) }),
+            secrets,
+        }
+    }
 }
 
 /// A resource on its way into the catalog.

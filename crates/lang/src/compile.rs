@@ -8,7 +8,6 @@ use converge_model::{Catalog, Digest, Facts, HostName};
 
 use crate::bodies::{Bodies, Walked};
 use crate::catalog::{self, Parts};
-use crate::connection::Transport;
 use crate::diagnostic::Diagnostics;
 use crate::expand;
 use crate::options::Options;
@@ -126,18 +125,7 @@ pub(crate) fn compile(
     if bodies.full {
         return (None, diagnostics);
     }
-    let Bodies { drafts, names, dropped, has_unknown_names, .. } = bodies;
-    let parts = Parts {
-        data,
-        host,
-        drafts,
-        bodies: names,
-        dropped,
-        has_unknown_names,
-        drift: settings.drift.mode,
-        in_folder: matches!(settings.connection.transport, Transport::Local { root: Some(_) }),
-        secrets: world.used(),
-    };
+    let parts = Parts::of(data, bodies, host, settings, world.used());
     let built = catalog::build(parts, selection, &mut diagnostics);
     let reads_facts_of = world.reads();
     (built.map(|(catalog, contents)| Compiled { catalog, contents, reads_facts_of }), diagnostics)

@@ -9,7 +9,6 @@ use converge_model::HostName;
 use crate::bodies::{Bodies, Walked};
 use crate::catalog::{self, Parts};
 use crate::compile::{Compiled, FactsOf, Selection};
-use crate::connection::Transport;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Literal, Node, Origin, Property, Written};
 use crate::evaluate::Setting;
@@ -46,18 +45,7 @@ pub(crate) fn compile(
         let mut walked = Walked { body, module: None, passed, place, next: 0, maybe: false };
         bodies.walk(&nodes, &world.setting(), &mut walked);
         expand::all(&mut bodies, &world);
-        let Bodies { drafts, names, dropped, has_unknown_names, .. } = bodies;
-        let parts = Parts {
-            data,
-            host,
-            drafts,
-            bodies: names,
-            dropped,
-            has_unknown_names,
-            drift: settings[on].drift.mode,
-            in_folder: matches!(settings[on].connection.transport, Transport::Local { root: Some(_) }),
-            secrets: world.used(),
-        };
+        let parts = Parts::of(data, bodies, host, &settings[on], world.used());
         let built = catalog::build(parts, &Selection::default(), &mut diagnostics);
         gates.extend(built.map(|(mut catalog, contents)| {
             let on = data.membership.hosts[on].name.clone();
