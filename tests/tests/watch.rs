@@ -4,8 +4,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic, and so may its helpers")]
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Lines, Read};
-use std::process::{Child, ChildStdout, Stdio};
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use converge_tests::project::Project;
 use converge_tests::testbed::{Host, Testbed, or_skip};
@@ -23,10 +26,14 @@ fn apply(project: &Project) {
     assert_eq!(ended.code, 0, "{ended}");
 }
 
+/// How long the next news may take, a loaded machine considered. The daemons here look every second or two.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A daemon, and what it told so far.
 struct Daemon {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Receiver<Value>,
+    said: JoinHandle<String>,
     told: Vec<Value>,
 }
 
@@ -35,32 +42,52 @@ impl Daemon {
         let mut command = project.command();
         command.args(["watch", "--json", "--keep-connections", "0"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines, told: Vec::new() }
+        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (to, lines) = mpsc::channel();
+        // What was torn by a kill is no line.
+        let values = |line: io::Result<String>| serde_json::from_str(&line.unwrap()).ok();
+        thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(values).try_for_each(|line| to.send(line))
+        });
+        let said = thread::spawn(move || {
+            let mut said = String::new();
+            stderr.read_to_string(&mut said).unwrap();
+            said
+        });
+        Self { child, lines, said, told: Vec::new() }
     }
 
     /// The next line; none at the end.
     fn next(&mut self) -> Option<Value> {
-        let line = self.lines.next()?.unwrap();
-        let value: Value = serde_json::from_str(&line).unwrap();
-        self.told.push(value.clone());
-        Some(value)
+        let line = match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("it told nothing for {PATIENCE:?}, after\n{}", self.history())
+            }
+        };
+        self.told.push(line.clone());
+        Some(line)
+    }
+
+    fn history(&self) -> String {
+        self.told.iter().map(|line| format!("{line}\n")).collect()
     }
 
     /// Waits until it tells news of this kind, of `host` or of itself, that are as `wanted`.
     fn until(&mut self, host: Option<&str>, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
             let Some(line) = self.next() else {
-                let mut said = String::new();
-                self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-                let told: Vec<_> = self.told.iter().map(ToString::to_string).collect();
-                panic!("it ended before {kind}: {said}\n{}", told.join("\n"));
+                let said = std::mem::replace(&mut self.said, thread::spawn(String::new)).join().unwrap();
+                panic!("it ended before {kind}: {said}\n{}", self.history());
             };
             let found = &line["watch"][kind];
             if !found.is_null() && line["host"].as_str() == host && wanted(found) {
                 return found.clone();
             }
         }
+        panic!("no {kind} that was waited for came in {PATIENCE:?}:\n{}", self.history());
     }
 
     fn until_in_sync(&mut self, host: &str) {
@@ -77,10 +104,8 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), Signal::KILL).unwrap();
         self.child.wait().unwrap();
         // What it had told by then.
-        while self.lines.next().is_some_and(|line| {
-            line.is_ok_and(|line| serde_json::from_str(&line).map(|line| self.told.push(line)).is_ok())
-        }) {}
-        self.told
+        while self.next().is_some() {}
+        std::mem::take(&mut self.told)
     }
 
     /// Ends it as a service manager does.
@@ -89,7 +114,15 @@ impl Daemon {
         while self.next().is_some() {}
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
         assert!(self.told.iter().any(|line| line["watch"] == "stopping"));
-        self.told
+        std::mem::take(&mut self.told)
+    }
+}
+
+impl Drop for Daemon {
+    /// A test that failed leaves no daemon behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -237,9 +270,10 @@ fn a_broken_inventory_leaves_the_last_good_one_in_force_and_a_fight_is_given_up(
     let project = Project::new(&inventory("one"), Some(&testbed)).unwrap();
     apply(&project);
     let mut daemon = Daemon::start(&project);
+    // From here on the project is the first one's.
+    daemon.until_in_sync("h1");
     let second = project.converge(&["watch"]).unwrap();
     assert!(second.code == 5 && second.stderr.contains("another daemon watches this project"), "{second}");
-    daemon.until_in_sync("h1");
 
     project.write("project/inventory.kdl", inventory("one").replace('}', "")).unwrap();
     let broken = daemon.until(None, "inventory-broken", |_| true);

@@ -28,6 +28,8 @@ use crate::voice::Voice;
 
 /// The longest sleep of the loop: how late a clock that was moved, or a file that was changed, is noticed.
 const SLEEP: Duration = Duration::from_secs(1);
+/// How often a project is read whose files change meanwhile, before what was read has to do until they are looked at next.
+const READ_AT_MOST: u32 = 4;
 /// How old a fleet may get before it is made anew: it remembers who was refused.
 const FLEET_AGE: Duration = Duration::from_secs(600);
 
@@ -102,7 +104,7 @@ impl Daemon {
     async fn begin(mut charge: Charge, stop: watch::Receiver<Stop>) -> Result<Self, WatchError> {
         let keep = Keep::hold(&charge.folder)?;
         let memory = keep.read()?;
-        let reading = read(&charge).await;
+        let (reading, inputs) = read(&charge, Inputs::default()).await;
         let watched = watched_of(&reading, charge.every)?;
         if watched.is_empty() {
             return Err(WatchError::Nobody);
@@ -118,7 +120,6 @@ impl Daemon {
             Pace::Scheduled => Keeper::new(memory, watched, now),
             Pace::Once => Keeper::once(memory, watched, now),
         };
-        let inputs = Inputs::of(&reading.project.root, reading.files.iter().map(String::as_str));
         Ok(Self {
             charge,
             stop,
@@ -287,9 +288,10 @@ impl Daemon {
         if now == self.read || std::mem::replace(&mut self.seen, now.clone()) != now {
             return;
         }
-        let reading = read(&self.charge).await;
-        let files = self.reading.files.iter().chain(&reading.files).map(String::as_str);
-        self.read = Inputs::of(&reading.project.root, files);
+        // Those of the last good one stay among them: a mistake may keep some from being read.
+        let last_good = inputs_of(&self.reading);
+        let (reading, inputs) = read(&self.charge, now).await;
+        self.read = last_good.and(inputs);
         self.seen = self.read.clone();
         let was_broken = std::mem::replace(&mut self.is_broken, false);
         let watched = match watched_of(&reading, self.charge.every) {
@@ -324,13 +326,32 @@ async fn listen(charge: &Charge) -> Result<Option<oneshot::Sender<()>>, WatchErr
     Ok(Some(end))
 }
 
+/// Reads the project, and again where its files changed meanwhile or were not `known`. With it, its files as they were
+/// before it was read: what is written while they are read shows against that.
+async fn read(charge: &Charge, known: Inputs) -> (Reading, Inputs) {
+    let mut before = known;
+    for _ in 1..READ_AT_MOST {
+        let reading = read_once(charge).await;
+        let after = inputs_of(&reading);
+        if before.covers(&after) {
+            return (reading, after);
+        }
+        before = after;
+    }
+    (read_once(charge).await, before)
+}
+
 /// Reads the project, off the loop's thread. Whoever breaks down at it has read nothing.
-async fn read(charge: &Charge) -> Reading {
+async fn read_once(charge: &Charge) -> Reading {
     let read = charge.read.clone();
     match tokio::task::spawn_blocking(move || read()).await {
         Ok(reading) => reading,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+fn inputs_of(reading: &Reading) -> Inputs {
+    Inputs::of(&reading.project.root, reading.files.iter().map(String::as_str))
 }
 
 /// The digests of the files behind an inventory as they are now.

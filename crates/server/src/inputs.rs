@@ -28,6 +28,17 @@ impl Inputs {
         Self { stamps: paths.into_iter().map(|path| (path.clone(), stamp(&path))).collect() }
     }
 
+    /// Whether all of `later` are among these and as they were.
+    pub(crate) fn covers(&self, later: &Self) -> bool {
+        later.stamps.iter().all(|(path, stamp)| self.stamps.get(path) == Some(stamp))
+    }
+
+    /// These and `others`; of what is in both, as it is in `others`.
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        self.stamps.extend(others.stamps);
+        self
+    }
+
     /// The same files as they are now.
     pub(crate) fn now(&self) -> Self {
         Self { stamps: self.stamps.keys().map(|path| (path.clone(), stamp(path))).collect() }
@@ -63,5 +74,19 @@ mod tests {
         assert!(changes(&|| fs::write(root.join("gone.kdl"), "").unwrap()));
         assert!(changes(&|| fs::remove_file(root.join("hosts/a.kdl")).unwrap()));
         assert!(!changes(&|| ()));
+    }
+
+    #[test]
+    fn what_is_written_while_files_are_read_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::write(root.join("a.kdl"), "1").unwrap();
+        let before = Inputs::of(root, ["a.kdl"]);
+        assert!(before.covers(&Inputs::of(root, ["a.kdl"])) && before.covers(&Inputs::default()));
+        assert!(!Inputs::default().covers(&before));
+        fs::write(root.join("b.kdl"), "2").unwrap();
+        let after = Inputs::of(root, ["a.kdl", "b.kdl"]);
+        assert!(!before.covers(&after));
+        assert_eq!(before.and(after.clone()), after);
     }
 }
