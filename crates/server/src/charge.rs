@@ -10,6 +10,7 @@ use converge_fleet::{Fleet, FleetError};
 use converge_history::Recorder;
 use converge_lang::Inventory;
 use converge_model::HostName;
+use tokio::sync::watch;
 
 use crate::events::Listener;
 use crate::http::Site;
@@ -35,6 +36,8 @@ pub struct Charge {
     pub every: Duration,
     /// On schedule or once.
     pub pace: Pace,
+    /// What is sent here asks for the project to be read anew, whether its files changed or not.
+    pub reread: watch::Receiver<()>,
     /// Who hears the news.
     pub listeners: Vec<Box<dyn Listener>>,
     /// The history of the project.

@@ -33,7 +33,7 @@ const READ_AT_MOST: u32 = 4;
 /// How old a fleet may get before it is made anew: it remembers who was refused.
 const FLEET_AGE: Duration = Duration::from_secs(600);
 
-/// A daemon cannot begin, or cannot go on.
+/// A daemon cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// The inventory has mistakes.
@@ -60,9 +60,9 @@ pub enum WatchError {
 /// [`exit::INTERRUPTED`](converge_model::exit::INTERRUPTED) where a single pass was.
 ///
 /// # Errors
-/// [`WatchError`] where it cannot begin, or can no longer remember what it does.
+/// [`WatchError`] where it cannot begin.
 pub async fn run(charge: Charge, stop: watch::Receiver<Stop>) -> Result<u8, WatchError> {
-    Daemon::begin(charge, stop).await?.work().await
+    Ok(Daemon::begin(charge, stop).await?.work().await)
 }
 
 struct Daemon {
@@ -141,7 +141,7 @@ impl Daemon {
         })
     }
 
-    async fn work(&mut self) -> Result<u8, WatchError> {
+    async fn work(&mut self) -> u8 {
         self.voice.tell(None, None, NewsKind::Started { hosts: self.keeper.hosts() });
         notify(&[
             NotifyState::Ready,
@@ -151,20 +151,20 @@ impl Daemon {
             if self.charge.pace == Pace::Scheduled {
                 self.look_at_files().await;
             }
-            self.start_turns()?;
+            self.start_turns();
             if self.keeper.is_done() && self.turns.is_empty() {
-                return Ok(self.keeper.exit(&self.states));
+                return self.keeper.exit(&self.states);
             }
-            self.next(self.sleep()).await?;
+            self.next(self.sleep()).await;
             self.give_sign();
         }
         self.voice.tell(None, None, NewsKind::Stopping);
         notify(&[NotifyState::Stopping]);
         while !self.turns.is_empty() {
-            self.next(SLEEP).await?;
+            self.next(SLEEP).await;
             self.give_sign();
         }
-        Ok(self.keeper.exit_of_stop())
+        self.keeper.exit_of_stop()
     }
 
     fn is_stopped(&self) -> bool {
@@ -186,14 +186,14 @@ impl Daemon {
     }
 
     /// Starts the turns of the hosts that are due.
-    fn start_turns(&mut self) -> Result<(), WatchError> {
+    fn start_turns(&mut self) {
         self.renew_fleet();
         let Tick { start, skipped } = self.keeper.tick(Timestamp::now());
         if start.is_empty() && skipped.is_empty() {
-            return Ok(());
+            return;
         }
         // Before anything happens there: who dies now is looked at again.
-        self.keep.write(self.keeper.memory())?;
+        self.remember();
         for (host, skipped) in skipped {
             self.voice.tell(Some(&host), None, NewsKind::TickSkipped { skipped });
         }
@@ -208,7 +208,20 @@ impl Daemon {
             let task = self.turns.spawn(turn(visit, self.words.0.clone()));
             self.hosts_of.insert(task.id(), host);
         }
-        Ok(())
+    }
+
+    /// Writes down what is remembered; whether that is done. A full disk ends no daemon: it tells what it finds, and puts
+    /// nothing back until it can remember that.
+    fn remember(&mut self) -> bool {
+        let written = self.keep.write(self.keeper.memory());
+        if self.keeper.remembers(written.is_ok()) {
+            let news = match &written {
+                Ok(()) => NewsKind::MemoryMended,
+                Err(error) => NewsKind::MemoryBroken { why: error.to_string() },
+            };
+            self.voice.tell(None, None, news);
+        }
+        written.is_ok()
     }
 
     /// Makes the fleet anew where it is old; those at work keep the one that they began with. Where none can be made, the
@@ -223,7 +236,7 @@ impl Daemon {
     }
 
     /// The next thing that happens, for `patience` at most.
-    async fn next(&mut self, patience: Duration) -> Result<(), WatchError> {
+    async fn next(&mut self, patience: Duration) {
         let mut stop = self.stop.clone();
         tokio::select! {
             biased;
@@ -233,24 +246,26 @@ impl Daemon {
                     Ok((id, ())) => *id,
                     Err(error) => error.id(),
                 };
-                match self.hosts_of.remove(&id) {
-                    Some(host) => self.ended(&host, ended.is_err()),
-                    None => Ok(()),
+                if let Some(host) = self.hosts_of.remove(&id) {
+                    self.ended(&host, ended.is_err());
                 }
             }
-            () = tokio::time::sleep(patience) => Ok(()),
-            _ = stop.wait_for(|stop| *stop != Stop::No), if !self.is_stopped() => Ok(()),
+            () = tokio::time::sleep(patience) => {}
+            _ = stop.wait_for(|stop| *stop != Stop::No), if !self.is_stopped() => {}
         }
     }
 
-    fn hear(&mut self, word: Word) -> Result<(), WatchError> {
+    fn hear(&mut self, word: Word) {
         match word {
-            Word::Looked(host, run, look, answer) => {
-                let verdict = self.keeper.looked(&host, &look, Timestamp::now());
+            Word::Looked(host, run, mut look, answer) => {
+                look.state = self.unless_stopped(look.state);
+                let mut verdict = self.keeper.looked(&host, &look, Timestamp::now());
                 if let Some(NewsKind::Looked { state, .. }) = verdict.news.first() {
                     self.states.insert(host.clone(), *state);
                 }
-                self.keep.write(self.keeper.memory())?;
+                if !self.remember() {
+                    self.keeper.withdraw(&host, &std::mem::take(&mut verdict.correct));
+                }
                 verdict.news.into_iter().for_each(|news| self.voice.tell(Some(&host), run.as_ref(), news));
                 verdict.of_all.into_iter().for_each(|news| self.voice.tell(None, None, news));
                 // A turn that is gone needs no answer.
@@ -258,20 +273,24 @@ impl Daemon {
             }
             Word::Acted(host, run, addresses, report) => {
                 let mut report = report.map_or_else(|| broken(&host), |report| *report);
-                if self.is_stopped() && report.state == HostState::Interrupted {
-                    // By the daemon's own end: the next one goes on.
-                    report.state = HostState::NotStarted;
-                }
+                report.state = self.unless_stopped(report.state);
                 let news = self.keeper.acted(&host, &addresses, &report);
                 self.states.insert(host.clone(), report.state);
-                self.keep.write(self.keeper.memory())?;
+                self.remember();
                 news.into_iter().for_each(|news| self.voice.tell(Some(&host), run.as_ref(), news));
             }
         }
-        Ok(())
     }
 
-    fn ended(&mut self, host: &HostName, is_broken: bool) -> Result<(), WatchError> {
+    /// A state, but that a run which the daemon's own end interrupted was not started: the next daemon goes on.
+    fn unless_stopped(&self, state: HostState) -> HostState {
+        match state {
+            HostState::Interrupted if self.is_stopped() => HostState::NotStarted,
+            state => state,
+        }
+    }
+
+    fn ended(&mut self, host: &HostName, is_broken: bool) {
         let was_stopped = self.states.get(host) == Some(&HostState::NotStarted);
         self.keeper.ended(host, was_stopped, Timestamp::now());
         if is_broken {
@@ -279,13 +298,16 @@ impl Daemon {
             let addresses = Vec::new();
             self.voice.tell(Some(host), None, NewsKind::Failed { state: HostState::Failed, why, addresses });
         }
-        Ok(self.keep.write(self.keeper.memory())?)
+        self.remember();
     }
 
-    /// Reads the inventory again where its files changed and rest.
+    /// Reads the inventory again where its files changed and rest, or somebody asks for it.
     async fn look_at_files(&mut self) {
+        let is_asked = self.charge.reread.has_changed().unwrap_or(false);
+        self.charge.reread.mark_unchanged();
         let now = self.read.now();
-        if now == self.read || std::mem::replace(&mut self.seen, now.clone()) != now {
+        let rests = std::mem::replace(&mut self.seen, now.clone()) == now;
+        if !is_asked && (now == self.read || !rests) {
             return;
         }
         // Those of the last good one stay among them: a mistake may keep some from being read.
@@ -293,7 +315,7 @@ impl Daemon {
         let (reading, inputs) = read(&self.charge, now).await;
         self.read = last_good.and(inputs);
         self.seen = self.read.clone();
-        let was_broken = std::mem::replace(&mut self.is_broken, false);
+        let mended = std::mem::replace(&mut self.is_broken, false);
         let watched = match watched_of(&reading, self.charge.every) {
             Ok(watched) => watched,
             Err(error) => {
@@ -306,10 +328,11 @@ impl Daemon {
             }
         };
         let digests = digests(&reading);
-        if was_broken || std::mem::replace(&mut self.digests, digests.clone()) != digests {
+        if mended || is_asked || self.digests != digests {
+            self.digests = digests;
             self.keeper.take(watched, Timestamp::now());
             self.reading = Arc::new(reading);
-            self.voice.tell(None, None, NewsKind::InventoryReloaded { hosts: self.keeper.hosts() });
+            self.voice.tell(None, None, NewsKind::InventoryReloaded { hosts: self.keeper.hosts(), mended });
         }
     }
 }

@@ -82,7 +82,14 @@ pub enum NewsKind {
     },
     /// Too many hosts drifted at once: nothing is corrected until there are fewer.
     TooManyDrifted {
-        /// How many hosts drifted.
+        /// On how many hosts something is to be put back.
+        drifted: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// There are fewer: correction goes on.
+    CorrectionGoesOn {
+        /// On how many hosts something is to be put back still.
         drifted: u32,
         /// Of how many.
         of: u32,
@@ -101,7 +108,17 @@ pub enum NewsKind {
     InventoryReloaded {
         /// How many hosts it has.
         hosts: u32,
+        /// Whether it had mistakes before.
+        #[serde(default)]
+        mended: bool,
     },
+    /// What the daemon remembers cannot be written down: hosts are looked at, and nothing is put back until it can.
+    MemoryBroken {
+        /// Why, as a fragment.
+        why: String,
+    },
+    /// It can again.
+    MemoryMended,
     /// The daemon ends after the steps in hand.
     Stopping,
 }
@@ -135,6 +152,58 @@ pub enum Response {
     TooManyDrifted,
     /// A host that comes before this one is not as it should be.
     WaitsForHost,
+    /// The daemon could not remember that it put it back.
+    CannotRemember,
+}
+
+impl Response {
+    /// All of them, in the order in which people want to read of them.
+    pub const ALL: [Self; 8] = [
+        Self::Corrects,
+        Self::Reports,
+        Self::WaitsForWindow,
+        Self::WaitsForApply,
+        Self::WaitsForHost,
+        Self::GaveUp,
+        Self::TooManyDrifted,
+        Self::CannotRemember,
+    ];
+
+    /// What is said before the resources.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Corrects => "puts back",
+            Self::Reports => "reports",
+            Self::WaitsForWindow => "waits for a window with",
+            Self::WaitsForApply => "waits for an apply with",
+            Self::WaitsForHost => "waits for another host with",
+            Self::GaveUp => "leaves alone",
+            Self::TooManyDrifted => "leaves, as too many hosts drifted,",
+            Self::CannotRemember => "leaves, as it cannot remember what it does,",
+        }
+    }
+}
+
+/// The resources by what is done about them, as a person reads it: `puts back file[/a]; reports file[/b]`. Of each, `named`
+/// makes a list.
+pub fn responses(resources: &[Drifted], named: impl Fn(&[&Address]) -> String) -> String {
+    let part = |response: &Response| {
+        let these = resources.iter().filter(|one| one.response == *response);
+        let these: Vec<_> = these.map(|one| &one.address).collect();
+        (!these.is_empty()).then(|| format!("{} {}", response.words(), named(&these)))
+    };
+    Response::ALL.iter().filter_map(part).collect::<Vec<_>>().join("; ")
+}
+
+/// A span of seconds in the largest unit that fits: `1 day`, `2 days`, `3 h`, `5 min`, `45 s`.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        86_400 => "1 day".to_owned(),
+        days if days > 0 && days.is_multiple_of(86_400) => format!("{} days", days / 86_400),
+        hours if hours > 0 && hours.is_multiple_of(3600) => format!("{} h", hours / 3600),
+        minutes if minutes > 0 && minutes.is_multiple_of(60) => format!("{} min", minutes / 60),
+        seconds => format!("{seconds} s"),
+    }
 }
 
 /// Who hears the news.

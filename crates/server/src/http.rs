@@ -1,11 +1,12 @@
 //! The little that the daemon serves over HTTP: its metrics and its health. Nothing else has an address, nothing changes
 //! anything, and nobody is asked who they are: it listens on the loopback unless told otherwise.
 //!
-//! A request names in its `Host` whom it means. Names that are not known are refused, so that a page in somebody's browser
-//! cannot read what is here under a name of its own.
+//! A request names in its `Host` whom it means. On the loopback, names that are not known are refused: a page in somebody's
+//! browser on this machine cannot read what is here under a name of its own. Whoever lets it listen on another address lets
+//! everybody ask who reaches that, by whatever name: an alias, a balancer, a container.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -92,7 +93,7 @@ pub struct Site {
     pub metrics: Metrics,
     /// The health, at `/healthz` and `/readyz`.
     pub health: Health,
-    /// Names of this machine by which it may be asked, beside `localhost` and the address that it listens on.
+    /// Names of this machine by which it may be asked on the loopback, beside `localhost` and every address of that.
     pub names: Vec<String>,
 }
 
@@ -101,7 +102,10 @@ pub struct Site {
 /// # Errors
 /// Where the socket has no address. What goes wrong with one connection is that one's alone.
 pub async fn serve(listener: TcpListener, site: Site, end: impl Future<Output = ()>) -> io::Result<()> {
-    let app = router(site, listener.local_addr()?);
+    let mut app = router(site.clone());
+    if listener.local_addr()?.ip().to_canonical().is_loopback() {
+        app = app.layer(from_fn_with_state(Arc::new(Names(site.names)), known_host));
+    }
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     let (stop, stopping) = tokio::sync::watch::channel(());
@@ -150,13 +154,11 @@ async fn answer(stream: TcpStream, app: Router, stop: impl Future<Output = ()>) 
     }
 }
 
-fn router(site: Site, listening: SocketAddr) -> Router {
-    let names = Arc::new(Names { listening, names: site.names.clone() });
+fn router(site: Site) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
-        .layer(from_fn_with_state(names, known_host))
         .with_state(site)
 }
 
@@ -179,34 +181,34 @@ fn told(is_so: bool, otherwise: &'static str) -> Response {
     (code, [(CACHE_CONTROL, "no-store")], format!("{text}\n")).into_response()
 }
 
-/// By which names the daemon may be asked.
-struct Names {
-    listening: SocketAddr,
-    names: Vec<String>,
-}
+/// By which names the daemon may be asked on the loopback.
+struct Names(Vec<String>);
 
 impl Names {
+    /// Whether all that a request says of whom it means is known. No browser says nothing.
     fn know(&self, headers: &HeaderMap) -> bool {
-        let mut hosts = headers.get_all(HOST).iter();
-        let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else {
-            return false;
-        };
+        headers.get_all(HOST).iter().all(|host| host.to_str().is_ok_and(|host| self.knows(host)))
+    }
+
+    fn knows(&self, host: &str) -> bool {
         let name = without_port(host);
         match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            // Nobody else's page is under an address of this machine.
-            Ok(address) => address.is_loopback() || self.listens_on(address),
-            Err(_) => name == "localhost" || self.names.iter().any(|known| known.eq_ignore_ascii_case(name)),
+            // Nobody else's page is under an address of the loopback.
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => {
+                name.eq_ignore_ascii_case("localhost")
+                    || self.0.iter().any(|known| known.eq_ignore_ascii_case(name))
+            }
         }
     }
 
     /// What whoever asks by another name is told.
     fn refusal(&self) -> String {
-        let known: String = self.names.iter().map(|name| format!(", as {name}")).collect();
-        format!("ask by an address, as localhost{known}: no other name in `Host` is known here\n")
-    }
-
-    fn listens_on(&self, address: IpAddr) -> bool {
-        self.listening.ip().is_unspecified() || self.listening.ip() == address
+        let known: String = self.0.iter().map(|name| format!(", as {name}")).collect();
+        format!(
+            "ask by an address of the loopback, as localhost{known}: no other name in `Host` is known here; \
+             to be asked by any, listen on another address\n"
+        )
     }
 }
 
@@ -227,6 +229,7 @@ async fn known_host(State(names): State<Arc<Names>>, request: Request, next: Nex
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
@@ -239,7 +242,11 @@ mod tests {
     }
 
     async fn running() -> Running {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        running_on("127.0.0.1:0").await
+    }
+
+    async fn running_on(address: &str) -> Running {
+        let listener = TcpListener::bind(address).await.unwrap();
         let (address, health) = (listener.local_addr().unwrap(), Health::default());
         let site = Site {
             metrics: Metrics::new("1.2.3"),
@@ -304,10 +311,20 @@ mod tests {
         for host in ["evil.example", "10.0.0.1", "localhost.evil.example", "", "[::2]", "localhost:80:80"] {
             assert_ne!(get(address, "/healthz", host).await.0, "200", "{host}");
         }
-        let refused = "GET /healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
-        assert!(send(address, refused).await.contains("as ops.example: no other name"));
+        let refused = get(address, "/metrics", "evil.example").await;
+        assert!(refused.0 == "421" && refused.1.contains("as ops.example: no other name"), "{refused:?}");
+        assert!(send(address, "GET /healthz HTTP/1.0\r\n\r\n").await.contains("200 OK"));
         let twice = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: x\r\nConnection: close\r\n\r\n";
         assert!(!send(address, twice).await.contains("200 OK"));
+    }
+
+    #[tokio::test]
+    async fn beyond_the_loopback_it_is_asked_by_any_name() {
+        let running = running_on("0.0.0.0:0").await;
+        let local = SocketAddr::from(([127, 0, 0, 1], running.address.port()));
+        for host in ["prometheus-target", "converge.monitoring.svc:80", "10.0.0.1", "localhost"] {
+            assert_eq!(get(local, "/metrics", host).await.0, "200", "{host}");
+        }
     }
 
     #[tokio::test]

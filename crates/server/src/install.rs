@@ -114,6 +114,7 @@ impl Unit {
 
 /// How it is started, watched and ended. Steps in hand are waited for: a package may take its time.
 const SERVICE: &str = "\
+ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=10s
 WatchdogSec=2min

@@ -15,6 +15,8 @@ use crate::schedule::{Schedule, ScheduleError};
 
 /// How often a resource is put back before it is left alone, where the policy says nothing.
 const FIGHT_AFTER: u32 = 3;
+/// How long a host is remembered that left the inventory.
+const GONE_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// The time in which corrections count, where the policy says nothing.
 const FIGHT_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
@@ -88,15 +90,18 @@ pub struct Keeper {
     running: BTreeSet<HostName>,
     /// For a single pass: the hosts that have not had their turn yet.
     pass: Option<BTreeSet<HostName>>,
-    /// Whether so many hosts drifted that on some nothing is put back.
-    storm: bool,
+    /// The time of the last tick.
+    ticked: Timestamp,
+    /// Whether the memory cannot be written down: then nothing is put back.
+    is_forgetful: bool,
 }
 
 impl Keeper {
     /// A keeper that goes on from `memory`. What was at work when the last daemon died is due at once.
     pub fn new(memory: Memory, watched: BTreeMap<HostName, Watched>, now: Timestamp) -> Self {
+        let (watched_before, running) = (BTreeMap::new(), BTreeSet::new());
         let mut keeper =
-            Self { memory, watched: BTreeMap::new(), running: BTreeSet::new(), pass: None, storm: false };
+            Self { memory, watched: watched_before, running, pass: None, ticked: now, is_forgetful: false };
         keeper.take(watched, now);
         for host in keeper.watched.keys() {
             let memory = keeper.memory.hosts.entry(host.clone()).or_default();
@@ -115,7 +120,16 @@ impl Keeper {
 
     /// Goes on with another inventory.
     pub fn take(&mut self, watched: BTreeMap<HostName, Watched>, now: Timestamp) {
-        for (host, Watched { schedule, .. }) in &watched {
+        self.watched = watched;
+        self.plan(now);
+        let is_new = |due: Option<Timestamp>| due.is_none_or(|due| now.duration_since(due) < GONE_FOR);
+        let watched = &self.watched;
+        self.memory.hosts.retain(|host, memory| watched.contains_key(host) || is_new(memory.due));
+    }
+
+    /// Sees to it that nobody is due later than the schedule says at `now`.
+    fn plan(&mut self, now: Timestamp) {
+        for (host, Watched { schedule, .. }) in &self.watched {
             let memory = self.memory.hosts.entry(host.clone()).or_default();
             memory.due = match memory.due {
                 None => Some(schedule.first(now)),
@@ -123,7 +137,19 @@ impl Keeper {
                 Some(due) => schedule.next(now).map(|next| next.min(due)),
             };
         }
-        self.watched = watched;
+    }
+
+    /// Says whether what is remembered is written down. While it is not, nothing is put back: a daemon that died then
+    /// would not know what it did. Whether that is news.
+    pub fn remembers(&mut self, does: bool) -> bool {
+        std::mem::replace(&mut self.is_forgetful, !does) == does
+    }
+
+    /// Takes back what was decided on `host`: nobody tried it.
+    pub fn withdraw(&mut self, host: &HostName, addresses: &[Address]) {
+        if let Some(memory) = self.memory.hosts.get_mut(host) {
+            withdraw(memory, addresses);
+        }
     }
 
     /// What is remembered.
@@ -154,6 +180,10 @@ impl Keeper {
 
     /// Who is to be looked at at `now`. A host waits for those before it that are due or at work.
     pub fn tick(&mut self, now: Timestamp) -> Tick {
+        if std::mem::replace(&mut self.ticked, now) > now {
+            // The clock was put back: nobody waits until it has caught up.
+            self.plan(now);
+        }
         let due: BTreeSet<HostName> =
             self.watched.keys().filter(|host| self.is_due(host, now)).cloned().collect();
         let mut tick = Tick::default();
@@ -229,9 +259,7 @@ impl Keeper {
             }
             // Nothing was tried: the next tick does.
             HostState::Locked | HostState::Stale | HostState::Pending | HostState::NotStarted => {
-                for address in addresses {
-                    memory.corrections.get_mut(address).map(Vec::pop);
-                }
+                withdraw(memory, addresses);
             }
             state => {
                 let failed = report.results.iter().filter(|result| result.outcome.failed());
@@ -285,9 +313,11 @@ impl Keeper {
     fn judge(&mut self, host: &HostName, plan: &HostPlan, now: Timestamp, verdict: &mut Verdict) {
         let Some(watched) = self.watched.get(host).cloned() else { return };
         let memory = self.memory.hosts.entry(host.clone()).or_default();
-        memory.found = plan.drifted().count() as u32;
         let present: BTreeSet<&Address> = plan.drifted().map(|step| &step.address).collect();
         memory.fights.retain(|address| present.contains(address));
+        let found =
+            plan.drifted().filter(|step| is_correctable(step) && !memory.fights.contains(&step.address));
+        memory.found = found.count() as u32;
         forget(memory, &watched.policy, now);
         let held = self.held_back(host, &watched, now, verdict);
         let memory = self.memory.hosts.entry(host.clone()).or_default();
@@ -335,26 +365,47 @@ impl Keeper {
         now: Timestamp,
         verdict: &mut Verdict,
     ) -> Option<Response> {
-        let found = |host: &&HostName| self.memory.hosts.get(*host).is_some_and(|memory| memory.found > 0);
-        let (drifted, of) = (self.watched.keys().filter(found).count(), self.watched.len());
+        // What is only reported, waits for an apply or was given up is there to stay: it must not keep everything else from
+        // being put back.
+        let found = |host: &HostName| self.memory.hosts.get(host).is_some_and(|memory| memory.found > 0);
+        let drifted = self.watched.keys().filter(|host| found(host)).count();
+        let corrected = |(host, watched): &(&HostName, &Watched)| {
+            watched.policy.mode == DriftMode::Correct || found(host)
+        };
+        let of = self.watched.iter().filter(corrected).count();
         // Told when the first limit is reached: hosts with other limits must not tell it again and again.
         let first = self.watched.values().map(|watched| limit(&watched.policy, of)).min();
         let is_storm = first.is_some_and(|first| drifted > first);
-        if is_storm && !std::mem::replace(&mut self.storm, is_storm) {
-            let (drifted, of) = (drifted as u32, of as u32);
-            verdict.of_all.push(NewsKind::TooManyDrifted { drifted, of });
+        if std::mem::replace(&mut self.memory.is_storm, is_storm) != is_storm {
+            let (some, of) = (drifted as u32, of as u32);
+            verdict.of_all.push(match is_storm {
+                true => NewsKind::TooManyDrifted { drifted: some, of },
+                false => NewsKind::CorrectionGoesOn { drifted: some, of },
+            });
         }
-        self.storm = is_storm;
         let lost = |other: &HostName| {
             *other != *host
                 && self.memory.hosts.get(other).and_then(|memory| memory.last).is_some_and(is_loss)
         };
         match () {
+            () if self.is_forgetful => Some(Response::CannotRemember),
             () if drifted > limit(&watched.policy, of) => Some(Response::TooManyDrifted),
             () if !watched.schedule.is_open(now) => Some(Response::WaitsForWindow),
             () if watched.before.iter().any(lost) => Some(Response::WaitsForHost),
             () => None,
         }
+    }
+}
+
+/// Whether a step is one that the daemon puts back, if nothing is in the way.
+fn is_correctable(step: &Step) -> bool {
+    step.drift.mode == DriftMode::Correct && step.drift.cause == Cause::Corrective
+}
+
+/// Takes back that `addresses` were put back last.
+fn withdraw(memory: &mut HostMemory, addresses: &[Address]) {
+    for address in addresses {
+        memory.corrections.get_mut(address).map(Vec::pop);
     }
 }
 
@@ -394,12 +445,12 @@ fn respond(
     Response::GaveUp
 }
 
-/// Forgets the corrections that do not count any more.
+/// Forgets the corrections that do not count any more, and those of a clock that was ahead.
 fn forget(memory: &mut HostMemory, policy: &DriftPolicy, now: Timestamp) {
     let within = policy.fight_within.unwrap_or(FIGHT_WITHIN);
     let since = SignedDuration::try_from(within).ok().and_then(|within| now.checked_sub(within).ok());
     memory.corrections.retain(|_, times| {
-        times.retain(|time| since.is_none_or(|since| *time > since));
+        times.retain(|time| *time <= now && since.is_none_or(|since| *time > since));
         !times.is_empty()
     });
 }

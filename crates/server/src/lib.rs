@@ -17,10 +17,11 @@ pub mod notify;
 pub mod schedule;
 mod visit;
 mod voice;
+mod webhook;
 
 pub use charge::{Charge, Pace, Reading};
 pub use daemon::{WatchError, run};
-pub use events::{Drifted, Listener, News, NewsKind, Response};
+pub use events::{Drifted, Listener, News, NewsKind, Response, responses, span};
 pub use keeper::Keeper;
 pub use memory::{Keep, MemoryError};
 pub use schedule::{Schedule, ScheduleError};

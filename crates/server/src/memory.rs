@@ -25,8 +25,11 @@ const LIMIT: u64 = 256 * 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     version: u16,
-    /// By host. One that left the inventory stays, in case it comes back.
+    /// By host. One that left the inventory stays for a while, in case it comes back.
     pub hosts: BTreeMap<HostName, HostMemory>,
+    /// Whether nothing was put back on some of them, as too many had drifted.
+    #[serde(default)]
+    pub is_storm: bool,
 }
 
 /// What is remembered of one host.
@@ -41,7 +44,7 @@ pub struct HostMemory {
     pub skipped: u64,
     /// How its last run ended, those left out that met another run's lock.
     pub last: Option<HostState>,
-    /// How many resources had drifted when it was last looked at, before any of them was put back.
+    /// How many resources were to be put back when it was last looked at, whether they were then or not.
     pub found: u32,
     /// What drifted and was not put back.
     pub drifted: BTreeMap<Address, Known>,
@@ -95,7 +98,7 @@ pub struct Keep {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { version: VERSION, hosts: BTreeMap::new() }
+        Self { version: VERSION, hosts: BTreeMap::new(), is_storm: false }
     }
 }
 
@@ -140,7 +143,7 @@ impl Keep {
         }
     }
 
-    /// Writes the memory: a temporary beside the file, synced, renamed, the folder synced.
+    /// Writes the memory, whatever was written before: a temporary beside the file, synced, renamed, the folder synced.
     ///
     /// # Errors
     /// When it cannot be written; the old one is there then.

@@ -39,6 +39,7 @@ struct Shared {
     skipped: Counter,
     stops: Counter,
     valid: Gauge,
+    written: Gauge,
     notifications: Family<OfNotification, Counter>,
     seen: Mutex<Seen>,
 }
@@ -95,12 +96,14 @@ impl Metrics {
             skipped: Counter::default(),
             stops: Counter::default(),
             valid: Gauge::default(),
+            written: Gauge::default(),
             notifications: Family::default(),
             seen: Mutex::default(),
         };
         shared.register(version);
         // A daemon does not begin under an inventory with mistakes.
         shared.valid.set(1);
+        shared.written.set(1);
         Self(Arc::new(shared))
     }
 
@@ -151,6 +154,9 @@ impl Shared {
         of.register("correction_stops", help, self.stops.clone());
         let help = "1 where the inventory in force is the one in the files, 0 where these have mistakes";
         of.register("inventory_valid", help, self.valid.clone());
+        let help =
+            "1 where what the daemon remembers is written down, 0 where it cannot be and nothing is put back";
+        of.register("memory_written", help, self.written.clone());
         of.register("notifications", "Notifications, by how they ended", self.notifications.clone());
     }
 
@@ -205,7 +211,10 @@ impl Shared {
                 self.valid.set(1);
                 self.forget();
             }
+            NewsKind::MemoryBroken { .. } => drop(self.written.set(0)),
+            NewsKind::MemoryMended => drop(self.written.set(1)),
             NewsKind::Started { .. }
+            | NewsKind::CorrectionGoesOn { .. }
             | NewsKind::DriftFound { .. }
             | NewsKind::Failed { .. }
             | NewsKind::Recovered { .. }
@@ -328,7 +337,7 @@ mod tests {
                 "converge_inventory_valid 0",
             ],
         );
-        metrics.hear(&news("", NewsKind::InventoryReloaded { hosts: 1 }));
+        metrics.hear(&news("", NewsKind::InventoryReloaded { hosts: 1, mended: true }));
         check(&metrics, &["converge_inventory_valid 1", "converge_corrections_total{host=\"web1\"} 2"]);
         assert!(!metrics.text().contains("converge_drifted_resources{"), "a host may be gone");
     }

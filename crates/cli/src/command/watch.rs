@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::env;
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _, stdin};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,9 @@ use converge_server::metrics::Metrics;
 use converge_server::notify::{Delivery, DeliveryOutcome, Notifier, Report, Target, Webhook};
 use converge_server::{Charge, Listener, MemoryError, News, NewsKind, Pace, Reading, WatchError};
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::arguments::{HistoryArguments, HostArguments, ProjectArguments, ReachArguments, duration};
 use crate::failure::Failure;
@@ -40,7 +42,7 @@ use crate::visit::{AGENT, done_once, fleet_options, listen, recorder, seen_facts
 /// on the host is ever put back; what the inventory newly asks for waits for an
 /// apply. The inventory is read again when its files change; while it has
 /// mistakes, the last good one stays in force. SIGTERM or Ctrl-C ends the daemon
-/// after the steps in hand.
+/// after the steps in hand; SIGHUP has it read the inventory at once.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -50,7 +52,7 @@ pub(crate) struct Arguments {
     /// Look at all hosts once and end; exits like apply, with 2 where drift was left
     #[arg(long)]
     once: bool,
-    /// Serve /metrics, /healthz and /readyz there: `9180` is the port on the loopback
+    /// Serve /metrics, /healthz and /readyz there: `9180` is the port on the loopback, `0.0.0.0:9180` is open to all
     #[arg(long, value_name = "ADDRESS", value_parser = socket)]
     listen: Option<SocketAddr>,
     /// Tell a web address of drift, corrections, failures and fights, as JSON; headers of the request, one a line,
@@ -82,7 +84,7 @@ impl Arguments {
             return install(&opened, &mut screen);
         }
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
-        let notifier = self.notifier(&metrics)?;
+        let notifier = self.notifier(&opened.name(), &metrics)?;
         let owner = opened.owner();
         let folder = StateFolder::of_user()?.path().join("watch").join(Digest::of(owner.as_bytes()).short());
         let project = find(&self.project)?;
@@ -90,6 +92,9 @@ impl Arguments {
         let identities = opened.identities.clone();
         let options = fleet_options(&self.reach)?;
         let recorder = recorder(&opened, self.history.retention(), &mut screen).map(Arc::new);
+        let (stop_sender, stop) = watch::channel(Stop::No);
+        let (reread_sender, reread) = watch::channel(());
+        let hangup = Hangup::of(self.once, stop_sender.clone(), reread_sender);
         let look = screen.look();
         let teller = Teller { screen, plans: HashMap::new(), recorder: recorder.clone() };
         let charge = Charge {
@@ -98,17 +103,17 @@ impl Arguments {
             folder,
             every: self.every,
             pace: if self.once { Pace::Once } else { Pace::Scheduled },
+            reread,
             listeners: vec![Box::new(teller), Box::new(notifier)],
             recorder: recorder.clone(),
             site: Site { metrics, health: Health::default(), names: vec![this_machine()] },
             listen: self.listen,
         };
         let runtime = Runtime::new()?;
-        let (stop_sender, stop) = watch::channel(Stop::No);
         let ended = runtime.block_on(async {
-            let signals = tokio::spawn(listen(stop_sender));
+            let signals = [tokio::spawn(listen(stop_sender)), tokio::spawn(hangup.listen())];
             let ended = converge_server::run(charge, stop).await;
-            signals.abort();
+            signals.iter().for_each(JoinHandle::abort);
             ended
         });
         // By now nobody else has it: what is left is written, the database closed.
@@ -129,7 +134,7 @@ impl Arguments {
 
 impl Arguments {
     /// Whoever is to be told, told.
-    fn notifier(&self, metrics: &Metrics) -> Result<Notifier, Failure> {
+    fn notifier(&self, project: &str, metrics: &Metrics) -> Result<Notifier, Failure> {
         let headers = env::var("CONVERGE_WEBHOOK_HEADERS").unwrap_or_default();
         let webhooks =
             self.webhook.iter().map(|address| Webhook::new(address, &headers).map(Target::Webhook));
@@ -138,12 +143,44 @@ impl Arguments {
         let metrics = metrics.clone();
         let report: Report = Arc::new(move |delivery: &Delivery| {
             metrics.notified(delivery.target, delivery.outcome.word());
-            if let DeliveryOutcome::Failed(why) = &delivery.outcome {
-                let (name, why) = (harmless(&delivery.name), harmless(why));
-                let _ = writeln!(anstream::stderr(), "failed to notify {name}: {why}");
-            }
+            let why = match &delivery.outcome {
+                DeliveryOutcome::Delivered => return,
+                DeliveryOutcome::Failed(why) => why,
+                DeliveryOutcome::Dropped => "too much waits for it already, or it is too slow for the end",
+            };
+            let _ = writeln!(
+                anstream::stderr(),
+                "failed to notify {}: {}",
+                harmless(&delivery.name),
+                harmless(why)
+            );
         });
-        Ok(Notifier::start(targets, &report)?)
+        Ok(Notifier::start(project, targets, &report)?)
+    }
+}
+
+/// What SIGHUP means: to a daemon, to read its project anew; to who sits before a terminal, or has one pass made, that
+/// nobody is there any more.
+enum Hangup {
+    Stop(watch::Sender<Stop>),
+    Reread(watch::Sender<()>),
+}
+
+impl Hangup {
+    fn of(is_once: bool, stop: watch::Sender<Stop>, reread: watch::Sender<()>) -> Self {
+        if is_once || stdin().is_terminal() { Self::Stop(stop) } else { Self::Reread(reread) }
+    }
+
+    async fn listen(self) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+        while hangup.recv().await.is_some() {
+            match &self {
+                Self::Stop(stop) => {
+                    stop.send_replace(Stop::AfterStep);
+                }
+                Self::Reread(reread) => reread.send_replace(()),
+            }
+        }
     }
 }
 
@@ -161,6 +198,8 @@ fn install(opened: &Opened, screen: &mut Screen) -> Result<u8, Failure> {
         "CONVERGE_IDENTITY",
         "CONVERGE_KEEP_HISTORY",
         "CONVERGE_KEEP_RUNS",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
     ];
     let set = variables.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)));
     let local = |host: &HostName| {

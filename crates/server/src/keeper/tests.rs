@@ -277,8 +277,112 @@ fn while_too_many_hosts_drifted_nothing_is_put_back() {
     check("c", vec![moved("/a")], 0, &["TooManyDrifted { drifted: 3, of: 4 }"]);
     check("d", vec![moved("/a")], 0, &[]);
     check("a", Vec::new(), 0, &[]);
-    check("b", Vec::new(), 0, &[]);
+    check("b", Vec::new(), 0, &["CorrectionGoesOn { drifted: 2, of: 4 }"]);
     check("c", vec![moved("/a")], 1, &[]);
+}
+
+#[test]
+fn what_nobody_is_to_put_back_keeps_nothing_else_from_it() {
+    let policy = DriftPolicy { max_share: Some(Share::Percent(50)), fight_after: Some(1), ..correcting() };
+    let report = DriftPolicy { mode: DriftMode::Report, ..policy.clone() };
+    let mut all = hosts(&["a", "b", "c", "d"], &policy);
+    all.extend(hosts(&["e", "f", "g"], &report));
+    let mut keeper = Keeper::new(Memory::default(), all, at(0));
+    let mut check = |name: &str, steps: Vec<Step>, correct: usize, told: &[&str]| {
+        let verdict = keeper.looked(&host(name), &look(steps), at(0));
+        assert_eq!(
+            (verdict.correct.len(), kinds(&verdict.of_all)),
+            (correct, told.iter().map(ToString::to_string).collect())
+        );
+    };
+    for name in ["e", "f", "g"] {
+        check(name, vec![step("/a", Cause::Corrective, DriftMode::Report)], 0, &[]);
+    }
+    let both = Cause::Both { corrective: vec![0] };
+    check(
+        "a",
+        vec![step("/a", Cause::Corrective, DriftMode::Report), step("/b", both, DriftMode::Correct)],
+        0,
+        &[],
+    );
+    check("b", vec![moved("/a")], 1, &[]);
+    check("b", vec![moved("/a")], 0, &[]);
+    check("b", vec![moved("/a")], 0, &[]);
+    // What is left alone on b does not count, and what is only reported is no part of the whole either.
+    check("c", vec![moved("/a")], 1, &[]);
+    check("d", vec![moved("/a")], 1, &[]);
+    check("a", vec![moved("/a")], 0, &["TooManyDrifted { drifted: 3, of: 4 }"]);
+}
+
+#[test]
+fn that_too_many_drifted_is_told_once_in_all_lives_of_a_daemon() {
+    let policy = DriftPolicy { max_share: Some(Share::Percent(50)), ..correcting() };
+    let mut first = keeper(&["a", "b"], &policy);
+    let of_all = |keeper: &mut Keeper, name| {
+        kinds(&keeper.looked(&host(name), &look(vec![moved("/a")]), at(0)).of_all)
+    };
+    assert_eq!(of_all(&mut first, "a"), Vec::<String>::new());
+    assert_eq!(of_all(&mut first, "b"), ["TooManyDrifted { drifted: 2, of: 2 }"]);
+    let mut second = Keeper::new(first.memory().clone(), hosts(&["a", "b"], &policy), at(1));
+    assert_eq!(of_all(&mut second, "a"), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_put_back_that_cannot_be_remembered() {
+    let policy = DriftPolicy { fight_after: Some(2), ..correcting() };
+    let mut keeper = keeper(&["a"], &policy);
+    assert!(!keeper.remembers(true) && keeper.remembers(false) && !keeper.remembers(false));
+    check(&mut keeper, 0, vec![moved("/a")], &["file[/a] CannotRemember"], &[]);
+    check(&mut keeper, 60, vec![moved("/a")], &[], &[]);
+    assert!(keeper.remembers(true));
+    // Decided on, and taken back because it could not be written down: that counts for no fight.
+    for seconds in [120, 180, 240] {
+        keeper.looked(&host("a"), &look(vec![moved("/a")]), at(seconds));
+        keeper.withdraw(&host("a"), &[address("/a")]);
+    }
+    check(&mut keeper, 300, vec![moved("/a")], &[], &["/a"]);
+}
+
+#[test]
+fn a_clock_that_is_put_back_holds_up_nothing_and_starts_no_fight() {
+    let policy = DriftPolicy { fight_after: Some(1), ..correcting() };
+    let mut keeper = keeper(&["a"], &policy);
+    // A machine that woke up years ahead, until it was told the time.
+    let ahead = 4 * 365 * 86_400;
+    assert_eq!(keeper.tick(at(ahead)).start, [host("a")]);
+    check(&mut keeper, ahead, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+    corrected(&mut keeper, "/a");
+    keeper.ended(&host("a"), false, at(ahead + 1));
+    assert_eq!(keeper.tick(at(1)), Tick::default());
+    assert_eq!(keeper.wakes(), Some(at(60)));
+    assert_eq!(keeper.tick(at(60)).start, [host("a")]);
+    check(&mut keeper, 60, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+}
+
+#[test]
+fn after_a_long_sleep_each_host_is_looked_at_once() {
+    let mut keeper = keeper(&["a", "b"], &correcting());
+    keeper.tick(at(0));
+    keeper.ended(&host("a"), false, at(1));
+    keeper.ended(&host("b"), false, at(1));
+    let night = 9 * 3600;
+    assert_eq!(keeper.tick(at(night)), Tick { start: vec![host("a"), host("b")], skipped: Vec::new() });
+    assert_eq!(keeper.tick(at(night + 1)), Tick::default());
+}
+
+#[test]
+fn a_host_that_leaves_the_inventory_is_remembered_for_a_while() {
+    let mut keeper = keeper(&["a", "b"], &correcting());
+    check(&mut keeper, 0, vec![step("/a", Cause::Corrective, DriftMode::Report)], &["file[/a] Reports"], &[]);
+    let mut without = |days: i64| {
+        keeper.take(hosts(&["b"], &correcting()), at(days * 86_400));
+        keeper.memory().hosts.contains_key(&host("a"))
+    };
+    assert!(without(30));
+    assert!(!without(91));
+    let mut back = Keeper::new(Memory::default(), hosts(&["b"], &correcting()), at(0));
+    back.take(hosts(&["a", "b"], &correcting()), at(10));
+    assert_eq!(back.tick(at(10)).start, [host("a"), host("b")]);
 }
 
 #[test]

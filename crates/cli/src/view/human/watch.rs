@@ -1,7 +1,7 @@
 //! The news of the daemon as text: a line each, and below drift that was found what differs.
 
 use converge_model::{Address, HostPlan};
-use converge_server::{Drifted, News, NewsKind, Response};
+use converge_server::{News, NewsKind, responses, span};
 
 use super::Detail;
 use super::drift::drift;
@@ -28,7 +28,7 @@ fn words(kind: &NewsKind, detail: Detail) -> Option<String> {
             format!("looked: {word}, {corrective} drifted, {pending} pending   {}", seconds(*took))
         }
         NewsKind::DriftFound { resources } => {
-            format!("{}: {}", paint(CHANGED, "drift"), responses(resources))
+            format!("{}: {}", paint(CHANGED, "drift"), responses(resources, named))
         }
         NewsKind::Corrected { addresses } => format!("{} {}", paint(ADDED, "put back"), list(addresses)),
         NewsKind::Failed { state, why, .. } => {
@@ -56,51 +56,38 @@ fn words(kind: &NewsKind, detail: Detail) -> Option<String> {
             let words = count(mistakes.len(), "mistake");
             format!("{}: {words}; the last good one stays in force", paint(FAILED, "inventory broken"))
         }
-        NewsKind::InventoryReloaded { hosts } => {
+        NewsKind::CorrectionGoesOn { drifted, of } => {
+            let words = format!("no more than {drifted} of {of} hosts drifted");
+            format!("{words}: {}", paint(ADDED, "what moved is put back again"))
+        }
+        NewsKind::MemoryBroken { why } => format!(
+            "{}: {}; nothing is put back until it can be written",
+            paint(FAILED, "memory broken"),
+            harmless(why)
+        ),
+        NewsKind::MemoryMended => {
+            format!("{}: what moved is put back again", paint(ADDED, "memory written"))
+        }
+        NewsKind::InventoryReloaded { hosts, .. } => {
             format!("inventory read again, watching {}", count(*hosts as usize, "host"))
         }
         NewsKind::Stopping => "stopping after the steps in hand".to_owned(),
     })
 }
 
-/// A span of seconds in the largest unit that fits.
-fn span(seconds: u64) -> String {
-    match seconds {
-        days if days > 0 && days.is_multiple_of(86400) => count((days / 86400) as usize, "day"),
-        hours if hours > 0 && hours.is_multiple_of(3600) => format!("{} h", hours / 3600),
-        minutes if minutes > 0 && minutes.is_multiple_of(60) => format!("{} min", minutes / 60),
-        seconds => format!("{seconds} s"),
-    }
-}
-
 fn list(addresses: &[Address]) -> String {
-    addresses.iter().map(|address| harmless(address.as_str())).collect::<Vec<_>>().join(", ")
+    named(&addresses.iter().collect::<Vec<_>>())
 }
 
-/// The resources by what is done about them.
-fn responses(resources: &[Drifted]) -> String {
-    const ALL: [(Response, &str); 7] = [
-        (Response::Corrects, "puts back"),
-        (Response::Reports, "reports"),
-        (Response::WaitsForWindow, "waits for a window with"),
-        (Response::WaitsForApply, "waits for an apply with"),
-        (Response::WaitsForHost, "waits for another host with"),
-        (Response::GaveUp, "leaves alone"),
-        (Response::TooManyDrifted, "leaves, as too many hosts drifted,"),
-    ];
-    let of = |response: Response| {
-        let these = resources.iter().filter(move |one| one.response == response);
-        these.map(|one| one.address.clone()).collect::<Vec<_>>()
-    };
-    let parts = ALL.iter().map(|(response, words)| (words, of(*response)));
-    let parts = parts.filter(|(_, these)| !these.is_empty());
-    parts.map(|(words, these)| format!("{words} {}", list(&these))).collect::<Vec<_>>().join("; ")
+fn named(addresses: &[&Address]) -> String {
+    addresses.iter().map(|address| harmless(address.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use converge_model::HostName;
+    use converge_server::{Drifted, Response};
 
     fn check(kind: NewsKind, expected: &str) {
         let told = News {
