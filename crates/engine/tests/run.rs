@@ -256,11 +256,16 @@ struct Watcher {
     events: Vec<Event>,
     agrees: bool,
     asked: usize,
+    /// Interrupts the run once, at the first event of which this is so.
+    interrupts: Option<(fn(&EventKind) -> bool, watch::Sender<Stop>)>,
 }
 
 impl Observer for Watcher {
     fn event(&mut self, event: &Event) {
         self.events.push(event.clone());
+        if let Some((_, stop)) = self.interrupts.take_if(|(at, _)| at(&event.kind)) {
+            stop.send_replace(Stop::AfterStep);
+        }
     }
 
     async fn confirm(&mut self) -> bool {
@@ -301,6 +306,11 @@ async fn carry_out(goal: Goal, inventory: &str, tempers: &[(&str, Temper)], agre
     remembering(&DoneOnce::nowhere(), goal, inventory, tempers, agrees).await
 }
 
+/// An apply that is interrupted at the first event of which `at` is so.
+async fn interrupted(inventory: &str, tempers: &[(&str, Temper)], at: fn(&EventKind) -> bool) -> Told {
+    watched(&DoneOnce::nowhere(), Goal::Apply, inventory, tempers, (true, Some(at))).await
+}
+
 /// The same with a controller that remembers what was run once.
 async fn remembering(
     done_once: &DoneOnce,
@@ -308,6 +318,16 @@ async fn remembering(
     inventory: &str,
     tempers: &[(&str, Temper)],
     agrees: bool,
+) -> Told {
+    watched(done_once, goal, inventory, tempers, (agrees, None)).await
+}
+
+async fn watched(
+    done_once: &DoneOnce,
+    goal: Goal,
+    inventory: &str,
+    tempers: &[(&str, Temper)],
+    (agrees, interrupts): (bool, Option<fn(&EventKind) -> bool>),
 ) -> Told {
     let sources = Arc::new(MemorySources::new().file("inventory.kdl", inventory));
     let loader = Loader { sources, kinds: vec![probe()], builtins: Vec::new() };
@@ -318,8 +338,9 @@ async fn remembering(
     let (stop, stopped) = watch::channel(Stop::No);
     let log = Arc::new(Mutex::new(Vec::new()));
     let tempers = tempers.iter().map(|(host, temper)| ((*host).to_owned(), *temper)).collect();
+    let interrupts = interrupts.map(|at| (at, stop.clone()));
     let hosts = Arc::new(Pretence { tempers, log: log.clone(), stop });
-    let mut watcher = Watcher { agrees, ..Watcher::default() };
+    let mut watcher = Watcher { agrees, interrupts, ..Watcher::default() };
     let the_run = Run {
         id: start::run_id().unwrap(),
         by: "ada@laptop".to_owned(),
@@ -522,6 +543,40 @@ async fn an_interrupted_look_acts_on_nobody() {
     let told = carry_out(Goal::Apply, TWO, &[("a", Temper::Hangs), ("b", Temper::Hangs)], true).await;
     told.check(&[("a", HostState::NotStarted), ("b", HostState::NotStarted)], 130);
     assert_eq!(told.asked, 0);
+}
+
+#[tokio::test]
+async fn an_interruption_after_the_first_plan_asks_nobody_and_acts_on_nobody() {
+    let planned = |kind: &EventKind| matches!(kind, EventKind::Planned { .. });
+    let unrecorded = [("a", Temper::Unrecorded), ("b", Temper::Unrecorded)];
+    for (tempers, ends) in [(&[][..], HostState::Pending), (&unrecorded, HostState::InSync)] {
+        // Which of two things is seen first, when both have happened, is a matter of luck.
+        for _ in 0..20 {
+            let told = interrupted(TWO, tempers, planned).await;
+            told.never("act a");
+            told.never("act b");
+            assert_eq!((told.asked, told.outcome.exit), (0, 130));
+            assert!(told.states.values().any(|state| *state == ends), "{:?}", told.states);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_interruption_between_two_batches_begins_none() {
+    let inventory = "host \"a\" \"b\"\non \"*\" { rollout batch=1 wait=\"1h\" }\n";
+    let ended = |kind: &EventKind| matches!(kind, EventKind::HostFinished { .. });
+    let told = interrupted(inventory, &[], ended).await;
+    told.check(&[("a", HostState::Changed), ("b", HostState::NotStarted)], 130);
+    told.never("act b");
+}
+
+#[tokio::test]
+async fn an_interruption_does_not_wait_for_another_try_of_a_health_check() {
+    let inventory = GATES.replace("every=\"1ms\"", "every=\"1h\"");
+    let health = |kind: &EventKind| matches!(kind, EventKind::HostState { phase } if phase == "health");
+    let told = interrupted(&inventory, &[("w1", Temper::Unwell)], health).await;
+    assert_eq!(acts(&told), ["lb1", "lb1: drain-w1", "w1", "w1: well"], "{:?}", told.log);
+    assert_eq!((told.states["w2"], told.outcome.exit), (HostState::NotStarted, 130));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use converge_model::{
     Step, StepOutcome, Verb,
 };
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::catalog::{Catalogs, Mistakes};
 use super::facts::Reading;
@@ -99,16 +100,19 @@ impl<H: Hosts> Gates<H> {
         report
     }
 
-    /// Tries the health check until it passes, or was tried often enough.
+    /// Tries the health check until it passes, was tried often enough, or the run is to stop.
     async fn health(&self, host: &HostName, rollout: &Rollout, ask: &Ask) -> Result<(), Problem> {
-        let mut left = rollout.retries;
+        let (mut left, mut stop) = (rollout.retries, ask.stop.clone());
         loop {
             let passed = self.pass(host, Moment::Health, ask).await;
-            if passed.is_ok() || left == 0 || *ask.stop.borrow() {
+            if passed.is_ok() || left == 0 {
                 return passed;
             }
             left -= 1;
-            tokio::time::sleep(Duration::from_millis(rollout.every)).await;
+            let pause = Duration::from_millis(rollout.every);
+            if let Ok(Ok(_)) = timeout(pause, stop.wait_for(|stop| *stop)).await {
+                return passed;
+            }
         }
     }
 
@@ -209,7 +213,7 @@ fn add(plan: &mut HostPlan, moment: Moment, host: &HostName, parts: &[(HostName,
     let shift = new.len() as u32;
     for step in &mut plan.steps {
         if let Certainty::Conditional { on, .. } = &mut step.change.certainty {
-            on.iter_mut().for_each(|place| *place += shift);
+            on.iter_mut().for_each(|place| *place = place.saturating_add(shift));
         }
     }
     plan.steps.splice(0..0, new);

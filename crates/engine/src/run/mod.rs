@@ -127,7 +127,7 @@ pub async fn run<H: Hosts, O: Observer>(run: Run, hosts: Arc<H>, observer: &mut 
     course.begin();
     course.look().await;
     if course.run.goal == Goal::Apply && course.has_work() {
-        if !course.would_change || course.agreed().await {
+        if !course.is_stopped() && (!course.would_change || course.agreed().await) {
             course.act().await;
         } else {
             course.leave_pending();
@@ -151,8 +151,8 @@ struct Course<'a, H, O> {
     sequences: HashMap<Option<HostName>, u64>,
     /// The hosts that are done, and how.
     done: HashMap<HostName, HostState>,
-    /// The hosts to be acted on, with the token of their plan.
-    work: HashMap<HostName, Digest>,
+    /// The hosts to be acted on, with the token of their plan, and how many of their resources are in sync.
+    work: HashMap<HostName, (Digest, u32)>,
     /// Those of them that would change.
     changing: HashSet<HostName>,
     /// Whether one of them would change; the others only record what was found.
@@ -318,7 +318,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         if has_work && self.run.goal == Goal::Apply {
             self.would_change |= state == HostState::Pending;
             self.changing.extend((state == HostState::Pending).then(|| host.clone()));
-            self.work.insert(host, token);
+            self.work.insert(host, (token, in_sync));
         } else {
             self.finish(HostReport { host, state, results: Vec::new(), in_sync, problems });
         }
@@ -333,25 +333,28 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         !self.work.is_empty()
     }
 
+    /// Whether the run is to begin nothing any more.
+    fn is_stopped(&self) -> bool {
+        *self.run.stop.borrow() != Stop::No
+    }
+
     /// Whether the plan is to be carried out, as far as the user can be asked before the run is stopped.
     async fn agreed(&mut self) -> bool {
         let mut stop = self.run.stop.clone();
         tokio::select! {
-            agreed = self.observer.confirm() => agreed,
+            biased;
             () = stopped(&mut stop, Stop::AfterStep) => false,
+            agreed = self.observer.confirm() => agreed,
         }
     }
 
+    /// Leaves all hosts as they were found.
     fn leave_pending(&mut self) {
         for host in self.run.hosts.clone() {
-            if self.work.remove(&host).is_some() {
-                self.finish(HostReport {
-                    host,
-                    state: HostState::Pending,
-                    results: Vec::new(),
-                    in_sync: 0,
-                    problems: Vec::new(),
-                });
+            if let Some((_, in_sync)) = self.work.remove(&host) {
+                let changes = self.changing.contains(&host);
+                let state = if changes { HostState::Pending } else { HostState::InSync };
+                self.finish(HostReport { host, state, results: Vec::new(), in_sync, problems: Vec::new() });
             }
         }
     }
@@ -467,7 +470,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     }
 
     fn readiness(&self, host: &HostName) -> Readiness {
-        if *self.stop_agents.borrow() {
+        if self.is_stopped() {
             return Readiness::Never("the run was stopped".to_owned());
         }
         let before = self.run.inventory.waits_for(host);
@@ -485,7 +488,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     }
 
     fn start(&mut self, host: &HostName, crew: &mut Crew<Result<HostReport, HostError>>) {
-        let Some(token) = self.work.get(host).copied() else { return };
+        let Some((token, _)) = self.work.get(host).copied() else { return };
         crew.start(host, |events| {
             let (ask, compile) = self.job(host, events, Patience::TakesWhatThereIs);
             let (hosts, host) = (self.hosts.clone(), host.clone());
