@@ -11,7 +11,7 @@ use converge_model::{
     Certainty, Change, EventKind, Masker, NotifyHow, Problem, Resource, Settled, StepOutcome, StepResult,
     Verb,
 };
-use converge_resources::actor::{Undo, clear};
+use converge_resources::actor::Undo;
 use converge_resources::kind::{Action, Look, Planned};
 use converge_resources::kinds::replacing::SENSITIVE;
 use converge_resources::system::files::Files;
@@ -134,7 +134,7 @@ impl<'a> Act<'a> {
     /// Removes the temporaries that a run left which did not end, and takes over those of its debts that are `open`.
     pub(crate) fn clean_up(&mut self, past: &Past, open: &BTreeSet<String>) {
         for path in &past.temporaries {
-            if let Err(error) = clear(self.system.files(), path) {
+            if let Err(error) = self.system.files().remove_all(path) {
                 let message = format!("failed to remove {}, left by an earlier run: {error}", path.display());
                 self.problems.push(Problem { address: None, message, help: None });
             }

@@ -7,8 +7,9 @@ mod standby;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -251,7 +252,7 @@ impl<'a> Actor<'a> {
         }
         self.undo.push(self.system, Kept::Nothing(path.to_owned()))?;
         let name = path.file_name().unwrap_or_default().to_owned();
-        self.fill(path, &name, from, content).and_then(|()| self.dress(path, None, attributes))
+        self.fill(path, &name, from, content).and_then(|file| self.dress(file, path, None, attributes))
     }
 
     /// Syncs the file system that holds the folder at `path`.
@@ -274,7 +275,7 @@ impl<'a> Actor<'a> {
             }
             Filling::Secret(secret) => fill(&mut secret.expose(), None),
         };
-        let file = filled.and_then(|()| {
+        let file = filled.and_then(|_written| {
             self.files().open(&beside).map_err(|error| ApplyError::at("read", &beside, &error))
         });
         let removed = self.files().remove_beside(&name, path);
@@ -295,7 +296,7 @@ impl<'a> Actor<'a> {
             let fail = |error: io::Error| ApplyError::at("write", path, &error);
             let mut file = actor.files().create_beside(path, name).map_err(fail)?;
             fill(actor, &mut file)?;
-            file.sync_all().map_err(fail)
+            file.sync_all().map_err(fail).map(|()| file)
         };
         self.put(path, attributes, true, fill, check)
     }
@@ -319,7 +320,7 @@ impl<'a> Actor<'a> {
         path: &Path,
         attributes: &Attributes,
         sync: bool,
-        fill: impl FnOnce(&mut Self, &OsString) -> Result<(), ApplyError>,
+        fill: impl FnOnce(&mut Self, &OsString) -> Result<File, ApplyError>,
         check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
         let before = self.entry(path)?;
@@ -327,7 +328,7 @@ impl<'a> Actor<'a> {
         let beside = path.with_file_name(&name);
         self.journal.temporary(&beside)?;
         let done = fill(self, &name)
-            .and_then(|()| self.dress(&beside, before.as_ref(), attributes))
+            .and_then(|file| self.dress(file, &beside, before.as_ref(), attributes))
             .and_then(|()| check(self, &self.files().outside(&beside)))
             .and_then(|()| self.keep(path))
             .and_then(|()| {
@@ -348,7 +349,7 @@ impl<'a> Actor<'a> {
         name: &OsString,
         from: &mut dyn Read,
         content: Content,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<File, ApplyError> {
         let fail = |error: io::Error| {
             let free = match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => path
@@ -380,14 +381,16 @@ impl<'a> Actor<'a> {
             Some(wanted) if wanted != hasher.finalize().into() => {
                 Err(ApplyError::at("write", path, &"the content that arrived is not what was promised"))
             }
-            _ => Ok(()),
+            _ => Ok(file),
         }
     }
 
-    /// Gives a temporary its owner and mode: what is asked, else what was there, else the agent's own and 0644.
+    /// Gives a new file its owner and mode: what is asked, else what was there, else the agent's own and 0644. It is
+    /// dressed as it was opened, whatever somebody has put under its name since, and closed.
     fn dress(
         &self,
-        beside: &Path,
+        file: File,
+        path: &Path,
         before: Option<&Entry>,
         attributes: &Attributes,
     ) -> Result<(), ApplyError> {
@@ -396,8 +399,15 @@ impl<'a> Actor<'a> {
         let uid = uid.or_else(|| before.map(|entry| entry.uid));
         let gid = gid.or_else(|| before.map(|entry| entry.gid));
         let mode = attributes.mode.or_else(|| before.map(|entry| entry.mode)).unwrap_or(0o644);
-        self.set_owner_if_other(beside, uid, gid)?;
-        self.files().set_mode(beside, mode).map_err(|error| ApplyError::at("set the mode of", beside, &error))
+        let now = file.metadata().map_err(|error| ApplyError::at("read", path, &error))?;
+        let (uid, gid) = (uid.filter(|uid| *uid != now.uid()), gid.filter(|gid| *gid != now.gid()));
+        if uid.is_some() || gid.is_some() {
+            let owned = fchown(&file, uid, gid);
+            owned.map_err(|error| ApplyError::at("set the owner of", path, &error))?;
+        }
+        // After the owner: changing that clears the set-user-id bit.
+        let dressed = file.set_permissions(Permissions::from_mode(mode));
+        dressed.map_err(|error| ApplyError::at("set the mode of", path, &error))
     }
 
     /// Sets mode and owner of what is at `path`, as far as they are asked.
@@ -452,44 +462,28 @@ impl<'a> Actor<'a> {
 
     /// Removes what is at `path` with all that is below it, links not followed; a mount in it is an error.
     pub fn remove_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
-        self.clear(path, Self::remove)
-    }
-
-    /// As [`Actor::remove_tree`], but nothing of it is kept: it cannot be put back.
-    pub fn discard_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
-        self.clear(path, |actor, path| {
-            let Some(entry) = actor.entry(path)? else { return Ok(()) };
-            let removed = match entry.sort {
-                Sort::Folder => actor.files().remove_folder(path),
-                _ => actor.files().remove(path),
-            };
-            removed.map_err(|error| ApplyError::at("remove", path, &error))
-        })
-    }
-
-    /// Takes away what is at `path`, what is below it first, one by one.
-    fn clear(
-        &mut self,
-        path: &Path,
-        take: fn(&mut Self, &Path) -> Result<(), ApplyError>,
-    ) -> Result<(), ApplyError> {
         let mut todo = vec![(path.to_owned(), false)];
         while let Some((path, emptied)) = todo.pop() {
             let folder = !emptied && self.entry(&path)?.is_some_and(|entry| entry.sort == Sort::Folder);
             if !folder {
-                take(self, &path)?;
+                self.remove(&path)?;
                 continue;
             }
             let fail = |error: io::Error| ApplyError::at("read", &path, &error);
             if self.files().is_mount(&path).map_err(fail)? {
                 return Err(ApplyError::at("remove", &path, &"something is mounted there"));
             }
-            let names = self.files().list(&path).map_err(fail)?;
+            let names = self.files().list_itself(&path).map_err(fail)?;
             let below: Vec<_> = names.into_iter().map(|name| (path.join(name), false)).collect();
             todo.push((path, true));
             todo.extend(below);
         }
         Ok(())
+    }
+
+    /// As [`Actor::remove_tree`], but nothing of it is kept: it cannot be put back.
+    pub fn discard_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
+        self.files().remove_all(path).map_err(|error| ApplyError::at("remove", path, &error))
     }
 
     /// Notes what was applied to the claim with `key`; none: that nothing is.
@@ -578,15 +572,14 @@ impl<'a> Actor<'a> {
     ) -> Result<T, ApplyError> {
         let folder = Path::new("/run").join(temporary_name(OsStr::new("converge")));
         self.journal.temporary(&folder)?;
-        clear(self.files(), &folder).map_err(|error| ApplyError::at("remove", &folder, &error))?;
+        self.discard_tree(&folder)?;
         self.files()
             .make_folder(&folder)
             .map_err(|error| ApplyError::at("make the directory", &folder, &error))?;
         let done = work(self, &folder);
-        let cleared = clear(self.files(), &folder);
+        let cleared = self.discard_tree(&folder);
         let done = done?;
-        cleared.map_err(|error| ApplyError::at("remove", &folder, &error))?;
-        Ok(done)
+        cleared.map(|()| done)
     }
 
     /// Notes a command that takes back what the kind is about to do by another.
@@ -787,20 +780,6 @@ fn put_back_file(
     to.sync_all()?;
     restore_metadata(files, &path.with_file_name(&name), entry)?;
     files.rename_beside(&name, path)
-}
-
-/// Removes what is at `path`, with all that is below it; nothing of it is kept.
-pub fn clear(files: &Files, path: &Path) -> io::Result<()> {
-    match files.entry(path)? {
-        None => Ok(()),
-        Some(entry) if entry.sort == Sort::Folder => {
-            for name in files.list(path)? {
-                clear(files, &path.join(name))?;
-            }
-            files.remove_folder(path)
-        }
-        Some(_) => files.remove(path),
-    }
 }
 
 fn restore_metadata(files: &Files, path: &Path, entry: &Entry) -> io::Result<()> {

@@ -59,7 +59,7 @@ fn copy_folder(files: &Files, from: &Path, to: &Path) -> io::Result<()> {
         match entry.sort {
             Sort::Folder => {
                 files.make_folder(&there)?;
-                todo.extend(files.list(&here)?.into_iter().map(|below| name.join(below)));
+                todo.extend(files.list_itself(&here)?.into_iter().map(|below| name.join(below)));
                 folders.push((there, entry));
             }
             Sort::File => copy_file(files, &here, &there, &entry)?,

@@ -2,7 +2,8 @@
 //!
 //! Every path is absolute and meant on the host. Folders on the way are opened one by one, so that nobody can swap one
 //! for a link in between; a link on the way is followed, below the root, where root or the agent's own user made it, or
-//! where it leads to a folder of its own owner. The last part is never followed.
+//! where it leads to a folder of its own owner, which is judged by the folder that was opened. The last part is never
+//! followed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -190,22 +191,13 @@ impl Files {
 
     /// The names in the folder at `path`, in no order; a link at its end is followed.
     pub fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        let folder = self.folder(path)?;
-        let folder = rustix::fs::openat(
-            &folder,
-            ".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::new(folder)? {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name != "." && name != ".." {
-                names.push(name.to_owned());
-            }
-        }
-        Ok(names)
+        names(&open_folder(&self.folder(path)?, OsStr::new("."))?)
+    }
+
+    /// The names in the folder that is itself at `path`, in no order; a link is an error.
+    pub fn list_itself(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let spot = self.spot(path)?;
+        names(&open_folder(&spot.folder, &spot.name)?)
     }
 
     /// When what is at `path` was last modified; none where nothing is.
@@ -307,6 +299,19 @@ impl Files {
         spot.sync()
     }
 
+    /// Removes what is at `path` with all that is below it, if it is there. Each folder is emptied as it was opened: no
+    /// link is followed, whoever puts one in its place meanwhile. Something that is mounted in it is an error.
+    pub fn remove_all(&self, path: &Path) -> io::Result<()> {
+        let spot = match self.spot(path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(());
+            }
+            spot => spot?,
+        };
+        remove_all(&spot, DEPTH)?;
+        spot.sync()
+    }
+
     /// Writes `value` into a file of the kernel's, in `/proc` or `/sys`, that is there: in one piece, in its place. The
     /// host's name is set by its system call: `/proc/sys` is read-only in a container that may name itself.
     pub fn set_kernel(&self, path: &Path, value: &[u8]) -> io::Result<()> {
@@ -376,15 +381,7 @@ impl Files {
 
     /// Whether something is mounted at `path`.
     pub fn is_mount(&self, path: &Path) -> io::Result<bool> {
-        let spot = self.spot(path)?;
-        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        let found = rustix::fs::statx(&spot.folder, &spot.name, flags, StatxFlags::TYPE)?;
-        if found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
-            return Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
-        }
-        let (above, here) =
-            (rustix::fs::fstat(&spot.folder)?, rustix::fs::statat(&spot.folder, &spot.name, flags)?);
-        Ok(above.st_dev != here.st_dev)
+        self.spot(path)?.is_mount()
     }
 
     /// The bytes that are free on the file system of the folder at `path`, for the agent's user.
@@ -409,8 +406,14 @@ impl Files {
     fn walk(&self, path: &Path, steps: &mut Vec<OsString>) -> io::Result<OwnedFd> {
         let mut stack = vec![self.top()?];
         let mut todo: Vec<OsString> = parts(path);
+        // Whose the folder must be that is open once no more than so many parts are left.
+        let mut theirs: Vec<(usize, u32)> = Vec::new();
         let mut links = 0;
-        while let Some(part) = todo.pop() {
+        loop {
+            while let Some((_, uid)) = theirs.pop_if(|(left, _)| todo.len() <= *left) {
+                check_owner(&stack[stack.len() - 1], uid)?;
+            }
+            let Some(part) = todo.pop() else { break };
             if part == ".." {
                 if stack.len() > 1 {
                     stack.pop();
@@ -426,7 +429,10 @@ impl Files {
                 }
                 Err(Errno::NOTDIR | Errno::LOOP) => {
                     links += 1;
-                    let target = self.follow(here, &part, links)?;
+                    let (target, uid) = follow(here, &part, links)?;
+                    if !trusted(uid) {
+                        theirs.push((todo.len(), uid));
+                    }
                     if target.is_absolute() {
                         stack.truncate(1);
                         steps.clear();
@@ -437,25 +443,6 @@ impl Files {
             }
         }
         stack.pop().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-    }
-
-    /// Where the link `name` in `folder` leads, if it may be followed.
-    fn follow(&self, folder: &OwnedFd, name: &OsStr, links: usize) -> io::Result<PathBuf> {
-        let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-            return Err(Errno::NOTDIR.into());
-        }
-        if links > 40 {
-            return Err(Errno::LOOP.into());
-        }
-        let leads_home =
-            || rustix::fs::statat(folder, name, AtFlags::empty()).is_ok_and(|to| to.st_uid == stat.st_uid);
-        if !trusted(stat.st_uid) && !leads_home() {
-            let why = format!("a link of uid {} on the way leads to what is not theirs", stat.st_uid);
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
-        }
-        let target = rustix::fs::readlinkat(folder, name, Vec::new())?;
-        Ok(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
     }
 }
 
@@ -519,6 +506,17 @@ impl Spot {
         Ok(fd)
     }
 
+    fn is_mount(&self) -> io::Result<bool> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let found = rustix::fs::statx(&self.folder, &self.name, flags, StatxFlags::TYPE)?;
+        if found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+            return Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        }
+        let (above, here) =
+            (rustix::fs::fstat(&self.folder)?, rustix::fs::statat(&self.folder, &self.name, flags)?);
+        Ok(above.st_dev != here.st_dev)
+    }
+
     fn open(&self) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.folder, &self.name, flags, Mode::empty())?;
@@ -575,6 +573,31 @@ impl Files {
     }
 }
 
+/// Where the link `name` in `folder` leads, and whose it is. It is held while it is asked: nobody can put another one
+/// under its name between the two answers.
+fn follow(folder: &OwnedFd, name: &OsStr, links: usize) -> io::Result<(PathBuf, u32)> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let link = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&link)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+        return Err(Errno::NOTDIR.into());
+    }
+    if links > 40 {
+        return Err(Errno::LOOP.into());
+    }
+    let target = rustix::fs::readlinkat(&link, "", Vec::new())?;
+    Ok((PathBuf::from(OsStr::from_bytes(target.as_bytes())), stat.st_uid))
+}
+
+/// Refuses a folder that a link of `uid` led to, and that is not theirs.
+fn check_owner(folder: &OwnedFd, uid: u32) -> io::Result<()> {
+    if rustix::fs::fstat(folder)?.st_uid == uid {
+        return Ok(());
+    }
+    let why = format!("a link of uid {uid} on the way leads to what is not theirs");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
 /// The name of the temporary that becomes `name`: hidden, and the same in every run, so that one left behind by a crash
 /// is found and replaced.
 pub fn temporary_name(name: &OsStr) -> OsString {
@@ -584,6 +607,54 @@ pub fn temporary_name(name: &OsStr) -> OsString {
     temporary.push(OsStr::from_bytes(&bytes[..bytes.len().min(200)]));
     temporary.push(format!(".converge-{digest}"));
     temporary
+}
+
+/// How deep folders may stand in each other that are removed together. Each level holds one open.
+const DEPTH: usize = 500;
+
+fn remove_all(spot: &Spot, depth: usize) -> io::Result<()> {
+    let refused = match rustix::fs::unlinkat(&spot.folder, &spot.name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        // What is said of a folder, and of what may not be removed.
+        Err(error @ (Errno::ISDIR | Errno::PERM)) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let folder = match open_folder(&spot.folder, &spot.name) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(refused.into()),
+        folder => folder?,
+    };
+    if spot.is_mount()? {
+        let why = format!("something is mounted at {}", Path::new(&spot.name).display());
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
+    }
+    let deep = || io::Error::other(format!("folders stand in each other more than {DEPTH} deep"));
+    let left = depth.checked_sub(1).ok_or_else(deep)?;
+    let below = names(&folder)?;
+    let mut inner = Spot { folder, name: OsString::new() };
+    for name in below {
+        inner.name = name;
+        remove_all(&inner, left)?;
+    }
+    Ok(rustix::fs::unlinkat(&spot.folder, &spot.name, AtFlags::REMOVEDIR)?)
+}
+
+/// Opens the folder `name` in `folder` to read it; a link is an error.
+fn open_folder(folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?)
+}
+
+/// The names in a folder that is open for reading.
+fn names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn trusted(uid: u32) -> bool {
@@ -612,8 +683,10 @@ fn parts(path: &Path) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::CWD;
     use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn world() -> (tempfile::TempDir, Files) {
         let folder = tempfile::tempdir().unwrap();
@@ -684,5 +757,95 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
         files.set_mode("/file".as_ref(), 0o640).unwrap();
         assert_eq!(files.entry("/file".as_ref()).unwrap().map(|e| e.mode), Some(0o640));
+    }
+
+    /// Lets somebody put each of two things in the place of the other for as long as `work` takes.
+    fn while_exchanged<T>(one: &Path, other: &Path, work: impl FnOnce() -> T) -> T {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                while !done.load(Ordering::Relaxed) {
+                    let _ = rustix::fs::renameat_with(CWD, one, CWD, other, exchange);
+                }
+            });
+            let worked = work();
+            done.store(true, Ordering::Relaxed);
+            worked
+        })
+    }
+
+    #[test]
+    fn a_link_of_somebody_else_leads_to_what_is_theirs_whenever_they_change_it() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: files of two users take root");
+            return;
+        }
+        let (folder, files) = world();
+        let at = |name: &str| folder.path().join(name);
+        for (name, uid) in [("home", 1000), ("home/own", 1000), ("roots", 0)] {
+            fs::create_dir(at(name)).unwrap();
+            lchown(at(name), Some(uid), None).unwrap();
+        }
+        for name in ["home/own/x", "roots/secret"] {
+            fs::write(at(name), "").unwrap();
+        }
+        for (name, target) in [("good", "/home/own"), ("bad", "../roots"), ("round", "bad/../home/own")] {
+            symlink(target, at("home").join(name)).unwrap();
+            lchown(at("home").join(name), Some(1000), None).unwrap();
+        }
+        assert!(files.entry("/home/good/x".as_ref()).unwrap().is_some());
+        for path in ["/home/bad/secret", "/home/round/x"] {
+            let refused = files.entry(path.as_ref()).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{path}");
+        }
+        let seen = while_exchanged(&at("home/good"), &at("home/bad"), || {
+            (0..20_000).filter(|_| matches!(files.entry("/home/good/secret".as_ref()), Ok(Some(_)))).count()
+        });
+        assert_eq!(seen, 0, "it led to what is root's");
+    }
+
+    #[test]
+    fn what_is_removed_leads_nowhere_else_whatever_is_put_in_its_place() {
+        let (folder, files) = world();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("victim")).unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(at("victim").join(name), "").unwrap();
+        }
+        for _ in 0..100 {
+            fs::create_dir_all(at("tree/below/deep")).unwrap();
+            fs::write(at("tree/below/a"), "").unwrap();
+            let _ = symlink("../victim", at("tree/link"));
+            // What was put elsewhere meanwhile may be left, or in the way.
+            let _ =
+                while_exchanged(&at("tree/below"), &at("tree/link"), || files.remove_all("/tree".as_ref()));
+            files.remove_all("/tree".as_ref()).unwrap();
+        }
+        assert_eq!(fs::read_dir(at("victim")).unwrap().count(), 3);
+        files.remove_all("/tree".as_ref()).unwrap();
+        files.remove_all("/victim/a/b".as_ref()).unwrap();
+    }
+
+    #[test]
+    fn folders_without_end_are_an_error_and_not_the_end_of_the_agent() {
+        let (folder, files) = world();
+        let mut here =
+            rustix::fs::open(folder.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..DEPTH + 2 {
+            rustix::fs::mkdirat(&here, "d", Mode::from_raw_mode(0o700)).unwrap();
+            here = rustix::fs::openat(&here, "d", WALK, Mode::empty()).unwrap();
+        }
+        let refused = files.remove_all("/d".as_ref()).unwrap_err().to_string();
+        assert!(refused.contains("more than 500 deep"), "{refused}");
+        // They are in the way of whoever cleans up after the test, too.
+        assert!(
+            std::process::Command::new("rm")
+                .arg("-rf")
+                .arg(folder.path().join("d"))
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }
