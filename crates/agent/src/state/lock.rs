@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
 
 use converge_model::RunId;
 use converge_model::plan::Holder;
@@ -29,8 +30,13 @@ impl Lock {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(fail)?;
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Ok(Err(holder_in(&mut file, now)));
+        while rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err() {
+                return Ok(Err(holder_in(&mut file, now)));
+            }
+            // Nobody holds it: a look is asking just now who does.
+            rustix::fs::flock(&file, FlockOperation::Unlock).map_err(|errno| fail(errno.into()))?;
+            std::thread::sleep(Duration::from_millis(1));
         }
         let holder = Holder { run: run.to_string(), by: by.to_owned(), since: now, held: 0 };
         let text = serde_json::to_vec(&holder).unwrap_or_default();
@@ -61,6 +67,7 @@ fn holder_in(file: &mut File, now: u64) -> Holder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn the_second_run_learns_who_holds_the_host() {
@@ -74,5 +81,26 @@ mod tests {
         assert_eq!(Lock::take(&state, &run, "x", 67).unwrap().err(), Some(holder));
         drop(lock);
         assert!(Lock::holder(&state, 67).is_none(), "a lock goes with its process");
+    }
+
+    #[test]
+    fn who_asks_for_the_holder_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::in_folder(folder.path().to_owned());
+        let run = RunId::new("a").unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let _ = Lock::holder(&state, 0);
+                    }
+                });
+            }
+            let refused: Vec<_> =
+                (0..1000).filter_map(|_| Lock::take(&state, &run, "ada@laptop", 0).unwrap().err()).collect();
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(refused, [], "looks kept an act out");
+        });
     }
 }
