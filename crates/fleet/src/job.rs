@@ -15,8 +15,8 @@ use crate::session::{Allowance, Session, SessionError};
 
 /// The most events of one act. Output is capped by the agent long before; only a hostile one comes near.
 const MOST_EVENTS: usize = 250_000;
-/// The most bytes of events of one act.
-const MOST_EVENT_BYTES: usize = 64 * 1024 * 1024;
+/// The most bytes of events of one act: what a report may have, several times, and output beside it.
+const MOST_EVENT_BYTES: usize = 128 * 1024 * 1024;
 
 /// Who asks, and who listens.
 #[derive(Clone)]
@@ -297,10 +297,7 @@ impl Events {
             return Err(SessionError::Protocol("an event that is the controller's own".to_owned()));
         }
         self.count += 1;
-        self.bytes += match event {
-            EventKind::Output { line, .. } => line.len(),
-            _ => 256,
-        };
+        self.bytes += postcard::experimental::serialized_size(event).unwrap_or(MOST_EVENT_BYTES);
         if self.count > MOST_EVENTS || self.bytes > MOST_EVENT_BYTES {
             return Err(SessionError::Protocol("events without end".to_owned()));
         }
