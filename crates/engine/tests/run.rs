@@ -251,13 +251,16 @@ impl Hosts for Pretence {
     }
 }
 
+/// Picks an event.
+type At = fn(&EventKind) -> bool;
+
 #[derive(Default)]
 struct Watcher {
     events: Vec<Event>,
     agrees: bool,
     asked: usize,
     /// Interrupts the run once, at the first event of which this is so.
-    interrupts: Option<(fn(&EventKind) -> bool, watch::Sender<Stop>)>,
+    interrupts: Option<(At, watch::Sender<Stop>)>,
 }
 
 impl Observer for Watcher {
@@ -307,7 +310,7 @@ async fn carry_out(goal: Goal, inventory: &str, tempers: &[(&str, Temper)], agre
 }
 
 /// An apply that is interrupted at the first event of which `at` is so.
-async fn interrupted(inventory: &str, tempers: &[(&str, Temper)], at: fn(&EventKind) -> bool) -> Told {
+async fn interrupted(inventory: &str, tempers: &[(&str, Temper)], at: At) -> Told {
     watched(&DoneOnce::nowhere(), Goal::Apply, inventory, tempers, (true, Some(at))).await
 }
 
@@ -327,7 +330,7 @@ async fn watched(
     goal: Goal,
     inventory: &str,
     tempers: &[(&str, Temper)],
-    (agrees, interrupts): (bool, Option<fn(&EventKind) -> bool>),
+    (agrees, interrupts): (bool, Option<At>),
 ) -> Told {
     let sources = Arc::new(MemorySources::new().file("inventory.kdl", inventory));
     let loader = Loader { sources, kinds: vec![probe()], builtins: Vec::new() };
