@@ -601,6 +601,7 @@ impl<'a> Actor<'a> {
             return Err(ApplyError::at("keep a copy of", path, &"there is no place for it"));
         };
         let kept = store.outside(&Path::new("/").join(self.undo.next.to_string()));
+        let inside = self.inside(path)?;
         let (path, kept) =
             (self.files().outside(path).to_string_lossy().into_owned(), kept.to_string_lossy().into_owned());
         let linked = self.try_run(&Command::new(["cp", "-al", "--", &path, &kept]))?;
@@ -611,12 +612,26 @@ impl<'a> Actor<'a> {
                 path = quoted(&path)
             )))?;
         }
+        // Nobody else gets into it meanwhile; it gets its owner and its mode back with what was in it.
         self.keep_command(Command::shell(format!(
-            "find {path} -mindepth 1 -delete && cp -a -- {kept}/. {path}",
+            "{inside} && chown \"$(id -u)\" . && chmod 700 . && find . -mindepth 1 -delete && cp -a -- {kept}/. .",
             kept = quoted(&kept),
-            path = quoted(&path)
-        )))?;
-        Ok(())
+        )))
+    }
+
+    /// A command that empties the folder at `path`, and no other.
+    pub fn emptying(&self, path: &Path) -> Result<Command, ApplyError> {
+        Ok(Command::shell(format!("{} && find . -mindepth 1 -delete", self.inside(path)?)))
+    }
+
+    /// The beginning of a shell line that goes on in the folder at `path`: a link in its place ends the line, and whoever
+    /// puts one there later leads it nowhere else.
+    fn inside(&self, path: &Path) -> Result<String, ApplyError> {
+        let fail = |error: io::Error| ApplyError::at("read", path, &error);
+        let path = self.files().resolved(path).map_err(fail)?;
+        let root = self.files().root().canonicalize().map_err(fail)?;
+        let folder = quoted(&root.join(path.strip_prefix("/").unwrap_or(&path)).to_string_lossy());
+        Ok(format!("cd -P {folder} && [ \"$(pwd -P)\" = {folder} ]"))
     }
 
     /// Keeps what is at `path`, so that it can be put back.

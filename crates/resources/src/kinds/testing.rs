@@ -173,8 +173,13 @@ impl Trial {
     }
 
     /// Puts back what an apply replaced.
-    pub(crate) fn put_back(&self, mut undo: Undo) {
-        undo.put_back(&self.host, &[0]).unwrap();
+    pub(crate) fn put_back(&self, undo: Undo) {
+        self.try_put_back(undo).unwrap();
+    }
+
+    /// As [`Trial::put_back`], where it need not succeed.
+    pub(crate) fn try_put_back(&self, mut undo: Undo) -> Result<(), ApplyError> {
+        undo.put_back(&self.host, &[0])
     }
 
     /// Asserts the laws on a resource that is not as it should be: looking writes nothing (1); what the effects promise

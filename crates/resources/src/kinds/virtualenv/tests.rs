@@ -283,6 +283,29 @@ fn a_failed_change_is_taken_back_and_shows_what_the_installer_said() {
 }
 
 #[test]
+fn what_is_put_back_goes_nowhere_else_whoever_puts_a_link_there() {
+    let trial = host();
+    trial.write("/victim/passwd", "root");
+    trial.apply("virtualenv", &exactly(&trial, "a==1\n")).unwrap();
+    let root = trial.at("/");
+    trial.answer(move |command| match &command.words[..] {
+        [_, module, pip, install, ..] if [module, pip, install] == ["-m", "pip", "install"] => {
+            // What runs as the owner of the environment may do this.
+            fs::rename(root.join("opt/venv"), root.join("opt/mine")).unwrap();
+            symlink("../victim", root.join("opt/venv")).unwrap();
+            finished(1, "")
+        }
+        _ => run(&root, command),
+    });
+    let mut undo = trial.undo();
+    trial.apply_keeping("virtualenv", &exactly(&trial, "a==2\n"), &mut undo).unwrap_err();
+    assert!(trial.try_put_back(undo).is_err());
+    let names: Vec<_> =
+        fs::read_dir(trial.at("/victim")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["passwd"]);
+}
+
+#[test]
 fn a_password_is_in_a_file_and_nowhere_else() {
     let trial = host();
     let root = trial.at("/");
