@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::document::{Node, Written};
+use crate::elsewhere;
 use crate::evaluate::{Setting, secret_here};
 use crate::flow::{self, Condition};
 use crate::gather::{self, Target, gather};
@@ -55,6 +56,8 @@ pub(crate) struct Draft {
     /// Where it stands in reading order.
     pub(crate) place: Vec<u32>,
     pub(crate) at: Span,
+    /// Where the module was called that it belongs to.
+    pub(crate) called: Option<Span>,
     pub(crate) maybe: bool,
     /// Whether something in it is wrong, so that its kind would only repeat it.
     pub(crate) failed: bool,
@@ -65,6 +68,8 @@ pub(crate) struct Call {
     pub(crate) given: Given,
     pub(crate) options: Options,
     pub(crate) place: Vec<u32>,
+    /// The call in the inventory: its own, or that of the module in which it stands.
+    pub(crate) called: Span,
     pub(crate) maybe: bool,
     /// Whether something in it is wrong, so that the module's body would only repeat it.
     pub(crate) failed: bool,
@@ -76,6 +81,8 @@ pub(crate) struct Walked {
     pub(crate) body: u32,
     /// The address of the module instance, in a module.
     pub(crate) module: Option<Arc<str>>,
+    /// Where the inventory called it, or the module that called it.
+    pub(crate) called: Option<Span>,
     /// What the module passes on.
     pub(crate) passed: Options,
     pub(crate) place: Vec<u32>,
@@ -199,6 +206,7 @@ impl<'a> Bodies<'a> {
             body: walked.body,
             place,
             at: node.at,
+            called: walked.called,
             maybe,
             failed,
         });
@@ -265,7 +273,9 @@ impl<'a> Bodies<'a> {
         options.inherit(&walked.passed);
         let instance = Instance { module: node.name.to_string(), name };
         let failed = self.diagnostics.said() > before;
-        self.instances.entry(instance).or_default().push(Call { given, options, place, maybe, failed });
+        let called = walked.called.unwrap_or(node.at);
+        let call = Call { given, options, place, called, maybe, failed };
+        self.instances.entry(instance).or_default().push(call);
     }
 
     fn has_secret_name(&self, schema: &Schema, given: &Given) -> bool {
@@ -304,7 +314,7 @@ impl<'a> Bodies<'a> {
 pub(crate) fn unknown(library: &Library, node: &Node) -> Diagnostic {
     Diagnostic::error("lang::unknown", format!("there is no kind or module `{}`", node.name))
         .label(node.at, "unknown")
-        .maybe_help(did_you_mean(&node.name, library.names()))
+        .maybe_help(did_you_mean(&node.name, library.names()).or_else(|| elsewhere::kind(&node.name)))
 }
 
 /// `kind[name]`.

@@ -20,12 +20,12 @@ use std::sync::Arc;
 
 use converge_model::facts::{Cpu, Facts, Interface, Kernel, Memory, Os, User};
 use converge_model::{
-    Cell, Content, Digest, HostName, KindInfo, NotifyHow, Resource, Scalar, Secret, Type, Value,
+    Cell, Content, Digest, HostName, KindInfo, NotifyHow, Param, Resource, Row, Scalar, Secret, Type, Value,
 };
 use kdl::{KdlDocument, KdlNode, KdlValue};
 use serde_json::{Map, Value as Json};
 
-use crate::compile::{Compiled, ContentSource, FactsOf, Selection};
+use crate::compile::{Compiled, ContentSource, Contents, FactsOf, Selection};
 use crate::diagnostic::{Diagnostic, Diagnostics, Files, Span, Style};
 use crate::inventory::{Loaded, Loader};
 use crate::sources::{EntryKind, SourceError, Sources, folder_of, join};
@@ -291,10 +291,22 @@ fn shown(compiled: &Compiled, kinds: &[&dyn KindInfo]) -> String {
         let kind = kinds.iter().map(|kind| kind.schema()).find(|schema| schema.name == resource.kind);
         for (name, value) in &resource.params.0 {
             let param = kind.and_then(|schema| schema.params.iter().find(|param| param.name == *name));
-            match param {
-                Some(param) if param.default.as_ref() == Some(value) => {}
-                _ if *value == Value::List(Vec::new()) || *value == Value::Map(Vec::new()) => {}
-                _ => parameter(&mut out, name, value, param.map(|param| &param.ty), compiled),
+            let child = kind.and_then(|schema| schema.children.iter().find(|child| child.name == *name));
+            match (param, value) {
+                (Some(param), value) if param.default.as_ref() == Some(value) => {}
+                (_, Value::List(values)) if values.is_empty() => {}
+                (_, Value::Map(keys)) if keys.is_empty() => {}
+                (_, Value::Rows(rows)) => children(
+                    &mut out,
+                    name,
+                    rows,
+                    child.map_or(&[], |child| &child.params),
+                    &compiled.contents,
+                ),
+                (param, value) => {
+                    let _ = write!(out, "    {name}");
+                    held(&mut out, value, param.map(|param| &param.ty), &compiled.contents);
+                }
             }
         }
         relations(&mut out, resource, compiled);
@@ -318,34 +330,36 @@ fn relations(out: &mut String, resource: &Resource, compiled: &Compiled) {
     }
 }
 
-fn parameter(out: &mut String, name: &str, value: &Value, ty: Option<&Type>, compiled: &Compiled) {
-    let _ = write!(out, "    {name}");
-    match value {
-        Value::Scalar(Scalar::Int(mode)) if ty == Some(&Type::Mode) => line(out, &format!("{mode:04o}")),
-        Value::Scalar(Scalar::Int(time)) if ty == Some(&Type::Duration) => line(out, &format!("{time} ms")),
-        Value::Content(content) => content_of(out, *content, compiled),
-        Value::Scalar(Scalar::Text(text)) if text.contains('\n') => block(out, text),
-        Value::Scalar(one) => line(out, &scalar(one)),
-        Value::List(values) => line(out, &scalars(values)),
-        Value::Map(map) => keys(out, map, 8),
-        Value::Rows(rows) => {
-            out.push('\n');
-            rows.iter().for_each(|row| {
-                out.push_str("        -\n");
-                row.0.iter().for_each(|(name, cell)| self::cell(out, name, cell, compiled));
-            });
+/// Children: a dash each, then their parameters.
+fn children(out: &mut String, name: &str, rows: &[Row], params: &[Param], contents: &Contents) {
+    let _ = writeln!(out, "    {name}");
+    for row in rows {
+        out.push_str("        -\n");
+        for (name, cell) in &row.0 {
+            let ty = params.iter().find(|param| param.name == *name).map(|param| &param.ty);
+            let _ = write!(out, "            {name}");
+            match cell {
+                Cell::Map(map) => keys(out, map, 16),
+                Cell::Scalar(one) => held(out, &Value::Scalar(one.clone()), ty, contents),
+                Cell::List(values) => held(out, &Value::List(values.clone()), ty, contents),
+                Cell::Content(content) => held(out, &Value::Content(*content), ty, contents),
+            }
         }
     }
 }
 
-fn cell(out: &mut String, name: &str, cell: &Cell, compiled: &Compiled) {
-    let _ = write!(out, "            {name}");
-    match cell {
-        Cell::Scalar(Scalar::Text(text)) if text.contains('\n') => block(out, text),
-        Cell::Scalar(one) => line(out, &scalar(one)),
-        Cell::List(values) => line(out, &scalars(values)),
-        Cell::Map(map) => keys(out, map, 16),
-        Cell::Content(content) => content_of(out, *content, compiled),
+/// A value after its name, to the end of the line.
+fn held(out: &mut String, value: &Value, ty: Option<&Type>, contents: &Contents) {
+    match value {
+        Value::Scalar(Scalar::Int(mode)) if ty == Some(&Type::Mode) => line(out, &format!("{mode:04o}")),
+        Value::Scalar(Scalar::Int(time)) if ty == Some(&Type::Duration) => line(out, &format!("{time} ms")),
+        Value::Content(content) => content_of(out, *content, contents),
+        Value::Scalar(Scalar::Text(text)) if text.contains('\n') => block(out, text),
+        Value::Scalar(one) => line(out, &scalar(one)),
+        Value::List(values) => line(out, &scalars(values)),
+        Value::Map(map) => keys(out, map, 8),
+        // Children have no children of their own in a catalog.
+        Value::Rows(_) => line(out, ""),
     }
 }
 
@@ -370,9 +384,9 @@ fn keys(out: &mut String, map: &[(String, Vec<Scalar>)], indent: usize) {
     }
 }
 
-fn content_of(out: &mut String, content: Content, compiled: &Compiled) {
+fn content_of(out: &mut String, content: Content, contents: &Contents) {
     let Content::Plain { digest, .. } = content else { return line(out, "(secret)") };
-    match compiled.contents.get(&digest) {
+    match contents.get(&digest) {
         Some(ContentSource::Bytes(bytes)) => match std::str::from_utf8(bytes) {
             Ok("") => line(out, "\"\""),
             Ok(text) => block(out, text),

@@ -157,11 +157,10 @@ fn entry(
 ) -> Option<Entry> {
     let kind = &parts.data.library.kinds[draft.kind];
     if parts.in_folder && kind.info.schema().whole_system {
-        diagnostics.push(
-            Diagnostic::error("lang::root", format!("`{}` needs a whole system", kind.schema.name))
-                .label(draft.at, "in a folder")
-                .help("the connection has `root=`: a folder that stands for `/`"),
-        );
+        let report = Diagnostic::error("lang::root", format!("`{}` needs a whole system", kind.schema.name))
+            .label(draft.at, "in a folder")
+            .help("the connection has `root=`: a folder that stands for `/`");
+        diagnostics.push(draft.called.into_iter().fold(report, Diagnostic::called));
     }
     let unknown = draft.given.has_unknown();
     let params = values::params(&kind.schema, &draft.given, secrets, contents);
@@ -173,11 +172,13 @@ fn entry(
             Err(problems) => {
                 for problem in problems {
                     let param = problem.param.as_deref().and_then(|name| kind.schema.param(name));
-                    let at = param
-                        .and_then(|param| draft.given.params[param].as_ref())
-                        .map_or(draft.at, |slot| slot.at);
-                    let report = Diagnostic::error("lang::params", problem.message).label(at, "here");
-                    diagnostics.push(report.maybe_help(problem.help));
+                    let slot = param.and_then(|param| draft.given.params[param].as_ref());
+                    let report = Diagnostic::error("lang::params", problem.message)
+                        .label(slot.map_or(draft.at, |slot| slot.at), "here")
+                        .maybe_help(problem.help);
+                    let given = slot.map(|slot| slot.given.clone()).unwrap_or_default();
+                    let report = report.given(&given);
+                    diagnostics.push(draft.called.into_iter().fold(report, Diagnostic::called));
                 }
                 return None;
             }
@@ -203,6 +204,12 @@ fn entry(
         modules: draft.module.iter().cloned().collect(),
         draft,
     })
+}
+
+/// Two resources that do not go together, with the calls of the modules that brought them there.
+fn calls(report: Diagnostic, drafts: &[&Draft]) -> Diagnostic {
+    let calls = drafts.iter().filter_map(|draft| draft.called);
+    calls.fold(report, |report, call| report.context(call, "called here"))
 }
 
 /// What runs once for all hosts is known by its address and the key that its kind gives it.
@@ -271,6 +278,7 @@ fn twice(first: &Entry, second: &Entry, parts: &Parts<'_>) -> Diagnostic {
         .label(second.draft.at, "and again here")
         .label(first.draft.at, "declared here");
     let kind = &parts.data.library.kinds[second.draft.kind].schema.name;
+    let report = calls(report, &[&second.draft, &first.draft]);
     report.help(match first.params == second.params {
         true => "it stands twice in one body; keep one of them".to_owned(),
         false => format!("no block overrides another: make what differs a variable; if both are meant, give one an `id`: `{kind} … id=\"other\"`"),
@@ -320,10 +328,12 @@ fn claims(entries: &[Entry], diagnostics: &mut Diagnostics) {
 fn conflict(first: &Entry, second: &Entry, key: &str) -> Diagnostic {
     let shown =
         |entry: &Entry| entry.address.as_ref().map_or_else(|| "a resource".to_owned(), |a| format!("`{a}`"));
-    Diagnostic::error("lang::claim", format!("{} and {} both own {key}", shown(first), shown(second)))
-        .label(second.draft.at, "one owner")
-        .label(first.draft.at, "the other")
-        .help("one thing has one owner; `line`, `block` and `ini` share a file that sets no content")
+    let report =
+        Diagnostic::error("lang::claim", format!("{} and {} both own {key}", shown(first), shown(second)))
+            .label(second.draft.at, "one owner")
+            .label(first.draft.at, "the other")
+            .help("one thing has one owner; `line`, `block` and `ini` share a file that sets no content");
+    calls(report, &[&second.draft, &first.draft])
 }
 
 type Edges = (Vec<Vec<usize>>, Vec<Vec<Notify>>);

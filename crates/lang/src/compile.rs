@@ -114,6 +114,7 @@ pub(crate) fn compile(
         let mut walked = Walked {
             body,
             module: None,
+            called: None,
             passed: Options::default(),
             place: vec![*place as u32],
             next: 0,

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use crate::template::GivenAt;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
 /// Several mistakes of one project, in the order found, each once.
@@ -31,6 +32,8 @@ pub struct Diagnostic {
     pub message: String,
     /// The places, the one at fault first, each with a few words; the words may be empty.
     pub labels: Vec<(Span, String)>,
+    /// The places that show how it came about. They are no part of what makes two mistakes one.
+    pub context: Vec<(Span, String)>,
     /// What to do about it.
     pub help: Option<String>,
 }
@@ -133,6 +136,17 @@ impl Diagnostics {
         self.said
     }
 
+    /// How many are kept so far.
+    pub(crate) fn kept(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Says of all that were kept since there were `kept` what called the module in which they were found.
+    pub(crate) fn called_at(&mut self, kept: usize, call: Span) {
+        let found = self.list.split_off(kept.min(self.list.len()));
+        self.list.extend(found.into_iter().map(|diagnostic| diagnostic.called(call)));
+    }
+
     /// How many were left out because of [`LIMIT`].
     pub fn dropped(&self) -> usize {
         self.dropped
@@ -163,7 +177,14 @@ impl<'a> IntoIterator for &'a Diagnostics {
 impl Diagnostic {
     /// An error.
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, severity: Severity::Error, message: message.into(), labels: Vec::new(), help: None }
+        Self {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            labels: Vec::new(),
+            context: Vec::new(),
+            help: None,
+        }
     }
 
     /// A warning.
@@ -180,6 +201,39 @@ impl Diagnostic {
     pub fn label(mut self, span: Span, words: impl Into<String>) -> Self {
         self.labels.push((span, words.into()));
         self
+    }
+
+    /// Adds a place that shows how it came about.
+    pub fn context(mut self, span: Span, words: impl Into<String>) -> Self {
+        self.context.push((span, words.into()));
+        self
+    }
+
+    /// Puts the fault where a caller gave the value, where somebody did; what it was used for is shown beside it.
+    pub(crate) fn given(mut self, given: &GivenAt) -> Self {
+        let Some((_, words)) = self.labels.first().cloned().filter(|_| !given.places().is_empty()) else {
+            return self;
+        };
+        let places = given.places().iter().map(|place| (*place, words.clone())).collect();
+        let used = std::mem::replace(&mut self.labels, places);
+        self.context.extend(used.into_iter().map(|(span, _)| (span, "used here".to_owned())));
+        self
+    }
+
+    /// Shows the call of the module in which it was found, unless the fault is shown at the caller already.
+    pub(crate) fn called(mut self, call: Span) -> Self {
+        let words = "called here".to_owned();
+        if !self.labels.iter().any(|(span, _)| span.file == call.file)
+            && !self.context.contains(&(call, words.clone()))
+        {
+            self.context.push((call, words));
+        }
+        self
+    }
+
+    /// All its places, those at fault first.
+    fn places(&self) -> impl Iterator<Item = &(Span, String)> {
+        self.labels.iter().chain(&self.context)
     }
 
     /// Says what to do about it.
@@ -295,7 +349,7 @@ impl Report {
     fn new(diagnostic: &Diagnostic, files: &Files) -> Self {
         let first = diagnostic.labels.first().map(|(span, _)| span.file);
         let mut others: Vec<FileId> = Vec::new();
-        for (span, _) in &diagnostic.labels {
+        for (span, _) in diagnostic.places() {
             if Some(span.file) != first && !others.contains(&span.file) {
                 others.push(span.file);
             }
@@ -326,7 +380,7 @@ impl Report {
             severity: diagnostic.severity.into(),
             message: printable(&diagnostic.message),
             help: diagnostic.help.as_ref().map(|help| lines(help)),
-            labels: diagnostic.labels.iter().filter_map(here).collect(),
+            labels: diagnostic.places().filter_map(here).collect(),
             source: source.map(|file| NamedSource::new(printable(&file.name), harmless(&file.text))),
             related: Vec::new(),
         }

@@ -15,7 +15,8 @@ use crate::given::Atom;
 use crate::nearest::did_you_mean;
 use crate::sources::{EntryKind, SourceError, join};
 use crate::template::{
-    Evaluated, Found, List, Map, Marks, Rendered, Scope, ScopeError, TemplateError, is_template, unknown,
+    Evaluated, Found, GivenAt, List, Map, Marks, Rendered, Scope, ScopeError, TemplateError, is_template,
+    unknown,
 };
 use crate::tree::{Entry, Tree};
 use crate::world::World;
@@ -59,7 +60,7 @@ impl Setting {
             Origin::Env => self.env(text, written),
             Origin::Secret => {
                 let name = self.name(written)?;
-                self.world.secret(&name, written.at)
+                self.world.secret(&name.text, written.at).map_err(|report| report.given(&name.given))
             }
             Origin::Digest => self.digest(written),
         }
@@ -101,32 +102,34 @@ impl Setting {
 
     /// The text of a name, of a path, of what must be the same before and after a host has spoken: filled in without
     /// facts.
-    pub(crate) fn name(&self, written: &Written) -> Result<Arc<str>, Diagnostic> {
+    pub(crate) fn name(&self, written: &Written) -> Result<Name, Diagnostic> {
         let Literal::Text(text) = &written.literal else {
             return Err(Diagnostic::error("lang::form", "a name is a text").label(written.at, "is none"));
         };
         if !is_template(text) {
-            return Ok(text.clone());
+            return Ok(Name { text: text.clone(), given: GivenAt::default() });
         }
         let scope: Arc<dyn Scope> = Arc::new(WithoutFacts(self.scope.clone()));
         let rendered = self.base.engine.text(text, &scope).map_err(|error| self.failed(error, written))?;
-        if rendered.marks.unknown {
-            return Err(from_facts(written.at));
+        let Rendered { text, marks } = rendered;
+        if marks.unknown {
+            return Err(from_facts(written.at).given(&marks.given));
         }
-        if rendered.marks.tainted {
-            return Err(secret_here(written.at, "a path or name"));
+        if marks.tainted {
+            return Err(secret_here(written.at, "a path or name").given(&marks.given));
         }
-        Ok(rendered.text.into())
+        Ok(Name { text: text.into(), given: marks.given })
     }
 
     fn template(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
-        let name = self.name(written)?;
+        let Name { text: name, given } = self.name(written)?;
         let path = join("", &name).unwrap_or_default();
         let Some((id, text)) = self.base.template(&path) else {
             return Err(Diagnostic::error("lang::template", format!("there is no template `{name}`"))
                 .label(written.at, "named here")
                 .help("templates stand in the folder `templates` of the project, or of their module")
-                .maybe_help(did_you_mean(&name, self.base.template_names())));
+                .maybe_help(did_you_mean(&name, self.base.template_names()))
+                .given(&given));
         };
         self.base
             .engine
@@ -137,11 +140,15 @@ impl Setting {
 
     fn file(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
         let name = self.name(written)?;
-        let path = self.file_path(&name, written.at)?;
+        self.file_text(&name.text, written).map_err(|report| report.given(&name.given))
+    }
+
+    fn file_text(&self, name: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
+        let path = self.file_path(name, written.at)?;
         let bytes = self
             .base
             .read(self.world.sources(), &path, TEXT_LIMIT)
-            .map_err(|error| unreadable(&name, &error, written.at))?;
+            .map_err(|error| unreadable(name, &error, written.at))?;
         let text = std::str::from_utf8(&bytes).map_err(|_| {
             Diagnostic::error("lang::utf8", format!("`{name}` is not UTF-8 text"))
                 .label(written.at, "used as a text")
@@ -178,9 +185,11 @@ impl Setting {
 
     /// The digest of a file of the project, short enough for a name.
     fn digest(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
-        let path = self.name(written)?;
-        match self.project_file(&path, written.at)? {
-            Atom::Content(Content::Plain { digest, .. }, _) => Ok(plain(Value::from(digest.short()))),
+        let Name { text: path, given } = self.name(written)?;
+        match self.project_file(&path, written.at).map_err(|report| report.given(&given))? {
+            Atom::Content(Content::Plain { digest, .. }, _) => {
+                Ok(Evaluated { value: Value::from(digest.short()), marks: Marks::given(given) })
+            }
             _ => Ok(Evaluated { value: unknown(), marks: Marks::UNKNOWN }),
         }
     }
@@ -198,6 +207,13 @@ impl Setting {
     fn failed(&self, error: TemplateError, written: &Written) -> Diagnostic {
         in_text(error, written, self.world.files())
     }
+}
+
+/// A name or path, filled in.
+pub(crate) struct Name {
+    pub(crate) text: Arc<str>,
+    /// The parameters that it was made of.
+    pub(crate) given: GivenAt,
 }
 
 /// A mistake in a text of an inventory, shown where it is written.

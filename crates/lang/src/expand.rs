@@ -7,14 +7,14 @@ use converge_model::{Scalar, Type};
 use minijinja::Value;
 
 use crate::bodies::{Bodies, Call, Instance, Walked};
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::evaluate::{Inner, Setting};
-use crate::given::{Atom, Given, Held, MapEntry};
+use crate::given::{Atom, Given, Held, MapEntry, Slot};
 use crate::merge;
 use crate::module::Module;
 use crate::options::Options;
 use crate::schema::{Assert, Schema};
-use crate::template::{Found, List, Map, Marks, Scope, ScopeError, fold, unknown};
+use crate::template::{Evaluated, Found, GivenAt, List, Map, Marks, Scope, ScopeError, fold, unknown};
 use crate::world::World;
 
 /// Expands every instance, callers before those they call, so that all pieces of an instance are there in time.
@@ -43,8 +43,9 @@ fn one(
     let maybe = calls.iter().all(|call| call.maybe);
     let failed = calls.iter().any(|call| call.failed);
     let passed = passed(&calls);
+    let called = calls.iter().map(|call| call.called).next();
     let address = instance.address();
-    let errors = bodies.diagnostics.said();
+    let (errors, kept) = (bodies.diagnostics.said(), bodies.diagnostics.kept());
     let pieces = calls.into_iter().map(piece).collect();
     let Some(mut given) = merge::merge(&module.schema, pieces, bodies.diagnostics) else { return };
     merge::defaults(&module.schema, &mut given);
@@ -59,11 +60,12 @@ fn one(
     // The body of a module that was called wrongly would only repeat the mistake.
     if failed || bodies.diagnostics.said() > errors {
         bodies.dropped.insert(instance.module.clone());
-        return;
+    } else {
+        let body = bodies.add(address.to_string());
+        let mut walked = Walked { body, module: Some(address), called, passed, place, next: 0, maybe };
+        bodies.walk(&module.body, &scope, &mut walked);
     }
-    let body = bodies.add(address.to_string());
-    let mut walked = Walked { body, module: Some(address), passed, place, next: 0, maybe };
-    bodies.walk(&module.body, &scope, &mut walked);
+    called.into_iter().for_each(|call| bodies.diagnostics.called_at(kept, call));
 }
 
 /// What a piece gives; values of a piece that may not be there are unknown where others disagree.
@@ -86,7 +88,7 @@ fn passed(calls: &[Call]) -> Options {
 fn params(schema: &Schema, given: &Given) -> Vec<(String, Value, Marks)> {
     let of_params = schema.params.iter().zip(&given.params).map(|(param, slot)| {
         let (value, marks) = match slot {
-            Some(slot) => held(&slot.held),
+            Some(slot) => held(slot),
             None => (empty(&param.ty), Marks::default()),
         };
         (param.name.clone(), value, marks)
@@ -106,7 +108,8 @@ fn map(entries: Vec<(String, Value, Marks)>) -> Value {
 
 fn free(entries: &[MapEntry]) -> Value {
     let entry = |entry: &MapEntry| {
-        let mut atoms: Vec<(Value, Marks)> = entry.values.iter().map(atom).collect();
+        let mut atoms: Vec<(Value, Marks)> =
+            entry.values.iter().map(|value| atom(value, &entry.given)).collect();
         let (value, marks) = match (entry.several, atoms.pop()) {
             (false, Some(only)) => only,
             (_, last) => {
@@ -119,17 +122,19 @@ fn free(entries: &[MapEntry]) -> Value {
     Map::exact(entries.iter().map(entry).collect())
 }
 
-fn held(held: &Held) -> (Value, Marks) {
-    match held {
-        Held::One(one) => atom(one),
-        Held::Many(items) => (List::new(items.iter().map(atom).collect()), Marks::default()),
+fn held(slot: &Slot) -> (Value, Marks) {
+    match &slot.held {
+        Held::One(one) => atom(one, &slot.given),
+        Held::Many(items) => {
+            (List::new(items.iter().map(|item| atom(item, &slot.given)).collect()), Marks::default())
+        }
         Held::Map(entries) => (free(entries), Marks::default()),
         Held::Unknown => (unknown(), Marks::UNKNOWN),
     }
 }
 
-fn atom(atom: &Atom) -> (Value, Marks) {
-    match atom {
+fn atom(atom: &Atom, given: &GivenAt) -> (Value, Marks) {
+    let (value, marks) = match atom {
         Atom::Plain(Scalar::Text(text)) => (Value::from(text.as_str()), Marks::default()),
         Atom::Plain(Scalar::Int(number)) => (Value::from(*number), Marks::default()),
         Atom::Plain(Scalar::Float(number)) => (Value::from(*number), Marks::default()),
@@ -137,7 +142,8 @@ fn atom(atom: &Atom) -> (Value, Marks) {
         Atom::Secret(text) => (Value::from(text.clone()), Marks::TAINTED),
         // Modules see text, never references into a catalog.
         Atom::Unknown | Atom::Plain(Scalar::Secret(_)) | Atom::Content(..) => (unknown(), Marks::UNKNOWN),
-    }
+    };
+    (value, marks | Marks::given(given.clone()))
 }
 
 /// Without a default a list is empty, anything else null.
@@ -155,10 +161,14 @@ fn asserts(schema: &Schema, given: &Given, setting: &Setting, diagnostics: &mut 
         let names = params(schema, given).into_iter();
         let names = names.map(|(name, value, marks)| (fold(&name), Found { value, marks })).collect();
         let inner = setting.with(Arc::new(Inner { names, outer: setting.scope.clone() }));
+        let mut broken = false;
         for demand in &schema.asserts {
-            if let Some(report) = violated(demand, &inner) {
-                diagnostics.push(report.label(given.at, "called here"));
+            let Err(report) = violated(demand, given.at, &inner) else { continue };
+            // A demand may rest on the one before it: what it stumbles over then is no second mistake.
+            if !broken || report.code == "lang::assert" {
+                diagnostics.push(report);
             }
+            broken = true;
         }
     }
     for (schema, rows) in schema.children.iter().zip(&given.children) {
@@ -166,26 +176,31 @@ fn asserts(schema: &Schema, given: &Given, setting: &Setting, diagnostics: &mut 
     }
 }
 
-fn violated(demand: &Assert, setting: &Setting) -> Option<Diagnostic> {
+/// An error where the demand is not met, at the values that it reads; at the call where it reads none.
+fn violated(demand: &Assert, call: Span, setting: &Setting) -> Result<(), Diagnostic> {
     let written = crate::document::Written {
         literal: crate::document::Literal::Text(demand.expression.clone()),
         origin: crate::document::Origin::Expr,
         at: demand.at,
     };
-    let value = match setting.expression(&demand.expression, &written) {
-        Ok(value) if value.marks.unknown => return None,
-        Ok(value) => value.value,
-        Err(report) => return Some(report),
-    };
+    let Evaluated { value, marks } = setting.expression(&demand.expression, &written)?;
+    if marks.unknown {
+        return Ok(());
+    }
     match bool::try_from(value.clone()) {
-        Ok(true) => None,
-        Ok(false) => Some(
-            Diagnostic::error("lang::assert", demand.message.to_string()).label(demand.at, "is demanded"),
-        ),
-        Err(_) => Some(
-            Diagnostic::error("lang::type", format!("`assert` is true or false, this is a {}", value.kind()))
-                .label(demand.at, "no boolean"),
-        ),
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let call = GivenAt::one(call);
+            let given = if marks.given.places().is_empty() { &call } else { &marks.given };
+            let report = Diagnostic::error("lang::assert", demand.message.to_string());
+            let report = given.places().iter().fold(report, |report, place| report.label(*place, "here"));
+            Err(report.context(demand.at, "demanded here"))
+        }
+        Err(_) => Err(Diagnostic::error(
+            "lang::type",
+            format!("`assert` is true or false, this is a {}", value.kind()),
+        )
+        .label(demand.at, "no boolean")),
     }
 }
 

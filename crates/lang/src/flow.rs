@@ -7,11 +7,13 @@ use minijinja::Value;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::document::{Literal, Node, Origin, Written};
 use crate::evaluate::{Inner, Setting, secret_here};
-use crate::template::{self, Found, List, Map, Marks, Raw, unknown};
+use crate::template::{self, Evaluated, Found, List, Map, Marks, Raw, unknown};
 use crate::tree::is_taken;
 
 /// The most turns of one loop.
 const TURNS: usize = 10_000;
+/// The most turns of all loops of one host, in each other and one after the other.
+pub(crate) const ALL_TURNS: usize = 200_000;
 
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ fn decide(written: &Written, setting: &Setting) -> Result<Condition, Diagnostic>
         (Literal::Broken, _) => return Ok(Condition::Unknown),
         (Literal::Bool(value), _) => return Ok(if *value { Condition::True } else { Condition::False }),
         (Literal::Text(text), Origin::Plain | Origin::Expr) => {
-            is_expression(text, written)?;
+            is_expression(text, written, "when")?;
             setting.expression(text, written)?
         }
         _ => return Err(no_boolean("no condition", written.at)),
@@ -80,18 +82,22 @@ fn decide(written: &Written, setting: &Setting) -> Result<Condition, Diagnostic>
 }
 
 /// `when` and `in` are expressions as they stand.
-fn is_expression(text: &str, written: &Written) -> Result<(), Diagnostic> {
+fn is_expression(text: &str, written: &Written, key: &str) -> Result<(), Diagnostic> {
     if !template::is_template(text) {
         return Ok(());
     }
-    Err(is_template(written))
+    Err(is_template(written, key))
 }
 
 /// Braces where an expression stands as it is.
-pub(crate) fn is_template(written: &Written) -> Diagnostic {
+pub(crate) fn is_template(written: &Written, key: &str) -> Diagnostic {
+    let text = if let Literal::Text(text) = &written.literal { text.trim() } else { "" };
+    let bare = text.strip_prefix("{{").and_then(|text| text.strip_suffix("}}")).map(str::trim);
+    let bare = bare.filter(|bare| !bare.is_empty() && !bare.contains(['{', '"']));
+    let example = bare.unwrap_or(if key == "when" { "facts.os.family == 'debian'" } else { "colours" });
     Diagnostic::error("lang::template", "this is an expression already")
         .label(written.at, "holds a template")
-        .help("leave the braces out: `when=\"facts.os.family == 'debian'\"`")
+        .help(format!("leave the braces out: `{key}=\"{example}\"`"))
 }
 
 fn no_boolean(what: &str, at: Span) -> Diagnostic {
@@ -110,6 +116,9 @@ pub(crate) fn turns(node: &Node, setting: &Setting, diagnostics: &mut Diagnostic
 
 fn read_turns(node: &Node, setting: &Setting) -> Result<Vec<Turn>, Diagnostic> {
     let names = names(node)?;
+    if setting.world.has_turned_too_much() {
+        return Ok(Vec::new());
+    }
     let Some(written) = node.prop("in").map(|property| &property.value) else {
         return Err(form(node, "`for` wants a list: `for \"x\" in=\"colours\"`"));
     };
@@ -119,7 +128,7 @@ fn read_turns(node: &Node, setting: &Setting) -> Result<Vec<Turn>, Diagnostic> {
     }
     let value = match (&written.literal, written.origin) {
         (Literal::Text(text), Origin::Plain | Origin::Expr) => {
-            is_expression(text, written)?;
+            is_expression(text, written, "in")?;
             setting.expression(text, written)?
         }
         _ => return Err(form(node, "`in` wants an expression")),
@@ -131,10 +140,18 @@ fn read_turns(node: &Node, setting: &Setting) -> Result<Vec<Turn>, Diagnostic> {
         let values = names.iter().map(|_| found(unknown(), Marks::UNKNOWN)).collect();
         return Ok(vec![turn(&names, values, None, setting)]);
     }
-    let items = items(&value.value, &names, written)?;
+    let items = items(&value, &names, written)?;
     if items.len() > TURNS {
         return Err(Diagnostic::error("lang::limit", format!("a loop of more than {TURNS} turns"))
             .label(written.at, format!("{} items", items.len())));
+    }
+    if !setting.world.may_turn(items.len()) {
+        return Err(Diagnostic::error(
+            "lang::limit",
+            format!("the loops of one host take more than {ALL_TURNS} turns"),
+        )
+        .label(written.at, "with this one")
+        .help("loops inside each other multiply: walk a list that holds only what is meant"));
     }
     let count = items.len();
     Ok(items
@@ -173,35 +190,41 @@ fn found(value: Value, marks: Marks) -> Found {
 }
 
 /// The values of each turn: one a name.
-fn items(value: &Value, names: &[Arc<str>], written: &Written) -> Result<Vec<Vec<Found>>, Diagnostic> {
+fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec<Vec<Found>>, Diagnostic> {
+    let Evaluated { value, marks } = value;
     let wrong = |what: &str, help: &str| {
         Err(Diagnostic::error("lang::type", format!("a loop cannot walk {what}"))
             .label(written.at, what)
             .help(help.to_owned()))
     };
     match (template::raw(value), names.len()) {
-        (Raw::List(list), 1) => Ok(of_list(list)),
-        (Raw::Map(map), 2) => Ok(of_map(map)),
+        (Raw::List(list), 1) => Ok(of_list(list, marks)),
+        (Raw::Map(map), 2) => Ok(of_map(map, marks)),
         (Raw::Map(_), _) => wrong("a map with one name", "write two names: `for \"key\" \"value\" in=\"…\"`"),
         (Raw::List(_), _) => wrong("a list with two names", "write one name"),
         (Raw::Null, _) => wrong("null", "a list that may be missing: `in=\"x | default([])\"`"),
         (Raw::Scalar(_), _) => wrong("a scalar", "a list of one is written `x { - \"a\" }`"),
         // Hosts, groups, ranges: lists that make their items when they are asked.
         (Raw::Other(other), 1) => match other.try_iter() {
-            Ok(items) => Ok(items.map(|item| vec![found(item, Marks::default())]).take(TURNS + 1).collect()),
+            Ok(items) => Ok(items.map(|item| vec![found(item, marks.clone())]).take(TURNS + 1).collect()),
             Err(_) => wrong("this", "a list is wanted"),
         },
         (Raw::Other(_), _) => wrong("this with two names", "write one name"),
     }
 }
 
-fn of_list(list: &List) -> Vec<Vec<Found>> {
-    list.items().iter().map(|(value, marks)| vec![found(value.clone(), *marks)]).collect()
+/// The items, each with what was read to get at the list.
+fn of_list(list: &List, read: &Marks) -> Vec<Vec<Found>> {
+    let item = |(value, marks): &(Value, Marks)| vec![found(value.clone(), marks.clone() | read.clone())];
+    list.items().iter().map(item).collect()
 }
 
-fn of_map(map: &Map) -> Vec<Vec<Found>> {
+fn of_map(map: &Map, read: &Marks) -> Vec<Vec<Found>> {
     let pair = |(key, value, marks): &(String, Value, Marks)| {
-        vec![found(Value::from(key.as_str()), Marks::default()), found(value.clone(), *marks)]
+        vec![
+            found(Value::from(key.as_str()), read.clone()),
+            found(value.clone(), marks.clone() | read.clone()),
+        ]
     };
     map.entries().iter().map(pair).collect()
 }

@@ -42,7 +42,7 @@ pub(crate) fn compile(
         let mut bodies = Bodies::new(data, &mut diagnostics);
         let body = bodies.add(moment.word().to_owned());
         let (passed, place) = (Options::default(), Vec::new());
-        let mut walked = Walked { body, module: None, passed, place, next: 0, maybe: false };
+        let mut walked = Walked { body, module: None, called: None, passed, place, next: 0, maybe: false };
         bodies.walk(&nodes, &world.setting(), &mut walked);
         expand::all(&mut bodies, &world);
         let parts = Parts::of(data, bodies, host, &settings[on], world.used());

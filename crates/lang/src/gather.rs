@@ -8,6 +8,7 @@ use minijinja::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::document::{Literal, Node, Origin, Property, Written};
+use crate::elsewhere;
 use crate::evaluate::{Setting, secret_here, unreadable};
 use crate::flow::{self, Condition};
 use crate::given::{Atom, Given, Held, MapEntry, Row, Slot};
@@ -15,7 +16,7 @@ use crate::module::{COMMON, as_written, input};
 use crate::nearest::did_you_mean;
 use crate::options::Options;
 use crate::schema::{Schema, takes_several};
-use crate::template::{self, Evaluated, Marks, Raw, fold};
+use crate::template::{self, Evaluated, GivenAt, Marks, Raw, fold};
 use crate::typed::{self, Limits};
 use crate::words;
 
@@ -45,6 +46,7 @@ pub(crate) fn gather(
         written: vec![false; schema.params.len()],
         before: diagnostics.said(),
         with: None,
+        read: GivenAt::default(),
         options,
         diagnostics,
     };
@@ -64,6 +66,8 @@ struct Gatherer<'a> {
     /// How many mistakes there were before.
     before: usize,
     with: Option<&'a Written>,
+    /// What callers of modules gave and was read for the value in hand.
+    read: GivenAt,
     options: Option<&'a mut Options>,
     diagnostics: &'a mut Diagnostics,
 }
@@ -74,6 +78,23 @@ struct Piece<'a> {
     at: Span,
     setting: Setting,
     maybe: bool,
+}
+
+impl Piece<'_> {
+    /// Its first value, where it has one.
+    fn value_at(&self) -> Span {
+        match self.form {
+            Form::Values(values) => whole(values).unwrap_or(self.at),
+            Form::Node(node) => whole(&node.args).unwrap_or(self.at),
+        }
+    }
+}
+
+/// From the first of several values to the last.
+fn whole(values: &[Written]) -> Option<Span> {
+    let (first, last) = (values.first()?.at, values.last()?.at);
+    let end = (last.start + last.len).max(first.start + first.len);
+    Some(Span::new(first.file, first.start, end - first.start))
 }
 
 /// How a parameter is given.
@@ -199,8 +220,7 @@ impl<'a> Gatherer<'a> {
     }
 
     fn free(&mut self, key: &Arc<str>, at: Span, values: &'a [Written], setting: &Setting) {
-        let several = values.len() > 1;
-        let mut entry = MapEntry { key: key.clone(), values: Vec::new(), several, at };
+        let mut entry = MapEntry { several: values.len() > 1, ..MapEntry::new(key.clone(), at) };
         for value in values {
             self.map_value(value, setting, &mut entry);
         }
@@ -248,13 +268,27 @@ impl<'a> Gatherer<'a> {
         let param = &self.schema.params[place];
         let mut slot: Option<Slot> = None;
         for piece in pieces {
+            self.read = GivenAt::default();
             let Some(held) = self.held(param, &piece, shell) else { continue };
+            let given = self.given_at(piece.value_at());
             match &mut slot {
-                None => slot = Some(Slot { held, at: piece.at, maybe: piece.maybe }),
-                Some(first) => self.add(first, held, &piece, param),
+                None => slot = Some(Slot { held, at: piece.at, given, maybe: piece.maybe }),
+                Some(first) => {
+                    first.given = std::mem::take(&mut first.given) | given;
+                    self.add(first, held, &piece, param);
+                }
             }
         }
         slot
+    }
+
+    /// Where the value in hand was given: to a module at `at`, unless it comes from the parameters of another.
+    fn given_at(&mut self, at: Span) -> GivenAt {
+        let read = std::mem::take(&mut self.read);
+        match self.target {
+            Target::Module if read.places().is_empty() => GivenAt::one(at),
+            _ => read,
+        }
     }
 
     /// Adds a second value: lists and maps grow, anything else is given twice.
@@ -333,12 +367,7 @@ impl<'a> Gatherer<'a> {
     /// The keys of a map, as properties and children.
     fn keys(&mut self, node: &'a Node, setting: &Setting, entries: &mut Vec<MapEntry>) {
         for property in &node.props {
-            let mut entry = MapEntry {
-                key: property.key.clone(),
-                values: Vec::new(),
-                several: false,
-                at: property.value.at,
-            };
+            let mut entry = MapEntry::new(property.key.clone(), property.value.at);
             self.map_value(&property.value, setting, &mut entry);
             push_key(entries, entry, self.diagnostics);
         }
@@ -363,8 +392,7 @@ impl<'a> Gatherer<'a> {
                     let values: Vec<&Written> =
                         if child.args.is_empty() { dashes(child) } else { child.args.iter().collect() };
                     let several = values.len() > 1 || child.args.is_empty();
-                    let mut entry =
-                        MapEntry { key: child.name.clone(), values: Vec::new(), several, at: child.at };
+                    let mut entry = MapEntry { several, ..MapEntry::new(child.name.clone(), child.at) };
                     for value in values {
                         self.map_value(value, setting, &mut entry);
                     }
@@ -376,6 +404,14 @@ impl<'a> Gatherer<'a> {
 
     /// Adds one value to a key of a map.
     fn map_value(&mut self, written: &Written, setting: &Setting, entry: &mut MapEntry) {
+        let outer = std::mem::take(&mut self.read);
+        self.map_value_of(written, setting, entry);
+        let own = self.given_at(written.at);
+        self.read = outer | own.clone();
+        entry.given = std::mem::take(&mut entry.given) | own;
+    }
+
+    fn map_value_of(&mut self, written: &Written, setting: &Setting, entry: &mut MapEntry) {
         let Some(value) = self.evaluated(written, setting) else { return };
         let direct = input(written).filter(|_| !matches!(written.literal, Literal::Text(_)));
         if let Some(input) = direct {
@@ -400,7 +436,13 @@ impl<'a> Gatherer<'a> {
             Raw::List(list) => {
                 entry.several = true;
                 for (item, marks) in list.items() {
-                    let atom = self.scalar(&Type::Any, Limits::default(), item, *marks | value.marks, at);
+                    let atom = self.scalar(
+                        &Type::Any,
+                        Limits::default(),
+                        item,
+                        marks.clone() | value.marks.clone(),
+                        at,
+                    );
                     entry.values.extend(atom);
                 }
             }
@@ -430,9 +472,13 @@ impl<'a> Gatherer<'a> {
             Raw::Map(map) => {
                 let mut entries = Vec::new();
                 for (key, item, marks) in map.entries() {
-                    let mut entry =
-                        MapEntry { key: key.as_str().into(), values: Vec::new(), several: false, at };
-                    let marks = *marks | value.marks;
+                    let mut entry = MapEntry::new(key.as_str().into(), at);
+                    let marks = marks.clone() | value.marks.clone();
+                    entry.given = if self.target == Target::Module && marks.given.places().is_empty() {
+                        GivenAt::one(at)
+                    } else {
+                        marks.given.clone()
+                    };
                     self.map_evaluated(Evaluated { value: item.clone(), marks }, at, &mut entry);
                     entries.push(entry);
                 }
@@ -493,12 +539,13 @@ impl<'a> Gatherer<'a> {
             Raw::Null => {}
             Raw::List(list) => {
                 for (item, marks) in list.items() {
-                    let atom = self.scalar(of, limits(param), item, *marks | value.marks, at);
+                    let marks = marks.clone() | value.marks.clone();
+                    let atom = self.scalar(of, limits(param), item, marks, at);
                     items.extend(atom);
                 }
             }
             _ => {
-                let atom = self.scalar(of, limits(param), &value.value, value.marks, at);
+                let atom = self.scalar(of, limits(param), &value.value, value.marks.clone(), at);
                 items.extend(atom);
             }
         }
@@ -537,11 +584,13 @@ impl<'a> Gatherer<'a> {
 
     fn file(&mut self, written: &Written, setting: &Setting) -> Option<Atom> {
         let content = setting.name(written).and_then(|name| {
-            let path = setting.file_path(&name, written.at)?;
-            setting
-                .base
-                .content(setting.world.sources(), &path)
-                .map_err(|error| unreadable(&name, &error, written.at))
+            let found = setting.file_path(&name.text, written.at).and_then(|path| {
+                setting
+                    .base
+                    .content(setting.world.sources(), &path)
+                    .map_err(|error| unreadable(&name.text, &error, written.at))
+            });
+            found.map_err(|report| report.given(&name.given))
         });
         match content {
             Ok((digest, length, source)) => Some(Atom::Content(Content::Plain { digest, length }, source)),
@@ -576,7 +625,10 @@ impl<'a> Gatherer<'a> {
     fn controller_path(&mut self, param: &Param, written: &Written, setting: &Setting) -> Option<Atom> {
         let text = match written.origin {
             Origin::Plain => match setting.name(written) {
-                Ok(name) => typed::Input::Text(name.to_string()),
+                Ok(name) => {
+                    self.read = std::mem::take(&mut self.read) | name.given;
+                    typed::Input::Text(name.text.to_string())
+                }
                 Err(report) => {
                     self.diagnostics.push(report);
                     return None;
@@ -590,15 +642,20 @@ impl<'a> Gatherer<'a> {
                 typed::input_of(&value.value)?
             }
         };
-        let Atom::Plain(Scalar::Text(path)) =
-            self.typed(&Type::ControllerPath, limits(param), &text, Marks::default(), written.at)?
+        let Atom::Plain(Scalar::Text(path)) = self.typed(
+            &Type::ControllerPath,
+            limits(param),
+            &text,
+            Marks::given(self.read.clone()),
+            written.at,
+        )?
         else {
             return None;
         };
         match setting.project_file(&path, written.at) {
             Ok(content) => Some(content),
             Err(report) => {
-                self.diagnostics.push(report);
+                self.diagnostics.push(report.given(&self.read));
                 None
             }
         }
@@ -611,7 +668,7 @@ impl<'a> Gatherer<'a> {
         if matches!(template::raw(&value.value), Raw::Null) {
             return None;
         }
-        self.scalar(ty, limits(param), &value.value, value.marks, at).map(Held::One)
+        self.scalar(ty, limits(param), &value.value, value.marks.clone(), at).map(Held::One)
     }
 
     /// Takes parameters from a map; what is written beside it wins.
@@ -619,7 +676,8 @@ impl<'a> Gatherer<'a> {
         let Some(value) = self.evaluated(written, setting) else { return };
         if value.marks.unknown {
             for slot in self.given.params.iter_mut().filter(|slot| slot.is_none()) {
-                *slot = Some(Slot { held: Held::Unknown, at: written.at, maybe: true });
+                let given = GivenAt::default();
+                *slot = Some(Slot { held: Held::Unknown, at: written.at, given, maybe: true });
             }
             return;
         }
@@ -637,9 +695,11 @@ impl<'a> Gatherer<'a> {
                 continue;
             }
             let param = &self.schema.params[place];
-            let value = Evaluated { value: item.clone(), marks: *marks | value.marks };
+            let value = Evaluated { value: item.clone(), marks: marks.clone() | value.marks.clone() };
+            self.read = value.marks.given.clone();
             let held = self.held_of(param, &value, written.at);
-            self.given.params[place] = held.map(|held| Slot { held, at: written.at, maybe: false });
+            let given = self.given_at(written.at);
+            self.given.params[place] = held.map(|held| Slot { held, at: written.at, given, maybe: false });
         }
     }
 
@@ -663,7 +723,9 @@ impl<'a> Gatherer<'a> {
     }
 
     fn evaluated(&mut self, written: &Written, setting: &Setting) -> Option<Evaluated> {
-        setting.value(written).map_err(|report| self.diagnostics.push(report)).ok()
+        let value = setting.value(written).map_err(|report| self.diagnostics.push(report)).ok()?;
+        self.read = std::mem::take(&mut self.read) | value.marks.given.clone();
+        Some(value)
     }
 
     /// One value of the result of a template or an expression.
@@ -675,6 +737,7 @@ impl<'a> Gatherer<'a> {
         marks: Marks,
         at: Span,
     ) -> Option<Atom> {
+        self.read = std::mem::take(&mut self.read) | marks.given.clone();
         if marks.unknown {
             return Some(Atom::Unknown);
         }
@@ -692,7 +755,8 @@ impl<'a> Gatherer<'a> {
                 self.diagnostics.push(
                     Diagnostic::error("lang::type", format!("this is {what}, where one value is wanted"))
                         .label(at, what)
-                        .help(help),
+                        .help(help)
+                        .given(&marks.given),
                 );
                 None
             }
@@ -715,7 +779,7 @@ impl<'a> Gatherer<'a> {
                 typed::Input::Bool(value) => value.to_string(),
             };
             if matches!(ty, Type::Path | Type::ControllerPath | Type::Name) {
-                self.diagnostics.push(secret_here(at, "a name or path"));
+                self.diagnostics.push(secret_here(at, "a name or path").given(&marks.given));
                 return None;
             }
             typed::read_secret(ty, &text, limits).map(|()| Atom::Secret(text.into()))
@@ -731,7 +795,7 @@ impl<'a> Gatherer<'a> {
             Ok(atom) => Some(atom),
             Err(error) => {
                 let report = Diagnostic::error("lang::type", error.message).label(at, "here");
-                self.diagnostics.push(report.maybe_help(error.help));
+                self.diagnostics.push(report.maybe_help(error.help).given(&marks.given));
                 None
             }
         }
@@ -763,7 +827,7 @@ pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool)
     if top {
         names.extend(COMMON);
     }
-    let help = did_you_mean(key, names.iter().copied());
+    let help = did_you_mean(key, names.iter().copied()).or_else(|| elsewhere::parameter(key));
     names.truncate(24);
     Diagnostic::error("lang::unknown", format!("`{}` has no parameter `{key}`", schema.name))
         .label(at, "unknown")

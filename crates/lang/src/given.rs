@@ -7,6 +7,7 @@ use converge_model::{Content, Scalar};
 use crate::compile::ContentSource;
 use crate::diagnostic::Span;
 use crate::schema::Schema;
+use crate::template::GivenAt;
 
 /// What is given to one schema: a place for each parameter and each child.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Row {
 pub(crate) struct Slot {
     pub(crate) held: Held,
     pub(crate) at: Span,
+    /// Where callers of modules gave it, as far out as possible; a default is given nowhere.
+    pub(crate) given: GivenAt,
     pub(crate) maybe: bool,
 }
 
@@ -52,6 +55,15 @@ pub(crate) struct MapEntry {
     /// Whether the values were written as a list.
     pub(crate) several: bool,
     pub(crate) at: Span,
+    /// As of a [`Slot`].
+    pub(crate) given: GivenAt,
+}
+
+impl MapEntry {
+    /// A key without a value yet.
+    pub(crate) fn new(key: Arc<str>, at: Span) -> Self {
+        Self { key, values: Vec::new(), several: false, at, given: GivenAt::default() }
+    }
 }
 
 /// One value, typed.

@@ -32,6 +32,7 @@ mod base;
 mod bodies;
 mod catalog;
 mod document;
+mod elsewhere;
 mod evaluate;
 mod expand;
 mod flow;

@@ -47,7 +47,7 @@ impl<'a> Linter<'a> {
 
     fn tree(&mut self, tree: &Tree) {
         match tree {
-            Tree::Leaf(written) => self.text(written, false),
+            Tree::Leaf(written) => self.text(written, None),
             Tree::List(items, _) => items.iter().for_each(|item| self.tree(item)),
             Tree::Map(entries, _) => self.entries(entries),
         }
@@ -114,24 +114,26 @@ impl<'a> Linter<'a> {
     }
 
     fn texts(&mut self, node: &Node) {
-        let expression = |key: &str| matches!(key, "when" | "in");
+        let expression = |key: &str| ["when", "in"].into_iter().find(|word| *word == key);
         for arg in &node.args {
-            self.text(arg, &*node.name == "when");
+            self.text(arg, Some("when").filter(|when| &*node.name == *when));
         }
         for property in &node.props {
             self.text(&property.value, expression(&property.key));
         }
     }
 
-    fn text(&mut self, written: &Written, expression: bool) {
+    fn text(&mut self, written: &Written, expression: Option<&str>) {
         let Literal::Text(text) = &written.literal else { return };
         let engine = &self.base.engine;
         let found = match written.origin {
             // That a template stands where an expression is meant is said where it is evaluated.
-            Origin::Plain if expression && crate::template::is_template(text) => {
-                return self.diagnostics.push(crate::flow::is_template(written));
+            Origin::Plain if expression.is_some() && crate::template::is_template(text) => {
+                return self
+                    .diagnostics
+                    .push(crate::flow::is_template(written, expression.unwrap_or("when")));
             }
-            Origin::Plain if expression => engine.check_expression(text),
+            Origin::Plain if expression.is_some() => engine.check_expression(text),
             Origin::Expr => engine.check_expression(text),
             Origin::Plain | Origin::File | Origin::Template | Origin::Secret | Origin::Digest => {
                 engine.check(None, text)

@@ -10,6 +10,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::gather::{missing, name_of};
 use crate::given::{Atom, Given, Held, Row, Slot};
 use crate::schema::Schema;
+use crate::template::GivenAt;
 
 /// Merges `pieces`, the first written first.
 pub(crate) fn merge(schema: &Schema, pieces: Vec<Given>, diagnostics: &mut Diagnostics) -> Option<Given> {
@@ -59,6 +60,7 @@ fn agree(param: &Param, into: &mut Slot, slot: Slot, diagnostics: &mut Diagnosti
     if into.held == slot.held {
         return;
     }
+    into.given = std::mem::take(&mut into.given) | slot.given.clone();
     match (&mut into.held, slot.held) {
         (Held::Many(items), Held::Many(more)) if matches!(param.ty, Type::List(_)) => {
             // Two pieces that ask for the same ask for it once.
@@ -151,7 +153,7 @@ pub(crate) fn defaults(schema: &Schema, given: &mut Given) {
     for (param, slot) in schema.params.iter().zip(&mut given.params) {
         if slot.is_none() {
             let held = param.default.as_ref().and_then(held_of);
-            *slot = held.map(|held| Slot { held, at, maybe: false });
+            *slot = held.map(|held| Slot { held, at, given: GivenAt::default(), maybe: false });
         }
     }
     for (schema, rows) in schema.children.iter().zip(&mut given.children) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Files, Span};
 use crate::document::{self, Node, Origin, Written};
+use crate::elsewhere;
 use crate::layers::{Layer, Level};
 use crate::nearest::did_you_mean;
 use crate::sources::{EntryKind, SourceError, Sources, folder_of, join};
@@ -192,8 +193,10 @@ impl Reader<'_> {
         names.retain(|name| name.ends_with(".kdl") && name != "converge.kdl");
         names.sort();
         if names.is_empty() {
-            let report =
-                Diagnostic::error("lang::inventory", format!("the folder `{folder}` holds no `.kdl` file"));
+            let shown =
+                if folder.is_empty() { "the folder".to_owned() } else { format!("the folder `{folder}`") };
+            let report = Diagnostic::error("lang::inventory", format!("{shown} holds no `.kdl` file"))
+                .help("name the inventory, or write a `converge.kdl` that does: `inventory \"site.kdl\"`");
             return self.push(report, named, "named here");
         }
         for name in names {
@@ -273,7 +276,8 @@ impl Reader<'_> {
                 let at = error.valid_up_to();
                 let line = bytes[..at].iter().filter(|b| **b == b'\n').count() + 1;
                 let report =
-                    Diagnostic::error("lang::utf8", format!("`{path}` is not UTF-8 text in line {line}"));
+                    Diagnostic::error("lang::utf8", format!("`{path}` is not UTF-8 text in line {line}"))
+                        .help("save it as UTF-8: `iconv -f LATIN1 -t UTF-8` turns older text into it");
                 self.push(report, named, "named here");
                 return None;
             }
@@ -574,6 +578,11 @@ impl Reader<'_> {
         self.diagnostics.push(
             Diagnostic::error("lang::unknown", format!("`{}` has no property `{key}`", node.name))
                 .label(at, "unknown")
+                .help(match known {
+                    [] => "it has none".to_owned(),
+                    known => format!("there are {}", known.join(", ")),
+                })
+                .maybe_help(elsewhere::parameter(key))
                 .maybe_help(did_you_mean(key, known.iter().copied())),
         );
     }

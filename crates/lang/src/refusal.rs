@@ -24,13 +24,19 @@ pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &m
         if !lines.insert(text[..start].bytes().filter(|b| *b == b'\n').count()) {
             continue;
         }
-        let found = &text[start..start + len];
+        let found = shortened(&text[start..start + len]);
+        let found = found.as_str();
         diagnostics.push(
             Diagnostic::error("lang::syntax", message(problem, found))
                 .label(Span::new(file, start, len), "not KDL 2.0")
-                .maybe_help(problem.help.clone().filter(|help| !help.starts_with("A valid value")))
+                .maybe_help(
+                    problem.help.clone().filter(|help| {
+                        !help.starts_with("A valid value") && !help.starts_with("This can be")
+                    }),
+                )
                 .maybe_help(hint(found))
-                .maybe_help(guard::v1_hint(text, start)),
+                .maybe_help(guard::v1_hint(text, start).map(|hint| shortened(&hint)))
+                .maybe_help(habit(found)),
         );
     }
 }
@@ -63,6 +69,31 @@ fn message(problem: &KdlDiagnostic, found: &str) -> String {
         _ if found.starts_with('"') => "a quoted text that does not end, or has an unknown escape".to_owned(),
         _ if found.is_empty() => "something is missing here".to_owned(),
         _ => format!("`{found}` is not KDL"),
+    }
+}
+
+/// What other languages write: lists in brackets, with commas; control characters, which nobody sees.
+fn habit(found: &str) -> Option<String> {
+    if found.chars().any(char::is_control) {
+        return Some("a character that cannot be seen stands here: delete it".to_owned());
+    }
+    let list = found.starts_with('[') || found.ends_with(']');
+    let plain = found.trim_matches(['[', ']', ',', '"']);
+    match plain {
+        _ if list => Some("several values stand beside each other: `users \"ada\" \"bob\"`".to_owned()),
+        _ if !found.ends_with(',') || plain.is_empty() => None,
+        _ if plain.parse::<f64>().is_ok() => {
+            Some(format!("values stand beside each other without commas: `{plain}`"))
+        }
+        _ => Some(format!("values stand beside each other without commas: `\"{plain}\"`")),
+    }
+}
+
+/// A text as part of a message: not endless.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

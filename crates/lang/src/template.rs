@@ -27,7 +27,7 @@ use recording::Record;
 
 pub(crate) use error::{ScopeError, TemplateError};
 pub(crate) use facts::{known_facts, unknown, unknown_facts};
-pub(crate) use recording::{Marks, mark};
+pub(crate) use recording::{GivenAt, Marks, mark};
 pub(crate) use values::{Clash, List, Map, Raw, fold, raw};
 
 /// What names stand for in a template.

@@ -305,6 +305,11 @@ fn name(text: &str) -> Result<String, TypeError> {
     if text.is_empty() {
         return fail("a name is empty", None);
     }
+    if text.contains(',') {
+        let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+        let help = format!("nothing is split at commas: write `\"{}\"`", parts.join("\" \""));
+        return fail(format!("`{}` is not a name: it holds a comma", printable(text)), Some(help));
+    }
     if let Some(c) = text.chars().find(|c| wrong(*c)) {
         let what = if c == '/' {
             "a `/`".to_owned()
@@ -312,10 +317,6 @@ fn name(text: &str) -> Result<String, TypeError> {
             format!("a blank or control character ({})", c.escape_debug())
         };
         return fail(format!("`{}` is not a name: it holds {what}", printable(text)), None);
-    }
-    if text.contains(',') {
-        let help = format!("nothing is split at commas: write `\"{}\"`", text.replace(',', "\" \""));
-        return fail(format!("`{}` is not a name: it holds a comma", printable(text)), Some(help));
     }
     Ok(text.to_owned())
 }
@@ -358,7 +359,7 @@ impl Limits<'_> {
             Scalar::Text(text) => text.clone(),
             Scalar::Int(number) => number.to_string(),
             Scalar::Float(number) => number.to_string(),
-            Scalar::Bool(value) => value.to_string(),
+            Scalar::Bool(value) => format!("#{value}"),
             Scalar::Secret(_) => return Ok(()),
         };
         self.check_range(scalar, &shown)?;

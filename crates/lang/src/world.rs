@@ -14,6 +14,7 @@ use minijinja::{Error, ErrorKind, Value};
 use crate::compile::FactsOf;
 use crate::diagnostic::{Diagnostic, Files, Span};
 use crate::evaluate::{Setting, no_facts};
+use crate::flow::ALL_TURNS;
 use crate::project::Data;
 use crate::sources::Sources;
 use crate::template::{
@@ -43,6 +44,8 @@ pub(crate) struct World {
     /// The secrets that were used.
     used: Mutex<Vec<Arc<str>>>,
     variables: Mutex<HashMap<usize, Arc<Variables>>>,
+    /// How many turns loops may still take; none once they wanted more.
+    turns: Mutex<Option<usize>>,
     /// The variables being evaluated.
     stack: Mutex<Vec<(String, Span)>>,
     hosts: OnceLock<Vec<Value>>,
@@ -76,6 +79,7 @@ impl World {
             reads: Mutex::default(),
             used: Mutex::default(),
             variables: Mutex::default(),
+            turns: Mutex::new(Some(ALL_TURNS)),
             stack: Mutex::default(),
             hosts: OnceLock::new(),
         })
@@ -92,6 +96,18 @@ impl World {
     /// The other hosts whose facts were read so far.
     pub(crate) fn reads(&self) -> BTreeSet<HostName> {
         lock(&self.reads).clone()
+    }
+
+    /// Takes `turns` from those that the host's loops have; whether there were as many.
+    pub(crate) fn may_turn(&self, turns: usize) -> bool {
+        let mut left = lock(&self.turns);
+        *left = left.and_then(|left| left.checked_sub(turns));
+        left.is_some()
+    }
+
+    /// Whether loops wanted more turns than there are: all others are left alone.
+    pub(crate) fn has_turned_too_much(&self) -> bool {
+        lock(&self.turns).is_none()
     }
 
     /// The setting of the inventory's own texts on the host.

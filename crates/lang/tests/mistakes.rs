@@ -346,7 +346,7 @@ lang::template
    :                       `-- holds a template
  5 | }
    `----
-  help: leave the braces out: `when="facts.os.family == 'debian'"`
+  help: leave the braces out: `when="x == 1"`
 "#);
     assert_snapshot!(body("file \"/f\" when=\"facts.os.idd == 'x'\""), @r#"
 lang::template
@@ -596,6 +596,7 @@ lang::path
 lang::utf8
 
   x `inventory.kdl` is not UTF-8 text in line 2
+  help: save it as UTF-8: `iconv -f LATIN1 -t UTF-8` turns older text into it
 "#);
     assert_snapshot!(common::run(&loader(MemorySources::new(), &[]), "nowhere.kdl", &[]), @r#"
 lang::read

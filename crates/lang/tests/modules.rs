@@ -111,41 +111,41 @@ fn what_a_module_demands_is_checked() {
 lang::assert
 
   x many workers want the strict mode
+   ,-[inventory.kdl:2:22]
+ 1 | host "a"
+ 2 | on "a" { web workers=40 { site "shop" tls=#true } }
+   :                      ^|
+   :                       `-- here
+   `----
+
+Advice: 
+  > in modules/web/module.kdl
     ,-[modules/web/module.kdl:18:12]
  17 |     child "rule" key=#false { arg "ports" type="list" of="port" }
  18 |     assert "workers < 32 or mode == 'strict'" "many workers want the strict mode"
     :            ^^^^^^^^^^^^^^^^^|^^^^^^^^^^^^^^^^
-    :                             `-- is demanded
+    :                             `-- demanded here
  19 | }
     `----
-
-Advice: 
-  > in inventory.kdl
-   ,-[inventory.kdl:2:10]
- 1 | host "a"
- 2 | on "a" { web workers=40 { site "shop" tls=#true } }
-   :          ^|^
-   :           `-- called here
-   `----
 lang::assert
 
   x tls needs a certificate
+   ,-[inventory.kdl:2:43]
+ 1 | host "a"
+ 2 | on "a" { web workers=40 { site "shop" tls=#true } }
+   :                                           ^^|^^
+   :                                             `-- here
+   `----
+
+Advice: 
+  > in modules/web/module.kdl
     ,-[modules/web/module.kdl:15:16]
  14 |         child "header" { arg "name"; arg "value" }
  15 |         assert "not tls or certificate is not none" "tls needs a certificate"
     :                ^^^^^^^^^^^^^^^^^^|^^^^^^^^^^^^^^^^^
-    :                                  `-- is demanded
+    :                                  `-- demanded here
  16 |     }
     `----
-
-Advice: 
-  > in inventory.kdl
-   ,-[inventory.kdl:2:27]
- 1 | host "a"
- 2 | on "a" { web workers=40 { site "shop" tls=#true } }
-   :                           ^^|^
-   :                             `-- called here
-   `----
 "#);
     assert_snapshot!(web("host \"a\"\non \"a\" { web workers=0 mode=\"lax\" stie=1 { rule \"http\" } }"), @r#"
 lang::unknown
@@ -240,6 +240,15 @@ lang::template
    :                                        `-- here
    `----
   help: `default(…)` stands in for it
+
+Advice: 
+  > in inventory.kdl
+   ,-[inventory.kdl:3:10]
+ 2 | host "a"
+ 3 | on "a" { m contact="ops@{{ domain }} {{ raw }}" }
+   :          |
+   :          `-- called here
+   `----
 "#);
 }
 
@@ -589,4 +598,104 @@ fn modules_are_listed_with_their_schemas() {
 m Builtin None 0 [] [] Some("# m")
 web Project Some("1.2.0") 4 ["site", "rule"] [("workers < 32 or mode == 'strict'", "many workers want the strict mode")] None
 "##);
+}
+
+/// One module that hands what it is given to another, and to a resource.
+fn handed_through(inventory: &str) -> String {
+    let outer = r#"
+        params { arg "name" type="name"; param "source" type="string"; param "owners" type="list" of="string" }
+        resources {
+            inner "{{ params.name }}" from=(expr)"params.source"
+            for "owner" in="params.owners | sort" { file "/owners/{{ owner }}" owner=(expr)"owner" }
+        }
+    "#;
+    let inner = r#"
+        params { arg "name" type="name"; param "from" type="string" }
+        vars { text (file)"{{ params.from }}.txt" }
+        resources {
+            file "/same" { content (expr)"text" }
+            file "/{{ params.name }}" { content (file)"{{ params.from }}.txt" }
+        }
+    "#;
+    let sources = one(inventory)
+        .file("modules/outer/module.kdl", outer)
+        .file("modules/inner/module.kdl", inner)
+        .file("modules/inner/files/here.txt", "here");
+    run(&loader(sources, &[]), "inventory.kdl", &[])
+}
+
+#[test]
+fn a_value_that_proves_wrong_inside_a_module_is_shown_where_it_is_given() {
+    assert_snapshot!(handed_through("host \"a\"\non \"a\" {\n    outer \"x\" {\n        source \"gone\"\n    }\n}"), @r#"
+lang::read
+
+  x failed to read `gone.txt`: no such file
+   ,-[inventory.kdl:4:16]
+ 3 |     outer "x" {
+ 4 |         source "gone"
+   :                ^^^|^^
+   :                   `-- named here
+ 5 |     }
+   `----
+
+Advice: 
+  > in modules/inner/module.kdl
+   ,-[modules/inner/module.kdl:3:21]
+ 2 |         params { arg "name" type="name"; param "from" type="string" }
+ 3 |         vars { text (file)"{{ params.from }}.txt" }
+   :                     ^^^^^^^^^^^^^^|^^^^^^^^^^^^^^
+   :                                   `-- used here
+ 4 |         resources {
+   `----
+"#);
+    assert_snapshot!(handed_through("host \"a\"\non \"a\" {\n    outer \"x\" source=\"here\" {\n        owners \"root\" \"nobody-there\"\n    }\n}"), @r#"
+lang::params
+
+  x there is no such owner
+   ,-[inventory.kdl:4:16]
+ 3 |     outer "x" source="here" {
+ 4 |         owners "root" "nobody-there"
+   :                ^^^^^^^^^^|^^^^^^^^^^
+   :                          `-- here
+ 5 |     }
+   `----
+  help: write another
+
+Advice: 
+  > in modules/outer/module.kdl
+   ,-[modules/outer/module.kdl:5:92]
+ 4 |             inner "{{ params.name }}" from=(expr)"params.source"
+ 5 |             for "owner" in="params.owners | sort" { file "/owners/{{ owner }}" owner=(expr)"owner" }
+   :                                                                                            ^^^|^^^
+   :                                                                                               `-- used here
+ 6 |         }
+   `----
+"#);
+    assert_snapshot!(handed_through("host \"a\"\non \"a\" {\n    outer \"x\" source=\"here\"\n    inner \"y\" from=\"here\"\n    file \"/same\"\n}"), @r#"
+lang::claim
+
+  x `inner[x].file[/same]` and `file[/same]` both own path:/same
+   ,-[inventory.kdl:3:5]
+ 2 | on "a" {
+ 3 |     outer "x" source="here"
+   :     ^^|^^
+   :       `-- called here
+ 4 |     inner "y" from="here"
+ 5 |     file "/same"
+   :     ^^|^
+   :       `-- one owner
+ 6 | }
+   `----
+  help: one thing has one owner; `line`, `block` and `ini` share a file that sets no content
+
+Advice: 
+  > in modules/inner/module.kdl
+   ,-[modules/inner/module.kdl:5:13]
+ 4 |         resources {
+ 5 |             file "/same" { content (expr)"text" }
+   :             ^^|^
+   :               `-- the other
+ 6 |             file "/{{ params.name }}" { content (file)"{{ params.from }}.txt" }
+   `----
+"#);
 }

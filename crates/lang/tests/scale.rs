@@ -112,3 +112,44 @@ fn variables_that_grow_from_each_other_end() {
     chain.push_str("}\nhost \"a\"\non \"a\" { file \"/a\" { content \"{{ x2999 }}\" } }");
     refused("chain", &chain);
 }
+
+/// A file whose content is filled in from `template`.
+fn filled(template: &str) -> String {
+    format!("host \"a\"\non \"a\" {{ file \"/a\" {{ content #\"{template}\"# }} }}")
+}
+
+#[test]
+fn texts_that_grow_end() {
+    refused("repeat", &filled("{{ 'a' * 10**9 }}"));
+    refused("indent", &filled("{{ 'a' | indent(10**9) }}"));
+    refused("indent by name", &filled("{{ 'a' | indent(width=10**9) }}"));
+    refused("format", &filled("{{ '%1000000000d' | format(1) }}"));
+    refused("slice", &filled("{{ [1] | slice(10**9) | list | length }}"));
+    refused("batch", &filled("{{ [1] | batch(10**9, 'x') | list | length }}"));
+    let hundred = "b".repeat(100);
+    let replace = format!(" | replace('b', '{hundred}')").repeat(8);
+    refused("replace", &filled(&format!("{{{{ 'b'{replace} }}}}")));
+    refused(
+        "capture",
+        &filled(&format!(
+            "{}{{{{ x | length }}}}",
+            format!("{{% set x %}}{}{{% endset %}}", "{{ x }}".repeat(10)).repeat(12).replacen(
+                "{{ x }}",
+                "aaaaaaaaaa",
+                10
+            )
+        )),
+    );
+    refused("macro", &filled("{% macro f(x) %}{{ f(x) }}{{ f(x) }}{% endmacro %}{{ f(1) }}"));
+}
+
+#[test]
+fn loops_in_loops_end() {
+    let list = "in=\"range(9999)\"";
+    let nested = format!(
+        "for \"a\" {list} {{ for \"b\" {list} {{ for \"c\" {list} {{ package \"x\" when=\"false\" }} }} }}"
+    );
+    refused("loops", &format!("host \"a\"\non \"a\" {{ {nested} }}"));
+    let keys = format!("for \"a\" {list} {{ for \"b\" {list} {{ content \"x\" }} }}");
+    refused("loops in a resource", &format!("host \"a\"\non \"a\" {{ file \"/x\" {{ {keys} }} }}"));
+}

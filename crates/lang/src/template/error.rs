@@ -7,6 +7,7 @@ use minijinja::{Environment, Error, ErrorKind};
 use super::context::Context;
 use super::recording::Record;
 use crate::diagnostic::Diagnostic;
+use crate::elsewhere;
 use crate::nearest::did_you_mean;
 
 /// A template that cannot be rendered, or an expression that cannot be evaluated.
@@ -187,7 +188,7 @@ impl Place<'_> {
         let misses = self.context.misses();
         let name = misses.iter().rev().find(|name| text.contains(name.as_str()))?;
         let names = self.context.names();
-        did_you_mean(name, names.iter().map(String::as_str))
+        did_you_mean(name, names.iter().map(String::as_str)).or_else(|| elsewhere::name(name))
     }
 
     /// Help for `app-release`, which is a subtraction, where `app_release` would be found.

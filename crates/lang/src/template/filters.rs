@@ -7,6 +7,7 @@ use minijinja::{Environment, Error, Output, State, Value};
 
 use super::error::Failure;
 use super::facts::is_unknown;
+use super::recording::wrote;
 
 /// Sets formatter and filters of `environment`.
 pub(super) fn install(environment: &mut Environment<'static>) {
@@ -20,17 +21,43 @@ pub(super) fn install(environment: &mut Environment<'static>) {
     environment.add_filter("join", join);
     environment.add_filter(TOJSON, minijinja::filters::tojson);
     environment.add_filter("tojson", to_json);
+    environment.add_filter("replace", replace);
+    environment.add_filter(INDENT, minijinja::filters::indent);
+    environment.add_filter("indent", |state: &mut State, rest: Rest<Value>| modest(state, INDENT, rest));
+    environment.add_filter(BATCH, minijinja::filters::batch);
+    environment.add_filter("batch", |state: &mut State, rest: Rest<Value>| modest(state, BATCH, rest));
+    environment.add_filter(SLICE, minijinja::filters::slice);
+    environment.add_filter("slice", |state: &mut State, rest: Rest<Value>| modest(state, SLICE, rest));
+    environment.add_filter(FORMAT, minijinja::filters::format);
+    environment.add_filter("format", printf);
 }
 
-/// The name under which minijinja's own `tojson` is kept; no template can write it.
+/// The names under which minijinja's own filters are kept; no template can write them.
 const TOJSON: &str = "\u{1}tojson";
+const INDENT: &str = "\u{1}indent";
+const BATCH: &str = "\u{1}batch";
+const SLICE: &str = "\u{1}slice";
+const FORMAT: &str = "\u{1}format";
+
+/// How much one rendering may fill in, in bytes: more than any text that becomes of it.
+const WRITTEN: usize = 4 * super::FILE;
+
+/// The largest width or count that a filter takes.
+const WIDTH: i64 = 10_000;
 
 fn format(out: &mut Output, _state: &mut State, value: &Value) -> Result<(), Error> {
-    match value.as_str() {
-        Some(plain) => out.write_str(plain)?,
-        None => out.write_str(&text(value)?)?,
+    let written;
+    let text = match value.as_str() {
+        Some(plain) => plain,
+        None => {
+            written = text(value)?;
+            &written
+        }
+    };
+    if wrote(text.len()) > WRITTEN {
+        return Err(Failure::definite(format!("the template fills in more than {WRITTEN} bytes"), None));
     }
-    Ok(())
+    Ok(out.write_str(text)?)
 }
 
 /// `value` as text: `true`, `4`. Null, lists and maps have none.
@@ -70,6 +97,43 @@ fn join(
         let _ = write!(joined, "{separator}{}", text(&item)?);
     }
     Ok(joined)
+}
+
+/// `replace`, where what comes of it is not endless.
+fn replace(value: &str, from: &str, to: &str) -> Result<String, Error> {
+    let grown = value.matches(from).count().saturating_mul(to.len()).saturating_add(value.len());
+    match grown > super::FILE {
+        true => Err(Failure::definite(format!("the text becomes longer than {} bytes", super::FILE), None)),
+        false => Ok(value.replace(from, to)),
+    }
+}
+
+/// The filter `name` of minijinja for widths and counts that somebody may mean.
+fn modest(state: &mut State, name: &str, arguments: Rest<Value>) -> Result<Value, Error> {
+    let numbers = arguments.0.iter().skip(1).flat_map(|argument| match argument.kind() {
+        ValueKind::Map => argument.get_attr("width").into_iter().collect(),
+        _ => vec![argument.clone()],
+    });
+    for number in numbers.filter(|value| value.kind() == ValueKind::Number) {
+        if number.as_i64().is_none_or(|number| number > WIDTH) {
+            return Err(too_wide(&name[1..]));
+        }
+    }
+    state.apply_filter(name, &arguments.0)
+}
+
+/// `format`, whose text says widths: `%5d`.
+fn printf(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
+    let text = arguments.0.first().and_then(Value::as_str).unwrap_or_default();
+    let widths = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() > 4);
+    if text.contains('*') || widths.count() > 0 {
+        return Err(too_wide("format"));
+    }
+    state.apply_filter(FORMAT, &arguments.0)
+}
+
+fn too_wide(filter: &str) -> Error {
+    Failure::definite(format!("`{filter}` goes up to {WIDTH}"), None)
 }
 
 /// JSON as it stands in a file: minijinja writes `<`, `>`, `&` and `'` for HTML.

@@ -3,15 +3,27 @@
 
 use std::cell::RefCell;
 use std::ops::BitOr;
+use std::sync::Arc;
+
+use crate::diagnostic::Span;
 
 /// What was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
     /// A secret: all that comes of it is a secret.
     pub(crate) tainted: bool,
     /// A fact that no host has told yet: what comes of it is not to be used.
     pub(crate) unknown: bool,
+    /// Parameters of a module: a mistake in what comes of them is mended where they are given.
+    pub(crate) given: GivenAt,
 }
+
+/// Where callers of a module gave what was read: a few places, in the order read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GivenAt(Option<Arc<[Span]>>);
+
+/// How many places are worth showing.
+const PLACES: usize = 4;
 
 /// Runs `work` and says what values it read, for those who walk values outside a rendering.
 pub(crate) fn observe<T>(work: impl FnOnce() -> T) -> (T, Marks) {
@@ -25,6 +37,8 @@ pub(super) struct Record {
     pub(super) marks: Marks,
     /// The keys last looked for in vain.
     pub(super) misses: Vec<Miss>,
+    /// How many bytes were filled in, also into what `{% set %}` and macros keep.
+    written: usize,
 }
 
 /// A key looked for in vain.
@@ -70,7 +84,16 @@ pub(super) fn depth() -> usize {
 
 /// Notes that something was read.
 pub(crate) fn mark(marks: Marks) {
-    with_last(|record| record.marks = record.marks | marks);
+    with_last(|record| record.marks = std::mem::take(&mut record.marks) | marks);
+}
+
+/// Notes that so many bytes were filled in, and says how many there were in all.
+pub(super) fn wrote(bytes: usize) -> usize {
+    RECORDS.with_borrow_mut(|records| {
+        let Some(record) = records.last_mut() else { return 0 };
+        record.written = record.written.saturating_add(bytes);
+        record.written
+    })
 }
 
 /// Notes a key looked for in vain.
@@ -96,15 +119,52 @@ impl Record {
 
 impl Marks {
     /// A secret.
-    pub(crate) const TAINTED: Self = Self { tainted: true, unknown: false };
+    pub(crate) const TAINTED: Self = Self { tainted: true, unknown: false, given: GivenAt(None) };
     /// Something unknown.
-    pub(crate) const UNKNOWN: Self = Self { tainted: false, unknown: true };
+    pub(crate) const UNKNOWN: Self = Self { tainted: false, unknown: true, given: GivenAt(None) };
+
+    /// Something that a caller gave there.
+    pub(crate) fn given(given: GivenAt) -> Self {
+        Self { given, ..Self::default() }
+    }
+}
+
+impl GivenAt {
+    /// One place.
+    pub(crate) fn one(place: Span) -> Self {
+        Self(Some([place].into()))
+    }
+
+    /// The places.
+    pub(crate) fn places(&self) -> &[Span] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl BitOr for GivenAt {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        match (&self.0, &other.0) {
+            (_, None) => self,
+            (None, _) => other,
+            (Some(some), Some(more)) => {
+                let new = more.iter().filter(|place| !some.contains(place));
+                let all: Vec<Span> = some.iter().chain(new).take(PLACES).copied().collect();
+                if all.len() == some.len() { self } else { Self(Some(all.into())) }
+            }
+        }
+    }
 }
 
 impl BitOr for Marks {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
-        Self { tainted: self.tainted || other.tainted, unknown: self.unknown || other.unknown }
+        Self {
+            tainted: self.tainted || other.tainted,
+            unknown: self.unknown || other.unknown,
+            given: self.given | other.given,
+        }
     }
 }

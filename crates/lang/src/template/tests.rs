@@ -40,18 +40,23 @@ fn plain(value: impl Into<Value>) -> (Value, Marks) {
 }
 
 fn scope_with(facts: Value) -> Arc<dyn Scope> {
-    let (root, none) = plain("/srv");
-    let app =
-        map([("root", root, none), ("workers", Value::from(4), none), ("max-size", Value::from(9), none)]);
-    let db = map([("host", Value::from("db1"), none), ("password", Value::from("hunter22"), Marks::TAINTED)]);
+    let root = Value::from("/srv");
+    let none = Marks::default;
+    let app = map([
+        ("root", root, none()),
+        ("workers", Value::from(4), none()),
+        ("max-size", Value::from(9), none()),
+    ]);
+    let db =
+        map([("host", Value::from("db1"), none()), ("password", Value::from("hunter22"), Marks::TAINTED)]);
     let users = list([
-        map([("name", Value::from("ada"), none), ("key", Value::from("k1"), Marks::TAINTED)]),
-        map([("name", Value::from("bob"), none), ("key", Value::from("k2"), Marks::TAINTED)]),
+        map([("name", Value::from("ada"), none()), ("key", Value::from("k1"), Marks::TAINTED)]),
+        map([("name", Value::from("bob"), none()), ("key", Value::from("k2"), Marks::TAINTED)]),
     ]);
     Arc::new(Names(BTreeMap::from([
         ("app", app),
         ("app-release", Value::from("1.2")),
-        ("by_os", map([("debian", map([("apache", Value::from("apache2"), none)]), none)])),
+        ("by_os", map([("debian", map([("apache", Value::from("apache2"), none())]), none())])),
         ("db", db),
         ("empty", list([])),
         ("facts", facts),

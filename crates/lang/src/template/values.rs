@@ -130,7 +130,7 @@ impl Object for Map {
             self.missed(key);
             return None;
         };
-        mark(*marks);
+        mark(marks.clone());
         Some(value.clone())
     }
 
@@ -150,7 +150,7 @@ impl Object for List {
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let (value, marks) = self.items.get(key.as_usize()?)?;
-        mark(*marks);
+        mark(marks.clone());
         Some(value.clone())
     }
 

@@ -1,0 +1,138 @@
+//! What other tools call things: help for those who write from habit. A table of words; it decides nothing, and what
+//! there is to write here is known by the schemas.
+
+/// What a kind or module of another tool is here.
+pub(crate) fn kind(name: &str) -> Option<String> {
+    help(KINDS, name)
+}
+
+/// What a parameter of another tool is here.
+pub(crate) fn parameter(name: &str) -> Option<String> {
+    help(PARAMETERS, name)
+}
+
+/// What a name in an expression of another tool is here.
+pub(crate) fn name(name: &str) -> Option<String> {
+    help(NAMES, name).or_else(|| {
+        let fact = name.strip_prefix("ansible_")?;
+        Some(format!(
+            "what a host says of itself is in `facts`, perhaps `facts.{fact}`; `converge facts` prints it"
+        ))
+    })
+}
+
+type Words = &'static [(&'static [&'static str], &'static str)];
+
+fn help(table: Words, name: &str) -> Option<String> {
+    let name = name.rsplit('.').next().unwrap_or(name).replace('-', "_").to_lowercase();
+    table.iter().find(|(names, _)| names.contains(&name.as_str())).map(|(_, help)| (*help).to_owned())
+}
+
+const KINDS: Words = &[
+    (
+        &["apt", "yum", "dnf", "pacman", "apk", "zypper", "pkg"],
+        "a package is `package \"nginx\"`; several, and repositories, are the module `packages`",
+    ),
+    (&["template"], "a template is the content of a file: `file \"/etc/x\" { content (template)\"x.j2\" }`"),
+    (&["copy"], "a file is copied as content: `file \"/etc/x\" { content (file)\"x\" }`"),
+    (&["lineinfile", "replace"], "one line of a file is `line \"/etc/x\" \"a = 1\" match=\"^a\"`"),
+    (&["blockinfile"], "lines between markers are `block \"/etc/x\" { content \"…\" }`"),
+    (&["ini_file"], "an option of a file of sections is `ini`"),
+    (
+        &["shell", "raw", "script", "exec", "cmd", "run"],
+        "a shell line is `command \"…\" shell=#true creates=\"/…\"`",
+    ),
+    (
+        &["systemd", "systemd_service"],
+        "a service is `service \"nginx\" running=#true enabled=#true`; its unit file is `systemd-unit`",
+    ),
+    (&["unarchive"], "an unpacked archive is `archive`"),
+    (&["get_url", "uri", "wget", "curl"], "a file from the network is `download`"),
+    (&["pip", "virtualenv_command"], "Python packages go into a `venv`"),
+    (
+        &["ufw", "iptables", "nftables", "firewalld"],
+        "the packet filter is the module `firewall`: `firewall { allow \"ssh\" }`",
+    ),
+    (&["authorized_key", "ssh_key"], "keys are `authorized-key`, or of the module `users`"),
+    (&["apt_key", "apt_repository", "yum_repository"], "a repository is `apt-repository`, with its key"),
+    (&["sudoers"], "a rule of sudo is `sudo-rule`"),
+    (&["set_fact", "include_vars"], "variables stand in `vars { … }`, at the top, in a group or at a host"),
+    (
+        &["debug", "assert", "fail"],
+        "`converge explain HOST VARIABLE` shows a value; `assert` stands in a module's `params`",
+    ),
+    (
+        &["include_tasks", "import_tasks", "include_role", "import_role", "role", "roles", "tasks"],
+        "what belongs together is a module, called by its name; files are read by `include` at the top",
+    ),
+    (
+        &["handlers", "handler"],
+        "nothing is to be declared: `notify=\"service[nginx]\"` restarts a service, a `command` with `only-notified=#true` is any other handler",
+    ),
+];
+
+const PARAMETERS: Words = &[
+    (
+        &["loop", "with_items", "with_dict", "with_list"],
+        "a loop stands around: `for \"x\" in=\"list\" { … }`",
+    ),
+    (
+        &["register"],
+        "resources have no outputs: a `command` says with `creates`, `unless` or `only-if` whether it is needed",
+    ),
+    (&["ignore_errors", "failed_when"], "`may-fail=#true` lets the rest go on"),
+    (&["changed_when"], "a `command` says with `creates`, `unless` or `only-if` whether it is needed"),
+    (&["become", "become_user", "sudo"], "`become=\"sudo\"` stands in `connection`"),
+    (
+        &["delegate_to", "run_once"],
+        "`once=#true` runs a command once for all hosts; `at=` is for the bodies of a rollout",
+    ),
+    (&["ansible_host"], "write `address=\"…\"`"),
+    (
+        &["ansible_user", "ansible_port", "ansible_ssh_private_key_file"],
+        "write it in the host: `connection user=\"…\" port=22 key=\"…\"`",
+    ),
+    (&["update_cache"], "`refresh older-than=\"1h\"` of the module `packages` fetches the lists"),
+    (&["dest"], "the path comes first: `file \"/etc/x\"`"),
+    (&["src"], "write `content (file)\"x\"` for a file, `content (template)\"x.j2\"` for a template"),
+    (&["until"], "write `retries=3`"),
+];
+
+const NAMES: Words = &[
+    (&["item"], "a loop names its item: `for \"item\" in=\"list\" { … }`"),
+    (&["inventory_hostname", "inventory_hostname_short"], "the host's name is `host.name`"),
+    (
+        &["ansible_hostname", "ansible_fqdn", "ansible_nodename"],
+        "the host's name is `host.name` here, `facts.hostname` on the host",
+    ),
+    (&["ansible_host"], "the host's address is `host.address`"),
+    (&["ansible_facts", "grains"], "what a host says of itself is `facts`; `converge facts` prints it"),
+    (&["ansible_os_family"], "write `facts.os.family`"),
+    (&["ansible_distribution"], "write `facts.os.id`"),
+    (&["ansible_default_ipv4", "ansible_all_ipv4_addresses"], "write `facts.addresses`, a list"),
+    (&["hostvars"], "variables of another host are `hosts.NAME.vars`"),
+    (&["group_names"], "the host's groups are `host.groups`"),
+    (
+        &["lookup"],
+        "what comes from elsewhere has an annotation: `(file)\"x\"`, `(env)\"X\"`, `(secret)\"x\"`",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn habits_are_answered_and_nothing_else_is() {
+        let check = |found: Option<String>, part: &str| {
+            assert!(found.clone().is_some_and(|found| found.contains(part)), "{found:?}");
+        };
+        check(kind("apt"), "package");
+        check(kind("ansible.builtin.apt"), "package");
+        check(kind("get-url"), "download");
+        check(parameter("with_items"), "for");
+        check(name("inventory_hostname"), "host.name");
+        check(name("ansible_memtotal_mb"), "facts");
+        assert_eq!((kind("nginxx"), parameter("mod"), name("domain")), (None, None, None));
+    }
+}
