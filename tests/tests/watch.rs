@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use converge_tests::project::Project;
 use converge_tests::testbed::{Host, Testbed, or_skip};
@@ -216,6 +216,59 @@ on "*" {{
     apply(&project);
     let once = project.converge(&["watch", "--once"]).unwrap();
     assert!(once.code == 0 && once.stdout.contains("h3  recovered: "), "{once}");
+    what_waits_for_a_window_and_for_fewer_hosts_is_put_back_then(&testbed, &project);
+}
+
+/// A window of an hour, so many hours from now, in UTC.
+fn window(hours: u64) -> String {
+    let minutes = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 60;
+    let at = |minutes: u64| format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60);
+    format!("{}-{}", at(minutes + hours * 60), at(minutes + hours * 60 + 60))
+}
+
+/// On three hosts that are as they should be.
+fn what_waits_for_a_window_and_for_fewer_hosts_is_put_back_then(testbed: &Testbed, project: &Project) {
+    let write = |policy: &str| {
+        let drift = format!("drift every=\"3s\" mode=\"correct\" zone=\"UTC\" {policy}");
+        let body = r#"on "*" { file "/etc/motd" { content "welcome" } }"#;
+        let inventory = format!("{SUDO}\n{drift}\nhost \"h1\" \"h2\" \"h3\"\n{body}\n");
+        project.write("project/inventory.kdl", inventory).unwrap();
+    };
+    write(&format!("window=\"{}\"", window(2)));
+    let mut daemon = Daemon::start(project);
+    let hosts = ["h1", "h2", "h3"];
+    for host in hosts {
+        daemon.until_in_sync(host);
+        root(testbed.host(host).unwrap(), "echo by hand >/etc/motd");
+    }
+    let responds = |daemon: &mut Daemon, host: &str, response: &str| {
+        let is_so = |found: &Value| found["resources"][0]["response"] == response;
+        if !daemon.news(host, "drift-found").iter().any(is_so) {
+            daemon.until(Some(host), "drift-found", is_so);
+        }
+    };
+    for host in hosts {
+        responds(&mut daemon, host, "waits-for-window");
+    }
+
+    // From an hour ago to an hour from now, whatever the time: open.
+    write(&format!("max-share=\"50%\" {{ window \"{}\" \"{}\" \"{}\" }}", window(23), window(24), window(1)));
+    for host in hosts {
+        responds(&mut daemon, host, "too-many-drifted");
+        assert_eq!(daemon.news(host, "corrected"), Vec::<Value>::new());
+    }
+    for host in ["h2", "h3"] {
+        root(testbed.host(host).unwrap(), "echo welcome >/etc/motd");
+    }
+    if daemon.news("h1", "corrected").is_empty() {
+        daemon.until(Some("h1"), "corrected", |_| true);
+    }
+    assert_eq!(root(testbed.host("h1").unwrap(), "cat /etc/motd"), "welcome");
+    let told = daemon.end();
+    let of_all = |kind: &str| told.iter().filter(|line| !line["watch"][kind].is_null()).count();
+    assert_eq!((of_all("too-many-drifted"), of_all("correction-goes-on")), (1, 1));
+    let corrected = |line: &&Value| !line["watch"]["corrected"].is_null() && line["host"] != "h1";
+    assert_eq!(told.iter().find(corrected), None, "what people put right is not put back");
 }
 
 #[test]
