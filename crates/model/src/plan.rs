@@ -146,6 +146,14 @@ impl HostPlan {
 }
 
 impl Step {
+    /// The place of a step that is in no catalog of its host: it is done around the host, by its rollout.
+    pub const AROUND: u32 = u32::MAX;
+
+    /// Whether it is done around the host, because of its other steps.
+    pub fn is_around(&self) -> bool {
+        self.resource == Self::AROUND
+    }
+
     /// Whether the host moved.
     pub fn is_corrective(&self) -> bool {
         matches!(self.drift.cause, Cause::Corrective | Cause::Both { .. })

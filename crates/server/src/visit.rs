@@ -104,10 +104,12 @@ impl Observer for Ear {
     }
 }
 
-/// Whether a step puts something back that it may, or follows from one that does.
+/// Whether a step puts something back that it may, or follows from one that does; what a rollout does around a host
+/// follows from all of them.
 fn is_correction(step: &Step, allowed: &[Address]) -> bool {
     let follows = !step.because.is_empty() && step.because.iter().all(|cause| allowed.contains(cause));
     follows
+        || step.is_around()
         || (step.is_corrective() && !step.is_intentional() && (step.owed || allowed.contains(&step.address)))
 }
 
@@ -148,6 +150,7 @@ mod tests {
         let follows = |cause: &str| Step { because: vec![address(cause)], ..step("/s", Cause::Intentional) };
         check(follows("/a"), true);
         check(follows("/b"), false);
+        check(Step { resource: Step::AROUND, ..step("/s", Cause::Intentional) }, true);
         check(Step { owed: true, ..step("/s", Cause::Corrective) }, true);
         check(Step { owed: true, ..step("/s", Cause::Intentional) }, false);
     }

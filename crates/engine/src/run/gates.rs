@@ -19,9 +19,6 @@ use super::catalog::{Catalogs, Mistakes};
 use super::facts::Reading;
 use crate::hosts::Hosts;
 
-/// The place of a step that is in no catalog of the host that it is told of.
-const ELSEWHERE: u32 = u32::MAX;
-
 /// The gates of a run.
 pub(super) struct Gates<H> {
     catalogs: Arc<Catalogs>,
@@ -157,7 +154,7 @@ impl<H: Hosts> Gates<H> {
 async fn tell(report: &HostReport, ask: &Ask) -> Option<String> {
     for result in &report.results {
         let mut result = result.clone();
-        result.resource = ELSEWHERE;
+        result.resource = Step::AROUND;
         let _ = ask.events.send(EventKind::StepFinished { result }).await;
     }
     if matches!(report.state, HostState::Changed | HostState::InSync) {
@@ -174,7 +171,10 @@ async fn tell(report: &HostReport, ask: &Ask) -> Option<String> {
 fn problem(moment: Moment, on: &HostName, why: &str) -> Problem {
     let help = match moment {
         Moment::Before => "the host itself was not changed",
-        Moment::Health => "the host was changed; `after` was not run for it",
+        Moment::Health => {
+            "the host was changed, and `after` was not run for it; where it is in sync, the next run leaves it alone: \
+             mend it, and undo by hand what `before` did"
+        }
         Moment::After => "the host was changed, and is well",
     };
     let message = format!("`{}` of its rollout, on {on}: {why}", moment.word());
@@ -192,7 +192,7 @@ fn add(plan: &mut HostPlan, moment: Moment, host: &HostName, parts: &[(HostName,
         let place = if on == host { String::new() } else { format!(", on {on}") };
         let what = PropertyChange::new(moment.word(), Shown::Absent, format!("{}{place}", moment.word()));
         Step {
-            resource: ELSEWHERE,
+            resource: Step::AROUND,
             address: resource.address.clone(),
             kind: resource.kind.clone(),
             change: Change::new(Verb::Act).property(what),
