@@ -120,4 +120,12 @@ fn what_is_done_around_a_host_stops_where_it_is_not_well() {
     assert_eq!(done, format!("{whole}\ndrain h1"), "{apply}");
     assert_eq!(read(&testbed, "/etc/release-of-shop")[..2], ["2", "1"], "{apply}");
     assert!(apply.stdout.contains("not started") && apply.stdout.contains("`health`"), "{apply}");
+    // The daemon does around a host what an apply does.
+    as_root(&testbed, 0, "rm /etc/broken; echo moved >/etc/release-of-shop");
+    project
+        .write("project/inventory.kdl", format!("drift every=\"1h\" mode=\"correct\"\n{}", body("2")))
+        .unwrap();
+    let watch = converge(&project, &["watch", "--once"]);
+    assert_eq!(read(&testbed, "/etc/release-of-shop")[0], "2", "{watch}");
+    assert_eq!(read(&testbed, "/var/lib/around")[2], format!("{done}\ndrain h1\nundrain h1"), "{watch}");
 }
