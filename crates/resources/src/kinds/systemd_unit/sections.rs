@@ -79,6 +79,9 @@ fn section(row: &RowReader, unit: &str) -> (Section, Vec<ParamProblem>) {
         if values.iter().any(|value| value.expose().iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0))) {
             problem(format!("{key:?} holds a line break"));
         }
+        if values.iter().any(|value| value.expose().ends_with(b"\\")) {
+            problem(format!("{key:?} ends with a backslash, which would take the next line into it"));
+        }
         options.push((key.to_owned(), values.to_vec()));
     }
     (Section { name, options }, problems)
