@@ -2,25 +2,40 @@
 //! that the run came by.
 
 pub(crate) mod plan;
+mod policy;
+mod warning;
 
 use std::collections::BTreeSet;
 
-use converge_model::{Catalog, Claim, Resource, TextDiff, Value};
+use converge_model::{Catalog, Change, Claim, Extent, Resource, Shown, Value, Verb};
 use converge_resources::System;
 use converge_resources::system::units::full_name;
 
 /// Paths that decide who gets in, each with all that is below it.
-const PATHS: [&str; 20] = [
+const PATHS: [&str; 41] = [
     "/etc/ssh",
     "/etc/default/ssh",
+    "/etc/hosts.allow",
+    "/etc/hosts.deny",
     "/etc/pam.d",
     "/etc/security",
+    "/etc/nsswitch.conf",
     "/etc/sudoers",
     "/etc/sudoers.d",
+    "/etc/sudo.conf",
+    "/etc/doas.conf",
+    "/etc/doas.d",
+    "/etc/bash.bashrc",
+    "/etc/zsh",
+    "/etc/zshenv",
+    "/etc/ld.so.preload",
     "/etc/nftables.conf",
     "/etc/nftables.d",
     "/etc/nftables",
     "/etc/iptables",
+    "/etc/ufw",
+    "/etc/firewalld",
+    "/etc/fail2ban",
     "/etc/network",
     "/etc/netplan",
     "/etc/systemd/network",
@@ -31,21 +46,41 @@ const PATHS: [&str; 20] = [
     "/etc/group",
     "/etc/gshadow",
     "/etc/nologin",
+    "/run/nologin",
+    "/bin/sh",
+    "/bin/bash",
+    "/usr/bin/sh",
+    "/usr/bin/bash",
+    "/usr/bin/sudo",
+    "/usr/sbin/sshd",
+    "/usr/lib/openssh",
 ];
 
 /// Units that let people in, keep them out, or carry the network.
-const UNITS: [&str; 10] = [
+const UNITS: [&str; 13] = [
     "ssh.service",
     "ssh.socket",
     "sshd.service",
     "nftables.service",
     "converge-firewall.service",
     "iptables.service",
+    "ufw.service",
+    "firewalld.service",
+    "fail2ban.service",
     "networking.service",
     "systemd-networkd.service",
     "NetworkManager.service",
     "network.service",
 ];
+
+/// Kinds of what other paths lead through.
+const PLACES: [&str; 3] = ["directory", "link", "mount"];
+
+/// Accounts that must be there, whoever comes: the one that is become, and the one that sshd speaks to strangers as.
+const ACCOUNTS: [&str; 2] = ["root", "sshd"];
+
+/// What a shell reads in the home of the login before it does what it is told over ssh.
+const STARTUP: [&str; 5] = [".bashrc", ".zshenv", ".cshrc", ".tcshrc", ".config/fish"];
 
 /// Where unit files are written that an administrator writes.
 const UNIT_FILES: &str = "/etc/systemd/system/";
@@ -84,58 +119,49 @@ impl Login {
         let name = first(resource);
         match resource.kind.as_str() {
             "sudo-rule" | "firewall-policy" => return true,
-            "user" if name == self.name => return true,
+            "user" if name == self.name || ACCOUNTS.contains(&name) => return true,
             "authorized-key" if name == self.name => return true,
             "group" if self.groups.iter().any(|group| group == name) => return true,
             _ => {}
         }
-        is_critical_unit(resource) || resource.claims.iter().any(|claim| self.is_critical(claim))
+        let is_place = PLACES.contains(&resource.kind.as_str());
+        is_critical_unit(resource) || resource.claims.iter().any(|claim| self.is_critical(claim, is_place))
     }
 
-    fn is_critical(&self, claim: &Claim) -> bool {
-        let Claim::Path { path, .. } = claim else { return false };
+    /// Whether a claim is on something critical; `is_place`: or on a folder that leads there.
+    fn is_critical(&self, claim: &Claim, is_place: bool) -> bool {
+        let Claim::Path { path, extent } = claim else { return false };
         let unit = path.strip_prefix(UNIT_FILES).and_then(|rest| rest.split('/').next());
         let unit = unit.map(|unit| unit.trim_end_matches(".d"));
-        let own = self.home.as_ref().is_some_and(|home| path == home || is_at(path, &format!("{home}/.ssh")));
-        own || unit.is_some_and(|unit| UNITS.contains(&unit)) || PATHS.iter().any(|one| is_at(path, one))
+        let home = self.home.as_deref();
+        let own = home.and_then(|home| path.strip_prefix(home)?.strip_prefix('/'));
+        let starts_shell = own.is_some_and(|own| STARTUP.iter().chain(&[".ssh"]).any(|one| is_at(own, one)));
+        // A folder that is closed closes all that is below it.
+        let is_place = is_place || matches!(extent, Extent::Metadata | Extent::Absence);
+        let leads_to = |place: &str| is_place && is_at(place, path.trim_end_matches('/'));
+        starts_shell
+            || home.is_some_and(leads_to)
+            || unit.is_some_and(|unit| UNITS.contains(&unit))
+            || PATHS.iter().any(|one| is_at(path, one) || leads_to(one))
     }
 
-    /// Whether the login does not get in, or become root, without the package of `resource`.
-    pub(crate) fn needs(&self, resource: &Resource) -> bool {
-        let name = first(resource);
-        resource.kind == "package" && (name == "openssh-server" || (name == "sudo" && self.name != "root"))
-    }
-
-    /// What the new lines of a file of sshd are known to mean for the login; none where nothing speaks against them.
-    pub(crate) fn warning(&self, resource: &Resource, diff: &TextDiff) -> Option<String> {
-        let sshd = |claim: &Claim| matches!(claim, Claim::Path { path, .. } if is_at(path, "/etc/ssh"));
-        if !resource.claims.iter().any(sshd) {
-            return None;
-        }
-        let mut added = diff.unified.lines().filter_map(|line| line.strip_prefix('+'));
-        added.find_map(|line| self.shut_out_by(line))
-    }
-
-    fn shut_out_by(&self, line: &str) -> Option<String> {
-        let mut words = line.split_whitespace();
-        let option = words.next()?.to_ascii_lowercase();
-        let names: Vec<&str> = words.map(|name| name.split('@').next().unwrap_or(name)).collect();
-        let of = |list: &[String]| names.iter().any(|name| list.iter().any(|own| name == own));
-        let (login, plain) = (&self.name, names.iter().all(|name| !name.contains(['*', '?'])));
-        let shuts_out = match option.as_str() {
-            "allowusers" => plain && !names.contains(&login.as_str()),
-            "denyusers" => names.contains(&login.as_str()),
-            "allowgroups" => plain && !of(&self.groups),
-            "denygroups" => of(&self.groups),
-            "permitrootlogin" => login == "root" && names == ["no"],
-            "port" | "listenaddress" => {
-                return Some(format!("`{}` may move sshd from where this run reaches it", line.trim()));
-            }
-            _ => false,
-        };
-        shuts_out.then(|| format!("`{}` shuts out {login}, whose login this run uses", line.trim()))
+    /// The package without which the login does not get in, or become root, where `change` of `resource` takes it away:
+    /// itself, because it cannot stay beside what is asked, or because nothing needs it.
+    pub(crate) fn loses(&self, resource: &Resource, change: &Change) -> Option<&'static str> {
+        let others = change.properties.iter().filter(|property| property.property == "removes");
+        let others = others.filter_map(|property| match &property.before {
+            Shown::Text(names) => Some(names.split(", ")),
+            _ => None,
+        });
+        let own = (resource.kind == "package" && change.verb == Verb::Remove).then(|| first(resource));
+        let mut gone = others.flatten().chain(own).map(|name| name.split(':').next().unwrap_or(name));
+        let needed = if self.name == "root" { &NEEDED[..1] } else { &NEEDED };
+        gone.find_map(|name| needed.iter().find(|needed| **needed == name)).copied()
     }
 }
+
+/// Packages without which nobody gets in, or becomes root.
+const NEEDED: [&str; 2] = ["openssh-server", "sudo"];
 
 /// The first parameter of a resource: what it is about.
 fn first(resource: &Resource) -> &str {
@@ -201,10 +227,19 @@ mod tests {
         check("file", "/etc/sshguard.conf", false);
         check("directory", "/etc/ssh", true);
         check("directory", "/home/ada", true);
+        check("directory", "/home", true);
+        check("directory", "/", true);
+        check("directory", "/home/bob", false);
+        check("directory", "/srv", false);
+        check("file", "/home/ada/.bashrc", true);
+        check("file", "/etc/hosts.deny", true);
+        check("file", "/etc/nsswitch.conf", true);
+        check("file", "/etc/fail2ban/jail.local", true);
         check("authorized-key", "ada", true);
         check("authorized-key", "bob", false);
         check("user", "ada", true);
         check("user", "bob", false);
+        check("user", "sshd", true);
         check("group", "sudo", true);
         check("group", "www-data", false);
         check("sudo-rule", "deploy", true);
@@ -222,21 +257,5 @@ mod tests {
         };
         assert_eq!(tells("file", "/srv/keys/ada"), BTreeSet::from([0, 1]));
         assert_eq!(tells("package", "openssh-server"), BTreeSet::from([1]));
-    }
-
-    #[test]
-    fn lines_that_shut_the_login_out_are_known() {
-        let check =
-            |line: &str, warns: bool| assert_eq!(login().shut_out_by(line).is_some(), warns, "{line}");
-        check("AllowUsers bob", true);
-        check("AllowUsers bob ada@10.0.0.*", false);
-        check("AllowUsers a*", false);
-        check("  denyusers ada", true);
-        check("AllowGroups staff sudo", false);
-        check("AllowGroups staff", true);
-        check("Port 2222", true);
-        check("PermitRootLogin no", false);
-        check("PrintMotd no", false);
-        check("", false);
     }
 }

@@ -9,7 +9,7 @@ use converge_model::{Digest, HostPlan, HostReport, HostState, Problem, RunId};
 use converge_resources::System;
 
 use crate::act::Act;
-use crate::act::guarded::{Guarding, can_arm, clear_away};
+use crate::act::guarded::{Guarding, can_arm, clear_away, resume};
 use crate::channel::Channel;
 use crate::fence;
 use crate::look::{look, report};
@@ -49,6 +49,7 @@ impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Worker for 
         let state = State::of(order.root.as_deref()).map_err(refuse)?;
         let system = self.system(&order, &state)?;
         if order.root.is_none() {
+            resume(&system, &state);
             // The system is open by now: the kinds see the host itself, and what they start sees the fence.
             fence::raise();
         }

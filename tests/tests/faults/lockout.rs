@@ -6,7 +6,7 @@ use converge_tests::project::Project;
 use converge_tests::testbed::{Host, Testbed};
 use rustix::process::Signal;
 
-use crate::support::{Course, SUDO, Told, agent, apply, converge, on_host, plan, project, root};
+use crate::support::{Course, Gate, SUDO, Told, agent, apply, converge, on_host, plan, project, root};
 
 /// sshd with something added to its configuration.
 fn sshd(line: &str) -> String {
@@ -283,6 +283,97 @@ fn the_rule_that_makes_the_login_root_comes_back() {
         let refused = plan(&project(testbed, SUDO, r#"sudo-rule "admin" state="absent""#));
         let problem = &refused.plan("h1").problems[0];
         assert!(problem.message.contains("would lock out admin") && problem.help.is_some(), "{refused}");
+    });
+}
+
+/// Each of these shuts the login out, in a way of its own.
+const SHUT: &str = r#"
+    file "/etc/hosts.deny" { content "ALL: ALL\n" }
+    file "/etc/nsswitch.conf" { content "passwd: nothing\n" }
+    file "/home/admin/.bashrc" { content "exit 7\n" }
+    directory "/home" mode="0700"
+    user "sshd" state="absent"
+"#;
+
+#[test]
+fn whatever_shuts_us_out_is_taken_back_or_refused_and_what_can_be_known_is_said_before() {
+    on_host(|testbed, host| {
+        let state = || {
+            root(
+                host,
+                "cat /etc/hosts.deny /etc/nsswitch.conf /etc/passwd /home/admin/.bashrc; stat -c %a /home",
+            )
+        };
+        let before = state();
+        let shutting = project(testbed, SUDO, SHUT);
+        let seen = plan(&shutting);
+        let steps = &seen.plan("h1").steps;
+        assert!(steps.len() == 5 && steps.iter().all(|step| step.guarded), "{seen}");
+        is_reverted(&quick(&shutting).end(), host);
+        assert_eq!(state(), before);
+
+        let refused = plan(&project(testbed, SUDO, r#"package "libwrap0" state="absent""#));
+        assert_eq!(refused.state("h1"), HostState::Unplannable, "{refused}");
+        assert!(refused.plan("h1").problems[0].message.contains("openssh-server goes"), "{refused}");
+
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada";
+        for (body, warning) in [
+            ("service \"ssh\" enabled=#false", "after the next boot"),
+            (&*format!("authorized-key \"admin\" exclusive=#true {{ key \"{key}\" }}"), "as admin"),
+            ("firewall { allow \"ssh\" from=\"192.0.2.9\" }", "where this run comes from, at port 22"),
+            (
+                "file \"/etc/sudoers.d/admin\" { content \"admin ALL=(nobody) ALL\\n\" }",
+                "`admin ALL=(ALL:ALL)",
+            ),
+        ] {
+            let seen = plan(&project(testbed, SUDO, body));
+            let mut warnings = seen.plan("h1").steps.iter().filter_map(|step| step.warning.as_deref());
+            assert!(warnings.any(|said| said.contains(warning)), "{body}: {seen}");
+        }
+        let open = plan(&project(testbed, SUDO, "firewall { allow \"ssh\" }"));
+        assert!(open.plan("h1").steps.iter().all(|step| step.warning.is_none()), "{open}");
+    });
+}
+
+#[test]
+fn a_script_that_was_killed_midway_is_finished_by_systemd_or_by_the_next_who_comes() {
+    on_host(|testbed, host| {
+        // Whoever tells sshd to read its files again has to wait at the gate.
+        let gate = Gate::on(host);
+        root(
+            host,
+            "mkdir -p /etc/systemd/system/ssh.service.d; cd /etc/systemd/system/ssh.service.d
+             printf '[Service]\\nExecReload=/usr/local/bin/gate\\n' >gate.conf; systemctl daemon-reload; touch /run/open",
+        );
+        let body = r#"
+            file "/etc/ssh/sshd_config.d/99-test.conf" notify="service[ssh]:reload" {
+                content "AllowUsers somebody-else\n"
+            }
+            service "ssh" running=#true
+        "#;
+        let shutting = project(testbed, SUDO, body);
+        let mut course = quick(&shutting);
+        course.until(host, |kind| matches!(kind, EventKind::HostState { phase } if phase == "confirming"));
+        gate.close();
+        let unit = format!("converge-revert-{}-1.service", course.run());
+        course.signal(Signal::KILL);
+        course.reap();
+        root(host, &format!("kill -9 {}", agent(host).unwrap()));
+        let until = |condition: &str| {
+            root(host, &format!("timeout 90 sh -c 'until {condition}; do sleep 0.1; done'"));
+        };
+        until("test -e /var/lib/converge/reverting");
+        until("test \"$(systemctl show -P ActiveState ssh)\" = reloading");
+        root(host, &format!("systemctl kill --kill-who=main --signal=KILL {unit}"));
+        until(&format!("test \"$(systemctl show -P NRestarts {unit})\" = 1"));
+        // Now it is not killed by accident: nobody begins it again before somebody comes.
+        root(host, &format!("systemctl stop {unit}; test -e /var/lib/converge/reverting"));
+        gate.open();
+        is_told_once(testbed);
+        root(host, "test ! -e /etc/ssh/sshd_config.d/99-test.conf");
+        assert!(gets_in(host));
+        root(host, "rm -r /etc/systemd/system/ssh.service.d");
+        assert_eq!(traces(host), "");
     });
 }
 

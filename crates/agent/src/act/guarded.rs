@@ -18,7 +18,8 @@ use converge_resources::system::processes::Command;
 
 use super::{Act, Halt};
 use crate::state::armed::{self, Owner, Standing};
-use crate::state::{State, StateError};
+use crate::state::lock::Lock;
+use crate::state::{State, StateError, now};
 
 /// What an act guards its critical changes with.
 pub(crate) struct Guarding<'a> {
@@ -147,6 +148,7 @@ impl Act<'_> {
         let Some(guarding) = &mut self.guarding else { return };
         let (state, run) = (guarding.state, guarding.run);
         let Some(group) = guarding.group.take() else { return };
+        std::thread::sleep(self.settling(&group));
         let in_time = armed::is_armed(state);
         let touched = |result: &converge_model::StepResult| {
             let half = matches!(result.outcome, StepOutcome::Failed { restored: false, .. });
@@ -171,6 +173,15 @@ impl Act<'_> {
             Ok(other) => self.halt = Some(Halt::Stuck(format!("nobody knows what became of it: {other:?}"))),
             Err(error) => self.halt = Some(Halt::Stuck(error.to_string())),
         }
+    }
+
+    /// How long what was started says that it takes to have its effect: a ban comes a moment after what bans was started.
+    fn settling(&self, group: &Group) -> Duration {
+        let asks =
+            |index: &&u32| self.resource(**index).params.get("settle").is_some() && self.changed(**index);
+        let times = group.members.iter().filter(asks);
+        let times = times.filter_map(|index| self.decoded.wanted[*index as usize].settle());
+        times.max().unwrap_or_default().min(Duration::from_secs(group.left().into()) / 2)
     }
 
     /// Waits until the group is confirmed or taken back. A timer that does not come is none to rely on.
@@ -257,12 +268,54 @@ pub(crate) fn clear_away(system: &dyn System, owner: &Owner, state: &State) -> R
     armed::forget(state)
 }
 
-/// The command that starts the timer: transient, gone with what it starts, and on time.
+/// Begins a script again that was killed midway, and one whose timer is gone: as a unit of its own, for this connection
+/// may be what it cuts. One that is at work is waited for.
+pub(crate) fn resume(system: &dyn System, state: &State) {
+    let is_left_alone = match Standing::read(state) {
+        Ok(Standing::Reverting(_)) => true,
+        Ok(Standing::Armed(owner)) => {
+            let timer = format!("{}.timer", owner.timer);
+            run(system, &Command::new(["systemctl", "is-active", "--quiet", &timer])).is_err()
+        }
+        _ => false,
+    };
+    if is_left_alone && can_arm(system) && Lock::holder(state, now()).is_none() {
+        // How it stands afterwards is read from the folder.
+        let line = script(&armed::armed(state), "");
+        let _ = run(
+            system,
+            &Command::new(["systemd-run", "--quiet", "--collect", "--wait", "/bin/sh", "-c", &line]),
+        );
+    }
+}
+
+/// The command that starts the timer: transient, gone with what it starts, and on time. What is killed midway is begun
+/// again.
 fn timer(name: &str, seconds: u32, armed: &Path) -> Command {
     let (unit, after) = (format!("--unit={name}"), format!("--on-active={seconds}s"));
-    let script = armed.join("revert").to_string_lossy().into_owned();
     let accuracy = "--timer-property=AccuracySec=100ms";
-    Command::new(["systemd-run", "--quiet", "--collect", &unit, &after, accuracy, "/bin/sh", &script])
+    let again = "--property=Restart=on-abnormal";
+    let line = script(armed, "");
+    Command::new([
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        &unit,
+        &after,
+        accuracy,
+        again,
+        "/bin/sh",
+        "-c",
+        &line,
+    ])
+}
+
+/// The line that runs the script, wherever it has come to; `how` is `boot` or nothing.
+fn script(armed: &Path, how: &str) -> String {
+    let state = armed.parent().unwrap_or(armed).display();
+    format!(
+        "for f in {state}/armed {state}/reverting; do if [ -e $f/revert ]; then exec /bin/sh $f/revert {how}; fi; done"
+    )
 }
 
 fn run(system: &dyn System, command: &Command) -> Result<(), String> {
@@ -293,7 +346,8 @@ fn write_boot_unit(unit: &Path, link: &Path, armed: &Path) -> std::io::Result<()
          \n\
          [Service]\n\
          Type=oneshot\n\
-         ExecStart=/bin/sh -c 'for f in {state}/armed {state}/reverting; do if [ -e $f/revert ]; then exec /bin/sh $f/revert boot; fi; done'\n"
+         ExecStart=/bin/sh -c '{}'\n",
+        script(armed, "boot")
     );
     let folder = link.parent().map(PathBuf::from).unwrap_or_default();
     std::fs::create_dir_all(&folder)?;

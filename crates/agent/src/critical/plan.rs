@@ -7,6 +7,7 @@ use converge_model::wire::Guard;
 use converge_model::{Catalog, Problem, Shown, Step, Verb};
 
 use super::Login;
+use super::policy::Peer;
 use crate::act::closing::stuck;
 use crate::planner::{Decoded, Draft, DraftStep, problem};
 use crate::state::armed::{Standing, armed};
@@ -65,9 +66,11 @@ pub(crate) fn unguardable(
             format!("it may shut this run out, and the host could not take it back by itself: {why}");
         problem(&step.address, message, Some(help.clone()))
     };
-    let steps = draft.steps.iter().map(|step| &step.step).filter(|step| step.change.verb == Verb::Remove);
-    let removed = steps.filter(|step| login.needs(&catalog.resources[step.resource as usize]));
-    let mut problems: Vec<_> = removed.map(|step| problem(step, "packages are not put back")).collect();
+    let losing = draft.steps.iter().map(|step| &step.step).filter_map(|step| {
+        let lost = login.loses(&catalog.resources[step.resource as usize], &step.change)?;
+        Some(problem(step, &format!("{lost} goes, and packages are not put back")))
+    });
+    let mut problems: Vec<_> = losing.collect();
     if !can_arm {
         let why = "that needs root and systemd";
         problems.extend(guarded.take(1).map(|step| problem(step, why)));
@@ -97,7 +100,6 @@ fn is_lost(step: &Step, sensitive: bool) -> bool {
 pub(crate) fn warn(draft: &mut Draft, catalog: &Catalog, login: &Login) {
     for step in draft.steps.iter_mut().map(|step| &mut step.step).filter(|step| step.guarded) {
         let resource = &catalog.resources[step.resource as usize];
-        let mut diffs = step.change.properties.iter().filter_map(|property| property.diff.as_ref());
-        step.warning = diffs.find_map(|diff| login.warning(resource, diff));
+        step.warning = login.warning(resource, &step.change, Peer::of_session);
     }
 }

@@ -4,7 +4,8 @@
 #
 # It lies in the folder `armed`. Who renames that folder wins: this script, or the agent that disarms. From then on it is
 # `reverting`, and in the end `reverted`, or `revert-failed` where something could not be put back: that is left as it is,
-# with all that was saved, and tried by nobody again.
+# with all that was saved, and tried by nobody again. A script that was killed midway is begun again, by systemd, the next
+# boot, or the next agent: all that it does may be done twice, and every copy stays until all was put back.
 {
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
@@ -13,8 +14,11 @@ umask 077
 later=
 [ "$1" = boot ] && later=--no-block
 cd "${0%/*}/.." || exit 1
-mv -T armed reverting 2>/dev/null || { [ -n "$later" ] && [ -d reverting ]; } || exit 0
+mv -T armed reverting 2>/dev/null || [ -d reverting ] || exit 0
 cd reverting || exit 1
+# One at a time; who had to wait finds the folder renamed.
+exec 9<revert
+flock 9 && [ . -ef ../reverting ] || exit 0
 exec >>log 2>&1
 failed=
 
@@ -43,9 +47,8 @@ again() { [ -n "$later" ] || "$@"; }
 
 . ./back
 sync
-[ -z "$failed" ] && rm -f [0-9]*
 cd ..
 rm -rf reverted
-if [ -z "$failed" ]; then mv -T reverting reverted; else mv -T reverting revert-failed; fi
+if [ -z "$failed" ]; then mv -T reverting reverted && rm -f reverted/[0-9]*; else mv -T reverting revert-failed; fi
 exit
 }

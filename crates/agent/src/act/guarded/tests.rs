@@ -28,8 +28,8 @@ fn apply(bench: &Bench, resources: &[Resource], fates: &[Fate]) -> (HostReport, 
     let armed = armed::armed(&bench.state);
     for (n, _) in fates.iter().enumerate() {
         let n = n + 1;
-        let script = armed.join("revert").display().to_string();
-        let line = format!("{timer}{n} --on-active=60s --timer-property=AccuracySec=100ms /bin/sh {script}");
+        let how = "--on-active=60s --timer-property=AccuracySec=100ms --property=Restart=on-abnormal";
+        let line = format!("{timer}{n} {how} /bin/sh -c {}", script(&armed, ""));
         bench.world.command(&line, |_| 0);
         bench.world.command(&format!("systemctl stop converge-revert-run-1-{n}.timer"), |_| 0);
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use super::*;
@@ -83,11 +84,15 @@ impl Bench {
         fs::write(&program, format!("#!/bin/sh\necho \"$@\" >>{}\n", told.display())).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         // The script has a path of its own; the programs of the test come first in it.
-        let script = self.at("state/armed/revert");
-        let text = fs::read_to_string(&script).unwrap();
-        fs::write(&script, text.replacen("PATH=", &format!("PATH={}:", programs.display()), 1)).unwrap();
-        let mut sh = std::process::Command::new("/bin/sh");
-        assert!(sh.arg(&script).args(how).status().unwrap().success());
+        let folders = ["state/armed", "state/reverting"].map(|folder| self.at(folder).join("revert"));
+        let script = folders.iter().find(|script| script.exists()).unwrap();
+        let text = fs::read_to_string(script).unwrap();
+        let ours = format!("PATH={}:", programs.display());
+        if !text.contains(&ours) {
+            fs::write(script, text.replacen("PATH=", &ours, 1)).unwrap();
+        }
+        let ended = std::process::Command::new("/bin/sh").arg(script).args(how).status().unwrap();
+        assert!(ended.success() || ended.signal() == Some(9), "{ended}");
         fs::read_to_string(told).unwrap()
     }
 }
@@ -198,6 +203,55 @@ fn once_the_script_has_begun_nothing_more_is_changed() {
         actor.write_text("/etc/b".as_ref(), b"new", &Attributes::default(), |_, _| Ok(()))
     });
     assert!(late.is_err() && !at_host(&bench, "etc/b").exists() && !at_host(&bench, "etc/a").exists());
+}
+
+#[test]
+fn a_script_that_was_killed_anywhere_is_finished_by_the_next() {
+    let killed_before = |line: usize| -> bool {
+        let mut bench = Bench::new(false);
+        let at = |path: &str| bench.folder.path().join("host").join(path);
+        let (old, link, dir) = (at("etc/old"), at("etc/link"), at("etc/dir"));
+        fs::write(&old, "old\n").unwrap();
+        symlink("old", &link).unwrap();
+        fs::create_dir(&dir).unwrap();
+        bench.world.unit("ssh.service");
+        let out = bench.at("out").display().to_string();
+        bench.write("/etc/old", "new\n");
+        bench.write("/etc/made", "new\n");
+        bench.act(false, |actor| actor.remove("/etc/dir".as_ref())).unwrap();
+        bench.act(false, |actor| actor.link("/etc/link".as_ref(), "made".as_ref())).unwrap();
+        bench.act(false, |actor| actor.make_folder("/etc/more".as_ref(), &Attributes::default())).unwrap();
+        let mut back = Command::new(["tee", &out]);
+        back.input = Some(crate::wish::Text::Plain("table\n".to_owned()));
+        bench.act(false, |actor| actor.keep_command(back)).unwrap();
+        bench.act(false, |actor| actor.unit(Verb::Restart, "ssh.service", None)).unwrap();
+
+        let back = bench.at("state/armed/back");
+        let whole = fs::read_to_string(&back).unwrap();
+        let mut lines: Vec<_> = whole.lines().collect();
+        let is_last = line == lines.len();
+        lines.insert(line, "kill -9 $$");
+        fs::write(&back, lines.join("\n")).unwrap();
+        bench.revert(&[]);
+        assert!(bench.at("state/reverting").exists(), "before line {line}");
+        fs::write(bench.at("state/reverting/back"), &whole).unwrap();
+        let told = bench.revert(&[]);
+        assert!(bench.at("state/reverted").exists() && !bench.at("state/reverting").exists(), "line {line}");
+        assert_eq!(told, "restart ssh.service\n");
+        assert_eq!(fs::read_to_string(at_host(&bench, "etc/old")).unwrap(), "old\n");
+        assert_eq!(fs::read_link(at_host(&bench, "etc/link")).unwrap(), Path::new("old"));
+        assert!(at_host(&bench, "etc/dir").is_dir());
+        assert_eq!(fs::read_to_string(&out).unwrap(), "table\n");
+        for gone in ["etc/made", "etc/more"] {
+            assert!(!at_host(&bench, gone).exists(), "{gone}");
+        }
+        !is_last
+    };
+    let mut line = 0;
+    while killed_before(line) {
+        line += 1;
+    }
+    assert!(line > 6, "{line}");
 }
 
 #[test]

@@ -1,0 +1,198 @@
+//! What is known to speak against an access-critical change before it is made. What nobody can know, the host finds out
+//! when no new connection comes.
+
+use converge_model::{Change, Claim, Resource, Scalar, Shown, TextDiff, Value};
+use converge_resources::system::units::full_name;
+
+use super::policy::Peer;
+use super::{Login, first, is_at};
+
+/// The units that let people in.
+const SSHD: [&str; 3] = ["ssh.service", "sshd.service", "ssh.socket"];
+
+impl Login {
+    /// What `change` of `resource` is known to mean for the login; none where nothing speaks against it. `peer` says
+    /// where the run comes from, and is asked only where that matters.
+    pub(super) fn warning(
+        &self,
+        resource: &Resource,
+        change: &Change,
+        peer: impl FnOnce() -> Option<Peer>,
+    ) -> Option<String> {
+        if resource.kind == "firewall-policy" {
+            let Some(Value::Scalar(Scalar::Text(rules))) = resource.params.get("rules") else { return None };
+            return peer()?.shut_out_by(rules);
+        }
+        if SSHD.contains(&full_name(first(resource)).as_str()) && resource.kind == "service" {
+            return switched_off(change);
+        }
+        let is_below = |place: &str| {
+            resource
+                .claims
+                .iter()
+                .any(|claim| matches!(claim, Claim::Path { path, .. } if is_at(path, place)))
+        };
+        let added = |about: &dyn Fn(&str) -> Option<String>| lines(change, '+').into_iter().find_map(about);
+        let gone = |about: &dyn Fn(&str) -> Option<String>| {
+            let stays = lines(change, '+');
+            lines(change, '-').into_iter().filter(|line| !stays.contains(line)).find_map(about)
+        };
+        if is_below("/etc/ssh") {
+            added(&|line| self.shut_out_by(line))
+        } else if is_below("/etc/hosts.deny") {
+            added(&denies)
+        } else if is_below("/etc/sudoers") || is_below("/etc/sudoers.d") {
+            gone(&|line| self.loses_rule(line))
+        } else if self.home.as_ref().is_some_and(|home| is_below(&format!("{home}/.ssh"))) {
+            gone(&|line| self.loses_key(line))
+        } else {
+            None
+        }
+    }
+
+    fn shut_out_by(&self, line: &str) -> Option<String> {
+        let mut words = line.split_whitespace();
+        let option = words.next()?.to_ascii_lowercase();
+        let names: Vec<&str> = words.map(|name| name.split('@').next().unwrap_or(name)).collect();
+        let of = |list: &[String]| names.iter().any(|name| list.iter().any(|own| name == own));
+        let (login, plain) = (&self.name, names.iter().all(|name| !name.contains(['*', '?'])));
+        let shuts_out = match option.as_str() {
+            "allowusers" => plain && !names.contains(&login.as_str()),
+            "denyusers" => names.contains(&login.as_str()),
+            "allowgroups" => plain && !of(&self.groups),
+            "denygroups" => of(&self.groups),
+            "permitrootlogin" => login == "root" && names == ["no"],
+            "port" | "listenaddress" => {
+                return Some(format!("`{}` may move sshd from where this run reaches it", line.trim()));
+            }
+            "pubkeyauthentication" if names == ["no"] => {
+                return Some(format!("`{}` shuts out whoever comes with a key", line.trim()));
+            }
+            _ => false,
+        };
+        shuts_out.then(|| format!("`{}` shuts out {login}, whose login this run uses", line.trim()))
+    }
+
+    fn loses_rule(&self, line: &str) -> Option<String> {
+        let who = line.split_whitespace().next()?;
+        let group = who.strip_prefix('%').is_some_and(|name| self.groups.iter().any(|group| group == name));
+        (who == self.name || group).then(|| {
+            format!("`{}` goes, which is about {}, whose login this run uses", line.trim(), self.name)
+        })
+    }
+
+    fn loses_key(&self, line: &str) -> Option<String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let key = words.iter().position(|word| word.starts_with("AAAA"))?;
+        let name = words[key + 1..].join(" ");
+        let name = if name.is_empty() { "without a name".to_owned() } else { format!("of {name}") };
+        Some(format!("a key {name} goes, and may be the one by which this run comes as {}", self.name))
+    }
+}
+
+/// What a service of sshd that is switched off means.
+fn switched_off(change: &Change) -> Option<String> {
+    let is_no = |name: &str| {
+        let mut all = change.properties.iter();
+        all.any(|one| one.property == name && matches!(&one.after, Shown::Text(after) if after == "no"))
+    };
+    if is_no("running") {
+        Some("nobody gets in over ssh once it is stopped".to_owned())
+    } else {
+        is_no("enabled").then(|| {
+            "after the next boot nobody gets in over ssh, which no new connection can find out".to_owned()
+        })
+    }
+}
+
+/// Whether a line of hosts.deny(5) is about sshd.
+fn denies(line: &str) -> Option<String> {
+    let (daemons, _) = line.split_once(':')?;
+    let about_sshd = daemons.split([' ', ',']).any(|name| name == "ALL" || name == "sshd");
+    (about_sshd && !line.starts_with('#'))
+        .then(|| format!("`{}` may shut out where this run comes from", line.trim()))
+}
+
+/// The lines of a change that `sign` stands before.
+fn lines(change: &Change, sign: char) -> Vec<&str> {
+    let texts = change.properties.iter().filter_map(|property| property.diff.as_ref());
+    texts
+        .flat_map(|TextDiff { unified, .. }| unified.lines().filter_map(move |line| line.strip_prefix(sign)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{order, resource};
+    use converge_model::{PropertyChange, Verb};
+
+    fn login() -> Login {
+        let groups = vec!["sudo".into(), "ada".into()];
+        Login { name: "ada".into(), home: Some("/home/ada".into()), groups }
+    }
+
+    /// The warning of a change with this diff, or with this property.
+    fn warning(kind: &str, name: &str, property: PropertyChange) -> Option<String> {
+        let order = order(&[resource(kind, name)]);
+        let change = Change::new(Verb::Update).property(property);
+        login().warning(&order.catalog.resources[0], &change, || panic!("nobody has to know"))
+    }
+
+    fn diff(unified: &str) -> PropertyChange {
+        let mut property = PropertyChange::new("content", "old", "new");
+        property.diff = Some(TextDiff { unified: unified.to_owned(), cut: false });
+        property
+    }
+
+    #[test]
+    fn lines_that_shut_the_login_out_are_known() {
+        let check =
+            |line: &str, warns: bool| assert_eq!(login().shut_out_by(line).is_some(), warns, "{line}");
+        check("AllowUsers bob", true);
+        check("AllowUsers bob ada@10.0.0.*", false);
+        check("AllowUsers a*", false);
+        check("  denyusers ada", true);
+        check("AllowGroups staff sudo", false);
+        check("AllowGroups staff", true);
+        check("Port 2222", true);
+        check("PermitRootLogin no", false);
+        check("PubkeyAuthentication no", true);
+        check("PrintMotd no", false);
+        check("", false);
+    }
+
+    #[test]
+    fn a_diff_tells_what_goes_that_the_login_may_need() {
+        let check = |path: &str, unified: &str, told: Option<&str>| {
+            let warning = warning("file", path, diff(unified));
+            assert_eq!(warning.is_some(), told.is_some(), "{path}: {warning:?}");
+            assert!(warning.unwrap_or_default().contains(told.unwrap_or_default()), "{path}");
+        };
+        let keys = "/home/ada/.ssh/authorized_keys";
+        check(keys, "-ssh-ed25519 AAAAC3 ada@home\n+ssh-ed25519 AAAAC4 ada@work\n", Some("of ada@home"));
+        check(keys, "-ssh-ed25519 AAAAC3\n+ssh-ed25519 AAAAC3\n", None);
+        check("/home/bob/.ssh/authorized_keys", "-ssh-ed25519 AAAAC3 bob\n", None);
+        check(
+            "/etc/sudoers.d/ops",
+            "-%sudo ALL=(ALL) ALL\n+%sudo ALL=(nobody) ALL\n",
+            Some("`%sudo ALL=(ALL) ALL`"),
+        );
+        check("/etc/sudoers", "-bob ALL=(ALL) ALL\n", None);
+        check("/etc/hosts.deny", "+sshd, vsftpd: 10.0.0.0/8\n", Some("`sshd, vsftpd: 10.0.0.0/8`"));
+        check("/etc/hosts.deny", "+# ALL: ALL\n+vsftpd: ALL\n", None);
+        check("/etc/ssh/sshd_config", "-AllowUsers ada\n+AllowUsers bob\n", Some("`AllowUsers bob`"));
+    }
+
+    #[test]
+    fn a_service_of_sshd_that_is_switched_off_is_known() {
+        let check = |name: &str, property: &str, after: &str, warns: bool| {
+            let warning = warning("service", name, PropertyChange::new(property, "yes", after));
+            assert_eq!(warning.is_some(), warns, "{name} {property} {after}");
+        };
+        check("ssh", "enabled", "no", true);
+        check("sshd.service", "running", "no", true);
+        check("ssh", "enabled", "yes", false);
+        check("nginx", "running", "no", false);
+    }
+}
