@@ -709,6 +709,16 @@ impl<'a> View<'a> {
         upkeep.as_ref().map_err(|why| LookError::Other(why.clone()))
     }
 
+    /// The packages that nothing needs any more, as the host is now.
+    pub fn unneeded_packages(&self) -> Result<Vec<String>, LookError> {
+        self.base.system.packages().unneeded().map_err(|error| LookError::Other(error.to_string()))
+    }
+
+    /// Whether an earlier step decides about the package `name`.
+    pub fn is_package_planned(&self, name: &str) -> bool {
+        self.overlay.is_some_and(|overlay| overlay.packages.contains_key(name))
+    }
+
     /// How two versions follow each other by the package manager's rules.
     pub fn compare_versions(&self, one: &str, other: &str) -> std::cmp::Ordering {
         self.base.system.packages().compare(one, other)

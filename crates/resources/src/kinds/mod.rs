@@ -5,6 +5,7 @@ pub mod apt_repository;
 pub mod archive;
 pub mod attributes;
 pub mod authorized_key;
+pub mod autoremove;
 pub mod block;
 pub mod command;
 pub mod cron;

@@ -37,6 +37,7 @@ struct State {
     login: Option<String>,
     remote: BTreeMap<String, User>,
     log: Vec<String>,
+    unneeded: Vec<String>,
 }
 
 /// What a command of the world does to its files; the exit code.
@@ -77,6 +78,11 @@ impl World {
     /// Puts a package on offer.
     pub fn offer(&self, name: &str, offer: Offer) {
         self.state().offers.insert(name.to_owned(), offer);
+    }
+
+    /// Nothing needs these packages any more.
+    pub fn unneeded(&self, names: &[&str]) {
+        self.state().unneeded = names.iter().map(|name| (*name).to_owned()).collect();
     }
 
     /// Lets the command whose words, joined by blanks, are `line` do `deed`.
@@ -244,6 +250,15 @@ impl Packages for World {
             }
         }
         Ok(simulation)
+    }
+
+    fn unneeded(&self) -> Result<Vec<String>, PackageError> {
+        Ok(self.state().unneeded.clone())
+    }
+
+    fn remove_unneeded(&self, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        self.state().unneeded.clear();
+        Ok(())
     }
 
     fn transact(

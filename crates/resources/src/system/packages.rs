@@ -133,6 +133,10 @@ pub trait Packages: Send + Sync {
         requests: &[PackageRequest],
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<(), PackageError>;
+    /// What came along with others, and nothing needs any more, by name.
+    fn unneeded(&self) -> Result<Vec<String>, PackageError>;
+    /// Removes what nothing needs any more; as [`Packages::transact`].
+    fn remove_unneeded(&self, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError>;
     /// Fetches the lists anew: all of them, as far as they can be had; or those of the file of sources `only`, where one
     /// that cannot be fetched, or whose signature is not good, is an error.
     fn refresh(&self, only: Option<&Path>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError>;

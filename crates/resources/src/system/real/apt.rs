@@ -121,6 +121,23 @@ impl Apt {
         if finished.success() { Ok(()) } else { Err(failure(&program, finished.code, &said)) }
     }
 
+    /// As [`Apt::must`]; what no list knows is told with the name that comes nearest to it.
+    fn install(&self, words: Vec<String>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        let (finished, said) = self.run(words, output)?;
+        if finished.success() {
+            return Ok(());
+        }
+        let architecture = self.database()?.architecture;
+        let lists = self.lists(&architecture)?;
+        let nearest = unknown_names(&said).into_iter().find_map(|name| lists.as_ref()?.nearest(name));
+        Err(match (failure("apt-get", finished.code, &said), nearest) {
+            (PackageError::Failed { what }, Some(name)) => {
+                PackageError::Failed { what: format!("{what}; is {name} meant?") }
+            }
+            (error, _) => error,
+        })
+    }
+
     /// What one batch would do, with what is in no list left out of it.
     fn simulate_batch(&self, mut batch: Batch<'_>, into: &mut Simulation) -> Result<(), PackageError> {
         loop {
@@ -239,12 +256,7 @@ impl Packages for Apt {
         requests: &[PackageRequest],
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<(), PackageError> {
-        self.wait_for(FRONTEND_LOCK, output)?;
-        if self.database()?.interrupted {
-            output(b"an earlier transaction was interrupted: repairing the package database\n");
-            // What it cannot repair, apt-get tells below.
-            self.run(repair(), output)?;
-        }
+        self.make_ready(output)?;
         if requests.iter().any(|request| request.refresh) {
             self.refresh(None, output)?;
         }
@@ -255,7 +267,7 @@ impl Packages for Apt {
         for batch in Batch::of(requests.iter().collect()) {
             let words = batch.install();
             if !words.is_empty() {
-                self.must(apt_get(&[], &batch.options(), &words), output)?;
+                self.install(apt_get(&[], &batch.options(), &words), output)?;
             }
         }
         let purged = named(|request| request.goal == PackageGoal::Absent { purge: true });
@@ -263,6 +275,24 @@ impl Packages for Apt {
             self.must(purge(&purged), output)?;
         }
         self.mark("hold", named(|request| request.hold == Some(true)), output)
+    }
+
+    fn unneeded(&self) -> Result<Vec<String>, PackageError> {
+        if self.database()?.interrupted {
+            return Ok(Vec::new());
+        }
+        let (finished, said) = self.run(autoremove(&["--simulate"]), &mut |_| {})?;
+        if !finished.success() {
+            return Err(failure("apt-get", finished.code, &said));
+        }
+        let mut simulation = Simulation::default();
+        said.lines().for_each(|line| read_step(line, &mut simulation));
+        Ok(simulation.removed)
+    }
+
+    fn remove_unneeded(&self, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        self.make_ready(output)?;
+        self.must(autoremove(&[]), output)
     }
 
     fn refresh(&self, only: Option<&Path>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
@@ -287,6 +317,17 @@ impl Packages for Apt {
 }
 
 impl Apt {
+    /// Waits until it is our turn, and repairs what a dead transaction left half-way.
+    fn make_ready(&self, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        self.wait_for(FRONTEND_LOCK, output)?;
+        if self.database()?.interrupted {
+            output(b"an earlier transaction was interrupted: repairing the package database\n");
+            // What it cannot repair, apt-get tells afterwards.
+            self.run(repair(), output)?;
+        }
+        Ok(())
+    }
+
     fn mark(&self, how: &str, names: Vec<String>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
         if names.is_empty() {
             return Ok(());
@@ -372,8 +413,16 @@ fn apt_get(first: &[&str], options: &[&str], words: &[String]) -> Vec<String> {
 
 /// What is left of removed packages goes, and of those that are there all.
 fn purge(names: &[String]) -> Vec<String> {
-    let mut words = apt_get(&[], &[], names);
-    words.iter_mut().filter(|word| *word == "install").for_each(|word| *word = "purge".to_owned());
+    other("purge", apt_get(&[], &[], names))
+}
+
+fn autoremove(first: &[&str]) -> Vec<String> {
+    other("autoremove", apt_get(first, &[], &[]))
+}
+
+/// The words of another command of apt-get than `install`.
+fn other(verb: &str, mut words: Vec<String>) -> Vec<String> {
+    words.iter_mut().filter(|word| *word == "install").for_each(|word| *word = verb.to_owned());
     words
 }
 

@@ -1,14 +1,14 @@
 //! apt's lists, read without starting a process: which versions are on offer, and which of them apt would take.
 //!
-//! It holds only where the rules are apt's own defaults. Where a host has pins, a release of its choice, or compressed
-//! lists, nothing is read here, and apt is asked instead.
+//! It holds only where the rules are apt's own defaults. Where a host has pins, a release of its choice, compressed lists,
+//! or repositories on its own disk, nothing is read here, and apt is asked instead.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::system::files::Files;
+use crate::system::files::{Files, Sort};
 use crate::system::real::dpkg::{self, Stanza};
 
 /// The versions on offer of every package.
@@ -40,7 +40,7 @@ impl Lists {
         };
         let names: Vec<_> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
         let compressed = names.iter().any(|name| name.contains("_Packages."));
-        if compressed || has_rules(files)? {
+        if compressed || has_links(files, &names)? || has_rules(files)? {
             return Ok(None);
         }
         let releases = Releases::read(files, &names)?;
@@ -99,6 +99,34 @@ impl Lists {
     }
 }
 
+impl Lists {
+    /// The package whose name comes nearest to `name`, which no list knows: a slip of the hand away, or two.
+    pub fn nearest(&self, name: &str) -> Option<&str> {
+        if self.offers.contains_key(name) {
+            return None;
+        }
+        let slips = 1 + u8::from(name.len() > 4);
+        let near = self
+            .offers
+            .keys()
+            .filter_map(|known| Some((distance(known.as_bytes(), name.as_bytes(), slips)?, &**known)));
+        near.min().map(|(_, known)| known)
+    }
+}
+
+/// How many letters differ, are missing or are too many; none where that is more than `most`.
+fn distance(one: &[u8], other: &[u8], most: u8) -> Option<u8> {
+    let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let (one, other) = (&one[same..], &other[same..]);
+    let ([_, rest_of_one @ ..], [_, rest_of_other @ ..]) = (one, other) else {
+        return u8::try_from(one.len() + other.len()).ok().filter(|rest| *rest <= most);
+    };
+    let most = most.checked_sub(1)?;
+    let ways = [(rest_of_one, rest_of_other), (rest_of_one, other), (one, rest_of_other)];
+    let best = ways.into_iter().filter_map(|(one, other)| distance(one, other, most)).min();
+    best.map(|rest| rest + 1)
+}
+
 fn rank(one: (&str, i16), other: (&str, i16)) -> Ordering {
     one.1.cmp(&other.1).then_with(|| dpkg::compare(one.0, other.0))
 }
@@ -107,6 +135,17 @@ fn rank(one: (&str, i16), other: (&str, i16)) -> Ordering {
 const LINE: u64 = 64 * 1024;
 
 const FIELDS: [&[u8]; 3] = [b"Package: ", b"Version: ", b"Architecture: "];
+
+/// Whether some of the lists are links: apt keeps those of a repository on the host's own disk so.
+fn has_links(files: &Files, names: &[String]) -> io::Result<bool> {
+    for name in names {
+        let entry = files.entry(&Path::new(FOLDER).join(name))?;
+        if entry.is_some_and(|entry| entry.sort == Sort::Link) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// Whether the host has rules of its own about what to take from where.
 fn has_rules(files: &Files) -> io::Result<bool> {
@@ -232,6 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn a_slip_of_the_hand_is_known() {
+        let mut lists = Lists::default();
+        for name in ["curl", "nginx", "nginx-light", "vim"] {
+            lists.add_stanza(&stanza(name, "1", "amd64"), "amd64", USUAL);
+        }
+        let check = |name: &str, nearest: Option<&str>| assert_eq!(lists.nearest(name), nearest, "{name}");
+        check("curll", Some("curl"));
+        check("ngnix", Some("nginx"));
+        check("ngin", Some("nginx"));
+        check("vi", Some("vim"));
+        check("emacs", None);
+        check("curl", None);
+        check("", None);
+    }
+
+    #[test]
     fn apt_is_asked_where_the_host_has_rules_of_its_own() {
         let check = |path: &str, text: &str, readable: bool| {
             let (folder, files) = host();
@@ -245,6 +300,10 @@ mod tests {
         check("etc/apt/preferences.d/pin", "Package: *", false);
         check("etc/apt/preferences", "Package: *", false);
         check("var/lib/apt/lists/y_Packages.lz4", "", false);
+        let (folder, files) = host();
+        std::os::unix::fs::symlink("/srv/Packages", folder.path().join("var/lib/apt/lists/_srv_Packages"))
+            .unwrap();
+        assert!(Lists::read(&files, "amd64").unwrap().is_none(), "a repository on the host's own disk");
     }
 
     #[test]

@@ -117,6 +117,14 @@ impl Packages for NoPackages {
         Err(PackageError::Unsupported)
     }
 
+    fn unneeded(&self) -> Result<Vec<String>, PackageError> {
+        Err(PackageError::Unsupported)
+    }
+
+    fn remove_unneeded(&self, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        Err(PackageError::Unsupported)
+    }
+
     fn refresh(&self, _: Option<&Path>, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
         Err(PackageError::Unsupported)
     }

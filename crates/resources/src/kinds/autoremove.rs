@@ -1,0 +1,97 @@
+//! `autoremove`: packages that came along with others, and that nothing needs any more, should not be there.
+
+use converge_model::{Change, Claim, KindSchema, Param, PropertyChange, Shown, Type, Verb};
+
+use crate::actor::{Actor, ApplyError};
+use crate::kind::{Kind, Planned};
+use crate::overlay::Effect;
+use crate::view::{LookError, View};
+use crate::wish::Reader;
+
+/// The kind.
+pub struct Autoremove;
+
+/// What nothing needs any more, by name.
+pub struct Found(Vec<String>);
+
+impl Kind for Autoremove {
+    type Wish = ();
+    type Found = Found;
+
+    fn schema() -> KindSchema {
+        KindSchema::new("autoremove", "No packages that nothing needs any more")
+            .details(
+                "Packages that only came along with others go once nothing needs them: the plan names each, as `apt-get` \
+                 itself foresees them. What was installed by name, here or by hand (`apt-mark manual`), always stays. Write \
+                 it after the packages that should be there; what a removal in the same run leaves behind goes with it.",
+            )
+            .param(
+                Param::new("name", Type::Text, "Whose packages.").argument(0).one_of(&["packages"]).default("packages"),
+            )
+            .example("After packages that should be there", "package \"less\"\nautoremove \"packages\"")
+            .whole_system()
+    }
+
+    fn decode(params: &mut Reader<'_>) {
+        params.choice("name", &[("packages", ())]);
+    }
+
+    fn claims((): &()) -> Vec<Claim> {
+        vec![Claim::named("package", "(unneeded)")]
+    }
+
+    fn observe(view: &View<'_>, (): &()) -> Result<Found, LookError> {
+        // Those that a step before asks for, or takes away itself, are its business.
+        let unneeded = view.unneeded_packages()?;
+        Ok(Found(unneeded.into_iter().filter(|name| !view.is_package_planned(name)).collect()))
+    }
+
+    fn plan((): &(), Found(unneeded): &Found) -> Planned {
+        if unneeded.is_empty() {
+            return Planned::InSync("every package is needed".to_owned());
+        }
+        let change = Change::new(Verb::Remove).irreversible("package transactions are not put back");
+        Planned::change(change.property(PropertyChange::new("removes", unneeded.join(", "), Shown::Absent)))
+    }
+
+    fn effects((): &(), Found(unneeded): &Found) -> Vec<Effect> {
+        let gone = unneeded.iter().map(|name| Effect::Package(name.clone(), None));
+        gone.chain((!unneeded.is_empty()).then_some(Effect::Elsewhere)).collect()
+    }
+
+    fn apply(actor: &mut Actor<'_>, (): &(), _: &Found) -> Result<(), ApplyError> {
+        let done = actor.system.packages().remove_unneeded(actor.output);
+        done.map_err(|error| ApplyError::new(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::testing::{Trial, change, params};
+    use crate::overlay::Version;
+
+    fn wish() -> converge_model::Params {
+        params([("name", "packages".into())])
+    }
+
+    #[test]
+    fn what_nothing_needs_is_named_and_goes() {
+        let trial = Trial::new();
+        trial.assert_in_sync("autoremove", &wish());
+        trial.world().unneeded(&["libold1", "libold2"]);
+        let planned = change(trial.plan("autoremove", &wish()));
+        assert_eq!(planned.verb, Verb::Remove);
+        assert_eq!(planned.properties[0].before, Shown::Text("libold1, libold2".into()));
+        trial.apply("autoremove", &wish()).unwrap();
+        trial.assert_in_sync("autoremove", &wish());
+    }
+
+    #[test]
+    fn what_a_step_before_asks_for_stays() {
+        let trial = Trial::new();
+        trial.world().unneeded(&["libold1"]);
+        let asked = vec![Effect::Package("libold1".into(), Some(Version::Unknown))];
+        assert!(matches!(trial.plan_after(asked, "autoremove", &wish()), Planned::InSync(_)));
+    }
+}

@@ -1,0 +1,157 @@
+//! The modules `packages` and `users` on a real host: a repository of one's own, versions, holds, what nothing needs any
+//! more; passwords, numbers and rules of sudo.
+#![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
+
+use converge_tests::project::{Ended, Project};
+use converge_tests::testbed::{Host, Testbed, or_skip};
+
+/// Makes a repository of `shop-tool` in /srv/repo in the versions that it is given, signed by the key in /srv/key.asc.
+const REPOSITORY: &str = r#"
+set -eu
+mkdir -p /srv/repo; cd /srv/repo; rm -f Packages
+export GNUPGHOME=/srv/gpg; mkdir -p -m 700 $GNUPGHOME
+if [ ! -e /srv/key.asc ]; then
+    gpg --batch --quiet --passphrase '' --quick-gen-key 'Shop <shop@example.com>' ed25519 sign never
+    gpg --armor --export >/srv/key.asc
+fi
+for version in "$@"; do
+    folder=/srv/build/$version; file=shop-tool_$version.deb; mkdir -p $folder/DEBIAN
+    printf 'Package: shop-tool\nVersion: %s\nArchitecture: all\nMaintainer: Shop <shop@example.com>\nDescription: A tool\n' \
+        $version >$folder/DEBIAN/control
+    dpkg-deb --root-owner-group -b $folder $file >/dev/null
+    cat $folder/DEBIAN/control >>Packages
+    printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' $file $(stat -c %s $file) $(sha256sum <$file | cut -d' ' -f1) >>Packages
+done
+printf 'Origin: Shop\nSuite: stable\nDate: %s\nSHA256:\n %s %s Packages\n' "$(date -Ru)" \
+    $(sha256sum <Packages | cut -d' ' -f1) $(stat -c %s Packages) >Release
+gpg --batch --yes --quiet --clearsign -o InRelease Release
+"#;
+
+/// Asks for this body from now on.
+fn ask(project: &Project, body: &str) {
+    let inventory =
+        format!("connection user=\"admin\" become=\"sudo\"\nhost \"h1\"\non \"h1\" {{\n{body}\n}}\n");
+    project.write("project/inventory.kdl", inventory).unwrap();
+}
+
+fn converge(project: &Project, arguments: &[&str], code: i32) -> Ended {
+    let ended = project.converge(arguments).unwrap();
+    assert_eq!(ended.code, code, "{arguments:?}: {ended}");
+    ended
+}
+
+/// Makes it so, after which nothing is left to do; what was said.
+fn apply(project: &Project, body: &str) -> String {
+    ask(project, body);
+    let applied = converge(project, &["apply", "--yes"], 0);
+    converge(project, &["plan", "--detailed-exitcode"], 0);
+    applied.stdout
+}
+
+/// What is said of a body that cannot be, while the host stays as it is.
+fn refused(project: &Project, body: &str) -> String {
+    ask(project, body);
+    converge(project, &["apply", "--yes"], 3).to_string()
+}
+
+fn root(host: &Host, line: &str) -> String {
+    host.exec_root(line).unwrap().ok().unwrap()
+}
+
+#[test]
+fn packages_of_a_repository_of_ones_own() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1"])) else { return };
+    let host = testbed.host("h1").unwrap();
+    let project = Project::new("", Some(&testbed)).unwrap();
+    apply(&project, "packages { install \"gpg\" }");
+    let publish = |versions: &str| {
+        root(
+            host,
+            &format!(
+                "cat >/srv/publish.sh <<'END'\n{REPOSITORY}\nEND\nsh /srv/publish.sh {versions} 2>/srv/log || {{ cat /srv/log; false; }}"
+            ),
+        );
+    };
+    let version = || root(host, "dpkg-query -W -f '${Version} ${Status}' shop-tool");
+    publish("1.0");
+    project.write("project/files/shop.asc", root(host, "cat /srv/key.asc") + "\n").unwrap();
+    let shop = |more: &str| {
+        let repository =
+            "repository \"shop\" { uris \"file:///srv/repo\"; suites \"./\"; key (file)\"shop.asc\" }";
+        format!("packages {{ {repository}; {more} }}")
+    };
+
+    apply(&project, &shop("install \"shop-tool=1.*\"; hold \"shop-tool\""));
+    assert_eq!(version(), "1.0 hold ok installed");
+    publish("1.0 1.1");
+    root(host, "apt-get update");
+    let held = refused(&project, &shop("latest \"shop-tool\""));
+    assert!(held.contains("held at version 1.0") && held.contains("hold=#false"), "{held}");
+    let moved = apply(&project, &shop("install \"shop-tool=1.1\"; hold \"shop-tool\""));
+    assert!(moved.contains("1.0 -> 1.1"), "{moved}");
+    assert_eq!(version(), "1.1 hold ok installed");
+    apply(&project, "package \"shop-tool\" hold=#false");
+    let older = refused(&project, "package \"shop-tool\" version=\"1.0\"");
+    assert!(older.contains("allow-downgrade"), "{older}");
+
+    root(host, "apt-mark auto shop-tool");
+    let unneeded = apply(&project, "packages { autoremove #true }");
+    assert!(unneeded.contains("packages.autoremove[packages]  shop-tool -> (absent)"), "{unneeded}");
+    assert!(host.exec_root("dpkg -s shop-tool").unwrap().ok().is_err());
+
+    // A database that somebody left half-way is repaired, and that is said before.
+    root(host, "apt-get install --yes shop-tool; dpkg --unpack /srv/repo/shop-tool_1.1.deb");
+    let repaired = apply(&project, &shop("install \"shop-tool\""));
+    assert!(repaired.contains("half-installed") || repaired.contains("interrupted"), "{repaired}");
+    assert_eq!(version(), "1.1 install ok installed");
+
+    root(host, "rm /etc/apt/sources.list.d/shop.sources; apt-get update");
+    let misspelt = refused(&project, "packages { install \"bsdextrautil\" }");
+    assert!(misspelt.contains("is bsdextrautils meant?"), "{misspelt}");
+}
+
+#[test]
+fn accounts_with_passwords_numbers_and_rules() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1"])) else { return };
+    let host = testbed.host("h1").unwrap();
+    let project = Project::new("", Some(&testbed)).unwrap();
+    // Of `wine`, salted with `abcdefgh`.
+    let hash = root(host, "perl -e 'print crypt(\"wine\", q($6$abcdefgh$))'");
+    let users = |ada: &str, more: &str| {
+        format!(
+            "users {{\n group \"ops\" gid=3100\n user \"ada\" groups=\"ops\" shell=\"/bin/bash\" password=\"{hash}\" {ada}\n {more}\n}}"
+        )
+    };
+    let becomes_ada = || {
+        let line = "su nobody -s /bin/sh -c 'echo wine | su ada -c id' 2>/dev/null";
+        let ran = host.exec_root(line).unwrap();
+        ran.ok().unwrap_or_default()
+    };
+    apply(
+        &project,
+        &users(
+            "uid=3001",
+            "user \"kept\"; user \"gone\"; user \"batch\" system=#true; sudo \"site.ops\" of=\"user\" commands=\"/usr/bin/id\"",
+        ),
+    );
+    assert!(becomes_ada().contains("uid=3001(ada)") && becomes_ada().contains("3100(ops)"));
+    assert!(root(host, "id -u batch").parse::<u32>().unwrap() < 1000);
+    root(host, "for user in ada kept gone; do touch /home/$user/own; chown $user /home/$user/own; done");
+
+    // sudo passes over names with a dot; the rule has to be one that it reads.
+    let rule = root(host, "cat /etc/sudoers.d/site_ops");
+    let broken =
+        refused(&project, "users { user \"ada\"; sudo \"site.ops\" of=\"user\" { defaults \"nonsense\" } }");
+    assert!(broken.contains("unknown defaults entry"), "{broken}");
+    assert_eq!(root(host, "cat /etc/sudoers.d/site_ops"), rule);
+
+    apply(
+        &project,
+        &users("uid=3005 expires=\"2020-01-01\"", "absent \"kept\"; absent \"gone\" remove-home=#true"),
+    );
+    assert_eq!(root(host, "stat -c %u /home/ada/own"), "3005");
+    assert_eq!(root(host, "ls /home"), "ada\nadmin\nkept");
+    assert_eq!(becomes_ada(), "", "the account is closed");
+    let lost = refused(&project, "users { absent \"admin\" }");
+    assert!(lost.contains("would lock out admin"), "{lost}");
+}
