@@ -104,7 +104,23 @@ fn five_failed_logins_ban_an_address_and_the_ban_outlives_what_is_applied() {
 fn what_fail2ban_refuses_changes_nothing_and_a_jail_that_is_not_live_is_found() {
     let Some(testbed) = or_skip(Testbed::up(&["h1"])) else { return };
     let host = testbed.host("h1").unwrap();
-    let project = project(&testbed, SSHD);
+    let project = project(&testbed, "fail2ban { jail \"sshd\" ban-time=\"5m\" }");
+
+    // Who failed to log in before is banned as soon as there is something that bans: here the controller itself.
+    let config = testbed.ssh_config_path();
+    for _ in 0..5 {
+        let mut login = std::process::Command::new("ssh");
+        login.arg("-F").arg(&config).args(["-o", "BatchMode=yes", "-o", "ControlPath=none"]);
+        let ended = login.args(["-l", "mallory", "h1", "true"]).output().unwrap();
+        assert_eq!(ended.status.code(), Some(255), "{ended:?}");
+    }
+    let reverted = converge(&project, &["apply", "--yes", "--confirm-timeout", "20s"], 3);
+    assert!(reverted.stdout.contains("reverted"), "{reverted}");
+    host.ssh("true").unwrap().ok().unwrap();
+    assert!(!root(host, "ls /etc/fail2ban").contains(".local"));
+
+    let sshd = SSHD.replace("10.0.0.1", &format!("{}/24", host.address()));
+    ask(&project, &sshd);
     converge(&project, &["apply", "--yes"], 0);
     let files = "cd /etc/fail2ban && find . -type f | sort | xargs sha256sum";
     let (before, started) = (root(host, files), root(host, "systemctl show -P InvocationID fail2ban"));
@@ -122,7 +138,7 @@ fn what_fail2ban_refuses_changes_nothing_and_a_jail_that_is_not_live_is_found() 
     assert_eq!(root(host, files), before);
     assert_eq!(root(host, "systemctl show -P InvocationID fail2ban"), started);
 
-    ask(&project, SSHD);
+    ask(&project, &sshd);
     root(host, "fail2ban-client stop sshd");
     let plan = converge(&project, &["plan", "--detailed-exitcode"], 2);
     assert!(plan.stdout.contains("fail2ban.command[jails]"), "{plan}");
