@@ -212,3 +212,76 @@ fn a_port_of_a_gateway_leads_to_another_host() {
     trial.connect(9100).unwrap().0.read_line(&mut line).unwrap();
     assert!(line.starts_with("SSH-"), "{line}");
 }
+
+/// Gives a host an address of IPv6, and servers of both families on 9000 and 9001.
+fn six(host: &Host, address: &str) {
+    let servers = "import socket, signal; both = [socket.create_server((\"::\", port), family=socket.AF_INET6, \
+                   dualstack_ipv6=True) for port in (9000, 9001)]; signal.pause()";
+    let line = format!(
+        "ip -6 addr add {address}/64 dev host0 nodad; systemd-run --quiet --unit=six python3 -c '{servers}'
+         timeout 60 sh -c 'until [ \"$(ss -Hltn \"sport >= :9000 and sport <= :9001\" | wc -l)\" = 2 ]; do sleep 0.1; done'"
+    );
+    host.exec_root(&line).unwrap().ok().unwrap();
+}
+
+/// Whether `from`, or a network behind it, gets through to an address.
+fn gets_to(from: &Host, within: &str, address: &str, port: u16) -> bool {
+    let code = format!("import socket; socket.create_connection((\"{address}\", {port}), timeout=3)");
+    from.exec_root(&format!("{within} python3 -c '{code}'")).unwrap().status.success()
+}
+
+#[test]
+fn both_families_both_directions_and_a_network_behind_the_host() {
+    let Some(testbed) = or_skip(Testbed::up(&["h1", "h2"])) else { return };
+    let (host, other) = (testbed.host("h1").unwrap(), testbed.host("h2").unwrap());
+    let trial = Trial { host, project: Project::new("", Some(&testbed)).unwrap() };
+    six(host, "fd00:77::11");
+    six(other, "fd00:77::12");
+    trial.root(
+        "ip netns add lan; ip link add lan0 type veth peer name eth0 netns lan
+         ip addr add 192.168.77.1/24 dev lan0; ip link set lan0 up
+         ip -n lan addr add 192.168.77.2/24 dev eth0; ip -n lan link set eth0 up
+         ip -n lan route add default via 192.168.77.1
+         systemd-run --quiet --unit=lan ip netns exec lan python3 -m http.server 9001
+         timeout 60 sh -c 'until ip netns exec lan ss -Hltn \"sport = :9001\" | grep -q .; do sleep 0.1; done'",
+    );
+    trial.apply(
+        "default in=\"drop\" out=\"drop\"
+         allow \"ssh\"
+         allow tcp=9000 from=\"fd00:77::12\"
+         allow tcp=9000 to=\"fd00:77::12\" direction=\"out\"
+         raw \"set friends { type ipv4_addr; elements = { 192.0.2.1, 192.0.2.2 }; }\" chain=\"table\"
+         raw \"ip saddr @friends tcp dport 9001 accept\"
+         masquerade \"host0\" from=\"192.168.77.0/24\"
+         port-forward tcp=9100 to=\"192.168.77.2\" to-port=9001
+         log #true",
+    );
+    other.exec_root(&format!("ip route add 192.168.77.0/24 via {}", host.address())).unwrap().ok().unwrap();
+    // Neighbours that nobody knows any more have to be found again, past what is dropped.
+    for one in [host, other] {
+        one.exec_root("ip -6 neigh flush all").unwrap().ok().unwrap();
+    }
+    let check = |from: &Host, within: &str, address: &str, port: u16, through: bool| {
+        assert_eq!(
+            gets_to(from, within, address, port),
+            through,
+            "{} {within} to {address} {port}",
+            from.name()
+        );
+    };
+    check(other, "", "fd00:77::11", 9000, true);
+    check(other, "", "fd00:77::11", 9001, false);
+    check(other, "", host.address(), 9000, false);
+    check(host, "", "fd00:77::12", 9000, true);
+    check(host, "", "fd00:77::12", 9001, false);
+    check(host, "", other.address(), 9000, false);
+    check(host, "ip netns exec lan", other.address(), 9000, true);
+    check(other, "", host.address(), 9100, true);
+    check(other, "", "192.168.77.2", 9001, false);
+    trial.in_sync();
+    let friends = trial.root("nft list set inet converge friends");
+    assert!(
+        friends.contains("192.0.2.2") && trial.root("nft list ruleset").contains("log prefix"),
+        "{friends}"
+    );
+}
