@@ -1,5 +1,6 @@
 //! The life of an application on a real host: released, upgraded under load, kept from a release that does not answer,
-//! taken back from one that stops to, and gone back to an earlier one.
+//! taken back from one that stops to, and gone back to an earlier one; and where a release comes from, and what its first
+//! failure leaves.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
 const SERVER: &str = include_str!("../data/release/server.py");
+const WHEEL: &str = include_str!("../data/release/wheel.py");
 const LOAD: &str = include_str!("../data/release/load.py");
 
 /// Two hosts and a project whose application has some versions.
@@ -24,10 +26,11 @@ impl Ground {
                 r#"
                 connection user="admin" become="sudo"
                 host "h1" "h2"
-                vars {{ release "1.0" }}
+                vars {{ release "1.0"; rollback #null }}
                 on "h1" "h2" {{
                     app-release "hello" {{
                         source "dist/hello-{{{{ release }}}}.tar.gz"
+                        rollback (expr)"rollback"
                         keep 2
                         shared "media"
                         venv
@@ -52,10 +55,7 @@ impl Ground {
 
     /// A version whose `/health` answers so.
     fn pack(&self, version: &str, health: u16) {
-        let server = SERVER
-            .replace("VERSION-OF-THE-RELEASE", version)
-            .replace("HEALTH = 200", &format!("HEALTH = {health}"));
-        self.project.write(format!("work/{version}/server.py").as_str(), server).unwrap();
+        self.project.write(format!("work/{version}/server.py").as_str(), server(version, health)).unwrap();
         std::fs::create_dir_all(self.project.path("project/dist")).unwrap();
         let archive = self.project.path(format!("project/dist/hello-{version}.tar.gz"));
         let folder = self.project.path(format!("work/{version}"));
@@ -81,11 +81,7 @@ impl Ground {
 
     /// What the application answers.
     fn answer(&self) -> String {
-        let ask = "import socket; c = socket.socket(socket.AF_UNIX); c.settimeout(9); \
-                   c.connect('/srv/hello/run/hello.sock'); c.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n'); \
-                   print(b''.join(iter(lambda: c.recv(4096), b'')).decode().split('\\r\\n\\r\\n')[1].strip())";
-        let ran = self.host().ssh(&format!("python3 -c \"{ask}\"")).unwrap();
-        ran.ok().unwrap().trim().to_owned()
+        answer(self.host(), "hello")
     }
 
     /// Starts to ask the application without a pause.
@@ -97,6 +93,22 @@ impl Ground {
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), LOAD.as_bytes()).unwrap();
         Load { ground: self, child }
     }
+}
+
+/// The application in a version whose `/health` answers so.
+fn server(version: &str, health: u16) -> String {
+    SERVER.replace("VERSION-OF-THE-RELEASE", version).replace("HEALTH = 200", &format!("HEALTH = {health}"))
+}
+
+/// What an application answers on its socket.
+fn answer(host: &Host, name: &str) -> String {
+    let ask = format!(
+        "import socket; c = socket.socket(socket.AF_UNIX); c.settimeout(9); \
+         c.connect('/srv/{name}/run/{name}.sock'); c.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n'); \
+         print(b''.join(iter(lambda: c.recv(4096), b'')).decode().split('\\r\\n\\r\\n')[1].strip())"
+    );
+    let ran = host.exec_root(&format!("python3 -c \"{ask}\"")).unwrap();
+    ran.ok().unwrap().trim().to_owned()
 }
 
 /// Somebody who asks without a pause.
@@ -160,6 +172,25 @@ fn an_application_is_released_upgraded_and_gone_back_to() {
     let kept = ground.root("ls /srv/hello/releases");
     let versions: Vec<_> = kept.lines().map(|name| &name[..9]).collect();
     assert_eq!(versions, ["hello-1.0", "hello-1.3"], "the one before stays, whatever its age");
+    goes_back_without_the_archive(&ground);
+}
+
+/// From 1.3 to 1.0, whose archive the project no longer has.
+fn goes_back_without_the_archive(ground: &Ground) {
+    std::fs::remove_dir_all(ground.project.path("project/dist")).unwrap();
+    let gone = ground.converge(&["plan", "--set", "rollback=1.2"]);
+    assert_eq!(gone.code, 3, "{gone}");
+    assert!(gone.stdout.contains("no release 1.2 in /srv/hello/releases was in use"), "{gone}");
+    assert!(gone.stdout.contains("these were: hello-1.3-"), "{gone}");
+    let back = ground.converge(&["apply", "--yes", "--set", "rollback=1.0"]);
+    assert_eq!(back.code, 0, "{back}");
+    let plan = back.stdout.split("Plan:").next().unwrap();
+    let steps: Vec<_> = plan.lines().filter_map(|line| line.trim_start().split('[').nth(1)).collect();
+    assert_eq!(steps.len(), 3, "the link, the restart, and what is in use: {back}");
+    assert!(ground.answer().starts_with("1.0 "));
+    assert_eq!(ground.root("ls /srv/hello/releases | wc -l").trim(), "2", "nothing is removed");
+    let plan = ground.converge(&["plan", "--detailed-exitcode", "--set", "rollback=1.0"]);
+    assert_eq!(plan.code, 0, "law 3: {plan}");
 }
 
 #[test]
@@ -184,4 +215,159 @@ fn a_release_that_stops_to_answer_makes_way_for_the_one_before() {
     assert!(left.lines().last().unwrap().starts_with("releases/hello-1.0-"), "{left}");
     let plan = ground.converge(&["plan", "untried.kdl", "--limit", "h1", "--detailed-exitcode"]);
     assert_eq!(plan.code, 0, "{plan}");
+}
+
+/// A host whose applications come from a repository, a wheel and a folder.
+struct Sources {
+    testbed: Testbed,
+    project: Project,
+}
+
+impl Sources {
+    fn new() -> Option<Self> {
+        let testbed = or_skip(Testbed::up(&["h1"]))?;
+        let project = Project::new("", Some(&testbed)).unwrap();
+        Some(Self { testbed, project })
+    }
+
+    fn host(&self) -> &Host {
+        self.testbed.host("h1").unwrap()
+    }
+
+    fn root(&self, line: &str) -> String {
+        self.host().exec_root(line).unwrap().ok().unwrap()
+    }
+
+    /// Runs `converge` with an inventory of one application.
+    fn with(&self, app: &str, words: &[&str], code: i32) -> Ended {
+        let head = "connection user=\"admin\" become=\"sudo\"\nhost \"h1\"\n";
+        self.project.write("project/inventory.kdl", format!("{head}on \"h1\" {{\n{app}\n}}\n")).unwrap();
+        let ended = self.project.converge(words).unwrap();
+        assert_eq!(ended.code, code, "{app}: {ended}");
+        ended
+    }
+
+    /// Applies it, after which nothing is left to do.
+    fn apply(&self, app: &str) -> Ended {
+        let applied = self.with(app, &["apply", "--yes"], 0);
+        self.with(app, &["plan", "--detailed-exitcode"], 0);
+        applied
+    }
+
+    /// Writes a wheel into `folder` of the project.
+    fn wheel(&self, folder: &str, name: &str, version: &str, needs: &str) {
+        let script = WHEEL.replace("\"THE-SERVER\"", &format!("{:?}", server(version, 200)));
+        let mut ssh = self.host().ssh_command();
+        ssh.arg(format!("python3 - {name} {version} {needs}")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = ssh.spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), script.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        let path = format!("project/{folder}/{name}-{version}-py3-none-any.whl");
+        self.project.write(&path, output.stdout).unwrap();
+    }
+
+    fn tags_of_a_repository_are_releases(&self) {
+        self.apply("package \"git\"\nuser \"tagged\" system=#true home=\"/srv/repo\"");
+        let git = |line: &str| {
+            let line = format!("cd /srv/repo && {line}");
+            let who =
+                "env GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b";
+            self.root(&format!("runuser -u tagged -- {who} sh -c {line:?}"));
+        };
+        let commit = |version: &str, then: &str| {
+            self.root(&format!("cat >/srv/repo/server.py <<'END'\n{}END", server(version, 200)));
+            git(&format!("git add server.py && git commit -q -m {version} && {then}"));
+        };
+        git("git init -q -b main .");
+        commit("one", "git tag v1");
+        let app = |version: &str| {
+            format!(
+                r#"app-release "tagged" create-owner=#false {{
+                    git "file:///srv/repo/.git" version="{version}"
+                    service exec="/usr/bin/python3 server.py" socket="/srv/tagged/run/tagged.sock"
+                    health path="/health" timeout="20s"
+                }}"#
+            )
+        };
+        self.apply(&app("v1"));
+        assert_eq!(answer(self.host(), "tagged"), "one");
+        commit("two", "git tag v2");
+        self.apply(&app("v2"));
+        assert_eq!(answer(self.host(), "tagged"), "two");
+        commit("three", "git tag -f v2");
+        self.with(&app("v2"), &["plan", "--detailed-exitcode"], 0);
+        assert_eq!(answer(self.host(), "tagged"), "two", "a release stays what it was");
+        for missing in ["v9", "main"] {
+            let refused = self.with(&app(missing), &["plan"], 3);
+            assert!(
+                refused.stdout.contains(&format!("file:///srv/repo/.git has no tag {missing}")),
+                "{refused}"
+            );
+        }
+    }
+
+    fn a_wheel_is_installed_with_what_it_needs(&self) {
+        self.wheel("dist", "wheeled", "1.0", "needed");
+        self.wheel("dist", "wheeled", "1.1", "needed");
+        self.wheel("wheels", "needed", "7", "");
+        let app = |version: &str| {
+            format!(
+                r#"app-release "wheeled" {{
+                    source "dist/wheeled-{version}-py3-none-any.whl"
+                    venv wheelhouse="wheels"
+                    service exec="python -m wheeled" socket="/srv/wheeled/run/wheeled.sock"
+                    health path="/health" timeout="20s"
+                }}"#
+            )
+        };
+        for version in ["1.0", "1.1"] {
+            let plan = self.with(&app(version), &["plan"], 0);
+            assert!(plan.stdout.contains(&format!("wheeled: {version}")), "{plan}");
+            self.apply(&app(version));
+            assert_eq!(answer(self.host(), "wheeled"), version);
+        }
+        let listed = self.root("/srv/wheeled/current/venv/bin/python -m pip list --format=freeze");
+        assert!(listed.contains("needed==7") && listed.contains("wheeled==1.1"), "{listed}");
+    }
+
+    fn the_first_release_may_fail_and_the_next_one_mends_it(&self) {
+        let app = |version: &str, health: u16, mode: &str| {
+            self.project.write("project/app/server.py", server(version, health)).unwrap();
+            format!(
+                r#"app-release "first" {{
+                    source "app"
+                    service exec="/usr/bin/python3 server.py" socket="/srv/first/run/first.sock" socket-mode="{mode}"
+                    health path="/health" timeout="2s" try=#false
+                }}"#
+            )
+        };
+        let failed = self.with(&app("bad", 503, "0666"), &["apply", "--yes"], 3);
+        assert!(failed.stdout.contains("503 Service Unavailable: bad"), "{failed}");
+        assert_eq!(self.state_of("first.service"), "inactive disabled");
+        let again = self.with(&app("bad", 503, "0666"), &["plan", "--detailed-exitcode"], 2);
+        assert!(again.stdout.contains("app-release[first].service[first]"), "{again}");
+        self.apply(&app("good", 200, "0666"));
+        assert_eq!(answer(self.host(), "first"), "good");
+        assert_eq!(self.state_of("first.service"), "active enabled");
+        let plan = self.apply(&app("good", 200, "0660")).stdout;
+        for restarted in ["service[first.socket]  restart", "service[first]  restart"] {
+            assert!(plan.contains(restarted), "{plan}");
+        }
+        assert_eq!(self.root("stat -c %a /srv/first/run/first.sock").trim(), "660");
+        assert_eq!(answer(self.host(), "first"), "good");
+    }
+
+    fn state_of(&self, unit: &str) -> String {
+        let state = self.root(&format!("systemctl is-active {unit}; systemctl is-enabled {unit}; true"));
+        state.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[test]
+fn a_release_comes_from_a_tag_a_wheel_or_a_folder() {
+    let Some(sources) = Sources::new() else { return };
+    sources.tags_of_a_repository_are_releases();
+    sources.a_wheel_is_installed_with_what_it_needs();
+    sources.the_first_release_may_fail_and_the_next_one_mends_it();
 }

@@ -472,6 +472,8 @@ impl<'a> Act<'a> {
             Ok(()) => {
                 self.paid(self.resource(target).address.as_str());
                 self.acted.insert(target, (action.clone(), changed.to_vec()));
+                // Units that require it went with it, as a service does with its socket.
+                self.open.push(target);
                 StepOutcome::Done
             }
             Err(error) => self.take_back(target, action, changed, error),

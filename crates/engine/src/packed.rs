@@ -1,12 +1,17 @@
 //! A folder of a project as one archive, the same bytes whenever and wherever it is packed: nothing counts but the files
-//! themselves, whether they may be executed, and their names. Where it is unpacked again is the host's.
+//! themselves, whether they may be executed, and their names. It is packed once, until something in it changes. Where it is
+//! unpacked again is the host's.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use converge_lang::SourceError;
+use converge_model::Digest;
 use tar::{Builder, EntryType, Header};
 
 /// How many files and folders are packed at most.
@@ -16,35 +21,118 @@ const BYTES: u64 = 1 << 30;
 /// What belongs to those who work in a folder, not to what is made there.
 const LEFT_OUT: [&str; 2] = [".git", "__pycache__"];
 
-/// Packs `folder` into a file that has no name and is gone with its last descriptor; the file, at its beginning, and its
-/// length in bytes.
-pub(crate) fn pack(folder: &Path) -> Result<(File, u64), SourceError> {
-    let failed = |error: io::Error| SourceError::Failed(error.to_string());
-    let mut entries = Vec::new();
-    walk(folder, &mut entries)?;
-    let mut builder = Builder::new(tempfile::tempfile().map_err(failed)?);
+/// The folders that were packed, by path.
+#[derive(Default)]
+pub(crate) struct Packs(Mutex<HashMap<PathBuf, Arc<Packed>>>);
+
+/// A folder as an archive, in a file that has no name and is gone with its last descriptor.
+pub(crate) struct Packed {
+    /// The digest of the archive.
+    pub(crate) digest: Digest,
+    /// Its length in bytes.
+    pub(crate) length: u64,
+    file: Arc<File>,
+    /// Stands for what was there when it was packed.
+    stamp: Digest,
+}
+
+impl Packs {
+    /// `folder` as it is now. Whoever asks meanwhile waits, and gets the same archive.
+    pub(crate) fn of(&self, folder: &Path) -> Result<Arc<Packed>, SourceError> {
+        let mut packs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = Vec::new();
+        walk(folder, &mut entries)?;
+        let stamp = stamp(&entries)?;
+        if let Some(known) = packs.get(folder).filter(|known| known.stamp == stamp) {
+            return Ok(known.clone());
+        }
+        let packed = Arc::new(pack(folder, entries, stamp)?);
+        packs.insert(folder.to_owned(), packed.clone());
+        Ok(packed)
+    }
+}
+
+impl Packed {
+    /// The archive from its beginning, for as many readers as there are.
+    pub(crate) fn bytes(&self) -> impl Read + Send + use<> {
+        Reader { file: self.file.clone(), at: 0 }
+    }
+}
+
+struct Reader {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// What changes when a file does: its name, its length, its mode, when it was written, and when it was changed, which
+/// nobody can set.
+fn stamp(entries: &[PathBuf]) -> Result<Digest, SourceError> {
+    let mut hasher = blake3::Hasher::new();
+    for path in entries {
+        let metadata = path.symlink_metadata().map_err(|error| failed(path, &error))?;
+        let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+        hasher.update(path.as_os_str().as_bytes());
+        hasher.update(format!("\0{} {:o} {times:?}\0", metadata.len(), metadata.mode()).as_bytes());
+    }
+    Ok(hasher.finalize().into())
+}
+
+fn pack(folder: &Path, entries: Vec<PathBuf>, stamp: Digest) -> Result<Packed, SourceError> {
+    let fail = |error: io::Error| failed(folder, &error);
+    let file = tempfile::tempfile().map_err(fail)?;
+    let mut builder = Builder::new(Hashed { file, hasher: blake3::Hasher::new(), length: 0 });
     let mut left = BYTES;
     for path in entries {
         add(&mut builder, folder, &path, &mut left)?;
     }
-    let mut file = builder.into_inner().map_err(failed)?;
-    let length = file.stream_position().map_err(failed)?;
-    file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    Ok((file, length))
+    let Hashed { file, hasher, length } = builder.into_inner().map_err(fail)?;
+    Ok(Packed { digest: hasher.finalize().into(), length, file: Arc::new(file), stamp })
+}
+
+fn failed(path: &Path, error: &io::Error) -> SourceError {
+    SourceError::Failed(format!("{}: {error}", path.display()))
+}
+
+/// A file that is hashed and measured while it is written.
+struct Hashed {
+    file: File,
+    hasher: blake3::Hasher,
+    length: u64,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Everything below a folder, by name, folders before what is in them.
 fn walk(folder: &Path, entries: &mut Vec<PathBuf>) -> Result<(), SourceError> {
-    let failed = |error: io::Error| SourceError::Failed(format!("{}: {error}", folder.display()));
-    let names = fs::read_dir(folder).map_err(failed)?.take(ENTRIES + 1);
-    let mut paths = names.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>().map_err(failed)?;
+    let fail = |error: io::Error| failed(folder, &error);
+    let names = fs::read_dir(folder).map_err(fail)?.take(ENTRIES + 1);
+    let mut paths = names.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>().map_err(fail)?;
     paths.retain(|path| !LEFT_OUT.iter().any(|name| path.ends_with(name)));
     paths.sort();
     for path in paths {
         if entries.len() >= ENTRIES {
             return Err(SourceError::Failed(format!("it holds more than {ENTRIES} files")));
         }
-        let is_folder = path.symlink_metadata().map_err(failed)?.is_dir();
+        let is_folder = path.symlink_metadata().map_err(fail)?.is_dir();
         entries.push(path.clone());
         if is_folder {
             walk(&path, entries)?;
@@ -53,9 +141,9 @@ fn walk(folder: &Path, entries: &mut Vec<PathBuf>) -> Result<(), SourceError> {
     Ok(())
 }
 
-fn add(builder: &mut Builder<File>, folder: &Path, path: &Path, left: &mut u64) -> Result<(), SourceError> {
-    let failed = |error: io::Error| SourceError::Failed(format!("{}: {error}", path.display()));
-    let metadata = path.symlink_metadata().map_err(failed)?;
+fn add(builder: &mut Builder<Hashed>, folder: &Path, path: &Path, left: &mut u64) -> Result<(), SourceError> {
+    let fail = |error: io::Error| failed(path, &error);
+    let metadata = path.symlink_metadata().map_err(fail)?;
     let name = path.strip_prefix(folder).unwrap_or(path);
     let mut header = Header::new_gnu();
     header.set_mtime(0);
@@ -63,7 +151,7 @@ fn add(builder: &mut Builder<File>, folder: &Path, path: &Path, left: &mut u64) 
         header.set_entry_type(EntryType::Directory);
         header.set_mode(0o755);
         header.set_size(0);
-        return builder.append_data(&mut header, name, io::empty()).map_err(failed);
+        return builder.append_data(&mut header, name, io::empty()).map_err(fail);
     }
     if !metadata.is_file() {
         let message = format!("{} is neither a file nor a folder, and cannot be packed", path.display());
@@ -75,21 +163,20 @@ fn add(builder: &mut Builder<File>, folder: &Path, path: &Path, left: &mut u64) 
     header.set_mode(if metadata.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 });
     header.set_size(metadata.len());
     // A file that grows meanwhile would shift what follows it.
-    let bytes = io::Read::take(File::open(path).map_err(failed)?, metadata.len());
-    builder.append_data(&mut header, name, bytes).map_err(failed)
+    let bytes = File::open(path).map_err(fail)?.take(metadata.len());
+    builder.append_data(&mut header, name, bytes).map_err(fail)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
     use std::os::unix::fs::symlink;
 
     fn bytes(folder: &Path) -> Vec<u8> {
-        let (mut file, length) = pack(folder).unwrap();
+        let packed = Packs::default().of(folder).unwrap();
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes.len() as u64, length);
+        packed.bytes().read_to_end(&mut bytes).unwrap();
+        assert_eq!((bytes.len() as u64, Digest::of(&bytes)), (packed.length, packed.digest));
         bytes
     }
 
@@ -127,10 +214,37 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_packed_once_until_something_in_it_changes() {
+        let temp = tempfile::tempdir().unwrap();
+        let change_it: [fn(&Path); 5] = [
+            |file| fs::write(file, "longer").unwrap(),
+            // As long as before, and as old, as `rsync -t` and `tar` leave it.
+            |file| {
+                fs::write(file, "LONGER").unwrap();
+                File::open(file).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+            },
+            |file| fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap(),
+            |file| fs::rename(file, file.with_extension("x")).unwrap(),
+            |file| fs::create_dir(file).unwrap(),
+        ];
+        let file = temp.path().join("a");
+        fs::write(&file, "short").unwrap();
+        let packs = Packs::default();
+        let mut before = packs.of(temp.path()).unwrap();
+        for change_it in change_it {
+            assert!(Arc::ptr_eq(&before, &packs.of(temp.path()).unwrap()));
+            change_it(&file);
+            let now = packs.of(temp.path()).unwrap();
+            assert_ne!(before.digest, now.digest);
+            before = now;
+        }
+    }
+
+    #[test]
     fn what_is_no_file_is_named() {
         let temp = tempfile::tempdir().unwrap();
         symlink("/etc/passwd", temp.path().join("link")).unwrap();
-        let error = pack(temp.path()).unwrap_err().to_string();
+        let error = Packs::default().of(temp.path()).err().unwrap().to_string();
         assert!(error.contains("link is neither a file nor a folder"), "{error}");
     }
 }

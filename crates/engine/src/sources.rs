@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use converge_lang::{EntryKind, SourceError, Sources};
 use converge_model::{Digest, Secret};
 
-use crate::packed::pack;
+use crate::packed::Packs;
 use crate::secrets::{self, Identities, SEALED_LIMIT};
 
 /// A project on disk.
@@ -19,6 +19,7 @@ pub struct ProjectSources {
     root: PathBuf,
     identities: Arc<Identities>,
     digests: Mutex<HashMap<PathBuf, (Stamp, Digest)>>,
+    packs: Packs,
 }
 
 /// What changes when a file does: its length and when it was written.
@@ -30,17 +31,18 @@ const NAMES: usize = 100_000;
 impl ProjectSources {
     /// The project in `root`, an absolute path without symbolic links; its secrets are opened with `identities`.
     pub fn new(root: PathBuf, identities: Arc<Identities>) -> Self {
-        Self { root, identities, digests: Mutex::default() }
+        Self { root, identities, digests: Mutex::default(), packs: Packs::default() }
     }
 
-    /// Opens a file of any size; a folder is packed.
-    pub fn open(&self, path: &str) -> Result<(File, u64), SourceError> {
+    /// Opens a file of any size, or a folder as an archive: its bytes, and their number.
+    pub fn open(&self, path: &str) -> Result<(Box<dyn Read + Send>, u64), SourceError> {
         let resolved = self.resolve(path)?;
         if resolved.is_dir() {
-            return pack(&resolved);
+            let packed = self.packs.of(&resolved)?;
+            return Ok((Box::new(packed.bytes()), packed.length));
         }
         let (path, metadata) = self.file(path)?;
-        Ok((File::open(path).map_err(failed)?, metadata.len()))
+        Ok((Box::new(File::open(path).map_err(failed)?), metadata.len()))
     }
 
     /// Where a path really is: links are followed, and must stay inside.
@@ -107,10 +109,8 @@ impl Sources for ProjectSources {
     }
 
     fn packed(&self, folder: &str) -> Result<(Digest, u64), SourceError> {
-        let (file, length) = pack(&self.resolve(folder)?)?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(file).map_err(failed)?;
-        Ok((Digest::from(hasher.finalize()), length))
+        let packed = self.packs.of(&self.resolve(folder)?)?;
+        Ok((packed.digest, packed.length))
     }
 
     fn env(&self, name: &str) -> Option<String> {

@@ -2,7 +2,7 @@
 //! in use before it.
 
 use std::cmp::Reverse;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use converge_model::{
     Change, Claim, Digest, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb,
@@ -76,16 +76,14 @@ impl Kind for Retention {
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
         let mut names: Vec<PathBuf> = Vec::new();
         for name in view.list(&wish.path)?.known().unwrap_or_default() {
-            if matches!(view.glance(&wish.path.join(&name))?, Seen::Known(place) if place.sort == Sort::Folder)
-            {
+            if is_folder(view, &wish.path.join(&name))? {
                 names.push(name.into());
             }
         }
         let leads = view.followed(&wish.current)?.known().map(|(path, _)| path);
         let current = leads.and_then(|path| Some(path.strip_prefix(&wish.path).ok()?.to_owned()));
         let current = current.filter(|name| names.contains(name));
-        let noted = view.receipt(&key(wish))?.map(|receipt| receipt.paths).unwrap_or_default();
-        let noted: Vec<_> = noted.into_iter().filter(|name| names.contains(name)).collect();
+        let noted = were_in_use(view, &wish.path)?;
         names.retain(|name| !noted.contains(name) && current.as_ref() != Some(name));
         let mut dated = Vec::new();
         for name in names {
@@ -128,12 +126,31 @@ impl Kind for Retention {
         }
         let paths = found.used().filter(|name| !surplus.contains(name)).cloned().collect();
         let source = Digest::of(wish.current.as_os_str().as_encoded_bytes());
-        actor.set_receipt(&key(wish), Some(&Receipt { source, seen: source, paths, text: String::new() }))
+        actor.set_receipt(
+            &key(&wish.path),
+            Some(&Receipt { source, seen: source, paths, text: String::new() }),
+        )
     }
 }
 
-fn key(wish: &Wish) -> String {
-    format!("retention:{}", wish.path.to_string_lossy())
+/// The names of the releases in `folder` that were in use, the latest first, and still stand there.
+pub(crate) fn were_in_use(view: &View<'_>, folder: &Path) -> Result<Vec<PathBuf>, LookError> {
+    let noted = view.receipt(&key(folder))?.map(|receipt| receipt.paths).unwrap_or_default();
+    let mut there = Vec::new();
+    for name in noted {
+        if is_folder(view, &folder.join(&name))? {
+            there.push(name);
+        }
+    }
+    Ok(there)
+}
+
+fn is_folder(view: &View<'_>, path: &Path) -> Result<bool, LookError> {
+    Ok(matches!(view.glance(path)?, Seen::Known(place) if place.sort == Sort::Folder))
+}
+
+fn key(folder: &Path) -> String {
+    format!("retention:{}", folder.to_string_lossy())
 }
 
 impl Found {
@@ -158,7 +175,6 @@ mod tests {
     use converge_model::Params;
     use std::fs;
     use std::os::unix::fs::symlink;
-    use std::path::Path;
 
     fn releases(keep: i64) -> Params {
         params([("path", "/srv/releases".into()), ("current", "/srv/current".into()), ("keep", keep.into())])

@@ -66,6 +66,7 @@ impl Kind for File {
                     .default("present"),
             )
             .param(Param::new("content", Type::Content, "What it holds: text, `(file)\"name\"`, `(template)\"name\"` or a secret."))
+            .param(Param::new("from", Type::ControllerPath, "What it holds, by its path in the project, in the place of `content`: `\"dist/tool\"`."))
             .param(mode)
             .param(owner)
             .param(group)
@@ -85,13 +86,17 @@ impl Kind for File {
         let wish = Wish {
             path: params.path("path"),
             state: params.choice("state", &[("present", State::Present), ("absent", State::Absent)]),
-            content: params.filling("content"),
+            content: params.filling("content").or_else(|| params.filling("from")),
             attributes: attributes::decode(params),
             precautions: replacing::decode(params),
             replace: params.flag("replace").unwrap_or(false),
         };
         if wish.state == State::Absent && wish.content.is_some() {
             params.problem(ParamProblem::new("content", "makes no sense for a file that should be absent"));
+        }
+        if params.has("content") && params.has("from") {
+            params
+                .problem(ParamProblem::new("content", "is there beside `from`").help("write one of the two"));
         }
         wish
     }

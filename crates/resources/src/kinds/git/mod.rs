@@ -28,6 +28,7 @@ pub struct Wish {
     url: String,
     version: String,
     update: bool,
+    branches: bool,
     depth: Option<i64>,
     force: bool,
     submodules: bool,
@@ -78,6 +79,7 @@ impl Kind for Git {
                     .default("HEAD"),
             )
             .param(Param::new("update", Type::Bool, "Whether a checkout that is there follows its branch.").default(true))
+            .param(Param::new("branches", Type::Bool, "Whether the version may be a branch; else it is a tag or a commit, which are to stay what they are.").default(true))
             .param(Param::new("depth", Type::Int, "How many commits of the history are fetched; all if not given.").range(1, 1_000_000))
             .param(Param::new("force", Type::Bool, "Whether local changes are discarded.").default(false))
             .param(Param::new("submodules", Type::Bool, "Whether submodules are checked out, too.").default(false))
@@ -94,6 +96,7 @@ impl Kind for Git {
             url: params.required_text("url"),
             version: params.text("version").unwrap_or_else(|| "HEAD".to_owned()),
             update: params.flag("update").unwrap_or(true),
+            branches: params.flag("branches").unwrap_or(true),
             depth: params.number("depth"),
             force: params.flag("force").unwrap_or(false),
             submodules: params.flag("submodules").unwrap_or(false),
@@ -219,6 +222,7 @@ fn ask(view: &View<'_>, wish: &Wish) -> Result<Remote, LookError> {
     let find =
         |name: &str| lines.iter().find(|(hash, of)| *of == name && is_hash(hash)).map(|(hash, _)| *hash);
     let known = [(peeled.as_str(), &*tag), (&tag, &tag), (&branch, &branch), ("HEAD", "HEAD")];
+    let known = if wish.branches { &known[..] } else { &known[..2] };
     let first = known.iter().find_map(|(name, reference)| Some((find(name)?, *reference)));
     Ok(first.map_or(Remote::Missing, |(commit, reference)| Remote::Commit {
         commit: commit.to_owned(),
@@ -259,6 +263,12 @@ fn change(mut change: Change, wish: &Wish, found: &Found, before: Option<&str>) 
     let after = match &found.remote {
         Remote::Commit { commit, .. } => Shown::Text(name(commit)),
         Remote::Kept => Shown::Text(wish.version.clone()),
+        Remote::Missing if !wish.branches => {
+            return Planned::Impossible {
+                message: format!("{} has no tag {}", wish.url, wish.version),
+                help: Some("name a tag or a commit; a branch would not stay what it is".to_owned()),
+            };
+        }
         Remote::Missing => {
             return Planned::impossible(format!(
                 "{} has neither a tag nor a branch {}",

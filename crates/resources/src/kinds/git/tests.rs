@@ -131,6 +131,9 @@ fn a_version_that_is_missing_and_a_folder_in_the_way_are_errors_of_the_plan() {
     let Some((trial, origin)) = host() else { return };
     let why = impossible(trial.plan("git", &checkout(origin.path(), &[("version", "v9".into())])));
     assert!(why.ends_with("has neither a tag nor a branch v9"), "{why}");
+    let moves = [("version", "main".into()), ("branches", false.into())];
+    let why = impossible(trial.plan("git", &checkout(origin.path(), &moves)));
+    assert!(why.ends_with("has no tag main"), "{why}");
     trial.write("/opt/app/file", "mine");
     let why = impossible(trial.plan("git", &checkout(origin.path(), &[])));
     assert_eq!(why, "a directory that is no repository is in the way");

@@ -1,5 +1,7 @@
 //! `link`: a symbolic link and where it leads, or its absence.
 
+mod release;
+
 use std::path::{Path, PathBuf};
 
 use converge_model::{
@@ -13,6 +15,7 @@ use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
 use crate::wish::Reader;
+use release::Missing;
 
 /// The kind.
 pub struct Link;
@@ -22,12 +25,16 @@ pub struct Wish {
     path: PathBuf,
     absent: bool,
     to: PathBuf,
+    /// The folder of releases of which `to` names one.
+    among: Option<PathBuf>,
     attributes: Attributes,
     replace: bool,
 }
 
 /// What was found.
 pub struct Found {
+    /// Where the link is to lead; why nowhere, if a release is asked for that is not there.
+    to: Result<PathBuf, Missing>,
     place: Seen<Place>,
     asked: Asked,
     folder: Need,
@@ -36,7 +43,7 @@ pub struct Found {
 impl Wish {
     /// A link, for a kind that keeps several; one that makes its folders itself.
     pub(crate) fn of(path: PathBuf, to: PathBuf, replace: bool) -> Self {
-        Self { path, absent: false, to, attributes: Attributes::default(), replace }
+        Self { path, absent: false, to, among: None, attributes: Attributes::default(), replace }
     }
 }
 
@@ -73,6 +80,7 @@ impl Kind for Link {
             )
             .param(Param { doc: format!("Of the link itself. {}", owner.doc), ..owner })
             .param(Param { doc: format!("Of the link itself. {}", group.doc), ..group })
+            .param(Param::new("among", Type::Path, "A directory of releases, kept by `retention`: `to` is then the name of one of them that was in use, in full or as its version (`1.4.2` for `shop-1.4.2-3f9a12cd`)."))
             .param(Param::new("replace", Type::Bool, "Whether a file in the way is replaced by the link.").default(false))
             .example("The release in use", "directory \"/srv/app\"\nlink \"/srv/app/current\" to=\"releases/42\"")
             .example("A link that should not be there", "link \"/etc/nginx-old\" state=\"absent\"")
@@ -83,12 +91,16 @@ impl Kind for Link {
             path: params.path("path"),
             absent: params.choice("state", &[("present", false), ("absent", true)]),
             to: params.text("to").unwrap_or_default().into(),
+            among: params.optional_path("among"),
             attributes: Attributes { mode: None, owner: params.text("owner"), group: params.text("group") },
             replace: params.flag("replace").unwrap_or(false),
         };
         let length = wish.to.as_os_str().len();
         if !wish.absent && (length == 0 || length > 4095 || wish.to.to_string_lossy().contains('\0')) {
             params.problem(ParamProblem::new("to", if length == 0 { "is missing" } else { "is not a path" }));
+        }
+        if wish.among.is_some() && wish.to.file_name() != Some(wish.to.as_os_str()) {
+            params.problem(ParamProblem::new("to", "is not the name of one of the releases"));
         }
         wish
     }
@@ -100,7 +112,12 @@ impl Kind for Link {
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
         let parent = wish.path.parent().unwrap_or(Path::new("/"));
+        let to = match &wish.among {
+            Some(releases) if !wish.absent => release::among(view, parent, releases, &wish.to)?,
+            _ => Ok(wish.to.clone()),
+        };
         Ok(Found {
+            to,
             place: view.place(&wish.path)?,
             asked: attributes::observe(view, &wish.attributes)?,
             folder: if wish.absent { Need::Met } else { view.need_folder(parent)? },
@@ -108,6 +125,12 @@ impl Kind for Link {
     }
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
+        let to = match &found.to {
+            Ok(to) => to,
+            Err(Missing { message, help }) => {
+                return Planned::Impossible { message: message.clone(), help: Some(help.clone()) };
+            }
+        };
         let planned = match (&found.place, wish.absent) {
             (Seen::Absent, true) => Planned::InSync("it is not there".to_owned()),
             (Seen::MayCome(steps) | Seen::Unknown(steps), true) => {
@@ -116,20 +139,21 @@ impl Kind for Link {
                 Planned::change(change)
             }
             (Seen::Known(place), true) => remove(place),
-            (Seen::Known(place), false) => present(wish, found, place),
-            (_, false) => Planned::change(create(wish, found, Verb::Create)),
+            (Seen::Known(place), false) => present(wish, found, place, to),
+            (_, false) => Planned::change(create(found, to, Verb::Create)),
         };
         planned.given(found.asked.needs.iter().cloned().chain([found.folder.clone()]))
     }
 
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+        let Ok(to) = &found.to else { return Vec::new() };
         let before = match &found.place {
             // A new link in the place of another gets the owner of what is made new, unless it is asked.
-            Seen::Known(place) if leads(place, &wish.to) => Some(place),
+            Seen::Known(place) if leads(place, to) => Some(place),
             _ => None,
         };
         let place = found.asked.place(before, Sort::Link, 0o777, Body::OnDisk);
-        let place = Place { target: Some(wish.to.clone()), size: wish.to.as_os_str().len() as u64, ..place };
+        let place = Place { target: Some(to.clone()), size: to.as_os_str().len() as u64, ..place };
         vec![Effect::Path(wish.path.clone(), (!wish.absent).then_some(place))]
     }
 
@@ -137,9 +161,10 @@ impl Kind for Link {
         if wish.absent {
             return actor.remove(&wish.path);
         }
-        let there = matches!(&found.place, Seen::Known(place) if leads(place, &wish.to));
+        let to = found.to.as_ref().map_err(|missing| ApplyError::new(missing.message.clone()))?;
+        let there = matches!(&found.place, Seen::Known(place) if leads(place, to));
         if !there {
-            actor.link(&wish.path, &wish.to)?;
+            actor.link(&wish.path, to)?;
         }
         if wish.attributes == Attributes::default() {
             return Ok(());
@@ -162,14 +187,13 @@ fn remove(place: &Place) -> Planned {
     }
 }
 
-fn present(wish: &Wish, found: &Found, place: &Place) -> Planned {
+fn present(wish: &Wish, found: &Found, place: &Place, to: &Path) -> Planned {
     match (place.sort, &place.target) {
         (Sort::Link, Some(target)) => {
             let mut change = Change::new(Verb::Update);
-            if !leads(place, &wish.to) {
-                let to =
-                    PropertyChange::new("to", printable(target.as_os_str()), printable(wish.to.as_os_str()));
-                change = change.property(to);
+            if !leads(place, to) {
+                let [before, after] = [target, to].map(|path| printable(path.as_os_str()));
+                change = change.property(PropertyChange::new("to", before, after));
             }
             change.properties.extend(found.asked.changes(place));
             if change.properties.is_empty() {
@@ -178,7 +202,7 @@ fn present(wish: &Wish, found: &Found, place: &Place) -> Planned {
             Planned::change(change)
         }
         (Sort::File, _) if wish.replace => {
-            let mut change = create(wish, found, Verb::Replace);
+            let mut change = create(found, to, Verb::Replace);
             change
                 .properties
                 .insert(0, PropertyChange::new("file", format!("{} bytes", place.size), Shown::Absent));
@@ -191,9 +215,9 @@ fn present(wish: &Wish, found: &Found, place: &Place) -> Planned {
     }
 }
 
-fn create(wish: &Wish, found: &Found, verb: Verb) -> Change {
+fn create(found: &Found, to: &Path, verb: Verb) -> Change {
     let mut change = Change::new(verb);
-    change.properties.push(PropertyChange::new("to", Shown::Absent, printable(wish.to.as_os_str())));
+    change.properties.push(PropertyChange::new("to", Shown::Absent, printable(to.as_os_str())));
     change
         .properties
         .extend(found.asked.created(0o777).into_iter().filter(|property| property.property != "mode"));

@@ -155,22 +155,36 @@ impl Installer<'_> {
             }
         }
         let complete = self.wish.exact || demand.locked.is_some();
+        let mut alone = None;
         if let Some(project) = &self.wish.project {
             let extras = match self.wish.extras.join(",") {
-                extras if extras.is_empty() || complete => String::new(),
+                extras if extras.is_empty() || complete || demand.hashed => String::new(),
                 extras => format!("[{extras}]"),
             };
             let project = format!("{}{extras}", outside(actor, project));
-            if complete {
+            if complete || demand.hashed {
                 // A project has no hash, and pip takes nothing without one beside what has.
-                self.tool(actor, "install", ["--no-deps".to_owned(), project])?;
+                alone = Some(project);
             } else {
                 named.push(project);
             }
         }
-        if named.is_empty() {
-            return Ok(());
+        if !named.is_empty() {
+            self.install_named(actor, named, complete)?;
         }
+        match alone {
+            Some(project) => self.tool(actor, "install", ["--no-deps".to_owned(), project]),
+            None => Ok(()),
+        }
+    }
+
+    /// Installs what requirements name, and what that needs unless they are `complete`.
+    fn install_named(
+        &self,
+        actor: &mut Actor<'_>,
+        named: Vec<String>,
+        complete: bool,
+    ) -> Result<(), ApplyError> {
         let mut words: Vec<String> = Vec::new();
         words.extend(complete.then(|| "--no-deps".to_owned()));
         words.extend(self.wish.require_hashes.then(|| "--require-hashes".to_owned()));

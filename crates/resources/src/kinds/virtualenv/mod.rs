@@ -101,7 +101,7 @@ impl Kind for Virtualenv {
             .param(Param::new("content", Type::Content, "Requirements from the controller: `(file)\"requirements.lock\"`, or text."))
             .param(Param::list("install", Type::Text, "Requirements one by one: `\"gunicorn==22.0.0\"`."))
             .param(Param::new("lock", Type::Path, "A `uv.lock` on the host, in the place of requirements; uv is not needed for it."))
-            .param(Param::new("project", Type::Path, "A directory with a `pyproject.toml` on the host: the project itself is installed, too."))
+            .param(Param::new("project", Type::Path, "A directory with a `pyproject.toml`, or a wheel, on the host: the project itself is installed, too."))
             .param(Param::list("extras", Type::Text, "Extras of the project, or of the lock's."))
             .param(Param::list("groups", Type::Text, "Dependency groups of the lock's project."))
             .param(Param::list("constraints", Type::Path, "Files on the host that limit versions."))

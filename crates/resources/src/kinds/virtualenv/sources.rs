@@ -24,6 +24,8 @@ pub(super) struct Demand {
     pub(super) needs: Vec<Need>,
     /// What is wrong with them, as a fragment.
     pub(super) problem: Option<String>,
+    /// Whether everything that is installed from an index must have a hash.
+    pub(super) hashed: bool,
     /// A lock as requirements with hashes.
     pub(super) locked: Option<String>,
     /// Stands for all that the sources say.
@@ -216,6 +218,9 @@ impl Reading<'_> {
 
     /// The project itself: what it needs, and which version it has, is in files that only the installer understands.
     fn project(&mut self, path: &Path) -> Result<(), LookError> {
+        if path.extension().is_some_and(|extension| extension == "whl") {
+            return self.wheel(path);
+        }
         let text = self.read(&path.join("pyproject.toml"))?;
         if text.is_some() {
             self.open(format!("only the installer knows what {} comes to", path.display()));
@@ -223,12 +228,35 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// A wheel, whose name says what it is: `NAME-VERSION-PYTHON-ABI-PLATFORM.whl`.
+    fn wheel(&mut self, path: &Path) -> Result<(), LookError> {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let parts: Vec<_> = stem.split('-').collect();
+        let [name, version, _, _, _, ..] = parts[..] else {
+            self.demand.problem = Some(format!("{} is not named as a wheel is", path.display()));
+            return Ok(());
+        };
+        let name = requirement::normal_name(name);
+        self.wide.get_or_insert_with(|| name.clone());
+        self.demand.pins.push((name, version.to_owned()));
+        let seen = self.view.followed(path)?;
+        if let Seen::Known((path, place)) = &seen {
+            let stamp = format!("{} {:?}\n", place.size, self.view.modified(path)?);
+            self.demand.digest.update(stem.as_bytes()).update(stamp.as_bytes());
+        }
+        let what = format!("the wheel {}", path.display());
+        let need = Need::of(seen, what, || "let an earlier step bring it, or correct the path".to_owned());
+        self.demand.needs.push(need);
+        Ok(())
+    }
+
     fn finish(self) -> Demand {
         let mut demand = self.demand;
+        demand.hashed = self.hashed || self.wish.require_hashes;
         demand.pins.sort();
         demand.pins.dedup();
         let wish = self.wish;
-        let complete = self.hashed || wish.require_hashes || wish.exact;
+        let complete = demand.hashed || wish.exact;
         if let (Some(name), false, None) = (self.wide, complete, &demand.open) {
             demand.open = Some(format!(
                 "{name} may need others, which no source names; with hashes or a lock the plan is exact"

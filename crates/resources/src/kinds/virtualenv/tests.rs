@@ -96,6 +96,11 @@ fn distribution(site: &Path, name: &str, version: &str) {
 
 fn install(folder: &Path, root: &Path, words: &[&str]) -> Finished {
     let site = site(&root.join(folder.strip_prefix("/").unwrap()));
+    let wheels = words.iter().filter_map(|word| word.rsplit('/').next()?.strip_suffix(".whl"));
+    for wheel in wheels {
+        let (name, rest) = wheel.split_once('-').unwrap();
+        distribution(&site, name, rest.split('-').next().unwrap());
+    }
     for (flag, file) in words.iter().zip(&words[1..]) {
         if *flag != "-r" {
             continue;
@@ -187,6 +192,25 @@ fn what_may_bring_others_is_unknown_once_and_then_in_sync_until_it_changes() {
     fs::remove_dir_all(trial.at(&format!("{VENV}/lib/python3.11/site-packages/dep-1.dist-info"))).unwrap();
     let planned = change(trial.plan("virtualenv", &wish(&["lib==1", "tool"])));
     assert_eq!(shown(&planned), ["dep: - -> ?", "distributions: 3 of them -> ?"]);
+}
+
+#[test]
+fn a_wheel_says_what_it_is_and_is_installed_after_what_has_a_hash() {
+    let trial = host();
+    let wheel = |name: &str, needs: &str| {
+        trial.write(&format!("/opt/{name}"), name);
+        venv(&[("project", format!("/opt/{name}").as_str().into()), ("content", trial.content(needs))])
+    };
+    let alone = wheel("My_App-1.0-py3-none-any.whl", "");
+    let planned = change(trial.plan("virtualenv", &alone));
+    assert_eq!(shown(&planned)[1..], ["my-app: - -> 1.0", "distributions: - -> ?"]);
+    assert!(why(&planned).starts_with("my-app may need others"), "{}", why(&planned));
+    let locked = wheel("app-2.0-1-py3-none-any.whl", "lib==1 --hash=sha256:00\n");
+    let planned = trial.laws("virtualenv", &locked);
+    assert_eq!(shown(&planned)[1..], ["app: - -> 2.0", "lib: - -> 1"], "all that comes is named");
+    trial.assert_in_sync("virtualenv", &locked);
+    let odd = wheel("app.whl", "");
+    assert_eq!(impossible(trial.plan("virtualenv", &odd)), "/opt/app.whl is not named as a wheel is");
 }
 
 #[test]
