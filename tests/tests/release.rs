@@ -268,7 +268,7 @@ impl Sources {
     }
 
     fn tags_of_a_repository_are_releases(&self) {
-        self.apply("package \"git\"\nuser \"tagged\" system=#true home=\"/srv/repo\"");
+        self.apply("package \"git\"\nuser \"tagged\" system=#true\ndirectory \"/srv/repo\" owner=\"tagged\"");
         let git = |line: &str| {
             let line = format!("cd /srv/repo && {line}");
             let who =
