@@ -170,7 +170,7 @@ async fn tell(report: &HostReport, ask: &Ask) -> Option<String> {
 
 fn problem(moment: Moment, on: &HostName, why: &str) -> Problem {
     let help = match moment {
-        Moment::Before => "the host itself was not changed",
+        Moment::Before => "the host itself was not changed; what `before` did until then still holds",
         Moment::Health => {
             "the host was changed, and `after` was not run for it; where it is in sync, the next run leaves it alone: \
              mend it, and undo by hand what `before` did"
