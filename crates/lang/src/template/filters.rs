@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Environment, Error, Output, State, Value};
+use sha_crypt::{ROUNDS_DEFAULT, Sha512Params, sha512_crypt_b64};
+use sha2::{Digest as _, Sha256};
 
 use super::error::Failure;
 use super::facts::is_unknown;
@@ -19,6 +21,7 @@ pub(super) fn install(environment: &mut Environment<'static>) {
         .add_filter("quote", |value: &Value| text(value).map(|text| shell_words::quote(&text).into_owned()));
     environment.add_filter("string", |value: &Value| text(value));
     environment.add_filter("join", join);
+    environment.add_filter("crypt", crypt);
     environment.add_filter(TOJSON, minijinja::filters::tojson);
     environment.add_filter("tojson", to_json);
     environment.add_filter("replace", replace);
@@ -41,6 +44,12 @@ const FORMAT: &str = "\u{1}format";
 
 /// How much one rendering may fill in, in bytes: more than any text that becomes of it.
 const WRITTEN: usize = 4 * super::FILE;
+
+/// What the hash of a password counts as, of that: it takes milliseconds.
+const HASHING: usize = 64 * 1024;
+
+/// The longest password that is hashed, in bytes.
+const PASSWORD: usize = 1024;
 
 /// The largest width or count that a filter takes.
 const WIDTH: i64 = 10_000;
@@ -134,6 +143,25 @@ fn printf(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
 
 fn too_wide(filter: &str) -> Error {
     Failure::definite(format!("`{filter}` goes up to {WIDTH}"), None)
+}
+
+/// A password as a host keeps it: the SHA-512 hash of crypt(3), `$6$SALT$HASH`. The salt comes from the password and from
+/// `whose` it is, so that every run computes the same hash.
+fn crypt(password: &Value, whose: Option<String>) -> Result<String, Error> {
+    let password = text(password)?;
+    if password.is_empty() {
+        return Err(Failure::error("an empty password has no hash", "give it a value"));
+    }
+    if password.len() > PASSWORD || wrote(HASHING) > WRITTEN {
+        let limits = format!("a password has up to {PASSWORD} bytes, a template {} of them", WRITTEN / HASHING);
+        return Err(Failure::definite(limits, None));
+    }
+    let seed = Sha256::digest(format!("{}\0{password}", whose.unwrap_or_default()));
+    let salt: String = seed.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hash = Sha512Params::new(ROUNDS_DEFAULT)
+        .and_then(|rounds| sha512_crypt_b64(password.as_bytes(), salt.as_bytes(), &rounds))
+        .map_err(|error| Failure::error(format!("failed to hash a password: {error:?}"), "shorten it"))?;
+    Ok(format!("$6${salt}${hash}"))
 }
 
 /// JSON as it stands in a file: minijinja writes `<`, `>`, `&` and `'` for HTML.

@@ -163,6 +163,22 @@ fn text_is_made_of_scalars_only() {
     renders("{{ 'a b/c@d' | urlencode }}", "a%20b/c%40d");
 }
 
+#[test]
+fn a_password_has_one_hash_for_one_use() {
+    // As `openssl passwd -6 -salt …` says.
+    renders(
+        "{{ 'correct horse' | crypt('ada') }}",
+        "$6$b731755a032ce8a4$246CSpEbTEZhcyfp4GwM5ForZgwrNpd72wy7Yga8nd51P6qHYvKitWEF6M2tGGiVN0SFgyHmH13aay3QIbulk.",
+    );
+    renders("{{ 'pw' | crypt('ada') == 'pw' | crypt('bob') }}", "false");
+    refuses("{{ '' | crypt }}", "an empty password has no hash", "give it a value");
+    refuses(
+        "{{ app | crypt }}",
+        "a map does not become text",
+        "name one of its keys, or use `tojson`, or `join` its values",
+    );
+}
+
 const INSTEAD: &str = "`default(…)` stands in for it; a value with `if` needs an `else`";
 
 #[test]
