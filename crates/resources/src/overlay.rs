@@ -90,6 +90,8 @@ pub struct Overlay {
     pub(crate) programs: BTreeMap<String, u32>,
     pub(crate) open: Vec<u32>,
     pub(crate) packages_named: Vec<u32>,
+    /// The steps that bring a package.
+    pub(crate) packaging: Vec<u32>,
 }
 
 impl Overlay {
@@ -109,6 +111,9 @@ impl Overlay {
                 self.paths.insert(path, state);
             }
             Effect::Package(name, version) => {
+                if version.is_some() {
+                    self.packaging.push(place);
+                }
                 self.packages.insert(name, version);
             }
             Effect::User(name, user) => {

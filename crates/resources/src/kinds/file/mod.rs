@@ -35,6 +35,11 @@ impl Wish {
         let state = if content.is_some() { State::Present } else { State::Absent };
         Self { path, state, content, attributes, precautions: Precautions::default(), replace }
     }
+
+    /// Whether it should not be there.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.state == State::Absent
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

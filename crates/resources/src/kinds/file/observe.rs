@@ -31,6 +31,12 @@ impl Found {
         self
     }
 
+    /// As if nothing but a package could bring what is not there.
+    pub(crate) fn from_packages(mut self, view: &View<'_>) -> Self {
+        self.place = view.from_packages(self.place);
+        self
+    }
+
     /// Whether nothing is at the path.
     pub(crate) fn is_new(&self) -> bool {
         !matches!(self.place, Seen::Known(_))

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use converge_model::Digest;
 
-use super::observe::{Found, Looked, key};
+use super::observe::{Found, Looked, key, noted};
 use super::{Thing, Wanted, Wish};
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
@@ -56,13 +56,15 @@ fn make(actor: &mut Actor<'_>, wish: &Wish, found: &Found, folder: &Path) -> Res
     found.stale.iter().try_for_each(|(name, _)| actor.remove(&folder.join(name)))
 }
 
-/// Notes what the tree brought: what was not there before, and what it brought earlier and still holds.
+/// Notes what the tree brought, which is what was not there before and what it brought earlier and still holds; and what it
+/// read.
 fn note(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
     let earlier = |name: &PathBuf| found.receipt.as_ref().is_some_and(|receipt| receipt.paths.contains(name));
     let parts = wish.parts.iter().zip(&found.parts).filter(|(part, _)| !matches!(part.thing, Thing::Absent));
     let brought = parts.filter(|(part, looked)| looked.is_new() || earlier(&part.name));
     let paths: Vec<_> = brought.map(|(part, _)| part.name.clone()).collect();
-    // Only the paths matter: what is in the files is compared with the files themselves.
+    // What is in the files of the tree is compared with the files themselves.
     let none = Digest::of(b"");
-    actor.set_receipt(&key(wish), Some(&Receipt { source: none, seen: none, paths, text: String::new() }))
+    let text = noted(&found.reads);
+    actor.set_receipt(&key(wish), Some(&Receipt { source: none, seen: none, paths, text }))
 }

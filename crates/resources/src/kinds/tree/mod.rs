@@ -25,6 +25,8 @@ pub struct Wish {
     parts: Vec<Part>,
     /// A command that must succeed with the new files in the place of the old ones; empty: nothing is checked.
     validate: Vec<String>,
+    /// Files elsewhere that are read with those of the folder.
+    reads: Vec<PathBuf>,
     replace: bool,
 }
 
@@ -71,7 +73,8 @@ impl Kind for Tree {
             .details(DETAILS)
             .param(Param::new("path", Type::Path, "The directory. It must be there; directories below it are made.").argument(0).required())
             .param(Param::new("validate", Type::Command, "A command that must succeed before anything changes. It sees the new files in the place of the old ones."))
-            .param(Param::list("absent", Type::Text, "Files and links that should not be there, relative to the directory."))
+            .param(Param::list("reads", Type::Path, "Files elsewhere that are read together with those of the directory, such as certificates. They must be there; where one of them changed since the tree was last applied, the tree is checked again, and notifies."))
+            .param(Param::list("absent", Type::Text, "Files and links that should not be there, relative to the directory: what packages bring and nobody wants."))
             .param(Param::new("replace", Type::Bool, "Whether a link in the way of a file, or a file in the way of a link, is replaced.").default(false))
             .child(
                 Child::new("file", "A file.")
@@ -118,6 +121,7 @@ impl Kind for Tree {
             path: params.path("path"),
             parts,
             validate: params.texts("validate"),
+            reads: params.texts("reads").iter().filter_map(|path| normal_path(path)).collect(),
             replace: params.flag("replace").unwrap_or(false),
         }
     }
@@ -188,6 +192,11 @@ command like `nginx -t` reads them by their own names; only that command sees th
 which needs root. If it fails, nothing has been touched.\n\n\
 Then each file is replaced in one step, the old one kept until the run ends: if one cannot be written, or a service that the \
 tree notifies does not survive it, all of them are put back.\n\n\
+`reads` names what the program reads from elsewhere. Who changed it does not matter: an earlier resource of the inventory, \
+or a program that renews certificates. Converge notes a digest of each file when the tree was applied; one that changed \
+since is a change of the tree, which leaves the file itself alone.\n\n\
+What `absent` names is expected from packages alone: while one is to be installed, the plan lists the removal of what may \
+come with it. What a command brought in spite of that is found and removed at the tree's turn, and told as unforeseen.\n\n\
 What else is in the directory stays. A file or link that the tree itself brought, where nothing was before, and that is no \
 longer written in it is removed; Converge notes what it brought in its own state folder.\n\n\
 A link on the way to a file, a directory or a device in the way of one, is an error of the plan.";

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use converge_model::Digest;
+
 use super::{Part, Thing, Wanted, Wish};
 use crate::kind::{Kind, Planned};
 use crate::kinds::new_folder::{self, NewFolder};
@@ -24,8 +26,18 @@ pub struct Found {
     pub(super) parts: Vec<Looked>,
     /// What the tree brought earlier and does not hold any more.
     pub(super) stale: Vec<(PathBuf, Looked)>,
-    /// What the tree brought.
+    /// The files elsewhere that are read, as they are.
+    pub(super) reads: Vec<Read>,
+    /// What the tree brought, and what it read.
     pub(super) receipt: Option<Receipt>,
+}
+
+/// A file elsewhere.
+pub(super) struct Read {
+    pub(super) path: PathBuf,
+    pub(super) digest: Seen<Digest>,
+    /// Whether it is as it was when the tree was last applied; none: it was not read before.
+    pub(super) same: Option<bool>,
 }
 
 /// A part with what was found of it.
@@ -72,6 +84,7 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
         folders: Vec::new(),
         parts: Vec::new(),
         stale: Vec::new(),
+        reads: Vec::new(),
         receipt: None,
     };
     // Below a folder that stands for a host commands are those of the machine itself.
@@ -83,6 +96,9 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
     }
     for part in &wish.parts {
         found.parts.push(look(view, part.below(&wish.path, wish.replace))?);
+    }
+    for path in &wish.reads {
+        found.read(view, path, receipt.as_ref())?;
     }
     for name in receipt.iter().flat_map(|receipt| &receipt.paths) {
         found.left(view, wish, name)?;
@@ -113,6 +129,7 @@ fn look(view: &View<'_>, wanted: Wanted) -> Result<Looked, LookError> {
     Ok(match wanted {
         Wanted::File(wish) => {
             let found = file::File::observe(view, &wish)?.without_folder();
+            let found = if wish.is_absent() { found.from_packages(view) } else { found };
             Looked::File(Box::new((wish, found)))
         }
         Wanted::Link(wish) => {
@@ -135,6 +152,26 @@ impl Found {
         Ok(())
     }
 
+    fn read(&mut self, view: &View<'_>, path: &Path, receipt: Option<&Receipt>) -> Result<(), LookError> {
+        let what = format!("the file {}", path.display());
+        let digest = match view.followed(path)? {
+            Seen::Known((path, place)) if place.sort == Sort::File => view.digest(&path)?,
+            Seen::MayCome(steps) | Seen::Unknown(steps) => {
+                self.needs.push(Need::MayCome { what, steps: steps.clone() });
+                Seen::MayCome(steps)
+            }
+            _ => {
+                let help = Some("it is read with the tree: bring it before, or name another".to_owned());
+                self.needs.push(Need::Absent { what, help });
+                Seen::Absent
+            }
+        };
+        let before = receipt.and_then(|receipt| read_before(receipt, path));
+        let same = before.map(|before| matches!(&digest, Seen::Known(now) if now.to_string() == before));
+        self.reads.push(Read { path: path.to_owned(), digest, same });
+        Ok(())
+    }
+
     /// What was brought and is still there goes, unless it is somebody else's by now.
     fn left(&mut self, view: &View<'_>, wish: &Wish, name: &Path) -> Result<(), LookError> {
         let path = wish.path.join(name);
@@ -146,4 +183,19 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// The files that are read, as a receipt keeps them: a line each, a digest and a path.
+pub(super) fn noted(reads: &[Read]) -> String {
+    let line = |read: &Read| match &read.digest {
+        Seen::Known(digest) => format!("{digest} {}\n", read.path.display()),
+        _ => String::new(),
+    };
+    reads.iter().map(line).collect()
+}
+
+/// The digest of `path` when the tree was last applied.
+fn read_before<'r>(receipt: &'r Receipt, path: &Path) -> Option<&'r str> {
+    let lines = receipt.text.lines().filter_map(|line| line.split_once(' '));
+    lines.filter(|(_, read)| Path::new(read) == path).map(|(digest, _)| digest).next()
 }

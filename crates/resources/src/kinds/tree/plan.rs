@@ -4,10 +4,11 @@ use std::path::Path;
 
 use converge_model::{Certainty, Change, PropertyChange, Shown, Verb};
 
-use super::observe::Found;
+use super::observe::{Found, Read};
 use super::{Thing, Wish};
 use crate::kind::{Depend, DiffRequest, Planned, PlannedChange};
 use crate::overlay::Effect;
+use crate::view::Seen;
 
 /// What would change.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
@@ -29,6 +30,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
             }
         }
     }
+    found.reads.iter().for_each(|read| whole.read(read));
     whole.planned(wish, found).given(found.needs.iter().cloned())
 }
 
@@ -77,6 +79,18 @@ impl Whole {
             self.steps.extend(on);
         }
         self.irreversible = self.irreversible.take().or(change.irreversible);
+    }
+
+    /// Adds that a file elsewhere is not what it was. What is in it is no business of the tree.
+    fn read(&mut self, read: &Read) {
+        if read.same == Some(true) {
+            return;
+        }
+        let before = read.same.map(|_| "changed since it was read");
+        self.properties.push(PropertyChange::new(&read.path.display().to_string(), before, "read"));
+        if let Seen::MayCome(steps) | Seen::Unknown(steps) = &read.digest {
+            self.steps.extend(steps);
+        }
     }
 
     fn planned(self, wish: &Wish, found: &Found) -> Planned {

@@ -5,6 +5,7 @@ use std::fs;
 use converge_model::{Cell, Content, Params, Row, Scalar, Shown, Value, Verb};
 
 use crate::kinds::testing::{Trial, change, finished, impossible, params};
+use crate::overlay::{Effect, Version};
 
 /// A file of a tree, with text that the trial's controller has.
 fn file(trial: &Trial, name: &str, text: &str) -> Row {
@@ -151,10 +152,87 @@ fn what_is_in_the_way_is_an_error_of_the_plan() {
 fn a_folder_that_a_package_may_bring_makes_the_tree_conditional() {
     let trial = Trial::new();
     let wish = tree(vec![file(&trial, "conf.d/main.conf", "x\n")], Vec::new(), &["default"]);
-    let change = change(trial.plan_after(vec![crate::overlay::Effect::Open], "tree", &wish));
+    let package = Effect::Package("app".into(), Some(Version::Unknown));
+    let change = change(trial.plan_after(vec![package, Effect::Open], "tree", &wish));
     assert!(matches!(change.certainty, converge_model::Certainty::Conditional { .. }), "{change:?}");
     let told: Vec<_> = change.properties.iter().map(|property| property.property.as_str()).collect();
     assert_eq!(told, ["conf.d/", "conf.d/main.conf", "default"]);
+}
+
+#[test]
+fn only_a_package_is_expected_to_bring_what_should_not_be_there() {
+    let trial = host();
+    let wish = tree(Vec::new(), Vec::new(), &["sites/gone"]);
+    assert!(trial.plan_after(vec![Effect::Open], "tree", &wish).is_in_sync(), "a command");
+    let package = Effect::Package("app".into(), Some(Version::Unknown));
+    let removal = change(trial.plan_after(vec![package, Effect::Open], "tree", &wish));
+    assert!(matches!(removal.certainty, converge_model::Certainty::Conditional { .. }), "{removal:?}");
+}
+
+/// A tree that reads a certificate through a link, as certbot leaves it.
+fn reading(trial: &Trial) -> Params {
+    let mut params = validated(tree(
+        vec![file(
+            trial,
+            "main.conf",
+            "old
+",
+        )],
+        Vec::new(),
+        &[],
+    ));
+    params.set("reads", Value::List(vec!["/etc/live/cert.pem".into()]));
+    params
+}
+
+#[test]
+fn a_file_elsewhere_that_changed_is_read_again() {
+    let trial = host();
+    let wish = reading(&trial);
+    trial.answer(|_| finished(0, ""));
+    trial.write("/etc/archive/cert1.pem", "one");
+    fs::create_dir(trial.at("/etc/live")).unwrap();
+    std::os::unix::fs::symlink("../archive/cert1.pem", trial.at("/etc/live/cert.pem")).unwrap();
+    let told = |change: converge_model::Change| {
+        let [property] = &change.properties[..] else { panic!("{change:?}") };
+        (property.property.clone(), property.before.clone(), property.after.clone())
+    };
+    let name = "/etc/live/cert.pem".to_owned();
+    assert_eq!(told(change(trial.plan("tree", &wish))), (name.clone(), Shown::Absent, "read".into()));
+    trial.apply("tree", &wish).unwrap();
+    trial.assert_in_sync("tree", &wish);
+
+    trial.write("/etc/archive/cert1.pem", "two");
+    let again = (name, Shown::from("changed since it was read"), Shown::from("read"));
+    assert_eq!(told(change(trial.plan("tree", &wish))), again);
+    let undo = trial.apply("tree", &wish).unwrap();
+    trial.assert_in_sync("tree", &wish);
+    trial.put_back(undo);
+    assert_eq!(told(change(trial.plan("tree", &wish))), again, "what was put back is owed again");
+
+    trial.answer(|_| {
+        finished(
+            1,
+            "app: no such key
+",
+        )
+    });
+    let error = trial.apply("tree", &wish).err().unwrap();
+    assert_eq!(error.message, "the new files were refused: app ended with 1");
+    assert_eq!(told(change(trial.plan("tree", &wish))), again, "what was refused was not read");
+}
+
+#[test]
+fn a_file_elsewhere_must_be_there_or_be_brought() {
+    let trial = host();
+    let wish = reading(&trial);
+    assert_eq!(impossible(trial.plan("tree", &wish)), "the file /etc/live/cert.pem is not there");
+    let maybe = change(trial.plan_after(vec![Effect::Open], "tree", &wish));
+    assert!(matches!(maybe.certainty, converge_model::Certainty::Conditional { .. }), "{maybe:?}");
+    let brought = params([("path", "/etc/live/cert.pem".into()), ("content", trial.content("new"))]);
+    fs::create_dir(trial.at("/etc/live")).unwrap();
+    let effects = trial.look("file", &brought).effects;
+    assert_eq!(change(trial.plan_after(effects, "tree", &wish)).certainty, converge_model::Certainty::Exact);
 }
 
 #[test]
