@@ -745,7 +745,7 @@ impl<'a> View<'a> {
     }
 
     /// `seen`, where nothing but a package is expected to bring what is not there.
-    pub fn from_packages<T>(&self, seen: Seen<T>) -> Seen<T> {
+    pub fn packaged<T>(&self, seen: Seen<T>) -> Seen<T> {
         let Seen::MayCome(mut steps) = seen else { return seen };
         steps.retain(|step| self.overlay.is_some_and(|overlay| overlay.packaging.contains(step)));
         if steps.is_empty() { Seen::Absent } else { Seen::MayCome(steps) }

@@ -153,7 +153,8 @@ fn crypt(password: &Value, whose: Option<String>) -> Result<String, Error> {
         return Err(Failure::error("an empty password has no hash", "give it a value"));
     }
     if password.len() > PASSWORD || wrote(HASHING) > WRITTEN {
-        let limits = format!("a password has up to {PASSWORD} bytes, a template {} of them", WRITTEN / HASHING);
+        let limits =
+            format!("a password has up to {PASSWORD} bytes, a template {} of them", WRITTEN / HASHING);
         return Err(Failure::definite(limits, None));
     }
     let seed = Sha256::digest(format!("{}\0{password}", whose.unwrap_or_default()));

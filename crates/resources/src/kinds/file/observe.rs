@@ -32,8 +32,8 @@ impl Found {
     }
 
     /// As if nothing but a package could bring what is not there.
-    pub(crate) fn from_packages(mut self, view: &View<'_>) -> Self {
-        self.place = view.from_packages(self.place);
+    pub(crate) fn packaged(mut self, view: &View<'_>) -> Self {
+        self.place = view.packaged(self.place);
         self
     }
 
