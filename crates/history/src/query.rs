@@ -2,6 +2,7 @@
 //!
 //! How a run is told again is `replay`'s. Nothing here writes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use converge_model::{Address, HostName, HostState, RunId};
@@ -116,8 +117,8 @@ pub enum FindError {
     History(#[from] HistoryError),
 }
 
-/// The rows of [`RunSummary`], without the states of its hosts.
-type RunRow = (i64, String, String, String, i64, u32, u32, Option<i64>, Option<u8>);
+/// The rows of [`RunSummary`], the states of its hosts last.
+type RunRow = (String, String, String, i64, u32, u32, Option<i64>, Option<u8>, String);
 
 impl History {
     /// Opens the history in `folder`. Where nothing was recorded yet it is empty, and nothing is made.
@@ -129,11 +130,8 @@ impl History {
     pub async fn runs(&mut self, filter: &Filter) -> Result<Vec<RunSummary>, HistoryError> {
         let Some(database) = &mut self.database else { return Ok(Vec::new()) };
         let rows = query(filter).build_query_as::<RunRow>().fetch_all(&mut database.connection).await;
-        let mut runs = Vec::new();
-        for row in rows.map_err(|error| database.failed(error))? {
-            runs.push(run(database, row).await?);
-        }
-        Ok(runs)
+        let rows = rows.map_err(|error| database.failed(error))?;
+        rows.into_iter().map(|row| run(database, row)).collect()
     }
 
     /// The run whose identity begins with `beginning`, or the `last` one.
@@ -162,11 +160,8 @@ impl History {
         query.push(" WHERE substr(run, 1, length(").push_bind(beginning).push(")) = ").push_bind(beginning);
         query.push(" ORDER BY began DESC, id DESC LIMIT 10");
         let rows = query.build_query_as::<RunRow>().fetch_all(&mut database.connection).await;
-        let mut runs = Vec::new();
-        for row in rows.map_err(|error| database.failed(error))? {
-            runs.push(run(database, row).await?);
-        }
-        Ok(runs)
+        let rows = rows.map_err(|error| database.failed(error))?;
+        rows.into_iter().map(|row| run(database, row)).collect()
     }
 
     /// What became of the hosts of a run, in its order.
@@ -239,8 +234,10 @@ impl History {
     }
 }
 
-const RUNS: &str = "SELECT id, run, verb, author, began, hosts, \
-    (SELECT coalesce(sum(changes), 0) FROM host_runs WHERE host_runs.run = runs.id), took, exit FROM runs";
+const RUNS: &str = "SELECT run, verb, author, began, hosts, \
+    (SELECT coalesce(sum(changes), 0) FROM host_runs WHERE host_runs.run = runs.id), took, exit, \
+    (SELECT json_group_object(state, ended) FROM (SELECT state, count(*) AS ended FROM host_runs \
+        WHERE host_runs.run = runs.id AND state IS NOT NULL GROUP BY state)) FROM runs";
 
 const HOSTS: &str = "SELECT h.name, h.machine, u.run, u.verb, u.began, r.state, r.changes, r.ended - r.began \
     FROM host_runs r JOIN hosts h ON h.id = r.host JOIN runs u ON u.id = r.run";
@@ -298,15 +295,11 @@ fn glob(pattern: &str) -> String {
     pattern.replace('[', "[[]")
 }
 
-async fn run(database: &mut Database, row: RunRow) -> Result<RunSummary, HistoryError> {
-    let (id, run, verb, by, began, hosts, changes, took, exit) = row;
-    let states = "SELECT state, count(*) FROM host_runs WHERE run = ? AND state IS NOT NULL GROUP BY state";
-    let states = sqlx::query_as::<_, (String, u32)>(states).bind(id);
-    let states = states.fetch_all(&mut database.connection).await;
-    let states = states.map_err(|error| database.failed(error))?;
-    let state = |(state, count): (String, u32)| Ok((parse::<HostState>(database, &state)?, count));
-    let mut states = states.into_iter().map(state).collect::<Result<Vec<_>, HistoryError>>()?;
-    states.sort();
+fn run(database: &Database, row: RunRow) -> Result<RunSummary, HistoryError> {
+    let (run, verb, by, began, hosts, changes, took, exit, states) = row;
+    let states: BTreeMap<HostState, u32> =
+        serde_json::from_str(&states).map_err(|error| database.damaged(error))?;
+    let states = states.into_iter().collect();
     Ok(RunSummary {
         run: RunId::new(run).map_err(|error| database.damaged(error))?,
         verb,

@@ -48,8 +48,10 @@ async fn clear(of: &mut SqliteConnection, retention: Retention, now: i64) -> sql
     let oldest = now.saturating_sub(milliseconds(retention.age));
     let mut removed = 0;
     for looks in [true, false] {
+        let old: Option<i64> = newest_beyond(of, looks, ALWAYS).await?;
+        let many: Option<i64> = newest_beyond(of, looks, i64::from(retention.runs)).await?;
         loop {
-            let some = sqlx::query(OLD).bind(looks).bind(oldest).bind(ALWAYS).bind(retention.runs);
+            let some = sqlx::query(OLD).bind(looks).bind(oldest).bind(old).bind(many);
             match some.bind(AT_ONCE).bind(now - milliseconds(EVERY)).execute(&mut *of).await?.rows_affected()
             {
                 0 => break,
@@ -64,26 +66,34 @@ async fn clear(of: &mut SqliteConnection, retention: Retention, now: i64) -> sql
     note.bind(now.to_string()).execute(of).await.map(drop)
 }
 
+/// The newest of the looks for drift, or of all other runs, but for so many.
+async fn newest_beyond(of: &mut SqliteConnection, looks: bool, count: i64) -> sqlx::Result<Option<i64>> {
+    let row = "SELECT id FROM runs WHERE (verb = 'drift') = ? ORDER BY id DESC LIMIT 1 OFFSET ?";
+    sqlx::query_scalar(row).bind(looks).bind(count).fetch_optional(of).await
+}
+
 /// Removes some of the looks for drift, or of all other runs, that are too old or too many; none that may still go on.
 const OLD: &str = "
     DELETE FROM runs WHERE id IN (
-        SELECT id FROM runs WHERE (verb = 'drift') = ?1 AND (took IS NOT NULL OR began < ?6) AND (
-            began < ?2
-            AND id <= (SELECT id FROM runs WHERE (verb = 'drift') = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?3)
-            OR id <= (SELECT id FROM runs WHERE (verb = 'drift') = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?4))
-        LIMIT ?5)
+        SELECT id FROM runs WHERE id <= max(coalesce(?3, 0), coalesce(?4, 0)) AND (verb = 'drift') = ?1
+            AND (took IS NOT NULL OR began < ?6) AND (began < ?2 AND id <= ?3 OR id <= ?4)
+        ORDER BY id LIMIT ?5)
 ";
 
-/// Removes bodies and hosts that no run speaks of.
+/// Removes bodies and hosts that no run speaks of. What is left is whole by itself: to have each removal checked would read
+/// all runs for each.
 const UNUSED: &str = "
+    PRAGMA foreign_keys = OFF;
     BEGIN IMMEDIATE;
     DELETE FROM bodies WHERE id NOT IN (
         SELECT plan FROM host_runs WHERE plan IS NOT NULL
         UNION SELECT report FROM host_runs WHERE report IS NOT NULL
         UNION SELECT body FROM results
         UNION SELECT output FROM results WHERE output IS NOT NULL);
-    DELETE FROM hosts WHERE id NOT IN (SELECT host FROM host_runs);
+    DELETE FROM steps WHERE plan NOT IN (SELECT id FROM bodies);
+    DELETE FROM hosts WHERE id NOT IN (SELECT host FROM host_runs UNION SELECT host FROM results);
     COMMIT;
+    PRAGMA foreign_keys = ON;
 ";
 
 fn milliseconds(time: Duration) -> i64 {

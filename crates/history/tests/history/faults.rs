@@ -153,6 +153,54 @@ async fn what_is_old_goes_and_what_nobody_speaks_of_with_it() {
     assert_eq!(told(temp.path(), &id(150)).await, kept(&changed(150, "apply", "a", "/150")));
 }
 
+/// Runs, each over one host with a plan of its own, and as many plans that nobody speaks of.
+const MANY: &str = "
+    DELETE FROM notes;
+    WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 40000)
+        INSERT INTO bodies (id, digest, body) SELECT 1000 + n, CAST('body' || n AS BLOB), '{}' FROM n;
+    WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
+        INSERT INTO runs (id, run, verb, began, took) SELECT 1000 + n, 'run-' || n, 'drift', 1e15, 1 FROM n;
+    INSERT INTO host_runs (run, host, place, plan, report) SELECT id, 1, 1, id, id FROM runs WHERE id > 1000;
+    INSERT INTO steps (plan, address) SELECT id, 'file[/x]' FROM bodies WHERE id > 1000;
+";
+
+#[tokio::test]
+async fn a_long_history_is_cleared_while_a_run_waits() {
+    let temp = tempfile::tempdir().unwrap();
+    record(temp.path(), &changed(1, "apply", "a", "/x"));
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(temp.path().join(FILE));
+    let mut database = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::raw_sql(MANY).execute(&mut database).await.unwrap();
+    let age = Duration::from_secs(365 * 200 * 24 * 3600);
+    let recorder = Recorder::start(places(temp.path()), Retention { age, runs: 19_000 });
+    changed(2, "apply", "a", "/x").iter().for_each(|event| recorder.event(event));
+    assert_eq!(recorder.close(), None);
+    let mut count = async |what: &str| {
+        let count = format!("SELECT count(*) FROM {what}");
+        sqlx::query_scalar::<_, u32>(sqlx::AssertSqlSafe(count)).fetch_one(&mut database).await.unwrap()
+    };
+    assert_eq!(count("bodies WHERE id > 1000").await, 19_000);
+    assert_eq!(count("steps WHERE plan > 1000").await, 19_000);
+    assert_eq!(count("pragma_foreign_key_check").await, 0);
+    let all = History::open(temp.path()).await.unwrap().runs(&Filter::default()).await.unwrap();
+    assert_eq!(all.len(), 19_002);
+}
+
+#[tokio::test]
+async fn while_another_holds_the_database_the_run_goes_on_beside_it() {
+    let temp = tempfile::tempdir().unwrap();
+    record(temp.path(), &changed(1, "apply", "a", "/x"));
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(temp.path().join(FILE));
+    let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let trouble = troubled(places(temp.path()), &changed(2, "apply", "a", "/x"));
+    assert!(trouble.contains("database is locked"), "{trouble}");
+    assert_eq!(spills(temp.path()), 1);
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    record(temp.path(), &changed(3, "apply", "a", "/x"));
+    assert_eq!((runs(temp.path()).await, spills(temp.path())), (3, 0));
+}
+
 #[tokio::test]
 async fn who_records_for_months_clears_every_day() {
     let temp = tempfile::tempdir().unwrap();
