@@ -93,19 +93,26 @@ pub(crate) struct IdentityArguments {
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// What a run is about, and how its hosts are reached.
+/// Which hosts of which project, and how they are reached.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct RunArguments {
+pub(crate) struct FleetArguments {
     #[command(flatten)]
     pub(crate) project: ProjectArguments,
     #[command(flatten)]
     pub(crate) hosts: HostArguments,
     #[command(flatten)]
+    pub(crate) reach: ReachArguments,
+}
+
+/// What a run is about.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) fleet: FleetArguments,
+    #[command(flatten)]
     pub(crate) again: AgainArguments,
     #[command(flatten)]
     pub(crate) resources: ResourceArguments,
-    #[command(flatten)]
-    pub(crate) reach: ReachArguments,
 }
 
 /// Which hosts.

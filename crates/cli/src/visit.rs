@@ -49,11 +49,11 @@ pub(crate) struct Visit {
 impl Terms {
     /// Carries out what the arguments are about; the exit code.
     pub(crate) fn visit(self, arguments: &RunArguments, mut screen: Screen) -> Result<u8, Failure> {
-        let opened = Opened::checked(&arguments.project, &mut screen)?;
-        let hosts = opened.hosts(&arguments.hosts, &mut screen)?;
+        let opened = Opened::checked(&arguments.fleet.project, &mut screen)?;
+        let hosts = opened.hosts(&arguments.fleet.hosts, &mut screen)?;
         let hosts = past::chosen(hosts, &arguments.again, &opened, &mut screen)?;
         let visit = Visit { terms: self, hosts, selection: arguments.resources.selection() };
-        visit.run(&opened, &arguments.reach, screen)
+        visit.run(&opened, &arguments.fleet.reach, screen)
     }
 }
 

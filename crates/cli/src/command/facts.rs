@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use crate::arguments::{HostArguments, ProjectArguments, ReachArguments};
+use crate::arguments::FleetArguments;
 use crate::failure::Failure;
 use crate::project::Opened;
 use crate::view::Screen;
@@ -25,18 +25,14 @@ use crate::visit::fleet;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    project: ProjectArguments,
-    #[command(flatten)]
-    hosts: HostArguments,
-    #[command(flatten)]
-    reach: ReachArguments,
+    fleet: FleetArguments,
 }
 
 impl Arguments {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
-        let opened = Opened::new(&self.project, &mut screen)?;
-        let names = opened.hosts(&self.hosts, &mut screen)?;
-        let fleet = fleet(&self.reach)?;
+        let opened = Opened::new(&self.fleet.project, &mut screen)?;
+        let names = opened.hosts(&self.fleet.hosts, &mut screen)?;
+        let fleet = fleet(&self.fleet.reach)?;
         let hosts = Arc::new(FleetHosts::new(&fleet, &opened.inventory, &opened.project.root, &names));
         let mut answers = Runtime::new()?.block_on(ask(hosts, &names));
         answers.sort_by_key(|(host, _)| names.iter().position(|name| name == host));

@@ -27,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::arguments::{HistoryArguments, HostArguments, ProjectArguments, ReachArguments, duration};
+use crate::arguments::{FleetArguments, HistoryArguments, HostArguments, duration};
 use crate::failure::Failure;
 use crate::project::{Opened, find, loader};
 use crate::view::Screen;
@@ -66,11 +66,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "once")]
     install: bool,
     #[command(flatten)]
-    project: ProjectArguments,
-    #[command(flatten)]
-    hosts: HostArguments,
-    #[command(flatten)]
-    reach: ReachArguments,
+    fleet: FleetArguments,
     #[command(flatten)]
     history: HistoryArguments,
 }
@@ -78,8 +74,9 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         // Mistakes are drawn as ever before the daemon begins.
-        let opened = Opened::checked(&self.project, &mut screen)?;
-        opened.hosts(&self.hosts, &mut screen)?;
+        let FleetArguments { project: asked, hosts, reach } = self.fleet.clone();
+        let opened = Opened::checked(&asked, &mut screen)?;
+        opened.hosts(&hosts, &mut screen)?;
         if self.install {
             return install(&opened, &mut screen);
         }
@@ -87,10 +84,10 @@ impl Arguments {
         let notifier = self.notifier(&opened.name(), &metrics)?;
         let owner = opened.owner();
         let folder = StateFolder::of_user()?.path().join("watch").join(Digest::of(owner.as_bytes()).short());
-        let project = find(&self.project)?;
+        let project = find(&asked)?;
         // A passphrase was asked for by now, and is not asked for again.
         let identities = opened.identities.clone();
-        let options = fleet_options(&self.reach)?;
+        let options = fleet_options(&reach)?;
         let recorder = recorder(&opened, self.history.retention(), &mut screen).map(Arc::new);
         let (stop_sender, stop) = watch::channel(Stop::No);
         let (reread_sender, reread) = watch::channel(());
@@ -98,7 +95,7 @@ impl Arguments {
         let look = screen.look();
         let teller = Teller { screen, plans: HashMap::new(), recorder: recorder.clone() };
         let charge = Charge {
-            read: Arc::new(move || read(&project, identities.clone(), &self.project.sets, &self.hosts)),
+            read: Arc::new(move || read(&project, identities.clone(), &asked.sets, &hosts)),
             fleet: Box::new(move || Fleet::new(Agent::new(AGENT), options.clone())),
             folder,
             every: self.every,
@@ -127,6 +124,9 @@ impl Arguments {
                 Failure::from(error).help("end it first, or leave this project to it").show();
                 Ok(exit::LOCKED)
             }
+            Err(WatchError::Memory(error @ MemoryError::Unknown { .. })) => Err(Failure::from(error).help(
+                "move it away: all hosts are looked at anew then, and what was given up as a fight is tried again",
+            )),
             Err(error) => Err(error.into()),
         }
     }
