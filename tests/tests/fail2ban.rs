@@ -114,7 +114,7 @@ fn what_fail2ban_refuses_changes_nothing_and_a_jail_that_is_not_live_is_found() 
         let ended = login.args(["-l", "mallory", "h1", "true"]).output().unwrap();
         assert_eq!(ended.status.code(), Some(255), "{ended:?}");
     }
-    let reverted = converge(&project, &["apply", "--yes", "--confirm-timeout", "20s"], 3);
+    let reverted = converge(&project, &["apply", "--yes", "--confirm-timeout", "30s"], 3);
     assert!(reverted.stdout.contains("reverted"), "{reverted}");
     host.ssh("true").unwrap().ok().unwrap();
     assert!(!root(host, "ls /etc/fail2ban").contains(".local"));

@@ -163,6 +163,14 @@ impl Login {
 /// Packages without which nobody gets in, or becomes root.
 const NEEDED: [&str; 2] = ["openssh-server", "sudo"];
 
+/// Whether a resource is about files of fail2ban.
+pub(crate) fn bans(resource: &Resource) -> bool {
+    resource
+        .claims
+        .iter()
+        .any(|claim| matches!(claim, Claim::Path { path, .. } if is_at(path, "/etc/fail2ban")))
+}
+
 /// The first parameter of a resource: what it is about.
 fn first(resource: &Resource) -> &str {
     let name = match resource.kind.as_str() {

@@ -17,6 +17,7 @@ use converge_resources::actor::Standby;
 use converge_resources::system::processes::Command;
 
 use super::{Act, Halt};
+use crate::critical::bans;
 use crate::state::armed::{self, Owner, Standing};
 use crate::state::lock::Lock;
 use crate::state::{State, StateError, now};
@@ -51,6 +52,8 @@ const BOOT_UNIT: &str = "/etc/systemd/system/converge-revert.service";
 const BOOT_LINK: &str = "/etc/systemd/system/multi-user.target.wants/converge-revert.service";
 /// How often a group is looked after while it waits.
 const GLANCE: Duration = Duration::from_millis(50);
+/// How long what bans may take to answer.
+const ANSWER: Duration = Duration::from_secs(15);
 /// How late a timer may be before the agent takes its place.
 const LATE: Duration = Duration::from_secs(5);
 /// How long the script may take.
@@ -148,7 +151,7 @@ impl Act<'_> {
         let Some(guarding) = &mut self.guarding else { return };
         let (state, run) = (guarding.state, guarding.run);
         let Some(group) = guarding.group.take() else { return };
-        std::thread::sleep(self.settling(&group));
+        self.let_settle(&group);
         let in_time = armed::is_armed(state);
         let touched = |result: &converge_model::StepResult| {
             let half = matches!(result.outcome, StepOutcome::Failed { restored: false, .. });
@@ -175,13 +178,21 @@ impl Act<'_> {
         }
     }
 
-    /// How long what was started says that it takes to have its effect: a ban comes a moment after what bans was started.
-    fn settling(&self, group: &Group) -> Duration {
-        let asks =
-            |index: &&u32| self.resource(**index).params.get("settle").is_some() && self.changed(**index);
-        let times = group.members.iter().filter(asks);
-        let times = times.filter_map(|index| self.decoded.wanted[*index as usize].settle());
-        times.max().unwrap_or_default().min(Duration::from_secs(group.left().into()) / 2)
+    /// Gives what was started the time that it says it takes to have its effect: a ban comes a moment after what bans was
+    /// started, and that is a moment after its unit was.
+    fn let_settle(&self, group: &Group) {
+        let changed = || group.members.iter().filter(|index| self.changed(**index));
+        let asks = |index: &&u32| self.resource(**index).params.get("settle").is_some();
+        let times = changed().filter(asks).filter_map(|index| self.decoded.wanted[*index as usize].settle());
+        let half = Duration::from_secs(group.left().into()) / 2;
+        let until = Instant::now() + half.min(ANSWER);
+        if changed().any(|index| bans(self.resource(*index))) {
+            let ping = Command::new(["fail2ban-client", "ping"]);
+            while run(self.system, &ping).is_err() && Instant::now() < until {
+                std::thread::sleep(GLANCE);
+            }
+        }
+        std::thread::sleep(times.max().unwrap_or_default().min(half));
     }
 
     /// Waits until the group is confirmed or taken back. A timer that does not come is none to rely on.
