@@ -11,6 +11,8 @@ use converge_model::{Catalog, Change, Claim, Extent, Resource, Shown, Value, Ver
 use converge_resources::System;
 use converge_resources::system::units::full_name;
 
+use crate::act::guarded::can_arm;
+
 /// Paths that decide who gets in, each with all that is below it.
 const PATHS: [&str; 41] = [
     "/etc/ssh",
@@ -91,6 +93,9 @@ pub(crate) struct Login {
     name: String,
     home: Option<String>,
     groups: Vec<String>,
+    /// Whether the host can take changes back by itself. Where it cannot, what people often write into their own homes
+    /// is no reason to refuse it.
+    is_guarded: bool,
 }
 
 impl Login {
@@ -101,7 +106,8 @@ impl Login {
         let user = table.users.get(&name);
         let primary = user.and_then(|user| table.group_name(user.gid)).map(str::to_owned);
         let groups = table.groups_of(&name).into_iter().chain(primary).collect();
-        Self { home: user.map(|user| user.home.clone()).filter(|home| home.len() > 1), groups, name }
+        let home = user.map(|user| user.home.clone()).filter(|home| home.len() > 1);
+        Self { home, groups, name, is_guarded: can_arm(system) }
     }
 
     /// The access-critical resources of a catalog. Whose files a critical service is notified of is critical with it.
@@ -135,11 +141,12 @@ impl Login {
         let unit = unit.map(|unit| unit.trim_end_matches(".d"));
         let home = self.home.as_deref();
         let own = home.and_then(|home| path.strip_prefix(home)?.strip_prefix('/'));
-        let starts_shell = own.is_some_and(|own| STARTUP.iter().chain(&[".ssh"]).any(|one| is_at(own, one)));
+        let is_shells = |own: &str| self.is_guarded && STARTUP.iter().any(|one| is_at(own, one));
+        let opens = own.is_some_and(|own| is_at(own, ".ssh") || is_shells(own));
         // A folder that is closed closes all that is below it.
         let is_place = is_place || matches!(extent, Extent::Metadata | Extent::Absence);
         let leads_to = |place: &str| is_place && is_at(place, path.trim_end_matches('/'));
-        starts_shell
+        opens
             || home.is_some_and(leads_to)
             || unit.is_some_and(|unit| UNITS.contains(&unit))
             || PATHS.iter().any(|one| is_at(path, one) || leads_to(one))
@@ -206,6 +213,7 @@ mod tests {
             name: "ada".into(),
             home: Some("/home/ada".into()),
             groups: vec!["sudo".into(), "ada".into()],
+            is_guarded: true,
         }
     }
 
@@ -240,6 +248,12 @@ mod tests {
         check("directory", "/home/bob", false);
         check("directory", "/srv", false);
         check("file", "/home/ada/.bashrc", true);
+        let own = order(&[resource("file", "/home/ada/.bashrc")]);
+        let alone = Login { is_guarded: false, ..login() };
+        assert!(
+            alone.critical(&own.catalog).is_empty(),
+            "without root everybody may write into their own home"
+        );
         check("file", "/etc/hosts.deny", true);
         check("file", "/etc/nsswitch.conf", true);
         check("file", "/etc/fail2ban/jail.local", true);

@@ -129,7 +129,7 @@ mod tests {
 
     fn login() -> Login {
         let groups = vec!["sudo".into(), "ada".into()];
-        Login { name: "ada".into(), home: Some("/home/ada".into()), groups }
+        Login { name: "ada".into(), home: Some("/home/ada".into()), groups, is_guarded: true }
     }
 
     /// The warning of a change with this diff, or with this property.
