@@ -16,6 +16,20 @@ pub struct Project {
     ssh_config: Option<PathBuf>,
 }
 
+/// How many resources [`Project::forty`] has on each host.
+pub const FORTY: usize = 40;
+
+const THOUSAND: &str = r#"
+connection user="admin" become="sudo"
+host "h1"
+on "h1" {
+    directory "/srv/many"
+    for "number" in="range(999)" {
+        file "/srv/many/{{ number }}.conf" mode="0644" { content "number {{ number }}" }
+    }
+}
+"#;
+
 /// How a run of `converge` ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
@@ -40,6 +54,27 @@ impl Project {
         project.write("project/converge.kdl", "project \"fleet-tests\"\ninventory \"inventory.kdl\"\n")?;
         std::fs::create_dir_all(project.path("home"))?;
         Ok(project)
+    }
+
+    /// The forty resources of `data/forty`, on the hosts `h1` to `hHOSTS`.
+    ///
+    /// # Errors
+    /// When its folder cannot be written.
+    pub fn forty(hosts: usize, testbed: &Testbed) -> io::Result<Self> {
+        let project = Self::new("", Some(testbed))?;
+        project.copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/forty"))?;
+        let inventory = project.path("project/inventory.kdl");
+        let text = std::fs::read_to_string(&inventory)?;
+        std::fs::write(&inventory, text.replace("h[1..3]", &format!("h[1..{hosts}]")))?;
+        Ok(project)
+    }
+
+    /// A thousand resources on `h1`: a directory, and files with content.
+    ///
+    /// # Errors
+    /// When its folder cannot be written.
+    pub fn thousand(testbed: &Testbed) -> io::Result<Self> {
+        Self::new(THOUSAND, Some(testbed))
     }
 
     /// Writes a file of the project, or of the home beside it: `project/files/motd`, `home/.profile`.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
+use converge_lang::case;
 use converge_model::schema::Example;
 use converge_model::{Event, EventKind, Shown, Step};
 use converge_tests::project::{Ended, Project};
@@ -30,12 +31,8 @@ fn modules() -> Vec<Task> {
     let modules = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let task = |module: PathBuf| {
         let readme = std::fs::read_to_string(module.join("README.md")).unwrap();
-        let fences = readme.split("\n```kdl\n").skip(1).enumerate();
-        let example = |(place, rest): (usize, &str)| Example {
-            title: format!("example {}", place + 1),
-            kdl: rest.split("\n```").next().unwrap().to_owned(),
-        };
-        let examples: Vec<Example> = fences.map(example).collect();
+        let example = |(place, kdl)| Example { title: format!("example {}", place + 1), kdl };
+        let examples: Vec<Example> = case::examples(&readme).into_iter().enumerate().map(example).collect();
         let name = module.file_name().unwrap().to_string_lossy().into_owned();
         assert!(!examples.is_empty(), "{name} shows no example");
         Task { name, examples }

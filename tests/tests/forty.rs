@@ -2,13 +2,9 @@
 //! counted rather than timed.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
-use std::path::Path;
-
-use converge_tests::project::{Ended, Project};
+use converge_tests::project::{Ended, FORTY, Project};
 use converge_tests::testbed::{Host, Snapshot, Testbed, or_skip};
 
-/// The resources of `data/forty/inventory.kdl`.
-const RESOURCES: usize = 40;
 /// The hosts of the group `forty`.
 const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
 /// The bed of the tests that only look: they share one host that has converged.
@@ -16,23 +12,8 @@ const BED: &str = "test-forty";
 /// The most that a look may send and receive, login and all that lies below included, in bytes.
 const WIRE_LIMIT: u64 = 20 * 1024;
 
-/// A thousand files, most of them with content.
-const THOUSAND: &str = r#"
-connection user="admin" become="sudo"
-host "h1"
-on "h1" {
-    directory "/srv/many"
-    for "number" in="range(999)" {
-        file "/srv/many/{{ number }}.conf" mode="0644" { content "number {{ number }}" }
-    }
-}
-"#;
-
 fn forty(testbed: &Testbed) -> Project {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/forty");
-    let project = Project::new("", Some(testbed)).unwrap();
-    project.copy(&data).unwrap();
-    project
+    Project::forty(HOSTS.len(), testbed).unwrap()
 }
 
 /// A shared host on which everything of `project` has converged, and the project.
@@ -87,7 +68,7 @@ fn forty_resources_converge_on_three_hosts_and_stay() {
     let converged = snapshots(&testbed);
     let plan = converge(&project, &["plan", "--detailed-exitcode"]);
     assert_eq!(plan.code, 0, "{plan}");
-    let in_sync = format!("{} resources in sync", HOSTS.len() * RESOURCES);
+    let in_sync = format!("{} resources in sync", HOSTS.len() * FORTY);
     assert!(plan.stdout.contains(&in_sync), "{in_sync}: {plan}");
     let again = converge(&project, &["apply", "--yes"]);
     assert_eq!(again.code, 0, "{again}");
@@ -102,7 +83,7 @@ fn a_look_sends_and_receives_little() {
     let before = on_the_wire(host);
     look(&project);
     let cost = on_the_wire(host) - before;
-    assert!(cost <= WIRE_LIMIT, "{cost} bytes for a look at {RESOURCES} resources");
+    assert!(cost <= WIRE_LIMIT, "{cost} bytes for a look at {FORTY} resources");
 }
 
 /// All bytes of the host's network so far, down to the frames of Ethernet.
@@ -116,7 +97,7 @@ fn a_thousand_resources_take_as_many_exchanges_as_forty() {
     let Some((testbed, forty)) = converged(forty) else { return };
     let few = exchanges(&look(&forty));
     drop((testbed, forty));
-    let Some((_testbed, thousand)) = converged(|bed| Project::new(THOUSAND, Some(bed)).unwrap()) else {
+    let Some((_testbed, thousand)) = converged(|bed| Project::thousand(bed).unwrap()) else {
         return;
     };
     let plan = look(&thousand);

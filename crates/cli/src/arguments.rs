@@ -8,6 +8,7 @@ use anstream::ColorChoice;
 use clap::{Args, Parser, Subcommand};
 use converge_history::Retention;
 use converge_lang::Selection;
+use converge_model::exit;
 use converge_model::wire::Guard;
 
 use crate::command;
@@ -196,6 +197,12 @@ pub(crate) struct ReachArguments {
 impl Arguments {
     /// Runs the command; its exit code.
     pub(crate) fn run(self) -> Result<u8, Failure> {
+        let code = self.carry_out()?;
+        // Nobody may take half a result for all of it.
+        Ok(if code == exit::OK && Screen::has_lost_results() { exit::ERROR } else { code })
+    }
+
+    fn carry_out(self) -> Result<u8, Failure> {
         let look = self.output.look();
         look.color.write_global();
         let screen = Screen::new(look);

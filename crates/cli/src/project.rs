@@ -6,12 +6,13 @@ use std::sync::Arc;
 use converge_engine::modules::BUILTIN;
 use converge_engine::secrets::Identities;
 use converge_engine::{Project, ProjectSources};
-use converge_lang::diagnostic::Severity;
+use converge_lang::diagnostic::{Files, Severity};
 use converge_lang::{Diagnostics, Inventory, Loaded, Loader};
 use converge_model::{HostName, KindInfo};
 
 use crate::arguments::{HostArguments, IdentityArguments, ProjectArguments};
 use crate::failure::Failure;
+use crate::memory;
 use crate::prompt;
 use crate::view::Screen;
 
@@ -32,19 +33,27 @@ pub(crate) struct Opened {
 impl Opened {
     /// Reads the project. Mistakes are drawn, and are a failure.
     pub(crate) fn new(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
+        Self::read(arguments)?.map_err(|(diagnostics, files)| {
+            screen.diagnostics(&diagnostics, &files);
+            Failure::Drawn
+        })
+    }
+
+    /// Reads the project; the mistakes that leave nothing to work with.
+    pub(crate) fn read(
+        arguments: &ProjectArguments,
+    ) -> Result<Result<Self, (Diagnostics, Arc<Files>)>, Failure> {
         let project = find(arguments)?;
         let identities = identities(&arguments.identity);
         let (loader, sources) = loader(&project, identities.clone());
-        let Loaded { inventory, diagnostics, files } = loader.load(&project.entry, &arguments.sets);
-        match inventory {
+        let Loaded { inventory, diagnostics, files } =
+            memory::bounded(|| loader.load(&project.entry, &arguments.sets));
+        Ok(match inventory {
             Some(inventory) if !diagnostics.has_errors() => {
                 Ok(Self { project, sources, identities, inventory: Arc::new(inventory), diagnostics })
             }
-            _ => {
-                screen.diagnostics(&diagnostics, &files);
-                Err(Failure::Drawn)
-            }
-        }
+            _ => Err((diagnostics, files)),
+        })
     }
 
     /// The same, with everything checked that can be without a host. Warnings are drawn.
@@ -67,7 +76,7 @@ impl Opened {
     /// Everything that can be said without a host.
     pub(crate) fn all_diagnostics(&self) -> Diagnostics {
         let mut all = self.diagnostics.clone();
-        all.extend(self.inventory.check());
+        all.extend(memory::bounded(|| self.inventory.check()));
         all
     }
 

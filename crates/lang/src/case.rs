@@ -136,6 +136,24 @@ impl Case {
     }
 }
 
+/// The runnable examples of a module's README: the bodies of the fences that open with "```kdl" and nothing else.
+pub fn examples(readme: &str) -> Vec<String> {
+    let mut examples = Vec::new();
+    let mut open: Option<String> = None;
+    for line in readme.lines() {
+        match &mut open {
+            Some(_) if line.trim_end() == "```" => examples.extend(open.take()),
+            Some(body) => {
+                body.push_str(line);
+                body.push('\n');
+            }
+            None if line.trim_end() == "```kdl" => open = Some(String::new()),
+            None => {}
+        }
+    }
+    examples
+}
+
 fn errors(diagnostics: &Diagnostics, files: &Files) -> String {
     let errors = diagnostics.iter().filter(|one| one.severity == crate::Severity::Error);
     errors.map(|one| one.render(files, Style::PLAIN)).collect()

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::template::GivenAt;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use textwrap::WordSplitter;
 
 /// Several mistakes of one project, in the order found, each once.
 #[derive(Clone, Debug, Default)]
@@ -150,6 +151,15 @@ impl Diagnostics {
     /// How many were left out because of [`LIMIT`].
     pub fn dropped(&self) -> usize {
         self.dropped
+    }
+
+    /// The same from the top of the first file to the end of the last, those without a place first.
+    pub fn sorted(&self) -> Self {
+        let mut sorted = self.clone();
+        sorted
+            .list
+            .sort_by_key(|diagnostic| diagnostic.labels.first().map(|(span, _)| (span.file, span.start)));
+        sorted
     }
 
     /// All of them as text for a person, each with its source, ending in a newline unless there is nothing.
@@ -294,7 +304,11 @@ impl Style {
             (false, true) => GraphicalTheme::ascii(),
             (false, false) => GraphicalTheme::none(),
         };
-        GraphicalReportHandler::new_themed(theme).with_width(self.width.max(20)).with_links(false)
+        GraphicalReportHandler::new_themed(theme)
+            .with_width(self.width.max(20))
+            .with_links(false)
+            // `only-if` stays one word, to be copied.
+            .with_word_splitter(WordSplitter::NoHyphenation)
     }
 }
 

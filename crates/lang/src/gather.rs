@@ -807,13 +807,23 @@ impl<'a> Gatherer<'a> {
             Some(property) => {
                 format!("`{}` takes several only as a child: `{} \"a\" \"b\"`", property.key, property.key)
             }
-            None => "parameters have names: `key=\"value\"`, or a child `key \"value\"`".to_owned(),
+            None => self.named(arg).unwrap_or_else(|| {
+                "parameters have names: `key=\"value\"`, or a child `key \"value\"`".to_owned()
+            }),
         };
         self.diagnostics.push(
             Diagnostic::error("lang::form", format!("`{}` has an argument too many", node.name))
                 .label(arg.at, "this one")
                 .help(help),
         );
+    }
+
+    /// Help for the name of a parameter where an argument stands: `file "/x" content "y"`.
+    fn named(&self, arg: &Written) -> Option<String> {
+        let Literal::Text(name) = &arg.literal else { return None };
+        self.schema
+            .param(name)
+            .map(|_| format!("a parameter is written `{name}=…`, or as a child `{name} …`"))
     }
 
     fn unknown(&mut self, key: &str, at: Span) {

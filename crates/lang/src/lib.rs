@@ -73,6 +73,7 @@ pub use explain::{Definition, Explanation};
 pub use gates::Gate;
 pub use inventory::{Description, Inventory, Loaded, Loader};
 pub use module::{ModuleInfo, ModuleOrigin};
+pub use nearest::did_you_mean;
 pub use rollout::{Canary, Moment, Rollout, Share};
 pub use secrets::{SECRETS_LIMIT, SecretsMistake, SecretsText, SetError};
 pub use sources::{Builtin, EntryKind, MemorySources, SourceError, Sources};

@@ -529,11 +529,14 @@ impl Reader<'_> {
     }
 
     fn failed(&mut self, path: &str, named: Named, error: &SourceError) {
-        self.push(
-            Diagnostic::error("lang::read", format!("failed to read `{path}`: {error}")),
-            named,
-            "named here",
-        );
+        let help = match error {
+            SourceError::TooLarge { .. } => {
+                Some("divide it into files, and name them with `include`".to_owned())
+            }
+            error => error.help().map(str::to_owned),
+        };
+        let report = Diagnostic::error("lang::read", format!("failed to read `{path}`: {error}"));
+        self.push(report.maybe_help(help), named, "named here");
     }
 
     fn outside(&mut self, at: Span) {

@@ -105,9 +105,10 @@ fn hint(found: &str) -> Option<String> {
     match found {
         "true" | "false" | "null" => Some(format!("write `#{found}`")),
         _ if found.starts_with("r\"") => Some("a text kept as it stands is written `#\"…\"#`".to_owned()),
-        _ if found.starts_with('=') => {
-            Some("a property has no blank before its `=` at the start of a node".to_owned())
-        }
+        _ if found.starts_with('=') => Some(
+            "a property is `key=value`, without blanks; a condition is one text: `when \"facts.os.family == 'debian'\"`"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

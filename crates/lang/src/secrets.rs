@@ -85,10 +85,16 @@ impl Secrets {
     /// be taken out of what a host says.
     pub(crate) fn check(&self, diagnostics: &mut Diagnostics) {
         for Locked { path, error, at } in &self.locked {
+            let (message, help) = match error {
+                SourceError::Missing => {
+                    let help = "`converge secrets set NAME` makes it, with its first secret";
+                    (format!("there is no file of secrets `{path}` yet"), Some(help))
+                }
+                error => (format!("`{path}` cannot be decrypted here: {error}"), error.help()),
+            };
             let report =
-                Diagnostic::warning("lang::secrets", format!("`{path}` cannot be decrypted here: {error}"))
-                    .label(*at, "its values are not checked");
-            diagnostics.push(report.maybe_help(error.help().map(str::to_owned)));
+                Diagnostic::warning("lang::secrets", message).label(*at, "its values are not checked");
+            diagnostics.push(report.maybe_help(help.map(str::to_owned)));
         }
         for (name, (_, at)) in self.values.iter().filter(|(_, (value, _))| value.len() < SHORTEST_MASKED) {
             let report = Diagnostic::warning("lang::secrets", format!("the secret `{name}` is very short"))

@@ -690,3 +690,26 @@ fn a_broken_variable_is_one_mistake_wherever_it_is_used() {
     );
     assert_eq!(found.iter().map(|one| one.code).collect::<Vec<_>>(), ["lang::template"]);
 }
+
+#[test]
+fn habits_of_other_tools_are_answered() {
+    let check = |body: &str, help: &str| {
+        let found = mistakes(&format!("vars {{ users \"ada\" }}\nhost \"a\"\non \"a\" {{\n{body}\n}}"));
+        let helps: Vec<_> = found.iter().filter_map(|one| one.help.as_deref()).collect();
+        assert!(helps.iter().any(|given| given.contains(help)), "{body}: {helps:?}");
+    };
+    check("apt \"nginx\"", "`package \"nginx\"`");
+    check("file \"/x\" loop=\"a\"", "`for \"x\" in=\"list\" { … }`");
+    check("file \"/{{ item }}\"", "`for \"item\" in=\"list\" { … }`");
+    check("file \"/{{ inventory_hostname }}\"", "`host.name`");
+    check("for \"u\" in=\"{{ users }}\" { user \"{{ u }}\" }", "`in=\"users\"`");
+    check("file \"/x\" when=\"{{ users == 'x' }}\"", "`when=\"users == 'x'\"`");
+    check("file \"/x\" when=\"users = 'x'\"", "`==` compares");
+    check("file \"/{{ 'a' + 1 }}\"", "`~` joins texts");
+    check("file \"/x\" content \"y\"", "`content=…`");
+    check("user \"ada\" groups=\"a, b\"", "`\"a\" \"b\"`");
+    check("when users == \"x\" { package \"y\" }", "a condition is one text");
+    check("file \"/x\" mode [1, 2]", "`users \"ada\" \"bob\"`");
+    check("sysctl \"a\" value=1,", "without commas: `1`");
+    check("file \"/x\" \u{1}", "cannot be seen");
+}

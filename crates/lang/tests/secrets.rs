@@ -196,13 +196,14 @@ fn a_file_that_cannot_be_decrypted_is_a_warning_until_it_is_needed() {
     assert_snapshot!(inventory.check().render(inventory.files(), Style::PLAIN), @r#"
 lang::secrets
 
-  ! `s.age` cannot be decrypted here: no such file
+  ! there is no file of secrets `s.age` yet
    ,-[inventory.kdl:1:9]
  1 | secrets "s.age"
    :         ^^^|^^^
    :            `-- its values are not checked
  2 | host "a"
    `----
+  help: `converge secrets set NAME` makes it, with its first secret
 "#);
     let (compiled, diagnostics) = inventory.compile(host, &facts(&inventory), &Selection::default());
     assert!(compiled.is_none());

@@ -18,18 +18,6 @@ use crate::test::{cargo, release_binary, root};
 /// The connections of a row that is to find one open are kept for so long.
 const KEPT: &str = "10m";
 
-/// A thousand resources: a directory, and files with content.
-const THOUSAND: &str = r#"
-connection user="admin" become="sudo"
-host "h1"
-on "h1" {
-    directory "/srv/many"
-    for "number" in="range(999)" {
-        file "/srv/many/{{ number }}.conf" mode="0644" { content "number {{ number }}" }
-    }
-}
-"#;
-
 /// Measures runs that change nothing against logins, on test hosts of its own.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -97,13 +85,8 @@ struct Bench {
 impl Bench {
     fn new(testbed: &Testbed, names: Vec<String>, arguments: Arguments) -> Result<Self, Error> {
         let written = |error| Error::Start("write a project".to_owned(), error);
-        let project = |inventory: &str| Project::new(inventory, Some(testbed)).map_err(written);
-        let (forty, thousand) = (project("")?, project(THOUSAND)?);
-        forty.copy(&root().join("tests/data/forty")).map_err(written)?;
-        let inventory = forty.path("project/inventory.kdl");
-        let text = fs::read_to_string(&inventory).map_err(written)?;
-        let range = format!("h[1..{}]", names.len());
-        fs::write(&inventory, text.replace("h[1..3]", &range)).map_err(written)?;
+        let forty = Project::forty(names.len(), testbed).map_err(written)?;
+        let thousand = Project::thousand(testbed).map_err(written)?;
         let exchange = arguments.key_exchange.iter().map(|name| format!("KexAlgorithms {name}\n"));
         let config =
             exchange.collect::<String>() + &format!("Include {}\n", testbed.ssh_config_path().display());

@@ -29,23 +29,29 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
-        let opened = Opened::new(&self.project, &mut screen)?;
-        let (mut diagnostics, files) = (opened.all_diagnostics(), opened.inventory.files().clone());
+        let opened = match Opened::read(&self.project)? {
+            Ok(opened) => opened,
+            Err((diagnostics, files)) => return show(&diagnostics, &files, &mut screen),
+        };
+        let mut diagnostics = opened.all_diagnostics();
         diagnostics.extend(schedules(&opened.inventory));
-        if screen.is_json() {
-            diagnostics.iter().for_each(|diagnostic| screen.print_json(&line(diagnostic, &files)));
-        } else {
-            screen.diagnostics(&diagnostics, &files);
-        }
-        if diagnostics.has_errors() {
-            return Err(Failure::Drawn);
-        }
+        show(&diagnostics, opened.inventory.files(), &mut screen)?;
         if !screen.is_json() {
             let hosts = count(opened.inventory.hosts().len(), "host");
             screen.print(&format!("{}: {hosts}, no mistakes\n", harmless(&opened.name())));
         }
         Ok(exit::OK)
     }
+}
+
+/// Shows what was found; a failure where there is a mistake among it.
+fn show(diagnostics: &Diagnostics, files: &Files, screen: &mut Screen) -> Result<u8, Failure> {
+    if screen.is_json() {
+        diagnostics.sorted().iter().for_each(|diagnostic| screen.print_json(&line(diagnostic, files)));
+    } else {
+        screen.diagnostics(diagnostics, files);
+    }
+    if diagnostics.has_errors() { Err(Failure::Drawn) } else { Ok(exit::OK) }
 }
 
 /// The policies that make no schedule on this machine: each is told once.

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use converge_engine::Project;
 use converge_engine::modules::BUILTIN;
-use converge_lang::{Loader, MemorySources, ModuleInfo};
-use converge_model::exit;
-use std::sync::Arc;
+use converge_lang::{Loader, MemorySources, ModuleInfo, did_you_mean};
+use converge_model::{KindInfo, exit};
+use serde::Serialize;
 
 use crate::arguments::ProjectArguments;
 use crate::failure::Failure;
@@ -38,7 +39,10 @@ impl Arguments {
         let modules = self.modules(&mut screen)?;
         let kinds = project::kinds();
         let Some(name) = &self.name else {
-            screen.print(&reference::index(&kinds, &modules));
+            match screen.is_json() {
+                true => summaries(&kinds, &modules).for_each(|line| screen.print_json(&line)),
+                false => screen.print(&reference::index(&kinds, &modules)),
+            }
             return Ok(exit::OK);
         };
         let kind = kinds.iter().find(|kind| kind.schema().name == *name);
@@ -47,11 +51,16 @@ impl Arguments {
             (Some(kind), _) => reference::kind(kind.schema()),
             (None, Some(module)) => reference::module(module),
             (None, None) => {
+                let names = summaries(&kinds, &modules).map(|line| line.name);
+                let meant = did_you_mean(name, names.collect::<Vec<_>>());
                 return Err(Failure::new(format!("there is no kind and no module called {name}"))
-                    .help("`converge docs` lists them all"));
+                    .help(meant.unwrap_or_else(|| "`converge docs` lists them all".to_owned())));
             }
         };
-        screen.print(&page);
+        match screen.is_json() {
+            true => screen.print_json(&Page { name, page: &page }),
+            false => screen.print(&page),
+        }
         Ok(exit::OK)
     }
 
@@ -71,6 +80,34 @@ impl Arguments {
         screen.diagnostics(&diagnostics, &Default::default());
         modules
     }
+}
+
+/// A kind or module for scripts.
+#[derive(Serialize)]
+struct Summary<'a> {
+    name: &'a str,
+    is: &'static str,
+    summary: &'a str,
+}
+
+/// A reference page for scripts, in Markdown.
+#[derive(Serialize)]
+struct Page<'a> {
+    name: &'a str,
+    page: &'a str,
+}
+
+fn summaries<'a>(
+    kinds: &'a [&'static dyn KindInfo],
+    modules: &'a [ModuleInfo],
+) -> impl Iterator<Item = Summary<'a>> {
+    let kind = |kind: &&'static dyn KindInfo| {
+        let schema = kind.schema();
+        Summary { name: &schema.name, is: "kind", summary: &schema.summary }
+    };
+    let module =
+        |module: &'a ModuleInfo| Summary { name: &module.name, is: "module", summary: &module.summary };
+    kinds.iter().map(kind).chain(modules.iter().map(module))
 }
 
 fn builtin() -> Vec<ModuleInfo> {

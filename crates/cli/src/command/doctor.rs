@@ -8,6 +8,7 @@ use clap::Args;
 use converge_engine::StateFolder;
 use converge_fleet::{Agent, Fleet};
 use converge_model::exit;
+use serde::Serialize;
 
 use crate::arguments::ReachArguments;
 use crate::failure::Failure;
@@ -25,6 +26,21 @@ pub(crate) struct Arguments {
     reach: ReachArguments,
 }
 
+/// A finding for scripts.
+#[derive(Serialize)]
+struct Line<'a> {
+    check: &'a str,
+    ok: bool,
+    words: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn of(check: &'a str, finding: &'a Finding) -> Self {
+        let (Ok(words) | Err(words)) = finding;
+        Self { check, ok: finding.is_ok(), words }
+    }
+}
+
 /// What was found: words for people either way.
 type Finding = Result<String, String>;
 
@@ -39,6 +55,10 @@ impl Arguments {
         ];
         let mut out = String::new();
         for (what, finding) in &findings {
+            if screen.is_json() {
+                screen.print_json(&Line::of(what, finding));
+                continue;
+            }
             let (mark, words) = match finding {
                 Ok(words) => (paint(ADDED, "ok     "), words),
                 Err(words) => (paint(FAILED, "problem"), words),

@@ -8,15 +8,17 @@ pub(crate) mod progress;
 pub(crate) mod text;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 use converge_fleet::Traffic;
-use converge_lang::{Diagnostics, diagnostic::Files, diagnostic::Style};
+use converge_lang::Diagnostics;
+use converge_lang::diagnostic::{Files, Severity, Style};
 use converge_model::{Event, EventKind, HostName};
 use serde::Serialize;
 
 use self::human::{Detail, Human};
-use self::paint::{CHANGED, FAINT, paint};
+use self::paint::{CHANGED, FAILED, FAINT, paint};
 use self::progress::Progress;
 use self::text::harmless;
 
@@ -42,6 +44,9 @@ pub(crate) struct Screen {
     progress: Option<Progress>,
 }
 
+/// Whether results were lost because standard output did not take them.
+static LOST: AtomicBool = AtomicBool::new(false);
+
 enum Results {
     Human(Box<Human>),
     Json,
@@ -49,6 +54,8 @@ enum Results {
 
 /// The columns that diagnostics wrap at where nobody says how wide the terminal is.
 const WIDTH: usize = 80;
+/// The most columns that text is easy to read in.
+const WIDEST: u16 = 120;
 
 impl Screen {
     /// The streams of this process.
@@ -113,9 +120,18 @@ impl Screen {
         self.progress = Some(progress);
     }
 
-    /// Writes results. A reader that has gone away is nobody's mistake.
+    /// Writes results. A reader that has gone away is nobody's mistake; anything else that loses them is said, once.
     pub(crate) fn print(&mut self, text: &str) {
-        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        let error = written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
+        if let Some(error) = error.filter(|_| !LOST.swap(true, Ordering::Relaxed)) {
+            self.warn(&format!("failed to write the results: {error}"), None);
+        }
+    }
+
+    /// Whether results were lost so far.
+    pub(crate) fn has_lost_results() -> bool {
+        LOST.load(Ordering::Relaxed)
     }
 
     /// Writes `value` as one line of JSON results.
@@ -155,8 +171,12 @@ impl Screen {
     pub(crate) fn diagnostics(&mut self, diagnostics: &Diagnostics, files: &Files) {
         let color = AutoStream::choice(self.err.as_inner()) != ColorChoice::Never;
         let color = color && self.look.color != ColorChoice::Never;
-        let style = Style { color, unicode: io::stderr().is_terminal(), width: WIDTH };
-        let text = diagnostics.render(files, style);
+        let style = Style { color, unicode: io::stderr().is_terminal(), width: width() };
+        let mut text = diagnostics.sorted().render(files, style);
+        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+        if errors > 1 {
+            text.push_str(&format!("{}\n", paint(FAILED, format_args!("{errors} mistakes"))));
+        }
         self.say(&text);
     }
 
@@ -182,4 +202,10 @@ impl Screen {
     pub(crate) fn is_json(&self) -> bool {
         self.look.json
     }
+}
+
+/// The columns that diagnostics wrap at.
+fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+    size.filter(|size| size.ws_col > 0).map_or(WIDTH, |size| usize::from(size.ws_col.min(WIDEST)))
 }

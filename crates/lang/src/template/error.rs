@@ -153,7 +153,14 @@ impl Place<'_> {
             ErrorKind::OutOfFuel => ("the template takes too many steps".to_owned(), None),
             ErrorKind::InvalidOperation => {
                 let help = self.text(error).and_then(|text| self.dashed(&text));
+                let joins = || detail.contains("+ operator") && detail.contains("string");
+                let help = help.or_else(|| joins().then(|| "`~` joins texts: `name ~ '-' ~ 1`".to_owned()));
                 (detail, help)
+            }
+            ErrorKind::SyntaxError => {
+                let text = self.source.get(error.range().unwrap_or_default().start..).unwrap_or_default();
+                let equals = text.trim_start().starts_with('=') && !text.trim_start().starts_with("==");
+                (detail, equals.then(|| "`==` compares: `facts.os.family == 'debian'`".to_owned()))
             }
             _ => (detail, None),
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use converge_engine::secrets::Identities;
-use converge_lang::{Case, CaseOutcome, Loader};
+use converge_lang::{Case, CaseOutcome, Loader, case};
 use converge_model::exit;
 use converge_resources::diff;
 use serde::Serialize;
@@ -170,7 +170,7 @@ impl Modules {
         if !self.root.join(&path).is_file() {
             return Ok(Vec::new());
         }
-        Ok(fences(&self.text(&path)?))
+        Ok(case::examples(&self.text(&path)?))
     }
 
     fn examples_of(&self, names: &[String]) -> Result<Vec<trial::Example>, Failure> {
@@ -200,27 +200,6 @@ impl Modules {
             .map_err(|error| Failure::new(format!("{path}: {error}")))?;
         String::from_utf8(bytes.to_vec()).map_err(|_| Failure::new(format!("{path}: it is not UTF-8 text")))
     }
-}
-
-/// The bodies of the fences that open with "```kdl" and nothing else.
-fn fences(text: &str) -> Vec<String> {
-    let mut examples = Vec::new();
-    let mut open: Option<String> = None;
-    for line in text.lines() {
-        match &mut open {
-            Some(body) if line.trim_end() == "```" => {
-                examples.push(std::mem::take(body));
-                open = None;
-            }
-            Some(body) => {
-                body.push_str(line);
-                body.push('\n');
-            }
-            None if line.trim_end() == "```kdl" => open = Some(String::new()),
-            None => {}
-        }
-    }
-    examples
 }
 
 fn case_name(path: &str) -> String {
