@@ -105,8 +105,10 @@ impl Masker {
             .iter()
             .flat_map(|secret| secret.expose().split(|b| *b == b'\n'))
             .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+            .flat_map(|line| [Some(line.to_vec()), password(line), password(line).and_then(unescaped)])
+            .flatten()
+            .map(Zeroizing::new)
             .filter(|line| line.len() >= SHORTEST_MASKED)
-            .map(|line| Zeroizing::new(line.to_vec()))
             .collect();
         // The longest first, so that a secret inside another leaves none of the outer one behind.
         lines.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -124,6 +126,27 @@ impl Masker {
         }
         String::from_utf8_lossy(&text).into_owned()
     }
+}
+
+/// The password of an address in `line`, as it is written there: programs that are given `https://user:password@host/`
+/// speak of the password alone.
+fn password(line: &[u8]) -> Option<Vec<u8>> {
+    let at = line.windows(3).position(|part| part == b"://")? + 3;
+    let place = line[at..].split(|byte| matches!(byte, b'/' | b'?')).next()?;
+    let login = &place[..place.iter().rposition(|byte| *byte == b'@')?];
+    login.iter().position(|byte| *byte == b':').map(|colon| login[colon + 1..].to_vec())
+}
+
+/// `text` with its `%40` as they are meant; none where it has none, or they mean nothing.
+fn unescaped(text: Vec<u8>) -> Option<Vec<u8>> {
+    let mut pieces = text.split(|byte| *byte == b'%');
+    let mut bytes = pieces.next()?.to_vec();
+    for piece in pieces {
+        let (code, rest) = piece.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok()?);
+        bytes.extend_from_slice(rest);
+    }
+    (bytes != text).then_some(bytes)
 }
 
 fn replace(text: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
@@ -174,5 +197,18 @@ mod tests {
         check("a xhunter22x b hunter22", "a ******** b ********");
         check("second-line alone", "******** alone");
         check("a pin stays", "a pin stays");
+    }
+
+    #[test]
+    fn the_password_of_an_address_is_a_secret_of_its_own() {
+        let masker = Masker::new(&table(&[
+            "https://ci:p%40ss@word@pypi.example/simple?x",
+            "no://ci:@x",
+            "a:hunter22@b",
+        ]));
+        let check = |text: &str, masked: &str| assert_eq!(masker.mask(text.as_bytes()), masked);
+        check("login ci password p@ss@word", "login ci password ********");
+        check("ci:p%40ss@word@pypi", "ci:********@pypi");
+        check("hunter22 and pypi.example", "hunter22 and pypi.example");
     }
 }
