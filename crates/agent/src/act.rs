@@ -214,7 +214,7 @@ impl<'a> Act<'a> {
         };
         match (&look.planned, place) {
             (Planned::InSync(_), None) => self.fates[index as usize] = Fate::InSync,
-            (Planned::InSync(_), Some(place)) if !self.may_surprise(index) => {
+            (Planned::InSync(_), Some(place)) if !self.may_surprise(index) && !self.is_conditional(place) => {
                 let step = &self.draft.steps[place].step;
                 self.stale(format!("{} was changed by somebody else since the plan", step.address));
             }
@@ -276,9 +276,7 @@ impl<'a> Act<'a> {
                 break;
             }
         }
-        if matches!(attempt, Attempt::Done) {
-            self.note_effects(index, &look.effects);
-        }
+        self.note_effects(index, &look.effects, &attempt);
         self.finish(index, place, Some(change), attempt, started);
     }
 
@@ -411,9 +409,7 @@ impl<'a> Act<'a> {
                     Attempt::Failed { why, output: String::new(), restored: false }
                 }
             };
-            if matches!(attempt, Attempt::Done) {
-                self.note_effects(index, &look.effects);
-            }
+            self.note_effects(index, &look.effects, &attempt);
             let place = self.step_of.get(&index).copied();
             self.finish(index, place, change, attempt, started);
         }
@@ -704,9 +700,13 @@ impl<'a> Act<'a> {
         self.channel.event(EventKind::StepStarted { address, step, of });
     }
 
-    fn note_effects(&mut self, index: u32, effects: &[Effect]) {
+    fn note_effects(&mut self, index: u32, effects: &[Effect], attempt: &Attempt) {
+        // What failed ran all the same, and may have moved anything before it did.
         if effects.iter().any(|effect| matches!(effect, Effect::Open | Effect::Elsewhere)) {
             self.open.push(index);
+        }
+        if !matches!(attempt, Attempt::Done) {
+            return;
         }
         if starts_unit(effects) {
             self.started.insert(index, self.results.len());
@@ -719,6 +719,11 @@ impl<'a> Act<'a> {
     fn may_surprise(&self, index: u32) -> bool {
         let changed = || self.results.iter().any(|result| result.outcome.changed());
         !self.open.is_empty() || (self.resource(index).kind == COMMAND && changed())
+    }
+
+    /// Whether the step depends on what others bring: they may have failed, or been skipped.
+    fn is_conditional(&self, place: usize) -> bool {
+        self.draft.steps[place].step.change.certainty != Certainty::Exact
     }
 
     fn changed(&self, index: u32) -> bool {

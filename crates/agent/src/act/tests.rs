@@ -113,6 +113,22 @@ fn may_fail_stops_nothing() {
 }
 
 #[test]
+fn what_a_failed_step_was_to_bring_is_no_sign_of_somebody_else() {
+    let bench = Bench::new();
+    bench.world.command("tidy", |_| 1);
+    let mut command = resource("command", "tidy");
+    command.params.set("command", Value::List(vec![Scalar::from("tidy")]));
+    command.params.set("always", Value::from(true));
+    command.options.may_fail = true;
+    let mut absent = resource("file", "/etc/old");
+    absent.params.set("path", Value::from("/etc/old"));
+    absent.params.set("state", Value::from("absent"));
+    let report = bench.apply(&[command, absent]);
+    let expected = [("command[tidy]".to_owned(), "failed"), ("file[/etc/old]".to_owned(), "already so")];
+    assert_eq!(outcomes(&report), expected, "{report:?}");
+}
+
+#[test]
 fn a_host_that_moved_on_is_stale_and_untouched() {
     let bench = Bench::new();
     let catalog = [bench.file("/etc/motd", "new\n")];
