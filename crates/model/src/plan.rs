@@ -11,8 +11,8 @@ use crate::id::{Address, Digest};
 /// What `look` found on a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostPlan {
-    /// Stands for everything that the plan says; `act` goes on only if its own look comes to the same. Keyed where the
-    /// plan holds secrets.
+    /// Stands for everything that the plan says; `act` goes on only if its own look comes to the same. Keyed with the
+    /// secrets that the plan holds; only zeros once it is told in an event.
     pub token: Digest,
     /// The steps, in the order in which they are applied.
     pub steps: Vec<Step>,

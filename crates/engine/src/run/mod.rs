@@ -298,7 +298,9 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         if plan.problems.is_empty() && !plan.is_empty() && !is_drift {
             self.gates.foretell(&host, &mut plan);
         }
-        let (token, in_sync) = (plan.token, plan.in_sync);
+        // It is made of secrets, too: kept in a history or a log, a guess of a short one could be tried against it.
+        let token = std::mem::replace(&mut plan.token, Digest::from_bytes([0; 32]));
+        let in_sync = plan.in_sync;
         let to_record = self.run.goal == Goal::Apply && !plan.ledger_complete;
         let has_drifted = plan.drifted().next().is_some();
         self.drifted |= has_drifted;
