@@ -114,15 +114,16 @@ fn inline(change: &Change, detail: Detail) -> Option<String> {
         return (!words.is_empty()).then(|| words.join(" "));
     }
     match change.properties.as_slice() {
-        [only] if only.diff.is_none() => Some(values(only, detail)),
+        [only] if only.diff.is_none() => Some(values(change.verb, only, detail)),
         _ => None,
     }
 }
 
-fn values(change: &PropertyChange, detail: Detail) -> String {
+/// What comes or goes as a whole is named by its address; of what stays, one needs to know which part.
+fn values(verb: Verb, change: &PropertyChange, detail: Detail) -> String {
     let arrow = format!("{} -> {}", shown(&change.before, detail), shown(&change.after, detail));
     match (&change.before, &change.after) {
-        (Shown::Absent, _) | (_, Shown::Absent) => arrow,
+        (Shown::Absent, _) | (_, Shown::Absent) if matches!(verb, Verb::Create | Verb::Remove) => arrow,
         _ => format!("{}: {arrow}", harmless(&change.property)),
     }
 }
