@@ -594,7 +594,8 @@ impl<'a> Actor<'a> {
     }
 
     /// Keeps all of the folder at `path` as it is now, so that the whole of it can be put back. Its files get second names
-    /// where they can: what replaces them, and does not write into them, leaves the kept ones as they are.
+    /// where they can: what replaces them, and does not write into them, leaves the kept ones as they are, and a full disk
+    /// has room for them when they are put back.
     pub fn keep_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
         self.undo.next += 1;
         let Some(store) = &self.undo.store else {
@@ -604,18 +605,14 @@ impl<'a> Actor<'a> {
         let inside = self.inside(path)?;
         let (path, kept) =
             (self.files().outside(path).to_string_lossy().into_owned(), kept.to_string_lossy().into_owned());
-        let linked = self.try_run(&Command::new(["cp", "-al", "--", &path, &kept]))?;
-        if !linked.success() {
-            self.run(&Command::shell(format!(
-                "rm -rf -- {kept} && cp -a -- {path} {kept}",
-                kept = quoted(&kept),
-                path = quoted(&path)
-            )))?;
-        }
+        let (path, kept) = (quoted(&path), quoted(&kept));
+        self.run(&Command::shell(format!(
+            "rm -rf -- {kept} && {{ cp -al -- {path} {kept} 2>/dev/null || {{ rm -rf -- {kept} && cp -a -- {path} {kept}; }}; }}"
+        )))?;
         // Nobody else gets into it meanwhile; it gets its owner and its mode back with what was in it.
         self.keep_command(Command::shell(format!(
-            "{inside} && chown \"$(id -u)\" . && chmod 700 . && find . -mindepth 1 -delete && cp -a -- {kept}/. .",
-            kept = quoted(&kept),
+            "{inside} && chown \"$(id -u)\" . && chmod 700 . && find . -mindepth 1 -delete && \
+             {{ cp -al -- {kept}/. . 2>/dev/null || cp -a -- {kept}/. .; }}"
         )))
     }
 

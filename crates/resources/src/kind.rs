@@ -24,6 +24,10 @@ pub trait Kind: Send + Sync + 'static {
     /// What was found on the host.
     type Found: Send + Sync + 'static;
 
+    /// Parameters that are only handed on to programs: a secret in one of them stays nowhere on the host, and what is
+    /// there may be shown all the same.
+    const HANDED_ON: &'static [&'static str] = &[];
+
     /// The table that types, checks and documents the parameters.
     fn schema() -> KindSchema;
 
@@ -252,6 +256,9 @@ pub trait Wanted: Send + Sync {
 pub trait AnyKind: KindInfo + Send {
     /// Decodes the parameters of a resource, its secrets from `secrets`.
     fn decode(&self, params: &Params, secrets: &SecretTable) -> Result<Box<dyn Wanted>, Vec<ParamProblem>>;
+
+    /// The parameters of which nothing stays on the host.
+    fn handed_on(&self) -> &'static [&'static str];
 }
 
 /// A row of the registry: the erased form of the kind `K`.
@@ -287,6 +294,10 @@ impl<K: Kind> KindInfo for Row<K> {
 }
 
 impl<K: Kind> AnyKind for Row<K> {
+    fn handed_on(&self) -> &'static [&'static str] {
+        K::HANDED_ON
+    }
+
     fn decode(&self, params: &Params, secrets: &SecretTable) -> Result<Box<dyn Wanted>, Vec<ParamProblem>> {
         let mut reader = Reader::new(params, Some(secrets));
         let wish = K::decode(&mut reader);

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use converge_model::{Cell, Content, Digest, Resource, Scalar, SecretTable, Value};
+use converge_resources::kind;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -159,7 +160,9 @@ pub(crate) fn applied(
 
 fn holds_secret(resource: &Resource) -> bool {
     let mut walk = Resolve { bytes: &mut Vec::new(), secrets: &SecretTable::default(), met_secret: false };
-    resource.params.0.iter().for_each(|(_, value)| walk.value(value));
+    let handed_on = kind(&resource.kind).map_or(&[][..], |kind| kind.handed_on());
+    let stays = resource.params.0.iter().filter(|(name, _)| !handed_on.contains(&name.as_str()));
+    stays.for_each(|(_, value)| walk.value(value));
     walk.met_secret || resource.options.sensitive
 }
 
@@ -259,6 +262,10 @@ mod tests {
         assert!(ledger.held_secret(&motd), "until it is applied");
         ledger.record(&motd, "shop", &before, false);
         assert!(!ledger.held_secret(&motd));
+        let mut venv = resource("virtualenv", "/opt/venv");
+        venv.params.set("path", Value::from("/opt/venv"));
+        venv.params.set("index", Value::Scalar(Scalar::Secret(SecretRef(0))));
+        assert!(!holds_secret(&venv), "an address that only the installer is given");
     }
 
     #[test]

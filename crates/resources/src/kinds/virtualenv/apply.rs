@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::environment::{self, UNFINISHED};
+use super::index::Index;
 use super::plan::{Work, surplus, work};
 use super::{Found, Source, Wish, key};
 use crate::actor::{Actor, ApplyError, Attributes};
@@ -44,8 +45,10 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
     actor.scratch(|actor, scratch| {
         let installer = Installer { wish, found, scratch, path: &path };
         installer.prepare(actor)?;
-        if work != Work::Change {
-            installer.make(actor)?;
+        match (&found.environment, work) {
+            (Some(there), Work::Change) if !found.uv && !there.has_pip() => installer.bring_pip(actor)?,
+            (_, Work::Change) => {}
+            _ => installer.make(actor)?,
         }
         installer.install(actor)?;
         if work == Work::Change { installer.remove(actor) } else { Ok(()) }
@@ -68,7 +71,8 @@ fn note(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyEr
     let seen = actor.files().trace(&wish.path, &paths);
     let seen = seen.map_err(|error| ApplyError::at("read", &wish.path, &error))?;
     let source = found.demand.digest.finalize().into();
-    actor.set_receipt(&key(wish), Some(&Receipt { source, seen, paths, text: String::new() }))
+    let text = found.demand.project.as_ref().map(|project| project.state.clone()).unwrap_or_default();
+    actor.set_receipt(&key(wish), Some(&Receipt { source, seen, paths, text }))
 }
 
 struct Installer<'a> {
@@ -120,7 +124,7 @@ impl Installer<'_> {
     }
 
     fn indexes(&self) -> impl Iterator<Item = Index> {
-        self.wish.index.iter().chain(&self.wish.extra_index).filter_map(Index::of)
+        self.wish.index.iter().chain(&self.wish.extra_index).filter_map(|index| Index::of(index).ok())
     }
 
     fn make(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
@@ -140,6 +144,11 @@ impl Installer<'_> {
         self.run(actor, words)
     }
 
+    /// Gives pip to an environment that uv made.
+    fn bring_pip(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
+        self.run(actor, [&*format!("{}/bin/python", self.path), "-m", "ensurepip"])
+    }
+
     fn install(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
         let demand = &self.found.demand;
         let in_scratch = |name: &str| outside(actor, &self.scratch.join(name));
@@ -154,39 +163,38 @@ impl Installer<'_> {
                 named.extend(["-r".to_owned(), in_scratch(LIST)]);
             }
         }
-        let complete = self.wish.exact || demand.locked.is_some();
         let mut alone = None;
         if let Some(project) = &self.wish.project {
             let extras = match self.wish.extras.join(",") {
-                extras if extras.is_empty() || complete || demand.hashed => String::new(),
+                extras if extras.is_empty() || demand.complete => String::new(),
                 extras => format!("[{extras}]"),
             };
             let project = format!("{}{extras}", outside(actor, project));
-            if complete || demand.hashed {
+            // uv looks at the settings of a project, and not at its code, to tell whether it is another one.
+            let name = demand.project.as_ref().and_then(|project| project.name.clone());
+            let again = name.filter(|_| self.found.uv).map(|name| ["--reinstall-package".to_owned(), name]);
+            let words = again.into_iter().flatten().chain([project]);
+            if demand.complete {
                 // A project has no hash, and pip takes nothing without one beside what has.
-                alone = Some(project);
+                alone = Some(words);
             } else {
-                named.push(project);
+                named.extend(words);
             }
         }
         if !named.is_empty() {
-            self.install_named(actor, named, complete)?;
+            self.install_named(actor, named)?;
         }
         match alone {
-            Some(project) => self.tool(actor, "install", ["--no-deps".to_owned(), project]),
+            Some(words) => self.tool(actor, "install", ["--no-deps".to_owned()].into_iter().chain(words)),
             None => Ok(()),
         }
     }
 
-    /// Installs what requirements name, and what that needs unless they are `complete`.
-    fn install_named(
-        &self,
-        actor: &mut Actor<'_>,
-        named: Vec<String>,
-        complete: bool,
-    ) -> Result<(), ApplyError> {
+    /// Installs what requirements name, and what that needs unless they name all there is to be.
+    fn install_named(&self, actor: &mut Actor<'_>, named: Vec<String>) -> Result<(), ApplyError> {
+        let alone = self.wish.exact || self.found.demand.locked.is_some();
         let mut words: Vec<String> = Vec::new();
-        words.extend(complete.then(|| "--no-deps".to_owned()));
+        words.extend(alone.then(|| "--no-deps".to_owned()));
         words.extend(self.wish.require_hashes.then(|| "--require-hashes".to_owned()));
         words.extend(self.wish.constraints.iter().flat_map(|file| ["-c".to_owned(), outside(actor, file)]));
         words.extend(named);
@@ -215,7 +223,8 @@ impl Installer<'_> {
             false => [python.as_str(), "-m", "pip", verb].map(str::to_owned).to_vec(),
         };
         if verb == "install" {
-            if !self.wish.wheelhouse.is_empty() {
+            let has_index = self.indexes().next().is_some();
+            if !self.wish.wheelhouse.is_empty() && !has_index {
                 all.push("--no-index".to_owned());
             }
             let houses = self.wish.wheelhouse.iter();
@@ -225,7 +234,16 @@ impl Installer<'_> {
             }
         }
         all.extend(words);
-        self.run(actor, all)
+        self.run(actor, all).map_err(|mut error| {
+            if error.output.contains("(from versions: none)") && self.has_login() {
+                error.message.push_str("; an index that refuses its user and password looks so to pip");
+            }
+            error
+        })
+    }
+
+    fn has_login(&self) -> bool {
+        self.indexes().any(|index| index.login.is_some())
     }
 
     fn run<S: Into<String>>(
@@ -273,7 +291,7 @@ impl Installer<'_> {
         if let Some(cache) = &self.wish.cache {
             environment.push((format!("{prefix}_CACHE_DIR"), outside(actor, cache)));
         }
-        if self.indexes().any(|index| index.login.is_some()) {
+        if self.has_login() {
             environment.push(("NETRC".to_owned(), outside(actor, &self.scratch.join(LOGINS))));
         }
         environment.into_iter().map(|(name, value)| (name, Text::Plain(value))).collect()
@@ -285,75 +303,3 @@ const LOCKED: &str = "locked.txt";
 const CONTENT: &str = "content.txt";
 const LIST: &str = "list.txt";
 const LOGINS: &str = "netrc";
-
-/// An index of distributions.
-pub(super) struct Index {
-    /// Where it is, without user and password.
-    pub(super) url: String,
-    /// The line of a netrc file that lets one in.
-    pub(super) login: Option<String>,
-}
-
-impl Index {
-    /// The index at `address`: `https://user:password@host/simple`. None where it is no address, or its login cannot be
-    /// written in a netrc file.
-    pub(super) fn of(address: &Text) -> Option<Self> {
-        // A check has no secrets: they read as empty.
-        if address.is_secret() && address.expose().is_empty() {
-            return Some(Self { url: String::new(), login: None });
-        }
-        let address = std::str::from_utf8(address.expose()).ok()?.trim();
-        let (scheme, rest) = address.split_once("://")?;
-        let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        if !matches!(scheme, "https" | "http" | "file") || address.contains(char::is_whitespace) {
-            return None;
-        }
-        let Some((login, host)) = place.rsplit_once('@') else {
-            return Some(Self { url: address.to_owned(), login: None });
-        };
-        let (user, password) = login.split_once(':').unwrap_or((login, ""));
-        let (user, password) = (unescaped(user)?, unescaped(password)?);
-        if [&user, &password]
-            .iter()
-            .any(|text| text.contains(['"', '\\', '#']) || text.contains(char::is_whitespace))
-        {
-            return None;
-        }
-        let machine = host.split(':').next().unwrap_or(host);
-        let login = format!("machine {machine} login {user} password {password}\n");
-        Some(Self { url: format!("{scheme}://{host}{path}"), login: Some(login) })
-    }
-}
-
-/// `text` with its `%40` as they are meant.
-fn unescaped(text: &str) -> Option<String> {
-    let mut pieces = text.split('%');
-    let mut bytes = pieces.next()?.as_bytes().to_vec();
-    for piece in pieces {
-        bytes.push(u8::from_str_radix(piece.get(..2)?, 16).ok()?);
-        bytes.extend_from_slice(&piece.as_bytes()[2..]);
-    }
-    String::from_utf8(bytes).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_leaves_the_address_and_goes_into_a_file() {
-        let check = |address: &str, expected: Option<(&str, Option<&str>)>| {
-            let index = Index::of(&Text::Plain(address.to_owned()));
-            let index = index.as_ref().map(|index| (index.url.as_str(), index.login.as_deref()));
-            assert_eq!(index, expected, "{address}");
-        };
-        check("https://pypi.example/simple", Some(("https://pypi.example/simple", None)));
-        check(
-            "https://ci:p%40ss@pypi.example:8443/simple",
-            Some(("https://pypi.example:8443/simple", Some("machine pypi.example login ci password p@ss\n"))),
-        );
-        check("https://ci:a%20b@pypi.example/simple", None);
-        check("pypi.example", None);
-        check("ssh://pypi.example", None);
-    }
-}

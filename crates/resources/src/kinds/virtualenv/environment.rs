@@ -27,8 +27,8 @@ pub(super) struct Environment {
     pub(super) system_site_packages: bool,
     /// The program that its `bin/python` leads to; none where it leads nowhere.
     pub(super) program: Option<PathBuf>,
-    /// Whether a change of it was interrupted.
-    pub(super) unfinished: bool,
+    /// What is wrong with it as a whole.
+    pub(super) damage: Option<&'static str>,
     /// What is installed in it.
     pub(super) installed: Vec<Distribution>,
     /// What the system lends it.
@@ -44,6 +44,18 @@ pub(super) struct Distribution {
     pub(super) version: String,
     /// The folder of its metadata, below the environment.
     pub(super) folder: PathBuf,
+}
+
+impl Environment {
+    /// One that Converge made, and of which the file that says so is gone.
+    pub(super) fn broken() -> Self {
+        Self { damage: Some("its pyvenv.cfg is gone"), ..Self::default() }
+    }
+
+    /// Whether pip can be run in it.
+    pub(super) fn has_pip(&self) -> bool {
+        self.installed.iter().chain(&self.lent).any(|there| there.name == "pip")
+    }
 }
 
 /// The file that is there while an environment is changed.
@@ -105,7 +117,8 @@ pub(super) fn read(view: &View<'_>, path: &Path) -> Result<Option<Environment>, 
     let mut environment = Environment {
         system_site_packages: value("include-system-site-packages").as_deref() == Some("true"),
         program: program.map(|(program, _)| program),
-        unfinished: matches!(view.place(&path.join(UNFINISHED))?, Seen::Known(_)),
+        damage: matches!(view.place(&path.join(UNFINISHED))?, Seen::Known(_))
+            .then_some("its last change was interrupted"),
         ..Environment::default()
     };
     if let Some(short) = version.as_deref().map(short) {

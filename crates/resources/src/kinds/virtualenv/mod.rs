@@ -2,9 +2,11 @@
 
 mod apply;
 mod environment;
+mod index;
 mod lock;
 mod marker;
 mod plan;
+mod project;
 mod requirement;
 mod sources;
 
@@ -22,6 +24,7 @@ use crate::view::{Body, LookError, Need, Place, Seen, View};
 use crate::wish::{Filling, Reader, Text};
 
 use environment::{Environment, Interpreter};
+use index::Index;
 use marker::Target;
 use sources::Demand;
 
@@ -91,6 +94,8 @@ impl Kind for Virtualenv {
     type Wish = Wish;
     type Found = Found;
 
+    const HANDED_ON: &'static [&'static str] = &["index", "extra-index"];
+
     fn schema() -> KindSchema {
         KindSchema::new("virtualenv", "A Python virtual environment and what is installed in it")
             .details(DETAILS)
@@ -105,7 +110,7 @@ impl Kind for Virtualenv {
             .param(Param::list("extras", Type::Text, "Extras of the project, or of the lock's."))
             .param(Param::list("groups", Type::Text, "Dependency groups of the lock's project."))
             .param(Param::list("constraints", Type::Path, "Files on the host that limit versions."))
-            .param(Param::list("wheelhouse", Type::Path, "Directories of wheels on the host; no index is asked then."))
+            .param(Param::list("wheelhouse", Type::Path, "Directories of wheels on the host. No index is asked then, unless one is given, too."))
             .param(Param::new("index", Type::Text, "The index, with a user and a password in it if need be; it may be a secret."))
             .param(Param::list("extra-index", Type::Text, "Further indexes, as `index`."))
             .param(Param::new("require-hashes", Type::Bool, "Whether everything must have a hash. The first hash in the sources means so anyway.").default(false))
@@ -150,7 +155,11 @@ impl Kind for Virtualenv {
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+        let receipt = view.receipt(&key(wish))?;
+        let occupied =
+            view.list(&wish.path).is_ok_and(|names| names.known().is_some_and(|names| !names.is_empty()));
         let environment = environment::read(view, &wish.path)?;
+        let environment = environment.or_else(|| (occupied && receipt.is_some()).then(Environment::broken));
         let seen = environment::interpreter(view, &wish.python)?;
         let uv = match wish.tool {
             Tool::Auto => matches!(view.program("uv")?, Seen::Known(_)),
@@ -164,7 +173,8 @@ impl Kind for Virtualenv {
             needs.push(Need::program(&view.program("uv")?, "uv"));
         }
         let interpreter = seen.known().map(|is| Chosen { shown: is.program.display().to_string(), is });
-        if let (Some(chosen), false, None) = (&interpreter, uv, &environment) {
+        let has_pip = environment.as_ref().is_some_and(Environment::has_pip);
+        if let (Some(chosen), false, false) = (&interpreter, uv, has_pip) {
             needs.push(chosen.is.need_pip(view)?);
         }
         let version = environment.as_ref().and_then(|environment| environment.version.clone());
@@ -174,8 +184,6 @@ impl Kind for Virtualenv {
             |version: &String| newer.as_ref().is_none_or(|newer| *newer == environment::short(version));
         let target = Target { version: version.filter(same).or(newer) };
         let owned = Attributes { owner: wish.owner.clone(), ..Attributes::default() };
-        let occupied =
-            view.list(&wish.path).is_ok_and(|names| names.known().is_some_and(|names| !names.is_empty()));
         Ok(Found {
             place: view.place(&wish.path)?,
             occupied,
@@ -185,7 +193,7 @@ impl Kind for Virtualenv {
             demand: sources::read(view, wish, &target)?,
             needs,
             own: attributes::observe(view, &owned)?,
-            receipt: view.receipt(&key(wish))?,
+            receipt,
         })
     }
 
@@ -208,6 +216,7 @@ const DETAILS: &str = "\
 The plan lists each distribution that is added, changed or removed. It is exact where the sources name every one of them: \
 with hashes, with `exact=#true`, or from a `uv.lock`. Other sources may bring dependencies that only the installer finds; \
 the plan then says so, and the environment stays as it is until its sources change or something of it is missing.\n\n\
+A project is installed again when its `pyproject.toml` or its code (`.py`, `.pyi`, `.pyx`, `.toml`, `.cfg`, `.in`) changes.\n\n\
 pip and setuptools, which an environment starts with, are not listed and never removed. The environment is made anew \
 when its interpreter changes, when it has another owner, or when a change of it was interrupted; what was there comes back \
 if that fails. Environments cannot be moved: they are changed where they are, with a copy kept aside until the run ends.\n\n\
@@ -251,8 +260,10 @@ fn problems(params: &mut Reader<'_>, wish: &Wish) {
     if !wish.groups.is_empty() && !matches!(wish.source, Source::Lock(_)) {
         params.problem(ParamProblem::new("groups", "needs a `lock`"));
     }
-    if wish.index.iter().chain(&wish.extra_index).any(|index| apply::Index::of(index).is_none()) {
-        params.problem(ParamProblem::new("index", "is not an address that starts with https:// or http://"));
+    for index in wish.index.iter().chain(&wish.extra_index) {
+        if let Err(why) = Index::of(index) {
+            params.problem(ParamProblem::new("index", why));
+        }
     }
 }
 
@@ -265,6 +276,12 @@ impl Found {
     fn is_noted(&self) -> bool {
         let digest = self.demand.digest.finalize().into();
         self.receipt.as_ref().is_some_and(|receipt| receipt.source == digest)
+    }
+
+    /// Whether the code of the project is another one than what was installed last.
+    fn project_moved(&self) -> bool {
+        let now = self.demand.project.as_ref().map(|project| &project.state);
+        self.receipt.as_ref().zip(now).is_some_and(|(receipt, now)| receipt.text != *now)
     }
 
     /// The distributions that were there after the last change, and are not, or are others, now.

@@ -85,27 +85,10 @@ fn rebuild(wish: &Wish, found: &Found) -> Vec<PropertyChange> {
         return Vec::new();
     };
     let mut reasons = Vec::new();
-    if environment.unfinished {
-        reasons.push(PropertyChange::new("state", "its last change was interrupted", "whole"));
+    if let Some(damage) = environment.damage {
+        reasons.push(PropertyChange::new("state", damage, "whole"));
     }
-    if let Some(interpreter) = &found.interpreter {
-        let same_version = match (&interpreter.is.version, &environment.version) {
-            (Some(now), Some(then)) => *now == short(then),
-            _ => true,
-        };
-        if environment.program.as_ref() != Some(&interpreter.is.program) || !same_version {
-            let before = environment
-                .program
-                .as_ref()
-                .map_or_else(|| "one that is gone".to_owned(), |program| program.display().to_string());
-            let version = environment.version.as_deref().unwrap_or("unknown");
-            reasons.push(PropertyChange::new(
-                "python",
-                format!("{before} ({version})"),
-                interpreter.shown.clone(),
-            ));
-        }
-    }
+    reasons.extend(other_interpreter(wish, found, environment));
     if environment.system_site_packages != wish.system_site_packages {
         let shown = |value: bool| value.to_string();
         reasons.push(PropertyChange::new(
@@ -116,6 +99,26 @@ fn rebuild(wish: &Wish, found: &Found) -> Vec<PropertyChange> {
     }
     reasons.extend(found.own.changes(place));
     reasons
+}
+
+/// The interpreter, where it is another one than the environment was made of, or is not there.
+fn other_interpreter(wish: &Wish, found: &Found, environment: &Environment) -> Option<PropertyChange> {
+    let chosen = found.interpreter.as_ref();
+    if let Some(chosen) = chosen {
+        let same_version = match (&chosen.is.version, &environment.version) {
+            (Some(now), Some(then)) => *now == short(then),
+            _ => true,
+        };
+        if same_version && environment.program.as_ref() == Some(&chosen.is.program) {
+            return None;
+        }
+    }
+    let program = environment.program.as_ref();
+    let before =
+        program.map_or_else(|| "one that is gone".to_owned(), |program| program.display().to_string());
+    let version = environment.version.as_deref().unwrap_or("unknown");
+    let after = chosen.map_or(&wish.python, |chosen| &chosen.shown).clone();
+    Some(PropertyChange::new("python", format!("{before} ({version})"), after))
 }
 
 /// What is added, changed and removed in `environment`; none: it is new.
@@ -134,14 +137,19 @@ fn distributions(wish: &Wish, found: &Found, environment: Option<&Environment>) 
             properties.push(PropertyChange::new(name, before, pin.clone()));
         }
     }
+    if environment.is_some() && !rebuilt && found.project_moved() {
+        properties.push(PropertyChange::new("project", "as it was installed", "as it is now"));
+    }
     if let Some(why) = &demand.open {
         let unknown = || Shown::Unknown(why.clone());
-        let missing = demand.loose.iter().filter(|name| installed(name).is_none());
-        properties.extend(missing.map(|name| PropertyChange::new(name, Shown::Absent, unknown())));
-        let lost = found.lost();
         let settled = environment.is_some() && !rebuilt && found.is_noted();
+        // What is taken from its place is taken again when it is another place.
+        let again = |name: &str| installed(name).is_none() || !(settled || demand.hidden);
+        let loose = demand.loose.iter().filter(|name| again(name));
+        properties.extend(loose.map(|name| PropertyChange::new(name, installed(name), unknown())));
+        let lost = found.lost();
         properties.extend(lost.iter().map(|name| PropertyChange::new(name, installed(name), unknown())));
-        if !settled || !properties.is_empty() {
+        if demand.hidden && (!settled || !properties.is_empty()) {
             let before = environment.map(|environment| format!("{} of them", environment.installed.len()));
             properties.push(PropertyChange::new("distributions", before, unknown()));
         }
@@ -163,7 +171,7 @@ pub(super) fn surplus(
 ) -> Vec<(String, String)> {
     let Some(environment) = environment else { return Vec::new() };
     let rebuilt = work(wish, found) == Work::Rebuild;
-    if found.demand.open.is_some() || !(wish.exact || rebuilt) {
+    if found.demand.hidden || !(wish.exact || rebuilt) {
         return Vec::new();
     }
     let goes = |name: &str| !found.demand.names(name) && !SEEDS.contains(&name);

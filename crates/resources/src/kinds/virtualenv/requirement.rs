@@ -14,7 +14,7 @@ pub(super) enum Line {
     Require(Requirement),
     /// `--require-hashes`.
     Hashes,
-    /// Something whose result only the installer knows: a URL, a path, an editable project.
+    /// Something that does not even tell its name: a URL, a path, an editable project.
     Opaque(String),
 }
 
@@ -29,6 +29,8 @@ pub(super) struct Requirement {
     pub(super) hashed: bool,
     /// What must hold for it to be asked for at all.
     pub(super) marker: Option<String>,
+    /// Whether it says where the distribution itself is, and so is no question to an index.
+    pub(super) direct: bool,
 }
 
 /// The logical lines of a file; options that say where and how to look are left out.
@@ -72,12 +74,61 @@ fn read(line: &str) -> Option<Line> {
     match line {
         "" => None,
         "--require-hashes" => Some(Line::Hashes),
-        _ if line.starts_with("-e") || line.starts_with("--editable") => Some(Line::Opaque(line.to_owned())),
+        _ if line.starts_with("-e") || line.starts_with("--editable") => Some(direct_or_opaque(line)),
         _ if line.starts_with('-') => option("--requirement", "-r")
             .map(Line::Include)
             .or_else(|| option("--constraint", "-c").map(Line::Constraints)),
-        _ => Some(requirement(line).map_or_else(|| Line::Opaque(line.to_owned()), Line::Require)),
+        _ => Some(requirement(line).map_or_else(|| direct_or_opaque(line), Line::Require)),
     }
+}
+
+/// `name[extras] @ URL`, `URL#egg=name`, or a URL or path whose last part is the name of an archive.
+fn direct_or_opaque(line: &str) -> Line {
+    direct(line).map_or_else(|| Line::Opaque(line.to_owned()), Line::Require)
+}
+
+fn direct(line: &str) -> Option<Requirement> {
+    let (rest, options) = line.split_once(" --").unwrap_or((line, ""));
+    // A semicolon is part of a URL unless there is a blank before it.
+    let (what, marker) = match rest.split_once(" ;") {
+        Some((what, marker)) => (what, Some(marker.trim().to_owned())),
+        None => (rest, None),
+    };
+    if what.contains('$') {
+        return None;
+    }
+    let (name, place) = match what.split_once('@') {
+        Some((name, place)) if !name.contains([':', '/']) => {
+            let name = name.split('[').next().unwrap_or(name).trim();
+            (Some(normal_name(name)).filter(|name| !name.is_empty()), place)
+        }
+        _ => (None, what),
+    };
+    let (place, fragment) = place.trim().split_once('#').unwrap_or((place.trim(), ""));
+    let egg = fragment.split('&').find_map(|part| part.strip_prefix("egg="));
+    let egg = egg.map(|egg| normal_name(egg.split('[').next().unwrap_or(egg)));
+    let archive = archive(place.rsplit('/').next().unwrap_or(place));
+    let (found, pin) = archive.map_or((None, None), |(name, version)| (Some(name), Some(version)));
+    Some(Requirement {
+        name: name.or(egg).or(found)?,
+        pin,
+        hashed: options.starts_with("hash") || fragment.contains("sha256="),
+        marker,
+        direct: true,
+    })
+}
+
+/// What the name of an archive says: `Foo_Bar-1.0-py3-none-any.whl`, `foo-1.0.tar.gz`.
+fn archive(file: &str) -> Option<(String, String)> {
+    let (name, version) = match file.strip_suffix(".whl") {
+        Some(stem) => {
+            let mut parts = stem.split('-');
+            (parts.next()?, parts.next()?)
+        }
+        None => file.strip_suffix(".tar.gz").or_else(|| file.strip_suffix(".zip"))?.rsplit_once('-')?,
+    };
+    let is_version = version.starts_with(|c: char| c.is_ascii_digit());
+    is_version.then(|| (normal_name(name), version.replace("%2B", "+")))
 }
 
 /// `name[extras] == version ; marker --hash=…`; none where it is another form.
@@ -104,6 +155,7 @@ fn requirement(line: &str) -> Option<Requirement> {
         pin,
         hashed: options.starts_with("hash"),
         marker,
+        direct: false,
     })
 }
 
@@ -182,7 +234,7 @@ mod tests {
 
     #[test]
     fn other_lines_are_told_apart() {
-        let text = "# top\n-r base.txt\n--requirement=more.txt\n-c limits.txt\n--index-url https://x/#frag\n\n--require-hashes\n-e .\n./local\nhttps://x/y.whl\nname @ https://x/y.whl\nx==${V}\n";
+        let text = "# top\n-r base.txt\n--requirement=more.txt\n-c limits.txt\n--index-url https://x/#frag\n\n--require-hashes\n-e .\n./local\nhttps://x/y.whl\ngit+https://x/y@v1\nx==${V}\n";
         let opaque = |line: &str| Line::Opaque(line.to_owned());
         let expected = [
             Line::Include("base.txt".into()),
@@ -192,10 +244,28 @@ mod tests {
             opaque("-e ."),
             opaque("./local"),
             opaque("https://x/y.whl"),
-            opaque("name @ https://x/y.whl"),
+            opaque("git+https://x/y@v1"),
             opaque("x==${V}"),
         ];
         assert_eq!(lines(text), expected);
+    }
+
+    #[test]
+    fn what_is_taken_from_its_place_may_tell_name_and_version() {
+        let check = |line: &str, name: &str, pin: Option<&str>| {
+            let read = require(line);
+            assert_eq!((read.name.as_str(), read.pin.as_deref(), read.direct), (name, pin, true), "{line}");
+        };
+        check("Foo.Bar[x] @ https://u:p@x/foo_bar-1.0-py3-none-any.whl", "foo-bar", Some("1.0"));
+        check("name @ git+https://x/y@v1 ; python_version > '3'", "name", None);
+        check("git+ssh://git@x/y.git@v1#egg=Na_me[x]&subdirectory=z", "na-me", None);
+        check("-e git+https://x/y#egg=name", "name", None);
+        check("./wheels/Foo_Bar-2.0+l1-py3-none-any.whl --hash=sha256:00", "foo-bar", Some("2.0+l1"));
+        check("https://x/foo-bar-1.2.tar.gz#sha256=00", "foo-bar", Some("1.2"));
+        assert_eq!(
+            require("name @ file:///x/name-1.zip ; os_name == 'nt'").marker.as_deref(),
+            Some("os_name == 'nt'")
+        );
     }
 
     #[test]

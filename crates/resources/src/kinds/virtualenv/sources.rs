@@ -7,7 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::lock;
 use super::marker::{self, Target};
-use super::requirement::{self, Line, Requirement};
+use super::project;
+use super::requirement::{self, Line, Requirement, same_version};
 use super::{Source, Wish};
 use crate::view::{LookError, Need, Seen, View};
 
@@ -18,18 +19,31 @@ pub(super) struct Demand {
     pub(super) pins: Vec<Pin>,
     /// What any version of will do.
     pub(super) loose: Vec<String>,
-    /// Why nobody can name every distribution yet; none: these are all.
+    /// Why nobody can tell every distribution with its version yet; none: these are all.
     pub(super) open: Option<String>,
+    /// Whether there may be others than those that are named, and not only other versions.
+    pub(super) hidden: bool,
+    /// Whether the sources name all that the project needs, so that it is installed apart and alone.
+    pub(super) complete: bool,
+    /// The project, where there is one.
+    pub(super) project: Option<Project>,
     /// What the sources need: their files.
     pub(super) needs: Vec<Need>,
     /// What is wrong with them, as a fragment.
     pub(super) problem: Option<String>,
-    /// Whether everything that is installed from an index must have a hash.
-    pub(super) hashed: bool,
     /// A lock as requirements with hashes.
     pub(super) locked: Option<String>,
     /// Stands for all that the sources say.
     pub(super) digest: blake3::Hasher,
+}
+
+/// A folder with a `pyproject.toml`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Project {
+    /// Its normalised name, where its file says it.
+    pub(super) name: Option<String>,
+    /// What its code is now.
+    pub(super) state: String,
 }
 
 /// A name and a version.
@@ -49,6 +63,7 @@ pub(super) fn read(view: &View<'_>, wish: &Wish, target: &Target) -> Result<Dema
         seen: Vec::new(),
         hashed: false,
         wide: None,
+        vague: None,
     };
     for path in &wish.constraints {
         reading.file(path, true)?;
@@ -73,9 +88,9 @@ pub(super) fn read(view: &View<'_>, wish: &Wish, target: &Target) -> Result<Dema
 }
 
 impl Demand {
-    /// Whether `name` must be there in one version.
+    /// Whether `name` is asked for.
     pub(super) fn names(&self, name: &str) -> bool {
-        self.pins.iter().any(|(pinned, _)| pinned == name)
+        self.pins.iter().map(|(pinned, _)| pinned).chain(&self.loose).any(|asked| asked == name)
     }
 }
 
@@ -91,6 +106,8 @@ struct Reading<'a> {
     hashed: bool,
     /// A requirement that may bring others.
     wide: Option<String>,
+    /// Why not even every name is known with `exact`, or not every version: what to do about it.
+    vague: Option<String>,
 }
 
 impl Reading<'_> {
@@ -113,8 +130,16 @@ impl Reading<'_> {
         Ok(None)
     }
 
+    /// There may be distributions that nobody can name.
     fn open(&mut self, why: String) {
+        self.demand.hidden = true;
         self.demand.open.get_or_insert(why);
+    }
+
+    /// The version of what is taken from its place is known when it is there.
+    fn direct(&mut self, name: String) {
+        self.demand.open.get_or_insert_with(|| format!("only the installer knows the version of {name}"));
+        self.demand.loose.push(name);
     }
 
     fn file(&mut self, path: &Path, is_limit: bool) -> Result<(), LookError> {
@@ -144,7 +169,14 @@ impl Reading<'_> {
                 }
                 // What constraints say must be known before what they limit.
                 Line::Require(requirement) => later.push(requirement),
-                Line::Opaque(line) => self.open(format!("only the installer knows what `{line}` is")),
+                Line::Opaque(line) => {
+                    self.vague.get_or_insert_with(|| {
+                        format!(
+                            "the name of every distribution: write `NAME @ {line}`, or `#egg=NAME` behind it"
+                        )
+                    });
+                    self.open(format!("only the installer knows what `{line}` is"));
+                }
                 Line::Include(name) => self.named(&name, folder, is_limit)?,
                 Line::Constraints(name) => self.named(&name, folder, true)?,
             }
@@ -180,16 +212,24 @@ impl Reading<'_> {
             _ => {}
         }
         self.hashed |= requirement.hashed;
-        let limit = self.limits.iter().find(|(name, _)| *name == requirement.name);
-        let pin = requirement.pin.or_else(|| limit.map(|(_, version)| version.clone()));
+        let Requirement { name, pin, direct, .. } = requirement;
+        let limit = self.limits.iter().find(|(limited, _)| *limited == name).map(|(_, version)| version);
+        if let (Some(pin), Some(limit)) = (&pin, limit)
+            && !same_version(limit, pin)
+        {
+            let problem = format!("asks for {name} {pin}, and the constraints for {limit}");
+            self.demand.problem.get_or_insert(problem);
+        }
+        let pin = pin.or_else(|| limit.cloned());
+        self.wide.get_or_insert_with(|| name.clone());
         match pin {
-            Some(pin) => {
-                self.wide.get_or_insert_with(|| requirement.name.clone());
-                self.demand.pins.push((requirement.name, pin));
-            }
+            Some(pin) => self.demand.pins.push((name, pin)),
+            None if direct => self.direct(name),
             None => {
-                self.open(format!("{} has no fixed version", requirement.name));
-                self.demand.loose.push(requirement.name);
+                self.vague
+                    .get_or_insert_with(|| format!("the version of every distribution, and {name} has none"));
+                self.open(format!("{name} has no fixed version"));
+                self.demand.loose.push(name);
             }
         }
     }
@@ -216,15 +256,31 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The project itself: what it needs, and which version it has, is in files that only the installer understands.
+    /// The project itself. What it needs is in a file that only the installer understands, but for name and version.
     fn project(&mut self, path: &Path) -> Result<(), LookError> {
         if path.extension().is_some_and(|extension| extension == "whl") {
             return self.wheel(path);
         }
-        let text = self.read(&path.join("pyproject.toml"))?;
-        if text.is_some() {
-            self.open(format!("only the installer knows what {} comes to", path.display()));
+        let Some(text) = self.read(&path.join("pyproject.toml"))? else { return Ok(()) };
+        let (name, version) = project::named(&text);
+        let state = project::state(self.view, path)?;
+        self.demand.digest.update(state.as_bytes());
+        match (&name, version) {
+            (Some(name), version) => {
+                self.wide.get_or_insert_with(|| name.clone());
+                match version {
+                    Some(version) => self.demand.pins.push((name.clone(), version)),
+                    None => self.direct(name.clone()),
+                }
+            }
+            (None, _) => {
+                self.vague.get_or_insert_with(|| {
+                    format!("the name of every distribution, and {}/pyproject.toml has none", path.display())
+                });
+                self.open(format!("only the installer knows what {} comes to", path.display()));
+            }
         }
+        self.demand.project = Some(Project { name, state });
         Ok(())
     }
 
@@ -250,21 +306,40 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn finish(self) -> Demand {
-        let mut demand = self.demand;
-        demand.hashed = self.hashed || self.wish.require_hashes;
-        demand.pins.sort();
-        demand.pins.dedup();
-        let wish = self.wish;
-        let complete = demand.hashed || wish.exact;
-        if let (Some(name), false, None) = (self.wide, complete, &demand.open) {
-            demand.open = Some(format!(
-                "{name} may need others, which no source names; with hashes or a lock the plan is exact"
-            ));
+    /// Takes a distribution that is asked for twice once, if it can be one.
+    fn merge_pins(&mut self) {
+        self.demand.pins.sort();
+        let mut merged: Vec<Pin> = Vec::new();
+        for (name, version) in std::mem::take(&mut self.demand.pins) {
+            match merged.last() {
+                Some((known, other)) if *known == name => {
+                    if !same_version(other, &version) && !same_version(&version, other) {
+                        let problem = format!("asks for {name} {other} and {version}");
+                        self.demand.problem.get_or_insert(problem);
+                    }
+                }
+                _ => merged.push((name, version)),
+            }
         }
-        if let (true, Some(name)) = (wish.exact, demand.loose.first()) {
-            demand.problem =
-                Some(format!("`exact` wants the version of every distribution, and {name} has none"));
+        self.demand.pins = merged;
+        let Demand { pins, loose, .. } = &mut self.demand;
+        loose.retain(|name| pins.iter().all(|(pinned, _)| pinned != name));
+    }
+
+    fn finish(mut self) -> Demand {
+        self.merge_pins();
+        let (mut demand, wish) = (self.demand, self.wish);
+        demand.complete = self.hashed || wish.require_hashes || wish.exact;
+        if let (Some(name), false) = (self.wide, demand.complete) {
+            demand.hidden = true;
+            demand.open.get_or_insert_with(|| {
+                format!(
+                    "{name} may need others, which no source names; with hashes or a lock the plan is exact"
+                )
+            });
+        }
+        if let (true, Some(wanted)) = (wish.exact, self.vague) {
+            demand.problem.get_or_insert_with(|| format!("`exact` wants {wanted}"));
         }
         for flag in [wish.exact, wish.require_hashes] {
             demand.digest.update(&[u8::from(flag)]);

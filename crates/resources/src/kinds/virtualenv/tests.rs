@@ -42,6 +42,15 @@ fn run(root: &Path, command: &Command) -> Finished {
     match &words[..] {
         ["cp" | "find" | "/bin/sh", ..] => really(&words),
         [python, "-m", "venv", path] => make(root, python, Path::new(path)),
+        [python, "-m", "ensurepip"] => {
+            let venv = Path::new(python).ancestors().nth(2).unwrap();
+            distribution(&site(venv), "pip", "23.0");
+            finished(0, "")
+        }
+        [_, "-m", "pip", "install", "--no-cache-dir", "--no-deps", project] if !project.starts_with('-') => {
+            distribution(&site(&root.join(VENV.trim_start_matches('/'))), "my-app", "0.1");
+            finished(0, "")
+        }
         [_, "-m", "pip", "install", rest @ ..] => install(command.folder.as_deref().unwrap(), root, rest),
         [_, "-m", "pip", "uninstall", "--yes", names @ ..] => {
             let site = site(&root.join(VENV.trim_start_matches('/')));
@@ -291,6 +300,59 @@ fn another_interpreter_and_an_interrupted_change_make_it_anew() {
     trial.write(&format!("{VENV}/.converge-unfinished"), "");
     let replaced = trial.laws("virtualenv", &wish);
     assert_eq!(shown(&replaced), ["state: its last change was interrupted -> whole"]);
+    let mut gone = wish.clone();
+    gone.set("python", Value::from("3.13"));
+    assert_eq!(impossible(trial.plan("virtualenv", &gone)), "the program python3.13 is not there");
+}
+
+#[test]
+fn half_an_environment_is_made_whole() {
+    let trial = host();
+    let wish = exactly(&trial, "a==1\n");
+    trial.apply("virtualenv", &wish).unwrap();
+    fs::remove_file(trial.at(&format!("{VENV}/pyvenv.cfg"))).unwrap();
+    let replaced = trial.laws("virtualenv", &wish);
+    assert_eq!(replaced.verb, Verb::Replace);
+    assert_eq!(shown(&replaced)[0], "state: its pyvenv.cfg is gone -> whole");
+    fs::remove_dir_all(trial.at(&format!("{VENV}/lib/python3.11/site-packages/pip-23.0.dist-info"))).unwrap();
+    trial.assert_in_sync("virtualenv", &wish);
+    trial.apply("virtualenv", &exactly(&trial, "a==2\n")).unwrap();
+    assert!(trial.at(&format!("{VENV}/lib/python3.11/site-packages/pip-23.0.dist-info")).is_dir());
+}
+
+#[test]
+fn what_cannot_be_is_told_before_anything_is_installed() {
+    let trial = host();
+    let check = |text: &str, limits: &str, said: &str| {
+        trial.write("/srv/limits.txt", limits);
+        let mut wish = exactly(&trial, text);
+        wish.set("constraints", listed(&["/srv/limits.txt"]));
+        assert_eq!(impossible(trial.plan("virtualenv", &wish)), said, "{text}");
+    };
+    check("a==1\nA==1.0\na==2\n", "", "asks for a 1 and 2");
+    check("a==1\n", "a==2\n", "asks for a 1, and the constraints for 2");
+    check(
+        "-e /srv/app\n",
+        "",
+        "`exact` wants the name of every distribution: write `NAME @ -e /srv/app`, or `#egg=NAME` behind it",
+    );
+}
+
+#[test]
+fn a_project_is_installed_again_when_its_code_changes() {
+    let trial = host();
+    trial.write("/srv/app/pyproject.toml", "[project]\nname = \"My.App\"\nversion = \"0.1\"\n");
+    trial.write("/srv/app/src/app.py", "1");
+    let wish = venv(&[("project", "/srv/app".into()), ("exact", true.into())]);
+    let made = change(trial.plan("virtualenv", &wish));
+    assert_eq!(shown(&made)[1..], ["my-app: - -> 0.1"]);
+    trial.laws("virtualenv", &wish);
+    trial.write("/srv/app/build/lib/app.py", "made by an installer");
+    trial.write("/srv/app/.git/index.py", "of no interest");
+    trial.assert_in_sync("virtualenv", &wish);
+    trial.write("/srv/app/src/app.py", "2");
+    let changed = trial.laws("virtualenv", &wish);
+    assert_eq!(shown(&changed), ["project: as it was installed -> as it is now"]);
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! A project in a folder: what its `pyproject.toml` says without the help of an installer, and whether its code moved.
+//!
+//! The format: PyPA, "pyproject.toml specification". Only `name` and `version` are read, as everybody writes them; what
+//! looks otherwise is not known.
+
+use std::path::{Path, PathBuf};
+
+use super::requirement::normal_name;
+use crate::system::files::Sort;
+use crate::view::{LookError, Seen, View};
+
+/// How many files of a project are looked at, in byte order of their paths.
+const FILES: usize = 4096;
+
+/// Folders that installers and tools fill, and others that hold no code of the project.
+const ASIDE: [&str; 5] = ["build", "dist", "venv", "node_modules", "__pycache__"];
+
+/// The normalised name and the version of a project, where they are written down.
+pub(super) fn named(text: &str) -> (Option<String>, Option<String>) {
+    let mut section = "";
+    let (mut name, mut version) = (None, None);
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let Some((key, value)) = line.split_once('=') else { continue };
+        if !matches!(section, "[project]" | "[tool.poetry]") {
+            continue;
+        }
+        match key.trim() {
+            "name" => name = name.or_else(|| quoted(value)),
+            "version" => version = version.or_else(|| quoted(value)),
+            _ => {}
+        }
+    }
+    (name.map(|name| normal_name(&name)), version)
+}
+
+fn quoted(value: &str) -> Option<String> {
+    let value = value.trim_start();
+    let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let (text, _) = value[1..].split_once(quote)?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Stands for the code of the project in `folder` and for how it is built. A file that a step will bring in a way that
+/// nobody can tell yet stands for itself by its path alone.
+pub(super) fn state(view: &View<'_>, folder: &Path) -> Result<String, LookError> {
+    let mut digest = blake3::Hasher::new();
+    let mut todo = vec![folder.to_owned()];
+    let mut left = FILES;
+    while let Some(path) = todo.pop() {
+        let Seen::Known(place) = view.place(&path)? else { continue };
+        if place.sort == Sort::Folder {
+            let names = view.list(&path)?.known().unwrap_or_default();
+            let within = names.iter().rev().map(|name| path.join(name)).filter(|path| is_of_interest(path));
+            todo.extend(within);
+        } else if is_code(&path) && left > 0 {
+            left -= 1;
+            digest.update(path.as_os_str().as_encoded_bytes()).update(&[0]);
+            if let Seen::Known(content) = view.digest(&path)? {
+                digest.update(content.to_string().as_bytes());
+            }
+        }
+    }
+    Ok(digest.finalize().to_hex().to_string())
+}
+
+fn is_of_interest(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    !name.starts_with('.') && !ASIDE.contains(&name) && !name.ends_with(".egg-info")
+}
+
+fn is_code(path: &PathBuf) -> bool {
+    let ending = Path::new(path).extension().and_then(|ending| ending.to_str());
+    matches!(ending, Some("py" | "pyi" | "pyx" | "toml" | "cfg" | "in"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_and_version_are_read_where_they_are_written_down() {
+        let check = |text: &str, name: Option<&str>, version: Option<&str>| {
+            let read = named(text);
+            assert_eq!((read.0.as_deref(), read.1.as_deref()), (name, version), "{text}");
+        };
+        check("[project]\nname = \"My.App\" # ours\nversion = '1.2'\n", Some("my-app"), Some("1.2"));
+        check("[project]\nname = \"app\"\ndynamic = [\"version\"]\n", Some("app"), None);
+        check(
+            "[build-system]\nname = \"no\"\n[tool.poetry]\nname=\"app\"\nversion=\"1\"\n",
+            Some("app"),
+            Some("1"),
+        );
+        check("[project]\nname = broken\n", None, None);
+    }
+}
