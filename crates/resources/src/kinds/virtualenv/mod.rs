@@ -281,7 +281,10 @@ impl Found {
     /// Whether the code of the project is another one than what was installed last.
     fn project_moved(&self) -> bool {
         let now = self.demand.project.as_ref().map(|project| &project.state);
-        self.receipt.as_ref().zip(now).is_some_and(|(receipt, now)| receipt.text != *now)
+        self.receipt
+            .as_ref()
+            .zip(now)
+            .is_some_and(|(receipt, now)| !receipt.text.is_empty() && receipt.text != *now)
     }
 
     /// The distributions that were there after the last change, and are not, or are others, now.

@@ -47,7 +47,7 @@ fn run(root: &Path, command: &Command) -> Finished {
             distribution(&site(venv), "pip", "23.0");
             finished(0, "")
         }
-        [_, "-m", "pip", "install", "--no-cache-dir", "--no-deps", project] if !project.starts_with('-') => {
+        [_, "-m", "pip", "install", "--no-cache-dir", "--no-deps", project] if project.ends_with("/app") => {
             distribution(&site(&root.join(VENV.trim_start_matches('/'))), "my-app", "0.1");
             finished(0, "")
         }
