@@ -11,7 +11,7 @@ use converge_model::{Catalog, Change, Claim, Extent, Resource, Shown, Value, Ver
 use converge_resources::System;
 use converge_resources::system::units::full_name;
 
-use crate::act::guarded::can_arm;
+use crate::state::armed::can_arm;
 
 /// Paths that decide who gets in, each with all that is below it.
 const PATHS: [&str; 41] = [

@@ -8,14 +8,13 @@ use converge_resources::System;
 use converge_resources::diff::unified;
 use converge_resources::system::units::UnitState;
 
-use crate::act::guarded::can_arm;
 use crate::channel::Channel;
 use crate::critical::Login;
 use crate::critical::plan::{mark, unguardable, unsettled, warn};
 use crate::drift::Memory;
 use crate::mask::mask;
 use crate::planner::{Decoded, Draft, plan};
-use crate::state::armed::Standing;
+use crate::state::armed::{Standing, can_arm};
 use crate::state::journal::{Debt, Past};
 use crate::state::lock::Lock;
 use crate::state::{State, now};

@@ -9,13 +9,13 @@ use converge_model::{Digest, HostPlan, HostReport, HostState, Problem, RunId};
 use converge_resources::System;
 
 use crate::act::Act;
-use crate::act::guarded::{Guarding, can_arm, clear_away, resume};
+use crate::act::guarded::{Guarding, clear_away, resume};
 use crate::channel::Channel;
 use crate::fence;
 use crate::look::{look, report};
 use crate::planner::decode;
 use crate::serve::{Order, Worker};
-use crate::state::armed::{self, Standing};
+use crate::state::armed::{self, Standing, can_arm};
 use crate::state::journal::{Journal, Past};
 use crate::state::ledger::Ledger;
 use crate::state::lock::Lock;

@@ -177,7 +177,7 @@ fn entry(
                         .label(slot.map_or(draft.at, |slot| slot.at), "here")
                         .maybe_help(problem.help);
                     let given = slot.map(|slot| slot.given.clone()).unwrap_or_default();
-                    let report = report.given(&given);
+                    let report = report.given(given.places());
                     diagnostics.push(draft.called.into_iter().fold(report, Diagnostic::called));
                 }
                 return None;

@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use crate::template::GivenAt;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 use textwrap::WordSplitter;
 
@@ -220,11 +219,11 @@ impl Diagnostic {
     }
 
     /// Puts the fault where a caller gave the value, where somebody did; what it was used for is shown beside it.
-    pub(crate) fn given(mut self, given: &GivenAt) -> Self {
-        let Some((_, words)) = self.labels.first().cloned().filter(|_| !given.places().is_empty()) else {
+    pub(crate) fn given(mut self, given: &[Span]) -> Self {
+        let Some((_, words)) = self.labels.first().cloned().filter(|_| !given.is_empty()) else {
             return self;
         };
-        let places = given.places().iter().map(|place| (*place, words.clone())).collect();
+        let places = given.iter().map(|place| (*place, words.clone())).collect();
         let used = std::mem::replace(&mut self.labels, places);
         self.context.extend(used.into_iter().map(|(span, _)| (span, "used here".to_owned())));
         self

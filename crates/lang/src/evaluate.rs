@@ -60,7 +60,7 @@ impl Setting {
             Origin::Env => self.env(text, written),
             Origin::Secret => {
                 let name = self.name(written)?;
-                self.world.secret(&name.text, written.at).map_err(|report| report.given(&name.given))
+                self.world.secret(&name.text, written.at).map_err(|report| report.given(name.given.places()))
             }
             Origin::Digest => self.digest(written),
         }
@@ -113,10 +113,10 @@ impl Setting {
         let rendered = self.base.engine.text(text, &scope).map_err(|error| self.failed(error, written))?;
         let Rendered { text, marks } = rendered;
         if marks.unknown {
-            return Err(from_facts(written.at).given(&marks.given));
+            return Err(from_facts(written.at).given(marks.given.places()));
         }
         if marks.tainted {
-            return Err(secret_here(written.at, "a path or name").given(&marks.given));
+            return Err(secret_here(written.at, "a path or name").given(marks.given.places()));
         }
         Ok(Name { text: text.into(), given: marks.given })
     }
@@ -129,7 +129,7 @@ impl Setting {
                 .label(written.at, "named here")
                 .help("templates stand in the folder `templates` of the project, or of their module")
                 .maybe_help(did_you_mean(&name, self.base.template_names()))
-                .given(&given));
+                .given(given.places()));
         };
         self.base
             .engine
@@ -140,7 +140,7 @@ impl Setting {
 
     fn file(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
         let name = self.name(written)?;
-        self.file_text(&name.text, written).map_err(|report| report.given(&name.given))
+        self.file_text(&name.text, written).map_err(|report| report.given(name.given.places()))
     }
 
     fn file_text(&self, name: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
@@ -186,7 +186,7 @@ impl Setting {
     /// The digest of a file of the project, short enough for a name.
     fn digest(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
         let Name { text: path, given } = self.name(written)?;
-        match self.project_file(&path, written.at).map_err(|report| report.given(&given))? {
+        match self.project_file(&path, written.at).map_err(|report| report.given(given.places()))? {
             Atom::Content(Content::Plain { digest, .. }, _) => {
                 Ok(Evaluated { value: Value::from(digest.short()), marks: Marks::given(given) })
             }

@@ -590,7 +590,7 @@ impl<'a> Gatherer<'a> {
                     .content(setting.world.sources(), &path)
                     .map_err(|error| unreadable(&name.text, &error, written.at))
             });
-            found.map_err(|report| report.given(&name.given))
+            found.map_err(|report| report.given(name.given.places()))
         });
         match content {
             Ok((digest, length, source)) => Some(Atom::Content(Content::Plain { digest, length }, source)),
@@ -655,7 +655,7 @@ impl<'a> Gatherer<'a> {
         match setting.project_file(&path, written.at) {
             Ok(content) => Some(content),
             Err(report) => {
-                self.diagnostics.push(report.given(&self.read));
+                self.diagnostics.push(report.given(self.read.places()));
                 None
             }
         }
@@ -756,7 +756,7 @@ impl<'a> Gatherer<'a> {
                     Diagnostic::error("lang::type", format!("this is {what}, where one value is wanted"))
                         .label(at, what)
                         .help(help)
-                        .given(&marks.given),
+                        .given(marks.given.places()),
                 );
                 None
             }
@@ -779,7 +779,7 @@ impl<'a> Gatherer<'a> {
                 typed::Input::Bool(value) => value.to_string(),
             };
             if matches!(ty, Type::Path | Type::ControllerPath | Type::Name) {
-                self.diagnostics.push(secret_here(at, "a name or path").given(&marks.given));
+                self.diagnostics.push(secret_here(at, "a name or path").given(marks.given.places()));
                 return None;
             }
             typed::read_secret(ty, &text, limits).map(|()| Atom::Secret(text.into()))
@@ -795,7 +795,7 @@ impl<'a> Gatherer<'a> {
             Ok(atom) => Some(atom),
             Err(error) => {
                 let report = Diagnostic::error("lang::type", error.message).label(at, "here");
-                self.diagnostics.push(report.maybe_help(error.help).given(&marks.given));
+                self.diagnostics.push(report.maybe_help(error.help).given(marks.given.places()));
                 None
             }
         }

@@ -18,7 +18,7 @@ use converge_resources::system::processes::Command;
 
 use super::{Act, Halt};
 use crate::critical::bans;
-use crate::state::armed::{self, Owner, Standing};
+use crate::state::armed::{self, Owner, Standing, can_arm};
 use crate::state::lock::Lock;
 use crate::state::{State, StateError, now};
 
@@ -58,13 +58,6 @@ const ANSWER: Duration = Duration::from_secs(15);
 const LATE: Duration = Duration::from_secs(5);
 /// How long the script may take.
 const SCRIPT: Duration = Duration::from_secs(300);
-
-/// Whether the host can take changes back by itself: it needs systemd, and root to speak to it.
-pub(crate) fn can_arm(system: &dyn System) -> bool {
-    let files = system.files();
-    let systemd = files.entry(Path::new("/run/systemd/system"));
-    (files.is_folder() || rustix::process::geteuid().is_root()) && matches!(systemd, Ok(Some(_)))
-}
 
 impl Act<'_> {
     /// Before the resource at `index` is changed or notified: a critical one is changed under an armed group alone.

@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use converge_model::wire::Verdict;
+use converge_resources::System;
 
 use super::{State, StateError};
 
@@ -32,6 +33,13 @@ pub(crate) enum Standing {
     Reverted(Owner),
     /// Something could not be put back; this failed.
     Stuck(String),
+}
+
+/// Whether the host can take changes back by itself: it needs systemd, and root to speak to it.
+pub(crate) fn can_arm(system: &dyn System) -> bool {
+    let files = system.files();
+    let systemd = files.entry(Path::new("/run/systemd/system"));
+    (files.is_folder() || rustix::process::geteuid().is_root()) && matches!(systemd, Ok(Some(_)))
 }
 
 /// Whose group it is.
