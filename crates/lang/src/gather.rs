@@ -190,10 +190,7 @@ impl<'a> Gatherer<'a> {
             self.with = node.args.first();
         } else if self.option(name, &node.args, node.at, setting) {
             if node.children.is_some() || !node.props.is_empty() {
-                self.diagnostics.push(
-                    Diagnostic::error("lang::form", format!("`{name}` takes values only"))
-                        .label(node.at, "here"),
-                );
+                self.diagnostics.push(values_only(name, node));
             }
         } else if name == "when" {
             // A child's own `when` was seen by whoever walks children.
@@ -318,10 +315,7 @@ impl<'a> Gatherer<'a> {
             Form::Node(node) => (&node.args[..], Some(node)),
         };
         if let Some(node) = node.filter(|node| !node.props.is_empty() || node.children.is_some()) {
-            self.diagnostics.push(
-                Diagnostic::error("lang::form", format!("`{}` takes values only", param.name))
-                    .label(node.at, "here"),
-            );
+            self.diagnostics.push(values_only(&param.name, node));
         }
         match &param.ty {
             Type::Map => self.map_values(values, &piece.setting),
@@ -859,6 +853,18 @@ pub(crate) fn missing(schema: &Schema, param: &Param, at: Span) -> Diagnostic {
         } else {
             format!("write it as {how}: {}", param.doc)
         })
+}
+
+/// Properties or children at what is a value.
+fn values_only(name: &str, node: &Node) -> Diagnostic {
+    let report = match node.props.first() {
+        Some(property) => {
+            Diagnostic::error("lang::form", format!("`{name}` has no property `{}`", property.key))
+                .label(property.at, "unknown")
+        }
+        None => Diagnostic::error("lang::form", format!("`{name}` has no children")).label(node.at, "here"),
+    };
+    report.help(format!("it is a value, and stands alone: `{name} \"…\"`"))
 }
 
 /// Literals that need no evaluation.

@@ -374,6 +374,19 @@ lang::type
    `----
   help: a list of one is written `x { - "a" }`
 "#);
+    assert_snapshot!(body("file \"/a\" { mode \"0644\" for=\"all\" }"), @r#"
+lang::form
+
+  x `mode` has no property `for`
+   ,-[inventory.kdl:4:25]
+ 3 | on "a" {
+ 4 | file "/a" { mode "0644" for="all" }
+   :                         ^|^
+   :                          `-- unknown
+ 5 | }
+   `----
+  help: it is a value, and stands alone: `mode "…"`
+"#);
     assert_snapshot!(body("for \"a\" \"b\" \"c\" in=\"x\" { package \"y\" }"), @r#"
 lang::form
 
