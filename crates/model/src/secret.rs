@@ -105,7 +105,10 @@ impl Masker {
             .iter()
             .flat_map(|secret| secret.expose().split(|b| *b == b'\n'))
             .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-            .flat_map(|line| [Some(line.to_vec()), password(line), password(line).and_then(unescaped)])
+            .flat_map(|line| {
+                let password = password(line);
+                [Some(line.to_vec()), password.and_then(percent_decoded), password.map(<[u8]>::to_vec)]
+            })
             .flatten()
             .map(Zeroizing::new)
             .filter(|line| line.len() >= SHORTEST_MASKED)
@@ -130,15 +133,15 @@ impl Masker {
 
 /// The password of an address in `line`, as it is written there: programs that are given `https://user:password@host/`
 /// speak of the password alone.
-fn password(line: &[u8]) -> Option<Vec<u8>> {
+fn password(line: &[u8]) -> Option<&[u8]> {
     let at = line.windows(3).position(|part| part == b"://")? + 3;
     let place = line[at..].split(|byte| matches!(byte, b'/' | b'?')).next()?;
     let login = &place[..place.iter().rposition(|byte| *byte == b'@')?];
-    login.iter().position(|byte| *byte == b':').map(|colon| login[colon + 1..].to_vec())
+    login.iter().position(|byte| *byte == b':').map(|colon| &login[colon + 1..])
 }
 
-/// `text` with its `%40` as they are meant; none where it has none, or they mean nothing.
-fn unescaped(text: Vec<u8>) -> Option<Vec<u8>> {
+/// `text`, a part of an address, with its `%40` as they are meant (RFC 3986, 2.1); none where one means nothing.
+pub fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
     let mut pieces = text.split(|byte| *byte == b'%');
     let mut bytes = pieces.next()?.to_vec();
     for piece in pieces {
@@ -146,7 +149,7 @@ fn unescaped(text: Vec<u8>) -> Option<Vec<u8>> {
         bytes.push(u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok()?);
         bytes.extend_from_slice(rest);
     }
-    (bytes != text).then_some(bytes)
+    Some(bytes)
 }
 
 fn replace(text: &[u8], secret: &[u8]) -> Option<Vec<u8>> {

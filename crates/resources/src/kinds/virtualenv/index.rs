@@ -1,5 +1,7 @@
 //! An index of distributions: its address apart from the user and password in it, which go to the installer in a file.
 
+use converge_model::secret::percent_decoded;
+
 use crate::wish::Text;
 
 /// An index of distributions.
@@ -32,7 +34,9 @@ impl Index {
             return Ok(Self { url: address.to_owned(), login: None });
         };
         let (user, password) = login.split_once(':').unwrap_or((login, ""));
-        let plain = |text: &str| unescaped(text).filter(|text| is_plain(text)).ok_or(NO_LOGIN);
+        let meant =
+            |text: &str| percent_decoded(text.as_bytes()).and_then(|text| String::from_utf8(text).ok());
+        let plain = |text: &str| meant(text).filter(|text| is_plain(text)).ok_or(NO_LOGIN);
         let (user, password) = (plain(user)?, plain(password)?);
         let machine = host.split(':').next().unwrap_or(host);
         let login = format!("machine {machine} login {user} password {password}\n");
@@ -45,18 +49,6 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty()
         && !text.contains(['"', '\'', '\\', '#'])
         && !text.contains(|c: char| c.is_whitespace() || c.is_control())
-}
-
-/// `text` with its `%40` as they are meant.
-fn unescaped(text: &str) -> Option<String> {
-    let mut pieces = text.split('%');
-    let mut bytes = pieces.next()?.as_bytes().to_vec();
-    for piece in pieces {
-        let (code, rest) = piece.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(code, 16).ok()?);
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
