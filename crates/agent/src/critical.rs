@@ -172,10 +172,13 @@ const NEEDED: [&str; 2] = ["openssh-server", "sudo"];
 
 /// Whether a resource is about files of fail2ban.
 pub(crate) fn bans(resource: &Resource) -> bool {
-    resource
-        .claims
-        .iter()
-        .any(|claim| matches!(claim, Claim::Path { path, .. } if is_at(path, "/etc/fail2ban")))
+    is_below(resource, "/etc/fail2ban")
+}
+
+/// Whether a resource claims `place`, or something below it.
+fn is_below(resource: &Resource, place: &str) -> bool {
+    let below = |claim: &Claim| matches!(claim, Claim::Path { path, .. } if is_at(path, place));
+    resource.claims.iter().any(below)
 }
 
 /// The first parameter of a resource: what it is about.

@@ -1,11 +1,11 @@
 //! What is known to speak against an access-critical change before it is made. What nobody can know, the host finds out
 //! when no new connection comes.
 
-use converge_model::{Change, Claim, Resource, Scalar, Shown, TextDiff, Value};
+use converge_model::{Change, Resource, Scalar, Shown, TextDiff, Value};
 use converge_resources::system::units::full_name;
 
 use super::policy::Peer;
-use super::{Login, first, is_at};
+use super::{Login, first, is_below};
 
 /// The units that let people in.
 const SSHD: [&str; 3] = ["ssh.service", "sshd.service", "ssh.socket"];
@@ -26,12 +26,7 @@ impl Login {
         if SSHD.contains(&full_name(first(resource)).as_str()) && resource.kind == "service" {
             return switched_off(change);
         }
-        let is_below = |place: &str| {
-            resource
-                .claims
-                .iter()
-                .any(|claim| matches!(claim, Claim::Path { path, .. } if is_at(path, place)))
-        };
+        let is_below = |place: &str| is_below(resource, place);
         let added = |about: &dyn Fn(&str) -> Option<String>| lines(change, '+').into_iter().find_map(about);
         let gone = |about: &dyn Fn(&str) -> Option<String>| {
             let stays = lines(change, '+');
