@@ -3,7 +3,7 @@
 //! The format: PyPA, "pyproject.toml specification". Only `name` and `version` are read, as everybody writes them; what
 //! looks otherwise is not known.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::requirement::normal_name;
 use crate::system::files::Sort;
@@ -71,8 +71,8 @@ fn is_of_interest(path: &Path) -> bool {
     !name.starts_with('.') && !ASIDE.contains(&name) && !name.ends_with(".egg-info")
 }
 
-fn is_code(path: &PathBuf) -> bool {
-    let ending = Path::new(path).extension().and_then(|ending| ending.to_str());
+fn is_code(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
     matches!(ending, Some("py" | "pyi" | "pyx" | "toml" | "cfg" | "in"))
 }
 
