@@ -8,12 +8,11 @@ use minijinja::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::document::{Literal, Node, Origin, Property, Written};
-use crate::elsewhere;
 use crate::evaluate::{Setting, secret_here, unreadable};
 use crate::flow::{self, Condition};
 use crate::given::{Atom, Given, Held, MapEntry, Row, Slot};
+use crate::misfit::{missing, unknown_parameter, values_only};
 use crate::module::{COMMON, as_written, input};
-use crate::nearest::did_you_mean;
 use crate::options::Options;
 use crate::schema::{Schema, takes_several};
 use crate::template::{self, Evaluated, GivenAt, Marks, Raw, fold};
@@ -823,48 +822,6 @@ impl<'a> Gatherer<'a> {
     fn unknown(&mut self, key: &str, at: Span) {
         self.diagnostics.push(unknown_parameter(self.schema, key, at, self.options.is_some()));
     }
-}
-
-/// A name that is in no table; `top` where the options of every resource are allowed too.
-pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool) -> Diagnostic {
-    let mut names = schema.names();
-    if top {
-        names.extend(COMMON);
-    }
-    let help = did_you_mean(key, names.iter().copied()).or_else(|| elsewhere::parameter(key));
-    names.truncate(24);
-    Diagnostic::error("lang::unknown", format!("`{}` has no parameter `{key}`", schema.name))
-        .label(at, "unknown")
-        .help(if names.is_empty() {
-            "it has none".to_owned()
-        } else {
-            format!("there are {}", names.join(", "))
-        })
-        .maybe_help(help)
-}
-
-/// A parameter that must be there and is not.
-pub(crate) fn missing(schema: &Schema, param: &Param, at: Span) -> Diagnostic {
-    let how = if param.argument == Some(0) { "its first argument" } else { "a property or child" };
-    Diagnostic::error("lang::missing", format!("`{}` needs `{}`", schema.name, param.name))
-        .label(at, format!("without `{}`", param.name))
-        .help(if param.doc.is_empty() {
-            format!("write it as {how}")
-        } else {
-            format!("write it as {how}: {}", param.doc)
-        })
-}
-
-/// Properties or children at what is a value.
-fn values_only(name: &str, node: &Node) -> Diagnostic {
-    let report = match node.props.first() {
-        Some(property) => {
-            Diagnostic::error("lang::form", format!("`{name}` has no property `{}`", property.key))
-                .label(property.at, "unknown")
-        }
-        None => Diagnostic::error("lang::form", format!("`{name}` has no children")).label(node.at, "here"),
-    };
-    report.help(format!("it is a value, and stands alone: `{name} \"…\"`"))
 }
 
 /// Literals that need no evaluation.

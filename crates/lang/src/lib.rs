@@ -44,6 +44,7 @@ mod layers;
 mod lint;
 mod membership;
 mod merge;
+mod misfit;
 mod nearest;
 mod options;
 mod order;

@@ -10,7 +10,7 @@ use crate::bodies;
 use crate::diagnostic::{Diagnostic, Diagnostics, Files};
 use crate::document::{Literal, Node, Origin, Written};
 use crate::evaluate::in_text;
-use crate::gather::unknown_parameter;
+use crate::misfit::unknown_parameter;
 use crate::module::COMMON;
 use crate::project::{Data, Library};
 use crate::schema::Schema;

@@ -7,8 +7,9 @@ use converge_model::schema::Param;
 use converge_model::{Type, Value};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::gather::{missing, name_of};
+use crate::gather::name_of;
 use crate::given::{Atom, Given, Held, Row, Slot};
+use crate::misfit::missing;
 use crate::schema::Schema;
 use crate::template::GivenAt;
 
