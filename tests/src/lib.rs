@@ -2,6 +2,7 @@
 //!
 //! The tests themselves are the targets in `tests/tests/`.
 
+pub mod demand;
 pub mod load;
 pub mod project;
 pub mod testbed;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use converge_tests::demand::root;
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
@@ -443,8 +444,4 @@ fn known(path: &str) -> String {
 
 fn put(host: &Host, path: &str, text: &str) {
     root(host, &format!("cat >{path} <<'END-OF-FILE'\n{text}END-OF-FILE\nchmod 755 {path}"));
-}
-
-fn root(host: &Host, line: &str) -> String {
-    host.exec_root(line).unwrap().ok().unwrap()
 }

@@ -4,6 +4,7 @@
 
 use converge_model::catalog::DriftMode;
 use converge_model::{Cause, Event, EventKind, HostPlan};
+use converge_tests::demand::{converge, root};
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
@@ -20,16 +21,6 @@ on "*" {{
 }}
 "#
     )
-}
-
-fn root(host: &Host, line: &str) -> String {
-    host.exec_root(line).unwrap().ok().unwrap()
-}
-
-fn converge(project: &Project, arguments: &[&str], code: i32) -> Ended {
-    let ended = project.converge(arguments).unwrap();
-    assert_eq!(ended.code, code, "{arguments:?}: {ended}");
-    ended
 }
 
 /// Looks for drift, and holds the host's disk to what it was.

@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use converge_tests::project::{Ended, Project};
+use converge_tests::demand::{ask, converge, root};
+use converge_tests::project::Project;
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
 /// How long fail2ban may take to read a journal.
@@ -14,23 +15,6 @@ fn project(testbed: &Testbed, body: &str) -> Project {
     let project = Project::new("", Some(testbed)).unwrap();
     ask(&project, body);
     project
-}
-
-/// Asks for this body from now on.
-fn ask(project: &Project, body: &str) {
-    let inventory =
-        format!("connection user=\"admin\" become=\"sudo\"\nhost \"h1\"\non \"h1\" {{\n{body}\n}}\n");
-    project.write("project/inventory.kdl", inventory).unwrap();
-}
-
-fn converge(project: &Project, arguments: &[&str], code: i32) -> Ended {
-    let ended = project.converge(arguments).unwrap();
-    assert_eq!(ended.code, code, "{arguments:?}: {ended}");
-    ended
-}
-
-fn root(host: &Host, line: &str) -> String {
-    host.exec_root(line).unwrap().ok().unwrap()
 }
 
 /// Waits until the shell line succeeds on the host.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use converge_tests::demand::root;
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
@@ -78,10 +79,6 @@ fn ask(host: &Host, name: &str, path: &str) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
-}
-
-fn root(host: &Host, line: &str) -> String {
-    host.exec_root(line).unwrap().ok().unwrap()
 }
 
 /// What the host's own client gets over TLS: status, the header of HSTS, and the text.

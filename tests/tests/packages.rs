@@ -1,9 +1,9 @@
 //! The modules `packages` and `users` on a real host: a repository of one's own, versions, holds, what nothing needs any
 //! more; passwords, numbers and rules of sudo.
-#![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
-use converge_tests::project::{Ended, Project};
-use converge_tests::testbed::{Host, Testbed, or_skip};
+use converge_tests::demand::{ask, converge, root};
+use converge_tests::project::Project;
+use converge_tests::testbed::{Testbed, or_skip};
 
 /// Makes a repository of `shop-tool` in /srv/repo in the versions that it is given, signed by the key in /srv/key.asc.
 const REPOSITORY: &str = r#"
@@ -27,19 +27,6 @@ printf 'Origin: Shop\nSuite: stable\nDate: %s\nSHA256:\n %s %s Packages\n' "$(da
 gpg --batch --yes --quiet --clearsign -o InRelease Release
 "#;
 
-/// Asks for this body from now on.
-fn ask(project: &Project, body: &str) {
-    let inventory =
-        format!("connection user=\"admin\" become=\"sudo\"\nhost \"h1\"\non \"h1\" {{\n{body}\n}}\n");
-    project.write("project/inventory.kdl", inventory).unwrap();
-}
-
-fn converge(project: &Project, arguments: &[&str], code: i32) -> Ended {
-    let ended = project.converge(arguments).unwrap();
-    assert_eq!(ended.code, code, "{arguments:?}: {ended}");
-    ended
-}
-
 /// Makes it so, after which nothing is left to do; what was said.
 fn apply(project: &Project, body: &str) -> String {
     ask(project, body);
@@ -52,10 +39,6 @@ fn apply(project: &Project, body: &str) -> String {
 fn refused(project: &Project, body: &str) -> String {
     ask(project, body);
     converge(project, &["apply", "--yes"], 3).to_string()
-}
-
-fn root(host: &Host, line: &str) -> String {
-    host.exec_root(line).unwrap().ok().unwrap()
 }
 
 #[test]

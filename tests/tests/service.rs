@@ -8,6 +8,7 @@ use std::fs::File;
 use std::path::Path;
 
 use converge_tests::converge_binary;
+use converge_tests::demand::root;
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
 const UNIT: &str = "converge-shop.service";
@@ -27,10 +28,6 @@ on "*" {
 /// Runs a line as the login, in the project.
 fn admin(host: &Host, line: &str) -> String {
     host.ssh(&format!("cd shop && {line}")).unwrap().ok().unwrap()
-}
-
-fn root(host: &Host, line: &str) -> String {
-    host.exec_root(line).unwrap().ok().unwrap()
 }
 
 /// Waits until a line of the shell is true there; where it never is, what the daemon said is the error.

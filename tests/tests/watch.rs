@@ -10,16 +10,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use converge_tests::demand::root;
 use converge_tests::project::Project;
-use converge_tests::testbed::{Host, Testbed, or_skip};
+use converge_tests::testbed::{Testbed, or_skip};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const SUDO: &str = r#"connection user="admin" become="sudo""#;
-
-fn root(host: &Host, line: &str) -> String {
-    host.exec_root(line).unwrap().ok().unwrap()
-}
 
 fn apply(project: &Project) {
     let ended = project.converge(&["apply", "--yes"]).unwrap();

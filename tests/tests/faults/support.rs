@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Lines, Read};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use converge_model::{Event, EventKind, HostPlan, HostReport, HostState, StepOutcome};
+pub(crate) use converge_tests::demand::root;
 use converge_tests::project::Project;
 use converge_tests::testbed::{Host, Testbed, or_skip};
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,11 +31,6 @@ pub(crate) fn project(testbed: &Testbed, connection: &str, body: &str) -> Projec
     let hosts: String = testbed.hosts().iter().map(|host| format!("host {:?}\n", host.name())).collect();
     let inventory = format!("{connection}\n{hosts}on \"*\" {{\n{body}\n}}\n");
     Project::new(&inventory, Some(testbed)).unwrap()
-}
-
-/// Runs a line as root, from inside the host.
-pub(crate) fn root(host: &Host, line: &str) -> String {
-    host.exec_root(line).unwrap().ok().unwrap()
 }
 
 /// How many lines of the journal that `select` chooses hold `pattern`, once one does: what logs may be slower than what
