@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use converge_model::{
-    Certainty, Change, EventKind, Masker, NotifyHow, Problem, Resource, Settled, StepOutcome, StepResult,
-    Verb,
+    Certainty, Change, EventKind, Masker, NotifyHow, Problem, PropertyChange, Resource, Settled, StepOutcome,
+    StepResult, Verb,
 };
 use converge_resources::actor::Undo;
 use converge_resources::kind::{Action, Look, Planned};
@@ -43,6 +43,8 @@ pub(crate) struct Act<'a> {
     fates: Vec<Fate>,
     results: Vec<StepResult>,
     problems: Vec<Problem>,
+    /// What the step at work turned out to do beyond what was planned.
+    unforeseen: Vec<PropertyChange>,
     /// The open steps that ran, by their resources, in order.
     open: Vec<u32>,
     /// The resources whose unit was started, each with how many steps had run.
@@ -121,6 +123,7 @@ impl<'a> Act<'a> {
             fates: vec![Fate::Waiting; decoded.catalog.resources.len()],
             results: Vec::new(),
             problems: Vec::new(),
+            unforeseen: Vec::new(),
             open: Vec::new(),
             started: BTreeMap::new(),
             debts: BTreeSet::new(),
@@ -335,6 +338,8 @@ impl<'a> Act<'a> {
             undo: &mut self.undo,
             sensitive: self.draft.hidden.contains(&index),
             timeout: options.timeout.map(Duration::from_millis),
+            allowance: &self.draft.allowance,
+            unforeseen: &mut self.unforeseen,
         };
         work(&mut actor)
     }
@@ -390,14 +395,13 @@ impl<'a> Act<'a> {
         }
         let requests: Vec<_> = batch.iter().map(|(_, request, _)| request.clone()).collect();
         let first = batch[0].0;
-        let done = self.with_actor(first, |actor| {
-            actor
-                .system
-                .packages()
-                .transact(&requests, actor.output)
-                .map_err(|error| ApplyError::new(error.to_string()))
-        });
+        let done = self.with_actor(first, |actor| actor.transact(&requests));
+        // As in the plan, what comes along stands at the last of them.
+        let mut beyond = std::mem::take(&mut self.unforeseen);
         for (index, _, look) in batch {
+            if Some(&index) == indices.last() {
+                self.unforeseen.append(&mut beyond);
+            }
             let change = match look.planned {
                 Planned::Change(planned) => Some(planned.change),
                 _ => None,
@@ -682,11 +686,15 @@ impl<'a> Act<'a> {
 
     fn push_result(&mut self, index: u32, change: Change, outcome: StepOutcome, took: Duration) {
         let resource = self.resource(index);
+        let mut beyond = Change::new(change.verb);
+        beyond.properties = std::mem::take(&mut self.unforeseen);
+        mask(&mut beyond, &self.masker, self.draft.hidden.contains(&index));
         let result = StepResult {
             resource: index,
             address: resource.address.clone(),
             change,
             outcome,
+            unforeseen: beyond.properties,
             may_fail: resource.options.may_fail,
             took: took.as_millis() as u64,
         };

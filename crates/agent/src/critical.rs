@@ -162,8 +162,12 @@ impl Login {
         });
         let own = (resource.kind == "package" && change.verb == Verb::Remove).then(|| first(resource));
         let mut gone = others.flatten().chain(own).map(|name| name.split(':').next().unwrap_or(name));
-        let needed = if self.name == "root" { &NEEDED[..1] } else { &NEEDED };
-        gone.find_map(|name| needed.iter().find(|needed| **needed == name)).copied()
+        gone.find_map(|name| self.needs().iter().find(|needed| **needed == name)).copied()
+    }
+
+    /// The packages without which the login does not get in, or become root.
+    pub(crate) fn needs(&self) -> &'static [&'static str] {
+        if self.name == "root" { &NEEDED[..1] } else { &NEEDED }
     }
 }
 

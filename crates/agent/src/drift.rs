@@ -184,7 +184,7 @@ mod tests {
         };
         bench.apply(&web("present"));
         let remove = PackageRequest::new("web", PackageGoal::Absent { purge: true });
-        converge_resources::System::packages(&bench.world).transact(&[remove], &mut |_| {}).unwrap();
+        bench.world.by_hand(remove).unwrap();
         let check = |state: &str, expected: &[Cause]| {
             let found: Vec<_> = causes(&bench, &web(state)).into_iter().map(|(_, cause)| cause).collect();
             assert_eq!(found, expected);

@@ -11,6 +11,7 @@ use converge_model::{
 };
 use converge_resources::System;
 use converge_resources::system::fake::Offer;
+use converge_resources::system::packages::{PackageRequest, PackageTable};
 use proptest::prelude::*;
 
 use crate::testing::{Bench, order, resource};
@@ -45,7 +46,7 @@ enum Part {
 const FOLDERS: [&str; 3] = ["/srv/a", "/srv/a/b", "/etc/web"];
 const FILES: [&str; 5] = ["/etc/one", "/srv/a/two", "/srv/a/b/three", "/etc/web/conf", "/etc/web/site"];
 const TEXTS: [&str; 3] = ["first\n", "second\n", ""];
-const PACKAGES: [&str; 2] = ["web", "libweb"];
+const PACKAGES: [&str; 3] = ["web", "libweb", "mail"];
 
 fn part() -> impl Strategy<Value = Part> {
     prop_oneof![
@@ -68,14 +69,31 @@ struct Case {
     /// Files that are there before.
     there: Vec<(usize, usize)>,
     installed: bool,
+    /// What fetched lists say of `web`; none: the lists are as new as the sources.
+    news: Option<News>,
     notifies: Vec<bool>,
+}
+
+/// What fetched lists may say of a package beyond what a plan over the old ones knew.
+#[derive(Clone, Copy, Debug)]
+enum News {
+    /// It cannot stay beside `mail`, which is installed.
+    Conflicts,
+    /// It needs `libnew`, too.
+    Depends,
 }
 
 fn case() -> impl Strategy<Value = Case> {
     let parts = prop::collection::vec(part(), 1..9);
     let there = prop::collection::vec((0..FILES.len(), 0..TEXTS.len()), 0..3);
-    (parts, there, any::<bool>(), prop::collection::vec(any::<bool>(), 9))
-        .prop_map(|(parts, there, installed, notifies)| Case { parts, there, installed, notifies })
+    let news = prop_oneof![
+        3 => Just(None),
+        1 => Just(Some(News::Conflicts)),
+        1 => Just(Some(News::Depends)),
+    ];
+    (parts, there, any::<bool>(), news, prop::collection::vec(any::<bool>(), 9)).prop_map(
+        |(parts, there, installed, news, notifies)| Case { parts, there, installed, news, notifies },
+    )
 }
 
 impl Case {
@@ -92,13 +110,24 @@ impl Case {
             ],
             users: vec!["web".into()],
             units: vec![("web.service".into(), true)],
-            fails: false,
+            ..Offer::default()
         };
-        bench.world.offer("web", web);
-        bench.world.offer("libweb", Offer { version: "0.9".into(), ..Offer::default() });
+        bench.world.offer("web", web.clone());
+        for name in ["libweb", "libnew", "mail"] {
+            bench.world.offer(name, Offer { version: "0.9".into(), ..Offer::default() });
+        }
+        bench.world.by_hand(PackageRequest::present("mail")).unwrap();
         if self.installed {
-            let request = converge_resources::system::packages::PackageRequest::present("web");
-            bench.world.packages().transact(&[request], &mut |_| {}).unwrap();
+            bench.world.by_hand(PackageRequest::present("web")).unwrap();
+        }
+        if let Some(news) = self.news {
+            let one = |name: &str| vec![name.to_owned()];
+            let (conflicts, more) = match news {
+                News::Conflicts => (one("mail"), Vec::new()),
+                News::Depends => (Vec::new(), one("libnew")),
+            };
+            let depends = [web.depends.clone(), more].concat();
+            bench.world.offer_next("web", Offer { depends, conflicts, ..web });
         }
         for (file, text) in &self.there {
             bench.world.write(FILES[*file].as_ref(), TEXTS[*text]);
@@ -276,6 +305,47 @@ fn law_two(
     }
 }
 
+/// Packages go only where the plan names them, and what comes beside them is told.
+fn law_of_packages(plan: &HostPlan, report: &HostReport, before: &PackageTable, after: &PackageTable) {
+    let names = |property: &str| -> BTreeSet<String> {
+        let found = plan.steps.iter().flat_map(|step| &step.change.properties);
+        let texts =
+            found.filter(|found| found.property == property).flat_map(|found| [&found.before, &found.after]);
+        let lists = texts.filter_map(|shown| if let Shown::Text(text) = shown { Some(text) } else { None });
+        lists
+            .flat_map(|list| list.split(", "))
+            .filter_map(|one| one.split(' ').next())
+            .map(str::to_owned)
+            .collect()
+    };
+    let asked = |name: &str, verb: Verb| {
+        let address = format!("package[{name}]");
+        let results = report.results.iter().map(|result| (&result.address, &result.change));
+        let mut all = plan.steps.iter().map(|step| (&step.address, &step.change)).chain(results);
+        all.any(|(at, change)| {
+            at.as_str() == address && (change.verb == Verb::Remove) == (verb == Verb::Remove)
+        })
+    };
+    let (brings, removes) = (names("brings"), names("removes"));
+    for name in before.keys().filter(|name| !after.contains_key(*name)) {
+        assert!(
+            asked(name, Verb::Remove) || removes.contains(name),
+            "{name} went, and no plan named it: {plan:?}"
+        );
+    }
+    for name in after.keys().filter(|name| before.get(*name) != after.get(*name)) {
+        let told = report
+            .results
+            .iter()
+            .flat_map(|result| &result.unforeseen)
+            .any(|beyond| beyond.property == *name);
+        assert!(
+            asked(name, Verb::Create) || brings.contains(name) || told,
+            "{name} came, and nothing tells of it: {report:?}"
+        );
+    }
+}
+
 /// After a run that succeeded, nothing is left to do.
 fn law_three(bench: &Bench, catalog: &[Resource]) {
     let again = bench.look(catalog);
@@ -298,8 +368,10 @@ proptest! {
         let plan = law_one(&bench, &catalog);
         if plan.problems.is_empty() {
             let before = image(bench.root());
+            let packages = bench.world.packages().installed().unwrap();
             let report = bench.apply(&catalog);
             let after = image(bench.root());
+            law_of_packages(&plan, &report, &packages, &bench.world.packages().installed().unwrap());
             law_two(&plan, &report, &catalog, &before, &after);
             no_temporaries(&after);
             if matches!(report.state, HostState::Changed | HostState::InSync) {

@@ -48,6 +48,7 @@ pub(crate) fn look(
     let login = guard.map(|_| Login::of(system));
     let critical = login.as_ref().map(|login| login.critical(decoded.catalog)).unwrap_or_default();
     if let (Some(guard), Some(login)) = (guard, &login) {
+        draft.allowance.keep_ways_in(login.needs());
         draft.problems.extend(unsettled(state)?);
         mark(&mut draft, decoded, &critical);
         draft.problems.extend(unguardable(&draft, decoded.catalog, login, guard, can_arm(system)));

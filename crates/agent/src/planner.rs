@@ -8,9 +8,9 @@ use converge_model::{
     Address, Catalog, Certainty, Change, Problem, PropertyChange, Resource, Shown, Step, Verb,
 };
 use converge_resources::kind::{Action, Depend, DiffRequest, Look, Planned};
-use converge_resources::overlay::Version;
+use converge_resources::overlay::{Version, removed};
 use converge_resources::system::System;
-use converge_resources::system::packages::{PackageRequest, Simulation};
+use converge_resources::system::packages::{Allowance, PackageRequest, Simulation};
 use converge_resources::view::{Base, LookError};
 use converge_resources::{Effect, Overlay, View, Wanted};
 use rayon::prelude::*;
@@ -42,6 +42,8 @@ pub(crate) struct Draft {
     /// The resources that need nothing.
     pub(crate) in_sync: BTreeSet<u32>,
     pub(crate) problems: Vec<Problem>,
+    /// What the plan lets transactions of packages do.
+    pub(crate) allowance: Allowance,
     /// The resources whose values nobody is shown.
     pub(crate) hidden: BTreeSet<u32>,
 }
@@ -98,7 +100,7 @@ pub(crate) fn plan(
         debts,
         known,
         overlay: Overlay::default(),
-        draft: Draft::default(),
+        draft: Draft { allowance: allowance(decoded, system), ..Draft::default() },
         step_of: BTreeMap::new(),
         started: BTreeSet::new(),
         transaction: Vec::new(),
@@ -115,6 +117,14 @@ pub(crate) fn plan(
     }
     walk.close_transaction();
     walk.draft
+}
+
+/// What the plan lets transactions of packages do, before it found any. A host without a package manager tells so where
+/// a package is looked at.
+fn allowance(decoded: &Decoded<'_>, system: &dyn System) -> Allowance {
+    let has_packages = decoded.catalog.resources.iter().any(|resource| resource.kind == PACKAGE);
+    let architecture = has_packages.then(|| system.packages().architecture().unwrap_or_default());
+    architecture.map(Allowance::on).unwrap_or_default()
 }
 
 /// Reads, in parallel, what the ordered walk will ask for; what fails here is told there.
@@ -191,6 +201,7 @@ impl Walk<'_> {
                 if starts_unit(&look.effects) {
                     self.started.insert(index);
                 }
+                self.draft.allowance.allow_removal(&removed(&look.effects));
                 self.overlay.add(place, look.effects);
                 self.transaction.extend(look.request.map(|request| (place, request)));
                 self.step_of.insert(index, place);
@@ -310,6 +321,7 @@ impl Walk<'_> {
                 return;
             }
         };
+        self.draft.allowance.allow(&requests, &simulation);
         for (place, request) in &transaction {
             fill_version(&mut self.draft.steps[*place as usize].step.change, request, &simulation);
         }

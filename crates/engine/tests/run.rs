@@ -106,7 +106,15 @@ impl Pretence {
         };
         let state = if outcome.failed() { HostState::Failed } else { HostState::Changed };
         let change = Change::new(Verb::Act);
-        let result = StepResult { resource: place, address, change, outcome, may_fail: false, took: 0 };
+        let result = StepResult {
+            resource: place,
+            address,
+            change,
+            outcome,
+            unforeseen: Vec::new(),
+            may_fail: false,
+            took: 0,
+        };
         let _ = ask.events.send(EventKind::StepFinished { result: result.clone() }).await;
         HostReport { results: vec![result], ..report(state) }
     }

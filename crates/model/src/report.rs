@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::change::Change;
+use crate::change::{Change, PropertyChange};
 use crate::id::{Address, HostName};
 use crate::plan::Problem;
 
@@ -92,6 +92,9 @@ pub struct StepResult {
     pub change: Change,
     /// How it ended.
     pub outcome: StepOutcome,
+    /// What it turned out to do beyond what was planned: packages that came along, by name.
+    #[serde(default)]
+    pub unforeseen: Vec<PropertyChange>,
     /// Whether the resource says `may-fail`.
     pub may_fail: bool,
     /// Milliseconds, by the monotonic clock.

@@ -2,6 +2,7 @@
 //! when the step, or what it notified, fails.
 
 mod accounts;
+mod packages;
 mod rehearsal;
 mod standby;
 
@@ -13,11 +14,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use converge_model::Digest;
+use converge_model::{Digest, PropertyChange};
 
 use crate::system::System;
 use crate::system::accounts::{AccountChange, AccountTable};
 use crate::system::files::{Entry, Files, Sort, temporary_name};
+use crate::system::packages::Allowance;
 use crate::system::processes::{Command, Finished};
 use crate::system::receipts::Receipt;
 use crate::system::units::Verb;
@@ -92,6 +94,10 @@ pub struct Actor<'a> {
     pub sensitive: bool,
     /// The time that the step may take, where its resource says so.
     pub timeout: Option<Duration>,
+    /// What the plan lets transactions of packages do.
+    pub allowance: &'a Allowance,
+    /// What the step turned out to do beyond what was planned.
+    pub unforeseen: &'a mut Vec<PropertyChange>,
 }
 
 /// What the steps of a run replaced, in order, each with the resource that it belongs to.

@@ -174,5 +174,14 @@ impl Overlay {
     }
 }
 
+/// The packages that steps with these effects take away.
+pub fn removed(effects: &[Effect]) -> Vec<String> {
+    let gone = effects.iter().filter_map(|effect| match effect {
+        Effect::Package(name, None) => Some(name.clone()),
+        _ => None,
+    });
+    gone.collect()
+}
+
 /// The bytes of a planned text, shared by the views that read it.
 pub type Bytes = Arc<[u8]>;

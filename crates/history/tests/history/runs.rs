@@ -63,6 +63,7 @@ pub(crate) fn result(resource: u32, path: &str, change: &Change, outcome: StepOu
         address: Address::new(None, "file", path),
         change: change.clone(),
         outcome,
+        unforeseen: Vec::new(),
         may_fail: false,
         took: u64::from(resource) + 3,
     }

@@ -33,6 +33,8 @@ impl Actor<'_> {
                 undo: &mut undo,
                 sensitive: actor.sensitive,
                 timeout: actor.timeout,
+                allowance: actor.allowance,
+                unforeseen: &mut *actor.unforeseen,
             };
             work(&mut there, &copy)
         })

@@ -60,8 +60,7 @@ impl Kind for Autoremove {
     }
 
     fn apply(actor: &mut Actor<'_>, (): &(), _: &Found) -> Result<(), ApplyError> {
-        let done = actor.system.packages().remove_unneeded(actor.output);
-        done.map_err(|error| ApplyError::new(error.to_string()))
+        actor.remove_unneeded()
     }
 }
 

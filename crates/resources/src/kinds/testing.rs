@@ -13,18 +13,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use converge_model::{
-    Change, Claim, Content, Digest, ParamProblem, Params, Scalar, Secret, SecretTable, Value,
+    Change, Claim, Content, Digest, ParamProblem, Params, PropertyChange, Scalar, Secret, SecretTable, Value,
 };
 
 use crate::actor::{Actor, ApplyError, Contents, Journal, Undo};
 use crate::kind::{Look, Planned, Wanted};
-use crate::overlay::{Effect, Overlay};
+use crate::overlay::{Effect, Overlay, removed};
 use crate::registry;
 use crate::system::System;
 use crate::system::accounts::Accounts;
 use crate::system::fake::World;
 use crate::system::files::Files;
-use crate::system::packages::Packages;
+use crate::system::packages::{Allowance, Packages};
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::receipts::Receipts;
 use crate::system::units::Units;
@@ -40,6 +40,8 @@ pub(crate) struct Trial {
     pub(crate) others: Vec<Claim>,
     /// Whether replaced content is kept only in memory.
     pub(crate) sensitive: bool,
+    /// What its steps did beyond what was planned.
+    pub(crate) unforeseen: Mutex<Vec<PropertyChange>>,
 }
 
 /// Parameters by name, as a catalog has them.
@@ -59,6 +61,7 @@ impl Trial {
             secrets: Mutex::new(SecretTable::default()),
             others: Vec::new(),
             sensitive: false,
+            unforeseen: Mutex::default(),
         };
         fs::create_dir_all(trial.at("/var/lib/converge/undo")).unwrap();
         trial
@@ -160,6 +163,8 @@ impl Trial {
         let look = self.look(kind, params);
         assert!(matches!(look.planned, Planned::Change(_)), "not a change: {:?}", look.planned);
         let mut output = |_: &[u8]| {};
+        let mut allowance = Allowance::default();
+        allowance.allow_removal(&removed(&look.effects));
         let mut actor = Actor {
             system: &self.host,
             contents: &self.contents,
@@ -168,6 +173,8 @@ impl Trial {
             undo,
             sensitive: self.sensitive,
             timeout: None,
+            allowance: &allowance,
+            unforeseen: &mut self.unforeseen.lock().unwrap(),
         };
         self.wanted(kind, params).apply(&mut actor, &look)
     }

@@ -13,7 +13,8 @@ use crate::system::System;
 use crate::system::accounts::{AccountTable, Accounts, User};
 use crate::system::files::Files;
 use crate::system::packages::{
-    Installed, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation, Upkeep,
+    Allowance, Installed, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation,
+    Upkeep,
 };
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::receipts::Receipts;
@@ -30,6 +31,8 @@ pub struct World {
 struct State {
     installed: PackageTable,
     offers: BTreeMap<String, Offer>,
+    news: BTreeMap<String, Offer>,
+    leaves: BTreeMap<String, String>,
     units: BTreeMap<String, UnitState>,
     commands: BTreeMap<String, Arc<Deed>>,
     starts: u64,
@@ -50,6 +53,8 @@ pub struct Offer {
     pub version: String,
     /// Packages that come with it.
     pub depends: Vec<String>,
+    /// Packages that cannot stay beside it.
+    pub conflicts: Vec<String>,
     /// Files that it brings, with their content. They overwrite nothing.
     pub files: Vec<(PathBuf, String)>,
     /// Users that it makes.
@@ -78,6 +83,23 @@ impl World {
     /// Puts a package on offer.
     pub fn offer(&self, name: &str, offer: Offer) {
         self.state().offers.insert(name.to_owned(), offer);
+    }
+
+    /// Installs or removes a package as somebody else does, with whatever that takes.
+    pub fn by_hand(&self, request: PackageRequest) -> Result<(), PackageError> {
+        let mut allowed = Allowance::default();
+        allowed.allow(&[request.clone()], &self.simulate(&[request.clone()])?);
+        self.transact(&[request], &allowed, &mut |_| {})
+    }
+
+    /// Lets only fetched lists know this of a package. Until then the sources are newer than the lists.
+    pub fn offer_next(&self, name: &str, offer: Offer) {
+        self.state().news.insert(name.to_owned(), offer);
+    }
+
+    /// Nothing needs `dependency` any more once `name` is gone.
+    pub fn leaves(&self, name: &str, dependency: &str) {
+        self.state().leaves.insert(name.to_owned(), dependency.to_owned());
     }
 
     /// Nothing needs these packages any more.
@@ -135,6 +157,7 @@ impl World {
                 self.install(dependency)?;
             }
         }
+        offer.conflicts.iter().for_each(|other| self.uninstall(other));
         for (path, text) in &offer.files {
             if !self.files.outside(path).exists() {
                 self.write(path, text);
@@ -179,6 +202,9 @@ impl World {
             return;
         }
         state.log.push(format!("remove {name}"));
+        if let Some(left) = state.leaves.get(name).cloned() {
+            state.unneeded.push(left);
+        }
         let offer = state.offers.get(name).cloned().unwrap_or_default();
         for (unit, _) in &offer.units {
             state.units.remove(unit);
@@ -227,7 +253,7 @@ impl Packages for World {
         let state = self.state();
         let mut simulation = Simulation::default();
         let mut todo: Vec<&str> = Vec::new();
-        for request in requests {
+        for request in requests.iter().filter(|request| !request.refresh) {
             match request.goal {
                 PackageGoal::Absent { .. } if state.installed.contains_key(&request.name) => {
                     simulation.removed.push(request.name.clone());
@@ -243,6 +269,8 @@ impl Packages for World {
             match state.offers.get(name) {
                 Some(offer) => {
                     simulation.installed.push((name.to_owned(), offer.version.clone()));
+                    let gone = offer.conflicts.iter().filter(|name| state.installed.contains_key(*name));
+                    simulation.removed.extend(gone.cloned());
                     let missing = offer.depends.iter().filter(|name| !state.installed.contains_key(*name));
                     todo.extend(missing.map(String::as_str));
                 }
@@ -256,16 +284,25 @@ impl Packages for World {
         Ok(self.state().unneeded.clone())
     }
 
-    fn remove_unneeded(&self, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
-        self.state().unneeded.clear();
+    fn remove_unneeded(&self, allowed: &Allowance, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+        allowed.check(&Simulation { removed: self.state().unneeded.clone(), ..Simulation::default() })?;
+        let gone = std::mem::take(&mut self.state().unneeded);
+        gone.iter().for_each(|name| self.uninstall(name));
         Ok(())
     }
 
     fn transact(
         &self,
         requests: &[PackageRequest],
+        allowed: &Allowance,
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<(), PackageError> {
+        if requests.iter().any(|request| request.refresh) {
+            self.refresh(None, output)?;
+        }
+        let fresh: Vec<_> =
+            requests.iter().map(|request| PackageRequest { refresh: false, ..request.clone() }).collect();
+        allowed.check(&self.simulate(&fresh)?)?;
         let mut outcome = Ok(());
         for request in requests {
             output(format!("{}\n", request.name).as_bytes());
@@ -288,12 +325,20 @@ impl Packages for World {
     }
 
     fn refresh(&self, _: Option<&Path>, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
-        self.state().log.push("refresh".to_owned());
+        let mut state = self.state();
+        state.log.push("refresh".to_owned());
+        let news = std::mem::take(&mut state.news);
+        state.offers.extend(news);
         Ok(())
     }
 
     fn upkeep(&self) -> Result<Upkeep, PackageError> {
-        Ok(Upkeep { lists_age: Some(Duration::ZERO), ..Upkeep::default() })
+        let sources_newer = !self.state().news.is_empty();
+        Ok(Upkeep { lists_age: Some(Duration::ZERO), sources_newer, ..Upkeep::default() })
+    }
+
+    fn architecture(&self) -> Result<String, PackageError> {
+        Ok("amd64".to_owned())
     }
 
     fn compare(&self, one: &str, other: &str) -> std::cmp::Ordering {
@@ -369,6 +414,7 @@ mod tests {
         let offer = Offer {
             version: "1.2".into(),
             depends: vec!["libc".into()],
+            conflicts: Vec::new(),
             files: vec![("/etc/web/conf".into(), "listen 80\n".into())],
             users: vec!["web".into()],
             units: vec![("web.service".into(), true)],
@@ -377,7 +423,7 @@ mod tests {
         world.offer("web", offer);
         world.offer("libc", Offer { version: "2".into(), ..Offer::default() });
         let request = PackageRequest::new("web", PackageGoal::Present);
-        world.transact(&[request], &mut |_| {}).unwrap();
+        world.by_hand(request).unwrap();
         assert_eq!(world.log(), ["install libc", "install web"]);
         assert!(root.path().join("etc/web/conf").exists());
         assert!(world.table().unwrap().users.contains_key("web"));

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use converge_model::PropertyChange;
+
 /// Every package that the manager knows of as installed or half so, by name (`nginx`, `libc6:arm64` for a foreign
 /// architecture).
 pub type PackageTable = BTreeMap<String, Installed>;
@@ -79,6 +81,90 @@ pub struct Simulation {
     pub unknown: Vec<String>,
 }
 
+/// What the plan of a run lets its transactions do. A transaction is held against it right before it changes anything:
+/// lists that were fetched, sources that were written and a database that was repaired since may have changed what it
+/// comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// The host's own architecture: `NAME:ARCHITECTURE` is `NAME`.
+    architecture: String,
+    /// What comes or changes its version, by name; without a version where the plan could not know it.
+    comes: BTreeMap<String, Option<String>>,
+    /// What goes.
+    goes: BTreeSet<String>,
+    /// Packages without which nobody gets in.
+    ways_in: BTreeSet<String>,
+}
+
+impl Allowance {
+    /// Nothing is allowed yet, on a host of this architecture.
+    pub fn on(architecture: impl Into<String>) -> Self {
+        Self { architecture: architecture.into(), ..Self::default() }
+    }
+
+    /// Allows what is asked itself, and what the plan saw that it comes to.
+    pub fn allow(&mut self, requests: &[PackageRequest], foreseen: &Simulation) {
+        for request in requests {
+            let name = self.plain(&request.name).to_owned();
+            match request.goal {
+                PackageGoal::Absent { .. } => drop(self.goes.insert(name)),
+                PackageGoal::Kept => {}
+                _ => drop(self.comes.entry(name).or_default()),
+            }
+        }
+        let known = |(name, version): &(String, String)| (name.clone(), Some(version.clone()));
+        self.comes.extend(foreseen.installed.iter().map(known));
+        self.allow_removal(&foreseen.removed);
+    }
+
+    /// Allows that these go.
+    pub fn allow_removal(&mut self, names: &[String]) {
+        self.goes.extend(names.iter().cloned());
+    }
+
+    /// Says without which packages nobody gets in.
+    pub fn keep_ways_in(&mut self, names: &[&str]) {
+        self.ways_in.extend(names.iter().map(|name| (*name).to_owned()));
+    }
+
+    /// Stops a transaction that would remove what the plan does not name. What goes and comes again is not removed.
+    pub fn check(&self, foreseen: &Simulation) -> Result<(), PackageError> {
+        let comes_again = |name: &str| foreseen.installed.iter().any(|(other, _)| other == name);
+        let is_beyond = |name: &&String| !self.goes.contains(*name) && !comes_again(name);
+        let names: Vec<_> = foreseen.removed.iter().filter(is_beyond).cloned().collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let shuts_out = names.iter().any(|name| self.ways_in.contains(name));
+        Err(PackageError::Unplanned { names: names.join(", "), shuts_out })
+    }
+
+    /// What became of the packages between `before` and `after` that the plan does not name.
+    pub fn unforeseen(&self, before: &PackageTable, after: &PackageTable) -> Vec<PropertyChange> {
+        let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+        let mut beyond = Vec::new();
+        for name in names.into_iter().filter(|name| self.plain(name) == name.as_str()) {
+            let version = |table: &PackageTable| table.get(name).map(|package| package.version.clone());
+            let (old, new) = (version(before), version(after));
+            let is_foreseen = match (&new, self.comes.get(name)) {
+                (None, _) => self.goes.contains(name),
+                (Some(new), Some(Some(known))) => new == known,
+                (Some(_), known) => known.is_some(),
+            };
+            if old != new && !is_foreseen {
+                beyond.push(PropertyChange::new(name, old, new));
+            }
+        }
+        beyond
+    }
+
+    /// A name as the table and a simulation have it.
+    fn plain<'n>(&self, name: &'n str) -> &'n str {
+        let own = name.strip_suffix(&self.architecture).and_then(|name| name.strip_suffix(':'));
+        own.unwrap_or(name)
+    }
+}
+
 /// What earlier transactions left behind, and how old the lists are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upkeep {
@@ -109,6 +195,14 @@ pub enum PackageError {
         /// How long was waited.
         waited: Duration,
     },
+    /// It would remove what the plan does not name; nothing was changed.
+    #[error("{}", unplanned(names, *shuts_out))]
+    Unplanned {
+        /// The packages, joined.
+        names: String,
+        /// Whether one of them keeps the way in.
+        shuts_out: bool,
+    },
     /// The manager failed.
     #[error("{what}")]
     Failed {
@@ -117,26 +211,39 @@ pub enum PackageError {
     },
 }
 
+fn unplanned(names: &str, shuts_out: bool) -> String {
+    let danger = if shuts_out { ", and without which nobody gets in" } else { "" };
+    format!(
+        "it would remove {names}, which the plan does not name{danger}; it stopped before any package changed: plan \
+         again, and apply what that plan shows"
+    )
+}
+
 /// A host's package manager.
 pub trait Packages: Send + Sync {
     /// What is installed, read anew without starting a process.
     fn installed(&self) -> Result<Arc<PackageTable>, PackageError>;
     /// What earlier transactions left behind, and how old the lists are; without starting a process.
     fn upkeep(&self) -> Result<Upkeep, PackageError>;
+    /// The host's own architecture, as the manager calls it: `NAME:ARCHITECTURE` is `NAME`.
+    fn architecture(&self) -> Result<String, PackageError>;
     /// The version that would be installed of each of `names`, from the lists as they are.
     fn candidates(&self, names: &[String]) -> Result<BTreeMap<String, String>, PackageError>;
     /// What carrying out `requests` would do. What is asked after a refresh of the lists is unknown.
     fn simulate(&self, requests: &[PackageRequest]) -> Result<Simulation, PackageError>;
-    /// Carries `requests` out in one transaction, never asking anything; output goes to `output` as it comes.
+    /// Carries `requests` out in one transaction, never asking anything; output goes to `output` as it comes. It is
+    /// simulated once more right before, and stops where [`Allowance::check`] says so.
     fn transact(
         &self,
         requests: &[PackageRequest],
+        allowed: &Allowance,
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<(), PackageError>;
     /// What came along with others, and nothing needs any more, by name.
     fn unneeded(&self) -> Result<Vec<String>, PackageError>;
     /// Removes what nothing needs any more; as [`Packages::transact`].
-    fn remove_unneeded(&self, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError>;
+    fn remove_unneeded(&self, allowed: &Allowance, output: &mut dyn FnMut(&[u8]))
+    -> Result<(), PackageError>;
     /// Fetches the lists anew: all of them, as far as they can be had; or those of the file of sources `only`, where one
     /// that cannot be fetched, or whose signature is not good, is an error.
     fn refresh(&self, only: Option<&Path>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError>;

@@ -89,6 +89,7 @@ fn report(state: HostState, results: Vec<(&str, StepOutcome)>) -> HostReport {
         address: address(name),
         change: Change::new(Verb::Update),
         outcome,
+        unforeseen: Vec::new(),
         may_fail: false,
         took: 0,
     };

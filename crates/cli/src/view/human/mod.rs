@@ -231,7 +231,7 @@ impl Human {
         if matches!(step.outcome, StepOutcome::Done | StepOutcome::Unforeseen) {
             self.done.count(step.change.verb);
         }
-        result::step(&self.name(place), step)
+        result::step(&self.name(place), step, self.detail)
     }
 
     fn host_finished(&mut self, place: usize, report: &HostReport) -> String {

@@ -120,7 +120,7 @@ fn inline(change: &Change, detail: Detail) -> Option<String> {
 }
 
 /// What comes or goes as a whole is named by its address; of what stays, one needs to know which part.
-fn values(verb: Verb, change: &PropertyChange, detail: Detail) -> String {
+pub(super) fn values(verb: Verb, change: &PropertyChange, detail: Detail) -> String {
     let arrow = format!("{} -> {}", shown(&change.before, detail), shown(&change.after, detail));
     match (&change.before, &change.after) {
         (Shown::Absent, _) | (_, Shown::Absent) if matches!(verb, Verb::Create | Verb::Remove) => arrow,

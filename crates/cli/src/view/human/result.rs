@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use converge_model::{HostReport, HostState, StepOutcome, StepResult};
+use converge_model::{HostReport, HostState, StepOutcome, StepResult, Verb};
 
-use super::plan::{headed_problem, problem};
+use super::Detail;
+use super::plan::{headed_problem, problem, values};
 use crate::view::paint::{FAILED, FAINT, paint, sign};
 use crate::view::text::{harmless, seconds};
 
@@ -13,8 +14,23 @@ const OUTPUT_LINES: usize = 20;
 /// Steps that are quicker than this many milliseconds do not say how long they took.
 const WORTH_SAYING: u64 = 1000;
 
+/// What a step did beyond its plan: so many lines of it are shown; all are in the events.
+const UNFORESEEN_LINES: usize = 20;
+
 /// The lines of a step of the host called `name`.
-pub(super) fn step(name: &str, result: &StepResult) -> String {
+pub(super) fn step(name: &str, result: &StepResult, detail: Detail) -> String {
+    let mut out = outcome(name, result);
+    for beyond in result.unforeseen.iter().take(UNFORESEEN_LINES) {
+        let _ = writeln!(out, "      unforeseen: {}", values(Verb::Update, beyond, detail));
+    }
+    let more = result.unforeseen.len().saturating_sub(UNFORESEEN_LINES);
+    if more > 0 {
+        let _ = writeln!(out, "      unforeseen: {more} more");
+    }
+    out
+}
+
+fn outcome(name: &str, result: &StepResult) -> String {
     let address = harmless(result.address.as_str());
     let took = match result.took {
         0..WORTH_SAYING => String::new(),

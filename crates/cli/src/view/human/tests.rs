@@ -59,6 +59,7 @@ fn result(at: &str, verb: Verb, outcome: StepOutcome, took: u64) -> EventKind {
         address: address(at),
         change: Change::new(verb),
         outcome,
+        unforeseen: Vec::new(),
         may_fail: false,
         took,
     };

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::*;
 use crate::actor::{Actor, Attributes, Contents, Journal};
 use crate::system::fake::World;
+use crate::system::packages::Allowance;
 use converge_model::Digest;
 
 /// A host below a temporary root, the folder of a script that stands by, and a place for programs that note how they
@@ -63,6 +64,8 @@ impl Bench {
             undo: &mut self.undo,
             sensitive,
             timeout: None,
+            allowance: &Allowance::default(),
+            unforeseen: &mut Vec::new(),
         };
         work(&mut actor)
     }

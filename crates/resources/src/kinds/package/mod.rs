@@ -126,8 +126,7 @@ impl Kind for Package {
 
     fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
         let request = plan::request(wish, found);
-        let done = actor.system.packages().transact(&[request], actor.output);
-        done.map_err(|error| ApplyError::new(error.to_string()))
+        actor.transact(&[request])
     }
 }
 
@@ -145,7 +144,9 @@ lists what it would restart. The lock of another transaction is waited for, and 
 transaction left half-way is repaired first.
 
 The lists are fetched anew, as a part of the change, where they do not know the package or the version, were never \
-fetched, are older than the sources, or are older than `refresh` says. The version is then not known before.
+fetched, are older than the sources, or are older than `refresh` says. The version is then not known before. Right before \
+packages change, apt-get foresees the transaction once more. If it would remove a package that the plan does not name, the \
+step stops, names it, and changes no package. What comes beyond the plan is told as unforeseen.
 
 A package that somebody else holds is never changed: say `hold`. What a transaction did is not put back.";
 

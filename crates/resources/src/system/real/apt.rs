@@ -14,7 +14,7 @@ use rustix::process::{Flock, FlockType};
 
 use crate::system::files::Files;
 use crate::system::packages::{
-    PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation, Upkeep,
+    Allowance, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation, Upkeep,
 };
 use crate::system::processes::{Command, Finished, Processes};
 use crate::system::real::dpkg::{self, Database};
@@ -161,6 +161,23 @@ impl Apt {
         }
     }
 
+    fn simulate_autoremove(&self) -> Result<Simulation, PackageError> {
+        let (finished, said) = self.run(autoremove(&["--simulate"]), &mut |_| {})?;
+        if !finished.success() {
+            return Err(failure("apt-get", finished.code, &said));
+        }
+        let mut simulation = Simulation::default();
+        said.lines().for_each(|line| read_step(line, &mut simulation));
+        Ok(simulation)
+    }
+
+    /// Holds what a batch would do now against what is allowed. What no list knows is left to the transaction to tell.
+    fn check_batch(&self, batch: &Batch<'_>, allowed: &Allowance) -> Result<(), PackageError> {
+        let mut simulation = Simulation::default();
+        self.simulate_batch(batch.clone(), &mut simulation)?;
+        allowed.check(&simulation)
+    }
+
     /// Waits until nobody holds the lock at `path`, saying who does.
     fn wait_for(&self, path: &str, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
         let started = Instant::now();
@@ -221,6 +238,10 @@ impl Packages for Apt {
         })
     }
 
+    fn architecture(&self) -> Result<String, PackageError> {
+        Ok(self.database()?.architecture)
+    }
+
     fn candidates(&self, names: &[String]) -> Result<BTreeMap<String, String>, PackageError> {
         let database = self.database()?;
         let Some(lists) = self.lists(&database.architecture)? else {
@@ -254,19 +275,26 @@ impl Packages for Apt {
     fn transact(
         &self,
         requests: &[PackageRequest],
+        allowed: &Allowance,
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<(), PackageError> {
         self.make_ready(output)?;
         if requests.iter().any(|request| request.refresh) {
             self.refresh(None, output)?;
         }
+        // All of it before the first batch: a transaction that must not be changes nothing.
+        let batches = Batch::of(requests.iter().collect());
+        batches.iter().try_for_each(|batch| self.check_batch(batch, allowed))?;
         let named = |wanted: fn(&PackageRequest) -> bool| -> Vec<String> {
             requests.iter().filter(|request| wanted(request)).map(|request| request.name.clone()).collect()
         };
         self.mark("unhold", named(|request| request.hold == Some(false)), output)?;
-        for batch in Batch::of(requests.iter().collect()) {
+        for (place, batch) in batches.iter().enumerate() {
             let words = batch.install();
             if !words.is_empty() {
+                if place > 0 {
+                    self.check_batch(batch, allowed)?;
+                }
                 self.install(apt_get(&[], &batch.options(), &words), output)?;
             }
         }
@@ -281,17 +309,16 @@ impl Packages for Apt {
         if self.database()?.interrupted {
             return Ok(Vec::new());
         }
-        let (finished, said) = self.run(autoremove(&["--simulate"]), &mut |_| {})?;
-        if !finished.success() {
-            return Err(failure("apt-get", finished.code, &said));
-        }
-        let mut simulation = Simulation::default();
-        said.lines().for_each(|line| read_step(line, &mut simulation));
-        Ok(simulation.removed)
+        Ok(self.simulate_autoremove()?.removed)
     }
 
-    fn remove_unneeded(&self, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+    fn remove_unneeded(
+        &self,
+        allowed: &Allowance,
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), PackageError> {
         self.make_ready(output)?;
+        allowed.check(&self.simulate_autoremove()?)?;
         self.must(autoremove(&[]), output)
     }
 
@@ -338,6 +365,7 @@ impl Apt {
 }
 
 /// Requests that one run of apt-get can carry out: they agree about recommended packages.
+#[derive(Clone)]
 struct Batch<'a> {
     recommends: Option<bool>,
     requests: Vec<&'a PackageRequest>,

@@ -22,7 +22,9 @@ use systemd::{FolderUnits, NoUnits, Systemd};
 use crate::system::System;
 use crate::system::accounts::Accounts;
 use crate::system::files::Files;
-use crate::system::packages::{PackageError, PackageRequest, PackageTable, Packages, Simulation, Upkeep};
+use crate::system::packages::{
+    Allowance, PackageError, PackageRequest, PackageTable, Packages, Simulation, Upkeep,
+};
 use crate::system::processes::Processes;
 use crate::system::receipts::Receipts;
 use crate::system::units::Units;
@@ -101,6 +103,10 @@ impl Packages for NoPackages {
         Err(PackageError::Unsupported)
     }
 
+    fn architecture(&self) -> Result<String, PackageError> {
+        Err(PackageError::Unsupported)
+    }
+
     fn candidates(&self, _: &[String]) -> Result<BTreeMap<String, String>, PackageError> {
         Err(PackageError::Unsupported)
     }
@@ -109,7 +115,12 @@ impl Packages for NoPackages {
         Err(PackageError::Unsupported)
     }
 
-    fn transact(&self, _: &[PackageRequest], _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+    fn transact(
+        &self,
+        _: &[PackageRequest],
+        _: &Allowance,
+        _: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), PackageError> {
         Err(PackageError::Unsupported)
     }
 
@@ -121,7 +132,7 @@ impl Packages for NoPackages {
         Err(PackageError::Unsupported)
     }
 
-    fn remove_unneeded(&self, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+    fn remove_unneeded(&self, _: &Allowance, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
         Err(PackageError::Unsupported)
     }
 

@@ -69,10 +69,11 @@ fn one_run_installs_and_removes() {
         request("telnet", PackageGoal::Absent { purge: false }),
         PackageRequest { hold: Some(true), ..request("nginx", PackageGoal::Latest) },
     ];
-    host.apt.transact(&requests, &mut |_| {}).unwrap();
+    host.apt.transact(&requests, &Allowance::default(), &mut |_| {}).unwrap();
     assert_eq!(
         host.lines(),
         [
+            "apt-get --simulate --allow-downgrades --allow-change-held-packages install -- rsync curl=7.7* nginx telnet-",
             "apt-get --allow-downgrades --allow-change-held-packages install -- rsync curl=7.7* nginx telnet-",
             "apt-mark hold nginx",
         ]
@@ -88,13 +89,16 @@ fn what_is_asked_differently_runs_by_itself_and_in_order() {
         request("c", PackageGoal::Present),
         request("d", PackageGoal::Absent { purge: true }),
     ];
-    host.apt.transact(&requests, &mut |_| {}).unwrap();
+    host.apt.transact(&requests, &Allowance::default(), &mut |_| {}).unwrap();
     assert_eq!(
         host.lines(),
         [
             "apt-get --quiet -o DPkg::Lock::Timeout=60 update",
+            "apt-get --simulate --no-install-recommends install -- a d-",
+            "apt-get --simulate --allow-change-held-packages install -- c",
             "apt-mark unhold b",
             "apt-get --no-install-recommends install -- a d-",
+            "apt-get --simulate --allow-change-held-packages install -- c",
             "apt-get --allow-change-held-packages install -- c",
             "apt-get purge -- d",
         ]
@@ -105,7 +109,7 @@ fn what_is_asked_differently_runs_by_itself_and_in_order() {
 fn a_hold_alone_changes_no_package() {
     let host = host(STATUS, |_| (0, ""));
     let kept = PackageRequest { hold: Some(true), ..request("curl", PackageGoal::Kept) };
-    host.apt.transact(&[kept], &mut |_| {}).unwrap();
+    host.apt.transact(&[kept], &Allowance::default(), &mut |_| {}).unwrap();
     assert_eq!(host.lines(), ["apt-mark hold curl"]);
 }
 
@@ -119,7 +123,9 @@ fn a_broken_database_is_repaired_first_and_said_to_be() {
     let mut said = Vec::new();
     assert_eq!(host.apt.simulate(&[request("x", PackageGoal::Present)]).unwrap(), Simulation::default());
     host.apt
-        .transact(&[request("x", PackageGoal::Present)], &mut |line| said.extend_from_slice(line))
+        .transact(&[request("x", PackageGoal::Present)], &Allowance::default(), &mut |line| {
+            said.extend_from_slice(line)
+        })
         .unwrap();
     assert_eq!(host.lines()[0], "dpkg --force-confdef --force-confold --configure -a");
     assert!(String::from_utf8(said).unwrap().contains("interrupted"));
@@ -134,7 +140,7 @@ fn nothing_can_ask() {
         assert!(has("DEBIAN_FRONTEND", "noninteractive") && has("NEEDRESTART_MODE", "l"));
         (0, "")
     });
-    host.apt.transact(&[request("x", PackageGoal::Present)], &mut |_| {}).unwrap();
+    host.apt.transact(&[request("x", PackageGoal::Present)], &Allowance::default(), &mut |_| {}).unwrap();
 }
 
 #[test]
@@ -190,7 +196,11 @@ fn a_transaction_that_cannot_be_says_why() {
         assert_eq!(error.to_string(), message);
     };
     check(host.apt.simulate(&[request("exim4", PackageGoal::Present)]).unwrap_err());
-    check(host.apt.transact(&[request("exim4", PackageGoal::Present)], &mut |_| {}).unwrap_err());
+    check(
+        host.apt
+            .transact(&[request("exim4", PackageGoal::Present)], &Allowance::default(), &mut |_| {})
+            .unwrap_err(),
+    );
 }
 
 #[test]
@@ -241,4 +251,60 @@ fn a_host_without_dpkg_has_no_packages() {
     let host = host(STATUS, |_| (0, ""));
     std::fs::remove_file(host.folder.path().join("var/lib/dpkg/status")).unwrap();
     assert!(matches!(host.apt.installed(), Err(PackageError::Unsupported)));
+}
+
+/// What a transaction is stopped by where apt says `said` once the lists are fetched, and the command lines.
+fn stopped(said: &'static str, allow: impl Fn(&mut Allowance)) -> (Option<String>, Vec<String>) {
+    let host = host(STATUS, move |command| match command.words.iter().any(|word| word == "--simulate") {
+        true => (0, said),
+        false => (0, ""),
+    });
+    let requests = [PackageRequest { refresh: true, ..request("new", PackageGoal::Present) }];
+    let mut allowed = Allowance::on("amd64");
+    allowed.allow(&requests, &Simulation::default());
+    allow(&mut allowed);
+    let done = host.apt.transact(&requests, &allowed, &mut |_| {});
+    (done.err().map(|error| error.to_string()), host.lines())
+}
+
+#[test]
+fn a_transaction_stops_before_it_removes_what_the_plan_does_not_name() {
+    let remove = "Remv postfix [3.7]\nInst new (1 Debian:12 [all])\n";
+    let (why, lines) = stopped(remove, |_| {});
+    assert_eq!(
+        why.as_deref(),
+        Some(
+            "it would remove postfix, which the plan does not name; it stopped before any package changed: plan again, \
+             and apply what that plan shows"
+        )
+    );
+    assert_eq!(lines.last().map(String::as_str), Some("apt-get --simulate install -- new"));
+    let (why, lines) = stopped(remove, |allowed| allowed.allow_removal(&["postfix".to_owned()]));
+    assert_eq!((why, lines.last().map(String::as_str)), (None, Some("apt-get install -- new")));
+    assert_eq!(stopped("Remv curl [7]\nInst curl [7] (8 Debian:12 [amd64])\n", |_| {}).0, None);
+    let (why, _) =
+        stopped("Purg openssh-server [1:9]\n", |allowed| allowed.keep_ways_in(&["openssh-server"]));
+    let why = why.unwrap();
+    assert!(why.starts_with("it would remove openssh-server,") && why.contains("nobody gets in"), "{why}");
+    assert!(
+        stopped("Remv libc6:i386 [2]\n", |allowed| allowed.allow_removal(&["libc6".to_owned()])).0.is_some()
+    );
+}
+
+#[test]
+fn unneeded_packages_stay_where_the_plan_does_not_name_them() {
+    let said = "Remv libold1 [1]\nRemv libold2 [1]\n";
+    // A database that cannot be repaired is no licence, either.
+    let broken = STATUS
+        .replace("install ok installed\nArchitecture: amd64\nVersion: 7", "install ok unpacked\nVersion: 7");
+    for status in [STATUS, &broken] {
+        let host = host(status, move |_| (0, said));
+        let mut allowed = Allowance::default();
+        allowed.allow_removal(&["libold1".to_owned()]);
+        let error = host.apt.remove_unneeded(&allowed, &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("would remove libold2,"), "{error}");
+        assert_eq!(host.lines().last().map(String::as_str), Some("apt-get --simulate autoremove --"));
+        allowed.allow_removal(&["libold2".to_owned()]);
+        host.apt.remove_unneeded(&allowed, &mut |_| {}).unwrap();
+    }
 }
