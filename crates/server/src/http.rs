@@ -5,6 +5,7 @@
 //! browser on this machine cannot read what is here under a name of its own. Whoever lets it listen on another address lets
 //! everybody ask who reaches that, by whatever name: an alias, a balancer, a container.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,13 +23,12 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, Id, JoinSet};
 
 use crate::events::{Listener, News, NewsKind};
 use crate::metrics::Metrics;
 
-/// What is served at once at most; more than these wait.
+/// What is served at once at most; one more takes the place of the one that has asked nothing for the longest time.
 const CONNECTIONS: usize = 64;
 /// How long the head of a request may take to come.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -106,26 +106,26 @@ pub async fn serve(listener: TcpListener, site: Site, end: impl Future<Output = 
     if listener.local_addr()?.ip().to_canonical().is_loopback() {
         app = app.layer(from_fn_with_state(Arc::new(Names(site.names)), known_host));
     }
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut seats = Seats::default();
     let mut connections = JoinSet::new();
     let (stop, stopping) = tokio::sync::watch::channel(());
     tokio::pin!(end);
     loop {
-        let accepted = async {
-            let place = room.clone().acquire_owned().await;
-            (listener.accept().await, place)
-        };
         tokio::select! {
             () = &mut end => break,
-            Some(_) = connections.join_next() => {}
-            (accepted, place) = accepted => match accepted {
+            Some(ended) = connections.join_next_with_id() => {
+                seats.leave(ended.map_or_else(|error| error.id(), |(id, ())| id));
+            }
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let (app, mut stopping) = (app.clone(), stopping.clone());
-                    connections.spawn(async move {
+                    seats.make_room();
+                    let (mark, mut stopping) = (seats.mark(), stopping.clone());
+                    let app = app.clone().layer(from_fn_with_state(mark.clone(), note_request));
+                    let connection = connections.spawn(async move {
                         let stop = async move { stopping.changed().await.map_or((), drop) };
                         answer(stream, app, stop).await;
-                        drop(place);
                     });
+                    seats.take(connection, mark);
                 }
                 // Too many open files, most likely: others have to end first.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -137,6 +137,58 @@ pub async fn serve(listener: TcpListener, site: Site, end: impl Future<Output = 
     let _ =
         tokio::time::timeout(END_PATIENCE, async { while connections.join_next().await.is_some() {} }).await;
     Ok(())
+}
+
+/// Who is served. A client that holds a place without asking for anything loses it to one that comes.
+#[derive(Default)]
+struct Seats {
+    taken: HashMap<Id, (AbortHandle, Mark)>,
+    requests: Arc<AtomicU64>,
+}
+
+/// Which request of all was the last of a connection.
+#[derive(Clone)]
+struct Mark {
+    last: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
+}
+
+impl Mark {
+    fn renew(&self) {
+        self.last.store(self.requests.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+impl Seats {
+    /// The mark of a connection that comes.
+    fn mark(&self) -> Mark {
+        let mark = Mark { last: Arc::default(), requests: self.requests.clone() };
+        mark.renew();
+        mark
+    }
+
+    fn take(&mut self, connection: AbortHandle, mark: Mark) {
+        self.taken.insert(connection.id(), (connection, mark));
+    }
+
+    fn leave(&mut self, connection: Id) {
+        self.taken.remove(&connection);
+    }
+
+    fn make_room(&mut self) {
+        while self.taken.len() >= CONNECTIONS {
+            let idlest = self.taken.values().min_by_key(|(_, mark)| mark.last.load(Ordering::Relaxed));
+            let Some(id) = idlest.map(|(connection, _)| connection.id()) else { return };
+            if let Some((connection, _)) = self.taken.remove(&id) {
+                connection.abort();
+            }
+        }
+    }
+}
+
+async fn note_request(State(mark): State<Mark>, request: Request, next: Next) -> Response {
+    mark.renew();
+    next.run(request).await
 }
 
 async fn answer(stream: TcpStream, app: Router, stop: impl Future<Output = ()>) {
@@ -336,6 +388,50 @@ mod tests {
         let many = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(HEADERS));
         for request in [long, many] {
             assert!(send(address, &request).await.starts_with("HTTP/1.1 431"));
+        }
+    }
+
+    /// So many clients that have sent `request`, and hold their connections.
+    async fn holding(address: SocketAddr, count: usize, request: &[u8], answered: bool) -> Vec<TcpStream> {
+        let mut held = Vec::new();
+        for _ in 0..count {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            if answered {
+                let mut first = [0; 16];
+                stream.read_exact(&mut first).await.unwrap();
+            }
+            held.push(stream);
+        }
+        held
+    }
+
+    #[tokio::test]
+    async fn clients_that_hold_their_connections_keep_nobody_out() {
+        let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let unread = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(40);
+        for (held, answered) in [(&request[..], true), (b"", false), (b"GET /", false), (&unread, false)] {
+            let running = running().await;
+            let address = running.address;
+            // Well within the time after which a silent connection ends by itself.
+            let served = tokio::time::timeout(HEAD_PATIENCE / 2, async {
+                let held = holding(address, CONNECTIONS + 6, held, answered).await;
+                (get(address, "/healthz", "localhost").await.0, held.len())
+            });
+            assert_eq!(served.await, Ok(("200".to_owned(), CONNECTIONS + 6)), "{held:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_asks_keeps_its_connection() {
+        let running = running().await;
+        let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let mut busy = holding(running.address, 1, request, true).await.remove(0);
+        for _ in 0..3 {
+            let _held = holding(running.address, CONNECTIONS - 1, request, true).await;
+            busy.write_all(request).await.unwrap();
+            let mut answer = [0; 15];
+            busy.read_exact(&mut answer).await.unwrap();
         }
     }
 
