@@ -74,7 +74,12 @@ pub(crate) fn look(
 /// The plan as it leaves the host. A run that was interrupted is to be settled by an act, even where nothing differs.
 pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
     let standing = Standing::read(state).unwrap_or(Standing::Nothing);
-    let settled = past.interrupted.is_none() && standing == Standing::Nothing;
+    let busy = Lock::holder(state, now());
+    // The journal of a run that is at work is open, too, or was when this look began: that run was not interrupted, and
+    // settles what an earlier one left.
+    let is_open = |run: &String| Past::read(state).is_ok_and(|now| now.interrupted.as_ref() == Some(run));
+    let interrupted = past.interrupted.clone().filter(|run| busy.is_none() && is_open(run));
+    let settled = interrupted.is_none() && standing == Standing::Nothing;
     HostPlan {
         token: looked.token,
         steps: looked.draft.steps.into_iter().map(|step| step.step).collect(),
@@ -82,8 +87,8 @@ pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
         known_once: looked.known_once.into_iter().collect(),
         problems: looked.draft.problems,
         ledger_complete: looked.ledger_complete && settled,
-        busy: Lock::holder(state, now()),
-        interrupted: past.interrupted.clone(),
+        busy,
+        interrupted,
         reverted: match standing {
             Standing::Reverted(owner) => Some(owner.run),
             _ => None,

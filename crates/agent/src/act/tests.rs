@@ -235,7 +235,10 @@ fn a_second_run_is_refused_with_the_holder() {
     let _lock = crate::state::lock::Lock::take(&bench.state, &run, "grace@desk", 1).unwrap().ok();
     let acted = act_in(&bench.world, &bench.state, &order(&catalog), plan.token, &bench.controller);
     assert!(matches!(acted, Err(Refusal::Locked(holder)) if holder.by == "grace@desk"));
-    assert_eq!(bench.look(&catalog).busy.map(|holder| holder.run).as_deref(), Some("other"));
+    let (_journal, _) = Journal::open(&bench.state, "other").unwrap();
+    let meanwhile = bench.look(&catalog);
+    assert_eq!(meanwhile.interrupted, None, "a run that is at work was not interrupted");
+    assert_eq!(meanwhile.busy.map(|holder| holder.run).as_deref(), Some("other"));
 }
 
 #[test]
