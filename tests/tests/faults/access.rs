@@ -23,9 +23,9 @@ fn sudo_with_a_password_says_so_and_takes_one() {
         assert!(why.contains("admin ALL=(ALL) NOPASSWD: ALL"), "the line to write: {why}");
 
         let told = with_password(&project, "open barley");
-        assert_eq!(told.code, 4, "{told}");
+        assert_eq!(told.code, 3, "{told}");
         assert!(told.problems("h1").contains("the password is wrong"), "{told}");
-        let tries = logged(host, "-t sudo", "incorrect password attempt");
+        let tries = logged(host, "sudo", "incorrect password attempt");
         assert_eq!(tries, 1, "a wrong password is tried once");
         assert_eq!(root(host, "cat /etc/motd"), before);
 

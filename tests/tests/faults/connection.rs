@@ -2,7 +2,7 @@
 
 use converge_model::HostState;
 
-use crate::support::{Course, SUDO, apply, converge, logged, on_host, on_hosts, plan, project, root};
+use crate::support::{Course, SUDO, apply, converge, on_host, on_hosts, plan, project, root};
 
 const MOTD: &str = r#"file "/etc/motd" { content "Welcome" }"#;
 
@@ -51,7 +51,7 @@ fn a_host_with_another_key_is_refused() {
 
 #[test]
 fn a_key_that_is_refused_is_not_tried_again() {
-    on_host(|testbed, host| {
+    on_host(|testbed, _host| {
         let project = project(testbed, SUDO, MOTD);
         let keygen = std::process::Command::new("ssh-keygen")
             .args(["-q", "-t", "ed25519", "-N", "", "-f"])
@@ -59,8 +59,16 @@ fn a_key_that_is_refused_is_not_tried_again() {
             .status();
         assert!(keygen.unwrap().success());
         let config = std::fs::read_to_string(testbed.ssh_config_path()).unwrap();
+        let tried = project.path("tried");
+        // Every connection leaves a line: what the host logs of one may come late.
+        let proxy = format!(
+            r#"bash -c 'echo >>"{}"; exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'"#,
+            tried.display()
+        );
         let lines = config.lines().map(|line| match line.trim_start().strip_prefix("IdentityFile ") {
-            Some(_) => format!("    IdentityFile {}\n", project.path("other").display()),
+            Some(_) => {
+                format!("    IdentityFile {}\n    ProxyCommand {proxy}\n", project.path("other").display())
+            }
             None => format!("{line}\n"),
         });
         project.write("ssh_config", lines.collect::<String>()).unwrap();
@@ -70,7 +78,7 @@ fn a_key_that_is_refused_is_not_tried_again() {
         assert_eq!((told.code, told.state("h1")), (4, HostState::Unreachable), "{told}");
         let why = told.problems("h1");
         assert!(why.contains("the login was refused: ") && why.contains("other"), "{why}");
-        assert_eq!(logged(host, "-u ssh", "authenticating user admin"), 1);
+        assert_eq!(std::fs::read_to_string(tried).unwrap().lines().count(), 1);
     });
 }
 

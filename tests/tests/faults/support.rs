@@ -33,10 +33,11 @@ pub(crate) fn project(testbed: &Testbed, connection: &str, body: &str) -> Projec
     Project::new(&inventory, Some(testbed)).unwrap()
 }
 
-/// How many lines of the journal that `select` chooses hold `pattern`, once one does: what logs may be slower than what
-/// it logs about.
-pub(crate) fn logged(host: &Host, select: &str, pattern: &str) -> u32 {
-    let lines = format!("journalctl --quiet {select} --grep '{pattern}'");
+/// How many lines of `program` in the journal hold `pattern`, once one does: what logs may be slower than what it logs
+/// about. A line is known by the name that its program gives itself: which unit wrote it is only guessed, and not at all
+/// where the writer has ended meanwhile.
+pub(crate) fn logged(host: &Host, program: &str, pattern: &str) -> u32 {
+    let lines = format!("journalctl --quiet --identifier {program} --grep '{pattern}'");
     root(host, &format!("timeout 30 sh -c \"until {lines} | grep -q .; do sleep 0.1; done\""));
     root(host, &format!("{lines} | wc -l")).parse().unwrap()
 }
