@@ -32,6 +32,8 @@ enum Temper {
     Fails,
     /// The user stops the run while it acts; it ends when the agent is told.
     Stopped,
+    /// The user stops the run while it acts, and it goes on for ever.
+    Deaf,
     /// It never answers.
     Hangs,
     /// Its task breaks down.
@@ -243,6 +245,10 @@ impl Hosts for Pretence {
             Some(Temper::Stale) => return Err(HostError::Refused(Refusal::Stale("it moved".to_owned()))),
             Some(Temper::Fails) => HostState::Failed,
             Some(Temper::Unrecorded) => HostState::InSync,
+            Some(Temper::Deaf) => {
+                self.stop.send_replace(Stop::AfterStep);
+                std::future::pending().await
+            }
             Some(Temper::Stopped) => {
                 self.stop.send_replace(Stop::AfterStep);
                 let _ = ask.stop.wait_for(|stop| *stop).await;
@@ -547,6 +553,15 @@ async fn a_first_interruption_ends_the_steps_in_hand_and_starts_nobody() {
     let told = carry_out(Goal::Apply, WEB_AFTER_DB, &[("db", Temper::Stopped)], true).await;
     assert_eq!((told.states["db"], told.states["web"]), (HostState::Changed, HostState::NotStarted));
     assert_eq!(told.outcome.exit, 130);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_interruption_ends_a_run_within_a_bound_whatever_a_host_does() {
+    let began = tokio::time::Instant::now();
+    let told = carry_out(Goal::Apply, WEB_AFTER_DB, &[("db", Temper::Deaf)], true).await;
+    assert_eq!((told.states["db"], told.states["web"]), (HostState::Interrupted, HostState::NotStarted));
+    assert_eq!(told.outcome.exit, 130);
+    assert_eq!(began.elapsed().as_secs(), run::STOPPING.as_secs());
 }
 
 #[tokio::test]

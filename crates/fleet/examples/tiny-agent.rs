@@ -75,6 +75,10 @@ impl Worker for Tiny {
                     let _ = std::fs::write(mark.join("stopped"), "");
                 }
             }
+            "deaf" => {
+                event("waiting".to_owned());
+                std::thread::sleep(Duration::from_secs(5));
+            }
             "freeze" => {
                 event(std::process::id().to_string());
                 let _ =

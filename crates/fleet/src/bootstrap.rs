@@ -15,7 +15,7 @@ use std::time::Duration;
 use converge_model::Secret;
 use converge_model::wire::{MAGIC, NOISE_LIMIT};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::agent::Agent;
 use crate::counters::Counters;
@@ -61,7 +61,7 @@ pub enum BootstrapError {
     #[error("the host runs another agent than the one that was sent")]
     Tampered,
     /// Nothing in time.
-    #[error("the host was silent for {0} s while its agent was to start")]
+    #[error("the agent did not start within {0} s")]
     Slow(u64),
     /// The connection failed.
     #[error("failed to talk to the command that starts the agent")]
@@ -110,6 +110,9 @@ pub(crate) struct Bootstrap<'a> {
 
 /// What is said of a password that sudo or su asks for again.
 const WRONG: &str = "the password is wrong";
+/// How many things a host may say, each in its own time, before the agent is asked for, and again after it was sent: what
+/// the login prints, the prompt of sudo, the answer to the password.
+const WORDS: u32 = 4;
 /// How much is read at once.
 const CHUNK: usize = 8 * 1024;
 
@@ -208,8 +211,8 @@ impl Bootstrap<'_> {
         uploading: impl Fn() -> F,
     ) -> Result<Booted, BootstrapError> {
         let mut said = Vec::new();
-        let mut noise = 0;
-        let mut answered = 0;
+        let (mut noise, mut answered, mut has_uploaded) = (0, 0, false);
+        let mut deadline = Instant::now() + self.start * WORDS;
         loop {
             said.reserve(CHUNK);
             tokio::select! {
@@ -220,6 +223,8 @@ impl Bootstrap<'_> {
                     self.answer(link, &mut answered, counters).await?;
                 }
                 () = sleep(self.start) => return Err(BootstrapError::Slow(self.start.as_secs())),
+                // A host that drips noise byte by byte is never silent, and starts nothing.
+                () = sleep_until(deadline) => return Err(BootstrapError::Slow((self.start * WORDS).as_secs())),
             }
             let spoke = find(&said, MAGIC);
             if noise + spoke.unwrap_or(said.len()) > NOISE_LIMIT {
@@ -232,17 +237,20 @@ impl Bootstrap<'_> {
                 return Ok(Booted::Speaks(said.split_off(at + MAGIC.len())));
             }
             match self.own_line(&said) {
-                Some(Line::Need { system, arch }) => {
+                Some(Line::Need { system, arch }) if !has_uploaded => {
                     counters.heard(said.len());
                     check_system(&system, &arch)?;
                     noise += said.len();
                     said.clear();
                     uploading().await;
                     self.upload(link, counters).await?;
+                    has_uploaded = true;
+                    deadline = Instant::now() + self.start * WORDS;
                 }
                 Some(Line::Full(folder)) => return Ok(Booted::Full(folder)),
                 Some(Line::Nowhere(why)) => return Err(BootstrapError::Nowhere(excerpt(&why))),
-                None => {}
+                // The command asks once; a second time is noise.
+                Some(Line::Need { .. }) | None => {}
             }
         }
     }

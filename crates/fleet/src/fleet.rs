@@ -48,8 +48,12 @@ pub struct Patience {
     pub start: Duration,
     /// For the upload of the agent.
     pub upload: Duration,
-    /// For a look.
+    /// For a look, also for the one that an act begins with.
     pub look: Duration,
+    /// For an attempt at one step, beside the time that its resource names: more than any kind takes by itself.
+    pub step: Duration,
+    /// For the end of an act that is to stop, while no step is in hand.
+    pub stop: Duration,
     /// For a sign of life from an agent at work.
     pub silence: Duration,
     /// Before this side gives one.
@@ -63,6 +67,8 @@ impl Default for Patience {
             start: Duration::from_secs(30),
             upload: Duration::from_secs(300),
             look: Duration::from_secs(600),
+            step: Duration::from_secs(2 * 3600),
+            stop: Duration::from_secs(30),
             silence: Duration::from_secs(SILENCE_SECONDS),
             ping: Duration::from_secs(PING_SECONDS),
         }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::bootstrap::{Booted, Bootstrap, BootstrapError};
 use crate::counters::{Counters, Traffic};
+use crate::deadline::Limits;
 use crate::fleet::Shared;
 use crate::gates::{pause, random};
 use crate::job::{Ask, CompileError, Done, Phase, Prepared, Said, Work};
@@ -74,6 +75,10 @@ impl HostError {
             Self::Connect(error) => error.help(),
             Self::Bootstrap(error) => error.help(),
             Self::Refused(Refusal::Broken { help, .. }) => help.clone(),
+            Self::Interrupted(SessionError::Overdue { .. }) => Some(
+                "see on the host what still runs there; the next run reads its journal and goes on from there"
+                    .to_owned(),
+            ),
             Self::Interrupted(_) => {
                 Some("the next run reads the host's journal and goes on from there".to_owned())
             }
@@ -173,7 +178,7 @@ impl Host {
         let (mut session, facts, prepared) = self.prepared(ask, compile).await?;
         ask.phase(Phase::Looking).await;
         let limit = self.shared.options.patience.look;
-        let mut work = Work::begin(&session, ask, Task::Look, self.root(), &prepared)?;
+        let mut work = Work::begin(&session, ask, Task::Look, self.root(), &prepared, self.limits())?;
         let looked = timeout(limit, work.next(&mut session)).await;
         let said = looked.unwrap_or(Err(SessionError::Slow(limit.as_secs())))?;
         session.end().await;
@@ -185,7 +190,7 @@ impl Host {
     }
 
     /// Carries out the plan that `token` stands for, under the catalog that `compile` makes of the facts of now. It
-    /// takes as long as the host's steps take: only silence ends it.
+    /// takes as long as the host's steps take: silence ends it, and so does a step that takes longer than it may.
     pub async fn act<C>(&self, ask: &Ask, token: Digest, compile: C) -> Result<HostReport, HostError>
     where
         C: FnOnce(&Facts) -> Result<Prepared, CompileError> + Send + 'static,
@@ -193,7 +198,8 @@ impl Host {
         let _leave = self.leave().await?;
         let (mut session, _facts, prepared) = self.prepared(ask, compile).await?;
         ask.phase(Phase::Applying).await;
-        let begun = Work::begin(&session, ask, Task::Act { token }, self.root(), &prepared);
+        let task = Task::Act { token };
+        let begun = Work::begin(&session, ask, task, self.root(), &prepared, self.limits());
         let mut work = begun.map_err(HostError::Interrupted)?;
         let mut unconfirmed = None;
         let done = loop {
@@ -232,6 +238,11 @@ impl Host {
             Reach::Ssh(settings) => settings.user.as_deref().unwrap_or("USER"),
             Reach::Local => "USER",
         }
+    }
+
+    fn limits(&self) -> Limits {
+        let patience = &self.shared.options.patience;
+        Limits { look: patience.look, step: patience.step, stop: patience.stop }
     }
 
     fn root(&self) -> Option<String> {
@@ -369,7 +380,12 @@ impl Host {
                     connected.insert(new).session.clone()
                 }
             };
-            match link::remote(&session, line).await {
+            let limit = self.shared.options.patience.start;
+            let started = timeout(limit, link::remote(&session, line)).await;
+            let Ok(started) = started else {
+                return Err(HostError::Start(format!("the host did not answer for {} s", limit.as_secs())));
+            };
+            match started {
                 Ok(link) => return Ok(link),
                 Err(openssh::Error::Disconnected) if !renewed => {
                     renewed = true;

@@ -1,6 +1,6 @@
 //! The two jobs of an agent: a look, which ends in a plan, and an act, which ends in a report.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use converge_model::{Catalog, Cell, Content, Digest, HostPlan, HostReport, RunId
 use tokio::sync::{mpsc, watch};
 
 use crate::content::ContentStore;
+use crate::deadline::{Deadline, Limits};
 use crate::session::{Allowance, Session, SessionError};
 
 /// The most events of one act. Output is capped by the agent long before; only a hostile one comes near.
@@ -102,6 +103,10 @@ pub(crate) struct Work<'a> {
     allowance: Allowance,
     events: Events,
     stop: watch::Receiver<bool>,
+    /// The bytes of each content that the catalog names.
+    lengths: HashMap<Digest, u64>,
+    /// Until when an act may go on; a look is bounded by who asks for it.
+    deadline: Option<Deadline>,
     /// Until when the host waits for a group to be confirmed, while it does.
     armed: Option<Instant>,
 }
@@ -114,11 +119,15 @@ impl<'a> Work<'a> {
         task: Task,
         root: Option<String>,
         prepared: &'a Prepared,
+        limits: Limits,
     ) -> Result<Self, SessionError> {
         order(session, ask, task.clone(), root, &prepared.catalog)?;
-        let allowance = Allowance::new(content(&prepared.catalog));
+        let lengths = content(&prepared.catalog);
+        let allowance = Allowance::new(lengths.keys().copied().collect());
+        let is_act = matches!(task, Task::Act { .. });
+        let deadline = is_act.then(|| Deadline::new(&prepared.catalog, limits, Instant::now()));
         let (events, stop) = (Events::default(), ask.stop.clone());
-        Ok(Self { ask, task, prepared, allowance, events, stop, armed: None })
+        Ok(Self { ask, task, prepared, allowance, events, stop, lengths, deadline, armed: None })
     }
 
     /// Until when the host waits for a group to be confirmed; none where it waits for nothing.
@@ -130,15 +139,22 @@ impl<'a> Work<'a> {
     pub(crate) async fn next(&mut self, session: &mut Session) -> Result<Said, SessionError> {
         loop {
             let said = tokio::select! {
-                said = session.next() => said?,
+                // First of all: a host that never stops talking is no better than one that is silent.
+                biased;
+                () = over(self.deadline.as_ref()) => return Err(self.overdue()),
                 () = stopped(&mut self.stop) => {
                     session.send(&ToAgent::Stop)?;
+                    self.deadline.iter_mut().for_each(|deadline| deadline.stop(Instant::now()));
                     continue;
                 }
+                said = session.next() => said?,
             };
             match (said, &self.task) {
                 (FromAgent::Need(digests), _) => {
                     provide(session, &digests, &mut self.allowance, self.prepared)?;
+                    let lengths = digests.iter().filter_map(|digest| self.lengths.get(digest));
+                    let length = lengths.fold(0, |sum: u64, length| sum.saturating_add(*length));
+                    self.deadline.iter_mut().for_each(|deadline| deadline.sends(length));
                 }
                 (FromAgent::Event(event), Task::Act { .. }) => self.tell(event).await?,
                 (FromAgent::Confirm { seconds }, Task::Act { .. }) if self.armed.is_some() => {
@@ -158,6 +174,12 @@ impl<'a> Work<'a> {
 
     async fn tell(&mut self, event: EventKind) -> Result<(), SessionError> {
         self.events.count(&event)?;
+        let now = Instant::now();
+        match (&event, &mut self.deadline) {
+            (EventKind::StepStarted { address, .. }, Some(deadline)) => deadline.started(address, now),
+            (EventKind::StepFinished { result }, Some(deadline)) => deadline.finished(&result.address, now),
+            _ => {}
+        }
         match &event {
             EventKind::Armed { seconds } => self.armed = Some(Instant::now() + self.window(*seconds)),
             EventKind::Confirmed | EventKind::Reverted => self.armed = None,
@@ -165,6 +187,12 @@ impl<'a> Work<'a> {
         }
         let _ = self.ask.events.send(event).await;
         Ok(())
+    }
+
+    fn overdue(&self) -> SessionError {
+        let missed = self.deadline.as_ref().map(|deadline| deadline.missed(Instant::now()));
+        let (what, seconds) = missed.unwrap_or_default();
+        SessionError::Overdue { what, seconds }
     }
 
     /// A host does not say to wait for longer than it was told to.
@@ -192,6 +220,14 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
         *stop = watch::channel(false).1;
     } else {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Waits for the deadline; for ever where there is none.
+async fn over(deadline: Option<&Deadline>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.until().into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -225,12 +261,12 @@ fn encode(catalog: &Catalog) -> Result<Vec<u8>, SessionError> {
     postcard::to_allocvec(catalog).map_err(|error| SessionError::Protocol(error.to_string()))
 }
 
-/// The content that a catalog names.
-fn content(catalog: &Catalog) -> HashSet<Digest> {
-    let mut digests = HashSet::new();
+/// The content that a catalog names, with its bytes.
+fn content(catalog: &Catalog) -> HashMap<Digest, u64> {
+    let mut digests = HashMap::new();
     let mut note = |content: &Content| {
-        if let Content::Plain { digest, .. } = content {
-            digests.insert(*digest);
+        if let Content::Plain { digest, length } = content {
+            digests.insert(*digest, *length);
         }
     };
     for (_, value) in catalog.resources.iter().flat_map(|resource| &resource.params.0) {

@@ -9,6 +9,7 @@ mod bootstrap;
 mod confirm;
 mod content;
 mod counters;
+mod deadline;
 mod fleet;
 mod gates;
 mod host;

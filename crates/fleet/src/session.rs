@@ -36,6 +36,14 @@ pub enum SessionError {
     /// The agent took too long altogether.
     #[error("the agent was not done after {0} s")]
     Slow(u64),
+    /// An act, or a step of it, took longer than it may.
+    #[error("{what} was not done after {seconds} s")]
+    Overdue {
+        /// The address of the step, or the act.
+        what: String,
+        /// How long it took so far.
+        seconds: u64,
+    },
     /// The agent broke a rule of the protocol.
     #[error("the agent broke the protocol: {0}")]
     Protocol(String),

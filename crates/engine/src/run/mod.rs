@@ -96,11 +96,15 @@ pub enum Stop {
     /// Not at all.
     #[default]
     No,
-    /// After the steps in hand.
+    /// After the steps in hand, and within [`STOPPING`].
     AfterStep,
     /// At once; hosts go on by themselves to the end of their step.
     Now,
 }
+
+/// How long the steps in hand may take once a run is to stop. A host that is not done by then is abandoned, and ends its
+/// step by itself: as long as a command takes that names no time of its own.
+pub const STOPPING: Duration = Duration::from_secs(600);
 
 /// Who watches a run.
 pub trait Observer: Send {
@@ -161,6 +165,8 @@ struct Course<'a, H, O> {
     drifted: bool,
     /// Tells agents to stop after their step.
     stop_agents: watch::Sender<bool>,
+    /// When hosts are abandoned that were told so.
+    stop_by: Option<tokio::time::Instant>,
 }
 
 impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
@@ -191,6 +197,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             would_change: false,
             drifted: false,
             stop_agents: watch::Sender::new(false),
+            stop_by: None,
         }
     }
 
@@ -419,12 +426,17 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             let news = tokio::select! {
                 news = crew.next() => news,
                 () = stopped(&mut stop, level) => match level {
-                    Stop::Now => return self.abandon(&acting, &waiting),
+                    Stop::Now => return self.abandon(&acting, &waiting, "in the middle of a step"),
                     _ => {
                         self.stop_agents.send_replace(true);
+                        self.stop_by = Some(tokio::time::Instant::now() + STOPPING);
                         continue;
                     }
                 },
+                () = reached(self.stop_by) => {
+                    let why = format!("{} s after it was told to stop", STOPPING.as_secs());
+                    return self.abandon(&acting, &waiting, &why);
+                }
             };
             let (host, result) = match news {
                 None => return self.not_started(&waiting, "the hosts that it waits for did not finish"),
@@ -513,15 +525,12 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         }
     }
 
-    fn abandon(&mut self, acting: &HashSet<HostName>, waiting: &[HostName]) {
+    fn abandon(&mut self, acting: &HashSet<HostName>, waiting: &[HostName], when: &str) {
+        let why = format!("abandoned {when}; the next run goes on from the host's journal");
         let mut acting: Vec<_> = acting.iter().cloned().collect();
         acting.sort();
         for host in acting {
-            self.finish(report(
-                &host,
-                HostState::Interrupted,
-                "abandoned in the middle of a step; the next run goes on from the host's journal",
-            ));
+            self.finish(report(&host, HostState::Interrupted, &why));
         }
         self.not_started(waiting, "the run was stopped");
     }
@@ -561,6 +570,14 @@ fn is_loss(state: HostState) -> bool {
 async fn stopped(stop: &mut watch::Receiver<Stop>, level: Stop) {
     if stop.wait_for(|stop| *stop >= level).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Waits until `time`; for ever where there is none.
+async fn reached(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -162,11 +162,7 @@ async fn waiting(
         tokio::spawn(
             async move { host.act(&ask, token(), project("wait")).await.map(|report| report.state) },
         );
-    while let Some(event) = asked.events.recv().await {
-        if event == (EventKind::HostState { phase: "waiting".into() }) {
-            break;
-        }
-    }
+    at_its_step(&mut asked).await;
     (act, asked)
 }
 
@@ -260,4 +256,39 @@ async fn a_look_cannot_write() {
     local(scratch.path(), tiny()).look(&asked().ask, project(&project_name)).await.unwrap_err();
     assert!(!inside.exists());
     assert_eq!(mounts(), before);
+}
+
+/// Waits for the agent to say that it is at its step.
+async fn at_its_step(asked: &mut crate::support::Asked) {
+    while let Some(event) = asked.events.recv().await {
+        if event == (EventKind::HostState { phase: "waiting".into() }) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_act_has_a_deadline_that_pings_do_not_push_away() {
+    let scratch = scratch();
+    let mut options = options(scratch.path());
+    options.patience.look = Duration::from_millis(300);
+    let host = Fleet::new(tiny(), options).unwrap().host(target(Reach::Local));
+    let error = host.act(&asked().ask, token(), project("wait")).await.unwrap_err();
+    assert!(matches!(error, HostError::Interrupted(SessionError::Overdue { .. })), "{error}");
+    assert_eq!(error.state(), HostState::Interrupted);
+}
+
+#[tokio::test]
+async fn an_act_ends_soon_after_the_word_to_stop_although_the_host_pings_on() {
+    let scratch = scratch();
+    let mut options = options(scratch.path());
+    options.patience.stop = Duration::from_millis(300);
+    let host = Fleet::new(tiny(), options).unwrap().host(target(Reach::Local));
+    let mut asked = asked();
+    let ask = asked.ask.clone();
+    let act = tokio::spawn(async move { host.act(&ask, token(), project("deaf")).await });
+    at_its_step(&mut asked).await;
+    asked.stop.send_replace(true);
+    let error = act.await.unwrap().unwrap_err();
+    assert!(matches!(error, HostError::Interrupted(SessionError::Overdue { .. })), "{error}");
 }
