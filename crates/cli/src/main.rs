@@ -1,10 +1,11 @@
 //! `converge`: the command-line tool. It turns arguments into runs of the engine and events into what people and
 //! scripts read; what a run does is the engine's. The only crate that knows clap. Only this file ends the process, and `memory`
-//! where there is no other way.
+//! and `interrupt` where there is no other way.
 
 mod arguments;
 mod command;
 mod failure;
+mod interrupt;
 mod memory;
 mod past;
 mod project;

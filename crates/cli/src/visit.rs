@@ -1,8 +1,7 @@
-//! What `plan`, `apply` and `facts` share: the fleet and its password, the signals that stop a run, and the screen as
-//! the observer of one.
+//! What `plan`, `apply` and `facts` share: the fleet and its password, and the screen as the observer of a run.
 
 use std::fs::File;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,11 +14,11 @@ use converge_lang::Selection;
 use converge_model::wire::Guard;
 use converge_model::{Event, HostName, Secret};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::arguments::{ReachArguments, RunArguments};
 use crate::failure::Failure;
+use crate::interrupt::listen;
 use crate::past;
 use crate::project::Opened;
 use crate::prompt;
@@ -83,9 +82,10 @@ impl Visit {
         };
         let mut watcher = Watcher { screen, yes };
         let recorder = keep.and_then(|keep| recorder(opened, keep, &mut watcher.screen));
+        let voice = watcher.screen.voice();
         let mut watcher = Recorded { watcher, recorder: recorder.as_ref() };
         let exit = runtime.block_on(async {
-            let signals = tokio::spawn(listen(stop_sender));
+            let signals = tokio::spawn(listen(stop_sender, voice));
             let outcome = run::run(run_of_it, hosts.clone(), &mut watcher).await;
             signals.abort();
             names.iter().for_each(|name| watcher.watcher.screen.cost(name, &hosts.traffic(name)));
@@ -144,27 +144,6 @@ impl Observer for Watcher {
         });
         let answer = answer.await.ok().and_then(Result::ok).unwrap_or_default();
         matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
-    }
-}
-
-/// Turns the first interruption into a stop after the steps in hand, and the second into one at once.
-pub(crate) async fn listen(stop: watch::Sender<Stop>) {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        let (level, word) = match *stop.borrow() {
-            Stop::No => (Stop::AfterStep, "stopping after the steps in hand; once more abandons them"),
-            _ => (Stop::Now, "abandoned; the hosts end the step in hand by themselves"),
-        };
-        let _ = writeln!(anstream::stderr(), "\n{word}");
-        stop.send_replace(level);
     }
 }
 

@@ -29,11 +29,12 @@ use tokio::task::JoinHandle;
 
 use crate::arguments::{FleetArguments, HistoryArguments, HostArguments, duration};
 use crate::failure::Failure;
+use crate::interrupt::listen;
 use crate::project::{Opened, find, loader};
 use crate::view::Screen;
 use crate::view::human::watch::news as words;
 use crate::view::text::harmless;
-use crate::visit::{AGENT, done_once, fleet_options, listen, recorder, seen_facts, warn};
+use crate::visit::{AGENT, done_once, fleet_options, recorder, seen_facts, warn};
 
 /// Look for drift on schedule, and put back what moved where the inventory says so
 ///
@@ -93,6 +94,7 @@ impl Arguments {
         let (reread_sender, reread) = watch::channel(());
         let hangup = Hangup::of(self.once, stop_sender.clone(), reread_sender);
         let look = screen.look();
+        let voice = screen.voice();
         let teller = Teller { screen, plans: HashMap::new(), recorder: recorder.clone() };
         let charge = Charge {
             read: Arc::new(move || read(&project, identities.clone(), &asked.sets, &hosts)),
@@ -108,7 +110,7 @@ impl Arguments {
         };
         let runtime = Runtime::new()?;
         let ended = runtime.block_on(async {
-            let signals = [tokio::spawn(listen(stop_sender)), tokio::spawn(hangup.listen())];
+            let signals = [tokio::spawn(listen(stop_sender, voice)), tokio::spawn(hangup.listen())];
             let ended = converge_server::run(charge, stop).await;
             signals.iter().for_each(JoinHandle::abort);
             ended

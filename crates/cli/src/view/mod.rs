@@ -3,9 +3,11 @@
 
 pub(crate) mod human;
 pub(crate) mod json;
+mod margin;
 pub(crate) mod paint;
 pub(crate) mod progress;
 pub(crate) mod text;
+pub(crate) mod voice;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +23,7 @@ use self::human::{Detail, Human};
 use self::paint::{CHANGED, FAILED, FAINT, paint};
 use self::progress::Progress;
 use self::text::harmless;
+use self::voice::Voice;
 
 /// How results are shown: what the options of the command line come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +189,11 @@ impl Screen {
             progress.clear();
         }
         self.say(&format!("{question} [y/N] "));
+    }
+
+    /// What says from outside the events that the run is to stop.
+    pub(crate) fn voice(&self) -> Voice {
+        self.progress.as_ref().map(Progress::voice).unwrap_or_default()
     }
 
     /// How it shows results.

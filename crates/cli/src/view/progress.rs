@@ -2,12 +2,16 @@
 //! events as everything else; where there is no terminal there is none of this.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use converge_model::{Event, EventKind, HostName};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::margin::Margin;
 use super::text::{cut, harmless};
+use super::voice::Voice;
 
 /// Lines for hosts at once; more hosts than these are at work without one.
 const LINES: usize = 12;
@@ -19,16 +23,25 @@ pub(crate) struct Progress {
     screen: MultiProgress,
     total: Option<ProgressBar>,
     hosts: HashMap<HostName, ProgressBar>,
+    /// Whether the run is to stop, which the lines of hosts say.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Progress {
     /// Progress on standard error.
     pub(crate) fn on_terminal() -> Self {
-        Self {
-            screen: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
-            total: None,
-            hosts: HashMap::new(),
-        }
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Margin::of_stderr()), 10);
+        Self::on(target)
+    }
+
+    fn on(target: ProgressDrawTarget) -> Self {
+        let screen = MultiProgress::with_draw_target(target);
+        Self { screen, total: None, hosts: HashMap::new(), stopping: Arc::default() }
+    }
+
+    /// What writes above the lines, and has them say that hosts are stopping.
+    pub(crate) fn voice(&self) -> Voice {
+        Voice { progress: Some((self.screen.clone(), self.stopping.clone())) }
     }
 
     /// Follows an event.
@@ -83,7 +96,13 @@ impl Progress {
             return;
         }
         let line = self.screen.add(ProgressBar::new_spinner());
-        line.set_style(style("{spinner} {prefix}  {wide_msg}  {elapsed}"));
+        let stopping = self.stopping.clone();
+        let word = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(if stopping.load(Ordering::Relaxed) { "stopping: " } else { "" });
+        };
+        line.set_style(
+            style("{spinner} {prefix}  {stopping}{wide_msg}  {elapsed}").with_key("stopping", word),
+        );
         line.set_prefix(harmless(host.as_str()));
         line.set_message(message);
         line.enable_steady_tick(Duration::from_millis(120));
@@ -121,8 +140,7 @@ mod tests {
     }
 
     fn hidden() -> Progress {
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        Progress { screen, total: None, hosts: HashMap::new() }
+        Progress::on(ProgressDrawTarget::hidden())
     }
 
     fn phase(name: &str) -> EventKind {
