@@ -5,7 +5,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use converge_model::Secret;
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, tcflush, tcgetattr, tcsetattr,
+};
 
 /// The longest answer that is read, in bytes: as much as a line of a terminal holds.
 const LIMIT: u64 = 4096;
@@ -27,6 +29,13 @@ pub(crate) fn silently(question: &str) -> io::Result<Secret> {
     tcsetattr(&terminal, OptionalActions::Flush, &before)?;
     terminal.write_all(b"\n")?;
     line
+}
+
+/// Throws away what was typed on the terminal of standard input before a question is asked: a key that was pressed
+/// earlier agrees to nothing.
+pub(crate) fn forget_what_was_typed() {
+    // Where standard input is no terminal there is nothing typed, and this fails.
+    let _ = tcflush(io::stdin(), QueueSelector::IFlush);
 }
 
 /// What is typed on a terminal, up to an interruption.

@@ -137,7 +137,7 @@ impl Observer for Watcher {
         if self.yes {
             return true;
         }
-        self.screen.ask("Apply this?");
+        self.screen.ask("Apply this?", prompt::forget_what_was_typed);
         let answer = tokio::task::spawn_blocking(|| {
             let mut answer = String::new();
             io::stdin().lock().read_line(&mut answer).map(|_| answer)

@@ -183,11 +183,12 @@ impl Screen {
         self.say(&text);
     }
 
-    /// Writes a question, the lines of progress out of its way.
-    pub(crate) fn ask(&mut self, question: &str) {
+    /// Writes a question, the lines of progress out of its way; `ready` comes before the first word of it.
+    pub(crate) fn ask(&mut self, question: &str, ready: impl FnOnce()) {
         if let Some(progress) = &mut self.progress {
             progress.clear();
         }
+        ready();
         self.say(&format!("{question} [y/N] "));
     }
 

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::which::{Which, failed, written};
 use super::workspace::Workspace;
 use crate::failure::Failure;
+use crate::prompt;
 use crate::view::Screen;
 
 /// Open a file of secrets in your editor
@@ -99,6 +100,7 @@ fn go_back(screen: &mut Screen) -> bool {
     if !io::stdin().is_terminal() {
         return false;
     }
+    prompt::forget_what_was_typed();
     screen.say("Go back to the editor, or give up what was changed? [B/g] ");
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).is_ok_and(|read| read > 0)
