@@ -69,6 +69,11 @@ pub enum BootstrapError {
 }
 
 impl BootstrapError {
+    /// Whether the host answered, and what it is or allows is in the way.
+    pub(crate) fn is_of_host(&self) -> bool {
+        matches!(self, Self::WrongArch { .. } | Self::Escalation { .. } | Self::Nowhere(_))
+    }
+
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         match self {
@@ -330,11 +335,17 @@ impl Bootstrap<'_> {
             Become::Sudo if said.contains("must have a tty") => {
                 format!("write `Defaults:{user} !requiretty` to a file in /etc/sudoers.d on the host")
             }
-            Become::Sudo => format!(
-                "write `{user} ALL=(ALL) NOPASSWD: ALL` to a file in /etc/sudoers.d on the host, or give the password"
+            // The password first: it opens less than a line that lets this login be root for good.
+            Become::Sudo if self.password.is_none() && said.contains("password is required") => format!(
+                "give the password of {user} with `--ask-become-pass`, or without a terminal with `--become-pass-fd`; or \
+                 let {user} use sudo without one: write `{line}` to a file in /etc/sudoers.d on the host",
+                line = without_password(user),
             ),
+            Become::Sudo => {
+                format!("write `{}` to a file in /etc/sudoers.d on the host", without_password(user))
+            }
             Become::Doas => format!("write `permit nopass {user} as root` to /etc/doas.conf on the host"),
-            Become::Su => "give root's password, or use become=\"sudo\"".to_owned(),
+            Become::Su => "give root's password with `--ask-become-pass`, or use become=\"sudo\"".to_owned(),
         };
         let said = said.replace(&self.prompt(), "").trim().to_owned();
         BootstrapError::Escalation { with: self.program(), said, help }
@@ -348,6 +359,11 @@ impl Bootstrap<'_> {
             Become::Su => "su",
         }
     }
+}
+
+/// The line of sudoers(5) that lets `user` become root unasked.
+fn without_password(user: &str) -> String {
+    format!("{user} ALL=(ALL) NOPASSWD: ALL")
 }
 
 /// Whether a folder can stand in the command as it is.
@@ -494,7 +510,8 @@ exec "$@""#;
             panic!("no escalation")
         };
         assert_eq!(said, "sudo: a password is required");
-        assert!(help.contains("`ada ALL=(ALL) NOPASSWD: ALL`"), "{help}");
+        let (asked, unasked) = (help.find("--ask-become-pass"), help.find("`ada ALL=(ALL) NOPASSWD: ALL`"));
+        assert!(asked.is_some() && asked < unasked, "the safer advice comes first: {help}");
         assert!(log.starts_with("-n sh -c"), "{log}");
     }
 

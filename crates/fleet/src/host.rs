@@ -58,6 +58,8 @@ impl HostError {
     /// The state in which it leaves the host's run.
     pub fn state(&self) -> HostState {
         match self {
+            // These hosts were reached: it is no use to look for what is wrong with the line.
+            Self::Bootstrap(error) if error.is_of_host() => HostState::Unplannable,
             Self::Connect(_) | Self::Bootstrap(_) | Self::Session(_) | Self::Start(_) => {
                 HostState::Unreachable
             }

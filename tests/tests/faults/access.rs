@@ -17,9 +17,10 @@ fn sudo_with_a_password_says_so_and_takes_one() {
         let project = project(testbed, SUDO, MOTD);
         let before = root(host, "cat /etc/motd");
         let told = apply(&project);
-        assert_eq!((told.code, told.state("h1")), (4, HostState::Unreachable), "{told}");
+        assert_eq!((told.code, told.state("h1")), (3, HostState::Unplannable), "{told}");
         let why = told.problems("h1");
         assert!(why.contains("a password is required"), "{why}");
+        assert!(why.contains("--ask-become-pass"), "the safer way: {why}");
         assert!(why.contains("admin ALL=(ALL) NOPASSWD: ALL"), "the line to write: {why}");
 
         let told = with_password(&project, "open barley");
