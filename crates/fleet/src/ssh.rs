@@ -7,6 +7,7 @@
 mod config;
 mod diagnosis;
 mod folder;
+mod policy;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,6 +20,9 @@ use openssh::Session;
 use crate::counters::Counters;
 use crate::gates::{self, Gates, Leave};
 use crate::target::{SshSettings, TargetError};
+
+use config::Strictness;
+use policy::Policy;
 
 pub use diagnosis::ConnectError;
 pub(crate) use folder::Folder;
@@ -69,12 +73,13 @@ pub(crate) async fn connect(
 ) -> Result<Connected, ConnectError> {
     target.check()?;
     let own = fresh || settings.keep.is_zero();
-    let text = config::text(settings);
+    let mut text = config::text(settings, Strictness::Refuse);
     let master = Master::new(folder, target, &text, settings, own);
     if !own && let Some(session) = master.resume().await {
         return Ok(Connected { session: Arc::new(session), own });
     }
     let identity = format!("{:?} {:?}", target.user, target.key);
+    let mut policy = None;
     for attempt in 0.. {
         if !fresh && gates.given_up(&identity) {
             return Err(ConnectError::GivenUp);
@@ -85,6 +90,12 @@ pub(crate) async fn connect(
                 gates.accepted(&identity);
                 launched.then(|| counters.connected());
                 return Ok(Connected { session: Arc::new(session), own });
+            }
+            Err(error) if error.is_unknown_key() && policy.is_none() => {
+                match policy.insert(master.policy(target).await) {
+                    Policy::AcceptNew => text = config::text(settings, Strictness::AcceptNew),
+                    policy => return Err(error.under(*policy)),
+                }
             }
             Err(error) if error.is_drop() && attempt < RETRIES => {
                 tokio::time::sleep(gates::pause(attempt)).await
@@ -160,6 +171,15 @@ impl<'a> Master<'a> {
             return Err(diagnosis::diagnose(&self.log("log"), &self.log("jump")).await);
         }
         Ok((Session::resume_mux(self.base.clone().into(), Some(self.file("log").into())), true))
+    }
+
+    /// What the user's configuration says about unknown keys: only asked where one was met.
+    async fn policy(&self, target: &SshSettings) -> Policy {
+        let file = self.file("asked");
+        match std::fs::write(&file, config::text(self.settings, Strictness::AsConfigured)) {
+            Ok(()) => policy::policy(&file, target).await,
+            Err(_) => Policy::Strict,
+        }
     }
 
     fn log(&self, extension: &str) -> String {

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt;
 
+use super::policy::Policy;
 use crate::target::TargetError;
 
 /// Why there is no connection.
@@ -38,6 +39,8 @@ pub enum ConnectError {
     HostKeyUnknown {
         /// The algorithm and fingerprint that the host offers.
         offered: String,
+        /// Whether ssh_config says to accept any key, which is not done.
+        unchecked: bool,
     },
     /// The key of the host is another than the known one.
     #[error("the host's key has changed: it offers {offered}, and {known} is known")]
@@ -70,6 +73,21 @@ impl ConnectError {
         matches!(self, Self::Dropped { .. })
     }
 
+    /// Whether the key of the host is not known.
+    pub(crate) fn is_unknown_key(&self) -> bool {
+        matches!(self, Self::HostKeyUnknown { .. })
+    }
+
+    /// The same, with what the user's configuration says about unknown keys.
+    pub(super) fn under(self, policy: Policy) -> Self {
+        match self {
+            Self::HostKeyUnknown { offered, .. } => {
+                Self::HostKeyUnknown { offered, unchecked: policy == Policy::Unchecked }
+            }
+            error => error,
+        }
+    }
+
     /// Whether the host refused the user.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::AuthRefused { .. })
@@ -85,8 +103,15 @@ impl ConnectError {
                 "the host accepts none of: {}. It is not tried again, for sshd locks out who keeps being refused",
                 offered.join(", ")
             ),
+            Self::HostKeyUnknown { unchecked: true, .. } => {
+                "`StrictHostKeyChecking no` of your ssh_config is not honoured: it accepts whoever answers, later, too. \
+                 Write `accept-new` there, or put the key into known_hosts"
+                    .to_owned()
+            }
             Self::HostKeyUnknown { .. } => {
-                "compare the fingerprint with the host's own, then log in once with ssh to accept it".to_owned()
+                "compare the fingerprint with the host's own, then log in once with ssh to accept it; where nobody can, as \
+                 in CI, bring a known_hosts file, or write `StrictHostKeyChecking accept-new` into ssh_config"
+                    .to_owned()
             }
             Self::HostKeyChanged { .. } => {
                 "somebody may be listening. If the host was reinstalled, remove its old key with `ssh-keygen -R`".to_owned()
@@ -119,8 +144,8 @@ fn through(error: ConnectError) -> ConnectError {
         ConnectError::AuthRefused { why, offered } => {
             ConnectError::AuthRefused { why: format!("by the jump host: {why}"), offered }
         }
-        ConnectError::HostKeyUnknown { offered } => {
-            ConnectError::HostKeyUnknown { offered: format!("{offered} (the jump host)") }
+        ConnectError::HostKeyUnknown { offered, unchecked } => {
+            ConnectError::HostKeyUnknown { offered: format!("{offered} (the jump host)"), unchecked }
         }
         error => error,
     }
@@ -133,7 +158,7 @@ fn failure(log: &str) -> ConnectError {
         return ConnectError::HostKeyChanged { offered: offered_key(log), known: "another".to_owned() };
     }
     if has("Host key verification failed").is_some() {
-        return ConnectError::HostKeyUnknown { offered: offered_key(log) };
+        return ConnectError::HostKeyUnknown { offered: offered_key(log), unchecked: false };
     }
     if let Some(line) = has("Permission denied (").or_else(|| has("Too many authentication failures")) {
         return ConnectError::AuthRefused { why: shown(line), offered: offered_identities(log) };

@@ -111,7 +111,7 @@ async fn an_unknown_host_key_is_refused_with_its_fingerprint() {
     std::fs::write(sshd.path("known_hosts"), "").unwrap();
     let error = refusal(&sshd.host(tiny())).await;
     assert!(
-        matches!(&error, ConnectError::HostKeyUnknown { offered } if offered.contains("SHA256:")),
+        matches!(&error, ConnectError::HostKeyUnknown { offered, unchecked: false } if offered.contains("SHA256:")),
         "{error}"
     );
     assert_eq!(
@@ -119,6 +119,46 @@ async fn an_unknown_host_key_is_refused_with_its_fingerprint() {
         "",
         "nothing is accepted silently"
     );
+}
+
+/// Adds lines to what the user's own ssh_config says.
+fn configure(sshd: &Sshd, lines: &str) {
+    let config = std::fs::read_to_string(sshd.path("ssh_config")).unwrap();
+    std::fs::write(sshd.path("ssh_config"), format!("{config}{lines}\n")).unwrap();
+}
+
+#[tokio::test]
+async fn an_unknown_host_key_is_accepted_where_ssh_config_says_so() {
+    let Some(sshd) = Sshd::start("") else { return };
+    std::fs::write(sshd.path("known_hosts"), "").unwrap();
+    configure(&sshd, "StrictHostKeyChecking accept-new");
+    sshd.host(tiny()).facts().await.unwrap();
+    let known = std::fs::read_to_string(sshd.path("known_hosts")).unwrap();
+    let key = std::fs::read_to_string(sshd.path("host_key.pub")).unwrap();
+    assert!(known.contains(key.split_whitespace().nth(1).unwrap()), "{known}");
+
+    generate(&sshd.path("other"));
+    sshd.trust(&sshd.path("other.pub"));
+    let fresh = sshd.host(tiny()).afresh();
+    assert!(matches!(refusal(&fresh).await, ConnectError::HostKeyChanged { .. }), "a changed key is refused");
+}
+
+#[tokio::test]
+async fn an_unknown_host_key_is_refused_although_ssh_config_checks_none() {
+    let Some(sshd) = Sshd::start("") else { return };
+    for (line, is_said) in [("StrictHostKeyChecking no", true), ("StrictHostKeyChecking ask", false)] {
+        std::fs::write(sshd.path("known_hosts"), "").unwrap();
+        let config = std::fs::read_to_string(sshd.path("ssh_config")).unwrap();
+        configure(&sshd, line);
+        let error = refusal(&sshd.host(tiny())).await;
+        assert!(
+            matches!(error, ConnectError::HostKeyUnknown { unchecked, .. } if unchecked == is_said),
+            "{error}"
+        );
+        assert_eq!(error.help().unwrap().contains("is not honoured"), is_said);
+        assert_eq!(std::fs::read_to_string(sshd.path("known_hosts")).unwrap(), "");
+        std::fs::write(sshd.path("ssh_config"), config).unwrap();
+    }
 }
 
 #[tokio::test]
