@@ -3,36 +3,91 @@
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::gates::random;
+
 /// The longest path of a folder: `ssh` appends the name of the socket and a suffix of 17 bytes while it binds.
 const LONGEST: usize = 107 - 17 - 17;
+/// How many random names are tried: one is enough, unless somebody guesses.
+const RANDOM_NAMES: usize = 8;
 /// Nothing younger than this is swept: its master may still be connecting.
 const OLD: Duration = Duration::from_secs(15 * 60);
+
+/// The place in /tmp for folders of which nobody knows the name before they are made.
+const LAST_RESORT: &str = "/tmp";
 
 /// The folder.
 pub(crate) struct Folder(PathBuf);
 
+/// Where folders of control sockets may be.
+struct Places {
+    /// The user's folder of what lives as long as the login.
+    runtime: Option<PathBuf>,
+    /// The user's folder of what Converge remembers.
+    state: Option<PathBuf>,
+}
+
+impl Places {
+    fn of_user() -> Self {
+        let absolute =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+        Self { runtime: absolute("XDG_RUNTIME_DIR"), state: state.map(|state| state.join("converge")) }
+    }
+}
+
 impl Folder {
-    /// The user's folder, made where it is missing.
+    /// The user's folder, made where it is missing. No name that another user can take stands in its way.
     pub(crate) fn usual() -> io::Result<Self> {
-        let runtime =
-            std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-        let uid = rustix::process::geteuid().as_raw();
-        let candidates = runtime.map(|runtime| runtime.join("converge")).into_iter();
-        let mut last = io::Error::other("no folder for control sockets");
-        for path in candidates.chain([PathBuf::from(format!("/tmp/converge-{uid}"))]) {
-            match Self::at(path) {
-                Ok(folder) => return Ok(folder),
+        Self::in_places(&Places::of_user())
+    }
+
+    fn in_places(places: &Places) -> io::Result<Self> {
+        let runtime = places.runtime.iter().filter(|runtime| is_private(runtime));
+        let mut candidates = runtime.map(|runtime| runtime.join("converge"));
+        if let Some(folder) = candidates.find_map(|path| Self::at(path).ok()) {
+            return Ok(folder);
+        }
+        let Some(state) = &places.state else { return Self::random() };
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
+        match made.and_then(|()| Self::at(state.join("ssh"))) {
+            Ok(folder) => Ok(folder),
+            Err(_) => Self::recorded(&state.join("sockets")),
+        }
+    }
+
+    /// The folder that `record` names, for homes whose path is too long for a socket or whose file system has none: the
+    /// next run finds it there, and what others make in /tmp is never taken for it.
+    fn recorded(record: &Path) -> io::Result<Self> {
+        let known = std::fs::read_to_string(record).map(PathBuf::from);
+        if let Some(folder) = known.ok().filter(|path| path.is_dir()).and_then(|path| Self::at(path).ok()) {
+            return Ok(folder);
+        }
+        let folder = Self::random()?;
+        // Where it cannot be kept, the next run has a folder and connections of its own.
+        let new = record.with_extension(std::process::id().to_string());
+        let _ = std::fs::write(&new, folder.0.as_os_str().as_encoded_bytes())
+            .and_then(|()| std::fs::rename(&new, record));
+        Ok(folder)
+    }
+
+    fn random() -> io::Result<Self> {
+        let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
+        for _ in 0..RANDOM_NAMES {
+            let path = Path::new(LAST_RESORT).join(format!("converge-{:016x}", random()));
+            // One that is there already is somebody else's, whoever it belongs to.
+            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Self::at(path),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    /// The folder at `path`: a real folder, the user's own, closed to everyone else.
+    /// The folder at `path`: a real folder, the user's own, closed to everyone else, in which sockets can be.
     pub(crate) fn at(path: PathBuf) -> io::Result<Self> {
         if path.as_os_str().len() > LONGEST {
             return Err(io::Error::other(format!("{} is too long for a control socket", path.display())));
@@ -41,11 +96,12 @@ impl Folder {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let found = std::fs::symlink_metadata(&path)?;
-        let ours = found.uid() == rustix::process::geteuid().as_raw();
-        if !found.is_dir() || !ours || found.mode() & 0o077 != 0 {
+        if !is_private(&path) {
             return Err(io::Error::other(format!("{} is not a private folder of this user", path.display())));
         }
+        let probe = path.join(format!("{:016x}", random()));
+        UnixListener::bind(&probe)?;
+        let _ = std::fs::remove_file(probe);
         let folder = Self(path);
         folder.sweep(SystemTime::now());
         Ok(folder)
@@ -68,11 +124,17 @@ impl Folder {
     }
 }
 
+/// Whether `path` is a real folder of this user, closed to everyone else.
+fn is_private(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| {
+        found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::os::unix::net::UnixListener;
 
     #[test]
     fn a_folder_that_others_can_enter_is_refused() {
@@ -84,6 +146,54 @@ mod tests {
         symlink(scratch.path(), scratch.path().join("l")).unwrap();
         assert!(Folder::at(scratch.path().join("l")).is_err());
         assert!(Folder::at(scratch.path().join("x".repeat(100))).is_err());
+    }
+
+    fn mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_found_again_wherever_it_had_to_be() {
+        let scratch = tempfile::tempdir_in("/tmp").unwrap();
+        let at = |name: &str| {
+            let path = scratch.path().join(name);
+            std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+            path
+        };
+        let (runtime, open, state) = (at("run"), at("open"), at("state"));
+        mode(&open, 0o777);
+        let long = at(&"x".repeat(LONGEST));
+        let check = |runtime: Option<&PathBuf>, state: Option<&PathBuf>, expected: Option<PathBuf>| {
+            let places = Places { runtime: runtime.cloned(), state: state.cloned() };
+            let [first, second] = [(), ()].map(|()| Folder::in_places(&places).unwrap().0);
+            let remembered = first == second;
+            if !first.starts_with(scratch.path()) {
+                let name = first.file_name().unwrap().to_str().unwrap().to_owned();
+                assert!(first.parent() == Some(Path::new("/tmp")) && name.starts_with("converge-"), "{name}");
+                std::fs::remove_dir(&first).unwrap();
+                let _ = std::fs::remove_dir(second);
+            }
+            assert!(remembered || state.is_none(), "the next run takes connections over");
+            assert!(expected.is_none_or(|expected| expected == first), "{first:?}");
+        };
+        check(Some(&runtime), Some(&state), Some(runtime.join("converge")));
+        check(None, Some(&state), Some(state.join("ssh")));
+        check(Some(&open), Some(&state), Some(state.join("ssh")));
+        check(None, Some(&long), None);
+        check(None, None, None);
+    }
+
+    #[test]
+    fn a_folder_that_another_user_made_is_not_taken() {
+        let scratch = tempfile::tempdir_in("/tmp").unwrap();
+        let (record, taken) = (scratch.path().join("sockets"), scratch.path().join("taken"));
+        std::fs::create_dir(&taken).unwrap();
+        mode(&taken, 0o777);
+        std::fs::write(&record, taken.to_str().unwrap()).unwrap();
+        let folder = Folder::recorded(&record).unwrap();
+        assert_ne!(folder.path(), taken);
+        assert_eq!(std::fs::read_to_string(record).unwrap(), folder.path().to_str().unwrap());
+        std::fs::remove_dir(folder.path()).unwrap();
     }
 
     #[test]
