@@ -137,15 +137,20 @@ const USER: &str = r#""${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/converge/
 /// `v FILE`: whether it is the agent, as far as the host can tell.
 const VERIFY: &str = r#"v(){ if command -v sha256sum >/dev/null 2>&1;then set -- $(sha256sum <"$1");[ "$1" = $h ];else [ $(wc -c <"$1") -eq $s ];fi;};"#;
 
-/// Executes the agent from the first folder that has it. `-O` is "owned by me"; `-x` is false where the file system is
-/// mounted `noexec`, root or not.
-const CACHED: &str = r#"for d do f=$d/$n;if [ $a = 0 ]&&[ -O "$d" ]&&[ -O "$f" ]&&[ -x "$f" ]&&v "$f";then exec "$f";fi;done;"#;
+/// `g FOLDER`: goes into a folder that is a real one and this account's own, and says whether it could. `-O` is "owned by
+/// me". What comes after is done to `.`, which stays the same folder: in a place that everyone may write to, a name that
+/// was looked at may be a link a moment later. So the kernel is asked where this is, after it was entered.
+const GO: &str = r#"g(){ p=$(cd -P "${1%/*}/" 2>/dev/null&&pwd -P)&&cd -P "$1" 2>/dev/null&&[ "$(pwd -P)" = "${p%/}/${1##*/}" ]&&[ -O . ];};"#;
+
+/// Executes the agent from the first folder that has it. `-x` is false where the file system is mounted `noexec`, root or
+/// not.
+const CACHED: &str = r#"for d do if [ $a = 0 ]&&g "$d"&&[ -O $n ]&&[ -x $n ]&&v $n;then exec ./$n;fi;done;"#;
 
 /// Takes the agent from standard input into the first folder that can hold it.
 ///
-/// A folder must be a real one and this account's own before anything is written to it; the file becomes visible under
-/// its name only when it is complete. The newest three agents stay, and what an interrupted upload left goes after an hour.
-const UPLOADED: &str = r#"i=0;x=;for d do i=$((i+1));[ $i -gt $k ]||continue;if [ -L "$d" ];then x="$x $d:link";continue;fi;mkdir -p "$d" 2>/dev/null;if [ -O "$d" ]&&chmod 700 "$d" 2>/dev/null;then :;else x="$x $d:unwritable";continue;fi;t=$d/.$n.$$;if (: >"$t")2>/dev/null;then :;else x="$x $d:unwritable";continue;fi;chmod 700 "$t";if [ -x "$t" ];then :;else rm -f "$t";x="$x $d:noexec";continue;fi;echo;echo "converge-$m need $i $(uname -s) $(uname -m)";if head -c 0 </dev/null >/dev/null 2>&1;then head -c $s >"$t" 2>/dev/null;else dd bs=1 count=$s of="$t" 2>/dev/null;fi;if v "$t"&&mv -f "$t" "$d/$n";then ls -t "$d"|tail -n +4|while read -r o;do rm -f "$d/$o";done;find "$d" -name ".*" -type f -mmin +60 -exec rm -f {} + 2>/dev/null;exec "$d/$n";fi;rm -f "$t";echo;echo "converge-$m full $i";exit 3;done;echo;echo "converge-$m nowhere$x";exit 3"#;
+/// The file becomes visible under its name only when it is complete. The newest three agents stay, and what an interrupted
+/// upload left goes after an hour.
+const UPLOADED: &str = r#"i=0;x=;for d do i=$((i+1));[ $i -gt $k ]||continue;if [ -L "$d" ];then x="$x $d:link";continue;fi;mkdir -p "$d" 2>/dev/null;if g "$d"&&chmod 700 . 2>/dev/null;then :;else x="$x $d:unwritable";continue;fi;t=.$n.$$;if (: >$t)2>/dev/null;then :;else x="$x $d:unwritable";continue;fi;chmod 700 $t;if [ -x $t ];then :;else rm -f $t;x="$x $d:noexec";continue;fi;echo;echo "converge-$m need $i $(uname -s) $(uname -m)";if head -c 0 </dev/null >/dev/null 2>&1;then head -c $s >$t 2>/dev/null;else dd bs=1 count=$s of=$t 2>/dev/null;fi;if v $t&&mv -f $t $n;then ls -t|tail -n +4|while read -r o;do rm -f "./$o";done;find . -name ".*" -type f -mmin +60 -exec rm -f {} + 2>/dev/null;exec ./$n;fi;rm -f $t;echo;echo "converge-$m full $i";exit 3;done;echo;echo "converge-$m nowhere$x";exit 3"#;
 
 impl Bootstrap<'_> {
     /// The command, for a login shell.
@@ -194,7 +199,7 @@ impl Bootstrap<'_> {
             u8::from(self.afresh),
         );
         script.push_str(&self.candidates());
-        [VERIFY, CACHED, UPLOADED].into_iter().for_each(|part| script.push_str(part));
+        [VERIFY, GO, CACHED, UPLOADED].into_iter().for_each(|part| script.push_str(part));
         script
     }
 
@@ -565,6 +570,37 @@ exec "$@""#;
         )
         .await;
         check(Become::Sudo, ("sudo", "exit 127"), "said nothing", "NOPASSWD").await;
+    }
+
+    #[tokio::test]
+    async fn a_host_that_drips_noise_does_not_push_the_end_away() {
+        let agent = Agent::new(b"x".as_slice());
+        let bootstrap =
+            Bootstrap { start: Duration::from_millis(100), ..bootstrap(&agent, Become::None, None) };
+        let mut link = crate::link::local("while sleep 0.01;do echo x;done").unwrap();
+        let booted = bootstrap.converse(&mut link, &Counters::default(), || async {}).await;
+        assert!(matches!(booted, Err(BootstrapError::Slow(_))));
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_becomes_a_link_while_it_is_looked_at_is_not_written_through() {
+        // Stands for another user, who puts a link there at the worst moment: it leads to a folder of this account.
+        let mkdir =
+            r#"for d do :;done;[ -e "$d" ]&&exit;v=${0%/*}/victim;command -p mkdir "$v";ln -s "$v" "$d""#;
+        let folder = pretending(&[("mkdir", mkdir)]);
+        let agent = Agent::new(b"#!/bin/sh\nprintf '\\0converge-agent\\001'\n".as_slice());
+        let (linked, real) = (folder.path().join("linked"), folder.path().join("real"));
+        std::fs::create_dir(&real).unwrap();
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&real, Some(65534), Some(65534)).unwrap();
+        }
+        let folders = [&linked, &real].map(|path| path.display().to_string());
+        let bootstrap = Bootstrap { folders: &folders, ..bootstrap(&agent, Become::None, None) };
+        let mut link = start(&bootstrap, folder.path());
+        let booted = bootstrap.converse(&mut link, &Counters::default(), || async {}).await;
+        assert!(matches!(booted, Ok(Booted::Speaks(_))));
+        let names = |path: &Path| std::fs::read_dir(path).unwrap().count();
+        assert_eq!((names(&folder.path().join("victim")), names(&real)), (0, 1));
     }
 
     #[test]
