@@ -3,6 +3,7 @@
 //! Nothing a user of Converge needs is here; nothing here is part of what is shipped.
 
 mod bench;
+mod mutants;
 mod test;
 mod testbed;
 
@@ -24,6 +25,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     Bench(bench::Arguments),
+    Mutants(mutants::Arguments),
     Test(test::Arguments),
     Testbed(testbed::Arguments),
 }
@@ -31,6 +33,7 @@ enum Task {
 fn main() -> ExitCode {
     let done: Result<ExitCode, Box<dyn Error>> = match Arguments::parse().task {
         Task::Bench(arguments) => bench::run(arguments).map_err(Into::into),
+        Task::Mutants(arguments) => mutants::run(arguments).map_err(Into::into),
         Task::Test(arguments) => test::run(arguments).map_err(Into::into),
         Task::Testbed(arguments) => testbed::run(arguments).map_err(Into::into),
     };

@@ -176,7 +176,7 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 /// Whether cargo has this subcommand.
-fn has(subcommand: &str) -> bool {
+pub(crate) fn has(subcommand: &str) -> bool {
     let mut command = cargo();
     command.args([subcommand, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
