@@ -6,6 +6,7 @@ mod packages;
 mod rehearsal;
 mod standby;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{File, Permissions};
@@ -105,7 +106,10 @@ pub struct Actor<'a> {
 pub struct Undo {
     /// The private folder that keeps replaced files; none: memory alone.
     store: Option<Files>,
-    kept: Vec<(u32, Kept)>,
+    /// By resource: what was replaced for it, each with its place in the order of the run.
+    kept: BTreeMap<u32, Vec<(u64, Kept)>>,
+    /// The place of what is kept next.
+    place: u64,
     owner: u32,
     /// Whether what is kept now is noted for the host to put back by itself.
     guarded: bool,
@@ -176,10 +180,8 @@ impl Undo {
     /// Puts back, in reverse, all that was kept for the resources in `owners`; the first failure is told, the rest is
     /// tried all the same.
     pub fn put_back(&mut self, system: &dyn System, owners: &[u32]) -> Result<(), ApplyError> {
-        let (theirs, others) =
-            std::mem::take(&mut self.kept).into_iter().partition(|(owner, _)| owners.contains(owner));
-        self.kept = others;
-        let theirs: Vec<(u32, Kept)> = theirs;
+        let mut theirs: Vec<_> = owners.iter().flat_map(|owner| self.kept.remove(owner)).flatten().collect();
+        theirs.sort_by_key(|(place, _)| *place);
         let outcomes: Vec<_> =
             theirs.into_iter().rev().map(|(_, kept)| kept.put_back(system, self.store.as_ref())).collect();
         outcomes.into_iter().find(Result::is_err).unwrap_or(Ok(()))
@@ -193,7 +195,8 @@ impl Undo {
     }
 
     fn hold(&mut self, kept: Kept) {
-        self.kept.push((self.owner, kept));
+        self.kept.entry(self.owner).or_default().push((self.place, kept));
+        self.place += 1;
     }
 }
 

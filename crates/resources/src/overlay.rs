@@ -106,7 +106,7 @@ impl Overlay {
         match effect {
             Effect::Path(path, state) => {
                 if state.is_none() {
-                    self.paths.retain(|known, _| !known.starts_with(&path));
+                    self.forget_below(&path);
                 }
                 self.paths.insert(path, state);
             }
@@ -134,6 +134,15 @@ impl Overlay {
             Effect::Open => self.open.push(place),
             Effect::Elsewhere => {}
             Effect::PackagesNamed => self.packages_named.push(place),
+        }
+    }
+
+    /// Forgets what is planned at `path` and below it; it does not look at any other path.
+    fn forget_below(&mut self, path: &Path) {
+        let planned = self.paths.range(path.to_path_buf()..).map(|(known, _)| known);
+        let below: Vec<_> = planned.take_while(|known| known.starts_with(path)).cloned().collect();
+        for known in below {
+            self.paths.remove(&known);
         }
     }
 
@@ -185,3 +194,19 @@ pub fn removed(effects: &[Effect]) -> Vec<String> {
 
 /// The bytes of a planned text, shared by the views that read it.
 pub type Bytes = Arc<[u8]>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_goes_takes_what_is_below_it_and_nothing_beside_it() {
+        let mut overlay = Overlay::default();
+        let gone = |path: &str| Effect::Path(PathBuf::from(path), None);
+        overlay.add(0, ["/a/b", "/a/b/c", "/a-b", "/b"].map(gone));
+        overlay.add(1, [gone("/a")]);
+        let known: Vec<_> = overlay.paths.keys().map(|path| path.display().to_string()).collect();
+        assert_eq!(known, ["/a", "/a-b", "/b"]);
+        assert!(matches!(overlay.path(Path::new("/a/b/c")), Some(None)));
+    }
+}

@@ -134,8 +134,26 @@ pub struct Base<'a> {
     candidates: Memory<String, Result<Option<String>, String>>,
     upkeep: OnceLock<Result<Upkeep, String>>,
     units: Mutex<BTreeMap<String, UnitState>>,
-    claims: BTreeSet<PathBuf>,
+    claims: &'a Claims,
     contents: Option<&'a (dyn Contents + Sync)>,
+}
+
+/// The paths that the resources of a catalog claim, in order. An act makes a pass for each look: all passes share one.
+#[derive(Debug, Default)]
+pub struct Claims(BTreeSet<PathBuf>);
+
+/// What a pass without a catalog knows.
+static NO_CLAIMS: Claims = Claims(BTreeSet::new());
+
+impl Claims {
+    /// The paths among `claims`.
+    pub fn of<'c>(claims: impl IntoIterator<Item = &'c Claim>) -> Self {
+        let path = |claim: &'c Claim| match claim {
+            Claim::Path { path, .. } => Some(PathBuf::from(path)),
+            Claim::Named { .. } => None,
+        };
+        Self(claims.into_iter().filter_map(path).collect())
+    }
 }
 
 /// Answers that are kept for the pass.
@@ -175,7 +193,7 @@ impl<'a> Base<'a> {
             candidates: Memory::new(),
             upkeep: OnceLock::new(),
             units: Mutex::new(BTreeMap::new()),
-            claims: BTreeSet::new(),
+            claims: &NO_CLAIMS,
             contents: None,
         }
     }
@@ -188,11 +206,8 @@ impl<'a> Base<'a> {
 
     /// Makes known what the resources of the catalog claim, so that what goes through a folder passes over what is
     /// another's. Without it no folder can be purged.
-    pub fn claiming<'c>(mut self, claims: impl IntoIterator<Item = &'c Claim>) -> Self {
-        self.claims.extend(claims.into_iter().filter_map(|claim| match claim {
-            Claim::Path { path, .. } => Some(PathBuf::from(path)),
-            Claim::Named { .. } => None,
-        }));
+    pub fn claiming(mut self, claims: &'a Claims) -> Self {
+        self.claims = claims;
         self
     }
 
@@ -305,7 +320,7 @@ impl<'a> View<'a> {
 
     /// Whose `path` is, by the claims of the catalog.
     pub fn claimed(&self, path: &Path) -> Claimed {
-        let first = self.base.claims.range(path.to_path_buf()..).next();
+        let first = self.base.claims.0.range(path.to_path_buf()..).next();
         match first {
             Some(claim) if claim == path => Claimed::Itself,
             Some(claim) if claim.starts_with(path) => Claimed::Below,

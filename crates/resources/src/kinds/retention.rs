@@ -2,6 +2,7 @@
 //! in use before it.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use converge_model::{
@@ -84,9 +85,9 @@ impl Kind for Retention {
         let current = leads.and_then(|path| Some(path.strip_prefix(&wish.path).ok()?.to_owned()));
         let current = current.filter(|name| names.contains(name));
         let noted = were_in_use(view, &wish.path)?;
-        names.retain(|name| !noted.contains(name) && current.as_ref() != Some(name));
+        let used: HashSet<&PathBuf> = noted.iter().chain(&current).collect();
         let mut dated = Vec::new();
-        for name in names {
+        for name in names.into_iter().filter(|name| !used.contains(name)) {
             dated.push((view.modified(&wish.path.join(&name))?, name));
         }
         // What comes with this plan has no time yet, and is the newest.
@@ -124,7 +125,8 @@ impl Kind for Retention {
         for name in &surplus {
             actor.discard_tree(&wish.path.join(name))?;
         }
-        let paths = found.used().filter(|name| !surplus.contains(name)).cloned().collect();
+        let gone: HashSet<&PathBuf> = surplus.into_iter().collect();
+        let paths = found.used().filter(|name| !gone.contains(name)).cloned().collect();
         let source = Digest::of(wish.current.as_os_str().as_encoded_bytes());
         actor.set_receipt(
             &key(&wish.path),

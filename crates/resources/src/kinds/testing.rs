@@ -28,7 +28,7 @@ use crate::system::packages::{Allowance, Packages};
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::receipts::Receipts;
 use crate::system::units::Units;
-use crate::view::{Base, Body, View};
+use crate::view::{Base, Body, Claims, View};
 
 /// A trial host.
 pub(crate) struct Trial {
@@ -312,7 +312,9 @@ impl Trial {
 
     fn base(&self, kind: &str, params: &Params) -> Base<'_> {
         let own = self.claims(kind, params);
-        Base::new(&self.host).claiming(own.iter().chain(&self.others)).reading(&self.contents)
+        // A pass borrows the claims of its catalog, which lives as long as the process in a test.
+        let claims = Box::leak(Box::new(Claims::of(own.iter().chain(&self.others))));
+        Base::new(&self.host).claiming(claims).reading(&self.contents)
     }
 
     fn wanted(&self, kind: &str, params: &Params) -> Box<dyn Wanted> {
