@@ -2,6 +2,7 @@
 //! The look at the end, the report and the ledger are in [`closing`], changes that may shut us out in [`guarded`].
 
 pub(crate) mod closing;
+mod fates;
 pub(crate) mod guarded;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use crate::planner::{COMMAND, Decoded, Draft, PACKAGE, starts_unit};
 use crate::state::StateError;
 use crate::state::journal::{Debt, Journal, Past, Record};
 
+use fates::{Fate, Fates};
 use guarded::Guarding;
 
 /// An act on one host.
@@ -40,8 +42,12 @@ pub(crate) struct Act<'a> {
     channel: &'a dyn Channel,
     masker: Masker,
     undo: Undo,
-    fates: Vec<Fate>,
+    fates: Fates,
     results: Vec<StepResult>,
+    /// By resource: the places of its results.
+    results_of: BTreeMap<u32, Vec<usize>>,
+    /// Whether a step was carried out.
+    has_changed: bool,
     problems: Vec<Problem>,
     /// What the step at work turned out to do beyond what was planned.
     unforeseen: Vec<PropertyChange>,
@@ -58,19 +64,6 @@ pub(crate) struct Act<'a> {
     /// What critical changes are guarded with; none where there are no such changes: a folder stands for the host.
     guarding: Option<Guarding<'a>>,
     halt: Option<Halt>,
-}
-
-/// What became of a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// It is not its turn yet, or the selection leaves it out.
-    Waiting,
-    InSync,
-    Changed,
-    /// It was made, where nothing was.
-    Created,
-    Failed,
-    Skipped,
 }
 
 /// Why an act ends before its time.
@@ -120,8 +113,10 @@ impl<'a> Act<'a> {
             channel,
             masker: Masker::new(&decoded.catalog.secrets),
             undo: Undo::in_store(store),
-            fates: vec![Fate::Waiting; decoded.catalog.resources.len()],
+            fates: Fates::new(decoded.catalog.resources.len()),
             results: Vec::new(),
+            results_of: BTreeMap::new(),
+            has_changed: false,
             problems: Vec::new(),
             unforeseen: Vec::new(),
             open: Vec::new(),
@@ -144,9 +139,8 @@ impl<'a> Act<'a> {
         }
         self.debts.clone_from(open);
         // What this catalog knows and does not find owed was paid by a restart that nobody noted.
-        let resources = &self.decoded.catalog.resources;
-        let known = |target: &str| resources.iter().any(|resource| resource.address.as_str() == target);
-        for target in past.debts.keys().filter(|target| !open.contains(*target) && known(target)) {
+        let is_known = |target: &&String| self.decoded.place(target).is_some();
+        for target in past.debts.keys().filter(|target| !open.contains(*target)).filter(is_known) {
             self.paid(target);
         }
     }
@@ -201,7 +195,7 @@ impl<'a> Act<'a> {
             return;
         }
         let place = self.step_of.get(&index).copied();
-        if let Some(why) = self.blocked(index, place) {
+        if let Some(why) = self.blocked(index) {
             self.skip(index, place, why);
             return;
         }
@@ -216,7 +210,7 @@ impl<'a> Act<'a> {
             }
         };
         match (&look.planned, place) {
-            (Planned::InSync(_), None) => self.fates[index as usize] = Fate::InSync,
+            (Planned::InSync(_), None) => self.set_fate(index, Fate::InSync),
             (Planned::InSync(_), Some(place)) if !self.may_surprise(index) && !self.is_conditional(place) => {
                 let step = &self.draft.steps[place].step;
                 self.stale(format!("{} was changed by somebody else since the plan", step.address));
@@ -228,10 +222,9 @@ impl<'a> Act<'a> {
                 self.stale(format!("{} was changed by somebody else since the plan", resource.address));
             }
             (Planned::Impossible { message, .. }, _) => {
-                let attempt = if self.any_trouble() {
-                    Attempt::Skipped(message.clone())
-                } else {
-                    Attempt::Failed { why: message.clone(), output: String::new(), restored: true }
+                let attempt = match self.missing(place, message) {
+                    Some(why) => Attempt::Skipped(why),
+                    None => Attempt::Failed { why: message.clone(), output: String::new(), restored: true },
                 };
                 self.finish(index, place, None, attempt, Instant::now());
             }
@@ -246,7 +239,7 @@ impl<'a> Act<'a> {
     /// Whether the resource at `index`, which runs once for all hosts, is settled without being run here.
     fn settled(&mut self, index: u32, place: Option<usize>) -> bool {
         if place.is_none() {
-            self.fates[index as usize] = Fate::InSync;
+            self.set_fate(index, Fate::InSync);
             return true;
         }
         let how = self.decoded.catalog.settled.iter().find(|(at, _)| *at == index).map(|(_, how)| how);
@@ -351,7 +344,7 @@ impl<'a> Act<'a> {
         let mut others = Vec::new();
         for index in from..to {
             let place = self.step_of.get(&index).copied();
-            let blocked = self.blocked(index, place).is_some() || !self.resource(index).options.selected;
+            let blocked = self.blocked(index).is_some() || !self.resource(index).options.selected;
             match self.look(index) {
                 Ok(look)
                     if !blocked && matches!(look.planned, Planned::Change(_)) && look.request.is_some() =>
@@ -449,11 +442,11 @@ impl<'a> Act<'a> {
             }
             return self.paid(&address);
         }
-        if notifiers.iter().any(|by| matches!(self.fates[*by as usize], Fate::Failed | Fate::Skipped)) {
+        if notifiers.iter().any(|by| self.fates.of(*by).is_trouble()) {
             self.channel.event(EventKind::Owed { address: self.resource(target).address.clone() });
             return self.action_result(target, StepOutcome::Owed, Duration::ZERO);
         }
-        if self.fates[target as usize] == Fate::Failed {
+        if self.fates.of(target) == Fate::Failed {
             let why = format!("{address} failed");
             return self.action_result(target, StepOutcome::Skipped { why }, Duration::ZERO);
         }
@@ -479,7 +472,7 @@ impl<'a> Act<'a> {
             Err(error) => self.take_back(target, action, changed, error),
         };
         if outcome.failed() {
-            self.fates[target as usize] = Fate::Failed;
+            self.set_fate(target, Fate::Failed);
         }
         self.action_result(target, outcome, started.elapsed());
     }
@@ -505,7 +498,7 @@ impl<'a> Act<'a> {
         };
         let blame = format!("{} failed with it; {back}", self.name(target));
         for by in changed {
-            self.fates[*by as usize] = Fate::Failed;
+            self.set_fate(*by, Fate::Failed);
             self.revise(*by, &ApplyError::new(blame.clone()), restored);
         }
         StepOutcome::Failed {
@@ -525,8 +518,8 @@ impl<'a> Act<'a> {
 
     /// Whether what was done at `index` stays, whatever is put back.
     fn is_irreversible(&self, index: u32) -> bool {
-        let result = self.results.iter().find(|result| result.resource == index);
-        let why = result.and_then(|result| result.change.irreversible.as_deref());
+        let first = self.results_of.get(&index).and_then(|places| places.first());
+        let why = first.and_then(|place| self.results[*place].change.irreversible.as_deref());
         why.is_some_and(|why| why != SENSITIVE)
     }
 
@@ -542,8 +535,9 @@ impl<'a> Act<'a> {
     fn revise(&mut self, index: u32, error: &ApplyError, restored: bool) {
         let why = self.masker.mask(error.message.as_bytes());
         let output = self.masker.mask(error.output.as_bytes());
-        let of_it = |result: &&mut StepResult| result.resource == index && result.outcome.changed();
-        if let Some(result) = self.results.iter_mut().rev().find(of_it) {
+        let places = self.results_of.get(&index).into_iter().flatten().rev();
+        let changed = places.copied().find(|place| self.results[*place].outcome.changed());
+        if let Some(result) = changed.and_then(|place| self.results.get_mut(place)) {
             result.outcome = StepOutcome::Failed { why, output, restored };
             self.channel.event(EventKind::StepFinished { result: result.clone() });
         }
@@ -560,9 +554,8 @@ impl<'a> Act<'a> {
         if let Err(error) = self.journal.write(&record) {
             self.problems.push(Problem { address: None, message: error.to_string(), help: None });
         }
-        let target = self.decoded.catalog.resources.iter().find(|r| r.address.as_str() == address);
-        if let (true, Some(target)) = (known, target) {
-            self.channel.event(EventKind::Paid { address: target.address.clone() });
+        if let (true, Some(target)) = (known, self.decoded.place(address)) {
+            self.channel.event(EventKind::Paid { address: self.resource(target).address.clone() });
         }
     }
 
@@ -580,42 +573,49 @@ impl<'a> Act<'a> {
         Ok(())
     }
 
-    /// Why the resource at `index` is not tried: something that it waits for, its own body, or what it was to bring.
-    fn blocked(&self, index: u32, place: Option<usize>) -> Option<String> {
+    /// Why the resource at `index` is not tried: something that it waits for, or its own body.
+    fn blocked(&self, index: u32) -> Option<String> {
         let resource = self.resource(index);
         if !resource.options.selected {
             return None;
         }
-        let troubled = |other: u32| {
-            matches!(self.fates[other as usize], Fate::Failed | Fate::Skipped)
-                && !self.resource(other).options.may_fail
-        };
-        if let Some(cause) = resource.after.iter().copied().find(|other| troubled(*other)) {
+        if let Some(cause) = resource.after.iter().copied().find(|other| self.is_troubled(*other)) {
             return Some(format!(
                 "it waits for {}, which {}",
                 self.resource(cause).address,
                 self.trouble(cause)
             ));
         }
-        let same_body =
-            |other: &u32| self.resource(*other).bodies.iter().any(|body| resource.bodies.contains(body));
-        if let Some(cause) = (0..index).filter(same_body).find(|other| troubled(*other)) {
-            return Some(format!("{} before it {}", self.resource(cause).address, self.trouble(cause)));
-        }
-        let Certainty::Conditional { on, .. } = &self.draft.steps[place?].step.change.certainty else {
-            return None;
+        let cause = self.fates.stopper(&resource.bodies, index)?;
+        Some(format!("{} before it {}", self.resource(cause).address, self.trouble(cause)))
+    }
+
+    /// Why a step is skipped that lacks, at its turn, what another one was to bring; none if nobody was to. `message` says
+    /// what it lacks. What an open step was to bring is said by the plan, what any other was to by its claims.
+    fn missing(&self, place: Option<usize>, message: &str) -> Option<String> {
+        let of_step = |step: &u32| self.draft.steps.get(*step as usize).map(|step| step.step.resource);
+        let certainty = place.map(|place| &self.draft.steps[place].step.change.certainty);
+        let mut on = match certainty {
+            Some(Certainty::Conditional { on, .. }) => on.iter().filter_map(of_step).collect(),
+            _ => Vec::new(),
         };
-        let cause =
-            on.iter().map(|step| self.draft.steps[*step as usize].step.resource).find(|by| troubled(*by))?;
-        Some(format!(
-            "{}, which was to bring what it needs, {}",
-            self.resource(cause).address,
-            self.trouble(cause)
-        ))
+        on.extend(self.decoded.named(message));
+        let cause = on.into_iter().find(|by| self.is_troubled(*by))?;
+        let (cause, how) = (&self.resource(cause).address, self.trouble(cause));
+        Some(format!("{message}: {cause}, which was to bring what it needs, {how}"))
+    }
+
+    /// Whether the resource at `index` is not as it should be, and must be.
+    fn is_troubled(&self, index: u32) -> bool {
+        self.fates.of(index).is_trouble() && !self.resource(index).options.may_fail
+    }
+
+    fn set_fate(&mut self, index: u32, fate: Fate) {
+        self.fates.settle(index, self.resource(index), fate);
     }
 
     fn trouble(&self, index: u32) -> &'static str {
-        if self.fates[index as usize] == Fate::Failed { "failed" } else { "was skipped" }
+        if self.fates.of(index) == Fate::Failed { "failed" } else { "was skipped" }
     }
 
     fn skip(&mut self, index: u32, place: Option<usize>, why: String) {
@@ -623,7 +623,7 @@ impl<'a> Act<'a> {
             self.finish(index, place, None, Attempt::Skipped(why), Instant::now());
         } else {
             // In sync when it was looked at, and nothing was to be done to it.
-            self.fates[index as usize] = Fate::Skipped;
+            self.set_fate(index, Fate::Skipped);
         }
     }
 
@@ -672,7 +672,7 @@ impl<'a> Act<'a> {
                 )
             }
         };
-        self.fates[index as usize] = fate;
+        self.set_fate(index, fate);
         self.push_result(index, change, outcome, started.elapsed());
     }
 
@@ -699,6 +699,8 @@ impl<'a> Act<'a> {
             took: took.as_millis() as u64,
         };
         self.channel.event(EventKind::StepFinished { result: result.clone() });
+        self.has_changed |= result.outcome.changed();
+        self.results_of.entry(index).or_default().push(self.results.len());
         self.results.push(result);
     }
 
@@ -725,8 +727,7 @@ impl<'a> Act<'a> {
     /// Whether the steps so far may have moved the resource at `index` in a way that the plan could not see: an open step
     /// may move anything, and any step what the guard of a command asks for.
     fn may_surprise(&self, index: u32) -> bool {
-        let changed = || self.results.iter().any(|result| result.outcome.changed());
-        !self.open.is_empty() || (self.resource(index).kind == COMMAND && changed())
+        !self.open.is_empty() || (self.resource(index).kind == COMMAND && self.has_changed)
     }
 
     /// Whether the step depends on what others bring: they may have failed, or been skipped.
@@ -735,11 +736,7 @@ impl<'a> Act<'a> {
     }
 
     fn changed(&self, index: u32) -> bool {
-        matches!(self.fates[index as usize], Fate::Changed | Fate::Created)
-    }
-
-    fn any_trouble(&self) -> bool {
-        self.fates.iter().any(|fate| matches!(fate, Fate::Failed | Fate::Skipped))
+        matches!(self.fates.of(index), Fate::Changed | Fate::Created)
     }
 
     fn stale(&mut self, why: String) {
@@ -756,6 +753,9 @@ fn names(change: &Change) -> String {
     let names: Vec<_> = change.properties.iter().map(|property| property.property.as_str()).collect();
     if names.is_empty() { "it is to be removed".to_owned() } else { names.join(", ") }
 }
+
+#[cfg(test)]
+mod failures;
 
 #[cfg(test)]
 mod probed;

@@ -3,7 +3,7 @@
 //!
 //! What is done about it is the controller's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use converge_model::{Catalog, Cause, Digest, Resource};
 
@@ -54,6 +54,8 @@ impl<'a> Memory<'a> {
 
     /// Says of each step who moved.
     pub(crate) fn explain(&self, draft: &mut Draft, decoded: &Decoded<'_>) {
+        let own = draft.steps.iter().enumerate().filter(|(_, step)| step.action.is_none());
+        let own: HashMap<u32, usize> = own.map(|(place, step)| (step.step.resource, place)).collect();
         for place in 0..draft.steps.len() {
             let step = &draft.steps[place];
             if step.step.drift.cause == Cause::Always {
@@ -61,7 +63,7 @@ impl<'a> Memory<'a> {
             }
             draft.steps[place].step.drift.cause = match step.action {
                 None => self.cause(step),
-                Some(_) => self.cause_of_action(step.step.resource, draft, decoded),
+                Some(_) => self.cause_of_action(step.step.resource, &own, draft, decoded),
             };
         }
     }
@@ -90,11 +92,16 @@ impl<'a> Memory<'a> {
     }
 
     /// An action follows from its notifiers: the host moved where it did so at each of them that changes, and what the
-    /// others ask for was applied.
-    fn cause_of_action(&self, target: u32, draft: &Draft, decoded: &Decoded<'_>) -> Cause {
-        let own_step = |by: u32| draft.steps.iter().find(|s| s.step.resource == by && s.action.is_none());
-        let moved = |by: u32| match own_step(by) {
-            Some(step) => step.step.drift.cause == Cause::Corrective,
+    /// others ask for was applied. `own`: by resource, the place of its own step.
+    fn cause_of_action(
+        &self,
+        target: u32,
+        own: &HashMap<u32, usize>,
+        draft: &Draft,
+        decoded: &Decoded<'_>,
+    ) -> Cause {
+        let moved = |by: u32| match own.get(&by) {
+            Some(place) => draft.steps[*place].step.drift.cause == Cause::Corrective,
             None => self.knows(&self.catalog.resources[by as usize]),
         };
         let all = decoded.notifications.notifiers(target).iter().all(|(by, _)| moved(*by));

@@ -1,6 +1,6 @@
 //! A look: the plan of a host, its diffs filled in, its secrets masked, and the token that stands for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use converge_model::wire::{Guard, LOOK_LIMIT, TEXT_LIMIT};
 use converge_model::{Catalog, Content, Digest, HostPlan, Masker, Settled, Step};
@@ -129,8 +129,7 @@ fn open_debts(
 /// more, and its debt went with it.
 #[expect(clippy::option_option, reason = "no resource, and a resource without a unit, are two answers")]
 fn target_invocation(target: &str, decoded: &Decoded<'_>, system: &dyn System) -> Option<Option<String>> {
-    let index = decoded.catalog.resources.iter().position(|resource| resource.address.as_str() == target)?;
-    Some(invocation(decoded, system, index as u32))
+    Some(invocation(decoded, system, decoded.place(target)?))
 }
 
 /// The invocation of the unit that a notification of the resource at `index` concerns.
@@ -142,12 +141,12 @@ pub(crate) fn invocation(decoded: &Decoded<'_>, system: &dyn System, index: u32)
 
 /// Asks, once, for the texts that diffs still need, and fills them in. What is not to be had stays without a diff.
 fn fill_diffs(draft: &mut Draft, channel: &dyn Channel) {
-    let mut wanted = Vec::new();
+    let (mut wanted, mut known) = (Vec::new(), HashSet::new());
     let mut total = 0;
     for request in draft.steps.iter().flat_map(|step| &step.diffs) {
         if let Content::Plain { digest, length } = request.after {
             let fits = length <= TEXT_LIMIT && total + length <= LOOK_LIMIT;
-            if fits && length > 0 && !wanted.contains(&digest) {
+            if fits && length > 0 && known.insert(digest) {
                 total += length;
                 wanted.push(digest);
             }
@@ -161,7 +160,7 @@ fn fill_diffs(draft: &mut Draft, channel: &dyn Channel) {
             let Content::Plain { digest, length } = request.after else { continue };
             let after = if length == 0 {
                 Some(Vec::new())
-            } else if wanted.contains(&digest) {
+            } else if known.contains(&digest) {
                 channel.text(digest).ok()
             } else {
                 None

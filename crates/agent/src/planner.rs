@@ -1,7 +1,7 @@
 //! Planning: the walk over a catalog in its final order, each resource looked at under what earlier steps will have
 //! done, with the notified actions in their places and neighbouring packages as one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use converge_model::plan::{Cause, Drift};
 use converge_model::{
@@ -11,7 +11,7 @@ use converge_resources::kind::{Action, Depend, DiffRequest, Look, Planned};
 use converge_resources::overlay::{Version, removed};
 use converge_resources::system::System;
 use converge_resources::system::packages::{Allowance, PackageRequest, Simulation};
-use converge_resources::view::{Base, LookError};
+use converge_resources::view::{Base, Claims, LookError};
 use converge_resources::{Effect, Overlay, View, Wanted};
 use rayon::prelude::*;
 
@@ -24,14 +24,27 @@ pub(crate) struct Decoded<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) wanted: Vec<Box<dyn Wanted>>,
     pub(crate) notifications: Notifications,
+    places: HashMap<&'a str, u32>,
+    /// By what a claim names: the resource that claims it.
+    names: HashMap<String, u32>,
+    claims: Claims,
     contents: FromChannel<'a>,
 }
 
 impl Decoded<'_> {
     /// A fresh pass over `system`, which knows what the catalog claims.
     pub(crate) fn base<'s>(&'s self, system: &'s dyn System) -> Base<'s> {
-        let claims = self.catalog.resources.iter().flat_map(|resource| &resource.claims);
-        Base::new(system).claiming(claims).reading(&self.contents)
+        Base::new(system).claiming(&self.claims).reading(&self.contents)
+    }
+
+    /// The resources that claim what `message` names, in its order: a path, a user, a unit.
+    pub(crate) fn named(&self, message: &str) -> Vec<u32> {
+        message.split([' ', ',']).filter_map(|word| self.names.get(word)).copied().collect()
+    }
+
+    /// The place in the catalog of the resource at `address`.
+    pub(crate) fn place(&self, address: &str) -> Option<u32> {
+        self.places.get(address).copied()
     }
 }
 
@@ -81,7 +94,19 @@ pub(crate) fn decode<'a>(
         return Err(problems);
     }
     let notifications = Notifications::of(&catalog.resources);
-    Ok(Decoded { catalog, wanted, notifications, contents: FromChannel(channel) })
+    let places =
+        (0_u32..).zip(&catalog.resources).map(|(place, one)| (one.address.as_str(), place)).collect();
+    let mut names = HashMap::new();
+    for (place, claim) in (0_u32..)
+        .zip(&catalog.resources)
+        .flat_map(|(place, one)| one.claims.iter().map(move |claim| (place, claim)))
+    {
+        let key = claim.key();
+        let name = key.split_once(':').map_or(key.as_str(), |(_, name)| name).to_owned();
+        names.entry(name).or_insert(place);
+    }
+    let claims = Claims::of(catalog.resources.iter().flat_map(|resource| &resource.claims));
+    Ok(Decoded { catalog, wanted, notifications, places, names, claims, contents: FromChannel(channel) })
 }
 
 /// Plans the whole catalog over the host as it is. `debts` are owed from earlier runs, by the target's address; `known`
@@ -215,15 +240,9 @@ impl Walk<'_> {
 
     /// Whom to name where a need is absent because the selection leaves its resource out.
     fn left_out(&self, message: &str) -> Option<String> {
-        let named = |resource: &&Resource| {
-            resource.claims.iter().any(|claim| {
-                let key = claim.key();
-                let name = key.split_once(':').map_or(key.as_str(), |(_, name)| name);
-                message.split([' ', ',']).any(|word| word == name)
-            })
-        };
-        let mut unselected = self.decoded.catalog.resources.iter().filter(|r| !r.options.selected);
-        unselected.find(named).map(|resource| format!("the selection leaves {} out", resource.address))
+        let named = self.decoded.named(message);
+        let mut unselected = named.into_iter().map(|at| self.resource(at)).filter(|r| !r.options.selected);
+        unselected.next().map(|resource| format!("the selection leaves {} out", resource.address))
     }
 
     /// The action of `target`, where something that notifies it changes or a debt is open, and its own step does not

@@ -6,7 +6,8 @@ use converge_resources::kind::Planned;
 use converge_resources::view::Base;
 use converge_resources::{ApplyError, View};
 
-use super::{Act, Fate, Halt, names};
+use super::fates::Fate;
+use super::{Act, Halt, names};
 use crate::planner::{problem, warm};
 use crate::state::ledger::{Ledger, applied};
 use crate::state::{State, StateError};
@@ -50,7 +51,7 @@ impl Act<'_> {
             host: self.decoded.catalog.host.clone(),
             state,
             results: self.results.clone(),
-            in_sync: self.fates.iter().filter(|fate| **fate == Fate::InSync).count() as u32,
+            in_sync: self.fates.all().iter().filter(|fate| **fate == Fate::InSync).count() as u32,
             problems: std::mem::take(&mut self.problems),
         }
     }
@@ -74,9 +75,10 @@ impl Act<'_> {
         if let Err(error) = warm(self.decoded, &base) {
             return self.problems.push(Problem { address: None, message: error.to_string(), help: None });
         }
-        let settled = |fate: &Fate| matches!(fate, Fate::InSync | Fate::Changed | Fate::Created);
-        let all = (0..self.fates.len() as u32).filter(|index| settled(&self.fates[*index as usize]));
-        let broken: Vec<_> = all.filter_map(|index| Some((index, self.pending(index, &base)?))).collect();
+        let fates = (0_u32..).zip(self.fates.all());
+        let all: Vec<_> = fates.filter(|(_, fate)| fate.is_settled()).map(|(index, _)| index).collect();
+        let broken: Vec<_> =
+            all.into_iter().filter_map(|index| Some((index, self.pending(index, &base)?))).collect();
         for (index, pending) in broken {
             self.did_not_stay(index, pending);
         }
@@ -101,7 +103,7 @@ impl Act<'_> {
     /// A resource was in sync and is no more. A service tells why in its journal, and one that a notification was
     /// fatal for gets its old configuration back.
     fn did_not_stay(&mut self, index: u32, pending: String) {
-        self.fates[index as usize] = Fate::Failed;
+        self.set_fate(index, Fate::Failed);
         let journal = |unit: String| self.system.units().journal(&unit, JOURNAL);
         let units = self.decoded.wanted[index as usize].units();
         let output = units.into_iter().next().map(journal).unwrap_or_default();
@@ -133,8 +135,8 @@ impl Act<'_> {
     /// Records in the ledger all that is as it should be.
     pub(crate) fn record(&self, mut ledger: Ledger, key: &[u8; 32], state: &State) -> Result<(), StateError> {
         let catalog = self.decoded.catalog;
-        for (resource, fate) in catalog.resources.iter().zip(&self.fates) {
-            if matches!(fate, Fate::InSync | Fate::Changed | Fate::Created) {
+        for (resource, fate) in catalog.resources.iter().zip(self.fates.all()) {
+            if fate.is_settled() {
                 let applied = applied(resource, key, &catalog.secrets);
                 ledger.record(resource, &catalog.project, &applied, *fate == Fate::Created);
             }

@@ -16,6 +16,7 @@ use converge_resources::System;
 use converge_resources::actor::Standby;
 use converge_resources::system::processes::Command;
 
+use super::fates::Fate;
 use super::{Act, Halt};
 use crate::critical::bans;
 use crate::state::armed::{self, Owner, Standing, can_arm};
@@ -130,10 +131,12 @@ impl Act<'_> {
             let targets = self.resource(*by).notify.iter();
             self.changed(*by) && targets.map(|notify| place(notify.target)).any(|place| place > index)
         };
-        let next = self.draft.steps.iter().find(|step| {
+        // The steps stand in the order of the places where they have their turns.
+        let next = self.draft.steps.partition_point(|step| {
             let own = step.step.resource;
-            (if step.action.is_some() { place(own) } else { own }) > index
+            (if step.action.is_some() { place(own) } else { own }) <= index
         });
+        let next = self.draft.steps.get(next);
         if !group.members.iter().any(owes) && !next.is_some_and(|step| step.step.guarded) {
             self.settle_group();
         }
@@ -238,7 +241,7 @@ impl Act<'_> {
             }
         }
         for index in &members {
-            self.fates[*index as usize] = super::Fate::Failed;
+            self.set_fate(*index, Fate::Failed);
         }
         let names = self.names_of(&members);
         self.halt = Some(match put_back {

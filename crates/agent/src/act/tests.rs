@@ -8,7 +8,7 @@ use converge_model::{HostReport, HostState, Notify, Scalar, Shown, Value};
 use converge_resources::system::fake::Offer;
 use converge_resources::system::packages::{PackageGoal, PackageRequest};
 
-fn outcomes(report: &HostReport) -> Vec<(String, &'static str)> {
+pub(super) fn outcomes(report: &HostReport) -> Vec<(String, &'static str)> {
     let word = |outcome: &StepOutcome| match outcome {
         StepOutcome::Done => "done",
         StepOutcome::AlreadySo => "already so",

@@ -1,0 +1,97 @@
+//! What became of each resource so far, and which failure stands in whose way: looked up, never searched for, so that an
+//! act over many resources costs no more for each of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use converge_model::Resource;
+
+/// What became of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is not its turn yet, or the selection leaves it out.
+    Waiting,
+    InSync,
+    Changed,
+    /// It was made, where nothing was.
+    Created,
+    Failed,
+    Skipped,
+}
+
+impl Fate {
+    /// Whether the resource is not as it should be.
+    pub(super) fn is_trouble(self) -> bool {
+        matches!(self, Self::Failed | Self::Skipped)
+    }
+
+    /// Whether the resource is as it should be.
+    pub(super) fn is_settled(self) -> bool {
+        matches!(self, Self::InSync | Self::Changed | Self::Created)
+    }
+}
+
+/// The fates of the resources of a catalog, by their places.
+pub(super) struct Fates {
+    all: Vec<Fate>,
+    /// By body: the resources in it that stop what comes after them.
+    by_body: BTreeMap<u32, BTreeSet<u32>>,
+}
+
+impl Fates {
+    pub(super) fn new(count: usize) -> Self {
+        Self { all: vec![Fate::Waiting; count], by_body: BTreeMap::new() }
+    }
+
+    pub(super) fn of(&self, index: u32) -> Fate {
+        self.all[index as usize]
+    }
+
+    /// All of them, in the order of the catalog.
+    pub(super) fn all(&self) -> &[Fate] {
+        &self.all
+    }
+
+    /// Settles the fate of `resource`, the one at `index`.
+    pub(super) fn settle(&mut self, index: u32, resource: &Resource, fate: Fate) {
+        self.all[index as usize] = fate;
+        for body in &resource.bodies {
+            if fate.is_trouble() && !resource.options.may_fail {
+                self.by_body.entry(*body).or_default().insert(index);
+            } else if let Some(body) = self.by_body.get_mut(body) {
+                body.remove(&index);
+            }
+        }
+    }
+
+    /// The first resource in one of `bodies` that stands before `index` and stops it.
+    pub(super) fn stopper(&self, bodies: &[u32], index: u32) -> Option<u32> {
+        let first = |body: &u32| self.by_body.get(body)?.first().copied();
+        bodies.iter().filter_map(first).filter(|first| *first < index).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::resource;
+
+    #[test]
+    fn a_body_is_stopped_by_its_first_failure_and_goes_on_when_that_is_made_good() {
+        let mut fates = Fates::new(4);
+        let mut of = |index: u32, fate: Fate, may_fail: bool| {
+            let mut one = resource("file", "/a");
+            one.bodies = vec![7];
+            one.options.may_fail = may_fail;
+            fates.settle(index, &one, fate);
+            (fates.stopper(&[7], 3), fates.stopper(&[8], 3))
+        };
+        assert_eq!(of(0, Fate::Failed, true), (None, None), "it may fail");
+        assert_eq!(of(2, Fate::Skipped, false), (Some(2), None));
+        assert_eq!(of(1, Fate::Failed, false), (Some(1), None));
+        assert_eq!(of(1, Fate::Changed, false), (Some(2), None));
+        assert_eq!(of(3, Fate::Failed, false), (Some(2), None), "what comes later stops nothing before");
+        of(0, Fate::InSync, true);
+        of(2, Fate::InSync, false);
+        assert_eq!(of(3, Fate::InSync, false), (None, None));
+    }
+}
