@@ -17,7 +17,7 @@ use crate::system::processes::Command;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
 use crate::wish::{Reader, Text};
 
-use repository::{Repository, is_hash};
+pub(super) use repository::{Repository, is_hash};
 
 /// The kind.
 pub struct Git;
@@ -205,7 +205,7 @@ fn ask(view: &View<'_>, wish: &Wish) -> Result<Remote, LookError> {
     let peeled = format!("{tag}^{{}}");
     let names = if version == "HEAD" { vec!["HEAD"] } else { vec![tag.as_str(), &branch, &peeled] };
     let words = ["git", "ls-remote", "--", &wish.url].into_iter().chain(names);
-    let finished = match view.ask(&command(wish, words))? {
+    let finished = match view.ask(&command(wish.user.as_deref(), words))? {
         Seen::Known(finished) => finished,
         Seen::Absent => return Ok(Remote::Later(Vec::new())),
         Seen::MayCome(steps) | Seen::Unknown(steps) => return Ok(Remote::Later(steps)),
@@ -285,10 +285,11 @@ fn change(mut change: Change, wish: &Wish, found: &Found, before: Option<&str>) 
     Planned::change(change.property(PropertyChange::new("version", before.map(str::to_owned), after)))
 }
 
-fn command<S: Into<String>>(wish: &Wish, words: impl IntoIterator<Item = S>) -> Command {
+/// A command of git that asks nobody for a password.
+pub(super) fn command<S: Into<String>>(user: Option<&str>, words: impl IntoIterator<Item = S>) -> Command {
     let environment = [("GIT_TERMINAL_PROMPT", "0"), ("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")];
     let environment = environment.map(|(name, value)| (name.to_owned(), Text::Plain(value.to_owned())));
-    Command { user: wish.user.clone(), environment: environment.to_vec(), ..Command::new(words) }
+    Command { user: user.map(str::to_owned), environment: environment.to_vec(), ..Command::new(words) }
 }
 
 /// Runs git in the work tree.
@@ -300,7 +301,7 @@ struct Runner<'w> {
 impl Runner<'_> {
     fn command(&self, words: &[&str]) -> Command {
         let all = ["git", "-C", &self.path].into_iter().chain(words.iter().copied());
-        command(self.wish, all)
+        command(self.wish.user.as_deref(), all)
     }
 
     fn run(&self, actor: &mut Actor<'_>, words: &[&str]) -> Result<(), ApplyError> {

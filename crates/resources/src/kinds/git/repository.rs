@@ -8,20 +8,20 @@ use crate::view::{LookError, Seen, View};
 
 /// A repository with a work tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Repository {
+pub(in crate::kinds) struct Repository {
     /// The branch that is checked out, in full; none where a commit is.
-    pub(super) branch: Option<String>,
+    pub(in crate::kinds) branch: Option<String>,
     /// The commit that is checked out; none where nothing is yet.
-    pub(super) commit: Option<String>,
+    pub(in crate::kinds) commit: Option<String>,
     /// Where `origin` is.
-    pub(super) origin: Option<String>,
+    pub(in crate::kinds) origin: Option<String>,
     folder: PathBuf,
     packed: Vec<(String, String)>,
 }
 
 impl Repository {
     /// The repository whose work tree is at `path`; none where its `.git` is no folder.
-    pub(super) fn read(view: &View<'_>, path: &Path) -> Result<Option<Self>, LookError> {
+    pub(in crate::kinds) fn read(view: &View<'_>, path: &Path) -> Result<Option<Self>, LookError> {
         let folder = path.join(".git");
         if !matches!(view.glance(&folder)?, Seen::Known(place) if place.sort == Sort::Folder) {
             return Ok(None);
@@ -42,7 +42,11 @@ impl Repository {
 
     /// The commit of the reference `name` (`refs/tags/v1`): for a tag with an object of its own, that which it names,
     /// where that is known.
-    pub(super) fn reference(&self, view: &View<'_>, name: &str) -> Result<Option<String>, LookError> {
+    pub(in crate::kinds) fn reference(
+        &self,
+        view: &View<'_>,
+        name: &str,
+    ) -> Result<Option<String>, LookError> {
         let loose = text(view, &self.folder.join(name))?;
         let loose = loose.map(|hash| hash.trim().to_owned()).filter(|hash| is_hash(hash));
         let packed = || self.packed.iter().rfind(|(known, _)| known == name).map(|(_, hash)| hash.clone());
@@ -51,7 +55,7 @@ impl Repository {
 }
 
 /// Whether a text is the whole name of a commit: SHA-1 or SHA-256.
-pub(super) fn is_hash(text: &str) -> bool {
+pub(in crate::kinds) fn is_hash(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

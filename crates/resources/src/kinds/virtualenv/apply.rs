@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::environment::{self, UNFINISHED};
 use super::index::Index;
-use super::plan::{Work, surplus, work};
-use super::{Found, Source, Wish, key};
+use super::plan::{Work, again, surplus, work};
+use super::{Found, Source, Wish, key, local, reason};
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::system::files::Sort;
 use crate::system::processes::Command;
 use crate::system::receipts::Receipt;
-use crate::view::{Base, Seen, View};
+use crate::view::{Base, LookError, Seen, View};
 use crate::wish::{Filling, Text};
 
 /// How long an installer may take.
@@ -50,6 +50,9 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
             (_, Work::Change) => {}
             _ => installer.make(actor)?,
         }
+        if work == Work::Change && !found.uv {
+            installer.make_way(actor)?;
+        }
         installer.install(actor)?;
         if work == Work::Change { installer.remove(actor) } else { Ok(()) }
     })?;
@@ -65,13 +68,14 @@ fn outside(actor: &Actor<'_>, path: &Path) -> String {
 /// Notes what is there now.
 fn note(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
     let base = Base::new(actor.system);
-    let environment = environment::read(&View::bare(&base), &wish.path);
-    let environment = environment.map_err(|error| ApplyError::new(error.to_string()))?.unwrap_or_default();
+    let view = View::bare(&base);
+    let fail = |error: LookError| ApplyError::new(error.to_string());
+    let environment = environment::read(&view, &wish.path).map_err(fail)?.unwrap_or_default();
+    let text = local::note(&view, wish, &found.demand, &environment).map_err(fail)?;
     let paths: Vec<PathBuf> = environment.installed.into_iter().map(|there| there.folder).collect();
     let seen = actor.files().trace(&wish.path, &paths);
     let seen = seen.map_err(|error| ApplyError::at("read", &wish.path, &error))?;
     let source = found.demand.digest.finalize().into();
-    let text = found.demand.project.as_ref().map(|project| project.state.clone()).unwrap_or_default();
     actor.set_receipt(&key(wish), Some(&Receipt { source, seen, paths, text }))
 }
 
@@ -171,9 +175,8 @@ impl Installer<'_> {
             };
             let project = format!("{}{extras}", outside(actor, project));
             // uv looks at the settings of a project, and not at its code, to tell whether it is another one.
-            let name = demand.project.as_ref().and_then(|project| project.name.clone());
-            let again = name.filter(|_| self.found.uv).map(|name| ["--reinstall-package".to_owned(), name]);
-            let words = again.into_iter().flatten().chain([project]);
+            let name = demand.project.iter().filter(|_| self.found.uv).cloned();
+            let words = name.flat_map(|name| ["--reinstall-package".to_owned(), name]).chain([project]);
             if demand.complete {
                 // A project has no hash, and pip takes nothing without one beside what has.
                 alone = Some(words);
@@ -190,6 +193,17 @@ impl Installer<'_> {
         }
     }
 
+    /// Removes what is to be installed again in the same version: pip would leave it as it is. A project in a folder is always
+    /// installed again.
+    fn make_way(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
+        let mut names = again(self.wish, self.found);
+        names.retain(|name| self.found.demand.project.as_ref() != Some(name));
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.tool(actor, "uninstall", ["--yes".to_owned()].into_iter().chain(names))
+    }
+
     /// Installs what requirements name, and what that needs unless they name all there is to be.
     fn install_named(&self, actor: &mut Actor<'_>, named: Vec<String>) -> Result<(), ApplyError> {
         let alone = self.wish.exact || self.found.demand.locked.is_some();
@@ -197,6 +211,10 @@ impl Installer<'_> {
         words.extend(alone.then(|| "--no-deps".to_owned()));
         words.extend(self.wish.require_hashes.then(|| "--require-hashes".to_owned()));
         words.extend(self.wish.constraints.iter().flat_map(|file| ["-c".to_owned(), outside(actor, file)]));
+        if self.found.uv {
+            let again = again(self.wish, self.found).into_iter();
+            words.extend(again.flat_map(|name| ["--reinstall-package".to_owned(), name]));
+        }
         words.extend(named);
         self.tool(actor, "install", words)
     }
@@ -235,6 +253,7 @@ impl Installer<'_> {
         }
         all.extend(words);
         self.run(actor, all).map_err(|mut error| {
+            error.message.extend(reason::of(&error.output).map(|reason| format!(": {reason}")));
             if error.output.contains("(from versions: none)") && self.has_login() {
                 error.message.push_str("; an index that refuses its user and password looks so to pip");
             }

@@ -1,12 +1,14 @@
 //! What is on the disk: the interpreter, the environment made of it, and the distributions in it. Read from their own
-//! files, so that no process is started.
+//! files, so that no process is started, and no note of an earlier run is believed.
 //!
 //! `pyvenv.cfg`: <https://docs.python.org/3/library/venv.html>. Installed distributions: PyPA, "Recording installed
 //! projects".
 
 use std::path::{Path, PathBuf};
 
+use super::origin::{Origin, below};
 use super::requirement::normal_name;
+use super::scripts;
 use crate::view::{LookError, Need, Seen, View};
 
 /// A Python that environments are made of.
@@ -28,7 +30,9 @@ pub(super) struct Environment {
     /// The program that its `bin/python` leads to; none where it leads nowhere.
     pub(super) program: Option<PathBuf>,
     /// What is wrong with it as a whole.
-    pub(super) damage: Option<&'static str>,
+    pub(super) damage: Option<String>,
+    /// Another place that it was made at: its scripts lead there.
+    pub(super) made_at: Option<PathBuf>,
     /// What is installed in it.
     pub(super) installed: Vec<Distribution>,
     /// What the system lends it.
@@ -44,12 +48,23 @@ pub(super) struct Distribution {
     pub(super) version: String,
     /// The folder of its metadata, below the environment.
     pub(super) folder: PathBuf,
+    /// Where it was taken from, if not from an index.
+    pub(super) origin: Option<Origin>,
+    /// A file or folder of its own that is gone.
+    pub(super) gone: Option<String>,
+    /// Whether the installer came to its end: the list of its files is written last.
+    is_whole: bool,
 }
 
 impl Environment {
     /// One that Converge made, and of which the file that says so is gone.
     pub(super) fn broken() -> Self {
-        Self { damage: Some("its pyvenv.cfg is gone"), ..Self::default() }
+        Self { damage: Some("its pyvenv.cfg is gone".to_owned()), ..Self::default() }
+    }
+
+    /// What is installed under this name.
+    pub(super) fn distribution(&self, name: &str) -> Option<&Distribution> {
+        self.installed.iter().chain(&self.lent).find(|there| there.name == name)
     }
 
     /// Whether pip can be run in it.
@@ -117,8 +132,7 @@ pub(super) fn read(view: &View<'_>, path: &Path) -> Result<Option<Environment>, 
     let mut environment = Environment {
         system_site_packages: value("include-system-site-packages").as_deref() == Some("true"),
         program: program.map(|(program, _)| program),
-        damage: matches!(view.place(&path.join(UNFINISHED))?, Seen::Known(_))
-            .then_some("its last change was interrupted"),
+        made_at: scripts::made_at(view, path, value("command").as_deref())?,
         ..Environment::default()
     };
     if let Some(short) = version.as_deref().map(short) {
@@ -135,7 +149,45 @@ pub(super) fn read(view: &View<'_>, path: &Path) -> Result<Option<Environment>, 
         }
     }
     environment.version = version;
+    environment.damage = match view.place(&path.join(UNFINISHED))? {
+        Seen::Known(_) => Some("its last change was interrupted".to_owned()),
+        _ => match environment.half() {
+            Some(half) => Some(half),
+            None => other_home(view, value("home"), &environment)?,
+        },
+    };
     Ok(Some(environment))
+}
+
+impl Environment {
+    /// A distribution that is there by half, or twice: no installer makes it whole again.
+    fn half(&self) -> Option<String> {
+        let half = self.installed.iter().find(|there| !there.is_whole);
+        let half = half.map(|there| format!("{} {} is installed by half", there.name, there.version));
+        let count = |name: &str| self.installed.iter().filter(|it| it.name == name).count();
+        let twice = || self.installed.iter().find(|there| count(&there.name) > 1);
+        half.or_else(|| twice().map(|there| format!("{} is there twice", there.name)))
+    }
+}
+
+/// What is wrong with the `home` of an environment, the folder of the interpreter that it was made of: a Python starts from
+/// there. Without a program nothing is said: that is another fault.
+fn other_home(
+    view: &View<'_>,
+    home: Option<String>,
+    environment: &Environment,
+) -> Result<Option<String>, LookError> {
+    let (Some(program), Some(home)) = (&environment.program, home) else { return Ok(None) };
+    let version = environment.version.as_deref().map(short).unwrap_or_default();
+    let own = program.file_name().map(|name| name.to_string_lossy().into_owned());
+    let names = [format!("python{version}"), "python3".to_owned(), "python".to_owned()];
+    for name in names.into_iter().chain(own) {
+        let leads = view.followed(&Path::new(&home).join(name)).ok().and_then(Seen::known);
+        if leads.is_some_and(|(path, _)| path == *program) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(format!("its pyvenv.cfg says `home = {home}`, where its interpreter is not")))
 }
 
 /// `3.11` of `3.11.2`.
@@ -143,27 +195,58 @@ pub(super) fn short(version: &str) -> String {
     version.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-/// What is installed in the folder `site` below `path`: its `NAME-VERSION.dist-info`, where they are whole.
+/// What is installed in the folder `site` below `path`: its `NAME-VERSION.dist-info` that have metadata.
 fn distributions(view: &View<'_>, path: &Path, site: &Path) -> Result<Vec<Distribution>, LookError> {
     let mut found = Vec::new();
     let names = view.list(&path.join(site)).map(Seen::known)?.unwrap_or_default();
     for folder in names {
         let Some(stem) = folder.to_str().and_then(|name| name.strip_suffix(".dist-info")) else { continue };
         let Some((name, version)) = stem.split_once('-') else { continue };
+        // What pip puts aside before it replaces it begins so, and stays if pip is killed.
+        if name.starts_with('~') {
+            continue;
+        }
         let folder = site.join(&folder);
+        let file = |name: &str| view.raw(&path.join(&folder).join(name));
         // The folder's name has the version without its punctuation where an old tool made it; the metadata is right.
-        let metadata = view.raw(&path.join(&folder).join("METADATA"))?;
-        let metadata = metadata.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let Some(metadata) = metadata else { continue };
+        let Some(metadata) = file("METADATA")? else { continue };
+        let metadata = String::from_utf8_lossy(&metadata).into_owned();
         let header = |key: &str| {
             let mut lines = metadata.lines().take_while(|line| !line.is_empty());
             lines.find_map(|line| Some(line.strip_prefix(key)?.strip_prefix(':')?.trim()))
         };
-        let name = normal_name(header("Name").unwrap_or(name));
-        let version = header("Version").unwrap_or(version).to_owned();
-        found.push(Distribution { name, version, folder });
+        let record = file("RECORD")?;
+        found.push(Distribution {
+            name: normal_name(header("Name").unwrap_or(name)),
+            version: header("Version").unwrap_or(version).to_owned(),
+            origin: file("direct_url.json")?.as_deref().and_then(Origin::read),
+            gone: gone(view, &path.join(site), record.as_deref().unwrap_or_default())?,
+            is_whole: record.is_some(),
+            folder,
+        });
     }
     Ok(found)
+}
+
+/// The first of a distribution's own files and folders, below `site`, that is gone. Only what stands first in a path is looked
+/// at: an environment may have a hundred thousand files.
+fn gone(view: &View<'_>, site: &Path, record: &[u8]) -> Result<Option<String>, LookError> {
+    let record = String::from_utf8_lossy(record);
+    let mut seen = Vec::new();
+    for line in record.lines() {
+        let path = line.rsplitn(3, ',').last().unwrap_or_default().trim_matches('"');
+        let own = if path.starts_with("../") { path } else { path.split('/').next().unwrap_or_default() };
+        // Python writes its cache again, and not for every user.
+        let is_cache = path.contains("__pycache__") || path.ends_with(".pyc");
+        if own.is_empty() || own.starts_with('/') || is_cache || seen.last() == Some(&own) {
+            continue;
+        }
+        seen.push(own);
+        if matches!(view.glance(&below(site, own))?, Seen::Absent | Seen::MayCome(_)) {
+            return Ok(Some(own.trim_start_matches("../").to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -3,11 +3,16 @@
 mod apply;
 mod environment;
 mod index;
+mod local;
 mod lock;
 mod marker;
+mod origin;
 mod plan;
 mod project;
+mod reason;
 mod requirement;
+mod revisions;
+mod scripts;
 mod sources;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +28,7 @@ use crate::system::receipts::Receipt;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
 use crate::wish::{Filling, Reader, Text};
 
-use environment::{Environment, Interpreter};
+use environment::{Distribution, Environment, Interpreter};
 use index::Index;
 use marker::Target;
 use sources::Demand;
@@ -82,6 +87,10 @@ pub struct Found {
     own: Asked,
     /// What was noted after it was changed last.
     receipt: Option<Receipt>,
+    /// Distributions whose revision is another commit by now.
+    moved: Vec<(String, String)>,
+    /// The digests of the lists of files, by name, of what was taken from a place on the host.
+    records: Vec<(String, String)>,
 }
 
 /// The interpreter that the environment should be made of.
@@ -184,13 +193,16 @@ impl Kind for Virtualenv {
             |version: &String| newer.as_ref().is_none_or(|newer| *newer == environment::short(version));
         let target = Target { version: version.filter(same).or(newer) };
         let owned = Attributes { owner: wish.owner.clone(), ..Attributes::default() };
+        let demand = sources::read(view, wish, &target)?;
         Ok(Found {
             place: view.place(&wish.path)?,
             occupied,
+            moved: revisions::moved(view, wish, &demand, environment.as_ref())?,
+            records: local::records(view, wish, &demand, environment.as_ref())?,
             environment,
             interpreter,
             uv,
-            demand: sources::read(view, wish, &target)?,
+            demand,
             needs,
             own: attributes::observe(view, &owned)?,
             receipt,
@@ -216,9 +228,13 @@ const DETAILS: &str = "\
 The plan lists each distribution that is added, changed or removed. It is exact where the sources name every one of them: \
 with hashes, with `exact=#true`, or from a `uv.lock`. Other sources may bring dependencies that only the installer finds; \
 the plan then says so, and the environment stays as it is until its sources change or something of it is missing.\n\n\
-A project is installed again when its `pyproject.toml` or its code (`.py`, `.pyi`, `.pyx`, `.toml`, `.cfg`, `.in`) changes.\n\n\
+A project is installed again when its `pyproject.toml` or its code (`.py`, `.pyi`, `.pyx`, `.toml`, `.cfg`, `.in`) changes; \
+an archive on the host when its bytes do. What comes from a repository or another address is compared with what the \
+installer noted beside it (`direct_url.json`): another address, revision or hash is installed in its place, and so is a tag \
+that was moved, if the repository can be asked without a password. A branch is not followed.\n\n\
 pip and setuptools, which an environment starts with, are not listed and never removed. The environment is made anew \
-when its interpreter changes, when it has another owner, or when a change of it was interrupted; what was there comes back \
+when its interpreter changes, when it has another owner, when it was made at another place, when something in it is \
+installed by half, or when a change of it was interrupted; what was there comes back \
 if that fails. Environments cannot be moved: they are changed where they are, with a copy kept aside until the run ends.\n\n\
 Passwords in an index are given to the installer in a file that only its user can read, for the time that it runs.";
 
@@ -278,21 +294,15 @@ impl Found {
         self.receipt.as_ref().is_some_and(|receipt| receipt.source == digest)
     }
 
-    /// Whether the code of the project is another one than what was installed last.
-    fn project_moved(&self) -> bool {
-        let now = self.demand.project.as_ref().map(|project| &project.state);
-        self.receipt
-            .as_ref()
-            .zip(now)
-            .is_some_and(|(receipt, now)| !receipt.text.is_empty() && receipt.text != *now)
-    }
-
     /// The distributions that were there after the last change, and are not, or are others, now.
     fn lost(&self) -> Vec<String> {
         let (Some(receipt), Some(environment)) = (&self.receipt, &self.environment) else {
             return Vec::new();
         };
-        let is_there = |path: &PathBuf| environment.installed.iter().any(|there| there.folder == **path);
+        let is_whole = |there: &Distribution| there.gone.is_none();
+        let is_there = |path: &PathBuf| {
+            environment.installed.iter().any(|there| there.folder == **path && is_whole(there))
+        };
         let name = |path: &PathBuf| {
             let stem = path.file_name()?.to_str()?.split('-').next()?;
             Some(requirement::normal_name(stem))

@@ -1,8 +1,10 @@
 //! What would change in an environment, distribution by distribution.
 
+use std::path::Path;
+
 use converge_model::{Change, PropertyChange, Shown, Verb};
 
-use super::environment::{Environment, SEEDS, short};
+use super::environment::{Distribution, Environment, SEEDS, short};
 use super::requirement::same_version;
 use super::{Found, Wish};
 use crate::kind::Planned;
@@ -85,8 +87,12 @@ fn rebuild(wish: &Wish, found: &Found) -> Vec<PropertyChange> {
         return Vec::new();
     };
     let mut reasons = Vec::new();
-    if let Some(damage) = environment.damage {
-        reasons.push(PropertyChange::new("state", damage, "whole"));
+    if let Some(damage) = &environment.damage {
+        reasons.push(PropertyChange::new("state", damage.clone(), "whole"));
+    }
+    if let Some(place) = &environment.made_at {
+        let shown = |path: &Path| path.display().to_string();
+        reasons.push(PropertyChange::new("made for", shown(place), shown(&wish.path)));
     }
     reasons.extend(other_interpreter(wish, found, environment));
     if environment.system_site_packages != wish.system_site_packages {
@@ -125,30 +131,34 @@ fn other_interpreter(wish: &Wish, found: &Found, environment: &Environment) -> O
 fn distributions(wish: &Wish, found: &Found, environment: Option<&Environment>) -> Vec<PropertyChange> {
     let demand = &found.demand;
     let rebuilt = environment.is_some() && work(wish, found) == Work::Rebuild;
-    let installed = |name: &str| {
-        let environment = environment?;
-        let there = environment.installed.iter().chain(&environment.lent).find(|there| there.name == name)?;
-        Some(there.version.clone())
-    };
+    let there = |name: &str| environment?.distribution(name);
+    let version = |name: &str| Some(there(name)?.version.clone());
+    let stale = |name: &str| stale(wish, found, there(name).filter(|_| !rebuilt)?);
     let mut properties = Vec::new();
     for (name, pin) in &demand.pins {
-        let before = installed(name);
+        let before = version(name);
         if before.as_ref().is_none_or(|version| !same_version(pin, version)) {
             properties.push(PropertyChange::new(name, before, pin.clone()));
+        } else if let Some(Stale { property, before, after }) = stale(name) {
+            properties.push(PropertyChange::new(&property, before, after));
         }
-    }
-    if environment.is_some() && !rebuilt && found.project_moved() {
-        properties.push(PropertyChange::new("project", "as it was installed", "as it is now"));
     }
     if let Some(why) = &demand.open {
         let unknown = || Shown::Unknown(why.clone());
         let settled = environment.is_some() && !rebuilt && found.is_noted();
-        // What is taken from its place is taken again when it is another place.
-        let again = |name: &str| installed(name).is_none() || !(settled || demand.hidden);
-        let loose = demand.loose.iter().filter(|name| again(name));
-        properties.extend(loose.map(|name| PropertyChange::new(name, installed(name), unknown())));
+        for name in &demand.loose {
+            if let Some(Stale { property, before, after }) = stale(name) {
+                let after = match property == *name {
+                    true => Shown::Unknown(format!("only the installer knows the version {after}")),
+                    false => Shown::Text(after),
+                };
+                properties.push(PropertyChange::new(&property, before, after));
+            } else if there(name).is_none() || (rebuilt && !demand.hidden) {
+                properties.push(PropertyChange::new(name, version(name), unknown()));
+            }
+        }
         let lost = found.lost();
-        properties.extend(lost.iter().map(|name| PropertyChange::new(name, installed(name), unknown())));
+        properties.extend(lost.iter().map(|name| PropertyChange::new(name, version(name), unknown())));
         if demand.hidden && (!settled || !properties.is_empty()) {
             let before = environment.map(|environment| format!("{} of them", environment.installed.len()));
             properties.push(PropertyChange::new("distributions", before, unknown()));
@@ -160,6 +170,58 @@ fn distributions(wish: &Wish, found: &Found, environment: Option<&Environment>) 
             .map(|(name, version)| PropertyChange::new(&name, version, Shown::Absent)),
     );
     properties
+}
+
+/// Why a distribution cannot stay although its version will do.
+struct Stale {
+    property: String,
+    before: String,
+    after: String,
+}
+
+/// Whether what is installed is what is asked for, beyond its version: all of it, from the place that is asked for, as the
+/// place is now.
+fn stale(wish: &Wish, found: &Found, there: &Distribution) -> Option<Stale> {
+    let name = &there.name;
+    let changed = |before: String, after: String| Some(Stale { property: name.clone(), before, after });
+    if let Some(gone) = &there.gone {
+        return changed(format!("{} ({gone} is gone)", there.version), there.version.clone());
+    }
+    let from = |place: String| format!("{} from {place}", there.version);
+    let origin = there.origin.as_ref().map(|origin| from(origin.to_string()));
+    let Some(direct) = found.demand.directs.iter().find(|direct| direct.name == *name) else {
+        // What a distribution needs may come from a place that only its metadata names.
+        let may_be = found.demand.hidden && found.is_noted();
+        return origin.filter(|_| !may_be).and_then(|origin| changed(origin, "from an index".to_owned()));
+    };
+    if !direct.is(there, &wish.path) {
+        let before = origin.unwrap_or_else(|| from("an index".to_owned()));
+        return changed(before, format!("from {}", direct.from));
+    }
+    if let Some((_, commit)) = found.moved.iter().find(|(moved, _)| moved == name) {
+        let commit = commit.get(..12).unwrap_or(commit);
+        return changed(origin.unwrap_or_default(), format!("from {} ({commit})", direct.from));
+    }
+    if direct.is_current(there, found) {
+        return None;
+    }
+    let is_project = found.demand.project.as_ref() == Some(name);
+    Some(Stale {
+        property: if is_project { "project".to_owned() } else { name.clone() },
+        before: "as it was installed".to_owned(),
+        after: "as it is now".to_owned(),
+    })
+}
+
+/// The names of what is installed again although its version will do, and what no source names but is gone by half.
+pub(super) fn again(wish: &Wish, found: &Found) -> Vec<String> {
+    let installed = found.environment.iter().flat_map(|environment| &environment.installed);
+    let is_again = |there: &&Distribution| match found.demand.names(&there.name) {
+        true => stale(wish, found, there).is_some(),
+        false => there.gone.is_some() && found.demand.hidden,
+    };
+    let names = installed.filter(is_again).map(|there| there.name.clone());
+    names.filter(|name| !SEEDS.contains(&name.as_str())).collect()
 }
 
 /// What goes, by name, with its version: with `exact`, all that no source names; of what is built anew, too, where all of

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::origin::Reference;
 use super::requirement::normal_name;
 use crate::system::files::Sort;
 use crate::view::{LookError, Seen, View};
@@ -43,9 +44,47 @@ fn quoted(value: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Stands for the code of the project in `folder` and for how it is built. A file that a step will bring in a way that
-/// nobody can tell yet stands for itself by its path alone.
-pub(super) fn state(view: &View<'_>, folder: &Path) -> Result<String, LookError> {
+/// What is in a place on the host, as far as an installer takes it from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// A digest of the code of a project and of how it is built.
+    Code(String),
+    /// The SHA-256 of an archive, in hexadecimal.
+    Archive(String),
+}
+
+impl State {
+    /// As a receipt keeps it.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Code(text) | Self::Archive(text) => text,
+        }
+    }
+}
+
+/// What is in the place that `from` names; none if it is not on the host, or comes with a step in a way that nobody can
+/// tell yet.
+pub(super) fn state(view: &View<'_>, from: &Reference, base: &Path) -> Result<Option<State>, LookError> {
+    let Some(path) = from.path(base) else { return Ok(None) };
+    Ok(match view.followed(&path)? {
+        Seen::Known((path, place)) if place.sort == Sort::Folder => {
+            // Code that is used where it is needs no installer when it changes.
+            let of_interest = if from.editable { is_settings } else { is_code };
+            Some(State::Code(code(view, &path, of_interest)?))
+        }
+        Seen::Known((path, _)) => match view.sha256(&path)? {
+            Seen::Known(digest) => {
+                Some(State::Archive(digest.iter().map(|byte| format!("{byte:02x}")).collect()))
+            }
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// Stands for the files of the project in `folder` that are of interest. A file that a step will bring in a way that nobody
+/// can tell yet stands for itself by its path alone.
+fn code(view: &View<'_>, folder: &Path, of_interest: fn(&Path) -> bool) -> Result<String, LookError> {
     let mut digest = blake3::Hasher::new();
     let mut todo = vec![folder.to_owned()];
     let mut left = FILES;
@@ -55,7 +94,7 @@ pub(super) fn state(view: &View<'_>, folder: &Path) -> Result<String, LookError>
             let names = view.list(&path)?.known().unwrap_or_default();
             let within = names.iter().rev().map(|name| path.join(name)).filter(|path| is_of_interest(path));
             todo.extend(within);
-        } else if is_code(&path) && left > 0 {
+        } else if of_interest(&path) && left > 0 {
             left -= 1;
             digest.update(path.as_os_str().as_encoded_bytes()).update(&[0]);
             if let Seen::Known(content) = view.digest(&path)? {
@@ -74,6 +113,11 @@ fn is_of_interest(path: &Path) -> bool {
 fn is_code(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
     matches!(ending, Some("py" | "pyi" | "pyx" | "toml" | "cfg" | "in"))
+}
+
+fn is_settings(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    matches!(name, Some("pyproject.toml" | "setup.py" | "setup.cfg"))
 }
 
 #[cfg(test)]

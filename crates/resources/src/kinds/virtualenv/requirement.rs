@@ -3,6 +3,8 @@
 //!
 //! The format: <https://pip.pypa.io/en/stable/reference/requirements-file-format/>, and PEP 508 for a requirement.
 
+use super::origin::Reference;
+
 /// One logical line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
@@ -14,8 +16,8 @@ pub(super) enum Line {
     Require(Requirement),
     /// `--require-hashes`.
     Hashes,
-    /// Something that does not even tell its name: a URL, a path, an editable project.
-    Opaque(String),
+    /// Something that does not even tell its name: a URL, a path, an editable project; and where it is.
+    Opaque(String, Option<Reference>),
 }
 
 /// A distribution that is asked for.
@@ -29,8 +31,8 @@ pub(super) struct Requirement {
     pub(super) hashed: bool,
     /// What must hold for it to be asked for at all.
     pub(super) marker: Option<String>,
-    /// Whether it says where the distribution itself is, and so is no question to an index.
-    pub(super) direct: bool,
+    /// Where the distribution itself is; none if it is a question to an index.
+    pub(super) direct: Option<Reference>,
 }
 
 /// The logical lines of a file; options that say where and how to look are left out.
@@ -74,48 +76,65 @@ fn read(line: &str) -> Option<Line> {
     match line {
         "" => None,
         "--require-hashes" => Some(Line::Hashes),
-        _ if line.starts_with("-e") || line.starts_with("--editable") => Some(direct_or_opaque(line)),
+        _ if line.starts_with("-e") || line.starts_with("--editable") => {
+            let place = value(line.trim_start_matches("--editable").trim_start_matches("-e"));
+            Some(direct_or_opaque(line, &place, true))
+        }
         _ if line.starts_with('-') => option("--requirement", "-r")
             .map(Line::Include)
             .or_else(|| option("--constraint", "-c").map(Line::Constraints)),
-        _ => Some(requirement(line).map_or_else(|| direct_or_opaque(line), Line::Require)),
+        _ => Some(requirement(line).map_or_else(|| direct_or_opaque(line, line, false), Line::Require)),
     }
 }
 
 /// `name[extras] @ URL`, `URL#egg=name`, or a URL or path whose last part is the name of an archive.
-fn direct_or_opaque(line: &str) -> Line {
-    direct(line).map_or_else(|| Line::Opaque(line.to_owned()), Line::Require)
+fn direct_or_opaque(line: &str, place: &str, editable: bool) -> Line {
+    let (requirement, reference) = direct(place, editable);
+    match requirement {
+        Some(requirement) => Line::Require(requirement),
+        None => Line::Opaque(line.to_owned(), reference),
+    }
 }
 
-fn direct(line: &str) -> Option<Requirement> {
+/// The requirement, if it tells a name, and else at least the place.
+fn direct(line: &str, editable: bool) -> (Option<Requirement>, Option<Reference>) {
     let (rest, options) = line.split_once(" --").unwrap_or((line, ""));
     // A semicolon is part of a URL unless there is a blank before it.
     let (what, marker) = match rest.split_once(" ;") {
         Some((what, marker)) => (what, Some(marker.trim().to_owned())),
         None => (rest, None),
     };
-    if what.contains('$') {
-        return None;
-    }
     let (name, place) = match what.split_once('@') {
-        Some((name, place)) if !name.contains([':', '/']) => {
+        Some((name, place)) if !name.contains([':', '/', '$']) => {
             let name = name.split('[').next().unwrap_or(name).trim();
             (Some(normal_name(name)).filter(|name| !name.is_empty()), place)
         }
         _ => (None, what),
     };
+    // A path may end with the extras: `/srv/app[more]`.
+    let place = match place.trim().strip_suffix(']').and_then(|place| place.rsplit_once('[')) {
+        Some((place, _)) if !place.contains('#') => place,
+        _ => place,
+    };
+    let reference = Reference::of(place, editable, sha256(options));
+    // Only the installer knows a variable; in the place of a password it does not matter.
+    if reference.to_string().contains('$') {
+        return (None, None);
+    }
     let (place, fragment) = place.trim().split_once('#').unwrap_or((place.trim(), ""));
     let egg = fragment.split('&').find_map(|part| part.strip_prefix("egg="));
     let egg = egg.map(|egg| normal_name(egg.split('[').next().unwrap_or(egg)));
     let archive = archive(place.rsplit('/').next().unwrap_or(place));
     let (found, pin) = archive.map_or((None, None), |(name, version)| (Some(name), Some(version)));
-    Some(Requirement {
-        name: name.or(egg).or(found)?,
-        pin,
-        hashed: options.starts_with("hash") || fragment.contains("sha256="),
-        marker,
-        direct: true,
-    })
+    let Some(name) = name.or(egg).or(found) else { return (None, Some(reference)) };
+    let hashed = options.starts_with("hash") || fragment.contains("sha256=");
+    (Some(Requirement { name, pin, hashed, marker, direct: Some(reference) }), None)
+}
+
+/// The hashes among the options behind a requirement, the first of which has lost its `--`.
+fn sha256(options: &str) -> Vec<String> {
+    let options = options.split_whitespace().map(|option| option.trim_start_matches("--"));
+    options.filter_map(|option| option.strip_prefix("hash=sha256:")).map(str::to_owned).collect()
 }
 
 /// What the name of an archive says: `Foo_Bar-1.0-py3-none-any.whl`, `foo-1.0.tar.gz`.
@@ -155,7 +174,7 @@ fn requirement(line: &str) -> Option<Requirement> {
         pin,
         hashed: options.starts_with("hash"),
         marker,
-        direct: false,
+        direct: None,
     })
 }
 
@@ -235,17 +254,21 @@ mod tests {
     #[test]
     fn other_lines_are_told_apart() {
         let text = "# top\n-r base.txt\n--requirement=more.txt\n-c limits.txt\n--index-url https://x/#frag\n\n--require-hashes\n-e .\n./local\nhttps://x/y.whl\ngit+https://x/y@v1\nx==${V}\n";
-        let opaque = |line: &str| Line::Opaque(line.to_owned());
+        let opaque = |line: &str, place: &str, editable: bool| {
+            let place = Some(place).filter(|place| !place.is_empty());
+            let reference = place.map(|place| Reference::of(place, editable, Vec::new()));
+            Line::Opaque(line.to_owned(), reference)
+        };
         let expected = [
             Line::Include("base.txt".into()),
             Line::Include("more.txt".into()),
             Line::Constraints("limits.txt".into()),
             Line::Hashes,
-            opaque("-e ."),
-            opaque("./local"),
-            opaque("https://x/y.whl"),
-            opaque("git+https://x/y@v1"),
-            opaque("x==${V}"),
+            opaque("-e .", ".", true),
+            opaque("./local", "./local", false),
+            opaque("https://x/y.whl", "https://x/y.whl", false),
+            opaque("git+https://x/y@v1", "git+https://x/y@v1", false),
+            opaque("x==${V}", "", false),
         ];
         assert_eq!(lines(text), expected);
     }
@@ -254,7 +277,8 @@ mod tests {
     fn what_is_taken_from_its_place_may_tell_name_and_version() {
         let check = |line: &str, name: &str, pin: Option<&str>| {
             let read = require(line);
-            assert_eq!((read.name.as_str(), read.pin.as_deref(), read.direct), (name, pin, true), "{line}");
+            let found = (read.name.as_str(), read.pin.as_deref(), read.direct.is_some());
+            assert_eq!(found, (name, pin, true), "{line}");
         };
         check("Foo.Bar[x] @ https://u:p@x/foo_bar-1.0-py3-none-any.whl", "foo-bar", Some("1.0"));
         check("name @ git+https://x/y@v1 ; python_version > '3'", "name", None);
@@ -262,6 +286,7 @@ mod tests {
         check("-e git+https://x/y#egg=name", "name", None);
         check("./wheels/Foo_Bar-2.0+l1-py3-none-any.whl --hash=sha256:00", "foo-bar", Some("2.0+l1"));
         check("https://x/foo-bar-1.2.tar.gz#sha256=00", "foo-bar", Some("1.2"));
+        check("name @ git+https://${TOKEN}@x/y@v1", "name", None);
         assert_eq!(
             require("name @ file:///x/name-1.zip ; os_name == 'nt'").marker.as_deref(),
             Some("os_name == 'nt'")

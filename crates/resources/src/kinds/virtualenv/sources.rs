@@ -3,11 +3,12 @@
 //! A source that names every distribution makes the plan exact: hashes do (the installer then refuses all that is not
 //! named), `exact=#true` does, a lock does. Anything else may bring dependencies that only the installer finds.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::lock;
 use super::marker::{self, Target};
-use super::project;
+use super::origin::{Reference, below};
+use super::project::{self, State};
 use super::requirement::{self, Line, Requirement, same_version};
 use super::{Source, Wish};
 use crate::view::{LookError, Need, Seen, View};
@@ -25,8 +26,10 @@ pub(super) struct Demand {
     pub(super) hidden: bool,
     /// Whether the sources name all that the project needs, so that it is installed apart and alone.
     pub(super) complete: bool,
-    /// The project, where there is one.
-    pub(super) project: Option<Project>,
+    /// What is taken from a place of its own, each name once.
+    pub(super) directs: Vec<Direct>,
+    /// The normalised name of the project, if there is one and it says its name.
+    pub(super) project: Option<String>,
     /// What the sources need: their files.
     pub(super) needs: Vec<Need>,
     /// What is wrong with them, as a fragment.
@@ -37,13 +40,15 @@ pub(super) struct Demand {
     pub(super) digest: blake3::Hasher,
 }
 
-/// A folder with a `pyproject.toml`.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Project {
-    /// Its normalised name, where its file says it.
-    pub(super) name: Option<String>,
-    /// What its code is now.
-    pub(super) state: String,
+/// A distribution that is taken from a place of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Direct {
+    /// The normalised name.
+    pub(super) name: String,
+    /// The place.
+    pub(super) from: Reference,
+    /// What is there now, if it is on the host.
+    pub(super) state: Option<State>,
 }
 
 /// A name and a version.
@@ -60,6 +65,7 @@ pub(super) fn read(view: &View<'_>, wish: &Wish, target: &Target) -> Result<Dema
         wish,
         demand: Demand::default(),
         limits: Vec::new(),
+        places: Vec::new(),
         seen: Vec::new(),
         hashed: false,
         wide: None,
@@ -101,6 +107,8 @@ struct Reading<'a> {
     demand: Demand,
     /// The versions that constraints name.
     limits: Vec<Pin>,
+    /// The places that constraints name.
+    places: Vec<(String, Reference)>,
     seen: Vec<(PathBuf, bool)>,
     /// Whether hashes are given, and so wanted of everything.
     hashed: bool,
@@ -137,9 +145,18 @@ impl Reading<'_> {
     }
 
     /// The version of what is taken from its place is known when it is there.
-    fn direct(&mut self, name: String) {
+    fn unversioned(&mut self, name: String) {
         self.demand.open.get_or_insert_with(|| format!("only the installer knows the version of {name}"));
         self.demand.loose.push(name);
+    }
+
+    /// Notes where a distribution is taken from, and what is there.
+    fn direct(&mut self, name: &str, from: Reference) -> Result<(), LookError> {
+        if self.demand.directs.iter().all(|direct| direct.name != name) {
+            let state = project::state(self.view, &from, &self.wish.path)?;
+            self.demand.directs.push(Direct { name: name.to_owned(), from, state });
+        }
+        Ok(())
     }
 
     fn file(&mut self, path: &Path, is_limit: bool) -> Result<(), LookError> {
@@ -165,11 +182,17 @@ impl Reading<'_> {
             match line {
                 Line::Hashes => self.hashed = true,
                 Line::Require(requirement) if is_limit => {
-                    self.limits.extend(requirement.pin.map(|pin| (requirement.name, pin)));
+                    let Requirement { name, pin, direct, .. } = requirement;
+                    self.limits.extend(pin.map(|pin| (name.clone(), pin)));
+                    self.places.extend(direct.map(|from| (name, from)));
                 }
                 // What constraints say must be known before what they limit.
                 Line::Require(requirement) => later.push(requirement),
-                Line::Opaque(line) => {
+                Line::Opaque(line, from) => {
+                    if let Some(requirement) = self.folder(from.filter(|_| !is_limit))? {
+                        later.push(requirement);
+                        continue;
+                    }
                     self.vague.get_or_insert_with(|| {
                         format!(
                             "the name of every distribution: write `NAME @ {line}`, or `#egg=NAME` behind it"
@@ -181,8 +204,16 @@ impl Reading<'_> {
                 Line::Constraints(name) => self.named(&name, folder, true)?,
             }
         }
-        later.into_iter().for_each(|requirement| self.require(requirement));
-        Ok(())
+        later.into_iter().try_for_each(|requirement| self.require(requirement))
+    }
+
+    /// The requirement of a folder on the host whose `pyproject.toml` says its name.
+    fn folder(&self, from: Option<Reference>) -> Result<Option<Requirement>, LookError> {
+        let Some(from) = from else { return Ok(None) };
+        let Some(path) = from.path(&self.wish.path) else { return Ok(None) };
+        let Ok(Seen::Known(text)) = self.view.text(&path.join("pyproject.toml")) else { return Ok(None) };
+        let (name, _) = project::named(&String::from_utf8_lossy(&text));
+        Ok(name.map(|name| Requirement { name, pin: None, hashed: false, marker: None, direct: Some(from) }))
     }
 
     /// A file that another one names.
@@ -202,12 +233,13 @@ impl Reading<'_> {
         }
     }
 
-    fn require(&mut self, requirement: Requirement) {
+    fn require(&mut self, requirement: Requirement) -> Result<(), LookError> {
         match requirement.marker.as_deref().map(|marker| marker::holds(marker, self.target)) {
-            Some(Some(false)) => return,
+            Some(Some(false)) => return Ok(()),
             Some(None) => {
                 let marker = requirement.marker.unwrap_or_default();
-                return self.open(format!("whether {} is wanted depends on `{marker}`", requirement.name));
+                self.open(format!("whether {} is wanted depends on `{marker}`", requirement.name));
+                return Ok(());
             }
             _ => {}
         }
@@ -222,9 +254,13 @@ impl Reading<'_> {
         }
         let pin = pin.or_else(|| limit.cloned());
         self.wide.get_or_insert_with(|| name.clone());
+        let place = || self.places.iter().find(|(limited, _)| *limited == name).map(|(_, from)| from.clone());
+        let direct = direct.or_else(place);
+        let is_direct = direct.is_some();
+        direct.map_or(Ok(()), |from| self.direct(&name, from))?;
         match pin {
             Some(pin) => self.demand.pins.push((name, pin)),
-            None if direct => self.direct(name),
+            None if is_direct => self.unversioned(name),
             None => {
                 self.vague
                     .get_or_insert_with(|| format!("the version of every distribution, and {name} has none"));
@@ -232,6 +268,7 @@ impl Reading<'_> {
                 self.demand.loose.push(name);
             }
         }
+        Ok(())
     }
 
     fn lock(&mut self, path: &Path) -> Result<(), LookError> {
@@ -263,14 +300,13 @@ impl Reading<'_> {
         }
         let Some(text) = self.read(&path.join("pyproject.toml"))? else { return Ok(()) };
         let (name, version) = project::named(&text);
-        let state = project::state(self.view, path)?;
-        self.demand.digest.update(state.as_bytes());
         match (&name, version) {
             (Some(name), version) => {
                 self.wide.get_or_insert_with(|| name.clone());
+                self.direct(name, Reference::of(&path.to_string_lossy(), false, Vec::new()))?;
                 match version {
                     Some(version) => self.demand.pins.push((name.clone(), version)),
-                    None => self.direct(name.clone()),
+                    None => self.unversioned(name.clone()),
                 }
             }
             (None, _) => {
@@ -280,7 +316,7 @@ impl Reading<'_> {
                 self.open(format!("only the installer knows what {} comes to", path.display()));
             }
         }
-        self.demand.project = Some(Project { name, state });
+        self.demand.project = name;
         Ok(())
     }
 
@@ -294,12 +330,10 @@ impl Reading<'_> {
         };
         let name = requirement::normal_name(name);
         self.wide.get_or_insert_with(|| name.clone());
+        self.direct(&name, Reference::of(&path.to_string_lossy(), false, Vec::new()))?;
+        self.demand.digest.update(stem.as_bytes());
         self.demand.pins.push((name, version.to_owned()));
         let seen = self.view.followed(path)?;
-        if let Seen::Known((path, place)) = &seen {
-            let stamp = format!("{} {:?}\n", place.size, self.view.modified(path)?);
-            self.demand.digest.update(stem.as_bytes()).update(stamp.as_bytes());
-        }
         let what = format!("the wheel {}", path.display());
         let need = Need::of(seen, what, || "let an earlier step bring it, or correct the path".to_owned());
         self.demand.needs.push(need);
@@ -349,20 +383,4 @@ impl Reading<'_> {
         }
         demand
     }
-}
-
-/// `name` as a file in `folder` means it.
-fn below(folder: &Path, name: &str) -> PathBuf {
-    let mut path = folder.to_owned();
-    for part in Path::new(name).components() {
-        match part {
-            Component::RootDir => path = PathBuf::from("/"),
-            Component::ParentDir => {
-                path.pop();
-            }
-            Component::Normal(part) => path.push(part),
-            Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    path
 }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use converge_model::{Certainty, Change, Content, Params, Scalar, Shown, Value, Verb};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::kinds::testing::{Trial, change, finished, impossible, params};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
@@ -48,7 +50,9 @@ fn run(root: &Path, command: &Command) -> Finished {
             finished(0, "")
         }
         [_, "-m", "pip", "install", "--no-cache-dir", "--no-deps", project] if project.ends_with("/app") => {
-            distribution(&site(&root.join(VENV.trim_start_matches('/'))), "my-app", "0.1");
+            let site = site(&root.join(VENV.trim_start_matches('/')));
+            distribution(&site, "my-app", "0.1");
+            note_origin(&site, "my-app", r#"{"url": "file:///srv/app", "dir_info": {}}"#);
             finished(0, "")
         }
         [_, "-m", "pip", "install", rest @ ..] => install(command.folder.as_deref().unwrap(), root, rest),
@@ -71,8 +75,13 @@ fn make(root: &Path, python: &str, path: &Path) -> Finished {
     let version = version.to_str().unwrap().trim_start_matches("python").to_owned();
     fs::create_dir_all(path.join("bin")).unwrap();
     symlink(python, path.join("bin/python")).unwrap();
-    let config = format!("home = /usr/bin\ninclude-system-site-packages = false\nversion = {version}.2\n");
+    let place = path.display();
+    let config = format!(
+        "home = /usr/bin\ninclude-system-site-packages = false\nversion = {version}.2\ncommand = {python} -m venv {place}\n"
+    );
     fs::write(path.join("pyvenv.cfg"), config).unwrap();
+    fs::write(path.join("bin/activate"), format!("VIRTUAL_ENV=\"{place}\"\nexport VIRTUAL_ENV\n")).unwrap();
+    fs::write(path.join("bin/pip"), format!("#!{place}/bin/python3\nimport pip\n")).unwrap();
     distribution(&path.join(format!("lib/python{version}/site-packages")), "pip", "23.0");
     finished(0, "")
 }
@@ -101,6 +110,34 @@ fn distribution(site: &Path, name: &str, version: &str) {
         format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nName: no\n"),
     )
     .unwrap();
+    // What is replaced may be kept as a second name of the same file.
+    let _ = fs::remove_file(site.join(format!("{name}.py")));
+    fs::write(site.join(format!("{name}.py")), version).unwrap();
+    fs::write(folder.join("RECORD"), format!("{name}.py,sha256={version},1\n__pycache__/{name}.pyc,,\n"))
+        .unwrap();
+}
+
+/// The folder of a distribution's metadata.
+fn metadata(site: &Path, name: &str) -> std::path::PathBuf {
+    let mut names = fs::read_dir(site).unwrap().map(|entry| entry.unwrap().path());
+    names.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{name}-"))).unwrap()
+}
+
+fn note_origin(site: &Path, name: &str, text: &str) {
+    fs::write(metadata(site, name).join("direct_url.json"), text).unwrap();
+}
+
+/// What pip notes of `name @ git+URL@REVISION`, of a host where a revision is a commit of its own letters.
+fn of_repository(place: &str) -> String {
+    let (url, revision) = place.strip_prefix("git+").unwrap().rsplit_once('@').unwrap();
+    let commit = commit(revision);
+    format!(
+        r#"{{"url": "{url}", "vcs_info": {{"vcs": "git", "requested_revision": "{revision}", "commit_id": "{commit}"}}}}"#
+    )
+}
+
+fn commit(revision: &str) -> String {
+    revision.bytes().map(|byte| format!("{byte:02x}")).collect::<String>().repeat(40)[..40].to_owned()
 }
 
 fn install(folder: &Path, root: &Path, words: &[&str]) -> Finished {
@@ -108,19 +145,39 @@ fn install(folder: &Path, root: &Path, words: &[&str]) -> Finished {
     let wheels = words.iter().filter_map(|word| word.rsplit('/').next()?.strip_suffix(".whl"));
     for wheel in wheels {
         let (name, rest) = wheel.split_once('-').unwrap();
-        distribution(&site, name, rest.split('-').next().unwrap());
+        let version = rest.split('-').next().unwrap();
+        // pip leaves a version alone that is there already.
+        if site.join(format!("{name}-{version}.dist-info")).exists() {
+            continue;
+        }
+        distribution(&site, name, version);
+        let hash: String =
+            Sha256::digest(fs::read(root.join("opt").join(wheel.to_owned() + ".whl")).unwrap())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+        let origin =
+            format!(r#"{{"url": "file:///opt/{wheel}.whl", "archive_info": {{"hash": "sha256={hash}"}}}}"#);
+        note_origin(&site, name, &origin);
     }
     for (flag, file) in words.iter().zip(&words[1..]) {
         if *flag != "-r" {
             continue;
         }
         for line in fs::read_to_string(file).unwrap().lines().filter(|line| !line.starts_with('#')) {
+            let place = line.split_once(" @ ").map(|(_, place)| place);
             let line = line.split(' ').next().unwrap();
             let (name, version) = line.split_once("==").unwrap_or((line, "9"));
             if name == "broken" {
                 return finished(1, "ERROR: No matching distribution found for broken");
             }
+            if site.join(format!("{name}-{version}.dist-info/RECORD")).exists() {
+                continue;
+            }
             distribution(&site, name, version);
+            if let Some(place) = place {
+                note_origin(&site, name, &of_repository(place));
+            }
             if name == "lib" && !words.contains(&"--no-deps") {
                 distribution(&site, "dep", "1");
             }
@@ -355,6 +412,197 @@ fn a_project_is_installed_again_when_its_code_changes() {
     assert_eq!(shown(&changed), ["project: as it was installed -> as it is now"]);
 }
 
+/// The folder where the environment of every test has its distributions.
+fn packages(trial: &Trial) -> std::path::PathBuf {
+    trial.at(&format!("{VENV}/lib/python3.11/site-packages"))
+}
+
+#[test]
+fn a_reference_that_changed_is_installed_in_its_place() {
+    let trial = host();
+    let wish = |line: &str| exactly(&trial, line);
+    let first = "tool @ git+file:///srv/tool@v1\n";
+    trial.laws("virtualenv", &wish(first));
+    trial.assert_in_sync("virtualenv", &wish(&format!("# other words\n{first}")));
+    let second = "tool @ git+file:///srv/tool@v2\n";
+    let planned = trial.laws("virtualenv", &wish(second));
+    assert_eq!(shown(&planned), [format!("tool: 9 from file:///srv/tool@v1 ({}) -> ?", &commit("v1")[..12])]);
+    assert_eq!(why(&planned), "only the installer knows the version from file:///srv/tool@v2");
+    let noted = fs::read_to_string(metadata(&packages(&trial), "tool").join("direct_url.json")).unwrap();
+    assert!(noted.contains("\"v2\""), "{noted}");
+    let planned = trial.laws("virtualenv", &wish("tool==9\n"));
+    assert_eq!(
+        shown(&planned),
+        [format!("tool: 9 from file:///srv/tool@v2 ({}) -> from an index", &commit("v2")[..12])]
+    );
+    assert_eq!(shown(&trial.laws("virtualenv", &wish(second))), ["tool: 9 from an index -> ?"]);
+}
+
+#[test]
+fn a_reference_that_the_installer_left_alone_is_not_in_sync() {
+    let trial = host();
+    let wish = |line: &str| exactly(&trial, line);
+    trial.apply("virtualenv", &wish("tool @ git+file:///srv/tool@v1\n")).unwrap();
+    // An installer that does nothing and says that all went well.
+    let root = trial.at("/");
+    trial.answer(move |command| match &command.words[..] {
+        [program, ..] if program.ends_with("/bin/python") => finished(0, ""),
+        _ => run(&root, command),
+    });
+    let second = wish("tool @ git+file:///srv/tool@v2\n");
+    trial.apply("virtualenv", &second).unwrap();
+    assert_eq!(change(trial.plan("virtualenv", &second)).properties[0].property, "tool");
+}
+
+#[test]
+fn a_tag_that_was_moved_is_installed_again_and_a_branch_stays() {
+    let trial = host();
+    let wish = exactly(&trial, "tool @ git+file:///srv/tool@v1\n");
+    trial.apply("virtualenv", &wish).unwrap();
+    let root = trial.at("/");
+    let says = |tags: String| {
+        let root = root.clone();
+        trial.answer(move |command| match command.words[0].as_str() {
+            "git" => finished(0, &tags),
+            _ => run(&root, command),
+        });
+    };
+    let line = |revision: &str, name: &str| format!("{}\t{name}\n", commit(revision));
+    says(line("v0", "refs/tags/v1") + &line("v1", "refs/tags/v1^{}"));
+    trial.assert_in_sync("virtualenv", &wish);
+    says(line("main", "refs/heads/v1"));
+    trial.assert_in_sync("virtualenv", &wish);
+    says(line("v7", "refs/tags/v1"));
+    let planned = change(trial.plan("virtualenv", &wish));
+    let expected =
+        format!("only the installer knows the version from file:///srv/tool@v1 ({})", &commit("v7")[..12]);
+    assert_eq!(why(&planned), expected);
+}
+
+#[test]
+fn an_environment_that_was_moved_is_made_anew() {
+    let trial = host();
+    let wish = exactly(&trial, "a==1\n");
+    let mut old = wish.clone();
+    old.set("path", Value::from("/opt/old"));
+    let check = |move_it: &dyn Fn()| {
+        let _ = fs::remove_dir_all(trial.at(VENV));
+        let _ = fs::remove_dir_all(trial.at("/opt/old"));
+        trial.apply("virtualenv", &old).unwrap();
+        move_it();
+        let planned = trial.laws("virtualenv", &wish);
+        assert_eq!(planned.verb, Verb::Replace);
+        assert_eq!(shown(&planned), ["made for: /opt/old -> /opt/venv"]);
+        let script = String::from_utf8(trial.read(&format!("{VENV}/bin/pip"))).unwrap();
+        assert!(script.contains("/opt/venv/bin/python3"), "{script}");
+    };
+    let move_it = || fs::rename(trial.at("/opt/old"), trial.at(VENV)).unwrap();
+    check(&move_it);
+    // Older Pythons and uv do not note the command; of a copy the other place is still there.
+    let without_command = |keep: &str| {
+        let config = format!("{VENV}/pyvenv.cfg");
+        let text = String::from_utf8(trial.read(&config)).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("command")).collect();
+        trial.write(&config, lines.join("\n"));
+        fs::remove_file(trial.at(&format!("{VENV}/bin/{keep}"))).unwrap();
+    };
+    check(&|| {
+        move_it();
+        without_command("activate");
+    });
+    check(&|| {
+        move_it();
+        without_command("pip");
+    });
+    check(&|| {
+        let copied =
+            really(&["cp", "-a", trial.at("/opt/old").to_str().unwrap(), trial.at(VENV).to_str().unwrap()]);
+        assert!(copied.success());
+        without_command("activate");
+    });
+    trial.write(&format!("{VENV}/bin/mine"), "#!/usr/bin/python3\n");
+    trial.assert_in_sync("virtualenv", &wish);
+    fs::rename(trial.at(VENV), trial.at("/opt/behind")).unwrap();
+    symlink("behind", trial.at(VENV)).unwrap();
+    let mut behind = wish.clone();
+    behind.set("path", Value::from("/opt/behind"));
+    trial.assert_in_sync("virtualenv", &behind);
+}
+
+#[test]
+fn what_is_there_by_half_is_not_believed() {
+    let trial = host();
+    let wish = exactly(&trial, "a==1\nb==1\n");
+    let site = || packages(&trial);
+    let check = |break_it: &dyn Fn(), verb: Verb, said: &str| {
+        break_it();
+        let planned = trial.laws("virtualenv", &wish);
+        assert_eq!((planned.verb, shown(&planned).join("; ")), (verb, said.to_owned()));
+    };
+    trial.apply("virtualenv", &wish).unwrap();
+    check(
+        &|| fs::remove_file(metadata(&site(), "a").join("RECORD")).unwrap(),
+        Verb::Replace,
+        "state: a 1 is installed by half -> whole",
+    );
+    check(
+        &|| {
+            let other = site().join("a-2.dist-info");
+            fs::create_dir(&other).unwrap();
+            fs::write(other.join("METADATA"), "Name: a\nVersion: 2\n").unwrap();
+            fs::write(other.join("RECORD"), "").unwrap();
+        },
+        Verb::Replace,
+        "state: a is there twice -> whole",
+    );
+    check(&|| fs::remove_file(site().join("a.py")).unwrap(), Verb::Update, "a: 1 (a.py is gone) -> 1");
+    let config = format!("{VENV}/pyvenv.cfg");
+    let text = || String::from_utf8(trial.read(&config)).unwrap();
+    check(
+        &|| trial.write(&config, text().replace("home = /usr/bin", "home = /nowhere")),
+        Verb::Replace,
+        "state: its pyvenv.cfg says `home = /nowhere`, where its interpreter is not -> whole",
+    );
+    check(
+        &|| {
+            trial.write(
+                &config,
+                text().replace("include-system-site-packages = false", "include-system-site-packages = true"),
+            )
+        },
+        Verb::Replace,
+        "system-site-packages: true -> false",
+    );
+    fs::create_dir(site().join("~-1.dist-info")).unwrap();
+    fs::write(site().join("~-1.dist-info/METADATA"), "Name: ~\nVersion: 1\n").unwrap();
+    trial.assert_in_sync("virtualenv", &wish);
+}
+
+#[test]
+fn a_project_in_an_environment_that_somebody_replaced_is_installed_again() {
+    let trial = host();
+    trial.write("/srv/app/pyproject.toml", "[project]\nname = \"my-app\"\nversion = \"0.1\"\n");
+    let wish = venv(&[("project", "/srv/app".into()), ("exact", true.into())]);
+    trial.laws("virtualenv", &wish);
+    fs::write(metadata(&packages(&trial), "my-app").join("RECORD"), "my-app.py,sha256=other,1\n").unwrap();
+    assert_eq!(shown(&trial.laws("virtualenv", &wish)), ["project: as it was installed -> as it is now"]);
+    note_origin(&packages(&trial), "my-app", r#"{"url": "file:///srv/other", "dir_info": {}}"#);
+    assert_eq!(
+        shown(&trial.laws("virtualenv", &wish)),
+        ["my-app: 0.1 from file:///srv/other -> from /srv/app"]
+    );
+}
+
+#[test]
+fn a_wheel_that_was_built_again_is_installed_again() {
+    let trial = host();
+    trial.write("/opt/app-1.0-py3-none-any.whl", "one");
+    let wish = venv(&[("project", "/opt/app-1.0-py3-none-any.whl".into()), ("exact", true.into())]);
+    trial.laws("virtualenv", &wish);
+    trial.write("/opt/app-1.0-py3-none-any.whl", "two");
+    assert_eq!(shown(&trial.laws("virtualenv", &wish)), ["app: as it was installed -> as it is now"]);
+}
+
 #[test]
 fn a_failed_change_is_taken_back_and_shows_what_the_installer_said() {
     let trial = host();
@@ -364,6 +612,7 @@ fn a_failed_change_is_taken_back_and_shows_what_the_installer_said() {
     let error =
         trial.apply_keeping("virtualenv", &exactly(&trial, "a==2\nbroken==1\n"), &mut undo).unwrap_err();
     assert!(error.output.contains("No matching distribution"), "{}", error.output);
+    assert!(error.message.ends_with(": No matching distribution found for broken"), "{}", error.message);
     trial.put_back(undo);
     assert_eq!(trial.image(), before);
 }
