@@ -1,6 +1,6 @@
 //! What earlier steps of a plan will have done: the layer over the host that later steps see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,8 +90,8 @@ pub struct Overlay {
     pub(crate) programs: BTreeMap<String, u32>,
     pub(crate) open: Vec<u32>,
     pub(crate) packages_named: Vec<u32>,
-    /// The steps that bring a package.
-    pub(crate) packaging: Vec<u32>,
+    /// The steps that bring a package, by its name.
+    pub(crate) packaging: BTreeMap<String, u32>,
 }
 
 impl Overlay {
@@ -111,8 +111,9 @@ impl Overlay {
                 self.paths.insert(path, state);
             }
             Effect::Package(name, version) => {
-                if version.is_some() {
-                    self.packaging.push(place);
+                match version {
+                    Some(_) => drop(self.packaging.entry(name.clone()).or_insert(place)),
+                    None => drop(self.packaging.remove(&name)),
                 }
                 self.packages.insert(name, version);
             }
@@ -144,6 +145,14 @@ impl Overlay {
         for known in below {
             self.paths.remove(&known);
         }
+    }
+
+    /// The steps that bring one of `packages`, as far as that is foreseen.
+    pub(crate) fn bringing(&self, packages: &[&str]) -> Vec<u32> {
+        let plain = |name: &str| name.split(':').next().is_some_and(|name| packages.contains(&name));
+        let steps: BTreeSet<u32> =
+            self.packaging.iter().filter(|(name, _)| plain(name)).map(|(_, step)| *step).collect();
+        steps.into_iter().collect()
     }
 
     /// The open steps so far.

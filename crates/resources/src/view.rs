@@ -675,6 +675,21 @@ impl<'a> View<'a> {
         }))
     }
 
+    /// The need for what was looked for, where only one of `packages` is known to bring it.
+    pub fn need_from<T>(&self, seen: &Seen<T>, what: String, packages: &[&str]) -> Need {
+        if matches!(seen, Seen::Known(_)) {
+            return Need::Met;
+        }
+        let steps = self.overlay.map(|overlay| overlay.bringing(packages)).unwrap_or_default();
+        match packages {
+            _ if !steps.is_empty() => Need::MayCome { what, steps },
+            [first, ..] => {
+                Need::Absent { what, help: Some(format!("declare `package \"{first}\"` before it")) }
+            }
+            [] => Need::Absent { what, help: None },
+        }
+    }
+
     /// The name of a user that is given by name or number: its name where it has one.
     pub fn user_name(&self, given: &str) -> Result<String, LookError> {
         let Ok(uid) = given.parse::<u32>() else { return Ok(given.to_owned()) };
@@ -762,7 +777,9 @@ impl<'a> View<'a> {
     /// `seen`, where nothing but a package is expected to bring what is not there.
     pub fn packaged<T>(&self, seen: Seen<T>) -> Seen<T> {
         let Seen::MayCome(mut steps) = seen else { return seen };
-        steps.retain(|step| self.overlay.is_some_and(|overlay| overlay.packaging.contains(step)));
+        steps.retain(|step| {
+            self.overlay.is_some_and(|overlay| overlay.packaging.values().any(|by| by == step))
+        });
         if steps.is_empty() { Seen::Absent } else { Seen::MayCome(steps) }
     }
 

@@ -25,6 +25,7 @@ pub mod link;
 pub mod mount;
 pub mod new_folder;
 pub mod package;
+pub mod programs;
 pub mod rendered;
 pub mod replacing;
 pub mod retention;

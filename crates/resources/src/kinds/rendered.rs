@@ -9,7 +9,7 @@ use crate::actor::{Actor, ApplyError, Attributes};
 use crate::diff;
 use crate::kind::{Depend, Planned};
 use crate::kinds::attributes::{self, Asked};
-use crate::kinds::replacing;
+use crate::kinds::{programs, replacing};
 use crate::overlay::{Bytes, Effect};
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
@@ -22,7 +22,8 @@ pub struct Rendered {
     pub text: Option<Vec<u8>>,
     /// Its mode and owner.
     pub attributes: Attributes,
-    /// The words of a command that must succeed on the new file, whose path stands for `%s`; empty: nothing is checked.
+    /// The words of a command that must succeed on the new file, whose path stands for `%s`; empty: nothing is checked. Its
+    /// program is one of the kind's own.
     pub validate: Vec<String>,
     /// Whether its text is shown to nobody.
     pub secret: bool,
@@ -43,7 +44,7 @@ pub fn observe(view: &View<'_>, wish: &Rendered) -> Result<Found, LookError> {
     let file = matches!(&place, Seen::Known(place) if place.sort == Sort::File);
     let mut needs = Vec::new();
     if let (Some(_), Some(program)) = (&wish.text, wish.validate.first()) {
-        needs.push(Need::program(&view.program(program)?, program));
+        needs.push(programs::need(view, program)?);
     }
     let folder = match wish.text {
         Some(_) => view.need_folder(wish.path.parent().unwrap_or(Path::new("/")))?,

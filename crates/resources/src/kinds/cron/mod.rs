@@ -10,6 +10,7 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
+use crate::kinds::programs;
 use crate::kinds::rendered::{self, Rendered};
 use crate::overlay::Effect;
 use crate::view::{LookError, Need, Seen, View};
@@ -35,7 +36,7 @@ pub struct Found {
 const FOLDER: &str = "/etc/cron.d";
 
 /// The names of cron's program, in Debian and elsewhere.
-const PROGRAMS: [&str; 2] = ["cron", "crond"];
+const PROGRAMS: [&str; 3] = ["cron", "crond", "/usr/lib/systemd/system-generators/systemd-crontab-generator"];
 
 impl Kind for Cron {
     type Wish = Wish;
@@ -139,8 +140,8 @@ is `special`, or the five fields of crontab(5), each `*` if not given: numbers, 
 (`*/10`) and lists (`0,30`). They are checked before anything is written.
 
 Write `%` plainly in `command`: cron would take it for the end of a line, so it is written as `\\%`, and the shell gets `%`. \
-Cron's PATH is short; set `PATH` in `env`, or use full paths. cron must be installed, or come with an earlier resource: a \
-job that nothing runs is an error of the plan.";
+Cron's PATH is short; set `PATH` in `env`, or use full paths. cron must be installed, or come with a package of an earlier \
+resource: a job that nothing runs is an error of the plan.";
 
 /// The need for a program that runs jobs.
 fn need_cron(view: &View<'_>) -> Result<Need, LookError> {
@@ -149,7 +150,7 @@ fn need_cron(view: &View<'_>) -> Result<Need, LookError> {
             return Ok(Need::Met);
         }
     }
-    Ok(Need::program(&view.program(PROGRAMS[0])?, PROGRAMS[0]))
+    programs::need(view, PROGRAMS[0])
 }
 
 /// A job, decoded.

@@ -2,8 +2,9 @@
 
 use converge_model::{Params, Scalar, Shown, Value};
 
+use crate::kind::Planned;
 use crate::kinds::testing::{Trial, change, impossible, params};
-use crate::overlay::Effect;
+use crate::overlay::{Effect, Version};
 
 const KIND: &str = "cron";
 
@@ -110,7 +111,13 @@ fn without_cron_there_is_nobody_to_run_it() {
     let trial = Trial::new();
     std::fs::create_dir_all(trial.at("/etc/cron.d")).unwrap();
     assert_eq!(impossible(trial.plan(KIND, &job(&[]))), "the program cron is not there");
-    let certainty = change(trial.plan_after(vec![Effect::Open], KIND, &job(&[]))).certainty;
-    assert_ne!(certainty, converge_model::Certainty::Exact);
+    let after = |effects: Vec<Effect>| trial.plan_after(effects, KIND, &job(&[]));
+    let brings = |name: &str| vec![Effect::Package(name.to_owned(), Some(Version::Unknown)), Effect::Open];
+    assert_eq!(impossible(after(vec![Effect::Open])), "the program cron is not there");
+    let Planned::Impossible { help, .. } = after(brings("sl")) else { panic!("sl brings no cron") };
+    assert_eq!(help.as_deref(), Some("declare `package \"cron\"` before it"));
+    for package in ["cron", "systemd-cron"] {
+        assert_ne!(change(after(brings(package))).certainty, converge_model::Certainty::Exact);
+    }
     trial.assert_in_sync(KIND, &job(&[("state", "absent")]));
 }

@@ -17,6 +17,7 @@ use converge_model::{
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Depend, Kind, Planned};
 use crate::kinds::attributes::{self, Asked};
+use crate::kinds::programs;
 use crate::kinds::replacing::{self, Precautions};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
@@ -191,11 +192,12 @@ fn tool(view: &View<'_>) -> Result<(Tool, Need), LookError> {
         let tool = if there("curl") || !there("wget") { Tool::Curl } else { Tool::Wget };
         return Ok((tool, Need::Met));
     }
-    let (curl, wget) = (view.program("curl")?, view.program("wget")?);
-    Ok(match (&curl, &wget) {
-        (Seen::Known(_), _) => (Tool::Curl, Need::Met),
-        (_, Seen::Known(_)) => (Tool::Wget, Need::Met),
-        _ => (Tool::Curl, Need::program(&curl, "curl")),
+    let (curl, wget) = (programs::need(view, "curl")?, programs::need(view, "wget")?);
+    Ok(match (curl, wget) {
+        (Need::Met, _) => (Tool::Curl, Need::Met),
+        (_, Need::Met) => (Tool::Wget, Need::Met),
+        (Need::Absent { .. }, wget @ Need::MayCome { .. }) => (Tool::Wget, wget),
+        (curl, _) => (Tool::Curl, curl),
     })
 }
 

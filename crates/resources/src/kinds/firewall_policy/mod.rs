@@ -16,6 +16,7 @@ use crate::actor::{Actor, ApplyError, Attributes};
 use crate::diff;
 use crate::kind::{Kind, Planned};
 use crate::kinds::new_folder::{self, NewFolder};
+use crate::kinds::programs;
 use crate::kinds::rendered::{self, Rendered};
 use crate::overlay::Effect;
 use crate::system::receipts::Receipt;
@@ -123,7 +124,7 @@ impl Kind for FirewallPolicy {
         if folder.is_some() {
             file = file.without_folder();
         }
-        let nft = Need::program(&view.program(table::NFT)?, table::NFT);
+        let nft = programs::need(view, table::NFT)?;
         let live = table::live(view)?;
         let receipt = view.receipt(&policy().key())?;
         let applied = view.is_touched(&path()) || is_applied(wish, live.as_deref(), receipt.as_ref());

@@ -6,7 +6,7 @@ use converge_model::{ParamProblem, Params, Verb};
 
 use crate::kind::Planned;
 use crate::kinds::testing::{Trial, change, finished, impossible, params};
-use crate::overlay::Effect;
+use crate::overlay::{Effect, Version};
 use crate::system::processes::{Command, Finished};
 
 const SSH: &str = "chain input {\n\ttcp dport 22 accept\n}\n";
@@ -132,7 +132,10 @@ fn nft_may_come_with_an_earlier_step() {
     let trial = Trial::new();
     trial.answer(|_| finished(127, ""));
     assert!(impossible(trial.plan("firewall-policy", &policy(SSH))).contains("nft is not there"));
-    let planned = trial.plan_after(vec![Effect::Open], "firewall-policy", &policy(SSH));
+    let after = |effects: Vec<Effect>| trial.plan_after(effects, "firewall-policy", &policy(SSH));
+    assert!(impossible(after(vec![Effect::Open])).contains("nft is not there"), "a command brings none");
+    let nftables = Effect::Package("nftables".to_owned(), Some(Version::Unknown));
+    let planned = after(vec![nftables, Effect::Open]);
     assert!(matches!(planned, Planned::Change(_)), "{planned:?}");
 }
 

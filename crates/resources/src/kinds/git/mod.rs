@@ -10,7 +10,7 @@ use converge_model::{
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Depend, Kind, Planned};
-use crate::kinds::attributes;
+use crate::kinds::{attributes, programs};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::system::processes::Command;
@@ -70,7 +70,8 @@ impl Kind for Git {
                  files; only a branch, or a tag that is not known yet, makes a look ask the remote (`git ls-remote`). With \
                  `update=#false` a checkout that is there stays.\n\n\
                  Local changes are kept, or make the checkout fail, unless `force=#true` discards them. For SSH the \
-                 user's own keys and known hosts hold; nothing is asked.",
+                 user's own keys and known hosts hold; nothing is asked. git must be installed, or come with a package of an \
+                 earlier resource.",
             )
             .param(Param::new("path", Type::Path, "The work tree.").argument(0).required())
             .param(Param::new("url", Type::Text, "Where the repository is: a URL, `user@host:path`, or a path on the host.").required())
@@ -120,7 +121,7 @@ impl Kind for Git {
             needs.push(view.need_user(user)?);
         }
         if view.root() == Path::new("/") {
-            needs.push(Need::program(&view.program("git")?, "git"));
+            needs.push(programs::need(view, "git")?);
         }
         let remote = match kept(view, wish, repository.as_ref())? {
             true => Remote::Kept,

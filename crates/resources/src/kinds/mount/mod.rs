@@ -13,6 +13,7 @@ use crate::actor::{Actor, ApplyError};
 use crate::kind::{Kind, Planned};
 use crate::kinds::edited;
 use crate::kinds::new_folder::{self, NewFolder};
+use crate::kinds::programs;
 use crate::overlay::Effect;
 use crate::system::processes::Command;
 use crate::view::{LookError, Need, Seen, View};
@@ -129,7 +130,7 @@ impl Kind for Mount {
             file: edited::observe(view, edited::Part::target(&wish.line))?,
             folder,
             live,
-            mount: Need::program(&view.program(program)?, program),
+            mount: programs::need(view, program)?,
         })
     }
 

@@ -105,9 +105,12 @@ impl Interpreter {
             return Ok(Need::Met);
         }
         let what = format!("ensurepip for Python {version}");
-        Ok(Need::of(view.place(&library.join("ensurepip"))?, what, || {
-            "declare `package \"python3-venv\"` before it".to_owned()
-        }))
+        let own = format!("python{version}-venv");
+        Ok(view.need_from(
+            &view.place(&library.join("ensurepip"))?,
+            what,
+            &["python3-venv", &own, "python3-full"],
+        ))
     }
 }
 
