@@ -512,18 +512,44 @@ fn policies(said: &str) -> BTreeMap<String, String> {
 /// Why a run failed, in the program's own words.
 fn failure(program: &str, code: Option<i32>, said: &str) -> PackageError {
     let how = code.map_or("was ended by a signal".to_owned(), |code| format!("ended with {code}"));
-    let words: Vec<_> = said
-        .lines()
-        .filter_map(|line| line.strip_prefix("E: ").or(line.starts_with("dpkg: error").then_some(line)))
-        .collect();
-    let words = match words[..] {
-        [] => said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned(),
-        _ => words.join("; "),
+    let words = match reasons(said) {
+        words if words.is_empty() => {
+            said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
+        }
+        words => words.join("; "),
     };
     let what =
         if words.is_empty() { format!("{program} {how}") } else { format!("{program} {how}: {words}") };
     PackageError::Failed { what }
 }
+
+/// What apt and dpkg call an error, each with the indented lines after it: they say why.
+fn reasons(said: &str) -> Vec<String> {
+    let mut reasons: Vec<String> = Vec::new();
+    let (mut room, mut explains) = (REASONS, false);
+    for line in said.lines() {
+        let is_reason = line.starts_with("dpkg: error") || line.starts_with(UNMET);
+        let reason = line.strip_prefix("E: ").or(is_reason.then_some(line));
+        let detail = line.strip_prefix(' ').filter(|_| explains).map(str::trim);
+        explains = reason.is_some() || detail.is_some();
+        let Some(text) = reason.or(detail).filter(|text| !text.is_empty() && text.len() <= room) else {
+            continue;
+        };
+        room -= text.len();
+        match reasons.last_mut().filter(|_| detail.is_some()) {
+            Some(last) if last.ends_with(':') => last.push_str(&format!(" {text}")),
+            Some(last) => last.push_str(&format!(", {text}")),
+            None => reasons.push(text.to_owned()),
+        }
+    }
+    reasons
+}
+
+/// What apt says before it lists what keeps it from installing.
+const UNMET: &str = "The following packages have unmet dependencies:";
+
+/// How many bytes of reasons an error holds: a transaction may fail on a thousand packages.
+const REASONS: usize = 2000;
 
 #[cfg(test)]
 mod tests;

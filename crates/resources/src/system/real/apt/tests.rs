@@ -192,7 +192,8 @@ fn a_transaction_that_cannot_be_says_why() {
                 E: Unable to correct problems, you have held broken packages.\n";
     let host = host(STATUS, move |_| (100, said));
     let check = |error: PackageError| {
-        let message = "apt-get ended with 100: Unable to correct problems, you have held broken packages.";
+        let message = "apt-get ended with 100: The following packages have unmet dependencies: exim4 : Depends: x; \
+                       Unable to correct problems, you have held broken packages.";
         assert_eq!(error.to_string(), message);
     };
     check(host.apt.simulate(&[request("exim4", PackageGoal::Present)]).unwrap_err());
@@ -307,4 +308,38 @@ fn unneeded_packages_stay_where_the_plan_does_not_name_them() {
         allowed.allow_removal(&["libold2".to_owned()]);
         host.apt.remove_unneeded(&allowed, &mut |_| {}).unwrap();
     }
+}
+
+#[test]
+fn a_failure_says_why_in_the_words_of_dpkg() {
+    let check = |said: &str, expected: &str| {
+        let message = failure("apt-get", Some(100), said).to_string();
+        assert_eq!(message, format!("apt-get ended with 100: {expected}"));
+    };
+    let sub = "E: Sub-process /usr/bin/dpkg returned an error code (1)\n";
+    check(
+        &format!(
+            "Unpacking cowsay (3.03) ...\ndpkg: error processing archive /x/cowsay.deb (--unpack):\n trying to overwrite \
+             '/usr/games/cowsay', which is also in package blocker 1\nErrors were encountered while processing:\n \
+             /x/cowsay.deb\n{sub}"
+        ),
+        "dpkg: error processing archive /x/cowsay.deb (--unpack): trying to overwrite '/usr/games/cowsay', which is also in \
+         package blocker 1; Sub-process /usr/bin/dpkg returned an error code (1)",
+    );
+    check(
+        "dpkg: error processing archive /x/a.deb (--unpack):\n cannot copy extracted data for './b': failed to write (No space \
+         left on device)\n",
+        "dpkg: error processing archive /x/a.deb (--unpack): cannot copy extracted data for './b': failed to write (No space left \
+         on device)",
+    );
+    check(
+        "dpkg: error processing package badpkg (--configure):\n installed badpkg package post-installation script subprocess \
+         returned error exit status 1\n",
+        "dpkg: error processing package badpkg (--configure): installed badpkg package post-installation script subprocess \
+         returned error exit status 1",
+    );
+    check(" indented\nlast words\n\n", "last words");
+    let many =
+        "dpkg: error processing package some-package (--configure):\n dependency problems\n".repeat(1000);
+    assert!(failure("apt-get", None, &many).to_string().len() < 2 * REASONS);
 }
