@@ -1,6 +1,7 @@
 //! Carrying a plan out: every resource at its turn, each step verified, what fails put back, what is owed paid or kept.
 //! The look at the end, the report and the ledger are in [`closing`], changes that may shut us out in [`guarded`].
 
+mod beyond;
 pub(crate) mod closing;
 mod fates;
 pub(crate) mod guarded;
@@ -22,7 +23,7 @@ use converge_resources::{Actor, ApplyError, Effect, System, View};
 use crate::channel::{Channel, FromChannel};
 use crate::look::invocation;
 use crate::mask::mask;
-use crate::planner::{COMMAND, Decoded, Draft, PACKAGE, starts_unit};
+use crate::planner::{COMMAND, Decoded, Draft, PACKAGE, problem, starts_unit};
 use crate::state::StateError;
 use crate::state::journal::{Debt, Journal, Past, Record};
 
@@ -256,10 +257,11 @@ impl<'a> Act<'a> {
 
     fn carry_out(&mut self, index: u32, place: Option<usize>, change: Change, always: bool, look: &Look) {
         let started = Instant::now();
-        let ready = self.guard(index, &[]).and_then(|()| {
-            self.announce(index, place);
-            self.owe(index).map_err(|error| error.to_string())
-        });
+        let ready =
+            self.is_as_planned(index, place, &change).and_then(|()| self.guard(index, &[])).and_then(|()| {
+                self.announce(index, place);
+                self.owe(index).map_err(|error| error.to_string())
+            });
         if let Err(why) = ready {
             let attempt = Attempt::Failed { why, output: String::new(), restored: true };
             return self.finish(index, place, Some(change), attempt, started);
@@ -273,6 +275,9 @@ impl<'a> Act<'a> {
             }
         }
         self.note_effects(index, &look.effects, &attempt);
+        if matches!(attempt, Attempt::Done) && look.request.is_none() {
+            self.note_beyond(index, place, &change);
+        }
         self.finish(index, place, Some(change), attempt, started);
     }
 
@@ -282,8 +287,20 @@ impl<'a> Act<'a> {
         let applied = self.with_actor(index, |actor| wanted.apply(actor, look));
         match applied.and_then(|()| if always { Ok(()) } else { self.verify(index) }) {
             Ok(()) => Attempt::Done,
+            // A transaction may fail on another package than the one that was asked for.
+            Err(error) if look.request.is_some() && self.verify(index).is_ok() => {
+                self.done_despite(index, &error);
+                Attempt::Done
+            }
             Err(error) => self.failed(index, error),
         }
+    }
+
+    /// A transaction ended with an error, and the resource at `index` is as it should be all the same.
+    fn done_despite(&mut self, index: u32, error: &ApplyError) {
+        let message = self.masker.mask(format!("it is as it should be, but {}", error.message).as_bytes());
+        let help = Some("repair what that names; `dpkg --configure -a` tells more".to_owned());
+        self.problems.push(problem(&self.resource(index).address, message, help));
     }
 
     fn failed(&mut self, index: u32, error: ApplyError) -> Attempt {
@@ -391,6 +408,7 @@ impl<'a> Act<'a> {
         let done = self.with_actor(first, |actor| actor.transact(&requests));
         // As in the plan, what comes along stands at the last of them.
         let mut beyond = std::mem::take(&mut self.unforeseen);
+        let mut failed = false;
         for (index, _, look) in batch {
             if Some(&index) == indices.last() {
                 self.unforeseen.append(&mut beyond);
@@ -406,9 +424,13 @@ impl<'a> Act<'a> {
                     Attempt::Failed { why, output: String::new(), restored: false }
                 }
             };
+            failed |= matches!(attempt, Attempt::Failed { .. });
             self.note_effects(index, &look.effects, &attempt);
             let place = self.step_of.get(&index).copied();
             self.finish(index, place, change, attempt, started);
+        }
+        if let (Err(error), Some(last), false) = (&done, indices.last(), failed) {
+            self.done_despite(*last, error);
         }
     }
 

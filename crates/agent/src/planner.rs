@@ -341,6 +341,7 @@ impl Walk<'_> {
             }
         };
         self.draft.allowance.allow(&requests, &simulation);
+        self.overlay.ask(&requests);
         for (place, request) in &transaction {
             fill_version(&mut self.draft.steps[*place as usize].step.change, request, &simulation);
         }

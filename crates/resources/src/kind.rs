@@ -28,6 +28,10 @@ pub trait Kind: Send + Sync + 'static {
     /// there may be shown all the same.
     const HANDED_ON: &'static [&'static str] = &[];
 
+    /// Properties that a step brings as they were planned, or not at all: what moved by itself since the plan, as the tip
+    /// of a branch does, stops it.
+    const BINDING: &'static [&'static str] = &[];
+
     /// The table that types, checks and documents the parameters.
     fn schema() -> KindSchema;
 
@@ -248,6 +252,8 @@ pub trait Wanted: Send + Sync {
     fn settle(&self) -> Option<Duration>;
     /// See [`Kind::act`].
     fn act(&self, actor: &mut Actor<'_>, action: &Action) -> Result<(), ApplyError>;
+    /// See [`Kind::BINDING`].
+    fn binding(&self) -> &'static [&'static str];
     /// See [`Kind::prove`].
     fn prove(&self, system: &dyn System) -> Result<(), ApplyError>;
 }
@@ -339,6 +345,10 @@ impl<K: Kind> Wanted for Decoded<K> {
 
     fn act(&self, actor: &mut Actor<'_>, action: &Action) -> Result<(), ApplyError> {
         K::act(actor, &self.0, action)
+    }
+
+    fn binding(&self) -> &'static [&'static str] {
+        K::BINDING
     }
 
     fn prove(&self, system: &dyn System) -> Result<(), ApplyError> {

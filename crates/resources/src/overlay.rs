@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::system::accounts::Shadow;
+use crate::system::packages::PackageRequest;
 use crate::view::Place;
 
 /// One thing that a step will do.
@@ -92,6 +93,8 @@ pub struct Overlay {
     pub(crate) packages_named: Vec<u32>,
     /// The steps that bring a package, by its name.
     pub(crate) packaging: BTreeMap<String, u32>,
+    /// What transactions ask of the package manager.
+    pub(crate) requests: Vec<PackageRequest>,
 }
 
 impl Overlay {
@@ -100,6 +103,11 @@ impl Overlay {
         for effect in effects {
             self.add_one(place, effect);
         }
+    }
+
+    /// Adds what a transaction asks of the package manager, for what follows from all of it.
+    pub fn ask(&mut self, requests: &[PackageRequest]) {
+        self.requests.extend_from_slice(requests);
     }
 
     fn add_one(&mut self, place: u32, effect: Effect) {

@@ -17,7 +17,7 @@ use crate::overlay::{Bytes, Overlay, PlannedUnit, PlannedUser, Version};
 use crate::system::System;
 use crate::system::accounts::{AccountTable, Group, User};
 use crate::system::files::{Entry, Sort};
-use crate::system::packages::{Installed, PackageTable, Upkeep};
+use crate::system::packages::{Installed, PackageError, PackageTable, Upkeep};
 use crate::system::processes::{Command, Finished, ProcessError};
 use crate::system::receipts::Receipt;
 use crate::system::units::{Active, Enabled, Load, UnitState, template_of};
@@ -487,6 +487,19 @@ impl<'a> View<'a> {
         found.map_err(LookError::Other)
     }
 
+    /// The package that provides `name`, which no package on offer is called: installed, or brought by an earlier step;
+    /// otherwise all on offer that would.
+    pub fn provider(&self, name: &str) -> Result<Result<String, Vec<String>>, LookError> {
+        let fail = |error: PackageError| LookError::Other(error.to_string());
+        let providers = self.base.system.packages().providers(name).map_err(fail)?;
+        for provider in providers.installed.iter().chain(&providers.offered) {
+            if let Seen::Known(_) | Seen::Unknown(_) = self.package(provider)? {
+                return Ok(Ok(provider.clone()));
+            }
+        }
+        Ok(Err(providers.offered))
+    }
+
     /// The user `name`.
     pub fn user(&self, name: &str) -> Result<Seen<User>, LookError> {
         match self.overlay.and_then(|overlay| overlay.users.get(name)) {
@@ -739,9 +752,10 @@ impl<'a> View<'a> {
         upkeep.as_ref().map_err(|why| LookError::Other(why.clone()))
     }
 
-    /// The packages that nothing needs any more, as the host is now.
+    /// The packages that nothing needs any more, on the host as earlier steps make it.
     pub fn unneeded_packages(&self) -> Result<Vec<String>, LookError> {
-        self.base.system.packages().unneeded().map_err(|error| LookError::Other(error.to_string()))
+        let after = self.overlay.map_or(&[][..], |overlay| &overlay.requests);
+        self.base.system.packages().unneeded(after).map_err(|error| LookError::Other(error.to_string()))
     }
 
     /// Whether an earlier step decides about the package `name`.

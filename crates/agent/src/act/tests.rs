@@ -400,3 +400,90 @@ fn an_autoremove_that_an_earlier_step_makes_larger_stops() {
     let StepOutcome::Failed { why, .. } = &report.results[1].outcome else { panic!("{report:?}") };
     assert!(why.contains("would remove libold, which the plan does not name"), "{why}");
 }
+
+#[test]
+fn an_autoremove_names_what_a_removal_before_it_leaves() {
+    let bench = Bench::new();
+    for name in ["old", "libold"] {
+        bench.world.offer(name, Offer { version: "1".into(), ..Offer::default() });
+        bench.world.by_hand(PackageRequest::present(name)).unwrap();
+    }
+    bench.world.leaves("old", "libold");
+    let mut old = resource("package", "old");
+    old.params.set("state", Value::from("absent"));
+    let catalog = [old, resource("autoremove", "packages")];
+    let plan = bench.look(&catalog);
+    assert_eq!(plan.steps[1].change.properties[0].before, Shown::Text("libold".into()), "{plan:?}");
+    assert_eq!(bench.apply(&catalog).state, HostState::Changed);
+    assert_eq!(bench.world.log()[2..], ["remove old", "remove libold"]);
+}
+
+#[test]
+fn a_package_is_judged_by_its_state_and_what_another_broke_is_told_beside_it() {
+    for names in [&["tree"][..], &["tree", "wood"]] {
+        let bench = Bench::new();
+        for name in names {
+            bench.world.offer(name, Offer { version: "1".into(), ..Offer::default() });
+        }
+        bench.world.complain("apt-get ended with 100: dpkg: error processing package badpkg");
+        let catalog: Vec<_> = names.iter().map(|name| resource("package", name)).collect();
+        let report = bench.apply(&catalog);
+        assert!(outcomes(&report).iter().all(|(_, outcome)| *outcome == "done"), "{report:?}");
+        assert_eq!(report.state, HostState::Failed, "the package manager is not well");
+        let [problem] = &report.problems[..] else { panic!("{report:?}") };
+        assert!(
+            problem.message.contains("as it should be, but") && problem.message.contains("badpkg"),
+            "{problem:?}"
+        );
+        assert_eq!(
+            problem.address.as_ref().map(|at| at.as_str()),
+            Some(&*format!("package[{}]", names[names.len() - 1]))
+        );
+    }
+}
+
+#[test]
+fn a_checkout_lands_at_the_planned_commit_or_not_at_all() {
+    let bench = Bench::new();
+    bench.world.write("/tip".as_ref(), &"a".repeat(40));
+    let ask = "git ls-remote -- /srv/repo refs/tags/main refs/heads/main refs/tags/main^{}";
+    bench.world.says(ask, |world| {
+        let tip = world.files().read("/tip".as_ref(), 100).unwrap_or_default();
+        format!("{}\trefs/heads/main\n", String::from_utf8_lossy(&tip))
+    });
+    bench.world.command("push", |world| {
+        world.write("/tip".as_ref(), &"b".repeat(40));
+        0
+    });
+    let mut push = resource("command", "push");
+    push.params.set("command", Value::List(vec![Scalar::from("push")]));
+    push.params.set("always", Value::from(true));
+    let mut checkout = resource("git", "/etc/app");
+    checkout.params.set("url", Value::from("/srv/repo"));
+    checkout.params.set("version", Value::from("main"));
+    let report = bench.apply(&[push, checkout]);
+    let StepOutcome::Failed { why, .. } = &report.results[1].outcome else { panic!("{report:?}") };
+    assert_eq!(
+        why,
+        "version would be main (bbbbbbbbbbbb) by now, and the plan says main (aaaaaaaaaaaa): plan again"
+    );
+    assert!(!bench.root().join("etc/app").exists());
+}
+
+#[test]
+fn what_a_step_corrects_beyond_its_plan_is_told() {
+    let bench = Bench::new();
+    bench.world.write("/etc/app".as_ref(), "old\n");
+    bench.world.command("loosen", |world| {
+        let path = world.files().outside("/etc/app".as_ref());
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        i32::from(std::fs::set_permissions(path, mode).is_err())
+    });
+    let mut command = resource("command", "loosen");
+    command.params.set("command", Value::List(vec![Scalar::from("loosen")]));
+    command.params.set("always", Value::from(true));
+    let mut file = bench.file("/etc/app", "new\n");
+    file.params.set("mode", Value::from(0o644));
+    let report = bench.apply(&[command, file]);
+    assert_eq!(report.results[1].unforeseen, [PropertyChange::new("mode", "0666", "0644")], "{report:?}");
+}

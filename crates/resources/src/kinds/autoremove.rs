@@ -22,8 +22,9 @@ impl Kind for Autoremove {
         KindSchema::new("autoremove", "No packages that nothing needs any more")
             .details(
                 "Packages that only came along with others go once nothing needs them: the plan names each, as `apt-get` \
-                 itself foresees them. What was installed by name, here or by hand (`apt-mark manual`), always stays. Write \
-                 it after the packages that should be there; what a removal in the same run leaves behind goes with it.",
+                 itself foresees them, also those that a change of packages before it leaves behind. What was installed by \
+                 name, here or by hand (`apt-mark manual`), always stays. Write it after the packages that should be there. \
+                 If more than the plan names turns out to be unneeded, the step stops, and the next plan names it.",
             )
             .param(
                 Param::new("name", Type::Text, "Whose packages.").argument(0).one_of(&["packages"]).default("packages"),

@@ -13,8 +13,8 @@ use crate::system::System;
 use crate::system::accounts::{AccountTable, Accounts, User};
 use crate::system::files::Files;
 use crate::system::packages::{
-    Allowance, Installed, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation,
-    Upkeep,
+    Allowance, Installed, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Providers,
+    Simulation, Upkeep, resolve,
 };
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::receipts::Receipts;
@@ -33,6 +33,8 @@ struct State {
     offers: BTreeMap<String, Offer>,
     news: BTreeMap<String, Offer>,
     leaves: BTreeMap<String, String>,
+    complaint: Option<String>,
+    answers: BTreeMap<String, Arc<Answer>>,
     units: BTreeMap<String, UnitState>,
     commands: BTreeMap<String, Arc<Deed>>,
     starts: u64,
@@ -46,6 +48,9 @@ struct State {
 /// What a command of the world does to its files; the exit code.
 pub type Deed = dyn Fn(&World) -> i32 + Send + Sync;
 
+/// What a command of the world prints.
+pub type Answer = dyn Fn(&World) -> String + Send + Sync;
+
 /// A package that can be installed.
 #[derive(Clone, Default)]
 pub struct Offer {
@@ -53,6 +58,8 @@ pub struct Offer {
     pub version: String,
     /// Packages that come with it.
     pub depends: Vec<String>,
+    /// Names that it provides beside its own.
+    pub provides: Vec<String>,
     /// Packages that cannot stay beside it.
     pub conflicts: Vec<String>,
     /// Files that it brings, with their content. They overwrite nothing.
@@ -110,6 +117,17 @@ impl World {
     /// Lets the command whose words, joined by blanks, are `line` do `deed`.
     pub fn command(&self, line: &str, deed: impl Fn(&Self) -> i32 + Send + Sync + 'static) {
         self.state().commands.insert(line.to_owned(), Arc::new(deed));
+    }
+
+    /// Lets the command `line` print `answer`, and end well.
+    pub fn says(&self, line: &str, answer: impl Fn(&Self) -> String + Send + Sync + 'static) {
+        self.state().answers.insert(line.to_owned(), Arc::new(answer));
+        self.command(line, |_| 0);
+    }
+
+    /// From now on transactions do what they should, and end with this error, which another package causes.
+    pub fn complain(&self, what: &str) {
+        self.state().complaint = Some(what.to_owned());
     }
 
     /// Adds a unit that is loaded and not running.
@@ -249,6 +267,14 @@ impl Packages for World {
         Ok(names.iter().filter_map(version).collect())
     }
 
+    fn providers(&self, name: &str) -> Result<Providers, PackageError> {
+        let state = self.state();
+        let provides = |(_, offer): &(&String, &Offer)| offer.provides.iter().any(|other| other == name);
+        let offered: Vec<_> = state.offers.iter().filter(provides).map(|(name, _)| name.clone()).collect();
+        let installed = offered.iter().filter(|name| state.installed.contains_key(*name)).cloned().collect();
+        Ok(Providers { installed, offered })
+    }
+
     fn simulate(&self, requests: &[PackageRequest]) -> Result<Simulation, PackageError> {
         let state = self.state();
         let mut simulation = Simulation::default();
@@ -280,8 +306,11 @@ impl Packages for World {
         Ok(simulation)
     }
 
-    fn unneeded(&self) -> Result<Vec<String>, PackageError> {
-        Ok(self.state().unneeded.clone())
+    fn unneeded(&self, after: &[PackageRequest]) -> Result<Vec<String>, PackageError> {
+        let state = self.state();
+        let gone = after.iter().filter(|one| matches!(one.goal, PackageGoal::Absent { .. }));
+        let left = gone.filter_map(|one| state.leaves.get(&one.name));
+        Ok(state.unneeded.iter().chain(left).cloned().collect())
     }
 
     fn remove_unneeded(&self, allowed: &Allowance, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
@@ -302,9 +331,10 @@ impl Packages for World {
         }
         let fresh: Vec<_> =
             requests.iter().map(|request| PackageRequest { refresh: false, ..request.clone() }).collect();
+        let fresh = resolve(self, &fresh)?;
         allowed.check(&self.simulate(&fresh)?)?;
         let mut outcome = Ok(());
-        for request in requests {
+        for request in &fresh {
             output(format!("{}\n", request.name).as_bytes());
             let done = match request.goal {
                 PackageGoal::Absent { .. } => {
@@ -321,7 +351,8 @@ impl Packages for World {
             }
             outcome = outcome.and(done);
         }
-        outcome
+        let complaint = self.state().complaint.clone();
+        outcome.and_then(|()| complaint.map_or(Ok(()), |what| Err(PackageError::Failed { what })))
     }
 
     fn refresh(&self, _: Option<&Path>, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
@@ -398,8 +429,10 @@ impl Processes for World {
         let deed = self.state().commands.get(&line).cloned();
         let code = deed.map_or(127, |deed| deed(self));
         self.state().log.push(format!("run {line}"));
-        output(format!("{line}\n").as_bytes());
-        Ok(Finished { code: Some(code), output: format!("{line}\n").into_bytes() })
+        let answer = self.state().answers.get(&line).cloned();
+        let said = answer.map_or_else(|| format!("{line}\n"), |answer| answer(self));
+        output(said.as_bytes());
+        Ok(Finished { code: Some(code), output: said.into_bytes() })
     }
 }
 
@@ -414,11 +447,10 @@ mod tests {
         let offer = Offer {
             version: "1.2".into(),
             depends: vec!["libc".into()],
-            conflicts: Vec::new(),
             files: vec![("/etc/web/conf".into(), "listen 80\n".into())],
             users: vec!["web".into()],
             units: vec![("web.service".into(), true)],
-            fails: false,
+            ..Offer::default()
         };
         world.offer("web", offer);
         world.offer("libc", Offer { version: "2".into(), ..Offer::default() });

@@ -165,6 +165,43 @@ impl Allowance {
     }
 }
 
+/// Which packages provide a name that is not their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Providers {
+    /// Those that are installed and whole.
+    pub installed: Vec<String>,
+    /// Those that the lists know.
+    pub offered: Vec<String>,
+}
+
+/// The requests without those for a name that an installed package provides, or one that is asked for with them. A name
+/// that others provide is an error: which of them comes, and what goes for it, is not for the manager to choose.
+pub fn resolve(
+    packages: &(impl Packages + ?Sized),
+    requests: &[PackageRequest],
+) -> Result<Vec<PackageRequest>, PackageError> {
+    let installed = packages.installed()?;
+    let is_install = |goal: &PackageGoal| !matches!(goal, PackageGoal::Absent { .. } | PackageGoal::Kept);
+    let news = requests.iter().filter(|one| is_install(&one.goal) && !installed.contains_key(&one.name));
+    let names: Vec<_> = news.map(|one| one.name.clone()).collect();
+    if names.is_empty() {
+        return Ok(requests.to_vec());
+    }
+    let real = packages.candidates(&names)?;
+    let mut provided = BTreeSet::new();
+    for name in names.into_iter().filter(|name| !real.contains_key(name)) {
+        let providers = packages.providers(&name)?;
+        let is_asked =
+            |other: &String| requests.iter().any(|one| is_install(&one.goal) && one.name == *other);
+        if !providers.installed.is_empty() || providers.offered.iter().any(is_asked) {
+            provided.insert(name);
+        } else if !providers.offered.is_empty() {
+            return Err(PackageError::Virtual { name, providers: providers.offered });
+        }
+    }
+    Ok(requests.iter().filter(|one| !provided.contains(&one.name)).cloned().collect())
+}
+
 /// What earlier transactions left behind, and how old the lists are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upkeep {
@@ -194,6 +231,14 @@ pub enum PackageError {
         holder: String,
         /// How long was waited.
         waited: Duration,
+    },
+    /// The name is that of no package, and others provide it.
+    #[error("{name} is no package of its own, and is provided by {}; declare one of them", providers.join(", "))]
+    Virtual {
+        /// The name.
+        name: String,
+        /// The packages that provide it.
+        providers: Vec<String>,
     },
     /// It would remove what the plan does not name; nothing was changed.
     #[error("{}", unplanned(names, *shuts_out))]
@@ -229,6 +274,8 @@ pub trait Packages: Send + Sync {
     fn architecture(&self) -> Result<String, PackageError>;
     /// The version that would be installed of each of `names`, from the lists as they are.
     fn candidates(&self, names: &[String]) -> Result<BTreeMap<String, String>, PackageError>;
+    /// Which packages provide `name`, which no package on offer is called.
+    fn providers(&self, name: &str) -> Result<Providers, PackageError>;
     /// What carrying out `requests` would do. What is asked after a refresh of the lists is unknown.
     fn simulate(&self, requests: &[PackageRequest]) -> Result<Simulation, PackageError>;
     /// Carries `requests` out in one transaction, never asking anything; output goes to `output` as it comes. It is
@@ -239,8 +286,8 @@ pub trait Packages: Send + Sync {
         allowed: &Allowance,
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<(), PackageError>;
-    /// What came along with others, and nothing needs any more, by name.
-    fn unneeded(&self) -> Result<Vec<String>, PackageError>;
+    /// What came along with others, and nothing needs any more once `after` was carried out, by name.
+    fn unneeded(&self, after: &[PackageRequest]) -> Result<Vec<String>, PackageError>;
     /// Removes what nothing needs any more; as [`Packages::transact`].
     fn remove_unneeded(&self, allowed: &Allowance, output: &mut dyn FnMut(&[u8]))
     -> Result<(), PackageError>;

@@ -63,6 +63,8 @@ impl Kind for Git {
     type Wish = Wish;
     type Found = Found;
 
+    const BINDING: &'static [&'static str] = &["version"];
+
     fn schema() -> KindSchema {
         KindSchema::new("git", "A checkout of a Git repository")
             .details(
@@ -71,7 +73,7 @@ impl Kind for Git {
                  `update=#false` a checkout that is there stays.\n\n\
                  Local changes are kept, or make the checkout fail, unless `force=#true` discards them. For SSH the \
                  user's own keys and known hosts hold; nothing is asked. git must be installed, or come with a package of an \
-                 earlier resource.",
+                 earlier resource. A branch or a tag that has moved since the plan makes the step stop.",
             )
             .param(Param::new("path", Type::Path, "The work tree.").argument(0).required())
             .param(Param::new("url", Type::Text, "Where the repository is: a URL, `user@host:path`, or a path on the host.").required())

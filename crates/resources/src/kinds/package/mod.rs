@@ -33,6 +33,8 @@ pub struct Found {
     installed: Seen<Installed>,
     /// The version that would be installed; none where no list knows the package.
     candidate: Option<String>,
+    /// The package that provides the name where no package on offer is called so; else those on offer that would.
+    provider: Result<String, Vec<String>>,
     /// How what is installed compares with the candidate, or with the version that is asked.
     order: Option<std::cmp::Ordering>,
     /// The state of the package manager.
@@ -98,6 +100,12 @@ impl Kind for Package {
             (PackageGoal::Version(pattern), Some(version)) if plan::matches(pattern, version) => None,
             _ => view.candidate(&wish.name)?,
         };
+        let is_missing = matches!(installed, Seen::Absent | Seen::MayCome(_)) && candidate.is_none();
+        let provider = match &wish.goal {
+            PackageGoal::Absent { .. } | PackageGoal::Kept => Err(Vec::new()),
+            _ if is_missing => view.provider(&wish.name)?,
+            _ => Err(Vec::new()),
+        };
         let other = match &wish.goal {
             PackageGoal::Version(asked) => Some(asked),
             _ => candidate.as_ref(),
@@ -106,6 +114,7 @@ impl Kind for Package {
         Ok(Found {
             installed,
             candidate,
+            provider,
             order,
             upkeep: view.upkeep()?.clone(),
             sources_change: SOURCES.iter().any(|path| view.is_touched(Path::new(path))),
@@ -147,6 +156,9 @@ The lists are fetched anew, as a part of the change, where they do not know the 
 fetched, are older than the sources, or are older than `refresh` says. The version is then not known before. Right before \
 packages change, apt-get foresees the transaction once more. If it would remove a package that the plan does not name, the \
 step stops, names it, and changes no package. What comes beyond the plan is told as unforeseen.
+
+A name that packages only provide, such as `mail-transport-agent`, is satisfied by one of them that is installed, or that an \
+earlier resource installs. Otherwise the plan names those that provide it: which of them comes is for the inventory to say.
 
 A package that somebody else holds is never changed: say `hold`. What a transaction did is not put back.";
 

@@ -40,6 +40,17 @@ fn absent(wish: &Wish, found: &Found, purge: bool, installed: &Seen<Installed>) 
 }
 
 fn create(wish: &Wish, found: &Found) -> Planned {
+    match &found.provider {
+        Ok(provider) if wish.goal == PackageGoal::Present && wish.hold.is_none() => {
+            return Planned::InSync(format!("{provider} provides it"));
+        }
+        Ok(provider) => return provided(wish, std::slice::from_ref(provider)),
+        // Lists that are as new as the sources know of no package of that name.
+        Err(providers) if !providers.is_empty() && outdated(wish, found).is_none() => {
+            return provided(wish, providers);
+        }
+        Err(_) => {}
+    }
     let mut change = Change::new(Verb::Create).irreversible("package transactions are not put back");
     change.properties.push(PropertyChange::new("version", Shown::Absent, after(wish, found)));
     if let Some(true) = wish.hold {
@@ -77,6 +88,17 @@ fn present(wish: &Wish, found: &Found, installed: &Installed) -> Planned {
         return Planned::InSync(format!("version {} is installed", installed.version));
     }
     complete(wish, found, change)
+}
+
+/// The name is that of no package, and these provide it.
+fn provided(wish: &Wish, providers: &[String]) -> Planned {
+    let help = match providers {
+        [one] => format!("declare `package \"{one}\"`"),
+        _ => "declare one of them".to_owned(),
+    };
+    let message =
+        format!("{} is no package of its own, and is provided by {}", wish.name, providers.join(", "));
+    Planned::Impossible { message, help: Some(help) }
 }
 
 /// Adds what has to happen before: fetching the lists, repairing the database.
@@ -149,12 +171,8 @@ fn stale(wish: &Wish, found: &Found) -> Option<String> {
     if !installs || matches!(wish.goal, PackageGoal::Absent { .. } | PackageGoal::Kept) {
         return None;
     }
-    let Some(age) = found.upkeep.lists_age else { return Some("never fetched".to_owned()) };
-    if found.sources_change || found.upkeep.sources_newer {
-        return Some("older than the sources".to_owned());
-    }
-    if wish.refresh.is_some_and(|limit| age > limit) {
-        return Some("older than `refresh` allows".to_owned());
+    if let Some(why) = outdated(wish, found) {
+        return Some(why.to_owned());
     }
     match (&wish.goal, &found.candidate) {
         (_, None) => Some(format!("without {}", wish.name)),
@@ -163,6 +181,15 @@ fn stale(wish: &Wish, found: &Found) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Why the lists cannot be believed, whatever they say.
+fn outdated(wish: &Wish, found: &Found) -> Option<&'static str> {
+    let Some(age) = found.upkeep.lists_age else { return Some("never fetched") };
+    if found.sources_change || found.upkeep.sources_newer {
+        return Some("older than the sources");
+    }
+    wish.refresh.is_some_and(|limit| age > limit).then_some("older than `refresh` allows")
 }
 
 fn word(held: bool) -> &'static str {

@@ -6,6 +6,7 @@ use super::*;
 use crate::kinds::testing::{Trial, change, impossible, params};
 use crate::overlay::Version;
 use crate::system::fake::Offer;
+use crate::system::packages::resolve;
 
 const KIND: &str = "package";
 
@@ -30,7 +31,14 @@ fn found(installed: Seen<Installed>, candidate: Option<&str>) -> Found {
         _ => None,
     };
     let upkeep = Upkeep { lists_age: Some(Duration::from_secs(60)), ..Upkeep::default() };
-    Found { installed, candidate: candidate.map(str::to_owned), order, upkeep, sources_change: false }
+    Found {
+        installed,
+        candidate: candidate.map(str::to_owned),
+        provider: Err(Vec::new()),
+        order,
+        upkeep,
+        sources_change: false,
+    }
 }
 
 /// A change as a line: `Update version 1 -> 2`.
@@ -185,6 +193,67 @@ fn earlier_steps_are_seen() {
         line(&created),
         "Create version - -> ?, lists older than the sources -> fetched anew (conditional)"
     );
+}
+
+#[test]
+fn a_name_that_is_only_provided_takes_no_package_by_chance() {
+    let present = wish(PackageGoal::Present);
+    let by = |provider: Result<&str, &[&str]>| Found {
+        provider: provider
+            .map(str::to_owned)
+            .map_err(|offered| offered.iter().map(|name| (*name).to_owned()).collect()),
+        ..found(Seen::Absent, None)
+    };
+    check(&present, &by(Ok("postfix")), "in sync");
+    let of_two = "nginx is no package of its own, and is provided by exim, postfix";
+    check(&present, &by(Err(&["exim", "postfix"])), of_two);
+    let Planned::Impossible { help, .. } = plan::plan(&present, &by(Err(&["exim"]))) else { panic!() };
+    assert_eq!(help.as_deref(), Some("declare `package \"exim\"`"));
+    let held = Wish { hold: Some(true), ..wish(PackageGoal::Present) };
+    for narrow in [wish(PackageGoal::Latest), wish(PackageGoal::Version("1".into())), held] {
+        check(&narrow, &by(Ok("postfix")), "nginx is no package of its own, and is provided by postfix");
+    }
+    let mut stale = by(Err(&["exim", "postfix"]));
+    stale.upkeep.sources_newer = true;
+    check(&present, &stale, "Create version - -> ?, lists older than the sources -> fetched anew");
+    check(&present, &by(Err(&[])), "Create version - -> ?, lists without nginx -> fetched anew");
+}
+
+#[test]
+fn a_provider_that_is_there_or_comes_is_as_good() {
+    let trial = Trial::new();
+    let offer = |provides: &[&str]| Offer {
+        version: "1".into(),
+        provides: provides.iter().map(|name| (*name).to_owned()).collect(),
+        ..Offer::default()
+    };
+    for name in ["exim", "postfix"] {
+        trial.world().offer(name, offer(&["mta"]));
+    }
+    let mta = package("mta", []);
+    let none = impossible(trial.plan(KIND, &mta));
+    assert_eq!(none, "mta is no package of its own, and is provided by exim, postfix");
+    let postfix =
+        |version| vec![Effect::Package("postfix".into(), version), Effect::Open, Effect::PackagesNamed];
+    assert!(trial.plan_after(postfix(Some(Version::Unknown)), KIND, &mta).is_in_sync());
+    trial.apply(KIND, &package("postfix", [])).unwrap();
+    trial.assert_in_sync(KIND, &mta);
+    assert_eq!(impossible(trial.plan_after(postfix(None), KIND, &mta)), none, "the provider goes before");
+    trial.world().offer("mta", offer(&[]));
+    assert_eq!(change(trial.plan(KIND, &mta)).verb, Verb::Create, "a package of that name comes first");
+}
+
+#[test]
+fn a_name_that_fetched_lists_only_provide_stops_the_transaction() {
+    let trial = Trial::new();
+    let provides = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    trial.world().offer_next("exim", Offer { provides: provides(&["mta"]), ..Offer::default() });
+    assert_eq!(change(trial.plan(KIND, &package("mta", []))).verb, Verb::Create, "old lists cannot tell");
+    let error = trial.apply(KIND, &package("mta", [])).map(drop).unwrap_err();
+    assert_eq!(error.message, "mta is no package of its own, and is provided by exim; declare one of them");
+    assert_eq!(trial.world().log(), ["refresh"]);
+    let asked = ["mta", "exim"].map(PackageRequest::present);
+    assert_eq!(resolve(trial.world(), &asked).unwrap(), [PackageRequest::present("exim")]);
 }
 
 #[test]

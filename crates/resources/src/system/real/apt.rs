@@ -4,7 +4,7 @@
 //! Nothing ever asks a question: debconf, configuration files (the host's own stays), needrestart (which only lists, so
 //! that no service restarts that the plan does not name).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,8 @@ use rustix::process::{Flock, FlockType};
 
 use crate::system::files::Files;
 use crate::system::packages::{
-    Allowance, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Simulation, Upkeep,
+    Allowance, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Providers, Simulation,
+    Upkeep, resolve,
 };
 use crate::system::processes::{Command, Finished, Processes};
 use crate::system::real::dpkg::{self, Database};
@@ -258,6 +259,13 @@ impl Packages for Apt {
         Ok(names.iter().filter_map(candidate).collect())
     }
 
+    fn providers(&self, name: &str) -> Result<Providers, PackageError> {
+        let installed = self.database()?.provided.remove(name).unwrap_or_default();
+        let words = ["apt-cache", "--quiet", "showpkg", "--", name].map(str::to_owned);
+        let (_, said) = self.run(words.to_vec(), &mut |_| {})?;
+        Ok(Providers { installed, offered: reverse_provides(&said) })
+    }
+
     fn simulate(&self, requests: &[PackageRequest]) -> Result<Simulation, PackageError> {
         let mut simulation = Simulation::default();
         if self.database()?.interrupted {
@@ -283,7 +291,12 @@ impl Packages for Apt {
             self.refresh(None, output)?;
         }
         // All of it before the first batch: a transaction that must not be changes nothing.
-        let batches = Batch::of(requests.iter().collect());
+        let resolved = if requests.iter().any(|request| request.refresh) {
+            resolve(self, requests)?
+        } else {
+            requests.to_vec()
+        };
+        let batches = Batch::of(resolved.iter().collect());
         batches.iter().try_for_each(|batch| self.check_batch(batch, allowed))?;
         let named = |wanted: fn(&PackageRequest) -> bool| -> Vec<String> {
             requests.iter().filter(|request| wanted(request)).map(|request| request.name.clone()).collect()
@@ -305,11 +318,21 @@ impl Packages for Apt {
         self.mark("hold", named(|request| request.hold == Some(true)), output)
     }
 
-    fn unneeded(&self) -> Result<Vec<String>, PackageError> {
+    fn unneeded(&self, after: &[PackageRequest]) -> Result<Vec<String>, PackageError> {
         if self.database()?.interrupted {
             return Ok(Vec::new());
         }
-        Ok(self.simulate_autoremove()?.removed)
+        // What fetched lists will say is unknown.
+        let requests = after.iter().filter(|request| !request.refresh).collect();
+        let batch = Batch { recommends: None, requests };
+        let words = batch.install();
+        if words.is_empty() {
+            return Ok(self.simulate_autoremove()?.removed);
+        }
+        let options = [batch.options(), vec!["--auto-remove"]].concat();
+        let (finished, said) = self.run(apt_get(&["--simulate"], &options, &words), &mut |_| {})?;
+        // What cannot be carried out is told by its own steps.
+        if finished.success() { Ok(removals(&said)) } else { Ok(self.simulate_autoremove()?.removed) }
     }
 
     fn remove_unneeded(
@@ -472,6 +495,12 @@ fn read_step(line: &str, into: &mut Simulation) {
     }
 }
 
+fn removals(said: &str) -> Vec<String> {
+    let mut simulation = Simulation::default();
+    said.lines().for_each(|line| read_step(line, &mut simulation));
+    simulation.removed
+}
+
 /// The packages that apt says are in no list, or not in the version that is asked.
 fn unknown_names(said: &str) -> Vec<&str> {
     let unknown = |line: &'_ str| -> Option<(usize, usize)> {
@@ -491,6 +520,13 @@ fn unknown_names(said: &str) -> Vec<&str> {
         if error.ends_with("was not found") { quoted(error, "' for '") } else { None }
     };
     said.lines().filter_map(|line| unknown(line).map(|(start, end)| line[start..end].trim())).collect()
+}
+
+/// The packages that `apt-cache showpkg` names as those that provide one: `NAME VERSION (= PROVIDED)`.
+fn reverse_provides(said: &str) -> Vec<String> {
+    let lines = said.lines().skip_while(|line| line.trim_end() != "Reverse Provides:").skip(1);
+    let names: BTreeSet<_> = lines.filter_map(|line| line.split_whitespace().next()).collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// The candidates that `apt-cache policy` names.

@@ -1,7 +1,7 @@
 //! dpkg's own files, read without starting a process: what is installed, and how versions follow each other.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -14,6 +14,8 @@ pub struct Database {
     /// What is installed, or half so. A package of the host's own architecture is there by its plain name and by
     /// `NAME:ARCHITECTURE`.
     pub packages: PackageTable,
+    /// By a name that packages provide beside their own: those that are installed and whole.
+    pub provided: BTreeMap<String, Vec<String>>,
     /// Packages that were removed, and whose configuration is still there.
     pub leftovers: BTreeSet<String>,
     /// Whether a run of dpkg died: packages are not configured, or its journal is not empty.
@@ -69,6 +71,9 @@ impl Database {
             Some(_) => false,
         };
         self.interrupted |= !whole;
+        for provided in provides(stanza.provides).filter(|_| whole) {
+            self.provided.entry(provided.to_owned()).or_default().push(name.clone());
+        }
         let installed = Installed { version: stanza.version.to_owned(), held: want == Some("hold"), whole };
         if !foreign && stanza.architecture != "all" {
             self.packages.insert(qualified, installed.clone());
@@ -84,6 +89,7 @@ pub(super) struct Stanza<'a> {
     pub(super) version: &'a str,
     pub(super) architecture: &'a str,
     status: &'a str,
+    provides: &'a str,
 }
 
 impl<'a> Stanza<'a> {
@@ -95,9 +101,15 @@ impl<'a> Stanza<'a> {
             "Version" => self.version = value,
             "Architecture" => self.architecture = value,
             "Status" => self.status = value,
+            "Provides" => self.provides = value,
             _ => {}
         }
     }
+}
+
+/// The names of a field `Provides`: `default-mta, mail-transport-agent, smtp (= 1.2)`.
+fn provides(field: &str) -> impl Iterator<Item = &str> {
+    field.split(',').filter_map(|one| one.split_whitespace().next())
 }
 
 fn stanzas(text: &str) -> impl Iterator<Item = Stanza<'_>> {
@@ -253,6 +265,23 @@ mod tests {
         assert_eq!(database.leftovers.iter().collect::<Vec<_>>(), ["telnet"]);
         assert!(database.interrupted);
         assert!(!Database::parse(&text[0]).interrupted);
+    }
+
+    #[test]
+    fn what_installed_packages_provide_is_read_with_them() {
+        let provides = |name: &str, status: &str| {
+            let text = stanza(name, status, "1", "all");
+            text.replacen("Description", "Provides: mail-transport-agent, smtp (= 1.2)\nDescription", 1)
+        };
+        let text = [
+            provides("postfix", "install ok installed"),
+            provides("exim", "install ok half-configured"),
+            provides("nullmailer", "deinstall ok config-files"),
+        ];
+        let provided = Database::parse(&text.concat()).provided;
+        let expected =
+            ["mail-transport-agent", "smtp"].map(|name| (name.to_owned(), vec!["postfix".to_owned()]));
+        assert_eq!(provided.into_iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::system::System;
 use crate::system::accounts::Accounts;
 use crate::system::files::Files;
 use crate::system::packages::{
-    Allowance, PackageError, PackageRequest, PackageTable, Packages, Simulation, Upkeep,
+    Allowance, PackageError, PackageRequest, PackageTable, Packages, Providers, Simulation, Upkeep,
 };
 use crate::system::processes::Processes;
 use crate::system::receipts::Receipts;
@@ -111,6 +111,10 @@ impl Packages for NoPackages {
         Err(PackageError::Unsupported)
     }
 
+    fn providers(&self, _: &str) -> Result<Providers, PackageError> {
+        Err(PackageError::Unsupported)
+    }
+
     fn simulate(&self, _: &[PackageRequest]) -> Result<Simulation, PackageError> {
         Err(PackageError::Unsupported)
     }
@@ -128,7 +132,7 @@ impl Packages for NoPackages {
         Err(PackageError::Unsupported)
     }
 
-    fn unneeded(&self) -> Result<Vec<String>, PackageError> {
+    fn unneeded(&self, _: &[PackageRequest]) -> Result<Vec<String>, PackageError> {
         Err(PackageError::Unsupported)
     }
 

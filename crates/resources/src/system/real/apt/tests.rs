@@ -83,6 +83,7 @@ fn one_run_installs_and_removes() {
 #[test]
 fn what_is_asked_differently_runs_by_itself_and_in_order() {
     let host = host(STATUS, |_| (0, ""));
+    host.age("etc/apt/sources.list.d", 60);
     let requests = [
         PackageRequest { recommends: Some(false), refresh: true, ..request("a", PackageGoal::Present) },
         PackageRequest { hold: Some(false), ..request("b", PackageGoal::Kept) },
@@ -94,6 +95,8 @@ fn what_is_asked_differently_runs_by_itself_and_in_order() {
         host.lines(),
         [
             "apt-get --quiet -o DPkg::Lock::Timeout=60 update",
+            "apt-cache --quiet showpkg -- a",
+            "apt-cache --quiet showpkg -- c",
             "apt-get --simulate --no-install-recommends install -- a d-",
             "apt-get --simulate --allow-change-held-packages install -- c",
             "apt-mark unhold b",
@@ -342,4 +345,39 @@ fn a_failure_says_why_in_the_words_of_dpkg() {
     let many =
         "dpkg: error processing package some-package (--configure):\n dependency problems\n".repeat(1000);
     assert!(failure("apt-get", None, &many).to_string().len() < 2 * REASONS);
+}
+
+#[test]
+fn a_name_that_is_only_provided_is_never_left_to_apt() {
+    let said = "Package: default-mta\nVersions: \n\nReverse Depends: \n  mailx,default-mta\nDependencies: \nProvides: \n\
+                Reverse Provides: \npostfix 3.7 (= )\nexim4-daemon-light 4.96 (= )\npostfix 3.6 (= )\n";
+    let host = host(STATUS, move |command| match command.words[2].as_str() {
+        "showpkg" => (0, said),
+        _ => (0, ""),
+    });
+    let requests = [PackageRequest { refresh: true, ..request("default-mta", PackageGoal::Present) }];
+    let error = host.apt.transact(&requests, &Allowance::default(), &mut |_| {}).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "default-mta is no package of its own, and is provided by exim4-daemon-light, postfix; declare one of them"
+    );
+    assert!(host.lines().iter().all(|line| !line.contains("install")), "{:?}", host.lines());
+}
+
+#[test]
+fn unneeded_packages_are_those_after_all_that_is_planned() {
+    let host = host(STATUS, |command| match command.words.iter().any(|word| word == "--auto-remove") {
+        true if command.words.iter().any(|word| word == "broken-") => (100, "E: Broken packages\n"),
+        true => (0, "Remv old [1]\nRemv libold [1]\n"),
+        false => (0, "Remv libstale [1]\n"),
+    });
+    let check = |requests: &[PackageRequest], expected: &[&str]| {
+        assert_eq!(host.apt.unneeded(requests).unwrap(), expected, "{requests:?}");
+    };
+    let gone = |name: &str| request(name, PackageGoal::Absent { purge: false });
+    check(&[], &["libstale"]);
+    check(&[gone("old")], &["old", "libold"]);
+    check(&[PackageRequest { refresh: true, ..request("new", PackageGoal::Present) }], &["libstale"]);
+    check(&[gone("broken")], &["libstale"]);
+    assert_eq!(host.lines()[1], "apt-get --simulate --auto-remove install -- old-");
 }

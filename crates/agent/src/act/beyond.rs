@@ -1,0 +1,38 @@
+//! What a step turns out to do at its turn, held against what the plan said of it.
+
+use converge_model::{Change, Shown};
+
+use super::Act;
+use crate::mask::mask;
+
+impl Act<'_> {
+    /// An error if the step would bring another value than the planned one of a property that binds it.
+    pub(super) fn is_as_planned(&self, index: u32, place: Option<usize>, now: &Change) -> Result<(), String> {
+        let Some(place) = place else { return Ok(()) };
+        let binding = self.decoded.wanted[index as usize].binding();
+        moved(binding, &self.draft.steps[place].step.change, now).map_or(Ok(()), Err)
+    }
+
+    /// Notes what the step did to properties that its plan does not name.
+    pub(super) fn note_beyond(&mut self, index: u32, place: Option<usize>, now: &Change) {
+        let Some(place) = place else { return };
+        let planned = &self.draft.steps[place].step.change;
+        let is_new = |name: &str| planned.properties.iter().all(|known| known.property != name);
+        let mut beyond = Change::new(now.verb);
+        beyond.properties = now.properties.iter().filter(|one| is_new(&one.property)).cloned().collect();
+        mask(&mut beyond, &self.masker, self.draft.hidden.contains(&index));
+        self.unforeseen.extend(beyond.properties);
+    }
+}
+
+/// Why `now` is no longer what was planned, as far as the properties of `binding` go.
+fn moved(binding: &[&str], planned: &Change, now: &Change) -> Option<String> {
+    let value = |change: &Change, name: &str| {
+        let found = change.properties.iter().find(|one| one.property == name)?;
+        if let Shown::Text(text) = &found.after { Some(text.clone()) } else { None }
+    };
+    binding.iter().find_map(|name| {
+        let (was, is) = (value(planned, name)?, value(now, name)?);
+        (was != is).then(|| format!("{name} would be {is} by now, and the plan says {was}: plan again"))
+    })
+}
