@@ -140,6 +140,7 @@ is `special`, or the five fields of crontab(5), each `*` if not given: numbers, 
 (`*/10`) and lists (`0,30`). They are checked before anything is written.
 
 Write `%` plainly in `command`: cron would take it for the end of a line, so it is written as `\\%`, and the shell gets `%`. \
+The same holds for backslashes, of which cron takes every second one of a row. A `\\%`, as a crontab has it, is an error. \
 Cron's PATH is short; set `PATH` in `env`, or use full paths. cron must be installed, or come with a package of an earlier \
 resource: a job that nothing runs is an error of the plan.";
 
@@ -172,6 +173,12 @@ impl Job {
             let help = "cron reads one line; put a longer one into a script";
             params.problem(ParamProblem::new("command", "has several lines").help(help));
         }
+        if command.contains("\\%") {
+            let help =
+                format!("write `%` plainly, it is escaped for cron: `{}`", command.replace("\\%", "%"));
+            params
+                .problem(ParamProblem::new("command", "has a `%` that is escaped already: `\\%`").help(help));
+        }
         Self {
             schedule: Schedule::decode(params),
             user: user.to_owned(),
@@ -190,10 +197,29 @@ impl Job {
             text.extend([name.as_bytes(), b"=", &[quote], value, &[quote], b"\n"].concat());
         }
         let mark = if self.disabled { "# disabled: " } else { "" };
-        let command = self.command.trim().replace('%', "\\%");
+        let command = escaped(self.command.trim());
         text.extend(format!("{mark}{} {} {command}\n", self.schedule, self.user).into_bytes());
         text
     }
+}
+
+/// A command as cron reads it: a `%` would end it, and of two backslashes cron leaves one. A single one stays.
+fn escaped(command: &str) -> String {
+    let mut escaped = String::with_capacity(command.len());
+    let mut rest = command;
+    while let Some(at) = rest.find(['%', '\\']) {
+        escaped.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let slashes = rest.len() - rest.trim_start_matches('\\').len();
+        match slashes {
+            0 => escaped.push_str("\\%"),
+            1 => escaped.push('\\'),
+            slashes => escaped.push_str(&"\\".repeat(2 * slashes)),
+        }
+        rest = &rest[slashes.max(1)..];
+    }
+    escaped.push_str(rest);
+    escaped
 }
 
 /// Variables as crontab(5) reads them: in quotes, so that blanks stay, without a way to write both quotes.

@@ -40,6 +40,45 @@ fn a_job_is_one_line_with_its_user() {
     assert_eq!(written(&[("command", "date +%F")]), format!("{head}* * * * * root date +\\%F\n"));
 }
 
+/// What cron hands to the shell of the command in a line: Debian's do_command.c.
+fn as_cron_reads(command: &str) -> String {
+    let mut read = String::new();
+    let mut letters = command.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '%' => break,
+            '\\' => match letters.next() {
+                Some(next @ ('%' | '\\')) => read.push(next),
+                next => read.extend(['\\'].into_iter().chain(next)),
+            },
+            letter => read.push(letter),
+        }
+    }
+    read
+}
+
+#[test]
+fn a_command_reaches_the_shell_as_it_is_written() {
+    let check = |command: &str| {
+        let text = written(&[("command", command)]);
+        let (_, line) = text.trim_end().split_once("* * * * * root ").unwrap();
+        assert_eq!(as_cron_reads(line), command);
+    };
+    check("date +%F");
+    check("printf '%s%%' x");
+    check(r"sed -i 's/\.old$/\\/' /srv/x");
+    check(r"grep -E '^\s*\d+' /srv/x % \");
+    check(r"a\\\b \n %");
+}
+
+#[test]
+fn a_percent_sign_that_is_escaped_already_is_an_error_with_the_spelling() {
+    let problems = host().problems(KIND, &job(&[("command", r"echo $(date +\%F) '\%'")]));
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].message.contains("escaped already"), "{problems:?}");
+    assert!(problems[0].help.as_deref().unwrap().ends_with("`echo $(date +%F) '%'`"), "{problems:?}");
+}
+
 #[test]
 fn a_disabled_job_stays_in_its_file() {
     let trial = host();
