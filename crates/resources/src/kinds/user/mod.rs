@@ -4,6 +4,7 @@ mod apply;
 mod home;
 mod observe;
 mod plan;
+mod processes;
 #[cfg(test)]
 mod tests;
 
@@ -65,7 +66,8 @@ impl Kind for User {
                  crypt hash (`mkpasswd`, `openssl passwd -6`), never plain text; it is shown to nobody and goes to the \
                  host's programs over their input.\n\n\
                  The user whose login the run uses is never removed, locked, or taken out of `sudo`, `wheel` or \
-                 `admin`. A user that still has processes is not removed: the step fails, and says so.",
+                 `admin`. While a user has processes it is not removed, and keeps its number and its home: that is an \
+                 error of the plan, which names them. An earlier step may stop their service.",
             )
             .param(Param::new("name", Type::Name, "The name.").argument(0).required())
             .param(text("state", "Whether it should be there.").one_of(&["present", "absent"]).default("present"))

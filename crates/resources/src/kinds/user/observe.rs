@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Wish;
 use super::home::{self, Skeleton};
+use super::processes::{self, Process};
 use crate::overlay::PlannedUser;
 use crate::view::{LookError, Need, Seen, View};
 
@@ -35,6 +36,10 @@ pub struct Found {
     /// Whether the passwords could be read.
     pub(super) shadow_readable: bool,
     pub(super) login: Option<String>,
+    /// Its processes, where the wish is one that they are in the way of.
+    pub(super) processes: Vec<Process>,
+    /// The steps that may end them.
+    pub(super) may_end: Seen<()>,
     /// The days since 1970-01-01.
     pub(super) today: i64,
     pub(super) needs: Vec<Need>,
@@ -58,6 +63,14 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
         None => None,
     };
     let makes = !wish.absent && !home_there && moved.is_none() && makes_home(view, wish, there.as_ref())?;
+    let moves_account = wish.absent
+        || wish.home.as_ref().is_some_and(|home| before.as_deref() != Some(&home.to_string_lossy()))
+        || wish.uid.is_some_and(|uid| there.as_ref().and_then(|account| account.uid) != Some(uid));
+    let number = there.as_ref().and_then(|account| account.uid).filter(|_| moves_account);
+    let processes = match number {
+        Some(number) => processes::of(view, number)?,
+        None => Vec::new(),
+    };
     let owner = wish.uid.and_then(|uid| table.user_name(uid));
     let shares = |account: &&str| *account != wish.name;
     let shared = table
@@ -78,6 +91,8 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
         new_shell: new_shell(view, wish)?,
         shadow_readable: table.shadow_readable,
         login: view.login(),
+        processes,
+        may_end: view.absent(),
         today: today(),
         needs: needs(view, wish, &home, makes)?,
         account,

@@ -9,7 +9,7 @@ use crate::kinds::accounts::{is_powerful, locks_out, shown, sorted};
 use crate::kinds::attributes::octal;
 use crate::overlay::{Effect, PlannedGroup, PlannedUser};
 use crate::system::accounts::{Expiry, Shadow, UserChange, unlocked};
-use crate::view::Seen;
+use crate::view::{Need, Seen};
 
 /// What would change.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
@@ -115,6 +115,8 @@ fn properties(asked: &UserChange, found: &Found) -> Vec<(&'static str, Shown)> {
     add("comment", asked.comment.clone().map(Shown::Text));
     add("home", asked.home.as_ref().map(|home| home.display().to_string().into()));
     let home = |mode| Shown::Text(format!("{} ({})", found.home.display(), octal(mode)));
+    let old = known(found).and_then(|account| account.home).filter(|_| asked.move_home);
+    add("move-home", old.map(|old| format!("what is in {old} moves along").into()));
     add("create-home", found.new_home.as_ref().map(|skeleton| home(skeleton.mode())));
     add("shell", asked.shell.clone().map(Shown::Text));
     add("expires", asked.expires.map(|expires| expires.to_string().into()));
@@ -174,7 +176,7 @@ fn update(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
     if change.properties.iter().any(|property| property.property == "password") {
         change = change.irreversible("the password is sensitive and is not kept");
     }
-    Planned::change(change).given(found.needs.iter().cloned())
+    Planned::change(change).given(found.needs.iter().cloned().chain([ended(found)]))
 }
 
 fn before(name: &str, account: &PlannedUser) -> Shown {
@@ -212,8 +214,42 @@ fn in_the_way(wish: &Wish, found: &Found, account: &PlannedUser, asked: &UserCha
             help: Some("remove it, or leave `move-home` out".to_owned()),
         });
     }
-    let login = found.login.as_deref().filter(|login| *login == wish.name)?;
-    lockout(found, account, asked).map(|how| locks_out(login, how))
+    if let Some(login) = found.login.as_deref().filter(|login| *login == wish.name)
+        && let Some(how) = lockout(found, account, asked)
+    {
+        return Some(locks_out(login, how));
+    }
+    let moves = asked.uid.is_some() || asked.home.is_some();
+    if moves { busy(found, "its number and its home stay") } else { None }
+}
+
+/// Why nothing can be done while the user has processes, unless an earlier step may end them.
+fn busy(found: &Found, what: &str) -> Option<Planned> {
+    if found.processes.is_empty() || !matches!(found.may_end, Seen::Absent) {
+        return None;
+    }
+    let mut shown: Vec<_> = found.processes.iter().take(5).map(|process| process.shown.clone()).collect();
+    if found.processes.len() > shown.len() {
+        shown.push(format!("{} more", found.processes.len() - shown.len()));
+    }
+    let help = match found.processes.iter().find_map(|process| process.service.as_deref()) {
+        Some(service) => format!("stop them before: `service \"{service}\" running=#false`"),
+        None => "end them, or let an earlier step do so".to_owned(),
+    };
+    Some(Planned::Impossible {
+        message: format!("{what} while it has processes: {}", shown.join(", ")),
+        help: Some(help),
+    })
+}
+
+/// The need that its processes end.
+fn ended(found: &Found) -> Need {
+    match &found.may_end {
+        Seen::MayCome(steps) if !found.processes.is_empty() => {
+            Need::MayCome { what: "the end of its processes".to_owned(), steps: steps.clone() }
+        }
+        _ => Need::Met,
+    }
 }
 
 /// How a change would shut out the login that the run uses.
@@ -245,6 +281,9 @@ fn remove(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
     if account.uid == Some(0) {
         return Planned::impossible("it is root");
     }
+    if let Some(busy) = busy(found, "it stays") {
+        return busy;
+    }
     let mut change = Change::new(Verb::Remove);
     let uid = account.uid.map(|uid| uid.to_string());
     change.properties.push(PropertyChange::new("uid", uid, Shown::Absent));
@@ -255,7 +294,7 @@ fn remove(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
         change.properties.push(PropertyChange::new("home", account.home.clone(), Shown::Absent));
         change = change.irreversible("what is in its home is not kept");
     }
-    Planned::change(change)
+    Planned::change(change).given([ended(found)])
 }
 
 /// Why a home cannot go: others use it, or it is no home.

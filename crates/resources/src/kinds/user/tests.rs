@@ -113,7 +113,7 @@ fn each_property_is_changed_alone_and_put_back() {
     check(&trial, &[("locked", false.into())], &["locked"]);
     assert_eq!(field(&trial, "ada"), "*", "no lock, and no password either");
     check(&trial, &[("locked", true.into())], &["locked"]);
-    check(&trial, &[("home", "/home/lovelace".into()), ("move-home", true.into())], &["home"]);
+    check(&trial, &[("home", "/home/lovelace".into()), ("move-home", true.into())], &["home", "move-home"]);
     assert!(trial.at("/home/lovelace/.config/app").exists() && !trial.at("/home/ada").exists());
     std::fs::remove_dir_all(trial.at("/home/lovelace")).unwrap();
     check(&trial, &[], &["create-home"]);
@@ -225,4 +225,48 @@ fn mistakes_are_found() {
     check(&[("password", "*".into())], 0);
     check(&[("comment", "a:b".into()), ("shell", "bash".into()), ("expires", "soon".into())], 3);
     check(&[("append", false.into()), ("move-home", true.into()), ("remove-home", true.into())], 3);
+}
+
+/// A process of the user on the host.
+fn process(trial: &Trial, uid: i64, group: &str) {
+    trial.write("/proc/77/status", format!("Name:\tsleep\nUid:\t{uid}\t0\t0\t0\n"));
+    trial.write("/proc/77/comm", "sleep\n");
+    trial.write("/proc/77/cgroup", format!("0::{group}\n"));
+}
+
+#[test]
+fn a_user_with_processes_keeps_its_number_and_its_home() {
+    let trial = home_of_ada([]);
+    process(&trial, number(), "/system.slice/app.service");
+    let moved = with([("home", "/home/other".into()), ("move-home", true.into())]);
+    let busy = |wish: &Params| match trial.plan("user", wish) {
+        crate::kind::Planned::Impossible { message, help } => (message, help.unwrap()),
+        other => panic!("{other:?}"),
+    };
+    let (message, help) = busy(&moved);
+    assert_eq!(message, "its number and its home stay while it has processes: sleep (77)");
+    assert_eq!(help, "stop them before: `service \"app.service\" running=#false`");
+    assert_eq!(busy(&absent("ada")).0, "it stays while it has processes: sleep (77)");
+    assert!(busy(&with([("uid", (number() + 1).into())])).0.contains("sleep (77)"));
+    // What they are not in the way of, and those of others, and those that a step may end.
+    assert!(!trial.plan("user", &with([("comment", "Ada".into())])).is_in_sync());
+    let later = change(trial.plan_after(vec![Effect::Open], "user", &moved));
+    assert!(matches!(later.certainty, Certainty::Conditional { .. }), "{later:?}");
+    trial.world().unit("app.service");
+    assert_eq!(change(trial.plan("user", &moved)).certainty, Certainty::Exact);
+    process(&trial, number() + 1, "/");
+    assert_eq!(change(trial.plan("user", &absent("ada"))).certainty, Certainty::Exact);
+}
+
+#[test]
+fn a_home_that_moves_takes_its_content_along_and_the_plan_says_so() {
+    let trial = home_of_ada([]);
+    let moved = with([("home", "/home/other".into()), ("move-home", true.into())]);
+    let planned = change(trial.plan("user", &moved));
+    let says = |property: &&converge_model::PropertyChange| property.property == "move-home";
+    let says = planned.properties.iter().find(says).unwrap();
+    assert_eq!(says.after, Shown::Text("what is in /home/ada moves along".into()));
+    assert!(
+        !names(&change(trial.plan("user", &with([("home", "/home/other".into())])))).contains(&"move-home")
+    );
 }
