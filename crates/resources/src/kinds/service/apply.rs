@@ -98,7 +98,9 @@ fn state(system: &dyn System, unit: &str) -> Result<UnitState, ApplyError> {
 
 #[cfg(test)]
 mod tests {
-    use crate::kinds::testing::{Trial, params};
+    use crate::kind::Planned;
+    use crate::kinds::testing::{Trial, impossible, params};
+    use crate::overlay::Effect;
     use converge_model::Value;
 
     fn service(more: &[(&str, Value)]) -> converge_model::Params {
@@ -145,5 +147,23 @@ mod tests {
         trial.world().break_unit("app.service");
         let error = trial.apply("service", &service(&[("running", true.into())])).err().unwrap();
         assert!(error.output.contains("a line of its journal"), "{error:?}");
+    }
+
+    #[test]
+    fn a_unit_file_in_the_way_of_a_mask_is_a_plan_error_unless_it_goes() {
+        let trial = Trial::new();
+        trial.world().unit("app.service");
+        let wish = service(&[("masked", true.into()), ("running", false.into())]);
+        let mask = |trial: &Trial| trial.plan("service", &wish);
+        assert!(matches!(mask(&trial), Planned::Change(_)));
+        let file = "/etc/systemd/system/app.service";
+        trial.write(file, "[Service]\nExecStart=/bin/true\n");
+        let why = impossible(mask(&trial));
+        assert_eq!(why, format!("app.service cannot be masked: {file} is in the way of the link"));
+        let gone = vec![Effect::Path(file.into(), None)];
+        assert!(matches!(trial.plan_after(gone, "service", &wish), Planned::Change(_)));
+        std::fs::remove_file(trial.at(file)).unwrap();
+        std::os::unix::fs::symlink("/dev/null", trial.at(file)).unwrap();
+        assert!(matches!(mask(&trial), Planned::Change(_)), "it is masked by that link");
     }
 }

@@ -62,7 +62,7 @@ impl Kind for Service {
             .param(Param::new("name", Type::Name, "The unit, with or without its type.").argument(0).required())
             .param(Param::new("running", Type::Bool, "Whether it runs."))
             .param(Param::new("enabled", Type::Bool, "Whether it is started at boot."))
-            .param(Param::new("masked", Type::Bool, "Whether it cannot be started at all, not even by hand."))
+            .param(Param::new("masked", Type::Bool, "Whether it cannot be started at all, not even by hand. A unit file in /etc/systemd/system is in the way of that, an error of the plan."))
             .param(
                 Param::new("on-notify", Type::Text, "What it does when a resource notifies it.")
                     .one_of(&["restart", "reload"])

@@ -1,5 +1,6 @@
 //! What a `service` is, and what would change.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use converge_model::{Change, PropertyChange, Shown, Verb};
@@ -8,7 +9,7 @@ use super::Wish;
 use crate::kind::{Depend, Planned};
 use crate::overlay::{Effect, PlannedUnit};
 use crate::system::units::{Active, Enabled, Load, UnitState};
-use crate::view::{LookError, Need, Seen, View};
+use crate::view::{LookError, Need, Seen, UNIT_FOLDERS, View};
 
 /// What was found.
 pub struct Found {
@@ -17,6 +18,8 @@ pub struct Found {
     /// The units that must run with it, each with whether it does.
     parts: Vec<(String, Active)>,
     need: Need,
+    /// A unit file where the link that masks the unit must be.
+    in_the_way: Option<PathBuf>,
 }
 
 /// Whether a unit runs, as far as it should.
@@ -40,7 +43,17 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
             parts.push((part.clone(), active));
         }
     }
-    Ok(Found { unit, parts, need: view.need_unit(&wish.unit)? })
+    let in_the_way = if wish.masked == Some(true) { unit_file(view, &wish.unit)? } else { None };
+    Ok(Found { unit, parts, need: view.need_unit(&wish.unit)?, in_the_way })
+}
+
+/// The unit file that an administrator wrote, or linked, where systemctl(1) mask makes its link.
+fn unit_file(view: &View<'_>, unit: &str) -> Result<Option<PathBuf>, LookError> {
+    let path = Path::new(UNIT_FOLDERS[0]).join(unit);
+    Ok(match view.place(&path)? {
+        Seen::Known(place) if place.target.as_deref() != Some(Path::new("/dev/null")) => Some(path),
+        _ => None,
+    })
 }
 
 impl Found {
@@ -78,6 +91,16 @@ impl Running {
 
 /// What would change.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
+    if let Some(file) = &found.in_the_way {
+        return Planned::Impossible {
+            message: format!("{} cannot be masked: {} is in the way of the link", wish.unit, file.display()),
+            help: Some(format!(
+                "remove the file before (`systemd-unit \"{}\" state=\"absent\"`); or leave `masked` out: \
+                 `running=#false enabled=#false` is enough for a unit of your own",
+                wish.unit
+            )),
+        };
+    }
     match &found.unit {
         Seen::Known(state) => match obstacle(wish, state) {
             Some((message, help)) => Planned::Impossible { message, help: Some(help.to_owned()) },
@@ -204,7 +227,7 @@ mod tests {
     }
 
     fn found(state: UnitState) -> Found {
-        Found { unit: Seen::Known(state), parts: Vec::new(), need: Need::Met }
+        Found { unit: Seen::Known(state), parts: Vec::new(), need: Need::Met, in_the_way: None }
     }
 
     fn state(active: Active, enabled: Enabled) -> UnitState {
@@ -275,7 +298,7 @@ mod tests {
     fn a_unit_that_is_not_there_may_come_or_is_a_need() {
         let help = Some("install it".to_owned());
         let absent = Need::Absent { what: "the unit app.service".into(), help };
-        let none = |unit| Found { unit, parts: Vec::new(), need: absent.clone() };
+        let none = |unit| Found { unit, parts: Vec::new(), need: absent.clone(), in_the_way: None };
         let message = impossible(plan(&wish(Some(true), None, None), &none(Seen::Absent)));
         assert_eq!(message, "the unit app.service is not there");
         assert!(plan(&wish(Some(false), Some(false), Some(false)), &none(Seen::Absent)).is_in_sync());
