@@ -1,5 +1,7 @@
 //! `sysctl`: a setting of the kernel, in a file of `/etc/sysctl.d` of its own and in the running kernel.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, PropertyChange, Type, Verb};
@@ -11,7 +13,7 @@ use crate::kinds::mount::table::Mounts;
 use crate::kinds::new_folder::{self, NewFolder};
 use crate::kinds::rendered::{self, Rendered};
 use crate::overlay::Effect;
-use crate::view::{LookError, Need, View};
+use crate::view::{LookError, Need, Seen, View};
 use crate::wish::Reader;
 
 /// The kind.
@@ -37,7 +39,16 @@ pub struct Found {
     read_only: bool,
     /// That the kernel has the setting.
     there: Need,
+    /// The file that sets another value at boot, after Converge's own, and that value.
+    overridden: Option<(PathBuf, String)>,
 }
+
+/// The folders that systemd-sysctl(8) reads, those first whose files hide others of the same name.
+const FOLDERS: [&str; 5] =
+    ["/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"];
+
+/// The file that sysctl(8) reads after all others; systemd reads it only where a link among its files leads to it.
+const LAST: &str = "/etc/sysctl.conf";
 
 const FOLDER: &str = "/etc/sysctl.d";
 
@@ -49,7 +60,8 @@ impl Kind for Sysctl {
         KindSchema::new("sysctl", "A setting of the kernel")
             .details(
                 "The value is set in the running kernel at once, and kept over a boot by a file of its own in \
-                 /etc/sysctl.d that is read after all others. In a container many settings belong to the machine \
+                 /etc/sysctl.d that is read after all others. A file that is read even later and sets another value is an \
+                 error of the plan, which names it. In a container many settings belong to the machine \
                  outside; setting one of those is an error of the plan.\n\n\
                  `state=\"absent\"` removes the file; the running kernel keeps its value until the next boot.",
             )
@@ -125,13 +137,24 @@ impl Kind for Sysctl {
         let mounts = Mounts::read(view)?;
         let read_only = mounts.holding(&wish.live).is_some_and(|mounted| mounted.has("ro"));
         let there = if live.value.is_some() { Need::Met } else { missing(view, wish) };
-        Ok(Found { file, folder, live, read_only, there })
+        let overridden = if wish.value.is_some() { overriding(view, wish)? } else { None };
+        Ok(Found { file, folder, live, read_only, there, overridden })
     }
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
         let folder = found.folder.iter().map(|folder| folder.need.clone());
         let planned = rendered::plan(&wish.file, &found.file).given(folder);
         let Some(value) = &wish.value else { return planned };
+        if let Some((file, other)) = &found.overridden {
+            return Planned::Impossible {
+                message: format!(
+                    "{} sets {} to {other} at boot, after Converge's own file",
+                    file.display(),
+                    wish.name
+                ),
+                help: Some("take the line out of it, or remove the file".to_owned()),
+            };
+        }
         if found.live.differs(value) && found.read_only {
             return Planned::Impossible {
                 message: format!("{} cannot be set here: {} is read-only", wish.name, wish.live.display()),
@@ -168,6 +191,43 @@ impl Kind for Sysctl {
         }
         rendered::apply(actor, &wish.file, &found.file)
     }
+}
+
+/// The last file that sets the setting after Converge's own, where that is to another value.
+fn overriding(view: &View<'_>, wish: &Wish) -> Result<Option<(PathBuf, String)>, LookError> {
+    let mut files: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+    for folder in FOLDERS.map(Path::new) {
+        let Seen::Known(names) = view.list(folder)? else { continue };
+        for name in names.into_iter().filter(|name| name.as_encoded_bytes().ends_with(b".conf")) {
+            files.entry(name.clone()).or_insert_with(|| folder.join(name));
+        }
+    }
+    let own = wish.file.path.file_name().unwrap_or_default();
+    let later = files.into_iter().filter(|(name, _)| name.as_os_str() > own).map(|(_, file)| file);
+    let systemd = matches!(view.place(Path::new("/run/systemd/system"))?, Seen::Known(_));
+    let last = (!systemd).then(|| PathBuf::from(LAST));
+    let mut found = None;
+    for file in later.chain(last) {
+        let Seen::Known((end, _)) = view.followed(&file)? else { continue };
+        let Seen::Known(text) = view.text(&end)? else { continue };
+        if let Some(value) = value_in(&text, &wish.live) {
+            found = Some((file, value));
+        }
+    }
+    Ok(found.filter(|(_, value)| wish.value.as_ref() != Some(value)))
+}
+
+/// The value that a text as sysctl.d(5) has it gives the setting at `live`, by its name and not by a pattern: a name goes
+/// before patterns.
+fn value_in(text: &[u8], live: &Path) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
+    let settings = lines.filter_map(|line| line.split_once('='));
+    let mut of_it = settings.filter(|(name, _)| {
+        let name = name.trim().trim_start_matches('-').trim();
+        parts(name).is_some_and(|parts| Path::new("/proc/sys").join(parts.join("/")) == live)
+    });
+    of_it.next_back().map(|(_, value)| canonical(value))
 }
 
 /// The need for a setting that the kernel does not have: a module may bring it.
@@ -239,6 +299,43 @@ mod tests {
         trial.write(SOMAXCONN, "128\n");
         trial.write("/proc/1/mountinfo", "30 22 0:5 / /proc/sys ro,nosuid - proc proc rw\n");
         assert!(impossible(trial.plan("sysctl", &wish)).contains("read-only"));
+    }
+
+    #[test]
+    fn a_file_that_is_read_later_and_says_otherwise_is_named() {
+        let trial = Trial::new();
+        trial.write(SOMAXCONN, "1024\n");
+        std::fs::create_dir_all(trial.at("/run/systemd/system")).unwrap();
+        let wish = somaxconn(1024.into());
+        trial.write("/etc/sysctl.d/99-early.conf", "net.core.somaxconn = 1\n");
+        trial.write("/etc/sysctl.d/zzz-same.conf", "net/core/somaxconn=1024\n");
+        trial.write(
+            "/etc/sysctl.d/zzz-other.conf",
+            "# net.core.somaxconn = 5\nnet.core.somaxconn_max = 5\nnet.*.somaxconn = 5\n",
+        );
+        trial.write("/etc/sysctl.d/zzz.conf.off", "net.core.somaxconn = 5\n");
+        trial.write("/etc/sysctl.conf", "net.core.somaxconn = 5\n");
+        trial.apply("sysctl", &wish).unwrap();
+        trial.assert_in_sync("sysctl", &wish);
+        let check = |file: &str, text: &str| {
+            trial.write(file, text);
+            let why = impossible(trial.plan("sysctl", &wish));
+            assert!(why.starts_with(&format!("{file} sets net.core.somaxconn to 2 at boot")), "{why}");
+        };
+        check(
+            "/usr/lib/sysctl.d/zzz-vendor.conf",
+            "net.core.somaxconn = 9\n-net.core/somaxconn = 3\nnet.core.somaxconn = 2\n",
+        );
+        let gone = vec![Effect::Path("/usr/lib/sysctl.d/zzz-vendor.conf".into(), None)];
+        assert!(trial.plan_after(gone, "sysctl", &wish).is_in_sync());
+        // A file of the same name in a folder before it hides it.
+        trial.write("/etc/sysctl.d/zzz-vendor.conf", "");
+        trial.assert_in_sync("sysctl", &wish);
+        check("/run/sysctl.d/zzzz.conf", "net.core.somaxconn=2");
+        std::fs::remove_file(trial.at("/run/sysctl.d/zzzz.conf")).unwrap();
+        // Without systemd sysctl(8) reads them all, and its own file last.
+        std::fs::remove_dir(trial.at("/run/systemd/system")).unwrap();
+        check("/etc/sysctl.conf", "net.core.somaxconn = 2\n");
     }
 
     #[test]
