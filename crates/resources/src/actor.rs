@@ -24,6 +24,7 @@ use crate::system::packages::Allowance;
 use crate::system::processes::{Command, Finished};
 use crate::system::receipts::Receipt;
 use crate::system::units::Verb;
+use crate::view::is_read_by_systemd;
 use crate::wish::Filling;
 
 pub use standby::{SCRIPT, Standby};
@@ -115,6 +116,8 @@ pub struct Undo {
     guarded: bool,
     standby: Option<Standby>,
     next: u64,
+    /// Whether something changed that systemd makes its units of, and has not read since.
+    unread: bool,
 }
 
 /// How a content is written.
@@ -174,7 +177,7 @@ impl Undo {
     /// What is kept from now on belongs to the resource at `owner` in the catalog. `guarded`: it is noted in the script
     /// that stands by, too.
     pub fn begin(&mut self, owner: u32, guarded: bool) {
-        (self.owner, self.guarded) = (owner, guarded);
+        (self.owner, self.guarded, self.unread) = (owner, guarded, false);
     }
 
     /// Puts back, in reverse, all that was kept for the resources in `owners`; the first failure is told, the rest is
@@ -189,6 +192,16 @@ impl Undo {
 
     /// Keeps what is about to be replaced.
     fn push(&mut self, system: &dyn System, kept: Kept) -> Result<(), ApplyError> {
+        let path = match &kept {
+            Kept::Nothing(path) | Kept::File { path, .. } | Kept::Link { path, .. } => Some(path),
+            _ => None,
+        };
+        if !self.unread && path.is_some_and(|path| is_read_by_systemd(path)) {
+            // What is kept last is put back first: the files, and then this.
+            self.note(system, &Kept::UnitFiles)?;
+            self.hold(Kept::UnitFiles);
+            self.unread = true;
+        }
         self.note(system, &kept)?;
         self.hold(kept);
         Ok(())
@@ -570,7 +583,17 @@ impl<'a> Actor<'a> {
     ) -> Result<(), ApplyError> {
         // What is kept last is put back first: the files, and then this.
         self.undo.push(self.system, Kept::UnitFiles)?;
+        self.undo.unread = true;
         change(self)?;
+        self.read_unit_files()
+    }
+
+    /// Lets the service manager read the unit files that the step wrote and that it has not read yet, whatever kind wrote
+    /// them.
+    pub fn read_unit_files(&mut self) -> Result<(), ApplyError> {
+        if !std::mem::take(&mut self.undo.unread) {
+            return Ok(());
+        }
         self.system.units().reload_files().map_err(|error| ApplyError::new(error.to_string()))
     }
 

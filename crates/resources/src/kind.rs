@@ -326,7 +326,7 @@ impl<K: Kind> Wanted for Decoded<K> {
 
     fn apply(&self, actor: &mut Actor<'_>, look: &Look) -> Result<(), ApplyError> {
         match look.found.downcast_ref::<K::Found>() {
-            Some(found) => K::apply(actor, &self.0, found),
+            Some(found) => K::apply(actor, &self.0, found).and_then(|()| actor.read_unit_files()),
             None => Err(ApplyError::new("the finding belongs to another kind")),
         }
     }

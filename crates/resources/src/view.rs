@@ -605,6 +605,13 @@ impl<'a> View<'a> {
         let number = user.parse().ok().and_then(|uid| table.user_name(uid));
         if table.users.contains_key(user) || number.is_some() {
             return Ok(Seen::Known(()));
+    /// Whether an earlier step may let systemd read its unit files again.
+    pub fn may_reload_units(&self) -> bool {
+        self.overlay.is_some_and(|overlay| {
+            !overlay.units.is_empty() || overlay.paths.keys().any(|path| is_read_by_systemd(path))
+        })
+    }
+
         }
         Ok(match self.user(user)? {
             Seen::Known(_) => Seen::MayCome(Vec::new()),
@@ -896,6 +903,12 @@ impl PlannedUnit {
     fn lay_over(&self, state: &mut UnitState) {
         state.load = if self.masked == Some(true) { Load::Masked } else { Load::Loaded };
         if let Some(active) = self.active {
+/// Whether systemd makes its units of what is at `path`, and has to read it again once it changed.
+pub fn is_read_by_systemd(path: &Path) -> bool {
+    let below = ["/etc/systemd/system", "/run/systemd/system"].iter().any(|folder| path.starts_with(folder));
+    below || path == Path::new("/etc/fstab")
+}
+
             state.active = if active { Active::Active } else { Active::Inactive };
         }
         if let Some(enabled) = self.enabled {

@@ -142,6 +142,11 @@ impl World {
     }
 
     /// What was done to the world so far, in order: `install nginx`, `restart nginx.service`, `run date`.
+    /// The files of `unit` changed, and nothing has read them since.
+    pub fn touch_unit(&self, name: &str) {
+        self.state().units.entry(name.to_owned()).or_default().stale = true;
+    }
+
     pub fn log(&self) -> Vec<String> {
         self.state().log.clone()
     }
@@ -414,7 +419,9 @@ impl Units for World {
     }
 
     fn reload_files(&self) -> Result<(), UnitError> {
-        self.state().log.push("daemon-reload".to_owned());
+        let mut state = self.state();
+        state.log.push("daemon-reload".to_owned());
+        state.units.values_mut().for_each(|unit| unit.stale = false);
         Ok(())
     }
 

@@ -16,6 +16,8 @@ pub struct UnitState {
     pub invocation: String,
     /// The units that are part of it and start with it: it is active only if they are.
     pub parts: Vec<String>,
+    /// Whether its files changed since the manager read them.
+    pub stale: bool,
     /// How long ago the manager started it again by itself, because it had ended; none where it has been running since
     /// somebody started it.
     pub revived: Option<Duration>,

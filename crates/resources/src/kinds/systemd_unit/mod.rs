@@ -1,24 +1,26 @@
 //! `systemd-unit`: a unit file of the administrator's, or a drop-in for one, written section by section.
 //!
-//! The text belongs to [`sections`], what systemd says of it to [`check`], the file itself to
-//! [`rendered`](super::rendered). Whether the unit runs is the business of `service`.
+//! The text belongs to [`sections`], what systemd says of it to [`check`], whether it is what counts to [`effective`], the
+//! file itself to [`rendered`](super::rendered). Whether the unit runs is the business of `service`.
 
 mod check;
+mod effective;
 mod sections;
 
 use std::path::{Path, PathBuf};
 
 use converge_model::schema::Child;
-use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
+use converge_model::{Change, Claim, Extent, KindSchema, Param, ParamProblem, PropertyChange, Type, Verb};
 
 use crate::actor::{Actor, ApplyError, Attributes};
-use crate::kind::{Kind, Planned};
+use crate::kind::{Depend, Kind, Planned};
 use crate::kinds::new_folder::{self, NewFolder};
 use crate::kinds::rendered::{self, Rendered};
 use crate::overlay::Effect;
 use crate::system::units::{full_name, is_unit_name};
-use crate::view::{LookError, Need, View};
+use crate::view::{LookError, Need, Seen, View};
 use crate::wish::Reader;
+use effective::Overriding;
 use sections::{Hardening, Section};
 
 /// The kind.
@@ -40,6 +42,11 @@ pub struct Found {
     /// The folder of a drop-in.
     folder: Option<NewFolder>,
     needs: Vec<Need>,
+    /// What outdoes the file.
+    overriding: Option<Overriding>,
+    /// Whether systemd has an older text of it, and whether an earlier step may let it read this one.
+    stale: bool,
+    may_be_read: bool,
 }
 
 /// Where unit files of the administrator's are.
@@ -58,6 +65,9 @@ impl Kind for SystemdUnit {
                  The new text is given to `systemd-analyze verify` before it takes its place, and what systemd would \
                  ignore or refuse is an error. A program that is not there yet is none. systemd reads its files again \
                  after each change; whether the unit then runs is for `service` to say, which can be notified.\n\n\
+                 A drop-in or a unit file of a higher rank that overrides what is written here, and that no resource \
+                 declares, is an error of the plan, which names it. A file that is as asked and that systemd has not \
+                 read since it changed is read.\n\n\
                  `hardening` closes what most services never need. `standard`: no new privileges, a read-only system \
                  but for /etc and what the unit names, a private /tmp, no devices, no kernel settings. `strict`: also \
                  a read-only /etc, no home folders, only the usual system calls and sockets. Options that \
@@ -157,7 +167,18 @@ impl Kind for SystemdUnit {
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
-        let mut found = Found { file: rendered::observe(view, &wish.file)?, folder: None, needs: Vec::new() };
+        let overriding = match &wish.file.text {
+            Some(text) => effective::overriding(view, wish, text)?,
+            None => None,
+        };
+        let mut found = Found {
+            file: rendered::observe(view, &wish.file)?,
+            folder: None,
+            needs: Vec::new(),
+            overriding,
+            stale: matches!(view.unit(&wish.unit)?, Seen::Known(state) if state.stale),
+            may_be_read: view.may_reload_units(),
+        };
         if let (Some(folder), Some(_)) = (&wish.folder, &wish.file.text) {
             let folder = new_folder::observe(view, folder)?;
             found.file = found.file.without_folder();
@@ -168,7 +189,19 @@ impl Kind for SystemdUnit {
     }
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
-        rendered::plan(&wish.file, &found.file).given(found.needs.iter().cloned())
+        if let Some(Overriding { file, option }) = &found.overriding {
+            return outdone(wish, file, option.as_deref());
+        }
+        let planned = rendered::plan(&wish.file, &found.file).given(found.needs.iter().cloned());
+        if !planned.is_in_sync() || !found.stale {
+            return planned;
+        }
+        let loaded = PropertyChange::new("loaded", "an older text", "the file as it is");
+        let mut change = Change::new(Verb::Update).property(loaded);
+        if found.may_be_read {
+            change.depend("that systemd reads it", &[]);
+        }
+        Planned::change(change)
     }
 
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
@@ -178,6 +211,9 @@ impl Kind for SystemdUnit {
     }
 
     fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+        if rendered::plan(&wish.file, &found.file).is_in_sync() {
+            return actor.change_unit_files(|_| Ok(()));
+        }
         if wish.verify && wish.file.text.is_some() {
             check::check(actor, &wish.unit, &wish.file.path, &sections::text(&wish.sections, true))?;
         }
@@ -186,6 +222,26 @@ impl Kind for SystemdUnit {
             rendered::apply(actor, &wish.file, &found.file)
         })
     }
+
+    fn units(wish: &Wish) -> Vec<String> {
+        vec![wish.unit.clone()]
+    }
+}
+
+/// The error of a plan whose file would count for nothing, or not for all that it says.
+fn outdone(wish: &Wish, file: &Path, option: Option<&str>) -> Planned {
+    let of_it = option.map(|option| format!("{option} in ")).unwrap_or_default();
+    let drop_in = file.file_stem().unwrap_or_default().to_string_lossy();
+    let help = match option {
+        Some(_) => {
+            format!("remove it, or declare it: `systemd-unit \"{}\" drop-in=\"{drop_in}\"`", wish.unit)
+        }
+        None => "remove it: systemd reads it instead".to_owned(),
+    };
+    Planned::Impossible {
+        message: format!("{} overrides {of_it}{}", file.display(), wish.file.path.display()),
+        help: Some(help),
+    }
 }
 
 #[cfg(test)]
@@ -193,7 +249,7 @@ mod tests {
     use super::*;
     use crate::kinds::testing::{Trial, change, finished, impossible, params};
     use converge_model::value::Row;
-    use converge_model::{Cell, Params, Scalar, Value};
+    use converge_model::{Cell, Certainty, Params, Scalar, Value};
 
     /// One section with its options.
     fn section(name: &str, options: &[(&str, &[Scalar])]) -> Row {
@@ -232,6 +288,76 @@ mod tests {
         assert_eq!(trial.world().log().iter().filter(|line| *line == "daemon-reload").count(), 3);
         let absent = params([("name", "app".into()), ("state", "absent".into())]);
         trial.laws("systemd-unit", &absent);
+    }
+
+    #[test]
+    fn what_outdoes_the_file_is_named_unless_it_is_declared() {
+        let mut trial = trial();
+        trial.world().unit("app.service");
+        let rows =
+            || vec![section("Service", &[("ExecStart", &["/bin/app".into()]), ("User", &["app".into()])])];
+        let wish = unit("app", rows(), &[]);
+        let drop_in = unit("app", rows(), &[("drop-in", "50-own".into())]);
+        trial.apply("systemd-unit", &wish).unwrap();
+        trial.apply("systemd-unit", &drop_in).unwrap();
+        trial.write("/usr/lib/systemd/system/app.service.d/40-limits.conf", "[Service]\nLimitNOFILE=5\n");
+        trial.others = trial.claims("systemd-unit", &drop_in);
+        trial.assert_in_sync("systemd-unit", &wish);
+        let file = "/usr/lib/systemd/system/app.service.d/40-user.conf";
+        trial.write(file, "[Service]\nUser=root\n");
+        let why = |wish: &Params| impossible(trial.plan("systemd-unit", wish));
+        let expected = format!("{file} overrides User of [Service] in /etc/systemd/system/app.service");
+        assert_eq!(why(&wish), expected);
+        trial.assert_in_sync("systemd-unit", &drop_in);
+        let gone = vec![Effect::Path(file.into(), None)];
+        assert!(trial.plan_after(gone, "systemd-unit", &wish).is_in_sync());
+        trial.write("/etc/systemd/system/app.service.d/40-user.conf", "");
+        trial.assert_in_sync("systemd-unit", &wish);
+        trial.write(
+            "/run/systemd/system/app.service.d/60-user.conf",
+            "[Service]\nExecStart=\nExecStart=/bin/other\n",
+        );
+        assert!(why(&drop_in).contains("60-user.conf overrides ExecStart of [Service]"), "{}", why(&drop_in));
+        trial.write("/etc/systemd/system.control/app.service", "[Service]\n");
+        assert!(
+            why(&wish).starts_with("/etc/systemd/system.control/app.service overrides /etc"),
+            "{}",
+            why(&wish)
+        );
+    }
+
+    #[test]
+    fn a_file_that_systemd_has_not_read_is_read() {
+        let trial = trial();
+        trial.world().unit("app.service");
+        let wish = unit("app", vec![section("Service", &[("ExecStart", &["/bin/app".into()])])], &[]);
+        trial.apply("systemd-unit", &wish).unwrap();
+        trial.assert_in_sync("systemd-unit", &wish);
+        trial.world().touch_unit("app.service");
+        let planned = change(trial.plan("systemd-unit", &wish));
+        assert_eq!(
+            (planned.properties[0].property.as_str(), planned.certainty),
+            ("loaded", Certainty::Exact)
+        );
+        let other = vec![Effect::Path("/etc/systemd/system/other.service".into(), None)];
+        let planned = change(trial.plan_after(other, "systemd-unit", &wish));
+        assert!(matches!(planned.certainty, Certainty::Conditional { .. }), "{planned:?}");
+        trial.apply("systemd-unit", &wish).unwrap();
+        trial.assert_in_sync("systemd-unit", &wish);
+    }
+
+    #[test]
+    fn a_unit_file_that_another_kind_writes_is_read_too_and_again_when_it_is_taken_back() {
+        let trial = trial();
+        let file = params([
+            ("path", "/etc/systemd/system/app.service".into()),
+            ("content", trial.content("[Service]\nExecStart=/bin/true\n")),
+        ]);
+        let undo = trial.apply("file", &file).unwrap();
+        assert_eq!(trial.world().log(), ["daemon-reload"]);
+        trial.put_back(undo);
+        assert_eq!(trial.world().log(), ["daemon-reload", "daemon-reload"]);
+        assert!(!trial.at("/etc/systemd/system/app.service").exists());
     }
 
     #[test]

@@ -217,6 +217,7 @@ impl Systemd {
         self.add_invocations(bus, listed, &mut states)?;
         add_parts(bus, listed, &mut states)?;
         add_revivals(bus, listed, &mut states)?;
+        add_staleness(bus, listed, &mut states)?;
         Ok(states)
     }
 
@@ -428,6 +429,15 @@ fn add_revivals(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> R
     for (place, message) in ask(bus, listed, &revived, UNIT, "ActiveEnterTimestampMonotonic")? {
         let since = Duration::from_micros(inside(&message, "t")?.long()?);
         states[place].revived = Some(now.saturating_sub(since));
+    }
+    Ok(())
+}
+
+/// Asks of each unit that has a file whether that changed since systemd read it.
+fn add_staleness(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> Result<(), BusError> {
+    let places = places(states, |state| state.load != Load::NotFound);
+    for (place, message) in ask(bus, listed, &places, UNIT, "NeedDaemonReload")? {
+        states[place].stale = inside(&message, "b")?.number()? != 0;
     }
     Ok(())
 }
