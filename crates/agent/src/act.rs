@@ -16,6 +16,7 @@ use converge_model::{
 use converge_resources::actor::Undo;
 use converge_resources::kind::{Action, Look, Planned};
 use converge_resources::kinds::replacing::SENSITIVE;
+use converge_resources::overlay::PlannedMount;
 use converge_resources::system::files::Files;
 use converge_resources::system::packages::PackageRequest;
 use converge_resources::{Actor, ApplyError, Effect, System, View};
@@ -734,7 +735,12 @@ impl<'a> Act<'a> {
 
     fn note_effects(&mut self, index: u32, effects: &[Effect], attempt: &Attempt) {
         // What failed ran all the same, and may have moved anything before it did.
-        if effects.iter().any(|effect| matches!(effect, Effect::Open | Effect::Elsewhere)) {
+        let moves_what_it_does_not_own = |effect: &Effect| match effect {
+            Effect::Open | Effect::Elsewhere => true,
+            Effect::Mount(_, mount) => *mount != PlannedMount::Kept,
+            _ => false,
+        };
+        if effects.iter().any(moves_what_it_does_not_own) {
             self.open.push(index);
         }
         if !matches!(attempt, Attempt::Done) {

@@ -23,6 +23,8 @@ pub enum Effect {
     Unit(String, PlannedUnit),
     /// A command of this name will be on the path.
     Program(String),
+    /// Something will be mounted at the path, or no more: all below it is other than it is now.
+    Mount(PathBuf, PlannedMount),
     /// Paths, packages, users or units may come that nobody can name beforehand. What exists is presumed to stay.
     Open,
     /// What the step does not own may change or go, and nobody can name it beforehand: the files and units of a package
@@ -80,6 +82,19 @@ pub struct PlannedUnit {
     pub masked: Option<bool>,
 }
 
+/// What a step does to a mount point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedMount {
+    /// A file system is mounted that has nothing in it yet.
+    Empty,
+    /// One is mounted that may hold anything.
+    Mounted,
+    /// None is any more.
+    Unmounted,
+    /// What is mounted stays, with other options.
+    Kept,
+}
+
 /// The layer. Steps are added in the order of the plan; what a later one says replaces what an earlier one said.
 #[derive(Clone, Default)]
 pub struct Overlay {
@@ -89,6 +104,8 @@ pub struct Overlay {
     pub(crate) groups: BTreeMap<String, Option<PlannedGroup>>,
     pub(crate) units: BTreeMap<String, PlannedUnit>,
     pub(crate) programs: BTreeMap<String, u32>,
+    /// Mount points, each with the step that mounts or unmounts.
+    pub(crate) mounts: BTreeMap<PathBuf, (u32, PlannedMount)>,
     pub(crate) open: Vec<u32>,
     pub(crate) packages_named: Vec<u32>,
     /// The steps that bring a package, by its name.
@@ -140,6 +157,13 @@ impl Overlay {
             Effect::Program(name) => {
                 self.programs.insert(name, place);
             }
+            Effect::Mount(path, mount) => {
+                if mount != PlannedMount::Kept {
+                    self.paths.retain(|known, _| known == &path || !known.starts_with(&path));
+                    self.mounts.retain(|known, _| !known.starts_with(&path));
+                }
+                self.mounts.insert(path, (place, mount));
+            }
             Effect::Open => self.open.push(place),
             Effect::Elsewhere => {}
             Effect::PackagesNamed => self.packages_named.push(place),
@@ -188,6 +212,12 @@ impl Overlay {
             Some(None) => Some(None),
             _ => None,
         }
+    }
+
+    /// The mount or unmount that decides what is below a folder that `path` is in.
+    pub(crate) fn mount_above(&self, path: &Path) -> Option<(u32, PlannedMount)> {
+        let mut above = path.ancestors().skip(1).filter_map(|above| self.mounts.get(above));
+        above.find(|(_, mount)| *mount != PlannedMount::Kept).copied()
     }
 
     /// The paths planned directly below `folder`, with whether they will be there.

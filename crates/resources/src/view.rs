@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use converge_model::{Claim, Digest};
 
 use crate::actor::Contents;
-use crate::overlay::{Bytes, Overlay, PlannedUnit, PlannedUser, Version};
+use crate::overlay::{Bytes, Overlay, PlannedMount, PlannedUnit, PlannedUser, Version};
 use crate::system::System;
 use crate::system::accounts::{AccountTable, Group, User};
 use crate::system::files::{Entry, Sort};
@@ -299,6 +299,9 @@ impl<'a> View<'a> {
             Some(None) => return Ok(self.absent()),
             None => {}
         }
+        if let Some(hidden) = self.hidden(path) {
+            return Ok(hidden);
+        }
         match self.base.entry(path)? {
             Some(entry) => Ok(Seen::Known(self.named(entry)?)),
             None => Ok(self.absent()),
@@ -310,12 +313,63 @@ impl<'a> View<'a> {
         match self.overlay.and_then(|overlay| overlay.path(path)) {
             Some(Some(place)) => Ok(Seen::Known(place.clone())),
             Some(None) => Ok(self.absent()),
+            None if self.hidden::<Place>(path).is_some() => Ok(self.hidden(path).unwrap_or(Seen::Absent)),
             None => match self.base.system.files().entry(path) {
                 Ok(Some(entry)) => Ok(Seen::Known(self.named(entry)?)),
                 Ok(None) => Ok(self.absent()),
                 Err(source) => Err(LookError::Path { path: path.to_owned(), source }),
             },
         }
+    }
+
+    /// What is to be said of `path` where an earlier step mounts or unmounts something above it; none where none does.
+    fn hidden<T>(&self, path: &Path) -> Option<Seen<T>> {
+        let (step, mount) = self.overlay?.mount_above(path)?;
+        Some(if mount == PlannedMount::Empty { self.absent() } else { Seen::MayCome(vec![step]) })
+    }
+
+    /// What an earlier step does to the mount point `path`.
+    pub fn planned_mount(&self, path: &Path) -> Option<PlannedMount> {
+        Some(self.overlay?.mounts.get(path)?.1)
+    }
+
+    /// The path without the links on the way to its last part, and without `..`. What is not there is left as it is
+    /// written.
+    pub fn resolved(&self, path: &Path) -> Result<PathBuf, LookError> {
+        let mut links = 0;
+        let mut resolved = PathBuf::from("/");
+        let mut todo: Vec<OsString> = path.iter().rev().map(OsString::from).collect();
+        while let Some(part) = todo.pop() {
+            if part == "/" || part == "." {
+                continue;
+            }
+            if part == ".." {
+                resolved.pop();
+                continue;
+            }
+            let next = resolved.join(&part);
+            let target = match self.place(&next)? {
+                Seen::Known(place) if !todo.is_empty() => place.target,
+                _ => None,
+            };
+            match target {
+                None => resolved = next,
+                Some(_) if links == 40 => {
+                    return Err(LookError::Other(format!(
+                        "too many links are on the way to {}",
+                        path.display()
+                    )));
+                }
+                Some(target) => {
+                    links += 1;
+                    todo.extend(target.iter().rev().map(OsString::from));
+                    if target.is_absolute() {
+                        resolved = PathBuf::from("/");
+                    }
+                }
+            }
+        }
+        Ok(resolved)
     }
 
     /// Whose `path` is, by the claims of the catalog.
@@ -447,7 +501,10 @@ impl<'a> View<'a> {
             Seen::MayCome(steps) => return Ok(Seen::MayCome(steps)),
             Seen::Unknown(steps) => return Ok(Seen::Unknown(steps)),
         }
+        let is_other = self.planned_mount(path).is_some_and(|mount| mount != PlannedMount::Kept)
+            || self.hidden::<()>(path).is_some();
         let on_disk = match self.base.system.files().list(path) {
+            Ok(_) if is_other => Vec::new(),
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(LookError::Path { path: path.to_owned(), source }),
@@ -548,6 +605,13 @@ impl<'a> View<'a> {
         Ok(Seen::Known(state))
     }
 
+    /// Whether an earlier step may let systemd read its unit files again.
+    pub fn may_reload_units(&self) -> bool {
+        self.overlay.is_some_and(|overlay| {
+            !overlay.units.is_empty() || overlay.paths.keys().any(|path| is_read_by_systemd(path))
+        })
+    }
+
     /// Whether `command` succeeds on the host as it is: for guards, which only read. One whose program or user may come
     /// is not run.
     pub fn guard(&self, command: &Command) -> Result<Seen<bool>, LookError> {
@@ -605,13 +669,6 @@ impl<'a> View<'a> {
         let number = user.parse().ok().and_then(|uid| table.user_name(uid));
         if table.users.contains_key(user) || number.is_some() {
             return Ok(Seen::Known(()));
-    /// Whether an earlier step may let systemd read its unit files again.
-    pub fn may_reload_units(&self) -> bool {
-        self.overlay.is_some_and(|overlay| {
-            !overlay.units.is_empty() || overlay.paths.keys().any(|path| is_read_by_systemd(path))
-        })
-    }
-
         }
         Ok(match self.user(user)? {
             Seen::Known(_) => Seen::MayCome(Vec::new()),
@@ -747,6 +804,9 @@ impl<'a> View<'a> {
 
     /// Why what is at `path`, or could be, cannot be changed although the permissions allow it.
     pub fn obstacle(&self, path: &Path) -> Option<String> {
+        if self.hidden::<()>(path).is_some() {
+            return None;
+        }
         self.base.system.files().obstacle(path)
     }
 
@@ -843,6 +903,12 @@ pub const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "
 pub const UNIT_FOLDERS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
+/// Whether systemd makes its units of what is at `path`, and has to read it again once it changed.
+pub fn is_read_by_systemd(path: &Path) -> bool {
+    let below = ["/etc/systemd/system", "/run/systemd/system"].iter().any(|folder| path.starts_with(folder));
+    below || path == Path::new("/etc/fstab")
+}
+
 /// Where the file of a unit, or of its template, may be.
 fn unit_files(unit: &str) -> impl Iterator<Item = PathBuf> {
     let names = [Some(unit.to_owned()), template_of(unit)];
@@ -903,12 +969,6 @@ impl PlannedUnit {
     fn lay_over(&self, state: &mut UnitState) {
         state.load = if self.masked == Some(true) { Load::Masked } else { Load::Loaded };
         if let Some(active) = self.active {
-/// Whether systemd makes its units of what is at `path`, and has to read it again once it changed.
-pub fn is_read_by_systemd(path: &Path) -> bool {
-    let below = ["/etc/systemd/system", "/run/systemd/system"].iter().any(|folder| path.starts_with(folder));
-    below || path == Path::new("/etc/fstab")
-}
-
             state.active = if active { Active::Active } else { Active::Inactive };
         }
         if let Some(enabled) = self.enabled {
