@@ -15,6 +15,7 @@ mod laws;
 mod look;
 mod mask;
 mod notification;
+mod owners;
 mod planner;
 pub mod serve;
 mod state;

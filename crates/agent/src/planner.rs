@@ -17,6 +17,7 @@ use rayon::prelude::*;
 
 use crate::channel::{Channel, FromChannel};
 use crate::notification::Notifications;
+use crate::owners::{Clash, Owners};
 use crate::state::journal::Debt;
 
 /// A catalog with its resources decoded.
@@ -126,6 +127,7 @@ pub(crate) fn plan(
         known,
         overlay: Overlay::default(),
         draft: Draft { allowance: allowance(decoded, system), ..Draft::default() },
+        owners: Owners::default(),
         step_of: BTreeMap::new(),
         started: BTreeSet::new(),
         transaction: Vec::new(),
@@ -179,6 +181,7 @@ struct Walk<'a> {
     known: &'a BTreeSet<u32>,
     overlay: Overlay,
     draft: Draft,
+    owners: Owners,
     /// By resource: the place of its step.
     step_of: BTreeMap<u32, u32>,
     /// The resources whose own step starts their unit.
@@ -204,11 +207,24 @@ impl Walk<'_> {
             self.draft.in_sync.insert(index);
             return;
         }
+        self.own(index);
         let looked = self.decoded.wanted[index as usize].look(&View::under(self.base, &self.overlay));
         match looked {
             Err(error) => self.draft.problems.push(problem(&resource.address, error.to_string(), None)),
             Ok(look) => self.take(index, look),
         }
+    }
+
+    /// Tells where another resource owns the same thing, under whatever name: then the host has two plans for it.
+    fn own(&mut self, index: u32) {
+        let owned = self.decoded.wanted[index as usize].owns(&View::under(self.base, &self.overlay));
+        // What cannot be read is told by the look that follows.
+        let clash = owned.ok().and_then(|owned| self.owners.add(index, owned));
+        let Some(Clash { with, thing }) = clash else { return };
+        let [first, second] = [with, index].map(|index| &self.resource(index).address);
+        let message = format!("{first} and {second} both own {thing} on this host");
+        let help = "one thing has one owner: leave one of them out".to_owned();
+        self.draft.problems.push(Problem { address: None, message, help: Some(help) });
     }
 
     fn take(&mut self, index: u32, look: Look) {

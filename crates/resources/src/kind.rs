@@ -11,6 +11,7 @@ use converge_model::{
 };
 
 use crate::actor::{Actor, ApplyError};
+use crate::claims;
 use crate::overlay::Effect;
 use crate::system::System;
 use crate::system::packages::PackageRequest;
@@ -40,6 +41,11 @@ pub trait Kind: Send + Sync + 'static {
 
     /// What the resource owns on its host.
     fn claims(wish: &Self::Wish) -> Vec<Claim>;
+
+    /// What the resource owns on this host: its claims under the names that their things have there.
+    fn owns(view: &View<'_>, wish: &Self::Wish) -> Result<Vec<Claim>, LookError> {
+        Self::claims(wish).into_iter().map(|claim| claims::on_host(view, claim)).collect()
+    }
 
     /// What follows the name in the address: `line[/etc/hosts: 127.0.0.1 x]`.
     fn suffix(_wish: &Self::Wish) -> Option<String> {
@@ -247,6 +253,8 @@ pub trait Wanted: Send + Sync {
     /// See [`Kind::units`].
     fn units(&self) -> Vec<String>;
     /// See [`Kind::action`].
+    /// See [`Kind::owns`].
+    fn owns(&self, view: &View<'_>) -> Result<Vec<Claim>, LookError>;
     fn action(&self, how: NotifyHow) -> Option<Action>;
     /// See [`Kind::settle`].
     fn settle(&self) -> Option<Duration>;
@@ -329,6 +337,10 @@ impl<K: Kind> Wanted for Decoded<K> {
             Some(found) => K::apply(actor, &self.0, found).and_then(|()| actor.read_unit_files()),
             None => Err(ApplyError::new("the finding belongs to another kind")),
         }
+    fn owns(&self, view: &View<'_>) -> Result<Vec<Claim>, LookError> {
+        K::owns(view, &self.0)
+    }
+
     }
 
     fn units(&self) -> Vec<String> {

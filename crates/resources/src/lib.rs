@@ -6,6 +6,7 @@
 //! belong to the agent.
 
 pub mod actor;
+pub mod claims;
 pub mod diff;
 pub mod kind;
 pub mod kinds;

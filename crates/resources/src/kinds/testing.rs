@@ -138,6 +138,11 @@ impl Trial {
     pub(crate) fn plan_after(&self, effects: Vec<Effect>, kind: &str, params: &Params) -> Planned {
         let mut overlay = Overlay::default();
         overlay.add(0, effects);
+    /// Does `work` with a view of the bare host.
+    pub(crate) fn view<T>(&self, work: impl FnOnce(&View<'_>) -> T) -> T {
+        work(&View::bare(&Base::new(&self.host)))
+    }
+
         let base = self.base(kind, params);
         self.wanted(kind, params).look(&View::under(&base, &overlay)).unwrap().planned
     }

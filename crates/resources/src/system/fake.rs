@@ -109,6 +109,12 @@ impl World {
         self.state().leaves.insert(name.to_owned(), dependency.to_owned());
     }
 
+    /// The package is installed, with nothing that it brings.
+    pub fn installed(&self, name: &str, version: &str) {
+        let installed = Installed { version: version.to_owned(), held: false, whole: true };
+        self.state().installed.insert(name.to_owned(), installed);
+    }
+
     /// Nothing needs these packages any more.
     pub fn unneeded(&self, names: &[&str]) {
         self.state().unneeded = names.iter().map(|name| (*name).to_owned()).collect();
@@ -136,17 +142,17 @@ impl World {
         self.state().units.insert(name.to_owned(), unit);
     }
 
+    /// The files of `unit` changed, and nothing has read them since.
+    pub fn touch_unit(&self, name: &str) {
+        self.state().units.entry(name.to_owned()).or_default().stale = true;
+    }
+
     /// From now on `unit` fails when it is started or reloaded.
     pub fn break_unit(&self, unit: &str) {
         self.state().broken.insert(unit.to_owned());
     }
 
     /// What was done to the world so far, in order: `install nginx`, `restart nginx.service`, `run date`.
-    /// The files of `unit` changed, and nothing has read them since.
-    pub fn touch_unit(&self, name: &str) {
-        self.state().units.entry(name.to_owned()).or_default().stale = true;
-    }
-
     pub fn log(&self) -> Vec<String> {
         self.state().log.clone()
     }

@@ -91,15 +91,15 @@ impl Kind for AuthorizedKey {
     }
 
     fn claims(wish: &Wish) -> Vec<Claim> {
-        let path = wish.path.clone().unwrap_or_else(|| usual_path(&wish.user));
-        let path = path.to_string_lossy();
-        match wish.goal {
-            Goal::Exclusive => vec![Claim::path(path, Extent::Whole)],
-            Goal::Present | Goal::Absent => {
-                let part = |key: &Key| Extent::Part(format!("key:{}", key.fingerprint()));
-                wish.keys.iter().map(|key| Claim::path(path.clone(), part(key))).collect()
-            }
-        }
+        claims_at(wish, &wish.path.clone().unwrap_or_else(|| usual_path(&wish.user)))
+    }
+
+    fn owns(view: &View<'_>, wish: &Wish) -> Result<Vec<Claim>, LookError> {
+        let path = match (&wish.path, view.home(&wish.user)?.known()) {
+            (None, Some(home)) => home.join(".ssh/authorized_keys"),
+            _ => wish.path.clone().unwrap_or_else(|| usual_path(&wish.user)),
+        };
+        Ok(claims_at(wish, &view.resolved(&path)?))
     }
 
     fn suffix(wish: &Wish) -> Option<String> {
@@ -122,6 +122,18 @@ impl Kind for AuthorizedKey {
 
     fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &observe::Found) -> Result<(), ApplyError> {
         plan::apply(actor, wish, found)
+    }
+}
+
+/// The claims on keys in the file at `path`.
+fn claims_at(wish: &Wish, path: &Path) -> Vec<Claim> {
+    let path = path.to_string_lossy();
+    match wish.goal {
+        Goal::Exclusive => vec![Claim::path(path, Extent::Whole)],
+        Goal::Present | Goal::Absent => {
+            let part = |key: &Key| Extent::Part(format!("key:{}", key.fingerprint()));
+            wish.keys.iter().map(|key| Claim::path(path.clone(), part(key))).collect()
+        }
     }
 }
 

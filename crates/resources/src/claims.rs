@@ -1,0 +1,107 @@
+//! Claims as a host has them: two names of one thing are one claim. Links on the way to a path, other names of a unit,
+//! the architecture of a package.
+
+use std::path::{Path, PathBuf};
+
+use converge_model::Claim;
+
+use crate::system::units::is_unit_name;
+use crate::view::{LookError, Seen, UNIT_FOLDERS, View};
+
+/// The claim under the name that the thing has on the host.
+pub fn on_host(view: &View<'_>, claim: Claim) -> Result<Claim, LookError> {
+    Ok(match claim {
+        Claim::Path { path, extent } => {
+            let resolved = view.resolved(Path::new(&path))?;
+            Claim::Path { path: resolved.to_string_lossy().into_owned(), extent }
+        }
+        Claim::Named { space, name } => {
+            let name = match space.as_str() {
+                "unit" => unit(view, name)?,
+                "package" => package(view, name)?,
+                _ => name,
+            };
+            Claim::Named { space, name }
+        }
+    })
+}
+
+/// Where the path ends, all links followed; what is not there stays as it is written.
+pub fn end(view: &View<'_>, path: &Path) -> Result<PathBuf, LookError> {
+    let resolved = view.resolved(path)?;
+    Ok(match view.followed(&resolved)? {
+        Seen::Known((end, _)) => end,
+        _ => resolved,
+    })
+}
+
+/// The unit's own name: an alias is a link to the file of another unit.
+fn unit(view: &View<'_>, mut name: String) -> Result<String, LookError> {
+    for _ in 0..8 {
+        match alias_of(view, &name)? {
+            Some(other) => name = other,
+            None => break,
+        }
+    }
+    Ok(name)
+}
+
+fn alias_of(view: &View<'_>, unit: &str) -> Result<Option<String>, LookError> {
+    for folder in UNIT_FOLDERS {
+        let Seen::Known(place) = view.place(&Path::new(folder).join(unit))? else { continue };
+        let target = place.target.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+        // A file from elsewhere keeps its name; an instance is its template's only in its text.
+        let is_other = |name: &&str| is_unit_name(name) && *name != unit && !name.contains("@.");
+        return Ok(target.filter(is_other).map(str::to_owned));
+    }
+    Ok(None)
+}
+
+/// The package without an architecture that is the host's own.
+fn package(view: &View<'_>, name: String) -> Result<String, LookError> {
+    let Some((plain, architecture)) = name.split_once(':') else { return Ok(name) };
+    let own = matches!(view.package(&format!("dpkg:{architecture}"))?, Seen::Known(_));
+    Ok(if own { plain.to_owned() } else { name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::testing::Trial;
+    use converge_model::Extent;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn two_names_of_one_thing_are_one_claim() {
+        let trial = Trial::new();
+        trial.write("/run/x", "");
+        symlink("../run", trial.at("/var/run")).unwrap();
+        symlink("x", trial.at("/run/link")).unwrap();
+        trial.write("/usr/lib/systemd/system/ssh.service", "");
+        std::fs::create_dir_all(trial.at("/etc/systemd/system")).unwrap();
+        let unit =
+            |target: &str, name: &str| symlink(target, trial.at("/etc/systemd/system").join(name)).unwrap();
+        unit("/usr/lib/systemd/system/ssh.service", "sshd.service");
+        unit("/usr/lib/systemd/system/app@.service", "app@one.service");
+        unit("/dev/null", "masked.service");
+        let check = |claim: Claim, expected: &str| {
+            let owned = trial.view(|view| on_host(view, claim).unwrap());
+            assert_eq!(owned.key(), expected);
+        };
+        let path = |path: &str| Claim::path(path, Extent::Whole);
+        check(path("/var/run/x"), "path:/run/x");
+        check(path("/var/run/link"), "path:/run/link");
+        check(path("/var/run/none/x"), "path:/run/none/x");
+        check(path("/etc/x"), "path:/etc/x");
+        let unit = |name: &str| Claim::named("unit", name);
+        check(unit("sshd.service"), "unit:ssh.service");
+        check(unit("ssh.service"), "unit:ssh.service");
+        check(unit("app@one.service"), "unit:app@one.service");
+        check(unit("masked.service"), "unit:masked.service");
+        check(Claim::named("user", "ada"), "user:ada");
+        check(Claim::named("package", "curl:amd64"), "package:curl:amd64");
+        trial.world().installed("dpkg:amd64", "1");
+        check(Claim::named("package", "curl:amd64"), "package:curl");
+        check(Claim::named("package", "curl:i386"), "package:curl:i386");
+    }
+}
