@@ -1,7 +1,7 @@
 //! The contract of a kind, and the erased form in which the agent handles resources of all kinds alike.
 
 use std::any::Any;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -57,6 +57,15 @@ pub trait Kind: Send + Sync + 'static {
 
     /// What would change. Pure: the same wish and the same finding give the same plan.
     fn plan(wish: &Self::Wish, found: &Self::Found) -> Planned;
+
+    /// The paths that the plan writes: of each the host is asked whether anything but permissions forbids that.
+    fn written(wish: &Self::Wish, _found: &Self::Found) -> Vec<PathBuf> {
+        let paths = Self::claims(wish).into_iter().filter_map(|claim| match claim {
+            Claim::Path { path, .. } => Some(PathBuf::from(path)),
+            Claim::Named { .. } => None,
+        });
+        paths.collect()
+    }
 
     /// What later steps will see once the plan was carried out.
     fn effects(wish: &Self::Wish, found: &Self::Found) -> Vec<Effect>;
@@ -191,19 +200,15 @@ impl Planned {
 
     /// The plan unless something that permissions do not show stands in its way: an immutable file, a read-only file
     /// system.
-    fn unless_obstructed(self, view: &View<'_>, claims: &[Claim]) -> Self {
+    fn unless_obstructed(self, view: &View<'_>, written: &[PathBuf]) -> Self {
         if !matches!(self, Self::Change(_)) {
             return self;
         }
-        let obstacle = claims.iter().find_map(|claim| match claim {
-            // What the kernel lets be set is for the kind to know: a container may have its own name and network.
-            Claim::Path { path, .. } if path.starts_with("/proc/") => None,
-            Claim::Path { path, .. } => {
-                view.obstacle(Path::new(path)).map(|why| format!("{path} cannot change: {why}"))
-            }
-            Claim::Named { .. } => None,
-        });
-        obstacle.map_or(self, Self::impossible)
+        // What the kernel lets be set is for the kind to know: a container may have its own name and network.
+        let files = written.iter().filter(|path| !path.starts_with("/proc"));
+        let mut obstacles = files
+            .filter_map(|path| Some(format!("{} cannot change: {}", path.display(), view.obstacle(path)?)));
+        obstacles.next().map_or(self, Self::impossible)
     }
 
     /// Whether nothing is to be done.
@@ -248,13 +253,13 @@ pub struct Look {
 pub trait Wanted: Send + Sync {
     /// Observes and plans.
     fn look(&self, view: &View<'_>) -> Result<Look, LookError>;
+    /// See [`Kind::owns`].
+    fn owns(&self, view: &View<'_>) -> Result<Vec<Claim>, LookError>;
     /// Makes it so, from what `look` found just before.
     fn apply(&self, actor: &mut Actor<'_>, look: &Look) -> Result<(), ApplyError>;
     /// See [`Kind::units`].
     fn units(&self) -> Vec<String>;
     /// See [`Kind::action`].
-    /// See [`Kind::owns`].
-    fn owns(&self, view: &View<'_>) -> Result<Vec<Claim>, LookError>;
     fn action(&self, how: NotifyHow) -> Option<Action>;
     /// See [`Kind::settle`].
     fn settle(&self) -> Option<Duration>;
@@ -325,11 +330,15 @@ struct Decoded<K: Kind>(K::Wish);
 impl<K: Kind> Wanted for Decoded<K> {
     fn look(&self, view: &View<'_>) -> Result<Look, LookError> {
         let found = K::observe(view, &self.0)?;
-        let planned = K::plan(&self.0, &found).unless_obstructed(view, &K::claims(&self.0));
+        let planned = K::plan(&self.0, &found).unless_obstructed(view, &K::written(&self.0, &found));
         let changes = matches!(planned, Planned::Change(_));
         let effects = if changes { K::effects(&self.0, &found) } else { Vec::new() };
         let request = if changes { K::request(&self.0, &found) } else { None };
         Ok(Look { planned, effects, request, found: Box::new(found) })
+    }
+
+    fn owns(&self, view: &View<'_>) -> Result<Vec<Claim>, LookError> {
+        K::owns(view, &self.0)
     }
 
     fn apply(&self, actor: &mut Actor<'_>, look: &Look) -> Result<(), ApplyError> {
@@ -337,10 +346,6 @@ impl<K: Kind> Wanted for Decoded<K> {
             Some(found) => K::apply(actor, &self.0, found).and_then(|()| actor.read_unit_files()),
             None => Err(ApplyError::new("the finding belongs to another kind")),
         }
-    fn owns(&self, view: &View<'_>) -> Result<Vec<Claim>, LookError> {
-        K::owns(view, &self.0)
-    }
-
     }
 
     fn units(&self) -> Vec<String> {

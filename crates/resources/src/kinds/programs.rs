@@ -5,11 +5,15 @@
 use crate::view::{LookError, Need, View};
 
 /// Each program with its packages. The first one is the one to declare.
-const PACKAGES: [(&str, &[&str]); 8] = [
+const PACKAGES: [(&str, &[&str]); 12] = [
     ("cron", &["cron", "cronie", "bcron", "systemd-cron"]),
     ("curl", &["curl"]),
     ("git", &["git"]),
     ("mount", &["mount", "util-linux"]),
+    ("mount.cifs", &["cifs-utils"]),
+    ("mount.davfs", &["davfs2"]),
+    ("mount.glusterfs", &["glusterfs-client"]),
+    ("mount.nfs", &["nfs-common"]),
     ("nft", &["nftables"]),
     ("umount", &["mount", "util-linux"]),
     ("visudo", &["sudo", "sudo-ldap"]),

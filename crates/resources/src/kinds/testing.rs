@@ -26,6 +26,7 @@ use crate::system::fake::World;
 use crate::system::files::Files;
 use crate::system::packages::{Allowance, Packages};
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
+use crate::system::real::RealSystem;
 use crate::system::receipts::Receipts;
 use crate::system::units::Units;
 use crate::view::{Base, Body, Claims, View};
@@ -53,7 +54,7 @@ impl Trial {
     /// A host with nothing on it but what a [`World`] starts with.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let host = Host { world: World::new(folder.path()).unwrap(), answer: Mutex::default() };
+        let host = Host { world: World::new(folder.path()).unwrap(), answer: Mutex::default(), real: None };
         let trial = Self {
             folder,
             host,
@@ -64,6 +65,14 @@ impl Trial {
             unforeseen: Mutex::default(),
         };
         fs::create_dir_all(trial.at("/var/lib/converge/undo")).unwrap();
+        trial
+    }
+
+    /// This machine itself: only for a test in a namespace of its own.
+    pub(crate) fn real() -> Self {
+        let mut trial = Self::new();
+        let receipts = Receipts::in_folder(trial.at("/var/lib/converge/receipts"));
+        trial.host.real = Some(RealSystem::new("/", receipts).unwrap());
         trial
     }
 
@@ -129,6 +138,11 @@ impl Trial {
         looked.err().expect("the look should fail").to_string()
     }
 
+    /// Does `work` with a view of the bare host.
+    pub(crate) fn view<T>(&self, work: impl FnOnce(&View<'_>) -> T) -> T {
+        work(&View::bare(&Base::new(&self.host)))
+    }
+
     /// Plans on the bare host.
     pub(crate) fn plan(&self, kind: &str, params: &Params) -> Planned {
         self.look(kind, params).planned
@@ -138,11 +152,6 @@ impl Trial {
     pub(crate) fn plan_after(&self, effects: Vec<Effect>, kind: &str, params: &Params) -> Planned {
         let mut overlay = Overlay::default();
         overlay.add(0, effects);
-    /// Does `work` with a view of the bare host.
-    pub(crate) fn view<T>(&self, work: impl FnOnce(&View<'_>) -> T) -> T {
-        work(&View::bare(&Base::new(&self.host)))
-    }
-
         let base = self.base(kind, params);
         self.wanted(kind, params).look(&View::under(&base, &overlay)).unwrap().planned
     }
@@ -355,33 +364,36 @@ type Answer = Box<dyn Fn(&Command) -> Finished + Send>;
 struct Host {
     world: World,
     answer: Mutex<Option<Answer>>,
+    /// The system of this machine, where it is looked at instead of the world.
+    real: Option<RealSystem>,
 }
 
 impl System for Host {
     fn files(&self) -> &Files {
-        self.world.files()
+        self.real.as_ref().map_or_else(|| self.world.files(), System::files)
     }
     fn accounts(&self) -> &dyn Accounts {
-        self.world.accounts()
+        self.real.as_ref().map_or_else(|| self.world.accounts(), System::accounts)
     }
     fn packages(&self) -> &dyn Packages {
-        self.world.packages()
+        self.real.as_ref().map_or_else(|| self.world.packages(), System::packages)
     }
     fn units(&self) -> &dyn Units {
-        self.world.units()
+        self.real.as_ref().map_or_else(|| self.world.units(), System::units)
     }
     fn processes(&self) -> &dyn Processes {
         self
     }
     fn receipts(&self) -> &Receipts {
-        self.world.receipts()
+        self.real.as_ref().map_or_else(|| self.world.receipts(), System::receipts)
     }
 }
 
 impl Processes for Host {
     fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError> {
         let answer = self.answer.lock().unwrap();
-        let Some(answer) = &*answer else { return self.world.processes().run(command, output) };
+        let itself = || self.real.as_ref().map_or_else(|| self.world.processes(), System::processes);
+        let Some(answer) = &*answer else { return itself().run(command, output) };
         let finished = answer(command);
         output(&finished.output);
         Ok(finished)

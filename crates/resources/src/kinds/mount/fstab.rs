@@ -4,6 +4,7 @@ use std::path::Path;
 
 use converge_model::Shown;
 
+use super::options::Options;
 use super::table::{escape, unescape};
 use crate::kinds::edited::{Edit, Part, Target};
 use crate::kinds::lines::Lines;
@@ -20,9 +21,6 @@ pub(super) struct Line {
     dump: u8,
     pass: u8,
 }
-
-/// Options that the kernel shows as they are written.
-const FLAGS: [&str; 7] = ["ro", "rw", "nosuid", "nodev", "noexec", "noatime", "nodiratime"];
 
 impl Line {
     /// The line for `path`; `numbers` are its last two fields.
@@ -54,13 +52,18 @@ impl Line {
         &self.fstype
     }
 
-    pub(super) fn is_bind(&self) -> bool {
-        self.options.iter().any(|option| matches!(option.expose(), b"bind" | b"rbind"))
+    /// What its options ask for.
+    pub(super) fn options(&self) -> Options {
+        Options::of(&self.options)
     }
 
-    /// Its options that the kernel shows as they are written.
-    pub(super) fn flags(&self) -> impl Iterator<Item = &'static str> {
-        FLAGS.into_iter().filter(|flag| self.options.iter().any(|option| option.expose() == flag.as_bytes()))
+    /// The first line for its place in the text of an fstab(5).
+    pub(super) fn of_text(&self, text: &[u8]) -> Option<Self> {
+        let lines = Lines::of(text);
+        let fields = lines.iter().find(|line| self.is_own(line)).map(fields)?;
+        let [source, path, fstype, options, ..] = fields.as_slice() else { return None };
+        let options = options.split(',').map(|option| Text::Plain(option.to_owned())).collect();
+        Some(Self::new(Path::new(path), Some(source.clone()), fstype.clone(), options, (0, 0)))
     }
 
     fn text(&self) -> Vec<u8> {
@@ -80,7 +83,10 @@ impl Line {
     }
 
     fn is_own(&self, line: &[u8]) -> bool {
-        fields(line).get(1).is_some_and(|path| *path == self.path)
+        // A slash at the end and doubled ones name the same place.
+        fields(line)
+            .get(1)
+            .is_some_and(|path| path.starts_with('/') && Path::new(path) == Path::new(&self.path))
     }
 }
 
@@ -96,6 +102,12 @@ impl Part for Line {
             lines.retain(|line| !self.is_own(line));
         } else {
             let wanted = self.text();
+            // A second line for the place would be mounted over the first.
+            let mut earlier = 0;
+            lines.retain(|line| {
+                earlier += usize::from(self.is_own(line));
+                earlier < 2 || !self.is_own(line)
+            });
             match own {
                 Some(at) if fields(lines.get(at)) == fields(&wanted) => {}
                 Some(at) => lines.set(at, &wanted),
@@ -160,9 +172,24 @@ mod tests {
             Some("# /data\n/dev/vdb /data ext4 noatime 0 2\n\n/dev/vda / ext4"),
         );
         check(&data, "/dev/vda / ext4", Some("/dev/vda / ext4\n/dev/vdb /data ext4 noatime 0 2"));
+        check(
+            &data,
+            "a /data/ ext4\n/dev/vda / ext4\nb /data xfs\n",
+            Some("/dev/vdb /data ext4 noatime 0 2\n/dev/vda / ext4\n"),
+        );
+        check(&data, "/dev/vdb swap swap\n/dev/vdb /data ext4 noatime 0 2\n", None);
         check(&line("/data", None, &[]), "a /data ext4\nb / ext4\nc /data ext4\n", Some("b / ext4\n"));
         let spaced = line("/my data", Some("//server/my share"), &[]);
         check(&spaced, "", Some("//server/my\\040share /my\\040data ext4 defaults 0 2\n"));
         check(&spaced, "//server/my\\040share /my\\040data ext4 defaults 0 2\n", None);
+    }
+
+    #[test]
+    fn the_line_that_is_there_is_read() {
+        let old =
+            line("/my data", None, &[]).of_text(b"# x\n//s/a\\040b /my\\040data/ cifs ro,uid=5\n").unwrap();
+        assert_eq!((old.source(), old.fstype()), ("//s/a b", "cifs"));
+        assert!(old.options().has("ro") && old.options().value("uid") == Some("5"));
+        assert!(line("/data", None, &[]).of_text(b"/dev/vdb /data\n").is_none());
     }
 }

@@ -1,8 +1,17 @@
 //! `mount`: a file system that is mounted, and its line in `/etc/fstab`.
 //!
-//! The line belongs to [`fstab`], what is mounted to [`table`].
+//! The line belongs to [`fstab`], the kernel's table to [`table`]. [`live`] holds the one against the other, with
+//! [`source`] for what is mounted and [`options`] for how; [`point`] is the folder that it is mounted on, and [`busy`]
+//! knows who uses it.
 
+mod busy;
 mod fstab;
+mod live;
+mod options;
+mod point;
+#[cfg(test)]
+mod real;
+mod source;
 pub mod table;
 
 use std::path::{Path, PathBuf};
@@ -10,16 +19,18 @@ use std::path::{Path, PathBuf};
 use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb};
 
 use crate::actor::{Actor, ApplyError};
+use crate::claims;
 use crate::kind::{Kind, Planned};
 use crate::kinds::edited;
-use crate::kinds::new_folder::{self, NewFolder};
 use crate::kinds::programs;
-use crate::overlay::Effect;
-use crate::system::processes::Command;
-use crate::view::{LookError, Need, Seen, View};
+use crate::overlay::{Effect, PlannedMount};
+use crate::system::units;
+use crate::view::{LookError, Need, Seen, UNIT_FOLDERS, View};
 use crate::wish::{Reader, Text};
 use fstab::Line;
-use table::{Mounted, Mounts};
+use live::{Judged, Layer, Live, on};
+use point::Point;
+use source::Source;
 
 /// The kind.
 pub struct Mount;
@@ -34,20 +45,31 @@ pub struct Wish {
 /// What was found.
 pub struct Found {
     file: edited::Found,
-    folder: Option<NewFolder>,
+    point: Option<Point>,
     live: Live,
+    /// What is needed to mount: the source, the program.
+    to_mount: Vec<Need>,
     mount: Need,
+    umount: Need,
+    /// What outdoes the line when the host boots.
+    overridden: Option<PathBuf>,
 }
 
-/// What is mounted at the place.
-enum Live {
+/// What is done to the mounts at the place: first some are taken away, then one is made or given other options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Deed {
+    /// How many, from the top.
+    unmount: usize,
+    then: Then,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
     Nothing,
-    /// What is asked.
-    Right,
-    /// What is asked, but without these options, of which the kernel tells.
-    Options(String),
-    /// Something else: its source and type.
-    Other(String),
+    Mount,
+    Remount,
+    /// Systemd waits no more.
+    Forget,
 }
 
 impl Kind for Mount {
@@ -58,14 +80,25 @@ impl Kind for Mount {
         KindSchema::new("mount", "A file system: its line in /etc/fstab, and whether it is mounted")
             .details(
                 "`mounted` keeps the line and the mount, `present` the line alone, `unmounted` the line without the \
-                 mount, `absent` neither. The rest of /etc/fstab keeps its bytes.\n\n\
-                 The directory is made where it is missing. Other options are brought into force by a remount; another \
-                 source or type is unmounted first, which fails while it is in use. What the kernel does not show \
-                 as it was written, like most options of a file system, is compared in /etc/fstab alone.\n\n\
+                 mount, `absent` neither. The rest of /etc/fstab keeps its bytes. A second line for the same place goes.\n\n\
+                 What is mounted is what the kernel says, whoever mounted it. The source and the type count, and the \
+                 options that belong to a mount: `ro`, `nosuid`, `nodev`, `noexec`, `noatime` and their opposites. \
+                 They count where they are not written, too, with the value of `defaults`: a disk that went read-only \
+                 is a difference. Of the options of a file system those count that the kernel shows, like the `size`, \
+                 `mode`, `uid` and `gid` of a tmpfs; the others are compared in /etc/fstab alone.\n\n\
+                 Other options are brought into force by a remount; of a bind that leaves the file system itself as it \
+                 is. Another source or type, and an option that no remount changes, is unmounted first, and so is \
+                 what is mounted over it. All that is mounted at the place is unmounted for `unmounted` and `absent`. \
+                 A process that uses it makes that fail; the error names it. If the step fails, what was mounted is \
+                 mounted again; of a file system in memory only its content is lost, and the plan says so.\n\n\
+                 A source that is not there is an error of the plan, unless an earlier step may bring it. The directory \
+                 is made where it is missing; for a file that is bound, the file. With `x-systemd.automount` it counts \
+                 as mounted while systemd waits for its first use. A unit of systemd for the place in /etc/systemd/system \
+                 outdoes the line: that is an error of the plan.\n\n\
                  /etc/fstab can be read by every user: keep a password in a file and name that, `credentials=/root/share`.",
             )
             .param(Param::new("path", Type::Path, "Where it is mounted; `none` has no place here: swap is not a mount.").argument(0).required())
-            .param(Param::new("source", Type::Text, "What is mounted: a device, `UUID=…`, `host:/share`, a directory for `bind`, `tmpfs`."))
+            .param(Param::new("source", Type::Text, "What is mounted: a device, `UUID=…`, `host:/share`, a directory or a file for `bind`, `tmpfs`."))
             .param(Param::new("fstype", Type::Name, "The type of the file system; `none` with the option `bind`.").default("auto"))
             .param(Param::list("options", Type::Text, "The options; `defaults` if not given."))
             .param(
@@ -97,6 +130,12 @@ impl Kind for Mount {
         }
         let options = params.maybe_secrets("options");
         let bad = |option: &Text| option.expose().iter().any(|byte| matches!(byte, 0 | b'\n' | b' ' | b'\t'));
+        if params.text("fstype").as_deref() == Some("swap") {
+            params.problem(ParamProblem::new(
+                "fstype",
+                "must be the type of a file system: swap is not mounted",
+            ));
+        }
         if options.iter().any(bad) {
             params.problem(ParamProblem::new("options", "an option holds a blank or a line end"));
         }
@@ -108,92 +147,214 @@ impl Kind for Mount {
     }
 
     fn claims(wish: &Wish) -> Vec<Claim> {
-        let place = wish.path.to_string_lossy().into_owned();
-        let mut claims = edited::claim(edited::Part::target(&wish.line), place.clone());
-        claims.push(Claim::path(place.clone(), Extent::Part("mount".to_owned())));
-        claims.push(Claim::named("mount", place));
-        claims
+        claims_at(wish, &wish.path)
+    }
+
+    fn owns(view: &View<'_>, wish: &Wish) -> Result<Vec<Claim>, LookError> {
+        Ok(claims_at(wish, &claims::end(view, &wish.path)?))
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
-        let mounts = Mounts::read(view)?;
-        let live = match mounts.at(&wish.path) {
-            None => Live::Nothing,
-            Some(mounted) => compare(view, &wish.line, mounted)?,
+        let live = live::observe(view, &wish.path, &wish.line)?;
+        let source = Source::of(&wish.line);
+        let (point, to_mount) = match wish.mounted {
+            Some(true) => {
+                let point = point::observe(view, &wish.path, source.is_bound_file(view)?)?;
+                (Some(point), source.needs(view, &wish.line)?)
+            }
+            _ => (None, Vec::new()),
         };
-        let folder = match wish.mounted {
-            Some(true) => Some(new_folder::observe(view, &wish.path)?),
-            _ => None,
-        };
-        let program = if wish.mounted == Some(false) { "umount" } else { "mount" };
         Ok(Found {
             file: edited::observe(view, edited::Part::target(&wish.line))?,
-            folder,
+            point,
+            to_mount,
+            mount: programs::need(view, "mount")?,
+            umount: programs::need(view, "umount")?,
+            overridden: if wish.line.is_absent() { None } else { overriding(view, &live.at)? },
             live,
-            mount: programs::need(view, program)?,
         })
     }
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
-        let planned = edited::plan(&wish.line, &found.file);
-        let planned = match live_change(wish, found, planned.is_in_sync()) {
-            None => planned,
-            Some((verb, property)) => planned.also(verb, property).given([found.mount.clone()]),
-        };
-        match planned {
-            Planned::InSync(_) => Planned::InSync(in_sync(wish).to_owned()),
-            other => other.given(found.folder.iter().map(|folder| folder.need.clone())),
+        if let Some(unit) = &found.overridden {
+            return Planned::Impossible {
+                message: format!("{} outdoes the line in /etc/fstab", unit.display()),
+                help: Some("remove it, or keep the mount with that unit alone".to_owned()),
+            };
         }
+        let planned = edited::plan(&wish.line, &found.file);
+        let deed = deed(wish, found, planned.is_in_sync());
+        let (kept, taken) = found.live.stack.split_at(found.live.stack.len() - deed.unmount);
+        if let Some(below) = taken.iter().find_map(|layer| layer.below.first()) {
+            return Planned::Impossible {
+                message: format!(
+                    "{} cannot be unmounted: {} is mounted in it",
+                    wish.path.display(),
+                    below.display()
+                ),
+                help: Some(format!("unmount that before: `mount \"{}\" state=\"absent\"`", below.display())),
+            };
+        }
+        let planned = match live_change(wish, found, deed, kept) {
+            None => planned,
+            Some((verb, property)) => planned.also(verb, property).given(needs(found, deed)),
+        };
+        let planned = match planned {
+            Planned::InSync(_) => Planned::InSync(in_sync(wish).to_owned()),
+            other => other.given(found.point.iter().map(|point| point.need.clone())),
+        };
+        lossy(planned, taken)
+    }
+
+    fn written(wish: &Wish, found: &Found) -> Vec<PathBuf> {
+        let line = !edited::plan(&wish.line, &found.file).is_in_sync();
+        let file = line.then(|| edited::Part::target(&wish.line).path.clone());
+        let point = found.point.as_ref().filter(|point| point.is_new()).map(|_| found.live.at.clone());
+        file.into_iter().chain(point).collect()
     }
 
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
-        let mut effects: Vec<_> = found.folder.iter().filter_map(NewFolder::effect).collect();
-        if !edited::plan(&wish.line, &found.file).is_in_sync() {
+        let mut effects: Vec<_> = found.point.iter().filter_map(Point::effect).collect();
+        let same_line = edited::plan(&wish.line, &found.file).is_in_sync();
+        if !same_line {
             effects.extend(edited::effects(&wish.line, &found.file));
         }
+        let deed = deed(wish, found, same_line);
+        let planned = match wish.mounted {
+            Some(true) if deed.then == Then::Nothing && deed.unmount == 0 => None,
+            Some(true) if deed.then == Then::Remount && deed.unmount == 0 => Some(PlannedMount::Kept),
+            Some(true) if deed.then == Then::Mount && Source::of(&wish.line) == Source::Word => {
+                Some(PlannedMount::Empty)
+            }
+            Some(true) => Some(PlannedMount::Mounted),
+            _ => (deed.unmount > 0).then_some(PlannedMount::Unmounted),
+        };
+        effects.extend(planned.map(|planned| Effect::Mount(found.live.at.clone(), planned)));
         effects
     }
 
     fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
-        found.folder.iter().try_for_each(|folder| folder.make(actor))?;
+        found.point.iter().try_for_each(|point| point.make(actor))?;
         let same_line = edited::plan(&wish.line, &found.file).is_in_sync();
+        let Deed { unmount: taken, then } = deed(wish, found, same_line);
+        let (_, taken) = found.live.stack.split_at(found.live.stack.len() - taken);
+        taken.iter().rev().try_for_each(|layer| unmount(actor, wish, &found.live.at, layer))?;
+        if then == Then::Forget {
+            // Its unit goes with the line.
+            let unit = unit_of(&found.live.at, "automount");
+            actor.unit(units::Verb::Stop, &unit, Some(units::Verb::Start))?;
+        }
         if !same_line {
             // systemd makes units of the lines.
             actor.change_unit_files(|actor| edited::apply(actor, &wish.line, &found.file))?;
         }
-        match (wish.mounted, &found.live) {
-            (Some(true), Live::Nothing) => mount(actor, wish),
-            (Some(true), Live::Other(_)) => {
-                actor.run(&on(&["umount"], &wish.path))?;
-                mount(actor, wish)
+        match (then, &found.live.remount) {
+            (Then::Mount, _) if wish.line.options().is_automount() => {
+                let unit = unit_of(&found.live.at, "automount");
+                actor.unit(units::Verb::Start, &unit, Some(units::Verb::Stop))
             }
-            (Some(true), Live::Options(_)) => remount(actor, wish),
-            (Some(true), Live::Right) if !same_line => remount(actor, wish),
-            (Some(false), Live::Right | Live::Options(_) | Live::Other(_)) => {
-                actor.run(&on(&["umount"], &wish.path)).map(drop)
+            (Then::Mount, _) => {
+                actor.run(&on(&["mount"], &wish.path))?;
+                actor.keep_command(on(&["umount"], &found.live.at))
+            }
+            (Then::Remount, Some(remount)) => {
+                actor.run(&on(&["mount", "-o", &remount.options], &wish.path))?;
+                actor.keep_command(on(&["mount", "-o", &remount.back], &found.live.at))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// What happens to the mount itself.
-fn live_change(wish: &Wish, found: &Found, same_line: bool) -> Option<(Verb, PropertyChange)> {
-    let shown = |live: &Live| match live {
-        Live::Nothing => Shown::Absent,
-        Live::Right => Shown::Text("mounted".to_owned()),
-        Live::Options(missing) => Shown::Text(format!("mounted without {missing}")),
-        Live::Other(other) => Shown::Text(other.clone()),
-    };
-    let change = |verb, after: Shown| Some((verb, PropertyChange::new("mount", shown(&found.live), after)));
-    match (wish.mounted?, &found.live) {
-        (true, Live::Nothing) => change(Verb::Create, "mounted".into()),
-        (true, Live::Other(_)) => change(Verb::Replace, wish.line.shown_source().into()),
-        (true, Live::Options(_)) => change(Verb::Update, "mounted".into()),
-        (true, Live::Right) if !same_line => change(Verb::Update, "mounted, with the new options".into()),
-        (false, Live::Right | Live::Options(_) | Live::Other(_)) => change(Verb::Remove, Shown::Absent),
-        (true, Live::Right) | (false, Live::Nothing) => None,
+/// The claims of a mount at `place`: a unit of systemd for it would be another owner.
+fn claims_at(wish: &Wish, place: &Path) -> Vec<Claim> {
+    let unit = Path::new(UNIT_FOLDERS[0]).join(unit_of(place, "mount"));
+    let place = place.to_string_lossy().into_owned();
+    let mut claims = edited::claim(edited::Part::target(&wish.line), place.clone());
+    let part = || Extent::Part("mount".to_owned());
+    claims.push(Claim::path(place.clone(), part()));
+    if !wish.line.is_absent() {
+        claims.push(Claim::path(unit.to_string_lossy(), part()));
     }
+    claims.push(Claim::named("mount", place));
+    claims
+}
+
+/// What is to be done to the mounts.
+fn deed(wish: &Wish, found: &Found, same_line: bool) -> Deed {
+    let (live, all) = (&found.live, found.live.stack.len());
+    let deed = |unmount, then| Deed { unmount, then };
+    match (wish.mounted, &live.judged) {
+        (None, _) => deed(0, Then::Nothing),
+        (Some(false), _) => deed(all, if live.waits { Then::Forget } else { Then::Nothing }),
+        (Some(true), Judged::Nothing) if live.waits && wish.line.options().is_automount() => {
+            deed(0, Then::Nothing)
+        }
+        (Some(true), Judged::Nothing) => deed(0, Then::Mount),
+        (Some(true), Judged::Other) => deed(all, Then::Mount),
+        (Some(true), Judged::Options(difference)) if difference.replaces => deed(all, Then::Mount),
+        (Some(true), Judged::Options(_)) => deed(all.saturating_sub(1), Then::Remount),
+        (Some(true), Judged::Right) if !same_line && all > 0 => deed(all - 1, Then::Remount),
+        (Some(true), Judged::Right) => deed(all.saturating_sub(1), Then::Nothing),
+    }
+}
+
+/// What the deed needs.
+fn needs(found: &Found, deed: Deed) -> Vec<Need> {
+    let mut needs = Vec::new();
+    if deed.unmount > 0 {
+        needs.push(found.umount.clone());
+    }
+    if matches!(deed.then, Then::Mount | Then::Remount) {
+        needs.push(found.mount.clone());
+    }
+    if deed.then == Then::Mount {
+        needs.extend(found.to_mount.iter().cloned());
+    }
+    needs
+}
+
+/// What happens to the mount itself; `kept` is what stays of the stack.
+fn live_change(wish: &Wish, found: &Found, deed: Deed, kept: &[Layer]) -> Option<(Verb, PropertyChange)> {
+    let before = before(&found.live, kept.is_empty());
+    let change = |verb, after: Shown| Some((verb, PropertyChange::new("mount", before.clone(), after)));
+    match (deed.then, &found.live.judged, deed.unmount) {
+        (Then::Nothing, _, 0) => None,
+        (Then::Forget, ..) => change(Verb::Remove, Shown::Absent),
+        (Then::Nothing, ..) if kept.is_empty() => change(Verb::Remove, Shown::Absent),
+        (Then::Nothing, ..) => change(Verb::Update, "mounted".into()),
+        (Then::Mount, _, 0) => change(Verb::Create, "mounted".into()),
+        (Then::Mount, Judged::Options(difference), _) => {
+            change(Verb::Replace, format!("mounted anew with {}", difference.wants.join(",")).into())
+        }
+        (Then::Mount, ..) => change(Verb::Replace, wish.line.shown_source().into()),
+        (Then::Remount, Judged::Options(difference), _) => {
+            change(Verb::Update, format!("mounted with {}", difference.wants.join(",")).into())
+        }
+        (Then::Remount, ..) => change(Verb::Update, "mounted, with the new options".into()),
+    }
+}
+
+/// What is mounted now, for people: the lowest as far as it is what is asked, else all by their sources.
+fn before(live: &Live, all_go: bool) -> Shown {
+    let Some((lowest, above)) = live.stack.split_first() else {
+        return if live.waits { "mounted when it is used".into() } else { Shown::Absent };
+    };
+    let lowest = match &live.judged {
+        Judged::Right if !all_go => "mounted".to_owned(),
+        Judged::Options(difference) => format!("mounted with {}", difference.has.join(",")),
+        _ => lowest.shown.clone(),
+    };
+    let above = above.iter().map(|layer| format!(", under {}", layer.shown));
+    Shown::Text(above.fold(lowest, |text, more| text + &more))
+}
+
+/// The plan, with why what it takes away cannot be put back.
+fn lossy(mut planned: Planned, taken: &[Layer]) -> Planned {
+    if let (Planned::Change(planned), Some(why)) = (&mut planned, taken.iter().find_map(|layer| layer.lost)) {
+        planned.change.irreversible.get_or_insert_with(|| why.to_owned());
+    }
+    planned
 }
 
 const fn in_sync(wish: &Wish) -> &'static str {
@@ -205,170 +366,73 @@ const fn in_sync(wish: &Wish) -> &'static str {
     }
 }
 
-/// Holds what is mounted against the line, as far as the kernel shows it as it was written.
-fn compare(view: &View<'_>, line: &Line, mounted: &Mounted) -> Result<Live, LookError> {
-    if line.is_absent() {
-        return Ok(Live::Right);
+/// Unmounts what is on top, and notes how it is mounted again.
+fn unmount(actor: &mut Actor<'_>, wish: &Wish, at: &Path, layer: &Layer) -> Result<(), ApplyError> {
+    // What a bind of all that is below brought goes with it.
+    let deep = wish.line.options().is_deep();
+    let words: &[&str] = if deep { &["umount", "--recursive"] } else { &["umount"] };
+    actor.run(&on(words, at)).map_err(|error| in_use(actor, at, error))?;
+    layer.back.iter().try_for_each(|back| actor.keep_command(back.clone()))
+}
+
+/// The error of umount(8), with who uses the mount.
+fn in_use(actor: &Actor<'_>, at: &Path, error: ApplyError) -> ApplyError {
+    let users = busy::users(actor.files(), at);
+    if users.is_empty() {
+        return error;
     }
-    let same_type = matches!(line.fstype(), "auto" | "none" | "") || line.fstype() == mounted.fstype;
-    if !same_type || !same_source(view, line, mounted)? {
-        return Ok(Live::Other(format!("{} ({})", mounted.source, mounted.fstype)));
+    let why = format!("it is in use by {}", users.join(", "));
+    ApplyError::at("unmount", at, &why).output(error.output.as_bytes())
+}
+
+/// The unit of systemd for the place that is written by hand, and is read instead of the line; a drop-in of it, if that
+/// says what or how it mounts.
+fn overriding(view: &View<'_>, at: &Path) -> Result<Option<PathBuf>, LookError> {
+    let unit = unit_of(at, "mount");
+    for folder in ["/etc/systemd/system", "/run/systemd/system"] {
+        let file = Path::new(folder).join(&unit);
+        if let Seen::Known(_) = view.place(&file)? {
+            return Ok(Some(file));
+        }
+        let more = Path::new(folder).join(format!("{unit}.d"));
+        let Seen::Known(names) = view.list(&more)? else { continue };
+        for name in names {
+            let file = more.join(name);
+            let is_read = file.extension().is_some_and(|end| end == "conf");
+            if is_read && matches!(view.text(&file)?, Seen::Known(text) if sets_the_mount(&text)) {
+                return Ok(Some(file));
+            }
+        }
     }
-    let missing: Vec<_> = line.flags().filter(|flag| !mounted.has(flag)).collect();
-    Ok(if missing.is_empty() { Live::Right } else { Live::Options(missing.join(",")) })
+    Ok(None)
 }
 
-fn same_source(view: &View<'_>, line: &Line, mounted: &Mounted) -> Result<bool, LookError> {
-    let source = line.source();
-    if line.is_bind() {
-        // A directory of the root file system is shown as itself; one of another by its path in there.
-        return Ok(mounted.root != Path::new("/")
-            && Path::new(source).ends_with(mounted.root.strip_prefix("/").unwrap_or(&mounted.root))
-            || mounted.root == Path::new("/"));
+/// Whether a drop-in says what the line says.
+fn sets_the_mount(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let mut keys = text.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key.trim());
+    keys.any(|key| matches!(key, "What" | "Where" | "Type" | "Options"))
+}
+
+/// The unit of systemd for the place: systemd-escape(1).
+fn unit_of(at: &Path, kind: &str) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let plain = at.as_os_str().as_bytes();
+    let plain = plain.strip_prefix(b"/").unwrap_or(plain);
+    if plain.is_empty() {
+        return format!("-.{kind}");
     }
-    let device = ["UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="].into_iter().find_map(|tag| {
-        let name = source.strip_prefix(tag)?.trim_matches('"');
-        let folder = tag.trim_end_matches('=').to_ascii_lowercase();
-        Some(Path::new("/dev/disk").join(format!("by-{folder}")).join(name))
-    });
-    let path = match device {
-        Some(path) => path,
-        None if source.starts_with("/dev/") => PathBuf::from(source),
-        // The source of what is no device is a word (`tmpfs`), or told as it was written (`host:/share`).
-        None => return Ok(!source.contains(":/") || source == mounted.source),
-    };
-    let ends = |path: &Path| match view.followed(path)? {
-        Seen::Known((end, _)) => Ok::<_, LookError>(Some(end)),
-        _ => Ok(None),
-    };
-    let (wanted, found) = (ends(&path)?, ends(Path::new(&mounted.source))?);
-    Ok(path == Path::new(&mounted.source) || wanted.is_none() || found.is_none() || wanted == found)
-}
-
-fn mount(actor: &mut Actor<'_>, wish: &Wish) -> Result<(), ApplyError> {
-    actor.run(&on(&["mount"], &wish.path))?;
-    actor.keep_command(on(&["umount"], &wish.path))
-}
-
-fn remount(actor: &mut Actor<'_>, wish: &Wish) -> Result<(), ApplyError> {
-    actor.run(&on(&["mount", "-o", "remount"], &wish.path)).map(drop)
-}
-
-/// The command on the place. mount(8) takes all else from the line, so that no option stands in the process list.
-fn on(words: &[&str], path: &Path) -> Command {
-    let path = path.to_string_lossy().into_owned();
-    Command::new(words.iter().map(|word| (*word).to_owned()).chain([path]))
+    let mut name = String::new();
+    for (place, byte) in plain.iter().enumerate() {
+        match byte {
+            b'/' => name.push('-'),
+            b'.' if place == 0 => name.push_str("\\x2e"),
+            byte if byte.is_ascii_alphanumeric() || b":_.".contains(byte) => name.push(char::from(*byte)),
+            byte => name.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    format!("{name}.{kind}")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kinds::testing::{Trial, change, finished, params};
-    use converge_model::{Params, Value};
-
-    /// A host whose `mount` and `umount` do what their lines say.
-    fn trial(mountinfo: &str) -> Trial {
-        let trial = Trial::new();
-        for program in ["mount", "umount"] {
-            trial.write(&format!("/usr/bin/{program}"), "");
-        }
-        trial.write("/etc/fstab", "# kept\n/dev/vda / ext4 defaults 0 1\n");
-        trial.write("/proc/1/mountinfo", mountinfo);
-        let table = trial.at("/proc/1/mountinfo");
-        trial.answer(move |command| {
-            let path = command.words.last().unwrap();
-            let now = std::fs::read_to_string(&table).unwrap();
-            let mut lines: Vec<_> = now.lines().filter(|line| !line.contains(&format!(" {path} "))).collect();
-            let mounted = format!("40 1 0:9 / {path} rw,nosuid,nodev - tmpfs tmpfs rw");
-            if command.words[0] == "mount" {
-                lines.push(&mounted);
-            }
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            std::fs::write(&table, text).unwrap();
-            finished(0, "")
-        });
-        trial
-    }
-
-    fn cache(more: &[(&str, Value)]) -> Params {
-        let options = Value::List(vec!["size=16m".into(), "nosuid".into()]);
-        let mut params = params([
-            ("path", "/srv/cache".into()),
-            ("source", "tmpfs".into()),
-            ("fstype", "tmpfs".into()),
-            ("options", options),
-        ]);
-        more.iter().for_each(|(name, value)| params.set(name, value.clone()));
-        params
-    }
-
-    #[test]
-    fn a_mount_is_made_with_its_line_and_taken_back() {
-        let trial = trial("1 0 254:0 / / rw - ext4 /dev/vda rw\n");
-        std::fs::create_dir_all(trial.at("/srv")).unwrap();
-        let before = trial.image();
-        let undo = trial.apply("mount", &cache(&[])).unwrap();
-        trial.assert_in_sync("mount", &cache(&[]));
-        let fstab = String::from_utf8(trial.read("/etc/fstab")).unwrap();
-        assert_eq!(
-            fstab,
-            "# kept\n/dev/vda / ext4 defaults 0 1\ntmpfs /srv/cache tmpfs size=16m,nosuid 0 0\n"
-        );
-        trial.put_back(undo);
-        assert_eq!(trial.image(), before);
-        trial.apply("mount", &cache(&[])).unwrap();
-        let gone = params([("path", "/srv/cache".into()), ("state", "absent".into())]);
-        trial.apply("mount", &gone).unwrap();
-        trial.assert_in_sync("mount", &gone);
-        assert_eq!(trial.read("/etc/fstab"), b"# kept\n/dev/vda / ext4 defaults 0 1\n");
-    }
-
-    #[test]
-    fn each_state_has_its_plan() {
-        let mounted = "1 0 254:0 / / rw - ext4 /dev/vda rw\n40 1 0:9 / /srv/cache rw - tmpfs tmpfs rw\n";
-        let check = |mountinfo: &str, state: &str, verb: Verb, properties: &[&str]| {
-            let trial = trial(mountinfo);
-            std::fs::create_dir_all(trial.at("/srv/cache")).unwrap();
-            let planned = change(trial.plan("mount", &cache(&[("state", state.into())])));
-            let names: Vec<_> = planned.properties.iter().map(|p| p.property.as_str()).collect();
-            assert_eq!((planned.verb, names.as_slice()), (verb, properties), "{state}");
-        };
-        check("", "mounted", Verb::Update, &["content", "mount"]);
-        check("", "present", Verb::Update, &["content"]);
-        check(mounted, "mounted", Verb::Update, &["content", "mount"]);
-        check(mounted, "unmounted", Verb::Update, &["content", "mount"]);
-        check(mounted, "absent", Verb::Remove, &["mount"]);
-    }
-
-    #[test]
-    fn what_is_mounted_instead_or_without_its_options_is_seen() {
-        let line = "tmpfs /srv/cache tmpfs size=16m,nosuid 0 0\n";
-        let check = |mountinfo: &str, expected: Option<&str>| {
-            let trial = trial(mountinfo);
-            std::fs::create_dir_all(trial.at("/srv/cache")).unwrap();
-            trial.write("/etc/fstab", line);
-            match (trial.plan("mount", &cache(&[])), expected) {
-                (Planned::InSync(_), None) => {}
-                (planned, Some(expected)) => {
-                    assert_eq!(change(planned).properties[0].before, Shown::from(expected));
-                }
-                (planned, None) => panic!("{planned:?}"),
-            }
-        };
-        check("40 1 0:9 / /srv/cache rw,nosuid - tmpfs tmpfs rw,size=16384k\n", None);
-        check("40 1 0:9 / /srv/cache rw - tmpfs tmpfs rw\n", Some("mounted without nosuid"));
-        check("40 1 0:9 / /srv/cache rw,nosuid - ext4 /dev/vdb rw\n", Some("/dev/vdb (ext4)"));
-    }
-
-    #[test]
-    fn a_secret_option_is_in_the_line_and_nowhere_else() {
-        let trial = trial("");
-        std::fs::create_dir_all(trial.at("/srv/cache")).unwrap();
-        let secret = trial.secret("password=hunter2");
-        let wish = cache(&[("options", Value::List(vec![secret])), ("state", "present".into())]);
-        let planned = change(trial.plan("mount", &wish));
-        assert!(!format!("{planned:?}").contains("hunter2"));
-        trial.apply("mount", &wish).unwrap();
-        trial.assert_in_sync("mount", &wish);
-    }
-}
+mod tests;

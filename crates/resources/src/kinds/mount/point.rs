@@ -1,0 +1,80 @@
+//! What a file system is mounted on: a folder, or a file for a file that is bound. It is made where it is missing.
+
+use std::path::{Path, PathBuf};
+
+use crate::actor::{Actor, ApplyError, Attributes};
+use crate::kinds::new_folder::{self, NewFolder};
+use crate::overlay::{Bytes, Effect};
+use crate::system::files::Sort;
+use crate::view::{Body, LookError, Need, Place, Seen, View};
+
+/// A mount point.
+pub(super) struct Point {
+    made: Made,
+    /// The need for the folder that holds it, or for itself where something is in its way.
+    pub(super) need: Need,
+}
+
+/// What is made where it is missing.
+enum Made {
+    Folder(NewFolder),
+    /// A file, and who owns it then.
+    File(PathBuf, (String, String)),
+    Nothing,
+}
+
+/// Looks for the mount point at `path`, which must be a file where `file` says so.
+pub(super) fn observe(view: &View<'_>, path: &Path, file: bool) -> Result<Point, LookError> {
+    if !file {
+        let folder = new_folder::observe(view, path)?;
+        let need = folder.need.clone();
+        return Ok(Point { made: Made::Folder(folder), need });
+    }
+    Ok(match view.followed(&view.resolved(path)?)? {
+        Seen::Known((_, place)) if place.sort == Sort::Folder => {
+            let what = format!("a file at {}", path.display());
+            let help = Some("the source is a file, and a folder is there".to_owned());
+            Point { made: Made::Nothing, need: Need::Absent { what, help } }
+        }
+        Seen::Known(_) => Point { made: Made::Nothing, need: Need::Met },
+        Seen::Absent | Seen::MayCome(_) | Seen::Unknown(_) => {
+            let need = view.need_folder(path.parent().unwrap_or(Path::new("/")))?;
+            Point { made: Made::File(path.to_owned(), view.own_names()?), need }
+        }
+    })
+}
+
+impl Point {
+    /// Whether it is made.
+    pub(super) fn is_new(&self) -> bool {
+        match &self.made {
+            Made::Folder(folder) => folder.is_new(),
+            Made::File(..) => true,
+            Made::Nothing => false,
+        }
+    }
+
+    /// What later steps will see of it.
+    pub(super) fn effect(&self) -> Option<Effect> {
+        match &self.made {
+            Made::Folder(folder) => folder.effect(),
+            Made::File(path, (owner, group)) => {
+                let (owner, group, body) =
+                    (owner.clone(), group.clone(), Body::Text(Bytes::from(Vec::new())));
+                let place =
+                    Place { sort: Sort::File, mode: 0o644, owner, group, size: 0, target: None, body };
+                Some(Effect::Path(path.clone(), Some(place)))
+            }
+            Made::Nothing => None,
+        }
+    }
+
+    /// Makes it, where it is missing.
+    pub(super) fn make(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
+        match &self.made {
+            Made::Folder(folder) => folder.make(actor),
+            Made::File(path, _) => actor.write_text(path, b"", &Attributes::default(), |_, _| Ok(())),
+            Made::Nothing => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The kind `mount` on a trial host whose mount(8) and umount(8) write the kernel's table.
+
+use converge_model::{Params, Value};
+
+use super::*;
+use crate::kinds::testing::{Trial, change, finished, impossible, params};
+
+const ROOT: &str = "1 0 254:0 / / rw,relatime - ext4 /dev/vda rw\n";
+
+/// A host whose `mount` and `umount` do what their lines say.
+fn trial(mountinfo: &str) -> Trial {
+    let trial = Trial::new();
+    for program in ["mount", "umount"] {
+        trial.write(&format!("/usr/bin/{program}"), "");
+    }
+    trial.write("/etc/fstab", "# kept\n/dev/vda / ext4 defaults 0 1\n");
+    trial.write("/proc/1/mountinfo", format!("{ROOT}{mountinfo}"));
+    std::fs::create_dir_all(trial.at("/srv")).unwrap();
+    let table = trial.at("/proc/1/mountinfo");
+    trial.answer(move |command| {
+        let path = command.words.last().unwrap();
+        let now = std::fs::read_to_string(&table).unwrap();
+        let mut lines: Vec<_> = now.lines().filter(|line| !line.contains(&format!(" {path} "))).collect();
+        let mounted = format!("40 1 0:9 / {path} rw,nosuid,relatime - tmpfs tmpfs rw,size=16384k");
+        if command.words[0] == "mount" {
+            lines.push(&mounted);
+        }
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(&table, text).unwrap();
+        finished(0, "")
+    });
+    trial
+}
+
+fn cache(more: &[(&str, Value)]) -> Params {
+    let options = Value::List(vec!["size=16m".into(), "nosuid".into()]);
+    let mut params = params([
+        ("path", "/srv/cache".into()),
+        ("source", "tmpfs".into()),
+        ("fstype", "tmpfs".into()),
+        ("options", options),
+    ]);
+    more.iter().for_each(|(name, value)| params.set(name, value.clone()));
+    params
+}
+
+#[test]
+fn a_mount_is_made_with_its_line_and_taken_back() {
+    let trial = trial("");
+    let before = trial.image();
+    let undo = trial.apply("mount", &cache(&[])).unwrap();
+    trial.assert_in_sync("mount", &cache(&[]));
+    let fstab = String::from_utf8(trial.read("/etc/fstab")).unwrap();
+    assert_eq!(fstab, "# kept\n/dev/vda / ext4 defaults 0 1\ntmpfs /srv/cache tmpfs size=16m,nosuid 0 0\n");
+    trial.put_back(undo);
+    assert_eq!(trial.image(), before);
+    trial.apply("mount", &cache(&[])).unwrap();
+    let gone = params([("path", "/srv/cache".into()), ("state", "absent".into())]);
+    trial.apply("mount", &gone).unwrap();
+    trial.assert_in_sync("mount", &gone);
+    assert_eq!(trial.read("/etc/fstab"), b"# kept\n/dev/vda / ext4 defaults 0 1\n");
+}
+
+#[test]
+fn each_state_has_its_plan() {
+    let mounted = "40 1 0:9 / /srv/cache rw,nosuid,relatime - tmpfs tmpfs rw,size=16384k\n";
+    let check = |mountinfo: &str, state: &str, verb: Verb, properties: &[&str]| {
+        let trial = trial(mountinfo);
+        std::fs::create_dir_all(trial.at("/srv/cache")).unwrap();
+        let planned = change(trial.plan("mount", &cache(&[("state", state.into())])));
+        let names: Vec<_> = planned.properties.iter().map(|p| p.property.as_str()).collect();
+        assert_eq!((planned.verb, names.as_slice()), (verb, properties), "{state}");
+    };
+    check("", "mounted", Verb::Update, &["content", "mount"]);
+    check("", "present", Verb::Update, &["content"]);
+    check(mounted, "mounted", Verb::Update, &["content", "mount"]);
+    check(mounted, "unmounted", Verb::Update, &["content", "mount"]);
+    check(mounted, "absent", Verb::Remove, &["mount"]);
+}
+
+#[test]
+fn what_is_mounted_instead_or_with_other_options_is_seen() {
+    let check = |mountinfo: &str, expected: Option<&str>| {
+        let trial = trial(mountinfo);
+        std::fs::create_dir_all(trial.at("/srv/cache")).unwrap();
+        trial.write("/etc/fstab", "tmpfs /srv/cache tmpfs size=16m,nosuid 0 0\n");
+        match (trial.plan("mount", &cache(&[])), expected) {
+            (Planned::InSync(_), None) => {}
+            (planned, Some(expected)) => {
+                assert_eq!(change(planned).properties[0].before, Shown::from(expected));
+            }
+            (planned, None) => panic!("{planned:?}"),
+        }
+    };
+    let at = "40 1 0:9 / /srv/cache";
+    check(&format!("{at} rw,nosuid,relatime - tmpfs tmpfs rw,size=16384k\n"), None);
+    check(&format!("{at} rw,nosuid,relatime - tmpfs other rw,size=16384k,inode64\n"), None);
+    check(&format!("{at} rw,relatime - tmpfs tmpfs rw,size=16384k\n"), Some("mounted with suid"));
+    check(&format!("{at} rw,nosuid,relatime - tmpfs tmpfs ro,size=16384k\n"), Some("mounted with ro"));
+    check(&format!("{at} rw,nosuid,relatime - tmpfs tmpfs rw\n"), Some("mounted with size=50%"));
+    check(&format!("{at} rw,nosuid,relatime - ext4 /dev/vdb rw\n"), Some("/dev/vdb (ext4)"));
+}
+
+#[test]
+fn a_device_has_many_names_and_one_number() {
+    let trial = trial("40 1 8:17 / /srv/data rw,relatime - ext4 /dev/root rw\n");
+    std::fs::create_dir_all(trial.at("/srv/data")).unwrap();
+    for folder in ["/dev/disk/by-uuid", "/dev/disk/by-label", "/sys/dev/block"] {
+        std::fs::create_dir_all(trial.at(folder)).unwrap();
+    }
+    let link = |target: &str, path: &str| std::os::unix::fs::symlink(target, trial.at(path)).unwrap();
+    trial.write("/dev/sdb1", "");
+    trial.write("/dev/sdc1", "");
+    link("../../sdb1", "/dev/disk/by-uuid/12-34");
+    link("../../sdb1", r"/dev/disk/by-label/my\x20data");
+    link("../../sdc1", "/dev/disk/by-label/other");
+    link("../../devices/pci0/block/sdb/sdb1", "/sys/dev/block/8:17");
+    let check = |source: &str, same: bool| {
+        let wish =
+            params([("path", "/srv/data".into()), ("source", source.into()), ("fstype", "ext4".into())]);
+        let planned = change(trial.plan("mount", &wish));
+        let replaced =
+            planned.properties.iter().any(|property| property.before == Shown::from("/dev/root (ext4)"));
+        assert_eq!(!replaced, same, "{source}: {planned:?}");
+    };
+    check("/dev/sdb1", true);
+    check("UUID=12-34", true);
+    check("LABEL=my data", true);
+    check("LABEL=other", false);
+    check("/dev/sdc1", false);
+}
+
+#[test]
+fn a_unit_that_outdoes_the_line_is_named() {
+    let trial = trial("");
+    std::fs::create_dir_all(trial.at("/srv/cache")).unwrap();
+    trial.write("/etc/systemd/system/srv-cache.mount.d/order.conf", "[Unit]\nAfter=x.service\n");
+    assert!(matches!(trial.plan("mount", &cache(&[])), Planned::Change(_)));
+    trial.write("/etc/systemd/system/srv-cache.mount.d/what.conf", "[Mount]\nOptions = ro\n");
+    let why = impossible(trial.plan("mount", &cache(&[])));
+    assert_eq!(why, "/etc/systemd/system/srv-cache.mount.d/what.conf outdoes the line in /etc/fstab");
+    trial.write("/etc/systemd/system/srv-cache.mount", "[Mount]\n");
+    let why = impossible(trial.plan("mount", &cache(&[("state", "present".into())])));
+    assert_eq!(why, "/etc/systemd/system/srv-cache.mount outdoes the line in /etc/fstab");
+}
+
+#[test]
+fn a_place_has_its_unit() {
+    let check = |path: &str, unit: &str| assert_eq!(unit_of(Path::new(path), "mount"), unit);
+    check("/", "-.mount");
+    check("/srv/cache", "srv-cache.mount");
+    check("/srv/my-data/.x y", r"srv-my\x2ddata-.x\x20y.mount");
+    check("/.hidden", r"\x2ehidden.mount");
+}
+
+#[test]
+fn a_place_where_systemd_waits_counts_as_mounted_only_if_it_is_asked_to_wait() {
+    let waits = "39 1 0:8 / /srv/cache rw,relatime - autofs systemd-1 rw,fd=1\n";
+    let trial = trial(waits);
+    std::fs::create_dir_all(trial.at("/srv/cache")).unwrap();
+    let options = Value::List(vec!["x-systemd.automount".into()]);
+    trial.write("/etc/fstab", "tmpfs /srv/cache tmpfs x-systemd.automount 0 0\n");
+    trial.assert_in_sync("mount", &cache(&[("options", options)]));
+    assert_eq!(change(trial.plan("mount", &cache(&[]))).properties[1].after, "mounted".into());
+    let gone = params([("path", "/srv/cache".into()), ("state", "absent".into())]);
+    let planned = change(trial.plan("mount", &gone));
+    assert_eq!(planned.properties[1].before, "mounted when it is used".into());
+}
+
+#[test]
+fn what_is_below_a_new_mount_is_not_what_is_there_now() {
+    let trial = trial("");
+    trial.write("/srv/data/file", "hidden\n");
+    let file = params([("path", "/srv/data/file".into()), ("content", trial.content("hidden\n"))]);
+    trial.assert_in_sync("file", &file);
+    let mounted = |mount| vec![Effect::Mount("/srv/data".into(), mount)];
+    for mount in [PlannedMount::Empty, PlannedMount::Mounted, PlannedMount::Unmounted] {
+        assert_eq!(change(trial.plan_after(mounted(mount), "file", &file)).verb, Verb::Create, "{mount:?}");
+    }
+    let bind = |source: &str| {
+        params([
+            ("path", "/srv/view".into()),
+            ("source", source.into()),
+            ("options", Value::List(vec!["bind".into()])),
+        ])
+    };
+    let under = |mount, source: &str| trial.plan_after(mounted(mount), "mount", &bind(source));
+    assert!(
+        matches!(under(PlannedMount::Mounted, "/srv/data/a"), Planned::Change(_)),
+        "it may come with the mount"
+    );
+    assert_eq!(impossible(under(PlannedMount::Empty, "/srv/data/a")), "the source /srv/data/a is not there");
+    assert!(matches!(under(PlannedMount::Empty, "/srv/data"), Planned::Change(_)));
+}
+
+#[test]
+fn a_secret_option_is_in_the_line_and_nowhere_else() {
+    let trial = trial("");
+    std::fs::create_dir_all(trial.at("/srv/cache")).unwrap();
+    let secret = trial.secret("password=hunter2");
+    let wish = cache(&[("options", Value::List(vec![secret])), ("state", "present".into())]);
+    let planned = change(trial.plan("mount", &wish));
+    assert!(!format!("{planned:?}").contains("hunter2"));
+    trial.apply("mount", &wish).unwrap();
+    trial.assert_in_sync("mount", &wish);
+}
+
+#[test]
+fn swap_is_no_mount() {
+    let problems = Trial::new().problems("mount", &cache(&[("fstype", "swap".into())]));
+    assert_eq!(problems[0].param.as_deref(), Some("fstype"));
+}
