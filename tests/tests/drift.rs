@@ -1,10 +1,11 @@
-//! `converge drift` on a real host: what moved there apart from what is newly asked for, and nothing written.
+//! `converge drift` on a real host: what moved there apart from what is newly asked for, and nothing written; and what
+//! moved where only the program that owns it can tell.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use converge_model::catalog::DriftMode;
 use converge_model::{Cause, Event, EventKind, HostPlan};
-use converge_tests::demand::{converge, root};
+use converge_tests::demand::{ask, converge, root};
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
@@ -82,4 +83,87 @@ fn what_moved_is_told_from_what_is_newly_asked_for_and_nothing_is_written() {
     assert!(ended.stdout.starts_with("Drift: no host drifted; 0 resources in sync"), "{ended}");
     let ended = drift(&project, host, &[&only[..], &["-v"]].concat(), 0);
     assert!(ended.stdout.contains("left alone: drift=\"ignore\"\n  ~ group[wheel]"), "{ended}");
+
+    what_counts_is_what_the_programs_say_that_own_it(&project, host);
+}
+
+/// Resources whose text is one thing, and what the host makes of it another.
+const EFFECTIVE: &str = r#"
+    mount "/srv/pool" source="tmpfs" fstype="tmpfs" { options "size=8m" }
+    directory "/srv/pool/a"
+    mount "/srv/view" source="/srv/pool/a" fstype="none" { options "bind" "ro" }
+    systemd-unit "tick" {
+        section "Service" {
+            ExecStart "/bin/sleep infinity"
+            Nice 3
+        }
+        section "Install" { WantedBy "multi-user.target" }
+    }
+    systemd-unit "tick" drop-in="10-nice" { section "Service" { Nice 5 } }
+    file "/etc/systemd/system/tick.service.d/20-umask.conf" {
+        content "[Service]\nUMask=0077\n"
+    }
+    service "tick" running=#true enabled=#true
+    user "ticker" uid=4321 home="/srv/ticker"
+"#;
+
+/// What findmnt(8), systemctl(1) and getent(1) say.
+fn told(host: &Host) -> String {
+    let mount = "findmnt --noheadings --raw --output OPTIONS --mountpoint";
+    let unit = "systemctl show --property ActiveState,UnitFileState,Nice,UMask,NeedDaemonReload tick";
+    let user = "getent passwd ticker";
+    root(host, &format!("for at in /srv/pool /srv/view; do {mount} $at; done; {unit} | sort; {user}"))
+}
+
+fn what_counts_is_what_the_programs_say_that_own_it(project: &Project, host: &Host) {
+    ask(project, EFFECTIVE);
+    converge(project, &["apply", "--yes"], 0);
+    let in_sync = || assert!(drift(project, host, &["--fail-on-drift"], 0).stdout.contains("in sync"));
+    in_sync();
+    let right = told(host);
+    let (pool, rest) = right.split_once('\n').unwrap();
+    let (view, rest) = rest.split_once('\n').unwrap();
+    assert!(
+        pool.starts_with("rw,relatime,size=8192k") && view.starts_with("ro,relatime,size=8192k"),
+        "{right}"
+    );
+    let unit = "ActiveState=active\nNeedDaemonReload=no\nNice=5\nUMask=0077\nUnitFileState=enabled\n";
+    assert!(rest.starts_with(unit) && rest.contains("ticker:x:4321:"), "{right}");
+
+    let move_all = "mount -o remount,ro /srv/pool; mount -t tmpfs over /srv/view; \
+                    touch /etc/systemd/system/tick.service.d/10-nice.conf; systemctl disable --now -q tick";
+    root(host, move_all);
+    assert_ne!(told(host), right);
+    let ended = drift(project, host, &["--fail-on-drift"], 2);
+    for found in ["mount: mounted with ro -> mounted with rw", "under over (tmpfs)", "loaded: an older text"]
+    {
+        assert!(ended.stdout.contains(found), "{found}: {ended}");
+    }
+    converge(project, &["apply", "--yes"], 0);
+    in_sync();
+    assert_eq!(told(host), right);
+    root(host, "touch /srv/pool/x; ! touch /srv/view/y");
+
+    // What outdoes a file is named, and two names of one thing are found.
+    let later = "/run/systemd/system/tick.service.d/90-later.conf";
+    root(
+        host,
+        &format!("mkdir -p /run/systemd/system/tick.service.d; printf '[Service]\\nNice=7\\n' >{later}"),
+    );
+    let ended = converge(project, &["plan"], 3);
+    assert!(ended.stdout.contains(&format!("{later} overrides Nice of [Service]")), "{ended}");
+    root(
+        host,
+        &format!("rm {later}; ln -s tick.service /etc/systemd/system/tock.service; systemctl daemon-reload"),
+    );
+    ask(
+        project,
+        &format!(
+            "{EFFECTIVE}\n    service \"tock\"\n    file \"/var/run/tick\" {{ content \"\" }}\n    file \"/run/tick\" {{ content \"\" }}"
+        ),
+    );
+    let ended = converge(project, &["plan"], 3);
+    for thing in ["unit:tick.service", "path:/run/tick"] {
+        assert!(ended.stdout.contains(&format!("both own {thing} on this host")), "{thing}: {ended}");
+    }
 }
