@@ -54,7 +54,7 @@ fn alias_of(view: &View<'_>, unit: &str) -> Result<Option<String>, LookError> {
         let is_other = |name: &&str| is_unit_name(name) && *name != unit && !name.contains("@.");
         return Ok(target.filter(is_other).map(str::to_owned));
     }
-    Ok(None)
+    Ok(view.planned_alias(unit))
 }
 
 /// The package without an architecture that is the host's own.
@@ -68,6 +68,7 @@ fn package(view: &View<'_>, name: String) -> Result<String, LookError> {
 mod tests {
     use super::*;
     use crate::kinds::testing::Trial;
+    use crate::view::Need;
     use converge_model::Extent;
     use std::os::unix::fs::symlink;
 
@@ -98,6 +99,14 @@ mod tests {
         check(unit("ssh.service"), "unit:ssh.service");
         check(unit("app@one.service"), "unit:app@one.service");
         check(unit("masked.service"), "unit:masked.service");
+        let written = |view: &View<'_>, name: &str| on_host(view, unit(name)).unwrap().key();
+        let text = b"[Service]\nExecStart=/bin/true\n[Install]\nAlias=one.service twin.service\n";
+        trial.view_after(vec![trial.planned_file("/etc/systemd/system/app.service", text)], |view| {
+            assert_eq!(written(view, "twin.service"), "unit:app.service");
+            assert_eq!(written(view, "other.service"), "unit:other.service");
+            let need = view.need_unit("twin.service").unwrap();
+            assert!(matches!(need, Need::Absent { help: Some(help), .. } if help.contains("another name of app.service")));
+        });
         check(Claim::named("user", "ada"), "user:ada");
         check(Claim::named("package", "curl:amd64"), "package:curl:amd64");
         trial.world().installed("dpkg:amd64", "1");

@@ -605,6 +605,20 @@ impl<'a> View<'a> {
         Ok(Seen::Known(state))
     }
 
+    /// The unit of which `name` is another name by the file that an earlier step writes.
+    pub fn planned_alias(&self, name: &str) -> Option<String> {
+        let planned = self.overlay?.paths.iter().filter(|(path, _)| is_read_by_systemd(path));
+        planned.into_iter().find_map(|(path, place)| {
+            let Body::Text(text) = &place.as_ref()?.body else { return None };
+            let text = String::from_utf8_lossy(text);
+            let mut aliases = text
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("Alias="))
+                .flat_map(str::split_whitespace);
+            aliases.find(|alias| *alias == name).and_then(|_| path.file_name()?.to_str().map(str::to_owned))
+        })
+    }
+
     /// Whether an earlier step may let systemd read its unit files again.
     pub fn may_reload_units(&self) -> bool {
         self.overlay.is_some_and(|overlay| {
@@ -747,8 +761,11 @@ impl<'a> View<'a> {
 
     /// The need for the unit `name` (full: `nginx.service`).
     pub fn need_unit(&self, name: &str) -> Result<Need, LookError> {
-        Ok(Need::of(self.unit(name)?, format!("the unit {name}"), || {
-            format!("install the package that brings it, or declare `systemd-unit \"{name}\"`, before it")
+        Ok(Need::of(self.unit(name)?, format!("the unit {name}"), || match self.planned_alias(name) {
+            Some(unit) => format!("it is another name of {unit}, which an earlier step writes: name that"),
+            None => {
+                format!("install the package that brings it, or declare `systemd-unit \"{name}\"`, before it")
+            }
         }))
     }
 

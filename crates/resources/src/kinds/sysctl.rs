@@ -95,9 +95,7 @@ impl Kind for Sysctl {
             Some(value) if value.is_empty() => params.problem(ParamProblem::new("value", "is empty")),
             _ => {}
         }
-        // With slashes where a part holds a dot, as sysctl.d(5) reads it.
-        let dotted = parts.iter().any(|part| part.contains('.'));
-        let name = parts.join(if dotted { "/" } else { "." });
+        let name = joined(&parts);
         let file = Rendered {
             path: Path::new(FOLDER).join(format!("zz-converge-{}.conf", parts.join("."))),
             text: value.as_ref().map(|value| format!("{name} = {value}\n").into_bytes()),
@@ -215,6 +213,23 @@ fn overriding(view: &View<'_>, wish: &Wish) -> Result<Option<(PathBuf, String)>,
         }
     }
     Ok(found.filter(|(_, value)| wish.value.as_ref() != Some(value)))
+}
+
+/// The setting of the kernel that a line of a file as sysctl.d(5) has it is about.
+pub fn setting_of(line: &str) -> Option<String> {
+    let (name, _) = line.trim().split_once('=').filter(|(name, _)| !name.starts_with(['#', ';']))?;
+    parts(name.trim().trim_start_matches('-').trim()).map(|parts| joined(&parts))
+}
+
+/// A name with dots, or with slashes where a part holds a dot, as sysctl.d(5) reads it.
+fn joined(parts: &[String]) -> String {
+    let dotted = parts.iter().any(|part| part.contains('.'));
+    parts.join(if dotted { "/" } else { "." })
+}
+
+/// Whether systemd-sysctl(8) or sysctl(8) reads the file at `path`.
+pub fn reads(path: &Path) -> bool {
+    path == Path::new(LAST) || FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
 /// The value that a text as sysctl.d(5) has it gives the setting at `live`, by its name and not by a pattern: a name goes

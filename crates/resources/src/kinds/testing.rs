@@ -23,13 +23,13 @@ use crate::registry;
 use crate::system::System;
 use crate::system::accounts::Accounts;
 use crate::system::fake::World;
-use crate::system::files::Files;
+use crate::system::files::{Files, Sort};
 use crate::system::packages::{Allowance, Packages};
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::real::RealSystem;
 use crate::system::receipts::Receipts;
 use crate::system::units::Units;
-use crate::view::{Base, Body, Claims, View};
+use crate::view::{Base, Body, Claims, Place, View};
 
 /// A trial host.
 pub(crate) struct Trial {
@@ -138,9 +138,30 @@ impl Trial {
         looked.err().expect("the look should fail").to_string()
     }
 
+    /// The keys of what the resource owns on the host.
+    pub(crate) fn owned(&self, kind: &str, params: &Params) -> Vec<String> {
+        let owned = self.view(|view| self.wanted(kind, params).owns(view)).unwrap();
+        owned.iter().map(Claim::key).collect()
+    }
+
     /// Does `work` with a view of the bare host.
     pub(crate) fn view<T>(&self, work: impl FnOnce(&View<'_>) -> T) -> T {
         work(&View::bare(&Base::new(&self.host)))
+    }
+
+    /// Does `work` with a view of the host after a step with these effects.
+    pub(crate) fn view_after<T>(&self, effects: Vec<Effect>, work: impl FnOnce(&View<'_>) -> T) -> T {
+        let mut overlay = Overlay::default();
+        overlay.add(0, effects);
+        work(&View::under(&Base::new(&self.host), &overlay))
+    }
+
+    /// The effect of writing a file.
+    pub(crate) fn planned_file(&self, path: &str, text: &[u8]) -> Effect {
+        let (owner, group) = ("root".to_owned(), "root".to_owned());
+        let (size, body) = (text.len() as u64, Body::Text(text.into()));
+        let place = Place { sort: Sort::File, mode: 0o644, owner, group, size, target: None, body };
+        Effect::Path(path.into(), Some(place))
     }
 
     /// Plans on the bare host.
@@ -287,7 +308,7 @@ impl Trial {
             };
             assert_eq!(shape(&planned), shape(&bare), "law 2: the effect on {}", path.display());
             if let (Some(there), Ok(expected)) = (shape(&bare), planned.digest(path))
-                && there.0 == crate::system::files::Sort::File
+                && there.0 == Sort::File
                 && let crate::view::Seen::Known(expected) = expected
             {
                 assert_eq!(bare.digest(path).unwrap().known(), Some(expected), "law 2: {}", path.display());

@@ -131,10 +131,18 @@ fn claims_at(wish: &Wish, path: &Path) -> Vec<Claim> {
     match wish.goal {
         Goal::Exclusive => vec![Claim::path(path, Extent::Whole)],
         Goal::Present | Goal::Absent => {
-            let part = |key: &Key| Extent::Part(format!("key:{}", key.fingerprint()));
             wish.keys.iter().map(|key| Claim::path(path.clone(), part(key))).collect()
         }
     }
+}
+
+/// The part of a file of keys that the line is: what a resource of this kind would claim of it.
+pub fn part_of(line: &str) -> Option<Extent> {
+    Key::given(line).ok().map(|key| part(&key))
+}
+
+fn part(key: &Key) -> Extent {
+    Extent::Part(format!("key:{}", key.fingerprint()))
 }
 
 impl Wish {

@@ -132,3 +132,16 @@ fn two_keys_have_two_addresses_and_one_key_one_owner() {
     let all = checked(&keys(&[ADA], &[("exclusive", true.into())]));
     assert!(all.claims[0].conflicts(&bob.claims[0]), "what is exclusive leaves no room");
 }
+
+#[test]
+fn a_key_is_owned_in_the_home_that_the_account_has_however_it_is_written() {
+    let trial = host();
+    let passwd = String::from_utf8(trial.read("/etc/passwd")).unwrap();
+    trial.write("/etc/passwd", passwd.replace("/home/ada", "/srv/ada"));
+    let owned = trial.owned("authorized-key", &keys(&[ADA], &[]));
+    assert!(owned[0].starts_with("path:/srv/ada/.ssh/authorized_keys#key:"), "{owned:?}");
+    let line = params([("path", "/srv/ada/.ssh/authorized_keys".into()), ("text", ADA.into())]);
+    assert!(trial.owned("line", &line).contains(&owned[0]));
+    let elsewhere = keys(&[ADA], &[("path", "/etc/keys".into())]);
+    assert!(trial.owned("authorized-key", &elsewhere)[0].starts_with("path:/etc/keys#key:"));
+}

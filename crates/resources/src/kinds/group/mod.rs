@@ -92,6 +92,11 @@ impl Kind for Group {
         vec![Claim::named("group", &wish.name)]
     }
 
+    fn owns(_: &View<'_>, wish: &Wish) -> Result<Vec<Claim>, LookError> {
+        let number = wish.gid.filter(|_| !wish.absent).map(|gid| Claim::named("gid", gid.to_string()));
+        Ok(Self::claims(wish).into_iter().chain(number).collect())
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
         let table = view.accounts()?;
         let owner = wish.gid.and_then(|gid| table.group_name(gid));

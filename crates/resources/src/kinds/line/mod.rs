@@ -1,8 +1,10 @@
 //! `line`: one line of a text file, or its absence.
 
+mod meaning;
+
 use regex_lite::Regex;
 
-use converge_model::{Claim, KindSchema, Param, ParamProblem, Shown, Type};
+use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Shown, Type};
 
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Kind, Planned};
@@ -73,6 +75,16 @@ impl Kind for Line {
 
     fn claims(wish: &Wish) -> Vec<Claim> {
         edited::claim(&wish.target, format!("line:{}", wish.name()))
+    }
+
+    fn owns(view: &View<'_>, wish: &Wish) -> Result<Vec<Claim>, LookError> {
+        let path = view.resolved(&wish.target.path)?;
+        let meant = match &wish.text {
+            Some(Text::Plain(text)) => meaning::meant(&path, text),
+            _ => None,
+        };
+        let part = Extent::Part(format!("line:{}", wish.name()));
+        Ok([Claim::path(path.to_string_lossy(), part)].into_iter().chain(meant).collect())
     }
 
     fn suffix(wish: &Wish) -> Option<String> {

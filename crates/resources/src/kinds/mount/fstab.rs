@@ -1,8 +1,8 @@
 //! The line of a mount in `/etc/fstab`: fstab(5). All other lines keep their bytes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use converge_model::Shown;
+use converge_model::{Extent, Shown};
 
 use super::options::Options;
 use super::table::{escape, unescape};
@@ -129,6 +129,12 @@ impl Part for Line {
             (false, false) => Shown::Text(String::from_utf8_lossy(&self.text()).into_owned()),
         }
     }
+}
+
+/// The part of `/etc/fstab` that the line is: what a mount would claim of it.
+pub fn part_of(line: &str) -> Option<Extent> {
+    let place = fields(line.as_bytes()).into_iter().nth(1).filter(|place| place.starts_with('/'))?;
+    Some(Extent::Part(Path::new(&place).components().collect::<PathBuf>().to_string_lossy().into_owned()))
 }
 
 /// The fields of a line, the last two with their defaults; none of a comment or an empty line.

@@ -5,7 +5,7 @@
 //! knows who uses it.
 
 mod busy;
-mod fstab;
+pub mod fstab;
 mod live;
 mod options;
 mod point;

@@ -210,3 +210,16 @@ fn swap_is_no_mount() {
     let problems = Trial::new().problems("mount", &cache(&[("fstype", "swap".into())]));
     assert_eq!(problems[0].param.as_deref(), Some("fstype"));
 }
+
+#[test]
+fn a_mount_owns_its_place_behind_links_and_the_unit_for_it() {
+    let trial = trial("");
+    std::fs::create_dir_all(trial.at("/srv/real")).unwrap();
+    std::os::unix::fs::symlink("real", trial.at("/srv/link")).unwrap();
+    let wish = cache(&[("path", "/srv/link".into())]);
+    let unit = "path:/etc/systemd/system/srv-real.mount#mount";
+    let expected = ["path:/etc/fstab#/srv/real", "path:/srv/real#mount", unit, "mount:/srv/real"];
+    assert_eq!(trial.owned("mount", &wish), expected);
+    let absent = params([("path", "/srv/real".into()), ("state", "absent".into())]);
+    assert!(!trial.owned("mount", &absent).contains(&unit.to_owned()));
+}

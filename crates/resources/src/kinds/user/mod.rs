@@ -135,6 +135,12 @@ impl Kind for User {
         vec![Claim::named("user", &wish.name)]
     }
 
+    fn owns(_: &View<'_>, wish: &Wish) -> Result<Vec<Claim>, LookError> {
+        // Two names with one number are one user to the kernel.
+        let number = wish.uid.filter(|_| !wish.absent).map(|uid| Claim::named("uid", uid.to_string()));
+        Ok(Self::claims(wish).into_iter().chain(number).collect())
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {
         observe::observe(view, wish)
     }

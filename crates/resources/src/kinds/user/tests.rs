@@ -270,3 +270,20 @@ fn a_home_that_moves_takes_its_content_along_and_the_plan_says_so() {
         !names(&change(trial.plan("user", &with([("home", "/home/other".into())])))).contains(&"move-home")
     );
 }
+
+#[test]
+fn a_number_has_one_owner_whatever_its_names() {
+    let trial = host();
+    let owned = |name: &str, more: &[(&str, Value)]| {
+        let mut wish = params([("name", name.into())]);
+        more.iter().for_each(|(name, value)| wish.set(name, value.clone()));
+        trial.owned("user", &wish)
+    };
+    assert_eq!(owned("ada", &[("uid", 2000.into())]), ["user:ada", "uid:2000"]);
+    assert_eq!(owned("ada", &[]), ["user:ada"]);
+    assert_eq!(owned("ada", &[("uid", 2000.into()), ("state", "absent".into())]), ["user:ada"]);
+    assert_eq!(
+        trial.owned("group", &params([("name", "dba".into()), ("gid", 7.into())])),
+        ["group:dba", "gid:7"]
+    );
+}
