@@ -247,6 +247,8 @@ impl Walk<'_> {
                 self.transaction.extend(look.request.map(|request| (place, request)));
                 self.step_of.insert(index, place);
                 self.push(index, planned.change, planned.diffs, None);
+                let warnings = planned.warnings.join("; ");
+                self.draft.steps[place as usize].step.warning = Some(warnings).filter(|all| !all.is_empty());
                 if planned.always && self.resource(index).once().is_none() {
                     self.draft.steps[place as usize].step.drift.cause = Cause::Always;
                 }

@@ -397,7 +397,7 @@ impl KindInfo for Probe {
             Some(Value::Scalar(Scalar::Text(key))) => vec![Claim::once(key)],
             _ => Vec::new(),
         };
-        Ok(Checked { claims: once, suffix: None })
+        Ok(Checked { claims: once, suffix: None, warnings: Vec::new() })
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use converge_model::catalog::{Body, DriftMode};
 use converge_model::claim::Extent;
 use converge_model::{
-    Address, Catalog, Cell, Claim, Notify, Options as ModelOptions, Params, Resource, Scalar, Secret,
-    SecretTable, Value,
+    Address, Catalog, Cell, Claim, Notify, Options as ModelOptions, ParamProblem, Params, Resource, Scalar,
+    Secret, SecretTable, Value,
 };
 
 use crate::bodies::{Bodies, Draft};
@@ -16,7 +16,7 @@ use crate::connection::Transport;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::options::{Named, how};
 use crate::order;
-use crate::project::Data;
+use crate::project::{Data, Kind};
 use crate::settings::HostSettings;
 use crate::targets::{Place, Targets};
 use crate::values;
@@ -168,17 +168,17 @@ fn entry(
     let mut suffix = None;
     if !unknown && !draft.failed {
         match kind.info.check(&params) {
-            Ok(checked) => (claims, suffix) = (checked.claims, checked.suffix),
+            Ok(checked) => {
+                for warning in checked.warnings {
+                    let report = Diagnostic::warning("lang::exposed", warning.message.clone());
+                    diagnostics.push(placed(report, warning, &draft, kind));
+                }
+                (claims, suffix) = (checked.claims, checked.suffix);
+            }
             Err(problems) => {
                 for problem in problems {
-                    let param = problem.param.as_deref().and_then(|name| kind.schema.param(name));
-                    let slot = param.and_then(|param| draft.given.params[param].as_ref());
-                    let report = Diagnostic::error("lang::params", problem.message)
-                        .label(slot.map_or(draft.at, |slot| slot.at), "here")
-                        .maybe_help(problem.help);
-                    let given = slot.map(|slot| slot.given.clone()).unwrap_or_default();
-                    let report = report.given(given.places());
-                    diagnostics.push(draft.called.into_iter().fold(report, Diagnostic::called));
+                    let report = Diagnostic::error("lang::params", problem.message.clone());
+                    diagnostics.push(placed(report, problem, &draft, kind));
                 }
                 return None;
             }
@@ -204,6 +204,15 @@ fn entry(
         modules: draft.module.iter().cloned().collect(),
         draft,
     })
+}
+
+/// The report of what a kind says of a resource, with the place of its parameter and the calls that led there.
+fn placed(report: Diagnostic, problem: ParamProblem, draft: &Draft, kind: &Kind) -> Diagnostic {
+    let param = problem.param.as_deref().and_then(|name| kind.schema.param(name));
+    let slot = param.and_then(|param| draft.given.params[param].as_ref());
+    let given = slot.map(|slot| slot.given.clone()).unwrap_or_default();
+    let report = report.label(slot.map_or(draft.at, |slot| slot.at), "here").maybe_help(problem.help);
+    draft.called.into_iter().fold(report.given(given.places()), Diagnostic::called)
 }
 
 /// Two resources that do not go together, with the calls of the modules that brought them there.

@@ -204,6 +204,8 @@ pub struct Checked {
     pub claims: Vec<Claim>,
     /// What follows the name in the address: `line[/etc/hosts: 127.0.0.1 x]`.
     pub suffix: Option<String>,
+    /// What speaks against it, and is no mistake.
+    pub warnings: Vec<ParamProblem>,
 }
 
 /// One mistake in the parameters of a resource that only their kind can see.

@@ -9,9 +9,8 @@ mod standby;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use converge_model::{Digest, PropertyChange};
 
 use crate::system::System;
 use crate::system::accounts::{AccountChange, AccountTable};
-use crate::system::files::{Entry, Files, Sort, temporary_name};
+use crate::system::files::{Entry, Files, Metadata, Sort, temporary_name};
 use crate::system::packages::Allowance;
 use crate::system::processes::{Command, Finished};
 use crate::system::receipts::Receipt;
@@ -72,12 +71,21 @@ pub trait Journal {
 /// What a file should be when it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// The mode; none: that of what was there, else 0644.
+    /// The mode; none: that of what was there, else that of something new.
     pub mode: Option<u32>,
     /// The owner by name or number; none: that of what was there, else the agent's.
     pub owner: Option<String>,
     /// The group by name or number; none: as for the owner.
     pub group: Option<String>,
+    /// Whether the content is a secret: a new file is for its owner alone, if no mode is given.
+    pub secret: bool,
+}
+
+impl Attributes {
+    /// The mode of a new file for which none is given.
+    pub fn new_file(&self) -> u32 {
+        if self.secret { 0o600 } else { 0o644 }
+    }
 }
 
 /// The hands of a step.
@@ -134,13 +142,13 @@ enum Kept {
     /// Nothing was at the path.
     Nothing(PathBuf),
     /// A file was, and is kept here.
-    File { path: PathBuf, entry: Entry, content: Copy },
-    /// A link was.
-    Link { path: PathBuf, entry: Entry },
+    File { path: PathBuf, metadata: Metadata, content: Copy },
+    /// A link was, that led there.
+    Link { path: PathBuf, metadata: Metadata, target: PathBuf },
     /// A folder was, empty by the time it went.
-    Folder { path: PathBuf, entry: Entry },
+    Folder { path: PathBuf, metadata: Metadata },
     /// It stayed, with another mode or owner.
-    Metadata { path: PathBuf, entry: Entry },
+    Metadata { path: PathBuf, metadata: Metadata },
     /// A unit was acted on; this brings it back.
     Unit { verb: Verb, unit: String },
     /// A value of the running kernel was this.
@@ -239,7 +247,8 @@ impl<'a> Actor<'a> {
             }
             Filling::Secret(secret) => {
                 let before = std::mem::replace(&mut self.sensitive, true);
-                let done = self.write_from(path, &mut secret.expose(), None, attributes, check);
+                let attributes = Attributes { secret: true, ..attributes.clone() };
+                let done = self.write_from(path, &mut secret.expose(), None, &attributes, check);
                 self.sensitive = before;
                 done
             }
@@ -345,12 +354,12 @@ impl<'a> Actor<'a> {
         fill: impl FnOnce(&mut Self, &OsString) -> Result<File, ApplyError>,
         check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let before = self.entry(path)?;
+        let before = self.metadata_of_file(path)?;
         let name = temporary_name(path.file_name().unwrap_or(OsStr::new("root")));
         let beside = path.with_file_name(&name);
         self.journal.temporary(&beside)?;
         let done = fill(self, &name)
-            .and_then(|file| self.dress(file, &beside, before.as_ref(), attributes))
+            .and_then(|file| self.dress(file, &beside, before, attributes))
             .and_then(|()| check(self, &self.files().outside(&beside)))
             .and_then(|()| self.keep(path))
             .and_then(|()| {
@@ -407,48 +416,46 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Gives a new file its owner and mode: what is asked, else what was there, else the agent's own and 0644. It is
-    /// dressed as it was opened, whatever somebody has put under its name since, and closed.
+    /// Gives a new file what it should have: what is asked, else what the file in its place had, else the agent's own
+    /// account and the usual mode. It is dressed as it was opened, whatever somebody has put under its name since, and
+    /// closed.
     fn dress(
         &self,
         file: File,
         path: &Path,
-        before: Option<&Entry>,
+        before: Option<Metadata>,
         attributes: &Attributes,
     ) -> Result<(), ApplyError> {
-        let before = before.filter(|entry| entry.sort == Sort::File);
+        let fail = |error: io::Error| ApplyError::at("set owner and mode of", path, &error);
+        let before = match before {
+            Some(before) => before,
+            None => Metadata::fresh(&file, attributes.new_file()).map_err(fail)?,
+        };
+        self.asked(before, attributes)?.give(&file).map_err(fail)
+    }
+
+    /// `before` with what is asked laid over it.
+    fn asked(&self, before: Metadata, attributes: &Attributes) -> Result<Metadata, ApplyError> {
         let (uid, gid) = self.owner_numbers(attributes)?;
-        let uid = uid.or_else(|| before.map(|entry| entry.uid));
-        let gid = gid.or_else(|| before.map(|entry| entry.gid));
-        let mode = attributes.mode.or_else(|| before.map(|entry| entry.mode)).unwrap_or(0o644);
-        let now = file.metadata().map_err(|error| ApplyError::at("read", path, &error))?;
-        let (uid, gid) = (uid.filter(|uid| *uid != now.uid()), gid.filter(|gid| *gid != now.gid()));
-        if uid.is_some() || gid.is_some() {
-            let owned = fchown(&file, uid, gid);
-            owned.map_err(|error| ApplyError::at("set the owner of", path, &error))?;
-        }
-        // After the owner: changing that clears the set-user-id bit.
-        let dressed = file.set_permissions(Permissions::from_mode(mode));
-        dressed.map_err(|error| ApplyError::at("set the mode of", path, &error))
+        let (uid, gid) = (uid.unwrap_or(before.uid), gid.unwrap_or(before.gid));
+        let asked = before.owned_by(uid, gid);
+        Ok(Metadata { mode: attributes.mode.unwrap_or(asked.mode), ..asked })
     }
 
     /// Sets mode and owner of what is at `path`, as far as they are asked.
     pub fn set_attributes(&mut self, path: &Path, attributes: &Attributes) -> Result<(), ApplyError> {
-        let Some(entry) = self.entry(path)? else {
+        let fail = |error: io::Error| ApplyError::at("set owner and mode of", path, &error);
+        let (Some(entry), Some(before)) = (self.entry(path)?, self.files().metadata(path).map_err(fail)?)
+        else {
             return Err(ApplyError::at("change", path, &"it is not there"));
         };
-        let (uid, gid) = self.owner_numbers(attributes)?;
-        let mode = attributes.mode.filter(|_| entry.sort != Sort::Link);
-        self.undo.push(self.system, Kept::Metadata { path: path.to_owned(), entry })?;
-        self.set_owner_if_other(path, uid, gid)?;
-        // After the owner: changing that clears the set-user-id bit.
-        match mode {
-            Some(mode) => self
-                .files()
-                .set_mode(path, mode)
-                .map_err(|error| ApplyError::at("set the mode of", path, &error)),
-            None => Ok(()),
+        let mut asked = self.asked(before.clone(), attributes)?;
+        if entry.sort == Sort::Folder && attributes.mode.is_none() {
+            // What a folder gives to all that is made in it stays: no program acts by it.
+            asked.mode = before.mode;
         }
+        self.undo.push(self.system, Kept::Metadata { path: path.to_owned(), metadata: before })?;
+        self.files().set_metadata(path, &asked).map_err(fail)
     }
 
     /// Makes a folder; its parent must be there.
@@ -457,18 +464,24 @@ impl<'a> Actor<'a> {
         self.undo.note(self.system, &kept)?;
         self.files().make_folder(path).map_err(|error| ApplyError::at("make the directory", path, &error))?;
         self.undo.hold(kept);
-        let (uid, gid) = self.owner_numbers(attributes)?;
-        self.set_owner_if_other(path, uid, gid)?;
-        let mode = attributes.mode.unwrap_or(0o755);
-        self.files().set_mode(path, mode).map_err(|error| ApplyError::at("set the mode of", path, &error))
+        let fail = |error: io::Error| ApplyError::at("set owner and mode of", path, &error);
+        let made = self.files().metadata(path).map_err(fail)?.unwrap_or_default();
+        let own = Metadata { extended: made.extended, ..Metadata::own(0o755) };
+        let asked = self.asked(own, attributes)?;
+        self.files().set_metadata(path, &asked).map_err(fail)
     }
 
     /// Makes a link that leads to `target`, in the place of a file or a link.
     pub fn link(&mut self, path: &Path, target: &Path) -> Result<(), ApplyError> {
         let name = temporary_name(path.file_name().unwrap_or(OsStr::new("root")));
         self.journal.temporary(&path.with_file_name(name))?;
+        let before = self.entry(path)?.filter(|entry| entry.sort == Sort::Link);
         self.keep(path)?;
-        self.files().link(path, target).map_err(|error| ApplyError::at("make the link", path, &error))
+        let fail = |error: io::Error| ApplyError::at("make the link", path, &error);
+        self.files().link(path, target).map_err(fail)?;
+        let own = Metadata::own(0o777);
+        let (uid, gid) = before.map_or((own.uid, own.gid), |before| (before.uid, before.gid));
+        self.files().set_metadata(path, &Metadata { uid, gid, ..own }).map_err(fail)
     }
 
     /// Removes what is at `path`: a file, a link, an empty folder. What is not there is no error.
@@ -517,16 +530,16 @@ impl<'a> Actor<'a> {
         self.system.receipts().set(key, receipt).map_err(fail)
     }
 
-    /// Copies the file `from` over `to`, with its mode and owner; what was at `to` is not kept.
+    /// Copies the file `from` over `to`, with all that it has beside its content; what was at `to` is not kept.
     pub fn copy_file(&mut self, from: &Path, to: &Path) -> Result<(), ApplyError> {
         let fail = |error: io::Error| ApplyError::at("copy", from, &error);
-        let Some(entry) = self.entry(from)? else { return Ok(()) };
+        let Some(metadata) = self.metadata_of_file(from)? else { return Ok(()) };
         let name = temporary_name(to.file_name().unwrap_or_default());
         self.journal.temporary(&to.with_file_name(&name))?;
         let mut copy = self.files().create_beside(to, &name).map_err(fail)?;
         io::copy(&mut self.files().open(from).map_err(fail)?, &mut copy).map_err(fail)?;
         copy.sync_all().map_err(fail)?;
-        restore_metadata(self.files(), &to.with_file_name(&name), &entry).map_err(fail)?;
+        metadata.give(&copy).map_err(fail)?;
         self.files().rename_beside(&name, to).map_err(fail)
     }
 
@@ -668,17 +681,20 @@ impl<'a> Actor<'a> {
         let path = path.to_owned();
         let kept = match self.entry(&path)? {
             None => Kept::Nothing(path),
-            Some(entry) => match entry.sort {
-                Sort::Link => Kept::Link { path, entry },
-                Sort::Folder => Kept::Folder { path, entry },
-                Sort::File => {
-                    let content = self.copy(&path, &entry)?;
-                    Kept::File { path, entry, content }
+            Some(entry) => {
+                let metadata = self.metadata(&path)?.unwrap_or_default();
+                match entry.sort {
+                    Sort::Link => Kept::Link { path, metadata, target: entry.target.unwrap_or_default() },
+                    Sort::Folder => Kept::Folder { path, metadata },
+                    Sort::File => {
+                        let content = self.copy(&path, &entry)?;
+                        Kept::File { path, metadata, content }
+                    }
+                    Sort::Special => {
+                        return Err(ApplyError::at("replace", &path, &"it is a device, a socket or a FIFO"));
+                    }
                 }
-                Sort::Special => {
-                    return Err(ApplyError::at("replace", &path, &"it is a device, a socket or a FIFO"));
-                }
-            },
+            }
         };
         self.undo.push(self.system, kept)
     }
@@ -709,6 +725,18 @@ impl<'a> Actor<'a> {
         self.files().entry(path).map_err(|error| ApplyError::at("read", path, &error))
     }
 
+    fn metadata(&self, path: &Path) -> Result<Option<Metadata>, ApplyError> {
+        self.files().metadata(path).map_err(|error| ApplyError::at("read", path, &error))
+    }
+
+    /// What the regular file at `path` has beside its content; none if none is there.
+    fn metadata_of_file(&self, path: &Path) -> Result<Option<Metadata>, ApplyError> {
+        match self.entry(path)? {
+            Some(entry) if entry.sort == Sort::File => self.metadata(path),
+            _ => Ok(None),
+        }
+    }
+
     fn owner_numbers(&self, attributes: &Attributes) -> Result<(Option<u32>, Option<u32>), ApplyError> {
         if attributes.owner.is_none() && attributes.group.is_none() {
             return Ok((None, None));
@@ -717,17 +745,6 @@ impl<'a> Actor<'a> {
         let uid = attributes.owner.as_deref().map(|name| self.uid(&table, name)).transpose()?;
         let gid = attributes.group.as_deref().map(|name| self.gid(&table, name)).transpose()?;
         Ok((uid, gid))
-    }
-
-    fn set_owner_if_other(&self, path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<(), ApplyError> {
-        let Some(entry) = self.entry(path)? else { return Ok(()) };
-        let (uid, gid) = (uid.filter(|uid| *uid != entry.uid), gid.filter(|gid| *gid != entry.gid));
-        if uid.is_none() && gid.is_none() {
-            return Ok(());
-        }
-        self.files()
-            .set_owner(path, uid, gid)
-            .map_err(|error| ApplyError::at("set the owner of", path, &error))
     }
 }
 
@@ -761,21 +778,23 @@ impl Kept {
                 Some(entry) if entry.sort == Sort::Folder => files.remove_folder(&path).map_err(fail(&path)),
                 Some(_) => files.remove(&path).map_err(fail(&path)),
             },
-            Self::File { path, entry, content } => {
-                put_back_file(files, store, &path, &entry, &content).map_err(fail(&path))
+            Self::File { path, metadata, content } => {
+                put_back_file(files, store, &path, &metadata, &content).map_err(fail(&path))
             }
-            Self::Link { path, entry } => {
-                let target = entry.target.clone().unwrap_or_default();
+            Self::Link { path, metadata, target } => {
                 files.link(&path, &target).map_err(fail(&path))?;
-                files.set_owner(&path, Some(entry.uid), Some(entry.gid)).map_err(fail(&path))
+                files.set_metadata(&path, &metadata).map_err(fail(&path))
             }
-            Self::Folder { path, entry } => {
+            Self::Folder { path, metadata } => {
                 if files.entry(&path).map_err(fail(&path))?.is_none() {
                     files.make_folder(&path).map_err(fail(&path))?;
                 }
-                restore_metadata(files, &path, &entry).map_err(fail(&path))
+                files.set_metadata(&path, &metadata).map_err(fail(&path))
             }
-            Self::Metadata { path, entry } => restore_metadata(files, &path, &entry).map_err(fail(&path)),
+            Self::Metadata { path, metadata } => match files.entry(&path).map_err(fail(&path))? {
+                Some(_) => files.set_metadata(&path, &metadata).map_err(fail(&path)),
+                None => Ok(()),
+            },
             Self::Unit { verb, unit } => {
                 system.units().act(verb, &unit).map_err(|error| ApplyError::new(error.to_string()))
             }
@@ -805,7 +824,7 @@ fn put_back_file(
     files: &Files,
     store: Option<&Files>,
     path: &Path,
-    entry: &Entry,
+    metadata: &Metadata,
     content: &Copy,
 ) -> io::Result<()> {
     let name = temporary_name(path.file_name().unwrap_or_default());
@@ -822,14 +841,6 @@ fn put_back_file(
         }
     }
     to.sync_all()?;
-    restore_metadata(files, &path.with_file_name(&name), entry)?;
+    metadata.give(&to)?;
     files.rename_beside(&name, path)
-}
-
-fn restore_metadata(files: &Files, path: &Path, entry: &Entry) -> io::Result<()> {
-    let Some(now) = files.entry(path)? else { return Ok(()) };
-    if (now.uid, now.gid) != (entry.uid, entry.gid) {
-        files.set_owner(path, Some(entry.uid), Some(entry.gid))?;
-    }
-    if entry.sort == Sort::Link { Ok(()) } else { files.set_mode(path, entry.mode) }
 }

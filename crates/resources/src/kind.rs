@@ -47,6 +47,11 @@ pub trait Kind: Send + Sync + 'static {
         Self::claims(wish).into_iter().map(|claim| claims::on_host(view, claim)).collect()
     }
 
+    /// What speaks against the parameters, and is no mistake: a secret that others can read.
+    fn warnings(_wish: &Self::Wish) -> Vec<ParamProblem> {
+        Vec::new()
+    }
+
     /// What follows the name in the address: `line[/etc/hosts: 127.0.0.1 x]`.
     fn suffix(_wish: &Self::Wish) -> Option<String> {
         None
@@ -141,6 +146,8 @@ pub struct PlannedChange {
     /// Whether it is planned in every run, because nothing tells that it was done: a command that always runs. Such a
     /// change is no drift, and nothing is left to do after it.
     pub always: bool,
+    /// What speaks against it, or goes with it without being asked.
+    pub warnings: Vec<String>,
 }
 
 /// A diff that waits for its texts.
@@ -157,12 +164,22 @@ pub struct DiffRequest {
 impl Planned {
     /// A change with nothing to be filled in.
     pub fn change(change: Change) -> Self {
-        Self::Change(Box::new(PlannedChange { change, diffs: Vec::new(), always: false }))
+        Self::Change(Box::new(PlannedChange {
+            change,
+            diffs: Vec::new(),
+            always: false,
+            warnings: Vec::new(),
+        }))
     }
 
     /// A change that is planned in every run.
     pub fn always(change: Change) -> Self {
-        Self::Change(Box::new(PlannedChange { change, diffs: Vec::new(), always: true }))
+        Self::Change(Box::new(PlannedChange {
+            change,
+            diffs: Vec::new(),
+            always: true,
+            warnings: Vec::new(),
+        }))
     }
 
     /// Something that cannot be done.
@@ -196,6 +213,14 @@ impl Planned {
             }
             Self::Impossible { .. } => self,
         }
+    }
+
+    /// The plan with warnings, where it is a change.
+    pub fn warned(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        if let Self::Change(planned) = &mut self {
+            planned.warnings.extend(warnings);
+        }
+        self
     }
 
     /// The plan unless something that permissions do not show stands in its way: an immutable file, a read-only file
@@ -308,7 +333,7 @@ impl<K: Kind> KindInfo for Row<K> {
         let mut reader = Reader::new(params, None);
         let wish = K::decode(&mut reader);
         reader.finish()?;
-        Ok(Checked { claims: K::claims(&wish), suffix: K::suffix(&wish) })
+        Ok(Checked { claims: K::claims(&wish), suffix: K::suffix(&wish), warnings: K::warnings(&wish) })
     }
 }
 
@@ -327,12 +352,30 @@ impl<K: Kind> AnyKind for Row<K> {
 
 struct Decoded<K: Kind>(K::Wish);
 
+/// A warning as a plan tells it.
+fn told(warning: &ParamProblem) -> String {
+    let help = warning.help.as_ref().map(|help| format!(": {help}")).unwrap_or_default();
+    format!("{}{help}", warning.message)
+}
+
+/// What the files that `effects` change lose by it, or mean otherwise than their mode says.
+fn losses(view: &View<'_>, effects: &[Effect]) -> Result<Vec<String>, LookError> {
+    let mut losses = Vec::new();
+    for effect in effects {
+        if let Effect::Path(path, Some(place)) = effect {
+            losses.extend(view.losses(path, place)?);
+        }
+    }
+    Ok(losses)
+}
+
 impl<K: Kind> Wanted for Decoded<K> {
     fn look(&self, view: &View<'_>) -> Result<Look, LookError> {
         let found = K::observe(view, &self.0)?;
         let planned = K::plan(&self.0, &found).unless_obstructed(view, &K::written(&self.0, &found));
         let changes = matches!(planned, Planned::Change(_));
         let effects = if changes { K::effects(&self.0, &found) } else { Vec::new() };
+        let planned = planned.warned(K::warnings(&self.0).iter().map(told)).warned(losses(view, &effects)?);
         let request = if changes { K::request(&self.0, &found) } else { None };
         Ok(Look { planned, effects, request, found: Box::new(found) })
     }

@@ -456,6 +456,53 @@ impl<'a> View<'a> {
         })
     }
 
+    /// What the file or folder at `path` loses when it becomes `after`, or means otherwise than its mode says. An earlier
+    /// step that writes it has said so itself.
+    pub fn losses(&self, path: &Path, after: &Place) -> Result<Vec<String>, LookError> {
+        let is_written = self.overlay.is_some_and(|overlay| overlay.path(path).is_some());
+        let before = if is_written { None } else { self.base.entry(path)? };
+        let is_same =
+            |entry: &Entry| entry.sort == after.sort && matches!(entry.sort, Sort::File | Sort::Folder);
+        let Some(before) = before.filter(is_same) else { return Ok(Vec::new()) };
+        let fail = |source| LookError::Path { path: path.to_owned(), source };
+        let extended = self.base.system.files().metadata(path).map_err(fail)?.unwrap_or_default().extended;
+        let (shown, mut losses) = (path.display(), Vec::new());
+        if extended.has_acl() && before.mode & 0o777 != after.mode & 0o777 {
+            losses.push(format!(
+                "{shown} has an ACL: the group bits of its mode are the most that the ACL allows (its mask)"
+            ));
+        }
+        let has_several = before.sort == Sort::File && before.links > 1;
+        if extended.has_capabilities() && self.named(before.clone())?.owner != after.owner {
+            losses.push(format!("the capabilities of {shown} go with its owner"));
+        }
+        let mut lost = extended.lost().peekable();
+        if (!has_several && lost.peek().is_none()) || !self.is_replaced(path, after)? {
+            return Ok(losses);
+        }
+        if has_several {
+            let others = before.links - 1;
+            losses.push(format!("{shown} has {others} other names (hard links), which keep the old content"));
+        }
+        if lost.peek().is_some() {
+            let names: Vec<_> = lost.collect();
+            losses.push(format!("{shown} loses {}, which no other file can be given", names.join(", ")));
+        }
+        Ok(losses)
+    }
+
+    /// Whether the file at `path` gets another content, and so is another file, when it becomes `after`.
+    fn is_replaced(&self, path: &Path, after: &Place) -> Result<bool, LookError> {
+        let after = match &after.body {
+            Body::OnDisk => return Ok(false),
+            Body::Unknown(_) => return Ok(true),
+            Body::Planned(Filling::Plain { digest, .. }) => *digest,
+            Body::Planned(Filling::Secret(secret)) => Digest::of(secret.expose()),
+            Body::Text(text) => Digest::of(text),
+        };
+        Ok(self.base.digest(path)? != after)
+    }
+
     /// The bytes of the file at `path`, links not followed; an error where it is larger than [`TEXT_LIMIT`].
     pub fn text(&self, path: &Path) -> Result<Seen<Vec<u8>>, LookError> {
         Ok(match self.place(path)? {

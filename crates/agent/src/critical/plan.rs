@@ -100,6 +100,8 @@ fn is_lost(step: &Step, sensitive: bool) -> bool {
 pub(crate) fn warn(draft: &mut Draft, catalog: &Catalog, login: &Login) {
     for step in draft.steps.iter_mut().map(|step| &mut step.step).filter(|step| step.guarded) {
         let resource = &catalog.resources[step.resource as usize];
-        step.warning = login.warning(resource, &step.change, Peer::of_session);
+        let of_login = login.warning(resource, &step.change, Peer::of_session);
+        let warnings: Vec<_> = step.warning.take().into_iter().chain(of_login).collect();
+        step.warning = Some(warnings.join("; ")).filter(|all| !all.is_empty());
     }
 }

@@ -226,3 +226,14 @@ fn what_cannot_be_done_is_said() {
     world.write("inventory.kdl", "host \"a\"\n");
     check(&["secrets", "list"], "", "names no file of secrets");
 }
+
+#[test]
+fn check_warns_once_of_a_mode_that_lets_everybody_read_a_secret() {
+    let world = project();
+    let more = "\nhost \"there\"\non \"*\" { file \"/etc/open\" mode=\"0644\" { content (secret)\"shop/db-password\" } }\n";
+    world.write("inventory.kdl", &format!("{INVENTORY}{more}"));
+    let checked = world.run(&["check"]);
+    assert_eq!(checked.exit, 0, "{}", checked.err);
+    assert_eq!(checked.err.matches("mode 0644 lets every user of the host read a secret").count(), 1);
+    assert!(checked.err.contains("say `mode=\"0600\"`"), "{}", checked.err);
+}

@@ -65,9 +65,11 @@ impl KindInfo for Every {
     fn check(&self, params: &Params) -> Result<Checked, Vec<ParamProblem>> {
         match params.get("name") {
             None => Err(vec![ParamProblem::new("name", "it has none")]),
-            Some(name) => {
-                Ok(Checked { claims: vec![Claim::path(format!("{name:?}"), Extent::Whole)], suffix: None })
-            }
+            Some(name) => Ok(Checked {
+                claims: vec![Claim::path(format!("{name:?}"), Extent::Whole)],
+                suffix: None,
+                warnings: Vec::new(),
+            }),
         }
     }
 }

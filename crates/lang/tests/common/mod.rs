@@ -51,19 +51,19 @@ fn path_claim(params: &Params) -> Checked {
         Some(_) => Extent::Whole,
         None => Extent::Metadata,
     };
-    Checked { claims: vec![Claim::path(text(params, "path"), extent)], suffix: None }
+    Checked { claims: vec![Claim::path(text(params, "path"), extent)], suffix: None, warnings: Vec::new() }
 }
 
 fn line_claim(params: &Params) -> Checked {
     let part = params.get("match").map_or_else(|| text(params, "text"), |_| text(params, "match"));
     let claim = Claim::path(text(params, "path"), Extent::Part(format!("line:{part}")));
-    Checked { claims: vec![claim], suffix: Some(part) }
+    Checked { claims: vec![claim], suffix: Some(part), warnings: Vec::new() }
 }
 
 fn once_claim(params: &Params) -> Checked {
     let key = text(params, "once");
     let claims = if key.is_empty() { Vec::new() } else { vec![Claim::once(key)] };
-    Checked { claims, suffix: None }
+    Checked { claims, suffix: None, warnings: Vec::new() }
 }
 
 fn no_claim(_: &Params) -> Checked {
@@ -95,11 +95,16 @@ static KINDS: LazyLock<Vec<TestKind>> = LazyLock::new(|| {
             |params| Checked {
                 claims: vec![Claim::path(text(params, "path"), Extent::Metadata)],
                 suffix: None,
+                warnings: Vec::new(),
             },
         ),
         named(
             KindSchema::new("link", "A link").param(path()).param(param("to", Type::Path).required()),
-            |params| Checked { claims: vec![Claim::path(text(params, "path"), Extent::Whole)], suffix: None },
+            |params| Checked {
+                claims: vec![Claim::path(text(params, "path"), Extent::Whole)],
+                suffix: None,
+                warnings: Vec::new(),
+            },
         ),
         named(
             KindSchema::new("line", "A line in a file")
@@ -122,7 +127,11 @@ static KINDS: LazyLock<Vec<TestKind>> = LazyLock::new(|| {
                 .param(param("on-notify", Type::Text).one_of(&["restart", "reload"]).default("restart"))
                 .whole_system()
                 .notifiable(),
-            |params| Checked { claims: vec![Claim::named("service", text(params, "name"))], suffix: None },
+            |params| Checked {
+                claims: vec![Claim::named("service", text(params, "name"))],
+                suffix: None,
+                warnings: Vec::new(),
+            },
         ),
         named(
             KindSchema::new("command", "A command")
@@ -145,7 +154,11 @@ static KINDS: LazyLock<Vec<TestKind>> = LazyLock::new(|| {
                 .param(param("uid", Type::Int).range(0, 4_000_000_000))
                 .param(param("shell", Type::Path))
                 .param(Param::list("groups", Type::Name, "Groups")),
-            |params| Checked { claims: vec![Claim::named("user", text(params, "name"))], suffix: None },
+            |params| Checked {
+                claims: vec![Claim::named("user", text(params, "name"))],
+                suffix: None,
+                warnings: Vec::new(),
+            },
         ),
         named(
             KindSchema::new("sysctl", "A setting of the kernel")

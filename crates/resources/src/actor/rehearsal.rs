@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Actor, ApplyError, Undo, restore_metadata};
-use crate::system::files::{Entry, Files, Sort};
+use super::{Actor, ApplyError, Undo};
+use crate::system::files::{Files, Metadata, Sort};
 
 /// The most files and folders that are copied.
 const ENTRIES: usize = 20_000;
@@ -43,7 +43,7 @@ impl Actor<'_> {
 
 fn copy_folder(files: &Files, from: &Path, to: &Path) -> io::Result<()> {
     let (mut entries, mut bytes) = (0, 0);
-    let mut folders: Vec<(PathBuf, Entry)> = Vec::new();
+    let mut folders: Vec<(PathBuf, Metadata)> = Vec::new();
     let mut todo = vec![PathBuf::new()];
     while let Some(name) = todo.pop() {
         let (here, there) = if name.as_os_str().is_empty() {
@@ -62,19 +62,19 @@ fn copy_folder(files: &Files, from: &Path, to: &Path) -> io::Result<()> {
             Sort::Folder => {
                 files.make_folder(&there)?;
                 todo.extend(files.list_itself(&here)?.into_iter().map(|below| name.join(below)));
-                folders.push((there, entry));
+                folders.push((there, files.metadata(&here)?.unwrap_or_default()));
             }
-            Sort::File => copy_file(files, &here, &there, &entry)?,
+            Sort::File => copy_file(files, &here, &there)?,
             Sort::Link => files.link(&there, entry.target.as_deref().unwrap_or(Path::new("")))?,
             Sort::Special => {}
         }
     }
     // Once all is in them: a folder may forbid even its owner to write.
-    folders.into_iter().try_for_each(|(folder, entry)| restore_metadata(files, &folder, &entry))
+    folders.into_iter().try_for_each(|(folder, metadata)| files.set_metadata(&folder, &metadata))
 }
 
-fn copy_file(files: &Files, from: &Path, to: &Path, entry: &Entry) -> io::Result<()> {
+fn copy_file(files: &Files, from: &Path, to: &Path) -> io::Result<()> {
     let mut copy = files.create_beside(to, to.file_name().unwrap_or_default())?;
     io::copy(&mut files.open(from)?, &mut copy)?;
-    restore_metadata(files, to, entry)
+    files.metadata(from)?.unwrap_or_default().give(&copy)
 }

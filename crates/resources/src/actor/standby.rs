@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::{ApplyError, Copy, Kept, Undo};
 use crate::system::System;
-use crate::system::files::{Entry, Files, Sort};
+use crate::system::files::{Files, Metadata};
 use crate::system::processes::Command;
 use crate::system::units::Verb;
 
@@ -86,22 +86,21 @@ impl Standby {
         store: Option<&Files>,
     ) -> io::Result<Option<Vec<u8>>> {
         let at = |path: &Path| system.files().outside(path);
-        let dressed = |word: &str, path: &Path, entry: &Entry| {
-            words(&[word.as_ref(), &owner(entry), &mode(entry), at(path).as_os_str().as_bytes()])
+        let dressed = |word: &str, path: &Path, metadata: &Metadata| {
+            words(&[word.as_ref(), &owner(metadata), &mode(metadata), at(path).as_os_str().as_bytes()])
         };
         Ok(Some(match kept {
             Kept::Nothing(path) => words(&[b"gone", at(path).as_os_str().as_bytes()]),
-            Kept::File { path, entry, content } => {
+            Kept::File { path, metadata, content } => {
                 let Some(copy) = self.copy_of(content, store)? else { return Ok(None) };
-                words(&[b"file", &copy, &owner(entry), &mode(entry), at(path).as_os_str().as_bytes()])
+                words(&[b"file", &copy, &owner(metadata), &mode(metadata), at(path).as_os_str().as_bytes()])
             }
-            Kept::Link { path, entry } => {
-                let target = entry.target.clone().unwrap_or_default();
-                let path = at(path);
-                words(&[b"link", target.as_os_str().as_bytes(), &owner(entry), path.as_os_str().as_bytes()])
+            Kept::Link { path, metadata, target } => {
+                let (path, owner) = (at(path), owner(metadata));
+                words(&[b"link", target.as_os_str().as_bytes(), &owner, path.as_os_str().as_bytes()])
             }
-            Kept::Folder { path, entry } => dressed("folder", path, entry),
-            Kept::Metadata { path, entry } => dressed("dress", path, entry),
+            Kept::Folder { path, metadata } => dressed("folder", path, metadata),
+            Kept::Metadata { path, metadata } => dressed("dress", path, metadata),
             Kept::Unit { verb, unit } => {
                 if *verb == Verb::Stop {
                     self.stopped.push(unit.clone());
@@ -237,13 +236,12 @@ impl Undo {
     }
 }
 
-fn owner(entry: &Entry) -> Vec<u8> {
-    format!("{}:{}", entry.uid, entry.gid).into_bytes()
+fn owner(metadata: &Metadata) -> Vec<u8> {
+    format!("{}:{}", metadata.uid, metadata.gid).into_bytes()
 }
 
-fn mode(entry: &Entry) -> Vec<u8> {
-    let bits = if entry.sort == Sort::Link { 0 } else { entry.mode };
-    format!("{bits:o}").into_bytes()
+fn mode(metadata: &Metadata) -> Vec<u8> {
+    format!("{:o}", metadata.mode).into_bytes()
 }
 
 /// A line of words, each as it stands: in single quotes, a quote in it outside of them.

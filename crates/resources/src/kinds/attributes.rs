@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use converge_model::{Param, PropertyChange, Shown, Type};
+use converge_model::{Param, ParamProblem, PropertyChange, Shown, Type};
 
 use crate::actor::Attributes;
 use crate::overlay::Bytes;
-use crate::system::files::Sort;
+use crate::system::files::{SET_ID, Sort};
 use crate::view::{Body, LookError, Need, Place, View};
 use crate::wish::Reader;
 
@@ -17,7 +18,8 @@ pub fn params() -> [Param; 3] {
         Param::new(
             "mode",
             Type::Mode,
-            "The permissions, `\"0644\"`. Left as they are if not given; 0644 for a new file, 0755 for a new directory.",
+            "The permissions, `\"0644\"`. Left as they are if not given; 0644 for a new file, 0600 for one that holds a \
+             secret, 0755 for a new directory.",
         ),
         Param::new(
             "owner",
@@ -30,7 +32,33 @@ pub fn params() -> [Param; 3] {
 
 /// Reads them.
 pub fn decode(params: &mut Reader<'_>) -> Attributes {
-    Attributes { mode: params.mode("mode"), owner: params.text("owner"), group: params.text("group") }
+    let (mode, owner, group) = (params.mode("mode"), params.text("owner"), params.text("group"));
+    Attributes { mode, owner, group, secret: false }
+}
+
+/// The bit of a mode that lets every user read.
+const READABLE: u32 = 0o004;
+
+/// How to keep a secret from others.
+const CLOSED: &str = "say `mode=\"0600\"`, or `\"0640\"` with the `group` of the program that reads it";
+
+/// The warning of a secret that goes into a file whose mode, as it is asked, lets every user read it.
+pub fn exposes(attributes: &Attributes) -> Option<ParamProblem> {
+    let mode = attributes.mode.filter(|mode| attributes.secret && mode & READABLE != 0)?;
+    let message = format!("mode {} lets every user of the host read a secret", octal(mode));
+    Some(ParamProblem::new("mode", message).help(CLOSED))
+}
+
+/// The warning of a secret that comes into the file `path`, which keeps its mode, and which every user can read.
+pub fn exposed(path: &Path, place: &Place, attributes: &Attributes) -> Option<String> {
+    let is_kept = attributes.secret && attributes.mode.is_none() && place.mode & READABLE != 0;
+    let mode = octal(place.mode);
+    is_kept.then(|| {
+        format!(
+            "every user of the host can read the secret in {}, whose mode is {mode}: {CLOSED}",
+            path.display()
+        )
+    })
 }
 
 /// What is asked, in the names that the host knows; and what is needed for it.
@@ -63,7 +91,8 @@ impl Asked {
     /// The properties in which `place` differs.
     pub fn changes(&self, place: &Place) -> Vec<PropertyChange> {
         let mut changes = Vec::new();
-        if let Some(mode) = self.attributes.mode.filter(|mode| *mode != place.mode) {
+        let mode = self.mode(place);
+        if mode != place.mode {
             changes.push(PropertyChange::new("mode", octal(place.mode), octal(mode)));
         }
         if let Some(owner) = self.attributes.owner.as_ref().filter(|owner| **owner != place.owner) {
@@ -73,6 +102,22 @@ impl Asked {
             changes.push(PropertyChange::new("group", place.group.clone(), group.clone()));
         }
         changes
+    }
+
+    /// The mode of `place` once it has what is asked. A file that gets another owner is no program that acts by its owner
+    /// any more, unless the mode says so.
+    pub fn mode(&self, place: &Place) -> u32 {
+        let is_other =
+            |asked: &Option<String>, now: &String| asked.as_ref().is_some_and(|asked| asked != now);
+        let asked = &self.attributes;
+        let moves = is_other(&asked.owner, &place.owner) || is_other(&asked.group, &place.group);
+        let kept = if moves && place.sort == Sort::File { place.mode & !SET_ID } else { place.mode };
+        asked.mode.unwrap_or(kept)
+    }
+
+    /// The mode of a new file for which none is asked.
+    pub fn new_file(&self) -> u32 {
+        self.attributes.new_file()
     }
 
     /// The properties of something new: what is asked, with `mode` where nothing is.
@@ -93,7 +138,7 @@ impl Asked {
         };
         Place {
             sort,
-            mode: asked.mode.or_else(|| before.map(|place| place.mode)).unwrap_or(mode),
+            mode: before.map_or(asked.mode.unwrap_or(mode), |before| self.mode(before)),
             owner: kept(&asked.owner, before.map(|place| &place.owner), &self.own.0),
             group: kept(&asked.group, before.map(|place| &place.group), &self.own.1),
             size: size(&body).or_else(|| before.map(|place| place.size)).unwrap_or(0),

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use converge_model::{Change, Claim, Extent, Param, PropertyChange, Shown, Type, Verb};
+use converge_model::{Change, Claim, Extent, Param, ParamProblem, PropertyChange, Shown, Type, Verb};
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::diff;
@@ -27,13 +27,25 @@ pub struct Target {
     precautions: Precautions,
     /// Whether the part is shown to nobody.
     pub secret: bool,
+    /// Whether the plan warns if every user can read a secret part; else the kind does it.
+    warns: bool,
 }
 
 impl Target {
-    /// A file that a kind names itself, created with mode 0644 where it is missing.
+    /// A file that a kind names itself, created where it is missing.
     pub fn of(path: impl Into<PathBuf>, secret: bool) -> Self {
         let (attributes, precautions) = (Attributes::default(), Precautions::default());
-        Self { path: path.into(), create: true, attributes, precautions, secret }
+        Self { path: path.into(), create: true, attributes, precautions, secret, warns: false }
+    }
+
+    /// Mode and owner of a file that is created.
+    fn attributes(&self) -> Attributes {
+        Attributes { secret: self.secret, ..self.attributes.clone() }
+    }
+
+    /// What speaks against a secret in it, by what is asked.
+    pub fn warnings(&self) -> Vec<ParamProblem> {
+        attributes::exposes(&self.attributes()).into_iter().collect()
     }
 }
 
@@ -96,6 +108,7 @@ pub fn decode(params: &mut Reader<'_>) -> Target {
         attributes: attributes::decode(params),
         precautions: replacing::decode(params),
         secret: false,
+        warns: true,
     }
 }
 
@@ -111,7 +124,7 @@ pub fn observe(view: &View<'_>, target: &Target) -> Result<Found, LookError> {
     Ok(Found {
         text: if file { view.text(&target.path)? } else { Seen::Absent },
         place,
-        asked: attributes::observe(view, &target.attributes)?,
+        asked: attributes::observe(view, &target.attributes())?,
         folder: view.need_folder(target.path.parent().unwrap_or(Path::new("/")))?,
     })
 }
@@ -150,7 +163,7 @@ pub fn effects(part: &dyn Part, found: &Found) -> Vec<Effect> {
             let size = if let Body::Text(text) = &body { text.len() as u64 } else { before.size };
             Place { size, body, ..before }
         }
-        None => found.asked.place(None, Sort::File, 0o644, body),
+        None => found.asked.place(None, Sort::File, found.asked.new_file(), body),
     };
     vec![Effect::Path(part.target().path.clone(), Some(place))]
 }
@@ -160,7 +173,7 @@ pub fn apply(actor: &mut Actor<'_>, part: &dyn Part, found: &Found) -> Result<()
     let target = part.target();
     let (text, attributes): (&[u8], _) = match &found.text {
         Seen::Known(text) => (text, Attributes::default()),
-        _ => (b"", target.attributes.clone()),
+        _ => (b"", target.attributes()),
     };
     let new = match part.edit(text) {
         Edit::New(new) => new,
@@ -205,7 +218,8 @@ fn update(part: &dyn Part, place: &Place, text: &[u8]) -> Planned {
     if target.secret {
         change = change.irreversible(replacing::SENSITIVE);
     }
-    Planned::change(change)
+    let kept = Attributes { secret: target.secret && target.warns, ..Attributes::default() };
+    Planned::change(change).warned(attributes::exposed(&target.path, place, &kept))
 }
 
 fn create(part: &dyn Part, found: &Found) -> Planned {
@@ -222,7 +236,7 @@ fn create(part: &dyn Part, found: &Found) -> Planned {
     match part.edit(b"") {
         Edit::New(new) => {
             let mut change = Change::new(Verb::Create).property(content(target, None, &new));
-            change.properties.extend(found.asked.created(0o644));
+            change.properties.extend(found.asked.created(found.asked.new_file()));
             Planned::change(change).given(found.asked.needs.iter().cloned().chain([found.folder.clone()]))
         }
         Edit::Kept(why) => Planned::InSync(why),

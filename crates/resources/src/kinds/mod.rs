@@ -29,6 +29,8 @@ pub mod programs;
 pub mod rendered;
 pub mod replacing;
 pub mod retention;
+#[cfg(test)]
+mod secrets_in_files;
 pub mod service;
 pub mod sudo_rule;
 pub mod sysctl;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use converge_model::{Change, PropertyChange, Shown, Verb};
+use converge_model::{Change, ParamProblem, PropertyChange, Shown, Verb};
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::diff;
@@ -29,6 +29,18 @@ pub struct Rendered {
     pub secret: bool,
 }
 
+impl Rendered {
+    /// Mode and owner as asked.
+    fn attributes(&self) -> Attributes {
+        Attributes { secret: self.secret, ..self.attributes.clone() }
+    }
+
+    /// What speaks against a secret in it, by what is asked.
+    pub fn warnings(&self) -> Vec<ParamProblem> {
+        attributes::exposes(&self.attributes()).into_iter().collect()
+    }
+}
+
 /// What was found.
 pub struct Found {
     place: Seen<Place>,
@@ -50,7 +62,7 @@ pub fn observe(view: &View<'_>, wish: &Rendered) -> Result<Found, LookError> {
         Some(_) => view.need_folder(wish.path.parent().unwrap_or(Path::new("/")))?,
         None => Need::Met,
     };
-    let asked = attributes::observe(view, &wish.attributes)?;
+    let asked = attributes::observe(view, &wish.attributes())?;
     needs.extend(asked.needs.iter().cloned());
     Ok(Found { text: if file { Some(view.text(&wish.path)?) } else { None }, place, asked, needs, folder })
 }
@@ -81,7 +93,7 @@ pub fn plan(wish: &Rendered, found: &Found) -> Planned {
         }
         (Some(text), _) => {
             let mut change = Change::new(Verb::Create).property(content(wish, found, Some(text)));
-            change.properties.extend(found.asked.created(0o644));
+            change.properties.extend(found.asked.created(found.asked.new_file()));
             Planned::change(change)
         }
     };
@@ -102,7 +114,7 @@ fn update(wish: &Rendered, found: &Found, place: &Place, text: &[u8]) -> Planned
     if change.properties.is_empty() {
         return Planned::InSync("content, mode and owner are as asked".to_owned());
     }
-    Planned::change(change)
+    Planned::change(change).warned(attributes::exposed(&wish.path, place, &wish.attributes()))
 }
 
 /// The content as a property: its size, and the difference where it may be shown.
@@ -131,7 +143,7 @@ pub fn effects(wish: &Rendered, found: &Found) -> Vec<Effect> {
     };
     let place = wish.text.as_ref().map(|text| {
         let body = Body::Text(Bytes::from(text.as_slice()));
-        found.asked.place(before, Sort::File, 0o644, body)
+        found.asked.place(before, Sort::File, found.asked.new_file(), body)
     });
     vec![Effect::Path(wish.path.clone(), place)]
 }
@@ -144,7 +156,7 @@ pub fn apply(actor: &mut Actor<'_>, wish: &Rendered, found: &Found) -> Result<()
     }
     let before = actor.sensitive;
     actor.sensitive |= wish.secret;
-    let done = actor.write_text(&wish.path, text, &wish.attributes, |actor, new| {
+    let done = actor.write_text(&wish.path, text, &wish.attributes(), |actor, new| {
         replacing::check(&wish.validate, actor, new)
     });
     actor.sensitive = before;

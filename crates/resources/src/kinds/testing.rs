@@ -23,7 +23,7 @@ use crate::registry;
 use crate::system::System;
 use crate::system::accounts::Accounts;
 use crate::system::fake::World;
-use crate::system::files::{Files, Sort};
+use crate::system::files::{Extended, Files, Sort, adorned};
 use crate::system::packages::{Allowance, Packages};
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::real::RealSystem;
@@ -226,8 +226,10 @@ impl Trial {
 
     /// Asserts the laws on a resource that is not as it should be: looking writes nothing (1); what the effects promise
     /// is there and nothing is changed outside the claims (2); the next plan is empty, also over the effects alone (3);
-    /// what is not irreversible is put back to the byte (5). Returns the change. Afterwards the resource is applied.
+    /// what is not irreversible is put back to the byte (5); a file that is
+    /// replaced keeps what its mode does not show (6). Returns the change. Afterwards the resource is applied.
     pub(crate) fn laws(&self, kind: &str, params: &Params) -> Change {
+        let adorned = self.adorn(&self.look(kind, params).effects);
         let before = self.image();
         let look = self.look(kind, params);
         assert_eq!(self.image(), before, "law 1: a look wrote");
@@ -241,6 +243,7 @@ impl Trial {
         assert!(open || again.is_in_sync(), "law 3: after its own effects: {again:?}");
         let undo = self.apply(kind, params).unwrap_or_else(|error| panic!("{error}: {}", error.output));
         self.assert_effects(&look.effects);
+        adorned.iter().for_each(|path| self.assert_adorned(path));
         self.assert_claims(kind, params, &look.effects, &before);
         self.assert_in_sync(kind, params);
         if planned.change.irreversible.is_none() {
@@ -249,6 +252,28 @@ impl Trial {
             self.apply(kind, params).unwrap_or_else(|error| panic!("{error}: {}", error.output));
         }
         planned.change
+    }
+
+    /// Gives each file that `effects` change an ACL, an attribute and capabilities; those files.
+    fn adorn(&self, effects: &[Effect]) -> Vec<PathBuf> {
+        let paths = effects.iter().filter_map(|effect| match effect {
+            Effect::Path(path, Some(_)) => Some(path.clone()),
+            _ => None,
+        });
+        let is_file = |path: &PathBuf| {
+            fs::symlink_metadata(self.at(&path.to_string_lossy())).is_ok_and(|meta| meta.is_file())
+        };
+        let files: Vec<_> = paths.filter(|path| !path.starts_with("/proc")).filter(is_file).collect();
+        files.iter().for_each(|path| adorned::adorn(&self.at(&path.to_string_lossy())));
+        files
+    }
+
+    /// Asserts that the file at `path`, if it is one still, has what [`Trial::adorn`] gave it.
+    fn assert_adorned(&self, path: &Path) {
+        let at = self.at(&path.to_string_lossy());
+        if fs::symlink_metadata(&at).is_ok_and(|meta| meta.is_file()) {
+            adorned::assert_adorned(&at);
+        }
     }
 
     /// Asserts that nothing is to be done, and that the plan says why.
@@ -284,7 +309,8 @@ impl Trial {
                 String::new()
             };
             let owner = (meta.uid(), meta.gid());
-            image.insert(name, format!("{:o} {owner:?} {body}", meta.mode()));
+            let extended = if meta.is_symlink() { Extended::default() } else { adorned::of(&path) };
+            image.insert(name, format!("{:o} {owner:?} {body} {extended:?}", meta.mode()));
             if meta.is_dir() {
                 self.image_below(&path, image);
             }

@@ -5,6 +5,8 @@
 //! where it leads to a folder of its own owner, which is judged by the folder that was opened. The last part is never
 //! followed.
 
+mod metadata;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,6 +21,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
+
+#[cfg(test)]
+pub(crate) use metadata::tests as adorned;
+pub use metadata::{Extended, Metadata, SET_ID};
 
 /// The files of a host.
 pub struct Files {
@@ -343,6 +349,42 @@ impl Files {
         let fd = self.spot(path)?.own()?;
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         Ok(rustix::fs::chownat(&fd, "", uid, gid, AtFlags::EMPTY_PATH)?)
+    }
+
+    /// Mode, owner and extended attributes of what is at `path`; none where nothing is. A link has no more than its owner.
+    pub fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = self
+            .spot(path)
+            .and_then(|spot| Ok(rustix::fs::openat(&spot.folder, &spot.name, flags, Mode::empty())?));
+        let fd = match opened {
+            Ok(fd) => fd,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let stat = rustix::fs::fstat(&fd)?;
+        let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+        let extended = if is_link { Extended::default() } else { Extended::of(&fd)? };
+        Ok(Some(Metadata { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, extended }))
+    }
+
+    /// Makes mode, owner and extended attributes of what is at `path` what they were. What may be somebody else's under a
+    /// second name is refused.
+    pub fn set_metadata(&self, path: &Path, metadata: &Metadata) -> io::Result<()> {
+        let fd = self.spot(path)?.own()?;
+        let now = rustix::fs::fstat(&fd)?;
+        if (now.st_uid, now.st_gid) != (metadata.uid, metadata.gid) {
+            let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
+            rustix::fs::chownat(&fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+        }
+        if FileType::from_raw_mode(now.st_mode) == FileType::Symlink {
+            return Ok(());
+        }
+        metadata.extended.give(&fd)?;
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        Ok(rustix::fs::chmod(path, Mode::from_raw_mode(metadata.mode))?)
     }
 
     /// A digest of what is at `paths` below `folder`: sorts, modes, owners, sizes, times of change of the content,

@@ -57,9 +57,9 @@ impl Kind for Archive {
                  a whole, and is unpacked where its digest, the parameters, or anything that it brought has changed: a \
                  receipt on the host says what was unpacked. What an earlier archive brought and this one does not goes; \
                  what came into the directory otherwise stays.\n\n\
-                 Files keep their permission bits, but never a write permission for others. Refused are paths that are \
+                 Files keep their permission bits, but no write permission for their group and others. Refused are paths that are \
                  absolute or hold `..`, anything below a link, links that lead out of the directory, devices, set-user-id \
-                 files, more than 200,000 entries, and more than 200 times the archive's size. What it brings is not \
+                 and set-group-id files, more than 200,000 entries, and more than 200 times the archive's size. What it brings is not \
                  known before it is unpacked, so that later steps that need something of it are conditional.",
             )
             .param(Param::new("to", Type::Path, "The directory, which is made where it is missing.").argument(0).required())

@@ -200,5 +200,6 @@ fn attributes(wish: &Wish, found: &Found, places: &Places, place: &Seen<Place>, 
         mode: Some(mode),
         owner: places.theirs.then(|| wish.user.clone()),
         group: (places.theirs && new).then(|| found.group.clone()),
+        secret: false,
     }
 }

@@ -81,6 +81,10 @@ impl Kind for Block {
         Some(wish.name.clone())
     }
 
+    fn warnings(wish: &Wish) -> Vec<ParamProblem> {
+        wish.target.warnings()
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<edited::Found, LookError> {
         edited::observe(view, &wish.target)
     }

@@ -101,6 +101,7 @@ impl Kind for Cron {
                 mode: Some(mode),
                 owner: Some("0".to_owned()),
                 group: Some("0".to_owned()),
+                secret,
             },
             validate: Vec::new(),
             secret,
@@ -135,7 +136,7 @@ impl Kind for Cron {
 }
 
 const DETAILS: &str = "\
-Each job is a file `/etc/cron.d/NAME`, mode 0644, that cron reads within a minute; nothing has to be reloaded. The schedule \
+Each job is a file `/etc/cron.d/NAME`, mode 0644, or 0600 if it holds a secret, that cron reads within a minute; nothing has to be reloaded. The schedule \
 is `special`, or the five fields of crontab(5), each `*` if not given: numbers, names (`mon`, `jan`), ranges (`1-5`), steps \
 (`*/10`) and lists (`0,30`). They are checked before anything is written.
 

@@ -32,14 +32,24 @@ pub struct Wish {
 impl Wish {
     /// A file with this content, or none, for a kind that keeps several; one that makes its folders itself.
     pub(crate) fn of(path: PathBuf, content: Option<Filling>, attributes: Attributes, replace: bool) -> Self {
+        let attributes = Attributes { secret: is_secret(content.as_ref()), ..attributes };
         let state = if content.is_some() { State::Present } else { State::Absent };
         Self { path, state, content, attributes, precautions: Precautions::default(), replace }
+    }
+
+    /// What speaks against it.
+    pub(crate) fn warning(&self) -> Option<ParamProblem> {
+        attributes::exposes(&self.attributes)
     }
 
     /// Whether it should not be there.
     pub(crate) fn is_absent(&self) -> bool {
         self.state == State::Absent
     }
+}
+
+fn is_secret(content: Option<&Filling>) -> bool {
+    matches!(content, Some(Filling::Secret(_)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +71,10 @@ impl Kind for File {
                  so that the file is the old one or the new one at every moment. Text given as `content` ends with a \
                  newline; one is added where it is missing, unless `newline=#false`. Without `content` the file is \
                  created empty and what it holds later is left alone.\n\n\
+                 A file that is replaced keeps its mode, owner, ACL, capabilities and other extended attributes; the plan \
+                 warns of what it cannot keep, and of other names (hard links), which keep the old content. With an ACL the \
+                 bits of the group are its mask. Another owner or group takes the set-id bits and the capabilities away, \
+                 unless `mode` says otherwise.\n\n\
                  A link, a directory or a device in the way is never replaced silently: `replace=#true` lets a link make \
                  way; the rest is an error of the plan.",
             )
@@ -88,7 +102,7 @@ impl Kind for File {
     }
 
     fn decode(params: &mut Reader<'_>) -> Wish {
-        let wish = Wish {
+        let mut wish = Wish {
             path: params.path("path"),
             state: params.choice("state", &[("present", State::Present), ("absent", State::Absent)]),
             content: params.filling("content").or_else(|| params.filling("from")),
@@ -96,6 +110,7 @@ impl Kind for File {
             precautions: replacing::decode(params),
             replace: params.flag("replace").unwrap_or(false),
         };
+        wish.attributes.secret = is_secret(wish.content.as_ref());
         if wish.state == State::Absent && wish.content.is_some() {
             params.problem(ParamProblem::new("content", "makes no sense for a file that should be absent"));
         }
@@ -113,6 +128,10 @@ impl Kind for File {
             (State::Present, None) => Extent::Metadata,
         };
         vec![Claim::path(wish.path.to_string_lossy(), extent)]
+    }
+
+    fn warnings(wish: &Wish) -> Vec<ParamProblem> {
+        wish.warning().into_iter().collect()
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {

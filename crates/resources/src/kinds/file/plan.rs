@@ -5,6 +5,7 @@ use converge_model::{Change, Content, PropertyChange, Shown, Verb};
 use super::observe::Found;
 use super::{State, Wish};
 use crate::kind::{Depend, DiffRequest, Planned, PlannedChange};
+use crate::kinds::attributes;
 use crate::kinds::replacing::SENSITIVE;
 use crate::overlay::Effect;
 use crate::system::files::Sort;
@@ -63,8 +64,8 @@ fn create(wish: &Wish, found: &Found, verb: Verb, first: Option<PropertyChange>)
     if let Some(content) = &wish.content {
         diffs.extend(content_change(&mut change, Shown::Absent, content, None));
     }
-    change.properties.extend(found.asked.created(0o644));
-    Planned::Change(Box::new(PlannedChange { change, diffs, always: false }))
+    change.properties.extend(found.asked.created(found.asked.new_file()));
+    Planned::Change(Box::new(PlannedChange { change, diffs, always: false, warnings: Vec::new() }))
 }
 
 fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
@@ -85,7 +86,8 @@ fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
     if change.properties.is_empty() {
         return Planned::InSync("content, mode and owner are as asked".to_owned());
     }
-    Planned::Change(Box::new(PlannedChange { change, diffs, always: false }))
+    let warnings = attributes::exposed(&wish.path, place, &wish.attributes).into_iter().collect();
+    Planned::Change(Box::new(PlannedChange { change, diffs, always: false, warnings }))
 }
 
 /// Adds the content to `change`; masked where it is a secret, as a diff to be filled in where both sides are short.
@@ -124,9 +126,9 @@ pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
             let body = match (&wish.content, before) {
                 (Some(content), _) => Body::Planned(content.clone()),
                 (None, Some(before)) => before.body.clone(),
-                (None, None) => Body::Text(crate::kinds::attributes::empty()),
+                (None, None) => Body::Text(attributes::empty()),
             };
-            Some(found.asked.place(before, Sort::File, 0o644, body))
+            Some(found.asked.place(before, Sort::File, found.asked.new_file(), body))
         }
     };
     vec![Effect::Path(wish.path.clone(), place)]

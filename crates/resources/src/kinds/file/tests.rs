@@ -8,7 +8,9 @@ use converge_model::Params;
 use rustix::fs::{CWD, FileType, IFlags, Mode};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 
-use crate::kinds::testing::{Trial, impossible, params};
+use crate::kind::Planned;
+use crate::kinds::testing::{Trial, change, impossible, params};
+use crate::system::files::adorned;
 
 /// A user that is neither root nor the agent.
 const SOMEBODY: u32 = 65534;
@@ -156,7 +158,7 @@ fn a_large_sparse_file_is_compared_with_flat_memory() {
     fs::File::options().write(true).open(trial.at("/etc/x")).unwrap().set_len(1 << 30).unwrap();
     let before = peak();
     let planned = trial.plan("file", &file(&trial, "/etc/x", "new"));
-    assert!(matches!(planned, crate::Planned::Change(_)));
+    assert!(matches!(planned, Planned::Change(_)));
     assert!(peak() - before < 32 * 1024, "{} KiB more", peak() - before);
 }
 
@@ -165,4 +167,99 @@ fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// What a plan warns of.
+fn warnings(trial: &Trial, params: &Params) -> Vec<String> {
+    match trial.plan("file", params) {
+        Planned::Change(planned) => planned.warnings,
+        other => panic!("not a change: {other:?}"),
+    }
+}
+
+#[test]
+fn another_name_of_a_file_that_is_replaced_is_told_and_of_one_that_stays_is_not() {
+    let trial = Trial::new();
+    trial.write("/etc/x", "old");
+    fs::hard_link(trial.at("/etc/x"), trial.at("/etc/y")).unwrap();
+    let told = warnings(&trial, &file(&trial, "/etc/x", "new"));
+    assert_eq!(told, ["/etc/x has 1 other names (hard links), which keep the old content"]);
+    let mode = params([("path", "/etc/x".into()), ("content", trial.content("old")), ("mode", 0o600.into())]);
+    assert_eq!(warnings(&trial, &mode), [""; 0]);
+    trial.laws("file", &file(&trial, "/etc/x", "new"));
+    assert_eq!(trial.read("/etc/y"), b"old");
+}
+
+#[test]
+fn the_mode_of_a_file_with_an_acl_is_told_to_set_its_mask() {
+    let trial = Trial::new();
+    trial.write("/etc/x", "old");
+    adorned::adorn(&trial.at("/etc/x"));
+    let mode = params([("path", "/etc/x".into()), ("content", trial.content("new")), ("mode", 0o600.into())]);
+    let told = warnings(&trial, &mode);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("/etc/x has an ACL"), "{told:?}");
+    trial.apply("file", &mode).unwrap();
+    adorned::assert_adorned(&trial.at("/etc/x"));
+    trial.assert_in_sync("file", &mode);
+}
+
+#[test]
+fn a_new_file_keeps_the_acl_of_its_folder_and_a_replaced_one_has_its_own_alone() {
+    let trial = Trial::new();
+    trial.write("/etc/old", "old");
+    adorned::set(&trial.at("/etc"), "system.posix_acl_default", &adorned::acl(0o755));
+    trial.apply("file", &file(&trial, "/etc/new", "new")).unwrap();
+    assert!(adorned::of(&trial.at("/etc/new")).has_acl());
+    trial.apply("file", &file(&trial, "/etc/old", "new")).unwrap();
+    assert!(!adorned::of(&trial.at("/etc/old")).has_acl());
+    trial.assert_in_sync("file", &file(&trial, "/etc/old", "new"));
+}
+
+#[test]
+fn a_file_with_another_owner_is_no_program_of_its_owner_any_more() {
+    if !is_root() {
+        return;
+    }
+    let check = |content: bool, mode: Option<i64>, shown: &[&str], after: u32| {
+        let trial = Trial::new();
+        trial.write("/etc/x", "old");
+        chown(trial.at("/etc/x"), Some(SOMEBODY), None).unwrap();
+        adorned::adorn(&trial.at("/etc/x"));
+        fs::set_permissions(trial.at("/etc/x"), fs::Permissions::from_mode(0o4755)).unwrap();
+        let mut wish = params([("path", "/etc/x".into()), ("owner", "0".into())]);
+        if content {
+            wish.set("content", trial.content("new"));
+        }
+        mode.into_iter().for_each(|mode| wish.set("mode", mode.into()));
+        assert_eq!(warnings(&trial, &wish), ["the capabilities of /etc/x go with its owner"]);
+        let change = change(trial.plan("file", &wish));
+        let names = change.properties.iter().map(|property| property.property.as_str());
+        assert_eq!(names.filter(|name| *name != "content").collect::<Vec<_>>(), shown);
+        trial.apply("file", &wish).unwrap();
+        let found = fs::metadata(trial.at("/etc/x")).unwrap();
+        assert_eq!((found.uid(), found.mode() & 0o7777), (0, after));
+        assert!(!adorned::of(&trial.at("/etc/x")).has_capabilities());
+        trial.assert_in_sync("file", &wish);
+    };
+    for content in [true, false] {
+        check(content, None, &["mode", "owner"], 0o755);
+        check(content, Some(0o4755), &["owner"], 0o4755);
+    }
+}
+
+#[test]
+fn something_new_has_the_group_of_the_agent_whatever_its_folder_gives() {
+    if !is_root() {
+        return;
+    }
+    let trial = Trial::new();
+    chown(trial.at("/etc"), None, Some(SOMEBODY)).unwrap();
+    fs::set_permissions(trial.at("/etc"), fs::Permissions::from_mode(0o2755)).unwrap();
+    trial.laws("file", &file(&trial, "/etc/new", "new"));
+    trial.laws("directory", &params([("path", "/etc/folder".into())]));
+    trial.laws("link", &params([("path", "/etc/link".into()), ("to", "new".into())]));
+    for name in ["/etc/new", "/etc/folder", "/etc/link"] {
+        assert_eq!(fs::symlink_metadata(trial.at(name)).unwrap().gid(), 0, "{name}");
+    }
 }

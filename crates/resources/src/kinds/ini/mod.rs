@@ -86,6 +86,10 @@ impl Kind for Ini {
         Some(wish.name())
     }
 
+    fn warnings(wish: &Wish) -> Vec<ParamProblem> {
+        wish.target.warnings()
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<edited::Found, LookError> {
         edited::observe(view, &wish.target)
     }

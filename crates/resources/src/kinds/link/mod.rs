@@ -92,7 +92,11 @@ impl Kind for Link {
             absent: params.choice("state", &[("present", false), ("absent", true)]),
             to: params.text("to").unwrap_or_default().into(),
             among: params.optional_path("among"),
-            attributes: Attributes { mode: None, owner: params.text("owner"), group: params.text("group") },
+            attributes: Attributes {
+                owner: params.text("owner"),
+                group: params.text("group"),
+                ..Attributes::default()
+            },
             replace: params.flag("replace").unwrap_or(false),
         };
         let length = wish.to.as_os_str().len();
@@ -148,8 +152,7 @@ impl Kind for Link {
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
         let Ok(to) = &found.to else { return Vec::new() };
         let before = match &found.place {
-            // A new link in the place of another gets the owner of what is made new, unless it is asked.
-            Seen::Known(place) if leads(place, to) => Some(place),
+            Seen::Known(place) => Some(place),
             _ => None,
         };
         let place = found.asked.place(before, Sort::Link, 0o777, Body::OnDisk);

@@ -154,6 +154,13 @@ impl Kind for Mount {
         Ok(claims_at(wish, &claims::end(view, &wish.path)?))
     }
 
+    fn warnings(wish: &Wish) -> Vec<ParamProblem> {
+        let message = "every user of the host can read the secret in /etc/fstab";
+        let help = "write it into a `file` of mode 0600, and name that: `credentials=/root/share`";
+        let is_secret = edited::Part::target(&wish.line).secret;
+        is_secret.then(|| ParamProblem::new("options", message).help(help)).into_iter().collect()
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
         let live = live::observe(view, &wish.path, &wish.line)?;
         let source = Source::of(&wish.line);

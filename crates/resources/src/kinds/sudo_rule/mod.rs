@@ -87,6 +87,7 @@ impl Kind for SudoRule {
                 mode: Some(0o440),
                 owner: Some("0".to_owned()),
                 group: Some("0".to_owned()),
+                secret: false,
             },
             validate: ["visudo", "-c", "-f", "%s"].map(str::to_owned).to_vec(),
             secret: false,

@@ -132,7 +132,7 @@ impl Kind for SystemdUnit {
             params.problem(ParamProblem::new("hardening", "is for services"));
         }
         sections::harden(&mut sections, hardening);
-        let secret = sections.iter().any(Section::is_secret);
+        let secret = sections.iter().any(|section| section.secrets().next().is_some());
         let mode = params.mode("mode").unwrap_or(if secret { 0o600 } else { 0o644 });
         let folder = drop_in.as_ref().map(|_| Path::new(FOLDER).join(format!("{unit}.d")));
         let path = match (&folder, &drop_in) {
@@ -159,6 +159,16 @@ impl Kind for SystemdUnit {
             claims.push(Claim::path(folder.to_string_lossy(), part));
         }
         claims
+    }
+
+    fn warnings(wish: &Wish) -> Vec<ParamProblem> {
+        let secret = wish.sections.iter().flat_map(Section::secrets).map(|option| {
+            let message = format!("every user of the host can read the secret in {option}, with systemctl");
+            ParamProblem::new("section", message).help(
+                "write it into a `file` of mode 0600, and name that: `EnvironmentFile`, `LoadCredential`",
+            )
+        });
+        secret.chain(wish.file.warnings()).collect()
     }
 
     fn suffix(wish: &Wish) -> Option<String> {

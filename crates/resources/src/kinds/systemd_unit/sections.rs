@@ -47,8 +47,10 @@ const STRICT: [(&str, &str); 8] = [
 ];
 
 impl Section {
-    pub(super) fn is_secret(&self) -> bool {
-        self.options.iter().flat_map(|(_, values)| values).any(Text::is_secret)
+    /// The options that hold a secret.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let secret = self.options.iter().filter(|(_, values)| values.iter().any(Text::is_secret));
+        secret.map(|(option, _)| option.as_str())
     }
 }
 

@@ -134,6 +134,19 @@ impl Kind for Tree {
         wish.parts.iter().map(claim).collect()
     }
 
+    fn warnings(wish: &Wish) -> Vec<ParamProblem> {
+        let warning = |part: &Part| match part.below(&wish.path, wish.replace) {
+            Wanted::File(file) => file.warning(),
+            Wanted::Link(_) => None,
+        };
+        let named = |part: &Part, warning: ParamProblem| ParamProblem {
+            param: Some("file".to_owned()),
+            message: format!("{}: {}", part.name.display(), warning.message),
+            ..warning
+        };
+        wish.parts.iter().filter_map(|part| Some(named(part, warning(part)?))).collect()
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {
         observe::observe(view, wish)
     }
@@ -153,7 +166,7 @@ impl Kind for Tree {
 
 fn attributes_of(row: &RowReader) -> Attributes {
     let mode = row.plain("mode").and_then(|mode| mode.parse().ok()).filter(|mode| *mode <= 0o7777);
-    Attributes { mode, owner: row.plain("owner"), group: row.plain("group") }
+    Attributes { mode, owner: row.plain("owner"), group: row.plain("group"), secret: false }
 }
 
 fn part(params: &mut Reader<'_>, param: &str, name: Option<String>, thing: Thing) -> Option<Part> {

@@ -48,12 +48,14 @@ struct Whole {
     diffs: Vec<DiffRequest>,
     steps: Vec<u32>,
     irreversible: Option<String>,
+    warnings: Vec<String>,
 }
 
 impl Whole {
     /// Adds what changes on the part called `name`.
     fn add(&mut self, name: &Path, planned: PlannedChange) {
         let change = planned.change;
+        self.warnings.extend(planned.warnings);
         let first = self.properties.len();
         if change.properties.is_empty() {
             let why = Shown::Unknown("an earlier step may bring it".to_owned());
@@ -105,6 +107,11 @@ impl Whole {
         if !self.steps.is_empty() {
             change.depend("what is in it", &self.steps);
         }
-        Planned::Change(Box::new(PlannedChange { change, diffs: self.diffs, always: false }))
+        Planned::Change(Box::new(PlannedChange {
+            change,
+            diffs: self.diffs,
+            always: false,
+            warnings: self.warnings,
+        }))
     }
 }

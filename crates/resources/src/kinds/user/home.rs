@@ -108,6 +108,7 @@ impl Skeleton {
             mode: Some(mode),
             owner: Some(user.to_owned()),
             group: Some(group.to_owned()),
+            secret: false,
         };
         actor.make_folder(home, &Attributes { mode: Some(0o700), ..Attributes::default() })?;
         for (part, place) in &self.items {

@@ -1,0 +1,138 @@
+//! A secret in a file of any kind: a new file is for its owner alone, and one that others can read is warned of.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use converge_model::value::Row;
+use converge_model::{Cell, Content, Params, Scalar, Value};
+
+use crate::kind::Planned;
+use crate::kinds::testing::{Trial, params};
+use crate::registry;
+
+/// Resources of the kinds that write a text with a secret, and the file of each.
+fn all(trial: &Trial) -> Vec<(&'static str, Params, &'static str)> {
+    let secret = || trial.secret("hunter2");
+    let content = || match secret() {
+        Scalar::Secret(reference) => Content::Secret(reference),
+        _ => unreachable!(),
+    };
+    let part =
+        Row(vec![("name".into(), Cell::Scalar("x".into())), ("content".into(), Cell::Content(content()))]);
+    fs::create_dir_all(trial.at("/etc/t")).unwrap();
+    let path = |path: &str| ("path", Value::from(path));
+    vec![
+        ("file", params([path("/etc/f"), ("content", Value::Content(content()))]), "/etc/f"),
+        (
+            "line",
+            params([path("/etc/l"), ("text", Value::Scalar(secret())), ("match", "^p=".into())]),
+            "/etc/l",
+        ),
+        ("block", params([path("/etc/b"), ("content", Value::Scalar(secret()))]), "/etc/b"),
+        (
+            "ini",
+            params([
+                path("/etc/i"),
+                ("section", "a".into()),
+                ("option", "p".into()),
+                ("value", Value::Scalar(secret())),
+            ]),
+            "/etc/i",
+        ),
+        ("tree", params([path("/etc/t"), ("file", Value::Rows(vec![part]))]), "/etc/t/x"),
+    ]
+}
+
+fn warnings(trial: &Trial, kind: &str, params: &Params) -> Vec<String> {
+    match trial.plan(kind, params) {
+        Planned::Change(planned) => planned.warnings,
+        other => panic!("{kind}: not a change: {other:?}"),
+    }
+}
+
+fn mode(trial: &Trial, path: &str) -> u32 {
+    fs::metadata(trial.at(path)).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_new_file_with_a_secret_is_for_its_owner_alone_and_the_plan_says_so() {
+    let trial = Trial::new();
+    for (kind, params, path) in all(&trial) {
+        assert_eq!(warnings(&trial, kind, &params), [""; 0], "{kind}");
+        let change = trial.laws(kind, &params);
+        let shown = change.properties.iter().find(|property| property.property.ends_with("mode"));
+        assert_eq!(shown.map(|mode| mode.after.clone()), Some("0600".into()), "{kind}");
+        assert_eq!(mode(&trial, path), 0o600, "{kind}");
+    }
+}
+
+#[test]
+fn an_old_file_keeps_its_mode_and_the_plan_warns_of_one_that_others_can_read() {
+    for (before, told) in [(0o644, true), (0o640, false)] {
+        let trial = Trial::new();
+        for (kind, params, path) in all(&trial) {
+            trial.write(path, "old\n");
+            fs::set_permissions(trial.at(path), fs::Permissions::from_mode(before)).unwrap();
+            let warnings = warnings(&trial, kind, &params);
+            assert_eq!(warnings.len(), usize::from(told), "{kind}: {warnings:?}");
+            assert!(warnings.iter().all(|warning| warning.contains(&format!("{path}, whose mode is 0644"))));
+            trial.apply(kind, &params).unwrap();
+            assert_eq!(mode(&trial, path), before, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn a_mode_that_lets_everybody_read_a_secret_is_warned_of_without_a_host() {
+    let check = |mode: i64, told: usize| {
+        let trial = Trial::new();
+        for (kind, mut params, _) in all(&trial) {
+            if let Some(Value::Rows(rows)) =
+                params.0.iter_mut().find(|(name, _)| name == "file").map(|(_, v)| v)
+            {
+                rows[0].0.push(("mode".into(), Cell::Scalar(mode.into())));
+            } else {
+                params.set("mode", mode.into());
+            }
+            let told_of = registry::kind(kind).unwrap().check(&params).unwrap().warnings;
+            assert_eq!(told_of.len(), told, "{kind} {mode:o}: {told_of:?}");
+            assert_eq!(warnings(&trial, kind, &params).len(), told, "{kind} {mode:o}");
+        }
+    };
+    check(0o644, 1);
+    check(0o640, 0);
+}
+
+#[test]
+fn a_secret_in_a_unit_or_in_fstab_is_warned_of_with_the_way_out() {
+    let trial = Trial::new();
+    let check = |kind: &str, params: &Params, way: &str| {
+        let told = registry::kind(kind).unwrap().check(params).unwrap().warnings;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].help.as_deref().is_some_and(|help| help.contains(way)), "{told:?}");
+    };
+    let unit = |options: Vec<(&str, Scalar)>| {
+        let options = options.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect();
+        let section = Row(vec![
+            ("name".into(), Cell::Scalar("Service".into())),
+            ("options".into(), Cell::Map(options)),
+        ]);
+        params([("name", "app".into()), ("section", Value::Rows(vec![section]))])
+    };
+    check("systemd-unit", &unit(vec![("Environment", trial.secret("A=b"))]), "EnvironmentFile");
+    check("systemd-unit", &unit(vec![("ExecStart", trial.secret("/bin/x --pw=b"))]), "LoadCredential");
+    let plain = unit(vec![("ExecStart", "/bin/x".into())]);
+    assert_eq!(registry::kind("systemd-unit").unwrap().check(&plain).unwrap().warnings, []);
+    let mount = |option: Scalar| {
+        params([
+            ("path", "/mnt/x".into()),
+            ("source", "//nas/x".into()),
+            ("state", "present".into()),
+            ("options", Value::List(vec![option])),
+        ])
+    };
+    check("mount", &mount(trial.secret("password=b")), "credentials=");
+    assert_eq!(registry::kind("mount").unwrap().check(&mount("ro".into())).unwrap().warnings, []);
+    trial.write("/etc/fstab", "");
+    assert_eq!(warnings(&trial, "mount", &mount(trial.secret("password=b"))).len(), 1, "said once");
+}
