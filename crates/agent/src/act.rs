@@ -3,15 +3,15 @@
 
 mod beyond;
 pub(crate) mod closing;
-mod fates;
+pub(crate) mod fates;
 pub(crate) mod guarded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use converge_model::{
-    Certainty, Change, EventKind, Masker, NotifyHow, Problem, PropertyChange, Resource, Settled, StepOutcome,
-    StepResult, Verb,
+    Blocked, Certainty, Change, EventKind, Masker, NotifyHow, Problem, PropertyChange, PutBack, Resource,
+    Settled, Stands, StepOutcome, StepResult, Verb,
 };
 use converge_resources::actor::Undo;
 use converge_resources::kind::{Action, Look, Planned};
@@ -85,8 +85,23 @@ enum Halt {
 enum Attempt {
     Done,
     AlreadySo,
-    Failed { why: String, output: String, restored: bool },
+    Failed(Failure),
     Skipped(String),
+}
+
+/// How an attempt failed.
+struct Failure {
+    why: String,
+    output: String,
+    back: PutBack,
+    stands: Stands,
+}
+
+impl Failure {
+    /// One before anything was done.
+    fn untouched(why: String) -> Self {
+        Self { why, output: String::new(), back: PutBack::Nothing, stands: Stands::Unchanged }
+    }
 }
 
 impl<'a> Act<'a> {
@@ -197,6 +212,9 @@ impl<'a> Act<'a> {
             return;
         }
         let place = self.step_of.get(&index).copied();
+        if let Some(blocked) = self.draft.blocked.get(&index).cloned() {
+            return self.leave(index, blocked);
+        }
         if let Some(why) = self.blocked(index) {
             self.skip(index, place, why);
             return;
@@ -207,7 +225,7 @@ impl<'a> Act<'a> {
         let look = match self.look(index) {
             Ok(look) => look,
             Err(why) => {
-                let attempt = Attempt::Failed { why, output: String::new(), restored: true };
+                let attempt = Attempt::Failed(Failure::untouched(why));
                 return self.finish(index, place, None, attempt, Instant::now());
             }
         };
@@ -226,7 +244,7 @@ impl<'a> Act<'a> {
             (Planned::Impossible { message, .. }, _) => {
                 let attempt = match self.missing(place, message) {
                     Some(why) => Attempt::Skipped(why),
-                    None => Attempt::Failed { why: message.clone(), output: String::new(), restored: true },
+                    None => Attempt::Failed(Failure::untouched(message.clone())),
                 };
                 self.finish(index, place, None, attempt, Instant::now());
             }
@@ -236,6 +254,15 @@ impl<'a> Act<'a> {
                 self.carry_out(index, place, change, always, &look);
             }
         }
+    }
+
+    /// A resource that the plan leaves as it is.
+    fn leave(&mut self, index: u32, blocked: Blocked) {
+        let attempt = match blocked.because {
+            Some(_) => Attempt::Skipped(blocked.why),
+            None => Attempt::Failed(Failure::untouched(format!("it cannot be planned: {}", blocked.why))),
+        };
+        self.finish(index, None, None, attempt, Instant::now());
     }
 
     /// Whether the resource at `index`, which runs once for all hosts, is settled without being run here.
@@ -248,9 +275,7 @@ impl<'a> Act<'a> {
         let attempt = match how {
             None => return false,
             Some(Settled::Known | Settled::Done) => Attempt::AlreadySo,
-            Some(Settled::Failed(why)) => {
-                Attempt::Failed { why: why.clone(), output: String::new(), restored: false }
-            }
+            Some(Settled::Failed(why)) => Attempt::Failed(Failure::untouched(why.clone())),
         };
         self.finish(index, place, None, attempt, Instant::now());
         true
@@ -264,7 +289,7 @@ impl<'a> Act<'a> {
                 self.owe(index).map_err(|error| error.to_string())
             });
         if let Err(why) = ready {
-            let attempt = Attempt::Failed { why, output: String::new(), restored: true };
+            let attempt = Attempt::Failed(Failure::untouched(why));
             return self.finish(index, place, Some(change), attempt, started);
         }
         let tries = self.resource(index).options.retries + 1;
@@ -293,7 +318,7 @@ impl<'a> Act<'a> {
                 self.done_despite(index, &error);
                 Attempt::Done
             }
-            Err(error) => self.failed(index, error),
+            Err(error) => Attempt::Failed(self.failed(index, look.change(), error)),
         }
     }
 
@@ -304,23 +329,55 @@ impl<'a> Act<'a> {
         self.problems.push(problem(&self.resource(index).address, message, help));
     }
 
-    fn failed(&mut self, index: u32, error: ApplyError) -> Attempt {
+    /// Puts back what the step replaced, and looks how the resource stands since then. `change` is what was to be done.
+    fn failed(&mut self, index: u32, change: Option<&Change>, error: ApplyError) -> Failure {
         let put_back = self.undo.put_back(self.system, &[index]);
-        let why = match &put_back {
-            Ok(()) => error.message,
-            Err(second) => format!("{}; and it could not be put back: {}", error.message, second.message),
+        let is_final = change.is_some_and(is_irreversible);
+        let (back, why) = match put_back {
+            Ok(true) if !is_final => (PutBack::Restored, error.message),
+            Ok(_) => (PutBack::Nothing, error.message),
+            Err(second) => {
+                let why = format!("{}; and it could not be put back: {}", error.message, second.message);
+                (PutBack::Stuck, why)
+            }
         };
-        Attempt::Failed { why, output: error.output, restored: put_back.is_ok() }
+        let stands = change.map_or(Stands::Unknown, |change| self.stands(index, change));
+        Failure { why, output: error.output, back, stands }
+    }
+
+    /// How the resource at `index` stands after `change` failed.
+    fn stands(&self, index: u32, change: &Change) -> Stands {
+        // What a command did is not known, whatever its guard says.
+        let Ok(look) = self.look(index) else { return Stands::Unknown };
+        match &look.planned {
+            _ if change.verb == Verb::Act => Stands::Unknown,
+            Planned::InSync(_) => Stands::AsAsked,
+            Planned::Change(now) if now.change.properties == change.properties => {
+                if is_irreversible(change) {
+                    Stands::Unknown
+                } else {
+                    Stands::Unchanged
+                }
+            }
+            Planned::Change(now) => {
+                let properties = now.change.properties.iter().map(|property| property.property.clone());
+                Stands::Differs { properties: properties.collect() }
+            }
+            Planned::Impossible { .. } => Stands::Unknown,
+        }
     }
 
     /// After a step nothing may be left to do.
     fn verify(&self, index: u32) -> Result<(), ApplyError> {
-        match self.look(index).map_err(ApplyError::new)?.planned {
+        let look = self.look(index).map_err(ApplyError::new)?;
+        match &look.planned {
             Planned::InSync(_) => Ok(()),
             Planned::Change(planned) => {
-                Err(ApplyError::new(format!("it was applied, and still differs: {}", names(&planned.change))))
+                let words = self.decoded.wanted[index as usize].unsettled(&look);
+                let differs = || format!("it was applied, and still differs: {}", names(&planned.change));
+                Err(ApplyError::new(words.unwrap_or_else(differs)))
             }
-            Planned::Impossible { message, .. } => Err(ApplyError::new(message)),
+            Planned::Impossible { message, .. } => Err(ApplyError::new(message.clone())),
         }
     }
 
@@ -362,7 +419,9 @@ impl<'a> Act<'a> {
         let mut others = Vec::new();
         for index in from..to {
             let place = self.step_of.get(&index).copied();
-            let blocked = self.blocked(index).is_some() || !self.resource(index).options.selected;
+            let blocked = self.draft.blocked.contains_key(&index)
+                || self.blocked(index).is_some()
+                || !self.resource(index).options.selected;
             match self.look(index) {
                 Ok(look)
                     if !blocked && matches!(look.planned, Planned::Change(_)) && look.request.is_some() =>
@@ -398,8 +457,7 @@ impl<'a> Act<'a> {
         if let Err(error) = indices.iter().try_for_each(|index| self.owe(*index)) {
             for index in indices {
                 let place = self.step_of.get(&index).copied();
-                let attempt =
-                    Attempt::Failed { why: error.to_string(), output: String::new(), restored: true };
+                let attempt = Attempt::Failed(Failure::untouched(error.to_string()));
                 self.finish(index, place, None, attempt, started);
             }
             return;
@@ -422,7 +480,7 @@ impl<'a> Act<'a> {
                 Ok(()) => Attempt::Done,
                 Err(error) => {
                     let why = done.as_ref().err().map_or(error.message, |error| error.message.clone());
-                    Attempt::Failed { why, output: String::new(), restored: false }
+                    Attempt::Failed(self.failed(index, change.as_ref(), ApplyError::new(why)))
                 }
             };
             failed |= matches!(attempt, Attempt::Failed { .. });
@@ -469,8 +527,12 @@ impl<'a> Act<'a> {
             self.channel.event(EventKind::Owed { address: self.resource(target).address.clone() });
             return self.action_result(target, StepOutcome::Owed, Duration::ZERO);
         }
-        if self.fates.of(target) == Fate::Failed {
-            let why = format!("{address} failed");
+        if self.fates.of(target).is_trouble() {
+            // Where the plan has no such action, it says of the target itself that it is left.
+            if place.is_none() {
+                return;
+            }
+            let why = format!("{address} {}", self.trouble(target));
             return self.action_result(target, StepOutcome::Skipped { why }, Duration::ZERO);
         }
         self.run_action(target, &action, &changed);
@@ -504,15 +566,16 @@ impl<'a> Act<'a> {
     fn take_back(&mut self, target: u32, action: &Action, changed: &[u32], error: ApplyError) -> StepOutcome {
         let put_back = self.undo.put_back(self.system, changed);
         let again = self.once_more(target, action);
-        let fixed = changed.iter().filter(|by| self.is_irreversible(**by)).map(|by| self.name(*by));
-        let fixed: Vec<_> = fixed.collect();
-        let restored = put_back.is_ok() && again.is_ok() && fixed.is_empty();
+        let stays: BTreeSet<u32> = changed.iter().copied().filter(|by| self.stays(*by)).collect();
+        let fixed: Vec<_> = stays.iter().map(|by| self.name(*by)).collect();
+        let is_stuck = put_back.is_err();
+        let restored = !is_stuck && again.is_ok() && fixed.is_empty();
         if again.is_ok() {
             self.paid(self.resource(target).address.as_str());
         }
         let back = match put_back {
-            Ok(()) if fixed.is_empty() => format!("{} was put back", self.names_of(changed)),
-            Ok(()) => format!("{} cannot be put back", fixed.join(", ")),
+            Ok(_) if fixed.is_empty() => format!("{} was put back", self.names_of(changed)),
+            Ok(_) => format!("{} cannot be put back", fixed.join(", ")),
             Err(second) => format!("{} could not be put back: {}", self.names_of(changed), second.message),
         };
         let after = match again {
@@ -522,12 +585,24 @@ impl<'a> Act<'a> {
         let blame = format!("{} failed with it; {back}", self.name(target));
         for by in changed {
             self.set_fate(*by, Fate::Failed);
-            self.revise(*by, &ApplyError::new(blame.clone()), restored);
+            let (back, stands) = match () {
+                () if stays.contains(by) => (PutBack::Nothing, Stands::AsAsked),
+                () if is_stuck => (PutBack::Stuck, Stands::Unknown),
+                () => (PutBack::Restored, Stands::Unchanged),
+            };
+            let (why, output) = (blame.clone(), String::new());
+            self.revise(*by, Failure { why, output, back, stands });
         }
+        let back = match () {
+            () if is_stuck => PutBack::Stuck,
+            () if restored => PutBack::Restored,
+            () => PutBack::Nothing,
+        };
         StepOutcome::Failed {
             why: self.masker.mask(format!("{}; {after}", error.message).as_bytes()),
             output: self.masker.mask(error.output.as_bytes()),
-            restored,
+            back,
+            stands: Stands::Unknown,
         }
     }
 
@@ -540,10 +615,9 @@ impl<'a> Act<'a> {
     }
 
     /// Whether what was done at `index` stays, whatever is put back.
-    fn is_irreversible(&self, index: u32) -> bool {
+    fn stays(&self, index: u32) -> bool {
         let first = self.results_of.get(&index).and_then(|places| places.first());
-        let why = first.and_then(|place| self.results[*place].change.irreversible.as_deref());
-        why.is_some_and(|why| why != SENSITIVE)
+        first.is_some_and(|place| is_irreversible(&self.results[*place].change))
     }
 
     fn name(&self, index: u32) -> String {
@@ -555,13 +629,14 @@ impl<'a> Act<'a> {
     }
 
     /// Says of the last step of the resource at `index`, which seemed done, that it failed after all.
-    fn revise(&mut self, index: u32, error: &ApplyError, restored: bool) {
-        let why = self.masker.mask(error.message.as_bytes());
-        let output = self.masker.mask(error.output.as_bytes());
+    fn revise(&mut self, index: u32, failure: Failure) {
+        let why = self.masker.mask(failure.why.as_bytes());
+        let output = self.masker.mask(failure.output.as_bytes());
+        let Failure { back, stands, .. } = failure;
         let places = self.results_of.get(&index).into_iter().flatten().rev();
         let changed = places.copied().find(|place| self.results[*place].outcome.changed());
         if let Some(result) = changed.and_then(|place| self.results.get_mut(place)) {
-            result.outcome = StepOutcome::Failed { why, output, restored };
+            result.outcome = StepOutcome::Failed { why, output, back, stands };
             self.channel.event(EventKind::StepFinished { result: result.clone() });
         }
     }
@@ -687,12 +762,9 @@ impl<'a> Act<'a> {
             Attempt::Skipped(why) => {
                 (Fate::Skipped, StepOutcome::Skipped { why: self.masker.mask(why.as_bytes()) })
             }
-            Attempt::Failed { why, output, restored } => {
-                let output = self.masker.mask(output.as_bytes());
-                (
-                    Fate::Failed,
-                    StepOutcome::Failed { why: self.masker.mask(why.as_bytes()), output, restored },
-                )
+            Attempt::Failed(Failure { why, output, back, stands }) => {
+                let (why, output) = (self.masker.mask(why.as_bytes()), self.masker.mask(output.as_bytes()));
+                (Fate::Failed, StepOutcome::Failed { why, output, back, stands })
             }
         };
         self.set_fate(index, fate);
@@ -774,6 +846,11 @@ impl<'a> Act<'a> {
     fn resource(&self, index: u32) -> &'a Resource {
         &self.decoded.catalog.resources[index as usize]
     }
+}
+
+/// Whether what a change does stays, whatever is put back.
+fn is_irreversible(change: &Change) -> bool {
+    change.irreversible.as_deref().is_some_and(|why| why != SENSITIVE)
 }
 
 /// The properties of a change by name.

@@ -13,7 +13,7 @@ use crate::critical::Login;
 use crate::critical::plan::{mark, unguardable, unsettled, warn};
 use crate::drift::Memory;
 use crate::mask::mask;
-use crate::planner::{Decoded, Draft, plan};
+use crate::planner::{Decoded, Draft, Refused, plan};
 use crate::state::armed::{Standing, can_arm};
 use crate::state::journal::{Debt, Past};
 use crate::state::lock::Lock;
@@ -43,15 +43,17 @@ pub(crate) fn look(
     let debts = open_debts(&past.debts, decoded, system);
     let memory = Memory::read(decoded.catalog, state)?;
     let known_once = known_once(decoded.catalog, &memory);
-    let mut draft = plan(decoded, system, &debts, &known_once);
-    draft.hidden = memory.hidden();
     let login = guard.map(|_| Login::of(system));
     let critical = login.as_ref().map(|login| login.critical(decoded.catalog)).unwrap_or_default();
-    if let (Some(guard), Some(login)) = (guard, &login) {
+    let mut draft = plan(decoded, system, (&debts, &known_once), |draft| {
+        let (Some(guard), Some(login)) = (guard, &login) else { return Refused::new() };
+        mark(draft, decoded, &critical);
+        unguardable(draft, decoded.catalog, login, guard, can_arm(system))
+    });
+    draft.hidden = memory.hidden();
+    if let (Some(_), Some(login)) = (guard, &login) {
         draft.allowance.keep_ways_in(login.needs());
         draft.problems.extend(unsettled(state)?);
-        mark(&mut draft, decoded, &critical);
-        draft.problems.extend(unguardable(&draft, decoded.catalog, login, guard, can_arm(system)));
     }
     fill_diffs(&mut draft, channel);
     let token = token(&draft, decoded.catalog);
@@ -61,6 +63,9 @@ pub(crate) fn look(
     }
     for problem in &mut draft.problems {
         problem.message = masker.mask(problem.message.as_bytes());
+    }
+    for blocked in draft.blocked.values_mut().chain(&mut draft.waiting) {
+        blocked.why = masker.mask(blocked.why.as_bytes());
     }
     if let Some(login) = &login {
         warn(&mut draft, decoded.catalog, login);
@@ -86,6 +91,7 @@ pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
         in_sync: looked.draft.in_sync.len() as u32,
         known_once: looked.known_once.into_iter().collect(),
         problems: looked.draft.problems,
+        blocked: looked.draft.blocked.into_values().chain(looked.draft.waiting).collect(),
         ledger_complete: looked.ledger_complete && settled,
         busy,
         interrupted,
@@ -180,6 +186,7 @@ fn fill_diffs(draft: &mut Draft, channel: &dyn Channel) {
 fn token(draft: &Draft, catalog: &Catalog) -> Digest {
     let key = blake3::derive_key("converge 2026 plan token", &catalog.secrets.to_channel());
     let steps: Vec<&Step> = draft.steps.iter().map(|step| &step.step).collect();
-    let bytes = postcard::to_allocvec(&(steps, &draft.in_sync, &draft.problems)).unwrap_or_default();
+    let blocked: Vec<_> = draft.blocked.values().chain(&draft.waiting).collect();
+    let bytes = postcard::to_allocvec(&(steps, &draft.in_sync, &draft.problems, blocked)).unwrap_or_default();
     Digest::keyed(&key, &bytes)
 }

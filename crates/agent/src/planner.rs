@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use converge_model::plan::{Cause, Drift};
 use converge_model::{
-    Address, Catalog, Certainty, Change, Problem, PropertyChange, Resource, Shown, Step, Verb,
+    Address, Blocked, Catalog, Certainty, Change, Problem, PropertyChange, Resource, Shown, Step, Verb,
 };
 use converge_resources::kind::{Action, Depend, DiffRequest, Look, Planned};
 use converge_resources::overlay::{Version, removed};
 use converge_resources::system::System;
 use converge_resources::system::packages::{Allowance, PackageRequest, Simulation};
-use converge_resources::view::{Base, Claims, LookError};
+use converge_resources::view::{Base, Claims};
 use converge_resources::{Effect, Overlay, View, Wanted};
 use rayon::prelude::*;
 
+use crate::act::fates::{Fate, Fates};
 use crate::channel::{Channel, FromChannel};
 use crate::notification::Notifications;
 use crate::owners::{Clash, Owners};
@@ -58,6 +59,12 @@ pub(crate) struct Draft {
     pub(crate) problems: Vec<Problem>,
     /// What the plan lets transactions of packages do.
     pub(crate) allowance: Allowance,
+    /// The resources that are left as they are: by place, what is said of them.
+    pub(crate) blocked: BTreeMap<u32, Blocked>,
+    /// The notified actions that wait for such a resource.
+    pub(crate) waiting: Vec<Blocked>,
+    /// The resources that must not be planned so, though each of them alone could be.
+    refused: Refused,
     /// The resources whose values nobody is shown.
     pub(crate) hidden: BTreeSet<u32>,
 }
@@ -110,21 +117,56 @@ pub(crate) fn decode<'a>(
     Ok(Decoded { catalog, wanted, notifications, places, names, claims, contents: FromChannel(channel) })
 }
 
+/// Why a resource cannot be planned, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reason {
+    pub(crate) why: String,
+    pub(crate) help: Option<String>,
+}
+
+/// Resources that cannot be planned, by their places.
+pub(crate) type Refused = BTreeMap<u32, Reason>;
+
 /// Plans the whole catalog over the host as it is. `debts` are owed from earlier runs, by the target's address; `known`
-/// are the resources that run once for all hosts and did.
+/// are the resources that run once for all hosts and did. `refuse` says which steps of a whole plan must not be: it is
+/// made again without them, until there are none.
 pub(crate) fn plan(
     decoded: &Decoded<'_>,
     system: &dyn System,
-    debts: &BTreeMap<String, Vec<Debt>>,
-    known: &BTreeSet<u32>,
+    (debts, known): (&BTreeMap<String, Vec<Debt>>, &BTreeSet<u32>),
+    refuse: impl Fn(&mut Draft) -> Refused,
 ) -> Draft {
     let base = decoded.base(system);
+    warm(decoded, &base);
+    let mut refused = Refused::new();
+    loop {
+        let mut draft = pass(decoded, system, &base, (debts, known), &refused);
+        let mut more = std::mem::take(&mut draft.refused);
+        more.append(&mut refuse(&mut draft));
+        more.retain(|index, _| !refused.contains_key(index));
+        if more.is_empty() {
+            return draft;
+        }
+        refused.append(&mut more);
+    }
+}
+
+/// One walk over the catalog in its order; those that are `refused` already cannot be planned.
+fn pass(
+    decoded: &Decoded<'_>,
+    system: &dyn System,
+    base: &Base<'_>,
+    (debts, known): (&BTreeMap<String, Vec<Debt>>, &BTreeSet<u32>),
+    refused: &Refused,
+) -> Draft {
     let mut walk = Walk {
         decoded,
         system,
-        base: &base,
+        base,
         debts,
         known,
+        refused,
+        fates: Fates::new(decoded.catalog.resources.len()),
         overlay: Overlay::default(),
         draft: Draft { allowance: allowance(decoded, system), ..Draft::default() },
         owners: Owners::default(),
@@ -132,10 +174,6 @@ pub(crate) fn plan(
         started: BTreeSet::new(),
         transaction: Vec::new(),
     };
-    if let Err(error) = warm(decoded, &base) {
-        walk.draft.problems.push(Problem { address: None, message: error.to_string(), help: None });
-        return walk.draft;
-    }
     for index in 0..decoded.catalog.resources.len() as u32 {
         walk.visit(index);
         for target in decoded.notifications.due(index) {
@@ -155,19 +193,18 @@ fn allowance(decoded: &Decoded<'_>, system: &dyn System) -> Allowance {
 }
 
 /// Reads, in parallel, what the ordered walk will ask for; what fails here is told there.
-pub(crate) fn warm(decoded: &Decoded<'_>, base: &Base<'_>) -> Result<(), LookError> {
+pub(crate) fn warm(decoded: &Decoded<'_>, base: &Base<'_>) {
     let selected =
         || decoded.wanted.iter().zip(&decoded.catalog.resources).filter(|(_, r)| r.options.selected);
     let units: BTreeSet<_> = selected().flat_map(|(wanted, _)| wanted.units()).collect();
     if !units.is_empty() {
-        base.warm_units(&units.into_iter().collect::<Vec<_>>())?;
+        let _ = base.warm_units(&units.into_iter().collect::<Vec<_>>());
     }
     // Commands run their guards in order, and once.
     let quiet: Vec<_> = selected().filter(|(_, resource)| resource.kind != COMMAND).collect();
     if quiet.len() >= PARALLEL_FROM {
         quiet.par_iter().for_each(|(wanted, _)| drop(wanted.look(&View::bare(base))));
     }
-    Ok(())
 }
 
 /// Below so many resources, starting threads costs more than they save.
@@ -179,6 +216,9 @@ struct Walk<'a> {
     base: &'a Base<'a>,
     debts: &'a BTreeMap<String, Vec<Debt>>,
     known: &'a BTreeSet<u32>,
+    refused: &'a Refused,
+    /// Which resources cannot be planned, and what waits for them.
+    fates: Fates,
     overlay: Overlay,
     draft: Draft,
     owners: Owners,
@@ -190,8 +230,8 @@ struct Walk<'a> {
     transaction: Vec<(u32, PackageRequest)>,
 }
 
-impl Walk<'_> {
-    fn resource(&self, index: u32) -> &Resource {
+impl<'a> Walk<'a> {
+    fn resource(&self, index: u32) -> &'a Resource {
         &self.decoded.catalog.resources[index as usize]
     }
 
@@ -208,9 +248,12 @@ impl Walk<'_> {
             return;
         }
         self.own(index);
+        if let Some(reason) = self.refused.get(&index) {
+            return self.block(index, reason.clone());
+        }
         let looked = self.decoded.wanted[index as usize].look(&View::under(self.base, &self.overlay));
         match looked {
-            Err(error) => self.draft.problems.push(problem(&resource.address, error.to_string(), None)),
+            Err(error) => self.block(index, Reason { why: error.to_string(), help: None }),
             Ok(look) => self.take(index, look),
         }
     }
@@ -227,15 +270,56 @@ impl Walk<'_> {
         self.draft.problems.push(Problem { address: None, message, help: Some(help) });
     }
 
+    /// The resource at `index` is left as it is: because of another one, or for this reason.
+    fn block(&mut self, index: u32, reason: Reason) {
+        let resource = self.resource(index);
+        let missing = || {
+            let named = self.decoded.named(&reason.why);
+            let cause = named.into_iter().find(|by| self.is_troubled(*by))?;
+            let why = format!("{}, and {} {}", reason.why, self.resource(cause).address, self.trouble(cause));
+            Some((cause, why))
+        };
+        let because = self.stopped_by(index).or_else(missing);
+        let fate = if because.is_some() { Fate::Skipped } else { Fate::Failed };
+        let (because, why, help) = match because {
+            Some((cause, why)) => (Some(self.resource(cause).address.clone()), why, None),
+            None => (None, reason.why, reason.help),
+        };
+        let (address, may_fail) = (resource.address.clone(), resource.options.may_fail);
+        self.draft.blocked.insert(index, Blocked { resource: index, address, because, why, help, may_fail });
+        self.fates.settle(index, self.resource(index), fate);
+    }
+
+    /// What keeps the resource at `index` from its turn: what it is `after`, or its own body; and the words for it.
+    fn stopped_by(&self, index: u32) -> Option<(u32, String)> {
+        let resource = self.resource(index);
+        if let Some(cause) = resource.after.iter().copied().find(|other| self.is_troubled(*other)) {
+            let why = format!("it waits for {}, which {}", self.resource(cause).address, self.trouble(cause));
+            return Some((cause, why));
+        }
+        let cause = self.fates.stopper(&resource.bodies, index)?;
+        Some((cause, format!("{} before it {}", self.resource(cause).address, self.trouble(cause))))
+    }
+
+    fn is_troubled(&self, index: u32) -> bool {
+        self.fates.of(index).is_trouble() && !self.resource(index).options.may_fail
+    }
+
+    fn trouble(&self, index: u32) -> &'static str {
+        if self.fates.of(index) == Fate::Failed { "cannot be planned" } else { "is skipped" }
+    }
+
     fn take(&mut self, index: u32, look: Look) {
-        let address = self.resource(index).address.clone();
         match look.planned {
             Planned::InSync(_) => {
                 self.draft.in_sync.insert(index);
             }
             Planned::Impossible { message, help } => {
                 let help = self.left_out(&message).or(help);
-                self.draft.problems.push(problem(&address, message, help));
+                self.block(index, Reason { why: message, help });
+            }
+            Planned::Change(_) if self.stopped_by(index).is_some() => {
+                self.block(index, Reason { why: String::new(), help: None });
             }
             Planned::Change(planned) => {
                 let place = self.draft.steps.len() as u32;
@@ -274,6 +358,12 @@ impl Walk<'_> {
         if changed.is_empty() && owed.is_none() {
             return;
         }
+        if self.fates.of(target).is_trouble() {
+            return;
+        }
+        if let Some(by) = notifiers.iter().map(|(by, _)| *by).find(|by| self.fates.of(*by).is_trouble()) {
+            return self.wait(target, by);
+        }
         let last = changed.last().copied();
         let pays_itself = self.started.contains(&target) && last.is_none_or(|last| last < target);
         if pays_itself && !self.is_conditional(target) {
@@ -303,6 +393,20 @@ impl Walk<'_> {
         }
         self.close_transaction();
         self.push(target, change, Vec::new(), Some((action, because, owed.is_some())));
+    }
+
+    /// The action of `target` stays owed: the notifier at `by` does not become what it should be.
+    fn wait(&mut self, target: u32, by: u32) {
+        let (resource, because) = (self.resource(target), self.resource(by).address.clone());
+        let why = format!("what it is notified of waits: {because} {}", self.trouble(by));
+        self.draft.waiting.push(Blocked {
+            resource: target,
+            address: resource.address.clone(),
+            because: Some(because),
+            why,
+            help: None,
+            may_fail: resource.options.may_fail,
+        });
     }
 
     fn is_conditional(&self, index: u32) -> bool {
@@ -352,11 +456,7 @@ impl Walk<'_> {
         let requests: Vec<_> = transaction.iter().map(|(_, request)| request.clone()).collect();
         let simulation = match self.system.packages().simulate(&requests) {
             Ok(simulation) => simulation,
-            Err(error) => {
-                let address = self.draft.steps[last as usize].step.address.clone();
-                self.draft.problems.push(problem(&address, error.to_string(), None));
-                return;
-            }
+            Err(error) => return self.refuse_transaction(&transaction, &error.to_string()),
         };
         self.draft.allowance.allow(&requests, &simulation);
         self.overlay.ask(&requests);
@@ -382,6 +482,26 @@ impl Walk<'_> {
             brought.into_iter().map(|(name, version)| Effect::Package(name, Some(Version::Known(version))));
         let gone = removed.into_iter().map(|name| Effect::Package(name, None));
         self.overlay.add(last, effects.chain(gone).collect::<Vec<_>>());
+    }
+}
+
+impl Walk<'_> {
+    /// A transaction cannot be: neither can what could not be alone, and if all could, none of them.
+    fn refuse_transaction(&mut self, transaction: &[(u32, PackageRequest)], together: &str) {
+        let alone = |request: &PackageRequest| {
+            let simulated = self.system.packages().simulate(std::slice::from_ref(request));
+            simulated.err().map(|error| error.to_string())
+        };
+        let several = transaction.len() > 1;
+        let culprits = transaction.iter().filter(|_| several);
+        let culprits = culprits.filter_map(|(place, request)| Some((*place, alone(request)?)));
+        let mut refused: Vec<_> = culprits.collect();
+        if refused.is_empty() {
+            refused = transaction.iter().map(|(place, _)| (*place, together.to_owned())).collect();
+        }
+        let of = |place: u32| self.draft.steps[place as usize].step.resource;
+        let refused = refused.into_iter().map(|(place, why)| (of(place), Reason { why, help: None }));
+        self.draft.refused = std::mem::take(&mut self.draft.refused).into_iter().chain(refused).collect();
     }
 }
 

@@ -23,7 +23,7 @@ use crate::view::{Look, Screen};
 ///   1    an error before any host was touched
 ///   2    changes are pending (plan --detailed-exitcode), or hosts drifted
 ///        (drift --fail-on-drift, watch --once)
-///   3    a host failed
+///   3    a host failed, or something on it cannot be planned
 ///   4    hosts were unreachable, none failed
 ///   5    another run holds a host
 ///   6    a host moved on since its plan was shown
@@ -114,6 +114,17 @@ pub(crate) struct RunArguments {
     pub(crate) again: AgainArguments,
     #[command(flatten)]
     pub(crate) resources: ResourceArguments,
+    #[command(flatten)]
+    pub(crate) strict: StrictArguments,
+}
+
+/// What becomes of a host with a resource that cannot be planned.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct StrictArguments {
+    /// Leave a host as it is if one of its resources cannot be planned; without it, only that resource and the rest of
+    /// its body are left
+    #[arg(id = "strict", long = "strict")]
+    pub(crate) is_strict: bool,
 }
 
 /// Which hosts.

@@ -43,6 +43,8 @@ pub(crate) struct Visit {
     pub(crate) terms: Terms,
     pub(crate) hosts: Vec<HostName>,
     pub(crate) selection: Selection,
+    /// Whether a host is left as it is if one of its resources cannot be planned.
+    pub(crate) strict: bool,
 }
 
 impl Terms {
@@ -51,7 +53,8 @@ impl Terms {
         let opened = Opened::checked(&arguments.fleet.project, &mut screen)?;
         let hosts = opened.hosts(&arguments.fleet.hosts, &mut screen)?;
         let hosts = past::chosen(hosts, &arguments.again, &opened, &mut screen)?;
-        let visit = Visit { terms: self, hosts, selection: arguments.resources.selection() };
+        let (selection, strict) = (arguments.resources.selection(), arguments.strict.is_strict);
+        let visit = Visit { terms: self, hosts, selection, strict };
         visit.run(&opened, &arguments.fleet.reach, screen)
     }
 }
@@ -79,6 +82,7 @@ impl Visit {
             done_once: done_once(&owner),
             stop,
             guard,
+            strict: self.strict,
         };
         let mut watcher = Watcher { screen, yes };
         let recorder = keep.and_then(|keep| recorder(opened, keep, &mut watcher.screen));

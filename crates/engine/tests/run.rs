@@ -15,9 +15,9 @@ use converge_lang::{Loader, MemorySources, Selection};
 use converge_model::schema::Checked;
 use converge_model::wire::Refusal;
 use converge_model::{
-    Address, Catalog, Certainty, Change, Claim, Digest, Event, EventKind, Facts, HostName, HostPlan,
-    HostReport, HostState, KindInfo, KindSchema, Param, ParamProblem, Params, Problem, Scalar, Settled, Step,
-    StepOutcome, StepResult, Type, Value, Verb,
+    Address, Blocked, Catalog, Certainty, Change, Claim, Digest, Event, EventKind, Facts, HostName, HostPlan,
+    HostReport, HostState, KindInfo, KindSchema, Param, ParamProblem, Params, Problem, PutBack, Scalar,
+    Settled, Stands, Step, StepOutcome, StepResult, Type, Value, Verb,
 };
 use tokio::sync::watch;
 
@@ -28,6 +28,10 @@ enum Temper {
     Unrecorded,
     Unreachable,
     Unplannable,
+    /// One of its resources cannot be planned; another one changes.
+    FallsShort,
+    /// The same, but that one may fail.
+    MayFallShort,
     Stale,
     Fails,
     /// The user stops the run while it acts; it ends when the agent is told.
@@ -84,8 +88,12 @@ impl Pretence {
             in_sync: 0,
             problems: Vec::new(),
         };
-        let failed =
-            |why: &str| StepOutcome::Failed { why: why.to_owned(), output: String::new(), restored: false };
+        let failed = |why: &str| StepOutcome::Failed {
+            why: why.to_owned(),
+            output: String::new(),
+            back: PutBack::Nothing,
+            stands: Stands::Unknown,
+        };
         let temper = self.temper(host);
         let outcome = match settled.first() {
             Some((_, Settled::Known)) => return report(HostState::InSync),
@@ -134,6 +142,7 @@ fn plan_of(host: &HostName, steps: Vec<Step>) -> HostPlan {
         in_sync: 0,
         known_once: Vec::new(),
         problems: Vec::new(),
+        blocked: Vec::new(),
         ledger_complete: true,
         busy: None,
         interrupted: None,
@@ -199,6 +208,7 @@ impl Hosts for Pretence {
                 in_sync: 0,
                 known_once: if known { once } else { Vec::new() },
                 problems: Vec::new(),
+                blocked: Vec::new(),
                 ledger_complete: temper == Some(Temper::Knows),
                 busy: None,
                 interrupted: None,
@@ -213,6 +223,11 @@ impl Hosts for Pretence {
             in_sync: 1,
             known_once: Vec::new(),
             problems: (temper == Some(Temper::Unplannable)).then_some(problem).into_iter().collect(),
+            blocked: match temper {
+                Some(Temper::FallsShort) => vec![impossible(false)],
+                Some(Temper::MayFallShort) => vec![impossible(true)],
+                _ => Vec::new(),
+            },
             ledger_complete: temper != Some(Temper::Unrecorded),
             busy: None,
             interrupted: None,
@@ -243,7 +258,7 @@ impl Hosts for Pretence {
         }
         let state = match self.temper(host) {
             Some(Temper::Stale) => return Err(HostError::Refused(Refusal::Stale("it moved".to_owned()))),
-            Some(Temper::Fails) => HostState::Failed,
+            Some(Temper::Fails | Temper::FallsShort) => HostState::Failed,
             Some(Temper::Unrecorded) => HostState::InSync,
             Some(Temper::Deaf) => {
                 self.stop.send_replace(Stop::AfterStep);
@@ -262,6 +277,18 @@ impl Hosts for Pretence {
         }
         self.note(format!("acted {host}"));
         Ok(HostReport { host: host.clone(), state, results: Vec::new(), in_sync: 0, problems: Vec::new() })
+    }
+}
+
+/// A resource that cannot be planned.
+fn impossible(may_fail: bool) -> Blocked {
+    Blocked {
+        resource: 0,
+        address: Address::new(None, "probe", "bob"),
+        because: None,
+        why: "a folder is in the way".to_owned(),
+        help: None,
+        may_fail,
     }
 }
 
@@ -325,7 +352,7 @@ async fn carry_out(goal: Goal, inventory: &str, tempers: &[(&str, Temper)], agre
 
 /// An apply that is interrupted at the first event of which `at` is so.
 async fn interrupted(inventory: &str, tempers: &[(&str, Temper)], at: At) -> Told {
-    watched(&DoneOnce::nowhere(), Goal::Apply, inventory, tempers, (true, Some(at))).await
+    watched(&DoneOnce::nowhere(), Goal::Apply, inventory, tempers, (true, Some(at), false)).await
 }
 
 /// The same with a controller that remembers what was run once.
@@ -336,7 +363,12 @@ async fn remembering(
     tempers: &[(&str, Temper)],
     agrees: bool,
 ) -> Told {
-    watched(done_once, goal, inventory, tempers, (agrees, None)).await
+    watched(done_once, goal, inventory, tempers, (agrees, None, false)).await
+}
+
+/// An apply that leaves hosts alone of which something cannot be planned.
+async fn strictly(inventory: &str, tempers: &[(&str, Temper)]) -> Told {
+    watched(&DoneOnce::nowhere(), Goal::Apply, inventory, tempers, (true, None, true)).await
 }
 
 async fn watched(
@@ -344,7 +376,7 @@ async fn watched(
     goal: Goal,
     inventory: &str,
     tempers: &[(&str, Temper)],
-    (agrees, interrupts): (bool, Option<At>),
+    (agrees, interrupts, strict): (bool, Option<At>, bool),
 ) -> Told {
     let sources = Arc::new(MemorySources::new().file("inventory.kdl", inventory));
     let loader = Loader { sources, kinds: vec![probe()], builtins: Vec::new() };
@@ -371,6 +403,7 @@ async fn watched(
         done_once: done_once.clone(),
         stop: stopped,
         guard: converge_model::wire::Guard::default(),
+        strict,
     };
     let outcome = run::run(the_run, hosts, &mut watcher).await;
     let states = watcher.events.iter().filter_map(|event| match &event.kind {
@@ -496,6 +529,22 @@ async fn each_host_ends_in_one_state_and_the_others_go_on() {
         3,
     );
     told.never("act impossible");
+}
+
+#[tokio::test]
+async fn a_resource_that_cannot_be_planned_stops_its_host_only_if_that_is_asked_for() {
+    let inventory = "host \"short\" \"may\"\n";
+    let tempers = [("short", Temper::FallsShort), ("may", Temper::MayFallShort)];
+    let plan = carry_out(Goal::Plan { detailed: false }, inventory, &tempers, true).await;
+    plan.check(&[("short", HostState::Unplannable), ("may", HostState::Pending)], 3);
+    let apply = carry_out(Goal::Apply, inventory, &tempers, true).await;
+    apply.check(&[("short", HostState::Failed), ("may", HostState::Changed)], 3);
+    apply.at("acted short");
+    let declined = carry_out(Goal::Apply, inventory, &tempers, false).await;
+    declined.check(&[("short", HostState::Unplannable), ("may", HostState::Pending)], 3);
+    let strict = strictly(inventory, &tempers).await;
+    strict.check(&[("short", HostState::Unplannable), ("may", HostState::Changed)], 3);
+    strict.never("act short");
 }
 
 const WEB_AFTER_DB: &str = "host \"web\" \"db\" \"mon\"\non \"web\" after=\"db\" { }\n";

@@ -44,6 +44,7 @@ impl Worker for Tiny {
             steps: Vec::new(),
             in_sync: order.catalog.resources.len() as u32,
             known_once: Vec::new(),
+            blocked: Vec::new(),
             problems: asked
                 .iter()
                 .map(told)

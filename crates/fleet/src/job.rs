@@ -301,7 +301,9 @@ fn provide(
 }
 
 fn fitting_plan(plan: Box<HostPlan>, catalog: &Catalog) -> Result<Done, SessionError> {
-    let known = plan.steps.iter().all(|step| (step.resource as usize) < catalog.resources.len());
+    let places = plan.steps.iter().map(|step| step.resource);
+    let mut places = places.chain(plan.blocked.iter().map(|blocked| blocked.resource));
+    let known = places.all(|place| (place as usize) < catalog.resources.len());
     if known { Ok(Done::Plan(plan)) } else { Err(foreign()) }
 }
 

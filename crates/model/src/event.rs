@@ -107,6 +107,9 @@ pub enum EventKind {
     RunFinished {
         /// How many hosts ended in each state.
         states: Vec<(HostState, u32)>,
+        /// How many hosts were changed, however they ended.
+        #[serde(default)]
+        changed: u32,
         /// The exit code.
         exit: u8,
         /// Milliseconds, by the monotonic clock.

@@ -23,6 +23,10 @@ pub struct HostPlan {
     pub known_once: Vec<u32>,
     /// Why the host cannot be acted on. With one of them nothing on it is.
     pub problems: Vec<Problem>,
+    /// The resources that an act leaves as they are, in the order of the catalog: those that cannot be planned, and those
+    /// that wait for them.
+    #[serde(default)]
+    pub blocked: Vec<Blocked>,
     /// Whether the host's ledger says what the catalog says: a host in sync whose ledger does not is visited once more
     /// to record what was found.
     pub ledger_complete: bool,
@@ -89,6 +93,23 @@ pub enum Cause {
     Always,
 }
 
+/// A resource that an act leaves as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// The resource, as a place in the catalog.
+    pub resource: u32,
+    /// Its address.
+    pub address: Address,
+    /// The resource that it waits for and that cannot be planned, or waits itself; none if it cannot be planned itself.
+    pub because: Option<Address>,
+    /// Why, as a fragment.
+    pub why: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// Whether the resource says `may-fail`.
+    pub may_fail: bool,
+}
+
 /// Why a host cannot be acted on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -131,6 +152,21 @@ impl HostPlan {
         self.steps.is_empty()
     }
 
+    /// The resources that cannot be planned and may not fail: with one of them the host does not become what it should be.
+    pub fn impossible(&self) -> impl Iterator<Item = &Blocked> {
+        self.blocked.iter().filter(|one| one.because.is_none() && !one.may_fail)
+    }
+
+    /// Makes a host that cannot become all that it should be one that is not acted on at all.
+    pub fn refuse_impossible(&mut self) {
+        let (impossible, others) = std::mem::take(&mut self.blocked)
+            .into_iter()
+            .partition(|one| one.because.is_none() && !one.may_fail);
+        self.blocked = others;
+        let impossible: Vec<Blocked> = impossible;
+        self.problems.extend(impossible.into_iter().map(Blocked::into_problem));
+    }
+
     /// The steps that are there because the host moved: without those that nobody wants to hear of, and without the
     /// actions that only follow from others.
     pub fn drifted(&self) -> impl Iterator<Item = &Step> {
@@ -142,6 +178,13 @@ impl HostPlan {
     pub fn pending(&self) -> impl Iterator<Item = &Step> {
         let counts = |step: &&Step| step.is_intentional() && step.because.is_empty();
         self.steps.iter().filter(counts).filter(|step| step.drift.mode != DriftMode::Ignore)
+    }
+}
+
+impl Blocked {
+    /// The same as a mistake of the host.
+    pub fn into_problem(self) -> Problem {
+        Problem { address: Some(self.address), message: self.why, help: self.help }
     }
 }
 
@@ -210,6 +253,7 @@ mod tests {
             in_sync: 0,
             known_once: Vec::new(),
             problems: Vec::new(),
+            blocked: Vec::new(),
             ledger_complete: true,
             busy: None,
             interrupted: None,

@@ -18,7 +18,7 @@ pub enum HostState {
     Changed,
     /// A step failed, or the closing look found something pending.
     Failed,
-    /// The plan cannot be carried out; nothing was touched.
+    /// Something of it cannot be planned; nothing was touched.
     Unplannable,
     /// An access-critical change took itself back.
     Reverted,
@@ -69,8 +69,12 @@ pub enum StepOutcome {
         why: String,
         /// The last lines of its output; may be empty.
         output: String,
-        /// Whether what it replaced was put back.
-        restored: bool,
+        /// What became of what it replaced.
+        #[serde(default)]
+        back: PutBack,
+        /// How the resource stands since then.
+        #[serde(default)]
+        stands: Stands,
     },
     /// It was not tried, and why.
     Skipped {
@@ -79,6 +83,37 @@ pub enum StepOutcome {
     },
     /// A notified action that still waits for one of its notifiers.
     Owed,
+}
+
+/// What became of what a failed step had replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PutBack {
+    /// Nothing was kept: there is nothing to be said.
+    #[default]
+    Nothing,
+    /// It was kept, and is there again.
+    Restored,
+    /// It was kept, and could not be put back. The reason of the failure says why.
+    Stuck,
+}
+
+/// How a resource stands after a failed step, by a look at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stands {
+    /// A look does not tell.
+    #[default]
+    Unknown,
+    /// As before the step.
+    Unchanged,
+    /// As it is asked, all the same.
+    AsAsked,
+    /// Neither as before nor as it is asked.
+    Differs {
+        /// The properties that are not as asked.
+        properties: Vec<String>,
+    },
 }
 
 /// A step and how it ended.
@@ -116,10 +151,27 @@ pub struct HostReport {
     pub problems: Vec<Problem>,
 }
 
+impl HostReport {
+    /// How many steps left a change on the host, however the host ended.
+    pub fn changes(&self) -> usize {
+        self.results.iter().filter(|result| result.outcome.left_a_change()).count()
+    }
+}
+
 impl StepOutcome {
     /// Whether the step is one that was carried out.
     pub const fn changed(&self) -> bool {
         matches!(self, Self::Done | Self::Unforeseen)
+    }
+
+    /// Whether the host is another one after the step: it was carried out, or failed and left something behind.
+    pub const fn left_a_change(&self) -> bool {
+        match self {
+            Self::Failed { back, stands, .. } => {
+                matches!(back, PutBack::Stuck) || matches!(stands, Stands::AsAsked | Stands::Differs { .. })
+            }
+            other => other.changed(),
+        }
     }
 
     /// Whether the step failed.

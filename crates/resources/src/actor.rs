@@ -189,13 +189,14 @@ impl Undo {
     }
 
     /// Puts back, in reverse, all that was kept for the resources in `owners`; the first failure is told, the rest is
-    /// tried all the same.
-    pub fn put_back(&mut self, system: &dyn System, owners: &[u32]) -> Result<(), ApplyError> {
+    /// tried all the same. Whether there was anything: a note of ours is nothing on the host.
+    pub fn put_back(&mut self, system: &dyn System, owners: &[u32]) -> Result<bool, ApplyError> {
         let mut theirs: Vec<_> = owners.iter().flat_map(|owner| self.kept.remove(owner)).flatten().collect();
         theirs.sort_by_key(|(place, _)| *place);
+        let any = theirs.iter().any(|(_, kept)| !matches!(kept, Kept::Receipt { .. }));
         let outcomes: Vec<_> =
             theirs.into_iter().rev().map(|(_, kept)| kept.put_back(system, self.store.as_ref())).collect();
-        outcomes.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+        outcomes.into_iter().find(Result::is_err).unwrap_or(Ok(())).map(|()| any)
     }
 
     /// Keeps what is about to be replaced.

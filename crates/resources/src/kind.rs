@@ -104,6 +104,12 @@ pub trait Kind: Send + Sync + 'static {
         Err(ApplyError::new(format!("`{}` cannot be notified", action.verb)))
     }
 
+    /// What says of a change that was carried out that it is still to be done, in the words of the inventory; none where
+    /// the properties say so.
+    fn unsettled(_wish: &Self::Wish, _found: &Self::Found) -> Option<String> {
+        None
+    }
+
     /// Asks the resource, which is as it should be, whether it does its work: at the closing look of a run that changed
     /// something.
     fn prove(_system: &dyn System, _wish: &Self::Wish) -> Result<(), ApplyError> {
@@ -274,6 +280,16 @@ pub struct Look {
     found: Box<dyn Any + Send + Sync>,
 }
 
+impl Look {
+    /// The change that is to be made, if one is.
+    pub fn change(&self) -> Option<&Change> {
+        match &self.planned {
+            Planned::Change(planned) => Some(&planned.change),
+            _ => None,
+        }
+    }
+}
+
 /// A decoded resource of any kind.
 pub trait Wanted: Send + Sync {
     /// Observes and plans.
@@ -292,6 +308,8 @@ pub trait Wanted: Send + Sync {
     fn act(&self, actor: &mut Actor<'_>, action: &Action) -> Result<(), ApplyError>;
     /// See [`Kind::BINDING`].
     fn binding(&self) -> &'static [&'static str];
+    /// See [`Kind::unsettled`]; by what `look` found.
+    fn unsettled(&self, look: &Look) -> Option<String>;
     /// See [`Kind::prove`].
     fn prove(&self, system: &dyn System) -> Result<(), ApplyError>;
 }
@@ -409,6 +427,10 @@ impl<K: Kind> Wanted for Decoded<K> {
 
     fn binding(&self) -> &'static [&'static str] {
         K::BINDING
+    }
+
+    fn unsettled(&self, look: &Look) -> Option<String> {
+        K::unsettled(&self.0, look.found.downcast_ref::<K::Found>()?)
     }
 
     fn prove(&self, system: &dyn System) -> Result<(), ApplyError> {

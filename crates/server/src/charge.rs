@@ -46,6 +46,8 @@ pub struct Charge {
     pub site: Site,
     /// Where to listen.
     pub listen: Option<SocketAddr>,
+    /// Whether nothing is put back on a host with a resource that cannot be planned.
+    pub strict: bool,
 }
 
 /// A project as it was read.

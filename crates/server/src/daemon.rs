@@ -204,6 +204,7 @@ impl Daemon {
                 fleet: self.fleet.clone(),
                 voice: self.voice.clone(),
                 stop: self.stop.clone(),
+                strict: self.charge.strict,
             };
             let task = self.turns.spawn(turn(visit, self.words.0.clone()));
             self.hosts_of.insert(task.id(), host);

@@ -231,7 +231,13 @@ impl Keeper {
         verdict.news.push(NewsKind::Looked { state, corrective, pending, took: look.took });
         match plan {
             _ if is_busy || state == HostState::NotStarted => {}
-            Some(plan) if plan.problems.is_empty() => self.judge(host, plan, now, &mut verdict),
+            Some(plan) if plan.problems.is_empty() => {
+                self.judge(host, plan, now, &mut verdict);
+                // What moved elsewhere on the host is put back all the same.
+                if plan.impossible().next().is_some() {
+                    self.falls_short(host, plan, &look.why, &mut verdict.news);
+                }
+            }
             _ => self.lost(host, state, &look.why, &mut verdict.news),
         }
         verdict
@@ -252,10 +258,13 @@ impl Keeper {
         match report.state {
             HostState::Changed | HostState::InSync => {
                 memory.drifted.retain(|address, _| !addresses.contains(address));
-                if memory.last.is_some_and(is_loss) {
-                    news.push(NewsKind::Recovered { addresses: addresses.to_vec() });
+                // What cannot be planned was no part of this act.
+                if memory.last != Some(HostState::Unplannable) {
+                    if memory.last.is_some_and(is_loss) {
+                        news.push(NewsKind::Recovered { addresses: addresses.to_vec() });
+                    }
+                    memory.last = Some(report.state);
                 }
-                memory.last = Some(report.state);
             }
             // Nothing was tried: the next tick does.
             HostState::Locked | HostState::Stale | HostState::Pending | HostState::NotStarted => {
@@ -310,6 +319,15 @@ impl Keeper {
         }
     }
 
+    /// A resource of a host cannot be planned: told when it comes to be so.
+    fn falls_short(&mut self, host: &HostName, plan: &HostPlan, why: &[String], news: &mut Vec<NewsKind>) {
+        let memory = self.memory.hosts.entry(host.clone()).or_default();
+        let addresses: Vec<Address> = plan.impossible().map(|blocked| blocked.address.clone()).collect();
+        if memory.last.replace(HostState::Unplannable) != Some(HostState::Unplannable) {
+            news.push(NewsKind::Failed { state: HostState::Unplannable, why: why.to_vec(), addresses });
+        }
+    }
+
     fn judge(&mut self, host: &HostName, plan: &HostPlan, now: Timestamp, verdict: &mut Verdict) {
         let Some(watched) = self.watched.get(host).cloned() else { return };
         let memory = self.memory.hosts.entry(host.clone()).or_default();
@@ -343,11 +361,12 @@ impl Keeper {
         if found.iter().any(|one| one.response == Response::WaitsForWindow) {
             memory.due = watched.schedule.opening(now).into_iter().chain(memory.due).min();
         }
-        if found.is_empty() && (was_lost || !before.is_empty()) {
+        let falls_short = plan.impossible().next().is_some();
+        if found.is_empty() && !falls_short && (was_lost || !before.is_empty()) {
             let addresses = before.keys().cloned().collect();
             verdict.news.push(NewsKind::Recovered { addresses });
         }
-        if !was_lost || verdict.correct.is_empty() {
+        if !falls_short && (!was_lost || verdict.correct.is_empty()) {
             memory.last = Some(if found.is_empty() { HostState::InSync } else { HostState::Pending });
         }
         let is_new = memory.drifted.iter().any(|(address, known)| before.get(address) != Some(known));

@@ -277,7 +277,7 @@ mod tests {
         let kinds = [
             (None, EventKind::RunStarted { verb, hosts: 1, by, at: 0 }),
             (Some(name), EventKind::HostFinished { report }),
-            (None, EventKind::RunFinished { states: Vec::new(), exit, took: 1500 }),
+            (None, EventKind::RunFinished { states: Vec::new(), changed: 0, exit, took: 1500 }),
         ];
         let run = RunId::new(id).unwrap();
         let event = |(host, kind)| Event { version: VERSION, run: run.clone(), host, sequence: 0, kind };

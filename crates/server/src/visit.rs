@@ -23,6 +23,7 @@ pub(crate) struct Visit {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) voice: Arc<Voice>,
     pub(crate) stop: watch::Receiver<Stop>,
+    pub(crate) strict: bool,
 }
 
 impl Visit {
@@ -68,6 +69,7 @@ impl Visit {
             done_once: done_once.clone(),
             stop: self.stop.clone(),
             guard: converge_model::wire::Guard::default(),
+            strict: self.strict,
         };
         run::run(of_host, reached.clone(), &mut ear).await;
         if let Some(reached) = Arc::into_inner(reached) {

@@ -1,6 +1,6 @@
 //! Disks that are full, and files that cannot be changed: one clear error, and the old file as it was.
 
-use converge_model::{HostState, StepOutcome};
+use converge_model::{HostState, PutBack, StepOutcome};
 
 use crate::support::{SUDO, apply, converge, on_host, plan, project, root};
 
@@ -16,7 +16,9 @@ fn a_full_disk_is_told_with_its_free_space_and_keeps_the_old_file() {
         let told = apply(&project);
         assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
         let outcomes = told.outcomes("h1", "file[/srv/small/data]");
-        let [StepOutcome::Failed { why, restored: true, .. }] = outcomes[..] else { panic!("{told}") };
+        let [StepOutcome::Failed { why, back: PutBack::Restored, .. }] = outcomes[..] else {
+            panic!("{told}")
+        };
         assert!(why.contains("failed to write /srv/small/data: ") && why.contains("No space left"), "{why}");
         assert!(why.contains("bytes are free"), "{why}");
         assert_eq!(root(host, "cat /srv/small/data; ls -A /srv/small"), "old\ndata");

@@ -1,6 +1,6 @@
 //! Services that are notified: how often they start, and what becomes of one that does not bear its new configuration.
 
-use converge_model::{HostState, StepOutcome};
+use converge_model::{HostState, PutBack, StepOutcome};
 
 use crate::support::{SUDO, apply, converge, on_host, plan, project, root};
 
@@ -63,12 +63,17 @@ fn a_change_that_kills_its_service_is_put_back() {
         let told = apply(&broken);
         assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
         let outcomes = told.outcomes("h1", "service[ticker]");
-        let [StepOutcome::Failed { why, output, restored: true }] = outcomes[..] else { panic!("{told}") };
+        let [StepOutcome::Failed { why, output, back: PutBack::Restored, .. }] = outcomes[..] else {
+            panic!("{told}")
+        };
         assert!(why.contains("file[/etc/ticker.conf], file[/etc/ticker.more] was put back"), "{why}");
         assert!(output.contains("cannot bear an interval of 1"), "its journal: {output}");
         for file in ["file[/etc/ticker.conf]", "file[/etc/ticker.more]"] {
             assert!(
-                matches!(told.outcomes("h1", file)[..], [StepOutcome::Failed { restored: true, .. }]),
+                matches!(
+                    told.outcomes("h1", file)[..],
+                    [StepOutcome::Failed { back: PutBack::Restored, .. }]
+                ),
                 "{told}"
             );
         }

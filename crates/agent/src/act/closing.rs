@@ -1,13 +1,14 @@
 //! The end of an act: the closing look over the whole catalog, what becomes of what did not stay, the report, and the
 //! record in the ledger.
 
-use converge_model::{HostReport, HostState, Problem, StepOutcome, StepResult};
+use converge_model::{HostReport, HostState, Problem, PutBack, Stands, StepOutcome, StepResult};
 use converge_resources::kind::Planned;
+use converge_resources::system::units::Ended;
 use converge_resources::view::Base;
 use converge_resources::{ApplyError, View};
 
 use super::fates::Fate;
-use super::{Act, Halt, names};
+use super::{Act, Failure, Halt, names};
 use crate::planner::{problem, warm};
 use crate::state::ledger::{Ledger, applied};
 use crate::state::{State, StateError};
@@ -72,9 +73,7 @@ impl Act<'_> {
     /// Looks at all that should be in sync now; what is not was undone by a later step, or did not stay.
     fn closing_look(&mut self) {
         let base = self.decoded.base(self.system);
-        if let Err(error) = warm(self.decoded, &base) {
-            return self.problems.push(Problem { address: None, message: error.to_string(), help: None });
-        }
+        warm(self.decoded, &base);
         let fates = (0_u32..).zip(self.fates.all());
         let all: Vec<_> = fates.filter(|(_, fate)| fate.is_settled()).map(|(index, _)| index).collect();
         let broken: Vec<_> =
@@ -87,14 +86,17 @@ impl Act<'_> {
     /// What is still to be done to the resource at `index`.
     fn pending(&self, index: u32, base: &Base<'_>) -> Option<String> {
         match self.decoded.wanted[index as usize].look(&View::bare(base)) {
-            Ok(look) => match look.planned {
+            Ok(look) => match &look.planned {
                 Planned::InSync(_) => {
                     let proof = self.decoded.wanted[index as usize].prove(self.system);
                     proof.err().map(|error| error.message)
                 }
                 Planned::Change(planned) if planned.always => None,
-                Planned::Change(planned) => Some(format!("it differs again: {}", names(&planned.change))),
-                Planned::Impossible { message, .. } => Some(message),
+                Planned::Change(planned) => {
+                    let words = self.decoded.wanted[index as usize].unsettled(&look);
+                    Some(words.unwrap_or_else(|| format!("it differs again: {}", names(&planned.change))))
+                }
+                Planned::Impossible { message, .. } => Some(message.clone()),
             },
             Err(error) => Some(error.to_string()),
         }
@@ -110,13 +112,15 @@ impl Act<'_> {
         let error = ApplyError { message: pending, output };
         if let Some((action, changed)) = self.acted.remove(&index) {
             let outcome = self.take_back(index, &action, &changed, error);
-            if let StepOutcome::Failed { why, output, restored } = outcome {
-                self.revise(index, &ApplyError { message: why, output }, restored);
+            if let StepOutcome::Failed { why, output, back, stands } = outcome {
+                self.revise(index, Failure { why, output, back, stands });
             }
             return;
         }
         if !error.output.is_empty() {
-            self.revise(index, &error, false);
+            let (why, output) = (error.message.clone(), error.output.clone());
+            let stands = Stands::Differs { properties: Vec::new() };
+            self.revise(index, Failure { why, output, back: PutBack::Nothing, stands });
         }
         if !self.resource(index).options.may_fail {
             let message = format!("{}{}", error.message, self.undone_by(index));
@@ -125,11 +129,40 @@ impl Act<'_> {
         }
     }
 
-    /// The open steps after the resource at `index`, which alone could have undone it.
+    /// Who undid the resource at `index`: the open steps after it could have, but no process that ended by itself is
+    /// laid to their charge.
     fn undone_by(&self, index: u32) -> String {
         let suspects: Vec<_> =
             self.open.iter().filter(|step| **step > index).map(|step| self.name(*step)).collect();
-        if suspects.is_empty() { String::new() } else { format!("; undone by {}", suspects.join(" or ")) }
+        let names = suspects.join(" or ");
+        let unit = self.decoded.wanted[index as usize].units().into_iter().next();
+        let ended = unit.as_ref().and_then(|unit| self.system.units().ended(unit));
+        let perhaps = |how: &str| match suspects.len() {
+            0 => String::new(),
+            _ => format!(", perhaps {how} {names}"),
+        };
+        match ended {
+            Some(Ended { after, by_signal: false }) => {
+                format!("; it ended by itself {:.0} s after it was started", after.as_secs_f64())
+            }
+            Some(Ended { after, by_signal: true }) => {
+                let after = after.as_secs_f64();
+                format!("; a signal ended it {after:.0} s after it was started{}", perhaps("sent by"))
+            }
+            None if unit.is_some_and(|unit| self.was_revived(unit)) => {
+                "; it ended by itself, and systemd started it again".to_owned()
+            }
+            None => match suspects.len() {
+                0 => String::new(),
+                1 => format!("; undone by {names}"),
+                _ => format!("; perhaps undone by {names}"),
+            },
+        }
+    }
+
+    fn was_revived(&self, unit: String) -> bool {
+        let states = self.system.units().states(&[unit]);
+        states.is_ok_and(|states| states.iter().any(|state| state.revived.is_some()))
     }
 
     /// Records in the ledger all that is as it should be.

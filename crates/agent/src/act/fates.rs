@@ -1,4 +1,4 @@
-//! What became of each resource so far, and which failure stands in whose way: looked up, never searched for, so that an
+//! What became, or will become, of each resource, and which failure stands in whose way: looked up, never searched for, so that an
 //! act over many resources costs no more for each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use converge_model::Resource;
 
 /// What became of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// It is not its turn yet, or the selection leaves it out.
     Waiting,
     InSync,
@@ -20,39 +20,39 @@ pub(super) enum Fate {
 
 impl Fate {
     /// Whether the resource is not as it should be.
-    pub(super) fn is_trouble(self) -> bool {
+    pub(crate) fn is_trouble(self) -> bool {
         matches!(self, Self::Failed | Self::Skipped)
     }
 
     /// Whether the resource is as it should be.
-    pub(super) fn is_settled(self) -> bool {
+    pub(crate) fn is_settled(self) -> bool {
         matches!(self, Self::InSync | Self::Changed | Self::Created)
     }
 }
 
 /// The fates of the resources of a catalog, by their places.
-pub(super) struct Fates {
+pub(crate) struct Fates {
     all: Vec<Fate>,
     /// By body: the resources in it that stop what comes after them.
     by_body: BTreeMap<u32, BTreeSet<u32>>,
 }
 
 impl Fates {
-    pub(super) fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self { all: vec![Fate::Waiting; count], by_body: BTreeMap::new() }
     }
 
-    pub(super) fn of(&self, index: u32) -> Fate {
+    pub(crate) fn of(&self, index: u32) -> Fate {
         self.all[index as usize]
     }
 
     /// All of them, in the order of the catalog.
-    pub(super) fn all(&self) -> &[Fate] {
+    pub(crate) fn all(&self) -> &[Fate] {
         &self.all
     }
 
     /// Settles the fate of `resource`, the one at `index`.
-    pub(super) fn settle(&mut self, index: u32, resource: &Resource, fate: Fate) {
+    pub(crate) fn settle(&mut self, index: u32, resource: &Resource, fate: Fate) {
         self.all[index as usize] = fate;
         for body in &resource.bodies {
             if fate.is_trouble() && !resource.options.may_fail {
@@ -64,7 +64,7 @@ impl Fates {
     }
 
     /// The first resource in one of `bodies` that stands before `index` and stops it.
-    pub(super) fn stopper(&self, bodies: &[u32], index: u32) -> Option<u32> {
+    pub(crate) fn stopper(&self, bodies: &[u32], index: u32) -> Option<u32> {
         let first = |body: &u32| self.by_body.get(body)?.first().copied();
         bodies.iter().filter_map(first).filter(|first| *first < index).min()
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use converge_model::wire::Guard;
-use converge_model::{EventKind, StepOutcome};
+use converge_model::{EventKind, PutBack, Stands, StepOutcome};
 use converge_resources::System;
 use converge_resources::actor::Standby;
 use converge_resources::system::processes::Command;
@@ -150,7 +150,9 @@ impl Act<'_> {
         self.let_settle(&group);
         let in_time = armed::is_armed(state);
         let touched = |result: &converge_model::StepResult| {
-            let half = matches!(result.outcome, StepOutcome::Failed { restored: false, .. });
+            let is_whole =
+                |back: &PutBack, stands: &Stands| *back == PutBack::Restored || *stands == Stands::Unchanged;
+            let half = matches!(&result.outcome, StepOutcome::Failed { back, stands, .. } if !is_whole(back, stands));
             group.members.contains(&result.resource) && (half || result.outcome.changed())
         };
         if in_time {
@@ -223,12 +225,13 @@ impl Act<'_> {
         let mut members = group.members.clone();
         members.dedup();
         self.channel.event(EventKind::Reverted);
-        let put_back = if in_time { Ok(()) } else { self.undo.put_back(self.system, &members) };
+        let put_back = if in_time { Ok(true) } else { self.undo.put_back(self.system, &members) };
         for index in 0..self.results.len() {
             let result = &mut self.results[index];
             if members.contains(&result.resource) && result.outcome.changed() {
                 let why = "it was not confirmed over a new connection, and the host put it back".to_owned();
-                result.outcome = StepOutcome::Failed { why, output: String::new(), restored: true };
+                let (output, back, stands) = (String::new(), PutBack::Restored, Stands::Unchanged);
+                result.outcome = StepOutcome::Failed { why, output, back, stands };
                 self.channel.event(EventKind::StepFinished { result: result.clone() });
             }
         }
@@ -245,7 +248,7 @@ impl Act<'_> {
         }
         let names = self.names_of(&members);
         self.halt = Some(match put_back {
-            Ok(()) => Halt::Reverted(names),
+            Ok(_) => Halt::Reverted(names),
             Err(error) => Halt::Stuck(format!("{}: {names}", error.message)),
         });
     }

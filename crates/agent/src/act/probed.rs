@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use converge_model::{HostReport, HostState, Notify, NotifyHow, Resource, StepOutcome, Value};
+use converge_model::{HostReport, HostState, Notify, NotifyHow, PutBack, Resource, StepOutcome, Value};
 
 use crate::testing::{Bench, resource};
 
@@ -56,8 +56,8 @@ fn release(name: &str, address: &str) -> Vec<Resource> {
 fn failure(report: &HostReport, address: &str) -> (String, String, bool) {
     let failed =
         report.results.iter().filter(|result| result.address.as_str() == address).find_map(|result| {
-            let StepOutcome::Failed { why, output, restored } = &result.outcome else { return None };
-            Some((why.clone(), output.clone(), *restored))
+            let StepOutcome::Failed { why, output, back, .. } = &result.outcome else { return None };
+            Some((why.clone(), output.clone(), *back == PutBack::Restored))
         });
     failed.unwrap_or_else(|| panic!("{report:?}"))
 }

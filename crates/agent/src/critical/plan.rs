@@ -9,7 +9,7 @@ use converge_model::{Catalog, Problem, Shown, Step, Verb};
 use super::Login;
 use super::policy::Peer;
 use crate::act::closing::stuck;
-use crate::planner::{Decoded, Draft, DraftStep, problem};
+use crate::planner::{Decoded, Draft, DraftStep, Reason, Refused};
 use crate::state::armed::{Standing, armed};
 use crate::state::lock::Lock;
 use crate::state::{State, StateError, now};
@@ -54,27 +54,26 @@ pub(crate) fn unguardable(
     login: &Login,
     guard: Guard,
     can_arm: bool,
-) -> Vec<Problem> {
+) -> Refused {
     if guard.accept_irreversible {
-        return Vec::new();
+        return Refused::new();
     }
     let help =
         "with `--accept-irreversible` it is changed all the same; have another way in at hand".to_owned();
-    let guarded = draft.steps.iter().filter(|step| step.step.guarded).map(|step| &step.step);
-    let problem = |step: &Step, why: &str| {
-        let message =
-            format!("it may shut this run out, and the host could not take it back by itself: {why}");
-        problem(&step.address, message, Some(help.clone()))
+    let own = draft.steps.iter().filter(|step| step.action.is_none()).map(|step| &step.step);
+    let guarded = own.clone().filter(|step| step.guarded);
+    let refuse = |step: &Step, why: &str| {
+        let why = format!("it may shut this run out, and the host could not take it back by itself: {why}");
+        (step.resource, Reason { why, help: Some(help.clone()) })
     };
-    let losing = draft.steps.iter().map(|step| &step.step).filter_map(|step| {
+    let losing = own.filter_map(|step| {
         let lost = login.loses(&catalog.resources[step.resource as usize], &step.change)?;
-        Some(problem(step, &format!("{lost} goes, and packages are not put back")))
+        Some(refuse(step, &format!("{lost} goes, and packages are not put back")))
     });
-    let mut problems: Vec<_> = losing.collect();
+    let mut refused: Refused = losing.collect();
     if !can_arm {
-        let why = "that needs root and systemd";
-        problems.extend(guarded.take(1).map(|step| problem(step, why)));
-        return problems;
+        refused.extend(guarded.map(|step| refuse(step, "that needs root and systemd")));
+        return refused;
     }
     // Accounts are put back with their files, whatever is kept of them.
     let guarded = guarded.filter(|step| step.change.verb != Verb::Act && step.kind != "user");
@@ -83,8 +82,8 @@ pub(crate) fn unguardable(
         None if is_lost(step, sensitive(step)) => Some("its content is sensitive and is not kept".to_owned()),
         why => why.clone(),
     };
-    problems.extend(guarded.filter_map(|step| Some(problem(step, &why(step)?))));
-    problems
+    refused.extend(guarded.filter_map(|step| Some(refuse(step, &why(step)?))));
+    refused
 }
 
 /// Whether a step replaces what may be kept nowhere.

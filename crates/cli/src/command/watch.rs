@@ -27,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::arguments::{FleetArguments, HistoryArguments, HostArguments, duration};
+use crate::arguments::{FleetArguments, HistoryArguments, HostArguments, StrictArguments, duration};
 use crate::failure::Failure;
 use crate::interrupt::listen;
 use crate::project::{Opened, find, loader};
@@ -66,6 +66,8 @@ pub(crate) struct Arguments {
     /// Write a systemd unit that runs the daemon with the other arguments given here, and end
     #[arg(long, conflicts_with = "once")]
     install: bool,
+    #[command(flatten)]
+    strict: StrictArguments,
     #[command(flatten)]
     fleet: FleetArguments,
     #[command(flatten)]
@@ -107,6 +109,7 @@ impl Arguments {
             recorder: recorder.clone(),
             site: Site { metrics, health: Health::default(), names: vec![this_machine()] },
             listen: self.listen,
+            strict: self.strict.is_strict,
         };
         let runtime = Runtime::new()?;
         let ended = runtime.block_on(async {

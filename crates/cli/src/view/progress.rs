@@ -163,7 +163,7 @@ mod tests {
         );
         progress.event(&event(
             "",
-            EventKind::RunFinished { states: vec![(HostState::Changed, 1)], exit: 0, took: 1 },
+            EventKind::RunFinished { states: vec![(HostState::Changed, 1)], changed: 0, exit: 0, took: 1 },
         ));
         assert!(progress.hosts.is_empty() && progress.total.is_none());
     }

@@ -141,7 +141,9 @@ impl<H: Hosts> Gates<H> {
         // What the agent tells on its way is of another host, or of another catalog of this one.
         let quiet = Ask { events: mpsc::channel(1).0, ..ask.clone() };
         let again = Prepared { catalog: prepared.catalog.clone(), content: prepared.content.clone() };
-        let plan = self.hosts.look(on, quiet.clone(), Box::new(move |_| Ok(prepared))).await?;
+        let mut plan = self.hosts.look(on, quiet.clone(), Box::new(move |_| Ok(prepared))).await?;
+        // A part is done whole or not at all.
+        plan.refuse_impossible();
         if !plan.problems.is_empty() {
             let (state, problems) = (HostState::Unplannable, plan.problems);
             return Ok(HostReport { host: on.clone(), state, results: Vec::new(), in_sync: 0, problems });

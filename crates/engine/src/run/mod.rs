@@ -20,7 +20,7 @@ use converge_lang::{Inventory, Selection};
 use converge_model::event::VERSION;
 use converge_model::wire::Guard;
 use converge_model::{
-    Digest, Event, EventKind, HostName, HostPlan, HostReport, HostState, Problem, RunId, exit,
+    Blocked, Digest, Event, EventKind, HostName, HostPlan, HostReport, HostState, Problem, RunId, exit,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -61,6 +61,8 @@ pub struct Run {
     pub stop: watch::Receiver<Stop>,
     /// How access-critical changes are guarded.
     pub guard: Guard,
+    /// Whether a host with a resource that cannot be planned is left as it is, the other resources with it.
+    pub strict: bool,
 }
 
 /// What a run is for.
@@ -140,6 +142,17 @@ pub async fn run<H: Hosts, O: Observer>(run: Run, hosts: Arc<H>, observer: &mut 
     course.end(began)
 }
 
+/// What is to be done on a host.
+#[derive(Clone, Copy)]
+struct Work {
+    /// Stands for its plan.
+    token: Digest,
+    /// How many of its resources are in sync.
+    in_sync: u32,
+    /// How it ends if nobody agrees to that.
+    otherwise: HostState,
+}
+
 /// A run on its way.
 struct Course<'a, H, O> {
     run: Run,
@@ -155,8 +168,10 @@ struct Course<'a, H, O> {
     sequences: HashMap<Option<HostName>, u64>,
     /// The hosts that are done, and how.
     done: HashMap<HostName, HostState>,
-    /// The hosts to be acted on, with the token of their plan, and how many of their resources are in sync.
-    work: HashMap<HostName, (Digest, u32)>,
+    /// How many of them were changed, however they ended.
+    changed: u32,
+    /// The hosts to be acted on.
+    work: HashMap<HostName, Work>,
     /// Those of them that would change.
     changing: HashSet<HostName>,
     /// Whether one of them would change; the others only record what was found.
@@ -192,6 +207,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             held: Vec::new(),
             sequences: HashMap::new(),
             done: HashMap::new(),
+            changed: 0,
             work: HashMap::new(),
             changing: HashSet::new(),
             would_change: false,
@@ -291,7 +307,10 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     }
 
     /// Takes in a host's plan, if nothing in it depends on other hosts.
-    fn planned(&mut self, host: HostName, plan: HostPlan) {
+    fn planned(&mut self, host: HostName, mut plan: HostPlan) {
+        if self.run.strict {
+            plan.refuse_impossible();
+        }
         if self.catalogs.once.take_in(&host, &plan) {
             self.held.push((host, plan));
         } else {
@@ -315,19 +334,22 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             Goal::Drift { .. } => !has_drifted && plan.pending().next().is_none(),
             Goal::Plan { .. } | Goal::Apply => plan.is_empty(),
         };
-        let state = match (plan.problems.is_empty(), nothing) {
-            (false, _) => HostState::Unplannable,
-            (true, true) => HostState::InSync,
-            (true, false) => HostState::Pending,
+        let (is_refused, falls_short) = (!plan.problems.is_empty(), plan.impossible().next().is_some());
+        let state = match nothing {
+            _ if is_refused || falls_short => HostState::Unplannable,
+            true => HostState::InSync,
+            false => HostState::Pending,
         };
-        let problems = plan.problems.clone();
+        let impossible = plan.impossible().cloned().map(Blocked::into_problem);
+        let problems: Vec<_> = plan.problems.iter().cloned().chain(impossible).collect();
         let machine = self.catalogs.facts.machine(&host);
         self.tell(Some(host.clone()), EventKind::Planned { plan, machine });
-        let has_work = state == HostState::Pending || (state == HostState::InSync && to_record);
+        let would_change = !nothing && !is_refused;
+        let has_work = would_change || (!is_refused && to_record);
         if has_work && self.run.goal == Goal::Apply {
-            self.would_change |= state == HostState::Pending;
-            self.changing.extend((state == HostState::Pending).then(|| host.clone()));
-            self.work.insert(host, (token, in_sync));
+            self.would_change |= would_change;
+            self.changing.extend(would_change.then(|| host.clone()));
+            self.work.insert(host, Work { token, in_sync, otherwise: state });
         } else {
             self.finish(HostReport { host, state, results: Vec::new(), in_sync, problems });
         }
@@ -335,6 +357,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
 
     fn finish(&mut self, report: HostReport) {
         self.done.insert(report.host.clone(), report.state);
+        self.changed += u32::from(report.changes() > 0);
         self.tell(Some(report.host.clone()), EventKind::HostFinished { report });
     }
 
@@ -360,9 +383,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     /// Leaves all hosts as they were found.
     fn leave_pending(&mut self) {
         for host in self.run.hosts.clone() {
-            if let Some((_, in_sync)) = self.work.remove(&host) {
-                let changes = self.changing.contains(&host);
-                let state = if changes { HostState::Pending } else { HostState::InSync };
+            if let Some(Work { in_sync, otherwise: state, .. }) = self.work.remove(&host) {
                 self.finish(HostReport { host, state, results: Vec::new(), in_sync, problems: Vec::new() });
             }
         }
@@ -502,7 +523,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     }
 
     fn start(&mut self, host: &HostName, crew: &mut Crew<Result<HostReport, HostError>>) {
-        let Some((token, _)) = self.work.get(host).copied() else { return };
+        let Some(Work { token, .. }) = self.work.get(host).copied() else { return };
         crew.start(host, |events| {
             let (ask, compile) = self.job(host, events, Patience::TakesWhatThereIs);
             let (hosts, host) = (self.hosts.clone(), host.clone());
@@ -548,7 +569,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             _ => exit::INTERRUPTED,
         };
         let took = began.elapsed().as_millis() as u64;
-        self.tell(None, EventKind::RunFinished { states: states.clone(), exit, took });
+        self.tell(None, EventKind::RunFinished { states: states.clone(), changed: self.changed, exit, took });
         Outcome { states, exit }
     }
 }

@@ -1,7 +1,7 @@
 //! What a history answers.
 
 use converge_history::{Filter, FindError, History};
-use converge_model::{HostState, StepOutcome};
+use converge_model::{HostState, PutBack, Stands, StepOutcome};
 
 use crate::record;
 use crate::runs::{Told, changed, edit, host, id, in_sync, plan, result};
@@ -111,7 +111,12 @@ async fn corrections_are_counted_by_resource() {
 
     // What failed after all is no correction.
     let change = edit("/etc/motd", "a", "b");
-    let failed = StepOutcome::Failed { why: "x".into(), output: String::new(), restored: true };
+    let failed = StepOutcome::Failed {
+        why: "x".into(),
+        output: String::new(),
+        back: PutBack::Restored,
+        stands: Stands::Unknown,
+    };
     let (done, failed) =
         (result(0, "/etc/motd", &change, StepOutcome::Done), result(0, "/etc/motd", &change, failed));
     let mut run = Told::begin(6, "watch", &["web1"]);

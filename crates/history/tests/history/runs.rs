@@ -50,6 +50,7 @@ pub(crate) fn plan(in_sync: u32, changes: &[(&str, Change)]) -> HostPlan {
         in_sync,
         known_once: Vec::new(),
         problems: Vec::new(),
+        blocked: Vec::new(),
         ledger_complete: true,
         busy: None,
         interrupted: None,
@@ -100,7 +101,7 @@ impl Told {
     }
 
     pub(crate) fn finish(mut self, states: &[(HostState, u32)], exit: u8) -> Vec<Event> {
-        self.tell("", EventKind::RunFinished { states: states.to_vec(), exit, took: 4321 });
+        self.tell("", EventKind::RunFinished { states: states.to_vec(), changed: 0, exit, took: 4321 });
         self.events
     }
 }

@@ -1,7 +1,7 @@
 //! A run in the history is the run as it was told.
 
 use converge_history::{FILE, History};
-use converge_model::{EventKind, HostState, Problem, StepOutcome};
+use converge_model::{EventKind, HostState, Problem, PutBack, Stands, StepOutcome};
 
 use crate::runs::{Told, changed, edit, host, id, in_sync, kept, plan, result};
 use crate::{record, told};
@@ -22,7 +22,12 @@ async fn every_event_comes_back_in_the_order_in_which_it_came() {
     run.end("web2", HostState::Changed, 4, std::slice::from_ref(&done));
     run.tell("web1", EventKind::Confirmed);
     // The step failed after all: it is told once more, and the report has it once.
-    let failed = StepOutcome::Failed { why: "dead".into(), output: "log".into(), restored: true };
+    let failed = StepOutcome::Failed {
+        why: "dead".into(),
+        output: "log".into(),
+        back: PutBack::Restored,
+        stands: Stands::Unknown,
+    };
     let revised = result(0, "/a", &first, failed);
     run.tell("web1", EventKind::StepFinished { result: revised.clone() });
     let skipped = result(1, "/b", &second, StepOutcome::Skipped { why: "file[/a] failed".into() });

@@ -221,7 +221,7 @@ impl Trial {
 
     /// As [`Trial::put_back`], where it need not succeed.
     pub(crate) fn try_put_back(&self, mut undo: Undo) -> Result<(), ApplyError> {
-        undo.put_back(&self.host, &[0])
+        undo.put_back(&self.host, &[0]).map(drop)
     }
 
     /// Asserts the laws on a resource that is not as it should be: looking writes nothing (1); what the effects promise

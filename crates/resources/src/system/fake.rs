@@ -18,7 +18,7 @@ use crate::system::packages::{
 };
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::receipts::Receipts;
-use crate::system::units::{Active, Enabled, Load, UnitError, UnitState, Units, Verb};
+use crate::system::units::{Active, Enabled, Ended, Load, UnitError, UnitState, Units, Verb};
 
 /// The world. Shared by reference; every change is visible at once.
 pub struct World {
@@ -39,6 +39,7 @@ struct State {
     commands: BTreeMap<String, Arc<Deed>>,
     starts: u64,
     broken: BTreeSet<String>,
+    ended: BTreeMap<String, Ended>,
     login: Option<String>,
     remote: BTreeMap<String, User>,
     log: Vec<String>,
@@ -150,6 +151,15 @@ impl World {
     /// From now on `unit` fails when it is started or reloaded.
     pub fn break_unit(&self, unit: &str) {
         self.state().broken.insert(unit.to_owned());
+    }
+
+    /// The main process of `unit` ends so, and the unit with it.
+    pub fn end_unit(&self, unit: &str, ended: Ended) {
+        let mut state = self.state();
+        state.ended.insert(unit.to_owned(), ended);
+        if let Some(known) = state.units.get_mut(unit) {
+            known.active = Active::Inactive;
+        }
     }
 
     /// What was done to the world so far, in order: `install nginx`, `restart nginx.service`, `run date`.
@@ -311,7 +321,10 @@ impl Packages for World {
                     let missing = offer.depends.iter().filter(|name| !state.installed.contains_key(*name));
                     todo.extend(missing.map(String::as_str));
                 }
-                None => simulation.unknown.push(name.to_owned()),
+                None if requests.iter().any(|request| request.name == name) => {
+                    simulation.unknown.push(name.to_owned());
+                }
+                None => return Err(PackageError::Failed { what: format!("{name} cannot be had") }),
             }
         }
         Ok(simulation)
@@ -422,6 +435,12 @@ impl Units for World {
             Verb::Unmask => known.load = Load::Loaded,
         }
         Ok(())
+    }
+
+    fn ended(&self, unit: &str) -> Option<Ended> {
+        let state = self.state();
+        let runs = state.units.get(unit).is_some_and(|known| known.active == Active::Active);
+        state.ended.get(unit).copied().filter(|_| !runs)
     }
 
     fn reload_files(&self) -> Result<(), UnitError> {

@@ -23,6 +23,15 @@ pub struct UnitState {
     pub revived: Option<Duration>,
 }
 
+/// How the main process of a service ended that nobody had stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How long after its start.
+    pub after: Duration,
+    /// Whether a signal ended it, which any other process may have sent.
+    pub by_signal: bool,
+}
+
 /// Whether a unit is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Load {
@@ -121,6 +130,9 @@ pub trait Units: Send + Sync {
     fn states(&self, units: &[String]) -> Result<Vec<UnitState>, UnitError>;
     /// Does it and waits for the end of the job.
     fn act(&self, verb: Verb, unit: &str) -> Result<(), UnitError>;
+    /// How the main process of `unit` ended, if it did before anything stopped the unit. None if the unit runs, if a job
+    /// of the manager stopped it, and if that is not known.
+    fn ended(&self, unit: &str) -> Option<Ended>;
     /// Lets the manager read all unit files again.
     fn reload_files(&self) -> Result<(), UnitError>;
     /// The last `lines` of the unit's journal, oldest first; empty where there is no journal.

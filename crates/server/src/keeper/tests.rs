@@ -4,7 +4,7 @@ use super::*;
 use converge_lang::Window;
 use converge_lang::rollout::Share;
 use converge_model::plan::{Drift, Holder};
-use converge_model::{Change, PropertyChange, StepOutcome, StepResult, Verb};
+use converge_model::{Blocked, Change, PropertyChange, PutBack, Stands, StepOutcome, StepResult, Verb};
 
 const START: &str = "2026-01-05T10:00:00Z";
 
@@ -70,6 +70,7 @@ fn look(steps: Vec<Step>) -> Look {
         steps,
         in_sync: 0,
         problems: Vec::new(),
+        blocked: Vec::new(),
         ledger_complete: true,
         busy: None,
         interrupted: None,
@@ -217,7 +218,12 @@ fn an_attempt_that_met_a_lock_does_not_count_and_one_that_failed_does() {
         assert_eq!(told, []);
     }
     keeper.looked(&host("a"), &look(vec![moved("/a")]), at(120));
-    let failed = StepOutcome::Failed { why: "no".into(), output: String::new(), restored: true };
+    let failed = StepOutcome::Failed {
+        why: "no".into(),
+        output: String::new(),
+        back: PutBack::Restored,
+        stands: Stands::Unknown,
+    };
     let told = keeper.acted(&host("a"), &[address("/a")], &report(HostState::Failed, vec![("/a", failed)]));
     assert_eq!(kinds(&told), ["failed failed"]);
     check(&mut keeper, 180, vec![moved("/a")], &["file[/a] GaveUp", "fight file[/a] 1"], &[]);
@@ -234,6 +240,35 @@ fn a_host_that_is_lost_is_told_once_holds_back_those_after_it_and_recovers() {
     let told = keeper.looked(&host("db"), &look(Vec::new()), at(120)).news;
     assert_eq!(kinds(&told), ["recovered 0"]);
     check(&mut keeper, 120, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+}
+
+#[test]
+fn what_moved_is_put_back_beside_a_resource_that_cannot_be_planned() {
+    let mut keeper = keeper(&["a", "b<a"], &correcting());
+    let blocked = |name: &str| Blocked {
+        resource: 1,
+        address: address(name),
+        because: None,
+        why: "a folder is in the way".to_owned(),
+        help: None,
+        may_fail: false,
+    };
+    let mut check = |seconds: i64, steps: Vec<Step>, names: &[&str], news: &[&str], correct: usize| {
+        let mut look = look(steps);
+        look.plan.as_mut().unwrap().blocked = names.iter().map(|name| blocked(name)).collect();
+        let verdict = keeper.looked(&host("a"), &look, at(seconds));
+        assert_eq!(
+            (kinds(&verdict.news), verdict.correct.len()),
+            (news.iter().map(ToString::to_string).collect(), correct)
+        );
+        if correct > 0 {
+            corrected(&mut keeper, "/a");
+        }
+    };
+    check(0, vec![moved("/a")], &["/bob"], &["file[/a] Corrects", "failed cannot be planned"], 1);
+    check(60, Vec::new(), &["/bob"], &[], 0);
+    check(120, vec![moved("/a")], &["/bob"], &["file[/a] Corrects"], 1);
+    check(180, Vec::new(), &[], &["recovered 0"], 0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use converge_model::{HostReport, HostState, Notify, NotifyHow, Resource, StepOutcome, Value};
+use converge_model::{HostReport, HostState, Notify, NotifyHow, PutBack, Resource, StepOutcome, Value};
 use converge_resources::System;
 
 use super::*;
@@ -122,7 +122,10 @@ fn what_nobody_confirms_is_as_it_was_and_ends_the_run() {
         found.map(|result| result.outcome.clone()).unwrap()
     };
     for address in ["file[/etc/ssh/one]", "file[/etc/ssh/two]"] {
-        assert!(matches!(outcome(address), StepOutcome::Failed { restored: true, .. }), "{report:?}");
+        assert!(
+            matches!(outcome(address), StepOutcome::Failed { back: PutBack::Restored, .. }),
+            "{report:?}"
+        );
     }
     assert_eq!(outcome("file[/etc/first]"), StepOutcome::Done);
     assert!(matches!(outcome("file[/etc/ssh/three]"), StepOutcome::Skipped { .. }));
@@ -169,12 +172,12 @@ fn what_the_host_could_not_take_back_is_refused_unless_that_is_accepted() {
     let look = |accept_irreversible: bool| {
         let mut order = order(std::slice::from_ref(&key));
         order.guard = Some(Guard { seconds: 60, accept_irreversible });
-        look_in(&bench.world, &bench.state, &order, &bench.controller).unwrap().problems
+        look_in(&bench.world, &bench.state, &order, &bench.controller).unwrap().blocked
     };
     let check = |why: &str| {
-        let problems = look(false);
-        assert!(problems[0].message.contains(why), "{problems:?}");
-        assert!(problems[0].help.as_ref().is_some_and(|help| help.contains("--accept-irreversible")));
+        let blocked = look(false);
+        assert!(blocked[0].why.contains(why), "{blocked:?}");
+        assert!(blocked[0].help.as_ref().is_some_and(|help| help.contains("--accept-irreversible")));
         assert_eq!(look(true), []);
     };
     check("that needs root and systemd");
@@ -194,12 +197,12 @@ fn the_package_that_lets_the_login_in_is_not_removed_unless_that_is_accepted() {
     let look = |state: &str, accept_irreversible: bool| {
         let mut order = order(&[ssh(state)]);
         order.guard = Some(Guard { seconds: 60, accept_irreversible });
-        look_in(&bench.world, &bench.state, &order, &bench.controller).unwrap().problems
+        look_in(&bench.world, &bench.state, &order, &bench.controller).unwrap().blocked
     };
     assert_eq!(look("present", false), []);
     assert_eq!(look("absent", false), [], "it is not there");
     bench.apply(&[ssh("present")]);
-    assert!(look("absent", false)[0].message.contains("packages are not put back"));
+    assert!(look("absent", false)[0].why.contains("packages are not put back"));
     assert_eq!(look("absent", true), []);
 }
 

@@ -61,7 +61,7 @@ pub(super) fn run(
             let opened = Opened::checked(&arguments, &mut screen)?;
             let hosts = opened.inventory.hosts().cloned().collect();
             let terms = Terms { goal, yes: true, keep: None, guard: Guard::default() };
-            let visit = Visit { terms, hosts, selection: Selection::default() };
+            let visit = Visit { terms, hosts, selection: Selection::default(), strict: false };
             let code = visit.run(&opened, reach, screen)?;
             if code != exit::OK {
                 said.say(&format!("{}: {}\n", example.title, why(goal)));

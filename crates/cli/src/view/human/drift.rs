@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use converge_model::catalog::DriftMode;
 use converge_model::{Change, HostPlan, Step};
 
-use super::plan::{Detail, head, step};
+use super::plan::{Detail, head, skipped, step};
 use crate::view::paint::{CHANGED, FAINT, STRONG, paint};
 
 /// What a plan says of drift, empty where there is nothing to say.
@@ -17,6 +17,7 @@ pub(super) fn drift(plan: &HostPlan, detail: Detail) -> String {
     let intentional = counted.iter().filter_map(|step| part(step, false)).collect();
     section(&mut out, &paint(CHANGED, "the host moved"), corrective, plan, detail);
     section(&mut out, &paint(STRONG, "the inventory asks for something new"), intentional, plan, detail);
+    skipped(&mut out, plan);
     if detail == Detail::Full {
         let ignored = ignored.into_iter().cloned().collect();
         section(&mut out, &paint(FAINT, "left alone: drift=\"ignore\""), ignored, plan, detail);

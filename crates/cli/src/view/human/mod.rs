@@ -11,11 +11,11 @@ mod result;
 mod tests;
 pub(crate) mod watch;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use converge_model::{
-    Event, EventKind, HostName, HostPlan, HostReport, HostState, StepOutcome, StepResult, Verb,
+    Address, Event, EventKind, HostName, HostPlan, HostReport, HostState, StepOutcome, StepResult, Verb,
 };
 
 pub(crate) use plan::Detail;
@@ -39,6 +39,14 @@ pub(crate) struct Human {
     plan: PlanTotals,
     plan_is_shown: bool,
     done: VerbTotals,
+    /// The steps that count as done: one that turns out not to have stayed counts no more.
+    counted: HashSet<(usize, Address, bool)>,
+    /// How many steps were skipped.
+    skipped: usize,
+    /// Which hosts did not end well, and why.
+    causes: Vec<String>,
+    /// How many hosts were changed, however they ended.
+    changed: usize,
     in_sync: usize,
 }
 
@@ -59,6 +67,10 @@ struct PlanTotals {
     unplannable: usize,
     /// Given up for another reason.
     failed: usize,
+    /// How many resources cannot be planned, on hosts of which others can.
+    impossible: usize,
+    /// How many wait for one of these.
+    skipped: usize,
     /// How many hosts moved.
     drifted: usize,
     /// How many resources moved on them.
@@ -85,6 +97,10 @@ impl Human {
             plan: PlanTotals::default(),
             plan_is_shown: false,
             done: VerbTotals::default(),
+            counted: HashSet::new(),
+            skipped: 0,
+            causes: Vec::new(),
+            changed: 0,
             in_sync: 0,
         }
     }
@@ -145,11 +161,16 @@ impl Human {
         self.plan.intentional += plan.pending().count();
         let group = self.groups.entry(text).or_default();
         group.hosts.push(place);
-        group.changes = !plan.steps.is_empty() && plan.problems.is_empty();
+        let is_refused = !plan.problems.is_empty();
+        group.changes = !plan.steps.is_empty() && !is_refused;
         group.totals = VerbTotals::of(plan);
         self.plan.in_sync += plan.in_sync as usize;
         self.plan.changing += usize::from(group.changes);
-        self.plan.unplannable += usize::from(!plan.problems.is_empty());
+        self.plan.unplannable += usize::from(is_refused);
+        if !is_refused {
+            self.plan.impossible += plan.impossible().count();
+            self.plan.skipped += plan.blocked.iter().filter(|one| one.because.is_some()).count();
+        }
         self.looked_at(place)
     }
 
@@ -194,6 +215,9 @@ impl Human {
         groups.iter().filter(|(_, group)| group.changes).for_each(|(_, group)| totals.add(group.totals));
         // An apply that has nothing to do says so once, at its end.
         if self.verb != "apply" || self.plan.changing > 0 {
+            if self.verb != "apply" {
+                out.push_str(&self.cause_lines());
+            }
             out.push_str(&self.plan_line(totals, took));
         }
         out
@@ -201,16 +225,21 @@ impl Human {
 
     fn plan_line(&self, totals: VerbTotals, took: Option<u64>) -> String {
         let change = match self.plan.changing {
-            0 => "nothing to change".to_owned(),
-            1 => format!("1 host changes ({})", totals.words(PLANNED)),
-            n => format!("{n} hosts change ({})", totals.words(PLANNED)),
+            0 if self.plan.is_whole() => Some("nothing to change".to_owned()),
+            0 => None,
+            1 => Some(format!("1 host changes ({})", totals.words(PLANNED))),
+            n => Some(format!("{n} hosts change ({})", totals.words(PLANNED))),
         };
-        let first = match self.verb.as_str() {
-            "drift" => format!("Drift: {}", self.plan.drift()),
-            _ => format!("Plan: {change}"),
+        let (head, said) = match self.verb.as_str() {
+            // Of hosts that nobody could look at it is not known whether they moved.
+            "drift" if self.plan.given_up() == self.plan.looked => ("Drift", None),
+            "drift" => ("Drift", Some(self.plan.drift())),
+            _ => ("Plan", change),
         };
+        let said: Vec<_> = self.plan.shortfall().into_iter().chain(said).collect();
         let mut line = format!(
-            "{first}; {} in sync; {} unreachable",
+            "{head}: {}; {} in sync; {} unreachable",
+            said.join("; "),
             count(self.plan.in_sync, "resource"),
             self.plan.unreachable
         );
@@ -228,14 +257,24 @@ impl Human {
     }
 
     fn step_finished(&mut self, place: usize, step: &StepResult) -> String {
-        if matches!(step.outcome, StepOutcome::Done | StepOutcome::Unforeseen) {
-            self.done.count(step.change.verb);
+        let verb = step.change.verb;
+        let key = (place, step.address.clone(), verb == Verb::Act);
+        if step.outcome.changed() {
+            self.done.count(verb);
+            self.counted.insert(key);
+        } else if self.counted.remove(&key) {
+            self.done.0[verb as usize] -= 1;
         }
+        self.skipped += usize::from(matches!(step.outcome, StepOutcome::Skipped { .. }));
         result::step(&self.name(place), step, self.detail)
     }
 
     fn host_finished(&mut self, place: usize, report: &HostReport) -> String {
         self.in_sync += report.in_sync as usize;
+        self.changed += usize::from(report.changes() > 0);
+        if BAD.contains(&report.state) {
+            self.causes.push(result::cause(self.hosts[place].as_str(), report));
+        }
         match (self.looked[place], report.state) {
             (false, _) => self.given_up(place, report),
             // The plan has said why.
@@ -261,12 +300,24 @@ impl Human {
 
     fn apply_line(&self, states: &[(HostState, u32)], took: u64) -> String {
         let of = |state: HostState| states.iter().find(|(s, _)| *s == state).map_or(0, |(_, n)| *n as usize);
-        let changed = match of(HostState::Changed) {
-            _ if self.plan.changing == 0 => "nothing to change".to_owned(),
-            0 if self.done.is_empty() => "no host changed".to_owned(),
-            n => format!("{} changed ({})", count(n, "host"), self.done.words(APPLIED)),
+        // A run that was told by an older version says nothing of hosts that were changed and failed.
+        let hosts = self.changed.max(of(HostState::Changed));
+        let changed = match hosts {
+            0 if self.plan.changing == 0 && self.causes.is_empty() => Some("nothing to change".to_owned()),
+            0 if self.causes.is_empty() => Some("no host changed".to_owned()),
+            0 => None,
+            n => Some(format!("{} changed ({})", count(n, "host"), self.done.words(APPLIED))),
         };
-        let mut line = format!("Apply: {changed}; {} in sync", count(self.in_sync, "resource"));
+        let not_reached = match self.skipped {
+            _ if self.causes.is_empty() => None,
+            0 => None,
+            n => Some(format!("{} not reached", count(n, "step"))),
+        };
+        let cause = if self.causes.len() == 1 { self.causes.first().cloned() } else { None };
+        let said: Vec<_> = cause.into_iter().chain(not_reached).chain(changed).collect();
+        let said = said.into_iter().map(|words| words + "; ").collect::<String>();
+        let lines = if self.causes.len() > 1 { self.cause_lines() } else { String::new() };
+        let mut line = format!("{lines}Apply: {said}{} in sync", count(self.in_sync, "resource"));
         for state in BAD {
             if of(*state) > 0 {
                 let _ = write!(line, "; {}", paint(FAILED, format_args!("{} {}", of(*state), state.word())));
@@ -276,7 +327,48 @@ impl Human {
     }
 }
 
+impl Human {
+    /// Why hosts did not end well, a line each: in a long run all else of it is far above.
+    fn cause_lines(&self) -> String {
+        let line = |cause: &String| format!("{} {cause}\n", paint(FAILED, '!'));
+        let mut lines: String = self.causes.iter().take(CAUSES).map(line).collect();
+        if self.causes.len() > CAUSES {
+            let _ = writeln!(lines, "  … and {} more", count(self.causes.len() - CAUSES, "host"));
+        }
+        lines
+    }
+}
+
 impl PlanTotals {
+    /// Whether every host was planned, with all its resources.
+    fn is_whole(&self) -> bool {
+        self.given_up() == 0 && self.impossible == 0
+    }
+
+    /// How many hosts could not be planned at all.
+    fn given_up(&self) -> usize {
+        self.unreachable + self.unplannable + self.failed
+    }
+
+    /// What could not be planned, which comes before all else.
+    fn shortfall(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        match self.given_up() {
+            0 => {}
+            all if all == self.looked => said.push("no host could be planned".to_owned()),
+            some => said.push(format!("{some} of {} could not be planned", count(self.looked, "host"))),
+        }
+        match (self.impossible, self.skipped) {
+            (0, _) => {}
+            (some, 0) => said.push(format!("{} cannot be planned", count(some, "resource"))),
+            (some, skipped) => {
+                let some = count(some, "resource");
+                said.push(format!("{some} cannot be planned, {skipped} skipped because of that"));
+            }
+        }
+        said
+    }
+
     /// What moved, and what waits for an apply.
     fn drift(&self) -> String {
         let moved = match self.drifted {
@@ -290,6 +382,9 @@ impl PlanTotals {
         }
     }
 }
+
+/// How many hosts that did not end well are named again at the end.
+const CAUSES: usize = 5;
 
 /// The longest name of a host that others are padded to.
 const NAME_WIDTH: usize = 20;
@@ -338,10 +433,6 @@ impl VerbTotals {
 
     fn add(&mut self, other: Self) {
         self.0.iter_mut().zip(other.0).for_each(|(sum, n)| *sum += n);
-    }
-
-    fn is_empty(self) -> bool {
-        self.0 == [0; 5]
     }
 
     fn words(self, words: Words) -> String {

@@ -38,7 +38,16 @@ pub(crate) fn plan(plan: &HostPlan, detail: Detail) -> String {
     for step in &plan.steps {
         self::step(&mut out, step, &plan.steps, detail);
     }
+    skipped(&mut out, plan);
     out
+}
+
+/// What waits for a resource that cannot be planned.
+pub(super) fn skipped(out: &mut String, plan: &HostPlan) {
+    for blocked in plan.blocked.iter().filter(|blocked| blocked.because.is_some()) {
+        let (address, why) = (harmless(blocked.address.as_str()), harmless(&blocked.why));
+        let _ = writeln!(out, "  . {address}  skipped: {why}");
+    }
 }
 
 /// What is to be said of the host as a whole.
@@ -56,7 +65,16 @@ pub(super) fn head(plan: &HostPlan) -> String {
     for problem in &plan.problems {
         out.push_str(&self::problem(problem));
     }
+    for blocked in plan.blocked.iter().filter(|blocked| blocked.because.is_none()) {
+        let may = if blocked.may_fail { "cannot be planned (it may fail): " } else { "cannot be planned: " };
+        out.push_str(&headed_problem_of(may, &blocked.clone().into_problem()));
+    }
     out
+}
+
+/// A problem with a few words between the address and what is wrong.
+fn headed_problem_of(words: &str, problem: &Problem) -> String {
+    self::problem(&Problem { message: format!("{words}{}", problem.message), ..problem.clone() })
 }
 
 /// Why a host cannot be acted on.

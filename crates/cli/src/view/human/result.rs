@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use converge_model::{HostReport, HostState, StepOutcome, StepResult, Verb};
+use converge_model::{HostReport, HostState, PutBack, Stands, StepOutcome, StepResult, Verb};
 
 use super::Detail;
 use super::plan::{headed_problem, problem, values};
 use crate::view::paint::{FAILED, FAINT, paint, sign};
-use crate::view::text::{harmless, seconds};
+use crate::view::text::{count, harmless, seconds};
 
 /// The lines of a failed step's output that are shown; all of them are in the events.
 const OUTPUT_LINES: usize = 20;
@@ -45,18 +45,34 @@ fn outcome(name: &str, result: &StepResult) -> String {
         StepOutcome::Unforeseen => {
             format!("{name}  {verb} {address}  unforeseen: an earlier step of this run had moved it{took}\n")
         }
-        StepOutcome::Failed { why, output, restored } => {
+        StepOutcome::Failed { why, output, back, stands } => {
             let mut out =
                 format!("{name}  {} {address}  {}{took}\n", paint(FAILED, '!'), failure(why, result));
             tail(&mut out, output);
-            if *restored {
-                out.push_str("      what it replaced was put back\n");
+            if let Some(since) = since(*back, stands) {
+                let _ = writeln!(out, "      {since}");
             }
             out
         }
         StepOutcome::Skipped { why } => format!("{name}  . {address}  skipped: {}\n", harmless(why)),
         StepOutcome::Owed => format!("{name}  {verb} {address}  still owed; the next run pays it\n"),
     }
+}
+
+/// What is so since a step failed; none where nothing is known of it, or all is as it was.
+fn since(back: PutBack, stands: &Stands) -> Option<String> {
+    let stands = match stands {
+        Stands::Unknown | Stands::Unchanged => None,
+        Stands::AsAsked => Some("it is as asked all the same".to_owned()),
+        Stands::Differs { properties } if properties.is_empty() => None,
+        Stands::Differs { properties } => {
+            let names: Vec<_> = properties.iter().map(|name| harmless(name)).collect();
+            Some(format!("it is changed, and not as asked yet: {}", names.join(", ")))
+        }
+    };
+    let back = (back == PutBack::Restored).then(|| "what it replaced was put back".to_owned());
+    let words: Vec<_> = back.into_iter().chain(stands).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 fn failure(why: &str, result: &StepResult) -> String {
@@ -80,13 +96,42 @@ pub(super) fn given_up(report: &HostReport) -> String {
     }
 }
 
+/// Why a host did not end well, in a few words: its first step that failed, or else its first problem.
+pub(super) fn cause(host: &str, report: &HostReport) -> String {
+    let state = report.state.word();
+    let failed = report.results.iter().filter(|result| !result.may_fail).find_map(|result| {
+        let StepOutcome::Failed { why, .. } = &result.outcome else { return None };
+        Some(format!(" at {} ({})", harmless(result.address.as_str()), harmless(first_line(why))))
+    });
+    let problem = || {
+        let found = report.problems.first()?;
+        let address = found.address.iter().map(|address| format!("{}: ", harmless(address.as_str())));
+        Some(format!(" ({}{})", address.collect::<String>(), harmless(first_line(&found.message))))
+    };
+    let after = match report.changes() {
+        0 => String::new(),
+        n => format!(" after {}", count(n, "change")),
+    };
+    format!("{host} {state}{}{after}", failed.or_else(problem).unwrap_or_default())
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
 /// The lines of a host's end: none where its steps have said everything.
 pub(super) fn host(name: &str, report: &HostReport) -> String {
     let is_fine = matches!(report.state, HostState::Changed | HostState::InSync | HostState::Pending);
     let mut out = match (is_fine, report.problems.as_slice()) {
         (true, []) => String::new(),
         (true, _) => format!("{name}\n"),
-        (false, _) => format!("{name}  {}\n", paint(FAILED, report.state.word())),
+        (false, _) => {
+            let after = match report.changes() {
+                0 => String::new(),
+                n => format!(" after {}", count(n, "change")),
+            };
+            format!("{name}  {}{after}\n", paint(FAILED, report.state.word()))
+        }
     };
     report.problems.iter().for_each(|found| out.push_str(&problem(found)));
     out

@@ -4,8 +4,8 @@ use converge_model::catalog::DriftMode;
 use converge_model::event::VERSION;
 use converge_model::plan::{Cause, Drift};
 use converge_model::{
-    Address, Certainty, Change, Digest, Event, EventKind, HostName, HostPlan, HostReport, HostState, Problem,
-    PropertyChange, RunId, Shown, Step, StepOutcome, StepResult, TextDiff, Verb,
+    Address, Blocked, Certainty, Change, Digest, Event, EventKind, HostName, HostPlan, HostReport, HostState,
+    Problem, PropertyChange, PutBack, RunId, Shown, Stands, Step, StepOutcome, StepResult, TextDiff, Verb,
 };
 
 use super::{Detail, Human};
@@ -29,6 +29,7 @@ fn plan(in_sync: u32, steps: Vec<Step>) -> HostPlan {
         in_sync,
         known_once: Vec::new(),
         problems: Vec::new(),
+        blocked: Vec::new(),
         ledger_complete: true,
         busy: None,
         interrupted: None,
@@ -71,7 +72,7 @@ fn started(verb: &str, hosts: u32) -> (&'static str, EventKind) {
 }
 
 fn finished(states: &[(HostState, u32)]) -> (&'static str, EventKind) {
-    ("", EventKind::RunFinished { states: states.to_vec(), exit: 0, took: 400 })
+    ("", EventKind::RunFinished { states: states.to_vec(), changed: 0, exit: 0, took: 400 })
 }
 
 fn view_with(detail: Detail, events: Vec<(&str, EventKind)>) -> String {
@@ -264,7 +265,10 @@ fn hosts_that_cannot_be_planned_or_reached_say_why() {
       ! unreachable: connection refused
           help: is sshd running?
 
-    Plan: nothing to change; 9 resources in sync; 2 unreachable; 1 cannot be planned.   0.4 s
+    ! a cannot be planned (the same again)
+    ! b unreachable (connection refused)
+    ! c unreachable (connection refused)
+    Plan: 3 of 4 hosts could not be planned; 9 resources in sync; 2 unreachable; 1 cannot be planned.   0.4 s
     ");
 }
 
@@ -273,7 +277,8 @@ fn an_apply_tells_each_result_as_it_comes_and_sums_up() {
     let failed = StepOutcome::Failed {
         why: "exit status 1".to_owned(),
         output: "nginx: [emerg] unknown directive\n\x1b[31mred\n".to_owned(),
-        restored: true,
+        back: PutBack::Restored,
+        stands: Stands::Unknown,
     };
     let skipped = StepOutcome::Skipped { why: "nginx.file[/x] failed".to_owned() };
     let text = view(vec![
@@ -314,7 +319,98 @@ fn an_apply_tells_each_result_as_it_comes_and_sums_up() {
     web1  > service[z]  still owed; the next run pays it
     web1  failed
       ! file[/w] is pending again: command[w] undid it
-    Apply: 1 host changed (1 created, 1 updated); 10 resources in sync; 1 failed.   0.4 s
+    Apply: web1 failed (file[/w] is pending again: command[w] undid it); 1 step not reached; 1 host changed (1 created, 1 updated); 10 resources in sync; 1 failed.   0.4 s
+    ");
+}
+
+/// The report of a host that made a file, failed at the next step and never came to a third one.
+fn failed_report() -> HostReport {
+    let result = |at: &str, verb: Verb, outcome: StepOutcome| match result(at, verb, outcome, 0) {
+        EventKind::StepFinished { result } => result,
+        _ => panic!("a result"),
+    };
+    let failed = StepOutcome::Failed {
+        why: "the shell line ended with 7".to_owned(),
+        output: String::new(),
+        back: PutBack::Nothing,
+        stands: Stands::Unknown,
+    };
+    let skipped = StepOutcome::Skipped { why: "command[boom] before it failed".to_owned() };
+    HostReport {
+        host: HostName::new("web1").unwrap(),
+        state: HostState::Failed,
+        results: vec![
+            result("file[/made]", Verb::Create, StepOutcome::Done),
+            result("command[boom]", Verb::Act, failed),
+            result("file[/never]", Verb::Create, skipped),
+        ],
+        in_sync: 0,
+        problems: Vec::new(),
+    }
+}
+
+#[test]
+fn a_host_that_failed_after_a_change_has_changed_and_the_last_line_says_why() {
+    let report = failed_report();
+    let steps = report.results.iter().map(|result| EventKind::StepFinished { result: result.clone() });
+    let mut events = vec![started("apply", 1), ("web1", planned(&site()))];
+    events.extend(steps.map(|kind| ("web1", kind)));
+    events.push(("web1", EventKind::HostFinished { report }));
+    events.push(finished(&[(HostState::Failed, 1)]));
+    let text = view(events);
+    let (_, end) = text.split_once("sync; 0 unreachable.\n").unwrap();
+    insta::assert_snapshot!(end, @r"
+    web1  + file[/made]
+    web1  ! command[boom]  failed: the shell line ended with 7
+    web1  . file[/never]  skipped: command[boom] before it failed
+    web1  failed after 1 change
+    Apply: web1 failed at command[boom] (the shell line ended with 7) after 1 change; 1 step not reached; 1 host changed (1 created); 0 resources in sync; 1 failed.   0.4 s
+    ");
+}
+
+#[test]
+fn nothing_to_change_is_said_only_of_hosts_that_were_looked_at() {
+    for verb in ["plan", "apply", "drift"] {
+        let text = view(vec![
+            started(verb, 1),
+            ("a", report("a", HostState::Unreachable, &[("connection refused", None)])),
+            finished(&[(HostState::Unreachable, 1)]),
+        ]);
+        assert!(!text.contains("nothing to change") && !text.contains("no host drifted"), "{text}");
+        assert!(text.contains("a unreachable (connection refused)"), "{text}");
+    }
+}
+
+#[test]
+fn a_resource_that_cannot_be_planned_is_told_first_and_what_waits_for_it_last() {
+    let blocked = |at: &str, because: Option<&str>, why: &str| Blocked {
+        resource: 0,
+        address: address(at),
+        because: because.map(address),
+        why: why.to_owned(),
+        help: None,
+        may_fail: false,
+    };
+    let mut short = package();
+    short.blocked = vec![
+        blocked("file[/opt/x]", None, "the folder /opt is not there"),
+        blocked("file[/opt/y]", Some("file[/opt/x]"), "file[/opt/x] before it cannot be planned"),
+    ];
+    let problem = [("the folder /opt is not there", None)];
+    let text = view(vec![
+        started("plan", 1),
+        ("a", planned(&short)),
+        ("a", report("a", HostState::Unplannable, &problem)),
+        finished(&[(HostState::Unplannable, 1)]),
+    ]);
+    insta::assert_snapshot!(text, @r"
+    a
+      ! file[/opt/x]  cannot be planned: the folder /opt is not there
+      + package[postgresql]  (absent) -> 15+248
+      . file[/opt/y]  skipped: file[/opt/x] before it cannot be planned
+
+    ! a cannot be planned (the folder /opt is not there)
+    Plan: 1 resource cannot be planned, 1 skipped because of that; 1 host changes (1 create); 18 resources in sync; 0 unreachable.   0.4 s
     ");
 }
 

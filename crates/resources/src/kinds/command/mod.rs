@@ -161,6 +161,12 @@ impl Kind for Command {
         matches!(wish.when, When::Notified).then_some(Action { verb: "run", unit: None })
     }
 
+    fn unsettled(wish: &Wish, _found: &observe::Found) -> Option<String> {
+        let When::Guarded(guards) = &wish.when else { return None };
+        let ran = if wish.codes == [0] { "it ran and ended with 0" } else { "it ran" };
+        Some(format!("{ran}, but {} that it is to be done", guards.words()))
+    }
+
     fn act(actor: &mut Actor<'_>, wish: &Wish, _action: &Action) -> Result<(), ApplyError> {
         actor.note_again(&wish.command())?;
         run::run(actor, wish)
@@ -264,6 +270,23 @@ fn codes(params: &mut Reader<'_>) -> Vec<i32> {
         params.problem(ParamProblem::new("success-codes", "holds something else than numbers from 0 to 255"));
     }
     written.iter().filter_map(code).collect()
+}
+
+impl Guards {
+    /// As they are written, with a verb: `unless="test -e /x"` still says.
+    fn words(&self) -> String {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let all = [
+            ("creates", path(&self.creates)),
+            ("removes", path(&self.removes)),
+            ("unless", self.unless.clone()),
+            ("only-if", self.only_if.clone()),
+        ];
+        let words = all.into_iter().filter_map(|(name, value)| Some(format!("`{name}=\"{}\"`", value?)));
+        let words: Vec<_> = words.collect();
+        let verb = if words.len() == 1 { "says" } else { "say" };
+        format!("{} still {verb}", words.join(" and "))
+    }
 }
 
 impl Wish {

@@ -13,7 +13,7 @@ use super::dbus::{Bus, BusError, Call, Kind, Message};
 use super::unit_files::UnitFiles;
 use crate::system::files::Files;
 use crate::system::processes::{Command, Finished, Processes};
-use crate::system::units::{Active, Enabled, Load, UnitError, UnitState, Units, Verb};
+use crate::system::units::{Active, Enabled, Ended, Load, UnitError, UnitState, Units, Verb};
 
 /// The units of the running systemd.
 pub struct Systemd {
@@ -57,6 +57,9 @@ struct Listed {
     active: Active,
     object: String,
 }
+
+/// What `ExecMainCode` says of a process that ended by itself: CLD_EXITED of waitid(2).
+const EXITED: u32 = 1;
 
 impl Systemd {
     /// The units of this machine. `files` are its own, not those of a folder.
@@ -279,6 +282,31 @@ impl Units for Systemd {
         }
     }
 
+    fn ended(&self, unit: &str) -> Option<Ended> {
+        let mut bus = self.connect().ok()?;
+        let listed = list(&mut bus, &[unit.to_owned()]).ok()?.pop()?;
+        if listed.active == Active::Active {
+            return None;
+        }
+        let mut time = |interface: &str, name: &str| {
+            let microseconds =
+                inside(&get(&mut bus, &listed.object, interface, name).ok()?, "t").ok()?.long().ok()?;
+            (microseconds > 0).then(|| Duration::from_micros(microseconds))
+        };
+        let (started, exited) = (
+            time(SERVICE, "ExecMainStartTimestampMonotonic")?,
+            time(SERVICE, "ExecMainExitTimestampMonotonic")?,
+        );
+        // A job takes the unit out of its active state first, and ends the process then.
+        let left = time(UNIT, "ActiveExitTimestampMonotonic");
+        if exited < started || left.is_some_and(|left| started < left && left < exited) {
+            return None;
+        }
+        let code =
+            inside(&get(&mut bus, &listed.object, SERVICE, "ExecMainCode").ok()?, "i").ok()?.number().ok()?;
+        Some(Ended { after: exited - started, by_signal: code != EXITED })
+    }
+
     fn reload_files(&self) -> Result<(), UnitError> {
         reload(&mut self.connect()?).map_err(|error| UnitError::Reload(error.to_string()))
     }
@@ -304,6 +332,10 @@ impl Units for NoUnits {
         Err(UnitError::Unsupported)
     }
 
+    fn ended(&self, _: &str) -> Option<Ended> {
+        None
+    }
+
     fn reload_files(&self) -> Result<(), UnitError> {
         Ok(())
     }
@@ -320,6 +352,10 @@ impl Units for FolderUnits {
 
     fn act(&self, _: Verb, _: &str) -> Result<(), UnitError> {
         Err(UnitError::Unsupported)
+    }
+
+    fn ended(&self, _: &str) -> Option<Ended> {
+        None
     }
 
     fn reload_files(&self) -> Result<(), UnitError> {
