@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use converge_model::{
-    Claim, HostPlan, HostReport, HostState, Notify, NotifyHow, Resource, Scalar, Shown, StepOutcome, Value,
-    Verb,
+    Claim, HostPlan, HostReport, HostState, Notify, NotifyHow, Resource, Scalar, Shown, StepOutcome,
+    StepResult, Value, Verb,
 };
 use converge_resources::System;
 use converge_resources::system::fake::Offer;
-use converge_resources::system::packages::{PackageRequest, PackageTable};
+use converge_resources::system::packages::{PackageGoal, PackageRequest, PackageTable};
 use proptest::prelude::*;
 
 use crate::testing::{Bench, order, resource};
@@ -272,6 +272,12 @@ fn law_two(
             );
         }
     }
+    let waits = |resource: u32| plan.steps.iter().any(|step| step.resource == resource);
+    for blocked in plan.blocked.iter().filter(|blocked| !waits(blocked.resource)) {
+        let mut results = report.results.iter().filter(|result| result.resource == blocked.resource);
+        let is_left = |result: &StepResult| !result.outcome.left_a_change();
+        assert!(results.all(is_left), "law 2: what is left as it is was changed: {blocked:?} {report:?}");
+    }
     for result in &report.results {
         if result.outcome == StepOutcome::Unforeseen {
             let surprised =
@@ -281,6 +287,7 @@ fn law_two(
     }
     let planned = |resource: u32| {
         plan.steps.iter().any(|step| step.resource == resource && step.change.verb == Verb::Act)
+            || plan.blocked.iter().any(|blocked| blocked.resource == resource)
     };
     let unforeseen = report.results.iter().any(|result| result.outcome == StepOutcome::Unforeseen);
     for result in report.results.iter().filter(|result| result.change.verb == Verb::Act && !unforeseen) {
@@ -413,4 +420,57 @@ proptest! {
             }
         }
     }
+}
+
+/// A resource of each kind that can be asked to be absent, with what the kind cannot do without.
+fn absent(kind: &str) -> Resource {
+    let name = match kind {
+        "user" | "group" | "cron" | "package" | "apt-repository" | "systemd-unit" | "authorized-key" => {
+            "gone"
+        }
+        "sudo-rule" | "firewall-policy" => "gone",
+        "sysctl" => "vm.swappiness",
+        _ => "/etc/gone",
+    };
+    let mut one = resource(kind, name);
+    let texts: &[(&str, &str)] = match kind {
+        "authorized-key" => &[("key", KEY)],
+        "line" => &[("text", "gone=1")],
+        "block" => &[("content", "gone")],
+        "ini" => &[("section", "a"), ("key", "b")],
+        "sudo-rule" => &[("user", "root")],
+        _ => &[],
+    };
+    texts.iter().for_each(|(name, text)| one.params.set(name, Value::from(*text)));
+    one.params.set("state", Value::from("absent"));
+    one
+}
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+
+#[test]
+fn what_is_absent_stays_in_sync_while_packages_are_open() {
+    let bench = Bench::new();
+    bench.world.write("/etc/fstab".as_ref(), "");
+    bench.world.offer("tree", Offer { version: "2".into(), ..Offer::default() });
+    let can_be_absent = |kind: &&dyn converge_resources::AnyKind| {
+        let states = kind.schema().params.iter().filter(|param| param.name == "state");
+        states.flat_map(|param| &param.one_of).any(|state| state == "absent")
+    };
+    let kinds = converge_resources::registry().filter(can_be_absent);
+    let mut catalog = vec![resource("package", "tree")];
+    catalog.extend(kinds.map(|kind| absent(&kind.schema().name)));
+    assert!(catalog.len() > 15, "the kinds are not found any more");
+    let check = |addresses: &[&str]| {
+        let plan = bench.look(&catalog);
+        let steps: Vec<_> = plan.steps.iter().map(|step| step.address.as_str()).collect();
+        assert_eq!((steps, &plan.blocked), (addresses.to_vec(), &Vec::new()));
+        assert_eq!(plan.drifted().count() + plan.pending().count(), addresses.len());
+    };
+    check(&["package[tree]"]);
+    assert_eq!(bench.apply(&catalog).state, HostState::Changed);
+    check(&[]);
+    bench.world.by_hand(PackageRequest::new("tree", PackageGoal::Absent { purge: true })).unwrap();
+    check(&["package[tree]"]);
+    assert_eq!(bench.look(&catalog).drifted().count(), 1);
 }

@@ -136,6 +136,7 @@ pub fn plan(part: &dyn Part, found: &Found) -> Planned {
         (Seen::Known(place), Seen::Known(text)) => update(part, place, text),
         (Seen::Known(_), Seen::Unknown(steps)) => unknown(part, "its content", steps),
         (Seen::Absent, _) => create(part, found),
+        (Seen::MayCome(_), _) if part.absent() => Planned::InSync("the file is not there".to_owned()),
         (Seen::MayCome(steps) | Seen::Unknown(steps), _) => {
             unknown(part, &format!("the file {}", part.target().path.display()), steps)
         }

@@ -78,11 +78,11 @@ impl Found {
 /// What would change.
 pub fn plan(wish: &Rendered, found: &Found) -> Planned {
     let planned = match (&wish.text, &found.place) {
-        (None, Seen::Absent) => Planned::InSync("it is not there".to_owned()),
+        (None, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
         (None, Seen::Known(place)) if matches!(place.sort, Sort::File | Sort::Link) => {
             Planned::change(Change::new(Verb::Remove).property(content(wish, found, None)))
         }
-        (None, Seen::MayCome(steps) | Seen::Unknown(steps)) => {
+        (None, Seen::Unknown(steps)) => {
             let mut change = Change::new(Verb::Remove);
             change.depend("the file", steps);
             Planned::change(change)

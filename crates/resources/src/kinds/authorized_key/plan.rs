@@ -28,11 +28,8 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
         };
     }
     let planned = match (&places.file, &places.text) {
-        (Seen::Absent, _) if wish.goal == Goal::Absent => {
+        (Seen::Absent | Seen::MayCome(_), _) if wish.goal == Goal::Absent => {
             return Planned::InSync("the file of the keys is not there".to_owned());
-        }
-        (Seen::MayCome(steps) | Seen::Unknown(steps), _) if wish.goal == Goal::Absent => {
-            undecided(wish, steps)
         }
         (_, Seen::Unknown(steps) | Seen::MayCome(steps)) => undecided(wish, steps),
         (_, text) => edit(wish, found, places, text.clone().known()),
@@ -45,7 +42,9 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
 /// The plan for a user whose home nobody knows.
 fn homeless(wish: &Wish, found: &Found) -> Planned {
     match (wish.goal, &found.user) {
-        (Goal::Absent, Need::Absent { .. }) => Planned::InSync("the user is not there".to_owned()),
+        (Goal::Absent, Need::Absent { .. } | Need::MayCome { .. }) => {
+            Planned::InSync("the user is not there".to_owned())
+        }
         (_, Need::Met) => Planned::impossible(format!("{} has no home", wish.user)),
         (_, need) => undecided(wish, &[]).given([need.clone()]),
     }

@@ -38,8 +38,10 @@ impl Found {
         if let Some(path) = &guards.removes {
             match view.place(path)? {
                 Seen::Known(_) | Seen::Unknown(_) => {}
-                Seen::Absent => self.done = Some(format!("{} is not there", path.display())),
-                Seen::MayCome(steps) => self.doubts.push((path.display().to_string(), steps)),
+                // What an earlier step may bring is looked at again at its turn.
+                Seen::Absent | Seen::MayCome(_) => {
+                    self.done = Some(format!("{} is not there", path.display()));
+                }
             }
         }
         Ok(())

@@ -143,7 +143,6 @@ fn what_may_come_makes_it_conditional() {
         assert_eq!(change.certainty != Certainty::Exact, conditional, "{guards:?}");
     };
     check(&[("creates", "/absent")], vec![Effect::Open], false);
-    check(&[("removes", "/absent")], vec![Effect::Open], true);
     check(&[("unless", "false"), ("user", "postgres")], vec![Effect::Open], true);
     check(&[("unless", "false"), ("user", "nobody")], vec![Effect::Open], false);
     check(&[("unless", "false"), ("cwd", "/srv")], vec![Effect::Open], true);
@@ -152,6 +151,13 @@ fn what_may_come_makes_it_conditional() {
         vec![Effect::User("ada".into(), Some(Default::default()))],
         true,
     );
+}
+
+#[test]
+fn what_is_gone_already_needs_no_removal_though_it_may_come() {
+    let (trial, _) = recording();
+    let wish = command(&["psql"], [("removes", "/absent".into())]);
+    assert!(trial.plan_after(vec![Effect::Open], KIND, &wish).is_in_sync());
 }
 
 #[test]

@@ -23,12 +23,12 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
         };
     }
     let planned = match (wish.absent, &found.place) {
-        (true, Seen::Absent) => Planned::InSync("it is not there".to_owned()),
+        (true, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
         (_, Seen::Known(place)) if place.sort != Sort::Folder => {
             Planned::impossible(format!("a {} is in the way", place.sort.word()))
         }
         (true, Seen::Known(_)) => remove(found),
-        (true, Seen::MayCome(steps) | Seen::Unknown(steps)) => {
+        (true, Seen::Unknown(steps)) => {
             let mut change = Change::new(Verb::Remove);
             change.depend("it", steps);
             Planned::change(change)

@@ -41,11 +41,6 @@ impl Wish {
     pub(crate) fn warning(&self) -> Option<ParamProblem> {
         attributes::exposes(&self.attributes)
     }
-
-    /// Whether it should not be there.
-    pub(crate) fn is_absent(&self) -> bool {
-        self.state == State::Absent
-    }
 }
 
 fn is_secret(content: Option<&Filling>) -> bool {

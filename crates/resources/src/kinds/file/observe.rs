@@ -30,13 +30,6 @@ impl Found {
         self.folder = Need::Met;
         self
     }
-
-    /// As if nothing but a package could bring what is not there.
-    pub(crate) fn packaged(mut self, view: &View<'_>) -> Self {
-        self.place = view.packaged(self.place);
-        self
-    }
-
     /// Whether nothing is at the path.
     pub(crate) fn is_new(&self) -> bool {
         !matches!(self.place, Seen::Known(_))

@@ -15,9 +15,9 @@ use crate::wish::Filling;
 /// What would change.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     let planned = match (wish.state, &found.place) {
-        (State::Absent, Seen::Absent) => Planned::InSync("it is not there".to_owned()),
+        (State::Absent, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
         (State::Absent, Seen::Known(place)) => remove(place),
-        (State::Absent, Seen::MayCome(steps) | Seen::Unknown(steps)) => {
+        (State::Absent, Seen::Unknown(steps)) => {
             let mut change = Change::new(Verb::Remove);
             change.depend("it", steps);
             Planned::change(change)

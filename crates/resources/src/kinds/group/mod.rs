@@ -113,9 +113,9 @@ impl Kind for Group {
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
         match (wish.absent, &found.group) {
-            (true, Seen::Absent) => Planned::InSync("it is not there".to_owned()),
+            (true, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
             (true, Seen::Known(group)) => remove(wish, found, group),
-            (true, Seen::MayCome(steps) | Seen::Unknown(steps)) => {
+            (true, Seen::Unknown(steps)) => {
                 let mut change = Change::new(Verb::Remove);
                 change.depend("the group", steps);
                 Planned::change(change)

@@ -136,8 +136,8 @@ impl Kind for Link {
             }
         };
         let planned = match (&found.place, wish.absent) {
-            (Seen::Absent, true) => Planned::InSync("it is not there".to_owned()),
-            (Seen::MayCome(steps) | Seen::Unknown(steps), true) => {
+            (Seen::Absent | Seen::MayCome(_), true) => Planned::InSync("it is not there".to_owned()),
+            (Seen::Unknown(steps), true) => {
                 let mut change = Change::new(Verb::Remove);
                 change.depend("it", steps);
                 Planned::change(change)

@@ -32,8 +32,8 @@ fn absent(wish: &Wish, found: &Found, purge: bool, installed: &Seen<Installed>) 
         Seen::Absent | Seen::MayCome(_) if left => {
             change.properties.push(PropertyChange::new("configuration", "left behind", Shown::Absent));
         }
-        Seen::Absent => return Planned::InSync("it is not installed".to_owned()),
-        Seen::MayCome(steps) | Seen::Unknown(steps) => change.depend("the package", steps),
+        Seen::Absent | Seen::MayCome(_) => return Planned::InSync("it is not installed".to_owned()),
+        Seen::Unknown(steps) => change.depend("the package", steps),
     }
     repair(found, &mut change);
     Planned::change(change)

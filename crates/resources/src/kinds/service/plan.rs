@@ -106,7 +106,9 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
             Some((message, help)) => Planned::Impossible { message, help: Some(help.to_owned()) },
             None => known(wish, found, state),
         },
-        Seen::Absent if wants_nothing(wish) => Planned::InSync("there is no such unit".to_owned()),
+        Seen::Absent | Seen::MayCome(_) if wants_nothing(wish) => {
+            Planned::InSync("there is no such unit".to_owned())
+        }
         // A unit that is not there can be masked before it comes.
         Seen::Absent if wish.masked == Some(true) => Planned::change(
             Change::new(Verb::Create).property(PropertyChange::new("masked", Shown::Absent, word(true))),

@@ -129,7 +129,6 @@ fn look(view: &View<'_>, wanted: Wanted) -> Result<Looked, LookError> {
     Ok(match wanted {
         Wanted::File(wish) => {
             let found = file::File::observe(view, &wish)?.without_folder();
-            let found = if wish.is_absent() { found.packaged(view) } else { found };
             Looked::File(Box::new((wish, found)))
         }
         Wanted::Link(wish) => {

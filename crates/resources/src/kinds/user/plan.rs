@@ -14,9 +14,9 @@ use crate::view::{Need, Seen};
 /// What would change.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     match (wish.absent, &found.account) {
-        (true, Seen::Absent) => Planned::InSync("it is not there".to_owned()),
+        (true, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
         (true, Seen::Known(account)) => remove(wish, found, account),
-        (true, Seen::MayCome(steps) | Seen::Unknown(steps)) => {
+        (true, Seen::Unknown(steps)) => {
             let mut change = Change::new(Verb::Remove);
             change.depend("the user", steps);
             Planned::change(change)
