@@ -648,6 +648,8 @@ impl<'a> View<'a> {
         }
         if let Some(planned) = planned {
             planned.lay_over(&mut state);
+            // Whatever a step does to a unit, systemd reads its files first.
+            state.stale = false;
         }
         Ok(Seen::Known(state))
     }

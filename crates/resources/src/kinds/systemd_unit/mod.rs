@@ -16,7 +16,7 @@ use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Depend, Kind, Planned};
 use crate::kinds::new_folder::{self, NewFolder};
 use crate::kinds::rendered::{self, Rendered};
-use crate::overlay::Effect;
+use crate::overlay::{Effect, PlannedUnit};
 use crate::system::units::{full_name, is_unit_name};
 use crate::view::{LookError, Need, Seen, View};
 use crate::wish::Reader;
@@ -217,6 +217,8 @@ impl Kind for SystemdUnit {
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
         let mut effects: Vec<_> = found.folder.iter().filter_map(NewFolder::effect).collect();
         effects.extend(rendered::effects(&wish.file, &found.file));
+        // What is read for one resource is read for the next one of the unit.
+        effects.extend(found.stale.then(|| Effect::Unit(wish.unit.clone(), PlannedUnit::default())));
         effects
     }
 
@@ -348,6 +350,11 @@ mod tests {
         assert_eq!(
             (planned.properties[0].property.as_str(), planned.certainty),
             ("loaded", Certainty::Exact)
+        );
+        let effects = trial.look("systemd-unit", &wish).effects;
+        assert!(
+            trial.plan_after(effects, "systemd-unit", &wish).is_in_sync(),
+            "one step reads all of the unit"
         );
         let other = vec![Effect::Path("/etc/systemd/system/other.service".into(), None)];
         let planned = change(trial.plan_after(other, "systemd-unit", &wish));
