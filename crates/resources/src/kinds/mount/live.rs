@@ -62,6 +62,11 @@ const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 /// File systems that can be mounted again with what the kernel says of them.
 const KNOWN_BY_THEMSELVES: [&str; 5] = ["nfs", "nfs4", "9p", "virtiofs", "overlay"];
 
+/// Whether what is in a file system of the type is nowhere else, and nothing is in a new one.
+pub(super) fn is_in_memory(fstype: &str) -> bool {
+    IN_MEMORY.contains(&fstype)
+}
+
 /// Looks at `path`. The old line is that of the host as it is.
 pub(super) fn observe(view: &View<'_>, path: &Path, line: &Line) -> Result<Live, LookError> {
     let at = claims::end(view, path)?;
@@ -93,7 +98,7 @@ pub(super) fn observe(view: &View<'_>, path: &Path, line: &Line) -> Result<Live,
         let around = Around::of(view, &mounts, line, lowest)?;
         live.judged = judge(view, &mounts, line, lowest, &around)?;
         live.remount = Some(Remount {
-            options: line.options().remount(lowest, &around.borrowed()),
+            options: line.options().numbered(view.accounts()?).remount(lowest, &around.borrowed()),
             back: back_options(&line.options(), lowest, around.memory),
         });
     }
@@ -120,7 +125,7 @@ impl<'a> Around<'a> {
         let from = Source::of(line).bound_from(view, mounts, &mounted.at)?;
         let flag = Path::new("/sys/dev/block").join(&mounted.device).join("ro");
         let read_only_device = view.raw(&flag)?.is_some_and(|flag| flag.starts_with(b"1"));
-        let memory = match IN_MEMORY.contains(&mounted.fstype.as_str()) {
+        let memory = match is_in_memory(&mounted.fstype) {
             true => view.raw(Path::new("/proc/meminfo"))?.as_deref().and_then(memory_of),
             false => None,
         };
@@ -151,11 +156,11 @@ fn judge(
     around: &Around<'_>,
 ) -> Result<Judged, LookError> {
     if !same_type(line.fstype(), &mounted.fstype, line.options().is_bind())
-        || !Source::of(line).is_of(view, mounts, mounted)?
+        || !Source::of(line).is_of(view, mounts, line, mounted)?
     {
         return Ok(Judged::Other);
     }
-    let difference = line.options().compare(mounted, &around.borrowed());
+    let difference = line.options().numbered(view.accounts()?).compare(mounted, &around.borrowed());
     Ok(if difference.is_none() { Judged::Right } else { Judged::Options(difference) })
 }
 
@@ -193,7 +198,7 @@ fn layer(
         None => false,
     };
     let back = if by_line { Some(on(&["mount"], at)) } else { again(mounts, mounted, at) };
-    let in_memory = IN_MEMORY.contains(&mounted.fstype.as_str()) && mounts.elsewhere(mounted).is_none();
+    let in_memory = is_in_memory(&mounted.fstype) && mounts.elsewhere(mounted).is_none();
     let lost = match &back {
         _ if in_memory => Some("what is in it is in memory alone, and is lost"),
         None => Some("the kernel does not tell how it was mounted"),
@@ -210,7 +215,7 @@ fn layer(
 fn again(mounts: &Mounts, mounted: &Mounted, at: &Path) -> Option<Command> {
     let place = at.to_string_lossy().into_owned();
     let whole = mounted.root == Path::new("/") || mounted.fstype == "btrfs";
-    let known = IN_MEMORY.contains(&mounted.fstype.as_str())
+    let known = is_in_memory(&mounted.fstype)
         || KNOWN_BY_THEMSELVES.contains(&mounted.fstype.as_str())
         || mounted.source.starts_with("/dev/");
     if whole && known {

@@ -230,7 +230,7 @@ impl Kind for Mount {
         let planned = match wish.mounted {
             Some(true) if deed.then == Then::Nothing && deed.unmount == 0 => None,
             Some(true) if deed.then == Then::Remount && deed.unmount == 0 => Some(PlannedMount::Kept),
-            Some(true) if deed.then == Then::Mount && Source::of(&wish.line) == Source::Word => {
+            Some(true) if deed.then == Then::Mount && live::is_in_memory(wish.line.fstype()) => {
                 Some(PlannedMount::Empty)
             }
             Some(true) => Some(PlannedMount::Mounted),

@@ -4,6 +4,7 @@
 //! hold wherever it is mounted. Most of those the kernel does not show as they were written: here are the ones that it
 //! does.
 
+use crate::system::accounts::AccountTable;
 use crate::wish::Text;
 
 use super::table::Mounted;
@@ -136,6 +137,21 @@ impl Options {
         let plain = options.iter().filter(|option| !option.is_secret());
         let text = plain.map(|option| String::from_utf8_lossy(option.expose()).into_owned());
         Self(text.flat_map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>()).collect())
+    }
+
+    /// The options with the numbers of the users and groups that they name: mount(8) looks them up, too.
+    pub(super) fn numbered(mut self, accounts: &AccountTable) -> Self {
+        for option in &mut self.0 {
+            let number = match option.split_once('=') {
+                Some(("uid", name)) => accounts.users.get(name).map(|user| user.uid),
+                Some(("gid", name)) => accounts.groups.get(name).map(|group| group.gid),
+                _ => None,
+            };
+            if let Some(number) = number {
+                *option = format!("{}={number}", &option[..3]);
+            }
+        }
+        self
     }
 
     pub(super) fn has(&self, word: &str) -> bool {
@@ -329,7 +345,7 @@ impl Spelling {
                 (None, Some(_)) => return None,
             },
             Self::Octal => u32::from_str_radix(wanted, 8) == u32::from_str_radix(shown, 8),
-            // A name is not looked up: mount(8) does that, and the kernel shows a number.
+            // A name that nobody has.
             Self::Number => wanted.parse::<u64>().ok()? == shown.parse::<u64>().ok()?,
             Self::Beginning => {
                 shown.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '.']))

@@ -174,6 +174,10 @@ fn an_option_that_nobody_wrote_is_a_difference_and_goes() {
         assert!(planned.irreversible.unwrap().contains("in memory"), "a remount leaves the mode as it is");
         applied(&trial, &private);
         assert_eq!(shell("stat -c %a:%u /srv/t"), "700:1");
+        applied(&trial, &mount("/srv/named", "tmpfs", "tmpfs", &["uid=daemon", "gid=root"]));
+        shell("umount /srv/named && mount -t tmpfs -o uid=2 tmpfs /srv/named");
+        let named = mount("/srv/named", "tmpfs", "tmpfs", &["uid=daemon", "gid=root"]);
+        assert_eq!(live(trial.plan("mount", &named)).1, "mounted with uid=2".into());
     });
 }
 

@@ -55,6 +55,9 @@ const WITHOUT: [&str; 26] = [
     "tracefs",
 ];
 
+/// File systems of programs that give the kernel the source as it was written.
+const TELLING: [&str; 2] = ["fuse.sshfs", "fuse.glusterfs"];
+
 /// The names under which udev has a device, each with the folder that has them.
 const TAGS: [(&str, &str); 5] = [
     ("UUID=", "by-uuid"),
@@ -91,7 +94,10 @@ impl Source {
             return Self::Word;
         }
         let is_local = text.starts_with('/') && !text.starts_with("//") && !text.contains(':');
+        let says_nothing = fstype.starts_with("fuse") && !TELLING.contains(&fstype);
         match text {
+            // What the kernel has for it is the program's to choose.
+            _ if says_nothing => Self::Word,
             _ if fstype.starts_with("fuse") || !is_local => Self::Named(text.to_owned()),
             _ if text.starts_with("/dev/") => Self::Device(text.into(), text.to_owned()),
             _ => Self::Image(text.into()),
@@ -154,9 +160,12 @@ impl Source {
         &self,
         view: &View<'_>,
         mounts: &Mounts,
+        line: &Line,
         mounted: &Mounted,
     ) -> Result<bool, LookError> {
-        let whole = mounted.root == Path::new("/") || mounted.fstype == "btrfs";
+        let options = line.options();
+        let shown = options.value("X-mount.subdir").unwrap_or("/");
+        let whole = mounted.fstype == "btrfs" || mounted.root == Path::new("/").join(shown);
         Ok(match self {
             Self::Word => true,
             Self::Named(name) => same_name(name, &mounted.source),
@@ -271,7 +280,8 @@ mod tests {
         check("server:/share", "nfs4", &[], Source::Named("server:/share".into()));
         check("//server/share", "cifs", &[], Source::Named("//server/share".into()));
         check("shared", "virtiofs", &[], Source::Named("shared".into()));
-        check("/dev/fuse", "fuse.x", &[], Source::Named("/dev/fuse".into()));
+        check("/dev/fuse", "fuse.x", &[], Source::Word);
+        check("ada@host:/x", "fuse.sshfs", &[], Source::Named("ada@host:/x".into()));
     }
 
     #[test]
