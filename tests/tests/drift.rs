@@ -130,8 +130,9 @@ fn what_counts_is_what_the_programs_say_that_own_it(project: &Project, host: &Ho
     let unit = "ActiveState=active\nNeedDaemonReload=no\nNice=5\nUMask=0077\nUnitFileState=enabled\n";
     assert!(rest.starts_with(unit) && rest.contains("ticker:x:4321:"), "{right}");
 
-    let move_all = "mount -o remount,ro /srv/pool; mount -t tmpfs over /srv/view; \
-                    touch /etc/systemd/system/tick.service.d/10-nice.conf; systemctl disable --now -q tick";
+    // Disabling lets systemd read its files: the drop-in is touched after it.
+    let move_all = "mount -o remount,ro /srv/pool; mount -t tmpfs over /srv/view; systemctl disable --now -q tick; \
+                    touch /etc/systemd/system/tick.service.d/10-nice.conf";
     root(host, move_all);
     assert_ne!(told(host), right);
     let ended = drift(project, host, &["--fail-on-drift"], 2);
@@ -151,7 +152,7 @@ fn what_counts_is_what_the_programs_say_that_own_it(project: &Project, host: &Ho
         &format!("mkdir -p /run/systemd/system/tick.service.d; printf '[Service]\\nNice=7\\n' >{later}"),
     );
     let ended = converge(project, &["plan"], 3);
-    assert!(ended.stdout.contains(&format!("{later} overrides Nice of [Service]")), "{ended}");
+    assert!(ended.to_string().contains(&format!("{later} overrides Nice of [Service]")), "{ended}");
     root(
         host,
         &format!("rm {later}; ln -s tick.service /etc/systemd/system/tock.service; systemctl daemon-reload"),
@@ -164,6 +165,6 @@ fn what_counts_is_what_the_programs_say_that_own_it(project: &Project, host: &Ho
     );
     let ended = converge(project, &["plan"], 3);
     for thing in ["unit:tick.service", "path:/run/tick"] {
-        assert!(ended.stdout.contains(&format!("both own {thing} on this host")), "{thing}: {ended}");
+        assert!(ended.to_string().contains(&format!("both own {thing} on this host")), "{thing}: {ended}");
     }
 }
