@@ -1,5 +1,5 @@
 //! The pieces of one module instance made one: lists and children add up, children of one key are one, single values
-//! must agree.
+//! must agree. Children that are a rule of their own (`join=#false`) never add up: those of one key must be equal.
 
 use std::collections::HashMap;
 
@@ -111,11 +111,32 @@ fn add(schema: &Schema, into: &mut Vec<Row>, row: Row, diagnostics: &mut Diagnos
     match known {
         None => into.push(row),
         Some(known) => {
-            known.maybe &= row.maybe;
             if key.is_some() {
-                join(schema, &mut known.given, row.given, diagnostics);
+                meet(schema, known, row, diagnostics);
+            } else {
+                known.maybe &= row.maybe;
             }
         }
+    }
+}
+
+/// Makes two children of one key one.
+fn meet(schema: &Schema, known: &mut Row, row: Row, diagnostics: &mut Diagnostics) {
+    let is_open = known.maybe || row.maybe || known.given.has_unknown() || row.given.has_unknown();
+    known.maybe &= row.maybe;
+    if !schema.apart || is_open {
+        join(schema, &mut known.given, row.given, diagnostics);
+    } else if !known.given.same(&row.given) {
+        let key = key_of(schema, &row.given).unwrap_or_default();
+        diagnostics.push(
+            Diagnostic::error(
+                "lang::merge",
+                format!("two places of one module write `{} \"{key}\"` differently", schema.name),
+            )
+            .label(row.given.at, "one")
+            .label(known.given.at, "the other")
+            .help("it is one rule, and half of one beside half of the other would be a third: write it whole, in one place"),
+        );
     }
 }
 
@@ -136,7 +157,7 @@ fn collapse(schema: &Schema, given: &mut Given, diagnostics: &mut Diagnostics) {
             match key_of(schema, &row.given) {
                 None => add(schema, &mut kept, row, diagnostics),
                 Some(key) => match keys.get(&key) {
-                    Some(place) => join(schema, &mut kept[*place].given, row.given, diagnostics),
+                    Some(place) => meet(schema, &mut kept[*place], row, diagnostics),
                     None => {
                         keys.insert(key, kept.len());
                         kept.push(row);

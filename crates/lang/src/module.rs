@@ -191,6 +191,7 @@ impl Reader<'_> {
         for property in &node.props {
             match (&*property.key, &property.value.literal) {
                 ("key", Literal::Bool(keyed)) => child.keyed = *keyed,
+                ("join", Literal::Bool(join)) => child.apart = !*join,
                 ("doc", Literal::Text(text)) => child.doc = text.to_string(),
                 (key, _) => self.report(property.value.at, format!("`child` does not know this `{key}`")),
             }

@@ -16,6 +16,8 @@ pub(crate) struct Schema {
     pub(crate) free_keys: Option<String>,
     /// Whether the first scalar argument identifies it among its siblings.
     pub(crate) keyed: bool,
+    /// Whether two of one key must be equal, instead of adding up.
+    pub(crate) apart: bool,
     /// What it demands of its parameters.
     pub(crate) asserts: Vec<Assert>,
     pub(crate) doc: String,
@@ -47,6 +49,7 @@ impl Schema {
             children: child.children.iter().map(Self::of_child).collect(),
             free_keys: child.free_keys.clone(),
             keyed: child.keyed,
+            apart: false,
             asserts: Vec::new(),
             doc: child.doc.clone(),
         }

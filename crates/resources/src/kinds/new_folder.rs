@@ -48,3 +48,16 @@ impl NewFolder {
         if self.is_new() { actor.make_folder(&self.path, &Attributes::default()) } else { Ok(()) }
     }
 }
+
+/// The nearest folder above `path` that is there or may come, and those between that nobody brings.
+pub fn above(view: &View<'_>, path: &Path) -> Result<(Need, Vec<PathBuf>), LookError> {
+    let mut missing = Vec::new();
+    for folder in path.ancestors().skip(1) {
+        if !matches!(view.followed(folder)?, Seen::Absent) {
+            missing.reverse();
+            return Ok((view.need_folder(folder)?, missing));
+        }
+        missing.push(folder.to_owned());
+    }
+    Ok((Need::Met, Vec::new()))
+}

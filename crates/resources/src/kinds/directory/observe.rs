@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Wish;
 use crate::actor::Attributes;
 use crate::kinds::attributes::{self, Asked};
+use crate::kinds::new_folder::above;
 use crate::system::files::Sort;
 use crate::view::{Claimed, LookError, Need, Place, Seen, View};
 
@@ -101,19 +102,6 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
         }
     }
     Ok(found)
-}
-
-/// The nearest folder above `path` that is there or may come, and those between that nobody brings.
-fn above(view: &View<'_>, path: &Path) -> Result<(Need, Vec<PathBuf>), LookError> {
-    let mut missing = Vec::new();
-    for folder in path.ancestors().skip(1) {
-        if !matches!(view.followed(folder)?, Seen::Absent) {
-            missing.reverse();
-            return Ok((view.need_folder(folder)?, missing));
-        }
-        missing.push(folder.to_owned());
-    }
-    Ok((Need::Met, Vec::new()))
 }
 
 /// A link to a folder serves as one: `/var/run`, `/lib`.

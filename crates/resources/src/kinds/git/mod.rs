@@ -1,5 +1,6 @@
 //! `git`: a work tree of a repository at a commit, a tag or the tip of a branch.
 
+mod exclude;
 mod repository;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub struct Wish {
     depth: Option<i64>,
     force: bool,
     submodules: bool,
+    exclude: Vec<String>,
     user: Option<String>,
 }
 
@@ -86,6 +88,7 @@ impl Kind for Git {
             .param(Param::new("depth", Type::Int, "How many commits of the history are fetched; all if not given.").range(1, 1_000_000))
             .param(Param::new("force", Type::Bool, "Whether local changes are discarded.").default(false))
             .param(Param::new("submodules", Type::Bool, "Whether submodules are checked out, too.").default(false))
+            .param(Param::list("exclude", Type::Text, "Paths of the repository that are not checked out, with all that is below them."))
             .param(Param::new("user", Type::Name, "The user that runs git and owns the work tree."))
             .example(
                 "A branch, followed",
@@ -103,6 +106,7 @@ impl Kind for Git {
             depth: params.number("depth"),
             force: params.flag("force").unwrap_or(false),
             submodules: params.flag("submodules").unwrap_or(false),
+            exclude: params.texts("exclude").iter().map(|path| path.trim_matches('/').to_owned()).collect(),
             user: params.text("user"),
         };
         problems(params, &wish);
@@ -159,6 +163,7 @@ impl Kind for Git {
             None => git.start(actor, found)?,
             Some(repository) => git.prepare(actor, repository)?,
         }
+        git.exclude(actor, found.repository.as_ref())?;
         git.check_out(actor, &found.remote)
     }
 }
@@ -182,6 +187,12 @@ fn problems(params: &mut Reader<'_>, wish: &Wish) {
     }
     if wish.path.parent().is_none() {
         params.problem(ParamProblem::new("path", "is the root"));
+    }
+    let is_outside = |path: &String| {
+        path.is_empty() || odd(path) || path.split('/').any(|part| matches!(part, "" | "." | ".."))
+    };
+    if wish.exclude.iter().any(is_outside) {
+        params.problem(ParamProblem::new("exclude", "is not the path of something in the repository"));
     }
 }
 
@@ -235,17 +246,24 @@ fn ask(view: &View<'_>, wish: &Wish) -> Result<Remote, LookError> {
 
 fn update(wish: &Wish, found: &Found, repository: &Repository) -> Planned {
     let same_origin = repository.origin.as_deref() == Some(&wish.url);
+    let excluded = exclude::excluded(repository);
+    let same_exclude = excluded == wish.exclude;
     let same_commit = match &found.remote {
         Remote::Kept => true,
         Remote::Commit { commit, .. } => repository.commit.as_ref() == Some(commit),
         Remote::Missing | Remote::Later(_) => false,
     };
-    if same_origin && same_commit {
+    if same_origin && same_commit && same_exclude {
         return Planned::InSync("the version is checked out".to_owned());
     }
     let mut planned = Change::new(Verb::Update);
     if !same_origin {
         planned = planned.property(PropertyChange::new("url", repository.origin.clone(), wish.url.clone()));
+    }
+    if !same_exclude {
+        let shown = |paths: &[String]| (!paths.is_empty()).then(|| paths.join(" "));
+        let after = shown(&wish.exclude).map_or(Shown::Absent, Shown::Text);
+        planned = planned.property(PropertyChange::new("exclude", shown(&excluded), after));
     }
     if wish.force {
         planned = planned.irreversible("local changes are discarded and not kept");

@@ -15,6 +15,8 @@ pub(in crate::kinds) struct Repository {
     pub(in crate::kinds) commit: Option<String>,
     /// Where `origin` is.
     pub(in crate::kinds) origin: Option<String>,
+    /// The rules of what of it is checked out, if they hold.
+    pub(in crate::kinds) sparse: Option<String>,
     folder: PathBuf,
     packed: Vec<(String, String)>,
 }
@@ -28,8 +30,13 @@ impl Repository {
         }
         let packed = text(view, &folder.join("packed-refs"))?.unwrap_or_default();
         let head = text(view, &folder.join("HEAD"))?.unwrap_or_default();
-        let origin = text(view, &folder.join("config"))?.and_then(|config| origin(&config));
-        let mut repository = Self { origin, folder, packed: packed_refs(&packed), ..Self::default() };
+        let config = text(view, &folder.join("config"))?.unwrap_or_default();
+        let sparse = match is_sparse(&config) {
+            true => text(view, &folder.join("info/sparse-checkout"))?,
+            false => None,
+        };
+        let origin = origin(&config);
+        let mut repository = Self { origin, sparse, folder, packed: packed_refs(&packed), ..Self::default() };
         match head.trim().strip_prefix("ref: ") {
             Some(branch) if is_plain(branch) => {
                 repository.commit = repository.reference(view, branch)?;
@@ -96,6 +103,16 @@ fn origin(config: &str) -> Option<String> {
         let (key, value) = line.split_once('=')?;
         (key.trim() == "url").then(|| value.trim().to_owned())
     })
+}
+
+/// Whether only a part is checked out, as `[core]` says.
+fn is_sparse(config: &str) -> bool {
+    let lines = config.lines().map(|line| line.trim().to_ascii_lowercase());
+    let own = lines.skip_while(|line| line != "[core]").skip(1).take_while(|line| !line.starts_with('['));
+    let pairs = own.filter_map(|line| {
+        line.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+    });
+    pairs.filter(|(key, _)| key == "sparsecheckout").last().is_some_and(|(_, value)| value == "true")
 }
 
 #[cfg(test)]

@@ -19,6 +19,15 @@ fn run(words: &[String]) -> Finished {
     )
 }
 
+/// As [`run`], in the folder of the command and with what it reads.
+fn run_in(root: &Path, command: &crate::system::processes::Command) -> Finished {
+    let (Some(folder), Some(input)) = (&command.folder, &command.input) else { return run(&command.words) };
+    let input = String::from_utf8_lossy(input.expose()).into_owned();
+    let line = format!("cd \"$1\" && printf %s \"$2\" | {{ {}; }}", command.words[2]);
+    let folder = root.join(folder.strip_prefix("/").unwrap()).to_string_lossy().into_owned();
+    run(&["/bin/sh".to_owned(), "-c".to_owned(), line, "sh".to_owned(), folder, input])
+}
+
 fn git(folder: &Path, line: &str) -> String {
     let named = ["git", "-C", folder.to_str().unwrap(), "-c", "user.name=a", "-c", "user.email=a@b"];
     let words: Vec<_> = named.into_iter().chain(line.split(' ')).map(str::to_owned).collect();
@@ -41,7 +50,8 @@ fn host() -> Option<(Trial, tempfile::TempDir)> {
     commit(origin.path(), "two");
     let trial = Trial::new();
     std::fs::create_dir_all(trial.at("/opt")).unwrap();
-    trial.answer(|command| run(&command.words));
+    let root = trial.at("/");
+    trial.answer(move |command| run_in(&root, command));
     Some((trial, origin))
 }
 
@@ -114,6 +124,48 @@ fn local_changes_stay_unless_they_are_to_be_discarded() {
     assert!(change(trial.plan("git", &forced)).irreversible.is_some());
     trial.apply("git", &forced).unwrap();
     assert_eq!(trial.read("/opt/app/file"), b"two");
+}
+
+#[test]
+fn an_excluded_path_is_not_checked_out_and_comes_back() {
+    let Some((trial, origin)) = host() else { return };
+    let write = |path: &str| {
+        let path = origin.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "kept").unwrap();
+    };
+    ["media/.gitkeep", "var/up/a", "var/b", "config"].iter().for_each(|path| write(path));
+    commit(origin.path(), "three");
+    let exclude = |paths: &[&str]| {
+        let paths = paths.iter().map(|path| converge_model::Scalar::from(*path)).collect();
+        checkout(origin.path(), &[("exclude", Value::List(paths)), ("version", "main".into())])
+    };
+    let there = || {
+        ["file", "media", "var/up", "var/b", "config"].map(|path| trial.at("/opt/app").join(path).exists())
+    };
+    let wish = exclude(&["media", "/var/up/", "config", "none"]);
+    trial.apply("git", &wish).unwrap();
+    trial.assert_in_sync("git", &wish);
+    assert_eq!(there(), [true, false, false, true, false]);
+    // What stands there instead is nothing that git misses, nor touches.
+    std::os::unix::fs::symlink("/srv/media", trial.at("/opt/app/media")).unwrap();
+    trial.assert_in_sync("git", &wish);
+    commit(origin.path(), "four");
+    trial.apply("git", &wish).unwrap();
+    assert!(trial.at("/opt/app/media").is_symlink());
+    std::fs::remove_file(trial.at("/opt/app/media")).unwrap();
+    let fewer = exclude(&["media"]);
+    let planned = change(trial.plan("git", &fewer));
+    assert_eq!(planned.properties[0].property, "exclude");
+    let undo = trial.apply("git", &fewer).unwrap();
+    assert_eq!(there(), [true, false, true, true, true]);
+    trial.put_back(undo);
+    assert_eq!(there(), [true, false, false, true, false]);
+    let all = exclude(&[]);
+    trial.apply("git", &all).unwrap();
+    trial.assert_in_sync("git", &all);
+    assert_eq!(there(), [true; 5]);
+    assert!(!Trial::new().problems("git", &exclude(&["../x"])).is_empty());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use converge_model::{
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Depend, Kind, Planned};
 use crate::kinds::attributes::{self, Asked, printable};
+use crate::kinds::new_folder;
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
@@ -29,6 +30,8 @@ pub struct Wish {
     among: Option<PathBuf>,
     attributes: Attributes,
     replace: bool,
+    /// Whether folders that are missing above it are made.
+    parents: bool,
 }
 
 /// What was found.
@@ -38,12 +41,14 @@ pub struct Found {
     place: Seen<Place>,
     asked: Asked,
     folder: Need,
+    /// The folders above it that are made on the way, the outermost first.
+    missing: Vec<PathBuf>,
 }
 
 impl Wish {
     /// A link, for a kind that keeps several; one that makes its folders itself.
     pub(crate) fn of(path: PathBuf, to: PathBuf, replace: bool) -> Self {
-        Self { path, absent: false, to, among: None, attributes: Attributes::default(), replace }
+        Self { path, absent: false, to, among: None, attributes: Attributes::default(), replace, parents: false }
     }
 }
 
@@ -82,6 +87,7 @@ impl Kind for Link {
             .param(Param { doc: format!("Of the link itself. {}", group.doc), ..group })
             .param(Param::new("among", Type::Path, "A directory of releases, kept by `retention`: `to` is then the name of one of them that was in use, in full or as its version (`1.4.2` for `shop-1.4.2-3f9a12cd`)."))
             .param(Param::new("replace", Type::Bool, "Whether a file in the way is replaced by the link.").default(false))
+            .param(Param::new("parents", Type::Bool, "Whether directories that are missing above it are made, with its owner and mode 0755.").default(false))
             .example("The release in use", "directory \"/srv/app\"\nlink \"/srv/app/current\" to=\"releases/42\"")
             .example("A link that should not be there", "link \"/etc/nginx-old\" state=\"absent\"")
     }
@@ -98,6 +104,7 @@ impl Kind for Link {
                 ..Attributes::default()
             },
             replace: params.flag("replace").unwrap_or(false),
+            parents: params.flag("parents").unwrap_or(false),
         };
         let length = wish.to.as_os_str().len();
         if !wish.absent && (length == 0 || length > 4095 || wish.to.to_string_lossy().contains('\0')) {
@@ -120,12 +127,13 @@ impl Kind for Link {
             Some(releases) if !wish.absent => release::among(view, parent, releases, &wish.to)?,
             _ => Ok(wish.to.clone()),
         };
-        Ok(Found {
-            to,
-            place: view.place(&wish.path)?,
-            asked: attributes::observe(view, &wish.attributes)?,
-            folder: if wish.absent { Need::Met } else { view.need_folder(parent)? },
-        })
+        let (folder, missing) = match (wish.absent, wish.parents) {
+            (true, _) => (Need::Met, Vec::new()),
+            (false, true) => new_folder::above(view, &wish.path)?,
+            (false, false) => (view.need_folder(parent)?, Vec::new()),
+        };
+        let asked = attributes::observe(view, &wish.attributes)?;
+        Ok(Found { to, place: view.place(&wish.path)?, asked, folder, missing })
     }
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
@@ -157,7 +165,9 @@ impl Kind for Link {
         };
         let place = found.asked.place(before, Sort::Link, 0o777, Body::OnDisk);
         let place = Place { target: Some(to.clone()), size: to.as_os_str().len() as u64, ..place };
-        vec![Effect::Path(wish.path.clone(), (!wish.absent).then_some(place))]
+        let parent = || found.asked.place(None, Sort::Folder, 0o755, Body::OnDisk);
+        let parents = found.missing.iter().map(|path| Effect::Path(path.clone(), Some(parent())));
+        parents.chain([Effect::Path(wish.path.clone(), (!wish.absent).then_some(place))]).collect()
     }
 
     fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
@@ -166,6 +176,9 @@ impl Kind for Link {
         }
         let to = found.to.as_ref().map_err(|missing| ApplyError::new(missing.message.clone()))?;
         let there = matches!(&found.place, Seen::Known(place) if leads(place, to));
+        for parent in &found.missing {
+            actor.make_folder(parent, &wish.attributes)?;
+        }
         if !there {
             actor.link(&wish.path, to)?;
         }
@@ -220,6 +233,8 @@ fn present(wish: &Wish, found: &Found, place: &Place, to: &Path) -> Planned {
 
 fn create(found: &Found, to: &Path, verb: Verb) -> Change {
     let mut change = Change::new(verb);
+    let parent = |path: &PathBuf| PropertyChange::new("parent", Shown::Absent, printable(path.as_os_str()));
+    change.properties.extend(found.missing.iter().map(parent));
     change.properties.push(PropertyChange::new("to", Shown::Absent, printable(to.as_os_str())));
     change
         .properties
@@ -264,6 +279,21 @@ mod tests {
         assert_eq!(impossible(trial.plan("link", &wish)), "a directory is in the way");
         let gone = params([("path", "/etc/now".into()), ("state", "absent".into())]);
         assert_eq!(impossible(trial.plan("link", &gone)), "a directory is in the way; `link` removes links");
+    }
+
+    #[test]
+    fn the_folders_above_a_link_are_made_where_it_says_so() {
+        let trial = Trial::new();
+        let mut wish = link("x");
+        wish.set("path", Value::from("/etc/one/two/now"));
+        assert_eq!(impossible(trial.plan("link", &wish)), "the folder /etc/one/two is not there");
+        wish.set("parents", Value::from(true));
+        let made = trial.laws("link", &wish);
+        let named: Vec<_> = made.properties.iter().map(|property| property.property.as_str()).collect();
+        assert_eq!(named[..3], ["parent", "parent", "to"]);
+        trial.write("/etc/three", "a file");
+        wish.set("path", Value::from("/etc/three/four/now"));
+        assert_eq!(impossible(trial.plan("link", &wish)), "the folder /etc/three is not there");
     }
 
     #[test]
