@@ -48,7 +48,15 @@ pub struct Found {
 impl Wish {
     /// A link, for a kind that keeps several; one that makes its folders itself.
     pub(crate) fn of(path: PathBuf, to: PathBuf, replace: bool) -> Self {
-        Self { path, absent: false, to, among: None, attributes: Attributes::default(), replace, parents: false }
+        Self {
+            path,
+            absent: false,
+            to,
+            among: None,
+            attributes: Attributes::default(),
+            replace,
+            parents: false,
+        }
     }
 }
 
