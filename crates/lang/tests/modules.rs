@@ -699,3 +699,40 @@ Advice:
    `----
 "#);
 }
+
+const RULES: &str = r#"
+module "rules"
+params {
+    child "rule" join=#false {
+        arg "name" type="string"
+        param "commands" type="list" of="string"
+        param "free" type="bool"
+    }
+}
+resources { for "rule" in="params.rule" { file "/{{ rule.name }}" { content "{{ rule.commands | join(',') }} {{ rule.free is none }}" } } }
+"#;
+
+#[test]
+fn a_child_that_is_a_rule_is_never_made_of_two() {
+    let rules = |inventory: &str| {
+        run(&loader(one(inventory).file("modules/rules/module.kdl", RULES), &[]), "inventory.kdl", &[])
+    };
+    let alike = rules(
+        "host \"a\"\non \"*\" { rules { rule \"x\" commands=\"a\"; rule \"y\" } }\non \"a\" { rules { rule \"x\" commands=\"a\" } }\n",
+    );
+    assert_eq!(alike.matches("file[/x]").count(), 1, "{alike}");
+    for other in ["commands=\"b\"", "commands=\"a\" free=#true", ""] {
+        let pieces = format!(
+            "host \"a\"\non \"*\" {{ rules {{ rule \"x\" commands=\"a\" }} }}\non \"a\" {{ rules {{ rule \"x\" {other} }} }}\n"
+        );
+        let torn = rules(&pieces);
+        assert!(torn.contains("two places of one module write `rule \"x\"` differently"), "{other}: {torn}");
+        let inside =
+            format!("host \"a\"\non \"*\" {{ rules {{ rule \"x\" commands=\"a\"; rule \"x\" {other} }} }}\n");
+        assert!(rules(&inside).contains("differently"), "{other}");
+    }
+    let maybe = rules(
+        "host \"a\"\non \"*\" { rules { rule \"x\" commands=\"a\" }; rules when=\"facts.os.family == 'redhat'\" { rule \"x\" } }\n",
+    );
+    assert!(!maybe.contains("differently"), "{maybe}");
+}
