@@ -277,14 +277,20 @@ impl Sources {
         };
         let commit = |version: &str, then: &str| {
             self.root(&format!("cat >/srv/repo/server.py <<'END'\n{}END", server(version, 200)));
-            git(&format!("git add server.py && git commit -q -m {version} && {then}"));
+            git(&format!("git add . && git commit -q -m {version} && {then}"));
         };
+        // What all releases share may stand in the repository, too.
+        git(
+            "mkdir -p media var/uploads/img config && touch media/.gitkeep var/uploads/img/.gitkeep config/local.py",
+        );
         git("git init -q -b main .");
         commit("one", "git tag v1");
         let app = |version: &str| {
             format!(
                 r#"app-release "tagged" create-owner=#false {{
                     git "file:///srv/repo/.git" version="{version}"
+                    shared "media" "var/uploads/img" "new/deep"
+                    shared-files "config/local.py" "config/more/other.py"
                     service exec="/usr/bin/python3 server.py" socket="/srv/tagged/run/tagged.sock"
                     health path="/health" timeout="20s"
                 }}"#
@@ -292,6 +298,12 @@ impl Sources {
         };
         self.apply(&app("v1"));
         assert_eq!(answer(self.host(), "tagged"), "one");
+        let links = "media var/uploads/img new/deep config/local.py config/more/other.py";
+        let led = self.root(&format!("cd /srv/tagged/current && readlink {links}"));
+        let shared: String = links.split(' ').map(|path| format!("/srv/tagged/shared/{path}\n")).collect();
+        assert_eq!(led, shared);
+        let owners = self.root("cd /srv/tagged/current && stat -c %U var/uploads config/more new media");
+        assert_eq!(owners.split_whitespace().collect::<Vec<_>>(), ["tagged"; 4]);
         commit("two", "git tag v2");
         self.apply(&app("v2"));
         assert_eq!(answer(self.host(), "tagged"), "two");
@@ -364,10 +376,32 @@ impl Sources {
     }
 }
 
+/// A project that builds itself, twice in the same version.
+const PROJECT: &str = include_str!("../data/release/project.sh");
+
+impl Sources {
+    /// pip keeps what has the same version; what is asked for is another revision.
+    fn a_revision_that_changed_is_installed(&self) {
+        self.apply("package \"git\"\npackage \"python3-venv\"");
+        self.root(PROJECT);
+        for (tag, value) in [("v1", "1"), ("v2", "2")] {
+            let line = format!("mylib @ git+file://localhost/srv/lib@{tag}");
+            self.apply(&format!("venv \"/opt/v\" {{ install \"{line}\" }}"));
+            assert_eq!(self.root("/opt/v/bin/python -c 'import mylib; print(mylib.V)'").trim(), value);
+        }
+        self.root("mv /opt/v /opt/moved");
+        let moved = "venv \"/opt/moved\" { install \"mylib @ git+file://localhost/srv/lib@v2\" }";
+        let plan = self.apply(moved).stdout;
+        assert!(plan.contains("made for: /opt/v -> /opt/moved"), "{plan}");
+        self.root("/opt/moved/bin/pip --version");
+    }
+}
+
 #[test]
 fn a_release_comes_from_a_tag_a_wheel_or_a_folder() {
     let Some(sources) = Sources::new() else { return };
     sources.tags_of_a_repository_are_releases();
     sources.a_wheel_is_installed_with_what_it_needs();
     sources.the_first_release_may_fail_and_the_next_one_mends_it();
+    sources.a_revision_that_changed_is_installed();
 }
