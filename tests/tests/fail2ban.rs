@@ -129,4 +129,24 @@ fn what_fail2ban_refuses_changes_nothing_and_a_jail_that_is_not_live_is_found() 
     converge(&project, &["apply", "--yes"], 0);
     root(host, "fail2ban-client status sshd");
     converge(&project, &["plan", "--detailed-exitcode"], 0);
+    what_others_set_is_told(host, &project);
+}
+
+/// What somebody set in the running server goes with a reload; what another file sets is named.
+fn what_others_set_is_told(host: &Host, project: &Project) {
+    root(host, "fail2ban-client set sshd maxretry 99");
+    converge(project, &["apply", "--yes"], 0);
+    assert_eq!(root(host, "fail2ban-client get sshd maxretry").trim(), "5");
+    let custom = "/etc/fail2ban/jail.d/zz-custom.local";
+    let told = |text: &str, said: &str| {
+        root(host, &format!("printf '{text}' >{custom} && fail2ban-client reload"));
+        let failed = converge(project, &["apply", "--yes"], 3);
+        assert!(format!("{failed}").contains(said), "{said}: {failed}");
+    };
+    told("[sshd]\\nmaxretry = 99\\n", &format!("{custom} is read after /etc/fail2ban/jail.local"));
+    let other =
+        "[other]\\nenabled = true\\nfilter = sshd\\nbackend = auto\\nlogpath = /var/log/fail2ban.log\\n";
+    told(other, &format!("the jail other is live, and no inventory writes it: {custom} enables it"));
+    root(host, &format!("rm {custom} && fail2ban-client reload"));
+    converge(project, &["plan", "--detailed-exitcode"], 0);
 }
