@@ -11,7 +11,7 @@ use converge_model::{Catalog, Change, Claim, Extent, Resource, Shown, Value, Ver
 use converge_resources::System;
 use converge_resources::system::units::full_name;
 
-use crate::state::armed::can_arm;
+use crate::state::armed::has_systemd;
 
 /// Paths that decide who gets in, each with all that is below it.
 const PATHS: [&str; 41] = [
@@ -107,7 +107,7 @@ impl Login {
         let primary = user.and_then(|user| table.group_name(user.gid)).map(str::to_owned);
         let groups = table.groups_of(&name).into_iter().chain(primary).collect();
         let home = user.map(|user| user.home.clone()).filter(|home| home.len() > 1);
-        Self { home, groups, name, is_guarded: can_arm(system) }
+        Self { home, groups, name, is_guarded: has_systemd(system) }
     }
 
     /// The access-critical resources of a catalog. Whose files a critical service is notified of is critical with it.

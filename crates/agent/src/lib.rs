@@ -17,6 +17,7 @@ mod mask;
 mod notification;
 mod owners;
 mod planner;
+pub mod revert;
 pub mod serve;
 mod state;
 #[cfg(test)]

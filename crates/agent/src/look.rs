@@ -48,7 +48,7 @@ pub(crate) fn look(
     let mut draft = plan(decoded, system, (&debts, &known_once), |draft| {
         let (Some(guard), Some(login)) = (guard, &login) else { return Refused::new() };
         mark(draft, decoded, &critical);
-        unguardable(draft, decoded.catalog, login, guard, can_arm(system))
+        unguardable(draft, decoded.catalog, login, guard, can_arm(system, state))
     });
     draft.hidden = memory.hidden();
     if let (Some(_), Some(login)) = (guard, &login) {

@@ -1,12 +1,15 @@
-//! The agent's program. It takes no arguments: everything comes over standard input.
+//! The agent's program. Everything comes over standard input; arguments make it put back what nobody confirmed.
 use std::path::Path;
 use std::process::ExitCode;
 
-use converge_agent::{channel::stdio::Patience, environment, serve, work::Agent};
+use converge_agent::{channel::stdio::Patience, environment, revert, serve, work::Agent};
 use converge_resources::system::{real::RealSystem, receipts::Receipts};
 
 fn main() -> ExitCode {
     environment::set();
+    if let Some(done) = revert::asked(std::env::args_os()) {
+        return done;
+    }
     let agent = Agent::new(|root: Option<&Path>, receipts| {
         RealSystem::new(root.unwrap_or(Path::new("/")), Receipts::in_folder(receipts))
     });

@@ -130,7 +130,7 @@ pub(crate) fn act_in(
         run: order.run.as_str(),
         guard,
         critical: looked.critical,
-        can_arm: can_arm(system),
+        can_arm: can_arm(system, state),
         count: 0,
         group: None,
     });

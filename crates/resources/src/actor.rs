@@ -4,6 +4,7 @@
 mod accounts;
 mod packages;
 mod rehearsal;
+pub mod revert;
 mod standby;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use crate::system::units::Verb;
 use crate::view::is_read_by_systemd;
 use crate::wish::Filling;
 
-pub use standby::{SCRIPT, Standby};
+pub use standby::Standby;
 
 /// Why a step failed: a fragment that names the path, the unit or the command, and its cause.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +148,10 @@ enum Kept {
     Link { path: PathBuf, metadata: Metadata, target: PathBuf },
     /// A folder was, empty by the time it went.
     Folder { path: PathBuf, metadata: Metadata },
+    /// A folder with all that was in it, which is kept here.
+    Tree { path: PathBuf, kept: PathBuf },
+    /// The folder was empty.
+    Empty(PathBuf),
     /// It stayed, with another mode or owner.
     Metadata { path: PathBuf, metadata: Metadata },
     /// A unit was acted on; this brings it back.
@@ -182,8 +187,8 @@ impl Undo {
         Self { store: Some(store), ..Self::default() }
     }
 
-    /// What is kept from now on belongs to the resource at `owner` in the catalog. `guarded`: it is noted in the script
-    /// that stands by, too.
+    /// What is kept from now on belongs to the resource at `owner` in the catalog. `guarded`: it is noted in what
+    /// stands by, too.
     pub fn begin(&mut self, owner: u32, guarded: bool) {
         (self.owner, self.guarded, self.unread) = (owner, guarded, false);
     }
@@ -643,38 +648,25 @@ impl<'a> Actor<'a> {
     /// where they can: what replaces them, and does not write into them, leaves the kept ones as they are, and a full disk
     /// has room for them when they are put back.
     pub fn keep_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
+        let fail = |error: io::Error| ApplyError::at("keep a copy of", path, &error);
         self.undo.next += 1;
+        let kept = Path::new("/").join(self.undo.next.to_string());
         let Some(store) = &self.undo.store else {
             return Err(ApplyError::at("keep a copy of", path, &"there is no place for it"));
         };
-        let kept = store.outside(&Path::new("/").join(self.undo.next.to_string()));
-        let inside = self.inside(path)?;
-        let (path, kept) =
-            (self.files().outside(path).to_string_lossy().into_owned(), kept.to_string_lossy().into_owned());
-        let (path, kept) = (quoted(&path), quoted(&kept));
-        self.run(&Command::shell(format!(
-            "rm -rf -- {kept} && {{ cp -al -- {path} {kept} 2>/dev/null || {{ rm -rf -- {kept} && cp -a -- {path} {kept}; }}; }}"
-        )))?;
-        // Nobody else gets into it meanwhile; it gets its owner and its mode back with what was in it.
-        self.keep_command(Command::shell(format!(
-            "{inside} && chown \"$(id -u)\" . && chmod 700 . && find . -mindepth 1 -delete && \
-             {{ cp -al -- {kept}/. . 2>/dev/null || cp -a -- {kept}/. .; }}"
-        )))
+        store.remove_all(&kept).map_err(fail)?;
+        self.files().copy_tree(path, store, &kept).map_err(fail)?;
+        self.undo.push(self.system, Kept::Tree { path: path.to_owned(), kept })
     }
 
-    /// A command that empties the folder at `path`, and no other.
-    pub fn emptying(&self, path: &Path) -> Result<Command, ApplyError> {
-        Ok(Command::shell(format!("{} && find . -mindepth 1 -delete", self.inside(path)?)))
+    /// Notes that the folder at `path` is empty before the kind fills it.
+    pub fn keep_empty(&mut self, path: &Path) -> Result<(), ApplyError> {
+        self.undo.push(self.system, Kept::Empty(path.to_owned()))
     }
 
-    /// The beginning of a shell line that goes on in the folder at `path`: a link in its place ends the line, and whoever
-    /// puts one there later leads it nowhere else.
-    fn inside(&self, path: &Path) -> Result<String, ApplyError> {
-        let fail = |error: io::Error| ApplyError::at("read", path, &error);
-        let path = self.files().resolved(path).map_err(fail)?;
-        let root = self.files().root().canonicalize().map_err(fail)?;
-        let folder = quoted(&root.join(path.strip_prefix("/").unwrap_or(&path)).to_string_lossy());
-        Ok(format!("cd -P {folder} && [ \"$(pwd -P)\" = {folder} ]"))
+    /// Empties the folder at `path`; what was in it is not kept.
+    pub fn empty(&mut self, path: &Path) -> Result<(), ApplyError> {
+        self.files().empty(path).map_err(|error| ApplyError::at("empty", path, &error))
     }
 
     /// Keeps what is at `path`, so that it can be put back.
@@ -761,11 +753,6 @@ pub fn gid_of(table: &AccountTable, given: &str) -> Result<u32, ApplyError> {
     known.ok_or_else(|| ApplyError::new(format!("there is no group {given}")))
 }
 
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
 impl Kept {
     fn put_back(self, system: &dyn System, store: Option<&Files>) -> Result<(), ApplyError> {
         let files = system.files();
@@ -796,6 +783,11 @@ impl Kept {
                 Some(_) => files.set_metadata(&path, &metadata).map_err(fail(&path)),
                 None => Ok(()),
             },
+            Self::Tree { path, kept } => {
+                let store = store.ok_or_else(|| fail(&path)(io::ErrorKind::NotFound.into()))?;
+                files.put_tree_back(&path, store, &kept).map_err(fail(&path))
+            }
+            Self::Empty(path) => files.empty(&path).map_err(fail(&path)),
             Self::Unit { verb, unit } => {
                 system.units().act(verb, &unit).map_err(|error| ApplyError::new(error.to_string()))
             }

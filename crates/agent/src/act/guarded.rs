@@ -2,8 +2,8 @@
 //! over a new connection calls off.
 //!
 //! An unbroken stretch of such changes, with the notifications that it owes, is one group. Before its first change it is
-//! armed: a timer, and a unit for the next boot, start the script that the undo of each step writes before the step
-//! changes anything. After its last the controller is asked to confirm it; what then becomes of the folder of the group
+//! armed: a timer, and a unit for the next boot, start a copy of this program, which reads what the undo of each step notes
+//! before the step changes anything. After its last the controller is asked to confirm it; what then becomes of the folder of the group
 //! ([`armed`]) is all that counts.
 
 use std::collections::BTreeSet;
@@ -19,6 +19,7 @@ use converge_resources::system::processes::Command;
 use super::fates::Fate;
 use super::{Act, Halt};
 use crate::critical::bans;
+use crate::revert::{BOOT, REVERT};
 use crate::state::armed::{self, Owner, Standing, can_arm};
 use crate::state::lock::Lock;
 use crate::state::{State, StateError, now};
@@ -57,8 +58,8 @@ const GLANCE: Duration = Duration::from_millis(50);
 const ANSWER: Duration = Duration::from_secs(15);
 /// How late a timer may be before the agent takes its place.
 const LATE: Duration = Duration::from_secs(5);
-/// How long the script may take.
-const SCRIPT: Duration = Duration::from_secs(300);
+/// How long a revert may take.
+const REVERTING: Duration = Duration::from_secs(300);
 
 impl Act<'_> {
     /// Before the resource at `index` is changed or notified: a critical one is changed under an armed group alone.
@@ -109,11 +110,11 @@ impl Act<'_> {
             move |source| StateError::File { what, path, source }
         };
         let standby = Standby::begin(folder.clone(), trace, guarding.guard.accept_irreversible);
-        let mut standby = standby.map_err(fail("write the script in"))?;
-        let armed = armed::armed(guarding.state);
-        write_boot_unit(&at(BOOT_UNIT), &at(BOOT_LINK), &armed).map_err(fail("prepare the next boot for"))?;
+        let mut standby = standby.map_err(fail("write into"))?;
+        write_boot_unit(&at(BOOT_UNIT), &at(BOOT_LINK), guarding.state)
+            .map_err(fail("prepare the next boot for"))?;
         let seconds = guarding.guard.seconds;
-        run(self.system, &timer(&owner.timer, seconds, &armed))
+        run(self.system, &timer(&owner.timer, seconds, guarding.state))
             .map_err(std::io::Error::other)
             .map_err(fail("start the timer of"))?;
         standby.moved(armed::arm(guarding.state)?);
@@ -200,10 +201,9 @@ impl Act<'_> {
             match Standing::read(state)? {
                 Standing::Armed(_) if !late && Instant::now() > deadline + LATE => {
                     late = true;
-                    let script = armed::armed(state).join("revert").to_string_lossy().into_owned();
-                    let _ = run(self.system, &Command::new(["/bin/sh", &script]));
+                    let _ = run(self.system, &Command::new(words(state)));
                 }
-                Standing::Armed(_) | Standing::Reverting(_) if Instant::now() < deadline + SCRIPT => {
+                Standing::Armed(_) | Standing::Reverting(_) if Instant::now() < deadline + REVERTING => {
                     std::thread::sleep(GLANCE);
                 }
                 standing => return Ok(standing),
@@ -278,7 +278,7 @@ pub(crate) fn clear_away(system: &dyn System, owner: &Owner, state: &State) -> R
     armed::forget(state)
 }
 
-/// Begins a script again that was killed midway, and one whose timer is gone: as a unit of its own, for this connection
+/// Begins a revert again that was killed midway, and one whose timer is gone: as a unit of its own, for this connection
 /// may be what it cuts. One that is at work is waited for.
 pub(crate) fn resume(system: &dyn System, state: &State) {
     let is_left_alone = match Standing::read(state) {
@@ -289,47 +289,31 @@ pub(crate) fn resume(system: &dyn System, state: &State) {
         }
         _ => false,
     };
-    if is_left_alone && can_arm(system) && Lock::holder(state, now()).is_none() {
+    if is_left_alone && can_arm(system, state) && Lock::holder(state, now()).is_none() {
+        let first = ["systemd-run", "--quiet", "--collect", "--wait"].map(str::to_owned);
         // How it stands afterwards is read from the folder.
-        let line = script(&armed::armed(state), "");
-        let _ = run(
-            system,
-            &Command::new(["systemd-run", "--quiet", "--collect", "--wait", "/bin/sh", "-c", &line]),
-        );
+        let _ = run(system, &Command::new(first.into_iter().chain(words(state))));
     }
 }
 
 /// The command that starts the timer: transient, gone with what it starts, and on time. What is killed midway is begun
 /// again.
-fn timer(name: &str, seconds: u32, armed: &Path) -> Command {
+fn timer(name: &str, seconds: u32, state: &State) -> Command {
     let (unit, after) = (format!("--unit={name}"), format!("--on-active={seconds}s"));
     let accuracy = "--timer-property=AccuracySec=100ms";
     let again = "--property=Restart=on-abnormal";
-    let line = script(armed, "");
-    Command::new([
-        "systemd-run",
-        "--quiet",
-        "--collect",
-        &unit,
-        &after,
-        accuracy,
-        again,
-        "/bin/sh",
-        "-c",
-        &line,
-    ])
+    let first = ["systemd-run", "--quiet", "--collect", &unit, &after, accuracy, again].map(str::to_owned);
+    Command::new(first.into_iter().chain(words(state)))
 }
 
-/// The line that runs the script, wherever it has come to; `how` is `boot` or nothing.
-fn script(armed: &Path, how: &str) -> String {
-    let state = armed.parent().unwrap_or(armed).display();
-    format!(
-        "for f in {state}/armed {state}/reverting; do if [ -e $f/revert ]; then exec /bin/sh $f/revert {how}; fi; done"
-    )
+/// The words that take a group back, wherever it has come to.
+fn words(state: &State) -> [String; 3] {
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    [text(armed::program(state)), REVERT.to_owned(), text(state.path(""))]
 }
 
 fn run(system: &dyn System, command: &Command) -> Result<(), String> {
-    let command = Command { timeout: SCRIPT, ..command.clone() };
+    let command = Command { timeout: REVERTING, ..command.clone() };
     match system.processes().run(&command, &mut |_| {}) {
         Ok(finished) if finished.success() => Ok(()),
         Ok(finished) => {
@@ -341,8 +325,9 @@ fn run(system: &dyn System, command: &Command) -> Result<(), String> {
 
 /// Writes the unit that takes the group back, before the network is up, should the host boot while it is armed. systemd
 /// reads it then.
-fn write_boot_unit(unit: &Path, link: &Path, armed: &Path) -> std::io::Result<()> {
-    let state = armed.parent().unwrap_or(armed).display();
+fn write_boot_unit(unit: &Path, link: &Path, state: &State) -> std::io::Result<()> {
+    let (words, state) = (words(state).join(" "), state.path(""));
+    let state = state.display();
     let text = format!(
         "[Unit]\n\
          Description=Put back what Converge changed and nobody confirmed\n\
@@ -356,8 +341,7 @@ fn write_boot_unit(unit: &Path, link: &Path, armed: &Path) -> std::io::Result<()
          \n\
          [Service]\n\
          Type=oneshot\n\
-         ExecStart=/bin/sh -c '{}'\n",
-        script(armed, "boot")
+         ExecStart={words} {BOOT}\n"
     );
     let folder = link.parent().map(PathBuf::from).unwrap_or_default();
     std::fs::create_dir_all(&folder)?;

@@ -72,7 +72,8 @@ pub(crate) fn unguardable(
     });
     let mut refused: Refused = losing.collect();
     if !can_arm {
-        refused.extend(guarded.map(|step| refuse(step, "that needs root and systemd")));
+        let why = "that needs root, systemd, and a state folder on a disk that programs may run from";
+        refused.extend(guarded.map(|step| refuse(step, why)));
         return refused;
     }
     // Accounts are put back with their files, whatever is kept of them.

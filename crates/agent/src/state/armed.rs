@@ -6,7 +6,7 @@
 //!             └────► reverting ─► reverted | revert-failed
 //! ```
 //!
-//! Beside the script and what it needs ([`Standby`](converge_resources::actor::Standby)) it holds `run`: the run, and the
+//! Beside what stands by ([`Standby`](converge_resources::actor::Standby)) it holds `run`: the run, and the
 //! name of the timer's unit; and `whole`, once all of the group is applied: half of one is confirmed by nobody.
 
 use std::fs;
@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use converge_model::wire::Verdict;
 use converge_resources::System;
+use converge_resources::actor::revert::PROGRAM;
+use rustix::fs::{AtFlags, CWD, StatVfsMountFlags};
 
 use super::{State, StateError};
 
@@ -27,7 +29,7 @@ pub(crate) enum Standing {
     Armed(Owner),
     /// Somebody came over a new connection; what armed it is still to be cleared away.
     Confirmed(Owner),
-    /// The script runs.
+    /// The revert is at work.
     Reverting(Owner),
     /// Everything was put back; nobody has heard of it yet.
     Reverted(Owner),
@@ -35,11 +37,46 @@ pub(crate) enum Standing {
     Stuck(String),
 }
 
-/// Whether the host can take changes back by itself: it needs systemd, and root to speak to it.
-pub(crate) fn can_arm(system: &dyn System) -> bool {
+/// Whether the host can take changes back by itself: it needs systemd, root to speak to it, and a place for the program
+/// that does it.
+pub(crate) fn can_arm(system: &dyn System, state: &State) -> bool {
+    has_systemd(system) && (system.files().is_folder() || holds_programs(&state.path("")))
+}
+
+/// Whether the host has a systemd that this user may speak to.
+pub(crate) fn has_systemd(system: &dyn System) -> bool {
     let files = system.files();
     let systemd = files.entry(Path::new("/run/systemd/system"));
     (files.is_folder() || rustix::process::geteuid().is_root()) && matches!(systemd, Ok(Some(_)))
+}
+
+/// File systems in memory: tmpfs and ramfs.
+const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+
+/// Whether the file system of `folder`, which may not be there yet, outlasts a boot and lets programs run.
+fn holds_programs(folder: &Path) -> bool {
+    let Some(there) = folder.ancestors().find(|folder| folder.exists()) else { return false };
+    let (Ok(kind), Ok(mount)) = (rustix::fs::statfs(there), rustix::fs::statvfs(there)) else { return false };
+    !IN_MEMORY.contains(&(kind.f_type as u64)) && !mount.f_flag.contains(StatVfsMountFlags::NOEXEC)
+}
+
+/// The program that takes a group back, whatever the folder of the group is called by then.
+pub(crate) fn program(state: &State) -> PathBuf {
+    state.path(PROGRAM)
+}
+
+/// Puts the running program where it outlasts its cache and a boot: by a second name, or as a copy.
+fn keep_program(state: &State) -> io::Result<()> {
+    let (own, program) = ("/proc/self/exe", program(state));
+    match fs::remove_file(&program) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    if rustix::fs::linkat(CWD, own, CWD, &program, AtFlags::SYMLINK_FOLLOW).is_err() {
+        fs::copy(own, &program)?;
+    }
+    fs::File::open(&program)?.sync_all()?;
+    fs::File::open(state.path(""))?.sync_all()
 }
 
 /// Whose group it is.
@@ -59,7 +96,7 @@ const REVERTED: &str = "reverted";
 const STUCK: &str = "revert-failed";
 const WHOLE: &str = "whole";
 
-/// The longest log of the script that is told, in bytes.
+/// The longest log of a revert that is told, in bytes.
 const LOG_LIMIT: u64 = 4096;
 
 impl Standing {
@@ -105,11 +142,12 @@ pub(crate) fn prepare(state: &State, owner: &Owner) -> Result<PathBuf, StateErro
     remove(&state.path(REVERTED))?;
     let made = fs::create_dir(&folder)
         .and_then(|()| fs::write(folder.join("run"), format!("{}\n{}\n", owner.run, owner.timer)));
+    let made = made.and_then(|()| keep_program(state));
     made.map_err(|source| StateError::File { what: "make", path: folder.clone(), source })?;
     Ok(folder)
 }
 
-/// Arms what [`prepare`] began: from now on the script may run. The folder as it is called now.
+/// Arms what [`prepare`] began: from now on the revert may begin. The folder as it is called now.
 pub(crate) fn arm(state: &State) -> Result<PathBuf, StateError> {
     rename(state, ARMING, ARMED)?;
     Ok(armed(state))
@@ -117,11 +155,11 @@ pub(crate) fn arm(state: &State) -> Result<PathBuf, StateError> {
 
 /// All of the group is applied: it may be confirmed.
 pub(crate) fn whole(state: &State) {
-    // Where the script has taken the folder for itself there is nothing to confirm.
+    // Where the revert has taken the folder for itself there is nothing to confirm.
     let _ = fs::write(armed(state).join(WHOLE), "");
 }
 
-/// Whether the script may still run.
+/// Whether the revert may still begin.
 pub(crate) fn is_armed(state: &State) -> bool {
     armed(state).exists()
 }
@@ -131,7 +169,7 @@ pub(crate) fn armed(state: &State) -> PathBuf {
     state.path(ARMED)
 }
 
-/// Calls the revert of `run` off, where its group is whole and the script has not begun.
+/// Calls the revert of `run` off, where its group is whole and it has not begun.
 pub(crate) fn confirm(state: &State, run: &str) -> Result<Verdict, StateError> {
     match Standing::read(state)? {
         Standing::Armed(owner) if owner.run == run && !armed(state).join(WHOLE).exists() => {
@@ -139,7 +177,7 @@ pub(crate) fn confirm(state: &State, run: &str) -> Result<Verdict, StateError> {
         }
         Standing::Armed(owner) if owner.run == run => match rename(state, ARMED, CONFIRMED) {
             Ok(()) => Ok(Verdict::Confirmed),
-            // The script was first.
+            // The revert was first.
             Err(StateError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Ok(Standing::read(state)?.verdict(run))
             }
@@ -151,7 +189,13 @@ pub(crate) fn confirm(state: &State, run: &str) -> Result<Verdict, StateError> {
 
 /// Forgets a group that is settled, and one that was never armed.
 pub(crate) fn forget(state: &State) -> Result<(), StateError> {
-    [ARMING, CONFIRMED, REVERTED].into_iter().try_for_each(|name| remove(&state.path(name)))
+    [ARMING, CONFIRMED, REVERTED].into_iter().try_for_each(|name| remove(&state.path(name)))?;
+    match fs::remove_file(program(state)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StateError::File { what: "remove", path: program(state), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn rename(state: &State, from: &str, to: &str) -> Result<(), StateError> {
@@ -211,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_script_has_begun_nobody_confirms() {
+    fn what_the_revert_has_begun_nobody_confirms() {
         let (_folder, state) = armed_by("one");
         rename(&state, ARMED, REVERTING).unwrap();
         assert_eq!(confirm(&state, "one").unwrap(), Verdict::Reverting);

@@ -1,14 +1,16 @@
-//! What is kept, as a shell script that puts it back without this process: for changes that may cut the host off from
-//! whoever made them. Who starts the script, and when, is left to the agent.
+//! What is kept, noted on the disk so that another process puts it back: for changes that may cut the host off from
+//! whoever made them. What puts it back is [`revert`](super::revert::revert); who starts that, and when, is left to the
+//! agent.
 //!
-//! The folder holds `revert`, the script, which is always the same; `back`, which it reads, written anew before each
-//! change: a line a change, the last first; and a numbered copy of each file that is replaced.
+//! The folder holds `back`, written anew before each change, and a numbered copy of each file that is replaced.
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ApplyError, Copy, Kept, Undo};
 use crate::system::System;
@@ -16,36 +18,113 @@ use crate::system::files::{Files, Metadata};
 use crate::system::processes::Command;
 use crate::system::units::Verb;
 
-/// The script.
-pub const SCRIPT: &str = include_str!("revert.sh");
-
 /// Where accounts are kept: put back whole, as `useradd` and its like write them whole.
 const ACCOUNTS: [&str; 6] =
     ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid"];
 
-/// A script that grows with the changes.
+/// The name of the file of what is put back.
+pub(super) const BACK: &str = "back";
+
+/// The format of that file.
+pub(super) const VERSION: u32 = 1;
+
+/// What is put back, in order, and then done again.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Backs {
+    pub(super) version: u32,
+    pub(super) back: Vec<Back>,
+}
+
+/// One thing that is put back. Each may be done twice. Paths are those of this machine; a copy is a file of the folder.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Back {
+    /// Nothing was there; a folder that somebody uses by now stays.
+    Gone { path: Place },
+    /// A file was.
+    File { path: Place, metadata: Metadata, copy: String },
+    /// A link was.
+    Link { path: Place, metadata: Metadata, target: Place },
+    /// A folder was.
+    Folder { path: Place, metadata: Metadata },
+    /// It stayed, with another owner or mode.
+    Dress { path: Place, metadata: Metadata },
+    /// A folder was, with all that is in `kept`.
+    Tree { path: Place, kept: Place },
+    /// A folder was empty.
+    Empty { path: Place },
+    /// A value of the running kernel was this.
+    Kernel { path: Place, copy: String },
+    /// `systemctl` is told these words.
+    Unit { words: Vec<String> },
+    /// A command is run.
+    Run(Line),
+    /// What was told of the new state is told of the old one; at boot nobody was told yet.
+    Again(Box<Back>),
+}
+
+/// A command with all that it needs. What may be secret is a copy, and goes with the folder.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub(super) words: Vec<String>,
+    pub(super) user: Option<String>,
+    pub(super) folder: Option<Place>,
+    /// The names of its variables, each with the copy of its value.
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) input: Option<String>,
+}
+
+/// A path, also one that is no text.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Place(pub(super) PathBuf);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let bytes = || self.0.as_os_str().as_bytes().to_vec();
+        let written =
+            self.0.to_str().map_or_else(|| Written::Bytes(bytes()), |text| Written::Text(text.to_owned()));
+        written.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Self(match Written::deserialize(from)? {
+            Written::Text(text) => PathBuf::from(text),
+            Written::Bytes(bytes) => PathBuf::from(std::ffi::OsString::from_vec(bytes)),
+        }))
+    }
+}
+
+/// What stands by; it grows with the changes.
 pub struct Standby {
     folder: PathBuf,
     /// Whether what cannot be put back is passed over.
     lenient: bool,
-    /// A line a change, the first first.
-    back: Vec<Vec<u8>>,
-    /// What is done again after all was put back: each line once, by its last time.
-    again: Vec<Vec<u8>>,
+    /// A change each, the first first.
+    back: Vec<Vec<Back>>,
+    /// What is done again after all was put back: each once, by its last time.
+    again: Vec<Back>,
     /// Units that are stopped: nothing is done again to them.
     stopped: Vec<String>,
-    /// What goes with the script when it has run.
+    /// What goes when all was put back.
     trace: Vec<PathBuf>,
     copies: u32,
 }
 
 impl Standby {
-    /// A script in `folder`, a private one that is there, which when it has run removes `trace` too. `lenient`: what
-    /// cannot be put back is passed over, and is no error.
+    /// Stands by in `folder`, a private one that is there; when all was put back, `trace` goes too. `lenient`: what cannot
+    /// be put back is passed over, and is no error.
     pub fn begin(folder: PathBuf, trace: Vec<PathBuf>, lenient: bool) -> io::Result<Self> {
         let (back, again, stopped) = (Vec::new(), Vec::new(), Vec::new());
         let standby = Self { folder, lenient, back, again, stopped, trace, copies: 0 };
-        standby.replace("revert", SCRIPT.as_bytes())?;
         standby.write().map(|()| standby)
     }
 
@@ -56,9 +135,9 @@ impl Standby {
 
     /// Adds what is about to be replaced.
     fn note(&mut self, kept: &Kept, system: &dyn System, store: Option<&Files>) -> Result<(), ApplyError> {
-        let noted = match self.line(kept, system, store) {
-            Ok(Some(line)) => {
-                self.back.push(line);
+        let noted = match self.backs(kept, system, store) {
+            Ok(Some(backs)) => {
+                self.back.push(backs);
                 self.write()
             }
             Ok(None) if self.lenient => Ok(()),
@@ -72,87 +151,82 @@ impl Standby {
     }
 
     /// Adds something to be done again once all was put back.
-    fn again(&mut self, line: Vec<u8>) -> Result<(), ApplyError> {
-        self.again.retain(|known| *known != line);
-        self.again.push(line);
+    fn again(&mut self, back: Back) -> Result<(), ApplyError> {
+        self.again.retain(|known| *known != back);
+        self.again.push(back);
         self.write().map_err(|error| ApplyError::new(format!("failed to note what is done again: {error}")))
     }
 
-    /// The line that puts `kept` back; none where no script can.
-    fn line(
+    /// What puts `kept` back; none if nothing but this process can.
+    fn backs(
         &mut self,
         kept: &Kept,
         system: &dyn System,
         store: Option<&Files>,
-    ) -> io::Result<Option<Vec<u8>>> {
-        let at = |path: &Path| system.files().outside(path);
-        let dressed = |word: &str, path: &Path, metadata: &Metadata| {
-            words(&[word.as_ref(), &owner(metadata), &mode(metadata), at(path).as_os_str().as_bytes()])
-        };
-        Ok(Some(match kept {
-            Kept::Nothing(path) => words(&[b"gone", at(path).as_os_str().as_bytes()]),
+    ) -> io::Result<Option<Vec<Back>>> {
+        let at = |path: &Path| Place(system.files().outside(path));
+        Ok(Some(vec![match kept {
+            Kept::Nothing(path) => Back::Gone { path: at(path) },
             Kept::File { path, metadata, content } => {
                 let Some(copy) = self.copy_of(content, store)? else { return Ok(None) };
-                words(&[b"file", &copy, &owner(metadata), &mode(metadata), at(path).as_os_str().as_bytes()])
+                Back::File { path: at(path), metadata: metadata.clone(), copy }
             }
             Kept::Link { path, metadata, target } => {
-                let (path, owner) = (at(path), owner(metadata));
-                words(&[b"link", target.as_os_str().as_bytes(), &owner, path.as_os_str().as_bytes()])
+                Back::Link { path: at(path), metadata: metadata.clone(), target: Place(target.clone()) }
             }
-            Kept::Folder { path, metadata } => dressed("folder", path, metadata),
-            Kept::Metadata { path, metadata } => dressed("dress", path, metadata),
+            Kept::Folder { path, metadata } => Back::Folder { path: at(path), metadata: metadata.clone() },
+            Kept::Metadata { path, metadata } => Back::Dress { path: at(path), metadata: metadata.clone() },
+            Kept::Tree { path, kept } => match store {
+                Some(store) => Back::Tree { path: at(path), kept: Place(store.outside(kept)) },
+                None => return Ok(None),
+            },
+            Kept::Empty(path) => Back::Empty { path: at(path) },
             Kept::Unit { verb, unit } => {
                 if *verb == Verb::Stop {
                     self.stopped.push(unit.clone());
                 }
-                words(&[b"unit", verb.word().as_bytes(), unit.as_bytes()])
+                Back::Unit { words: vec![verb.word().to_owned(), unit.clone()] }
             }
-            Kept::UnitFiles => words(&[b"unit", b"daemon-reload"]),
-            Kept::Kernel { path, before } => {
-                let copy = self.copy(before)?;
-                words(&[b"kernel", &copy, at(path).as_os_str().as_bytes()])
-            }
-            Kept::Command(command) => return self.command(command),
+            Kept::UnitFiles => Back::Unit { words: vec!["daemon-reload".to_owned()] },
+            Kept::Kernel { path, before } => Back::Kernel { path: at(path), copy: self.copy(before)? },
+            Kept::Command(command) => match self.line(command)? {
+                Some(line) => Back::Run(line),
+                None => return Ok(None),
+            },
             Kept::Receipt { key, .. } => self.whole(&system.receipts().path(key))?,
             Kept::Accounts(_) => {
-                let lines: io::Result<Vec<_>> =
-                    ACCOUNTS.iter().map(|path| self.whole(&at(Path::new(path)))).collect();
-                lines?.join(&b'\n')
+                let whole = ACCOUNTS.iter().map(|path| self.whole(&at(Path::new(path)).0));
+                return whole.collect::<io::Result<Vec<_>>>().map(Some);
             }
-        }))
+        }]))
     }
 
-    /// The line that puts back the file at `path`, as this machine knows it, or its absence.
-    fn whole(&mut self, path: &Path) -> io::Result<Vec<u8>> {
-        use std::os::unix::fs::MetadataExt;
-        let text = path.as_os_str().as_bytes();
-        let found = match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(words(&[b"gone", text])),
-            found => found?,
-        };
-        let copy = self.copy(&fs::read(path)?)?;
-        let (owner, mode) =
-            (format!("{}:{}", found.uid(), found.gid()), format!("{:o}", found.mode() & 0o7777));
-        Ok(words(&[b"file", &copy, owner.as_bytes(), mode.as_bytes(), text]))
+    /// What puts back the file at `path`, as this machine knows it, or its absence.
+    fn whole(&mut self, path: &Path) -> io::Result<Back> {
+        let machine = Files::new("/")?;
+        let place = Place(path.to_owned());
+        let Some(metadata) = machine.metadata(path)? else { return Ok(Back::Gone { path: place }) };
+        let mut content = Vec::new();
+        io::Read::read_to_end(&mut machine.open(path)?, &mut content)?;
+        Ok(Back::File { path: place, metadata, copy: self.copy(&content)? })
     }
 
-    /// A command that needs no other user, folder or environment than the script has.
-    fn command(&mut self, command: &Command) -> io::Result<Option<Vec<u8>>> {
-        let Command { words: of_it, user, folder, environment, input, .. } = command;
-        if user.is_some() || folder.is_some() || !environment.is_empty() {
+    /// A command with all that it needs; none if it sees a folder in the place of another.
+    fn line(&mut self, command: &Command) -> io::Result<Option<Line>> {
+        let Command { words, user, folder, environment, input, substitute, .. } = command;
+        if substitute.is_some() {
             return Ok(None);
         }
-        let input = match input {
-            Some(input) => self.copy(input.expose())?,
-            None => b"/dev/null".to_vec(),
-        };
-        let first: [&[u8]; 2] = [b"run", &input];
-        let all: Vec<_> = first.into_iter().chain(of_it.iter().map(String::as_bytes)).collect();
-        Ok(Some(words(&all)))
+        let environment =
+            environment.iter().map(|(name, value)| Ok((name.clone(), self.copy(value.expose())?)));
+        let environment = environment.collect::<io::Result<_>>()?;
+        let input = input.as_ref().map(|input| self.copy(input.expose())).transpose()?;
+        let folder = folder.clone().map(Place);
+        Ok(Some(Line { words: words.clone(), user: user.clone(), folder, environment, input }))
     }
 
     /// The name of a copy of a kept content; none where there is none on the disk, nor may be.
-    fn copy_of(&mut self, content: &Copy, store: Option<&Files>) -> io::Result<Option<Vec<u8>>> {
+    fn copy_of(&mut self, content: &Copy, store: Option<&Files>) -> io::Result<Option<String>> {
         let (Copy::Stored(stored), Some(store)) = (content, store) else { return Ok(None) };
         let (from, name) = (store.outside(stored), self.next());
         let to = self.folder.join(&name);
@@ -161,13 +235,13 @@ impl Standby {
             fs::copy(&from, &to)?;
             fs::File::open(&to)?.sync_all()?;
         }
-        Ok(Some(name.into_bytes()))
+        Ok(Some(name))
     }
 
-    fn copy(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    fn copy(&mut self, bytes: &[u8]) -> io::Result<String> {
         let name = self.next();
         self.replace(&name, bytes)?;
-        Ok(name.into_bytes())
+        Ok(name)
     }
 
     fn next(&mut self) -> String {
@@ -175,16 +249,14 @@ impl Standby {
         self.copies.to_string()
     }
 
-    /// Writes `back` as it is by now. A folder that the script has taken for itself takes no more.
+    /// Writes `back` as it is by now. A folder that the revert has taken for itself takes no more.
     fn write(&self) -> io::Result<()> {
-        let concerns = |line: &[u8], unit: &String| line.ends_with(words(&[unit.as_bytes()]).as_slice());
-        let again = self.again.iter().filter(|line| !self.stopped.iter().any(|unit| concerns(line, unit)));
-        let trace = self.trace.iter().map(|path| words(&[b"gone", path.as_os_str().as_bytes()]));
-        let lines = self.back.iter().rev().chain(again).cloned().chain(trace);
-        self.replace(
-            "back",
-            &lines.map(|line| [line.as_slice(), b"\n"].concat()).collect::<Vec<_>>().concat(),
-        )
+        let is_stopped = |back: &&Back| !self.stopped.iter().any(|unit| back.concerns(unit));
+        let again = self.again.iter().filter(is_stopped).map(|back| Back::Again(Box::new(back.clone())));
+        let trace = self.trace.iter().map(|path| Back::Gone { path: Place(path.clone()) });
+        let back = self.back.iter().rev().flatten().cloned().chain(again).chain(trace).collect();
+        let bytes = serde_json::to_vec(&Backs { version: VERSION, back })?;
+        self.replace(BACK, &bytes)
     }
 
     /// Writes a file of the folder whole.
@@ -195,6 +267,18 @@ impl Standby {
         file.write_all(bytes).and_then(|()| file.sync_all())?;
         fs::rename(&new, self.folder.join(name))?;
         fs::File::open(&self.folder)?.sync_all()
+    }
+}
+
+impl Back {
+    /// Whether it is done to `unit`, the last of its words.
+    fn concerns(&self, unit: &str) -> bool {
+        match self {
+            Self::Unit { words } | Self::Run(Line { words, .. }) => {
+                words.last().is_some_and(|word| word == unit)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -216,48 +300,20 @@ impl Undo {
     /// Notes that `verb` is done to `unit`: once all was put back, it is done again.
     pub(super) fn note_again(&mut self, verb: Verb, unit: &str) -> Result<(), ApplyError> {
         let word = if verb == Verb::Reload { "reload-or-restart" } else { verb.word() };
-        self.add_again(words(&[b"again", b"unit", word.as_bytes(), unit.as_bytes()]))
+        let Some(standby) = self.standby.as_mut().filter(|_| self.guarded) else { return Ok(()) };
+        standby.again(Back::Unit { words: vec![word.to_owned(), unit.to_owned()] })
     }
 
     /// As [`Undo::note_again`], for a command that is run.
     pub(super) fn note_again_command(&mut self, command: &Command) -> Result<(), ApplyError> {
         let Some(standby) = self.standby.as_mut().filter(|_| self.guarded) else { return Ok(()) };
         let fail = |error: io::Error| ApplyError::new(format!("failed to note what is done again: {error}"));
-        match standby.command(command).map_err(fail)? {
-            Some(line) => self.add_again([b"again ", line.as_slice()].concat()),
+        match standby.line(command).map_err(fail)? {
+            Some(line) => standby.again(Back::Run(line)),
             None if standby.lenient => Ok(()),
             None => Err(ApplyError::new("the host could not run it again by itself")),
         }
     }
-
-    fn add_again(&mut self, line: Vec<u8>) -> Result<(), ApplyError> {
-        let standby = self.standby.as_mut().filter(|_| self.guarded);
-        standby.map_or(Ok(()), |standby| standby.again(line))
-    }
-}
-
-fn owner(metadata: &Metadata) -> Vec<u8> {
-    format!("{}:{}", metadata.uid, metadata.gid).into_bytes()
-}
-
-fn mode(metadata: &Metadata) -> Vec<u8> {
-    format!("{:o}", metadata.mode).into_bytes()
-}
-
-/// A line of words, each as it stands: in single quotes, a quote in it outside of them.
-fn words(all: &[&[u8]]) -> Vec<u8> {
-    let quoted = |word: &&[u8]| {
-        let mut quoted = vec![b'\''];
-        for byte in *word {
-            match byte {
-                b'\'' => quoted.extend_from_slice(b"'\\''"),
-                byte => quoted.push(*byte),
-            }
-        }
-        quoted.push(b'\'');
-        quoted
-    };
-    all.iter().map(quoted).collect::<Vec<_>>().join(&b' ')
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! followed.
 
 mod metadata;
+mod tree;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -100,6 +101,9 @@ struct Spot {
 
 /// The host's name, as the kernel has it.
 pub const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
+/// How often a new file is tried where the owner of the folder takes its name each time it is free.
+const TRIES: usize = 100;
 
 const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -240,12 +244,18 @@ impl Files {
     /// A new file beside `path`, mode 0600, with a name that [`temporary_name`] gives; an older one of the name goes.
     pub fn create_beside(&self, path: &Path, name: &OsStr) -> io::Result<File> {
         let spot = self.spot(path)?;
-        match rustix::fs::unlinkat(&spot.folder, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(rustix::fs::openat(&spot.folder, name, flags, Mode::from_raw_mode(0o600))?))
+        for _ in 0..TRIES {
+            match rustix::fs::unlinkat(&spot.folder, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match rustix::fs::openat(&spot.folder, name, flags, Mode::from_raw_mode(0o600)) {
+                Err(Errno::EXIST) => {}
+                made => return Ok(File::from(made?)),
+            }
+        }
+        Err(Errno::EXIST.into())
     }
 
     /// Gives the file `name` beside `path` the name of `path`, and syncs the folder. What was at `path` goes, unless it

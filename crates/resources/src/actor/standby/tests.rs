@@ -1,14 +1,22 @@
-//! What the script holds, and what it puts back when a shell runs it.
+//! What stands by, and what a revert makes of it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::actor::revert::{Taken, revert};
 use crate::actor::{Actor, Attributes, Contents, Journal};
+use crate::system::accounts::Accounts;
 use crate::system::fake::World;
+use crate::system::files::adorned;
 use crate::system::packages::Allowance;
+use crate::system::packages::Packages;
+use crate::system::processes::{Finished, ProcessError, Processes};
+use crate::system::real::processes::LocalProcesses;
+use crate::system::receipts::Receipts;
+use crate::system::units::Units;
 use converge_model::Digest;
 
 /// A host below a temporary root, the folder of a script that stands by, and a place for programs that note how they
@@ -77,26 +85,56 @@ impl Bench {
         done.unwrap();
     }
 
-    /// Runs the script as a timer or a boot does, with a `systemctl` that notes what it is told.
-    fn revert(&self, how: &[&str]) -> String {
-        let programs = self.at("programs");
-        let told = self.at("told");
-        fs::create_dir_all(&programs).unwrap();
-        fs::write(&told, "").unwrap();
-        let program = programs.join("systemctl");
-        fs::write(&program, format!("#!/bin/sh\necho \"$@\" >>{}\n", told.display())).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        // The script has a path of its own; the programs of the test come first in it.
-        let folders = ["state/armed", "state/reverting"].map(|folder| self.at(folder).join("revert"));
-        let script = folders.iter().find(|script| script.exists()).unwrap();
-        let text = fs::read_to_string(script).unwrap();
-        let ours = format!("PATH={}:", programs.display());
-        if !text.contains(&ours) {
-            fs::write(script, text.replacen("PATH=", &ours, 1)).unwrap();
+    /// Reverts as a timer or a boot does; what `systemctl` was told.
+    fn revert(&self, at_boot: bool) -> String {
+        let machine = Machine::new(&self.world);
+        revert(&machine, &self.at("state"), at_boot).unwrap();
+        machine.told.into_inner().unwrap()
+    }
+}
+
+/// The machine, with a `systemctl` that notes what it is told.
+struct Machine<'a> {
+    world: &'a World,
+    real: LocalProcesses,
+    told: Mutex<String>,
+}
+
+impl<'a> Machine<'a> {
+    fn new(world: &'a World) -> Self {
+        let real = LocalProcesses::new(Arc::new(Files::new("/").unwrap()));
+        Self { world, real, told: Mutex::default() }
+    }
+}
+
+impl System for Machine<'_> {
+    fn files(&self) -> &Files {
+        self.world.files()
+    }
+    fn accounts(&self) -> &dyn Accounts {
+        self.world.accounts()
+    }
+    fn packages(&self) -> &dyn Packages {
+        self.world.packages()
+    }
+    fn units(&self) -> &dyn Units {
+        self.world.units()
+    }
+    fn processes(&self) -> &dyn Processes {
+        self
+    }
+    fn receipts(&self) -> &Receipts {
+        self.world.receipts()
+    }
+}
+
+impl Processes for Machine<'_> {
+    fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError> {
+        if command.program() != "systemctl" {
+            return self.real.run(command, output);
         }
-        let ended = std::process::Command::new("/bin/sh").arg(script).args(how).status().unwrap();
-        assert!(ended.success() || ended.signal() == Some(9), "{ended}");
-        fs::read_to_string(told).unwrap()
+        self.told.lock().unwrap().push_str(&(command.words[1..].join(" ") + "\n"));
+        Ok(Finished { code: Some(0), output: Vec::new() })
     }
 }
 
@@ -110,6 +148,7 @@ fn everything_that_was_replaced_comes_back_with_its_owner_and_mode() {
     fs::set_permissions(&old, fs::Permissions::from_mode(0o4750)).unwrap();
     std::os::unix::fs::chown(&old, Some(0), Some(0)).unwrap_or(());
     fs::set_permissions(&old, fs::Permissions::from_mode(0o4750)).unwrap();
+    adorned::adorn(&odd);
     symlink("old", &link).unwrap();
     fs::create_dir(&dir).unwrap();
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o701)).unwrap();
@@ -128,9 +167,10 @@ fn everything_that_was_replaced_comes_back_with_its_owner_and_mode() {
     let before = fs::metadata(at_host(&bench, "etc/passwd")).unwrap().mode();
     assert_eq!(before & 0o777, 0o600);
 
-    bench.revert(&[]);
+    bench.revert(false);
     let at = |path: &str| at_host(&bench, path);
     assert_eq!(fs::read_to_string(&odd).unwrap(), "odd\n");
+    adorned::assert_adorned(&odd);
     assert_eq!(fs::read_to_string(&old).unwrap(), "old\n");
     let found = fs::metadata(&old).unwrap();
     assert_eq!((found.mode() & 0o7777, found.uid()), (0o4750, owner));
@@ -152,7 +192,7 @@ fn at_host(bench: &Bench, path: &str) -> PathBuf {
 
 #[test]
 fn units_are_brought_back_and_told_again_but_at_boot_nobody_is_waited_for() {
-    let check = |how: &[&str], told: &str| {
+    let check = |at_boot: bool, told: &str| {
         let mut bench = Bench::new(false);
         for unit in ["nftables.service", "ssh.service", "web.service"] {
             bench.world.unit(unit);
@@ -164,10 +204,10 @@ fn units_are_brought_back_and_told_again_but_at_boot_nobody_is_waited_for() {
         }
         bench.undo.begin(1, false);
         bench.act(false, |actor| actor.unit(Verb::Start, "web.service", Some(Verb::Stop))).unwrap();
-        assert_eq!(bench.revert(how), told);
+        assert_eq!(bench.revert(at_boot), told);
     };
-    check(&[], "stop nftables.service\ndisable nftables.service\nrestart ssh.service\n");
-    check(&["boot"], "--no-block stop nftables.service\n--no-block disable nftables.service\n");
+    check(false, "stop nftables.service\ndisable nftables.service\nrestart ssh.service\n");
+    check(true, "--no-block stop nftables.service\n--no-block disable nftables.service\n");
 }
 
 #[test]
@@ -178,12 +218,12 @@ fn a_command_is_taken_back_by_another_with_what_it_reads() {
     back.input = Some(crate::wish::Text::Plain("table inet converge\n".to_owned()));
     bench.act(false, |actor| actor.keep_command(back)).unwrap();
     bench.act(false, |actor| actor.note_again(&Command::new(["cp", &out, &format!("{out}.again")]))).unwrap();
-    bench.revert(&[]);
+    bench.revert(false);
     assert_eq!(fs::read_to_string(bench.at("out.again")).unwrap(), "table inet converge\n");
 }
 
 #[test]
-fn what_no_script_can_put_back_is_not_changed_unless_that_is_accepted() {
+fn what_only_this_process_can_put_back_is_not_changed_unless_that_is_accepted() {
     let check = |lenient: bool, text: &str| {
         let mut bench = Bench::new(lenient);
         fs::write(at_host(&bench, "etc/key"), "old").unwrap();
@@ -198,10 +238,10 @@ fn what_no_script_can_put_back_is_not_changed_unless_that_is_accepted() {
 }
 
 #[test]
-fn once_the_script_has_begun_nothing_more_is_changed() {
+fn once_the_revert_has_begun_nothing_more_is_changed() {
     let mut bench = Bench::new(false);
     bench.write("/etc/a", "new\n");
-    bench.revert(&[]);
+    bench.revert(false);
     let late = bench.act(false, |actor| {
         actor.write_text("/etc/b".as_ref(), b"new", &Attributes::default(), |_, _| Ok(()))
     });
@@ -209,8 +249,8 @@ fn once_the_script_has_begun_nothing_more_is_changed() {
 }
 
 #[test]
-fn a_script_that_was_killed_anywhere_is_finished_by_the_next() {
-    let killed_before = |line: usize| -> bool {
+fn a_revert_that_was_killed_anywhere_is_finished_by_the_next() {
+    let killed_after = |steps: usize| -> bool {
         let mut bench = Bench::new(false);
         let at = |path: &str| bench.folder.path().join("host").join(path);
         let (old, link, dir) = (at("etc/old"), at("etc/link"), at("etc/dir"));
@@ -229,17 +269,15 @@ fn a_script_that_was_killed_anywhere_is_finished_by_the_next() {
         bench.act(false, |actor| actor.keep_command(back)).unwrap();
         bench.act(false, |actor| actor.unit(Verb::Restart, "ssh.service", None)).unwrap();
 
-        let back = bench.at("state/armed/back");
-        let whole = fs::read_to_string(&back).unwrap();
-        let mut lines: Vec<_> = whole.lines().collect();
-        let is_last = line == lines.len();
-        lines.insert(line, "kill -9 $$");
-        fs::write(&back, lines.join("\n")).unwrap();
-        bench.revert(&[]);
-        assert!(bench.at("state/reverting").exists(), "before line {line}");
-        fs::write(bench.at("state/reverting/back"), &whole).unwrap();
-        let told = bench.revert(&[]);
-        assert!(bench.at("state/reverted").exists() && !bench.at("state/reverting").exists(), "line {line}");
+        let machine = Machine::new(&bench.world);
+        let taken = Taken::take(&bench.at("state")).unwrap().unwrap();
+        let backs = taken.backs().unwrap();
+        backs[..steps].iter().for_each(|back| taken.put_one_back(&machine, back, false).unwrap());
+        let is_last = steps == backs.len();
+        drop(taken);
+        assert!(bench.at("state/reverting").exists(), "after step {steps}");
+        let told = bench.revert(false);
+        assert!(bench.at("state/reverted").exists() && !bench.at("state/reverting").exists(), "step {steps}");
         assert_eq!(told, "restart ssh.service\n");
         assert_eq!(fs::read_to_string(at_host(&bench, "etc/old")).unwrap(), "old\n");
         assert_eq!(fs::read_link(at_host(&bench, "etc/link")).unwrap(), Path::new("old"));
@@ -250,11 +288,11 @@ fn a_script_that_was_killed_anywhere_is_finished_by_the_next() {
         }
         !is_last
     };
-    let mut line = 0;
-    while killed_before(line) {
-        line += 1;
+    let mut steps = 0;
+    while killed_after(steps) {
+        steps += 1;
     }
-    assert!(line > 6, "{line}");
+    assert!(steps > 6, "{steps}");
 }
 
 #[test]
@@ -266,10 +304,11 @@ fn what_cannot_be_put_back_is_named_and_left_with_its_copies() {
     bench.write("/etc/other", "new");
     fs::remove_dir_all(at_host(&bench, "etc/gone")).unwrap();
     fs::write(at_host(&bench, "etc/gone"), "in the way").unwrap();
-    bench.revert(&[]);
+    bench.revert(false);
     let log = fs::read_to_string(bench.at("state/revert-failed/log")).unwrap();
     let told: Vec<_> = log.lines().filter(|line| line.starts_with("failed to put back ")).collect();
-    assert_eq!(told, [format!("failed to put back {}", at_host(&bench, "etc/gone/x").display())]);
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains(&at_host(&bench, "etc/gone/x").display().to_string()), "{log}");
     assert_eq!(fs::read_to_string(bench.at("state/revert-failed/1")).unwrap(), "old");
     assert!(!at_host(&bench, "etc/other").exists(), "the rest is put back all the same");
 }
@@ -285,7 +324,62 @@ fn accounts_come_back_whole() {
     };
     bench.act(false, |actor| actor.change_accounts(&add)).unwrap();
     assert_ne!(fs::read(at_host(&bench, "etc/passwd")).unwrap(), before);
-    bench.revert(&["boot"]);
+    bench.revert(true);
     assert_eq!(fs::read(at_host(&bench, "etc/passwd")).unwrap(), before);
     assert_eq!(fs::metadata(at_host(&bench, "etc/shadow")).unwrap().mode(), shadow);
+}
+
+#[test]
+fn a_command_is_run_again_with_its_variables_and_in_its_folder() {
+    let mut bench = Bench::new(false);
+    let out = bench.at("out").display().to_string();
+    let mut again = Command::new(["sh", "-c", "printf '%s %s' \"$TOKEN\" \"$(pwd)\" >\"$0\"", &out]);
+    again.folder = Some("/usr".into());
+    again.environment =
+        vec![("TOKEN".to_owned(), crate::wish::Text::Secret(converge_model::Secret::new("canary")))];
+    bench.act(false, |actor| actor.note_again(&again)).unwrap();
+    assert!(!fs::read_to_string(bench.at("state/armed/back")).unwrap().contains("canary"));
+    bench.revert(false);
+    assert_eq!(fs::read_to_string(&out).unwrap(), "canary /usr");
+    let left = fs::read_dir(bench.at("state/reverted")).unwrap().count();
+    assert_eq!(left, 1, "nothing but the log stays");
+}
+
+#[test]
+fn a_revert_in_the_folder_of_a_user_leads_nowhere_else_whatever_they_put_there() {
+    let mut bench = Bench::new(false);
+    let (home, victim) = (at_host(&bench, "home/ada"), bench.at("victim"));
+    fs::create_dir_all(&home).unwrap();
+    fs::write(&victim, "root only").unwrap();
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(home.join("rc"), "old").unwrap();
+    std::os::unix::fs::chown(&home, Some(1000), None).unwrap_or(());
+    std::os::unix::fs::chown(home.join("rc"), Some(1000), None).unwrap_or(());
+    let before = fs::metadata(&victim).unwrap();
+    bench.write("/home/ada/rc", "new");
+    let temporary = home.join(crate::system::files::temporary_name("rc".as_ref()));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = symlink(&victim, &temporary);
+                let _ = fs::remove_file(home.join("rc")).and_then(|()| symlink(&victim, home.join("rc")));
+            }
+        });
+        for _ in 0..200 {
+            let machine = Machine::new(&bench.world);
+            // It may fail; it may not go elsewhere.
+            let _ = Taken::take(&bench.at("state")).unwrap().map(|taken| {
+                taken
+                    .backs()
+                    .unwrap()
+                    .iter()
+                    .for_each(|back| drop(taken.put_one_back(&machine, back, false)));
+            });
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let after = fs::metadata(&victim).unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "root only");
+    assert_eq!((after.uid(), after.mode()), (before.uid(), before.mode()));
 }

@@ -335,7 +335,7 @@ impl Runner<'_> {
             let owned = Attributes { owner: self.wish.user.clone(), ..Attributes::default() };
             actor.make_folder(&self.wish.path, &owned)?;
         }
-        actor.keep_command(actor.emptying(&self.wish.path)?)?;
+        actor.keep_empty(&self.wish.path)?;
         self.run(actor, &["init", "--quiet"])?;
         self.run(actor, &["remote", "add", "--", "origin", &self.wish.url])
     }

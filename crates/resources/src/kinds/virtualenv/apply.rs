@@ -30,11 +30,11 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
         }
         Work::Make => {
             actor.make_folder(&wish.path, &owned)?;
-            actor.keep_command(actor.emptying(&wish.path)?)?;
+            actor.keep_empty(&wish.path)?;
         }
         Work::Rebuild => {
             actor.keep_tree(&wish.path)?;
-            actor.run(&actor.emptying(&wish.path)?)?;
+            actor.empty(&wish.path)?;
             actor.set_attributes(&wish.path, &owned)?;
         }
         Work::Change => actor.keep_tree(&wish.path)?,

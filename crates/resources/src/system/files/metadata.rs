@@ -49,6 +49,13 @@ impl Metadata {
         Self { mode, uid, gid, extended: Extended::default() }
     }
 
+    /// That of what is open.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let found = file.metadata()?;
+        let (mode, uid, gid) = (found.mode() & 0o7777, found.uid(), found.gid());
+        Ok(Self { mode, uid, gid, extended: Extended::of(file)? })
+    }
+
     /// As [`Metadata::own`], for a new file: it keeps the ACL that its folder gives to all that is made in it.
     pub fn fresh(file: &File, mode: u32) -> io::Result<Self> {
         Ok(Self { extended: Extended::of(file)?, ..Self::own(mode) })

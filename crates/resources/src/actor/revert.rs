@@ -1,0 +1,218 @@
+//! Putting back what a run changed and nobody confirmed, without that run: a timer starts it, the next boot, or the next
+//! agent. It needs neither the controller nor the network.
+//!
+//! What was kept lies in the folder `armed`. Who renames that folder wins: the revert, or the agent that disarms. From
+//! then on it is `reverting`, and in the end `reverted`, or `revert-failed` if something could not be put back: that is
+//! left as it is, with all that was saved, and nobody tries it again. A revert that was killed midway is begun again: all
+//! that it does may be done twice, and every copy stays until all was put back.
+//!
+//! It works as root in folders of other users, by the same descriptors as the agent's own undo ([`Files`]).
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use converge_model::Secret;
+use rustix::fs::FlockOperation;
+
+use super::standby::{BACK, Back, Backs, Line, Place, VERSION};
+use crate::system::System;
+use crate::system::files::{Files, Sort, temporary_name};
+use crate::system::processes::Command;
+use crate::wish::Text;
+
+/// The name, in the folder of the state, of the program that a timer or a boot starts.
+pub const PROGRAM: &str = "reverter";
+
+/// Puts back what stands by in a folder of `state`, if anything does. `at_boot`: no unit is waited for, and nothing is done
+/// again.
+pub fn revert(system: &dyn System, state: &Path, at_boot: bool) -> io::Result<()> {
+    match Taken::take(state)? {
+        Some(taken) => {
+            let is_whole = taken.put_back(system, at_boot)?;
+            taken.finish(is_whole)
+        }
+        None => Ok(()),
+    }
+}
+
+/// The folder, taken for good, and held against others.
+pub(super) struct Taken {
+    state: PathBuf,
+    folder: PathBuf,
+    files: Files,
+    _held: File,
+}
+
+impl Taken {
+    /// Takes the folder, or goes on with one that was taken; none if there is none, or another one has finished it.
+    pub(super) fn take(state: &Path) -> io::Result<Option<Self>> {
+        let folder = state.join("reverting");
+        // If it was taken before, that is what counts.
+        let _ = fs::rename(state.join("armed"), &folder);
+        let held = match File::open(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        rustix::fs::flock(&held, FlockOperation::LockExclusive)?;
+        // One at a time: who had to wait finds the folder renamed.
+        let of = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let is_there = fs::metadata(&folder).map(of).ok() == Some(of(held.metadata()?));
+        let files = Files::new("/")?;
+        Ok(is_there.then(|| Self { state: state.to_owned(), folder, files, _held: held }))
+    }
+
+    /// What is put back, in order.
+    pub(super) fn backs(&self) -> io::Result<Vec<Back>> {
+        let backs: Backs = serde_json::from_slice(&fs::read(self.folder.join(BACK))?)?;
+        if backs.version == VERSION {
+            return Ok(backs.back);
+        }
+        let message = format!("its format is {}, and {VERSION} is known", backs.version);
+        Err(io::Error::new(io::ErrorKind::InvalidData, message))
+    }
+
+    /// Puts all of it back; what cannot be is logged. Whether all of it was.
+    fn put_back(&self, system: &dyn System, at_boot: bool) -> io::Result<bool> {
+        let log = self.folder.join("log");
+        let mut log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
+        let backs = match self.backs() {
+            Ok(backs) => backs,
+            Err(error) => {
+                writeln!(log, "failed to put back what is noted: {error}")?;
+                return Ok(false);
+            }
+        };
+        let mut is_whole = true;
+        for back in &backs {
+            if let Err(error) = self.put_one_back(system, back, at_boot) {
+                writeln!(log, "failed to put back {}: {error}", back.name())?;
+                is_whole = false;
+            }
+        }
+        Ok(is_whole)
+    }
+
+    pub(super) fn put_one_back(&self, system: &dyn System, back: &Back, at_boot: bool) -> io::Result<()> {
+        let files = &self.files;
+        match back {
+            Back::Gone { path: Place(path) } => self.remove(path),
+            Back::File { path: Place(path), metadata, copy } => {
+                let name = temporary_name(path.file_name().unwrap_or_default());
+                let mut file = files.create_beside(path, &name)?;
+                io::copy(&mut File::open(self.folder.join(copy))?, &mut file)?;
+                file.sync_all()?;
+                let placed = metadata.give(&file).and_then(|()| files.rename_beside(&name, path));
+                if placed.is_err() {
+                    // The reason of the failure is what counts.
+                    let _ = files.remove_beside(&name, path);
+                }
+                placed
+            }
+            Back::Link { path: Place(path), metadata, target: Place(target) } => {
+                files.link(path, target)?;
+                files.set_metadata(path, metadata)
+            }
+            Back::Folder { path: Place(path), metadata } => {
+                if files.entry(path)?.is_none() {
+                    files.make_folder(path)?;
+                }
+                files.set_metadata(path, metadata)
+            }
+            Back::Dress { path: Place(path), metadata } => match files.entry(path)? {
+                Some(_) => files.set_metadata(path, metadata),
+                None => Ok(()),
+            },
+            Back::Tree { path: Place(path), kept: Place(kept) } => files.put_tree_back(path, files, kept),
+            Back::Empty { path: Place(path) } => files.empty(path),
+            Back::Kernel { path: Place(path), copy } => {
+                files.set_kernel(path, &fs::read(self.folder.join(copy))?)
+            }
+            // At boot nobody waits, for this runs before other units do.
+            Back::Unit { words } => {
+                let first = ["systemctl", "--no-block"].into_iter().take(if at_boot { 2 } else { 1 });
+                run(system, &Command::new(first.chain(words.iter().map(String::as_str))))
+            }
+            Back::Run(line) => run(system, &self.command(line)?),
+            Back::Again(_) if at_boot => Ok(()),
+            Back::Again(back) => self.put_one_back(system, back, at_boot),
+        }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match self.files.entry(path)? {
+            None => Ok(()),
+            Some(entry) if entry.sort != Sort::Folder => self.files.remove(path),
+            Some(_) => match self.files.remove_folder(path) {
+                // Somebody uses it by now.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+                removed => removed,
+            },
+        }
+    }
+
+    fn command(&self, line: &Line) -> io::Result<Command> {
+        let text =
+            |copy: &String| fs::read(self.folder.join(copy)).map(|bytes| Text::Secret(Secret::new(bytes)));
+        let environment = line.environment.iter().map(|(name, copy)| Ok((name.clone(), text(copy)?)));
+        Ok(Command {
+            user: line.user.clone(),
+            folder: line.folder.clone().map(|Place(path)| path),
+            environment: environment.collect::<io::Result<_>>()?,
+            input: line.input.as_ref().map(text).transpose()?,
+            ..Command::new(&line.words)
+        })
+    }
+
+    /// Gives the folder the name that says how it ended.
+    fn finish(self, is_whole: bool) -> io::Result<()> {
+        rustix::fs::sync();
+        // What runs has no need of its name any more.
+        let _ = fs::remove_file(self.state.join(PROGRAM));
+        if !is_whole {
+            return fs::rename(&self.folder, self.state.join("revert-failed"));
+        }
+        let reverted = self.state.join("reverted");
+        let _ = fs::remove_dir_all(&reverted);
+        fs::rename(&self.folder, &reverted)?;
+        let is_kept = |name: &std::ffi::OsStr| name == "run" || name == "log";
+        for entry in
+            fs::read_dir(&reverted)?.filter_map(Result::ok).filter(|entry| !is_kept(&entry.file_name()))
+        {
+            fs::remove_file(entry.path())?;
+        }
+        Ok(())
+    }
+}
+
+impl Back {
+    /// What could not be put back, for people.
+    fn name(&self) -> String {
+        match self {
+            Self::Gone { path }
+            | Self::File { path, .. }
+            | Self::Link { path, .. }
+            | Self::Folder { path, .. }
+            | Self::Dress { path, .. }
+            | Self::Tree { path, .. }
+            | Self::Empty { path }
+            | Self::Kernel { path, .. } => path.0.display().to_string(),
+            Self::Unit { words } => format!("the unit: systemctl {}", words.join(" ")),
+            Self::Run(line) => format!("what {} changed", line.words.first().map_or("", String::as_str)),
+            Self::Again(back) => back.name(),
+        }
+    }
+}
+
+fn run(system: &dyn System, command: &Command) -> io::Result<()> {
+    match system.processes().run(command, &mut |_| {}) {
+        Ok(finished) if finished.success() => Ok(()),
+        Ok(finished) => {
+            let output = String::from_utf8_lossy(&finished.output);
+            let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it failed");
+            Err(io::Error::other(last.to_owned()))
+        }
+        Err(error) => Err(io::Error::other(error.to_string())),
+    }
+}
