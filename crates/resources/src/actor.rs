@@ -129,6 +129,12 @@ pub struct Undo {
     unread: bool,
 }
 
+/// Where a file is written, and what the file that it replaces has beside its content.
+struct Target<'p> {
+    path: &'p Path,
+    before: Option<Metadata>,
+}
+
 /// How a content is written.
 #[derive(Clone, Copy)]
 struct Content {
@@ -242,19 +248,19 @@ impl<'a> Actor<'a> {
         attributes: &Attributes,
         check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let contents = self.contents;
+        let (contents, target) = (self.contents, self.target(path)?);
         match content {
             Filling::Plain { length: 0, .. } => {
-                self.write_from(path, &mut io::empty(), None, attributes, check)
+                self.write_from(target, &mut io::empty(), None, attributes, check)
             }
             Filling::Plain { digest, .. } => {
                 let mut from = contents.open(*digest)?;
-                self.write_from(path, &mut from, Some(*digest), attributes, check)
+                self.write_from(target, &mut from, Some(*digest), attributes, check)
             }
             Filling::Secret(secret) => {
                 let before = std::mem::replace(&mut self.sensitive, true);
                 let attributes = Attributes { secret: true, ..attributes.clone() };
-                let done = self.write_from(path, &mut secret.expose(), None, &attributes, check);
+                let done = self.write_from(target, &mut secret.expose(), None, &attributes, check);
                 self.sensitive = before;
                 done
             }
@@ -269,8 +275,29 @@ impl<'a> Actor<'a> {
         attributes: &Attributes,
         check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let mut from = text;
-        self.write_from(path, &mut from, None, attributes, check)
+        let (mut from, target) = (text, self.target(path)?);
+        self.write_from(target, &mut from, None, attributes, check)
+    }
+
+    /// As [`Actor::write_text`], with what was made of the text `old` that the file held when it was looked at. It must
+    /// hold it still: else its owner has put another file there, and would be given what that one holds.
+    pub fn write_edited(
+        &mut self,
+        path: &Path,
+        [old, new]: [&[u8]; 2],
+        attributes: &Attributes,
+        check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        let fail = |error: io::Error| ApplyError::at("read", path, &error);
+        let mut file = self.files().open(path).map_err(fail)?;
+        let mut now = Vec::new();
+        (&mut file).take(old.len() as u64 + 1).read_to_end(&mut now).map_err(fail)?;
+        if now != old {
+            return Err(ApplyError::at("write", path, &"it was changed since it was looked at"));
+        }
+        let target = Target { path, before: Some(Metadata::of(&file).map_err(fail)?) };
+        let mut from = new;
+        self.write_from(target, &mut from, None, attributes, check)
     }
 
     /// As [`Actor::write_text`], read from `from`, for one of many files that are made together: it is on the disk for
@@ -285,7 +312,7 @@ impl<'a> Actor<'a> {
         let content = Content { digest: None, sync: false };
         if self.entry(path)?.is_some() {
             let fill = |actor: &mut Self, name: &OsString| actor.fill(path, name, from, content);
-            return self.put(path, attributes, false, fill, |_, _| Ok(()));
+            return self.put(self.target(path)?, attributes, false, fill, |_, _| Ok(()));
         }
         self.undo.push(self.system, Kept::Nothing(path.to_owned()))?;
         let name = path.file_name().unwrap_or_default().to_owned();
@@ -335,32 +362,31 @@ impl<'a> Actor<'a> {
             fill(actor, &mut file)?;
             file.sync_all().map_err(fail).map(|()| file)
         };
-        self.put(path, attributes, true, fill, check)
+        self.put(self.target(path)?, attributes, true, fill, check)
     }
 
     fn write_from(
         &mut self,
-        path: &Path,
+        target: Target<'_>,
         from: &mut dyn Read,
         digest: Option<Digest>,
         attributes: &Attributes,
         check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let content = Content { digest, sync: true };
+        let (path, content) = (target.path, Content { digest, sync: true });
         let fill = |actor: &mut Self, name: &OsString| actor.fill(path, name, from, content);
-        self.put(path, attributes, true, fill, check)
+        self.put(target, attributes, true, fill, check)
     }
 
-    /// Lets `fill` make a file beside `path`, and puts it in its place.
+    /// Lets `fill` make a file beside the target, and puts it in its place.
     fn put(
         &mut self,
-        path: &Path,
+        Target { path, before }: Target<'_>,
         attributes: &Attributes,
         sync: bool,
         fill: impl FnOnce(&mut Self, &OsString) -> Result<File, ApplyError>,
         check: impl FnOnce(&mut Self, &Path) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let before = self.metadata_of_file(path)?;
         let name = temporary_name(path.file_name().unwrap_or(OsStr::new("root")));
         let beside = path.with_file_name(&name);
         self.journal.temporary(&beside)?;
@@ -539,11 +565,16 @@ impl<'a> Actor<'a> {
     /// Copies the file `from` over `to`, with all that it has beside its content; what was at `to` is not kept.
     pub fn copy_file(&mut self, from: &Path, to: &Path) -> Result<(), ApplyError> {
         let fail = |error: io::Error| ApplyError::at("copy", from, &error);
-        let Some(metadata) = self.metadata_of_file(from)? else { return Ok(()) };
+        if self.entry(from)?.is_none() {
+            return Ok(());
+        }
+        // What it has and what it holds are those of one file, whatever takes its name meanwhile.
+        let mut source = self.files().open(from).map_err(fail)?;
+        let metadata = Metadata::of(&source).map_err(fail)?;
         let name = temporary_name(to.file_name().unwrap_or_default());
         self.journal.temporary(&to.with_file_name(&name))?;
         let mut copy = self.files().create_beside(to, &name).map_err(fail)?;
-        io::copy(&mut self.files().open(from).map_err(fail)?, &mut copy).map_err(fail)?;
+        io::copy(&mut source, &mut copy).map_err(fail)?;
         copy.sync_all().map_err(fail)?;
         metadata.give(&copy).map_err(fail)?;
         self.files().rename_beside(&name, to).map_err(fail)
@@ -674,44 +705,49 @@ impl<'a> Actor<'a> {
         let path = path.to_owned();
         let kept = match self.entry(&path)? {
             None => Kept::Nothing(path),
-            Some(entry) => {
-                let metadata = self.metadata(&path)?.unwrap_or_default();
-                match entry.sort {
-                    Sort::Link => Kept::Link { path, metadata, target: entry.target.unwrap_or_default() },
-                    Sort::Folder => Kept::Folder { path, metadata },
-                    Sort::File => {
-                        let content = self.copy(&path, &entry)?;
-                        Kept::File { path, metadata, content }
-                    }
-                    Sort::Special => {
-                        return Err(ApplyError::at("replace", &path, &"it is a device, a socket or a FIFO"));
-                    }
+            Some(entry) => match entry.sort {
+                Sort::Link => {
+                    let metadata = self.metadata(&path)?.unwrap_or_default();
+                    Kept::Link { path, metadata, target: entry.target.unwrap_or_default() }
                 }
-            }
+                Sort::Folder => {
+                    let metadata = self.metadata(&path)?.unwrap_or_default();
+                    Kept::Folder { path, metadata }
+                }
+                Sort::File => {
+                    let (metadata, content) = self.copy(&path)?;
+                    Kept::File { path, metadata, content }
+                }
+                Sort::Special => {
+                    return Err(ApplyError::at("replace", &path, &"it is a device, a socket or a FIFO"));
+                }
+            },
         };
         self.undo.push(self.system, kept)
     }
 
-    /// A second name for the file in the store, or a copy there, or in memory.
-    fn copy(&mut self, path: &Path, entry: &Entry) -> Result<Copy, ApplyError> {
+    /// What the file has, with a second name for it in the store, or a copy there, or in memory. All of it is of the file
+    /// that was opened: its owner may put another one under its name, and must not be given what that one holds.
+    fn copy(&mut self, path: &Path) -> Result<(Metadata, Copy), ApplyError> {
         let fail = |error: io::Error| ApplyError::at("keep a copy of", path, &error);
-        if self.undo.store.is_some() && !self.sensitive {
-            self.undo.next += 1;
-        }
+        let mut file = self.files().open(path).map_err(fail)?;
+        let metadata = Metadata::of(&file).map_err(fail)?;
         if let (Some(store), false) = (&self.undo.store, self.sensitive) {
+            self.undo.next += 1;
             let stored = Path::new("/").join(self.undo.next.to_string());
-            if self.system.files().hard_link(path, store, &stored).is_ok() {
-                return Ok(Copy::Stored(stored));
+            if store.link_open(&file, &stored).is_err() {
+                let name = stored.file_name().unwrap_or_default();
+                let mut to = store.create_beside(&stored, name).map_err(fail)?;
+                io::copy(&mut file, &mut to).map_err(fail)?;
             }
-            let mut to =
-                store.create_beside(&stored, stored.file_name().unwrap_or_default()).map_err(fail)?;
-            io::copy(&mut self.files().open(path).map_err(fail)?, &mut to).map_err(fail)?;
-            return Ok(Copy::Stored(stored));
+            return Ok((metadata, Copy::Stored(stored)));
         }
-        if entry.size > MEMORY_LIMIT as u64 {
-            return Ok(Copy::TooLarge);
+        if file.metadata().map_err(fail)?.len() > MEMORY_LIMIT as u64 {
+            return Ok((metadata, Copy::TooLarge));
         }
-        self.files().read(path, MEMORY_LIMIT).map(Copy::Memory).map_err(fail)
+        let mut bytes = Vec::new();
+        file.take(MEMORY_LIMIT as u64).read_to_end(&mut bytes).map_err(fail)?;
+        Ok((metadata, Copy::Memory(bytes)))
     }
 
     fn entry(&self, path: &Path) -> Result<Option<Entry>, ApplyError> {
@@ -720,6 +756,10 @@ impl<'a> Actor<'a> {
 
     fn metadata(&self, path: &Path) -> Result<Option<Metadata>, ApplyError> {
         self.files().metadata(path).map_err(|error| ApplyError::at("read", path, &error))
+    }
+
+    fn target<'p>(&self, path: &'p Path) -> Result<Target<'p>, ApplyError> {
+        Ok(Target { path, before: self.metadata_of_file(path)? })
     }
 
     /// What the regular file at `path` has beside its content; none if none is there.

@@ -186,8 +186,11 @@ pub fn apply(actor: &mut Actor<'_>, part: &dyn Part, found: &Found) -> Result<()
     }
     let before = actor.sensitive;
     actor.sensitive |= target.secret;
-    let written =
-        actor.write_text(&target.path, &new, &attributes, |actor, new| target.precautions.check(actor, new));
+    let check = |actor: &mut Actor<'_>, new: &Path| target.precautions.check(actor, new);
+    let written = match &found.text {
+        Seen::Known(old) => actor.write_edited(&target.path, [old, &new], &attributes, check),
+        _ => actor.write_text(&target.path, &new, &attributes, check),
+    };
     actor.sensitive = before;
     written
 }

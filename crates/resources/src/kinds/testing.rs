@@ -197,6 +197,17 @@ impl Trial {
     ) -> Result<(), ApplyError> {
         let look = self.look(kind, params);
         assert!(matches!(look.planned, Planned::Change(_)), "not a change: {:?}", look.planned);
+        self.apply_look(kind, params, &look, undo)
+    }
+
+    /// Carries out what a look came to.
+    pub(crate) fn apply_look(
+        &self,
+        kind: &str,
+        params: &Params,
+        look: &Look,
+        undo: &mut Undo,
+    ) -> Result<(), ApplyError> {
         let mut output = |_: &[u8]| {};
         let mut allowance = Allowance::default();
         allowance.allow_removal(&removed(&look.effects));
@@ -211,7 +222,7 @@ impl Trial {
             allowance: &allowance,
             unforeseen: &mut self.unforeseen.lock().unwrap(),
         };
-        self.wanted(kind, params).apply(&mut actor, &look)
+        self.wanted(kind, params).apply(&mut actor, look)
     }
 
     /// Puts back what an apply replaced.

@@ -288,10 +288,12 @@ impl Files {
         spot.sync()
     }
 
-    /// Gives the file at `existing` a second name: `path` below the root of `other`, on the same file system.
-    pub fn hard_link(&self, existing: &Path, other: &Self, path: &Path) -> io::Result<()> {
-        let (from, to) = (self.spot(existing)?, other.spot(path)?);
-        Ok(rustix::fs::linkat(&from.folder, &from.name, &to.folder, &to.name, AtFlags::empty())?)
+    /// Gives a file that is open a second name: `path`, on the same file system.
+    pub fn link_open(&self, file: &File, path: &Path) -> io::Result<()> {
+        let to = self.spot(path)?;
+        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let named = rustix::fs::linkat(rustix::fs::CWD, open, &to.folder, &to.name, AtFlags::SYMLINK_FOLLOW);
+        Ok(named?)
     }
 
     /// Makes a folder, mode 0700.

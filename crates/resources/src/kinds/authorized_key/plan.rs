@@ -27,6 +27,9 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
                 .then(|| "links are not followed; say where the file is by `path`".to_owned()),
         };
     }
+    if let Some(refused) = of_another(wish, places) {
+        return refused;
+    }
     let planned = match (&places.file, &places.text) {
         (Seen::Absent | Seen::MayCome(_), _) if wish.goal == Goal::Absent => {
             return Planned::InSync("the file of the keys is not there".to_owned());
@@ -71,6 +74,21 @@ fn in_the_way(places: &Places) -> Option<(String, &Place)> {
     folder.into_iter().chain([file]).find_map(|(path, place, sort)| match place {
         Seen::Known(place) if place.sort != sort => Some((path.display().to_string(), place)),
         _ => None,
+    })
+}
+
+/// Why a file of another owner is not given to the user: they may have put it there without the right to read it.
+fn of_another(wish: &Wish, places: &Places) -> Option<Planned> {
+    let Seen::Known(place) = &places.file else { return None };
+    let is_closed = place.owner != wish.user && place.mode & 0o004 == 0;
+    (places.theirs && is_closed && wish.goal != Goal::Absent).then(|| Planned::Impossible {
+        message: format!(
+            "{} belongs to {}, and {} may not read it",
+            places.path.display(),
+            place.owner,
+            wish.user
+        ),
+        help: Some(format!("remove it, or give it to {} if all that it holds is theirs", wish.user)),
     })
 }
 
@@ -171,7 +189,8 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
     let before = places.text.clone().known();
     let after = wish.keys().edit(before.as_deref().unwrap_or_default());
     if wish.goal == Goal::Absent {
-        return actor.write_text(&places.path, &after, &Attributes::default(), |_, _| Ok(()));
+        let old = before.as_deref().unwrap_or_default();
+        return actor.write_edited(&places.path, [old, &after], &Attributes::default(), |_, _| Ok(()));
     }
     if let Some((path, place)) = &places.folder {
         let asked = attributes(wish, found, places, place, FOLDER_MODE);
@@ -189,7 +208,10 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
     if before.as_ref() == Some(&after) {
         return actor.set_attributes(&places.path, &asked);
     }
-    actor.write_text(&places.path, &after, &asked, |_, _| Ok(()))
+    match &before {
+        Some(before) => actor.write_edited(&places.path, [before, &after], &asked, |_, _| Ok(())),
+        None => actor.write_text(&places.path, &after, &asked, |_, _| Ok(())),
+    }
 }
 
 /// Mode and owner as they should be; the group only of what is new.

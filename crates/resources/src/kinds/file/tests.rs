@@ -263,3 +263,42 @@ fn something_new_has_the_group_of_the_agent_whatever_its_folder_gives() {
         assert_eq!(fs::symlink_metadata(trial.at(name)).unwrap().gid(), 0, "{name}");
     }
 }
+
+#[test]
+fn what_a_user_puts_in_the_place_of_their_file_is_not_given_to_them() {
+    if !is_root() {
+        return;
+    }
+    let trial = Trial::new();
+    let at = |name: &str| trial.at("/home/ada").join(name);
+    trial.write("/home/ada/own", "theirs\n");
+    trial.write("/home/ada/roots", "root only\n");
+    for name in ["", "own"] {
+        chown(at(name), Some(SOMEBODY), None).unwrap();
+    }
+    fs::set_permissions(at("roots"), fs::Permissions::from_mode(0o600)).unwrap();
+    let line = params([("path", "/home/ada/own".into()), ("text", "managed".into())]);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let exchange = rustix::fs::RenameFlags::EXCHANGE;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = rustix::fs::renameat_with(CWD, at("own"), CWD, at("roots"), exchange);
+            }
+        });
+        for _ in 0..300 {
+            let (look, mut undo) = (trial.look("line", &line), trial.undo());
+            if matches!(look.planned, Planned::Change(_)) {
+                // It may refuse what changes under its hands.
+                let _ = trial.apply_look("line", &line, &look, &mut undo);
+                let _ = trial.try_put_back(undo);
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    for name in ["own", "roots"] {
+        let found = fs::metadata(at(name)).unwrap();
+        let holds = fs::read_to_string(at(name)).unwrap().contains("root only");
+        assert!(!holds || (found.uid(), found.mode() & 0o777) == (0, 0o600), "{name} was given away");
+    }
+}
