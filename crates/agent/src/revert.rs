@@ -2,6 +2,7 @@
 //! where the next boot starts it.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,7 +22,8 @@ pub fn asked(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
     Some(match carry_out(&PathBuf::from(state), at_boot) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("failed to put back what nobody confirmed: {error}");
+            // Its unit's journal is all that is left to hear of it.
+            let _ = writeln!(std::io::stderr(), "failed to put back what nobody confirmed: {error}");
             ExitCode::FAILURE
         }
     })
