@@ -3,7 +3,7 @@
 
 use converge_tests::demand::{ask, converge, root};
 use converge_tests::project::Project;
-use converge_tests::testbed::{Testbed, or_skip};
+use converge_tests::testbed::{Host, Testbed, or_skip};
 
 /// Makes a repository of `shop-tool` in /srv/repo in the versions that it is given, signed by the key in /srv/key.asc.
 const REPOSITORY: &str = r#"
@@ -25,6 +25,29 @@ done
 printf 'Origin: Shop\nSuite: stable\nDate: %s\nSHA256:\n %s %s Packages\n' "$(date -Ru)" \
     $(sha256sum <Packages | cut -d' ' -f1) $(stat -c %s Packages) >Release
 gpg --batch --yes --quiet --clearsign -o InRelease Release
+"#;
+
+/// Makes a repository in /srv/news, whose packages are hard to live with, and installs `mail` from it.
+const NEWS: &str = r#"
+set -eu
+mkdir -p /srv/news; cd /srv/news
+package() {
+    mkdir -p /srv/build/$1/DEBIAN
+    printf 'Package: %s\nVersion: 1.0\nArchitecture: all\nMaintainer: Shop <shop@example.com>\nDescription: One\n%b' "$1" "$2" \
+        >/srv/build/$1/DEBIAN/control
+    dpkg-deb --root-owner-group -b /srv/build/$1 $1.deb >/dev/null
+    cat /srv/build/$1/DEBIAN/control >>Packages
+    printf 'Filename: ./%s.deb\nSize: %s\nSHA256: %s\n\n' $1 $(stat -c %s $1.deb) $(sha256sum <$1.deb | cut -d' ' -f1) >>Packages
+}
+package mail 'Provides: letter-box\n'
+package post 'Provides: letter-box\nConflicts: mail\n'
+package other-sshd 'Conflicts: openssh-server\n'
+package plain-tool ''
+mkdir -p /srv/build/broken/DEBIAN
+printf '#!/bin/sh\nexit 7\n' >/srv/build/broken/DEBIAN/postinst; chmod 755 /srv/build/broken/DEBIAN/postinst
+package broken ''
+echo 'deb [trusted=yes] file:/srv/news ./' >/etc/apt/sources.list.d/news.list
+apt-get update; apt-get install --yes mail
 "#;
 
 /// Makes it so, after which nothing is left to do; what was said.
@@ -88,9 +111,47 @@ fn packages_of_a_repository_of_ones_own() {
     assert!(repaired.contains("half-installed") || repaired.contains("interrupted"), "{repaired}");
     assert_eq!(version(), "1.1 install ok installed");
 
+    nothing_goes_unplanned(host, &project);
+
     root(host, "rm /etc/apt/sources.list.d/shop.sources; apt-get update");
     let misspelt = refused(&project, "packages { install \"bsdextrautil\" }");
     assert!(misspelt.contains("is bsdextrautils meant?"), "{misspelt}");
+}
+
+/// Old lists cannot tell what a transaction comes to: it is stopped where it would remove what no plan named.
+fn nothing_goes_unplanned(host: &Host, project: &Project) {
+    let make = format!(
+        "cat >/srv/news.sh <<'END'\n{NEWS}\nEND\nsh /srv/news.sh >/srv/log 2>&1 || {{ cat /srv/log; false; }}"
+    );
+    root(host, &make);
+    let status = |package: &str| root(host, &format!("dpkg-query -W -f '${{Status}}' {package}"));
+
+    root(host, "touch /etc/apt/sources.list");
+    let stopped = refused(project, "package \"post\"");
+    assert!(stopped.contains("would remove mail, which the plan does not name"), "{stopped}");
+    assert_eq!(status("mail"), "install ok installed");
+    let planned = converge(project, &["plan"], 0).stdout;
+    assert!(planned.contains("removes: mail"), "the lists are there by now: {planned}");
+
+    root(host, "touch /etc/apt/sources.list");
+    let stopped = refused(project, "package \"other-sshd\"");
+    assert!(stopped.contains("openssh-server") && stopped.contains("nobody gets in"), "{stopped}");
+    assert_eq!(status("openssh-server"), "install ok installed");
+
+    apply(project, "package \"letter-box\"");
+    assert_eq!(status("mail"), "install ok installed", "it provides that name");
+    root(host, "apt-get purge --yes mail");
+    let provided = refused(project, "package \"letter-box\"");
+    assert!(provided.contains("is provided by mail, post"), "{provided}");
+
+    let why = "installed broken package post-installation script subprocess returned error exit status 7";
+    let broken = refused(project, "package \"broken\"");
+    assert!(broken.contains(why), "{broken}");
+    // What somebody else's package breaks is told beside what became of the one that was asked for.
+    let beside = refused(project, "package \"plain-tool\"");
+    assert!(beside.contains("it is as it should be, but") && beside.contains(why), "{beside}");
+    assert_eq!(status("plain-tool"), "install ok installed");
+    root(host, "dpkg --purge --force-all broken; rm /etc/apt/sources.list.d/news.list; apt-get update");
 }
 
 #[test]

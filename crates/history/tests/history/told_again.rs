@@ -1,7 +1,7 @@
 //! A run in the history is the run as it was told.
 
 use converge_history::{FILE, History};
-use converge_model::{EventKind, HostState, Problem, PutBack, Stands, StepOutcome};
+use converge_model::{EventKind, HostState, Problem, PropertyChange, PutBack, Shown, Stands, StepOutcome};
 
 use crate::runs::{Told, changed, edit, host, id, in_sync, kept, plan, result};
 use crate::{record, told};
@@ -13,7 +13,8 @@ async fn every_event_comes_back_in_the_order_in_which_it_came() {
     run.plan("web1", &plan(3, &[("/a", first.clone()), ("/b", second.clone())]));
     run.plan("web2", &plan(4, &[("/a", first.clone())]));
     run.end("db1", HostState::Unreachable, 0, &[]);
-    let done = result(0, "/a", &first, StepOutcome::Done);
+    let mut done = result(0, "/a", &first, StepOutcome::Done);
+    done.unforeseen = vec![PropertyChange::new("libnew", Shown::Absent, "2")];
     let address = done.address.clone();
     run.tell("web1", EventKind::Armed { seconds: 60 });
     run.tell("web1", EventKind::Owed { address: address.clone() });

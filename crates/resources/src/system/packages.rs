@@ -23,6 +23,13 @@ pub struct Installed {
     pub whole: bool,
 }
 
+impl Installed {
+    /// Its version, with a word where it is not whole.
+    fn shown(&self) -> String {
+        if self.whole { self.version.clone() } else { format!("{} (half-installed)", self.version) }
+    }
+}
+
 /// What is asked of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageRequest {
@@ -144,8 +151,13 @@ impl Allowance {
         let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
         let mut beyond = Vec::new();
         for name in names.into_iter().filter(|name| self.plain(name) == name.as_str()) {
-            let version = |table: &PackageTable| table.get(name).map(|package| package.version.clone());
-            let (old, new) = (version(before), version(after));
+            let (old, new) = (before.get(name).map(Installed::shown), after.get(name).map(Installed::shown));
+            // That a broken one is whole by now is what the plan says of the database.
+            if before.get(name).is_some_and(|old| {
+                !old.whole && after.get(name).is_some_and(|new| old.version == new.version)
+            }) {
+                continue;
+            }
             let is_foreseen = match (&new, self.comes.get(name)) {
                 (None, _) => self.goes.contains(name),
                 (Some(new), Some(Some(known))) => new == known,
@@ -296,4 +308,70 @@ pub trait Packages: Send + Sync {
     fn refresh(&self, only: Option<&Path>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError>;
     /// How two versions follow each other by the manager's rules.
     fn compare(&self, one: &str, other: &str) -> std::cmp::Ordering;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packages as `NAME VERSION`; a `!` stands before the version of one that is not whole.
+    fn table(packages: &[&str]) -> PackageTable {
+        let package = |text: &&str| {
+            let (name, version) = text.split_once(' ').unwrap();
+            let (version, whole) =
+                version.strip_prefix('!').map_or((version, true), |version| (version, false));
+            (name.to_owned(), Installed { version: version.to_owned(), held: false, whole })
+        };
+        packages.iter().map(package).collect()
+    }
+
+    fn foreseen(installed: &[(&str, &str)], removed: &[&str]) -> Simulation {
+        let installed = installed.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned()));
+        let removed = removed.iter().map(|name| (*name).to_owned());
+        Simulation { installed: installed.collect(), removed: removed.collect(), unknown: Vec::new() }
+    }
+
+    #[test]
+    fn what_the_plan_knew_is_foreseen_and_nothing_else() {
+        let mut allowed = Allowance::on("amd64");
+        let requests = [PackageRequest::present("new:amd64"), PackageRequest::new("kept", PackageGoal::Kept)];
+        allowed.allow(&requests, &foreseen(&[("lib", "2")], &["old"]));
+        let check = |before: &[&str], after: &[&str], expected: &[&str]| {
+            let beyond = allowed.unforeseen(&table(before), &table(after));
+            let shown = |shown: &converge_model::Shown| match shown {
+                converge_model::Shown::Text(text) => text.clone(),
+                _ => "-".to_owned(),
+            };
+            let lines = beyond
+                .iter()
+                .map(|one| format!("{} {} {}", one.property, shown(&one.before), shown(&one.after)));
+            assert_eq!(lines.collect::<Vec<_>>(), expected, "{before:?} {after:?}");
+        };
+        check(&["old 1", "libc 2"], &["libc 2", "new 7", "new:amd64 7", "lib 2", "lib:amd64 2"], &[]);
+        check(&[], &["lib 3"], &["lib - 3"]);
+        check(&["kept 1"], &["kept 2"], &["kept 1 2"]);
+        check(&["libc 2", "libc:i386 2"], &["libc 2"], &["libc:i386 2 -"]);
+        check(&["mail 1"], &["mail !1"], &["mail 1 1 (half-installed)"]);
+        check(&["mail !1"], &["mail 1"], &[]);
+        check(&["mail !1"], &["mail 2"], &["mail 1 (half-installed) 2"]);
+        check(&["mail !1"], &[], &["mail 1 (half-installed) -"]);
+    }
+
+    #[test]
+    fn what_the_plan_names_may_go_and_nothing_else() {
+        let mut allowed = Allowance::on("amd64");
+        let absent = |name: &str| PackageRequest::new(name, PackageGoal::Absent { purge: false });
+        allowed.allow(&[absent("telnet:amd64"), PackageRequest::present("new")], &foreseen(&[], &["old"]));
+        let check = |removed: &[&str], stopped: Option<&str>| {
+            let checked = allowed.check(&foreseen(&[("again", "2")], removed));
+            assert_eq!(
+                checked.err().map(|error| error.to_string().contains(stopped.unwrap())),
+                stopped.map(|_| true)
+            );
+        };
+        check(&[], None);
+        check(&["telnet", "old", "again"], None);
+        check(&["new"], Some("would remove new, which"));
+        check(&["old", "mail", "libc:i386"], Some("would remove mail, libc:i386, which"));
+    }
 }
