@@ -9,7 +9,7 @@ use converge_engine::{
     DoneOnce, FleetHosts, Goal, Observer, Recorded, Run, SeenFacts, StateFolder, Stop, run, start,
 };
 use converge_fleet::{Agent, Fleet, Options};
-use converge_history::{Recorder, Retention, Trouble};
+use converge_history::{Kept, Recorder, Retention, Trouble};
 use converge_lang::Selection;
 use converge_model::wire::Guard;
 use converge_model::{Event, HostName, Secret};
@@ -121,9 +121,19 @@ pub(crate) fn recorder(opened: &Opened, keep: Retention, screen: &mut Screen) ->
 
 /// Warns that a run is not where it should be.
 pub(crate) fn warn(screen: &mut Screen, trouble: &Trouble) {
-    let message = format!("the run is not in the history yet: {}", trouble.message);
-    let usual = "what happened stands in a file beside it, which a later run takes in";
-    screen.warn(&message, Some(trouble.help.as_deref().unwrap_or(usual)));
+    let (not, usual) = match trouble.kept {
+        Kept::Beside => (
+            "not in the history yet",
+            Some("what happened stands in a file beside it, which a later run takes in"),
+        ),
+        Kept::Lost => (
+            "not in the history as a whole",
+            Some("make room for it, and see what the hosts are with `converge plan`: the history cannot say"),
+        ),
+        Kept::Unknown => ("not in the history yet", None),
+    };
+    let message = format!("the run is {not}: {}", trouble.message);
+    screen.warn(&message, trouble.help.as_deref().or(usual));
 }
 
 /// The screen, as the observer of a run.

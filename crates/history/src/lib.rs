@@ -19,5 +19,5 @@ mod store;
 
 pub use database::{FILE, HistoryError, VERSION};
 pub use query::{Correction, Filter, FindError, History, HostSummary, RunSummary};
-pub use recorder::{Places, Recorder, Trouble};
+pub use recorder::{Kept, Places, Recorder, Trouble};
 pub use retention::Retention;

@@ -57,6 +57,19 @@ pub struct Trouble {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// Where the run is instead.
+    pub kept: Kept,
+}
+
+/// Where a run is that is not in the history as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In a file beside the database, which a later run takes in.
+    Beside,
+    /// Nowhere, or not as a whole.
+    Lost,
+    /// It is still being written.
+    Unknown,
 }
 
 /// The first trouble since all was well, and whether it was told.
@@ -80,7 +93,7 @@ impl Recorder {
             Writer { places, retention, shared: shared.clone(), sink: Sink::Beside(None), is_new: true };
         let spawned = thread::Builder::new().name("history".to_owned()).spawn(move || writer.work());
         if let Err(error) = &spawned {
-            shared.trouble(Trouble::plain(error));
+            shared.trouble(Trouble::plain(error, Kept::Lost));
             shared.queue.close();
         }
         Self { shared, runs: Mutex::default(), writer: spawned.ok() }
@@ -110,9 +123,9 @@ impl Recorder {
         let is_written = self.shared.queue.flush(FLUSH_PATIENCE);
         let lost = self.shared.queue.lost();
         if !is_written {
-            self.shared.trouble(Trouble::plain("the disk does not take it in time"));
+            self.shared.trouble(Trouble::plain("the disk does not take it in time", Kept::Unknown));
         } else if lost > 0 {
-            self.shared.trouble(Trouble::plain(format_args!("{lost} events are lost")));
+            self.shared.trouble(Trouble::plain(format_args!("{lost} events are lost"), Kept::Lost));
         }
     }
 
@@ -166,20 +179,20 @@ impl Shared {
         let why = first.map_or_else(String::new, |first| format!("{}; ", first.message));
         if !why.contains(LOST) {
             let message = format!("{why}{LOST}: {error}");
-            *troubles = Troubles { first: Some(Trouble { message, help: None }), is_told: false };
+            *troubles = Troubles { first: Some(Trouble::plain(message, Kept::Lost)), is_told: false };
         }
     }
 }
 
 impl Trouble {
-    fn plain(error: impl ToString) -> Self {
-        Self { message: error.to_string(), help: None }
+    fn plain(error: impl ToString, kept: Kept) -> Self {
+        Self { message: error.to_string(), help: None, kept }
     }
 }
 
 impl From<HistoryError> for Trouble {
     fn from(error: HistoryError) -> Self {
-        Self { message: error.to_string(), help: error.help() }
+        Self { message: error.to_string(), help: error.help(), kept: Kept::Beside }
     }
 }
 
@@ -206,7 +219,7 @@ impl Writer {
         let runtime = match Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime,
             Err(error) => {
-                self.shared.trouble(Trouble::plain(error));
+                self.shared.trouble(Trouble::plain(error, Kept::Lost));
                 return self.shared.queue.close();
             }
         };
