@@ -1,5 +1,6 @@
 //! The inventory: what a project's files say of all hosts, before a host has been reached.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use converge_model::{Digest, HostName, KindInfo};
@@ -7,7 +8,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::Serialize;
 
 use crate::compile::{self, Compiled, FactsOf, NoFacts, Selection};
-use crate::connection::Connection;
+use crate::connection::{Connection, Transport};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Files};
 use crate::drift::DriftPolicy;
 use crate::explain::{self, Explanation};
@@ -220,7 +221,29 @@ impl Inventory {
         let mut diagnostics = Diagnostics::default();
         of_hosts.into_iter().for_each(|own| diagnostics.extend(own));
         self.data.secrets.check(&mut diagnostics);
+        self.warn_of_shared_addresses(&mut diagnostics);
         diagnostics
+    }
+
+    /// Two names with one address are most likely one machine: what they ask for would meet there.
+    fn warn_of_shared_addresses(&self, diagnostics: &mut Diagnostics) {
+        let mut first: HashMap<(String, Option<u16>, Option<&str>), &HostName> = HashMap::new();
+        for (host, settings) in self.data.membership.hosts.iter().zip(&self.hosts) {
+            let connection = &settings.connection;
+            if connection.transport != Transport::Ssh {
+                continue;
+            }
+            let address = connection.address.clone().unwrap_or_else(|| host.name.to_string());
+            let other = *first
+                .entry((address.clone(), connection.port, connection.jump.as_deref()))
+                .or_insert(&host.name);
+            if *other != host.name {
+                let message = format!("`{}` and `{other}` have one address: {address}", host.name);
+                let help = "two names of one machine are an error of the run that meets both";
+                let report = Diagnostic::warning("lang::one-address", message).label(host.at, "this name");
+                diagnostics.push(report.help(help));
+            }
+        }
     }
 
     /// The catalog of `host`. The diagnostics are those of this host alone; there is a catalog unless one is an error.

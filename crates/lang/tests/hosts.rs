@@ -30,6 +30,22 @@ fn hosts(text: &str) -> String {
 }
 
 #[test]
+fn two_names_with_one_address_are_warned_of() {
+    let asked = "on \"*\" { }\n";
+    let warned = |hosts: &str| check(&format!("{hosts}\n{asked}")).contains("have one address");
+    assert!(warned("host \"web1\"\nhost \"other\" address=\"web1\""));
+    assert!(warned("host \"a\" address=\"10.0.0.1\"\nhost \"b\" address=\"10.0.0.1\""));
+    for apart in [
+        "host \"a\" address=\"10.0.0.1\"\nhost \"b\" address=\"10.0.0.2\"",
+        "host \"a\" address=\"10.0.0.1\"\nhost \"b\" address=\"10.0.0.1\" { connection port=2222 }",
+        "host \"a\" address=\"10.0.0.1\"\nhost \"b\" address=\"10.0.0.1\" { connection jump=\"c\" }",
+        "connection \"local\" root=\"x\"\nhost \"a\" \"b\"",
+    ] {
+        assert!(!warned(apart), "{apart}");
+    }
+}
+
+#[test]
 fn ranges_define_hosts_with_addresses() {
     assert_snapshot!(hosts("host \"web-[eu,us]-[01..02]\" address=\"10.0.0.[11..14]\"\nhost \"db\" \"lb[1..3..2]\""), @r#"
 web-eu-01 [] 10.0.0.11 Ssh None
