@@ -14,7 +14,7 @@ use crate::visit::Terms;
 ///
 /// Each host is looked at again before it is changed; one that moved on since
 /// its plan was shown is left alone. The first Ctrl-C stops after the steps in
-/// hand, the second abandons them.
+/// hand, within ten minutes at most; the second abandons them.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
