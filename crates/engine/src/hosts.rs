@@ -24,6 +24,9 @@ pub trait Hosts: Send + Sync + 'static {
         compile: Compile,
     ) -> impl Future<Output = Result<HostPlan, HostError>> + Send;
 
+    /// The seconds by which the clock of a host was ahead when it was last heard; negative where it is behind.
+    fn skew(&self, host: &HostName) -> i64;
+
     /// Carries out the plan that `token` stands for.
     fn act(
         &self,
@@ -72,6 +75,10 @@ impl FleetHosts {
 impl Hosts for FleetHosts {
     async fn look(&self, host: &HostName, ask: Ask, compile: Compile) -> Result<HostPlan, HostError> {
         self.get(host)?.look(&ask, compile).await.map(|(_, plan)| plan)
+    }
+
+    fn skew(&self, host: &HostName) -> i64 {
+        self.0.get(host).map(Host::skew).unwrap_or_default()
     }
 
     async fn act(

@@ -117,7 +117,7 @@ async fn events(
             let token = token.ok_or_else(|| database.damaged("a token of another length"))?;
             let shared: HostPlan = read(database, part.body.as_deref())?;
             let plan = HostPlan { token, in_sync: part.number as u32, ..shared };
-            EventKind::Planned { plan, machine: part.machine.unwrap_or_default() }
+            EventKind::Planned { plan, machine: part.machine.unwrap_or_default(), skew: 0 }
         }
         "result" => {
             let result = result(database, part.body.as_deref(), part.number, part.took)?;

@@ -191,7 +191,7 @@ async fn of_host(to: &mut SqliteConnection, mut at: Place<'_>) -> sqlx::Result<(
             at.host.add_output(line);
             Ok(())
         }
-        EventKind::Planned { plan, machine } => {
+        EventKind::Planned { plan, machine, .. } => {
             if !machine.is_empty() {
                 identify(to, &mut at, machine).await?;
             }

@@ -57,6 +57,9 @@ pub enum EventKind {
         /// The identity of the host's installation (machine-id(5)); empty where it has none.
         #[serde(default)]
         machine: String,
+        /// The seconds by which the host's clock is ahead of the controller's; negative where it is behind.
+        #[serde(default)]
+        skew: i64,
     },
     /// A step begins.
     StepStarted {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use converge_engine::FleetHosts;
+use converge_engine::{FleetHosts, Hosts};
 use converge_fleet::HostError;
 use converge_model::{Facts, HostName, exit};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use crate::arguments::FleetArguments;
 use crate::failure::Failure;
 use crate::project::Opened;
 use crate::view::Screen;
+use crate::view::human::skewed;
 use crate::view::paint::{FAILED, STRONG, paint};
 use crate::view::text::harmless;
 use crate::visit::fleet;
@@ -35,11 +36,11 @@ impl Arguments {
         let fleet = fleet(&self.fleet.reach)?;
         let hosts = Arc::new(FleetHosts::new(&fleet, &opened.inventory, &opened.project.root, &names));
         let mut answers = Runtime::new()?.block_on(ask(hosts, &names));
-        answers.sort_by_key(|(host, _)| names.iter().position(|name| name == host));
+        answers.sort_by_key(|(host, ..)| names.iter().position(|name| name == host));
         let mut exit = exit::OK;
-        for (host, answer) in answers {
+        for (host, answer, skew) in answers {
             match answer {
-                Ok(facts) => show(&mut screen, &host, &facts),
+                Ok(facts) => show(&mut screen, &host, &facts, skew),
                 Err(error) => {
                     exit = exit::UNREACHABLE;
                     screen.say(&complaint(&host, &error));
@@ -50,13 +51,15 @@ impl Arguments {
     }
 }
 
-async fn ask(hosts: Arc<FleetHosts>, names: &[HostName]) -> Vec<(HostName, Result<Facts, HostError>)> {
+/// What each host says of itself, and the seconds by which its clock is ahead.
+async fn ask(hosts: Arc<FleetHosts>, names: &[HostName]) -> Vec<(HostName, Result<Facts, HostError>, i64)> {
     let mut asked = JoinSet::new();
     for host in names {
         let (hosts, host) = (hosts.clone(), host.clone());
         asked.spawn(async move {
             let facts = hosts.facts(&host).await;
-            (host, facts)
+            let skew = hosts.skew(&host);
+            (host, facts, skew)
         });
     }
     let answers = asked.join_all().await;
@@ -69,12 +72,17 @@ async fn ask(hosts: Arc<FleetHosts>, names: &[HostName]) -> Vec<(HostName, Resul
 #[derive(Serialize)]
 struct Line<'a> {
     host: &'a HostName,
+    /// The seconds by which the host's clock is ahead of this machine's.
+    skew: i64,
     facts: &'a Facts,
 }
 
-fn show(screen: &mut Screen, host: &HostName, facts: &Facts) {
+fn show(screen: &mut Screen, host: &HostName, facts: &Facts, skew: i64) {
     if screen.is_json() {
-        return screen.print_json(&Line { host, facts });
+        return screen.print_json(&Line { host, skew, facts });
+    }
+    if let Some(words) = skewed(skew) {
+        screen.warn(&format!("{host}: {words}"), None);
     }
     let mut out = format!("{}\n", paint(STRONG, host));
     if let Ok(value) = serde_json::to_value(facts) {

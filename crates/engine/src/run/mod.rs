@@ -343,7 +343,8 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         let impossible = plan.impossible().cloned().map(Blocked::into_problem);
         let problems: Vec<_> = plan.problems.iter().cloned().chain(impossible).collect();
         let machine = self.catalogs.facts.machine(&host);
-        self.tell(Some(host.clone()), EventKind::Planned { plan, machine });
+        let skew = self.hosts.skew(&host);
+        self.tell(Some(host.clone()), EventKind::Planned { plan, machine, skew });
         let would_change = !nothing && !is_refused;
         let has_work = would_change || (!is_refused && to_record);
         if has_work && self.run.goal == Goal::Apply {

@@ -91,7 +91,10 @@ impl Told {
     }
 
     pub(crate) fn plan(&mut self, name: &str, plan: &HostPlan) {
-        self.tell(name, EventKind::Planned { plan: plan.clone(), machine: format!("machine of {name}") });
+        self.tell(
+            name,
+            EventKind::Planned { plan: plan.clone(), machine: format!("machine of {name}"), skew: 0 },
+        );
     }
 
     pub(crate) fn end(&mut self, name: &str, state: HostState, in_sync: u32, results: &[StepResult]) {

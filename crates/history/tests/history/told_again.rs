@@ -135,7 +135,7 @@ async fn a_host_is_known_by_its_machine() {
             EventKind::Owed { address: result(0, "/x", &edit("/x", "", ""), StepOutcome::Owed).address },
         );
         if !machine.is_empty() {
-            run.tell("a", EventKind::Planned { plan, machine });
+            run.tell("a", EventKind::Planned { plan, machine, skew: 0 });
         }
         run.end("a", HostState::InSync, 1, &[]);
         run.finish(&[], 0)

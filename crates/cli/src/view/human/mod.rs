@@ -18,7 +18,7 @@ use converge_model::{
     Address, Event, EventKind, HostName, HostPlan, HostReport, HostState, StepOutcome, StepResult, Verb,
 };
 
-pub(crate) use plan::Detail;
+pub(crate) use plan::{Detail, skewed};
 
 use super::paint::{FAILED, STRONG, paint};
 use super::text::{count, fold_names, seconds};
@@ -113,7 +113,7 @@ impl Human {
                 (self.verb, self.selected) = (verb.clone(), *hosts as usize);
                 String::new()
             }
-            (EventKind::Planned { plan, .. }, Some(place)) => self.planned(place, plan),
+            (EventKind::Planned { plan, skew, .. }, Some(place)) => self.planned(place, plan, *skew),
             (EventKind::StepFinished { result }, Some(place)) => self.step_finished(place, result),
             (EventKind::HostFinished { report }, Some(place)) => self.host_finished(place, report),
             (EventKind::Armed { seconds }, Some(place)) => {
@@ -150,11 +150,12 @@ impl Human {
         format!("{}{:pad$}", paint(STRONG, name), "", pad = width.min(NAME_WIDTH).saturating_sub(name.len()))
     }
 
-    fn planned(&mut self, place: usize, plan: &HostPlan) -> String {
-        let text = match self.verb.as_str() {
+    fn planned(&mut self, place: usize, plan: &HostPlan, skew: i64) -> String {
+        let steps = match self.verb.as_str() {
             "drift" => drift::drift(plan, self.detail),
             _ => plan::plan(plan, self.detail),
         };
+        let text = plan::clock(skew) + &steps;
         let corrective = plan.drifted().count();
         self.plan.drifted += usize::from(corrective > 0);
         self.plan.corrective += corrective;

@@ -77,6 +77,29 @@ fn headed_problem_of(words: &str, problem: &Problem) -> String {
     self::problem(&Problem { message: format!("{words}{}", problem.message), ..problem.clone() })
 }
 
+/// By how many seconds a clock may be wrong before it matters to certificates, schedules and the times in logs.
+const SKEW: u64 = 60;
+
+/// What is to be said of the clock of a host that is `skew` seconds ahead.
+pub(super) fn clock(skew: i64) -> String {
+    let mut out = String::new();
+    if let Some(words) = skewed(skew) {
+        note(&mut out, &words);
+    }
+    out
+}
+
+/// The words for a clock that is wrong by so many seconds that it matters.
+pub(crate) fn skewed(skew: i64) -> Option<String> {
+    let time = match skew.unsigned_abs() {
+        0..=SKEW => return None,
+        seconds @ 0..=7200 => format!("{seconds} s"),
+        seconds => format!("{} h", seconds / 3600),
+    };
+    let way = if skew > 0 { "ahead of" } else { "behind" };
+    Some(format!("the host's clock is {time} {way} the clock of this machine"))
+}
+
 /// Why a host cannot be acted on.
 pub(crate) fn problem(problem: &Problem) -> String {
     headed_problem("", problem)

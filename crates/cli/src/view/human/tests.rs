@@ -91,7 +91,41 @@ fn view(events: Vec<(&str, EventKind)>) -> String {
 }
 
 fn planned(plan: &HostPlan) -> EventKind {
-    EventKind::Planned { plan: plan.clone(), machine: String::new() }
+    planned_at(plan, 0)
+}
+
+fn planned_at(plan: &HostPlan, skew: i64) -> EventKind {
+    EventKind::Planned { plan: plan.clone(), machine: String::new(), skew }
+}
+
+#[test]
+fn a_host_of_which_nothing_is_asked_counts_as_nothing() {
+    let bare = HostReport {
+        host: HostName::new("b").unwrap(),
+        state: HostState::InSync,
+        results: Vec::new(),
+        in_sync: 0,
+        problems: Vec::new(),
+    };
+    let end = |report| ("b", EventKind::HostFinished { report });
+    let with = view(vec![started("plan", 2), ("a", planned(&plan(1, vec![]))), end(bare), finished(&[])]);
+    let without = view(vec![started("plan", 1), ("a", planned(&plan(1, vec![]))), finished(&[])]);
+    assert_eq!(with, without);
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_told_with_the_plan() {
+    let shown =
+        |skew| view(vec![started("plan", 1), ("a", planned_at(&plan(1, vec![]), skew)), finished(&[])]);
+    assert!(
+        shown(95).contains("note: the host's clock is 95 s ahead of the clock of this machine"),
+        "{}",
+        shown(95)
+    );
+    assert!(shown(-10_000).contains("2 h behind"), "{}", shown(-10_000));
+    for close in [0, 60, -60] {
+        assert!(!shown(close).contains("clock"), "{}", shown(close));
+    }
 }
 
 fn diff(unified: &str) -> Change {
