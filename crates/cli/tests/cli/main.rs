@@ -7,6 +7,7 @@ mod inventories;
 mod language_page;
 mod mistakes;
 mod modules;
+mod question;
 mod quickstart;
 mod reference_pages;
 mod secrets;

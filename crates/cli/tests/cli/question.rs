@@ -1,0 +1,45 @@
+//! The question of `apply`, at a terminal.
+
+use std::io::{Read, Write};
+use std::process::{ChildStdout, Command, Stdio};
+
+use crate::world::World;
+
+/// Reads what is shown until it holds `words`.
+fn until(screen: &mut ChildStdout, shown: &mut String, words: &str) {
+    let mut piece = [0; 4096];
+    while !shown.contains(words) {
+        let read = screen.read(&mut piece).unwrap();
+        assert_ne!(read, 0, "no {words:?} in {shown}");
+        shown.push_str(&String::from_utf8_lossy(&piece[..read]));
+    }
+}
+
+#[test]
+fn a_question_is_not_answered_by_what_was_typed_before_it() {
+    let world = World::new();
+    let guard = "until test -e go; do sleep 0.02; done; test -e made";
+    let command = format!("command \"touch made\" shell=#true unless=\"{guard}\"");
+    let inventory = format!("connection \"local\" root=\"sandbox\"\nhost \"a\"\non \"a\" {{ {command} }}\n");
+    world.write("inventory.kdl", &inventory);
+    world.write("sandbox/etc/hostname", "a\n");
+    let plain = world.command(&[]);
+    let line =
+        format!("{} apply --no-color --no-progress inventory.kdl", plain.get_program().to_str().unwrap());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_clear();
+    script.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    script.current_dir(world.project()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = script.spawn().unwrap();
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut shown = String::new();
+    keys.write_all(b"yes\n").unwrap();
+    // The terminal has it, and shows it.
+    until(&mut screen, &mut shown, "yes");
+    world.write("sandbox/go", "");
+    until(&mut screen, &mut shown, "Apply this?");
+    keys.write_all(b"no\n").unwrap();
+    screen.read_to_string(&mut shown).unwrap();
+    assert!(child.wait().unwrap().success(), "{shown}");
+    assert!(!world.project().join("sandbox/made").exists(), "{shown}");
+}
