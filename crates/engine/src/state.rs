@@ -94,6 +94,9 @@ struct Seen<T> {
     /// Seconds since the epoch.
     seen: u64,
     facts: T,
+    /// Whether the project has applied anything there.
+    #[serde(default)]
+    applied: bool,
 }
 
 impl SeenFacts {
@@ -104,19 +107,37 @@ impl SeenFacts {
 
     /// The facts of `host` when it was last seen; none where it never was, or what was kept cannot be read.
     pub fn read(&self, host: &HostName) -> Option<Facts> {
-        let path = self.file(host)?;
-        let small = fs::metadata(&path).ok()?.len() <= 4 * facts::LIMIT as u64;
-        let seen: Seen<Facts> = serde_json::from_slice(&small.then(|| fs::read(&path).ok())??).ok()?;
-        (seen.version == VERSION).then_some(seen.facts)
+        self.seen(host).map(|seen| seen.facts)
     }
 
     /// Keeps the facts of `host`. What cannot be kept is forgotten.
     pub fn keep(&self, host: &HostName, facts: &Facts) {
+        let known = self.seen(host);
+        let applied = known.as_ref().is_some_and(|seen| seen.applied);
         if let Some(path) = self.file(host)
-            && self.read(host).as_ref() != Some(facts)
+            && known.is_none_or(|seen| seen.facts != *facts)
         {
-            let _ = write(&path, facts);
+            let _ = write(&path, facts, applied);
         }
+    }
+
+    /// Whether the project may own something on `host`: it has applied something there.
+    pub fn was_applied(&self, host: &HostName) -> bool {
+        self.seen(host).is_some_and(|seen| seen.applied)
+    }
+
+    /// Keeps that the project has applied something on `host`, of which facts are kept.
+    pub fn keep_applied(&self, host: &HostName) {
+        if let (Some(path), Some(seen)) = (self.file(host), self.seen(host).filter(|seen| !seen.applied)) {
+            let _ = write(&path, &seen.facts, true);
+        }
+    }
+
+    fn seen(&self, host: &HostName) -> Option<Seen<Facts>> {
+        let path = self.file(host)?;
+        let small = fs::metadata(&path).ok()?.len() <= 4 * facts::LIMIT as u64;
+        let seen: Seen<Facts> = serde_json::from_slice(&small.then(|| fs::read(&path).ok())??).ok()?;
+        (seen.version == VERSION).then_some(seen)
     }
 
     fn file(&self, host: &HostName) -> Option<PathBuf> {
@@ -126,11 +147,11 @@ impl SeenFacts {
 }
 
 /// Writes beside the file and renames, so that a reader finds the old file or the new one.
-fn write(path: &Path, facts: &Facts) -> io::Result<()> {
+fn write(path: &Path, facts: &Facts, applied: bool) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let seen = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let bytes = serde_json::to_vec(&Seen { version: VERSION, seen, facts })?;
+    let bytes = serde_json::to_vec(&Seen { version: VERSION, seen, facts, applied })?;
     let temporary = path.with_extension(format!("json.{}", std::process::id()));
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
@@ -160,6 +181,19 @@ mod tests {
         assert_eq!(seen.read(&HostName::new("web2").unwrap()), None);
         let left: Vec<_> = fs::read_dir(seen.0.as_ref().unwrap()).unwrap().collect();
         assert_eq!(left.len(), 1, "no temporary is left");
+    }
+
+    #[test]
+    fn what_was_applied_is_kept_whatever_facts_come_later() {
+        let (_temp, seen) = folder();
+        let host = HostName::new("web1").unwrap();
+        seen.keep_applied(&host);
+        assert!(!seen.was_applied(&host), "a host that was never seen has nothing");
+        seen.keep(&host, &Facts::default());
+        assert!(!seen.was_applied(&host));
+        seen.keep_applied(&host);
+        seen.keep(&host, &Facts { hostname: "new".to_owned(), ..Facts::default() });
+        assert!(seen.was_applied(&host));
     }
 
     #[test]

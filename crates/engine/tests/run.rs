@@ -158,8 +158,15 @@ fn once(catalog: &Catalog) -> impl Iterator<Item = (u32, Address)> {
         .map(|(at, resource)| (at, resource.address.clone()))
 }
 
+/// A host `web-on-vm` is the machine `vm`, any other one of its own.
 fn facts(host: &HostName) -> Facts {
-    Facts { hostname: format!("{host}.local"), machine_id: format!("machine of {host}"), ..Facts::default() }
+    let machine = host.as_str().split_once("-on-").map_or(host.as_str(), |(_, machine)| machine);
+    Facts {
+        hostname: format!("{host}.local"),
+        machine_id: format!("machine of {machine}"),
+        boot_id: "boot".to_owned(),
+        ..Facts::default()
+    }
 }
 
 fn token(host: &HostName) -> Digest {
@@ -350,6 +357,9 @@ impl Told {
     }
 }
 
+/// Marks an inventory with hosts of which nothing is asked.
+const BARE: &str = "// bare\n";
+
 async fn carry_out(goal: Goal, inventory: &str, tempers: &[(&str, Temper)], agrees: bool) -> Told {
     remembering(&DoneOnce::nowhere(), goal, inventory, tempers, agrees).await
 }
@@ -380,9 +390,26 @@ async fn watched(
     goal: Goal,
     inventory: &str,
     tempers: &[(&str, Temper)],
+    watcher: (bool, Option<At>, bool),
+) -> Told {
+    started((done_once, &SeenFacts::nowhere()), goal, inventory, tempers, watcher).await
+}
+
+/// A run with a controller that remembers what it saw.
+async fn seeing(seen: &SeenFacts, goal: Goal, inventory: &str) -> Told {
+    started((&DoneOnce::nowhere(), seen), goal, inventory, &[], (true, None, false)).await
+}
+
+async fn started(
+    (done_once, seen): (&DoneOnce, &SeenFacts),
+    goal: Goal,
+    inventory: &str,
+    tempers: &[(&str, Temper)],
     (agrees, interrupts, strict): (bool, Option<At>, bool),
 ) -> Told {
-    let sources = Arc::new(MemorySources::new().file("inventory.kdl", inventory));
+    // Hosts of which nothing is asked are left alone: something is asked of all, unless the test is about that.
+    let asked = if inventory.contains(BARE) { "" } else { "on \"*\" { probe \"asked\" }\n" };
+    let sources = Arc::new(MemorySources::new().file("inventory.kdl", format!("{inventory}{asked}")));
     let loader = Loader { sources, kinds: vec![probe()], builtins: Vec::new() };
     let loaded = loader.load("inventory.kdl", &[]);
     let inventory = loaded.inventory.unwrap_or_else(|| {
@@ -403,7 +430,7 @@ async fn watched(
         inventory: Arc::new(inventory),
         sources: Arc::new(ProjectSources::new("/nowhere".into(), Arc::new(Identities::only(Vec::new())))),
         selection: Selection::default(),
-        seen: SeenFacts::nowhere(),
+        seen: seen.clone(),
         done_once: done_once.clone(),
         stop: stopped,
         guard: converge_model::wire::Guard::default(),
@@ -470,6 +497,68 @@ async fn facts_of_a_host_that_was_never_seen_are_an_error_that_names_it() {
 }
 
 const TWO: &str = "host \"a\" \"b\"\n";
+
+#[tokio::test]
+async fn a_host_without_resources_is_not_contacted_unless_its_facts_are_read() {
+    let inventory = format!("{BARE}host \"a\" \"b\"\non \"a\" {{ probe \"x\" }}\n");
+    let told = carry_out(Goal::Apply, &inventory, &[("b", Temper::Unreachable)], true).await;
+    told.check(&[("a", HostState::Changed), ("b", HostState::InSync)], 0);
+    told.never("look b");
+    let reads = format!("{BARE}{READS_B}");
+    let told = carry_out(Goal::Plan { detailed: false }, &reads, &[], true).await;
+    assert!(told.at("look b") < told.at("looked a"), "{:?}", told.log);
+}
+
+#[tokio::test]
+async fn a_host_that_may_still_own_something_is_contacted() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = StateFolder::at(folder.path().join("state")).unwrap().facts("shop");
+    let one = "host \"a\"\non \"a\" { probe \"x\" }\n";
+    for (goal, is_looked_at) in [(Goal::Plan { detailed: false }, false), (Goal::Apply, true)] {
+        seeing(&seen, goal, one).await;
+        let told = seeing(&seen, Goal::Plan { detailed: false }, &format!("{BARE}host \"a\"\n")).await;
+        assert_eq!(told.log.contains(&"look a".to_owned()), is_looked_at, "after {goal:?}: {:?}", told.log);
+    }
+}
+
+#[tokio::test]
+async fn two_names_of_one_machine_are_told_and_only_the_first_is_acted_on() {
+    let inventory = "host \"web-on-vm\" \"db-on-vm\" \"other\"\non \"*\" { probe \"x\" }\n";
+    for _ in 0..20 {
+        let told = carry_out(Goal::Apply, inventory, &[], true).await;
+        assert_eq!(told.states["web-on-vm"], HostState::Changed, "{:?}", told.log);
+        assert!(is_refused(told.states["db-on-vm"]) && told.outcome.exit == 3, "{:?}", told.states);
+        assert_eq!(told.states["other"], HostState::Changed);
+        told.never("act db-on-vm");
+        let problem = told.problem("db-on-vm");
+        assert!(problem.contains("web-on-vm and db-on-vm are one machine"), "{problem}");
+        let told = carry_out(Goal::Plan { detailed: false }, inventory, &[], true).await;
+        assert_eq!(told.outcome.exit, 3, "{:?}", told.states);
+    }
+}
+
+fn is_refused(state: HostState) -> bool {
+    matches!(state, HostState::Unplannable | HostState::NotStarted)
+}
+
+#[tokio::test]
+async fn folders_that_stand_for_hosts_are_not_one_machine() {
+    let hosts = "connection \"local\" root=\"x\"\nhost \"web-on-vm\" \"db-on-vm\"\n";
+    let inventory = format!("{hosts}on \"*\" {{ probe \"x\" }}\n");
+    let told = carry_out(Goal::Apply, &inventory, &[], true).await;
+    told.check(&[("web-on-vm", HostState::Changed), ("db-on-vm", HostState::Changed)], 0);
+}
+
+#[tokio::test]
+async fn the_clock_of_a_host_is_told_with_its_plan() {
+    let inventory = "host \"late\"\non \"*\" { probe \"x\" }\n";
+    let told = carry_out(Goal::Plan { detailed: false }, inventory, &[], true).await;
+    let skew = told.events.iter().find_map(|event| match &event.kind {
+        EventKind::Planned { skew, .. } => Some(*skew),
+        _ => None,
+    });
+    assert_eq!(skew, Some(-90));
+}
 
 #[tokio::test]
 async fn a_plan_touches_nobody_and_says_what_is_pending() {

@@ -158,6 +158,12 @@ impl Inventory {
         self.settings(host).map(|settings| settings.drift.clone()).unwrap_or_default()
     }
 
+    /// Whether a block asks for anything on a host, as far as that is known without its facts.
+    pub fn asks_for_anything(&self, host: &HostName) -> bool {
+        let blocks = self.data.host(host).map(|place| self.data.blocks_of[place].iter());
+        blocks.into_iter().flatten().any(|block| !self.data.reading.blocks[*block].body.is_empty())
+    }
+
     /// The hosts that must be done before `host` may start (`after=` on `on`).
     pub fn waits_for(&self, host: &HostName) -> Vec<HostName> {
         let Some(host) = self.data.host(host) else { return Vec::new() };

@@ -231,6 +231,10 @@ impl Keeper {
         verdict.news.push(NewsKind::Looked { state, corrective, pending, took: look.took });
         match plan {
             _ if is_busy || state == HostState::NotStarted => {}
+            // Nothing is asked of it, so it was not contacted.
+            None if state == HostState::InSync => {
+                self.memory.hosts.entry(host.clone()).or_default().last = Some(state);
+            }
             Some(plan) if plan.problems.is_empty() => {
                 self.judge(host, plan, now, &mut verdict);
                 // What moved elsewhere on the host is put back all the same.

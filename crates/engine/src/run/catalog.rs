@@ -35,10 +35,10 @@ pub(super) enum Patience {
     TakesWhatThereIs,
 }
 
-/// A catalog reads facts of a host that this run has yet to hear; to be tried again later.
+/// A catalog reads facts of these hosts, which this run has yet to hear; to be tried again later.
 #[derive(Debug, thiserror::Error)]
 #[error("it reads facts of a host that has not answered yet")]
-pub(super) struct TooEarly;
+pub(super) struct TooEarly(pub(super) Vec<HostName>);
 
 /// A catalog cannot be compiled with the facts of its host.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +57,9 @@ impl Catalogs {
         let reading = Arc::new(Reading::new(self.facts.clone()));
         let shared: Arc<dyn FactsOf> = reading.clone();
         let (compiled, diagnostics) = self.inventory.compile(host, &shared, &self.selection);
-        if patience == Patience::Waits && reading.came_too_early() {
-            return Err(TooEarly.into());
+        let awaited = reading.awaited();
+        if patience == Patience::Waits && !awaited.is_empty() {
+            return Err(TooEarly(awaited).into());
         }
         let mut prepared = self.prepared(compiled.ok_or_else(|| self.mistakes(&diagnostics))?);
         self.once.prepare(host, &mut prepared.catalog);

@@ -1,8 +1,7 @@
 //! The facts that the catalogs of a run are compiled with: those of this run, else as last seen.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use converge_lang::FactsOf;
 use converge_model::{Facts, HostName};
@@ -39,6 +38,24 @@ impl RunFacts {
         facts.map(|facts| facts.machine_id.clone()).unwrap_or_default()
     }
 
+    /// What tells one machine that runs from all others, where the host says it: its installation, and its boot, for an
+    /// image that was copied has the same installation.
+    pub(super) fn running(&self, host: &HostName) -> Option<(String, String)> {
+        let facts = self.of_run(host)?;
+        let is_known = !facts.machine_id.is_empty() && !facts.boot_id.is_empty();
+        is_known.then(|| (facts.machine_id.clone(), facts.boot_id.clone()))
+    }
+
+    /// Remembers that something was applied on `host`.
+    pub(super) fn applied(&self, host: &HostName) {
+        self.seen.keep_applied(host);
+    }
+
+    /// Whether something was ever applied on `host`.
+    pub(super) fn was_applied(&self, host: &HostName) -> bool {
+        self.seen.was_applied(host)
+    }
+
     fn of_run(&self, host: &HostName) -> Option<Arc<Facts>> {
         self.of_run.read().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
     }
@@ -47,17 +64,17 @@ impl RunFacts {
 /// The facts as one compilation reads them: it notes when it would have to wait for a host of the same run.
 pub(super) struct Reading {
     facts: Arc<RunFacts>,
-    came_too_early: AtomicBool,
+    awaited: Mutex<BTreeSet<HostName>>,
 }
 
 impl Reading {
     pub(super) fn new(facts: Arc<RunFacts>) -> Self {
-        Self { facts, came_too_early: AtomicBool::new(false) }
+        Self { facts, awaited: Mutex::default() }
     }
 
-    /// Whether it read facts of a host that this run has yet to hear.
-    pub(super) fn came_too_early(&self) -> bool {
-        self.came_too_early.load(Ordering::Relaxed)
+    /// The hosts of which it read facts that this run has yet to hear.
+    pub(super) fn awaited(&self) -> Vec<HostName> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
@@ -65,7 +82,8 @@ impl FactsOf for Reading {
     fn facts(&self, host: &HostName) -> Option<Arc<Facts>> {
         self.facts.of_run(host).or_else(|| {
             if self.facts.selected.contains(host) {
-                self.came_too_early.store(true, Ordering::Relaxed);
+                let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+                awaited.insert(host.clone());
             }
             self.facts.seen.read(host).map(Arc::new)
         })

@@ -166,6 +166,10 @@ struct Course<'a, H, O> {
     held: Vec<(HostName, HostPlan)>,
     /// The next number of each host's events, and of the run's own.
     sequences: HashMap<Option<HostName>, u64>,
+    /// Hosts of which others read facts that were not there yet.
+    awaited: HashSet<HostName>,
+    /// The machines that run, and the host that stands for each.
+    machines: HashMap<(String, String), HostName>,
     /// The hosts that are done, and how.
     done: HashMap<HostName, HostState>,
     /// How many of them were changed, however they ended.
@@ -206,6 +210,8 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             stages,
             held: Vec::new(),
             sequences: HashMap::new(),
+            awaited: HashSet::new(),
+            machines: HashMap::new(),
             done: HashMap::new(),
             changed: 0,
             work: HashMap::new(),
@@ -236,13 +242,34 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
 
     /// Looks at every host; those whose catalogs read what others say of themselves, after these.
     async fn look(&mut self) {
-        let waiting = self.look_at(self.run.hosts.clone(), Patience::Waits).await;
+        let hosts = self.run.hosts.clone().into_iter();
+        let (wanted, bare): (Vec<_>, Vec<_>) = hosts.partition(|host| self.may_own_something(host));
+        let mut waiting = self.look_at(wanted, Patience::Waits).await;
+        // Nothing is asked for on these; some may have to say what they are.
+        let (asked, bare): (Vec<_>, Vec<_>) = bare.into_iter().partition(|host| self.awaited.contains(host));
+        waiting.extend(self.look_at(asked, Patience::Waits).await);
         self.look_at(waiting, Patience::TakesWhatThereIs).await;
+        self.leave_alone(bare);
         self.look_at_what_is_known().await;
         self.tell_what_runs_once();
         for host in self.run.hosts.clone() {
             if !self.done.contains_key(&host) && !self.work.contains_key(&host) {
                 self.finish(report(&host, HostState::NotStarted, "the run was stopped"));
+            }
+        }
+    }
+
+    /// Whether there may be anything to do on a host: something is asked for, or was before.
+    fn may_own_something(&self, host: &HostName) -> bool {
+        self.run.inventory.asks_for_anything(host) || self.catalogs.facts.was_applied(host)
+    }
+
+    /// Ends the hosts of which nothing is asked.
+    fn leave_alone(&mut self, hosts: Vec<HostName>) {
+        for host in hosts {
+            if !self.is_stopped() {
+                let (results, problems) = (Vec::new(), Vec::new());
+                self.finish(HostReport { host, state: HostState::InSync, results, in_sync: 0, problems });
             }
         }
     }
@@ -286,6 +313,8 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
                 Some(News::Event(host, kind)) => self.tell(Some(host), *kind),
                 Some(News::Done(host, Some(Ok(plan)))) => self.planned(host, plan),
                 Some(News::Done(host, Some(Err(HostError::Compile(error))))) if error.is::<TooEarly>() => {
+                    let awaited = error.downcast_ref::<TooEarly>().into_iter().flat_map(|early| &early.0);
+                    self.awaited.extend(awaited.cloned());
                     waiting.push(host);
                 }
                 Some(News::Done(host, Some(Err(error)))) => self.finish(failure(&host, &error)),
@@ -320,6 +349,9 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
 
     /// Tells of a host's plan, and what is to be done with it, or how it ends here.
     fn accept(&mut self, host: HostName, mut plan: HostPlan) {
+        if let Some(other) = self.same_machine(&host) {
+            return self.finish(same_machine(&host, &other, HostState::Unplannable));
+        }
         let is_drift = matches!(self.run.goal, Goal::Drift { .. });
         if plan.problems.is_empty() && !plan.is_empty() && !is_drift {
             self.gates.foretell(&host, &mut plan);
@@ -356,7 +388,34 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         }
     }
 
+    /// The host that is the same machine as `host`, and goes before it: two catalogs for one machine would undo each
+    /// other's work. Of two that are to be acted on that is the first of the inventory, whichever was heard first.
+    fn same_machine(&mut self, host: &HostName) -> Option<HostName> {
+        let transport = self.run.inventory.connection(host).transport;
+        let is_folder = matches!(transport, converge_lang::Transport::Local { root: Some(_) });
+        let identity = self.catalogs.facts.running(host).filter(|_| !is_folder)?;
+        let Some(other) = self.machines.get(&identity).filter(|other| *other != host).cloned() else {
+            self.machines.insert(identity, host.clone());
+            return None;
+        };
+        let place = |name: &HostName| self.run.hosts.iter().position(|host| host == name);
+        if place(host) > place(&other) || self.work.remove(&other).is_none() {
+            return Some(other);
+        }
+        self.machines.insert(identity, host.clone());
+        self.changing.remove(&other);
+        self.would_change = !self.changing.is_empty();
+        self.catalogs.once.left(&other);
+        self.finish(same_machine(&other, host, HostState::NotStarted));
+        None
+    }
+
     fn finish(&mut self, report: HostReport) {
+        use HostState::{Changed, Failed, InSync, Interrupted, Reverted};
+        let was_acted_on = matches!(report.state, Changed | InSync | Failed | Interrupted | Reverted);
+        if was_acted_on && self.work.contains_key(&report.host) {
+            self.catalogs.facts.applied(&report.host);
+        }
         self.done.insert(report.host.clone(), report.state);
         self.changed += u32::from(report.changes() > 0);
         self.tell(Some(report.host.clone()), EventKind::HostFinished { report });
@@ -611,6 +670,14 @@ fn failure(host: &HostName, error: &HostError) -> HostReport {
         error => vec![Problem { address: None, message: error.to_string(), help: error.help() }],
     };
     HostReport { host: host.clone(), state: error.state(), results: Vec::new(), in_sync: 0, problems }
+}
+
+/// The end of a host that is another name of `other`.
+fn same_machine(host: &HostName, other: &HostName, state: HostState) -> HostReport {
+    let message = format!("{other} and {host} are one machine: both names lead to the same installation");
+    let help = "leave one of the two names out of the inventory, or out of the run with `--limit`";
+    let problem = Problem { address: None, message, help: Some(help.to_owned()) };
+    HostReport { problems: vec![problem], ..report(host, state, "") }
 }
 
 fn broken(host: &HostName) -> HostReport {

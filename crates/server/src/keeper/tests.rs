@@ -230,6 +230,15 @@ fn an_attempt_that_met_a_lock_does_not_count_and_one_that_failed_does() {
 }
 
 #[test]
+fn a_host_of_which_nothing_is_asked_is_not_lost_and_holds_nobody_back() {
+    let mut keeper = keeper(&["a<db", "db"], &correcting());
+    keeper.looked(&host("db"), &lost(HostState::Unreachable), at(0));
+    let bare = Look { state: HostState::InSync, plan: None, why: Vec::new(), took: 1 };
+    assert_eq!(kinds(&keeper.looked(&host("db"), &bare, at(60)).news), Vec::<String>::new());
+    check(&mut keeper, 60, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+}
+
+#[test]
 fn a_host_that_is_lost_is_told_once_holds_back_those_after_it_and_recovers() {
     let mut keeper = keeper(&["a<db", "db"], &correcting());
     let told = keeper.looked(&host("db"), &lost(HostState::Unreachable), at(0)).news;

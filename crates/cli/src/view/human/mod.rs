@@ -277,6 +277,8 @@ impl Human {
             self.causes.push(result::cause(self.hosts[place].as_str(), report));
         }
         match (self.looked[place], report.state) {
+            // Nothing is asked of it, and it was not contacted.
+            (false, HostState::InSync) => self.looked_at(place),
             (false, _) => self.given_up(place, report),
             // The plan has said why.
             (true, HostState::Unplannable) => String::new(),
