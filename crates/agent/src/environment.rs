@@ -4,6 +4,8 @@
 
 use std::ffi::OsString;
 
+use converge_resources::system::real::cores;
+
 /// Where programs are found.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -25,12 +27,13 @@ const KEPT: &[&str] = &[
     "TZ",
 ];
 
-/// Sets locale, path and file mode mask, and drops what the login left in the environment. `SIGPIPE` is ignored
+/// Sets locale, path and file mode mask, turns core dumps off, and drops what the login left in the environment. `SIGPIPE` is ignored
 /// already: the standard library does that before `main`, and restores it in what it starts.
 ///
 /// Call it first in `main`, before any thread starts.
 pub fn set() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    cores::turn_off();
     for (name, value) in changes(std::env::vars_os().map(|(name, _)| name)) {
         change(&name, value);
     }

@@ -17,8 +17,11 @@ mod visit;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 fn main() -> ExitCode {
+    // A core would hold the secrets of all hosts.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let code = match arguments::Arguments::try_parse() {
         Ok(arguments) => arguments.run().unwrap_or_else(|failure| failure.show()),
         Err(error) => failure::usage(&error),

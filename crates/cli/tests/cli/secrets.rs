@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 
 use crate::world::{Said, World};
 
@@ -236,4 +237,31 @@ fn check_warns_once_of_a_mode_that_lets_everybody_read_a_secret() {
     assert_eq!(checked.exit, 0, "{}", checked.err);
     assert_eq!(checked.err.matches("mode 0644 lets every user of the host read a secret").count(), 1);
     assert!(checked.err.contains("say `mode=\"0600\"`"), "{}", checked.err);
+}
+
+#[test]
+fn a_process_that_is_aborted_leaves_no_core_with_its_secrets() {
+    let world = project();
+    let inventory = |words: &str| {
+        let command =
+            format!("on \"here\" {{ command \"{words}\" id=\"abort\" shell=#true always=#true }}\n");
+        world.write("inventory.kdl", &format!("{INVENTORY}{command}"));
+    };
+    let apply = || {
+        let converge = world.command(&["apply", "--yes"]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -c unlimited; exec \"$0\" \"$@\""]);
+        shell.arg(converge.get_program()).args(converge.get_args()).current_dir(world.project()).env_clear();
+        shell.envs(converge.get_envs().filter_map(|(name, value)| Some((name, value?)))).output().unwrap()
+    };
+    inventory("ulimit -c > limit; kill -ABRT $PPID");
+    let agent = apply();
+    assert_eq!(world.read("sandbox/limit"), "unlimited\n", "what the agent starts keeps its own");
+    assert!(agent.status.code().is_some_and(|code| code != 0), "the agent died: {agent:?}");
+    inventory("read -r a b c controller d < /proc/$PPID/stat; kill -ABRT $controller");
+    let controller = apply();
+    assert_eq!(controller.status.signal(), Some(6), "{controller:?}");
+    assert!(!controller.status.core_dumped());
+    let is_core = |path: &&String| path.rsplit('/').next().is_some_and(|name| name.starts_with("core"));
+    assert_eq!(world.traces().iter().find(is_core), None);
 }

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod apt;
+pub mod cores;
 mod dbus;
 pub mod dpkg;
 pub mod lists;
