@@ -38,6 +38,9 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Spill {
     file: File,
+    /// How many bytes of it are whole entries.
+    sound: u64,
+    /// How many more may be added.
     left: u64,
 }
 
@@ -62,7 +65,7 @@ impl Spill {
         let path = folder.join(format!("{PREFIX}{}-{}{SUFFIX}", since.as_micros(), std::process::id()));
         let file = fs::OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
         file.lock()?;
-        Ok(Self { file, left })
+        Ok(Self { file, sound: 0, left })
     }
 
     /// Adds entries, which are on disk then.
@@ -72,9 +75,16 @@ impl Spill {
             serde_json::to_writer(&mut lines, entry)?;
             lines.push(b'\n');
         }
-        self.left = self.left.checked_sub(lines.len() as u64).ok_or(io::ErrorKind::QuotaExceeded)?;
+        let left = self.left.checked_sub(lines.len() as u64).ok_or(io::ErrorKind::QuotaExceeded)?;
+        // What a write left that failed: an entry behind half a line could not be told from it.
+        if self.file.metadata()?.len() != self.sound {
+            self.file.set_len(self.sound)?;
+        }
         self.file.write_all(&lines)?;
-        self.file.sync_data()
+        self.file.sync_data()?;
+        self.sound += lines.len() as u64;
+        self.left = left;
+        Ok(())
     }
 }
 
@@ -170,6 +180,19 @@ mod tests {
         assert_eq!(left.next(9).unwrap(), []);
         left.done().unwrap();
         assert_eq!(fs::read_dir(&folders[1]).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn entries_stand_behind_no_half_of_another() {
+        let temp = tempfile::tempdir().unwrap();
+        let folders = [temp.path().to_owned()];
+        let mut spill = Spill::create(&folders).unwrap();
+        spill.write(&[entry(0)]).unwrap();
+        // A full disk took half of an entry.
+        spill.file.write_all(b"{\"place\":").unwrap();
+        spill.write(&[entry(1)]).unwrap();
+        drop(spill);
+        assert_eq!(Left::all(&folders).remove(0).next(9).unwrap(), [entry(0), entry(1)]);
     }
 
     #[test]
