@@ -135,7 +135,8 @@ pub trait Units: Send + Sync {
     fn ended(&self, unit: &str) -> Option<Ended>;
     /// Lets the manager read all unit files again.
     fn reload_files(&self) -> Result<(), UnitError>;
-    /// The last `lines` of the unit's journal, oldest first; empty where there is no journal.
+    /// The last `lines` that the unit's present invocation wrote into its journal since this run began, oldest first; empty
+    /// where there is no journal.
     fn journal(&self, unit: &str, lines: u32) -> String;
 }
 

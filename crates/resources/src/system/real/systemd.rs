@@ -7,7 +7,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::dbus::{Bus, BusError, Call, Kind, Message};
 use super::unit_files::UnitFiles;
@@ -19,6 +19,8 @@ use crate::system::units::{Active, Enabled, Ended, Load, UnitError, UnitState, U
 pub struct Systemd {
     files: Arc<Files>,
     processes: Arc<dyn Processes>,
+    /// When this run began.
+    began: SystemTime,
 }
 
 /// For a host without systemd: nobody needs to be told of unit files.
@@ -64,12 +66,21 @@ const EXITED: u32 = 1;
 impl Systemd {
     /// The units of this machine. `files` are its own, not those of a folder.
     pub fn new(files: Arc<Files>, processes: Arc<dyn Processes>) -> Self {
-        Self { files, processes }
+        Self { files, processes, began: SystemTime::now() }
     }
 
     /// Whether the machine was booted with systemd: sd_booted(3).
     pub fn is_running(files: &Files) -> bool {
         matches!(files.entry(Path::new("/run/systemd/system")), Ok(Some(_)))
+    }
+
+    /// What a program says that is quick to answer; nothing where it fails.
+    fn ask<W: Into<String>>(&self, words: impl IntoIterator<Item = W>) -> String {
+        let command = Command { timeout: Duration::from_secs(10), ..Command::new(words) };
+        match self.processes.run(&command, &mut |_| {}) {
+            Ok(finished) if finished.success() => String::from_utf8_lossy(&finished.output).into_owned(),
+            _ => String::new(),
+        }
     }
 
     fn connect(&self) -> Result<Bus, UnitError> {
@@ -312,15 +323,31 @@ impl Units for Systemd {
     }
 
     fn journal(&self, unit: &str, lines: u32) -> String {
-        let count = lines.to_string();
-        let words =
-            ["journalctl", "--no-pager", "--quiet", "--output=short", "--lines", &count, "--unit", unit];
-        let command = Command { timeout: Duration::from_secs(10), ..Command::new(words) };
-        match self.processes.run(&command, &mut |_| {}) {
-            Ok(finished) if finished.success() => String::from_utf8_lossy(&finished.output).into_owned(),
-            _ => String::new(),
-        }
+        let asked = self.ask(["systemctl", "show", "--property=InvocationID", "--value", unit]);
+        self.ask(journal_words(unit, lines, self.began, asked.trim()))
     }
+}
+
+/// What asks for the last lines of a unit's journal, written since `began` by its `invocation`, where one is known. What
+/// it wrote before may show what was secret then, and nobody knows any more.
+fn journal_words(unit: &str, lines: u32, began: SystemTime, invocation: &str) -> Vec<String> {
+    let since = began.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut words = vec![
+        "journalctl".to_owned(),
+        "--no-pager".to_owned(),
+        "--quiet".to_owned(),
+        "--output=short".to_owned(),
+        format!("--lines={lines}"),
+        format!("--since=@{}.{:06}", since.as_secs(), since.subsec_micros()),
+    ];
+    if is_id(invocation) {
+        // Its own lines, and those of systemd about it.
+        let own = format!("_SYSTEMD_INVOCATION_ID={invocation}");
+        words.extend([own, "+".to_owned(), format!("INVOCATION_ID={invocation}")]);
+    } else {
+        words.push(format!("--unit={unit}"));
+    }
+    words
 }
 
 impl Units for NoUnits {
@@ -563,4 +590,22 @@ fn is_id(text: &str) -> bool {
     text.len() == 32
         && text.bytes().all(|byte| byte.is_ascii_hexdigit())
         && text.bytes().any(|byte| byte != b'0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_is_asked_for_what_came_since_the_run_began() {
+        let check = |invocation: &str, words: &str| {
+            let began = UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_042);
+            let asked = journal_words("app.service", 20, began, invocation).join(" ");
+            let usual = "journalctl --no-pager --quiet --output=short --lines=20 --since=@1700000000.000042";
+            assert_eq!(asked, format!("{usual} {words}"));
+        };
+        check("", "--unit=app.service");
+        let id = "0123456789abcdef0123456789abcdef";
+        check(id, &format!("_SYSTEMD_INVOCATION_ID={id} + INVOCATION_ID={id}"));
+    }
 }
