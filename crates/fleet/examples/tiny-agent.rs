@@ -38,7 +38,7 @@ impl Worker for Tiny {
         };
         let problem = |message| Problem { address: None, message, help: None };
         let large = order.catalog.project.strip_prefix("large ").and_then(|size| size.parse().ok());
-        let secrets = order.catalog.secrets.iter().map(|secret| Digest::of(secret.expose()).to_string());
+        let secrets = order.catalog.secrets.secrets().map(|secret| Digest::of(secret.expose()).to_string());
         Ok(HostPlan {
             token: Digest::of(b"token"),
             steps: Vec::new(),

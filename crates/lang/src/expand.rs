@@ -9,7 +9,7 @@ use minijinja::Value;
 use crate::bodies::{Bodies, Call, Instance, Walked};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::evaluate::{Inner, Setting};
-use crate::given::{Atom, Given, Held, MapEntry, Slot};
+use crate::given::{Atom, Given, Held, MapEntry, SecretText, Slot};
 use crate::merge;
 use crate::module::Module;
 use crate::options::Options;
@@ -139,7 +139,9 @@ fn atom(atom: &Atom, given: &GivenAt) -> (Value, Marks) {
         Atom::Plain(Scalar::Int(number)) => (Value::from(*number), Marks::default()),
         Atom::Plain(Scalar::Float(number)) => (Value::from(*number), Marks::default()),
         Atom::Plain(Scalar::Bool(value)) => (Value::from(*value), Marks::default()),
-        Atom::Secret(text) => (Value::from(text.clone()), Marks::TAINTED),
+        Atom::Secret(SecretText { text, stand_ins }) => {
+            (Value::from(text.clone()), Marks { stand_ins: stand_ins.clone(), ..Marks::TAINTED })
+        }
         // Modules see text, never references into a catalog.
         Atom::Unknown | Atom::Plain(Scalar::Secret(_)) | Atom::Content(..) => (unknown(), Marks::UNKNOWN),
     };

@@ -50,7 +50,12 @@ pub fn template(text: &str) {
     for rendered in [engine.text(text, &scope), engine.file("fuzz.j2", text, &scope)] {
         match rendered {
             Ok(rendered) => {
-                assert!(rendered.marks.tainted || !holds(&rendered.text), "a secret without its mark")
+                assert!(rendered.marks.tainted || !holds(&rendered.text), "a secret without its mark");
+                let lines: Vec<&str> = rendered.text.split('\n').collect();
+                let stand_ins = rendered.marks.stand_ins.iter();
+                let clean = stand_ins.flat_map(|stand_ins| stand_ins.clean_lines(&rendered.text));
+                let holding = clean.filter(|line| holds(lines[*line as usize])).count();
+                assert!(holding == 0 || holds(text), "a secret in a line that is said to hold none");
             }
             Err(error) => assert!(!holds(&format!("{error:?}")), "an error quotes a secret"),
         }

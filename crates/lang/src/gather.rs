@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::document::{Literal, Node, Origin, Property, Written};
 use crate::evaluate::{Setting, secret_here, unreadable};
 use crate::flow::{self, Condition};
-use crate::given::{Atom, Given, Held, MapEntry, Row, Slot};
+use crate::given::{Atom, Given, Held, MapEntry, Row, SecretText, Slot};
 use crate::misfit::{missing, unknown_parameter, values_only};
 use crate::module::{COMMON, as_written, input};
 use crate::options::Options;
@@ -775,7 +775,8 @@ impl<'a> Gatherer<'a> {
                 self.diagnostics.push(secret_here(at, "a name or path").given(marks.given.places()));
                 return None;
             }
-            typed::read_secret(ty, &text, limits).map(|()| Atom::Secret(text.into()))
+            typed::read_secret(ty, &text, limits)
+                .map(|()| Atom::Secret(SecretText { text: text.into(), stand_ins: marks.stand_ins.clone() }))
         } else {
             typed::read(ty, input, limits).map(|scalar| {
                 Atom::Plain(match self.target {

@@ -1,13 +1,15 @@
 //! The values that one node gives to the parameters of its schema, typed but not yet merged with defaults.
 
+use std::fmt;
 use std::sync::Arc;
 
+use converge_model::secret::MASK;
 use converge_model::{Content, Scalar};
 
 use crate::compile::ContentSource;
 use crate::diagnostic::Span;
 use crate::schema::Schema;
-use crate::template::GivenAt;
+use crate::template::{GivenAt, StandIns};
 
 /// What is given to one schema: a place for each parameter and each child.
 #[derive(Clone, Debug)]
@@ -71,11 +73,25 @@ impl MapEntry {
 pub(crate) enum Atom {
     Plain(Scalar),
     /// A text that holds a secret.
-    Secret(Arc<str>),
+    Secret(SecretText),
     /// A file as content.
     Content(Content, ContentSource),
     /// It depends on unknown facts.
     Unknown,
+}
+
+/// A text that holds a secret, or is one.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SecretText {
+    pub(crate) text: Arc<str>,
+    /// What it would be with other secrets; none where all of it is secret.
+    pub(crate) stand_ins: Option<StandIns>,
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
 }
 
 impl PartialEq for MapEntry {

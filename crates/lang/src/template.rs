@@ -9,6 +9,7 @@ mod error;
 mod facts;
 mod filters;
 mod recording;
+mod stand_ins;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -24,10 +25,12 @@ use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, Value};
 use context::Context;
 use error::{Failure, Place};
 use recording::Record;
+use stand_ins::instead;
 
 pub(crate) use error::{ScopeError, TemplateError};
 pub(crate) use facts::{known_facts, unknown, unknown_facts};
 pub(crate) use recording::{GivenAt, Marks, mark};
+pub(crate) use stand_ins::{StandIns, seen};
 pub(crate) use values::{Clash, List, Map, Raw, fold, raw};
 
 /// What names stand for in a template.
@@ -134,11 +137,12 @@ impl Engine {
         nest()?;
         bound(expression)?;
         let context = Context::new(scope);
-        let (result, record) = recording::record(|| {
+        let evaluate = |context: &Arc<Context>| {
             let compiled = self.strings.compile_expression_owned(expression.to_owned())?;
-            let value = compiled.eval(Value::from_dyn_object(Arc::clone(&context)))?;
+            let value = compiled.eval(Value::from_dyn_object(Arc::clone(context)))?;
             Ok(settle(value, 0))
-        });
+        };
+        let (result, record) = instead(None, || recording::record(|| evaluate(&context)));
         let place = Place {
             environment: &self.strings,
             source: expression,
@@ -147,7 +151,16 @@ impl Engine {
             record: &record,
         };
         let error = match result {
-            Ok(Some(Ok(value))) => return Ok(Evaluated { value, marks: record.marks }),
+            Ok(Some(Ok(value))) => {
+                let again = |stand_in| match instead(stand_in, || {
+                    recording::record(|| evaluate(&Context::new(scope))).0
+                }) {
+                    Ok(Some(Ok(value))) => scalar_text(&value).map(|text| (Value::from(&*text), vec![text])),
+                    _ => None,
+                };
+                let marks = with_stand_ins(record.marks, again);
+                return Ok(Evaluated { value, marks });
+            }
             Ok(Some(Err(error))) | Err(error) => place.explain(&error),
             Ok(None) => place.undefined(expression.trim()),
         };
@@ -265,12 +278,22 @@ fn render(
     nest()?;
     let context = Context::new(scope);
     let mut out = Capped { bytes: Vec::new(), limit, over: false };
-    let (result, record) = recording::record(|| {
+    let render_to = |context: &Arc<Context>, out: &mut Capped| {
         let template = environment.get_template(key)?;
-        template.render_captured_to(Value::from_dyn_object(Arc::clone(&context)), &mut out).map(drop)
-    });
+        template.render_captured_to(Value::from_dyn_object(Arc::clone(context)), out).map(drop)
+    };
+    // A variable that is looked up with a stand-in in the place of secrets is itself rendered as it is.
+    let (result, record) = instead(None, || recording::record(|| render_to(&context, &mut out)));
     let error = match result {
-        Ok(()) => return Ok(Rendered { text: out.text(), marks: record.marks }),
+        Ok(()) => {
+            let again = |stand_in| {
+                let mut out = Capped { bytes: Vec::new(), limit, over: false };
+                let work = || recording::record_fills(|| render_to(&Context::new(scope), &mut out));
+                let (result, fills) = instead(stand_in, work);
+                result.ok().map(|()| (Value::from(out.text()), fills))
+            };
+            return Ok(Rendered { text: out.text(), marks: with_stand_ins(record.marks, again) });
+        }
         Err(_) if out.over => Some(TemplateError {
             message: format!("the text becomes longer than {limit} bytes"),
             ..TemplateError::default()
@@ -281,6 +304,17 @@ fn render(
         Some(error) => Err(error),
         None => Ok(Rendered { text: String::new(), marks: record.marks }),
     }
+}
+
+/// The marks of what is tainted, with its stand-ins.
+fn with_stand_ins(marks: Marks, again: impl Fn(Option<usize>) -> Option<(Value, Vec<String>)>) -> Marks {
+    let stand_ins = if marks.tainted && !marks.unknown { StandIns::of(again) } else { None };
+    Marks { stand_ins, ..marks }
+}
+
+/// A scalar as the text that becomes of it in a catalog.
+fn scalar_text(value: &Value) -> Option<String> {
+    matches!(raw(value), Raw::Scalar(_)).then(|| value.to_string())
 }
 
 fn bound(expression: &str) -> Result<(), TemplateError> {

@@ -2,10 +2,12 @@
 //! references.
 
 use converge_model::schema::Param;
-use converge_model::{Cell, Content, Digest, Params, Row, Scalar, Secret, SecretTable, Type, Value};
+use converge_model::{
+    Cell, Content, Digest, Params, Row, Scalar, Secret, SecretRef, SecretTable, Type, Value,
+};
 
 use crate::compile::{ContentSource, Contents};
-use crate::given::{Atom, Given, Held, MapEntry};
+use crate::given::{Atom, Given, Held, MapEntry, SecretText};
 use crate::schema::Schema;
 
 /// The parameters of a resource in the order of its schema. Unknown values are left out: such a resource is checked,
@@ -73,17 +75,25 @@ impl Writer<'_> {
     fn scalar(&mut self, atom: &Atom) -> Option<Scalar> {
         match atom {
             Atom::Plain(scalar) => Some(scalar.clone()),
-            Atom::Secret(text) => Some(Scalar::Secret(self.secrets.add(Secret::new(text.as_bytes())))),
+            Atom::Secret(secret) => Some(Scalar::Secret(self.secret(secret, false))),
             Atom::Content(..) | Atom::Unknown => None,
         }
+    }
+
+    /// Adds a text that holds a secret, with what is known of its lines, and the pieces in it that are made of one.
+    fn secret(&mut self, secret: &SecretText, newline: bool) -> SecretRef {
+        let text = Secret::new(ended(&secret.text, newline).into_bytes());
+        let Some(stand_ins) = &secret.stand_ins else { return self.secrets.add(text) };
+        for piece in stand_ins.pieces() {
+            self.secrets.add(Secret::new(piece.as_bytes()));
+        }
+        self.secrets.add_text(text, stand_ins.clean_lines(&secret.text))
     }
 
     fn content(&mut self, atom: &Atom, newline: bool) -> Option<Content> {
         match atom {
             Atom::Unknown => None,
-            Atom::Secret(text) => {
-                Some(Content::Secret(self.secrets.add(Secret::new(ended(text, newline).into_bytes()))))
-            }
+            Atom::Secret(secret) => Some(Content::Secret(self.secret(secret, newline))),
             Atom::Plain(scalar) => {
                 let bytes = ended(&text(scalar), newline).into_bytes();
                 let (digest, length) = (Digest::of(&bytes), bytes.len() as u64);

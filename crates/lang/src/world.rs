@@ -18,7 +18,7 @@ use crate::flow::ALL_TURNS;
 use crate::project::Data;
 use crate::sources::Sources;
 use crate::template::{
-    Evaluated, Found, Marks, Scope, ScopeError, fold, known_facts, mark, unknown, unknown_facts,
+    Evaluated, Found, Marks, Scope, ScopeError, fold, known_facts, mark, seen, unknown, unknown_facts,
 };
 
 /// What the facts of the host are worth.
@@ -287,8 +287,9 @@ struct HostVars {
 fn tell(found: Result<Found, ScopeError>) -> Value {
     match found {
         Ok(found) => {
+            let value = seen(&found.value, &found.marks);
             mark(found.marks);
-            found.value
+            value
         }
         Err(error) => {
             Value::from(Error::new(ErrorKind::InvalidOperation, error.to_string()).with_source(error))

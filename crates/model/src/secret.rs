@@ -30,18 +30,46 @@ pub struct SecretRef(pub u32);
 /// A serialised catalog holds references only. The table itself travels through [`SecretTable::to_channel`], which the
 /// connection to the table's own host is alone in calling.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct SecretTable(Vec<Secret>);
+pub struct SecretTable(Vec<Entry>);
+
+/// One text of a table.
+#[derive(Clone, PartialEq, Eq)]
+struct Entry {
+    secret: Secret,
+    holds: Holds,
+}
+
+/// How much of a text is secret.
+#[derive(Clone, PartialEq, Eq)]
+enum Holds {
+    /// All of it, wherever it shows up.
+    All,
+    /// Some of it: the lines, counted from 0 between line feeds, that hold nothing of a secret.
+    AllBut(Vec<u32>),
+}
 
 /// The bytes of a channel are not a table of secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the table of secrets is cut short or damaged")]
 pub struct SecretTableError;
 
+/// Marks, on the channel, an entry that is secret as a whole.
+const WHOLE: u32 = u32::MAX;
+
 impl SecretTable {
     /// Adds a secret, once, and says where it stands.
     pub fn add(&mut self, secret: Secret) -> SecretRef {
-        let index = self.0.iter().position(|known| *known == secret).unwrap_or_else(|| {
-            self.0.push(secret);
+        self.add_entry(Entry { secret, holds: Holds::All })
+    }
+
+    /// Adds a text that holds a secret: of its lines, counted from 0, those in `clean` hold nothing of one.
+    pub fn add_text(&mut self, text: Secret, clean: Vec<u32>) -> SecretRef {
+        self.add_entry(Entry { secret: text, holds: Holds::AllBut(clean) })
+    }
+
+    fn add_entry(&mut self, entry: Entry) -> SecretRef {
+        let index = self.0.iter().position(|known| *known == entry).unwrap_or_else(|| {
+            self.0.push(entry);
             self.0.len() - 1
         });
         SecretRef(index as u32)
@@ -49,7 +77,7 @@ impl SecretTable {
 
     /// The secret that `reference` stands for, if this is its table.
     pub fn get(&self, reference: SecretRef) -> Option<&Secret> {
-        self.0.get(reference.0 as usize)
+        self.0.get(reference.0 as usize).map(|entry| &entry.secret)
     }
 
     /// Whether the host needs no secret.
@@ -57,18 +85,39 @@ impl SecretTable {
         self.0.is_empty()
     }
 
-    /// All secrets of the table.
-    pub fn iter(&self) -> impl Iterator<Item = &Secret> {
-        self.0.iter()
+    /// What is secret as a whole: the secrets themselves, and what was made of them.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.0.iter().filter(|entry| entry.holds == Holds::All).map(|entry| &entry.secret)
     }
 
-    /// The table as bytes, for the connection to its own host: each secret as its length (four bytes, little endian)
-    /// and itself.
+    /// The same table with `stand_in` in the place of every secret, and of every line that may hold one.
+    pub fn with_stand_in(&self, stand_in: &str) -> Self {
+        let entry = |entry: &Entry| Entry {
+            secret: match &entry.holds {
+                Holds::All => Secret::new(stand_in),
+                Holds::AllBut(clean) => Secret::new(replace_lines(entry.secret.expose(), clean, stand_in)),
+            },
+            holds: entry.holds.clone(),
+        };
+        Self(self.0.iter().map(entry).collect())
+    }
+
+    /// The table as bytes, for the connection to its own host. Of each entry: how many of its lines are clean, and which,
+    /// or [`WHOLE`]; its length; itself. Numbers have four bytes, little endian.
     pub fn to_channel(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(self.0.iter().map(|s| s.0.len() + 4).sum()));
-        for secret in &self.0 {
-            bytes.extend_from_slice(&(secret.0.len() as u32).to_le_bytes());
-            bytes.extend_from_slice(&secret.0);
+        let clean = |entry: &Entry| match &entry.holds {
+            Holds::All => vec![WHOLE],
+            Holds::AllBut(lines) => {
+                std::iter::once(lines.len() as u32).chain(lines.iter().copied()).collect()
+            }
+        };
+        let size = |entry: &Entry| entry.secret.0.len() + 4 + clean(entry).len() * 4;
+        // All at once: growing would leave copies of secrets behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(self.0.iter().map(size).sum()));
+        for entry in &self.0 {
+            clean(entry).into_iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+            bytes.extend_from_slice(&(entry.secret.0.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(&entry.secret.0);
         }
         bytes
     }
@@ -77,14 +126,37 @@ impl SecretTable {
     pub fn from_channel(mut bytes: &[u8]) -> Result<Self, SecretTableError> {
         let mut table = Vec::new();
         while !bytes.is_empty() {
-            let (length, rest) = bytes.split_first_chunk::<4>().ok_or(SecretTableError)?;
-            let length = u32::from_le_bytes(*length) as usize;
-            let (secret, rest) = rest.split_at_checked(length).ok_or(SecretTableError)?;
-            table.push(Secret::new(secret));
+            let holds = match number(&mut bytes)? {
+                WHOLE => Holds::All,
+                count if count as usize > bytes.len() / 4 => return Err(SecretTableError),
+                count => Holds::AllBut((0..count).map(|_| number(&mut bytes)).collect::<Result<_, _>>()?),
+            };
+            let length = number(&mut bytes)? as usize;
+            let (secret, rest) = bytes.split_at_checked(length).ok_or(SecretTableError)?;
+            table.push(Entry { secret: Secret::new(secret), holds });
             bytes = rest;
         }
         Ok(Self(table))
     }
+}
+
+fn number(bytes: &mut &[u8]) -> Result<u32, SecretTableError> {
+    let (number, rest) = bytes.split_first_chunk::<4>().ok_or(SecretTableError)?;
+    *bytes = rest;
+    Ok(u32::from_le_bytes(*number))
+}
+
+/// `text` with `stand_in` in the place of every line that is not among `clean`. The end of the text is no line.
+fn replace_lines(text: &[u8], clean: &[u32], stand_in: &str) -> Vec<u8> {
+    let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    let last = lines.len() - 1;
+    let kept = |(at, line): (usize, &&'_ [u8])| {
+        let is_end = at == last && line.is_empty();
+        is_end || u32::try_from(at).is_ok_and(|at| clean.binary_search(&at).is_ok())
+    };
+    let replaced =
+        lines.iter().enumerate().map(|(at, line)| if kept((at, line)) { line } else { stand_in.as_bytes() });
+    replaced.collect::<Vec<_>>().join(&b'\n')
 }
 
 /// What stands in the place of a secret.
@@ -99,10 +171,10 @@ pub const SHORTEST_MASKED: usize = 6;
 pub struct Masker(Vec<Zeroizing<Vec<u8>>>);
 
 impl Masker {
-    /// A masker for every secret of `table`.
+    /// A masker for every secret of `table`. What merely holds one stays readable around it.
     pub fn new(table: &SecretTable) -> Self {
         let mut lines: Vec<_> = table
-            .iter()
+            .secrets()
             .flat_map(|secret| secret.expose().split(|b| *b == b'\n'))
             .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
             .flat_map(|line| {
@@ -181,7 +253,8 @@ mod tests {
 
     #[test]
     fn the_channel_carries_the_table_and_refuses_a_cut_one() {
-        let sent = table(&["one", "", "two\nlines"]);
+        let mut sent = table(&["one", "", "two\nlines"]);
+        sent.add_text(Secret::new("user\npassword\n"), vec![0, 2]);
         let bytes = sent.to_channel();
         assert!(SecretTable::from_channel(&bytes).is_ok_and(|read| read == sent));
         assert!(SecretTable::from_channel(&bytes[..bytes.len() - 1]).is_err());
@@ -191,6 +264,27 @@ mod tests {
     fn the_same_secret_has_one_place() {
         let mut table = table(&["a", "b"]);
         assert_eq!(table.add(Secret::new("a")), SecretRef(0));
+    }
+
+    #[test]
+    fn stand_ins_take_the_place_of_secrets_and_of_the_lines_that_hold_one() {
+        let mut table = table(&["hunter22"]);
+        let text = table.add_text(Secret::new("user=a\npassword=hunter22\n"), vec![0, 2]);
+        let other = table.with_stand_in("x");
+        let is = |reference: SecretRef, text: &str| {
+            assert!(other.get(reference).is_some_and(|secret| secret.expose() == text.as_bytes()), "{text}");
+        };
+        is(SecretRef(0), "x");
+        is(text, "user=a\nx\n");
+    }
+
+    #[test]
+    fn what_holds_a_secret_is_masked_no_further_than_the_secret() {
+        let mut table = table(&["hunter22"]);
+        table.add_text(Secret::new("frontend web\nuser admin hunter22\n"), vec![0]);
+        let masker = Masker::new(&table);
+        assert_eq!(masker.mask(b"line 1: frontend web"), "line 1: frontend web");
+        assert_eq!(masker.mask(b"user admin hunter22"), "user admin ********");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use minijinja::value::Object;
 
 use super::error::Failure;
 use super::recording::{mark, observe};
+use super::stand_ins::seen;
 use super::{Marks, Scope};
 
 /// The scope of one rendering: every name is asked for once.
@@ -59,6 +60,7 @@ impl Object for Context {
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
         let (value, marks) = self.find(key)?;
+        let value = seen(&value, &marks);
         mark(marks);
         Some(value)
     }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::Failure;
 use super::facts::is_unknown;
-use super::recording::wrote;
+use super::recording::{filled, wrote};
 
 /// Sets formatter and filters of `environment`.
 pub(super) fn install(environment: &mut Environment<'static>) {
@@ -63,7 +63,7 @@ fn format(out: &mut Output, _state: &mut State, value: &Value) -> Result<(), Err
             &written
         }
     };
-    if wrote(text.len()) > WRITTEN {
+    if filled(text) > WRITTEN {
         return Err(Failure::definite(format!("the template fills in more than {WRITTEN} bytes"), None));
     }
     Ok(out.write_str(text)?)

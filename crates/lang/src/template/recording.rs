@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::ops::BitOr;
 use std::sync::Arc;
 
+use super::stand_ins::StandIns;
 use crate::diagnostic::Span;
 
 /// What was read.
@@ -16,6 +17,8 @@ pub(crate) struct Marks {
     pub(crate) unknown: bool,
     /// Parameters of a module: a mistake in what comes of them is mended where they are given.
     pub(crate) given: GivenAt,
+    /// Of a tainted value: what it would be with other secrets. None where it is a secret as a whole.
+    pub(crate) stand_ins: Option<StandIns>,
 }
 
 /// Where callers of a module gave what was read: a few places, in the order read.
@@ -39,6 +42,8 @@ pub(super) struct Record {
     pub(super) misses: Vec<Miss>,
     /// How many bytes were filled in, also into what `{% set %}` and macros keep.
     written: usize,
+    /// What was filled in, where that is asked.
+    pub(super) fills: Option<Vec<String>>,
 }
 
 /// A key looked for in vain.
@@ -61,6 +66,16 @@ const MISSES: usize = 16;
 
 /// Runs `work` with a record of its own.
 pub(super) fn record<T>(work: impl FnOnce() -> T) -> (T, Record) {
+    record_in(Record::default(), work)
+}
+
+/// As [`record`], with what is filled in.
+pub(super) fn record_fills<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let (result, record) = record_in(Record { fills: Some(Vec::new()), ..Record::default() }, work);
+    (result, record.fills.unwrap_or_default())
+}
+
+fn record_in<T>(record: Record, work: impl FnOnce() -> T) -> (T, Record) {
     /// Takes the record off also when `work` panics.
     struct Open;
     impl Drop for Open {
@@ -68,7 +83,7 @@ pub(super) fn record<T>(work: impl FnOnce() -> T) -> (T, Record) {
             let _ = RECORDS.with_borrow_mut(Vec::pop);
         }
     }
-    RECORDS.with_borrow_mut(|records| records.push(Record::default()));
+    RECORDS.with_borrow_mut(|records| records.push(record));
     let open = Open;
     let result = work();
     let record =
@@ -82,9 +97,16 @@ pub(super) fn depth() -> usize {
     RECORDS.with_borrow(Vec::len)
 }
 
-/// Notes that something was read.
+/// Notes that something was read. What comes of it has stand-ins of its own.
 pub(crate) fn mark(marks: Marks) {
+    let marks = Marks { stand_ins: None, ..marks };
     with_last(|record| record.marks = std::mem::take(&mut record.marks) | marks);
+}
+
+/// Notes that this text was filled in, and says how many bytes there were in all.
+pub(super) fn filled(text: &str) -> usize {
+    with_last(|record| record.fills.iter_mut().for_each(|fills| fills.push(text.to_owned())));
+    wrote(text.len())
 }
 
 /// Notes that so many bytes were filled in, and says how many there were in all.
@@ -119,9 +141,11 @@ impl Record {
 
 impl Marks {
     /// A secret.
-    pub(crate) const TAINTED: Self = Self { tainted: true, unknown: false, given: GivenAt(None) };
+    pub(crate) const TAINTED: Self =
+        Self { tainted: true, unknown: false, given: GivenAt(None), stand_ins: None };
     /// Something unknown.
-    pub(crate) const UNKNOWN: Self = Self { tainted: false, unknown: true, given: GivenAt(None) };
+    pub(crate) const UNKNOWN: Self =
+        Self { tainted: false, unknown: true, given: GivenAt(None), stand_ins: None };
 
     /// Something that a caller gave there.
     pub(crate) fn given(given: GivenAt) -> Self {
@@ -165,6 +189,12 @@ impl BitOr for Marks {
             tainted: self.tainted || other.tainted,
             unknown: self.unknown || other.unknown,
             given: self.given | other.given,
+            // Of two tainted values nobody knows what they would be together.
+            stand_ins: match (self.tainted, other.tainted) {
+                (true, true) => None,
+                (true, false) => self.stand_ins,
+                (false, _) => other.stand_ins,
+            },
         }
     }
 }

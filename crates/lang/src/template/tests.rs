@@ -448,3 +448,46 @@ fn syntax_is_checked_without_values() {
     assert!(engine().check_expression("{{ a }}").is_err());
     assert_eq!(engine().check_expression("a | default(1)"), Ok(()));
 }
+
+#[test]
+fn a_line_of_a_tainted_text_is_clean_where_no_secret_could_change_it() {
+    let check = |template: &str, clean: &[&str], pieces: &[&str]| {
+        let rendered = engine().file("x", template, &scope()).unwrap_or_else(|e| panic!("{template}: {e:?}"));
+        let Some(stand_ins) = &rendered.marks.stand_ins else { panic!("{template}: nothing is known of it") };
+        let lines: Vec<&str> = rendered.text.split('\n').collect();
+        let found: Vec<&str> =
+            stand_ins.clean_lines(&rendered.text).into_iter().map(|line| lines[line as usize]).collect();
+        assert_eq!(found, clean, "{template}");
+        let mut found: Vec<&str> = stand_ins.pieces().collect();
+        found.sort_unstable();
+        assert_eq!(found, pieces, "{template}");
+    };
+    check(
+        "frontend web\nuser {{ db.password }}\nbind :80\n",
+        &["frontend web", "bind :80", ""],
+        &["hunter22"],
+    );
+    check("a {{ db.password | upper }} b\nc", &["c"], &["HUNTER22"]);
+    check("{{ ('user:' ~ db.password) | urlencode }}\nc", &["c"], &["hunter22"]);
+    check("{{ db.password | upper }}:{{ db.password | reverse }}", &[], &["22retnuh", "HUNTER22"]);
+    check("{{ db | tojson }}\nc", &["c"], &["hunter22"]);
+    check("{% set p = db.password %}a\n{{ p }}\n{{ p | length }}\nb", &["a", "b"], &["hunter22"]);
+    check("{% macro m(p) %}x\n{{ p }}\n{% endmacro %}{{ m(db.password) }}b", &["x", "b"], &["hunter22"]);
+    check("{% for u in users %}{{ u.name }}\n{{ u.key }}\n{% endfor %}z", &["ada", "bob", "z"], &[]);
+    // What is there, or is not, because of a secret tells of it too.
+    check("a\n{% if db.password %}b\n{% endif %}c", &["a", "c"], &[]);
+    check("{% if db.password == 'hunter22' %}weak\n{% else %}fine\n{% endif %}c", &["c"], &[]);
+    check("{% if db.password | length > 6 %}long\n{% else %}short\n{% endif %}c", &["c"], &[]);
+    check("{{ 'x' if db.password is startingwith('h') else 'y' }}\nc", &["c"], &[]);
+    // An empty password has no hash, and the others tell enough.
+    let hashed = engine().text("{{ db.password | crypt }}\nc", &scope()).unwrap();
+    assert_eq!(hashed.marks.stand_ins.unwrap().clean_lines(&hashed.text), [1]);
+}
+
+#[test]
+fn what_an_expression_makes_of_a_secret_is_one_without_what_stands_beside_it() {
+    let of = |expression: &str| engine().expression(expression, &scope()).unwrap().marks.stand_ins;
+    let pieces = |expression: &str| of(expression).unwrap().pieces().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(pieces("'user=' ~ db.password ~ ';'"), ["hunter22"]);
+    assert_eq!(of("[db.password]"), None, "a list is secret as a whole");
+}

@@ -10,6 +10,7 @@ use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
 
 use super::facts::{is_unknown, unknown};
 use super::recording::{Marks, Miss, mark, miss};
+use super::stand_ins::seen;
 use crate::nearest::did_you_mean;
 
 /// A map in the order written. `limits.open_files` and `limits['open-files']` both find `open-files`.
@@ -131,7 +132,7 @@ impl Object for Map {
             return None;
         };
         mark(marks.clone());
-        Some(value.clone())
+        Some(seen(value, marks))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -151,7 +152,7 @@ impl Object for List {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let (value, marks) = self.items.get(key.as_usize()?)?;
         mark(marks.clone());
-        Some(value.clone())
+        Some(seen(value, marks))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
