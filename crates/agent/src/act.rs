@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use converge_model::{
-    Blocked, Certainty, Change, EventKind, Masker, NotifyHow, Problem, PropertyChange, PutBack, Resource,
-    Settled, Stands, StepOutcome, StepResult, Verb,
+    Blocked, Certainty, Change, Claim, EventKind, Masker, NotifyHow, Problem, PropertyChange, PutBack,
+    Resource, Settled, Stands, StepOutcome, StepResult, Verb,
 };
 use converge_resources::actor::Undo;
 use converge_resources::kind::{Action, Look, Planned};
@@ -23,10 +23,10 @@ use converge_resources::{Actor, ApplyError, Effect, System, View};
 
 use crate::channel::{Channel, FromChannel};
 use crate::look::invocation;
-use crate::mask::mask;
 use crate::planner::{COMMAND, Decoded, Draft, PACKAGE, problem, starts_unit};
 use crate::state::StateError;
-use crate::state::journal::{Debt, Journal, Past, Record};
+use crate::state::journal::{Debt, Intent, Journal, Past, Record};
+use crate::state::ledger::{LineKey, Origin, holds_secret};
 
 use fates::{Fate, Fates};
 use guarded::Guarding;
@@ -43,6 +43,8 @@ pub(crate) struct Act<'a> {
     journal: &'a Journal,
     channel: &'a dyn Channel,
     masker: Masker,
+    /// The key of the host.
+    key: [u8; 32],
     undo: Undo,
     fates: Fates,
     results: Vec<StepResult>,
@@ -112,8 +114,9 @@ impl<'a> Act<'a> {
         draft: Draft,
         journal: &'a Journal,
         channel: &'a dyn Channel,
-        (store, guarding): (Files, Option<Guarding<'a>>),
+        (store, guarding, key): (Files, Option<Guarding<'a>>, [u8; 32]),
     ) -> Self {
+        let masker = draft.veil.masker().clone();
         let mut step_of = BTreeMap::new();
         let mut action_of = BTreeMap::new();
         for (place, step) in draft.steps.iter().enumerate() {
@@ -128,7 +131,8 @@ impl<'a> Act<'a> {
             action_of,
             journal,
             channel,
-            masker: Masker::new(&decoded.catalog.secrets),
+            masker,
+            key,
             undo: Undo::in_store(store),
             fates: Fates::new(decoded.catalog.resources.len()),
             results: Vec::new(),
@@ -286,7 +290,7 @@ impl<'a> Act<'a> {
         let ready =
             self.is_as_planned(index, place, &change).and_then(|()| self.guard(index, &[])).and_then(|()| {
                 self.announce(index, place);
-                self.owe(index).map_err(|error| error.to_string())
+                self.note(index, change.verb).map_err(|error| error.to_string())
             });
         if let Err(why) = ready {
             let attempt = Attempt::Failed(Failure::untouched(why));
@@ -404,7 +408,7 @@ impl<'a> Act<'a> {
             journal: self.journal,
             output: &mut output,
             undo: &mut self.undo,
-            sensitive: self.draft.hidden.contains(&index),
+            sensitive: self.draft.veil.hides(index),
             timeout: options.timeout.map(Duration::from_millis),
             allowance: &self.draft.allowance,
             unforeseen: &mut self.unforeseen,
@@ -454,7 +458,7 @@ impl<'a> Act<'a> {
         for index in &indices {
             self.announce(*index, self.step_of.get(index).copied());
         }
-        if let Err(error) = indices.iter().try_for_each(|index| self.owe(*index)) {
+        if let Err(error) = batch.iter().try_for_each(|(index, _, look)| self.note(*index, verb_of(look))) {
             for index in indices {
                 let place = self.step_of.get(&index).copied();
                 let attempt = Attempt::Failed(Failure::untouched(error.to_string()));
@@ -657,18 +661,30 @@ impl<'a> Act<'a> {
         }
     }
 
-    /// Journals what is owed before the resource at `index` changes.
-    fn owe(&self, index: u32) -> Result<(), StateError> {
+    /// Journals, before the resource at `index` changes, what the ledger is to know of it, and what is owed then: a run
+    /// that is killed tells nobody any more.
+    fn note(&self, index: u32, verb: Verb) -> Result<(), StateError> {
         let resource = self.resource(index);
-        for notify in &resource.notify {
-            let debt = Debt {
+        let debts = resource.notify.iter().map(|notify| {
+            Record::Owe(Debt {
                 target: self.resource(notify.target).address.to_string(),
                 by: resource.address.to_string(),
                 invocation: invocation(self.decoded, self.system, notify.target),
-            };
-            self.journal.write(&Record::Owe(debt))?;
-        }
-        Ok(())
+            })
+        });
+        // What runs once for all hosts is known to have run only once it has.
+        let claims: Vec<_> =
+            resource.claims.iter().filter(|claim| claim.as_once().is_none()).map(Claim::key).collect();
+        let write = Record::Write(Intent {
+            claims,
+            address: resource.address.to_string(),
+            kind: resource.kind.clone(),
+            project: self.decoded.catalog.project.clone(),
+            origin: if verb == Verb::Create { Origin::Created } else { Origin::Found },
+            secret: holds_secret(resource),
+            clean: self.draft.veil.clean_digests(index, &LineKey::of(&self.key)),
+        });
+        self.journal.write_all(std::iter::once(write).chain(debts))
     }
 
     /// Why the resource at `index` is not tried: something that it waits for, or its own body.
@@ -752,7 +768,7 @@ impl<'a> Act<'a> {
         let planned = place.map(|place| self.draft.steps[place].step.change.clone());
         let unforeseen = planned.is_none();
         let mut change = planned.or(change).unwrap_or_else(|| Change::new(Verb::Update));
-        mask(&mut change, &self.masker, self.draft.hidden.contains(&index));
+        self.draft.veil.cover(index, &mut change);
         let created = change.verb == Verb::Create;
         let (fate, outcome) = match attempt {
             Attempt::Done if unforeseen => (Fate::Changed, StepOutcome::Unforeseen),
@@ -783,7 +799,7 @@ impl<'a> Act<'a> {
         let resource = self.resource(index);
         let mut beyond = Change::new(change.verb);
         beyond.properties = std::mem::take(&mut self.unforeseen);
-        mask(&mut beyond, &self.masker, self.draft.hidden.contains(&index));
+        self.draft.veil.cover(index, &mut beyond);
         let result = StepResult {
             resource: index,
             address: resource.address.clone(),
@@ -851,6 +867,14 @@ impl<'a> Act<'a> {
 /// Whether what a change does stays, whatever is put back.
 fn is_irreversible(change: &Change) -> bool {
     change.irreversible.as_deref().is_some_and(|why| why != SENSITIVE)
+}
+
+/// What a look says is to happen.
+fn verb_of(look: &Look) -> Verb {
+    match &look.planned {
+        Planned::Change(planned) => planned.change.verb,
+        Planned::InSync(_) | Planned::Impossible { .. } => Verb::Update,
+    }
 }
 
 /// The properties of a change by name.

@@ -3,13 +3,15 @@
 //!
 //! What is done about it is the controller's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use converge_model::{Catalog, Cause, Digest, Resource};
 
 use crate::planner::{Decoded, Draft, DraftStep};
-use crate::state::ledger::{Entry, Ledger, applied};
+use crate::state::journal::Past;
+use crate::state::ledger::{Entry, Ledger, LineKey, applied};
 use crate::state::{State, StateError};
+use crate::veil::Veil;
 
 /// What the host remembers of earlier runs, as far as a catalog is concerned. A host without a key remembers nothing.
 pub(crate) struct Memory<'a> {
@@ -19,9 +21,15 @@ pub(crate) struct Memory<'a> {
 
 impl<'a> Memory<'a> {
     /// Reads it.
-    pub(crate) fn read(catalog: &'a Catalog, state: &State) -> Result<Self, StateError> {
+    ///
+    /// What a run was about to write that did not end stands in the journal alone.
+    pub(crate) fn read(catalog: &'a Catalog, state: &State, past: &Past) -> Result<Self, StateError> {
         let known = match state.key()? {
-            Some(key) => Some((Ledger::read(state)?, key)),
+            Some(key) => {
+                let mut ledger = Ledger::read(state)?;
+                ledger.take_in(&past.writes);
+                Some((ledger, key))
+            }
             None => None,
         };
         Ok(Self { catalog, known })
@@ -32,12 +40,9 @@ impl<'a> Memory<'a> {
         draft.in_sync.iter().all(|index| self.knows(&self.catalog.resources[*index as usize]))
     }
 
-    /// The resources whose values nobody is shown: they say so, or what is there held a secret when it was applied.
-    pub(crate) fn hidden(&self) -> BTreeSet<u32> {
-        let held =
-            |resource: &Resource| self.known.as_ref().is_some_and(|(ledger, _)| ledger.held_secret(resource));
-        let all = (0_u32..).zip(&self.catalog.resources);
-        all.filter(|(_, one)| one.options.sensitive || held(one)).map(|(index, _)| index).collect()
+    /// What of a plan for the catalog may be shown.
+    pub(crate) fn veil(&self, decoded: &Decoded<'_>) -> Veil {
+        Veil::over(decoded, self.known.as_ref().map(|(ledger, key)| (ledger, LineKey::of(key))))
     }
 
     /// Whether `resource` is one that runs once for all hosts, and did.

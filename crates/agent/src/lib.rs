@@ -13,7 +13,6 @@ pub mod fence;
 #[cfg(test)]
 mod laws;
 mod look;
-mod mask;
 mod notification;
 mod owners;
 mod planner;
@@ -22,4 +21,5 @@ pub mod serve;
 mod state;
 #[cfg(test)]
 mod testing;
+mod veil;
 pub mod work;

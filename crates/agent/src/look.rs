@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use converge_model::wire::{Guard, LOOK_LIMIT, TEXT_LIMIT};
-use converge_model::{Catalog, Content, Digest, HostPlan, Masker, Settled, Step};
+use converge_model::{Catalog, Content, Digest, HostPlan, Settled, Step};
 use converge_resources::System;
 use converge_resources::diff::unified;
 use converge_resources::system::units::UnitState;
@@ -12,7 +12,6 @@ use crate::channel::Channel;
 use crate::critical::Login;
 use crate::critical::plan::{mark, unguardable, unsettled, warn};
 use crate::drift::Memory;
-use crate::mask::mask;
 use crate::planner::{Decoded, Draft, Refused, plan};
 use crate::state::armed::{Standing, can_arm};
 use crate::state::journal::{Debt, Past};
@@ -41,31 +40,32 @@ pub(crate) fn look(
     channel: &dyn Channel,
 ) -> Result<Looked, crate::state::StateError> {
     let debts = open_debts(&past.debts, decoded, system);
-    let memory = Memory::read(decoded.catalog, state)?;
+    let memory = Memory::read(decoded.catalog, state, past)?;
     let known_once = known_once(decoded.catalog, &memory);
+    let veil = memory.veil(decoded);
     let login = guard.map(|_| Login::of(system));
     let critical = login.as_ref().map(|login| login.critical(decoded.catalog)).unwrap_or_default();
     let mut draft = plan(decoded, system, (&debts, &known_once), |draft| {
         let (Some(guard), Some(login)) = (guard, &login) else { return Refused::new() };
+        draft.veil = veil.clone();
         mark(draft, decoded, &critical);
         unguardable(draft, decoded.catalog, login, guard, can_arm(system, state))
     });
-    draft.hidden = memory.hidden();
+    draft.veil = veil;
     if let (Some(_), Some(login)) = (guard, &login) {
         draft.allowance.keep_ways_in(login.needs());
         draft.problems.extend(unsettled(state)?);
     }
     fill_diffs(&mut draft, channel);
     let token = token(&draft, decoded.catalog);
-    let masker = Masker::new(&decoded.catalog.secrets);
     for step in &mut draft.steps {
-        mask(&mut step.step.change, &masker, draft.hidden.contains(&step.step.resource));
+        draft.veil.cover(step.step.resource, &mut step.step.change);
     }
     for problem in &mut draft.problems {
-        problem.message = masker.mask(problem.message.as_bytes());
+        problem.message = draft.veil.masker().mask(problem.message.as_bytes());
     }
     for blocked in draft.blocked.values_mut().chain(&mut draft.waiting) {
-        blocked.why = masker.mask(blocked.why.as_bytes());
+        blocked.why = draft.veil.masker().mask(blocked.why.as_bytes());
     }
     if let Some(login) = &login {
         warn(&mut draft, decoded.catalog, login);
@@ -84,7 +84,7 @@ pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
     // settles what an earlier one left.
     let is_open = |run: &String| Past::read(state).is_ok_and(|now| now.interrupted.as_ref() == Some(run));
     let interrupted = past.interrupted.clone().filter(|run| busy.is_none() && is_open(run));
-    let settled = interrupted.is_none() && standing == Standing::Nothing;
+    let settled = interrupted.is_none() && past.damaged == 0 && standing == Standing::Nothing;
     HostPlan {
         token: looked.token,
         steps: looked.draft.steps.into_iter().map(|step| step.step).collect(),
@@ -95,6 +95,7 @@ pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
         ledger_complete: looked.ledger_complete && settled,
         busy,
         interrupted,
+        damaged: u32::try_from(past.damaged).unwrap_or(u32::MAX),
         reverted: match standing {
             Standing::Reverted(owner) => Some(owner.run),
             _ => None,
@@ -176,6 +177,7 @@ fn fill_diffs(draft: &mut Draft, channel: &dyn Channel) {
                 (after, step.step.change.properties.get_mut(request.property))
             {
                 property.diff = unified(&before, &after);
+                draft.veil.learn(step.step.resource, &after);
             }
         }
     }

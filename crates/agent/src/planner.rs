@@ -20,6 +20,7 @@ use crate::channel::{Channel, FromChannel};
 use crate::notification::Notifications;
 use crate::owners::{Clash, Owners};
 use crate::state::journal::Debt;
+use crate::veil::Veil;
 
 /// A catalog with its resources decoded.
 pub(crate) struct Decoded<'a> {
@@ -65,8 +66,8 @@ pub(crate) struct Draft {
     pub(crate) waiting: Vec<Blocked>,
     /// The resources that must not be planned so, though each of them alone could be.
     refused: Refused,
-    /// The resources whose values nobody is shown.
-    pub(crate) hidden: BTreeSet<u32>,
+    /// What of it may be shown.
+    pub(crate) veil: Veil,
 }
 
 /// A step of a draft.

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use converge_model::catalog::Body;
 use converge_model::{
     Address, Catalog, Content, Digest, EventKind, HostName, HostPlan, HostReport, Options, Params, Resource,
-    RunId, Value,
+    RunId, Secret, SecretRef, SecretTable, Value,
 };
 use converge_resources::system::fake::World;
 
@@ -42,6 +42,8 @@ pub(crate) struct Bench {
     pub(crate) world: World,
     pub(crate) state: State,
     pub(crate) controller: Controller,
+    /// The secrets of its catalogs.
+    pub(crate) secrets: Mutex<SecretTable>,
 }
 
 /// A controller that has the contents that a test gave it, and keeps the events.
@@ -93,7 +95,7 @@ impl Bench {
         std::fs::create_dir(folder.path().join("host")).unwrap();
         let world = World::new(&folder.path().join("host")).unwrap();
         let state = State::in_folder(folder.path().join("state"));
-        Self { world, state, controller: Controller::default(), _folder: folder }
+        Self { world, state, controller: Controller::default(), secrets: Mutex::default(), _folder: folder }
     }
 
     /// The folder that is the host.
@@ -111,15 +113,31 @@ impl Bench {
         file
     }
 
+    /// A text in which `secret` is a secret: of its lines, those without it are clean, as the language finds them.
+    pub(crate) fn secret_text(&self, text: &str, secret: &str) -> SecretRef {
+        let lines = (0_u32..).zip(text.split('\n'));
+        let clean = lines.filter(|(_, line)| !line.contains(secret)).map(|(at, _)| at).collect();
+        let mut table = self.secrets.lock().unwrap();
+        table.add(Secret::new(secret));
+        table.add_text(Secret::new(text), clean)
+    }
+
+    /// An order with these resources and the secrets of the bench.
+    pub(crate) fn order(&self, resources: &[Resource]) -> Order {
+        let mut order = order(resources);
+        order.catalog.secrets = self.secrets.lock().unwrap().clone();
+        order
+    }
+
     pub(crate) fn look(&self, resources: &[Resource]) -> HostPlan {
-        look_in(&self.world, &self.state, &order(resources), &self.controller).unwrap()
+        look_in(&self.world, &self.state, &self.order(resources), &self.controller).unwrap()
     }
 
     /// Looks and acts on what was found.
     pub(crate) fn apply(&self, resources: &[Resource]) -> HostReport {
         let plan = self.look(resources);
         assert_eq!(plan.problems, []);
-        act_in(&self.world, &self.state, &order(resources), plan.token, &self.controller).unwrap()
+        act_in(&self.world, &self.state, &self.order(resources), plan.token, &self.controller).unwrap()
     }
 }
 
@@ -137,7 +155,7 @@ pub(crate) fn order(resources: &[Resource]) -> Order {
         resources,
         bodies: (0..bodies).map(|body| Body { name: format!("body {body}") }).collect(),
         settled: Vec::new(),
-        secrets: converge_model::SecretTable::default(),
+        secrets: SecretTable::default(),
     };
     Order { run: RunId::new("run-1").unwrap(), by: "ada@laptop".to_owned(), root: None, guard: None, catalog }
 }

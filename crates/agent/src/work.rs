@@ -117,11 +117,12 @@ pub(crate) fn act_in(
         let why = "the host is no longer as the plan found it; plan again".to_owned();
         return Err(Refusal::Stale(why));
     }
-    let ledger = Ledger::read(state).map_err(refuse)?;
+    let mut ledger = Ledger::read(state).map_err(refuse)?;
     let key = state.made_key().map_err(refuse)?;
     let store = state.replaced().map_err(refuse)?;
     // What is refused until here left no trace in the journal.
     let (journal, past) = Journal::open(state, order.run.as_str()).map_err(refuse)?;
+    ledger.take_in(&past.writes);
     if let Standing::Confirmed(owner) | Standing::Reverted(owner) = standing {
         clear_away(system, &owner, state).map_err(refuse)?;
     }
@@ -134,7 +135,7 @@ pub(crate) fn act_in(
         count: 0,
         group: None,
     });
-    let mut act = Act::new(&decoded, system, looked.draft, &journal, channel, (store, guarding));
+    let mut act = Act::new(&decoded, system, looked.draft, &journal, channel, (store, guarding, key));
     act.clean_up(&past, &looked.owed);
     act.walk();
     let mut report = act.close();

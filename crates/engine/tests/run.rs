@@ -146,6 +146,7 @@ fn plan_of(host: &HostName, steps: Vec<Step>) -> HostPlan {
         ledger_complete: true,
         busy: None,
         interrupted: None,
+        damaged: 0,
         reverted: None,
     }
 }
@@ -219,6 +220,7 @@ impl Hosts for Pretence {
                 ledger_complete: temper == Some(Temper::Knows),
                 busy: None,
                 interrupted: None,
+                damaged: 0,
                 reverted: None,
             });
         }
@@ -238,6 +240,7 @@ impl Hosts for Pretence {
             ledger_complete: temper != Some(Temper::Unrecorded),
             busy: None,
             interrupted: None,
+            damaged: 0,
             reverted: None,
         })
     }

@@ -55,6 +55,7 @@ impl Worker for Tiny {
             ledger_complete: true,
             busy: None,
             interrupted: None,
+            damaged: 0,
             reverted: None,
         })
     }

@@ -34,6 +34,9 @@ pub struct HostPlan {
     pub busy: Option<Holder>,
     /// A run that was interrupted: its journal is open, and the next `act` cleans up after it.
     pub interrupted: Option<String>,
+    /// How many lines of the host's journal cannot be read, though sound ones stand behind them: what they said is lost.
+    #[serde(default)]
+    pub damaged: u32,
     /// A run whose access-critical changes nobody confirmed: the host has taken them back.
     #[serde(default)]
     pub reverted: Option<String>,
@@ -257,6 +260,7 @@ mod tests {
             ledger_complete: true,
             busy: None,
             interrupted: None,
+            damaged: 0,
             reverted: None,
         };
         assert_eq!((plan.drifted().count(), plan.pending().count()), (2, 2));

@@ -78,6 +78,12 @@ pub trait Kind: Send + Sync + 'static {
     /// Makes it so. Called only where the plan is a change, with what was found just before.
     fn apply(actor: &mut Actor<'_>, wish: &Self::Wish, found: &Self::Found) -> Result<(), ApplyError>;
 
+    /// The text that the resource writes into files, as far as it does not follow from what is there. Of a file that
+    /// holds a secret no other lines are shown.
+    fn text(_wish: &Self::Wish) -> Option<Vec<u8>> {
+        None
+    }
+
     /// The units whose state is looked at, so that all of a catalog are asked for in one call.
     fn units(_wish: &Self::Wish) -> Vec<String> {
         Vec::new()
@@ -298,6 +304,8 @@ pub trait Wanted: Send + Sync {
     fn owns(&self, view: &View<'_>) -> Result<Vec<Claim>, LookError>;
     /// Makes it so, from what `look` found just before.
     fn apply(&self, actor: &mut Actor<'_>, look: &Look) -> Result<(), ApplyError>;
+    /// See [`Kind::text`].
+    fn text(&self) -> Option<Vec<u8>>;
     /// See [`Kind::units`].
     fn units(&self) -> Vec<String>;
     /// See [`Kind::action`].
@@ -407,6 +415,10 @@ impl<K: Kind> Wanted for Decoded<K> {
             Some(found) => K::apply(actor, &self.0, found).and_then(|()| actor.read_unit_files()),
             None => Err(ApplyError::new("the finding belongs to another kind")),
         }
+    }
+
+    fn text(&self) -> Option<Vec<u8>> {
+        K::text(&self.0)
     }
 
     fn units(&self) -> Vec<String> {

@@ -54,6 +54,16 @@ pub enum Filling {
     Secret(Secret),
 }
 
+impl Filling {
+    /// The text of content that holds a secret. All of what the controller has is plain.
+    pub(crate) fn secret_text(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Plain { .. } => None,
+            Self::Secret(secret) => Some(secret.expose().to_vec()),
+        }
+    }
+}
+
 impl<'a> Reader<'a> {
     /// A reader of `params`; without a table every secret reads as an empty one, which serves a check.
     pub fn new(params: &'a Params, secrets: Option<&'a SecretTable>) -> Self {

@@ -3,7 +3,6 @@
 use converge_model::{Change, Shown};
 
 use super::Act;
-use crate::mask::mask;
 
 impl Act<'_> {
     /// An error if the step would bring another value than the planned one of a property that binds it.
@@ -20,7 +19,7 @@ impl Act<'_> {
         let is_new = |name: &str| planned.properties.iter().all(|known| known.property != name);
         let mut beyond = Change::new(now.verb);
         beyond.properties = now.properties.iter().filter(|one| is_new(&one.property)).cloned().collect();
-        mask(&mut beyond, &self.masker, self.draft.hidden.contains(&index));
+        self.draft.veil.cover(index, &mut beyond);
         self.unforeseen.extend(beyond.properties);
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn unguardable(
     }
     // Accounts are put back with their files, whatever is kept of them.
     let guarded = guarded.filter(|step| step.change.verb != Verb::Act && step.kind != "user");
-    let sensitive = |step: &Step| catalog.resources[step.resource as usize].options.sensitive;
+    let sensitive = |step: &Step| draft.veil.hides(step.resource);
     let why = |step: &Step| match &step.change.irreversible {
         None if is_lost(step, sensitive(step)) => Some("its content is sensitive and is not kept".to_owned()),
         why => why.clone(),

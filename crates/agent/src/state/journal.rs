@@ -1,8 +1,9 @@
 //! The journal of a host: append-only, a checksum a line, so that what a run owed or left behind when it died is known
 //! to the next.
 //!
-//! The first line is `converge-journal 1`; each further one is sixteen hexadecimal digits of the BLAKE3 digest of the
-//! rest, a blank, and a record in JSON. A last line that is cut short or does not match is ignored, and overwritten.
+//! The first line is `converge-journal 2`; each further one is sixteen hexadecimal digits of the BLAKE3 digest of the
+//! rest, a blank, and a record in JSON. A last line that is cut short is ignored, and overwritten. A damaged line in the
+//! middle is counted and read past: the checksums of the records behind it say that they are sound.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -14,12 +15,18 @@ use std::sync::{Mutex, PoisonError};
 use converge_model::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::ledger::{LineDigest, Origin};
 use super::{State, StateError};
 
-const FORMAT: u32 = 1;
+/// Since 2 with what is about to be written: a version that does not know that record must not read past it.
+const FORMAT: u32 = 2;
 const LIMIT: u64 = 64 * 1024 * 1024;
 /// From this size on a journal is written anew with nothing but what is still owed.
 const COMPACT: usize = 1024 * 1024;
+/// How many digits the checksum of a record has.
+const SUM: usize = 16;
+/// What follows the checksum of every record.
+const BEGINNING: &[u8] = b" {\"record\":";
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +43,8 @@ pub(crate) enum Record {
         #[serde(with = "written")]
         path: PathBuf,
     },
+    /// A resource is about to change what it claims.
+    Write(Intent),
     /// `by` is about to change, and then `target` is owed its action.
     Owe(Debt),
     /// The action was carried out, or is no longer due.
@@ -48,6 +57,26 @@ pub(crate) enum Record {
         /// The run.
         run: String,
     },
+}
+
+/// What a resource is about to write: all that the ledger is told of it only once the run ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    /// The keys of its claims.
+    pub(crate) claims: Vec<String>,
+    /// Its address.
+    pub(crate) address: String,
+    /// Its kind.
+    pub(crate) kind: String,
+    /// The project that asks for it.
+    pub(crate) project: String,
+    /// How it comes to be there, where the ledger does not know it yet.
+    pub(crate) origin: Origin,
+    /// Whether it holds a secret.
+    pub(crate) secret: bool,
+    /// Where its path holds or held a secret: the lines that hold none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) clean: Vec<LineDigest>,
 }
 
 /// A notified action that is owed.
@@ -70,18 +99,23 @@ pub(crate) struct Past {
     pub(crate) temporaries: Vec<PathBuf>,
     /// What is owed, by target.
     pub(crate) debts: BTreeMap<String, Vec<Debt>>,
+    /// What runs that did not end may have written.
+    pub(crate) writes: Vec<Intent>,
+    /// How many lines of the journal hold something that is no record, with sound records behind them.
+    pub(crate) damaged: usize,
 }
 
 impl Past {
     /// Reads the journal of `state`; nothing is changed.
     pub(crate) fn read(state: &State) -> Result<Self, StateError> {
-        Ok(read(state)?.0)
+        Ok(read(state)?.past)
     }
 
     fn fold(mut self, record: Record) -> Self {
         match record {
             Record::Begin { run } => self.interrupted = Some(run),
             Record::Temporary { path } => self.temporaries.push(path),
+            Record::Write(write) => self.writes.push(write),
             Record::Owe(debt) => {
                 let debts = self.debts.entry(debt.target.clone()).or_default();
                 if !debts.contains(&debt) {
@@ -94,6 +128,7 @@ impl Past {
             Record::End { .. } => {
                 self.interrupted = None;
                 self.temporaries.clear();
+                self.writes.clear();
             }
         }
         self
@@ -103,8 +138,37 @@ impl Past {
 /// The journal of a run at work.
 pub(crate) struct Journal {
     path: PathBuf,
-    file: Mutex<File>,
+    end: Mutex<End>,
     run: String,
+}
+
+/// Where the next record goes.
+struct End {
+    file: File,
+    /// How many bytes of the file are whole records.
+    sound: u64,
+}
+
+impl End {
+    /// Appends `text` and syncs it. What a failed write leaves behind is cut off, now or before the next one: a record
+    /// behind half a line could not be told from it.
+    fn append(&mut self, text: &str) -> std::io::Result<()> {
+        if self.file.metadata()?.len() != self.sound {
+            self.cut()?;
+        }
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => self.sound += text.len() as u64,
+            // Cutting needs no room; if it fails all the same, the next write tries again.
+            Err(_) => drop(self.cut()),
+        }
+        written
+    }
+
+    fn cut(&mut self) -> std::io::Result<()> {
+        self.file.set_len(self.sound)?;
+        self.file.seek(SeekFrom::Start(self.sound)).map(drop)
+    }
 }
 
 impl Journal {
@@ -112,16 +176,16 @@ impl Journal {
     pub(crate) fn open(state: &State, run: &str) -> Result<(Self, Past), StateError> {
         let path = state.path("journal");
         let fail = |source| StateError::File { what: "open", path: path.clone(), source };
-        let (past, sound) = read(state)?;
+        let Known { past, sound, format } = read(state)?;
         let mut options = OpenOptions::new();
-        let mut file =
-            options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fail)?;
-        file.set_len(sound as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(fail)?;
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fail)?;
+        let mut end = End { file, sound: sound as u64 };
+        end.cut().map_err(fail)?;
+        let journal = Self { path: path.clone(), end: Mutex::new(end), run: run.to_owned() };
         if sound == 0 {
-            file.write_all(header().as_bytes()).map_err(fail)?;
+            journal.append(&header())?;
         }
-        let journal = Self { path, file: Mutex::new(file), run: run.to_owned() };
-        if sound > COMPACT {
+        if sound > COMPACT || past.damaged > 0 || (sound > 0 && format < FORMAT) {
             journal.compact(&past)?;
         }
         journal.write(&Record::Begin { run: run.to_owned() })?;
@@ -130,9 +194,17 @@ impl Journal {
 
     /// Appends a record and syncs it.
     pub(crate) fn write(&self, record: &Record) -> Result<(), StateError> {
+        self.append(&line(record))
+    }
+
+    /// Appends several records and syncs them once.
+    pub(crate) fn write_all(&self, records: impl IntoIterator<Item = Record>) -> Result<(), StateError> {
+        self.append(&records.into_iter().map(|record| line(&record)).collect::<String>())
+    }
+
+    fn append(&self, text: &str) -> Result<(), StateError> {
         let fail = |source| StateError::File { what: "write", path: self.path.clone(), source };
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(line(record).as_bytes()).and_then(|()| file.sync_data()).map_err(fail)
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).append(text).map_err(fail)
     }
 
     /// The run gives the host back.
@@ -140,14 +212,16 @@ impl Journal {
         self.write(&Record::End { run: self.run.clone() })
     }
 
+    /// Writes the journal anew with nothing but what still counts.
     fn compact(&self, past: &Past) -> Result<(), StateError> {
         let debts = past.debts.values().flatten().map(|debt| line(&Record::Owe(debt.clone())));
         let temporaries = past.temporaries.iter().map(|path| line(&Record::Temporary { path: path.clone() }));
-        let text: String = std::iter::once(header()).chain(debts).chain(temporaries).collect();
+        let writes = past.writes.iter().map(|write| line(&Record::Write(write.clone())));
+        let text: String = std::iter::once(header()).chain(debts).chain(temporaries).chain(writes).collect();
         super::replace(&self.path, text.as_bytes())?;
         let fail = |source| StateError::File { what: "open", path: self.path.clone(), source };
         let file = OpenOptions::new().append(true).open(&self.path).map_err(fail)?;
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = End { file, sound: text.len() as u64 };
         Ok(())
     }
 }
@@ -197,49 +271,72 @@ fn line(record: &Record) -> String {
 }
 
 fn checksum(text: &str) -> String {
-    Digest::of(text.as_bytes()).to_string()[..16].to_owned()
+    Digest::of(text.as_bytes()).to_string()[..SUM].to_owned()
 }
 
-/// The past, and how many bytes of the journal are sound.
-fn read(state: &State) -> Result<(Past, usize), StateError> {
+/// What is on disk.
+#[derive(Default)]
+struct Known {
+    past: Past,
+    /// How many bytes of the journal count: all up to the end of the last sound record.
+    sound: usize,
+    format: u32,
+}
+
+fn read(state: &State) -> Result<Known, StateError> {
     let path = state.path("journal");
-    let Some(bytes) = super::read(&path, LIMIT)? else { return Ok((Past::default(), 0)) };
+    let Some(bytes) = super::read(&path, LIMIT)? else { return Ok(Known::default()) };
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let Some(first) = lines.next().filter(|line| line.ends_with(b"\n")) else {
-        return Ok((Past::default(), 0));
+        return Ok(Known::default());
     };
-    check_format(&path, first)?;
-    let (mut past, mut sound) = (Past::default(), first.len());
+    let format = check_format(&path, first)?;
+    let (mut past, mut sound, mut at) = (Past::default(), first.len(), first.len());
+    // A damaged line counts once something sound stands behind it: the last one may have been cut by a crash.
+    let mut damaged = 0;
     for text in lines {
-        let Some(record) = parse(text) else { break };
+        at += text.len();
+        let (whole, record) = match parse(text) {
+            Some(record) => (true, Some(record)),
+            None => (false, parse_behind(text)),
+        };
+        damaged += usize::from(!whole);
+        let Some(record) = record else { continue };
         past = past.fold(record);
-        sound += text.len();
+        (sound, past.damaged) = (at, damaged);
     }
-    Ok((past, sound))
+    Ok(Known { past, sound, format })
 }
 
-fn check_format(path: &Path, first: &[u8]) -> Result<(), StateError> {
+fn check_format(path: &Path, first: &[u8]) -> Result<u32, StateError> {
     let text = String::from_utf8_lossy(first);
     let found = text.strip_prefix("converge-journal ").and_then(|rest| rest.trim_end().parse::<u32>().ok());
     match found {
         Some(found) if found > FORMAT => {
             Err(StateError::Newer { path: path.to_owned(), found, known: FORMAT })
         }
-        Some(_) => Ok(()),
+        Some(found) => Ok(found),
         None => Err(StateError::Damaged(path.to_owned())),
     }
 }
 
 fn parse(line: &[u8]) -> Option<Record> {
     let text = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
-    let (sum, text) = text.split_at_checked(16)?;
+    let (sum, text) = text.split_at_checked(SUM)?;
     let text = text.strip_prefix(' ')?;
     if sum == checksum(text) { serde_json::from_str(text).ok() } else { None }
+}
+
+/// The record at the end of a line that begins with something else: half a record, or one that lost its line end.
+fn parse_behind(line: &[u8]) -> Option<Record> {
+    let begins = |at: &usize| line[*at..].starts_with(BEGINNING);
+    (0..line.len()).filter(begins).find_map(|at| parse(&line[at.checked_sub(SUM)?..]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn state() -> (tempfile::TempDir, State) {
         let folder = tempfile::tempdir().unwrap();
@@ -320,12 +417,127 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_ends_the_reading_and_a_newer_format_is_refused() {
+    fn a_journal_of_an_older_version_is_read_and_written_on_in_this_one() {
         let (_folder, state) = state();
-        let text = format!("{}0000000000000000 {{}}\n", header());
-        std::fs::write(state.path("journal"), text).unwrap();
-        assert_eq!(Past::read(&state).unwrap(), Past::default());
+        let old = format!("converge-journal 1\n{}", line(&Record::Owe(debt("service[x]"))));
+        std::fs::write(state.path("journal"), old).unwrap();
+        let (_, past) = Journal::open(&state, "two").unwrap();
+        assert_eq!(past.debts.len(), 1);
+        assert!(std::fs::read_to_string(state.path("journal")).unwrap().starts_with(&header()));
+        assert_eq!(Past::read(&state).unwrap().debts.len(), 1);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let (_folder, state) = state();
         std::fs::write(state.path("journal"), "converge-journal 9\n").unwrap();
         assert!(matches!(Past::read(&state), Err(StateError::Newer { found: 9, .. })));
+    }
+
+    #[test]
+    fn what_a_failed_write_leaves_is_cut_off_before_the_next_record() {
+        let (_folder, state) = state();
+        let (journal, _) = Journal::open(&state, "one").unwrap();
+        journal.write(&Record::Owe(debt("service[x]"))).unwrap();
+        // A full disk took half of a record, and could not even be cut.
+        let whole = line(&Record::Owe(debt("service[y]")));
+        journal.end.lock().unwrap().file.write_all(&whole.as_bytes()[..whole.len() / 2]).unwrap();
+        journal.write(&Record::Owe(debt("service[z]"))).unwrap();
+        let past = Past::read(&state).unwrap();
+        assert_eq!(past.debts.keys().collect::<Vec<_>>(), ["service[x]", "service[z]"]);
+        assert_eq!(past.damaged, 0);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing_behind() {
+        let (_folder, state) = state();
+        let (journal, _) = Journal::open(&state, "one").unwrap();
+        let before = std::fs::read(state.path("journal")).unwrap();
+        // A file that cannot be written stands in for a full disk.
+        let file = File::open(state.path("journal")).unwrap();
+        let sound = before.len() as u64;
+        let writable = std::mem::replace(&mut *journal.end.lock().unwrap(), End { file, sound });
+        assert!(journal.write(&Record::Owe(debt("service[x]"))).is_err());
+        assert_eq!(std::fs::read(state.path("journal")).unwrap(), before);
+        *journal.end.lock().unwrap() = writable;
+        journal.write(&Record::Owe(debt("service[y]"))).unwrap();
+        assert_eq!(Past::read(&state).unwrap().debts.len(), 1);
+    }
+
+    #[test]
+    fn a_damaged_middle_is_told_once_and_read_past() {
+        let (_folder, state) = state();
+        let (journal, _) = Journal::open(&state, "one").unwrap();
+        for target in ["service[x]", "service[y]", "service[z]"] {
+            journal.write(&Record::Owe(debt(target))).unwrap();
+        }
+        let path = state.path("journal");
+        let text = std::fs::read_to_string(&path).unwrap().replacen("service[y]", "service[!]", 1);
+        std::fs::write(&path, text).unwrap();
+        let check = |past: &Past, damaged: usize| {
+            assert_eq!(past.debts.keys().collect::<Vec<_>>(), ["service[x]", "service[z]"]);
+            assert_eq!(past.damaged, damaged);
+        };
+        check(&Past::read(&state).unwrap(), 1);
+        check(&Journal::open(&state, "two").unwrap().1, 1);
+        check(&Past::read(&state).unwrap(), 0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Bytes that were changed, lost or added anywhere hide no record that they do not touch.
+        #[test]
+        fn damage_hides_no_record_that_it_does_not_touch(
+            damage in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, any::<u8>()), 0..6),
+            cut in any::<prop::sample::Index>(),
+            cuts in any::<bool>(),
+        ) {
+            let (_folder, state) = state();
+            let names: Vec<String> = (0..12).map(|at| format!("service[{at}]")).collect();
+            let begin = line(&Record::Begin { run: "one".to_owned() });
+            let owed = names.iter().map(|name| line(&Record::Owe(debt(name))));
+            let whole: String = [header(), begin].into_iter().chain(owed).collect();
+            // The header stays: without it nothing says what the file is, and the host is refused.
+            let mut pieces: Vec<(Vec<u8>, bool)> =
+                whole.split_inclusive('\n').map(|line| (line.as_bytes().to_vec(), true)).collect();
+            let body = whole.len() - pieces[0].0.len();
+            let place = |pieces: &[(Vec<u8>, bool)], index: &prop::sample::Index| {
+                let mut at = index.index(body);
+                pieces.iter().enumerate().skip(1).find_map(|(piece, (line, _))| {
+                    let found = (at < line.len()).then_some((piece, at));
+                    at = at.saturating_sub(line.len());
+                    found
+                })
+            };
+            for (index, how, byte) in &damage {
+                let Some((piece, at)) = place(&pieces, index) else { continue };
+                let (line, sound) = &mut pieces[piece];
+                *sound = false;
+                match how {
+                    0 => line[at] = *byte,
+                    1 => drop(line.remove(at)),
+                    _ => line.insert(at, *byte),
+                }
+            }
+            if let Some((piece, at)) = cuts.then(|| place(&pieces, &cut)).flatten() {
+                pieces.truncate(piece + 1);
+                pieces[piece].0.truncate(at);
+                pieces[piece].1 = false;
+            }
+            let bytes: Vec<u8> = pieces.iter().flat_map(|(line, _)| line.clone()).collect();
+            std::fs::write(state.path("journal"), bytes).unwrap();
+            let intact: Vec<&String> =
+                pieces.iter().skip(2).zip(&names).filter(|((_, sound), _)| *sound).map(|(_, name)| name).collect();
+            let read = |past: &Past| intact.iter().all(|name| past.debts.contains_key(*name));
+            prop_assert!(read(&Past::read(&state).unwrap()));
+            let (journal, past) = Journal::open(&state, "two").unwrap();
+            prop_assert!(read(&past));
+            journal.write(&Record::Owe(debt("service[new]"))).unwrap();
+            let past = Past::read(&state).unwrap();
+            prop_assert!(read(&past) && past.debts.contains_key("service[new]"));
+            prop_assert_eq!(past.interrupted.as_deref(), Some("two"));
+            prop_assert_eq!(past.damaged, 0);
+        }
     }
 }

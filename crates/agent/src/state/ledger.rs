@@ -3,13 +3,15 @@
 //! One JSON file, its `version` first. Values are kept as keyed digests: enough to tell whether the inventory or the
 //! host moved, and nothing that a secret could be read from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use converge_model::{Cell, Content, Digest, Resource, Scalar, SecretTable, Value};
+use converge_model::claim::Extent;
+use converge_model::{Cell, Claim, Content, Digest, Resource, Scalar, SecretTable, Value};
 use converge_resources::kind;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::journal::Intent;
 use super::{State, StateError};
 
 const FORMAT: u32 = 1;
@@ -38,6 +40,30 @@ pub(crate) struct Entry {
     /// Whether that held a secret, which is then still to be found there.
     #[serde(default)]
     pub(crate) secret: bool,
+    /// Where its path held a secret: the lines of it that hold none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) clean: Vec<LineDigest>,
+}
+
+/// A keyed digest of a line: enough to know it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct LineDigest(u64);
+
+/// What digests of lines are keyed with.
+#[derive(Clone, Copy)]
+pub(crate) struct LineKey([u8; 32]);
+
+impl LineKey {
+    /// The key of a host's lines, from the key of the host.
+    pub(crate) fn of(key: &[u8; 32]) -> Self {
+        Self(blake3::derive_key("converge 2026 lines without secrets", key))
+    }
+
+    /// The digest of `line`.
+    pub(crate) fn digest(&self, line: &[u8]) -> LineDigest {
+        let digest = blake3::keyed_hash(&self.0, line);
+        LineDigest(digest.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
 }
 
 /// How a thing came to be there.
@@ -95,6 +121,47 @@ impl Ledger {
         entries.any(|entry| entry.secret)
     }
 
+    /// The paths that held a secret when something of them was last applied.
+    pub(crate) fn secret_paths(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter(|(_, entry)| entry.secret).flat_map(|(key, _)| paths_of(key))
+    }
+
+    /// The lines that are known to hold no secret, by path.
+    pub(crate) fn clean_lines(&self) -> HashMap<&str, Vec<LineDigest>> {
+        let mut lines: HashMap<&str, Vec<LineDigest>> = HashMap::new();
+        for (key, entry) in self.entries.iter().filter(|(_, entry)| !entry.clean.is_empty()) {
+            paths_of(key).for_each(|path| lines.entry(path).or_default().extend(&entry.clean));
+        }
+        lines
+    }
+
+    /// How what a claim is about came to be there.
+    #[cfg(test)]
+    pub(crate) fn origin(&self, key: &str) -> Option<Origin> {
+        self.entries.get(key).map(|entry| entry.origin)
+    }
+
+    /// Adds what runs that did not end were about to write: they may have done so, or not.
+    pub(crate) fn take_in(&mut self, writes: &[Intent]) {
+        for write in writes {
+            for claim in &write.claims {
+                let entry = self.entries.entry(claim.clone()).or_insert_with(|| Entry {
+                    address: write.address.clone(),
+                    kind: write.kind.clone(),
+                    owners: vec![write.project.clone()],
+                    origin: write.origin,
+                    applied: BTreeMap::new(),
+                    secret: false,
+                    clean: Vec::new(),
+                });
+                // What is there may be either, so nothing is known to have been applied last.
+                entry.applied.clear();
+                entry.secret |= write.secret;
+                entry.clean.extend(&write.clean);
+            }
+        }
+    }
+
     /// What is known of each claim of `resource`, as `project` asked for it; none where one is not known, or was of
     /// another kind.
     pub(crate) fn entries(&self, resource: &Resource, project: &str) -> Option<Vec<&Entry>> {
@@ -110,10 +177,13 @@ impl Ledger {
         resource: &Resource,
         project: &str,
         applied: &BTreeMap<String, Digest>,
-        created: bool,
+        (origin, clean): (Origin, &[LineDigest]),
     ) {
+        let secret = holds_secret(resource);
         for claim in &resource.claims {
-            let origin = if created { Origin::Created } else { Origin::Found };
+            if !secret {
+                self.replace_whole(claim);
+            }
             let entry = self.entries.entry(claim.key()).or_insert_with(|| Entry {
                 address: String::new(),
                 kind: String::new(),
@@ -121,16 +191,39 @@ impl Ledger {
                 origin,
                 applied: BTreeMap::new(),
                 secret: false,
+                clean: Vec::new(),
             });
             entry.address = resource.address.to_string();
             entry.kind.clone_from(&resource.kind);
             entry.applied.clone_from(applied);
-            entry.secret = holds_secret(resource);
+            entry.secret = secret;
+            entry.clean = clean.to_vec();
             if !entry.owners.iter().any(|owner| owner == project) {
                 entry.owners.push(project.to_owned());
             }
         }
     }
+}
+
+impl Ledger {
+    /// What is there as a whole without a secret, or not there at all, holds none of its parts any more.
+    fn replace_whole(&mut self, claim: &Claim) {
+        let Claim::Path { path, extent: Extent::Whole | Extent::Absence } = claim else { return };
+        let below = format!("path:{}/", path.trim_end_matches('/'));
+        let gone = matches!(claim, Claim::Path { extent: Extent::Absence, .. });
+        for beginning in [Some(format!("{}#", claim.key())), gone.then_some(below)].into_iter().flatten() {
+            let of_it = self.entries.range_mut(beginning.clone()..);
+            of_it
+                .take_while(|(key, _)| key.starts_with(&beginning))
+                .for_each(|(_, entry)| entry.secret = false);
+        }
+    }
+}
+
+/// The paths that the key of a claim may be about: a `#` may begin the name of a part, or belong to the path.
+fn paths_of(key: &str) -> impl Iterator<Item = &str> {
+    let path = key.strip_prefix("path:");
+    path.into_iter().flat_map(|path| path.match_indices('#').map(|(at, _)| &path[..at]).chain([path]))
 }
 
 impl Entry {
@@ -158,7 +251,8 @@ pub(crate) fn applied(
     resource.params.0.iter().map(|(name, value)| (name.clone(), digest(value))).collect()
 }
 
-fn holds_secret(resource: &Resource) -> bool {
+/// Whether a secret of `resource` stays on the host.
+pub(crate) fn holds_secret(resource: &Resource) -> bool {
     let mut walk = Resolve { bytes: &mut Vec::new(), secrets: &SecretTable::default(), met_secret: false };
     let handed_on = kind(&resource.kind).map_or(&[][..], |kind| kind.handed_on());
     let stays = resource.params.0.iter().filter(|(name, _)| !handed_on.contains(&name.as_str()));
@@ -237,7 +331,7 @@ mod tests {
     #[test]
     fn what_was_applied_is_known_until_a_parameter_or_the_secret_behind_it_changes() {
         let mut motd = resource("file", "/etc/motd");
-        motd.claims = vec![converge_model::Claim::path("/etc/motd", converge_model::Extent::Whole)];
+        motd.claims = vec![Claim::path("/etc/motd", Extent::Whole)];
         motd.params.set("content", Value::Content(Content::Secret(SecretRef(1))));
         let table = |secrets: &[&str]| {
             let mut table = SecretTable::default();
@@ -248,7 +342,7 @@ mod tests {
         };
         let before = applied(&motd, &[7; 32], &table(&["x", "secret"]));
         let mut ledger = Ledger::default();
-        ledger.record(&motd, "shop", &before, true);
+        ledger.record(&motd, "shop", &before, (Origin::Created, &[]));
         assert!(ledger.knows(&motd, "shop", &before));
         assert!(ledger.held_secret(&motd));
         assert!(!ledger.knows(&motd, "other", &before), "another project asks for it for the first time");
@@ -260,7 +354,7 @@ mod tests {
         );
         motd.params.set("content", Value::from("plain"));
         assert!(ledger.held_secret(&motd), "until it is applied");
-        ledger.record(&motd, "shop", &before, false);
+        ledger.record(&motd, "shop", &before, (Origin::Found, &[]));
         assert!(!ledger.held_secret(&motd));
         let mut venv = resource("virtualenv", "/opt/venv");
         venv.params.set("path", Value::from("/opt/venv"));
@@ -273,7 +367,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = State::in_folder(folder.path().to_owned());
         let mut ledger = Ledger::read(&state).unwrap();
-        ledger.record(&resource("file", "/a"), "shop", &BTreeMap::new(), false);
+        ledger.record(&resource("file", "/a"), "shop", &BTreeMap::new(), (Origin::Found, &[]));
         ledger.write(&state).unwrap();
         assert_eq!(Ledger::read(&state).unwrap(), ledger);
         std::fs::write(state.path("ledger"), r#"{"version":2,"entries":"of a shape that nobody knows"}"#)

@@ -54,6 +54,7 @@ pub(crate) fn plan(in_sync: u32, changes: &[(&str, Change)]) -> HostPlan {
         ledger_complete: true,
         busy: None,
         interrupted: None,
+        damaged: 0,
         reverted: None,
     }
 }

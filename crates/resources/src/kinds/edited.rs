@@ -129,6 +129,14 @@ pub fn observe(view: &View<'_>, target: &Target) -> Result<Found, LookError> {
     })
 }
 
+/// The text of the part by itself.
+pub fn text(part: &dyn Part) -> Option<Vec<u8>> {
+    match part.edit(b"") {
+        Edit::New(text) => Some(text),
+        Edit::Kept(_) | Edit::Refused(_) => None,
+    }
+}
+
 /// What would change.
 pub fn plan(part: &dyn Part, found: &Found) -> Planned {
     match (&found.place, &found.text) {
@@ -257,14 +265,12 @@ fn unknown(part: &dyn Part, what: &str, steps: &[u32]) -> Planned {
     Planned::change(change)
 }
 
+/// The content as a property. The difference is whole: what of it may be shown, the agent knows.
 fn content(target: &Target, before: Option<(u64, &[u8])>, new: &[u8]) -> PropertyChange {
-    if target.secret {
-        let before = before.map_or(Shown::Absent, |_| Shown::Masked);
-        return PropertyChange::new("content", before, Shown::Masked);
-    }
     let old = before.map_or(&b""[..], |(_, text)| text);
-    let before = before.map(|(size, _)| format!("{size} bytes"));
-    let mut property = PropertyChange::new("content", before, format!("{} bytes", new.len()));
+    let size = |size: u64| if target.secret { Shown::Masked } else { Shown::Text(format!("{size} bytes")) };
+    let before = before.map(|(length, _)| size(length));
+    let mut property = PropertyChange::new("content", before, size(new.len() as u64));
     property.diff = diff::unified(old, new);
     property
 }

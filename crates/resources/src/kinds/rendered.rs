@@ -117,7 +117,7 @@ fn update(wish: &Rendered, found: &Found, place: &Place, text: &[u8]) -> Planned
     Planned::change(change).warned(attributes::exposed(&wish.path, place, &wish.attributes()))
 }
 
-/// The content as a property: its size, and the difference where it may be shown.
+/// The content as a property: its size, and the whole difference: what of it may be shown, the agent knows.
 fn content(wish: &Rendered, found: &Found, after: Option<&[u8]>) -> PropertyChange {
     let before = match &found.text {
         Some(Seen::Known(text)) => Some(text.as_slice()),
@@ -129,9 +129,7 @@ fn content(wish: &Rendered, found: &Found, after: Option<&[u8]>) -> PropertyChan
         Some(text) => Shown::Text(format!("{} bytes", text.len())),
     };
     let mut property = PropertyChange::new("content", shown(before), shown(after));
-    if !wish.secret {
-        property.diff = diff::unified(before.unwrap_or_default(), after.unwrap_or_default());
-    }
+    property.diff = diff::unified(before.unwrap_or_default(), after.unwrap_or_default());
     property
 }
 

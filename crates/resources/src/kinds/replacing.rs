@@ -34,7 +34,8 @@ pub fn params() -> [Param; 2] {
         Param::new(
             "backup",
             Type::Bool,
-            "Whether what is replaced is kept beside the file as `NAME.converge-backup`.",
+            "Whether what is replaced is kept beside the file as `NAME.converge-backup`; never of a file that holds or \
+             held a secret.",
         )
         .default(false),
     ]
@@ -96,9 +97,9 @@ impl Precautions {
         check(&self.validate, actor, new)
     }
 
-    /// Copies the file at `path` beside itself, where that is asked.
+    /// Copies the file at `path` beside itself, where that is asked and it is nothing that is kept nowhere.
     pub fn back_up(&self, actor: &mut Actor<'_>, path: &Path) -> Result<(), ApplyError> {
-        if !self.backup {
+        if !self.backup || actor.sensitive {
             return Ok(());
         }
         let backup = backup_of(path);

@@ -122,6 +122,10 @@ impl Kind for Sysctl {
         ]
     }
 
+    fn text(wish: &Wish) -> Option<Vec<u8>> {
+        wish.file.text.clone()
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
         let mut file = rendered::observe(view, &wish.file)?;
         let folder = match wish.value {

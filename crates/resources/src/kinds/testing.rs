@@ -400,6 +400,12 @@ pub(crate) fn finished(code: i32, output: &str) -> Finished {
     Finished { code: Some(code), output: output.into() }
 }
 
+/// What a change shows beside its differences, which the agent masks line by line.
+pub(crate) fn values(change: &Change) -> String {
+    let bare = |property: &PropertyChange| PropertyChange { diff: None, ..property.clone() };
+    format!("{:?}", change.properties.iter().map(bare).collect::<Vec<_>>())
+}
+
 /// The change of a plan that is one.
 pub(crate) fn change(planned: Planned) -> Change {
     match planned {

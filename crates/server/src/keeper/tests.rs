@@ -74,6 +74,7 @@ fn look(steps: Vec<Step>) -> Look {
         ledger_complete: true,
         busy: None,
         interrupted: None,
+        damaged: 0,
         reverted: None,
         known_once: Vec::new(),
     };

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use converge_model::{Certainty, Change, HostPlan, Problem, PropertyChange, Shown, Step, TextDiff, Verb};
 
 use crate::view::paint::{ADDED, CHANGED, FAILED, FAINT, REMOVED, paint, sign};
-use crate::view::text::{cut, harmless};
+use crate::view::text::{count, cut, harmless};
 
 /// How much of a plan is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,15 @@ pub(super) fn head(plan: &HostPlan) -> String {
     }
     if let Some(run) = &plan.interrupted {
         note(&mut out, &format!("run {run} was interrupted; the next apply cleans up after it"));
+    }
+    if plan.damaged > 0 {
+        note(
+            &mut out,
+            &format!(
+                "{} of the host's journal cannot be read; an action that was owed there is lost",
+                count(plan.damaged as usize, "line")
+            ),
+        );
     }
     if let Some(run) = &plan.reverted {
         note(&mut out, &format!("what run {run} changed was not confirmed, and the host took it back"));

@@ -33,6 +33,7 @@ fn plan(in_sync: u32, steps: Vec<Step>) -> HostPlan {
         ledger_complete: true,
         busy: None,
         interrupted: None,
+        damaged: 0,
         reverted: None,
     }
 }
@@ -252,11 +253,13 @@ fn every_doubt_of_a_plan_is_said() {
         Step { owed: true, ..step("service[x]", owed) },
         step("link[/etc/alt]", Change::new(Verb::Replace)),
     ];
-    let open = HostPlan { interrupted: Some("20251231T000000-11111111".to_owned()), ..plan(1, steps) };
+    let run = "20251231T000000-11111111".to_owned();
+    let open = HostPlan { interrupted: Some(run), damaged: 1, ..plan(1, steps) };
     let text = view(vec![started("plan", 1), ("a", planned(&open)), finished(&[])]);
     insta::assert_snapshot!(text, @r"
     a
       note: run 20251231T000000-11111111 was interrupted; the next apply cleans up after it
+      note: 1 line of the host's journal cannot be read; an action that was owed there is lost
       ~ package[curl]  version: 1.18 -> ? unknown until apply: the lists are refreshed first
       + file[/etc/x]
           mode: 0644

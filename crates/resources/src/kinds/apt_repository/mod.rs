@@ -121,6 +121,10 @@ impl Kind for AptRepository {
         [claim(&wish.file.path, wish.file.text.is_some())].into_iter().chain(keys).collect()
     }
 
+    fn text(wish: &Wish) -> Option<Vec<u8>> {
+        wish.file.text.clone()
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
         let key = |path: &Path| -> Result<_, LookError> {
             let place = view.place(path)?;

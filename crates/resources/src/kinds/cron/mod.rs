@@ -114,6 +114,10 @@ impl Kind for Cron {
         vec![Claim::path(wish.file.path.to_string_lossy(), extent)]
     }
 
+    fn text(wish: &Wish) -> Option<Vec<u8>> {
+        wish.file.text.clone()
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
         let needs = match wish.file.text {
             Some(_) => vec![view.need_user(&wish.user)?, need_cron(view)?],

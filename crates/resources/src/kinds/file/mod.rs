@@ -129,6 +129,10 @@ impl Kind for File {
         wish.warning().into_iter().collect()
     }
 
+    fn text(wish: &Wish) -> Option<Vec<u8>> {
+        wish.content.as_ref().and_then(Filling::secret_text)
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {
         observe::observe(view, wish)
     }

@@ -4,6 +4,7 @@ use converge_model::{Change, Content, PropertyChange, Shown, Verb};
 
 use super::observe::Found;
 use super::{State, Wish};
+use crate::diff::unified;
 use crate::kind::{Depend, DiffRequest, Planned, PlannedChange};
 use crate::kinds::attributes;
 use crate::kinds::replacing::SENSITIVE;
@@ -90,7 +91,8 @@ fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
     Planned::Change(Box::new(PlannedChange { change, diffs, always: false, warnings }))
 }
 
-/// Adds the content to `change`; masked where it is a secret, as a diff to be filled in where both sides are short.
+/// Adds the content to `change`, its diff to be filled in where both sides are short. That of a secret is here already,
+/// and whole: what of it may be shown, the agent knows.
 fn content_change(
     change: &mut Change,
     before: Shown,
@@ -99,11 +101,19 @@ fn content_change(
 ) -> Option<DiffRequest> {
     let place = change.properties.len();
     let create = before == Shown::Absent;
-    let Filling::Plain { digest, length } = content else {
-        let before = if create { Shown::Absent } else { Shown::Masked };
-        change.properties.push(PropertyChange::new("content", before, Shown::Masked));
-        change.irreversible = (!create).then(|| SENSITIVE.to_owned());
-        return None;
+    let (digest, length) = match content {
+        Filling::Plain { digest, length } => (digest, length),
+        Filling::Secret(secret) => {
+            let before = if create { Shown::Absent } else { Shown::Masked };
+            let mut property = PropertyChange::new("content", before, Shown::Masked);
+            let short = secret.expose().len() as u64 <= converge_model::wire::TEXT_LIMIT;
+            if short && (create || text.is_some()) {
+                property.diff = unified(&text.unwrap_or_default(), secret.expose());
+            }
+            change.properties.push(property);
+            change.irreversible = (!create).then(|| SENSITIVE.to_owned());
+            return None;
+        }
     };
     change.properties.push(PropertyChange::new("content", before, format!("{length} bytes")));
     let short = *length <= converge_model::wire::TEXT_LIMIT && (create || text.is_some());

@@ -90,6 +90,10 @@ impl Kind for Ini {
         wish.target.warnings()
     }
 
+    fn text(wish: &Wish) -> Option<Vec<u8>> {
+        edited::text(wish)
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<edited::Found, LookError> {
         edited::observe(view, &wish.target)
     }

@@ -95,6 +95,10 @@ impl Kind for Line {
         wish.target.warnings()
     }
 
+    fn text(wish: &Wish) -> Option<Vec<u8>> {
+        edited::text(wish)
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<edited::Found, LookError> {
         edited::observe(view, &wish.target)
     }

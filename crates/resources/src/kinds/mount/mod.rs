@@ -161,6 +161,10 @@ impl Kind for Mount {
         is_secret.then(|| ParamProblem::new("options", message).help(help)).into_iter().collect()
     }
 
+    fn text(wish: &Wish) -> Option<Vec<u8>> {
+        edited::text(&wish.line)
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
         let live = live::observe(view, &wish.path, &wish.line)?;
         let source = Source::of(&wish.line);

@@ -99,6 +99,10 @@ impl Kind for SudoRule {
         vec![Claim::path(wish.path.to_string_lossy(), extent)]
     }
 
+    fn text(wish: &Rendered) -> Option<Vec<u8>> {
+        wish.text.clone()
+    }
+
     fn observe(view: &View<'_>, wish: &Rendered) -> Result<Found, LookError> {
         Ok(Found { file: rendered::observe(view, wish)?, loses: loses(view, wish)? })
     }

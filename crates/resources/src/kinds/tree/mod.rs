@@ -147,6 +147,14 @@ impl Kind for Tree {
         wish.parts.iter().filter_map(|part| Some(named(part, warning(part)?))).collect()
     }
 
+    fn text(wish: &Wish) -> Option<Vec<u8>> {
+        let texts = wish.parts.iter().filter_map(|part| match &part.thing {
+            Thing::File { content, .. } => content.secret_text(),
+            Thing::Link { .. } | Thing::Absent => None,
+        });
+        Some(texts.collect::<Vec<_>>().join(&b'\n'))
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {
         observe::observe(view, wish)
     }

@@ -1,0 +1,240 @@
+//! What of a plan may be shown. Secrecy goes by path and by text: in a file that holds or held a secret a difference shows
+//! only lines that are known to hold none; everywhere else the secrets themselves are masked, and what is made of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use converge_model::claim::Extent;
+use converge_model::secret::MASK;
+use converge_model::{Catalog, Change, Claim, Masker, PropertyChange, Resource, Shown};
+
+use crate::planner::Decoded;
+use crate::state::ledger::{Ledger, LineDigest, LineKey, holds_secret};
+
+/// The veil over one catalog.
+#[derive(Clone, Default)]
+pub(crate) struct Veil {
+    masker: Masker,
+    /// The resources that say so themselves: nobody is shown any of their values.
+    sensitive: BTreeSet<u32>,
+    /// The resources of which the ledger says that they held a secret: what they found is not shown.
+    held: BTreeSet<u32>,
+    /// The resources with a path that holds or held a secret, each with the lines that hold none.
+    covered: BTreeMap<u32, Known>,
+    /// The lines that each resource writes and that hold no secret.
+    clean: BTreeMap<u32, HashSet<Vec<u8>>>,
+}
+
+/// The lines of the paths of a resource that are known to hold no secret.
+#[derive(Clone, Default)]
+struct Known {
+    lines: HashSet<Vec<u8>>,
+    digests: HashSet<LineDigest>,
+    key: Option<LineKey>,
+}
+
+impl Veil {
+    /// The veil over the catalog of `decoded`; `ledger` and the key of its lines are what the host remembers.
+    pub(crate) fn over(decoded: &Decoded<'_>, ledger: Option<(&Ledger, LineKey)>) -> Self {
+        let catalog = decoded.catalog;
+        let all = || (0_u32..).zip(&catalog.resources);
+        let of = |holds: &dyn Fn(&Resource) -> bool| {
+            all().filter(|(_, resource)| holds(resource)).map(|(index, _)| index).collect()
+        };
+        let mut veil = Self {
+            masker: Masker::new(&catalog.secrets),
+            sensitive: of(&|resource| resource.options.sensitive),
+            held: of(&|resource| ledger.is_some_and(|(ledger, _)| ledger.held_secret(resource))),
+            ..Self::default()
+        };
+        let secret = secret_paths(catalog, ledger.map(|(ledger, _)| ledger));
+        if secret.is_empty() {
+            return veil;
+        }
+        let covered: BTreeMap<u32, BTreeSet<&str>> = all()
+            .map(|(index, resource)| {
+                (index, paths(resource).filter(|path| is_within(&secret, path)).collect())
+            })
+            .filter(|(_, paths): &(u32, BTreeSet<&str>)| !paths.is_empty())
+            .collect();
+        veil.clean = clean_lines(decoded, covered.keys().copied());
+        let mut owners: HashMap<&str, Vec<u32>> = HashMap::new();
+        for (index, paths) in &covered {
+            paths.iter().for_each(|path| owners.entry(path).or_default().push(*index));
+        }
+        let digests = ledger.map(|(ledger, _)| ledger.clean_lines()).unwrap_or_default();
+        for (index, paths) in &covered {
+            let sharing = paths.iter().filter_map(|path| owners.get(path)).flatten();
+            let known = Known {
+                lines: sharing.filter_map(|other| veil.clean.get(other)).flatten().cloned().collect(),
+                digests: paths.iter().filter_map(|path| digests.get(path)).flatten().copied().collect(),
+                key: ledger.map(|(_, key)| key),
+            };
+            veil.covered.insert(*index, known);
+        }
+        veil
+    }
+
+    /// Takes secrets out of text that is shown.
+    pub(crate) fn masker(&self) -> &Masker {
+        &self.masker
+    }
+
+    /// Whether what the resource at `index` replaces is kept nowhere but in memory.
+    pub(crate) fn hides(&self, index: u32) -> bool {
+        self.sensitive.contains(&index) || self.held.contains(&index) || self.covered.contains_key(&index)
+    }
+
+    /// Notes that the resource at `index` writes `text` in which no line depends on a secret: the controller sends it as
+    /// plain content.
+    pub(crate) fn learn(&mut self, index: u32, text: &[u8]) {
+        if self.sensitive.contains(&index) {
+            return;
+        }
+        if let Some(known) = self.covered.get_mut(&index) {
+            known.lines.extend(lines(text).map(<[u8]>::to_vec));
+            self.clean.entry(index).or_default().extend(lines(text).map(<[u8]>::to_vec));
+        }
+    }
+
+    /// The digests of the lines that the resource at `index` writes and that hold no secret, for the ledger.
+    pub(crate) fn clean_digests(&self, index: u32, key: &LineKey) -> Vec<LineDigest> {
+        let lines = self.clean.get(&index).filter(|lines| lines.len() <= LINES);
+        lines.into_iter().flatten().map(|line| key.digest(line)).collect()
+    }
+
+    /// Takes out of `change`, which the resource at `index` makes, what nobody is to see.
+    pub(crate) fn cover(&self, index: u32, change: &mut Change) {
+        let known = self.covered.get(&index);
+        if self.hides(index) {
+            // No copy is made of it.
+            change.properties.retain(|property| property.property != "backup");
+        }
+        for property in &mut change.properties {
+            if self.sensitive.contains(&index) && property.property != "action" {
+                property.diff = None;
+                mask_values(property);
+            } else if self.held.contains(&index) && !is_metadata(property) {
+                mask_values(property);
+            }
+            match (&mut property.diff, known) {
+                (Some(diff), Some(known)) => {
+                    diff.unified = known.mask(&diff.unified);
+                    mask_values(property);
+                }
+                (Some(_), None) if self.held.contains(&index) => property.diff = None,
+                _ => {}
+            }
+            mask_texts(property, &self.masker);
+        }
+    }
+}
+
+/// How many lines of one resource the ledger keeps apart; of a longer text none, and all of it is masked once it held a
+/// secret.
+const LINES: usize = 4096;
+
+impl Known {
+    fn is_clean(&self, line: &[u8]) -> bool {
+        let digest = || self.key.is_some_and(|key| self.digests.contains(&key.digest(line)));
+        line.is_empty() || self.lines.contains(line) || digest()
+    }
+
+    /// A difference in unified form, with every line masked that may hold a secret.
+    fn mask(&self, unified: &str) -> String {
+        let mut masked = String::with_capacity(unified.len());
+        for line in unified.split_inclusive('\n') {
+            match line.strip_prefix([' ', '-', '+']) {
+                Some(text) if !self.is_clean(text.strip_suffix('\n').unwrap_or(text).as_bytes()) => {
+                    masked.push_str(&line[..1]);
+                    masked.push_str(MASK);
+                    masked.push('\n');
+                }
+                // A head of a hunk, or the remark that a line has no end.
+                _ => masked.push_str(line),
+            }
+        }
+        masked
+    }
+}
+
+/// The paths that hold a secret by this catalog, or held one by the ledger.
+fn secret_paths<'a>(catalog: &'a Catalog, ledger: Option<&'a Ledger>) -> BTreeSet<&'a str> {
+    let now = catalog.resources.iter().filter(|resource| holds_secret(resource)).flat_map(paths);
+    let before = ledger.into_iter().flat_map(Ledger::secret_paths);
+    now.chain(before).collect()
+}
+
+/// The paths whose content a resource claims, or a part of it.
+fn paths(resource: &Resource) -> impl Iterator<Item = &str> {
+    resource.claims.iter().filter_map(|claim| match claim {
+        Claim::Path { extent: Extent::Metadata, .. } | Claim::Named { .. } => None,
+        Claim::Path { path, .. } => Some(path.as_str()),
+    })
+}
+
+/// Whether `path` is one of `secret`, or below one.
+fn is_within(secret: &BTreeSet<&str>, path: &str) -> bool {
+    let above = path.match_indices('/').map(|(at, _)| &path[..at]);
+    above.chain([path]).any(|path| secret.contains(path))
+}
+
+/// Of each resource of `which`, the lines that it writes whatever the secrets are: those that it writes, too, with other
+/// texts in the place of all secrets.
+fn clean_lines(decoded: &Decoded<'_>, which: impl Iterator<Item = u32>) -> BTreeMap<u32, HashSet<Vec<u8>>> {
+    let catalog = decoded.catalog;
+    let others = STAND_INS.map(|stand_in| catalog.secrets.with_stand_in(stand_in));
+    let of = |index: u32| {
+        let resource = &catalog.resources[index as usize];
+        let text = decoded.wanted[index as usize].text()?;
+        let mut clean: HashSet<Vec<u8>> = lines(&text).map(<[u8]>::to_vec).collect();
+        if resource.options.sensitive {
+            return None;
+        }
+        if holds_secret(resource) {
+            let kind = converge_resources::kind(&resource.kind)?;
+            for other in &others {
+                let text = kind.decode(&resource.params, other).ok()?.text()?;
+                let kept: HashSet<&[u8]> = lines(&text).collect();
+                clean.retain(|line| kept.contains(line.as_slice()));
+            }
+        }
+        Some((index, clean))
+    };
+    which.filter_map(of).collect()
+}
+
+/// What stands in for secrets: two texts that share nothing.
+const STAND_INS: [&str; 2] = ["Zq0-stand-in-of-a-secret-Wk7", "4815162342"];
+
+/// The lines of a text without their ends.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n')
+}
+
+/// Whether a property tells nothing of what is in a file: `mode`, and in a tree `NAME: mode`.
+fn is_metadata(property: &PropertyChange) -> bool {
+    let name = property.property.rsplit(": ").next().unwrap_or_default();
+    ["action", "mode", "owner", "group"].contains(&name)
+}
+
+fn mask_values(property: &mut PropertyChange) {
+    for shown in [&mut property.before, &mut property.after] {
+        if !matches!(shown, Shown::Absent) {
+            *shown = Shown::Masked;
+        }
+    }
+}
+
+fn mask_texts(property: &mut PropertyChange, masker: &Masker) {
+    for shown in [&mut property.before, &mut property.after] {
+        if let Shown::Text(text) | Shown::Unknown(text) = shown {
+            *text = masker.mask(text.as_bytes());
+        }
+    }
+    if let Some(diff) = &mut property.diff {
+        diff.unified = masker.mask(diff.unified.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,434 @@
+//! No plan, event or file of the state holds a secret that any run wrote to a path, whatever is asked of that path later.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use converge_model::value::Row;
+use converge_model::{Cell, Content, Resource, Scalar, SecretTable, Shown, TextDiff, Value, Verb};
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{Bench, resource};
+use crate::work::act_in;
+
+/// Every secret of these tests begins so.
+const CANARY: &str = "canary";
+const OLD: &str = "canary-hunter2-old";
+const NEW: &str = "canary-rotated-new";
+
+/// What a file is asked to hold: plain, or with a secret in it.
+#[derive(Clone, Debug)]
+enum Words {
+    Plain(String),
+    Secret(String, String),
+}
+
+fn plain(text: &str) -> Words {
+    Words::Plain(text.to_owned())
+}
+
+/// `text` with the secret in the place of `$`.
+fn secret(text: &str, value: &str) -> Words {
+    Words::Secret(text.replace('$', value), value.to_owned())
+}
+
+fn scalar(bench: &Bench, words: &Words) -> Scalar {
+    match words {
+        Words::Plain(text) => Scalar::Text(text.clone()),
+        Words::Secret(text, secret) => Scalar::Secret(bench.secret_text(text, secret)),
+    }
+}
+
+fn content(bench: &Bench, words: &Words) -> Content {
+    match words {
+        Words::Secret(text, secret) => Content::Secret(bench.secret_text(text, secret)),
+        Words::Plain(text) => match bench.file("/unused", text).params.get("content") {
+            Some(Value::Content(content)) => *content,
+            _ => unreachable!("it has content"),
+        },
+    }
+}
+
+fn file(bench: &Bench, path: &str, words: &Words) -> Resource {
+    let mut file = resource("file", path);
+    file.params.set("content", Value::Content(content(bench, words)));
+    file
+}
+
+fn line(bench: &Bench, path: &str, key: &str, words: &Words) -> Resource {
+    let mut line = resource("line", path);
+    line.params.set("text", Value::Scalar(scalar(bench, words)));
+    line.params.set("match", Value::from(format!("^{key}").as_str()));
+    line
+}
+
+fn block(bench: &Bench, path: &str, name: &str, words: &Words) -> Resource {
+    let mut block = resource("block", path);
+    block.params.set("name", Value::from(name));
+    block.params.set("content", Value::Scalar(scalar(bench, words)));
+    block
+}
+
+fn ini(bench: &Bench, path: &str, option: &str, words: &Words) -> Resource {
+    let mut ini = resource("ini", path);
+    ini.params.set("section", Value::from("main"));
+    ini.params.set("option", Value::from(option));
+    ini.params.set("value", Value::List(vec![scalar(bench, words)]));
+    ini
+}
+
+fn tree(bench: &Bench, folder: &str, name: &str, words: &Words) -> Resource {
+    let mut tree = resource("tree", folder);
+    let cells = vec![
+        ("name".to_owned(), Cell::Scalar(Scalar::from(name))),
+        ("content".to_owned(), Cell::Content(content(bench, words))),
+    ];
+    tree.params.set("file", Value::Rows(vec![Row(cells)]));
+    tree
+}
+
+fn mount(bench: &Bench, path: &str, options: &[Words]) -> Resource {
+    let mut mount = resource("mount", path);
+    mount.params.set("source", Value::from("share"));
+    mount.params.set("fstype", Value::from("tmpfs"));
+    mount.params.set("options", Value::List(options.iter().map(|words| scalar(bench, words)).collect()));
+    mount.params.set("state", Value::from("present"));
+    mount
+}
+
+fn unit(bench: &Bench, words: &Words) -> Resource {
+    let mut unit = resource("systemd-unit", "app.service");
+    let options = vec![
+        ("ExecStart".to_owned(), vec![Scalar::from("/usr/bin/app")]),
+        ("Environment".to_owned(), vec![scalar(bench, words)]),
+    ];
+    let cells =
+        vec![("name".to_owned(), Cell::Scalar("Service".into())), ("options".to_owned(), Cell::Map(options))];
+    unit.params.set("section", Value::Rows(vec![Row(cells)]));
+    unit.params.set("verify", Value::from(false));
+    unit
+}
+
+/// Applies `before` with the old secret; says what a look shows at `after`, with the new one.
+fn shown(before: &dyn Fn(&Bench) -> Vec<Resource>, after: &dyn Fn(&Bench) -> Vec<Resource>) -> String {
+    let bench = Bench::new();
+    for folder in ["etc/systemd/system", "srv"] {
+        std::fs::create_dir_all(bench.root().join(folder)).unwrap();
+    }
+    for program in ["mount", "umount"] {
+        bench.world.write(format!("/usr/bin/{program}").as_ref(), "");
+    }
+    let catalog = before(&bench);
+    let report = bench.apply(&catalog);
+    assert!(report.problems.is_empty() && !report.results.iter().any(|r| r.outcome.failed()), "{report:?}");
+    *bench.secrets.lock().unwrap() = SecretTable::default();
+    let plan = bench.look(&after(&bench));
+    assert!(!plan.steps.is_empty(), "something is to change: {plan:?}");
+    let properties = plan.steps.iter().flat_map(|step| &step.change.properties);
+    let diffs: String =
+        properties.filter_map(|property| Some(property.diff.as_ref()?.unified.clone())).collect();
+    assert!(!format!("{plan:?}").contains(CANARY), "{plan:?}");
+    diffs
+}
+
+#[test]
+fn a_path_that_held_a_secret_hides_it_from_every_other_claim_on_it() {
+    type Form<'a> = &'a dyn Fn(&Bench) -> Vec<Resource>;
+    let check = |before: Form<'_>, after: Form<'_>, seen: &[&str]| {
+        let diffs = shown(before, after);
+        seen.iter().for_each(|line| assert!(diffs.contains(line), "{line:?} in {diffs}"));
+    };
+    let user = |b: &Bench, name: &str| line(b, "/etc/x", "user", &plain(&format!("user = {name}")));
+    let password = |b: &Bench, value: &str| line(b, "/etc/x", "pass", &secret("pass = $", value));
+    // Another line of the file changes before it.
+    check(
+        &|b| vec![user(b, "a"), password(b, OLD)],
+        &|b| vec![user(b, "b"), password(b, NEW)],
+        &["-user = a", "+user = b", "-********", "+********"],
+    );
+    // The whole file, where a line held it.
+    check(
+        &|b| vec![password(b, OLD)],
+        &|b| vec![file(b, "/etc/x", &plain("all new\n"))],
+        &["-********", "+all new"],
+    );
+    // A line of it, where the whole file held it and no secret is named any more.
+    let whole = |b: &Bench| vec![file(b, "/etc/x", &secret("pass=$\nuser = a\n", OLD))];
+    check(&whole, &|b| vec![user(b, "b")], &[" ********", "-user = a", "+user = b"]);
+    check(&whole, &|b| vec![file(b, "/etc/x", &plain("user = a\n"))], &["-********", " user = a"]);
+    // Another option, and a block beside a block.
+    check(
+        &|b| vec![ini(b, "/etc/x", "pw", &secret("$", OLD))],
+        &|b| vec![ini(b, "/etc/x", "user", &plain("bob")), ini(b, "/etc/x", "pw", &secret("$", NEW))],
+        &["+user = bob", " [main]"],
+    );
+    check(
+        &|b| vec![block(b, "/etc/x", "s", &secret("$", OLD))],
+        &|b| vec![block(b, "/etc/x", "other", &plain("hello")), block(b, "/etc/x", "s", &secret("$", NEW))],
+        &["+hello", "-********", "+********"],
+    );
+    // A part of a tree, then a file of its own; and the other way round.
+    check(
+        &|b| vec![resource("directory", "/etc/t"), tree(b, "/etc/t", "a", &secret("$", OLD))],
+        &|b| vec![resource("directory", "/etc/t"), file(b, "/etc/t/a", &plain("public"))],
+        &["-********", "+public"],
+    );
+    check(
+        &|b| vec![resource("directory", "/etc/t"), file(b, "/etc/t/a", &secret("$", OLD))],
+        &|b| vec![resource("directory", "/etc/t"), tree(b, "/etc/t", "a", &plain("public"))],
+        &["-********", "+public"],
+    );
+    // Another address of the same claim.
+    check(
+        &whole,
+        &|b| {
+            let mut renamed = file(b, "/etc/x", &plain("p\n"));
+            renamed.address = converge_model::Address::new(None, "file", "renamed");
+            vec![renamed]
+        },
+        &["-********", "+p"],
+    );
+    // Two mounts share a file, and so do a unit and what writes over it.
+    let nas = |b: &Bench, value: &str| mount(b, "/srv/nas", &[plain("ro"), secret("password=$", value)]);
+    check(
+        &|b| vec![nas(b, OLD)],
+        &|b| vec![mount(b, "/srv/other", &[plain("ro")]), nas(b, NEW)],
+        &[" ********", "+share /srv/other tmpfs ro 0 0"],
+    );
+    check(
+        &|b| vec![unit(b, &secret("KEY=$", OLD))],
+        &|b| vec![unit(b, &secret("KEY=$", NEW))],
+        &["-********", "+********", " ExecStart=/usr/bin/app"],
+    );
+}
+
+#[test]
+fn a_rotated_secret_shows_a_difference_with_the_lines_that_hold_none() {
+    let text = |value: &str| secret("frontend web\nuser admin $\nbind :80\n", value);
+    let diffs = shown(&|b| vec![file(b, "/etc/x", &text(OLD))], &|b| vec![file(b, "/etc/x", &text(NEW))]);
+    assert_eq!(diffs, "@@ -1,3 +1,3 @@\n frontend web\n-********\n+********\n bind :80\n");
+}
+
+#[test]
+fn a_file_without_a_secret_is_shown_whole_once_it_was_written_without_one() {
+    let bench = Bench::new();
+    bench.apply(&[line(&bench, "/etc/x", "pass", &secret("pass = $", OLD))]);
+    *bench.secrets.lock().unwrap() = SecretTable::default();
+    bench.apply(&[file(&bench, "/etc/x", &plain("a\nb\n"))]);
+    let plan = format!("{:?}", bench.look(&[file(&bench, "/etc/x", &plain("a\nc\n"))]));
+    assert!(plan.contains(r"a\n-b\n+c"), "{plan}");
+}
+
+#[test]
+fn a_secret_that_a_killed_run_wrote_is_hidden_by_the_next_look() {
+    let bench = Bench::new();
+    let dying = [file(&bench, "/etc/x", &secret("pass=$\nuser=a\n", OLD))];
+    let plan = bench.look(&dying);
+    // One word further each time, until the file is there and the run is not over.
+    let died = (0..40).any(|at| {
+        bench.controller.die_at(at);
+        let act = || act_in(&bench.world, &bench.state, &bench.order(&dying), plan.token, &bench.controller);
+        let died = catch_unwind(AssertUnwindSafe(act)).is_err();
+        bench.controller.live();
+        died && bench.root().join("etc/x").exists()
+    });
+    assert!(died, "it died after it wrote");
+    *bench.secrets.lock().unwrap() = SecretTable::default();
+    let plan = format!("{:?}", bench.look(&[file(&bench, "/etc/x", &plain("user=a\npass=none\n"))]));
+    assert!(!plan.contains(CANARY) && plan.contains("+pass=none"), "{plan}");
+    assert!(plan.contains("Intentional"), "nobody knows what was applied last: {plan}");
+}
+
+#[test]
+fn what_only_the_journal_knows_of_a_run_is_known_to_the_next() {
+    let bench = Bench::new();
+    bench.apply(&[file(&bench, "/etc/other", &plain("x\n"))]);
+    // The ledger cannot be written: something stands where its new version is made.
+    let blocked = bench.state.path("ledger.new");
+    std::fs::create_dir(&blocked).unwrap();
+    let report = bench.apply(&[file(&bench, "/etc/x", &secret("pass=$\n", OLD))]);
+    assert!(report.problems.iter().any(|problem| problem.message.contains("ledger")), "{report:?}");
+    *bench.secrets.lock().unwrap() = SecretTable::default();
+    let next = [file(&bench, "/etc/x", &plain("pass=none\n"))];
+    assert!(!format!("{:?}", bench.look(&next)).contains(CANARY));
+    std::fs::remove_dir(&blocked).unwrap();
+    bench.apply(&[file(&bench, "/etc/other", &plain("y\n"))]);
+    assert!(!format!("{:?}", bench.look(&next)).contains(CANARY), "an act that has no part in it keeps it");
+    let ledger = Ledger::read(&bench.state).unwrap();
+    let origin = ledger.origin("path:/etc/x");
+    assert_eq!(origin, Some(crate::state::ledger::Origin::Created));
+}
+
+#[test]
+fn a_copy_is_made_of_no_file_that_holds_or_held_a_secret() {
+    let bench = Bench::new();
+    let with_backup = |words: &Words| {
+        let mut file = file(&bench, "/etc/x", words);
+        file.params.set("backup", Value::from(true));
+        [file]
+    };
+    let copied = || bench.root().join("etc/x.converge-backup").exists();
+    bench.apply(&with_backup(&secret("pass=$\n", OLD)));
+    let rotated = with_backup(&secret("pass=$\n", NEW));
+    assert!(!format!("{:?}", bench.look(&rotated)).contains("converge-backup"));
+    bench.apply(&rotated);
+    assert!(!copied());
+    bench.apply(&with_backup(&plain("pass=none\n")));
+    assert!(!copied(), "it held one");
+    bench.apply(&with_backup(&plain("pass=less\n")));
+    assert!(copied(), "it holds none any more");
+}
+
+#[test]
+fn a_veil_over_what_says_so_itself_lets_nothing_through() {
+    let bench = Bench::new();
+    let mut words = file(&bench, "/etc/x", &plain("words\n"));
+    words.options.sensitive = true;
+    let plan = format!("{:?}", bench.look(&[words]));
+    assert!(!plan.contains("words") && plan.contains("Masked"), "{plan}");
+}
+
+#[test]
+fn lines_of_a_difference_are_masked_by_what_is_known_of_each() {
+    let known = Known { lines: HashSet::from([b"user=a".to_vec()]), ..Known::default() };
+    let unified = "@@ -1,3 +1,2 @@\n user=a\n-pass=x\n+@@ -1 +1 @@\n\n\\ No newline at end of file\n";
+    let masked = "@@ -1,3 +1,2 @@\n user=a\n-********\n+********\n\n\\ No newline at end of file\n";
+    assert_eq!(known.mask(unified), masked);
+    let table = SecretTable::default();
+    let mut property = PropertyChange::new("content", "12 bytes", Shown::Absent);
+    property.diff = Some(TextDiff { unified: unified.to_owned(), cut: false });
+    let mut change = Change::new(Verb::Update).property(property);
+    let veil = Veil { masker: Masker::new(&table), covered: BTreeMap::from([(0, known)]), ..Veil::default() };
+    veil.cover(0, &mut change);
+    assert_eq!(change.properties[0].before, Shown::Masked, "a size tells how long a secret is");
+    assert_eq!(change.properties[0].diff.as_ref().unwrap().unified, masked);
+}
+
+/// One thing that is asked of a path.
+#[derive(Clone, Debug)]
+enum Ask {
+    File { path: usize, holds: bool },
+    Line { path: usize, key: usize, holds: bool },
+    Block { path: usize, key: usize, holds: bool },
+    Ini { path: usize, key: usize, holds: bool },
+    Tree { path: usize, holds: bool },
+    Absent { path: usize },
+}
+
+const PATHS: [&str; 3] = ["/etc/t/a", "/etc/t/b", "/etc/x"];
+const KEYS: [&str; 3] = ["user", "pass", "host"];
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let (path, key, holds) = (0..PATHS.len(), 0..KEYS.len(), any::<bool>());
+    let part = (path.clone(), key, holds);
+    prop_oneof![
+        (path.clone(), holds_any()).prop_map(|(path, holds)| Ask::File { path, holds }),
+        part.clone().prop_map(|(path, key, holds)| Ask::Line { path, key, holds }),
+        part.clone().prop_map(|(path, key, holds)| Ask::Block { path, key, holds }),
+        part.prop_map(|(path, key, holds)| Ask::Ini { path, key, holds }),
+        (0..2_usize, holds_any()).prop_map(|(path, holds)| Ask::Tree { path, holds }),
+        path.prop_map(|path| Ask::Absent { path }),
+    ]
+}
+
+fn holds_any() -> impl Strategy<Value = bool> {
+    any::<bool>()
+}
+
+impl Ask {
+    fn path(&self) -> usize {
+        match self {
+            Self::File { path, .. }
+            | Self::Line { path, .. }
+            | Self::Block { path, .. }
+            | Self::Ini { path, .. }
+            | Self::Tree { path, .. }
+            | Self::Absent { path } => *path,
+        }
+    }
+
+    fn is_part(&self) -> bool {
+        matches!(self, Self::Line { .. } | Self::Block { .. } | Self::Ini { .. })
+    }
+
+    /// The resource in the run `number`: all of its secrets are that run's own.
+    fn resource(&self, bench: &Bench, number: usize) -> Resource {
+        let canary = format!("{CANARY}-{number}-hunter2");
+        let words = |holds: bool, before: &str, after: &str| match holds {
+            true => secret(&format!("{before}$ of {number}{after}"), &canary),
+            false => plain(&format!("{before}plain {number}{after}")),
+        };
+        match *self {
+            Self::File { path, holds } => file(bench, PATHS[path], &words(holds, "a\nuser = ", "\nz\n")),
+            Self::Line { path, key, holds } => {
+                let key = KEYS[key];
+                line(bench, PATHS[path], &format!("{key} ="), &words(holds, &format!("{key} = "), ""))
+            }
+            Self::Block { path, key, holds } => {
+                block(bench, PATHS[path], KEYS[key], &words(holds, "x\n", "\ny"))
+            }
+            Self::Ini { path, key, holds } => ini(bench, PATHS[path], KEYS[key], &words(holds, "", "")),
+            Self::Tree { path, holds } => {
+                tree(bench, "/etc/t", &PATHS[path]["/etc/t/".len()..], &words(holds, "t\n", "\nz\n"))
+            }
+            Self::Absent { path } => {
+                let mut file = resource("file", PATHS[path]);
+                file.params.set("state", Value::from("absent"));
+                file
+            }
+        }
+    }
+}
+
+/// The asks that go together: one thing has one owner.
+fn together(asks: &[Ask]) -> Vec<Ask> {
+    let mut kept: Vec<Ask> = Vec::new();
+    for ask in asks {
+        let clash = |other: &Ask| {
+            let twice =
+                format!("{ask:?}").split(", holds").next() == format!("{other:?}").split(", holds").next();
+            let trees = matches!((ask, other), (Ask::Tree { .. }, Ask::Tree { .. }));
+            trees || (other.path() == ask.path() && (twice || !(ask.is_part() && other.is_part())))
+        };
+        if !kept.iter().any(clash) {
+            kept.push(ask.clone());
+        }
+    }
+    kept
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Law 6.
+    #[test]
+    fn nothing_tells_a_secret_that_an_earlier_run_wrote(
+        runs in prop::collection::vec((prop::collection::vec(ask(), 1..6), prop::option::weighted(0.3, 0..12_usize)), 2..6),
+    ) {
+        let bench = Bench::new();
+        std::fs::create_dir_all(bench.root().join("etc/t")).unwrap();
+        for (number, (asks, dies_at)) in runs.iter().enumerate() {
+            *bench.secrets.lock().unwrap() = SecretTable::default();
+            let catalog: Vec<_> =
+                together(asks).iter().map(|ask| ask.resource(&bench, number)).collect();
+            let plan = bench.look(&catalog);
+            prop_assert!(!format!("{:?}", plan).contains(CANARY), "run {}: {:?}", number, plan);
+            if let Some(at) = dies_at {
+                bench.controller.die_at(*at);
+            }
+            let act = || act_in(&bench.world, &bench.state, &bench.order(&catalog), plan.token, &bench.controller);
+            let report = catch_unwind(AssertUnwindSafe(act));
+            bench.controller.live();
+            if let Ok(report) = report {
+                prop_assert!(!format!("{:?}", report).contains(CANARY), "run {}: {:?}", number, report);
+            }
+            let events = bench.controller.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let told = format!("{:?}", *events);
+            drop(events);
+            prop_assert!(!told.contains(CANARY), "{}", told);
+            for name in ["ledger", "journal"] {
+                let text = std::fs::read(bench.state.path(name)).unwrap_or_default();
+                prop_assert!(!String::from_utf8_lossy(&text).contains(CANARY), "{} holds a secret", name);
+            }
+        }
+    }
+}
