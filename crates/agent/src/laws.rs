@@ -424,13 +424,15 @@ proptest! {
 
 /// A resource of each kind that can be asked to be absent, with what the kind cannot do without.
 fn absent(kind: &str) -> Resource {
+    // Each has a thing of its own: two owners of one are refused.
+    let path = format!("/etc/gone-{kind}");
     let name = match kind {
         "user" | "group" | "cron" | "package" | "apt-repository" | "systemd-unit" | "authorized-key" => {
             "gone"
         }
         "sudo-rule" | "firewall-policy" => "gone",
         "sysctl" => "vm.swappiness",
-        _ => "/etc/gone",
+        _ => &path,
     };
     let mut one = resource(kind, name);
     let texts: &[(&str, &str)] = match kind {
