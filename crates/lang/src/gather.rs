@@ -317,7 +317,7 @@ impl<'a> Gatherer<'a> {
             self.diagnostics.push(values_only(&param.name, node));
         }
         match &param.ty {
-            Type::Map => self.map_values(values, &piece.setting),
+            Type::Map => self.map_values(param, values, &piece.setting),
             Type::List(of) => self.list(of, param, values, &piece.setting),
             Type::Command => self.command(param, values, shell, &piece.setting),
             Type::Content if self.target == Target::Catalog => self.content(param, values, &piece.setting),
@@ -336,10 +336,11 @@ impl<'a> Gatherer<'a> {
         match &param.ty {
             Type::Map => {
                 let mut entries = Vec::new();
-                self.keys(node, &piece.setting, &mut entries);
+                self.keys(param, node, &piece.setting, &mut entries);
                 Some(Held::Map(entries))
             }
             Type::List(of) if !items.is_empty() => {
+                node.body().iter().for_each(|item| self.plain_item(param, item));
                 let mut held = Vec::new();
                 for item in items {
                     self.items(of, param, item, &piece.setting, &mut held)?;
@@ -358,32 +359,40 @@ impl<'a> Gatherer<'a> {
     }
 
     /// The keys of a map, as properties and children.
-    fn keys(&mut self, node: &'a Node, setting: &Setting, entries: &mut Vec<MapEntry>) {
+    fn keys(&mut self, of: &Param, node: &'a Node, setting: &Setting, entries: &mut Vec<MapEntry>) {
         for property in &node.props {
             let mut entry = MapEntry::new(property.key.clone(), property.value.at);
             self.map_value(&property.value, setting, &mut entry);
             push_key(entries, entry, self.diagnostics);
         }
-        self.keys_in(node.body(), setting, entries);
+        self.keys_in(of, node.body(), setting, entries);
     }
 
-    fn keys_in(&mut self, body: &'a [Node], setting: &Setting, entries: &mut Vec<MapEntry>) {
+    fn keys_in(&mut self, of: &Param, body: &'a [Node], setting: &Setting, entries: &mut Vec<MapEntry>) {
         for child in body {
             match &*child.name {
                 "for" if child.children.is_some() => {
                     for turn in flow::turns(child, setting, self.diagnostics) {
-                        self.keys_in(child.body(), &turn.setting, entries);
+                        self.keys_in(of, child.body(), &turn.setting, entries);
                     }
                 }
                 "when" if child.children.is_some() => {
                     let holds = flow::condition(child.args.first(), child.at, setting, self.diagnostics);
                     if holds != Condition::False {
-                        self.keys_in(child.body(), setting, entries);
+                        self.keys_in(of, child.body(), setting, entries);
                     }
                 }
                 _ => {
+                    let dashes = dashes(child);
+                    let is_list = child.args.is_empty() && child.props.is_empty() && !dashes.is_empty();
+                    let is_plain = child.props.is_empty() && child.children.is_none();
+                    if is_list {
+                        child.body().iter().for_each(|item| self.plain_item(of, item));
+                    } else if !is_plain {
+                        self.diagnostics.push(nested(of, &child.name, child.at));
+                    }
                     let values: Vec<&Written> =
-                        if child.args.is_empty() { dashes(child) } else { child.args.iter().collect() };
+                        if child.args.is_empty() { dashes } else { child.args.iter().collect() };
                     let several = values.len() > 1 || child.args.is_empty();
                     let mut entry = MapEntry { several, ..MapEntry::new(child.name.clone(), child.at) };
                     for value in values {
@@ -392,6 +401,13 @@ impl<'a> Gatherer<'a> {
                     push_key(entries, entry, self.diagnostics);
                 }
             }
+        }
+    }
+
+    /// Refuses properties and children of an item of a list: they would be lost.
+    fn plain_item(&mut self, of: &Param, item: &Node) {
+        if !item.props.is_empty() || item.children.is_some() {
+            self.diagnostics.push(nested(of, &item.name, item.at));
         }
     }
 
@@ -445,7 +461,7 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    fn map_values(&mut self, values: &[Written], setting: &Setting) -> Option<Held> {
+    fn map_values(&mut self, of: &Param, values: &[Written], setting: &Setting) -> Option<Held> {
         let [written] = values else {
             let at = values.get(1).map_or(self.given.at, |value| value.at);
             self.diagnostics
@@ -453,10 +469,10 @@ impl<'a> Gatherer<'a> {
             return None;
         };
         let value = self.evaluated(written, setting)?;
-        self.map_of(&value, written.at)
+        self.map_of(of, &value, written.at)
     }
 
-    fn map_of(&mut self, value: &Evaluated, at: Span) -> Option<Held> {
+    fn map_of(&mut self, of: &Param, value: &Evaluated, at: Span) -> Option<Held> {
         if value.marks.unknown {
             return Some(Held::Unknown);
         }
@@ -465,6 +481,10 @@ impl<'a> Gatherer<'a> {
             Raw::Map(map) => {
                 let mut entries = Vec::new();
                 for (key, item, marks) in map.entries() {
+                    if holds_map(item) {
+                        self.diagnostics.push(nested(of, key, at).given(marks.given.places()));
+                        continue;
+                    }
                     let mut entry = MapEntry::new(key.as_str().into(), at);
                     let marks = marks.clone() | value.marks.clone();
                     entry.given = if self.target == Target::Module && marks.given.places().is_empty() {
@@ -698,7 +718,7 @@ impl<'a> Gatherer<'a> {
 
     fn held_of(&mut self, param: &Param, value: &Evaluated, at: Span) -> Option<Held> {
         match &param.ty {
-            Type::Map => self.map_of(value, at),
+            Type::Map => self.map_of(param, value, at),
             Type::List(of) => {
                 let mut items = Vec::new();
                 match self.items_of(of, param, value, at, &mut items) {
@@ -832,6 +852,36 @@ fn direct(written: &Written) -> Option<typed::Input> {
         (_, Origin::Plain | Origin::Raw) => input(written),
         _ => None,
     }
+}
+
+/// Whether a value is a map, or a list of something else than plain values.
+fn holds_map(value: &Value) -> bool {
+    match template::raw(value) {
+        Raw::Map(_) => true,
+        Raw::List(list) => {
+            list.items().iter().any(|(item, _)| matches!(template::raw(item), Raw::Map(_) | Raw::List(_)))
+        }
+        _ => false,
+    }
+}
+
+/// Something below `key` where only plain values and lists of them are kept.
+fn nested(of: &Param, key: &str, at: Span) -> Diagnostic {
+    let (message, help) = match (&of.ty, key) {
+        (Type::Map, "-") => (
+            format!("an item of a list in `{}` has keys of its own", of.name),
+            "an item is one value: `- \"…\"`".to_owned(),
+        ),
+        (Type::Map, key) => (
+            format!("`{key}` holds keys of its own, and `{}` holds values and lists only", of.name),
+            format!("write the keys of `{key}` beside it, or the text that they become"),
+        ),
+        _ => (
+            format!("an item of `{}` has keys of its own", of.name),
+            format!("an item is one value: `{} \"…\" \"…\"`", of.name),
+        ),
+    };
+    Diagnostic::error("lang::type", message).label(at, "nested").help(help)
 }
 
 fn dashes(node: &Node) -> Vec<&Written> {
