@@ -170,14 +170,14 @@ fn entry(
         match kind.info.check(&params) {
             Ok(checked) => {
                 for warning in checked.warnings {
-                    let report = Diagnostic::warning("lang::exposed", warning.message.clone());
+                    let report = Diagnostic::warning("lang::exposed", warning.sentence());
                     diagnostics.push(placed(report, warning, &draft, kind));
                 }
                 (claims, suffix) = (checked.claims, checked.suffix);
             }
             Err(problems) => {
                 for problem in problems {
-                    let report = Diagnostic::error("lang::params", problem.message.clone());
+                    let report = Diagnostic::error("lang::params", problem.sentence());
                     diagnostics.push(placed(report, problem, &draft, kind));
                 }
                 return None;
@@ -247,7 +247,7 @@ fn unite(entries: Vec<Entry>, parts: &Parts<'_>, diagnostics: &mut Diagnostics) 
             continue;
         }
         if let Some(first) = entry.address.as_ref().and_then(|address| by_address.get(address)).copied() {
-            if !(entry.draft.maybe || kept[first].draft.maybe) {
+            if !(is_vague(&entry) || is_vague(&kept[first])) {
                 diagnostics.push(twice(&kept[first], &entry, parts));
             }
             continue;
@@ -260,6 +260,13 @@ fn unite(entries: Vec<Entry>, parts: &Parts<'_>, diagnostics: &mut Diagnostics) 
         kept.push(entry);
     }
     kept
+}
+
+/// Whether its address may turn out to be another one: it may not be there at all, or what its kind adds to the name to tell
+/// two of them apart is not known.
+pub(crate) fn is_vague(entry: &Entry) -> bool {
+    let draft = &entry.draft;
+    draft.maybe || id(draft).is_none() && (draft.failed || draft.given.has_unknown())
 }
 
 fn id(draft: &Draft) -> Option<&Arc<str>> {

@@ -123,6 +123,7 @@ pub(crate) fn compile(
         bodies.walk(&block.body, &setting, &mut walked);
     }
     expand::all(&mut bodies, &world);
+    world.tell_noted(bodies.diagnostics);
     if bodies.full {
         return (None, diagnostics);
     }

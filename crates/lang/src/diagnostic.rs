@@ -131,6 +131,15 @@ impl Diagnostics {
         self.list.iter()
     }
 
+    /// Whether they hold this one, wherever it was found to come from.
+    pub(crate) fn tells(&self, diagnostic: &Diagnostic) -> bool {
+        let is_label = |span: &Span| diagnostic.labels.iter().any(|(own, _)| own == span);
+        let same = |known: &Diagnostic| {
+            known.message == diagnostic.message && known.places().any(|(span, _)| is_label(span))
+        };
+        self.list.iter().any(same)
+    }
+
     /// How often something was said so far: also what is kept once, because it was said before.
     pub(crate) fn said(&self) -> usize {
         self.said

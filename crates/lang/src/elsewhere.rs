@@ -21,6 +21,21 @@ pub(crate) fn name(name: &str) -> Option<String> {
     })
 }
 
+/// What a filter of another tool is here.
+pub(crate) fn filter(name: &str) -> Option<String> {
+    help(FILTERS, name)
+}
+
+/// What a test of another tool is here.
+pub(crate) fn test(name: &str) -> Option<String> {
+    help(TESTS, name)
+}
+
+/// What a method of another language is here.
+pub(crate) fn method(name: &str) -> Option<String> {
+    help(METHODS, name)
+}
+
 type Words = &'static [(&'static [&'static str], &'static str)];
 
 fn help(table: Words, name: &str) -> Option<String> {
@@ -116,6 +131,73 @@ const NAMES: Words = &[
         &["lookup"],
         "what comes from elsewhere has an annotation: `(file)\"x\"`, `(env)\"X\"`, `(secret)\"x\"`",
     ),
+];
+
+const FILTERS: Words = &[
+    (
+        &["regex_replace", "regex_search", "regex_findall", "regex_escape"],
+        "there are no regular expressions: `replace(\"a\", \"b\")` and `split(\",\")` take texts",
+    ),
+    (&["to_json", "to_nice_json", "to_yaml", "to_nice_yaml"], "`tojson` writes JSON, which is YAML too"),
+    (
+        &["from_json", "from_yaml", "from_yaml_all"],
+        "write the data in `vars { … }`; what a host knows is in its `facts`",
+    ),
+    (
+        &["b64encode", "b64decode", "hash", "md5", "sha1", "checksum"],
+        "there is none: `(digest)\"FILE\"` is the digest of a file of the project, `crypt` hashes a password",
+    ),
+    (&["password_hash"], "write `crypt`, or `crypt(\"NAME\")` with the name of the user"),
+    (&["basename"], "write `(x | split(\"/\")) | last`"),
+    (&["dirname"], "write `(x | split(\"/\"))[:-1] | join(\"/\")`"),
+    (&["combine"], "maps of two levels of `vars` are merged by themselves; `dict(a, key=value)` adds keys"),
+    (&["ternary"], "write `a if condition else b`"),
+    (&["mandatory"], "leave it out: what is undefined is an error anyway"),
+    (&["flatten"], "`chain` joins lists: `a | chain(b) | list`"),
+    (&["union", "intersect", "difference"], "write `a | chain(b) | unique`, or `reject(\"in\", b)`"),
+    (&["dict2items"], "write `items`, or `for \"key\" \"value\" in=\"map\" { … }`"),
+    (&["shuffle", "random"], "every run must compute the same: write the value out"),
+    (&["ipaddr", "ipv4", "ipv6", "ipwrap"], "write the address out, or a variable of its own"),
+    (&["comment", "wordwrap", "center", "truncate"], "write the text as it should stand"),
+    (&["strip"], "write `trim`"),
+];
+
+const TESTS: Words = &[
+    (
+        &["version", "version_compare"],
+        "compare numbers: `facts.os.version | int >= 12`; `(facts.os.version | split(\".\"))[0]` is the first part",
+    ),
+    (
+        &["match", "search", "regex"],
+        "write `is startingwith(\"a\")`, `is endingwith(\"z\")`, or `\"a\" in x`",
+    ),
+    (&["contains"], "write `\"a\" in x`"),
+    (&["list"], "write `is sequence`"),
+    (&["dict"], "write `is mapping`"),
+    (&["bool"], "write `is boolean`"),
+    (&["null", "empty"], "write `is none`, or `x | length == 0`"),
+    (
+        &["changed", "failed", "succeeded", "skipped", "success"],
+        "resources have no outputs: `notify` and `after` connect them",
+    ),
+    (&["exists", "file", "directory", "link"], "a `command` asks the host: `only-if=\"test -e /x\"`"),
+];
+
+const METHODS: Words = &[
+    (&["startswith"], "write `x is startingwith(\"a\")`"),
+    (&["endswith"], "write `x is endingwith(\"z\")`"),
+    (&["strip", "lstrip", "rstrip"], "write `x | trim`"),
+    (
+        &["lower", "upper", "title", "capitalize", "replace", "split", "join", "items", "format"],
+        "it is a filter: `x | upper`, `x | replace(\"a\", \"b\")`, `list | join(\", \")`",
+    ),
+    (&["splitlines"], "write `x | lines`"),
+    (&["keys"], "write `x | list`"),
+    (&["values"], "write `x | items | map(attribute=1)`"),
+    (&["get"], "write `x.key | default(\"…\")`"),
+    (&["append", "extend"], "write `list + [\"x\"]`"),
+    (&["update"], "write `dict(x, key=value)`"),
+    (&["find", "index", "count"], "write `\"a\" in x`"),
 ];
 
 #[cfg(test)]

@@ -78,24 +78,32 @@ impl Setting {
                 self.value(written).map(|Evaluated { value, marks }| Found { value, marks })
             }
             Tree::List(items, _) => {
-                let items: Result<Vec<_>, _> = items
-                    .iter()
-                    .map(|item| self.tree(item).map(|found| (found.value, found.marks)))
-                    .collect();
-                Ok(Found { value: List::new(items?), marks: Marks::default() })
+                let items = self.every(items.iter())?;
+                let items = items.into_iter().map(|found| (found.value, found.marks)).collect();
+                Ok(Found { value: List::new(items), marks: Marks::default() })
             }
             Tree::Map(entries, at) => self.map(entries, *at),
         }
     }
 
+    /// The values of all trees, or the first mistake; the others are noted, so that each is said at once.
+    fn every<'t>(&self, trees: impl Iterator<Item = &'t Tree>) -> Result<Vec<Found>, Diagnostic> {
+        let (mut values, mut first) = (Vec::new(), None);
+        for tree in trees {
+            match (self.tree(tree), &first) {
+                (Ok(value), _) => values.push(value),
+                (Err(mistake), None) => first = Some(mistake),
+                (Err(mistake), Some(first)) => self.world.note(first, mistake),
+            }
+        }
+        first.map_or(Ok(values), Err)
+    }
+
     fn map(&self, entries: &[Entry], at: Span) -> Result<Found, Diagnostic> {
-        let entries: Result<Vec<_>, _> = entries
-            .iter()
-            .map(|entry| {
-                self.tree(&entry.value).map(|found| (entry.key.to_string(), found.value, found.marks))
-            })
-            .collect();
-        let value = Map::folding(entries?)
+        let values = self.every(entries.iter().map(|entry| &entry.value))?;
+        let keys = entries.iter().map(|entry| entry.key.to_string());
+        let entries = keys.zip(values).map(|(key, found)| (key, found.value, found.marks)).collect();
+        let value = Map::folding(entries)
             .map_err(|clash| Diagnostic::error("lang::clash", clash.to_string()).label(at, "in this map"))?;
         Ok(Found { value, marks: Marks::default() })
     }
@@ -308,6 +316,10 @@ impl Scope for WithoutFacts {
     fn names(&self) -> Vec<String> {
         self.0.names()
     }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.has(name)
+    }
 }
 
 /// A scope with a few names of its own before those of another.
@@ -328,5 +340,9 @@ impl Scope for Inner {
         let mut names = self.outer.names();
         names.extend(self.names.iter().map(|(name, _)| name.clone()));
         names
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|(own, _)| own == name) || self.outer.has(name)
     }
 }

@@ -45,6 +45,7 @@ pub(crate) fn compile(
         let mut walked = Walked { body, module: None, called: None, passed, place, next: 0, maybe: false };
         bodies.walk(&nodes, &world.setting(), &mut walked);
         expand::all(&mut bodies, &world);
+        world.tell_noted(bodies.diagnostics);
         let parts = Parts::of(data, bodies, host, &settings[on], world.used());
         let built = catalog::build(parts, &Selection::default(), &mut diagnostics);
         gates.extend(built.map(|(mut catalog, contents)| {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::catalog::{Entry, Parts, is_module, is_true};
+use crate::catalog::{Entry, Parts, is_module, is_true, is_vague};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::nearest::did_you_mean;
 use crate::options::Named;
@@ -71,7 +71,7 @@ impl<'a> Targets<'a> {
             if !places.is_empty() {
                 return Ok(Some(Place::Module(places)));
             }
-            if self.is_dropped(candidate) {
+            if self.is_dropped(candidate) || self.may_come(candidate) {
                 return Ok(None);
             }
         }
@@ -89,6 +89,13 @@ impl<'a> Targets<'a> {
         };
         self.dropped.contains(address)
             || self.dropped.iter().any(|name| in_module(name) && !name.ends_with(']') || longer(name))
+    }
+
+    /// Whether a resource whose address is not known in full may turn out to have this one.
+    fn may_come(&self, address: &str) -> bool {
+        let vague = self.entries.iter().filter(|entry| is_vague(entry));
+        let mut begun = vague.filter_map(|entry| entry.address.as_ref()?.as_str().strip_suffix(']'));
+        begun.any(|begun| address.strip_prefix(begun).is_some_and(|rest| rest.starts_with(": ")))
     }
 
     fn help(&self, address: &str) -> Option<String> {

@@ -8,11 +8,14 @@ mod context;
 mod error;
 mod facts;
 mod filters;
+mod names;
 mod recording;
 mod stand_ins;
 #[cfg(test)]
 mod tests;
+mod unmet;
 mod values;
+mod vocabulary;
 
 use std::fmt;
 use std::io;
@@ -43,6 +46,11 @@ pub(crate) trait Scope: Send + Sync {
 
     /// All names there are, for the nearest one in an error.
     fn names(&self) -> Vec<String>;
+
+    /// Whether there is such a name here, or on another host of the project.
+    fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
 }
 
 /// The value of a name.
@@ -115,7 +123,8 @@ impl Engine {
         if !is_template(template) {
             return Ok(Rendered { text: template.to_owned(), marks: Marks::default() });
         }
-        render(&self.strings, &format!("{OWN}{OWN}{template}"), template, STRING, scope)
+        let source = Source { environment: &self.strings, form: Form::Text, text: template };
+        source.render(&format!("{OWN}{OWN}{template}"), STRING, scope)
     }
 
     /// Renders a template file with its comments and includes.
@@ -125,7 +134,8 @@ impl Engine {
         text: &str,
         scope: &Arc<dyn Scope>,
     ) -> Result<Rendered, TemplateError> {
-        render(&self.files, &format!("{OWN}{name}{OWN}{text}"), text, FILE, scope)
+        let source = Source { environment: &self.files, form: Form::File, text };
+        source.render(&format!("{OWN}{name}{OWN}{text}"), FILE, scope)
     }
 
     /// Evaluates an expression.
@@ -150,7 +160,8 @@ impl Engine {
             context: &context,
             record: &record,
         };
-        let error = match result {
+        let mut marks = record.marks.clone();
+        let found = match result {
             Ok(Some(Ok(value))) => {
                 let again = |stand_in| match instead(stand_in, || {
                     recording::record(|| evaluate(&Context::new(scope))).0
@@ -158,35 +169,36 @@ impl Engine {
                     Ok(Some(Ok(value))) => scalar_text(&value).map(|text| (Value::from(&*text), vec![text])),
                     _ => None,
                 };
-                let marks = with_stand_ins(record.marks, again);
-                return Ok(Evaluated { value, marks });
+                marks = with_stand_ins(marks, again);
+                Ok(value)
             }
-            Ok(Some(Err(error))) | Err(error) => place.explain(&error),
-            Ok(None) => place.undefined(expression.trim()),
+            Ok(Some(Err(error))) | Err(error) => place.explain(&error).map_or_else(|| Ok(unknown()), Err),
+            Ok(None) => place.undefined(expression.trim()).map_or_else(|| Ok(unknown()), Err),
         };
-        match error {
-            Some(error) => Err(error),
-            None => Ok(Evaluated { value: unknown(), marks: record.marks }),
-        }
+        let source = Source { environment: &self.strings, form: Form::Expression, text: expression };
+        source.settled(found, &record, scope).map(|value| Evaluated { value, marks })
     }
 
-    /// Finds mistakes of syntax without rendering; `file` as by [`Engine::file`], else as by [`Engine::text`].
+    /// Finds what is wrong whatever the names stand for, without rendering: mistakes of syntax, filters that do not exist.
+    /// `file` as by [`Engine::file`], else as by [`Engine::text`].
     pub(crate) fn check(&self, file: Option<&str>, text: &str) -> Result<(), TemplateError> {
         let (environment, name) = match file {
             Some(name) => (&self.files, name),
             None => (&self.strings, ""),
         };
         let key = format!("{OWN}{name}{OWN}{text}");
-        environment.get_template(&key).map(drop).map_err(|error| syntax_error(environment, &error, text))
+        environment.get_template(&key).map(drop).map_err(|error| syntax_error(environment, &error, text))?;
+        unmet::vocabulary(text, if file.is_some() { Form::File } else { Form::Text })
     }
 
-    /// Finds mistakes of syntax in an expression without evaluating it.
+    /// The same for an expression.
     pub(crate) fn check_expression(&self, expression: &str) -> Result<(), TemplateError> {
         bound(expression)?;
         self.strings
             .compile_expression(expression)
             .map(drop)
-            .map_err(|error| syntax_error(&self.strings, &error, expression))
+            .map_err(|error| syntax_error(&self.strings, &error, expression))?;
+        unmet::vocabulary(expression, Form::Expression)
     }
 }
 
@@ -221,7 +233,7 @@ fn environment(
     syntax: SyntaxConfig,
     loader: impl Fn(&str) -> Result<Option<String>, Error> + Send + Sync + 'static,
 ) -> Environment<'static> {
-    let mut environment = Environment::new();
+    let mut environment = Environment::empty();
     environment.set_syntax(syntax);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -232,7 +244,7 @@ fn environment(
     environment.set_path_join_callback(|name, _| name.replace(OWN, "\u{fffd}").into());
     // Its snapshots would look up names that the template did not get to.
     environment.set_debug(false);
-    filters::install(&mut environment);
+    vocabulary::install(&mut environment);
     environment
 }
 
@@ -268,41 +280,73 @@ fn included(includes: &Arc<Includes>, name: &str) -> Result<Option<String>, Erro
     }
 }
 
-fn render(
-    environment: &Environment<'static>,
-    key: &str,
-    source: &str,
-    limit: usize,
-    scope: &Arc<dyn Scope>,
-) -> Result<Rendered, TemplateError> {
-    nest()?;
-    let context = Context::new(scope);
-    let mut out = Capped { bytes: Vec::new(), limit, over: false };
-    let render_to = |context: &Arc<Context>, out: &mut Capped| {
-        let template = environment.get_template(key)?;
-        template.render_captured_to(Value::from_dyn_object(Arc::clone(context)), out).map(drop)
-    };
-    // A variable that is looked up with a stand-in in the place of secrets is itself rendered as it is.
-    let (result, record) = instead(None, || recording::record(|| render_to(&context, &mut out)));
-    let error = match result {
-        Ok(()) => {
-            let again = |stand_in| {
-                let mut out = Capped { bytes: Vec::new(), limit, over: false };
-                let work = || recording::record_fills(|| render_to(&Context::new(scope), &mut out));
-                let (result, fills) = instead(stand_in, work);
-                result.ok().map(|()| (Value::from(out.text()), fills))
-            };
-            return Ok(Rendered { text: out.text(), marks: with_stand_ins(record.marks, again) });
+/// How something to be filled in is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A string of an inventory.
+    Text,
+    /// A template file.
+    File,
+    /// An expression, without tags.
+    Expression,
+}
+
+/// A template or expression that is being filled in.
+struct Source<'a> {
+    environment: &'a Environment<'static>,
+    form: Form,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn render(&self, key: &str, limit: usize, scope: &Arc<dyn Scope>) -> Result<Rendered, TemplateError> {
+        nest()?;
+        let context = Context::new(scope);
+        let mut out = Capped { bytes: Vec::new(), limit, over: false };
+        let render_to = |context: &Arc<Context>, out: &mut Capped| {
+            let template = self.environment.get_template(key)?;
+            template.render_captured_to(Value::from_dyn_object(Arc::clone(context)), out).map(drop)
+        };
+        // A variable that is looked up with a stand-in in the place of secrets is itself rendered as it is.
+        let (result, record) = instead(None, || recording::record(|| render_to(&context, &mut out)));
+        let mut marks = record.marks.clone();
+        let Self { environment, text: source, .. } = *self;
+        let found = match result {
+            Ok(()) => {
+                let again = |stand_in| {
+                    let mut out = Capped { bytes: Vec::new(), limit, over: false };
+                    let work = || recording::record_fills(|| render_to(&Context::new(scope), &mut out));
+                    let (result, fills) = instead(stand_in, work);
+                    result.ok().map(|()| (Value::from(out.text()), fills))
+                };
+                marks = with_stand_ins(marks, again);
+                Ok(out.text())
+            }
+            Err(_) if out.over => Err(TemplateError {
+                message: format!("the text becomes longer than {limit} bytes"),
+                ..TemplateError::default()
+            }),
+            Err(error) => Place { environment, source, key, context: &context, record: &record }
+                .explain(&error)
+                .map_or_else(|| Ok(String::new()), Err),
+        };
+        self.settled(found, &record, scope).map(|text| Rendered { text, marks })
+    }
+
+    /// What was found, unless the template names something that is not there. Rendering may not have got to it: because it
+    /// stopped at a fact that is not known yet, or took the other branch.
+    fn settled<T>(
+        &self,
+        found: Result<T, TemplateError>,
+        record: &Record,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<T, TemplateError> {
+        match found {
+            Ok(value) if !record.marks.unknown => Ok(value),
+            Ok(value) => unmet::check(self, scope).map(|()| value),
+            // The words for a name that is in no table are the same wherever it is met.
+            Err(error) => Err(unmet::vocabulary(self.text, self.form).err().unwrap_or(error)),
         }
-        Err(_) if out.over => Some(TemplateError {
-            message: format!("the text becomes longer than {limit} bytes"),
-            ..TemplateError::default()
-        }),
-        Err(error) => Place { environment, source, key, context: &context, record: &record }.explain(&error),
-    };
-    match error {
-        Some(error) => Err(error),
-        None => Ok(Rendered { text: String::new(), marks: record.marks }),
     }
 }
 
@@ -411,21 +455,6 @@ fn settle_map(value: &Value, depth: usize) -> Option<Result<Value, Error>> {
 fn is_native(value: &Value) -> bool {
     let name = value.as_object().map_or("", |object| object.type_name());
     name.starts_with("minijinja::") || name.starts_with("alloc::") || name.starts_with("indexmap::")
-}
-
-/// Whether `value`, or anything in what the template itself made of it, is undefined.
-fn has_undefined(value: &Value, depth: usize) -> bool {
-    match value.kind() {
-        ValueKind::Undefined => true,
-        _ if depth > DEPTH || !is_native(value) => false,
-        ValueKind::Seq | ValueKind::Iterable => {
-            value.try_iter().is_ok_and(|mut items| items.any(|item| has_undefined(&item, depth + 1)))
-        }
-        ValueKind::Map => value.try_iter().is_ok_and(|mut keys| {
-            keys.any(|key| value.get_item(&key).is_ok_and(|item| has_undefined(&item, depth + 1)))
-        }),
-        _ => false,
-    }
 }
 
 /// Takes so many bytes and no more.

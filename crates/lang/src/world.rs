@@ -3,16 +3,17 @@
 //! Variables are evaluated when they are used, by the host that uses them, once. A world lives as long as one
 //! compilation and belongs to one thread.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use converge_model::HostName;
-use minijinja::value::{Enumerator, Object, ObjectRepr};
+use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr};
 use minijinja::{Error, ErrorKind, Value};
 
 use crate::compile::FactsOf;
-use crate::diagnostic::{Diagnostic, Files, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, Files, Span};
 use crate::evaluate::{Setting, no_facts};
 use crate::flow::ALL_TURNS;
 use crate::project::Data;
@@ -49,6 +50,8 @@ pub(crate) struct World {
     /// The variables being evaluated.
     stack: Mutex<Vec<(String, Span)>>,
     hosts: OnceLock<Vec<Value>>,
+    /// Mistakes beside others, each with the one that was returned.
+    noted: Mutex<Vec<(Diagnostic, Diagnostic)>>,
 }
 
 /// The variables of one host.
@@ -82,6 +85,7 @@ impl World {
             turns: Mutex::new(Some(ALL_TURNS)),
             stack: Mutex::default(),
             hosts: OnceLock::new(),
+            noted: Mutex::default(),
         })
     }
 
@@ -194,6 +198,20 @@ impl World {
         }
     }
 
+    /// Notes a mistake of a value whose first mistake is told where the value is used.
+    pub(crate) fn note(&self, first: &Diagnostic, mistake: Diagnostic) {
+        lock(&self.noted).push((first.clone(), mistake));
+    }
+
+    /// Tells the mistakes that were noted beside those that `diagnostics` tell: a value that nobody used has none.
+    pub(crate) fn tell_noted(&self, diagnostics: &mut Diagnostics) {
+        let mut left = std::mem::take(&mut *lock(&self.noted));
+        // One that was noted may have others beside it in turn.
+        while let Some(place) = left.iter().position(|(first, _)| diagnostics.tells(first)) {
+            diagnostics.push(left.remove(place).1);
+        }
+    }
+
     /// The secrets that were used so far, each once.
     pub(crate) fn used(&self) -> Vec<Arc<str>> {
         let mut used = lock(&self.used).clone();
@@ -244,6 +262,13 @@ impl Scope for HostScope {
         let table = self.world.data.table(self.host);
         let variables = table.entries.iter().map(|entry| fold(&entry.key));
         COMMON.iter().map(|name| (*name).to_owned()).chain(variables).collect()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let reading = &self.world.data.reading;
+        let layers = reading.vars.iter().chain(reading.hosts.iter().flat_map(|host| &host.vars));
+        let mut keys = layers.flat_map(|layer| &layer.entries).map(|entry| fold(&entry.key));
+        COMMON.contains(&name) || keys.any(|key| key == fold(name))
     }
 }
 
@@ -325,6 +350,17 @@ impl Object for HostObject {
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Str(&["name", "address", "groups", "vars", "facts"])
     }
+
+    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
+        other.downcast_ref::<Self>().map(|other| self.host.cmp(&other.host))
+    }
+
+    /// By its name: what it holds may be the host itself, in one of its variables.
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let world = self.world.upgrade();
+        let host = world.as_ref().and_then(|world| world.data.membership.hosts.get(self.host));
+        f.write_str(host.map_or("", |host| host.name.as_str()))
+    }
 }
 
 impl HostList {
@@ -386,6 +422,15 @@ impl Object for HostVars {
         let Some(world) = self.world.upgrade() else { return Enumerator::Empty };
         let table = world.data.table(self.host);
         Enumerator::Values(table.entries.iter().map(|entry| Value::from(&*entry.key)).collect())
+    }
+
+    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
+        other.downcast_ref::<Self>().map(|other| self.host.cmp(&other.host))
+    }
+
+    /// Without what the variables hold: one of them may be the host itself.
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("vars")
     }
 }
 

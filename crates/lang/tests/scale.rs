@@ -149,7 +149,11 @@ fn loops_in_loops_end() {
     let nested = format!(
         "for \"a\" {list} {{ for \"b\" {list} {{ for \"c\" {list} {{ package \"x\" when=\"false\" }} }} }}"
     );
-    refused("loops", &format!("host \"a\"\non \"a\" {{ {nested} }}"));
+    refused_within(Duration::from_secs(60), "loops", &format!("host \"a\"\non \"a\" {{ {nested} }}"));
     let keys = format!("for \"a\" {list} {{ for \"b\" {list} {{ content \"x\" }} }}");
-    refused("loops in a resource", &format!("host \"a\"\non \"a\" {{ file \"/x\" {{ {keys} }} }}"));
+    refused_within(
+        Duration::from_secs(60),
+        "loops in a resource",
+        &format!("host \"a\"\non \"a\" {{ file \"/x\" {{ {keys} }} }}"),
+    );
 }

@@ -378,11 +378,37 @@ impl ParamProblem {
         self.help = Some(help.into());
         self
     }
+
+    /// The message with its subject: what says something of the parameter alone begins with the parameter's name.
+    pub fn sentence(&self) -> String {
+        let first = self.message.split(' ').next().unwrap_or_default();
+        let is_verb = matches!(first, "cannot" | "must" | "may")
+            || first.ends_with('s')
+                && first.bytes().all(|byte| byte.is_ascii_lowercase())
+                && !matches!(first, "this" | "its");
+        match self.param.as_deref().filter(|_| is_verb) {
+            Some(param) => format!("`{param}` {}", self.message),
+            None => self.message.clone(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn problem_has_a_subject() {
+        let check = |message: &str, sentence: &str| {
+            assert_eq!(ParamProblem::new("content", message).sentence(), sentence);
+        };
+        check("goes with `version` alone", "`content` goes with `version` alone");
+        check("cannot be a secret", "`content` cannot be a secret");
+        check("\"x\" is no name of a job", "\"x\" is no name of a job");
+        check("there is no such owner", "there is no such owner");
+        check("PATH has a line break", "PATH has a line break");
+        assert_eq!(ParamProblem::together("names nothing").sentence(), "names nothing");
+    }
 
     #[test]
     fn every_type_is_found_by_its_name() {

@@ -249,7 +249,7 @@ impl Place<'_> {
 }
 
 /// The name that minijinja gives to every expression.
-const EXPRESSION: &str = "<expression>";
+pub(super) const EXPRESSION: &str = "<expression>";
 
 fn lowercase(message: &str) -> String {
     let mut chars = message.chars();

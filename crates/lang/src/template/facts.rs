@@ -1,12 +1,13 @@
 //! Facts in templates: those of a host, and those of a host that nobody has seen yet.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
 use converge_model::Facts;
 use converge_model::facts::{FactShape, SHAPE};
 use minijinja::Value;
-use minijinja::value::{Enumerator, Object, ObjectRepr};
+use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr};
 
 use super::error::Failure;
 use super::recording::{Marks, mark};
@@ -33,7 +34,11 @@ pub(crate) fn unknown_facts() -> Value {
 
 /// Something unknown of any shape: what a variable is whose definition reads unknown facts.
 pub(crate) fn unknown() -> Value {
-    Value::from_object(Unknown)
+    unknown_within(DEPTH)
+}
+
+fn unknown_within(levels: u8) -> Value {
+    Value::from_object(Unknown { levels })
 }
 
 /// Whether `value` is, or was made with, something unknown.
@@ -55,9 +60,15 @@ struct Shaped {
     values: Option<Vec<Value>>,
 }
 
-/// Answers to everything with itself.
-#[derive(Debug)]
-struct Unknown;
+/// How many loops inside each other may walk something unknown.
+const DEPTH: u8 = 8;
+
+/// Something unknown: its keys are unknown too, and it is a list of one unknown item.
+///
+/// The item may be walked one level less: filters and templates walk a value to its leaves, and must get there.
+struct Unknown {
+    levels: u8,
+}
 
 fn shaped(shape: FactShape, json: &serde_json::Value, path: &str, own: &Value) -> Value {
     match shape {
@@ -174,15 +185,31 @@ impl Object for Unknown {
 
     fn get_value(self: &Arc<Self>, _key: &Value) -> Option<Value> {
         mark(Marks::UNKNOWN);
-        Some(unknown())
+        Some(unknown_within(self.levels))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         mark(Marks::UNKNOWN);
-        Enumerator::Values(vec![unknown()])
+        match self.levels.checked_sub(1) {
+            Some(levels) => Enumerator::Values(vec![unknown_within(levels)]),
+            None => Enumerator::Empty,
+        }
+    }
+
+    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
+        mark(Marks::UNKNOWN);
+        other.downcast_ref::<Self>().map(|_| Ordering::Equal)
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        mark(Marks::UNKNOWN);
+        f.write_str(TEXT)
+    }
+}
+
+/// minijinja prints with this what stands in a list of its own.
+impl fmt::Debug for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         mark(Marks::UNKNOWN);
         f.write_str(TEXT)
     }

@@ -11,28 +11,39 @@ use super::error::Failure;
 use super::facts::is_unknown;
 use super::recording::{filled, wrote};
 
-/// Sets formatter and filters of `environment`.
+/// Sets the formatter, and keeps minijinja's own filters that ours go on to.
 pub(super) fn install(environment: &mut Environment<'static>) {
     environment.set_formatter(format);
-    environment.remove_global("debug");
-    // It prints what was not read.
-    environment.remove_filter("pprint");
-    environment
-        .add_filter("quote", |value: &Value| text(value).map(|text| shell_words::quote(&text).into_owned()));
-    environment.add_filter("string", |value: &Value| text(value));
-    environment.add_filter("join", join);
-    environment.add_filter("crypt", crypt);
     environment.add_filter(TOJSON, minijinja::filters::tojson);
-    environment.add_filter("tojson", to_json);
-    environment.add_filter("replace", replace);
     environment.add_filter(INDENT, minijinja::filters::indent);
-    environment.add_filter("indent", |state: &mut State, rest: Rest<Value>| modest(state, INDENT, rest));
     environment.add_filter(BATCH, minijinja::filters::batch);
-    environment.add_filter("batch", |state: &mut State, rest: Rest<Value>| modest(state, BATCH, rest));
     environment.add_filter(SLICE, minijinja::filters::slice);
-    environment.add_filter("slice", |state: &mut State, rest: Rest<Value>| modest(state, SLICE, rest));
     environment.add_filter(FORMAT, minijinja::filters::format);
-    environment.add_filter("format", printf);
+}
+
+/// `value` as one word of a shell line.
+pub(super) fn quote(value: &Value) -> Result<String, Error> {
+    text(value).map(|text| shell_words::quote(&text).into_owned())
+}
+
+/// `value` as text, by the rules of the formatter.
+pub(super) fn string(value: &Value) -> Result<String, Error> {
+    text(value)
+}
+
+/// `indent`, up to a width that somebody may mean.
+pub(super) fn indent(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
+    modest(state, INDENT, arguments)
+}
+
+/// `batch`, up to a count that somebody may mean.
+pub(super) fn batch(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
+    modest(state, BATCH, arguments)
+}
+
+/// `slice`, up to a count that somebody may mean.
+pub(super) fn slice(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
+    modest(state, SLICE, arguments)
 }
 
 /// The names under which minijinja's own filters are kept; no template can write them.
@@ -84,7 +95,7 @@ fn text(value: &Value) -> Result<String, Error> {
     }
 }
 
-fn join(
+pub(super) fn join(
     value: &Value,
     joiner: Option<String>,
     attribute: Option<String>,
@@ -109,7 +120,7 @@ fn join(
 }
 
 /// `replace`, where what comes of it is not endless.
-fn replace(value: &str, from: &str, to: &str) -> Result<String, Error> {
+pub(super) fn replace(value: &str, from: &str, to: &str) -> Result<String, Error> {
     let grown = value.matches(from).count().saturating_mul(to.len()).saturating_add(value.len());
     match grown > super::FILE {
         true => Err(Failure::definite(format!("the text becomes longer than {} bytes", super::FILE), None)),
@@ -132,7 +143,7 @@ fn modest(state: &mut State, name: &str, arguments: Rest<Value>) -> Result<Value
 }
 
 /// `format`, whose text says widths: `%5d`.
-fn printf(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
+pub(super) fn printf(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
     let text = arguments.0.first().and_then(Value::as_str).unwrap_or_default();
     let widths = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() > 4);
     if text.contains('*') || widths.count() > 0 {
@@ -147,7 +158,7 @@ fn too_wide(filter: &str) -> Error {
 
 /// A password as a host keeps it: the SHA-512 hash of crypt(3), `$6$SALT$HASH`. The salt comes from the password and from
 /// `whose` it is, so that every run computes the same hash.
-fn crypt(password: &Value, whose: Option<String>) -> Result<String, Error> {
+pub(super) fn crypt(password: &Value, whose: Option<String>) -> Result<String, Error> {
     let password = text(password)?;
     if password.is_empty() {
         return Err(Failure::error("an empty password has no hash", "give it a value"));
@@ -166,13 +177,36 @@ fn crypt(password: &Value, whose: Option<String>) -> Result<String, Error> {
 }
 
 /// JSON as it stands in a file: minijinja writes `<`, `>`, `&` and `'` for HTML.
-fn to_json(state: &mut State, value: &Value, rest: Rest<Value>) -> Result<String, Error> {
-    if super::has_undefined(value, 0) {
-        return Err(Failure::Undefined.into());
-    }
+pub(super) fn to_json(state: &mut State, value: &Value, rest: Rest<Value>) -> Result<String, Error> {
+    let mut budget = super::FILE;
+    walk(value, 0, &mut budget)?;
     let arguments: Vec<Value> = std::iter::once(value.clone()).chain(rest.0).collect();
     let json = state.apply_filter(TOJSON, &arguments)?;
     Ok(for_files(json.as_str().unwrap_or_default()))
+}
+
+/// Refuses what cannot become JSON: something undefined, and what is nested too deep or has no end. A variable may be a
+/// host, whose variables hold that host again.
+fn walk(value: &Value, depth: usize, budget: &mut usize) -> Result<(), Error> {
+    let Some(left) = budget.checked_sub(1) else {
+        return Err(Failure::definite("`tojson` of more than fits into a file", None));
+    };
+    *budget = left;
+    if depth > super::DEPTH {
+        let help = "name the part that is meant; a host among its own variables holds itself";
+        let message = format!("`tojson` of something nested over {} deep", super::DEPTH);
+        return Err(Failure::definite(message, Some(help.to_owned())));
+    }
+    match value.kind() {
+        ValueKind::Undefined => Err(Failure::Undefined.into()),
+        ValueKind::Seq | ValueKind::Iterable => {
+            value.try_iter()?.try_for_each(|item| walk(&item, depth + 1, budget))
+        }
+        ValueKind::Map => {
+            value.try_iter()?.try_for_each(|key| walk(&value.get_item(&key)?, depth + 1, budget))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn for_files(json: &str) -> String {

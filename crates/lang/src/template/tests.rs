@@ -10,7 +10,7 @@ use super::*;
 use crate::diagnostic::Diagnostic;
 
 /// Names with their values; `secret` is tainted, `broken` has a mistake in its own definition.
-struct Names(BTreeMap<&'static str, Value>);
+pub(super) struct Names(pub(super) BTreeMap<&'static str, Value>);
 
 impl Scope for Names {
     fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
@@ -18,7 +18,12 @@ impl Scope for Names {
             return Some(Err(ScopeError(Box::new(Diagnostic::error("lang::test", "broken itself")))));
         }
         let (name, value) = self.0.iter().find(|(known, _)| fold(known) == name)?;
-        let marks = if *name == "secret" { Marks::TAINTED } else { Marks::default() };
+        let marks = match *name {
+            "secret" => Marks::TAINTED,
+            "closed" => Marks::TAINTED | Marks::UNKNOWN,
+            "later" => Marks::UNKNOWN,
+            _ => Marks::default(),
+        };
         Some(Ok(Found { value: value.clone(), marks }))
     }
 
@@ -27,11 +32,11 @@ impl Scope for Names {
     }
 }
 
-fn map<const N: usize>(entries: [(&str, Value, Marks); N]) -> Value {
+pub(super) fn map<const N: usize>(entries: [(&str, Value, Marks); N]) -> Value {
     Map::folding(entries.map(|(key, value, marks)| (key.to_owned(), value, marks)).to_vec()).unwrap()
 }
 
-fn list<const N: usize>(items: [Value; N]) -> Value {
+pub(super) fn list<const N: usize>(items: [Value; N]) -> Value {
     List::new(items.map(|item| (item, Marks::default())).to_vec())
 }
 
@@ -39,7 +44,7 @@ fn plain(value: impl Into<Value>) -> (Value, Marks) {
     (value.into(), Marks::default())
 }
 
-fn scope_with(facts: Value) -> Arc<dyn Scope> {
+pub(super) fn scope_with(facts: Value) -> Arc<dyn Scope> {
     let root = Value::from("/srv");
     let none = Marks::default;
     let app = map([
@@ -86,7 +91,7 @@ fn facts() -> Facts {
     }
 }
 
-fn engine() -> Engine {
+pub(super) fn engine() -> Engine {
     Engine::new(Arc::new(|name: &str| match name {
         "part.j2" => Ok(Some("{# gone #}part of {{ name }}\n".to_owned())),
         "bad.j2" => Ok(Some("line\n{{ wrokers }}\n".to_owned())),

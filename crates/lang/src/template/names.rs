@@ -1,0 +1,497 @@
+//! What a template names, seen without rendering it: filters, tests, functions and methods anywhere in it, and values with
+//! what must hold for the template to get to them.
+//!
+//! Rendering shows a mistake only where it gets to it, and behind a fact that is not known yet it gets to one branch of
+//! two. Which values there are, and which conditions hold, is the engine's to say.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
+
+use minijinja::machinery::ast::{CallArg, Expr, ForLoop, Macro, Stmt};
+use minijinja::machinery::{self, Span};
+
+use super::error::TemplateError;
+use super::vocabulary::{FILTERS, FUNCTIONS, TESTS};
+use super::{Form, syntax};
+use crate::elsewhere;
+use crate::nearest::did_you_mean;
+
+/// A template or expression as the parser reads it.
+pub(super) enum Parsed<'t> {
+    Template(Stmt<'t>),
+    Expression(Expr<'t>),
+}
+
+/// Everything that a template names, in the order written.
+#[derive(Default)]
+pub(super) struct Names<'t> {
+    /// Filters, tests, functions and methods that do not exist.
+    pub(super) unknown: Vec<TemplateError>,
+    /// Values that are looked up outside the template.
+    pub(super) values: Vec<Named<'t>>,
+    /// Templates that it includes, by names that it spells out.
+    pub(super) includes: Vec<Included<'t>>,
+    /// Values that it asks for with `is defined` or `default`: they may be missing.
+    pub(super) optional: BTreeSet<String>,
+}
+
+/// A value that a template looks up.
+pub(super) struct Named<'t> {
+    /// The name that the lookup begins with.
+    pub(super) root: &'t str,
+    /// How the whole is spelt: `app.workers`. Unset where a key of it is computed.
+    pub(super) spelt: Option<String>,
+    /// The lookup; unset where it needs names of the template itself.
+    pub(super) lookup: Option<&'t Expr<'t>>,
+    pub(super) range: Range<usize>,
+    /// What must hold for the template to get there.
+    pub(super) path: Vec<Condition<'t>>,
+}
+
+/// An `{% include %}`.
+pub(super) struct Included<'t> {
+    pub(super) name: String,
+    pub(super) path: Vec<Condition<'t>>,
+    /// The names of the template itself that it sees.
+    pub(super) own: HashSet<String>,
+}
+
+/// What must hold for a template to get somewhere.
+#[derive(Clone, Copy)]
+pub(super) enum Condition<'t> {
+    /// The expression is true, or is not.
+    Is(&'t Expr<'t>, bool),
+    /// There is something to walk, or nothing.
+    Walks(&'t Expr<'t>, bool),
+    /// Something that only rendering can tell.
+    Open,
+}
+
+/// Reads a template or expression; none if it has a mistake of syntax, which is found elsewhere.
+pub(super) fn parse(source: &str, form: Form) -> Option<Parsed<'_>> {
+    match form {
+        Form::Text => machinery::parse(source, "", syntax(true)).ok().map(Parsed::Template),
+        Form::File => machinery::parse(source, "", syntax(false)).ok().map(Parsed::Template),
+        Form::Expression => machinery::parse_expr(source).ok().map(Parsed::Expression),
+    }
+}
+
+impl<'t> Parsed<'t> {
+    /// What it names. `own` are names that it has from the template that includes it.
+    pub(super) fn names(&'t self, own: HashSet<String>) -> Names<'t> {
+        let mut survey =
+            Survey { found: Names::default(), outer: own, own: vec![HashSet::new()], path: Vec::new() };
+        match self {
+            Self::Template(statement) => survey.statement(statement),
+            Self::Expression(expression) => survey.expression(expression),
+        }
+        survey.found
+    }
+}
+
+/// Names that stand for something wherever they are written.
+const ALWAYS: [&str; 5] = ["self", "super", "caller", "varargs", "kwargs"];
+
+struct Survey<'t> {
+    found: Names<'t>,
+    /// Names of the template that includes this one.
+    outer: HashSet<String>,
+    /// Names that the template makes itself: by `set`, loops, macros, `with`, imports.
+    own: Vec<HashSet<&'t str>>,
+    path: Vec<Condition<'t>>,
+}
+
+impl<'t> Survey<'t> {
+    fn is_own(&self, name: &str) -> bool {
+        ALWAYS.contains(&name) || self.outer.contains(name) || self.own.iter().any(|own| own.contains(name))
+    }
+
+    fn bind(&mut self, target: &'t Expr<'t>) {
+        match target {
+            Expr::Var(var) => self.bind_name(var.id),
+            Expr::List(list) => list.items.iter().for_each(|item| self.bind(item)),
+            Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.bind(item)),
+            // `ns.x = …`: the namespace is looked up.
+            other => self.expression(other),
+        }
+    }
+
+    fn bind_name(&mut self, name: &'t str) {
+        if let Some(own) = self.own.last_mut() {
+            own.insert(name);
+        }
+    }
+
+    /// Names made in `work` end with it.
+    fn scoped(&mut self, work: impl FnOnce(&mut Self)) {
+        self.own.push(HashSet::new());
+        work(self);
+        self.own.pop();
+    }
+
+    /// What `work` finds is reached only if `condition` holds, which is open if it needs names of the template itself.
+    fn under(&mut self, condition: Condition<'t>, work: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        self.suppose(condition);
+        work(self);
+        self.path.truncate(length);
+    }
+
+    fn suppose(&mut self, condition: Condition<'t>) {
+        match condition {
+            // Each part by itself: one may be known though the other is not.
+            Condition::Is(Expr::BinOp(both), true) if is_and(both.op) => {
+                self.suppose(Condition::Is(&both.left, true));
+                self.suppose(Condition::Is(&both.right, true));
+            }
+            Condition::Is(Expr::BinOp(either), false) if is_or(either.op) => {
+                self.suppose(Condition::Is(&either.left, false));
+                self.suppose(Condition::Is(&either.right, false));
+            }
+            Condition::Is(Expr::UnaryOp(not), wanted)
+                if matches!(not.op, machinery::ast::UnaryOpKind::Not) =>
+            {
+                self.suppose(Condition::Is(&not.expr, !wanted));
+            }
+            Condition::Is(expression, _) | Condition::Walks(expression, _) if self.needs_own(expression) => {
+                self.path.push(Condition::Open);
+            }
+            condition => self.path.push(condition),
+        }
+    }
+
+    fn needs_own(&self, expression: &Expr<'t>) -> bool {
+        match expression {
+            Expr::Var(var) => self.is_own(var.id),
+            other => parts(other).into_iter().any(|part| self.needs_own(part)),
+        }
+    }
+
+    fn body(&mut self, statements: &'t [Stmt<'t>]) {
+        statements.iter().for_each(|statement| self.statement(statement));
+    }
+
+    fn statement(&mut self, statement: &'t Stmt<'t>) {
+        match statement {
+            Stmt::Template(template) => self.body(&template.children),
+            Stmt::EmitExpr(emit) => self.expression(&emit.expr),
+            Stmt::EmitRaw(_) => {}
+            Stmt::ForLoop(turns) => self.turns(turns),
+            Stmt::IfCond(choice) => {
+                self.expression(&choice.expr);
+                self.under(Condition::Is(&choice.expr, true), |this| this.body(&choice.true_body));
+                self.under(Condition::Is(&choice.expr, false), |this| this.body(&choice.false_body));
+            }
+            Stmt::WithBlock(with) => self.scoped(|this| {
+                for (target, value) in &with.assignments {
+                    this.expression(value);
+                    this.bind(target);
+                }
+                this.body(&with.body);
+            }),
+            Stmt::Set(set) => {
+                self.expression(&set.expr);
+                self.bind(&set.target);
+            }
+            Stmt::SetBlock(set) => {
+                set.filter.iter().for_each(|filter| self.expression(filter));
+                self.scoped(|this| this.body(&set.body));
+                self.bind(&set.target);
+            }
+            Stmt::AutoEscape(escape) => self.scoped(|this| {
+                this.expression(&escape.enabled);
+                this.body(&escape.body);
+            }),
+            Stmt::FilterBlock(block) => self.scoped(|this| {
+                this.expression(&block.filter);
+                this.body(&block.body);
+            }),
+            Stmt::Block(block) => self.scoped(|this| this.body(&block.body)),
+            Stmt::Import(import) => {
+                self.expression(&import.expr);
+                self.bind(&import.name);
+            }
+            Stmt::FromImport(import) => {
+                self.expression(&import.expr);
+                for (name, alias) in &import.names {
+                    self.bind(alias.as_ref().unwrap_or(name));
+                }
+            }
+            Stmt::Extends(extends) => self.expression(&extends.name),
+            Stmt::Include(include) => {
+                self.expression(&include.name);
+                self.include(&include.name);
+            }
+            Stmt::Macro(definition) => {
+                self.bind_name(definition.name);
+                self.definition(definition);
+            }
+            Stmt::CallBlock(block) => {
+                self.call(&block.call, block.call.span());
+                self.definition(&block.macro_decl);
+            }
+            Stmt::Do(action) => self.call(&action.call, action.call.span()),
+        }
+    }
+
+    fn turns(&mut self, turns: &'t ForLoop<'t>) {
+        self.expression(&turns.iter);
+        self.scoped(|this| {
+            this.bind_name("loop");
+            this.bind(&turns.target);
+            turns.filter_expr.iter().for_each(|filter| this.expression(filter));
+            // A filter of the loop may leave nothing.
+            let filtered = turns.filter_expr.as_ref().map(|_| Condition::Open);
+            this.under(Condition::Walks(&turns.iter, true), |this| match filtered {
+                Some(open) => this.under(open, |this| this.body(&turns.body)),
+                None => this.body(&turns.body),
+            });
+        });
+        self.scoped(|this| {
+            this.under(Condition::Walks(&turns.iter, false), |this| this.body(&turns.else_body));
+        });
+    }
+
+    /// A macro: only rendering can tell whether it is called.
+    fn definition(&mut self, definition: &'t Macro<'t>) {
+        definition.defaults.iter().for_each(|value| self.expression(value));
+        self.scoped(|this| {
+            definition.args.iter().for_each(|argument| this.bind(argument));
+            this.under(Condition::Open, |this| this.body(&definition.body));
+        });
+    }
+
+    fn include(&mut self, name: &'t Expr<'t>) {
+        let Some(name) = name.as_const().and_then(|name| name.as_str().map(str::to_owned)) else { return };
+        let mut own = self.outer.clone();
+        own.extend(self.own.iter().flatten().map(|name| (*name).to_owned()));
+        self.found.includes.push(Included { name, path: self.path.clone(), own });
+    }
+
+    fn expression(&mut self, expression: &'t Expr<'t>) {
+        match expression {
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => self.lookup(expression),
+            Expr::Filter(filter) => {
+                let may_miss = matches!(filter.name, "default" | "d");
+                filter.expr.iter().for_each(|operand| self.operand(operand, may_miss));
+                self.known(Sort::Filter, filter.name, filter.span());
+                self.named_by_arguments(filter.name, &filter.args);
+                self.arguments(&filter.args);
+            }
+            Expr::Test(test) => {
+                self.operand(&test.expr, matches!(test.name, "defined" | "undefined"));
+                self.known(Sort::Test, test.name, test.span());
+                self.arguments(&test.args);
+            }
+            Expr::Call(call) => self.call(call, call.span()),
+            Expr::IfExpr(choice) => {
+                self.expression(&choice.test_expr);
+                self.under(Condition::Is(&choice.test_expr, true), |this| this.expression(&choice.true_expr));
+                if let Some(otherwise) = &choice.false_expr {
+                    self.under(Condition::Is(&choice.test_expr, false), |this| this.expression(otherwise));
+                }
+            }
+            Expr::BinOp(both) if is_and(both.op) || is_or(both.op) => {
+                self.expression(&both.left);
+                self.under(Condition::Is(&both.left, is_and(both.op)), |this| this.expression(&both.right));
+            }
+            other => parts(other).into_iter().for_each(|part| self.expression(part)),
+        }
+    }
+
+    /// What a filter or test is applied to; `may_miss` if it is there for what may be missing.
+    fn operand(&mut self, operand: &'t Expr<'t>, may_miss: bool) {
+        self.found.optional.extend(spelt(operand).filter(|_| may_miss));
+        self.expression(operand);
+    }
+
+    /// A value with its keys: `app`, `app.workers`, `app['workers']`.
+    fn lookup(&mut self, expression: &'t Expr<'t>) {
+        match root(expression) {
+            Some((name, _)) if self.is_own(name) || FUNCTIONS.contains(&name) => {}
+            Some((name, start)) => {
+                let end = (expression.span().end_offset as usize).max(start);
+                self.found.values.push(Named {
+                    root: name,
+                    spelt: spelt(expression),
+                    lookup: Some(expression).filter(|_| !self.needs_own(expression)),
+                    range: start..end,
+                    path: self.path.clone(),
+                });
+            }
+            None => parts(expression).into_iter().for_each(|part| self.expression(part)),
+        }
+        self.subscripts(expression);
+    }
+
+    /// What computes the keys of a lookup.
+    fn subscripts(&mut self, expression: &'t Expr<'t>) {
+        match expression {
+            Expr::GetAttr(attribute) if root(expression).is_some() => self.subscripts(&attribute.expr),
+            Expr::GetItem(item) if root(expression).is_some() => {
+                self.subscripts(&item.expr);
+                self.expression(&item.subscript_expr);
+            }
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, call: &'t machinery::ast::Call<'t>, span: Span) {
+        match &call.expr {
+            Expr::Var(function) if self.is_own(function.id) => {}
+            Expr::Var(function) => self.known(Sort::Function, function.id, function.span()),
+            Expr::GetAttr(method) => {
+                let own = root(&method.expr).is_some_and(|(name, _)| self.is_own(name));
+                if !own {
+                    let start = method.span().end_offset.saturating_sub(method.name.len() as u32);
+                    self.known(Sort::Method, method.name, Span { start_offset: start, ..span });
+                }
+                self.expression(&method.expr);
+            }
+            other => self.expression(other),
+        }
+        self.arguments(&call.args);
+    }
+
+    fn arguments(&mut self, arguments: &'t [CallArg<'t>]) {
+        arguments.iter().for_each(|argument| self.expression(argument_value(argument)));
+    }
+
+    /// `map("upper")` names a filter, `select("odd")` and its like a test.
+    fn named_by_arguments(&mut self, filter: &str, arguments: &'t [CallArg<'t>]) {
+        let (sort, place) = match filter {
+            "map" => (Sort::Filter, 0),
+            "select" | "reject" => (Sort::Test, 0),
+            "selectattr" | "rejectattr" => (Sort::Test, 1),
+            _ => return,
+        };
+        if let Some(CallArg::Pos(Expr::Const(name))) = arguments.get(place)
+            && let Some(text) = name.value.as_str()
+        {
+            // The mark leaves the quote out.
+            let span = name.span();
+            self.known(sort, text, Span { start_offset: span.start_offset + 1, ..span });
+        }
+    }
+
+    /// Notes a name that is not in its table.
+    fn known(&mut self, sort: Sort, name: &str, span: Span) {
+        let known: &[&str] = match sort {
+            Sort::Filter => FILTERS,
+            Sort::Test => TESTS,
+            Sort::Function => FUNCTIONS,
+            Sort::Method => &[],
+        };
+        if known.contains(&name) {
+            return;
+        }
+        let nearest = || did_you_mean(name, known.iter().copied());
+        let help = match sort {
+            Sort::Filter => elsewhere::filter(name).or_else(nearest),
+            Sort::Test => elsewhere::test(name).or_else(nearest),
+            Sort::Function => elsewhere::name(name).or_else(|| elsewhere::filter(name)).or_else(nearest),
+            Sort::Method => elsewhere::method(name),
+        };
+        let start = span.start_offset as usize;
+        self.found.unknown.push(TemplateError {
+            message: format!("there is no {} `{name}`", sort.name()),
+            help: help.or_else(|| sort.list()),
+            range: Some(start..start + name.len()),
+            ..TemplateError::default()
+        });
+    }
+}
+
+/// What a name is used as.
+#[derive(Clone, Copy)]
+enum Sort {
+    Filter,
+    Test,
+    Function,
+    Method,
+}
+
+impl Sort {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Test => "test",
+            Self::Function => "function",
+            Self::Method => "method",
+        }
+    }
+
+    fn list(self) -> Option<String> {
+        match self {
+            Self::Filter => Some("docs/language.md lists the filters".to_owned()),
+            Self::Test => Some("docs/language.md lists the tests".to_owned()),
+            Self::Function => Some(format!("there are {}", FUNCTIONS.join(", "))),
+            Self::Method => Some("values have no methods; a filter is written `x | upper`".to_owned()),
+        }
+    }
+}
+
+fn is_and(op: machinery::ast::BinOpKind) -> bool {
+    matches!(op, machinery::ast::BinOpKind::ScAnd)
+}
+
+fn is_or(op: machinery::ast::BinOpKind) -> bool {
+    matches!(op, machinery::ast::BinOpKind::ScOr)
+}
+
+/// The name that a lookup begins with, and where it stands.
+fn root<'t>(expression: &Expr<'t>) -> Option<(&'t str, usize)> {
+    match expression {
+        Expr::Var(var) => Some((var.id, var.span().start_offset as usize)),
+        Expr::GetAttr(attribute) => root(&attribute.expr),
+        Expr::GetItem(item) => root(&item.expr),
+        _ => None,
+    }
+}
+
+/// A lookup as it is commonly spelt; none if one of its keys is computed.
+fn spelt(expression: &Expr<'_>) -> Option<String> {
+    match expression {
+        Expr::Var(var) => Some(var.id.to_owned()),
+        Expr::GetAttr(attribute) => Some(format!("{}.{}", spelt(&attribute.expr)?, attribute.name)),
+        Expr::GetItem(item) => Some(format!("{}.{}", spelt(&item.expr)?, item.subscript_expr.as_const()?)),
+        _ => None,
+    }
+}
+
+fn argument_value<'b, 't>(argument: &'b CallArg<'t>) -> &'b Expr<'t> {
+    match argument {
+        CallArg::Pos(value)
+        | CallArg::Kwarg(_, value)
+        | CallArg::PosSplat(value)
+        | CallArg::KwargSplat(value) => value,
+    }
+}
+
+/// The expressions directly inside another.
+fn parts<'b, 't>(expression: &'b Expr<'t>) -> Vec<&'b Expr<'t>> {
+    let values = |arguments: &'b [CallArg<'t>]| arguments.iter().map(argument_value);
+    match expression {
+        Expr::Var(_) | Expr::Const(_) => Vec::new(),
+        Expr::Slice(slice) => {
+            let bounds = [&slice.start, &slice.stop, &slice.step];
+            std::iter::once(&slice.expr).chain(bounds.into_iter().flatten()).collect()
+        }
+        Expr::UnaryOp(unary) => vec![&unary.expr],
+        Expr::BinOp(both) => vec![&both.left, &both.right],
+        Expr::Compare(chain) => {
+            std::iter::once(&chain.expr).chain(chain.ops.iter().map(|op| &op.expr)).collect()
+        }
+        Expr::IfExpr(choice) => {
+            [&choice.test_expr, &choice.true_expr].into_iter().chain(&choice.false_expr).collect()
+        }
+        Expr::Filter(filter) => filter.expr.iter().chain(values(&filter.args)).collect(),
+        Expr::Test(test) => std::iter::once(&test.expr).chain(values(&test.args)).collect(),
+        Expr::GetAttr(attribute) => vec![&attribute.expr],
+        Expr::GetItem(item) => vec![&item.expr, &item.subscript_expr],
+        Expr::Call(call) => std::iter::once(&call.expr).chain(values(&call.args)).collect(),
+        Expr::List(list) => list.items.iter().collect(),
+        Expr::Tuple(tuple) => tuple.items.iter().collect(),
+        Expr::Map(map) => map.keys.iter().chain(&map.values).collect(),
+    }
+}

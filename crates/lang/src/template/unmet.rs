@@ -1,0 +1,310 @@
+//! Names that a template uses and that are not there, found although rendering did not get to them.
+//!
+//! A template that reads facts which are not known yet takes one branch, or stops. What the other branch names is looked
+//! up here, where the conditions on the way to it are known to hold or are not known either.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use minijinja::machinery::ast::Expr;
+use minijinja::machinery::{self, CodeGenerator};
+use minijinja::value::{Object, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, Value};
+
+use super::context::Context;
+use super::error::{EXPRESSION, Place, ScopeError, TemplateError};
+use super::names::{self, Condition, Named};
+use super::recording::Record;
+use super::{Form, Scope, Source, recording};
+
+/// How deep includes are followed.
+const INCLUDES: usize = 8;
+
+/// Whether each filter, test, function and method in `source` exists.
+pub(super) fn vocabulary(source: &str, form: Form) -> Result<(), TemplateError> {
+    let Some(parsed) = names::parse(source, form) else { return Ok(()) };
+    match parsed.names(HashSet::new()).unknown.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Whether each value that `source` may get to is there.
+pub(super) fn check(source: &Source<'_>, scope: &Arc<dyn Scope>) -> Result<(), TemplateError> {
+    let context = Context::new(scope);
+    let search = Search { environment: source.environment, context, scope };
+    search.template(source.text, source.form, HashSet::new(), 0)
+}
+
+struct Search<'a> {
+    environment: &'a Environment<'static>,
+    context: Arc<Context>,
+    scope: &'a Arc<dyn Scope>,
+}
+
+/// What is known of the way to a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The template gets there, or may: it depends on facts.
+    Taken,
+    /// It does not get there on this host.
+    Closed,
+    /// Only rendering can tell.
+    Open,
+}
+
+impl Search<'_> {
+    fn template(
+        &self,
+        text: &str,
+        form: Form,
+        own: HashSet<String>,
+        depth: usize,
+    ) -> Result<(), TemplateError> {
+        let Some(parsed) = names::parse(text, form) else { return Ok(()) };
+        let names = parsed.names(own);
+        for value in &names.values {
+            if !is_optional(value, &names.optional) {
+                self.value(value, text)?;
+            }
+        }
+        for include in names.includes {
+            if depth < INCLUDES && self.way(&include.path, text) == Way::Taken {
+                self.include(&include.name, include.own, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn include(&self, name: &str, own: HashSet<String>, depth: usize) -> Result<(), TemplateError> {
+        let Ok(template) = self.environment.get_template(name) else { return Ok(()) };
+        let text = template.source();
+        self.template(text, Form::File, own, depth + 1).map_err(|error| {
+            let start = error.range.as_ref().map_or(0, |range| range.start);
+            let line = text.get(..start).map_or(1, |before| before.matches('\n').count() + 1);
+            let included = error.included.clone().or_else(|| Some((name.to_owned(), line)));
+            TemplateError { included, ..error }
+        })
+    }
+
+    fn value(&self, value: &Named<'_>, text: &str) -> Result<(), TemplateError> {
+        match (self.way(&value.path, text), value.lookup) {
+            (Way::Closed, _) => Ok(()),
+            (Way::Taken, Some(lookup)) => {
+                let spelt = text.get(value.range.clone()).unwrap_or(value.root);
+                self.evaluate(lookup, spelt, text)
+                    .map(drop)
+                    .map_err(|error| TemplateError { range: Some(value.range.clone()), ..error })
+            }
+            // Whether the template gets there is not known, so only a name that no host has is a mistake.
+            _ if self.scope.has(value.root) => Ok(()),
+            _ => Err(self.missing(value, text)),
+        }
+    }
+
+    fn missing(&self, value: &Named<'_>, text: &str) -> TemplateError {
+        let (_, record) = recording::record(|| self.context.get_value_by_str(value.root));
+        let found = self.place(text, &record).undefined(value.root);
+        let start = value.range.start;
+        TemplateError { range: Some(start..start + value.root.len()), ..found.unwrap_or_default() }
+    }
+
+    fn place<'p>(&'p self, source: &'p str, record: &'p Record) -> Place<'p> {
+        Place { environment: self.environment, source, key: EXPRESSION, context: &self.context, record }
+    }
+
+    fn way(&self, path: &[Condition<'_>], text: &str) -> Way {
+        path.iter().map(|condition| self.holds(condition, text)).fold(Way::Taken, |way, next| {
+            match (way, next) {
+                (Way::Closed, _) | (_, Way::Closed) => Way::Closed,
+                (Way::Open, _) | (_, Way::Open) => Way::Open,
+                _ => Way::Taken,
+            }
+        })
+    }
+
+    fn holds(&self, condition: &Condition<'_>, text: &str) -> Way {
+        let (expression, wanted) = match condition {
+            Condition::Open => return Way::Open,
+            Condition::Is(expression, wanted) | Condition::Walks(expression, wanted) => {
+                (*expression, *wanted)
+            }
+        };
+        // A condition with a mistake of its own has been found, or is none of this host.
+        let Ok(found) = self.evaluate(expression, "", text) else { return Way::Closed };
+        let Some(value) = found else { return Way::Taken };
+        let holds = match condition {
+            Condition::Walks(..) => value.try_iter().is_ok_and(|mut items| items.next().is_some()),
+            _ => value.is_true(),
+        };
+        if holds == wanted { Way::Taken } else { Way::Closed }
+    }
+
+    /// The value of an expression of the template, spelt so; none if it depends on facts that are not known yet.
+    fn evaluate(
+        &self,
+        expression: &Expr<'_>,
+        spelt: &str,
+        text: &str,
+    ) -> Result<Option<Value>, TemplateError> {
+        let (result, record) = recording::record(|| self.run(expression, text));
+        let place = self.place(text, &record);
+        let error = match result {
+            Ok(value) if value.kind() == ValueKind::Undefined => place.undefined(spelt),
+            Ok(value) => return Ok(Some(value).filter(|_| !record.marks.unknown)),
+            Err(error) => place.explain(&error),
+        };
+        match error {
+            // Two variables may need each other under opposite conditions.
+            Some(error) if error.cause.as_ref().is_some_and(is_cycle) => Ok(None),
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    fn run(&self, expression: &Expr<'_>, text: &str) -> Result<Value, Error> {
+        let mut code = CodeGenerator::new(EXPRESSION, text);
+        code.compile_expr(expression);
+        let (code, blocks) = code.finish();
+        let context = Value::from_dyn_object(Arc::clone(&self.context));
+        let mut shown = String::new();
+        let mut out = machinery::make_string_output(&mut shown);
+        let (value, _) =
+            machinery::eval(self.environment, &code, context, &blocks, &mut out, AutoEscape::None)?;
+        Ok(value.unwrap_or_default())
+    }
+}
+
+fn is_cycle(cause: &ScopeError) -> bool {
+    cause.0.code == "lang::cycle"
+}
+
+/// Whether the template asks for the value, or for what it is a key of, in a way that bears its absence.
+fn is_optional(value: &Named<'_>, optional: &BTreeSet<String>) -> bool {
+    let spelt = value.spelt.as_deref().unwrap_or(value.root);
+    optional.iter().any(|asked| {
+        spelt.strip_prefix(asked.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tests::{engine, scope_with};
+    use super::super::{Scope, unknown_facts};
+
+    fn scope() -> Arc<dyn Scope> {
+        scope_with(unknown_facts())
+    }
+
+    /// What is found in a template, and where; `included` files are those of the engine of the tests.
+    fn found(template: &str) -> Option<(String, String)> {
+        let error = engine().file("x", template, &scope()).err()?;
+        let place = error.range.and_then(|range| template.get(range)).unwrap_or_default();
+        Some((error.message, place.to_owned()))
+    }
+
+    fn is_missed(template: &str, place: &str) {
+        assert_eq!(found(template).map(|(_, place)| place), Some(place.to_owned()), "{template}");
+    }
+
+    fn is_fine(template: &str) {
+        assert_eq!(found(template), None, "{template}");
+    }
+
+    #[test]
+    fn names_are_missed_in_both_branches() {
+        is_missed("{% if facts.os.family == 'debian' %}{{ nowhere }}{% endif %}", "nowhere");
+        is_missed("{% if facts.os.family == 'x' %}{% else %}{{ nowhere }}{% endif %}", "nowhere");
+        is_missed("{% if facts.hostname %}{% elif facts.arch == 'x' %}{{ nowhere }}{% endif %}", "nowhere");
+        is_missed("{{ 1 if facts.hostname == 'x' else nowhere }}", "nowhere");
+        is_missed("{{ facts.hostname == 'x' and nowhere }}", "nowhere");
+        is_missed("{{ facts.hostname | int }}{{ nowhere }}", "nowhere");
+        is_missed("{% for x in facts.disks %}{% endfor %}{{ x }}", "x");
+        is_missed("{% if facts.hostname == 'x' %}{{ app.wrokers }}{% endif %}", "app.wrokers");
+        is_missed("{% if facts.hostname == 'x' %}{{ app['wrokers'] }}{% endif %}", "app['wrokers']");
+        is_missed("{% if facts.hostname == 'x' %}{{ facts.os.nothing }}{% endif %}", "facts.os.nothing");
+        is_missed("{% macro m(x) %}{{ x }}{{ nowhere }}{% endmacro %}{{ facts.hostname }}", "nowhere");
+        is_missed(
+            "{% for u in users %}{% if u.name == facts.hostname %}{{ nowhere }}{% endif %}{% endfor %}",
+            "nowhere",
+        );
+        let included = engine()
+            .file("x", "{% if facts.hostname == 'x' %}{% include 'bad.j2' %}{% endif %}", &scope())
+            .unwrap_err();
+        assert_eq!(included.message, "`wrokers` is undefined");
+        assert_eq!(included.included, Some(("bad.j2".to_owned(), 2)));
+        let error = engine().expression("facts.os.family == 'debian' and nowhere", &scope()).unwrap_err();
+        assert_eq!(error.message, "`nowhere` is undefined");
+    }
+
+    #[test]
+    fn names_that_the_template_does_not_get_to_are_not_missed() {
+        is_fine("{{ facts.hostname }}{% if n == 4 %}{{ nowhere }}{% endif %}");
+        is_fine("{{ facts.hostname }}{{ nowhere if n == 4 else 1 }}");
+        is_fine("{{ facts.hostname }}{% if not yes %}{{ nowhere }}{% endif %}");
+        is_fine("{{ facts.hostname }}{% for x in empty %}{{ nowhere }}{% endfor %}");
+        is_fine("{% if facts.hostname == 'x' and n == 4 %}{{ nowhere }}{% endif %}");
+        is_fine("{% if facts.hostname and 'x' in app %}{{ app.x }}{% endif %}");
+        is_fine("{% if not (facts.hostname == 'x' or yes) %}{{ nowhere }}{% endif %}");
+    }
+
+    #[test]
+    fn names_that_may_be_missing_are_not_missed() {
+        is_fine("{% if facts.hostname and nowhere is defined %}{{ nowhere.x }}{% endif %}");
+        is_fine("{% if facts.hostname == 'x' %}{{ nowhere | default('y') }}{% endif %}");
+        is_fine("{% if facts.hostname == 'x' %}{{ app.nothing | d('y') }}{% endif %}");
+    }
+
+    #[test]
+    fn names_of_the_template_itself_are_not_missed() {
+        is_fine("{% set x = facts.hostname %}{% if x == 'y' %}{{ x }}{% endif %}");
+        is_fine("{% for d in facts.disks %}{{ loop.index }}{{ d.name }}{% endfor %}");
+        is_fine("{% macro m(a, b=n) %}{{ a }}{{ b }}{% endmacro %}{{ m(facts.hostname) }}");
+        is_fine("{% with x = facts.hostname %}{{ x }}{% endwith %}");
+        is_fine(
+            "{% set ns = namespace(x=1) %}{% if facts.hostname %}{% set ns.x = 2 %}{% endif %}{{ ns.x }}",
+        );
+        is_fine(
+            "{% if facts.hostname == 'x' %}{{ range(3) | list | tojson }}{{ by_os[facts.os.family] }}{% endif %}",
+        );
+        is_fine(
+            "{% call(x) m(facts.hostname) %}{{ x }}{% endcall %}{% macro m(y) %}{{ caller(y) }}{% endmacro %}",
+        );
+        is_fine(
+            "{% set name %}{{ facts.hostname }}{% endset %}{% if name == 'x' %}{% include 'part.j2' %}{% endif %}",
+        );
+    }
+
+    #[test]
+    fn filters_tests_and_functions_are_found_without_a_host() {
+        let check = |text: &str, message: &str, place: &str, help: &str| {
+            let error = engine().check(None, text).expect_err(text);
+            assert_eq!((error.message.as_str(), &text[error.range.unwrap()]), (message, place), "{text}");
+            let found = error.help.unwrap_or_default();
+            assert!(found.contains(help), "{text}: {found}");
+        };
+        check("a {{ facts.x | uper }}", "there is no filter `uper`", "uper", "did you mean `upper`?");
+        check("{{ 1 | to_nice_yaml }}", "there is no filter `to_nice_yaml`", "to_nice_yaml", "tojson");
+        check("{% if x is version('1') %}{% endif %}", "there is no test `version`", "version", "int");
+        check("{{ x | map('nothing') | list }}", "there is no filter `nothing`", "nothing", "");
+        check("{{ x | selectattr('a', 'ood') | list }}", "there is no test `ood`", "ood", "odd");
+        check("{% filter nothing %}x{% endfilter %}", "there is no filter `nothing`", "nothing", "");
+        check("{{ lookup('env', 'X') }}", "there is no function `lookup`", "lookup", "(env)");
+        check(
+            "{{ facts.hostname.startswith('x') }}",
+            "there is no method `startswith`",
+            "startswith",
+            "startingwith",
+        );
+        assert!(engine().check_expression("facts.os.version is version('11', '>=')").is_err());
+        for fine in [
+            "{{ x | map(attribute='a') | select('odd') | list }}{{ 'x' is filter('nothing') }}",
+            "{% import 'x' as x %}{{ x.y() }}{% for a in b %}{{ loop.cycle(1, 2) }}{% endfor %}",
+            "{% macro m() %}{{ caller() }}{% endmacro %}{{ m() }}{{ range(3) | e }}",
+        ] {
+            assert_eq!(engine().check(None, fine), Ok(()), "{fine}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What `check` finds although it depends on facts that no host has told, and what it leaves to the plan.
+
+mod common;
+
+use common::{check, mistakes};
+
+/// The messages of what is wrong with the body of an `on` block.
+fn found(vars: &str, body: &str) -> Vec<String> {
+    let diagnostics = mistakes(&format!("vars {{ {vars} }}\nhost \"a\"\non \"a\" {{\n{body}\n}}"));
+    diagnostics.iter().map(|diagnostic| diagnostic.message.clone()).collect()
+}
+
+#[test]
+fn vocabulary_is_checked_behind_facts() {
+    let body = r#"
+        file "/tmp/a" { content "{{ facts.os.version | nofilter }}" }
+        file "/tmp/b" { content "{% if facts.os.version is version('11', '>=') %}new{% endif %}" }
+        file "/tmp/c" { content "{% if facts.os.family == 'debian' %}{{ nowhere }}{% endif %}" }
+        file "/tmp/d" when="facts.os.version is version('11', '>=')"
+        for "x" in="facts.disks | nofilter2" { file "/tmp/e-{{ x.name }}" }
+    "#;
+    let found = found("x 1", body);
+    for message in [
+        "there is no filter `nofilter`",
+        "there is no test `version`",
+        "`nowhere` is undefined",
+        "there is no filter `nofilter2`",
+    ] {
+        assert!(found.iter().any(|known| known == message), "{message}: {found:?}");
+    }
+}
+
+#[test]
+fn name_of_another_group_may_be_missing_behind_a_condition_of_the_template() {
+    let inventory = r#"
+        group "db" { host "db1"; vars { only-db 1 } }
+        host "web1"
+        on "*" { file "/tmp/x" { content "{{ facts.hostname }}{% if host.name == 'db1' %}{{ only_db }}{% endif %}" } }
+    "#;
+    assert!(mistakes(inventory).is_empty(), "{}", check(inventory));
+    let always = inventory.replace("{% if host.name == 'db1' %}{{ only_db }}{% endif %}", "{{ only_db }}");
+    assert!(mistakes(&always).has_errors());
+}
+
+#[test]
+fn closed_secret_goes_through_tojson() {
+    let inventory = r#"
+        host "a"
+        vars { pw (secret)"x"; all { deep { pw (secret)"x" } } }
+        on "a" { file "/x" { content "{{ pw | tojson }}{{ all | tojson }}{{ facts | tojson }}" } }
+    "#;
+    // The file of secrets is not there, so that nothing opens it.
+    let found = mistakes(&format!("secrets \"s.age\"\n{inventory}"));
+    assert!(!found.has_errors(), "{found:?}");
+}
+
+#[test]
+fn variable_that_is_its_host_comes_to_an_end() {
+    let check = |content: &str| {
+        let inventory = format!(
+            "host \"a\"\nhost \"b\"\nvars {{ me (expr)\"host\"; all (expr)\"hosts\" }}\non \"a\" {{ file \"/x\" {{ content {content:?} }} }}"
+        );
+        check(&inventory)
+    };
+    let refused = check("{{ host | tojson }}");
+    assert!(refused.contains("nested over"), "{refused}");
+    assert!(check("{{ hosts | tojson }}").contains("nested over"));
+    assert!(check("{{ me ~ '' }}").contains("\"a\""), "{}", check("{{ me ~ '' }}"));
+    assert!(
+        check("{{ host == hosts[1] }} {{ host == me }} {{ hosts | sort | list | length }}")
+            .contains("false true 2")
+    );
+    assert!(check("{{ host.vars ~ '' }}").contains("vars"));
+}
