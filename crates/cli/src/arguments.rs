@@ -69,7 +69,7 @@ pub(crate) struct Output {
     #[arg(long, global = true)]
     no_progress: bool,
     /// Everything: long differences, the output of steps while they run, what each host cost
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, overrides_with = "verbose")]
     verbose: bool,
 }
 

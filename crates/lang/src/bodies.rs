@@ -29,6 +29,8 @@ pub(crate) struct Bodies<'a> {
     pub(crate) instances: BTreeMap<Instance, Vec<Call>>,
     /// Addresses of what a `when` dropped.
     pub(crate) dropped: BTreeSet<String>,
+    /// Their tags.
+    pub(crate) dropped_tags: BTreeSet<String>,
     /// Whether some names are not known yet, so that an address may be there though nobody sees it.
     pub(crate) has_unknown_names: bool,
     pieces: usize,
@@ -101,6 +103,7 @@ impl<'a> Bodies<'a> {
             drafts: Vec::new(),
             instances: BTreeMap::new(),
             dropped: BTreeSet::new(),
+            dropped_tags: BTreeSet::new(),
             has_unknown_names: false,
             pieces: 0,
             full: false,
@@ -303,6 +306,10 @@ impl<'a> Bodies<'a> {
         let prefix = walked.module.as_ref().map_or(String::new(), |module| format!("{module}."));
         let id = node.prop("id").map(|property| &property.value);
         let names = node.args.first().into_iter().chain(id).filter_map(text);
+        let of_props = node.prop("tags").map(|property| &property.value);
+        let children = node.body().iter().filter(|child| &*child.name == "tags");
+        let tags = of_props.into_iter().chain(children.flat_map(|child| &child.args)).filter_map(text);
+        self.dropped_tags.extend(tags.chain(walked.passed.tags.iter().map(|tag| tag.to_string())));
         self.dropped.extend(names.map(|text| format!("{prefix}{}", address(name, &text))));
         if self.data.library.modules.contains_key(name) {
             self.dropped.insert(name.to_owned());
@@ -314,7 +321,7 @@ impl<'a> Bodies<'a> {
 pub(crate) fn unknown(library: &Library, node: &Node) -> Diagnostic {
     Diagnostic::error("lang::unknown", format!("there is no kind or module `{}`", node.name))
         .label(node.at, "unknown")
-        .maybe_help(did_you_mean(&node.name, library.names()).or_else(|| elsewhere::kind(&node.name)))
+        .maybe_help(elsewhere::kind(&node.name).or_else(|| did_you_mean(&node.name, library.names())))
 }
 
 /// `kind[name]`.

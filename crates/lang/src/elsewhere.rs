@@ -11,6 +11,51 @@ pub(crate) fn parameter(name: &str) -> Option<String> {
     help(PARAMETERS, name)
 }
 
+/// What a parameter of another tool is here, in a kind that has another way for it.
+pub(crate) fn parameter_of(kind: &str, name: &str) -> Option<String> {
+    match (kind, name) {
+        ("service", "state" | "ensure" | "status") => Some(
+            "write `running=#true` or `running=#false`; `notify=\"service[…]\"` restarts or reloads"
+                .to_owned(),
+        ),
+        ("service", "enable" | "boot") => Some("write `enabled=#true`".to_owned()),
+        _ => parameter(name),
+    }
+}
+
+/// What a value of another tool is here, among those that are allowed.
+pub(crate) fn value(value: &str, allowed: &[String]) -> Option<String> {
+    let meant = match value {
+        "installed" | "latest" | "started" | "enabled" | "exists" | "true" | "yes" | "directory"
+        | "touch" => "present",
+        "removed" | "uninstalled" | "deleted" | "purged" | "stopped" | "false" | "no" => "absent",
+        _ => return None,
+    };
+    let is_allowed = allowed.iter().any(|known| known == meant);
+    is_allowed
+        .then(|| format!("write `{meant}`{}", if meant == "present" { ", or leave it out" } else { "" }))
+}
+
+/// How several of a kind are written together.
+pub(crate) fn several(kind: &str) -> Option<&'static str> {
+    (kind == "package").then_some("write one `package` each, or `packages { install \"nginx\" \"curl\" }`")
+}
+
+/// A setting of a connection, written where a host is.
+pub(crate) fn connection(key: &str) -> Option<&'static str> {
+    let setting = match key.strip_prefix("ansible_").unwrap_or(key) {
+        "user" | "ssh_user" | "remote_user" => "user=\"admin\"",
+        "port" | "ssh_port" => "port=22",
+        "key" | "ssh_private_key_file" | "identity" => "key=\"~/.ssh/id_ed25519\"",
+        "jump" | "proxy" | "bastion" => "jump=\"bastion\"",
+        "become" | "sudo" => "become=\"sudo\"",
+        "connection" | "transport" => "transport=\"local\"",
+        "root" => "root=\"/srv/root\"",
+        _ => return None,
+    };
+    Some(setting)
+}
+
 /// What a name in an expression of another tool is here.
 pub(crate) fn name(name: &str) -> Option<String> {
     help(NAMES, name).or_else(|| {
@@ -75,6 +120,40 @@ const KINDS: Words = &[
     (
         &["debug", "assert", "fail"],
         "`converge explain HOST VARIABLE` shows a value; `assert` stands in a module's `params`",
+    ),
+    (&["else", "elif"], "there is no `else`: write a second `when` with the opposite condition"),
+    (
+        &["reboot"],
+        "no resource reboots a host: a run could not tell how it ended; reboot it by hand, or by a timer",
+    ),
+    (
+        &["wait_for", "pause", "sleep"],
+        "a `service` waits until it answers: `probe=`; hosts wait for others with `after=` on their `on`",
+    ),
+    (
+        &["swap", "swapfile"],
+        "write `command \"…\" unless=\"swapon --show=NAME | grep -q /swapfile\"`, and its line of /etc/fstab as `line`",
+    ),
+    (
+        &["locale", "locale_gen"],
+        "write `line \"/etc/locale.gen\" …` with `notify` to a `command \"locale-gen\" only-notified=#true`",
+    ),
+    (
+        &["docker_container", "docker", "container", "docker_compose", "podman"],
+        "a container is run by a `systemd-unit`, and a `service` keeps it running",
+    ),
+    (
+        &["postgresql_db", "postgresql_user", "mysql_db", "mysql_user", "database"],
+        "the database is asked by a `command`: `command \"createdb shop\" user=\"postgres\" unless=\"psql -lqt | grep -qw shop\"`",
+    ),
+    (&["crontab"], "a job is `cron \"name\" { … }`; the environment of a job is its `env`"),
+    (
+        &["include"],
+        "files are included at the top, beside `host` and `on`; in a body, what belongs together is a module",
+    ),
+    (
+        &["stat", "find", "setup", "gather_facts"],
+        "what a host says of itself is in `facts`; `converge facts` prints it",
     ),
     (
         &["include_tasks", "import_tasks", "include_role", "import_role", "role", "roles", "tasks"],
@@ -212,6 +291,24 @@ mod tests {
         check(kind("apt"), "package");
         check(kind("ansible.builtin.apt"), "package");
         check(kind("get-url"), "download");
+        for word in [
+            "else",
+            "reboot",
+            "wait-for",
+            "swap",
+            "locale",
+            "docker-container",
+            "postgresql-db",
+            "crontab",
+            "include",
+        ] {
+            assert!(kind(word).is_some(), "{word}");
+        }
+        check(parameter_of("service", "state"), "running=#true");
+        check(value("installed", &["present".to_owned(), "absent".to_owned()]), "present");
+        check(filter("regex_replace"), "replace");
+        check(name("lookup"), "(env)");
+        check(method("startswith"), "startingwith");
         check(parameter("with_items"), "for");
         check(name("inventory_hostname"), "host.name");
         check(name("ansible_memtotal_mb"), "facts");

@@ -8,6 +8,7 @@ use minijinja::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::document::{Literal, Node, Origin, Property, Written};
+use crate::elsewhere;
 use crate::evaluate::{Setting, secret_here, unreadable};
 use crate::flow::{self, Condition};
 use crate::given::{Atom, Given, Held, MapEntry, Row, SecretText, Slot};
@@ -228,7 +229,7 @@ impl<'a> Gatherer<'a> {
         let shell = self.schema.param("shell").is_some_and(|param| self.is_true(param));
         for place in 0..self.schema.params.len() {
             let pieces = std::mem::take(&mut self.raw[place]);
-            self.written[place] = !pieces.is_empty();
+            self.written[place] |= !pieces.is_empty();
             self.given.params[place] = self.param(place, pieces, shell);
         }
         if let Some(with) = self.with {
@@ -821,15 +822,40 @@ impl<'a> Gatherer<'a> {
             Some(property) => {
                 format!("`{}` takes several only as a child: `{} \"a\" \"b\"`", property.key, property.key)
             }
-            None => self.named(arg).unwrap_or_else(|| {
-                "parameters have names: `key=\"value\"`, or a child `key \"value\"`".to_owned()
-            }),
+            None => match self.named(arg) {
+                Some(help) => help,
+                None => self.meant_by(node, arg),
+            },
         };
         self.diagnostics.push(
             Diagnostic::error("lang::form", format!("`{}` has an argument too many", node.name))
                 .label(arg.at, "this one")
                 .help(help),
         );
+    }
+
+    /// Help for an argument too many: the parameter that is missing, else one resource for each.
+    fn meant_by(&mut self, node: &Node, arg: &Written) -> String {
+        let is_given = |param: &Param| {
+            node.prop(&param.name).is_some() || node.body().iter().any(|child| *child.name == *param.name)
+        };
+        let missing = self
+            .schema
+            .params
+            .iter()
+            .position(|param| param.required && param.argument.is_none() && !is_given(param));
+        let several = elsewhere::several(&node.name);
+        match (missing, &node.args[..]) {
+            (Some(place), [name, _]) => {
+                // What stands there is its value: that it is missing is no second mistake.
+                self.written[place] = true;
+                format!("write `{} {} {}={arg}`", node.name, name, self.schema.params[place].name)
+            }
+            _ => several.map_or_else(
+                || format!("write one `{}` each; parameters have names: `key=\"value\"`", node.name),
+                str::to_owned,
+            ),
+        }
     }
 
     /// Help for the name of a parameter where an argument stands: `file "/x" content "y"`.

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use converge_model::Type;
+
 use crate::base::Base;
 use crate::bodies;
 use crate::diagnostic::{Diagnostic, Diagnostics, Files};
@@ -15,6 +17,7 @@ use crate::module::COMMON;
 use crate::project::{Data, Library};
 use crate::schema::Schema;
 use crate::tree::{Entry, Tree};
+use crate::words;
 
 /// Looks at every body and every variable of a project.
 pub(crate) fn all(data: &Data, diagnostics: &mut Diagnostics) {
@@ -79,7 +82,42 @@ impl<'a> Linter<'a> {
         for property in &node.props {
             self.name(&property.key, property.at, schema, top);
         }
+        self.shell_signs(node, schema);
         self.children(node.body(), schema, top);
+    }
+
+    /// Warns of a shell's signs in a command that no shell reads: they are words for its program.
+    fn shell_signs(&mut self, node: &Node, schema: &Schema) {
+        let is_shell =
+            node.prop("shell").is_some() || node.body().iter().any(|child| &*child.name == "shell");
+        let commands = schema.params.iter().filter(|param| param.ty == Type::Command && !is_shell);
+        for param in commands {
+            let child = node.body().iter().find(|child| *child.name == *param.name);
+            let args = child.map(|child| &child.args).or((param.argument == Some(0)).then_some(&node.args));
+            let of_prop = node.prop(&param.name).map(|property| std::slice::from_ref(&property.value));
+            let Some([written]) = of_prop.or(args.map(Vec::as_slice)) else { continue };
+            let Some(text) = written.plain_text() else { continue };
+            let signs = words::signs(text);
+            let (Some(first), program) = (signs.first(), text.split_whitespace().next().unwrap_or_default())
+            else {
+                continue;
+            };
+            let (found, are) = match signs.len() {
+                1 => (format!("`{first}`"), "is a word"),
+                _ => {
+                    (signs.iter().map(|sign| format!("`{sign}`")).collect::<Vec<_>>().join(", "), "are words")
+                }
+            };
+            let report = Diagnostic::warning(
+                "lang::shell",
+                format!("{found} {are} for `{program}`: no shell reads this"),
+            );
+            let way = match schema.param("shell") {
+                Some(_) => "write `shell=#true`, or quote what is meant as it stands",
+                None => "write `sh -c '…'`, or quote what is meant as it stands",
+            };
+            self.diagnostics.push(report.label(written.at, "in this command").help(way));
+        }
     }
 
     fn children(&mut self, nodes: &[Node], schema: &Schema, top: bool) {

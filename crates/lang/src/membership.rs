@@ -183,8 +183,9 @@ impl Membership {
         let host = match HostName::new(name) {
             Ok(host) => host,
             Err(error) => {
-                let report =
-                    Diagnostic::error("lang::host-name", error.to_string()).label(at, "in this name");
+                let report = Diagnostic::error("lang::host-name", error.to_string())
+                    .label(at, "in this name")
+                    .maybe_help(with_port(name));
                 return diagnostics.push(report);
             }
         };
@@ -451,4 +452,13 @@ fn matches_whole(pattern: &str, name: &str) -> bool {
         }
     }
     rest.ends_with(last)
+}
+/// Help for a name with a user or a port in it: `admin@db1:2222`.
+fn with_port(name: &str) -> Option<String> {
+    let (user, rest) = name.split_once('@').map_or((None, name), |(user, rest)| (Some(user), rest));
+    let (bare, port) = rest.split_once(':').map_or((rest, None), |(bare, port)| (bare, Some(port)));
+    let user = user.map(|user| format!(" user=\"{user}\""));
+    let port = port.filter(|port| port.parse::<u16>().is_ok()).map(|port| format!(" port={port}"));
+    let settings: String = [user, port].into_iter().flatten().collect();
+    (!settings.is_empty()).then(|| format!("write `host \"{bare}\" {{ connection{settings} }}`"))
 }

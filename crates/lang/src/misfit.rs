@@ -16,7 +16,8 @@ pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool)
     if top {
         names.extend(COMMON);
     }
-    let help = did_you_mean(key, names.iter().copied()).or_else(|| elsewhere::parameter(key));
+    let help =
+        did_you_mean(key, names.iter().copied()).or_else(|| elsewhere::parameter_of(&schema.name, key));
     names.truncate(24);
     Diagnostic::error("lang::unknown", format!("`{}` has no parameter `{key}`", schema.name))
         .label(at, "unknown")

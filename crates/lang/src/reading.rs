@@ -429,6 +429,9 @@ impl Reader<'_> {
                 "connection" => host.connection.push(self.connection(file, Level::Host, child)),
                 "drift" => host.drift.push(self.drift(file, Level::Host, child)),
                 "address" if child.args.len() == 1 => host.address = Some(child.args[0].clone()),
+                key if elsewhere::connection(key).is_some() => {
+                    self.unknown_property(&node, key, child.at, &["address"]);
+                }
                 _ => self.unknown(child, &["vars", "connection", "drift", "address"]),
             }
         }
@@ -578,14 +581,24 @@ impl Reader<'_> {
     }
 
     fn unknown_property(&mut self, node: &Node, key: &str, at: Span, known: &[&str]) {
+        let of_connection = elsewhere::connection(key).filter(|_| matches!(&*node.name, "host" | "group"));
+        let connection = of_connection.map(|setting| {
+            let name = node.args.first().map_or_else(String::new, |name| format!(" {}", name.literal));
+            format!(
+                "write it in the braces of the {}: `{}{name} {{ connection {setting} }}`",
+                node.name, node.name
+            )
+        });
         self.diagnostics.push(
             Diagnostic::error("lang::unknown", format!("`{}` has no property `{key}`", node.name))
                 .label(at, "unknown")
                 .help(match known {
                     [] => "it has none".to_owned(),
+                    [only] => format!("there is only `{only}`"),
                     known => format!("there are {}", known.join(", ")),
                 })
                 .maybe_help(elsewhere::parameter(key))
+                .maybe_help(connection)
                 .maybe_help(did_you_mean(key, known.iter().copied())),
         );
     }

@@ -1,5 +1,7 @@
 //! What the KDL parser refuses, in our words: where exactly, what it is, and what to write instead.
 
+mod quoted;
+
 use std::collections::BTreeSet;
 
 use kdl::{KdlDiagnostic, KdlError};
@@ -18,10 +20,20 @@ pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &m
             .is_none_or(|c| c.is_whitespace() || matches!(c, '{' | '}'))
     };
     let slips = error.diagnostics.iter().any(|problem| !is_brace(problem));
+    // The lines that a text without an end swallows.
+    let mut swallowed = 0;
     for problem in error.diagnostics.iter().filter(|problem| !slips || !is_brace(problem)) {
         let (start, len) = token(text, problem);
+        if start < swallowed {
+            continue;
+        }
         // One slip makes the parser stumble several times; what follows on the same line says nothing new.
         if !lines.insert(text[..start].bytes().filter(|b| *b == b'\n').count()) {
+            continue;
+        }
+        if let Some(flaw) = quoted::flaw(text, start) {
+            swallowed = flaw.end;
+            diagnostics.push(flaw.report(file, text));
             continue;
         }
         let found = shortened(&text[start..start + len]);
@@ -66,7 +78,8 @@ fn message(problem: &KdlDiagnostic, found: &str) -> String {
         "No closing '}' for child block" => "a `{` is never closed".to_owned(),
         "Found child block instead of node name" => "a `{` stands where a node begins".to_owned(),
         _ if found == "}" => "a `}` closes nothing".to_owned(),
-        _ if found.starts_with('"') => "a quoted text that does not end, or has an unknown escape".to_owned(),
+        _ if found.starts_with('"') && found.ends_with("\":") => "a colon does not belong here".to_owned(),
+        _ if found.starts_with('"') => format!("{found} is not KDL"),
         _ if found.is_empty() => "something is missing here".to_owned(),
         _ => format!("`{found}` is not KDL"),
     }
@@ -89,6 +102,15 @@ fn habit(found: &str) -> Option<String> {
     }
 }
 
+/// A `#` as other languages begin a comment with, and not the `#` of `#true` or `#"…"#`.
+fn is_comment(found: &str) -> bool {
+    const WORDS: [&str; 6] = ["#true", "#false", "#null", "#inf", "#-inf", "#nan"];
+    found.starts_with('#')
+        && !found.starts_with("#\"")
+        && !found.starts_with("##\"")
+        && !WORDS.contains(&found)
+}
+
 /// A text as part of a message: not endless.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(60) {
@@ -98,6 +120,12 @@ fn shortened(text: &str) -> String {
 }
 
 fn hint(found: &str) -> Option<String> {
+    if let Some(name) = found.strip_suffix(':').filter(|name| name.starts_with('"')) {
+        return Some(format!("leave it out: `{name}`"));
+    }
+    if is_comment(found) {
+        return Some("a comment begins with `//`".to_owned());
+    }
     let digits = found.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit());
     if digits || found.starts_with(['/', '[', '.']) {
         return Some(format!("quote it: `\"{found}\"`"));

@@ -9,6 +9,7 @@ mod error;
 mod facts;
 mod filters;
 mod names;
+mod parts;
 mod recording;
 mod stand_ins;
 #[cfg(test)]
@@ -138,7 +139,7 @@ impl Engine {
         source.render(&format!("{OWN}{name}{OWN}{text}"), FILE, scope)
     }
 
-    /// Evaluates an expression.
+    /// Evaluates an expression. The items of a list or map that it spells out keep marks of their own.
     pub(crate) fn expression(
         &self,
         expression: &str,
@@ -146,6 +147,11 @@ impl Engine {
     ) -> Result<Evaluated, TemplateError> {
         nest()?;
         bound(expression)?;
+        if expression.trim_start().starts_with(['[', '{', '('])
+            && let Some(literal) = parts::literal(&self.strings, expression, scope)
+        {
+            return literal;
+        }
         let context = Context::new(scope);
         let evaluate = |context: &Arc<Context>| {
             let compiled = self.strings.compile_expression_owned(expression.to_owned())?;

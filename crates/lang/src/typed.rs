@@ -10,6 +10,7 @@ use minijinja::Value;
 use minijinja::value::ValueKind;
 use regex_lite::Regex;
 
+use crate::elsewhere;
 use crate::nearest::did_you_mean;
 
 /// A value before it is read: a KDL scalar, the text of a template, the result of an expression.
@@ -399,7 +400,10 @@ impl Limits<'_> {
         }
         let all = self.one_of.iter().map(|allowed| format!("`{allowed}`")).collect::<Vec<_>>().join(", ");
         let nearest = did_you_mean(shown, self.one_of.iter().map(String::as_str));
-        let help = nearest.map_or(format!("one of {all}"), |nearest| format!("{nearest} it is one of {all}"));
+        let meant = nearest.or_else(|| elsewhere::value(shown, self.one_of));
+        let help = meant.map_or(format!("one of {all}"), |meant| {
+            format!("{meant}{} it is one of {all}", if meant.ends_with('?') { "" } else { ";" })
+        });
         fail(format!("`{}` is not allowed here", printable(shown)), Some(help))
     }
 }

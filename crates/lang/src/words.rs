@@ -31,6 +31,52 @@ pub(crate) fn split(command: &str) -> Result<Vec<String>, WordsError> {
     Ok(words.iter().map(|word| show(word, &pieces)).collect())
 }
 
+/// The words of `command` that mean something to a shell, and nothing where no shell reads them: pipes, redirections,
+/// separators, variables, patterns. What is quoted is meant as it stands.
+pub(crate) fn signs(command: &str) -> Vec<String> {
+    let Ok((hidden, pieces)) = hide(command) else { return Vec::new() };
+    let mut signs: Vec<String> = raw_words(&hidden).into_iter().filter(|word| is_sign(word)).collect();
+    signs.iter_mut().for_each(|sign| *sign = show(sign, &pieces));
+    signs.dedup();
+    signs
+}
+
+/// The words as they are written; one that holds a quote or a backslash is left out, for it is meant.
+fn raw_words(text: &str) -> Vec<String> {
+    let mut words = vec![(String::new(), false)];
+    let (mut quote, mut escaped) = (None, false);
+    for c in text.chars() {
+        let is_blank = c.is_whitespace() && quote.is_none() && !escaped;
+        if is_blank {
+            words.push((String::new(), false));
+            continue;
+        }
+        let Some((word, is_meant)) = words.last_mut() else { continue };
+        word.push(c);
+        *is_meant |= matches!(c, '"' | '\'' | '\\');
+        match quote {
+            _ if escaped => escaped = false,
+            Some('\'') if c != '\'' => {}
+            _ if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            _ => {}
+        }
+    }
+    words.into_iter().filter(|(_, is_meant)| !is_meant).map(|(word, _)| word).collect()
+}
+
+fn is_sign(word: &str) -> bool {
+    let is_variable = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || "_({".contains(c));
+    let redirected = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '&');
+    matches!(word, "|" | "||" | "|&" | "&&" | "&" | ";" | "*")
+        || redirected.starts_with(['>', '<'])
+        || word.len() > 1 && word.ends_with(';')
+        || word.strip_prefix('$').is_some_and(is_variable)
+        || word.contains('/') && word.contains('*') && !word.contains("://")
+        || word.starts_with('`')
+}
+
 /// Opens and closes the number of a hidden piece. A character without meaning to a shell.
 const OPEN: char = '\u{1}';
 
@@ -127,6 +173,22 @@ mod tests {
         check("a # comment", &["a"]);
         check("é {{ ü }}", &["é", "{{ ü }}"]);
         check("a ${x} {y}", &["a", "${x}", "{y}"]);
+    }
+
+    #[test]
+    fn signs_of_a_shell_are_found_unless_they_are_quoted() {
+        let check = |command: &str, found: &[&str]| assert_eq!(signs(command), found, "{command}");
+        check("cat /etc/passwd | grep root > /tmp/x", &["|", ">"]);
+        check("a && b || c; d", &["&&", "||", "c;"]);
+        check("a >>/x 2>&1 </y &>z", &[">>/x", "2>&1", "</y", "&>z"]);
+        check("rm -f /tmp/*.log", &["/tmp/*.log"]);
+        check("echo $HOME ${X} $(date) `date` *", &["$HOME", "${X}", "$(date)", "`date`", "*"]);
+        check("a &", &["&"]);
+        check("sh -c 'a | b > c'", &[]);
+        check("find / -name '*.log' -exec rm {} \\; \"|\" '>' \\* cost\\$5 5$", &[]);
+        check("grep {{ x | quote }} /y", &[]);
+        check("a {{ '> |' }}", &[]);
+        check("curl https://x/*?a=b&c=d a<b", &[]);
     }
 
     #[test]

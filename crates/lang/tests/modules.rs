@@ -211,7 +211,7 @@ lang::form
    :              ^^^|^^^
    :                 `-- this one
    `----
-  help: parameters have names: `key="value"`, or a child `key "value"`
+  help: write one `web` each; parameters have names: `key="value"`
 lang::form
 
   x a module has no `retries`

@@ -72,12 +72,12 @@ lang::secret
     assert_snapshot!(body("db (secret)\"shop/db\"", "for \"c\" in=\"[db]\" { file \"/{{ c }}\" }"), @r#"
 lang::secret
 
-  x a secret cannot be part of a loop
-   ,-[inventory.kdl:4:21]
+  x a secret cannot be part of a name or path
+   ,-[inventory.kdl:4:35]
  3 | vars { x 1; db (secret)"shop/db" }
  4 | on "a" { for "c" in="[db]" { file "/{{ c }}" } }
-   :                     ^^^|^^
-   :                        `-- holds a secret
+   :                                   ^^^^^|^^^^
+   :                                        `-- holds a secret
    `----
   help: names, paths, conditions and addresses are shown and stored; keep secrets in values
 "#);

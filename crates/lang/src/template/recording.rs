@@ -133,6 +133,11 @@ fn with_last(work: impl FnOnce(&mut Record)) {
 }
 
 impl Record {
+    /// A record of what was read elsewhere.
+    pub(super) fn of(marks: Marks) -> Self {
+        Self { marks, ..Self::default() }
+    }
+
     /// Keys with dashes beside those that were looked for in vain.
     pub(super) fn missed_among(&self) -> impl Iterator<Item = String> {
         self.misses.iter().flat_map(|miss| miss.dashed.iter().cloned())

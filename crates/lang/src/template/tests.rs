@@ -496,3 +496,21 @@ fn what_an_expression_makes_of_a_secret_is_one_without_what_stands_beside_it() {
     assert_eq!(pieces("'user=' ~ db.password ~ ';'"), ["hunter22"]);
     assert_eq!(of("[db.password]"), None, "a list is secret as a whole");
 }
+
+#[test]
+fn items_of_a_literal_keep_marks_of_their_own() {
+    let evaluated =
+        |text: &str| engine().expression(text, &scope()).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+    let list = evaluated("['a', secret, facts.os.family, [secret]]");
+    assert_eq!(list.marks, Marks::default());
+    let Raw::List(items) = raw(&list.value) else { panic!("not a list") };
+    let tainted: Vec<bool> = items.items().iter().map(|(_, marks)| marks.tainted).collect();
+    assert_eq!(tainted, [false, true, false, false]);
+    let map = evaluated("{'name': 'ada', 'password': secret ~ 'x'}");
+    assert_eq!(map.marks, Marks::default());
+    let Raw::Map(map) = raw(&map.value) else { panic!("not a map") };
+    assert!(map.entry("password").unwrap().2.tainted && !map.entry("name").unwrap().2.tainted);
+    assert!(evaluated("{secret: 1}").marks.tainted, "a key is seen by whoever walks the map");
+    assert!(evaluated("['a', secret] + []").marks.tainted);
+    assert!(evaluated("['a', secret][0]").marks.tainted);
+}

@@ -6,15 +6,14 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use minijinja::Value;
 use minijinja::machinery::ast::Expr;
-use minijinja::machinery::{self, CodeGenerator};
 use minijinja::value::{Object, ValueKind};
-use minijinja::{AutoEscape, Environment, Error, Value};
 
 use super::context::Context;
-use super::error::{EXPRESSION, Place, ScopeError, TemplateError};
+use super::error::{ScopeError, TemplateError};
 use super::names::{self, Condition, Named};
-use super::recording::Record;
+use super::parts::Parts;
 use super::{Form, Scope, Source, recording};
 
 /// How deep includes are followed.
@@ -31,14 +30,13 @@ pub(super) fn vocabulary(source: &str, form: Form) -> Result<(), TemplateError> 
 
 /// Whether each value that `source` may get to is there.
 pub(super) fn check(source: &Source<'_>, scope: &Arc<dyn Scope>) -> Result<(), TemplateError> {
-    let context = Context::new(scope);
-    let search = Search { environment: source.environment, context, scope };
+    let parts = Parts { environment: source.environment, context: Context::new(scope), scope };
+    let search = Search { parts, scope };
     search.template(source.text, source.form, HashSet::new(), 0)
 }
 
 struct Search<'a> {
-    environment: &'a Environment<'static>,
-    context: Arc<Context>,
+    parts: Parts<'a>,
     scope: &'a Arc<dyn Scope>,
 }
 
@@ -77,7 +75,7 @@ impl Search<'_> {
     }
 
     fn include(&self, name: &str, own: HashSet<String>, depth: usize) -> Result<(), TemplateError> {
-        let Ok(template) = self.environment.get_template(name) else { return Ok(()) };
+        let Ok(template) = self.parts.environment.get_template(name) else { return Ok(()) };
         let text = template.source();
         self.template(text, Form::File, own, depth + 1).map_err(|error| {
             let start = error.range.as_ref().map_or(0, |range| range.start);
@@ -103,14 +101,10 @@ impl Search<'_> {
     }
 
     fn missing(&self, value: &Named<'_>, text: &str) -> TemplateError {
-        let (_, record) = recording::record(|| self.context.get_value_by_str(value.root));
-        let found = self.place(text, &record).undefined(value.root);
+        let (_, record) = recording::record(|| self.parts.context.get_value_by_str(value.root));
+        let found = self.parts.place(text, &record).undefined(value.root);
         let start = value.range.start;
         TemplateError { range: Some(start..start + value.root.len()), ..found.unwrap_or_default() }
-    }
-
-    fn place<'p>(&'p self, source: &'p str, record: &'p Record) -> Place<'p> {
-        Place { environment: self.environment, source, key: EXPRESSION, context: &self.context, record }
     }
 
     fn way(&self, path: &[Condition<'_>], text: &str) -> Way {
@@ -147,8 +141,8 @@ impl Search<'_> {
         spelt: &str,
         text: &str,
     ) -> Result<Option<Value>, TemplateError> {
-        let (result, record) = recording::record(|| self.run(expression, text));
-        let place = self.place(text, &record);
+        let (result, record) = recording::record(|| self.parts.run(expression, text));
+        let place = self.parts.place(text, &record);
         let error = match result {
             Ok(value) if value.kind() == ValueKind::Undefined => place.undefined(spelt),
             Ok(value) => return Ok(Some(value).filter(|_| !record.marks.unknown)),
@@ -160,18 +154,6 @@ impl Search<'_> {
             Some(error) => Err(error),
             None => Ok(None),
         }
-    }
-
-    fn run(&self, expression: &Expr<'_>, text: &str) -> Result<Value, Error> {
-        let mut code = CodeGenerator::new(EXPRESSION, text);
-        code.compile_expr(expression);
-        let (code, blocks) = code.finish();
-        let context = Value::from_dyn_object(Arc::clone(&self.context));
-        let mut shown = String::new();
-        let mut out = machinery::make_string_output(&mut shown);
-        let (value, _) =
-            machinery::eval(self.environment, &code, context, &blocks, &mut out, AutoEscape::None)?;
-        Ok(value.unwrap_or_default())
     }
 }
 

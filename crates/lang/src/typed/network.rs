@@ -74,7 +74,12 @@ pub(super) fn url(text: &str) -> Result<String, TypeError> {
     let letters = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
     let host = rest.strip_prefix("//").is_some_and(|rest| !rest.is_empty());
     if !letters || !scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) || !host {
-        return wrong(&format!("a URL has a scheme: `https://{}`", printable(text.trim_start_matches('/'))));
+        return match scheme == "file" && rest.starts_with('/') {
+            true => wrong(&format!("write `file://{}`", printable(rest))),
+            false => {
+                wrong(&format!("a URL has a scheme: `https://{}`", printable(text.trim_start_matches('/'))))
+            }
+        };
     }
     match text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         true => wrong("a URL holds no blanks: write `%20`"),

@@ -54,7 +54,7 @@ impl Key {
     pub(super) fn given(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
         if text.contains(char::is_control) {
-            return Err("is more than one line");
+            return Err("is more than one line; each key is a value of its own: `key \"…\" \"…\"`");
         }
         if text.starts_with("ssh-dss ") {
             return Err("is a DSA key, which OpenSSH takes no longer");

@@ -1,0 +1,138 @@
+//! Parts of a parsed template or expression, evaluated each for itself: the items of a list that is spelled out, and the
+//! lookups and conditions that `unmet` asks for.
+
+use std::sync::Arc;
+
+use minijinja::machinery::ast::Expr;
+use minijinja::machinery::{self, CodeGenerator};
+use minijinja::{AutoEscape, Environment, Error, Value};
+
+use super::context::Context;
+use super::error::{EXPRESSION, Place, TemplateError};
+use super::names::{self, Parsed};
+use super::recording::Record;
+use super::stand_ins::instead;
+use super::{
+    Evaluated, Form, List, Map, Marks, Scope, Source, recording, scalar_text, unknown, with_stand_ins,
+};
+
+/// What parts are evaluated in.
+pub(super) struct Parts<'a> {
+    pub(super) environment: &'a Environment<'static>,
+    pub(super) context: Arc<Context>,
+    pub(super) scope: &'a Arc<dyn Scope>,
+}
+
+/// The value of an expression that spells out a list or a map: each item for itself, so that a secret or something unknown
+/// among them makes the others neither. None if it is something else.
+pub(super) fn literal(
+    environment: &Environment<'static>,
+    text: &str,
+    scope: &Arc<dyn Scope>,
+) -> Option<Result<Evaluated, TemplateError>> {
+    let Some(Parsed::Expression(expression)) = names::parse(text, Form::Expression) else { return None };
+    if !matches!(expression, Expr::List(_) | Expr::Tuple(_) | Expr::Map(_)) {
+        return None;
+    }
+    let source = Source { environment, form: Form::Expression, text };
+    let parts = Parts { environment, context: Context::new(scope), scope };
+    let found = parts.item(&expression, text);
+    let is_unknown = found.as_ref().is_ok_and(|(_, _, is_unknown)| *is_unknown);
+    let marks = if is_unknown { Marks::UNKNOWN } else { Marks::default() };
+    let record = Record::of(marks);
+    let found = found.map(|(value, marks, _)| Evaluated { value, marks });
+    Some(source.settled(found, &record, scope))
+}
+
+impl Parts<'_> {
+    /// Where a mistake of a part stands.
+    pub(super) fn place<'p>(&'p self, source: &'p str, record: &'p Record) -> Place<'p> {
+        Place { environment: self.environment, source, key: EXPRESSION, context: &self.context, record }
+    }
+
+    /// An item of a list or map that is spelled out, with its marks, and whether something in it is unknown.
+    fn item(&self, expression: &Expr<'_>, text: &str) -> Result<(Value, Marks, bool), TemplateError> {
+        match expression {
+            Expr::List(list) => self.items(&list.items, text),
+            Expr::Tuple(tuple) => self.items(&tuple.items, text),
+            Expr::Map(map) => self.entries(&map.keys, &map.values, text),
+            other => self.settled(other, text),
+        }
+    }
+
+    fn items(&self, items: &[Expr<'_>], text: &str) -> Result<(Value, Marks, bool), TemplateError> {
+        let (mut list, mut is_unknown) = (Vec::new(), false);
+        for item in items {
+            let (value, marks, unknown) = self.item(item, text)?;
+            is_unknown |= unknown;
+            list.push((value, marks));
+        }
+        Ok((List::new(list), Marks::default(), is_unknown))
+    }
+
+    fn entries(
+        &self,
+        keys: &[Expr<'_>],
+        values: &[Expr<'_>],
+        text: &str,
+    ) -> Result<(Value, Marks, bool), TemplateError> {
+        let (mut entries, mut is_unknown, mut of_keys) = (Vec::new(), false, Marks::default());
+        for (key, value) in keys.iter().zip(values) {
+            let (key, marks, _) = self.settled(key, text)?;
+            of_keys = of_keys | marks;
+            let (value, marks, unknown) = self.item(value, text)?;
+            is_unknown |= unknown;
+            entries.push((key.to_string(), value, marks));
+        }
+        is_unknown |= of_keys.unknown;
+        let map = Map::folding(entries)
+            .map_err(|clash| TemplateError { message: clash.to_string(), ..TemplateError::default() })?;
+        Ok((map, of_keys, is_unknown))
+    }
+
+    /// The value of one expression as results are: its own lists and maps are ours.
+    fn settled(&self, expression: &Expr<'_>, text: &str) -> Result<(Value, Marks, bool), TemplateError> {
+        let (result, record) = instead(None, || {
+            recording::record(|| self.run(expression, text).map(|value| super::settle(value, 0)))
+        });
+        let place = self.place(text, &record);
+        let error = match result {
+            Ok(Some(Ok(value))) => {
+                let is_unknown = record.marks.unknown;
+                let again = |stand_in| self.again(expression, text, stand_in);
+                return Ok((value, with_stand_ins(record.marks, again), is_unknown));
+            }
+            Ok(Some(Err(error))) | Err(error) => place.explain(&error),
+            Ok(None) => place.undefined(text.trim()),
+        };
+        match error {
+            Some(error) => Err(error),
+            None => Ok((unknown(), record.marks, true)),
+        }
+    }
+
+    /// What an expression comes to where something else stands in for the secrets.
+    fn again(
+        &self,
+        expression: &Expr<'_>,
+        text: &str,
+        stand_in: Option<usize>,
+    ) -> Option<(Value, Vec<String>)> {
+        let other = Parts { context: Context::new(self.scope), ..*self };
+        let (value, _) = instead(stand_in, || recording::record(|| other.run(expression, text)));
+        scalar_text(&value.ok()?).map(|text| (Value::from(&*text), vec![text]))
+    }
+
+    /// What an expression comes to.
+    pub(super) fn run(&self, expression: &Expr<'_>, text: &str) -> Result<Value, Error> {
+        let mut code = CodeGenerator::new(EXPRESSION, text);
+        code.compile_expr(expression);
+        let (code, blocks) = code.finish();
+        let context = Value::from_dyn_object(Arc::clone(&self.context));
+        let mut shown = String::new();
+        let mut out = machinery::make_string_output(&mut shown);
+        let (value, _) =
+            machinery::eval(self.environment, &code, context, &blocks, &mut out, AutoEscape::None)?;
+        Ok(value.unwrap_or_default())
+    }
+}
