@@ -14,7 +14,7 @@ use crate::arguments::{HostArguments, IdentityArguments, ProjectArguments};
 use crate::failure::Failure;
 use crate::memory;
 use crate::prompt;
-use crate::view::Screen;
+use crate::view::{Screen, text};
 
 /// A project that can be worked with.
 pub(crate) struct Opened {
@@ -43,17 +43,48 @@ impl Opened {
     pub(crate) fn read(
         arguments: &ProjectArguments,
     ) -> Result<Result<Self, (Diagnostics, Arc<Files>)>, Failure> {
+        let (opened, Loaded { inventory, diagnostics, files, .. }) = Self::load(arguments)?;
+        Ok(match inventory {
+            Some(inventory) if !diagnostics.has_errors() => Ok(opened(inventory, diagnostics)),
+            _ => Err((diagnostics, files)),
+        })
+    }
+
+    /// Reads the project, and says how an inventory of it becomes something to work with.
+    fn load(
+        arguments: &ProjectArguments,
+    ) -> Result<(impl FnOnce(Inventory, Diagnostics) -> Self, Loaded), Failure> {
         let project = find(arguments)?;
         let identities = identities(&arguments.identity);
         let (loader, sources) = loader(&project, identities.clone());
-        let Loaded { inventory, diagnostics, files } =
-            memory::bounded(|| loader.load(&project.entry, &arguments.sets));
-        Ok(match inventory {
-            Some(inventory) if !diagnostics.has_errors() => {
-                Ok(Self { project, sources, identities, inventory: Arc::new(inventory), diagnostics })
+        let loaded = memory::bounded(|| loader.load(&project.entry, &arguments.sets));
+        let opened = |inventory, diagnostics| Self {
+            project,
+            sources,
+            identities,
+            inventory: Arc::new(inventory),
+            diagnostics,
+        };
+        Ok((opened, loaded))
+    }
+
+    /// The same for what only asks which hosts and variables there are: mistakes elsewhere do not keep it from an answer,
+    /// and are told in a line.
+    pub(crate) fn readable(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
+        let (opened, loaded) = Self::load(arguments)?;
+        let count = loaded.diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
+        match (loaded.inventory, loaded.mistaken) {
+            (None, None) => {
+                screen.diagnostics(&loaded.diagnostics, &loaded.files);
+                Err(Failure::Drawn)
             }
-            _ => Err((diagnostics, files)),
-        })
+            (Some(inventory), _) => Ok(opened(inventory, loaded.diagnostics)),
+            (None, Some(inventory)) => {
+                let message = format!("the project has {}", text::count(count, "mistake"));
+                screen.warn(&message, Some("`converge check` shows them"));
+                Ok(opened(inventory, loaded.diagnostics))
+            }
+        }
     }
 
     /// The same, with everything checked that can be without a host. Warnings are drawn.

@@ -54,6 +54,10 @@ impl Terms {
         let hosts = opened.hosts(&arguments.fleet.hosts, &mut screen)?;
         let hosts = past::chosen(hosts, &arguments.again, &opened, &mut screen)?;
         let (selection, strict) = (arguments.resources.selection(), arguments.strict.is_strict);
+        opened.inventory.choose(&selection, &hosts).map_err(|diagnostics| {
+            screen.diagnostics(&diagnostics, opened.inventory.files());
+            Failure::Drawn
+        })?;
         let visit = Visit { terms: self, hosts, selection, strict };
         visit.run(&opened, &arguments.fleet.reach, screen)
     }

@@ -395,15 +395,24 @@ async fn watched(
     tempers: &[(&str, Temper)],
     watcher: (bool, Option<At>, bool),
 ) -> Told {
-    started((done_once, &SeenFacts::nowhere()), goal, inventory, tempers, watcher).await
+    let controller = (done_once, &SeenFacts::nowhere());
+    started(Selection::default(), controller, goal, inventory, tempers, watcher).await
 }
 
 /// A run with a controller that remembers what it saw.
 async fn seeing(seen: &SeenFacts, goal: Goal, inventory: &str) -> Told {
-    started((&DoneOnce::nowhere(), seen), goal, inventory, &[], (true, None, false)).await
+    let controller = (&DoneOnce::nowhere(), seen);
+    started(Selection::default(), controller, goal, inventory, &[], (true, None, false)).await
+}
+
+/// A run about some of the resources.
+async fn chosen(selection: Selection, inventory: &str) -> Told {
+    let controller = (&DoneOnce::nowhere(), &SeenFacts::nowhere());
+    started(selection, controller, Goal::Apply, inventory, &[], (true, None, false)).await
 }
 
 async fn started(
+    selection: Selection,
     (done_once, seen): (&DoneOnce, &SeenFacts),
     goal: Goal,
     inventory: &str,
@@ -432,7 +441,7 @@ async fn started(
         hosts: inventory.hosts().cloned().collect(),
         inventory: Arc::new(inventory),
         sources: Arc::new(ProjectSources::new("/nowhere".into(), Arc::new(Identities::only(Vec::new())))),
-        selection: Selection::default(),
+        selection,
         seen: seen.clone(),
         done_once: done_once.clone(),
         stop: stopped,
@@ -484,6 +493,29 @@ async fn who_reads_facts_of_another_host_of_the_run_is_looked_at_after_it() {
     let told = carry_out(Goal::Plan { detailed: false }, READS_B, &[], true).await;
     told.check(&[("a", HostState::Pending), ("b", HostState::Pending)], 0);
     assert!(told.at("looked b") < told.at("looked a"), "{:?}", told.log);
+}
+
+#[tokio::test]
+async fn selection_that_no_host_has_ends_the_run_before_a_host_is_acted_on() {
+    let inventory = "host \"a\" \"b\"\non \"*\" { probe \"x-{{ facts.os.family }}\" tags=\"web\" }\n";
+    let only = |address: &str| Selection { only: vec![address.to_owned()], ..Selection::default() };
+    let tags = |tag: &str| Selection { tags: vec![tag.to_owned()], ..Selection::default() };
+    let run = |selection| chosen(selection, inventory);
+    for selection in [only("probe[x-dbian]"), tags("wbe")] {
+        let told = run(selection).await;
+        told.check(&[("a", HostState::Unplannable), ("b", HostState::Unplannable)], 3);
+        told.never("acted a");
+        let helped = told.events.iter().any(|event| match &event.kind {
+            EventKind::HostFinished { report } => report
+                .problems
+                .iter()
+                .any(|problem| problem.message.starts_with("no resource has the") && problem.help.is_some()),
+            _ => false,
+        });
+        assert!(helped, "{:?}", told.events);
+    }
+    let told = run(tags("web")).await;
+    told.check(&[("a", HostState::Changed), ("b", HostState::Changed)], 0);
 }
 
 #[tokio::test]

@@ -25,9 +25,10 @@ use converge_model::{
 use kdl::{KdlDocument, KdlNode, KdlValue};
 use serde_json::{Map, Value as Json};
 
-use crate::compile::{Compiled, ContentSource, Contents, FactsOf, Selection};
+use crate::compile::{Compiled, ContentSource, Contents, FactsOf};
 use crate::diagnostic::{Diagnostic, Diagnostics, Files, Span, Style};
 use crate::inventory::{Loaded, Loader};
+use crate::selection::Selection;
 use crate::sources::{EntryKind, SourceError, Sources, folder_of, join};
 use crate::{guard, refusal};
 
@@ -116,7 +117,7 @@ impl Case {
     }
 
     fn compile(&self, loader: &Loader) -> (Option<Compiled>, String) {
-        let Loaded { inventory, diagnostics, files } = loader.load(&self.path, &[]);
+        let Loaded { inventory, diagnostics, files, .. } = loader.load(&self.path, &[]);
         let Some(inventory) = inventory else { return (None, errors(&diagnostics, &files)) };
         let known: Option<(HostName, Arc<Facts>)> =
             inventory.hosts().next().map(|host| (host.clone(), Arc::clone(&self.facts)));

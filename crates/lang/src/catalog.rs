@@ -11,12 +11,13 @@ use converge_model::{
 };
 
 use crate::bodies::{Bodies, Draft};
-use crate::compile::{Contents, Selection};
+use crate::compile::Contents;
 use crate::connection::Transport;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::options::{Named, how};
 use crate::order;
 use crate::project::{Data, Kind};
+use crate::selection::{Choices, Selection};
 use crate::settings::HostSettings;
 use crate::targets::{Place, Targets};
 use crate::values;
@@ -28,6 +29,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) drafts: Vec<Draft>,
     pub(crate) bodies: Vec<String>,
     pub(crate) dropped: std::collections::BTreeSet<String>,
+    pub(crate) dropped_tags: std::collections::BTreeSet<String>,
     pub(crate) has_unknown_names: bool,
     pub(crate) drift: DriftMode,
     /// Whether a folder stands for the whole system.
@@ -50,6 +52,7 @@ impl<'a> Parts<'a> {
             drafts: bodies.drafts,
             bodies: bodies.names,
             dropped: bodies.dropped,
+            dropped_tags: bodies.dropped_tags,
             has_unknown_names: bodies.has_unknown_names,
             drift: settings.drift.mode,
             in_folder: matches!(settings.connection.transport, Transport::Local { root: Some(_) }),
@@ -70,12 +73,19 @@ pub(crate) struct Entry {
     pub(crate) modules: Vec<Arc<str>>,
 }
 
+/// A catalog, and what comes with it.
+pub(crate) struct Built {
+    pub(crate) catalog: Catalog,
+    pub(crate) contents: Contents,
+    pub(crate) choices: Choices,
+}
+
 /// Builds the catalog; none where there are mistakes.
 pub(crate) fn build(
     mut parts: Parts<'_>,
     selection: &Selection,
     diagnostics: &mut Diagnostics,
-) -> Option<(Catalog, Contents)> {
+) -> Option<Built> {
     let mut secrets = SecretTable::default();
     let mut contents = Contents::default();
     parts.secrets.iter().for_each(|secret| {
@@ -111,6 +121,7 @@ pub(crate) fn build(
         );
         return None;
     }
+    let choices = choices(&entries, &parts, selection);
     let resources = place(entries, &order, &after, &notify, &parts, selection);
     let catalog = Catalog {
         host: parts.data.membership.hosts[parts.host].name.clone(),
@@ -120,7 +131,26 @@ pub(crate) fn build(
         settled: Vec::new(),
         secrets,
     };
-    Some((catalog, contents))
+    Some(Built { catalog, contents, choices })
+}
+
+/// What a selection could choose of the entries. It costs something, so that it is empty where there is none.
+fn choices(entries: &[Entry], parts: &Parts<'_>, selection: &Selection) -> Choices {
+    if selection.is_everything() {
+        return Choices::default();
+    }
+    let addresses = entries.iter().flat_map(|entry| entry.address.iter().chain(&entry.aliases));
+    let tags = entries.iter().flat_map(|entry| &entry.draft.options.tags);
+    Choices {
+        addresses: addresses.map(ToString::to_string).chain(parts.dropped.iter().cloned()).collect(),
+        modules: parts.bodies.iter().filter(|body| !body.starts_with("on ")).cloned().collect(),
+        tags: tags.map(|tag| tag.to_string()).chain(parts.dropped_tags.iter().cloned()).collect(),
+        is_open: parts.has_unknown_names || entries.iter().any(is_vague),
+        // What a condition left out was chosen too, and is nothing.
+        is_met: entries.iter().any(|entry| entry.draft.maybe || selected(entry, selection))
+            || selection.only.iter().any(|only| parts.dropped.contains(only))
+            || selection.tags.iter().any(|tag| parts.dropped_tags.contains(tag)),
+    }
 }
 
 /// About how many bytes the parameters take: what else is in a catalog is small beside them.
@@ -170,7 +200,7 @@ fn entry(
         match kind.info.check(&params) {
             Ok(checked) => {
                 for warning in checked.warnings {
-                    let report = Diagnostic::warning("lang::exposed", warning.sentence());
+                    let report = Diagnostic::warning("lang::exposed", warning.message.clone());
                     diagnostics.push(placed(report, warning, &draft, kind));
                 }
                 (claims, suffix) = (checked.claims, checked.suffix);

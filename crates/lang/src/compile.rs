@@ -7,11 +7,12 @@ use std::sync::Arc;
 use converge_model::{Catalog, Digest, Facts, HostName};
 
 use crate::bodies::{Bodies, Walked};
-use crate::catalog::{self, Parts};
+use crate::catalog::{self, Built, Parts};
 use crate::diagnostic::Diagnostics;
 use crate::expand;
 use crate::options::Options;
 use crate::project::Data;
+use crate::selection::{Choices, Selection};
 use crate::settings::HostSettings;
 use crate::world::World;
 
@@ -39,24 +40,6 @@ impl FactsOf for BTreeMap<HostName, Arc<Facts>> {
     }
 }
 
-/// Which resources of a catalog a run is about. Nothing chosen is everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// `--tags`: resources that carry one of these.
-    pub tags: Vec<String>,
-    /// `--skip-tags`: and none of these.
-    pub skip_tags: Vec<String>,
-    /// `--only`: these addresses, or all of these modules.
-    pub only: Vec<String>,
-}
-
-impl Selection {
-    /// Whether it leaves everything in.
-    pub fn is_everything(&self) -> bool {
-        self.tags.is_empty() && self.skip_tags.is_empty() && self.only.is_empty()
-    }
-}
-
 /// A host's catalog and what its contents are made of.
 pub struct Compiled {
     /// The catalog, in final order.
@@ -65,6 +48,8 @@ pub struct Compiled {
     pub contents: Contents,
     /// The other hosts whose facts the catalog reads.
     pub reads_facts_of: BTreeSet<HostName>,
+    /// What could be chosen of it; empty where nothing was.
+    pub choices: Choices,
 }
 
 /// Contents by digest. Contents that hold a secret are not here: they are in the table of secrets.
@@ -130,5 +115,11 @@ pub(crate) fn compile(
     let parts = Parts::of(data, bodies, host, settings, world.used());
     let built = catalog::build(parts, selection, &mut diagnostics);
     let reads_facts_of = world.reads();
-    (built.map(|(catalog, contents)| Compiled { catalog, contents, reads_facts_of }), diagnostics)
+    let compiled = built.map(|Built { catalog, contents, choices }| Compiled {
+        catalog,
+        contents,
+        reads_facts_of,
+        choices,
+    });
+    (compiled, diagnostics)
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use converge_model::HostName;
 
 use crate::bodies::{Bodies, Walked};
-use crate::catalog::{self, Parts};
-use crate::compile::{Compiled, FactsOf, Selection};
+use crate::catalog::{self, Built, Parts};
+use crate::compile::{Compiled, FactsOf};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Literal, Node, Origin, Property, Written};
 use crate::evaluate::Setting;
@@ -16,6 +16,7 @@ use crate::expand;
 use crate::options::Options;
 use crate::project::Data;
 use crate::rollout::Moment;
+use crate::selection::Selection;
 use crate::settings::HostSettings;
 use crate::world::World;
 
@@ -48,10 +49,10 @@ pub(crate) fn compile(
         world.tell_noted(bodies.diagnostics);
         let parts = Parts::of(data, bodies, host, &settings[on], world.used());
         let built = catalog::build(parts, &Selection::default(), &mut diagnostics);
-        gates.extend(built.map(|(mut catalog, contents)| {
+        gates.extend(built.map(|Built { mut catalog, contents, choices }| {
             let on = data.membership.hosts[on].name.clone();
             catalog.host = on.clone();
-            Gate { on, compiled: Compiled { catalog, contents, reads_facts_of: BTreeSet::new() } }
+            Gate { on, compiled: Compiled { catalog, contents, reads_facts_of: BTreeSet::new(), choices } }
         }));
     }
     if diagnostics.has_errors() { (None, diagnostics) } else { (Some(gates), diagnostics) }

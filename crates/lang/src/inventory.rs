@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use converge_model::{Digest, HostName, KindInfo};
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
-use crate::compile::{self, Compiled, FactsOf, NoFacts, Selection};
+use crate::compile::{self, Compiled, FactsOf, NoFacts};
 use crate::connection::{Connection, Transport};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Files};
 use crate::drift::DriftPolicy;
@@ -20,6 +20,7 @@ use crate::project::{self, Data};
 use crate::reading;
 use crate::rollout::{Moment, Rollout};
 use crate::rollouts;
+use crate::selection::{Choices, Selection};
 use crate::settings::{self, HostSettings};
 use crate::sources::{Builtin, Sources};
 
@@ -48,7 +49,7 @@ impl Loader {
         lint::all(&data, &mut diagnostics);
         let inventory = Inventory { data, hosts };
         if !diagnostics.has_errors() {
-            return Loaded { inventory: Some(inventory), diagnostics, files };
+            return Loaded { inventory: Some(inventory), mistaken: None, diagnostics, files };
         }
         // All mistakes in one run: but where a file could not be read, the rest would be guesses.
         const BLIND: [&str; 7] = [
@@ -60,10 +61,12 @@ impl Loader {
             "lang::secrets",
             "lang::limit",
         ];
-        if !diagnostics.iter().any(|diagnostic| BLIND.contains(&diagnostic.code)) {
+        let is_blind = diagnostics.iter().any(|diagnostic| BLIND.contains(&diagnostic.code));
+        if !is_blind {
             diagnostics.extend(inventory.check());
         }
-        Loaded { inventory: None, diagnostics, files }
+        let mistaken = (!is_blind).then_some(inventory);
+        Loaded { inventory: None, mistaken, diagnostics, files }
     }
 
     /// The name of the project at `entry`, as [`Inventory::project`] gives it, whatever mistakes its files hold.
@@ -85,6 +88,9 @@ impl Loader {
 pub struct Loaded {
     /// The inventory; none where a mistake is in the way.
     pub inventory: Option<Inventory>,
+    /// The inventory where mistakes are in the way, but every file could be read: it says which hosts and variables there
+    /// are. Nothing is to be planned with it.
+    pub mistaken: Option<Inventory>,
     /// Every mistake, and every note.
     pub diagnostics: Diagnostics,
     /// The files that the diagnostics (also those of the inventory's own methods) point into.
@@ -146,6 +152,25 @@ impl Inventory {
             }
         }
         Err(diagnostics)
+    }
+
+    /// Whether each part of `selection` chooses something on one of `hosts`, as far as it can be known before they have
+    /// spoken. What is not there is an error with the nearest name.
+    pub fn choose(&self, selection: &Selection, hosts: &[HostName]) -> Result<(), Diagnostics> {
+        if selection.is_everything() {
+            return Ok(());
+        }
+        let facts: Arc<dyn FactsOf> = Arc::new(NoFacts);
+        let compiled: Vec<Choices> = hosts
+            .par_iter()
+            .filter_map(|host| self.compile(host, &facts, selection).0)
+            .map(|compiled| compiled.choices)
+            .collect();
+        let mut choices = Choices::default();
+        compiled.into_iter().for_each(|of_host| choices.add(of_host));
+        let mut diagnostics = Diagnostics::default();
+        choices.missing(selection).into_iter().for_each(|report| diagnostics.push(report));
+        if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
     }
 
     /// How to reach a host; the default for one that is not of this inventory.

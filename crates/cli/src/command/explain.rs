@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
-        let opened = Opened::new(&self.project, &mut screen)?;
+        let opened = Opened::readable(&self.project, &mut screen)?;
         let host = self.known_host(&opened, &mut screen)?;
         let explanation = opened.inventory.explain(&host, &self.variable).map_err(|diagnostics| {
             screen.diagnostics(&diagnostics, opened.inventory.files());

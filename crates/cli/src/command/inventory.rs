@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
-        let opened = Opened::new(&self.project, &mut screen)?;
+        let opened = Opened::readable(&self.project, &mut screen)?;
         let description = Description { project: opened.name(), ..opened.inventory.describe() };
         match (screen.is_json(), self.graph) {
             (true, _) => screen.print_json(&description),

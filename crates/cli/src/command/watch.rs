@@ -281,7 +281,7 @@ fn read(
     hosts: &HostArguments,
 ) -> Reading {
     let (loader, sources) = loader(project, identities);
-    let Loaded { inventory, mut diagnostics, files } = loader.load(&project.entry, sets);
+    let Loaded { inventory, mut diagnostics, files, .. } = loader.load(&project.entry, sets);
     let mut read = names(&files);
     if let Some(inventory) = &inventory {
         diagnostics.extend(inventory.check());

@@ -1,16 +1,18 @@
 //! What a host should be, ready for the fleet: the language's catalog and the content behind it, or the mistakes as the
 //! events tell them.
 
+use std::collections::HashMap;
 use std::io::{self, Cursor};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use converge_fleet::{CompileError, ContentStore, Opened, Prepared};
 use converge_lang::diagnostic::{Files, Severity};
 use converge_lang::{
-    Compiled, ContentSource, Contents, Diagnostic, Diagnostics, FactsOf, Inventory, Selection,
+    Choices, Compiled, ContentSource, Contents, Diagnostic, Diagnostics, FactsOf, Inventory, Selection,
 };
 use converge_model::{Digest, Facts, HostName, Problem};
 
+use super::Run;
 use super::facts::{Reading, RunFacts};
 use super::once::OnceSteps;
 use crate::sources::ProjectSources;
@@ -24,6 +26,8 @@ pub(super) struct Catalogs {
     pub(super) selection: Selection,
     pub(super) facts: Arc<RunFacts>,
     pub(super) once: OnceSteps,
+    /// What there was to choose on the hosts whose catalogs were compiled.
+    choices: Mutex<HashMap<HostName, Choices>>,
 }
 
 /// Whether a catalog waits for facts that this run has yet to hear.
@@ -46,6 +50,32 @@ pub(super) struct TooEarly(pub(super) Vec<HostName>);
 pub(super) struct Mistakes(pub(super) Vec<Problem>);
 
 impl Catalogs {
+    /// The catalogs of `run`.
+    pub(super) fn new(run: &Run) -> Self {
+        let facts = Arc::new(RunFacts::new(&run.hosts, run.seen.clone()));
+        Self {
+            owner: run.owner.clone(),
+            inventory: run.inventory.clone(),
+            sources: run.sources.clone(),
+            selection: run.selection.clone(),
+            once: OnceSteps::new(&run.inventory, facts.clone(), run.done_once.clone()),
+            facts,
+            choices: Mutex::default(),
+        }
+    }
+
+    /// What the selection asks for and none of `hosts` has; nothing unless the catalogs of all of them were compiled.
+    pub(super) fn missing(&self, hosts: &[HostName]) -> Vec<Problem> {
+        let known = lock(&self.choices);
+        let mut choices = Choices::default();
+        for host in hosts.iter().filter(|host| self.inventory.asks_for_anything(host)) {
+            let Some(of_host) = known.get(host) else { return Vec::new() };
+            choices.add(of_host.clone());
+        }
+        let missing = choices.missing(&self.selection);
+        missing.iter().map(|report| problem(report, self.inventory.files())).collect()
+    }
+
     /// The catalog of `host`, which says `facts` of itself.
     pub(super) fn compile(
         &self,
@@ -61,7 +91,9 @@ impl Catalogs {
         if patience == Patience::Waits && !awaited.is_empty() {
             return Err(TooEarly(awaited).into());
         }
-        let mut prepared = self.prepared(compiled.ok_or_else(|| self.mistakes(&diagnostics))?);
+        let mut compiled = compiled.ok_or_else(|| self.mistakes(&diagnostics))?;
+        lock(&self.choices).insert(host.clone(), std::mem::take(&mut compiled.choices));
+        let mut prepared = self.prepared(compiled);
         self.once.prepare(host, &mut prepared.catalog);
         Ok(prepared)
     }
@@ -77,6 +109,11 @@ impl Catalogs {
     pub(super) fn mistakes(&self, diagnostics: &Diagnostics) -> Mistakes {
         Mistakes(problems(diagnostics, self.inventory.files()))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each entry is written whole, so that one who panicked left nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The errors among `diagnostics`, as a plan tells them.

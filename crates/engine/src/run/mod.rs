@@ -26,9 +26,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::catalog::{Catalogs, Mistakes, Patience, TooEarly};
 use self::crew::{Crew, News};
-use self::facts::RunFacts;
 use self::gates::Gates;
-use self::once::OnceSteps;
 use crate::hosts::{Compile, Hosts};
 use crate::order::{Stage, budget, stages};
 use crate::sources::ProjectSources;
@@ -162,7 +160,7 @@ struct Course<'a, H, O> {
     gates: Arc<Gates<H>>,
     /// In which order hosts are acted on.
     stages: Vec<Stage>,
-    /// The plans that ask for what runs once, until all hosts have said what they know of it.
+    /// The plans that wait for the other hosts': they ask for what runs once, or for a selection that must exist somewhere.
     held: Vec<(HostName, HostPlan)>,
     /// The next number of each host's events, and of the run's own.
     sequences: HashMap<Option<HostName>, u64>,
@@ -190,15 +188,7 @@ struct Course<'a, H, O> {
 
 impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     fn new(run: Run, hosts: Arc<H>, observer: &'a mut O) -> Self {
-        let facts = Arc::new(RunFacts::new(&run.hosts, run.seen.clone()));
-        let catalogs = Arc::new(Catalogs {
-            owner: run.owner.clone(),
-            inventory: run.inventory.clone(),
-            sources: run.sources.clone(),
-            selection: run.selection.clone(),
-            once: OnceSteps::new(&run.inventory, facts.clone(), run.done_once.clone()),
-            facts,
-        });
+        let catalogs = Arc::new(Catalogs::new(&run));
         let gates = Arc::new(Gates::new(catalogs.clone(), hosts.clone()));
         let stages = stages(&run.hosts, run.inventory.rollouts(), |host| run.inventory.waits_for(host));
         Self {
@@ -251,6 +241,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         self.look_at(waiting, Patience::TakesWhatThereIs).await;
         self.leave_alone(bare);
         self.look_at_what_is_known().await;
+        self.refuse_a_selection_of_nothing();
         self.tell_what_runs_once();
         for host in self.run.hosts.clone() {
             if !self.done.contains_key(&host) && !self.work.contains_key(&host) {
@@ -271,6 +262,18 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
                 let (results, problems) = (Vec::new(), Vec::new());
                 self.finish(HostReport { host, state: HostState::InSync, results, in_sync: 0, problems });
             }
+        }
+    }
+
+    /// Ends the run where the selection names what no host has. It is known by now even where names depend on facts.
+    fn refuse_a_selection_of_nothing(&mut self) {
+        let problems = self.catalogs.missing(&self.run.hosts);
+        if problems.is_empty() {
+            return;
+        }
+        for (host, _) in std::mem::take(&mut self.held) {
+            let report = report(&host, HostState::Unplannable, "");
+            self.finish(HostReport { problems: problems.clone(), ..report });
         }
     }
 
@@ -335,12 +338,12 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         (ask, Box::new(move |facts| catalogs.compile(&host, facts, patience)))
     }
 
-    /// Takes in a host's plan, if nothing in it depends on other hosts.
+    /// Takes in a host's plan, if nothing in it depends on other hosts: what a selection chooses does.
     fn planned(&mut self, host: HostName, mut plan: HostPlan) {
         if self.run.strict {
             plan.refuse_impossible();
         }
-        if self.catalogs.once.take_in(&host, &plan) {
+        if self.catalogs.once.take_in(&host, &plan) || !self.run.selection.is_everything() {
             self.held.push((host, plan));
         } else {
             self.accept(host, plan);

@@ -7,9 +7,10 @@ use converge_model::{
     Claim, Extent, Facts, HostName, KindInfo, KindSchema, Param, ParamProblem, Params, Type,
 };
 
-use crate::compile::{FactsOf, NoFacts, Selection};
+use crate::compile::{FactsOf, NoFacts};
 use crate::diagnostic::Style;
 use crate::inventory::Loader;
+use crate::selection::Selection;
 use crate::sources::MemorySources;
 
 /// Whatever the text, loading, checking and compiling end, and what is said of it can be shown without its secret.

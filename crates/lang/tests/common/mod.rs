@@ -217,7 +217,7 @@ pub(crate) fn facts(inventory: &Inventory) -> Arc<dyn FactsOf> {
 
 /// Loads, checks and compiles every host; reports first, then catalogs.
 pub(crate) fn run(loader: &Loader, entry: &str, sets: &[(String, String)]) -> String {
-    let Loaded { inventory, diagnostics, files } = loader.load(entry, sets);
+    let Loaded { inventory, diagnostics, files, .. } = loader.load(entry, sets);
     let mut out = diagnostics.render(&files, Style::PLAIN);
     let Some(inventory) = inventory else { return out };
     let checked = inventory.check();
