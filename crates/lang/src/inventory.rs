@@ -24,6 +24,11 @@ use crate::selection::{Choices, Selection};
 use crate::settings::{self, HostSettings};
 use crate::sources::{Builtin, Sources};
 
+/// The most resources that all hosts of a project have together.
+const ALL_RESOURCES: usize = 5_000_000;
+/// How many hosts tell about how many that will be.
+const SAMPLED: usize = 16;
+
 /// What a project is read with.
 #[derive(Clone)]
 pub struct Loader {
@@ -239,6 +244,11 @@ impl Inventory {
     pub fn check(&self) -> Diagnostics {
         let facts: Arc<dyn FactsOf> = Arc::new(NoFacts);
         let everything = Selection::default();
+        if let Some(report) = self.too_much() {
+            let mut diagnostics = Diagnostics::default();
+            diagnostics.push(report);
+            return diagnostics;
+        }
         let of_hosts: Vec<Diagnostics> = (0..self.data.membership.hosts.len())
             .into_par_iter()
             .map(|host| {
@@ -275,6 +285,33 @@ impl Inventory {
                 diagnostics.push(report.help(help));
             }
         }
+    }
+
+    /// Says that all hosts together have more resources than a run can hold, as far as a sample of them tells. What each
+    /// host has of each other grows with the square of the hosts, and would take minutes to find out one by one.
+    fn too_much(&self) -> Option<Diagnostic> {
+        let hosts = self.data.membership.hosts.len();
+        if hosts < SAMPLED * SAMPLED {
+            return None;
+        }
+        let facts: Arc<dyn FactsOf> = Arc::new(NoFacts);
+        let everything = Selection::default();
+        let of_sample: usize = (0..SAMPLED)
+            .into_par_iter()
+            .map(|sample| {
+                let host = sample * hosts / SAMPLED;
+                let compiled = compile::compile(&self.data, host, &self.hosts[host], &facts, &everything).0;
+                compiled.map_or(0, |compiled| compiled.catalog.resources.len())
+            })
+            .sum();
+        let about = of_sample / SAMPLED * hosts;
+        (about > ALL_RESOURCES).then(|| {
+            let message = format!("{hosts} hosts have about {about} resources, over {ALL_RESOURCES} in all");
+            let at = self.data.reading.blocks.first().map(|block| block.at);
+            let report = Diagnostic::error("lang::limit", message)
+                .help("what lists all hosts on each host is one `file` whose template walks `hosts`");
+            at.into_iter().fold(report, |report, at| report.label(at, "among these"))
+        })
     }
 
     /// The catalog of `host`. The diagnostics are those of this host alone; there is a catalog unless one is an error.

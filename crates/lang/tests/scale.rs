@@ -157,3 +157,14 @@ fn loops_in_loops_end() {
         &format!("host \"a\"\non \"a\" {{ file \"/x\" {{ {keys} }} }}"),
     );
 }
+
+#[test]
+fn hosts_that_each_list_all_hosts_are_refused_with_their_number() {
+    let text =
+        "host \"h[1:3000]\"\non \"*\" { for \"h\" in=\"hosts\" { sysctl \"a.{{ h.name }}\" value=1 } }";
+    let started = Instant::now();
+    let found = mistakes(text);
+    let message = found.iter().next().map(|report| report.message.clone()).unwrap_or_default();
+    assert_eq!(message, "3000 hosts have about 9000000 resources, over 5000000 in all");
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+}
