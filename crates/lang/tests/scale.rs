@@ -161,7 +161,7 @@ fn loops_in_loops_end() {
 #[test]
 fn hosts_that_each_list_all_hosts_are_refused_with_their_number() {
     let text =
-        "host \"h[1:3000]\"\non \"*\" { for \"h\" in=\"hosts\" { sysctl \"a.{{ h.name }}\" value=1 } }";
+        "host \"h[1..3000]\"\non \"*\" { for \"h\" in=\"hosts\" { sysctl \"a.{{ h.name }}\" value=1 } }";
     let started = Instant::now();
     let found = mistakes(text);
     let message = found.iter().next().map(|report| report.message.clone()).unwrap_or_default();
