@@ -102,8 +102,10 @@ impl<'a> Subject<'a> {
     /// A run to `state` that is killed at a random moment, and one that is not.
     fn round(&mut self, state: &'static str, how: Kill) {
         let events = self.clean[state].1;
-        let (after, delay) = (1 + self.random.below(events), Duration::from_millis(self.random.below(60) as u64));
-        let moment = format!("{}: {how:?} to {state}, {delay:?} after event {after} of {events}", self.host.name());
+        let (after, delay) =
+            (1 + self.random.below(events), Duration::from_millis(self.random.below(60) as u64));
+        let moment =
+            format!("{}: {how:?} to {state}, {delay:?} after event {after} of {events}", self.host.name());
         let mut course = Course::start(self.project.command().args(Self::words(state)));
         course.until_events(after);
         // A moment between two events, which no event could tell.
@@ -115,8 +117,13 @@ impl<'a> Subject<'a> {
         let told = self.settle(state);
         let left = self.left();
         let clean = &self.clean[state].0;
-        let differences: Vec<_> =
-            left.disk.changes_since(&clean.disk).iter().map(ToString::to_string).filter(is_of_interest).collect();
+        let differences: Vec<_> = left
+            .disk
+            .changes_since(&clean.disk)
+            .iter()
+            .map(ToString::to_string)
+            .filter(is_of_interest)
+            .collect();
         assert_eq!(differences, Vec::<String>::new(), "{moment}: {told}");
         assert_eq!(left.running, clean.running, "{moment}: {told}");
     }

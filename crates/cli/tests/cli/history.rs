@@ -11,7 +11,8 @@ fn two_hosts() -> World {
     world.write(
         "inventory.kdl",
         "host \"here\" { connection \"local\" root=\"sandbox\" }\n\
-         host \"there\" address=\"127.0.0.1\" { connection \"ssh\" port=1 }\n",
+         host \"there\" address=\"127.0.0.1\" { connection \"ssh\" port=1 }\n\
+         on \"there\" { file \"/etc/there\" }\n",
     );
     world
 }

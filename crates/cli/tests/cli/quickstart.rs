@@ -101,7 +101,7 @@ fn json_is_the_stream_of_events() {
     assert_eq!(of_host, (0..of_host.len() as u64).collect::<Vec<_>>(), "numbered without a gap");
     let done =
         events.iter().filter(|event| matches!(event.kind, converge_model::EventKind::StepFinished { .. }));
-    assert_eq!(done.count(), 11);
+    assert_eq!(done.count(), 10);
     assert!(matches!(
         events.last().map(|event| &event.kind),
         Some(converge_model::EventKind::RunFinished { exit: 0, .. })
