@@ -156,7 +156,7 @@ impl<'a> Work<'a> {
                     let length = lengths.fold(0, |sum: u64, length| sum.saturating_add(*length));
                     self.deadline.iter_mut().for_each(|deadline| deadline.sends(length));
                 }
-                (FromAgent::Event(event), Task::Act { .. }) => self.tell(event).await?,
+                (FromAgent::Event(event), Task::Act { .. }) => self.tell(*event).await?,
                 (FromAgent::Confirm { seconds }, Task::Act { .. }) if self.armed.is_some() => {
                     return Ok(Said::Confirm(self.window(seconds)));
                 }

@@ -1,5 +1,7 @@
 //! What people write who come from other tools: each slip is one message with the way out.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
+
 mod common;
 
 use common::mistakes;

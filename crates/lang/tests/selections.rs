@@ -1,5 +1,7 @@
 //! What a selection names must exist: before a host is reached, where that can be known.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
+
 mod common;
 
 use common::{loader, one};

@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn events_travel_in_frames_and_read_well_as_json() {
         let kind = EventKind::StepStarted { address: Address::new(None, "file", "/a"), step: 1, of: 2 };
-        let sent = FromAgent::Event(kind.clone());
+        let sent = FromAgent::Event(Box::new(kind.clone()));
         assert_eq!(decode::<FromAgent>(&encode(&sent).unwrap()[4..]).unwrap(), sent);
         let run = RunId::new("20260101T000000-00000000").unwrap();
         let event = Event { version: VERSION, run, host: None, sequence: 7, kind };

@@ -64,7 +64,7 @@ pub enum FromAgent {
     /// Content that the agent lacks; the controller answers each with a [`ToAgent::Content`] and its parts.
     Need(Vec<Digest>),
     /// Something happened.
-    Event(EventKind),
+    Event(Box<EventKind>),
     /// The end of a look.
     Plan(Box<HostPlan>),
     /// The end of an act.

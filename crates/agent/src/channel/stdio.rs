@@ -170,7 +170,7 @@ impl Channel for Stdio {
 
     fn event(&self, event: EventKind) {
         // A connection that is gone shows in `stopping`; an event that is too large for a frame is left out.
-        let _ = self.shared.write(&FromAgent::Event(event));
+        let _ = self.shared.write(&FromAgent::Event(Box::new(event)));
     }
 
     fn confirm(&self, seconds: u32) {

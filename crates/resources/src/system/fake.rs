@@ -96,7 +96,7 @@ impl World {
     /// Installs or removes a package as somebody else does, with whatever that takes.
     pub fn by_hand(&self, request: PackageRequest) -> Result<(), PackageError> {
         let mut allowed = Allowance::default();
-        allowed.allow(&[request.clone()], &self.simulate(&[request.clone()])?);
+        allowed.allow(std::slice::from_ref(&request), &self.simulate(std::slice::from_ref(&request))?);
         self.transact(&[request], &allowed, &mut |_| {})
     }
 
