@@ -85,6 +85,27 @@ fn what_moved_is_told_from_what_is_newly_asked_for_and_nothing_is_written() {
     assert!(ended.stdout.contains("left alone: drift=\"ignore\"\n  ~ group[wheel]"), "{ended}");
 
     what_counts_is_what_the_programs_say_that_own_it(&project, host);
+    guards_answer_alike_in_a_look_and_in_an_act(&project, host);
+}
+
+/// A guard that keeps a cache in a home is a read; one that writes elsewhere is named. Neither writes to the host.
+fn guards_answer_alike_in_a_look_and_in_an_act(project: &Project, host: &Host) {
+    let asks = |cache: &str| {
+        let guard = format!("test -e /srv/initialised && date > {cache}");
+        ask(project, &format!("command \"touch /srv/initialised\" unless=\"mkdir -p ~/.cache; {guard}\""));
+    };
+    asks("~/.cache/asked");
+    converge(project, &["apply", "--yes"], 0);
+    assert!(drift(project, host, &["--fail-on-drift"], 0).stdout.contains("in sync"));
+    root(host, "test ! -e ~/.cache/asked; rm /srv/initialised");
+    asks("/srv/cache");
+    for arguments in [&["apply", "--yes"][..], &["plan"], &["apply", "--yes"]] {
+        let ended = project.converge(arguments).unwrap();
+        assert_eq!(ended.code, if arguments == ["plan"] { 0 } else { 3 }, "{arguments:?}: {ended}");
+        let is_named = ended.stdout.contains("> /srv/cache") || arguments != ["plan"];
+        assert!(is_named, "{ended}");
+    }
+    root(host, "test ! -e /srv/cache");
 }
 
 /// Resources whose text is one thing, and what the host makes of it another.

@@ -9,8 +9,9 @@ use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
@@ -19,12 +20,34 @@ use rustix::thread::UnshareFlags;
 /// What programs write to even when they only look: what they write there is thrown away.
 const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/var/log"];
 
+/// Where programs keep caches of what they asked for, as long as no other mount is below.
+const CACHES: [&str; 2] = ["/root", "/var/cache"];
+
+/// Whether this process looks at the host, all of it behind the fence.
+static STANDS: AtomicBool = AtomicBool::new(false);
+
+/// Raises the fence for this thread and what it starts from now on, where it does not stand yet, and throws away what is
+/// written to `home`. So a guard answers alike in a look and in an act.
+pub fn around(home: Option<&Path>) {
+    if !rustix::process::geteuid().is_root() || leave().is_err() {
+        return;
+    }
+    // A fence that cannot be raised is none: then a guard is what it is for an account without rights.
+    let stands = STANDS.load(Ordering::Relaxed) || read_only().is_ok();
+    let of_user = home.filter(|home| home.starts_with("/home") && home.components().count() > 2);
+    if let Some(home) = of_user.filter(|_| stands) {
+        let _ = cover_cache(home);
+    }
+}
+
 /// Raises the fence for this thread and what it starts from now on, and says whether it stands.
 ///
 /// Each mount is made read-only by itself:
 /// `mount_setattr` would do all of them in one call, but it needs Linux 5.12, and `rustix` does not offer it.
 pub fn raise() -> bool {
-    rustix::process::geteuid().is_root() && leave().is_ok() && read_only().is_ok()
+    let stands = rustix::process::geteuid().is_root() && leave().is_ok() && read_only().is_ok();
+    STANDS.store(stands, Ordering::Relaxed);
+    stands
 }
 
 /// Leaves the mount namespace of the system; nothing mounted from here on reaches it.
@@ -45,19 +68,36 @@ fn read_only() -> io::Result<()> {
             done?;
         }
     }
-    SCRATCH.into_iter().filter(|folder| Path::new(folder).is_dir()).try_for_each(cover)
+    SCRATCH.into_iter().map(Path::new).filter(|folder| folder.is_dir()).try_for_each(cover)?;
+    CACHES.into_iter().try_for_each(|folder| cover_cache(Path::new(folder)))
+}
+
+/// Covers a folder of caches. One with a mount below stays as it is: the mount would be hidden.
+fn cover_cache(folder: &Path) -> io::Result<()> {
+    let table = std::fs::read("/proc/self/mountinfo")?;
+    let mut mounts = table.split(|byte| *byte == b'\n').filter_map(entry);
+    if !folder.is_dir() || mounts.any(|(at, _)| at != folder && at.starts_with(folder)) {
+        return Ok(());
+    }
+    cover(folder)
 }
 
 /// Covers a folder with one in memory. Where the kernel has overlays, what was there shows through; else it is empty.
-fn cover(folder: &str) -> io::Result<()> {
+fn cover(folder: &Path) -> io::Result<()> {
+    let was = std::fs::metadata(folder)?;
     let below = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("tmpfs", folder, "tmpfs", flags, c"mode=1777,size=256m")?;
-    let (upper, work) = (format!("{folder}/upper"), format!("{folder}/work"));
+    let (upper, work) = (folder.join("upper"), folder.join("work"));
     std::fs::create_dir(&upper)?;
     std::fs::create_dir(&work)?;
-    std::fs::set_permissions(&upper, std::fs::Permissions::from_mode(0o1777))?;
-    let options = format!("lowerdir=/proc/self/fd/{},upperdir={upper},workdir={work}", below.as_raw_fd());
+    // The folder looks as it did: its owner and mode are those of the upper one.
+    std::os::unix::fs::chown(&upper, Some(was.uid()), Some(was.gid()))?;
+    std::fs::set_permissions(&upper, was.permissions())?;
+    let mut options = format!("lowerdir=/proc/self/fd/{},upperdir=", below.as_raw_fd()).into_bytes();
+    options.extend(upper.as_os_str().as_bytes());
+    options.extend(b",workdir=");
+    options.extend(work.as_os_str().as_bytes());
     let overlaid =
         CString::new(options).map(|options| mount("overlay", folder, "overlay", flags, options.as_c_str()));
     if !matches!(overlaid, Ok(Ok(()))) {
@@ -106,6 +146,35 @@ fn unescape(mut text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a shell line says behind the fence: its exit code. None where there is no right to raise one.
+    fn behind(line: impl Into<String>) -> Option<bool> {
+        let line = line.into();
+        let asked = std::thread::spawn(move || {
+            around(None);
+            let is_fenced = std::fs::write("/etc/converge-fence-test", "").is_err();
+            let status = std::process::Command::new("/bin/sh").args(["-c", &line]).status();
+            is_fenced.then(|| status.is_ok_and(|status| status.success()))
+        });
+        asked.join().unwrap()
+    }
+
+    #[test]
+    fn fence_of_a_guard_lets_a_home_be_written_and_throws_it_away() {
+        if !rustix::process::geteuid().is_root() || behind("true").is_none() {
+            let _ = std::fs::remove_file("/etc/converge-fence-test");
+            return;
+        }
+        let home = "mkdir -p /root/.cache && echo x > /root/.cache/converge-fence-test && test -s /root/.cache/converge-fence-test";
+        assert_eq!(behind(home), Some(true));
+        assert!(!Path::new("/root/.cache/converge-fence-test").exists());
+        let root = std::fs::metadata("/root").unwrap();
+        let (mode, owner) = (root.mode() & 0o7777, root.uid());
+        let dressed = format!("test \"$(stat -c %a:%u /root)\" = {mode:o}:{owner}");
+        assert_eq!(behind(dressed), Some(true));
+        assert_eq!(behind("echo x > /usr/converge-fence-test"), Some(false));
+        assert!(!Path::new("/usr/converge-fence-test").exists());
+    }
 
     #[test]
     fn a_line_of_the_mount_table_keeps_its_flags() {

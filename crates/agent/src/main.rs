@@ -2,7 +2,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use converge_agent::{channel::stdio::Patience, environment, revert, serve, work::Agent};
+use converge_agent::{channel::stdio::Patience, environment, fence, revert, serve, work::Agent};
 use converge_resources::system::{real::RealSystem, receipts::Receipts};
 
 fn main() -> ExitCode {
@@ -11,7 +11,8 @@ fn main() -> ExitCode {
         return done;
     }
     let agent = Agent::new(|root: Option<&Path>, receipts| {
-        RealSystem::new(root.unwrap_or(Path::new("/")), Receipts::in_folder(receipts))
+        let system = RealSystem::new(root.unwrap_or(Path::new("/")), Receipts::in_folder(receipts))?;
+        Ok(system.fenced(fence::around))
     });
     serve::serve(&agent, Patience::default())
 }

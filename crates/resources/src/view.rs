@@ -281,6 +281,17 @@ pub struct View<'a> {
     overlay: Option<&'a Overlay>,
 }
 
+/// What a guard says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It succeeded.
+    Yes,
+    /// It failed.
+    No,
+    /// It failed, and said that it could not write: a guard is a read.
+    WantedToWrite,
+}
+
 impl<'a> View<'a> {
     /// The host as it is.
     pub fn bare(base: &'a Base<'a>) -> Self {
@@ -677,7 +688,7 @@ impl<'a> View<'a> {
 
     /// Whether `command` succeeds on the host as it is: for guards, which only read. One whose program or user may come
     /// is not run.
-    pub fn guard(&self, command: &Command) -> Result<Seen<bool>, LookError> {
+    pub fn guard(&self, command: &Command) -> Result<Seen<Answer>, LookError> {
         for need in [self.guard_user(command)?, self.guard_folder(command)?] {
             match need {
                 Seen::Known(()) => {}
@@ -685,15 +696,19 @@ impl<'a> View<'a> {
                 Seen::MayCome(steps) | Seen::Unknown(steps) => return Ok(Seen::MayCome(steps)),
             }
         }
-        match self.base.system.processes().run(command, &mut |_| {}) {
+        match self.base.system.processes().ask(command) {
             Ok(finished) if finished.code == Some(127) || finished.code == Some(126) => {
-                match self.absent::<bool>() {
-                    Seen::Absent => Ok(Seen::Known(false)),
+                match self.absent::<Answer>() {
+                    Seen::Absent => Ok(Seen::Known(Answer::No)),
                     other => Ok(other),
                 }
             }
-            Ok(finished) => Ok(Seen::Known(finished.success())),
-            Err(error) => match self.absent::<bool>() {
+            Ok(finished) => Ok(Seen::Known(match finished.success() {
+                true => Answer::Yes,
+                false if finished.was_fenced_off() => Answer::WantedToWrite,
+                false => Answer::No,
+            })),
+            Err(error) => match self.absent::<Answer>() {
                 Seen::Absent => Err(LookError::Other(error.to_string())),
                 other => Ok(other),
             },

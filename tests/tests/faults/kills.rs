@@ -91,11 +91,11 @@ impl<'a> Subject<'a> {
         }
         let kills = std::env::var("CONVERGE_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
         for round in 0..kills {
-            let state = if round % 2 == 0 { "a" } else { "b" };
+            let state = if round.is_multiple_of(2) { "a" } else { "b" };
             let how = [Kill::Agent, Kill::Controller, Kill::Both][self.random.below(3)];
             self.round(state, how);
         }
-        let state = if kills % 2 == 0 { "a" } else { "b" };
+        let state = if kills.is_multiple_of(2) { "a" } else { "b" };
         self.round(state, Kill::Power);
     }
 
@@ -122,7 +122,7 @@ impl<'a> Subject<'a> {
             .changes_since(&clean.disk)
             .iter()
             .map(ToString::to_string)
-            .filter(is_of_interest)
+            .filter(|change| is_of_interest(change))
             .collect();
         assert_eq!(differences, Vec::<String>::new(), "{moment}: {told}");
         assert_eq!(left.running, clean.running, "{moment}: {told}");
@@ -169,7 +169,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-fn is_of_interest(change: &String) -> bool {
+fn is_of_interest(change: &str) -> bool {
     !OWN.iter().any(|path| change.contains(path))
 }
 

@@ -1,7 +1,7 @@
 //! Processes: running a command with its user, folder, environment and time.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::wish::Text;
@@ -75,7 +75,17 @@ pub trait Processes: Send + Sync {
     /// Runs a command to its end; output goes to `output` as it comes, line by line. What the command leaves running is
     /// not waited for.
     fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError>;
+
+    /// The same for a command that only asks, as guards do. It answers alike while the host is looked at and while it is
+    /// acted on: where the host can be fenced off, what it writes does not reach it.
+    fn ask(&self, command: &Command) -> Result<Finished, ProcessError> {
+        self.run(command, &mut |_| {})
+    }
 }
+
+/// Keeps what is started from now on, by the thread that calls it, from writing to the host; a home may be written to, and
+/// is thrown away.
+pub type Fence = fn(home: Option<&Path>);
 
 impl Command {
     /// A command of the agent's own user, with ten minutes.
@@ -103,6 +113,12 @@ impl Command {
 }
 
 impl Finished {
+    /// Whether it said that it could not write because the file system is read-only, as behind a fence.
+    pub fn was_fenced_off(&self) -> bool {
+        const WORDS: &[u8] = b"Read-only file system";
+        self.output.windows(WORDS.len()).any(|words| words == WORDS)
+    }
+
     /// Whether it ended with 0.
     pub fn success(&self) -> bool {
         self.code == Some(0)

@@ -176,7 +176,9 @@ impl Kind for Command {
 const DETAILS: &str = "\
 Converge must know whether there is something to do, so a command says how that is told: `creates`, `removes`, `unless` \
 or `only-if`; with several of them it is run only where each asks for it. Once it ran, its guards must agree that it was \
-done; otherwise the step failed. Guards are reads: they run while Converge plans, where nothing can be written. They run \
+done; otherwise the step failed. Guards are reads: they run where nothing can be written, in a plan and after the command \
+alike. What they write to the home of their user, to /tmp, /var/tmp, /var/cache and /var/log is thrown away, so that a program may \
+keep a cache there; a guard that tries to write elsewhere fails, and the plan says so. They run \
 as the same user, in the same directory and with the same variables, for at most a minute.
 
 `only-notified=#true` makes the command a handler: it is run once, after the last resource that notifies it changed. \

@@ -1,7 +1,7 @@
 //! What the guards of a `command` say, and what it needs.
 
 use super::{Guards, When, Wish};
-use crate::view::{LookError, Need, Seen, View};
+use crate::view::{Answer, LookError, Need, Seen, View};
 
 /// What was found.
 pub struct Found {
@@ -11,11 +11,13 @@ pub struct Found {
     pub(super) doubts: Vec<(String, Vec<u32>)>,
     /// Its user, its directory and its program.
     pub(super) needs: Vec<Need>,
+    /// A guard that tried to write.
+    pub(super) wrote: Option<String>,
 }
 
 /// Asks the guards, the paths first, until one says that nothing is to be done.
 pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
-    let mut found = Found { done: None, doubts: Vec::new(), needs: Vec::new() };
+    let mut found = Found { done: None, doubts: Vec::new(), needs: Vec::new(), wrote: None };
     if let When::Guarded(guards) = &wish.when {
         found.ask_paths(view, guards)?;
         if found.done.is_none() {
@@ -52,10 +54,11 @@ impl Found {
         for (line, done, how) in lines {
             let Some(line) = line else { continue };
             match view.guard(&wish.guard(line))? {
-                Seen::Known(success) if success == done => {
+                Seen::Known(answer) if (answer == Answer::Yes) == done => {
                     self.done = Some(format!("`{line}` {how}"));
                     return Ok(());
                 }
+                Seen::Known(Answer::WantedToWrite) => self.wrote = Some(line.clone()),
                 Seen::Known(_) | Seen::Absent => {}
                 Seen::MayCome(steps) | Seen::Unknown(steps) => {
                     self.doubts.push(("what its guard asks".to_owned(), steps));

@@ -17,6 +17,11 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
         When::Guarded(_) => {
             let mut change = action(wish);
             found.doubts.iter().for_each(|(what, steps)| change.depend(what, steps));
+            if let Some(line) = &found.wrote {
+                // Named in the plan, and by the step that ran without its guard agreeing.
+                let why = "it tried to write: Read-only file system";
+                change = change.property(PropertyChange::new(&format!("guard `{line}`"), Shown::Absent, why));
+            }
             Planned::change(change)
         }
     };

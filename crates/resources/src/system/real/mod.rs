@@ -26,7 +26,7 @@ use crate::system::files::Files;
 use crate::system::packages::{
     Allowance, PackageError, PackageRequest, PackageTable, Packages, Providers, Simulation, Upkeep,
 };
-use crate::system::processes::Processes;
+use crate::system::processes::{Fence, Processes};
 use crate::system::receipts::Receipts;
 use crate::system::units::Units;
 
@@ -62,6 +62,12 @@ impl RealSystem {
         };
         let accounts = LocalAccounts::new(files.clone(), processes.clone());
         Ok(Self { accounts, packages, units, processes, files, receipts })
+    }
+
+    /// The same, with commands that only ask behind a fence.
+    pub fn fenced(self, fence: Fence) -> Self {
+        self.processes.fence(fence);
+        self
     }
 }
 

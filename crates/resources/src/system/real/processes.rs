@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -24,13 +24,15 @@ use rustix::thread::UnshareFlags;
 
 use crate::system::accounts::{AccountTable, User};
 use crate::system::files::Files;
-use crate::system::processes::{Command, Finished, ProcessError, Processes, Substitute};
+use crate::system::processes::{Command, Fence, Finished, ProcessError, Processes, Substitute};
 use crate::view::PATH;
 use crate::wish::Text;
 
 /// The processes of the agent's machine.
 pub struct LocalProcesses {
     files: Arc<Files>,
+    /// What a command that only asks is kept behind.
+    fence: OnceLock<Fence>,
 }
 
 /// The variables of the agent's own environment that commands see as well: how the network is reached, and the time
@@ -57,7 +59,13 @@ const TOO_LONG: &[u8] = b"(a line that is too long to show)\n";
 impl LocalProcesses {
     /// The processes of this machine, with users and folders as `files` has them.
     pub fn new(files: Arc<Files>) -> Self {
-        Self { files }
+        Self { files, fence: OnceLock::new() }
+    }
+
+    /// Keeps commands that only ask behind `fence`.
+    pub fn fence(&self, fence: Fence) {
+        // It is set once, when the system is opened.
+        let _ = self.fence.set(fence);
     }
 
     fn identity(&self, name: Option<&str>) -> Result<Identity, ProcessError> {
@@ -150,6 +158,25 @@ impl Processes for LocalProcesses {
         }
         let status = reap(&mut child).map_err(fail)?;
         Ok(Finished { code: status.code(), output: talk.finish(output) })
+    }
+
+    /// In a thread of its own: a fence is of a thread and of what it starts.
+    fn ask(&self, command: &Command) -> Result<Finished, ProcessError> {
+        let Some(fence) = self.fence.get().filter(|_| !self.files.is_folder()) else {
+            return self.run(command, &mut |_| {});
+        };
+        let home = self.identity(command.user.as_deref())?.home;
+        let asked = std::thread::scope(|scope| {
+            let behind = || {
+                fence(home.as_deref().map(Path::new));
+                self.run(command, &mut |_| {})
+            };
+            scope.spawn(behind).join()
+        });
+        asked.unwrap_or_else(|_| {
+            let source = io::Error::other("its thread broke down");
+            Err(ProcessError::Start { program: command.program().to_owned(), source })
+        })
     }
 }
 
