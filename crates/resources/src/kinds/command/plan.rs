@@ -19,8 +19,8 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
             found.doubts.iter().for_each(|(what, steps)| change.depend(what, steps));
             if let Some(line) = &found.wrote {
                 // Named in the plan, and by the step that ran without its guard agreeing.
-                let why = "it tried to write: Read-only file system";
-                change = change.property(PropertyChange::new(&format!("guard `{line}`"), Shown::Absent, why));
+                let why = format!("guard `{line}` tried to write: Read-only file system");
+                change = change.property(PropertyChange::new("guard", Shown::Absent, why));
             }
             Planned::change(change)
         }
