@@ -281,8 +281,8 @@ fn the_rule_that_makes_the_login_root_comes_back() {
         assert_eq!((rules(), traces(host)), (before, String::new()), "what is not valid never lives");
         root(host, "sed -i '/^%sudo/d' /etc/sudoers");
         let refused = plan(&project(testbed, SUDO, r#"sudo-rule "admin" state="absent""#));
-        let problem = &refused.plan("h1").problems[0];
-        assert!(problem.message.contains("would lock out admin") && problem.help.is_some(), "{refused}");
+        let blocked = &refused.plan("h1").blocked[0];
+        assert!(blocked.why.contains("would lock out admin") && blocked.help.is_some(), "{refused}");
     });
 }
 
@@ -314,7 +314,7 @@ fn whatever_shuts_us_out_is_taken_back_or_refused_and_what_can_be_known_is_said_
 
         let refused = plan(&project(testbed, SUDO, r#"package "libwrap0" state="absent""#));
         assert_eq!(refused.state("h1"), HostState::Unplannable, "{refused}");
-        assert!(refused.plan("h1").problems[0].message.contains("openssh-server goes"), "{refused}");
+        assert!(refused.plan("h1").blocked[0].why.contains("openssh-server goes"), "{refused}");
 
         let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada";
         for (body, warning) in [
