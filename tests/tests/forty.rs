@@ -147,7 +147,10 @@ impl<'a> Trace<'a> {
             self.sshd
         );
         let trace = self.host.exec_root(&end).unwrap().ok().unwrap();
-        let is_agent = |line: &&str| line.contains(" execve(\"/var/cache/converge/agent/");
+        // From within its folder, by its digest.
+        let is_digest = |name: &str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let program = |line: &str| line.split_once(" execve(\"./")?.1.split('"').next().map(str::to_owned);
+        let is_agent = |line: &&str| program(line).is_some_and(|name| is_digest(&name));
         let own = trace.lines().skip_while(|line| !is_agent(line));
         assert!(trace.lines().any(|line| is_agent(&line)), "no agent: {trace}");
         // What comes after the agent's own start is the agent's: nothing else of this login lives on.

@@ -3,7 +3,7 @@
 //! a piece that differs is made of one, whatever filter made it.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -102,11 +102,12 @@ fn in_common(lines: &[&str], other: &[&str]) -> Vec<bool> {
 }
 
 /// What of the texts that were filled in differs from what the other renderings filled in at that place. Where these
-/// did not get to the same places, that is all that none of them filled in.
-fn pieces(own: &[String], others: &[&Vec<String>]) -> HashSet<String> {
+/// did not get to the same places, that is all that none of them filled in. In order: a catalog that is compiled again must
+/// be the same, or its host seems to have moved.
+fn pieces(own: &[String], others: &[&Vec<String>]) -> BTreeSet<String> {
     let aligned = others.iter().all(|other| other.len() == own.len());
-    let known: HashSet<&str> = others.iter().flat_map(|other| other.iter().map(String::as_str)).collect();
-    let mut found = HashSet::new();
+    let known: BTreeSet<&str> = others.iter().flat_map(|other| other.iter().map(String::as_str)).collect();
+    let mut found = BTreeSet::new();
     for (place, text) in own.iter().enumerate() {
         let beside: Vec<&str> =
             if aligned { others.iter().map(|other| &*other[place]).collect() } else { Vec::new() };
