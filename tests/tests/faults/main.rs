@@ -7,7 +7,6 @@ mod access;
 mod connection;
 mod controllers;
 mod disk;
-mod kills;
 mod lockout;
 mod processes;
 mod services;

@@ -135,11 +135,6 @@ impl Course {
         }
     }
 
-    /// Waits until `count` events were told, or the run ended.
-    pub(crate) fn until_events(&mut self, count: usize) {
-        while self.events.len() < count && self.next() {}
-    }
-
     /// Waits until it says `words` to the person before it.
     pub(crate) fn until_said(&mut self, words: &str) {
         while !self.said.contains(words) {
