@@ -43,8 +43,9 @@ pub(crate) struct Act<'a> {
     journal: &'a Journal,
     channel: &'a dyn Channel,
     masker: Masker,
-    /// The key of the host.
+    /// The key of the host, and that of its lines.
     key: [u8; 32],
+    lines: LineKey,
     undo: Undo,
     fates: Fates,
     results: Vec<StepResult>,
@@ -133,6 +134,7 @@ impl<'a> Act<'a> {
             channel,
             masker,
             key,
+            lines: LineKey::of(&key),
             undo: Undo::in_store(store),
             fates: Fates::new(decoded.catalog.resources.len()),
             results: Vec::new(),
@@ -306,7 +308,7 @@ impl<'a> Act<'a> {
         }
         self.note_effects(index, &look.effects, &attempt);
         if matches!(attempt, Attempt::Done) && look.request.is_none() {
-            self.note_beyond(index, place, &change);
+            self.note_beyond(place, &change);
         }
         self.finish(index, place, Some(change), attempt, started);
     }
@@ -357,10 +359,9 @@ impl<'a> Act<'a> {
             _ if change.verb == Verb::Act => Stands::Unknown,
             Planned::InSync(_) => Stands::AsAsked,
             Planned::Change(now) if now.change.properties == change.properties => {
-                if is_irreversible(change) {
-                    Stands::Unknown
-                } else {
-                    Stands::Unchanged
+                match is_irreversible(change) {
+                    true => Stands::Unknown,
+                    false => Stands::Unchanged,
                 }
             }
             Planned::Change(now) => {
@@ -682,7 +683,7 @@ impl<'a> Act<'a> {
             project: self.decoded.catalog.project.clone(),
             origin: if verb == Verb::Create { Origin::Created } else { Origin::Found },
             secret: holds_secret(resource),
-            clean: self.draft.veil.clean_digests(index, &LineKey::of(&self.key)),
+            clean: self.draft.veil.clean_digests(index, &self.lines),
         });
         self.journal.write_all(std::iter::once(write).chain(debts))
     }

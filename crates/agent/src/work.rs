@@ -139,7 +139,7 @@ pub(crate) fn act_in(
     act.clean_up(&past, &looked.owed);
     act.walk();
     let mut report = act.close();
-    let recorded = act.record(ledger, &key, state);
+    let recorded = act.record(ledger, state);
     if let Err(error) = recorded.and_then(|()| state.discard_replaced()).and_then(|()| journal.end()) {
         // What was done is known all the same, and the next run records it.
         report.problems.push(Problem { address: None, message: error.to_string(), help: None });

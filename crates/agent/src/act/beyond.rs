@@ -13,14 +13,11 @@ impl Act<'_> {
     }
 
     /// Notes what the step did to properties that its plan does not name.
-    pub(super) fn note_beyond(&mut self, index: u32, place: Option<usize>, now: &Change) {
+    pub(super) fn note_beyond(&mut self, place: Option<usize>, now: &Change) {
         let Some(place) = place else { return };
         let planned = &self.draft.steps[place].step.change;
         let is_new = |name: &str| planned.properties.iter().all(|known| known.property != name);
-        let mut beyond = Change::new(now.verb);
-        beyond.properties = now.properties.iter().filter(|one| is_new(&one.property)).cloned().collect();
-        self.draft.veil.cover(index, &mut beyond);
-        self.unforeseen.extend(beyond.properties);
+        self.unforeseen.extend(now.properties.iter().filter(|one| is_new(&one.property)).cloned());
     }
 }
 

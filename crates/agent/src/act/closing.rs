@@ -10,7 +10,7 @@ use converge_resources::{ApplyError, View};
 use super::fates::Fate;
 use super::{Act, Failure, Halt, names};
 use crate::planner::{problem, warm};
-use crate::state::ledger::{Ledger, LineKey, Origin, applied};
+use crate::state::ledger::{Ledger, Origin, applied};
 use crate::state::{State, StateError};
 
 impl Act<'_> {
@@ -166,14 +166,13 @@ impl Act<'_> {
     }
 
     /// Records in the ledger all that is as it should be.
-    pub(crate) fn record(&self, mut ledger: Ledger, key: &[u8; 32], state: &State) -> Result<(), StateError> {
+    pub(crate) fn record(&self, mut ledger: Ledger, state: &State) -> Result<(), StateError> {
         let catalog = self.decoded.catalog;
-        let lines = LineKey::of(key);
         for ((index, resource), fate) in (0_u32..).zip(&catalog.resources).zip(self.fates.all()) {
             if fate.is_settled() {
-                let applied = applied(resource, key, &catalog.secrets);
+                let applied = applied(resource, &self.key, &catalog.secrets);
                 let origin = if *fate == Fate::Created { Origin::Created } else { Origin::Found };
-                let clean = self.draft.veil.clean_digests(index, &lines);
+                let clean = self.draft.veil.clean_digests(index, &self.lines);
                 ledger.record(resource, &catalog.project, &applied, (origin, &clean));
             }
         }
