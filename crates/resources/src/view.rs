@@ -305,31 +305,37 @@ impl<'a> View<'a> {
 
     /// What is at `path`; links are not followed.
     pub fn place(&self, path: &Path) -> Result<Seen<Place>, LookError> {
-        match self.overlay.and_then(|overlay| overlay.path(path)) {
-            Some(Some(place)) => return Ok(Seen::Known(place.clone())),
-            Some(None) => return Ok(self.absent()),
-            None => {}
-        }
-        if let Some(hidden) = self.hidden(path) {
-            return Ok(hidden);
-        }
-        match self.base.entry(path)? {
-            Some(entry) => Ok(Seen::Known(self.named(entry)?)),
-            None => Ok(self.absent()),
+        match self.planned(path) {
+            Some(planned) => Ok(planned),
+            None => self.found(self.base.entry(path)?),
         }
     }
 
-    /// As [`View::place`], without remembering the answer: for walks through folders, whose size nobody knows.
+    /// As [`View::place`], without remembering the answer: for walks through folders, whose size is not bounded.
     pub fn glance(&self, path: &Path) -> Result<Seen<Place>, LookError> {
-        match self.overlay.and_then(|overlay| overlay.path(path)) {
-            Some(Some(place)) => Ok(Seen::Known(place.clone())),
-            Some(None) => Ok(self.absent()),
-            None if self.hidden::<Place>(path).is_some() => Ok(self.hidden(path).unwrap_or(Seen::Absent)),
-            None => match self.base.system.files().entry(path) {
-                Ok(Some(entry)) => Ok(Seen::Known(self.named(entry)?)),
-                Ok(None) => Ok(self.absent()),
-                Err(source) => Err(LookError::Path { path: path.to_owned(), source }),
-            },
+        match self.planned(path) {
+            Some(planned) => Ok(planned),
+            None => {
+                let entry = self.base.system.files().entry(path);
+                self.found(entry.map_err(|source| LookError::Path { path: path.to_owned(), source })?)
+            }
+        }
+    }
+
+    /// What earlier steps say of `path`: they write it, remove it, or mount something above it. None if they say nothing.
+    fn planned(&self, path: &Path) -> Option<Seen<Place>> {
+        match self.overlay?.path(path) {
+            Some(Some(place)) => Some(Seen::Known(place.clone())),
+            Some(None) => Some(self.absent()),
+            None => self.hidden(path),
+        }
+    }
+
+    /// What the host itself has.
+    fn found(&self, entry: Option<Entry>) -> Result<Seen<Place>, LookError> {
+        match entry {
+            Some(entry) => Ok(Seen::Known(self.named(entry)?)),
+            None => Ok(self.absent()),
         }
     }
 
