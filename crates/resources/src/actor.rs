@@ -4,6 +4,7 @@
 mod accounts;
 mod packages;
 mod rehearsal;
+mod restore;
 pub mod revert;
 mod standby;
 
@@ -810,19 +811,10 @@ impl Kept {
                 put_back_file(files, store, &path, &metadata, &content).map_err(fail(&path))
             }
             Self::Link { path, metadata, target } => {
-                files.link(&path, &target).map_err(fail(&path))?;
-                files.set_metadata(&path, &metadata).map_err(fail(&path))
+                restore::link(files, &path, &metadata, &target).map_err(fail(&path))
             }
-            Self::Folder { path, metadata } => {
-                if files.entry(&path).map_err(fail(&path))?.is_none() {
-                    files.make_folder(&path).map_err(fail(&path))?;
-                }
-                files.set_metadata(&path, &metadata).map_err(fail(&path))
-            }
-            Self::Metadata { path, metadata } => match files.entry(&path).map_err(fail(&path))? {
-                Some(_) => files.set_metadata(&path, &metadata).map_err(fail(&path)),
-                None => Ok(()),
-            },
+            Self::Folder { path, metadata } => restore::folder(files, &path, &metadata).map_err(fail(&path)),
+            Self::Metadata { path, metadata } => restore::dress(files, &path, &metadata).map_err(fail(&path)),
             Self::Tree { path, kept } => {
                 let store = store.ok_or_else(|| fail(&path)(io::ErrorKind::NotFound.into()))?;
                 files.put_tree_back(&path, store, &kept).map_err(fail(&path))
@@ -860,20 +852,14 @@ fn put_back_file(
     metadata: &Metadata,
     content: &Copy,
 ) -> io::Result<()> {
-    let name = temporary_name(path.file_name().unwrap_or_default());
-    if matches!(content, Copy::TooLarge) {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it was too large to be kept in memory"));
-    }
-    let mut to: File = files.create_beside(path, &name)?;
-    match content {
-        Copy::TooLarge => {}
-        Copy::Memory(bytes) => to.write_all(bytes)?,
+    restore::file(files, path, metadata, |to| match content {
+        Copy::TooLarge => {
+            Err(io::Error::new(io::ErrorKind::FileTooLarge, "it was too large to be kept in memory"))
+        }
+        Copy::Memory(bytes) => to.write_all(bytes),
         Copy::Stored(stored) => {
             let store = store.ok_or(io::ErrorKind::NotFound)?;
-            io::copy(&mut store.open(stored)?, &mut to)?;
+            io::copy(&mut store.open(stored)?, to).map(drop)
         }
-    }
-    to.sync_all()?;
-    metadata.give(&to)?;
-    files.rename_beside(&name, path)
+    })
 }

@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 use converge_model::Secret;
 use rustix::fs::FlockOperation;
 
+use super::restore;
 use super::standby::{BACK, Back, Backs, Line, Place, VERSION};
 use crate::system::System;
-use crate::system::files::{Files, Sort, temporary_name};
+use crate::system::files::{Files, Sort};
 use crate::system::processes::Command;
 use crate::wish::Text;
 
@@ -99,31 +100,14 @@ impl Taken {
         match back {
             Back::Gone { path: Place(path) } => self.remove(path),
             Back::File { path: Place(path), metadata, copy } => {
-                let name = temporary_name(path.file_name().unwrap_or_default());
-                let mut file = files.create_beside(path, &name)?;
-                io::copy(&mut File::open(self.folder.join(copy))?, &mut file)?;
-                file.sync_all()?;
-                let placed = metadata.give(&file).and_then(|()| files.rename_beside(&name, path));
-                if placed.is_err() {
-                    // The reason of the failure is what counts.
-                    let _ = files.remove_beside(&name, path);
-                }
-                placed
+                let mut kept = File::open(self.folder.join(copy))?;
+                restore::file(files, path, metadata, |to| io::copy(&mut kept, to).map(drop))
             }
             Back::Link { path: Place(path), metadata, target: Place(target) } => {
-                files.link(path, target)?;
-                files.set_metadata(path, metadata)
+                restore::link(files, path, metadata, target)
             }
-            Back::Folder { path: Place(path), metadata } => {
-                if files.entry(path)?.is_none() {
-                    files.make_folder(path)?;
-                }
-                files.set_metadata(path, metadata)
-            }
-            Back::Dress { path: Place(path), metadata } => match files.entry(path)? {
-                Some(_) => files.set_metadata(path, metadata),
-                None => Ok(()),
-            },
+            Back::Folder { path: Place(path), metadata } => restore::folder(files, path, metadata),
+            Back::Dress { path: Place(path), metadata } => restore::dress(files, path, metadata),
             Back::Tree { path: Place(path), kept: Place(kept) } => files.put_tree_back(path, files, kept),
             Back::Empty { path: Place(path) } => files.empty(path),
             Back::Kernel { path: Place(path), copy } => {
