@@ -131,7 +131,7 @@ pub async fn run<H: Hosts, O: Observer>(run: Run, hosts: Arc<H>, observer: &mut 
     course.begin();
     course.look().await;
     if course.run.goal == Goal::Apply && course.has_work() {
-        if !course.is_stopped() && (!course.would_change || course.agreed().await) {
+        if !course.is_stopped() && (course.changing.is_empty() || course.agreed().await) {
             course.act().await;
         } else {
             course.leave_pending();
@@ -176,8 +176,6 @@ struct Course<'a, H, O> {
     work: HashMap<HostName, Work>,
     /// Those of them that would change.
     changing: HashSet<HostName>,
-    /// Whether one of them would change; the others only record what was found.
-    would_change: bool,
     /// Whether one of them moved away from what was last applied.
     drifted: bool,
     /// Tells agents to stop after their step.
@@ -206,7 +204,6 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             changed: 0,
             work: HashMap::new(),
             changing: HashSet::new(),
-            would_change: false,
             drifted: false,
             stop_agents: watch::Sender::new(false),
             stop_by: None,
@@ -383,7 +380,6 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         let would_change = !nothing && !is_refused;
         let has_work = would_change || (!is_refused && to_record);
         if has_work && self.run.goal == Goal::Apply {
-            self.would_change |= would_change;
             self.changing.extend(would_change.then(|| host.clone()));
             self.work.insert(host, Work { token, in_sync, otherwise: state });
         } else {
@@ -407,7 +403,6 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         }
         self.machines.insert(identity, host.clone());
         self.changing.remove(&other);
-        self.would_change = !self.changing.is_empty();
         self.catalogs.once.left(&other);
         self.finish(same_machine(&other, host, HostState::NotStarted));
         None
