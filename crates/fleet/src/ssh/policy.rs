@@ -14,15 +14,16 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The most hosts on the way to one.
 const MOST_HOPS: usize = 8;
 
-/// What is said of a host and of all before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is said of a host and of all before it. A later one prevails: `no` for one host is no reason to accept what another
+/// refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Policy {
-    /// Unknown keys are refused, or a person is asked.
-    Strict,
     /// Unknown keys are accepted, changed ones are not: `accept-new`.
     AcceptNew,
     /// Any key is accepted: `no`.
     Unchecked,
+    /// Unknown keys are refused, or a person is asked.
+    Strict,
 }
 
 /// The policy of the configuration in `config` for `target`; the strictest where there are hosts before it.
@@ -31,23 +32,13 @@ pub(super) async fn policy(config: &Path, target: &SshSettings) -> Policy {
         return Policy::Strict;
     };
     let hops = target.jump.clone().or_else(|| value(&told, "proxyjump"));
-    let mut policies = vec![of(&told)];
+    let mut policy = of(&told);
     for hop in hops.iter().flat_map(|hops| hops.split(',')).filter(|hop| *hop != "none").take(MOST_HOPS) {
         let Ok(hop) = jump(hop) else { return Policy::Strict };
         let told = self::told(config, hop.user, hop.port, hop.address).await;
-        policies.push(told.map_or(Policy::Strict, |told| of(&told)));
+        policy = policy.max(told.map_or(Policy::Strict, |told| of(&told)));
     }
-    strictest(&policies)
-}
-
-/// `no` for one of them is no reason to accept what another refuses.
-fn strictest(policies: &[Policy]) -> Policy {
-    let among = |policy| policies.contains(&policy);
-    match () {
-        () if among(Policy::Strict) => Policy::Strict,
-        () if among(Policy::Unchecked) => Policy::Unchecked,
-        () => Policy::AcceptNew,
-    }
+    policy
 }
 
 /// What `ssh -G` tells: the settings as they come out for one host.
@@ -101,8 +92,9 @@ mod tests {
     #[test]
     fn a_policy_is_that_of_the_strictest_host_on_the_way() {
         use Policy::{AcceptNew, Strict, Unchecked};
-        assert_eq!(strictest(&[AcceptNew, AcceptNew]), AcceptNew);
-        assert_eq!(strictest(&[AcceptNew, Unchecked]), Unchecked);
-        assert_eq!(strictest(&[Unchecked, Strict, AcceptNew]), Strict);
+        let strictest = |policies: &[Policy]| policies.iter().copied().max();
+        assert_eq!(strictest(&[AcceptNew, AcceptNew]), Some(AcceptNew));
+        assert_eq!(strictest(&[AcceptNew, Unchecked]), Some(Unchecked));
+        assert_eq!(strictest(&[Unchecked, Strict, AcceptNew]), Some(Strict));
     }
 }
