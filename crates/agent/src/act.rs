@@ -7,6 +7,7 @@ pub(crate) mod fates;
 pub(crate) mod guarded;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use converge_model::{
@@ -19,6 +20,7 @@ use converge_resources::kinds::replacing::SENSITIVE;
 use converge_resources::overlay::PlannedMount;
 use converge_resources::system::files::Files;
 use converge_resources::system::packages::PackageRequest;
+use converge_resources::system::units::Active;
 use converge_resources::{Actor, ApplyError, Effect, System, View};
 
 use crate::channel::{Channel, FromChannel};
@@ -177,19 +179,19 @@ impl<'a> Act<'a> {
                 self.halt = Some(Halt::Stopped);
                 break;
             }
-            let end = self.transaction_end(index);
-            if end > index + 1 {
-                self.transaction(index, end);
+            let run = index..self.transaction_end(index);
+            if run.len() > 1 {
+                self.transaction(run.clone());
             } else {
                 self.turn(index);
             }
-            for at in index..end {
+            for at in run.clone() {
                 for target in self.decoded.notifications.due(at) {
                     self.pay(*target);
                 }
             }
-            self.end_group(end - 1);
-            index = end;
+            self.end_group(run.end - 1);
+            index = run.end;
         }
         self.settle_group();
         self.give_up_rest();
@@ -418,11 +420,11 @@ impl<'a> Act<'a> {
     }
 
     /// A run of packages as one transaction; each is judged by its own state afterwards.
-    fn transaction(&mut self, from: u32, to: u32) {
+    fn transaction(&mut self, run: Range<u32>) {
         let mut batch: Vec<(u32, PackageRequest, Look)> = Vec::new();
         // What is in sync by now has its turn after the transaction, which may bring what it does not want.
         let mut others = Vec::new();
-        for index in from..to {
+        for index in run {
             let place = self.step_of.get(&index).copied();
             let blocked = self.draft.blocked.contains_key(&index)
                 || self.blocked(index).is_some()
@@ -545,6 +547,7 @@ impl<'a> Act<'a> {
 
     fn run_action(&mut self, target: u32, action: &Action, changed: &[u32]) {
         let started = Instant::now();
+        let action = &Action { ran: self.runs(action), ..action.clone() };
         if let Err(why) = self.guard(target, changed) {
             return self.action_result(target, StepOutcome::Skipped { why }, Duration::ZERO);
         }
@@ -565,6 +568,13 @@ impl<'a> Act<'a> {
             self.set_fate(target, Fate::Failed);
         }
         self.action_result(target, outcome, started.elapsed());
+    }
+
+    /// Whether the unit that `action` concerns runs.
+    fn runs(&self, action: &Action) -> bool {
+        let states = action.unit.as_ref().map(|unit| self.system.units().states(std::slice::from_ref(unit)));
+        let states = states.and_then(Result::ok).unwrap_or_default();
+        states.iter().any(|state| state.active == Active::Active)
     }
 
     /// A notified action failed: what caused it is put back, and it runs once more.
@@ -886,6 +896,9 @@ fn names(change: &Change) -> String {
 
 #[cfg(test)]
 mod failures;
+
+#[cfg(test)]
+mod notified;
 
 #[cfg(test)]
 mod probed;

@@ -525,7 +525,7 @@ fn fill_version(change: &mut Change, request: &PackageRequest, simulation: &Simu
 
 /// Whether the effects of a step start the unit of its resource.
 pub(crate) fn starts_unit(effects: &[Effect]) -> bool {
-    effects.iter().any(|effect| matches!(effect, Effect::Unit(_, unit) if unit.active == Some(true)))
+    effects.iter().any(|effect| matches!(effect, Effect::Unit(_, unit) if unit.starts))
 }
 
 pub(crate) fn problem(address: &Address, message: String, help: Option<String>) -> Problem {

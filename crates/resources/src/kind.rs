@@ -130,6 +130,8 @@ pub struct Action {
     pub verb: &'static str,
     /// The unit that it concerns: a new invocation of it means that the action was paid.
     pub unit: Option<String>,
+    /// Whether that unit ran when it was notified first: then it is to run again, even if the action stopped it.
+    pub ran: bool,
 }
 
 /// What a kind plans for a resource.

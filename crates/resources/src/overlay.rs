@@ -76,6 +76,8 @@ pub struct PlannedGroup {
 pub struct PlannedUnit {
     /// Whether it will be running.
     pub active: Option<bool>,
+    /// Whether the step itself starts it: one that runs already has not read anew what changed before.
+    pub starts: bool,
     /// Whether it will be enabled.
     pub enabled: Option<bool>,
     /// Whether it will be masked.

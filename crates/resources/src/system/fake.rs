@@ -39,6 +39,7 @@ struct State {
     commands: BTreeMap<String, Arc<Deed>>,
     starts: u64,
     broken: BTreeSet<String>,
+    breaks_once: BTreeSet<String>,
     ended: BTreeMap<String, Ended>,
     login: Option<String>,
     remote: BTreeMap<String, User>,
@@ -160,6 +161,16 @@ impl World {
         if let Some(known) = state.units.get_mut(unit) {
             known.active = Active::Inactive;
         }
+    }
+
+    /// The next start, restart or reload of `unit` fails, and ends it.
+    pub fn break_once(&self, unit: &str) {
+        self.state().breaks_once.insert(unit.to_owned());
+    }
+
+    /// The main process of `unit` ended a moment ago, and was started again by itself.
+    pub fn revive_unit(&self, unit: &str) {
+        self.state().units.entry(unit.to_owned()).or_default().revived = Some(Duration::ZERO);
     }
 
     /// What was done to the world so far, in order: `install nginx`, `restart nginx.service`, `run date`.
@@ -411,7 +422,8 @@ impl Units for World {
         let mut state = self.state();
         state.log.push(format!("{} {unit}", verb.word()));
         state.starts += 1;
-        let (starts, broken) = (state.starts, state.broken.contains(unit));
+        let starts = state.starts;
+        let broken = state.broken.contains(unit) || state.breaks_once.remove(unit);
         let failed = |why: &str| UnitError::Failed {
             verb: verb.word().to_owned(),
             unit: unit.to_owned(),

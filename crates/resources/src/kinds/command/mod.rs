@@ -158,7 +158,7 @@ impl Kind for Command {
     }
 
     fn action(wish: &Wish, _how: NotifyHow) -> Option<Action> {
-        matches!(wish.when, When::Notified).then_some(Action { verb: "run", unit: None })
+        matches!(wish.when, When::Notified).then_some(Action { verb: "run", unit: None, ran: false })
     }
 
     fn unsettled(wish: &Wish, _found: &observe::Found) -> Option<String> {

@@ -49,10 +49,13 @@ fn start(actor: &mut Actor<'_>, wish: &Wish, found: &Found, state: &UnitState) -
 
 /// Restarts or reloads the unit. One that does not run, and need not, is left alone.
 pub(super) fn act(actor: &mut Actor<'_>, wish: &Wish, action: &Action) -> Result<(), ApplyError> {
-    if !concerns(actor.system, wish)? {
+    let runs = runs_at_all(&state(actor.system, &wish.unit)?);
+    if !(runs || action.ran || wish.running.is_some()) {
         return Ok(());
     }
-    let verb = if action.verb == "reload" { Verb::Reload } else { Verb::Restart };
+    // A unit that the action stopped cannot be reloaded any more.
+    let is_down = action.ran && !runs;
+    let verb = if action.verb == "reload" && !is_down { Verb::Reload } else { Verb::Restart };
     actor.unit(verb, &wish.unit, None)?;
     must_work(actor.system, wish)
 }

@@ -131,8 +131,8 @@ impl Kind for Service {
         plan::plan(wish, found)
     }
 
-    fn effects(wish: &Wish, _: &plan::Found) -> Vec<Effect> {
-        plan::effects(wish)
+    fn effects(wish: &Wish, found: &plan::Found) -> Vec<Effect> {
+        plan::effects(wish, found)
     }
 
     fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &plan::Found) -> Result<(), ApplyError> {
@@ -149,7 +149,7 @@ impl Kind for Service {
             (NotifyHow::AsTargetSays, OnNotify::Restart) => "restart",
         };
         let can_run = wish.running != Some(false) && wish.masked != Some(true);
-        can_run.then(|| Action { verb, unit: Some(wish.unit.clone()) })
+        can_run.then(|| Action { verb, unit: Some(wish.unit.clone()), ran: false })
     }
 
     fn settle(wish: &Wish) -> Option<Duration> {

@@ -204,8 +204,10 @@ const fn word(yes: bool) -> &'static str {
 }
 
 /// What later steps will see.
-pub(super) fn effects(wish: &Wish) -> Vec<Effect> {
-    let planned = PlannedUnit { active: wish.running, enabled: wish.enabled, masked: wish.masked };
+pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+    let runs = matches!(&found.unit, Seen::Known(state) if found.running(state, wish.settle) == Running::Yes);
+    let starts = wish.running == Some(true) && !runs;
+    let planned = PlannedUnit { active: wish.running, starts, enabled: wish.enabled, masked: wish.masked };
     vec![Effect::Unit(wish.unit.clone(), planned)]
 }
 
