@@ -106,7 +106,8 @@ impl Login {
         let user = table.users.get(&name);
         let primary = user.and_then(|user| table.group_name(user.gid)).map(str::to_owned);
         let groups = table.groups_of(&name).into_iter().chain(primary).collect();
-        let home = user.map(|user| user.home.clone()).filter(|home| home.len() > 1);
+        // That of some logins is `/` itself.
+        let home = user.map(|user| user.home.trim_end_matches('/').to_owned());
         Self { home, groups, name, is_guarded: has_systemd(system) }
     }
 
@@ -224,13 +225,20 @@ mod tests {
         }
     }
 
+    /// A key of `user`.
+    fn keyed(user: &str) -> Resource {
+        let mut one = resource("authorized-key", user);
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+        one.params.set("key", Value::from(key));
+        one
+    }
+
     #[test]
     fn paths_kinds_and_the_login_in_use_are_critical() {
         let check = |kind: &str, name: &str, critical: bool| {
-            let mut one = resource(kind, name);
-            if kind == "authorized-key" {
-                let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
-                one.params.set("key", Value::from(key));
+            let mut one = if kind == "authorized-key" { keyed(name) } else { resource(kind, name) };
+            if kind == "firewall-policy" {
+                one.params.set("rules", Value::from("chain input { }"));
             }
             if kind == "sudo-rule" {
                 one.params.set("user", Value::from("bob"));
@@ -266,15 +274,61 @@ mod tests {
         check("file", "/etc/fail2ban/jail.local", true);
         check("authorized-key", "ada", true);
         check("authorized-key", "bob", false);
+        let key = order(&[keyed("ada")]);
+        let remote = Login { home: None, ..login() };
+        assert!(!remote.critical(&key.catalog).is_empty(), "a login that no file of the host knows");
         check("user", "ada", true);
         check("user", "bob", false);
         check("user", "sshd", true);
         check("group", "sudo", true);
         check("group", "www-data", false);
         check("sudo-rule", "deploy", true);
+        check("firewall-policy", "converge", true);
         check("service", "ssh", true);
         check("service", "nginx", false);
         check("package", "openssh-server", false);
+    }
+
+    #[test]
+    fn a_login_is_known_by_the_accounts_of_the_host() {
+        let check = |home: &str, keys: &str| {
+            let bench = crate::testing::Bench::new();
+            let passwd = format!("ada:x:1000:1000::{home}:/bin/sh\n");
+            bench.world.write("/etc/passwd".as_ref(), &passwd);
+            bench.world.write("/etc/group".as_ref(), "ada:x:1000:\nops:x:1001:ada\nstaff:x:1002:\n");
+            bench.world.log_in("ada");
+            let login = Login::of(&bench.world);
+            let resources = [
+                resource("file", keys),
+                resource("group", "ops"),
+                resource("group", "ada"),
+                resource("group", "staff"),
+                resource("user", "ada"),
+                resource("directory", "/srv"),
+            ];
+            assert_eq!(login.critical(&order(&resources).catalog), BTreeSet::from([0, 1, 2, 4]), "{home}");
+        };
+        check("/home/ada", "/home/ada/.ssh/authorized_keys");
+        check("/", "/.ssh/authorized_keys");
+    }
+
+    #[test]
+    fn packages_that_the_login_needs_are_missed_however_they_go() {
+        let root = || Login { name: "root".into(), ..login() };
+        let check = |login: Login, property: &str, names: &str, lost: Option<&str>| {
+            let change = Change::new(Verb::Create);
+            let change = change.property(converge_model::PropertyChange::new(property, names, Shown::Absent));
+            assert_eq!(login.loses(&resource("package", "doas"), &change), lost, "{property} {names}");
+        };
+        check(login(), "removes", "libx, sudo:amd64", Some("sudo"));
+        check(login(), "removes", "openssh-server", Some("openssh-server"));
+        check(login(), "removes", "sudo-ldap", None);
+        check(login(), "brings", "sudo", None);
+        check(root(), "removes", "sudo", None);
+        check(root(), "removes", "openssh-server", Some("openssh-server"));
+        let removal = |kind: &str| login().loses(&resource(kind, "sudo"), &Change::new(Verb::Remove));
+        assert_eq!((removal("package"), removal("user")), (Some("sudo"), None));
+        assert_eq!(login().loses(&resource("package", "sudo"), &Change::new(Verb::Update)), None);
     }
 
     #[test]

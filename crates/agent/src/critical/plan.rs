@@ -105,3 +105,89 @@ pub(crate) fn warn(draft: &mut Draft, catalog: &Catalog, login: &Login) {
         step.warning = Some(warnings.join("; ")).filter(|all| !all.is_empty());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::armed::{Owner, arm, prepare};
+    use crate::testing::{Bench, order, resource};
+    use crate::work::look_in;
+    use converge_model::{HostPlan, Notify, NotifyHow, Resource, RunId};
+    use converge_resources::System;
+    use converge_resources::system::units::Verb;
+
+    /// What a look finds that is to guard what it does.
+    fn look(bench: &Bench, resources: &[Resource]) -> HostPlan {
+        let mut order = order(resources);
+        order.guard = Some(Guard::default());
+        look_in(&bench.world, &bench.state, &order, &bench.controller).unwrap()
+    }
+
+    /// A host with a systemd, and the login `ada` in use.
+    fn bench() -> Bench {
+        let bench = Bench::new();
+        std::fs::create_dir_all(bench.root().join("run/systemd/system")).unwrap();
+        std::fs::create_dir_all(bench.root().join("etc/ssh")).unwrap();
+        bench.world.write(
+            "/etc/passwd".as_ref(),
+            "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\n",
+        );
+        bench.world.write("/etc/group".as_ref(), "root:x:0:\nada:x:1000:\nops:x:1001:ada\n");
+        bench.world.log_in("ada");
+        bench
+    }
+
+    #[test]
+    fn an_action_is_guarded_if_something_critical_changes_and_causes_it() {
+        for changes in [false, true] {
+            let bench = bench();
+            bench.world.unit("web.service");
+            bench.world.units().act(Verb::Start, "web.service").unwrap();
+            bench.world.write("/etc/ssh/one".as_ref(), if changes { "old\n" } else { "new\n" });
+            let notifies = |path: &str| {
+                let mut file = bench.file(path, "new\n");
+                file.notify = vec![Notify { target: 2, how: NotifyHow::AsTargetSays }];
+                file
+            };
+            let catalog = [notifies("/etc/ssh/one"), notifies("/etc/motd"), resource("service", "web")];
+            let guarded = look(&bench, &catalog).steps.into_iter().map(|step| (step.resource, step.guarded));
+            let expected: &[_] =
+                if changes { &[(0, true), (1, false), (2, true)] } else { &[(1, false), (2, false)] };
+            assert_eq!(guarded.collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn a_step_that_shuts_the_login_out_is_warned_of_and_no_other() {
+        let bench = bench();
+        let texts = [
+            ("/etc/ssh/users.conf", "AllowUsers bob\n"),
+            ("/etc/ssh/groups.conf", "AllowGroups ops\n"),
+            ("/etc/ssh/banner", "AllowUsers are welcome\n"),
+            ("/etc/motd", "AllowUsers bob\n"),
+        ];
+        let plan = look(&bench, &texts.map(|(path, text)| bench.file(path, text)));
+        let warnings: Vec<_> = plan.steps.iter().map(|step| step.warning.as_deref()).collect();
+        let users = "`AllowUsers bob` shuts out ada, whose login this run uses";
+        let banner = "`AllowUsers are welcome` shuts out ada, whose login this run uses";
+        assert_eq!(warnings, [Some(users), None, Some(banner), None]);
+    }
+
+    #[test]
+    fn a_host_in_between_is_left_alone_unless_the_run_that_armed_it_is_at_work() {
+        let bench = bench();
+        bench.state.make().unwrap();
+        prepare(&bench.state, &Owner { run: "dead".to_owned(), timer: "t".to_owned() }).unwrap();
+        arm(&bench.state).unwrap();
+        let told = |bench: &Bench| unsettled(&bench.state).unwrap().map(|problem| problem.message);
+        let why = "what run dead changed is not confirmed, and the host is about to take it back";
+        assert_eq!(told(&bench).as_deref(), Some(why));
+        let lock = Lock::take(&bench.state, &RunId::new("dead").unwrap(), "ada@laptop", 1).unwrap().ok();
+        assert_eq!(told(&bench), None, "it is at work, and settles it");
+        drop(lock);
+        std::fs::rename(bench.state.path("armed"), bench.state.path("reverting")).unwrap();
+        assert_eq!(told(&bench).as_deref(), Some(why));
+        std::fs::rename(bench.state.path("reverting"), bench.state.path("reverted")).unwrap();
+        assert_eq!(told(&bench), None);
+    }
+}

@@ -19,7 +19,8 @@ impl Peer {
     /// As sshd told the session that the agent runs in; sudo keeps that to itself, so its caller is asked.
     pub(super) fn of_session() -> Option<Self> {
         let own = std::env::var("SSH_CONNECTION").ok();
-        own.or_else(of_ancestors).and_then(|words| Self::of(&words))
+        let above = || of_process(rustix::process::getppid()?.as_raw_nonzero().get());
+        own.or_else(above).and_then(|words| Self::of(&words))
     }
 
     /// As sshd writes it: `10.0.0.9 52100 10.0.0.1 22`.
@@ -76,10 +77,9 @@ impl Peer {
     }
 }
 
-/// What `SSH_CONNECTION` is in the nearest process above that has it.
-fn of_ancestors() -> Option<String> {
+/// What `SSH_CONNECTION` is in `process`, or in the nearest one above it that has it.
+fn of_process(mut process: i32) -> Option<String> {
     use std::io::Read;
-    let mut process = rustix::process::getppid()?.as_raw_nonzero().get();
     for _ in 0..ANCESTORS {
         let mut environment = Vec::new();
         if let Ok(file) = std::fs::File::open(format!("/proc/{process}/environ")) {
@@ -158,6 +158,31 @@ mod tests {
         );
         check("10.0.0.9", "ip saddr @banned drop\ntcp dport 22 accept", true);
         check("::ffff:10.0.0.9", "ip saddr 10.0.0.9 accept", true);
+        let before = "table inet converge {\n chain early {\n type filter hook prerouting priority raw; policy accept;\n }\n";
+        let input = "chain input {\n type filter hook input priority filter; policy drop;\n }\n";
+        let told = Peer::of("10.0.0.9 1 10.0.0.1 2222").unwrap().shut_out_by(&format!("{before}{input}}}\n"));
+        let expected = "no rule is seen to let in 10.0.0.9, where this run comes from, at port 2222";
+        assert_eq!(told.as_deref(), Some(expected), "whatever other chains let in");
+    }
+
+    #[test]
+    fn a_session_is_found_above_a_process_that_does_not_know_of_it() {
+        use std::io::BufRead;
+        use std::process::{Command, Stdio};
+        let connection = "10.0.0.9 52100 192.0.2.1 22";
+        let mut session = Command::new("sh")
+            .args(["-c", "env -u SSH_CONNECTION sleep 60 & echo $!; wait"])
+            .env("SSH_CONNECTION", connection)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(session.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let own = i32::try_from(session.id()).unwrap();
+        let found = [own, line.trim().parse().unwrap()].map(of_process);
+        Command::new("kill").arg(line.trim()).status().unwrap();
+        session.wait().unwrap();
+        assert_eq!(found, [Some(connection.to_owned()), Some(connection.to_owned())]);
     }
 
     #[test]

@@ -153,6 +153,13 @@ mod tests {
         check("Port 2222", true);
         check("PermitRootLogin no", false);
         check("PubkeyAuthentication no", true);
+        check("PubkeyAuthentication yes", false);
+        check("DenyGroups wheel sudo", true);
+        check("DenyGroups wheel", false);
+        check("DenyUsers bob", false);
+        let root = Login { name: "root".into(), ..login() };
+        let of_root = ["no", "yes", "prohibit-password"].map(|word| format!("PermitRootLogin {word}"));
+        assert_eq!(of_root.map(|line| root.shut_out_by(&line).is_some()), [true, false, false]);
         check("PrintMotd no", false);
         check("", false);
     }
@@ -174,6 +181,7 @@ mod tests {
             Some("`%sudo ALL=(ALL) ALL`"),
         );
         check("/etc/sudoers", "-bob ALL=(ALL) ALL\n", None);
+        check("/etc/sudoers", "-%wheel ALL=(ALL) ALL\n", None);
         check("/etc/hosts.deny", "+sshd, vsftpd: 10.0.0.0/8\n", Some("`sshd, vsftpd: 10.0.0.0/8`"));
         check("/etc/hosts.deny", "+# ALL: ALL\n+vsftpd: ALL\n", None);
         check("/etc/ssh/sshd_config", "-AllowUsers ada\n+AllowUsers bob\n", Some("`AllowUsers bob`"));
@@ -181,13 +189,14 @@ mod tests {
 
     #[test]
     fn a_service_of_sshd_that_is_switched_off_is_known() {
-        let check = |name: &str, property: &str, after: &str, warns: bool| {
+        let check = |name: &str, property: &str, after: &str, told: Option<&str>| {
             let warning = warning("service", name, PropertyChange::new(property, "yes", after));
-            assert_eq!(warning.is_some(), warns, "{name} {property} {after}");
+            assert_eq!(warning.is_some(), told.is_some(), "{name} {property} {after}");
+            assert!(warning.unwrap_or_default().starts_with(told.unwrap_or_default()), "{name} {property}");
         };
-        check("ssh", "enabled", "no", true);
-        check("sshd.service", "running", "no", true);
-        check("ssh", "enabled", "yes", false);
-        check("nginx", "running", "no", false);
+        check("ssh", "enabled", "no", Some("after the next boot nobody gets in"));
+        check("sshd.service", "running", "no", Some("nobody gets in"));
+        check("ssh", "enabled", "yes", None);
+        check("nginx", "running", "no", None);
     }
 }
