@@ -901,7 +901,13 @@ mod failures;
 mod notified;
 
 #[cfg(test)]
+mod others;
+
+#[cfg(test)]
 mod probed;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod transactions;

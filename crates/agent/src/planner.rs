@@ -531,3 +531,6 @@ pub(crate) fn starts_unit(effects: &[Effect]) -> bool {
 pub(crate) fn problem(address: &Address, message: String, help: Option<String>) -> Problem {
     Problem { address: Some(address.clone()), message, help }
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,4 +189,60 @@ mod tests {
         std::fs::set_permissions(&state.folder, std::fs::Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(state.make(), Err(StateError::NotPrivate(_))));
     }
+    #[test]
+    fn a_folder_of_somebody_else_and_a_link_to_one_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = folder.path().join("theirs");
+        std::fs::create_dir(&theirs).unwrap();
+        // Only root can give a folder away; for others that of root is not theirs.
+        let theirs = match std::os::unix::fs::chown(&theirs, Some(1), None) {
+            Ok(()) => theirs,
+            Err(_) => PathBuf::from("/"),
+        };
+        assert!(matches!(State::in_folder(theirs).make(), Err(StateError::NotPrivate(_))));
+        let (own, link) = (folder.path().join("own"), folder.path().join("link"));
+        std::fs::create_dir(&own).unwrap();
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        assert!(matches!(State::in_folder(link).make(), Err(StateError::NotPrivate(_))));
+    }
+
+    #[test]
+    fn a_state_file_that_is_too_long_or_cut_short_is_damaged_and_an_absent_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::in_folder(folder.path().to_owned());
+        let path = state.path("file");
+        assert_eq!(read(&path, 4).unwrap(), None);
+        replace(&path, b"four").unwrap();
+        assert_eq!(read(&path, 4).unwrap().as_deref(), Some(&b"four"[..]));
+        assert!(matches!(read(&path, 3), Err(StateError::Damaged(_))));
+        std::fs::write(state.path("key"), [0; 31]).unwrap();
+        assert!(matches!(state.key(), Err(StateError::Damaged(_))));
+        for unreadable in [folder.path().to_owned(), path.join("below a file")] {
+            assert!(matches!(read(&unreadable, 4), Err(StateError::File { what: "read", .. })));
+        }
+    }
+
+    #[test]
+    fn a_folder_that_stands_for_a_host_has_a_state_of_its_own_beside_those_of_its_user() {
+        let of = |root: &str| State::of(Some(Path::new(root))).unwrap().folder;
+        let one = of("/srv/one");
+        assert!(one.parent().unwrap().ends_with("converge/hosts"), "{one:?}");
+        assert!(one == of("/srv/one") && one != of("/srv/two"));
+    }
+
+    #[test]
+    fn what_a_run_replaced_is_private_and_gone_at_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::in_folder(folder.path().to_owned());
+        state.discard_replaced().unwrap();
+        drop(state.replaced().unwrap());
+        assert_eq!(std::fs::metadata(state.path("replaced")).unwrap().mode() & 0o777, 0o700);
+        std::fs::write(state.path("replaced/old"), "").unwrap();
+        drop(state.replaced().unwrap());
+        assert!(!state.path("replaced/old").exists());
+        state.discard_replaced().unwrap();
+        assert!(!state.path("replaced").exists());
+        std::fs::write(state.path("replaced"), "in the way").unwrap();
+        assert!(matches!(state.discard_replaced(), Err(StateError::File { what: "remove", .. })));
+    }
 }

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use converge_model::catalog::Body;
 use converge_model::{
@@ -55,6 +58,12 @@ pub(crate) struct Controller {
     left: Mutex<Option<usize>>,
     /// What happens when it is asked to confirm a group.
     pub(crate) confirm: Mutex<Option<Box<dyn FnMut() + Send>>>,
+    /// How many seconds it was given to confirm each of them.
+    pub(crate) given: Mutex<Vec<u32>>,
+    /// What happens elsewhere at the moment when the agent tells of an event.
+    meanwhile: Mutex<Option<Box<dyn FnMut(&EventKind) + Send>>>,
+    /// Whether the act is to end.
+    pub(crate) stop: AtomicBool,
 }
 
 impl Controller {
@@ -139,6 +148,54 @@ impl Bench {
         assert_eq!(plan.problems, []);
         act_in(&self.world, &self.state, &self.order(resources), plan.token, &self.controller).unwrap()
     }
+
+    /// Looks and acts as [`apply`](Self::apply) does, beside somebody else.
+    pub(crate) fn apply_beside(
+        &self,
+        resources: &[Resource],
+        is_time: impl Fn(&EventKind) -> bool + Send + 'static,
+        deed: impl FnOnce() + Send,
+    ) -> HostReport {
+        self.beside(is_time, deed, || self.apply(resources))
+    }
+
+    /// Does `work`. At the first event for which `is_time` holds, somebody else does `deed`, and the agent goes on once it is
+    /// done.
+    pub(crate) fn beside<T>(
+        &self,
+        is_time: impl Fn(&EventKind) -> bool + Send + 'static,
+        deed: impl FnOnce() + Send,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        // Somebody who is never called, because the act panicked, does not wait for ever.
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let (call, calls) = channel();
+        let (done, ends) = channel();
+        let mut is_called = false;
+        *self.controller.meanwhile.lock().unwrap() = Some(Box::new(move |event| {
+            if !is_called && is_time(event) {
+                is_called = true;
+                call.send(()).unwrap();
+                ends.recv().unwrap();
+            }
+        }));
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                if calls.recv_timeout(PATIENCE).is_ok() {
+                    deed();
+                    done.send(()).unwrap();
+                }
+            });
+            let worked = work();
+            *self.controller.meanwhile.lock().unwrap() = None;
+            worked
+        })
+    }
+}
+
+/// Whether an event tells that a step at `address` ended.
+pub(crate) fn ended(address: &'static str) -> impl Fn(&EventKind) -> bool + Send {
+    move |event| matches!(event, EventKind::StepFinished { result } if result.address.as_str() == address)
 }
 
 /// An order with these resources; each claims what its kind says.
@@ -176,14 +233,16 @@ impl Channel for Controller {
 
     fn event(&self, event: EventKind) {
         self.word();
+        self.meanwhile.lock().unwrap().iter_mut().for_each(|meanwhile| meanwhile(&event));
         self.events.lock().unwrap().push(event);
     }
 
-    fn confirm(&self, _: u32) {
+    fn confirm(&self, seconds: u32) {
+        self.given.lock().unwrap().push(seconds);
         self.confirm.lock().unwrap().iter_mut().for_each(|confirm| confirm());
     }
 
     fn stopping(&self) -> bool {
-        false
+        self.stop.load(Ordering::Relaxed)
     }
 }

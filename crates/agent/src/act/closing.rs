@@ -10,6 +10,7 @@ use converge_resources::{ApplyError, View};
 use super::fates::Fate;
 use super::{Act, Failure, Halt, names};
 use crate::planner::{problem, warm};
+use crate::state::armed::has_all_rights;
 use crate::state::ledger::{Ledger, Origin, applied};
 use crate::state::{State, StateError};
 
@@ -42,7 +43,7 @@ impl Act<'_> {
                 HostState::Failed
             }
             None if self.results.iter().any(failed) || !self.problems.is_empty() => {
-                self.tell_of_rights();
+                self.problems.extend(want_of_rights(&self.results, has_all_rights(self.system)));
                 HostState::Failed
             }
             None if self.results.iter().any(|result| result.outcome.changed()) => HostState::Changed,
@@ -54,19 +55,6 @@ impl Act<'_> {
             results: self.results.clone(),
             in_sync: self.fates.all().iter().filter(|fate| **fate == Fate::InSync).count() as u32,
             problems: std::mem::take(&mut self.problems),
-        }
-    }
-
-    /// Says once what to write where steps failed for want of rights.
-    fn tell_of_rights(&mut self) {
-        let refused = |result: &StepResult| matches!(&result.outcome, StepOutcome::Failed { why, .. } if lacks_rights(why));
-        let is_root = rustix::process::geteuid().is_root();
-        if !is_root && !self.system.files().is_folder() && self.results.iter().any(refused) {
-            self.problems.push(Problem {
-                address: None,
-                message: "this login lacks the rights that its resources need".to_owned(),
-                help: Some("write `become=\"sudo\"` in the connection of the host".to_owned()),
-            });
         }
     }
 
@@ -204,8 +192,22 @@ pub(crate) fn stuck(why: &str) -> Problem {
 /// How many lines of its journal a service shows that did not stay up.
 const JOURNAL: u32 = 20;
 
+/// What to write where steps failed for want of rights: said once, and only of a run that does not have them all.
+fn want_of_rights(results: &[StepResult], has_all: bool) -> Option<Problem> {
+    let refused =
+        |result: &StepResult| matches!(&result.outcome, StepOutcome::Failed { why, .. } if lacks_rights(why));
+    (!has_all && results.iter().any(refused)).then(|| Problem {
+        address: None,
+        message: "this login lacks the rights that its resources need".to_owned(),
+        help: Some("write `become=\"sudo\"` in the connection of the host".to_owned()),
+    })
+}
+
 /// Whether a step failed for want of rights: the words are those of the system, in its own language, and of the bus.
 fn lacks_rights(why: &str) -> bool {
     let words = ["Permission denied", "Operation not permitted", "Access denied", "authentication required"];
     words.iter().any(|word| why.contains(word))
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,7 +165,7 @@ impl Act<'_> {
             if in_time {
                 self.channel.confirm(group.left());
             }
-            self.wait(state, group.deadline)
+            wait(self.system, state, group.deadline)
         };
         self.undo.stand_by(None);
         match standing {
@@ -192,23 +192,6 @@ impl Act<'_> {
             }
         }
         std::thread::sleep(times.max().unwrap_or_default().min(half));
-    }
-
-    /// Waits until the group is confirmed or taken back. A timer that does not come is none to rely on.
-    fn wait(&self, state: &State, deadline: Instant) -> Result<Standing, StateError> {
-        let mut late = false;
-        loop {
-            match Standing::read(state)? {
-                Standing::Armed(_) if !late && Instant::now() > deadline + LATE => {
-                    late = true;
-                    let _ = run(self.system, &Command::new(words(state)));
-                }
-                Standing::Armed(_) | Standing::Reverting(_) if Instant::now() < deadline + REVERTING => {
-                    std::thread::sleep(GLANCE);
-                }
-                standing => return Ok(standing),
-            }
-        }
     }
 
     /// Clears away what armed a group that somebody confirmed.
@@ -262,6 +245,22 @@ impl Group {
     /// The seconds that are left to confirm it.
     fn left(&self) -> u32 {
         self.deadline.saturating_duration_since(Instant::now()).as_secs() as u32
+    }
+}
+
+/// Waits until the group is confirmed or taken back. A timer that does not come is none to rely on.
+fn wait(system: &dyn System, state: &State, deadline: Instant) -> Result<Standing, StateError> {
+    let mut is_late = false;
+    loop {
+        let over = deadline.elapsed();
+        match Standing::read(state)? {
+            Standing::Armed(_) if !is_late && over > LATE => {
+                is_late = true;
+                let _ = run(system, &Command::new(words(state)));
+            }
+            Standing::Armed(_) | Standing::Reverting(_) if over < REVERTING => std::thread::sleep(GLANCE),
+            standing => return Ok(standing),
+        }
     }
 }
 
@@ -346,10 +345,9 @@ fn write_boot_unit(unit: &Path, link: &Path, state: &State) -> std::io::Result<(
     let folder = link.parent().map(PathBuf::from).unwrap_or_default();
     std::fs::create_dir_all(&folder)?;
     write(unit, &text)?;
-    match std::os::unix::fs::symlink("../converge-revert.service", link) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    // One of an earlier group may be there, and lead anywhere by now.
+    let _ = std::fs::remove_file(link);
+    std::os::unix::fs::symlink("../converge-revert.service", link)?;
     std::fs::File::open(folder)?.sync_all()
 }
 

@@ -95,8 +95,8 @@ fn a_first_release_that_does_not_answer_is_a_failed_start() {
     let (bench, address) = host();
     let report = bench.apply(&release("bad", &address));
     assert_eq!(report.state, HostState::Failed);
-    let (why, output, _) = failure(&report, "service[app]");
-    assert!(why.ends_with("500 Oops: no database"), "{why}");
+    let (why, output, restored) = failure(&report, "service[app]");
+    assert!(restored && why.ends_with("500 Oops: no database"), "{why}");
     assert_eq!(output, "app.service: a line of its journal\n");
     assert_eq!(bench.world.deeds(), ["start app.service", "stop app.service"]);
 }

@@ -39,6 +39,32 @@ fn a_plan_sees_earlier_steps_and_the_act_carries_it_out() {
 }
 
 #[test]
+fn a_step_is_told_by_its_place_and_what_it_says_line_by_line() {
+    let bench = Bench::new();
+    bench.world.says("speak", |_| "one\n\ntwo\n".to_owned());
+    let mut command = resource("command", "speak");
+    command.params.set("command", Value::List(vec![Scalar::from("speak")]));
+    command.params.set("always", Value::from(true));
+    bench.apply(&[bench.file("/etc/motd", "x\n"), command]);
+    let told = |event: &EventKind| match event {
+        EventKind::StepStarted { address, step, of } => Some(format!("{step} of {of}: {address}")),
+        EventKind::Output { address, line } => Some(format!("{address}: {line}")),
+        EventKind::StepFinished { result } => Some(format!("end of {}", result.address)),
+        _ => None,
+    };
+    let events: Vec<_> = bench.controller.events.lock().unwrap().iter().filter_map(told).collect();
+    let expected = [
+        "0 of 2: file[/etc/motd]",
+        "end of file[/etc/motd]",
+        "1 of 2: command[speak]",
+        "command[speak]: one",
+        "command[speak]: two",
+        "end of command[speak]",
+    ];
+    assert_eq!(events, expected);
+}
+
+#[test]
 fn a_need_that_nobody_brings_is_a_problem_and_so_is_one_that_comes_too_late() {
     let bench = Bench::new();
     let plan = bench.look(&[bench.file("/srv/app/conf", "x"), resource("directory", "/srv")]);
@@ -483,6 +509,10 @@ fn what_a_step_corrects_beyond_its_plan_is_told() {
     command.params.set("always", Value::from(true));
     let mut file = bench.file("/etc/app", "new\n");
     file.params.set("mode", Value::from(0o644));
-    let report = bench.apply(&[command, file]);
+    let report = bench.apply(&[command.clone(), file.clone()]);
     assert_eq!(report.results[1].unforeseen, [PropertyChange::new("mode", "0666", "0644")], "{report:?}");
+    bench.world.write("/etc/app".as_ref(), "old\n");
+    file.params.set("validate", Value::List(vec![Scalar::from("check"), Scalar::from("%s")]));
+    let report = bench.apply(&[command, file]);
+    assert!(report.results[1].outcome.failed() && report.results[1].unforeseen.is_empty(), "{report:?}");
 }

@@ -45,9 +45,13 @@ pub(crate) fn can_arm(system: &dyn System, state: &State) -> bool {
 
 /// Whether the host has a systemd that this user may speak to.
 pub(crate) fn has_systemd(system: &dyn System) -> bool {
-    let files = system.files();
-    let systemd = files.entry(Path::new("/run/systemd/system"));
-    (files.is_folder() || rustix::process::geteuid().is_root()) && matches!(systemd, Ok(Some(_)))
+    let systemd = system.files().entry(Path::new("/run/systemd/system"));
+    has_all_rights(system) && matches!(systemd, Ok(Some(_)))
+}
+
+/// Whether this run may do all that there is to do: it is root, or a folder stands for the host.
+pub(crate) fn has_all_rights(system: &dyn System) -> bool {
+    system.files().is_folder() || rustix::process::geteuid().is_root()
 }
 
 /// File systems in memory: tmpfs and ramfs.
@@ -229,6 +233,46 @@ fn owner(folder: &Path) -> Result<Option<Owner>, StateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use converge_resources::system::fake::World;
+    use converge_resources::system::real::RealSystem;
+    use converge_resources::system::receipts::Receipts;
+
+    #[test]
+    fn rights_are_those_of_root_and_of_a_folder_that_stands_for_a_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::new(folder.path()).unwrap();
+        fs::create_dir_all(folder.path().join("run/systemd/system")).unwrap();
+        let system = RealSystem::new("/", Receipts::in_folder(folder.path().join("receipts"))).unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        assert_eq!([has_all_rights(&world), has_all_rights(&system)], [true, is_root]);
+        assert!(has_systemd(&world), "that of the folder");
+        fs::remove_dir(folder.path().join("run/systemd/system")).unwrap();
+        assert!(!has_systemd(&world));
+    }
+
+    #[test]
+    fn a_program_is_kept_where_it_outlasts_a_boot_and_may_be_run() {
+        let holds = ["/usr/not/there/yet", "/dev/shm/converge"].map(Path::new);
+        assert_eq!(holds.map(holds_programs), [true, false]);
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_nothing_and_is_forgotten_again_in_peace() {
+        let (_folder, state) = armed_by("one");
+        confirm(&state, "one").unwrap();
+        assert!(program(&state).exists());
+        forget(&state).unwrap();
+        assert!(!program(&state).exists() && Standing::read(&state).unwrap() == Standing::Nothing);
+        forget(&state).unwrap();
+        fs::create_dir(program(&state)).unwrap();
+        assert!(matches!(forget(&state), Err(StateError::File { what: "remove", .. })));
+        let owner = Owner { run: "two".into(), timer: "t.timer".into() };
+        assert!(prepare(&state, &owner).is_err(), "a folder in the place of the program");
+        fs::remove_dir(program(&state)).unwrap();
+        fs::remove_dir_all(state.path(ARMING)).unwrap();
+        fs::write(state.path(ARMING), "in the way").unwrap();
+        assert!(matches!(prepare(&state, &owner), Err(StateError::File { what: "remove", .. })));
+    }
 
     fn armed_by(run: &str) -> (tempfile::TempDir, State) {
         let folder = tempfile::tempdir().unwrap();
@@ -259,6 +303,7 @@ mod tests {
         let (_folder, state) = armed_by("one");
         rename(&state, ARMED, REVERTING).unwrap();
         assert_eq!(confirm(&state, "one").unwrap(), Verdict::Reverting);
+        assert_eq!(confirm(&state, "two").unwrap(), Verdict::Nothing);
         rename(&state, REVERTING, REVERTED).unwrap();
         assert_eq!(confirm(&state, "one").unwrap(), Verdict::Reverted);
         assert_eq!(confirm(&state, "two").unwrap(), Verdict::Nothing);
@@ -284,5 +329,6 @@ mod tests {
         rename(&state, ARMED, STUCK).unwrap();
         let Standing::Stuck(why) = Standing::read(&state).unwrap() else { panic!() };
         assert!(why.starts_with("failed to put back /etc/x; what was saved is in /"), "{why}");
+        assert_eq!(confirm(&state, "one").unwrap(), Verdict::Stuck(why), "whoever asks");
     }
 }

@@ -185,7 +185,7 @@ impl Journal {
         if sound == 0 {
             journal.append(&header())?;
         }
-        if sound > COMPACT || past.damaged > 0 || (sound > 0 && format < FORMAT) {
+        if sound > COMPACT || past.damaged > 0 || format < FORMAT {
             journal.compact(&past)?;
         }
         journal.write(&Record::Begin { run: run.to_owned() })?;
@@ -275,7 +275,6 @@ fn checksum(text: &str) -> String {
 }
 
 /// What is on disk.
-#[derive(Default)]
 struct Known {
     past: Past,
     /// How many bytes of the journal count: all up to the end of the last sound record.
@@ -283,12 +282,19 @@ struct Known {
     format: u32,
 }
 
+impl Known {
+    /// A journal that is still to be begun, in the format of this version.
+    fn nothing() -> Self {
+        Self { past: Past::default(), sound: 0, format: FORMAT }
+    }
+}
+
 fn read(state: &State) -> Result<Known, StateError> {
     let path = state.path("journal");
-    let Some(bytes) = super::read(&path, LIMIT)? else { return Ok(Known::default()) };
+    let Some(bytes) = super::read(&path, LIMIT)? else { return Ok(Known::nothing()) };
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let Some(first) = lines.next().filter(|line| line.ends_with(b"\n")) else {
-        return Ok(Known::default());
+        return Ok(Known::nothing());
     };
     let format = check_format(&path, first)?;
     let (mut past, mut sound, mut at) = (Past::default(), first.len(), first.len());
@@ -425,6 +431,15 @@ mod tests {
         assert_eq!(past.debts.len(), 1);
         assert!(std::fs::read_to_string(state.path("journal")).unwrap().starts_with(&header()));
         assert_eq!(Past::read(&state).unwrap().debts.len(), 1);
+    }
+
+    #[test]
+    fn a_sound_journal_is_written_on_and_not_anew() {
+        let (_folder, state) = state();
+        Journal::open(&state, "one").unwrap().0.end().unwrap();
+        let before = std::fs::read_to_string(state.path("journal")).unwrap();
+        drop(Journal::open(&state, "two").unwrap());
+        assert!(std::fs::read_to_string(state.path("journal")).unwrap().starts_with(&before));
     }
 
     #[test]

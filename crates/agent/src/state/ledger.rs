@@ -61,8 +61,9 @@ impl LineKey {
 
     /// The digest of `line`.
     pub(crate) fn digest(&self, line: &[u8]) -> LineDigest {
-        let digest = blake3::keyed_hash(&self.0, line);
-        LineDigest(digest.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        let mut first = [0; 8];
+        blake3::Hasher::new_keyed(&self.0).update(line).finalize_xof().fill(&mut first);
+        LineDigest(u64::from_be_bytes(first))
     }
 }
 
