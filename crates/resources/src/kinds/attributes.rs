@@ -120,13 +120,11 @@ impl Asked {
         self.attributes.new_file()
     }
 
-    /// The properties of something new: what is asked, with `mode` where nothing is.
-    pub fn created(&self, mode: u32) -> Vec<PropertyChange> {
-        let property = |name: &str, after: &str| PropertyChange::new(name, Shown::Absent, after);
-        let mut changes = vec![property("mode", &octal(self.attributes.mode.unwrap_or(mode)))];
-        changes.extend(self.attributes.owner.iter().map(|owner| property("owner", owner)));
-        changes.extend(self.attributes.group.iter().map(|group| property("group", group)));
-        changes
+    /// The properties of something new: what is asked. A default is left alone afterwards, so the plan does not show it.
+    pub fn created(&self) -> impl Iterator<Item = PropertyChange> {
+        let Attributes { mode, owner, group, .. } = &self.attributes;
+        let all = [("mode", mode.map(octal)), ("owner", owner.clone()), ("group", group.clone())];
+        all.into_iter().filter_map(|(name, asked)| Some(PropertyChange::new(name, Shown::Absent, asked?)))
     }
 
     /// What will be at the path: what was there with what is asked laid over it.

@@ -247,8 +247,8 @@ fn create(part: &dyn Part, found: &Found) -> Planned {
     }
     match part.edit(b"") {
         Edit::New(new) => {
-            let mut change = Change::new(Verb::Create).property(content(target, None, &new));
-            change.properties.extend(found.asked.created(found.asked.new_file()));
+            // Mode and owner are those of a new file alone: no later plan compares them.
+            let change = Change::new(Verb::Create).property(content(target, None, &new));
             Planned::change(change).given(found.asked.needs.iter().cloned().chain([found.folder.clone()]))
         }
         Edit::Kept(why) => Planned::InSync(why),

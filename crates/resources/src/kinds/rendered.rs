@@ -93,7 +93,7 @@ pub fn plan(wish: &Rendered, found: &Found) -> Planned {
         }
         (Some(text), _) => {
             let mut change = Change::new(Verb::Create).property(content(wish, found, Some(text)));
-            change.properties.extend(found.asked.created(found.asked.new_file()));
+            change.properties.extend(found.asked.created());
             Planned::change(change)
         }
     };

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use converge_model::{
-    Change, Claim, Content, Digest, ParamProblem, Params, PropertyChange, Scalar, Secret, SecretTable, Value,
+    Change, Claim, Content, Digest, ParamProblem, Params, PropertyChange, Scalar, Secret, SecretTable, Shown,
+    Value,
 };
 
 use crate::actor::{Actor, ApplyError, Contents, Journal, Undo};
@@ -30,6 +31,9 @@ use crate::system::real::RealSystem;
 use crate::system::receipts::Receipts;
 use crate::system::units::Units;
 use crate::view::{Base, Body, Claims, Place, View};
+
+/// A user and a group that own nothing: the world has their names.
+const OTHER: u32 = 65534;
 
 /// A trial host.
 pub(crate) struct Trial {
@@ -238,7 +242,8 @@ impl Trial {
     /// Asserts the laws on a resource that is not as it should be: looking writes nothing (1); what the effects promise
     /// is there and nothing is changed outside the claims (2); the next plan is empty, also over the effects alone (3);
     /// what is not irreversible is put back to the byte (5); a file that is
-    /// replaced keeps what its mode does not show (6). Returns the change. Afterwards the resource is applied.
+    /// replaced keeps what its mode does not show (6); the mode and owner that a plan shows of something new are
+    /// compared by later plans (7). Returns the change. Afterwards the resource is applied.
     pub(crate) fn laws(&self, kind: &str, params: &Params) -> Change {
         let adorned = self.adorn(&self.look(kind, params).effects);
         let before = self.image();
@@ -257,12 +262,56 @@ impl Trial {
         adorned.iter().for_each(|path| self.assert_adorned(path));
         self.assert_claims(kind, params, &look.effects, &before);
         self.assert_in_sync(kind, params);
+        self.assert_watched(kind, params, &planned.change);
         if planned.change.irreversible.is_none() {
             self.put_back(undo);
             assert_eq!(self.image(), before, "law 5: not put back");
             self.apply(kind, params).unwrap_or_else(|error| panic!("{error}: {}", error.output));
         }
         planned.change
+    }
+
+    /// Moves each mode, owner and group that `change` showed of something new: the next plan finds it.
+    fn assert_watched(&self, kind: &str, params: &Params, change: &Change) {
+        let is_new = |property: &&PropertyChange| property.before == Shown::Absent;
+        for property in change.properties.iter().filter(is_new) {
+            let Some(at) = self.place_of(kind, params, &property.property) else { continue };
+            let meta = fs::symlink_metadata(&at).unwrap();
+            let was = (Some(meta.uid()), Some(meta.gid()), meta.mode() & 0o7777);
+            let moved = match property.property.rsplit([' ', '-']).next() {
+                Some("mode") => (was.0, was.1, was.2 ^ 0o022),
+                Some("owner") => (Some(OTHER), was.1, was.2),
+                Some("group") => (was.0, Some(OTHER), was.2),
+                _ => continue,
+            };
+            let set = |(uid, gid, mode): (Option<u32>, Option<u32>, u32)| {
+                lchown(&at, uid, gid).unwrap();
+                if !meta.is_symlink() {
+                    fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
+                }
+            };
+            if moved.2 == was.2 && !rustix::process::geteuid().is_root() {
+                continue;
+            }
+            set(moved);
+            let planned = self.plan(kind, params);
+            set(was);
+            assert!(!planned.is_in_sync(), "law 7: {property:?} was shown, and nothing compares it");
+        }
+    }
+
+    /// Where the thing is whose `property` a plan shows: `mode`, `NAME: mode` in a tree, `directory-mode` of what is above.
+    fn place_of(&self, kind: &str, params: &Params, property: &str) -> Option<PathBuf> {
+        let paths = self.claims(kind, params).into_iter().filter_map(|claim| match claim {
+            Claim::Path { path, .. } => Some(PathBuf::from(path)),
+            Claim::Named { .. } => None,
+        });
+        let below = property.rsplit_once(": ").map_or("", |(name, _)| name);
+        let is_file = |path: &Path| !self.at(&path.to_string_lossy()).is_symlink();
+        let mut paths = paths.filter(|path| below.is_empty() || path.ends_with(below));
+        let path = paths.find(|path| !property.ends_with("mode") || is_file(path))?;
+        let path = if property.starts_with("directory-") { path.parent()?.to_owned() } else { path };
+        Some(self.at(&path.to_string_lossy())).filter(|at| at.symlink_metadata().is_ok())
     }
 
     /// Gives each file that `effects` change an ACL, an attribute and capabilities; those files.

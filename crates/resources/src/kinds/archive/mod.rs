@@ -142,7 +142,7 @@ impl Kind for Archive {
             _ => {
                 let mut change =
                     Change::new(Verb::Create).property(source(wish, Shown::Absent)).property(entries());
-                change.properties.extend(found.asked.created(0o755));
+                change.properties.extend(found.asked.created());
                 Planned::change(change)
             }
         };

@@ -123,8 +123,7 @@ fn edit(wish: &Wish, found: &Found, places: &Places, text: Option<Vec<u8>>) -> P
 /// Mode and owner, where they are looked after: sshd refuses keys that others could have written.
 fn metadata(wish: &Wish, places: &Places) -> Vec<PropertyChange> {
     let folder = places.folder.as_ref().map(|(_, place)| ("directory-", place, FOLDER_MODE));
-    let file =
-        Some(("", &places.file, file_mode(places))).filter(|_| places.theirs || !is_there(&places.file));
+    let file = Some(("", &places.file, file_mode(places))).filter(|_| places.theirs);
     let mut changes = Vec::new();
     for (prefix, place, mode) in folder.into_iter().chain(file) {
         let (before_mode, before_owner) = match place {

@@ -67,7 +67,7 @@ fn a_file_elsewhere_is_not_the_users() {
     let trial = host();
     std::fs::create_dir_all(trial.at("/etc/ssh/keys")).unwrap();
     let wish = keys(&[ADA], &[("path", "/etc/ssh/keys/ada".into())]);
-    assert_eq!(names(&trial.laws("authorized-key", &wish)), ["content", "mode"]);
+    assert_eq!(names(&trial.laws("authorized-key", &wish)), ["content"]);
 }
 
 #[test]

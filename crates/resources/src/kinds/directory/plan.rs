@@ -39,7 +39,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
                 .missing
                 .iter()
                 .map(|path| PropertyChange::new("parent", Shown::Absent, printable(path.as_os_str())));
-            let properties = parents.chain(found.asked.created(0o755)).collect();
+            let properties = parents.chain(found.asked.created()).collect();
             Planned::change(Change { properties, ..Change::new(Verb::Create) })
         }
     };

@@ -209,7 +209,7 @@ fn hex(checksum: &[u8; 32]) -> String {
 fn create(wish: &Wish, found: &Found, verb: Verb) -> Planned {
     let mut change = Change::new(verb);
     change.properties.push(PropertyChange::new("checksum", Shown::Absent, hex(&wish.checksum)));
-    change.properties.extend(found.asked.created(0o644));
+    change.properties.extend(found.asked.created());
     Planned::change(change)
 }
 

@@ -65,7 +65,7 @@ fn create(wish: &Wish, found: &Found, verb: Verb, first: Option<PropertyChange>)
     if let Some(content) = &wish.content {
         diffs.extend(content_change(&mut change, Shown::Absent, content, None));
     }
-    change.properties.extend(found.asked.created(found.asked.new_file()));
+    change.properties.extend(found.asked.created());
     Planned::Change(Box::new(PlannedChange { change, diffs, always: false, warnings: Vec::new() }))
 }
 

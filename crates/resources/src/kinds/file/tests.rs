@@ -302,3 +302,16 @@ fn what_a_user_puts_in_the_place_of_their_file_is_not_given_to_them() {
         assert!(!holds || (found.uid(), found.mode() & 0o777) == (0, 0o600), "{name} was given away");
     }
 }
+
+#[test]
+fn a_mode_that_is_left_alone_is_not_shown() {
+    let trial = Trial::new();
+    let line = params([("path", "/etc/l".into()), ("text", "x".into()), ("mode", 0o640.into())]);
+    for (kind, wish, path) in [("file", file(&trial, "/etc/f", "x"), "/etc/f"), ("line", line, "/etc/l")] {
+        let created = trial.laws(kind, &wish);
+        let shown: Vec<_> = created.properties.iter().map(|property| property.property.as_str()).collect();
+        assert_eq!(shown, ["content"], "{kind}");
+        fs::set_permissions(trial.at(path), fs::Permissions::from_mode(0o666)).unwrap();
+        trial.assert_in_sync(kind, &wish);
+    }
+}

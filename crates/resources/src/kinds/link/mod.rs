@@ -244,9 +244,7 @@ fn create(found: &Found, to: &Path, verb: Verb) -> Change {
     let parent = |path: &PathBuf| PropertyChange::new("parent", Shown::Absent, printable(path.as_os_str()));
     change.properties.extend(found.missing.iter().map(parent));
     change.properties.push(PropertyChange::new("to", Shown::Absent, printable(to.as_os_str())));
-    change
-        .properties
-        .extend(found.asked.created(0o777).into_iter().filter(|property| property.property != "mode"));
+    change.properties.extend(found.asked.created());
     change
 }
 

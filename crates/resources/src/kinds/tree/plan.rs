@@ -61,14 +61,7 @@ impl Whole {
             let why = Shown::Unknown("an earlier step may bring it".to_owned());
             self.properties.push(PropertyChange::new(&name.display().to_string(), why, Shown::Absent));
         }
-        // What is new gets the usual mode; that need not be told of each.
-        let usual = |property: &PropertyChange| {
-            property.property == "mode"
-                && property.before == Shown::Absent
-                && property.after == Shown::from("0644")
-        };
-        let told = change.properties.into_iter().filter(|property| !usual(property));
-        self.properties.extend(told.map(|property| PropertyChange {
+        self.properties.extend(change.properties.into_iter().map(|property| PropertyChange {
             property: match property.property.as_str() {
                 "content" | "to" | "state" => name.display().to_string(),
                 other => format!("{}: {other}", name.display()),
