@@ -1,6 +1,8 @@
 //! Reading parameters: from the flat values of a catalog to the typed wish of a kind.
 //!
 //! The language has checked types already; a reader checks again, because a catalog also comes over the wire.
+//!
+//! A text is one line, so that no value becomes two lines of a file. A kind says which of its texts may be several.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +16,8 @@ pub struct Reader<'a> {
     params: &'a Params,
     secrets: Option<&'a SecretTable>,
     problems: Vec<ParamProblem>,
+    /// Whether the texts that are read may have line breaks.
+    several_lines: bool,
 }
 
 /// A text that may be a secret.
@@ -67,7 +71,15 @@ impl Filling {
 impl<'a> Reader<'a> {
     /// A reader of `params`; without a table every secret reads as an empty one, which serves a check.
     pub fn new(params: &'a Params, secrets: Option<&'a SecretTable>) -> Self {
-        Self { params, secrets, problems: Vec::new() }
+        Self { params, secrets, problems: Vec::new(), several_lines: false }
+    }
+
+    /// Reads what may have line breaks: a script, the words of a command.
+    pub fn several_lines<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.several_lines, true);
+        let value = read(self);
+        self.several_lines = before;
+        value
     }
 
     /// What is wrong, if anything is.
@@ -275,7 +287,7 @@ impl<'a> Reader<'a> {
 
     fn plain(&mut self, name: &str, scalar: &Scalar) -> Option<String> {
         match scalar {
-            Scalar::Text(text) => Some(text.clone()),
+            Scalar::Text(text) => Some(self.lines(name, text)),
             Scalar::Int(number) => Some(number.to_string()),
             Scalar::Float(number) => Some(number.to_string()),
             Scalar::Bool(value) => Some(value.to_string()),
@@ -284,6 +296,18 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// `text`, in one line unless it may have several: what is refused is told once, and read on without its breaks.
+    fn lines(&mut self, name: &str, text: &str) -> String {
+        let is_break = |c: char| matches!(c, '\n' | '\r' | '\0');
+        if self.several_lines || !text.contains(is_break) {
+            return text.to_owned();
+        }
+        let start: String = text.chars().take(60).collect();
+        let problem = ParamProblem::new(name, format!("{start:?} must be one line"));
+        self.problem(problem.help("remove the line break; several values are texts of their own"));
+        text.replace(is_break, "")
     }
 
     fn secret(&mut self, reference: SecretRef) -> Secret {
@@ -368,6 +392,18 @@ mod tests {
         check("etc", None);
         check("/etc/../x", None);
         check("/a..b", Some("/a..b"));
+    }
+
+    #[test]
+    fn a_text_is_one_line_unless_it_may_be_several() {
+        let params = Params(vec![("text".into(), Value::from("a\nb")), ("nul".into(), Value::from("a\0"))]);
+        let mut reader = Reader::new(&params, None);
+        assert_eq!(reader.several_lines(|reader| reader.text("text")).as_deref(), Some("a\nb"));
+        assert_eq!(reader.text("text").as_deref(), Some("ab"));
+        reader.text("nul");
+        let problems = reader.finish().unwrap_err();
+        let told: Vec<_> = problems.iter().map(ParamProblem::sentence).collect();
+        assert_eq!(told, [r#""a\nb" must be one line"#, r#""a\0" must be one line"#]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn params() -> [Param; 2] {
 
 /// Reads them.
 pub fn decode(params: &mut Reader<'_>) -> Precautions {
-    let validate = params.texts("validate");
+    let validate = params.several_lines(|params| params.texts("validate"));
     if !validate.is_empty() && !validate.iter().any(|word| word.contains("%s")) {
         let help = "write `%s` where the path of the new file belongs";
         params.problem(ParamProblem::new("validate", "does not name the new file").help(help));

@@ -168,16 +168,32 @@ fn parsed(line: &[u8]) -> Option<Key> {
 
 /// Where the options at the start of a line end: at the first blank that is not in quotes.
 fn options_end(line: &str) -> usize {
+    scan_options(line).0
+}
+
+/// What makes of `options` something else than options before a key, as a fragment.
+pub(super) fn check_options(options: &str) -> Result<(), &'static str> {
+    match scan_options(options) {
+        _ if options.contains(char::is_control) => Err("has a control character"),
+        _ if options.starts_with('#') => Err("makes the line a comment"),
+        (end, _) if end < options.len() => Err("has a blank outside of quotes, where a key would begin"),
+        (_, true) => Err("has a quotation that does not end"),
+        _ => Ok(()),
+    }
+}
+
+/// Where the options at the start of `line` end, and whether a quotation is open there.
+fn scan_options(line: &str) -> (usize, bool) {
     let (mut quoted, mut escaped) = (false, false);
     for (at, c) in line.char_indices() {
         match c {
             '"' if !escaped => quoted = !quoted,
-            ' ' | '\t' if !quoted => return at,
+            ' ' | '\t' if !quoted => return (at, false),
             _ => {}
         }
         escaped = c == '\\' && !escaped;
     }
-    line.len()
+    (line.len(), quoted)
 }
 
 /// The fields of a key (RFC 4253): each its length, four bytes, and so many bytes; the first names the type.

@@ -76,11 +76,10 @@ impl Kind for AuthorizedKey {
             ));
         }
         let options = params.text("options");
-        if options
-            .as_ref()
-            .is_some_and(|options| options.contains(char::is_control) || options.starts_with('#'))
-        {
-            params.problem(ParamProblem::new("options", "cannot stand before a key"));
+        if let Some(Err(why)) = options.as_deref().map(key::check_options) {
+            let options = options.as_deref().unwrap_or_default();
+            let problem = ParamProblem::new("options", format!("{options:?} {why}"));
+            params.problem(problem.help("write them as sshd reads them: `from=\"10.0.0.0/8\",no-pty`"));
         }
         let goal = match (absent, exclusive) {
             (true, _) => Goal::Absent,
@@ -154,7 +153,7 @@ impl Wish {
 /// The keys as they are given, each once.
 fn keys(params: &mut Reader<'_>) -> Vec<Key> {
     let mut keys: Vec<Key> = Vec::new();
-    for text in params.texts("key") {
+    for text in params.several_lines(|params| params.texts("key")) {
         match Key::given(&text) {
             Ok(key) if keys.iter().any(|known| known.blob == key.blob) => {
                 params.problem(ParamProblem::new("key", format!("names {} twice", key.label())));

@@ -118,6 +118,10 @@ fn mistakes_are_found() {
     check(keys(&["nonsense", ADA, ADA], &[]), 2);
     check(keys(&[ADA], &[("state", "absent".into()), ("exclusive", true.into())]), 1);
     check(keys(&[ADA], &[("options", "a\nb".into()), ("path", "keys".into())]), 2);
+    for hostile in [&format!("no-pty {BOB}"), "from=\"10.0.0.1", "# no-pty", "a\tb"] {
+        check(keys(&[ADA], &[("options", hostile.into())]), 1);
+    }
+    check(keys(&[ADA], &[("options", r#"environment="A=b \" c",no-pty"#.into())]), 0);
 }
 
 #[test]

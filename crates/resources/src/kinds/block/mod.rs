@@ -62,7 +62,9 @@ impl Kind for Block {
         let mut wish = Wish {
             target: edited::decode(params),
             absent: params.choice("state", &[("present", false), ("absent", true)]),
-            content: params.maybe_secret("content").unwrap_or_else(|| Text::Plain(String::new())),
+            content: params
+                .several_lines(|params| params.maybe_secret("content"))
+                .unwrap_or_else(|| Text::Plain(String::new())),
             begin: line("BEGIN"),
             end: line("END"),
             placement: lines::decode_placement(params),

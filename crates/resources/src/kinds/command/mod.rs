@@ -104,7 +104,8 @@ impl Kind for Command {
     }
 
     fn decode(params: &mut Reader<'_>) -> Wish {
-        let (words, folder) = (params.texts("command"), params.optional_path("cwd"));
+        let (words, folder) =
+            (params.several_lines(|params| params.texts("command")), params.optional_path("cwd"));
         let wish = Wish {
             when: when(params, &words, folder.as_deref()),
             words,
@@ -112,7 +113,7 @@ impl Kind for Command {
             user: params.text("user"),
             folder,
             environment: environment(params),
-            input: params.maybe_secret("stdin"),
+            input: params.several_lines(|params| params.maybe_secret("stdin")),
             codes: codes(params),
         };
         if wish.words.iter().all(|word| word.trim().is_empty()) {
@@ -202,8 +203,8 @@ fn when(params: &mut Reader<'_>, words: &[String], folder: Option<&Path>) -> Whe
     let guards = Guards {
         creates: params.optional_path("creates"),
         removes: params.optional_path("removes"),
-        unless: params.text("unless"),
-        only_if: params.text("only-if"),
+        unless: params.several_lines(|params| params.text("unless")),
+        only_if: params.several_lines(|params| params.text("only-if")),
     };
     let guarded = ["creates", "removes", "unless", "only-if"].iter().any(|name| params.has(name));
     let (always, notified) =
@@ -248,7 +249,7 @@ fn once(params: &mut Reader<'_>, words: &[String], folder: Option<&Path>) -> Opt
 
 fn environment(params: &mut Reader<'_>) -> Vec<(String, Text)> {
     let mut environment = Vec::new();
-    for (name, values) in params.map("env") {
+    for (name, values) in params.several_lines(|params| params.map("env")) {
         let bad = |text: &Text| text.expose().contains(&0);
         match <[Text; 1]>::try_from(values) {
             Ok([value]) if !bad(&value) => environment.push((name.clone(), value)),

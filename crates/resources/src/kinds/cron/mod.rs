@@ -170,7 +170,7 @@ struct Job {
 
 impl Job {
     fn decode(params: &mut Reader<'_>, absent: bool, user: &str) -> Self {
-        let command = params.text("command").unwrap_or_default();
+        let command = params.several_lines(|params| params.text("command")).unwrap_or_default();
         if command.trim().is_empty() && !absent {
             params.problem(ParamProblem::new("command", "is missing"));
         }

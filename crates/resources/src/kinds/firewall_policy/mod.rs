@@ -84,7 +84,7 @@ impl Kind for FirewallPolicy {
     fn decode(params: &mut Reader<'_>) -> Wish {
         params.required_text("name");
         let absent = params.choice("state", &[("present", false), ("absent", true)]);
-        let rules = params.text("rules");
+        let rules = params.several_lines(|params| params.text("rules"));
         match &rules {
             None if !absent => params.problem(ParamProblem::new("rules", "is missing")),
             Some(_) if absent => {

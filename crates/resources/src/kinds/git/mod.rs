@@ -168,10 +168,21 @@ impl Kind for Git {
     }
 }
 
+/// Whether git or ssh would take the place of a repository for something to be run: `ext::COMMAND` names a helper of git,
+/// a host that begins with a hyphen is an option of ssh.
+fn is_program(url: &str) -> bool {
+    let helper =
+        url.split_once("::").is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric()));
+    let address = url.split_once("://").map_or(url, |(_, address)| address);
+    let host = address.split('/').next().unwrap_or_default();
+    helper || host.rsplit('@').next().is_some_and(|host| host.starts_with('-'))
+}
+
 fn problems(params: &mut Reader<'_>, wish: &Wish) {
     let odd = |text: &str| text.starts_with('-') || text.chars().any(|char| char.is_control());
-    if wish.url.is_empty() || odd(&wish.url) {
-        params.problem(ParamProblem::new("url", "is not the place of a repository"));
+    if wish.url.is_empty() || odd(&wish.url) || is_program(&wish.url) {
+        let problem = ParamProblem::new("url", format!("{:?} is not the place of a repository", wish.url));
+        params.problem(problem.help("write a URL of https or ssh, `user@host:path`, or a path on the host"));
     }
     let forbidden = [' ', '~', '^', ':', '?', '*', '[', '\\'];
     if wish.version.is_empty()

@@ -208,6 +208,9 @@ fn mistakes_are_found_before_the_host() {
         assert!(!Trial::new().problems("git", &wish).is_empty(), "{name} {value}");
     };
     check("url", "--upload-pack=x");
+    check("url", "ext::sh -c id");
+    check("url", "ssh://-oProxyCommand=id/x");
+    check("url", "git@-oProxyCommand=id:x");
     check("version", "--force");
     check("version", "a..b");
     check("version", "a b");

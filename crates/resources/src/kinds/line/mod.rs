@@ -64,7 +64,7 @@ impl Kind for Line {
         let mut wish = Wish {
             target: edited::decode(params),
             absent: params.choice("state", &[("present", false), ("absent", true)]),
-            text: params.maybe_secret("text"),
+            text: params.several_lines(|params| params.maybe_secret("text")),
             pattern: params.text("match").and_then(|text| lines::regex(params, "match", &text)),
             placement: lines::decode_placement(params),
         };

@@ -63,8 +63,8 @@ impl Rule {
             let bare = command.trim_start_matches('!').trim_start();
             let alias = bare.starts_with(|c: char| c.is_ascii_uppercase())
                 && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            let known =
-                bare.starts_with('/') || bare.starts_with("sudoedit ") || bare.starts_with("sha") || alias;
+            let path = digest(bare).map_or(bare, |(_, command)| command);
+            let known = path.starts_with('/') || path.starts_with("sudoedit ") || alias;
             if !known {
                 let problem =
                     ParamProblem::new("commands", format!("{command:?} does not start with a full path"));
@@ -76,6 +76,11 @@ impl Rule {
             if text.is_empty() || text.ends_with('\\') || text.contains(char::is_control) {
                 params.problem(ParamProblem::new(param, format!("{text:?} cannot stand in one line")));
             }
+        }
+        for text in self.defaults.iter().filter(|text| !is_one_setting(text)) {
+            let problem = ParamProblem::new("defaults", format!("{text:?} is more than one setting"));
+            params
+                .problem(problem.help("write each as a text of its own; quote a value with a comma or `#`"));
         }
     }
 
@@ -95,12 +100,34 @@ impl Rule {
 
 /// A command as sudoers has it; a digest before it keeps its colon.
 fn command_text(command: &str) -> String {
-    match command.split_once(' ') {
-        Some((digest, command)) if digest.starts_with("sha") && digest.contains(':') => {
-            format!("{digest} {}", escaped(command))
-        }
-        _ => escaped(command),
+    match digest(command) {
+        Some((digest, command)) => format!("{digest} {}", escaped(command)),
+        None => escaped(command),
     }
+}
+
+/// The digest before a command, and the command: `sha256:0123… /usr/bin/x`.
+fn digest(command: &str) -> Option<(&str, &str)> {
+    let (digest, command) = command.split_once(' ')?;
+    let (sort, value) = digest.split_once(':')?;
+    let is_value = value.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c));
+    let is_digest = ["sha224", "sha256", "sha384", "sha512"].contains(&sort) && is_value;
+    is_digest.then_some((digest, command.trim_start()))
+}
+
+/// Whether sudoers(5) reads one setting: a comma begins another one, a `#` a comment, if neither is quoted.
+fn is_one_setting(text: &str) -> bool {
+    let (mut quoted, mut escaped) = (false, false);
+    for c in text.chars() {
+        match c {
+            _ if escaped => {}
+            '"' => quoted = !quoted,
+            ',' | '#' if !quoted => return false,
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    !quoted
 }
 
 /// `text` with a backslash before what means something to sudoers, unless one is there.

@@ -71,6 +71,13 @@ fn mistakes_are_found() {
     check(&[("user", "a".into()), ("commands", "/bin/x\nb ALL = ALL".into())], 1);
     check(&[("user", "a".into()), ("runas", "x) NOPASSWD: (y".into())], 1);
     check(&[("user", "a".into()), ("name", ".hidden".into())], 1);
+    for hostile in ["sha256:0aF=, /bin/x", "sha256:0aF= x", "shaming /bin/x"] {
+        check(&[("user", "a".into()), ("commands", hostile.into())], 1);
+    }
+    for hostile in ["!requiretty, !authenticate", "!requiretty # x", "badpass_message=\"a"] {
+        check(&[("user", "a".into()), ("defaults", hostile.into())], 1);
+    }
+    check(&[("user", "a".into()), ("defaults", "badpass_message=\"a, b # c\"".into())], 0);
     check(&[("state", "absent".into())], 0);
 }
 

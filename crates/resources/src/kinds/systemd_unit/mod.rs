@@ -449,7 +449,7 @@ mod tests {
         };
         check(&unit("app.timer", row("Service", "ExecStart", "x"), &[]), "a timer has no section");
         check(&unit("app", row("Service", "Exec Start", "x"), &[]), "name of an option");
-        check(&unit("app", row("Service", "ExecStart", "a\nb"), &[]), "line break");
+        check(&unit("app", row("Service", "ExecStart", "a\nb"), &[]), "must be one line");
         check(&unit("app", row("Service", "ExecStart", "a \\"), &[]), "backslash");
         check(&unit("app", Vec::new(), &[]), "is missing");
         check(

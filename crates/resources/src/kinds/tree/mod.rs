@@ -120,7 +120,7 @@ impl Kind for Tree {
         Wish {
             path: params.path("path"),
             parts,
-            validate: params.texts("validate"),
+            validate: params.several_lines(|params| params.texts("validate")),
             reads: params.texts("reads").iter().filter_map(|path| normal_path(path)).collect(),
             replace: params.flag("replace").unwrap_or(false),
         }

@@ -269,9 +269,19 @@ fn problems(params: &mut Reader<'_>, wish: &Wish) {
     if matches!(&wish.source, Source::Requirements { content: Some(Filling::Secret(_)), .. }) {
         params.problem(ParamProblem::new("content", "cannot be a secret; `index` can"));
     }
-    if matches!(&wish.source, Source::Requirements { list, .. } if list.iter().any(|one| one.contains('\n')))
-    {
-        params.problem(ParamProblem::new("install", "holds a line break"));
+    if let Source::Requirements { list, .. } = &wish.source {
+        for one in list.iter().filter(|one| !is_one_requirement(one)) {
+            let problem = ParamProblem::new("install", format!("{one:?} is not one requirement"));
+            params.problem(problem.help(
+                "write `NAME==VERSION`, a path or `NAME @ URL`; \
+                 an index goes into `index`, a file of requirements into `requirements`",
+            ));
+        }
+    }
+    for (name, names) in [("extras", &wish.extras), ("groups", &wish.groups)] {
+        for odd in names.iter().filter(|odd| !is_extra(odd)) {
+            params.problem(ParamProblem::new(name, format!("{odd:?} is not a name of letters and digits")));
+        }
     }
     if !wish.groups.is_empty() && !matches!(wish.source, Source::Lock(_)) {
         params.problem(ParamProblem::new("groups", "needs a `lock`"));
@@ -281,6 +291,20 @@ fn problems(params: &mut Reader<'_>, wish: &Wish) {
             params.problem(ParamProblem::new("index", why));
         }
     }
+}
+
+/// Whether a line of a file of requirements is a requirement, and goes on in no other line. Of the options of such a file
+/// it is `-e` alone that names one.
+fn is_one_requirement(line: &str) -> bool {
+    let line = line.trim();
+    let is_option = line.starts_with('-') && !line.starts_with("-e ") && !line.starts_with("--editable");
+    !line.is_empty() && !is_option && !line.starts_with('#') && !line.ends_with('\\')
+}
+
+/// Whether it can be the name of an extra or a group (PEP 685).
+fn is_extra(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 fn key(wish: &Wish) -> String {

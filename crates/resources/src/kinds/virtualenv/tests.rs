@@ -700,6 +700,9 @@ fn mistakes_are_found_without_a_host() {
     check(&[("groups", listed(&["dev"]))]);
     check(&[("index", "pypi.example".into())]);
     check(&[("python", "-c".into())]);
-    check(&[("install", listed(&["a\nb"]))]);
+    for hostile in ["a\nb", "--index-url=https://x/", "-r x", "-e", "a \\", "# a", ""] {
+        check(&[("install", listed(&[hostile]))]);
+    }
+    check(&[("extras", listed(&["a]"]))]);
     check(&[("path", "/".into())]);
 }
