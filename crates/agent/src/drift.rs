@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use converge_model::{Catalog, Cause, Digest, Resource};
+use converge_model::{Catalog, Cause, Claim, Digest, Resource};
+use converge_resources::{System, View};
 
 use crate::planner::{Decoded, Draft, DraftStep};
 use crate::state::journal::Past;
 use crate::state::ledger::{Entry, Ledger, LineKey, applied};
 use crate::state::{State, StateError};
-use crate::veil::Veil;
+use crate::veil::{Names, Veil};
 
 /// What the host remembers of earlier runs, as far as a catalog is concerned. A host without a key remembers nothing.
 pub(crate) struct Memory<'a> {
@@ -40,9 +41,16 @@ impl<'a> Memory<'a> {
         draft.in_sync.iter().all(|index| self.knows(&self.catalog.resources[*index as usize]))
     }
 
-    /// What of a plan for the catalog may be shown.
-    pub(crate) fn veil(&self, decoded: &Decoded<'_>) -> Veil {
-        Veil::over(decoded, self.known.as_ref().map(|(ledger, key)| (ledger, LineKey::of(key))))
+    /// What of a plan for the catalog may be shown; `owned` is what the plan's resources own on the host.
+    pub(crate) fn veil(
+        &self,
+        decoded: &Decoded<'_>,
+        owned: &BTreeMap<u32, Vec<Claim>>,
+        system: &dyn System,
+    ) -> Veil {
+        let base = decoded.base(system);
+        let names = Names::new(decoded, owned, View::bare(&base));
+        Veil::over(decoded, &names, self.known.as_ref().map(|(ledger, key)| (ledger, LineKey::of(key))))
     }
 
     /// Whether `resource` is one that runs once for all hosts, and did.

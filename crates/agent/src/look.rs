@@ -42,16 +42,14 @@ pub(crate) fn look(
     let debts = open_debts(&past.debts, decoded, system);
     let memory = Memory::read(decoded.catalog, state, past)?;
     let known_once = known_once(decoded.catalog, &memory);
-    let veil = memory.veil(decoded);
     let login = guard.map(|_| Login::of(system));
     let critical = login.as_ref().map(|login| login.critical(decoded.catalog)).unwrap_or_default();
     let mut draft = plan(decoded, system, (&debts, &known_once), |draft| {
+        draft.veil = memory.veil(decoded, &draft.owned, system);
         let (Some(guard), Some(login)) = (guard, &login) else { return Refused::new() };
-        draft.veil = veil.clone();
         mark(draft, decoded, &critical);
         unguardable(draft, decoded.catalog, login, guard, can_arm(system, state))
     });
-    draft.veil = veil;
     if let (Some(_), Some(login)) = (guard, &login) {
         draft.allowance.keep_ways_in(login.needs());
         draft.problems.extend(unsettled(state)?);

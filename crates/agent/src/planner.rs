@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use converge_model::plan::{Cause, Drift};
 use converge_model::{
-    Address, Blocked, Catalog, Certainty, Change, Problem, PropertyChange, Resource, Shown, Step, Verb,
+    Address, Blocked, Catalog, Certainty, Change, Claim, Problem, PropertyChange, Resource, Shown, Step, Verb,
 };
 use converge_resources::kind::{Action, Depend, DiffRequest, Look, Planned};
 use converge_resources::overlay::{Version, removed};
@@ -66,6 +66,8 @@ pub(crate) struct Draft {
     pub(crate) waiting: Vec<Blocked>,
     /// The resources that must not be planned so, though each of them alone could be.
     refused: Refused,
+    /// What the resources that were looked at own, under the names that their things have on the host.
+    pub(crate) owned: BTreeMap<u32, Vec<Claim>>,
     /// What of it may be shown.
     pub(crate) veil: Veil,
 }
@@ -263,7 +265,9 @@ impl<'a> Walk<'a> {
     fn own(&mut self, index: u32) {
         let owned = self.decoded.wanted[index as usize].owns(&View::under(self.base, &self.overlay));
         // What cannot be read is told by the look that follows.
-        let clash = owned.ok().and_then(|owned| self.owners.add(index, owned));
+        let Ok(owned) = owned else { return };
+        let clash = self.owners.add(index, owned.clone());
+        self.draft.owned.insert(index, owned);
         let Some(Clash { with, thing }) = clash else { return };
         let [first, second] = [with, index].map(|index| &self.resource(index).address);
         let message = format!("{first} and {second} both own {thing} on this host");

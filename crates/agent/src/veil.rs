@@ -1,11 +1,14 @@
-//! What of a plan may be shown. Secrecy goes by path and by text: in a file that holds or held a secret a difference shows
-//! only lines that are known to hold none; everywhere else the secrets themselves are masked, and what is made of them.
+//! What of a plan may be shown. Secrecy goes by path, under whatever name, and by text: in a file that holds or held a
+//! secret a difference shows only lines that are known to hold none; everywhere else the secrets themselves are masked, and
+//! what is made of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 
 use converge_model::claim::Extent;
 use converge_model::secret::MASK;
-use converge_model::{Catalog, Change, Claim, Masker, PropertyChange, Resource, Shown};
+use converge_model::{Change, Claim, Masker, PropertyChange, Resource, Shown};
+use converge_resources::View;
 
 use crate::planner::Decoded;
 use crate::state::ledger::{Ledger, LineDigest, LineKey, holds_secret};
@@ -33,8 +36,9 @@ struct Known {
 }
 
 impl Veil {
-    /// The veil over the catalog of `decoded`; `ledger` and the key of its lines are what the host remembers.
-    pub(crate) fn over(decoded: &Decoded<'_>, ledger: Option<(&Ledger, LineKey)>) -> Self {
+    /// The veil over the catalog of `decoded`, whose paths have these `names`; `ledger` and the key of its lines are what
+    /// the host remembers.
+    pub(crate) fn over(decoded: &Decoded<'_>, names: &Names<'_>, ledger: Option<(&Ledger, LineKey)>) -> Self {
         let catalog = decoded.catalog;
         let all = || (0_u32..).zip(&catalog.resources);
         let of = |holds: &dyn Fn(&Resource) -> bool| {
@@ -46,32 +50,48 @@ impl Veil {
             held: of(&|resource| ledger.is_some_and(|(ledger, _)| ledger.held_secret(resource))),
             ..Self::default()
         };
-        let secret = secret_paths(catalog, ledger.map(|(ledger, _)| ledger));
+        let holders: BTreeSet<u32> = of(&holds_secret);
+        let mut secret: BTreeSet<String> = holders.iter().flat_map(|index| names.paths(*index)).collect();
+        let before = ledger.into_iter().flat_map(|(ledger, _)| ledger.secret_paths());
+        secret.extend(before.flat_map(|path| names.of(path)));
         if secret.is_empty() {
             return veil;
         }
-        let covered: BTreeMap<u32, BTreeSet<&str>> = all()
-            .map(|(index, resource)| {
-                (index, paths(resource).filter(|path| is_within(&secret, path)).collect())
+        let covered: BTreeMap<u32, BTreeSet<String>> = all()
+            .map(|(index, _)| {
+                (index, names.paths(index).into_iter().filter(|path| is_within(&secret, path)).collect())
             })
-            .filter(|(_, paths): &(u32, BTreeSet<&str>)| !paths.is_empty())
+            .filter(|(_, paths): &(u32, BTreeSet<String>)| !paths.is_empty())
             .collect();
         veil.clean = clean_lines(decoded, covered.keys().copied());
+        veil.covered = veil.known(&covered, names, ledger);
+        veil
+    }
+
+    /// Of each resource of `covered` with its secret paths, the lines that are known to hold no secret.
+    fn known(
+        &self,
+        covered: &BTreeMap<u32, BTreeSet<String>>,
+        names: &Names<'_>,
+        ledger: Option<(&Ledger, LineKey)>,
+    ) -> BTreeMap<u32, Known> {
         let mut owners: HashMap<&str, Vec<u32>> = HashMap::new();
-        for (index, paths) in &covered {
+        for (index, paths) in covered {
             paths.iter().for_each(|path| owners.entry(path).or_default().push(*index));
         }
-        let digests = ledger.map(|(ledger, _)| ledger.clean_lines()).unwrap_or_default();
-        for (index, paths) in &covered {
-            let sharing = paths.iter().filter_map(|path| owners.get(path)).flatten();
-            let known = Known {
-                lines: sharing.filter_map(|other| veil.clean.get(other)).flatten().cloned().collect(),
+        let mut digests: HashMap<String, Vec<LineDigest>> = HashMap::new();
+        for (path, lines) in ledger.into_iter().flat_map(|(ledger, _)| ledger.clean_lines()) {
+            names.of(path).into_iter().for_each(|name| digests.entry(name).or_default().extend(&lines));
+        }
+        let known = |paths: &BTreeSet<String>| {
+            let sharing = paths.iter().filter_map(|path| owners.get(path.as_str())).flatten();
+            Known {
+                lines: sharing.filter_map(|other| self.clean.get(other)).flatten().cloned().collect(),
                 digests: paths.iter().filter_map(|path| digests.get(path)).flatten().copied().collect(),
                 key: ledger.map(|(_, key)| key),
-            };
-            veil.covered.insert(*index, known);
-        }
-        veil
+            }
+        };
+        covered.iter().map(|(index, paths)| (*index, known(paths))).collect()
     }
 
     /// Takes secrets out of text that is shown.
@@ -116,11 +136,14 @@ impl Veil {
             } else if self.held.contains(&index) && !is_metadata(property) {
                 mask_values(property);
             }
+            let tells_content = !is_metadata(property);
             match (&mut property.diff, known) {
                 (Some(diff), Some(known)) => {
                     diff.unified = known.mask(&diff.unified);
                     mask_values(property);
                 }
+                // A value, or a digest, of what is at the path.
+                (None, Some(_)) if tells_content => mask_value(&mut property.before),
                 (Some(_), None) if self.held.contains(&index) => property.diff = None,
                 _ => {}
             }
@@ -157,23 +180,56 @@ impl Known {
     }
 }
 
-/// The paths that hold a secret by this catalog, or held one by the ledger.
-fn secret_paths<'a>(catalog: &'a Catalog, ledger: Option<&'a Ledger>) -> BTreeSet<&'a str> {
-    let now = catalog.resources.iter().filter(|resource| holds_secret(resource)).flat_map(paths);
-    let before = ledger.into_iter().flat_map(Ledger::secret_paths);
-    now.chain(before).collect()
+/// The names of the paths of a catalog: those that are written, and those that their things have on the host.
+pub(crate) struct Names<'a> {
+    decoded: &'a Decoded<'a>,
+    owned: &'a BTreeMap<u32, Vec<Claim>>,
+    view: View<'a>,
 }
 
-/// The paths whose content a resource claims, or a part of it.
-fn paths(resource: &Resource) -> impl Iterator<Item = &str> {
-    resource.claims.iter().filter_map(|claim| match claim {
+impl<'a> Names<'a> {
+    /// The names in the catalog of `decoded`. `owned` is what its plan found of resources that were looked at: a link may
+    /// be one that an earlier step makes. The rest is looked up by `view`.
+    pub(crate) fn new(
+        decoded: &'a Decoded<'a>,
+        owned: &'a BTreeMap<u32, Vec<Claim>>,
+        view: View<'a>,
+    ) -> Self {
+        Self { decoded, owned, view }
+    }
+
+    /// The paths whose content the resource at `index` claims, or a part of it.
+    fn paths(&self, index: u32) -> BTreeSet<String> {
+        let written = &self.decoded.catalog.resources[index as usize].claims;
+        let looked_up;
+        let owned = match self.owned.get(&index) {
+            Some(owned) => owned,
+            None => {
+                looked_up = self.decoded.wanted[index as usize].owns(&self.view).unwrap_or_default();
+                &looked_up
+            }
+        };
+        written.iter().chain(owned).filter_map(content_path).map(str::to_owned).collect()
+    }
+
+    /// `path` as it is written, and as the host has it.
+    fn of(&self, path: &str) -> BTreeSet<String> {
+        let resolved = self.view.resolved(Path::new(path)).ok();
+        let resolved = resolved.and_then(|path| path.into_os_string().into_string().ok());
+        resolved.into_iter().chain([path.to_owned()]).collect()
+    }
+}
+
+/// The path whose content is claimed, or a part of it.
+fn content_path(claim: &Claim) -> Option<&str> {
+    match claim {
         Claim::Path { extent: Extent::Metadata, .. } | Claim::Named { .. } => None,
-        Claim::Path { path, .. } => Some(path.as_str()),
-    })
+        Claim::Path { path, .. } => Some(path),
+    }
 }
 
 /// Whether `path` is one of `secret`, or below one.
-fn is_within(secret: &BTreeSet<&str>, path: &str) -> bool {
+fn is_within(secret: &BTreeSet<String>, path: &str) -> bool {
     let above = path.match_indices('/').map(|(at, _)| &path[..at]);
     above.chain([path]).any(|path| secret.contains(path))
 }
@@ -218,10 +274,13 @@ fn is_metadata(property: &PropertyChange) -> bool {
 }
 
 fn mask_values(property: &mut PropertyChange) {
-    for shown in [&mut property.before, &mut property.after] {
-        if !matches!(shown, Shown::Absent) {
-            *shown = Shown::Masked;
-        }
+    mask_value(&mut property.before);
+    mask_value(&mut property.after);
+}
+
+fn mask_value(shown: &mut Shown) {
+    if !matches!(shown, Shown::Absent) {
+        *shown = Shown::Masked;
     }
 }
 

@@ -201,6 +201,174 @@ fn a_path_that_held_a_secret_hides_it_from_every_other_claim_on_it() {
     );
 }
 
+/// A resource of each kind that writes at a path, with a canary among its texts where the kind takes any; none for the
+/// other kinds. A new kind says here how it looks.
+fn writer(bench: &Bench, kind: &str) -> Option<Resource> {
+    let content = || Value::Content(content(bench, &plain("canary\n")));
+    let text = |text: &str| Value::from(text);
+    let list = |one: &str| Value::List(vec![one.into()]);
+    let (name, params) = match kind {
+        "apt-repository" => {
+            let uri = list("https://canary.example/debian");
+            ("shop", vec![("uris", uri), ("suites", list("bookworm")), ("components", list("main"))])
+        }
+        "archive" => ("/srv/archive", vec![("source", content())]),
+        "authorized-key" => {
+            let key = format!("{} canary", crate::laws::KEY);
+            ("root", vec![("key", list(&key)), ("path", text("/etc/keys"))])
+        }
+        "block" => ("/etc/block", vec![("content", text("canary"))]),
+        "cron" => ("job", vec![("command", text("canary"))]),
+        "directory" => ("/srv/directory", vec![]),
+        "download" => {
+            let sum = format!("sha256:{}", "0".repeat(64));
+            ("/srv/download", vec![("url", text("https://canary.example/x")), ("checksum", text(&sum))])
+        }
+        "file" => ("/etc/file", vec![("content", content())]),
+        "firewall-policy" => ("canary", vec![("rules", text("set canary { type ipv4_addr; }"))]),
+        "git" => ("/srv/git", vec![("url", text("https://canary.example/x.git"))]),
+        "hostname" => ("canary", vec![]),
+        "ini" => ("/etc/ini", vec![("section", text("a")), ("option", text("b")), ("value", list("canary"))]),
+        "line" => ("/etc/line", vec![("text", text("canary"))]),
+        "link" => ("/etc/link", vec![("to", text("canary"))]),
+        "mount" => return Some(mount(bench, "/srv/mount", &[plain("canary")])),
+        "retention" => ("/srv/releases", vec![("current", text("/srv/current"))]),
+        "sudo-rule" => ("rule", vec![("user", text("root")), ("commands", list("/usr/bin/canary"))]),
+        "sysctl" => ("kernel.core_pattern", vec![("value", text("canary"))]),
+        "systemd-unit" => return Some(unit(bench, &plain("A=canary"))),
+        "timezone" => ("Europe/Berlin", vec![]),
+        "tree" => return Some(tree(bench, "/srv", "file", &plain("canary"))),
+        "virtualenv" => ("/srv/venv", vec![("install", list("canary==1"))]),
+        "autoremove" | "command" | "group" | "package" | "service" | "user" => return None,
+        other => panic!("say here how a {other} looks"),
+    };
+    let mut one = resource(kind, name);
+    params.into_iter().for_each(|(name, value)| one.params.set(name, value));
+    Some(one)
+}
+
+/// A host on which every kind that writes can be planned; `/alias` leads to its root.
+fn writable() -> Bench {
+    let bench = Bench::new();
+    for folder in ["etc/systemd/system", "etc/apt/sources.list.d", "etc/cron.d", "etc/sudoers.d", "srv"] {
+        std::fs::create_dir_all(bench.root().join(folder)).unwrap();
+    }
+    for program in ["mount", "umount", "cron", "visudo", "nft", "git", "python3"] {
+        bench.world.write(format!("/usr/bin/{program}").as_ref(), "");
+        bench.world.write(format!("/usr/sbin/{program}").as_ref(), "");
+    }
+    bench.world.write("/proc/sys/kernel/core_pattern".as_ref(), "core\n");
+    std::os::unix::fs::symlink("/", bench.root().join("alias")).unwrap();
+    bench
+}
+
+fn writers() -> impl Iterator<Item = &'static str> {
+    converge_resources::registry()
+        .map(|kind| kind.schema().name.as_str())
+        .filter(|kind| writer(&Bench::new(), kind).is_some())
+}
+
+/// The kinds that show the difference of a text, or replace a file whose content nobody sees.
+const SHOWN: [&str; 11] = [
+    "apt-repository",
+    "authorized-key",
+    "block",
+    "cron",
+    "download",
+    "file",
+    "ini",
+    "line",
+    "sudo-rule",
+    "systemd-unit",
+    "tree",
+];
+
+#[test]
+fn a_secret_at_a_path_is_hidden_from_every_kind_that_writes_there_under_every_name() {
+    for alias in ["", "/alias"] {
+        let mut planned = Vec::new();
+        for kind in writers() {
+            for path in content_paths(kind) {
+                let bench = writable();
+                let before = file(&bench, &format!("{alias}{path}"), &secret("pass=$\n", OLD));
+                let report = bench.apply(&[before]);
+                if report.results.iter().any(|result| result.outcome.failed()) {
+                    continue;
+                }
+                *bench.secrets.lock().unwrap() = SecretTable::default();
+                let plan = bench.look(&[writer(&bench, kind).unwrap()]);
+                assert!(!format!("{plan:?}").contains(OLD), "{kind} at {alias}{path}: {plan:?}");
+                planned.extend((!plan.steps.is_empty()).then_some(kind));
+            }
+        }
+        planned.dedup();
+        let is_planned = |kind: &&&str| !planned.contains(*kind);
+        assert_eq!(SHOWN.iter().filter(is_planned).collect::<Vec<_>>(), [&""; 0], "{planned:?}");
+    }
+}
+
+/// The paths that a resource of the kind writes, a file in a folder for those that own the folder.
+fn content_paths(kind: &str) -> Vec<String> {
+    let bench = writable();
+    let order = bench.order(&[writer(&bench, kind).unwrap()]);
+    let claims = &order.catalog.resources[0].claims;
+    claims.iter().filter_map(content_path).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_resource_of_any_kind_that_says_it_is_sensitive_shows_none_of_its_texts() {
+    for kind in writers() {
+        let bench = writable();
+        let mut one = writer(&bench, kind).unwrap();
+        one.address = converge_model::Address::new(None, kind, "one");
+        one.options.sensitive = true;
+        let plan = bench.look(&[one]);
+        let properties = plan.steps.iter().flat_map(|step| &step.change.properties);
+        let shown: Vec<_> = properties.map(|one| (&one.before, &one.after, &one.diff)).collect();
+        assert!(!format!("{shown:?}").contains(CANARY), "{kind}: {shown:?}");
+    }
+}
+
+#[test]
+fn a_secret_in_any_parameter_that_takes_one_is_shown_in_no_plan() {
+    let mut taken = 0;
+    for kind in converge_resources::registry().map(|kind| &kind.schema().name) {
+        let Some(kind_of) = converge_resources::kind(kind) else { continue };
+        for param in &kind_of.schema().params {
+            let bench = writable();
+            let Some(mut one) = writer(&bench, kind) else { continue };
+            let words = secret("/$", OLD);
+            let hidden = || scalar(&bench, &words);
+            let value = match &param.ty {
+                converge_model::Type::Content => Value::Content(content(&bench, &words)),
+                converge_model::Type::List(_) => Value::List(vec![hidden()]),
+                converge_model::Type::Map => Value::Map(vec![("KEY".into(), vec![hidden()])]),
+                _ => Value::Scalar(hidden()),
+            };
+            one.address = converge_model::Address::new(None, kind, "one");
+            one.params.set(&param.name, value);
+            if kind_of.decode(&one.params, &bench.secrets.lock().unwrap()).is_err() {
+                continue;
+            }
+            let plan = bench.look(&[one]);
+            taken += usize::from(!plan.steps.is_empty());
+            assert!(!format!("{plan:?}").contains(OLD), "{kind} {}: {plan:?}", param.name);
+        }
+    }
+    assert!(taken >= 5, "only {taken} parameters take a secret");
+}
+
+#[test]
+fn a_path_that_an_earlier_step_makes_another_name_of_a_secret_hides_it() {
+    let bench = writable();
+    bench.apply(&[file(&bench, "/etc/x", &secret("pass=$\n", OLD))]);
+    *bench.secrets.lock().unwrap() = SecretTable::default();
+    let mut name = resource("link", "/srv/name");
+    name.params.set("to", Value::from("/etc"));
+    let plan = format!("{:?}", bench.look(&[name, line(&bench, "/srv/name/x", "user", &plain("user=a"))]));
+    assert!(!plan.contains(OLD) && plan.contains("+user=a"), "{plan}");
+}
+
 #[test]
 fn a_rotated_secret_shows_a_difference_with_the_lines_that_hold_none() {
     let text = |value: &str| secret("frontend web\nuser admin $\nbind :80\n", value);
