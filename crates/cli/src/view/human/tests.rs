@@ -361,6 +361,27 @@ fn an_apply_tells_each_result_as_it_comes_and_sums_up() {
 }
 
 /// The report of a host that made a file, failed at the next step and never came to a third one.
+#[test]
+fn what_a_step_did_beyond_its_plan_stands_below_it() {
+    let step = |beyond: Vec<PropertyChange>| {
+        let mut step = result("package[web]", Verb::Create, StepOutcome::Done, 0);
+        if let EventKind::StepFinished { result } = &mut step {
+            result.unforeseen = beyond;
+        }
+        view(vec![("web1", step)])
+    };
+    let came = PropertyChange::new("libssl3", "3.0.15", "3.0.16");
+    let went = PropertyChange::new("old\x1b[2J", "1", Shown::Absent);
+    insta::assert_snapshot!(step(vec![came.clone(), went]), @r"
+    web1  + package[web]
+          unforeseen: libssl3: 3.0.15 -> 3.0.16
+          unforeseen: old\u{1b}[2J: 1 -> (absent)
+    ");
+    let many = step(vec![came; 23]);
+    assert_eq!(many.matches("libssl3").count(), 20);
+    assert!(many.ends_with("unforeseen: 3 more\n"), "{many}");
+}
+
 fn failed_report() -> HostReport {
     let result = |at: &str, verb: Verb, outcome: StepOutcome| match result(at, verb, outcome, 0) {
         EventKind::StepFinished { result } => result,

@@ -2,7 +2,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use converge_model::{Certainty, Params, Value, Verb};
+use converge_model::{Certainty, Params, PropertyChange, Shown, Value, Verb};
 use flate2::{Compression, Crc, write::DeflateEncoder, write::GzEncoder};
 use tar::{EntryType, Header};
 
@@ -121,6 +121,22 @@ fn another_archive_replaces_what_the_first_brought_and_nothing_else() {
     let second = archive(&trial, &tar(&[(FILE, "a", 0o644, "2"), (FILE, "b", 0o644, "2")]), &[]);
     assert_eq!(trial.laws("archive", &second).verb, Verb::Update);
     assert_eq!(left(&trial), ["a", "b", "old", "old/log", "old/log/own"]);
+}
+
+#[test]
+fn what_goes_with_an_older_archive_is_told_after_the_step() {
+    let trial = Trial::new();
+    let many: Vec<_> = (0..103).map(|number| format!("old/{number:03}")).collect();
+    let mut items = vec![(FILE, "a", 0o644, "1")];
+    items.extend(many.iter().map(|name| (FILE, name.as_str(), 0o644, "")));
+    trial.apply("archive", &archive(&trial, &tar(&items), &[])).unwrap();
+    assert_eq!(*trial.unforeseen.lock().unwrap(), []);
+    let next = archive(&trial, &tar(&[(FILE, "a", 0o644, "2")]), &[]);
+    trial.apply("archive", &next).unwrap();
+    let told = trial.unforeseen.lock().unwrap();
+    assert_eq!(told.len(), 101);
+    assert_eq!(told[0], PropertyChange::new("old/102", "file", Shown::Absent));
+    assert_eq!(told[100], PropertyChange::new("…", "4 more entries", Shown::Absent));
 }
 
 #[test]

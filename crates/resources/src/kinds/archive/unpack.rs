@@ -7,6 +7,8 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
+use converge_model::{PropertyChange, Shown};
+
 use super::Wish;
 use super::formats::{self, Member, MemberSort, refused};
 use crate::actor::{Actor, ApplyError, Attributes};
@@ -60,20 +62,33 @@ pub(super) fn remove_left(
     paths: &[PathBuf],
 ) -> Result<(), ApplyError> {
     let kept: HashSet<_> = paths.iter().collect();
-    for path in left.iter().rev().filter(|path| !kept.contains(path)) {
-        let path = to.join(path);
+    let mut removed = 0;
+    for name in left.iter().rev().filter(|path| !kept.contains(path)) {
+        let path = to.join(name);
         let fail = |error: io::Error| ApplyError::at("read", &path, &error);
-        let goes = match actor.files().entry(&path).map_err(fail)?.map(|entry| entry.sort) {
-            Some(Sort::File | Sort::Link) => true,
-            Some(Sort::Folder) => actor.files().list(&path).map_err(fail)?.is_empty(),
-            Some(Sort::Special) | None => false,
+        let Some(sort) = actor.files().entry(&path).map_err(fail)?.map(|entry| entry.sort) else { continue };
+        let goes = match sort {
+            Sort::File | Sort::Link => true,
+            Sort::Folder => actor.files().list(&path).map_err(fail)?.is_empty(),
+            Sort::Special => false,
         };
         if goes {
             actor.remove(&path)?;
+            removed += 1;
+            // The plan cannot name it: the archive is opened when it is unpacked.
+            let told = PropertyChange::new(&shown(name), sort.word(), Shown::Absent);
+            actor.unforeseen.extend((removed <= LISTED).then_some(told));
         }
+    }
+    if removed > LISTED {
+        let more = format!("{} more entries", removed - LISTED);
+        actor.unforeseen.push(PropertyChange::new("…", more, Shown::Absent));
     }
     Ok(())
 }
+
+/// How many entries that go with an older archive are named.
+const LISTED: usize = 100;
 
 impl Unpacking<'_, '_, '_> {
     fn member(&mut self, member: Member, content: &mut dyn Read) -> io::Result<()> {
