@@ -14,6 +14,7 @@ use crate::drift::DriftPolicy;
 use crate::explain::{self, Explanation};
 use crate::gates::{self, Gate};
 use crate::lint;
+use crate::membership::Host;
 use crate::module::ModuleInfo;
 use crate::pattern::Pattern;
 use crate::project::{self, Data};
@@ -266,24 +267,28 @@ impl Inventory {
         diagnostics
     }
 
-    /// Two names with one address are most likely one machine: what they ask for would meet there.
+    /// Two names with one address are most likely one machine: what they ask for would meet there. Each address is told once.
     fn warn_of_shared_addresses(&self, diagnostics: &mut Diagnostics) {
-        let mut first: HashMap<(String, Option<u16>, Option<&str>), &HostName> = HashMap::new();
+        let mut places: HashMap<(String, Option<u16>, Option<&str>), usize> = HashMap::new();
+        let mut addresses: Vec<(String, Vec<&Host>)> = Vec::new();
         for (host, settings) in self.data.membership.hosts.iter().zip(&self.hosts) {
             let connection = &settings.connection;
             if connection.transport != Transport::Ssh {
                 continue;
             }
             let address = connection.address.clone().unwrap_or_else(|| host.name.to_string());
-            let other = *first
-                .entry((address.clone(), connection.port, connection.jump.as_deref()))
-                .or_insert(&host.name);
-            if *other != host.name {
-                let message = format!("`{}` and `{other}` have one address: {address}", host.name);
-                let help = "two names of one machine are an error of the run that meets both";
-                let report = Diagnostic::warning("lang::one-address", message).label(host.at, "this name");
-                diagnostics.push(report.help(help));
+            let key = (address.clone(), connection.port, connection.jump.as_deref());
+            let place = *places.entry(key).or_insert(addresses.len());
+            if place == addresses.len() {
+                addresses.push((address, Vec::new()));
             }
+            addresses[place].1.push(host);
+        }
+        for (address, hosts) in addresses.iter().filter(|(_, hosts)| hosts.len() > 1) {
+            let message = format!("{} have one address: {address}", names(hosts));
+            let help = "two names of one machine are an error of the run that meets both";
+            let report = Diagnostic::warning("lang::one-address", message).label(hosts[1].at, "this name");
+            diagnostics.push(report.help(help));
         }
     }
 
@@ -419,6 +424,17 @@ pub struct GroupDescription {
     pub groups: Vec<String>,
     /// Where it is first defined: file and line.
     pub place: String,
+}
+
+/// "`a`, `b` and `c`"; of many hosts the first ones, and how many more there are.
+fn names(hosts: &[&Host]) -> String {
+    const NAMED: usize = 4;
+    let mut names: Vec<_> = hosts.iter().take(NAMED).map(|host| format!("`{}`", host.name)).collect();
+    let last = match hosts.len().saturating_sub(NAMED) {
+        0 => names.pop().unwrap_or_default(),
+        more => format!("{more} more hosts"),
+    };
+    format!("{} and {last}", names.join(", "))
 }
 
 #[cfg(test)]

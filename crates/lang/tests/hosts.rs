@@ -35,6 +35,22 @@ fn two_names_with_one_address_are_warned_of() {
     let warned = |hosts: &str| check(&format!("{hosts}\n{asked}")).contains("have one address");
     assert!(warned("host \"web1\"\nhost \"other\" address=\"web1\""));
     assert!(warned("host \"a\" address=\"10.0.0.1\"\nhost \"b\" address=\"10.0.0.1\""));
+    let told = |names: &[&str]| {
+        let hosts = names.iter().map(|name| format!("host \"{name}\" address=\"10.0.0.1\"\n"));
+        let reports = check(&format!("{}{asked}", hosts.collect::<String>()));
+        reports
+            .lines()
+            .filter(|line| line.contains("have one address"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let three = told(&["a", "b", "c"]);
+    assert!(
+        three.len() == 1 && three[0].contains("`a`, `b` and `c` have one address: 10.0.0.1"),
+        "{three:?}"
+    );
+    let many = told(&["a", "b", "c", "d", "e", "f"]);
+    assert!(many.len() == 1 && many[0].contains("`d` and 2 more hosts have one address"), "{many:?}");
     for apart in [
         "host \"a\" address=\"10.0.0.1\"\nhost \"b\" address=\"10.0.0.2\"",
         "host \"a\" address=\"10.0.0.1\"\nhost \"b\" address=\"10.0.0.1\" { connection port=2222 }",
