@@ -53,6 +53,8 @@ pub struct RunSummary {
     pub hosts: u32,
     /// How many of them ended in each state, as far as they ended.
     pub states: Vec<(HostState, u32)>,
+    /// On how many of them a step changed something, however they ended.
+    pub changed_hosts: u32,
     /// How many steps changed something.
     pub changes: u32,
     /// For how many milliseconds it went on; none where it was cut off, or still goes on.
@@ -118,7 +120,7 @@ pub enum FindError {
 }
 
 /// The rows of [`RunSummary`], the states of its hosts last.
-type RunRow = (String, String, String, i64, u32, u32, Option<i64>, Option<u8>, String);
+type RunRow = (String, String, String, i64, u32, u32, u32, Option<i64>, Option<u8>, String);
 
 impl History {
     /// Opens the history in `folder`. Where nothing was recorded yet it is empty, and nothing is made.
@@ -235,6 +237,7 @@ impl History {
 }
 
 const RUNS: &str = "SELECT run, verb, author, began, hosts, \
+    (SELECT count(*) FROM host_runs WHERE host_runs.run = runs.id AND changes > 0), \
     (SELECT coalesce(sum(changes), 0) FROM host_runs WHERE host_runs.run = runs.id), took, exit, \
     (SELECT json_group_object(state, ended) FROM (SELECT state, count(*) AS ended FROM host_runs \
         WHERE host_runs.run = runs.id AND state IS NOT NULL GROUP BY state)) FROM runs";
@@ -296,7 +299,7 @@ fn glob(pattern: &str) -> String {
 }
 
 fn run(database: &Database, row: RunRow) -> Result<RunSummary, HistoryError> {
-    let (run, verb, by, began, hosts, changes, took, exit, states) = row;
+    let (run, verb, by, began, hosts, changed_hosts, changes, took, exit, states) = row;
     let states: BTreeMap<HostState, u32> =
         serde_json::from_str(&states).map_err(|error| database.damaged(error))?;
     let states = states.into_iter().collect();
@@ -307,6 +310,7 @@ fn run(database: &Database, row: RunRow) -> Result<RunSummary, HistoryError> {
         began: began as u64,
         hosts,
         states,
+        changed_hosts,
         changes,
         took: took.map(|took| took as u64),
         exit,

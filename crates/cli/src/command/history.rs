@@ -163,7 +163,8 @@ fn row(run: &RunSummary) -> Vec<String> {
     ]
 }
 
-/// `2 changed, 1 failed`; `3 hosts` where all of them are as they should be.
+/// `2 changed, 1 failed`; `3 hosts` where all of them are as they should be. Hosts that changed and ended otherwise are
+/// told as well: `1 failed; 1 host changed`.
 fn hosts(run: &RunSummary) -> String {
     let ended: u32 = run.states.iter().map(|(_, count)| count).sum();
     let told = run.states.iter().filter(|(state, _)| *state != HostState::InSync);
@@ -171,9 +172,16 @@ fn hosts(run: &RunSummary) -> String {
     if ended < run.hosts {
         told.push(format!("{} without an end", run.hosts - ended));
     }
+    let ended_changed = run.states.iter().find(|(state, _)| *state == HostState::Changed);
+    let changed = match run.changed_hosts {
+        hosts if hosts > ended_changed.map_or(0, |(_, count)| *count) => {
+            format!("; {} changed", count(hosts as usize, "host"))
+        }
+        _ => String::new(),
+    };
     match told.is_empty() {
-        true => format!("{} in sync", count(run.hosts as usize, "host")),
-        false => told.join(", "),
+        true => format!("{} in sync{changed}", count(run.hosts as usize, "host")),
+        false => told.join(", ") + &changed,
     }
 }
 
@@ -233,13 +241,17 @@ mod tests {
             began: 0,
             hosts: 5,
             states: vec![(HostState::InSync, 2), (HostState::Changed, 1), (HostState::Failed, 1)],
+            changed_hosts: 1,
             changes: 7,
             took: None,
             exit: None,
         };
         assert_eq!(hosts(&run), "1 changed, 1 failed, 1 without an end");
         assert_eq!(row(&run)[5..], ["7", "cut off"]);
-        let fine = RunSummary { states: vec![(HostState::InSync, 5)], took: Some(401), ..run };
+        let failed = RunSummary { changed_hosts: 2, ..run.clone() };
+        assert_eq!(hosts(&failed), "1 changed, 1 failed, 1 without an end; 2 hosts changed");
+        let fine =
+            RunSummary { states: vec![(HostState::InSync, 5)], changed_hosts: 0, took: Some(401), ..run };
         assert_eq!((hosts(&fine).as_str(), row(&fine)[6].as_str()), ("5 hosts in sync", "0.5 s"));
     }
 }

@@ -56,6 +56,18 @@ fn a_run_is_shown_as_it_looked() {
 }
 
 #[test]
+fn a_host_that_failed_after_changes_counts_as_changed() {
+    let world = World::new();
+    let files = "file \"/x\" { content \"x\" }\n    command \"false\" always=#true\n";
+    let host = "host \"here\" { connection \"local\" root=\"sandbox\" }\n";
+    world.write("inventory.kdl", &format!("{host}on \"here\" {{\n    {files}}}\n"));
+    assert_ne!(world.run(&["apply", ".", "--yes"]).exit, 0);
+    let listed = world.run(&["history", "."]);
+    assert!(fine(&listed).contains("  1 failed; 1 host changed  "), "{}", listed.out);
+    assert!(fine(&world.run(&["history", ".", "--json"])).contains("\"changed_hosts\":1"));
+}
+
+#[test]
 fn runs_are_listed_and_chosen_and_plans_are_not_among_them() {
     let world = World::example("quickstart");
     assert_eq!(world.run(&["plan", "."]).exit, 0);
