@@ -96,6 +96,23 @@ fn a_time_zone_that_is_nowhere_is_noted_before_the_daemon_meets_it() {
 }
 
 #[test]
+fn questions_about_hosts_and_variables_are_answered_despite_mistakes_elsewhere() {
+    let world = World::example("quickstart");
+    let broken = format!("{}\non \"here\" {{ flie \"/x\" }}\n", world.read("inventory.kdl"));
+    world.write("inventory.kdl", &broken);
+    assert_eq!(world.run(&["check", "."]).exit, 1);
+    for (arguments, answer) in [
+        (&["explain", "here", "greeting", "."][..], "greeting = "),
+        (&["inventory", "."], "host here"),
+        (&["inventory", ".", "--json"], "\"name\":\"here\""),
+    ] {
+        let said = world.run(arguments);
+        assert!(said.exit == 0 && said.out.contains(answer), "{arguments:?}: {said:?}");
+        assert!(said.err.contains("the project has 1 mistake"), "{arguments:?}: {}", said.err);
+    }
+}
+
+#[test]
 fn selections() {
     let world = World::example("quickstart");
     insta::assert_snapshot!(check(&world, &["plan", ".", "--limit", "hear"]), @r"
