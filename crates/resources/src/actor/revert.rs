@@ -17,7 +17,7 @@ use converge_model::Secret;
 use rustix::fs::FlockOperation;
 
 use super::restore;
-use super::standby::{BACK, Back, Backs, Line, Place, VERSION};
+use super::standby::{BACK, Back, Line, Place, backs};
 use crate::system::System;
 use crate::system::files::{Files, Sort};
 use crate::system::processes::Command;
@@ -66,12 +66,7 @@ impl Taken {
 
     /// What is put back, in order.
     pub(super) fn backs(&self) -> io::Result<Vec<Back>> {
-        let backs: Backs = serde_json::from_slice(&fs::read(self.folder.join(BACK))?)?;
-        if backs.version == VERSION {
-            return Ok(backs.back);
-        }
-        let message = format!("its format is {}, and {VERSION} is known", backs.version);
-        Err(io::Error::new(io::ErrorKind::InvalidData, message))
+        backs(&fs::read(self.folder.join(BACK))?)
     }
 
     /// Puts all of it back; what cannot be is logged. Whether all of it was.

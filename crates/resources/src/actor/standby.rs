@@ -2,8 +2,10 @@
 //! whoever made them. What puts it back is [`revert`](super::revert::revert); who starts that, and when, is left to the
 //! agent.
 //!
-//! The folder holds `back`, written anew before each change, and a numbered copy of each file that is replaced.
+//! The folder holds `back`, to which each change adds a line before it is made, and a numbered copy of each file that is
+//! replaced.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -25,14 +27,52 @@ const ACCOUNTS: [&str; 6] =
 /// The name of the file of what is put back.
 pub(super) const BACK: &str = "back";
 
-/// The format of that file.
-pub(super) const VERSION: u32 = 1;
+/// The format of that file. Since 2 a line each, so that what is noted costs no more the more is noted already.
+const VERSION: u32 = 2;
 
-/// What is put back, in order, and then done again.
+/// A line of that file.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Backs {
-    pub(super) version: u32,
-    pub(super) back: Vec<Back>,
+#[serde(rename_all = "kebab-case")]
+enum Noted {
+    /// The first line: the format.
+    Version(u32),
+    /// What puts back a change that is about to be made.
+    Change(Vec<Back>),
+    /// What is done again when all was put back: each once, by its last time.
+    Again(Back),
+    /// What goes when all was put back.
+    Trace(Vec<Place>),
+}
+
+/// What the text of that file says is put back, in order, and then done again. The change of a last line that was cut short
+/// was never made.
+pub(super) fn backs(text: &[u8]) -> io::Result<Vec<Back>> {
+    let mut lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    match lines.next().map(serde_json::from_slice).transpose()? {
+        Some(Noted::Version(VERSION)) => {}
+        Some(Noted::Version(other)) => {
+            let message = format!("its format is {other}, and {VERSION} is known");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is no format")),
+    }
+    let (mut changes, mut again, mut trace) = (Vec::new(), Vec::new(), Vec::new());
+    for line in lines {
+        match serde_json::from_slice(line)? {
+            Noted::Change(backs) => changes.push(backs),
+            Noted::Again(back) => again.push((line, back)),
+            Noted::Trace(places) => trace.extend(places.into_iter().map(|path| Back::Gone { path })),
+            Noted::Version(_) => {}
+        }
+    }
+    // Nothing is done again to a unit that is stopped.
+    let stopped: HashSet<String> = changes.iter().flatten().filter_map(Back::stopped).collect();
+    let is_stopped = |back: &Back| back.concerns().is_some_and(|unit| stopped.contains(unit));
+    let mut known = HashSet::new();
+    again.reverse();
+    again.retain(|(line, back)| known.insert(*line) && !is_stopped(back));
+    let again = again.into_iter().rev().map(|(_, back)| Back::Again(Box::new(back)));
+    Ok(changes.into_iter().rev().flatten().chain(again).chain(trace).collect())
 }
 
 /// One thing that is put back. Each may be done twice. Paths are those of this machine; a copy is a file of the folder.
@@ -108,14 +148,8 @@ pub struct Standby {
     folder: PathBuf,
     /// Whether what cannot be put back is passed over.
     lenient: bool,
-    /// A change each, the first first.
-    back: Vec<Vec<Back>>,
-    /// What is done again after all was put back: each once, by its last time.
-    again: Vec<Back>,
-    /// Units that are stopped: nothing is done again to them.
-    stopped: Vec<String>,
-    /// What goes when all was put back.
-    trace: Vec<PathBuf>,
+    /// How many bytes of `back` are whole lines.
+    sound: u64,
     copies: u32,
 }
 
@@ -123,9 +157,10 @@ impl Standby {
     /// Stands by in `folder`, a private one that is there; when all was put back, `trace` goes too. `lenient`: what cannot
     /// be put back is passed over, and is no error.
     pub fn begin(folder: PathBuf, trace: Vec<PathBuf>, lenient: bool) -> io::Result<Self> {
-        let (back, again, stopped) = (Vec::new(), Vec::new(), Vec::new());
-        let standby = Self { folder, lenient, back, again, stopped, trace, copies: 0 };
-        standby.write().map(|()| standby)
+        let trace = Noted::Trace(trace.into_iter().map(Place).collect());
+        let text = [line(&Noted::Version(VERSION))?, line(&trace)?].concat();
+        let standby = Self { folder, lenient, sound: text.len() as u64, copies: 0 };
+        standby.replace(BACK, &text).map(|()| standby)
     }
 
     /// The folder has another name from now on.
@@ -136,10 +171,7 @@ impl Standby {
     /// Adds what is about to be replaced.
     fn note(&mut self, kept: &Kept, system: &dyn System, store: Option<&Files>) -> Result<(), ApplyError> {
         let noted = match self.backs(kept, system, store) {
-            Ok(Some(backs)) => {
-                self.back.push(backs);
-                self.write()
-            }
+            Ok(Some(backs)) => self.append(&Noted::Change(backs)),
             Ok(None) if self.lenient => Ok(()),
             Ok(None) => {
                 let message = "the host could not put it back by itself";
@@ -152,9 +184,8 @@ impl Standby {
 
     /// Adds something to be done again once all was put back.
     fn again(&mut self, back: Back) -> Result<(), ApplyError> {
-        self.again.retain(|known| *known != back);
-        self.again.push(back);
-        self.write().map_err(|error| ApplyError::new(format!("failed to note what is done again: {error}")))
+        let noted = self.append(&Noted::Again(back));
+        noted.map_err(|error| ApplyError::new(format!("failed to note what is done again: {error}")))
     }
 
     /// What puts `kept` back; none if nothing but this process can.
@@ -181,12 +212,7 @@ impl Standby {
                 None => return Ok(None),
             },
             Kept::Empty(path) => Back::Empty { path: at(path) },
-            Kept::Unit { verb, unit } => {
-                if *verb == Verb::Stop {
-                    self.stopped.push(unit.clone());
-                }
-                Back::Unit { words: vec![verb.word().to_owned(), unit.clone()] }
-            }
+            Kept::Unit { verb, unit } => Back::Unit { words: vec![verb.word().to_owned(), unit.clone()] },
             Kept::UnitFiles => Back::Unit { words: vec!["daemon-reload".to_owned()] },
             Kept::Kernel { path, before } => Back::Kernel { path: at(path), copy: self.copy(before)? },
             Kept::Command(command) => match self.line(command)? {
@@ -249,14 +275,19 @@ impl Standby {
         self.copies.to_string()
     }
 
-    /// Writes `back` as it is by now. A folder that the revert has taken for itself takes no more.
-    fn write(&self) -> io::Result<()> {
-        let is_stopped = |back: &&Back| !self.stopped.iter().any(|unit| back.concerns(unit));
-        let again = self.again.iter().filter(is_stopped).map(|back| Back::Again(Box::new(back.clone())));
-        let trace = self.trace.iter().map(|path| Back::Gone { path: Place(path.clone()) });
-        let back = self.back.iter().rev().flatten().cloned().chain(again).chain(trace).collect();
-        let bytes = serde_json::to_vec(&Backs { version: VERSION, back })?;
-        self.replace(BACK, &bytes)
+    /// Adds a line to `back`, and syncs it. A folder that the revert has taken for itself takes no more.
+    fn append(&mut self, noted: &Noted) -> io::Result<()> {
+        let (path, line) = (self.folder.join(BACK), line(noted)?);
+        let mut file = fs::OpenOptions::new().append(true).open(&path)?;
+        if file.metadata()?.len() != self.sound {
+            // Half a line, of a write that failed: a line behind it could not be told from it.
+            file.set_len(self.sound)?;
+        }
+        file.write_all(&line).and_then(|()| file.sync_data())?;
+        // Who takes the folder from now on reads the line; if the folder was taken meanwhile, it is gone from here.
+        fs::metadata(&path)?;
+        self.sound += line.len() as u64;
+        Ok(())
     }
 
     /// Writes a file of the folder whole.
@@ -270,14 +301,28 @@ impl Standby {
     }
 }
 
+fn line(noted: &Noted) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(noted)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
 impl Back {
-    /// Whether it is done to `unit`, the last of its words.
-    fn concerns(&self, unit: &str) -> bool {
+    /// The unit that it is done to, if it is done to one: the last of its words.
+    fn concerns(&self) -> Option<&String> {
         match self {
-            Self::Unit { words } | Self::Run(Line { words, .. }) => {
-                words.last().is_some_and(|word| word == unit)
+            Self::Unit { words } | Self::Run(Line { words, .. }) => words.last(),
+            _ => None,
+        }
+    }
+
+    /// The unit that it stops, if it stops one.
+    fn stopped(&self) -> Option<String> {
+        match self {
+            Self::Unit { words } if words.first().is_some_and(|word| word == Verb::Stop.word()) => {
+                words.last().cloned()
             }
-            _ => false,
+            _ => None,
         }
     }
 }

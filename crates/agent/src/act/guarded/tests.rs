@@ -68,8 +68,15 @@ fn put_back(state: &State) {
 /// What an armed group would put back, a line each, without what armed it.
 fn noted(state: &State, root: &Path) -> String {
     let back = std::fs::read_to_string(state.path("armed/back")).unwrap();
-    let back: serde_json::Value =
-        serde_json::from_str(&back.replace(&root.display().to_string(), "")).unwrap();
+    let back = back.replace(&root.display().to_string(), "");
+    let (mut changes, mut again) = (Vec::new(), Vec::new());
+    for noted in back.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+        match noted["change"].as_array() {
+            Some(backs) => changes.push(backs.clone()),
+            None if noted["again"].is_object() => again.push(noted),
+            None => {}
+        }
+    }
     let line = |back: &serde_json::Value| {
         let (what, of) = back.as_object().unwrap().iter().next().unwrap();
         match of["path"].as_str() {
@@ -87,8 +94,7 @@ fn noted(state: &State, root: &Path) -> String {
             ),
         }
     };
-    let lines = back["back"].as_array().unwrap().iter().map(line);
-    lines.filter(|line| !line.contains("/systemd/system/")).collect()
+    changes.iter().rev().flatten().chain(&again).map(line).collect()
 }
 
 fn service(name: &str) -> Resource {

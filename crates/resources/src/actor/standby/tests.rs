@@ -249,6 +249,38 @@ fn once_the_revert_has_begun_nothing_more_is_changed() {
 }
 
 #[test]
+fn a_note_is_added_behind_those_before_it_and_none_is_written_again() {
+    let mut bench = Bench::new(false);
+    let back = bench.at("state/armed/back");
+    let read = || (fs::metadata(&back).unwrap().ino(), fs::read(&back).unwrap());
+    let mut before = read();
+    for number in 0..5 {
+        bench.write(&format!("/etc/{number}"), "new\n");
+        let now = read();
+        assert_eq!(now.0, before.0, "the same file");
+        let added = now.1.strip_prefix(&before.1[..]).unwrap();
+        assert_eq!(added.iter().filter(|byte| **byte == b'\n').count(), 1);
+        before = now;
+    }
+}
+
+#[test]
+fn half_a_note_is_cut_off_before_the_next_and_passed_over_by_the_revert() {
+    let mut bench = Bench::new(false);
+    let half = |bench: &Bench| {
+        let mut file = fs::OpenOptions::new().append(true).open(bench.at("state/armed/back")).unwrap();
+        file.write_all(br#"{"change":[{"gone":{"path":"/etc/never"#).unwrap();
+    };
+    bench.write("/etc/one", "new\n");
+    half(&bench);
+    bench.write("/etc/two", "new\n");
+    half(&bench);
+    bench.revert(false);
+    assert!(bench.at("state/reverted").exists());
+    assert!(["etc/one", "etc/two"].iter().all(|path| !at_host(&bench, path).exists()));
+}
+
+#[test]
 fn a_revert_that_was_killed_anywhere_is_finished_by_the_next() {
     let killed_after = |steps: usize| -> bool {
         let mut bench = Bench::new(false);
