@@ -68,6 +68,7 @@ fn package(view: &View<'_>, name: String) -> Result<String, LookError> {
 mod tests {
     use super::*;
     use crate::kinds::testing::Trial;
+    use crate::overlay::Effect;
     use crate::view::Need;
     use converge_model::Extent;
     use std::os::unix::fs::symlink;
@@ -107,6 +108,11 @@ mod tests {
             let need = view.need_unit("twin.service").unwrap();
             assert!(matches!(need, Need::Absent { help: Some(help), .. } if help.contains("another name of app.service")));
         });
+        let path = "/etc/systemd/system/app.service";
+        for later in [trial.planned_file(path, b"[Service]\n"), Effect::Path(path.into(), None)] {
+            let effects = vec![trial.planned_file(path, text), later];
+            trial.view_after(effects, |view| assert_eq!(written(view, "twin.service"), "unit:twin.service"));
+        }
         check(Claim::named("user", "ada"), "user:ada");
         check(Claim::named("package", "curl:amd64"), "package:curl:amd64");
         trial.world().installed("dpkg:amd64", "1");

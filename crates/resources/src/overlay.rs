@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::system::accounts::Shadow;
 use crate::system::packages::PackageRequest;
-use crate::view::Place;
+use crate::view::{Body, Place, is_read_by_systemd};
 
 /// One thing that a step will do.
 #[derive(Clone)]
@@ -101,6 +101,8 @@ pub enum PlannedMount {
 #[derive(Clone, Default)]
 pub struct Overlay {
     pub(crate) paths: BTreeMap<PathBuf, Option<Place>>,
+    /// By another name of a unit: the unit files that were planned with it, some of which may be planned otherwise by now.
+    aliases: BTreeMap<String, BTreeSet<PathBuf>>,
     pub(crate) packages: BTreeMap<String, Option<Version>>,
     pub(crate) users: BTreeMap<String, Option<PlannedUser>>,
     pub(crate) groups: BTreeMap<String, Option<PlannedGroup>>,
@@ -134,6 +136,9 @@ impl Overlay {
             Effect::Path(path, state) => {
                 if state.is_none() {
                     self.forget_below(&path);
+                }
+                for alias in state.iter().flat_map(|place| aliases(&path, place)) {
+                    self.aliases.entry(alias).or_default().insert(path.clone());
                 }
                 self.paths.insert(path, state);
             }
@@ -222,6 +227,15 @@ impl Overlay {
         above.find(|(_, mount)| *mount != PlannedMount::Kept).copied()
     }
 
+    /// The unit file, planned, that gives its unit the other name `name`.
+    pub(crate) fn alias(&self, name: &str) -> Option<&Path> {
+        let is_so = |path: &&PathBuf| match self.paths.get(*path) {
+            Some(Some(place)) => aliases(path, place).iter().any(|alias| alias == name),
+            _ => false,
+        };
+        self.aliases.get(name)?.iter().find(is_so).map(PathBuf::as_path)
+    }
+
     /// The paths planned directly below `folder`, with whether they will be there.
     pub(crate) fn children<'a>(&'a self, folder: &'a Path) -> impl Iterator<Item = (&'a Path, bool)> {
         self.paths
@@ -230,6 +244,18 @@ impl Overlay {
             .filter(move |(path, _)| path.parent() == Some(folder))
             .map(|(path, state)| (path.as_path(), state.is_some()))
     }
+}
+
+/// The other names that the unit file `place` at `path` gives its unit; none if it is no unit file, or its text is not
+/// known.
+fn aliases(path: &Path, place: &Place) -> Vec<String> {
+    let Body::Text(text) = &place.body else { return Vec::new() };
+    if !is_read_by_systemd(path) {
+        return Vec::new();
+    }
+    let text = String::from_utf8_lossy(text);
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("Alias="));
+    lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
 
 /// The packages that steps with these effects take away.

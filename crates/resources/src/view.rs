@@ -673,22 +673,13 @@ impl<'a> View<'a> {
 
     /// The unit of which `name` is another name by the file that an earlier step writes.
     pub fn planned_alias(&self, name: &str) -> Option<String> {
-        let planned = self.overlay?.paths.iter().filter(|(path, _)| is_read_by_systemd(path));
-        planned.into_iter().find_map(|(path, place)| {
-            let Body::Text(text) = &place.as_ref()?.body else { return None };
-            let text = String::from_utf8_lossy(text);
-            let mut aliases = text
-                .lines()
-                .filter_map(|line| line.trim().strip_prefix("Alias="))
-                .flat_map(str::split_whitespace);
-            aliases.find(|alias| *alias == name).and_then(|_| path.file_name()?.to_str().map(str::to_owned))
-        })
+        self.overlay?.alias(name)?.file_name()?.to_str().map(str::to_owned)
     }
 
     /// Whether an earlier step may let systemd read its unit files again.
     pub fn may_reload_units(&self) -> bool {
         self.overlay.is_some_and(|overlay| {
-            !overlay.units.is_empty() || overlay.paths.keys().any(|path| is_read_by_systemd(path))
+            !overlay.units.is_empty() || READ_BY_SYSTEMD.iter().any(|path| overlay.touches(Path::new(path)))
         })
     }
 
@@ -990,10 +981,12 @@ pub const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "
 pub const UNIT_FOLDERS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
+/// What systemd makes its units of: folders with all that is below them, and a file.
+const READ_BY_SYSTEMD: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/etc/fstab"];
+
 /// Whether systemd makes its units of what is at `path`, and has to read it again once it changed.
 pub fn is_read_by_systemd(path: &Path) -> bool {
-    let below = ["/etc/systemd/system", "/run/systemd/system"].iter().any(|folder| path.starts_with(folder));
-    below || path == Path::new("/etc/fstab")
+    READ_BY_SYSTEMD.iter().any(|read| path.starts_with(read))
 }
 
 /// Where the file of a unit, or of its template, may be.
