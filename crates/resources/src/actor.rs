@@ -20,7 +20,7 @@ use converge_model::{Digest, PropertyChange};
 
 use crate::system::System;
 use crate::system::accounts::{AccountChange, AccountTable};
-use crate::system::files::{Entry, Files, Metadata, Sort, temporary_name};
+use crate::system::files::{Entry, Files, Metadata, Sort, in_pieces, temporary_name};
 use crate::system::packages::Allowance;
 use crate::system::processes::{Command, Finished};
 use crate::system::receipts::Receipt;
@@ -427,17 +427,11 @@ impl<'a> Actor<'a> {
         };
         let mut file = self.files().create_beside(path, name).map_err(fail)?;
         let mut hasher = blake3::Hasher::new();
-        let mut piece = vec![0; 128 * 1024];
-        loop {
-            let read = match from.read(&mut piece) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(fail(error)),
-            };
-            hasher.update(&piece[..read]);
-            file.write_all(&piece[..read]).map_err(fail)?;
-        }
+        let copied = in_pieces(from, |piece| {
+            hasher.update(piece);
+            file.write_all(piece)
+        });
+        copied.map_err(fail)?;
         if content.sync {
             file.sync_all().map_err(fail)?;
         }

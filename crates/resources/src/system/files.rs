@@ -177,19 +177,12 @@ impl Files {
 
     /// The digest and length of the file at `path`, read in pieces.
     pub fn digest(&self, path: &Path) -> io::Result<(Digest, u64)> {
-        let mut file = self.open(path)?;
         let mut hasher = blake3::Hasher::new();
-        let mut piece = vec![0; 128 * 1024];
-        loop {
-            match file.read(&mut piece) {
-                Ok(0) => return Ok((hasher.finalize().into(), hasher.count())),
-                Ok(read) => {
-                    hasher.update(&piece[..read]);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        in_pieces(&mut self.open(path)?, |piece| {
+            hasher.update(piece);
+            Ok(())
+        })?;
+        Ok((hasher.finalize().into(), hasher.count()))
     }
 
     /// The SHA-256 of the file at `path`, read in pieces: for checksums that come from elsewhere.
@@ -663,6 +656,32 @@ pub fn temporary_name(name: &OsStr) -> OsString {
     temporary
 }
 
+/// The sizes of the pieces that content is read in: most files fit into the first, and large ones are digested faster in
+/// the second. A large piece for each small file would be most of what the file costs.
+const PIECES: [usize; 2] = [4 * 1024, 128 * 1024];
+
+/// Hands all that `from` gives to `take`, piece by piece.
+pub(crate) fn in_pieces(
+    from: &mut dyn Read,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let [small, large] = PIECES;
+    let mut piece = vec![0; small];
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(read) => {
+                take(&piece[..read])?;
+                if read == small {
+                    piece.resize(large, 0);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// How deep folders may stand in each other that are removed together. Each level holds one open.
 const DEPTH: usize = 500;
 
@@ -746,6 +765,37 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::new(folder.path()).unwrap();
         (folder, files)
+    }
+
+    /// Gives all that it may, and notes how much that was.
+    struct Noting(usize, Vec<usize>);
+
+    impl Read for Noting {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1.push(buffer.len());
+            let read = buffer.len().min(self.0);
+            buffer[..read].fill(7);
+            self.0 -= read;
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn content_comes_in_pieces_that_are_large_only_where_it_is() {
+        let [small, large] = PIECES;
+        let check = |length: usize, expected: &[usize]| {
+            let (mut from, mut taken) = (Noting(length, Vec::new()), Vec::new());
+            in_pieces(&mut from, |piece| {
+                taken.extend_from_slice(piece);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!((taken.len(), taken.iter().all(|byte| *byte == 7)), (length, true));
+            assert_eq!(from.1, expected);
+        };
+        check(0, &[small]);
+        check(small - 1, &[small, small]);
+        check(small + large + 1, &[small, large, large, large]);
     }
 
     #[test]
