@@ -1,6 +1,8 @@
 //! What a step turns out to do at its turn, held against what the plan said of it.
 
-use converge_model::{Change, Shown};
+use std::collections::HashSet;
+
+use converge_model::{Change, PropertyChange, Shown};
 
 use super::Act;
 
@@ -16,8 +18,10 @@ impl Act<'_> {
     pub(super) fn note_beyond(&mut self, place: Option<usize>, now: &Change) {
         let Some(place) = place else { return };
         let planned = &self.draft.steps[place].step.change;
-        let is_new = |name: &str| planned.properties.iter().all(|known| known.property != name);
-        self.unforeseen.extend(now.properties.iter().filter(|one| is_new(&one.property)).cloned());
+        // A step may have a property for each of a hundred thousand folders.
+        let named: HashSet<&str> = planned.properties.iter().map(|known| known.property.as_str()).collect();
+        let is_new = |one: &&PropertyChange| !named.contains(one.property.as_str());
+        self.unforeseen.extend(now.properties.iter().filter(is_new).cloned());
     }
 }
 

@@ -47,7 +47,29 @@ type Kept = Result<Arc<[u8]>, ChannelError>;
 pub struct Stdio {
     shared: Arc<Shared>,
     content: Mutex<Receiver<ToAgent>>,
-    kept: Mutex<HashMap<Digest, Kept>>,
+    kept: Mutex<Contents>,
+}
+
+/// The content that is kept: found, and added up, without a look at all of it.
+#[derive(Default)]
+struct Contents {
+    by_digest: HashMap<Digest, Kept>,
+    /// How many bytes there are of it.
+    bytes: u64,
+}
+
+impl Contents {
+    fn insert(&mut self, digest: Digest, kept: Kept) {
+        let length = |kept: &Kept| kept.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        self.bytes += length(&kept);
+        let before = self.by_digest.insert(digest, kept);
+        self.bytes -= before.as_ref().map_or(0, length);
+    }
+
+    /// How many bytes may still be kept.
+    fn room(&self) -> u64 {
+        LOOK_LIMIT.saturating_sub(self.bytes)
+    }
 }
 
 struct Shared {
@@ -63,7 +85,7 @@ impl Stdio {
         let (reading, pinging) = (shared.clone(), shared.clone());
         std::thread::spawn(move || reading.read(input, &sender));
         std::thread::spawn(move || pinging.ping(patience.ping));
-        Self { shared, content: Mutex::new(receiver), kept: Mutex::new(HashMap::new()) }
+        Self { shared, content: Mutex::new(receiver), kept: Mutex::default() }
     }
 
     /// Sends the last message, in parts where it is larger than a frame.
@@ -88,12 +110,7 @@ impl Stdio {
     }
 
     fn kept(&self, digest: Digest) -> Option<Kept> {
-        lock(&self.kept).get(&digest).cloned()
-    }
-
-    fn room(&self) -> u64 {
-        let kept = lock(&self.kept);
-        LOOK_LIMIT.saturating_sub(kept.values().flatten().map(|bytes| bytes.len() as u64).sum())
+        lock(&self.kept).by_digest.get(&digest).cloned()
     }
 }
 
@@ -145,7 +162,8 @@ impl Channel for Stdio {
         let queue = lock(&self.content);
         self.send(&FromAgent::Need(missing.clone()))?;
         for digest in missing {
-            let read = Stream::open(&*queue, digest).and_then(|stream| stream.keep(self.room()));
+            let room = lock(&self.kept).room();
+            let read = Stream::open(&*queue, digest).and_then(|stream| stream.keep(room));
             if read == Err(ChannelError::Closed) {
                 return Err(ChannelError::Closed);
             }
