@@ -1,7 +1,9 @@
-//! What the fleet tests stand on: real Debian hosts on this machine, and how a test names what changed on them.
+//! What the fleet tests stand on: real Debian hosts on this machine, and how a test names what changed on them; and acts
+//! of the agent alone, whose cost is counted.
 //!
 //! The tests themselves are the targets in `tests/tests/`.
 
+pub mod act;
 pub mod demand;
 pub mod load;
 pub mod project;

@@ -1,7 +1,11 @@
 //! `cargo xtask bench`: what a run that changes nothing takes, held against the login that it cannot do without. Everything
-//! is measured in one run and in turns, so that what else the machine does meets all alike.
+//! is measured in one run and in turns, so that what else the machine does meets all alike. Before that, what acts cost
+//! that change much: [`acts`].
 //!
-//! Times are a matter of the machine and never part of the tests; what can be counted is, in `tests/tests/forty.rs`.
+//! Times are a matter of the machine and never part of the tests; what can be counted is, in `tests/tests/forty.rs` and
+//! `crates/fleet/tests/hosts/cost.rs`.
+
+mod acts;
 
 use std::fs;
 use std::io;
@@ -9,6 +13,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use converge_tests::act;
 use converge_tests::project::Project;
 use converge_tests::testbed::{self, Testbed, python_tool};
 
@@ -33,6 +38,12 @@ pub(crate) struct Arguments {
     /// Also measure Ansible on the same resources.
     #[arg(long)]
     peers: bool,
+    /// Measure acts in a folder alone, and boot no hosts.
+    #[arg(long)]
+    acts: bool,
+    /// An agent that is built already, for the acts; default: it is built.
+    #[arg(long, value_name = "PATH")]
+    agent: Option<PathBuf>,
     /// Where every single measurement is written.
     #[arg(long, default_value = "target/bench.csv")]
     csv: PathBuf,
@@ -43,6 +54,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Error {
     #[error("{0}")]
     Testbed(#[from] testbed::Error),
+    #[error("{0}")]
+    Act(#[from] act::Error),
     #[error("{0}: {1}")]
     Start(String, io::Error),
     #[error("{0}: {1}")]
@@ -52,6 +65,10 @@ pub(crate) enum Error {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    acts::measure(arguments.agent.clone())?;
+    if arguments.acts {
+        return Ok(ExitCode::SUCCESS);
+    }
     finish("cargo build --release", cargo().args(["build", "--release", "--package", "converge-cli"]))?;
     let names: Vec<String> = (1..=arguments.hosts).map(|number| format!("h{number}")).collect();
     let testbed = Testbed::up(&names.iter().map(String::as_str).collect::<Vec<_>>())?;

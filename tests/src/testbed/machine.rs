@@ -49,7 +49,7 @@ fn obstacle() -> Result<(), String> {
     if !overlay_is_known() {
         return Err("the kernel has no overlay file system".to_owned());
     }
-    install_missing()?;
+    install_missing(&NEEDS)?;
     // The rest shows only by trying it: a container's root may lack these rights.
     can("a network bridge", &["unshare", "--net", "ip", "link", "add", "try", "type", "bridge"])?;
     can("an nftables table", &["unshare", "--net", "nft", "add table ip try"])?;
@@ -77,9 +77,10 @@ fn overlay_is_known() -> bool {
     known() || (run(tool("modprobe").arg("overlay")).is_ok_and(|ran| ran.status.success()) && known())
 }
 
-fn install_missing() -> Result<(), String> {
+/// Installs the packages of those of `needs` that are missing.
+pub(super) fn install_missing(needs: &[(&str, &str)]) -> Result<(), String> {
     let missing: Vec<&str> =
-        NEEDS.iter().filter(|(need, _)| !is_there(need)).map(|(_, package)| *package).collect();
+        needs.iter().filter(|(need, _)| !is_there(need)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -87,7 +88,7 @@ fn install_missing() -> Result<(), String> {
     if !is_installed("apt-get") {
         return Err(format!("these Debian packages are missing, and there is no apt-get: {names}"));
     }
-    progress(&format!("installing Debian packages for the test hosts: {names}"));
+    progress(&format!("installing Debian packages for the tests: {names}"));
     let update = run(tool("apt-get").arg("update")).and_then(super::command::Ran::ok);
     let mut install = tool("apt-get");
     install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y", "--no-install-recommends"]);

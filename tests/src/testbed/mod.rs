@@ -47,6 +47,14 @@ pub use python::python_tool;
 pub use skip::{SKIPPED_VARIABLE, is_ci, or_skip};
 pub use snapshot::{Change, Snapshot, What};
 
+/// Installs the packages that bring those of `programs` which are missing: (program, Debian package).
+///
+/// # Errors
+/// [`Error::Unavailable`] where they cannot be installed.
+pub fn install(programs: &[(&str, &str)]) -> Result<(), Error> {
+    machine::install_missing(programs).map_err(Error::Unavailable)
+}
+
 /// Hosts that are up, and the right to use them.
 #[derive(Debug)]
 pub struct Testbed {
@@ -184,7 +192,7 @@ impl Drop for Testbed {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// This machine cannot have them: a reason to skip, not to fail.
-    #[error("test hosts are unavailable: {0}")]
+    #[error("what the tests need is unavailable: {0}")]
     Unavailable(String),
     /// A program failed.
     #[error(transparent)]
