@@ -11,7 +11,7 @@ use converge_model::wire::{self, FromAgent, MAGIC};
 
 use crate::support::{local, scratch, skipped, workspace};
 
-fn built() -> PathBuf {
+pub(crate) fn built() -> PathBuf {
     for source in build_agent::SOURCES {
         assert!(workspace().join(source).exists(), "{source}");
     }

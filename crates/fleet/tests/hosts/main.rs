@@ -9,6 +9,7 @@
 mod artefact;
 mod bootstrap;
 mod connection;
+mod cost;
 mod protocol;
 mod sshd;
 mod support;
