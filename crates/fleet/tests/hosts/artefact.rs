@@ -31,7 +31,8 @@ fn it_is_small_static_and_starts_where_there_is_nothing() {
     const PT_INTERP: u32 = 3;
     let agent = built();
     let bytes = std::fs::read(&agent).unwrap();
-    assert!(bytes.len() <= 4 * 1024 * 1024, "{} bytes", bytes.len());
+    // A tenth of a megabyte above what it has: who adds more than that says so here.
+    assert!(bytes.len() <= 3_750_000, "{} bytes", bytes.len());
     assert!(!segments(&bytes).contains(&PT_INTERP), "it wants a dynamic linker");
 
     if !rustix::process::geteuid().is_root() {
