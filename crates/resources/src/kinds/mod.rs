@@ -24,6 +24,8 @@ pub mod lines;
 pub mod link;
 pub mod mount;
 pub mod new_folder;
+#[cfg(test)]
+mod ownership;
 pub mod package;
 pub mod programs;
 pub mod rendered;

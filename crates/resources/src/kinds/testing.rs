@@ -131,6 +131,11 @@ impl Trial {
         registry::kind(kind).unwrap().check(params).unwrap().claims
     }
 
+    /// The text that the resource writes.
+    pub(crate) fn text(&self, kind: &str, params: &Params) -> Option<Vec<u8>> {
+        self.wanted(kind, params).text()
+    }
+
     /// Looks at the bare host.
     pub(crate) fn look(&self, kind: &str, params: &Params) -> Look {
         self.wanted(kind, params).look(&View::bare(&self.base(kind, params))).unwrap()
@@ -175,10 +180,15 @@ impl Trial {
 
     /// Plans after steps with these effects; the first is at place 0.
     pub(crate) fn plan_after(&self, effects: Vec<Effect>, kind: &str, params: &Params) -> Planned {
+        self.look_after(effects, kind, params).planned
+    }
+
+    /// As [`Trial::plan_after`], with the effects of the plan.
+    pub(crate) fn look_after(&self, effects: Vec<Effect>, kind: &str, params: &Params) -> Look {
         let mut overlay = Overlay::default();
         overlay.add(0, effects);
         let base = self.base(kind, params);
-        self.wanted(kind, params).look(&View::under(&base, &overlay)).unwrap().planned
+        self.wanted(kind, params).look(&View::under(&base, &overlay)).unwrap()
     }
 
     /// Looks and carries the plan out; where something is to be done at all.
