@@ -274,3 +274,6 @@ fn content(target: &Target, before: Option<(u64, &[u8])>, new: &[u8]) -> Propert
     property.diff = diff::unified(old, new);
     property
 }
+
+#[cfg(test)]
+mod tests;

@@ -194,6 +194,7 @@ mod tests {
     use converge_model::{Params, Value};
 
     use crate::kinds::testing::{Trial, impossible, params, values};
+    use crate::overlay::Effect;
 
     const BLOCK: &str = "# BEGIN CONVERGE block\none\ntwo\n# END CONVERGE block\n";
 
@@ -223,6 +224,8 @@ mod tests {
             "a\r\n// BEGIN block\r\nx\r\n// END block\r\n",
         );
         check(BLOCK, "", &[], "# BEGIN CONVERGE block\n# END CONVERGE block\n");
+        let three = "# BEGIN CONVERGE block\nx\ny\nz\n# END CONVERGE block\n";
+        check(&format!("a\n{BLOCK}b\n"), "x\ny\nz", &[], &format!("a\n{three}b\n"));
         check(BLOCK, "x", &[("name", "n")], &format!("{BLOCK}# BEGIN CONVERGE n\nx\n# END CONVERGE n\n"));
     }
 
@@ -236,6 +239,17 @@ mod tests {
             let why = impossible(trial.plan("block", &block("one", &[])));
             assert!(why.contains("do not pair up"), "{why}");
         }
+    }
+
+    #[test]
+    fn an_absent_block_needs_no_file_and_makes_none() {
+        let trial = Trial::new();
+        let absent = params([("path", "/etc/x".into()), ("state", "absent".into())]);
+        trial.assert_in_sync("block", &absent);
+        let later = trial.plan_after(vec![Effect::Open], "block", &absent);
+        assert!(later.is_in_sync(), "{later:?}");
+        trial.write("/etc/x", "a\n");
+        trial.assert_in_sync("block", &absent);
     }
 
     #[test]
