@@ -7,7 +7,6 @@ use std::path::Path;
 use converge_model::{Param, ParamProblem, PropertyChange, Shown, Type};
 
 use crate::actor::Attributes;
-use crate::overlay::Bytes;
 use crate::system::files::{SET_ID, Sort};
 use crate::view::{Body, LookError, Need, Place, View};
 use crate::wish::Reader;
@@ -181,11 +180,6 @@ pub fn printable(name: &OsStr) -> String {
 /// Whether a character turns the direction of what follows.
 fn is_bidi(char: char) -> bool {
     matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// An empty text.
-pub fn empty() -> Bytes {
-    Bytes::from([])
 }
 
 #[cfg(test)]

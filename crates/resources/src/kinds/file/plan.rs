@@ -8,7 +8,7 @@ use crate::diff::unified;
 use crate::kind::{Depend, DiffRequest, Planned, PlannedChange};
 use crate::kinds::attributes;
 use crate::kinds::replacing::SENSITIVE;
-use crate::overlay::Effect;
+use crate::overlay::{Bytes, Effect};
 use crate::system::files::Sort;
 use crate::view::{Body, Place, Seen};
 use crate::wish::Filling;
@@ -136,7 +136,7 @@ pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
             let body = match (&wish.content, before) {
                 (Some(content), _) => Body::Planned(content.clone()),
                 (None, Some(before)) => before.body.clone(),
-                (None, None) => Body::Text(attributes::empty()),
+                (None, None) => Body::Text(Bytes::default()),
             };
             Some(found.asked.place(before, Sort::File, found.asked.new_file(), body))
         }

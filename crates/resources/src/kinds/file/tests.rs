@@ -4,13 +4,15 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
-use converge_model::Params;
+use converge_model::{Certainty, Change, Content, Digest, Params, Scalar, Shown, Value, Verb};
 use rustix::fs::{CWD, FileType, IFlags, Mode};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 
 use crate::kind::Planned;
 use crate::kinds::testing::{Trial, change, impossible, params};
+use crate::overlay::Effect;
 use crate::system::files::adorned;
+use crate::view::{Body, Place, Seen};
 
 /// A user that is neither root nor the agent.
 const SOMEBODY: u32 = 65534;
@@ -111,6 +113,129 @@ fn what_else_is_in_the_way_is_never_replaced_silently() {
         rustix::fs::mknodat(CWD, trial.at("/etc/x"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     };
     check(fifo, "a special file is in the way");
+}
+
+#[test]
+fn a_link_makes_way_where_that_is_asked_and_what_it_led_to_stays() {
+    let check = |wish: &dyn Fn(&Trial) -> Params, text: &[u8]| {
+        let trial = Trial::new();
+        trial.write("/etc/real", "kept\n");
+        symlink("real", trial.at("/etc/x")).unwrap();
+        let Planned::Impossible { help, .. } = trial.plan("file", &wish(&trial)) else { panic!("replaced") };
+        assert_eq!(help.as_deref(), Some("say `replace=#true`, or name the file that it leads to"));
+        let mut wish = wish(&trial);
+        wish.set("replace", true.into());
+        let effects = trial.look("file", &wish).effects;
+        let seen = trial.view_after(effects, |view| view.digest("/etc/x".as_ref())).unwrap();
+        assert_eq!(seen, Seen::Known(Digest::of(text)), "what later steps see");
+        let change = trial.laws("file", &wish);
+        assert_eq!(change.verb, Verb::Replace);
+        assert_eq!(
+            (&change.properties[0].before, &change.properties[0].after),
+            (&"real".into(), &Shown::Absent)
+        );
+        assert_eq!(
+            (trial.read("/etc/x").as_slice(), trial.read("/etc/real").as_slice()),
+            (text, &b"kept\n"[..])
+        );
+    };
+    check(&|trial| file(trial, "/etc/x", "new\n"), b"new\n");
+    check(&|_| params([("path", "/etc/x".into())]), b"");
+    let trial = Trial::new();
+    fs::create_dir(trial.at("/etc/x")).unwrap();
+    for wish in [file(&trial, "/etc/x", "new"), params([("path", "/etc/x".into()), ("replace", true.into())])]
+    {
+        let Planned::Impossible { help, .. } = trial.plan("file", &wish) else { panic!("a directory goes") };
+        assert_eq!(help, None);
+    }
+}
+
+#[test]
+fn a_file_without_content_is_made_empty_and_what_it_holds_later_stays() {
+    let trial = Trial::new();
+    let wish = params([("path", "/etc/x".into()), ("mode", 0o600.into())]);
+    assert_eq!(trial.laws("file", &wish).verb, Verb::Create);
+    assert_eq!(trial.read("/etc/x"), b"");
+    trial.write("/etc/x", "of somebody else");
+    assert_eq!(trial.laws("file", &wish).verb, Verb::Update);
+    assert_eq!(trial.read("/etc/x"), b"of somebody else");
+}
+
+#[test]
+fn a_mode_that_changes_alone_neither_writes_nor_copies_the_content() {
+    let trial = Trial::new();
+    trial.write("/etc/x", "old");
+    let inode = || fs::metadata(trial.at("/etc/x")).unwrap().ino();
+    let before = inode();
+    let wish = |text: &str| {
+        let mut wish = file(&trial, "/etc/x", text);
+        wish.set("mode", 0o600.into());
+        wish.set("backup", true.into());
+        wish
+    };
+    let names = |change: Change| change.properties.into_iter().map(|p| p.property).collect::<Vec<_>>();
+    assert_eq!(names(trial.laws("file", &wish("old"))), ["mode"]);
+    assert_eq!(inode(), before);
+    assert!(!trial.at("/etc/x.converge-backup").exists());
+    assert_eq!(names(change(trial.plan("file", &wish("new")))), ["content", "backup"]);
+    trial.apply("file", &wish("new")).unwrap();
+    assert_eq!(trial.read("/etc/x.converge-backup"), b"old");
+}
+
+#[test]
+fn the_content_is_compared_line_by_line_where_both_sides_are_short() {
+    const LIMIT: usize = converge_model::wire::TEXT_LIMIT as usize;
+    let text = |length: usize| "x".repeat(length);
+    // What is there before, what should be there, and whether the plan shows the lines.
+    let cases = [
+        (None, text(3), true),
+        (None, text(LIMIT), true),
+        (None, text(LIMIT + 1), false),
+        (Some(text(3)), text(4), true),
+        (Some(text(LIMIT)), text(4), true),
+        (Some(text(LIMIT + 1)), text(4), false),
+        (Some(text(3)), text(LIMIT + 1), false),
+    ];
+    for (before, after, shown) in cases {
+        let trial = Trial::new();
+        before.iter().for_each(|text| trial.write("/etc/x", text));
+        let what = format!("{:?} to {}", before.as_ref().map(String::len), after.len());
+
+        let Planned::Change(plain) = trial.plan("file", &file(&trial, "/etc/x", &after)) else {
+            panic!("{what}")
+        };
+        assert_eq!(plain.diffs.len(), usize::from(shown), "{what}");
+        if let Some(diff) = plain.diffs.first() {
+            assert_eq!(diff.before.as_deref(), before.as_deref().map(str::as_bytes), "{what}");
+            assert_eq!(plain.change.properties[diff.property].property, "content", "{what}");
+        }
+        assert_eq!(plain.change.irreversible, None, "{what}");
+
+        let Scalar::Secret(secret) = trial.secret(&after) else { unreachable!() };
+        let secret = Value::Content(Content::Secret(secret));
+        let hidden = change(trial.plan("file", &params([("path", "/etc/x".into()), ("content", secret)])));
+        let content = &hidden.properties[0];
+        assert_eq!(content.diff.is_some(), shown, "{what}");
+        let masked = if before.is_some() { Shown::Masked } else { Shown::Absent };
+        assert_eq!((&content.before, &content.after), (&masked, &Shown::Masked), "{what}");
+        assert_eq!(hidden.irreversible.is_some(), before.is_some(), "{what}: the old text is kept nowhere");
+    }
+}
+
+#[test]
+fn a_text_that_an_earlier_step_decides_is_compared_at_its_turn() {
+    let trial = Trial::new();
+    trial.write("/etc/x", "new");
+    let wish = file(&trial, "/etc/x", "new");
+    let Effect::Path(path, Some(place)) = trial.planned_file("/etc/x", b"") else { unreachable!() };
+    let unknown = Effect::Path(path, Some(Place { body: Body::Unknown(vec![0]), ..place }));
+    let planned = change(trial.plan_after(vec![unknown], "file", &wish));
+    assert_ne!(planned.certainty, Certainty::Exact);
+    let known = vec![trial.planned_file("/etc/x", b"old")];
+    let Planned::Change(planned) = trial.plan_after(known, "file", &wish) else { panic!("not a change") };
+    assert_eq!(planned.diffs[0].before.as_deref(), Some(&b"old"[..]));
+    assert_eq!(planned.change.certainty, Certainty::Exact);
+    assert!(trial.plan_after(vec![trial.planned_file("/etc/x", b"new")], "file", &wish).is_in_sync());
 }
 
 #[test]
