@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::system::System;
-use crate::system::accounts::{AccountTable, Accounts, User};
+use crate::system::accounts::{AccountTable, Accounts, Group, User};
 use crate::system::files::Files;
 use crate::system::packages::{
     Allowance, Installed, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Providers,
@@ -43,6 +43,7 @@ struct State {
     ended: BTreeMap<String, Ended>,
     login: Option<String>,
     remote: BTreeMap<String, User>,
+    remote_groups: BTreeMap<String, Group>,
     log: Vec<String>,
     unneeded: Vec<String>,
 }

@@ -4,6 +4,7 @@ use converge_model::{Certainty, Params, Scalar, Value};
 
 use crate::kinds::testing::{Trial, change, impossible, params};
 use crate::overlay::{Effect, PlannedUser};
+use crate::system::accounts::Group;
 
 fn list(names: &[&str]) -> Value {
     Value::List(names.iter().map(|name| Scalar::from(*name)).collect())
@@ -50,6 +51,36 @@ fn what_cannot_be_is_said() {
 }
 
 #[test]
+fn only_who_loses_their_rights_is_locked_out() {
+    let trial = host();
+    let sudo =
+        |names: &[&str]| trial.plan("group", &params([("name", "sudo".into()), ("members", list(names))]));
+    trial.world().log_in("bob");
+    assert_eq!(change(sudo(&[])).properties[0].before, "ada".into());
+    trial.world().log_in("ada");
+    assert_eq!(change(sudo(&["ada", "bob"])).properties[0].after, "ada, bob".into());
+    impossible(sudo(&["bob"]));
+}
+
+#[test]
+fn a_group_owns_its_number_as_well() {
+    let trial = host();
+    let numbered = params([("name", "ops".into()), ("gid", 2100.into())]);
+    assert_eq!(trial.owned("group", &numbered), ["group:ops", "gid:2100"]);
+    assert_eq!(trial.owned("group", &params([("name", "ops".into())])), ["group:ops"]);
+    assert_eq!(trial.owned("group", &absent("ops")), ["group:ops"]);
+}
+
+#[test]
+fn a_group_of_the_network_is_not_made_again_on_the_host() {
+    let trial = host();
+    trial.world().remote_group("staff", Group { gid: 9000, members: Vec::new() });
+    let why = impossible(trial.plan("group", &params([("name", "staff".into())])));
+    assert_eq!(why, "it comes from the network and not from the host's files");
+    trial.assert_in_sync("group", &absent("staff"));
+}
+
+#[test]
 fn earlier_steps_are_seen() {
     let trial = host();
     let ada = |planned| Effect::User("ada".into(), planned);
@@ -72,6 +103,8 @@ fn mistakes_are_found() {
     let trial = host();
     let check = |params: Params, count: usize| assert_eq!(trial.problems("group", &params).len(), count);
     check(params([("name", "a:b".into())]), 1);
+    check(params([("name", "a".repeat(32).as_str().into())]), 0);
+    check(params([("name", "a".repeat(33).as_str().into())]), 1);
     check(params([("name", "ops".into()), ("gid", (-1).into()), ("members", list(&["-x", "42"]))]), 3);
     check(params([("name", "ops".into()), ("state", "absent".into()), ("gid", 7.into())]), 1);
 }

@@ -20,6 +20,11 @@ impl World {
     pub fn remote_user(&self, name: &str, user: User) {
         self.state().remote.insert(name.to_owned(), user);
     }
+
+    /// Adds a group that only the name service knows.
+    pub fn remote_group(&self, name: &str, group: Group) {
+        self.state().remote_groups.insert(name.to_owned(), group);
+    }
 }
 
 impl Accounts for World {
@@ -31,8 +36,8 @@ impl Accounts for World {
         Ok(self.state().remote.get(name).cloned())
     }
 
-    fn remote_group(&self, _: &str) -> io::Result<Option<Group>> {
-        Ok(None)
+    fn remote_group(&self, name: &str) -> io::Result<Option<Group>> {
+        Ok(self.state().remote_groups.get(name).cloned())
     }
 
     fn change(&self, change: &AccountChange) -> Result<(), AccountError> {
