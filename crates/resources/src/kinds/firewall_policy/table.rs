@@ -116,6 +116,8 @@ mod tests {
         check("chain a { tcp dport { 22, 80 } accept comment \"}\" } # }", true);
         check("set a { elements = { 1,\n2 } }", true);
         check("", true);
+        check("chain a { log prefix \"# {\" }", true);
+        check("# } and {\nchain a { }", true);
         check("}\nflush ruleset\ntable inet x {", false);
         check("chain a {", false);
         check("chain a { log prefix \"x }", false);
@@ -131,5 +133,11 @@ mod tests {
         assert!(settled.contains("elements = { 10.0.0.3 }"), "{settled}");
         assert_eq!(settled.lines().count(), listing.lines().count() - 2);
         assert_eq!(super::settled(&settled), settled);
+        for flags in ["dynamic", "timeout", "interval,timeout"] {
+            let one = listing.replace("dynamic,timeout", flags);
+            assert!(!super::settled(&one).contains("10.0.0.1"), "{flags}");
+        }
+        let fixed = listing.replace("dynamic,timeout", "interval");
+        assert_eq!(super::settled(&fixed), fixed, "only rules and time move elements by themselves");
     }
 }

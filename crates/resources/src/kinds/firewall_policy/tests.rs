@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use converge_model::{ParamProblem, Params, Verb};
+use converge_model::{ParamProblem, Params, Shown, Verb};
 
 use crate::kind::Planned;
 use crate::kinds::testing::{Trial, change, finished, impossible, params};
@@ -115,6 +115,34 @@ fn a_file_that_was_edited_is_put_back_without_touching_the_table() {
     assert!(planned.properties.iter().all(|property| property.property != "rules"), "{planned:?}");
     trial.apply("firewall-policy", &policy(SSH)).unwrap();
     assert_eq!(kernel.lock().unwrap().loads, 1);
+    trial.assert_in_sync("firewall-policy", &policy(SSH));
+}
+
+#[test]
+fn the_plan_says_whose_rules_it_replaces() {
+    let (trial, kernel) = host();
+    let before = |rules: &str| {
+        let planned = change(trial.plan("firewall-policy", &policy(rules)));
+        planned.properties.into_iter().find(|property| property.property == "rules").unwrap().before
+    };
+    assert_eq!(before(SSH), Shown::Absent);
+    kernel.lock().unwrap().table = Some("table inet converge {}\n".to_owned());
+    assert_eq!(before(SSH), "of somebody else".into());
+    trial.apply("firewall-policy", &policy(SSH)).unwrap();
+    assert_eq!(before(WEB), "of the policy before".into());
+    kernel.lock().unwrap().table = Some("table inet converge {}\n".to_owned());
+    assert_eq!(before(WEB), "changed since they were applied".into());
+    assert_eq!(before(SSH), "changed since they were applied".into());
+}
+
+#[test]
+fn a_policy_in_force_is_listed_and_not_checked_again() {
+    let (trial, kernel) = host();
+    trial.apply("firewall-policy", &policy(SSH)).unwrap();
+    trial.answer(move |command| {
+        assert_eq!(command.words.join(" "), "nft -s list table inet converge");
+        nft(command, &mut kernel.lock().unwrap())
+    });
     trial.assert_in_sync("firewall-policy", &policy(SSH));
 }
 

@@ -118,6 +118,7 @@ fn is_sparse(config: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::testing::Trial;
 
     #[test]
     fn packed_references_name_the_commit_of_a_tag() {
@@ -132,6 +133,35 @@ mod tests {
         let config = "[remote \"up\"]\n\turl = x\n[remote \"origin\"]\n\tfetch = +a\n\turl = ssh://h/p\n[core]\n\turl = y\n";
         assert_eq!(origin(config).as_deref(), Some("ssh://h/p"));
         assert_eq!(origin("[core]\n\turl = y\n"), None);
+    }
+
+    #[test]
+    fn a_part_is_checked_out_where_the_core_section_says_so_last() {
+        let check = |config: &str, sparse: bool| assert_eq!(is_sparse(config), sparse, "{config}");
+        check("[core]\n\tbare = false\n\tsparseCheckout = true\n[remote \"origin\"]\n\turl = x\n", true);
+        check("[core]\n\tsparseCheckout = true\n\tsparseCheckout = false\n", false);
+        check("[core]\n\tbare = true\n", false);
+        check("[other]\n\tsparseCheckout = true\n[core]\n\tbare = true\n", false);
+        check("[core]\n\tbare = true\n[other]\n\tsparseCheckout = true\n", false);
+        check("", false);
+    }
+
+    #[test]
+    fn a_head_that_leads_out_of_the_repository_is_not_followed() {
+        let trial = Trial::new();
+        let commit = "a".repeat(40);
+        trial.write("/etc/secret", &commit);
+        let head = |text: &str| {
+            trial.write("/opt/app/.git/HEAD", text);
+            let read = trial.view(|view| Repository::read(view, Path::new("/opt/app"))).unwrap().unwrap();
+            (read.branch, read.commit)
+        };
+        trial.write("/opt/app/.git/refs/heads/main", &commit);
+        let main = "refs/heads/main";
+        assert_eq!(head(&format!("ref: {main}\n")), (Some(main.to_owned()), Some(commit.clone())));
+        assert_eq!(head(&format!("{commit}\n")), (None, Some(commit.clone())));
+        assert_eq!(head("ref: refs/../../../../etc/secret\n"), (None, None));
+        assert_eq!(head("broken\n"), (None, None));
     }
 
     #[test]

@@ -105,6 +105,39 @@ fn a_branch_is_followed_unless_it_should_stay() {
 }
 
 #[test]
+fn what_was_fetched_makes_no_branch_of_the_hosts_own() {
+    let Some((trial, origin)) = host() else { return };
+    for version in ["main", "v1", "HEAD"] {
+        trial.apply("git", &checkout(origin.path(), &[("version", version.into())])).unwrap();
+        let of = |kind: &str| git(&trial.at("/opt/app"), &format!("for-each-ref --format=%(refname) {kind}"));
+        assert_eq!(of("refs/heads"), "", "{version}");
+        assert_eq!(of("refs/remotes"), "refs/remotes/origin/main", "{version}");
+    }
+}
+
+#[test]
+fn another_origin_takes_the_place_of_the_old_one_and_is_put_back() {
+    let Some((trial, origin)) = host() else { return };
+    trial.apply("git", &checkout(origin.path(), &[])).unwrap();
+    let url = || git(&trial.at("/opt/app"), "remote get-url origin");
+    let old = url();
+    let moved = tempfile::tempdir().unwrap();
+    git(moved.path(), &format!("clone -q {} .", origin.path().display()));
+    let planned = change(trial.plan("git", &checkout(moved.path(), &[])));
+    let names: Vec<_> = planned.properties.iter().map(|property| property.property.as_str()).collect();
+    assert_eq!(names, ["url"]);
+    let undo = trial.apply("git", &checkout(moved.path(), &[])).unwrap();
+    assert_eq!(url(), moved.path().to_str().unwrap());
+    trial.assert_in_sync("git", &checkout(moved.path(), &[]));
+    trial.put_back(undo);
+    assert_eq!(url(), old);
+    // A repository without an origin gets one.
+    git(&trial.at("/opt/app"), "remote remove origin");
+    trial.apply("git", &checkout(origin.path(), &[])).unwrap();
+    assert_eq!(url(), old);
+}
+
+#[test]
 fn what_was_cloned_is_taken_back() {
     let Some((trial, origin)) = host() else { return };
     let before = trial.image();
@@ -156,12 +189,15 @@ fn an_excluded_path_is_not_checked_out_and_comes_back() {
     std::fs::remove_file(trial.at("/opt/app/media")).unwrap();
     let fewer = exclude(&["media"]);
     let planned = change(trial.plan("git", &fewer));
+    let shown = [&planned.properties[0].before, &planned.properties[0].after];
     assert_eq!(planned.properties[0].property, "exclude");
+    assert_eq!(shown, [&"media var/up config none".into(), &"media".into()]);
     let undo = trial.apply("git", &fewer).unwrap();
     assert_eq!(there(), [true, false, true, true, true]);
     trial.put_back(undo);
     assert_eq!(there(), [true, false, false, true, false]);
     let all = exclude(&[]);
+    assert_eq!(change(trial.plan("git", &all)).properties[0].after, Shown::Absent);
     trial.apply("git", &all).unwrap();
     trial.assert_in_sync("git", &all);
     assert_eq!(there(), [true; 5]);
