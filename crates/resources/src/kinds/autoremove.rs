@@ -57,7 +57,7 @@ impl Kind for Autoremove {
 
     fn effects((): &(), Found(unneeded): &Found) -> Vec<Effect> {
         let gone = unneeded.iter().map(|name| Effect::Package(name.clone(), None));
-        gone.chain((!unneeded.is_empty()).then_some(Effect::Elsewhere)).collect()
+        gone.chain([Effect::Elsewhere]).collect()
     }
 
     fn apply(actor: &mut Actor<'_>, (): &(), _: &Found) -> Result<(), ApplyError> {
@@ -83,8 +83,20 @@ mod tests {
         let planned = change(trial.plan("autoremove", &wish()));
         assert_eq!(planned.verb, Verb::Remove);
         assert_eq!(planned.properties[0].before, Shown::Text("libold1, libold2".into()));
+        let effects = trial.look("autoremove", &wish()).effects;
+        let [Effect::Package(first, None), Effect::Package(second, None), Effect::Elsewhere] = &effects[..]
+        else {
+            panic!("packages go, and with them files that nobody can name")
+        };
+        assert_eq!([first, second], ["libold1", "libold2"]);
         trial.apply("autoremove", &wish()).unwrap();
         trial.assert_in_sync("autoremove", &wish());
+    }
+
+    #[test]
+    fn only_packages_are_unneeded() {
+        let problems = Trial::new().problems("autoremove", &params([("name", "snaps".into())]));
+        assert_eq!(problems.len(), 1, "{problems:?}");
     }
 
     #[test]
