@@ -169,6 +169,44 @@ fn a_user_that_is_not_there_and_does_not_come_is_an_error() {
 }
 
 #[test]
+fn a_program_that_is_not_there_is_an_error_of_the_plan_where_its_place_is_known() {
+    // Below a folder that stands for a host, programs are those of this machine: it is looked at itself.
+    let trial = Trial::real();
+    let path = Value::Map(vec![("PATH".into(), vec!["/opt/bin".into()])]);
+    let check = |line: &str, more: &[(&str, Value)], missing: bool| {
+        let mut wish = command(&[line], [("always", true.into())]);
+        more.iter().for_each(|(name, value)| wish.set(name, value.clone()));
+        match trial.plan(KIND, &wish) {
+            Planned::Impossible { message, .. } if missing => {
+                assert_eq!(message, format!("the program {line} is not there"));
+            }
+            Planned::Change(_) if !missing => {}
+            other => panic!("{line} {more:?}: {other:?}"),
+        }
+    };
+    check("sh", &[], false);
+    check("/bin/sh", &[], false);
+    check("no-such-program", &[], true);
+    check("/no/such/program", &[], true);
+    check("no/such/program", &[("cwd", "/".into())], false);
+    check("no-such-program | sort", &[("shell", true.into())], false);
+    check("no-such-program", &[("env", path)], false);
+    let other = Value::Map(vec![("HOST".into(), vec!["web1".into()])]);
+    check("no-such-program", &[("env", other)], true);
+    change(Trial::new().plan(KIND, &command(&["no-such-program"], [("always", true.into())])));
+}
+
+#[test]
+fn a_shell_reads_the_line_only_where_that_is_asked() {
+    let (trial, ran) = recording();
+    trial.apply(KIND, &command(&["a | b"], [("always", true.into())])).unwrap();
+    trial.apply(KIND, &command(&["a | b"], [("always", true.into()), ("shell", true.into())])).unwrap();
+    let ran = ran.lock().unwrap();
+    assert_eq!(ran[0].words, ["a | b"]);
+    assert_eq!(ran[1].words, ["/bin/sh", "-c", "a | b"]);
+}
+
+#[test]
 fn always_is_an_action_and_a_handler_waits() {
     let (trial, _) = recording();
     let always = command(&["echo", "a b"], [("always", true.into())]);

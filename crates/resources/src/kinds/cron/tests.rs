@@ -116,6 +116,8 @@ fn what_cron_would_not_read_is_refused() {
     };
     check(&[("minute", "60")], "not from 0 to 59");
     check(&[("minute", "")], "not from 0 to 59");
+    check(&[("minute", "+5")], "not from 0 to 59");
+    check(&[("month", "apr-3")], "runs backwards");
     check(&[("minute", "5/10")], "a step and no range");
     check(&[("minute", "*/0")], "no number from 1 to 59");
     check(&[("hour", "18-8")], "runs backwards");
@@ -138,6 +140,7 @@ fn fields_take_all_that_cron_takes() {
         ("minute", "0,15-30/5,59"),
         ("hour", "*/2"),
         ("month", "JAN,3-5"),
+        ("month", "jan-1,4-apr,12-dec"),
         ("weekday", "7"),
         ("weekday", "Sun-Sat"),
     ] {

@@ -67,13 +67,31 @@ fn names_that_are_no_text_go_as_bytes_and_are_shown_escaped() {
 
 #[test]
 fn a_long_list_is_cut_and_counted() {
+    let shown = |entries: usize| {
+        let trial = Trial::new();
+        (0..entries).for_each(|number| trial.write(&format!("/srv/{number}"), ""));
+        let mut properties = change(trial.plan("directory", &purged())).properties;
+        let last = properties.pop().unwrap();
+        (properties.len(), (last.property == "…").then_some(last.after))
+    };
+    assert_eq!(shown(100), (99, None));
+    assert_eq!(shown(101), (100, Some("1 more changes below it".into())));
+    assert_eq!(shown(130), (100, Some("30 more changes below it".into())));
+}
+
+#[test]
+fn directories_nested_too_deep_are_an_error_of_the_look() {
     let trial = Trial::new();
-    for number in 0..130 {
-        trial.write(&format!("/srv/{number}"), "");
+    let modes = directory(&[("file-mode", 0o600.into())]);
+    fs::create_dir_all(trial.at("/srv").join("d/".repeat(256))).unwrap();
+    for wish in [&absent(), &purged(), &modes] {
+        trial.look("directory", wish);
     }
-    let change = trial.laws("directory", &purged());
-    assert_eq!(change.properties.len(), 101);
-    assert_eq!(change.properties[100].after, "30 more changes below it".into());
+    fs::create_dir(trial.at("/srv").join("d/".repeat(257))).unwrap();
+    for wish in [&absent(), &purged(), &modes] {
+        let why = trial.failure("directory", wish);
+        assert!(why.contains("more than 256 directories are nested"), "{wish:?}: {why}");
+    }
 }
 
 #[test]

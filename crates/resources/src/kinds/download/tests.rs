@@ -90,6 +90,34 @@ fn what_is_in_the_way_stays() {
 }
 
 #[test]
+fn a_tool_is_needed_only_for_what_is_to_be_fetched() {
+    let trial = Trial::real();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    let wish = download(&[("path", path.to_str().unwrap().into())]);
+    let tools = crate::view::PATH.iter().flat_map(|at| ["curl", "wget"].map(|tool| format!("{at}/{tool}")));
+    let without: Vec<_> = tools.map(|tool| Effect::Path(tool.into(), None)).collect();
+    let why = impossible(trial.plan_after(without.clone(), "download", &wish));
+    assert_eq!(why, "the program curl is not there");
+    std::fs::write(&path, "something else").unwrap();
+    impossible(trial.plan_after(without.clone(), "download", &wish));
+    std::fs::write(&path, "hello\n").unwrap();
+    let planned = trial.plan_after(without, "download", &wish);
+    assert!(planned.is_in_sync(), "{planned:?}");
+}
+
+#[test]
+fn a_secret_url_is_checked_once_it_is_known() {
+    let trial = Trial::new();
+    let secret = |url: &str| download(&[("url", Value::Scalar(trial.secret(url)))]);
+    let told = |wish: &Params| trial.problems("download", wish).len();
+    assert_eq!(told(&secret("https://user:hunter22@example.org/x")), 0);
+    assert_eq!(told(&secret("ftp://user:hunter22@example.org/x")), 1);
+    let unknown = crate::registry::kind("download").unwrap().check(&secret("ftp://example.org"));
+    assert!(unknown.is_ok(), "a check knows no secret");
+}
+
+#[test]
 fn a_folder_that_may_come_makes_it_conditional() {
     let trial = Trial::new();
     let wish = download(&[("path", "/srv/app/x".into())]);
