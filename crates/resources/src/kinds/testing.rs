@@ -11,10 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
+use converge_model::schema::Checked;
 use converge_model::{
-    Change, Claim, Content, Digest, ParamProblem, Params, PropertyChange, Scalar, Secret, SecretTable, Shown,
-    Value,
+    Change, Claim, Content, Digest, NotifyHow, ParamProblem, Params, PropertyChange, Scalar, Secret,
+    SecretTable, Shown, Value,
 };
 
 use crate::actor::{Actor, ApplyError, Contents, Journal, Undo};
@@ -147,6 +149,38 @@ impl Trial {
         looked.err().expect("the look should fail").to_string()
     }
 
+    /// What can be said of the resource without a host.
+    pub(crate) fn checked(&self, kind: &str, params: &Params) -> Checked {
+        registry::kind(kind).unwrap().check(params).unwrap()
+    }
+
+    /// The units whose states are asked for before the look.
+    pub(crate) fn units(&self, kind: &str, params: &Params) -> Vec<String> {
+        self.wanted(kind, params).units()
+    }
+
+    /// The text that it says it writes: the agent tells by it which lines of a file may be shown.
+    pub(crate) fn text(&self, kind: &str, params: &Params) -> Option<Vec<u8>> {
+        self.wanted(kind, params).text()
+    }
+
+    /// How long it must stay as it should be.
+    pub(crate) fn settle(&self, kind: &str, params: &Params) -> Option<Duration> {
+        self.wanted(kind, params).settle()
+    }
+
+    /// Asks the resource whether it does its work.
+    pub(crate) fn prove(&self, kind: &str, params: &Params) -> Result<(), ApplyError> {
+        self.wanted(kind, params).prove(&self.host)
+    }
+
+    /// Notifies the resource; whether there was anything to do.
+    pub(crate) fn notify(&self, kind: &str, params: &Params, how: NotifyHow) -> Result<bool, ApplyError> {
+        let wanted = self.wanted(kind, params);
+        let Some(action) = wanted.action(how) else { return Ok(false) };
+        self.act(&mut self.undo(), |actor| wanted.act(actor, &action)).map(|()| true)
+    }
+
     /// The keys of what the resource owns on the host.
     pub(crate) fn owned(&self, kind: &str, params: &Params) -> Vec<String> {
         let owned = self.view(|view| self.wanted(kind, params).owns(view)).unwrap();
@@ -222,21 +256,38 @@ impl Trial {
         look: &Look,
         undo: &mut Undo,
     ) -> Result<(), ApplyError> {
-        let mut output = |_: &[u8]| {};
         let mut allowance = Allowance::default();
         allowance.allow_removal(&removed(&look.effects));
+        self.act_allowing(&allowance, undo, |actor| self.wanted(kind, params).apply(actor, look))
+    }
+
+    /// Lets `work` change the host.
+    pub(crate) fn act<T>(
+        &self,
+        undo: &mut Undo,
+        work: impl FnOnce(&mut Actor<'_>) -> Result<T, ApplyError>,
+    ) -> Result<T, ApplyError> {
+        self.act_allowing(&Allowance::default(), undo, work)
+    }
+
+    fn act_allowing<T>(
+        &self,
+        allowance: &Allowance,
+        undo: &mut Undo,
+        work: impl FnOnce(&mut Actor<'_>) -> Result<T, ApplyError>,
+    ) -> Result<T, ApplyError> {
         let mut actor = Actor {
             system: &self.host,
             contents: &self.contents,
             journal: &Nowhere,
-            output: &mut output,
+            output: &mut |_| {},
             undo,
             sensitive: self.sensitive,
             timeout: None,
-            allowance: &allowance,
+            allowance,
             unforeseen: &mut self.unforeseen.lock().unwrap(),
         };
-        self.wanted(kind, params).apply(&mut actor, look)
+        work(&mut actor)
     }
 
     /// Puts back what an apply replaced.
@@ -430,6 +481,7 @@ impl Trial {
                 Claim::Named { .. } => {}
             }
         }
+        assert!(!self.claims(kind, params).is_empty(), "law 2: {kind} claims nothing");
         claimed.extend(effects.iter().filter_map(|effect| match effect {
             Effect::Path(path, _) => Some(path.clone()),
             _ => None,
@@ -518,7 +570,10 @@ impl Processes for Host {
         let itself = || self.real.as_ref().map_or_else(|| self.world.processes(), System::processes);
         let Some(answer) = &*answer else { return itself().run(command, output) };
         let finished = answer(command);
-        output(&finished.output);
+        // A pipe gives what is printed in pieces.
+        let (first, rest) = finished.output.split_at(finished.output.len() / 2);
+        output(first);
+        output(rest);
         Ok(finished)
     }
 }
