@@ -92,9 +92,15 @@ impl Whole {
         if self.properties.is_empty() {
             return Planned::InSync(format!("all {} files and links are as asked", wish.parts.len()));
         }
-        let mut made =
-            wish.parts.iter().zip(&found.parts).filter(|(part, _)| !matches!(part.thing, Thing::Absent));
-        let verb = if made.all(|(_, part)| part.is_new()) { Verb::Create } else { Verb::Update };
+        let mut made = wish
+            .parts
+            .iter()
+            .zip(&found.parts)
+            .filter(|(part, _)| !matches!(part.thing, Thing::Absent))
+            .peekable();
+        // A tree that only takes away creates nothing.
+        let is_new = made.peek().is_some() && made.all(|(_, part)| part.is_new());
+        let verb = if is_new { Verb::Create } else { Verb::Update };
         let mut change =
             Change { properties: self.properties, irreversible: self.irreversible, ..Change::new(verb) };
         if !self.steps.is_empty() {

@@ -246,3 +246,63 @@ fn names_lead_into_the_folder_and_stand_once() {
     check(&["a"], &["a"], 1);
     check(&["a", "a/b"], &[], 1);
 }
+
+#[test]
+fn a_tree_is_new_only_if_all_that_it_makes_is() {
+    let check = |files: &[&str], links: &[&str], absent: &[&str], verb: Verb| {
+        let trial = host();
+        std::os::unix::fs::symlink("elsewhere", trial.at("/etc/app/there")).unwrap();
+        let files = files.iter().map(|name| file(&trial, name, "new\n")).collect();
+        let links = links.iter().map(|name| link(name, "main.conf")).collect();
+        assert_eq!(change(trial.plan("tree", &tree(files, links, absent))).verb, verb);
+    };
+    check(&["a", "b"], &["on"], &[], Verb::Create);
+    check(&["a"], &["on"], &["sites/default"], Verb::Create);
+    check(&["a", "main.conf"], &["on"], &[], Verb::Update);
+    check(&["a"], &["there"], &[], Verb::Update);
+    check(&[], &[], &["sites/default"], Verb::Update);
+}
+
+#[test]
+fn a_link_that_was_there_before_the_tree_stays_when_it_is_written_no_more() {
+    let trial = host();
+    std::os::unix::fs::symlink("elsewhere", trial.at("/etc/app/there")).unwrap();
+    let links = vec![link("there", "main.conf"), link("brought", "main.conf")];
+    trial.apply("tree", &tree(vec![file(&trial, "main.conf", "new\n")], links, &[])).unwrap();
+    trial.apply("tree", &tree(vec![file(&trial, "main.conf", "new\n")], Vec::new(), &[])).unwrap();
+    assert!(trial.at("/etc/app/there").is_symlink() && !trial.at("/etc/app/brought").is_symlink());
+}
+
+#[test]
+fn each_difference_stands_at_its_own_file() {
+    let trial = host();
+    trial.write("/etc/app/second.conf", "older\n");
+    let files = vec![
+        file(&trial, "new.conf", "new\n"),
+        file(&trial, "main.conf", "main\n"),
+        file(&trial, "second.conf", "second\n"),
+    ];
+    let crate::Planned::Change(planned) = trial.plan("tree", &tree(files, Vec::new(), &[])) else { panic!() };
+    let at = |diff: &crate::kind::DiffRequest| planned.change.properties[diff.property].property.clone();
+    let found: Vec<_> = planned.diffs.iter().map(|diff| (at(diff), diff.before.clone())).collect();
+    let before = |text: &str| (!text.is_empty()).then(|| text.as_bytes().to_vec());
+    let expected = [("new.conf", ""), ("main.conf", "old\n"), ("second.conf", "older\n")];
+    assert_eq!(found, expected.map(|(name, text)| (name.to_owned(), before(text))));
+}
+
+#[test]
+fn what_a_tree_cannot_hold_is_said() {
+    let trial = Trial::new();
+    let check = |files: &[&str], links: &[(&str, &str)], expected: &[&str]| {
+        let files = files.iter().map(|name| file(&trial, name, "x\n")).collect();
+        let links = links.iter().map(|(name, to)| link(name, to)).collect();
+        let problems = trial.problems("tree", &tree(files, links, &[]));
+        let said: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(said, expected);
+    };
+    let (long, longer) = ("x".repeat(4095), "x".repeat(4096));
+    check(&[], &[("a", &long)], &[]);
+    check(&[], &[("a", &longer), ("b", ""), ("c", "x\0y")], &["leads nowhere"; 3]);
+    check(&["a"], &[("a", "x")], &["a stands twice in the tree"]);
+    check(&["a", "a/b"], &[], &["a/b cannot be below a"]);
+}
