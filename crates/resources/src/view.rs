@@ -1,6 +1,8 @@
 //! How kinds read a host: bare when acting, verifying and looking for drift; under an overlay when planning.
 
 mod accounts;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
