@@ -7,6 +7,8 @@ mod rehearsal;
 mod restore;
 pub mod revert;
 mod standby;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
