@@ -61,3 +61,52 @@ pub fn above(view: &View<'_>, path: &Path) -> Result<(Need, Vec<PathBuf>), LookE
     }
     Ok((Need::Met, Vec::new()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::testing::Trial;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_folder_is_made_where_it_is_missing_and_left_alone_where_it_is() {
+        let trial = Trial::new();
+        let path = Path::new("/etc/app.d");
+        let found = || trial.view(|view| observe(view, path).unwrap());
+        let make = |folder: &NewFolder| {
+            let mut undo = trial.undo();
+            trial.act(&mut undo, |actor| folder.make(actor)).map(|()| undo)
+        };
+        let new = found();
+        assert!(new.is_new() && new.need == Need::Met);
+        let promised = trial.view_after(new.effect().into_iter().collect(), |view| view.place(path).unwrap());
+        let undo = make(&new).unwrap();
+        let there = trial.view(|view| view.place(path).unwrap());
+        let shape = |place: Seen<Place>| place.known().map(|at| (at.sort, at.mode, at.owner, at.group));
+        assert_eq!(shape(promised), shape(there));
+
+        fs::set_permissions(trial.at("/etc/app.d"), fs::Permissions::from_mode(0o700)).unwrap();
+        let old = found();
+        assert!(!old.is_new() && old.effect().is_none() && old.need == Need::Met);
+        make(&old).unwrap();
+        assert_eq!(fs::metadata(trial.at("/etc/app.d")).unwrap().permissions().mode() & 0o777, 0o700);
+        trial.put_back(undo);
+        assert!(!trial.at("/etc/app.d").exists());
+
+        trial.write("/etc/app.d", "a file");
+        assert!(matches!(found().need, Need::Absent { what, .. } if what == "the folder /etc/app.d"));
+        let below = trial.view(|view| observe(view, Path::new("/none/app.d")).unwrap());
+        assert!(matches!(below.need, Need::Absent { what, .. } if what == "the folder /none"));
+    }
+
+    #[test]
+    fn the_folders_that_are_missing_above_a_path_are_named_the_outermost_first() {
+        let trial = Trial::new();
+        let path = Path::new("/etc/one/two/file");
+        let (need, missing) = trial.view(|view| above(view, path).unwrap());
+        assert_eq!((need, missing), (Need::Met, vec!["/etc/one".into(), "/etc/one/two".into()]));
+        let (need, missing) = trial.view_after(vec![Effect::Open], |view| above(view, path).unwrap());
+        assert!(matches!(need, Need::MayCome { .. }) && missing.is_empty(), "an earlier step may bring them");
+    }
+}

@@ -164,8 +164,11 @@ pub fn apply(actor: &mut Actor<'_>, wish: &Rendered, found: &Found) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::testing::{Trial, change};
     use crate::system::fake::World;
     use crate::view::Base;
+    use converge_model::Certainty;
+    use std::os::unix::fs::PermissionsExt;
 
     fn wish(text: Option<&str>) -> Rendered {
         Rendered {
@@ -203,5 +206,58 @@ mod tests {
         std::fs::remove_file(root.path().join("etc/rule")).unwrap();
         std::fs::create_dir(root.path().join("etc/rule")).unwrap();
         assert_eq!(plan_of(&wish(None)), "a directory is in the way at /etc/rule");
+        assert_eq!(plan_of(&wish(Some("a\n"))), "a directory is in the way at /etc/rule");
+    }
+
+    fn looked<T>(trial: &Trial, effects: Vec<Effect>, wish: &Rendered, work: impl Fn(&Found) -> T) -> T {
+        trial.view_after(effects, |view| work(&observe(view, wish).unwrap()))
+    }
+
+    #[test]
+    fn a_text_that_an_earlier_step_decides_makes_the_plan_conditional() {
+        let trial = Trial::new();
+        let Effect::Path(path, Some(place)) = trial.planned_file("/etc/rule", b"") else { unreachable!() };
+        for text in [Some("a\n"), None] {
+            let unknown = Place { body: Body::Unknown(vec![0]), ..place.clone() };
+            let effects = vec![Effect::Path(path.clone(), Some(unknown))];
+            let planned = looked(&trial, effects, &wish(text), |found| plan(&wish(text), found));
+            let change = change(planned);
+            let is_open = matches!(change.certainty, Certainty::Conditional { ref on, .. } if on == &[0]);
+            assert_eq!(is_open, text.is_some(), "{change:?}");
+            assert_eq!(change.properties[0].property, "content");
+        }
+    }
+
+    #[test]
+    fn a_secret_text_shows_not_even_its_size() {
+        let trial = Trial::new();
+        trial.write("/etc/rule", "older\n");
+        for (secret, shown) in
+            [(false, ["6 bytes", "2 bytes"].map(Shown::from)), (true, [Shown::Masked, Shown::Masked])]
+        {
+            let wish = Rendered { secret, ..wish(Some("a\n")) };
+            let content =
+                looked(&trial, Vec::new(), &wish, |found| change(plan(&wish, found))).properties.remove(0);
+            assert_eq!([content.before, content.after], shown);
+        }
+    }
+
+    #[test]
+    fn later_steps_see_the_new_text_and_what_stays_of_the_file() {
+        let trial = Trial::new();
+        trial.write("/etc/rule", "older\n");
+        std::fs::set_permissions(trial.at("/etc/rule"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let wish = |text: Option<&str>| Rendered { attributes: Attributes::default(), ..wish(text) };
+        let seen = |wish: &Rendered| {
+            let effects = looked(&trial, Vec::new(), wish, |found| effects(wish, found));
+            trial.view_after(effects, |view| {
+                let place = view.place(&wish.path).unwrap().known();
+                place.map(|place| (place.mode, view.text(&wish.path).unwrap()))
+            })
+        };
+        assert_eq!(seen(&wish(Some("a\n"))), Some((0o600, Seen::Known(b"a\n".to_vec()))));
+        assert_eq!(seen(&wish(None)), None);
+        let new = Rendered { path: "/etc/new".into(), ..wish(Some("a\n")) };
+        assert_eq!(seen(&new), Some((0o644, Seen::Known(b"a\n".to_vec()))));
     }
 }

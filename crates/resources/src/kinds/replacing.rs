@@ -123,13 +123,67 @@ fn backup_of(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::testing::{Trial, change, params};
+    use converge_model::{Params, Value};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// Resources that keep a copy of the file that they change, of each kind that can.
+    fn keeping(trial: &Trial) -> Vec<(&'static str, Params)> {
+        let with = |more: Vec<(&str, Value)>| {
+            let mut params = params([("path", "/etc/x".into()), ("backup", true.into())]);
+            more.into_iter().for_each(|(name, value)| params.set(name, value));
+            params
+        };
+        let ini = vec![("section", "a".into()), ("option", "b".into()), ("value", "new".into())];
+        vec![
+            ("file", with(vec![("content", trial.content("new\n"))])),
+            ("line", with(vec![("text", "new".into())])),
+            ("block", with(vec![("content", "new".into())])),
+            ("ini", with(ini)),
+        ]
+    }
+
+    #[test]
+    fn a_copy_of_what_is_replaced_stays_beside_the_file_where_that_is_asked() {
+        for (at, (kind, _)) in keeping(&Trial::new()).into_iter().enumerate() {
+            let mut trial = Trial::new();
+            let wish = keeping(&trial).swap_remove(at).1;
+            let shown = |trial: &Trial, wish: &Params| {
+                let properties = change(trial.plan(kind, wish)).properties;
+                properties.into_iter().find(|property| property.property == "backup").map(|copy| copy.after)
+            };
+            assert_eq!(shown(&trial, &wish), None, "{kind}: nothing is replaced");
+            trial.write("/etc/x", "old = 1\n");
+            fs::set_permissions(trial.at("/etc/x"), fs::Permissions::from_mode(0o600)).unwrap();
+            let mut silent = wish.clone();
+            silent.set("backup", false.into());
+            assert_eq!(shown(&trial, &silent), None, "{kind}: it is not asked for");
+            assert_eq!(shown(&trial, &wish), Some("/etc/x.converge-backup".into()), "{kind}");
+
+            let undo = trial.apply(kind, &wish).unwrap();
+            let copy = trial.at("/etc/x.converge-backup");
+            assert_eq!(trial.read("/etc/x.converge-backup"), b"old = 1\n", "{kind}");
+            assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o7777, 0o600, "{kind}");
+            trial.put_back(undo);
+            assert_eq!(trial.read("/etc/x"), b"old = 1\n", "{kind}");
+            assert!(!copy.exists(), "{kind}: the copy goes with what it was made for");
+
+            trial.apply(kind, &silent).unwrap();
+            assert!(!copy.exists(), "{kind}: it was not asked for");
+            trial.write("/etc/x", "old = 1\n");
+            trial.sensitive = true;
+            trial.apply(kind, &wish).unwrap();
+            assert!(!copy.exists(), "{kind}: what held a secret is copied nowhere");
+        }
+    }
 
     #[test]
     fn files_that_let_people_in_are_checked_by_who_reads_them() {
         let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("usr/sbin")).unwrap();
+        fs::create_dir_all(root.path().join("usr/sbin")).unwrap();
         for program in ["visudo", "sshd"] {
-            std::fs::write(root.path().join("usr/sbin").join(program), "").unwrap();
+            fs::write(root.path().join("usr/sbin").join(program), "").unwrap();
         }
         let files = Files::new(root.path()).unwrap();
         let check = |new: &str, program: Option<&str>| {

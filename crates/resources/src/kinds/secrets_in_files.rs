@@ -8,7 +8,10 @@ use converge_model::{Cell, Content, Params, Scalar, Value};
 
 use crate::kind::Planned;
 use crate::kinds::testing::{Trial, params};
+use crate::overlay::Effect;
 use crate::registry;
+use crate::view::{Body, Place};
+use crate::wish::Filling;
 
 /// Resources of the kinds that write a text with a secret, and the file of each.
 fn all(trial: &Trial) -> Vec<(&'static str, Params, &'static str)> {
@@ -133,4 +136,82 @@ fn a_secret_in_a_unit_or_in_fstab_is_warned_of_with_the_way_out() {
     assert_eq!(registry::kind("mount").unwrap().check(&mount("ro".into())).unwrap().warnings, []);
     trial.write("/etc/fstab", "");
     assert_eq!(warnings(&trial, "mount", &mount(trial.secret("password=b"))).len(), 1, "said once");
+}
+
+/// A unit with a secret in an option, and its file.
+fn unit(trial: &Trial) -> (&'static str, Params, &'static str) {
+    let section = Row(vec![
+        ("name".into(), Cell::Scalar("Service".into())),
+        ("options".into(), Cell::Map(vec![("Environment".to_owned(), vec![trial.secret("A=hunter2")])])),
+    ]);
+    fs::create_dir_all(trial.at("/etc/systemd/system")).unwrap();
+    let params = params([("name", "app".into()), ("section", Value::Rows(vec![section]))]);
+    ("systemd-unit", params, "/etc/systemd/system/app.service")
+}
+
+#[test]
+fn what_a_secret_takes_the_place_of_is_kept_in_memory_alone() {
+    let trial = Trial::new();
+    for (kind, params, path) in all(&trial).into_iter().chain([unit(&trial)]) {
+        trial.write(path, "[Service]\np=older\n");
+        let undo = trial.apply(kind, &params).unwrap();
+        assert!(String::from_utf8(trial.read(path)).unwrap().contains("hunter2"), "{kind}");
+        let kept = fs::read_dir(trial.at("/var/lib/converge/undo")).unwrap().count();
+        assert_eq!(kept, 0, "{kind}: the old text may hold the secret of before");
+        trial.put_back(undo);
+        assert_eq!(trial.read(path), b"[Service]\np=older\n", "{kind}");
+    }
+}
+
+#[test]
+fn a_unit_with_a_secret_that_its_mode_shows_to_everybody_is_warned_of_for_both() {
+    let trial = Trial::new();
+    let (kind, mut params, _) = unit(&trial);
+    let warned = |params: &Params| trial.checked(kind, params).warnings.len();
+    assert_eq!(warned(&params), 1, "systemctl shows it");
+    params.set("mode", 0o644.into());
+    assert_eq!(warned(&params), 2, "so does the file");
+}
+
+/// The agent shows of a file with a secret only lines that the text without its secrets has: it must be the text that
+/// the file gets.
+#[test]
+fn the_text_that_a_resource_tells_of_is_what_it_writes() {
+    let trial = Trial::new();
+    trial.write("/usr/sbin/visudo", "");
+    fs::create_dir(trial.at("/etc/sudoers.d")).unwrap();
+    trial.write("/proc/sys/net/core/somaxconn", "128\n");
+    let check = |kind: &str, params: &Params, told: Option<&str>| {
+        let text = trial.text(kind, params).map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(text.as_deref(), told, "{kind}");
+        let written = trial.look(kind, params).effects.into_iter().any(|effect| match effect {
+            Effect::Path(_, Some(Place { body: Body::Text(text), .. })) => {
+                String::from_utf8_lossy(&text).contains(told.unwrap_or_default())
+            }
+            Effect::Path(_, Some(Place { body: Body::Planned(Filling::Secret(text)), .. })) => {
+                String::from_utf8_lossy(text.expose()).contains(told.unwrap_or_default())
+            }
+            _ => told.is_none_or(str::is_empty),
+        });
+        assert!(written, "{kind}");
+    };
+    let named = |name: &str, more: (&str, Value)| params([("name", name.into()), more]);
+    check("line", &params([("path", "/etc/l".into()), ("text", "a = 1".into())]), Some("a = 1\n"));
+    let rule = named("ops", ("user", "ada".into()));
+    check("sudo-rule", &rule, Some("# Kept by Converge.\nada ALL = ALL\n"));
+    let setting = named("net.core.somaxconn", ("value", 1024.into()));
+    check("sysctl", &setting, Some("net.core.somaxconn = 1024\n"));
+    let (kind, wish, _) = unit(&trial);
+    let head = "# Kept by Converge: what is changed here is put back.\n\n[Service]\n";
+    check(kind, &wish, Some(&format!("{head}Environment=A=hunter2\n")));
+    let cache = [("path", "/srv/c".into()), ("source", "tmpfs".into()), ("fstype", "tmpfs".into())];
+    let mut cache = params(cache);
+    cache.set("state", "present".into());
+    check("mount", &cache, Some("tmpfs /srv/c tmpfs defaults 0 0\n"));
+    for (kind, params, _) in all(&trial).into_iter().filter(|(kind, ..)| ["file", "tree"].contains(kind)) {
+        check(kind, &params, Some("hunter2"));
+    }
+    let Value::Content(plain) = trial.content("plain\n") else { unreachable!("content is content") };
+    let part = Row(vec![("name".into(), Cell::Scalar("x".into())), ("content".into(), Cell::Content(plain))]);
+    check("tree", &params([("path", "/etc/t".into()), ("file", Value::Rows(vec![part]))]), Some(""));
 }
