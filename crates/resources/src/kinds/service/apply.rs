@@ -104,7 +104,7 @@ mod tests {
     use crate::kind::Planned;
     use crate::kinds::testing::{Trial, impossible, params};
     use crate::overlay::Effect;
-    use converge_model::Value;
+    use converge_model::{NotifyHow, Value};
 
     fn service(more: &[(&str, Value)]) -> converge_model::Params {
         let mut params = params([("name", "app".into())]);
@@ -168,5 +168,85 @@ mod tests {
         std::fs::remove_file(trial.at(file)).unwrap();
         std::os::unix::fs::symlink("/dev/null", trial.at(file)).unwrap();
         assert!(matches!(mask(&trial), Planned::Change(_)), "it is masked by that link");
+    }
+
+    #[test]
+    fn only_what_differs_is_done_to_a_unit() {
+        let check = |before: &[&[(&str, Value)]], wish: &[(&str, Value)], deeds: &[&str]| {
+            let trial = Trial::new();
+            trial.world().unit("app.service");
+            for step in before {
+                trial.apply("service", &service(step)).unwrap();
+            }
+            let done = trial.world().log().len();
+            trial.apply("service", &service(wish)).unwrap();
+            assert_eq!(trial.world().log().split_off(done), deeds, "{wish:?}");
+        };
+        let (yes, no) = (|name| (name, Value::from(true)), |name| (name, Value::from(false)));
+        let on = [yes("running"), yes("enabled")];
+        check(&[], &[yes("running"), no("enabled"), no("masked")], &["start app.service"]);
+        check(&[&on], &[yes("running"), no("enabled")], &["disable app.service"]);
+        check(&[&on], &[no("running"), yes("enabled")], &["stop app.service"]);
+        check(&[&[yes("running")]], &on, &["enable app.service"]);
+        check(&[&[yes("masked")]], &[no("running"), no("masked")], &["unmask app.service"]);
+        check(
+            &[&[yes("masked")]],
+            &[yes("running"), no("masked")],
+            &["unmask app.service", "start app.service"],
+        );
+    }
+
+    #[test]
+    fn a_notified_service_acts_where_it_runs_or_should_and_must_work_afterwards() {
+        let trial = Trial::new();
+        trial.world().unit("app.service");
+        let (as_it_says, reload) = (NotifyHow::AsTargetSays, NotifyHow::Reload);
+        let free = service(&[]);
+        trial.notify("service", &free, as_it_says).unwrap();
+        assert!(trial.world().log().is_empty(), "nobody asks it to run");
+        trial.notify("service", &service(&[("running", true.into())]), as_it_says).unwrap();
+        trial.notify("service", &free, as_it_says).unwrap();
+        trial.notify("service", &free, reload).unwrap();
+        let log = trial.world().log();
+        assert_eq!(log, ["restart app.service", "restart app.service", "reload app.service"]);
+        trial.world().break_unit("app.service");
+        let error = trial.notify("service", &free, as_it_says).unwrap_err();
+        assert!(error.output.contains("a line of its journal"), "{error:?}");
+    }
+
+    #[test]
+    fn a_service_proves_itself_only_where_it_has_a_probe_and_runs_or_should() {
+        let trial = Trial::new();
+        trial.world().unit("app.service");
+        let probed = |more: &[(&str, Value)]| {
+            let mut wish = service(more);
+            wish.set("probe", "unix:/run/app".into());
+            wish.set("probe-timeout", 300.into());
+            trial.prove("service", &wish)
+        };
+        let running = [("running", true.into())];
+        trial.prove("service", &service(&running)).unwrap();
+        probed(&[]).unwrap();
+        assert!(probed(&running).is_err(), "it should run and does not");
+        trial.apply("service", &service(&running)).unwrap();
+        for more in [&running[..], &[]] {
+            let error = probed(more).unwrap_err();
+            assert!(error.message.contains("does not answer its probe"), "{error}");
+            assert!(error.output.contains("a line of its journal"), "{error:?}");
+        }
+        let _listener = std::os::unix::net::UnixListener::bind(trial.at("/run/app")).unwrap();
+        probed(&running).unwrap();
+        probed(&[]).unwrap();
+    }
+
+    #[test]
+    fn a_service_that_should_run_stays_up_for_its_settling_time() {
+        let trial = Trial::new();
+        let settle =
+            |more: &[(&str, Value)]| trial.settle("service", &service(more)).map(|time| time.as_millis());
+        assert_eq!(settle(&[("running", true.into())]), Some(2000));
+        assert_eq!(settle(&[("settle", 500.into())]), Some(500), "it may run");
+        assert_eq!(settle(&[("running", false.into()), ("settle", 500.into())]), None);
+        assert_eq!(trial.units("service", &service(&[])), ["app.service"]);
     }
 }

@@ -270,6 +270,10 @@ mod tests {
         check(wish(None, Some(true), None), state(Inactive, Always), "it is enabled");
         check(wish(None, None, Some(true)), state(Up, Yes), "masked no -> yes");
         check(wish(None, None, None), state(Failed, No), "nothing is asked of it but notifications");
+        let masked = || UnitState { load: Load::Masked, ..state(Inactive, No) };
+        check(wish(None, None, None), masked(), "nothing is asked of it but notifications");
+        check(wish(Some(false), Some(false), None), masked(), "it does not run, it is not enabled");
+        check(wish(Some(true), None, Some(false)), masked(), "masked yes -> no; running no -> yes");
     }
 
     #[test]

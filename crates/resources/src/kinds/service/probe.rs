@@ -365,4 +365,12 @@ mod tests {
         check(&[("probe-path", "/".into())], 1);
         check(&[("probe", "127.0.0.1:80".into()), ("running", false.into())], 1);
     }
+
+    #[test]
+    fn a_long_answer_is_cut_between_its_letters() {
+        let check = |answer: &str, shown: &str| assert_eq!(readable(answer.as_bytes()), shown);
+        check(&"ä".repeat(SHOWN), &"ä".repeat(SHOWN));
+        check(&"ä".repeat(SHOWN + 1), &format!("{}…", "ä".repeat(SHOWN)));
+        check(&format!("{}b", "a \t\n".repeat(SHOWN / 4)), &format!("{}b", "a ".repeat(SHOWN / 4)));
+    }
 }
