@@ -458,4 +458,70 @@ mod tests {
         );
         check(&unit("app", row("Service", "A", "x"), &[("state", "absent".into())]), "makes no sense");
     }
+
+    #[test]
+    fn a_drop_in_is_checked_with_the_unit_that_it_is_for() {
+        let trial = trial();
+        trial.write("/usr/bin/systemd-analyze", "");
+        trial.write("/usr/lib/systemd/system/app.service", "[Service]\nExecStart=/bin/vendor\n");
+        let rows = || vec![section("Service", &[("MemoryMax", &["1G".into()])])];
+        let drop_in = unit("app", rows(), &[("drop-in", "10-limits".into())]);
+        let look = |original: &'static str| {
+            trial.answer(move |command| {
+                let file = PathBuf::from(command.words.last().unwrap());
+                let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+                let below = PathBuf::from(format!("{}.d/10-limits.conf", file.display()));
+                let fine = read(file.clone()) == original && read(below).contains("MemoryMax=1G");
+                let said = format!("{}:1: not what will be there\n", file.display());
+                finished(0, if fine { "" } else { &said })
+            });
+            trial.apply("systemd-unit", &drop_in).unwrap_or_else(|error| panic!("{error}"))
+        };
+        trial.put_back(look("[Service]\nExecStart=/bin/vendor\n"));
+        trial.write("/etc/systemd/system/app.service", "[Service]\nExecStart=/bin/own\n");
+        look("[Service]\nExecStart=/bin/own\n");
+    }
+
+    #[test]
+    fn a_text_is_checked_only_where_it_is_new_wanted_and_possible() {
+        let refused = || finished(0, "app.service: Refusing\n");
+        let rows = || vec![section("Service", &[("ExecStart", &["/bin/app".into()])])];
+        let check = |more: &[(&str, Value)], tools: &[&str], passes: bool| {
+            let trial = trial();
+            tools.iter().for_each(|tool| trial.write(tool, ""));
+            trial.answer(move |_| refused());
+            if tools.is_empty() {
+                std::fs::remove_dir(trial.at("/run")).unwrap();
+                trial.write("/usr/bin/systemd-analyze", "");
+            }
+            assert_eq!(
+                trial.apply("systemd-unit", &unit("app", rows(), more)).is_ok(),
+                passes,
+                "{more:?} {tools:?}"
+            );
+        };
+        let analyze = ["/usr/bin/systemd-analyze"];
+        check(&[], &analyze, false);
+        check(&[("verify", false.into())], &analyze, true);
+        check(&[], &["/usr/bin/other"], true);
+        check(&[], &[], true);
+        let trial = trial();
+        trial.write(analyze[0], "");
+        trial.write("/etc/systemd/system/app.service", "[Service]\n");
+        trial.answer(move |_| refused());
+        trial.apply("systemd-unit", &params([("name", "app".into()), ("state", "absent".into())])).unwrap();
+    }
+
+    #[test]
+    fn a_unit_is_asked_for_by_its_name_and_a_drop_in_is_told_from_its_unit() {
+        let trial = trial();
+        let rows = || vec![section("Service", &[("MemoryMax", &["1G".into()])])];
+        let whole = unit("app", rows(), &[]);
+        let drop_in = unit("app", rows(), &[("drop-in", "10-limits".into())]);
+        for wish in [&whole, &drop_in] {
+            assert_eq!(trial.units("systemd-unit", wish), ["app.service"]);
+        }
+        assert_eq!(trial.checked("systemd-unit", &whole).suffix, None);
+        assert_eq!(trial.checked("systemd-unit", &drop_in).suffix.as_deref(), Some("10-limits"));
+    }
 }

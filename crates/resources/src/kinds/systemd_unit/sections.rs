@@ -177,5 +177,13 @@ mod tests {
             Hardening::Strict,
             &[("ProtectSystem=full", 1), ("ProtectSystem=true", 0), ("ProtectHome=true", 1)],
         );
+        check(
+            Hardening::Strict,
+            &[("NoNewPrivileges=true", 1), ("PrivateTmp=false", 1), ("ExecStart=/bin/app", 1)],
+        );
+        let mut sections = vec![Section { name: "Unit".to_owned(), options: Vec::new() }];
+        harden(&mut sections, Hardening::Standard);
+        let text = String::from_utf8(text(&sections, false)).unwrap();
+        assert!(text.contains("[Unit]\n\n[Service]\nNoNewPrivileges=true\n"), "{text}");
     }
 }
