@@ -224,3 +224,144 @@ fn a_mount_owns_its_place_behind_links_and_the_unit_for_it() {
     let absent = params([("path", "/srv/real".into()), ("state", "absent".into())]);
     assert!(!trial.owned("mount", &absent).contains(&unit.to_owned()));
 }
+
+#[test]
+fn later_steps_see_what_becomes_of_the_place() {
+    let right = "40 1 0:9 / /srv/cache rw,nosuid,relatime - tmpfs tmpfs rw,size=16384k\n";
+    let twice = format!("{right}41 40 0:10 / /srv/cache rw,relatime - ext4 /dev/vdb rw\n");
+    let suid = "40 1 0:9 / /srv/cache rw,relatime - tmpfs tmpfs rw,size=16384k\n";
+    let other = "40 1 0:9 / /srv/cache rw,relatime - ext4 /dev/vdb rw\n";
+    let check = |mountinfo: &str, more: &[(&str, Value)], expected: Option<PlannedMount>| {
+        let trial = trial(mountinfo);
+        std::fs::create_dir_all(trial.at("/srv/cache")).unwrap();
+        trial.write("/etc/fstab", "tmpfs /srv/cache tmpfs size=16m,nosuid 0 0\n");
+        trial.write("/dev/vdc", "");
+        let effects = trial.look("mount", &cache(more)).effects;
+        let planned = effects.iter().find_map(|effect| match effect {
+            Effect::Mount(path, planned) if path == Path::new("/srv/cache") => Some(*planned),
+            _ => None,
+        });
+        assert_eq!(planned, expected, "{mountinfo} {more:?}");
+    };
+    let ext4 =
+        [("source", "/dev/vdc".into()), ("fstype", "ext4".into()), ("options", Value::List(Vec::new()))];
+    let state = |state: &str| [("state", Value::from(state))];
+    check(right, &[], None);
+    check(&twice, &[], Some(PlannedMount::Mounted));
+    check(suid, &[], Some(PlannedMount::Kept));
+    check("", &[], Some(PlannedMount::Empty));
+    check(other, &[], Some(PlannedMount::Empty));
+    check("", &ext4, Some(PlannedMount::Mounted));
+    check(right, &ext4, Some(PlannedMount::Mounted));
+    check("", &state("present"), None);
+    check(right, &state("present"), None);
+    check("", &state("unmounted"), None);
+    check(right, &state("unmounted"), Some(PlannedMount::Unmounted));
+}
+
+#[test]
+fn a_place_that_is_mounted_when_it_is_used_is_made_to_wait() {
+    let trial = trial("");
+    trial.world().unit("srv-cache.automount");
+    let options = Value::List(vec!["x-systemd.automount".into()]);
+    let undo = trial.apply("mount", &cache(&[("options", options)])).unwrap();
+    assert_eq!(trial.world().log(), ["daemon-reload", "start srv-cache.automount"]);
+    trial.put_back(undo);
+    assert!(trial.world().log().contains(&"stop srv-cache.automount".to_owned()));
+}
+
+#[test]
+fn a_file_that_is_bound_needs_a_file_to_stand_on() {
+    let trial = trial("");
+    trial.write("/srv/source", "x\n");
+    let bind = |path: &str| {
+        let options = Value::List(vec!["bind".into()]);
+        params([("path", path.into()), ("source", "/srv/source".into()), ("options", options)])
+    };
+    let made = |path: &str| {
+        let effects = trial.look("mount", &bind(path)).effects;
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Path(made, Some(place)) if made == Path::new(path) => Some(place.sort),
+            _ => None,
+        })
+    };
+    assert_eq!(made("/srv/new"), Some(crate::system::files::Sort::File));
+    trial.write("/srv/there", "");
+    assert_eq!(made("/srv/there"), None);
+    std::fs::create_dir(trial.at("/srv/folder")).unwrap();
+    assert_eq!(impossible(trial.plan("mount", &bind("/srv/folder"))), "a file at /srv/folder is not there");
+    assert_eq!(impossible(trial.plan("mount", &bind("/none/x"))), "the folder /none is not there");
+    let written = |path: &str| {
+        let (wish, found) = trial.view(|view| {
+            let params = bind(path);
+            let wish = Mount::decode(&mut Reader::new(&params, None));
+            let found = Mount::observe(view, &wish).unwrap();
+            (wish, found)
+        });
+        Mount::written(&wish, &found)
+    };
+    assert_eq!(written("/srv/new"), ["/etc/fstab", "/srv/new"].map(PathBuf::from));
+    assert_eq!(written("/srv/there"), ["/etc/fstab"].map(PathBuf::from));
+}
+
+#[test]
+fn a_mount_that_takes_the_place_of_another_is_shown_by_its_source() {
+    let trial = trial("40 1 0:9 / /srv/cache rw,relatime - ext4 /dev/vdb rw\n");
+    std::fs::create_dir_all(trial.at("/srv/cache")).unwrap();
+    let planned = change(trial.plan("mount", &cache(&[])));
+    let mount = planned.properties.iter().find(|property| property.property == "mount").unwrap();
+    assert_eq!((&mount.before, &mount.after), (&"/dev/vdb (ext4)".into(), &"tmpfs (tmpfs)".into()));
+}
+
+#[test]
+fn a_device_of_a_file_system_over_several_is_known_by_the_kernels_list() {
+    let trial = trial("40 1 0:30 / /srv/data rw,relatime - btrfs /dev/sdb rw\n");
+    std::fs::create_dir_all(trial.at("/srv/data")).unwrap();
+    for device in ["sdb", "sdc", "sdd"] {
+        trial.write(&format!("/dev/{device}"), "");
+    }
+    for (system, device) in [("one", "sdb"), ("one", "sdc"), ("two", "sdd")] {
+        trial.write(&format!("/sys/fs/btrfs/{system}/devices/{device}"), "");
+    }
+    let check = |source: &str, same: bool| {
+        let wish =
+            params([("path", "/srv/data".into()), ("source", source.into()), ("fstype", "btrfs".into())]);
+        let planned = change(trial.plan("mount", &wish));
+        let is_replaced = planned
+            .properties
+            .iter()
+            .any(|property| property.property == "mount" && property.before == "/dev/sdb (btrfs)".into());
+        assert_eq!(!is_replaced, same, "{source}: {planned:?}");
+    };
+    check("/dev/sdb", true);
+    check("/dev/sdc", true);
+    check("/dev/sdd", false);
+}
+
+#[test]
+fn an_image_is_known_by_the_file_behind_its_device() {
+    let trial = trial("40 1 7:0 / /srv/iso ro,relatime - iso9660 /dev/loop0 ro\n");
+    std::fs::create_dir_all(trial.at("/srv/iso")).unwrap();
+    trial.write("/srv/debian.iso", "x");
+    trial.write("/srv/other.iso", "x");
+    std::os::unix::fs::symlink("debian.iso", trial.at("/srv/link.iso")).unwrap();
+    trial.write("/sys/dev/block/7:0/loop/backing_file", "/srv/debian.iso\n");
+    let check = |source: &str, same: bool| {
+        let options = Value::List(vec!["loop".into(), "ro".into()]);
+        let wish = params([
+            ("path", "/srv/iso".into()),
+            ("source", source.into()),
+            ("fstype", "iso9660".into()),
+            ("options", options),
+        ]);
+        let planned = change(trial.plan("mount", &wish));
+        let is_replaced = planned
+            .properties
+            .iter()
+            .any(|property| property.property == "mount" && property.before == "/dev/loop0 (iso9660)".into());
+        assert_eq!(!is_replaced, same, "{source}: {planned:?}");
+    };
+    check("/srv/debian.iso", true);
+    check("/srv/link.iso", true);
+    check("/srv/other.iso", false);
+}
