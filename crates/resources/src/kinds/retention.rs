@@ -250,4 +250,33 @@ mod tests {
         symlink("elsewhere", trial.at("/srv/current")).unwrap();
         trial.assert_in_sync("retention", &releases(1));
     }
+
+    #[test]
+    fn a_folder_of_releases_has_one_owner_and_its_own_note() {
+        let trial = Trial::new();
+        let claims = |path: &str| {
+            let wish = params([("path", path.into()), ("current", "/srv/current".into())]);
+            trial.claims("retention", &wish).iter().map(Claim::key).collect::<Vec<_>>()
+        };
+        assert_eq!(claims("/srv/releases"), ["retention:/srv/releases"]);
+        in_use(&trial, &["a", "b"], 3);
+        let other = params([("path", "/opt/releases".into()), ("current", "/opt/current".into())]);
+        fs::create_dir_all(trial.at("/opt/releases/b")).unwrap();
+        symlink("releases/b", trial.at("/opt/current")).unwrap();
+        let first = change(trial.plan("retention", &other));
+        assert_eq!(first.properties[0].before, Shown::Absent, "what was in use elsewhere is not its own");
+        trial.apply("retention", &other).unwrap();
+        trial.assert_in_sync("retention", &other);
+        trial.assert_in_sync("retention", &releases(3));
+    }
+
+    #[test]
+    fn later_steps_see_what_goes() {
+        let trial = Trial::new();
+        in_use(&trial, &["a", "b", "c"], 3);
+        switch(&trial, "d");
+        let effects = trial.look("retention", &releases(3)).effects;
+        let seen = trial.view_after(effects, |view| view.list(Path::new("/srv/releases")).unwrap());
+        assert_eq!(seen, Seen::Known(["b", "c", "d"].map(std::ffi::OsString::from).to_vec()));
+    }
 }

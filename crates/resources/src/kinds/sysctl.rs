@@ -370,4 +370,20 @@ mod tests {
         check("vm/../../etc/shadow", None);
         check("vm.a b", None);
     }
+
+    #[test]
+    fn a_value_must_say_something() {
+        let check = |value: Option<&str>, state: &str, expected: &[&str]| {
+            let mut wish = params([("name", "net.core.somaxconn".into()), ("state", state.into())]);
+            value.into_iter().for_each(|value| wish.set("value", value.into()));
+            let problems = Trial::new().problems("sysctl", &wish);
+            let said: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+            assert_eq!(said, expected, "{value:?} {state}");
+        };
+        check(Some("5"), "present", &[]);
+        check(Some(" \t"), "present", &["is empty"]);
+        check(None, "present", &["is missing"]);
+        check(None, "absent", &[]);
+        check(Some("5"), "absent", &["makes no sense where nothing should be set"]);
+    }
 }

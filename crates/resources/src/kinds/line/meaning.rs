@@ -52,6 +52,7 @@ mod tests {
             Some("sysctl:net/ipv4/conf/eth0.1/rp_filter"),
         );
         check("/etc/sysctl.d/a.conf", "#net.core.somaxconn=5", None);
+        check("/etc/app.conf", "net.core.somaxconn=5", None);
         check("/etc/hosts", "127.0.0.1 /x", None);
     }
 }

@@ -137,3 +137,64 @@ fn mistakes_are_found_before_the_host() {
     check(line("a", &[("match", "(")]), "not a regular expression");
     check(line("a", &[("insert-after", "a"), ("insert-before", "b")]), "exclude each other");
 }
+
+#[test]
+fn a_line_is_known_by_its_pattern_and_else_by_its_text() {
+    let trial = Trial::new();
+    let check = |wish: &Params, name: &str| {
+        let checked = trial.checked("line", wish);
+        assert_eq!(checked.suffix.as_deref(), Some(name));
+        let keys: Vec<_> = checked.claims.iter().map(converge_model::Claim::key).collect();
+        assert_eq!(keys, [format!("path:/etc/x#line:{name}")]);
+    };
+    check(&line("a = 1", &[]), "a = 1");
+    check(&line("a = 2", &[]), "a = 2");
+    check(&line("a = 1", &[("match", "^a =")]), "^a =");
+    check(&line("", &[("match", "^a ="), ("state", "absent")]), "^a =");
+}
+
+#[test]
+fn a_line_owns_its_part_of_the_file_behind_links_and_what_it_means_there() {
+    let trial = Trial::new();
+    std::fs::create_dir_all(trial.at("/srv/etc/sysctl.d")).unwrap();
+    std::os::unix::fs::symlink("/srv/etc/sysctl.d", trial.at("/etc/sysctl.d")).unwrap();
+    let owned = |path: &str, text: &str| {
+        let mut wish = line(text, &[]);
+        wish.set("path", path.into());
+        trial.owned("line", &wish)
+    };
+    assert_eq!(owned("/etc/sysctl.d/a.conf", "a=1"), ["path:/srv/etc/sysctl.d/a.conf#line:a=1"]);
+    let part = "path:/etc/sysctl.conf#line:net.core.somaxconn = 5";
+    let meant = "sysctl:net.core.somaxconn";
+    assert_eq!(owned("/etc/sysctl.conf", "net.core.somaxconn = 5"), [part, meant]);
+}
+
+#[test]
+fn a_line_of_a_text_that_an_earlier_step_decides_is_shown_as_it_is_asked() {
+    let trial = Trial::new();
+    let Effect::Path(path, Some(place)) = trial.planned_file(PATH, b"") else { unreachable!() };
+    let place = crate::view::Place { body: crate::view::Body::Unknown(vec![0]), ..place };
+    let check = |wish: &Params, shown: &str| {
+        let effects = vec![Effect::Path(path.clone(), Some(place.clone()))];
+        let change = change(trial.plan_after(effects, "line", wish));
+        assert_eq!(change.properties[0].after, Shown::from(shown));
+        assert!(matches!(change.certainty, Certainty::Conditional { .. }), "{change:?}");
+    };
+    check(&line("a", &[]), "with the line \"a\"");
+    check(&line("a", &[("state", "absent")]), "without lines that match \"a\"");
+    check(&line("", &[("state", "absent"), ("match", "^a")]), "without lines that match \"^a\"");
+}
+
+#[test]
+fn what_somebody_added_since_the_look_is_not_lost() {
+    let trial = Trial::new();
+    for now in ["a\nadded\n", "other\n", ""] {
+        trial.write(PATH, "a\n");
+        let (wish, mut undo) = (line("b", &[]), trial.undo());
+        let look = trial.look("line", &wish);
+        trial.write(PATH, now);
+        let error = trial.apply_look("line", &wish, &look, &mut undo).unwrap_err();
+        assert_eq!(error.message, "failed to write /etc/x: it was changed since it was looked at");
+        assert_eq!(trial.read(PATH), now.as_bytes());
+    }
+}

@@ -323,5 +323,24 @@ mod tests {
     fn a_link_needs_to_lead_somewhere() {
         let problems = Trial::new().problems("link", &params([("path", "/etc/now".into())]));
         assert_eq!(problems[0].param.as_deref(), Some("to"));
+        let check =
+            |to: &str, count: usize| assert_eq!(Trial::new().problems("link", &link(to)).len(), count);
+        check(&"x".repeat(4095), 0);
+        check(&"x".repeat(4096), 1);
+        check("a\0b", 1);
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_offered_to_be_replaced_only_if_it_can_be() {
+        let trial = Trial::new();
+        let help = |trial: &Trial| match trial.plan("link", &link("x")) {
+            crate::Planned::Impossible { help, .. } => help,
+            other => panic!("{other:?}"),
+        };
+        std::fs::create_dir(trial.at("/etc/now")).unwrap();
+        assert_eq!(help(&trial), None);
+        std::fs::remove_dir(trial.at("/etc/now")).unwrap();
+        trial.write("/etc/now", "a file");
+        assert_eq!(help(&trial).as_deref(), Some("say `replace=#true`"));
     }
 }

@@ -138,6 +138,8 @@ mod tests {
         check("shop-1.4.2-rc1-3f9a12cd", "1.4.2", false);
         check("shop-1.4.2-rc1-3f9a12cd", "1.4.2-rc1", true);
         check("shop-1.4.2-3f9a12cd", "3f9a12cd", false);
+        check("shop-1.4.2-snapshot", "1.4.2", false);
+        check("shop-1.4.2-12", "1.4.2", false);
         check("v1", "v1", true);
         check("shop-v1", "v1", true);
     }

@@ -152,6 +152,8 @@ fn old_lists_matter_only_where_something_is_installed() {
     assert!(plan::request(&asked, &found(Seen::Absent, Some("1"))).refresh);
     let patient = Wish { refresh: Some(Duration::from_secs(90)), ..wish(PackageGoal::Present) };
     check(&patient, &found(Seen::Absent, Some("1")), "Create version - -> ?");
+    let just = Wish { refresh: Some(Duration::from_secs(60)), ..wish(PackageGoal::Present) };
+    check(&just, &found(Seen::Absent, Some("1")), "Create version - -> ?");
     let mut never = found(Seen::Absent, None);
     never.upkeep.lists_age = None;
     check(&patient, &never, "Create version - -> ?, lists never fetched -> fetched anew");
@@ -262,14 +264,45 @@ fn mistakes_are_gathered() {
         let problems = trial.problems(KIND, &wish);
         assert_eq!(problems.len(), count, "{problems:?}");
     };
-    for name in ["g++", "libc6:i386", "postgresql-15", "0ad", "lib.so"] {
+    for name in ["g++", "libc6:i386", "libc6:kfreebsd-amd64", "postgresql-15", "0ad", "lib.so"] {
         check(package(name, []), 0);
     }
-    for name in ["-y", "sudo-", "Curl", "a b", "a=1", "a/b", ":i386", "a:", "ä", ""] {
+    for name in ["-y", "sudo-", "Curl", "a b", "a=1", "a/b", ":i386", "a:", "a:I386", "a:-x", "ä", ""] {
         check(package(name, []), 1);
     }
     check(package("a", [("version", "1 2".into())]), 1);
     check(package("a", [("version", "1".into()), ("state", "latest".into())]), 1);
     check(package("a", [("purge", true.into()), ("allow-downgrade", true.into())]), 2);
     check(package("a", [("state", "absent".into()), ("hold", true.into()), ("recommends", true.into())]), 2);
+}
+
+#[test]
+fn an_installed_version_is_held_against_what_is_asked_and_what_is_on_offer() {
+    let trial = Trial::new();
+    trial.world().installed("web", "1.4");
+    trial.world().offer("web", Offer { version: "2.1".into(), ..Offer::default() });
+    let version = |version: &str| package("web", [("version", version.into())]);
+    trial.assert_in_sync(KIND, &version("1.*"));
+    assert_eq!(line(&change(trial.plan(KIND, &version("2.*")))), "Update version 1.4 -> ?");
+    assert_eq!(line(&change(trial.plan(KIND, &version("2.1")))), "Update version 1.4 -> 2.1");
+    let older = impossible(trial.plan(KIND, &version("1.2")));
+    assert_eq!(older, "version 1.4 is installed, which is newer than what is asked");
+}
+
+#[test]
+fn later_steps_see_the_version_where_it_is_known() {
+    let check = |goal: PackageGoal, found: &Found, expected: Option<Version>| {
+        let effects = plan::effects(&wish(goal), found);
+        let version = effects.iter().find_map(|effect| match effect {
+            Effect::Package(_, version) => version.clone(),
+            _ => None,
+        });
+        assert_eq!(version, expected);
+    };
+    let known = |version: &str| Some(Version::Known(version.to_owned()));
+    check(PackageGoal::Latest, &found(installed("1"), Some("2")), known("2"));
+    check(PackageGoal::Version("2".into()), &found(Seen::Absent, Some("2")), known("2"));
+    check(PackageGoal::Present, &found(Seen::Absent, Some("2")), Some(Version::Unknown));
+    check(PackageGoal::Present, &found(installed("1"), Some("2")), None);
+    check(PackageGoal::Absent { purge: false }, &found(installed("1"), None), None);
 }

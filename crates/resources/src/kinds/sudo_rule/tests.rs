@@ -121,3 +121,19 @@ fn a_rule_lands_only_when_visudo_agrees() {
         assert_eq!(trial.image(), before);
     }
 }
+
+#[test]
+fn a_command_may_be_an_alias_by_the_shape_of_its_name() {
+    let trial = Trial::new();
+    let check = |command: &str, count: usize| {
+        let problems =
+            trial.problems("sudo-rule", &rule(&[("user", "a".into()), ("commands", command.into())]));
+        assert_eq!(problems.len(), count, "{command}: {problems:?}");
+    };
+    for command in ["SHUTDOWN", "WEB_2", "!SHUTDOWN", "ALL"] {
+        check(command, 0);
+    }
+    for command in ["SHUT-DOWN", "Web Server", "_WEB", "web"] {
+        check(command, 1);
+    }
+}

@@ -130,3 +130,42 @@ impl Skeleton {
         actor.set_attributes(home, &theirs(self.mode()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::testing::Trial;
+
+    #[test]
+    fn a_pattern_is_read_so_deep_and_later_steps_are_told_short_files_alone() {
+        let trial = Trial::new();
+        trial.write("/etc/skel/short", "x\n");
+        trial.write("/etc/skel/limit", vec![b'x'; TOLD as usize]);
+        trial.write("/etc/skel/long", vec![b'x'; TOLD as usize + 1]);
+        trial.write("/etc/skel/a/b/c", "x\n");
+        std::os::unix::fs::symlink("short", trial.at("/etc/skel/link")).unwrap();
+        let fifo = trial.at("/etc/skel/fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let found = trial.view(|view| below(view, Path::new("/etc/skel"), 2).unwrap().unwrap());
+        let body = |body: &Body| match body {
+            Body::OnDisk => "none",
+            Body::Text(_) => "told",
+            Body::Unknown(_) => "unknown",
+            Body::Planned(_) => "planned",
+        };
+        let mut items: Vec<_> =
+            found.items.iter().map(|(part, place)| (part.to_str().unwrap(), body(&place.body))).collect();
+        items.sort_unstable();
+        let expected = [
+            ("a", "none"),
+            ("a/b", "none"),
+            ("limit", "told"),
+            ("link", "none"),
+            ("long", "unknown"),
+            ("short", "told"),
+        ];
+        assert_eq!(items, expected);
+        let is_none = |path: &str| trial.view(|view| below(view, Path::new(path), 2).unwrap().is_none());
+        assert!(is_none("/etc/skel/short") && is_none("/nowhere"), "only a folder is a pattern");
+    }
+}

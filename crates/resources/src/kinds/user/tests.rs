@@ -222,7 +222,12 @@ fn mistakes_are_found() {
     check(&[("name", "-rf".into())], 1);
     check(&[("password", "hunter22".into())], 1);
     check(&[("password", "$6$a:b".into())], 1);
-    check(&[("password", "*".into())], 0);
+    for hash in ["*", "!", "!*", "$y$j9T$salt$hash", "!$6$salt$hash", "_J9..rasmBYk8r9AiWNc"] {
+        check(&[("password", hash.into())], 0);
+    }
+    for text in ["!hunter22", "$6$a b", "_a\nb"] {
+        check(&[("password", text.into())], 1);
+    }
     check(&[("comment", "a:b".into()), ("shell", "bash".into()), ("expires", "soon".into())], 3);
     check(&[("append", false.into()), ("move-home", true.into()), ("remove-home", true.into())], 3);
 }
@@ -286,4 +291,62 @@ fn a_number_has_one_owner_whatever_its_names() {
         trial.owned("group", &params([("name", "dba".into()), ("gid", 7.into())])),
         ["group:dba", "gid:7"]
     );
+}
+
+#[test]
+fn a_home_is_made_for_people_and_root_and_not_for_accounts_of_the_system() {
+    let trial = host();
+    std::fs::remove_dir(trial.at("/root")).unwrap();
+    let check = |name: &str, more: &[(&str, Value)], made: bool| {
+        let mut wish = params([("name", name.into()), ("comment", "x".into())]);
+        more.iter().for_each(|(name, value)| wish.set(name, value.clone()));
+        let planned = change(trial.plan("user", &wish));
+        assert_eq!(names(&planned).contains(&"create-home"), made, "{name} {more:?}: {planned:?}");
+    };
+    check("eve", &[], true);
+    check("eve", &[("uid", 2001.into())], true);
+    check("eve", &[("uid", 999.into())], false);
+    check("eve", &[("system", true.into())], false);
+    check("eve", &[("uid", 999.into()), ("create-home", true.into())], true);
+    check("root", &[], true);
+    check("nobody", &[], false);
+}
+
+#[test]
+fn a_user_that_goes_leaves_its_home_unless_that_is_asked() {
+    let trial = home_of_ada([]);
+    trial.write("/home/ada/thesis", "x");
+    let effects = trial.look("user", &absent("ada")).effects;
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Path(..))), "the home stays");
+    trial.apply("user", &absent("ada")).unwrap();
+    assert!(trial.at("/home/ada/thesis").exists());
+    let trial = home_of_ada([]);
+    let mut gone = absent("ada");
+    gone.set("remove-home", true.into());
+    trial.apply("user", &gone).unwrap();
+    assert!(!trial.at("/home/ada").exists());
+}
+
+#[test]
+fn a_user_whose_home_alone_is_missing_is_not_touched() {
+    let trial = home_of_ada([]);
+    std::fs::remove_dir_all(trial.at("/home/ada")).unwrap();
+    let done = trial.world().log().len();
+    trial.apply("user", &with([])).unwrap();
+    assert!(trial.at("/home/ada/.profile").exists());
+    assert_eq!(trial.world().log().split_off(done), [""; 0], "usermod(8) is not called for nothing");
+}
+
+#[test]
+fn a_group_comes_only_with_a_new_user_that_has_no_other() {
+    let trial = host();
+    let brings = |trial: &Trial, wish: &Params| {
+        let effects = trial.look("user", wish).effects;
+        effects.iter().any(|effect| matches!(effect, Effect::Group(name, Some(_)) if name == "ada"))
+    };
+    assert!(brings(&trial, &with([])));
+    assert!(!brings(&trial, &with([("group", "dba".into())])));
+    trial.apply("user", &with([])).unwrap();
+    assert!(!brings(&trial, &with([("comment", "Ada".into())])));
+    assert!(!brings(&trial, &with([("group", "dba".into())])));
 }
