@@ -154,13 +154,21 @@ impl<'a> Act<'a> {
         }
     }
 
-    /// Removes the temporaries that a run left which did not end, and takes over those of its debts that are `open`.
+    /// Removes the temporaries that a run left which did not end, makes the account files agree that it may have left
+    /// apart, and takes over those of its debts that are `open`.
     pub(crate) fn clean_up(&mut self, past: &Past, open: &BTreeSet<String>) {
         for path in &past.temporaries {
             if let Err(error) = self.system.files().remove_all(path) {
                 let message = format!("failed to remove {}, left by an earlier run: {error}", path.display());
                 self.problems.push(Problem { address: None, message, help: None });
             }
+        }
+        // A power cut, or a package's script, may have cut off the programs that write them.
+        if let Some(run) = &past.interrupted
+            && let Err(error) = self.system.accounts().mend()
+        {
+            let message = format!("after the run {run}, which did not end: {error}");
+            self.problems.push(Problem { address: None, message, help: None });
         }
         self.debts.clone_from(open);
         // What this catalog knows and does not find owed was paid by a restart that nobody noted.

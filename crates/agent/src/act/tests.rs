@@ -251,6 +251,23 @@ fn temporaries_of_a_run_that_died_are_removed() {
 }
 
 #[test]
+fn account_files_that_a_run_which_died_left_apart_agree_again() {
+    let bench = Bench::new();
+    let catalog = [bench.file("/etc/motd", "whole\n")];
+    let shadow = bench.root().join("etc/shadow");
+    let whole = std::fs::read_to_string(&shadow).unwrap();
+    let torn = format!("{whole}gone:!:20000:0:99999:7:::\n");
+    std::fs::write(&shadow, &torn).unwrap();
+    bench.apply(&catalog);
+    assert_eq!(std::fs::read_to_string(&shadow).unwrap(), torn, "no run died: it is somebody else's");
+
+    let (journal, _) = Journal::open(&bench.state, "dead").unwrap();
+    drop(journal);
+    bench.apply(&catalog);
+    assert_eq!(std::fs::read_to_string(&shadow).unwrap(), whole);
+}
+
+#[test]
 fn a_second_run_is_refused_with_the_holder() {
     let bench = Bench::new();
     let catalog = [bench.file("/etc/motd", "x\n")];

@@ -3,6 +3,7 @@
 //! Reading is the same everywhere and starts no process; what changes are asked for is in [`change`].
 
 pub mod change;
+mod torn;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use converge_model::Secret;
 
 pub use change::{AccountChange, Expiry, GroupChange, UserChange};
+pub use torn::Torn;
 
 use crate::system::files::Files;
 
@@ -113,6 +115,9 @@ pub trait Accounts: Send + Sync {
 
     /// Makes one change. One that fails may have been made in part.
     fn change(&self, change: &AccountChange) -> Result<(), AccountError>;
+
+    /// Makes the files agree again after a change that was cut off in the middle: see [`Torn`].
+    fn mend(&self) -> Result<(), AccountError>;
 
     /// The user whose login the run came by, before it became root; none where nobody knows.
     fn login(&self) -> Option<String>;

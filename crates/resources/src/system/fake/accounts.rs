@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::World;
 use crate::system::System;
 use crate::system::accounts::{
-    AccountChange, AccountError, AccountTable, Accounts, Expiry, Group, GroupChange, User, UserChange,
+    AccountChange, AccountError, AccountTable, Accounts, Expiry, Group, GroupChange, Torn, User, UserChange,
 };
 
 impl World {
@@ -46,6 +46,12 @@ impl Accounts for World {
         done.map_err(|source| AccountError::Files { what: change.what(), source })
     }
 
+    fn mend(&self) -> Result<(), AccountError> {
+        let mended = Torn::read(&self.files).and_then(|torn| self.make_agree(&torn));
+        mended
+            .map_err(|source| AccountError::Files { what: "make the account files agree".to_owned(), source })
+    }
+
     fn login(&self) -> Option<String> {
         self.state().login.clone()
     }
@@ -71,6 +77,13 @@ impl World {
                 self.remove_user(table, name, *home)
             }
         }
+    }
+
+    fn make_agree(&self, torn: &Torn) -> io::Result<()> {
+        let users = AccountTable::read(&self.files)?.users;
+        self.edit("shadow", |key, _| users.contains_key(key).then_some(()))?;
+        let lock = |name| self.append("shadow", &[name, "!", "20000", "0", "99999", "7", "", "", ""]);
+        torn.users.iter().try_for_each(|name| lock(name))
     }
 
     fn add_group(&self, table: &AccountTable, name: &str, group: &GroupChange) -> io::Result<()> {

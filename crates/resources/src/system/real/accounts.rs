@@ -11,7 +11,8 @@ use std::time::Duration;
 use converge_model::Secret;
 
 use crate::system::accounts::{
-    self, AccountChange, AccountError, AccountTable, Accounts, Expiry, Group, GroupChange, User, UserChange,
+    self, AccountChange, AccountError, AccountTable, Accounts, Expiry, Group, GroupChange, Torn, User,
+    UserChange,
 };
 use crate::system::files::Files;
 use crate::system::processes::{Command, Finished, Processes};
@@ -100,6 +101,16 @@ impl Accounts for LocalAccounts {
         commands(change).iter().try_for_each(|command| self.run(&what, command))
     }
 
+    fn mend(&self) -> Result<(), AccountError> {
+        if self.files.is_folder() {
+            return Ok(());
+        }
+        let what = "make the account files agree".to_owned();
+        let torn =
+            Torn::read(&self.files).map_err(|source| AccountError::Files { what: what.clone(), source })?;
+        mending(&torn).iter().try_for_each(|command| self.run(&what, command))
+    }
+
     fn login(&self) -> Option<String> {
         let before = ["SUDO_USER", "DOAS_USER"].into_iter().find_map(|name| std::env::var(name).ok());
         before.filter(|name| !name.is_empty()).or_else(|| {
@@ -138,6 +149,14 @@ fn commands(change: &AccountChange) -> Vec<Command> {
             vec![Command::new(words)]
         }
     }
+}
+
+/// The commands that make torn files agree: what all may read decides. A user is left locked, as `useradd` makes one.
+fn mending(torn: &Torn) -> Vec<Command> {
+    let users = (torn.orphans || !torn.users.is_empty()).then(|| Command::new(["pwconv"]));
+    let lock = |name: &String| Command::new(["usermod", "-p", "!", name]);
+    let groups = torn.groups.then(|| Command::new(["grpconv"]));
+    users.into_iter().chain(torn.users.iter().map(lock)).chain(groups).collect()
 }
 
 fn group_words(program: &str, name: &str, group: &GroupChange) -> Vec<String> {
@@ -253,6 +272,18 @@ mod tests {
             &["useradd -M -U -u 2001 -G ops,dba -c Ada L -d /home/ada -s /bin/bash -e 2026-12-31 ada"],
         );
         check(AccountChange::RemoveUser { name: "ada".into(), home: true }, &["userdel -r ada"]);
+    }
+
+    #[test]
+    fn torn_files_are_mended_by_those_who_keep_them() {
+        let check = |torn: Torn, expected: &[&str]| {
+            let lines: Vec<_> = mending(&torn).iter().map(|command| command.words.join(" ")).collect();
+            assert_eq!(lines, expected);
+        };
+        check(Torn::default(), &[]);
+        check(Torn { groups: true, ..Torn::default() }, &["grpconv"]);
+        check(Torn { orphans: true, ..Torn::default() }, &["pwconv"]);
+        check(Torn { users: vec!["ada".into()], ..Torn::default() }, &["pwconv", "usermod -p ! ada"]);
     }
 
     #[test]

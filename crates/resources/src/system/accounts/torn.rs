@@ -1,0 +1,93 @@
+//! Account files that do not agree. Each user and each group stands in two files, one for all to read and one for root
+//! alone; a program of the shadow suite that is killed between the two writes leaves them apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::text;
+use crate::system::files::Files;
+
+/// What does not agree.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Torn {
+    /// Users of `/etc/passwd` whose line in `/etc/shadow` is missing: they cannot log in.
+    pub users: Vec<String>,
+    /// Whether `/etc/shadow` has lines of users that are not there.
+    pub orphans: bool,
+    /// Whether the names or the members in `/etc/gshadow` are others than those in `/etc/group`.
+    pub groups: bool,
+}
+
+impl Torn {
+    /// Compares the files. A host without the files for root alone, or on which they may not be read, has nothing torn.
+    pub fn read(files: &Files) -> io::Result<Self> {
+        let secret = |path| match text(files, path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(String::new()),
+            other => other,
+        };
+        Ok(Self::between(
+            [&text(files, "/etc/passwd")?, &secret("/etc/shadow")?],
+            [&text(files, "/etc/group")?, &secret("/etc/gshadow")?],
+        ))
+    }
+
+    fn between([passwd, shadow]: [&str; 2], [group, gshadow]: [&str; 2]) -> Self {
+        let mut torn = Self::default();
+        if !shadow.is_empty() {
+            let (users, shadows) = (lines(passwd), lines(shadow));
+            let missing =
+                users.iter().filter(|(name, fields)| fields[0] == "x" && !shadows.contains_key(*name));
+            torn.users = missing.map(|(name, _)| (*name).to_owned()).collect();
+            torn.orphans = shadows.keys().any(|name| !users.contains_key(name));
+        }
+        if !gshadow.is_empty() {
+            torn.groups = members(group) != members(gshadow);
+        }
+        torn
+    }
+}
+
+/// The fields after the name, by name. Lines that stand for a network's accounts are left out.
+fn lines(text: &str) -> BTreeMap<&str, Vec<&str>> {
+    let lines = text.lines().filter(|line| !line.starts_with(['+', '-', '#']));
+    let lines = lines.filter_map(|line| line.split_once(':'));
+    lines.map(|(name, rest)| (name, rest.split(':').collect())).collect()
+}
+
+/// The members of each group: group(5) and gshadow(5) both have them in the fourth field.
+fn members(text: &str) -> BTreeMap<&str, BTreeSet<&str>> {
+    let members = |fields: Vec<_>| {
+        fields.get(2).map_or("", |list| *list).split(',').filter(|name| !name.is_empty()).collect()
+    };
+    lines(text).into_iter().map(|(name, fields)| (name, members(fields))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nada:x:2001:100::/home/ada:/bin/sh\n+::::::\n";
+    const SHADOW: &str = "root:*:20000:0:99999:7:::\nada:!:20000:0:99999:7:::\n";
+    const GROUP: &str = "root:x:0:\nops:x:999:ada,bob\n";
+    const GSHADOW: &str = "root:*::\nops:!::bob,ada\n";
+
+    #[test]
+    fn torn_files_are_those_of_a_program_that_was_killed_between_them() {
+        let check = |[passwd, shadow, group, gshadow]: [&str; 4], expected: Torn| {
+            let torn = Torn::between([passwd, shadow], [group, gshadow]);
+            assert_eq!(torn, expected, "{passwd}{shadow}{group}{gshadow}");
+        };
+        check([PASSWD, SHADOW, GROUP, GSHADOW], Torn::default());
+        check([PASSWD, "", GROUP, ""], Torn::default());
+        let added = PASSWD.to_owned() + "eve:x:2002:100::/home/eve:/bin/sh\n";
+        check([&added, SHADOW, GROUP, GSHADOW], Torn { users: vec!["eve".to_owned()], ..Torn::default() });
+        let old = PASSWD.to_owned() + "eve:*:2002:100::/home/eve:/bin/sh\n";
+        check([&old, SHADOW, GROUP, GSHADOW], Torn::default());
+        let removed = PASSWD.replace("ada:", "#");
+        check([&removed, SHADOW, GROUP, GSHADOW], Torn { orphans: true, ..Torn::default() });
+        let torn = || Torn { groups: true, ..Torn::default() };
+        check([PASSWD, SHADOW, "root:x:0:\n", GSHADOW], torn());
+        check([PASSWD, SHADOW, GROUP, "root:*::\n"], torn());
+        check([PASSWD, SHADOW, &GROUP.replace(",bob", ""), GSHADOW], torn());
+    }
+}
