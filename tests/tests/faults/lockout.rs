@@ -6,7 +6,9 @@ use converge_tests::project::Project;
 use converge_tests::testbed::{Host, Testbed};
 use rustix::process::Signal;
 
-use crate::support::{Course, Gate, SUDO, Told, agent, apply, converge, on_host, plan, project, root};
+use crate::support::{
+    Course, Gate, SUDO, Told, agent, apply, converge, on_host, plan, project, root, until_settled,
+};
 
 /// sshd with something added to its configuration.
 fn sshd(line: &str) -> String {
@@ -57,14 +59,6 @@ fn traces(host: &Host) -> String {
          /etc/systemd/system/converge-* /etc/systemd/system/*/converge-* 2>/dev/null; \
          systemctl list-units --plain --no-legend 'converge-*'; true",
     )
-}
-
-/// Waits, from inside, until what was armed has been settled by the host.
-fn until_settled(host: &Host) {
-    root(
-        host,
-        "timeout 60 sh -c 'while [ -e /var/lib/converge/armed ] || [ -e /var/lib/converge/reverting ]; do sleep 0.1; done'",
-    );
 }
 
 /// A login that nothing of an earlier one is left of.

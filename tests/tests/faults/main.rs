@@ -7,6 +7,7 @@ mod access;
 mod connection;
 mod controllers;
 mod disk;
+mod kills;
 mod lockout;
 mod processes;
 mod services;

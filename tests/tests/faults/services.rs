@@ -31,6 +31,7 @@ fn configuration(interval: u32, notify: &str) -> String {
 fn a_changed_file_restarts_its_service_once_and_a_reload_does_not_end_it() {
     on_host(|testbed, host| {
         root(host, TICKER);
+        // systemd writes these lines itself, and always says of which unit it speaks.
         let started = || {
             root(
                 host,

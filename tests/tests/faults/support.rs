@@ -48,6 +48,14 @@ pub(crate) fn agent(host: &Host) -> Option<String> {
     root(host, line).lines().next().map(str::to_owned)
 }
 
+/// Waits, from inside, until what was armed has been settled by the host.
+pub(crate) fn until_settled(host: &Host) {
+    root(
+        host,
+        "timeout 60 sh -c 'while [ -e /var/lib/converge/armed ] || [ -e /var/lib/converge/reverting ]; do sleep 0.1; done'",
+    );
+}
+
 /// `gate` on a host: a program that says `waiting`, and ends when the test opens it; from then on it is open.
 pub(crate) struct Gate<'a>(&'a Host);
 
@@ -133,6 +141,12 @@ impl Course {
                 panic!("it ended before that: {said}\n{:#?}", self.events);
             }
         }
+    }
+
+    /// Waits until it has told `count` events; false if it ends with fewer.
+    pub(crate) fn until_events(&mut self, count: usize) -> bool {
+        while self.events.len() < count && self.next() {}
+        self.events.len() >= count
     }
 
     /// Waits until it says `words` to the person before it.
