@@ -8,8 +8,10 @@ use std::time::Duration;
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
-/// How long a packet that is dropped is waited for.
+/// How long a packet that is dropped is waited for. The kernel opens a connection, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a program that was let through to may take to answer.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// A server that sends back each line, on the ports that it is given.
 const ECHO: &str = r#"
@@ -85,7 +87,7 @@ impl<'a> Trial<'a> {
     fn connect(&self, port: u16) -> Option<Line> {
         let address: SocketAddr = format!("{}:{port}", self.host.address()).parse().unwrap();
         let stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(ANSWER)).unwrap();
         Some(Line(BufReader::new(stream)))
     }
 }

@@ -99,7 +99,7 @@ fn a_service_watches_is_watched_and_ends_in_good_order() {
     assert!(metrics.contains("converge_memory_written 1") && metrics.trim().ends_with("# EOF"), "{metrics}");
     root(host, &format!("systemd-analyze security --no-pager --threshold=25 {UNIT}"));
     root(host, &format!("systemctl reload {UNIT}"));
-    until(host, &format!("journalctl -u {UNIT} | grep -q \"inventory read again\""));
+    until(host, "journalctl --identifier converge | grep -q \"inventory read again\"");
 
     what_it_cannot_remember_it_does_not_do(host);
     a_step_in_hand_is_waited_for(host);
@@ -112,13 +112,13 @@ fn what_it_cannot_remember_it_does_not_do(host: &Host) {
     root(host, &format!("chmod 500 {memory}; echo by hand >/etc/motd"));
     until(
         host,
-        &format!("journalctl -u {UNIT} | grep -q \"as it cannot remember what it does, file.*motd\""),
+        "journalctl --identifier converge | grep -q \"as it cannot remember what it does, file.*motd\"",
     );
     assert_eq!(root(host, "cat /etc/motd"), "by hand");
     assert!(answer(host, "metrics").contains("converge_memory_written 0"));
     root(host, &format!("chmod 700 {memory}"));
     until(host, "grep -q welcome /etc/motd");
-    assert_eq!(root(host, &format!("journalctl -u {UNIT} | grep -c 'memory broken'")), "1");
+    assert_eq!(root(host, "journalctl --identifier converge | grep -c 'memory broken'"), "1");
 }
 
 /// What is stopped in the middle of a correction ends its step, and the next one has nothing left to do.
@@ -149,7 +149,7 @@ fn who_hangs_is_started_again(host: &Host) {
     root(host, &format!("kill -STOP {hung}; echo by hand >/etc/motd"));
     until(host, "grep -q welcome /etc/motd");
     assert_ne!(property(host, "MainPID"), hung);
-    let said = root(host, &format!("journalctl -u {UNIT}"));
+    let said = root(host, "journalctl --identifier systemd");
     assert!(said.contains("Watchdog timeout"), "{said}");
     root(host, &format!("systemctl stop {UNIT}"));
     assert_eq!(property(host, "Result"), "success");
