@@ -49,6 +49,9 @@ pub(crate) struct Bench {
     pub(crate) secrets: Mutex<SecretTable>,
 }
 
+/// What is told of each event before the agent goes on.
+type Meanwhile = Box<dyn FnMut(&EventKind) + Send>;
+
 /// A controller that has the contents that a test gave it, and keeps the events.
 #[derive(Default)]
 pub(crate) struct Controller {
@@ -61,7 +64,7 @@ pub(crate) struct Controller {
     /// How many seconds it was given to confirm each of them.
     pub(crate) given: Mutex<Vec<u32>>,
     /// What happens elsewhere at the moment when the agent tells of an event.
-    meanwhile: Mutex<Option<Box<dyn FnMut(&EventKind) + Send>>>,
+    meanwhile: Mutex<Option<Meanwhile>>,
     /// Whether the act is to end.
     pub(crate) stop: AtomicBool,
 }

@@ -18,8 +18,11 @@ fn service(bench: &Bench, settle: i64) -> Resource {
     service
 }
 
+/// What a command does.
+type Deed = fn(&World);
+
 /// A command that runs every time.
-fn command(bench: &Bench, name: &str, deed: fn(&World)) -> Resource {
+fn command(bench: &Bench, name: &str, deed: Deed) -> Resource {
     bench.world.command(name, move |world| {
         deed(world);
         0
@@ -47,7 +50,7 @@ fn a_service_has_its_time_to_settle_before_the_closing_look() {
 
 #[test]
 fn what_was_undone_is_laid_to_the_open_steps_behind_it() {
-    let undone = |last: &[(&str, fn(&World))]| {
+    let undone = |last: &[(&str, Deed)]| {
         let bench = Bench::new();
         let mut first = command(&bench, "make", |world| world.write("/opt/done".as_ref(), ""));
         first.params.0.retain(|(name, _)| name != "always");
