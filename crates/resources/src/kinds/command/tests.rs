@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use converge_model::{Certainty, Params, Scalar, Shown, Value, Verb};
+use converge_model::{Certainty, NotifyHow, Params, Scalar, SecretTable, Shown, Value, Verb};
 
 use super::quoted;
-use crate::kind::Planned;
+use crate::kind::{Planned, Wanted};
 use crate::kinds::testing::{Trial, change, finished, impossible, params};
 use crate::overlay::Effect;
+use crate::registry;
 use crate::system::processes;
 
 const KIND: &str = "command";
@@ -194,6 +195,47 @@ fn a_program_that_is_not_there_is_an_error_of_the_plan_where_its_place_is_known(
     let other = Value::Map(vec![("HOST".into(), vec!["web1".into()])]);
     check("no-such-program", &[("env", other)], true);
     change(Trial::new().plan(KIND, &command(&["no-such-program"], [("always", true.into())])));
+}
+
+/// The decoded resource.
+fn wanted(wish: &Params) -> Box<dyn Wanted> {
+    registry::kind(KIND).unwrap().decode(wish, &SecretTable::default()).unwrap()
+}
+
+#[test]
+fn only_a_handler_answers_to_a_notification() {
+    let verb = |wish: &Params| wanted(wish).action(NotifyHow::AsTargetSays).map(|action| action.verb);
+    assert_eq!(verb(&command(&["true"], [("only-notified", true.into())])), Some("run"));
+    for (name, value) in [("always", true.into()), ("once", true.into()), ("creates", "/x".into())] {
+        assert_eq!(verb(&command(&["true"], [(name, value)])), None, "{name}");
+    }
+}
+
+#[test]
+fn a_command_that_ran_in_vain_is_told_with_each_of_its_guards() {
+    let (trial, _) = recording();
+    let told = |wish: &Params| wanted(wish).unsettled(&trial.look(KIND, wish));
+    let one = command(&["make"], [("creates", "/x".into())]);
+    let says = "it ran and ended with 0, but `creates=\"/x\"` still says that it is to be done";
+    assert_eq!(told(&one).as_deref(), Some(says));
+    let two = command(
+        &["make"],
+        [("unless", "false".into()), ("only-if", "true".into()), ("success-codes", words(&["0", "3"]))],
+    );
+    let says = "it ran, but `unless=\"false\"` and `only-if=\"true\"` still say that it is to be done";
+    assert_eq!(told(&two).as_deref(), Some(says));
+    assert_eq!(told(&command(&["make"], [("always", true.into())])), None, "nothing tells");
+}
+
+#[test]
+fn later_steps_know_what_a_command_removes_and_that_it_may_bring_anything() {
+    let (trial, _) = recording();
+    trial.write("/there", "");
+    let removes = trial.look(KIND, &command(&["rm", "/there"], [("removes", "/there".into())]));
+    let [Effect::Path(path, None), Effect::Open] = &removes.effects[..] else { panic!("it stays") };
+    assert_eq!(path, std::path::Path::new("/there"));
+    let creates = trial.look(KIND, &command(&["touch", "/x"], [("creates", "/x".into())]));
+    assert!(matches!(&creates.effects[..], [Effect::Open]));
 }
 
 #[test]
