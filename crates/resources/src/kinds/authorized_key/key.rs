@@ -255,6 +255,11 @@ mod tests {
         check(&format!("{BOB} of two words"), None, "of two words");
         let options = r#"command="echo \"a b\" ssh-rsa x",no-pty"#;
         check(&format!("{options} {ADA}"), Some(options), "ada@example.com");
+        // Of two backslashes the second one is escaped, and a quotation mark after them ends the quotation.
+        let options = r#"command="echo \\",no-pty"#;
+        check(&format!("{options} {ADA}"), Some(options), "ada@example.com");
+        let options = r#"command="a \b \"c d\" e""#;
+        check(&format!("{options} {ADA}"), Some(options), "ada@example.com");
     }
 
     #[test]

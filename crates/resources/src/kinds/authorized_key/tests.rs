@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use converge_model::{Certainty, Change, Params, Scalar, Value};
+use converge_model::{Certainty, Change, Params, Scalar, Shown, Value};
 
 use crate::kinds::testing::{Trial, change, impossible, params};
 use crate::overlay::{Effect, PlannedUser};
@@ -60,6 +60,63 @@ fn what_others_could_write_is_closed() {
     open("/home/ada/.ssh", 0o775);
     open("/home/ada/.ssh/authorized_keys", 0o664);
     assert_eq!(names(&trial.laws("authorized-key", &keys(&[ADA], &[]))), ["directory-mode", "mode"]);
+}
+
+#[test]
+fn the_folder_of_a_file_elsewhere_must_be_there() {
+    let trial = host();
+    let elsewhere = |more: &[(&str, Value)]| {
+        let mut wish = keys(&[ADA], &[("path", "/none/keys".into())]);
+        more.iter().for_each(|(name, value)| wish.set(name, value.clone()));
+        trial.plan("authorized-key", &wish)
+    };
+    assert_eq!(impossible(elsewhere(&[])), "the folder /none is not there");
+    assert_eq!(impossible(elsewhere(&[("exclusive", true.into())])), "the folder /none is not there");
+    assert!(elsewhere(&[("state", "absent".into())]).is_in_sync());
+}
+
+#[test]
+fn a_new_file_belongs_to_the_primary_group_and_an_old_one_keeps_its_group() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root gives files away");
+        return;
+    }
+    let trial = host();
+    let groups = String::from_utf8(trial.read("/etc/group")).unwrap();
+    trial.write("/etc/group", groups.replace("ada:", "staff:"));
+    let file = trial.at("/home/ada/.ssh/authorized_keys");
+    let created = trial.laws("authorized-key", &keys(&[ADA], &[]));
+    assert_eq!(created.properties[0].before, Shown::Absent);
+    assert_eq!(std::fs::metadata(&file).unwrap().gid(), 2001);
+    std::os::unix::fs::chown(&file, None, Some(0)).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
+    let changed = trial.laws("authorized-key", &keys(&[BOB], &[]));
+    assert_eq!(changed.properties[0].before, Shown::Text(format!("{} bytes", ADA.len() + 1)));
+    assert_eq!(std::fs::metadata(&file).unwrap().gid(), 0);
+}
+
+#[test]
+fn a_file_of_another_is_not_given_to_the_user_who_could_not_read_it() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root gives files away");
+        return;
+    }
+    let trial = host();
+    trial.apply("authorized-key", &keys(&[ADA], &[])).unwrap();
+    let file = trial.at("/home/ada/.ssh/authorized_keys");
+    std::os::unix::fs::chown(&file, Some(0), None).unwrap();
+    let plan = |mode: u32, more: &[(&str, Value)]| {
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        trial.plan("authorized-key", &keys(&[ADA], more))
+    };
+    let refused = "/home/ada/.ssh/authorized_keys belongs to root, and ada may not read it";
+    for mode in [0o600, 0o660, 0o640] {
+        assert_eq!(impossible(plan(mode, &[])), refused, "{mode:o}");
+        assert_eq!(impossible(plan(mode, &[("exclusive", true.into())])), refused, "{mode:o}");
+    }
+    change(plan(0o644, &[]));
+    change(plan(0o604, &[]));
+    change(plan(0o600, &[("state", "absent".into())]));
 }
 
 #[test]
