@@ -45,6 +45,9 @@ pub struct Found {
     left: Vec<PathBuf>,
 }
 
+/// The largest size of what is unpacked, in bytes: 4 GiB.
+const MAX_SIZE: i64 = 0x1_0000_0000;
+
 impl Kind for Archive {
     type Wish = Wish;
     type Found = Found;
@@ -76,7 +79,7 @@ impl Kind for Archive {
             .param(Param { doc: format!("Of the directory and all that is unpacked. {}", group.doc), ..group })
             .param(
                 Param::new("max-size", Type::Size, "The largest size of all that is unpacked.")
-                    .default(4 * 1024 * 1024 * 1024),
+                    .default(MAX_SIZE),
             )
             .example("A tool from a tarball of its project", "archive \"/opt/hello\" strip-components=1 {\n    source (file)\"hello.tar.gz\"\n}")
     }
@@ -93,7 +96,7 @@ impl Kind for Archive {
             strip: usize::try_from(strip).unwrap_or_default(),
             exclude: exclude.iter().map(|path| PathBuf::from(path.trim_matches('/'))).collect(),
             attributes: attributes::decode(params),
-            max_size: params.number("max-size").and_then(|size| size.try_into().ok()).unwrap_or(4 << 30),
+            max_size: u64::try_from(params.number("max-size").unwrap_or(MAX_SIZE)).unwrap_or(0),
         };
         if params.has("source") == params.has("from") {
             let problem = ParamProblem::new("source", "is missing, or there beside `from`");

@@ -159,6 +159,58 @@ fn what_was_changed_since_is_unpacked_again() {
 }
 
 #[test]
+fn directories_of_an_archive_have_its_modes_without_what_others_could_write() {
+    let trial = Trial::new();
+    let items = [
+        (EntryType::Directory, "closed/", 0o700, ""),
+        (EntryType::Directory, "open/", 0o2777, ""),
+        (FILE, "between/x", 0o666, "x"),
+    ];
+    trial.laws("archive", &archive(&trial, &tar(&items), &[]));
+    let mode = |path| fs::metadata(trial.at(path)).unwrap().permissions().mode() & 0o7777;
+    let modes = ["/opt/closed", "/opt/open", "/opt/between", "/opt/between/x"].map(mode);
+    assert_eq!(modes, [0o700, 0o755, 0o755, 0o644]);
+}
+
+#[test]
+fn an_empty_archive_brings_nothing() {
+    let trial = Trial::new();
+    trial.laws("archive", &archive(&trial, b"", &[]));
+    assert_eq!(left(&trial), [""; 0]);
+}
+
+#[test]
+fn the_directory_gets_its_mode_though_it_is_there_already() {
+    let trial = Trial::new();
+    fs::create_dir(trial.at("/opt")).unwrap();
+    let bytes = tar(&[(FILE, "a", 0o644, "1")]);
+    let closed = archive(&trial, &bytes, &[("mode", 0o700.into())]);
+    trial.laws("archive", &closed);
+    let open = archive(&trial, &bytes, &[("mode", 0o755.into())]);
+    let change = trial.laws("archive", &open);
+    let names: Vec<_> = change.properties.iter().map(|property| property.property.as_str()).collect();
+    assert_eq!(names, ["mode"], "the archive is unpacked already");
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced_by_one() {
+    let check = |make: fn(&Trial), expected: &str| {
+        let trial = Trial::new();
+        fs::create_dir(trial.at("/opt")).unwrap();
+        make(&trial);
+        let wish = archive(&trial, &tar(&[(FILE, "a", 0o644, "1")]), &[]);
+        let error = trial.apply("archive", &wish).err().unwrap();
+        assert!(error.message.contains(expected), "{}", error.message);
+    };
+    check(|trial| fs::create_dir(trial.at("/opt/a")).unwrap(), "a directory is in the way");
+    let fifo = |trial: &Trial| {
+        let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+        rustix::fs::mknodat(rustix::fs::CWD, trial.at("/opt/a"), fifo, mode, 0).unwrap();
+    };
+    check(fifo, "a special file is in the way");
+}
+
+#[test]
 fn hostile_archives_are_refused_and_leave_nothing() {
     let bomb = gz(&tar(&[(FILE, "zeros", 0o644, &"\0".repeat(70 << 20))]));
     let many = tar(&[(FILE, "a", 0o644, "0123456789")]);
@@ -177,6 +229,11 @@ fn hostile_archives_are_refused_and_leave_nothing() {
     check(&tar(&[(FILE, "a/../../outside", 0o644, "x")]), &[], "the path");
     check(&tar(&[(FILE, "/outside", 0o644, "x")]), &[], "the path /outside");
     check(&zip(&[("../outside", 0o100644, "x")]), &[], "the path ../outside");
+    check(&zip(&[("a\0b", 0o100644, "x")]), &[], "the path a\\u{0}b");
+    let mut beyond = zip(&[("a", 0o100644, "x")]);
+    let offset = beyond.len() - 6;
+    beyond[offset] = 0xff;
+    check(&beyond, &[], "a damaged zip archive");
     check(&tar(&[(EntryType::Symlink, "l", 0o777, "/etc")]), &[], "a link that leads out at l");
     check(&tar(&[(EntryType::Symlink, "l", 0o777, "..")]), &[], "a link that leads out");
     check(&tar(&[(EntryType::Symlink, "a/l", 0o777, "x/../../..")]), &[], "a link that leads out");
