@@ -133,7 +133,7 @@ impl Trial {
         registry::kind(kind).unwrap().check(params).unwrap().claims
     }
 
-    /// The text that the resource writes.
+    /// The text that it says it writes: the agent tells by it which lines of a file may be shown.
     pub(crate) fn text(&self, kind: &str, params: &Params) -> Option<Vec<u8>> {
         self.wanted(kind, params).text()
     }
@@ -157,11 +157,6 @@ impl Trial {
     /// The units whose states are asked for before the look.
     pub(crate) fn units(&self, kind: &str, params: &Params) -> Vec<String> {
         self.wanted(kind, params).units()
-    }
-
-    /// The text that it says it writes: the agent tells by it which lines of a file may be shown.
-    pub(crate) fn text(&self, kind: &str, params: &Params) -> Option<Vec<u8>> {
-        self.wanted(kind, params).text()
     }
 
     /// How long it must stay as it should be.
