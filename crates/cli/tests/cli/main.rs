@@ -3,6 +3,7 @@
 
 mod architecture;
 mod history;
+mod hostile;
 mod inventories;
 mod language_page;
 mod mistakes;
