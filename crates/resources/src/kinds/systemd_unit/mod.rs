@@ -266,6 +266,8 @@ mod tests {
     use crate::kinds::testing::{Trial, change, finished, impossible, params, values};
     use converge_model::value::Row;
     use converge_model::{Cell, Certainty, Params, Scalar, Value};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     /// One section with its options.
     fn section(name: &str, options: &[(&str, &[Scalar])]) -> Row {
@@ -467,7 +469,10 @@ mod tests {
         let rows = || vec![section("Service", &[("MemoryMax", &["1G".into()])])];
         let drop_in = unit("app", rows(), &[("drop-in", "10-limits".into())]);
         let look = |original: &'static str| {
+            let asked = Arc::new(AtomicBool::new(false));
+            let is_asked = Arc::clone(&asked);
             trial.answer(move |command| {
+                is_asked.store(true, Ordering::Relaxed);
                 let file = PathBuf::from(command.words.last().unwrap());
                 let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
                 let below = PathBuf::from(format!("{}.d/10-limits.conf", file.display()));
@@ -475,7 +480,9 @@ mod tests {
                 let said = format!("{}:1: not what will be there\n", file.display());
                 finished(0, if fine { "" } else { &said })
             });
-            trial.apply("systemd-unit", &drop_in).unwrap_or_else(|error| panic!("{error}"))
+            let undo = trial.apply("systemd-unit", &drop_in).unwrap_or_else(|error| panic!("{error}"));
+            assert!(asked.load(Ordering::Relaxed), "nothing was checked");
+            undo
         };
         trial.put_back(look("[Service]\nExecStart=/bin/vendor\n"));
         trial.write("/etc/systemd/system/app.service", "[Service]\nExecStart=/bin/own\n");
