@@ -534,6 +534,17 @@ exec "$@""#;
         assert!(matches!(result, Ok(Booted::Speaks(_))), "a sudo that does not ask");
     }
 
+    #[test]
+    fn an_escalation_rests_on_an_earlier_one_only_where_that_is_asked() {
+        let (agent, password) = (Agent::new(b"x".as_slice()), Secret::new("x"));
+        let line = |anew, password| {
+            Bootstrap { anew, ..bootstrap(&agent, Become::Sudo, password) }.escalate().unwrap_or_default()
+        };
+        assert!(line(false, None).starts_with("sudo -n sh"), "what sudo remembers is used");
+        assert!(line(true, None).starts_with("sudo -k -n sh"), "what sudo remembers is passed over");
+        assert!(line(false, Some(&password)).starts_with(r#"sudo -k -S -p "converge-abc-password:" sh"#));
+    }
+
     #[tokio::test]
     async fn a_wrong_password_is_tried_once() {
         let (result, _) = escalated(Become::Sudo, Some("open barley"), &[("sudo", SUDO)]).await;
@@ -580,6 +591,30 @@ exec "$@""#;
         let mut link = crate::link::local("while sleep 0.01;do echo x;done").unwrap();
         let booted = bootstrap.converse(&mut link, &Counters::default(), || async {}).await;
         assert!(matches!(booted, Err(BootstrapError::Slow(_))));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_asks_for_the_agent_twice_gets_it_once() {
+        let agent = Agent::new(b"agent".as_slice());
+        let bootstrap = bootstrap(&agent, Become::None, None);
+        let need = "printf '\\nconverge-abc need 1 Linux x86_64\\n'";
+        let counters = Counters::default();
+        // What is not the agent's own word is noise, and so is a second wish for it.
+        let mut link = crate::link::local(&format!("{need};head -c 5 >/dev/null;{need}")).unwrap();
+        let asked = std::cell::Cell::new(0);
+        let uploading = || async { asked.set(asked.get() + 1) };
+        let booted = bootstrap.converse(&mut link, &counters, uploading).await;
+        assert!(matches!(booted, Err(BootstrapError::Ended { .. })));
+        assert_eq!(asked.get(), 1);
+    }
+
+    #[test]
+    fn a_failed_bootstrap_says_what_to_do_only_where_it_knows() {
+        let help = |error: BootstrapError| error.help().unwrap_or_default();
+        assert!(help(BootstrapError::Nowhere("/a:noexec".into())).contains("noexec"));
+        assert!(help(BootstrapError::Noise("hello".into())).contains("~/.bashrc"));
+        assert_eq!(help(BootstrapError::Slow(20)), "");
+        assert_eq!(help(BootstrapError::Tampered), "");
     }
 
     #[tokio::test]

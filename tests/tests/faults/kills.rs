@@ -180,7 +180,6 @@ impl<'a> Subject<'a> {
         assert_eq!(told.code, 0, "{moment}: {told}");
         let was_interrupted = told.plan(self.host.name()).interrupted.is_some();
         self.interrupted += usize::from(was_interrupted);
-        eprintln!("{moment}: {}", if was_interrupted { "did not end" } else { "ended, or had not begun" });
         let (left, clean) = (self.left(), &self.clean[state].left);
         assert_eq!(left.running, clean.running, "{moment}: {told}");
         assert_eq!(differences(&left.disk, &clean.disk), Vec::<String>::new(), "{moment}: {told}");
