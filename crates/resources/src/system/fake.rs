@@ -242,7 +242,8 @@ impl World {
         };
         let user = append("/etc/passwd", format!("{name}:x:{number}:{number}::/nonexistent:/bin/false\n"));
         let group = append("/etc/group", format!("{name}:x:{number}:\n"));
-        if let Err(error) = user.and(group) {
+        let shadow = append("/etc/shadow", format!("{name}:!:20000:0:99999:7:::\n"));
+        if let Err(error) = user.and(group).and(shadow) {
             self.state().log.push(format!("failed to add {name}: {error}"));
         }
     }
