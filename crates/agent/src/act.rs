@@ -691,19 +691,24 @@ impl<'a> Act<'a> {
                 invocation: invocation(self.decoded, self.system, notify.target),
             })
         });
+        let write = Record::Write(self.intent(index, verb));
+        self.journal.write_all(std::iter::once(write).chain(debts))
+    }
+
+    /// What the ledger is to know of a resource that is about to be changed.
+    fn intent(&self, index: u32, verb: Verb) -> Intent {
+        let resource = self.resource(index);
         // What runs once for all hosts is known to have run only once it has.
-        let claims: Vec<_> =
-            resource.claims.iter().filter(|claim| claim.as_once().is_none()).map(Claim::key).collect();
-        let write = Record::Write(Intent {
-            claims,
+        let claims = resource.claims.iter().filter(|claim| claim.as_once().is_none()).map(Claim::key);
+        Intent {
+            claims: claims.collect(),
             address: resource.address.to_string(),
             kind: resource.kind.clone(),
             project: self.decoded.catalog.project.clone(),
             origin: if verb == Verb::Create { Origin::Created } else { Origin::Found },
             secret: holds_secret(resource),
             clean: self.draft.veil.clean_digests(index, &self.lines),
-        });
-        self.journal.write_all(std::iter::once(write).chain(debts))
+        }
     }
 
     /// Why the resource at `index` is not tried: something that it waits for, or its own body.

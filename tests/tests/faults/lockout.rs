@@ -365,7 +365,9 @@ fn a_script_that_was_killed_midway_is_finished_by_systemd_or_by_the_next_who_com
         // The second to ask for it is gone, its wish is not: sshd would leave its port for a moment once more.
         root(host, "systemctl cancel");
         gate.open();
-        until("test \"$(systemctl show -P ActiveState ssh)\" = active && ss -Hltn \"sport = :22\" | grep -q .");
+        until(
+            "test \"$(systemctl show -P ActiveState ssh)\" = active && ss -Hltn \"sport = :22\" | grep -q .",
+        );
         is_told_once(testbed);
         root(host, "test ! -e /etc/ssh/sshd_config.d/99-test.conf");
         assert!(gets_in(host));

@@ -1,7 +1,7 @@
 //! The end of an act: the closing look over the whole catalog, what becomes of what did not stay, the report, and the
 //! record in the ledger.
 
-use converge_model::{HostReport, HostState, Problem, PutBack, Stands, StepOutcome, StepResult};
+use converge_model::{HostReport, HostState, Problem, PutBack, Stands, StepOutcome, StepResult, Verb};
 use converge_resources::kind::Planned;
 use converge_resources::system::units::Ended;
 use converge_resources::view::Base;
@@ -153,7 +153,7 @@ impl Act<'_> {
         states.is_ok_and(|states| states.iter().any(|state| state.revived.is_some()))
     }
 
-    /// Records in the ledger all that is as it should be.
+    /// Records in the ledger all that is as it should be, and what failed steps may have left.
     pub(crate) fn record(&self, mut ledger: Ledger, state: &State) -> Result<(), StateError> {
         let catalog = self.decoded.catalog;
         for ((index, resource), fate) in (0_u32..).zip(&catalog.resources).zip(self.fates.all()) {
@@ -162,9 +162,23 @@ impl Act<'_> {
                 let origin = if *fate == Fate::Created { Origin::Created } else { Origin::Found };
                 let clean = self.draft.veil.clean_digests(index, &self.lines);
                 ledger.record(resource, &catalog.project, &applied, (origin, &clean));
+            } else if let Some(verb) = self.left_by(index) {
+                ledger.take_in(&[self.intent(index, verb)]);
             }
         }
         ledger.write(state)
+    }
+
+    /// What a step of the resource at `index` was to do, of which something may be there though it failed.
+    fn left_by(&self, index: u32) -> Option<Verb> {
+        let results = self.results_of.get(&index)?.iter().map(|place| &self.results[*place]);
+        let stays = |result: &&StepResult| match &result.outcome {
+            StepOutcome::Failed { back, stands, .. } => {
+                *back != PutBack::Restored && *stands != Stands::Unchanged
+            }
+            outcome => outcome.changed(),
+        };
+        results.filter(stays).map(|result| result.change.verb).next()
     }
 }
 

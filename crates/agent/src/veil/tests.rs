@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use converge_model::value::Row;
-use converge_model::{Cell, Content, Resource, Scalar, SecretTable, Shown, TextDiff, Value, Verb};
+use converge_model::{Cell, Content, HostState, Resource, Scalar, SecretTable, Shown, TextDiff, Value, Verb};
+use converge_resources::System as _;
 use proptest::prelude::*;
 
 use super::*;
@@ -404,6 +405,25 @@ fn a_secret_that_a_killed_run_wrote_is_hidden_by_the_next_look() {
     let plan = format!("{:?}", bench.look(&[file(&bench, "/etc/x", &plain("user=a\npass=none\n"))]));
     assert!(!plan.contains(CANARY) && plan.contains("+pass=none"), "{plan}");
     assert!(plan.contains("Intentional"), "nobody knows what was applied last: {plan}");
+}
+
+#[test]
+fn a_secret_that_a_failed_step_left_is_hidden_by_the_next_look() {
+    let bench = Bench::new();
+    // A later step changes the file again, so the step that wrote it failed.
+    bench.world.command("spoil", |world| {
+        let path = world.files().outside("/etc/x".as_ref());
+        let spoilt = std::fs::read_to_string(&path).map(|text| text + "more\n");
+        i32::from(spoilt.and_then(|text| std::fs::write(path, text)).is_err())
+    });
+    let mut spoil = resource("command", "spoil");
+    spoil.params.set("command", Value::List(vec![Scalar::from("spoil")]));
+    spoil.params.set("always", Value::from(true));
+    let report = bench.apply(&[file(&bench, "/etc/x", &secret("pass=$\nuser=a\n", OLD)), spoil]);
+    assert_eq!(report.state, HostState::Failed, "{report:?}");
+    *bench.secrets.lock().unwrap() = SecretTable::default();
+    let plan = format!("{:?}", bench.look(&[file(&bench, "/etc/x", &plain("user=a\npass=none\n"))]));
+    assert!(!plan.contains(CANARY) && plan.contains("+pass=none"), "{plan}");
 }
 
 #[test]
