@@ -323,14 +323,16 @@ impl Units for Systemd {
     }
 
     fn journal(&self, unit: &str, lines: u32) -> String {
-        let asked = self.ask(["systemctl", "show", "--property=InvocationID", "--value", unit]);
-        self.ask(journal_words(unit, lines, self.began, asked.trim()))
+        let asked = self.ask(["systemctl", "show", "--property=InvocationID,ExecMainPID", unit]);
+        self.ask(journal_words(unit, lines, self.began, &asked))
     }
 }
 
-/// What asks for the last lines of a unit's journal, written since `began` by its `invocation`, where one is known. What
-/// it wrote before may show what was secret then, and nobody knows any more.
-fn journal_words(unit: &str, lines: u32, began: SystemTime, invocation: &str) -> Vec<String> {
+/// What asks for the last lines of a unit's journal, written since `began` by its last invocation, where one is known. What
+/// it wrote before may show what was secret then, and nobody knows any more. `shown` is what systemd says of the unit.
+fn journal_words(unit: &str, lines: u32, began: SystemTime, shown: &str) -> Vec<String> {
+    let property = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    let (invocation, main) = (property("InvocationID="), property("ExecMainPID="));
     let since = began.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut words = vec![
         "journalctl".to_owned(),
@@ -344,6 +346,10 @@ fn journal_words(unit: &str, lines: u32, began: SystemTime, invocation: &str) ->
         // Its own lines, and those of systemd about it.
         let own = format!("_SYSTEMD_INVOCATION_ID={invocation}");
         words.extend([own, "+".to_owned(), format!("INVOCATION_ID={invocation}")]);
+        // The last words of a process that has ended since: a journal that is behind knows its number alone.
+        if main.parse().is_ok_and(|number: u32| number > 0) {
+            words.extend(["+".to_owned(), format!("_PID={main}")]);
+        }
     } else {
         words.push(format!("--unit={unit}"));
     }
@@ -598,14 +604,17 @@ mod tests {
 
     #[test]
     fn a_journal_is_asked_for_what_came_since_the_run_began() {
-        let check = |invocation: &str, words: &str| {
+        let check = |shown: &str, words: &str| {
             let began = UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_042);
-            let asked = journal_words("app.service", 20, began, invocation).join(" ");
+            let asked = journal_words("app.service", 20, began, shown).join(" ");
             let usual = "journalctl --no-pager --quiet --output=short --lines=20 --since=@1700000000.000042";
             assert_eq!(asked, format!("{usual} {words}"));
         };
         check("", "--unit=app.service");
+        check("InvocationID=\nExecMainPID=0\n", "--unit=app.service");
         let id = "0123456789abcdef0123456789abcdef";
-        check(id, &format!("_SYSTEMD_INVOCATION_ID={id} + INVOCATION_ID={id}"));
+        let own = format!("_SYSTEMD_INVOCATION_ID={id} + INVOCATION_ID={id}");
+        check(&format!("ExecMainPID=0\nInvocationID={id}\n"), &own);
+        check(&format!("ExecMainPID=4711\nInvocationID={id}\n"), &format!("{own} + _PID=4711"));
     }
 }
