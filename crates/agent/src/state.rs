@@ -189,8 +189,9 @@ mod tests {
         std::fs::set_permissions(&state.folder, std::fs::Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(state.make(), Err(StateError::NotPrivate(_))));
     }
+
     #[test]
-    fn a_folder_of_somebody_else_and_a_link_to_one_are_refused() {
+    fn a_folder_of_another_user_and_a_link_to_one_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let theirs = folder.path().join("theirs");
         std::fs::create_dir(&theirs).unwrap();

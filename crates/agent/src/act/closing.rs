@@ -171,14 +171,14 @@ impl Act<'_> {
 
     /// What a step of the resource at `index` was to do, of which something may be there though it failed.
     fn left_by(&self, index: u32) -> Option<Verb> {
-        let results = self.results_of.get(&index)?.iter().map(|place| &self.results[*place]);
+        let mut results = self.results_of.get(&index)?.iter().map(|place| &self.results[*place]);
         let stays = |result: &&StepResult| match &result.outcome {
             StepOutcome::Failed { back, stands, .. } => {
                 *back != PutBack::Restored && *stands != Stands::Unchanged
             }
             outcome => outcome.changed(),
         };
-        results.filter(stays).map(|result| result.change.verb).next()
+        results.find(stays).map(|result| result.change.verb)
     }
 }
 

@@ -360,7 +360,6 @@ fn an_apply_tells_each_result_as_it_comes_and_sums_up() {
     ");
 }
 
-/// The report of a host that made a file, failed at the next step and never came to a third one.
 #[test]
 fn what_a_step_did_beyond_its_plan_stands_below_it() {
     let step = |beyond: Vec<PropertyChange>| {
@@ -382,6 +381,7 @@ fn what_a_step_did_beyond_its_plan_stands_below_it() {
     assert!(many.ends_with("unforeseen: 3 more\n"), "{many}");
 }
 
+/// The report of a host that made a file, failed at the next step and never came to a third one.
 fn failed_report() -> HostReport {
     let result = |at: &str, verb: Verb, outcome: StepOutcome| match result(at, verb, outcome, 0) {
         EventKind::StepFinished { result } => result,

@@ -303,8 +303,7 @@ fn is_one_requirement(line: &str) -> bool {
 
 /// Whether it can be the name of an extra or a group (PEP 685).
 fn is_extra(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(requirement::is_in_name)
 }
 
 fn key(wish: &Wish) -> String {

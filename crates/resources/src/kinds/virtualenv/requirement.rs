@@ -150,6 +150,11 @@ fn archive(file: &str) -> Option<(String, String)> {
     is_version.then(|| (normal_name(name), version.replace("%2B", "+")))
 }
 
+/// Whether it may stand in the name of a distribution, an extra or a group (PEP 508, PEP 685).
+pub(super) fn is_in_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c)
+}
+
 /// `name[extras] == version ; marker --hash=…`; none where it is another form.
 fn requirement(line: &str) -> Option<Requirement> {
     let (line, options) = line.split_once(" --").unwrap_or((line, ""));
@@ -160,7 +165,7 @@ fn requirement(line: &str) -> Option<Requirement> {
     if what.contains(['/', '@', '$']) {
         return None;
     }
-    let end = what.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).unwrap_or(what.len());
+    let end = what.find(|c| !is_in_name(c)).unwrap_or(what.len());
     let (name, rest) = what.split_at(end);
     let rest = rest.trim_start();
     let specifier = match rest.strip_prefix('[') {
