@@ -58,7 +58,7 @@ impl Kind for Archive {
             .details(
                 "Tar, compressed with gzip or not, and zip. It comes from the controller, is checked as \
                  a whole, and is unpacked where its digest, the parameters, or anything that it brought has changed: a \
-                 receipt on the host says what was unpacked. What an earlier archive brought and this one does not goes; \
+                 receipt on the host says what was unpacked. What an earlier archive brought and this one does not goes, and the result of the step names it; \
                  what came into the directory otherwise stays.\n\n\
                  Files keep their permission bits, but no write permission for their group and others. Refused are paths that are \
                  absolute or hold `..`, anything below a link, links that lead out of the directory, devices, set-user-id \
