@@ -152,7 +152,7 @@ impl Bench {
         act_in(&self.world, &self.state, &self.order(resources), plan.token, &self.controller).unwrap()
     }
 
-    /// Looks and acts as [`apply`](Self::apply) does, beside somebody else.
+    /// Looks and acts as [`apply`](Self::apply) does, beside another program.
     pub(crate) fn apply_beside(
         &self,
         resources: &[Resource],
@@ -162,7 +162,7 @@ impl Bench {
         self.beside(is_time, deed, || self.apply(resources))
     }
 
-    /// Does `work`. At the first event for which `is_time` holds, somebody else does `deed`, and the agent goes on once it is
+    /// Does `work`. At the first event for which `is_time` holds, another program does `deed`, and the agent goes on once it is
     /// done.
     pub(crate) fn beside<T>(
         &self,
@@ -170,7 +170,7 @@ impl Bench {
         deed: impl FnOnce() + Send,
         work: impl FnOnce() -> T,
     ) -> T {
-        // Somebody who is never called, because the act panicked, does not wait for ever.
+        // A thread that is never called, because the act panicked, does not wait for ever.
         const PATIENCE: Duration = Duration::from_secs(30);
         let (call, calls) = channel();
         let (done, ends) = channel();

@@ -123,7 +123,7 @@ fn a_service_that_its_notification_ended_runs_again_once_the_change_is_put_back(
         bench.world.break_once("app.service");
         let mut file = bench.file("/etc/app", "bad\n");
         file.notify = vec![Notify { target: 1, how }];
-        // Nobody asks for it to run: it did.
+        // No resource asks for it to run: it did.
         let mut service = resource("service", "app");
         service.params.set("settle", Value::from(0));
         let report = bench.apply(&[file, service]);

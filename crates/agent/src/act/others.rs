@@ -1,4 +1,4 @@
-//! Acts beside which somebody else is at work, and acts that are to stop: they end there, and say so.
+//! Acts beside which another program changes the host, and acts that are to stop: they end there, and say so.
 
 use converge_model::{HostState, Scalar, Value};
 use converge_resources::system::fake::Offer;
@@ -13,7 +13,7 @@ fn text(bench: &Bench, path: &str) -> Option<String> {
 }
 
 #[test]
-fn a_host_that_somebody_else_changes_meanwhile_is_stale_from_there_on() {
+fn a_host_that_another_program_changes_meanwhile_is_stale_from_there_on() {
     for (before, theirs) in [(None, "new\n"), (Some("new\n"), "odd\n")] {
         let bench = Bench::new();
         before.into_iter().for_each(|before| bench.world.write("/etc/second".as_ref(), before));
@@ -52,7 +52,7 @@ fn gone() -> PackageRequest {
 }
 
 #[test]
-fn a_transaction_beside_which_somebody_else_takes_a_package_away_is_not_begun() {
+fn a_transaction_beside_which_another_program_removes_a_package_is_not_begun() {
     let bench = Bench::new();
     let catalog = packages(&bench, bench.file("/etc/first", "x\n"));
     let report = bench.apply_beside(&catalog, ended("file[/etc/first]"), || {

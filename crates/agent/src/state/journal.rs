@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_journal_is_written_on_and_not_anew() {
+    fn a_sound_journal_is_continued_and_not_rewritten() {
         let (_folder, state) = state();
         Journal::open(&state, "one").unwrap().0.end().unwrap();
         let before = std::fs::read_to_string(state.path("journal")).unwrap();

@@ -269,7 +269,7 @@ fn writers() -> impl Iterator<Item = &'static str> {
         .filter(|kind| writer(&Bench::new(), kind).is_some())
 }
 
-/// The kinds that show the difference of a text, or replace a file whose content nobody sees.
+/// The kinds that show the difference of a text, or replace a file whose content is not shown.
 const SHOWN: [&str; 11] = [
     "apt-repository",
     "authorized-key",

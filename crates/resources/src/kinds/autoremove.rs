@@ -86,7 +86,7 @@ mod tests {
         let effects = trial.look("autoremove", &wish()).effects;
         let [Effect::Package(first, None), Effect::Package(second, None), Effect::Elsewhere] = &effects[..]
         else {
-            panic!("packages go, and with them files that nobody can name")
+            panic!("packages go, and with them files that no plan can name")
         };
         assert_eq!([first, second], ["libold1", "libold2"]);
         trial.apply("autoremove", &wish()).unwrap();

@@ -216,7 +216,7 @@ fn a_group_that_bans_is_asked_about_once_its_bans_are_there() {
 }
 
 #[test]
-fn a_group_whose_time_is_over_in_its_midst_is_taken_back_and_nobody_is_asked() {
+fn a_group_whose_time_is_over_in_its_midst_is_taken_back_without_a_question() {
     let bench = Bench::new();
     let resources = mixed(&bench);
     let work = || apply(&bench, &resources, &[Fate::Confirmed]);
@@ -302,7 +302,7 @@ fn left_behind() -> Bench {
 }
 
 #[test]
-fn a_revert_that_nobody_is_at_is_begun_again_by_the_next_look() {
+fn a_revert_that_stopped_midway_is_begun_again_by_the_next_look() {
     let check = |prepare: fn(&Bench), timer_runs: bool, is_begun: bool| {
         let bench = left_behind();
         prepare(&bench);

@@ -186,7 +186,7 @@ fn a_line_of_a_text_that_an_earlier_step_decides_is_shown_as_it_is_asked() {
 }
 
 #[test]
-fn what_somebody_added_since_the_look_is_not_lost() {
+fn a_line_that_was_added_since_the_look_is_not_lost() {
     let trial = Trial::new();
     for now in ["a\nadded\n", "other\n", ""] {
         trial.write(PATH, "a\n");

@@ -328,8 +328,8 @@ impl Units for Systemd {
     }
 }
 
-/// What asks for the last lines of a unit's journal, written since `began` by its last invocation, where one is known. What
-/// it wrote before may show what was secret then, and nobody knows any more. `shown` is what systemd says of the unit.
+/// What asks for the last lines of a unit's journal, written since `began` by its last invocation, where one is known. Earlier
+/// lines may show what was secret then, and no masker knows those secrets any more. `shown` is what systemd says of the unit.
 fn journal_words(unit: &str, lines: u32, began: SystemTime, shown: &str) -> Vec<String> {
     let property = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     let (invocation, main) = (property("InvocationID="), property("ExecMainPID="));
