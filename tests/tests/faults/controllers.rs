@@ -36,6 +36,47 @@ fn a_second_controller_learns_who_is_at_work() {
 }
 
 #[test]
+fn a_plan_lets_a_package_manager_end_what_it_is_at() {
+    on_host(|testbed, host| {
+        let gate = Gate::on(host);
+        root(host, SLOW_PACKAGE);
+        let present = project(testbed, SUDO, r#"package "slow""#);
+        let absent = project(testbed, SUDO, r#"package "slow" state="absent""#);
+        // Once the script waits, the package is unpacked: the database is that of half a transaction.
+        let begin = |command: &str| {
+            root(host, &format!("rm -f /run/setting-up; systemd-run --collect {command} /srv/slow.deb"));
+            root(host, "timeout 60 sh -c 'until [ -e /run/setting-up ]; do sleep 0.1; done'");
+        };
+        begin("apt-get install --yes");
+        let course = Course::start(present.command().args(["plan", "--detailed-exitcode", "--json"]));
+        root(host, UNTIL_LOOKED_AT);
+        gate.open();
+        let told = course.end();
+        assert_eq!(told.code, 0, "{told}");
+
+        // dpkg alone, as it lives on where the apt-get that started it is killed; and it does not end in time.
+        gate.close();
+        begin("dpkg --install");
+        let told = plan(&absent);
+        assert!(told.to_string().contains(r#"before: Text("in use by dpkg ("#), "{told}");
+        gate.open();
+    });
+}
+
+/// Waits until an agent is at work.
+const UNTIL_LOOKED_AT: &str =
+    r#"timeout 20 sh -c 'until ls -l /proc/[0-9]*/exe 2>/dev/null | grep -q /converge; do :; done'"#;
+
+/// A package whose script says that it is at work, and waits for the gate.
+const SLOW_PACKAGE: &str = r#"
+mkdir -p /srv/slow/DEBIAN
+printf 'Package: slow\nVersion: 1\nArchitecture: all\nMaintainer: Test <test@example.com>\nDescription: test\n' >/srv/slow/DEBIAN/control
+printf '#!/bin/sh\ntouch /run/setting-up\nexec /usr/local/bin/gate\n' >/srv/slow/DEBIAN/postinst
+chmod 755 /srv/slow/DEBIAN/postinst
+dpkg-deb --build /srv/slow >/dev/null
+"#;
+
+#[test]
 fn a_host_that_was_edited_while_its_plan_was_read_is_left_alone() {
     on_host(|testbed, host| {
         let project = project(

@@ -219,6 +219,8 @@ pub fn resolve(
 pub struct Upkeep {
     /// Whether a transaction died half-way: the next one repairs the database first.
     pub interrupted: bool,
+    /// Who is in the middle of a transaction that did not end while the look waited: what was read may be half of it.
+    pub busy: Option<String>,
     /// Packages that were removed, and whose configuration is still there.
     pub leftovers: BTreeSet<String>,
     /// How long ago the lists were fetched; none where they never were.

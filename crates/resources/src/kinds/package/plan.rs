@@ -115,7 +115,11 @@ fn complete(wish: &Wish, found: &Found, mut change: Change) -> Planned {
 
 fn repair(found: &Found, change: &mut Change) {
     if found.upkeep.interrupted {
-        change.properties.push(PropertyChange::new("database", "interrupted", "repaired"));
+        let before = match &found.upkeep.busy {
+            Some(holder) => format!("in use by {holder}"),
+            None => "interrupted".to_owned(),
+        };
+        change.properties.push(PropertyChange::new("database", before, "repaired"));
     }
 }
 

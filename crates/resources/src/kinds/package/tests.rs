@@ -81,6 +81,12 @@ fn present_is_any_version() {
     let mut half = found(Seen::Known(broken), None);
     half.upkeep.interrupted = true;
     check(&present, &half, "Update state half-installed -> installed, database interrupted -> repaired");
+    half.upkeep.busy = Some("dpkg (7)".into());
+    check(
+        &present,
+        &half,
+        "Update state half-installed -> installed, database in use by dpkg (7) -> repaired",
+    );
 }
 
 #[test]

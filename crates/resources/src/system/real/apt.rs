@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Flock, FlockType};
@@ -28,6 +28,8 @@ pub struct Apt {
     processes: Arc<dyn Processes>,
     lists: Mutex<Option<Read>>,
     patience: Duration,
+    /// Until when a look waits for a transaction of others; set by the first that is met.
+    deadline: OnceLock<Instant>,
 }
 
 /// Lists that were read, and how the host's lists were marked then.
@@ -39,6 +41,10 @@ struct Read {
 /// How long the lock of another transaction is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How long a look waits, in all, for a transaction that is on its way: what it reads meanwhile is no longer so a moment
+/// later, and half a transaction looks like an interrupted one.
+const LOOK_PATIENCE: Duration = Duration::from_secs(20);
+
 /// How long a transaction may take.
 const TRANSACTION: Duration = Duration::from_secs(1800);
 
@@ -48,11 +54,26 @@ const SAID: usize = 4 * 1024 * 1024;
 impl Apt {
     /// The packages of the host with these files and processes.
     pub fn new(files: Arc<Files>, processes: Arc<dyn Processes>) -> Self {
-        Self { files, processes, lists: Mutex::new(None), patience: PATIENCE }
+        Self { files, processes, lists: Mutex::new(None), patience: PATIENCE, deadline: OnceLock::new() }
     }
 
     fn database(&self) -> Result<Database, PackageError> {
+        self.let_end();
         Database::read(&self.files)?.ok_or(PackageError::Unsupported)
+    }
+
+    /// Lets a transaction of others end, as that of an agent that was killed, which goes on without it.
+    fn let_end(&self) {
+        while self.at_work().is_some()
+            && Instant::now() < *self.deadline.get_or_init(|| Instant::now() + LOOK_PATIENCE)
+        {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Who changes packages now.
+    fn at_work(&self) -> Option<String> {
+        [FRONTEND_LOCK, DPKG_LOCK].into_iter().find_map(|lock| self.holder(lock))
     }
 
     /// When the lists were last fetched: apt makes and removes files in one of these folders each time.
@@ -221,6 +242,8 @@ const ENVIRONMENT: [(&str, &str); 6] = [
 ];
 
 const FRONTEND_LOCK: &str = "/var/lib/dpkg/lock-frontend";
+/// That of dpkg itself, which lives on where the apt-get that started it is killed.
+const DPKG_LOCK: &str = "/var/lib/dpkg/lock";
 const LISTS_LOCK: &str = "/var/lib/apt/lists/lock";
 
 impl Packages for Apt {
@@ -233,6 +256,7 @@ impl Packages for Apt {
         let fetched = self.fetched()?;
         Ok(Upkeep {
             interrupted: database.interrupted,
+            busy: self.at_work(),
             leftovers: database.leftovers,
             lists_age: fetched.map(|at| at.elapsed().unwrap_or(Duration::ZERO)),
             sources_newer: self.sources_changed()? > fetched,
@@ -370,6 +394,7 @@ impl Apt {
     /// Waits until it is our turn, and repairs what a dead transaction left half-way.
     fn make_ready(&self, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
         self.wait_for(FRONTEND_LOCK, output)?;
+        self.wait_for(DPKG_LOCK, output)?;
         if self.database()?.interrupted {
             output(b"an earlier transaction was interrupted: repairing the package database\n");
             // What it cannot repair, apt-get tells afterwards.
