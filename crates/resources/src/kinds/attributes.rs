@@ -185,6 +185,21 @@ fn is_bidi(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wish::Filling;
+
+    #[test]
+    fn a_body_that_is_known_has_a_size() {
+        let plain = Filling::Plain { digest: converge_model::Digest::of(b"abc"), length: 3 };
+        let secret = Filling::Secret(converge_model::Secret::new("four"));
+        let sizes = [
+            Body::Text(crate::overlay::Bytes::from(b"ab".to_vec())),
+            Body::Planned(plain),
+            Body::Planned(secret),
+            Body::OnDisk,
+            Body::Unknown(Vec::new()),
+        ];
+        assert_eq!(sizes.map(|body| size(&body)), [Some(2), Some(3), Some(4), None, None]);
+    }
 
     #[test]
     fn names_are_shown_with_what_is_not_text_escaped() {

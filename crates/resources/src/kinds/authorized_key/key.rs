@@ -287,6 +287,7 @@ mod tests {
         check("Zg==", Some(b"f"));
         check("Zm8=", Some(b"fo"));
         check("Zm9vYmFy", Some(b"foobar"));
+        check("+/9a", Some(b"\xfb\xff\x5a"));
         check("Zg", None);
         check("Zh==", None);
         check("Z===", None);

@@ -96,6 +96,41 @@ fn a_new_file_belongs_to_the_primary_group_and_an_old_one_keeps_its_group() {
 }
 
 #[test]
+fn what_is_made_for_a_user_who_comes_belongs_to_the_group_that_comes_with_them() {
+    let trial = host();
+    let mut wish = keys(&[ADA], &[]);
+    wish.set("user", "eve".into());
+    let effects = |user: PlannedUser| {
+        let home = Effect::Path("/srv/eve".into(), None);
+        let user = PlannedUser { home: Some("/home/ada".into()), ..user };
+        let look =
+            trial.look_after(vec![home, Effect::User("eve".into(), Some(user))], "authorized-key", &wish);
+        groups(&look.effects)
+    };
+    assert_eq!(effects(PlannedUser { group: Some("staff".into()), ..PlannedUser::default() }), ["staff"; 2]);
+}
+
+#[test]
+fn who_takes_keys_away_gives_the_file_to_nobody() {
+    let trial = host();
+    trial.apply("authorized-key", &keys(&[ADA, BOB], &[])).unwrap();
+    let path = "/home/ada/.ssh/authorized_keys";
+    std::fs::set_permissions(trial.at(path), PermissionsExt::from_mode(0o640)).unwrap();
+    let look = trial.look_after(Vec::new(), "authorized-key", &keys(&[BOB], &[("state", "absent".into())]));
+    let [Effect::Path(_, Some(file))] = &look.effects[..] else { panic!("one file is planned") };
+    assert_eq!((file.mode, file.size), (0o640, ADA.len() as u64 + 1));
+}
+
+/// The groups of the places that are planned.
+fn groups(effects: &[Effect]) -> Vec<String> {
+    let group = |effect: &Effect| match effect {
+        Effect::Path(_, place) => place.as_ref().map(|place| place.group.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(group).collect()
+}
+
+#[test]
 fn a_file_of_another_is_not_given_to_the_user_who_could_not_read_it() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root gives files away");
@@ -175,7 +210,7 @@ fn mistakes_are_found() {
     check(keys(&["nonsense", ADA, ADA], &[]), 2);
     check(keys(&[ADA], &[("state", "absent".into()), ("exclusive", true.into())]), 1);
     check(keys(&[ADA], &[("options", "a\nb".into()), ("path", "keys".into())]), 2);
-    for hostile in [&format!("no-pty {BOB}"), "from=\"10.0.0.1", "# no-pty", "a\tb"] {
+    for hostile in [&format!("no-pty {BOB}"), "from=\"10.0.0.1", "# no-pty", "a\tb", "command=\"a\tb\""] {
         check(keys(&[ADA], &[("options", hostile.into())]), 1);
     }
     check(keys(&[ADA], &[("options", r#"environment="A=b \" c",no-pty"#.into())]), 0);
