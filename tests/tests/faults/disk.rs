@@ -77,3 +77,36 @@ fn a_host_whose_state_has_no_room_is_left_alone() {
         converge(&project);
     });
 }
+
+#[test]
+fn a_mount_that_cannot_be_made_takes_nothing_away_and_one_that_goes_goes_whole() {
+    on_host(|testbed, host| {
+        root(
+            host,
+            "mkdir /srv/t /srv/data; echo precious >/srv/data/text
+            echo '/srv/data /srv/t none bind 0 0' >/etc/fstab; mount /srv/t
+            mkdir /srv/twice; mount -t tmpfs a /srv/twice; mount -t tmpfs b /srv/twice",
+        );
+        let lost = project(testbed, SUDO, r#"mount "/srv/t" source="/dev/vg0/data" fstype="ext4""#);
+        for told in [plan(&lost), apply(&lost)] {
+            assert_eq!(told.code, 3, "{told}");
+            let blocked = &told.plan("h1").blocked;
+            assert!(blocked.iter().any(|blocked| blocked.why.contains("/dev/vg0/data")), "{told}");
+        }
+        // What only mount itself can find: the source is there, and holds no such file system.
+        root(host, "truncate -s 1M /srv/image");
+        let wrong =
+            project(testbed, SUDO, r#"mount "/srv/t" source="/srv/image" fstype="ext4" { options "loop" }"#);
+        let told = apply(&wrong);
+        assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
+        let [StepOutcome::Failed { back, stands, .. }] = told.outcomes("h1", "mount[/srv/t]")[..] else {
+            panic!("{told}")
+        };
+        assert_eq!((back, stands), (&PutBack::Restored, &Stands::Unchanged), "{told}");
+        let found = root(host, "cat /srv/t/text /etc/fstab; findmnt --noheadings /srv/t | wc -l");
+        assert_eq!(found, "precious\n/srv/data /srv/t none bind 0 0\n1", "{told}");
+
+        converge(&project(testbed, SUDO, r#"mount "/srv/twice" state="absent""#));
+        assert_eq!(root(host, "findmnt --noheadings /srv/twice || echo none"), "none");
+    });
+}
