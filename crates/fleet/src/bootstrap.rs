@@ -608,6 +608,21 @@ exec "$@""#;
         assert_eq!(asked.get(), 1);
     }
 
+    #[tokio::test]
+    async fn noise_before_and_after_the_agent_is_asked_for_counts_together() {
+        let agent = Agent::new(b"agent".as_slice());
+        let bootstrap = bootstrap(&agent, Become::None, None);
+        let booted = async |noise: usize| {
+            let noise = format!("head -c {noise} /dev/zero|tr '\\0' x");
+            let need = "printf '\\nconverge-abc need 1 Linux x86_64\\n';head -c 5 >/dev/null";
+            let speaks = "printf '\\0converge-agent\\001'";
+            let mut link = crate::link::local(&format!("{noise};{need};{noise};{speaks}")).unwrap();
+            bootstrap.converse(&mut link, &Counters::default(), || async {}).await
+        };
+        assert!(matches!(booted(NOISE_LIMIT / 2 - 100).await, Ok(Booted::Speaks(_))));
+        assert!(matches!(booted(NOISE_LIMIT / 2 + 100).await, Err(BootstrapError::Noise(_))));
+    }
+
     #[test]
     fn a_failed_bootstrap_says_what_to_do_only_where_it_knows() {
         let help = |error: BootstrapError| error.help().unwrap_or_default();

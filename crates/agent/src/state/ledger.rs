@@ -364,6 +364,41 @@ mod tests {
     }
 
     #[test]
+    fn every_project_that_asks_for_a_resource_owns_it_once() {
+        let mut motd = resource("file", "/etc/motd");
+        motd.claims = vec![Claim::path("/etc/motd", Extent::Whole)];
+        let mut ledger = Ledger::default();
+        for project in ["shop", "base", "shop", "base"] {
+            ledger.record(&motd, project, &BTreeMap::new(), (Origin::Created, &[]));
+        }
+        assert_eq!(ledger.entries["path:/etc/motd"].owners, ["shop", "base"]);
+    }
+
+    #[test]
+    fn a_part_keeps_its_secret_until_the_whole_is_without_one() {
+        let claimed = |kind: &str, extent: Extent, secret: bool| {
+            let mut resource = resource(kind, "/etc/x");
+            resource.claims = vec![Claim::path("/etc/x", extent)];
+            let content = if secret {
+                Content::Secret(SecretRef(0))
+            } else {
+                Content::Plain { digest: Digest::of(b""), length: 0 }
+            };
+            resource.params.set("content", Value::Content(content));
+            resource
+        };
+        let block = claimed("block", Extent::Part("block:app".into()), true);
+        let mut ledger = Ledger::default();
+        let mut record = |resource: &Resource| {
+            ledger.record(resource, "shop", &BTreeMap::new(), (Origin::Created, &[]));
+            ledger.entries["path:/etc/x#block:app"].secret
+        };
+        assert!(record(&block));
+        assert!(record(&claimed("file", Extent::Whole, true)), "the whole holds a secret itself");
+        assert!(!record(&claimed("file", Extent::Whole, false)));
+    }
+
+    #[test]
     fn a_ledger_survives_the_disk_and_a_newer_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let state = State::in_folder(folder.path().to_owned());

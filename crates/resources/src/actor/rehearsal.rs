@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 use super::{Actor, ApplyError, Undo};
 use crate::system::files::{Files, Metadata, Sort};
 
-/// The most files and folders that are copied.
-const ENTRIES: usize = 20_000;
+/// How much is copied at most.
+#[derive(Clone, Copy)]
+struct Most {
+    /// Files and folders, with the one that is copied.
+    entries: usize,
+    bytes: u64,
+}
 
-/// The most bytes that are copied.
-const BYTES: u64 = 256 * 1024 * 1024;
+const MOST: Most = Most { entries: 20_000, bytes: 256 * 1024 * 1024 };
 
 impl Actor<'_> {
     /// Copies the folder at `path` and lets `work` change the copy, whose path it is given. The copy goes afterwards, and
@@ -23,7 +27,8 @@ impl Actor<'_> {
         self.scratch(|actor, folder| {
             // Below the private folder: the copy itself has the mode of what it stands for.
             let copy = folder.join("copy");
-            copy_folder(actor.files(), path, &copy).map_err(|error| ApplyError::at("copy", path, &error))?;
+            copy_folder(actor.files(), path, &copy, MOST)
+                .map_err(|error| ApplyError::at("copy", path, &error))?;
             let mut undo = Undo::default();
             let mut there = Actor {
                 system: actor.system,
@@ -41,7 +46,7 @@ impl Actor<'_> {
     }
 }
 
-fn copy_folder(files: &Files, from: &Path, to: &Path) -> io::Result<()> {
+fn copy_folder(files: &Files, from: &Path, to: &Path, most: Most) -> io::Result<()> {
     let (mut entries, mut bytes) = (0, 0);
     let mut folders: Vec<(PathBuf, Metadata)> = Vec::new();
     let mut todo = vec![PathBuf::new()];
@@ -54,9 +59,9 @@ fn copy_folder(files: &Files, from: &Path, to: &Path) -> io::Result<()> {
         let Some(entry) = files.entry(&here)? else { continue };
         entries += 1;
         bytes += entry.size;
-        if entries > ENTRIES || bytes > BYTES {
-            let most = format!("it holds more than {ENTRIES} files or {} MiB", BYTES >> 20);
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, most));
+        if entries > most.entries || bytes > most.bytes {
+            let why = format!("it holds more than {} files or {} MiB", most.entries, most.bytes >> 20);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
         }
         match entry.sort {
             Sort::Folder => {
@@ -77,4 +82,35 @@ fn copy_file(files: &Files, from: &Path, to: &Path) -> io::Result<()> {
     let mut copy = files.create_beside(to, to.file_name().unwrap_or_default())?;
     io::copy(&mut files.open(from)?, &mut copy)?;
     files.metadata(from)?.unwrap_or_default().give(&copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_refused_and_what_is_just_enough_is_copied() {
+        let host = tempfile::tempdir().unwrap();
+        let files = Files::new(host.path()).unwrap();
+        let folder = host.path().join("srv/from");
+        std::fs::create_dir_all(&folder).unwrap();
+        let size: u64 = [("a", "12345"), ("b", "6789")]
+            .iter()
+            .map(|(name, text)| {
+                std::fs::write(folder.join(name), text).unwrap();
+                text.len() as u64
+            })
+            .sum();
+        let bytes = size + files.entry(Path::new("/srv/from")).unwrap().unwrap().size;
+        let copied = |entries: usize, bytes: u64| {
+            let to = tempfile::tempdir_in(host.path().join("srv")).unwrap();
+            let to = Path::new("/srv").join(to.path().file_name().unwrap()).join("copy");
+            let copied = copy_folder(&files, Path::new("/srv/from"), &to, Most { entries, bytes });
+            copied.map(|()| files.list(&to).unwrap().len()).map_err(|error| error.kind())
+        };
+        let refused = Err(io::ErrorKind::FileTooLarge);
+        assert_eq!(copied(3, bytes), Ok(2));
+        assert_eq!(copied(2, bytes), refused, "three entries");
+        assert_eq!(copied(3, bytes - 1), refused, "a byte too many");
+    }
 }
