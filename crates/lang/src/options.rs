@@ -173,7 +173,15 @@ fn texts(written: &Written, setting: &Setting, place: &str) -> Result<Vec<Arc<st
     }
     let no_text =
         || Diagnostic::error("lang::type", format!("{place} is a text")).label(written.at, "is none");
-    let text = |value: &minijinja::Value| value.as_str().map(Arc::from).ok_or_else(no_text);
+    let several_lines = || {
+        Diagnostic::error("lang::type", format!("{place} must be one line"))
+            .label(written.at, "holds a line break")
+    };
+    let text = |value: &minijinja::Value| match value.as_str() {
+        Some(text) if text.contains(['\n', '\r', '\0']) => Err(several_lines()),
+        Some(text) => Ok(Arc::from(text)),
+        None => Err(no_text()),
+    };
     match template::raw(&value.value) {
         _ if value.marks.unknown => Ok(Vec::new()),
         Raw::Null => Ok(Vec::new()),

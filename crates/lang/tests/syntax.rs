@@ -210,6 +210,10 @@ lang::doubled
    `----
   help: keep one; several values are written as a child: `tags "a" "b"`
 "#);
+    for option in ["id", "after", "notify", "tags"] {
+        let said = body(&format!("package \"x\" {option}=\"a\\nb\""));
+        assert!(said.contains("must be one line") && said.contains("holds a line break"), "{option}: {said}");
+    }
     assert_snapshot!(body("package \"x\" tags=\"a,b\""), @r#"
 lang::tag
 

@@ -1,6 +1,7 @@
 //! What every kind that replaces the content of a file may do before it: check the new content, keep a copy of the old.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use converge_model::{Param, ParamProblem, PropertyChange, Shown, Type};
@@ -8,7 +9,7 @@ use converge_model::{Param, ParamProblem, PropertyChange, Shown, Type};
 use crate::actor::{Actor, ApplyError};
 use crate::system::files::Files;
 use crate::system::processes::Command;
-use crate::view::PATH;
+use crate::view::{Claimed, PATH, View};
 use crate::wish::Reader;
 
 /// Why content that was sensitive cannot be put back later. Until its run ends it is kept in memory, and can.
@@ -114,10 +115,20 @@ impl Precautions {
     }
 }
 
+/// What the name of a copy ends with.
+const BACKUP: &str = ".converge-backup";
+
 fn backup_of(path: &Path) -> PathBuf {
     let mut name = OsString::from(path.file_name().unwrap_or_default());
-    name.push(".converge-backup");
+    name.push(BACKUP);
     path.with_file_name(name)
+}
+
+/// Whether `path` is where the copy of a file would be that a resource of the catalog claims.
+pub fn is_backup(view: &View<'_>, path: &Path) -> bool {
+    let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+    let of = name.strip_suffix(BACKUP.as_bytes()).filter(|of| !of.is_empty());
+    of.is_some_and(|of| view.claimed(&path.with_file_name(OsStr::from_bytes(of))) == Claimed::Itself)
 }
 
 #[cfg(test)]

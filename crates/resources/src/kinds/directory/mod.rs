@@ -81,7 +81,7 @@ impl Kind for Directory {
             .param(Param::new("file-mode", Type::Mode, "The mode of every file below."))
             .param(Param::new("dir-mode", Type::Mode, "The mode of every directory below."))
             .param(
-                Param::new("purge", Type::Bool, "Whether what no resource of the host claims is removed from it.")
+                Param::new("purge", Type::Bool, "Whether what no resource of the host claims is removed from it. The copy that `backup` makes of a claimed file stays.")
                     .default(false),
             )
             .example("A directory", "directory \"/srv/app\" mode=\"0750\"")

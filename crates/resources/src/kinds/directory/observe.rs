@@ -6,6 +6,7 @@ use super::Wish;
 use crate::actor::Attributes;
 use crate::kinds::attributes::{self, Asked};
 use crate::kinds::new_folder::above;
+use crate::kinds::replacing;
 use crate::system::files::Sort;
 use crate::view::{Claimed, LookError, Need, Place, Seen, View};
 
@@ -152,7 +153,7 @@ fn go_through(
 ) -> Result<(), LookError> {
     for (path, place) in children(view, folder, depth)? {
         let claimed = view.claimed(&path);
-        if claimed == Claimed::Itself {
+        if claimed == Claimed::Itself || replacing::is_backup(view, &path) {
             continue;
         }
         let is_folder = place.sort == Sort::Folder;

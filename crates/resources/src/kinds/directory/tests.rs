@@ -57,6 +57,18 @@ fn what_nobody_claims_is_purged_and_the_rest_stays() {
 }
 
 #[test]
+fn the_copy_of_a_claimed_file_is_not_purged() {
+    let mut trial = Trial::new();
+    for name in ["kept", "kept.converge-backup", "gone.converge-backup", ".converge-backup"] {
+        trial.write(&format!("/srv/{name}"), "");
+    }
+    trial.others = vec![Claim::path("/srv/kept", Extent::Whole)];
+    let change = trial.laws("directory", &purged());
+    let shown: Vec<_> = change.properties.iter().map(|property| property.property.as_str()).collect();
+    assert_eq!(shown, [".converge-backup", "gone.converge-backup"]);
+}
+
+#[test]
 fn names_that_are_no_text_go_as_bytes_and_are_shown_escaped() {
     let trial = Trial::new();
     fs::create_dir(trial.at("/srv")).unwrap();
