@@ -1,12 +1,45 @@
-//! Values that would be more than a value where they are written. Every text of the examples of every kind gets a line
-//! break: it is refused, or the kind says that it may have several lines.
+//! Values that would be more than a value where they are written. Every text of every case of every built-in module is
+//! lengthened by what ends a line, a directive or a quotation: it is refused, or the files have as many lines and
+//! directives as before. Every text of the examples of every kind gets a line break: it is refused, or the kind says that
+//! it may have several lines.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use converge_engine::modules::BUILTIN;
 use converge_lang::{Case, CaseOutcome, Loader, MemorySources};
 use converge_model::KindInfo;
+
+use crate::world::repository;
+
+/// What a value is lengthened by.
+const HOSTILE: [&str; 8] = [
+    "\nevil on",
+    "\r\n[evil]\r\nenabled = true",
+    "; evil on",
+    "{ evil } evil",
+    "\"; evil on; \"",
+    "'; evil on; '",
+    " # evil",
+    "\\",
+];
+
+/// Parameters that are lines of a file, of a shell or of a page as they stand, by their documentation; contents of files.
+const AS_THEY_STAND: [&str; 12] = [
+    "raw",
+    "main",
+    "http",
+    "maintenance-page",
+    "build",
+    "migrate",
+    "exec",
+    "reload",
+    "certificate-content",
+    "key-content",
+    "repository key",
+    "content",
+];
 
 /// The texts of kinds that may have line breaks: contents, scripts, and words of a command.
 const SEVERAL_LINES: [&str; 9] = [
@@ -57,7 +90,135 @@ fn a_text_of_a_kind_is_one_line_unless_the_kind_says_otherwise() {
     assert_eq!(accepted.iter().map(String::as_str).collect::<Vec<_>>(), SEVERAL_LINES);
 }
 
-/// A quoted text in an example.
+#[test]
+fn a_value_of_a_module_is_one_value_in_the_file_that_it_is_written_to() {
+    let loader = loader();
+    let mut known = BTreeSet::new();
+    let tried: Vec<(Written, Vec<Literal>)> = cases()
+        .into_iter()
+        .map(|case| {
+            let is_new = |literal: &Literal| known.insert((case.module.clone(), literal.place.clone()));
+            let literals = literals(&case.text, &case.module).into_iter();
+            let literals = literals.filter(|literal| !literal.stands_as_it_is()).filter(is_new);
+            let literals = literals.collect();
+            (case, literals)
+        })
+        .collect();
+    assert!(known.len() > 60, "only {} values were tried", known.len());
+    let next = AtomicUsize::new(0);
+    let work = || -> Vec<String> {
+        let cases = std::iter::from_fn(|| tried.get(next.fetch_add(1, Ordering::Relaxed)));
+        cases.flat_map(|(case, literals)| case.torn(&loader, literals)).collect()
+    };
+    let torn: Vec<String> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(torn.is_empty(), "{} are torn:\n{}", torn.len(), torn.join("\n"));
+}
+
+/// A case of a built-in module that compiles.
+struct Written {
+    module: String,
+    path: String,
+    text: String,
+}
+
+/// The cases of all built-in modules, without those that are about a mistake.
+fn cases() -> Vec<Written> {
+    let mut cases = Vec::new();
+    for module in BUILTIN {
+        let folder = format!("modules/{}/cases", module.name);
+        for entry in std::fs::read_dir(repository().join(&folder)).unwrap() {
+            let file = entry.unwrap().path();
+            if file.extension().is_some_and(|ending| ending == "kdl")
+                && file.with_extension("expected").exists()
+            {
+                let path = format!("{folder}/{}", file.file_name().unwrap().to_str().unwrap());
+                let text = std::fs::read_to_string(&file).unwrap();
+                cases.push(Written { module: module.name.to_owned(), path, text });
+            }
+        }
+    }
+    cases.sort_by(|a, b| a.path.cmp(&b.path));
+    cases
+}
+
+impl Written {
+    /// What became of the files where one of `literals` is lengthened and they have another shape. A value that is refused
+    /// is none of them.
+    fn torn(&self, loader: &Loader, literals: &[Literal]) -> Vec<String> {
+        if literals.is_empty() {
+            return Vec::new();
+        }
+        let plain = self.shape(loader, &self.text).unwrap_or_else(|| panic!("{} is refused", self.path));
+        let lengthened = literals.iter().flat_map(|literal| HOSTILE.map(|hostile| (literal, hostile)));
+        let torn = lengthened.filter_map(|(literal, hostile)| {
+            let (before, after) = self.text.split_at(literal.end);
+            let found = self.shape(loader, &format!("{before}{}{after}", escaped(hostile)))?;
+            let place = literal.place.join(" ");
+            (found != plain).then(|| format!("{}: {place} with {hostile:?}: {plain:?} {found:?}", self.path))
+        });
+        torn.collect()
+    }
+
+    /// The shape of the files that the case with this text writes; none where it is refused.
+    fn shape(&self, loader: &Loader, text: &str) -> Option<Shape> {
+        let CaseOutcome::Resources(resources) = Case::read(&self.path, text).ok()?.run(loader) else {
+            return None;
+        };
+        let contents = resources.lines().filter_map(|line| line.trim_start().strip_prefix('|'));
+        Some(if self.module == "fail2ban" { Shape::of_ini(contents) } else { Shape::of_blocks(contents) })
+    }
+}
+
+/// What a program makes of the contents of its files.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Shape {
+    lines: usize,
+    /// How often each sign stands that ends a directive, opens or closes a block, or begins a comment.
+    signs: [usize; 4],
+    is_open: bool,
+}
+
+impl Shape {
+    /// Of files in which a semicolon ends a directive, and quotations hold any sign.
+    fn of_blocks<'a>(contents: impl Iterator<Item = &'a str>) -> Self {
+        let mut shape = Self::default();
+        let mut quote = None;
+        for line in contents {
+            shape.lines += 1;
+            let mut signs = line.chars().chain(['\n']);
+            while let Some(sign) = signs.next() {
+                match (quote, sign) {
+                    (_, '\\') => drop(signs.next()),
+                    (Some(open), _) if open == sign => quote = None,
+                    (None, '"' | '\'') => quote = Some(sign),
+                    (None, _) => {
+                        let place = [';', '{', '}', '#'].iter().position(|other| *other == sign);
+                        place.into_iter().for_each(|place| shape.signs[place] += 1);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Self { is_open: quote.is_some(), ..shape }
+    }
+
+    /// Of files in which a line is an option. A semicolon begins a comment behind a blank; the other signs only at the
+    /// beginning of a line.
+    fn of_ini<'a>(contents: impl Iterator<Item = &'a str>) -> Self {
+        let mut shape = Self::default();
+        for line in contents.map(str::trim) {
+            shape.lines += 1;
+            shape.signs[0] += usize::from(line.contains(" ;") || line.contains("\t;"));
+            shape.signs[1] += usize::from(line.starts_with(['#', ';', '[']));
+        }
+        shape
+    }
+}
+
+/// A quoted text in a case.
 struct Literal {
     /// Where its closing quote is.
     end: usize,
@@ -65,8 +226,15 @@ struct Literal {
     place: Vec<String>,
 }
 
-/// The quoted texts of the kind's own nodes that are plain values.
-fn literals(text: &str, kind: &str) -> Vec<Literal> {
+impl Literal {
+    fn stands_as_it_is(&self) -> bool {
+        let place = self.place.join(" ");
+        AS_THEY_STAND.iter().any(|name| place.ends_with(&format!(" {name}")))
+    }
+}
+
+/// The quoted texts of the module's own nodes that are plain values.
+fn literals(text: &str, module: &str) -> Vec<Literal> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(quote) = text[at..].find('"').map(|quote| at + quote) {
@@ -74,7 +242,7 @@ fn literals(text: &str, kind: &str) -> Vec<Literal> {
         at = end + 1;
         let place = place(&text[..quote]);
         let is_plain = !text[..quote].ends_with([')', '#']) && !text[at..].starts_with('#');
-        if is_plain && place.first().is_some_and(|node| node == kind) {
+        if is_plain && place.first().is_some_and(|node| node == module) {
             found.push(Literal { end, place });
         }
     }
@@ -117,4 +285,16 @@ fn place(before: &str) -> Vec<String> {
     let property = node.strip_suffix('=').and_then(|node| node.rsplit(' ').next()).map(str::to_owned);
     let names = open.iter().chain([&node]).filter_map(|node| node.split_whitespace().next());
     names.map(str::to_owned).chain(property).collect()
+}
+
+/// `text` as it stands between the quotes of KDL.
+fn escaped(text: &str) -> String {
+    let escape = |sign: char| match sign {
+        '\\' => "\\\\".to_owned(),
+        '"' => "\\\"".to_owned(),
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        other => other.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
