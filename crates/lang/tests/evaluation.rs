@@ -32,7 +32,7 @@ fn written(more: &str, template: &str) -> String {
 fn hosts_and_groups_are_found_by_place_and_by_either_spelling_of_a_name() {
     let check = |template: &str, expected: &str| assert_eq!(written("", template), expected, "{template}");
     check("{{ hosts[1].name }} {{ hosts['db-1'].name }} {{ hosts.db_1.name }}", "web1 db-1 db-1");
-    check("{{ groups['back-end'][0].name }} {{ groups.back_end | length }}", "db-1 1");
+    check("{{ groups['back-end'][0].name }} {{ groups.back_end[0].name }}", "db-1 db-1");
     check("{{ groups.web[0] == hosts.web1 }} {{ groups.web[0] == hosts.db_1 }}", "true false");
     check("{{ hosts.web1.vars == hosts.web1.vars }} {{ hosts.web1.vars == hosts.db_1.vars }}", "true false");
     check("{{ hosts | map(attribute='name') | join(' ') }}", "db-1 web1");
@@ -152,4 +152,147 @@ fn a_mistake_that_a_case_expects_must_be_that_mistake() {
     assert!(matches!(run("mdoe"), Ok(CaseOutcome::Refused)), "{:?}", run("mdoe"));
     let Ok(CaseOutcome::Broken(why)) = run("something else") else { panic!("{:?}", run("something else")) };
     assert!(why.contains("a mistake was expected: something else"), "{why}");
+}
+
+/// What is wrong with the body of a block on one host.
+fn wrong(body: &str) -> String {
+    check(&format!("host \"a\" \"b\"\non \"a\" {{\n{body}\n}}"))
+}
+
+#[test]
+fn a_number_is_taken_as_it_is_written_or_refused() {
+    let told = |value: &str| {
+        content_of(check(&format!(
+            "vars {{ n {value} }}\nhost \"a\"\non \"a\" {{ file \"/f\" newline=#false {{ content \"{{{{ n }}}}\" }} }}"
+        )))
+    };
+    for (written, shown) in [
+        ("0x1f", "31"),
+        ("-0x10", "-16"),
+        ("0o17", "15"),
+        ("0b101", "5"),
+        ("1_000", "1000"),
+        ("7", "7"),
+        ("-7", "-7"),
+        ("1.5", "1.5"),
+        ("1e3", "1000.0"),
+        ("1_0.5", "10.5"),
+    ] {
+        assert_eq!(told(written), shown, "{written}");
+    }
+    for written in ["007", "+5", "1.10", "-0.50"] {
+        assert!(
+            told(written).contains(&format!("`{written}` is the number")),
+            "{written}: {}",
+            told(written)
+        );
+    }
+}
+
+#[test]
+fn options_are_left_out_by_null_and_walked_as_lists() {
+    let fine = |option: &str| wrong(&format!("package \"x\" id=\"first\"\npackage \"y\" {option}"));
+    assert!(fine("after=#null").contains("package[y]"), "{}", fine("after=#null"));
+    assert!(fine("after=(expr)\"none\"").contains("package[y]"));
+    assert!(fine("after=(expr)\"['package[first]']\"").contains("package[y]"));
+    assert!(fine("after=(expr)\"['package[frist]']\"").contains("package[first]"), "the nearest is told");
+    assert!(fine("after=(expr)\"{'a': 1}\"").contains("is a text"));
+    let fine = fine("retries=\"{{ 1 + 1 }}\"");
+    assert!(fine.contains("retries: 2"), "{fine}");
+}
+
+#[test]
+fn what_several_blocks_say_of_one_resource_holds_together() {
+    let both = |one: &str, other: &str| {
+        check(&format!(
+            "host \"a\"\non \"*\" {{ package \"x\" {one} }}\non \"a\" {{ package \"x\" {other} }}"
+        ))
+    };
+    // It is sensitive if one says so, and may fail only if all say so.
+    for (one, other) in
+        [("sensitive=#true", ""), ("", "sensitive=#true"), ("sensitive=#true", "sensitive=#true")]
+    {
+        assert!(both(one, other).contains("sensitive: true"), "{one} {other}");
+    }
+    assert!(!both("may-fail=#true", "").contains("may_fail: true"));
+    assert!(!both("", "may-fail=#true").contains("may_fail: true"));
+    assert!(both("may-fail=#true", "may-fail=#true").contains("may_fail: true"));
+}
+
+#[test]
+fn a_name_that_is_secret_is_one_mistake_and_what_a_condition_drops_keeps_its_name() {
+    let dropped = wrong("package \"x\" id=\"one\" when=\"1 == 2\"\nfile \"/f\" after=\"package[one]\"");
+    assert!(dropped.contains("file[/f]"), "{dropped}");
+    let in_loop = wrong(
+        "when \"1 == 2\" { for \"n\" in=(expr)\"['x']\" { package \"{{ n }}\" } }\nfile \"/f\" after=\"package[x]\"",
+    );
+    assert!(in_loop.contains("file[/f]"), "{in_loop}");
+    let never = wrong("package \"x\" when=\"1 == 2\"\nfile \"/f\" after=\"package[z]\"");
+    assert!(never.contains("package[z]") && !never.contains("file[/f] path"), "{never}");
+}
+
+#[test]
+fn one_thing_has_one_owner() {
+    let said = wrong("service \"x\"\nservice \"x\" id=\"again\" enabled=#false");
+    assert!(said.contains("service[x]") && said.contains("service[again]"), "{said}");
+    let doubled = check("vars { m { a 1; a 2 } }\nhost \"a\"\non \"a\" { package \"x\" }");
+    assert!(doubled.contains("`a` is given twice"), "{doubled}");
+}
+
+#[test]
+fn words_of_other_tools_are_sent_to_ours() {
+    for word in ["removed", "uninstalled", "deleted", "purged"] {
+        let said = wrong(&format!("package \"x\" state={word:?}"));
+        assert!(said.contains("write `absent`"), "{word}: {said}");
+    }
+    for word in ["installed", "latest"] {
+        let said = wrong(&format!("package \"x\" state={word:?}"));
+        assert!(said.contains("write `present`, or leave it out"), "{word}: {said}");
+    }
+    for word in ["jump", "proxy", "bastion"] {
+        let said = check(&format!("host \"a\" {word}=\"x\"\non \"a\" {{ package \"x\" }}"));
+        assert!(said.contains("jump="), "{word}: {said}");
+    }
+}
+
+#[test]
+fn a_range_counts_up_and_keeps_its_width() {
+    let hosts = |name: &str| check(&format!("host {name:?}\non \"*\" {{ package \"x\" }}"));
+    for name in ["w[3..1]", "w[a..b]", "w[1..]", "w[1..9..0]", "w[-1..2]"] {
+        assert!(hosts(name).contains("lang::"), "{name}: {}", hosts(name));
+    }
+    let same = hosts("w[5..5]");
+    assert!(same.starts_with("w5\n"), "{same}");
+    let padded = hosts("w[08..10]");
+    assert!(padded.starts_with("w08\n") && padded.contains("w10\n"), "{padded}");
+}
+
+#[test]
+fn mistakes_in_templates_of_a_module_are_found_in_folders_of_folders() {
+    let said = of_files(&[
+        ("inventory.kdl", "host \"a\"\non \"a\" { m }"),
+        (
+            "modules/m/module.kdl",
+            "module \"m\" summary=\"s\"\nresources { file \"/f\" { content (template)\"one/two/x.j2\" } }",
+        ),
+        ("modules/m/templates/one/two/x.j2", "{% include 'one/y.j2' %}"),
+        ("modules/m/templates/one/y.j2", "{{ nowhere }}"),
+    ]);
+    assert!(said.contains("`nowhere` is undefined") && said.contains("(in `one/y.j2`, line 1)"), "{said}");
+}
+
+#[test]
+fn a_host_without_blocks_asks_for_nothing() {
+    let text = "drift every=\"1h\"\nhost \"a\" \"b\" \"c\"\nhost \"d\" { drift every=\"5m\" }\non \"a\" { package \"x\" }\non \"b\" { }\n";
+    let inventory = loader(common::one(text), &[]).load("inventory.kdl", &[]).inventory.unwrap();
+    let of = |name: &str| converge_model::HostName::new(name).unwrap();
+    assert_eq!(["a", "b", "c"].map(|name| inventory.asks_for_anything(&of(name))), [true, false, false]);
+    assert_ne!(inventory.drift(&of("a")), inventory.drift(&of("d")));
+    let inputs: Vec<String> = inventory.inputs().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(inputs, ["inventory.kdl"]);
+    let set = [("x".to_owned(), "1".to_owned())];
+    let text = format!("vars {{ x 2 }}\n{text}");
+    let inventory = loader(common::one(&text), &[]).load("inventory.kdl", &set).inventory.unwrap();
+    let inputs: Vec<String> = inventory.inputs().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(inputs, ["inventory.kdl"], "what `--set` says is no file");
 }
