@@ -3,7 +3,7 @@
 mod common;
 
 use common::{check, loader, run};
-use converge_lang::{Case, CaseOutcome, MemorySources};
+use converge_lang::{Case, CaseOutcome, MemorySources, Selection};
 
 /// What a project of these files comes to.
 fn of_files(files: &[(&str, &str)]) -> String {
@@ -295,4 +295,141 @@ fn a_host_without_blocks_asks_for_nothing() {
     let inventory = loader(common::one(&text), &[]).load("inventory.kdl", &set).inventory.unwrap();
     let inputs: Vec<String> = inventory.inputs().into_iter().map(|(name, _)| name).collect();
     assert_eq!(inputs, ["inventory.kdl"], "what `--set` says is no file");
+}
+
+#[test]
+fn names_behind_facts_are_known_in_a_loop_as_well() {
+    let behind = |name: &str| {
+        check(&format!(
+            "vars {{ workers 2 }}\nhost \"a\"\non \"a\" {{ for \"size\" in=(expr)\"[1]\" {{ file \"/{{{{ size }}}}\" {{ content \"x{{% if facts.os.family == 'redhat' %}}{{{{ {name} }}}}{{% endif %}}\" }} }} }}"
+        ))
+    };
+    for fine in ["size", "workers", "host.name"] {
+        assert!(behind(fine).contains("file[/1]"), "{fine}: {}", behind(fine));
+    }
+    for (slip, meant) in [("siz", "size"), ("worker", "workers")] {
+        assert!(behind(slip).contains(&format!("did you mean `{meant}`?")), "{slip}: {}", behind(slip));
+    }
+}
+
+#[test]
+fn a_path_on_the_controller_knows_the_names_around_it() {
+    let said = wrong("file \"/f\" { content (file)\"{{ hots }}\" }");
+    assert!(said.contains("did you mean `host`?"), "{said}");
+}
+
+#[test]
+fn templates_are_read_ahead_as_deep_as_anybody_nests_them() {
+    let at = |depth: usize| {
+        let path = format!("modules/m/templates/{}x.j2", "f/".repeat(depth));
+        let module = "module \"m\" summary=\"s\"\nresources { package \"x\" }";
+        of_files(&[
+            ("inventory.kdl", "host \"a\"\non \"a\" { m }"),
+            ("modules/m/module.kdl", module),
+            (&path, "{{ broken"),
+        ])
+    };
+    assert!(at(8).contains("x.j2"), "{}", at(8));
+    assert!(!at(9).contains("x.j2"), "{}", at(9));
+}
+
+#[test]
+fn rules_with_maps_are_compared_by_key_and_value() {
+    let module = "module \"rules\"\nparams { child \"rule\" join=#false { arg \"name\" type=\"string\"; param \"env\" type=\"map\"; param \"free\" type=\"bool\" } }\nresources { for \"rule\" in=\"params.rule\" { file \"/{{ rule.name }}\" { content \"{{ rule.env | tojson }}\" } } }";
+    let rules = |other: &str| {
+        let inventory = format!(
+            "host \"a\"\non \"*\" {{ rules {{ rule \"x\" {{ env {{ A \"1\" }} }} }} }}\non \"a\" {{ rules {{ rule \"x\" {{ {other} }} }} }}"
+        );
+        of_files(&[("inventory.kdl", &inventory), ("modules/rules/module.kdl", module)])
+    };
+    assert!(!rules("env { A \"1\" }").contains("differently"), "{}", rules("env { A \"1\" }"));
+    for other in [
+        "env { A \"2\" }",
+        "env { B \"1\" }",
+        "env { A \"1\" \"2\" }",
+        "env { A \"1\"; B \"2\" }",
+        "free #true",
+    ] {
+        assert!(rules(other).contains("differently"), "{other}: {}", rules(other));
+    }
+}
+
+#[test]
+fn groups_that_say_the_same_of_a_variable_agree() {
+    let groups = |first: &str, second: &str| {
+        check(&format!(
+            "host \"a\"\ngroup \"g\" {{ members \"a\"; vars {{ {first} }} }}\ngroup \"h\" {{ members \"a\"; vars {{ {second} }} }}\non \"a\" {{ file \"/f\" newline=#false {{ content \"{{{{ m | tojson }}}}\" }} }}"
+        ))
+    };
+    let fine = |first: &str, second: &str| groups(first, second).contains("file[/f]");
+    assert!(fine("m { a 1; b 2 }", "m { b 2; a 1 }"), "{}", groups("m { a 1; b 2 }", "m { b 2; a 1 }"));
+    assert!(fine("m 1 2", "m 1 2"));
+    for (first, second) in
+        [("m { a 1 }", "m { a 2 }"), ("m 1 2", "m 2 1"), ("m 1 2", "m 1 2 3"), ("m 1", "m { a 1 }")]
+    {
+        assert!(!fine(first, second), "{first} {second}: {}", groups(first, second));
+    }
+}
+
+#[test]
+fn an_argument_too_many_is_told_where_it_may_stand() {
+    let missing = wrong("link \"/x\" \"/y\"");
+    assert!(
+        missing.contains("write `link \"/x\" to=\"/y\"`")
+            || missing.contains("to=/y")
+            || missing.contains("to="),
+        "{missing}"
+    );
+    for given in ["link \"/x\" \"/y\" to=\"/z\"", "link \"/x\" \"/y\" { to \"/z\" }"] {
+        assert!(wrong(given).contains("write one `link` each"), "{}", wrong(given));
+    }
+}
+
+#[test]
+fn settings_and_blocks_take_values_and_no_bodies() {
+    let told = |text: &str| check(&format!("{text}\non \"*\" {{ package \"x\" }}"));
+    let fine = told("connection { user \"admin\"; port 2222 }\nhost \"a\"");
+    assert!(fine.contains("package[x]"), "{fine}");
+    for wrong in [
+        "connection { user \"admin\" x=1 }\nhost \"a\"",
+        "connection { user \"admin\" { x } }\nhost \"a\"",
+        "host \"a\"\ndrift { window \"mon 1:00-2:00\" \"tue 1:00-2:00\" x=1 }",
+        "host \"a\"\ndrift { window \"mon 1:00-2:00\" \"tue 1:00-2:00\" { x } }",
+        "host \"a\" \"b\"\non \"a\" { after \"b\" { x }; package \"y\" }",
+        "host \"w[+1..2]\"",
+        "host \"w[000000000000000000001..2]\"",
+    ] {
+        assert!(told(wrong).contains("lang::"), "{wrong}: {}", told(wrong));
+    }
+    let widest = told("host \"w[00000000000000000001..2]\"");
+    assert!(widest.starts_with("w00000000000000000001\n"), "{widest}");
+}
+
+#[test]
+fn a_truth_that_a_template_writes_is_a_truth() {
+    let newline = |value: &str| wrong(&format!("file \"/f\" newline={value} {{ content \"x\" }}"));
+    assert!(newline("\"{{ 1 == 2 }}\"").contains("newline=false"), "{}", newline("\"{{ 1 == 2 }}\""));
+    assert!(newline("\"{{ 1 == 1 }}\"").contains("newline=true"));
+    assert!(newline("\"{{ 'no' }}\"").contains("write `#false`"));
+}
+
+#[test]
+fn two_slips_in_a_long_name_are_still_a_slip_of_the_pen() {
+    assert!(written("vars { database 1 }", "{{ dtabas }}").contains("did you mean `database`?"));
+    assert!(!written("vars { port 1 }", "{{ prtx }}").contains("did you mean `port`?"));
+}
+
+#[test]
+fn what_a_dropped_module_would_hold_may_be_named() {
+    let module = "module \"m\" summary=\"s\"\nresources { package \"x\" }";
+    let named = |address: &str| {
+        let inventory =
+            format!("host \"a\"\non \"a\" {{ m when=\"1 == 2\"; file \"/f\" after={address:?} }}");
+        of_files(&[("inventory.kdl", &inventory), ("modules/m/module.kdl", module)])
+    };
+    assert!(named("m").contains("file[/f]"), "{}", named("m"));
+    assert!(named("m.package[x]").contains("file[/f]"), "{}", named("m.package[x]"));
+    assert!(!named("mm.package[x]").contains("file[/f] path"), "{}", named("mm.package[x]"));
+    assert!(Selection::default().is_everything());
+    assert!(!Selection { only: vec!["m".to_owned()], ..Selection::default() }.is_everything());
 }
