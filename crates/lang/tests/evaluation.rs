@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{check, loader, run};
-use converge_lang::{Case, CaseOutcome, MemorySources, Selection};
+use common::{check, facts, loader, mistakes, one, run};
+use converge_lang::{Case, CaseOutcome, MemorySources, Moment, Selection};
+use converge_model::{HostName, Value};
 
 /// What a project of these files comes to.
 fn of_files(files: &[(&str, &str)]) -> String {
@@ -234,7 +235,8 @@ fn a_name_that_is_secret_is_one_mistake_and_what_a_condition_drops_keeps_its_nam
 #[test]
 fn one_thing_has_one_owner() {
     let said = wrong("service \"x\"\nservice \"x\" id=\"again\" enabled=#false");
-    assert!(said.contains("service[x]") && said.contains("service[again]"), "{said}");
+    assert!(said.contains("both own service:x") || said.contains("lang::claim"), "{said}");
+    assert!(!wrong("service \"x\"\nservice \"y\"").contains("lang::claim"));
     let doubled = check("vars { m { a 1; a 2 } }\nhost \"a\"\non \"a\" { package \"x\" }");
     assert!(doubled.contains("`a` is given twice"), "{doubled}");
 }
@@ -284,15 +286,15 @@ fn mistakes_in_templates_of_a_module_are_found_in_folders_of_folders() {
 #[test]
 fn a_host_without_blocks_asks_for_nothing() {
     let text = "drift every=\"1h\"\nhost \"a\" \"b\" \"c\"\nhost \"d\" { drift every=\"5m\" }\non \"a\" { package \"x\" }\non \"b\" { }\n";
-    let inventory = loader(common::one(text), &[]).load("inventory.kdl", &[]).inventory.unwrap();
-    let of = |name: &str| converge_model::HostName::new(name).unwrap();
+    let inventory = loader(one(text), &[]).load("inventory.kdl", &[]).inventory.unwrap();
+    let of = |name: &str| HostName::new(name).unwrap();
     assert_eq!(["a", "b", "c"].map(|name| inventory.asks_for_anything(&of(name))), [true, false, false]);
     assert_ne!(inventory.drift(&of("a")), inventory.drift(&of("d")));
     let inputs: Vec<String> = inventory.inputs().into_iter().map(|(name, _)| name).collect();
     assert_eq!(inputs, ["inventory.kdl"]);
     let set = [("x".to_owned(), "1".to_owned())];
     let text = format!("vars {{ x 2 }}\n{text}");
-    let inventory = loader(common::one(&text), &[]).load("inventory.kdl", &set).inventory.unwrap();
+    let inventory = loader(one(&text), &[]).load("inventory.kdl", &set).inventory.unwrap();
     let inputs: Vec<String> = inventory.inputs().into_iter().map(|(name, _)| name).collect();
     assert_eq!(inputs, ["inventory.kdl"], "what `--set` says is no file");
 }
@@ -306,6 +308,18 @@ fn names_behind_facts_are_known_in_a_loop_as_well() {
     };
     for fine in ["size", "workers", "host.name"] {
         assert!(behind(fine).contains("file[/1]"), "{fine}: {}", behind(fine));
+    }
+    let before_facts = |name: &str| {
+        let found = mistakes(&format!(
+            "vars {{ workers 2 }}\nhost \"a\"\non \"a\" {{ for \"size\" in=(expr)\"[1]\" {{ file \"/{{{{ size }}}}\" {{ content \"{{% if facts.os.family == 'debian' %}}{{{{ {name} }}}}{{% endif %}}\" }} }} }}"
+        ));
+        found.iter().map(|found| found.message.clone()).collect::<Vec<_>>()
+    };
+    for fine in ["size", "workers", "host.name"] {
+        assert_eq!(before_facts(fine), Vec::<String>::new());
+    }
+    for slip in ["siz", "worker"] {
+        assert_eq!(before_facts(slip), [format!("`{slip}` is undefined")]);
     }
     for (slip, meant) in [("siz", "size"), ("worker", "workers")] {
         assert!(behind(slip).contains(&format!("did you mean `{meant}`?")), "{slip}: {}", behind(slip));
@@ -364,6 +378,8 @@ fn groups_that_say_the_same_of_a_variable_agree() {
     let fine = |first: &str, second: &str| groups(first, second).contains("file[/f]");
     assert!(fine("m { a 1; b 2 }", "m { b 2; a 1 }"), "{}", groups("m { a 1; b 2 }", "m { b 2; a 1 }"));
     assert!(fine("m 1 2", "m 1 2"));
+    assert!(fine("m { - { a 1 }; - { b 2 } }", "m { - { a 1 }; - { b 2 } }"));
+    assert!(!fine("m { - { a 1 } }", "m { - { a 2 } }") && !fine("m { - { a 1 } }", "m { - { a 1; b 2 } }"));
     for (first, second) in
         [("m { a 1 }", "m { a 2 }"), ("m 1 2", "m 2 1"), ("m 1 2", "m 1 2 3"), ("m 1", "m { a 1 }")]
     {
@@ -432,4 +448,66 @@ fn what_a_dropped_module_would_hold_may_be_named() {
     assert!(!named("mm.package[x]").contains("file[/f] path"), "{}", named("mm.package[x]"));
     assert!(Selection::default().is_everything());
     assert!(!Selection { only: vec!["m".to_owned()], ..Selection::default() }.is_everything());
+}
+
+#[test]
+fn a_command_around_a_host_runs_each_time_unless_it_says_when() {
+    let text = "host \"a\"\non \"*\" { rollout { before { command \"drain\"; command \"flush\" creates=\"/x\"; command \"wait\" { creates \"/y\" } } } }";
+    let inventory = loader(one(text), &[]).load("inventory.kdl", &[]).inventory.unwrap();
+    let (gates, _) = inventory.gates(&HostName::new("a").unwrap(), Moment::Before, &facts(&inventory));
+    let gates = gates.unwrap();
+    let always = gates.iter().flat_map(|gate| &gate.compiled.catalog.resources);
+    let always: Vec<_> = always.map(|step| (step.address.as_str(), step.params.get("always"))).collect();
+    let yes = Value::from(true);
+    assert_eq!(always, [("command[drain]", Some(&yes)), ("command[flush]", None), ("command[wait]", None)]);
+}
+
+#[test]
+fn an_address_of_a_name_that_facts_decide_is_left_to_the_plan() {
+    let found = |body: &str| {
+        let found = mistakes(&format!("host \"a\"\non \"a\" {{\n{body}\n}}"));
+        found.iter().map(|found| found.message.clone()).collect::<Vec<_>>()
+    };
+    let vague = "package \"{{ facts.os.family }}\"\nfile \"/f\" after=\"package[debian]\"";
+    assert_eq!(found(vague), Vec::<String>::new());
+    assert_eq!(found("package \"debain\"\nfile \"/f\" after=\"package[debian]\"").len(), 1);
+}
+
+#[test]
+fn rules_with_rules_of_their_own_are_compared_whole() {
+    let module = "module \"rules\"\nparams { child \"rule\" join=#false { arg \"name\" type=\"string\"; child \"h\" { arg \"name\"; arg \"value\" } } }\nresources { for \"rule\" in=\"params.rule\" { file \"/{{ rule.name }}\" { content \"{{ rule.h | length }}\" } } }";
+    let rules = |other: &str| {
+        let inventory = format!(
+            "host \"a\"\non \"*\" {{ rules {{ rule \"x\" {{ h \"a\" \"1\" }} }} }}\non \"a\" {{ rules {{ rule \"x\" {{ {other} }} }} }}"
+        );
+        of_files(&[("inventory.kdl", &inventory), ("modules/rules/module.kdl", module)])
+    };
+    let same = rules("h \"a\" \"1\"");
+    assert!(same.contains("file[/x]") && !same.contains("differently"), "{same}");
+    for other in ["h \"a\" \"1\"; h \"b\" \"2\"", "h \"a\" \"2\"", "h \"b\" \"1\""] {
+        assert!(rules(other).contains("differently"), "{other}: {}", rules(other));
+    }
+}
+
+#[test]
+fn a_mark_of_a_project_names_its_inventory_where_it_is_asked_itself() {
+    let load = |entry: &str, mark: &str| {
+        let sources = MemorySources::new()
+            .file("converge.kdl", mark)
+            .file("inventory.kdl", "host \"a\"\non \"a\" { package \"x\" }");
+        run(&loader(sources, &[]), entry, &[])
+    };
+    assert!(load("converge.kdl", "project \"shop\"").contains("`converge.kdl` names no inventory"));
+    assert!(load("converge.kdl", "inventory \"inventory.kdl\"").contains("package[x]"));
+    assert!(load("inventory.kdl", "project \"shop\"").contains("package[x]"));
+}
+
+#[test]
+fn a_parameter_of_free_names_takes_one_value_each() {
+    let unit = |settings: &str| wrong(&format!("unit \"x\" {{ section \"Unit\" {{ {settings} }} }}"));
+    assert!(unit("Description \"y\"").contains("Description"), "{}", unit("Description \"y\""));
+    assert!(!unit("Description \"y\"").contains("lang::"));
+    for told in ["Description \"y\" x=1", "Description { y }"] {
+        assert!(unit(told).contains("lang::"), "{told}: {}", unit(told));
+    }
 }
