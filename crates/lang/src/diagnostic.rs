@@ -110,10 +110,13 @@ impl Diagnostics {
         }
     }
 
-    /// Adds all of `other`.
+    /// Adds all of `other`. What both left out is counted once.
     pub fn extend(&mut self, other: Self) {
-        self.dropped += other.dropped;
         other.list.into_iter().for_each(|diagnostic| self.push(diagnostic));
+        if other.dropped > 0 {
+            self.dropped +=
+                other.seen.into_iter().filter(|left_out| self.seen.insert(left_out.clone())).count();
+        }
     }
 
     /// Whether there is an error among them.

@@ -511,3 +511,89 @@ fn a_parameter_of_free_names_takes_one_value_each() {
         assert!(unit(told).contains("lang::"), "{told}: {}", unit(told));
     }
 }
+
+#[test]
+fn a_folder_is_a_project_whether_or_not_its_mark_names_an_inventory() {
+    let load = |mark: &str| {
+        let sources = MemorySources::new().file("prod/converge.kdl", mark).file(
+            "prod/a.kdl",
+            "host \"a\"\non \"a\" { after \"b\"; package \"x\" }\nhost \"b\"\non \"b\" { package \"y\" }",
+        );
+        run(&loader(sources, &[]), "prod", &[])
+    };
+    assert!(load("project \"shop\"").contains("package[x]"), "{}", load("project \"shop\""));
+    assert!(load("inventory \"a.kdl\"").contains("package[x]"), "{}", load("inventory \"a.kdl\""));
+}
+
+#[test]
+fn what_set_cannot_give_is_told_by_its_shape() {
+    let set = |name: &str| {
+        let text = "vars { l 1 2; m { a 1 }; n 1 }\nhost \"a\"\non \"a\" { file \"/{{ n }}\" }";
+        run(&loader(one(text), &[]), "inventory.kdl", &[(name.to_owned(), "3".to_owned())])
+    };
+    assert!(set("l").contains("a list, which `--set` cannot give"), "{}", set("l"));
+    assert!(set("m").contains("a map; set one of its keys"), "{}", set("m"));
+    assert!(set("n").contains("file[/3]"), "{}", set("n"));
+}
+
+#[test]
+fn values_with_commas_are_shown_without_them() {
+    let said =
+        |value: &str| check(&format!("vars {{ a {value} }}\nhost \"a\"\non \"a\" {{ package \"x\" }}"));
+    assert!(said("80, 81").contains("without commas: `80`"), "{}", said("80, 81"));
+    assert!(said("\"ada\", \"bob\"").contains("without commas: `\"ada\"`"), "{}", said("\"ada\", \"bob\""));
+    assert!(said("[1, 2]").contains("several values stand beside each other"), "{}", said("[1, 2]"));
+}
+
+#[test]
+fn more_mistakes_than_anybody_reads_are_counted() {
+    let lines: String = (0..500).map(|number| format!("flie \"/{number}\"\n")).collect();
+    let found = mistakes(&format!("host \"a\"\non \"a\" {{\n{lines}}}"));
+    assert!(found.dropped() > 1, "{}", found.dropped());
+    assert_eq!(found.iter().count() + found.dropped(), 500);
+}
+
+#[test]
+fn vocabulary_is_told_with_where_it_is_listed() {
+    let help = |template: &str, help: &str| {
+        let said = written("vars { x 1 }", template);
+        assert!(said.contains(help), "{template}: {said}");
+    };
+    help("{{ x | zzzzzz }}", "docs/language.md lists the filters");
+    help("{{ x is zzzzzz }}", "docs/language.md lists the tests");
+    help("{{ zzzzzz(1) }}", "there are ");
+    help("{{ x.zzzzzz() }}", "values have no methods; a filter is written `x | upper`");
+    let found = mistakes(
+        "host \"a\"\non \"a\" { file \"/f\" { content \"{% if facts.os.family == 'debian' %}{{ range(1, host.name | nofilter) }}{{ host.name | default(host.name | other) }}{% endif %}\" } }",
+    );
+    assert!(found.iter().any(|found| found.message.contains("there is no filter `nofilter`")));
+}
+
+#[test]
+fn facts_that_nobody_told_yet_are_unknown_in_every_part() {
+    for template in [
+        "{{ facts.disks[0].name }}",
+        "{{ facts.os.family == facts.os.version }}",
+        "{{ facts.disks | length }}",
+        "{% for disk in facts.disks %}{{ disk.name }}{% endfor %}",
+        "{{ [facts.os.family, 'x'] | join('-') }}",
+    ] {
+        let found = mistakes(&format!("host \"a\"\non \"a\" {{ file \"/f\" {{ content {template:?} }} }}"));
+        let found: Vec<_> = found.iter().map(|found| found.message.as_str()).collect();
+        assert!(found.is_empty(), "{template}: {found:?}");
+    }
+}
+
+#[test]
+fn the_name_of_a_module_is_no_secret() {
+    let module =
+        "module \"m\" summary=\"s\"\nparams { arg \"name\" type=\"name\" }\nresources { package \"x\" }";
+    let sources = one("").file("modules/m/module.kdl", module);
+    let case = Case::read(
+        "modules/m/cases/a.kdl",
+        "secrets { ops { mail \"hidden@example.com\" } }\nm (secret)\"ops/mail\"",
+    );
+    let outcome = case.map(|case| case.run(&loader(sources, &[])));
+    let Ok(CaseOutcome::Broken(why)) = outcome else { panic!("{outcome:?}") };
+    assert!(why.contains("secret") && !why.contains("hidden@example.com"), "{why}");
+}
