@@ -149,7 +149,8 @@ plan shows the versions, the packages that come along and those that have to go,
 Packages that follow each other in an inventory are one transaction.
 
 Nothing ever asks a question: configuration files that were changed on the host stay as they are, and needrestart only \
-lists what it would restart. The lock of another transaction is waited for, and its holder named. A database that a dead \
+lists what it would restart. The lock of another transaction is waited for, and its holder named; a plan lets one that is at \
+work end first, for up to 20 seconds. A database that a dead \
 transaction left half-way is repaired first.
 
 The lists are fetched anew, as a part of the change, where they do not know the package or the version, were never \
