@@ -72,3 +72,47 @@ fn variable_that_is_its_host_comes_to_an_end() {
     );
     assert!(check("{{ host.vars ~ '' }}").contains("vars"));
 }
+
+#[test]
+fn names_of_a_loop_are_known_behind_facts() {
+    let in_loop = |content: &str| {
+        let content = format!("{{% if facts.os.family == 'debian' %}}{content}{{% endif %}}");
+        found(
+            "list \"a\" \"b\"",
+            &format!("for \"x\" in=\"list\" {{ file \"/{{{{ x }}}}\" {{ content {content:?} }} }}"),
+        )
+    };
+    assert_eq!(in_loop("{{ x }} {{ loop.index }} {{ list | join }}"), Vec::<String>::new());
+    assert_eq!(in_loop("{{ nowhere }}"), ["`nowhere` is undefined"]);
+    assert_eq!(in_loop("{{ range(nowhere) | join }}"), ["`nowhere` is undefined"]);
+}
+
+#[test]
+fn variables_that_need_each_other_under_opposite_conditions_are_no_mistake() {
+    let vars = r#"
+        a "{% if facts.os.family == 'debian' %}1{% else %}{{ b }}{% endif %}"
+        b "{% if facts.os.family == 'debian' %}{{ a }}{% else %}2{% endif %}"
+    "#;
+    assert_eq!(found(vars, "file \"/x\" { content \"{{ a }}{{ b }}\" }"), Vec::<String>::new());
+}
+
+#[test]
+fn facts_of_its_own_may_be_of_any_shape() {
+    let fine = [
+        "{{ facts.own.app.version }}",
+        "{{ facts.own.app['version'].major | upper }}",
+        "{% for site in facts.own.sites %}{{ site.name }} {{ site.ports | join(', ') }}{% endfor %}",
+        "{{ facts.own.sites | map(attribute='name') | sort | first }}",
+        "{{ [facts.own.app, 'x'] | join(' ') }}",
+        "{% if facts.own.a < facts.own.b %}{{ facts.own.a + 1 }}{% endif %}",
+    ];
+    for content in fine {
+        assert_eq!(
+            found("x 1", &format!("file \"/x\" {{ content {content:?} }}")),
+            Vec::<String>::new(),
+            "{content}"
+        );
+    }
+    let body = "for \"site\" in=\"facts.own.sites\" { file \"/{{ site.name }}\" mode=\"{{ site.mode }}\" }\nfile \"/x\" when=\"facts.own.old.enough\" owner=\"{{ facts.own.owner }}\"";
+    assert_eq!(found("x 1", body), Vec::<String>::new());
+}

@@ -600,6 +600,19 @@ web Project Some("1.2.0") 4 ["site", "rule"] [("workers < 32 or mode == 'strict'
 "##);
 }
 
+#[test]
+fn a_misspelt_name_in_a_module_is_helped_with_the_nearest_of_its_own() {
+    let said = |content: &str| {
+        let module = format!(
+            "module \"m\"\nparams {{ param \"port\" type=\"int\" default=1 }}\nvars {{ colour \"red\" }}\nresources {{ file \"/x\" {{ content {content:?} }} }}"
+        );
+        let sources = one("host \"a\"\non \"a\" { m }").file("modules/m/module.kdl", module);
+        run(&loader(sources, &[]), "inventory.kdl", &[])
+    };
+    assert!(said("{{ colur }}").contains("did you mean `colour`?"), "{}", said("{{ colur }}"));
+    assert!(said("{{ parms.port }}").contains("did you mean `params`?"), "{}", said("{{ parms.port }}"));
+}
+
 /// One module that hands what it is given to another, and to a resource.
 fn handed_through(inventory: &str) -> String {
     let outer = r#"
@@ -735,4 +748,57 @@ fn a_child_that_is_a_rule_is_never_made_of_two() {
         "host \"a\"\non \"*\" { rules { rule \"x\" commands=\"a\" }; rules when=\"facts.os.family == 'redhat'\" { rule \"x\" } }\n",
     );
     assert!(!maybe.contains("differently"), "{maybe}");
+}
+
+#[test]
+fn a_child_with_others_inside_is_compared_whole() {
+    let module = r#"
+module "rules"
+params {
+    child "rule" join=#false { arg "name" type="string"; param "env" type="map"; child "to" key=#false { arg "host" type="string" } }
+    child "free" key=#false { arg "name" type="string"; param "env" type="map"; child "to" key=#false { arg "host" type="string" } }
+}
+resources { file "/rules" { content "{{ params.rule | length }} {{ params.free | length }}" } }
+"#;
+    let rules = |one_place: &str, other: &str| {
+        let inventory =
+            format!("host \"a\"\non \"*\" {{ rules {{ {one_place} }} }}\non \"a\" {{ rules {{ {other} }} }}");
+        run(&loader(one(&inventory).file("modules/rules/module.kdl", module), &[]), "inventory.kdl", &[])
+    };
+    let whole = "\"x\" { to \"a\"; to \"b\"; env { A 1; B 2 } }";
+    let others = [
+        "\"x\" { to \"a\"; env { A 1; B 2 } }",
+        "\"x\" { to \"a\"; to \"c\"; env { A 1; B 2 } }",
+        "\"x\" { to \"a\"; to \"b\"; env { A 1; C 2 } }",
+        "\"x\" { to \"a\"; to \"b\"; env { A 1; B 3 } }",
+        "\"x\" { to \"a\"; to \"b\"; env { A 1; B (expr)\"[2]\" } }",
+    ];
+    let alike = rules(&format!("rule {whole}; free {whole}"), &format!("rule {whole}; free {whole}"));
+    assert!(alike.contains("content=\"1 1\\n\""), "{alike}");
+    for other in others {
+        let torn = rules(&format!("rule {whole}"), &format!("rule {other}"));
+        assert!(torn.contains("write `rule \"x\"` differently"), "{other}: {torn}");
+        let apart = rules(&format!("free {whole}"), &format!("free {other}"));
+        assert!(apart.contains("content=\"0 2\\n\""), "{other}: {apart}");
+    }
+    let facts = "\"x\" { to \"{{ facts.arch }}\"; to \"b\"; env { A 1; B 2 } }";
+    let of_amd64 = "\"x\" { to \"x86_64\"; to \"b\"; env { A 1; B 2 } }";
+    let open = rules(&format!("rule {facts}"), &format!("rule {of_amd64}"));
+    assert!(open.contains("content=\"1 0\\n\""), "{open}");
+    let walked = "\"x\" { for \"t\" in=\"['x86_64', 'b'] if facts.arch == 'x86_64' else []\" { to \"{{ t }}\" }; env { A 1; B 2 } }";
+    let open = rules(&format!("rule {walked}"), &format!("rule {of_amd64}"));
+    assert!(open.contains("content=\"1 0\\n\""), "{open}");
+}
+
+#[test]
+fn what_a_condition_drops_of_a_module_may_be_named() {
+    let named = |address: &str| {
+        nested(&format!(
+            "host \"a\"\non \"a\" {{ inner when=#false {{ allow \"x\" }}; file \"/f\" after=\"{address}\" }}"
+        ))
+    };
+    for address in ["inner", "inner.file[/rules]"] {
+        assert!(named(address).starts_with("a\n  file[/f] "), "{address}: {}", named(address));
+    }
+    assert!(named("inne.file[/rules]").contains("there is no `inne.file[/rules]` on this host"));
 }

@@ -209,6 +209,14 @@ lang::notify
 
 #[test]
 fn what_a_condition_drops_may_be_named() {
+    for (dropped, address) in [
+        ("line \"/etc/x\" \"y\"", "line[/etc/x: y]"),
+        ("line \"/etc/x\" \"y\" id=\"named\"", "line[named]"),
+        ("package \"x\"", "package[x]"),
+    ] {
+        let shown = body(&format!("file \"/a\" after=\"{address}\"\nwhen \"1 > 2\" {{ {dropped} }}"));
+        assert!(shown.starts_with("a\n  file[/a] "), "{dropped}: {shown}");
+    }
     assert_snapshot!(body("file \"/a\" after=\"file[/b]\" notify=\"service[x]\"\nwhen \"1 > 2\" { file \"/b\"; service \"x\" }"), @r#"
 a
   file[/a] path="/a" newline=true state="present"  (on "a")
@@ -220,6 +228,14 @@ fn options_are_read_by_their_types() {
     assert_snapshot!(body("package \"x\" retries=3 timeout=\"90s\" may-fail=#true sensitive=#true drift=\"correct\" { tags \"a\" \"b\" }"), @r#"
 a
   package[x] name=["x"] state="present" Options { selected: true, may_fail: true, sensitive: true, retries: 3, timeout: Some(90000), drift: Correct }  (on "a")
+"#);
+    assert_snapshot!(body("package \"x\" retries=(expr)\"limits.hard\" timeout=\"{{ limits.soft }}m\" drift=\"report\""), @r#"
+a
+  package[x] name=["x"] state="present" Options { selected: true, may_fail: false, sensitive: false, retries: 2, timeout: Some(60000), drift: Report }  (on "a")
+"#);
+    assert_snapshot!(check("host \"a\" { drift mode=\"correct\" }\non \"a\" { package \"x\" drift=\"report\" may-fail=#true }"), @r#"
+a
+  package[x] name=["x"] state="present" Options { selected: true, may_fail: true, sensitive: false, retries: 0, timeout: None, drift: Report }  (on "a")
 "#);
     assert_snapshot!(body("package \"x\" retries=-1 timeout=90 drift=\"sometimes\""), @r#"
 lang::type
@@ -282,6 +298,17 @@ lang::duplicate
   help: no block overrides another: make what differs a variable; if both are meant, give one an
         `id`: `file … id="other"`
 "#);
+}
+
+#[test]
+fn equal_resources_are_as_careful_as_the_most_careful() {
+    let shown = check(
+        "host \"a\"\non \"*\" { package \"x\" may-fail=#true }\non \"a\" { package \"x\" sensitive=#true }",
+    );
+    assert!(shown.contains("may_fail: false, sensitive: true"), "{shown}");
+    let owners = "host \"a\"\non \"*\" { file \"/x\" when=\"facts.os.id == 'debian'\" { content \"y\" } }\non \"a\" { file \"/x\" { content \"y\" }; link \"/x\" to=\"/y\" }";
+    let found = common::mistakes(owners);
+    assert!(found.iter().any(|one| one.message.ends_with("both own path:/x")), "{found:?}");
 }
 
 #[test]
@@ -443,4 +470,44 @@ fn the_digest_of_a_file_of_the_project_may_be_part_of_a_name() {
     assert!(with("dist/gone").contains("failed to read `dist/gone`: no such file"));
     assert!(with("../outside").contains("the path leads out of the project"));
     assert!(with("{{ facts.os.id }}").contains("this cannot depend on facts"));
+}
+
+#[test]
+fn templates_are_found_eight_folders_deep() {
+    let found = |folders: &str| {
+        let named =
+            format!("host \"a\"\non \"a\" {{ file \"/x\" {{ content (template)\"{folders}/t.j2\" }} }}");
+        let sources = one(&named).file(&format!("templates/{folders}/t.j2"), "found");
+        run(&loader(sources, &[]), "inventory.kdl", &[])
+    };
+    assert!(found("1/2/3/4/5/6/7/8").contains("content=\"found\\n\""));
+    assert!(found("1/2/3/4/5/6/7/8/9").contains("there is no template `1/2/3/4/5/6/7/8/9/t.j2`"));
+}
+
+#[test]
+fn address_may_be_one_that_facts_make() {
+    let named = "host \"a\"\non \"a\" {\n    file \"/{{ facts.hostname }}\"\n    file \"/x\"\n    file \"/y\" after=\"file[/here]\"\n}";
+    assert_snapshot!(check(named), @r#"
+a
+  file[/here] path="/here" newline=true state="present"  (on "a")
+  file[/x] path="/x" newline=true state="present"  (on "a")
+  file[/y] path="/y" newline=true state="present" after=file[/here]  (on "a")
+"#);
+}
+
+#[test]
+fn tags_come_from_lists_and_null_is_none() {
+    let chosen = |tags: &str, tag: &str| {
+        let text = format!(
+            "vars {{ both \"p\" \"q\" }}\nhost \"a\"\non \"a\" {{ package \"x\" {{ tags {tags} }} }}"
+        );
+        let inventory = loader(one(&text), &[]).load("inventory.kdl", &[]).inventory.unwrap();
+        let host = inventory.hosts().next().unwrap();
+        let selection = Selection { tags: vec![tag.to_owned()], ..Selection::default() };
+        let (compiled, diagnostics) = inventory.compile(host, &facts(&inventory), &selection);
+        assert!(!diagnostics.has_errors(), "{diagnostics:?}");
+        compiled.unwrap().catalog.resources[0].options.selected
+    };
+    assert!(chosen("\"o\" (expr)\"both\"", "q"));
+    assert!(!chosen("(expr)\"none\"", "q"));
 }

@@ -27,15 +27,23 @@ fn what_is_done_around_a_host_is_done_where_at_says() {
         assert!(!diagnostics.has_errors(), "{told:?}");
         let show = |gate: &converge_lang::Gate| {
             assert_eq!(gate.compiled.catalog.host, gate.on);
-            let steps = gate.compiled.catalog.resources.iter().map(|step| step.address.as_str());
+            // A command that does not say when is run each time.
+            let step = |step: &converge_model::Resource| match step.params.get("always") {
+                Some(_) => format!("{} always", step.address),
+                None => step.address.to_string(),
+            };
+            let steps = gate.compiled.catalog.resources.iter().map(step);
             format!("{}: {}", gate.on, steps.collect::<Vec<_>>().join(" "))
         };
         gates.unwrap().iter().map(show).collect::<Vec<_>>().join("\n")
     };
-    assert_eq!(show("w1", Moment::Before), "lb1: command[drain w1] command[flush]\nw1: directory[/own]");
+    assert_eq!(
+        show("w1", Moment::Before),
+        "lb1: command[drain w1] always command[flush]\nw1: directory[/own]"
+    );
     assert_eq!(
         (show("w1", Moment::Health), show("w2", Moment::Health)),
-        ("w1: ".into(), "w2: command[ask]".into())
+        ("w1: ".into(), "w2: command[ask] always".into())
     );
     assert_eq!(show("w1", Moment::After), "");
 }

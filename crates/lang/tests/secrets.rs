@@ -259,3 +259,14 @@ lang::duplicate
    `----
 "#);
 }
+
+#[test]
+fn a_secret_is_no_name_of_a_module() {
+    let module = "params { arg \"name\" type=\"string\" }\nresources { file \"/x\" }";
+    let inventory =
+        "secrets \"s.age\"\nhost \"a\"\non \"a\" { m (secret)\"x\"; file \"/y\" after=\"m[other]\" }";
+    let sources =
+        one(inventory).secret_file("s.age", "x \"hunter2-long\"").file("modules/m/module.kdl", module);
+    let shown = run(&loader(sources, &[]), "inventory.kdl", &[]);
+    assert!(shown.contains("x a secret cannot be part of a name") && !shown.contains("hunter2"), "{shown}");
+}

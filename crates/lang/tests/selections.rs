@@ -14,6 +14,7 @@ const INVENTORY: &str = r#"
         file "/etc/second" tags="web"
         file "/etc/third" when="false" tags="dropped"
     }
+    on "*" { file "/etc/fourth" when="false" { content "words"; tags "inside" "also" } }
     on "web2" { file "/etc/only-here" tags="other" }
 "#;
 
@@ -47,7 +48,7 @@ fn selection_of_nothing_is_an_error_with_the_nearest() {
     check(
         &tags("nothing-like-it"),
         "no resource has the tag `nothing-like-it`",
-        "there are: dropped, other, web",
+        "there are: also, dropped, inside, other, web",
     );
     let skip = Selection { skip_tags: vec!["wbe".to_owned()], ..Selection::default() };
     check(&skip, "no resource has the tag `wbe`", "did you mean `web`?");
@@ -68,7 +69,10 @@ fn selection_is_of_the_hosts_of_the_run() {
 fn selection_of_what_a_condition_left_out_exists() {
     assert_eq!(missing(INVENTORY, &["web1"], &only("file[/etc/third]")), []);
     assert_eq!(missing(INVENTORY, &["web1"], &tags("dropped")), []);
+    assert_eq!(missing(INVENTORY, &["web1"], &tags("also")), []);
+    assert_eq!(missing(INVENTORY, &["web1"], &tags("words")).len(), 1, "content is no tag");
     assert_eq!(missing(INVENTORY, &["web1"], &Selection::default()), []);
+    assert_eq!(missing("host \"a\"", &["a"], &Selection::default()), [], "all of nothing");
 }
 
 #[test]
