@@ -94,3 +94,30 @@ fn a_mistake_is_shown_at_its_place_in_the_case_unless_it_is_what_the_case_is_abo
     };
     assert!(report.contains("a mistake was expected: three lines"), "{report}");
 }
+
+#[test]
+fn a_case_that_expects_a_mistake_is_broken_by_another() {
+    let Ok(CaseOutcome::Broken(report)) = outcome("error \"three lines\"\nmotd contakt=\"x\"") else {
+        panic!()
+    };
+    assert!(
+        report.contains("no parameter `contakt`") && report.contains("expected: three lines"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_case_sees_the_environment() {
+    let sources = one("").variable("WHO", "ada");
+    let case = Case::read("cases/one.kdl", "package (env)\"WHO\"").unwrap();
+    assert_eq!(
+        case.run(&loader(sources, &[])),
+        CaseOutcome::Resources("package[ada]\n    name \"ada\"\n".to_owned())
+    );
+}
+
+#[test]
+fn the_examples_of_a_readme_are_its_plain_fences() {
+    let readme = "# m\n```kdl\nm \"a\"\n  b\n```\n```kdl title=x\nno\n```\n```sh\nno\n```\n```kdl\n```\n";
+    assert_eq!(converge_lang::case::examples(readme), ["m \"a\"\n  b\n", ""]);
+}

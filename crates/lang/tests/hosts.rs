@@ -4,7 +4,7 @@ mod common;
 
 use common::{check, loader, one};
 use converge_lang::diagnostic::Style;
-use converge_lang::{Inventory, MemorySources};
+use converge_lang::{Builtin, Inventory, MemorySources};
 use insta::assert_snapshot;
 
 #[expect(clippy::unwrap_used, reason = "a test")]
@@ -240,7 +240,7 @@ lang::empty-match
 #[test]
 fn hosts_wait_for_hosts() {
     let inventory = load(
-        "group \"web\" { host \"web[1..2]\" }\ngroup \"db\" { host \"db[1..2]\" }\non \"web\" after=\"db\" { package \"x\" }\non \"*\" after=\"db1\" { package \"y\" }",
+        "group \"web\" { host \"web[1..2]\" }\ngroup \"db\" { host \"db[1..2]\" }\non \"web\" after=\"db\" { package \"x\" }\non \"*\" { after \"db1\"; package \"y\" }",
     );
     let waits = |name: &str| {
         let host = inventory.hosts().find(|host| host.as_str() == name).unwrap();
@@ -304,6 +304,9 @@ fn drift_policies_merge() {
          group \"eu\" { drift mode=\"correct\" cron=\"0 3 * * *\" zone=\"Europe/Berlin\" window=\"mon 01:00-02:00\"; host \"a\" }\n\
          host \"b\" { drift every=\"1h\" fight-after=3 fight-within=\"1d\" }",
     );
+    for host in inventory.describe().hosts {
+        assert_eq!(inventory.drift(&host.name), host.drift);
+    }
     let shown: Vec<String> =
         inventory.describe().hosts.iter().map(|host| serde_json::to_string(&host.drift).unwrap()).collect();
     assert_snapshot!(shown.join("\n"), @r#"
@@ -412,4 +415,52 @@ lang::unknown
    `----
   help: write `members "web1" "lb*"` for what is defined elsewhere
 "#);
+}
+
+#[test]
+fn a_host_is_asked_for_something_by_what_is_in_a_block() {
+    let inventory = load("host \"a\" \"b\" \"c\"\non \"a\" { package \"x\" }\non \"b\" { rollout canary=1 }");
+    let asked: Vec<bool> = inventory.hosts().map(|host| inventory.asks_for_anything(host)).collect();
+    assert_eq!(asked, [true, false, false]);
+}
+
+#[test]
+fn inputs_are_the_files_of_the_project_that_were_read() {
+    const BUILTIN: &[Builtin] = &[Builtin { name: "m", files: &[("module.kdl", b"module \"m\"")] }];
+    let sources = one("vars { x 1 }\nsecrets \"s.age\"\nhost \"a\"\non \"a\" { m; file \"/x\" { content (template)\"t.j2\" } }")
+        .file("templates/t.j2", "t")
+        .file("s.age", "as it is encrypted")
+        .secret_file("s.age", "");
+    let inventory =
+        loader(sources, BUILTIN).load("inventory.kdl", &[("x".into(), "2".into())]).inventory.unwrap();
+    let mut paths: Vec<String> = inventory.inputs().into_iter().map(|(path, _)| path).collect();
+    paths.sort();
+    assert_eq!(paths, ["inventory.kdl", "s.age", "templates/t.j2"]);
+}
+
+#[test]
+fn a_folder_without_an_inventory_in_its_mark_is_read_as_a_folder() {
+    let sources = MemorySources::new()
+        .file("converge.kdl", "project \"shop\"")
+        .file("site.kdl", "host \"a\"")
+        .file("files/x.kdl", "nothing of an inventory");
+    let loader = loader(sources, &[]);
+    let inventory = loader.load("", &[]).inventory.unwrap();
+    assert_eq!(inventory.hosts().map(|host| host.as_str()).collect::<Vec<_>>(), ["a"]);
+    let named = loader.load("converge.kdl", &[]);
+    let report = named.diagnostics.render(&named.files, Style::PLAIN);
+    assert!(report.contains("`converge.kdl` names no inventory"), "{report}");
+}
+
+#[test]
+fn settings_have_one_value_each() {
+    for node in [
+        "connection { user \"x\" port=1 }",
+        "connection { user \"x\" { port 1 } }",
+        "drift { window \"01:00-02:00\" \"03:00-04:00\" every=\"1h\" }",
+        "drift { window \"01:00-02:00\" \"03:00-04:00\" { every \"1h\" } }",
+    ] {
+        let said = check(&format!("{node}\nhost \"a\""));
+        assert!(said.contains("wants one value"), "{node}: {said}");
+    }
 }
