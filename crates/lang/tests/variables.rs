@@ -85,6 +85,32 @@ a
 }
 
 #[test]
+fn definitions_that_say_the_same_are_one_however_deep() {
+    let both = |one: &str, other: &str| {
+        check(&format!(
+            "group \"x\" {{ vars {{ v {one} }}; host \"a\" }}\ngroup \"y\" {{ vars {{ v {other} }}; members \"a\" }}\non \"a\" {{ file \"/f\" {{ content \"{{{{ v | tojson }}}}\" }} }}"
+        ))
+    };
+    let differ = "two definitions of `v` differ";
+    for value in ["1 2", "{ - { a 1; b 2 }; - { a 3 } }", "{ - 1; - 2 }"] {
+        assert!(both(value, value).starts_with("a\n"), "{value}: {}", both(value, value));
+    }
+    for (one, other) in [("1 2", "1 2 3"), ("1 2", "1 3"), ("{ - { a 1 } }", "{ - { a 2 } }")] {
+        assert!(both(one, other).contains(differ), "{one} {other}: {}", both(one, other));
+    }
+    assert!(check("vars { x a=1 { a 2 } }\nhost \"a\"").contains("`a` is given twice"));
+}
+
+#[test]
+fn an_expression_may_be_of_any_shape() {
+    let text = "vars { x \"a\" \"b\" }\nhost \"a\" { vars { x (expr)\"['c']\" } }\non \"a\" { file \"/f\" { content \"{{ x | join }}\" } }";
+    assert_snapshot!(check(text), @r#"
+a
+  file[/f] path="/f" content="c\n" newline=true state="present"  (on "a")
+"#);
+}
+
+#[test]
 fn a_variable_keeps_its_shape_in_every_definition() {
     assert_snapshot!(check("vars { admins { - \"ada\" } }\nhost \"a\" { vars { admins \"ada\" } }"), @r#"
 lang::shape
@@ -255,6 +281,14 @@ fn set_takes_the_type_of_what_it_overrides() {
 a
   file[/f] path="/f" content="8 true\n" newline=true state="present"  (on "a")
 "#);
+    let refused = |name: &str, words: &str| {
+        let inventory = "vars { both 1 2; app { debug #false } }\nhost \"a\"";
+        let sets = [(name.to_owned(), "x".to_owned())];
+        let shown = common::run(&loader(one(inventory), &[]), "inventory.kdl", &sets);
+        assert!(shown.contains(words), "{name}: {shown}");
+    };
+    refused("both", "`both` is a list, which `--set` cannot give");
+    refused("app", "`app` is a map; set one of its keys");
     assert_snapshot!(run(&[("workers", "many")]), @r#"
 lang::set
 
@@ -370,8 +404,10 @@ fn other_hosts_are_seen_by_list_and_by_name() {
         r#"
         group "db" { host "db[1..2]" address="10.0.0.[1..2]" { vars { port 5432 } } }
         host "web"
+        group "all-web" { host "web-1" "web-2" }
         on "web" {
             for "h" in="groups.db" { file "/etc/{{ h.name }}" { content "{{ h.address }}:{{ h.vars.port }} of {{ loop.length }}" } }
+            file "/dashed" { content "{{ hosts.web_1.name }} {{ hosts['web-2'].name }} {{ groups.all_web[1].name }}" }
             file "/one" { content "{{ hosts.db1.address }} {{ hosts[0].name }} {{ groups.db | length }} {{ host.groups | length }}" }
         }
         "#
@@ -381,7 +417,10 @@ db2
 web
   file[/etc/db1] path="/etc/db1" content="10.0.0.1:5432 of 2\n" newline=true state="present"  (on "web")
   file[/etc/db2] path="/etc/db2" content="10.0.0.2:5432 of 2\n" newline=true state="present"  (on "web")
+  file[/dashed] path="/dashed" content="web-1 web-2 web-2\n" newline=true state="present"  (on "web")
   file[/one] path="/one" content="10.0.0.1 db1 2 0\n" newline=true state="present"  (on "web")
+web-1
+web-2
 "#);
 }
 
@@ -389,6 +428,7 @@ web
 fn explain_says_who_defines_what() {
     let inventory = r#"
 vars { app { root "/srv"; workers 2 }; password (secret)"a/b" }
+vars { family "{{ facts.os.family }}" }
 group "web" { vars { app { workers 4 } }; host "a" { vars { app { workers 8 } } } }
 secrets "s.age"
 "#;
@@ -409,20 +449,24 @@ secrets "s.age"
     };
     assert_snapshot!(explain("app"), @r#"
 {"root": "/srv", "workers": 8}
-* app.workers (host a) at inventory.kdl:3: 8
-  app.workers (group web) at inventory.kdl:3: 4
+* app.workers (host a) at inventory.kdl:4: 8
+  app.workers (group web) at inventory.kdl:4: 4
 * app.root (inventory) at inventory.kdl:2: "/srv"
   app.workers (inventory) at inventory.kdl:2: 2
 "#);
     assert_snapshot!(explain("app.workers"), @r#"
 8
-* app.workers (host a) at inventory.kdl:3: 8
-  app.workers (group web) at inventory.kdl:3: 4
+* app.workers (host a) at inventory.kdl:4: 8
+  app.workers (group web) at inventory.kdl:4: 4
   app.workers (inventory) at inventory.kdl:2: 2
 "#);
     assert_snapshot!(explain("password"), @r#"
 ********
 * password (inventory) at inventory.kdl:2: (secret)"a/b"
+"#);
+    assert_snapshot!(explain("family"), @r#"
+?
+* family (inventory) at inventory.kdl:3: "{{ facts.os.family }}"
 "#);
     assert_snapshot!(explain("passwort"), @r#"
 lang::undefined
