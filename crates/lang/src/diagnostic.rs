@@ -540,10 +540,10 @@ mod tests {
         diagnostics.push(note.clone());
         diagnostics.push(note);
         assert_eq!((diagnostics.iter().count(), diagnostics.has_errors()), (1, false));
-        for number in 0..LIMIT {
+        for number in 0..LIMIT + 2 {
             diagnostics.push(Diagnostic::error("lang::test", format!("message {number}")));
         }
-        assert_eq!((diagnostics.iter().count(), diagnostics.dropped()), (LIMIT, 1));
+        assert_eq!((diagnostics.iter().count(), diagnostics.dropped()), (LIMIT, 3));
         assert!(diagnostics.has_errors());
     }
 

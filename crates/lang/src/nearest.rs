@@ -38,6 +38,7 @@ mod tests {
         check("web3", Some("web1"));
         check("no", Some("on"));
         check("database", None);
+        check("woker", None);
         check("workers", None);
         check("", Some("a"));
     }

@@ -254,6 +254,7 @@ mod tests {
         check("n[a,b,9]", "na nb n9");
         check("n[a, 1..3, z]x", "nax n1x n2x n3x nzx");
         check("web-[eu,us]-[1..2].lan", "web-eu-1.lan web-eu-2.lan web-us-1.lan web-us-2.lan");
+        check("a[00000000000000000001..2]", "a00000000000000000001 a00000000000000000002");
         check("[18446744073709551614..18446744073709551615]", "18446744073709551614 18446744073709551615");
         assert_eq!(expand("[1..100][1..100]").unwrap().len(), LIMIT);
     }
@@ -268,6 +269,7 @@ mod tests {
         check("web[1-9]", "1-9", "`1-9` is not a range");
         check("web[1..x]", "1..x", "`x` is not a whole number");
         check("web[a..c]", "a..c", "`a` is not a whole number");
+        check("web[+1..3]", "+1..3", "`+1` is not a whole number");
         check("web[..3]", "..3", "`` is not a whole number");
         check("web[1..2..3..4]", "1..2..3..4", "`1..2..3..4` has too many bounds");
         check("web[1..9..0]", "1..9..0", "a step of 0 leads nowhere");

@@ -184,6 +184,7 @@ mod tests {
         check("rm -f /tmp/*.log", &["/tmp/*.log"]);
         check("echo $HOME ${X} $(date) `date` *", &["$HOME", "${X}", "$(date)", "`date`", "*"]);
         check("a &", &["&"]);
+        check("a \\\" | b", &["|"]);
         check("sh -c 'a | b > c'", &[]);
         check("find / -name '*.log' -exec rm {} \\; \"|\" '>' \\* cost\\$5 5$", &[]);
         check("grep {{ x | quote }} /y", &[]);

@@ -32,6 +32,7 @@ fn slips_of_syntax_are_one_message_each() {
         "a colon does not belong here",
         "leave it out: `\"a\"`",
     );
+    is_helped("host \"\\d\" \"with a longer name beside it\"\nhost \"b\"", "no escape `\\d`", "`\\\\`");
     is_helped("host \"a\"\n# my servers\n", "`#` is not KDL", "a comment begins with `//`");
     is_helped("host \"a\"\n#my servers\n", "`#my` is not KDL", "a comment begins with `//`");
     is_helped(
@@ -49,6 +50,13 @@ fn settings_of_a_connection_are_sent_there() {
     is_helped("host \"a\" { user \"root\" }", "`host` has no property `user`", "connection user=\"admin\"");
     is_helped("group \"g\" become=\"sudo\" { host \"a\" }", "`group` has no property `become`", "connection");
     is_helped("host \"a\" colour=1", "`host` has no property `colour`", "there is only `address`");
+    for proxy in ["jump", "proxy", "bastion"] {
+        is_helped(
+            &format!("host \"a\" {proxy}=\"b\""),
+            &format!("no property `{proxy}`"),
+            "jump=\"bastion\"",
+        );
+    }
     is_helped("host \"db1:2222\"", "a host name holds", "`host \"db1\" { connection port=2222 }`");
     is_helped("host \"ada@db1\"", "a host name holds", "`host \"db1\" { connection user=\"ada\" }`");
 }
@@ -57,6 +65,22 @@ fn settings_of_a_connection_are_sent_there() {
 fn words_of_other_tools_are_answered() {
     body_is_helped("service \"x\" state=\"started\"", "no parameter `state`", "running=#true");
     body_is_helped("package \"x\" state=\"installed\"", "`installed` is not allowed", "write `present`");
+    for gone in ["removed", "uninstalled", "purged", "false"] {
+        body_is_helped(&format!("package \"x\" state=\"{gone}\""), "is not allowed", "write `absent`");
+    }
+    for given in ["to=\"/c\"", "{ to \"/c\" }"] {
+        body_is_helped(
+            &format!("link \"/a\" \"/b\" {given}"),
+            "an argument too many",
+            "write one `link` each",
+        );
+    }
+    body_is_helped(
+        "file \"/x\" { content \"{{ 'a' | zzzzzz }}\" }",
+        "no filter `zzzzzz`",
+        "lists the filters",
+    );
+    body_is_helped("file \"/x\" { content \"{{ zzzzzz() }}\" }", "no function `zzzzzz`", "there are ");
     body_is_helped("service \"a\" \"b\"", "an argument too many", "write one `service` each");
     body_is_helped(
         "sysctl \"vm.swappiness\" \"10\"",

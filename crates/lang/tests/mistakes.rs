@@ -682,10 +682,11 @@ fn every_mistake_in_one_run() {
             file "/g" { content "{{ y }}" }
             when "facts.os.family == 'redhat'" { file "/h" mdoe="0644" }
             when "host.name == 'c'" { file "/i" mdoe="0644"; file "/j" { content "{{ y" } }
+            when "host.name == 'd'" { command "x" { env { A { B "{{ z" } } } }
         }
         "#,
     );
-    assert_eq!(found.iter().count(), 6, "{:?}", found.iter().map(|d| &d.message).collect::<Vec<_>>());
+    assert_eq!(found.iter().count(), 7, "{:?}", found.iter().map(|d| &d.message).collect::<Vec<_>>());
 }
 
 #[test]
@@ -724,5 +725,32 @@ fn habits_of_other_tools_are_answered() {
     check("when users == \"x\" { package \"y\" }", "a condition is one text");
     check("file \"/x\" mode [1, 2]", "`users \"ada\" \"bob\"`");
     check("sysctl \"a\" value=1,", "without commas: `1`");
+    check("package \"x\", \"y\"", "without commas: `\"x\"`");
     check("file \"/x\" \u{1}", "cannot be seen");
+}
+
+#[test]
+fn an_inventory_with_mistakes_is_there_unless_some_of_it_could_not_be_read() {
+    let mistaken = |text: &str| loader(common::one(text), &[]).load("inventory.kdl", &[]).mistaken.is_some();
+    assert!(mistaken("host \"a\" \"a\""));
+    assert!(!mistaken("host \"a\" \"a\"\ninclude \"gone.kdl\""));
+}
+
+#[test]
+fn a_name_is_helped_with_the_nearest_where_facts_are_not_known() {
+    let shown = check(
+        "vars { colour \"red\" }\nhost \"a\"\non \"a\" { file \"/x\" { content (file)\"{{ colur }}.txt\" } }",
+    );
+    assert!(shown.contains("did you mean `colour`?"), "{shown}");
+}
+
+#[test]
+fn a_text_from_a_file_is_not_large() {
+    let named = |length: usize| {
+        let sources = common::one("host \"a\"\non \"a\" { sysctl \"x\" value=(file)\"x.txt\" }")
+            .file("files/x.txt", "x".repeat(length));
+        common::run(&loader(sources, &[]), "inventory.kdl", &[])
+    };
+    assert!(named(64 * 1024).starts_with("a\n"));
+    assert!(named(64 * 1024 + 1).contains("as a text a file has at most 64 KiB"));
 }

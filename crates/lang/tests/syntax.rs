@@ -260,6 +260,28 @@ lang::number
 }
 
 #[test]
+fn numbers_that_print_as_they_are_written_are_numbers() {
+    for (written, value) in
+        [("1.5", "1.5"), ("-0.25", "-0.25"), ("1e3", "1000"), ("0x1f", "31"), ("1_000", "1000")]
+    {
+        let shown = body(&format!("sysctl \"a\" value={written}"));
+        assert!(shown.contains(&format!(" value={value} ")), "{written}: {shown}");
+    }
+    for (written, number) in [("007", "7"), ("1.50", "1.5"), ("+3", "3")] {
+        let shown = body(&format!("sysctl \"a\" value={written}"));
+        assert!(shown.contains(&format!("`{written}` is the number {number}")), "{written}: {shown}");
+    }
+}
+
+#[test]
+fn keys_of_ones_own_hold_values_only() {
+    for held in ["Environment { A \"1\" }", "Environment A=\"1\""] {
+        let said = body(&format!("unit \"x\" {{ section \"Service\" {{ {held} }} }}"));
+        assert!(said.contains("`Environment`") && said.contains("  x "), "{held}: {said}");
+    }
+}
+
+#[test]
 fn annotations() {
     assert_snapshot!(body("file \"/f\" { content (tempalte)\"x\" }"), @r#"
 lang::annotation

@@ -69,6 +69,7 @@ fn a_number_that_would_print_otherwise_is_to_be_quoted() {
 fn only_true_and_false_are_booleans() {
     reads(Type::Bool, Input::Bool(false), Scalar::Bool(false));
     reads(Type::Bool, text("true"), Scalar::Bool(true));
+    reads(Type::Bool, text("false"), Scalar::Bool(false));
     refuses(Type::Bool, text("yes"), "`yes` is neither true nor false", "write `#true`");
     refuses(Type::Bool, text("Off"), "`Off` is neither true nor false", "write `#false`");
     refuses(Type::Bool, text("True"), "`True` is neither true nor false", "write `#true`");
@@ -108,7 +109,9 @@ fn durations_sizes_and_shares_have_units() {
     refuses(Type::Duration, text("-5s"), "`-5s` is not a duration", help);
     refuses(Type::Duration, text("99999999999999999w"), "`99999999999999999w` is too large", "");
     reads(Type::Size, text("16m"), Scalar::Int(16 << 20));
+    reads(Type::Size, text("3k"), Scalar::Int(3 << 10));
     reads(Type::Size, text("2GiB"), Scalar::Int(2 << 30));
+    reads(Type::Size, text("1tb"), Scalar::Int(1 << 40));
     reads(Type::Size, text("512b"), Scalar::Int(512));
     let help = "write `\"16m\"`, with a unit (b, k, m, g, t: powers of 1024)";
     refuses(Type::Size, int(16, "16"), "16 is not a size", help);
@@ -144,12 +147,10 @@ fn names_hosts_networks_ports_and_urls() {
     refuses(Type::Hostname, text("a:80"), "`a:80` is not a host name", "a host name has no port");
     let help = "a host name has no scheme and no path";
     refuses(Type::Hostname, text("http://a"), "`http://a` is not a host name", help);
-    refuses(
-        Type::Hostname,
-        text("a..b"),
-        "`a..b` is not a host name",
-        "letters, digits and dashes, parted by dots",
-    );
+    for wrong in ["a..b", "-a", "a-.b"] {
+        let help = "letters, digits and dashes, parted by dots";
+        refuses(Type::Hostname, text(wrong), &format!("`{wrong}` is not a host name"), help);
+    }
     reads(Type::Network, text("10.0.0.1"), Scalar::from("10.0.0.1"));
     reads(Type::Network, text("10.0.0.0/8"), Scalar::from("10.0.0.0/8"));
     reads(Type::Network, text("0.0.0.0/0"), Scalar::from("0.0.0.0/0"));
@@ -170,6 +171,9 @@ fn names_hosts_networks_ports_and_urls() {
     reads(Type::Url, text("https://example.org/x?y"), Scalar::from("https://example.org/x?y"));
     let help = "a URL has a scheme: `https://example.org`";
     refuses(Type::Url, text("example.org"), "`example.org` is not a URL", help);
+    refuses(Type::Url, text("file:/etc"), "`file:/etc` is not a URL", "write `file:///etc`");
+    let help = "a URL has a scheme: `https://http:/etc`";
+    refuses(Type::Url, text("http:/etc"), "`http:/etc` is not a URL", help);
     refuses(Type::Url, text("http://a b"), "`http://a b` is not a URL", "a URL holds no blanks: write `%20`");
 }
 
