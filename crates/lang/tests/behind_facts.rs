@@ -65,12 +65,13 @@ fn variable_that_is_its_host_comes_to_an_end() {
     let refused = check("{{ host | tojson }}");
     assert!(refused.contains("nested over"), "{refused}");
     assert!(check("{{ hosts | tojson }}").contains("nested over"));
-    assert!(check("{{ me ~ '' }}").contains("\"a\""), "{}", check("{{ me ~ '' }}"));
+    assert!(check("{{ me ~ '' }}").contains("content=\"a\\n\""), "{}", check("{{ me ~ '' }}"));
     assert!(
         check("{{ host == hosts[1] }} {{ host == me }} {{ hosts | sort | list | length }}")
             .contains("false true 2")
     );
     assert!(check("{{ host.vars ~ '' }}").contains("vars"));
+    assert!(check("{{ host.vars == hosts[1].vars }} {{ host.vars == me.vars }}").contains("false true"));
 }
 
 #[test]
@@ -84,6 +85,8 @@ fn names_of_a_loop_are_known_behind_facts() {
     };
     assert_eq!(in_loop("{{ x }} {{ loop.index }} {{ list | join }}"), Vec::<String>::new());
     assert_eq!(in_loop("{{ nowhere }}"), ["`nowhere` is undefined"]);
+    assert_eq!(in_loop("{% macro m() %}{{ x }}{% endmacro %}"), Vec::<String>::new());
+    assert_eq!(in_loop("{% macro m() %}{{ nowhere }}{% endmacro %}"), ["`nowhere` is undefined"]);
     assert_eq!(in_loop("{{ range(nowhere) | join }}"), ["`nowhere` is undefined"]);
 }
 
@@ -115,4 +118,13 @@ fn facts_of_its_own_may_be_of_any_shape() {
     }
     let body = "for \"site\" in=\"facts.own.sites\" { file \"/{{ site.name }}\" mode=\"{{ site.mode }}\" }\nfile \"/x\" when=\"facts.own.old.enough\" owner=\"{{ facts.own.owner }}\"";
     assert_eq!(found("x 1", body), Vec::<String>::new());
+}
+
+#[test]
+fn template_that_includes_itself_behind_facts_comes_to_an_end() {
+    let inventory = "host \"a\"\non \"a\" { file \"/x\" { content (template)\"t.j2\" } }";
+    let text = "{% if facts.os.family == 'debian' %}{{ host.name }}{% else %}{% include 't.j2' %}{% endif %}";
+    let sources = common::one(inventory).file("templates/t.j2", text);
+    let shown = common::run(&common::loader(sources, &[]), "inventory.kdl", &[]);
+    assert!(shown.contains("content=\"a\\n\""), "{shown}");
 }

@@ -306,6 +306,8 @@ fn equal_resources_are_as_careful_as_the_most_careful() {
         "host \"a\"\non \"*\" { package \"x\" may-fail=#true }\non \"a\" { package \"x\" sensitive=#true }",
     );
     assert!(shown.contains("may_fail: false, sensitive: true"), "{shown}");
+    let twice = check("host \"a\"\non \"a\" { user \"x\"; user \"x\" id=\"y\" }");
+    assert!(twice.contains("`user[x]` and `user[y]` both own user:x"), "{twice}");
     let owners = "host \"a\"\non \"*\" { file \"/x\" when=\"facts.os.id == 'debian'\" { content \"y\" } }\non \"a\" { file \"/x\" { content \"y\" }; link \"/x\" to=\"/y\" }";
     let found = common::mistakes(owners);
     assert!(found.iter().any(|one| one.message.ends_with("both own path:/x")), "{found:?}");

@@ -120,6 +120,8 @@ mod tests {
         check(&format!("{{# {} #}}", "+".repeat(10_000)));
         check(&format!("{{% raw %}} {{{{ {} }}}} {{% endraw %}}", "+".repeat(10_000)));
         check(&format!("{{{{ '{}' }}}}", "+}}{{%%".repeat(1000)));
+        check(&format!("{{{{ 'it\\'s {}' }}}}", "+".repeat(1000)));
+        assert_eq!(expression(&"+".repeat(OPERATORS)), Ok(()));
     }
 
     #[test]
@@ -128,6 +130,9 @@ mod tests {
         refused(&format!("{{{{ {} a }}}}", "not ".repeat(1000)));
         refused(&format!("{{{{ a{} }}}}", "+a".repeat(1000)));
         refused(&format!("{{{{ a{} }}}}", " and a".repeat(1000)));
+        refused(&format!("{{{{ 'a'{} }}}}", "+a".repeat(1000)));
+        refused(&format!("{{{{ 'a }}}}'{} }}}}", "+a".repeat(1000)));
+        assert!(expression(&"+".repeat(OPERATORS + 1)).is_err());
         refused(&format!("{{% if a %}}{}", "{% elif a %}".repeat(1000)));
         refused(&format!("{{% if a %}}{}", "{%- elif a %}".repeat(1000)));
         assert!(expression(&"a.".repeat(1000)).is_err());

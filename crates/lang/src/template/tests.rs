@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use converge_model::Facts;
-use converge_model::facts::{Disk, Os};
+use converge_model::facts::{Disk, LIMIT, Os};
 
 use super::recording::observe;
 use super::*;
@@ -85,7 +85,10 @@ fn facts() -> Facts {
         own: vec![
             ("rack".to_owned(), r#"{"row-no": 4, "template": "{{ secret }}"}"#.to_owned()),
             ("bad".to_owned(), "{".to_owned()),
-            ("deep".to_owned(), format!("{}{}", "[".repeat(40), "]".repeat(40))),
+            ("deep".to_owned(), format!("{}{}", "[".repeat(34), "]".repeat(34))),
+            ("just".to_owned(), format!("{}{}", "[".repeat(33), "]".repeat(33))),
+            ("full".to_owned(), format!("\"{}\"", "x".repeat(LIMIT - 2))),
+            ("large".to_owned(), format!("\"{}\"", "x".repeat(LIMIT - 1))),
         ],
         ..Facts::default()
     }
@@ -176,6 +179,12 @@ fn a_password_has_one_hash_for_one_use() {
         "$6$b731755a032ce8a4$246CSpEbTEZhcyfp4GwM5ForZgwrNpd72wy7Yga8nd51P6qHYvKitWEF6M2tGGiVN0SFgyHmH13aay3QIbulk.",
     );
     renders("{{ 'pw' | crypt('ada') == 'pw' | crypt('bob') }}", "false");
+    renders(&format!("{{{{ '{}' | crypt | length }}}}", "x".repeat(1024)), "106");
+    refuses(
+        &format!("{{{{ '{}' | crypt }}}}", "x".repeat(1025)),
+        "a password has up to 1024 bytes, a template 512 of them",
+        "",
+    );
     refuses("{{ '' | crypt }}", "an empty password has no hash", "give it a value");
     refuses(
         "{{ app | crypt }}",
@@ -338,6 +347,9 @@ fn facts_have_a_schema() {
     let not_json = known("facts.own.bad").unwrap_err().message;
     assert!(not_json.starts_with("the host's own fact `bad` is not JSON: "), "{not_json}");
     assert!(known("facts.own.deep").unwrap_err().message.ends_with("is nested over 32 deep"));
+    assert!(known("facts.own.large").unwrap_err().message.ends_with("is too large"));
+    assert_eq!(known("facts.own.just | length").unwrap(), plain(1));
+    assert_eq!(known("facts.own.full | length").unwrap(), plain(LIMIT - 2));
     for scope in [scope(), scope_with(unknown_facts())] {
         let check = |expression: &str, message: &str, help: &str| {
             let error = engine().expression(expression, &scope).expect_err(expression);
@@ -474,6 +486,8 @@ fn a_line_of_a_tainted_text_is_clean_where_no_secret_could_change_it() {
     );
     check("a {{ db.password | upper }} b\nc", &["c"], &["HUNTER22"]);
     check("{{ ('user:' ~ db.password) | urlencode }}\nc", &["c"], &["hunter22"]);
+    check("{{ 'user=' ~ db.password ~ '\nhost=elsewhere' }}\nc", &["host=elsewhere", "c"], &["hunter22"]);
+    check("{{ 'user=' ~ (db.password | replace('-', '\n')) }}\nc", &["c"], &["user=hunter22"]);
     check("{{ db.password | upper }}:{{ db.password | reverse }}", &[], &["22retnuh", "HUNTER22"]);
     check("{{ db | tojson }}\nc", &["c"], &["hunter22"]);
     check("{% set p = db.password %}a\n{{ p }}\n{{ p | length }}\nb", &["a", "b"], &["hunter22"]);
