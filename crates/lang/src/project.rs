@@ -421,12 +421,16 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// As deep as modules call each other: the project's own are as many as it has folders, so the depth is bounded.
+    /// Refuses what would take the stack too deep: a module that is not visited has no place in the order, and what it
+    /// asks for would be lost.
     fn visit(&mut self, name: &str) {
         const DEPTH: usize = 64;
         let Some(module) = self.library.modules.get(name).cloned() else { return };
-        if self.done.contains(name) || self.open.len() > DEPTH {
+        if self.done.contains(name) {
             return;
+        }
+        if self.open.len() > DEPTH {
+            return self.too_deep(DEPTH);
         }
         for (callee, at) in calls(&module.body, self.library) {
             self.open.push((name.to_owned(), at));
@@ -439,6 +443,13 @@ impl Walk<'_> {
         if self.done.insert(name.to_owned()) {
             self.order.push(name.to_owned());
         }
+    }
+
+    fn too_deep(&mut self, depth: usize) {
+        let message = format!("modules call each other over {depth} deep");
+        let report = Diagnostic::error("lang::limit", message);
+        let last = self.open.last().map(|(_, at)| *at);
+        self.diagnostics.push(last.into_iter().fold(report, |report, at| report.label(at, "called here")));
     }
 
     fn cycle(&mut self, from: usize, name: &str) {

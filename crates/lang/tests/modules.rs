@@ -399,6 +399,21 @@ Advice:
 }
 
 #[test]
+fn modules_that_call_each_other_are_expanded_to_their_limit_and_refused_beyond() {
+    let chain = |length: usize| {
+        let sources = (0..length).fold(one("host \"a\"\non \"a\" { m00 }"), |sources, place| {
+            let next = if place + 1 < length { format!("m{:02}; ", place + 1) } else { String::new() };
+            let module = format!("resources {{ {next}file \"/{place}\" }}");
+            sources.file(&format!("modules/m{place:02}/module.kdl"), module)
+        });
+        run(&loader(sources, &[]), "inventory.kdl", &[])
+    };
+    assert_eq!(chain(65).matches("file[").count(), 65);
+    let refused = chain(66);
+    assert!(refused.contains("modules call each other over 64 deep"), "{refused}");
+}
+
+#[test]
 fn a_project_replaces_a_built_in_module_visibly_and_a_kind_never() {
     const BUILTIN: &[Builtin] = &[Builtin {
         name: "m",
