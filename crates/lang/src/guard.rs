@@ -395,6 +395,7 @@ mod tests {
         check(&format!("a \"{braces}\" #\"{braces}\"# \"\\\"{braces}\" // {braces}\n/* {braces} */ b"));
         check(&format!("a \"\"\"\n  {braces} \" \"\" \n  \"\"\"\nb ##\"{braces}\"#{braces}\"##"));
         check(&format!("a #\"\"\"\n{braces}\"\"\n\"\"\"#"));
+        check(&format!("a \"x\\ \n  {braces}\" b"));
         check("a /-b /-c /-d=1 /-{ e } { f }\n/-g\n/-h { /-i }\n");
         check(&"/-a\n".repeat(1000));
         check(&"/-a;".repeat(1000));

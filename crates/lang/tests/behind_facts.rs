@@ -107,14 +107,16 @@ fn facts_of_its_own_may_be_of_any_shape() {
         "{% for site in facts.own.sites %}{{ site.name }} {{ site.ports | join(', ') }}{% endfor %}",
         "{{ facts.own.sites | map(attribute='name') | sort | first }}",
         "{{ [facts.own.app, 'x'] | join(' ') }}",
+        "{{ [facts.own.b, facts.own.a] | sort | join }}",
+        "{{ [facts.os] ~ '' }}",
         "{% if facts.own.a < facts.own.b %}{{ facts.own.a + 1 }}{% endif %}",
     ];
     for content in fine {
-        assert_eq!(
-            found("x 1", &format!("file \"/x\" {{ content {content:?} }}")),
-            Vec::<String>::new(),
-            "{content}"
-        );
+        let told = |content: &str| found("x 1", &format!("file \"/x\" {{ content {content:?} }}"));
+        assert_eq!(told(content), Vec::<String>::new(), "{content}");
+        // Nothing of it ends the rendering early, or what follows would be looked at by nobody.
+        let wide = told(&format!("{content}{{{{ 'a' | indent(10**9) }}}}"));
+        assert!(wide.len() == 1 && wide[0].starts_with("`indent` goes up to"), "{content}: {wide:?}");
     }
     let body = "for \"site\" in=\"facts.own.sites\" { file \"/{{ site.name }}\" mode=\"{{ site.mode }}\" }\nfile \"/x\" when=\"facts.own.old.enough\" owner=\"{{ facts.own.owner }}\"";
     assert_eq!(found("x 1", body), Vec::<String>::new());

@@ -54,10 +54,6 @@ impl Context {
 }
 
 impl Object for Context {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.get_value_by_str(key.as_str()?)
-    }
-
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
         let (value, marks) = self.find(key)?;
         let value = seen(&value, &marks);

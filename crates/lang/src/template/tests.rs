@@ -173,6 +173,14 @@ fn text_is_made_of_scalars_only() {
 
 #[test]
 fn a_password_has_one_hash_for_one_use() {
+    let nested = |deep: usize| {
+        format!(
+            "{{% set ns = namespace(x=[1]) %}}{{% for i in range({deep}) %}}{{% set ns.x = [ns.x] %}}{{% endfor %}}{{{{ ns.x | tojson | length }}}}"
+        )
+    };
+    renders(&nested(60), "123");
+    let help = "name the part that is meant; a host among its own variables holds itself";
+    refuses(&nested(70), "`tojson` of something nested over 64 deep", help);
     // As `openssl passwd -6 -salt …` says.
     renders(
         "{{ 'correct horse' | crypt('ada') }}",
