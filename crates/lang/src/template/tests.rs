@@ -173,14 +173,6 @@ fn text_is_made_of_scalars_only() {
 
 #[test]
 fn a_password_has_one_hash_for_one_use() {
-    let nested = |deep: usize| {
-        format!(
-            "{{% set ns = namespace(x=[1]) %}}{{% for i in range({deep}) %}}{{% set ns.x = [ns.x] %}}{{% endfor %}}{{{{ ns.x | tojson | length }}}}"
-        )
-    };
-    renders(&nested(60), "123");
-    let help = "name the part that is meant; a host among its own variables holds itself";
-    refuses(&nested(70), "`tojson` of something nested over 64 deep", help);
     // As `openssl passwd -6 -salt …` says.
     renders(
         "{{ 'correct horse' | crypt('ada') }}",
@@ -199,6 +191,18 @@ fn a_password_has_one_hash_for_one_use() {
         "a map does not become text",
         "name one of its keys, or use `tojson`, or `join` its values",
     );
+}
+
+#[test]
+fn tojson_of_lists_in_lists_has_a_limit() {
+    let nested = |deep: usize| {
+        format!(
+            "{{% set ns = namespace(x=[1]) %}}{{% for i in range({deep}) %}}{{% set ns.x = [ns.x] %}}{{% endfor %}}{{{{ ns.x | tojson | length }}}}"
+        )
+    };
+    renders(&nested(60), "123");
+    let help = "name the part that is meant; a host among its own variables holds itself";
+    refuses(&nested(70), "`tojson` of something nested over 64 deep", help);
 }
 
 const INSTEAD: &str = "`default(…)` stands in for it; a value with `if` needs an `else`";
@@ -294,6 +298,8 @@ fn whoever_reads_a_secret_is_tainted() {
         "{{ db['password'] }}",
         "{{ db | tojson }}",
         "{{ db ~ '' }}",
+        "{{ [db] ~ '' }}",
+        "{{ [[users]] ~ '' }}",
         "{% for k, v in db | items %}{{ k }}{% endfor %}",
         "{{ users | map(attribute='key') | join }}",
         "{{ users[0].key }}",
