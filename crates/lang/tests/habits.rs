@@ -33,6 +33,9 @@ fn slips_of_syntax_are_one_message_each() {
         "leave it out: `\"a\"`",
     );
     is_helped("host \"\\d\" \"with a longer name beside it\"\nhost \"b\"", "no escape `\\d`", "`\\\\`");
+    // The parser guesses here, and its words are none of ours.
+    let together = one("host \"a\"\non \"a\" { package \"x\"y }");
+    assert_eq!(together, ("\"x\"y is not KDL".to_owned(), String::new()));
     is_helped("host \"a\"\n# my servers\n", "`#` is not KDL", "a comment begins with `//`");
     is_helped("host \"a\"\n#my servers\n", "`#my` is not KDL", "a comment begins with `//`");
     is_helped(
