@@ -151,7 +151,9 @@ impl Written {
         if literals.is_empty() {
             return Vec::new();
         }
-        let plain = self.shape(loader, &self.text).unwrap_or_else(|| panic!("{} is refused", self.path));
+        let Some(plain) = self.shape(loader, &self.text) else {
+            return vec![format!("{} is refused as it is", self.path)];
+        };
         let lengthened = literals.iter().flat_map(|literal| HOSTILE.map(|hostile| (literal, hostile)));
         let torn = lengthened.filter_map(|(literal, hostile)| {
             let (before, after) = self.text.split_at(literal.end);
