@@ -61,14 +61,16 @@ fn five_failed_logins_ban_an_address_and_the_ban_outlives_what_is_applied() {
 
     assert!(knocks(attacker, host));
     let options = "-o BatchMode=yes -o StrictHostKeyChecking=no -o ConnectTimeout=5";
-    let login = format!("ssh {options} mallory@{} true", host.address());
+    // A ban in the middle of a login lets it hear nothing more.
+    let login = format!("timeout 20 ssh {options} mallory@{} true", host.address());
     let banned = format!("fail2ban-client get sshd banip | grep -qw {}", attacker.address());
     let (mut logins, deadline) = (0, Instant::now() + PATIENCE);
     // A journal that is behind does not know any more who wrote a line: that login does not count, so a loaded machine
     // needs more of them.
     while logins < 5 || !host.exec_root(&banned).unwrap().status.success() {
         assert!(Instant::now() < deadline, "{logins} logins: {}", root(host, "fail2ban-client status sshd"));
-        assert_eq!(attacker.exec_root(&login).unwrap().status.code(), Some(255));
+        let ended = attacker.exec_root(&login).unwrap().status.code();
+        assert!(matches!(ended, Some(255 | 124)), "{ended:?}");
         logins += 1;
         let is_early = logins < 5 && host.exec_root(&banned).unwrap().status.success();
         assert!(!is_early, "banned after {logins} failed logins");
