@@ -63,6 +63,31 @@ fn a_plan_lets_a_package_manager_end_what_it_is_at() {
     });
 }
 
+#[test]
+fn a_package_that_was_cut_off_while_it_was_unpacked_is_installed_whole_or_goes() {
+    on_host(|testbed, host| {
+        root(host, SLOW_PACKAGE);
+        root(
+            host,
+            r"rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*; touch /run/open
+            sed -i '/^exec/d' /srv/slow/DEBIAN/postinst; dpkg-deb --build /srv/slow >/dev/null
+            cd /srv; mkdir repository; cp slow.deb repository
+            { cat slow/DEBIAN/control; echo Filename: ./slow.deb; echo Size: $(stat -c %s slow.deb)
+              echo SHA256: $(sha256sum <slow.deb | cut -d' ' -f1); } >repository/Packages
+            echo 'deb [trusted=yes] file:/srv/repository ./' >/etc/apt/sources.list; apt-get update
+            dpkg --install slow.deb",
+        );
+        root(host, CUT_OFF);
+        converge(&project(testbed, SUDO, r#"package "slow""#));
+        assert_eq!(root(host, "dpkg-query -W -f '${Status}' slow"), "install ok installed");
+        root(host, CUT_OFF);
+        converge(&project(testbed, SUDO, r#"package "slow" state="absent""#));
+    });
+}
+
+/// What dpkg notes before it unpacks, and where a power cut leaves it.
+const CUT_OFF: &str = r"sed -i '/^Package: slow/,/^$/s/^Status: .*/Status: install reinstreq half-installed/' /var/lib/dpkg/status";
+
 /// Waits until an agent is at work.
 const UNTIL_LOOKED_AT: &str =
     r#"timeout 20 sh -c 'until ls -l /proc/[0-9]*/exe 2>/dev/null | grep -q /converge; do :; done'"#;

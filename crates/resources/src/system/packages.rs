@@ -77,6 +77,13 @@ pub enum PackageGoal {
     Kept,
 }
 
+impl PackageGoal {
+    /// Whether the package is there afterwards because of it.
+    pub fn installs(&self) -> bool {
+        !matches!(self, Self::Absent { .. } | Self::Kept)
+    }
+}
+
 /// What a transaction would do, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Simulation {
@@ -193,8 +200,7 @@ pub fn resolve(
     requests: &[PackageRequest],
 ) -> Result<Vec<PackageRequest>, PackageError> {
     let installed = packages.installed()?;
-    let is_install = |goal: &PackageGoal| !matches!(goal, PackageGoal::Absent { .. } | PackageGoal::Kept);
-    let news = requests.iter().filter(|one| is_install(&one.goal) && !installed.contains_key(&one.name));
+    let news = requests.iter().filter(|one| one.goal.installs() && !installed.contains_key(&one.name));
     let names: Vec<_> = news.map(|one| one.name.clone()).collect();
     if names.is_empty() {
         return Ok(requests.to_vec());
@@ -203,8 +209,7 @@ pub fn resolve(
     let mut provided = BTreeSet::new();
     for name in names.into_iter().filter(|name| !real.contains_key(name)) {
         let providers = packages.providers(&name)?;
-        let is_asked =
-            |other: &String| requests.iter().any(|one| is_install(&one.goal) && one.name == *other);
+        let is_asked = |other: &String| requests.iter().any(|one| one.goal.installs() && one.name == *other);
         if !providers.installed.is_empty() || providers.offered.iter().any(is_asked) {
             provided.insert(name);
         } else if !providers.offered.is_empty() {

@@ -320,7 +320,9 @@ impl Packages for Apt {
         } else {
             requests.to_vec()
         };
-        let batches = Batch::of(resolved.iter().collect());
+        let mut batches = Batch::of(resolved.iter().collect());
+        let database = self.database()?;
+        batches.iter_mut().for_each(|batch| batch.mend(&database));
         batches.iter().try_for_each(|batch| self.check_batch(batch, allowed))?;
         let named = |wanted: fn(&PackageRequest) -> bool| -> Vec<String> {
             requests.iter().filter(|request| wanted(request)).map(|request| request.name.clone()).collect()
@@ -348,7 +350,7 @@ impl Packages for Apt {
         }
         // What fetched lists will say is unknown.
         let requests = after.iter().filter(|request| !request.refresh).collect();
-        let batch = Batch { recommends: None, requests };
+        let batch = Batch { recommends: None, requests, reinstall: false, force: false };
         let words = batch.install();
         if words.is_empty() {
             return Ok(self.simulate_autoremove()?.removed);
@@ -417,6 +419,10 @@ impl Apt {
 struct Batch<'a> {
     recommends: Option<bool>,
     requests: Vec<&'a PackageRequest>,
+    /// Whether one that is installed was cut off while it was unpacked: apt counts its version as there, and leaves it so.
+    reinstall: bool,
+    /// Whether one that goes was cut off: dpkg would have it installed whole before.
+    force: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -428,12 +434,19 @@ impl<'a> Batch<'a> {
         for request in others {
             match batches.iter_mut().find(|batch| batch.recommends == request.recommends) {
                 Some(batch) => batch.requests.push(request),
-                None => batches.push(Self { recommends: request.recommends, requests: vec![request] }),
+                None => batches.push(Self {
+                    recommends: request.recommends,
+                    requests: vec![request],
+                    reinstall: false,
+                    force: false,
+                }),
             }
         }
         match batches.first_mut() {
             Some(batch) => batch.requests.extend(removals),
-            None => batches.push(Self { recommends: None, requests: removals }),
+            None => {
+                batches.push(Self { recommends: None, requests: removals, reinstall: false, force: false })
+            }
         }
         batches
     }
@@ -449,8 +462,22 @@ impl<'a> Batch<'a> {
         self.requests.iter().filter_map(word).collect()
     }
 
+    /// Has what is half-installed in `database` unpacked anew, or removed as it is.
+    fn mend(&mut self, database: &Database) {
+        let is_half = |name: &str| database.packages.get(name).is_some_and(|installed| !installed.whole);
+        let half = || self.requests.iter().filter(|one| is_half(&one.name));
+        self.reinstall = half().any(|one| one.goal.installs());
+        self.force = half().any(|one| matches!(one.goal, PackageGoal::Absent { .. }));
+    }
+
     fn options(&self) -> Vec<&'static str> {
         let mut options = Vec::new();
+        if self.reinstall {
+            options.push("--reinstall");
+        }
+        if self.force {
+            options.extend(["-o", "Dpkg::Options::=--force-remove-reinstreq"]);
+        }
         match self.recommends {
             Some(true) => options.push("--install-recommends"),
             Some(false) => options.push("--no-install-recommends"),

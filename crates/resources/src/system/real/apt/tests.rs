@@ -135,6 +135,22 @@ fn a_broken_database_is_repaired_first_and_said_to_be() {
 }
 
 #[test]
+fn what_was_cut_off_while_it_was_unpacked_is_unpacked_anew_or_removed() {
+    let line = |status: &str, goal: PackageGoal| {
+        let host =
+            host(&format!("Package: x\nStatus: {status}\nArchitecture: all\nVersion: 1\n\n"), |_| (0, ""));
+        host.apt.transact(&[request("x", goal)], &Allowance::default(), &mut |_| {}).unwrap();
+        host.lines().pop().unwrap()
+    };
+    let half = "install reinstreq half-installed";
+    assert!(line(half, PackageGoal::Present).contains("--reinstall"));
+    assert!(line(half, PackageGoal::Version("1".into())).contains("--reinstall"));
+    let removal = line(half, PackageGoal::Absent { purge: false });
+    assert!(removal.contains("--force-remove-reinstreq") && !removal.contains("--reinstall"), "{removal}");
+    assert!(!line("install ok installed", PackageGoal::Latest).contains("--reinstall"));
+}
+
+#[test]
 fn nothing_can_ask() {
     let host = host(STATUS, |command| {
         let has = |name: &str, value: &str| {
