@@ -9,7 +9,7 @@ use crate::system::files::{Files, Metadata, Sort};
 /// How much is copied at most.
 #[derive(Clone, Copy)]
 struct Most {
-    /// Files and folders, with the one that is copied.
+    /// Files and folders, the copied folder itself among them.
     entries: usize,
     bytes: u64,
 }

@@ -100,18 +100,19 @@ fn what_is_made_for_a_user_who_comes_belongs_to_the_group_that_comes_with_them()
     let trial = host();
     let mut wish = keys(&[ADA], &[]);
     wish.set("user", "eve".into());
-    let effects = |user: PlannedUser| {
-        let home = Effect::Path("/srv/eve".into(), None);
-        let user = PlannedUser { home: Some("/home/ada".into()), ..user };
-        let look =
-            trial.look_after(vec![home, Effect::User("eve".into(), Some(user))], "authorized-key", &wish);
-        groups(&look.effects)
+    let home = Effect::Path("/srv/eve".into(), None);
+    let user =
+        PlannedUser { home: Some("/home/ada".into()), group: Some("staff".into()), ..PlannedUser::default() };
+    let look = trial.look_after(vec![home, Effect::User("eve".into(), Some(user))], "authorized-key", &wish);
+    let group = |effect: &Effect| match effect {
+        Effect::Path(_, place) => place.as_ref().map(|place| place.group.clone()),
+        _ => None,
     };
-    assert_eq!(effects(PlannedUser { group: Some("staff".into()), ..PlannedUser::default() }), ["staff"; 2]);
+    assert_eq!(look.effects.iter().filter_map(group).collect::<Vec<_>>(), ["staff"; 2]);
 }
 
 #[test]
-fn who_takes_keys_away_gives_the_file_to_nobody() {
+fn a_file_that_keys_are_taken_from_keeps_its_mode() {
     let trial = host();
     trial.apply("authorized-key", &keys(&[ADA, BOB], &[])).unwrap();
     let path = "/home/ada/.ssh/authorized_keys";
@@ -119,15 +120,6 @@ fn who_takes_keys_away_gives_the_file_to_nobody() {
     let look = trial.look_after(Vec::new(), "authorized-key", &keys(&[BOB], &[("state", "absent".into())]));
     let [Effect::Path(_, Some(file))] = &look.effects[..] else { panic!("one file is planned") };
     assert_eq!((file.mode, file.size), (0o640, ADA.len() as u64 + 1));
-}
-
-/// The groups of the places that are planned.
-fn groups(effects: &[Effect]) -> Vec<String> {
-    let group = |effect: &Effect| match effect {
-        Effect::Path(_, place) => place.as_ref().map(|place| place.group.clone()),
-        _ => None,
-    };
-    effects.iter().filter_map(group).collect()
 }
 
 #[test]

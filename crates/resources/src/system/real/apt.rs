@@ -41,6 +41,9 @@ struct Read {
 /// How long the lock of another transaction is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How long it is until a lock that is held is looked at again.
+const GLANCE: Duration = Duration::from_millis(100);
+
 /// How long a look waits, in all, for a transaction that is on its way: what it reads meanwhile is no longer so a moment
 /// later, and half a transaction looks like an interrupted one.
 const LOOK_PATIENCE: Duration = Duration::from_secs(20);
@@ -64,16 +67,11 @@ impl Apt {
 
     /// Lets a transaction of others end, as that of an agent that was killed, which goes on without it.
     fn let_end(&self) {
-        while self.at_work().is_some()
+        while self.holder(&CHANGE_LOCKS).is_some()
             && Instant::now() < *self.deadline.get_or_init(|| Instant::now() + LOOK_PATIENCE)
         {
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(GLANCE);
         }
-    }
-
-    /// Who changes packages now.
-    fn at_work(&self) -> Option<String> {
-        [FRONTEND_LOCK, DPKG_LOCK].into_iter().find_map(|lock| self.holder(lock))
     }
 
     /// When the lists were last fetched: apt makes and removes files in one of these folders each time.
@@ -200,11 +198,11 @@ impl Apt {
         allowed.check(&simulation)
     }
 
-    /// Waits until nobody holds the lock at `path`, saying who does.
-    fn wait_for(&self, path: &str, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
+    /// Waits until none of the locks at `paths` is held, saying who holds one.
+    fn wait_for(&self, paths: &[&str], output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
         let started = Instant::now();
         let mut told = None;
-        while let Some(holder) = self.holder(path) {
+        while let Some(holder) = self.holder(paths) {
             let waited = started.elapsed();
             if waited >= self.patience {
                 return Err(PackageError::Locked { holder, waited });
@@ -213,13 +211,18 @@ impl Apt {
                 output(format!("waiting for {holder}, which holds the package lock\n").as_bytes());
                 told = Some(Instant::now());
             }
-            std::thread::sleep(Duration::from_millis(250));
+            std::thread::sleep(GLANCE);
         }
         Ok(())
     }
 
+    /// Who holds the first of the locks at `paths` that is held.
+    fn holder(&self, paths: &[&str]) -> Option<String> {
+        paths.iter().find_map(|path| self.holder_of(path))
+    }
+
     /// Who holds the lock at `path`: name and number. A lock that cannot be looked at is left to apt.
-    fn holder(&self, path: &str) -> Option<String> {
+    fn holder_of(&self, path: &str) -> Option<String> {
         let file = self.files.open(Path::new(path)).ok()?;
         let lock = rustix::process::fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok()??;
         let Some(pid) = lock.pid else { return Some("another process".to_owned()) };
@@ -241,9 +244,9 @@ const ENVIRONMENT: [(&str, &str); 6] = [
     ("NEEDRESTART_UI", "NeedRestart::UI::stdio"),
 ];
 
-const FRONTEND_LOCK: &str = "/var/lib/dpkg/lock-frontend";
-/// That of dpkg itself, which lives on where the apt-get that started it is killed.
-const DPKG_LOCK: &str = "/var/lib/dpkg/lock";
+/// The locks of those who change packages: that of apt, and that of dpkg, which lives on where the apt-get that started it
+/// is killed.
+const CHANGE_LOCKS: [&str; 2] = ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"];
 const LISTS_LOCK: &str = "/var/lib/apt/lists/lock";
 
 impl Packages for Apt {
@@ -256,7 +259,7 @@ impl Packages for Apt {
         let fetched = self.fetched()?;
         Ok(Upkeep {
             interrupted: database.interrupted,
-            busy: self.at_work(),
+            busy: self.holder(&CHANGE_LOCKS),
             leftovers: database.leftovers,
             lists_age: fetched.map(|at| at.elapsed().unwrap_or(Duration::ZERO)),
             sources_newer: self.sources_changed()? > fetched,
@@ -310,7 +313,7 @@ impl Packages for Apt {
         allowed: &Allowance,
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<(), PackageError> {
-        self.make_ready(output)?;
+        let database = self.make_ready(output)?;
         if requests.iter().any(|request| request.refresh) {
             self.refresh(None, output)?;
         }
@@ -321,7 +324,6 @@ impl Packages for Apt {
             requests.to_vec()
         };
         let mut batches = Batch::of(resolved.iter().collect());
-        let database = self.database()?;
         batches.iter_mut().for_each(|batch| batch.mend(&database));
         batches.iter().try_for_each(|batch| self.check_batch(batch, allowed))?;
         let named = |wanted: fn(&PackageRequest) -> bool| -> Vec<String> {
@@ -350,7 +352,7 @@ impl Packages for Apt {
         }
         // What fetched lists will say is unknown.
         let requests = after.iter().filter(|request| !request.refresh).collect();
-        let batch = Batch { recommends: None, requests, reinstall: false, force: false };
+        let batch = Batch { requests, ..Batch::default() };
         let words = batch.install();
         if words.is_empty() {
             return Ok(self.simulate_autoremove()?.removed);
@@ -372,7 +374,7 @@ impl Packages for Apt {
     }
 
     fn refresh(&self, only: Option<&Path>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
-        self.wait_for(LISTS_LOCK, output)?;
+        self.wait_for(&[LISTS_LOCK], output)?;
         let mut words =
             ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=60", "update"].map(str::to_owned).to_vec();
         if let Some(only) = only {
@@ -393,16 +395,17 @@ impl Packages for Apt {
 }
 
 impl Apt {
-    /// Waits until it is our turn, and repairs what a dead transaction left half-way.
-    fn make_ready(&self, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
-        self.wait_for(FRONTEND_LOCK, output)?;
-        self.wait_for(DPKG_LOCK, output)?;
-        if self.database()?.interrupted {
-            output(b"an earlier transaction was interrupted: repairing the package database\n");
-            // What it cannot repair, apt-get tells afterwards.
-            self.run(repair(), output)?;
+    /// Waits until it is our turn, and repairs what a dead transaction left half-way; the database as it is then.
+    fn make_ready(&self, output: &mut dyn FnMut(&[u8])) -> Result<Database, PackageError> {
+        self.wait_for(&CHANGE_LOCKS, output)?;
+        let database = self.database()?;
+        if !database.interrupted {
+            return Ok(database);
         }
-        Ok(())
+        output(b"an earlier transaction was interrupted: repairing the package database\n");
+        // What it cannot repair, apt-get tells afterwards.
+        self.run(repair(), output)?;
+        self.database()
     }
 
     fn mark(&self, how: &str, names: Vec<String>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
@@ -415,7 +418,7 @@ impl Apt {
 }
 
 /// Requests that one run of apt-get can carry out: they agree about recommended packages.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Batch<'a> {
     recommends: Option<bool>,
     requests: Vec<&'a PackageRequest>,
@@ -434,12 +437,10 @@ impl<'a> Batch<'a> {
         for request in others {
             match batches.iter_mut().find(|batch| batch.recommends == request.recommends) {
                 Some(batch) => batch.requests.push(request),
-                None => batches.push(Self {
-                    recommends: request.recommends,
-                    requests: vec![request],
-                    reinstall: false,
-                    force: false,
-                }),
+                None => {
+                    let (recommends, requests) = (request.recommends, vec![request]);
+                    batches.push(Self { recommends, requests, ..Self::default() });
+                }
             }
         }
         match batches.first_mut() {
@@ -462,7 +463,7 @@ impl<'a> Batch<'a> {
         self.requests.iter().filter_map(word).collect()
     }
 
-    /// Has what is half-installed in `database` unpacked anew, or removed as it is.
+    /// Has what is half-installed in `database` unpacked again, or removed as it is.
     fn mend(&mut self, database: &Database) {
         let is_half = |name: &str| database.packages.get(name).is_some_and(|installed| !installed.whole);
         let half = || self.requests.iter().filter(|one| is_half(&one.name));

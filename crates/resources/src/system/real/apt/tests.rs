@@ -135,7 +135,7 @@ fn a_broken_database_is_repaired_first_and_said_to_be() {
 }
 
 #[test]
-fn what_was_cut_off_while_it_was_unpacked_is_unpacked_anew_or_removed() {
+fn what_was_cut_off_while_it_was_unpacked_is_unpacked_again_or_removed() {
     let line = |status: &str, goal: PackageGoal| {
         let host =
             host(&format!("Package: x\nStatus: {status}\nArchitecture: all\nVersion: 1\n\n"), |_| (0, ""));
