@@ -115,7 +115,7 @@ impl Diagnostics {
         other.list.into_iter().for_each(|diagnostic| self.push(diagnostic));
         if other.dropped > 0 {
             self.dropped +=
-                other.seen.into_iter().filter(|left_out| self.seen.insert(left_out.clone())).count();
+                other.seen.into_iter().map(|seen| usize::from(self.seen.insert(seen))).sum::<usize>();
         }
     }
 
