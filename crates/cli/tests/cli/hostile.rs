@@ -99,8 +99,7 @@ fn a_value_of_a_module_is_one_value_in_the_file_that_it_is_written_to() {
         .map(|case| {
             let is_new = |literal: &Literal| known.insert((case.module.clone(), literal.place.clone()));
             let literals = literals(&case.text, &case.module).into_iter();
-            let literals = literals.filter(|literal| !literal.stands_as_it_is()).filter(is_new);
-            let literals = literals.collect();
+            let literals = literals.filter(|literal| !literal.stands_as_it_is()).filter(is_new).collect();
             (case, literals)
         })
         .collect();
@@ -146,7 +145,7 @@ fn cases() -> Vec<Written> {
 
 impl Written {
     /// What became of the files where one of `literals` is lengthened and they have another shape. A value that is refused
-    /// is none of them.
+    /// does not count.
     fn torn(&self, loader: &Loader, literals: &[Literal]) -> Vec<String> {
         if literals.is_empty() {
             return Vec::new();
@@ -157,14 +156,16 @@ impl Written {
         let lengthened = literals.iter().flat_map(|literal| HOSTILE.map(|hostile| (literal, hostile)));
         let torn = lengthened.filter_map(|(literal, hostile)| {
             let (before, after) = self.text.split_at(literal.end);
-            let found = self.shape(loader, &format!("{before}{}{after}", escaped(hostile)))?;
+            // Rust escapes these texts as KDL does.
+            let escaped = format!("{hostile:?}");
+            let found = self.shape(loader, &format!("{before}{}{after}", &escaped[1..escaped.len() - 1]))?;
             let place = literal.place.join(" ");
             (found != plain).then(|| format!("{}: {place} with {hostile:?}: {plain:?} {found:?}", self.path))
         });
         torn.collect()
     }
 
-    /// The shape of the files that the case with this text writes; none where it is refused.
+    /// The shape of the files that the case with this text writes, unless it is refused.
     fn shape(&self, loader: &Loader, text: &str) -> Option<Shape> {
         let CaseOutcome::Resources(resources) = Case::read(&self.path, text).ok()?.run(loader) else {
             return None;
@@ -220,7 +221,7 @@ impl Shape {
     }
 }
 
-/// A quoted text in a case.
+/// A quoted text in a case or an example.
 struct Literal {
     /// Where its closing quote is.
     end: usize,
@@ -235,8 +236,8 @@ impl Literal {
     }
 }
 
-/// The quoted texts of the module's own nodes that are plain values.
-fn literals(text: &str, module: &str) -> Vec<Literal> {
+/// The quoted texts of the nodes of `owner`, a kind or a module, that are plain values.
+fn literals(text: &str, owner: &str) -> Vec<Literal> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(quote) = text[at..].find('"').map(|quote| at + quote) {
@@ -244,7 +245,7 @@ fn literals(text: &str, module: &str) -> Vec<Literal> {
         at = end + 1;
         let place = place(&text[..quote]);
         let is_plain = !text[..quote].ends_with([')', '#']) && !text[at..].starts_with('#');
-        if is_plain && place.first().is_some_and(|node| node == module) {
+        if is_plain && place.first().is_some_and(|node| node == owner) {
             found.push(Literal { end, place });
         }
     }
@@ -287,16 +288,4 @@ fn place(before: &str) -> Vec<String> {
     let property = node.strip_suffix('=').and_then(|node| node.rsplit(' ').next()).map(str::to_owned);
     let names = open.iter().chain([&node]).filter_map(|node| node.split_whitespace().next());
     names.map(str::to_owned).chain(property).collect()
-}
-
-/// `text` as it stands between the quotes of KDL.
-fn escaped(text: &str) -> String {
-    let escape = |sign: char| match sign {
-        '\\' => "\\\\".to_owned(),
-        '"' => "\\\"".to_owned(),
-        '\n' => "\\n".to_owned(),
-        '\r' => "\\r".to_owned(),
-        other => other.to_string(),
-    };
-    text.chars().map(escape).collect()
 }
