@@ -75,6 +75,14 @@ fn variable_that_is_its_host_comes_to_an_end() {
 }
 
 #[test]
+fn an_address_that_facts_may_make_is_left_to_the_plan() {
+    let after =
+        |name: &str| found("x 1", &format!("package {name:?}\nfile \"/f\" after=\"package[debian]\""));
+    assert_eq!(after("{{ facts.os.family }}"), Vec::<String>::new());
+    assert_eq!(after("debain").len(), 1);
+}
+
+#[test]
 fn names_of_a_loop_are_known_behind_facts() {
     let in_loop = |content: &str| {
         let content = format!("{{% if facts.os.family == 'debian' %}}{content}{{% endif %}}");

@@ -68,7 +68,13 @@ fn settings_of_a_connection_are_sent_there() {
 fn words_of_other_tools_are_answered() {
     body_is_helped("service \"x\" state=\"started\"", "no parameter `state`", "running=#true");
     body_is_helped("package \"x\" state=\"installed\"", "`installed` is not allowed", "write `present`");
-    for gone in ["removed", "uninstalled", "purged", "false"] {
+    body_is_helped(
+        "package \"x\" state=\"latest\"",
+        "`latest` is not allowed",
+        "write `present`, or leave it out",
+    );
+    body_is_helped("link \"/a\" \"/b\"", "an argument too many", "write `link");
+    for gone in ["removed", "uninstalled", "deleted", "purged", "false"] {
         body_is_helped(&format!("package \"x\" state=\"{gone}\""), "is not allowed", "write `absent`");
     }
     for given in ["to=\"/c\"", "{ to \"/c\" }"] {
@@ -84,6 +90,12 @@ fn words_of_other_tools_are_answered() {
         "lists the filters",
     );
     body_is_helped("file \"/x\" { content \"{{ zzzzzz() }}\" }", "no function `zzzzzz`", "there are ");
+    body_is_helped("file \"/x\" { content \"{{ 1 is zzzzzz }}\" }", "no test `zzzzzz`", "lists the tests");
+    body_is_helped(
+        "file \"/x\" { content \"{{ host.zzzzzz() }}\" }",
+        "no method `zzzzzz`",
+        "values have no methods",
+    );
     body_is_helped("service \"a\" \"b\"", "an argument too many", "write one `service` each");
     body_is_helped(
         "sysctl \"vm.swappiness\" \"10\"",

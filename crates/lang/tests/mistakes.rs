@@ -754,3 +754,11 @@ fn a_text_from_a_file_is_not_large() {
     assert!(named(64 * 1024).starts_with("a\n"));
     assert!(named(64 * 1024 + 1).contains("as a text a file has at most 64 KiB"));
 }
+
+#[test]
+fn more_mistakes_than_are_shown_are_counted_once() {
+    let lines: String = (0..500).map(|number| format!("flie \"/{number}\"\n")).collect();
+    let found = mistakes(&format!("host \"a\"\non \"a\" {{\n{lines}}}"));
+    assert!(found.dropped() > 1, "{}", found.dropped());
+    assert_eq!(found.iter().count() + found.dropped(), 500);
+}

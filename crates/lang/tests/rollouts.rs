@@ -14,7 +14,7 @@ fn rollout(text: &str) -> String {
 fn what_is_done_around_a_host_is_done_where_at_says() {
     let text = rollout(
         "rollout canary=1 wait=\"30s\" {\n\
-         before { command \"drain {{ host.name }}\" at=\"lb1\"; command \"flush\" creates=\"/x\" at=\"lb1\"; directory \"/own\" }\n\
+         before { command \"drain {{ host.name }}\" at=\"lb1\"; command \"flush\" creates=\"/x\" at=\"lb1\"; command \"wait\" at=\"lb1\" { creates \"/y\" }; directory \"/own\" }\n\
          health retries=3 every=\"1s\" { when \"host.name == 'w2'\" { command \"ask\" } }\n}",
     );
     let inventory = loader(one(&text), &[]).load("inventory.kdl", &[]).inventory.unwrap();
@@ -39,7 +39,7 @@ fn what_is_done_around_a_host_is_done_where_at_says() {
     };
     assert_eq!(
         show("w1", Moment::Before),
-        "lb1: command[drain w1] always command[flush]\nw1: directory[/own]"
+        "lb1: command[drain w1] always command[flush] command[wait]\nw1: directory[/own]"
     );
     assert_eq!(
         (show("w1", Moment::Health), show("w2", Moment::Health)),

@@ -261,13 +261,23 @@ lang::number
 
 #[test]
 fn numbers_that_print_as_they_are_written_are_numbers() {
-    for (written, value) in
-        [("1.5", "1.5"), ("-0.25", "-0.25"), ("1e3", "1000"), ("0x1f", "31"), ("1_000", "1000")]
-    {
+    for (written, value) in [
+        ("1.5", "1.5"),
+        ("-0.25", "-0.25"),
+        ("1e3", "1000"),
+        ("0x1f", "31"),
+        ("-0x10", "-16"),
+        ("0o17", "15"),
+        ("0b101", "5"),
+        ("1_000", "1000"),
+        ("1_0.5", "10.5"),
+        ("7", "7"),
+        ("-7", "-7"),
+    ] {
         let shown = body(&format!("sysctl \"a\" value={written}"));
         assert!(shown.contains(&format!(" value={value} ")), "{written}: {shown}");
     }
-    for (written, number) in [("007", "7"), ("1.50", "1.5"), ("+3", "3")] {
+    for (written, number) in [("007", "7"), ("1.50", "1.5"), ("-0.50", "-0.5"), ("+3", "3")] {
         let shown = body(&format!("sysctl \"a\" value={written}"));
         assert!(shown.contains(&format!("`{written}` is the number {number}")), "{written}: {shown}");
     }

@@ -144,10 +144,11 @@ fn names_hosts_networks_ports_and_urls() {
     let help = "nothing is split at commas: write `\"a\" \"b\"`";
     refuses(Type::Name, text("a,b"), "`a,b` is not a name: it holds a comma", help);
     reads(Type::Hostname, text("*.example.org"), Scalar::from("*.example.org"));
+    reads(Type::Hostname, text("example.org."), Scalar::from("example.org."));
     refuses(Type::Hostname, text("a:80"), "`a:80` is not a host name", "a host name has no port");
     let help = "a host name has no scheme and no path";
     refuses(Type::Hostname, text("http://a"), "`http://a` is not a host name", help);
-    for wrong in ["a..b", "-a", "a-.b"] {
+    for wrong in ["a..b", "a b", "-a", "a-.b"] {
         let help = "letters, digits and dashes, parted by dots";
         refuses(Type::Hostname, text(wrong), &format!("`{wrong}` is not a host name"), help);
     }
@@ -169,6 +170,7 @@ fn names_hosts_networks_ports_and_urls() {
     refuses(Type::Port, int(0, "0"), "0 is not a port", help);
     refuses(Type::Port, int(65536, "65536"), "65536 is not a port", help);
     reads(Type::Url, text("https://example.org/x?y"), Scalar::from("https://example.org/x?y"));
+    reads(Type::Url, text("git+ssh://example.org/x"), Scalar::from("git+ssh://example.org/x"));
     let help = "a URL has a scheme: `https://example.org`";
     refuses(Type::Url, text("example.org"), "`example.org` is not a URL", help);
     refuses(Type::Url, text("file:/etc"), "`file:/etc` is not a URL", "write `file:///etc`");
