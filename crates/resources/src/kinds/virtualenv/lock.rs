@@ -202,14 +202,15 @@ impl Package {
         }
     }
 
-    /// The dependencies on a line: `{ name = "x", marker = "…" },`, or several in brackets.
+    /// The dependencies on a line: `{ name = "x", source = { registry = "…" }, marker = "…" },`, or several in brackets.
     fn edges(&mut self, key: &(String, String), line: &str) {
-        let edges = line.split("{ ").skip(1).filter_map(|entry| {
+        // The name comes first, and a source later on has braces of its own.
+        let edges = line.split("{ name = ").skip(1).filter_map(|entry| {
             let extras = entry.split_once("extra = [").and_then(|(_, rest)| rest.split_once(']'));
             let extras = extras.map_or("", |(inside, _)| inside).split(',');
             let extras = extras.map(|extra| extra.trim().trim_matches('"').to_owned());
             Some(Edge {
-                name: normal_name(quoted(entry, "name")?),
+                name: normal_name(entry.strip_prefix('"')?.split_once('"')?.0),
                 version: quoted(entry, "version").map(str::to_owned),
                 marker: quoted(entry, "marker").map(str::to_owned),
                 extras: extras.filter(|extra| !extra.is_empty()).collect(),

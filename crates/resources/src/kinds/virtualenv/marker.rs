@@ -165,10 +165,11 @@ fn value(name: &str, target: &Target) -> Option<String> {
 
 fn compare(left: &Operand, sign: &str, right: &Operand) -> Option<bool> {
     let (one, other) = (left.text.as_ref()?, right.text.as_ref()?);
-    match sign {
-        "in" => return Some(other.contains(one.as_str())),
-        "not in" => return Some(!other.contains(one.as_str())),
-        _ => {}
+    if let "in" | "not in" = sign {
+        let found = other.contains(one.as_str());
+        // The part that is not known may be the one that differs, or the one that is looked for.
+        let is_open = if found { left.is_partial } else { right.is_partial };
+        return (!is_open).then_some(found == (sign == "in"));
     }
     if !left.is_version && !right.is_version {
         return match sign {
@@ -178,11 +179,17 @@ fn compare(left: &Operand, sign: &str, right: &Operand) -> Option<bool> {
         };
     }
     if let Some(prefix) = other.strip_suffix(".*") {
+        if left.is_partial && prefix.starts_with(&format!("{one}.")) {
+            return None;
+        }
         let within = one == prefix || one.starts_with(&format!("{prefix}."));
         return [("==", within), ("!=", !within)].iter().find(|(of, _)| *of == sign).map(|(_, holds)| *holds);
     }
+    if right.is_partial {
+        return None;
+    }
     let (one, other) = (numbers(one)?, numbers(other)?);
-    if right.is_partial || (left.is_partial && other.starts_with(&one)) {
+    if left.is_partial && other.starts_with(&one) {
         // `3.11.x` is not below `3.11`, and nothing else is known of it.
         return match sign {
             ">=" if other == one => Some(true),
