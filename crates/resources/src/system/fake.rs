@@ -141,7 +141,11 @@ impl World {
 
     /// Adds a unit that is loaded and not running.
     pub fn unit(&self, name: &str) {
-        let unit = UnitState { load: Load::Loaded, ..UnitState::default() };
+        self.unit_as(name, UnitState { load: Load::Loaded, ..UnitState::default() });
+    }
+
+    /// Adds a unit in this state.
+    pub fn unit_as(&self, name: &str, unit: UnitState) {
         self.state().units.insert(name.to_owned(), unit);
     }
 

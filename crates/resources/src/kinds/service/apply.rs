@@ -101,10 +101,13 @@ fn state(system: &dyn System, unit: &str) -> Result<UnitState, ApplyError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::OnNotify;
+    use super::*;
     use crate::kind::Planned;
     use crate::kinds::testing::{Trial, impossible, params};
     use crate::overlay::Effect;
     use converge_model::{NotifyHow, Value};
+    use std::time::Duration;
 
     fn service(more: &[(&str, Value)]) -> converge_model::Params {
         let mut params = params([("name", "app".into())]);
@@ -197,6 +200,125 @@ mod tests {
     }
 
     #[test]
+    fn what_was_done_to_a_unit_is_taken_back() {
+        let check = |before: &[(&str, Value)], wish: &[(&str, Value)], back: &[&str]| {
+            let trial = Trial::new();
+            trial.world().unit("app.service");
+            if !before.is_empty() {
+                trial.apply("service", &service(before)).unwrap();
+            }
+            let undo = trial.apply("service", &service(wish)).unwrap();
+            let done = trial.world().log().len();
+            trial.put_back(undo);
+            assert_eq!(trial.world().log().split_off(done), back, "{wish:?}");
+        };
+        let (yes, no) = (|name| (name, Value::from(true)), |name| (name, Value::from(false)));
+        check(&[yes("running")], &[no("running")], &["start app.service"]);
+        check(&[yes("enabled")], &[no("enabled")], &["enable app.service"]);
+        check(&[yes("masked")], &[no("masked")], &["mask app.service"]);
+        check(&[], &[yes("masked")], &["unmask app.service"]);
+    }
+
+    /// A host with a unit that is so.
+    fn with_unit(active: Active) -> Trial {
+        let trial = Trial::new();
+        let unit = UnitState { load: Load::Loaded, active, ..UnitState::default() };
+        trial.world().unit_as("app.service", unit);
+        trial
+    }
+
+    #[test]
+    fn a_service_that_should_run_is_started_or_restarted_by_what_it_does() {
+        let check = |active, is_revived: bool, running: bool, deeds: &[&str]| {
+            let trial = with_unit(active);
+            if is_revived {
+                trial.world().revive_unit("app.service");
+            }
+            let undo = trial.apply("service", &service(&[("running", running.into())])).unwrap();
+            trial.put_back(undo);
+            assert_eq!(trial.world().log(), deeds, "{active:?}");
+        };
+        let (started, stopped) =
+            (["start app.service", "stop app.service"], ["stop app.service", "start app.service"]);
+        check(Active::Inactive, false, true, &started);
+        check(Active::Failed, false, true, &started);
+        check(Active::Activating, true, true, &started);
+        check(Active::Deactivating, false, true, &started);
+        check(Active::Active, true, true, &["restart app.service"]);
+        check(Active::Active, true, false, &stopped);
+        check(Active::Activating, false, false, &stopped);
+        check(Active::Deactivating, false, false, &stopped);
+    }
+
+    #[test]
+    fn a_unit_that_its_package_has_started_at_boot_is_not_enabled_again() {
+        let trial = Trial::new();
+        let unit = UnitState { load: Load::Loaded, enabled: Enabled::Always, ..UnitState::default() };
+        trial.world().unit_as("app.service", unit);
+        trial.apply("service", &service(&[("running", true.into()), ("enabled", true.into())])).unwrap();
+        assert_eq!(trial.world().log(), ["start app.service"]);
+    }
+
+    #[test]
+    fn a_service_that_does_not_run_tells_why() {
+        let check = |active, why: &str| {
+            let error = must_run(with_unit(active).world(), "app.service").unwrap_err();
+            assert_eq!(error.message, format!("app.service does not run: {why}"));
+            assert!(error.output.contains("a line of its journal"), "{error:?}");
+        };
+        must_run(with_unit(Active::Active).world(), "app.service").unwrap();
+        check(Active::Failed, "it was started and failed");
+        check(Active::Activating, "it was started, ended, and is being started again");
+        check(Active::Inactive, "it was started and has ended");
+        check(Active::Deactivating, "it was started and has ended");
+    }
+
+    #[test]
+    fn a_service_that_is_started_or_notified_must_answer_its_probe() {
+        let trial = with_unit(Active::Inactive);
+        let wish = service(&[
+            ("running", true.into()),
+            ("probe", "unix:/run/app".into()),
+            ("probe-timeout", 100.into()),
+        ]);
+        let silent =
+            |error: ApplyError| assert!(error.message.contains("does not answer its probe"), "{error}");
+        silent(trial.apply("service", &wish).err().unwrap());
+        silent(trial.notify("service", &wish, NotifyHow::AsTargetSays).unwrap_err());
+        assert_eq!(trial.world().log(), ["start app.service", "restart app.service"]);
+    }
+
+    #[test]
+    fn an_action_brings_back_what_it_found_running() {
+        let check = |active, ran: bool, verb: &'static str, deed: Option<&str>| {
+            let trial = with_unit(active);
+            let wish = Wish {
+                unit: "app.service".into(),
+                running: None,
+                enabled: None,
+                masked: None,
+                on_notify: OnNotify::Restart,
+                settle: Duration::ZERO,
+                probe: None,
+            };
+            let action = Action { verb, unit: Some(wish.unit.clone()), ran };
+            trial.act(&mut trial.undo(), |actor| act(actor, &wish, &action)).unwrap();
+            let deed = deed.map(|deed| format!("{deed} app.service"));
+            assert_eq!(trial.world().log(), Vec::from_iter(deed), "{active:?} {ran} {verb}");
+        };
+        for verb in ["restart", "reload"] {
+            check(Active::Inactive, false, verb, None);
+            check(Active::Failed, false, verb, None);
+            check(Active::Inactive, true, verb, Some("restart"));
+            check(Active::Failed, true, verb, Some("restart"));
+            check(Active::Active, true, verb, Some(verb));
+            check(Active::Active, false, verb, Some(verb));
+        }
+        check(Active::Activating, false, "restart", Some("restart"));
+        check(Active::Deactivating, true, "restart", Some("restart"));
+    }
+
+    #[test]
     fn a_notified_service_acts_where_it_runs_or_should_and_must_work_afterwards() {
         let trial = Trial::new();
         trial.world().unit("app.service");
@@ -237,6 +359,9 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(trial.at("/run/app")).unwrap();
         probed(&running).unwrap();
         probed(&[]).unwrap();
+        trial.world().unit("app.service");
+        let error = probed(&running).unwrap_err();
+        assert!(error.message.contains("does not run"), "another one answers: {error}");
     }
 
     #[test]

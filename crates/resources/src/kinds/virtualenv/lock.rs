@@ -299,28 +299,203 @@ later = [
 requires-dist = [{ name = "flask" }]
 "#;
 
-    fn resolved(extras: &[&str], groups: &[&str]) -> Result<Resolved, String> {
+    fn resolved(lock: &str, extras: &[&str], groups: &[&str]) -> Result<Resolved, String> {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let target = Target { version: Some("3.11".into()) };
-        resolve(LOCK, &owned(extras), &owned(groups), &target)
+        resolve(lock, &owned(extras), &owned(groups), &target)
+    }
+
+    /// The distributions with their hashes, or the error.
+    fn told(resolved: Result<Resolved, String>) -> String {
+        let line = |pin: &Locked| format!("{} {} {}", pin.name, pin.version, pin.hashes.join(" "));
+        let mut lines: Vec<_> = match &resolved {
+            Ok(resolved) => resolved.pins.iter().map(|pin| line(pin).trim_end().to_owned()).collect(),
+            Err(why) => vec![why.clone()],
+        };
+        lines.sort();
+        lines.join(", ")
     }
 
     #[test]
     fn a_lock_is_followed_from_its_project() {
-        let resolved = resolved(&[], &[]).unwrap();
-        let line = |pin: &Locked| format!("{} {} {}", pin.name, pin.version, pin.hashes.join(" "));
-        let mut lines: Vec<_> = resolved.pins.iter().map(line).collect();
-        lines.sort();
-        assert_eq!(lines, ["asgiref 3.8 ", "click 8.1.7 sha256:aa sha256:bb", "flask 3.0.0 sha256:cc"]);
-        assert_eq!(resolved.open, None);
+        assert_eq!(resolved(LOCK, &[], &[]).unwrap().open, None);
+        let expected = "asgiref 3.8, click 8.1.7 sha256:aa sha256:bb, flask 3.0.0 sha256:cc";
+        assert_eq!(told(resolved(LOCK, &[], &[])), expected);
     }
 
     #[test]
     fn what_cannot_be_followed_is_told() {
-        assert!(resolved(&["odd"], &[]).unwrap_err().contains("takes vcs from { git"));
-        assert!(resolved(&["none"], &[]).unwrap_err().contains("has no optional-dependencies \"none\""));
-        assert!(resolved(&[], &["later"]).unwrap().open.unwrap().contains("3.11.5"));
+        assert!(resolved(LOCK, &["odd"], &[]).unwrap_err().contains("takes vcs from { git"));
+        assert!(resolved(LOCK, &[], &["later"]).unwrap().open.unwrap().contains("3.11.5"));
         let other = resolve("lock-version = \"1.0\"", &[], &[], &Target::default());
         assert_eq!(other.unwrap_err(), "is not a uv.lock of version 1");
+    }
+
+    /// What a project may need: `a` in two versions, `b` and `c` in a circle, and one whose name is a key.
+    const OTHERS: &str = r#"version = 1
+
+[[package]]
+name = "a"
+version = "1"
+source = { registry = "https://x" }
+
+[[package]]
+name = "a"
+version = "2"
+source = { registry = "https://x" }
+
+[[package]]
+name = "b"
+version = "1"
+source = { registry = "https://x" }
+dependencies = [{ name = "c" }]
+
+[package.optional-dependencies]
+one = [{ name = "version", version = "3" }]
+two = [{ name = "a" }]
+
+[[package]]
+name = "c"
+version = "1"
+source = { registry = "https://x" }
+dependencies = [{ name = "b" }]
+
+[[package]]
+name = "version"
+version = "3"
+source = { registry = "https://x" }
+
+[[package]]
+name = "shop"
+version = "0.1"
+"#;
+
+    /// [`OTHERS`] and a project with these lines.
+    fn shop(lines: &str) -> String {
+        format!("{OTHERS}source = {{ virtual = \".\" }}\n{lines}\n")
+    }
+
+    #[test]
+    fn a_project_is_where_its_lock_is() {
+        let check = |source: &str, expected: &str| {
+            let lock = format!("{OTHERS}source = {source}\n");
+            assert_eq!(told(resolved(&lock, &[], &[])), expected, "{source}");
+        };
+        check("{ virtual = \".\" }", "");
+        check("{ editable = \".\" }", "");
+        check("{ directory = \".\" }", "");
+        check("{ editable = \"lib\" }", "names no project of its own");
+        check("{ registry = \".\" }", "names no project of its own");
+    }
+
+    #[test]
+    fn a_dependency_has_version_source_extras_and_marker() {
+        let check = |dependencies: &str, expected: &str| {
+            let lock = shop(&format!("dependencies = [{dependencies}]"));
+            assert_eq!(told(resolved(&lock, &[], &[])), expected, "{dependencies}");
+        };
+        check(r#"{ name = "A" }"#, "a 1");
+        check(r#"{ name = "a", version = "2" }"#, "a 2");
+        check(r#"{ name = "a", version = "3" }"#, "needs a, which it does not have");
+        check(r#"{ name = "none" }, { name = "a" }"#, "needs none, which it does not have");
+        check(r#"{ name = "version", version = "3" }"#, "version 3");
+        check(r#"{ name = "b" }"#, "b 1, c 1");
+        check(r#"{ name = "b", extra = ["one"] }"#, "b 1, c 1, version 3");
+        check(r#"{ name = "b", extra = ["one", "two"] }"#, "a 1, b 1, c 1, version 3");
+        check(r#"{ name = "b", extra = ["unheard-of"] }"#, "b 1, c 1");
+        check(r#"{ name = "b", marker = "os_name == 'nt'" }, { name = "a" }"#, "a 1");
+        let one = |version: u8, os: &str| {
+            let source = r#"source = { registry = "https://x" }"#;
+            format!(r#"{{ name = "a", version = "{version}", {source}, marker = "os_name == '{os}'" }}"#)
+        };
+        check(&format!("{}, {}", one(1, "nt"), one(2, "posix")), "a 2");
+        check(&format!("{}, {}", one(1, "posix"), one(2, "nt")), "a 1");
+        check(r#"{ name = "b", source = { registry = "https://x" }, extra = ["two"] }"#, "a 1, b 1, c 1");
+    }
+
+    #[test]
+    fn the_lists_of_a_project_are_on_one_line_or_on_several() {
+        let check = |lines: &str, expected: &str| {
+            let extras = shop(&format!("[package.optional-dependencies]\n{lines}"));
+            assert_eq!(told(resolved(&extras, &["more"], &[])), expected, "{lines}");
+            let groups = shop(&format!("[package.dev-dependencies]\n{lines}"));
+            let expected = expected.replace("optional", "dev");
+            assert_eq!(told(resolved(&groups, &[], &["more"])), expected, "{lines}");
+        };
+        check("most = []", "has no optional-dependencies \"more\"");
+        check("more = \"a\"", "has no optional-dependencies \"more\"");
+        check("more = []", "");
+        check("more = [\n]", "");
+        check("\"more\" = [{ name = \"a\" }, { name = \"version\" }]", "a 1, version 3");
+        let several = "more = [\n    { name = \"a\" },\n    { name = \"version\" },\n]";
+        check(several, "a 1, version 3");
+        check(&format!("{several}\nmost = [{{ name = \"b\" }}]"), "a 1, version 3");
+        check("most = [\n    { name = \"b\" },\n]\nmore = [{ name = \"a\" }]", "a 1");
+        check("more = [\n    { name = \"b\" },\n[package.metadata]\nmost = [{ name = \"a\" }]", "b 1, c 1");
+    }
+
+    #[test]
+    fn a_project_may_take_its_own_extras() {
+        let check = |more: &str, expected: &str| {
+            let lock = shop(&format!(
+                "[package.optional-dependencies]\nall = [{{ name = \"shop\", extra = [\"more\"] }}]\n{more}"
+            ));
+            assert_eq!(told(resolved(&lock, &["all"], &[])), expected, "{more}");
+        };
+        check("more = [{ name = \"a\" }]", "a 1");
+        check("", "has no optional-dependencies \"more\"");
+    }
+
+    #[test]
+    fn a_package_is_what_its_own_section_says() {
+        let check = |more: &str, expected: &str| {
+            let package = "[[package]]\nname = \"d\"\nversion = \"1\"\nsource = { registry = \"https://x\" }";
+            let lock = shop(&format!("dependencies = [{{ name = \"d\" }}]\n\n{package}\n{more}"));
+            assert_eq!(told(resolved(&lock, &[], &[])), expected, "{more}");
+        };
+        check("sdist = { url = \"https://x/d\", hash = \"sha256:aa\" }", "d 1 sha256:aa");
+        check("[package.metadata]\nname = \"e\"\nversion = \"2\"\nsource = { git = \"x\" }", "d 1");
+        check("[package.metadata]\nsdist = { hash = \"sha256:aa\" }", "d 1");
+        check("[manifest]\nname = \"e\"\ndependencies = [{ name = \"a\" }]", "d 1");
+        check("[package.optional-dependencies]\ndependencies = [{ name = \"a\" }]", "d 1");
+        check("dependencies = 'none'\n# a remark", "d 1");
+    }
+
+    #[test]
+    fn the_first_marker_that_cannot_be_decided_is_told() {
+        let lock = shop(
+            r#"dependencies = [
+    { name = "a", marker = "python_full_version < '3.11.5'" },
+    { name = "c", marker = "platform_release == '6'" },
+    { name = "version", marker = "python_version == '3.11'" },
+]"#,
+        );
+        let resolved = resolved(&lock, &[], &[]).unwrap();
+        let why = "whether a is needed depends on `python_full_version < '3.11.5'`";
+        assert_eq!(resolved.open.as_deref(), Some(why));
+        assert_eq!(told(Ok(resolved)), "version 3");
+    }
+
+    #[test]
+    fn a_lock_has_so_many_packages_and_no_more() {
+        let check = |count: usize, expected: &str| {
+            let others = "[[package]]\n".repeat(count - 1);
+            let lock = format!("version = 1\n[[package]]\nsource = {{ virtual = \".\" }}\n{others}");
+            assert_eq!(told(resolved(&lock, &[], &[])), expected);
+        };
+        check(PACKAGES, "");
+        check(PACKAGES + 1, "has more than 20000 packages");
+    }
+
+    #[test]
+    fn a_key_is_a_whole_word_before_its_text() {
+        let check = |line: &str, text: Option<&str>| assert_eq!(quoted(line, "hash"), text, "{line}");
+        check("hash = \"a\"", Some("a"));
+        check("{hash = \"a\"}", Some("a"));
+        check("1,hash = \"a\"", Some("a"));
+        check("rehash = \"b\", hashes = \"c\", hash = \"a\", hash = \"d\"", Some("a"));
+        check("rehash = \"b\"", None);
+        check("hash = \"a", None);
+        check("hash", None);
     }
 }

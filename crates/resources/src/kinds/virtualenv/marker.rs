@@ -235,15 +235,155 @@ mod tests {
         check("python_version in '3.10 3.11'", Some(true));
         check("sys_platform == 'win32' or (os_name == 'posix' and python_version > '3')", Some(true));
         check("sys_platform not in 'linux darwin'", Some(false));
+        check("extra == 'dev'", Some(false));
+    }
+
+    #[test]
+    fn a_version_is_compared_by_its_numbers() {
+        let check = |marker: &str, expected: Option<bool>| {
+            let target = Target { version: Some("3.10.4".into()) };
+            assert_eq!(holds(marker, &target), expected, "{marker}");
+        };
+        check("python_version == '3.10'", Some(true));
+        check("python_version === '3.10'", Some(true));
+        check("python_version == '3.1'", Some(false));
+        check("python_version == '3.10.0'", Some(true));
+        check("python_version != '3.10'", Some(false));
+        check("python_version != '3.9'", Some(true));
+        check("python_version < '3.10'", Some(false));
+        check("python_version <= '3.10'", Some(true));
+        check("python_version <= '3.9'", Some(false));
+        check("python_version > '3.10'", Some(false));
+        check("python_version > '3.9'", Some(true));
+        check("python_version >= '3.10'", Some(true));
+        check("python_version ~= '3.10'", None);
+        check("python_version < '3.11rc1'", None);
+        check("python_full_version == '3.10.4'", Some(true));
+        check("python_full_version < '3.10.5'", Some(true));
+        check("implementation_version >= '3.10.5'", Some(false));
+        check("'3.10.4' < python_full_version", Some(false));
+        check("python_version == '3.10.*'", Some(true));
+        check("python_full_version == '3.10.*'", Some(true));
+        check("python_full_version != '3.10.*'", Some(false));
+        check("python_full_version == '3.1.*'", Some(false));
+        check("python_full_version != '3.1.*'", Some(true));
+        check("python_full_version < '3.11.*'", None);
+    }
+
+    #[test]
+    fn a_version_whose_end_is_not_known_decides_only_what_any_end_would() {
+        let check = |marker: &str, expected: Option<bool>| {
+            let target = Target { version: Some("3.11".into()) };
+            assert_eq!(holds(marker, &target), expected, "{marker}");
+        };
         check("python_full_version < '3.11.3'", None);
+        check("implementation_version >= '3.11.3'", None);
         check("python_full_version < '3.12.1'", Some(true));
         check("python_full_version < '3.11'", Some(false));
         check("python_full_version >= '3.11'", Some(true));
-        check("python_full_version < '3.11.3' and sys_platform == 'win32'", Some(false));
-        check("platform_release == '6' or os_name == 'posix'", Some(true));
-        check("extra == 'dev'", Some(false));
-        check("python_version <", None);
-        check("python_version < '3.12' nonsense", None);
-        check(&"(".repeat(100), None);
+        check("python_full_version <= '3.11'", None);
+        check("python_full_version == '3.11'", None);
+        check("python_full_version == '3.10'", Some(false));
+        check("'3.11' >= python_full_version", None);
+        check("'3.11' < python_full_version", None);
+        check("python_full_version == '3.11.*'", Some(true));
+        check("python_full_version == '3.11.2.*'", None);
+        check("python_full_version != '3.10.2.*'", Some(true));
+        check("python_version == '3.11.2.*'", Some(false));
+        check("python_full_version in '3.11.2 3.11.3'", None);
+        check("python_full_version not in '3.11.2 3.11.3'", None);
+        check("python_full_version not in '3.10.2 3.10.3'", Some(true));
+        check("'3.11' in python_full_version", Some(true));
+        check("'3.11.2' not in python_full_version", None);
+    }
+
+    #[test]
+    fn a_variable_is_that_of_the_host_or_unknown() {
+        let check = |marker: &str, expected: Option<bool>| {
+            assert_eq!(holds(marker, &Target::default()), expected, "{marker}");
+        };
+        check("os_name === 'posix'", Some(true));
+        check("os_name != 'posix'", Some(false));
+        check("os_name != 'nt'", Some(true));
+        check("os_name >= 'posix'", None);
+        check("platform_system == 'Linux'", Some(true));
+        check(&format!("platform_machine == '{}'", std::env::consts::ARCH), Some(true));
+        check("implementation_name == 'cpython'", Some(true));
+        check("platform_python_implementation == 'CPython'", Some(true));
+        check("extra == ''", Some(true));
+        check("platform_version == '6'", None);
+        check("python_version >= '3'", None);
+        check("python_full_version >= '3'", None);
+    }
+
+    #[test]
+    fn what_is_unknown_decides_nothing_that_the_rest_does_not() {
+        let check = |marker: &str, expected: Option<bool>| {
+            let words =
+                [("T", "os_name == 'posix'"), ("F", "os_name == 'nt'"), ("U", "platform_release == '6'")];
+            let marker =
+                words.iter().fold(marker.to_owned(), |marker, (word, text)| marker.replace(word, text));
+            assert_eq!(holds(&marker, &Target::default()), expected, "{marker}");
+        };
+        check("U", None);
+        for (one, other, both, either) in [
+            ("T", "T", Some(true), Some(true)),
+            ("T", "F", Some(false), Some(true)),
+            ("F", "F", Some(false), Some(false)),
+            ("T", "U", None, Some(true)),
+            ("F", "U", Some(false), None),
+            ("U", "U", None, None),
+        ] {
+            check(&format!("{one} and {other}"), both);
+            check(&format!("{other} and {one}"), both);
+            check(&format!("{one} or {other}"), either);
+            check(&format!("{other} or {one}"), either);
+        }
+        check("T or T and F", Some(true));
+        check("(T or T) and F", Some(false));
+        check("F or F or T", Some(true));
+        check("T and T and F", Some(false));
+    }
+
+    #[test]
+    fn what_is_no_marker_is_unknown() {
+        let check = |marker: &str, expected: Option<bool>| {
+            assert_eq!(holds(marker, &Target::default()), expected, "{marker}");
+        };
+        check(" os_name=='posix' ", Some(true));
+        check("os_name == \"pos'ix\"", Some(false));
+        for marker in [
+            "",
+            "os_name",
+            "os_name ==",
+            "== 'posix'",
+            "os_name == ==",
+            "os_name == 'posix",
+            "os_name 'is' 'posix'",
+            "os_name is 'posix'",
+            "os_name is in 'posix'",
+            "os_name not 'nt'",
+            "os_name not == 'nt'",
+            "os_name ? 'nt'",
+            "os_name == 'posix' nonsense",
+            "os_name == 'posix' or",
+            "os_name == 'nt' and",
+            "(os_name == 'posix'",
+            "(os_name == 'posix' nonsense)",
+            "os_name == 'posix')",
+        ] {
+            check(marker, None);
+        }
+    }
+
+    #[test]
+    fn parentheses_are_followed_to_a_certain_depth() {
+        let check = |marker: &str, expected: Option<bool>| {
+            assert_eq!(holds(marker, &Target::default()), expected, "{marker}");
+        };
+        let nested = |depth| format!("{}os_name == 'posix'{}", "(".repeat(depth), ")".repeat(depth));
+        check(&nested(DEPTH), Some(true));
+        check(&nested(DEPTH + 1), None);
+        check(&vec![nested(1); DEPTH + 1].join(" and "), Some(true));
     }
 }
