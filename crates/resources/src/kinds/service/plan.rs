@@ -170,7 +170,8 @@ fn known(wish: &Wish, found: &Found, state: &UnitState) -> Planned {
         _ => {}
     }
     if change.properties.is_empty() {
-        return Planned::InSync(in_sync(wish));
+        let unread = if state.stale { "; systemd has not read its unit files as they are now" } else { "" };
+        return Planned::InSync(in_sync(wish) + unread);
     }
     Planned::change(change)
 }
@@ -262,6 +263,9 @@ mod tests {
         use Active::{Activating, Active as Up, Failed, Inactive};
         use Enabled::{Always, No, Yes};
         check(wish(Some(true), Some(true), None), state(Up, Yes), "it runs, it is enabled");
+        let stale = UnitState { stale: true, ..state(Up, Yes) };
+        let unread = "it runs; systemd has not read its unit files as they are now";
+        check(wish(Some(true), None, None), stale, unread);
         check(wish(Some(true), Some(true), None), state(Inactive, Yes), "running no -> yes");
         check(wish(Some(true), None, None), state(Failed, No), "running no: failed -> yes");
         check(wish(Some(true), None, None), state(Activating, No), "running no: starting -> yes");
