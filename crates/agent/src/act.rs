@@ -29,6 +29,7 @@ use crate::planner::{COMMAND, Decoded, Draft, PACKAGE, problem, starts_unit};
 use crate::state::StateError;
 use crate::state::journal::{Debt, Intent, Journal, Past, Record};
 use crate::state::ledger::{LineKey, Origin, holds_secret};
+use crate::veil::content_path;
 
 use fates::{Fate, Fates};
 use guarded::Guarding;
@@ -708,7 +709,22 @@ impl<'a> Act<'a> {
             origin: if verb == Verb::Create { Origin::Created } else { Origin::Found },
             secret: holds_secret(resource),
             clean: self.draft.veil.clean_digests(index, &self.lines),
+            places: self.secret_places(index),
         }
+    }
+
+    /// What the paths at which the resource at `index` writes a secret are called on the host now, where that is not
+    /// their name.
+    fn secret_places(&self, index: u32) -> Vec<String> {
+        let resource = self.resource(index);
+        if !holds_secret(resource) {
+            return Vec::new();
+        }
+        let named: BTreeSet<&str> = resource.claims.iter().filter_map(content_path).collect();
+        let base = self.decoded.base(self.system);
+        let owned = self.decoded.wanted[index as usize].owns(&View::bare(&base)).unwrap_or_default();
+        let places = owned.iter().filter_map(content_path).filter(|path| !named.contains(path));
+        places.map(str::to_owned).collect()
     }
 
     /// Why the resource at `index` is not tried: something that it waits for, or its own body.

@@ -127,5 +127,18 @@ mod tests {
             "file[/run/current/y] and file[/run/y] both own path:/run/y on this host",
         );
         assert_eq!(bench.look(&files("/run/x", "/run/y")).problems, []);
+        // One file with two names would be given one mode after the other at every run.
+        std::fs::write(bench.root().join("run/x"), "one\n").unwrap();
+        assert_eq!(bench.look(&files("/run/x", "/run/y")).problems, []);
+        std::fs::hard_link(bench.root().join("run/x"), bench.root().join("run/y")).unwrap();
+        let problems = bench.look(&files("/run/x", "/run/y")).problems;
+        let told = &problems[0].message;
+        assert!(told.starts_with("file[/run/x] and file[/run/y] both own inode:"), "{told}");
+        assert!(problems[0].help.as_ref().is_some_and(|help| help.contains("hard links")));
+        assert_eq!(
+            bench.look(&files("/run/x", "/run/z")).problems,
+            [],
+            "another name alone is not asked for"
+        );
     }
 }

@@ -2,7 +2,9 @@
 //! done, with the notified actions in their places and neighbouring packages as one transaction.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
+use converge_model::claim::Extent;
 use converge_model::plan::{Cause, Drift};
 use converge_model::{
     Address, Blocked, Catalog, Certainty, Change, Claim, Problem, PropertyChange, Resource, Shown, Step, Verb,
@@ -11,7 +13,7 @@ use converge_resources::kind::{Action, Depend, DiffRequest, Look, Planned};
 use converge_resources::overlay::{Version, removed};
 use converge_resources::system::System;
 use converge_resources::system::packages::{Allowance, PackageRequest, Simulation};
-use converge_resources::view::{Base, Claims};
+use converge_resources::view::{Base, Claims, INODE};
 use converge_resources::{Effect, Overlay, View, Wanted};
 use rayon::prelude::*;
 
@@ -263,16 +265,28 @@ impl<'a> Walk<'a> {
 
     /// Tells where another resource owns the same thing, under whatever name: then the host has two plans for it.
     fn own(&mut self, index: u32) {
-        let owned = self.decoded.wanted[index as usize].owns(&View::under(self.base, &self.overlay));
+        let view = View::under(self.base, &self.overlay);
         // What cannot be read is told by the look that follows.
-        let Ok(owned) = owned else { return };
-        let clash = self.owners.add(index, owned.clone());
+        let Ok(owned) = self.decoded.wanted[index as usize].owns(&view) else { return };
+        // Two names of one file (hard links) have one owner and one mode.
+        let twins = owned.iter().filter_map(|claim| match claim {
+            Claim::Path { path, extent: Extent::Whole | Extent::Metadata } => {
+                view.twin(Path::new(path)).ok()?
+            }
+            _ => None,
+        });
+        let clash = self.owners.add(index, twins.chain(owned.iter().cloned()).collect());
         self.draft.owned.insert(index, owned);
         let Some(Clash { with, thing }) = clash else { return };
         let [first, second] = [with, index].map(|index| &self.resource(index).address);
         let message = format!("{first} and {second} both own {thing} on this host");
-        let help = "one thing has one owner: leave one of them out".to_owned();
-        self.draft.problems.push(Problem { address: None, message, help: Some(help) });
+        let help = if thing.starts_with(INODE) {
+            "these are two names of one file (hard links), which has one owner and one mode: leave one of them out, or \
+             make it a file of its own (`cp NAME NAME.new && mv NAME.new NAME`)"
+        } else {
+            "one thing has one owner: leave one of them out"
+        };
+        self.draft.problems.push(Problem { address: None, message, help: Some(help.to_owned()) });
     }
 
     /// The resource at `index` is left as it is: because of another one, or for this reason.

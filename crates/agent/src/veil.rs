@@ -209,19 +209,26 @@ impl<'a> Names<'a> {
                 &looked_up
             }
         };
-        written.iter().chain(owned).filter_map(content_path).map(str::to_owned).collect()
+        let paths = written.iter().chain(owned).filter_map(content_path).map(str::to_owned);
+        paths.flat_map(|path| self.twin(&path).into_iter().chain([path])).collect()
+    }
+
+    /// What the file at `path` shares with its other names (hard links).
+    fn twin(&self, path: &str) -> Option<String> {
+        self.view.twin(Path::new(path)).ok().flatten().map(|twin| twin.key())
     }
 
     /// `path` as it is written, and as the host has it.
     fn of(&self, path: &str) -> BTreeSet<String> {
         let resolved = self.view.resolved(Path::new(path)).ok();
         let resolved = resolved.and_then(|path| path.into_os_string().into_string().ok());
-        resolved.into_iter().chain([path.to_owned()]).collect()
+        let names = resolved.into_iter().chain([path.to_owned()]);
+        names.flat_map(|path| self.twin(&path).into_iter().chain([path])).collect()
     }
 }
 
 /// The path whose content is claimed, or a part of it.
-fn content_path(claim: &Claim) -> Option<&str> {
+pub(crate) fn content_path(claim: &Claim) -> Option<&str> {
     match claim {
         Claim::Path { extent: Extent::Metadata, .. } | Claim::Named { .. } => None,
         Claim::Path { path, .. } => Some(path),

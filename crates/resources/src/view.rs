@@ -118,6 +118,9 @@ pub enum LookError {
     Other(String),
 }
 
+/// The space of the claims on files that have several names (hard links).
+pub const INODE: &str = "inode";
+
 /// The longest text that a kind edits or a diff shows in full, in bytes.
 pub const TEXT_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -322,6 +325,17 @@ impl<'a> View<'a> {
                 self.found(entry.map_err(|source| LookError::Path { path: path.to_owned(), source })?)
             }
         }
+    }
+
+    /// The file at `path`, which has other names as well (hard links), by what they have in common; none where it has one
+    /// name alone.
+    pub fn twin(&self, path: &Path) -> Result<Option<Claim>, LookError> {
+        if self.planned(path).is_some() {
+            return Ok(None);
+        }
+        let twin = self.base.entry(path)?.filter(|entry| entry.sort == Sort::File && entry.links > 1);
+        Ok(twin
+            .map(|Entry { inode: (device, number), .. }| Claim::named(INODE, format!("{device}:{number}"))))
     }
 
     /// What earlier steps say of `path`: they write it, remove it, or mount something above it. None if they say nothing.

@@ -1,6 +1,8 @@
 //! The end of an act: the closing look over the whole catalog, what becomes of what did not stay, the report, and the
 //! record in the ledger.
 
+use std::path::Path;
+
 use converge_model::{HostReport, HostState, Problem, PutBack, Stands, StepOutcome, StepResult, Verb};
 use converge_resources::kind::Planned;
 use converge_resources::system::units::Ended;
@@ -11,7 +13,7 @@ use super::fates::Fate;
 use super::{Act, Failure, Halt, names};
 use crate::planner::{problem, warm};
 use crate::state::armed::has_all_rights;
-use crate::state::ledger::{Ledger, Origin, applied};
+use crate::state::ledger::{Ledger, Origin, applied, holds_secret};
 use crate::state::{State, StateError};
 
 impl Act<'_> {
@@ -156,16 +158,22 @@ impl Act<'_> {
     /// Records in the ledger all that is as it should be, and what failed steps may have left.
     pub(crate) fn record(&self, mut ledger: Ledger, state: &State) -> Result<(), StateError> {
         let catalog = self.decoded.catalog;
+        let mut places = Vec::new();
         for ((index, resource), fate) in (0_u32..).zip(&catalog.resources).zip(self.fates.all()) {
             if fate.is_settled() {
                 let applied = applied(resource, &self.key, &catalog.secrets);
                 let origin = if *fate == Fate::Created { Origin::Created } else { Origin::Found };
                 let clean = self.draft.veil.clean_digests(index, &self.lines);
                 ledger.record(resource, &catalog.project, &applied, (origin, &clean));
+                match self.draft.owned.get(&index) {
+                    Some(owned) if !holds_secret(resource) => ledger.clear_places(owned),
+                    _ => places.extend(self.secret_places(index)),
+                }
             } else if let Some(verb) = self.left_by(index) {
                 ledger.take_in(&[self.intent(index, verb)]);
             }
         }
+        ledger.add_places(places, |path| !matches!(self.system.files().entry(Path::new(path)), Ok(None)));
         ledger.write(state)
     }
 

@@ -77,6 +77,9 @@ pub(crate) struct Intent {
     /// Where its path holds or held a secret: the lines that hold none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) clean: Vec<LineDigest>,
+    /// Where it holds a secret: what its paths are called on the host, where that is not their name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) places: Vec<String>,
 }
 
 /// A notified action that is owed.

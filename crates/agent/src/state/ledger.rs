@@ -3,7 +3,8 @@
 //! One JSON file, its `version` first. Values are kept as keyed digests: enough to tell whether the inventory or the
 //! host moved, and nothing that a secret could be read from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use converge_model::claim::Extent;
 use converge_model::{Cell, Claim, Content, Digest, Resource, Scalar, SecretTable, Value};
@@ -22,6 +23,9 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 pub(crate) struct Ledger {
     version: u32,
     entries: BTreeMap<String, Entry>,
+    /// Where secrets were written under another name: a link on the way may lead elsewhere since.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    secret_places: BTreeSet<String>,
 }
 
 /// What is known of one claim.
@@ -124,7 +128,27 @@ impl Ledger {
 
     /// The paths that held a secret when something of them was last applied.
     pub(crate) fn secret_paths(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().filter(|(_, entry)| entry.secret).flat_map(|(key, _)| paths_of(key))
+        let claimed =
+            self.entries.iter().filter(|(_, entry)| entry.secret).flat_map(|(key, _)| paths_of(key));
+        claimed.chain(self.secret_places.iter().map(String::as_str))
+    }
+
+    /// What holds no secret any more: it is owned whole as one of `owned`, and was written without one.
+    pub(crate) fn clear_places(&mut self, owned: &[Claim]) {
+        let clean = |place: &String| {
+            owned.iter().any(|claim| match claim {
+                Claim::Path { path, extent: Extent::Whole } => path == place,
+                Claim::Path { path, extent: Extent::Absence } => Path::new(place).starts_with(path),
+                _ => false,
+            })
+        };
+        self.secret_places.retain(|place| !clean(place));
+    }
+
+    /// Adds the `places` at which a secret was written, and forgets those where nothing is any more.
+    pub(crate) fn add_places(&mut self, places: Vec<String>, exists: impl Fn(&str) -> bool) {
+        self.secret_places.extend(places);
+        self.secret_places.retain(|place| exists(place));
     }
 
     /// The lines that are known to hold no secret, by path.
@@ -145,6 +169,7 @@ impl Ledger {
     /// Adds what runs that did not end were about to write: they may have done so, or not.
     pub(crate) fn take_in(&mut self, writes: &[Intent]) {
         for write in writes {
+            self.secret_places.extend(write.places.iter().cloned());
             for claim in &write.claims {
                 let entry = self.entries.entry(claim.clone()).or_insert_with(|| Entry {
                     address: write.address.clone(),

@@ -371,6 +371,45 @@ fn a_path_that_an_earlier_step_makes_another_name_of_a_secret_hides_it() {
 }
 
 #[test]
+fn a_secret_that_was_written_through_a_link_is_hidden_where_it_is_wherever_the_link_leads_since() {
+    let bench = Bench::new();
+    let release = |number: u32| {
+        let mut current = resource("link", "/srv/current");
+        current.params.set("to", Value::from(format!("releases/{number}").as_str()));
+        let folders = ["/srv/releases/1", "/srv/releases/2"].map(|path| {
+            let mut folder = resource("directory", path);
+            folder.params.set("parents", Value::from(true));
+            folder
+        });
+        [folders.to_vec(), vec![current]].concat()
+    };
+    let apply = |number: u32, more: Resource| {
+        let report = bench.apply(&[release(number), vec![more]].concat());
+        assert_eq!(report.state, HostState::Changed, "{report:?}");
+        *bench.secrets.lock().unwrap() = SecretTable::default();
+    };
+    let settings = |text: &Words| file(&bench, "/srv/current/x", text);
+    apply(1, settings(&secret("pass=$\nuser=a\n", OLD)));
+    apply(2, settings(&plain("user=b\n")));
+    let old = |text: &str| file(&bench, "/srv/releases/1/x", &plain(text));
+    let plan = format!("{:?}", bench.look(&[old("pass=none\n")]));
+    assert!(!plan.contains(CANARY) && plan.contains("+pass=none"), "{plan}");
+    apply(2, old("pass=none\n"));
+    let plan = format!("{:?}", bench.look(&[old("pass=more\n")]));
+    assert!(plan.contains("-pass=none"), "nothing of it is secret any more: {plan}");
+}
+
+#[test]
+fn a_secret_is_hidden_under_every_name_of_its_file() {
+    let bench = writable();
+    bench.apply(&[file(&bench, "/etc/x", &secret("pass=$\n", OLD))]);
+    std::fs::hard_link(bench.root().join("etc/x"), bench.root().join("etc/y")).unwrap();
+    *bench.secrets.lock().unwrap() = SecretTable::default();
+    let plan = format!("{:?}", bench.look(&[line(&bench, "/etc/y", "user", &plain("user=a"))]));
+    assert!(!plan.contains(CANARY) && plan.contains("+user=a"), "{plan}");
+}
+
+#[test]
 fn a_rotated_secret_shows_a_difference_with_the_lines_that_hold_none() {
     let text = |value: &str| secret("frontend web\nuser admin $\nbind :80\n", value);
     let diffs = shown(&|b| vec![file(b, "/etc/x", &text(OLD))], &|b| vec![file(b, "/etc/x", &text(NEW))]);

@@ -49,6 +49,8 @@ pub struct Entry {
     pub size: u64,
     /// How many names it has.
     pub links: u64,
+    /// What all its names lead to: the numbers of the file system and of the inode.
+    pub inode: (u64, u64),
     /// Where a link leads.
     pub target: Option<PathBuf>,
 }
@@ -88,6 +90,7 @@ impl Entry {
             gid: rustix::process::getegid().as_raw(),
             size: 0,
             links: 2,
+            inode: (0, 0),
             target: None,
         }
     }
@@ -531,6 +534,7 @@ impl Spot {
             gid: stat.st_gid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             links: stat.st_nlink,
+            inode: (stat.st_dev, stat.st_ino),
             target,
         })
     }
