@@ -25,12 +25,16 @@ use converge_model::{
 use kdl::{KdlDocument, KdlNode, KdlValue};
 use serde_json::{Map, Value as Json};
 
-use crate::compile::{Compiled, ContentSource, Contents, FactsOf};
-use crate::diagnostic::{Diagnostic, Diagnostics, Files, Span, Style};
-use crate::inventory::{Loaded, Loader};
-use crate::selection::Selection;
-use crate::sources::{EntryKind, SourceError, Sources, folder_of, join};
-use crate::{guard, refusal};
+use crate::catalog::compile::Compiled;
+use crate::catalog::selection::Selection;
+use crate::evaluate::facts::FactsOf;
+use crate::inventory::Loaded;
+use crate::project::loader::Loader;
+use crate::source::content::{ContentSource, Contents};
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Files, Span, Style};
+use crate::source::sources::{EntryKind, SourceError, Sources, folder_of, join};
+use crate::syntax::parse_error;
+use crate::syntax::prescan;
 
 /// The host of a case.
 const HOST: &str = "case";
@@ -164,9 +168,9 @@ fn parse(path: &str, text: &str) -> Result<KdlDocument, String> {
     let mut files = Files::default();
     let file = files.add(path, text);
     let mut diagnostics = Diagnostics::default();
-    match guard::check(text).map(|()| guard::parse(text)) {
+    match prescan::check(text).map(|()| prescan::parse(text)) {
         Ok(Ok(document)) => return Ok(document),
-        Ok(Err(error)) => refusal::report(file, text, &error, &mut diagnostics),
+        Ok(Err(error)) => parse_error::report(file, text, &error, &mut diagnostics),
         Err(refused) => {
             let at = Span::new(file, refused.start, refused.len);
             diagnostics.push(Diagnostic::error("lang::guard", refused.message).label(at, "here"));

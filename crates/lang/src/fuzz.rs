@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use minijinja::Value;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Files, Span, Style};
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Files, Span, Style};
+use crate::syntax::command_words;
+use crate::syntax::host_pattern;
+use crate::syntax::name_range;
+use crate::syntax::prescan;
 use crate::template::{Engine, Found, List, Map, Marks, Scope, ScopeError, unknown_facts};
-use crate::{guard, pattern, range, words};
 
 pub use loader::loader;
 
@@ -18,17 +21,17 @@ pub fn guard(text: &str) {
     let mut files = Files::default();
     let file = files.add("fuzz.kdl", text);
     let mut diagnostics = Diagnostics::default();
-    match guard::check(text) {
+    match prescan::check(text) {
         Err(error) => {
             diagnostics.push(
                 Diagnostic::error("fuzz", &error.message).label(Span::new(file, error.start, error.len), ""),
             );
         }
         Ok(()) => {
-            for error in guard::parse(text).err().iter().flat_map(|error| &error.diagnostics) {
+            for error in prescan::parse(text).err().iter().flat_map(|error| &error.diagnostics) {
                 let (start, len) = (error.span.offset(), error.span.len());
                 let message = error.message.clone().unwrap_or_default();
-                let hint = guard::v1_hint(text, start);
+                let hint = prescan::v1_hint(text, start);
                 diagnostics.push(
                     Diagnostic::error("fuzz", message)
                         .label(Span::new(file, start, len), "")
@@ -71,14 +74,14 @@ pub fn template(text: &str) {
 
 /// Ranges, patterns and commands of any text are read or refused, and the refusal points into the text.
 pub fn names(text: &str) {
-    match range::expand(text) {
-        Ok(names) => assert!(names.len() <= range::LIMIT),
+    match name_range::expand(text) {
+        Ok(names) => assert!(names.len() <= name_range::LIMIT),
         Err(error) => assert!(text.get(error.span.clone()).is_some(), "{error:?}"),
     }
-    if let Ok(pattern) = pattern::Pattern::parse_line(text) {
+    if let Ok(pattern) = host_pattern::Pattern::parse_line(text) {
         let _ = pattern.select(&Site(vec!["web1".to_owned(), "db1".to_owned()]));
     }
-    if let Err(error) = words::split(text) {
+    if let Err(error) = command_words::split(text) {
         assert!(text.get(error.span.clone()).is_some(), "{error:?}");
     }
 }
@@ -121,7 +124,7 @@ fn map() -> Value {
 
 struct Site(Vec<String>);
 
-impl pattern::Universe for Site {
+impl host_pattern::Universe for Site {
     fn hosts(&self) -> &[String] {
         &self.0
     }

@@ -3,43 +3,33 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use converge_model::{Digest, HostName, KindInfo};
+use converge_model::{Digest, HostName};
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
-use crate::compile::{self, Compiled, FactsOf, NoFacts};
-use crate::connection::{Connection, Transport};
-use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Files};
-use crate::drift::DriftPolicy;
-use crate::explain::{self, Explanation};
-use crate::gates::{self, Gate};
-use crate::lint;
-use crate::membership::Host;
-use crate::module::ModuleInfo;
-use crate::pattern::Pattern;
+use crate::catalog::compile::{self, Compiled};
+use crate::catalog::gates::{self, Gate};
+use crate::catalog::selection::{Choices, Selection};
+use crate::evaluate::explain::{self, Explanation};
+use crate::evaluate::facts::{FactsOf, NoFacts};
+use crate::evaluate::host_settings::{self, HostSettings};
+use crate::project::declarations;
+use crate::project::hosts::Host;
+use crate::project::library::whole_library;
+use crate::project::lint;
+use crate::project::loader::Loader;
+use crate::project::module::ModuleInfo;
 use crate::project::{self, Data};
-use crate::reading;
-use crate::rollout::{Moment, Rollout};
-use crate::rollouts;
-use crate::selection::{Choices, Selection};
-use crate::settings::{self, HostSettings};
-use crate::sources::{Builtin, Sources};
+use crate::settings::connection::{Connection, Transport};
+use crate::settings::drift::DriftPolicy;
+use crate::settings::rollout::{Moment, Rollout};
+use crate::source::diagnostic::{Diagnostic, Diagnostics, FileId, Files};
+use crate::syntax::host_pattern::Pattern;
 
 /// The most resources that all hosts of a project have together.
 const ALL_RESOURCES: usize = 5_000_000;
 /// How many hosts tell about how many that will be.
 const SAMPLED: usize = 16;
-
-/// What a project is read with.
-#[derive(Clone)]
-pub struct Loader {
-    /// Where its files are.
-    pub sources: Arc<dyn Sources>,
-    /// The kinds of resources.
-    pub kinds: Vec<&'static dyn KindInfo>,
-    /// The modules that come with Converge.
-    pub builtins: Vec<Builtin>,
-}
 
 impl Loader {
     /// Reads the inventory at `entry`: a file, a folder whose `converge.kdl` names one, or a folder of `.kdl` files.
@@ -51,7 +41,7 @@ impl Loader {
         let (data, mut diagnostics) = project::load(self, entry, sets);
         let files = Arc::clone(&data.files);
         let data = Arc::new(data);
-        let hosts = settings::all(&data, &mut diagnostics);
+        let hosts = host_settings::all(&data, &mut diagnostics);
         lint::all(&data, &mut diagnostics);
         let inventory = Inventory { data, hosts };
         if !diagnostics.has_errors() {
@@ -78,14 +68,14 @@ impl Loader {
     /// The name of the project at `entry`, as [`Inventory::project`] gives it, whatever mistakes its files hold.
     pub fn project_name(&self, entry: &str) -> String {
         let (mut files, mut ignored) = (Files::default(), Diagnostics::default());
-        let reading = reading::read(&*self.sources, entry, &mut files, &mut ignored);
+        let reading = declarations::read(&*self.sources, entry, &mut files, &mut ignored);
         reading.project.unwrap_or_else(|| entry.to_owned())
     }
 
     /// All modules, by name: the built-in ones and those below the project's `modules/`.
     pub fn modules(&self) -> (Vec<ModuleInfo>, Diagnostics) {
         let mut diagnostics = Diagnostics::default();
-        let library = project::whole_library(self, &mut Files::default(), &mut diagnostics);
+        let library = whole_library(self, &mut Files::default(), &mut diagnostics);
         (library.modules.values().map(|module| module.info()).collect(), diagnostics)
     }
 }
@@ -191,14 +181,14 @@ impl Inventory {
 
     /// Whether a block asks for anything on a host, as far as that is known without its facts.
     pub fn asks_for_anything(&self, host: &HostName) -> bool {
-        let blocks = self.data.host(host).map(|place| self.data.blocks_of[place].iter());
+        let blocks = self.data.host(host).map(|place| self.data.blocks.of(place).iter());
         blocks.into_iter().flatten().any(|block| !self.data.reading.blocks[*block].body.is_empty())
     }
 
     /// The hosts that must be done before `host` may start (`after=` on `on`).
     pub fn waits_for(&self, host: &HostName) -> Vec<HostName> {
         let Some(host) = self.data.host(host) else { return Vec::new() };
-        self.names(&rollouts::waits_for(&self.data, host))
+        self.names(&self.data.blocks.waits_for(host))
     }
 
     /// The rollouts, in the order written. No host is in two.
@@ -221,15 +211,15 @@ impl Inventory {
                 groups: membership.groups_of(place).iter().map(name).collect(),
                 connection: settings.connection.clone(),
                 drift: settings.drift.clone(),
-                after: self.names(&rollouts::waits_for(&self.data, place)),
-                place: self.data.place(host.at),
+                after: self.names(&self.data.blocks.waits_for(place)),
+                place: self.data.files.line(host.at),
             }
         });
         let groups = membership.groups.iter().map(|group| GroupDescription {
             name: group.name.to_string(),
             hosts: group.hosts.iter().map(|host| membership.hosts[*host].name.clone()).collect(),
             groups: group.inner.iter().map(name).collect(),
-            place: self.data.place(group.at),
+            place: self.data.files.line(group.at),
         });
         Description {
             project: self.data.project.clone(),

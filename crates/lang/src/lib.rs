@@ -6,77 +6,52 @@
 //! [`Sources`]; kinds of resources are known by their schemas alone.
 //!
 //! ```text
-//! guard ─► document ─► reading ─► membership, layers ─► project          what the files say
-//! project ─► settings, rollouts, explain, lint                           what needs no host
-//! project + facts ─► world ─► bodies ─► gather ─► expand, merge          what one host should have
-//!                                  └─► catalog ─► targets, order, values its catalog
+//! source                    files, mistakes and how they are told
+//! template                  templates and expressions
+//! syntax                    KDL, trees of values, host patterns
+//! schema                    what kinds and modules take, and the types of values
+//! settings                  what runs and hosts are told, as the engine takes it
+//! project                   all that the files say: hosts, layers, blocks, modules, secrets
+//! evaluate                  what a value comes to on one host
+//! expand                    the resources of one host
+//! catalog                   its catalog
+//! inventory                 the whole, for the other crates
 //! ```
 //!
-//! `evaluate` is where a written value becomes one, with `template` for its text and `typed` for its type; `flow` holds
-//! `for` and `when`. Mistakes are gathered in [`Diagnostics`], all of a run at once, and drawn by the caller.
+//! A line uses those above it alone; a test holds to that. Mistakes are gathered in [`Diagnostics`], all of a run at
+//! once, and drawn by the caller.
 
 pub mod case;
-pub mod compile;
-pub mod connection;
-pub mod diagnostic;
-pub mod drift;
-pub mod explain;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod inventory;
-pub mod module;
-pub mod rollout;
-pub mod sources;
 
-mod base;
-mod bodies;
 mod catalog;
-mod document;
-mod elsewhere;
 mod evaluate;
 mod expand;
-mod flow;
-mod gates;
-mod gather;
-mod given;
-mod guard;
-mod layers;
-mod lint;
-mod membership;
-mod merge;
-mod misfit;
-mod nearest;
-mod options;
-mod order;
-mod pattern;
 mod project;
-mod range;
-mod reading;
-mod refusal;
-mod rollouts;
 mod schema;
-mod secrets;
-mod selection;
 mod settings;
-mod targets;
+mod source;
+mod syntax;
 mod template;
-mod tree;
-mod typed;
-mod values;
-mod words;
-mod world;
 
 pub use case::{Case, CaseOutcome};
-pub use compile::{Compiled, ContentSource, Contents, FactsOf, NoFacts};
-pub use connection::{Become, Connection, Transport};
-pub use diagnostic::{Diagnostic, Diagnostics, Files, Severity, Style};
-pub use drift::{DriftPolicy, Window};
-pub use explain::{Definition, Explanation};
-pub use gates::Gate;
-pub use inventory::{Description, Inventory, Loaded, Loader};
-pub use module::{ModuleInfo, ModuleOrigin};
-pub use nearest::did_you_mean;
-pub use rollout::{Canary, Moment, Rollout, Share};
-pub use secrets::{SECRETS_LIMIT, SecretsMistake, SecretsText, SetError};
-pub use selection::{Choices, Selection};
-pub use sources::{Builtin, EntryKind, MemorySources, SourceError, Sources};
+pub use catalog::compile::Compiled;
+pub use catalog::gates::Gate;
+pub use catalog::selection::{Choices, Selection};
+pub use evaluate::explain::{Definition, Explanation};
+pub use evaluate::facts::{FactsOf, NoFacts};
+pub use inventory::{Description, Inventory, Loaded};
+pub use project::loader::Loader;
+pub use project::module::{ModuleInfo, ModuleOrigin};
+pub use project::secrets::{SECRETS_LIMIT, SecretsMistake, SecretsText, SetError};
+pub use settings::connection::{Become, Connection, Transport};
+pub use settings::drift::{DriftPolicy, Window};
+pub use settings::rollout;
+pub use settings::rollout::{Canary, Moment, Rollout, Share};
+pub use source::content::{ContentSource, Contents};
+pub use source::diagnostic;
+pub use source::diagnostic::{Diagnostic, Diagnostics, Files, Severity, Style};
+pub use source::sources::{Builtin, EntryKind, MemorySources, SourceError, Sources};
+pub use source::suggest::did_you_mean;

@@ -7,11 +7,11 @@ use converge_model::{
     Claim, Extent, Facts, HostName, KindInfo, KindSchema, Param, ParamProblem, Params, Type,
 };
 
-use crate::compile::{FactsOf, NoFacts};
-use crate::diagnostic::Style;
-use crate::inventory::Loader;
-use crate::selection::Selection;
-use crate::sources::MemorySources;
+use crate::catalog::selection::Selection;
+use crate::evaluate::facts::{FactsOf, NoFacts};
+use crate::project::loader::Loader;
+use crate::source::diagnostic::Style;
+use crate::source::sources::MemorySources;
 
 /// Whatever the text, loading, checking and compiling end, and what is said of it can be shown without its secret.
 pub fn loader(text: &str) {

@@ -3,6 +3,12 @@
 
 use std::ops::Range;
 
+/// The longest text that a string of an inventory may become, in bytes.
+pub(crate) const STRING: usize = 1 << 20;
+/// The longest text that a template file may become, in bytes.
+pub(crate) const FILE: usize = 8 << 20;
+/// How deep lists and maps may be nested in the result of an expression.
+pub(super) const DEPTH: usize = 64;
 /// How many operators one `{{ }}` or `{% %}` may have.
 const OPERATORS: usize = 600;
 /// How many `elif` a template may have.

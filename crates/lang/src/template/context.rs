@@ -8,9 +8,9 @@ use minijinja::Value;
 use minijinja::value::Object;
 
 use super::error::Failure;
+use super::marks::{Marks, seen};
 use super::recording::{mark, observe};
-use super::stand_ins::seen;
-use super::{Marks, Scope};
+use super::scope::Scope;
 
 /// The scope of one rendering: every name is asked for once.
 pub(super) struct Context {

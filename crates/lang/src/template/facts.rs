@@ -1,18 +1,19 @@
 //! Facts in templates: those of a host, and those of a host that nobody has seen yet.
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
 use converge_model::Facts;
 use converge_model::facts::{FactShape, SHAPE};
 use minijinja::Value;
-use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr};
+use minijinja::value::{Enumerator, Object};
 
 use super::error::Failure;
-use super::recording::{Marks, mark};
+use super::marks::Marks;
+use super::recording::mark;
+use super::unknown::{TEXT, is_unknown, unknown};
 use super::values::{List, Map};
-use crate::nearest::did_you_mean;
+use crate::source::suggest::did_you_mean;
 
 /// The facts of a host. A key that no host has is an error at once.
 pub(crate) fn known_facts(facts: &Facts) -> Value {
@@ -32,23 +33,6 @@ pub(crate) fn unknown_facts() -> Value {
     stand_in(SHAPE, "facts")
 }
 
-/// Something unknown of any shape: what a variable is whose definition reads unknown facts.
-pub(crate) fn unknown() -> Value {
-    unknown_within(DEPTH)
-}
-
-fn unknown_within(levels: u8) -> Value {
-    Value::from_object(Unknown { levels })
-}
-
-/// Whether `value` is, or was made with, something unknown.
-pub(super) fn is_unknown(value: &Value) -> bool {
-    value.downcast_object_ref::<Unknown>().is_some() || value.as_str().is_some_and(|text| text.contains(TEXT))
-}
-
-/// What stands for an unknown text. No fact holds a control character that would make it the same.
-pub(super) const TEXT: &str = "\u{1}unknown\u{1}";
-
 /// How deep a host's own facts may be nested.
 const OWN_DEPTH: usize = 32;
 
@@ -58,16 +42,6 @@ struct Shaped {
     keys: &'static [(&'static str, FactShape)],
     /// In the order of `keys`; none where no host has told them.
     values: Option<Vec<Value>>,
-}
-
-/// How many loops inside each other may walk something unknown.
-const DEPTH: u8 = 8;
-
-/// Something unknown: its keys are unknown too, and it is a list of one unknown item.
-///
-/// The item may be walked one level less: filters and templates walk a value to its leaves, and must get there.
-struct Unknown {
-    levels: u8,
 }
 
 fn shaped(shape: FactShape, json: &serde_json::Value, path: &str, own: &Value) -> Value {
@@ -175,43 +149,6 @@ impl Object for Shaped {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Values(self.keys.iter().map(|(name, _)| Value::from(*name)).collect())
-    }
-}
-
-impl Object for Unknown {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Iterable
-    }
-
-    fn get_value(self: &Arc<Self>, _key: &Value) -> Option<Value> {
-        mark(Marks::UNKNOWN);
-        Some(unknown_within(self.levels))
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        mark(Marks::UNKNOWN);
-        match self.levels.checked_sub(1) {
-            Some(levels) => Enumerator::Values(vec![unknown_within(levels)]),
-            None => Enumerator::Empty,
-        }
-    }
-
-    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
-        mark(Marks::UNKNOWN);
-        other.downcast_ref::<Self>().map(|_| Ordering::Equal)
-    }
-
-    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        mark(Marks::UNKNOWN);
-        f.write_str(TEXT)
-    }
-}
-
-/// minijinja prints with this what stands in a list of its own.
-impl fmt::Debug for Unknown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        mark(Marks::UNKNOWN);
-        f.write_str(TEXT)
     }
 }
 

@@ -7,9 +7,10 @@ use minijinja::{Environment, Error, Output, State, Value};
 use sha_crypt::{ROUNDS_DEFAULT, Sha512Params, sha512_crypt_b64};
 use sha2::{Digest as _, Sha256};
 
+use super::bounds::{DEPTH, FILE};
 use super::error::Failure;
-use super::facts::is_unknown;
 use super::recording::{filled, wrote};
+use super::unknown::is_unknown;
 
 /// Sets the formatter, and keeps minijinja's own filters that ours go on to.
 pub(super) fn install(environment: &mut Environment<'static>) {
@@ -54,7 +55,7 @@ const SLICE: &str = "\u{1}slice";
 const FORMAT: &str = "\u{1}format";
 
 /// How much one rendering may fill in, in bytes: more than any text that becomes of it.
-const WRITTEN: usize = 4 * super::FILE;
+const WRITTEN: usize = 4 * FILE;
 
 /// What the hash of a password counts as, of that: it takes milliseconds.
 const HASHING: usize = 64 * 1024;
@@ -122,8 +123,8 @@ pub(super) fn join(
 /// `replace`, where what comes of it is not endless.
 pub(super) fn replace(value: &str, from: &str, to: &str) -> Result<String, Error> {
     let grown = value.matches(from).count().saturating_mul(to.len()).saturating_add(value.len());
-    match grown > super::FILE {
-        true => Err(Failure::definite(format!("the text becomes longer than {} bytes", super::FILE), None)),
+    match grown > FILE {
+        true => Err(Failure::definite(format!("the text becomes longer than {} bytes", FILE), None)),
         false => Ok(value.replace(from, to)),
     }
 }
@@ -178,7 +179,7 @@ pub(super) fn crypt(password: &Value, whose: Option<String>) -> Result<String, E
 
 /// JSON as it stands in a file: minijinja writes `<`, `>`, `&` and `'` for HTML.
 pub(super) fn to_json(state: &mut State, value: &Value, rest: Rest<Value>) -> Result<String, Error> {
-    let mut budget = super::FILE;
+    let mut budget = FILE;
     walk(value, 0, &mut budget)?;
     let arguments: Vec<Value> = std::iter::once(value.clone()).chain(rest.0).collect();
     let json = state.apply_filter(TOJSON, &arguments)?;
@@ -192,9 +193,9 @@ fn walk(value: &Value, depth: usize, budget: &mut usize) -> Result<(), Error> {
         return Err(Failure::definite("`tojson` of more than fits into a file", None));
     };
     *budget = left;
-    if depth > super::DEPTH {
+    if depth > DEPTH {
         let help = "name the part that is meant; a host among its own variables holds itself";
-        let message = format!("`tojson` of something nested over {} deep", super::DEPTH);
+        let message = format!("`tojson` of something nested over {} deep", DEPTH);
         return Err(Failure::definite(message, Some(help.to_owned())));
     }
     match value.kind() {

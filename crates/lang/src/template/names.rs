@@ -11,10 +11,10 @@ use minijinja::machinery::ast::{CallArg, Expr, ForLoop, Macro, Stmt};
 use minijinja::machinery::{self, Span};
 
 use super::error::TemplateError;
+use super::form::{Form, syntax};
 use super::vocabulary::{FILTERS, FUNCTIONS, TESTS};
-use super::{Form, syntax};
-use crate::elsewhere;
-use crate::nearest::did_you_mean;
+use crate::source::foreign_terms;
+use crate::source::suggest::did_you_mean;
 
 /// A template or expression as the parser reads it.
 pub(super) enum Parsed<'t> {
@@ -387,10 +387,12 @@ impl<'t> Survey<'t> {
         }
         let nearest = || did_you_mean(name, known.iter().copied());
         let help = match sort {
-            Sort::Filter => elsewhere::filter(name).or_else(nearest),
-            Sort::Test => elsewhere::test(name).or_else(nearest),
-            Sort::Function => elsewhere::name(name).or_else(|| elsewhere::filter(name)).or_else(nearest),
-            Sort::Method => elsewhere::method(name),
+            Sort::Filter => foreign_terms::filter(name).or_else(nearest),
+            Sort::Test => foreign_terms::test(name).or_else(nearest),
+            Sort::Function => {
+                foreign_terms::name(name).or_else(|| foreign_terms::filter(name)).or_else(nearest)
+            }
+            Sort::Method => foreign_terms::method(name),
         };
         let start = span.start_offset as usize;
         self.found.unknown.push(TemplateError {

@@ -8,40 +8,21 @@ use minijinja::machinery::{self, CodeGenerator};
 use minijinja::{AutoEscape, Environment, Error, Value};
 
 use super::context::Context;
-use super::error::{EXPRESSION, Place, TemplateError};
-use super::names::{self, Parsed};
-use super::recording::Record;
+use super::error::TemplateError;
+use super::explain::{EXPRESSION, Place};
+use super::marks::{Marks, with_stand_ins};
+use super::recording::{self, Record};
+use super::scope::Scope;
+use super::settle::{scalar_text, settle};
 use super::stand_ins::instead;
-use super::{
-    Evaluated, Form, List, Map, Marks, Scope, Source, recording, scalar_text, unknown, with_stand_ins,
-};
+use super::unknown::unknown;
+use super::values::{List, Map};
 
 /// What parts are evaluated in.
 pub(super) struct Parts<'a> {
     pub(super) environment: &'a Environment<'static>,
     pub(super) context: Arc<Context>,
     pub(super) scope: &'a Arc<dyn Scope>,
-}
-
-/// The value of an expression that spells out a list or a map: each item for itself, so that a secret or something unknown
-/// among them makes the others neither. None if it is something else.
-pub(super) fn literal(
-    environment: &Environment<'static>,
-    text: &str,
-    scope: &Arc<dyn Scope>,
-) -> Option<Result<Evaluated, TemplateError>> {
-    let Some(Parsed::Expression(expression)) = names::parse(text, Form::Expression) else { return None };
-    if !matches!(expression, Expr::List(_) | Expr::Tuple(_) | Expr::Map(_)) {
-        return None;
-    }
-    let source = Source { environment, form: Form::Expression, text };
-    let parts = Parts { environment, context: Context::new(scope), scope };
-    let found = parts.item(&expression, text);
-    let is_unknown = found.as_ref().is_ok_and(|(_, _, is_unknown)| *is_unknown);
-    let marks = if is_unknown { Marks::UNKNOWN } else { Marks::default() };
-    let record = Record::of(marks);
-    let found = found.map(|(value, marks, _)| Evaluated { value, marks });
-    Some(source.settled(found, &record, scope))
 }
 
 impl Parts<'_> {
@@ -51,7 +32,11 @@ impl Parts<'_> {
     }
 
     /// An item of a list or map that is spelled out, with its marks, and whether something in it is unknown.
-    fn item(&self, expression: &Expr<'_>, text: &str) -> Result<(Value, Marks, bool), TemplateError> {
+    pub(super) fn item(
+        &self,
+        expression: &Expr<'_>,
+        text: &str,
+    ) -> Result<(Value, Marks, bool), TemplateError> {
         match expression {
             Expr::List(list) => self.items(&list.items, text),
             Expr::Tuple(tuple) => self.items(&tuple.items, text),
@@ -92,9 +77,8 @@ impl Parts<'_> {
 
     /// The value of one expression as results are: its own lists and maps are ours.
     fn settled(&self, expression: &Expr<'_>, text: &str) -> Result<(Value, Marks, bool), TemplateError> {
-        let (result, record) = instead(None, || {
-            recording::record(|| self.run(expression, text).map(|value| super::settle(value, 0)))
-        });
+        let (result, record) =
+            instead(None, || recording::record(|| self.run(expression, text).map(|value| settle(value, 0))));
         let place = self.place(text, &record);
         let error = match result {
             Ok(Some(Ok(value))) => {

@@ -2,31 +2,8 @@
 //! on their thread.
 
 use std::cell::RefCell;
-use std::ops::BitOr;
-use std::sync::Arc;
 
-use super::stand_ins::StandIns;
-use crate::diagnostic::Span;
-
-/// What was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Marks {
-    /// A secret: all that comes of it is a secret.
-    pub(crate) tainted: bool,
-    /// A fact that no host has told yet: what comes of it is not to be used.
-    pub(crate) unknown: bool,
-    /// Parameters of a module: a mistake in what comes of them is mended where they are given.
-    pub(crate) given: GivenAt,
-    /// Of a tainted value: what it would be with other secrets. None where it is a secret as a whole.
-    pub(crate) stand_ins: Option<StandIns>,
-}
-
-/// Where callers of a module gave what was read: a few places, in the order read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct GivenAt(Option<Arc<[Span]>>);
-
-/// How many places are worth showing.
-const PLACES: usize = 4;
+use super::marks::Marks;
 
 /// Runs `work` and says what values it read, for those who walk values outside a rendering.
 pub(crate) fn observe<T>(work: impl FnOnce() -> T) -> (T, Marks) {
@@ -141,65 +118,5 @@ impl Record {
     /// Keys with dashes beside those that were looked for in vain.
     pub(super) fn missed_among(&self) -> impl Iterator<Item = String> {
         self.misses.iter().flat_map(|miss| miss.dashed.iter().cloned())
-    }
-}
-
-impl Marks {
-    /// A secret.
-    pub(crate) const TAINTED: Self =
-        Self { tainted: true, unknown: false, given: GivenAt(None), stand_ins: None };
-    /// Something unknown.
-    pub(crate) const UNKNOWN: Self =
-        Self { tainted: false, unknown: true, given: GivenAt(None), stand_ins: None };
-
-    /// Something that a caller gave there.
-    pub(crate) fn given(given: GivenAt) -> Self {
-        Self { given, ..Self::default() }
-    }
-}
-
-impl GivenAt {
-    /// One place.
-    pub(crate) fn one(place: Span) -> Self {
-        Self(Some([place].into()))
-    }
-
-    /// The places.
-    pub(crate) fn places(&self) -> &[Span] {
-        self.0.as_deref().unwrap_or_default()
-    }
-}
-
-impl BitOr for GivenAt {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        match (&self.0, &other.0) {
-            (_, None) => self,
-            (None, _) => other,
-            (Some(some), Some(more)) => {
-                let new = more.iter().filter(|place| !some.contains(place));
-                let all: Vec<Span> = some.iter().chain(new).take(PLACES).copied().collect();
-                if all.len() == some.len() { self } else { Self(Some(all.into())) }
-            }
-        }
-    }
-}
-
-impl BitOr for Marks {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self {
-            tainted: self.tainted || other.tainted,
-            unknown: self.unknown || other.unknown,
-            given: self.given | other.given,
-            // Of two tainted values nobody knows what they would be together.
-            stand_ins: match (self.tainted, other.tainted) {
-                (true, true) => None,
-                (true, false) => self.stand_ins,
-                (false, _) => other.stand_ins,
-            },
-        }
     }
 }

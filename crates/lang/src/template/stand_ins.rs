@@ -11,8 +11,6 @@ use converge_model::secret::SHORTEST_MASKED;
 use minijinja::{Error, ErrorKind, Value};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-use super::recording::Marks;
-
 /// What stands in for a secret. They differ in length, signs and worth, so that whatever a template asks of a secret, it
 /// hears several answers.
 const SECRETS: [&str; 4] = ["", "7", "4815162342", "Zq-k0Vbn5hYw-uR3tLx1Jf8-Ge6DsAm2Pc9-Ti4oHv7W"];
@@ -46,14 +44,13 @@ pub(super) fn instead<T>(stand_in: Option<usize>, work: impl FnOnce() -> T) -> T
     work()
 }
 
-/// `value` as the rendering under way sees it.
-pub(crate) fn seen(value: &Value, marks: &Marks) -> Value {
-    let Some(stand_in) = INSTEAD.get().filter(|_| marks.tainted && !marks.unknown) else {
-        return value.clone();
-    };
-    match &marks.stand_ins {
-        None => Value::from(SECRETS[stand_in]),
-        Some(known) => known.values[stand_in].clone().unwrap_or_else(|| {
+/// What stands for a tainted `value` in the rendering under way, which may see the secrets themselves; `known` is what is
+/// known of the value with other secrets.
+pub(super) fn stand_in(value: &Value, known: Option<&StandIns>) -> Value {
+    match (INSTEAD.get(), known) {
+        (None, _) => value.clone(),
+        (Some(stand_in), None) => Value::from(SECRETS[stand_in]),
+        (Some(stand_in), Some(known)) => known.values[stand_in].clone().unwrap_or_else(|| {
             Value::from(Error::new(ErrorKind::InvalidOperation, "there is no such value with this stand-in"))
         }),
     }

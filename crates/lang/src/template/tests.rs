@@ -1,13 +1,16 @@
 //! Templates against the rulings of the language.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use converge_model::Facts;
 use converge_model::facts::{Disk, LIMIT, Os};
+use minijinja::Value;
 
 use super::recording::observe;
+use super::values::Clash;
 use super::*;
-use crate::diagnostic::Diagnostic;
+use crate::source::diagnostic::Diagnostic;
 
 /// Names with their values; `secret` is tainted, `broken` has a mistake in its own definition.
 pub(super) struct Names(pub(super) BTreeMap<&'static str, Value>);

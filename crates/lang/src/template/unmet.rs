@@ -12,9 +12,11 @@ use minijinja::value::{Object, ValueKind};
 
 use super::context::Context;
 use super::error::{ScopeError, TemplateError};
+use super::form::{Form, Source};
 use super::names::{self, Condition, Named};
 use super::parts::Parts;
-use super::{Form, Scope, Source, recording};
+use super::recording;
+use super::scope::Scope;
 
 /// How deep includes are followed.
 const INCLUDES: usize = 8;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
 
-use super::facts::{is_unknown, unknown};
-use super::recording::{Marks, Miss, mark, miss};
-use super::stand_ins::seen;
-use crate::nearest::did_you_mean;
+use super::marks::{Marks, seen};
+use super::recording::{Miss, mark, miss};
+use super::unknown::{is_unknown, unknown};
+use crate::source::suggest::did_you_mean;
 
 /// A map in the order written. `limits.open_files` and `limits['open-files']` both find `open-files`.
 pub(crate) struct Map {

@@ -1,0 +1,314 @@
+//! From resources without a place to the catalog: equal ones made one, addresses, claims, who waits for whom, order.
+
+use converge_model::catalog::{Body, DriftMode};
+use converge_model::{
+    Address, Catalog, Cell, Notify, Options as ModelOptions, ParamProblem, Resource, Scalar, Secret,
+    SecretTable, Value,
+};
+
+use crate::catalog::entry::{Entry, Parts, is_module, is_vague};
+use crate::catalog::lower;
+use crate::catalog::order;
+use crate::catalog::ownership::{claims, name_once, unite};
+use crate::catalog::references::{Place, Targets};
+use crate::catalog::selection::{Choices, Selection};
+use crate::expand::options::{Named, how};
+use crate::expand::walk::Draft;
+use crate::project::library::Kind;
+use crate::source::content::Contents;
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+
+/// A catalog, and what comes with it.
+pub(crate) struct Built {
+    pub(crate) catalog: Catalog,
+    pub(crate) contents: Contents,
+    pub(crate) choices: Choices,
+}
+
+/// Builds the catalog; none where there are mistakes.
+pub(crate) fn build(
+    mut parts: Parts<'_>,
+    selection: &Selection,
+    diagnostics: &mut Diagnostics,
+) -> Option<Built> {
+    let mut secrets = SecretTable::default();
+    let mut contents = Contents::default();
+    parts.secrets.iter().for_each(|secret| {
+        secrets.add(Secret::new(secret.as_bytes()));
+    });
+    let mut drafts = std::mem::take(&mut parts.drafts);
+    drafts.sort_by(|a, b| a.place.cmp(&b.place));
+    let mut entries: Vec<Entry> = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        if let Some(entry) = entry(draft, &parts, &mut secrets, &mut contents, diagnostics) {
+            entries.push(entry);
+        }
+    }
+    let entries = unite(entries, &parts, diagnostics);
+    claims(&entries, diagnostics);
+    let (after, notify) = edges(&entries, &parts, diagnostics);
+    let order = match order::sort(&after) {
+        Ok(order) => order,
+        Err(cycle) => {
+            diagnostics.push(cycle_report(&entries, &cycle));
+            return None;
+        }
+    };
+    if diagnostics.has_errors() {
+        return None;
+    }
+    if size(&entries) > converge_model::wire::CATALOG_LIMIT {
+        let message = format!("the catalog is larger than {} MiB", converge_model::wire::CATALOG_LIMIT >> 20);
+        diagnostics.push(
+            Diagnostic::error("lang::limit", message)
+                .label(parts.data.membership.hosts[parts.host].at, "of this host")
+                .help("keep long texts in `content`, which is sent apart from the catalog"),
+        );
+        return None;
+    }
+    let choices = choices(&entries, &parts, selection);
+    let resources = place(entries, &order, &after, &notify, &parts, selection);
+    let catalog = Catalog {
+        host: parts.data.membership.hosts[parts.host].name.clone(),
+        project: parts.data.project.clone(),
+        resources,
+        bodies: parts.bodies.into_iter().map(|name| Body { name }).collect(),
+        settled: Vec::new(),
+        secrets,
+    };
+    Some(Built { catalog, contents, choices })
+}
+
+/// What a selection could choose of the entries. It costs something, so that it is empty where there is none.
+fn choices(entries: &[Entry], parts: &Parts<'_>, selection: &Selection) -> Choices {
+    if selection.is_everything() {
+        return Choices::default();
+    }
+    let addresses = entries.iter().flat_map(|entry| entry.address.iter().chain(&entry.aliases));
+    let tags = entries.iter().flat_map(|entry| &entry.draft.options.tags);
+    Choices {
+        addresses: addresses.map(ToString::to_string).chain(parts.dropped.iter().cloned()).collect(),
+        modules: parts.bodies.iter().filter(|body| !body.starts_with("on ")).cloned().collect(),
+        tags: tags.map(|tag| tag.to_string()).chain(parts.dropped_tags.iter().cloned()).collect(),
+        is_open: parts.has_unknown_names || entries.iter().any(is_vague),
+        // What a condition left out was chosen too, and is nothing.
+        is_met: entries.iter().any(|entry| entry.draft.maybe || selected(entry, selection))
+            || selection.only.iter().any(|only| parts.dropped.contains(only))
+            || selection.tags.iter().any(|tag| parts.dropped_tags.contains(tag)),
+    }
+}
+
+/// About how many bytes the parameters take: what else is in a catalog is small beside them.
+fn size(entries: &[Entry]) -> usize {
+    fn scalars(list: &[Scalar]) -> usize {
+        list.iter().map(|scalar| if let Scalar::Text(text) = scalar { text.len() + 2 } else { 10 }).sum()
+    }
+    fn map(map: &[(String, Vec<Scalar>)]) -> usize {
+        map.iter().map(|(key, list)| key.len() + scalars(list)).sum()
+    }
+    let cell = |cell: &Cell| match cell {
+        Cell::Scalar(scalar) => scalars(std::slice::from_ref(scalar)),
+        Cell::List(list) => scalars(list),
+        Cell::Map(entries) => map(entries),
+        Cell::Content(_) => 40,
+    };
+    let value = |value: &Value| match value {
+        Value::Scalar(scalar) => scalars(std::slice::from_ref(scalar)),
+        Value::List(list) => scalars(list),
+        Value::Map(entries) => map(entries),
+        Value::Content(_) => 40,
+        Value::Rows(rows) => rows.iter().flat_map(|row| &row.0).map(|(key, c)| key.len() + cell(c)).sum(),
+    };
+    let params = entries.iter().flat_map(|entry| &entry.params.0);
+    params.map(|(key, of)| key.len() + value(of)).sum::<usize>() + entries.len() * 100
+}
+
+fn entry(
+    draft: Draft,
+    parts: &Parts<'_>,
+    secrets: &mut SecretTable,
+    contents: &mut Contents,
+    diagnostics: &mut Diagnostics,
+) -> Option<Entry> {
+    let kind = &parts.data.library.kinds[draft.kind];
+    if parts.in_folder && kind.info.schema().whole_system {
+        let report = Diagnostic::error("lang::root", format!("`{}` needs a whole system", kind.schema.name))
+            .label(draft.at, "in a folder")
+            .help("the connection has `root=`: a folder that stands for `/`");
+        diagnostics.push(draft.called.into_iter().fold(report, Diagnostic::called));
+    }
+    let unknown = draft.given.has_unknown();
+    let params = lower::params(&kind.schema, &draft.given, secrets, contents);
+    let mut claims = Vec::new();
+    let mut suffix = None;
+    if !unknown && !draft.failed {
+        match kind.info.check(&params) {
+            Ok(checked) => {
+                for warning in checked.warnings {
+                    let report = Diagnostic::warning("lang::exposed", warning.message.clone());
+                    diagnostics.push(placed(report, warning, &draft, kind));
+                }
+                (claims, suffix) = (checked.claims, checked.suffix);
+            }
+            Err(problems) => {
+                for problem in problems {
+                    let report = Diagnostic::error("lang::params", problem.sentence());
+                    diagnostics.push(placed(report, problem, &draft, kind));
+                }
+                return None;
+            }
+        }
+    }
+    let shown = match (&draft.options.id, &draft.name, suffix) {
+        (Some(id), _, _) => Some(id.text.to_string()),
+        (None, Some(name), Some(suffix)) => {
+            Some(format!("{name}: {}", suffix.trim_start_matches([':', ' '])))
+        }
+        (None, name, _) => name.as_ref().map(|name| name.to_string()),
+    };
+    let address = shown.map(|shown| Address::new(draft.module.as_deref(), &kind.schema.name, &shown));
+    if let Some(address) = &address {
+        claims.iter_mut().for_each(|claim| name_once(claim, address));
+    }
+    Some(Entry {
+        address,
+        aliases: Vec::new(),
+        params,
+        claims,
+        bodies: vec![draft.body],
+        modules: draft.module.iter().cloned().collect(),
+        draft,
+    })
+}
+
+/// The report of what a kind says of a resource, with the place of its parameter and the calls that led there.
+fn placed(report: Diagnostic, problem: ParamProblem, draft: &Draft, kind: &Kind) -> Diagnostic {
+    let param = problem.param.as_deref().and_then(|name| kind.schema.param(name));
+    let slot = param.and_then(|param| draft.given.params[param].as_ref());
+    let given = slot.map(|slot| slot.given.clone()).unwrap_or_default();
+    let report = report.label(slot.map_or(draft.at, |slot| slot.at), "here").maybe_help(problem.help);
+    draft.called.into_iter().fold(report.given(given.places()), Diagnostic::called)
+}
+
+type Edges = (Vec<Vec<usize>>, Vec<Vec<Notify>>);
+
+/// Whom each waits for and notifies, as places in `entries`.
+fn edges(entries: &[Entry], parts: &Parts<'_>, diagnostics: &mut Diagnostics) -> Edges {
+    let targets = Targets::new(entries, parts);
+    let mut after = vec![Vec::new(); entries.len()];
+    let mut notify = vec![Vec::new(); entries.len()];
+    for (place, entry) in entries.iter().enumerate() {
+        for named in &entry.draft.options.after {
+            // What a module waits for as a whole never holds back itself.
+            let found = resolve(&targets, &named.text, named, diagnostics);
+            after[place].extend(found.into_iter().flat_map(Place::all));
+        }
+        after[place].sort_unstable();
+        after[place].dedup();
+        for named in &entry.draft.options.notify {
+            let (address, how) = how(&named.text);
+            let Some(found) = resolve(&targets, address, named, diagnostics) else { continue };
+            for target in targets.notifiable(found, named, diagnostics) {
+                let target = Notify { target: target as u32, how };
+                if !notify[place].contains(&target) {
+                    notify[place].push(target);
+                }
+            }
+        }
+    }
+    (after, notify)
+}
+
+fn resolve(
+    targets: &Targets<'_>,
+    address: &str,
+    named: &Named,
+    diagnostics: &mut Diagnostics,
+) -> Option<Place> {
+    match targets.find(address, named.within.as_deref()) {
+        Ok(found) => found,
+        Err(help) => {
+            diagnostics.push(
+                Diagnostic::error("lang::address", format!("there is no `{address}` on this host"))
+                    .label(named.at, "named here")
+                    .maybe_help(help),
+            );
+            None
+        }
+    }
+}
+
+fn cycle_report(entries: &[Entry], cycle: &[usize]) -> Diagnostic {
+    let shown = |place: usize| entries[place].address.as_ref().map_or_else(String::new, ToString::to_string);
+    let mut path: Vec<String> = cycle.iter().map(|place| shown(*place)).collect();
+    path.extend(cycle.first().map(|place| shown(*place)));
+    let mut report =
+        Diagnostic::error("lang::cycle", format!("resources wait for each other: {}", path.join(" -> ")));
+    for (at, place) in cycle.iter().enumerate() {
+        let draft = &entries[*place].draft;
+        let span: Span = draft.options.after.first().map_or(draft.at, |named| named.at);
+        report = report.label(span, format!("waits for {}", path[at + 1]));
+    }
+    report.help("leave one `after` out; resources run in the order written")
+}
+
+/// Puts the entries in their final order.
+fn place(
+    entries: Vec<Entry>,
+    order: &[usize],
+    after: &[Vec<usize>],
+    notify: &[Vec<Notify>],
+    parts: &Parts<'_>,
+    selection: &Selection,
+) -> Vec<Resource> {
+    let mut places = vec![0_u32; order.len()];
+    order.iter().enumerate().for_each(|(at, entry)| places[*entry] = at as u32);
+    let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
+    let mut resources = Vec::with_capacity(order.len());
+    for at in order {
+        let Some(entry) = entries[*at].take() else { continue };
+        let kind = &parts.data.library.kinds[entry.draft.kind].schema.name;
+        let mut after: Vec<u32> = after[*at].iter().map(|need| places[*need]).collect();
+        after.sort_unstable();
+        let moved = |notify: &Notify| Notify { target: places[notify.target as usize], how: notify.how };
+        let options = options(&entry, parts.drift, selection);
+        resources.push(Resource {
+            // In a check the names of some are unknown; such a catalog is looked at by nobody.
+            address: entry.address.unwrap_or_else(|| Address::new(None, kind, "?")),
+            aliases: entry.aliases,
+            kind: kind.clone(),
+            params: entry.params,
+            claims: entry.claims,
+            bodies: entry.bodies,
+            after,
+            notify: notify[*at].iter().map(moved).collect(),
+            options,
+        });
+    }
+    resources
+}
+
+fn options(entry: &Entry, drift: DriftMode, selection: &Selection) -> ModelOptions {
+    let options = &entry.draft.options;
+    ModelOptions {
+        selected: selected(entry, selection),
+        may_fail: options.may_fail,
+        sensitive: options.sensitive,
+        retries: options.retries.map_or(0, |(retries, _)| retries),
+        timeout: options.timeout.map(|(timeout, _)| timeout),
+        drift: options.drift.unwrap_or(drift),
+    }
+}
+
+fn selected(entry: &Entry, selection: &Selection) -> bool {
+    let tagged =
+        |tags: &[String]| entry.draft.options.tags.iter().any(|tag| tags.iter().any(|t| **t == **tag));
+    let named = |only: &String| {
+        let addresses = entry.address.iter().chain(&entry.aliases);
+        addresses.map(Address::as_str).any(|address| address == only)
+            || entry.modules.iter().any(|module| is_module(module, only))
+    };
+    (selection.tags.is_empty() || tagged(&selection.tags))
+        && !tagged(&selection.skip_tags)
+        && (selection.only.is_empty() || selection.only.iter().any(named))
+}

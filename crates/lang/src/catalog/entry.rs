@@ -1,0 +1,84 @@
+//! Resources on their way into the catalog.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use converge_model::catalog::DriftMode;
+use converge_model::{Address, Claim, Params, Scalar, Value};
+
+use crate::evaluate::host_settings::HostSettings;
+use crate::expand::walk::{Bodies, Draft};
+use crate::project::Data;
+use crate::settings::connection::Transport;
+
+/// What the catalog is made from.
+pub(crate) struct Parts<'a> {
+    pub(crate) data: &'a Data,
+    pub(crate) host: usize,
+    pub(crate) drafts: Vec<Draft>,
+    pub(crate) bodies: Vec<String>,
+    pub(crate) dropped: BTreeSet<String>,
+    pub(crate) dropped_tags: BTreeSet<String>,
+    pub(crate) has_unknown_names: bool,
+    pub(crate) drift: DriftMode,
+    /// Whether a folder stands for the whole system.
+    pub(crate) in_folder: bool,
+    pub(crate) secrets: Vec<Arc<str>>,
+}
+
+impl<'a> Parts<'a> {
+    /// What walking the bodies of `host` came to, for the host that `settings` are of.
+    pub(crate) fn of(
+        data: &'a Data,
+        bodies: Bodies<'_>,
+        host: usize,
+        settings: &HostSettings,
+        secrets: Vec<Arc<str>>,
+    ) -> Self {
+        Self {
+            data,
+            host,
+            drafts: bodies.drafts,
+            bodies: bodies.names,
+            dropped: bodies.dropped,
+            dropped_tags: bodies.dropped_tags,
+            has_unknown_names: bodies.has_unknown_names,
+            drift: settings.drift.mode,
+            in_folder: matches!(settings.connection.transport, Transport::Local { root: Some(_) }),
+            secrets,
+        }
+    }
+}
+
+/// A resource on its way into the catalog.
+pub(crate) struct Entry {
+    pub(crate) draft: Draft,
+    pub(crate) address: Option<Address>,
+    pub(crate) aliases: Vec<Address>,
+    pub(crate) params: Params,
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) bodies: Vec<u32>,
+    /// The bodies' own addresses: the modules that it belongs to.
+    pub(crate) modules: Vec<Arc<str>>,
+}
+
+/// Whether its address may turn out to be another one: it may not be there at all, or what its kind adds to the name to tell
+/// two of them apart is not known.
+pub(crate) fn is_vague(entry: &Entry) -> bool {
+    let draft = &entry.draft;
+    draft.maybe || id(draft).is_none() && (draft.failed || draft.given.has_unknown())
+}
+
+pub(crate) fn id(draft: &Draft) -> Option<&Arc<str>> {
+    draft.options.id.as_ref().map(|id| &id.text)
+}
+
+/// Whether `wanted` names the module instance: in full, or by the module alone.
+pub(crate) fn is_module(instance: &str, wanted: &str) -> bool {
+    instance == wanted || instance.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('['))
+}
+
+/// Whether a parameter of a resource is true.
+pub(crate) fn is_true(entry: &Entry, param: &str) -> bool {
+    matches!(entry.params.get(param), Some(Value::Scalar(Scalar::Bool(true))))
+}

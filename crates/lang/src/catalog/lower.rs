@@ -1,0 +1,168 @@
+//! From given values to the parameters of a catalog: defaults filled in, content replaced by digests, secrets by
+//! references.
+
+use converge_model::schema::Param;
+use converge_model::{
+    Cell, Content, Digest, Params, Row, Scalar, Secret, SecretRef, SecretTable, Type, Value,
+};
+
+use crate::expand::arguments::{Atom, Given, Held, MapEntry, SecretText};
+use crate::schema::Schema;
+use crate::source::content::{ContentSource, Contents};
+
+/// The parameters of a resource in the order of its schema. Unknown values are left out: such a resource is checked,
+/// never sent.
+pub(crate) fn params(
+    schema: &Schema,
+    given: &Given,
+    secrets: &mut SecretTable,
+    contents: &mut Contents,
+) -> Params {
+    let mut writer = Writer { secrets, contents };
+    let mut params = Params::default();
+    let newline = schema.param("newline").and_then(|param| given.scalar(param));
+    let newline = newline != Some(&Scalar::Bool(false));
+    for (param, slot) in schema.params.iter().zip(&given.params) {
+        let value = match slot {
+            Some(slot) => writer.value(param, &slot.held, newline),
+            None => param.default.clone().map(|default| writer.default(param, default, newline)),
+        };
+        params.0.extend(value.map(|value| (param.name.clone(), value)));
+    }
+    for (child, rows) in schema.children.iter().zip(&given.children) {
+        if !rows.is_empty() {
+            let rows = rows.iter().map(|row| writer.row(child, &row.given)).collect();
+            params.0.push((child.name.clone(), Value::Rows(rows)));
+        }
+    }
+    if let Some(name) = schema.free_keys.as_ref().filter(|_| !given.free.is_empty()) {
+        params.0.push((name.clone(), Value::Map(writer.map(&given.free))));
+    }
+    params
+}
+
+struct Writer<'a> {
+    secrets: &'a mut SecretTable,
+    contents: &'a mut Contents,
+}
+
+impl Writer<'_> {
+    fn value(&mut self, param: &Param, held: &Held, newline: bool) -> Option<Value> {
+        match held {
+            Held::One(atom) if matches!(param.ty, Type::Content | Type::ControllerPath) => {
+                self.content(atom, newline).map(Value::Content)
+            }
+            Held::One(atom) => self.scalar(atom).map(Value::Scalar),
+            Held::Many(items) => {
+                Some(Value::List(items.iter().filter_map(|item| self.scalar(item)).collect()))
+            }
+            Held::Map(entries) => Some(Value::Map(self.map(entries))),
+            Held::Unknown => None,
+        }
+    }
+
+    /// A default as the schema has it; a text as content becomes a digest like any other.
+    fn default(&mut self, param: &Param, default: Value, newline: bool) -> Value {
+        match (&param.ty, default) {
+            (Type::Content, Value::Scalar(scalar)) => {
+                let content = self.content(&Atom::Plain(scalar.clone()), newline);
+                content.map_or(Value::Scalar(scalar), Value::Content)
+            }
+            (_, default) => default,
+        }
+    }
+
+    fn scalar(&mut self, atom: &Atom) -> Option<Scalar> {
+        match atom {
+            Atom::Plain(scalar) => Some(scalar.clone()),
+            Atom::Secret(secret) => Some(Scalar::Secret(self.secret(secret, false))),
+            Atom::Content(..) | Atom::Unknown => None,
+        }
+    }
+
+    /// Adds a text that holds a secret, with what is known of its lines, and the pieces in it that are made of one.
+    fn secret(&mut self, secret: &SecretText, newline: bool) -> SecretRef {
+        let text = Secret::new(ended(&secret.text, newline).into_bytes());
+        let Some(stand_ins) = &secret.stand_ins else { return self.secrets.add(text) };
+        for piece in stand_ins.pieces() {
+            self.secrets.add(Secret::new(piece.as_bytes()));
+        }
+        self.secrets.add_text(text, stand_ins.clean_lines(&secret.text))
+    }
+
+    fn content(&mut self, atom: &Atom, newline: bool) -> Option<Content> {
+        match atom {
+            Atom::Unknown => None,
+            Atom::Secret(secret) => Some(Content::Secret(self.secret(secret, newline))),
+            Atom::Plain(scalar) => {
+                let bytes = ended(&text(scalar), newline).into_bytes();
+                let (digest, length) = (Digest::of(&bytes), bytes.len() as u64);
+                self.contents.insert(digest, ContentSource::Bytes(bytes.into()));
+                Some(Content::Plain { digest, length })
+            }
+            Atom::Content(content, source) => {
+                if let Content::Plain { digest, .. } = content {
+                    self.contents.insert(*digest, source.clone());
+                }
+                Some(*content)
+            }
+        }
+    }
+
+    fn map(&mut self, entries: &[MapEntry]) -> Vec<(String, Vec<Scalar>)> {
+        entries
+            .iter()
+            .map(|entry| {
+                let values = entry.values.iter().filter_map(|atom| self.scalar(atom)).collect();
+                (entry.key.to_string(), values)
+            })
+            .collect()
+    }
+
+    fn row(&mut self, schema: &Schema, given: &Given) -> Row {
+        let mut row = Row::default();
+        for (param, slot) in schema.params.iter().zip(&given.params) {
+            let cell = match slot {
+                Some(slot) => self.value(param, &slot.held, true).and_then(cell),
+                None => {
+                    param.default.clone().map(|default| self.default(param, default, true)).and_then(cell)
+                }
+            };
+            row.0.extend(cell.map(|cell| (param.name.clone(), cell)));
+        }
+        if let Some(name) = schema.free_keys.as_ref().filter(|_| !given.free.is_empty()) {
+            row.0.push((name.clone(), Cell::Map(self.map(&given.free))));
+        }
+        row
+    }
+}
+
+fn cell(value: Value) -> Option<Cell> {
+    match value {
+        Value::Scalar(scalar) => Some(Cell::Scalar(scalar)),
+        Value::List(list) => Some(Cell::List(list)),
+        Value::Map(map) => Some(Cell::Map(map)),
+        Value::Content(content) => Some(Cell::Content(content)),
+        Value::Rows(_) => None,
+    }
+}
+
+/// Text with a newline at its end; an empty text stays empty.
+fn ended(text: &str, newline: bool) -> String {
+    let mut text = text.to_owned();
+    if newline && !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+fn text(scalar: &Scalar) -> String {
+    match scalar {
+        Scalar::Text(text) => text.clone(),
+        Scalar::Int(number) => number.to_string(),
+        Scalar::Float(number) => number.to_string(),
+        Scalar::Bool(value) => value.to_string(),
+        // A secret is never plain.
+        Scalar::Secret(_) => String::new(),
+    }
+}

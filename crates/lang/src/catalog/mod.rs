@@ -1,0 +1,11 @@
+//! From what one host should have to its catalog: addresses, owners, references, order.
+
+pub(crate) mod build;
+pub(crate) mod compile;
+mod entry;
+pub(crate) mod gates;
+mod lower;
+mod order;
+mod ownership;
+mod references;
+pub(crate) mod selection;

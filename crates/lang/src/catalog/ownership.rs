@@ -1,0 +1,137 @@
+//! One thing has one owner: equal resources become one, and two that claim the same are a mistake.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use converge_model::claim::Extent;
+use converge_model::{Address, Claim};
+
+use crate::catalog::entry::{Entry, Parts, id, is_vague};
+use crate::expand::walk::Draft;
+use crate::source::diagnostic::{Diagnostic, Diagnostics};
+
+/// What runs once for all hosts is known by its address and the key that its kind gives it.
+pub(super) fn name_once(claim: &mut Claim, address: &Address) {
+    if let Some(key) = claim.as_once() {
+        *claim = Claim::once(format!("{address} {key}"));
+    }
+}
+
+/// Equal resources of different bodies become one; two that share an address and differ are an error.
+pub(super) fn unite(entries: Vec<Entry>, parts: &Parts<'_>, diagnostics: &mut Diagnostics) -> Vec<Entry> {
+    let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+    let mut by_name: HashMap<(usize, Arc<str>), Vec<usize>> = HashMap::new();
+    let mut by_address: HashMap<Address, usize> = HashMap::new();
+    for entry in entries {
+        let key = entry.draft.name.clone().map(|name| (entry.draft.kind, name));
+        let known = key.as_ref().and_then(|key| by_name.get(key)).into_iter().flatten();
+        let same_id = |other: &Entry| id(&other.draft) == id(&entry.draft);
+        let equal =
+            known.copied().find(|place| kept[*place].params == entry.params && same_id(&kept[*place]));
+        if let Some(place) = equal.filter(|place| !kept[*place].bodies.contains(&entry.draft.body)) {
+            if let Some(address) = &entry.address {
+                by_address.entry(address.clone()).or_insert(place);
+            }
+            absorb(&mut kept[place], entry);
+            continue;
+        }
+        if let Some(first) = entry.address.as_ref().and_then(|address| by_address.get(address)).copied() {
+            if !(is_vague(&entry) || is_vague(&kept[first])) {
+                diagnostics.push(twice(&kept[first], &entry, parts));
+            }
+            continue;
+        }
+        let place = kept.len();
+        entry.address.iter().for_each(|address| {
+            by_address.insert(address.clone(), place);
+        });
+        key.into_iter().for_each(|key| by_name.entry(key).or_default().push(place));
+        kept.push(entry);
+    }
+    kept
+}
+
+/// Two resources that do not go together, with the calls of the modules that brought them there.
+fn calls(report: Diagnostic, drafts: &[&Draft]) -> Diagnostic {
+    let calls = drafts.iter().filter_map(|draft| draft.called);
+    calls.fold(report, |report, call| report.context(call, "called here"))
+}
+
+fn absorb(into: &mut Entry, entry: Entry) {
+    into.bodies.extend(entry.bodies);
+    into.modules.extend(entry.modules);
+    if let Some(address) = entry.address.filter(|address| Some(address) != into.address.as_ref()) {
+        into.aliases.push(address);
+    }
+    let (options, other) = (&mut into.draft.options, entry.draft.options);
+    options.after.extend(other.after);
+    options.notify.extend(other.notify);
+    options.tags.extend(other.tags);
+    options.sensitive |= other.sensitive;
+    options.may_fail &= other.may_fail;
+    into.draft.maybe &= entry.draft.maybe;
+}
+
+fn twice(first: &Entry, second: &Entry, parts: &Parts<'_>) -> Diagnostic {
+    let shown = second.address.as_ref().map_or("", Address::as_str);
+    let report = Diagnostic::error("lang::duplicate", format!("`{shown}` is declared twice"))
+        .label(second.draft.at, "and again here")
+        .label(first.draft.at, "declared here");
+    let kind = &parts.data.library.kinds[second.draft.kind].schema.name;
+    let report = calls(report, &[&second.draft, &first.draft]);
+    report.help(match first.params == second.params {
+        true => "it stands twice in one body; keep one of them".to_owned(),
+        false => format!("no block overrides another: make what differs a variable; if both are meant, give one an `id`: `{kind} … id=\"other\"`"),
+    })
+}
+
+/// Two owners of one thing are an error that shows both.
+pub(super) fn claims(entries: &[Entry], diagnostics: &mut Diagnostics) {
+    let mut named: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut paths: BTreeMap<&str, Vec<(usize, &Claim)>> = BTreeMap::new();
+    let sure = entries.iter().enumerate().filter(|(_, entry)| !entry.draft.maybe);
+    for (place, entry) in sure {
+        for claim in &entry.claims {
+            match claim {
+                Claim::Named { space, name } => match named.get(&(space.as_str(), name.as_str())) {
+                    Some(first) if *first != place => {
+                        diagnostics.push(conflict(&entries[*first], entry, &claim.key()));
+                    }
+                    _ => {
+                        named.insert((space, name), place);
+                    }
+                },
+                Claim::Path { path, .. } => paths.entry(path).or_default().push((place, claim)),
+            }
+        }
+    }
+    for (path, here) in &paths {
+        for (at, (second, claim)) in here.iter().enumerate() {
+            let clash = here[..at].iter().find(|(first, other)| first != second && claim.conflicts(other));
+            if let Some((first, _)) = clash {
+                diagnostics.push(conflict(&entries[*first], &entries[*second], &format!("path:{path}")));
+            }
+        }
+        let absent =
+            here.iter().find(|(_, claim)| matches!(claim, Claim::Path { extent: Extent::Absence, .. }));
+        if let Some((first, claim)) = absent {
+            let below = format!("{}/", path.trim_end_matches('/'));
+            let inside = paths.range(below.as_str()..).take_while(|(path, _)| path.starts_with(&below));
+            let clash = inside.flat_map(|(_, there)| there).find(|(_, other)| claim.conflicts(other));
+            if let Some((second, other)) = clash {
+                diagnostics.push(conflict(&entries[*first], &entries[*second], &other.key()));
+            }
+        }
+    }
+}
+
+fn conflict(first: &Entry, second: &Entry, key: &str) -> Diagnostic {
+    let shown =
+        |entry: &Entry| entry.address.as_ref().map_or_else(|| "a resource".to_owned(), |a| format!("`{a}`"));
+    let report =
+        Diagnostic::error("lang::claim", format!("{} and {} both own {key}", shown(first), shown(second)))
+            .label(second.draft.at, "one owner")
+            .label(first.draft.at, "the other")
+            .help("one thing has one owner; `line`, `block` and `ini` share a file that sets no content");
+    calls(report, &[&second.draft, &first.draft])
+}

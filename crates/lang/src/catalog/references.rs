@@ -1,0 +1,152 @@
+//! What an address in `after` or `notify` means on one host.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::catalog::entry::{Entry, Parts, is_module, is_true, is_vague};
+use crate::expand::options::Named;
+use crate::project::Data;
+use crate::source::diagnostic::{Diagnostic, Diagnostics};
+use crate::source::suggest::did_you_mean;
+
+/// All addresses of a host.
+pub(crate) struct Targets<'a> {
+    entries: &'a [Entry],
+    data: &'a Data,
+    by_address: HashMap<&'a str, usize>,
+    dropped: &'a BTreeSet<String>,
+    /// The names of all bodies, module instances among them.
+    bodies: &'a [String],
+    has_unknown_names: bool,
+}
+
+/// What an address stands for.
+pub(crate) enum Place {
+    /// One resource.
+    Resource(usize),
+    /// All resources of a module.
+    Module(Vec<usize>),
+}
+
+impl Place {
+    /// The resources.
+    pub(crate) fn all(self) -> Vec<usize> {
+        match self {
+            Self::Resource(place) => vec![place],
+            Self::Module(places) => places,
+        }
+    }
+}
+
+impl<'a> Targets<'a> {
+    /// The addresses of `entries`.
+    pub(crate) fn new(entries: &'a [Entry], parts: &'a Parts<'_>) -> Self {
+        let addresses = entries.iter().enumerate().flat_map(|(place, entry)| {
+            entry.address.iter().chain(&entry.aliases).map(move |address| (address.as_str(), place))
+        });
+        Self {
+            entries,
+            data: parts.data,
+            by_address: addresses.collect(),
+            dropped: &parts.dropped,
+            bodies: &parts.bodies,
+            has_unknown_names: parts.has_unknown_names,
+        }
+    }
+
+    /// What `address` means, seen from inside the module instance `within`; `Ok(None)` where it is not there on purpose.
+    pub(crate) fn find(&self, address: &str, within: Option<&str>) -> Result<Option<Place>, Option<String>> {
+        let own = within.map(|module| format!("{module}.{address}"));
+        for candidate in own.as_deref().into_iter().chain([address]) {
+            if let Some(place) = self.by_address.get(candidate) {
+                return Ok(Some(Place::Resource(*place)));
+            }
+            let of_module = |entry: &Entry| entry.modules.iter().any(|module| is_module(module, candidate));
+            let places: Vec<usize> = self
+                .entries
+                .iter()
+                .enumerate()
+                .filter(|(_, entry)| of_module(entry))
+                .map(|(at, _)| at)
+                .collect();
+            if !places.is_empty() {
+                return Ok(Some(Place::Module(places)));
+            }
+            if self.is_dropped(candidate) || self.may_come(candidate) {
+                return Ok(None);
+            }
+        }
+        // A module all of whose resources were dropped, or a name that is not known yet.
+        let is_empty_module = self.bodies.iter().any(|body| is_module(body, address));
+        if self.has_unknown_names || is_empty_module { Ok(None) } else { Err(self.help(address)) }
+    }
+
+    fn is_dropped(&self, address: &str) -> bool {
+        let in_module = |module: &String| {
+            address.strip_prefix(module.as_str()).is_some_and(|rest| rest.starts_with(['.', '[']))
+        };
+        let longer = |dropped: &String| {
+            dropped.strip_suffix(']').is_some_and(|dropped| address.starts_with(&format!("{dropped}:")))
+        };
+        self.dropped.contains(address)
+            || self.dropped.iter().any(|name| in_module(name) && !name.ends_with(']') || longer(name))
+    }
+
+    /// Whether a resource whose address is not known in full may turn out to have this one.
+    fn may_come(&self, address: &str) -> bool {
+        let vague = self.entries.iter().filter(|entry| is_vague(entry));
+        let mut begun = vague.filter_map(|entry| entry.address.as_ref()?.as_str().strip_suffix(']'));
+        begun.any(|begun| address.strip_prefix(begun).is_some_and(|rest| rest.starts_with(": ")))
+    }
+
+    fn help(&self, address: &str) -> Option<String> {
+        let ending = format!(".{address}");
+        let mut addresses: Vec<&str> = self.by_address.keys().copied().collect();
+        addresses.sort_unstable();
+        match addresses.iter().find(|known| known.ends_with(&ending)) {
+            Some(full) => Some(format!("its full address is `{full}`")),
+            None => did_you_mean(address, addresses.iter().copied()).or_else(|| {
+                let kind = address.split('[').next().unwrap_or_default();
+                let some: Vec<&str> =
+                    addresses.iter().copied().filter(|known| known.starts_with(kind)).take(5).collect();
+                let what = "an address is `kind[name]`, or a module's name";
+                Some(if some.is_empty() {
+                    what.to_owned()
+                } else {
+                    format!("{what}; there are {}", some.join(", "))
+                })
+            }),
+        }
+    }
+
+    /// The resources of `place` that can be notified; of a module, its services.
+    pub(crate) fn notifiable(
+        &self,
+        place: Place,
+        named: &Named,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<usize> {
+        let (found, whole) = match place {
+            Place::Resource(place) => (vec![place], false),
+            Place::Module(places) => (places, true),
+        };
+        let ready: Vec<usize> =
+            found.iter().copied().filter(|place| self.can_be_notified(*place, whole)).collect();
+        if ready.is_empty() {
+            let report = Diagnostic::error("lang::notify", format!("`{}` cannot be notified", named.text));
+            let help = match whole {
+                true => "no service in it; name a resource of it by its full address",
+                false => "a service can, and a command with `only-notified=#true`",
+            };
+            diagnostics.push(report.label(named.at, "named here").help(help));
+        }
+        ready
+    }
+
+    fn can_be_notified(&self, place: usize, of_module: bool) -> bool {
+        let entry = &self.entries[place];
+        let schema = self.data.library.kinds[entry.draft.kind].info.schema();
+        // A command is a handler only if it says so; a module's name means its services.
+        let handler = self.data.library.kinds[entry.draft.kind].schema.param("only-notified").is_some();
+        schema.notifiable && (!handler || !of_module && is_true(entry, "only-notified"))
+    }
+}

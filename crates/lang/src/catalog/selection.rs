@@ -1,0 +1,98 @@
+//! Which resources a run is about, and whether what was asked for exists: a name that is misspelt chooses nothing, and a
+//! run over nothing must not look like a success.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::entry::is_module;
+use crate::source::diagnostic::Diagnostic;
+use crate::source::suggest::did_you_mean;
+
+/// Which resources of a catalog a run is about. Nothing chosen is everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// `--tags`: resources that carry one of these.
+    pub tags: Vec<String>,
+    /// `--skip-tags`: and none of these.
+    pub skip_tags: Vec<String>,
+    /// `--only`: these addresses, or all of these modules.
+    pub only: Vec<String>,
+}
+
+impl Selection {
+    /// Whether it leaves everything in.
+    pub fn is_everything(&self) -> bool {
+        self.tags.is_empty() && self.skip_tags.is_empty() && self.only.is_empty()
+    }
+}
+
+/// What there is to choose from, on one host or on several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// The addresses of resources, also of those that a `when` left out.
+    pub(crate) addresses: BTreeSet<String>,
+    /// The modules' instances.
+    pub(crate) modules: BTreeSet<String>,
+    pub(crate) tags: BTreeSet<String>,
+    /// Whether some names depend on facts that are not known yet.
+    pub(crate) is_open: bool,
+    /// Whether the selection left something in.
+    pub(crate) is_met: bool,
+}
+
+impl Choices {
+    /// Adds those of another host.
+    pub fn add(&mut self, other: Self) {
+        self.addresses.extend(other.addresses);
+        self.modules.extend(other.modules);
+        self.tags.extend(other.tags);
+        self.is_open |= other.is_open;
+        self.is_met |= other.is_met;
+    }
+
+    /// What `selection` asks for and is not there; nothing as long as facts may still bring it.
+    pub fn missing(&self, selection: &Selection) -> Vec<Diagnostic> {
+        if self.is_open || selection.is_everything() {
+            return Vec::new();
+        }
+        let only = selection.only.iter().filter(|wanted| !self.has(wanted));
+        let tags = selection.tags.iter().chain(&selection.skip_tags);
+        let tags = tags.filter(|wanted| !self.tags.contains(wanted.as_str()));
+        let mut missing: Vec<Diagnostic> = only
+            .map(|wanted| self.no_address(wanted))
+            .chain(tags.map(|wanted| self.no_tag(wanted)))
+            .collect();
+        if missing.is_empty() && !self.is_met && !self.addresses.is_empty() {
+            let report = Diagnostic::error("lang::selection", "no resource is chosen");
+            missing.push(report.help("a resource must fit `--only`, `--tags` and `--skip-tags` together"));
+        }
+        missing
+    }
+
+    fn has(&self, wanted: &str) -> bool {
+        self.addresses.contains(wanted) || self.modules.iter().any(|module| is_module(module, wanted))
+    }
+
+    fn no_address(&self, wanted: &str) -> Diagnostic {
+        let known = self.addresses.iter().chain(&self.modules).map(String::as_str);
+        let ending = format!(".{wanted}");
+        let in_module = self.addresses.iter().find(|address| address.ends_with(&ending));
+        let help = match in_module {
+            Some(full) => Some(format!("its full address is `{full}`")),
+            None => did_you_mean(wanted, known),
+        };
+        Diagnostic::error("lang::selection", format!("no resource has the address `{wanted}`"))
+            .help("an address is `kind[name]`, or a module's name; `converge plan` shows them")
+            .maybe_help(help)
+    }
+
+    fn no_tag(&self, wanted: &str) -> Diagnostic {
+        let names = || self.tags.iter().map(String::as_str);
+        let all = match self.tags.is_empty() {
+            true => "no resource has a tag".to_owned(),
+            false => format!("there are: {}", names().take(24).collect::<Vec<_>>().join(", ")),
+        };
+        Diagnostic::error("lang::selection", format!("no resource has the tag `{wanted}`"))
+            .help(all)
+            .maybe_help(did_you_mean(wanted, names()))
+    }
+}

@@ -1,0 +1,283 @@
+//! What a written value comes to: strings are filled in, annotations are followed.
+//!
+//! What names stand for is the scope's, which type a value has its parameter's.
+
+use std::sync::Arc;
+
+use converge_model::Content;
+use minijinja::Value;
+
+use crate::evaluate::problems::{from_facts, no_facts, secret_here, unreadable};
+use crate::evaluate::session::Session;
+use crate::project::assets::Assets;
+use crate::source::content::ContentSource;
+use crate::source::diagnostic::{Diagnostic, Span};
+use crate::source::sources::{EntryKind, join};
+use crate::source::suggest::did_you_mean;
+use crate::syntax::parse::{Literal, Origin, Written};
+use crate::syntax::template_error::in_text;
+use crate::syntax::value_tree::{Entry, Tree};
+use crate::template::{
+    Evaluated, Found, GivenAt, List, Map, Marks, Rendered, Scope, ScopeError, TemplateError, is_template,
+    unknown,
+};
+
+/// The largest `(file)` that becomes a text, in bytes.
+const TEXT_LIMIT: u64 = 64 * 1024;
+
+/// Where values are evaluated: what names stand for, and whose files are meant.
+#[derive(Clone)]
+pub(crate) struct Evaluator {
+    pub(crate) session: Arc<Session>,
+    pub(crate) scope: Arc<dyn Scope>,
+    pub(crate) base: Arc<Assets>,
+}
+
+impl Evaluator {
+    /// The same place with more names.
+    pub(crate) fn with(&self, scope: Arc<dyn Scope>) -> Self {
+        Self { scope, ..self.clone() }
+    }
+
+    /// The value of `written`.
+    pub(crate) fn value(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
+        let text = match &written.literal {
+            Literal::Text(text) => text,
+            Literal::Int(number, _) => return Ok(plain(Value::from(*number))),
+            Literal::Float(number, _) => return Ok(plain(Value::from(*number))),
+            Literal::Bool(value) => return Ok(plain(Value::from(*value))),
+            Literal::Null => return Ok(plain(Value::from(()))),
+            Literal::Broken => return Ok(Evaluated { value: unknown(), marks: Marks::UNKNOWN }),
+        };
+        match written.origin {
+            Origin::Raw => Ok(plain(Value::from(text.clone()))),
+            Origin::Plain if !is_template(text) => Ok(plain(Value::from(text.clone()))),
+            Origin::Plain => {
+                self.base.engine.text(text, &self.scope).map(rendered).map_err(|e| self.failed(e, written))
+            }
+            Origin::Expr => self.expression(text, written),
+            Origin::Template => self.template(written),
+            Origin::File => self.file(written),
+            Origin::Env => self.env(text, written),
+            Origin::Secret => {
+                let name = self.name(written)?;
+                self.session
+                    .secret(&name.text, written.at)
+                    .map_err(|report| report.given(name.given.places()))
+            }
+            Origin::Digest => self.digest(written),
+        }
+    }
+
+    /// The value of an expression, written as it stands or with `(expr)`.
+    pub(crate) fn expression(&self, text: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
+        self.base.engine.expression(text, &self.scope).map_err(|error| self.failed(error, written))
+    }
+
+    /// The value of a whole tree, its leaves with marks of their own.
+    pub(crate) fn tree(&self, tree: &Tree) -> Result<Found, Diagnostic> {
+        match tree {
+            Tree::Leaf(written) => {
+                self.value(written).map(|Evaluated { value, marks }| Found { value, marks })
+            }
+            Tree::List(items, _) => {
+                let items = self.every(items.iter())?;
+                let items = items.into_iter().map(|found| (found.value, found.marks)).collect();
+                Ok(Found { value: List::new(items), marks: Marks::default() })
+            }
+            Tree::Map(entries, at) => self.map(entries, *at),
+        }
+    }
+
+    /// The values of all trees, or the first mistake; the others are noted, so that each is said at once.
+    fn every<'t>(&self, trees: impl Iterator<Item = &'t Tree>) -> Result<Vec<Found>, Diagnostic> {
+        let (mut values, mut first) = (Vec::new(), None);
+        for tree in trees {
+            match (self.tree(tree), &first) {
+                (Ok(value), _) => values.push(value),
+                (Err(mistake), None) => first = Some(mistake),
+                (Err(mistake), Some(first)) => self.session.note(first, mistake),
+            }
+        }
+        first.map_or(Ok(values), Err)
+    }
+
+    fn map(&self, entries: &[Entry], at: Span) -> Result<Found, Diagnostic> {
+        let values = self.every(entries.iter().map(|entry| &entry.value))?;
+        let keys = entries.iter().map(|entry| entry.key.to_string());
+        let entries = keys.zip(values).map(|(key, found)| (key, found.value, found.marks)).collect();
+        let value = Map::folding(entries)
+            .map_err(|clash| Diagnostic::error("lang::clash", clash.to_string()).label(at, "in this map"))?;
+        Ok(Found { value, marks: Marks::default() })
+    }
+
+    /// The text of a name, of a path, of what must be the same before and after a host has spoken: filled in without
+    /// facts.
+    pub(crate) fn name(&self, written: &Written) -> Result<Name, Diagnostic> {
+        let Literal::Text(text) = &written.literal else {
+            return Err(Diagnostic::error("lang::form", "a name is a text").label(written.at, "is none"));
+        };
+        if !is_template(text) {
+            return Ok(Name { text: text.clone(), given: GivenAt::default() });
+        }
+        let scope: Arc<dyn Scope> = Arc::new(WithoutFacts(self.scope.clone()));
+        let rendered = self.base.engine.text(text, &scope).map_err(|error| self.failed(error, written))?;
+        let Rendered { text, marks } = rendered;
+        if marks.unknown {
+            return Err(from_facts(written.at).given(marks.given.places()));
+        }
+        if marks.tainted {
+            return Err(secret_here(written.at, "a path or name").given(marks.given.places()));
+        }
+        Ok(Name { text: text.into(), given: marks.given })
+    }
+
+    fn template(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
+        let Name { text: name, given } = self.name(written)?;
+        let path = join("", &name).unwrap_or_default();
+        let Some((id, text)) = self.base.template(&path) else {
+            return Err(Diagnostic::error("lang::template", format!("there is no template `{name}`"))
+                .label(written.at, "named here")
+                .help("templates stand in the folder `templates` of the project, or of their module")
+                .maybe_help(did_you_mean(&name, self.base.template_names()))
+                .given(given.places()));
+        };
+        self.base
+            .engine
+            .file(&path, text, &self.scope)
+            .map(rendered)
+            .map_err(|error| error.in_file(*id).label(written.at, "filled in here"))
+    }
+
+    fn file(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
+        let name = self.name(written)?;
+        self.file_text(&name.text, written).map_err(|report| report.given(name.given.places()))
+    }
+
+    fn file_text(&self, name: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
+        let path = self.file_path(name, written.at)?;
+        let bytes = self
+            .base
+            .read(self.session.sources(), &path, TEXT_LIMIT)
+            .map_err(|error| unreadable(name, &error, written.at))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| {
+            Diagnostic::error("lang::utf8", format!("`{name}` is not UTF-8 text"))
+                .label(written.at, "used as a text")
+                .help("only as the content of a file may it hold any bytes")
+        })?;
+        Ok(plain(Value::from(text)))
+    }
+
+    /// The path below `files/` that a `(file)` names.
+    pub(crate) fn file_path(&self, name: &str, at: Span) -> Result<String, Diagnostic> {
+        join("", name).filter(|path| !path.is_empty()).ok_or_else(|| {
+            Diagnostic::error("lang::path", "the path leads out of `files`")
+                .label(at, "outside")
+                .help("`(file)` and `(template)` name what is in `files` and `templates` of the project, or of their module")
+        })
+    }
+
+    /// A file of the project as content; a folder as the archive that it is packed into.
+    pub(crate) fn project_file(&self, path: &str, at: Span) -> Result<(Content, ContentSource), Diagnostic> {
+        let outside = || {
+            Diagnostic::error("lang::path", "the path leads out of the project")
+                .label(at, "outside")
+                .help("what hosts get stands in the project's folder")
+        };
+        let path = join("", path).filter(|path| !path.is_empty()).ok_or_else(outside)?;
+        let sources = self.session.sources();
+        let read = match sources.kind(&path) {
+            Ok(EntryKind::Folder) => sources.packed(&path),
+            _ => sources.digest(&path),
+        };
+        let (digest, length) = read.map_err(|error| unreadable(&path, &error, at))?;
+        Ok((Content::Plain { digest, length }, ContentSource::File(path)))
+    }
+
+    /// The digest of a file of the project, short enough for a name.
+    fn digest(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
+        let Name { text: path, given } = self.name(written)?;
+        match self.project_file(&path, written.at).map_err(|report| report.given(given.places()))? {
+            (Content::Plain { digest, .. }, _) => {
+                Ok(Evaluated { value: Value::from(digest.short()), marks: Marks::given(given) })
+            }
+            _ => Ok(Evaluated { value: unknown(), marks: Marks::UNKNOWN }),
+        }
+    }
+
+    fn env(&self, name: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
+        match self.session.sources().env(name) {
+            Some(value) => Ok(plain(Value::from(value))),
+            None => Err(Diagnostic::error("lang::env", format!("the environment has no `{name}`"))
+                .label(written.at, "not set")
+                .help(format!("set it for the command: `{name}=… converge …`"))),
+        }
+    }
+
+    /// A mistake in a template or expression, shown where it is written.
+    fn failed(&self, error: TemplateError, written: &Written) -> Diagnostic {
+        in_text(error, written, self.session.files())
+    }
+}
+
+/// A name or path, filled in.
+pub(crate) struct Name {
+    pub(crate) text: Arc<str>,
+    /// The parameters that it was made of.
+    pub(crate) given: GivenAt,
+}
+
+fn plain(value: Value) -> Evaluated {
+    Evaluated { value, marks: Marks::default() }
+}
+
+fn rendered(rendered: Rendered) -> Evaluated {
+    let Rendered { text, marks } = rendered;
+    let value = if marks.unknown { unknown() } else { Value::from(text) };
+    Evaluated { value, marks }
+}
+
+/// A scope in which facts may not be used.
+struct WithoutFacts(Arc<dyn Scope>);
+
+impl Scope for WithoutFacts {
+    fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
+        if name == "facts" {
+            return Some(Err(ScopeError(Box::new(no_facts()))));
+        }
+        self.0.get(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.names()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.has(name)
+    }
+}
+
+/// A scope with a few names of its own before those of another.
+pub(crate) struct Inner {
+    pub(crate) names: Vec<(String, Found)>,
+    pub(crate) outer: Arc<dyn Scope>,
+}
+
+impl Scope for Inner {
+    fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
+        match self.names.iter().find(|(own, _)| own == name) {
+            Some((_, found)) => Some(Ok(found.clone())),
+            None => self.outer.get(name),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = self.outer.names();
+        names.extend(self.names.iter().map(|(name, _)| name.clone()));
+        names
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|(own, _)| own == name) || self.outer.has(name)
+    }
+}

@@ -1,0 +1,127 @@
+//! Where the value of a variable comes from: every definition, and which one won.
+
+use std::sync::Arc;
+
+use converge_model::HostName;
+use converge_model::secret::MASK;
+use serde::Serialize;
+
+use crate::evaluate::facts::NoFacts;
+use crate::evaluate::host_scope::HostScope;
+use crate::project::Data;
+use crate::project::precedence::{self, Layer, Level};
+use crate::source::diagnostic::{Diagnostic, Diagnostics};
+use crate::source::suggest::did_you_mean;
+use crate::syntax::value_tree::{Entry, Tree};
+use crate::template::{Rendered, ScopeError, TemplateError, fold};
+
+/// A variable of one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The variable, with dots where it is a key of a map: `app.workers`.
+    pub variable: String,
+    /// Its value as JSON text, `********` where it holds a secret; none where it depends on facts.
+    pub value: Option<String>,
+    /// Every definition, the nearest first.
+    pub definitions: Vec<Definition>,
+}
+
+/// One definition of a variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Definition {
+    /// What it defines: `app`, or one key of it, `app.workers`.
+    pub key: String,
+    /// Who says so: `inventory`, `group web`, `host web1`, `--set`.
+    pub level: String,
+    /// The file; none for `--set`.
+    pub file: Option<String>,
+    /// The line in it, from 1.
+    pub line: usize,
+    /// The value as written, a secret as its name.
+    pub written: String,
+    /// Whether it is in force.
+    pub wins: bool,
+}
+
+/// Explains a variable of a host.
+pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Result<Explanation, Diagnostics> {
+    let Some(place) = data.host(host) else {
+        return Err(one(Diagnostic::error("lang::host-name", format!("the inventory has no host `{host}`"))));
+    };
+    let path: Vec<&str> = variable.split('.').collect();
+    let layers = data.var_layers(place);
+    let found = precedence::definitions(&layers, &data.nearness, &path);
+    if found.is_empty() {
+        let table = data.table(place);
+        let names: Vec<String> = table.entries.iter().map(|entry| entry.key.to_string()).collect();
+        let report = Diagnostic::error("lang::undefined", format!("`{host}` has no variable `{variable}`"));
+        return Err(one(report.maybe_help(did_you_mean(path[0], names.iter().map(String::as_str)))));
+    }
+    let mut definitions = Vec::new();
+    let mut set: Vec<String> = Vec::new();
+    for (layer, entry, wins) in found {
+        define(data, host, layer, variable, entry, wins, &mut set, &mut definitions);
+    }
+    Ok(Explanation { variable: variable.to_owned(), value: value(data, place, &path)?, definitions })
+}
+
+/// Adds a definition; a map shows each of its keys, of which the nearest wins.
+#[expect(clippy::too_many_arguments, reason = "a recursion that carries what every level of it needs")]
+fn define(
+    data: &Data,
+    host: &HostName,
+    layer: &Layer,
+    key: &str,
+    entry: &Entry,
+    wins: bool,
+    set: &mut Vec<String>,
+    definitions: &mut Vec<Definition>,
+) {
+    if let Tree::Map(inner, _) = &entry.value {
+        for entry in inner {
+            define(data, host, layer, &format!("{key}.{}", entry.key), entry, wins, set, definitions);
+        }
+        return;
+    }
+    let wins = wins && !set.iter().any(|known| known == key);
+    set.extend(wins.then(|| key.to_owned()));
+    let place = data.files.place(entry.at);
+    definitions.push(Definition {
+        key: key.to_owned(),
+        level: level(data, host, layer),
+        file: place.map(|(file, _, _)| file.to_owned()).filter(|_| layer.level != Level::Set),
+        line: place.map_or(0, |(_, line, _)| line),
+        written: entry.value.shown(),
+        wins,
+    });
+}
+
+fn level(data: &Data, host: &HostName, layer: &Layer) -> String {
+    match layer.level {
+        Level::Inventory => "inventory".to_owned(),
+        Level::Group(group) => format!("group {}", data.membership.groups[group].name),
+        Level::Host => format!("host {host}"),
+        Level::Set => "--set".to_owned(),
+    }
+}
+
+/// The value as JSON, without what it cannot show.
+fn value(data: &Arc<Data>, host: usize, path: &[&str]) -> Result<Option<String>, Diagnostics> {
+    let setting = HostScope::new(Arc::clone(data), host, Arc::new(NoFacts)).setting();
+    let (first, keys) = path.split_first().unwrap_or((&"", &[]));
+    let keys: String = keys.iter().map(|key| format!("[{key:?}]")).collect();
+    let template = format!("{{{{ {}{keys} | tojson }}}}", fold(first));
+    match setting.base.engine.text(&template, &setting.scope) {
+        Ok(Rendered { marks, .. }) if marks.unknown => Ok(None),
+        Ok(Rendered { marks, .. }) if marks.tainted => Ok(Some(MASK.to_owned())),
+        Ok(Rendered { text, .. }) => Ok(Some(text)),
+        Err(TemplateError { cause: Some(ScopeError(report)), .. }) => Err(one(*report)),
+        Err(error) => Err(one(Diagnostic::error("lang::template", error.message).maybe_help(error.help))),
+    }
+}
+
+fn one(report: Diagnostic) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    diagnostics.push(report);
+    diagnostics
+}

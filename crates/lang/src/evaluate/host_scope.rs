@@ -1,0 +1,367 @@
+//! What names stand for while one host's catalog is compiled: variables, `host`, `hosts`, `groups`, `facts`, secrets.
+//!
+//! Variables are evaluated when they are used, by the host that uses them, once. A world lives as long as one
+//! compilation and belongs to one thread.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use converge_model::HostName;
+use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr};
+use minijinja::{Error, ErrorKind, Value};
+
+use crate::evaluate::evaluator::Evaluator;
+use crate::evaluate::facts::{FactsOf, Knowledge, NoFacts};
+use crate::evaluate::problems::no_facts;
+use crate::evaluate::session::{Session, lock};
+use crate::project::Data;
+use crate::source::diagnostic::{Diagnostic, Span};
+use crate::template::{Found, Marks, Scope, ScopeError, fold, known_facts, mark, seen, unknown_facts};
+
+/// Everything that is the same for all values of one catalog.
+pub(crate) struct HostScope {
+    pub(crate) session: Arc<Session>,
+    data: Arc<Data>,
+    facts: Arc<dyn FactsOf>,
+    /// The host whose catalog it is.
+    pub(crate) subject: usize,
+    /// The hosts whose facts were read.
+    reads: Mutex<BTreeSet<HostName>>,
+    variables: Mutex<HashMap<usize, Arc<Variables>>>,
+    /// The variables being evaluated.
+    stack: Mutex<Vec<(String, Span)>>,
+    hosts: OnceLock<Vec<Value>>,
+}
+
+/// The variables of one host.
+#[derive(Default)]
+struct Variables {
+    values: Mutex<HashMap<usize, Result<Found, ScopeError>>>,
+}
+
+impl HostScope {
+    /// The world of one host's catalog.
+    pub(crate) fn new(data: Arc<Data>, subject: usize, facts: Arc<dyn FactsOf>) -> Arc<Self> {
+        let known = facts.facts(&data.membership.hosts[subject].name).is_some();
+        let mode = if known { Knowledge::Known } else { Knowledge::Unknown };
+        Self::with(data, subject, facts, mode)
+    }
+
+    /// A world in which facts may not be used.
+    pub(crate) fn without_facts(data: Arc<Data>, subject: usize) -> Arc<Self> {
+        Self::with(data, subject, Arc::new(NoFacts), Knowledge::Refused)
+    }
+
+    fn with(data: Arc<Data>, subject: usize, facts: Arc<dyn FactsOf>, mode: Knowledge) -> Arc<Self> {
+        Arc::new(Self {
+            session: Session::new(Arc::clone(&data), mode),
+            data,
+            facts,
+            subject,
+            reads: Mutex::default(),
+            variables: Mutex::default(),
+            stack: Mutex::default(),
+            hosts: OnceLock::new(),
+        })
+    }
+
+    /// The other hosts whose facts were read so far.
+    pub(crate) fn reads(&self) -> BTreeSet<HostName> {
+        lock(&self.reads).clone()
+    }
+
+    /// The setting of the inventory's own texts on the host.
+    pub(crate) fn setting(self: &Arc<Self>) -> Evaluator {
+        self.setting_of(self.subject)
+    }
+
+    fn setting_of(self: &Arc<Self>, host: usize) -> Evaluator {
+        let scope = Arc::new(InventoryNames { world: Arc::clone(self), host });
+        Evaluator { session: Arc::clone(&self.session), scope, base: Arc::clone(&self.data.base) }
+    }
+
+    /// The names that a module sees beside its own: `host`, `hosts`, `groups`, `facts`.
+    pub(crate) fn common(self: &Arc<Self>) -> Arc<dyn Scope> {
+        Arc::new(Common(Arc::clone(self)))
+    }
+
+    /// The variable `name` of a host; none where it has no such variable.
+    fn variable(self: &Arc<Self>, host: usize, name: &str) -> Option<Result<Found, ScopeError>> {
+        let table = self.data.table(host);
+        let place = table.place(name)?;
+        let variables = Arc::clone(lock(&self.variables).entry(host).or_default());
+        if let Some(known) = lock(&variables.values).get(&place) {
+            return Some(known.clone());
+        }
+        let entry = &table.entries[place];
+        if let Err(cycle) = self.enter(&format!("{name}@{host}"), entry.at) {
+            return Some(Err(cycle));
+        }
+        let value = self.setting_of(host).tree(&entry.value).map_err(|error| ScopeError(Box::new(error)));
+        lock(&self.stack).pop();
+        lock(&variables.values).insert(place, value.clone());
+        Some(value)
+    }
+
+    /// Notes that a variable is being evaluated; a cycle prints itself.
+    fn enter(&self, name: &str, at: Span) -> Result<(), ScopeError> {
+        let mut stack = lock(&self.stack);
+        let Some(from) = stack.iter().position(|(open, _)| open == name) else {
+            stack.push((name.to_owned(), at));
+            return Ok(());
+        };
+        let plain = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
+        let names: Vec<String> = stack[from..].iter().map(|(name, _)| plain(name)).collect();
+        let message =
+            format!("the variable `{}` needs itself: {} -> {}", names[0], names.join(" -> "), names[0]);
+        let mut report = Diagnostic::error("lang::cycle", message);
+        for (place, (open, at)) in stack[from..].iter().enumerate() {
+            let next = names.get(place + 1).unwrap_or(&names[0]);
+            report = report.label(*at, format!("`{}` uses `{next}`", plain(open)));
+        }
+        Err(ScopeError(Box::new(report)))
+    }
+
+    /// The facts of a host.
+    fn facts_of(&self, host: usize) -> Result<Found, ScopeError> {
+        let name = &self.data.membership.hosts[host].name;
+        if self.session.facts == Knowledge::Refused {
+            return Err(ScopeError(Box::new(no_facts())));
+        }
+        if host != self.subject {
+            lock(&self.reads).insert(name.clone());
+        }
+        if self.session.facts == Knowledge::Unknown {
+            return Ok(Found { value: unknown_facts(), marks: Marks::default() });
+        }
+        match self.facts.facts(name) {
+            Some(facts) => Ok(Found { value: known_facts(&facts), marks: Marks::default() }),
+            None => Err(ScopeError(Box::new(Diagnostic::error(
+                "lang::facts",
+                format!("there are no facts of `{name}` yet: it was never part of a run"),
+            )))),
+        }
+    }
+
+    fn hosts(self: &Arc<Self>) -> &[Value] {
+        self.hosts.get_or_init(|| {
+            let object = |host| Value::from_object(HostObject { world: Arc::downgrade(self), host });
+            (0..self.data.membership.hosts.len()).map(object).collect()
+        })
+    }
+
+    /// `host`, `hosts`, `groups` and `facts`, as they are for one host.
+    fn common_name(self: &Arc<Self>, host: usize, name: &str) -> Option<Result<Found, ScopeError>> {
+        let found = |value| Some(Ok(Found { value, marks: Marks::default() }));
+        match name {
+            "host" => found(self.hosts().get(host)?.clone()),
+            "hosts" => found(Value::from_object(HostList::all(self))),
+            "groups" => found(Value::from_object(GroupMap { world: Arc::downgrade(self) })),
+            "facts" => Some(self.facts_of(host)),
+            _ => None,
+        }
+    }
+}
+
+const COMMON: [&str; 4] = ["host", "hosts", "groups", "facts"];
+
+/// What the inventory's own texts see on a host.
+struct InventoryNames {
+    world: Arc<HostScope>,
+    host: usize,
+}
+
+impl Scope for InventoryNames {
+    fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
+        self.world.common_name(self.host, name).or_else(|| self.world.variable(self.host, name))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let table = self.world.data.table(self.host);
+        let variables = table.entries.iter().map(|entry| fold(&entry.key));
+        COMMON.iter().map(|name| (*name).to_owned()).chain(variables).collect()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let reading = &self.world.data.reading;
+        let layers = reading.vars.iter().chain(reading.hosts.iter().flat_map(|host| &host.vars));
+        let mut keys = layers.flat_map(|layer| &layer.entries).map(|entry| fold(&entry.key));
+        COMMON.contains(&name) || keys.any(|key| key == fold(name))
+    }
+}
+
+/// What modules see beside their own.
+struct Common(Arc<HostScope>);
+
+impl Scope for Common {
+    fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
+        self.0.common_name(self.0.subject, name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        COMMON.iter().map(|name| (*name).to_owned()).collect()
+    }
+}
+
+/// A host in a template: `.name`, `.address`, `.groups`, `.vars`, `.facts`.
+struct HostObject {
+    world: Weak<HostScope>,
+    host: usize,
+}
+
+/// Hosts in a template: a list that also answers to names.
+struct HostList {
+    world: Weak<HostScope>,
+    hosts: Vec<usize>,
+}
+
+/// `groups`: every group by its name.
+struct GroupMap {
+    world: Weak<HostScope>,
+}
+
+/// `.vars` of a host.
+struct HostVars {
+    world: Weak<HostScope>,
+    host: usize,
+}
+
+/// A value, with its marks told to the rendering that reads it; a mistake becomes an error where it is used.
+fn tell(found: Result<Found, ScopeError>) -> Value {
+    match found {
+        Ok(found) => {
+            let value = seen(&found.value, &found.marks);
+            mark(found.marks);
+            value
+        }
+        Err(error) => {
+            Value::from(Error::new(ErrorKind::InvalidOperation, error.to_string()).with_source(error))
+        }
+    }
+}
+
+impl HostObject {
+    fn address(world: &Arc<HostScope>, host: usize) -> Value {
+        let Some(written) = &world.data.membership.hosts[host].address else { return Value::from(()) };
+        let found = world.setting_of(host).value(written).map(|e| Found { value: e.value, marks: e.marks });
+        tell(found.map_err(|error| ScopeError(Box::new(error))))
+    }
+}
+
+impl Object for HostObject {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let world = self.world.upgrade()?;
+        let host = world.data.membership.hosts.get(self.host)?;
+        Some(match key.as_str()? {
+            "name" => Value::from(host.name.as_str()),
+            "address" => Self::address(&world, self.host),
+            "groups" => {
+                let groups = world.data.membership.groups_of(self.host);
+                groups.iter().map(|group| Value::from(&*world.data.membership.groups[*group].name)).collect()
+            }
+            "vars" => Value::from_object(HostVars { world: self.world.clone(), host: self.host }),
+            "facts" => tell(world.facts_of(self.host)),
+            _ => return None,
+        })
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(&["name", "address", "groups", "vars", "facts"])
+    }
+
+    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
+        other.downcast_ref::<Self>().map(|other| self.host.cmp(&other.host))
+    }
+
+    /// By its name: what it holds may be the host itself, in one of its variables.
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let world = self.world.upgrade();
+        let host = world.as_ref().and_then(|world| world.data.membership.hosts.get(self.host));
+        f.write_str(host.map_or("", |host| host.name.as_str()))
+    }
+}
+
+impl HostList {
+    fn all(world: &Arc<HostScope>) -> Self {
+        Self { world: Arc::downgrade(world), hosts: (0..world.data.membership.hosts.len()).collect() }
+    }
+}
+
+impl Object for HostList {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let world = self.world.upgrade()?;
+        let place = match key.as_str() {
+            Some(name) => {
+                let folded =
+                    |host: &&usize| fold(world.data.membership.hosts[**host].name.as_str()) == fold(name);
+                let exact = world.data.membership.host(name).filter(|host| self.hosts.contains(host));
+                exact.or_else(|| self.hosts.iter().find(folded).copied())?
+            }
+            None => *self.hosts.get(key.as_usize()?)?,
+        };
+        world.hosts().get(place).cloned()
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.hosts.len())
+    }
+}
+
+impl Object for GroupMap {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let world = self.world.upgrade()?;
+        let name = key.as_str()?;
+        let groups = &world.data.membership.groups;
+        let folded = || groups.iter().position(|group| fold(&group.name) == fold(name));
+        let group = world.data.membership.group(name).or_else(folded)?;
+        let hosts = groups[group].hosts.iter().copied().collect();
+        Some(Value::from_object(HostList { world: self.world.clone(), hosts }))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let Some(world) = self.world.upgrade() else { return Enumerator::Empty };
+        Enumerator::Values(
+            world.data.membership.groups.iter().map(|group| Value::from(&*group.name)).collect(),
+        )
+    }
+}
+
+impl Object for HostVars {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let world = self.world.upgrade()?;
+        world.variable(self.host, key.as_str()?).map(tell)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let Some(world) = self.world.upgrade() else { return Enumerator::Empty };
+        let table = world.data.table(self.host);
+        Enumerator::Values(table.entries.iter().map(|entry| Value::from(&*entry.key)).collect())
+    }
+
+    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
+        other.downcast_ref::<Self>().map(|other| self.host.cmp(&other.host))
+    }
+
+    /// Without what the variables hold: one of them may be the host itself.
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("vars")
+    }
+}
+
+macro_rules! opaque {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+    )*};
+}
+
+opaque!(HostObject, HostList, GroupMap, HostVars);

@@ -1,0 +1,10 @@
+//! Where a written value becomes one: what names stand for, the facts, `for` and `when`.
+
+pub(crate) mod control_flow;
+pub(crate) mod evaluator;
+pub(crate) mod explain;
+pub(crate) mod facts;
+pub(crate) mod host_scope;
+pub(crate) mod host_settings;
+pub(crate) mod problems;
+pub(crate) mod session;

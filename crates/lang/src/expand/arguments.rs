@@ -1,0 +1,162 @@
+//! The values that one node gives to the parameters of its schema, typed but not yet merged with defaults.
+
+use std::fmt;
+use std::sync::Arc;
+
+use converge_model::secret::MASK;
+use converge_model::{Content, Scalar};
+
+use crate::schema::Schema;
+use crate::source::content::ContentSource;
+use crate::source::diagnostic::Span;
+use crate::template::{GivenAt, StandIns};
+
+/// What is given to one schema: a place for each parameter and each child.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    pub(crate) params: Vec<Option<Slot>>,
+    pub(crate) children: Vec<Vec<Row>>,
+    /// Keys that are in no table.
+    pub(crate) free: Vec<MapEntry>,
+    pub(crate) at: Span,
+}
+
+/// One repeated child.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) given: Given,
+    /// Whether it is there only if an unknown condition holds.
+    pub(crate) maybe: bool,
+}
+
+/// The value of a parameter.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) held: Held,
+    pub(crate) at: Span,
+    /// Where callers of modules gave it, as far out as possible; a default is given nowhere.
+    pub(crate) given: GivenAt,
+    pub(crate) maybe: bool,
+}
+
+/// What a parameter holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Held {
+    One(Atom),
+    Many(Vec<Atom>),
+    Map(Vec<MapEntry>),
+    /// Something that depends on unknown facts.
+    Unknown,
+}
+
+/// One key of a map with its values.
+#[derive(Clone, Debug)]
+pub(crate) struct MapEntry {
+    pub(crate) key: Arc<str>,
+    pub(crate) values: Vec<Atom>,
+    /// Whether the values were written as a list.
+    pub(crate) several: bool,
+    pub(crate) at: Span,
+    /// As of a [`Slot`].
+    pub(crate) given: GivenAt,
+}
+
+impl MapEntry {
+    /// A key without a value yet.
+    pub(crate) fn new(key: Arc<str>, at: Span) -> Self {
+        Self { key, values: Vec::new(), several: false, at, given: GivenAt::default() }
+    }
+}
+
+/// One value, typed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Atom {
+    Plain(Scalar),
+    /// A text that holds a secret.
+    Secret(SecretText),
+    /// A file as content.
+    Content(Content, ContentSource),
+    /// It depends on unknown facts.
+    Unknown,
+}
+
+/// A text that holds a secret, or is one.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SecretText {
+    pub(crate) text: Arc<str>,
+    /// What it would be with other secrets; none where all of it is secret.
+    pub(crate) stand_ins: Option<StandIns>,
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl PartialEq for MapEntry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.values == other.values && self.several == other.several
+    }
+}
+
+impl Given {
+    /// Nothing given yet.
+    pub(crate) fn empty(schema: &Schema, at: Span) -> Self {
+        Self {
+            params: vec![None; schema.params.len()],
+            children: vec![Vec::new(); schema.children.len()],
+            free: Vec::new(),
+            at,
+        }
+    }
+
+    /// Whether it says the same as `other`, wherever either stands.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        let held = |slot: &Option<Slot>| slot.as_ref().map(|slot| slot.held.clone());
+        self.params.iter().map(held).eq(other.params.iter().map(held))
+            && self.free == other.free
+            && self
+                .children
+                .iter()
+                .zip(&other.children)
+                .all(|(a, b)| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.given.same(&b.given)))
+    }
+
+    /// Whether any of it is unknown.
+    pub(crate) fn has_unknown(&self) -> bool {
+        let unknown = |entry: &MapEntry| entry.values.contains(&Atom::Unknown);
+        self.params.iter().flatten().any(|slot| slot.maybe || slot.held.has_unknown())
+            || self.free.iter().any(unknown)
+            || self.children.iter().flatten().any(|row| row.maybe || row.given.has_unknown())
+    }
+
+    /// The one value of a parameter, where it is known and plain.
+    pub(crate) fn scalar(&self, param: usize) -> Option<&Scalar> {
+        match &self.params.get(param)?.as_ref()?.held {
+            Held::One(Atom::Plain(scalar)) => Some(scalar),
+            _ => None,
+        }
+    }
+}
+
+impl Held {
+    /// Whether any of it is unknown.
+    pub(crate) fn has_unknown(&self) -> bool {
+        match self {
+            Self::One(atom) => *atom == Atom::Unknown,
+            Self::Many(items) => items.contains(&Atom::Unknown),
+            Self::Map(entries) => entries.iter().any(|entry| entry.values.contains(&Atom::Unknown)),
+            Self::Unknown => true,
+        }
+    }
+}
+
+/// The text of a scalar, as the name of something.
+pub(crate) fn name_of(scalar: &Scalar) -> Option<Arc<str>> {
+    match scalar {
+        Scalar::Text(text) => Some(text.as_str().into()),
+        Scalar::Int(number) => Some(number.to_string().into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,282 @@
+//! Module instances: what their pieces come to as `params`, whether that is what the module demands, and their bodies.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use converge_model::{Scalar, Type};
+use minijinja::Value;
+
+use crate::evaluate::evaluator::{Evaluator, Inner};
+use crate::evaluate::host_scope::HostScope;
+use crate::evaluate::session::Session;
+use crate::expand::arguments::{Atom, Given, Held, MapEntry, SecretText, Slot};
+use crate::expand::merge;
+use crate::expand::options::Options;
+use crate::expand::walk::{Bodies, Call, Instance, Walked};
+use crate::project::module::Module;
+use crate::schema::{Assert, Schema};
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::template::{Evaluated, Found, GivenAt, List, Map, Marks, Scope, ScopeError, fold, unknown};
+
+/// Expands every instance, callers before those they call, so that all pieces of an instance are there in time.
+pub(crate) fn all(bodies: &mut Bodies<'_>, world: &Arc<HostScope>) {
+    let data = bodies.data;
+    for name in &data.library.order {
+        let Some(module) = data.library.modules.get(name) else { continue };
+        let of_module: Vec<Instance> =
+            bodies.instances.keys().filter(|i| i.module == *name).cloned().collect();
+        for instance in of_module {
+            let calls = bodies.instances.insert(instance.clone(), Vec::new()).unwrap_or_default();
+            one(bodies, world, module, &instance, calls);
+        }
+    }
+}
+
+fn one(
+    bodies: &mut Bodies<'_>,
+    world: &Arc<HostScope>,
+    module: &Arc<Module>,
+    instance: &Instance,
+    mut calls: Vec<Call>,
+) {
+    calls.sort_by(|a, b| a.place.cmp(&b.place));
+    let Some(place) = calls.first().map(|call| call.place.clone()) else { return };
+    let maybe = calls.iter().all(|call| call.maybe);
+    let failed = calls.iter().any(|call| call.failed);
+    let passed = passed(&calls);
+    let called = calls.iter().map(|call| call.called).next();
+    let address = instance.address();
+    let (errors, kept) = (bodies.diagnostics.said(), bodies.diagnostics.kept());
+    let pieces = calls.into_iter().map(piece).collect();
+    let Some(mut given) = merge::merge(&module.schema, pieces, bodies.diagnostics) else { return };
+    merge::defaults(&module.schema, &mut given);
+    if !failed {
+        merge::required(&module.schema, &given, bodies.diagnostics);
+    }
+    let params = params(&module.schema, &given);
+    let scope = ModuleScope::setting(world, module, params);
+    if !failed {
+        asserts(&module.schema, &given, &scope, bodies.diagnostics);
+    }
+    // The body of a module that was called wrongly would only repeat the mistake.
+    if failed || bodies.diagnostics.said() > errors {
+        bodies.dropped.insert(instance.module.clone());
+    } else {
+        let body = bodies.add(address.to_string());
+        let mut walked = Walked { body, module: Some(address), called, passed, place, next: 0, maybe };
+        bodies.walk(&module.body, &scope, &mut walked);
+    }
+    called.into_iter().for_each(|call| bodies.diagnostics.called_at(kept, call));
+}
+
+/// What a piece gives; values of a piece that may not be there are unknown where others disagree.
+fn piece(call: Call) -> Given {
+    let mut given = call.given;
+    if call.maybe {
+        given.params.iter_mut().flatten().for_each(|slot| slot.maybe = true);
+        given.children.iter_mut().flatten().for_each(|row| row.maybe = true);
+    }
+    given
+}
+
+fn passed(calls: &[Call]) -> Options {
+    let mut passed = Options::default();
+    calls.iter().for_each(|call| passed.inherit(&call.options));
+    passed
+}
+
+/// The value of `params`.
+fn params(schema: &Schema, given: &Given) -> Vec<(String, Value, Marks)> {
+    let of_params = schema.params.iter().zip(&given.params).map(|(param, slot)| {
+        let (value, marks) = match slot {
+            Some(slot) => held(slot),
+            None => (empty(&param.ty), Marks::default()),
+        };
+        (param.name.clone(), value, marks)
+    });
+    let of_children = schema.children.iter().zip(&given.children).map(|(schema, rows)| {
+        let items = rows.iter().map(|row| (map(params(schema, &row.given)), Marks::default()));
+        (schema.name.clone(), List::new(items.collect()), Marks::default())
+    });
+    let free = schema.free_keys.iter().map(|name| (name.clone(), free(&given.free), Marks::default()));
+    of_params.chain(of_children).chain(free).collect()
+}
+
+/// Names of parameters were checked when the module was read, so none fold to one.
+fn map(entries: Vec<(String, Value, Marks)>) -> Value {
+    Map::folding(entries).unwrap_or_else(|_| Value::from(()))
+}
+
+fn free(entries: &[MapEntry]) -> Value {
+    let entry = |entry: &MapEntry| {
+        let mut atoms: Vec<(Value, Marks)> =
+            entry.values.iter().map(|value| atom(value, &entry.given)).collect();
+        let (value, marks) = match (entry.several, atoms.pop()) {
+            (false, Some(only)) => only,
+            (_, last) => {
+                atoms.extend(last);
+                (List::new(atoms), Marks::default())
+            }
+        };
+        (entry.key.to_string(), value, marks)
+    };
+    Map::exact(entries.iter().map(entry).collect())
+}
+
+fn held(slot: &Slot) -> (Value, Marks) {
+    match &slot.held {
+        Held::One(one) => atom(one, &slot.given),
+        Held::Many(items) => {
+            (List::new(items.iter().map(|item| atom(item, &slot.given)).collect()), Marks::default())
+        }
+        Held::Map(entries) => (free(entries), Marks::default()),
+        Held::Unknown => (unknown(), Marks::UNKNOWN),
+    }
+}
+
+fn atom(atom: &Atom, given: &GivenAt) -> (Value, Marks) {
+    let (value, marks) = match atom {
+        Atom::Plain(Scalar::Text(text)) => (Value::from(text.as_str()), Marks::default()),
+        Atom::Plain(Scalar::Int(number)) => (Value::from(*number), Marks::default()),
+        Atom::Plain(Scalar::Float(number)) => (Value::from(*number), Marks::default()),
+        Atom::Plain(Scalar::Bool(value)) => (Value::from(*value), Marks::default()),
+        Atom::Secret(SecretText { text, stand_ins }) => {
+            (Value::from(text.clone()), Marks { stand_ins: stand_ins.clone(), ..Marks::TAINTED })
+        }
+        // Modules see text, never references into a catalog.
+        Atom::Unknown | Atom::Plain(Scalar::Secret(_)) | Atom::Content(..) => (unknown(), Marks::UNKNOWN),
+    };
+    (value, marks | Marks::given(given.clone()))
+}
+
+/// Without a default a list is empty, anything else null.
+fn empty(ty: &Type) -> Value {
+    match ty {
+        Type::List(_) | Type::Command => List::new(Vec::new()),
+        Type::Map => Map::exact(Vec::new()),
+        _ => Value::from(()),
+    }
+}
+
+/// Checks what the module demands of its parameters, deep.
+fn asserts(schema: &Schema, given: &Given, setting: &Evaluator, diagnostics: &mut Diagnostics) {
+    if !schema.asserts.is_empty() {
+        let names = params(schema, given).into_iter();
+        let names = names.map(|(name, value, marks)| (fold(&name), Found { value, marks })).collect();
+        let inner = setting.with(Arc::new(Inner { names, outer: setting.scope.clone() }));
+        let mut broken = false;
+        for demand in &schema.asserts {
+            let Err(report) = violated(demand, given.at, &inner) else { continue };
+            // A demand may rest on the one before it: what it stumbles over then is no second mistake.
+            if !broken || report.code == "lang::assert" {
+                diagnostics.push(report);
+            }
+            broken = true;
+        }
+    }
+    for (schema, rows) in schema.children.iter().zip(&given.children) {
+        rows.iter().for_each(|row| asserts(schema, &row.given, setting, diagnostics));
+    }
+}
+
+/// An error where the demand is not met, at the values that it reads; at the call where it reads none.
+fn violated(demand: &Assert, call: Span, setting: &Evaluator) -> Result<(), Diagnostic> {
+    let written = crate::syntax::parse::Written {
+        literal: crate::syntax::parse::Literal::Text(demand.expression.clone()),
+        origin: crate::syntax::parse::Origin::Expr,
+        at: demand.at,
+    };
+    let Evaluated { value, marks } = setting.expression(&demand.expression, &written)?;
+    if marks.unknown {
+        return Ok(());
+    }
+    match bool::try_from(value.clone()) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let call = GivenAt::one(call);
+            let given = if marks.given.places().is_empty() { &call } else { &marks.given };
+            let report = Diagnostic::error("lang::assert", demand.message.to_string());
+            let report = given.places().iter().fold(report, |report, place| report.label(*place, "here"));
+            Err(report.context(demand.at, "demanded here"))
+        }
+        Err(_) => Err(Diagnostic::error(
+            "lang::type",
+            format!("`assert` is true or false, this is a {}", value.kind()),
+        )
+        .label(demand.at, "no boolean")),
+    }
+}
+
+/// What a module's texts see: `params`, its own variables, and what everybody sees.
+struct ModuleScope {
+    params: Value,
+    vars: Mutex<Vars>,
+    module: Arc<Module>,
+    session: Arc<Session>,
+    common: Arc<dyn Scope>,
+    own: std::sync::Weak<Self>,
+}
+
+#[derive(Default)]
+struct Vars {
+    known: std::collections::HashMap<usize, Result<Found, ScopeError>>,
+    open: HashSet<usize>,
+}
+
+impl ModuleScope {
+    /// The setting in which an instance's body is walked.
+    fn setting(
+        world: &Arc<HostScope>,
+        module: &Arc<Module>,
+        params: Vec<(String, Value, Marks)>,
+    ) -> Evaluator {
+        let scope = Arc::new_cyclic(|own| Self {
+            params: map(params),
+            vars: Mutex::default(),
+            module: Arc::clone(module),
+            session: Arc::clone(&world.session),
+            common: world.common(),
+            own: own.clone(),
+        });
+        Evaluator { session: Arc::clone(&world.session), scope, base: Arc::clone(&module.base) }
+    }
+
+    fn variable(&self, name: &str) -> Option<Result<Found, ScopeError>> {
+        let place = self.module.vars.iter().position(|entry| fold(&entry.key) == fold(name))?;
+        let entry = &self.module.vars[place];
+        {
+            let mut vars = self.vars.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = vars.known.get(&place) {
+                return Some(known.clone());
+            }
+            if !vars.open.insert(place) {
+                let report = Diagnostic::error("lang::cycle", format!("the variable `{name}` needs itself"));
+                return Some(Err(ScopeError(Box::new(report.label(entry.at, "by way of others")))));
+            }
+        }
+        let scope: Arc<dyn Scope> = self.own.upgrade()?;
+        let setting =
+            Evaluator { session: Arc::clone(&self.session), scope, base: Arc::clone(&self.module.base) };
+        let value = setting.tree(&entry.value).map_err(|error| ScopeError(Box::new(error)));
+        let mut vars = self.vars.lock().unwrap_or_else(PoisonError::into_inner);
+        vars.open.remove(&place);
+        vars.known.insert(place, value.clone());
+        Some(value)
+    }
+}
+
+impl Scope for ModuleScope {
+    fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
+        if name == "params" {
+            return Some(Ok(Found { value: self.params.clone(), marks: Marks::default() }));
+        }
+        self.variable(name).or_else(|| self.common.get(name))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = self.common.names();
+        names.push("params".to_owned());
+        names.extend(self.module.vars.iter().map(|entry| fold(&entry.key)));
+        names
+    }
+}

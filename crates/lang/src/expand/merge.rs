@@ -1,0 +1,192 @@
+//! The pieces of one module instance made one: lists and children add up, children of one key are one, single values
+//! must agree. Children that are a rule of their own (`join=#false`) never add up: those of one key must be equal.
+
+use std::collections::HashMap;
+
+use converge_model::schema::Param;
+use converge_model::{Type, Value};
+
+use crate::source::diagnostic::{Diagnostic, Diagnostics};
+
+use crate::expand::arguments::{Atom, Given, Held, Row, Slot, name_of};
+use crate::schema::Schema;
+use crate::schema::mismatch::missing;
+use crate::template::GivenAt;
+
+/// Merges `pieces`, the first written first.
+pub(crate) fn merge(schema: &Schema, pieces: Vec<Given>, diagnostics: &mut Diagnostics) -> Option<Given> {
+    let mut pieces = pieces.into_iter();
+    let mut merged = pieces.next()?;
+    collapse(schema, &mut merged, diagnostics);
+    for piece in pieces {
+        join(schema, &mut merged, piece, diagnostics);
+    }
+    Some(merged)
+}
+
+/// What is missing in the merged whole, deep.
+pub(crate) fn required(schema: &Schema, given: &Given, diagnostics: &mut Diagnostics) {
+    for (place, (param, slot)) in schema.params.iter().zip(&given.params).enumerate() {
+        // A child that is known by its key has one.
+        if (param.required || schema.key() == Some(place)) && slot.is_none() {
+            diagnostics.push(missing(schema, param, given.at));
+        }
+    }
+    for (schema, rows) in schema.children.iter().zip(&given.children) {
+        rows.iter().for_each(|row| required(schema, &row.given, diagnostics));
+    }
+}
+
+fn join(schema: &Schema, into: &mut Given, piece: Given, diagnostics: &mut Diagnostics) {
+    for ((param, into), slot) in schema.params.iter().zip(&mut into.params).zip(piece.params) {
+        match (into.as_mut(), slot) {
+            (_, None) => {}
+            (None, slot) => *into = slot,
+            (Some(into), Some(slot)) => agree(param, into, slot, diagnostics),
+        }
+    }
+    for ((schema, into), rows) in schema.children.iter().zip(&mut into.children).zip(piece.children) {
+        rows.into_iter().for_each(|row| add(schema, into, row, diagnostics));
+    }
+    for entry in piece.free {
+        match into.free.iter().find(|known| known.key == entry.key) {
+            None => into.free.push(entry),
+            Some(known) if *known == entry => {}
+            Some(known) => differ(&entry.key, known.at, entry.at, diagnostics),
+        }
+    }
+}
+
+fn agree(param: &Param, into: &mut Slot, slot: Slot, diagnostics: &mut Diagnostics) {
+    if into.held == slot.held {
+        return;
+    }
+    into.given = std::mem::take(&mut into.given) | slot.given.clone();
+    match (&mut into.held, slot.held) {
+        (Held::Many(items), Held::Many(more)) if matches!(param.ty, Type::List(_)) => {
+            // Two pieces that ask for the same ask for it once.
+            more.into_iter().for_each(|item| {
+                if !items.contains(&item) {
+                    items.push(item)
+                }
+            });
+        }
+        (Held::Map(entries), Held::Map(more)) => {
+            for entry in more {
+                match entries.iter().find(|known| known.key == entry.key) {
+                    None => entries.push(entry),
+                    Some(known) if *known == entry => {}
+                    Some(known) => differ(&entry.key, known.at, entry.at, diagnostics),
+                }
+            }
+        }
+        (held, other) if into.maybe || slot.maybe || held.has_unknown() || other.has_unknown() => {
+            *held = Held::Unknown;
+        }
+        _ => differ(&param.name, into.at, slot.at, diagnostics),
+    }
+}
+
+fn differ(
+    name: &str,
+    one: crate::source::diagnostic::Span,
+    other: crate::source::diagnostic::Span,
+    diagnostics: &mut Diagnostics,
+) {
+    diagnostics.push(
+        Diagnostic::error("lang::merge", format!("two places of one module give `{name}` different values"))
+            .label(other, "one")
+            .label(one, "the other")
+            .help("no block overrides another: make it a variable, and let groups or hosts differ in it"),
+    );
+}
+
+/// Adds a child: to the one of its key, to nothing where an equal one is there, else as a new one.
+fn add(schema: &Schema, into: &mut Vec<Row>, row: Row, diagnostics: &mut Diagnostics) {
+    let key = key_of(schema, &row.given);
+    let known = match &key {
+        Some(key) => into.iter_mut().find(|known| key_of(schema, &known.given).as_ref() == Some(key)),
+        None => into.iter_mut().find(|known| known.given.same(&row.given)),
+    };
+    match known {
+        None => into.push(row),
+        Some(known) => {
+            if key.is_some() {
+                meet(schema, known, row, diagnostics);
+            } else {
+                known.maybe &= row.maybe;
+            }
+        }
+    }
+}
+
+/// Makes two children of one key one.
+fn meet(schema: &Schema, known: &mut Row, row: Row, diagnostics: &mut Diagnostics) {
+    let is_open = known.maybe || row.maybe || known.given.has_unknown() || row.given.has_unknown();
+    known.maybe &= row.maybe;
+    if !schema.apart || is_open {
+        join(schema, &mut known.given, row.given, diagnostics);
+    } else if !known.given.same(&row.given) {
+        let key = key_of(schema, &row.given).unwrap_or_default();
+        diagnostics.push(
+            Diagnostic::error(
+                "lang::merge",
+                format!("two places of one module write `{} \"{key}\"` differently", schema.name),
+            )
+            .label(row.given.at, "one")
+            .label(known.given.at, "the other")
+            .help("it is one rule, and half of one beside half of the other would be a third: write it whole, in one place"),
+        );
+    }
+}
+
+fn key_of(schema: &Schema, given: &Given) -> Option<std::sync::Arc<str>> {
+    match &given.params[schema.key()?].as_ref()?.held {
+        Held::One(Atom::Plain(scalar)) => name_of(scalar),
+        _ => None,
+    }
+}
+
+/// Children of one key inside one piece are one as well.
+fn collapse(schema: &Schema, given: &mut Given, diagnostics: &mut Diagnostics) {
+    for (schema, rows) in schema.children.iter().zip(&mut given.children) {
+        let mut keys: HashMap<std::sync::Arc<str>, usize> = HashMap::new();
+        let mut kept: Vec<Row> = Vec::with_capacity(rows.len());
+        for mut row in std::mem::take(rows) {
+            collapse(schema, &mut row.given, diagnostics);
+            match key_of(schema, &row.given) {
+                None => add(schema, &mut kept, row, diagnostics),
+                Some(key) => match keys.get(&key) {
+                    Some(place) => meet(schema, &mut kept[*place], row, diagnostics),
+                    None => {
+                        keys.insert(key, kept.len());
+                        kept.push(row);
+                    }
+                },
+            }
+        }
+        *rows = kept;
+    }
+}
+
+/// Writes the defaults where nothing is given. A default never conflicts.
+pub(crate) fn defaults(schema: &Schema, given: &mut Given) {
+    let at = given.at;
+    for (param, slot) in schema.params.iter().zip(&mut given.params) {
+        if slot.is_none() {
+            let held = param.default.as_ref().and_then(held_of);
+            *slot = held.map(|held| Slot { held, at, given: GivenAt::default(), maybe: false });
+        }
+    }
+    for (schema, rows) in schema.children.iter().zip(&mut given.children) {
+        rows.iter_mut().for_each(|row| defaults(schema, &mut row.given));
+    }
+}
+
+fn held_of(default: &Value) -> Option<Held> {
+    match default {
+        Value::Scalar(scalar) => Some(Held::One(Atom::Plain(scalar.clone()))),
+        Value::List(scalars) => Some(Held::Many(scalars.iter().cloned().map(Atom::Plain).collect())),
+        Value::Map(_) | Value::Content(_) | Value::Rows(_) => None,
+    }
+}

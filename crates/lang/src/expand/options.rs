@@ -1,0 +1,220 @@
+//! The options that every resource has, whatever its kind: who comes before, who is notified, tags, retries.
+
+use std::sync::Arc;
+
+use converge_model::catalog::DriftMode;
+use converge_model::{NotifyHow, Scalar, Type};
+
+use crate::evaluate::evaluator::Evaluator;
+use crate::evaluate::problems::secret_here;
+use crate::schema::types::{self, Limits};
+use crate::settings::drift::drift_mode;
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::syntax::parse::Written;
+use crate::template::{self, Raw};
+
+/// What is written of them at one resource or module.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) after: Vec<Named>,
+    pub(crate) notify: Vec<Named>,
+    pub(crate) id: Option<Named>,
+    pub(crate) tags: Vec<Arc<str>>,
+    pub(crate) drift: Option<DriftMode>,
+    pub(crate) sensitive: bool,
+    pub(crate) retries: Option<(u32, Span)>,
+    pub(crate) timeout: Option<(u64, Span)>,
+    pub(crate) may_fail: bool,
+}
+
+/// An address, or a name, and where it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Named {
+    pub(crate) text: Arc<str>,
+    pub(crate) at: Span,
+    /// The module instance in which it is looked for first.
+    pub(crate) within: Option<Arc<str>>,
+}
+
+impl Options {
+    /// Takes one option.
+    pub(crate) fn set(
+        &mut self,
+        key: &str,
+        values: &[Written],
+        at: Span,
+        setting: &Evaluator,
+        diagnostics: &mut Diagnostics,
+    ) {
+        match key {
+            // Whoever walks the body has seen to it.
+            "when" => {}
+            "after" => self.after.extend(names(values, setting, "`after`", diagnostics)),
+            "notify" => self.notify.extend(names(values, setting, "`notify`", diagnostics)),
+            "tags" => {
+                let tags = names(values, setting, "a tag", diagnostics);
+                for tag in tags.iter().filter(|tag| tag.text.contains(',')) {
+                    diagnostics.push(
+                        Diagnostic::error(
+                            "lang::tag",
+                            format!("`{}` is one tag with a comma in it", tag.text),
+                        )
+                        .label(tag.at, "not split")
+                        .help("write several as a child: `tags \"a\" \"b\"`"),
+                    );
+                }
+                self.tags.extend(tags.into_iter().map(|tag| tag.text));
+            }
+            "id" => self.id = one(values, at, setting, key, diagnostics),
+            _ => self.scalar(key, values, at, setting, diagnostics),
+        }
+    }
+
+    fn scalar(
+        &mut self,
+        key: &str,
+        values: &[Written],
+        at: Span,
+        setting: &Evaluator,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let [written] = values else { return wants_one(key, at, diagnostics) };
+        let ty = match key {
+            "sensitive" | "may-fail" => Type::Bool,
+            "retries" => Type::Int,
+            "timeout" => Type::Duration,
+            _ => Type::Text,
+        };
+        let modes = ["correct", "report", "ignore"].map(str::to_owned);
+        let limits = match key {
+            "retries" => Limits { min: Some(0), max: Some(100), ..Limits::default() },
+            "drift" => Limits { one_of: &modes, ..Limits::default() },
+            _ => Limits::default(),
+        };
+        match (key, read(&ty, limits, written, setting, diagnostics)) {
+            ("sensitive", Some(Scalar::Bool(value))) => self.sensitive = value,
+            ("may-fail", Some(Scalar::Bool(value))) => self.may_fail = value,
+            ("retries", Some(Scalar::Int(value))) => self.retries = Some((value.try_into().unwrap_or(0), at)),
+            ("timeout", Some(Scalar::Int(value))) => self.timeout = Some((value.try_into().unwrap_or(0), at)),
+            ("drift", Some(Scalar::Text(mode))) => self.drift = drift_mode(&mode),
+            _ => {}
+        }
+    }
+
+    /// What a module passes on to a resource in it.
+    pub(crate) fn inherit(&mut self, module: &Self) {
+        self.after.extend(module.after.iter().cloned());
+        self.notify.extend(module.notify.iter().cloned());
+        self.tags.extend(module.tags.iter().cloned());
+        self.drift = self.drift.or(module.drift);
+        self.sensitive |= module.sensitive;
+    }
+
+    /// Says in which module instance its addresses are looked for first.
+    pub(crate) fn within(&mut self, module: Option<&Arc<str>>) {
+        for named in self.after.iter_mut().chain(&mut self.notify) {
+            named.within = module.cloned();
+        }
+    }
+}
+
+/// How a notification is meant: the address without `:reload`.
+pub(crate) fn how(text: &str) -> (&str, NotifyHow) {
+    match text.strip_suffix(":reload") {
+        Some(address) => (address, NotifyHow::Reload),
+        None => (text, NotifyHow::AsTargetSays),
+    }
+}
+
+fn one(
+    values: &[Written],
+    at: Span,
+    setting: &Evaluator,
+    key: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<Named> {
+    if values.len() != 1 {
+        wants_one(key, at, diagnostics);
+        return None;
+    }
+    names(values, setting, "an address", diagnostics).into_iter().next()
+}
+
+fn wants_one(key: &str, at: Span, diagnostics: &mut Diagnostics) {
+    diagnostics.push(Diagnostic::error("lang::form", format!("`{key}` has one value")).label(at, "here"));
+}
+
+/// Texts that name something. What is unknown yet is left out.
+fn names(values: &[Written], setting: &Evaluator, place: &str, diagnostics: &mut Diagnostics) -> Vec<Named> {
+    let mut names = Vec::new();
+    for written in values {
+        match texts(written, setting, place) {
+            Ok(texts) => {
+                names.extend(texts.into_iter().map(|text| Named { text, at: written.at, within: None }))
+            }
+            Err(report) => diagnostics.push(report),
+        }
+    }
+    names
+}
+
+fn texts(written: &Written, setting: &Evaluator, place: &str) -> Result<Vec<Arc<str>>, Diagnostic> {
+    let value = setting.value(written)?;
+    if value.marks.tainted {
+        return Err(secret_here(written.at, place));
+    }
+    let no_text =
+        || Diagnostic::error("lang::type", format!("{place} is a text")).label(written.at, "is none");
+    let several_lines = || {
+        Diagnostic::error("lang::type", format!("{place} must be one line"))
+            .label(written.at, "holds a line break")
+    };
+    let text = |value: &minijinja::Value| match value.as_str() {
+        Some(text) if text.contains(['\n', '\r', '\0']) => Err(several_lines()),
+        Some(text) => Ok(Arc::from(text)),
+        None => Err(no_text()),
+    };
+    match template::raw(&value.value) {
+        _ if value.marks.unknown => Ok(Vec::new()),
+        Raw::Null => Ok(Vec::new()),
+        Raw::List(list) => list.items().iter().map(|(item, _)| text(item)).collect(),
+        Raw::Scalar(scalar) => Ok(vec![text(scalar)?]),
+        _ => Err(no_text()),
+    }
+}
+
+/// One typed value; none where it is null, unknown or wrong.
+pub(crate) fn read(
+    ty: &Type,
+    limits: Limits<'_>,
+    written: &Written,
+    setting: &Evaluator,
+    diagnostics: &mut Diagnostics,
+) -> Option<Scalar> {
+    let plain = types::Input::of(written)
+        .filter(|_| written.origin == crate::syntax::parse::Origin::Plain)
+        .filter(|input| !matches!(input, types::Input::Text(text) if template::is_template(text)));
+    let input = match plain {
+        Some(input) => input,
+        None => match setting.value(written) {
+            Ok(value) if value.marks.unknown => return None,
+            Ok(value) if value.marks.tainted => {
+                diagnostics.push(secret_here(written.at, "an option"));
+                return None;
+            }
+            Ok(value) => types::input_of(&value.value)?,
+            Err(report) => {
+                diagnostics.push(report);
+                return None;
+            }
+        },
+    };
+    match types::read(ty, &input, limits) {
+        Ok(scalar) => Some(scalar),
+        Err(error) => {
+            let report = Diagnostic::error("lang::type", error.message).label(written.at, "here");
+            diagnostics.push(report.maybe_help(error.help));
+            None
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Bodies walked: from the nodes of an `on` block or a module to resources and to pieces of module instances.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::evaluate::control_flow::{self, Condition};
+use crate::evaluate::evaluator::Evaluator;
+use crate::evaluate::problems::secret_here;
+use crate::expand::arguments::{Atom, Given, Held, name_of};
+use crate::expand::bind::{Target, gather};
+use crate::expand::options::Options;
+use crate::project::Data;
+use crate::schema::Schema;
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::syntax::parse::{Node, Written};
+
+/// The most resources and module pieces of one host.
+pub(crate) const RESOURCES: usize = 100_000;
+
+/// What the bodies of one host come to.
+pub(crate) struct Bodies<'a> {
+    pub(crate) data: &'a Data,
+    pub(crate) diagnostics: &'a mut Diagnostics,
+    /// The names of the bodies.
+    pub(crate) names: Vec<String>,
+    pub(crate) drafts: Vec<Draft>,
+    /// The pieces of module instances.
+    pub(crate) instances: BTreeMap<Instance, Vec<Call>>,
+    /// Addresses of what a `when` dropped.
+    pub(crate) dropped: BTreeSet<String>,
+    /// Their tags.
+    pub(crate) dropped_tags: BTreeSet<String>,
+    /// Whether some names are not known yet, so that an address may be there though nobody sees it.
+    pub(crate) has_unknown_names: bool,
+    pieces: usize,
+    /// Whether there are more than a host may have: the rest is not looked at.
+    pub(crate) full: bool,
+}
+
+/// A module on a host: one for each name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Instance {
+    pub(crate) module: String,
+    pub(crate) name: Option<Arc<str>>,
+}
+
+/// A resource before it has its place.
+pub(crate) struct Draft {
+    pub(crate) kind: usize,
+    /// Its name; none where that is unknown yet.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) given: Given,
+    pub(crate) options: Options,
+    /// The address of the module instance that it belongs to.
+    pub(crate) module: Option<Arc<str>>,
+    pub(crate) body: u32,
+    /// Where it stands in reading order.
+    pub(crate) place: Vec<u32>,
+    pub(crate) at: Span,
+    /// Where the module was called that it belongs to.
+    pub(crate) called: Option<Span>,
+    pub(crate) maybe: bool,
+    /// Whether something in it is wrong, so that its kind would only repeat it.
+    pub(crate) failed: bool,
+}
+
+/// One place where a module is called.
+pub(crate) struct Call {
+    pub(crate) given: Given,
+    pub(crate) options: Options,
+    pub(crate) place: Vec<u32>,
+    /// The call in the inventory: its own, or that of the module in which it stands.
+    pub(crate) called: Span,
+    pub(crate) maybe: bool,
+    /// Whether something in it is wrong, so that the module's body would only repeat it.
+    pub(crate) failed: bool,
+}
+
+/// The body being walked.
+#[derive(Clone)]
+pub(crate) struct Walked {
+    pub(crate) body: u32,
+    /// The address of the module instance, in a module.
+    pub(crate) module: Option<Arc<str>>,
+    /// Where the inventory called it, or the module that called it.
+    pub(crate) called: Option<Span>,
+    /// What the module passes on.
+    pub(crate) passed: Options,
+    pub(crate) place: Vec<u32>,
+    /// The next place in it.
+    pub(crate) next: u32,
+    pub(crate) maybe: bool,
+}
+
+impl<'a> Bodies<'a> {
+    /// Nothing walked yet.
+    pub(crate) fn new(data: &'a Data, diagnostics: &'a mut Diagnostics) -> Self {
+        Self {
+            data,
+            diagnostics,
+            names: Vec::new(),
+            drafts: Vec::new(),
+            instances: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+            dropped_tags: BTreeSet::new(),
+            has_unknown_names: false,
+            pieces: 0,
+            full: false,
+        }
+    }
+
+    /// Adds a body and says its number.
+    pub(crate) fn add(&mut self, name: String) -> u32 {
+        self.names.push(name);
+        (self.names.len() - 1) as u32
+    }
+
+    /// Walks the nodes of a body.
+    pub(crate) fn walk(&mut self, nodes: &[Node], setting: &Evaluator, walked: &mut Walked) {
+        for node in nodes {
+            if self.full {
+                return;
+            }
+            match &*node.name {
+                "for" => {
+                    for turn in control_flow::turns(node, setting, self.diagnostics) {
+                        let outer = walked.maybe;
+                        walked.maybe |= turn.maybe;
+                        self.walk(node.body(), &turn.setting, walked);
+                        walked.maybe = outer;
+                    }
+                }
+                "when" => {
+                    let holds =
+                        control_flow::condition(node.args.first(), node.at, setting, self.diagnostics);
+                    self.branch(holds, node.body(), setting, walked);
+                }
+                _ => self.piece(node, setting, walked),
+            }
+        }
+    }
+
+    fn branch(&mut self, holds: Condition, nodes: &[Node], setting: &Evaluator, walked: &mut Walked) {
+        if holds == Condition::False {
+            return self.drop(nodes, setting, walked);
+        }
+        let outer = walked.maybe;
+        walked.maybe |= holds == Condition::Unknown;
+        self.walk(nodes, setting, walked);
+        walked.maybe = outer;
+    }
+
+    fn piece(&mut self, node: &Node, setting: &Evaluator, walked: &mut Walked) {
+        let mut maybe = walked.maybe;
+        if let Some(when) = control_flow::when_of(node) {
+            match control_flow::condition(Some(when), node.at, setting, self.diagnostics) {
+                Condition::True => {}
+                Condition::False => return self.drop(std::slice::from_ref(node), setting, walked),
+                Condition::Unknown => maybe = true,
+            }
+        }
+        self.pieces += 1;
+        if self.pieces > RESOURCES {
+            self.full = true;
+            let message = format!("the host has more than {RESOURCES} resources");
+            return self
+                .diagnostics
+                .push(Diagnostic::error("lang::limit", message).label(node.at, "with this one"));
+        }
+        let mut place = walked.place.clone();
+        place.push(walked.next);
+        walked.next += 1;
+        if let Some(kind) = self.data.library.kind(&node.name) {
+            self.resource(kind, node, setting, walked, place, maybe);
+        } else if self.data.library.modules.contains_key(&*node.name) {
+            self.call(node, setting, walked, place, maybe);
+        } else {
+            // What it would be called by others is nobody's second mistake.
+            self.has_unknown_names = true;
+            self.diagnostics.push(self.data.library.unknown(node));
+        }
+    }
+
+    fn resource(
+        &mut self,
+        kind: usize,
+        node: &Node,
+        setting: &Evaluator,
+        walked: &Walked,
+        place: Vec<u32>,
+        maybe: bool,
+    ) {
+        let schema = &self.data.library.kinds[kind].schema;
+        let mut options = Options::default();
+        let before = self.diagnostics.said();
+        let given = gather(node, schema, Target::Catalog, setting, Some(&mut options), self.diagnostics);
+        let name = self.name(schema, &given);
+        self.has_unknown_names |= !matches!(name, Ok(Some(_)));
+        let failed = self.diagnostics.said() > before;
+        let Ok(name) = name else { return };
+        options.within(walked.module.as_ref());
+        options.inherit(&walked.passed);
+        self.drafts.push(Draft {
+            kind,
+            name,
+            given,
+            options,
+            module: walked.module.clone(),
+            body: walked.body,
+            place,
+            at: node.at,
+            called: walked.called,
+            maybe,
+            failed,
+        });
+    }
+
+    /// The name of a resource or instance; `Ok(None)` where it is unknown, an error where it has none that it should.
+    fn name(&mut self, schema: &Schema, given: &Given) -> Result<Option<Arc<str>>, ()> {
+        let Some(param) = schema.params.iter().position(|param| param.argument == Some(0)) else {
+            return Ok(Some(schema.name.as_str().into()));
+        };
+        let Some(slot) = &given.params[param] else {
+            // That it is missing has been said, where it is required.
+            return if schema.params[param].required {
+                Err(())
+            } else {
+                Ok(Some(schema.name.as_str().into()))
+            };
+        };
+        let text = |atom: &Atom| match atom {
+            Atom::Plain(scalar) => Ok(name_of(scalar)),
+            Atom::Secret(_) => Err(()),
+            _ => Ok(None),
+        };
+        let name = match &slot.held {
+            Held::One(atom) => text(atom),
+            Held::Many(items) => {
+                let words: Result<Option<Vec<Arc<str>>>, ()> = items.iter().map(text).collect();
+                words.map(|words| words.map(|words| words.join(" ").into()))
+            }
+            _ => Ok(None),
+        };
+        if name.is_err() {
+            self.diagnostics.push(secret_here(slot.at, "a name"));
+        }
+        name
+    }
+
+    fn call(&mut self, node: &Node, setting: &Evaluator, walked: &Walked, place: Vec<u32>, maybe: bool) {
+        let data = self.data;
+        let Some(module) = data.library.modules.get(&*node.name) else { return };
+        let mut options = Options::default();
+        let before = self.diagnostics.said();
+        let given =
+            gather(node, &module.schema, Target::Module, setting, Some(&mut options), self.diagnostics);
+        for (what, at) in
+            [("retries", options.retries.map(|(_, at)| at)), ("timeout", options.timeout.map(|(_, at)| at))]
+        {
+            if let Some(at) = at {
+                let report = Diagnostic::error("lang::form", format!("a module has no `{what}`"));
+                self.diagnostics.push(report.label(at, "here").help("it belongs to a single resource"));
+            }
+        }
+        let name = match instance_name(&module.schema, &given) {
+            Ok(name) => name,
+            Err(at) => {
+                self.has_unknown_names = true;
+                if self.has_secret_name(&module.schema, &given) {
+                    self.diagnostics.push(secret_here(at, "a name"));
+                }
+                return;
+            }
+        };
+        options.within(walked.module.as_ref());
+        options.inherit(&walked.passed);
+        let instance = Instance { module: node.name.to_string(), name };
+        let failed = self.diagnostics.said() > before;
+        let called = walked.called.unwrap_or(node.at);
+        let call = Call { given, options, place, called, maybe, failed };
+        self.instances.entry(instance).or_default().push(call);
+    }
+
+    fn has_secret_name(&self, schema: &Schema, given: &Given) -> bool {
+        let slot = schema.key_param().and_then(|param| given.params[param].as_ref());
+        slot.is_some_and(|slot| matches!(slot.held, Held::One(Atom::Secret(_))))
+    }
+
+    /// Remembers the addresses of what is not there, so that naming them is no mistake.
+    fn drop(&mut self, nodes: &[Node], setting: &Evaluator, walked: &Walked) {
+        for node in nodes {
+            match &*node.name {
+                "for" => {
+                    for turn in control_flow::turns(node, setting, &mut Diagnostics::default()) {
+                        self.drop(node.body(), &turn.setting, walked);
+                    }
+                }
+                "when" => self.drop(node.body(), setting, walked),
+                name => self.drop_one(name, node, setting, walked),
+            }
+        }
+    }
+
+    fn drop_one(&mut self, name: &str, node: &Node, setting: &Evaluator, walked: &Walked) {
+        let text = |written: &Written| setting.value(written).ok()?.value.as_str().map(str::to_owned);
+        let prefix = walked.module.as_ref().map_or(String::new(), |module| format!("{module}."));
+        let id = node.prop("id").map(|property| &property.value);
+        let names = node.args.first().into_iter().chain(id).filter_map(text);
+        let of_props = node.prop("tags").map(|property| &property.value);
+        let children = node.body().iter().filter(|child| &*child.name == "tags");
+        let tags = of_props.into_iter().chain(children.flat_map(|child| &child.args)).filter_map(text);
+        self.dropped_tags.extend(tags.chain(walked.passed.tags.iter().map(|tag| tag.to_string())));
+        self.dropped.extend(names.map(|text| format!("{prefix}{}", address(name, &text))));
+        if self.data.library.modules.contains_key(name) {
+            self.dropped.insert(name.to_owned());
+        }
+    }
+}
+
+/// `kind[name]`.
+pub(crate) fn address(kind: &str, name: &str) -> String {
+    converge_model::Address::new(None, kind, name).as_str().to_owned()
+}
+
+/// The name of a module instance; an error where it is unknown.
+fn instance_name(schema: &Schema, given: &Given) -> Result<Option<Arc<str>>, Span> {
+    let Some(param) = schema.key_param() else { return Ok(None) };
+    match &given.params[param] {
+        None => Ok(None),
+        Some(slot) => match &slot.held {
+            Held::One(Atom::Plain(scalar)) => Ok(name_of(scalar)),
+            _ => Err(slot.at),
+        },
+    }
+}
+
+impl Instance {
+    /// Its address: `nginx`, `app-release[shop]`.
+    pub(crate) fn address(&self) -> Arc<str> {
+        converge_model::Address::module(&self.module, self.name.as_deref()).as_str().into()
+    }
+}

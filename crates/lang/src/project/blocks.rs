@@ -1,0 +1,105 @@
+//! The hosts of `on` blocks, and the order among hosts that `after=` of blocks asks for.
+
+use crate::project::declarations::Block;
+use crate::project::hosts::Membership;
+use crate::source::diagnostic::{Diagnostic, Diagnostics};
+
+/// Which hosts the `on` blocks of a project are for.
+pub(crate) struct Blocks {
+    /// The hosts of each block, ascending.
+    hosts: Vec<Vec<usize>>,
+    /// The hosts that each block waits for, ascending.
+    after: Vec<Vec<usize>>,
+    /// For each host, the blocks that it is in.
+    of: Vec<Vec<usize>>,
+}
+
+impl Blocks {
+    /// Selects the hosts of all blocks.
+    pub(crate) fn select(declared: &[Block], membership: &Membership, diagnostics: &mut Diagnostics) -> Self {
+        let hosts: Vec<Vec<usize>> =
+            declared.iter().map(|block| membership.select(&block.patterns, diagnostics)).collect();
+        let mut after = Vec::with_capacity(declared.len());
+        for block in declared {
+            let waits = !block.after.is_empty();
+            after.push(if waits { membership.select(&block.after, diagnostics) } else { Vec::new() });
+        }
+        let mut of = vec![Vec::new(); membership.hosts.len()];
+        for (block, hosts) in hosts.iter().enumerate() {
+            hosts.iter().for_each(|host| of[*host].push(block));
+        }
+        Self { hosts, after, of }
+    }
+
+    /// The hosts of a block, ascending.
+    pub(crate) fn hosts(&self, block: usize) -> &[usize] {
+        &self.hosts[block]
+    }
+
+    /// The blocks that a host is in.
+    pub(crate) fn of(&self, host: usize) -> &[usize] {
+        &self.of[host]
+    }
+
+    /// The hosts that `host` waits for. What holds hosts back for some of themselves is reading order on those.
+    pub(crate) fn waits_for(&self, host: usize) -> Vec<usize> {
+        let blocks = self.of[host].iter().filter(|block| self.holds(**block, host));
+        let mut hosts: Vec<usize> = blocks.flat_map(|block| &self.after[*block]).copied().collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
+    }
+
+    /// Whether a block lets a host wait.
+    fn holds(&self, block: usize, host: usize) -> bool {
+        let after = &self.after[block];
+        !after.is_empty() && after.binary_search(&host).is_err()
+    }
+
+    /// Hosts that wait for each other: the blocks which say so, in a circle.
+    ///
+    /// It is searched for among blocks: one waits for another where the other holds back a host that it waits for.
+    fn cycle(&self) -> Option<Vec<usize>> {
+        let mut done = vec![false; self.after.len()];
+        for start in 0..done.len() {
+            let mut open: Vec<(usize, Vec<usize>)> = vec![(start, self.waits_for_blocks(start))];
+            while let Some((block, next)) = open.last_mut() {
+                let block = *block;
+                let Some(other) = next.pop() else {
+                    done[block] = true;
+                    open.pop();
+                    continue;
+                };
+                if let Some(from) = open.iter().position(|(block, _)| *block == other) {
+                    return Some(open[from..].iter().map(|(block, _)| *block).collect());
+                }
+                if !done[other] {
+                    open.push((other, self.waits_for_blocks(other)));
+                }
+            }
+        }
+        None
+    }
+
+    fn waits_for_blocks(&self, block: usize) -> Vec<usize> {
+        let hosts = self.after[block].iter();
+        let holding = hosts.flat_map(|host| self.of[*host].iter().filter(|other| self.holds(**other, *host)));
+        let mut blocks: Vec<usize> = holding.copied().collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        blocks
+    }
+
+    /// Hosts that wait for each other are an error that shows the blocks which say so.
+    pub(crate) fn refuse_cycle(&self, declared: &[Block], diagnostics: &mut Diagnostics) {
+        let Some(blocks) = self.cycle() else { return };
+        let mut report = Diagnostic::error("lang::cycle", "hosts wait for each other");
+        for block in blocks {
+            let block = &declared[block];
+            let at = block.after.first().map_or(block.at, |after| after.at);
+            report = report.label(at, format!("`{}` waits", block.name()));
+        }
+        let help = "let one of them go without `after`, or use a pattern that leaves hosts out";
+        diagnostics.push(report.help(help));
+    }
+}

@@ -1,0 +1,464 @@
+//! Hosts and groups: ranges spread into names, who is inside what, and which hosts a pattern means.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use converge_model::HostName;
+
+use crate::project::declarations::{Reading, WrittenHost};
+use crate::project::precedence::{Layer, Level};
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::syntax::host_pattern::{Pattern, Universe};
+use crate::syntax::name_range::{self, PairError, RangeError};
+use crate::syntax::parse::{Origin, Written};
+
+/// The most hosts of an inventory.
+pub(crate) const HOSTS: usize = 10_000;
+
+/// A host.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) name: HostName,
+    pub(crate) at: Span,
+    /// `address=`: a range spread, or a text that may be a template.
+    pub(crate) address: Option<Written>,
+    /// The node that defines it, as a place in [`Reading::hosts`].
+    pub(crate) node: usize,
+    /// All groups that it is in.
+    pub(crate) groups: BTreeSet<usize>,
+}
+
+/// A group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Span,
+    /// All hosts in it, in the order of the inventory.
+    pub(crate) hosts: BTreeSet<usize>,
+    /// The groups directly inside it.
+    pub(crate) inner: BTreeSet<usize>,
+}
+
+/// All hosts and groups.
+#[derive(Debug, Default)]
+pub(crate) struct Membership {
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) groups: Vec<Group>,
+    /// For each group, the groups that it is inside of, directly or not.
+    pub(crate) outer: Vec<HashSet<usize>>,
+    names: Vec<String>,
+    by_name: HashMap<String, usize>,
+    groups_by_name: HashMap<String, usize>,
+}
+
+impl Universe for Membership {
+    fn hosts(&self) -> &[String] {
+        &self.names
+    }
+
+    fn groups(&self) -> Vec<&str> {
+        self.groups.iter().map(|group| &*group.name).collect()
+    }
+
+    fn members(&self, group: &str) -> Option<Vec<usize>> {
+        let group = self.groups_by_name.get(group)?;
+        Some(self.groups[*group].hosts.iter().copied().collect())
+    }
+}
+
+impl Membership {
+    /// The place of a host.
+    pub(crate) fn host(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The place of a group.
+    pub(crate) fn group(&self, name: &str) -> Option<usize> {
+        self.groups_by_name.get(name).copied()
+    }
+
+    /// The groups of a host, those inside others first.
+    pub(crate) fn groups_of(&self, host: usize) -> Vec<usize> {
+        let mut groups: Vec<usize> = self.hosts[host].groups.iter().copied().collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(self.outer[*group].len()));
+        groups
+    }
+
+    /// The layers, out of `all` and those of the host's own node, that count for a host.
+    pub(crate) fn layers_of<'a>(&self, host: usize, all: &'a [Layer], own: &'a [Layer]) -> Vec<&'a Layer> {
+        let groups = &self.hosts[host].groups;
+        let counts = |layer: &&Layer| match layer.level {
+            Level::Group(group) => groups.contains(&group),
+            Level::Inventory | Level::Host | Level::Set => true,
+        };
+        all.iter().filter(counts).chain(own).collect()
+    }
+
+    /// The hosts that the arguments of a node mean. Notes say what matched nothing.
+    pub(crate) fn select(&self, patterns: &[Written], diagnostics: &mut Diagnostics) -> Vec<usize> {
+        let Some(texts) = texts(patterns, diagnostics) else { return Vec::new() };
+        let errors = match Pattern::parse(&texts).map_err(|error| vec![error]).and_then(|p| p.select(self)) {
+            Ok(selected) => {
+                for (place, words) in selected.notes {
+                    let note =
+                        Diagnostic::note("lang::empty-match", words).label(patterns[place].at, "no host");
+                    diagnostics.push(note);
+                }
+                return selected.hosts;
+            }
+            Err(errors) => errors,
+        };
+        for error in errors {
+            let at = patterns.get(error.argument).or(patterns.first()).map(|pattern| pattern.at);
+            let report = Diagnostic::error("lang::pattern", error.message).maybe_help(error.help);
+            diagnostics.push(match at {
+                Some(at) => report.label(at, "here"),
+                None => report,
+            });
+        }
+        Vec::new()
+    }
+}
+
+/// Patterns are plain texts: they are not filled in.
+fn texts(patterns: &[Written], diagnostics: &mut Diagnostics) -> Option<Vec<Arc<str>>> {
+    let mut texts = Vec::with_capacity(patterns.len());
+    for pattern in patterns {
+        match pattern.plain_text() {
+            Some(text) if pattern.origin == Origin::Plain && !crate::template::is_template(text) => {
+                texts.push(text.clone());
+            }
+            _ => diagnostics.push(
+                Diagnostic::error("lang::pattern", "names and patterns of hosts are plain text")
+                    .label(pattern.at, "is not")
+                    .help("what differs between hosts is a variable; where things go is written out"),
+            ),
+        }
+    }
+    (texts.len() == patterns.len()).then_some(texts)
+}
+
+/// Spreads ranges and works out who is inside what.
+pub(crate) fn build(reading: &Reading, diagnostics: &mut Diagnostics) -> Membership {
+    let mut membership = Membership::default();
+    for (node, written) in reading.hosts.iter().enumerate() {
+        membership.spread(node, written, diagnostics);
+    }
+    for (place, group) in reading.groups.iter().enumerate() {
+        membership.add_group(place, group, diagnostics);
+    }
+    let order = Nesting::read(reading, &membership).order(reading, &mut membership, diagnostics);
+    for group in order {
+        membership.fill(group, reading, diagnostics);
+    }
+    membership
+}
+
+impl Membership {
+    fn spread(&mut self, node: usize, written: &WrittenHost, diagnostics: &mut Diagnostics) {
+        for name in &written.names {
+            let Some(texts) = texts(std::slice::from_ref(name), diagnostics) else { continue };
+            match spread(&texts[0], name, written.address.as_ref(), diagnostics) {
+                Some(hosts) => {
+                    if self.hosts.len() + hosts.len() > HOSTS {
+                        return too_many(name.at, diagnostics);
+                    }
+                    for (host, address) in hosts {
+                        self.add_host(&host, address, name.at, node, diagnostics);
+                    }
+                }
+                None => continue,
+            }
+        }
+    }
+
+    fn add_host(
+        &mut self,
+        name: &str,
+        address: Option<Written>,
+        at: Span,
+        node: usize,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let host = match HostName::new(name) {
+            Ok(host) => host,
+            Err(error) => {
+                let report = Diagnostic::error("lang::host-name", error.to_string())
+                    .label(at, "in this name")
+                    .maybe_help(with_port(name));
+                return diagnostics.push(report);
+            }
+        };
+        if let Some(first) = self.by_name.get(name) {
+            return diagnostics.push(
+                Diagnostic::error("lang::duplicate", format!("the host `{name}` is defined twice"))
+                    .label(at, "and again here")
+                    .label(self.hosts[*first].at, "defined here")
+                    .help("to put a defined host into another group, write `members` there"),
+            );
+        }
+        self.by_name.insert(name.to_owned(), self.hosts.len());
+        self.names.push(name.to_owned());
+        self.hosts.push(Host { name: host, at, address, node, groups: BTreeSet::new() });
+    }
+
+    fn add_group(
+        &mut self,
+        place: usize,
+        written: &crate::project::declarations::WrittenGroup,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let name = &written.name;
+        if let Err(error) = HostName::new(&**name) {
+            let message = error.to_string().replace("a host name", "the name of a group");
+            diagnostics
+                .push(Diagnostic::error("lang::group-name", message).label(written.at, "in this name"));
+        }
+        if let Some(host) = self.by_name.get(&**name) {
+            diagnostics.push(
+                Diagnostic::error("lang::duplicate", format!("`{name}` is a group and a host"))
+                    .label(written.at, "the group")
+                    .label(self.hosts[*host].at, "the host")
+                    .help("hosts and groups share one name space"),
+            );
+        }
+        self.groups_by_name.insert(name.to_string(), place);
+        self.groups.push(Group {
+            name: name.clone(),
+            at: written.at,
+            hosts: BTreeSet::new(),
+            inner: BTreeSet::new(),
+        });
+        self.outer.push(HashSet::new());
+    }
+
+    /// Fills a group whose inner groups are filled.
+    fn fill(&mut self, group: usize, reading: &Reading, diagnostics: &mut Diagnostics) {
+        let mut hosts: BTreeSet<usize> = BTreeSet::new();
+        for members in &reading.groups[group].members {
+            hosts.extend(self.select(members, diagnostics));
+        }
+        let own = |host: &Host| reading.hosts[host.node].group == Some(group);
+        hosts.extend(self.hosts.iter().enumerate().filter(|(_, host)| own(host)).map(|(place, _)| place));
+        for inner in self.groups[group].inner.clone() {
+            hosts.extend(&self.groups[inner].hosts);
+        }
+        for host in &hosts {
+            self.hosts[*host].groups.insert(group);
+        }
+        self.groups[group].hosts = hosts;
+    }
+}
+
+fn too_many(at: Span, diagnostics: &mut Diagnostics) {
+    diagnostics.push(
+        Diagnostic::error("lang::limit", format!("the inventory has more than {HOSTS} hosts"))
+            .label(at, "with this node"),
+    );
+}
+
+/// The names of one argument of `host`, each with its address.
+fn spread(
+    text: &str,
+    name: &Written,
+    address: Option<&Written>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<(String, Option<Written>)>> {
+    // An address with a bracket is a range; any other may be a template, and stays one.
+    let ranged = address.filter(|written| written.plain_text().is_some_and(|text| text.contains('[')));
+    let spread = match ranged.and_then(Written::plain_text) {
+        Some(addresses) => name_range::expand_pair(text, addresses).map(|pairs| {
+            let of = |address: String| {
+                ranged.map(|written| Written {
+                    literal: crate::syntax::parse::Literal::Text(address.into()),
+                    ..written.clone()
+                })
+            };
+            pairs.into_iter().map(|(name, address)| (name, of(address))).collect()
+        }),
+        None => name_range::expand(text)
+            .map(|names| names.into_iter().map(|name| (name, address.cloned())).collect())
+            .map_err(PairError::Name),
+    };
+    let (error, at) = match spread {
+        Ok(spread) => return one_address(spread, name, address, diagnostics),
+        Err(PairError::Name(error)) => (error, name.at),
+        Err(PairError::Address(error)) => (error, address.map_or(name.at, |written| written.at)),
+    };
+    let RangeError { span, message, help } = error;
+    let at = inside(at, &span);
+    diagnostics.push(Diagnostic::error("lang::range", message).label(at, "here").maybe_help(help));
+    None
+}
+
+/// One address for several hosts is a mistake.
+fn one_address(
+    spread: Vec<(String, Option<Written>)>,
+    name: &Written,
+    address: Option<&Written>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<(String, Option<Written>)>> {
+    let plain = address.and_then(Written::plain_text);
+    if let (Some(address), Some(text)) = (address, plain)
+        && spread.len() > 1
+        && !text.contains('[')
+        && !crate::template::is_template(text)
+    {
+        diagnostics.push(
+            Diagnostic::error("lang::range", format!("{} hosts have one address", spread.len()))
+                .label(address.at, "one")
+                .label(name.at, "several")
+                .help("let the address walk along: `address=\"10.0.0.[11..30]\"`"),
+        );
+        return None;
+    }
+    Some(spread)
+}
+
+/// The place of a part of a text in quotes.
+fn inside(at: Span, part: &std::ops::Range<usize>) -> Span {
+    if part.is_empty() || part.end + 2 > at.len {
+        at
+    } else {
+        Span::new(at.file, at.start + 1 + part.start, part.len())
+    }
+}
+
+/// Which groups are inside which, as written and through `members`.
+struct Nesting {
+    /// For each group, those directly inside it, and where that is said.
+    inner: Vec<Vec<(usize, Span)>>,
+}
+
+impl Nesting {
+    fn read(reading: &Reading, membership: &Membership) -> Self {
+        let mut inner: Vec<Vec<(usize, Span)>> = vec![Vec::new(); reading.groups.len()];
+        for (place, group) in reading.groups.iter().enumerate() {
+            for (outer, at) in &group.outer {
+                inner[*outer].push((place, *at));
+            }
+            for member in group.members.iter().flatten() {
+                let Some(text) = member.plain_text() else { continue };
+                let places = membership.groups.iter().enumerate();
+                let named = places.filter(|(_, other)| matches_whole(text, &other.name));
+                inner[place]
+                    .extend(named.map(|(other, _)| (other, member.at)).filter(|(other, _)| *other != place));
+                if matches_exactly(text, &group.name) {
+                    inner[place].push((place, member.at));
+                }
+            }
+        }
+        Self { inner }
+    }
+
+    /// The groups, each after those inside it, with `inner` and `outer` of the membership filled in. A cycle is
+    /// reported and cut.
+    fn order(
+        &self,
+        reading: &Reading,
+        membership: &mut Membership,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<usize> {
+        let mut state = vec![State::New; self.inner.len()];
+        let mut order = Vec::with_capacity(self.inner.len());
+        for start in 0..self.inner.len() {
+            // A stack of our own: groups nest as deep as the inventory says.
+            let mut stack: Vec<(usize, usize)> = Vec::new();
+            if state[start] == State::New {
+                state[start] = State::Open;
+                stack.push((start, 0));
+            }
+            while let Some((group, next)) = stack.last_mut() {
+                let Some((inner, at)) = self.inner[*group].get(*next).copied() else {
+                    state[*group] = State::Done;
+                    order.push(*group);
+                    stack.pop();
+                    continue;
+                };
+                *next += 1;
+                match state[inner] {
+                    State::Done => {
+                        membership.groups[*group].inner.insert(inner);
+                    }
+                    State::New => {
+                        membership.groups[*group].inner.insert(inner);
+                        state[inner] = State::Open;
+                        stack.push((inner, 0));
+                    }
+                    State::Open => self.cycle(&stack, inner, at, reading, diagnostics),
+                }
+            }
+        }
+        for group in order.iter().rev() {
+            let mut above = membership.outer[*group].clone();
+            above.insert(*group);
+            for inner in membership.groups[*group].inner.clone() {
+                membership.outer[inner].extend(&above);
+            }
+        }
+        order
+    }
+
+    fn cycle(
+        &self,
+        stack: &[(usize, usize)],
+        to: usize,
+        at: Span,
+        reading: &Reading,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let from = stack.iter().position(|(group, _)| *group == to).unwrap_or(0);
+        let name = |group: usize| &reading.groups[group].name;
+        let mut report =
+            Diagnostic::error("lang::cycle", format!("the group `{}` is inside itself", name(to))).label(
+                at,
+                format!("`{}` is inside `{}`", name(to), stack.last().map_or("", |(group, _)| name(*group))),
+            );
+        for pair in stack[from..].windows(2) {
+            let edge = self.inner[pair[0].0].iter().find(|(inner, _)| *inner == pair[1].0);
+            if let Some((_, at)) = edge {
+                report = report.label(*at, format!("`{}` is inside `{}`", name(pair[1].0), name(pair[0].0)));
+            }
+        }
+        diagnostics.push(report);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Open,
+    Done,
+}
+
+fn matches_exactly(pattern: &str, name: &str) -> bool {
+    pattern == name
+}
+
+/// Whether a pattern without operators matches a name: `*` stands for any text.
+fn matches_whole(pattern: &str, name: &str) -> bool {
+    if pattern.starts_with('!') || pattern.contains('&') {
+        return false;
+    }
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+/// Help for a name with a user or a port in it: `admin@db1:2222`.
+fn with_port(name: &str) -> Option<String> {
+    let (user, rest) = name.split_once('@').map_or((None, name), |(user, rest)| (Some(user), rest));
+    let (bare, port) = rest.split_once(':').map_or((rest, None), |(bare, port)| (bare, Some(port)));
+    let user = user.map(|user| format!(" user=\"{user}\""));
+    let port = port.filter(|port| port.parse::<u16>().is_ok()).map(|port| format!(" port={port}"));
+    let settings: String = [user, port].into_iter().flatten().collect();
+    (!settings.is_empty()).then(|| format!("write `host \"{bare}\" {{ connection{settings} }}`"))
+}

@@ -1,0 +1,160 @@
+//! A project read and put together: hosts with their variables, blocks with their hosts, modules, secrets.
+
+pub(crate) mod assets;
+pub(crate) mod blocks;
+pub(crate) mod declarations;
+pub(crate) mod hosts;
+pub(crate) mod library;
+pub(crate) mod lint;
+pub(crate) mod loader;
+pub(crate) mod module;
+mod overrides;
+pub(crate) mod precedence;
+pub(crate) mod rollouts;
+pub(crate) mod secrets;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use converge_model::HostName;
+
+use crate::project::assets::{Assets, Place};
+use crate::project::blocks::Blocks;
+use crate::project::declarations::Reading;
+use crate::project::hosts::Membership;
+use crate::project::library::{Library, library};
+use crate::project::loader::Loader;
+use crate::project::overrides::set;
+use crate::project::precedence::{Layer, Nearness};
+use crate::project::secrets::Secrets;
+use crate::settings::rollout::Rollout;
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Files};
+use crate::syntax::value_tree::Entry;
+use crate::template::fold;
+
+/// Everything that a project says, read and checked as far as it can be without looking at one host.
+pub(crate) struct Data {
+    pub(crate) loader: Loader,
+    pub(crate) files: Arc<Files>,
+    pub(crate) project: String,
+    pub(crate) reading: Reading,
+    pub(crate) membership: Membership,
+    pub(crate) nearness: Nearness,
+    pub(crate) blocks: Blocks,
+    pub(crate) rollouts: Vec<Rollout>,
+    pub(crate) base: Arc<Assets>,
+    pub(crate) library: Library,
+    pub(crate) secrets: Secrets,
+    tables: Vec<OnceLock<Arc<Table>>>,
+    /// Tables of hosts without layers of their own, by their groups.
+    shared: std::sync::Mutex<HashMap<BTreeSet<usize>, Arc<Table>>>,
+}
+
+/// The variables of a host: the definitions that count.
+#[derive(Default)]
+pub(crate) struct Table {
+    pub(crate) entries: Vec<Entry>,
+    places: HashMap<String, usize>,
+}
+
+impl Table {
+    fn new(entries: Vec<Entry>) -> Self {
+        let places = entries.iter().enumerate().map(|(place, entry)| (fold(&entry.key), place)).collect();
+        Self { entries, places }
+    }
+
+    /// The place of a variable, by its name as an expression spells it.
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+        self.places.get(&fold(name)).copied()
+    }
+}
+
+impl Data {
+    /// The variables of a host.
+    pub(crate) fn table(&self, host: usize) -> Arc<Table> {
+        Arc::clone(self.tables[host].get_or_init(|| self.build_table(host, &mut Diagnostics::default())))
+    }
+
+    /// Merges the definitions of one host, and says where they contradict each other.
+    pub(crate) fn build_table(&self, host: usize, diagnostics: &mut Diagnostics) -> Arc<Table> {
+        let of_host = &self.membership.hosts[host];
+        let own = &self.reading.hosts[of_host.node].vars;
+        let layers = self.membership.layers_of(host, &self.reading.vars, own);
+        let build = |diagnostics: &mut Diagnostics| {
+            Arc::new(Table::new(precedence::merge(&layers, &self.nearness, diagnostics)))
+        };
+        if !own.is_empty() {
+            return build(diagnostics);
+        }
+        let known = || self.shared.lock().ok()?.get(&of_host.groups).cloned();
+        if let Some(table) = known() {
+            return table;
+        }
+        let table = build(diagnostics);
+        if let Ok(mut shared) = self.shared.lock() {
+            shared.insert(of_host.groups.clone(), Arc::clone(&table));
+        }
+        table
+    }
+
+    /// The layers of variables of a host, for `explain`.
+    pub(crate) fn var_layers(&self, host: usize) -> Vec<&Layer> {
+        let own = &self.reading.hosts[self.membership.hosts[host].node].vars;
+        self.membership.layers_of(host, &self.reading.vars, own)
+    }
+
+    /// The place of a host.
+    pub(crate) fn host(&self, name: &HostName) -> Option<usize> {
+        self.membership.host(name.as_str())
+    }
+}
+
+/// Reads a project. What it returns is whole even where there are mistakes, so that all of them can be found.
+pub(crate) fn load(loader: &Loader, entry: &str, sets: &[(String, String)]) -> (Data, Diagnostics) {
+    let mut diagnostics = Diagnostics::default();
+    let mut files = Files::default();
+    let sources = &*loader.sources;
+    let mut reading = declarations::read(sources, entry, &mut files, &mut diagnostics);
+    set(&mut reading, sets, &mut files, &mut diagnostics);
+    let membership = hosts::build(&reading, &mut diagnostics);
+    shapes(&reading, &mut diagnostics);
+    let nearness = Nearness { outer: membership.outer.clone(), includes: reading.includes.clone() };
+    let base = Assets::new(Place::Folder(String::new()), &loader.sources, &mut files, &mut diagnostics);
+    let library = library(loader, &reading.blocks, &mut files, &mut diagnostics);
+    let secrets = Secrets::load(&reading.secrets, sources, &mut diagnostics);
+    let blocks = Blocks::select(&reading.blocks, &membership, &mut diagnostics);
+    let rollouts = rollouts::read(&reading.blocks, &blocks, &membership, &files, &mut diagnostics);
+    blocks.refuse_cycle(&reading.blocks, &mut diagnostics);
+    let hosts = membership.hosts.len();
+    let data = Data {
+        loader: loader.clone(),
+        project: reading.project.clone().unwrap_or_else(|| entry.to_owned()),
+        files: Arc::new(files),
+        reading,
+        membership,
+        nearness,
+        blocks,
+        rollouts,
+        base: Arc::new(base),
+        library,
+        secrets,
+        tables: (0..hosts).map(|_| OnceLock::new()).collect(),
+        shared: std::sync::Mutex::default(),
+    };
+    for host in 0..hosts {
+        let table = data.build_table(host, &mut diagnostics);
+        // Nobody else has seen the data yet, so the cell is empty.
+        let _ = data.tables[host].set(table);
+    }
+    if data.membership.hosts.is_empty() && !diagnostics.has_errors() {
+        let report = Diagnostic::error("lang::inventory", "the inventory defines no host")
+            .help("write `host \"web1\"`, or `host \"here\"` with `connection \"local\"`");
+        diagnostics.push(report);
+    }
+    (data, diagnostics)
+}
+
+fn shapes(reading: &Reading, diagnostics: &mut Diagnostics) {
+    let of_hosts = reading.hosts.iter().flat_map(|host| &host.vars);
+    precedence::shapes(reading.vars.iter().chain(of_hosts), diagnostics);
+}

@@ -1,0 +1,319 @@
+//! Modules: their schema, their variables and their body, read from `module.kdl`. Where modules are found, and which
+//! are read, is in `project`; what their bodies come to, in `expand`.
+
+use std::sync::Arc;
+
+use converge_model::schema::{Child, Param};
+use converge_model::{Type, Value};
+
+use crate::project::assets::Assets;
+use crate::schema::mismatch::COMMON;
+use crate::schema::types;
+use crate::schema::{Assert, Schema};
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::suggest::did_you_mean;
+use crate::syntax::parse::{Literal, Node, Origin, Written};
+use crate::syntax::value_tree::{self, Entry};
+
+/// A module as its reference page shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModuleInfo {
+    /// Its name.
+    pub name: String,
+    /// One line about it.
+    pub summary: String,
+    /// `version=` of its `module` node.
+    pub version: Option<String>,
+    /// Whether it comes with Converge, and whether the project replaces one that does.
+    pub origin: ModuleOrigin,
+    /// Its parameters.
+    pub params: Vec<Param>,
+    /// Its children, which nest.
+    pub children: Vec<Child>,
+    /// What it demands of them: expression and the text of the error.
+    pub asserts: Vec<(String, String)>,
+    /// The text of its `README.md`, where it has one.
+    pub readme: Option<Arc<str>>,
+}
+
+/// Where a module comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModuleOrigin {
+    /// It comes with Converge.
+    Builtin,
+    /// It is the project's own.
+    Project,
+    /// It is the project's own and stands in the place of a built-in one.
+    Replacement,
+}
+
+/// A module.
+pub(crate) struct Module {
+    pub(crate) schema: Schema,
+    pub(crate) summary: String,
+    pub(crate) version: Option<String>,
+    pub(crate) origin: ModuleOrigin,
+    pub(crate) vars: Vec<Entry>,
+    pub(crate) body: Arc<[Node]>,
+    pub(crate) base: Arc<Assets>,
+    pub(crate) readme: Option<Arc<str>>,
+}
+
+impl Module {
+    /// As the reference shows it.
+    pub(crate) fn info(&self) -> ModuleInfo {
+        let texts = |assert: &Assert| (assert.expression.to_string(), assert.message.to_string());
+        ModuleInfo {
+            name: self.schema.name.clone(),
+            summary: self.summary.clone(),
+            version: self.version.clone(),
+            origin: self.origin,
+            params: self.schema.params.clone(),
+            children: self.schema.children.iter().map(Schema::to_child).collect(),
+            asserts: self.schema.asserts.iter().map(texts).collect(),
+            readme: self.readme.clone(),
+        }
+    }
+}
+
+/// Reads the nodes of a `module.kdl`.
+pub(crate) fn read(
+    name: &str,
+    nodes: Vec<Node>,
+    base: Arc<Assets>,
+    origin: ModuleOrigin,
+    diagnostics: &mut Diagnostics,
+) -> Module {
+    let mut module = Module {
+        schema: Schema { name: name.to_owned(), ..Schema::default() },
+        summary: String::new(),
+        version: None,
+        origin,
+        vars: Vec::new(),
+        body: Arc::new([]),
+        base,
+        readme: None,
+    };
+    let mut body = Vec::new();
+    let mut reader = Reader { diagnostics };
+    for node in nodes {
+        match &*node.name {
+            "module" => reader.module(&node, &mut module),
+            "params" => reader.params(node.body(), &mut module.schema, true),
+            "vars" => module.vars.extend(value_tree::variables(node.body(), reader.diagnostics)),
+            "resources" => body.extend(node.children.unwrap_or_default()),
+            _ => reader.unknown(&node, &["module", "params", "vars", "resources"]),
+        }
+    }
+    module.body = body.into();
+    module
+}
+
+struct Reader<'a> {
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl Reader<'_> {
+    fn module(&mut self, node: &Node, module: &mut Module) {
+        match node.args.first().and_then(Written::plain_text) {
+            Some(name) if **name == *module.schema.name => {}
+            _ => {
+                self.report(node.at, format!("the module in this folder is called `{}`", module.schema.name))
+            }
+        }
+        for property in &node.props {
+            let text = property.value.plain_text().map(|text| text.to_string());
+            match (&*property.key, text) {
+                ("summary", Some(text)) => module.summary = text,
+                ("version", Some(text)) => module.version = Some(text),
+                ("requires", Some(text)) => self.requires(&text, property.value.at),
+                (key, _) => self.report(property.value.at, format!("`module` has no text `{key}`")),
+            }
+        }
+    }
+
+    fn requires(&mut self, wanted: &str, at: Span) {
+        let version =
+            |text: &str| -> Option<Vec<u64>> { text.split('.').map(|part| part.parse().ok()).collect() };
+        let have = version(env!("CARGO_PKG_VERSION")).unwrap_or_default();
+        match wanted.strip_prefix(">=").map(str::trim).and_then(version) {
+            Some(wanted) if wanted <= have => {}
+            Some(_) => {
+                let have = env!("CARGO_PKG_VERSION");
+                self.report(at, format!("the module needs Converge {wanted}, this is {have}"));
+            }
+            None => self.report(at, "`requires` is written `\">=0.4\"`".to_owned()),
+        }
+    }
+
+    fn params(&mut self, body: &[Node], schema: &mut Schema, top: bool) {
+        let mut arguments = 0;
+        for node in body {
+            match &*node.name {
+                "arg" => {
+                    if let Some(mut param) = self.param(node, top) {
+                        param.argument = Some(arguments);
+                        arguments += 1;
+                        self.add(schema, param, node.at);
+                    }
+                }
+                "param" => {
+                    if let Some(param) = self.param(node, top) {
+                        self.add(schema, param, node.at);
+                    }
+                }
+                "child" => self.child(node, schema),
+                "assert" => self.assert(node, schema),
+                _ => self.unknown(node, &["param", "arg", "child", "assert"]),
+            }
+        }
+    }
+
+    fn add(&mut self, schema: &mut Schema, param: Param, at: Span) {
+        if schema.names().contains(&param.name.as_str()) {
+            self.report(at, format!("`{}` is declared twice", param.name));
+        } else if let Err(error) = types::check_param(&param) {
+            let report = Diagnostic::error("lang::module", error.message).label(at, "in this parameter");
+            self.diagnostics.push(report.maybe_help(error.help));
+        } else {
+            schema.params.push(param);
+        }
+    }
+
+    fn child(&mut self, node: &Node, schema: &mut Schema) {
+        let Some(name) = node.args.first().and_then(Written::plain_text) else {
+            return self.report(node.at, "`child` wants a name".to_owned());
+        };
+        let mut child = Schema { name: name.to_string(), keyed: true, ..Schema::default() };
+        for property in &node.props {
+            match (&*property.key, &property.value.literal) {
+                ("key", Literal::Bool(keyed)) => child.keyed = *keyed,
+                ("join", Literal::Bool(join)) => child.apart = !*join,
+                ("doc", Literal::Text(text)) => child.doc = text.to_string(),
+                (key, _) => self.report(property.value.at, format!("`child` does not know this `{key}`")),
+            }
+        }
+        self.params(node.body(), &mut child, false);
+        if schema.names().contains(&child.name.as_str()) || matches!(&*child.name, "for" | "when" | "with") {
+            return self.report(node.at, format!("`{}` is not free for a child", child.name));
+        }
+        schema.children.push(child);
+    }
+
+    fn assert(&mut self, node: &Node, schema: &mut Schema) {
+        let [expression, message] = &node.args[..] else {
+            return self.report(node.at, "`assert` wants an expression and a text".to_owned());
+        };
+        match (&expression.literal, message.plain_text()) {
+            (Literal::Text(text), Some(message))
+                if matches!(expression.origin, Origin::Plain | Origin::Expr) =>
+            {
+                schema.asserts.push(Assert {
+                    expression: text.clone(),
+                    message: message.clone(),
+                    at: expression.at,
+                });
+            }
+            _ => self.report(expression.at, "`assert` wants an expression and a text".to_owned()),
+        }
+    }
+
+    fn param(&mut self, node: &Node, top: bool) -> Option<Param> {
+        let Some(name) = node.args.first().and_then(Written::plain_text) else {
+            self.report(node.at, format!("`{}` wants a name", node.name));
+            return None;
+        };
+        let reserved = matches!(&**name, "for" | "with" | "when") || top && COMMON.contains(&&**name);
+        if reserved {
+            self.report(node.args[0].at, format!("`{name}` is not free for a parameter"));
+            return None;
+        }
+        let text = |key: &str| node.prop(key).and_then(|property| property.value.plain_text().cloned());
+        let type_name = text("type").unwrap_or_else(|| "string".into());
+        let Some(ty) = Type::parse(&type_name, text("of").as_deref()) else {
+            let names = Type::ALL.iter().map(Type::name).chain(["list"]);
+            let at = node.prop("type").map_or(node.at, |property| property.value.at);
+            self.diagnostics.push(
+                Diagnostic::error("lang::module", format!("there is no type `{type_name}`"))
+                    .label(at, "unknown")
+                    .maybe_help(did_you_mean(&type_name, names)),
+            );
+            return None;
+        };
+        let mut param = Param::new(name, ty, text("doc").as_deref().unwrap_or_default());
+        self.limits(node, &mut param);
+        Some(param)
+    }
+
+    fn limits(&mut self, node: &Node, param: &mut Param) {
+        for property in &node.props {
+            match (&*property.key, &property.value.literal) {
+                ("type" | "of" | "doc", Literal::Text(_)) => {}
+                ("pattern", Literal::Text(pattern)) => param.pattern = Some(pattern.to_string()),
+                ("min", Literal::Int(number, _)) => param.min = Some(*number),
+                ("max", Literal::Int(number, _)) => param.max = Some(*number),
+                ("required", Literal::Bool(required)) => param.required = *required,
+                ("one-of", Literal::Text(text)) => param.one_of.push(text.to_string()),
+                ("default", _) => self.default(std::slice::from_ref(&property.value), param),
+                (key, _) => self.report(property.value.at, format!("a parameter does not know this `{key}`")),
+            }
+        }
+        for child in node.body() {
+            match &*child.name {
+                "one-of" => param.one_of.extend(child.args.iter().filter_map(text_of)),
+                "default" => self.default(&child.args, param),
+                _ => self.unknown(child, &["one-of", "default"]),
+            }
+        }
+    }
+
+    fn default(&mut self, values: &[Written], param: &mut Param) {
+        let limits = types::Limits {
+            one_of: &param.one_of,
+            min: param.min,
+            max: param.max,
+            pattern: param.pattern.as_deref(),
+        };
+        let item = if let Type::List(of) = &param.ty { of } else { &param.ty };
+        let mut scalars = Vec::new();
+        for value in values {
+            let Some(input) = types::Input::of(value) else { continue };
+            match types::read(item, &input, limits) {
+                // Written as the user would write it: what a type makes of it is for catalogs.
+                Ok(read) => scalars.push(types::as_written(item, &input, read)),
+                Err(error) => {
+                    let report =
+                        Diagnostic::error("lang::type", error.message).label(value.at, "this default");
+                    self.diagnostics.push(report.maybe_help(error.help));
+                }
+            }
+        }
+        param.default = match (&param.ty, scalars.len()) {
+            (Type::List(_) | Type::Command, _) => Some(Value::List(scalars)),
+            (_, 1) => scalars.pop().map(Value::Scalar),
+            _ => None,
+        };
+    }
+
+    fn unknown(&mut self, node: &Node, known: &[&str]) {
+        self.diagnostics.push(
+            Diagnostic::error("lang::unknown", format!("there is no node `{}` here", node.name))
+                .label(node.at, "unknown")
+                .help(format!("there are {}", known.join(", ")))
+                .maybe_help(did_you_mean(&node.name, known.iter().copied())),
+        );
+    }
+
+    fn report(&mut self, at: Span, message: String) {
+        self.diagnostics.push(Diagnostic::error("lang::module", message).label(at, "here"));
+    }
+}
+
+fn text_of(written: &Written) -> Option<String> {
+    match &written.literal {
+        Literal::Text(text) => Some(text.to_string()),
+        Literal::Int(_, repr) | Literal::Float(_, repr) => Some(repr.to_string()),
+        Literal::Bool(value) => Some(value.to_string()),
+        Literal::Null | Literal::Broken => None,
+    }
+}

@@ -1,0 +1,92 @@
+//! `--set`: values from the command line, nearer than all others.
+
+use std::sync::Arc;
+
+use crate::project::declarations::Reading;
+use crate::project::precedence::{Layer, Level};
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Files, Span};
+use crate::source::suggest::did_you_mean;
+use crate::syntax::parse::{Literal, Origin, Written};
+use crate::syntax::value_tree::{Entry, Shape, Tree};
+use crate::template::fold;
+
+/// Adds `--set` as the nearest layer. A value takes the type of what it overrides.
+pub(crate) fn set(
+    reading: &mut Reading,
+    sets: &[(String, String)],
+    files: &mut Files,
+    diagnostics: &mut Diagnostics,
+) {
+    for (name, value) in sets {
+        let text = format!("--set {name}={value}");
+        let file = files.add("--set", text.clone());
+        let at = Span::new(file, 6, name.len() + 1 + value.len());
+        let path: Vec<&str> = name.split('.').collect();
+        let layers = reading.vars.iter().chain(reading.hosts.iter().flat_map(|host| &host.vars));
+        let mut found = layers.filter_map(|layer| find(&layer.entries, &path));
+        let Some(overridden) = found.next() else {
+            let names: Vec<String> =
+                reading.vars.iter().flat_map(|l| &l.entries).map(|e| e.key.to_string()).collect();
+            diagnostics.push(
+                Diagnostic::error("lang::set", format!("there is no variable `{name}`"))
+                    .label(at, "to be set")
+                    .maybe_help(did_you_mean(path[0], names.iter().map(String::as_str))),
+            );
+            continue;
+        };
+        match literal(value, &overridden.value) {
+            Ok(literal) => {
+                let leaf = Tree::Leaf(Written { literal, origin: Origin::Raw, at });
+                let entry = nest(&path, leaf, at);
+                reading.vars.push(Layer { level: Level::Set, file, entries: vec![entry] });
+            }
+            Err(what) => diagnostics.push(
+                Diagnostic::error("lang::set", format!("`{name}` is {what}"))
+                    .label(at, "does not fit")
+                    .label(overridden.at, "defined here"),
+            ),
+        }
+    }
+}
+
+fn find<'a>(entries: &'a [Entry], path: &[&str]) -> Option<&'a Entry> {
+    let (first, rest) = path.split_first()?;
+    let entry = entries.iter().find(|entry| fold(&entry.key) == fold(first))?;
+    match (&entry.value, rest) {
+        (_, []) => Some(entry),
+        (Tree::Map(inner, _), _) => find(inner, rest),
+        _ => None,
+    }
+}
+
+fn nest(path: &[&str], leaf: Tree, at: Span) -> Entry {
+    let mut path = path.iter().rev();
+    let key = |name: Option<&&str>| Arc::from(name.copied().unwrap_or_default());
+    let mut entry = Entry { key: key(path.next()), at, value: leaf };
+    for outer in path {
+        entry = Entry { key: key(Some(outer)), at, value: Tree::Map(vec![entry], at) };
+    }
+    entry
+}
+
+/// The text of `--set` as the type of what it overrides.
+fn literal(text: &str, overridden: &Tree) -> Result<Literal, &'static str> {
+    let written = match overridden {
+        Tree::Leaf(written) => written,
+        other if other.shape() == Shape::List => return Err("a list, which `--set` cannot give"),
+        _ => return Err("a map; set one of its keys: `app.workers=4`"),
+    };
+    let text_literal = || Literal::Text(text.into());
+    Ok(match (&written.literal, written.origin) {
+        (Literal::Int(..), _) => Literal::Int(text.parse().map_err(|_| "a whole number")?, text.into()),
+        (Literal::Float(..), _) => Literal::Float(text.parse().map_err(|_| "a number")?, text.into()),
+        (Literal::Bool(_), _) => Literal::Bool(text.parse().map_err(|_| "`true` or `false`")?),
+        // What an expression would come to is not known: the text says by its form what it is.
+        (_, Origin::Expr) | (Literal::Null, _) => match (text.parse::<i64>(), text.parse::<bool>()) {
+            (Ok(number), _) => Literal::Int(number, text.into()),
+            (_, Ok(value)) => Literal::Bool(value),
+            _ => text_literal(),
+        },
+        _ => text_literal(),
+    })
+}

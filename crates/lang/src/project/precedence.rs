@@ -1,0 +1,242 @@
+//! Precedence: which of several definitions of a variable, of a connection's property, counts on one host.
+//!
+//! Inventory < group < group inside it < host < `--set`; within one level a file is nearer than those that it includes.
+//! Maps merge by key, the rest is replaced, and unequal definitions of which neither is nearer are an error.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::source::diagnostic::{Diagnostic, Diagnostics, FileId, Span};
+use crate::syntax::value_tree::{Entry, Shape, Tree};
+
+/// Who defines something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Level {
+    /// The inventory as a whole.
+    Inventory,
+    /// A group, by its place.
+    Group(usize),
+    /// A host, or several that are defined by one node: by the place of the first.
+    Host,
+    /// `--set`.
+    Set,
+}
+
+/// Definitions of one level in one file.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    pub(crate) level: Level,
+    pub(crate) file: FileId,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// What decides between layers: which group is inside which, and which file includes which.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Nearness {
+    /// For each group, the groups that it is inside of.
+    pub(crate) outer: Vec<HashSet<usize>>,
+    /// For each file, the files that it includes, directly or not.
+    pub(crate) includes: HashMap<FileId, HashSet<FileId>>,
+}
+
+impl Nearness {
+    /// Whether `a` is nearer than `b`.
+    pub(crate) fn nearer(&self, a: &Layer, b: &Layer) -> bool {
+        match (a.level, b.level) {
+            (Level::Group(inner), Level::Group(outer)) if inner != outer => {
+                self.outer.get(inner).is_some_and(|outers| outers.contains(&outer))
+            }
+            (of_a, of_b) if rank(of_a) != rank(of_b) => rank(of_a) > rank(of_b),
+            _ => self.includes.get(&a.file).is_some_and(|included| included.contains(&b.file)),
+        }
+    }
+}
+
+fn rank(level: Level) -> u8 {
+    match level {
+        Level::Inventory => 0,
+        Level::Group(_) => 1,
+        Level::Host => 2,
+        Level::Set => 3,
+    }
+}
+
+/// One definition, and the layer that it is in.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    layer: &'a Layer,
+    entry: &'a Entry,
+}
+
+/// Merges the layers of one host: every name with the value that counts.
+pub(crate) fn merge(layers: &[&Layer], nearness: &Nearness, diagnostics: &mut Diagnostics) -> Vec<Entry> {
+    let candidates = layers
+        .iter()
+        .flat_map(|layer| layer.entries.iter().map(|entry| Candidate { layer, entry }))
+        .collect();
+    let mut merger = Merger { nearness, diagnostics, what: "variable" };
+    merger.keys(candidates)
+}
+
+struct Merger<'a> {
+    nearness: &'a Nearness,
+    diagnostics: &'a mut Diagnostics,
+    what: &'static str,
+}
+
+impl Merger<'_> {
+    fn keys(&mut self, candidates: Vec<Candidate<'_>>) -> Vec<Entry> {
+        let mut order: Vec<&str> = Vec::new();
+        let mut by_key: HashMap<&str, Vec<Candidate<'_>>> = HashMap::new();
+        for candidate in candidates {
+            let list = by_key.entry(&candidate.entry.key).or_insert_with(|| {
+                order.push(&candidate.entry.key);
+                Vec::new()
+            });
+            list.push(candidate);
+        }
+        order.iter().filter_map(|key| self.key(by_key.get(key)?)).collect()
+    }
+
+    fn key(&mut self, candidates: &[Candidate<'_>]) -> Option<Entry> {
+        let [first, rest @ ..] = candidates else { return None };
+        if rest.is_empty() {
+            return Some(first.entry.clone());
+        }
+        let nearest = self.nearest(candidates);
+        let winner = **nearest.first()?;
+        if nearest.iter().all(|candidate| candidate.entry.value.shape() == Shape::Map) {
+            return Some(self.maps(winner, candidates));
+        }
+        if let Some(other) = nearest.iter().find(|other| !other.entry.value.same(&winner.entry.value)) {
+            self.undecided(winner.entry, other.entry);
+        }
+        Some(winner.entry.clone())
+    }
+
+    /// Merges maps key by key. What is farther than a definition that is no map is hidden by it.
+    fn maps(&mut self, winner: Candidate<'_>, candidates: &[Candidate<'_>]) -> Entry {
+        let hides = |of: &Candidate<'_>| {
+            candidates.iter().any(|other| {
+                other.entry.value.shape() != Shape::Map && self.nearness.nearer(other.layer, of.layer)
+            })
+        };
+        let visible: Vec<&Candidate<'_>> = candidates.iter().filter(|candidate| !hides(candidate)).collect();
+        let mut inner = Vec::new();
+        for candidate in visible {
+            if let Tree::Map(entries, _) = &candidate.entry.value {
+                inner.extend(entries.iter().map(|entry| Candidate { layer: candidate.layer, entry }));
+            }
+        }
+        let value = Tree::Map(self.keys(inner), winner.entry.value.at());
+        Entry { key: winner.entry.key.clone(), at: winner.entry.at, value }
+    }
+
+    fn nearest<'c>(&self, candidates: &'c [Candidate<'c>]) -> Vec<&'c Candidate<'c>> {
+        let beaten = |candidate: &Candidate<'_>| {
+            candidates.iter().any(|other| self.nearness.nearer(other.layer, candidate.layer))
+        };
+        candidates.iter().filter(|candidate| !beaten(candidate)).collect()
+    }
+
+    fn undecided(&mut self, one: &Entry, other: &Entry) {
+        self.diagnostics.push(
+            Diagnostic::error(
+                "lang::precedence",
+                format!("two definitions of `{}` differ and neither is nearer", one.key),
+            )
+            .label(one.at, "one")
+            .label(other.at, "the other")
+            .help(format!("define the {} in a group inside both, or at the host", self.what)),
+        );
+    }
+}
+
+/// Every definition of `path`, the nearest first, with whether it is in force.
+pub(crate) fn definitions<'a>(
+    layers: &[&'a Layer],
+    nearness: &Nearness,
+    path: &[&str],
+) -> Vec<(&'a Layer, &'a Entry, bool)> {
+    let mut found: Vec<(&Layer, &Entry)> =
+        layers.iter().filter_map(|layer| lookup(&layer.entries, path).map(|entry| (*layer, entry))).collect();
+    // Few definitions of one name: a simple insertion by nearness keeps a partial order right.
+    let mut sorted: Vec<(&Layer, &Entry)> = Vec::with_capacity(found.len());
+    while !found.is_empty() {
+        let next = found
+            .iter()
+            .position(|(layer, _)| !found.iter().any(|(other, _)| nearness.nearer(other, layer)))
+            .unwrap_or(0);
+        sorted.push(found.remove(next));
+    }
+    let merged = sorted.first().is_some_and(|(_, entry)| entry.value.shape() == Shape::Map);
+    let mut hidden = false;
+    sorted
+        .into_iter()
+        .enumerate()
+        .map(|(place, (layer, entry))| {
+            hidden |= merged && entry.value.shape() != Shape::Map;
+            (layer, entry, if merged { !hidden } else { place == 0 })
+        })
+        .collect()
+}
+
+fn lookup<'a>(entries: &'a [Entry], path: &[&str]) -> Option<&'a Entry> {
+    let (first, rest) = path.split_first()?;
+    let folded = crate::template::fold(first);
+    let entry = entries.iter().find(|entry| crate::template::fold(&entry.key) == folded)?;
+    match (rest, &entry.value) {
+        ([], _) => Some(entry),
+        (_, Tree::Map(inner, _)) => lookup(inner, rest),
+        _ => None,
+    }
+}
+
+/// A variable, and a key in maps, keeps its shape in every definition.
+pub(crate) fn shapes<'a>(layers: impl Iterator<Item = &'a Layer>, diagnostics: &mut Diagnostics) {
+    let mut seen: HashMap<String, (Shape, Span)> = HashMap::new();
+    for layer in layers {
+        for entry in &layer.entries {
+            shape_of(&entry.key, entry, &mut seen, diagnostics);
+        }
+    }
+}
+
+fn shape_of(
+    path: &str,
+    entry: &Entry,
+    seen: &mut HashMap<String, (Shape, Span)>,
+    diagnostics: &mut Diagnostics,
+) {
+    let shape = entry.value.shape();
+    if shape != Shape::Open {
+        match seen.get(path) {
+            Some((first, at)) if *first != shape => diagnostics.push(
+                Diagnostic::error(
+                    "lang::shape",
+                    format!("`{}` is {} here and {} elsewhere", entry.key, shape.name(), first.name()),
+                )
+                .label(entry.at, shape.name())
+                .label(*at, first.name())
+                .help("a variable keeps its shape; a list of one is `x { - \"a\" }`"),
+            ),
+            Some(_) => {}
+            None => {
+                seen.insert(path.to_owned(), (shape, entry.at));
+            }
+        }
+    }
+    match &entry.value {
+        Tree::Map(inner, _) => {
+            inner.iter().for_each(|key| shape_of(&format!("{path}.{}", key.key), key, seen, diagnostics));
+        }
+        Tree::List(items, _) => {
+            let mut of_items = HashMap::new();
+            for item in items {
+                if let Tree::Map(inner, _) = item {
+                    inner.iter().for_each(|key| shape_of(&key.key, key, &mut of_items, diagnostics));
+                }
+            }
+        }
+        Tree::Leaf(_) => {}
+    }
+}

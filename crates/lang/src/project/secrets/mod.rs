@@ -1,0 +1,126 @@
+//! The secrets of a project: those of all its files, by name.
+//!
+//! Their text never becomes part of a report: what is wrong in one is said without showing it. What one file says is
+//! read by `text`; how it is decrypted is the sources'.
+
+mod text;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use converge_model::secret::SHORTEST_MASKED;
+
+pub use self::text::{SECRETS_LIMIT, SecretsMistake, SecretsText, SetError};
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::sources::{SourceError, Sources};
+use crate::source::suggest::did_you_mean;
+
+/// All secrets by name.
+#[derive(Default)]
+pub(crate) struct Secrets {
+    values: BTreeMap<String, (Arc<str>, Span)>,
+    locked: Vec<Locked>,
+}
+
+/// A file that cannot be decrypted here.
+struct Locked {
+    path: String,
+    error: SourceError,
+    /// Where it is named.
+    at: Span,
+}
+
+impl Secrets {
+    /// Reads the files. One that cannot be decrypted is a mistake only once a secret of it is needed.
+    pub(crate) fn load(
+        files: &[(String, Span)],
+        sources: &dyn Sources,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
+        let mut secrets = Self::default();
+        for (path, at) in files {
+            match sources.secrets(path) {
+                Err(error) => secrets.locked.push(Locked { path: path.clone(), error, at: *at }),
+                Ok(kdl) => {
+                    let (file, mistakes) = SecretsText::parse(kdl);
+                    mistakes.iter().for_each(|mistake| diagnostics.push(broken(path, mistake, *at)));
+                    file.into_values()
+                        .into_iter()
+                        .for_each(|(name, value)| secrets.add(name, value, *at, diagnostics));
+                }
+            }
+        }
+        secrets
+    }
+
+    fn add(&mut self, name: String, value: Arc<str>, at: Span, diagnostics: &mut Diagnostics) {
+        match self.values.get(&name) {
+            Some((_, first)) => diagnostics.push(
+                Diagnostic::error("lang::duplicate", format!("the secret `{name}` is defined twice"))
+                    .label(at, "in this file")
+                    .label(*first, "and in this one"),
+            ),
+            None => {
+                self.values.insert(name, (value, at));
+            }
+        }
+    }
+
+    /// A secret; none where its file cannot be decrypted and that is not `needed`.
+    pub(crate) fn get(&self, name: &str, at: Span, needed: bool) -> Result<Option<Arc<str>>, Diagnostic> {
+        if let Some((value, _)) = self.values.get(name) {
+            return Ok(Some(Arc::clone(value)));
+        }
+        match self.locked.first() {
+            Some(_) if !needed => Ok(None),
+            Some(locked) => Err(locked.needed(name, at)),
+            None => Err(Diagnostic::error("lang::secrets", format!("there is no secret `{name}`"))
+                .label(at, "needed here")
+                .help("`converge secrets set` adds one; `secrets \"x.age\"` at top level names the file")
+                .maybe_help(did_you_mean(name, self.values.keys().map(String::as_str)))),
+        }
+    }
+
+    /// What is worth knowing of them before any is used: files that cannot be decrypted here, and values too short to
+    /// be taken out of what a host says.
+    pub(crate) fn check(&self, diagnostics: &mut Diagnostics) {
+        for Locked { path, error, at } in &self.locked {
+            let (message, help) = match error {
+                SourceError::Missing => {
+                    let help = "`converge secrets set NAME` makes it, with its first secret";
+                    (format!("there is no file of secrets `{path}` yet"), Some(help))
+                }
+                error => (format!("`{path}` cannot be decrypted here: {error}"), error.help()),
+            };
+            let report =
+                Diagnostic::warning("lang::secrets", message).label(*at, "its values are not checked");
+            diagnostics.push(report.maybe_help(help.map(str::to_owned)));
+        }
+        for (name, (_, at)) in self.values.iter().filter(|(_, (value, _))| value.len() < SHORTEST_MASKED) {
+            let report = Diagnostic::warning("lang::secrets", format!("the secret `{name}` is very short"))
+                .label(*at, "in this file")
+                .help(format!(
+                    "a value under {SHORTEST_MASKED} bytes is hidden in the resources that hold it, but not in what \
+                     commands print"
+                ));
+            diagnostics.push(report);
+        }
+    }
+}
+
+impl Locked {
+    fn needed(&self, name: &str, at: Span) -> Diagnostic {
+        let Self { path, error, at: named } = self;
+        let message = format!("the secret `{name}` is in a file that cannot be decrypted: {error}");
+        Diagnostic::error("lang::secrets", message)
+            .label(at, "needed here")
+            .label(*named, format!("`{path}`"))
+            .maybe_help(error.help().map(str::to_owned))
+    }
+}
+
+fn broken(path: &str, why: &SecretsMistake, at: Span) -> Diagnostic {
+    Diagnostic::error("lang::secrets", format!("the secrets in `{path}` cannot be read: {why}"))
+        .label(at, "named here")
+        .help("`converge secrets edit` opens the file")
+}

@@ -1,0 +1,57 @@
+//! What does not fit the table of a kind or module: parameters that it does not have, that it needs, or that are written as
+//! what they are not.
+
+use converge_model::schema::Param;
+
+use crate::schema::Schema;
+use crate::source::diagnostic::{Diagnostic, Span};
+use crate::source::foreign_terms;
+use crate::source::suggest::did_you_mean;
+use crate::syntax::parse::Node;
+
+/// The options that every resource has, whatever its kind.
+pub(crate) const COMMON: [&str; 10] =
+    ["when", "after", "notify", "id", "tags", "drift", "sensitive", "retries", "timeout", "may-fail"];
+
+/// A name that is in no table; `top` where the options of every resource are allowed too.
+pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool) -> Diagnostic {
+    let mut names = schema.names();
+    if top {
+        names.extend(COMMON);
+    }
+    let help =
+        did_you_mean(key, names.iter().copied()).or_else(|| foreign_terms::parameter_of(&schema.name, key));
+    names.truncate(24);
+    Diagnostic::error("lang::unknown", format!("`{}` has no parameter `{key}`", schema.name))
+        .label(at, "unknown")
+        .help(if names.is_empty() {
+            "it has none".to_owned()
+        } else {
+            format!("there are {}", names.join(", "))
+        })
+        .maybe_help(help)
+}
+
+/// A parameter that must be there and is not.
+pub(crate) fn missing(schema: &Schema, param: &Param, at: Span) -> Diagnostic {
+    let how = if param.argument == Some(0) { "its first argument" } else { "a property or child" };
+    Diagnostic::error("lang::missing", format!("`{}` needs `{}`", schema.name, param.name))
+        .label(at, format!("without `{}`", param.name))
+        .help(if param.doc.is_empty() {
+            format!("write it as {how}")
+        } else {
+            format!("write it as {how}: {}", param.doc)
+        })
+}
+
+/// Properties or children at what is a value.
+pub(crate) fn values_only(name: &str, node: &Node) -> Diagnostic {
+    let report = match node.props.first() {
+        Some(property) => {
+            Diagnostic::error("lang::form", format!("`{name}` has no property `{}`", property.key))
+                .label(property.at, "unknown")
+        }
+        None => Diagnostic::error("lang::form", format!("`{name}` has no children")).label(node.at, "here"),
+    };
+    report.help(format!("it is a value, and stands alone: `{name} \"…\"`"))
+}

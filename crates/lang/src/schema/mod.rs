@@ -1,0 +1,115 @@
+//! What may stand in a node: parameters and children, of a kind, of a module, of a child. One shape for all three.
+
+pub(crate) mod mismatch;
+pub(crate) mod types;
+
+use std::sync::Arc;
+
+use converge_model::schema::{Child, KindSchema, Param};
+
+use crate::source::diagnostic::Span;
+
+/// The parameters and children of something.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Schema {
+    pub(crate) name: String,
+    pub(crate) params: Vec<Param>,
+    pub(crate) children: Vec<Schema>,
+    /// The map that gathers keys which are in no table.
+    pub(crate) free_keys: Option<String>,
+    /// Whether the first scalar argument identifies it among its siblings.
+    pub(crate) keyed: bool,
+    /// Whether two of one key must be equal, instead of adding up.
+    pub(crate) apart: bool,
+    /// What it demands of its parameters.
+    pub(crate) asserts: Vec<Assert>,
+    pub(crate) doc: String,
+}
+
+/// A demand: an expression that must be true, and what to say where it is not.
+#[derive(Clone, Debug)]
+pub(crate) struct Assert {
+    pub(crate) expression: Arc<str>,
+    pub(crate) message: Arc<str>,
+    pub(crate) at: Span,
+}
+
+impl Schema {
+    /// The schema of a kind.
+    pub(crate) fn of_kind(kind: &KindSchema) -> Self {
+        Self {
+            name: kind.name.clone(),
+            params: kind.params.clone(),
+            children: kind.children.iter().map(Self::of_child).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn of_child(child: &Child) -> Self {
+        Self {
+            name: child.name.clone(),
+            params: child.params.clone(),
+            children: child.children.iter().map(Self::of_child).collect(),
+            free_keys: child.free_keys.clone(),
+            keyed: child.keyed,
+            apart: false,
+            asserts: Vec::new(),
+            doc: child.doc.clone(),
+        }
+    }
+
+    /// As the reference shows a child.
+    pub(crate) fn to_child(&self) -> Child {
+        Child {
+            name: self.name.clone(),
+            params: self.params.clone(),
+            children: self.children.iter().map(Self::to_child).collect(),
+            free_keys: self.free_keys.clone(),
+            keyed: self.keyed,
+            doc: self.doc.clone(),
+        }
+    }
+
+    /// The place of a parameter.
+    pub(crate) fn param(&self, name: &str) -> Option<usize> {
+        self.params.iter().position(|param| param.name == name)
+    }
+
+    /// The place of a child.
+    pub(crate) fn child(&self, name: &str) -> Option<usize> {
+        self.children.iter().position(|child| child.name == name)
+    }
+
+    /// The place of the parameter that the argument at `place` sets; the last may take the rest.
+    pub(crate) fn argument(&self, place: usize) -> Option<usize> {
+        let at = |place: usize| self.params.iter().position(|param| param.argument == Some(place));
+        at(place).or_else(|| {
+            let last = (0..place).rev().find_map(at)?;
+            let takes_rest = takes_several(&self.params[last]);
+            takes_rest.then_some(last)
+        })
+    }
+
+    /// The place of the parameter by which a keyed child is known.
+    pub(crate) fn key(&self) -> Option<usize> {
+        self.key_param().filter(|_| self.keyed)
+    }
+
+    /// The place of the first argument, where it is a single value: what names a module instance.
+    pub(crate) fn key_param(&self) -> Option<usize> {
+        let first = self.params.iter().position(|param| param.argument == Some(0))?;
+        (!takes_several(&self.params[first])).then_some(first)
+    }
+
+    /// Everything that may be written in it, for the nearest name.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let children = self.children.iter().map(|child| child.name.as_str());
+        self.params.iter().map(|param| param.name.as_str()).chain(children).collect()
+    }
+}
+
+/// Whether a parameter takes several values: a list, or a command, whose words they are.
+pub(crate) fn takes_several(param: &Param) -> bool {
+    use converge_model::Type;
+    matches!(param.ty, Type::List(_) | Type::Command)
+}

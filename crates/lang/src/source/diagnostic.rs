@@ -1,0 +1,562 @@
+//! Mistakes with their places: how they are collected, and how they are shown.
+//!
+//! Finding mistakes is the work of the modules that read; deciding what a mistake means for the exit code is the
+//! caller's. Whatever is shown here may have been written by somebody else, so control, ANSI and bidirectional
+//! characters never reach the terminal.
+
+use std::collections::HashSet;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use textwrap::WordSplitter;
+
+/// Several mistakes of one project, in the order found, each once.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+    seen: HashSet<(String, Vec<Span>)>,
+    dropped: usize,
+    /// How often something was said, repetitions too.
+    said: usize,
+}
+
+/// One mistake, or one thing worth knowing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// A stable name: `lang::undefined`.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, as a lowercase fragment.
+    pub message: String,
+    /// The places, the one at fault first, each with a few words; the words may be empty.
+    pub labels: Vec<(Span, String)>,
+    /// The places that show how it came about. They are no part of what makes two mistakes one.
+    pub context: Vec<(Span, String)>,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// How bad a diagnostic is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing; nothing is wrong.
+    Note,
+    /// Probably not meant.
+    Warning,
+    /// Nothing can run.
+    Error,
+}
+
+/// A place in a file: bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The file.
+    pub file: FileId,
+    /// The first byte.
+    pub start: usize,
+    /// How many bytes; may be none.
+    pub len: usize,
+}
+
+/// The number of a file in its [`Files`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub u32);
+
+/// The files of a project that spans point into.
+#[derive(Clone, Debug, Default)]
+pub struct Files(Vec<SourceFile>);
+
+/// A file as it was read.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// Its path, as shown.
+    pub name: String,
+    /// Its text.
+    pub text: Arc<str>,
+}
+
+/// How diagnostics are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// ANSI colours.
+    pub color: bool,
+    /// Box-drawing characters; ASCII otherwise.
+    pub unicode: bool,
+    /// Columns to wrap at.
+    pub width: usize,
+}
+
+impl Style {
+    /// ASCII without colours, for logs and tests.
+    pub const PLAIN: Self = Self { color: false, unicode: false, width: 100 };
+}
+
+/// How many diagnostics are kept: a thousand more say nothing new.
+pub const LIMIT: usize = 200;
+
+impl Diagnostics {
+    /// Adds a diagnostic, unless the same is there already.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.said += 1;
+        let places = diagnostic.labels.iter().map(|(span, _)| *span).collect();
+        if !self.seen.insert((diagnostic.message.clone(), places)) {
+            return;
+        }
+        match self.list.len() < LIMIT {
+            true => self.list.push(diagnostic),
+            false => self.dropped += 1,
+        }
+    }
+
+    /// Adds all of `other`. What both left out is counted once.
+    pub fn extend(&mut self, other: Self) {
+        other.list.into_iter().for_each(|diagnostic| self.push(diagnostic));
+        if other.dropped > 0 {
+            self.dropped +=
+                other.seen.into_iter().map(|seen| usize::from(self.seen.insert(seen))).sum::<usize>();
+        }
+    }
+
+    /// Whether there is an error among them.
+    pub fn has_errors(&self) -> bool {
+        self.dropped > 0 || self.list.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The diagnostics kept.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Whether they hold this one, wherever it was found to come from.
+    pub(crate) fn tells(&self, diagnostic: &Diagnostic) -> bool {
+        let is_label = |span: &Span| diagnostic.labels.iter().any(|(own, _)| own == span);
+        let same = |known: &Diagnostic| {
+            known.message == diagnostic.message && known.places().any(|(span, _)| is_label(span))
+        };
+        self.list.iter().any(same)
+    }
+
+    /// How often something was said so far: also what is kept once, because it was said before.
+    pub(crate) fn said(&self) -> usize {
+        self.said
+    }
+
+    /// How many are kept so far.
+    pub(crate) fn kept(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Says of all that were kept since there were `kept` what called the module in which they were found.
+    pub(crate) fn called_at(&mut self, kept: usize, call: Span) {
+        let found = self.list.split_off(kept.min(self.list.len()));
+        self.list.extend(found.into_iter().map(|diagnostic| diagnostic.called(call)));
+    }
+
+    /// How many were left out because of [`LIMIT`].
+    pub fn dropped(&self) -> usize {
+        self.dropped
+    }
+
+    /// The same from the top of the first file to the end of the last, those without a place first.
+    pub fn sorted(&self) -> Self {
+        let mut sorted = self.clone();
+        sorted
+            .list
+            .sort_by_key(|diagnostic| diagnostic.labels.first().map(|(span, _)| (span.file, span.start)));
+        sorted
+    }
+
+    /// All of them as text for a person, each with its source, ending in a newline unless there is nothing.
+    pub fn render(&self, files: &Files, style: Style) -> String {
+        let mut out = String::new();
+        for diagnostic in &self.list {
+            out.push_str(&diagnostic.render(files, style));
+        }
+        if self.dropped > 0 {
+            let _ = writeln!(out, "… and {} more", self.dropped);
+        }
+        out
+    }
+}
+
+impl<'a> IntoIterator for &'a Diagnostics {
+    type Item = &'a Diagnostic;
+    type IntoIter = std::slice::Iter<'a, Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.iter()
+    }
+}
+
+impl Diagnostic {
+    /// An error.
+    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            labels: Vec::new(),
+            context: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// A warning.
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
+    }
+
+    /// A note.
+    pub fn note(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, ..Self::error(code, message) }
+    }
+
+    /// Adds a place; the first is the one at fault.
+    pub fn label(mut self, span: Span, words: impl Into<String>) -> Self {
+        self.labels.push((span, words.into()));
+        self
+    }
+
+    /// Adds a place that shows how it came about.
+    pub fn context(mut self, span: Span, words: impl Into<String>) -> Self {
+        self.context.push((span, words.into()));
+        self
+    }
+
+    /// Puts the fault where a caller gave the value, where somebody did; what it was used for is shown beside it.
+    pub(crate) fn given(mut self, given: &[Span]) -> Self {
+        let Some((_, words)) = self.labels.first().cloned().filter(|_| !given.is_empty()) else {
+            return self;
+        };
+        let places = given.iter().map(|place| (*place, words.clone())).collect();
+        let used = std::mem::replace(&mut self.labels, places);
+        self.context.extend(used.into_iter().map(|(span, _)| (span, "used here".to_owned())));
+        self
+    }
+
+    /// Shows the call of the module in which it was found, unless the fault is shown at the caller already.
+    pub(crate) fn called(mut self, call: Span) -> Self {
+        let words = "called here".to_owned();
+        if !self.labels.iter().any(|(span, _)| span.file == call.file)
+            && !self.context.contains(&(call, words.clone()))
+        {
+            self.context.push((call, words));
+        }
+        self
+    }
+
+    /// All its places, those at fault first.
+    fn places(&self) -> impl Iterator<Item = &(Span, String)> {
+        self.labels.iter().chain(&self.context)
+    }
+
+    /// Says what to do about it.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Says what to do about it, if there is something to say.
+    pub fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
+    }
+
+    /// The diagnostic as text for a person, with its source.
+    pub fn render(&self, files: &Files, style: Style) -> String {
+        let mut out = String::new();
+        // Writing to a string does not fail; a span that lies outside its file was bounded by `Report`.
+        let _ = style.handler().render_report(&mut out, &Report::new(self, files));
+        out
+    }
+}
+
+impl Files {
+    /// Adds a file.
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> FileId {
+        self.0.push(SourceFile { name: name.into(), text: text.into() });
+        FileId((self.0.len() - 1) as u32)
+    }
+
+    /// The file with this number.
+    pub fn get(&self, id: FileId) -> Option<&SourceFile> {
+        self.0.get(id.0 as usize)
+    }
+
+    /// Name, line and column (both from 1, the column in characters) of the start of `span`.
+    pub fn place(&self, span: Span) -> Option<(&str, usize, usize)> {
+        let file = self.get(span.file)?;
+        let before = &file.text[..file.text.floor_char_boundary(span.start)];
+        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Some((&file.name, line, column))
+    }
+
+    /// `file:line` of the start of `span`.
+    pub fn line(&self, span: Span) -> String {
+        self.place(span).map_or_else(String::new, |(file, line, _)| format!("{file}:{line}"))
+    }
+}
+
+impl Span {
+    /// A place in a file.
+    pub fn new(file: FileId, start: usize, len: usize) -> Self {
+        Self { file, start, len }
+    }
+}
+
+impl Style {
+    fn handler(self) -> GraphicalReportHandler {
+        let theme = match (self.unicode, self.color) {
+            (true, true) => GraphicalTheme::unicode(),
+            (true, false) => GraphicalTheme::unicode_nocolor(),
+            (false, true) => GraphicalTheme::ascii(),
+            (false, false) => GraphicalTheme::none(),
+        };
+        GraphicalReportHandler::new_themed(theme)
+            .with_width(self.width.max(20))
+            .with_links(false)
+            // `only-if` stays one word, to be copied.
+            .with_word_splitter(WordSplitter::NoHyphenation)
+    }
+}
+
+/// `text` on one line, with everything that could move the cursor or reorder the line spelt out.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            c if is_dangerous(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Whether a terminal might do something else than show `c`.
+fn is_dangerous(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A source whose dangerous characters are replaced by harmless ones of the same length, so that spans stay right.
+fn harmless(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        match c {
+            '\n' | '\t' => out.push(c),
+            '\r' => out.push(' '),
+            c if is_dangerous(c) => out.push_str(["?", "¿", "\u{fffd}", "🯄"][c.len_utf8() - 1]),
+            c => out.push(c),
+        }
+        out
+    })
+}
+
+/// A diagnostic as miette knows them: it shows one file, so the places in others hang below as reports of their own.
+#[derive(Debug)]
+struct Report {
+    code: Option<&'static str>,
+    severity: miette::Severity,
+    message: String,
+    help: Option<String>,
+    source: Option<NamedSource<String>>,
+    labels: Vec<LabeledSpan>,
+    related: Vec<Report>,
+}
+
+impl Report {
+    fn new(diagnostic: &Diagnostic, files: &Files) -> Self {
+        let first = diagnostic.labels.first().map(|(span, _)| span.file);
+        let mut others: Vec<FileId> = Vec::new();
+        for (span, _) in diagnostic.places() {
+            if Some(span.file) != first && !others.contains(&span.file) {
+                others.push(span.file);
+            }
+        }
+        let mut report = Self::part(diagnostic, files, first);
+        report.related = others.into_iter().map(|file| Self::elsewhere(diagnostic, files, file)).collect();
+        report
+    }
+
+    fn elsewhere(diagnostic: &Diagnostic, files: &Files, file: FileId) -> Self {
+        let message = format!("in {}", files.get(file).map(|f| printable(&f.name)).unwrap_or_default());
+        let severity = miette::Severity::Advice;
+        Self { message, severity, code: None, help: None, ..Self::part(diagnostic, files, Some(file)) }
+    }
+
+    fn part(diagnostic: &Diagnostic, files: &Files, file: Option<FileId>) -> Self {
+        let source = file.and_then(|id| files.get(id));
+        let length = source.map_or(0, |file| file.text.len());
+        let here = |(span, words): &(Span, String)| {
+            (Some(span.file) == file && source.is_some()).then(|| {
+                let start = span.start.min(length);
+                let words = (!words.is_empty()).then(|| printable(words));
+                LabeledSpan::new(words, start, span.len.min(length - start))
+            })
+        };
+        Self {
+            code: Some(diagnostic.code),
+            severity: diagnostic.severity.into(),
+            message: printable(&diagnostic.message),
+            help: diagnostic.help.as_ref().map(|help| lines(help)),
+            labels: diagnostic.places().filter_map(here).collect(),
+            source: source.map(|file| NamedSource::new(printable(&file.name), harmless(&file.text))),
+            related: Vec::new(),
+        }
+    }
+}
+
+/// `text` with its lines kept and the rest made printable.
+fn lines(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
+impl From<Severity> for miette::Severity {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Note => Self::Advice,
+            Severity::Warning => Self::Warning,
+            Severity::Error => Self::Error,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Report {}
+
+impl miette::Diagnostic for Report {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.code.map(|code| Box::new(code) as _)
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(self.severity)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as _)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.source.as_ref().map(|source| source as _)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        (!self.labels.is_empty()).then(|| Box::new(self.labels.iter().cloned()) as _)
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
+        (!self.related.is_empty())
+            .then(|| Box::new(self.related.iter().map(|r| r as &dyn miette::Diagnostic)) as _)
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> Files {
+        let mut files = Files::default();
+        files.add("site.kdl", "vars {\n    wrokers 2\n}\n");
+        files.add("web.kdl", "on \"web\" {\n    package \"é\u{1b}[31m\u{202e}x\"\n}\n");
+        files
+    }
+
+    fn span(file: u32, start: usize, len: usize) -> Span {
+        Span::new(FileId(file), start, len)
+    }
+
+    #[test]
+    fn a_report_shows_every_place_with_its_file() {
+        let diagnostic = Diagnostic::error("lang::unknown", "unknown variable `wrokers`")
+            .label(span(0, 11, 7), "not used anywhere")
+            .label(span(1, 3, 5), "here")
+            .help("did you mean `workers`?");
+        let shown = diagnostic.render(&files(), Style::PLAIN);
+        for expected in [
+            "lang::unknown",
+            "unknown variable `wrokers`",
+            "site.kdl:2:5",
+            "not used anywhere",
+            "in web.kdl",
+            "web.kdl:1:4",
+            "help: did you mean `workers`?",
+        ] {
+            assert!(shown.contains(expected), "{expected}\n{shown}");
+        }
+    }
+
+    #[test]
+    fn nothing_shown_can_move_the_cursor_or_reorder_a_line() {
+        let evil = "a\u{1b}[2Jb\u{202e}c\rd\u{200b}\u{85}\ne";
+        let diagnostic = Diagnostic::warning("lang::test", evil).label(span(1, 12, 4), evil).help(evil);
+        let mut files = files();
+        files.add(evil, evil);
+        let all = diagnostic.clone().label(span(2, 0, 3), "");
+        for style in [Style::PLAIN, Style { unicode: true, ..Style::PLAIN }] {
+            let shown = all.render(&files, style);
+            assert!(!shown.chars().any(|c| c != '\n' && is_dangerous(c)), "{shown:?}");
+        }
+        assert_eq!(printable("a\u{1b}b\u{202e}\n"), "a\\u{1b}b\\u{202e}\\n");
+        assert_eq!(harmless(evil).len(), evil.len());
+    }
+
+    #[test]
+    fn wrong_spans_are_shown_as_well_as_they_can() {
+        for (file, start, len) in
+            [(0, 1000, 10), (0, 5, usize::MAX), (1, 24, 1), (9, 0, 0), (0, usize::MAX, usize::MAX)]
+        {
+            let diagnostic = Diagnostic::note("lang::test", "message").label(span(file, start, len), "words");
+            assert!(diagnostic.render(&files(), Style::PLAIN).contains("message"), "{file} {start} {len}");
+        }
+        assert!(Diagnostic::note("lang::test", "message").render(&files(), Style::PLAIN).contains("message"));
+    }
+
+    #[test]
+    fn each_mistake_is_kept_once_and_not_too_many() {
+        let mut diagnostics = Diagnostics::default();
+        let note = Diagnostic::note("lang::test", "message").label(span(0, 1, 1), "");
+        diagnostics.push(note.clone());
+        diagnostics.push(note);
+        assert_eq!((diagnostics.iter().count(), diagnostics.has_errors()), (1, false));
+        for number in 0..LIMIT + 2 {
+            diagnostics.push(Diagnostic::error("lang::test", format!("message {number}")));
+        }
+        assert_eq!((diagnostics.iter().count(), diagnostics.dropped()), (LIMIT, 3));
+        assert!(diagnostics.has_errors());
+    }
+
+    #[test]
+    fn a_place_is_counted_in_characters_from_one() {
+        assert_eq!(files().place(span(0, 11, 7)), Some(("site.kdl", 2, 5)));
+        assert_eq!(files().place(span(1, 26, 0)), Some(("web.kdl", 2, 15)));
+        assert_eq!(files().place(span(0, 1000, 0)), Some(("site.kdl", 4, 1)));
+        assert_eq!(files().place(span(7, 0, 0)), None);
+    }
+}

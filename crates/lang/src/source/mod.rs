@@ -1,0 +1,7 @@
+//! Where texts come from and how a mistake in one is told.
+
+pub(crate) mod content;
+pub mod diagnostic;
+pub(crate) mod foreign_terms;
+pub(crate) mod sources;
+pub(crate) mod suggest;

@@ -1,0 +1,364 @@
+//! Host patterns: `"web & eu" "lb*" "!web-eu-07"`, in `on`, `members`, `after` and on the command line.
+//!
+//! Which hosts and groups there are is the [`Universe`]'s to say; where a pattern was written is the caller's.
+
+use crate::source::suggest::did_you_mean;
+use crate::syntax::name_range;
+
+/// Patterns as written: the arguments of one node, or the parts between the commas of one command-line option.
+///
+/// A host matches if it matches any argument without `!` (all hosts, where there is none) and none with `!`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pattern {
+    arguments: Vec<Argument>,
+}
+
+/// The hosts and groups that a pattern chooses from.
+pub(crate) trait Universe {
+    /// All hosts, in the order written.
+    fn hosts(&self) -> &[String];
+    /// All groups.
+    fn groups(&self) -> Vec<&str>;
+    /// The places in [`Universe::hosts`] of the hosts of `group`, those of inner groups included; none if there is no
+    /// such group.
+    fn members(&self, group: &str) -> Option<Vec<usize>>;
+    /// The place of `host` in [`Universe::hosts`].
+    fn host(&self, host: &str) -> Option<usize> {
+        self.hosts().iter().position(|name| name == host)
+    }
+}
+
+/// What a pattern chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Selected {
+    /// Places in [`Universe::hosts`], ascending.
+    pub(crate) hosts: Vec<usize>,
+    /// Worth a note of `check`: an empty group, an empty `a & b`. The place of the argument, and the words.
+    pub(crate) notes: Vec<(usize, String)>,
+}
+
+/// A pattern that cannot be read, or names what is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct PatternError {
+    /// The place of the argument at fault.
+    pub(crate) argument: usize,
+    /// What is wrong, as a lowercase fragment.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) help: Option<String>,
+}
+
+/// `a & b & !c`, or `!a` alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Argument {
+    negated: bool,
+    terms: Vec<Term>,
+    written: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Term {
+    negated: bool,
+    text: String,
+}
+
+/// For each host, whether it is chosen.
+type Chosen = Vec<bool>;
+
+impl Pattern {
+    /// Reads the arguments of a node.
+    pub(crate) fn parse<S: AsRef<str>>(arguments: &[S]) -> Result<Self, PatternError> {
+        if arguments.is_empty() {
+            return Err(fault(0, "a pattern is missing", Some("`\"*\"` is every host".to_owned())));
+        }
+        let read = |(place, text): (usize, &S)| Argument::read(place, text.as_ref());
+        Ok(Self { arguments: arguments.iter().enumerate().map(read).collect::<Result<_, _>>()? })
+    }
+
+    /// Reads a pattern of the command line, where commas part the arguments; those in brackets belong to a range.
+    pub(crate) fn parse_line(text: &str) -> Result<Self, PatternError> {
+        let mut depth = 0_i32;
+        let comma = |c: char| {
+            depth += i32::from(c == '[') - i32::from(c == ']');
+            c == ',' && depth <= 0
+        };
+        Self::parse(&text.split(comma).collect::<Vec<_>>())
+    }
+
+    /// The hosts that match; every mistake of the pattern otherwise.
+    pub(crate) fn select(&self, universe: &dyn Universe) -> Result<Selected, Vec<PatternError>> {
+        let all = universe.hosts().len();
+        let mut selected = vec![self.arguments.iter().all(|argument| argument.negated); all];
+        let mut notes = Vec::new();
+        let mut errors = Vec::new();
+        // Those with `!` last: their order among the others means nothing.
+        let places =
+            |negated: bool| (0..self.arguments.len()).filter(move |i| self.arguments[*i].negated == negated);
+        for place in places(false).chain(places(true)) {
+            let argument = &self.arguments[place];
+            let chosen = argument.chosen(universe, place, &mut notes, &mut errors);
+            selected
+                .iter_mut()
+                .zip(chosen)
+                .filter(|(_, hit)| *hit)
+                .for_each(|(host, _)| *host = !argument.negated);
+        }
+        match errors.is_empty() {
+            true => Ok(Selected { hosts: (0..all).filter(|i| selected[*i]).collect(), notes }),
+            false => Err(errors),
+        }
+    }
+}
+
+impl Argument {
+    fn read(place: usize, text: &str) -> Result<Self, PatternError> {
+        let mut terms = text.split('&').map(|term| Term::read(place, term)).collect::<Result<Vec<_>, _>>()?;
+        // `!a` alone takes hosts away from the other arguments; in `a & !b` the `!` belongs to its term.
+        let negated = matches!(&terms[..], [term] if term.negated);
+        if negated {
+            terms[0].negated = false;
+        }
+        if !negated && terms.iter().all(|term| term.negated) {
+            let help = "say what they are taken from: `* & !a & !b`, or give them as arguments of their own";
+            return Err(fault(place, format!("`{text}` has only `!` terms"), Some(help.to_owned())));
+        }
+        Ok(Self { negated, terms, written: text.trim().to_owned() })
+    }
+
+    fn chosen(
+        &self,
+        universe: &dyn Universe,
+        place: usize,
+        notes: &mut Vec<(usize, String)>,
+        errors: &mut Vec<PatternError>,
+    ) -> Chosen {
+        let mut chosen = vec![true; universe.hosts().len()];
+        for term in &self.terms {
+            match term.chosen(universe, place) {
+                Ok(hits) => chosen.iter_mut().zip(hits).for_each(|(host, hit)| *host &= hit != term.negated),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() && !chosen.contains(&true) {
+            let what = if self.terms.len() > 1 { "matches no host" } else { "is a group without hosts" };
+            notes.push((place, format!("`{}` {what}", self.written)));
+        }
+        chosen
+    }
+}
+
+impl Term {
+    fn read(place: usize, text: &str) -> Result<Self, PatternError> {
+        let trimmed = text.trim();
+        let (negated, text) = match trimmed.strip_prefix('!') {
+            Some(rest) => (true, rest.trim_start()),
+            None => (false, trimmed),
+        };
+        if text.is_empty() {
+            return Err(fault(place, "a name is missing in the pattern", None));
+        }
+        if text.starts_with('!') {
+            return Err(fault(place, format!("`!{text}` has one `!` too many"), None));
+        }
+        let blank = text.contains(char::is_whitespace);
+        if blank && !text.contains('[') {
+            let parts: Vec<_> = text.split_whitespace().collect();
+            let help = format!("both: `{}`; either: `\"{}\"`", parts.join(" & "), parts.join("\" \""));
+            return Err(fault(place, format!("a blank in `{text}`"), Some(help)));
+        }
+        if text.contains(',') && !text.contains('[') {
+            let help = format!("write `\"{}\"`", text.replace(',', "\" \""));
+            return Err(fault(place, format!("a comma in `{text}`"), Some(help)));
+        }
+        Ok(Self { negated, text: text.to_owned() })
+    }
+
+    fn chosen(&self, universe: &dyn Universe, place: usize) -> Result<Chosen, PatternError> {
+        let names =
+            name_range::expand(&self.text).map_err(|error| fault(place, error.message, error.help))?;
+        let mut chosen = vec![false; universe.hosts().len()];
+        for name in names {
+            let hits = if name.contains('*') { globbed(universe, &name) } else { named(universe, &name) };
+            let hits = hits.ok_or_else(|| missing(universe, place, &name))?;
+            hits.into_iter().for_each(|host| chosen.get_mut(host).into_iter().for_each(|hit| *hit = true));
+        }
+        Ok(chosen)
+    }
+}
+
+/// The host or the hosts of the group `name`; none where there is neither.
+fn named(universe: &dyn Universe, name: &str) -> Option<Vec<usize>> {
+    universe.members(name).or_else(|| universe.host(name).map(|place| vec![place]))
+}
+
+/// The hosts whose names match `glob` and those of the groups whose names do; none where nothing does.
+fn globbed(universe: &dyn Universe, glob: &str) -> Option<Vec<usize>> {
+    let hosts =
+        universe.hosts().iter().enumerate().filter(|(_, host)| matches(glob, host)).map(|(place, _)| place);
+    let groups: Vec<_> = universe.groups().into_iter().filter(|group| matches(glob, group)).collect();
+    let found: Vec<_> =
+        hosts.chain(groups.iter().flat_map(|group| universe.members(group).unwrap_or_default())).collect();
+    (glob == "*" || !groups.is_empty() || !found.is_empty()).then_some(found)
+}
+
+fn missing(universe: &dyn Universe, place: usize, name: &str) -> PatternError {
+    if name.contains('*') {
+        return fault(place, format!("no host and no group matches `{name}`"), None);
+    }
+    let names = universe.hosts().iter().map(String::as_str).chain(universe.groups());
+    fault(place, format!("no host and no group is called `{name}`"), did_you_mean(name, names))
+}
+
+/// Whether `name` matches `glob`, in which `*` stands for any text. Takes the product of the lengths at most.
+pub(crate) fn matches(glob: &str, name: &str) -> bool {
+    let mut parts = glob.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts: Vec<_> = parts.collect();
+    let Some(last) = parts.pop() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+fn fault(argument: usize, message: impl Into<String>, help: Option<String>) -> PatternError {
+    PatternError { argument, message: message.into(), help }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Site {
+        hosts: Vec<String>,
+        groups: Vec<(&'static str, Vec<usize>)>,
+    }
+
+    impl Universe for Site {
+        fn hosts(&self) -> &[String] {
+            &self.hosts
+        }
+        fn groups(&self) -> Vec<&str> {
+            self.groups.iter().map(|(name, _)| *name).collect()
+        }
+        fn members(&self, group: &str) -> Option<Vec<usize>> {
+            self.groups.iter().find(|(name, _)| *name == group).map(|(_, members)| members.clone())
+        }
+    }
+
+    fn site() -> Site {
+        Site {
+            hosts: ["web1", "web2", "web3", "db1", "db2", "lb1"].map(String::from).to_vec(),
+            groups: vec![("web", vec![0, 1, 2]), ("eu", vec![0, 3]), ("db", vec![3, 4]), ("cache", vec![])],
+        }
+    }
+
+    fn names(selected: &Selected) -> String {
+        let site = site();
+        selected.hosts.iter().map(|i| site.hosts[*i].as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_pattern_chooses_its_hosts() {
+        let check = |arguments: &[&str], hosts: &str| {
+            let selected = Pattern::parse(arguments).unwrap().select(&site()).unwrap();
+            assert_eq!((names(&selected).as_str(), selected.notes), (hosts, vec![]), "{arguments:?}");
+        };
+        check(&["*"], "web1 web2 web3 db1 db2 lb1");
+        check(&["web"], "web1 web2 web3");
+        check(&["web1", "lb1"], "web1 lb1");
+        check(&["lb1", "web1", "web1"], "web1 lb1");
+        check(&["web & eu"], "web1");
+        check(&["web&!eu"], "web2 web3");
+        check(&["!eu & web"], "web2 web3");
+        check(&["web & eu", "lb*", "!web1"], "lb1");
+        check(&["!web1", "web"], "web2 web3");
+        check(&["!web"], "db1 db2 lb1");
+        check(&["!web", "!db1"], "db2 lb1");
+        check(&["web[1..2]"], "web1 web2");
+        check(&["web[1, 3] & eu"], "web1");
+        check(&["*1"], "web1 db1 lb1");
+        check(&["w*b"], "web1 web2 web3");
+        check(&["!web*"], "db1 db2 lb1");
+    }
+
+    #[test]
+    fn the_command_line_parts_arguments_with_commas() {
+        let check = |text: &str, hosts: &str| {
+            assert_eq!(names(&Pattern::parse_line(text).unwrap().select(&site()).unwrap()), hosts, "{text}");
+        };
+        check("web,!web2", "web1 web3");
+        check("web[1,3], lb1", "web1 web3 lb1");
+        check("web & eu,db2", "web1 db2");
+    }
+
+    #[test]
+    fn what_matches_nothing_is_a_note_if_it_is_declared() {
+        let check = |arguments: &[&str], note: (usize, &str)| {
+            let selected = Pattern::parse(arguments).unwrap().select(&site()).unwrap();
+            assert_eq!(selected.notes, [(note.0, note.1.to_owned())], "{arguments:?}");
+        };
+        check(&["cache"], (0, "`cache` is a group without hosts"));
+        check(&["web1", "web & db"], (1, "`web & db` matches no host"));
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_be_meant_is_an_error() {
+        let check = |arguments: &[&str], place: usize, message: &str, help: Option<&str>| {
+            let error = match Pattern::parse(arguments) {
+                Ok(pattern) => pattern.select(&site()).expect_err("selects").remove(0),
+                Err(error) => error,
+            };
+            assert_eq!(
+                (error.argument, error.message.as_str(), error.help.as_deref()),
+                (place, message, help)
+            );
+        };
+        check(&["web1", "wep1"], 1, "no host and no group is called `wep1`", Some("did you mean `web1`?"));
+        check(&["web & bd"], 0, "no host and no group is called `bd`", Some("did you mean `db`?"));
+        check(&["mail*"], 0, "no host and no group matches `mail*`", None);
+        check(&["web[2..4]"], 0, "no host and no group is called `web4`", Some("did you mean `web`?"));
+        check(&["web[4..2]"], 0, "`4..2` falls", Some("write `[2..4]`"));
+        check(&["web,db"], 0, "a comma in `web,db`", Some("write `\"web\" \"db\"`"));
+        check(&["web db"], 0, "a blank in `web db`", Some("both: `web & db`; either: `\"web\" \"db\"`"));
+        check(&["web & "], 0, "a name is missing in the pattern", None);
+        check(&["!!web"], 0, "`!!web` has one `!` too many", None);
+        check(
+            &["!a & !b"],
+            0,
+            "`!a & !b` has only `!` terms",
+            Some("say what they are taken from: `* & !a & !b`, or give them as arguments of their own"),
+        );
+        check(&[], 0, "a pattern is missing", Some("`\"*\"` is every host"));
+    }
+
+    #[test]
+    fn every_unknown_name_is_reported() {
+        let errors = Pattern::parse(&["x & y", "z"]).unwrap().select(&site()).unwrap_err();
+        assert_eq!(errors.len(), 3);
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        let check = |glob: &str, name: &str, expected: bool| {
+            assert_eq!(matches(glob, name), expected, "{glob} {name}")
+        };
+        check("a*", "a", true);
+        check("*a", "ba", true);
+        check("a*b*c", "a1b2c", true);
+        check("a*b*c", "acb", false);
+        check("ab*ba", "aba", false);
+        check("**", "x", true);
+        check("a", "ab", false);
+        check("*é*", "café!", true);
+    }
+}

@@ -1,0 +1,10 @@
+//! The forms of the language: KDL, trees of values, host patterns, ranges of names, words of a command.
+
+pub(crate) mod command_words;
+pub(crate) mod host_pattern;
+pub(crate) mod name_range;
+pub(crate) mod parse;
+pub(crate) mod parse_error;
+pub(crate) mod prescan;
+pub(crate) mod template_error;
+pub(crate) mod value_tree;

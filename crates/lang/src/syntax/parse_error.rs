@@ -1,0 +1,142 @@
+//! What the KDL parser refuses, in our words: where exactly, what it is, and what to write instead.
+
+mod quoted;
+
+use std::collections::BTreeSet;
+
+use kdl::{KdlDiagnostic, KdlError};
+
+use crate::source::diagnostic::{Diagnostic, Diagnostics, FileId, Span};
+use crate::syntax::prescan;
+
+/// Reports everything that the parser found wrong with `text`, one report for each place.
+pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &mut Diagnostics) {
+    let mut lines = BTreeSet::new();
+    // After a slip the parser loses count of the braces.
+    let is_brace = |problem: &KdlDiagnostic| {
+        text[token(text, problem).0..]
+            .chars()
+            .next()
+            .is_none_or(|c| c.is_whitespace() || matches!(c, '{' | '}'))
+    };
+    let slips = error.diagnostics.iter().any(|problem| !is_brace(problem));
+    // The lines that a text without an end swallows.
+    let mut swallowed = 0;
+    for problem in error.diagnostics.iter().filter(|problem| !slips || !is_brace(problem)) {
+        let (start, len) = token(text, problem);
+        if start < swallowed {
+            continue;
+        }
+        // One slip makes the parser stumble several times; what follows on the same line says nothing new.
+        if !lines.insert(text[..start].bytes().filter(|b| *b == b'\n').count()) {
+            continue;
+        }
+        if let Some(flaw) = quoted::flaw(text, start) {
+            swallowed = flaw.end;
+            diagnostics.push(flaw.report(file, text));
+            continue;
+        }
+        let found = shortened(&text[start..start + len]);
+        let found = found.as_str();
+        diagnostics.push(
+            Diagnostic::error("lang::syntax", message(problem, found))
+                .label(Span::new(file, start, len), "not KDL 2.0")
+                .maybe_help(
+                    problem.help.clone().filter(|help| {
+                        !help.starts_with("A valid value") && !help.starts_with("This can be")
+                    }),
+                )
+                .maybe_help(hint(found))
+                .maybe_help(prescan::v1_hint(text, start).map(|hint| shortened(&hint)))
+                .maybe_help(habit(found)),
+        );
+    }
+}
+
+/// The bytes of the word at fault: the parser's span starts at the node where a property is meant, and ends early.
+fn token(text: &str, problem: &KdlDiagnostic) -> (usize, usize) {
+    let floor = |at: usize| text.floor_char_boundary(at.min(text.len()));
+    let (start, end) =
+        (floor(problem.span.offset()), floor(problem.span.offset() + problem.span.len()).max(floor(0)));
+    let property = problem.message.as_deref() == Some("Expected property value");
+    let start = match property {
+        true => text[start..end].trim_end().rfind([' ', '=', '\t', '\n']).map_or(start, |at| start + at + 1),
+        false => start,
+    };
+    let rest = &text[start..];
+    let len =
+        rest.find(|c: char| c.is_whitespace() || matches!(c, ';' | '{' | '}' | ')')).unwrap_or(rest.len());
+    match len {
+        0 => (start, rest.chars().next().filter(|c| !c.is_whitespace()).map_or(0, char::len_utf8)),
+        _ => (start, len),
+    }
+}
+
+fn message(problem: &KdlDiagnostic, found: &str) -> String {
+    let said = problem.message.as_deref().unwrap_or_default();
+    match said {
+        "No closing '}' for child block" => "a `{` is never closed".to_owned(),
+        "Found child block instead of node name" => "a `{` stands where a node begins".to_owned(),
+        _ if found == "}" => "a `}` closes nothing".to_owned(),
+        _ if found.starts_with('"') && found.ends_with("\":") => "a colon does not belong here".to_owned(),
+        _ if found.starts_with('"') => format!("{found} is not KDL"),
+        _ if found.is_empty() => "something is missing here".to_owned(),
+        _ => format!("`{found}` is not KDL"),
+    }
+}
+
+/// What other languages write: lists in brackets, with commas; control characters, which nobody sees.
+fn habit(found: &str) -> Option<String> {
+    if found.chars().any(char::is_control) {
+        return Some("a character that cannot be seen stands here: delete it".to_owned());
+    }
+    let list = found.starts_with('[') || found.ends_with(']');
+    let plain = found.trim_matches(['[', ']', ',', '"']);
+    match plain {
+        _ if list => Some("several values stand beside each other: `users \"ada\" \"bob\"`".to_owned()),
+        _ if !found.ends_with(',') || plain.is_empty() => None,
+        _ if plain.parse::<f64>().is_ok() => {
+            Some(format!("values stand beside each other without commas: `{plain}`"))
+        }
+        _ => Some(format!("values stand beside each other without commas: `\"{plain}\"`")),
+    }
+}
+
+/// A `#` as other languages begin a comment with, and not the `#` of `#true` or `#"…"#`.
+fn is_comment(found: &str) -> bool {
+    const WORDS: [&str; 6] = ["#true", "#false", "#null", "#inf", "#-inf", "#nan"];
+    found.starts_with('#')
+        && !found.starts_with("#\"")
+        && !found.starts_with("##\"")
+        && !WORDS.contains(&found)
+}
+
+/// A text as part of a message: not endless.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn hint(found: &str) -> Option<String> {
+    if let Some(name) = found.strip_suffix(':').filter(|name| name.starts_with('"')) {
+        return Some(format!("leave it out: `{name}`"));
+    }
+    if is_comment(found) {
+        return Some("a comment begins with `//`".to_owned());
+    }
+    let digits = found.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit());
+    if digits || found.starts_with(['/', '[', '.']) {
+        return Some(format!("quote it: `\"{found}\"`"));
+    }
+    match found {
+        "true" | "false" | "null" => Some(format!("write `#{found}`")),
+        _ if found.starts_with("r\"") => Some("a text kept as it stands is written `#\"…\"#`".to_owned()),
+        _ if found.starts_with('=') => Some(
+            "a property is `key=value`, without blanks; a condition is one text: `when \"facts.os.family == 'debian'\"`"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}

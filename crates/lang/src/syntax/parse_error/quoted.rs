@@ -1,0 +1,107 @@
+//! What is wrong with a quoted text: an escape that does not exist, or a line that ends before the text does.
+
+use crate::source::diagnostic::{Diagnostic, FileId, Span};
+
+/// A mistake in a quoted text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Flaw {
+    kind: Kind,
+    /// The bytes at fault.
+    start: usize,
+    len: usize,
+    /// Where what follows from it ends.
+    pub(super) end: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Escape,
+    Unclosed,
+}
+
+/// The first flaw of the texts on the line of `at`.
+pub(super) fn flaw(text: &str, at: usize) -> Option<Flaw> {
+    let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let mut position = line;
+    loop {
+        let rest = &text[position..];
+        let end = rest.find('\n').unwrap_or(rest.len());
+        let open = position + rest[..end].find('"')?;
+        // A comment, a raw text and a text of several lines have rules of their own.
+        if text[position..open].contains("//")
+            || text[..open].ends_with('#')
+            || text[open..].starts_with("\"\"\"")
+        {
+            return None;
+        }
+        match close(text, open + 1) {
+            Ok(after) => position = after,
+            Err(flaw) => return Some(flaw),
+        }
+    }
+}
+
+/// The end of the quoted text whose first byte is at `start`.
+fn close(text: &str, start: usize) -> Result<usize, Flaw> {
+    let mut chars = text[start..].char_indices();
+    while let Some((at, c)) = chars.next() {
+        let at = start + at;
+        match c {
+            '"' => return Ok(at + 1),
+            '\n' => {
+                let end = text[at..].find('"').map_or(text.len(), |found| at + found + 1);
+                let line = text[end..].find('\n').map_or(text.len(), |found| end + found);
+                return Err(Flaw { kind: Kind::Unclosed, start: start - 1, len: at + 1 - start, end: line });
+            }
+            '\\' => match chars.next() {
+                Some((_, escaped)) if "\"\\/bfnrtsu".contains(escaped) || escaped.is_whitespace() => {}
+                other => {
+                    let len = 1 + other.map_or(0, |(_, c)| c.len_utf8());
+                    let line = text[at..].find('\n').map_or(text.len(), |found| at + found);
+                    return Err(Flaw { kind: Kind::Escape, start: at, len, end: line });
+                }
+            },
+            _ => {}
+        }
+    }
+    let len = text.len() + 1 - start;
+    Err(Flaw { kind: Kind::Unclosed, start: start - 1, len, end: text.len() })
+}
+
+impl Flaw {
+    pub(super) fn report(&self, file: FileId, text: &str) -> Diagnostic {
+        let at = Span::new(file, self.start, self.len);
+        match self.kind {
+            Kind::Escape => {
+                let escape = &text[self.start..self.start + self.len];
+                Diagnostic::error("lang::syntax", format!("there is no escape `{escape}`"))
+                    .label(at, "in a quoted text")
+                    .help("a backslash is written `\\\\`, a character by its number `\\u{1b}`; a text kept as it stands is `#\"…\"#`")
+            }
+            Kind::Unclosed => Diagnostic::error("lang::syntax", "a quoted text does not end on its line")
+                .label(at, "begins here")
+                .help("close it with `\"`; a text of several lines stands between two lines of `\"\"\"`, a line end in it is `\\n`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flaw_is_the_first_of_its_line() {
+        let check = |text: &str, found: Option<(&str, Kind)>| {
+            let flaw = flaw(text, text.find('@').unwrap_or(0));
+            let found_here = flaw.map(|flaw| (&text[flaw.start..flaw.start + flaw.len], flaw.kind));
+            assert_eq!(found_here, found, "{text}");
+        };
+        check(r#"a "b" "c\x27d""#.replace("\\\\", "\\").as_str(), Some(("\\x", Kind::Escape)));
+        check("a \"b\nc\" }", Some(("\"b", Kind::Unclosed)));
+        check("a \"b\\n\\\"\\u{41}\" c", None);
+        check("a \"b", Some(("\"b", Kind::Unclosed)));
+        check("// \"a", None);
+        check("a #\"\\x\"#", None);
+        check("a \"\"\"\n@\n\"\"\"", None);
+    }
+}

@@ -1,0 +1,41 @@
+//! Mistakes of templates and expressions, where they stand in a text of an inventory.
+
+use crate::source::diagnostic::{Diagnostic, Files, Span};
+use crate::syntax::parse::{Literal, Written};
+use crate::template::{ScopeError, TemplateError};
+
+/// A mistake in a text of an inventory, shown where it is written.
+pub(crate) fn in_text(error: TemplateError, written: &Written, files: &Files) -> Diagnostic {
+    if let Some(ScopeError(cause)) = error.cause {
+        return if cause.labels.is_empty() { cause.label(written.at, "here") } else { *cause };
+    }
+    let part = error.range.and_then(|range| part(&range, written, files)).unwrap_or(written.at);
+    let place = error.included.map(|(file, line)| format!(" (in `{file}`, line {line})")).unwrap_or_default();
+    Diagnostic::error("lang::template", format!("{}{place}", error.message))
+        .label(part, "here")
+        .maybe_help(error.help)
+}
+
+/// The place in the file of a part of a text, where the text stands in the file as it is.
+fn part(range: &std::ops::Range<usize>, written: &Written, files: &Files) -> Option<Span> {
+    let Literal::Text(text) = &written.literal else { return None };
+    let file = files.get(written.at.file)?;
+    let source = file.text.get(written.at.start..written.at.start + written.at.len)?;
+    let fragment = text.get(range.clone()).filter(|fragment| !fragment.is_empty())?;
+    let offset = match source.find(&**text) {
+        Some(at) => at + range.start,
+        None => source.find(fragment)?,
+    };
+    Some(Span::new(written.at.file, written.at.start + offset, fragment.len()))
+}
+
+/// Braces where an expression stands as it is.
+pub(crate) fn braces_in_expression(written: &Written, key: &str) -> Diagnostic {
+    let text = if let Literal::Text(text) = &written.literal { text.trim() } else { "" };
+    let bare = text.strip_prefix("{{").and_then(|text| text.strip_suffix("}}")).map(str::trim);
+    let bare = bare.filter(|bare| !bare.is_empty() && !bare.contains(['{', '"']));
+    let example = bare.unwrap_or(if key == "when" { "facts.os.family == 'debian'" } else { "colours" });
+    Diagnostic::error("lang::template", "this is an expression already")
+        .label(written.at, "holds a template")
+        .help(format!("leave the braces out: `{key}=\"{example}\"`"))
+}

@@ -1,0 +1,180 @@
+//! The folders of the crate have an order, and what is read first knows nothing of what is read after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The folders and the files beside them, the uppermost first: each uses what stands below it alone.
+const ORDER: [&str; 11] = [
+    "lib, case, fuzz",
+    "inventory",
+    "catalog",
+    "expand",
+    "evaluate",
+    "project",
+    "settings",
+    "schema",
+    "syntax",
+    "template",
+    "source",
+];
+
+/// The modules that each file uses, by the paths of modules: `syntax::parse`.
+type Uses = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn folders_use_what_is_below_them() {
+    let level = |module: &str| {
+        let folder = module.split("::").next().unwrap_or_default();
+        ORDER.iter().position(|line| line.split(", ").any(|name| name == folder))
+    };
+    let uses = uses();
+    let mut upward = Vec::new();
+    for (user, used) in uses.iter().flat_map(|(user, used)| used.iter().map(move |used| (user, used))) {
+        let (from, to) = (level(user), level(used));
+        assert!(from.is_some() && to.is_some(), "{user} and {used} have a place in the order");
+        if to < from {
+            upward.push(format!("{user} uses {used}"));
+        }
+    }
+    assert_eq!(upward, Vec::<String>::new());
+}
+
+#[test]
+fn no_file_uses_one_that_uses_it() {
+    let uses = uses();
+    let mut circles = Vec::new();
+    for user in uses.keys() {
+        let mut seen = BTreeSet::new();
+        let mut next: Vec<&String> = uses[user].iter().collect();
+        while let Some(used) = next.pop() {
+            if seen.insert(used) {
+                next.extend(uses.get(used).into_iter().flatten());
+            }
+        }
+        if seen.contains(user) {
+            circles.push(user);
+        }
+    }
+    assert_eq!(circles, Vec::<&String>::new());
+}
+
+#[test]
+fn a_path_is_found_in_every_form() {
+    let paths = |text: &str| -> Vec<String> {
+        let paths = paths(text, &["a".to_owned(), "b".to_owned()]);
+        paths.into_iter().map(|path| path.join("::")).collect()
+    };
+    assert_eq!(paths("use crate::x::{self, y::{Z, w::V}};"), ["x::self", "x::y::Z", "x::y::w::V"]);
+    assert_eq!(paths("let x = crate::x::y(super::c::Z);"), ["x::y", "a::c::Z"]);
+    assert_eq!(paths("/// As [`crate::x::Y`].\nuse super::super::q;"), ["q"]);
+    assert_eq!(paths("mod c;\nuse c::d;\nx(c::e);"), ["a::b::c::d", "a::b::c::e"]);
+    assert_eq!(paths("#[cfg(test)]\nmod tests { use crate::x; }"), Vec::<String>::new());
+}
+
+/// What each file uses of the crate, tests aside.
+fn uses() -> Uses {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    let modules: BTreeMap<String, PathBuf> = files
+        .into_iter()
+        .map(|file| (module_of(file.strip_prefix(&root).unwrap()).join("::"), file))
+        .collect();
+    assert!(modules.len() > 40, "the sources are there");
+    let used = |(module, file): (&String, &PathBuf)| {
+        let text = std::fs::read_to_string(file).unwrap();
+        let own: Vec<String> = module.split("::").map(str::to_owned).collect();
+        let found = paths(&text, &own).into_iter().filter_map(|path| {
+            let prefixes = (1..=path.len()).rev().map(|length| path[..length].join("::"));
+            let own = prefixes.into_iter().find(|prefix| modules.contains_key(prefix));
+            // What stands at the root of the crate is handed on from somewhere else.
+            Some(own.unwrap_or_else(|| "lib".to_owned()))
+        });
+        (module.clone(), found.filter(|used| used != module).collect())
+    };
+    modules.iter().map(used).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            files.push(path);
+        }
+    }
+}
+
+/// `syntax/parse.rs` is `syntax::parse`, `schema/mod.rs` is `schema`.
+fn module_of(file: &Path) -> Vec<String> {
+    let path = file.with_extension("");
+    let mut parts: Vec<String> = path.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+    parts.pop_if(|last| last == "mod");
+    parts
+}
+
+/// The paths of the crate in `text`, from its root on; `own` is the module that `text` is.
+fn paths(text: &str, own: &[String]) -> Vec<Vec<String>> {
+    // A file ends with its own tests; those in a file of their own are left out as files.
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code: String =
+        code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut found = Vec::new();
+    let children = code.match_indices("mod ").filter_map(|(at, _)| code[at + 4..].split_once(';'));
+    let children = children.map(|(name, _)| name).filter(|name| name.chars().all(is_word));
+    let children = children.map(|name| (format!("{name}::"), [own, &[name.to_owned()]].concat()));
+    let roots = [("crate::".to_owned(), Vec::new()), ("super::".to_owned(), own[..own.len() - 1].to_vec())];
+    for (root, base) in roots.into_iter().chain(children) {
+        for (at, _) in code.match_indices(&root) {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|before| is_word(before) || matches!(before, ':' | '$')) {
+                continue;
+            }
+            let mut base = base.clone();
+            let mut rest = &code[at + root.len()..];
+            while let Some(further) = rest.strip_prefix("super::") {
+                base.pop();
+                rest = further;
+            }
+            tree(rest, &base, &mut found);
+        }
+    }
+    found
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Reads one tree of a `use`, or one path; what follows it.
+fn tree<'a>(text: &'a str, base: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
+    let mut path = base.to_vec();
+    let mut rest = text.trim_start();
+    loop {
+        if let Some(mut inside) = rest.strip_prefix('{') {
+            loop {
+                inside = inside.trim_start().trim_start_matches(',').trim_start();
+                if let Some(after) = inside.strip_prefix('}') {
+                    return after;
+                }
+                let before = inside.len();
+                inside = tree(inside, &path, found);
+                assert!(inside.len() < before, "a tree that is read: {inside:.40}");
+            }
+        }
+        let end = rest.find(|c: char| !is_word(c) && c != '*').unwrap_or(rest.len());
+        path.push(rest[..end].to_owned());
+        rest = &rest[end..];
+        match rest.strip_prefix("::") {
+            Some(further) => rest = further,
+            None => break,
+        }
+    }
+    found.push(path);
+    match rest.trim_start().strip_prefix("as ") {
+        Some(alias) => alias.trim_start_matches(is_word),
+        None => rest,
+    }
+}
