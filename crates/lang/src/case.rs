@@ -31,7 +31,7 @@ use crate::evaluate::facts::FactsOf;
 use crate::inventory::Loaded;
 use crate::project::loader::Loader;
 use crate::source::content::{ContentSource, Contents};
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Files, Span, Style};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span, Style};
 use crate::source::sources::{EntryKind, SourceError, Sources, folder_of, join};
 use crate::syntax::parse_error;
 use crate::syntax::prescan;
@@ -173,7 +173,7 @@ fn parse(path: &str, text: &str) -> Result<KdlDocument, String> {
         Ok(Err(error)) => parse_error::report(file, text, &error, &mut diagnostics),
         Err(refused) => {
             let at = Span::new(file, refused.start, refused.len);
-            diagnostics.push(Diagnostic::error("lang::guard", refused.message).label(at, "here"));
+            diagnostics.push(Diagnostic::error(Code::Guard, refused.message).label(at, "here"));
         }
     }
     Err(diagnostics.render(&files, Style::PLAIN))

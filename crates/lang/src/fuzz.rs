@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use minijinja::Value;
 
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Files, Span, Style};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span, Style};
 use crate::syntax::command_words;
 use crate::syntax::host_pattern;
 use crate::syntax::name_range;
@@ -24,7 +24,8 @@ pub fn guard(text: &str) {
     match prescan::check(text) {
         Err(error) => {
             diagnostics.push(
-                Diagnostic::error("fuzz", &error.message).label(Span::new(file, error.start, error.len), ""),
+                Diagnostic::error(Code::Guard, &error.message)
+                    .label(Span::new(file, error.start, error.len), ""),
             );
         }
         Ok(()) => {
@@ -33,7 +34,7 @@ pub fn guard(text: &str) {
                 let message = error.message.clone().unwrap_or_default();
                 let hint = prescan::v1_hint(text, start);
                 diagnostics.push(
-                    Diagnostic::error("fuzz", message)
+                    Diagnostic::error(Code::Template, message)
                         .label(Span::new(file, start, len), "")
                         .maybe_help(hint),
                 );
@@ -100,7 +101,7 @@ impl Scope for Names {
             "name" => (Value::from("web"), Marks::default()),
             "list" => (List::new(vec![(Value::from(SECRET), Marks::TAINTED), entry(1)]), Marks::default()),
             "map" => (map(), Marks::default()),
-            "wrong" => return Some(Err(ScopeError(Box::new(Diagnostic::error("fuzz", "wrong"))))),
+            "wrong" => return Some(Err(ScopeError(Box::new(Diagnostic::error(Code::Undefined, "wrong"))))),
             _ => return None,
         };
         Some(Ok(Found { value, marks }))

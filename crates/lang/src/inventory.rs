@@ -23,7 +23,8 @@ use crate::project::{self, Data};
 use crate::settings::connection::{Connection, Transport};
 use crate::settings::drift::DriftPolicy;
 use crate::settings::rollout::{Moment, Rollout};
-use crate::source::diagnostic::{Diagnostic, Diagnostics, FileId, Files};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Files};
+use crate::source::ids::{GroupId, HostId, Id, Table};
 use crate::syntax::host_pattern::Pattern;
 
 /// The most resources that all hosts of a project have together.
@@ -48,16 +49,7 @@ impl Loader {
             return Loaded { inventory: Some(inventory), mistaken: None, diagnostics, files };
         }
         // All mistakes in one run: but where a file could not be read, the rest would be guesses.
-        const BLIND: [&str; 7] = [
-            "lang::syntax",
-            "lang::guard",
-            "lang::read",
-            "lang::utf8",
-            "lang::include",
-            "lang::secrets",
-            "lang::limit",
-        ];
-        let is_blind = diagnostics.iter().any(|diagnostic| BLIND.contains(&diagnostic.code));
+        let is_blind = diagnostics.iter().any(|diagnostic| diagnostic.code.is_blind());
         if !is_blind {
             diagnostics.extend(inventory.check());
         }
@@ -96,7 +88,7 @@ pub struct Loaded {
 /// What the files of a project say.
 pub struct Inventory {
     data: Arc<Data>,
-    hosts: Vec<HostSettings>,
+    hosts: Table<HostId, HostSettings>,
 }
 
 impl Inventory {
@@ -134,16 +126,16 @@ impl Inventory {
             .and_then(|pattern| pattern.select(membership))
         {
             Ok(selected) if selected.hosts.is_empty() => {
-                let report = Diagnostic::error("lang::empty-match", format!("`{line}` matches 0 hosts"));
+                let report = Diagnostic::error(Code::EmptyMatch, format!("`{line}` matches 0 hosts"));
                 diagnostics.push(report.help("`converge inventory` lists hosts and groups"));
             }
             Ok(selected) => {
-                return Ok(selected.hosts.iter().map(|host| membership.hosts[*host].name.clone()).collect());
+                let hosts = selected.hosts.into_iter().map(HostId::new).collect::<Vec<_>>();
+                return Ok(self.names(&hosts));
             }
             Err(errors) => {
                 for error in errors {
-                    diagnostics
-                        .push(Diagnostic::error("lang::pattern", error.message).maybe_help(error.help));
+                    diagnostics.push(Diagnostic::error(Code::Pattern, error.message).maybe_help(error.help));
                 }
             }
         }
@@ -204,16 +196,14 @@ impl Inventory {
     /// The inventory as data, for `converge inventory`.
     pub fn describe(&self) -> Description {
         let membership = &self.data.membership;
-        let name = |group: &usize| membership.groups[*group].name.to_string();
-        let hosts = membership.hosts.iter().zip(&self.hosts).enumerate().map(|(place, (host, settings))| {
-            HostDescription {
-                name: host.name.clone(),
-                groups: membership.groups_of(place).iter().map(name).collect(),
-                connection: settings.connection.clone(),
-                drift: settings.drift.clone(),
-                after: self.names(&self.data.blocks.waits_for(place)),
-                place: self.data.files.line(host.at),
-            }
+        let name = |group: &GroupId| membership.groups[*group].name.to_string();
+        let hosts = membership.hosts.entries().map(|(id, host)| HostDescription {
+            name: host.name.clone(),
+            groups: membership.groups_of(id).iter().map(name).collect(),
+            connection: self.hosts[id].connection.clone(),
+            drift: self.hosts[id].drift.clone(),
+            after: self.names(&self.data.blocks.waits_for(id)),
+            place: self.data.files.line(host.at),
         });
         let groups = membership.groups.iter().map(|group| GroupDescription {
             name: group.name.to_string(),
@@ -240,7 +230,8 @@ impl Inventory {
             diagnostics.push(report);
             return diagnostics;
         }
-        let of_hosts: Vec<Diagnostics> = (0..self.data.membership.hosts.len())
+        let hosts: Vec<HostId> = self.data.membership.hosts.ids().collect();
+        let of_hosts: Vec<Diagnostics> = hosts
             .into_par_iter()
             .map(|host| {
                 let mut own = compile::compile(&self.data, host, &self.hosts[host], &facts, &everything).1;
@@ -277,7 +268,7 @@ impl Inventory {
         for (address, hosts) in addresses.iter().filter(|(_, hosts)| hosts.len() > 1) {
             let message = format!("{} have one address: {address}", names(hosts));
             let help = "two names of one machine are an error of the run that meets both";
-            let report = Diagnostic::warning("lang::one-address", message).label(hosts[1].at, "this name");
+            let report = Diagnostic::warning(Code::OneAddress, message).label(hosts[1].at, "this name");
             diagnostics.push(report.help(help));
         }
     }
@@ -294,7 +285,7 @@ impl Inventory {
         let of_sample: usize = (0..SAMPLED)
             .into_par_iter()
             .map(|sample| {
-                let host = sample * hosts / SAMPLED;
+                let host = HostId::new(sample * hosts / SAMPLED);
                 let compiled = compile::compile(&self.data, host, &self.hosts[host], &facts, &everything).0;
                 compiled.map_or(0, |compiled| compiled.catalog.resources.len())
             })
@@ -302,8 +293,8 @@ impl Inventory {
         let about = of_sample / SAMPLED * hosts;
         (about > ALL_RESOURCES).then(|| {
             let message = format!("{hosts} hosts have about {about} resources, over {ALL_RESOURCES} in all");
-            let at = self.data.reading.blocks.first().map(|block| block.at);
-            let report = Diagnostic::error("lang::limit", message)
+            let at = self.data.reading.blocks.iter().next().map(|block| block.at);
+            let report = Diagnostic::error(Code::Limit, message)
                 .help("what lists all hosts on each host is one `file` whose template walks `hosts`");
             at.into_iter().fold(report, |report, at| report.label(at, "among these"))
         })
@@ -320,11 +311,11 @@ impl Inventory {
         selection: &Selection,
     ) -> (Option<Compiled>, Diagnostics) {
         match self.data.host(host) {
-            Some(place) => compile::compile(&self.data, place, &self.hosts[place], facts, selection),
+            Some(host) => compile::compile(&self.data, host, &self.hosts[host], facts, selection),
             None => {
                 let mut diagnostics = Diagnostics::default();
                 let message = format!("the inventory has no host `{host}`");
-                diagnostics.push(Diagnostic::error("lang::host-name", message));
+                diagnostics.push(Diagnostic::error(Code::HostName, message));
                 (None, diagnostics)
             }
         }
@@ -368,7 +359,7 @@ impl Inventory {
         self.hosts.get(self.data.host(host)?)
     }
 
-    fn names(&self, hosts: &[usize]) -> Vec<HostName> {
+    fn names(&self, hosts: &[HostId]) -> Vec<HostName> {
         hosts.iter().map(|host| self.data.membership.hosts[*host].name.clone()).collect()
     }
 }

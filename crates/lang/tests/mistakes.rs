@@ -702,7 +702,7 @@ fn a_broken_variable_is_one_mistake_wherever_it_is_used() {
         }
         "#,
     );
-    assert_eq!(found.iter().map(|one| one.code).collect::<Vec<_>>(), ["lang::template"]);
+    assert_eq!(found.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["lang::template"]);
 }
 
 #[test]

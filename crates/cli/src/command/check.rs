@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
-use converge_lang::diagnostic::{Files, Severity};
+use converge_lang::diagnostic::{Code, Files, Severity};
 use converge_lang::{Diagnostic, Diagnostics, Inventory};
 use converge_model::exit;
 use converge_server::Schedule;
@@ -62,7 +62,7 @@ fn schedules(inventory: &Inventory) -> Diagnostics {
         // What the inventory leaves open is given to the daemon.
         let made = Schedule::new(host, &inventory.drift(host), Duration::from_secs(60));
         if let Some(error) = made.err().filter(|error| told.insert(error.to_string())) {
-            let report = Diagnostic::warning("drift::schedule", format!("{error}, by the policy of {host}"));
+            let report = Diagnostic::warning(Code::Schedule, format!("{error}, by the policy of {host}"));
             diagnostics.push(report.help("`converge watch` does not begin with it"));
         }
     }
@@ -84,7 +84,7 @@ struct Line<'a> {
 fn line<'a>(diagnostic: &'a Diagnostic, files: &'a Files) -> Line<'a> {
     let place = diagnostic.labels.first().and_then(|(span, _)| files.place(*span));
     Line {
-        code: diagnostic.code,
+        code: diagnostic.code.as_str(),
         severity: match diagnostic.severity {
             Severity::Note => "note",
             Severity::Warning => "warning",

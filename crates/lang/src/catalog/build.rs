@@ -16,7 +16,7 @@ use crate::expand::options::{Named, how};
 use crate::expand::walk::Draft;
 use crate::project::library::Kind;
 use crate::source::content::Contents;
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 
 /// A catalog, and what comes with it.
 pub(crate) struct Built {
@@ -60,7 +60,7 @@ pub(crate) fn build(
     if size(&entries) > converge_model::wire::CATALOG_LIMIT {
         let message = format!("the catalog is larger than {} MiB", converge_model::wire::CATALOG_LIMIT >> 20);
         diagnostics.push(
-            Diagnostic::error("lang::limit", message)
+            Diagnostic::error(Code::Limit, message)
                 .label(parts.data.membership.hosts[parts.host].at, "of this host")
                 .help("keep long texts in `content`, which is sent apart from the catalog"),
         );
@@ -132,7 +132,7 @@ fn entry(
 ) -> Option<Entry> {
     let kind = &parts.data.library.kinds[draft.kind];
     if parts.in_folder && kind.info.schema().whole_system {
-        let report = Diagnostic::error("lang::root", format!("`{}` needs a whole system", kind.schema.name))
+        let report = Diagnostic::error(Code::Root, format!("`{}` needs a whole system", kind.schema.name))
             .label(draft.at, "in a folder")
             .help("the connection has `root=`: a folder that stands for `/`");
         diagnostics.push(draft.called.into_iter().fold(report, Diagnostic::called));
@@ -145,14 +145,14 @@ fn entry(
         match kind.info.check(&params) {
             Ok(checked) => {
                 for warning in checked.warnings {
-                    let report = Diagnostic::warning("lang::exposed", warning.message.clone());
+                    let report = Diagnostic::warning(Code::Exposed, warning.message.clone());
                     diagnostics.push(placed(report, warning, &draft, kind));
                 }
                 (claims, suffix) = (checked.claims, checked.suffix);
             }
             Err(problems) => {
                 for problem in problems {
-                    let report = Diagnostic::error("lang::params", problem.sentence());
+                    let report = Diagnostic::error(Code::Params, problem.sentence());
                     diagnostics.push(placed(report, problem, &draft, kind));
                 }
                 return None;
@@ -229,7 +229,7 @@ fn resolve(
         Ok(found) => found,
         Err(help) => {
             diagnostics.push(
-                Diagnostic::error("lang::address", format!("there is no `{address}` on this host"))
+                Diagnostic::error(Code::Address, format!("there is no `{address}` on this host"))
                     .label(named.at, "named here")
                     .maybe_help(help),
             );
@@ -243,7 +243,7 @@ fn cycle_report(entries: &[Entry], cycle: &[usize]) -> Diagnostic {
     let mut path: Vec<String> = cycle.iter().map(|place| shown(*place)).collect();
     path.extend(cycle.first().map(|place| shown(*place)));
     let mut report =
-        Diagnostic::error("lang::cycle", format!("resources wait for each other: {}", path.join(" -> ")));
+        Diagnostic::error(Code::Cycle, format!("resources wait for each other: {}", path.join(" -> ")));
     for (at, place) in cycle.iter().enumerate() {
         let draft = &entries[*place].draft;
         let span: Span = draft.options.after.first().map_or(draft.at, |named| named.at);

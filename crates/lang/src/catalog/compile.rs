@@ -8,6 +8,7 @@ use converge_model::{Catalog, HostName};
 
 use crate::evaluate::facts::FactsOf;
 use crate::source::content::Contents;
+use crate::source::ids::{HostId, Id};
 
 use crate::catalog::build::{self, Built};
 use crate::catalog::entry::Parts;
@@ -35,7 +36,7 @@ pub struct Compiled {
 /// Compiles the catalog of one host.
 pub(crate) fn compile(
     data: &Arc<Data>,
-    host: usize,
+    host: HostId,
     settings: &HostSettings,
     facts: &Arc<dyn FactsOf>,
     selection: &Selection,
@@ -44,15 +45,15 @@ pub(crate) fn compile(
     let world = HostScope::new(Arc::clone(data), host, Arc::clone(facts));
     let mut bodies = Bodies::new(data, &mut diagnostics);
     let setting = world.setting();
-    for place in data.blocks.of(host) {
-        let block = &data.reading.blocks[*place];
+    for id in data.blocks.of(host) {
+        let block = &data.reading.blocks[*id];
         let body = bodies.add(block.name());
         let mut walked = Walked {
             body,
             module: None,
             called: None,
             passed: Options::default(),
-            place: vec![*place as u32],
+            place: vec![id.index() as u32],
             next: 0,
             maybe: false,
         };

@@ -10,11 +10,12 @@ use crate::evaluate::host_settings::HostSettings;
 use crate::expand::walk::{Bodies, Draft};
 use crate::project::Data;
 use crate::settings::connection::Transport;
+use crate::source::ids::HostId;
 
 /// What the catalog is made from.
 pub(crate) struct Parts<'a> {
     pub(crate) data: &'a Data,
-    pub(crate) host: usize,
+    pub(crate) host: HostId,
     pub(crate) drafts: Vec<Draft>,
     pub(crate) bodies: Vec<String>,
     pub(crate) dropped: BTreeSet<String>,
@@ -31,7 +32,7 @@ impl<'a> Parts<'a> {
     pub(crate) fn of(
         data: &'a Data,
         bodies: Bodies<'_>,
-        host: usize,
+        host: HostId,
         settings: &HostSettings,
         secrets: Vec<Arc<str>>,
     ) -> Self {

@@ -19,7 +19,8 @@ use crate::expand::options::Options;
 use crate::expand::walk::{Bodies, Walked};
 use crate::project::Data;
 use crate::settings::rollout::Moment;
-use crate::source::diagnostic::{Diagnostic, Diagnostics};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::source::ids::{HostId, Table};
 use crate::syntax::parse::{Literal, Node, Origin, Property, Written};
 
 /// A part of a body: what is done on one host.
@@ -33,9 +34,9 @@ pub struct Gate {
 /// What is done around `host` at `moment`; none where there are mistakes.
 pub(crate) fn compile(
     data: &Arc<Data>,
-    host: usize,
+    host: HostId,
     moment: Moment,
-    settings: &[HostSettings],
+    settings: &Table<HostId, HostSettings>,
     facts: &Arc<dyn FactsOf>,
 ) -> (Option<Vec<Gate>>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
@@ -63,12 +64,12 @@ pub(crate) fn compile(
 /// The nodes of a body by the host that they are done on; neighbours on one host stay together.
 fn parts(
     data: &Data,
-    host: usize,
+    host: HostId,
     moment: Moment,
     setting: &Evaluator,
     diagnostics: &mut Diagnostics,
-) -> Vec<(usize, Vec<Node>)> {
-    let mut parts: Vec<(usize, Vec<Node>)> = Vec::new();
+) -> Vec<(HostId, Vec<Node>)> {
+    let mut parts: Vec<(HostId, Vec<Node>)> = Vec::new();
     let rollouts =
         data.blocks.of(host).iter().filter_map(|block| data.reading.blocks[*block].rollout.as_ref());
     let bodies = rollouts.flat_map(Node::body).filter(|node| node.children.is_some());
@@ -87,11 +88,11 @@ fn parts(
 /// The host that a node is done on: the one that `at=` names, else the one that is rolled.
 fn place(
     data: &Data,
-    host: usize,
+    host: HostId,
     node: &Node,
     setting: &Evaluator,
     diagnostics: &mut Diagnostics,
-) -> Option<usize> {
+) -> Option<HostId> {
     let Some(at) = node.prop("at") else { return Some(host) };
     let value = match setting.value(&at.value) {
         Ok(value) => value,
@@ -109,7 +110,7 @@ fn place(
         let message = format!("there is no host `{}`", named.unwrap_or("?"));
         let names = data.membership.hosts.iter().map(|host| host.name.as_str());
         diagnostics.push(
-            Diagnostic::error("lang::host-name", message)
+            Diagnostic::error(Code::HostName, message)
                 .label(at.value.at, "named here")
                 .help("`at` names one host of the inventory")
                 .maybe_help(crate::source::suggest::did_you_mean(named.unwrap_or_default(), names)),

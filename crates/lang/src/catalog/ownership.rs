@@ -8,7 +8,8 @@ use converge_model::{Address, Claim};
 
 use crate::catalog::entry::{Entry, Parts, id, is_vague};
 use crate::expand::walk::Draft;
-use crate::source::diagnostic::{Diagnostic, Diagnostics};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::source::ids::KindId;
 
 /// What runs once for all hosts is known by its address and the key that its kind gives it.
 pub(super) fn name_once(claim: &mut Claim, address: &Address) {
@@ -20,7 +21,7 @@ pub(super) fn name_once(claim: &mut Claim, address: &Address) {
 /// Equal resources of different bodies become one; two that share an address and differ are an error.
 pub(super) fn unite(entries: Vec<Entry>, parts: &Parts<'_>, diagnostics: &mut Diagnostics) -> Vec<Entry> {
     let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
-    let mut by_name: HashMap<(usize, Arc<str>), Vec<usize>> = HashMap::new();
+    let mut by_name: HashMap<(KindId, Arc<str>), Vec<usize>> = HashMap::new();
     let mut by_address: HashMap<Address, usize> = HashMap::new();
     for entry in entries {
         let key = entry.draft.name.clone().map(|name| (entry.draft.kind, name));
@@ -74,7 +75,7 @@ fn absorb(into: &mut Entry, entry: Entry) {
 
 fn twice(first: &Entry, second: &Entry, parts: &Parts<'_>) -> Diagnostic {
     let shown = second.address.as_ref().map_or("", Address::as_str);
-    let report = Diagnostic::error("lang::duplicate", format!("`{shown}` is declared twice"))
+    let report = Diagnostic::error(Code::Duplicate, format!("`{shown}` is declared twice"))
         .label(second.draft.at, "and again here")
         .label(first.draft.at, "declared here");
     let kind = &parts.data.library.kinds[second.draft.kind].schema.name;
@@ -129,7 +130,7 @@ fn conflict(first: &Entry, second: &Entry, key: &str) -> Diagnostic {
     let shown =
         |entry: &Entry| entry.address.as_ref().map_or_else(|| "a resource".to_owned(), |a| format!("`{a}`"));
     let report =
-        Diagnostic::error("lang::claim", format!("{} and {} both own {key}", shown(first), shown(second)))
+        Diagnostic::error(Code::Claim, format!("{} and {} both own {key}", shown(first), shown(second)))
             .label(second.draft.at, "one owner")
             .label(first.draft.at, "the other")
             .help("one thing has one owner; `line`, `block` and `ini` share a file that sets no content");

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::catalog::entry::{Entry, Parts, is_module, is_true, is_vague};
 use crate::expand::options::Named;
 use crate::project::Data;
-use crate::source::diagnostic::{Diagnostic, Diagnostics};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::suggest::did_you_mean;
 
 /// All addresses of a host.
@@ -132,7 +132,7 @@ impl<'a> Targets<'a> {
         let ready: Vec<usize> =
             found.iter().copied().filter(|place| self.can_be_notified(*place, whole)).collect();
         if ready.is_empty() {
-            let report = Diagnostic::error("lang::notify", format!("`{}` cannot be notified", named.text));
+            let report = Diagnostic::error(Code::Notify, format!("`{}` cannot be notified", named.text));
             let help = match whole {
                 true => "no service in it; name a resource of it by its full address",
                 false => "a service can, and a command with `only-notified=#true`",

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::entry::is_module;
-use crate::source::diagnostic::Diagnostic;
+use crate::source::diagnostic::{Code, Diagnostic};
 use crate::source::suggest::did_you_mean;
 
 /// Which resources of a catalog a run is about. Nothing chosen is everything.
@@ -62,7 +62,7 @@ impl Choices {
             .chain(tags.map(|wanted| self.no_tag(wanted)))
             .collect();
         if missing.is_empty() && !self.is_met && !self.addresses.is_empty() {
-            let report = Diagnostic::error("lang::selection", "no resource is chosen");
+            let report = Diagnostic::error(Code::Selection, "no resource is chosen");
             missing.push(report.help("a resource must fit `--only`, `--tags` and `--skip-tags` together"));
         }
         missing
@@ -80,7 +80,7 @@ impl Choices {
             Some(full) => Some(format!("its full address is `{full}`")),
             None => did_you_mean(wanted, known),
         };
-        Diagnostic::error("lang::selection", format!("no resource has the address `{wanted}`"))
+        Diagnostic::error(Code::Selection, format!("no resource has the address `{wanted}`"))
             .help("an address is `kind[name]`, or a module's name; `converge plan` shows them")
             .maybe_help(help)
     }
@@ -91,7 +91,7 @@ impl Choices {
             true => "no resource has a tag".to_owned(),
             false => format!("there are: {}", names().take(24).collect::<Vec<_>>().join(", ")),
         };
-        Diagnostic::error("lang::selection", format!("no resource has the tag `{wanted}`"))
+        Diagnostic::error(Code::Selection, format!("no resource has the tag `{wanted}`"))
             .help(all)
             .maybe_help(did_you_mean(wanted, names()))
     }

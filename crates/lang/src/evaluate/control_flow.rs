@@ -7,7 +7,7 @@ use minijinja::Value;
 use crate::evaluate::evaluator::{Evaluator, Inner};
 use crate::evaluate::problems::secret_here;
 use crate::evaluate::session::ALL_TURNS;
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::template_error::braces_in_expression;
 use crate::syntax::value_tree::is_taken;
@@ -49,7 +49,7 @@ pub(crate) fn condition(
     diagnostics: &mut Diagnostics,
 ) -> Condition {
     let Some(written) = written else {
-        let report = Diagnostic::error("lang::form", "`when` wants a condition").label(at, "without one");
+        let report = Diagnostic::error(Code::Form, "`when` wants a condition").label(at, "without one");
         diagnostics.push(report);
         return Condition::False;
     };
@@ -91,7 +91,7 @@ fn is_expression(text: &str, written: &Written, key: &str) -> Result<(), Diagnos
 }
 
 fn no_boolean(what: &str, at: Span) -> Diagnostic {
-    Diagnostic::error("lang::type", format!("a condition is true or false, this is {what}"))
+    Diagnostic::error(Code::Type, format!("a condition is true or false, this is {what}"))
         .label(at, "no boolean")
         .help("compare it: `x == 'y'`, `x | length > 0`, `x is not none`")
 }
@@ -113,7 +113,7 @@ fn read_turns(node: &Node, setting: &Evaluator) -> Result<Vec<Turn>, Diagnostic>
         return Err(form(node, "`for` wants a list: `for \"x\" in=\"colours\"`"));
     };
     if let Some(other) = node.props.iter().find(|property| &*property.key != "in") {
-        return Err(Diagnostic::error("lang::unknown", format!("`for` has no property `{}`", other.key))
+        return Err(Diagnostic::error(Code::Unknown, format!("`for` has no property `{}`", other.key))
             .label(other.value.at, "unknown"));
     }
     let value = match (&written.literal, written.origin) {
@@ -132,12 +132,12 @@ fn read_turns(node: &Node, setting: &Evaluator) -> Result<Vec<Turn>, Diagnostic>
     }
     let items = items(&value, &names, written)?;
     if items.len() > TURNS {
-        return Err(Diagnostic::error("lang::limit", format!("a loop of more than {TURNS} turns"))
+        return Err(Diagnostic::error(Code::Limit, format!("a loop of more than {TURNS} turns"))
             .label(written.at, format!("{} items", items.len())));
     }
     if !setting.session.may_turn(items.len()) {
         return Err(Diagnostic::error(
-            "lang::limit",
+            Code::Limit,
             format!("the loops of one host take more than {ALL_TURNS} turns"),
         )
         .label(written.at, "with this one")
@@ -156,7 +156,7 @@ fn names(node: &Node) -> Result<Vec<Arc<str>>, Diagnostic> {
     for arg in &node.args {
         match arg.plain_text() {
             Some(name) if is_taken(name) => {
-                return Err(Diagnostic::error("lang::reserved", format!("`{name}` is not free for a loop"))
+                return Err(Diagnostic::error(Code::Reserved, format!("`{name}` is not free for a loop"))
                     .label(arg.at, "means something else in expressions"));
             }
             Some(name) => names.push(template::fold(name).into()),
@@ -170,7 +170,7 @@ fn names(node: &Node) -> Result<Vec<Arc<str>>, Diagnostic> {
 }
 
 fn form(node: &Node, message: &str) -> Diagnostic {
-    Diagnostic::error("lang::form", message)
+    Diagnostic::error(Code::Form, message)
         .label(node.at, "here")
         .help("write `for \"x\" in=\"colours\" { … }` or `for \"key\" \"value\" in=\"limits\" { … }`")
 }
@@ -183,7 +183,7 @@ fn found(value: Value, marks: Marks) -> Found {
 fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec<Vec<Found>>, Diagnostic> {
     let Evaluated { value, marks } = value;
     let wrong = |what: &str, help: &str| {
-        Err(Diagnostic::error("lang::type", format!("a loop cannot walk {what}"))
+        Err(Diagnostic::error(Code::Type, format!("a loop cannot walk {what}"))
             .label(written.at, what)
             .help(help.to_owned()))
     };

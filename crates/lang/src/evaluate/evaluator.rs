@@ -11,7 +11,7 @@ use crate::evaluate::problems::{from_facts, no_facts, secret_here, unreadable};
 use crate::evaluate::session::Session;
 use crate::project::assets::Assets;
 use crate::source::content::ContentSource;
-use crate::source::diagnostic::{Diagnostic, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::sources::{EntryKind, join};
 use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::{Literal, Origin, Written};
@@ -107,7 +107,7 @@ impl Evaluator {
         let keys = entries.iter().map(|entry| entry.key.to_string());
         let entries = keys.zip(values).map(|(key, found)| (key, found.value, found.marks)).collect();
         let value = Map::folding(entries)
-            .map_err(|clash| Diagnostic::error("lang::clash", clash.to_string()).label(at, "in this map"))?;
+            .map_err(|clash| Diagnostic::error(Code::Clash, clash.to_string()).label(at, "in this map"))?;
         Ok(Found { value, marks: Marks::default() })
     }
 
@@ -115,7 +115,7 @@ impl Evaluator {
     /// facts.
     pub(crate) fn name(&self, written: &Written) -> Result<Name, Diagnostic> {
         let Literal::Text(text) = &written.literal else {
-            return Err(Diagnostic::error("lang::form", "a name is a text").label(written.at, "is none"));
+            return Err(Diagnostic::error(Code::Form, "a name is a text").label(written.at, "is none"));
         };
         if !is_template(text) {
             return Ok(Name { text: text.clone(), given: GivenAt::default() });
@@ -136,7 +136,7 @@ impl Evaluator {
         let Name { text: name, given } = self.name(written)?;
         let path = join("", &name).unwrap_or_default();
         let Some((id, text)) = self.base.template(&path) else {
-            return Err(Diagnostic::error("lang::template", format!("there is no template `{name}`"))
+            return Err(Diagnostic::error(Code::Template, format!("there is no template `{name}`"))
                 .label(written.at, "named here")
                 .help("templates stand in the folder `templates` of the project, or of their module")
                 .maybe_help(did_you_mean(&name, self.base.template_names()))
@@ -161,7 +161,7 @@ impl Evaluator {
             .read(self.session.sources(), &path, TEXT_LIMIT)
             .map_err(|error| unreadable(name, &error, written.at))?;
         let text = std::str::from_utf8(&bytes).map_err(|_| {
-            Diagnostic::error("lang::utf8", format!("`{name}` is not UTF-8 text"))
+            Diagnostic::error(Code::Utf8, format!("`{name}` is not UTF-8 text"))
                 .label(written.at, "used as a text")
                 .help("only as the content of a file may it hold any bytes")
         })?;
@@ -171,7 +171,7 @@ impl Evaluator {
     /// The path below `files/` that a `(file)` names.
     pub(crate) fn file_path(&self, name: &str, at: Span) -> Result<String, Diagnostic> {
         join("", name).filter(|path| !path.is_empty()).ok_or_else(|| {
-            Diagnostic::error("lang::path", "the path leads out of `files`")
+            Diagnostic::error(Code::Path, "the path leads out of `files`")
                 .label(at, "outside")
                 .help("`(file)` and `(template)` name what is in `files` and `templates` of the project, or of their module")
         })
@@ -180,7 +180,7 @@ impl Evaluator {
     /// A file of the project as content; a folder as the archive that it is packed into.
     pub(crate) fn project_file(&self, path: &str, at: Span) -> Result<(Content, ContentSource), Diagnostic> {
         let outside = || {
-            Diagnostic::error("lang::path", "the path leads out of the project")
+            Diagnostic::error(Code::Path, "the path leads out of the project")
                 .label(at, "outside")
                 .help("what hosts get stands in the project's folder")
         };
@@ -208,7 +208,7 @@ impl Evaluator {
     fn env(&self, name: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
         match self.session.sources().env(name) {
             Some(value) => Ok(plain(Value::from(value))),
-            None => Err(Diagnostic::error("lang::env", format!("the environment has no `{name}`"))
+            None => Err(Diagnostic::error(Code::Env, format!("the environment has no `{name}`"))
                 .label(written.at, "not set")
                 .help(format!("set it for the command: `{name}=… converge …`"))),
         }

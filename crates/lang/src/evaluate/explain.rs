@@ -10,7 +10,8 @@ use crate::evaluate::facts::NoFacts;
 use crate::evaluate::host_scope::HostScope;
 use crate::project::Data;
 use crate::project::precedence::{self, Layer, Level};
-use crate::source::diagnostic::{Diagnostic, Diagnostics};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::source::ids::HostId;
 use crate::source::suggest::did_you_mean;
 use crate::syntax::value_tree::{Entry, Tree};
 use crate::template::{Rendered, ScopeError, TemplateError, fold};
@@ -46,7 +47,7 @@ pub struct Definition {
 /// Explains a variable of a host.
 pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Result<Explanation, Diagnostics> {
     let Some(place) = data.host(host) else {
-        return Err(one(Diagnostic::error("lang::host-name", format!("the inventory has no host `{host}`"))));
+        return Err(one(Diagnostic::error(Code::HostName, format!("the inventory has no host `{host}`"))));
     };
     let path: Vec<&str> = variable.split('.').collect();
     let layers = data.var_layers(place);
@@ -54,7 +55,7 @@ pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Resu
     if found.is_empty() {
         let table = data.table(place);
         let names: Vec<String> = table.entries.iter().map(|entry| entry.key.to_string()).collect();
-        let report = Diagnostic::error("lang::undefined", format!("`{host}` has no variable `{variable}`"));
+        let report = Diagnostic::error(Code::Undefined, format!("`{host}` has no variable `{variable}`"));
         return Err(one(report.maybe_help(did_you_mean(path[0], names.iter().map(String::as_str)))));
     }
     let mut definitions = Vec::new();
@@ -106,7 +107,7 @@ fn level(data: &Data, host: &HostName, layer: &Layer) -> String {
 }
 
 /// The value as JSON, without what it cannot show.
-fn value(data: &Arc<Data>, host: usize, path: &[&str]) -> Result<Option<String>, Diagnostics> {
+fn value(data: &Arc<Data>, host: HostId, path: &[&str]) -> Result<Option<String>, Diagnostics> {
     let setting = HostScope::new(Arc::clone(data), host, Arc::new(NoFacts)).setting();
     let (first, keys) = path.split_first().unwrap_or((&"", &[]));
     let keys: String = keys.iter().map(|key| format!("[{key:?}]")).collect();
@@ -116,7 +117,7 @@ fn value(data: &Arc<Data>, host: usize, path: &[&str]) -> Result<Option<String>,
         Ok(Rendered { marks, .. }) if marks.tainted => Ok(Some(MASK.to_owned())),
         Ok(Rendered { text, .. }) => Ok(Some(text)),
         Err(TemplateError { cause: Some(ScopeError(report)), .. }) => Err(one(*report)),
-        Err(error) => Err(one(Diagnostic::error("lang::template", error.message).maybe_help(error.help))),
+        Err(error) => Err(one(Diagnostic::error(Code::Template, error.message).maybe_help(error.help))),
     }
 }
 

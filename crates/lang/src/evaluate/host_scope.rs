@@ -17,7 +17,8 @@ use crate::evaluate::facts::{FactsOf, Knowledge, NoFacts};
 use crate::evaluate::problems::no_facts;
 use crate::evaluate::session::{Session, lock};
 use crate::project::Data;
-use crate::source::diagnostic::{Diagnostic, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Span};
+use crate::source::ids::{HostId, Id};
 use crate::template::{Found, Marks, Scope, ScopeError, fold, known_facts, mark, seen, unknown_facts};
 
 /// Everything that is the same for all values of one catalog.
@@ -26,12 +27,12 @@ pub(crate) struct HostScope {
     data: Arc<Data>,
     facts: Arc<dyn FactsOf>,
     /// The host whose catalog it is.
-    pub(crate) subject: usize,
+    pub(crate) subject: HostId,
     /// The hosts whose facts were read.
     reads: Mutex<BTreeSet<HostName>>,
-    variables: Mutex<HashMap<usize, Arc<Variables>>>,
+    variables: Mutex<HashMap<HostId, Arc<Variables>>>,
     /// The variables being evaluated.
-    stack: Mutex<Vec<(String, Span)>>,
+    stack: Mutex<Vec<(HostId, String, Span)>>,
     hosts: OnceLock<Vec<Value>>,
 }
 
@@ -43,18 +44,18 @@ struct Variables {
 
 impl HostScope {
     /// The world of one host's catalog.
-    pub(crate) fn new(data: Arc<Data>, subject: usize, facts: Arc<dyn FactsOf>) -> Arc<Self> {
+    pub(crate) fn new(data: Arc<Data>, subject: HostId, facts: Arc<dyn FactsOf>) -> Arc<Self> {
         let known = facts.facts(&data.membership.hosts[subject].name).is_some();
         let mode = if known { Knowledge::Known } else { Knowledge::Unknown };
         Self::with(data, subject, facts, mode)
     }
 
     /// A world in which facts may not be used.
-    pub(crate) fn without_facts(data: Arc<Data>, subject: usize) -> Arc<Self> {
+    pub(crate) fn without_facts(data: Arc<Data>, subject: HostId) -> Arc<Self> {
         Self::with(data, subject, Arc::new(NoFacts), Knowledge::Refused)
     }
 
-    fn with(data: Arc<Data>, subject: usize, facts: Arc<dyn FactsOf>, mode: Knowledge) -> Arc<Self> {
+    fn with(data: Arc<Data>, subject: HostId, facts: Arc<dyn FactsOf>, mode: Knowledge) -> Arc<Self> {
         Arc::new(Self {
             session: Session::new(Arc::clone(&data), mode),
             data,
@@ -77,7 +78,7 @@ impl HostScope {
         self.setting_of(self.subject)
     }
 
-    fn setting_of(self: &Arc<Self>, host: usize) -> Evaluator {
+    fn setting_of(self: &Arc<Self>, host: HostId) -> Evaluator {
         let scope = Arc::new(InventoryNames { world: Arc::clone(self), host });
         Evaluator { session: Arc::clone(&self.session), scope, base: Arc::clone(&self.data.base) }
     }
@@ -88,7 +89,7 @@ impl HostScope {
     }
 
     /// The variable `name` of a host; none where it has no such variable.
-    fn variable(self: &Arc<Self>, host: usize, name: &str) -> Option<Result<Found, ScopeError>> {
+    fn variable(self: &Arc<Self>, host: HostId, name: &str) -> Option<Result<Found, ScopeError>> {
         let table = self.data.table(host);
         let place = table.place(name)?;
         let variables = Arc::clone(lock(&self.variables).entry(host).or_default());
@@ -96,7 +97,7 @@ impl HostScope {
             return Some(known.clone());
         }
         let entry = &table.entries[place];
-        if let Err(cycle) = self.enter(&format!("{name}@{host}"), entry.at) {
+        if let Err(cycle) = self.enter(host, name, entry.at) {
             return Some(Err(cycle));
         }
         let value = self.setting_of(host).tree(&entry.value).map_err(|error| ScopeError(Box::new(error)));
@@ -106,26 +107,25 @@ impl HostScope {
     }
 
     /// Notes that a variable is being evaluated; a cycle prints itself.
-    fn enter(&self, name: &str, at: Span) -> Result<(), ScopeError> {
+    fn enter(&self, host: HostId, name: &str, at: Span) -> Result<(), ScopeError> {
         let mut stack = lock(&self.stack);
-        let Some(from) = stack.iter().position(|(open, _)| open == name) else {
-            stack.push((name.to_owned(), at));
+        let Some(from) = stack.iter().position(|(of, open, _)| *of == host && open == name) else {
+            stack.push((host, name.to_owned(), at));
             return Ok(());
         };
-        let plain = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
-        let names: Vec<String> = stack[from..].iter().map(|(name, _)| plain(name)).collect();
+        let names: Vec<&str> = stack[from..].iter().map(|(_, name, _)| name.as_str()).collect();
         let message =
             format!("the variable `{}` needs itself: {} -> {}", names[0], names.join(" -> "), names[0]);
-        let mut report = Diagnostic::error("lang::cycle", message);
-        for (place, (open, at)) in stack[from..].iter().enumerate() {
-            let next = names.get(place + 1).unwrap_or(&names[0]);
-            report = report.label(*at, format!("`{}` uses `{next}`", plain(open)));
+        let mut report = Diagnostic::error(Code::Cycle, message);
+        for (index, (_, open, at)) in stack[from..].iter().enumerate() {
+            let next = names.get(index + 1).unwrap_or(&names[0]);
+            report = report.label(*at, format!("`{open}` uses `{next}`"));
         }
         Err(ScopeError(Box::new(report)))
     }
 
     /// The facts of a host.
-    fn facts_of(&self, host: usize) -> Result<Found, ScopeError> {
+    fn facts_of(&self, host: HostId) -> Result<Found, ScopeError> {
         let name = &self.data.membership.hosts[host].name;
         if self.session.facts == Knowledge::Refused {
             return Err(ScopeError(Box::new(no_facts())));
@@ -139,7 +139,7 @@ impl HostScope {
         match self.facts.facts(name) {
             Some(facts) => Ok(Found { value: known_facts(&facts), marks: Marks::default() }),
             None => Err(ScopeError(Box::new(Diagnostic::error(
-                "lang::facts",
+                Code::Facts,
                 format!("there are no facts of `{name}` yet: it was never part of a run"),
             )))),
         }
@@ -148,15 +148,15 @@ impl HostScope {
     fn hosts(self: &Arc<Self>) -> &[Value] {
         self.hosts.get_or_init(|| {
             let object = |host| Value::from_object(HostObject { world: Arc::downgrade(self), host });
-            (0..self.data.membership.hosts.len()).map(object).collect()
+            self.data.membership.hosts.ids().map(object).collect()
         })
     }
 
     /// `host`, `hosts`, `groups` and `facts`, as they are for one host.
-    fn common_name(self: &Arc<Self>, host: usize, name: &str) -> Option<Result<Found, ScopeError>> {
+    fn common_name(self: &Arc<Self>, host: HostId, name: &str) -> Option<Result<Found, ScopeError>> {
         let found = |value| Some(Ok(Found { value, marks: Marks::default() }));
         match name {
-            "host" => found(self.hosts().get(host)?.clone()),
+            "host" => found(self.hosts().get(host.index())?.clone()),
             "hosts" => found(Value::from_object(HostList::all(self))),
             "groups" => found(Value::from_object(GroupMap { world: Arc::downgrade(self) })),
             "facts" => Some(self.facts_of(host)),
@@ -170,7 +170,7 @@ const COMMON: [&str; 4] = ["host", "hosts", "groups", "facts"];
 /// What the inventory's own texts see on a host.
 struct InventoryNames {
     world: Arc<HostScope>,
-    host: usize,
+    host: HostId,
 }
 
 impl Scope for InventoryNames {
@@ -208,13 +208,13 @@ impl Scope for Common {
 /// A host in a template: `.name`, `.address`, `.groups`, `.vars`, `.facts`.
 struct HostObject {
     world: Weak<HostScope>,
-    host: usize,
+    host: HostId,
 }
 
 /// Hosts in a template: a list that also answers to names.
 struct HostList {
     world: Weak<HostScope>,
-    hosts: Vec<usize>,
+    hosts: Vec<HostId>,
 }
 
 /// `groups`: every group by its name.
@@ -225,7 +225,7 @@ struct GroupMap {
 /// `.vars` of a host.
 struct HostVars {
     world: Weak<HostScope>,
-    host: usize,
+    host: HostId,
 }
 
 /// A value, with its marks told to the rendering that reads it; a mistake becomes an error where it is used.
@@ -243,7 +243,7 @@ fn tell(found: Result<Found, ScopeError>) -> Value {
 }
 
 impl HostObject {
-    fn address(world: &Arc<HostScope>, host: usize) -> Value {
+    fn address(world: &Arc<HostScope>, host: HostId) -> Value {
         let Some(written) = &world.data.membership.hosts[host].address else { return Value::from(()) };
         let found = world.setting_of(host).value(written).map(|e| Found { value: e.value, marks: e.marks });
         tell(found.map_err(|error| ScopeError(Box::new(error))))
@@ -285,7 +285,7 @@ impl Object for HostObject {
 
 impl HostList {
     fn all(world: &Arc<HostScope>) -> Self {
-        Self { world: Arc::downgrade(world), hosts: (0..world.data.membership.hosts.len()).collect() }
+        Self { world: Arc::downgrade(world), hosts: world.data.membership.hosts.ids().collect() }
     }
 }
 
@@ -296,16 +296,16 @@ impl Object for HostList {
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let world = self.world.upgrade()?;
-        let place = match key.as_str() {
+        let host = match key.as_str() {
             Some(name) => {
                 let folded =
-                    |host: &&usize| fold(world.data.membership.hosts[**host].name.as_str()) == fold(name);
+                    |host: &&HostId| fold(world.data.membership.hosts[**host].name.as_str()) == fold(name);
                 let exact = world.data.membership.host(name).filter(|host| self.hosts.contains(host));
                 exact.or_else(|| self.hosts.iter().find(folded).copied())?
             }
             None => *self.hosts.get(key.as_usize()?)?,
         };
-        world.hosts().get(place).cloned()
+        world.hosts().get(host.index()).cloned()
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -318,7 +318,7 @@ impl Object for GroupMap {
         let world = self.world.upgrade()?;
         let name = key.as_str()?;
         let groups = &world.data.membership.groups;
-        let folded = || groups.iter().position(|group| fold(&group.name) == fold(name));
+        let folded = || groups.find(|group| fold(&group.name) == fold(name));
         let group = world.data.membership.group(name).or_else(folded)?;
         let hosts = groups[group].hosts.iter().copied().collect();
         Some(Value::from_object(HostList { world: self.world.clone(), hosts }))

@@ -16,7 +16,8 @@ use crate::schema::types::{self, Limits};
 use crate::settings::connection::{Become, Connection, Transport};
 use crate::settings::drift::{DriftPolicy, Window, drift_mode};
 use crate::settings::rollout::Share;
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
+use crate::source::ids::{HostId, Table};
 use crate::source::sources::join;
 use crate::syntax::parse::{Literal, Written};
 use crate::syntax::value_tree::{Entry, Tree};
@@ -29,11 +30,11 @@ pub(crate) struct HostSettings {
 }
 
 /// The settings of all hosts, in their order.
-pub(crate) fn all(data: &Arc<Data>, diagnostics: &mut Diagnostics) -> Vec<HostSettings> {
-    (0..data.membership.hosts.len()).map(|host| one(data, host, diagnostics)).collect()
+pub(crate) fn all(data: &Arc<Data>, diagnostics: &mut Diagnostics) -> Table<HostId, HostSettings> {
+    data.membership.hosts.ids().map(|host| one(data, host, diagnostics)).collect()
 }
 
-fn one(data: &Arc<Data>, host: usize, diagnostics: &mut Diagnostics) -> HostSettings {
+fn one(data: &Arc<Data>, host: HostId, diagnostics: &mut Diagnostics) -> HostSettings {
     let node = &data.reading.hosts[data.membership.hosts[host].node];
     let layers = data.membership.layers_of(host, &data.reading.connection, &node.connection);
     let connection = precedence::merge(&layers, &data.nearness, diagnostics);
@@ -63,7 +64,7 @@ impl Reader<'_> {
             _ => {
                 if let Some(entry) = entry(entries, "root").filter(|_| root.is_some()) {
                     let report =
-                        Diagnostic::error("lang::connection", "`root=` belongs to `connection \"local\"`");
+                        Diagnostic::error(Code::Connection, "`root=` belongs to `connection \"local\"`");
                     self.diagnostics.push(report.label(entry.at, "of a connection over ssh"));
                 }
                 Transport::Ssh
@@ -102,7 +103,7 @@ impl Reader<'_> {
     fn cron(&mut self, line: String, at: Span) -> Option<String> {
         let known = line.len() <= CRON_LIMIT && croner::Cron::from_str(&line).is_ok();
         if !known {
-            let report = Diagnostic::error("lang::drift", format!("`{line}` is no line of cron"));
+            let report = Diagnostic::error(Code::Drift, format!("`{line}` is no line of cron"));
             let help = "minute, hour, day of the month, month, day of the week: `0 3 * * sat`";
             self.diagnostics.push(report.label(at, "here").help(help));
         }
@@ -128,7 +129,7 @@ impl Reader<'_> {
         let Scalar::Text(text) = self.read(&Type::Text, Limits::default(), written)? else { return None };
         text.parse()
             .map_err(|error: crate::settings::drift::WindowError| {
-                let report = Diagnostic::error("lang::drift", error.to_string()).label(written.at, "here");
+                let report = Diagnostic::error(Code::Drift, error.to_string()).label(written.at, "here");
                 self.diagnostics.push(report.help("write it as `02:00-04:00` or `sat,sun 22:00-05:00`"));
             })
             .ok()
@@ -138,7 +139,7 @@ impl Reader<'_> {
         let percent = text.strip_suffix('%').and_then(|percent| percent.parse().ok());
         let share = percent.filter(|percent| *percent <= 100).map(Share::Percent);
         if share.is_none() {
-            let report = Diagnostic::error("lang::type", format!("`{text}` is no share of the hosts"));
+            let report = Diagnostic::error(Code::Type, format!("`{text}` is no share of the hosts"));
             self.diagnostics.push(report.label(at, "here").help("write it as `20%`"));
         }
         share
@@ -177,7 +178,7 @@ impl Reader<'_> {
         };
         types::read(ty, &input, limits)
             .map_err(|error| {
-                let report = Diagnostic::error("lang::type", error.message).label(written.at, "here");
+                let report = Diagnostic::error(Code::Type, error.message).label(written.at, "here");
                 self.diagnostics.push(report.maybe_help(error.help));
             })
             .ok()
@@ -202,7 +203,7 @@ impl Reader<'_> {
             && !text.starts_with('-')
             && !text.chars().any(|c| c.is_whitespace() || c.is_control());
         if !fits {
-            let report = Diagnostic::error("lang::connection", "this cannot be given to ssh");
+            let report = Diagnostic::error(Code::Connection, "this cannot be given to ssh");
             self.diagnostics.push(report.label(at, "empty, with blanks, or with a `-` in front"));
         }
         fits
@@ -234,7 +235,7 @@ impl Reader<'_> {
     fn inside(&mut self, path: String, at: Span) -> Option<String> {
         let joined = join("", &path).filter(|path| !path.is_empty());
         if joined.is_none() {
-            let report = Diagnostic::error("lang::path", "the path leads out of the project");
+            let report = Diagnostic::error(Code::Path, "the path leads out of the project");
             self.diagnostics.push(report.label(at, "outside"));
         }
         joined

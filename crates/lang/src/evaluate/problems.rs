@@ -1,12 +1,12 @@
 //! What values cannot be: a file that cannot be read, a secret or a fact where none may be.
 
-use crate::source::diagnostic::{Diagnostic, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::sources::SourceError;
 
 /// A file that cannot be read.
 pub(crate) fn unreadable(name: &str, error: &SourceError, at: Span) -> Diagnostic {
     let report =
-        Diagnostic::error("lang::read", format!("failed to read `{name}`: {error}")).label(at, "named here");
+        Diagnostic::error(Code::Read, format!("failed to read `{name}`: {error}")).label(at, "named here");
     match error {
         SourceError::TooLarge { .. } => {
             report.help("as a text a file has at most 64 KiB; as the content of a file any size")
@@ -17,7 +17,7 @@ pub(crate) fn unreadable(name: &str, error: &SourceError, at: Span) -> Diagnosti
 
 /// A secret where none may be.
 pub(crate) fn secret_here(at: Span, place: &str) -> Diagnostic {
-    Diagnostic::error("lang::secret", format!("a secret cannot be part of {place}"))
+    Diagnostic::error(Code::Secret, format!("a secret cannot be part of {place}"))
         .label(at, "holds a secret")
         .help("names, paths, conditions and addresses are shown and stored; keep secrets in values")
 }
@@ -29,6 +29,6 @@ pub(crate) fn from_facts(at: Span) -> Diagnostic {
 
 /// The same where its place is not known yet: whoever fills the text in adds it.
 pub(crate) fn no_facts() -> Diagnostic {
-    Diagnostic::error("lang::facts", "this cannot depend on facts")
+    Diagnostic::error(Code::Facts, "this cannot depend on facts")
         .help("what is read on the controller, and how a host is reached, is decided before it speaks")
 }

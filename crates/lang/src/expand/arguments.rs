@@ -9,12 +9,13 @@ use converge_model::{Content, Scalar};
 use crate::schema::Schema;
 use crate::source::content::ContentSource;
 use crate::source::diagnostic::Span;
+use crate::source::ids::{ParamId, Table};
 use crate::template::{GivenAt, StandIns};
 
 /// What is given to one schema: a place for each parameter and each child.
 #[derive(Clone, Debug)]
 pub(crate) struct Given {
-    pub(crate) params: Vec<Option<Slot>>,
+    pub(crate) params: Table<ParamId, Option<Slot>>,
     pub(crate) children: Vec<Vec<Row>>,
     /// Keys that are in no table.
     pub(crate) free: Vec<MapEntry>,
@@ -104,7 +105,7 @@ impl Given {
     /// Nothing given yet.
     pub(crate) fn empty(schema: &Schema, at: Span) -> Self {
         Self {
-            params: vec![None; schema.params.len()],
+            params: schema.params.iter().map(|_| None).collect(),
             children: vec![Vec::new(); schema.children.len()],
             free: Vec::new(),
             at,
@@ -132,7 +133,7 @@ impl Given {
     }
 
     /// The one value of a parameter, where it is known and plain.
-    pub(crate) fn scalar(&self, param: usize) -> Option<&Scalar> {
+    pub(crate) fn scalar(&self, param: ParamId) -> Option<&Scalar> {
         match &self.params.get(param)?.as_ref()?.held {
             Held::One(Atom::Plain(scalar)) => Some(scalar),
             _ => None,

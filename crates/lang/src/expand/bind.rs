@@ -14,8 +14,9 @@ use crate::expand::options::Options;
 use crate::schema::mismatch::{COMMON, missing, unknown_parameter, values_only};
 use crate::schema::types::{self, Limits};
 use crate::schema::{Schema, takes_several};
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::source::foreign_terms;
+use crate::source::ids::{ParamId, Table};
 use crate::syntax::command_words;
 use crate::syntax::parse::{Literal, Node, Origin, Property, Written};
 use crate::template::{self, Evaluated, GivenAt, Marks, Raw, fold};
@@ -41,9 +42,9 @@ pub(crate) fn gather(
     let mut gatherer = Gatherer {
         schema,
         target,
-        raw: (0..schema.params.len()).map(|_| Vec::new()).collect(),
+        raw: schema.params.iter().map(|_| Vec::new()).collect(),
         given: Given::empty(schema, node.at),
-        written: vec![false; schema.params.len()],
+        written: schema.params.iter().map(|_| false).collect(),
         before: diagnostics.said(),
         with: None,
         read: GivenAt::default(),
@@ -59,10 +60,10 @@ struct Gatherer<'a> {
     schema: &'a Schema,
     target: Target,
     /// What is written for each parameter.
-    raw: Vec<Vec<Piece<'a>>>,
+    raw: Table<ParamId, Vec<Piece<'a>>>,
     given: Given,
     /// Which parameters are written at all.
-    written: Vec<bool>,
+    written: Table<ParamId, bool>,
     /// How many mistakes there were before.
     before: usize,
     with: Option<&'a Written>,
@@ -125,7 +126,7 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    fn piece(&mut self, param: usize, form: Form<'a>, at: Span, setting: &Evaluator, maybe: bool) {
+    fn piece(&mut self, param: ParamId, form: Form<'a>, at: Span, setting: &Evaluator, maybe: bool) {
         self.raw[param].push(Piece { form, at, setting: setting.clone(), maybe });
     }
 
@@ -139,7 +140,7 @@ impl<'a> Gatherer<'a> {
             self.piece(param, Form::Values(std::slice::from_ref(value)), value.at, setting, false);
         } else if self.schema.child(key).is_some() {
             self.diagnostics.push(
-                Diagnostic::error("lang::form", format!("`{key}` is written as a child"))
+                Diagnostic::error(Code::Form, format!("`{key}` is written as a child"))
                     .label(value.at, "a property")
                     .help(format!("write `{} {{ {key} {} }}`", node.name, value)),
             );
@@ -227,19 +228,19 @@ impl<'a> Gatherer<'a> {
     /// Reads everything that is written, in the order of the schema.
     fn finish(mut self, setting: &Evaluator) -> Given {
         let shell = self.schema.param("shell").is_some_and(|param| self.is_true(param));
-        for place in 0..self.schema.params.len() {
-            let pieces = std::mem::take(&mut self.raw[place]);
-            self.written[place] |= !pieces.is_empty();
-            self.given.params[place] = self.param(place, pieces, shell);
+        for id in self.schema.params.ids() {
+            let pieces = std::mem::take(&mut self.raw[id]);
+            self.written[id] |= !pieces.is_empty();
+            self.given.params[id] = self.param(id, pieces, shell);
         }
         if let Some(with) = self.with {
             self.with(with, setting);
         }
-        for (place, param) in self.schema.params.iter().enumerate() {
+        for (id, param) in self.schema.params.entries() {
             // What a module requires is known once all its pieces are.
             let needed = param.required && self.target == Target::Catalog;
             // What is written and wrong has been said, and what is null counts as not written.
-            let absent = self.given.params[place].is_none() && !(self.written[place] && self.has_failed());
+            let absent = self.given.params[id].is_none() && !(self.written[id] && self.has_failed());
             if needed && absent && !self.given.free.iter().any(|f| *f.key == *param.name) {
                 self.diagnostics.push(missing(self.schema, param, self.given.at));
             }
@@ -251,7 +252,7 @@ impl<'a> Gatherer<'a> {
         self.diagnostics.said() > self.before
     }
 
-    fn is_true(&mut self, param: usize) -> bool {
+    fn is_true(&mut self, param: ParamId) -> bool {
         let Some(piece) = self.raw[param].first() else { return false };
         let written = match piece.form {
             Form::Values(values) => values.first(),
@@ -261,8 +262,8 @@ impl<'a> Gatherer<'a> {
         value.is_some_and(|value| value.value.is_true())
     }
 
-    fn param(&mut self, place: usize, pieces: Vec<Piece<'a>>, shell: bool) -> Option<Slot> {
-        let param = &self.schema.params[place];
+    fn param(&mut self, id: ParamId, pieces: Vec<Piece<'a>>, shell: bool) -> Option<Slot> {
+        let param = &self.schema.params[id];
         let mut slot: Option<Slot> = None;
         for piece in pieces {
             self.read = GivenAt::default();
@@ -296,7 +297,7 @@ impl<'a> Gatherer<'a> {
             (Held::Unknown, _) | (_, Held::Unknown) if takes_several(param) => first.held = Held::Unknown,
             _ if first.maybe || piece.maybe => first.held = Held::Unknown,
             _ => self.diagnostics.push(
-                Diagnostic::error("lang::doubled", format!("`{}` is given twice", param.name))
+                Diagnostic::error(Code::Doubled, format!("`{}` is given twice", param.name))
                     .label(piece.at, "and again here")
                     .label(first.at, "given here")
                     .help("it has one value; keep one of them"),
@@ -350,7 +351,7 @@ impl<'a> Gatherer<'a> {
             }
             _ => {
                 self.diagnostics.push(
-                    Diagnostic::error("lang::empty", format!("`{}` has no value", param.name))
+                    Diagnostic::error(Code::Empty, format!("`{}` has no value", param.name))
                         .label(node.at, "nothing is written after it")
                         .help(format!("write `{} #true` if that is meant", param.name)),
                 );
@@ -467,7 +468,7 @@ impl<'a> Gatherer<'a> {
         let [written] = values else {
             let at = values.get(1).map_or(self.given.at, |value| value.at);
             self.diagnostics
-                .push(Diagnostic::error("lang::type", "a map has keys").label(at, "a value without key"));
+                .push(Diagnostic::error(Code::Type, "a map has keys").label(at, "a value without key"));
             return None;
         };
         let value = self.evaluated(written, setting)?;
@@ -501,7 +502,7 @@ impl<'a> Gatherer<'a> {
             }
             _ => {
                 self.diagnostics.push(
-                    Diagnostic::error("lang::type", "this is no map")
+                    Diagnostic::error(Code::Type, "this is no map")
                         .label(at, "a map is wanted")
                         .help("write its keys in braces, or `(expr)` with a variable that is a map"),
                 );
@@ -584,7 +585,7 @@ impl<'a> Gatherer<'a> {
             Ok(words) => words,
             Err(error) => {
                 let report =
-                    Diagnostic::error("lang::command", error.message).label(written.at, "in this command");
+                    Diagnostic::error(Code::Command, error.message).label(written.at, "in this command");
                 self.diagnostics.push(report.maybe_help(error.help));
                 return None;
             }
@@ -626,7 +627,7 @@ impl<'a> Gatherer<'a> {
         let [written] = values else {
             let at = values.get(1).map_or(self.given.at, |value| value.at);
             self.diagnostics.push(
-                Diagnostic::error("lang::form", format!("`{}` has one value", param.name))
+                Diagnostic::error(Code::Form, format!("`{}` has one value", param.name))
                     .label(at, "this is one too many"),
             );
             return None;
@@ -703,24 +704,24 @@ impl<'a> Gatherer<'a> {
             return;
         }
         let Raw::Map(map) = template::raw(&value.value) else {
-            let report = Diagnostic::error("lang::type", "`with` takes a map").label(written.at, "is none");
+            let report = Diagnostic::error(Code::Type, "`with` takes a map").label(written.at, "is none");
             return self.diagnostics.push(report.help("write `with=(expr)\"u\"`"));
         };
         for (key, item, marks) in map.entries() {
-            let place = self.schema.params.iter().position(|param| fold(&param.name) == fold(key));
-            let Some(place) = place else {
+            let id = self.schema.params.find(|param| fold(&param.name) == fold(key));
+            let Some(id) = id else {
                 self.unknown(key, written.at);
                 continue;
             };
-            if self.given.params[place].is_some() {
+            if self.given.params[id].is_some() {
                 continue;
             }
-            let param = &self.schema.params[place];
+            let param = &self.schema.params[id];
             let value = Evaluated { value: item.clone(), marks: marks.clone() | value.marks.clone() };
             self.read = value.marks.given.clone();
             let held = self.held_of(param, &value, written.at);
             let given = self.given_at(written.at);
-            self.given.params[place] = held.map(|held| Slot { held, at: written.at, given, maybe: false });
+            self.given.params[id] = held.map(|held| Slot { held, at: written.at, given, maybe: false });
         }
     }
 
@@ -774,7 +775,7 @@ impl<'a> Gatherer<'a> {
                     _ => ("no plain value", "write the part that is meant: `host.name`"),
                 };
                 self.diagnostics.push(
-                    Diagnostic::error("lang::type", format!("this is {what}, where one value is wanted"))
+                    Diagnostic::error(Code::Type, format!("this is {what}, where one value is wanted"))
                         .label(at, what)
                         .help(help)
                         .given(marks.given.places()),
@@ -816,7 +817,7 @@ impl<'a> Gatherer<'a> {
         match atom {
             Ok(atom) => Some(atom),
             Err(error) => {
-                let report = Diagnostic::error("lang::type", error.message).label(at, "here");
+                let report = Diagnostic::error(Code::Type, error.message).label(at, "here");
                 self.diagnostics.push(report.maybe_help(error.help).given(marks.given.places()));
                 None
             }
@@ -835,7 +836,7 @@ impl<'a> Gatherer<'a> {
             },
         };
         self.diagnostics.push(
-            Diagnostic::error("lang::form", format!("`{}` has an argument too many", node.name))
+            Diagnostic::error(Code::Form, format!("`{}` has an argument too many", node.name))
                 .label(arg.at, "this one")
                 .help(help),
         );
@@ -846,11 +847,8 @@ impl<'a> Gatherer<'a> {
         let is_given = |param: &Param| {
             node.prop(&param.name).is_some() || node.body().iter().any(|child| *child.name == *param.name)
         };
-        let missing = self
-            .schema
-            .params
-            .iter()
-            .position(|param| param.required && param.argument.is_none() && !is_given(param));
+        let missing =
+            self.schema.params.find(|param| param.required && param.argument.is_none() && !is_given(param));
         let several = foreign_terms::several(&node.name);
         match (missing, &node.args[..]) {
             (Some(place), [name, _]) => {
@@ -914,7 +912,7 @@ fn nested(of: &Param, key: &str, at: Span) -> Diagnostic {
             format!("an item is one value: `{} \"…\" \"…\"`", of.name),
         ),
     };
-    Diagnostic::error("lang::type", message).label(at, "nested").help(help)
+    Diagnostic::error(Code::Type, message).label(at, "nested").help(help)
 }
 
 fn dashes(node: &Node) -> Vec<&Written> {
@@ -925,7 +923,7 @@ fn dashes(node: &Node) -> Vec<&Written> {
 fn push_key(entries: &mut Vec<MapEntry>, entry: MapEntry, diagnostics: &mut Diagnostics) {
     match entries.iter().find(|known| known.key == entry.key) {
         Some(first) => diagnostics.push(
-            Diagnostic::error("lang::doubled", format!("`{}` is given twice", entry.key))
+            Diagnostic::error(Code::Doubled, format!("`{}` is given twice", entry.key))
                 .label(entry.at, "and again here")
                 .label(first.at, "given here"),
         ),

@@ -15,7 +15,7 @@ use crate::expand::options::Options;
 use crate::expand::walk::{Bodies, Call, Instance, Walked};
 use crate::project::module::Module;
 use crate::schema::{Assert, Schema};
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::template::{Evaluated, Found, GivenAt, List, Map, Marks, Scope, ScopeError, fold, unknown};
 
 /// Expands every instance, callers before those they call, so that all pieces of an instance are there in time.
@@ -168,7 +168,7 @@ fn asserts(schema: &Schema, given: &Given, setting: &Evaluator, diagnostics: &mu
         for demand in &schema.asserts {
             let Err(report) = violated(demand, given.at, &inner) else { continue };
             // A demand may rest on the one before it: what it stumbles over then is no second mistake.
-            if !broken || report.code == "lang::assert" {
+            if !broken || report.code == Code::Assert {
                 diagnostics.push(report);
             }
             broken = true;
@@ -195,12 +195,12 @@ fn violated(demand: &Assert, call: Span, setting: &Evaluator) -> Result<(), Diag
         Ok(false) => {
             let call = GivenAt::one(call);
             let given = if marks.given.places().is_empty() { &call } else { &marks.given };
-            let report = Diagnostic::error("lang::assert", demand.message.to_string());
+            let report = Diagnostic::error(Code::Assert, demand.message.to_string());
             let report = given.places().iter().fold(report, |report, place| report.label(*place, "here"));
             Err(report.context(demand.at, "demanded here"))
         }
         Err(_) => Err(Diagnostic::error(
-            "lang::type",
+            Code::Type,
             format!("`assert` is true or false, this is a {}", value.kind()),
         )
         .label(demand.at, "no boolean")),
@@ -250,7 +250,7 @@ impl ModuleScope {
                 return Some(known.clone());
             }
             if !vars.open.insert(place) {
-                let report = Diagnostic::error("lang::cycle", format!("the variable `{name}` needs itself"));
+                let report = Diagnostic::error(Code::Cycle, format!("the variable `{name}` needs itself"));
                 return Some(Err(ScopeError(Box::new(report.label(entry.at, "by way of others")))));
             }
         }

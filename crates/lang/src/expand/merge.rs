@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use converge_model::schema::Param;
 use converge_model::{Type, Value};
 
-use crate::source::diagnostic::{Diagnostic, Diagnostics};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 
 use crate::expand::arguments::{Atom, Given, Held, Row, Slot, name_of};
 use crate::schema::Schema;
@@ -26,9 +26,9 @@ pub(crate) fn merge(schema: &Schema, pieces: Vec<Given>, diagnostics: &mut Diagn
 
 /// What is missing in the merged whole, deep.
 pub(crate) fn required(schema: &Schema, given: &Given, diagnostics: &mut Diagnostics) {
-    for (place, (param, slot)) in schema.params.iter().zip(&given.params).enumerate() {
+    for ((id, param), slot) in schema.params.entries().zip(&given.params) {
         // A child that is known by its key has one.
-        if (param.required || schema.key() == Some(place)) && slot.is_none() {
+        if (param.required || schema.key() == Some(id)) && slot.is_none() {
             diagnostics.push(missing(schema, param, given.at));
         }
     }
@@ -38,7 +38,7 @@ pub(crate) fn required(schema: &Schema, given: &Given, diagnostics: &mut Diagnos
 }
 
 fn join(schema: &Schema, into: &mut Given, piece: Given, diagnostics: &mut Diagnostics) {
-    for ((param, into), slot) in schema.params.iter().zip(&mut into.params).zip(piece.params) {
+    for ((param, into), slot) in schema.params.iter().zip(into.params.iter_mut()).zip(piece.params) {
         match (into.as_mut(), slot) {
             (_, None) => {}
             (None, slot) => *into = slot,
@@ -94,7 +94,7 @@ fn differ(
     diagnostics: &mut Diagnostics,
 ) {
     diagnostics.push(
-        Diagnostic::error("lang::merge", format!("two places of one module give `{name}` different values"))
+        Diagnostic::error(Code::Merge, format!("two places of one module give `{name}` different values"))
             .label(other, "one")
             .label(one, "the other")
             .help("no block overrides another: make it a variable, and let groups or hosts differ in it"),
@@ -130,7 +130,7 @@ fn meet(schema: &Schema, known: &mut Row, row: Row, diagnostics: &mut Diagnostic
         let key = key_of(schema, &row.given).unwrap_or_default();
         diagnostics.push(
             Diagnostic::error(
-                "lang::merge",
+                Code::Merge,
                 format!("two places of one module write `{} \"{key}\"` differently", schema.name),
             )
             .label(row.given.at, "one")
@@ -172,7 +172,7 @@ fn collapse(schema: &Schema, given: &mut Given, diagnostics: &mut Diagnostics) {
 /// Writes the defaults where nothing is given. A default never conflicts.
 pub(crate) fn defaults(schema: &Schema, given: &mut Given) {
     let at = given.at;
-    for (param, slot) in schema.params.iter().zip(&mut given.params) {
+    for (param, slot) in schema.params.iter().zip(given.params.iter_mut()) {
         if slot.is_none() {
             let held = param.default.as_ref().and_then(held_of);
             *slot = held.map(|held| Slot { held, at, given: GivenAt::default(), maybe: false });

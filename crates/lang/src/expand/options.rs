@@ -9,7 +9,7 @@ use crate::evaluate::evaluator::Evaluator;
 use crate::evaluate::problems::secret_here;
 use crate::schema::types::{self, Limits};
 use crate::settings::drift::drift_mode;
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::syntax::parse::Written;
 use crate::template::{self, Raw};
 
@@ -55,12 +55,9 @@ impl Options {
                 let tags = names(values, setting, "a tag", diagnostics);
                 for tag in tags.iter().filter(|tag| tag.text.contains(',')) {
                     diagnostics.push(
-                        Diagnostic::error(
-                            "lang::tag",
-                            format!("`{}` is one tag with a comma in it", tag.text),
-                        )
-                        .label(tag.at, "not split")
-                        .help("write several as a child: `tags \"a\" \"b\"`"),
+                        Diagnostic::error(Code::Tag, format!("`{}` is one tag with a comma in it", tag.text))
+                            .label(tag.at, "not split")
+                            .help("write several as a child: `tags \"a\" \"b\"`"),
                     );
                 }
                 self.tags.extend(tags.into_iter().map(|tag| tag.text));
@@ -141,7 +138,7 @@ fn one(
 }
 
 fn wants_one(key: &str, at: Span, diagnostics: &mut Diagnostics) {
-    diagnostics.push(Diagnostic::error("lang::form", format!("`{key}` has one value")).label(at, "here"));
+    diagnostics.push(Diagnostic::error(Code::Form, format!("`{key}` has one value")).label(at, "here"));
 }
 
 /// Texts that name something. What is unknown yet is left out.
@@ -163,10 +160,9 @@ fn texts(written: &Written, setting: &Evaluator, place: &str) -> Result<Vec<Arc<
     if value.marks.tainted {
         return Err(secret_here(written.at, place));
     }
-    let no_text =
-        || Diagnostic::error("lang::type", format!("{place} is a text")).label(written.at, "is none");
+    let no_text = || Diagnostic::error(Code::Type, format!("{place} is a text")).label(written.at, "is none");
     let several_lines = || {
-        Diagnostic::error("lang::type", format!("{place} must be one line"))
+        Diagnostic::error(Code::Type, format!("{place} must be one line"))
             .label(written.at, "holds a line break")
     };
     let text = |value: &minijinja::Value| match value.as_str() {
@@ -212,7 +208,7 @@ pub(crate) fn read(
     match types::read(ty, &input, limits) {
         Ok(scalar) => Some(scalar),
         Err(error) => {
-            let report = Diagnostic::error("lang::type", error.message).label(written.at, "here");
+            let report = Diagnostic::error(Code::Type, error.message).label(written.at, "here");
             diagnostics.push(report.maybe_help(error.help));
             None
         }

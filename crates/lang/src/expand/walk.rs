@@ -11,7 +11,8 @@ use crate::expand::bind::{Target, gather};
 use crate::expand::options::Options;
 use crate::project::Data;
 use crate::schema::Schema;
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
+use crate::source::ids::KindId;
 use crate::syntax::parse::{Node, Written};
 
 /// The most resources and module pieces of one host.
@@ -46,7 +47,7 @@ pub(crate) struct Instance {
 
 /// A resource before it has its place.
 pub(crate) struct Draft {
-    pub(crate) kind: usize,
+    pub(crate) kind: KindId,
     /// Its name; none where that is unknown yet.
     pub(crate) name: Option<Arc<str>>,
     pub(crate) given: Given,
@@ -165,7 +166,7 @@ impl<'a> Bodies<'a> {
             let message = format!("the host has more than {RESOURCES} resources");
             return self
                 .diagnostics
-                .push(Diagnostic::error("lang::limit", message).label(node.at, "with this one"));
+                .push(Diagnostic::error(Code::Limit, message).label(node.at, "with this one"));
         }
         let mut place = walked.place.clone();
         place.push(walked.next);
@@ -183,7 +184,7 @@ impl<'a> Bodies<'a> {
 
     fn resource(
         &mut self,
-        kind: usize,
+        kind: KindId,
         node: &Node,
         setting: &Evaluator,
         walked: &Walked,
@@ -217,7 +218,7 @@ impl<'a> Bodies<'a> {
 
     /// The name of a resource or instance; `Ok(None)` where it is unknown, an error where it has none that it should.
     fn name(&mut self, schema: &Schema, given: &Given) -> Result<Option<Arc<str>>, ()> {
-        let Some(param) = schema.params.iter().position(|param| param.argument == Some(0)) else {
+        let Some(param) = schema.params.find(|param| param.argument == Some(0)) else {
             return Ok(Some(schema.name.as_str().into()));
         };
         let Some(slot) = &given.params[param] else {
@@ -258,7 +259,7 @@ impl<'a> Bodies<'a> {
             [("retries", options.retries.map(|(_, at)| at)), ("timeout", options.timeout.map(|(_, at)| at))]
         {
             if let Some(at) = at {
-                let report = Diagnostic::error("lang::form", format!("a module has no `{what}`"));
+                let report = Diagnostic::error(Code::Form, format!("a module has no `{what}`"));
                 self.diagnostics.push(report.label(at, "here").help("it belongs to a single resource"));
             }
         }

@@ -2,56 +2,61 @@
 
 use crate::project::declarations::Block;
 use crate::project::hosts::Membership;
-use crate::source::diagnostic::{Diagnostic, Diagnostics};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::source::ids::{BlockId, HostId, Table};
 
 /// Which hosts the `on` blocks of a project are for.
 pub(crate) struct Blocks {
     /// The hosts of each block, ascending.
-    hosts: Vec<Vec<usize>>,
+    hosts: Table<BlockId, Vec<HostId>>,
     /// The hosts that each block waits for, ascending.
-    after: Vec<Vec<usize>>,
+    after: Table<BlockId, Vec<HostId>>,
     /// For each host, the blocks that it is in.
-    of: Vec<Vec<usize>>,
+    of: Table<HostId, Vec<BlockId>>,
 }
 
 impl Blocks {
     /// Selects the hosts of all blocks.
-    pub(crate) fn select(declared: &[Block], membership: &Membership, diagnostics: &mut Diagnostics) -> Self {
-        let hosts: Vec<Vec<usize>> =
+    pub(crate) fn select(
+        declared: &Table<BlockId, Block>,
+        membership: &Membership,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
+        let hosts: Table<BlockId, Vec<HostId>> =
             declared.iter().map(|block| membership.select(&block.patterns, diagnostics)).collect();
-        let mut after = Vec::with_capacity(declared.len());
+        let mut after = Table::default();
         for block in declared {
             let waits = !block.after.is_empty();
             after.push(if waits { membership.select(&block.after, diagnostics) } else { Vec::new() });
         }
-        let mut of = vec![Vec::new(); membership.hosts.len()];
-        for (block, hosts) in hosts.iter().enumerate() {
+        let mut of: Table<HostId, Vec<BlockId>> = membership.hosts.iter().map(|_| Vec::new()).collect();
+        for (block, hosts) in hosts.entries() {
             hosts.iter().for_each(|host| of[*host].push(block));
         }
         Self { hosts, after, of }
     }
 
     /// The hosts of a block, ascending.
-    pub(crate) fn hosts(&self, block: usize) -> &[usize] {
+    pub(crate) fn hosts(&self, block: BlockId) -> &[HostId] {
         &self.hosts[block]
     }
 
     /// The blocks that a host is in.
-    pub(crate) fn of(&self, host: usize) -> &[usize] {
+    pub(crate) fn of(&self, host: HostId) -> &[BlockId] {
         &self.of[host]
     }
 
     /// The hosts that `host` waits for. What holds hosts back for some of themselves is reading order on those.
-    pub(crate) fn waits_for(&self, host: usize) -> Vec<usize> {
+    pub(crate) fn waits_for(&self, host: HostId) -> Vec<HostId> {
         let blocks = self.of[host].iter().filter(|block| self.holds(**block, host));
-        let mut hosts: Vec<usize> = blocks.flat_map(|block| &self.after[*block]).copied().collect();
+        let mut hosts: Vec<HostId> = blocks.flat_map(|block| &self.after[*block]).copied().collect();
         hosts.sort_unstable();
         hosts.dedup();
         hosts
     }
 
     /// Whether a block lets a host wait.
-    fn holds(&self, block: usize, host: usize) -> bool {
+    fn holds(&self, block: BlockId, host: HostId) -> bool {
         let after = &self.after[block];
         !after.is_empty() && after.binary_search(&host).is_err()
     }
@@ -59,10 +64,10 @@ impl Blocks {
     /// Hosts that wait for each other: the blocks which say so, in a circle.
     ///
     /// It is searched for among blocks: one waits for another where the other holds back a host that it waits for.
-    fn cycle(&self) -> Option<Vec<usize>> {
-        let mut done = vec![false; self.after.len()];
-        for start in 0..done.len() {
-            let mut open: Vec<(usize, Vec<usize>)> = vec![(start, self.waits_for_blocks(start))];
+    fn cycle(&self) -> Option<Vec<BlockId>> {
+        let mut done: Table<BlockId, bool> = self.after.iter().map(|_| false).collect();
+        for start in self.after.ids() {
+            let mut open: Vec<(BlockId, Vec<BlockId>)> = vec![(start, self.waits_for_blocks(start))];
             while let Some((block, next)) = open.last_mut() {
                 let block = *block;
                 let Some(other) = next.pop() else {
@@ -81,19 +86,19 @@ impl Blocks {
         None
     }
 
-    fn waits_for_blocks(&self, block: usize) -> Vec<usize> {
+    fn waits_for_blocks(&self, block: BlockId) -> Vec<BlockId> {
         let hosts = self.after[block].iter();
         let holding = hosts.flat_map(|host| self.of[*host].iter().filter(|other| self.holds(**other, *host)));
-        let mut blocks: Vec<usize> = holding.copied().collect();
+        let mut blocks: Vec<BlockId> = holding.copied().collect();
         blocks.sort_unstable();
         blocks.dedup();
         blocks
     }
 
     /// Hosts that wait for each other are an error that shows the blocks which say so.
-    pub(crate) fn refuse_cycle(&self, declared: &[Block], diagnostics: &mut Diagnostics) {
+    pub(crate) fn refuse_cycle(&self, declared: &Table<BlockId, Block>, diagnostics: &mut Diagnostics) {
         let Some(blocks) = self.cycle() else { return };
-        let mut report = Diagnostic::error("lang::cycle", "hosts wait for each other");
+        let mut report = Diagnostic::error(Code::Cycle, "hosts wait for each other");
         for block in blocks {
             let block = &declared[block];
             let at = block.after.first().map_or(block.at, |after| after.at);

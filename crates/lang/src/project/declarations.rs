@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::project::precedence::{Layer, Level};
-use crate::source::diagnostic::{Diagnostic, Diagnostics, FileId, Files, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Files, Span};
 use crate::source::foreign_terms;
+use crate::source::ids::{BlockId, GroupId, Table};
 use crate::source::sources::{EntryKind, SourceError, Sources, folder_of, join};
 use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::{self, Node, Origin, Written};
@@ -36,9 +37,9 @@ pub(crate) struct Reading {
     /// Hosts as written, in order; ranges are not spread yet.
     pub(crate) hosts: Vec<WrittenHost>,
     /// Groups by name, in the order first written.
-    pub(crate) groups: Vec<WrittenGroup>,
+    pub(crate) groups: Table<GroupId, WrittenGroup>,
     /// `on` blocks in reading order.
-    pub(crate) blocks: Vec<Block>,
+    pub(crate) blocks: Table<BlockId, Block>,
     /// Files of secrets by path, and where they are named.
     pub(crate) secrets: Vec<(String, Span)>,
     /// For each file, the files that it includes, directly or not.
@@ -54,7 +55,7 @@ pub(crate) struct WrittenHost {
     /// `address=`.
     pub(crate) address: Option<Written>,
     /// The group in whose body it stands.
-    pub(crate) group: Option<usize>,
+    pub(crate) group: Option<GroupId>,
     pub(crate) vars: Vec<Layer>,
     pub(crate) connection: Vec<Layer>,
     pub(crate) drift: Vec<Layer>,
@@ -65,7 +66,7 @@ pub(crate) struct WrittenGroup {
     pub(crate) name: Arc<str>,
     pub(crate) at: Span,
     /// Groups in whose bodies it stands.
-    pub(crate) outer: Vec<(usize, Span)>,
+    pub(crate) outer: Vec<(GroupId, Span)>,
     /// The arguments of its `members` nodes, one list a node.
     pub(crate) members: Vec<Vec<Written>>,
 }
@@ -118,7 +119,7 @@ struct Reader<'a> {
     /// The files being read, and where each was named.
     stack: Vec<(FileId, Option<Span>)>,
     read: HashMap<String, FileId>,
-    group_names: HashMap<Arc<str>, usize>,
+    group_names: HashMap<Arc<str>, GroupId>,
     nodes: usize,
     full: bool,
 }
@@ -154,7 +155,7 @@ impl Reader<'_> {
 
     fn entry(&mut self, entry: &str) {
         let Some(path) = join("", entry) else {
-            let report = Diagnostic::error("lang::path", format!("`{entry}` leads out of the project"));
+            let report = Diagnostic::error(Code::Path, format!("`{entry}` leads out of the project"));
             return self.diagnostics.push(report);
         };
         let mark = |folder: &str| {
@@ -166,7 +167,7 @@ impl Reader<'_> {
             Ok(EntryKind::File) => match self.mark(&mark) {
                 Some((inventory, at)) => self.include(&inventory, Some(at)),
                 None if is_mark => {
-                    let report = Diagnostic::error("lang::inventory", format!("`{mark}` names no inventory"))
+                    let report = Diagnostic::error(Code::Inventory, format!("`{mark}` names no inventory"))
                         .help("write `inventory \"inventories/production.kdl\"`");
                     self.diagnostics.push(report);
                 }
@@ -196,7 +197,7 @@ impl Reader<'_> {
         if names.is_empty() {
             let shown =
                 if folder.is_empty() { "the folder".to_owned() } else { format!("the folder `{folder}`") };
-            let report = Diagnostic::error("lang::inventory", format!("{shown} holds no `.kdl` file"))
+            let report = Diagnostic::error(Code::Inventory, format!("{shown} holds no `.kdl` file"))
                 .help("name the inventory, or write a `converge.kdl` that does: `inventory \"site.kdl\"`");
             return self.push(report, named, "named here");
         }
@@ -213,7 +214,7 @@ impl Reader<'_> {
         if self.read.len() >= FILES {
             if !std::mem::replace(&mut self.full, true) {
                 let report =
-                    Diagnostic::error("lang::include", format!("more than {FILES} files are included"));
+                    Diagnostic::error(Code::Include, format!("more than {FILES} files are included"));
                 self.push(report, named, "one too many");
             }
             return;
@@ -225,10 +226,8 @@ impl Reader<'_> {
         let nodes = parse::parse(id, &text, self.diagnostics);
         self.nodes += count(&nodes);
         if self.nodes > NODES {
-            let report = Diagnostic::error(
-                "lang::include",
-                format!("all files together have more than {NODES} nodes"),
-            );
+            let report =
+                Diagnostic::error(Code::Include, format!("all files together have more than {NODES} nodes"));
             self.push(report, named, "this file is one too many");
         } else {
             self.top(id, path, nodes);
@@ -239,7 +238,7 @@ impl Reader<'_> {
     /// A file that was read before: nothing new, unless it is being read.
     fn again(&mut self, path: &str, known: FileId, named: Named) {
         let Some(from) = self.stack.iter().position(|(id, _)| *id == known) else { return self.edge(known) };
-        let mut report = Diagnostic::error("lang::include", format!("`{path}` includes itself"));
+        let mut report = Diagnostic::error(Code::Include, format!("`{path}` includes itself"));
         if let Some(at) = named {
             report = report.label(at, "leads back to it");
         }
@@ -277,7 +276,7 @@ impl Reader<'_> {
                 let at = error.valid_up_to();
                 let line = bytes[..at].iter().filter(|b| **b == b'\n').count() + 1;
                 let report =
-                    Diagnostic::error("lang::utf8", format!("`{path}` is not UTF-8 text in line {line}"))
+                    Diagnostic::error(Code::Utf8, format!("`{path}` is not UTF-8 text in line {line}"))
                         .help("save it as UTF-8: `iconv -f LATIN1 -t UTF-8` turns older text into it");
                 self.push(report, named, "named here");
                 return None;
@@ -398,7 +397,7 @@ impl Reader<'_> {
 
     fn unknown_key(&mut self, entry: &Entry, of: &str, known: &[&str]) -> bool {
         self.diagnostics.push(
-            Diagnostic::error("lang::unknown", format!("`{of}` has no setting `{}`", entry.key))
+            Diagnostic::error(Code::Unknown, format!("`{of}` has no setting `{}`", entry.key))
                 .label(entry.at, "unknown")
                 .help(format!("there are {}", known.join(", ")))
                 .maybe_help(did_you_mean(&entry.key, known.iter().copied())),
@@ -406,7 +405,7 @@ impl Reader<'_> {
         false
     }
 
-    fn host(&mut self, file: FileId, node: Node, group: Option<usize>) {
+    fn host(&mut self, file: FileId, node: Node, group: Option<GroupId>) {
         if node.args.is_empty() {
             return self.wants(&node, "a name: `host \"web1\"`");
         }
@@ -439,7 +438,7 @@ impl Reader<'_> {
         self.reading.hosts.push(host);
     }
 
-    fn group(&mut self, file: FileId, node: Node, outer: Option<usize>) {
+    fn group(&mut self, file: FileId, node: Node, outer: Option<GroupId>) {
         let [name] = &node.args[..] else { return self.wants(&node, "one name: `group \"web\"`") };
         let Some(text) = name.plain_text().filter(|_| name.origin == Origin::Plain).cloned() else {
             return self.wants(&node, "a name");
@@ -470,7 +469,7 @@ impl Reader<'_> {
                 "members" => self.reading.groups[group].members.push(child.args),
                 "hosts" | "groups" => {
                     let report =
-                        Diagnostic::error("lang::unknown", format!("there is no node `{}`", child.name))
+                        Diagnostic::error(Code::Unknown, format!("there is no node `{}`", child.name))
                             .label(child.at, "in a group")
                             .help("write `members \"web1\" \"lb*\"` for what is defined elsewhere");
                     self.diagnostics.push(report);
@@ -480,12 +479,12 @@ impl Reader<'_> {
         }
     }
 
-    fn group_called(&mut self, name: Arc<str>, at: Span) -> usize {
+    fn group_called(&mut self, name: Arc<str>, at: Span) -> GroupId {
         let groups = &mut self.reading.groups;
-        *self.group_names.entry(name.clone()).or_insert_with(|| {
-            groups.push(WrittenGroup { name, at, outer: Vec::new(), members: Vec::new() });
-            groups.len() - 1
-        })
+        *self
+            .group_names
+            .entry(name.clone())
+            .or_insert_with(|| groups.push(WrittenGroup { name, at, outer: Vec::new(), members: Vec::new() }))
     }
 
     fn on(&mut self, node: Node) {
@@ -512,7 +511,7 @@ impl Reader<'_> {
                 "rollout" => match &block.rollout {
                     None => block.rollout = Some(child),
                     Some(first) => {
-                        let report = Diagnostic::error("lang::doubled", "`rollout` is given twice")
+                        let report = Diagnostic::error(Code::Doubled, "`rollout` is given twice")
                             .label(child.at, "and again here")
                             .label(first.at, "given here");
                         self.diagnostics.push(report);
@@ -539,13 +538,13 @@ impl Reader<'_> {
             }
             error => error.help().map(str::to_owned),
         };
-        let report = Diagnostic::error("lang::read", format!("failed to read `{path}`: {error}"));
+        let report = Diagnostic::error(Code::Read, format!("failed to read `{path}`: {error}"));
         self.push(report.maybe_help(help), named, "named here");
     }
 
     fn outside(&mut self, at: Span) {
         self.diagnostics.push(
-            Diagnostic::error("lang::path", "the path leads out of the project")
+            Diagnostic::error(Code::Path, "the path leads out of the project")
                 .label(at, "outside")
                 .help("keep what an inventory needs in the project's folder"),
         );
@@ -553,7 +552,7 @@ impl Reader<'_> {
 
     fn not_filled_in(&mut self, at: Span, node: &str) {
         self.diagnostics.push(
-            Diagnostic::error("lang::template", format!("`{node}` is not filled in"))
+            Diagnostic::error(Code::Template, format!("`{node}` is not filled in"))
                 .label(at, "holds a template")
                 .help("write the path out; environments are inventory files of their own"),
         );
@@ -561,20 +560,20 @@ impl Reader<'_> {
 
     fn wants(&mut self, node: &Node, what: &str) {
         self.diagnostics.push(
-            Diagnostic::error("lang::form", format!("`{}` wants {what}", node.name)).label(node.at, "here"),
+            Diagnostic::error(Code::Form, format!("`{}` wants {what}", node.name)).label(node.at, "here"),
         );
     }
 
     fn too_many(&mut self, node: &Node, at: Span) {
         self.diagnostics.push(
-            Diagnostic::error("lang::form", format!("`{}` has an argument too many", node.name))
+            Diagnostic::error(Code::Form, format!("`{}` has an argument too many", node.name))
                 .label(at, "this one"),
         );
     }
 
     fn unknown(&mut self, node: &Node, known: &[&str]) {
         self.diagnostics.push(
-            Diagnostic::error("lang::unknown", format!("there is no node `{}` here", node.name))
+            Diagnostic::error(Code::Unknown, format!("there is no node `{}` here", node.name))
                 .label(node.at, "unknown")
                 .help(format!("there are {}; resources stand in an `on`", known.join(", ")))
                 .maybe_help(did_you_mean(&node.name, known.iter().copied())),
@@ -592,7 +591,7 @@ impl Reader<'_> {
             )
         });
         self.diagnostics.push(
-            Diagnostic::error("lang::unknown", format!("`{}` has no property `{key}`", node.name))
+            Diagnostic::error(Code::Unknown, format!("`{}` has no property `{key}`", node.name))
                 .label(at, "unknown")
                 .help(match known {
                     [] => "it has none".to_owned(),

@@ -7,7 +7,8 @@ use converge_model::HostName;
 
 use crate::project::declarations::{Reading, WrittenHost};
 use crate::project::precedence::{Layer, Level};
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
+use crate::source::ids::{GroupId, HostId, Id, Table};
 use crate::syntax::host_pattern::{Pattern, Universe};
 use crate::syntax::name_range::{self, PairError, RangeError};
 use crate::syntax::parse::{Origin, Written};
@@ -25,7 +26,7 @@ pub(crate) struct Host {
     /// The node that defines it, as a place in [`Reading::hosts`].
     pub(crate) node: usize,
     /// All groups that it is in.
-    pub(crate) groups: BTreeSet<usize>,
+    pub(crate) groups: BTreeSet<GroupId>,
 }
 
 /// A group.
@@ -34,21 +35,21 @@ pub(crate) struct Group {
     pub(crate) name: Arc<str>,
     pub(crate) at: Span,
     /// All hosts in it, in the order of the inventory.
-    pub(crate) hosts: BTreeSet<usize>,
+    pub(crate) hosts: BTreeSet<HostId>,
     /// The groups directly inside it.
-    pub(crate) inner: BTreeSet<usize>,
+    pub(crate) inner: BTreeSet<GroupId>,
 }
 
 /// All hosts and groups.
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
-    pub(crate) hosts: Vec<Host>,
-    pub(crate) groups: Vec<Group>,
+    pub(crate) hosts: Table<HostId, Host>,
+    pub(crate) groups: Table<GroupId, Group>,
     /// For each group, the groups that it is inside of, directly or not.
-    pub(crate) outer: Vec<HashSet<usize>>,
+    pub(crate) outer: Table<GroupId, HashSet<GroupId>>,
     names: Vec<String>,
-    by_name: HashMap<String, usize>,
-    groups_by_name: HashMap<String, usize>,
+    by_name: HashMap<String, HostId>,
+    groups_by_name: HashMap<String, GroupId>,
 }
 
 impl Universe for Membership {
@@ -62,30 +63,30 @@ impl Universe for Membership {
 
     fn members(&self, group: &str) -> Option<Vec<usize>> {
         let group = self.groups_by_name.get(group)?;
-        Some(self.groups[*group].hosts.iter().copied().collect())
+        Some(self.groups[*group].hosts.iter().map(|host| host.index()).collect())
     }
 }
 
 impl Membership {
     /// The place of a host.
-    pub(crate) fn host(&self, name: &str) -> Option<usize> {
+    pub(crate) fn host(&self, name: &str) -> Option<HostId> {
         self.by_name.get(name).copied()
     }
 
     /// The place of a group.
-    pub(crate) fn group(&self, name: &str) -> Option<usize> {
+    pub(crate) fn group(&self, name: &str) -> Option<GroupId> {
         self.groups_by_name.get(name).copied()
     }
 
     /// The groups of a host, those inside others first.
-    pub(crate) fn groups_of(&self, host: usize) -> Vec<usize> {
-        let mut groups: Vec<usize> = self.hosts[host].groups.iter().copied().collect();
+    pub(crate) fn groups_of(&self, host: HostId) -> Vec<GroupId> {
+        let mut groups: Vec<GroupId> = self.hosts[host].groups.iter().copied().collect();
         groups.sort_by_key(|group| std::cmp::Reverse(self.outer[*group].len()));
         groups
     }
 
     /// The layers, out of `all` and those of the host's own node, that count for a host.
-    pub(crate) fn layers_of<'a>(&self, host: usize, all: &'a [Layer], own: &'a [Layer]) -> Vec<&'a Layer> {
+    pub(crate) fn layers_of<'a>(&self, host: HostId, all: &'a [Layer], own: &'a [Layer]) -> Vec<&'a Layer> {
         let groups = &self.hosts[host].groups;
         let counts = |layer: &&Layer| match layer.level {
             Level::Group(group) => groups.contains(&group),
@@ -95,22 +96,21 @@ impl Membership {
     }
 
     /// The hosts that the arguments of a node mean. Notes say what matched nothing.
-    pub(crate) fn select(&self, patterns: &[Written], diagnostics: &mut Diagnostics) -> Vec<usize> {
+    pub(crate) fn select(&self, patterns: &[Written], diagnostics: &mut Diagnostics) -> Vec<HostId> {
         let Some(texts) = texts(patterns, diagnostics) else { return Vec::new() };
         let errors = match Pattern::parse(&texts).map_err(|error| vec![error]).and_then(|p| p.select(self)) {
             Ok(selected) => {
                 for (place, words) in selected.notes {
-                    let note =
-                        Diagnostic::note("lang::empty-match", words).label(patterns[place].at, "no host");
+                    let note = Diagnostic::note(Code::EmptyMatch, words).label(patterns[place].at, "no host");
                     diagnostics.push(note);
                 }
-                return selected.hosts;
+                return selected.hosts.into_iter().map(HostId::new).collect();
             }
             Err(errors) => errors,
         };
         for error in errors {
             let at = patterns.get(error.argument).or(patterns.first()).map(|pattern| pattern.at);
-            let report = Diagnostic::error("lang::pattern", error.message).maybe_help(error.help);
+            let report = Diagnostic::error(Code::Pattern, error.message).maybe_help(error.help);
             diagnostics.push(match at {
                 Some(at) => report.label(at, "here"),
                 None => report,
@@ -129,7 +129,7 @@ fn texts(patterns: &[Written], diagnostics: &mut Diagnostics) -> Option<Vec<Arc<
                 texts.push(text.clone());
             }
             _ => diagnostics.push(
-                Diagnostic::error("lang::pattern", "names and patterns of hosts are plain text")
+                Diagnostic::error(Code::Pattern, "names and patterns of hosts are plain text")
                     .label(pattern.at, "is not")
                     .help("what differs between hosts is a variable; where things go is written out"),
             ),
@@ -144,8 +144,8 @@ pub(crate) fn build(reading: &Reading, diagnostics: &mut Diagnostics) -> Members
     for (node, written) in reading.hosts.iter().enumerate() {
         membership.spread(node, written, diagnostics);
     }
-    for (place, group) in reading.groups.iter().enumerate() {
-        membership.add_group(place, group, diagnostics);
+    for (id, group) in reading.groups.entries() {
+        membership.add_group(id, group, diagnostics);
     }
     let order = Nesting::read(reading, &membership).order(reading, &mut membership, diagnostics);
     for group in order {
@@ -183,7 +183,7 @@ impl Membership {
         let host = match HostName::new(name) {
             Ok(host) => host,
             Err(error) => {
-                let report = Diagnostic::error("lang::host-name", error.to_string())
+                let report = Diagnostic::error(Code::HostName, error.to_string())
                     .label(at, "in this name")
                     .maybe_help(with_port(name));
                 return diagnostics.push(report);
@@ -191,38 +191,37 @@ impl Membership {
         };
         if let Some(first) = self.by_name.get(name) {
             return diagnostics.push(
-                Diagnostic::error("lang::duplicate", format!("the host `{name}` is defined twice"))
+                Diagnostic::error(Code::Duplicate, format!("the host `{name}` is defined twice"))
                     .label(at, "and again here")
                     .label(self.hosts[*first].at, "defined here")
                     .help("to put a defined host into another group, write `members` there"),
             );
         }
-        self.by_name.insert(name.to_owned(), self.hosts.len());
+        let id = self.hosts.push(Host { name: host, at, address, node, groups: BTreeSet::new() });
+        self.by_name.insert(name.to_owned(), id);
         self.names.push(name.to_owned());
-        self.hosts.push(Host { name: host, at, address, node, groups: BTreeSet::new() });
     }
 
     fn add_group(
         &mut self,
-        place: usize,
+        id: GroupId,
         written: &crate::project::declarations::WrittenGroup,
         diagnostics: &mut Diagnostics,
     ) {
         let name = &written.name;
         if let Err(error) = HostName::new(&**name) {
             let message = error.to_string().replace("a host name", "the name of a group");
-            diagnostics
-                .push(Diagnostic::error("lang::group-name", message).label(written.at, "in this name"));
+            diagnostics.push(Diagnostic::error(Code::GroupName, message).label(written.at, "in this name"));
         }
         if let Some(host) = self.by_name.get(&**name) {
             diagnostics.push(
-                Diagnostic::error("lang::duplicate", format!("`{name}` is a group and a host"))
+                Diagnostic::error(Code::Duplicate, format!("`{name}` is a group and a host"))
                     .label(written.at, "the group")
                     .label(self.hosts[*host].at, "the host")
                     .help("hosts and groups share one name space"),
             );
         }
-        self.groups_by_name.insert(name.to_string(), place);
+        self.groups_by_name.insert(name.to_string(), id);
         self.groups.push(Group {
             name: name.clone(),
             at: written.at,
@@ -233,13 +232,13 @@ impl Membership {
     }
 
     /// Fills a group whose inner groups are filled.
-    fn fill(&mut self, group: usize, reading: &Reading, diagnostics: &mut Diagnostics) {
-        let mut hosts: BTreeSet<usize> = BTreeSet::new();
+    fn fill(&mut self, group: GroupId, reading: &Reading, diagnostics: &mut Diagnostics) {
+        let mut hosts: BTreeSet<HostId> = BTreeSet::new();
         for members in &reading.groups[group].members {
             hosts.extend(self.select(members, diagnostics));
         }
         let own = |host: &Host| reading.hosts[host.node].group == Some(group);
-        hosts.extend(self.hosts.iter().enumerate().filter(|(_, host)| own(host)).map(|(place, _)| place));
+        hosts.extend(self.hosts.entries().filter(|(_, host)| own(host)).map(|(id, _)| id));
         for inner in self.groups[group].inner.clone() {
             hosts.extend(&self.groups[inner].hosts);
         }
@@ -252,7 +251,7 @@ impl Membership {
 
 fn too_many(at: Span, diagnostics: &mut Diagnostics) {
     diagnostics.push(
-        Diagnostic::error("lang::limit", format!("the inventory has more than {HOSTS} hosts"))
+        Diagnostic::error(Code::Limit, format!("the inventory has more than {HOSTS} hosts"))
             .label(at, "with this node"),
     );
 }
@@ -287,7 +286,7 @@ fn spread(
     };
     let RangeError { span, message, help } = error;
     let at = inside(at, &span);
-    diagnostics.push(Diagnostic::error("lang::range", message).label(at, "here").maybe_help(help));
+    diagnostics.push(Diagnostic::error(Code::Range, message).label(at, "here").maybe_help(help));
     None
 }
 
@@ -305,7 +304,7 @@ fn one_address(
         && !crate::template::is_template(text)
     {
         diagnostics.push(
-            Diagnostic::error("lang::range", format!("{} hosts have one address", spread.len()))
+            Diagnostic::error(Code::Range, format!("{} hosts have one address", spread.len()))
                 .label(address.at, "one")
                 .label(name.at, "several")
                 .help("let the address walk along: `address=\"10.0.0.[11..30]\"`"),
@@ -327,24 +326,24 @@ fn inside(at: Span, part: &std::ops::Range<usize>) -> Span {
 /// Which groups are inside which, as written and through `members`.
 struct Nesting {
     /// For each group, those directly inside it, and where that is said.
-    inner: Vec<Vec<(usize, Span)>>,
+    inner: Table<GroupId, Vec<(GroupId, Span)>>,
 }
 
 impl Nesting {
     fn read(reading: &Reading, membership: &Membership) -> Self {
-        let mut inner: Vec<Vec<(usize, Span)>> = vec![Vec::new(); reading.groups.len()];
-        for (place, group) in reading.groups.iter().enumerate() {
+        let mut inner: Table<GroupId, Vec<(GroupId, Span)>> =
+            reading.groups.iter().map(|_| Vec::new()).collect();
+        for (id, group) in reading.groups.entries() {
             for (outer, at) in &group.outer {
-                inner[*outer].push((place, *at));
+                inner[*outer].push((id, *at));
             }
             for member in group.members.iter().flatten() {
                 let Some(text) = member.plain_text() else { continue };
-                let places = membership.groups.iter().enumerate();
-                let named = places.filter(|(_, other)| matches_whole(text, &other.name));
-                inner[place]
-                    .extend(named.map(|(other, _)| (other, member.at)).filter(|(other, _)| *other != place));
+                let named = membership.groups.entries().filter(|(_, other)| matches_whole(text, &other.name));
+                inner[id]
+                    .extend(named.map(|(other, _)| (other, member.at)).filter(|(other, _)| *other != id));
                 if matches_exactly(text, &group.name) {
-                    inner[place].push((place, member.at));
+                    inner[id].push((id, member.at));
                 }
             }
         }
@@ -358,12 +357,12 @@ impl Nesting {
         reading: &Reading,
         membership: &mut Membership,
         diagnostics: &mut Diagnostics,
-    ) -> Vec<usize> {
-        let mut state = vec![State::New; self.inner.len()];
+    ) -> Vec<GroupId> {
+        let mut state: Table<GroupId, State> = self.inner.iter().map(|_| State::New).collect();
         let mut order = Vec::with_capacity(self.inner.len());
-        for start in 0..self.inner.len() {
+        for start in self.inner.ids() {
             // A stack of our own: groups nest as deep as the inventory says.
-            let mut stack: Vec<(usize, usize)> = Vec::new();
+            let mut stack: Vec<(GroupId, usize)> = Vec::new();
             if state[start] == State::New {
                 state[start] = State::Open;
                 stack.push((start, 0));
@@ -401,16 +400,16 @@ impl Nesting {
 
     fn cycle(
         &self,
-        stack: &[(usize, usize)],
-        to: usize,
+        stack: &[(GroupId, usize)],
+        to: GroupId,
         at: Span,
         reading: &Reading,
         diagnostics: &mut Diagnostics,
     ) {
         let from = stack.iter().position(|(group, _)| *group == to).unwrap_or(0);
-        let name = |group: usize| &reading.groups[group].name;
-        let mut report =
-            Diagnostic::error("lang::cycle", format!("the group `{}` is inside itself", name(to))).label(
+        let name = |group: GroupId| &reading.groups[group].name;
+        let mut report = Diagnostic::error(Code::Cycle, format!("the group `{}` is inside itself", name(to)))
+            .label(
                 at,
                 format!("`{}` is inside `{}`", name(to), stack.last().map_or("", |(group, _)| name(*group))),
             );

@@ -10,8 +10,9 @@ use crate::project::declarations::Block;
 use crate::project::loader::Loader;
 use crate::project::module::{self, Module, ModuleOrigin};
 use crate::schema::Schema;
-use crate::source::diagnostic::{Diagnostic, Diagnostics, FileId, Files, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Files, Span};
 use crate::source::foreign_terms;
+use crate::source::ids::{BlockId, KindId, Table};
 use crate::source::sources::EntryKind;
 use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::{self, Node};
@@ -20,8 +21,8 @@ use crate::syntax::prescan;
 /// Kinds and modules, by name: one name space.
 #[derive(Default)]
 pub(crate) struct Library {
-    pub(crate) kinds: Vec<Kind>,
-    kinds_by_name: HashMap<String, usize>,
+    pub(crate) kinds: Table<KindId, Kind>,
+    kinds_by_name: HashMap<String, KindId>,
     pub(crate) modules: BTreeMap<String, Arc<Module>>,
     /// Modules, each before those that it calls.
     pub(crate) order: Vec<String>,
@@ -35,7 +36,7 @@ pub(crate) struct Kind {
 
 impl Library {
     /// The place of a kind.
-    pub(crate) fn kind(&self, name: &str) -> Option<usize> {
+    pub(crate) fn kind(&self, name: &str) -> Option<KindId> {
         self.kinds_by_name.get(name).copied()
     }
 
@@ -47,7 +48,7 @@ impl Library {
 
     /// A name that is neither a kind's nor a module's.
     pub(crate) fn unknown(&self, node: &Node) -> Diagnostic {
-        Diagnostic::error("lang::unknown", format!("there is no kind or module `{}`", node.name))
+        Diagnostic::error(Code::Unknown, format!("there is no kind or module `{}`", node.name))
             .label(node.at, "unknown")
             .maybe_help(foreign_terms::kind(&node.name).or_else(|| did_you_mean(&node.name, self.names())))
     }
@@ -56,15 +57,16 @@ impl Library {
 /// Reads the kinds, the project's modules, and those built-in ones that something calls.
 pub(crate) fn library(
     loader: &Loader,
-    blocks: &[Block],
+    blocks: &Table<BlockId, Block>,
     files: &mut Files,
     diagnostics: &mut Diagnostics,
 ) -> Library {
     let mut library = Library::default();
     for info in &loader.kinds {
         let schema = Schema::of_kind(info.schema());
-        library.kinds_by_name.insert(schema.name.clone(), library.kinds.len());
-        library.kinds.push(Kind { info: *info, schema });
+        let name = schema.name.clone();
+        let id = library.kinds.push(Kind { info: *info, schema });
+        library.kinds_by_name.insert(name, id);
     }
     let mut shelf = Shelf { loader, files, diagnostics, library };
     for name in shelf.own_names() {
@@ -87,7 +89,7 @@ pub(crate) fn library(
 
 /// All built-in modules too, whether something calls them or not.
 pub(crate) fn whole_library(loader: &Loader, files: &mut Files, diagnostics: &mut Diagnostics) -> Library {
-    let library = library(loader, &[], files, diagnostics);
+    let library = library(loader, &Table::default(), files, diagnostics);
     let mut shelf = Shelf { loader, files, diagnostics, library };
     for builtin in &loader.builtins {
         shelf.read_builtin(builtin.name);
@@ -121,14 +123,14 @@ impl Shelf<'_> {
             let start = Span::new(file, 0, 0);
             if self.library.kind(name).is_some() {
                 self.diagnostics.push(
-                    Diagnostic::error("lang::module", format!("`{name}` is a kind of resource"))
+                    Diagnostic::error(Code::Module, format!("`{name}` is a kind of resource"))
                         .label(start, "a module of the same name")
                         .help("kinds cannot be replaced; give the module another name"),
                 );
                 self.library.modules.remove(name);
             } else if builtin {
                 let note = format!("the project's module `{name}` replaces the built-in one");
-                self.diagnostics.push(Diagnostic::note("lang::module", note).label(start, "used instead"));
+                self.diagnostics.push(Diagnostic::note(Code::Module, note).label(start, "used instead"));
             }
         }
     }
@@ -149,13 +151,13 @@ impl Shelf<'_> {
         let bytes = match place.read(&**sources, "module.kdl", prescan::SIZE as u64) {
             Ok(bytes) => bytes,
             Err(error) => {
-                let report = Diagnostic::error("lang::read", format!("failed to read `{shown}`: {error}"));
+                let report = Diagnostic::error(Code::Read, format!("failed to read `{shown}`: {error}"));
                 self.diagnostics.push(report);
                 return None;
             }
         };
         let Ok(text) = std::str::from_utf8(&bytes) else {
-            self.diagnostics.push(Diagnostic::error("lang::utf8", format!("`{shown}` is not UTF-8 text")));
+            self.diagnostics.push(Diagnostic::error(Code::Utf8, format!("`{shown}` is not UTF-8 text")));
             return None;
         };
         let file = self.files.add(shown, text);
@@ -224,13 +226,13 @@ impl Walk<'_> {
 
     fn too_deep(&mut self, depth: usize) {
         let message = format!("modules call each other over {depth} deep");
-        let report = Diagnostic::error("lang::limit", message);
+        let report = Diagnostic::error(Code::Limit, message);
         let last = self.open.last().map(|(_, at)| *at);
         self.diagnostics.push(last.into_iter().fold(report, |report, at| report.label(at, "called here")));
     }
 
     fn cycle(&mut self, from: usize, name: &str) {
-        let mut report = Diagnostic::error("lang::cycle", format!("the module `{name}` calls itself"));
+        let mut report = Diagnostic::error(Code::Cycle, format!("the module `{name}` calls itself"));
         for (caller, at) in &self.open[from..] {
             report = report.label(*at, format!("`{caller}` calls it here"));
         }

@@ -12,7 +12,7 @@ use crate::project::assets::Assets;
 use crate::project::library::Library;
 use crate::schema::Schema;
 use crate::schema::mismatch::{COMMON, unknown_parameter};
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Files};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files};
 use crate::syntax::command_words;
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::template_error::{braces_in_expression, in_text};
@@ -108,7 +108,7 @@ impl<'a> Linter<'a> {
                 }
             };
             let report = Diagnostic::warning(
-                "lang::shell",
+                Code::Shell,
                 format!("{found} {are} for `{program}`: no shell reads this"),
             );
             let way = match schema.param("shell") {

@@ -28,7 +28,8 @@ use crate::project::overrides::set;
 use crate::project::precedence::{Layer, Nearness};
 use crate::project::secrets::Secrets;
 use crate::settings::rollout::Rollout;
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Files};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files};
+use crate::source::ids::{GroupId, HostId, Table};
 use crate::syntax::value_tree::Entry;
 use crate::template::fold;
 
@@ -45,19 +46,19 @@ pub(crate) struct Data {
     pub(crate) base: Arc<Assets>,
     pub(crate) library: Library,
     pub(crate) secrets: Secrets,
-    tables: Vec<OnceLock<Arc<Table>>>,
+    tables: Table<HostId, OnceLock<Arc<Variables>>>,
     /// Tables of hosts without layers of their own, by their groups.
-    shared: std::sync::Mutex<HashMap<BTreeSet<usize>, Arc<Table>>>,
+    shared: std::sync::Mutex<HashMap<BTreeSet<GroupId>, Arc<Variables>>>,
 }
 
 /// The variables of a host: the definitions that count.
 #[derive(Default)]
-pub(crate) struct Table {
+pub(crate) struct Variables {
     pub(crate) entries: Vec<Entry>,
     places: HashMap<String, usize>,
 }
 
-impl Table {
+impl Variables {
     fn new(entries: Vec<Entry>) -> Self {
         let places = entries.iter().enumerate().map(|(place, entry)| (fold(&entry.key), place)).collect();
         Self { entries, places }
@@ -71,17 +72,17 @@ impl Table {
 
 impl Data {
     /// The variables of a host.
-    pub(crate) fn table(&self, host: usize) -> Arc<Table> {
+    pub(crate) fn table(&self, host: HostId) -> Arc<Variables> {
         Arc::clone(self.tables[host].get_or_init(|| self.build_table(host, &mut Diagnostics::default())))
     }
 
     /// Merges the definitions of one host, and says where they contradict each other.
-    pub(crate) fn build_table(&self, host: usize, diagnostics: &mut Diagnostics) -> Arc<Table> {
+    pub(crate) fn build_table(&self, host: HostId, diagnostics: &mut Diagnostics) -> Arc<Variables> {
         let of_host = &self.membership.hosts[host];
         let own = &self.reading.hosts[of_host.node].vars;
         let layers = self.membership.layers_of(host, &self.reading.vars, own);
         let build = |diagnostics: &mut Diagnostics| {
-            Arc::new(Table::new(precedence::merge(&layers, &self.nearness, diagnostics)))
+            Arc::new(Variables::new(precedence::merge(&layers, &self.nearness, diagnostics)))
         };
         if !own.is_empty() {
             return build(diagnostics);
@@ -98,13 +99,13 @@ impl Data {
     }
 
     /// The layers of variables of a host, for `explain`.
-    pub(crate) fn var_layers(&self, host: usize) -> Vec<&Layer> {
+    pub(crate) fn var_layers(&self, host: HostId) -> Vec<&Layer> {
         let own = &self.reading.hosts[self.membership.hosts[host].node].vars;
         self.membership.layers_of(host, &self.reading.vars, own)
     }
 
     /// The place of a host.
-    pub(crate) fn host(&self, name: &HostName) -> Option<usize> {
+    pub(crate) fn host(&self, name: &HostName) -> Option<HostId> {
         self.membership.host(name.as_str())
     }
 }
@@ -125,7 +126,7 @@ pub(crate) fn load(loader: &Loader, entry: &str, sets: &[(String, String)]) -> (
     let blocks = Blocks::select(&reading.blocks, &membership, &mut diagnostics);
     let rollouts = rollouts::read(&reading.blocks, &blocks, &membership, &files, &mut diagnostics);
     blocks.refuse_cycle(&reading.blocks, &mut diagnostics);
-    let hosts = membership.hosts.len();
+    let tables = membership.hosts.iter().map(|_| OnceLock::new()).collect();
     let data = Data {
         loader: loader.clone(),
         project: reading.project.clone().unwrap_or_else(|| entry.to_owned()),
@@ -138,16 +139,16 @@ pub(crate) fn load(loader: &Loader, entry: &str, sets: &[(String, String)]) -> (
         base: Arc::new(base),
         library,
         secrets,
-        tables: (0..hosts).map(|_| OnceLock::new()).collect(),
+        tables,
         shared: std::sync::Mutex::default(),
     };
-    for host in 0..hosts {
+    for host in data.membership.hosts.ids() {
         let table = data.build_table(host, &mut diagnostics);
         // Nobody else has seen the data yet, so the cell is empty.
         let _ = data.tables[host].set(table);
     }
     if data.membership.hosts.is_empty() && !diagnostics.has_errors() {
-        let report = Diagnostic::error("lang::inventory", "the inventory defines no host")
+        let report = Diagnostic::error(Code::Inventory, "the inventory defines no host")
             .help("write `host \"web1\"`, or `host \"here\"` with `connection \"local\"`");
         diagnostics.push(report);
     }

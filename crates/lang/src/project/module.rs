@@ -10,7 +10,7 @@ use crate::project::assets::Assets;
 use crate::schema::mismatch::COMMON;
 use crate::schema::types;
 use crate::schema::{Assert, Schema};
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::value_tree::{self, Entry};
@@ -68,7 +68,7 @@ impl Module {
             summary: self.summary.clone(),
             version: self.version.clone(),
             origin: self.origin,
-            params: self.schema.params.clone(),
+            params: self.schema.params.as_slice().to_vec(),
             children: self.schema.children.iter().map(Schema::to_child).collect(),
             asserts: self.schema.asserts.iter().map(texts).collect(),
             readme: self.readme.clone(),
@@ -173,7 +173,7 @@ impl Reader<'_> {
         if schema.names().contains(&param.name.as_str()) {
             self.report(at, format!("`{}` is declared twice", param.name));
         } else if let Err(error) = types::check_param(&param) {
-            let report = Diagnostic::error("lang::module", error.message).label(at, "in this parameter");
+            let report = Diagnostic::error(Code::Module, error.message).label(at, "in this parameter");
             self.diagnostics.push(report.maybe_help(error.help));
         } else {
             schema.params.push(param);
@@ -234,7 +234,7 @@ impl Reader<'_> {
             let names = Type::ALL.iter().map(Type::name).chain(["list"]);
             let at = node.prop("type").map_or(node.at, |property| property.value.at);
             self.diagnostics.push(
-                Diagnostic::error("lang::module", format!("there is no type `{type_name}`"))
+                Diagnostic::error(Code::Module, format!("there is no type `{type_name}`"))
                     .label(at, "unknown")
                     .maybe_help(did_you_mean(&type_name, names)),
             );
@@ -282,8 +282,7 @@ impl Reader<'_> {
                 // Written as the user would write it: what a type makes of it is for catalogs.
                 Ok(read) => scalars.push(types::as_written(item, &input, read)),
                 Err(error) => {
-                    let report =
-                        Diagnostic::error("lang::type", error.message).label(value.at, "this default");
+                    let report = Diagnostic::error(Code::Type, error.message).label(value.at, "this default");
                     self.diagnostics.push(report.maybe_help(error.help));
                 }
             }
@@ -297,7 +296,7 @@ impl Reader<'_> {
 
     fn unknown(&mut self, node: &Node, known: &[&str]) {
         self.diagnostics.push(
-            Diagnostic::error("lang::unknown", format!("there is no node `{}` here", node.name))
+            Diagnostic::error(Code::Unknown, format!("there is no node `{}` here", node.name))
                 .label(node.at, "unknown")
                 .help(format!("there are {}", known.join(", ")))
                 .maybe_help(did_you_mean(&node.name, known.iter().copied())),
@@ -305,7 +304,7 @@ impl Reader<'_> {
     }
 
     fn report(&mut self, at: Span, message: String) {
-        self.diagnostics.push(Diagnostic::error("lang::module", message).label(at, "here"));
+        self.diagnostics.push(Diagnostic::error(Code::Module, message).label(at, "here"));
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::project::declarations::Reading;
 use crate::project::precedence::{Layer, Level};
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Files, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span};
 use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::{Literal, Origin, Written};
 use crate::syntax::value_tree::{Entry, Shape, Tree};
@@ -28,7 +28,7 @@ pub(crate) fn set(
             let names: Vec<String> =
                 reading.vars.iter().flat_map(|l| &l.entries).map(|e| e.key.to_string()).collect();
             diagnostics.push(
-                Diagnostic::error("lang::set", format!("there is no variable `{name}`"))
+                Diagnostic::error(Code::Set, format!("there is no variable `{name}`"))
                     .label(at, "to be set")
                     .maybe_help(did_you_mean(path[0], names.iter().map(String::as_str))),
             );
@@ -41,7 +41,7 @@ pub(crate) fn set(
                 reading.vars.push(Layer { level: Level::Set, file, entries: vec![entry] });
             }
             Err(what) => diagnostics.push(
-                Diagnostic::error("lang::set", format!("`{name}` is {what}"))
+                Diagnostic::error(Code::Set, format!("`{name}` is {what}"))
                     .label(at, "does not fit")
                     .label(overridden.at, "defined here"),
             ),

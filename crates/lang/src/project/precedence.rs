@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::source::diagnostic::{Diagnostic, Diagnostics, FileId, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Span};
+use crate::source::ids::{GroupId, Table};
 use crate::syntax::value_tree::{Entry, Shape, Tree};
 
 /// Who defines something.
@@ -14,7 +15,7 @@ pub(crate) enum Level {
     /// The inventory as a whole.
     Inventory,
     /// A group, by its place.
-    Group(usize),
+    Group(GroupId),
     /// A host, or several that are defined by one node: by the place of the first.
     Host,
     /// `--set`.
@@ -33,7 +34,7 @@ pub(crate) struct Layer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Nearness {
     /// For each group, the groups that it is inside of.
-    pub(crate) outer: Vec<HashSet<usize>>,
+    pub(crate) outer: Table<GroupId, HashSet<GroupId>>,
     /// For each file, the files that it includes, directly or not.
     pub(crate) includes: HashMap<FileId, HashSet<FileId>>,
 }
@@ -141,7 +142,7 @@ impl Merger<'_> {
     fn undecided(&mut self, one: &Entry, other: &Entry) {
         self.diagnostics.push(
             Diagnostic::error(
-                "lang::precedence",
+                Code::Precedence,
                 format!("two definitions of `{}` differ and neither is nearer", one.key),
             )
             .label(one.at, "one")
@@ -212,7 +213,7 @@ fn shape_of(
         match seen.get(path) {
             Some((first, at)) if *first != shape => diagnostics.push(
                 Diagnostic::error(
-                    "lang::shape",
+                    Code::Shape,
                     format!("`{}` is {} here and {} elsewhere", entry.key, shape.name(), first.name()),
                 )
                 .label(entry.at, shape.name())

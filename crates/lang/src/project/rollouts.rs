@@ -5,27 +5,28 @@ use crate::project::declarations::Block;
 use crate::project::hosts::Membership;
 use crate::schema::types;
 use crate::settings::rollout::{Canary, Moment, Rollout, Share};
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Files, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span};
+use crate::source::ids::{BlockId, HostId, Table};
 use crate::syntax::parse::{Literal, Node, Written};
 
 /// Reads the rollouts of all blocks. Two on one host are an error.
 pub(crate) fn read(
-    declared: &[Block],
+    declared: &Table<BlockId, Block>,
     blocks: &Blocks,
     membership: &Membership,
     files: &Files,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Rollout> {
     let mut rollouts = Vec::new();
-    let mut governed: Vec<Option<Span>> = vec![None; membership.hosts.len()];
-    for (place, block) in declared.iter().enumerate() {
+    let mut governed: Table<HostId, Option<Span>> = membership.hosts.iter().map(|_| None).collect();
+    for (id, block) in declared.entries() {
         let Some(node) = &block.rollout else { continue };
-        let hosts = blocks.hosts(place);
+        let hosts = blocks.hosts(id);
         for host in hosts {
             if let Some(first) = governed[*host].replace(node.at) {
                 let name = &membership.hosts[*host].name;
                 diagnostics.push(
-                    Diagnostic::error("lang::rollout", format!("`{name}` is in two rollouts"))
+                    Diagnostic::error(Code::Rollout, format!("`{name}` is in two rollouts"))
                         .label(node.at, "one")
                         .label(first, "the other")
                         .help("a rollout governs all that happens to a host in a run; let one pattern leave it out"),
@@ -46,7 +47,7 @@ pub(crate) fn read(
     rollouts
 }
 
-fn names(membership: &Membership, hosts: &[usize]) -> Vec<converge_model::HostName> {
+fn names(membership: &Membership, hosts: &[HostId]) -> Vec<converge_model::HostName> {
     hosts.iter().map(|host| membership.hosts[*host].name.clone()).collect()
 }
 
@@ -75,8 +76,7 @@ fn settings(node: &Node, rollout: &mut Rollout, membership: &Membership, diagnos
 fn gate(node: &Node, moment: Moment, rollout: &mut Rollout, diagnostics: &mut Diagnostics) {
     if rollout.gates.contains(&moment) {
         let message = format!("`{}` is given twice", moment.word());
-        return diagnostics
-            .push(Diagnostic::error("lang::doubled", message).label(node.at, "and again here"));
+        return diagnostics.push(Diagnostic::error(Code::Doubled, message).label(node.at, "and again here"));
     }
     rollout.gates.push(moment);
     for property in &node.props {
@@ -88,7 +88,7 @@ fn gate(node: &Node, moment: Moment, rollout: &mut Rollout, diagnostics: &mut Di
                 rollout.every = duration(&property.value, diagnostics).unwrap_or(EVERY);
             }
             _ => diagnostics.push(
-                Diagnostic::error("lang::form", format!("`{}` has no such `{}`", node.name, property.key))
+                Diagnostic::error(Code::Form, format!("`{}` has no such `{}`", node.name, property.key))
                     .label(property.at, "here")
                     .help("`health` takes `retries=10`, from 0 to 100, and `every=\"2s\"`; the others take nothing"),
             ),
@@ -112,7 +112,7 @@ fn duration(value: &Written, diagnostics: &mut Diagnostics) -> Option<u64> {
 fn unknown(key: &str, at: Span, diagnostics: &mut Diagnostics) {
     let known = ["canary", "batch", "max-failures", "wait", "before", "after", "health"];
     diagnostics.push(
-        Diagnostic::error("lang::unknown", format!("`rollout` has no setting `{key}`"))
+        Diagnostic::error(Code::Unknown, format!("`rollout` has no setting `{key}`"))
             .label(at, "unknown")
             .help(format!("there are {}", known.join(", ")))
             .maybe_help(crate::source::suggest::did_you_mean(key, known)),
@@ -150,6 +150,6 @@ fn share(value: &Written, diagnostics: &mut Diagnostics) -> Option<Share> {
 }
 
 fn wrong<T>(value: &Written, what: &str, diagnostics: &mut Diagnostics) -> Option<T> {
-    diagnostics.push(Diagnostic::error("lang::type", format!("this is {what}")).label(value.at, "is none"));
+    diagnostics.push(Diagnostic::error(Code::Type, format!("this is {what}")).label(value.at, "is none"));
     None
 }

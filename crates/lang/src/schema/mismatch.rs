@@ -4,7 +4,7 @@
 use converge_model::schema::Param;
 
 use crate::schema::Schema;
-use crate::source::diagnostic::{Diagnostic, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::foreign_terms;
 use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::Node;
@@ -22,7 +22,7 @@ pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool)
     let help =
         did_you_mean(key, names.iter().copied()).or_else(|| foreign_terms::parameter_of(&schema.name, key));
     names.truncate(24);
-    Diagnostic::error("lang::unknown", format!("`{}` has no parameter `{key}`", schema.name))
+    Diagnostic::error(Code::Unknown, format!("`{}` has no parameter `{key}`", schema.name))
         .label(at, "unknown")
         .help(if names.is_empty() {
             "it has none".to_owned()
@@ -35,7 +35,7 @@ pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool)
 /// A parameter that must be there and is not.
 pub(crate) fn missing(schema: &Schema, param: &Param, at: Span) -> Diagnostic {
     let how = if param.argument == Some(0) { "its first argument" } else { "a property or child" };
-    Diagnostic::error("lang::missing", format!("`{}` needs `{}`", schema.name, param.name))
+    Diagnostic::error(Code::Missing, format!("`{}` needs `{}`", schema.name, param.name))
         .label(at, format!("without `{}`", param.name))
         .help(if param.doc.is_empty() {
             format!("write it as {how}")
@@ -48,10 +48,10 @@ pub(crate) fn missing(schema: &Schema, param: &Param, at: Span) -> Diagnostic {
 pub(crate) fn values_only(name: &str, node: &Node) -> Diagnostic {
     let report = match node.props.first() {
         Some(property) => {
-            Diagnostic::error("lang::form", format!("`{name}` has no property `{}`", property.key))
+            Diagnostic::error(Code::Form, format!("`{name}` has no property `{}`", property.key))
                 .label(property.at, "unknown")
         }
-        None => Diagnostic::error("lang::form", format!("`{name}` has no children")).label(node.at, "here"),
+        None => Diagnostic::error(Code::Form, format!("`{name}` has no children")).label(node.at, "here"),
     };
     report.help(format!("it is a value, and stands alone: `{name} \"…\"`"))
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use converge_model::schema::{Child, KindSchema, Param};
 
 use crate::source::diagnostic::Span;
+use crate::source::ids::{ParamId, Table};
 
 /// The parameters and children of something.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Schema {
     pub(crate) name: String,
-    pub(crate) params: Vec<Param>,
+    pub(crate) params: Table<ParamId, Param>,
     pub(crate) children: Vec<Schema>,
     /// The map that gathers keys which are in no table.
     pub(crate) free_keys: Option<String>,
@@ -39,7 +40,7 @@ impl Schema {
     pub(crate) fn of_kind(kind: &KindSchema) -> Self {
         Self {
             name: kind.name.clone(),
-            params: kind.params.clone(),
+            params: kind.params.iter().cloned().collect(),
             children: kind.children.iter().map(Self::of_child).collect(),
             ..Self::default()
         }
@@ -48,7 +49,7 @@ impl Schema {
     fn of_child(child: &Child) -> Self {
         Self {
             name: child.name.clone(),
-            params: child.params.clone(),
+            params: child.params.iter().cloned().collect(),
             children: child.children.iter().map(Self::of_child).collect(),
             free_keys: child.free_keys.clone(),
             keyed: child.keyed,
@@ -62,7 +63,7 @@ impl Schema {
     pub(crate) fn to_child(&self) -> Child {
         Child {
             name: self.name.clone(),
-            params: self.params.clone(),
+            params: self.params.as_slice().to_vec(),
             children: self.children.iter().map(Self::to_child).collect(),
             free_keys: self.free_keys.clone(),
             keyed: self.keyed,
@@ -70,9 +71,9 @@ impl Schema {
         }
     }
 
-    /// The place of a parameter.
-    pub(crate) fn param(&self, name: &str) -> Option<usize> {
-        self.params.iter().position(|param| param.name == name)
+    /// A parameter, by its name.
+    pub(crate) fn param(&self, name: &str) -> Option<ParamId> {
+        self.params.find(|param| param.name == name)
     }
 
     /// The place of a child.
@@ -80,24 +81,24 @@ impl Schema {
         self.children.iter().position(|child| child.name == name)
     }
 
-    /// The place of the parameter that the argument at `place` sets; the last may take the rest.
-    pub(crate) fn argument(&self, place: usize) -> Option<usize> {
-        let at = |place: usize| self.params.iter().position(|param| param.argument == Some(place));
-        at(place).or_else(|| {
-            let last = (0..place).rev().find_map(at)?;
+    /// The parameter that the argument at `index`, from 0, sets; the last may take the rest.
+    pub(crate) fn argument(&self, index: usize) -> Option<ParamId> {
+        let at = |index: usize| self.params.find(|param| param.argument == Some(index));
+        at(index).or_else(|| {
+            let last = (0..index).rev().find_map(at)?;
             let takes_rest = takes_several(&self.params[last]);
             takes_rest.then_some(last)
         })
     }
 
-    /// The place of the parameter by which a keyed child is known.
-    pub(crate) fn key(&self) -> Option<usize> {
+    /// The parameter by which a keyed child is known.
+    pub(crate) fn key(&self) -> Option<ParamId> {
         self.key_param().filter(|_| self.keyed)
     }
 
-    /// The place of the first argument, where it is a single value: what names a module instance.
-    pub(crate) fn key_param(&self) -> Option<usize> {
-        let first = self.params.iter().position(|param| param.argument == Some(0))?;
+    /// The first argument, where it is a single value: what names a module instance.
+    pub(crate) fn key_param(&self) -> Option<ParamId> {
+        let first = self.params.find(|param| param.argument == Some(0))?;
         (!takes_several(&self.params[first])).then_some(first)
     }
 

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 use textwrap::WordSplitter;
 
+pub use super::code::Code;
+
 /// Several mistakes of one project, in the order found, each once.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
@@ -24,8 +26,8 @@ pub struct Diagnostics {
 /// One mistake, or one thing worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// A stable name: `lang::undefined`.
-    pub code: &'static str,
+    /// What sort of mistake it is.
+    pub code: Code,
     /// How bad it is.
     pub severity: Severity,
     /// What is wrong, as a lowercase fragment.
@@ -197,7 +199,7 @@ impl<'a> IntoIterator for &'a Diagnostics {
 
 impl Diagnostic {
     /// An error.
-    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn error(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
             severity: Severity::Error,
@@ -209,12 +211,12 @@ impl Diagnostic {
     }
 
     /// A warning.
-    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn warning(code: Code, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
     /// A note.
-    pub fn note(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn note(code: Code, message: impl Into<String>) -> Self {
         Self { severity: Severity::Note, ..Self::error(code, message) }
     }
 
@@ -366,7 +368,7 @@ fn harmless(text: &str) -> String {
 /// A diagnostic as miette knows them: it shows one file, so the places in others hang below as reports of their own.
 #[derive(Debug)]
 struct Report {
-    code: Option<&'static str>,
+    code: Option<Code>,
     severity: miette::Severity,
     message: String,
     help: Option<String>,
@@ -494,7 +496,7 @@ mod tests {
 
     #[test]
     fn a_report_shows_every_place_with_its_file() {
-        let diagnostic = Diagnostic::error("lang::unknown", "unknown variable `wrokers`")
+        let diagnostic = Diagnostic::error(Code::Unknown, "unknown variable `wrokers`")
             .label(span(0, 11, 7), "not used anywhere")
             .label(span(1, 3, 5), "here")
             .help("did you mean `workers`?");
@@ -515,7 +517,7 @@ mod tests {
     #[test]
     fn nothing_shown_can_move_the_cursor_or_reorder_a_line() {
         let evil = "a\u{1b}[2Jb\u{202e}c\rd\u{200b}\u{85}\ne";
-        let diagnostic = Diagnostic::warning("lang::test", evil).label(span(1, 12, 4), evil).help(evil);
+        let diagnostic = Diagnostic::warning(Code::Template, evil).label(span(1, 12, 4), evil).help(evil);
         let mut files = files();
         files.add(evil, evil);
         let all = diagnostic.clone().label(span(2, 0, 3), "");
@@ -532,21 +534,24 @@ mod tests {
         for (file, start, len) in
             [(0, 1000, 10), (0, 5, usize::MAX), (1, 24, 1), (9, 0, 0), (0, usize::MAX, usize::MAX)]
         {
-            let diagnostic = Diagnostic::note("lang::test", "message").label(span(file, start, len), "words");
+            let diagnostic =
+                Diagnostic::note(Code::Template, "message").label(span(file, start, len), "words");
             assert!(diagnostic.render(&files(), Style::PLAIN).contains("message"), "{file} {start} {len}");
         }
-        assert!(Diagnostic::note("lang::test", "message").render(&files(), Style::PLAIN).contains("message"));
+        assert!(
+            Diagnostic::note(Code::Template, "message").render(&files(), Style::PLAIN).contains("message")
+        );
     }
 
     #[test]
     fn each_mistake_is_kept_once_and_not_too_many() {
         let mut diagnostics = Diagnostics::default();
-        let note = Diagnostic::note("lang::test", "message").label(span(0, 1, 1), "");
+        let note = Diagnostic::note(Code::Template, "message").label(span(0, 1, 1), "");
         diagnostics.push(note.clone());
         diagnostics.push(note);
         assert_eq!((diagnostics.iter().count(), diagnostics.has_errors()), (1, false));
         for number in 0..LIMIT + 2 {
-            diagnostics.push(Diagnostic::error("lang::test", format!("message {number}")));
+            diagnostics.push(Diagnostic::error(Code::Template, format!("message {number}")));
         }
         assert_eq!((diagnostics.iter().count(), diagnostics.dropped()), (LIMIT, 3));
         assert!(diagnostics.has_errors());

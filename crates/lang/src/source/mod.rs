@@ -1,7 +1,9 @@
 //! Where texts come from and how a mistake in one is told.
 
+mod code;
 pub(crate) mod content;
 pub mod diagnostic;
 pub(crate) mod foreign_terms;
+pub(crate) mod ids;
 pub(crate) mod sources;
 pub(crate) mod suggest;

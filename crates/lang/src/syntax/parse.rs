@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 
-use crate::source::diagnostic::{Diagnostic, Diagnostics, FileId, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Span};
 use crate::source::suggest::did_you_mean;
 use crate::syntax::parse_error;
 use crate::syntax::prescan;
@@ -143,7 +143,7 @@ impl std::fmt::Display for Written {
 pub(crate) fn parse(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> Vec<Node> {
     if let Err(refused) = prescan::check(text) {
         let at = Span::new(file, refused.start, refused.len);
-        diagnostics.push(Diagnostic::error("lang::guard", refused.message).label(at, "here"));
+        diagnostics.push(Diagnostic::error(Code::Guard, refused.message).label(at, "here"));
         return Vec::new();
     }
     match prescan::parse(text) {
@@ -169,7 +169,7 @@ impl Reader<'_> {
         let at = self.span(node.name().span());
         if let Some(annotation) = node.ty() {
             let report =
-                Diagnostic::error("lang::annotation", "an annotation stands on a value, not on a node")
+                Diagnostic::error(Code::Annotation, "an annotation stands on a value, not on a node")
                     .label(self.span(annotation.span()), "not here")
                     .help(format!("write `{} ({})\"…\"`", node.name().value(), annotation.value()));
             self.diagnostics.push(report);
@@ -205,7 +205,7 @@ impl Reader<'_> {
         match node.prop(key.value()) {
             None => node.props.push(Property { key: key.value().into(), at: key_at, value }),
             Some(first) => {
-                let report = Diagnostic::error("lang::doubled", format!("`{}` is given twice", key.value()))
+                let report = Diagnostic::error(Code::Doubled, format!("`{}` is given twice", key.value()))
                     .label(at, "and again here")
                     .label(first.value.at, "given here")
                     .help("keep one; several values are written as a child: `tags \"a\" \"b\"`");
@@ -238,7 +238,7 @@ impl Reader<'_> {
         let name = annotation.value();
         let Some((_, origin)) = Origin::ALL.iter().find(|(known, _)| *known == name) else {
             let names = Origin::ALL.iter().map(|(name, _)| *name);
-            let report = Diagnostic::error("lang::annotation", format!("there is no annotation `({name})`"))
+            let report = Diagnostic::error(Code::Annotation, format!("there is no annotation `({name})`"))
                 .label(at, "unknown")
                 .help("there are (expr), (file), (template), (env), (raw) and (secret)")
                 .maybe_help(did_you_mean(name, names));
@@ -246,7 +246,7 @@ impl Reader<'_> {
             return None;
         };
         if !matches!(literal, Literal::Text(_)) {
-            let report = Diagnostic::error("lang::annotation", format!("`({name})` stands before a text"))
+            let report = Diagnostic::error(Code::Annotation, format!("`({name})` stands before a text"))
                 .label(at, "not a text")
                 .help(format!("write `({name})\"…\"`"));
             self.diagnostics.push(report);
@@ -258,7 +258,7 @@ impl Reader<'_> {
     fn integer(&mut self, number: i128, repr: &str, at: Span) -> Literal {
         let Ok(number) = i64::try_from(number) else {
             self.diagnostics.push(
-                Diagnostic::error("lang::number", "the number is too large")
+                Diagnostic::error(Code::Number, "the number is too large")
                     .label(at, "outside -2^63 … 2^63-1")
                     .help("quote it, if it is meant as text"),
             );
@@ -275,7 +275,7 @@ impl Reader<'_> {
     fn float(&mut self, number: f64, repr: &str, at: Span) -> Literal {
         if !number.is_finite() {
             self.diagnostics.push(
-                Diagnostic::error("lang::number", "the number is too large, or none at all")
+                Diagnostic::error(Code::Number, "the number is too large, or none at all")
                     .label(at, "not finite")
                     .help("quote it, if it is meant as text"),
             );
@@ -292,7 +292,7 @@ impl Reader<'_> {
 
     fn prints_otherwise(&mut self, repr: &str, printed: &str, at: Span) {
         self.diagnostics.push(
-            Diagnostic::error("lang::number", format!("`{repr}` is the number {printed}"))
+            Diagnostic::error(Code::Number, format!("`{repr}` is the number {printed}"))
                 .label(at, "prints otherwise than written")
                 .help(format!("quote it to keep it as it stands: `\"{repr}\"`; a mode may also be `0o644`")),
         );
@@ -312,7 +312,7 @@ impl Reader<'_> {
         } else {
             return true;
         };
-        self.diagnostics.push(Diagnostic::error("lang::word", found).label(at, "in this word").help(help));
+        self.diagnostics.push(Diagnostic::error(Code::Word, found).label(at, "in this word").help(help));
         false
     }
 

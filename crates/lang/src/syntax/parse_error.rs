@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use kdl::{KdlDiagnostic, KdlError};
 
-use crate::source::diagnostic::{Diagnostic, Diagnostics, FileId, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Span};
 use crate::syntax::prescan;
 
 /// Reports everything that the parser found wrong with `text`, one report for each place.
@@ -39,7 +39,7 @@ pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &m
         let found = shortened(&text[start..start + len]);
         let found = found.as_str();
         diagnostics.push(
-            Diagnostic::error("lang::syntax", message(problem, found))
+            Diagnostic::error(Code::Syntax, message(problem, found))
                 .label(Span::new(file, start, len), "not KDL 2.0")
                 .maybe_help(
                     problem.help.clone().filter(|help| {

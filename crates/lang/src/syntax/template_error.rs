@@ -1,6 +1,6 @@
 //! Mistakes of templates and expressions, where they stand in a text of an inventory.
 
-use crate::source::diagnostic::{Diagnostic, Files, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Files, Span};
 use crate::syntax::parse::{Literal, Written};
 use crate::template::{ScopeError, TemplateError};
 
@@ -11,7 +11,7 @@ pub(crate) fn in_text(error: TemplateError, written: &Written, files: &Files) ->
     }
     let part = error.range.and_then(|range| part(&range, written, files)).unwrap_or(written.at);
     let place = error.included.map(|(file, line)| format!(" (in `{file}`, line {line})")).unwrap_or_default();
-    Diagnostic::error("lang::template", format!("{}{place}", error.message))
+    Diagnostic::error(Code::Template, format!("{}{place}", error.message))
         .label(part, "here")
         .maybe_help(error.help)
 }
@@ -35,7 +35,7 @@ pub(crate) fn braces_in_expression(written: &Written, key: &str) -> Diagnostic {
     let bare = text.strip_prefix("{{").and_then(|text| text.strip_suffix("}}")).map(str::trim);
     let bare = bare.filter(|bare| !bare.is_empty() && !bare.contains(['{', '"']));
     let example = bare.unwrap_or(if key == "when" { "facts.os.family == 'debian'" } else { "colours" });
-    Diagnostic::error("lang::template", "this is an expression already")
+    Diagnostic::error(Code::Template, "this is an expression already")
         .label(written.at, "holds a template")
         .help(format!("leave the braces out: `{key}=\"{example}\"`"))
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::syntax::parse::{Node, Origin, Written};
 use crate::template::{fold, is_reserved};
 
@@ -111,7 +111,7 @@ pub(crate) fn variables(body: &[Node], diagnostics: &mut Diagnostics) -> Vec<Ent
     for entry in &entries {
         if is_taken(&entry.key) {
             diagnostics.push(
-                Diagnostic::error("lang::reserved", format!("`{}` is not free for a variable", entry.key))
+                Diagnostic::error(Code::Reserved, format!("`{}` is not free for a variable", entry.key))
                     .label(entry.at, "means something else in expressions")
                     .help("choose another name; as a key of a map it is fine"),
             );
@@ -132,7 +132,7 @@ fn entries(body: &[Node], diagnostics: &mut Diagnostics) -> Vec<Entry> {
     for node in body {
         if matches!(&*node.name, "for" | "when") && node.children.is_some() {
             diagnostics.push(
-                Diagnostic::error("lang::misplaced", format!("`{}` cannot stand among variables", node.name))
+                Diagnostic::error(Code::Misplaced, format!("`{}` cannot stand among variables", node.name))
                     .label(node.at, "variables are evaluated where they are used")
                     .help("write an expression: `x (expr)\"a if facts.os.family == 'debian' else b\"`"),
             );
@@ -150,7 +150,7 @@ fn clashes(entries: &[Entry], diagnostics: &mut Diagnostics) {
     for entry in entries {
         match seen.insert(fold(&entry.key), entry) {
             Some(first) if first.key != entry.key => diagnostics.push(
-                Diagnostic::error("lang::clash", format!("`{}` and `{}` are one name", first.key, entry.key))
+                Diagnostic::error(Code::Clash, format!("`{}` and `{}` are one name", first.key, entry.key))
                     .label(entry.at, "the same in an expression")
                     .label(first.at, "as this")
                     .help("a dash reads as an underscore in expressions; keep one of them"),
@@ -166,7 +166,7 @@ pub(crate) fn tree(node: &Node, diagnostics: &mut Diagnostics) -> Option<Tree> {
     match (&node.args[..], &node.props[..], &node.children) {
         ([], [], None) => {
             diagnostics.push(
-                Diagnostic::error("lang::empty", format!("`{}` has no value", node.name))
+                Diagnostic::error(Code::Empty, format!("`{}` has no value", node.name))
                     .label(node.at, "nothing is written after it")
                     .help("write a value; `#true`, an empty map `{ }`, an empty list `(expr)\"[]\"`"),
             );
@@ -193,7 +193,7 @@ pub(crate) fn tree(node: &Node, diagnostics: &mut Diagnostics) -> Option<Tree> {
         }
         _ => {
             diagnostics.push(
-                Diagnostic::error("lang::shape", format!("`{}` is a list and a map at once", node.name))
+                Diagnostic::error(Code::Shape, format!("`{}` is a list and a map at once", node.name))
                     .label(node.at, "has arguments and keys")
                     .help("a list has arguments or children named `-`, a map properties or named children"),
             );
@@ -207,7 +207,7 @@ fn doubled(entries: &[Entry], diagnostics: &mut Diagnostics) {
     for entry in entries {
         if let Some(first) = seen.insert(&entry.key, entry.at) {
             diagnostics.push(
-                Diagnostic::error("lang::doubled", format!("`{}` is given twice", entry.key))
+                Diagnostic::error(Code::Doubled, format!("`{}` is given twice", entry.key))
                     .label(entry.at, "and again here")
                     .label(first, "given here")
                     .help("several values are a list: `x \"a\" \"b\"`"),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use minijinja::{Error, ErrorKind};
 
-use crate::source::diagnostic::{Diagnostic, FileId, Span};
+use crate::source::diagnostic::{Code, Diagnostic, FileId, Span};
 
 /// A template that cannot be rendered, or an expression that cannot be evaluated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,7 @@ impl TemplateError {
         let place = self.included.as_ref();
         let place = place.map(|(file, line)| format!(" (in `{file}`, line {line})")).unwrap_or_default();
         let range = self.range.clone().unwrap_or(0..0);
-        Diagnostic::error("lang::template", format!("{}{place}", self.message))
+        Diagnostic::error(Code::Template, format!("{}{place}", self.message))
             .label(Span::new(file, range.start, range.len()), "here")
             .maybe_help(self.help.clone())
     }

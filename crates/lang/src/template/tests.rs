@@ -10,7 +10,7 @@ use minijinja::Value;
 use super::recording::observe;
 use super::values::Clash;
 use super::*;
-use crate::source::diagnostic::Diagnostic;
+use crate::source::diagnostic::{Code, Diagnostic};
 
 /// Names with their values; `secret` is tainted, `broken` has a mistake in its own definition.
 pub(super) struct Names(pub(super) BTreeMap<&'static str, Value>);
@@ -18,7 +18,7 @@ pub(super) struct Names(pub(super) BTreeMap<&'static str, Value>);
 impl Scope for Names {
     fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
         if name == "broken" {
-            return Some(Err(ScopeError(Box::new(Diagnostic::error("lang::test", "broken itself")))));
+            return Some(Err(ScopeError(Box::new(Diagnostic::error(Code::Template, "broken itself")))));
         }
         let (name, value) = self.0.iter().find(|(known, _)| fold(known) == name)?;
         let marks = match *name {
@@ -460,7 +460,7 @@ fn variables_may_not_wait_for_each_other_without_end() {
             let scope: Arc<dyn Scope> = Arc::new(Endless(engine()));
             let rendered = self.0.text("{{ a }}", &scope);
             let error = |e: TemplateError| {
-                e.cause.unwrap_or_else(|| ScopeError(Box::new(Diagnostic::error("lang::test", e.message))))
+                e.cause.unwrap_or_else(|| ScopeError(Box::new(Diagnostic::error(Code::Template, e.message))))
             };
             Some(rendered.map(|r| Found { value: r.text.into(), marks: r.marks }).map_err(error))
         }

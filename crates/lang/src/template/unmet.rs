@@ -17,6 +17,7 @@ use super::names::{self, Condition, Named};
 use super::parts::Parts;
 use super::recording;
 use super::scope::Scope;
+use crate::source::diagnostic::Code;
 
 /// How deep includes are followed.
 const INCLUDES: usize = 8;
@@ -160,7 +161,7 @@ impl Search<'_> {
 }
 
 fn is_cycle(cause: &ScopeError) -> bool {
-    cause.0.code == "lang::cycle"
+    cause.0.code == Code::Cycle
 }
 
 /// Whether the template asks for the value, or for what it is a key of, in a way that bears its absence.

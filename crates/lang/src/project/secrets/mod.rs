@@ -11,7 +11,7 @@ use std::sync::Arc;
 use converge_model::secret::SHORTEST_MASKED;
 
 pub use self::text::{SECRETS_LIMIT, SecretsMistake, SecretsText, SetError};
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::source::sources::{SourceError, Sources};
 use crate::source::suggest::did_you_mean;
 
@@ -56,7 +56,7 @@ impl Secrets {
     fn add(&mut self, name: String, value: Arc<str>, at: Span, diagnostics: &mut Diagnostics) {
         match self.values.get(&name) {
             Some((_, first)) => diagnostics.push(
-                Diagnostic::error("lang::duplicate", format!("the secret `{name}` is defined twice"))
+                Diagnostic::error(Code::Duplicate, format!("the secret `{name}` is defined twice"))
                     .label(at, "in this file")
                     .label(*first, "and in this one"),
             ),
@@ -74,7 +74,7 @@ impl Secrets {
         match self.locked.first() {
             Some(_) if !needed => Ok(None),
             Some(locked) => Err(locked.needed(name, at)),
-            None => Err(Diagnostic::error("lang::secrets", format!("there is no secret `{name}`"))
+            None => Err(Diagnostic::error(Code::Secrets, format!("there is no secret `{name}`"))
                 .label(at, "needed here")
                 .help("`converge secrets set` adds one; `secrets \"x.age\"` at top level names the file")
                 .maybe_help(did_you_mean(name, self.values.keys().map(String::as_str)))),
@@ -92,12 +92,11 @@ impl Secrets {
                 }
                 error => (format!("`{path}` cannot be decrypted here: {error}"), error.help()),
             };
-            let report =
-                Diagnostic::warning("lang::secrets", message).label(*at, "its values are not checked");
+            let report = Diagnostic::warning(Code::Secrets, message).label(*at, "its values are not checked");
             diagnostics.push(report.maybe_help(help.map(str::to_owned)));
         }
         for (name, (_, at)) in self.values.iter().filter(|(_, (value, _))| value.len() < SHORTEST_MASKED) {
-            let report = Diagnostic::warning("lang::secrets", format!("the secret `{name}` is very short"))
+            let report = Diagnostic::warning(Code::Secrets, format!("the secret `{name}` is very short"))
                 .label(*at, "in this file")
                 .help(format!(
                     "a value under {SHORTEST_MASKED} bytes is hidden in the resources that hold it, but not in what \
@@ -112,7 +111,7 @@ impl Locked {
     fn needed(&self, name: &str, at: Span) -> Diagnostic {
         let Self { path, error, at: named } = self;
         let message = format!("the secret `{name}` is in a file that cannot be decrypted: {error}");
-        Diagnostic::error("lang::secrets", message)
+        Diagnostic::error(Code::Secrets, message)
             .label(at, "needed here")
             .label(*named, format!("`{path}`"))
             .maybe_help(error.help().map(str::to_owned))
@@ -120,7 +119,7 @@ impl Locked {
 }
 
 fn broken(path: &str, why: &SecretsMistake, at: Span) -> Diagnostic {
-    Diagnostic::error("lang::secrets", format!("the secrets in `{path}` cannot be read: {why}"))
+    Diagnostic::error(Code::Secrets, format!("the secrets in `{path}` cannot be read: {why}"))
         .label(at, "named here")
         .help("`converge secrets edit` opens the file")
 }

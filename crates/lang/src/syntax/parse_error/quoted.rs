@@ -1,6 +1,6 @@
 //! What is wrong with a quoted text: an escape that does not exist, or a line that ends before the text does.
 
-use crate::source::diagnostic::{Diagnostic, FileId, Span};
+use crate::source::diagnostic::{Code, Diagnostic, FileId, Span};
 
 /// A mistake in a quoted text.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,11 +74,11 @@ impl Flaw {
         match self.kind {
             Kind::Escape => {
                 let escape = &text[self.start..self.start + self.len];
-                Diagnostic::error("lang::syntax", format!("there is no escape `{escape}`"))
+                Diagnostic::error(Code::Syntax, format!("there is no escape `{escape}`"))
                     .label(at, "in a quoted text")
                     .help("a backslash is written `\\\\`, a character by its number `\\u{1b}`; a text kept as it stands is `#\"…\"#`")
             }
-            Kind::Unclosed => Diagnostic::error("lang::syntax", "a quoted text does not end on its line")
+            Kind::Unclosed => Diagnostic::error(Code::Syntax, "a quoted text does not end on its line")
                 .label(at, "begins here")
                 .help("close it with `\"`; a text of several lines stands between two lines of `\"\"\"`, a line end in it is `\\n`"),
         }

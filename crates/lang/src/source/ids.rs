@@ -1,0 +1,150 @@
+//! Identities: what stands in a table of the project is known by its place there, and a place in one table is none in
+//! another.
+
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+
+/// A place in a table.
+pub(crate) trait Id: Copy {
+    /// The one of the entry at `index`, from 0.
+    fn new(index: usize) -> Self;
+
+    /// The index of its entry, from 0.
+    fn index(self) -> usize;
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) struct $name(u32);
+
+        impl Id for $name {
+            fn new(index: usize) -> Self {
+                // Every table has a limit far below: hosts, nodes, parameters of a schema.
+                Self(u32::try_from(index).unwrap_or(u32::MAX))
+            }
+
+            fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A host of the inventory, in the order written.
+    HostId;
+    /// A group of the inventory, in the order in which they are first named.
+    GroupId;
+    /// An `on` block of the inventory, in the order written.
+    BlockId;
+    /// A kind of resource.
+    KindId;
+    /// A parameter of one schema, in its order.
+    ParamId;
+}
+
+/// A table whose entries are known by an identity of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Table<I, T> {
+    items: Vec<T>,
+    of: PhantomData<fn(I)>,
+}
+
+impl<I: Id, T> Table<I, T> {
+    /// Adds an entry and says which it is.
+    pub(crate) fn push(&mut self, item: T) -> I {
+        self.items.push(item);
+        I::new(self.items.len() - 1)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The identities of all, in order.
+    pub(crate) fn ids(&self) -> impl DoubleEndedIterator<Item = I> + ExactSizeIterator + use<I, T> {
+        (0..self.items.len()).map(I::new)
+    }
+
+    /// All entries, in order.
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.items.iter()
+    }
+
+    /// All entries, in order, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, T> {
+        self.items.iter_mut()
+    }
+
+    /// All entries with their identities.
+    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = (I, &T)> {
+        self.items.iter().enumerate().map(|(index, item)| (I::new(index), item))
+    }
+
+    /// The entry, where the table has one.
+    pub(crate) fn get(&self, id: I) -> Option<&T> {
+        self.items.get(id.index())
+    }
+
+    /// The first entry of which `is` holds.
+    pub(crate) fn find(&self, is: impl Fn(&T) -> bool) -> Option<I> {
+        self.items.iter().position(is).map(I::new)
+    }
+
+    /// All entries, as they stand.
+    pub(crate) fn as_slice(&self) -> &[T] {
+        &self.items
+    }
+}
+
+impl<I, T> IntoIterator for Table<I, T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter()
+    }
+}
+
+impl<I, T> Default for Table<I, T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), of: PhantomData }
+    }
+}
+
+impl<I, T> FromIterator<T> for Table<I, T> {
+    fn from_iter<A: IntoIterator<Item = T>>(items: A) -> Self {
+        Self { items: items.into_iter().collect(), of: PhantomData }
+    }
+}
+
+impl<I: Id, T> Index<I> for Table<I, T> {
+    type Output = T;
+
+    fn index(&self, id: I) -> &T {
+        &self.items[id.index()]
+    }
+}
+
+impl<I: Id, T> IndexMut<I> for Table<I, T> {
+    fn index_mut(&mut self, id: I) -> &mut T {
+        &mut self.items[id.index()]
+    }
+}
+
+impl<'a, I: Id, T> IntoIterator for &'a Table<I, T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
