@@ -7,7 +7,7 @@ use minijinja::Value;
 use crate::evaluate::evaluator::{Evaluator, Inner};
 use crate::evaluate::problems::secret_here;
 use crate::evaluate::session::ALL_TURNS;
-use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::template_error::braces_in_expression;
 use crate::syntax::value_tree::is_taken;
@@ -17,9 +17,11 @@ use crate::template::{self, Evaluated, Found, List, Map, Marks, Raw, unknown};
 const TURNS: usize = 10_000;
 
 /// Whether something is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Condition {
     True,
+    /// It is not, or nobody can tell, because the condition is a mistake.
+    #[default]
     False,
     /// It depends on facts that are not there yet.
     Unknown,
@@ -41,22 +43,16 @@ pub(crate) fn when_of(node: &Node) -> Option<&Written> {
     }
 }
 
-/// Whether the condition of the node at `at` holds; one with a mistake does not.
+/// Whether the condition of the node at `at` holds.
 pub(crate) fn condition(
     written: Option<&Written>,
     at: Span,
     setting: &Evaluator,
-    diagnostics: &mut Diagnostics,
-) -> Condition {
-    let Some(written) = written else {
-        let report = Diagnostic::error(Code::Form, "`when` wants a condition").label(at, "without one");
-        diagnostics.push(report);
-        return Condition::False;
-    };
-    decide(written, setting).unwrap_or_else(|report| {
-        diagnostics.push(report);
-        Condition::False
-    })
+) -> Result<Condition, Diagnostic> {
+    match written {
+        Some(written) => decide(written, setting),
+        None => Err(Diagnostic::error(Code::Form, "`when` wants a condition").label(at, "without one")),
+    }
 }
 
 fn decide(written: &Written, setting: &Evaluator) -> Result<Condition, Diagnostic> {
@@ -97,14 +93,7 @@ fn no_boolean(what: &str, at: Span) -> Diagnostic {
 }
 
 /// The turns of a `for`.
-pub(crate) fn turns(node: &Node, setting: &Evaluator, diagnostics: &mut Diagnostics) -> Vec<Turn> {
-    read_turns(node, setting).unwrap_or_else(|report| {
-        diagnostics.push(report);
-        Vec::new()
-    })
-}
-
-fn read_turns(node: &Node, setting: &Evaluator) -> Result<Vec<Turn>, Diagnostic> {
+pub(crate) fn turns(node: &Node, setting: &Evaluator) -> Result<Vec<Turn>, Diagnostic> {
     let names = names(node)?;
     if setting.session.has_turned_too_much() {
         return Ok(Vec::new());

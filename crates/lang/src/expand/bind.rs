@@ -30,26 +30,25 @@ pub(crate) enum Target {
     Module,
 }
 
-/// Reads what `node` gives to `schema`; the options that every resource has go to `options`, where there are any.
+/// Reads what `node` gives to `schema`, and says what is wrong with it; the options that every resource has go to
+/// `options`, where there are any.
 pub(crate) fn gather(
     node: &Node,
     schema: &Schema,
     target: Target,
     setting: &Evaluator,
     options: Option<&mut Options>,
-    diagnostics: &mut Diagnostics,
-) -> Given {
+) -> (Given, Diagnostics) {
     let mut gatherer = Gatherer {
         schema,
         target,
         raw: schema.params.iter().map(|_| Vec::new()).collect(),
         given: Given::empty(schema, node.at),
         written: schema.params.iter().map(|_| false).collect(),
-        before: diagnostics.said(),
         with: None,
         read: GivenAt::default(),
         options,
-        diagnostics,
+        diagnostics: Diagnostics::default(),
     };
     gatherer.header(node, setting);
     gatherer.body(node.body(), setting, false);
@@ -64,13 +63,12 @@ struct Gatherer<'a> {
     given: Given,
     /// Which parameters are written at all.
     written: Table<ParamId, bool>,
-    /// How many mistakes there were before.
-    before: usize,
     with: Option<&'a Written>,
     /// What callers of modules gave and was read for the value in hand.
     read: GivenAt,
     options: Option<&'a mut Options>,
-    diagnostics: &'a mut Diagnostics,
+    /// What is wrong with it.
+    diagnostics: Diagnostics,
 }
 
 /// One place where a parameter is given.
@@ -155,7 +153,7 @@ impl<'a> Gatherer<'a> {
     fn option(&mut self, key: &str, values: &'a [Written], at: Span, setting: &Evaluator) -> bool {
         match &mut self.options {
             Some(options) if COMMON.contains(&key) => {
-                options.set(key, values, at, setting, self.diagnostics);
+                options.set(key, values, at, setting, &mut self.diagnostics);
                 true
             }
             _ => false,
@@ -166,12 +164,18 @@ impl<'a> Gatherer<'a> {
         for node in nodes {
             match &*node.name {
                 "for" if node.children.is_some() => {
-                    for turn in control_flow::turns(node, setting, self.diagnostics) {
+                    for turn in
+                        self.diagnostics.told(control_flow::turns(node, setting)).into_iter().flatten()
+                    {
                         self.body(node.body(), &turn.setting, maybe || turn.maybe);
                     }
                 }
                 "when" if node.children.is_some() => {
-                    match control_flow::condition(node.args.first(), node.at, setting, self.diagnostics) {
+                    match self
+                        .diagnostics
+                        .told(control_flow::condition(node.args.first(), node.at, setting))
+                        .unwrap_or_default()
+                    {
                         Condition::False => {}
                         holds => self.body(node.body(), setting, maybe || holds == Condition::Unknown),
                     }
@@ -205,14 +209,17 @@ impl<'a> Gatherer<'a> {
     fn row(&mut self, place: usize, node: &'a Node, setting: &Evaluator, maybe: bool) {
         let when = control_flow::when_of(node);
         let condition = match when {
-            Some(_) => control_flow::condition(when, node.at, setting, self.diagnostics),
+            Some(_) => {
+                self.diagnostics.told(control_flow::condition(when, node.at, setting)).unwrap_or_default()
+            }
             None => Condition::True,
         };
         if condition == Condition::False {
             return;
         }
         let schema = &self.schema.children[place];
-        let given = gather(node, schema, self.target, setting, None, self.diagnostics);
+        let (given, told) = gather(node, schema, self.target, setting, None);
+        self.diagnostics.extend(told);
         let maybe = maybe || condition == Condition::Unknown;
         self.given.children[place].push(Row { given, maybe });
     }
@@ -226,7 +233,7 @@ impl<'a> Gatherer<'a> {
     }
 
     /// Reads everything that is written, in the order of the schema.
-    fn finish(mut self, setting: &Evaluator) -> Given {
+    fn finish(mut self, setting: &Evaluator) -> (Given, Diagnostics) {
         let shell = self.schema.param("shell").is_some_and(|param| self.is_true(param));
         for id in self.schema.params.ids() {
             let pieces = std::mem::take(&mut self.raw[id]);
@@ -245,11 +252,11 @@ impl<'a> Gatherer<'a> {
                 self.diagnostics.push(missing(self.schema, param, self.given.at));
             }
         }
-        self.given
+        (self.given, self.diagnostics)
     }
 
     fn has_failed(&self) -> bool {
-        self.diagnostics.said() > self.before
+        !self.diagnostics.is_empty()
     }
 
     fn is_true(&mut self, param: ParamId) -> bool {
@@ -365,7 +372,7 @@ impl<'a> Gatherer<'a> {
         for property in &node.props {
             let mut entry = MapEntry::new(property.key.clone(), property.value.at);
             self.map_value(&property.value, setting, &mut entry);
-            push_key(entries, entry, self.diagnostics);
+            push_key(entries, entry, &mut self.diagnostics);
         }
         self.keys_in(of, node.body(), setting, entries);
     }
@@ -374,13 +381,17 @@ impl<'a> Gatherer<'a> {
         for child in body {
             match &*child.name {
                 "for" if child.children.is_some() => {
-                    for turn in control_flow::turns(child, setting, self.diagnostics) {
+                    for turn in
+                        self.diagnostics.told(control_flow::turns(child, setting)).into_iter().flatten()
+                    {
                         self.keys_in(of, child.body(), &turn.setting, entries);
                     }
                 }
                 "when" if child.children.is_some() => {
-                    let holds =
-                        control_flow::condition(child.args.first(), child.at, setting, self.diagnostics);
+                    let holds = self
+                        .diagnostics
+                        .told(control_flow::condition(child.args.first(), child.at, setting))
+                        .unwrap_or_default();
                     if holds != Condition::False {
                         self.keys_in(of, child.body(), setting, entries);
                     }
@@ -401,7 +412,7 @@ impl<'a> Gatherer<'a> {
                     for value in values {
                         self.map_value(value, setting, &mut entry);
                     }
-                    push_key(entries, entry, self.diagnostics);
+                    push_key(entries, entry, &mut self.diagnostics);
                 }
             }
         }
@@ -745,7 +756,7 @@ impl<'a> Gatherer<'a> {
     }
 
     fn evaluated(&mut self, written: &Written, setting: &Evaluator) -> Option<Evaluated> {
-        let value = setting.value(written).map_err(|report| self.diagnostics.push(report)).ok()?;
+        let value = self.diagnostics.told(setting.value(written))?;
         self.read = std::mem::take(&mut self.read) | value.marks.given.clone();
         Some(value)
     }

@@ -46,27 +46,29 @@ fn one(
     let passed = passed(&calls);
     let called = calls.iter().map(|call| call.called).next();
     let address = instance.address();
-    let (errors, kept) = (bodies.diagnostics.said(), bodies.diagnostics.kept());
-    let pieces = calls.into_iter().map(piece).collect();
-    let Some(mut given) = merge::merge(&module.schema, pieces, bodies.diagnostics) else { return };
+    let mut told = Diagnostics::default();
+    let mut pieces = calls.into_iter().map(piece);
+    let Some(first) = pieces.next() else { return };
+    let mut given = merge::merge(&module.schema, first, pieces, &mut told);
     merge::defaults(&module.schema, &mut given);
     if !failed {
-        merge::required(&module.schema, &given, bodies.diagnostics);
+        merge::required(&module.schema, &given, &mut told);
     }
-    let params = params(&module.schema, &given);
-    let scope = ModuleScope::setting(world, module, params);
+    let scope = ModuleScope::setting(world, module, params(&module.schema, &given));
     if !failed {
-        asserts(&module.schema, &given, &scope, bodies.diagnostics);
+        asserts(&module.schema, &given, &scope, &mut told);
     }
     // The body of a module that was called wrongly would only repeat the mistake.
-    if failed || bodies.diagnostics.said() > errors {
+    if failed || !told.is_empty() {
         bodies.dropped.insert(instance.module.clone());
     } else {
         let body = bodies.add(address.to_string());
         let mut walked = Walked { body, module: Some(address), called, passed, place, next: 0, maybe };
+        let outer = std::mem::take(bodies.diagnostics);
         bodies.walk(&module.body, &scope, &mut walked);
+        told = std::mem::replace(bodies.diagnostics, outer);
     }
-    called.into_iter().for_each(|call| bodies.diagnostics.called_at(kept, call));
+    bodies.diagnostics.extend_called(told, called);
 }
 
 /// What a piece gives; values of a piece that may not be there are unknown where others disagree.

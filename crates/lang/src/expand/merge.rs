@@ -13,15 +13,19 @@ use crate::schema::Schema;
 use crate::schema::mismatch::missing;
 use crate::template::GivenAt;
 
-/// Merges `pieces`, the first written first.
-pub(crate) fn merge(schema: &Schema, pieces: Vec<Given>, diagnostics: &mut Diagnostics) -> Option<Given> {
-    let mut pieces = pieces.into_iter();
-    let mut merged = pieces.next()?;
+/// Merges the pieces of a module, in the order written.
+pub(crate) fn merge(
+    schema: &Schema,
+    first: Given,
+    others: impl Iterator<Item = Given>,
+    diagnostics: &mut Diagnostics,
+) -> Given {
+    let mut merged = first;
     collapse(schema, &mut merged, diagnostics);
-    for piece in pieces {
+    for piece in others {
         join(schema, &mut merged, piece, diagnostics);
     }
-    Some(merged)
+    merged
 }
 
 /// What is missing in the merged whole, deep.

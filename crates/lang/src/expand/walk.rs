@@ -124,7 +124,9 @@ impl<'a> Bodies<'a> {
             }
             match &*node.name {
                 "for" => {
-                    for turn in control_flow::turns(node, setting, self.diagnostics) {
+                    for turn in
+                        self.diagnostics.told(control_flow::turns(node, setting)).into_iter().flatten()
+                    {
                         let outer = walked.maybe;
                         walked.maybe |= turn.maybe;
                         self.walk(node.body(), &turn.setting, walked);
@@ -132,8 +134,10 @@ impl<'a> Bodies<'a> {
                     }
                 }
                 "when" => {
-                    let holds =
-                        control_flow::condition(node.args.first(), node.at, setting, self.diagnostics);
+                    let holds = self
+                        .diagnostics
+                        .told(control_flow::condition(node.args.first(), node.at, setting))
+                        .unwrap_or_default();
                     self.branch(holds, node.body(), setting, walked);
                 }
                 _ => self.piece(node, setting, walked),
@@ -154,7 +158,11 @@ impl<'a> Bodies<'a> {
     fn piece(&mut self, node: &Node, setting: &Evaluator, walked: &mut Walked) {
         let mut maybe = walked.maybe;
         if let Some(when) = control_flow::when_of(node) {
-            match control_flow::condition(Some(when), node.at, setting, self.diagnostics) {
+            match self
+                .diagnostics
+                .told(control_flow::condition(Some(when), node.at, setting))
+                .unwrap_or_default()
+            {
                 Condition::True => {}
                 Condition::False => return self.drop(std::slice::from_ref(node), setting, walked),
                 Condition::Unknown => maybe = true,
@@ -193,11 +201,14 @@ impl<'a> Bodies<'a> {
     ) {
         let schema = &self.data.library.kinds[kind].schema;
         let mut options = Options::default();
-        let before = self.diagnostics.said();
-        let given = gather(node, schema, Target::Catalog, setting, Some(&mut options), self.diagnostics);
-        let name = self.name(schema, &given);
+        let (given, mut told) = gather(node, schema, Target::Catalog, setting, Some(&mut options));
+        let name = name(schema, &given);
         self.has_unknown_names |= !matches!(name, Ok(Some(_)));
-        let failed = self.diagnostics.said() > before;
+        if let Err(Some(report)) = &name {
+            told.push(report.clone());
+        }
+        let failed = !told.is_empty();
+        self.diagnostics.extend(told);
         let Ok(name) = name else { return };
         options.within(walked.module.as_ref());
         options.inherit(&walked.passed);
@@ -216,75 +227,35 @@ impl<'a> Bodies<'a> {
         });
     }
 
-    /// The name of a resource or instance; `Ok(None)` where it is unknown, an error where it has none that it should.
-    fn name(&mut self, schema: &Schema, given: &Given) -> Result<Option<Arc<str>>, ()> {
-        let Some(param) = schema.params.find(|param| param.argument == Some(0)) else {
-            return Ok(Some(schema.name.as_str().into()));
-        };
-        let Some(slot) = &given.params[param] else {
-            // That it is missing has been said, where it is required.
-            return if schema.params[param].required {
-                Err(())
-            } else {
-                Ok(Some(schema.name.as_str().into()))
-            };
-        };
-        let text = |atom: &Atom| match atom {
-            Atom::Plain(scalar) => Ok(name_of(scalar)),
-            Atom::Secret(_) => Err(()),
-            _ => Ok(None),
-        };
-        let name = match &slot.held {
-            Held::One(atom) => text(atom),
-            Held::Many(items) => {
-                let words: Result<Option<Vec<Arc<str>>>, ()> = items.iter().map(text).collect();
-                words.map(|words| words.map(|words| words.join(" ").into()))
-            }
-            _ => Ok(None),
-        };
-        if name.is_err() {
-            self.diagnostics.push(secret_here(slot.at, "a name"));
-        }
-        name
-    }
-
     fn call(&mut self, node: &Node, setting: &Evaluator, walked: &Walked, place: Vec<u32>, maybe: bool) {
         let data = self.data;
         let Some(module) = data.library.modules.get(&*node.name) else { return };
         let mut options = Options::default();
-        let before = self.diagnostics.said();
-        let given =
-            gather(node, &module.schema, Target::Module, setting, Some(&mut options), self.diagnostics);
+        let (given, mut told) = gather(node, &module.schema, Target::Module, setting, Some(&mut options));
         for (what, at) in
             [("retries", options.retries.map(|(_, at)| at)), ("timeout", options.timeout.map(|(_, at)| at))]
         {
             if let Some(at) = at {
                 let report = Diagnostic::error(Code::Form, format!("a module has no `{what}`"));
-                self.diagnostics.push(report.label(at, "here").help("it belongs to a single resource"));
+                told.push(report.label(at, "here").help("it belongs to a single resource"));
             }
         }
-        let name = match instance_name(&module.schema, &given) {
-            Ok(name) => name,
-            Err(at) => {
-                self.has_unknown_names = true;
-                if self.has_secret_name(&module.schema, &given) {
-                    self.diagnostics.push(secret_here(at, "a name"));
-                }
-                return;
-            }
+        let name = instance_name(&module.schema, &given);
+        if let Err(Some(report)) = &name {
+            told.push(report.clone());
+        }
+        let failed = !told.is_empty();
+        self.diagnostics.extend(told);
+        let Ok(name) = name else {
+            self.has_unknown_names = true;
+            return;
         };
         options.within(walked.module.as_ref());
         options.inherit(&walked.passed);
         let instance = Instance { module: node.name.to_string(), name };
-        let failed = self.diagnostics.said() > before;
         let called = walked.called.unwrap_or(node.at);
         let call = Call { given, options, place, called, maybe, failed };
         self.instances.entry(instance).or_default().push(call);
-    }
-
-    fn has_secret_name(&self, schema: &Schema, given: &Given) -> bool {
-        let slot = schema.key_param().and_then(|param| given.params[param].as_ref());
-        slot.is_some_and(|slot| matches!(slot.held, Held::One(Atom::Secret(_))))
     }
 
     /// Remembers the addresses of what is not there, so that naming them is no mistake.
@@ -292,7 +263,7 @@ impl<'a> Bodies<'a> {
         for node in nodes {
             match &*node.name {
                 "for" => {
-                    for turn in control_flow::turns(node, setting, &mut Diagnostics::default()) {
+                    for turn in control_flow::turns(node, setting).unwrap_or_default() {
                         self.drop(node.body(), &turn.setting, walked);
                     }
                 }
@@ -318,20 +289,45 @@ impl<'a> Bodies<'a> {
     }
 }
 
+/// The name of a resource; `Ok(None)` where it is unknown, an error where it has none that it should: nothing where that has
+/// been said.
+fn name(schema: &Schema, given: &Given) -> Result<Option<Arc<str>>, Option<Diagnostic>> {
+    let Some(param) = schema.params.find(|param| param.argument == Some(0)) else {
+        return Ok(Some(schema.name.as_str().into()));
+    };
+    let Some(slot) = &given.params[param] else {
+        // That it is missing has been said, where it is required.
+        return if schema.params[param].required { Err(None) } else { Ok(Some(schema.name.as_str().into())) };
+    };
+    let text = |atom: &Atom| match atom {
+        Atom::Plain(scalar) => Ok(name_of(scalar)),
+        Atom::Secret(_) => Err(Some(secret_here(slot.at, "a name"))),
+        _ => Ok(None),
+    };
+    match &slot.held {
+        Held::One(atom) => text(atom),
+        Held::Many(items) => {
+            let words: Option<Vec<Arc<str>>> = items.iter().map(text).collect::<Result<_, _>>()?;
+            Ok(words.map(|words| words.join(" ").into()))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// `kind[name]`.
 pub(crate) fn address(kind: &str, name: &str) -> String {
     converge_model::Address::new(None, kind, name).as_str().to_owned()
 }
 
-/// The name of a module instance; an error where it is unknown.
-fn instance_name(schema: &Schema, given: &Given) -> Result<Option<Arc<str>>, Span> {
-    let Some(param) = schema.key_param() else { return Ok(None) };
-    match &given.params[param] {
-        None => Ok(None),
-        Some(slot) => match &slot.held {
-            Held::One(Atom::Plain(scalar)) => Ok(name_of(scalar)),
-            _ => Err(slot.at),
-        },
+/// The name of a module instance; an error where it is unknown, with a mistake where it is one.
+fn instance_name(schema: &Schema, given: &Given) -> Result<Option<Arc<str>>, Option<Diagnostic>> {
+    let Some(slot) = schema.key_param().and_then(|param| given.params[param].as_ref()) else {
+        return Ok(None);
+    };
+    match &slot.held {
+        Held::One(Atom::Plain(scalar)) => Ok(name_of(scalar)),
+        Held::One(Atom::Secret(_)) => Err(Some(secret_here(slot.at, "a name"))),
+        _ => Err(None),
     }
 }
 

@@ -19,8 +19,6 @@ pub struct Diagnostics {
     list: Vec<Diagnostic>,
     seen: HashSet<(String, Vec<Span>)>,
     dropped: usize,
-    /// How often something was said, repetitions too.
-    said: usize,
 }
 
 /// One mistake, or one thing worth knowing.
@@ -101,7 +99,6 @@ pub const LIMIT: usize = 200;
 impl Diagnostics {
     /// Adds a diagnostic, unless the same is there already.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.said += 1;
         let places = diagnostic.labels.iter().map(|(span, _)| *span).collect();
         if !self.seen.insert((diagnostic.message.clone(), places)) {
             return;
@@ -145,20 +142,18 @@ impl Diagnostics {
         self.list.iter().any(same)
     }
 
-    /// How often something was said so far: also what is kept once, because it was said before.
-    pub(crate) fn said(&self) -> usize {
-        self.said
+    /// Adds all of `other`, which was found in a module, and says of each that is new what called that.
+    pub(crate) fn extend_called(&mut self, other: Self, call: Option<Span>) {
+        let known = self.list.len();
+        self.extend(other);
+        let new = self.list.split_off(known);
+        let called = |diagnostic: Diagnostic| call.into_iter().fold(diagnostic, Diagnostic::called);
+        self.list.extend(new.into_iter().map(called));
     }
 
-    /// How many are kept so far.
-    pub(crate) fn kept(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Says of all that were kept since there were `kept` what called the module in which they were found.
-    pub(crate) fn called_at(&mut self, kept: usize, call: Span) {
-        let found = self.list.split_off(kept.min(self.list.len()));
-        self.list.extend(found.into_iter().map(|diagnostic| diagnostic.called(call)));
+    /// The value, or none once the mistake is told.
+    pub(crate) fn told<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
+        result.map_err(|report| self.push(report)).ok()
     }
 
     /// How many were left out because of [`LIMIT`].
