@@ -60,8 +60,8 @@ impl Loader {
     /// The name of the project at `entry`, as [`Inventory::project`] gives it, whatever mistakes its files hold.
     pub fn project_name(&self, entry: &str) -> String {
         let (mut files, mut ignored) = (Files::default(), Diagnostics::default());
-        let reading = declarations::read(&*self.sources, entry, &mut files, &mut ignored);
-        reading.project.unwrap_or_else(|| entry.to_owned())
+        let declarations = declarations::read(&*self.sources, entry, &mut files, &mut ignored);
+        declarations.project.unwrap_or_else(|| entry.to_owned())
     }
 
     /// All modules, by name: the built-in ones and those below the project's `modules/`.
@@ -174,7 +174,7 @@ impl Inventory {
     /// Whether a block asks for anything on a host, as far as that is known without its facts.
     pub fn asks_for_anything(&self, host: &HostName) -> bool {
         let blocks = self.data.host(host).map(|place| self.data.blocks.of(place).iter());
-        blocks.into_iter().flatten().any(|block| !self.data.reading.blocks[*block].body.is_empty())
+        blocks.into_iter().flatten().any(|block| !self.data.declarations.blocks[*block].body.is_empty())
     }
 
     /// The hosts that must be done before `host` may start (`after=` on `on`).
@@ -293,7 +293,7 @@ impl Inventory {
         let about = of_sample / SAMPLED * hosts;
         (about > ALL_RESOURCES).then(|| {
             let message = format!("{hosts} hosts have about {about} resources, over {ALL_RESOURCES} in all");
-            let at = self.data.reading.blocks.iter().next().map(|block| block.at);
+            let at = self.data.declarations.blocks.iter().next().map(|block| block.at);
             let report = Diagnostic::error(Code::Limit, message)
                 .help("what lists all hosts on each host is one `file` whose template walks `hosts`");
             at.into_iter().fold(report, |report, at| report.label(at, "among these"))
@@ -343,7 +343,7 @@ impl Inventory {
             files.filter(|file| !file.name.starts_with("--set") && !file.name.starts_with("(built in)"));
         let mut inputs: Vec<(String, Digest)> =
             own.map(|file| (file.name.clone(), Digest::of(file.text.as_bytes()))).collect();
-        for (path, _) in &self.data.reading.secrets {
+        for (path, _) in &self.data.declarations.secrets {
             let digest = self.data.loader.sources.digest(path);
             inputs.extend(digest.ok().map(|(digest, _)| (path.clone(), digest)));
         }
@@ -352,7 +352,7 @@ impl Inventory {
 
     /// The files of secrets that the inventory names, as paths of the project; they need not be there.
     pub fn secret_files(&self) -> impl Iterator<Item = &str> {
-        self.data.reading.secrets.iter().map(|(path, _)| path.as_str())
+        self.data.declarations.secrets.iter().map(|(path, _)| path.as_str())
     }
 
     fn settings(&self, host: &HostName) -> Option<&HostSettings> {

@@ -10,10 +10,10 @@ use crate::catalog::entry::{Entry, Parts, is_module, is_vague};
 use crate::catalog::lower;
 use crate::catalog::order;
 use crate::catalog::ownership::{claims, name_once, unite};
-use crate::catalog::references::{Place, Targets};
+use crate::catalog::references::{References, Referent};
 use crate::catalog::selection::{Choices, Selection};
 use crate::expand::options::{Named, how};
-use crate::expand::walk::Draft;
+use crate::expand::walk::Declared;
 use crate::project::library::Kind;
 use crate::source::content::Contents;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
@@ -36,11 +36,11 @@ pub(crate) fn build(
     parts.secrets.iter().for_each(|secret| {
         secrets.add(Secret::new(secret.as_bytes()));
     });
-    let mut drafts = std::mem::take(&mut parts.drafts);
-    drafts.sort_by(|a, b| a.place.cmp(&b.place));
-    let mut entries: Vec<Entry> = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        if let Some(entry) = entry(draft, &parts, &mut secrets, &mut contents, diagnostics) {
+    let mut declared = std::mem::take(&mut parts.declared);
+    declared.sort_by(|a, b| a.position.cmp(&b.position));
+    let mut entries: Vec<Entry> = Vec::with_capacity(declared.len());
+    for declared in declared {
+        if let Some(entry) = entry(declared, &parts, &mut secrets, &mut contents, diagnostics) {
             entries.push(entry);
         }
     }
@@ -85,14 +85,14 @@ fn choices(entries: &[Entry], parts: &Parts<'_>, selection: &Selection) -> Choic
         return Choices::default();
     }
     let addresses = entries.iter().flat_map(|entry| entry.address.iter().chain(&entry.aliases));
-    let tags = entries.iter().flat_map(|entry| &entry.draft.options.tags);
+    let tags = entries.iter().flat_map(|entry| &entry.declared.options.tags);
     Choices {
         addresses: addresses.map(ToString::to_string).chain(parts.dropped.iter().cloned()).collect(),
         modules: parts.bodies.iter().filter(|body| !body.starts_with("on ")).cloned().collect(),
         tags: tags.map(|tag| tag.to_string()).chain(parts.dropped_tags.iter().cloned()).collect(),
         is_open: parts.has_unknown_names || entries.iter().any(is_vague),
         // What a condition left out was chosen too, and is nothing.
-        is_met: entries.iter().any(|entry| entry.draft.maybe || selected(entry, selection))
+        is_met: entries.iter().any(|entry| entry.declared.maybe || selected(entry, selection))
             || selection.only.iter().any(|only| parts.dropped.contains(only))
             || selection.tags.iter().any(|tag| parts.dropped_tags.contains(tag)),
     }
@@ -124,49 +124,49 @@ fn size(entries: &[Entry]) -> usize {
 }
 
 fn entry(
-    draft: Draft,
+    declared: Declared,
     parts: &Parts<'_>,
     secrets: &mut SecretTable,
     contents: &mut Contents,
     diagnostics: &mut Diagnostics,
 ) -> Option<Entry> {
-    let kind = &parts.data.library.kinds[draft.kind];
+    let kind = &parts.data.library.kinds[declared.kind];
     if parts.in_folder && kind.info.schema().whole_system {
         let report = Diagnostic::error(Code::Root, format!("`{}` needs a whole system", kind.schema.name))
-            .label(draft.at, "in a folder")
+            .label(declared.at, "in a folder")
             .help("the connection has `root=`: a folder that stands for `/`");
-        diagnostics.push(draft.called.into_iter().fold(report, Diagnostic::called));
+        diagnostics.push(declared.called.into_iter().fold(report, Diagnostic::called));
     }
-    let unknown = draft.given.has_unknown();
-    let params = lower::params(&kind.schema, &draft.given, secrets, contents);
+    let unknown = declared.given.has_unknown();
+    let params = lower::params(&kind.schema, &declared.given, secrets, contents);
     let mut claims = Vec::new();
     let mut suffix = None;
-    if !unknown && !draft.failed {
+    if !unknown && !declared.failed {
         match kind.info.check(&params) {
             Ok(checked) => {
                 for warning in checked.warnings {
                     let report = Diagnostic::warning(Code::Exposed, warning.message.clone());
-                    diagnostics.push(placed(report, warning, &draft, kind));
+                    diagnostics.push(placed(report, warning, &declared, kind));
                 }
                 (claims, suffix) = (checked.claims, checked.suffix);
             }
             Err(problems) => {
                 for problem in problems {
                     let report = Diagnostic::error(Code::Params, problem.sentence());
-                    diagnostics.push(placed(report, problem, &draft, kind));
+                    diagnostics.push(placed(report, problem, &declared, kind));
                 }
                 return None;
             }
         }
     }
-    let shown = match (&draft.options.id, &draft.name, suffix) {
+    let shown = match (&declared.options.id, &declared.name, suffix) {
         (Some(id), _, _) => Some(id.text.to_string()),
         (None, Some(name), Some(suffix)) => {
             Some(format!("{name}: {}", suffix.trim_start_matches([':', ' '])))
         }
         (None, name, _) => name.as_ref().map(|name| name.to_string()),
     };
-    let address = shown.map(|shown| Address::new(draft.module.as_deref(), &kind.schema.name, &shown));
+    let address = shown.map(|shown| Address::new(declared.module.as_deref(), &kind.schema.name, &shown));
     if let Some(address) = &address {
         claims.iter_mut().for_each(|claim| name_once(claim, address));
     }
@@ -175,40 +175,41 @@ fn entry(
         aliases: Vec::new(),
         params,
         claims,
-        bodies: vec![draft.body],
-        modules: draft.module.iter().cloned().collect(),
-        draft,
+        bodies: vec![declared.body],
+        modules: declared.module.iter().cloned().collect(),
+        declared,
     })
 }
 
 /// The report of what a kind says of a resource, with the place of its parameter and the calls that led there.
-fn placed(report: Diagnostic, problem: ParamProblem, draft: &Draft, kind: &Kind) -> Diagnostic {
+fn placed(report: Diagnostic, problem: ParamProblem, declared: &Declared, kind: &Kind) -> Diagnostic {
     let param = problem.param.as_deref().and_then(|name| kind.schema.param(name));
-    let slot = param.and_then(|param| draft.given.params[param].as_ref());
-    let given = slot.map(|slot| slot.given.clone()).unwrap_or_default();
-    let report = report.label(slot.map_or(draft.at, |slot| slot.at), "here").maybe_help(problem.help);
-    draft.called.into_iter().fold(report.given(given.places()), Diagnostic::called)
+    let argument = param.and_then(|param| declared.given.params[param].as_ref());
+    let given = argument.map(|argument| argument.given.clone()).unwrap_or_default();
+    let report =
+        report.label(argument.map_or(declared.at, |argument| argument.at), "here").maybe_help(problem.help);
+    declared.called.into_iter().fold(report.given(given.places()), Diagnostic::called)
 }
 
 type Edges = (Vec<Vec<usize>>, Vec<Vec<Notify>>);
 
 /// Whom each waits for and notifies, as places in `entries`.
 fn edges(entries: &[Entry], parts: &Parts<'_>, diagnostics: &mut Diagnostics) -> Edges {
-    let targets = Targets::new(entries, parts);
+    let references = References::new(entries, parts);
     let mut after = vec![Vec::new(); entries.len()];
     let mut notify = vec![Vec::new(); entries.len()];
     for (place, entry) in entries.iter().enumerate() {
-        for named in &entry.draft.options.after {
+        for named in &entry.declared.options.after {
             // What a module waits for as a whole never holds back itself.
-            let found = resolve(&targets, &named.text, named, diagnostics);
-            after[place].extend(found.into_iter().flat_map(Place::all));
+            let found = resolve(&references, &named.text, named, diagnostics);
+            after[place].extend(found.into_iter().flat_map(Referent::all));
         }
         after[place].sort_unstable();
         after[place].dedup();
-        for named in &entry.draft.options.notify {
+        for named in &entry.declared.options.notify {
             let (address, how) = how(&named.text);
-            let Some(found) = resolve(&targets, address, named, diagnostics) else { continue };
-            for target in targets.notifiable(found, named, diagnostics) {
+            let Some(found) = resolve(&references, address, named, diagnostics) else { continue };
+            for target in references.notifiable(found, named, diagnostics) {
                 let target = Notify { target: target as u32, how };
                 if !notify[place].contains(&target) {
                     notify[place].push(target);
@@ -220,12 +221,12 @@ fn edges(entries: &[Entry], parts: &Parts<'_>, diagnostics: &mut Diagnostics) ->
 }
 
 fn resolve(
-    targets: &Targets<'_>,
+    references: &References<'_>,
     address: &str,
     named: &Named,
     diagnostics: &mut Diagnostics,
-) -> Option<Place> {
-    match targets.find(address, named.within.as_deref()) {
+) -> Option<Referent> {
+    match references.find(address, named.within.as_deref()) {
         Ok(found) => found,
         Err(help) => {
             diagnostics.push(
@@ -245,8 +246,8 @@ fn cycle_report(entries: &[Entry], cycle: &[usize]) -> Diagnostic {
     let mut report =
         Diagnostic::error(Code::Cycle, format!("resources wait for each other: {}", path.join(" -> ")));
     for (at, place) in cycle.iter().enumerate() {
-        let draft = &entries[*place].draft;
-        let span: Span = draft.options.after.first().map_or(draft.at, |named| named.at);
+        let declared = &entries[*place].declared;
+        let span: Span = declared.options.after.first().map_or(declared.at, |named| named.at);
         report = report.label(span, format!("waits for {}", path[at + 1]));
     }
     report.help("leave one `after` out; resources run in the order written")
@@ -267,7 +268,7 @@ fn place(
     let mut resources = Vec::with_capacity(order.len());
     for at in order {
         let Some(entry) = entries[*at].take() else { continue };
-        let kind = &parts.data.library.kinds[entry.draft.kind].schema.name;
+        let kind = &parts.data.library.kinds[entry.declared.kind].schema.name;
         let mut after: Vec<u32> = after[*at].iter().map(|need| places[*need]).collect();
         after.sort_unstable();
         let moved = |notify: &Notify| Notify { target: places[notify.target as usize], how: notify.how };
@@ -289,7 +290,7 @@ fn place(
 }
 
 fn options(entry: &Entry, drift: DriftMode, selection: &Selection) -> ModelOptions {
-    let options = &entry.draft.options;
+    let options = &entry.declared.options;
     ModelOptions {
         selected: selected(entry, selection),
         may_fail: options.may_fail,
@@ -302,7 +303,7 @@ fn options(entry: &Entry, drift: DriftMode, selection: &Selection) -> ModelOptio
 
 fn selected(entry: &Entry, selection: &Selection) -> bool {
     let tagged =
-        |tags: &[String]| entry.draft.options.tags.iter().any(|tag| tags.iter().any(|t| **t == **tag));
+        |tags: &[String]| entry.declared.options.tags.iter().any(|tag| tags.iter().any(|t| **t == **tag));
     let named = |only: &String| {
         let addresses = entry.address.iter().chain(&entry.aliases);
         addresses.map(Address::as_str).any(|address| address == only)

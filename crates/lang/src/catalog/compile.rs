@@ -1,5 +1,5 @@
-//! From an inventory and the facts of a host to its catalog. The steps: bodies are walked (`bodies`), module instances
-//! expanded (`expand`), and what comes of it is put in order (`catalog`).
+//! From an inventory and the facts of a host to its catalog. The steps: bodies are walked, module instances
+//! expanded (`instantiate`), and what comes of it is put in order (`build`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use converge_model::{Catalog, HostName};
 
 use crate::evaluate::facts::FactsOf;
 use crate::source::content::Contents;
-use crate::source::ids::{HostId, Id};
+use crate::source::ids::HostId;
 
 use crate::catalog::build::{self, Built};
 use crate::catalog::entry::Parts;
@@ -17,7 +17,7 @@ use crate::evaluate::host_scope::HostScope;
 use crate::evaluate::host_settings::HostSettings;
 use crate::expand::instantiate;
 use crate::expand::options::Options;
-use crate::expand::walk::{Bodies, Walked};
+use crate::expand::walk::{Bodies, Position, Walk};
 use crate::project::Data;
 use crate::source::diagnostic::Diagnostics;
 
@@ -42,31 +42,31 @@ pub(crate) fn compile(
     selection: &Selection,
 ) -> (Option<Compiled>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
-    let world = HostScope::new(Arc::clone(data), host, Arc::clone(facts));
+    let host_scope = HostScope::new(Arc::clone(data), host, Arc::clone(facts));
     let mut bodies = Bodies::new(data, &mut diagnostics);
-    let setting = world.setting();
+    let evaluator = host_scope.evaluator();
     for id in data.blocks.of(host) {
-        let block = &data.reading.blocks[*id];
+        let block = &data.declarations.blocks[*id];
         let body = bodies.add(block.name());
-        let mut walked = Walked {
+        let mut walk = Walk {
             body,
             module: None,
             called: None,
             passed: Options::default(),
-            place: vec![id.index() as u32],
+            position: Position::of(*id),
             next: 0,
             maybe: false,
         };
-        bodies.walk(&block.body, &setting, &mut walked);
+        bodies.walk(&block.body, &evaluator, &mut walk);
     }
-    instantiate::all(&mut bodies, &world);
-    world.session.tell_noted(bodies.diagnostics);
+    instantiate::all(&mut bodies, &host_scope);
+    host_scope.session.tell_noted(bodies.diagnostics);
     if bodies.full {
         return (None, diagnostics);
     }
-    let parts = Parts::of(data, bodies, host, settings, world.session.used());
+    let parts = Parts::of(data, bodies, host, settings, host_scope.session.used());
     let built = build::build(parts, selection, &mut diagnostics);
-    let reads_facts_of = world.reads();
+    let reads_facts_of = host_scope.reads();
     let compiled = built.map(|Built { catalog, contents, choices }| Compiled {
         catalog,
         contents,

@@ -7,7 +7,7 @@ use converge_model::catalog::DriftMode;
 use converge_model::{Address, Claim, Params, Scalar, Value};
 
 use crate::evaluate::host_settings::HostSettings;
-use crate::expand::walk::{Bodies, Draft};
+use crate::expand::walk::{Bodies, Declared};
 use crate::project::Data;
 use crate::settings::connection::Transport;
 use crate::source::ids::HostId;
@@ -16,7 +16,7 @@ use crate::source::ids::HostId;
 pub(crate) struct Parts<'a> {
     pub(crate) data: &'a Data,
     pub(crate) host: HostId,
-    pub(crate) drafts: Vec<Draft>,
+    pub(crate) declared: Vec<Declared>,
     pub(crate) bodies: Vec<String>,
     pub(crate) dropped: BTreeSet<String>,
     pub(crate) dropped_tags: BTreeSet<String>,
@@ -39,7 +39,7 @@ impl<'a> Parts<'a> {
         Self {
             data,
             host,
-            drafts: bodies.drafts,
+            declared: bodies.declared,
             bodies: bodies.names,
             dropped: bodies.dropped,
             dropped_tags: bodies.dropped_tags,
@@ -53,7 +53,7 @@ impl<'a> Parts<'a> {
 
 /// A resource on its way into the catalog.
 pub(crate) struct Entry {
-    pub(crate) draft: Draft,
+    pub(crate) declared: Declared,
     pub(crate) address: Option<Address>,
     pub(crate) aliases: Vec<Address>,
     pub(crate) params: Params,
@@ -66,12 +66,12 @@ pub(crate) struct Entry {
 /// Whether its address may turn out to be another one: it may not be there at all, or what its kind adds to the name to tell
 /// two of them apart is not known.
 pub(crate) fn is_vague(entry: &Entry) -> bool {
-    let draft = &entry.draft;
-    draft.maybe || id(draft).is_none() && (draft.failed || draft.given.has_unknown())
+    let declared = &entry.declared;
+    declared.maybe || id(declared).is_none() && (declared.failed || declared.given.has_unknown())
 }
 
-pub(crate) fn id(draft: &Draft) -> Option<&Arc<str>> {
-    draft.options.id.as_ref().map(|id| &id.text)
+pub(crate) fn id(declared: &Declared) -> Option<&Arc<str>> {
+    declared.options.id.as_ref().map(|id| &id.text)
 }
 
 /// Whether `wanted` names the module instance: in full, or by the module alone.

@@ -16,7 +16,7 @@ use crate::evaluate::host_scope::HostScope;
 use crate::evaluate::host_settings::HostSettings;
 use crate::expand::instantiate;
 use crate::expand::options::Options;
-use crate::expand::walk::{Bodies, Walked};
+use crate::expand::walk::{Bodies, Position, Walk};
 use crate::project::Data;
 use crate::settings::rollout::Moment;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -41,16 +41,16 @@ pub(crate) fn compile(
 ) -> (Option<Vec<Gate>>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     let mut gates = Vec::new();
-    let world = HostScope::new(Arc::clone(data), host, Arc::clone(facts));
-    for (on, nodes) in parts(data, host, moment, &world.setting(), &mut diagnostics) {
+    let host_scope = HostScope::new(Arc::clone(data), host, Arc::clone(facts));
+    for (on, nodes) in parts(data, host, moment, &host_scope.evaluator(), &mut diagnostics) {
         let mut bodies = Bodies::new(data, &mut diagnostics);
         let body = bodies.add(moment.word().to_owned());
-        let (passed, place) = (Options::default(), Vec::new());
-        let mut walked = Walked { body, module: None, called: None, passed, place, next: 0, maybe: false };
-        bodies.walk(&nodes, &world.setting(), &mut walked);
-        instantiate::all(&mut bodies, &world);
-        world.session.tell_noted(bodies.diagnostics);
-        let parts = Parts::of(data, bodies, host, &settings[on], world.session.used());
+        let (passed, position) = (Options::default(), Position::default());
+        let mut walk = Walk { body, module: None, called: None, passed, position, next: 0, maybe: false };
+        bodies.walk(&nodes, &host_scope.evaluator(), &mut walk);
+        instantiate::all(&mut bodies, &host_scope);
+        host_scope.session.tell_noted(bodies.diagnostics);
+        let parts = Parts::of(data, bodies, host, &settings[on], host_scope.session.used());
         let built = build::build(parts, &Selection::default(), &mut diagnostics);
         gates.extend(built.map(|Built { mut catalog, contents, choices }| {
             let on = data.membership.hosts[on].name.clone();
@@ -66,15 +66,15 @@ fn parts(
     data: &Data,
     host: HostId,
     moment: Moment,
-    setting: &Evaluator,
+    evaluator: &Evaluator,
     diagnostics: &mut Diagnostics,
 ) -> Vec<(HostId, Vec<Node>)> {
     let mut parts: Vec<(HostId, Vec<Node>)> = Vec::new();
     let rollouts =
-        data.blocks.of(host).iter().filter_map(|block| data.reading.blocks[*block].rollout.as_ref());
+        data.blocks.of(host).iter().filter_map(|block| data.declarations.blocks[*block].rollout.as_ref());
     let bodies = rollouts.flat_map(Node::body).filter(|node| node.children.is_some());
     for node in bodies.filter(|node| &*node.name == moment.word()).flat_map(Node::body) {
-        let Some(on) = place(data, host, node, setting, diagnostics) else { continue };
+        let Some(on) = place(data, host, node, evaluator, diagnostics) else { continue };
         let mut node = done_each_time(node);
         node.props.retain(|property| &*property.key != "at");
         match parts.last_mut() {
@@ -90,11 +90,11 @@ fn place(
     data: &Data,
     host: HostId,
     node: &Node,
-    setting: &Evaluator,
+    evaluator: &Evaluator,
     diagnostics: &mut Diagnostics,
 ) -> Option<HostId> {
     let Some(at) = node.prop("at") else { return Some(host) };
-    let value = match setting.value(&at.value) {
+    let value = match evaluator.value(&at.value) {
         Ok(value) => value,
         Err(report) => {
             diagnostics.push(report);

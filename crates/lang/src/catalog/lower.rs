@@ -6,7 +6,7 @@ use converge_model::{
     Cell, Content, Digest, Params, Row, Scalar, Secret, SecretRef, SecretTable, Type, Value,
 };
 
-use crate::expand::arguments::{Atom, Given, Held, MapEntry, SecretText};
+use crate::expand::arguments::{Arguments, Atom, Bound, MapEntry, SecretText};
 use crate::schema::Schema;
 use crate::source::content::{ContentSource, Contents};
 
@@ -14,7 +14,7 @@ use crate::source::content::{ContentSource, Contents};
 /// never sent.
 pub(crate) fn params(
     schema: &Schema,
-    given: &Given,
+    given: &Arguments,
     secrets: &mut SecretTable,
     contents: &mut Contents,
 ) -> Params {
@@ -22,9 +22,9 @@ pub(crate) fn params(
     let mut params = Params::default();
     let newline = schema.param("newline").and_then(|param| given.scalar(param));
     let newline = newline != Some(&Scalar::Bool(false));
-    for (param, slot) in schema.params.iter().zip(&given.params) {
-        let value = match slot {
-            Some(slot) => writer.value(param, &slot.held, newline),
+    for (param, argument) in schema.params.iter().zip(&given.params) {
+        let value = match argument {
+            Some(argument) => writer.value(param, &argument.held, newline),
             None => param.default.clone().map(|default| writer.default(param, default, newline)),
         };
         params.0.extend(value.map(|value| (param.name.clone(), value)));
@@ -47,17 +47,17 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn value(&mut self, param: &Param, held: &Held, newline: bool) -> Option<Value> {
+    fn value(&mut self, param: &Param, held: &Bound, newline: bool) -> Option<Value> {
         match held {
-            Held::One(atom) if matches!(param.ty, Type::Content | Type::ControllerPath) => {
+            Bound::One(atom) if matches!(param.ty, Type::Content | Type::ControllerPath) => {
                 self.content(atom, newline).map(Value::Content)
             }
-            Held::One(atom) => self.scalar(atom).map(Value::Scalar),
-            Held::Many(items) => {
+            Bound::One(atom) => self.scalar(atom).map(Value::Scalar),
+            Bound::Many(items) => {
                 Some(Value::List(items.iter().filter_map(|item| self.scalar(item)).collect()))
             }
-            Held::Map(entries) => Some(Value::Map(self.map(entries))),
-            Held::Unknown => None,
+            Bound::Map(entries) => Some(Value::Map(self.map(entries))),
+            Bound::Unknown => None,
         }
     }
 
@@ -119,11 +119,11 @@ impl Writer<'_> {
             .collect()
     }
 
-    fn row(&mut self, schema: &Schema, given: &Given) -> Row {
+    fn row(&mut self, schema: &Schema, given: &Arguments) -> Row {
         let mut row = Row::default();
-        for (param, slot) in schema.params.iter().zip(&given.params) {
-            let cell = match slot {
-                Some(slot) => self.value(param, &slot.held, true).and_then(cell),
+        for (param, argument) in schema.params.iter().zip(&given.params) {
+            let cell = match argument {
+                Some(argument) => self.value(param, &argument.held, true).and_then(cell),
                 None => {
                     param.default.clone().map(|default| self.default(param, default, true)).and_then(cell)
                 }

@@ -7,7 +7,7 @@ use converge_model::claim::Extent;
 use converge_model::{Address, Claim};
 
 use crate::catalog::entry::{Entry, Parts, id, is_vague};
-use crate::expand::walk::Draft;
+use crate::expand::walk::Declared;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::ids::KindId;
 
@@ -24,12 +24,12 @@ pub(super) fn unite(entries: Vec<Entry>, parts: &Parts<'_>, diagnostics: &mut Di
     let mut by_name: HashMap<(KindId, Arc<str>), Vec<usize>> = HashMap::new();
     let mut by_address: HashMap<Address, usize> = HashMap::new();
     for entry in entries {
-        let key = entry.draft.name.clone().map(|name| (entry.draft.kind, name));
+        let key = entry.declared.name.clone().map(|name| (entry.declared.kind, name));
         let known = key.as_ref().and_then(|key| by_name.get(key)).into_iter().flatten();
-        let same_id = |other: &Entry| id(&other.draft) == id(&entry.draft);
+        let same_id = |other: &Entry| id(&other.declared) == id(&entry.declared);
         let equal =
             known.copied().find(|place| kept[*place].params == entry.params && same_id(&kept[*place]));
-        if let Some(place) = equal.filter(|place| !kept[*place].bodies.contains(&entry.draft.body)) {
+        if let Some(place) = equal.filter(|place| !kept[*place].bodies.contains(&entry.declared.body)) {
             if let Some(address) = &entry.address {
                 by_address.entry(address.clone()).or_insert(place);
             }
@@ -53,8 +53,8 @@ pub(super) fn unite(entries: Vec<Entry>, parts: &Parts<'_>, diagnostics: &mut Di
 }
 
 /// Two resources that do not go together, with the calls of the modules that brought them there.
-fn calls(report: Diagnostic, drafts: &[&Draft]) -> Diagnostic {
-    let calls = drafts.iter().filter_map(|draft| draft.called);
+fn calls(report: Diagnostic, declared: &[&Declared]) -> Diagnostic {
+    let calls = declared.iter().filter_map(|declared| declared.called);
     calls.fold(report, |report, call| report.context(call, "called here"))
 }
 
@@ -64,22 +64,22 @@ fn absorb(into: &mut Entry, entry: Entry) {
     if let Some(address) = entry.address.filter(|address| Some(address) != into.address.as_ref()) {
         into.aliases.push(address);
     }
-    let (options, other) = (&mut into.draft.options, entry.draft.options);
+    let (options, other) = (&mut into.declared.options, entry.declared.options);
     options.after.extend(other.after);
     options.notify.extend(other.notify);
     options.tags.extend(other.tags);
     options.sensitive |= other.sensitive;
     options.may_fail &= other.may_fail;
-    into.draft.maybe &= entry.draft.maybe;
+    into.declared.maybe &= entry.declared.maybe;
 }
 
 fn twice(first: &Entry, second: &Entry, parts: &Parts<'_>) -> Diagnostic {
     let shown = second.address.as_ref().map_or("", Address::as_str);
     let report = Diagnostic::error(Code::Duplicate, format!("`{shown}` is declared twice"))
-        .label(second.draft.at, "and again here")
-        .label(first.draft.at, "declared here");
-    let kind = &parts.data.library.kinds[second.draft.kind].schema.name;
-    let report = calls(report, &[&second.draft, &first.draft]);
+        .label(second.declared.at, "and again here")
+        .label(first.declared.at, "declared here");
+    let kind = &parts.data.library.kinds[second.declared.kind].schema.name;
+    let report = calls(report, &[&second.declared, &first.declared]);
     report.help(match first.params == second.params {
         true => "it stands twice in one body; keep one of them".to_owned(),
         false => format!("no block overrides another: make what differs a variable; if both are meant, give one an `id`: `{kind} … id=\"other\"`"),
@@ -90,7 +90,7 @@ fn twice(first: &Entry, second: &Entry, parts: &Parts<'_>) -> Diagnostic {
 pub(super) fn claims(entries: &[Entry], diagnostics: &mut Diagnostics) {
     let mut named: HashMap<(&str, &str), usize> = HashMap::new();
     let mut paths: BTreeMap<&str, Vec<(usize, &Claim)>> = BTreeMap::new();
-    let sure = entries.iter().enumerate().filter(|(_, entry)| !entry.draft.maybe);
+    let sure = entries.iter().enumerate().filter(|(_, entry)| !entry.declared.maybe);
     for (place, entry) in sure {
         for claim in &entry.claims {
             match claim {
@@ -131,8 +131,8 @@ fn conflict(first: &Entry, second: &Entry, key: &str) -> Diagnostic {
         |entry: &Entry| entry.address.as_ref().map_or_else(|| "a resource".to_owned(), |a| format!("`{a}`"));
     let report =
         Diagnostic::error(Code::Claim, format!("{} and {} both own {key}", shown(first), shown(second)))
-            .label(second.draft.at, "one owner")
-            .label(first.draft.at, "the other")
+            .label(second.declared.at, "one owner")
+            .label(first.declared.at, "the other")
             .help("one thing has one owner; `line`, `block` and `ini` share a file that sets no content");
-    calls(report, &[&second.draft, &first.draft])
+    calls(report, &[&second.declared, &first.declared])
 }

@@ -9,7 +9,7 @@ use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::suggest::did_you_mean;
 
 /// All addresses of a host.
-pub(crate) struct Targets<'a> {
+pub(crate) struct References<'a> {
     entries: &'a [Entry],
     data: &'a Data,
     by_address: HashMap<&'a str, usize>,
@@ -20,14 +20,14 @@ pub(crate) struct Targets<'a> {
 }
 
 /// What an address stands for.
-pub(crate) enum Place {
+pub(crate) enum Referent {
     /// One resource.
     Resource(usize),
     /// All resources of a module.
     Module(Vec<usize>),
 }
 
-impl Place {
+impl Referent {
     /// The resources.
     pub(crate) fn all(self) -> Vec<usize> {
         match self {
@@ -37,7 +37,7 @@ impl Place {
     }
 }
 
-impl<'a> Targets<'a> {
+impl<'a> References<'a> {
     /// The addresses of `entries`.
     pub(crate) fn new(entries: &'a [Entry], parts: &'a Parts<'_>) -> Self {
         let addresses = entries.iter().enumerate().flat_map(|(place, entry)| {
@@ -54,11 +54,15 @@ impl<'a> Targets<'a> {
     }
 
     /// What `address` means, seen from inside the module instance `within`; `Ok(None)` where it is not there on purpose.
-    pub(crate) fn find(&self, address: &str, within: Option<&str>) -> Result<Option<Place>, Option<String>> {
+    pub(crate) fn find(
+        &self,
+        address: &str,
+        within: Option<&str>,
+    ) -> Result<Option<Referent>, Option<String>> {
         let own = within.map(|module| format!("{module}.{address}"));
         for candidate in own.as_deref().into_iter().chain([address]) {
             if let Some(place) = self.by_address.get(candidate) {
-                return Ok(Some(Place::Resource(*place)));
+                return Ok(Some(Referent::Resource(*place)));
             }
             let of_module = |entry: &Entry| entry.modules.iter().any(|module| is_module(module, candidate));
             let places: Vec<usize> = self
@@ -69,7 +73,7 @@ impl<'a> Targets<'a> {
                 .map(|(at, _)| at)
                 .collect();
             if !places.is_empty() {
-                return Ok(Some(Place::Module(places)));
+                return Ok(Some(Referent::Module(places)));
             }
             if self.is_dropped(candidate) || self.may_come(candidate) {
                 return Ok(None);
@@ -121,13 +125,13 @@ impl<'a> Targets<'a> {
     /// The resources of `place` that can be notified; of a module, its services.
     pub(crate) fn notifiable(
         &self,
-        place: Place,
+        place: Referent,
         named: &Named,
         diagnostics: &mut Diagnostics,
     ) -> Vec<usize> {
         let (found, whole) = match place {
-            Place::Resource(place) => (vec![place], false),
-            Place::Module(places) => (places, true),
+            Referent::Resource(place) => (vec![place], false),
+            Referent::Module(places) => (places, true),
         };
         let ready: Vec<usize> =
             found.iter().copied().filter(|place| self.can_be_notified(*place, whole)).collect();
@@ -144,9 +148,9 @@ impl<'a> Targets<'a> {
 
     fn can_be_notified(&self, place: usize, of_module: bool) -> bool {
         let entry = &self.entries[place];
-        let schema = self.data.library.kinds[entry.draft.kind].info.schema();
+        let schema = self.data.library.kinds[entry.declared.kind].info.schema();
         // A command is a handler only if it says so; a module's name means its services.
-        let handler = self.data.library.kinds[entry.draft.kind].schema.param("only-notified").is_some();
+        let handler = self.data.library.kinds[entry.declared.kind].schema.param("only-notified").is_some();
         schema.notifiable && (!handler || !of_module && is_true(entry, "only-notified"))
     }
 }

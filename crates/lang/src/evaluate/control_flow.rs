@@ -27,10 +27,10 @@ pub(crate) enum Condition {
     Unknown,
 }
 
-/// One turn of a loop.
-pub(crate) struct Turn {
-    pub(crate) setting: Evaluator,
-    /// Whether it is not known that there is such a turn.
+/// One iteration of a loop.
+pub(crate) struct Iteration {
+    pub(crate) evaluator: Evaluator,
+    /// Whether it is not known that there is such an iteration.
     pub(crate) maybe: bool,
 }
 
@@ -47,21 +47,21 @@ pub(crate) fn when_of(node: &Node) -> Option<&Written> {
 pub(crate) fn condition(
     written: Option<&Written>,
     at: Span,
-    setting: &Evaluator,
+    evaluator: &Evaluator,
 ) -> Result<Condition, Diagnostic> {
     match written {
-        Some(written) => decide(written, setting),
+        Some(written) => decide(written, evaluator),
         None => Err(Diagnostic::error(Code::Form, "`when` wants a condition").label(at, "without one")),
     }
 }
 
-fn decide(written: &Written, setting: &Evaluator) -> Result<Condition, Diagnostic> {
+fn decide(written: &Written, evaluator: &Evaluator) -> Result<Condition, Diagnostic> {
     let value = match (&written.literal, written.origin) {
         (Literal::Broken, _) => return Ok(Condition::Unknown),
         (Literal::Bool(value), _) => return Ok(if *value { Condition::True } else { Condition::False }),
         (Literal::Text(text), Origin::Plain | Origin::Expr) => {
             is_expression(text, written, "when")?;
-            setting.expression(text, written)?
+            evaluator.expression(text, written)?
         }
         _ => return Err(no_boolean("no condition", written.at)),
     };
@@ -93,9 +93,9 @@ fn no_boolean(what: &str, at: Span) -> Diagnostic {
 }
 
 /// The turns of a `for`.
-pub(crate) fn turns(node: &Node, setting: &Evaluator) -> Result<Vec<Turn>, Diagnostic> {
+pub(crate) fn iterations(node: &Node, evaluator: &Evaluator) -> Result<Vec<Iteration>, Diagnostic> {
     let names = names(node)?;
-    if setting.session.has_turned_too_much() {
+    if evaluator.session.has_turned_too_much() {
         return Ok(Vec::new());
     }
     let Some(written) = node.prop("in").map(|property| &property.value) else {
@@ -108,7 +108,7 @@ pub(crate) fn turns(node: &Node, setting: &Evaluator) -> Result<Vec<Turn>, Diagn
     let value = match (&written.literal, written.origin) {
         (Literal::Text(text), Origin::Plain | Origin::Expr) => {
             is_expression(text, written, "in")?;
-            setting.expression(text, written)?
+            evaluator.expression(text, written)?
         }
         _ => return Err(form(node, "`in` wants an expression")),
     };
@@ -117,14 +117,14 @@ pub(crate) fn turns(node: &Node, setting: &Evaluator) -> Result<Vec<Turn>, Diagn
     }
     if value.marks.unknown {
         let values = names.iter().map(|_| found(unknown(), Marks::UNKNOWN)).collect();
-        return Ok(vec![turn(&names, values, None, setting)]);
+        return Ok(vec![iteration(&names, values, None, evaluator)]);
     }
     let items = items(&value, &names, written)?;
     if items.len() > TURNS {
         return Err(Diagnostic::error(Code::Limit, format!("a loop of more than {TURNS} turns"))
             .label(written.at, format!("{} items", items.len())));
     }
-    if !setting.session.may_turn(items.len()) {
+    if !evaluator.session.may_turn(items.len()) {
         return Err(Diagnostic::error(
             Code::Limit,
             format!("the loops of one host take more than {ALL_TURNS} turns"),
@@ -136,7 +136,7 @@ pub(crate) fn turns(node: &Node, setting: &Evaluator) -> Result<Vec<Turn>, Diagn
     Ok(items
         .into_iter()
         .enumerate()
-        .map(|(place, values)| turn(&names, values, Some((place, count)), setting))
+        .map(|(place, values)| iteration(&names, values, Some((place, count)), evaluator))
         .collect())
 }
 
@@ -168,7 +168,7 @@ fn found(value: Value, marks: Marks) -> Found {
     Found { value, marks }
 }
 
-/// The values of each turn: one a name.
+/// The values of each iteration: one a name.
 fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec<Vec<Found>>, Diagnostic> {
     let Evaluated { value, marks } = value;
     let wrong = |what: &str, help: &str| {
@@ -208,15 +208,20 @@ fn of_map(map: &Map, read: &Marks) -> Vec<Vec<Found>> {
     map.entries().iter().map(pair).collect()
 }
 
-fn turn(names: &[Arc<str>], values: Vec<Found>, place: Option<(usize, usize)>, setting: &Evaluator) -> Turn {
+fn iteration(
+    names: &[Arc<str>],
+    values: Vec<Found>,
+    place: Option<(usize, usize)>,
+    evaluator: &Evaluator,
+) -> Iteration {
     let mut own: Vec<(String, Found)> = names.iter().map(|name| name.to_string()).zip(values).collect();
     let about = match place {
         Some((place, count)) => found(about_loop(place, count), Marks::default()),
         None => found(unknown(), Marks::UNKNOWN),
     };
     own.push(("loop".to_owned(), about));
-    let scope = Inner { names: own, outer: setting.scope.clone() };
-    Turn { setting: setting.with(Arc::new(scope)), maybe: place.is_none() }
+    let scope = Inner { names: own, outer: evaluator.scope.clone() };
+    Iteration { evaluator: evaluator.with(Arc::new(scope)), maybe: place.is_none() }
 }
 
 /// What `loop` is: as in templates.

@@ -30,7 +30,7 @@ const TEXT_LIMIT: u64 = 64 * 1024;
 pub(crate) struct Evaluator {
     pub(crate) session: Arc<Session>,
     pub(crate) scope: Arc<dyn Scope>,
-    pub(crate) base: Arc<Assets>,
+    pub(crate) assets: Arc<Assets>,
 }
 
 impl Evaluator {
@@ -53,7 +53,7 @@ impl Evaluator {
             Origin::Raw => Ok(plain(Value::from(text.clone()))),
             Origin::Plain if !is_template(text) => Ok(plain(Value::from(text.clone()))),
             Origin::Plain => {
-                self.base.engine.text(text, &self.scope).map(rendered).map_err(|e| self.failed(e, written))
+                self.assets.engine.text(text, &self.scope).map(rendered).map_err(|e| self.failed(e, written))
             }
             Origin::Expr => self.expression(text, written),
             Origin::Template => self.template(written),
@@ -71,7 +71,7 @@ impl Evaluator {
 
     /// The value of an expression, written as it stands or with `(expr)`.
     pub(crate) fn expression(&self, text: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
-        self.base.engine.expression(text, &self.scope).map_err(|error| self.failed(error, written))
+        self.assets.engine.expression(text, &self.scope).map_err(|error| self.failed(error, written))
     }
 
     /// The value of a whole tree, its leaves with marks of their own.
@@ -121,7 +121,7 @@ impl Evaluator {
             return Ok(Name { text: text.clone(), given: GivenAt::default() });
         }
         let scope: Arc<dyn Scope> = Arc::new(WithoutFacts(self.scope.clone()));
-        let rendered = self.base.engine.text(text, &scope).map_err(|error| self.failed(error, written))?;
+        let rendered = self.assets.engine.text(text, &scope).map_err(|error| self.failed(error, written))?;
         let Rendered { text, marks } = rendered;
         if marks.unknown {
             return Err(from_facts(written.at).given(marks.given.places()));
@@ -135,14 +135,14 @@ impl Evaluator {
     fn template(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
         let Name { text: name, given } = self.name(written)?;
         let path = join("", &name).unwrap_or_default();
-        let Some((id, text)) = self.base.template(&path) else {
+        let Some((id, text)) = self.assets.template(&path) else {
             return Err(Diagnostic::error(Code::Template, format!("there is no template `{name}`"))
                 .label(written.at, "named here")
                 .help("templates stand in the folder `templates` of the project, or of their module")
-                .maybe_help(did_you_mean(&name, self.base.template_names()))
+                .maybe_help(did_you_mean(&name, self.assets.template_names()))
                 .given(given.places()));
         };
-        self.base
+        self.assets
             .engine
             .file(&path, text, &self.scope)
             .map(rendered)
@@ -157,7 +157,7 @@ impl Evaluator {
     fn file_text(&self, name: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
         let path = self.file_path(name, written.at)?;
         let bytes = self
-            .base
+            .assets
             .read(self.session.sources(), &path, TEXT_LIMIT)
             .map_err(|error| unreadable(name, &error, written.at))?;
         let text = std::str::from_utf8(&bytes).map_err(|_| {

@@ -51,7 +51,7 @@ pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Resu
     };
     let path: Vec<&str> = variable.split('.').collect();
     let layers = data.var_layers(place);
-    let found = precedence::definitions(&layers, &data.nearness, &path);
+    let found = precedence::definitions(&layers, &data.precedence, &path);
     if found.is_empty() {
         let table = data.table(place);
         let names: Vec<String> = table.entries.iter().map(|entry| entry.key.to_string()).collect();
@@ -108,11 +108,11 @@ fn level(data: &Data, host: &HostName, layer: &Layer) -> String {
 
 /// The value as JSON, without what it cannot show.
 fn value(data: &Arc<Data>, host: HostId, path: &[&str]) -> Result<Option<String>, Diagnostics> {
-    let setting = HostScope::new(Arc::clone(data), host, Arc::new(NoFacts)).setting();
+    let evaluator = HostScope::new(Arc::clone(data), host, Arc::new(NoFacts)).evaluator();
     let (first, keys) = path.split_first().unwrap_or((&"", &[]));
     let keys: String = keys.iter().map(|key| format!("[{key:?}]")).collect();
     let template = format!("{{{{ {}{keys} | tojson }}}}", fold(first));
-    match setting.base.engine.text(&template, &setting.scope) {
+    match evaluator.assets.engine.text(&template, &evaluator.scope) {
         Ok(Rendered { marks, .. }) if marks.unknown => Ok(None),
         Ok(Rendered { marks, .. }) if marks.tainted => Ok(Some(MASK.to_owned())),
         Ok(Rendered { text, .. }) => Ok(Some(text)),

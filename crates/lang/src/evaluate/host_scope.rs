@@ -1,6 +1,6 @@
 //! What names stand for while one host's catalog is compiled: variables, `host`, `hosts`, `groups`, `facts`, secrets.
 //!
-//! Variables are evaluated when they are used, by the host that uses them, once. A world lives as long as one
+//! Variables are evaluated when they are used, by the host that uses them, once. A scope lives as long as one
 //! compilation and belongs to one thread.
 
 use std::cmp::Ordering;
@@ -43,14 +43,14 @@ struct Variables {
 }
 
 impl HostScope {
-    /// The world of one host's catalog.
+    /// The scope of one host's catalog.
     pub(crate) fn new(data: Arc<Data>, subject: HostId, facts: Arc<dyn FactsOf>) -> Arc<Self> {
         let known = facts.facts(&data.membership.hosts[subject].name).is_some();
         let mode = if known { Knowledge::Known } else { Knowledge::Unknown };
         Self::with(data, subject, facts, mode)
     }
 
-    /// A world in which facts may not be used.
+    /// A scope in which facts may not be used.
     pub(crate) fn without_facts(data: Arc<Data>, subject: HostId) -> Arc<Self> {
         Self::with(data, subject, Arc::new(NoFacts), Knowledge::Refused)
     }
@@ -73,14 +73,14 @@ impl HostScope {
         lock(&self.reads).clone()
     }
 
-    /// The setting of the inventory's own texts on the host.
-    pub(crate) fn setting(self: &Arc<Self>) -> Evaluator {
-        self.setting_of(self.subject)
+    /// The evaluator of the inventory's own texts on the host.
+    pub(crate) fn evaluator(self: &Arc<Self>) -> Evaluator {
+        self.evaluator_of(self.subject)
     }
 
-    fn setting_of(self: &Arc<Self>, host: HostId) -> Evaluator {
-        let scope = Arc::new(InventoryNames { world: Arc::clone(self), host });
-        Evaluator { session: Arc::clone(&self.session), scope, base: Arc::clone(&self.data.base) }
+    fn evaluator_of(self: &Arc<Self>, host: HostId) -> Evaluator {
+        let scope = Arc::new(InventoryNames { host_scope: Arc::clone(self), host });
+        Evaluator { session: Arc::clone(&self.session), scope, assets: Arc::clone(&self.data.assets) }
     }
 
     /// The names that a module sees beside its own: `host`, `hosts`, `groups`, `facts`.
@@ -100,7 +100,7 @@ impl HostScope {
         if let Err(cycle) = self.enter(host, name, entry.at) {
             return Some(Err(cycle));
         }
-        let value = self.setting_of(host).tree(&entry.value).map_err(|error| ScopeError(Box::new(error)));
+        let value = self.evaluator_of(host).tree(&entry.value).map_err(|error| ScopeError(Box::new(error)));
         lock(&self.stack).pop();
         lock(&variables.values).insert(place, value.clone());
         Some(value)
@@ -147,7 +147,7 @@ impl HostScope {
 
     fn hosts(self: &Arc<Self>) -> &[Value] {
         self.hosts.get_or_init(|| {
-            let object = |host| Value::from_object(HostObject { world: Arc::downgrade(self), host });
+            let object = |host| Value::from_object(HostObject { host_scope: Arc::downgrade(self), host });
             self.data.membership.hosts.ids().map(object).collect()
         })
     }
@@ -158,7 +158,7 @@ impl HostScope {
         match name {
             "host" => found(self.hosts().get(host.index())?.clone()),
             "hosts" => found(Value::from_object(HostList::all(self))),
-            "groups" => found(Value::from_object(GroupMap { world: Arc::downgrade(self) })),
+            "groups" => found(Value::from_object(GroupMap { host_scope: Arc::downgrade(self) })),
             "facts" => Some(self.facts_of(host)),
             _ => None,
         }
@@ -169,24 +169,24 @@ const COMMON: [&str; 4] = ["host", "hosts", "groups", "facts"];
 
 /// What the inventory's own texts see on a host.
 struct InventoryNames {
-    world: Arc<HostScope>,
+    host_scope: Arc<HostScope>,
     host: HostId,
 }
 
 impl Scope for InventoryNames {
     fn get(&self, name: &str) -> Option<Result<Found, ScopeError>> {
-        self.world.common_name(self.host, name).or_else(|| self.world.variable(self.host, name))
+        self.host_scope.common_name(self.host, name).or_else(|| self.host_scope.variable(self.host, name))
     }
 
     fn names(&self) -> Vec<String> {
-        let table = self.world.data.table(self.host);
+        let table = self.host_scope.data.table(self.host);
         let variables = table.entries.iter().map(|entry| fold(&entry.key));
         COMMON.iter().map(|name| (*name).to_owned()).chain(variables).collect()
     }
 
     fn has(&self, name: &str) -> bool {
-        let reading = &self.world.data.reading;
-        let layers = reading.vars.iter().chain(reading.hosts.iter().flat_map(|host| &host.vars));
+        let declarations = &self.host_scope.data.declarations;
+        let layers = declarations.vars.iter().chain(declarations.hosts.iter().flat_map(|host| &host.vars));
         let mut keys = layers.flat_map(|layer| &layer.entries).map(|entry| fold(&entry.key));
         COMMON.contains(&name) || keys.any(|key| key == fold(name))
     }
@@ -207,24 +207,24 @@ impl Scope for Common {
 
 /// A host in a template: `.name`, `.address`, `.groups`, `.vars`, `.facts`.
 struct HostObject {
-    world: Weak<HostScope>,
+    host_scope: Weak<HostScope>,
     host: HostId,
 }
 
 /// Hosts in a template: a list that also answers to names.
 struct HostList {
-    world: Weak<HostScope>,
+    host_scope: Weak<HostScope>,
     hosts: Vec<HostId>,
 }
 
 /// `groups`: every group by its name.
 struct GroupMap {
-    world: Weak<HostScope>,
+    host_scope: Weak<HostScope>,
 }
 
 /// `.vars` of a host.
 struct HostVars {
-    world: Weak<HostScope>,
+    host_scope: Weak<HostScope>,
     host: HostId,
 }
 
@@ -243,26 +243,30 @@ fn tell(found: Result<Found, ScopeError>) -> Value {
 }
 
 impl HostObject {
-    fn address(world: &Arc<HostScope>, host: HostId) -> Value {
-        let Some(written) = &world.data.membership.hosts[host].address else { return Value::from(()) };
-        let found = world.setting_of(host).value(written).map(|e| Found { value: e.value, marks: e.marks });
+    fn address(host_scope: &Arc<HostScope>, host: HostId) -> Value {
+        let Some(written) = &host_scope.data.membership.hosts[host].address else { return Value::from(()) };
+        let found =
+            host_scope.evaluator_of(host).value(written).map(|e| Found { value: e.value, marks: e.marks });
         tell(found.map_err(|error| ScopeError(Box::new(error))))
     }
 }
 
 impl Object for HostObject {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let world = self.world.upgrade()?;
-        let host = world.data.membership.hosts.get(self.host)?;
+        let host_scope = self.host_scope.upgrade()?;
+        let host = host_scope.data.membership.hosts.get(self.host)?;
         Some(match key.as_str()? {
             "name" => Value::from(host.name.as_str()),
-            "address" => Self::address(&world, self.host),
+            "address" => Self::address(&host_scope, self.host),
             "groups" => {
-                let groups = world.data.membership.groups_of(self.host);
-                groups.iter().map(|group| Value::from(&*world.data.membership.groups[*group].name)).collect()
+                let groups = host_scope.data.membership.groups_of(self.host);
+                groups
+                    .iter()
+                    .map(|group| Value::from(&*host_scope.data.membership.groups[*group].name))
+                    .collect()
             }
-            "vars" => Value::from_object(HostVars { world: self.world.clone(), host: self.host }),
-            "facts" => tell(world.facts_of(self.host)),
+            "vars" => Value::from_object(HostVars { host_scope: self.host_scope.clone(), host: self.host }),
+            "facts" => tell(host_scope.facts_of(self.host)),
             _ => return None,
         })
     }
@@ -277,15 +281,18 @@ impl Object for HostObject {
 
     /// By its name: what it holds may be the host itself, in one of its variables.
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let world = self.world.upgrade();
-        let host = world.as_ref().and_then(|world| world.data.membership.hosts.get(self.host));
+        let host_scope = self.host_scope.upgrade();
+        let host = host_scope.as_ref().and_then(|host_scope| host_scope.data.membership.hosts.get(self.host));
         f.write_str(host.map_or("", |host| host.name.as_str()))
     }
 }
 
 impl HostList {
-    fn all(world: &Arc<HostScope>) -> Self {
-        Self { world: Arc::downgrade(world), hosts: world.data.membership.hosts.ids().collect() }
+    fn all(host_scope: &Arc<HostScope>) -> Self {
+        Self {
+            host_scope: Arc::downgrade(host_scope),
+            hosts: host_scope.data.membership.hosts.ids().collect(),
+        }
     }
 }
 
@@ -295,17 +302,18 @@ impl Object for HostList {
     }
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let world = self.world.upgrade()?;
+        let host_scope = self.host_scope.upgrade()?;
         let host = match key.as_str() {
             Some(name) => {
-                let folded =
-                    |host: &&HostId| fold(world.data.membership.hosts[**host].name.as_str()) == fold(name);
-                let exact = world.data.membership.host(name).filter(|host| self.hosts.contains(host));
+                let folded = |host: &&HostId| {
+                    fold(host_scope.data.membership.hosts[**host].name.as_str()) == fold(name)
+                };
+                let exact = host_scope.data.membership.host(name).filter(|host| self.hosts.contains(host));
                 exact.or_else(|| self.hosts.iter().find(folded).copied())?
             }
             None => *self.hosts.get(key.as_usize()?)?,
         };
-        world.hosts().get(host.index()).cloned()
+        host_scope.hosts().get(host.index()).cloned()
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -315,32 +323,32 @@ impl Object for HostList {
 
 impl Object for GroupMap {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let world = self.world.upgrade()?;
+        let host_scope = self.host_scope.upgrade()?;
         let name = key.as_str()?;
-        let groups = &world.data.membership.groups;
+        let groups = &host_scope.data.membership.groups;
         let folded = || groups.find(|group| fold(&group.name) == fold(name));
-        let group = world.data.membership.group(name).or_else(folded)?;
+        let group = host_scope.data.membership.group(name).or_else(folded)?;
         let hosts = groups[group].hosts.iter().copied().collect();
-        Some(Value::from_object(HostList { world: self.world.clone(), hosts }))
+        Some(Value::from_object(HostList { host_scope: self.host_scope.clone(), hosts }))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let Some(world) = self.world.upgrade() else { return Enumerator::Empty };
+        let Some(host_scope) = self.host_scope.upgrade() else { return Enumerator::Empty };
         Enumerator::Values(
-            world.data.membership.groups.iter().map(|group| Value::from(&*group.name)).collect(),
+            host_scope.data.membership.groups.iter().map(|group| Value::from(&*group.name)).collect(),
         )
     }
 }
 
 impl Object for HostVars {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let world = self.world.upgrade()?;
-        world.variable(self.host, key.as_str()?).map(tell)
+        let host_scope = self.host_scope.upgrade()?;
+        host_scope.variable(self.host, key.as_str()?).map(tell)
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let Some(world) = self.world.upgrade() else { return Enumerator::Empty };
-        let table = world.data.table(self.host);
+        let Some(host_scope) = self.host_scope.upgrade() else { return Enumerator::Empty };
+        let table = host_scope.data.table(self.host);
         Enumerator::Values(table.entries.iter().map(|entry| Value::from(&*entry.key)).collect())
     }
 

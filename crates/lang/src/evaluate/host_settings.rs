@@ -35,13 +35,13 @@ pub(crate) fn all(data: &Arc<Data>, diagnostics: &mut Diagnostics) -> Table<Host
 }
 
 fn one(data: &Arc<Data>, host: HostId, diagnostics: &mut Diagnostics) -> HostSettings {
-    let node = &data.reading.hosts[data.membership.hosts[host].node];
-    let layers = data.membership.layers_of(host, &data.reading.connection, &node.connection);
-    let connection = precedence::merge(&layers, &data.nearness, diagnostics);
-    let layers = data.membership.layers_of(host, &data.reading.drift, &node.drift);
-    let drift = precedence::merge(&layers, &data.nearness, diagnostics);
-    let setting = HostScope::without_facts(Arc::clone(data), host).setting();
-    let mut reader = Reader { setting, diagnostics };
+    let node = &data.declarations.hosts[data.membership.hosts[host].node];
+    let layers = data.membership.layers_of(host, &data.declarations.connection, &node.connection);
+    let connection = precedence::merge(&layers, &data.precedence, diagnostics);
+    let layers = data.membership.layers_of(host, &data.declarations.drift, &node.drift);
+    let drift = precedence::merge(&layers, &data.precedence, diagnostics);
+    let evaluator = HostScope::without_facts(Arc::clone(data), host).evaluator();
+    let mut reader = Reader { evaluator, diagnostics };
     HostSettings {
         connection: reader.connection(&connection, data.membership.hosts[host].address.as_ref()),
         drift: reader.drift(&drift),
@@ -52,7 +52,7 @@ fn one(data: &Arc<Data>, host: HostId, diagnostics: &mut Diagnostics) -> HostSet
 const CRON_LIMIT: usize = 200;
 
 struct Reader<'a> {
-    setting: Evaluator,
+    evaluator: Evaluator,
     diagnostics: &'a mut Diagnostics,
 }
 
@@ -157,7 +157,7 @@ impl Reader<'_> {
         if written.literal == Literal::Broken {
             return None;
         }
-        let value = match self.setting.value(written) {
+        let value = match self.evaluator.value(written) {
             Ok(value) => value,
             Err(report) => {
                 self.diagnostics.push(report);

@@ -14,8 +14,8 @@ use crate::template::{GivenAt, StandIns};
 
 /// What is given to one schema: a place for each parameter and each child.
 #[derive(Clone, Debug)]
-pub(crate) struct Given {
-    pub(crate) params: Table<ParamId, Option<Slot>>,
+pub(crate) struct Arguments {
+    pub(crate) params: Table<ParamId, Option<Argument>>,
     pub(crate) children: Vec<Vec<Row>>,
     /// Keys that are in no table.
     pub(crate) free: Vec<MapEntry>,
@@ -25,15 +25,15 @@ pub(crate) struct Given {
 /// One repeated child.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    pub(crate) given: Given,
+    pub(crate) given: Arguments,
     /// Whether it is there only if an unknown condition holds.
     pub(crate) maybe: bool,
 }
 
 /// The value of a parameter.
 #[derive(Clone, Debug)]
-pub(crate) struct Slot {
-    pub(crate) held: Held,
+pub(crate) struct Argument {
+    pub(crate) held: Bound,
     pub(crate) at: Span,
     /// Where callers of modules gave it, as far out as possible; a default is given nowhere.
     pub(crate) given: GivenAt,
@@ -42,7 +42,7 @@ pub(crate) struct Slot {
 
 /// What a parameter holds.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Held {
+pub(crate) enum Bound {
     One(Atom),
     Many(Vec<Atom>),
     Map(Vec<MapEntry>),
@@ -58,7 +58,7 @@ pub(crate) struct MapEntry {
     /// Whether the values were written as a list.
     pub(crate) several: bool,
     pub(crate) at: Span,
-    /// As of a [`Slot`].
+    /// As of an [`Argument`].
     pub(crate) given: GivenAt,
 }
 
@@ -101,7 +101,7 @@ impl PartialEq for MapEntry {
     }
 }
 
-impl Given {
+impl Arguments {
     /// Nothing given yet.
     pub(crate) fn empty(schema: &Schema, at: Span) -> Self {
         Self {
@@ -114,7 +114,7 @@ impl Given {
 
     /// Whether it says the same as `other`, wherever either stands.
     pub(crate) fn same(&self, other: &Self) -> bool {
-        let held = |slot: &Option<Slot>| slot.as_ref().map(|slot| slot.held.clone());
+        let held = |argument: &Option<Argument>| argument.as_ref().map(|argument| argument.held.clone());
         self.params.iter().map(held).eq(other.params.iter().map(held))
             && self.free == other.free
             && self
@@ -127,7 +127,7 @@ impl Given {
     /// Whether any of it is unknown.
     pub(crate) fn has_unknown(&self) -> bool {
         let unknown = |entry: &MapEntry| entry.values.contains(&Atom::Unknown);
-        self.params.iter().flatten().any(|slot| slot.maybe || slot.held.has_unknown())
+        self.params.iter().flatten().any(|argument| argument.maybe || argument.held.has_unknown())
             || self.free.iter().any(unknown)
             || self.children.iter().flatten().any(|row| row.maybe || row.given.has_unknown())
     }
@@ -135,13 +135,13 @@ impl Given {
     /// The one value of a parameter, where it is known and plain.
     pub(crate) fn scalar(&self, param: ParamId) -> Option<&Scalar> {
         match &self.params.get(param)?.as_ref()?.held {
-            Held::One(Atom::Plain(scalar)) => Some(scalar),
+            Bound::One(Atom::Plain(scalar)) => Some(scalar),
             _ => None,
         }
     }
 }
 
-impl Held {
+impl Bound {
     /// Whether any of it is unknown.
     pub(crate) fn has_unknown(&self) -> bool {
         match self {

@@ -9,7 +9,7 @@ use minijinja::Value;
 use crate::evaluate::control_flow::{self, Condition};
 use crate::evaluate::evaluator::Evaluator;
 use crate::evaluate::problems::{secret_here, unreadable};
-use crate::expand::arguments::{Atom, Given, Held, MapEntry, Row, SecretText, Slot};
+use crate::expand::arguments::{Argument, Arguments, Atom, Bound, MapEntry, Row, SecretText};
 use crate::expand::options::Options;
 use crate::schema::mismatch::{COMMON, missing, unknown_parameter, values_only};
 use crate::schema::types::{self, Limits};
@@ -32,35 +32,35 @@ pub(crate) enum Target {
 
 /// Reads what `node` gives to `schema`, and says what is wrong with it; the options that every resource has go to
 /// `options`, where there are any.
-pub(crate) fn gather(
+pub(crate) fn bind(
     node: &Node,
     schema: &Schema,
     target: Target,
-    setting: &Evaluator,
+    evaluator: &Evaluator,
     options: Option<&mut Options>,
-) -> (Given, Diagnostics) {
-    let mut gatherer = Gatherer {
+) -> (Arguments, Diagnostics) {
+    let mut binder = Binder {
         schema,
         target,
         raw: schema.params.iter().map(|_| Vec::new()).collect(),
-        given: Given::empty(schema, node.at),
+        given: Arguments::empty(schema, node.at),
         written: schema.params.iter().map(|_| false).collect(),
         with: None,
         read: GivenAt::default(),
         options,
         diagnostics: Diagnostics::default(),
     };
-    gatherer.header(node, setting);
-    gatherer.body(node.body(), setting, false);
-    gatherer.finish(setting)
+    binder.header(node, evaluator);
+    binder.body(node.body(), evaluator, false);
+    binder.finish(evaluator)
 }
 
-struct Gatherer<'a> {
+struct Binder<'a> {
     schema: &'a Schema,
     target: Target,
     /// What is written for each parameter.
     raw: Table<ParamId, Vec<Piece<'a>>>,
-    given: Given,
+    given: Arguments,
     /// Which parameters are written at all.
     written: Table<ParamId, bool>,
     with: Option<&'a Written>,
@@ -75,7 +75,7 @@ struct Gatherer<'a> {
 struct Piece<'a> {
     form: Form<'a>,
     at: Span,
-    setting: Evaluator,
+    evaluator: Evaluator,
     maybe: bool,
 }
 
@@ -104,38 +104,38 @@ enum Form<'a> {
     Node(&'a Node),
 }
 
-impl<'a> Gatherer<'a> {
-    fn header(&mut self, node: &'a Node, setting: &Evaluator) {
+impl<'a> Binder<'a> {
+    fn header(&mut self, node: &'a Node, evaluator: &Evaluator) {
         for (place, arg) in node.args.iter().enumerate() {
             match self.schema.argument(place) {
                 // The last argument takes the rest, where it takes several.
                 Some(param) if takes_several(&self.schema.params[param]) => {
-                    self.piece(param, Form::Values(&node.args[place..]), arg.at, setting, false);
+                    self.piece(param, Form::Values(&node.args[place..]), arg.at, evaluator, false);
                     break;
                 }
                 Some(param) => {
-                    self.piece(param, Form::Values(&node.args[place..=place]), arg.at, setting, false)
+                    self.piece(param, Form::Values(&node.args[place..=place]), arg.at, evaluator, false)
                 }
                 None => self.too_many(node, arg),
             }
         }
         for property in &node.props {
-            self.property(node, property, setting);
+            self.property(node, property, evaluator);
         }
     }
 
-    fn piece(&mut self, param: ParamId, form: Form<'a>, at: Span, setting: &Evaluator, maybe: bool) {
-        self.raw[param].push(Piece { form, at, setting: setting.clone(), maybe });
+    fn piece(&mut self, param: ParamId, form: Form<'a>, at: Span, evaluator: &Evaluator, maybe: bool) {
+        self.raw[param].push(Piece { form, at, evaluator: evaluator.clone(), maybe });
     }
 
-    fn property(&mut self, node: &'a Node, property: &'a Property, setting: &Evaluator) {
+    fn property(&mut self, node: &'a Node, property: &'a Property, evaluator: &Evaluator) {
         let (key, value) = (&*property.key, &property.value);
         if key == "with" {
             self.with = Some(value);
-        } else if self.option(key, std::slice::from_ref(value), value.at, setting) || key == "when" {
+        } else if self.option(key, std::slice::from_ref(value), value.at, evaluator) || key == "when" {
             // A child's `when` was seen by whoever walks children.
         } else if let Some(param) = self.schema.param(key) {
-            self.piece(param, Form::Values(std::slice::from_ref(value)), value.at, setting, false);
+            self.piece(param, Form::Values(std::slice::from_ref(value)), value.at, evaluator, false);
         } else if self.schema.child(key).is_some() {
             self.diagnostics.push(
                 Diagnostic::error(Code::Form, format!("`{key}` is written as a child"))
@@ -143,74 +143,74 @@ impl<'a> Gatherer<'a> {
                     .help(format!("write `{} {{ {key} {} }}`", node.name, value)),
             );
         } else if self.schema.free_keys.is_some() {
-            self.free(&property.key, value.at, std::slice::from_ref(value), setting);
+            self.free(&property.key, value.at, std::slice::from_ref(value), evaluator);
         } else {
             self.unknown(key, property.at);
         }
     }
 
     /// Takes one of the options that every resource has.
-    fn option(&mut self, key: &str, values: &'a [Written], at: Span, setting: &Evaluator) -> bool {
+    fn option(&mut self, key: &str, values: &'a [Written], at: Span, evaluator: &Evaluator) -> bool {
         match &mut self.options {
             Some(options) if COMMON.contains(&key) => {
-                options.set(key, values, at, setting, &mut self.diagnostics);
+                options.set(key, values, at, evaluator, &mut self.diagnostics);
                 true
             }
             _ => false,
         }
     }
 
-    fn body(&mut self, nodes: &'a [Node], setting: &Evaluator, maybe: bool) {
+    fn body(&mut self, nodes: &'a [Node], evaluator: &Evaluator, maybe: bool) {
         for node in nodes {
             match &*node.name {
                 "for" if node.children.is_some() => {
-                    for turn in
-                        self.diagnostics.told(control_flow::turns(node, setting)).into_iter().flatten()
+                    for iteration in
+                        self.diagnostics.told(control_flow::iterations(node, evaluator)).into_iter().flatten()
                     {
-                        self.body(node.body(), &turn.setting, maybe || turn.maybe);
+                        self.body(node.body(), &iteration.evaluator, maybe || iteration.maybe);
                     }
                 }
                 "when" if node.children.is_some() => {
                     match self
                         .diagnostics
-                        .told(control_flow::condition(node.args.first(), node.at, setting))
+                        .told(control_flow::condition(node.args.first(), node.at, evaluator))
                         .unwrap_or_default()
                     {
                         Condition::False => {}
-                        holds => self.body(node.body(), setting, maybe || holds == Condition::Unknown),
+                        holds => self.body(node.body(), evaluator, maybe || holds == Condition::Unknown),
                     }
                 }
-                _ => self.child(node, setting, maybe),
+                _ => self.child(node, evaluator, maybe),
             }
         }
     }
 
-    fn child(&mut self, node: &'a Node, setting: &Evaluator, maybe: bool) {
+    fn child(&mut self, node: &'a Node, evaluator: &Evaluator, maybe: bool) {
         let name = &*node.name;
         if let Some(param) = self.schema.param(name) {
-            self.piece(param, Form::Node(node), node.at, setting, maybe);
+            self.piece(param, Form::Node(node), node.at, evaluator, maybe);
         } else if let Some(place) = self.schema.child(name) {
-            self.row(place, node, setting, maybe);
+            self.row(place, node, evaluator, maybe);
         } else if name == "with" && node.args.len() == 1 {
             self.with = node.args.first();
-        } else if self.option(name, &node.args, node.at, setting) {
+        } else if self.option(name, &node.args, node.at, evaluator) {
             if node.children.is_some() || !node.props.is_empty() {
                 self.diagnostics.push(values_only(name, node));
             }
         } else if name == "when" {
             // A child's own `when` was seen by whoever walks children.
         } else if self.schema.free_keys.is_some() && node.children.is_none() && node.props.is_empty() {
-            self.free(&node.name, node.at, &node.args, setting);
+            self.free(&node.name, node.at, &node.args, evaluator);
         } else {
             self.unknown(name, node.at);
         }
     }
 
-    fn row(&mut self, place: usize, node: &'a Node, setting: &Evaluator, maybe: bool) {
+    fn row(&mut self, place: usize, node: &'a Node, evaluator: &Evaluator, maybe: bool) {
         let when = control_flow::when_of(node);
         let condition = match when {
             Some(_) => {
-                self.diagnostics.told(control_flow::condition(when, node.at, setting)).unwrap_or_default()
+                self.diagnostics.told(control_flow::condition(when, node.at, evaluator)).unwrap_or_default()
             }
             None => Condition::True,
         };
@@ -218,22 +218,22 @@ impl<'a> Gatherer<'a> {
             return;
         }
         let schema = &self.schema.children[place];
-        let (given, told) = gather(node, schema, self.target, setting, None);
+        let (given, told) = bind(node, schema, self.target, evaluator, None);
         self.diagnostics.extend(told);
         let maybe = maybe || condition == Condition::Unknown;
         self.given.children[place].push(Row { given, maybe });
     }
 
-    fn free(&mut self, key: &Arc<str>, at: Span, values: &'a [Written], setting: &Evaluator) {
+    fn free(&mut self, key: &Arc<str>, at: Span, values: &'a [Written], evaluator: &Evaluator) {
         let mut entry = MapEntry { several: values.len() > 1, ..MapEntry::new(key.clone(), at) };
         for value in values {
-            self.map_value(value, setting, &mut entry);
+            self.map_value(value, evaluator, &mut entry);
         }
         self.given.free.push(entry);
     }
 
     /// Reads everything that is written, in the order of the schema.
-    fn finish(mut self, setting: &Evaluator) -> (Given, Diagnostics) {
+    fn finish(mut self, evaluator: &Evaluator) -> (Arguments, Diagnostics) {
         let shell = self.schema.param("shell").is_some_and(|param| self.is_true(param));
         for id in self.schema.params.ids() {
             let pieces = std::mem::take(&mut self.raw[id]);
@@ -241,7 +241,7 @@ impl<'a> Gatherer<'a> {
             self.given.params[id] = self.param(id, pieces, shell);
         }
         if let Some(with) = self.with {
-            self.with(with, setting);
+            self.with(with, evaluator);
         }
         for (id, param) in self.schema.params.entries() {
             // What a module requires is known once all its pieces are.
@@ -265,26 +265,26 @@ impl<'a> Gatherer<'a> {
             Form::Values(values) => values.first(),
             Form::Node(node) => node.args.first(),
         };
-        let value = written.and_then(|written| piece.setting.value(written).ok());
+        let value = written.and_then(|written| piece.evaluator.value(written).ok());
         value.is_some_and(|value| value.value.is_true())
     }
 
-    fn param(&mut self, id: ParamId, pieces: Vec<Piece<'a>>, shell: bool) -> Option<Slot> {
+    fn param(&mut self, id: ParamId, pieces: Vec<Piece<'a>>, shell: bool) -> Option<Argument> {
         let param = &self.schema.params[id];
-        let mut slot: Option<Slot> = None;
+        let mut argument: Option<Argument> = None;
         for piece in pieces {
             self.read = GivenAt::default();
             let Some(held) = self.held(param, &piece, shell) else { continue };
             let given = self.given_at(piece.value_at());
-            match &mut slot {
-                None => slot = Some(Slot { held, at: piece.at, given, maybe: piece.maybe }),
+            match &mut argument {
+                None => argument = Some(Argument { held, at: piece.at, given, maybe: piece.maybe }),
                 Some(first) => {
                     first.given = std::mem::take(&mut first.given) | given;
                     self.add(first, held, &piece, param);
                 }
             }
         }
-        slot
+        argument
     }
 
     /// Where the value in hand was given: to a module at `at`, unless it comes from the parameters of another.
@@ -297,12 +297,14 @@ impl<'a> Gatherer<'a> {
     }
 
     /// Adds a second value: lists and maps grow, anything else is given twice.
-    fn add(&mut self, first: &mut Slot, held: Held, piece: &Piece<'_>, param: &Param) {
+    fn add(&mut self, first: &mut Argument, held: Bound, piece: &Piece<'_>, param: &Param) {
         match (&mut first.held, held) {
-            (Held::Many(items), Held::Many(more)) if matches!(param.ty, Type::List(_)) => items.extend(more),
-            (Held::Map(entries), Held::Map(more)) => entries.extend(more),
-            (Held::Unknown, _) | (_, Held::Unknown) if takes_several(param) => first.held = Held::Unknown,
-            _ if first.maybe || piece.maybe => first.held = Held::Unknown,
+            (Bound::Many(items), Bound::Many(more)) if matches!(param.ty, Type::List(_)) => {
+                items.extend(more)
+            }
+            (Bound::Map(entries), Bound::Map(more)) => entries.extend(more),
+            (Bound::Unknown, _) | (_, Bound::Unknown) if takes_several(param) => first.held = Bound::Unknown,
+            _ if first.maybe || piece.maybe => first.held = Bound::Unknown,
             _ => self.diagnostics.push(
                 Diagnostic::error(Code::Doubled, format!("`{}` is given twice", param.name))
                     .label(piece.at, "and again here")
@@ -312,7 +314,7 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    fn held(&mut self, param: &Param, piece: &Piece<'a>, shell: bool) -> Option<Held> {
+    fn held(&mut self, param: &Param, piece: &Piece<'a>, shell: bool) -> Option<Bound> {
         let empty;
         let (values, node) = match piece.form {
             Form::Values(values) => (values, None),
@@ -326,11 +328,11 @@ impl<'a> Gatherer<'a> {
             self.diagnostics.push(values_only(&param.name, node));
         }
         match &param.ty {
-            Type::Map => self.map_values(param, values, &piece.setting),
-            Type::List(of) => self.list(of, param, values, &piece.setting),
-            Type::Command => self.command(param, values, shell, &piece.setting),
-            Type::Content if self.target == Target::Catalog => self.content(param, values, &piece.setting),
-            ty => self.single(ty, param, values, &piece.setting),
+            Type::Map => self.map_values(param, values, &piece.evaluator),
+            Type::List(of) => self.list(of, param, values, &piece.evaluator),
+            Type::Command => self.command(param, values, shell, &piece.evaluator),
+            Type::Content if self.target == Target::Catalog => self.content(param, values, &piece.evaluator),
+            ty => self.single(ty, param, values, &piece.evaluator),
         }
     }
 
@@ -341,20 +343,20 @@ impl<'a> Gatherer<'a> {
         node: &'a Node,
         items: &[&'a Written],
         piece: &Piece<'a>,
-    ) -> Option<Held> {
+    ) -> Option<Bound> {
         match &param.ty {
             Type::Map => {
                 let mut entries = Vec::new();
-                self.keys(param, node, &piece.setting, &mut entries);
-                Some(Held::Map(entries))
+                self.keys(param, node, &piece.evaluator, &mut entries);
+                Some(Bound::Map(entries))
             }
             Type::List(of) if !items.is_empty() => {
                 node.body().iter().for_each(|item| self.plain_item(param, item));
                 let mut held = Vec::new();
                 for item in items {
-                    self.items(of, param, item, &piece.setting, &mut held)?;
+                    self.items(of, param, item, &piece.evaluator, &mut held)?;
                 }
-                Some(Held::Many(held))
+                Some(Bound::Many(held))
             }
             _ => {
                 self.diagnostics.push(
@@ -368,32 +370,35 @@ impl<'a> Gatherer<'a> {
     }
 
     /// The keys of a map, as properties and children.
-    fn keys(&mut self, of: &Param, node: &'a Node, setting: &Evaluator, entries: &mut Vec<MapEntry>) {
+    fn keys(&mut self, of: &Param, node: &'a Node, evaluator: &Evaluator, entries: &mut Vec<MapEntry>) {
         for property in &node.props {
             let mut entry = MapEntry::new(property.key.clone(), property.value.at);
-            self.map_value(&property.value, setting, &mut entry);
+            self.map_value(&property.value, evaluator, &mut entry);
             push_key(entries, entry, &mut self.diagnostics);
         }
-        self.keys_in(of, node.body(), setting, entries);
+        self.keys_in(of, node.body(), evaluator, entries);
     }
 
-    fn keys_in(&mut self, of: &Param, body: &'a [Node], setting: &Evaluator, entries: &mut Vec<MapEntry>) {
+    fn keys_in(&mut self, of: &Param, body: &'a [Node], evaluator: &Evaluator, entries: &mut Vec<MapEntry>) {
         for child in body {
             match &*child.name {
                 "for" if child.children.is_some() => {
-                    for turn in
-                        self.diagnostics.told(control_flow::turns(child, setting)).into_iter().flatten()
+                    for iteration in self
+                        .diagnostics
+                        .told(control_flow::iterations(child, evaluator))
+                        .into_iter()
+                        .flatten()
                     {
-                        self.keys_in(of, child.body(), &turn.setting, entries);
+                        self.keys_in(of, child.body(), &iteration.evaluator, entries);
                     }
                 }
                 "when" if child.children.is_some() => {
                     let holds = self
                         .diagnostics
-                        .told(control_flow::condition(child.args.first(), child.at, setting))
+                        .told(control_flow::condition(child.args.first(), child.at, evaluator))
                         .unwrap_or_default();
                     if holds != Condition::False {
-                        self.keys_in(of, child.body(), setting, entries);
+                        self.keys_in(of, child.body(), evaluator, entries);
                     }
                 }
                 _ => {
@@ -410,7 +415,7 @@ impl<'a> Gatherer<'a> {
                     let several = values.len() > 1 || child.args.is_empty();
                     let mut entry = MapEntry { several, ..MapEntry::new(child.name.clone(), child.at) };
                     for value in values {
-                        self.map_value(value, setting, &mut entry);
+                        self.map_value(value, evaluator, &mut entry);
                     }
                     push_key(entries, entry, &mut self.diagnostics);
                 }
@@ -426,16 +431,16 @@ impl<'a> Gatherer<'a> {
     }
 
     /// Adds one value to a key of a map.
-    fn map_value(&mut self, written: &Written, setting: &Evaluator, entry: &mut MapEntry) {
+    fn map_value(&mut self, written: &Written, evaluator: &Evaluator, entry: &mut MapEntry) {
         let outer = std::mem::take(&mut self.read);
-        self.map_value_of(written, setting, entry);
+        self.map_value_of(written, evaluator, entry);
         let own = self.given_at(written.at);
         self.read = outer | own.clone();
         entry.given = std::mem::take(&mut entry.given) | own;
     }
 
-    fn map_value_of(&mut self, written: &Written, setting: &Evaluator, entry: &mut MapEntry) {
-        let Some(value) = self.evaluated(written, setting) else { return };
+    fn map_value_of(&mut self, written: &Written, evaluator: &Evaluator, entry: &mut MapEntry) {
+        let Some(value) = self.evaluated(written, evaluator) else { return };
         let direct = types::Input::of(written).filter(|_| !matches!(written.literal, Literal::Text(_)));
         if let Some(input) = direct {
             entry.values.extend(self.typed(
@@ -475,20 +480,20 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    fn map_values(&mut self, of: &Param, values: &[Written], setting: &Evaluator) -> Option<Held> {
+    fn map_values(&mut self, of: &Param, values: &[Written], evaluator: &Evaluator) -> Option<Bound> {
         let [written] = values else {
             let at = values.get(1).map_or(self.given.at, |value| value.at);
             self.diagnostics
                 .push(Diagnostic::error(Code::Type, "a map has keys").label(at, "a value without key"));
             return None;
         };
-        let value = self.evaluated(written, setting)?;
+        let value = self.evaluated(written, evaluator)?;
         self.map_of(of, &value, written.at)
     }
 
-    fn map_of(&mut self, of: &Param, value: &Evaluated, at: Span) -> Option<Held> {
+    fn map_of(&mut self, of: &Param, value: &Evaluated, at: Span) -> Option<Bound> {
         if value.marks.unknown {
-            return Some(Held::Unknown);
+            return Some(Bound::Unknown);
         }
         match template::raw(&value.value) {
             Raw::Null => None,
@@ -509,7 +514,7 @@ impl<'a> Gatherer<'a> {
                     self.map_evaluated(Evaluated { value: item.clone(), marks }, at, &mut entry);
                     entries.push(entry);
                 }
-                Some(Held::Map(entries))
+                Some(Bound::Map(entries))
             }
             _ => {
                 self.diagnostics.push(
@@ -522,14 +527,14 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    fn list(&mut self, of: &Type, param: &Param, values: &[Written], setting: &Evaluator) -> Option<Held> {
+    fn list(&mut self, of: &Type, param: &Param, values: &[Written], evaluator: &Evaluator) -> Option<Bound> {
         let mut items = Vec::new();
         for written in values {
-            if self.items(of, param, written, setting, &mut items).is_none() {
-                return Some(Held::Unknown);
+            if self.items(of, param, written, evaluator, &mut items).is_none() {
+                return Some(Bound::Unknown);
             }
         }
-        Some(Held::Many(items))
+        Some(Bound::Many(items))
     }
 
     /// Adds the items that one value stands for; none where that is unknown.
@@ -538,7 +543,7 @@ impl<'a> Gatherer<'a> {
         of: &Type,
         param: &Param,
         written: &Written,
-        setting: &Evaluator,
+        evaluator: &Evaluator,
         items: &mut Vec<Atom>,
     ) -> Option<()> {
         let at = written.at;
@@ -547,7 +552,7 @@ impl<'a> Gatherer<'a> {
             items.extend(atom);
             return Some(());
         }
-        let Some(value) = self.evaluated(written, setting) else { return Some(()) };
+        let Some(value) = self.evaluated(written, evaluator) else { return Some(()) };
         self.items_of(of, param, &value, at, items)
     }
 
@@ -585,12 +590,12 @@ impl<'a> Gatherer<'a> {
         param: &Param,
         values: &[Written],
         shell: bool,
-        setting: &Evaluator,
-    ) -> Option<Held> {
-        let [written] = values else { return self.list(&Type::Text, param, values, setting) };
+        evaluator: &Evaluator,
+    ) -> Option<Bound> {
+        let [written] = values else { return self.list(&Type::Text, param, values, evaluator) };
         let text = match (&written.literal, written.origin) {
             (Literal::Text(text), Origin::Plain | Origin::Raw) if !shell => text,
-            _ => return self.list(&Type::Text, param, values, setting),
+            _ => return self.list(&Type::Text, param, values, evaluator),
         };
         let words = match command_words::split(text) {
             Ok(words) => words,
@@ -605,22 +610,22 @@ impl<'a> Gatherer<'a> {
             .into_iter()
             .map(|word| Written { literal: Literal::Text(word.into()), ..written.clone() })
             .collect();
-        self.list(&Type::Text, param, &words, setting)
+        self.list(&Type::Text, param, &words, evaluator)
     }
 
-    fn content(&mut self, param: &Param, values: &[Written], setting: &Evaluator) -> Option<Held> {
+    fn content(&mut self, param: &Param, values: &[Written], evaluator: &Evaluator) -> Option<Bound> {
         match values {
-            [written] if written.origin == Origin::File => self.file(written, setting).map(Held::One),
-            _ => self.single(&Type::Content, param, values, setting),
+            [written] if written.origin == Origin::File => self.file(written, evaluator).map(Bound::One),
+            _ => self.single(&Type::Content, param, values, evaluator),
         }
     }
 
-    fn file(&mut self, written: &Written, setting: &Evaluator) -> Option<Atom> {
-        let content = setting.name(written).and_then(|name| {
-            let found = setting.file_path(&name.text, written.at).and_then(|path| {
-                setting
-                    .base
-                    .content(setting.session.sources(), &path)
+    fn file(&mut self, written: &Written, evaluator: &Evaluator) -> Option<Atom> {
+        let content = evaluator.name(written).and_then(|name| {
+            let found = evaluator.file_path(&name.text, written.at).and_then(|path| {
+                evaluator
+                    .assets
+                    .content(evaluator.session.sources(), &path)
                     .map_err(|error| unreadable(&name.text, &error, written.at))
             });
             found.map_err(|report| report.given(name.given.places()))
@@ -634,7 +639,13 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    fn single(&mut self, ty: &Type, param: &Param, values: &[Written], setting: &Evaluator) -> Option<Held> {
+    fn single(
+        &mut self,
+        ty: &Type,
+        param: &Param,
+        values: &[Written],
+        evaluator: &Evaluator,
+    ) -> Option<Bound> {
         let [written] = values else {
             let at = values.get(1).map_or(self.given.at, |value| value.at);
             self.diagnostics.push(
@@ -645,19 +656,19 @@ impl<'a> Gatherer<'a> {
         };
         let is_path = *ty == Type::ControllerPath && written.literal != Literal::Broken;
         if is_path && self.target == Target::Catalog {
-            return self.controller_path(param, written, setting).map(Held::One);
+            return self.controller_path(param, written, evaluator).map(Bound::One);
         }
         if let Some(input) = direct(written) {
-            return self.typed(ty, Limits::of(param), &input, Marks::default(), written.at).map(Held::One);
+            return self.typed(ty, Limits::of(param), &input, Marks::default(), written.at).map(Bound::One);
         }
-        let value = self.evaluated(written, setting)?;
+        let value = self.evaluated(written, evaluator)?;
         self.single_of(ty, param, &value, written.at)
     }
 
     /// A file of the project, by its path: the host gets its content. The path does not depend on facts.
-    fn controller_path(&mut self, param: &Param, written: &Written, setting: &Evaluator) -> Option<Atom> {
+    fn controller_path(&mut self, param: &Param, written: &Written, evaluator: &Evaluator) -> Option<Atom> {
         let text = match written.origin {
-            Origin::Plain => match setting.name(written) {
+            Origin::Plain => match evaluator.name(written) {
                 Ok(name) => {
                     self.read = std::mem::take(&mut self.read) | name.given;
                     types::Input::Text(name.text.to_string())
@@ -668,7 +679,7 @@ impl<'a> Gatherer<'a> {
                 }
             },
             _ => {
-                let value = self.evaluated(written, setting)?;
+                let value = self.evaluated(written, evaluator)?;
                 if value.marks.unknown {
                     return Some(Atom::Unknown);
                 }
@@ -685,7 +696,7 @@ impl<'a> Gatherer<'a> {
         else {
             return None;
         };
-        match setting.project_file(&path, written.at) {
+        match evaluator.project_file(&path, written.at) {
             Ok((content, source)) => Some(Atom::Content(content, source)),
             Err(report) => {
                 self.diagnostics.push(report.given(self.read.places()));
@@ -694,23 +705,23 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    fn single_of(&mut self, ty: &Type, param: &Param, value: &Evaluated, at: Span) -> Option<Held> {
+    fn single_of(&mut self, ty: &Type, param: &Param, value: &Evaluated, at: Span) -> Option<Bound> {
         if value.marks.unknown {
-            return Some(Held::One(Atom::Unknown));
+            return Some(Bound::One(Atom::Unknown));
         }
         if matches!(template::raw(&value.value), Raw::Null) {
             return None;
         }
-        self.scalar(ty, Limits::of(param), &value.value, value.marks.clone(), at).map(Held::One)
+        self.scalar(ty, Limits::of(param), &value.value, value.marks.clone(), at).map(Bound::One)
     }
 
     /// Takes parameters from a map; what is written beside it wins.
-    fn with(&mut self, written: &Written, setting: &Evaluator) {
-        let Some(value) = self.evaluated(written, setting) else { return };
+    fn with(&mut self, written: &Written, evaluator: &Evaluator) {
+        let Some(value) = self.evaluated(written, evaluator) else { return };
         if value.marks.unknown {
-            for slot in self.given.params.iter_mut().filter(|slot| slot.is_none()) {
+            for argument in self.given.params.iter_mut().filter(|argument| argument.is_none()) {
                 let given = GivenAt::default();
-                *slot = Some(Slot { held: Held::Unknown, at: written.at, given, maybe: true });
+                *argument = Some(Argument { held: Bound::Unknown, at: written.at, given, maybe: true });
             }
             return;
         }
@@ -732,31 +743,31 @@ impl<'a> Gatherer<'a> {
             self.read = value.marks.given.clone();
             let held = self.held_of(param, &value, written.at);
             let given = self.given_at(written.at);
-            self.given.params[id] = held.map(|held| Slot { held, at: written.at, given, maybe: false });
+            self.given.params[id] = held.map(|held| Argument { held, at: written.at, given, maybe: false });
         }
     }
 
-    fn held_of(&mut self, param: &Param, value: &Evaluated, at: Span) -> Option<Held> {
+    fn held_of(&mut self, param: &Param, value: &Evaluated, at: Span) -> Option<Bound> {
         match &param.ty {
             Type::Map => self.map_of(param, value, at),
             Type::List(of) => {
                 let mut items = Vec::new();
                 match self.items_of(of, param, value, at, &mut items) {
-                    Some(()) => Some(Held::Many(items)),
-                    None => Some(Held::Unknown),
+                    Some(()) => Some(Bound::Many(items)),
+                    None => Some(Bound::Unknown),
                 }
             }
             Type::Command => {
                 let mut items = Vec::new();
                 self.items_of(&Type::Text, param, value, at, &mut items);
-                Some(Held::Many(items))
+                Some(Bound::Many(items))
             }
             ty => self.single_of(ty, param, value, at),
         }
     }
 
-    fn evaluated(&mut self, written: &Written, setting: &Evaluator) -> Option<Evaluated> {
-        let value = self.diagnostics.told(setting.value(written))?;
+    fn evaluated(&mut self, written: &Written, evaluator: &Evaluator) -> Option<Evaluated> {
+        let value = self.diagnostics.told(evaluator.value(written))?;
         self.read = std::mem::take(&mut self.read) | value.marks.given.clone();
         Some(value)
     }

@@ -9,17 +9,17 @@ use minijinja::Value;
 use crate::evaluate::evaluator::{Evaluator, Inner};
 use crate::evaluate::host_scope::HostScope;
 use crate::evaluate::session::Session;
-use crate::expand::arguments::{Atom, Given, Held, MapEntry, SecretText, Slot};
+use crate::expand::arguments::{Argument, Arguments, Atom, Bound, MapEntry, SecretText};
 use crate::expand::merge;
 use crate::expand::options::Options;
-use crate::expand::walk::{Bodies, Call, Instance, Walked};
+use crate::expand::walk::{Bodies, Call, Instance, Walk};
 use crate::project::module::Module;
 use crate::schema::{Assert, Schema};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::template::{Evaluated, Found, GivenAt, List, Map, Marks, Scope, ScopeError, fold, unknown};
 
 /// Expands every instance, callers before those they call, so that all pieces of an instance are there in time.
-pub(crate) fn all(bodies: &mut Bodies<'_>, world: &Arc<HostScope>) {
+pub(crate) fn all(bodies: &mut Bodies<'_>, host_scope: &Arc<HostScope>) {
     let data = bodies.data;
     for name in &data.library.order {
         let Some(module) = data.library.modules.get(name) else { continue };
@@ -27,20 +27,20 @@ pub(crate) fn all(bodies: &mut Bodies<'_>, world: &Arc<HostScope>) {
             bodies.instances.keys().filter(|i| i.module == *name).cloned().collect();
         for instance in of_module {
             let calls = bodies.instances.insert(instance.clone(), Vec::new()).unwrap_or_default();
-            one(bodies, world, module, &instance, calls);
+            one(bodies, host_scope, module, &instance, calls);
         }
     }
 }
 
 fn one(
     bodies: &mut Bodies<'_>,
-    world: &Arc<HostScope>,
+    host_scope: &Arc<HostScope>,
     module: &Arc<Module>,
     instance: &Instance,
     mut calls: Vec<Call>,
 ) {
-    calls.sort_by(|a, b| a.place.cmp(&b.place));
-    let Some(place) = calls.first().map(|call| call.place.clone()) else { return };
+    calls.sort_by(|a, b| a.position.cmp(&b.position));
+    let Some(position) = calls.first().map(|call| call.position.clone()) else { return };
     let maybe = calls.iter().all(|call| call.maybe);
     let failed = calls.iter().any(|call| call.failed);
     let passed = passed(&calls);
@@ -54,7 +54,7 @@ fn one(
     if !failed {
         merge::required(&module.schema, &given, &mut told);
     }
-    let scope = ModuleScope::setting(world, module, params(&module.schema, &given));
+    let scope = ModuleScope::evaluator(host_scope, module, params(&module.schema, &given));
     if !failed {
         asserts(&module.schema, &given, &scope, &mut told);
     }
@@ -63,19 +63,19 @@ fn one(
         bodies.dropped.insert(instance.module.clone());
     } else {
         let body = bodies.add(address.to_string());
-        let mut walked = Walked { body, module: Some(address), called, passed, place, next: 0, maybe };
+        let mut walk = Walk { body, module: Some(address), called, passed, position, next: 0, maybe };
         let outer = std::mem::take(bodies.diagnostics);
-        bodies.walk(&module.body, &scope, &mut walked);
+        bodies.walk(&module.body, &scope, &mut walk);
         told = std::mem::replace(bodies.diagnostics, outer);
     }
     bodies.diagnostics.extend_called(told, called);
 }
 
 /// What a piece gives; values of a piece that may not be there are unknown where others disagree.
-fn piece(call: Call) -> Given {
+fn piece(call: Call) -> Arguments {
     let mut given = call.given;
     if call.maybe {
-        given.params.iter_mut().flatten().for_each(|slot| slot.maybe = true);
+        given.params.iter_mut().flatten().for_each(|argument| argument.maybe = true);
         given.children.iter_mut().flatten().for_each(|row| row.maybe = true);
     }
     given
@@ -88,10 +88,10 @@ fn passed(calls: &[Call]) -> Options {
 }
 
 /// The value of `params`.
-fn params(schema: &Schema, given: &Given) -> Vec<(String, Value, Marks)> {
-    let of_params = schema.params.iter().zip(&given.params).map(|(param, slot)| {
-        let (value, marks) = match slot {
-            Some(slot) => held(slot),
+fn params(schema: &Schema, given: &Arguments) -> Vec<(String, Value, Marks)> {
+    let of_params = schema.params.iter().zip(&given.params).map(|(param, argument)| {
+        let (value, marks) = match argument {
+            Some(argument) => held(argument),
             None => (empty(&param.ty), Marks::default()),
         };
         (param.name.clone(), value, marks)
@@ -125,14 +125,14 @@ fn free(entries: &[MapEntry]) -> Value {
     Map::exact(entries.iter().map(entry).collect())
 }
 
-fn held(slot: &Slot) -> (Value, Marks) {
-    match &slot.held {
-        Held::One(one) => atom(one, &slot.given),
-        Held::Many(items) => {
-            (List::new(items.iter().map(|item| atom(item, &slot.given)).collect()), Marks::default())
+fn held(argument: &Argument) -> (Value, Marks) {
+    match &argument.held {
+        Bound::One(one) => atom(one, &argument.given),
+        Bound::Many(items) => {
+            (List::new(items.iter().map(|item| atom(item, &argument.given)).collect()), Marks::default())
         }
-        Held::Map(entries) => (free(entries), Marks::default()),
-        Held::Unknown => (unknown(), Marks::UNKNOWN),
+        Bound::Map(entries) => (free(entries), Marks::default()),
+        Bound::Unknown => (unknown(), Marks::UNKNOWN),
     }
 }
 
@@ -161,11 +161,11 @@ fn empty(ty: &Type) -> Value {
 }
 
 /// Checks what the module demands of its parameters, deep.
-fn asserts(schema: &Schema, given: &Given, setting: &Evaluator, diagnostics: &mut Diagnostics) {
+fn asserts(schema: &Schema, given: &Arguments, evaluator: &Evaluator, diagnostics: &mut Diagnostics) {
     if !schema.asserts.is_empty() {
         let names = params(schema, given).into_iter();
         let names = names.map(|(name, value, marks)| (fold(&name), Found { value, marks })).collect();
-        let inner = setting.with(Arc::new(Inner { names, outer: setting.scope.clone() }));
+        let inner = evaluator.with(Arc::new(Inner { names, outer: evaluator.scope.clone() }));
         let mut broken = false;
         for demand in &schema.asserts {
             let Err(report) = violated(demand, given.at, &inner) else { continue };
@@ -177,18 +177,18 @@ fn asserts(schema: &Schema, given: &Given, setting: &Evaluator, diagnostics: &mu
         }
     }
     for (schema, rows) in schema.children.iter().zip(&given.children) {
-        rows.iter().for_each(|row| asserts(schema, &row.given, setting, diagnostics));
+        rows.iter().for_each(|row| asserts(schema, &row.given, evaluator, diagnostics));
     }
 }
 
 /// An error where the demand is not met, at the values that it reads; at the call where it reads none.
-fn violated(demand: &Assert, call: Span, setting: &Evaluator) -> Result<(), Diagnostic> {
+fn violated(demand: &Assert, call: Span, evaluator: &Evaluator) -> Result<(), Diagnostic> {
     let written = crate::syntax::parse::Written {
         literal: crate::syntax::parse::Literal::Text(demand.expression.clone()),
         origin: crate::syntax::parse::Origin::Expr,
         at: demand.at,
     };
-    let Evaluated { value, marks } = setting.expression(&demand.expression, &written)?;
+    let Evaluated { value, marks } = evaluator.expression(&demand.expression, &written)?;
     if marks.unknown {
         return Ok(());
     }
@@ -226,9 +226,9 @@ struct Vars {
 }
 
 impl ModuleScope {
-    /// The setting in which an instance's body is walked.
-    fn setting(
-        world: &Arc<HostScope>,
+    /// The evaluator in which an instance's body is walked.
+    fn evaluator(
+        host_scope: &Arc<HostScope>,
         module: &Arc<Module>,
         params: Vec<(String, Value, Marks)>,
     ) -> Evaluator {
@@ -236,11 +236,11 @@ impl ModuleScope {
             params: map(params),
             vars: Mutex::default(),
             module: Arc::clone(module),
-            session: Arc::clone(&world.session),
-            common: world.common(),
+            session: Arc::clone(&host_scope.session),
+            common: host_scope.common(),
             own: own.clone(),
         });
-        Evaluator { session: Arc::clone(&world.session), scope, base: Arc::clone(&module.base) }
+        Evaluator { session: Arc::clone(&host_scope.session), scope, assets: Arc::clone(&module.assets) }
     }
 
     fn variable(&self, name: &str) -> Option<Result<Found, ScopeError>> {
@@ -257,9 +257,9 @@ impl ModuleScope {
             }
         }
         let scope: Arc<dyn Scope> = self.own.upgrade()?;
-        let setting =
-            Evaluator { session: Arc::clone(&self.session), scope, base: Arc::clone(&self.module.base) };
-        let value = setting.tree(&entry.value).map_err(|error| ScopeError(Box::new(error)));
+        let evaluator =
+            Evaluator { session: Arc::clone(&self.session), scope, assets: Arc::clone(&self.module.assets) };
+        let value = evaluator.tree(&entry.value).map_err(|error| ScopeError(Box::new(error)));
         let mut vars = self.vars.lock().unwrap_or_else(PoisonError::into_inner);
         vars.open.remove(&place);
         vars.known.insert(place, value.clone());

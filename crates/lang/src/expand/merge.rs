@@ -8,7 +8,7 @@ use converge_model::{Type, Value};
 
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 
-use crate::expand::arguments::{Atom, Given, Held, Row, Slot, name_of};
+use crate::expand::arguments::{Argument, Arguments, Atom, Bound, Row, name_of};
 use crate::schema::Schema;
 use crate::schema::mismatch::missing;
 use crate::template::GivenAt;
@@ -16,10 +16,10 @@ use crate::template::GivenAt;
 /// Merges the pieces of a module, in the order written.
 pub(crate) fn merge(
     schema: &Schema,
-    first: Given,
-    others: impl Iterator<Item = Given>,
+    first: Arguments,
+    others: impl Iterator<Item = Arguments>,
     diagnostics: &mut Diagnostics,
-) -> Given {
+) -> Arguments {
     let mut merged = first;
     collapse(schema, &mut merged, diagnostics);
     for piece in others {
@@ -29,10 +29,10 @@ pub(crate) fn merge(
 }
 
 /// What is missing in the merged whole, deep.
-pub(crate) fn required(schema: &Schema, given: &Given, diagnostics: &mut Diagnostics) {
-    for ((id, param), slot) in schema.params.entries().zip(&given.params) {
+pub(crate) fn required(schema: &Schema, given: &Arguments, diagnostics: &mut Diagnostics) {
+    for ((id, param), argument) in schema.params.entries().zip(&given.params) {
         // A child that is known by its key has one.
-        if (param.required || schema.key() == Some(id)) && slot.is_none() {
+        if (param.required || schema.key() == Some(id)) && argument.is_none() {
             diagnostics.push(missing(schema, param, given.at));
         }
     }
@@ -41,12 +41,12 @@ pub(crate) fn required(schema: &Schema, given: &Given, diagnostics: &mut Diagnos
     }
 }
 
-fn join(schema: &Schema, into: &mut Given, piece: Given, diagnostics: &mut Diagnostics) {
-    for ((param, into), slot) in schema.params.iter().zip(into.params.iter_mut()).zip(piece.params) {
-        match (into.as_mut(), slot) {
+fn join(schema: &Schema, into: &mut Arguments, piece: Arguments, diagnostics: &mut Diagnostics) {
+    for ((param, into), argument) in schema.params.iter().zip(into.params.iter_mut()).zip(piece.params) {
+        match (into.as_mut(), argument) {
             (_, None) => {}
-            (None, slot) => *into = slot,
-            (Some(into), Some(slot)) => agree(param, into, slot, diagnostics),
+            (None, argument) => *into = argument,
+            (Some(into), Some(argument)) => agree(param, into, argument, diagnostics),
         }
     }
     for ((schema, into), rows) in schema.children.iter().zip(&mut into.children).zip(piece.children) {
@@ -61,13 +61,13 @@ fn join(schema: &Schema, into: &mut Given, piece: Given, diagnostics: &mut Diagn
     }
 }
 
-fn agree(param: &Param, into: &mut Slot, slot: Slot, diagnostics: &mut Diagnostics) {
-    if into.held == slot.held {
+fn agree(param: &Param, into: &mut Argument, argument: Argument, diagnostics: &mut Diagnostics) {
+    if into.held == argument.held {
         return;
     }
-    into.given = std::mem::take(&mut into.given) | slot.given.clone();
-    match (&mut into.held, slot.held) {
-        (Held::Many(items), Held::Many(more)) if matches!(param.ty, Type::List(_)) => {
+    into.given = std::mem::take(&mut into.given) | argument.given.clone();
+    match (&mut into.held, argument.held) {
+        (Bound::Many(items), Bound::Many(more)) if matches!(param.ty, Type::List(_)) => {
             // Two pieces that ask for the same ask for it once.
             more.into_iter().for_each(|item| {
                 if !items.contains(&item) {
@@ -75,7 +75,7 @@ fn agree(param: &Param, into: &mut Slot, slot: Slot, diagnostics: &mut Diagnosti
                 }
             });
         }
-        (Held::Map(entries), Held::Map(more)) => {
+        (Bound::Map(entries), Bound::Map(more)) => {
             for entry in more {
                 match entries.iter().find(|known| known.key == entry.key) {
                     None => entries.push(entry),
@@ -84,10 +84,10 @@ fn agree(param: &Param, into: &mut Slot, slot: Slot, diagnostics: &mut Diagnosti
                 }
             }
         }
-        (held, other) if into.maybe || slot.maybe || held.has_unknown() || other.has_unknown() => {
-            *held = Held::Unknown;
+        (held, other) if into.maybe || argument.maybe || held.has_unknown() || other.has_unknown() => {
+            *held = Bound::Unknown;
         }
-        _ => differ(&param.name, into.at, slot.at, diagnostics),
+        _ => differ(&param.name, into.at, argument.at, diagnostics),
     }
 }
 
@@ -144,15 +144,15 @@ fn meet(schema: &Schema, known: &mut Row, row: Row, diagnostics: &mut Diagnostic
     }
 }
 
-fn key_of(schema: &Schema, given: &Given) -> Option<std::sync::Arc<str>> {
+fn key_of(schema: &Schema, given: &Arguments) -> Option<std::sync::Arc<str>> {
     match &given.params[schema.key()?].as_ref()?.held {
-        Held::One(Atom::Plain(scalar)) => name_of(scalar),
+        Bound::One(Atom::Plain(scalar)) => name_of(scalar),
         _ => None,
     }
 }
 
 /// Children of one key inside one piece are one as well.
-fn collapse(schema: &Schema, given: &mut Given, diagnostics: &mut Diagnostics) {
+fn collapse(schema: &Schema, given: &mut Arguments, diagnostics: &mut Diagnostics) {
     for (schema, rows) in schema.children.iter().zip(&mut given.children) {
         let mut keys: HashMap<std::sync::Arc<str>, usize> = HashMap::new();
         let mut kept: Vec<Row> = Vec::with_capacity(rows.len());
@@ -174,12 +174,12 @@ fn collapse(schema: &Schema, given: &mut Given, diagnostics: &mut Diagnostics) {
 }
 
 /// Writes the defaults where nothing is given. A default never conflicts.
-pub(crate) fn defaults(schema: &Schema, given: &mut Given) {
+pub(crate) fn defaults(schema: &Schema, given: &mut Arguments) {
     let at = given.at;
-    for (param, slot) in schema.params.iter().zip(given.params.iter_mut()) {
-        if slot.is_none() {
+    for (param, argument) in schema.params.iter().zip(given.params.iter_mut()) {
+        if argument.is_none() {
             let held = param.default.as_ref().and_then(held_of);
-            *slot = held.map(|held| Slot { held, at, given: GivenAt::default(), maybe: false });
+            *argument = held.map(|held| Argument { held, at, given: GivenAt::default(), maybe: false });
         }
     }
     for (schema, rows) in schema.children.iter().zip(&mut given.children) {
@@ -187,10 +187,10 @@ pub(crate) fn defaults(schema: &Schema, given: &mut Given) {
     }
 }
 
-fn held_of(default: &Value) -> Option<Held> {
+fn held_of(default: &Value) -> Option<Bound> {
     match default {
-        Value::Scalar(scalar) => Some(Held::One(Atom::Plain(scalar.clone()))),
-        Value::List(scalars) => Some(Held::Many(scalars.iter().cloned().map(Atom::Plain).collect())),
+        Value::Scalar(scalar) => Some(Bound::One(Atom::Plain(scalar.clone()))),
+        Value::List(scalars) => Some(Bound::Many(scalars.iter().cloned().map(Atom::Plain).collect())),
         Value::Map(_) | Value::Content(_) | Value::Rows(_) => None,
     }
 }

@@ -43,16 +43,16 @@ impl Options {
         key: &str,
         values: &[Written],
         at: Span,
-        setting: &Evaluator,
+        evaluator: &Evaluator,
         diagnostics: &mut Diagnostics,
     ) {
         match key {
             // Whoever walks the body has seen to it.
             "when" => {}
-            "after" => self.after.extend(names(values, setting, "`after`", diagnostics)),
-            "notify" => self.notify.extend(names(values, setting, "`notify`", diagnostics)),
+            "after" => self.after.extend(names(values, evaluator, "`after`", diagnostics)),
+            "notify" => self.notify.extend(names(values, evaluator, "`notify`", diagnostics)),
             "tags" => {
-                let tags = names(values, setting, "a tag", diagnostics);
+                let tags = names(values, evaluator, "a tag", diagnostics);
                 for tag in tags.iter().filter(|tag| tag.text.contains(',')) {
                     diagnostics.push(
                         Diagnostic::error(Code::Tag, format!("`{}` is one tag with a comma in it", tag.text))
@@ -62,8 +62,8 @@ impl Options {
                 }
                 self.tags.extend(tags.into_iter().map(|tag| tag.text));
             }
-            "id" => self.id = one(values, at, setting, key, diagnostics),
-            _ => self.scalar(key, values, at, setting, diagnostics),
+            "id" => self.id = one(values, at, evaluator, key, diagnostics),
+            _ => self.scalar(key, values, at, evaluator, diagnostics),
         }
     }
 
@@ -72,7 +72,7 @@ impl Options {
         key: &str,
         values: &[Written],
         at: Span,
-        setting: &Evaluator,
+        evaluator: &Evaluator,
         diagnostics: &mut Diagnostics,
     ) {
         let [written] = values else { return wants_one(key, at, diagnostics) };
@@ -88,7 +88,7 @@ impl Options {
             "drift" => Limits { one_of: &modes, ..Limits::default() },
             _ => Limits::default(),
         };
-        match (key, read(&ty, limits, written, setting, diagnostics)) {
+        match (key, read(&ty, limits, written, evaluator, diagnostics)) {
             ("sensitive", Some(Scalar::Bool(value))) => self.sensitive = value,
             ("may-fail", Some(Scalar::Bool(value))) => self.may_fail = value,
             ("retries", Some(Scalar::Int(value))) => self.retries = Some((value.try_into().unwrap_or(0), at)),
@@ -126,7 +126,7 @@ pub(crate) fn how(text: &str) -> (&str, NotifyHow) {
 fn one(
     values: &[Written],
     at: Span,
-    setting: &Evaluator,
+    evaluator: &Evaluator,
     key: &str,
     diagnostics: &mut Diagnostics,
 ) -> Option<Named> {
@@ -134,7 +134,7 @@ fn one(
         wants_one(key, at, diagnostics);
         return None;
     }
-    names(values, setting, "an address", diagnostics).into_iter().next()
+    names(values, evaluator, "an address", diagnostics).into_iter().next()
 }
 
 fn wants_one(key: &str, at: Span, diagnostics: &mut Diagnostics) {
@@ -142,10 +142,15 @@ fn wants_one(key: &str, at: Span, diagnostics: &mut Diagnostics) {
 }
 
 /// Texts that name something. What is unknown yet is left out.
-fn names(values: &[Written], setting: &Evaluator, place: &str, diagnostics: &mut Diagnostics) -> Vec<Named> {
+fn names(
+    values: &[Written],
+    evaluator: &Evaluator,
+    place: &str,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Named> {
     let mut names = Vec::new();
     for written in values {
-        match texts(written, setting, place) {
+        match texts(written, evaluator, place) {
             Ok(texts) => {
                 names.extend(texts.into_iter().map(|text| Named { text, at: written.at, within: None }))
             }
@@ -155,8 +160,8 @@ fn names(values: &[Written], setting: &Evaluator, place: &str, diagnostics: &mut
     names
 }
 
-fn texts(written: &Written, setting: &Evaluator, place: &str) -> Result<Vec<Arc<str>>, Diagnostic> {
-    let value = setting.value(written)?;
+fn texts(written: &Written, evaluator: &Evaluator, place: &str) -> Result<Vec<Arc<str>>, Diagnostic> {
+    let value = evaluator.value(written)?;
     if value.marks.tainted {
         return Err(secret_here(written.at, place));
     }
@@ -184,7 +189,7 @@ pub(crate) fn read(
     ty: &Type,
     limits: Limits<'_>,
     written: &Written,
-    setting: &Evaluator,
+    evaluator: &Evaluator,
     diagnostics: &mut Diagnostics,
 ) -> Option<Scalar> {
     let plain = types::Input::of(written)
@@ -192,7 +197,7 @@ pub(crate) fn read(
         .filter(|input| !matches!(input, types::Input::Text(text) if template::is_template(text)));
     let input = match plain {
         Some(input) => input,
-        None => match setting.value(written) {
+        None => match evaluator.value(written) {
             Ok(value) if value.marks.unknown => return None,
             Ok(value) if value.marks.tainted => {
                 diagnostics.push(secret_here(written.at, "an option"));

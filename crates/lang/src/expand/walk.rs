@@ -6,13 +6,13 @@ use std::sync::Arc;
 use crate::evaluate::control_flow::{self, Condition};
 use crate::evaluate::evaluator::Evaluator;
 use crate::evaluate::problems::secret_here;
-use crate::expand::arguments::{Atom, Given, Held, name_of};
-use crate::expand::bind::{Target, gather};
+use crate::expand::arguments::{Arguments, Atom, Bound, name_of};
+use crate::expand::bind::{Target, bind};
 use crate::expand::options::Options;
 use crate::project::Data;
 use crate::schema::Schema;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
-use crate::source::ids::KindId;
+use crate::source::ids::{BlockId, Id, KindId};
 use crate::syntax::parse::{Node, Written};
 
 /// The most resources and module pieces of one host.
@@ -24,7 +24,7 @@ pub(crate) struct Bodies<'a> {
     pub(crate) diagnostics: &'a mut Diagnostics,
     /// The names of the bodies.
     pub(crate) names: Vec<String>,
-    pub(crate) drafts: Vec<Draft>,
+    pub(crate) declared: Vec<Declared>,
     /// The pieces of module instances.
     pub(crate) instances: BTreeMap<Instance, Vec<Call>>,
     /// Addresses of what a `when` dropped.
@@ -45,18 +45,34 @@ pub(crate) struct Instance {
     pub(crate) name: Option<Arc<str>>,
 }
 
-/// A resource before it has its place.
-pub(crate) struct Draft {
+/// Where something stands in reading order: in a block, in it, in a module that is called there, and so on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position(Vec<u32>);
+
+impl Position {
+    /// That of a block of the inventory.
+    pub(crate) fn of(block: BlockId) -> Self {
+        Self::default().inside(u32::try_from(block.index()).unwrap_or(u32::MAX))
+    }
+
+    /// The one at `index` inside this one, from 0.
+    fn inside(&self, index: u32) -> Self {
+        Self(self.0.iter().copied().chain([index]).collect())
+    }
+}
+
+/// A resource before it has its place in the catalog.
+pub(crate) struct Declared {
     pub(crate) kind: KindId,
     /// Its name; none where that is unknown yet.
     pub(crate) name: Option<Arc<str>>,
-    pub(crate) given: Given,
+    pub(crate) given: Arguments,
     pub(crate) options: Options,
     /// The address of the module instance that it belongs to.
     pub(crate) module: Option<Arc<str>>,
     pub(crate) body: u32,
     /// Where it stands in reading order.
-    pub(crate) place: Vec<u32>,
+    pub(crate) position: Position,
     pub(crate) at: Span,
     /// Where the module was called that it belongs to.
     pub(crate) called: Option<Span>,
@@ -67,9 +83,9 @@ pub(crate) struct Draft {
 
 /// One place where a module is called.
 pub(crate) struct Call {
-    pub(crate) given: Given,
+    pub(crate) given: Arguments,
     pub(crate) options: Options,
-    pub(crate) place: Vec<u32>,
+    pub(crate) position: Position,
     /// The call in the inventory: its own, or that of the module in which it stands.
     pub(crate) called: Span,
     pub(crate) maybe: bool,
@@ -79,7 +95,7 @@ pub(crate) struct Call {
 
 /// The body being walked.
 #[derive(Clone)]
-pub(crate) struct Walked {
+pub(crate) struct Walk {
     pub(crate) body: u32,
     /// The address of the module instance, in a module.
     pub(crate) module: Option<Arc<str>>,
@@ -87,7 +103,7 @@ pub(crate) struct Walked {
     pub(crate) called: Option<Span>,
     /// What the module passes on.
     pub(crate) passed: Options,
-    pub(crate) place: Vec<u32>,
+    pub(crate) position: Position,
     /// The next place in it.
     pub(crate) next: u32,
     pub(crate) maybe: bool,
@@ -100,7 +116,7 @@ impl<'a> Bodies<'a> {
             data,
             diagnostics,
             names: Vec::new(),
-            drafts: Vec::new(),
+            declared: Vec::new(),
             instances: BTreeMap::new(),
             dropped: BTreeSet::new(),
             dropped_tags: BTreeSet::new(),
@@ -117,54 +133,54 @@ impl<'a> Bodies<'a> {
     }
 
     /// Walks the nodes of a body.
-    pub(crate) fn walk(&mut self, nodes: &[Node], setting: &Evaluator, walked: &mut Walked) {
+    pub(crate) fn walk(&mut self, nodes: &[Node], evaluator: &Evaluator, walk: &mut Walk) {
         for node in nodes {
             if self.full {
                 return;
             }
             match &*node.name {
                 "for" => {
-                    for turn in
-                        self.diagnostics.told(control_flow::turns(node, setting)).into_iter().flatten()
+                    for iteration in
+                        self.diagnostics.told(control_flow::iterations(node, evaluator)).into_iter().flatten()
                     {
-                        let outer = walked.maybe;
-                        walked.maybe |= turn.maybe;
-                        self.walk(node.body(), &turn.setting, walked);
-                        walked.maybe = outer;
+                        let outer = walk.maybe;
+                        walk.maybe |= iteration.maybe;
+                        self.walk(node.body(), &iteration.evaluator, walk);
+                        walk.maybe = outer;
                     }
                 }
                 "when" => {
                     let holds = self
                         .diagnostics
-                        .told(control_flow::condition(node.args.first(), node.at, setting))
+                        .told(control_flow::condition(node.args.first(), node.at, evaluator))
                         .unwrap_or_default();
-                    self.branch(holds, node.body(), setting, walked);
+                    self.branch(holds, node.body(), evaluator, walk);
                 }
-                _ => self.piece(node, setting, walked),
+                _ => self.piece(node, evaluator, walk),
             }
         }
     }
 
-    fn branch(&mut self, holds: Condition, nodes: &[Node], setting: &Evaluator, walked: &mut Walked) {
+    fn branch(&mut self, holds: Condition, nodes: &[Node], evaluator: &Evaluator, walk: &mut Walk) {
         if holds == Condition::False {
-            return self.drop(nodes, setting, walked);
+            return self.drop(nodes, evaluator, walk);
         }
-        let outer = walked.maybe;
-        walked.maybe |= holds == Condition::Unknown;
-        self.walk(nodes, setting, walked);
-        walked.maybe = outer;
+        let outer = walk.maybe;
+        walk.maybe |= holds == Condition::Unknown;
+        self.walk(nodes, evaluator, walk);
+        walk.maybe = outer;
     }
 
-    fn piece(&mut self, node: &Node, setting: &Evaluator, walked: &mut Walked) {
-        let mut maybe = walked.maybe;
+    fn piece(&mut self, node: &Node, evaluator: &Evaluator, walk: &mut Walk) {
+        let mut maybe = walk.maybe;
         if let Some(when) = control_flow::when_of(node) {
             match self
                 .diagnostics
-                .told(control_flow::condition(Some(when), node.at, setting))
+                .told(control_flow::condition(Some(when), node.at, evaluator))
                 .unwrap_or_default()
             {
                 Condition::True => {}
-                Condition::False => return self.drop(std::slice::from_ref(node), setting, walked),
+                Condition::False => return self.drop(std::slice::from_ref(node), evaluator, walk),
                 Condition::Unknown => maybe = true,
             }
         }
@@ -176,13 +192,12 @@ impl<'a> Bodies<'a> {
                 .diagnostics
                 .push(Diagnostic::error(Code::Limit, message).label(node.at, "with this one"));
         }
-        let mut place = walked.place.clone();
-        place.push(walked.next);
-        walked.next += 1;
+        let position = walk.position.inside(walk.next);
+        walk.next += 1;
         if let Some(kind) = self.data.library.kind(&node.name) {
-            self.resource(kind, node, setting, walked, place, maybe);
+            self.resource(kind, node, evaluator, walk, position, maybe);
         } else if self.data.library.modules.contains_key(&*node.name) {
-            self.call(node, setting, walked, place, maybe);
+            self.call(node, evaluator, walk, position, maybe);
         } else {
             // What it would be called by others is nobody's second mistake.
             self.has_unknown_names = true;
@@ -194,14 +209,14 @@ impl<'a> Bodies<'a> {
         &mut self,
         kind: KindId,
         node: &Node,
-        setting: &Evaluator,
-        walked: &Walked,
-        place: Vec<u32>,
+        evaluator: &Evaluator,
+        walk: &Walk,
+        position: Position,
         maybe: bool,
     ) {
         let schema = &self.data.library.kinds[kind].schema;
         let mut options = Options::default();
-        let (given, mut told) = gather(node, schema, Target::Catalog, setting, Some(&mut options));
+        let (given, mut told) = bind(node, schema, Target::Catalog, evaluator, Some(&mut options));
         let name = name(schema, &given);
         self.has_unknown_names |= !matches!(name, Ok(Some(_)));
         if let Err(Some(report)) = &name {
@@ -210,28 +225,28 @@ impl<'a> Bodies<'a> {
         let failed = !told.is_empty();
         self.diagnostics.extend(told);
         let Ok(name) = name else { return };
-        options.within(walked.module.as_ref());
-        options.inherit(&walked.passed);
-        self.drafts.push(Draft {
+        options.within(walk.module.as_ref());
+        options.inherit(&walk.passed);
+        self.declared.push(Declared {
             kind,
             name,
             given,
             options,
-            module: walked.module.clone(),
-            body: walked.body,
-            place,
+            module: walk.module.clone(),
+            body: walk.body,
+            position,
             at: node.at,
-            called: walked.called,
+            called: walk.called,
             maybe,
             failed,
         });
     }
 
-    fn call(&mut self, node: &Node, setting: &Evaluator, walked: &Walked, place: Vec<u32>, maybe: bool) {
+    fn call(&mut self, node: &Node, evaluator: &Evaluator, walk: &Walk, position: Position, maybe: bool) {
         let data = self.data;
         let Some(module) = data.library.modules.get(&*node.name) else { return };
         let mut options = Options::default();
-        let (given, mut told) = gather(node, &module.schema, Target::Module, setting, Some(&mut options));
+        let (given, mut told) = bind(node, &module.schema, Target::Module, evaluator, Some(&mut options));
         for (what, at) in
             [("retries", options.retries.map(|(_, at)| at)), ("timeout", options.timeout.map(|(_, at)| at))]
         {
@@ -250,38 +265,38 @@ impl<'a> Bodies<'a> {
             self.has_unknown_names = true;
             return;
         };
-        options.within(walked.module.as_ref());
-        options.inherit(&walked.passed);
+        options.within(walk.module.as_ref());
+        options.inherit(&walk.passed);
         let instance = Instance { module: node.name.to_string(), name };
-        let called = walked.called.unwrap_or(node.at);
-        let call = Call { given, options, place, called, maybe, failed };
+        let called = walk.called.unwrap_or(node.at);
+        let call = Call { given, options, position, called, maybe, failed };
         self.instances.entry(instance).or_default().push(call);
     }
 
     /// Remembers the addresses of what is not there, so that naming them is no mistake.
-    fn drop(&mut self, nodes: &[Node], setting: &Evaluator, walked: &Walked) {
+    fn drop(&mut self, nodes: &[Node], evaluator: &Evaluator, walk: &Walk) {
         for node in nodes {
             match &*node.name {
                 "for" => {
-                    for turn in control_flow::turns(node, setting).unwrap_or_default() {
-                        self.drop(node.body(), &turn.setting, walked);
+                    for iteration in control_flow::iterations(node, evaluator).unwrap_or_default() {
+                        self.drop(node.body(), &iteration.evaluator, walk);
                     }
                 }
-                "when" => self.drop(node.body(), setting, walked),
-                name => self.drop_one(name, node, setting, walked),
+                "when" => self.drop(node.body(), evaluator, walk),
+                name => self.drop_one(name, node, evaluator, walk),
             }
         }
     }
 
-    fn drop_one(&mut self, name: &str, node: &Node, setting: &Evaluator, walked: &Walked) {
-        let text = |written: &Written| setting.value(written).ok()?.value.as_str().map(str::to_owned);
-        let prefix = walked.module.as_ref().map_or(String::new(), |module| format!("{module}."));
+    fn drop_one(&mut self, name: &str, node: &Node, evaluator: &Evaluator, walk: &Walk) {
+        let text = |written: &Written| evaluator.value(written).ok()?.value.as_str().map(str::to_owned);
+        let prefix = walk.module.as_ref().map_or(String::new(), |module| format!("{module}."));
         let id = node.prop("id").map(|property| &property.value);
         let names = node.args.first().into_iter().chain(id).filter_map(text);
         let of_props = node.prop("tags").map(|property| &property.value);
         let children = node.body().iter().filter(|child| &*child.name == "tags");
         let tags = of_props.into_iter().chain(children.flat_map(|child| &child.args)).filter_map(text);
-        self.dropped_tags.extend(tags.chain(walked.passed.tags.iter().map(|tag| tag.to_string())));
+        self.dropped_tags.extend(tags.chain(walk.passed.tags.iter().map(|tag| tag.to_string())));
         self.dropped.extend(names.map(|text| format!("{prefix}{}", address(name, &text))));
         if self.data.library.modules.contains_key(name) {
             self.dropped.insert(name.to_owned());
@@ -291,22 +306,22 @@ impl<'a> Bodies<'a> {
 
 /// The name of a resource; `Ok(None)` where it is unknown, an error where it has none that it should: nothing where that has
 /// been said.
-fn name(schema: &Schema, given: &Given) -> Result<Option<Arc<str>>, Option<Diagnostic>> {
+fn name(schema: &Schema, given: &Arguments) -> Result<Option<Arc<str>>, Option<Diagnostic>> {
     let Some(param) = schema.params.find(|param| param.argument == Some(0)) else {
         return Ok(Some(schema.name.as_str().into()));
     };
-    let Some(slot) = &given.params[param] else {
+    let Some(argument) = &given.params[param] else {
         // That it is missing has been said, where it is required.
         return if schema.params[param].required { Err(None) } else { Ok(Some(schema.name.as_str().into())) };
     };
     let text = |atom: &Atom| match atom {
         Atom::Plain(scalar) => Ok(name_of(scalar)),
-        Atom::Secret(_) => Err(Some(secret_here(slot.at, "a name"))),
+        Atom::Secret(_) => Err(Some(secret_here(argument.at, "a name"))),
         _ => Ok(None),
     };
-    match &slot.held {
-        Held::One(atom) => text(atom),
-        Held::Many(items) => {
+    match &argument.held {
+        Bound::One(atom) => text(atom),
+        Bound::Many(items) => {
             let words: Option<Vec<Arc<str>>> = items.iter().map(text).collect::<Result<_, _>>()?;
             Ok(words.map(|words| words.join(" ").into()))
         }
@@ -320,13 +335,13 @@ pub(crate) fn address(kind: &str, name: &str) -> String {
 }
 
 /// The name of a module instance; an error where it is unknown, with a mistake where it is one.
-fn instance_name(schema: &Schema, given: &Given) -> Result<Option<Arc<str>>, Option<Diagnostic>> {
-    let Some(slot) = schema.key_param().and_then(|param| given.params[param].as_ref()) else {
+fn instance_name(schema: &Schema, given: &Arguments) -> Result<Option<Arc<str>>, Option<Diagnostic>> {
+    let Some(argument) = schema.key_param().and_then(|param| given.params[param].as_ref()) else {
         return Ok(None);
     };
-    match &slot.held {
-        Held::One(Atom::Plain(scalar)) => Ok(name_of(scalar)),
-        Held::One(Atom::Secret(_)) => Err(Some(secret_here(slot.at, "a name"))),
+    match &argument.held {
+        Bound::One(Atom::Plain(scalar)) => Ok(name_of(scalar)),
+        Bound::One(Atom::Secret(_)) => Err(Some(secret_here(argument.at, "a name"))),
         _ => Err(None),
     }
 }

@@ -17,7 +17,7 @@ const DEPTH: usize = 8;
 
 /// A folder with `files/` and `templates/`.
 pub(crate) struct Assets {
-    place: Place,
+    place: AssetRoot,
     pub(crate) engine: Engine,
     /// The template files, by their path below `templates/`.
     templates: HashMap<String, (FileId, Arc<str>)>,
@@ -25,14 +25,14 @@ pub(crate) struct Assets {
 
 /// Where a module's or the project's files are.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum AssetRoot {
     /// A folder of the project; `""` is the project itself.
     Folder(String),
     /// A module that comes with Converge.
     Builtin(Builtin),
 }
 
-impl Place {
+impl AssetRoot {
     /// The path of `path` as shown to people, and as [`Sources`] know it.
     pub(crate) fn path(&self, path: &str) -> String {
         match self {
@@ -97,7 +97,7 @@ impl Place {
 impl Assets {
     /// Reads the templates of a folder ahead, so that their mistakes can be shown. Those that are no text are left out.
     pub(crate) fn new(
-        place: Place,
+        place: AssetRoot,
         sources: &Arc<dyn Sources>,
         files: &mut Files,
         diagnostics: &mut Diagnostics,
@@ -162,12 +162,12 @@ impl Assets {
     ) -> Result<(Digest, u64, ContentSource), SourceError> {
         let below = format!("files/{path}");
         match &self.place {
-            Place::Folder(_) => {
+            AssetRoot::Folder(_) => {
                 let path = self.place.path(&below);
                 let (digest, length) = sources.digest(&path)?;
                 Ok((digest, length, ContentSource::File(path)))
             }
-            Place::Builtin(builtin) => {
+            AssetRoot::Builtin(builtin) => {
                 let bytes = builtin.file(&below).ok_or(SourceError::Missing)?;
                 Ok((Digest::of(bytes), bytes.len() as u64, ContentSource::Bytes(bytes.into())))
             }

@@ -27,7 +27,7 @@ const WINDOW: &str = "window";
 
 /// What all files say.
 #[derive(Default)]
-pub(crate) struct Reading {
+pub(crate) struct Declarations {
     /// The name in `converge.kdl`.
     pub(crate) project: Option<String>,
     /// Layers of the inventory itself: `vars` at top level, and those of groups and hosts.
@@ -35,9 +35,9 @@ pub(crate) struct Reading {
     pub(crate) connection: Vec<Layer>,
     pub(crate) drift: Vec<Layer>,
     /// Hosts as written, in order; ranges are not spread yet.
-    pub(crate) hosts: Vec<WrittenHost>,
+    pub(crate) hosts: Vec<DeclaredHost>,
     /// Groups by name, in the order first written.
-    pub(crate) groups: Table<GroupId, WrittenGroup>,
+    pub(crate) groups: Table<GroupId, DeclaredGroup>,
     /// `on` blocks in reading order.
     pub(crate) blocks: Table<BlockId, Block>,
     /// Files of secrets by path, and where they are named.
@@ -49,7 +49,7 @@ pub(crate) struct Reading {
 }
 
 /// A `host` node.
-pub(crate) struct WrittenHost {
+pub(crate) struct DeclaredHost {
     /// The names, each perhaps a range.
     pub(crate) names: Vec<Written>,
     /// `address=`.
@@ -62,7 +62,7 @@ pub(crate) struct WrittenHost {
 }
 
 /// A group: all nodes of one name.
-pub(crate) struct WrittenGroup {
+pub(crate) struct DeclaredGroup {
     pub(crate) name: Arc<str>,
     pub(crate) at: Span,
     /// Groups in whose bodies it stands.
@@ -94,12 +94,12 @@ pub(crate) fn read(
     entry: &str,
     files: &mut Files,
     diagnostics: &mut Diagnostics,
-) -> Reading {
+) -> Declarations {
     let mut reader = Reader {
         sources,
         files,
         diagnostics,
-        reading: Reading::default(),
+        declarations: Declarations::default(),
         stack: Vec::new(),
         read: HashMap::new(),
         group_names: HashMap::new(),
@@ -108,14 +108,14 @@ pub(crate) fn read(
     };
     reader.project();
     reader.entry(entry);
-    reader.reading
+    reader.declarations
 }
 
 struct Reader<'a> {
     sources: &'a dyn Sources,
     files: &'a mut Files,
     diagnostics: &'a mut Diagnostics,
-    reading: Reading,
+    declarations: Declarations,
     /// The files being read, and where each was named.
     stack: Vec<(FileId, Option<Span>)>,
     read: HashMap<String, FileId>,
@@ -141,7 +141,7 @@ impl Reader<'_> {
         for node in parse::parse(id, &text, self.diagnostics) {
             let value = node.args.first().and_then(Written::plain_text).cloned();
             match (&*node.name, value) {
-                ("project", Some(name)) => self.reading.project = Some(name.to_string()),
+                ("project", Some(name)) => self.declarations.project = Some(name.to_string()),
                 ("inventory", Some(named)) => match join(folder_of(path), &named) {
                     Some(path) => inventory = Some((path, node.args[0].at)),
                     None => self.outside(node.args[0].at),
@@ -252,15 +252,15 @@ impl Reader<'_> {
 
     /// Notes that everything on the stack includes `id`, and what `id` includes.
     fn edge(&mut self, id: FileId) {
-        let mut below = self.reading.includes.get(&id).cloned().unwrap_or_default();
+        let mut below = self.declarations.includes.get(&id).cloned().unwrap_or_default();
         below.insert(id);
         for (above, _) in &self.stack {
-            self.reading.includes.entry(*above).or_default().extend(&below);
+            self.declarations.includes.entry(*above).or_default().extend(&below);
         }
     }
 
     fn text(&mut self, path: &str, named: Named) -> Option<(FileId, Arc<str>)> {
-        if let Some(id) = self.reading.paths.get(path) {
+        if let Some(id) = self.declarations.paths.get(path) {
             return Some((*id, self.files.get(*id)?.text.clone()));
         }
         let bytes = match self.sources.read(path, prescan::SIZE as u64) {
@@ -283,7 +283,7 @@ impl Reader<'_> {
             }
         };
         let id = self.files.add(path, text.clone());
-        self.reading.paths.insert(path.to_owned(), id);
+        self.declarations.paths.insert(path.to_owned(), id);
         Some((id, text))
     }
 
@@ -293,15 +293,15 @@ impl Reader<'_> {
             match &*node.name {
                 "vars" => {
                     let layer = self.vars(file, Level::Inventory, &node);
-                    self.reading.vars.extend(layer);
+                    self.declarations.vars.extend(layer);
                 }
                 "connection" => {
                     let layer = self.connection(file, Level::Inventory, &node);
-                    self.reading.connection.push(layer);
+                    self.declarations.connection.push(layer);
                 }
                 "drift" => {
                     let layer = self.drift(file, Level::Inventory, &node);
-                    self.reading.drift.push(layer);
+                    self.declarations.drift.push(layer);
                 }
                 "host" => self.host(file, node, None),
                 "group" => self.group(file, node, None),
@@ -332,9 +332,9 @@ impl Reader<'_> {
 
     fn secrets(&mut self, path: &str, named: Named) {
         if let Some(at) = named
-            && !self.reading.secrets.iter().any(|(known, _)| known == path)
+            && !self.declarations.secrets.iter().any(|(known, _)| known == path)
         {
-            self.reading.secrets.push((path.to_owned(), at));
+            self.declarations.secrets.push((path.to_owned(), at));
         }
     }
 
@@ -409,7 +409,7 @@ impl Reader<'_> {
         if node.args.is_empty() {
             return self.wants(&node, "a name: `host \"web1\"`");
         }
-        let mut host = WrittenHost {
+        let mut host = DeclaredHost {
             names: node.args.clone(),
             address: None,
             group,
@@ -435,7 +435,7 @@ impl Reader<'_> {
                 _ => self.unknown(child, &["vars", "connection", "drift", "address"]),
             }
         }
-        self.reading.hosts.push(host);
+        self.declarations.hosts.push(host);
     }
 
     fn group(&mut self, file: FileId, node: Node, outer: Option<GroupId>) {
@@ -447,7 +447,7 @@ impl Reader<'_> {
             self.unknown_property(&node, &property.key, property.at, &[]);
         }
         let group = self.group_called(text, name.at);
-        self.reading.groups[group].outer.extend(outer.map(|outer| (outer, name.at)));
+        self.declarations.groups[group].outer.extend(outer.map(|outer| (outer, name.at)));
         let level = Level::Group(group);
         for child in node.children.unwrap_or_default() {
             match &*child.name {
@@ -455,18 +455,18 @@ impl Reader<'_> {
                 "group" => self.group(file, child, Some(group)),
                 "vars" => {
                     let layer = self.vars(file, level, &child);
-                    self.reading.vars.extend(layer);
+                    self.declarations.vars.extend(layer);
                 }
                 "connection" => {
                     let layer = self.connection(file, level, &child);
-                    self.reading.connection.push(layer);
+                    self.declarations.connection.push(layer);
                 }
                 "drift" => {
                     let layer = self.drift(file, level, &child);
-                    self.reading.drift.push(layer);
+                    self.declarations.drift.push(layer);
                 }
                 "members" if child.args.is_empty() => self.wants(&child, "names or patterns"),
-                "members" => self.reading.groups[group].members.push(child.args),
+                "members" => self.declarations.groups[group].members.push(child.args),
                 "hosts" | "groups" => {
                     let report =
                         Diagnostic::error(Code::Unknown, format!("there is no node `{}`", child.name))
@@ -480,11 +480,10 @@ impl Reader<'_> {
     }
 
     fn group_called(&mut self, name: Arc<str>, at: Span) -> GroupId {
-        let groups = &mut self.reading.groups;
-        *self
-            .group_names
-            .entry(name.clone())
-            .or_insert_with(|| groups.push(WrittenGroup { name, at, outer: Vec::new(), members: Vec::new() }))
+        let groups = &mut self.declarations.groups;
+        *self.group_names.entry(name.clone()).or_insert_with(|| {
+            groups.push(DeclaredGroup { name, at, outer: Vec::new(), members: Vec::new() })
+        })
     }
 
     fn on(&mut self, node: Node) {
@@ -521,7 +520,7 @@ impl Reader<'_> {
             }
         }
         block.body = body.into();
-        self.reading.blocks.push(block);
+        self.declarations.blocks.push(block);
     }
 
     fn push(&mut self, report: Diagnostic, named: Named, words: &str) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use converge_model::HostName;
 
-use crate::project::declarations::{Reading, WrittenHost};
+use crate::project::declarations::{Declarations, DeclaredHost};
 use crate::project::precedence::{Layer, Level};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::source::ids::{GroupId, HostId, Id, Table};
@@ -23,7 +23,7 @@ pub(crate) struct Host {
     pub(crate) at: Span,
     /// `address=`: a range spread, or a text that may be a template.
     pub(crate) address: Option<Written>,
-    /// The node that defines it, as a place in [`Reading::hosts`].
+    /// The node that defines it, as a place in [`Declarations::hosts`].
     pub(crate) node: usize,
     /// All groups that it is in.
     pub(crate) groups: BTreeSet<GroupId>,
@@ -139,23 +139,23 @@ fn texts(patterns: &[Written], diagnostics: &mut Diagnostics) -> Option<Vec<Arc<
 }
 
 /// Spreads ranges and works out who is inside what.
-pub(crate) fn build(reading: &Reading, diagnostics: &mut Diagnostics) -> Membership {
+pub(crate) fn build(declarations: &Declarations, diagnostics: &mut Diagnostics) -> Membership {
     let mut membership = Membership::default();
-    for (node, written) in reading.hosts.iter().enumerate() {
+    for (node, written) in declarations.hosts.iter().enumerate() {
         membership.spread(node, written, diagnostics);
     }
-    for (id, group) in reading.groups.entries() {
+    for (id, group) in declarations.groups.entries() {
         membership.add_group(id, group, diagnostics);
     }
-    let order = Nesting::read(reading, &membership).order(reading, &mut membership, diagnostics);
+    let order = Nesting::read(declarations, &membership).order(declarations, &mut membership, diagnostics);
     for group in order {
-        membership.fill(group, reading, diagnostics);
+        membership.fill(group, declarations, diagnostics);
     }
     membership
 }
 
 impl Membership {
-    fn spread(&mut self, node: usize, written: &WrittenHost, diagnostics: &mut Diagnostics) {
+    fn spread(&mut self, node: usize, written: &DeclaredHost, diagnostics: &mut Diagnostics) {
         for name in &written.names {
             let Some(texts) = texts(std::slice::from_ref(name), diagnostics) else { continue };
             match spread(&texts[0], name, written.address.as_ref(), diagnostics) {
@@ -205,7 +205,7 @@ impl Membership {
     fn add_group(
         &mut self,
         id: GroupId,
-        written: &crate::project::declarations::WrittenGroup,
+        written: &crate::project::declarations::DeclaredGroup,
         diagnostics: &mut Diagnostics,
     ) {
         let name = &written.name;
@@ -232,12 +232,12 @@ impl Membership {
     }
 
     /// Fills a group whose inner groups are filled.
-    fn fill(&mut self, group: GroupId, reading: &Reading, diagnostics: &mut Diagnostics) {
+    fn fill(&mut self, group: GroupId, declarations: &Declarations, diagnostics: &mut Diagnostics) {
         let mut hosts: BTreeSet<HostId> = BTreeSet::new();
-        for members in &reading.groups[group].members {
+        for members in &declarations.groups[group].members {
             hosts.extend(self.select(members, diagnostics));
         }
-        let own = |host: &Host| reading.hosts[host.node].group == Some(group);
+        let own = |host: &Host| declarations.hosts[host.node].group == Some(group);
         hosts.extend(self.hosts.entries().filter(|(_, host)| own(host)).map(|(id, _)| id));
         for inner in self.groups[group].inner.clone() {
             hosts.extend(&self.groups[inner].hosts);
@@ -330,10 +330,10 @@ struct Nesting {
 }
 
 impl Nesting {
-    fn read(reading: &Reading, membership: &Membership) -> Self {
+    fn read(declarations: &Declarations, membership: &Membership) -> Self {
         let mut inner: Table<GroupId, Vec<(GroupId, Span)>> =
-            reading.groups.iter().map(|_| Vec::new()).collect();
-        for (id, group) in reading.groups.entries() {
+            declarations.groups.iter().map(|_| Vec::new()).collect();
+        for (id, group) in declarations.groups.entries() {
             for (outer, at) in &group.outer {
                 inner[*outer].push((id, *at));
             }
@@ -354,7 +354,7 @@ impl Nesting {
     /// reported and cut.
     fn order(
         &self,
-        reading: &Reading,
+        declarations: &Declarations,
         membership: &mut Membership,
         diagnostics: &mut Diagnostics,
     ) -> Vec<GroupId> {
@@ -384,7 +384,7 @@ impl Nesting {
                         state[inner] = State::Open;
                         stack.push((inner, 0));
                     }
-                    State::Open => self.cycle(&stack, inner, at, reading, diagnostics),
+                    State::Open => self.cycle(&stack, inner, at, declarations, diagnostics),
                 }
             }
         }
@@ -403,11 +403,11 @@ impl Nesting {
         stack: &[(GroupId, usize)],
         to: GroupId,
         at: Span,
-        reading: &Reading,
+        declarations: &Declarations,
         diagnostics: &mut Diagnostics,
     ) {
         let from = stack.iter().position(|(group, _)| *group == to).unwrap_or(0);
-        let name = |group: GroupId| &reading.groups[group].name;
+        let name = |group: GroupId| &declarations.groups[group].name;
         let mut report = Diagnostic::error(Code::Cycle, format!("the group `{}` is inside itself", name(to)))
             .label(
                 at,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use converge_model::KindInfo;
 
-use crate::project::assets::{Assets, Place};
+use crate::project::assets::{AssetRoot, Assets};
 use crate::project::declarations::Block;
 use crate::project::loader::Loader;
 use crate::project::module::{self, Module, ModuleOrigin};
@@ -119,7 +119,7 @@ impl Shelf<'_> {
     fn read_own(&mut self, name: &str) {
         let builtin = self.loader.builtins.iter().any(|builtin| builtin.name == name);
         let origin = if builtin { ModuleOrigin::Replacement } else { ModuleOrigin::Project };
-        if let Some(file) = self.read(name, Place::Folder(format!("modules/{name}")), origin) {
+        if let Some(file) = self.read(name, AssetRoot::Folder(format!("modules/{name}")), origin) {
             let start = Span::new(file, 0, 0);
             if self.library.kind(name).is_some() {
                 self.diagnostics.push(
@@ -141,11 +141,11 @@ impl Shelf<'_> {
             return None;
         }
         let builtin = *self.loader.builtins.iter().find(|builtin| builtin.name == name)?;
-        self.read(name, Place::Builtin(builtin), ModuleOrigin::Builtin)?;
+        self.read(name, AssetRoot::Builtin(builtin), ModuleOrigin::Builtin)?;
         self.library.modules.get(name).cloned()
     }
 
-    fn read(&mut self, name: &str, place: Place, origin: ModuleOrigin) -> Option<FileId> {
+    fn read(&mut self, name: &str, place: AssetRoot, origin: ModuleOrigin) -> Option<FileId> {
         let sources = &self.loader.sources;
         let shown = place.path("module.kdl");
         let bytes = match place.read(&**sources, "module.kdl", prescan::SIZE as u64) {
@@ -163,8 +163,8 @@ impl Shelf<'_> {
         let file = self.files.add(shown, text);
         let nodes = parse::parse(file, text, self.diagnostics);
         let readme = place.read(&**sources, "README.md", prescan::SIZE as u64).ok();
-        let base = Arc::new(Assets::new(place, sources, self.files, self.diagnostics));
-        let mut module = module::read(name, nodes, base, origin, self.diagnostics);
+        let assets = Arc::new(Assets::new(place, sources, self.files, self.diagnostics));
+        let mut module = module::read(name, nodes, assets, origin, self.diagnostics);
         module.readme = readme.and_then(|bytes| std::str::from_utf8(&bytes).ok().map(Arc::from));
         self.library.modules.insert(name.to_owned(), Arc::new(module));
         Some(file)

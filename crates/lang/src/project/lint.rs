@@ -20,16 +20,16 @@ use crate::syntax::value_tree::{Entry, Tree};
 
 /// Looks at every body and every variable of a project.
 pub(crate) fn all(data: &Data, diagnostics: &mut Diagnostics) {
-    let own = data.reading.hosts.iter().flat_map(|host| &host.vars);
-    let mut linter = Linter { library: &data.library, files: &data.files, base: &data.base, diagnostics };
-    for layer in data.reading.vars.iter().chain(own) {
+    let own = data.declarations.hosts.iter().flat_map(|host| &host.vars);
+    let mut linter = Linter { library: &data.library, files: &data.files, assets: &data.assets, diagnostics };
+    for layer in data.declarations.vars.iter().chain(own) {
         linter.entries(&layer.entries);
     }
-    for block in &data.reading.blocks {
+    for block in &data.declarations.blocks {
         linter.body(&block.body);
     }
     for module in data.library.modules.values() {
-        linter.base = &module.base;
+        linter.assets = &module.assets;
         linter.entries(&module.vars);
         linter.body(&module.body);
     }
@@ -38,7 +38,7 @@ pub(crate) fn all(data: &Data, diagnostics: &mut Diagnostics) {
 struct Linter<'a> {
     library: &'a Library,
     files: &'a Files,
-    base: &'a Arc<Assets>,
+    assets: &'a Arc<Assets>,
     diagnostics: &'a mut Diagnostics,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Linter<'a> {
 
     fn text(&mut self, written: &Written, expression: Option<&str>) {
         let Literal::Text(text) = &written.literal else { return };
-        let engine = &self.base.engine;
+        let engine = &self.assets.engine;
         let found = match written.origin {
             // That a template stands where an expression is meant is said where it is evaluated.
             Origin::Plain if expression.is_some() && crate::template::is_template(text) => {

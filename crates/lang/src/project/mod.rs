@@ -18,14 +18,14 @@ use std::sync::{Arc, OnceLock};
 
 use converge_model::HostName;
 
-use crate::project::assets::{Assets, Place};
+use crate::project::assets::{AssetRoot, Assets};
 use crate::project::blocks::Blocks;
-use crate::project::declarations::Reading;
+use crate::project::declarations::Declarations;
 use crate::project::hosts::Membership;
 use crate::project::library::{Library, library};
 use crate::project::loader::Loader;
 use crate::project::overrides::set;
-use crate::project::precedence::{Layer, Nearness};
+use crate::project::precedence::{Layer, Precedence};
 use crate::project::secrets::Secrets;
 use crate::settings::rollout::Rollout;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files};
@@ -38,12 +38,12 @@ pub(crate) struct Data {
     pub(crate) loader: Loader,
     pub(crate) files: Arc<Files>,
     pub(crate) project: String,
-    pub(crate) reading: Reading,
+    pub(crate) declarations: Declarations,
     pub(crate) membership: Membership,
-    pub(crate) nearness: Nearness,
+    pub(crate) precedence: Precedence,
     pub(crate) blocks: Blocks,
     pub(crate) rollouts: Vec<Rollout>,
-    pub(crate) base: Arc<Assets>,
+    pub(crate) assets: Arc<Assets>,
     pub(crate) library: Library,
     pub(crate) secrets: Secrets,
     tables: Table<HostId, OnceLock<Arc<Variables>>>,
@@ -79,10 +79,10 @@ impl Data {
     /// Merges the definitions of one host, and says where they contradict each other.
     pub(crate) fn build_table(&self, host: HostId, diagnostics: &mut Diagnostics) -> Arc<Variables> {
         let of_host = &self.membership.hosts[host];
-        let own = &self.reading.hosts[of_host.node].vars;
-        let layers = self.membership.layers_of(host, &self.reading.vars, own);
+        let own = &self.declarations.hosts[of_host.node].vars;
+        let layers = self.membership.layers_of(host, &self.declarations.vars, own);
         let build = |diagnostics: &mut Diagnostics| {
-            Arc::new(Variables::new(precedence::merge(&layers, &self.nearness, diagnostics)))
+            Arc::new(Variables::new(precedence::merge(&layers, &self.precedence, diagnostics)))
         };
         if !own.is_empty() {
             return build(diagnostics);
@@ -100,8 +100,8 @@ impl Data {
 
     /// The layers of variables of a host, for `explain`.
     pub(crate) fn var_layers(&self, host: HostId) -> Vec<&Layer> {
-        let own = &self.reading.hosts[self.membership.hosts[host].node].vars;
-        self.membership.layers_of(host, &self.reading.vars, own)
+        let own = &self.declarations.hosts[self.membership.hosts[host].node].vars;
+        self.membership.layers_of(host, &self.declarations.vars, own)
     }
 
     /// The place of a host.
@@ -115,28 +115,28 @@ pub(crate) fn load(loader: &Loader, entry: &str, sets: &[(String, String)]) -> (
     let mut diagnostics = Diagnostics::default();
     let mut files = Files::default();
     let sources = &*loader.sources;
-    let mut reading = declarations::read(sources, entry, &mut files, &mut diagnostics);
-    set(&mut reading, sets, &mut files, &mut diagnostics);
-    let membership = hosts::build(&reading, &mut diagnostics);
-    shapes(&reading, &mut diagnostics);
-    let nearness = Nearness { outer: membership.outer.clone(), includes: reading.includes.clone() };
-    let base = Assets::new(Place::Folder(String::new()), &loader.sources, &mut files, &mut diagnostics);
-    let library = library(loader, &reading.blocks, &mut files, &mut diagnostics);
-    let secrets = Secrets::load(&reading.secrets, sources, &mut diagnostics);
-    let blocks = Blocks::select(&reading.blocks, &membership, &mut diagnostics);
-    let rollouts = rollouts::read(&reading.blocks, &blocks, &membership, &files, &mut diagnostics);
-    blocks.refuse_cycle(&reading.blocks, &mut diagnostics);
+    let mut declarations = declarations::read(sources, entry, &mut files, &mut diagnostics);
+    set(&mut declarations, sets, &mut files, &mut diagnostics);
+    let membership = hosts::build(&declarations, &mut diagnostics);
+    shapes(&declarations, &mut diagnostics);
+    let precedence = Precedence { outer: membership.outer.clone(), includes: declarations.includes.clone() };
+    let assets = Assets::new(AssetRoot::Folder(String::new()), &loader.sources, &mut files, &mut diagnostics);
+    let library = library(loader, &declarations.blocks, &mut files, &mut diagnostics);
+    let secrets = Secrets::load(&declarations.secrets, sources, &mut diagnostics);
+    let blocks = Blocks::select(&declarations.blocks, &membership, &mut diagnostics);
+    let rollouts = rollouts::read(&declarations.blocks, &blocks, &membership, &files, &mut diagnostics);
+    blocks.refuse_cycle(&declarations.blocks, &mut diagnostics);
     let tables = membership.hosts.iter().map(|_| OnceLock::new()).collect();
     let data = Data {
         loader: loader.clone(),
-        project: reading.project.clone().unwrap_or_else(|| entry.to_owned()),
+        project: declarations.project.clone().unwrap_or_else(|| entry.to_owned()),
         files: Arc::new(files),
-        reading,
+        declarations,
         membership,
-        nearness,
+        precedence,
         blocks,
         rollouts,
-        base: Arc::new(base),
+        assets: Arc::new(assets),
         library,
         secrets,
         tables,
@@ -155,7 +155,7 @@ pub(crate) fn load(loader: &Loader, entry: &str, sets: &[(String, String)]) -> (
     (data, diagnostics)
 }
 
-fn shapes(reading: &Reading, diagnostics: &mut Diagnostics) {
-    let of_hosts = reading.hosts.iter().flat_map(|host| &host.vars);
-    precedence::shapes(reading.vars.iter().chain(of_hosts), diagnostics);
+fn shapes(declarations: &Declarations, diagnostics: &mut Diagnostics) {
+    let of_hosts = declarations.hosts.iter().flat_map(|host| &host.vars);
+    precedence::shapes(declarations.vars.iter().chain(of_hosts), diagnostics);
 }

@@ -55,7 +55,7 @@ pub(crate) struct Module {
     pub(crate) origin: ModuleOrigin,
     pub(crate) vars: Vec<Entry>,
     pub(crate) body: Arc<[Node]>,
-    pub(crate) base: Arc<Assets>,
+    pub(crate) assets: Arc<Assets>,
     pub(crate) readme: Option<Arc<str>>,
 }
 
@@ -80,7 +80,7 @@ impl Module {
 pub(crate) fn read(
     name: &str,
     nodes: Vec<Node>,
-    base: Arc<Assets>,
+    assets: Arc<Assets>,
     origin: ModuleOrigin,
     diagnostics: &mut Diagnostics,
 ) -> Module {
@@ -91,7 +91,7 @@ pub(crate) fn read(
         origin,
         vars: Vec::new(),
         body: Arc::new([]),
-        base,
+        assets,
         readme: None,
     };
     let mut body = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::project::declarations::Reading;
+use crate::project::declarations::Declarations;
 use crate::project::precedence::{Layer, Level};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span};
 use crate::source::suggest::did_you_mean;
@@ -12,7 +12,7 @@ use crate::template::fold;
 
 /// Adds `--set` as the nearest layer. A value takes the type of what it overrides.
 pub(crate) fn set(
-    reading: &mut Reading,
+    declarations: &mut Declarations,
     sets: &[(String, String)],
     files: &mut Files,
     diagnostics: &mut Diagnostics,
@@ -22,11 +22,11 @@ pub(crate) fn set(
         let file = files.add("--set", text.clone());
         let at = Span::new(file, 6, name.len() + 1 + value.len());
         let path: Vec<&str> = name.split('.').collect();
-        let layers = reading.vars.iter().chain(reading.hosts.iter().flat_map(|host| &host.vars));
+        let layers = declarations.vars.iter().chain(declarations.hosts.iter().flat_map(|host| &host.vars));
         let mut found = layers.filter_map(|layer| find(&layer.entries, &path));
         let Some(overridden) = found.next() else {
             let names: Vec<String> =
-                reading.vars.iter().flat_map(|l| &l.entries).map(|e| e.key.to_string()).collect();
+                declarations.vars.iter().flat_map(|l| &l.entries).map(|e| e.key.to_string()).collect();
             diagnostics.push(
                 Diagnostic::error(Code::Set, format!("there is no variable `{name}`"))
                     .label(at, "to be set")
@@ -38,7 +38,7 @@ pub(crate) fn set(
             Ok(literal) => {
                 let leaf = Tree::Leaf(Written { literal, origin: Origin::Raw, at });
                 let entry = nest(&path, leaf, at);
-                reading.vars.push(Layer { level: Level::Set, file, entries: vec![entry] });
+                declarations.vars.push(Layer { level: Level::Set, file, entries: vec![entry] });
             }
             Err(what) => diagnostics.push(
                 Diagnostic::error(Code::Set, format!("`{name}` is {what}"))

@@ -32,14 +32,14 @@ pub(crate) struct Layer {
 
 /// What decides between layers: which group is inside which, and which file includes which.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Nearness {
+pub(crate) struct Precedence {
     /// For each group, the groups that it is inside of.
     pub(crate) outer: Table<GroupId, HashSet<GroupId>>,
     /// For each file, the files that it includes, directly or not.
     pub(crate) includes: HashMap<FileId, HashSet<FileId>>,
 }
 
-impl Nearness {
+impl Precedence {
     /// Whether `a` is nearer than `b`.
     pub(crate) fn nearer(&self, a: &Layer, b: &Layer) -> bool {
         match (a.level, b.level) {
@@ -69,17 +69,17 @@ struct Candidate<'a> {
 }
 
 /// Merges the layers of one host: every name with the value that counts.
-pub(crate) fn merge(layers: &[&Layer], nearness: &Nearness, diagnostics: &mut Diagnostics) -> Vec<Entry> {
+pub(crate) fn merge(layers: &[&Layer], precedence: &Precedence, diagnostics: &mut Diagnostics) -> Vec<Entry> {
     let candidates = layers
         .iter()
         .flat_map(|layer| layer.entries.iter().map(|entry| Candidate { layer, entry }))
         .collect();
-    let mut merger = Merger { nearness, diagnostics, what: "variable" };
+    let mut merger = Merger { precedence, diagnostics, what: "variable" };
     merger.keys(candidates)
 }
 
 struct Merger<'a> {
-    nearness: &'a Nearness,
+    precedence: &'a Precedence,
     diagnostics: &'a mut Diagnostics,
     what: &'static str,
 }
@@ -118,7 +118,7 @@ impl Merger<'_> {
     fn maps(&mut self, winner: Candidate<'_>, candidates: &[Candidate<'_>]) -> Entry {
         let hides = |of: &Candidate<'_>| {
             candidates.iter().any(|other| {
-                other.entry.value.shape() != Shape::Map && self.nearness.nearer(other.layer, of.layer)
+                other.entry.value.shape() != Shape::Map && self.precedence.nearer(other.layer, of.layer)
             })
         };
         let visible: Vec<&Candidate<'_>> = candidates.iter().filter(|candidate| !hides(candidate)).collect();
@@ -134,7 +134,7 @@ impl Merger<'_> {
 
     fn nearest<'c>(&self, candidates: &'c [Candidate<'c>]) -> Vec<&'c Candidate<'c>> {
         let beaten = |candidate: &Candidate<'_>| {
-            candidates.iter().any(|other| self.nearness.nearer(other.layer, candidate.layer))
+            candidates.iter().any(|other| self.precedence.nearer(other.layer, candidate.layer))
         };
         candidates.iter().filter(|candidate| !beaten(candidate)).collect()
     }
@@ -155,7 +155,7 @@ impl Merger<'_> {
 /// Every definition of `path`, the nearest first, with whether it is in force.
 pub(crate) fn definitions<'a>(
     layers: &[&'a Layer],
-    nearness: &Nearness,
+    precedence: &Precedence,
     path: &[&str],
 ) -> Vec<(&'a Layer, &'a Entry, bool)> {
     let mut found: Vec<(&Layer, &Entry)> =
@@ -165,7 +165,7 @@ pub(crate) fn definitions<'a>(
     while !found.is_empty() {
         let next = found
             .iter()
-            .position(|(layer, _)| !found.iter().any(|(other, _)| nearness.nearer(other, layer)))
+            .position(|(layer, _)| !found.iter().any(|(other, _)| precedence.nearer(other, layer)))
             .unwrap_or(0);
         sorted.push(found.remove(next));
     }

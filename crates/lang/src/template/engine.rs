@@ -10,7 +10,7 @@ use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, Value};
 use super::bounds::{self, FILE, STRING};
 use super::context::Context;
 use super::error::{Failure, ScopeError, TemplateError};
-use super::explain::Place;
+use super::explain::Rendering;
 use super::form::{Form, Source, is_template, syntax};
 use super::marks::{Marks, with_stand_ins};
 use super::names::{self, Parsed};
@@ -97,7 +97,7 @@ impl Engine {
             Ok(settle(value, 0))
         };
         let (result, record) = instead(None, || recording::record(|| evaluate(&context)));
-        let place = Place {
+        let place = Rendering {
             environment: &self.strings,
             source: expression,
             key: "",
@@ -246,7 +246,7 @@ impl Source<'_> {
                 message: format!("the text becomes longer than {limit} bytes"),
                 ..TemplateError::default()
             }),
-            Err(error) => Place { environment, source, key, context: &context, record: &record }
+            Err(error) => Rendering { environment, source, key, context: &context, record: &record }
                 .explain(&error)
                 .map_or_else(|| Ok(String::new()), Err),
         };
@@ -281,7 +281,7 @@ fn bound(expression: &str) -> Result<(), TemplateError> {
 fn syntax_error(environment: &Environment<'static>, error: &Error, source: &str) -> TemplateError {
     let context = Context::new(&(Arc::new(Nothing) as Arc<dyn Scope>));
     let key = error.name().unwrap_or_default();
-    let place = Place { environment, source, key, context: &context, record: &Record::default() };
+    let place = Rendering { environment, source, key, context: &context, record: &Record::default() };
     place.explain(error).unwrap_or_default()
 }
 

@@ -12,7 +12,7 @@ use crate::source::foreign_terms;
 use crate::source::suggest::did_you_mean;
 
 /// What was being rendered when an error came up.
-pub(super) struct Place<'a> {
+pub(super) struct Rendering<'a> {
     /// What rendered it.
     pub(super) environment: &'a Environment<'static>,
     /// The text of the template or expression.
@@ -25,7 +25,7 @@ pub(super) struct Place<'a> {
     pub(super) record: &'a Record,
 }
 
-impl Place<'_> {
+impl Rendering<'_> {
     /// The error in our words; none where it may come from a fact that is not known yet.
     pub(super) fn explain(&self, error: &Error) -> Option<TemplateError> {
         let chain =

@@ -9,7 +9,7 @@ use minijinja::{AutoEscape, Environment, Error, Value};
 
 use super::context::Context;
 use super::error::TemplateError;
-use super::explain::{EXPRESSION, Place};
+use super::explain::{EXPRESSION, Rendering};
 use super::marks::{Marks, with_stand_ins};
 use super::recording::{self, Record};
 use super::scope::Scope;
@@ -27,8 +27,8 @@ pub(super) struct Parts<'a> {
 
 impl Parts<'_> {
     /// Where a mistake of a part stands.
-    pub(super) fn place<'p>(&'p self, source: &'p str, record: &'p Record) -> Place<'p> {
-        Place { environment: self.environment, source, key: EXPRESSION, context: &self.context, record }
+    pub(super) fn place<'p>(&'p self, source: &'p str, record: &'p Record) -> Rendering<'p> {
+        Rendering { environment: self.environment, source, key: EXPRESSION, context: &self.context, record }
     }
 
     /// An item of a list or map that is spelled out, with its marks, and whether something in it is unknown.

@@ -177,14 +177,14 @@ fn nodes(text: &[u8]) -> Result<Vec<Node>, SecretsMistake> {
 }
 
 /// Where a new value goes: what it replaces, and what is written before and after it.
-struct Place {
+struct Insertion {
     replaced: Range<usize>,
     before: String,
     after: String,
 }
 
 /// The place of the secret `name`: that of its old value, else the end of the innermost group that is there already.
-fn place(text: &str, document: &KdlDocument, name: &str) -> Place {
+fn place(text: &str, document: &KdlDocument, name: &str) -> Insertion {
     let (mut group, mut rest, mut end, mut depth) = (document, name, text.len(), 0);
     loop {
         let whole =
@@ -192,7 +192,7 @@ fn place(text: &str, document: &KdlDocument, name: &str) -> Place {
         if let Some(entry) = whole.and_then(|node| node.entries().first()) {
             let span = entry.span();
             let replaced = span.offset()..span.offset() + span.len();
-            return Place { replaced, before: String::new(), after: String::new() };
+            return Insertion { replaced, before: String::new(), after: String::new() };
         }
         let inner = rest.split_once('/').and_then(|(first, below)| {
             let node = group.nodes().iter().find(|node| node.name().value() == first)?;
@@ -205,7 +205,7 @@ fn place(text: &str, document: &KdlDocument, name: &str) -> Place {
 }
 
 /// The place of a new node, with the groups that it needs, on lines of its own before `end`.
-fn at_end(text: &str, end: usize, depth: usize, name: &str) -> Place {
+fn at_end(text: &str, end: usize, depth: usize, name: &str) -> Insertion {
     let indent = |depth: usize| "    ".repeat(depth);
     let above = text[..end].trim_end_matches([' ', '\t']);
     let own_line = above.is_empty() || above.ends_with('\n');
@@ -221,10 +221,10 @@ fn at_end(text: &str, end: usize, depth: usize, name: &str) -> Place {
         let _ = writeln!(after, "{}}}", indent(depth + level));
     }
     after.push_str(&indent(depth.saturating_sub(1)));
-    Place { replaced: above.len()..end, before, after }
+    Insertion { replaced: above.len()..end, before, after }
 }
 
-fn written(text: &str, place: &Place, value: &str) -> Vec<u8> {
+fn written(text: &str, place: &Insertion, value: &str) -> Vec<u8> {
     // Room for the longest spelling, so that no copy is left behind by growing.
     let mut out =
         Vec::with_capacity(text.len() + place.before.len() + place.after.len() + value.len() * 10 + 2);
