@@ -817,3 +817,38 @@ fn what_a_condition_drops_of_a_module_may_be_named() {
     }
     assert!(named("inne.file[/rules]").contains("there is no `inne.file[/rules]` on this host"));
 }
+
+#[test]
+fn the_variables_of_a_module_are_evaluated_by_key_too() {
+    let module = |vars: &str| {
+        let text = format!("module \"m\"\nvars {{ {vars} }}\nresources {{ file \"{{{{ app.path }}}}\" }}");
+        let sources = one("host \"a\"\non \"a\" { m }").file("modules/m/module.kdl", text);
+        run(&loader(sources, &[]), "inventory.kdl", &[])
+    };
+    assert_snapshot!(module("app { name \"blog\"; path \"/{{ app.name }}\" }"), @r#"
+a
+  m.file[/blog] path="/blog" newline=true state="present"  (m)
+"#);
+    assert_snapshot!(module("app { name \"{{ app.path }}\"; path \"/{{ app.name }}\" }"), @r#"
+lang::cycle
+
+  x the variable `app.path` needs itself: app.path -> app.name -> app.path
+   ,-[modules/m/module.kdl:2:14]
+ 1 | module "m"
+ 2 | vars { app { name "{{ app.path }}"; path "/{{ app.name }}" } }
+   :              ^^|^                   ^^|^
+   :                |                      `-- `app.path` uses `app.name`
+   :                `-- `app.name` uses `app.path`
+ 3 | resources { file "{{ app.path }}" }
+   `----
+
+Advice: 
+  > in inventory.kdl
+   ,-[inventory.kdl:2:10]
+ 1 | host "a"
+ 2 | on "a" { m }
+   :          |
+   :          `-- called here
+   `----
+"#);
+}

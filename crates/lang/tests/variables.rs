@@ -503,3 +503,76 @@ fn a_project_without_mistakes_has_no_diagnostics() {
     let Loaded { diagnostics, inventory, .. } = loader(one("host \"a\""), &[]).load("inventory.kdl", &[]);
     assert!(diagnostics.is_empty() && inventory.is_some_and(|i| i.check().is_empty()));
 }
+
+#[test]
+fn the_keys_of_a_map_are_evaluated_one_by_one() {
+    let app = r#"vars { app { name "blog"; run { socket "/run/{{ app.name }}.sock" }; url "http://{{ app.run.socket }}" } }"#;
+    assert_snapshot!(content(app, "\"{{ app.url }}\""), @r#"
+a
+  file[/f] path="/f" content="http:///run/blog.sock" newline=false state="present"  (on "a")
+"#);
+    // All of it is more than one of its keys.
+    let whole = r#"vars { app { name "blog"; all "{{ app | length }}{{ app | tojson }}" } }"#;
+    assert_snapshot!(content(whole, "\"{{ app.name }}\""), @r#"
+lang::cycle
+
+  x the variable `app.all` needs itself: app.all -> app.all
+   ,-[inventory.kdl:1:27]
+ 1 | vars { app { name "blog"; all "{{ app | length }}{{ app | tojson }}" } }
+   :                           ^|^
+   :                            `-- `app.all` uses `app.all`
+ 2 | host "a"
+   `----
+"#);
+    // A cycle goes through keys.
+    let cycle = r#"vars { app { a "{{ app.b.c }}"; b { c "{{ other }}" } }; other "{{ app.a }}" }"#;
+    assert_snapshot!(content(cycle, "\"{{ app.a }}\""), @r#"
+lang::cycle
+
+  x the variable `app.a` needs itself: app.a -> app.b.c -> other -> app.a
+   ,-[inventory.kdl:1:14]
+ 1 | vars { app { a "{{ app.b.c }}"; b { c "{{ other }}" } }; other "{{ app.a }}" }
+   :              |                      |                    ^^|^^
+   :              |                      |                      `-- `other` uses `app.a`
+   :              |                      `-- `app.b.c` uses `other`
+   :              `-- `app.a` uses `app.b.c`
+ 2 | host "a"
+   `----
+"#);
+    // A key that nobody reads is a mistake all the same, once.
+    let unread = r#"vars { app { name "blog"; bad "{{ nope }}"; worse { deep "{{ nope.at_all }}" } } }"#;
+    assert_snapshot!(content(unread, "\"{{ app.name }}\""), @r#"
+lang::template
+
+  x `nope` is undefined
+   ,-[inventory.kdl:1:35]
+ 1 | vars { app { name "blog"; bad "{{ nope }}"; worse { deep "{{ nope.at_all }}" } } }
+   :                                   ^^|^
+   :                                     `-- here
+ 2 | host "a"
+   `----
+  help: `default(…)` stands in for it
+lang::template
+
+  x `nope.at_all` is undefined
+   ,-[inventory.kdl:1:62]
+ 1 | vars { app { name "blog"; bad "{{ nope }}"; worse { deep "{{ nope.at_all }}" } } }
+   :                                                              ^^^^^|^^^^^
+   :                                                                   `-- here
+ 2 | host "a"
+   `----
+  help: `default(…)` stands in for it
+"#);
+}
+
+#[test]
+fn a_secret_in_a_key_that_nobody_reads_is_not_used() {
+    let vars = r#"vars { app { name "blog"; password (secret)"password" } }"#;
+    let body = "secrets \"secrets.age\"\nhost \"a\"\non \"a\" { file \"/f\" content=\"{{ app.name }}\" }";
+    let sources = one(&format!("{vars}\n{body}")).secret_file("secrets.age", "password \"hunter22\"");
+    let inventory = loader(sources, &[]).load("inventory.kdl", &[]).inventory.unwrap();
+    let facts: std::sync::Arc<dyn converge_lang::FactsOf> = std::sync::Arc::new(converge_lang::NoFacts);
+    let host = converge_model::HostName::new("a").unwrap();
+    let compiled = inventory.compile(&host, &facts, &converge_lang::Selection::default()).0.unwrap();
+    assert!(compiled.catalog.secrets.is_empty());
+}

@@ -15,6 +15,7 @@ use crate::catalog::entry::Parts;
 use crate::catalog::selection::{Choices, Selection};
 use crate::evaluate::host_scope::HostScope;
 use crate::evaluate::host_settings::HostSettings;
+use crate::evaluate::session::ScopeId;
 use crate::expand::instantiate;
 use crate::expand::options::Options;
 use crate::expand::walk::{Bodies, Position, Walk};
@@ -60,13 +61,15 @@ pub(crate) fn compile(
         bodies.walk(&block.body, &evaluator, &mut walk);
     }
     instantiate::all(&mut bodies, &host_scope);
+    // What only a mistake is looked for in is neither used nor read.
+    let (used, reads_facts_of) = (host_scope.session.used(), host_scope.reads());
+    host_scope.session.tell_unread(ScopeId::Host(host), bodies.diagnostics);
     host_scope.session.tell_noted(bodies.diagnostics);
     if bodies.full {
         return (None, diagnostics);
     }
-    let parts = Parts::of(data, bodies, host, settings, host_scope.session.used());
+    let parts = Parts::of(data, bodies, host, settings, used);
     let built = build::build(parts, selection, &mut diagnostics);
-    let reads_facts_of = host_scope.reads();
     let compiled = built.map(|Built { catalog, contents, choices }| Compiled {
         catalog,
         contents,

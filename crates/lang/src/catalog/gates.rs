@@ -14,6 +14,7 @@ use crate::evaluate::evaluator::Evaluator;
 use crate::evaluate::facts::FactsOf;
 use crate::evaluate::host_scope::HostScope;
 use crate::evaluate::host_settings::HostSettings;
+use crate::evaluate::session::ScopeId;
 use crate::expand::instantiate;
 use crate::expand::options::Options;
 use crate::expand::walk::{Bodies, Position, Walk};
@@ -49,8 +50,10 @@ pub(crate) fn compile(
         let mut walk = Walk { body, module: None, called: None, passed, position, next: 0, maybe: false };
         bodies.walk(&nodes, &host_scope.evaluator(), &mut walk);
         instantiate::all(&mut bodies, &host_scope);
+        let used = host_scope.session.used();
+        host_scope.session.tell_unread(ScopeId::Host(host), bodies.diagnostics);
         host_scope.session.tell_noted(bodies.diagnostics);
-        let parts = Parts::of(data, bodies, host, &settings[on], host_scope.session.used());
+        let parts = Parts::of(data, bodies, host, &settings[on], used);
         let built = build::build(parts, &Selection::default(), &mut diagnostics);
         gates.extend(built.map(|Built { mut catalog, contents, choices }| {
             let on = data.membership.hosts[on].name.clone();

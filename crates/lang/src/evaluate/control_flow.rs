@@ -11,7 +11,7 @@ use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::template_error::braces_in_expression;
 use crate::syntax::value_tree::is_taken;
-use crate::template::{self, Evaluated, Found, List, Map, Marks, Raw, unknown};
+use crate::template::{self, Evaluated, Found, List, Map, Marks, Raw, ScopeError, unknown};
 
 /// The most turns of one loop.
 const TURNS: usize = 10_000;
@@ -178,7 +178,7 @@ fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec
     };
     match (template::raw(value), names.len()) {
         (Raw::List(list), 1) => Ok(of_list(list, marks)),
-        (Raw::Map(map), 2) => Ok(of_map(map, marks)),
+        (Raw::Map(map), 2) => of_map(map, marks).map_err(|ScopeError(report)| *report),
         (Raw::Map(_), _) => wrong("a map with one name", "write two names: `for \"key\" \"value\" in=\"…\"`"),
         (Raw::List(_), _) => wrong("a list with two names", "write one name"),
         (Raw::Null, _) => wrong("null", "a list that may be missing: `in=\"x | default([])\"`"),
@@ -198,14 +198,14 @@ fn of_list(list: &List, read: &Marks) -> Vec<Vec<Found>> {
     list.items().iter().map(item).collect()
 }
 
-fn of_map(map: &Map, read: &Marks) -> Vec<Vec<Found>> {
-    let pair = |(key, value, marks): &(String, Value, Marks)| {
+fn of_map(map: &Map, read: &Marks) -> Result<Vec<Vec<Found>>, ScopeError> {
+    let pair = |(key, found): (&str, Found)| {
         vec![
-            found(Value::from(key.as_str()), read.clone()),
-            found(value.clone(), marks.clone() | read.clone()),
+            Found { value: Value::from(key), marks: read.clone() },
+            Found { value: found.value, marks: found.marks | read.clone() },
         ]
     };
-    map.entries().iter().map(pair).collect()
+    Ok(map.entries()?.into_iter().map(pair).collect())
 }
 
 fn iteration(

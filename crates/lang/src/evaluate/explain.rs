@@ -79,7 +79,7 @@ fn define(
     definitions: &mut Vec<Definition>,
 ) {
     if let Tree::Map(inner, _) = &entry.value {
-        for entry in inner {
+        for entry in inner.iter() {
             define(data, host, layer, &format!("{key}.{}", entry.key), entry, wins, set, definitions);
         }
         return;

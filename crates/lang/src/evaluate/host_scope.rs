@@ -15,9 +15,10 @@ use minijinja::{Error, ErrorKind, Value};
 use crate::evaluate::evaluator::Evaluator;
 use crate::evaluate::facts::{FactsOf, Knowledge, NoFacts};
 use crate::evaluate::problems::no_facts;
-use crate::evaluate::session::{Session, lock};
+use crate::evaluate::session::{ScopeId, Session, lock};
+use crate::evaluate::variables::{Owner, variable};
 use crate::project::Data;
-use crate::source::diagnostic::{Code, Diagnostic, Span};
+use crate::source::diagnostic::{Code, Diagnostic};
 use crate::source::ids::{HostId, Id};
 use crate::template::{Found, Marks, Scope, ScopeError, fold, known_facts, mark, seen, unknown_facts};
 
@@ -31,8 +32,6 @@ pub(crate) struct HostScope {
     /// The hosts whose facts were read.
     reads: Mutex<BTreeSet<HostName>>,
     variables: Mutex<HashMap<HostId, Arc<Variables>>>,
-    /// The variables being evaluated.
-    stack: Mutex<Vec<(HostId, String, Span)>>,
     hosts: OnceLock<Vec<Value>>,
 }
 
@@ -63,7 +62,6 @@ impl HostScope {
             subject,
             reads: Mutex::default(),
             variables: Mutex::default(),
-            stack: Mutex::default(),
             hosts: OnceLock::new(),
         })
     }
@@ -96,32 +94,10 @@ impl HostScope {
         if let Some(known) = lock(&variables.values).get(&place) {
             return Some(known.clone());
         }
-        let entry = &table.entries[place];
-        if let Err(cycle) = self.enter(host, name, entry.at) {
-            return Some(Err(cycle));
-        }
-        let value = self.evaluator_of(host).tree(&entry.value).map_err(|error| ScopeError(Box::new(error)));
-        lock(&self.stack).pop();
+        let owner: Arc<dyn Owner> = Arc::new(OfHost { scope: Arc::downgrade(self), host });
+        let value = variable(&owner, name, &table.entries[place]);
         lock(&variables.values).insert(place, value.clone());
         Some(value)
-    }
-
-    /// Notes that a variable is being evaluated; a cycle prints itself.
-    fn enter(&self, host: HostId, name: &str, at: Span) -> Result<(), ScopeError> {
-        let mut stack = lock(&self.stack);
-        let Some(from) = stack.iter().position(|(of, open, _)| *of == host && open == name) else {
-            stack.push((host, name.to_owned(), at));
-            return Ok(());
-        };
-        let names: Vec<&str> = stack[from..].iter().map(|(_, name, _)| name.as_str()).collect();
-        let message =
-            format!("the variable `{}` needs itself: {} -> {}", names[0], names.join(" -> "), names[0]);
-        let mut report = Diagnostic::error(Code::Cycle, message);
-        for (index, (_, open, at)) in stack[from..].iter().enumerate() {
-            let next = names.get(index + 1).unwrap_or(&names[0]);
-            report = report.label(*at, format!("`{open}` uses `{next}`"));
-        }
-        Err(ScopeError(Box::new(report)))
     }
 
     /// The facts of a host.
@@ -189,6 +165,26 @@ impl Scope for InventoryNames {
         let layers = declarations.vars.iter().chain(declarations.hosts.iter().flat_map(|host| &host.vars));
         let mut keys = layers.flat_map(|layer| &layer.entries).map(|entry| fold(&entry.key));
         COMMON.contains(&name) || keys.any(|key| key == fold(name))
+    }
+}
+
+/// The variables of a host are its own.
+struct OfHost {
+    scope: Weak<HostScope>,
+    host: HostId,
+}
+
+impl Owner for OfHost {
+    fn evaluator(&self) -> Option<Evaluator> {
+        Some(self.scope.upgrade()?.evaluator_of(self.host))
+    }
+
+    fn scope(&self) -> ScopeId {
+        ScopeId::Host(self.host)
+    }
+
+    fn is_told(&self) -> bool {
+        self.scope.upgrade().is_some_and(|scope| scope.subject == self.host)
     }
 }
 

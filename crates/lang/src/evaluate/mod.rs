@@ -8,3 +8,4 @@ pub(crate) mod host_scope;
 pub(crate) mod host_settings;
 pub(crate) mod problems;
 pub(crate) mod session;
+pub(crate) mod variables;

@@ -7,9 +7,10 @@ use minijinja::Value;
 
 use crate::evaluate::facts::Knowledge;
 use crate::project::Data;
-use crate::source::diagnostic::{Diagnostic, Diagnostics, Files, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span};
+use crate::source::ids::HostId;
 use crate::source::sources::Sources;
-use crate::template::{Evaluated, Marks, unknown};
+use crate::template::{Evaluated, Later, Marks, ScopeError, unknown};
 
 /// The most turns of all loops of one host, in each other and one after the other.
 pub(crate) const ALL_TURNS: usize = 200_000;
@@ -25,13 +26,34 @@ pub(crate) struct Session {
     turns: Mutex<Option<usize>>,
     /// Mistakes beside others, each with the one that was returned.
     noted: Mutex<Vec<(Diagnostic, Diagnostic)>>,
+    /// The variables being evaluated, and the keys of them.
+    open: Mutex<Vec<(ScopeId, String, Span)>>,
+    /// The maps of which something may have been read, with the scope that they belong to.
+    maps: Mutex<Vec<(ScopeId, Arc<dyn Later>)>>,
+}
+
+/// A scope with variables of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScopeId {
+    /// That of a host.
+    Host(HostId),
+    /// That of a module instance, by the number of its body.
+    Module(u32),
 }
 
 impl Session {
     /// A session in which nothing was evaluated yet.
     pub(crate) fn new(data: Arc<Data>, facts: Knowledge) -> Arc<Self> {
         let turns = Mutex::new(Some(ALL_TURNS));
-        Arc::new(Self { data, facts, used: Mutex::default(), turns, noted: Mutex::default() })
+        Arc::new(Self {
+            data,
+            facts,
+            used: Mutex::default(),
+            turns,
+            noted: Mutex::default(),
+            open: Mutex::default(),
+            maps: Mutex::default(),
+        })
     }
 
     pub(crate) fn sources(&self) -> &dyn Sources {
@@ -62,6 +84,49 @@ impl Session {
                 Ok(Evaluated { value: Value::from(secret), marks: Marks::TAINTED })
             }
             None => Ok(Evaluated { value: unknown(), marks: Marks::TAINTED | Marks::UNKNOWN }),
+        }
+    }
+
+    /// Notes that a variable, or a key of one, is being evaluated; a cycle prints itself.
+    pub(crate) fn enter(&self, scope: ScopeId, path: &str, at: Span) -> Result<(), ScopeError> {
+        let mut open = lock(&self.open);
+        let Some(from) = open.iter().position(|(of, known, _)| *of == scope && known == path) else {
+            open.push((scope, path.to_owned(), at));
+            return Ok(());
+        };
+        let names: Vec<&str> = open[from..].iter().map(|(_, name, _)| name.as_str()).collect();
+        let message =
+            format!("the variable `{}` needs itself: {} -> {}", names[0], names.join(" -> "), names[0]);
+        let mut report = Diagnostic::error(Code::Cycle, message);
+        for (index, (_, name, at)) in open[from..].iter().enumerate() {
+            let next = names.get(index + 1).unwrap_or(&names[0]);
+            report = report.label(*at, format!("`{name}` uses `{next}`"));
+        }
+        Err(ScopeError(Box::new(report)))
+    }
+
+    /// Notes that the one entered last is evaluated.
+    pub(crate) fn leave(&self) {
+        lock(&self.open).pop();
+    }
+
+    /// Remembers a map of `scope` whose keys are evaluated when they are read.
+    pub(crate) fn keep(&self, scope: ScopeId, map: Arc<dyn Later>) {
+        lock(&self.maps).push((scope, map));
+    }
+
+    /// Tells the mistakes of keys that nobody read, in maps of `scope` of which something was read. While the scope is there.
+    pub(crate) fn tell_unread(&self, scope: ScopeId, diagnostics: &mut Diagnostics) {
+        let next = || {
+            let mut maps = lock(&self.maps);
+            let index = maps.iter().position(|(of, _)| *of == scope)?;
+            Some(maps.swap_remove(index).1)
+        };
+        // A key that is read now may be a map again.
+        while let Some(map) = next() {
+            if let Err(ScopeError(report)) = map.values() {
+                diagnostics.push(*report);
+            }
         }
     }
 

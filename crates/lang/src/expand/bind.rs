@@ -19,7 +19,7 @@ use crate::source::foreign_terms;
 use crate::source::ids::{ParamId, Table};
 use crate::syntax::command_words;
 use crate::syntax::parse::{Literal, Node, Origin, Property, Written};
-use crate::template::{self, Evaluated, GivenAt, Marks, Raw, fold};
+use crate::template::{self, Evaluated, Found, GivenAt, Marks, Raw, fold};
 
 /// What values are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -499,19 +499,20 @@ impl<'a> Binder<'a> {
             Raw::Null => None,
             Raw::Map(map) => {
                 let mut entries = Vec::new();
-                for (key, item, marks) in map.entries() {
-                    if holds_map(item) {
+                for (key, found) in self.diagnostics.told(map.entries().map_err(|error| *error.0))? {
+                    let Found { value: item, marks } = found;
+                    if holds_map(&item) {
                         self.diagnostics.push(nested(of, key, at).given(marks.given.places()));
                         continue;
                     }
-                    let mut entry = MapEntry::new(key.as_str().into(), at);
-                    let marks = marks.clone() | value.marks.clone();
+                    let mut entry = MapEntry::new(key.into(), at);
+                    let marks = marks | value.marks.clone();
                     entry.given = if self.target == Target::Module && marks.given.places().is_empty() {
                         GivenAt::one(at)
                     } else {
                         marks.given.clone()
                     };
-                    self.map_evaluated(Evaluated { value: item.clone(), marks }, at, &mut entry);
+                    self.map_evaluated(Evaluated { value: item, marks }, at, &mut entry);
                     entries.push(entry);
                 }
                 Some(Bound::Map(entries))
@@ -729,7 +730,8 @@ impl<'a> Binder<'a> {
             let report = Diagnostic::error(Code::Type, "`with` takes a map").label(written.at, "is none");
             return self.diagnostics.push(report.help("write `with=(expr)\"u\"`"));
         };
-        for (key, item, marks) in map.entries() {
+        let entries = self.diagnostics.told(map.entries().map_err(|error| *error.0));
+        for (key, Found { value: item, marks }) in entries.into_iter().flatten() {
             let id = self.schema.params.find(|param| fold(&param.name) == fold(key));
             let Some(id) = id else {
                 self.unknown(key, written.at);
@@ -739,7 +741,7 @@ impl<'a> Binder<'a> {
                 continue;
             }
             let param = &self.schema.params[id];
-            let value = Evaluated { value: item.clone(), marks: marks.clone() | value.marks.clone() };
+            let value = Evaluated { value: item, marks: marks | value.marks.clone() };
             self.read = value.marks.given.clone();
             let held = self.held_of(param, &value, written.at);
             let given = self.given_at(written.at);

@@ -1,14 +1,15 @@
 //! Module instances: what their pieces come to as `params`, whether that is what the module demands, and their bodies.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
 
 use converge_model::{Scalar, Type};
 use minijinja::Value;
 
 use crate::evaluate::evaluator::{Evaluator, Inner};
 use crate::evaluate::host_scope::HostScope;
-use crate::evaluate::session::Session;
+use crate::evaluate::session::{ScopeId, Session, lock};
+use crate::evaluate::variables::{Owner, variable};
 use crate::expand::arguments::{Argument, Arguments, Atom, Bound, MapEntry, SecretText};
 use crate::expand::merge;
 use crate::expand::options::Options;
@@ -54,7 +55,8 @@ fn one(
     if !failed {
         merge::required(&module.schema, &given, &mut told);
     }
-    let scope = ModuleScope::evaluator(host_scope, module, params(&module.schema, &given));
+    let body = bodies.next();
+    let scope = ModuleScope::evaluator(host_scope, module, body, params(&module.schema, &given));
     if !failed {
         asserts(&module.schema, &given, &scope, &mut told);
     }
@@ -67,6 +69,7 @@ fn one(
         let outer = std::mem::take(bodies.diagnostics);
         bodies.walk(&module.body, &scope, &mut walk);
         told = std::mem::replace(bodies.diagnostics, outer);
+        host_scope.session.tell_unread(ScopeId::Module(body), &mut told);
     }
     bodies.diagnostics.extend_called(told, called);
 }
@@ -212,17 +215,13 @@ fn violated(demand: &Assert, call: Span, evaluator: &Evaluator) -> Result<(), Di
 /// What a module's texts see: `params`, its own variables, and what everybody sees.
 struct ModuleScope {
     params: Value,
-    vars: Mutex<Vars>,
+    /// The variables, as far as they were read, by their index in the module.
+    known: Mutex<HashMap<usize, Result<Found, ScopeError>>>,
+    body: u32,
     module: Arc<Module>,
     session: Arc<Session>,
     common: Arc<dyn Scope>,
-    own: std::sync::Weak<Self>,
-}
-
-#[derive(Default)]
-struct Vars {
-    known: std::collections::HashMap<usize, Result<Found, ScopeError>>,
-    open: HashSet<usize>,
+    own: Weak<Self>,
 }
 
 impl ModuleScope {
@@ -230,11 +229,13 @@ impl ModuleScope {
     fn evaluator(
         host_scope: &Arc<HostScope>,
         module: &Arc<Module>,
+        body: u32,
         params: Vec<(String, Value, Marks)>,
     ) -> Evaluator {
         let scope = Arc::new_cyclic(|own| Self {
             params: map(params),
-            vars: Mutex::default(),
+            known: Mutex::default(),
+            body,
             module: Arc::clone(module),
             session: Arc::clone(&host_scope.session),
             common: host_scope.common(),
@@ -244,26 +245,36 @@ impl ModuleScope {
     }
 
     fn variable(&self, name: &str) -> Option<Result<Found, ScopeError>> {
-        let place = self.module.vars.iter().position(|entry| fold(&entry.key) == fold(name))?;
-        let entry = &self.module.vars[place];
-        {
-            let mut vars = self.vars.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = vars.known.get(&place) {
-                return Some(known.clone());
-            }
-            if !vars.open.insert(place) {
-                let report = Diagnostic::error(Code::Cycle, format!("the variable `{name}` needs itself"));
-                return Some(Err(ScopeError(Box::new(report.label(entry.at, "by way of others")))));
-            }
+        let index = self.module.vars.iter().position(|entry| fold(&entry.key) == fold(name))?;
+        if let Some(known) = lock(&self.known).get(&index) {
+            return Some(known.clone());
         }
-        let scope: Arc<dyn Scope> = self.own.upgrade()?;
-        let evaluator =
-            Evaluator { session: Arc::clone(&self.session), scope, assets: Arc::clone(&self.module.assets) };
-        let value = evaluator.tree(&entry.value).map_err(|error| ScopeError(Box::new(error)));
-        let mut vars = self.vars.lock().unwrap_or_else(PoisonError::into_inner);
-        vars.open.remove(&place);
-        vars.known.insert(place, value.clone());
+        let owner: Arc<dyn Owner> = Arc::new(OfModule { scope: self.own.clone(), body: self.body });
+        let value = variable(&owner, name, &self.module.vars[index]);
+        lock(&self.known).insert(index, value.clone());
         Some(value)
+    }
+}
+
+/// The variables of a module are each instance's own.
+struct OfModule {
+    scope: Weak<ModuleScope>,
+    body: u32,
+}
+
+impl Owner for OfModule {
+    fn evaluator(&self) -> Option<Evaluator> {
+        let scope = self.scope.upgrade()?;
+        let (session, assets) = (Arc::clone(&scope.session), Arc::clone(&scope.module.assets));
+        Some(Evaluator { session, scope, assets })
+    }
+
+    fn scope(&self) -> ScopeId {
+        ScopeId::Module(self.body)
+    }
+
+    fn is_told(&self) -> bool {
+        true
     }
 }
 

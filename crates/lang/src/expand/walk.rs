@@ -126,10 +126,16 @@ impl<'a> Bodies<'a> {
         }
     }
 
+    /// The number of the body that is added next.
+    pub(crate) fn next(&self) -> u32 {
+        u32::try_from(self.names.len()).unwrap_or(u32::MAX)
+    }
+
     /// Adds a body and says its number.
     pub(crate) fn add(&mut self, name: String) -> u32 {
+        let number = self.next();
         self.names.push(name);
-        (self.names.len() - 1) as u32
+        number
     }
 
     /// Walks the nodes of a body.

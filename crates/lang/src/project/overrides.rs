@@ -64,7 +64,7 @@ fn nest(path: &[&str], leaf: Tree, at: Span) -> Entry {
     let key = |name: Option<&&str>| Arc::from(name.copied().unwrap_or_default());
     let mut entry = Entry { key: key(path.next()), at, value: leaf };
     for outer in path {
-        entry = Entry { key: key(Some(outer)), at, value: Tree::Map(vec![entry], at) };
+        entry = Entry { key: key(Some(outer)), at, value: Tree::Map(Arc::new([entry]), at) };
     }
     entry
 }

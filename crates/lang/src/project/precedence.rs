@@ -128,7 +128,7 @@ impl Merger<'_> {
                 inner.extend(entries.iter().map(|entry| Candidate { layer: candidate.layer, entry }));
             }
         }
-        let value = Tree::Map(self.keys(inner), winner.entry.value.at());
+        let value = Tree::Map(self.keys(inner).into(), winner.entry.value.at());
         Entry { key: winner.entry.key.clone(), at: winner.entry.at, value }
     }
 

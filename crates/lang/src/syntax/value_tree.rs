@@ -18,7 +18,7 @@ pub(crate) enum Tree {
     /// Several, in order.
     List(Vec<Tree>, Span),
     /// By key, in the order written.
-    Map(Vec<Entry>, Span),
+    Map(Arc<[Entry]>, Span),
 }
 
 /// One key of a map, or one variable.
@@ -189,7 +189,7 @@ pub(crate) fn tree(node: &Node, diagnostics: &mut Diagnostics) -> Option<Tree> {
             let mut all: Vec<Entry> = of_props.collect();
             all.extend(entries(node.body(), diagnostics));
             doubled(&all, diagnostics);
-            Some(Tree::Map(all, node.at))
+            Some(Tree::Map(all.into(), node.at))
         }
         _ => {
             diagnostics.push(

@@ -34,4 +34,4 @@ pub(crate) use recording::mark;
 pub(crate) use scope::{Evaluated, Found, Rendered, Scope};
 pub(crate) use stand_ins::StandIns;
 pub(crate) use unknown::unknown;
-pub(crate) use values::{List, Map, Raw, fold, raw};
+pub(crate) use values::{Later, List, Map, Raw, fold, raw};

@@ -5,20 +5,40 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use minijinja::Value;
 use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
+use minijinja::{Error, Value};
 
+use super::error::{Failure, ScopeError};
 use super::marks::{Marks, seen};
 use super::recording::{Miss, mark, miss};
+use super::scope::Found;
 use super::unknown::{is_unknown, unknown};
 use crate::source::suggest::did_you_mean;
 
 /// A map in the order written. `limits.open_files` and `limits['open-files']` both find `open-files`.
 pub(crate) struct Map {
-    entries: Vec<(String, Value, Marks)>,
-    /// Places in `entries` by key, folded if the keys fold.
-    places: HashMap<String, usize>,
+    keys: Vec<String>,
+    values: Values,
+    /// The indexes of the keys, folded if the keys fold.
+    by_key: HashMap<String, usize>,
     folds: bool,
+}
+
+/// What the keys of a map hold.
+enum Values {
+    /// Values.
+    Ready(Vec<Found>),
+    /// Values that are made when they are read.
+    Later(Arc<dyn Later>),
+}
+
+/// Values that are made when they are read: those of variables, which may be made of each other.
+pub(crate) trait Later: Send + Sync {
+    /// The value of the key at `index`, from 0; made once.
+    fn value(&self, index: usize) -> Result<Found, ScopeError>;
+
+    /// All values, or the first mistake.
+    fn values(&self) -> Result<Vec<Found>, ScopeError>;
 }
 
 /// A list.
@@ -66,39 +86,55 @@ pub(crate) fn fold(key: &str) -> String {
 impl Map {
     /// A map whose keys fold. Of two equal keys the later counts.
     pub(crate) fn folding(entries: Vec<(String, Value, Marks)>) -> Result<Value, Clash> {
-        let mut places: HashMap<String, usize> = HashMap::with_capacity(entries.len());
-        for (place, (key, ..)) in entries.iter().enumerate() {
-            if let Some(earlier) = places.insert(fold(key), place)
-                && entries[earlier].0 != *key
-            {
-                return Err(Clash(entries[earlier].0.clone(), key.clone()));
-            }
-        }
-        Ok(Value::from_object(Self { entries, places, folds: true }))
+        let (keys, values) = parted(entries);
+        let by_key = folded(&keys)?;
+        Ok(Value::from_object(Self { keys, values: Values::Ready(values), by_key, folds: true }))
+    }
+
+    /// A map whose keys fold and whose values are made when they are read.
+    pub(crate) fn later(keys: Vec<String>, values: Arc<dyn Later>) -> Result<Value, Clash> {
+        let by_key = folded(&keys)?;
+        Ok(Value::from_object(Self { keys, values: Values::Later(values), by_key, folds: true }))
     }
 
     /// A map whose keys are looked up as they are written. Of two equal keys the later counts.
     pub(crate) fn exact(entries: Vec<(String, Value, Marks)>) -> Value {
-        let places = entries.iter().enumerate().map(|(place, (key, ..))| (key.clone(), place)).collect();
-        Value::from_object(Self { entries, places, folds: false })
+        let (keys, values) = parted(entries);
+        let by_key = keys.iter().enumerate().map(|(index, key)| (key.clone(), index)).collect();
+        Value::from_object(Self { keys, values: Values::Ready(values), by_key, folds: false })
     }
 
-    /// The entries, without reading them.
-    pub(crate) fn entries(&self) -> &[(String, Value, Marks)] {
-        &self.entries
-    }
-
-    /// The entry for `key` as an expression spells it, without reading it.
-    pub(crate) fn entry(&self, key: &str) -> Option<&(String, Value, Marks)> {
-        let place = if self.folds { self.places.get(&fold(key)) } else { self.places.get(key) };
-        place.map(|place| &self.entries[*place])
+    /// The keys with their values, without reading them; the mistake of one where it has none.
+    pub(crate) fn entries(&self) -> Result<Vec<(&str, Found)>, ScopeError> {
+        let values = match &self.values {
+            Values::Ready(values) => values.clone(),
+            Values::Later(later) => later.values()?,
+        };
+        Ok(self.keys.iter().map(String::as_str).zip(values).collect())
     }
 
     fn missed(&self, key: &str) {
-        let keys = || self.entries.iter().map(|(key, ..)| key.as_str()).take(200);
+        let keys = || self.keys.iter().map(String::as_str).take(200);
         let dashed = keys().filter(|key| key.contains('-')).map(str::to_owned).collect();
         miss(Miss { key: key.to_owned(), help: did_you_mean(key, keys()), dashed });
     }
+}
+
+fn parted(entries: Vec<(String, Value, Marks)>) -> (Vec<String>, Vec<Found>) {
+    entries.into_iter().map(|(key, value, marks)| (key, Found { value, marks })).unzip()
+}
+
+/// The indexes of keys as an expression spells them.
+fn folded(keys: &[String]) -> Result<HashMap<String, usize>, Clash> {
+    let mut by_key: HashMap<String, usize> = HashMap::with_capacity(keys.len());
+    for (index, key) in keys.iter().enumerate() {
+        if let Some(earlier) = by_key.insert(fold(key), index)
+            && keys[earlier] != *key
+        {
+            return Err(Clash(keys[earlier].clone(), key.clone()));
+        }
+    }
+    Ok(by_key)
 }
 
 impl List {
@@ -127,20 +163,32 @@ impl Object for Map {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        let Some((_, value, marks)) = self.entry(key) else {
+        let index = if self.folds { self.by_key.get(&fold(key)) } else { self.by_key.get(key) };
+        let Some(index) = index.copied() else {
             self.missed(key);
             return None;
+        };
+        let made;
+        let Found { value, marks } = match &self.values {
+            Values::Ready(values) => &values[index],
+            Values::Later(later) => match later.value(index) {
+                Ok(found) => {
+                    made = found;
+                    &made
+                }
+                Err(error) => return Some(Value::from(Error::from(Failure::Scope(error)))),
+            },
         };
         mark(marks.clone());
         Some(seen(value, marks))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.entries.iter().map(|(key, ..)| Value::from(key.as_str())).collect())
+        Enumerator::Values(self.keys.iter().map(|key| Value::from(key.as_str())).collect())
     }
 
     fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
-        Some(self.entries.len())
+        Some(self.keys.len())
     }
 }
 
@@ -163,7 +211,7 @@ impl Object for List {
 /// Keys only: minijinja prints with this, and what it prints was not read.
 impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.entries.iter().map(|(key, ..)| key)).finish()
+        f.debug_set().entries(&self.keys).finish()
     }
 }
 
