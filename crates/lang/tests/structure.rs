@@ -27,7 +27,7 @@ fn folders_use_what_is_below_them() {
         let folder = module.split("::").next().unwrap_or_default();
         ORDER.iter().position(|line| line.split(", ").any(|name| name == folder))
     };
-    let uses = uses();
+    let uses = uses().unwrap();
     let mut upward = Vec::new();
     for (user, used) in uses.iter().flat_map(|(user, used)| used.iter().map(move |used| (user, used))) {
         let (from, to) = (level(user), level(used));
@@ -41,7 +41,7 @@ fn folders_use_what_is_below_them() {
 
 #[test]
 fn no_file_uses_one_that_uses_it() {
-    let uses = uses();
+    let uses = uses().unwrap();
     let mut circles = Vec::new();
     for user in uses.keys() {
         let mut seen = BTreeSet::new();
@@ -72,45 +72,42 @@ fn a_path_is_found_in_every_form() {
 }
 
 /// What each file uses of the crate, tests aside.
-fn uses() -> Uses {
+fn uses() -> std::io::Result<Uses> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    collect(&root, &mut files);
-    let modules: BTreeMap<String, PathBuf> = files
-        .into_iter()
-        .map(|file| (module_of(file.strip_prefix(&root).unwrap()).join("::"), file))
-        .collect();
+    collect(&root, &mut files)?;
+    let name = |file: &PathBuf| module_of(file.strip_prefix(&root).unwrap_or(file)).join("::");
+    let modules: BTreeMap<String, PathBuf> = files.into_iter().map(|file| (name(&file), file)).collect();
     assert!(modules.len() > 40, "the sources are there");
     let used = |(module, file): (&String, &PathBuf)| {
-        let text = std::fs::read_to_string(file).unwrap();
         let own: Vec<String> = module.split("::").map(str::to_owned).collect();
-        let found = paths(&text, &own).into_iter().filter_map(|path| {
-            let prefixes = (1..=path.len()).rev().map(|length| path[..length].join("::"));
-            let own = prefixes.into_iter().find(|prefix| modules.contains_key(prefix));
+        let of_path = |path: Vec<String>| {
+            let mut prefixes = (1..=path.len()).rev().map(|length| path[..length].join("::"));
             // What stands at the root of the crate is handed on from somewhere else.
-            Some(own.unwrap_or_else(|| "lib".to_owned()))
-        });
-        (module.clone(), found.filter(|used| used != module).collect())
+            prefixes.find(|prefix| modules.contains_key(prefix)).unwrap_or_else(|| "lib".to_owned())
+        };
+        let found = paths(&std::fs::read_to_string(file)?, &own).into_iter().map(of_path);
+        Ok((module.clone(), found.filter(|used| used != module).collect()))
     };
     modules.iter().map(used).collect()
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
         if path.is_dir() {
-            collect(&path, files);
-        } else if name.ends_with(".rs") && name != "tests.rs" {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|of| of == "rs") && !path.ends_with("tests.rs") {
             files.push(path);
         }
     }
+    Ok(())
 }
 
 /// `syntax/parse.rs` is `syntax::parse`, `schema/mod.rs` is `schema`.
 fn module_of(file: &Path) -> Vec<String> {
     let path = file.with_extension("");
-    let mut parts: Vec<String> = path.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+    let mut parts: Vec<String> = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
     parts.pop_if(|last| last == "mod");
     parts
 }

@@ -576,3 +576,15 @@ fn a_secret_in_a_key_that_nobody_reads_is_not_used() {
     let compiled = inventory.compile(&host, &facts, &converge_lang::Selection::default()).0.unwrap();
     assert!(compiled.catalog.secrets.is_empty());
 }
+
+#[test]
+fn the_variables_of_two_hosts_are_not_the_same_though_they_are_equal() {
+    let same = "\"{{ host.vars == hosts.a.vars }} {{ host.vars == hosts.b.vars }} {{ host == hosts.a }}\"";
+    let inventory =
+        format!("vars {{ x 1 }}\nhost \"a\"\nhost \"b\"\non \"a\" {{ file \"/f\" content={same} }}");
+    assert_snapshot!(check(&inventory), @r#"
+a
+  file[/f] path="/f" content="true false true\n" newline=true state="present"  (on "a")
+b
+"#);
+}

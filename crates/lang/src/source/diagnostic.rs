@@ -490,6 +490,18 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_is_told_that_is_there_with_its_words_and_a_place_of_its_own() {
+        let told = Diagnostic::error(Code::Undefined, "`x` is undefined").label(span(0, 4, 1), "here");
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.push(told.clone().called(span(1, 0, 2)));
+        assert!(diagnostics.tells(&told), "where it was called from is no other mistake");
+        assert!(!diagnostics.tells(&Diagnostic { message: "`y` is undefined".into(), ..told.clone() }));
+        let elsewhere = Diagnostic { labels: vec![(span(0, 9, 1), "here".into())], ..told };
+        assert!(!diagnostics.tells(&elsewhere));
+        assert!(!Diagnostics::default().tells(&elsewhere));
+    }
+
+    #[test]
     fn a_report_shows_every_place_with_its_file() {
         let diagnostic = Diagnostic::error(Code::Unknown, "unknown variable `wrokers`")
             .label(span(0, 11, 7), "not used anywhere")

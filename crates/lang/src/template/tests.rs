@@ -241,6 +241,9 @@ fn a_dash_is_a_subtraction_and_the_error_says_so() {
         "tried to use - operator on unsupported types undefined and undefined",
         help,
     );
+    // Neither part is there, and the name ends with the text.
+    let operator = "tried to use - operator on unsupported types undefined and undefined";
+    expression_refuses("by-os", operator, "`by-os` is a subtraction: write `by_os`");
 }
 
 #[test]
