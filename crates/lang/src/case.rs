@@ -86,7 +86,7 @@ impl Case {
                 "error" => case.error = Some(texts(node, 1)?.remove(0)),
                 _ => continue,
             }
-            // Places in reports stay those of the file.
+            // Spans in reports stay those of the file.
             let end = span.offset() + span.len();
             body[span.offset()..end].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
         }
@@ -338,7 +338,7 @@ fn shown(compiled: &Compiled, kinds: &[&dyn KindInfo]) -> String {
 }
 
 fn relations(out: &mut String, resource: &Resource, compiled: &Compiled) {
-    let address = |place: u32| compiled.catalog.resources[place as usize].address.as_str();
+    let address = |index: u32| compiled.catalog.resources[index as usize].address.as_str();
     for notify in &resource.notify {
         let how = if notify.how == NotifyHow::Reload { " reload" } else { "" };
         let _ = writeln!(out, "    -> notify {}{how}", address(notify.target));

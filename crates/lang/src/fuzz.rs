@@ -8,6 +8,7 @@ use std::sync::Arc;
 use minijinja::Value;
 
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span, Style};
+use crate::source::ids::{HostId, Id};
 use crate::syntax::command_words;
 use crate::syntax::host_pattern;
 use crate::syntax::name_range;
@@ -134,9 +135,9 @@ impl host_pattern::Universe for Site {
         vec!["web", "empty"]
     }
 
-    fn members(&self, group: &str) -> Option<Vec<usize>> {
+    fn members(&self, group: &str) -> Option<Vec<HostId>> {
         match group {
-            "web" => Some(vec![0]),
+            "web" => Some(vec![HostId::new(0)]),
             "empty" => Some(Vec::new()),
             _ => None,
         }

@@ -130,8 +130,7 @@ impl Inventory {
                 diagnostics.push(report.help("`converge inventory` lists hosts and groups"));
             }
             Ok(selected) => {
-                let hosts = selected.hosts.into_iter().map(HostId::new).collect::<Vec<_>>();
-                return Ok(self.names(&hosts));
+                return Ok(self.names(&selected.hosts));
             }
             Err(errors) => {
                 for error in errors {
@@ -173,7 +172,7 @@ impl Inventory {
 
     /// Whether a block asks for anything on a host, as far as that is known without its facts.
     pub fn asks_for_anything(&self, host: &HostName) -> bool {
-        let blocks = self.data.host(host).map(|place| self.data.blocks.of(place).iter());
+        let blocks = self.data.host(host).map(|host| self.data.blocks.of(host).iter());
         blocks.into_iter().flatten().any(|block| !self.data.declarations.blocks[*block].body.is_empty())
     }
 
@@ -250,7 +249,7 @@ impl Inventory {
 
     /// Two names with one address are most likely one machine: what they ask for would meet there. Each address is told once.
     fn warn_of_shared_addresses(&self, diagnostics: &mut Diagnostics) {
-        let mut places: HashMap<(String, Option<u16>, Option<&str>), usize> = HashMap::new();
+        let mut indices: HashMap<(String, Option<u16>, Option<&str>), usize> = HashMap::new();
         let mut addresses: Vec<(String, Vec<&Host>)> = Vec::new();
         for (host, settings) in self.data.membership.hosts.iter().zip(&self.hosts) {
             let connection = &settings.connection;
@@ -259,11 +258,11 @@ impl Inventory {
             }
             let address = connection.address.clone().unwrap_or_else(|| host.name.to_string());
             let key = (address.clone(), connection.port, connection.jump.as_deref());
-            let place = *places.entry(key).or_insert(addresses.len());
-            if place == addresses.len() {
+            let index = *indices.entry(key).or_insert(addresses.len());
+            if index == addresses.len() {
                 addresses.push((address, Vec::new()));
             }
-            addresses[place].1.push(host);
+            addresses[index].1.push(host);
         }
         for (address, hosts) in addresses.iter().filter(|(_, hosts)| hosts.len() > 1) {
             let message = format!("{} have one address: {address}", names(hosts));
@@ -330,7 +329,7 @@ impl Inventory {
         facts: &Arc<dyn FactsOf>,
     ) -> (Option<Vec<Gate>>, Diagnostics) {
         match self.data.host(host) {
-            Some(place) => gates::compile(&self.data, place, moment, &self.hosts, facts),
+            Some(host) => gates::compile(&self.data, host, moment, &self.hosts, facts),
             None => (Some(Vec::new()), Diagnostics::default()),
         }
     }

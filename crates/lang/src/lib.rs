@@ -1,4 +1,4 @@
-//! The language: an inventory and its modules in, one catalog for each host out, and every mistake with its place.
+//! The language: an inventory and its modules in, one catalog for each host out, and every mistake with its span.
 //!
 //! A [`Loader`] reads a project into an [`Inventory`]; the inventory answers what a run needs to know before it reaches
 //! a host (hosts, groups, connections, order), and [`Inventory::compile`] turns one host's part of it, with that

@@ -82,7 +82,7 @@ struct Line<'a> {
 }
 
 fn line<'a>(diagnostic: &'a Diagnostic, files: &'a Files) -> Line<'a> {
-    let place = diagnostic.labels.first().and_then(|(span, _)| files.place(*span));
+    let location = diagnostic.labels.first().and_then(|(span, _)| files.location(*span));
     Line {
         code: diagnostic.code.as_str(),
         severity: match diagnostic.severity {
@@ -91,9 +91,9 @@ fn line<'a>(diagnostic: &'a Diagnostic, files: &'a Files) -> Line<'a> {
             Severity::Error => "error",
         },
         message: &diagnostic.message,
-        file: place.map(|(file, ..)| file),
-        line: place.map(|(_, line, _)| line),
-        column: place.map(|(.., column)| column),
+        file: location.map(|(file, ..)| file),
+        line: location.map(|(_, line, _)| line),
+        column: location.map(|(.., column)| column),
         help: diagnostic.help.as_deref(),
     }
 }

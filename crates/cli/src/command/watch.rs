@@ -324,11 +324,12 @@ fn names(files: &Files) -> Vec<String> {
 
 fn mistakes(diagnostics: &Diagnostics, files: &Files) -> Vec<String> {
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
-    let told =
-        errors.map(|diagnostic| match diagnostic.labels.first().and_then(|(span, _)| files.place(*span)) {
+    let told = errors.map(|diagnostic| {
+        match diagnostic.labels.first().and_then(|(span, _)| files.location(*span)) {
             Some((file, line, column)) => format!("{} ({file}:{line}:{column})", diagnostic.message),
             None => diagnostic.message.clone(),
-        });
+        }
+    });
     told.collect()
 }
 

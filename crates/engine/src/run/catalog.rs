@@ -123,8 +123,8 @@ fn problems(diagnostics: &Diagnostics, files: &Files) -> Vec<Problem> {
 }
 
 fn problem(diagnostic: &Diagnostic, files: &Files) -> Problem {
-    let place = diagnostic.labels.first().and_then(|(span, _)| files.place(*span));
-    let message = match place {
+    let location = diagnostic.labels.first().and_then(|(span, _)| files.location(*span));
+    let message = match location {
         Some((file, line, column)) => format!("{} ({file}:{line}:{column})", diagnostic.message),
         None => diagnostic.message.clone(),
     };

@@ -1,6 +1,6 @@
-//! From resources without a place to the catalog: equal ones made one, addresses, claims, who waits for whom, order.
+//! From declared resources to the catalog: equal ones made one, addresses, claims, who waits for whom, order.
 
-use converge_model::catalog::{Body, DriftMode};
+use converge_model::catalog::{Body, DriftMode, NotifyHow};
 use converge_model::{
     Address, Catalog, Cell, Notify, Options as ModelOptions, ParamProblem, Resource, Scalar, Secret,
     SecretTable, Value,
@@ -17,6 +17,7 @@ use crate::expand::walk::Declared;
 use crate::project::library::Kind;
 use crate::source::content::Contents;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
+use crate::source::ids::{EntryId, Table};
 
 /// A catalog, and what comes with it.
 pub(crate) struct Built {
@@ -46,8 +47,8 @@ pub(crate) fn build(
     }
     let entries = unite(entries, &parts, diagnostics);
     claims(&entries, diagnostics);
-    let (after, notify) = edges(&entries, &parts, diagnostics);
-    let order = match order::sort(&after) {
+    let edges = edges(&entries, &parts, diagnostics);
+    let order = match order::sort(&edges.after) {
         Ok(order) => order,
         Err(cycle) => {
             diagnostics.push(cycle_report(&entries, &cycle));
@@ -67,7 +68,7 @@ pub(crate) fn build(
         return None;
     }
     let choices = choices(&entries, &parts, selection);
-    let resources = place(entries, &order, &after, &notify, &parts, selection);
+    let resources = in_order(entries, &order, &edges, &parts, selection);
     let catalog = Catalog {
         host: parts.data.membership.hosts[parts.host].name.clone(),
         project: parts.data.project.clone(),
@@ -80,7 +81,7 @@ pub(crate) fn build(
 }
 
 /// What a selection could choose of the entries. It costs something, so that it is empty where there is none.
-fn choices(entries: &[Entry], parts: &Parts<'_>, selection: &Selection) -> Choices {
+fn choices(entries: &Table<EntryId, Entry>, parts: &Parts<'_>, selection: &Selection) -> Choices {
     if selection.is_everything() {
         return Choices::default();
     }
@@ -99,7 +100,7 @@ fn choices(entries: &[Entry], parts: &Parts<'_>, selection: &Selection) -> Choic
 }
 
 /// About how many bytes the parameters take: what else is in a catalog is small beside them.
-fn size(entries: &[Entry]) -> usize {
+fn size(entries: &Table<EntryId, Entry>) -> usize {
     fn scalars(list: &[Scalar]) -> usize {
         list.iter().map(|scalar| if let Scalar::Text(text) = scalar { text.len() + 2 } else { 10 }).sum()
     }
@@ -146,14 +147,14 @@ fn entry(
             Ok(checked) => {
                 for warning in checked.warnings {
                     let report = Diagnostic::warning(Code::Exposed, warning.message.clone());
-                    diagnostics.push(placed(report, warning, &declared, kind));
+                    diagnostics.push(located(report, warning, &declared, kind));
                 }
                 (claims, suffix) = (checked.claims, checked.suffix);
             }
             Err(problems) => {
                 for problem in problems {
                     let report = Diagnostic::error(Code::Params, problem.sentence());
-                    diagnostics.push(placed(report, problem, &declared, kind));
+                    diagnostics.push(located(report, problem, &declared, kind));
                 }
                 return None;
             }
@@ -181,43 +182,48 @@ fn entry(
     })
 }
 
-/// The report of what a kind says of a resource, with the place of its parameter and the calls that led there.
-fn placed(report: Diagnostic, problem: ParamProblem, declared: &Declared, kind: &Kind) -> Diagnostic {
+/// The report of what a kind says of a resource, with the span of its parameter and the calls that led there.
+fn located(report: Diagnostic, problem: ParamProblem, declared: &Declared, kind: &Kind) -> Diagnostic {
     let param = problem.param.as_deref().and_then(|name| kind.schema.param(name));
     let argument = param.and_then(|param| declared.given.params[param].as_ref());
     let given = argument.map(|argument| argument.given.clone()).unwrap_or_default();
     let report =
         report.label(argument.map_or(declared.at, |argument| argument.at), "here").maybe_help(problem.help);
-    declared.called.into_iter().fold(report.given(given.places()), Diagnostic::called)
+    declared.called.into_iter().fold(report.given(given.spans()), Diagnostic::called)
 }
 
-type Edges = (Vec<Vec<usize>>, Vec<Vec<Notify>>);
+/// Whom each entry waits for and notifies.
+struct Edges {
+    after: Table<EntryId, Vec<EntryId>>,
+    notify: Table<EntryId, Vec<(EntryId, NotifyHow)>>,
+}
 
-/// Whom each waits for and notifies, as places in `entries`.
-fn edges(entries: &[Entry], parts: &Parts<'_>, diagnostics: &mut Diagnostics) -> Edges {
+fn edges(entries: &Table<EntryId, Entry>, parts: &Parts<'_>, diagnostics: &mut Diagnostics) -> Edges {
     let references = References::new(entries, parts);
-    let mut after = vec![Vec::new(); entries.len()];
-    let mut notify = vec![Vec::new(); entries.len()];
-    for (place, entry) in entries.iter().enumerate() {
+    let mut edges = Edges { after: Table::default(), notify: Table::default() };
+    for entry in entries {
+        let mut after = Vec::new();
         for named in &entry.declared.options.after {
             // What a module waits for as a whole never holds back itself.
             let found = resolve(&references, &named.text, named, diagnostics);
-            after[place].extend(found.into_iter().flat_map(Referent::all));
+            after.extend(found.into_iter().flat_map(Referent::all));
         }
-        after[place].sort_unstable();
-        after[place].dedup();
+        after.sort_unstable();
+        after.dedup();
+        edges.after.push(after);
+        let mut notify = Vec::new();
         for named in &entry.declared.options.notify {
             let (address, how) = how(&named.text);
             let Some(found) = resolve(&references, address, named, diagnostics) else { continue };
             for target in references.notifiable(found, named, diagnostics) {
-                let target = Notify { target: target as u32, how };
-                if !notify[place].contains(&target) {
-                    notify[place].push(target);
+                if !notify.contains(&(target, how)) {
+                    notify.push((target, how));
                 }
             }
         }
+        edges.notify.push(notify);
     }
-    (after, notify)
+    edges
 }
 
 fn resolve(
@@ -239,39 +245,40 @@ fn resolve(
     }
 }
 
-fn cycle_report(entries: &[Entry], cycle: &[usize]) -> Diagnostic {
-    let shown = |place: usize| entries[place].address.as_ref().map_or_else(String::new, ToString::to_string);
-    let mut path: Vec<String> = cycle.iter().map(|place| shown(*place)).collect();
-    path.extend(cycle.first().map(|place| shown(*place)));
+fn cycle_report(entries: &Table<EntryId, Entry>, cycle: &[EntryId]) -> Diagnostic {
+    let shown =
+        |entry: EntryId| entries[entry].address.as_ref().map_or_else(String::new, ToString::to_string);
+    let mut path: Vec<String> = cycle.iter().map(|entry| shown(*entry)).collect();
+    path.extend(cycle.first().map(|entry| shown(*entry)));
     let mut report =
         Diagnostic::error(Code::Cycle, format!("resources wait for each other: {}", path.join(" -> ")));
-    for (at, place) in cycle.iter().enumerate() {
-        let declared = &entries[*place].declared;
+    for (index, entry) in cycle.iter().enumerate() {
+        let declared = &entries[*entry].declared;
         let span: Span = declared.options.after.first().map_or(declared.at, |named| named.at);
-        report = report.label(span, format!("waits for {}", path[at + 1]));
+        report = report.label(span, format!("waits for {}", path[index + 1]));
     }
     report.help("leave one `after` out; resources run in the order written")
 }
 
 /// Puts the entries in their final order.
-fn place(
-    entries: Vec<Entry>,
-    order: &[usize],
-    after: &[Vec<usize>],
-    notify: &[Vec<Notify>],
+fn in_order(
+    entries: Table<EntryId, Entry>,
+    order: &[EntryId],
+    edges: &Edges,
     parts: &Parts<'_>,
     selection: &Selection,
 ) -> Vec<Resource> {
-    let mut places = vec![0_u32; order.len()];
-    order.iter().enumerate().for_each(|(at, entry)| places[*entry] = at as u32);
-    let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
+    let mut positions: Table<EntryId, u32> = order.iter().map(|_| 0).collect();
+    order.iter().enumerate().for_each(|(position, id)| positions[*id] = position as u32);
+    let mut entries: Table<EntryId, Option<Entry>> = entries.into_iter().map(Some).collect();
     let mut resources = Vec::with_capacity(order.len());
-    for at in order {
-        let Some(entry) = entries[*at].take() else { continue };
+    for id in order {
+        let Some(entry) = entries[*id].take() else { continue };
         let kind = &parts.data.library.kinds[entry.declared.kind].schema.name;
-        let mut after: Vec<u32> = after[*at].iter().map(|need| places[*need]).collect();
+        let mut after: Vec<u32> = edges.after[*id].iter().map(|need| positions[*need]).collect();
         after.sort_unstable();
-        let moved = |notify: &Notify| Notify { target: places[notify.target as usize], how: notify.how };
+        let notify = edges.notify[*id].iter();
+        let notify = notify.map(|(target, how)| Notify { target: positions[*target], how: *how }).collect();
         let options = options(&entry, parts.drift, selection);
         resources.push(Resource {
             // In a check the names of some are unknown; such a catalog is looked at by nobody.
@@ -282,7 +289,7 @@ fn place(
             claims: entry.claims,
             bodies: entry.bodies,
             after,
-            notify: notify[*at].iter().map(moved).collect(),
+            notify,
             options,
         });
     }

@@ -77,7 +77,7 @@ fn parts(
         data.blocks.of(host).iter().filter_map(|block| data.declarations.blocks[*block].rollout.as_ref());
     let bodies = rollouts.flat_map(Node::body).filter(|node| node.children.is_some());
     for node in bodies.filter(|node| &*node.name == moment.word()).flat_map(Node::body) {
-        let Some(on) = place(data, host, node, evaluator, diagnostics) else { continue };
+        let Some(on) = done_on(data, host, node, evaluator, diagnostics) else { continue };
         let mut node = done_each_time(node);
         node.props.retain(|property| &*property.key != "at");
         match parts.last_mut() {
@@ -89,7 +89,7 @@ fn parts(
 }
 
 /// The host that a node is done on: the one that `at=` names, else the one that is rolled.
-fn place(
+fn done_on(
     data: &Data,
     host: HostId,
     node: &Node,

@@ -9,7 +9,7 @@ use converge_model::{Address, Claim};
 use crate::catalog::entry::{Entry, Parts, id, is_vague};
 use crate::expand::walk::Declared;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::source::ids::KindId;
+use crate::source::ids::{EntryId, KindId, Table};
 
 /// What runs once for all hosts is known by its address and the key that its kind gives it.
 pub(super) fn name_once(claim: &mut Claim, address: &Address) {
@@ -19,21 +19,25 @@ pub(super) fn name_once(claim: &mut Claim, address: &Address) {
 }
 
 /// Equal resources of different bodies become one; two that share an address and differ are an error.
-pub(super) fn unite(entries: Vec<Entry>, parts: &Parts<'_>, diagnostics: &mut Diagnostics) -> Vec<Entry> {
-    let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
-    let mut by_name: HashMap<(KindId, Arc<str>), Vec<usize>> = HashMap::new();
-    let mut by_address: HashMap<Address, usize> = HashMap::new();
+pub(super) fn unite(
+    entries: Vec<Entry>,
+    parts: &Parts<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Table<EntryId, Entry> {
+    let mut kept: Table<EntryId, Entry> = Table::default();
+    let mut by_name: HashMap<(KindId, Arc<str>), Vec<EntryId>> = HashMap::new();
+    let mut by_address: HashMap<Address, EntryId> = HashMap::new();
     for entry in entries {
         let key = entry.declared.name.clone().map(|name| (entry.declared.kind, name));
         let known = key.as_ref().and_then(|key| by_name.get(key)).into_iter().flatten();
         let same_id = |other: &Entry| id(&other.declared) == id(&entry.declared);
         let equal =
-            known.copied().find(|place| kept[*place].params == entry.params && same_id(&kept[*place]));
-        if let Some(place) = equal.filter(|place| !kept[*place].bodies.contains(&entry.declared.body)) {
+            known.copied().find(|other| kept[*other].params == entry.params && same_id(&kept[*other]));
+        if let Some(first) = equal.filter(|first| !kept[*first].bodies.contains(&entry.declared.body)) {
             if let Some(address) = &entry.address {
-                by_address.entry(address.clone()).or_insert(place);
+                by_address.entry(address.clone()).or_insert(first);
             }
-            absorb(&mut kept[place], entry);
+            absorb(&mut kept[first], entry);
             continue;
         }
         if let Some(first) = entry.address.as_ref().and_then(|address| by_address.get(address)).copied() {
@@ -42,12 +46,12 @@ pub(super) fn unite(entries: Vec<Entry>, parts: &Parts<'_>, diagnostics: &mut Di
             }
             continue;
         }
-        let place = kept.len();
-        entry.address.iter().for_each(|address| {
-            by_address.insert(address.clone(), place);
+        let address = entry.address.clone();
+        let id = kept.push(entry);
+        address.into_iter().for_each(|address| {
+            by_address.insert(address, id);
         });
-        key.into_iter().for_each(|key| by_name.entry(key).or_default().push(place));
-        kept.push(entry);
+        key.into_iter().for_each(|key| by_name.entry(key).or_default().push(id));
     }
     kept
 }
@@ -87,22 +91,22 @@ fn twice(first: &Entry, second: &Entry, parts: &Parts<'_>) -> Diagnostic {
 }
 
 /// Two owners of one thing are an error that shows both.
-pub(super) fn claims(entries: &[Entry], diagnostics: &mut Diagnostics) {
-    let mut named: HashMap<(&str, &str), usize> = HashMap::new();
-    let mut paths: BTreeMap<&str, Vec<(usize, &Claim)>> = BTreeMap::new();
-    let sure = entries.iter().enumerate().filter(|(_, entry)| !entry.declared.maybe);
-    for (place, entry) in sure {
+pub(super) fn claims(entries: &Table<EntryId, Entry>, diagnostics: &mut Diagnostics) {
+    let mut named: HashMap<(&str, &str), EntryId> = HashMap::new();
+    let mut paths: BTreeMap<&str, Vec<(EntryId, &Claim)>> = BTreeMap::new();
+    let sure = entries.entries().filter(|(_, entry)| !entry.declared.maybe);
+    for (id, entry) in sure {
         for claim in &entry.claims {
             match claim {
                 Claim::Named { space, name } => match named.get(&(space.as_str(), name.as_str())) {
-                    Some(first) if *first != place => {
+                    Some(first) if *first != id => {
                         diagnostics.push(conflict(&entries[*first], entry, &claim.key()));
                     }
                     _ => {
-                        named.insert((space, name), place);
+                        named.insert((space, name), id);
                     }
                 },
-                Claim::Path { path, .. } => paths.entry(path).or_default().push((place, claim)),
+                Claim::Path { path, .. } => paths.entry(path).or_default().push((id, claim)),
             }
         }
     }

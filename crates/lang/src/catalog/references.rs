@@ -6,13 +6,14 @@ use crate::catalog::entry::{Entry, Parts, is_module, is_true, is_vague};
 use crate::expand::options::Named;
 use crate::project::Data;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::source::ids::{EntryId, Table};
 use crate::source::suggest::did_you_mean;
 
 /// All addresses of a host.
 pub(crate) struct References<'a> {
-    entries: &'a [Entry],
+    entries: &'a Table<EntryId, Entry>,
     data: &'a Data,
-    by_address: HashMap<&'a str, usize>,
+    by_address: HashMap<&'a str, EntryId>,
     dropped: &'a BTreeSet<String>,
     /// The names of all bodies, module instances among them.
     bodies: &'a [String],
@@ -22,26 +23,26 @@ pub(crate) struct References<'a> {
 /// What an address stands for.
 pub(crate) enum Referent {
     /// One resource.
-    Resource(usize),
+    Resource(EntryId),
     /// All resources of a module.
-    Module(Vec<usize>),
+    Module(Vec<EntryId>),
 }
 
 impl Referent {
     /// The resources.
-    pub(crate) fn all(self) -> Vec<usize> {
+    pub(crate) fn all(self) -> Vec<EntryId> {
         match self {
-            Self::Resource(place) => vec![place],
-            Self::Module(places) => places,
+            Self::Resource(entry) => vec![entry],
+            Self::Module(entries) => entries,
         }
     }
 }
 
 impl<'a> References<'a> {
     /// The addresses of `entries`.
-    pub(crate) fn new(entries: &'a [Entry], parts: &'a Parts<'_>) -> Self {
-        let addresses = entries.iter().enumerate().flat_map(|(place, entry)| {
-            entry.address.iter().chain(&entry.aliases).map(move |address| (address.as_str(), place))
+    pub(crate) fn new(entries: &'a Table<EntryId, Entry>, parts: &'a Parts<'_>) -> Self {
+        let addresses = entries.entries().flat_map(|(id, entry)| {
+            entry.address.iter().chain(&entry.aliases).map(move |address| (address.as_str(), id))
         });
         Self {
             entries,
@@ -61,19 +62,14 @@ impl<'a> References<'a> {
     ) -> Result<Option<Referent>, Option<String>> {
         let own = within.map(|module| format!("{module}.{address}"));
         for candidate in own.as_deref().into_iter().chain([address]) {
-            if let Some(place) = self.by_address.get(candidate) {
-                return Ok(Some(Referent::Resource(*place)));
+            if let Some(entry) = self.by_address.get(candidate) {
+                return Ok(Some(Referent::Resource(*entry)));
             }
             let of_module = |entry: &Entry| entry.modules.iter().any(|module| is_module(module, candidate));
-            let places: Vec<usize> = self
-                .entries
-                .iter()
-                .enumerate()
-                .filter(|(_, entry)| of_module(entry))
-                .map(|(at, _)| at)
-                .collect();
-            if !places.is_empty() {
-                return Ok(Some(Referent::Module(places)));
+            let entries: Vec<EntryId> =
+                self.entries.entries().filter(|(_, entry)| of_module(entry)).map(|(id, _)| id).collect();
+            if !entries.is_empty() {
+                return Ok(Some(Referent::Module(entries)));
             }
             if self.is_dropped(candidate) || self.may_come(candidate) {
                 return Ok(None);
@@ -122,19 +118,19 @@ impl<'a> References<'a> {
         }
     }
 
-    /// The resources of `place` that can be notified; of a module, its services.
+    /// The resources of `referent` that can be notified; of a module, its services.
     pub(crate) fn notifiable(
         &self,
-        place: Referent,
+        referent: Referent,
         named: &Named,
         diagnostics: &mut Diagnostics,
-    ) -> Vec<usize> {
-        let (found, whole) = match place {
-            Referent::Resource(place) => (vec![place], false),
-            Referent::Module(places) => (places, true),
+    ) -> Vec<EntryId> {
+        let (found, whole) = match referent {
+            Referent::Resource(entry) => (vec![entry], false),
+            Referent::Module(entries) => (entries, true),
         };
-        let ready: Vec<usize> =
-            found.iter().copied().filter(|place| self.can_be_notified(*place, whole)).collect();
+        let ready: Vec<EntryId> =
+            found.iter().copied().filter(|entry| self.can_be_notified(*entry, whole)).collect();
         if ready.is_empty() {
             let report = Diagnostic::error(Code::Notify, format!("`{}` cannot be notified", named.text));
             let help = match whole {
@@ -146,8 +142,8 @@ impl<'a> References<'a> {
         ready
     }
 
-    fn can_be_notified(&self, place: usize, of_module: bool) -> bool {
-        let entry = &self.entries[place];
+    fn can_be_notified(&self, entry: EntryId, of_module: bool) -> bool {
+        let entry = &self.entries[entry];
         let schema = self.data.library.kinds[entry.declared.kind].info.schema();
         // A command is a handler only if it says so; a module's name means its services.
         let handler = self.data.library.kinds[entry.declared.kind].schema.param("only-notified").is_some();

@@ -136,7 +136,7 @@ pub(crate) fn iterations(node: &Node, evaluator: &Evaluator) -> Result<Vec<Itera
     Ok(items
         .into_iter()
         .enumerate()
-        .map(|(place, values)| iteration(&names, values, Some((place, count)), evaluator))
+        .map(|(index, values)| iteration(&names, values, Some((index, count)), evaluator))
         .collect())
 }
 
@@ -211,29 +211,29 @@ fn of_map(map: &Map, read: &Marks) -> Result<Vec<Vec<Found>>, ScopeError> {
 fn iteration(
     names: &[Arc<str>],
     values: Vec<Found>,
-    place: Option<(usize, usize)>,
+    index: Option<(usize, usize)>,
     evaluator: &Evaluator,
 ) -> Iteration {
     let mut own: Vec<(String, Found)> = names.iter().map(|name| name.to_string()).zip(values).collect();
-    let about = match place {
-        Some((place, count)) => found(about_loop(place, count), Marks::default()),
+    let about = match index {
+        Some((index, count)) => found(about_loop(index, count), Marks::default()),
         None => found(unknown(), Marks::UNKNOWN),
     };
     own.push(("loop".to_owned(), about));
     let scope = Inner { names: own, outer: evaluator.scope.clone() };
-    Iteration { evaluator: evaluator.with(Arc::new(scope)), maybe: place.is_none() }
+    Iteration { evaluator: evaluator.with(Arc::new(scope)), maybe: index.is_none() }
 }
 
 /// What `loop` is: as in templates.
-fn about_loop(place: usize, count: usize) -> Value {
+fn about_loop(index: usize, count: usize) -> Value {
     let number = |number: usize| Value::from(number as u64);
     let entries = [
-        ("index", number(place + 1)),
-        ("index0", number(place)),
-        ("revindex", number(count - place)),
-        ("revindex0", number(count - place - 1)),
-        ("first", Value::from(place == 0)),
-        ("last", Value::from(place + 1 == count)),
+        ("index", number(index + 1)),
+        ("index0", number(index)),
+        ("revindex", number(count - index)),
+        ("revindex0", number(count - index - 1)),
+        ("first", Value::from(index == 0)),
+        ("last", Value::from(index + 1 == count)),
         ("length", number(count)),
     ];
     Map::exact(entries.into_iter().map(|(key, value)| (key.to_owned(), value, Marks::default())).collect())

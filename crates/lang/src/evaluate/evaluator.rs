@@ -34,7 +34,7 @@ pub(crate) struct Evaluator {
 }
 
 impl Evaluator {
-    /// The same place with more names.
+    /// The same with more names.
     pub(crate) fn with(&self, scope: Arc<dyn Scope>) -> Self {
         Self { scope, ..self.clone() }
     }
@@ -61,9 +61,7 @@ impl Evaluator {
             Origin::Env => self.env(text, written),
             Origin::Secret => {
                 let name = self.name(written)?;
-                self.session
-                    .secret(&name.text, written.at)
-                    .map_err(|report| report.given(name.given.places()))
+                self.session.secret(&name.text, written.at).map_err(|report| report.given(name.given.spans()))
             }
             Origin::Digest => self.digest(written),
         }
@@ -124,10 +122,10 @@ impl Evaluator {
         let rendered = self.assets.engine.text(text, &scope).map_err(|error| self.failed(error, written))?;
         let Rendered { text, marks } = rendered;
         if marks.unknown {
-            return Err(from_facts(written.at).given(marks.given.places()));
+            return Err(from_facts(written.at).given(marks.given.spans()));
         }
         if marks.tainted {
-            return Err(secret_here(written.at, "a path or name").given(marks.given.places()));
+            return Err(secret_here(written.at, "a path or name").given(marks.given.spans()));
         }
         Ok(Name { text: text.into(), given: marks.given })
     }
@@ -140,7 +138,7 @@ impl Evaluator {
                 .label(written.at, "named here")
                 .help("templates stand in the folder `templates` of the project, or of their module")
                 .maybe_help(did_you_mean(&name, self.assets.template_names()))
-                .given(given.places()));
+                .given(given.spans()));
         };
         self.assets
             .engine
@@ -151,7 +149,7 @@ impl Evaluator {
 
     fn file(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
         let name = self.name(written)?;
-        self.file_text(&name.text, written).map_err(|report| report.given(name.given.places()))
+        self.file_text(&name.text, written).map_err(|report| report.given(name.given.spans()))
     }
 
     fn file_text(&self, name: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
@@ -197,7 +195,7 @@ impl Evaluator {
     /// The digest of a file of the project, short enough for a name.
     fn digest(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
         let Name { text: path, given } = self.name(written)?;
-        match self.project_file(&path, written.at).map_err(|report| report.given(given.places()))? {
+        match self.project_file(&path, written.at).map_err(|report| report.given(given.spans()))? {
             (Content::Plain { digest, .. }, _) => {
                 Ok(Evaluated { value: Value::from(digest.short()), marks: Marks::given(given) })
             }

@@ -46,14 +46,14 @@ pub struct Definition {
 
 /// Explains a variable of a host.
 pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Result<Explanation, Diagnostics> {
-    let Some(place) = data.host(host) else {
+    let Some(id) = data.host(host) else {
         return Err(one(Diagnostic::error(Code::HostName, format!("the inventory has no host `{host}`"))));
     };
     let path: Vec<&str> = variable.split('.').collect();
-    let layers = data.var_layers(place);
+    let layers = data.var_layers(id);
     let found = precedence::definitions(&layers, &data.precedence, &path);
     if found.is_empty() {
-        let table = data.table(place);
+        let table = data.table(id);
         let names: Vec<String> = table.entries.iter().map(|entry| entry.key.to_string()).collect();
         let report = Diagnostic::error(Code::Undefined, format!("`{host}` has no variable `{variable}`"));
         return Err(one(report.maybe_help(did_you_mean(path[0], names.iter().map(String::as_str)))));
@@ -63,7 +63,7 @@ pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Resu
     for (layer, entry, wins) in found {
         define(data, host, layer, variable, entry, wins, &mut set, &mut definitions);
     }
-    Ok(Explanation { variable: variable.to_owned(), value: value(data, place, &path)?, definitions })
+    Ok(Explanation { variable: variable.to_owned(), value: value(data, id, &path)?, definitions })
 }
 
 /// Adds a definition; a map shows each of its keys, of which the nearest wins.
@@ -86,12 +86,12 @@ fn define(
     }
     let wins = wins && !set.iter().any(|known| known == key);
     set.extend(wins.then(|| key.to_owned()));
-    let place = data.files.place(entry.at);
+    let location = data.files.location(entry.at);
     definitions.push(Definition {
         key: key.to_owned(),
         level: level(data, host, layer),
-        file: place.map(|(file, _, _)| file.to_owned()).filter(|_| layer.level != Level::Set),
-        line: place.map_or(0, |(_, line, _)| line),
+        file: location.map(|(file, _, _)| file.to_owned()).filter(|_| layer.level != Level::Set),
+        line: location.map_or(0, |(_, line, _)| line),
         written: entry.value.shown(),
         wins,
     });

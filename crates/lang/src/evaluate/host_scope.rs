@@ -19,7 +19,7 @@ use crate::evaluate::session::{ScopeId, Session, lock};
 use crate::evaluate::variables::{Owner, variable};
 use crate::project::Data;
 use crate::source::diagnostic::{Code, Diagnostic};
-use crate::source::ids::{HostId, Id};
+use crate::source::ids::{HostId, Id, VariableId};
 use crate::template::{Found, Marks, Scope, ScopeError, fold, known_facts, mark, seen, unknown_facts};
 
 /// Everything that is the same for all values of one catalog.
@@ -38,7 +38,7 @@ pub(crate) struct HostScope {
 /// The variables of one host.
 #[derive(Default)]
 struct Variables {
-    values: Mutex<HashMap<usize, Result<Found, ScopeError>>>,
+    values: Mutex<HashMap<VariableId, Result<Found, ScopeError>>>,
 }
 
 impl HostScope {
@@ -89,14 +89,14 @@ impl HostScope {
     /// The variable `name` of a host; none where it has no such variable.
     fn variable(self: &Arc<Self>, host: HostId, name: &str) -> Option<Result<Found, ScopeError>> {
         let table = self.data.table(host);
-        let place = table.place(name)?;
+        let id = table.find(name)?;
         let variables = Arc::clone(lock(&self.variables).entry(host).or_default());
-        if let Some(known) = lock(&variables.values).get(&place) {
+        if let Some(known) = lock(&variables.values).get(&id) {
             return Some(known.clone());
         }
         let owner: Arc<dyn Owner> = Arc::new(OfHost { scope: Arc::downgrade(self), host });
-        let value = variable(&owner, name, &table.entries[place]);
-        lock(&variables.values).insert(place, value.clone());
+        let value = variable(&owner, name, &table.entries[id]);
+        lock(&variables.values).insert(id, value.clone());
         Some(value)
     }
 

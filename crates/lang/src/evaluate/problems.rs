@@ -16,8 +16,8 @@ pub(crate) fn unreadable(name: &str, error: &SourceError, at: Span) -> Diagnosti
 }
 
 /// A secret where none may be.
-pub(crate) fn secret_here(at: Span, place: &str) -> Diagnostic {
-    Diagnostic::error(Code::Secret, format!("a secret cannot be part of {place}"))
+pub(crate) fn secret_here(at: Span, what: &str) -> Diagnostic {
+    Diagnostic::error(Code::Secret, format!("a secret cannot be part of {what}"))
         .label(at, "holds a secret")
         .help("names, paths, conditions and addresses are shown and stored; keep secrets in values")
 }
@@ -27,7 +27,7 @@ pub(crate) fn from_facts(at: Span) -> Diagnostic {
     no_facts().label(at, "depends on facts")
 }
 
-/// The same where its place is not known yet: whoever fills the text in adds it.
+/// The same without a span: the caller that fills the text in adds it.
 pub(crate) fn no_facts() -> Diagnostic {
     Diagnostic::error(Code::Facts, "this cannot depend on facts")
         .help("what is read on the controller, and how a host is reached, is decided before it speaks")

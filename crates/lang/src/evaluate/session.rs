@@ -139,8 +139,8 @@ impl Session {
     pub(crate) fn tell_noted(&self, diagnostics: &mut Diagnostics) {
         let mut left = std::mem::take(&mut *lock(&self.noted));
         // One that was noted may have others beside it in turn.
-        while let Some(place) = left.iter().position(|(first, _)| diagnostics.tells(first)) {
-            diagnostics.push(left.remove(place).1);
+        while let Some(index) = left.iter().position(|(first, _)| diagnostics.tells(first)) {
+            diagnostics.push(left.remove(index).1);
         }
     }
 

@@ -9,14 +9,14 @@ use converge_model::{Content, Scalar};
 use crate::schema::Schema;
 use crate::source::content::ContentSource;
 use crate::source::diagnostic::Span;
-use crate::source::ids::{ParamId, Table};
+use crate::source::ids::{ChildId, ParamId, Table};
 use crate::template::{GivenAt, StandIns};
 
-/// What is given to one schema: a place for each parameter and each child.
+/// What is given to one schema: an entry for each parameter and each child.
 #[derive(Clone, Debug)]
 pub(crate) struct Arguments {
     pub(crate) params: Table<ParamId, Option<Argument>>,
-    pub(crate) children: Vec<Vec<Row>>,
+    pub(crate) children: Table<ChildId, Vec<Row>>,
     /// Keys that are in no table.
     pub(crate) free: Vec<MapEntry>,
     pub(crate) at: Span,
@@ -106,7 +106,7 @@ impl Arguments {
     pub(crate) fn empty(schema: &Schema, at: Span) -> Self {
         Self {
             params: schema.params.iter().map(|_| None).collect(),
-            children: vec![Vec::new(); schema.children.len()],
+            children: schema.children.iter().map(|_| Vec::new()).collect(),
             free: Vec::new(),
             at,
         }

@@ -16,7 +16,7 @@ use crate::schema::types::{self, Limits};
 use crate::schema::{Schema, takes_several};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::source::foreign_terms;
-use crate::source::ids::{ParamId, Table};
+use crate::source::ids::{ChildId, ParamId, Table};
 use crate::syntax::command_words;
 use crate::syntax::parse::{Literal, Node, Origin, Property, Written};
 use crate::template::{self, Evaluated, Found, GivenAt, Marks, Raw, fold};
@@ -106,15 +106,15 @@ enum Form<'a> {
 
 impl<'a> Binder<'a> {
     fn header(&mut self, node: &'a Node, evaluator: &Evaluator) {
-        for (place, arg) in node.args.iter().enumerate() {
-            match self.schema.argument(place) {
+        for (index, arg) in node.args.iter().enumerate() {
+            match self.schema.argument(index) {
                 // The last argument takes the rest, where it takes several.
                 Some(param) if takes_several(&self.schema.params[param]) => {
-                    self.piece(param, Form::Values(&node.args[place..]), arg.at, evaluator, false);
+                    self.piece(param, Form::Values(&node.args[index..]), arg.at, evaluator, false);
                     break;
                 }
                 Some(param) => {
-                    self.piece(param, Form::Values(&node.args[place..=place]), arg.at, evaluator, false)
+                    self.piece(param, Form::Values(&node.args[index..=index]), arg.at, evaluator, false)
                 }
                 None => self.too_many(node, arg),
             }
@@ -189,8 +189,8 @@ impl<'a> Binder<'a> {
         let name = &*node.name;
         if let Some(param) = self.schema.param(name) {
             self.piece(param, Form::Node(node), node.at, evaluator, maybe);
-        } else if let Some(place) = self.schema.child(name) {
-            self.row(place, node, evaluator, maybe);
+        } else if let Some(child) = self.schema.child(name) {
+            self.row(child, node, evaluator, maybe);
         } else if name == "with" && node.args.len() == 1 {
             self.with = node.args.first();
         } else if self.option(name, &node.args, node.at, evaluator) {
@@ -206,7 +206,7 @@ impl<'a> Binder<'a> {
         }
     }
 
-    fn row(&mut self, place: usize, node: &'a Node, evaluator: &Evaluator, maybe: bool) {
+    fn row(&mut self, child: ChildId, node: &'a Node, evaluator: &Evaluator, maybe: bool) {
         let when = control_flow::when_of(node);
         let condition = match when {
             Some(_) => {
@@ -217,11 +217,11 @@ impl<'a> Binder<'a> {
         if condition == Condition::False {
             return;
         }
-        let schema = &self.schema.children[place];
+        let schema = &self.schema.children[child];
         let (given, told) = bind(node, schema, self.target, evaluator, None);
         self.diagnostics.extend(told);
         let maybe = maybe || condition == Condition::Unknown;
-        self.given.children[place].push(Row { given, maybe });
+        self.given.children[child].push(Row { given, maybe });
     }
 
     fn free(&mut self, key: &Arc<str>, at: Span, values: &'a [Written], evaluator: &Evaluator) {
@@ -291,7 +291,7 @@ impl<'a> Binder<'a> {
     fn given_at(&mut self, at: Span) -> GivenAt {
         let read = std::mem::take(&mut self.read);
         match self.target {
-            Target::Module if read.places().is_empty() => GivenAt::one(at),
+            Target::Module if read.spans().is_empty() => GivenAt::one(at),
             _ => read,
         }
     }
@@ -502,12 +502,12 @@ impl<'a> Binder<'a> {
                 for (key, found) in self.diagnostics.told(map.entries().map_err(|error| *error.0))? {
                     let Found { value: item, marks } = found;
                     if holds_map(&item) {
-                        self.diagnostics.push(nested(of, key, at).given(marks.given.places()));
+                        self.diagnostics.push(nested(of, key, at).given(marks.given.spans()));
                         continue;
                     }
                     let mut entry = MapEntry::new(key.into(), at);
                     let marks = marks | value.marks.clone();
-                    entry.given = if self.target == Target::Module && marks.given.places().is_empty() {
+                    entry.given = if self.target == Target::Module && marks.given.spans().is_empty() {
                         GivenAt::one(at)
                     } else {
                         marks.given.clone()
@@ -629,7 +629,7 @@ impl<'a> Binder<'a> {
                     .content(evaluator.session.sources(), &path)
                     .map_err(|error| unreadable(&name.text, &error, written.at))
             });
-            found.map_err(|report| report.given(name.given.places()))
+            found.map_err(|report| report.given(name.given.spans()))
         });
         match content {
             Ok((digest, length, source)) => Some(Atom::Content(Content::Plain { digest, length }, source)),
@@ -700,7 +700,7 @@ impl<'a> Binder<'a> {
         match evaluator.project_file(&path, written.at) {
             Ok((content, source)) => Some(Atom::Content(content, source)),
             Err(report) => {
-                self.diagnostics.push(report.given(self.read.places()));
+                self.diagnostics.push(report.given(self.read.spans()));
                 None
             }
         }
@@ -802,7 +802,7 @@ impl<'a> Binder<'a> {
                     Diagnostic::error(Code::Type, format!("this is {what}, where one value is wanted"))
                         .label(at, what)
                         .help(help)
-                        .given(marks.given.places()),
+                        .given(marks.given.spans()),
                 );
                 None
             }
@@ -825,7 +825,7 @@ impl<'a> Binder<'a> {
                 types::Input::Bool(value) => value.to_string(),
             };
             if matches!(ty, Type::Path | Type::ControllerPath | Type::Name) {
-                self.diagnostics.push(secret_here(at, "a name or path").given(marks.given.places()));
+                self.diagnostics.push(secret_here(at, "a name or path").given(marks.given.spans()));
                 return None;
             }
             types::read_secret(ty, &text, limits)
@@ -842,7 +842,7 @@ impl<'a> Binder<'a> {
             Ok(atom) => Some(atom),
             Err(error) => {
                 let report = Diagnostic::error(Code::Type, error.message).label(at, "here");
-                self.diagnostics.push(report.maybe_help(error.help).given(marks.given.places()));
+                self.diagnostics.push(report.maybe_help(error.help).given(marks.given.spans()));
                 None
             }
         }
@@ -875,10 +875,10 @@ impl<'a> Binder<'a> {
             self.schema.params.find(|param| param.required && param.argument.is_none() && !is_given(param));
         let several = foreign_terms::several(&node.name);
         match (missing, &node.args[..]) {
-            (Some(place), [name, _]) => {
+            (Some(param), [name, _]) => {
                 // What stands there is its value: that it is missing is no second mistake.
-                self.written[place] = true;
-                format!("write `{} {} {}={arg}`", node.name, name, self.schema.params[place].name)
+                self.written[param] = true;
+                format!("write `{} {} {}={arg}`", node.name, name, self.schema.params[param].name)
             }
             _ => several.map_or_else(
                 || format!("write one `{}` each; parameters have names: `key=\"value\"`", node.name),

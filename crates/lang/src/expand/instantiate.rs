@@ -199,9 +199,9 @@ fn violated(demand: &Assert, call: Span, evaluator: &Evaluator) -> Result<(), Di
         Ok(true) => Ok(()),
         Ok(false) => {
             let call = GivenAt::one(call);
-            let given = if marks.given.places().is_empty() { &call } else { &marks.given };
+            let given = if marks.given.spans().is_empty() { &call } else { &marks.given };
             let report = Diagnostic::error(Code::Assert, demand.message.to_string());
-            let report = given.places().iter().fold(report, |report, place| report.label(*place, "here"));
+            let report = given.spans().iter().fold(report, |report, span| report.label(*span, "here"));
             Err(report.context(demand.at, "demanded here"))
         }
         Err(_) => Err(Diagnostic::error(

@@ -49,7 +49,7 @@ fn join(schema: &Schema, into: &mut Arguments, piece: Arguments, diagnostics: &m
             (Some(into), Some(argument)) => agree(param, into, argument, diagnostics),
         }
     }
-    for ((schema, into), rows) in schema.children.iter().zip(&mut into.children).zip(piece.children) {
+    for ((schema, into), rows) in schema.children.iter().zip(into.children.iter_mut()).zip(piece.children) {
         rows.into_iter().for_each(|row| add(schema, into, row, diagnostics));
     }
     for entry in piece.free {
@@ -153,7 +153,7 @@ fn key_of(schema: &Schema, given: &Arguments) -> Option<std::sync::Arc<str>> {
 
 /// Children of one key inside one piece are one as well.
 fn collapse(schema: &Schema, given: &mut Arguments, diagnostics: &mut Diagnostics) {
-    for (schema, rows) in schema.children.iter().zip(&mut given.children) {
+    for (schema, rows) in schema.children.iter().zip(given.children.iter_mut()) {
         let mut keys: HashMap<std::sync::Arc<str>, usize> = HashMap::new();
         let mut kept: Vec<Row> = Vec::with_capacity(rows.len());
         for mut row in std::mem::take(rows) {
@@ -161,7 +161,7 @@ fn collapse(schema: &Schema, given: &mut Arguments, diagnostics: &mut Diagnostic
             match key_of(schema, &row.given) {
                 None => add(schema, &mut kept, row, diagnostics),
                 Some(key) => match keys.get(&key) {
-                    Some(place) => meet(schema, &mut kept[*place], row, diagnostics),
+                    Some(first) => meet(schema, &mut kept[*first], row, diagnostics),
                     None => {
                         keys.insert(key, kept.len());
                         kept.push(row);
@@ -182,7 +182,7 @@ pub(crate) fn defaults(schema: &Schema, given: &mut Arguments) {
             *argument = held.map(|held| Argument { held, at, given: GivenAt::default(), maybe: false });
         }
     }
-    for (schema, rows) in schema.children.iter().zip(&mut given.children) {
+    for (schema, rows) in schema.children.iter().zip(given.children.iter_mut()) {
         rows.iter_mut().for_each(|row| defaults(schema, &mut row.given));
     }
 }

@@ -142,15 +142,10 @@ fn wants_one(key: &str, at: Span, diagnostics: &mut Diagnostics) {
 }
 
 /// Texts that name something. What is unknown yet is left out.
-fn names(
-    values: &[Written],
-    evaluator: &Evaluator,
-    place: &str,
-    diagnostics: &mut Diagnostics,
-) -> Vec<Named> {
+fn names(values: &[Written], evaluator: &Evaluator, what: &str, diagnostics: &mut Diagnostics) -> Vec<Named> {
     let mut names = Vec::new();
     for written in values {
-        match texts(written, evaluator, place) {
+        match texts(written, evaluator, what) {
             Ok(texts) => {
                 names.extend(texts.into_iter().map(|text| Named { text, at: written.at, within: None }))
             }
@@ -160,14 +155,14 @@ fn names(
     names
 }
 
-fn texts(written: &Written, evaluator: &Evaluator, place: &str) -> Result<Vec<Arc<str>>, Diagnostic> {
+fn texts(written: &Written, evaluator: &Evaluator, what: &str) -> Result<Vec<Arc<str>>, Diagnostic> {
     let value = evaluator.value(written)?;
     if value.marks.tainted {
-        return Err(secret_here(written.at, place));
+        return Err(secret_here(written.at, what));
     }
-    let no_text = || Diagnostic::error(Code::Type, format!("{place} is a text")).label(written.at, "is none");
+    let no_text = || Diagnostic::error(Code::Type, format!("{what} is a text")).label(written.at, "is none");
     let several_lines = || {
-        Diagnostic::error(Code::Type, format!("{place} must be one line"))
+        Diagnostic::error(Code::Type, format!("{what} must be one line"))
             .label(written.at, "holds a line break")
     };
     let text = |value: &minijinja::Value| match value.as_str() {

@@ -61,7 +61,7 @@ impl Position {
     }
 }
 
-/// A resource before it has its place in the catalog.
+/// A resource before the catalog is put in order.
 pub(crate) struct Declared {
     pub(crate) kind: KindId,
     /// Its name; none where that is unknown yet.
@@ -81,7 +81,7 @@ pub(crate) struct Declared {
     pub(crate) failed: bool,
 }
 
-/// One place where a module is called.
+/// One call of a module.
 pub(crate) struct Call {
     pub(crate) given: Arguments,
     pub(crate) options: Options,
@@ -104,7 +104,7 @@ pub(crate) struct Walk {
     /// What the module passes on.
     pub(crate) passed: Options,
     pub(crate) position: Position,
-    /// The next place in it.
+    /// The index of the next node in it.
     pub(crate) next: u32,
     pub(crate) maybe: bool,
 }

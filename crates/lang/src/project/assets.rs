@@ -17,7 +17,7 @@ const DEPTH: usize = 8;
 
 /// A folder with `files/` and `templates/`.
 pub(crate) struct Assets {
-    place: AssetRoot,
+    root: AssetRoot,
     pub(crate) engine: Engine,
     /// The template files, by their path below `templates/`.
     templates: HashMap<String, (FileId, Arc<str>)>,
@@ -97,17 +97,17 @@ impl AssetRoot {
 impl Assets {
     /// Reads the templates of a folder ahead, so that their mistakes can be shown. Those that are no text are left out.
     pub(crate) fn new(
-        place: AssetRoot,
+        root: AssetRoot,
         sources: &Arc<dyn Sources>,
         files: &mut Files,
         diagnostics: &mut Diagnostics,
     ) -> Self {
         let mut templates = HashMap::new();
-        for path in place.templates(&**sources) {
-            let bytes = place.read(&**sources, &format!("templates/{path}"), prescan::SIZE as u64);
+        for path in root.templates(&**sources) {
+            let bytes = root.read(&**sources, &format!("templates/{path}"), prescan::SIZE as u64);
             if let Some(text) = bytes.ok().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()) {
                 let text: Arc<str> = text.into();
-                let id = files.add(place.path(&format!("templates/{path}")), text.clone());
+                let id = files.add(root.path(&format!("templates/{path}")), text.clone());
                 templates.insert(path, (id, text));
             }
         }
@@ -117,7 +117,7 @@ impl Assets {
             let path = join("", name).ok_or_else(|| "leads out of `templates/`".to_owned())?;
             Ok(known.get(&path).map(|text| text.to_string()))
         };
-        let base = Self { place, engine: Engine::new(Arc::new(includes)), templates };
+        let base = Self { root, engine: Engine::new(Arc::new(includes)), templates };
         base.check(diagnostics);
         base
     }
@@ -151,19 +151,19 @@ impl Assets {
         path: &str,
         limit: u64,
     ) -> Result<Arc<[u8]>, SourceError> {
-        self.place.read(sources, &format!("files/{path}"), limit)
+        self.root.read(sources, &format!("files/{path}"), limit)
     }
 
-    /// Digest, length and place of a file below `files/`, of any size.
+    /// Digest, length and source of a file below `files/`, of any size.
     pub(crate) fn content(
         &self,
         sources: &dyn Sources,
         path: &str,
     ) -> Result<(Digest, u64, ContentSource), SourceError> {
         let below = format!("files/{path}");
-        match &self.place {
+        match &self.root {
             AssetRoot::Folder(_) => {
-                let path = self.place.path(&below);
+                let path = self.root.path(&below);
                 let (digest, length) = sources.digest(&path)?;
                 Ok((digest, length, ContentSource::File(path)))
             }

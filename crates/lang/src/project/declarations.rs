@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::project::precedence::{Layer, Level};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Files, Span};
 use crate::source::foreign_terms;
-use crate::source::ids::{BlockId, GroupId, Table};
+use crate::source::ids::{BlockId, DeclaredHostId, GroupId, Table};
 use crate::source::sources::{EntryKind, SourceError, Sources, folder_of, join};
 use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::{self, Node, Origin, Written};
@@ -35,7 +35,7 @@ pub(crate) struct Declarations {
     pub(crate) connection: Vec<Layer>,
     pub(crate) drift: Vec<Layer>,
     /// Hosts as written, in order; ranges are not spread yet.
-    pub(crate) hosts: Vec<DeclaredHost>,
+    pub(crate) hosts: Table<DeclaredHostId, DeclaredHost>,
     /// Groups by name, in the order first written.
     pub(crate) groups: Table<GroupId, DeclaredGroup>,
     /// `on` blocks in reading order.
@@ -360,8 +360,8 @@ impl Reader<'_> {
     /// Properties and children of a node of settings; `argument` is what its one argument sets.
     fn settings(&mut self, node: &Node, known: &[&str], argument: Option<&str>) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();
-        for (place, arg) in node.args.iter().enumerate() {
-            match argument.filter(|_| place == 0) {
+        for (index, arg) in node.args.iter().enumerate() {
+            match argument.filter(|_| index == 0) {
                 Some(key) => {
                     entries.push(Entry { key: key.into(), at: arg.at, value: Tree::Leaf(arg.clone()) })
                 }

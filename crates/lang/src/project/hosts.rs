@@ -8,7 +8,7 @@ use converge_model::HostName;
 use crate::project::declarations::{Declarations, DeclaredHost};
 use crate::project::precedence::{Layer, Level};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
-use crate::source::ids::{GroupId, HostId, Id, Table};
+use crate::source::ids::{DeclaredHostId, GroupId, HostId, Table};
 use crate::syntax::host_pattern::{Pattern, Universe};
 use crate::syntax::name_range::{self, PairError, RangeError};
 use crate::syntax::parse::{Origin, Written};
@@ -23,8 +23,8 @@ pub(crate) struct Host {
     pub(crate) at: Span,
     /// `address=`: a range spread, or a text that may be a template.
     pub(crate) address: Option<Written>,
-    /// The node that defines it, as a place in [`Declarations::hosts`].
-    pub(crate) node: usize,
+    /// The node that defines it.
+    pub(crate) node: DeclaredHostId,
     /// All groups that it is in.
     pub(crate) groups: BTreeSet<GroupId>,
 }
@@ -61,19 +61,19 @@ impl Universe for Membership {
         self.groups.iter().map(|group| &*group.name).collect()
     }
 
-    fn members(&self, group: &str) -> Option<Vec<usize>> {
+    fn members(&self, group: &str) -> Option<Vec<HostId>> {
         let group = self.groups_by_name.get(group)?;
-        Some(self.groups[*group].hosts.iter().map(|host| host.index()).collect())
+        Some(self.groups[*group].hosts.iter().copied().collect())
     }
 }
 
 impl Membership {
-    /// The place of a host.
+    /// The host of this name.
     pub(crate) fn host(&self, name: &str) -> Option<HostId> {
         self.by_name.get(name).copied()
     }
 
-    /// The place of a group.
+    /// The group of this name.
     pub(crate) fn group(&self, name: &str) -> Option<GroupId> {
         self.groups_by_name.get(name).copied()
     }
@@ -100,11 +100,12 @@ impl Membership {
         let Some(texts) = texts(patterns, diagnostics) else { return Vec::new() };
         let errors = match Pattern::parse(&texts).map_err(|error| vec![error]).and_then(|p| p.select(self)) {
             Ok(selected) => {
-                for (place, words) in selected.notes {
-                    let note = Diagnostic::note(Code::EmptyMatch, words).label(patterns[place].at, "no host");
+                for (argument, words) in selected.notes {
+                    let note =
+                        Diagnostic::note(Code::EmptyMatch, words).label(patterns[argument].at, "no host");
                     diagnostics.push(note);
                 }
-                return selected.hosts.into_iter().map(HostId::new).collect();
+                return selected.hosts;
             }
             Err(errors) => errors,
         };
@@ -141,7 +142,7 @@ fn texts(patterns: &[Written], diagnostics: &mut Diagnostics) -> Option<Vec<Arc<
 /// Spreads ranges and works out who is inside what.
 pub(crate) fn build(declarations: &Declarations, diagnostics: &mut Diagnostics) -> Membership {
     let mut membership = Membership::default();
-    for (node, written) in declarations.hosts.iter().enumerate() {
+    for (node, written) in declarations.hosts.entries() {
         membership.spread(node, written, diagnostics);
     }
     for (id, group) in declarations.groups.entries() {
@@ -155,7 +156,7 @@ pub(crate) fn build(declarations: &Declarations, diagnostics: &mut Diagnostics) 
 }
 
 impl Membership {
-    fn spread(&mut self, node: usize, written: &DeclaredHost, diagnostics: &mut Diagnostics) {
+    fn spread(&mut self, node: DeclaredHostId, written: &DeclaredHost, diagnostics: &mut Diagnostics) {
         for name in &written.names {
             let Some(texts) = texts(std::slice::from_ref(name), diagnostics) else { continue };
             match spread(&texts[0], name, written.address.as_ref(), diagnostics) {
@@ -177,7 +178,7 @@ impl Membership {
         name: &str,
         address: Option<Written>,
         at: Span,
-        node: usize,
+        node: DeclaredHostId,
         diagnostics: &mut Diagnostics,
     ) {
         let host = match HostName::new(name) {
@@ -314,7 +315,7 @@ fn one_address(
     Some(spread)
 }
 
-/// The place of a part of a text in quotes.
+/// The span of a part of a text in quotes.
 fn inside(at: Span, part: &std::ops::Range<usize>) -> Span {
     if part.is_empty() || part.end + 2 > at.len {
         at

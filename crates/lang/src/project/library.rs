@@ -35,7 +35,7 @@ pub(crate) struct Kind {
 }
 
 impl Library {
-    /// The place of a kind.
+    /// The kind of this name.
     pub(crate) fn kind(&self, name: &str) -> Option<KindId> {
         self.kinds_by_name.get(name).copied()
     }
@@ -145,10 +145,10 @@ impl Shelf<'_> {
         self.library.modules.get(name).cloned()
     }
 
-    fn read(&mut self, name: &str, place: AssetRoot, origin: ModuleOrigin) -> Option<FileId> {
+    fn read(&mut self, name: &str, root: AssetRoot, origin: ModuleOrigin) -> Option<FileId> {
         let sources = &self.loader.sources;
-        let shown = place.path("module.kdl");
-        let bytes = match place.read(&**sources, "module.kdl", prescan::SIZE as u64) {
+        let shown = root.path("module.kdl");
+        let bytes = match root.read(&**sources, "module.kdl", prescan::SIZE as u64) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let report = Diagnostic::error(Code::Read, format!("failed to read `{shown}`: {error}"));
@@ -162,8 +162,8 @@ impl Shelf<'_> {
         };
         let file = self.files.add(shown, text);
         let nodes = parse::parse(file, text, self.diagnostics);
-        let readme = place.read(&**sources, "README.md", prescan::SIZE as u64).ok();
-        let assets = Arc::new(Assets::new(place, sources, self.files, self.diagnostics));
+        let readme = root.read(&**sources, "README.md", prescan::SIZE as u64).ok();
+        let assets = Arc::new(Assets::new(root, sources, self.files, self.diagnostics));
         let mut module = module::read(name, nodes, assets, origin, self.diagnostics);
         module.readme = readme.and_then(|bytes| std::str::from_utf8(&bytes).ok().map(Arc::from));
         self.library.modules.insert(name.to_owned(), Arc::new(module));

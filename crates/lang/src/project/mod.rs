@@ -29,7 +29,7 @@ use crate::project::precedence::{Layer, Precedence};
 use crate::project::secrets::Secrets;
 use crate::settings::rollout::Rollout;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files};
-use crate::source::ids::{GroupId, HostId, Table};
+use crate::source::ids::{GroupId, HostId, Table, VariableId};
 use crate::syntax::value_tree::Entry;
 use crate::template::fold;
 
@@ -54,19 +54,21 @@ pub(crate) struct Data {
 /// The variables of a host: the definitions that count.
 #[derive(Default)]
 pub(crate) struct Variables {
-    pub(crate) entries: Vec<Entry>,
-    places: HashMap<String, usize>,
+    pub(crate) entries: Table<VariableId, Entry>,
+    /// By the folded key.
+    by_name: HashMap<String, VariableId>,
 }
 
 impl Variables {
     fn new(entries: Vec<Entry>) -> Self {
-        let places = entries.iter().enumerate().map(|(place, entry)| (fold(&entry.key), place)).collect();
-        Self { entries, places }
+        let entries: Table<VariableId, Entry> = entries.into_iter().collect();
+        let by_name = entries.entries().map(|(id, entry)| (fold(&entry.key), id)).collect();
+        Self { entries, by_name }
     }
 
-    /// The place of a variable, by its name as an expression spells it.
-    pub(crate) fn place(&self, name: &str) -> Option<usize> {
-        self.places.get(&fold(name)).copied()
+    /// A variable, by its name as an expression spells it.
+    pub(crate) fn find(&self, name: &str) -> Option<VariableId> {
+        self.by_name.get(&fold(name)).copied()
     }
 }
 
@@ -104,7 +106,7 @@ impl Data {
         self.membership.layers_of(host, &self.declarations.vars, own)
     }
 
-    /// The place of a host.
+    /// The host of this name.
     pub(crate) fn host(&self, name: &HostName) -> Option<HostId> {
         self.membership.host(name.as_str())
     }

@@ -14,9 +14,9 @@ use crate::syntax::value_tree::{Entry, Shape, Tree};
 pub(crate) enum Level {
     /// The inventory as a whole.
     Inventory,
-    /// A group, by its place.
+    /// A group.
     Group(GroupId),
-    /// A host, or several that are defined by one node: by the place of the first.
+    /// A host, or several that are defined by one node.
     Host,
     /// `--set`.
     Set,
@@ -174,9 +174,9 @@ pub(crate) fn definitions<'a>(
     sorted
         .into_iter()
         .enumerate()
-        .map(|(place, (layer, entry))| {
+        .map(|(index, (layer, entry))| {
             hidden |= merged && entry.value.shape() != Shape::Map;
-            (layer, entry, if merged { !hidden } else { place == 0 })
+            (layer, entry, if merged { !hidden } else { index == 0 })
         })
         .collect()
 }

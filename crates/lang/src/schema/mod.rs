@@ -8,14 +8,14 @@ use std::sync::Arc;
 use converge_model::schema::{Child, KindSchema, Param};
 
 use crate::source::diagnostic::Span;
-use crate::source::ids::{ParamId, Table};
+use crate::source::ids::{ChildId, ParamId, Table};
 
 /// The parameters and children of something.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Schema {
     pub(crate) name: String,
     pub(crate) params: Table<ParamId, Param>,
-    pub(crate) children: Vec<Schema>,
+    pub(crate) children: Table<ChildId, Schema>,
     /// The map that gathers keys which are in no table.
     pub(crate) free_keys: Option<String>,
     /// Whether the first scalar argument identifies it among its siblings.
@@ -76,9 +76,9 @@ impl Schema {
         self.params.find(|param| param.name == name)
     }
 
-    /// The place of a child.
-    pub(crate) fn child(&self, name: &str) -> Option<usize> {
-        self.children.iter().position(|child| child.name == name)
+    /// The index of a child, by its name.
+    pub(crate) fn child(&self, name: &str) -> Option<ChildId> {
+        self.children.find(|child| child.name == name)
     }
 
     /// The parameter that the argument at `index`, from 0, sets; the last may take the rest.

@@ -1,4 +1,4 @@
-//! Mistakes with their places: how they are collected, and how they are shown.
+//! Mistakes with their spans: how they are collected, and how they are shown.
 //!
 //! Finding mistakes is the work of the modules that read; deciding what a mistake means for the exit code is the
 //! caller's. Whatever is shown here may have been written by somebody else, so control, ANSI and bidirectional
@@ -30,9 +30,9 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong, as a lowercase fragment.
     pub message: String,
-    /// The places, the one at fault first, each with a few words; the words may be empty.
+    /// The spans, the one at fault first, each with a few words; the words may be empty.
     pub labels: Vec<(Span, String)>,
-    /// The places that show how it came about. They are no part of what makes two mistakes one.
+    /// The spans that show how it came about. They are no part of what makes two mistakes one.
     pub context: Vec<(Span, String)>,
     /// What to do about it.
     pub help: Option<String>,
@@ -49,7 +49,7 @@ pub enum Severity {
     Error,
 }
 
-/// A place in a file: bytes.
+/// A part of a file: bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// The file.
@@ -99,8 +99,8 @@ pub const LIMIT: usize = 200;
 impl Diagnostics {
     /// Adds a diagnostic, unless the same is there already.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        let places = diagnostic.labels.iter().map(|(span, _)| *span).collect();
-        if !self.seen.insert((diagnostic.message.clone(), places)) {
+        let spans = diagnostic.labels.iter().map(|(span, _)| *span).collect();
+        if !self.seen.insert((diagnostic.message.clone(), spans)) {
             return;
         }
         match self.list.len() < LIMIT {
@@ -137,7 +137,7 @@ impl Diagnostics {
     pub(crate) fn tells(&self, diagnostic: &Diagnostic) -> bool {
         let is_label = |span: &Span| diagnostic.labels.iter().any(|(own, _)| own == span);
         let same = |known: &Diagnostic| {
-            known.message == diagnostic.message && known.places().any(|(span, _)| is_label(span))
+            known.message == diagnostic.message && known.spans().any(|(span, _)| is_label(span))
         };
         self.list.iter().any(same)
     }
@@ -161,7 +161,7 @@ impl Diagnostics {
         self.dropped
     }
 
-    /// The same from the top of the first file to the end of the last, those without a place first.
+    /// The same from the top of the first file to the end of the last, those without a span first.
     pub fn sorted(&self) -> Self {
         let mut sorted = self.clone();
         sorted
@@ -215,13 +215,13 @@ impl Diagnostic {
         Self { severity: Severity::Note, ..Self::error(code, message) }
     }
 
-    /// Adds a place; the first is the one at fault.
+    /// Adds a span; the first is the one at fault.
     pub fn label(mut self, span: Span, words: impl Into<String>) -> Self {
         self.labels.push((span, words.into()));
         self
     }
 
-    /// Adds a place that shows how it came about.
+    /// Adds a span that shows how it came about.
     pub fn context(mut self, span: Span, words: impl Into<String>) -> Self {
         self.context.push((span, words.into()));
         self
@@ -232,8 +232,8 @@ impl Diagnostic {
         let Some((_, words)) = self.labels.first().cloned().filter(|_| !given.is_empty()) else {
             return self;
         };
-        let places = given.iter().map(|place| (*place, words.clone())).collect();
-        let used = std::mem::replace(&mut self.labels, places);
+        let labels = given.iter().map(|span| (*span, words.clone())).collect();
+        let used = std::mem::replace(&mut self.labels, labels);
         self.context.extend(used.into_iter().map(|(span, _)| (span, "used here".to_owned())));
         self
     }
@@ -249,8 +249,8 @@ impl Diagnostic {
         self
     }
 
-    /// All its places, those at fault first.
-    fn places(&self) -> impl Iterator<Item = &(Span, String)> {
+    /// All its spans with their words, those at fault first.
+    fn spans(&self) -> impl Iterator<Item = &(Span, String)> {
         self.labels.iter().chain(&self.context)
     }
 
@@ -288,7 +288,7 @@ impl Files {
     }
 
     /// Name, line and column (both from 1, the column in characters) of the start of `span`.
-    pub fn place(&self, span: Span) -> Option<(&str, usize, usize)> {
+    pub fn location(&self, span: Span) -> Option<(&str, usize, usize)> {
         let file = self.get(span.file)?;
         let before = &file.text[..file.text.floor_char_boundary(span.start)];
         let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
@@ -298,12 +298,12 @@ impl Files {
 
     /// `file:line` of the start of `span`.
     pub fn line(&self, span: Span) -> String {
-        self.place(span).map_or_else(String::new, |(file, line, _)| format!("{file}:{line}"))
+        self.location(span).map_or_else(String::new, |(file, line, _)| format!("{file}:{line}"))
     }
 }
 
 impl Span {
-    /// A place in a file.
+    /// The `len` bytes of `file` from `start` on.
     pub fn new(file: FileId, start: usize, len: usize) -> Self {
         Self { file, start, len }
     }
@@ -360,7 +360,7 @@ fn harmless(text: &str) -> String {
     })
 }
 
-/// A diagnostic as miette knows them: it shows one file, so the places in others hang below as reports of their own.
+/// A diagnostic as miette knows them: it shows one file, so the spans in others hang below as reports of their own.
 #[derive(Debug)]
 struct Report {
     code: Option<Code>,
@@ -376,7 +376,7 @@ impl Report {
     fn new(diagnostic: &Diagnostic, files: &Files) -> Self {
         let first = diagnostic.labels.first().map(|(span, _)| span.file);
         let mut others: Vec<FileId> = Vec::new();
-        for (span, _) in diagnostic.places() {
+        for (span, _) in diagnostic.spans() {
             if Some(span.file) != first && !others.contains(&span.file) {
                 others.push(span.file);
             }
@@ -407,7 +407,7 @@ impl Report {
             severity: diagnostic.severity.into(),
             message: printable(&diagnostic.message),
             help: diagnostic.help.as_ref().map(|help| lines(help)),
-            labels: diagnostic.places().filter_map(here).collect(),
+            labels: diagnostic.spans().filter_map(here).collect(),
             source: source.map(|file| NamedSource::new(printable(&file.name), harmless(&file.text))),
             related: Vec::new(),
         }
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_that_is_there_with_its_words_and_a_place_of_its_own() {
+    fn a_mistake_is_told_that_is_there_with_its_words_and_a_span_of_its_own() {
         let told = Diagnostic::error(Code::Undefined, "`x` is undefined").label(span(0, 4, 1), "here");
         let mut diagnostics = Diagnostics::default();
         diagnostics.push(told.clone().called(span(1, 0, 2)));
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_shows_every_place_with_its_file() {
+    fn a_report_shows_every_span_with_its_file() {
         let diagnostic = Diagnostic::error(Code::Unknown, "unknown variable `wrokers`")
             .label(span(0, 11, 7), "not used anywhere")
             .label(span(1, 3, 5), "here")
@@ -565,10 +565,10 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_counted_in_characters_from_one() {
-        assert_eq!(files().place(span(0, 11, 7)), Some(("site.kdl", 2, 5)));
-        assert_eq!(files().place(span(1, 26, 0)), Some(("web.kdl", 2, 15)));
-        assert_eq!(files().place(span(0, 1000, 0)), Some(("site.kdl", 4, 1)));
-        assert_eq!(files().place(span(7, 0, 0)), None);
+    fn a_location_is_counted_in_characters_from_one() {
+        assert_eq!(files().location(span(0, 11, 7)), Some(("site.kdl", 2, 5)));
+        assert_eq!(files().location(span(1, 26, 0)), Some(("web.kdl", 2, 15)));
+        assert_eq!(files().location(span(0, 1000, 0)), Some(("site.kdl", 4, 1)));
+        assert_eq!(files().location(span(7, 0, 0)), None);
     }
 }

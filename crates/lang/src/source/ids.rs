@@ -1,10 +1,10 @@
-//! Identities: what stands in a table of the project is known by its place there, and a place in one table is none in
-//! another.
+//! Identities: an entry of a table of the project is known by its index there. The index of one table is a type of its
+//! own, so that no other table takes it.
 
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
-/// A place in a table.
+/// An index into a table.
 pub(crate) trait Id: Copy {
     /// The one of the entry at `index`, from 0.
     fn new(index: usize) -> Self;
@@ -43,6 +43,14 @@ ids! {
     KindId;
     /// A parameter of one schema, in its order.
     ParamId;
+    /// A child of one schema, in its order.
+    ChildId;
+    /// A variable of one host.
+    VariableId;
+    /// A `host` node of the inventory, in the order written; with a range it defines several hosts.
+    DeclaredHostId;
+    /// A resource of one host on its way into the catalog, in reading order.
+    EntryId;
 }
 
 /// A table whose entries are known by an identity of their own.

@@ -129,7 +129,7 @@ fn end_of(expression: &str, close: &str) -> Option<usize> {
 fn show(word: &str, pieces: &[&str]) -> String {
     word.split(OPEN)
         .enumerate()
-        .map(|(place, part)| match place % 2 {
+        .map(|(index, part)| match index % 2 {
             0 => part,
             _ => {
                 part.parse::<usize>().ok().and_then(|number| pieces.get(number)).copied().unwrap_or_default()
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_split_is_refused_with_its_place() {
+    fn what_cannot_be_split_is_refused_with_its_span() {
         let check = |command: &str, at: &str, message: &str| {
             let error = split(command).expect_err(command);
             assert_eq!((&command[error.span.clone()], error.message.as_str()), (at, message));

@@ -2,6 +2,7 @@
 //!
 //! Which hosts and groups there are is the [`Universe`]'s to say; where a pattern was written is the caller's.
 
+use crate::source::ids::{HostId, Id};
 use crate::source::suggest::did_you_mean;
 use crate::syntax::name_range;
 
@@ -19,21 +20,20 @@ pub(crate) trait Universe {
     fn hosts(&self) -> &[String];
     /// All groups.
     fn groups(&self) -> Vec<&str>;
-    /// The places in [`Universe::hosts`] of the hosts of `group`, those of inner groups included; none if there is no
-    /// such group.
-    fn members(&self, group: &str) -> Option<Vec<usize>>;
-    /// The place of `host` in [`Universe::hosts`].
-    fn host(&self, host: &str) -> Option<usize> {
-        self.hosts().iter().position(|name| name == host)
+    /// The hosts of `group`, those of inner groups included; none if there is no such group.
+    fn members(&self, group: &str) -> Option<Vec<HostId>>;
+    /// The host of this name, by its index in [`Universe::hosts`].
+    fn host(&self, host: &str) -> Option<HostId> {
+        self.hosts().iter().position(|name| name == host).map(HostId::new)
     }
 }
 
 /// What a pattern chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selected {
-    /// Places in [`Universe::hosts`], ascending.
-    pub(crate) hosts: Vec<usize>,
-    /// Worth a note of `check`: an empty group, an empty `a & b`. The place of the argument, and the words.
+    /// The hosts, ascending.
+    pub(crate) hosts: Vec<HostId>,
+    /// Worth a note of `check`: an empty group, an empty `a & b`. The index of the argument, and the words.
     pub(crate) notes: Vec<(usize, String)>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Selected {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct PatternError {
-    /// The place of the argument at fault.
+    /// The index of the argument at fault.
     pub(crate) argument: usize,
     /// What is wrong, as a lowercase fragment.
     pub(crate) message: String,
@@ -72,7 +72,7 @@ impl Pattern {
         if arguments.is_empty() {
             return Err(fault(0, "a pattern is missing", Some("`\"*\"` is every host".to_owned())));
         }
-        let read = |(place, text): (usize, &S)| Argument::read(place, text.as_ref());
+        let read = |(index, text): (usize, &S)| Argument::read(index, text.as_ref());
         Ok(Self { arguments: arguments.iter().enumerate().map(read).collect::<Result<_, _>>()? })
     }
 
@@ -93,11 +93,11 @@ impl Pattern {
         let mut notes = Vec::new();
         let mut errors = Vec::new();
         // Those with `!` last: their order among the others means nothing.
-        let places =
+        let indices =
             |negated: bool| (0..self.arguments.len()).filter(move |i| self.arguments[*i].negated == negated);
-        for place in places(false).chain(places(true)) {
-            let argument = &self.arguments[place];
-            let chosen = argument.chosen(universe, place, &mut notes, &mut errors);
+        for index in indices(false).chain(indices(true)) {
+            let argument = &self.arguments[index];
+            let chosen = argument.chosen(universe, index, &mut notes, &mut errors);
             selected
                 .iter_mut()
                 .zip(chosen)
@@ -105,15 +105,17 @@ impl Pattern {
                 .for_each(|(host, _)| *host = !argument.negated);
         }
         match errors.is_empty() {
-            true => Ok(Selected { hosts: (0..all).filter(|i| selected[*i]).collect(), notes }),
+            true => {
+                Ok(Selected { hosts: (0..all).filter(|i| selected[*i]).map(HostId::new).collect(), notes })
+            }
             false => Err(errors),
         }
     }
 }
 
 impl Argument {
-    fn read(place: usize, text: &str) -> Result<Self, PatternError> {
-        let mut terms = text.split('&').map(|term| Term::read(place, term)).collect::<Result<Vec<_>, _>>()?;
+    fn read(index: usize, text: &str) -> Result<Self, PatternError> {
+        let mut terms = text.split('&').map(|term| Term::read(index, term)).collect::<Result<Vec<_>, _>>()?;
         // `!a` alone takes hosts away from the other arguments; in `a & !b` the `!` belongs to its term.
         let negated = matches!(&terms[..], [term] if term.negated);
         if negated {
@@ -121,7 +123,7 @@ impl Argument {
         }
         if !negated && terms.iter().all(|term| term.negated) {
             let help = "say what they are taken from: `* & !a & !b`, or give them as arguments of their own";
-            return Err(fault(place, format!("`{text}` has only `!` terms"), Some(help.to_owned())));
+            return Err(fault(index, format!("`{text}` has only `!` terms"), Some(help.to_owned())));
         }
         Ok(Self { negated, terms, written: text.trim().to_owned() })
     }
@@ -129,85 +131,86 @@ impl Argument {
     fn chosen(
         &self,
         universe: &dyn Universe,
-        place: usize,
+        index: usize,
         notes: &mut Vec<(usize, String)>,
         errors: &mut Vec<PatternError>,
     ) -> Chosen {
         let mut chosen = vec![true; universe.hosts().len()];
         for term in &self.terms {
-            match term.chosen(universe, place) {
+            match term.chosen(universe, index) {
                 Ok(hits) => chosen.iter_mut().zip(hits).for_each(|(host, hit)| *host &= hit != term.negated),
                 Err(error) => errors.push(error),
             }
         }
         if errors.is_empty() && !chosen.contains(&true) {
             let what = if self.terms.len() > 1 { "matches no host" } else { "is a group without hosts" };
-            notes.push((place, format!("`{}` {what}", self.written)));
+            notes.push((index, format!("`{}` {what}", self.written)));
         }
         chosen
     }
 }
 
 impl Term {
-    fn read(place: usize, text: &str) -> Result<Self, PatternError> {
+    fn read(index: usize, text: &str) -> Result<Self, PatternError> {
         let trimmed = text.trim();
         let (negated, text) = match trimmed.strip_prefix('!') {
             Some(rest) => (true, rest.trim_start()),
             None => (false, trimmed),
         };
         if text.is_empty() {
-            return Err(fault(place, "a name is missing in the pattern", None));
+            return Err(fault(index, "a name is missing in the pattern", None));
         }
         if text.starts_with('!') {
-            return Err(fault(place, format!("`!{text}` has one `!` too many"), None));
+            return Err(fault(index, format!("`!{text}` has one `!` too many"), None));
         }
         let blank = text.contains(char::is_whitespace);
         if blank && !text.contains('[') {
             let parts: Vec<_> = text.split_whitespace().collect();
             let help = format!("both: `{}`; either: `\"{}\"`", parts.join(" & "), parts.join("\" \""));
-            return Err(fault(place, format!("a blank in `{text}`"), Some(help)));
+            return Err(fault(index, format!("a blank in `{text}`"), Some(help)));
         }
         if text.contains(',') && !text.contains('[') {
             let help = format!("write `\"{}\"`", text.replace(',', "\" \""));
-            return Err(fault(place, format!("a comma in `{text}`"), Some(help)));
+            return Err(fault(index, format!("a comma in `{text}`"), Some(help)));
         }
         Ok(Self { negated, text: text.to_owned() })
     }
 
-    fn chosen(&self, universe: &dyn Universe, place: usize) -> Result<Chosen, PatternError> {
+    fn chosen(&self, universe: &dyn Universe, index: usize) -> Result<Chosen, PatternError> {
         let names =
-            name_range::expand(&self.text).map_err(|error| fault(place, error.message, error.help))?;
+            name_range::expand(&self.text).map_err(|error| fault(index, error.message, error.help))?;
         let mut chosen = vec![false; universe.hosts().len()];
         for name in names {
             let hits = if name.contains('*') { globbed(universe, &name) } else { named(universe, &name) };
-            let hits = hits.ok_or_else(|| missing(universe, place, &name))?;
-            hits.into_iter().for_each(|host| chosen.get_mut(host).into_iter().for_each(|hit| *hit = true));
+            let hits = hits.ok_or_else(|| missing(universe, index, &name))?;
+            hits.into_iter()
+                .for_each(|host| chosen.get_mut(host.index()).into_iter().for_each(|hit| *hit = true));
         }
         Ok(chosen)
     }
 }
 
 /// The host or the hosts of the group `name`; none where there is neither.
-fn named(universe: &dyn Universe, name: &str) -> Option<Vec<usize>> {
-    universe.members(name).or_else(|| universe.host(name).map(|place| vec![place]))
+fn named(universe: &dyn Universe, name: &str) -> Option<Vec<HostId>> {
+    universe.members(name).or_else(|| universe.host(name).map(|host| vec![host]))
 }
 
 /// The hosts whose names match `glob` and those of the groups whose names do; none where nothing does.
-fn globbed(universe: &dyn Universe, glob: &str) -> Option<Vec<usize>> {
-    let hosts =
-        universe.hosts().iter().enumerate().filter(|(_, host)| matches(glob, host)).map(|(place, _)| place);
+fn globbed(universe: &dyn Universe, glob: &str) -> Option<Vec<HostId>> {
+    let hosts = universe.hosts().iter().enumerate().filter(|(_, host)| matches(glob, host));
+    let hosts = hosts.map(|(index, _)| HostId::new(index));
     let groups: Vec<_> = universe.groups().into_iter().filter(|group| matches(glob, group)).collect();
     let found: Vec<_> =
         hosts.chain(groups.iter().flat_map(|group| universe.members(group).unwrap_or_default())).collect();
     (glob == "*" || !groups.is_empty() || !found.is_empty()).then_some(found)
 }
 
-fn missing(universe: &dyn Universe, place: usize, name: &str) -> PatternError {
+fn missing(universe: &dyn Universe, index: usize, name: &str) -> PatternError {
     if name.contains('*') {
-        return fault(place, format!("no host and no group matches `{name}`"), None);
+        return fault(index, format!("no host and no group matches `{name}`"), None);
     }
     let names = universe.hosts().iter().map(String::as_str).chain(universe.groups());
-    fault(place, format!("no host and no group is called `{name}`"), did_you_mean(name, names))
+    fault(index, format!("no host and no group is called `{name}`"), did_you_mean(name, names))
 }
 
 /// Whether `name` matches `glob`, in which `*` stands for any text. Takes the product of the lengths at most.
@@ -250,8 +253,9 @@ mod tests {
         fn groups(&self) -> Vec<&str> {
             self.groups.iter().map(|(name, _)| *name).collect()
         }
-        fn members(&self, group: &str) -> Option<Vec<usize>> {
-            self.groups.iter().find(|(name, _)| *name == group).map(|(_, members)| members.clone())
+        fn members(&self, group: &str) -> Option<Vec<HostId>> {
+            let (_, members) = self.groups.iter().find(|(name, _)| *name == group)?;
+            Some(members.iter().copied().map(HostId::new).collect())
         }
     }
 
@@ -264,7 +268,7 @@ mod tests {
 
     fn names(selected: &Selected) -> String {
         let site = site();
-        selected.hosts.iter().map(|i| site.hosts[*i].as_str()).collect::<Vec<_>>().join(" ")
+        selected.hosts.iter().map(|host| site.hosts[host.index()].as_str()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -313,14 +317,14 @@ mod tests {
 
     #[test]
     fn a_pattern_that_cannot_be_meant_is_an_error() {
-        let check = |arguments: &[&str], place: usize, message: &str, help: Option<&str>| {
+        let check = |arguments: &[&str], index: usize, message: &str, help: Option<&str>| {
             let error = match Pattern::parse(arguments) {
                 Ok(pattern) => pattern.select(&site()).expect_err("selects").remove(0),
                 Err(error) => error,
             };
             assert_eq!(
                 (error.argument, error.message.as_str(), error.help.as_deref()),
-                (place, message, help)
+                (index, message, help)
             );
         };
         check(&["web1", "wep1"], 1, "no host and no group is called `wep1`", Some("did you mean `web1`?"));

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// The most names one text, and so one host node, may stand for.
 pub(crate) const LIMIT: usize = 10_000;
 
-/// A range that cannot be read, with its place in the text.
+/// A range that cannot be read, with its span in the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct RangeError {

@@ -1,4 +1,4 @@
-//! One KDL file as nodes with their places: what is written, before anything is known of what it means.
+//! One KDL file as nodes with their spans: what is written, before anything is known of what it means.
 //!
 //! Here stands what every file must obey whatever it says: annotations that exist, numbers that print as they were
 //! written, properties given once, and bare words that are not something else in disguise. What the parser itself
@@ -18,7 +18,7 @@ use crate::syntax::prescan;
 pub(crate) struct Node {
     /// Its name.
     pub(crate) name: Arc<str>,
-    /// Where the name stands: the node's own place in reports.
+    /// Where the name stands: the node's own span in reports.
     pub(crate) at: Span,
     /// Its arguments.
     pub(crate) args: Vec<Written>,

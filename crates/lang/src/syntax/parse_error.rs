@@ -9,7 +9,7 @@ use kdl::{KdlDiagnostic, KdlError};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Span};
 use crate::syntax::prescan;
 
-/// Reports everything that the parser found wrong with `text`, one report for each place.
+/// Reports everything that the parser found wrong with `text`, one report for each slip.
 pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &mut Diagnostics) {
     let mut lines = BTreeSet::new();
     // After a slip the parser loses count of the braces.

@@ -10,13 +10,14 @@ pub(crate) fn in_text(error: TemplateError, written: &Written, files: &Files) ->
         return if cause.labels.is_empty() { cause.label(written.at, "here") } else { *cause };
     }
     let part = error.range.and_then(|range| part(&range, written, files)).unwrap_or(written.at);
-    let place = error.included.map(|(file, line)| format!(" (in `{file}`, line {line})")).unwrap_or_default();
-    Diagnostic::error(Code::Template, format!("{}{place}", error.message))
+    let included =
+        error.included.map(|(file, line)| format!(" (in `{file}`, line {line})")).unwrap_or_default();
+    Diagnostic::error(Code::Template, format!("{}{included}", error.message))
         .label(part, "here")
         .maybe_help(error.help)
 }
 
-/// The place in the file of a part of a text, where the text stands in the file as it is.
+/// The span of a part of a text, where the text stands in the file as it is.
 fn part(range: &std::ops::Range<usize>, written: &Written, files: &Files) -> Option<Span> {
     let Literal::Text(text) = &written.literal else { return None };
     let file = files.get(written.at.file)?;

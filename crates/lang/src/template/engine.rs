@@ -97,7 +97,7 @@ impl Engine {
             Ok(settle(value, 0))
         };
         let (result, record) = instead(None, || recording::record(|| evaluate(&context)));
-        let place = Rendering {
+        let rendering = Rendering {
             environment: &self.strings,
             source: expression,
             key: "",
@@ -116,8 +116,8 @@ impl Engine {
                 marks = with_stand_ins(marks, again);
                 Ok(value)
             }
-            Ok(Some(Err(error))) | Err(error) => place.explain(&error).map_or_else(|| Ok(unknown()), Err),
-            Ok(None) => place.undefined(expression.trim()).map_or_else(|| Ok(unknown()), Err),
+            Ok(Some(Err(error))) | Err(error) => rendering.explain(&error).map_or_else(|| Ok(unknown()), Err),
+            Ok(None) => rendering.undefined(expression.trim()).map_or_else(|| Ok(unknown()), Err),
         };
         let source = Source { environment: &self.strings, form: Form::Expression, text: expression };
         source.settled(found, &record, scope).map(|value| Evaluated { value, marks })
@@ -281,8 +281,8 @@ fn bound(expression: &str) -> Result<(), TemplateError> {
 fn syntax_error(environment: &Environment<'static>, error: &Error, source: &str) -> TemplateError {
     let context = Context::new(&(Arc::new(Nothing) as Arc<dyn Scope>));
     let key = error.name().unwrap_or_default();
-    let place = Rendering { environment, source, key, context: &context, record: &Record::default() };
-    place.explain(error).unwrap_or_default()
+    let rendering = Rendering { environment, source, key, context: &context, record: &Record::default() };
+    rendering.explain(error).unwrap_or_default()
 }
 
 /// A scope without names.

@@ -28,10 +28,11 @@ impl TemplateError {
         if let Some(ScopeError(cause)) = &self.cause {
             return (**cause).clone();
         }
-        let place = self.included.as_ref();
-        let place = place.map(|(file, line)| format!(" (in `{file}`, line {line})")).unwrap_or_default();
+        let included = self.included.as_ref();
+        let included =
+            included.map(|(file, line)| format!(" (in `{file}`, line {line})")).unwrap_or_default();
         let range = self.range.clone().unwrap_or(0..0);
-        Diagnostic::error(Code::Template, format!("{}{place}", self.message))
+        Diagnostic::error(Code::Template, format!("{}{included}", self.message))
             .label(Span::new(file, range.start, range.len()), "here")
             .maybe_help(self.help.clone())
     }

@@ -126,7 +126,7 @@ impl Object for Shaped {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        let Some(place) = self.keys.iter().position(|(name, _)| *name == key) else {
+        let Some(index) = self.keys.iter().position(|(name, _)| *name == key) else {
             let help = did_you_mean(key, self.keys.iter().map(|(name, _)| *name));
             let all = || self.keys.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
             let help = help.unwrap_or_else(|| format!("there are: {}", all()));
@@ -135,9 +135,9 @@ impl Object for Shaped {
                 Some(help),
             )));
         };
-        let (name, shape) = self.keys[place];
+        let (name, shape) = self.keys[index];
         Some(match &self.values {
-            Some(values) => values[place].clone(),
+            Some(values) => values[index].clone(),
             None => {
                 if !matches!(shape, FactShape::Map(_)) {
                     mark(Marks::UNKNOWN);

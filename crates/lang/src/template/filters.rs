@@ -109,8 +109,8 @@ pub(super) fn join(
         return Err(Failure::error("a text has no items to join", "make it a list: `[\"a\", \"b\"]`"));
     }
     let mut joined = String::new();
-    for (place, item) in value.try_iter()?.enumerate() {
-        let separator = if place > 0 { joiner.as_str() } else { "" };
+    for (index, item) in value.try_iter()?.enumerate() {
+        let separator = if index > 0 { joiner.as_str() } else { "" };
         let item = attribute
             .iter()
             .flat_map(|path| path.split('.'))

@@ -22,12 +22,12 @@ pub(crate) struct Marks {
     pub(crate) stand_ins: Option<StandIns>,
 }
 
-/// Where callers of a module gave what was read: a few places, in the order read.
+/// Where callers of a module gave what was read: a few spans, in the order read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct GivenAt(Option<Arc<[Span]>>);
 
-/// How many places are worth showing.
-const PLACES: usize = 4;
+/// How many spans are worth showing.
+const SPANS: usize = 4;
 
 /// `value` as the rendering under way sees it.
 pub(crate) fn seen(value: &Value, marks: &Marks) -> Value {
@@ -58,13 +58,13 @@ impl Marks {
 }
 
 impl GivenAt {
-    /// One place.
-    pub(crate) fn one(place: Span) -> Self {
-        Self(Some([place].into()))
+    /// One span.
+    pub(crate) fn one(span: Span) -> Self {
+        Self(Some([span].into()))
     }
 
-    /// The places.
-    pub(crate) fn places(&self) -> &[Span] {
+    /// The spans.
+    pub(crate) fn spans(&self) -> &[Span] {
         self.0.as_deref().unwrap_or_default()
     }
 }
@@ -77,8 +77,8 @@ impl BitOr for GivenAt {
             (_, None) => self,
             (None, _) => other,
             (Some(some), Some(more)) => {
-                let new = more.iter().filter(|place| !some.contains(place));
-                let all: Vec<Span> = some.iter().chain(new).take(PLACES).copied().collect();
+                let new = more.iter().filter(|span| !some.contains(span));
+                let all: Vec<Span> = some.iter().chain(new).take(SPANS).copied().collect();
                 if all.len() == some.len() { self } else { Self(Some(all.into())) }
             }
         }

@@ -359,13 +359,13 @@ impl<'t> Survey<'t> {
 
     /// `map("upper")` names a filter, `select("odd")` and its like a test.
     fn named_by_arguments(&mut self, filter: &str, arguments: &'t [CallArg<'t>]) {
-        let (sort, place) = match filter {
+        let (sort, index) = match filter {
             "map" => (Sort::Filter, 0),
             "select" | "reject" => (Sort::Test, 0),
             "selectattr" | "rejectattr" => (Sort::Test, 1),
             _ => return,
         };
-        if let Some(CallArg::Pos(Expr::Const(name))) = arguments.get(place)
+        if let Some(CallArg::Pos(Expr::Const(name))) = arguments.get(index)
             && let Some(text) = name.value.as_str()
         {
             // The mark leaves the quote out.

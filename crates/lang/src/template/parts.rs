@@ -26,8 +26,8 @@ pub(super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Where a mistake of a part stands.
-    pub(super) fn place<'p>(&'p self, source: &'p str, record: &'p Record) -> Rendering<'p> {
+    /// The rendering that explains a mistake of a part.
+    pub(super) fn rendering<'p>(&'p self, source: &'p str, record: &'p Record) -> Rendering<'p> {
         Rendering { environment: self.environment, source, key: EXPRESSION, context: &self.context, record }
     }
 
@@ -79,15 +79,15 @@ impl Parts<'_> {
     fn settled(&self, expression: &Expr<'_>, text: &str) -> Result<(Value, Marks, bool), TemplateError> {
         let (result, record) =
             instead(None, || recording::record(|| self.run(expression, text).map(|value| settle(value, 0))));
-        let place = self.place(text, &record);
+        let rendering = self.rendering(text, &record);
         let error = match result {
             Ok(Some(Ok(value))) => {
                 let is_unknown = record.marks.unknown;
                 let again = |stand_in| self.again(expression, text, stand_in);
                 return Ok((value, with_stand_ins(record.marks, again), is_unknown));
             }
-            Ok(Some(Err(error))) | Err(error) => place.explain(&error),
-            Ok(None) => place.undefined(text.trim()),
+            Ok(Some(Err(error))) | Err(error) => rendering.explain(&error),
+            Ok(None) => rendering.undefined(text.trim()),
         };
         match error {
             Some(error) => Err(error),

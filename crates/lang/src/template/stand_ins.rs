@@ -27,7 +27,7 @@ pub(crate) struct StandIns {
 }
 
 thread_local! {
-    /// The place in [`SECRETS`] of what stands in for secrets in the rendering under way.
+    /// The index in [`SECRETS`] of what stands in for secrets in the rendering under way.
     static INSTEAD: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
@@ -105,9 +105,9 @@ fn pieces(own: &[String], others: &[&Vec<String>]) -> BTreeSet<String> {
     let aligned = others.iter().all(|other| other.len() == own.len());
     let known: BTreeSet<&str> = others.iter().flat_map(|other| other.iter().map(String::as_str)).collect();
     let mut found = BTreeSet::new();
-    for (place, text) in own.iter().enumerate() {
+    for (index, text) in own.iter().enumerate() {
         let beside: Vec<&str> =
-            if aligned { others.iter().map(|other| &*other[place]).collect() } else { Vec::new() };
+            if aligned { others.iter().map(|other| &*other[index]).collect() } else { Vec::new() };
         let plain = if aligned { beside.iter().all(|other| *other == text) } else { known.contains(&**text) };
         if !plain {
             found.extend(differing(text, &beside));

@@ -247,7 +247,7 @@ fn a_dash_is_a_subtraction_and_the_error_says_so() {
 }
 
 #[test]
-fn errors_know_their_place() {
+fn errors_know_their_range() {
     let check = |template: &str, at: &str| {
         let error = engine().text(template, &scope()).expect_err(template);
         assert_eq!(error.range.map(|range| &template[range]), Some(at), "{template}");

@@ -105,7 +105,7 @@ impl Search<'_> {
 
     fn missing(&self, value: &Named<'_>, text: &str) -> TemplateError {
         let (_, record) = recording::record(|| self.parts.context.get_value_by_str(value.root));
-        let found = self.parts.place(text, &record).undefined(value.root);
+        let found = self.parts.rendering(text, &record).undefined(value.root);
         let start = value.range.start;
         TemplateError { range: Some(start..start + value.root.len()), ..found.unwrap_or_default() }
     }
@@ -145,11 +145,11 @@ impl Search<'_> {
         text: &str,
     ) -> Result<Option<Value>, TemplateError> {
         let (result, record) = recording::record(|| self.parts.run(expression, text));
-        let place = self.parts.place(text, &record);
+        let rendering = self.parts.rendering(text, &record);
         let error = match result {
-            Ok(value) if value.kind() == ValueKind::Undefined => place.undefined(spelt),
+            Ok(value) if value.kind() == ValueKind::Undefined => rendering.undefined(spelt),
             Ok(value) => return Ok(Some(value).filter(|_| !record.marks.unknown)),
-            Err(error) => place.explain(&error),
+            Err(error) => rendering.explain(&error),
         };
         match error {
             // Two variables may need each other under opposite conditions.
@@ -186,12 +186,12 @@ mod tests {
     /// What is found in a template, and where; `included` files are those of the engine of the tests.
     fn found(template: &str) -> Option<(String, String)> {
         let error = engine().file("x", template, &scope()).err()?;
-        let place = error.range.and_then(|range| template.get(range)).unwrap_or_default();
-        Some((error.message, place.to_owned()))
+        let part = error.range.and_then(|range| template.get(range)).unwrap_or_default();
+        Some((error.message, part.to_owned()))
     }
 
-    fn is_missed(template: &str, place: &str) {
-        assert_eq!(found(template).map(|(_, place)| place), Some(place.to_owned()), "{template}");
+    fn is_missed(template: &str, part: &str) {
+        assert_eq!(found(template).map(|(_, part)| part), Some(part.to_owned()), "{template}");
     }
 
     fn is_fine(template: &str) {
@@ -264,9 +264,9 @@ mod tests {
 
     #[test]
     fn filters_tests_and_functions_are_found_without_a_host() {
-        let check = |text: &str, message: &str, place: &str, help: &str| {
+        let check = |text: &str, message: &str, part: &str, help: &str| {
             let error = engine().check(None, text).expect_err(text);
-            assert_eq!((error.message.as_str(), &text[error.range.unwrap()]), (message, place), "{text}");
+            assert_eq!((error.message.as_str(), &text[error.range.unwrap()]), (message, part), "{text}");
             let found = error.help.unwrap_or_default();
             assert!(found.contains(help), "{text}: {found}");
         };

@@ -106,7 +106,7 @@ impl SecretsText {
         self.no_conflict(name)?;
         let text = std::str::from_utf8(self.text.expose()).unwrap_or_default();
         let document = prescan::parse(text).map_err(|_| SetError::Name(name.to_owned()))?;
-        let text = Secret::new(written(text, &place(text, &document, name), new));
+        let text = Secret::new(written(text, &insertion(text, &document, name), new));
         if text.expose().len() > SECRETS_LIMIT {
             return Err(SetError::TooLarge);
         }
@@ -183,8 +183,8 @@ struct Insertion {
     after: String,
 }
 
-/// The place of the secret `name`: that of its old value, else the end of the innermost group that is there already.
-fn place(text: &str, document: &KdlDocument, name: &str) -> Insertion {
+/// Where the secret `name` goes: over its old value, else at the end of the innermost group that is there already.
+fn insertion(text: &str, document: &KdlDocument, name: &str) -> Insertion {
     let (mut group, mut rest, mut end, mut depth) = (document, name, text.len(), 0);
     loop {
         let whole =
@@ -204,7 +204,7 @@ fn place(text: &str, document: &KdlDocument, name: &str) -> Insertion {
     }
 }
 
-/// The place of a new node, with the groups that it needs, on lines of its own before `end`.
+/// Where a new node goes, with the groups that it needs, on lines of its own before `end`.
 fn at_end(text: &str, end: usize, depth: usize, name: &str) -> Insertion {
     let indent = |depth: usize| "    ".repeat(depth);
     let above = text[..end].trim_end_matches([' ', '\t']);
@@ -224,15 +224,16 @@ fn at_end(text: &str, end: usize, depth: usize, name: &str) -> Insertion {
     Insertion { replaced: above.len()..end, before, after }
 }
 
-fn written(text: &str, place: &Insertion, value: &str) -> Vec<u8> {
+fn written(text: &str, insertion: &Insertion, value: &str) -> Vec<u8> {
     // Room for the longest spelling, so that no copy is left behind by growing.
-    let mut out =
-        Vec::with_capacity(text.len() + place.before.len() + place.after.len() + value.len() * 10 + 2);
-    out.extend_from_slice(&text.as_bytes()[..place.replaced.start]);
-    out.extend_from_slice(place.before.as_bytes());
+    let mut out = Vec::with_capacity(
+        text.len() + insertion.before.len() + insertion.after.len() + value.len() * 10 + 2,
+    );
+    out.extend_from_slice(&text.as_bytes()[..insertion.replaced.start]);
+    out.extend_from_slice(insertion.before.as_bytes());
     quote(value, &mut out);
-    out.extend_from_slice(place.after.as_bytes());
-    out.extend_from_slice(&text.as_bytes()[place.replaced.end..]);
+    out.extend_from_slice(insertion.after.as_bytes());
+    out.extend_from_slice(&text.as_bytes()[insertion.replaced.end..]);
     out
 }
 
