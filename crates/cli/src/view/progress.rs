@@ -10,21 +10,30 @@ use converge_model::{Event, EventKind, HostName};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::margin::Margin;
-use super::text::{cut, harmless};
+use super::text::{cut, harmless, tail};
 use super::voice::Voice;
 
 /// Lines for hosts at once; more hosts than these are at work without one.
 const LINES: usize = 12;
 /// What of a step's last line of output is shown.
 const OUTPUT_WIDTH: usize = 40;
+/// What of an address is shown beside output: its end. The count of steps, both and the name of a host fit 80 columns.
+const ADDRESS_WIDTH: usize = 24;
 
 /// The lines of the hosts at work.
 pub(crate) struct Progress {
     screen: MultiProgress,
     total: Option<ProgressBar>,
-    hosts: HashMap<HostName, ProgressBar>,
+    hosts: HashMap<HostName, Line>,
     /// Whether the run is to stop, which the lines of hosts say.
     stopping: Arc<AtomicBool>,
+}
+
+/// The line of a host.
+struct Line {
+    bar: ProgressBar,
+    /// The step that it is at, from 1, and how many there are.
+    step: Option<(u32, u32)>,
 }
 
 impl Progress {
@@ -52,7 +61,14 @@ impl Progress {
             (EventKind::Planned { .. }, Some(host)) => self.done(host, true),
             (EventKind::HostFinished { .. }, Some(host)) => self.done(host, false),
             (kind, Some(host)) => {
-                if let Some(message) = at(kind) {
+                let line = self.hosts.get_mut(host);
+                let step = line.and_then(|line| {
+                    if let EventKind::StepStarted { step, of, .. } = kind {
+                        line.step = Some((step + 1, *of));
+                    }
+                    line.step
+                });
+                if let Some(message) = at(kind, step) {
                     self.say(host, message);
                 }
             }
@@ -67,7 +83,7 @@ impl Progress {
 
     /// Takes all lines off the screen: before a question is asked, and at the end.
     pub(crate) fn clear(&mut self) {
-        self.hosts.drain().for_each(|(_, line)| line.finish_and_clear());
+        self.hosts.drain().for_each(|(_, line)| line.bar.finish_and_clear());
         if let Some(total) = self.total.take() {
             total.finish_and_clear();
         }
@@ -81,16 +97,21 @@ impl Progress {
 
     fn done(&mut self, host: &HostName, looked: bool) {
         if let Some(line) = self.hosts.remove(host) {
-            line.finish_and_clear();
+            line.bar.finish_and_clear();
         }
         if let (true, Some(total)) = (looked, &self.total) {
             total.inc(1);
+            // A full bar over hosts that are at work would read as the end.
+            if Some(total.position()) == total.length() {
+                total.finish_and_clear();
+                self.total = None;
+            }
         }
     }
 
     fn say(&mut self, host: &HostName, message: String) {
         if let Some(line) = self.hosts.get(host) {
-            return line.set_message(message);
+            return line.bar.set_message(message);
         }
         if self.hosts.len() >= LINES {
             return;
@@ -106,12 +127,12 @@ impl Progress {
         line.set_prefix(harmless(host.as_str()));
         line.set_message(message);
         line.enable_steady_tick(Duration::from_millis(120));
-        self.hosts.insert(host.clone(), line);
+        self.hosts.insert(host.clone(), Line { bar: line, step: None });
     }
 }
 
-/// What an event says that its host is at; none where it says nothing of it.
-fn at(kind: &EventKind) -> Option<String> {
+/// What an event says that its host is at, which is at `step` of so many; none where it says nothing of it.
+fn at(kind: &EventKind, step: Option<(u32, u32)>) -> Option<String> {
     match kind {
         EventKind::HostState { phase } if phase == "waiting" => None,
         EventKind::HostState { phase } => Some(harmless(phase)),
@@ -119,7 +140,9 @@ fn at(kind: &EventKind) -> Option<String> {
             Some(format!("{}/{of} {}", step + 1, harmless(address.as_str())))
         }
         EventKind::Output { address, line } => {
-            Some(format!("{}: {}", harmless(address.as_str()), cut(line.trim(), OUTPUT_WIDTH)))
+            let count = step.map(|(step, of)| format!("{step}/{of} ")).unwrap_or_default();
+            let address = tail(address.as_str(), ADDRESS_WIDTH);
+            Some(format!("{count}{address}: {}", cut(line.trim(), OUTPUT_WIDTH)))
         }
         _ => None,
     }
@@ -157,15 +180,31 @@ mod tests {
         assert_eq!(progress.hosts.keys().map(HostName::as_str).collect::<Vec<_>>(), ["b"]);
         let address = Address::new(None, "file", "/x\n");
         progress.event(&event("b", EventKind::StepStarted { address, step: 1, of: 7 }));
-        assert_eq!(
-            progress.hosts.values().next().map(ProgressBar::message),
-            Some("2/7 file[/x\\n]".to_owned())
-        );
+        let message = |progress: &Progress| progress.hosts.values().next().map(|line| line.bar.message());
+        assert_eq!(message(&progress).as_deref(), Some("2/7 file[/x\\n]"));
+        // What moves is the end, so a long address gives way, and the count stays.
+        let address = Address::new(None, "command", "/srv/hello/releases/1-4347b444/venv/bin/pip install");
+        let line = "downloading part 3 of 5".to_owned();
+        progress.event(&event("b", EventKind::Output { address, line }));
+        let output = message(&progress).unwrap();
+        assert_eq!(output, "2/7 …4/venv/bin/pip install]: downloading part 3 of 5");
         progress.event(&event(
             "",
             EventKind::RunFinished { states: vec![(HostState::Changed, 1)], changed: 0, exit: 0, took: 1 },
         ));
         assert!(progress.hosts.is_empty() && progress.total.is_none());
+    }
+
+    #[test]
+    fn a_bar_goes_once_it_is_full() {
+        let mut progress = hidden();
+        let (verb, by) = ("apply".to_owned(), String::new());
+        progress.event(&event("", EventKind::RunStarted { verb, hosts: 2, by, at: 0 }));
+        let name = |host: &str| HostName::new(host).unwrap();
+        progress.done(&name("a"), true);
+        assert!(progress.total.is_some(), "one is still looked at");
+        progress.done(&name("b"), true);
+        assert!(progress.total.is_none());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::template::{Evaluated, Later, Marks, ScopeError, unknown};
 /// The most turns of all loops of one host, in each other and one after the other.
 pub(crate) const ALL_TURNS: usize = 200_000;
 
-/// See above.
+/// What the values of one catalog share.
 pub(crate) struct Session {
     pub(crate) data: Arc<Data>,
     /// What the facts of the host are worth.
