@@ -1,7 +1,7 @@
 //! From the entry of a project to everything that its files say at top level, in reading order.
 //!
 //! Which file is read, once, confined to the project, and within which limits. What hosts and groups come of it is in
-//! `membership`.
+//! `hosts`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! How a host is reached: settings that are merged property by property, nearest first. How they are read is in
-//! `settings`; what they do is the engine's.
+//! `evaluate::host_settings`; what they do is the engine's.
 
 use serde::Serialize;
 

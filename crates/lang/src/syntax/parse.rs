@@ -2,7 +2,7 @@
 //!
 //! Here stands what every file must obey whatever it says: annotations that exist, numbers that print as they were
 //! written, properties given once, and bare words that are not something else in disguise. What the parser itself
-//! refuses is put into words in `refusal`.
+//! refuses is put into words in `parse_error`.
 
 use std::sync::Arc;
 
