@@ -15,6 +15,10 @@ pub(crate) const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Settings of apt that decide how, not what, it fetches.
 const APT_SETTINGS: [&str; 5] =
     ["Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries", "Acquire::ForceIPv"];
+/// How long apt waits for a mirror that falls silent, unless this machine says otherwise. By itself it waits 30 s eight times
+/// for each source, which is longer than a test may take.
+const APT_PATIENCE: &str =
+    "Acquire::http::Timeout \"10\";\nAcquire::https::Timeout \"10\";\nAcquire::Retries \"2\";\n";
 /// Settings of pip that decide where it fetches from, as `pip.conf` spells them.
 const PIP_SETTINGS: [&str; 6] =
     ["index-url", "extra-index-url", "proxy", "trusted-host", "timeout", "no-index"];
@@ -45,7 +49,7 @@ impl Controller {
         };
         Ok(Self {
             mirrors: mirrors()?,
-            apt: apt_settings(&apt) + &apt_proxies(),
+            apt: APT_PATIENCE.to_owned() + &apt_settings(&apt) + &apt_proxies(),
             pip: pip_settings(&pip_files(), |name| env::var(name).ok()),
             environment: environment(|name| env::var(name).ok()),
             certificates: certificates(Path::new(CA_BUNDLE)),
