@@ -852,3 +852,14 @@ Advice:
    `----
 "#);
 }
+
+#[test]
+fn a_map_that_a_demand_read_is_forgotten_with_its_instance() {
+    let module = "module \"m\"\nparams { arg \"name\" type=\"name\"; param \"n\" type=\"int\"; \
+                  assert \"n < limit.most\" \"above the limit\" }\nvars { limit { most 5; other 1 } }\n\
+                  resources { file \"/{{ params.name }}\" }";
+    let sources =
+        one("host \"a\"\non \"a\" { m \"one\" n=9; m \"two\" n=1 }").file("modules/m/module.kdl", module);
+    let told = run(&loader(sources, &[]), "inventory.kdl", &[]);
+    assert!(told.contains("above the limit") && !told.contains("after its catalog"), "{told}");
+}

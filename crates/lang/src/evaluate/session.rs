@@ -1,7 +1,7 @@
 //! What all values of one host's catalog share while it is compiled: the project, the secrets that were used, how many
 //! turns loops may still take, mistakes beside others. A session belongs to one thread.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use minijinja::Value;
 
@@ -28,8 +28,8 @@ pub(crate) struct Session {
     noted: Mutex<Vec<(Diagnostic, Diagnostic)>>,
     /// The variables being evaluated, and the keys of them.
     open: Mutex<Vec<(ScopeId, String, Span)>>,
-    /// The maps of which something may have been read, with the scope that they belong to.
-    maps: Mutex<Vec<(ScopeId, Arc<dyn Later>)>>,
+    /// The maps of which something may have been read, with the scope that they belong to. A map goes with its scope.
+    maps: Mutex<Vec<(ScopeId, Weak<dyn Later>)>>,
 }
 
 /// A scope with variables of its own.
@@ -111,7 +111,7 @@ impl Session {
     }
 
     /// Remembers a map of `scope` whose keys are evaluated when they are read.
-    pub(crate) fn keep(&self, scope: ScopeId, map: Arc<dyn Later>) {
+    pub(crate) fn keep(&self, scope: ScopeId, map: Weak<dyn Later>) {
         lock(&self.maps).push((scope, map));
     }
 
@@ -124,7 +124,7 @@ impl Session {
         };
         // A key that is read now may be a map again.
         while let Some(map) = next() {
-            if let Err(ScopeError(report)) = map.values() {
+            if let Some(Err(ScopeError(report))) = map.upgrade().map(|map| map.values()) {
                 diagnostics.push(*report);
             }
         }

@@ -29,19 +29,19 @@ pub(crate) fn variable(owner: &Arc<dyn Owner>, path: &str, entry: &Entry) -> Res
     let session = Arc::clone(&evaluator.session);
     if let Tree::Map(entries, at) = &entry.value {
         let made = entries.iter().map(|_| OnceLock::new()).collect();
-        let keys = Arc::new(Keys {
+        let keys: Arc<dyn Later> = Arc::new(Keys {
             owner: Arc::clone(owner),
             path: path.to_owned(),
             entries: Arc::clone(entries),
             made,
         });
         let names = entries.iter().map(|entry| entry.key.to_string()).collect();
-        let value = Map::later(names, Arc::clone(&keys) as Arc<dyn Later>).map_err(|clash| {
+        let value = Map::later(names, Arc::clone(&keys)).map_err(|clash| {
             let report = Diagnostic::error(Code::Clash, clash.to_string()).label(*at, "in this map");
             ScopeError(Box::new(report))
         })?;
         if owner.is_told() {
-            session.keep(owner.scope(), keys);
+            session.keep(owner.scope(), Arc::downgrade(&keys));
         }
         return Ok(Found { value, marks: Marks::default() });
     }
