@@ -8,6 +8,7 @@ use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterato
 use serde::Serialize;
 
 use crate::catalog::compile::{self, Compiled};
+use crate::catalog::compiler::Compiler;
 use crate::catalog::gates::{self, Gate};
 use crate::catalog::selection::{Choices, Selection};
 use crate::evaluate::explain::{self, Explanation};
@@ -16,10 +17,10 @@ use crate::evaluate::host_settings::{self, HostSettings};
 use crate::project::declarations;
 use crate::project::hosts::Host;
 use crate::project::library::whole_library;
-use crate::project::lint;
 use crate::project::loader::Loader;
 use crate::project::module::ModuleInfo;
 use crate::project::{self, Data};
+use crate::resolve::Resolved;
 use crate::settings::connection::{Connection, Transport};
 use crate::settings::drift::DriftPolicy;
 use crate::settings::rollout::{Moment, Rollout};
@@ -43,8 +44,8 @@ impl Loader {
         let files = Arc::clone(&data.files);
         let data = Arc::new(data);
         let hosts = host_settings::all(&data, &mut diagnostics);
-        lint::all(&data, &mut diagnostics);
-        let inventory = Inventory { data, hosts };
+        let resolved = Resolved::new(Arc::clone(&data), &mut diagnostics);
+        let inventory = Inventory { data, compiler: Compiler::new(resolved), hosts };
         if !diagnostics.has_errors() {
             return Loaded { inventory: Some(inventory), mistaken: None, diagnostics, files };
         }
@@ -68,7 +69,7 @@ impl Loader {
     pub fn modules(&self) -> (Vec<ModuleInfo>, Diagnostics) {
         let mut diagnostics = Diagnostics::default();
         let library = whole_library(self, &mut Files::default(), &mut diagnostics);
-        (library.modules.values().map(|module| module.info()).collect(), diagnostics)
+        (library.by_name().map(|module| library.modules[module].info()).collect(), diagnostics)
     }
 }
 
@@ -88,6 +89,7 @@ pub struct Loaded {
 /// What the files of a project say.
 pub struct Inventory {
     data: Arc<Data>,
+    compiler: Compiler,
     hosts: Table<HostId, HostSettings>,
 }
 
@@ -233,9 +235,10 @@ impl Inventory {
         let of_hosts: Vec<Diagnostics> = hosts
             .into_par_iter()
             .map(|host| {
-                let mut own = compile::compile(&self.data, host, &self.hosts[host], &facts, &everything).1;
+                let mut own =
+                    compile::compile(&self.compiler, host, &self.hosts[host], &facts, &everything).1;
                 for moment in Moment::ALL {
-                    own.extend(gates::compile(&self.data, host, moment, &self.hosts, &facts).1);
+                    own.extend(gates::compile(&self.compiler, host, moment, &self.hosts, &facts).1);
                 }
                 own
             })
@@ -285,7 +288,8 @@ impl Inventory {
             .into_par_iter()
             .map(|sample| {
                 let host = HostId::new(sample * hosts / SAMPLED);
-                let compiled = compile::compile(&self.data, host, &self.hosts[host], &facts, &everything).0;
+                let compiled =
+                    compile::compile(&self.compiler, host, &self.hosts[host], &facts, &everything).0;
                 compiled.map_or(0, |compiled| compiled.catalog.resources.len())
             })
             .sum();
@@ -310,7 +314,7 @@ impl Inventory {
         selection: &Selection,
     ) -> (Option<Compiled>, Diagnostics) {
         match self.data.host(host) {
-            Some(host) => compile::compile(&self.data, host, &self.hosts[host], facts, selection),
+            Some(host) => compile::compile(&self.compiler, host, &self.hosts[host], facts, selection),
             None => {
                 let mut diagnostics = Diagnostics::default();
                 let message = format!("the inventory has no host `{host}`");
@@ -329,7 +333,7 @@ impl Inventory {
         facts: &Arc<dyn FactsOf>,
     ) -> (Option<Vec<Gate>>, Diagnostics) {
         match self.data.host(host) {
-            Some(host) => gates::compile(&self.data, host, moment, &self.hosts, facts),
+            Some(host) => gates::compile(&self.compiler, host, moment, &self.hosts, facts),
             None => (Some(Vec::new()), Diagnostics::default()),
         }
     }

@@ -12,6 +12,7 @@
 //! schema                    what kinds and modules take, and the types of values
 //! settings                  what runs and hosts are told, as the engine takes it
 //! project                   all that the files say: hosts, layers, blocks, modules, secrets
+//! resolve                   bodies with every name in them known, once
 //! evaluate                  what a value comes to on one host
 //! expand                    the resources of one host
 //! catalog                   its catalog
@@ -30,6 +31,7 @@ mod catalog;
 mod evaluate;
 mod expand;
 mod project;
+mod resolve;
 mod schema;
 mod settings;
 mod source;

@@ -621,17 +621,6 @@ lang::read
 #[test]
 fn one_mistake_does_not_hide_another_nor_bring_a_second() {
     assert_snapshot!(body("file \"/f\" owner=\"nobody-there\"\nfile \"/g\" mode=\"rw\" after=\"pakage[x]\"\npakage \"x\""), @r#"
-lang::unknown
-
-  x there is no kind or module `pakage`
-   ,-[inventory.kdl:6:1]
- 5 | file "/g" mode="rw" after="pakage[x]"
- 6 | pakage "x"
-   : ^^^|^^
-   :    `-- unknown
- 7 | }
-   `----
-  help: did you mean `package`?
 lang::type
 
   x `rw` is not a mode
@@ -643,6 +632,17 @@ lang::type
  6 | pakage "x"
    `----
   help: write it in digits: `"0644"`
+lang::unknown
+
+  x there is no kind or module `pakage`
+   ,-[inventory.kdl:6:1]
+ 5 | file "/g" mode="rw" after="pakage[x]"
+ 6 | pakage "x"
+   : ^^^|^^
+   :    `-- unknown
+ 7 | }
+   `----
+  help: did you mean `package`?
 lang::params
 
   x there is no such owner

@@ -148,26 +148,6 @@ Advice:
     `----
 "#);
     assert_snapshot!(web("host \"a\"\non \"a\" { web workers=0 mode=\"lax\" stie=1 { rule \"http\" } }"), @r#"
-lang::unknown
-
-  x `web` has no parameter `stie`
-   ,-[inventory.kdl:2:35]
- 1 | host "a"
- 2 | on "a" { web workers=0 mode="lax" stie=1 { rule "http" } }
-   :                                   ^^|^
-   :                                     `-- unknown
-   `----
-  help: did you mean `site`?
-lang::type
-
-  x `http` is not a port
-   ,-[inventory.kdl:2:49]
- 1 | host "a"
- 2 | on "a" { web workers=0 mode="lax" stie=1 { rule "http" } }
-   :                                                 ^^^|^^
-   :                                                    `-- here
-   `----
-  help: a port is a number from 1 to 65535
 lang::type
 
   x 0 is too small
@@ -188,6 +168,26 @@ lang::type
    :                               `-- here
    `----
   help: one of `plain`, `strict`
+lang::unknown
+
+  x `web` has no parameter `stie`
+   ,-[inventory.kdl:2:35]
+ 1 | host "a"
+ 2 | on "a" { web workers=0 mode="lax" stie=1 { rule "http" } }
+   :                                   ^^|^
+   :                                     `-- unknown
+   `----
+  help: did you mean `site`?
+lang::type
+
+  x `http` is not a port
+   ,-[inventory.kdl:2:49]
+ 1 | host "a"
+ 2 | on "a" { web workers=0 mode="lax" stie=1 { rule "http" } }
+   :                                                 ^^^|^^
+   :                                                    `-- here
+   `----
+  help: a port is a number from 1 to 65535
 "#);
     assert_snapshot!(web("host \"a\"\non \"a\" { web { site tls=#false } }"), @r#"
 lang::missing

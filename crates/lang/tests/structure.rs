@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The folders and the files beside them, the uppermost first: each uses what stands below it alone.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "lib, case, fuzz",
     "inventory",
     "catalog",
     "expand",
     "evaluate",
+    "resolve",
     "project",
     "settings",
     "schema",

@@ -1,5 +1,7 @@
 //! From declared resources to the catalog: equal ones made one, addresses, claims, who waits for whom, order.
 
+use std::sync::Arc;
+
 use converge_model::catalog::{Body, DriftMode, NotifyHow};
 use converge_model::{
     Address, Catalog, Cell, Notify, Options as ModelOptions, ParamProblem, Resource, Scalar, Secret,
@@ -7,7 +9,7 @@ use converge_model::{
 };
 
 use crate::catalog::entry::{Entry, Parts, is_module, is_vague};
-use crate::catalog::lower;
+use crate::catalog::lower::Lowered;
 use crate::catalog::order;
 use crate::catalog::ownership::{claims, name_once, unite};
 use crate::catalog::references::{References, Referent};
@@ -120,7 +122,7 @@ fn size(entries: &Table<EntryId, Entry>) -> usize {
         Value::Content(_) => 40,
         Value::Rows(rows) => rows.iter().flat_map(|row| &row.0).map(|(key, c)| key.len() + cell(c)).sum(),
     };
-    let params = entries.iter().flat_map(|entry| &entry.params.0);
+    let params = entries.iter().flat_map(|entry| &entry.lowered.params.0);
     params.map(|(key, of)| key.len() + value(of)).sum::<usize>() + entries.len() * 100
 }
 
@@ -138,26 +140,26 @@ fn entry(
             .help("the connection has `root=`: a folder that stands for `/`");
         diagnostics.push(declared.called.into_iter().fold(report, Diagnostic::called));
     }
-    let unknown = declared.given.has_unknown();
-    let params = lower::params(&kind.schema, &declared.given, secrets, contents);
-    let mut claims = Vec::new();
-    let mut suffix = None;
-    if !unknown && !declared.failed {
-        match kind.info.check(&params) {
-            Ok(checked) => {
-                for warning in checked.warnings {
-                    let report = Diagnostic::warning(Code::Exposed, warning.message.clone());
-                    diagnostics.push(located(report, warning, &declared, kind));
-                }
-                (claims, suffix) = (checked.claims, checked.suffix);
+    let lowered = parts
+        .lowered
+        .get(declared.constant, || Lowered::of(kind, &declared.given, !declared.failed, secrets));
+    contents.add(&lowered.contents);
+    let (mut claims, mut suffix) = (Vec::new(), None);
+    match &lowered.checked {
+        None => {}
+        Some(Ok(checked)) => {
+            for warning in &checked.warnings {
+                let report = Diagnostic::warning(Code::Exposed, warning.message.clone());
+                diagnostics.push(located(report, warning, &declared, kind));
             }
-            Err(problems) => {
-                for problem in problems {
-                    let report = Diagnostic::error(Code::Params, problem.sentence());
-                    diagnostics.push(located(report, problem, &declared, kind));
-                }
-                return None;
+            (claims, suffix) = (checked.claims.clone(), checked.suffix.as_deref());
+        }
+        Some(Err(problems)) => {
+            for problem in problems {
+                let report = Diagnostic::error(Code::Params, problem.sentence());
+                diagnostics.push(located(report, problem, &declared, kind));
             }
+            return None;
         }
     }
     let shown = match (&declared.options.id, &declared.name, suffix) {
@@ -174,7 +176,7 @@ fn entry(
     Some(Entry {
         address,
         aliases: Vec::new(),
-        params,
+        lowered: Arc::clone(&lowered),
         claims,
         bodies: vec![declared.body],
         modules: declared.module.iter().cloned().collect(),
@@ -183,12 +185,13 @@ fn entry(
 }
 
 /// The report of what a kind says of a resource, with the span of its parameter and the calls that led there.
-fn located(report: Diagnostic, problem: ParamProblem, declared: &Declared, kind: &Kind) -> Diagnostic {
+fn located(report: Diagnostic, problem: &ParamProblem, declared: &Declared, kind: &Kind) -> Diagnostic {
     let param = problem.param.as_deref().and_then(|name| kind.schema.param(name));
     let argument = param.and_then(|param| declared.given.params[param].as_ref());
     let given = argument.map(|argument| argument.given.clone()).unwrap_or_default();
-    let report =
-        report.label(argument.map_or(declared.at, |argument| argument.at), "here").maybe_help(problem.help);
+    let report = report
+        .label(argument.map_or(declared.at, |argument| argument.at), "here")
+        .maybe_help(problem.help.clone());
     declared.called.into_iter().fold(report.given(given.spans()), Diagnostic::called)
 }
 
@@ -285,7 +288,8 @@ fn in_order(
             address: entry.address.unwrap_or_else(|| Address::new(None, kind, "?")),
             aliases: entry.aliases,
             kind: kind.clone(),
-            params: entry.params,
+            params: Arc::try_unwrap(entry.lowered)
+                .map_or_else(|shared| shared.params.clone(), |own| own.params),
             claims: entry.claims,
             bodies: entry.bodies,
             after,

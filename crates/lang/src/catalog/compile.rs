@@ -11,6 +11,7 @@ use crate::source::content::Contents;
 use crate::source::ids::HostId;
 
 use crate::catalog::build::{self, Built};
+use crate::catalog::compiler::Compiler;
 use crate::catalog::entry::Parts;
 use crate::catalog::selection::{Choices, Selection};
 use crate::evaluate::host_scope::HostScope;
@@ -19,7 +20,6 @@ use crate::evaluate::session::ScopeId;
 use crate::expand::instantiate;
 use crate::expand::options::Options;
 use crate::expand::walk::{Bodies, Position, Walk};
-use crate::project::Data;
 use crate::source::diagnostic::Diagnostics;
 
 /// A host's catalog and what its contents are made of.
@@ -36,15 +36,17 @@ pub struct Compiled {
 
 /// Compiles the catalog of one host.
 pub(crate) fn compile(
-    data: &Arc<Data>,
+    compiler: &Compiler,
     host: HostId,
     settings: &HostSettings,
     facts: &Arc<dyn FactsOf>,
     selection: &Selection,
 ) -> (Option<Compiled>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
+    let resolved = &compiler.resolved;
+    let data = &resolved.data;
     let host_scope = HostScope::new(Arc::clone(data), host, Arc::clone(facts));
-    let mut bodies = Bodies::new(data, &mut diagnostics);
+    let mut bodies = Bodies::new(data, &compiler.bound, &mut diagnostics);
     let evaluator = host_scope.evaluator();
     for id in data.blocks.of(host) {
         let block = &data.declarations.blocks[*id];
@@ -58,9 +60,9 @@ pub(crate) fn compile(
             next: 0,
             maybe: false,
         };
-        bodies.walk(&block.body, &evaluator, &mut walk);
+        bodies.walk(&resolved.blocks[*id], &evaluator, &mut walk);
     }
-    instantiate::all(&mut bodies, &host_scope);
+    instantiate::all(&mut bodies, resolved, &host_scope);
     // What only a mistake is looked for in is neither used nor read.
     let (used, reads_facts_of) = (host_scope.session.used(), host_scope.reads());
     host_scope.session.tell_unread(ScopeId::Host(host), bodies.diagnostics);
@@ -68,7 +70,7 @@ pub(crate) fn compile(
     if bodies.full {
         return (None, diagnostics);
     }
-    let parts = Parts::of(data, bodies, host, settings, used);
+    let parts = Parts::of(compiler, bodies, host, settings, used);
     let built = build::build(parts, selection, &mut diagnostics);
     let compiled = built.map(|Built { catalog, contents, choices }| Compiled {
         catalog,

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use converge_model::catalog::DriftMode;
-use converge_model::{Address, Claim, Params, Scalar, Value};
+use converge_model::{Address, Claim, Scalar, Value};
 
+use crate::catalog::compiler::Compiler;
+use crate::catalog::lower::Lowered;
 use crate::evaluate::host_settings::HostSettings;
+use crate::expand::constants::Constants;
 use crate::expand::walk::{Bodies, Declared};
 use crate::project::Data;
 use crate::settings::connection::Transport;
@@ -15,6 +18,7 @@ use crate::source::ids::HostId;
 /// What the catalog is made from.
 pub(crate) struct Parts<'a> {
     pub(crate) data: &'a Data,
+    pub(crate) lowered: &'a Constants<Lowered>,
     pub(crate) host: HostId,
     pub(crate) declared: Vec<Declared>,
     pub(crate) bodies: Vec<String>,
@@ -30,14 +34,15 @@ pub(crate) struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// What walking the bodies of `host` came to, for the host that `settings` are of.
     pub(crate) fn of(
-        data: &'a Data,
+        compiler: &'a Compiler,
         bodies: Bodies<'_>,
         host: HostId,
         settings: &HostSettings,
         secrets: Vec<Arc<str>>,
     ) -> Self {
         Self {
-            data,
+            data: &compiler.resolved.data,
+            lowered: &compiler.lowered,
             host,
             declared: bodies.declared,
             bodies: bodies.names,
@@ -56,7 +61,8 @@ pub(crate) struct Entry {
     pub(crate) declared: Declared,
     pub(crate) address: Option<Address>,
     pub(crate) aliases: Vec<Address>,
-    pub(crate) params: Params,
+    /// Its parameters, and what its kind says of them.
+    pub(crate) lowered: Arc<Lowered>,
     pub(crate) claims: Vec<Claim>,
     pub(crate) bodies: Vec<u32>,
     /// The bodies' own addresses: the modules that it belongs to.
@@ -81,5 +87,5 @@ pub(crate) fn is_module(instance: &str, wanted: &str) -> bool {
 
 /// Whether a parameter of a resource is true.
 pub(crate) fn is_true(entry: &Entry, param: &str) -> bool {
-    matches!(entry.params.get(param), Some(Value::Scalar(Scalar::Bool(true))))
+    matches!(entry.lowered.params.get(param), Some(Value::Scalar(Scalar::Bool(true))))
 }

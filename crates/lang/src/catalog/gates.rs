@@ -8,6 +8,7 @@ use converge_model::HostName;
 
 use crate::catalog::build::{self, Built};
 use crate::catalog::compile::Compiled;
+use crate::catalog::compiler::Compiler;
 use crate::catalog::entry::Parts;
 use crate::catalog::selection::Selection;
 use crate::evaluate::evaluator::Evaluator;
@@ -19,10 +20,12 @@ use crate::expand::instantiate;
 use crate::expand::options::Options;
 use crate::expand::walk::{Bodies, Position, Walk};
 use crate::project::Data;
+use crate::resolve::Resolved;
+use crate::resolve::statement::{Item, Statement};
 use crate::settings::rollout::Moment;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::ids::{HostId, Table};
-use crate::syntax::parse::{Literal, Node, Origin, Property, Written};
+use crate::syntax::parse::Written;
 
 /// A part of a body: what is done on one host.
 pub struct Gate {
@@ -34,26 +37,30 @@ pub struct Gate {
 
 /// What is done around `host` at `moment`; none where there are mistakes.
 pub(crate) fn compile(
-    data: &Arc<Data>,
+    compiler: &Compiler,
     host: HostId,
     moment: Moment,
     settings: &Table<HostId, HostSettings>,
     facts: &Arc<dyn FactsOf>,
 ) -> (Option<Vec<Gate>>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
+    let resolved = &compiler.resolved;
+    let data = &resolved.data;
     let mut gates = Vec::new();
     let host_scope = HostScope::new(Arc::clone(data), host, Arc::clone(facts));
-    for (on, nodes) in parts(data, host, moment, &host_scope.evaluator(), &mut diagnostics) {
-        let mut bodies = Bodies::new(data, &mut diagnostics);
+    for (on, statements) in parts(resolved, host, moment, &host_scope.evaluator(), &mut diagnostics) {
+        let mut bodies = Bodies::new(data, &compiler.bound, &mut diagnostics);
         let body = bodies.add(moment.word().to_owned());
         let (passed, position) = (Options::default(), Position::default());
         let mut walk = Walk { body, module: None, called: None, passed, position, next: 0, maybe: false };
-        bodies.walk(&nodes, &host_scope.evaluator(), &mut walk);
-        instantiate::all(&mut bodies, &host_scope);
+        for statement in statements {
+            bodies.walk(std::slice::from_ref(statement), &host_scope.evaluator(), &mut walk);
+        }
+        instantiate::all(&mut bodies, resolved, &host_scope);
         let used = host_scope.session.used();
         host_scope.session.tell_unread(ScopeId::Host(host), bodies.diagnostics);
         host_scope.session.tell_noted(bodies.diagnostics);
-        let parts = Parts::of(data, bodies, host, &settings[on], used);
+        let parts = Parts::of(compiler, bodies, host, &settings[on], used);
         let built = build::build(parts, &Selection::default(), &mut diagnostics);
         gates.extend(built.map(|Built { mut catalog, contents, choices }| {
             let on = data.membership.hosts[on].name.clone();
@@ -64,46 +71,39 @@ pub(crate) fn compile(
     if diagnostics.has_errors() { (None, diagnostics) } else { (Some(gates), diagnostics) }
 }
 
-/// The nodes of a body by the host that they are done on; neighbours on one host stay together.
-fn parts(
-    data: &Data,
+/// The statements of a body by the host that they are done on; neighbours on one host stay together.
+fn parts<'r>(
+    resolved: &'r Resolved,
     host: HostId,
     moment: Moment,
     evaluator: &Evaluator,
     diagnostics: &mut Diagnostics,
-) -> Vec<(HostId, Vec<Node>)> {
-    let mut parts: Vec<(HostId, Vec<Node>)> = Vec::new();
-    let rollouts =
-        data.blocks.of(host).iter().filter_map(|block| data.declarations.blocks[*block].rollout.as_ref());
-    let bodies = rollouts.flat_map(Node::body).filter(|node| node.children.is_some());
-    for node in bodies.filter(|node| &*node.name == moment.word()).flat_map(Node::body) {
-        let Some(on) = done_on(data, host, node, evaluator, diagnostics) else { continue };
-        let mut node = done_each_time(node);
-        node.props.retain(|property| &*property.key != "at");
-        match parts.last_mut() {
-            Some((last, nodes)) if *last == on => nodes.push(node),
-            _ => parts.push((on, vec![node])),
+) -> Vec<(HostId, Vec<&'r Statement<Item>>)> {
+    let mut parts: Vec<(HostId, Vec<&Statement<Item>>)> = Vec::new();
+    let blocks = resolved.data.blocks.of(host).iter();
+    for step in blocks.flat_map(|block| resolved.gates[*block].at(moment)) {
+        let on = match &step.at {
+            Some(at) => done_on(&resolved.data, host, at, evaluator, diagnostics),
+            None => Some(host),
+        };
+        match (on, parts.last_mut()) {
+            (None, _) => {}
+            (Some(on), Some((last, statements))) if *last == on => statements.push(&step.statement),
+            (Some(on), _) => parts.push((on, vec![&step.statement])),
         }
     }
     parts
 }
 
-/// The host that a node is done on: the one that `at=` names, else the one that is rolled.
+/// The host that `at` names; the one that is rolled where that is not known yet.
 fn done_on(
     data: &Data,
     host: HostId,
-    node: &Node,
+    at: &Written,
     evaluator: &Evaluator,
     diagnostics: &mut Diagnostics,
 ) -> Option<HostId> {
-    let Some(at) = node.prop("at") else { return Some(host) };
-    let value = match evaluator.value(&at.value) {
-        Ok(value) => value,
-        Err(report) => {
-            diagnostics.push(report);
-            return None;
-        }
-    };
+    let value = diagnostics.told(evaluator.value(at))?;
     if value.marks.unknown {
         return Some(host);
     }
@@ -114,28 +114,10 @@ fn done_on(
         let names = data.membership.hosts.iter().map(|host| host.name.as_str());
         diagnostics.push(
             Diagnostic::error(Code::HostName, message)
-                .label(at.value.at, "named here")
+                .label(at.at, "named here")
                 .help("`at` names one host of the inventory")
                 .maybe_help(crate::source::suggest::did_you_mean(named.unwrap_or_default(), names)),
         );
     }
     found
-}
-
-/// A node as any body has it, where each command that does not say when is run each time.
-fn done_each_time(node: &Node) -> Node {
-    const SAYS_WHEN: [&str; 7] =
-        ["creates", "removes", "unless", "only-if", "only-notified", "always", "once"];
-    let mut node = node.clone();
-    let says = |key: &str| SAYS_WHEN.contains(&key) || key == "with";
-    let says_when = node.props.iter().any(|property| says(&property.key))
-        || node.body().iter().any(|child| says(&child.name));
-    if &*node.name == "command" && !says_when {
-        let value = Written { literal: Literal::Bool(true), origin: Origin::Plain, at: node.at };
-        node.props.push(Property { key: "always".into(), at: node.at, value });
-    }
-    if matches!(&*node.name, "for" | "when") {
-        node.children = node.children.map(|nodes| nodes.iter().map(done_each_time).collect());
-    }
-    node
 }

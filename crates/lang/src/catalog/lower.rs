@@ -1,23 +1,38 @@
 //! From given values to the parameters of a catalog: defaults filled in, content replaced by digests, secrets by
 //! references.
 
-use converge_model::schema::Param;
+use converge_model::schema::{Checked, Param};
 use converge_model::{
-    Cell, Content, Digest, Params, Row, Scalar, Secret, SecretRef, SecretTable, Type, Value,
+    Cell, Content, Digest, ParamProblem, Params, Row, Scalar, Secret, SecretRef, SecretTable, Type, Value,
 };
 
 use crate::expand::arguments::{Arguments, Atom, Bound, MapEntry, SecretText};
+use crate::project::library::Kind;
 use crate::schema::Schema;
 use crate::source::content::{ContentSource, Contents};
 
-/// The parameters of a resource in the order of its schema. Unknown values are left out: such a resource is checked,
-/// never sent.
-pub(crate) fn params(
-    schema: &Schema,
-    given: &Arguments,
-    secrets: &mut SecretTable,
-    contents: &mut Contents,
-) -> Params {
+/// What a resource is in the catalog, and what its kind says of it.
+pub(crate) struct Lowered {
+    /// Unknown values are left out: such a resource is checked, never sent.
+    pub(crate) params: Params,
+    /// What its contents are made of.
+    pub(crate) contents: Contents,
+    /// What its kind says of it; none where something in it is unknown or wrong, so that its kind would only repeat that.
+    pub(crate) checked: Option<Result<Checked, Vec<ParamProblem>>>,
+}
+
+impl Lowered {
+    /// What `given` is as a resource of `kind`; it is checked by the kind where it `is_sound`.
+    pub(crate) fn of(kind: &Kind, given: &Arguments, is_sound: bool, secrets: &mut SecretTable) -> Self {
+        let mut contents = Contents::default();
+        let params = params(&kind.schema, given, secrets, &mut contents);
+        let checked = (is_sound && !given.has_unknown()).then(|| kind.info.check(&params));
+        Self { params, contents, checked }
+    }
+}
+
+/// The parameters of a resource in the order of its schema.
+fn params(schema: &Schema, given: &Arguments, secrets: &mut SecretTable, contents: &mut Contents) -> Params {
     let mut writer = Writer { secrets, contents };
     let mut params = Params::default();
     let newline = schema.param("newline").and_then(|param| given.scalar(param));

@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod compile;
+pub(crate) mod compiler;
 mod entry;
 pub(crate) mod gates;
 mod lower;

@@ -31,8 +31,7 @@ pub(super) fn unite(
         let key = entry.declared.name.clone().map(|name| (entry.declared.kind, name));
         let known = key.as_ref().and_then(|key| by_name.get(key)).into_iter().flatten();
         let same_id = |other: &Entry| id(&other.declared) == id(&entry.declared);
-        let equal =
-            known.copied().find(|other| kept[*other].params == entry.params && same_id(&kept[*other]));
+        let equal = known.copied().find(|other| same(&kept[*other], &entry) && same_id(&kept[*other]));
         if let Some(first) = equal.filter(|first| !kept[*first].bodies.contains(&entry.declared.body)) {
             if let Some(address) = &entry.address {
                 by_address.entry(address.clone()).or_insert(first);
@@ -62,6 +61,11 @@ fn calls(report: Diagnostic, declared: &[&Declared]) -> Diagnostic {
     calls.fold(report, |report, call| report.context(call, "called here"))
 }
 
+/// Whether two resources of one kind ask for the same.
+fn same(first: &Entry, second: &Entry) -> bool {
+    Arc::ptr_eq(&first.lowered, &second.lowered) || first.lowered.params == second.lowered.params
+}
+
 fn absorb(into: &mut Entry, entry: Entry) {
     into.bodies.extend(entry.bodies);
     into.modules.extend(entry.modules);
@@ -84,7 +88,7 @@ fn twice(first: &Entry, second: &Entry, parts: &Parts<'_>) -> Diagnostic {
         .label(first.declared.at, "declared here");
     let kind = &parts.data.library.kinds[second.declared.kind].schema.name;
     let report = calls(report, &[&second.declared, &first.declared]);
-    report.help(match first.params == second.params {
+    report.help(match same(first, second) {
         true => "it stands twice in one body; keep one of them".to_owned(),
         false => format!("no block overrides another: make what differs a variable; if both are meant, give one an `id`: `{kind} … id=\"other\"`"),
     })

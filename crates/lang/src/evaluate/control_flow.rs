@@ -1,4 +1,4 @@
-//! `for` and `when`: which turns a loop takes, and whether a condition holds.
+//! The walk through loops and conditions: which turns a loop takes, and whether a condition holds.
 
 use std::sync::Arc;
 
@@ -7,64 +7,107 @@ use minijinja::Value;
 use crate::evaluate::evaluator::{Evaluator, Inner};
 use crate::evaluate::problems::secret_here;
 use crate::evaluate::session::ALL_TURNS;
-use crate::source::diagnostic::{Code, Diagnostic, Span};
-use crate::syntax::parse::{Literal, Node, Origin, Written};
-use crate::syntax::template_error::braces_in_expression;
-use crate::syntax::value_tree::is_taken;
+use crate::resolve::statement::{Expression, Loop, Statement, Test};
+use crate::source::diagnostic::{Code, Diagnostic};
+use crate::syntax::parse::Written;
 use crate::template::{self, Evaluated, Found, List, Map, Marks, Raw, ScopeError, unknown};
 
 /// The most turns of one loop.
 const TURNS: usize = 10_000;
 
 /// Whether something is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Condition {
+enum Condition {
     True,
-    /// It is not, or nobody can tell, because the condition is a mistake.
-    #[default]
     False,
     /// It depends on facts that are not there yet.
     Unknown,
 }
 
 /// One iteration of a loop.
-pub(crate) struct Iteration {
-    pub(crate) evaluator: Evaluator,
+struct Iteration {
+    evaluator: Evaluator,
     /// Whether it is not known that there is such an iteration.
-    pub(crate) maybe: bool,
+    maybe: bool,
 }
 
-/// The `when` of a node, as a property or as a child without braces.
-pub(crate) fn when_of(node: &Node) -> Option<&Written> {
-    let child = || node.body().iter().find(|child| &*child.name == "when" && child.children.is_none());
-    match node.prop("when") {
-        Some(property) => Some(&property.value),
-        None => child()?.args.first(),
+/// Takes what is left of statements where loops and conditions are decided.
+pub(crate) trait Visitor<'a, T> {
+    /// Takes what is there; `maybe` if that depends on facts which are not there yet.
+    fn one(&mut self, item: &'a T, evaluator: &Evaluator, maybe: bool);
+
+    /// Takes what a condition leaves out.
+    fn left_out(&mut self, _statements: &'a [Statement<T>], _evaluator: &Evaluator) {}
+
+    /// Takes a mistake.
+    fn tell(&mut self, report: Diagnostic);
+
+    /// Whether it takes nothing more.
+    fn is_full(&self) -> bool {
+        false
     }
 }
 
-/// Whether the condition of the node at `at` holds.
-pub(crate) fn condition(
-    written: Option<&Written>,
-    at: Span,
+/// Walks statements: each turn of a loop, and what is under conditions that hold or may hold.
+pub(crate) fn walk<'a, T>(
+    statements: &'a [Statement<T>],
     evaluator: &Evaluator,
-) -> Result<Condition, Diagnostic> {
-    match written {
-        Some(written) => decide(written, evaluator),
-        None => Err(Diagnostic::error(Code::Form, "`when` wants a condition").label(at, "without one")),
+    maybe: bool,
+    visitor: &mut impl Visitor<'a, T>,
+) {
+    for statement in statements {
+        if visitor.is_full() {
+            return;
+        }
+        match statement {
+            Statement::One(item) => visitor.one(item, evaluator, maybe),
+            Statement::For(walked, body) => match iterations(walked, evaluator) {
+                Ok(iterations) => {
+                    for iteration in iterations {
+                        walk(body, &iteration.evaluator, maybe || iteration.maybe, visitor);
+                    }
+                }
+                Err(report) => visitor.tell(report),
+            },
+            Statement::When(test, body) => match condition(test, evaluator) {
+                Ok(Condition::True) => walk(body, evaluator, maybe, visitor),
+                Ok(Condition::Unknown) => walk(body, evaluator, true, visitor),
+                Ok(Condition::False) => visitor.left_out(body, evaluator),
+                Err(report) => {
+                    visitor.tell(report);
+                    visitor.left_out(body, evaluator);
+                }
+            },
+        }
     }
 }
 
-fn decide(written: &Written, evaluator: &Evaluator) -> Result<Condition, Diagnostic> {
-    let value = match (&written.literal, written.origin) {
-        (Literal::Broken, _) => return Ok(Condition::Unknown),
-        (Literal::Bool(value), _) => return Ok(if *value { Condition::True } else { Condition::False }),
-        (Literal::Text(text), Origin::Plain | Origin::Expr) => {
-            is_expression(text, written, "when")?;
-            evaluator.expression(text, written)?
+/// Walks statements as if every condition held, without a word about mistakes.
+pub(crate) fn walk_all<T>(
+    statements: &[Statement<T>],
+    evaluator: &Evaluator,
+    with: &mut impl FnMut(&T, &Evaluator),
+) {
+    for statement in statements {
+        match statement {
+            Statement::One(item) => with(item, evaluator),
+            Statement::When(_, body) => walk_all(body, evaluator, with),
+            Statement::For(walked, body) => {
+                for iteration in iterations(walked, evaluator).unwrap_or_default() {
+                    walk_all(body, &iteration.evaluator, with);
+                }
+            }
         }
-        _ => return Err(no_boolean("no condition", written.at)),
+    }
+}
+
+fn condition(test: &Test, evaluator: &Evaluator) -> Result<Condition, Diagnostic> {
+    let Expression { text, written } = match test {
+        Test::Known(true) => return Ok(Condition::True),
+        Test::Known(false) => return Ok(Condition::False),
+        Test::Broken => return Ok(Condition::Unknown),
+        Test::Expression(expression) => expression,
     };
+    let value = evaluator.expression(text, written)?;
     if value.marks.tainted {
         return Err(secret_here(written.at, "a condition"));
     }
@@ -74,52 +117,29 @@ fn decide(written: &Written, evaluator: &Evaluator) -> Result<Condition, Diagnos
     match bool::try_from(value.value.clone()) {
         Ok(true) => Ok(Condition::True),
         Ok(false) => Ok(Condition::False),
-        Err(_) => Err(no_boolean(&format!("a {}", value.value.kind()), written.at)),
+        Err(_) => {
+            let message = format!("a condition is true or false, this is a {}", value.value.kind());
+            let help = "compare it: `x == 'y'`, `x | length > 0`, `x is not none`";
+            Err(Diagnostic::error(Code::Type, message).label(written.at, "no boolean").help(help))
+        }
     }
 }
 
-/// `when` and `in` are expressions as they stand.
-fn is_expression(text: &str, written: &Written, key: &str) -> Result<(), Diagnostic> {
-    if !template::is_template(text) {
-        return Ok(());
-    }
-    Err(braces_in_expression(written, key))
-}
-
-fn no_boolean(what: &str, at: Span) -> Diagnostic {
-    Diagnostic::error(Code::Type, format!("a condition is true or false, this is {what}"))
-        .label(at, "no boolean")
-        .help("compare it: `x == 'y'`, `x | length > 0`, `x is not none`")
-}
-
-/// The turns of a `for`.
-pub(crate) fn iterations(node: &Node, evaluator: &Evaluator) -> Result<Vec<Iteration>, Diagnostic> {
-    let names = names(node)?;
+/// The turns of a loop.
+fn iterations(walked: &Loop, evaluator: &Evaluator) -> Result<Vec<Iteration>, Diagnostic> {
     if evaluator.session.has_turned_too_much() {
         return Ok(Vec::new());
     }
-    let Some(written) = node.prop("in").map(|property| &property.value) else {
-        return Err(form(node, "`for` wants a list: `for \"x\" in=\"colours\"`"));
-    };
-    if let Some(other) = node.props.iter().find(|property| &*property.key != "in") {
-        return Err(Diagnostic::error(Code::Unknown, format!("`for` has no property `{}`", other.key))
-            .label(other.value.at, "unknown"));
-    }
-    let value = match (&written.literal, written.origin) {
-        (Literal::Text(text), Origin::Plain | Origin::Expr) => {
-            is_expression(text, written, "in")?;
-            evaluator.expression(text, written)?
-        }
-        _ => return Err(form(node, "`in` wants an expression")),
-    };
+    let Loop { names, list: Expression { text, written } } = walked;
+    let value = evaluator.expression(text, written)?;
     if value.marks.tainted {
         return Err(secret_here(written.at, "a loop"));
     }
     if value.marks.unknown {
         let values = names.iter().map(|_| found(unknown(), Marks::UNKNOWN)).collect();
-        return Ok(vec![iteration(&names, values, None, evaluator)]);
+        return Ok(vec![iteration(names, values, None, evaluator)]);
     }
-    let items = items(&value, &names, written)?;
+    let items = items(&value, names, written)?;
     if items.len() > TURNS {
         return Err(Diagnostic::error(Code::Limit, format!("a loop of more than {TURNS} turns"))
             .label(written.at, format!("{} items", items.len())));
@@ -136,32 +156,8 @@ pub(crate) fn iterations(node: &Node, evaluator: &Evaluator) -> Result<Vec<Itera
     Ok(items
         .into_iter()
         .enumerate()
-        .map(|(index, values)| iteration(&names, values, Some((index, count)), evaluator))
+        .map(|(index, values)| iteration(names, values, Some((index, count)), evaluator))
         .collect())
-}
-
-fn names(node: &Node) -> Result<Vec<Arc<str>>, Diagnostic> {
-    let mut names = Vec::new();
-    for arg in &node.args {
-        match arg.plain_text() {
-            Some(name) if is_taken(name) => {
-                return Err(Diagnostic::error(Code::Reserved, format!("`{name}` is not free for a loop"))
-                    .label(arg.at, "means something else in expressions"));
-            }
-            Some(name) => names.push(template::fold(name).into()),
-            None => return Err(form(node, "the names of a loop are plain texts")),
-        }
-    }
-    match names.len() {
-        1 | 2 => Ok(names),
-        _ => Err(form(node, "`for` wants one name, or two to walk a map")),
-    }
-}
-
-fn form(node: &Node, message: &str) -> Diagnostic {
-    Diagnostic::error(Code::Form, message)
-        .label(node.at, "here")
-        .help("write `for \"x\" in=\"colours\" { … }` or `for \"key\" \"value\" in=\"limits\" { … }`")
 }
 
 fn found(value: Value, marks: Marks) -> Found {

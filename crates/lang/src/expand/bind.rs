@@ -1,244 +1,167 @@
-//! From a node to the values of its parameters: arguments, properties and children, `for` and `when` inside it, `with`.
-
-use std::sync::Arc;
+//! From what is written for a schema to the values of its parameters: loops and conditions are walked, values evaluated
+//! and typed.
 
 use converge_model::schema::Param;
 use converge_model::{Content, Scalar, Type};
 use minijinja::Value;
 
-use crate::evaluate::control_flow::{self, Condition};
+use crate::evaluate::control_flow::{self, Visitor};
 use crate::evaluate::evaluator::Evaluator;
 use crate::evaluate::problems::{secret_here, unreadable};
-use crate::expand::arguments::{Argument, Arguments, Atom, Bound, MapEntry, Row, SecretText};
+use crate::expand::arguments::{self, Arguments, Atom, Bound, MapEntry, Row, SecretText};
 use crate::expand::options::Options;
-use crate::schema::mismatch::{COMMON, missing, unknown_parameter, values_only};
+use crate::resolve::statement::{Argument, Binding, Form, Key, Member, Statement, Term};
+use crate::resolve::values::{NO_MAP, nested, words};
+use crate::schema::mismatch::{missing, unknown_parameter};
 use crate::schema::types::{self, Limits};
-use crate::schema::{Schema, takes_several};
+use crate::schema::{Schema, Target, takes_several};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
-use crate::source::foreign_terms;
-use crate::source::ids::{ChildId, ParamId, Table};
-use crate::syntax::command_words;
-use crate::syntax::parse::{Literal, Node, Origin, Property, Written};
+use crate::source::ids::ParamId;
+use crate::syntax::parse::{Literal, Origin, Written};
 use crate::template::{self, Evaluated, Found, GivenAt, Marks, Raw, fold};
 
-/// What values are read for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// A kind: what its type makes of them.
-    Catalog,
-    /// A module: what it can go on working with.
-    Module,
+/// What a binding comes to on a host, or in an instance of a module.
+pub(crate) struct BindingRead {
+    pub(crate) given: Arguments,
+    pub(crate) options: Options,
+    /// What is wrong with it there.
+    pub(crate) told: Diagnostics,
 }
 
-/// Reads what `node` gives to `schema`, and says what is wrong with it; the options that every resource has go to
-/// `options`, where there are any.
+/// Reads what `binding` gives to `schema`.
 pub(crate) fn bind(
-    node: &Node,
+    binding: &Binding,
     schema: &Schema,
     target: Target,
+    has_options: bool,
     evaluator: &Evaluator,
-    options: Option<&mut Options>,
-) -> (Arguments, Diagnostics) {
+) -> BindingRead {
     let mut binder = Binder {
         schema,
         target,
-        raw: schema.params.iter().map(|_| Vec::new()).collect(),
-        given: Arguments::empty(schema, node.at),
-        written: schema.params.iter().map(|_| false).collect(),
+        has_options,
+        given: Arguments::empty(schema, binding.at),
+        lines: Vec::new(),
+        failed: Vec::new(),
         with: None,
         read: GivenAt::default(),
-        options,
+        options: Options::default(),
         diagnostics: Diagnostics::default(),
     };
-    binder.header(node, evaluator);
-    binder.body(node.body(), evaluator, false);
+    control_flow::walk(&binding.members, evaluator, false, &mut binder);
     binder.finish(evaluator)
 }
 
 struct Binder<'a> {
     schema: &'a Schema,
     target: Target,
-    /// What is written for each parameter.
-    raw: Table<ParamId, Vec<Piece<'a>>>,
+    has_options: bool,
     given: Arguments,
-    /// Which parameters are written at all.
-    written: Table<ParamId, bool>,
+    /// Commands that a shell may read: whether it does is known once everything else is.
+    lines: Vec<(ParamId, &'a Argument, &'a Written, Evaluator, bool)>,
+    /// Parameters that are written and have no value: they are null, or wrong.
+    failed: Vec<ParamId>,
     with: Option<&'a Written>,
     /// What callers of modules gave and was read for the value in hand.
     read: GivenAt,
-    options: Option<&'a mut Options>,
+    options: Options,
     /// What is wrong with it.
     diagnostics: Diagnostics,
 }
 
-/// One place where a parameter is given.
-struct Piece<'a> {
-    form: Form<'a>,
-    at: Span,
-    evaluator: Evaluator,
-    maybe: bool,
-}
-
-impl Piece<'_> {
-    /// Its first value, where it has one.
-    fn value_at(&self) -> Span {
-        match self.form {
-            Form::Values(values) => whole(values).unwrap_or(self.at),
-            Form::Node(node) => whole(&node.args).unwrap_or(self.at),
+impl<'a> Visitor<'a, Member> for Binder<'a> {
+    fn one(&mut self, member: &'a Member, evaluator: &Evaluator, maybe: bool) {
+        match member {
+            Member::Argument(id, argument) => match &argument.form {
+                Form::Line(written) => {
+                    self.lines.push((*id, argument, written, evaluator.clone(), maybe));
+                }
+                Form::Values(terms) => {
+                    self.argument(*id, argument, maybe, |binder, param| binder.held(param, terms, evaluator))
+                }
+                Form::Keys(keys) => self.argument(*id, argument, maybe, |binder, _| {
+                    Some(Bound::Map(binder.keys(keys, evaluator)))
+                }),
+            },
+            Member::Child(id, binding) => {
+                let schema = &self.schema.children[*id];
+                let BindingRead { given, told, .. } = bind(binding, schema, self.target, false, evaluator);
+                self.diagnostics.extend(told);
+                self.given.children[*id].push(Row { given, maybe });
+            }
+            Member::Option(option, values, at) => {
+                self.options.set(*option, values, *at, evaluator, &mut self.diagnostics);
+            }
+            Member::Free(key) => {
+                let entry = self.entry(key, evaluator);
+                self.given.free.push(entry);
+            }
+            Member::With(written) => self.with = Some(written),
         }
+    }
+
+    fn tell(&mut self, report: Diagnostic) {
+        self.diagnostics.push(report);
     }
 }
 
-/// From the first of several values to the last.
-fn whole(values: &[Written]) -> Option<Span> {
-    let (first, last) = (values.first()?.at, values.last()?.at);
-    let end = (last.start + last.len).max(first.start + first.len);
-    Some(Span::new(first.file, first.start, end - first.start))
+/// The keys of a map, as they are walked.
+struct Keys<'b, 'a> {
+    binder: &'b mut Binder<'a>,
+    entries: Vec<MapEntry>,
 }
 
-/// How a parameter is given.
-enum Form<'a> {
-    /// As arguments, or as a property.
-    Values(&'a [Written]),
-    /// As a child.
-    Node(&'a Node),
+impl<'a> Visitor<'a, Key> for Keys<'_, '_> {
+    fn one(&mut self, key: &'a Key, evaluator: &Evaluator, _maybe: bool) {
+        let entry = self.binder.entry(key, evaluator);
+        match self.entries.iter().find(|known| known.key == entry.key) {
+            Some(first) => self.binder.diagnostics.push(
+                Diagnostic::error(Code::Doubled, format!("`{}` is given twice", entry.key))
+                    .label(entry.at, "and again here")
+                    .label(first.at, "given here"),
+            ),
+            None => self.entries.push(entry),
+        }
+    }
+
+    fn tell(&mut self, report: Diagnostic) {
+        self.binder.diagnostics.push(report);
+    }
 }
 
 impl<'a> Binder<'a> {
-    fn header(&mut self, node: &'a Node, evaluator: &Evaluator) {
-        for (index, arg) in node.args.iter().enumerate() {
-            match self.schema.argument(index) {
-                // The last argument takes the rest, where it takes several.
-                Some(param) if takes_several(&self.schema.params[param]) => {
-                    self.piece(param, Form::Values(&node.args[index..]), arg.at, evaluator, false);
-                    break;
-                }
-                Some(param) => {
-                    self.piece(param, Form::Values(&node.args[index..=index]), arg.at, evaluator, false)
-                }
-                None => self.too_many(node, arg),
+    fn argument(
+        &mut self,
+        id: ParamId,
+        argument: &Argument,
+        maybe: bool,
+        held: impl FnOnce(&mut Self, &'a Param) -> Option<Bound>,
+    ) {
+        let param = &self.schema.params[id];
+        self.read = GivenAt::default();
+        let Some(held) = held(self, param) else { return self.failed.push(id) };
+        let given = self.given_at(argument.value_at);
+        match self.given.params[id].take() {
+            None => {
+                let at = argument.at;
+                self.given.params[id] = Some(arguments::Argument { held, at, given, maybe });
             }
-        }
-        for property in &node.props {
-            self.property(node, property, evaluator);
-        }
-    }
-
-    fn piece(&mut self, param: ParamId, form: Form<'a>, at: Span, evaluator: &Evaluator, maybe: bool) {
-        self.raw[param].push(Piece { form, at, evaluator: evaluator.clone(), maybe });
-    }
-
-    fn property(&mut self, node: &'a Node, property: &'a Property, evaluator: &Evaluator) {
-        let (key, value) = (&*property.key, &property.value);
-        if key == "with" {
-            self.with = Some(value);
-        } else if self.option(key, std::slice::from_ref(value), value.at, evaluator) || key == "when" {
-            // A child's `when` was seen by whoever walks children.
-        } else if let Some(param) = self.schema.param(key) {
-            self.piece(param, Form::Values(std::slice::from_ref(value)), value.at, evaluator, false);
-        } else if self.schema.child(key).is_some() {
-            self.diagnostics.push(
-                Diagnostic::error(Code::Form, format!("`{key}` is written as a child"))
-                    .label(value.at, "a property")
-                    .help(format!("write `{} {{ {key} {} }}`", node.name, value)),
-            );
-        } else if self.schema.free_keys.is_some() {
-            self.free(&property.key, value.at, std::slice::from_ref(value), evaluator);
-        } else {
-            self.unknown(key, property.at);
-        }
-    }
-
-    /// Takes one of the options that every resource has.
-    fn option(&mut self, key: &str, values: &'a [Written], at: Span, evaluator: &Evaluator) -> bool {
-        match &mut self.options {
-            Some(options) if COMMON.contains(&key) => {
-                options.set(key, values, at, evaluator, &mut self.diagnostics);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn body(&mut self, nodes: &'a [Node], evaluator: &Evaluator, maybe: bool) {
-        for node in nodes {
-            match &*node.name {
-                "for" if node.children.is_some() => {
-                    for iteration in
-                        self.diagnostics.told(control_flow::iterations(node, evaluator)).into_iter().flatten()
-                    {
-                        self.body(node.body(), &iteration.evaluator, maybe || iteration.maybe);
-                    }
-                }
-                "when" if node.children.is_some() => {
-                    match self
-                        .diagnostics
-                        .told(control_flow::condition(node.args.first(), node.at, evaluator))
-                        .unwrap_or_default()
-                    {
-                        Condition::False => {}
-                        holds => self.body(node.body(), evaluator, maybe || holds == Condition::Unknown),
-                    }
-                }
-                _ => self.child(node, evaluator, maybe),
+            Some(mut first) => {
+                first.given = first.given | given;
+                let first = self.add(first, held, argument.at, maybe, param);
+                self.given.params[id] = Some(first);
             }
         }
     }
 
-    fn child(&mut self, node: &'a Node, evaluator: &Evaluator, maybe: bool) {
-        let name = &*node.name;
-        if let Some(param) = self.schema.param(name) {
-            self.piece(param, Form::Node(node), node.at, evaluator, maybe);
-        } else if let Some(child) = self.schema.child(name) {
-            self.row(child, node, evaluator, maybe);
-        } else if name == "with" && node.args.len() == 1 {
-            self.with = node.args.first();
-        } else if self.option(name, &node.args, node.at, evaluator) {
-            if node.children.is_some() || !node.props.is_empty() {
-                self.diagnostics.push(values_only(name, node));
-            }
-        } else if name == "when" {
-            // A child's own `when` was seen by whoever walks children.
-        } else if self.schema.free_keys.is_some() && node.children.is_none() && node.props.is_empty() {
-            self.free(&node.name, node.at, &node.args, evaluator);
-        } else {
-            self.unknown(name, node.at);
-        }
-    }
-
-    fn row(&mut self, child: ChildId, node: &'a Node, evaluator: &Evaluator, maybe: bool) {
-        let when = control_flow::when_of(node);
-        let condition = match when {
-            Some(_) => {
-                self.diagnostics.told(control_flow::condition(when, node.at, evaluator)).unwrap_or_default()
-            }
-            None => Condition::True,
-        };
-        if condition == Condition::False {
-            return;
-        }
-        let schema = &self.schema.children[child];
-        let (given, told) = bind(node, schema, self.target, evaluator, None);
-        self.diagnostics.extend(told);
-        let maybe = maybe || condition == Condition::Unknown;
-        self.given.children[child].push(Row { given, maybe });
-    }
-
-    fn free(&mut self, key: &Arc<str>, at: Span, values: &'a [Written], evaluator: &Evaluator) {
-        let mut entry = MapEntry { several: values.len() > 1, ..MapEntry::new(key.clone(), at) };
-        for value in values {
-            self.map_value(value, evaluator, &mut entry);
-        }
-        self.given.free.push(entry);
-    }
-
-    /// Reads everything that is written, in the order of the schema.
-    fn finish(mut self, evaluator: &Evaluator) -> (Arguments, Diagnostics) {
-        let shell = self.schema.param("shell").is_some_and(|param| self.is_true(param));
-        for id in self.schema.params.ids() {
-            let pieces = std::mem::take(&mut self.raw[id]);
-            self.written[id] |= !pieces.is_empty();
-            self.given.params[id] = self.param(id, pieces, shell);
+    /// Reads what waits for everything else, and says what is missing.
+    fn finish(mut self, evaluator: &Evaluator) -> BindingRead {
+        let shell = self.schema.param("shell").and_then(|param| self.given.scalar(param));
+        let is_shell = shell == Some(&Scalar::Bool(true));
+        for (id, argument, written, evaluator, maybe) in std::mem::take(&mut self.lines) {
+            self.argument(id, argument, maybe, |binder, param| {
+                binder.line(param, written, is_shell, &evaluator)
+            });
         }
         if let Some(with) = self.with {
             self.with(with, evaluator);
@@ -247,44 +170,16 @@ impl<'a> Binder<'a> {
             // What a module requires is known once all its pieces are.
             let needed = param.required && self.target == Target::Catalog;
             // What is written and wrong has been said, and what is null counts as not written.
-            let absent = self.given.params[id].is_none() && !(self.written[id] && self.has_failed());
+            let absent = self.given.params[id].is_none() && !(self.failed.contains(&id) && self.has_failed());
             if needed && absent && !self.given.free.iter().any(|f| *f.key == *param.name) {
                 self.diagnostics.push(missing(self.schema, param, self.given.at));
             }
         }
-        (self.given, self.diagnostics)
+        BindingRead { given: self.given, options: self.options, told: self.diagnostics }
     }
 
     fn has_failed(&self) -> bool {
         !self.diagnostics.is_empty()
-    }
-
-    fn is_true(&mut self, param: ParamId) -> bool {
-        let Some(piece) = self.raw[param].first() else { return false };
-        let written = match piece.form {
-            Form::Values(values) => values.first(),
-            Form::Node(node) => node.args.first(),
-        };
-        let value = written.and_then(|written| piece.evaluator.value(written).ok());
-        value.is_some_and(|value| value.value.is_true())
-    }
-
-    fn param(&mut self, id: ParamId, pieces: Vec<Piece<'a>>, shell: bool) -> Option<Argument> {
-        let param = &self.schema.params[id];
-        let mut argument: Option<Argument> = None;
-        for piece in pieces {
-            self.read = GivenAt::default();
-            let Some(held) = self.held(param, &piece, shell) else { continue };
-            let given = self.given_at(piece.value_at());
-            match &mut argument {
-                None => argument = Some(Argument { held, at: piece.at, given, maybe: piece.maybe }),
-                Some(first) => {
-                    first.given = std::mem::take(&mut first.given) | given;
-                    self.add(first, held, &piece, param);
-                }
-            }
-        }
-        argument
     }
 
     /// Where the value in hand was given: to a module at `at`, unless it comes from the parameters of another.
@@ -297,162 +192,90 @@ impl<'a> Binder<'a> {
     }
 
     /// Adds a second value: lists and maps grow, anything else is given twice.
-    fn add(&mut self, first: &mut Argument, held: Bound, piece: &Piece<'_>, param: &Param) {
+    fn add(
+        &mut self,
+        mut first: arguments::Argument,
+        held: Bound,
+        at: Span,
+        maybe: bool,
+        param: &Param,
+    ) -> arguments::Argument {
         match (&mut first.held, held) {
             (Bound::Many(items), Bound::Many(more)) if matches!(param.ty, Type::List(_)) => {
                 items.extend(more)
             }
             (Bound::Map(entries), Bound::Map(more)) => entries.extend(more),
             (Bound::Unknown, _) | (_, Bound::Unknown) if takes_several(param) => first.held = Bound::Unknown,
-            _ if first.maybe || piece.maybe => first.held = Bound::Unknown,
+            _ if first.maybe || maybe => first.held = Bound::Unknown,
             _ => self.diagnostics.push(
                 Diagnostic::error(Code::Doubled, format!("`{}` is given twice", param.name))
-                    .label(piece.at, "and again here")
+                    .label(at, "and again here")
                     .label(first.at, "given here")
                     .help("it has one value; keep one of them"),
             ),
         }
+        first
     }
 
-    fn held(&mut self, param: &Param, piece: &Piece<'a>, shell: bool) -> Option<Bound> {
-        let empty;
-        let (values, node) = match piece.form {
-            Form::Values(values) => (values, None),
-            Form::Node(node) if node.args.is_empty() => {
-                empty = dashes(node);
-                return self.without_arguments(param, node, &empty, piece);
+    fn held(&mut self, param: &Param, terms: &[Term], evaluator: &Evaluator) -> Option<Bound> {
+        match (&param.ty, terms) {
+            (Type::Map, [Term::Open(written)]) => {
+                let value = self.evaluated(written, evaluator)?;
+                self.map_of(param, &value, written.at)
             }
-            Form::Node(node) => (&node.args[..], Some(node)),
-        };
-        if let Some(node) = node.filter(|node| !node.props.is_empty() || node.children.is_some()) {
-            self.diagnostics.push(values_only(&param.name, node));
-        }
-        match &param.ty {
-            Type::Map => self.map_values(param, values, &piece.evaluator),
-            Type::List(of) => self.list(of, param, values, &piece.evaluator),
-            Type::Command => self.command(param, values, shell, &piece.evaluator),
-            Type::Content if self.target == Target::Catalog => self.content(param, values, &piece.evaluator),
-            ty => self.single(ty, param, values, &piece.evaluator),
+            (Type::List(of), _) => self.list(of, param, terms, evaluator),
+            (Type::Command, _) => self.list(&Type::Text, param, terms, evaluator),
+            (_, [Term::Constant(scalar, _)]) => Some(Bound::One(Atom::Plain(scalar.clone()))),
+            (ty, [Term::Open(written)]) => self.open(ty, param, written, evaluator),
+            // A single value that is not one was refused when it was resolved.
+            _ => Some(Bound::Unknown),
         }
     }
 
-    /// A parameter written as a child without arguments: the items or keys in its braces.
-    fn without_arguments(
-        &mut self,
-        param: &Param,
-        node: &'a Node,
-        items: &[&'a Written],
-        piece: &Piece<'a>,
-    ) -> Option<Bound> {
-        match &param.ty {
-            Type::Map => {
-                let mut entries = Vec::new();
-                self.keys(param, node, &piece.evaluator, &mut entries);
-                Some(Bound::Map(entries))
+    fn open(&mut self, ty: &Type, param: &Param, written: &Written, evaluator: &Evaluator) -> Option<Bound> {
+        let is_catalog = self.target == Target::Catalog && written.literal != Literal::Broken;
+        match ty {
+            Type::Content if is_catalog && written.origin == Origin::File => {
+                self.file(written, evaluator).map(Bound::One)
             }
-            Type::List(of) if !items.is_empty() => {
-                node.body().iter().for_each(|item| self.plain_item(param, item));
-                let mut held = Vec::new();
-                for item in items {
-                    self.items(of, param, item, &piece.evaluator, &mut held)?;
-                }
-                Some(Bound::Many(held))
+            Type::ControllerPath if is_catalog => {
+                self.controller_path(param, written, evaluator).map(Bound::One)
             }
             _ => {
-                self.diagnostics.push(
-                    Diagnostic::error(Code::Empty, format!("`{}` has no value", param.name))
-                        .label(node.at, "nothing is written after it")
-                        .help(format!("write `{} #true` if that is meant", param.name)),
-                );
-                None
+                let value = self.evaluated(written, evaluator)?;
+                self.single_of(ty, param, &value, written.at)
             }
         }
     }
 
-    /// The keys of a map, as properties and children.
-    fn keys(&mut self, of: &Param, node: &'a Node, evaluator: &Evaluator, entries: &mut Vec<MapEntry>) {
-        for property in &node.props {
-            let mut entry = MapEntry::new(property.key.clone(), property.value.at);
-            self.map_value(&property.value, evaluator, &mut entry);
-            push_key(entries, entry, &mut self.diagnostics);
-        }
-        self.keys_in(of, node.body(), evaluator, entries);
+    fn keys(&mut self, keys: &[Statement<Key>], evaluator: &Evaluator) -> Vec<MapEntry> {
+        let mut visitor = Keys { binder: self, entries: Vec::new() };
+        control_flow::walk(keys, evaluator, false, &mut visitor);
+        visitor.entries
     }
 
-    fn keys_in(&mut self, of: &Param, body: &'a [Node], evaluator: &Evaluator, entries: &mut Vec<MapEntry>) {
-        for child in body {
-            match &*child.name {
-                "for" if child.children.is_some() => {
-                    for iteration in self
-                        .diagnostics
-                        .told(control_flow::iterations(child, evaluator))
-                        .into_iter()
-                        .flatten()
-                    {
-                        self.keys_in(of, child.body(), &iteration.evaluator, entries);
-                    }
+    /// One key of a map with its values.
+    fn entry(&mut self, key: &Key, evaluator: &Evaluator) -> MapEntry {
+        let mut entry = MapEntry { several: key.several, ..MapEntry::new(key.key.clone(), key.at) };
+        for term in &key.values {
+            let outer = std::mem::take(&mut self.read);
+            let at = match term {
+                Term::Constant(scalar, at) => {
+                    entry.values.push(Atom::Plain(scalar.clone()));
+                    *at
                 }
-                "when" if child.children.is_some() => {
-                    let holds = self
-                        .diagnostics
-                        .told(control_flow::condition(child.args.first(), child.at, evaluator))
-                        .unwrap_or_default();
-                    if holds != Condition::False {
-                        self.keys_in(of, child.body(), evaluator, entries);
+                Term::Open(written) => {
+                    if let Some(value) = self.evaluated(written, evaluator) {
+                        self.map_evaluated(value, written.at, &mut entry);
                     }
+                    written.at
                 }
-                _ => {
-                    let dashes = dashes(child);
-                    let is_list = child.args.is_empty() && child.props.is_empty() && !dashes.is_empty();
-                    let is_plain = child.props.is_empty() && child.children.is_none();
-                    if is_list {
-                        child.body().iter().for_each(|item| self.plain_item(of, item));
-                    } else if !is_plain {
-                        self.diagnostics.push(nested(of, &child.name, child.at));
-                    }
-                    let values: Vec<&Written> =
-                        if child.args.is_empty() { dashes } else { child.args.iter().collect() };
-                    let several = values.len() > 1 || child.args.is_empty();
-                    let mut entry = MapEntry { several, ..MapEntry::new(child.name.clone(), child.at) };
-                    for value in values {
-                        self.map_value(value, evaluator, &mut entry);
-                    }
-                    push_key(entries, entry, &mut self.diagnostics);
-                }
-            }
+            };
+            let own = self.given_at(at);
+            self.read = outer | own.clone();
+            entry.given = std::mem::take(&mut entry.given) | own;
         }
-    }
-
-    /// Refuses properties and children of an item of a list: they would be lost.
-    fn plain_item(&mut self, of: &Param, item: &Node) {
-        if !item.props.is_empty() || item.children.is_some() {
-            self.diagnostics.push(nested(of, &item.name, item.at));
-        }
-    }
-
-    /// Adds one value to a key of a map.
-    fn map_value(&mut self, written: &Written, evaluator: &Evaluator, entry: &mut MapEntry) {
-        let outer = std::mem::take(&mut self.read);
-        self.map_value_of(written, evaluator, entry);
-        let own = self.given_at(written.at);
-        self.read = outer | own.clone();
-        entry.given = std::mem::take(&mut entry.given) | own;
-    }
-
-    fn map_value_of(&mut self, written: &Written, evaluator: &Evaluator, entry: &mut MapEntry) {
-        let Some(value) = self.evaluated(written, evaluator) else { return };
-        let direct = types::Input::of(written).filter(|_| !matches!(written.literal, Literal::Text(_)));
-        if let Some(input) = direct {
-            entry.values.extend(self.typed(
-                &Type::Any,
-                Limits::default(),
-                &input,
-                Marks::default(),
-                written.at,
-            ));
-            return;
-        }
-        self.map_evaluated(value, written.at, entry);
+        entry
     }
 
     fn map_evaluated(&mut self, value: Evaluated, at: Span, entry: &mut MapEntry) {
@@ -478,17 +301,6 @@ impl<'a> Binder<'a> {
                 entry.values.extend(self.scalar(&Type::Any, Limits::default(), &value.value, value.marks, at))
             }
         }
-    }
-
-    fn map_values(&mut self, of: &Param, values: &[Written], evaluator: &Evaluator) -> Option<Bound> {
-        let [written] = values else {
-            let at = values.get(1).map_or(self.given.at, |value| value.at);
-            self.diagnostics
-                .push(Diagnostic::error(Code::Type, "a map has keys").label(at, "a value without key"));
-            return None;
-        };
-        let value = self.evaluated(written, evaluator)?;
-        self.map_of(of, &value, written.at)
     }
 
     fn map_of(&mut self, of: &Param, value: &Evaluated, at: Span) -> Option<Bound> {
@@ -519,42 +331,46 @@ impl<'a> Binder<'a> {
             }
             _ => {
                 self.diagnostics.push(
-                    Diagnostic::error(Code::Type, "this is no map")
-                        .label(at, "a map is wanted")
-                        .help("write its keys in braces, or `(expr)` with a variable that is a map"),
+                    Diagnostic::error(Code::Type, "this is no map").label(at, "a map is wanted").help(NO_MAP),
                 );
                 None
             }
         }
     }
 
-    fn list(&mut self, of: &Type, param: &Param, values: &[Written], evaluator: &Evaluator) -> Option<Bound> {
+    fn list(&mut self, of: &Type, param: &Param, terms: &[Term], evaluator: &Evaluator) -> Option<Bound> {
         let mut items = Vec::new();
-        for written in values {
-            if self.items(of, param, written, evaluator, &mut items).is_none() {
+        for term in terms {
+            let written = match term {
+                Term::Constant(scalar, _) => {
+                    items.push(Atom::Plain(scalar.clone()));
+                    continue;
+                }
+                Term::Open(written) => written,
+            };
+            let Some(value) = self.evaluated(written, evaluator) else { continue };
+            if self.items_of(of, param, &value, written.at, &mut items).is_none() {
                 return Some(Bound::Unknown);
             }
         }
         Some(Bound::Many(items))
     }
 
-    /// Adds the items that one value stands for; none where that is unknown.
-    fn items(
+    /// A command that a shell reads, as a host tells, or does not: then it is split before it is filled in.
+    fn line(
         &mut self,
-        of: &Type,
         param: &Param,
         written: &Written,
+        is_shell: bool,
         evaluator: &Evaluator,
-        items: &mut Vec<Atom>,
-    ) -> Option<()> {
-        let at = written.at;
-        if let Some(input) = direct(written) {
-            let atom = self.typed(of, Limits::of(param), &input, Marks::default(), at);
-            items.extend(atom);
-            return Some(());
-        }
-        let Some(value) = self.evaluated(written, evaluator) else { return Some(()) };
-        self.items_of(of, param, &value, at, items)
+    ) -> Option<Bound> {
+        let text = written.plain_text().filter(|_| !is_shell);
+        let words = match text.map(|text| words(written, text)) {
+            None => vec![written.clone()],
+            Some(words) => self.diagnostics.told(words)?,
+        };
+        let words: Vec<Term> = words.into_iter().map(Term::Open).collect();
+        self.list(&Type::Text, param, &words, evaluator)
     }
 
     fn items_of(
@@ -585,42 +401,6 @@ impl<'a> Binder<'a> {
         Some(())
     }
 
-    /// A command: one text is split before it is filled in, several are the words.
-    fn command(
-        &mut self,
-        param: &Param,
-        values: &[Written],
-        shell: bool,
-        evaluator: &Evaluator,
-    ) -> Option<Bound> {
-        let [written] = values else { return self.list(&Type::Text, param, values, evaluator) };
-        let text = match (&written.literal, written.origin) {
-            (Literal::Text(text), Origin::Plain | Origin::Raw) if !shell => text,
-            _ => return self.list(&Type::Text, param, values, evaluator),
-        };
-        let words = match command_words::split(text) {
-            Ok(words) => words,
-            Err(error) => {
-                let report =
-                    Diagnostic::error(Code::Command, error.message).label(written.at, "in this command");
-                self.diagnostics.push(report.maybe_help(error.help));
-                return None;
-            }
-        };
-        let words: Vec<Written> = words
-            .into_iter()
-            .map(|word| Written { literal: Literal::Text(word.into()), ..written.clone() })
-            .collect();
-        self.list(&Type::Text, param, &words, evaluator)
-    }
-
-    fn content(&mut self, param: &Param, values: &[Written], evaluator: &Evaluator) -> Option<Bound> {
-        match values {
-            [written] if written.origin == Origin::File => self.file(written, evaluator).map(Bound::One),
-            _ => self.single(&Type::Content, param, values, evaluator),
-        }
-    }
-
     fn file(&mut self, written: &Written, evaluator: &Evaluator) -> Option<Atom> {
         let content = evaluator.name(written).and_then(|name| {
             let found = evaluator.file_path(&name.text, written.at).and_then(|path| {
@@ -638,32 +418,6 @@ impl<'a> Binder<'a> {
                 None
             }
         }
-    }
-
-    fn single(
-        &mut self,
-        ty: &Type,
-        param: &Param,
-        values: &[Written],
-        evaluator: &Evaluator,
-    ) -> Option<Bound> {
-        let [written] = values else {
-            let at = values.get(1).map_or(self.given.at, |value| value.at);
-            self.diagnostics.push(
-                Diagnostic::error(Code::Form, format!("`{}` has one value", param.name))
-                    .label(at, "this is one too many"),
-            );
-            return None;
-        };
-        let is_path = *ty == Type::ControllerPath && written.literal != Literal::Broken;
-        if is_path && self.target == Target::Catalog {
-            return self.controller_path(param, written, evaluator).map(Bound::One);
-        }
-        if let Some(input) = direct(written) {
-            return self.typed(ty, Limits::of(param), &input, Marks::default(), written.at).map(Bound::One);
-        }
-        let value = self.evaluated(written, evaluator)?;
-        self.single_of(ty, param, &value, written.at)
     }
 
     /// A file of the project, by its path: the host gets its content. The path does not depend on facts.
@@ -722,7 +476,8 @@ impl<'a> Binder<'a> {
         if value.marks.unknown {
             for argument in self.given.params.iter_mut().filter(|argument| argument.is_none()) {
                 let given = GivenAt::default();
-                *argument = Some(Argument { held: Bound::Unknown, at: written.at, given, maybe: true });
+                *argument =
+                    Some(arguments::Argument { held: Bound::Unknown, at: written.at, given, maybe: true });
             }
             return;
         }
@@ -745,7 +500,8 @@ impl<'a> Binder<'a> {
             self.read = value.marks.given.clone();
             let held = self.held_of(param, &value, written.at);
             let given = self.given_at(written.at);
-            self.given.params[id] = held.map(|held| Argument { held, at: written.at, given, maybe: false });
+            self.given.params[id] =
+                held.map(|held| arguments::Argument { held, at: written.at, given, maybe: false });
         }
     }
 
@@ -848,64 +604,8 @@ impl<'a> Binder<'a> {
         }
     }
 
-    fn too_many(&mut self, node: &Node, arg: &Written) {
-        let of_property = node.props.iter().rfind(|property| property.value.at.start < arg.at.start);
-        let help = match of_property {
-            Some(property) => {
-                format!("`{}` takes several only as a child: `{} \"a\" \"b\"`", property.key, property.key)
-            }
-            None => match self.named(arg) {
-                Some(help) => help,
-                None => self.meant_by(node, arg),
-            },
-        };
-        self.diagnostics.push(
-            Diagnostic::error(Code::Form, format!("`{}` has an argument too many", node.name))
-                .label(arg.at, "this one")
-                .help(help),
-        );
-    }
-
-    /// Help for an argument too many: the parameter that is missing, else one resource for each.
-    fn meant_by(&mut self, node: &Node, arg: &Written) -> String {
-        let is_given = |param: &Param| {
-            node.prop(&param.name).is_some() || node.body().iter().any(|child| *child.name == *param.name)
-        };
-        let missing =
-            self.schema.params.find(|param| param.required && param.argument.is_none() && !is_given(param));
-        let several = foreign_terms::several(&node.name);
-        match (missing, &node.args[..]) {
-            (Some(param), [name, _]) => {
-                // What stands there is its value: that it is missing is no second mistake.
-                self.written[param] = true;
-                format!("write `{} {} {}={arg}`", node.name, name, self.schema.params[param].name)
-            }
-            _ => several.map_or_else(
-                || format!("write one `{}` each; parameters have names: `key=\"value\"`", node.name),
-                str::to_owned,
-            ),
-        }
-    }
-
-    /// Help for the name of a parameter where an argument stands: `file "/x" content "y"`.
-    fn named(&self, arg: &Written) -> Option<String> {
-        let Literal::Text(name) = &arg.literal else { return None };
-        self.schema
-            .param(name)
-            .map(|_| format!("a parameter is written `{name}=…`, or as a child `{name} …`"))
-    }
-
     fn unknown(&mut self, key: &str, at: Span) {
-        self.diagnostics.push(unknown_parameter(self.schema, key, at, self.options.is_some()));
-    }
-}
-
-/// Literals that need no evaluation.
-fn direct(written: &Written) -> Option<types::Input> {
-    match (&written.literal, written.origin) {
-        (Literal::Text(text), Origin::Plain) if template::is_template(text) => None,
-        (_, Origin::Plain | Origin::Raw) => types::Input::of(written),
-        _ => None,
+        self.diagnostics.push(unknown_parameter(self.schema, key, at, self.has_options));
     }
 }
 
@@ -917,40 +617,5 @@ fn holds_map(value: &Value) -> bool {
             list.items().iter().any(|(item, _)| matches!(template::raw(item), Raw::Map(_) | Raw::List(_)))
         }
         _ => false,
-    }
-}
-
-/// Something below `key` where only plain values and lists of them are kept.
-fn nested(of: &Param, key: &str, at: Span) -> Diagnostic {
-    let (message, help) = match (&of.ty, key) {
-        (Type::Map, "-") => (
-            format!("an item of a list in `{}` has keys of its own", of.name),
-            "an item is one value: `- \"…\"`".to_owned(),
-        ),
-        (Type::Map, key) => (
-            format!("`{key}` holds keys of its own, and `{}` holds values and lists only", of.name),
-            format!("write the keys of `{key}` beside it, or the text that they become"),
-        ),
-        _ => (
-            format!("an item of `{}` has keys of its own", of.name),
-            format!("an item is one value: `{} \"…\" \"…\"`", of.name),
-        ),
-    };
-    Diagnostic::error(Code::Type, message).label(at, "nested").help(help)
-}
-
-fn dashes(node: &Node) -> Vec<&Written> {
-    let all_dashes = node.body().iter().all(|child| &*child.name == "-");
-    if all_dashes { node.body().iter().flat_map(|child| &child.args).collect() } else { Vec::new() }
-}
-
-fn push_key(entries: &mut Vec<MapEntry>, entry: MapEntry, diagnostics: &mut Diagnostics) {
-    match entries.iter().find(|known| known.key == entry.key) {
-        Some(first) => diagnostics.push(
-            Diagnostic::error(Code::Doubled, format!("`{}` is given twice", entry.key))
-                .label(entry.at, "and again here")
-                .label(first.at, "given here"),
-        ),
-        None => entries.push(entry),
     }
 }

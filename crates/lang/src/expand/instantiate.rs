@@ -15,38 +15,39 @@ use crate::expand::merge;
 use crate::expand::options::Options;
 use crate::expand::walk::{Bodies, Call, Instance, Walk};
 use crate::project::module::Module;
+use crate::resolve::Resolved;
 use crate::schema::{Assert, Schema};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::template::{Evaluated, Found, GivenAt, List, Map, Marks, Scope, ScopeError, fold, unknown};
 
 /// Expands every instance, callers before those they call, so that all pieces of an instance are there in time.
-pub(crate) fn all(bodies: &mut Bodies<'_>, host_scope: &Arc<HostScope>) {
-    let data = bodies.data;
-    for name in &data.library.order {
-        let Some(module) = data.library.modules.get(name) else { continue };
+pub(crate) fn all(bodies: &mut Bodies<'_>, resolved: &Resolved, host_scope: &Arc<HostScope>) {
+    for module in &resolved.order {
         let of_module: Vec<Instance> =
-            bodies.instances.keys().filter(|i| i.module == *name).cloned().collect();
+            bodies.instances.keys().filter(|instance| instance.module == *module).cloned().collect();
         for instance in of_module {
             let calls = bodies.instances.insert(instance.clone(), Vec::new()).unwrap_or_default();
-            one(bodies, host_scope, module, &instance, calls);
+            one(bodies, resolved, host_scope, &instance, calls);
         }
     }
 }
 
 fn one(
     bodies: &mut Bodies<'_>,
+    resolved: &Resolved,
     host_scope: &Arc<HostScope>,
-    module: &Arc<Module>,
     instance: &Instance,
     mut calls: Vec<Call>,
 ) {
+    let library = &resolved.data.library;
+    let module = &library.modules[instance.module];
     calls.sort_by(|a, b| a.position.cmp(&b.position));
     let Some(position) = calls.first().map(|call| call.position.clone()) else { return };
     let maybe = calls.iter().all(|call| call.maybe);
     let failed = calls.iter().any(|call| call.failed);
     let passed = passed(&calls);
     let called = calls.iter().map(|call| call.called).next();
-    let address = instance.address();
+    let address = instance.address(library);
     let mut told = Diagnostics::default();
     let mut pieces = calls.into_iter().map(piece);
     let Some(first) = pieces.next() else { return };
@@ -62,12 +63,12 @@ fn one(
     }
     // The body of a module that was called wrongly would only repeat the mistake.
     if failed || !told.is_empty() {
-        bodies.dropped.insert(instance.module.clone());
+        bodies.dropped.insert(module.schema.name.clone());
     } else {
         let body = bodies.add(address.to_string());
         let mut walk = Walk { body, module: Some(address), called, passed, position, next: 0, maybe };
         let outer = std::mem::take(bodies.diagnostics);
-        bodies.walk(&module.body, &scope, &mut walk);
+        bodies.walk(&resolved.modules[instance.module], &scope, &mut walk);
         told = std::mem::replace(bodies.diagnostics, outer);
         host_scope.session.tell_unread(ScopeId::Module(body), &mut told);
     }
@@ -76,7 +77,7 @@ fn one(
 
 /// What a piece gives; values of a piece that may not be there are unknown where others disagree.
 fn piece(call: Call) -> Arguments {
-    let mut given = call.given;
+    let mut given = Arc::unwrap_or_clone(call.given);
     if call.maybe {
         given.params.iter_mut().flatten().for_each(|argument| argument.maybe = true);
         given.children.iter_mut().flatten().for_each(|row| row.maybe = true);

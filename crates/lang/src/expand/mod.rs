@@ -3,6 +3,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod bind;
+pub(crate) mod constants;
 pub(crate) mod instantiate;
 pub(crate) mod merge;
 pub(crate) mod options;

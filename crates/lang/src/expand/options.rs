@@ -7,6 +7,7 @@ use converge_model::{NotifyHow, Scalar, Type};
 
 use crate::evaluate::evaluator::Evaluator;
 use crate::evaluate::problems::secret_here;
+use crate::resolve::statement::OptionName;
 use crate::schema::types::{self, Limits};
 use crate::settings::drift::drift_mode;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
@@ -37,21 +38,19 @@ pub(crate) struct Named {
 }
 
 impl Options {
-    /// Takes one option.
+    /// Takes one option; of those that have one value, resolving has seen that there is one.
     pub(crate) fn set(
         &mut self,
-        key: &str,
+        option: OptionName,
         values: &[Written],
         at: Span,
         evaluator: &Evaluator,
         diagnostics: &mut Diagnostics,
     ) {
-        match key {
-            // Whoever walks the body has seen to it.
-            "when" => {}
-            "after" => self.after.extend(names(values, evaluator, "`after`", diagnostics)),
-            "notify" => self.notify.extend(names(values, evaluator, "`notify`", diagnostics)),
-            "tags" => {
+        match option {
+            OptionName::After => self.after.extend(names(values, evaluator, "`after`", diagnostics)),
+            OptionName::Notify => self.notify.extend(names(values, evaluator, "`notify`", diagnostics)),
+            OptionName::Tags => {
                 let tags = names(values, evaluator, "a tag", diagnostics);
                 for tag in tags.iter().filter(|tag| tag.text.contains(',')) {
                     diagnostics.push(
@@ -62,38 +61,43 @@ impl Options {
                 }
                 self.tags.extend(tags.into_iter().map(|tag| tag.text));
             }
-            "id" => self.id = one(values, at, evaluator, key, diagnostics),
-            _ => self.scalar(key, values, at, evaluator, diagnostics),
+            OptionName::Id => {
+                self.id = names(values, evaluator, "an address", diagnostics).into_iter().next()
+            }
+            _ => values.iter().for_each(|value| self.scalar(option, value, at, evaluator, diagnostics)),
         }
     }
 
     fn scalar(
         &mut self,
-        key: &str,
-        values: &[Written],
+        option: OptionName,
+        written: &Written,
         at: Span,
         evaluator: &Evaluator,
         diagnostics: &mut Diagnostics,
     ) {
-        let [written] = values else { return wants_one(key, at, diagnostics) };
-        let ty = match key {
-            "sensitive" | "may-fail" => Type::Bool,
-            "retries" => Type::Int,
-            "timeout" => Type::Duration,
+        let ty = match option {
+            OptionName::Sensitive | OptionName::MayFail => Type::Bool,
+            OptionName::Retries => Type::Int,
+            OptionName::Timeout => Type::Duration,
             _ => Type::Text,
         };
         let modes = ["correct", "report", "ignore"].map(str::to_owned);
-        let limits = match key {
-            "retries" => Limits { min: Some(0), max: Some(100), ..Limits::default() },
-            "drift" => Limits { one_of: &modes, ..Limits::default() },
+        let limits = match option {
+            OptionName::Retries => Limits { min: Some(0), max: Some(100), ..Limits::default() },
+            OptionName::Drift => Limits { one_of: &modes, ..Limits::default() },
             _ => Limits::default(),
         };
-        match (key, read(&ty, limits, written, evaluator, diagnostics)) {
-            ("sensitive", Some(Scalar::Bool(value))) => self.sensitive = value,
-            ("may-fail", Some(Scalar::Bool(value))) => self.may_fail = value,
-            ("retries", Some(Scalar::Int(value))) => self.retries = Some((value.try_into().unwrap_or(0), at)),
-            ("timeout", Some(Scalar::Int(value))) => self.timeout = Some((value.try_into().unwrap_or(0), at)),
-            ("drift", Some(Scalar::Text(mode))) => self.drift = drift_mode(&mode),
+        match (option, read(&ty, limits, written, evaluator, diagnostics)) {
+            (OptionName::Sensitive, Some(Scalar::Bool(value))) => self.sensitive = value,
+            (OptionName::MayFail, Some(Scalar::Bool(value))) => self.may_fail = value,
+            (OptionName::Retries, Some(Scalar::Int(value))) => {
+                self.retries = Some((value.try_into().unwrap_or(0), at));
+            }
+            (OptionName::Timeout, Some(Scalar::Int(value))) => {
+                self.timeout = Some((value.try_into().unwrap_or(0), at))
+            }
+            (OptionName::Drift, Some(Scalar::Text(mode))) => self.drift = drift_mode(&mode),
             _ => {}
         }
     }
@@ -121,24 +125,6 @@ pub(crate) fn how(text: &str) -> (&str, NotifyHow) {
         Some(address) => (address, NotifyHow::Reload),
         None => (text, NotifyHow::AsTargetSays),
     }
-}
-
-fn one(
-    values: &[Written],
-    at: Span,
-    evaluator: &Evaluator,
-    key: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<Named> {
-    if values.len() != 1 {
-        wants_one(key, at, diagnostics);
-        return None;
-    }
-    names(values, evaluator, "an address", diagnostics).into_iter().next()
-}
-
-fn wants_one(key: &str, at: Span, diagnostics: &mut Diagnostics) {
-    diagnostics.push(Diagnostic::error(Code::Form, format!("`{key}` has one value")).label(at, "here"));
 }
 
 /// Texts that name something. What is unknown yet is left out.

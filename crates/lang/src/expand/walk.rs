@@ -1,19 +1,22 @@
-//! Bodies walked: from the nodes of an `on` block or a module to resources and to pieces of module instances.
+//! Bodies walked: from the statements of an `on` block or a module to resources and to pieces of module instances.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::evaluate::control_flow::{self, Condition};
+use crate::evaluate::control_flow::{self, Visitor};
 use crate::evaluate::evaluator::Evaluator;
 use crate::evaluate::problems::secret_here;
 use crate::expand::arguments::{Arguments, Atom, Bound, name_of};
-use crate::expand::bind::{Target, bind};
+use crate::expand::bind::{BindingRead, bind};
+use crate::expand::constants::Constants;
 use crate::expand::options::Options;
 use crate::project::Data;
-use crate::schema::Schema;
+use crate::project::library::Library;
+use crate::resolve::statement::{Binding, Form, Item, OptionName, Statement, Term};
+use crate::schema::{Schema, Target};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
-use crate::source::ids::{BlockId, Id, KindId};
-use crate::syntax::parse::{Node, Written};
+use crate::source::ids::{BlockId, ConstantId, Id, KindId, ModuleId};
+use crate::syntax::parse::Written;
 
 /// The most resources and module pieces of one host.
 pub(crate) const RESOURCES: usize = 100_000;
@@ -21,6 +24,7 @@ pub(crate) const RESOURCES: usize = 100_000;
 /// What the bodies of one host come to.
 pub(crate) struct Bodies<'a> {
     pub(crate) data: &'a Data,
+    constants: &'a Constants<Read>,
     pub(crate) diagnostics: &'a mut Diagnostics,
     /// The names of the bodies.
     pub(crate) names: Vec<String>,
@@ -41,7 +45,7 @@ pub(crate) struct Bodies<'a> {
 /// A module on a host: one for each name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Instance {
-    pub(crate) module: String,
+    pub(crate) module: ModuleId,
     pub(crate) name: Option<Arc<str>>,
 }
 
@@ -66,7 +70,9 @@ pub(crate) struct Declared {
     pub(crate) kind: KindId,
     /// Its name; none where that is unknown yet.
     pub(crate) name: Option<Arc<str>>,
-    pub(crate) given: Arguments,
+    pub(crate) given: Arc<Arguments>,
+    /// Which it is of those that are the same on every host.
+    pub(crate) constant: Option<ConstantId>,
     pub(crate) options: Options,
     /// The address of the module instance that it belongs to.
     pub(crate) module: Option<Arc<str>>,
@@ -83,7 +89,7 @@ pub(crate) struct Declared {
 
 /// One call of a module.
 pub(crate) struct Call {
-    pub(crate) given: Arguments,
+    pub(crate) given: Arc<Arguments>,
     pub(crate) options: Options,
     pub(crate) position: Position,
     /// The call in the inventory: its own, or that of the module in which it stands.
@@ -111,9 +117,14 @@ pub(crate) struct Walk {
 
 impl<'a> Bodies<'a> {
     /// Nothing walked yet.
-    pub(crate) fn new(data: &'a Data, diagnostics: &'a mut Diagnostics) -> Self {
+    pub(crate) fn new(
+        data: &'a Data,
+        constants: &'a Constants<Read>,
+        diagnostics: &'a mut Diagnostics,
+    ) -> Self {
         Self {
             data,
+            constants,
             diagnostics,
             names: Vec::new(),
             declared: Vec::new(),
@@ -138,175 +149,183 @@ impl<'a> Bodies<'a> {
         number
     }
 
-    /// Walks the nodes of a body.
-    pub(crate) fn walk(&mut self, nodes: &[Node], evaluator: &Evaluator, walk: &mut Walk) {
-        for node in nodes {
-            if self.full {
-                return;
-            }
-            match &*node.name {
-                "for" => {
-                    for iteration in
-                        self.diagnostics.told(control_flow::iterations(node, evaluator)).into_iter().flatten()
-                    {
-                        let outer = walk.maybe;
-                        walk.maybe |= iteration.maybe;
-                        self.walk(node.body(), &iteration.evaluator, walk);
-                        walk.maybe = outer;
-                    }
-                }
-                "when" => {
-                    let holds = self
-                        .diagnostics
-                        .told(control_flow::condition(node.args.first(), node.at, evaluator))
-                        .unwrap_or_default();
-                    self.branch(holds, node.body(), evaluator, walk);
-                }
-                _ => self.piece(node, evaluator, walk),
-            }
-        }
-    }
-
-    fn branch(&mut self, holds: Condition, nodes: &[Node], evaluator: &Evaluator, walk: &mut Walk) {
-        if holds == Condition::False {
-            return self.drop(nodes, evaluator, walk);
-        }
-        let outer = walk.maybe;
-        walk.maybe |= holds == Condition::Unknown;
-        self.walk(nodes, evaluator, walk);
-        walk.maybe = outer;
-    }
-
-    fn piece(&mut self, node: &Node, evaluator: &Evaluator, walk: &mut Walk) {
-        let mut maybe = walk.maybe;
-        if let Some(when) = control_flow::when_of(node) {
-            match self
-                .diagnostics
-                .told(control_flow::condition(Some(when), node.at, evaluator))
-                .unwrap_or_default()
-            {
-                Condition::True => {}
-                Condition::False => return self.drop(std::slice::from_ref(node), evaluator, walk),
-                Condition::Unknown => maybe = true,
-            }
-        }
-        self.pieces += 1;
-        if self.pieces > RESOURCES {
-            self.full = true;
-            let message = format!("the host has more than {RESOURCES} resources");
-            return self
-                .diagnostics
-                .push(Diagnostic::error(Code::Limit, message).label(node.at, "with this one"));
-        }
-        let position = walk.position.inside(walk.next);
-        walk.next += 1;
-        if let Some(kind) = self.data.library.kind(&node.name) {
-            self.resource(kind, node, evaluator, walk, position, maybe);
-        } else if self.data.library.modules.contains_key(&*node.name) {
-            self.call(node, evaluator, walk, position, maybe);
-        } else {
-            // What it would be called by others is nobody's second mistake.
-            self.has_unknown_names = true;
-            self.diagnostics.push(self.data.library.unknown(node));
-        }
+    /// Walks the statements of a body.
+    pub(crate) fn walk(&mut self, body: &[Statement<Item>], evaluator: &Evaluator, walk: &mut Walk) {
+        let maybe = walk.maybe;
+        control_flow::walk(body, evaluator, maybe, &mut Walker { bodies: self, walk });
     }
 
     fn resource(
         &mut self,
         kind: KindId,
-        node: &Node,
+        binding: &Binding,
         evaluator: &Evaluator,
         walk: &Walk,
         position: Position,
         maybe: bool,
     ) {
         let schema = &self.data.library.kinds[kind].schema;
-        let mut options = Options::default();
-        let (given, mut told) = bind(node, schema, Target::Catalog, evaluator, Some(&mut options));
-        let name = name(schema, &given);
-        self.has_unknown_names |= !matches!(name, Ok(Some(_)));
-        if let Err(Some(report)) = &name {
-            told.push(report.clone());
-        }
-        let failed = !told.is_empty();
-        self.diagnostics.extend(told);
-        let Ok(name) = name else { return };
-        options.within(walk.module.as_ref());
-        options.inherit(&walk.passed);
+        let read = self.constants.get(binding.constant, || {
+            Read::of(bind(binding, schema, Target::Catalog, true, evaluator), |given| name(schema, given))
+        });
+        self.diagnostics.extend_new(&read.told);
+        self.has_unknown_names |= !matches!(read.name, Some(Some(_)));
+        let Some(name) = read.name.clone() else { return };
         self.declared.push(Declared {
             kind,
             name,
-            given,
-            options,
+            given: Arc::clone(&read.given),
+            constant: binding.constant,
+            options: read.options_in(walk),
             module: walk.module.clone(),
             body: walk.body,
             position,
-            at: node.at,
+            at: binding.at,
             called: walk.called,
             maybe,
-            failed,
+            failed: binding.is_broken || !read.told.is_empty(),
         });
     }
 
-    fn call(&mut self, node: &Node, evaluator: &Evaluator, walk: &Walk, position: Position, maybe: bool) {
-        let data = self.data;
-        let Some(module) = data.library.modules.get(&*node.name) else { return };
-        let mut options = Options::default();
-        let (given, mut told) = bind(node, &module.schema, Target::Module, evaluator, Some(&mut options));
-        for (what, at) in
-            [("retries", options.retries.map(|(_, at)| at)), ("timeout", options.timeout.map(|(_, at)| at))]
-        {
-            if let Some(at) = at {
-                let report = Diagnostic::error(Code::Form, format!("a module has no `{what}`"));
-                told.push(report.label(at, "here").help("it belongs to a single resource"));
-            }
-        }
-        let name = instance_name(&module.schema, &given);
-        if let Err(Some(report)) = &name {
-            told.push(report.clone());
-        }
-        let failed = !told.is_empty();
-        self.diagnostics.extend(told);
-        let Ok(name) = name else {
+    fn call(
+        &mut self,
+        module: ModuleId,
+        binding: &Binding,
+        evaluator: &Evaluator,
+        walk: &Walk,
+        position: Position,
+        maybe: bool,
+    ) {
+        let schema = &self.data.library.modules[module].schema;
+        let read = self.constants.get(binding.constant, || {
+            Read::of(bind(binding, schema, Target::Module, true, evaluator), |given| {
+                instance_name(schema, given)
+            })
+        });
+        self.diagnostics.extend_new(&read.told);
+        let Some(name) = read.name.clone() else {
             self.has_unknown_names = true;
             return;
         };
-        options.within(walk.module.as_ref());
-        options.inherit(&walk.passed);
-        let instance = Instance { module: node.name.to_string(), name };
-        let called = walk.called.unwrap_or(node.at);
-        let call = Call { given, options, position, called, maybe, failed };
-        self.instances.entry(instance).or_default().push(call);
+        let call = Call {
+            given: Arc::clone(&read.given),
+            options: read.options_in(walk),
+            position,
+            called: walk.called.unwrap_or(binding.at),
+            maybe,
+            failed: binding.is_broken || !read.told.is_empty(),
+        };
+        self.instances.entry(Instance { module, name }).or_default().push(call);
     }
 
     /// Remembers the addresses of what is not there, so that naming them is no mistake.
-    fn drop(&mut self, nodes: &[Node], evaluator: &Evaluator, walk: &Walk) {
-        for node in nodes {
-            match &*node.name {
-                "for" => {
-                    for iteration in control_flow::iterations(node, evaluator).unwrap_or_default() {
-                        self.drop(node.body(), &iteration.evaluator, walk);
-                    }
-                }
-                "when" => self.drop(node.body(), evaluator, walk),
-                name => self.drop_one(name, node, evaluator, walk),
+    fn drop(&mut self, item: &Item, evaluator: &Evaluator, walk: &Walk) {
+        let library = &self.data.library;
+        let (schema, binding) = match item {
+            Item::Resource(kind, binding) => (&library.kinds[*kind].schema, binding),
+            Item::Call(module, binding) => {
+                let schema = &library.modules[*module].schema;
+                self.dropped.insert(schema.name.clone());
+                (schema, binding)
             }
+            Item::Unknown => {
+                self.has_unknown_names = true;
+                return;
+            }
+        };
+        let text = |written: &Written| evaluator.value(written).ok()?.value.as_str().map(str::to_owned);
+        let of_term = |term: &Term| match term {
+            Term::Constant(scalar, _) => name_of(scalar).map(|name| name.to_string()),
+            Term::Open(written) => text(written),
+        };
+        let first = schema.params.find(|param| param.argument == Some(0));
+        let name =
+            first.and_then(|param| binding.argument(param)).and_then(|argument| match &argument.form {
+                Form::Values(terms) => terms.iter().map(of_term).collect::<Option<Vec<String>>>(),
+                Form::Line(written) => text(written).map(|line| vec![line]),
+                Form::Keys(_) => None,
+            });
+        let name = name.map(|words| words.join(" "));
+        let names = name.into_iter().chain(binding.option(OptionName::Id).filter_map(text));
+        let tags: Vec<String> = binding.option(OptionName::Tags).filter_map(text).collect();
+        let prefix = walk.module.as_ref().map_or(String::new(), |module| format!("{module}."));
+        self.dropped.extend(names.map(|text| format!("{prefix}{}", address(&schema.name, &text))));
+        self.dropped_tags.extend(tags.into_iter().chain(walk.passed.tags.iter().map(|tag| tag.to_string())));
+    }
+}
+
+/// What is read of a resource or a call.
+pub(crate) struct Read {
+    given: Arc<Arguments>,
+    options: Options,
+    /// Its name: none within where it has none, or it is not known yet; none at all where there must be one.
+    name: Option<Option<Arc<str>>>,
+    told: Diagnostics,
+}
+
+impl Read {
+    fn of(
+        read: BindingRead,
+        name: impl FnOnce(&Arguments) -> Result<Option<Arc<str>>, Option<Diagnostic>>,
+    ) -> Self {
+        let BindingRead { given, options, mut told } = read;
+        let name =
+            name(&given).map_err(|report| report.into_iter().for_each(|report| told.push(report))).ok();
+        Self { given: Arc::new(given), options, name, told }
+    }
+
+    /// Its options where it stands: with what the module passes on.
+    fn options_in(&self, walk: &Walk) -> Options {
+        let mut options = self.options.clone();
+        options.within(walk.module.as_ref());
+        options.inherit(&walk.passed);
+        options
+    }
+}
+
+/// A body on its way through loops and conditions.
+struct Walker<'w, 'a> {
+    bodies: &'w mut Bodies<'a>,
+    walk: &'w mut Walk,
+}
+
+impl<'b> Visitor<'b, Item> for Walker<'_, '_> {
+    fn one(&mut self, item: &'b Item, evaluator: &Evaluator, maybe: bool) {
+        let Self { bodies, walk } = self;
+        bodies.pieces += 1;
+        if bodies.pieces > RESOURCES {
+            bodies.full = true;
+            let message = format!("the host has more than {RESOURCES} resources");
+            let report = Diagnostic::error(Code::Limit, message);
+            let at = item.at();
+            return bodies
+                .diagnostics
+                .push(at.into_iter().fold(report, |report, at| report.label(at, "with this one")));
+        }
+        let position = walk.position.inside(walk.next);
+        walk.next += 1;
+        match item {
+            Item::Resource(kind, binding) => {
+                bodies.resource(*kind, binding, evaluator, walk, position, maybe)
+            }
+            Item::Call(module, binding) => bodies.call(*module, binding, evaluator, walk, position, maybe),
+            // What it would be called by others is nobody's second mistake.
+            Item::Unknown => bodies.has_unknown_names = true,
         }
     }
 
-    fn drop_one(&mut self, name: &str, node: &Node, evaluator: &Evaluator, walk: &Walk) {
-        let text = |written: &Written| evaluator.value(written).ok()?.value.as_str().map(str::to_owned);
-        let prefix = walk.module.as_ref().map_or(String::new(), |module| format!("{module}."));
-        let id = node.prop("id").map(|property| &property.value);
-        let names = node.args.first().into_iter().chain(id).filter_map(text);
-        let of_props = node.prop("tags").map(|property| &property.value);
-        let children = node.body().iter().filter(|child| &*child.name == "tags");
-        let tags = of_props.into_iter().chain(children.flat_map(|child| &child.args)).filter_map(text);
-        self.dropped_tags.extend(tags.chain(walk.passed.tags.iter().map(|tag| tag.to_string())));
-        self.dropped.extend(names.map(|text| format!("{prefix}{}", address(name, &text))));
-        if self.data.library.modules.contains_key(name) {
-            self.dropped.insert(name.to_owned());
-        }
+    fn left_out(&mut self, statements: &'b [Statement<Item>], evaluator: &Evaluator) {
+        control_flow::walk_all(statements, evaluator, &mut |item, evaluator| {
+            self.bodies.drop(item, evaluator, self.walk);
+        });
+    }
+
+    fn tell(&mut self, report: Diagnostic) {
+        self.bodies.diagnostics.push(report);
+    }
+
+    fn is_full(&self) -> bool {
+        self.bodies.full
     }
 }
 
@@ -354,7 +373,8 @@ fn instance_name(schema: &Schema, given: &Arguments) -> Result<Option<Arc<str>>,
 
 impl Instance {
     /// Its address: `nginx`, `app-release[shop]`.
-    pub(crate) fn address(&self) -> Arc<str> {
-        converge_model::Address::module(&self.module, self.name.as_deref()).as_str().into()
+    pub(crate) fn address(&self, library: &Library) -> Arc<str> {
+        let module = &library.modules[self.module].schema.name;
+        converge_model::Address::module(module, self.name.as_deref()).as_str().into()
     }
 }

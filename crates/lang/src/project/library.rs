@@ -1,6 +1,6 @@
 //! The kinds and modules of a project: where modules are found, and which are read.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use converge_model::KindInfo;
@@ -12,7 +12,7 @@ use crate::project::module::{self, Module, ModuleOrigin};
 use crate::schema::Schema;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Files, Span};
 use crate::source::foreign_terms;
-use crate::source::ids::{BlockId, KindId, Table};
+use crate::source::ids::{BlockId, KindId, ModuleId, Table};
 use crate::source::sources::EntryKind;
 use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::{self, Node};
@@ -23,9 +23,8 @@ use crate::syntax::prescan;
 pub(crate) struct Library {
     pub(crate) kinds: Table<KindId, Kind>,
     kinds_by_name: HashMap<String, KindId>,
-    pub(crate) modules: BTreeMap<String, Arc<Module>>,
-    /// Modules, each before those that it calls.
-    pub(crate) order: Vec<String>,
+    pub(crate) modules: Table<ModuleId, Arc<Module>>,
+    modules_by_name: BTreeMap<String, ModuleId>,
 }
 
 /// A kind of resource.
@@ -40,9 +39,19 @@ impl Library {
         self.kinds_by_name.get(name).copied()
     }
 
+    /// The module of this name.
+    pub(crate) fn module(&self, name: &str) -> Option<ModuleId> {
+        self.modules_by_name.get(name).copied()
+    }
+
+    /// The modules in the order of their names.
+    pub(crate) fn by_name(&self) -> impl Iterator<Item = ModuleId> {
+        self.modules_by_name.values().copied()
+    }
+
     /// Everything that may be written as a resource.
     pub(crate) fn names(&self) -> Vec<&str> {
-        let modules = self.modules.keys().map(String::as_str);
+        let modules = self.modules_by_name.keys().map(String::as_str);
         self.kinds.iter().map(|kind| kind.schema.name.as_str()).chain(modules).collect()
     }
 
@@ -73,8 +82,11 @@ pub(crate) fn library(
         shelf.read_own(&name);
     }
     let mut wanted: Vec<Arc<str>> = Vec::new();
-    blocks.iter().for_each(|block| names_in(&block.body, &mut wanted));
-    for module in shelf.library.modules.values() {
+    for block in blocks {
+        names_in(&block.body, &mut wanted);
+        block.rollout.iter().for_each(|rollout| names_in(rollout.body(), &mut wanted));
+    }
+    for module in &shelf.library.modules {
         names_in(&module.body, &mut wanted);
     }
     while let Some(name) = wanted.pop() {
@@ -82,9 +94,7 @@ pub(crate) fn library(
             names_in(&module.body, &mut wanted);
         }
     }
-    let Shelf { mut library, diagnostics, .. } = shelf;
-    library.order = order(&library, diagnostics);
-    library
+    shelf.library
 }
 
 /// All built-in modules too, whether something calls them or not.
@@ -119,33 +129,44 @@ impl Shelf<'_> {
     fn read_own(&mut self, name: &str) {
         let builtin = self.loader.builtins.iter().any(|builtin| builtin.name == name);
         let origin = if builtin { ModuleOrigin::Replacement } else { ModuleOrigin::Project };
-        if let Some(file) = self.read(name, AssetRoot::Folder(format!("modules/{name}")), origin) {
-            let start = Span::new(file, 0, 0);
-            if self.library.kind(name).is_some() {
-                self.diagnostics.push(
-                    Diagnostic::error(Code::Module, format!("`{name}` is a kind of resource"))
-                        .label(start, "a module of the same name")
-                        .help("kinds cannot be replaced; give the module another name"),
-                );
-                self.library.modules.remove(name);
-            } else if builtin {
-                let note = format!("the project's module `{name}` replaces the built-in one");
-                self.diagnostics.push(Diagnostic::note(Code::Module, note).label(start, "used instead"));
-            }
+        let Some((file, module)) = self.read(name, AssetRoot::Folder(format!("modules/{name}")), origin)
+        else {
+            return;
+        };
+        let start = Span::new(file, 0, 0);
+        if self.library.kind(name).is_some() {
+            self.diagnostics.push(
+                Diagnostic::error(Code::Module, format!("`{name}` is a kind of resource"))
+                    .label(start, "a module of the same name")
+                    .help("kinds cannot be replaced; give the module another name"),
+            );
+            return;
         }
+        if builtin {
+            let note = format!("the project's module `{name}` replaces the built-in one");
+            self.diagnostics.push(Diagnostic::note(Code::Module, note).label(start, "used instead"));
+        }
+        self.add(name, module);
+    }
+
+    fn add(&mut self, name: &str, module: Module) -> Arc<Module> {
+        let module = Arc::new(module);
+        let id = self.library.modules.push(Arc::clone(&module));
+        self.library.modules_by_name.insert(name.to_owned(), id);
+        module
     }
 
     /// Reads a built-in module, unless it is there already.
     fn read_builtin(&mut self, name: &str) -> Option<Arc<Module>> {
-        if self.library.modules.contains_key(name) {
+        if self.library.module(name).is_some() {
             return None;
         }
         let builtin = *self.loader.builtins.iter().find(|builtin| builtin.name == name)?;
-        self.read(name, AssetRoot::Builtin(builtin), ModuleOrigin::Builtin)?;
-        self.library.modules.get(name).cloned()
+        let (_, module) = self.read(name, AssetRoot::Builtin(builtin), ModuleOrigin::Builtin)?;
+        Some(self.add(name, module))
     }
 
-    fn read(&mut self, name: &str, root: AssetRoot, origin: ModuleOrigin) -> Option<FileId> {
+    fn read(&mut self, name: &str, root: AssetRoot, origin: ModuleOrigin) -> Option<(FileId, Module)> {
         let sources = &self.loader.sources;
         let shown = root.path("module.kdl");
         let bytes = match root.read(&**sources, "module.kdl", prescan::SIZE as u64) {
@@ -166,88 +187,14 @@ impl Shelf<'_> {
         let assets = Arc::new(Assets::new(root, sources, self.files, self.diagnostics));
         let mut module = module::read(name, nodes, assets, origin, self.diagnostics);
         module.readme = readme.and_then(|bytes| std::str::from_utf8(&bytes).ok().map(Arc::from));
-        self.library.modules.insert(name.to_owned(), Arc::new(module));
-        Some(file)
+        Some((file, module))
     }
 }
 
-/// The names of all resources in a body, however deep in `for` and `when`.
-fn names_in(body: &[Node], names: &mut Vec<Arc<str>>) {
-    for node in body {
-        match &*node.name {
-            "for" | "when" => names_in(node.body(), names),
-            _ => names.push(node.name.clone()),
-        }
+/// The names of all nodes, however deep: those of modules are among them.
+fn names_in(nodes: &[Node], names: &mut Vec<Arc<str>>) {
+    for node in nodes {
+        names.push(node.name.clone());
+        names_in(node.body(), names);
     }
-}
-
-/// The modules, each before those that it calls; a module that calls itself is an error.
-fn order(library: &Library, diagnostics: &mut Diagnostics) -> Vec<String> {
-    let mut walk = Walk { library, diagnostics, done: BTreeSet::new(), open: Vec::new(), order: Vec::new() };
-    for name in library.modules.keys() {
-        walk.visit(name);
-    }
-    walk.order.reverse();
-    walk.order
-}
-
-struct Walk<'a> {
-    library: &'a Library,
-    diagnostics: &'a mut Diagnostics,
-    done: BTreeSet<String>,
-    open: Vec<(String, Span)>,
-    order: Vec<String>,
-}
-
-impl Walk<'_> {
-    /// Refuses what would take the stack too deep: a module that is not visited has no place in the order, and what it
-    /// asks for would be lost.
-    fn visit(&mut self, name: &str) {
-        const DEPTH: usize = 64;
-        let Some(module) = self.library.modules.get(name).cloned() else { return };
-        if self.done.contains(name) {
-            return;
-        }
-        if self.open.len() > DEPTH {
-            return self.too_deep(DEPTH);
-        }
-        for (callee, at) in calls(&module.body, self.library) {
-            self.open.push((name.to_owned(), at));
-            match self.open.iter().position(|(open, _)| *open == callee) {
-                Some(from) => self.cycle(from, &callee),
-                None => self.visit(&callee),
-            }
-            self.open.pop();
-        }
-        if self.done.insert(name.to_owned()) {
-            self.order.push(name.to_owned());
-        }
-    }
-
-    fn too_deep(&mut self, depth: usize) {
-        let message = format!("modules call each other over {depth} deep");
-        let report = Diagnostic::error(Code::Limit, message);
-        let last = self.open.last().map(|(_, at)| *at);
-        self.diagnostics.push(last.into_iter().fold(report, |report, at| report.label(at, "called here")));
-    }
-
-    fn cycle(&mut self, from: usize, name: &str) {
-        let mut report = Diagnostic::error(Code::Cycle, format!("the module `{name}` calls itself"));
-        for (caller, at) in &self.open[from..] {
-            report = report.label(*at, format!("`{caller}` calls it here"));
-        }
-        self.diagnostics.push(report);
-    }
-}
-
-fn calls(body: &[Node], library: &Library) -> Vec<(String, Span)> {
-    let mut calls = Vec::new();
-    for node in body {
-        match &*node.name {
-            "for" | "when" => calls.extend(self::calls(node.body(), library)),
-            name if library.modules.contains_key(name) => calls.push((name.to_owned(), node.at)),
-            _ => {}
-        }
-    }
-    calls
 }

@@ -5,7 +5,6 @@ pub(crate) mod blocks;
 pub(crate) mod declarations;
 pub(crate) mod hosts;
 pub(crate) mod library;
-pub(crate) mod lint;
 pub(crate) mod loader;
 pub(crate) mod module;
 mod overrides;

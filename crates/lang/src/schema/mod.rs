@@ -27,6 +27,15 @@ pub(crate) struct Schema {
     pub(crate) doc: String,
 }
 
+/// What values are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A kind: what its type makes of them.
+    Catalog,
+    /// A module: what it can go on working with.
+    Module,
+}
+
 /// A demand: an expression that must be true, and what to say where it is not.
 #[derive(Clone, Debug)]
 pub(crate) struct Assert {

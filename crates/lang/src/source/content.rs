@@ -29,6 +29,10 @@ impl Contents {
         self.0.iter()
     }
 
+    pub(crate) fn add(&mut self, others: &Self) {
+        others.iter().for_each(|(digest, source)| self.insert(*digest, source.clone()));
+    }
+
     pub(crate) fn insert(&mut self, digest: Digest, source: ContentSource) {
         self.0.entry(digest).or_insert(source);
     }

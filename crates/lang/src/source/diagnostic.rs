@@ -118,6 +118,13 @@ impl Diagnostics {
         }
     }
 
+    /// Adds all of `other`, which others may add as well.
+    pub(crate) fn extend_new(&mut self, other: &Self) {
+        if !other.is_empty() {
+            self.extend(other.clone());
+        }
+    }
+
     /// Whether there is an error among them.
     pub fn has_errors(&self) -> bool {
         self.dropped > 0 || self.list.iter().any(|d| d.severity == Severity::Error)

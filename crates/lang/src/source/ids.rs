@@ -41,6 +41,10 @@ ids! {
     BlockId;
     /// A kind of resource.
     KindId;
+    /// A module.
+    ModuleId;
+    /// A resource, or a call of a module, that is the same on every host.
+    ConstantId;
     /// A parameter of one schema, in its order.
     ParamId;
     /// A child of one schema, in its order.

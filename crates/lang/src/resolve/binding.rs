@@ -1,0 +1,238 @@
+//! What is written for a kind, a module or a child: which parameter each part is for.
+
+use converge_model::schema::Param;
+
+use crate::resolve::control::Flow;
+use crate::resolve::resolver::Resolver;
+use crate::resolve::statement::{Argument, Binding, Form, Member, OptionName, Statement, Term};
+use crate::resolve::texts::broken;
+use crate::schema::mismatch::{COMMON, missing, unknown_parameter, values_only};
+use crate::schema::{Schema, Target, takes_several};
+use crate::source::diagnostic::{Code, Diagnostic, Span};
+use crate::source::foreign_terms;
+use crate::source::ids::ParamId;
+use crate::syntax::parse::{Literal, Node, Property, Written};
+
+/// What a binding is read for.
+pub(super) struct Of<'s> {
+    pub(super) node: &'s Node,
+    pub(super) schema: &'s Schema,
+    pub(super) target: Target,
+    /// Whether it has the options of every resource.
+    has_options: bool,
+    pub(super) shell: Shell,
+}
+
+/// Whether a shell reads the commands of a resource.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shell {
+    No,
+    Yes,
+    /// Only a host tells.
+    Open,
+}
+
+impl Resolver<'_> {
+    /// What `node` gives to `schema`.
+    pub(super) fn binding(
+        &mut self,
+        node: &Node,
+        schema: &Schema,
+        target: Target,
+        has_options: bool,
+    ) -> Binding {
+        let outer = std::mem::replace(&mut self.is_broken, false);
+        let of = Of { node, schema, target, has_options, shell: shell(node, schema) };
+        let mut members = self.header(&of);
+        members.extend(self.members(node.body(), &of));
+        let mut binding = Binding { at: node.at, members, is_broken: false, constant: None };
+        if target == Target::Catalog {
+            self.required(schema, &binding);
+        }
+        binding.is_broken = std::mem::replace(&mut self.is_broken, outer);
+        self.is_broken |= binding.is_broken;
+        binding
+    }
+
+    fn header(&mut self, of: &Of<'_>) -> Vec<Statement<Member>> {
+        let (node, schema) = (of.node, of.schema);
+        let mut members = Vec::new();
+        for (index, arg) in node.args.iter().enumerate() {
+            let Some(param) = schema.argument(index) else {
+                members.extend(self.too_many(of, arg));
+                continue;
+            };
+            // The last argument takes the rest, where it takes several.
+            let takes_rest = takes_several(&schema.params[param]);
+            let values = if takes_rest { &node.args[index..] } else { &node.args[index..=index] };
+            members.push(self.values(of, param, values, arg.at));
+            if takes_rest {
+                break;
+            }
+        }
+        for property in &node.props {
+            members.extend(self.property(of, property));
+        }
+        members.into_iter().map(Statement::One).collect()
+    }
+
+    fn property(&mut self, of: &Of<'_>, property: &Property) -> Option<Member> {
+        let (key, value) = (&*property.key, &property.value);
+        let values = std::slice::from_ref(value);
+        if key == "with" {
+            Some(Member::With(self.text(value)))
+        } else if key == "when" {
+            // Whoever reads the node has seen it.
+            None
+        } else if let Some(option) = OptionName::of(key).filter(|_| of.has_options) {
+            self.option(option, values, value.at)
+        } else if let Some(param) = of.schema.param(key) {
+            Some(self.values(of, param, values, value.at))
+        } else if of.schema.child(key).is_some() {
+            self.text(value);
+            self.refuse(
+                Diagnostic::error(Code::Form, format!("`{key}` is written as a child"))
+                    .label(value.at, "a property")
+                    .help(format!("write `{} {{ {key} {} }}`", of.node.name, value)),
+            );
+            None
+        } else if of.schema.free_keys.is_some() {
+            Some(Member::Free(self.key(&property.key, value.at, values, false)))
+        } else {
+            self.text(value);
+            self.unknown(of, key, property.at);
+            None
+        }
+    }
+
+    fn option(&mut self, option: OptionName, values: &[Written], at: Span) -> Option<Member> {
+        let values: Vec<Written> = values.iter().map(|value| self.text(value)).collect();
+        if option.is_single() && values.len() != 1 {
+            self.refuse_form(format!("`{}` has one value", option.name()), at, "here");
+            return None;
+        }
+        Some(Member::Option(option, values, at))
+    }
+
+    fn members(&mut self, nodes: &[Node], of: &Of<'_>) -> Vec<Statement<Member>> {
+        self.statements(nodes, Flow::among_members, &mut |resolver, node| resolver.member(node, of))
+    }
+
+    fn member(&mut self, node: &Node, of: &Of<'_>) -> Option<Statement<Member>> {
+        let name = &*node.name;
+        let member = if let Some(param) = of.schema.param(name) {
+            self.parameter(of, param, node)
+        } else if let Some(child) = of.schema.child(name) {
+            let binding = self.binding(node, &of.schema.children[child], of.target, false);
+            return Some(self.guarded(node, Member::Child(child, binding)));
+        } else if name == "with" && node.args.len() == 1 {
+            Member::With(self.text(&node.args[0]))
+        } else if of.has_options && COMMON.contains(&name) {
+            if node.children.is_some() || !node.props.is_empty() {
+                self.refuse(values_only(name, node));
+            }
+            self.option(OptionName::of(name)?, &node.args, node.at)?
+        } else if name == "when" {
+            // Whoever reads the node that it belongs to has seen it.
+            return None;
+        } else if of.schema.free_keys.is_some() && node.children.is_none() && node.props.is_empty() {
+            Member::Free(self.key(&node.name, node.at, &node.args, node.args.len() > 1))
+        } else {
+            self.texts_below(node);
+            self.unknown(of, name, node.at);
+            return None;
+        };
+        Some(Statement::One(member))
+    }
+
+    /// What is required and nowhere written. Whether what is written is there, hosts tell.
+    fn required(&mut self, schema: &Schema, binding: &Binding) {
+        for (id, param) in schema.params.entries().filter(|(_, param)| param.required) {
+            let mut is_written = false;
+            binding.each(&mut |member| {
+                is_written |= match member {
+                    Member::Argument(of, _) => *of == id,
+                    Member::Free(key) => *key.key == *param.name,
+                    Member::With(_) => true,
+                    Member::Child(..) | Member::Option(..) => false,
+                };
+            });
+            if !is_written {
+                self.refuse(missing(schema, param, binding.at));
+            }
+        }
+    }
+
+    fn unknown(&mut self, of: &Of<'_>, key: &str, at: Span) {
+        self.refuse(unknown_parameter(of.schema, key, at, of.has_options));
+    }
+
+    /// Refuses an argument too many. The parameter that was meant counts as written.
+    fn too_many(&mut self, of: &Of<'_>, arg: &Written) -> Option<Member> {
+        let node = of.node;
+        self.text(arg);
+        let of_property = node.props.iter().rfind(|property| property.value.at.start < arg.at.start);
+        let (help, meant) = match of_property {
+            Some(property) => {
+                let key = &property.key;
+                (format!("`{key}` takes several only as a child: `{key} \"a\" \"b\"`"), None)
+            }
+            None => match named(of.schema, arg) {
+                Some(help) => (help, None),
+                None => meant(of.schema, node, arg),
+            },
+        };
+        self.refuse(
+            Diagnostic::error(Code::Form, format!("`{}` has an argument too many", node.name))
+                .label(arg.at, "this one")
+                .help(help),
+        );
+        let form = Form::Values(vec![Term::Open(broken(arg.at))]);
+        meant.map(|param| Member::Argument(param, Argument { form, at: arg.at, value_at: arg.at }))
+    }
+}
+
+/// Help for an argument too many: the parameter that is missing, else one resource for each.
+fn meant(schema: &Schema, node: &Node, arg: &Written) -> (String, Option<ParamId>) {
+    let is_given = |param: &Param| {
+        node.prop(&param.name).is_some() || node.body().iter().any(|child| *child.name == *param.name)
+    };
+    let missing = schema.params.find(|param| param.required && param.argument.is_none() && !is_given(param));
+    match (missing, &node.args[..]) {
+        (Some(param), [name, _]) => {
+            (format!("write `{} {} {}={arg}`", node.name, name, schema.params[param].name), Some(param))
+        }
+        _ => {
+            let one_each =
+                || format!("write one `{}` each; parameters have names: `key=\"value\"`", node.name);
+            (foreign_terms::several(&node.name).map_or_else(one_each, str::to_owned), None)
+        }
+    }
+}
+
+/// Help for the name of a parameter where an argument stands: `file "/x" content "y"`.
+fn named(schema: &Schema, arg: &Written) -> Option<String> {
+    let Literal::Text(name) = &arg.literal else { return None };
+    schema.param(name).map(|_| format!("a parameter is written `{name}=…`, or as a child `{name} …`"))
+}
+
+/// Whether a shell reads the commands of `node`, as far as that is written down.
+fn shell(node: &Node, schema: &Schema) -> Shell {
+    if schema.param("shell").is_none() {
+        return Shell::No;
+    }
+    let of_child = |child: &Node| match &child.args[..] {
+        [written] if &*child.name == "shell" => Some(written.literal == Literal::Bool(true)),
+        _ => None,
+    };
+    let of_prop = node.prop("shell").map(|property| property.value.literal == Literal::Bool(true));
+    match of_prop.or_else(|| node.body().iter().find_map(of_child)) {
+        Some(true) => Shell::Yes,
+        None if !node.body().iter().any(|child| is_below(child, "shell")) => Shell::No,
+        _ => Shell::Open,
+    }
+}
+
+fn is_below(node: &Node, name: &str) -> bool {
+    &*node.name == name || node.body().iter().any(|inner| is_below(inner, name))
+}

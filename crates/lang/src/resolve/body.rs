@@ -1,0 +1,81 @@
+//! Bodies: which node is a resource, which the call of a module.
+
+use crate::project::module::Module;
+use crate::resolve::control::Flow;
+use crate::resolve::resolver::Resolver;
+use crate::resolve::statement::{Binding, Item, Member, OptionName, Statement};
+use crate::schema::Target;
+use crate::source::diagnostic::{Code, Diagnostic, Span};
+use crate::source::ids::{ConstantId, Id, ModuleId};
+use crate::syntax::parse::Node;
+
+impl<'a> Resolver<'a> {
+    /// How many resources and calls are the same on every host.
+    pub(crate) fn constants(self) -> usize {
+        self.constants
+    }
+
+    /// The body of an `on` block.
+    pub(crate) fn body(&mut self, nodes: &[Node]) -> Vec<Statement<Item>> {
+        self.statements(nodes, Flow::of, &mut |resolver, node| {
+            let item = resolver.item(node);
+            Some(resolver.guarded(node, item))
+        })
+    }
+
+    /// The body of a module, and the modules that it calls.
+    pub(crate) fn module(&mut self, module: &'a Module) -> (Vec<Statement<Item>>, Vec<(ModuleId, Span)>) {
+        let outer = std::mem::replace(&mut self.assets, &module.assets);
+        self.calls.clear();
+        self.variables(&module.vars);
+        let body = self.body(&module.body);
+        self.assets = outer;
+        (body, std::mem::take(&mut self.calls))
+    }
+
+    /// What a node of a body is.
+    pub(super) fn item(&mut self, node: &Node) -> Item {
+        let library = self.library;
+        if let Some(kind) = library.kind(&node.name) {
+            let binding = self.binding(node, &library.kinds[kind].schema, Target::Catalog, true);
+            Item::Resource(kind, self.numbered(binding))
+        } else if let Some(module) = library.module(&node.name) {
+            self.calls.push((module, node.at));
+            let binding = self.binding(node, &library.modules[module].schema, Target::Module, true);
+            let binding = self.of_call(binding);
+            Item::Call(module, self.numbered(binding))
+        } else {
+            self.texts(node);
+            self.diagnostics.push(library.unknown(node));
+            Item::Unknown
+        }
+    }
+
+    /// Gives what is the same on every host a number of its own.
+    pub(super) fn numbered(&mut self, mut binding: Binding) -> Binding {
+        binding.constant = None;
+        if binding.is_constant() {
+            binding.constant = Some(ConstantId::new(self.constants));
+            self.constants += 1;
+        }
+        binding
+    }
+
+    /// Refuses options that a single resource has, and a module has not.
+    fn of_call(&mut self, mut binding: Binding) -> Binding {
+        let mut refused = Vec::new();
+        binding.each(&mut |member| match member {
+            Member::Option(option @ (OptionName::Retries | OptionName::Timeout), _, at) => {
+                refused.push((*option, *at));
+            }
+            _ => {}
+        });
+        binding.is_broken |= !refused.is_empty();
+        for (option, at) in refused {
+            let message = format!("a module has no `{}`", option.name());
+            let report = Diagnostic::error(Code::Form, message);
+            self.diagnostics.push(report.label(at, "here").help("it belongs to a single resource"));
+        }
+        binding
+    }
+}

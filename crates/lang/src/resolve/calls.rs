@@ -1,0 +1,71 @@
+//! Which module calls which: a module that calls itself is an error.
+
+use crate::project::library::Library;
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
+use crate::source::ids::{ModuleId, Table};
+
+/// How deep modules may call each other.
+const DEPTH: usize = 64;
+
+/// The modules, each before those that it calls, by the calls of each.
+pub(super) fn order(
+    library: &Library,
+    calls: &Table<ModuleId, Vec<(ModuleId, Span)>>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<ModuleId> {
+    let done = calls.iter().map(|_| false).collect();
+    let mut walk = Walk { library, calls, diagnostics, done, open: Vec::new(), order: Vec::new() };
+    library.by_name().for_each(|module| walk.visit(module));
+    walk.order.reverse();
+    walk.order
+}
+
+struct Walk<'a> {
+    library: &'a Library,
+    calls: &'a Table<ModuleId, Vec<(ModuleId, Span)>>,
+    diagnostics: &'a mut Diagnostics,
+    done: Table<ModuleId, bool>,
+    open: Vec<(ModuleId, Span)>,
+    order: Vec<ModuleId>,
+}
+
+impl Walk<'_> {
+    /// Refuses what would take the stack too deep: a module that is not visited has no place in the order, and what it
+    /// asks for would be lost.
+    fn visit(&mut self, module: ModuleId) {
+        if self.done[module] {
+            return;
+        }
+        if self.open.len() > DEPTH {
+            return self.too_deep();
+        }
+        let calls = self.calls;
+        for (callee, at) in &calls[module] {
+            self.open.push((module, *at));
+            match self.open.iter().position(|(open, _)| open == callee) {
+                Some(from) => self.cycle(from, *callee),
+                None => self.visit(*callee),
+            }
+            self.open.pop();
+        }
+        if !std::mem::replace(&mut self.done[module], true) {
+            self.order.push(module);
+        }
+    }
+
+    fn too_deep(&mut self) {
+        let report = Diagnostic::error(Code::Limit, format!("modules call each other over {DEPTH} deep"));
+        let last = self.open.last().map(|(_, at)| *at);
+        self.diagnostics.push(last.into_iter().fold(report, |report, at| report.label(at, "called here")));
+    }
+
+    fn cycle(&mut self, from: usize, module: ModuleId) {
+        let name = |module: ModuleId| &self.library.modules[module].schema.name;
+        let mut report =
+            Diagnostic::error(Code::Cycle, format!("the module `{}` calls itself", name(module)));
+        for (caller, at) in &self.open[from..] {
+            report = report.label(*at, format!("`{}` calls it here", name(*caller)));
+        }
+        self.diagnostics.push(report);
+    }
+}

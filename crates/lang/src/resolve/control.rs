@@ -1,0 +1,157 @@
+//! `for` and `when`: told from everything else, and their forms.
+
+use std::sync::Arc;
+
+use crate::resolve::resolver::Resolver;
+use crate::resolve::statement::{Loop, Statement, Test};
+use crate::source::diagnostic::{Code, Diagnostic, Span};
+use crate::syntax::parse::{Literal, Node, Origin, Written};
+use crate::syntax::value_tree::is_taken;
+use crate::template::fold;
+
+/// What a node is.
+pub(super) enum Flow {
+    For,
+    When,
+    Other,
+}
+
+impl Flow {
+    /// What a node of a body is.
+    pub(super) fn of(node: &Node) -> Self {
+        match &*node.name {
+            "for" => Self::For,
+            "when" => Self::When,
+            _ => Self::Other,
+        }
+    }
+
+    /// What a node among parameters or keys is: there both need braces.
+    pub(super) fn among_members(node: &Node) -> Self {
+        if node.children.is_some() { Self::of(node) } else { Self::Other }
+    }
+}
+
+impl Resolver<'_> {
+    /// The statements of nodes: `flow` tells loops and conditions from what `one` resolves.
+    pub(super) fn statements<T>(
+        &mut self,
+        nodes: &[Node],
+        flow: fn(&Node) -> Flow,
+        one: &mut impl FnMut(&mut Self, &Node) -> Option<Statement<T>>,
+    ) -> Vec<Statement<T>> {
+        let mut statements = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            match flow(node) {
+                Flow::For => {
+                    let walked = self.walked(node);
+                    let body = self.statements(node.body(), flow, one);
+                    // A loop that is a mistake takes no turn.
+                    statements.extend(walked.map(|walked| Statement::For(walked, body)));
+                }
+                Flow::When => {
+                    let test = self.test(node.args.first(), node.at);
+                    let body = self.statements(node.body(), flow, one);
+                    statements.push(Statement::When(test, body));
+                }
+                Flow::Other => statements.extend(one(self, node)),
+            }
+        }
+        statements
+    }
+
+    /// What `node` is, under its own `when` where it has one: as a property, or as a child without braces.
+    pub(super) fn guarded<T>(&mut self, node: &Node, item: T) -> Statement<T> {
+        let child = node.body().iter().find(|child| &*child.name == "when" && child.children.is_none());
+        let written = match (node.prop("when"), child) {
+            (Some(property), None) => Some(&property.value),
+            (None, Some(child)) => child.args.first(),
+            (Some(property), Some(child)) => {
+                let report = Diagnostic::error(Code::Doubled, "`when` is given twice")
+                    .label(child.at, "and again here")
+                    .label(property.at, "given here")
+                    .help("both must hold: `when=\"a and b\"`");
+                self.refuse(report);
+                Some(&property.value)
+            }
+            (None, None) => return Statement::One(item),
+        };
+        let at = child.map_or(node.at, |child| child.at);
+        Statement::When(self.test(written, at), vec![Statement::One(item)])
+    }
+
+    fn test(&mut self, written: Option<&Written>, at: Span) -> Test {
+        let Some(written) = written else {
+            let report = Diagnostic::error(Code::Form, "`when` wants a condition").label(at, "without one");
+            self.refuse(report);
+            return Test::Known(false);
+        };
+        match (&written.literal, written.origin) {
+            (Literal::Broken, _) => Test::Broken,
+            (Literal::Bool(value), _) => Test::Known(*value),
+            (Literal::Text(_), Origin::Plain | Origin::Expr) => {
+                self.expression(written, "when").map_or(Test::Known(false), Test::Expression)
+            }
+            _ => {
+                let report =
+                    Diagnostic::error(Code::Type, "a condition is true or false, this is no condition")
+                        .label(written.at, "no boolean")
+                        .help("compare it: `x == 'y'`, `x | length > 0`, `x is not none`");
+                self.refuse(report);
+                Test::Known(false)
+            }
+        }
+    }
+
+    fn walked(&mut self, node: &Node) -> Option<Loop> {
+        let names = self.names(node)?;
+        let Some(written) = node.prop("in").map(|property| &property.value) else {
+            self.refuse(form(node, "`for` wants a list: `for \"x\" in=\"colours\"`"));
+            return None;
+        };
+        if let Some(other) = node.props.iter().find(|property| &*property.key != "in") {
+            let report = Diagnostic::error(Code::Unknown, format!("`for` has no property `{}`", other.key));
+            self.refuse(report.label(other.value.at, "unknown"));
+            return None;
+        }
+        match (&written.literal, written.origin) {
+            (Literal::Text(_), Origin::Plain | Origin::Expr) => {
+                Some(Loop { names, list: self.expression(written, "in")? })
+            }
+            _ => {
+                self.refuse(form(node, "`in` wants an expression"));
+                None
+            }
+        }
+    }
+
+    fn names(&mut self, node: &Node) -> Option<Vec<Arc<str>>> {
+        let mut names = Vec::new();
+        for arg in &node.args {
+            match arg.plain_text() {
+                Some(name) if is_taken(name) => {
+                    let report =
+                        Diagnostic::error(Code::Reserved, format!("`{name}` is not free for a loop"));
+                    self.refuse(report.label(arg.at, "means something else in expressions"));
+                    return None;
+                }
+                Some(name) => names.push(fold(name).into()),
+                None => {
+                    self.refuse(form(node, "the names of a loop are plain texts"));
+                    return None;
+                }
+            }
+        }
+        if !matches!(names.len(), 1 | 2) {
+            self.refuse(form(node, "`for` wants one name, or two to walk a map"));
+            return None;
+        }
+        Some(names)
+    }
+}
+
+fn form(node: &Node, message: &str) -> Diagnostic {
+    Diagnostic::error(Code::Form, message)
+        .label(node.at, "here")
+        .help("write `for \"x\" in=\"colours\" { … }` or `for \"key\" \"value\" in=\"limits\" { … }`")
+}

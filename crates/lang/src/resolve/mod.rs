@@ -1,0 +1,63 @@
+//! The names of a project, once: kinds, modules, parameters, options, filters; `for` and `when` told from everything else.
+//!
+//! Every mistake that can be seen without a host is found here, also in what no host reaches: a `when` that is false
+//! everywhere, an `on` for an empty group, a module that nobody calls.
+
+mod binding;
+mod body;
+mod calls;
+mod control;
+mod gates;
+mod resolver;
+pub(crate) mod statement;
+mod texts;
+pub(crate) mod values;
+
+use std::sync::Arc;
+
+use crate::project::Data;
+use crate::resolve::gates::Gates;
+use crate::resolve::resolver::Resolver;
+use crate::resolve::statement::{Item, Statement};
+use crate::source::diagnostic::Diagnostics;
+use crate::source::ids::{BlockId, ModuleId, Table};
+
+/// A project in which every name is resolved.
+pub(crate) struct Resolved {
+    pub(crate) data: Arc<Data>,
+    /// The bodies of `on` blocks.
+    pub(crate) blocks: Table<BlockId, Vec<Statement<Item>>>,
+    /// What their rollouts do around a host.
+    pub(crate) gates: Table<BlockId, Gates>,
+    /// The bodies of modules.
+    pub(crate) modules: Table<ModuleId, Vec<Statement<Item>>>,
+    /// The modules, each before those that it calls.
+    pub(crate) order: Vec<ModuleId>,
+    /// How many resources and calls are the same on every host.
+    pub(crate) constants: usize,
+}
+
+impl Resolved {
+    /// Resolves every body and every variable of a project.
+    pub(crate) fn new(data: Arc<Data>, diagnostics: &mut Diagnostics) -> Self {
+        let mut resolver = Resolver::new(&data, diagnostics);
+        let own = data.declarations.hosts.iter().flat_map(|host| &host.vars);
+        for layer in data.declarations.vars.iter().chain(own) {
+            resolver.variables(&layer.entries);
+        }
+        let (mut blocks, mut gates) = (Table::default(), Table::default());
+        for block in &data.declarations.blocks {
+            blocks.push(resolver.body(&block.body));
+            gates.push(resolver.gates(block.rollout.as_ref()));
+        }
+        let (mut modules, mut calls) = (Table::default(), Table::default());
+        for module in &data.library.modules {
+            let (body, called) = resolver.module(module);
+            modules.push(body);
+            calls.push(called);
+        }
+        let constants = resolver.constants();
+        let order = calls::order(&data.library, &calls, diagnostics);
+        Self { data, blocks, gates, modules, order, constants }
+    }
+}

@@ -1,0 +1,49 @@
+//! What resolving a project needs and comes upon; what it does stands in the other files, by what is resolved.
+
+use std::sync::Arc;
+
+use crate::project::Data;
+use crate::project::assets::Assets;
+use crate::project::library::Library;
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span};
+use crate::source::ids::ModuleId;
+
+/// Resolves the bodies of a project, one after the other.
+pub(crate) struct Resolver<'a> {
+    pub(super) library: &'a Library,
+    pub(super) files: &'a Files,
+    /// Those of the body in hand.
+    pub(super) assets: &'a Arc<Assets>,
+    pub(super) diagnostics: &'a mut Diagnostics,
+    /// Whether something in the binding in hand is wrong.
+    pub(super) is_broken: bool,
+    /// The modules that the body in hand calls.
+    pub(super) calls: Vec<(ModuleId, Span)>,
+    pub(super) constants: usize,
+}
+
+impl<'a> Resolver<'a> {
+    /// A resolver of the inventory's own texts.
+    pub(crate) fn new(data: &'a Data, diagnostics: &'a mut Diagnostics) -> Self {
+        Self {
+            library: &data.library,
+            files: &data.files,
+            assets: &data.assets,
+            diagnostics,
+            is_broken: false,
+            calls: Vec::new(),
+            constants: 0,
+        }
+    }
+
+    /// Tells a mistake in what is being resolved.
+    pub(super) fn refuse(&mut self, report: Diagnostic) {
+        self.is_broken = true;
+        self.diagnostics.push(report);
+    }
+
+    /// Tells that something has another form than it should.
+    pub(super) fn refuse_form(&mut self, message: String, at: Span, words: &str) {
+        self.refuse(Diagnostic::error(Code::Form, message).label(at, words));
+    }
+}

@@ -1,0 +1,278 @@
+//! What is written for a parameter, by its type: one value, several, a command, keys. What is the same on every host is
+//! read as its type here.
+
+use std::sync::Arc;
+
+use converge_model::Type;
+use converge_model::schema::Param;
+
+use crate::resolve::binding::{Of, Shell};
+use crate::resolve::control::Flow;
+use crate::resolve::resolver::Resolver;
+use crate::resolve::statement::{Argument, Form, Key, Member, Statement, Term};
+use crate::resolve::texts::broken;
+use crate::schema::mismatch::values_only;
+use crate::schema::types::{self, Limits};
+use crate::schema::{Schema, Target};
+use crate::source::diagnostic::{Code, Diagnostic, Span};
+use crate::source::ids::ParamId;
+use crate::syntax::command_words;
+use crate::syntax::parse::{Literal, Node, Origin, Written};
+use crate::template;
+
+impl Resolver<'_> {
+    /// A parameter written as arguments, as a property, or as a child with arguments.
+    pub(super) fn values(&mut self, of: &Of<'_>, id: ParamId, values: &[Written], at: Span) -> Member {
+        let form = self.form(of, id, values);
+        Member::Argument(id, Argument { form, at, value_at: whole(values).unwrap_or(at) })
+    }
+
+    /// A parameter written as a child.
+    pub(super) fn parameter(&mut self, of: &Of<'_>, id: ParamId, node: &Node) -> Member {
+        let param = &of.schema.params[id];
+        if node.args.is_empty() {
+            let form = self.in_braces(of, param, node);
+            return Member::Argument(id, Argument { form, at: node.at, value_at: node.at });
+        }
+        if !node.props.is_empty() || node.children.is_some() {
+            self.texts_beside(node);
+            self.refuse(values_only(&param.name, node));
+        }
+        self.values(of, id, &node.args, node.at)
+    }
+
+    fn texts_beside(&mut self, node: &Node) {
+        for property in &node.props {
+            self.text(&property.value);
+        }
+        node.body().iter().for_each(|inner| self.texts_below(inner));
+    }
+
+    /// A parameter written as a child without arguments: the items or keys in its braces.
+    fn in_braces(&mut self, of: &Of<'_>, param: &Param, node: &Node) -> Form {
+        let items = dashes(node);
+        match &param.ty {
+            Type::Map => Form::Keys(self.keys(param, node)),
+            Type::List(item) if !items.is_empty() => {
+                node.body().iter().for_each(|item| self.plain_item(param, item));
+                let limits = Limits::of(param);
+                Form::Values(items.iter().map(|value| self.term(item, limits, value, of.target)).collect())
+            }
+            _ => {
+                self.texts_beside(node);
+                self.refuse(
+                    Diagnostic::error(Code::Empty, format!("`{}` has no value", param.name))
+                        .label(node.at, "nothing is written after it")
+                        .help(format!("write `{} #true` if that is meant", param.name)),
+                );
+                Form::Values(vec![Term::Open(broken(node.at))])
+            }
+        }
+    }
+
+    fn form(&mut self, of: &Of<'_>, id: ParamId, values: &[Written]) -> Form {
+        let param = &of.schema.params[id];
+        let limits = Limits::of(param);
+        match &param.ty {
+            Type::Map => Form::Values(vec![self.map(values, of.node.at)]),
+            Type::List(item) => {
+                Form::Values(values.iter().map(|value| self.term(item, limits, value, of.target)).collect())
+            }
+            Type::Command => self.command(of, param, values),
+            ty => Form::Values(vec![self.single(of, ty, param, values)]),
+        }
+    }
+
+    fn single(&mut self, of: &Of<'_>, ty: &Type, param: &Param, values: &[Written]) -> Term {
+        let [written] = values else {
+            let at = values.get(1).map_or(of.node.at, |value| value.at);
+            values.iter().for_each(|value| drop(self.text(value)));
+            self.refuse_form(format!("`{}` has one value", param.name), at, "this is one too many");
+            return Term::Open(broken(at));
+        };
+        // What a file of the project holds is read when a host asks for it.
+        if *ty == Type::ControllerPath && of.target == Target::Catalog {
+            return Term::Open(self.text(written));
+        }
+        self.term(ty, Limits::of(param), written, of.target)
+    }
+
+    fn map(&mut self, values: &[Written], at: Span) -> Term {
+        match values {
+            [written] if direct(written).is_none() => Term::Open(self.text(written)),
+            [written] => {
+                self.refuse(
+                    Diagnostic::error(Code::Type, "this is no map")
+                        .label(written.at, "a map is wanted")
+                        .help(NO_MAP),
+                );
+                Term::Open(broken(written.at))
+            }
+            _ => {
+                let at = values.get(1).map_or(at, |value| value.at);
+                values.iter().for_each(|value| drop(self.text(value)));
+                self.refuse(Diagnostic::error(Code::Type, "a map has keys").label(at, "a value without key"));
+                Term::Open(broken(at))
+            }
+        }
+    }
+
+    /// A command: one text is split before it is filled in, several are the words.
+    fn command(&mut self, of: &Of<'_>, param: &Param, values: &[Written]) -> Form {
+        let limits = Limits::of(param);
+        let text = match values {
+            [written] if of.shell != Shell::Yes => written.plain_text().map(|text| (written, text)),
+            _ => None,
+        };
+        let Some((written, text)) = text else {
+            let words = values.iter().map(|value| self.term(&Type::Text, limits, value, of.target));
+            return Form::Values(words.collect());
+        };
+        if self.text(written).literal == Literal::Broken {
+            return Form::Values(vec![Term::Open(broken(written.at))]);
+        }
+        if of.shell == Shell::Open {
+            return Form::Line(written.clone());
+        }
+        self.shell_signs(of.schema, written, text);
+        match words(written, text) {
+            Ok(words) => Form::Values(
+                words.iter().map(|word| self.term(&Type::Text, limits, word, of.target)).collect(),
+            ),
+            Err(report) => {
+                self.refuse(report);
+                Form::Values(vec![Term::Open(broken(written.at))])
+            }
+        }
+    }
+
+    /// Warns of a shell's signs in a command that no shell reads: they are words for its program.
+    fn shell_signs(&mut self, schema: &Schema, written: &Written, text: &str) {
+        let signs = command_words::signs(text);
+        let Some(first) = signs.first() else { return };
+        let program = text.split_whitespace().next().unwrap_or_default();
+        let (found, are) = match signs.len() {
+            1 => (format!("`{first}`"), "is a word"),
+            _ => (signs.iter().map(|sign| format!("`{sign}`")).collect::<Vec<_>>().join(", "), "are words"),
+        };
+        let way = match schema.param("shell") {
+            Some(_) => "write `shell=#true`, or quote what is meant as it stands",
+            None => "write `sh -c '…'`, or quote what is meant as it stands",
+        };
+        self.diagnostics.push(
+            Diagnostic::warning(Code::Shell, format!("{found} {are} for `{program}`: no shell reads this"))
+                .label(written.at, "in this command")
+                .help(way),
+        );
+    }
+
+    /// The keys of a map, as properties and children.
+    fn keys(&mut self, of: &Param, node: &Node) -> Vec<Statement<Key>> {
+        let mut keys: Vec<Statement<Key>> = Vec::new();
+        for property in &node.props {
+            let values = std::slice::from_ref(&property.value);
+            keys.push(Statement::One(self.key(&property.key, property.value.at, values, false)));
+        }
+        keys.extend(self.statements(node.body(), Flow::among_members, &mut |resolver, child| {
+            Some(Statement::One(resolver.key_of(of, child)))
+        }));
+        keys
+    }
+
+    fn key_of(&mut self, of: &Param, child: &Node) -> Key {
+        let dashes = dashes(child);
+        let is_list = child.args.is_empty() && child.props.is_empty() && !dashes.is_empty();
+        if is_list {
+            child.body().iter().for_each(|item| self.plain_item(of, item));
+        } else if !child.props.is_empty() || child.children.is_some() {
+            self.refuse(nested(of, &child.name, child.at));
+        }
+        let values = if child.args.is_empty() { &dashes } else { &child.args };
+        let several = values.len() > 1 || child.args.is_empty();
+        self.key(&child.name, child.at, values, several)
+    }
+
+    /// A key of a map with what is written for it.
+    pub(super) fn key(&mut self, key: &Arc<str>, at: Span, values: &[Written], several: bool) -> Key {
+        let term = |written| self.term(&Type::Any, Limits::default(), written, Target::Catalog);
+        Key { key: key.clone(), at, values: values.iter().map(term).collect(), several }
+    }
+
+    /// Refuses properties and children of an item of a list: they would be lost.
+    fn plain_item(&mut self, of: &Param, item: &Node) {
+        if !item.props.is_empty() || item.children.is_some() {
+            self.refuse(nested(of, &item.name, item.at));
+        }
+    }
+
+    /// One value of a type.
+    fn term(&mut self, ty: &Type, limits: Limits<'_>, written: &Written, target: Target) -> Term {
+        let Some(input) = direct(written) else { return Term::Open(self.text(written)) };
+        match types::read(ty, &input, limits) {
+            Ok(scalar) if target == Target::Module => {
+                Term::Constant(types::as_written(ty, &input, scalar), written.at)
+            }
+            Ok(scalar) => Term::Constant(scalar, written.at),
+            Err(error) => {
+                let report = Diagnostic::error(Code::Type, error.message).label(written.at, "here");
+                self.refuse(report.maybe_help(error.help));
+                Term::Open(broken(written.at))
+            }
+        }
+    }
+}
+
+/// Help for what is no map.
+pub(crate) const NO_MAP: &str = "write its keys in braces, or `(expr)` with a variable that is a map";
+
+/// Literals that need no evaluation.
+fn direct(written: &Written) -> Option<types::Input> {
+    match (&written.literal, written.origin) {
+        (Literal::Text(text), Origin::Plain) if template::is_template(text) => None,
+        (Literal::Text(_), Origin::Plain | Origin::Raw) => types::Input::of(written),
+        (Literal::Text(_), _) => None,
+        _ => types::Input::of(written),
+    }
+}
+
+/// The words of a command without a shell, each as if it were written alone.
+pub(crate) fn words(written: &Written, text: &str) -> Result<Vec<Written>, Diagnostic> {
+    let words = command_words::split(text).map_err(|error| {
+        let report = Diagnostic::error(Code::Command, error.message).label(written.at, "in this command");
+        report.maybe_help(error.help)
+    })?;
+    let word = |word: String| Written { literal: Literal::Text(word.into()), ..written.clone() };
+    Ok(words.into_iter().map(word).collect())
+}
+
+/// From the first of several values to the last.
+fn whole(values: &[Written]) -> Option<Span> {
+    let (first, last) = (values.first()?.at, values.last()?.at);
+    let end = (last.start + last.len).max(first.start + first.len);
+    Some(Span::new(first.file, first.start, end - first.start))
+}
+
+/// The items in the braces of a list.
+fn dashes(node: &Node) -> Vec<Written> {
+    let all_dashes = node.body().iter().all(|child| &*child.name == "-");
+    if all_dashes { node.body().iter().flat_map(|child| &child.args).cloned().collect() } else { Vec::new() }
+}
+
+/// Something below `key` where only plain values and lists of them are kept.
+pub(crate) fn nested(of: &Param, key: &str, at: Span) -> Diagnostic {
+    let (message, help) = match (&of.ty, key) {
+        (Type::Map, "-") => (
+            format!("an item of a list in `{}` has keys of its own", of.name),
+            "an item is one value: `- \"…\"`".to_owned(),
+        ),
+        (Type::Map, key) => (
+            format!("`{key}` holds keys of its own, and `{}` holds values and lists only", of.name),
+            format!("write the keys of `{key}` beside it, or the text that they become"),
+        ),
+        _ => (
+            format!("an item of `{}` has keys of its own", of.name),
+            format!("an item is one value: `{} \"…\" \"…\"`", of.name),
+        ),
+    };
+    Diagnostic::error(Code::Type, message).label(at, "nested").help(help)
+}
