@@ -240,15 +240,6 @@ lang::template
    :                                        `-- here
    `----
   help: `default(…)` stands in for it
-
-Advice: 
-  > in inventory.kdl
-   ,-[inventory.kdl:3:10]
- 2 | host "a"
- 3 | on "a" { m contact="ops@{{ domain }} {{ raw }}" }
-   :          |
-   :          `-- called here
-   `----
 "#);
 }
 

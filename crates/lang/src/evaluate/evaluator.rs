@@ -13,7 +13,6 @@ use crate::project::assets::Assets;
 use crate::source::content::ContentSource;
 use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::sources::{EntryKind, join};
-use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::{Literal, Origin, Written};
 use crate::syntax::template_error::in_text;
 use crate::syntax::value_tree::{Entry, Tree};
@@ -132,19 +131,13 @@ impl Evaluator {
 
     fn template(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
         let Name { text: name, given } = self.name(written)?;
-        let path = join("", &name).unwrap_or_default();
-        let Some((id, text)) = self.assets.template(&path) else {
-            return Err(Diagnostic::error(Code::Template, format!("there is no template `{name}`"))
-                .label(written.at, "named here")
-                .help("templates stand in the folder `templates` of the project, or of their module")
-                .maybe_help(did_you_mean(&name, self.assets.template_names()))
-                .given(given.spans()));
-        };
+        let found = self.assets.named_template(&name, written.at);
+        let (id, path, text) = found.map_err(|report| report.given(given.spans()))?;
         self.assets
             .engine
             .file(&path, text, &self.scope)
             .map(rendered)
-            .map_err(|error| error.in_file(*id).label(written.at, "filled in here"))
+            .map_err(|error| error.in_file(id).label(written.at, "filled in here"))
     }
 
     fn file(&self, written: &Written) -> Result<Evaluated, Diagnostic> {

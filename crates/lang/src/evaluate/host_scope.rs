@@ -18,6 +18,7 @@ use crate::evaluate::problems::no_facts;
 use crate::evaluate::session::{ScopeId, Session, lock};
 use crate::evaluate::variables::{Owner, variable};
 use crate::project::Data;
+use crate::resolve::scope::COMMON;
 use crate::source::diagnostic::{Code, Diagnostic};
 use crate::source::ids::{HostId, Id, VariableId};
 use crate::template::{Found, Marks, Scope, ScopeError, fold, known_facts, mark, seen, unknown_facts};
@@ -140,8 +141,6 @@ impl HostScope {
         }
     }
 }
-
-const COMMON: [&str; 4] = ["host", "hosts", "groups", "facts"];
 
 /// What the inventory's own texts see on a host.
 struct InventoryNames {

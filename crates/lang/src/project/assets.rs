@@ -6,8 +6,9 @@ use std::sync::Arc;
 use converge_model::Digest;
 
 use crate::source::content::ContentSource;
-use crate::source::diagnostic::{Diagnostics, FileId, Files};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Files, Span};
 use crate::source::sources::{Builtin, EntryKind, SourceError, Sources, join};
+use crate::source::suggest::did_you_mean;
 use crate::syntax::prescan;
 use crate::template::Engine;
 
@@ -134,14 +135,20 @@ impl Assets {
         }
     }
 
-    /// A template file by its path below `templates/`.
-    pub(crate) fn template(&self, path: &str) -> Option<&(FileId, Arc<str>)> {
-        self.templates.get(path)
-    }
-
-    /// The names of the template files.
-    pub(crate) fn template_names(&self) -> impl Iterator<Item = &str> {
-        self.templates.keys().map(String::as_str)
+    /// The template file that `(template)` names at `at`: its number, its path below `templates/`, its text.
+    pub(crate) fn named_template(
+        &self,
+        name: &str,
+        at: Span,
+    ) -> Result<(FileId, String, &Arc<str>), Diagnostic> {
+        let path = join("", name).unwrap_or_default();
+        match self.templates.get(&path) {
+            Some((id, text)) => Ok((*id, path, text)),
+            None => Err(Diagnostic::error(Code::Template, format!("there is no template `{name}`"))
+                .label(at, "named here")
+                .help("templates stand in the folder `templates` of the project, or of their module")
+                .maybe_help(did_you_mean(name, self.templates.keys().map(String::as_str)))),
+        }
     }
 
     /// The text of a file below `files/`.

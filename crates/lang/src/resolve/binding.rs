@@ -123,8 +123,10 @@ impl Resolver<'_> {
         let member = if let Some(param) = of.schema.param(name) {
             self.parameter(of, param, node)
         } else if let Some(child) = of.schema.child(name) {
-            let binding = self.binding(node, &of.schema.children[child], of.target, false);
-            return Some(self.guarded(node, Member::Child(child, binding)));
+            let schema = &of.schema.children[child];
+            return Some(self.guarded(node, |resolver| {
+                Member::Child(child, resolver.binding(node, schema, of.target, false))
+            }));
         } else if name == "with" && node.args.len() == 1 {
             Member::With(self.text(&node.args[0]))
         } else if of.has_options && COMMON.contains(&name) {

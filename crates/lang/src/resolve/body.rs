@@ -3,6 +3,7 @@
 use crate::project::module::Module;
 use crate::resolve::control::Flow;
 use crate::resolve::resolver::Resolver;
+use crate::resolve::scope::Names;
 use crate::resolve::statement::{Binding, Item, Member, OptionName, Statement};
 use crate::schema::Target;
 use crate::source::diagnostic::{Code, Diagnostic, Span};
@@ -18,8 +19,7 @@ impl<'a> Resolver<'a> {
     /// The body of an `on` block.
     pub(crate) fn body(&mut self, nodes: &[Node]) -> Vec<Statement<Item>> {
         self.statements(nodes, Flow::of, &mut |resolver, node| {
-            let item = resolver.item(node);
-            Some(resolver.guarded(node, item))
+            Some(resolver.guarded(node, |resolver| resolver.item(node)))
         })
     }
 
@@ -27,8 +27,11 @@ impl<'a> Resolver<'a> {
     pub(crate) fn module(&mut self, module: &'a Module) -> (Vec<Statement<Item>>, Vec<(ModuleId, Span)>) {
         let outer = std::mem::replace(&mut self.assets, &module.assets);
         self.calls.clear();
-        self.variables(&module.vars);
-        let body = self.body(&module.body);
+        let body = self.seeing(Names::of_module(module), |resolver| {
+            resolver.demands(&module.schema);
+            resolver.variables(&module.vars);
+            resolver.body(&module.body)
+        });
         self.assets = outer;
         (body, std::mem::take(&mut self.calls))
     }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::resolve::resolver::Resolver;
+use crate::resolve::scope::Names;
 use crate::resolve::statement::{Loop, Statement, Test};
 use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::value_tree::is_taken;
-use crate::template::fold;
+use crate::template::{Scope, fold, optional};
 
 /// What a node is.
 pub(super) enum Flow {
@@ -45,13 +46,21 @@ impl Resolver<'_> {
             match flow(node) {
                 Flow::For => {
                     let walked = self.walked(node);
-                    let body = self.statements(node.body(), flow, one);
+                    let scope = match &walked {
+                        Some(walked) => {
+                            let own = walked.names.iter().map(|name| name.to_string());
+                            Names::within(own.chain(["loop".to_owned()]).collect(), &self.scope)
+                        }
+                        None => Names::open(&self.scope),
+                    };
+                    let body = self.seeing(scope, |this| this.statements(node.body(), flow, one));
                     // A loop that is a mistake takes no turn.
                     statements.extend(walked.map(|walked| Statement::For(walked, body)));
                 }
                 Flow::When => {
                     let test = self.test(node.args.first(), node.at);
-                    let body = self.statements(node.body(), flow, one);
+                    let scope = self.under(&test);
+                    let body = self.seeing(scope, |this| this.statements(node.body(), flow, one));
                     statements.push(Statement::When(test, body));
                 }
                 Flow::Other => statements.extend(one(self, node)),
@@ -61,7 +70,7 @@ impl Resolver<'_> {
     }
 
     /// What `node` is, under its own `when` where it has one: as a property, or as a child without braces.
-    pub(super) fn guarded<T>(&mut self, node: &Node, item: T) -> Statement<T> {
+    pub(super) fn guarded<T>(&mut self, node: &Node, item: impl FnOnce(&mut Self) -> T) -> Statement<T> {
         let child = node.body().iter().find(|child| &*child.name == "when" && child.children.is_none());
         let written = match (node.prop("when"), child) {
             (Some(property), None) => Some(&property.value),
@@ -74,10 +83,24 @@ impl Resolver<'_> {
                 self.refuse(report);
                 Some(&property.value)
             }
-            (None, None) => return Statement::One(item),
+            (None, None) => return Statement::One(item(self)),
         };
         let at = child.map_or(node.at, |child| child.at);
-        Statement::When(self.test(written, at), vec![Statement::One(item)])
+        let test = self.test(written, at);
+        let item = self.seeing(self.under(&test), item);
+        Statement::When(test, vec![Statement::One(item)])
+    }
+
+    /// The names where a condition holds: what it asks for may be defined nowhere.
+    fn under(&self, test: &Test) -> Arc<dyn Scope> {
+        match test {
+            Test::Expression(expression) => match optional(&expression.text) {
+                names if names.is_empty() => Arc::clone(&self.scope),
+                names => Names::within(names, &self.scope),
+            },
+            Test::Known(false) | Test::Broken => Names::open(&self.scope),
+            Test::Known(true) => Arc::clone(&self.scope),
+        }
     }
 
     fn test(&mut self, written: Option<&Written>, at: Span) -> Test {

@@ -42,8 +42,7 @@ impl Resolver<'_> {
             let at = at.map(|index| node.props.remove(index).value);
             let at = at.map(|written| self.text(&written));
             let statements = self.statements(std::slice::from_ref(&node), Flow::of, &mut |resolver, node| {
-                let item = resolver.done_each_time(node);
-                Some(resolver.guarded(node, item))
+                Some(resolver.guarded(node, |resolver| resolver.done_each_time(node)))
             });
             steps.extend(statements.into_iter().map(|statement| Step { at: at.clone(), statement }));
         }

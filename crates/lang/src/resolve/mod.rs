@@ -9,6 +9,7 @@ mod calls;
 mod control;
 mod gates;
 mod resolver;
+pub(crate) mod scope;
 pub(crate) mod statement;
 mod texts;
 pub(crate) mod values;

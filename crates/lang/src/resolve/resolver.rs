@@ -5,8 +5,10 @@ use std::sync::Arc;
 use crate::project::Data;
 use crate::project::assets::Assets;
 use crate::project::library::Library;
+use crate::resolve::scope::Names;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span};
 use crate::source::ids::ModuleId;
+use crate::template::Scope;
 
 /// Resolves the bodies of a project, one after the other.
 pub(crate) struct Resolver<'a> {
@@ -14,6 +16,8 @@ pub(crate) struct Resolver<'a> {
     pub(super) files: &'a Files,
     /// Those of the body in hand.
     pub(super) assets: &'a Arc<Assets>,
+    /// The names that the text in hand sees.
+    pub(super) scope: Arc<dyn Scope>,
     pub(super) diagnostics: &'a mut Diagnostics,
     /// Whether something in the binding in hand is wrong.
     pub(super) is_broken: bool,
@@ -29,11 +33,20 @@ impl<'a> Resolver<'a> {
             library: &data.library,
             files: &data.files,
             assets: &data.assets,
+            scope: Names::of_inventory(data),
             diagnostics,
             is_broken: false,
             calls: Vec::new(),
             constants: 0,
         }
+    }
+
+    /// Does `work` where texts see the names of `scope`.
+    pub(super) fn seeing<T>(&mut self, scope: Arc<dyn Scope>, work: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.scope, scope);
+        let done = work(self);
+        self.scope = outer;
+        done
     }
 
     /// Tells a mistake in what is being resolved.

@@ -1,12 +1,14 @@
-//! What can be said of a text before anything is filled in: its syntax, its filters and tests.
+//! What can be said of a text before a host fills it in: its syntax, its filters and tests, names that no host has.
 
 use crate::resolve::resolver::Resolver;
+use crate::resolve::scope::Names;
 use crate::resolve::statement::Expression;
-use crate::source::diagnostic::Span;
+use crate::schema::Schema;
+use crate::source::diagnostic::{Diagnostic, Span};
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::template_error::{braces_in_expression, in_text};
 use crate::syntax::value_tree::{Entry, Tree};
-use crate::template::{TemplateError, is_template};
+use crate::template::{fold, is_template};
 
 impl Resolver<'_> {
     /// The texts of variables.
@@ -24,27 +26,49 @@ impl Resolver<'_> {
         }
     }
 
-    /// The value as it is; broken where its text is a mistake.
+    /// What a module demands of its parameters.
+    pub(super) fn demands(&mut self, schema: &Schema) {
+        let names = schema.names().into_iter().chain(schema.free_keys.as_deref()).map(fold).collect();
+        self.seeing(Names::within(names, &self.scope), |this| {
+            for demand in &schema.asserts {
+                let literal = Literal::Text(demand.expression.clone());
+                this.text(&Written { literal, origin: Origin::Expr, at: demand.at });
+            }
+        });
+        schema.children.iter().for_each(|child| self.demands(child));
+    }
+
+    /// The value as it is; broken where its text is a mistake on any host.
     pub(super) fn text(&mut self, written: &Written) -> Written {
         let Literal::Text(text) = &written.literal else { return written.clone() };
-        let engine = &self.assets.engine;
         let found = match written.origin {
-            Origin::Expr => engine.check_expression(text),
-            Origin::Plain | Origin::File | Origin::Template | Origin::Secret | Origin::Digest => {
-                engine.check(None, text)
-            }
-            Origin::Env | Origin::Raw => Ok(()),
+            Origin::Expr => self.assets.engine.check_expression(text),
+            Origin::Env | Origin::Raw => return written.clone(),
+            _ => self.assets.engine.check(None, text),
         };
-        match found {
+        let found = found.map_err(|error| in_text(error, written, self.files));
+        match found.and_then(|()| self.names_in(text, written)) {
             Ok(()) => written.clone(),
-            Err(error) => self.broken_text(error, written),
+            Err(report) => {
+                self.refuse(report);
+                broken(written.at)
+            }
         }
     }
 
-    fn broken_text(&mut self, error: TemplateError, written: &Written) -> Written {
-        let report = in_text(error, written, self.files);
-        self.refuse(report);
-        broken(written.at)
+    /// Whether each name in a text is one that some host has.
+    fn names_in(&self, text: &str, written: &Written) -> Result<(), Diagnostic> {
+        let (assets, scope) = (self.assets, &self.scope);
+        let here = |error| in_text(error, written, self.files);
+        match written.origin {
+            Origin::Expr => assets.engine.expression(text, scope).map(drop).map_err(here),
+            Origin::Template if !is_template(text) => {
+                let (id, path, text) = assets.named_template(text, written.at)?;
+                let filled = assets.engine.file(&path, text, scope);
+                filled.map(drop).map_err(|error| error.in_file(id).label(written.at, "filled in here"))
+            }
+            _ => assets.engine.text(text, scope).map(drop).map_err(here),
+        }
     }
 
     /// The expression that stands after `key`, which is one as it stands: `when`, `in`.
@@ -54,11 +78,9 @@ impl Resolver<'_> {
             self.refuse(braces_in_expression(written, key));
             return None;
         }
-        if let Err(error) = self.assets.engine.check_expression(text) {
-            self.broken_text(error, written);
-            return None;
-        }
-        Some(Expression { text: text.clone(), written: written.clone() })
+        let found = self.text(&Written { origin: Origin::Expr, ..written.clone() });
+        (found.literal != Literal::Broken)
+            .then(|| Expression { text: text.clone(), written: written.clone() })
     }
 
     /// The texts of what has no meaning: their mistakes are told all the same.

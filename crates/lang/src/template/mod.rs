@@ -30,6 +30,7 @@ pub(crate) use error::{ScopeError, TemplateError};
 pub(crate) use facts::{known_facts, unknown_facts};
 pub(crate) use form::{is_reserved, is_template};
 pub(crate) use marks::{GivenAt, Marks, seen};
+pub(crate) use names::optional;
 pub(crate) use recording::mark;
 pub(crate) use scope::{Evaluated, Found, Rendered, Scope};
 pub(crate) use stand_ins::StandIns;

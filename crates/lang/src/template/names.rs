@@ -76,6 +76,13 @@ pub(super) fn parse(source: &str, form: Form) -> Option<Parsed<'_>> {
     }
 }
 
+/// The names that an expression asks for in a way that bears their absence: `x is defined`, `x | default(…)`.
+pub(crate) fn optional(expression: &str) -> Vec<String> {
+    let parsed = parse(expression, Form::Expression);
+    let names = parsed.as_ref().map(|parsed| parsed.names(HashSet::new()).optional).unwrap_or_default();
+    names.iter().filter_map(|name| name.split('.').next()).map(str::to_owned).collect()
+}
+
 impl<'t> Parsed<'t> {
     /// What it names. `own` are names that it has from the template that includes it.
     pub(super) fn names(&'t self, own: HashSet<String>) -> Names<'t> {

@@ -1,0 +1,143 @@
+//! What is found before a host is looked at: in bodies that no host reaches, and once for all hosts.
+
+mod common;
+
+use common::{loader, mistakes, one};
+
+/// The mistakes of `body`, told by loading alone: no host has it.
+fn unreached(body: &str) -> Vec<String> {
+    let inventory =
+        format!("vars {{ x 1; colours \"red\" }}\nhost \"a\"\ngroup \"none\"\non \"none\" {{\n{body}\n}}");
+    told(&inventory)
+}
+
+fn told(inventory: &str) -> Vec<String> {
+    let loaded = loader(one(inventory), &[]).load("inventory.kdl", &[]);
+    let messages = loaded.diagnostics.iter().map(|diagnostic| diagnostic.message.clone());
+    messages.filter(|message| message != "`none` is a group without hosts").collect()
+}
+
+/// The mistakes of a module that nobody calls.
+fn uncalled(module: &str) -> Vec<String> {
+    let sources = one("host \"a\"").file("modules/m/module.kdl", module);
+    let loaded = loader(sources, &[]).load("inventory.kdl", &[]);
+    loaded.diagnostics.iter().map(|diagnostic| diagnostic.message.clone()).collect()
+}
+
+#[test]
+fn mistakes_of_what_no_host_reaches_are_told() {
+    let cases = [
+        ("flie \"/f\"", "there is no kind or module `flie`"),
+        ("file \"/f\" contnet=\"x\"", "`file` has no parameter `contnet`"),
+        ("file \"/f\" mode=\"rw\"", "`rw` is not a mode"),
+        ("file \"/f\" \"x\"", "`file` has an argument too many"),
+        ("link \"/f\"", "`link` needs `to`"),
+        ("package { name }", "`name` has no value"),
+        ("file \"/f\" { content \"x\" mode=\"0644\" }", "`content` has no property `mode`"),
+        ("file \"/f\" { mode \"0644\" \"0600\" }", "`mode` has one value"),
+        ("file \"/f\" id=\"a\" { id \"a\" \"b\" }", "`id` has one value"),
+        ("command \"echo 'x\" always=#true", "a quote that is not closed"),
+        ("command \"x\" { always; env 5 }", "this is no map"),
+        (
+            "command \"x\" { env { A { B 1 } } }",
+            "`A` holds keys of its own, and `env` holds values and lists only",
+        ),
+        ("unit \"x\" section=\"y\"", "`section` is written as a child"),
+        ("file \"/f\" when=5", "a condition is true or false, this is no condition"),
+        ("file \"/f\" { when }", "`when` wants a condition"),
+        ("file \"/f\" when=\"x\" { when \"x\" }", "`when` is given twice"),
+        ("when { file \"/f\" }", "`when` wants a condition"),
+        ("when \"{{ x }}\" { file \"/f\" }", "this is an expression already"),
+        ("for \"c\" { file \"/f\" }", "`for` wants a list: `for \"x\" in=\"colours\"`"),
+        ("for \"host\" in=\"colours\" { file \"/f\" }", "`host` is not free for a loop"),
+        ("for \"c\" in=\"colours\" by=2 { file \"/f\" }", "`for` has no property `by`"),
+        ("for in=\"colours\" { file \"/f\" }", "`for` wants one name, or two to walk a map"),
+        ("file \"/{{ nowhere }}\"", "`nowhere` is undefined"),
+        ("file \"/f\" when=\"nowhere\"", "`nowhere` is undefined"),
+        ("for \"c\" in=\"nowhere\" { file \"/f\" }", "`nowhere` is undefined"),
+        ("file \"/f\" content=\"{{ facts.os.famly }}\"", "there is no fact `facts.os.famly`"),
+        ("file \"/f\" content=\"{{ x | uper }}\"", "there is no filter `uper`"),
+        ("file \"/f\" content=(template)\"no.j2\"", "there is no template `no.j2`"),
+    ];
+    for (body, message) in cases {
+        let found = unreached(body);
+        assert!(found.iter().any(|found| found.starts_with(message)), "{body}: {found:?}");
+    }
+}
+
+#[test]
+fn no_second_mistake_follows_from_the_first() {
+    let alone = |body: &str, message: &str| {
+        let inventory = format!("vars {{ x 1; colours \"red\" }}\nhost \"a\"\non \"a\" {{\n{body}\n}}");
+        let found: Vec<String> =
+            mistakes(&inventory).iter().map(|diagnostic| diagnostic.message.clone()).collect();
+        assert_eq!(found, [message], "{body}");
+    };
+    alone("for \"host\" in=\"colours\" { file \"/{{ c }}\" }", "`host` is not free for a loop");
+    alone(
+        "file \"/f\" content=\"{{ nowhere }}\"; package \"x\" after=\"file[/f]\"",
+        "`nowhere` is undefined",
+    );
+    alone("file \"f\"; package \"x\" after=\"file[/f]\"", "`f` is not an absolute path");
+    alone("link \"/a\" \"/b\"; package \"x\" after=\"link[/a]\"", "`link` has an argument too many");
+    alone(
+        "when \"x == 2\" { flie \"/g\" }; package \"x\" after=\"flie[/g]\"",
+        "there is no kind or module `flie`",
+    );
+}
+
+#[test]
+fn names_that_a_condition_asks_for_may_be_defined_nowhere() {
+    let nothing = Vec::<String>::new();
+    let guarded = "when \"db is defined\" { file \"/f\" content=\"{{ db.name }}\" }";
+    assert_eq!(unreached(guarded), nothing);
+    assert_eq!(unreached("file \"/f\" content=\"{{ db.name }}\" when=\"db is defined\""), nothing);
+    assert_eq!(unreached("file \"/f\" { content \"{{ db.name }}\"; when \"db is defined\" }"), nothing);
+    assert_eq!(unreached("file \"/f\" content=\"{{ db | default('x') }}\""), nothing);
+    assert_eq!(unreached("for \"c\" in=\"db | default([])\" { file \"/{{ c }}{{ loop.index }}\" }"), nothing);
+    let other = "when \"db is defined\" { file \"/f\" content=\"{{ bd.name }}\" }";
+    assert_eq!(unreached(other), ["`bd.name` is undefined"]);
+}
+
+#[test]
+fn parameters_of_a_module_are_known_before_it_is_called() {
+    let module = |body: &str| {
+        uncalled(&format!(
+            "module \"m\"\nparams {{ param \"port\" type=\"port\"; child \"site\" {{ arg \"name\" }}; assert \"prot > 1\" \"x\" }}\n\
+             vars {{ file \"/{{{{ params.port }}}}\" }}\nresources {{ {body} }}"
+        ))
+    };
+    let demand = "`prot` is undefined".to_owned();
+    assert_eq!(
+        module("file \"/f\" content=\"{{ params.port }}{{ file }}{{ host.name }}\""),
+        [demand.clone()]
+    );
+    assert_eq!(
+        module(
+            "for \"s\" in=\"params.site\" { file \"/{{ s.name }}\" }; file \"/f\" content=\"{{ params.prot }}\""
+        ),
+        [demand, "`params.prot` is undefined".to_owned()]
+    );
+}
+
+#[test]
+fn bodies_of_a_rollout_are_resolved() {
+    let rollout = |body: &str| {
+        told(&format!("host \"a\"\ngroup \"none\"\non \"none\" {{ rollout {{ before {{ {body} }} }} }}"))
+    };
+    assert_eq!(rollout("comand \"x\""), ["there is no kind or module `comand`"]);
+    assert_eq!(rollout("command \"x\" at=\"{{ nowhere }}\""), ["`nowhere` is undefined"]);
+    assert_eq!(
+        rollout("for \"h\" in=\"hosts\" { command \"x\" at=\"a\" }"),
+        ["`command` has no parameter `at`"]
+    );
+    assert_eq!(rollout("command \"x\" at=\"a\""), Vec::<String>::new());
+}
+
+#[test]
+fn what_no_host_changes_is_bound_once_and_still_told_apart() {
+    let inventory = "vars { x 1 }\nhost \"a\"\nhost \"b\"\non \"a\" \"b\" { file \"/f\" content=\"x\"; package \"nginx\" after=\"file[/f]\" }\non \"b\" { file \"/f\" content=\"y\" }";
+    let found: Vec<String> =
+        mistakes(inventory).iter().map(|diagnostic| diagnostic.message.clone()).collect();
+    assert_eq!(found, ["`file[/f]` is declared twice"]);
+}
