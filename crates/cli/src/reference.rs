@@ -129,6 +129,7 @@ fn child(out: &mut String, child: &Child, depth: usize) {
 fn of_type(param: &Param) -> String {
     match &param.ty {
         Type::List(of) => format!("list of {}", of.name()),
+        Type::Tree => "nested map".to_owned(),
         ty => ty.name().to_owned(),
     }
 }
@@ -165,7 +166,7 @@ fn shown(value: &Value, ty: &Type) -> String {
     match value {
         Value::Scalar(value) => scalar(value),
         Value::List(values) => values.iter().map(scalar).collect::<Vec<_>>().join(" "),
-        Value::Map(_) | Value::Rows(_) | Value::Content(_) => "{ }".to_owned(),
+        Value::Map(_) | Value::Rows(_) | Value::Content(_) | Value::Tree(_) => "{ }".to_owned(),
     }
 }
 
@@ -209,6 +210,8 @@ mod tests {
             .param(Param::list("ports", Type::Port, "Where it listens").range(1, 9))
             .param(Param::new("state", Type::Text, "").one_of(&["present", "absent"]).default("present"))
             .param(Param::new("wait", Type::Duration, "How long").default(90_000))
+            .param(Param::new("env", Type::Map, "Variables"))
+            .param(Param::new("settings", Type::Tree, "What it reads"))
             .child(Child::new("section", "A section").free_keys("settings").param(Param::new(
                 "name",
                 Type::Name,
@@ -231,6 +234,8 @@ mod tests {
         | `ports` | list of port |  | Where it listens. From 1 to 9. |
         | `state` | string | `"present"` |  One of `present`, `absent`. |
         | `wait` | duration | `"90s"` | How long. |
+        | `env` | map |  | Variables. |
+        | `settings` | nested map |  | What it reads. |
 
         ## `section` (repeated)
 

@@ -277,7 +277,7 @@ fn content(catalog: &Catalog) -> HashMap<Digest, u64> {
                     note(content);
                 }
             }),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {}
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) | Value::Tree(_) => {}
         }
     }
     digests

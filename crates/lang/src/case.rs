@@ -20,7 +20,8 @@ use std::sync::Arc;
 
 use converge_model::facts::{Cpu, Facts, Interface, Kernel, Memory, Os, User};
 use converge_model::{
-    Cell, Content, Digest, HostName, KindInfo, NotifyHow, Param, Resource, Row, Scalar, Secret, Type, Value,
+    Cell, Content, Digest, HostName, KindInfo, NotifyHow, Param, Resource, Row, Scalar, Secret, Tree, Type,
+    Value,
 };
 use kdl::{KdlDocument, KdlNode, KdlValue};
 use serde_json::{Map, Value as Json};
@@ -319,6 +320,7 @@ fn shown(compiled: &Compiled, kinds: &[&dyn KindInfo]) -> String {
                 (Some(param), value) if param.default.as_ref() == Some(value) => {}
                 (_, Value::List(values)) if values.is_empty() => {}
                 (_, Value::Map(keys)) if keys.is_empty() => {}
+                (_, Value::Tree(entries)) if entries.is_empty() => {}
                 (_, Value::Rows(rows)) => children(
                     &mut out,
                     name,
@@ -363,6 +365,7 @@ fn children(out: &mut String, name: &str, rows: &[Row], params: &[Param], conten
             let _ = write!(out, "            {name}");
             match cell {
                 Cell::Map(map) => keys(out, map, 16),
+                Cell::Tree(entries) => tree(out, entries, 16),
                 Cell::Scalar(one) => held(out, &Value::Scalar(one.clone()), ty, contents),
                 Cell::List(values) => held(out, &Value::List(values.clone()), ty, contents),
                 Cell::Content(content) => held(out, &Value::Content(*content), ty, contents),
@@ -381,6 +384,7 @@ fn held(out: &mut String, value: &Value, ty: Option<&Type>, contents: &Contents)
         Value::Scalar(one) => line(out, &scalar(one)),
         Value::List(values) => line(out, &scalars(values)),
         Value::Map(map) => keys(out, map, 8),
+        Value::Tree(entries) => tree(out, entries, 8),
         // Children have no children of their own in a catalog.
         Value::Rows(_) => line(out, ""),
     }
@@ -404,6 +408,27 @@ fn keys(out: &mut String, map: &[(String, Vec<Scalar>)], indent: usize) {
     out.push('\n');
     for (key, values) in map {
         let _ = writeln!(out, "{:indent$}{key} {}", "", scalars(values));
+    }
+}
+
+/// Keys whose values nest, below the line that names them.
+fn tree(out: &mut String, entries: &[(String, Tree)], indent: usize) {
+    out.push('\n');
+    entries.iter().for_each(|(key, value)| branch(out, key, value, indent));
+}
+
+/// A key and what is below it. An item of a list is called `-`.
+fn branch(out: &mut String, key: &str, value: &Tree, indent: usize) {
+    let _ = write!(out, "{:indent$}{key}", "");
+    match value {
+        Tree::Scalar(one) => line(out, &scalar(one)),
+        Tree::List(items) if items.is_empty() => line(out, "[ ]"),
+        Tree::Map(entries) if entries.is_empty() => line(out, "{ }"),
+        Tree::List(items) => {
+            out.push('\n');
+            items.iter().for_each(|item| branch(out, "-", item, indent + 4));
+        }
+        Tree::Map(entries) => tree(out, entries, indent + 4),
     }
 }
 
@@ -431,5 +456,41 @@ fn scalar(value: &Scalar) -> String {
         Scalar::Float(number) => number.to_string(),
         Scalar::Text(text) => format!("{text:?}"),
         Scalar::Secret(_) => "(secret)".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use converge_model::SecretRef;
+
+    use super::*;
+
+    #[test]
+    fn tree_is_shown_a_key_a_line() {
+        let login = Tree::Map(vec![
+            ("user".into(), "app".into()),
+            ("password".into(), Tree::Scalar(Scalar::Secret(SecretRef(0)))),
+        ]);
+        let entries = vec![
+            ("debug".to_owned(), Tree::from(true)),
+            ("logins".to_owned(), Tree::List(vec![login, Tree::List(vec![7.into()]), "a\nb".into()])),
+            ("none".to_owned(), Tree::List(Vec::new())),
+            ("nothing".to_owned(), Tree::Map(Vec::new())),
+        ];
+        let mut out = "options".to_owned();
+        held(&mut out, &Value::Tree(entries), Some(&Type::Tree), &Contents::default());
+        let expected = r#"options
+        debug #true
+        logins
+            -
+                user "app"
+                password (secret)
+            -
+                - 7
+            - "a\nb"
+        none [ ]
+        nothing { }
+"#;
+        assert_eq!(out, expected);
     }
 }

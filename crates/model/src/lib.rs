@@ -28,4 +28,4 @@ pub use plan::{Blocked, Cause, HostPlan, Problem, Step};
 pub use report::{HostReport, HostState, PutBack, Stands, StepOutcome, StepResult};
 pub use schema::{KindInfo, KindSchema, Param, ParamProblem, Type};
 pub use secret::{Masker, Secret, SecretRef, SecretTable};
-pub use value::{Cell, Content, Params, Row, Scalar, Value};
+pub use value::{Cell, Content, Params, Row, Scalar, Tree, Value};

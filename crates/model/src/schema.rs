@@ -64,7 +64,7 @@ pub struct Param {
 pub struct Child {
     /// The name of the node.
     pub name: String,
-    /// Its parameters. A kind's child holds scalars, lists, maps and content; only a module's nests further.
+    /// Its parameters. A kind's child holds scalars, lists, maps and content; only a module's has children.
     pub params: Vec<Param>,
     /// Children of the child: for modules; empty for kinds.
     pub children: Vec<Child>,
@@ -118,14 +118,16 @@ pub enum Type {
     Content,
     /// Several values of one type.
     List(Box<Type>),
-    /// Free keys with values.
+    /// Free keys with values and lists of them. `map` with `of="any"` in `module.kdl`.
     Map,
     /// A value of any scalar type, kept as it was written.
     Any,
+    /// A map whose values are values, lists and maps, as deep as they are written. `map` in `module.kdl`.
+    Tree,
 }
 
 impl Type {
-    /// The name of the type in `module.kdl` and in the reference.
+    /// The name of the type in `module.kdl`. Both maps have one name: [`Type::parse`] tells them apart.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Text => "string",
@@ -147,22 +149,26 @@ impl Type {
             Self::ShellLine => "shell-line",
             Self::Content => "content",
             Self::List(_) => "list",
-            Self::Map => "map",
+            Self::Map | Self::Tree => "map",
             Self::Any => "any",
         }
     }
 
-    /// The scalar or collection type called `name`; a list needs its `of` beside it.
+    /// The scalar or collection type called `name`; a list needs its `of` beside it. A map nests, unless it is
+    /// `of="any"`.
     pub fn parse(name: &str, of: Option<&str>) -> Option<Self> {
-        let scalar = |name: &str| Self::ALL.iter().find(|ty| ty.name() == name).cloned();
-        if name == "list" {
-            return scalar(of.unwrap_or("string")).map(|of| Self::List(Box::new(of)));
+        let named = |name: &str| Self::ALL.iter().find(|ty| ty.name() == name).cloned();
+        match (name, of) {
+            ("list", of) => named(of.unwrap_or("string")).map(|of| Self::List(Box::new(of))),
+            ("map", None) => Some(Self::Tree),
+            ("map", Some("any")) => Some(Self::Map),
+            ("map", Some(_)) => None,
+            (name, _) => named(name),
         }
-        scalar(name)
     }
 
     /// Every type but the lists.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Text,
         Self::Name,
         Self::Int,
@@ -183,6 +189,7 @@ impl Type {
         Self::Content,
         Self::Map,
         Self::Any,
+        Self::Tree,
     ];
 }
 
@@ -412,9 +419,11 @@ mod tests {
 
     #[test]
     fn every_type_is_found_by_its_name() {
-        for ty in Type::ALL {
+        for ty in Type::ALL.into_iter().filter(|ty| *ty != Type::Map) {
             assert_eq!(Type::parse(ty.name(), None), Some(ty));
         }
+        assert_eq!(Type::parse("map", Some("any")), Some(Type::Map), "a map of values is flat");
+        assert_eq!(Type::parse("map", Some("int")), None);
         assert_eq!(Type::parse("list", Some("port")), Some(Type::List(Box::new(Type::Port))));
         assert_eq!(Type::parse("list", Some("list")), None, "lists do not nest");
         assert_eq!(Type::parse("lisst", None), None);

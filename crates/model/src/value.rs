@@ -1,8 +1,12 @@
-//! The resolved values of parameters: flat and typed, as a catalog carries them to a host.
+//! The resolved values of parameters: typed, as a catalog carries them to a host.
 //!
-//! Nothing here contains itself, so that no value from the wire can be nested deeply enough to overflow a stack.
+//! Only a [`Tree`] contains itself. Reading one stops at [`Tree::DEPTH`], so that no value from the wire can overflow a
+//! stack.
 
-use serde::{Deserialize, Serialize};
+use std::cell;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::id::Digest;
 use crate::secret::SecretRef;
@@ -36,6 +40,42 @@ pub enum Content {
     Secret(SecretRef),
 }
 
+/// A value of a map that nests. At most [`Tree::DEPTH`] lists and maps are within one another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Tree {
+    /// One value.
+    Scalar(Scalar),
+    /// Several values, in order.
+    #[serde(deserialize_with = "deeper")]
+    List(Vec<Tree>),
+    /// Keys with a value each, in the order written.
+    #[serde(deserialize_with = "deeper")]
+    Map(Vec<(String, Tree)>),
+}
+
+impl Tree {
+    /// How many lists and maps may be within one another. The map of the parameter itself is not counted. A deeper value
+    /// is not read: it is an error.
+    pub const DEPTH: usize = 32;
+}
+
+thread_local! {
+    /// The lists and maps that are being read, each within the one before.
+    static DEPTH: cell::Cell<usize> = const { cell::Cell::new(0) };
+}
+
+/// Reads what is in a list or a map of a tree. The depth is counted beside the reader: a derived one has no place for it.
+fn deeper<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let depth = DEPTH.get();
+    if depth == Tree::DEPTH {
+        return Err(D::Error::custom("too many lists and maps are within one another"));
+    }
+    DEPTH.set(depth + 1);
+    let inner = T::deserialize(deserializer);
+    DEPTH.set(depth);
+    inner
+}
+
 /// The value of a parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
@@ -49,6 +89,8 @@ pub enum Value {
     Content(Content),
     /// Repeated children, in order.
     Rows(Vec<Row>),
+    /// Keys whose values nest, in the order written.
+    Tree(Vec<(String, Tree)>),
 }
 
 /// One repeated child: its parameters by name.
@@ -66,6 +108,8 @@ pub enum Cell {
     Map(Vec<(String, Vec<Scalar>)>),
     /// What fills a file.
     Content(Content),
+    /// Keys whose values nest.
+    Tree(Vec<(String, Tree)>),
 }
 
 /// The parameters of a resource by name, in the order of the kind's schema; what was not written and has no default is
@@ -107,6 +151,12 @@ impl<T: Into<Scalar>> From<T> for Value {
     }
 }
 
+impl<T: Into<Scalar>> From<T> for Tree {
+    fn from(scalar: T) -> Self {
+        Self::Scalar(scalar.into())
+    }
+}
+
 impl From<bool> for Scalar {
     fn from(value: bool) -> Self {
         Self::Bool(value)
@@ -116,5 +166,70 @@ impl From<bool> for Scalar {
 impl From<i64> for Scalar {
     fn from(value: i64) -> Self {
         Self::Int(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{self, WireError};
+
+    /// A parameter whose value is `depth` lists and maps within one another, by turns.
+    fn nested(depth: usize) -> Value {
+        let within = |inner, at| match at % 2 {
+            0 => Tree::List(vec![inner]),
+            _ => Tree::Map(vec![("key".into(), inner)]),
+        };
+        Value::Tree(vec![("top".into(), (0..depth).fold(Tree::from("x"), within))])
+    }
+
+    #[test]
+    fn tree_round_trips() {
+        let map = Tree::Map(vec![("secret".into(), Tree::Scalar(Scalar::Secret(SecretRef(3))))]);
+        let list = Tree::List(vec![Tree::from(1), Tree::List(Vec::new()), map]);
+        let tree = vec![("list".to_owned(), list), ("text".to_owned(), Tree::from("x"))];
+        let row = Row(vec![("cell".into(), Cell::Tree(tree.clone()))]);
+        for value in [Value::Tree(tree), Value::Rows(vec![row]), nested(Tree::DEPTH)] {
+            let bytes = postcard::to_allocvec(&value).unwrap();
+            assert_eq!(wire::decode::<Value>(&bytes).unwrap(), value);
+            let json = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn tree_that_is_too_deep_is_an_error() {
+        let deep = postcard::to_allocvec(&nested(Tree::DEPTH + 1)).unwrap();
+        assert!(matches!(wire::decode::<Value>(&deep), Err(WireError::Malformed(_))));
+        // One list within another, as many as a catalog has room for.
+        let mut bytes = vec![5, 1, 0];
+        bytes.resize(wire::CATALOG_LIMIT, 1);
+        assert!(matches!(wire::decode::<Value>(&bytes), Err(WireError::Malformed(_))));
+        // The count begins anew after an error.
+        let good = postcard::to_allocvec(&nested(Tree::DEPTH)).unwrap();
+        assert_eq!(wire::decode::<Value>(&good).unwrap(), nested(Tree::DEPTH));
+    }
+
+    #[test]
+    fn older_variants_keep_their_numbers_on_the_wire() {
+        let check = |bytes: Vec<u8>, first: u8| assert_eq!(bytes[0], first);
+        let content = Content::Secret(SecretRef(0));
+        let values = [
+            Value::from(true),
+            Value::List(Vec::new()),
+            Value::Map(Vec::new()),
+            Value::Content(content),
+            Value::Rows(Vec::new()),
+            Value::Tree(Vec::new()),
+        ];
+        let cells = [
+            Cell::Scalar(true.into()),
+            Cell::List(Vec::new()),
+            Cell::Map(Vec::new()),
+            Cell::Content(content),
+            Cell::Tree(Vec::new()),
+        ];
+        (0..).zip(&values).for_each(|(first, value)| check(postcard::to_allocvec(value).unwrap(), first));
+        (0..).zip(&cells).for_each(|(first, cell)| check(postcard::to_allocvec(cell).unwrap(), first));
     }
 }

@@ -1,4 +1,4 @@
-//! Reading parameters: from the flat values of a catalog to the typed wish of a kind.
+//! Reading parameters: from the values of a catalog to the typed wish of a kind.
 //!
 //! The language has checked types already; a reader checks again, because a catalog also comes over the wire.
 //!
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use converge_model::{
-    Cell, Content, ParamProblem, Params, Row, Scalar, Secret, SecretRef, SecretTable, Value,
+    Cell, Content, ParamProblem, Params, Row, Scalar, Secret, SecretRef, SecretTable, Tree, Value,
 };
 
 /// Reads the parameters of one resource and gathers what is wrong with them.
@@ -42,6 +42,17 @@ impl Text {
     pub fn is_secret(&self) -> bool {
         matches!(self, Self::Secret(_))
     }
+}
+
+/// A value of a map that nests, read.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TextTree {
+    /// One text.
+    Text(Text),
+    /// Several values, in order.
+    List(Vec<TextTree>),
+    /// Keys with a value each, in the order written.
+    Map(Vec<(String, TextTree)>),
 }
 
 /// What should fill a file.
@@ -213,6 +224,36 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Keys whose values nest, in the order written.
+    pub fn tree(&mut self, name: &str) -> Vec<(String, TextTree)> {
+        match self.params.get(name) {
+            None => Vec::new(),
+            Some(Value::Tree(entries)) => self.branches(entries),
+            Some(_) => {
+                self.wrong::<()>(name, "a map of values, lists and maps");
+                Vec::new()
+            }
+        }
+    }
+
+    fn branches(&mut self, entries: &[(String, Tree)]) -> Vec<(String, TextTree)> {
+        entries
+            .iter()
+            .filter_map(|(key, value)| self.branch(key, value).map(|value| (key.clone(), value)))
+            .collect()
+    }
+
+    /// What is below `key`. An item of a list is named by the key of the list.
+    fn branch(&mut self, key: &str, value: &Tree) -> Option<TextTree> {
+        match value {
+            Tree::Scalar(scalar) => self.either(key, scalar).map(TextTree::Text),
+            Tree::List(items) => {
+                Some(TextTree::List(items.iter().filter_map(|item| self.branch(key, item)).collect()))
+            }
+            Tree::Map(entries) => Some(TextTree::Map(self.branches(entries))),
+        }
+    }
+
     /// What should fill a file.
     pub fn filling(&mut self, name: &str) -> Option<Filling> {
         match self.params.get(name)? {
@@ -273,6 +314,7 @@ impl<'a> Reader<'a> {
                     }
                 }
                 Cell::Content(content) => read.fillings.push((key.clone(), self.filled(content))),
+                Cell::Tree(entries) => read.trees.push((key.clone(), self.branches(entries))),
             }
         }
         read
@@ -334,6 +376,7 @@ pub struct RowReader {
     lists: Vec<(String, Vec<Text>)>,
     maps: Vec<(String, String, Vec<Text>)>,
     fillings: Vec<(String, Filling)>,
+    trees: Vec<(String, Vec<(String, TextTree)>)>,
 }
 
 impl RowReader {
@@ -366,6 +409,11 @@ impl RowReader {
             .iter()
             .filter(move |(map, ..)| map == name)
             .map(|(_, key, texts)| (key.as_str(), texts.as_slice()))
+    }
+
+    /// The keys of the child's map `name` whose values nest, in the order written.
+    pub fn tree(&self, name: &str) -> &[(String, TextTree)] {
+        self.trees.iter().find(|(key, _)| key == name).map_or(&[], |(_, entries)| entries)
     }
 }
 
@@ -404,6 +452,57 @@ mod tests {
         let problems = reader.finish().unwrap_err();
         let told: Vec<_> = problems.iter().map(ParamProblem::sentence).collect();
         assert_eq!(told, [r#""a\nb" must be one line"#, r#""a\0" must be one line"#]);
+    }
+
+    /// A tree as text; a secret is between stars.
+    fn shown(entries: &[(String, TextTree)]) -> String {
+        fn one(value: &TextTree) -> String {
+            match value {
+                TextTree::Text(Text::Plain(text)) => text.clone(),
+                TextTree::Text(text) => format!("*{}*", String::from_utf8_lossy(text.expose())),
+                TextTree::List(items) => format!("[{}]", items.iter().map(one).collect::<Vec<_>>().join(" ")),
+                TextTree::Map(entries) => shown(entries),
+            }
+        }
+        let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key}={}", one(value))).collect();
+        format!("{{{}}}", entries.join(" "))
+    }
+
+    #[test]
+    fn tree_is_read_with_its_secrets_and_in_its_order() {
+        let mut secrets = SecretTable::default();
+        let hidden = Tree::Scalar(Scalar::Secret(secrets.add(Secret::new("hunter2"))));
+        let login = Tree::Map(vec![("user".into(), "app".into()), ("password".into(), hidden)]);
+        let logins = Tree::List(vec![login, Tree::List(Vec::new()), 7.into()]);
+        let entries = vec![("logins".to_owned(), logins), ("debug".to_owned(), Tree::from(true))];
+        let row = Row(vec![("options".into(), Cell::Tree(entries.clone()))]);
+        let params =
+            Params(vec![("options".into(), Value::Tree(entries)), ("part".into(), Value::Rows(vec![row]))]);
+        let mut reader = Reader::new(&params, Some(&secrets));
+        let expected = "{logins=[{user=app password=*hunter2*} [] 7] debug=true}";
+        assert_eq!(shown(&reader.tree("options")), expected);
+        assert_eq!(shown(reader.rows("part")[0].tree("options")), expected);
+        assert_eq!(shown(&reader.tree("other")), "{}");
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn tree_is_nothing_else_and_its_texts_are_one_line() {
+        let entries = vec![("deep".into(), Tree::Map(vec![("motto".into(), "a\nb".into())]))];
+        let params = Params(vec![("options".into(), Value::Tree(entries)), ("text".into(), "x".into())]);
+        let mut reader = Reader::new(&params, None);
+        assert_eq!(shown(&reader.tree("options")), "{deep={motto=ab}}");
+        assert_eq!(shown(&reader.tree("text")), "{}");
+        reader.map("options");
+        let told: Vec<_> = reader.finish().unwrap_err().iter().map(ParamProblem::sentence).collect();
+        assert_eq!(
+            told,
+            [
+                r#""a\nb" must be one line"#,
+                "`text` is not a map of values, lists and maps",
+                "`options` is not a map",
+            ]
+        );
     }
 
     #[test]

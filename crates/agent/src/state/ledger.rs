@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use converge_model::claim::Extent;
-use converge_model::{Cell, Claim, Content, Digest, Resource, Scalar, SecretTable, Value};
+use converge_model::{Cell, Claim, Content, Digest, Resource, Scalar, SecretTable, Tree, Value};
 use converge_resources::kind;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -300,6 +300,7 @@ impl Resolve<'_> {
             Value::List(list) => list.iter().for_each(|scalar| self.scalar(scalar)),
             Value::Map(map) => self.map(map),
             Value::Content(content) => self.content(content),
+            Value::Tree(entries) => self.entries(entries),
             Value::Rows(rows) => rows.iter().flat_map(|row| &row.0).for_each(|(key, cell)| {
                 self.part(key.as_bytes());
                 match cell {
@@ -307,6 +308,7 @@ impl Resolve<'_> {
                     Cell::List(list) => list.iter().for_each(|scalar| self.scalar(scalar)),
                     Cell::Map(map) => self.map(map),
                     Cell::Content(content) => self.content(content),
+                    Cell::Tree(entries) => self.entries(entries),
                 }
             }),
         }
@@ -323,6 +325,30 @@ impl Resolve<'_> {
         for (key, values) in map {
             self.part(key.as_bytes());
             values.iter().for_each(|scalar| self.scalar(scalar));
+        }
+    }
+
+    /// A value of a tree. Before it stands what it is, and of how many values: no other tree has the same parts.
+    fn tree(&mut self, tree: &Tree) {
+        match tree {
+            Tree::Scalar(scalar) => {
+                let kind = if matches!(scalar, Scalar::Secret(_)) { 3u8 } else { 0 };
+                self.plain(&(kind, 1usize));
+                self.scalar(scalar);
+            }
+            Tree::List(items) => {
+                self.plain(&(1u8, items.len()));
+                items.iter().for_each(|item| self.tree(item));
+            }
+            Tree::Map(entries) => self.entries(entries),
+        }
+    }
+
+    fn entries(&mut self, entries: &[(String, Tree)]) {
+        self.plain(&(2u8, entries.len()));
+        for (key, value) in entries {
+            self.part(key.as_bytes());
+            self.tree(value);
         }
     }
 
@@ -352,7 +378,7 @@ impl Resolve<'_> {
 mod tests {
     use super::*;
     use crate::testing::resource;
-    use converge_model::{Secret, SecretRef};
+    use converge_model::{Row, Secret, SecretRef};
 
     #[test]
     fn what_was_applied_is_known_until_a_parameter_or_the_secret_behind_it_changes() {
@@ -386,6 +412,82 @@ mod tests {
         venv.params.set("path", Value::from("/opt/venv"));
         venv.params.set("index", Value::Scalar(Scalar::Secret(SecretRef(0))));
         assert!(!holds_secret(&venv), "an address that only the installer is given");
+    }
+
+    #[test]
+    fn trees_that_differ_have_digests_that_differ() {
+        let text = |text: &str| Tree::from(text);
+        let map = |entries: &[(&str, Tree)]| {
+            Tree::Map(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+        };
+        let empty = || Tree::List(Vec::new());
+        let trees = [
+            text("a"),
+            text("ab"),
+            Tree::Scalar(Scalar::Secret(SecretRef(0))),
+            Tree::Scalar(Scalar::Secret(SecretRef(1))),
+            Tree::Scalar(Scalar::Secret(SecretRef(2))),
+            empty(),
+            map(&[]),
+            Tree::List(vec![text("a")]),
+            Tree::List(vec![Tree::List(vec![text("a")])]),
+            Tree::List(vec![text("a"), text("b")]),
+            Tree::List(vec![text("b"), text("a")]),
+            Tree::List(vec![empty(), empty()]),
+            Tree::List(vec![Tree::List(vec![empty()])]),
+            Tree::List(vec![Tree::List(vec![text("a")]), text("b")]),
+            Tree::List(vec![Tree::List(vec![text("a"), text("b")])]),
+            map(&[("a", text("b"))]),
+            map(&[("a", Tree::List(vec![text("b")]))]),
+            map(&[("a", map(&[])), ("b", map(&[]))]),
+            map(&[("a", map(&[("b", map(&[]))]))]),
+            map(&[("a", map(&[("b", text("c"))])), ("d", text("e"))]),
+            map(&[("a", map(&[("b", text("c")), ("d", text("e"))]))]),
+        ];
+        let mut secrets = SecretTable::default();
+        // The last is a secret whose bytes are those of the text `a` on the wire.
+        for secret in ["x", "y", "\x03\x01a"] {
+            secrets.add(Secret::new(secret));
+        }
+        let mut app = resource("file", "/etc/app");
+        let mut digest = |value: Value| {
+            app.params.set("options", value);
+            applied(&app, &[7; 32], &secrets)["options"]
+        };
+        let entries = |tree: &Tree| vec![("key".to_owned(), tree.clone())];
+        let cell = |tree: &Tree| Row(vec![("options".into(), Cell::Tree(entries(tree)))]);
+        let values: BTreeSet<_> = trees.iter().map(|tree| digest(Value::Tree(entries(tree)))).collect();
+        let cells: BTreeSet<_> = trees.iter().map(|tree| digest(Value::Rows(vec![cell(tree)]))).collect();
+        assert_eq!((values.len(), cells.len()), (trees.len(), trees.len()));
+    }
+
+    #[test]
+    fn secret_in_a_tree_is_found_wherever_it_is() {
+        let secret = Tree::Map(vec![("password".into(), Tree::Scalar(Scalar::Secret(SecretRef(0))))]);
+        let entries = |leaf: Tree| vec![("logins".to_owned(), Tree::List(vec![Tree::from(1), leaf]))];
+        let cell = |leaf: Tree| Value::Rows(vec![Row(vec![("options".into(), Cell::Tree(entries(leaf)))])]);
+        let mut app = resource("file", "/etc/app");
+        for (value, held) in [
+            (Value::Tree(entries(secret.clone())), true),
+            (cell(secret), true),
+            (Value::Tree(entries(Tree::from("x"))), false),
+            (cell(Tree::from("x")), false),
+        ] {
+            app.params.set("options", value);
+            assert_eq!(holds_secret(&app), held, "{:?}", app.params);
+        }
+    }
+
+    /// An agent compares them with those that an older one recorded.
+    #[test]
+    fn digests_of_values_that_do_not_nest_stay_as_they_are() {
+        let map = vec![("key".to_owned(), vec![Scalar::from("x"), Scalar::Secret(SecretRef(0))])];
+        let mut secrets = SecretTable::default();
+        secrets.add(Secret::new("s"));
+        let mut bytes = Vec::new();
+        Resolve { bytes: &mut bytes, secrets: &secrets, met_secret: false }.value(&Value::Map(map));
+        let part = |part: &[u8]| [&(part.len() as u64).to_le_bytes()[..], part].concat();
+        assert_eq!(bytes, [part(b"key"), part(b"\x03\x01x"), part(b"s")].concat());
     }
 
     #[test]

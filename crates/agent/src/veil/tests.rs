@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use converge_model::value::Row;
-use converge_model::{Cell, Content, HostState, Resource, Scalar, SecretTable, Shown, TextDiff, Value, Verb};
+use converge_model::{
+    Cell, Content, HostState, Resource, Scalar, SecretTable, Shown, TextDiff, Tree, Value, Verb,
+};
 use converge_resources::System as _;
 use proptest::prelude::*;
 
@@ -344,6 +346,7 @@ fn a_secret_in_any_parameter_that_takes_one_is_shown_in_no_plan() {
                 converge_model::Type::Content => Value::Content(content(&bench, &words)),
                 converge_model::Type::List(_) => Value::List(vec![hidden()]),
                 converge_model::Type::Map => Value::Map(vec![("KEY".into(), vec![hidden()])]),
+                converge_model::Type::Tree => Value::Tree(vec![("KEY".into(), Tree::Scalar(hidden()))]),
                 _ => Value::Scalar(hidden()),
             };
             one.address = converge_model::Address::new(None, kind, "one");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use converge_model::catalog::{Body, DriftMode, NotifyHow};
 use converge_model::{
     Address, Catalog, Cell, Notify, Options as ModelOptions, ParamProblem, Resource, Scalar, Secret,
-    SecretTable, Value,
+    SecretTable, Tree, Value,
 };
 
 use crate::catalog::entry::{Entry, Parts, is_module, is_vague};
@@ -109,17 +109,29 @@ fn size(entries: &Table<EntryId, Entry>) -> usize {
     fn map(map: &[(String, Vec<Scalar>)]) -> usize {
         map.iter().map(|(key, list)| key.len() + scalars(list)).sum()
     }
+    fn tree(entries: &[(String, Tree)]) -> usize {
+        entries.iter().map(|(key, value)| key.len() + branch(value)).sum()
+    }
+    fn branch(value: &Tree) -> usize {
+        match value {
+            Tree::Scalar(scalar) => scalars(std::slice::from_ref(scalar)),
+            Tree::List(items) => items.iter().map(branch).sum::<usize>() + 2,
+            Tree::Map(entries) => tree(entries) + 2,
+        }
+    }
     let cell = |cell: &Cell| match cell {
         Cell::Scalar(scalar) => scalars(std::slice::from_ref(scalar)),
         Cell::List(list) => scalars(list),
         Cell::Map(entries) => map(entries),
         Cell::Content(_) => 40,
+        Cell::Tree(entries) => tree(entries),
     };
     let value = |value: &Value| match value {
         Value::Scalar(scalar) => scalars(std::slice::from_ref(scalar)),
         Value::List(list) => scalars(list),
         Value::Map(entries) => map(entries),
         Value::Content(_) => 40,
+        Value::Tree(entries) => tree(entries),
         Value::Rows(rows) => rows.iter().flat_map(|row| &row.0).map(|(key, c)| key.len() + cell(c)).sum(),
     };
     let params = entries.iter().flat_map(|entry| &entry.lowered.params.0);

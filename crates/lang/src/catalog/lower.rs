@@ -158,6 +158,7 @@ fn cell(value: Value) -> Option<Cell> {
         Value::List(list) => Some(Cell::List(list)),
         Value::Map(map) => Some(Cell::Map(map)),
         Value::Content(content) => Some(Cell::Content(content)),
+        Value::Tree(entries) => Some(Cell::Tree(entries)),
         Value::Rows(_) => None,
     }
 }

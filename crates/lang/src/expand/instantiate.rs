@@ -159,7 +159,7 @@ fn atom(atom: &Atom, given: &GivenAt) -> (Value, Marks) {
 fn empty(ty: &Type) -> Value {
     match ty {
         Type::List(_) | Type::Command => List::new(Vec::new()),
-        Type::Map => Map::exact(Vec::new()),
+        Type::Map | Type::Tree => Map::exact(Vec::new()),
         _ => Value::from(()),
     }
 }

@@ -191,6 +191,6 @@ fn held_of(default: &Value) -> Option<Bound> {
     match default {
         Value::Scalar(scalar) => Some(Bound::One(Atom::Plain(scalar.clone()))),
         Value::List(scalars) => Some(Bound::Many(scalars.iter().cloned().map(Atom::Plain).collect())),
-        Value::Map(_) | Value::Content(_) | Value::Rows(_) => None,
+        Value::Map(_) | Value::Content(_) | Value::Rows(_) | Value::Tree(_) => None,
     }
 }

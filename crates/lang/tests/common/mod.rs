@@ -15,7 +15,7 @@ use converge_model::facts::Os;
 use converge_model::schema::{Checked, Child};
 use converge_model::{
     Cell, Claim, Content, Extent, Facts, HostName, KindInfo, KindSchema, Param, ParamProblem, Params, Scalar,
-    Type, Value,
+    Tree, Type, Value,
 };
 
 /// A kind that claims what its name says, as the real ones do.
@@ -287,12 +287,14 @@ fn shown(value: &Value, compiled: &Compiled) -> String {
         Value::Scalar(value) => scalar(value),
         Value::List(values) => list(values),
         Value::Map(map) => keys(map),
+        Value::Tree(entries) => tree(entries),
         Value::Content(content) => content_of(*content, compiled),
         Value::Rows(rows) => {
             let cell = |cell: &Cell| match cell {
                 Cell::Scalar(value) => scalar(value),
                 Cell::List(values) => list(values),
                 Cell::Map(map) => keys(map),
+                Cell::Tree(entries) => tree(entries),
                 Cell::Content(content) => content_of(*content, compiled),
             };
             let row = |row: &converge_model::Row| {
@@ -322,6 +324,20 @@ fn list(values: &[Scalar]) -> String {
 fn keys(map: &[(String, Vec<Scalar>)]) -> String {
     let keys: Vec<String> = map.iter().map(|(key, values)| format!("{key}={}", list(values))).collect();
     format!("{{{}}}", keys.join(" "))
+}
+
+fn tree(entries: &[(String, Tree)]) -> String {
+    let entries: Vec<String> =
+        entries.iter().map(|(key, value)| format!("{key}={}", branch(value))).collect();
+    format!("{{{}}}", entries.join(" "))
+}
+
+fn branch(value: &Tree) -> String {
+    match value {
+        Tree::Scalar(one) => scalar(one),
+        Tree::List(items) => format!("[{}]", items.iter().map(branch).collect::<Vec<_>>().join(" ")),
+        Tree::Map(entries) => tree(entries),
+    }
 }
 
 fn content_of(content: Content, compiled: &Compiled) -> String {

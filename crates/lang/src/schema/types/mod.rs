@@ -120,7 +120,7 @@ pub(crate) fn check_param(param: &Param) -> Result<(), TypeError> {
 fn convert(ty: &Type, input: &Input) -> Result<Scalar, TypeError> {
     match ty {
         Type::Text | Type::Command | Type::ShellLine | Type::Content => text(input).map(Scalar::Text),
-        Type::Any | Type::Map => any(input),
+        Type::Any | Type::Map | Type::Tree => any(input),
         Type::List(of) => convert(of, input),
         Type::Int => int(input).map(Scalar::Int),
         Type::Float => float(input).map(Scalar::Float),
