@@ -225,7 +225,6 @@ impl Inventory {
     /// What [`Loader::load`] has said is not said again.
     pub fn check(&self) -> Diagnostics {
         let facts: Arc<dyn FactsOf> = Arc::new(NoFacts);
-        let everything = Selection::default();
         if let Some(report) = self.too_much() {
             let mut diagnostics = Diagnostics::default();
             diagnostics.push(report);
@@ -235,8 +234,7 @@ impl Inventory {
         let of_hosts: Vec<Diagnostics> = hosts
             .into_par_iter()
             .map(|host| {
-                let mut own =
-                    compile::compile(&self.compiler, host, &self.hosts[host], &facts, &everything).1;
+                let mut own = compile::check(&self.compiler, host, &self.hosts[host], &facts).1;
                 for moment in Moment::ALL {
                     own.extend(gates::compile(&self.compiler, host, moment, &self.hosts, &facts).1);
                 }
@@ -283,14 +281,11 @@ impl Inventory {
             return None;
         }
         let facts: Arc<dyn FactsOf> = Arc::new(NoFacts);
-        let everything = Selection::default();
         let of_sample: usize = (0..SAMPLED)
             .into_par_iter()
             .map(|sample| {
                 let host = HostId::new(sample * hosts / SAMPLED);
-                let compiled =
-                    compile::compile(&self.compiler, host, &self.hosts[host], &facts, &everything).0;
-                compiled.map_or(0, |compiled| compiled.catalog.resources.len())
+                compile::check(&self.compiler, host, &self.hosts[host], &facts).0
             })
             .sum();
         let about = of_sample / SAMPLED * hosts;

@@ -28,12 +28,18 @@ pub(crate) struct Built {
     pub(crate) choices: Choices,
 }
 
-/// Builds the catalog; none where there are mistakes.
-pub(crate) fn build(
-    mut parts: Parts<'_>,
-    selection: &Selection,
-    diagnostics: &mut Diagnostics,
-) -> Option<Built> {
+/// The resources of a host, each once, with their owners and their order: all but the catalog itself.
+pub(crate) struct Arranged<'a> {
+    parts: Parts<'a>,
+    entries: Table<EntryId, Entry>,
+    edges: Edges,
+    order: Vec<EntryId>,
+    secrets: SecretTable,
+    contents: Contents,
+}
+
+/// Puts the resources of a host in order; none where there are mistakes.
+pub(crate) fn arrange<'a>(mut parts: Parts<'a>, diagnostics: &mut Diagnostics) -> Option<Arranged<'a>> {
     let mut secrets = SecretTable::default();
     let mut contents = Contents::default();
     parts.secrets.iter().for_each(|secret| {
@@ -69,17 +75,30 @@ pub(crate) fn build(
         );
         return None;
     }
-    let choices = choices(&entries, &parts, selection);
-    let resources = in_order(entries, &order, &edges, &parts, selection);
-    let catalog = Catalog {
-        host: parts.data.membership.hosts[parts.host].name.clone(),
-        project: parts.data.project.clone(),
-        resources,
-        bodies: parts.bodies.into_iter().map(|name| Body { name }).collect(),
-        settled: Vec::new(),
-        secrets,
-    };
-    Some(Built { catalog, contents, choices })
+    Some(Arranged { parts, entries, edges, order, secrets, contents })
+}
+
+impl Arranged<'_> {
+    /// How many resources there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The catalog.
+    pub(crate) fn build(self, selection: &Selection) -> Built {
+        let Self { parts, entries, edges, order, secrets, contents } = self;
+        let choices = choices(&entries, &parts, selection);
+        let resources = in_order(entries, &order, &edges, &parts, selection);
+        let catalog = Catalog {
+            host: parts.data.membership.hosts[parts.host].name.clone(),
+            project: parts.data.project.clone(),
+            resources,
+            bodies: parts.bodies.into_iter().map(|name| Body { name }).collect(),
+            settled: Vec::new(),
+            secrets,
+        };
+        Built { catalog, contents, choices }
+    }
 }
 
 /// What a selection could choose of the entries. It costs something, so that it is empty where there is none.

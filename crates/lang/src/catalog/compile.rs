@@ -10,7 +10,7 @@ use crate::evaluate::facts::FactsOf;
 use crate::source::content::Contents;
 use crate::source::ids::HostId;
 
-use crate::catalog::build::{self, Built};
+use crate::catalog::build::{self, Arranged, Built};
 use crate::catalog::compiler::Compiler;
 use crate::catalog::entry::Parts;
 use crate::catalog::selection::{Choices, Selection};
@@ -42,6 +42,32 @@ pub(crate) fn compile(
     facts: &Arc<dyn FactsOf>,
     selection: &Selection,
 ) -> (Option<Compiled>, Diagnostics) {
+    let (arranged, diagnostics) = arrange(compiler, host, settings, facts);
+    let compiled = arranged.map(|(arranged, reads_facts_of)| {
+        let Built { catalog, contents, choices } = arranged.build(selection);
+        Compiled { catalog, contents, reads_facts_of, choices }
+    });
+    (compiled, diagnostics)
+}
+
+/// How many resources a host has, none where there are mistakes, and everything that compiling its catalog would tell.
+pub(crate) fn check(
+    compiler: &Compiler,
+    host: HostId,
+    settings: &HostSettings,
+    facts: &Arc<dyn FactsOf>,
+) -> (usize, Diagnostics) {
+    let (arranged, diagnostics) = arrange(compiler, host, settings, facts);
+    (arranged.map_or(0, |(arranged, _)| arranged.len()), diagnostics)
+}
+
+/// The resources of one host, and the other hosts whose facts they read.
+fn arrange<'a>(
+    compiler: &'a Compiler,
+    host: HostId,
+    settings: &HostSettings,
+    facts: &Arc<dyn FactsOf>,
+) -> (Option<(Arranged<'a>, BTreeSet<HostName>)>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     let resolved = &compiler.resolved;
     let data = &resolved.data;
@@ -71,12 +97,6 @@ pub(crate) fn compile(
         return (None, diagnostics);
     }
     let parts = Parts::of(compiler, bodies, host, settings, used);
-    let built = build::build(parts, selection, &mut diagnostics);
-    let compiled = built.map(|Built { catalog, contents, choices }| Compiled {
-        catalog,
-        contents,
-        reads_facts_of,
-        choices,
-    });
-    (compiled, diagnostics)
+    let arranged = build::arrange(parts, &mut diagnostics);
+    (arranged.map(|arranged| (arranged, reads_facts_of)), diagnostics)
 }

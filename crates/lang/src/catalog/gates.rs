@@ -61,8 +61,9 @@ pub(crate) fn compile(
         host_scope.session.tell_unread(ScopeId::Host(host), bodies.diagnostics);
         host_scope.session.tell_noted(bodies.diagnostics);
         let parts = Parts::of(compiler, bodies, host, &settings[on], used);
-        let built = build::build(parts, &Selection::default(), &mut diagnostics);
-        gates.extend(built.map(|Built { mut catalog, contents, choices }| {
+        let arranged = build::arrange(parts, &mut diagnostics);
+        gates.extend(arranged.map(|arranged| {
+            let Built { mut catalog, contents, choices } = arranged.build(&Selection::default());
             let on = data.membership.hosts[on].name.clone();
             catalog.host = on.clone();
             Gate { on, compiled: Compiled { catalog, contents, reads_facts_of: BTreeSet::new(), choices } }

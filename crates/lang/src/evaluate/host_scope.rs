@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use converge_model::HostName;
 use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr};
@@ -20,7 +20,7 @@ use crate::evaluate::variables::{Owner, variable};
 use crate::project::Data;
 use crate::resolve::scope::COMMON;
 use crate::source::diagnostic::{Code, Diagnostic};
-use crate::source::ids::{HostId, Id, VariableId};
+use crate::source::ids::{HostId, VariableId};
 use crate::template::{Found, Marks, Scope, ScopeError, fold, known_facts, mark, seen, unknown_facts};
 
 /// Everything that is the same for all values of one catalog.
@@ -33,7 +33,6 @@ pub(crate) struct HostScope {
     /// The hosts whose facts were read.
     reads: Mutex<BTreeSet<HostName>>,
     variables: Mutex<HashMap<HostId, Arc<Variables>>>,
-    hosts: OnceLock<Vec<Value>>,
 }
 
 /// The variables of one host.
@@ -63,7 +62,6 @@ impl HostScope {
             subject,
             reads: Mutex::default(),
             variables: Mutex::default(),
-            hosts: OnceLock::new(),
         })
     }
 
@@ -122,18 +120,16 @@ impl HostScope {
         }
     }
 
-    fn hosts(self: &Arc<Self>) -> &[Value] {
-        self.hosts.get_or_init(|| {
-            let object = |host| Value::from_object(HostObject { host_scope: Arc::downgrade(self), host });
-            self.data.membership.hosts.ids().map(object).collect()
-        })
+    /// A host as templates see it.
+    fn host(self: &Arc<Self>, host: HostId) -> Value {
+        Value::from_object(HostObject { host_scope: Arc::downgrade(self), host })
     }
 
     /// `host`, `hosts`, `groups` and `facts`, as they are for one host.
     fn common_name(self: &Arc<Self>, host: HostId, name: &str) -> Option<Result<Found, ScopeError>> {
         let found = |value| Some(Ok(Found { value, marks: Marks::default() }));
         match name {
-            "host" => found(self.hosts().get(host.index())?.clone()),
+            "host" => found(self.host(host)),
             "hosts" => found(Value::from_object(HostList::all(self))),
             "groups" => found(Value::from_object(GroupMap { host_scope: Arc::downgrade(self) })),
             "facts" => Some(self.facts_of(host)),
@@ -308,7 +304,7 @@ impl Object for HostList {
             }
             None => *self.hosts.get(key.as_usize()?)?,
         };
-        host_scope.hosts().get(host.index()).cloned()
+        Some(host_scope.host(host))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
