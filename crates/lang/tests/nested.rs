@@ -1,8 +1,9 @@
-//! Keys inside the keys of a map: they are refused by name, however the map is given, and never lost.
+//! Keys inside the keys of a map: kept whole where the map nests, refused by name where it does not, never lost.
 
 mod common;
 
-use common::mistakes;
+use common::{loader, mistakes, one, run};
+use insta::assert_snapshot;
 
 /// What is wrong with an inventory whose `env` is a map: message and help of each.
 fn found(vars: &str, env: &str) -> Vec<String> {
@@ -52,4 +53,147 @@ fn keys_of_an_item_of_a_list_are_refused() {
     let item = mistakes("host \"a\"\non \"a\" { user \"x\" { groups { - \"wheel\" why=\"x\" } } }");
     let messages: Vec<&str> = item.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
     assert_eq!(messages, ["an item of `groups` has keys of its own"]);
+}
+
+/// The catalogs of an inventory with the module `m`, which has a map that nests and writes it down in two ways.
+fn nested(inventory: &str) -> String {
+    let module = r#"
+        module "m"
+        params { param "config" type="map"; param "flat" type="map" of="any" }
+        resources {
+            file "/m.json" content="{{ params.config | tojson }}"
+            settings "/m" { content (expr)"params.config" }
+        }
+    "#;
+    let sources = one(inventory).file("modules/m/module.kdl", module);
+    run(&loader(sources, &[]), "inventory.kdl", &[])
+}
+
+#[test]
+fn nested_maps_are_kept_whole_by_modules_and_kinds() {
+    assert_snapshot!(nested(r#"
+        vars { x 1 }
+        host "a"
+        on "a" {
+            m {
+                config {
+                    port 80
+                    log { level "info"; file "/var/log/{{ host.name }}" }
+                    tls certificate="/etc/x.crt"
+                    limits { - 1024 2048; - { soft #true } }
+                    when "x == 1" { kept { for "n" in="['b']" { last (expr)"n" } } }
+                    when "x == 2" { lost 1 }
+                    none { }
+                    nothing #null
+                }
+            }
+        }
+    "#), @r#"
+a
+  m.file[/m.json] path="/m.json" content="{\"port\": 80, \"log\": {\"level\": \"info\", \"file\": \"/var/log/a\"}, \"tls\": {\"certificate\": \"/etc/x.crt\"}, \"limits\": [[1024, 2048], {\"soft\": true}], \"kept\": {\"last\": \"b\"}, \"none\": {}}\n" newline=true state="present"  (m)
+  m.settings[/m] path="/m" content={port=80 log={level="info" file="/var/log/a"} tls={certificate="/etc/x.crt"} limits=[[1024 2048] {soft=true}] kept={last="b"} none={}}  (m)
+"#);
+}
+
+#[test]
+fn nested_maps_are_kept_whole_by_with_and_by_expressions() {
+    assert_snapshot!(nested(r#"
+        vars { m { config { log { level "info"; targets { - { kind "file" }; - { kind "net"; ports 1 2 } } } } } }
+        host "a"
+        on "a" { m with=(expr)"m"; settings "/s" { content (expr)"m.config.log" } }
+    "#), @r#"
+a
+  m.file[/m.json] path="/m.json" content="{\"log\": {\"level\": \"info\", \"targets\": [{\"kind\": \"file\"}, {\"kind\": \"net\", \"ports\": [1, 2]}]}}\n" newline=true state="present"  (m)
+  m.settings[/m] path="/m" content={log={level="info" targets=[{kind="file"} {kind="net" ports=[1 2]}]}}  (m)
+  settings[/s] path="/s" content={level="info" targets=[{kind="file"} {kind="net" ports=[1 2]}]}  (on "a")
+"#);
+}
+
+#[test]
+fn nested_maps_of_several_places_add_up() {
+    assert_snapshot!(nested(r#"
+        host "a"
+        on "a" { m { config { log { level "info" }; port 80 } } }
+        on "a" { m { config { log { file "/x" }; port 80 } } }
+    "#), @r#"
+a
+  m.file[/m.json] path="/m.json" content="{\"log\": {\"level\": \"info\", \"file\": \"/x\"}, \"port\": 80}\n" newline=true state="present"  (m)
+  m.settings[/m] path="/m" content={log={level="info" file="/x"} port=80}  (m)
+"#);
+    assert_snapshot!(nested(r#"
+        host "a"
+        on "a" { m { config { log { level "info" } } } }
+        on "a" { m { config { log { level "debug" } } } }
+    "#), @r#"
+lang::merge
+
+  x two places of one module give `level` different values
+   ,-[inventory.kdl:3:37]
+ 2 |         host "a"
+ 3 |         on "a" { m { config { log { level "info" } } } }
+   :                                     ^^|^^
+   :                                       `-- the other
+ 4 |         on "a" { m { config { log { level "debug" } } } }
+   :                                     ^^|^^
+   :                                       `-- one
+ 5 |     
+   `----
+  help: no block overrides another: make it a variable, and let groups or hosts differ in it
+"#);
+}
+
+#[test]
+fn map_that_nests_is_refused_where_it_must_not() {
+    assert_snapshot!(nested(r#"
+        host "a"
+        on "a" {
+            m { config { a 1 }; flat { log { level "info" } } }
+        }
+    "#), @r#"
+lang::type
+
+  x `log` holds keys of its own, and `flat` holds values and lists only
+   ,-[inventory.kdl:4:40]
+ 3 |         on "a" {
+ 4 |             m { config { a 1 }; flat { log { level "info" } } }
+   :                                        ^|^
+   :                                         `-- nested
+ 5 |         }
+   `----
+  help: write the keys of `log` beside it, or the text that they become
+"#);
+    let message = |config: &str| {
+        let found = nested(&format!("host \"a\"\non \"a\" {{ m {{ config {{ {config} }} }} }}"));
+        found.lines().find(|line| line.trim_start().starts_with("x ")).unwrap_or_default().trim().to_owned()
+    };
+    assert_eq!(message("limits \"soft\" { files 1024 }"), "x `limits` is a list and a map at once");
+    assert_eq!(message("limits"), "x `limits` has no value");
+    assert_eq!(message("a 1; a 2"), "x `a` is given twice");
+    assert_eq!(message("a { b { c 1; c 2 } }"), "x `c` is given twice");
+    let deep = |levels: usize| format!("{}x 1{}", "a { ".repeat(levels), " }".repeat(levels));
+    assert_eq!(message(&deep(32)), "");
+    assert_eq!(message(&deep(33)), "x lists and maps are more than 32 deep in each other");
+}
+
+#[test]
+fn secret_in_a_nested_map_stays_one() {
+    let sources = one("secrets \"s.age\"\nhost \"a\"\non \"a\" { settings \"/s\" { content { db { password (secret)\"db\" } } } }")
+        .secret_file("s.age", "db \"hunter2-hunter2\"");
+    assert_snapshot!(run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
+a
+  settings[/s] path="/s" content={db={password=SECRET}}  (on "a")
+"#);
+}
+
+#[test]
+fn map_of_something_else_is_no_type() {
+    let message = |of: &str| {
+        let module = format!("module \"m\"\nparams {{ param \"x\" {of} }}\nresources {{ }}");
+        let sources = one("host \"a\"").file("modules/m/module.kdl", module);
+        let found = run(&loader(sources, &[]), "inventory.kdl", &[]);
+        found.lines().find(|line| line.trim_start().starts_with("x ")).unwrap_or_default().trim().to_owned()
+    };
+    assert_eq!(message("type=\"map\" of=\"int\""), "x there is no map of `int`");
+    assert_eq!(message("type=\"list\" of=\"intt\""), "x there is no type `intt`");
+    assert_eq!(message("type=\"map\" of=\"any\""), "");
 }

@@ -3,10 +3,11 @@
 
 use converge_model::schema::{Checked, Param};
 use converge_model::{
-    Cell, Content, Digest, ParamProblem, Params, Row, Scalar, Secret, SecretRef, SecretTable, Type, Value,
+    Cell, Content, Digest, ParamProblem, Params, Row, Scalar, Secret, SecretRef, SecretTable, Tree, Type,
+    Value,
 };
 
-use crate::expand::arguments::{Arguments, Atom, Bound, MapEntry, SecretText};
+use crate::expand::arguments::{Arguments, Atom, Bound, MapEntry, Nested, SecretText};
 use crate::project::library::Kind;
 use crate::schema::Schema;
 use crate::source::content::{ContentSource, Contents};
@@ -71,6 +72,7 @@ impl Writer<'_> {
             Bound::Many(items) => {
                 Some(Value::List(items.iter().filter_map(|item| self.scalar(item)).collect()))
             }
+            Bound::Map(entries) if param.ty == Type::Tree => Some(Value::Tree(self.tree(entries))),
             Bound::Map(entries) => Some(Value::Map(self.map(entries))),
             Bound::Unknown => None,
         }
@@ -128,10 +130,23 @@ impl Writer<'_> {
         entries
             .iter()
             .map(|entry| {
-                let values = entry.values.iter().filter_map(|atom| self.scalar(atom)).collect();
+                let values = entry.value.atoms().into_iter().filter_map(|atom| self.scalar(atom)).collect();
                 (entry.key.to_string(), values)
             })
             .collect()
+    }
+
+    fn tree(&mut self, entries: &[MapEntry]) -> Vec<(String, Tree)> {
+        let branch = |entry: &MapEntry| Some((entry.key.to_string(), self.branch(&entry.value)?));
+        entries.iter().filter_map(branch).collect()
+    }
+
+    fn branch(&mut self, value: &Nested) -> Option<Tree> {
+        Some(match value {
+            Nested::One(atom) => Tree::Scalar(self.scalar(atom)?),
+            Nested::List(items) => Tree::List(items.iter().filter_map(|item| self.branch(item)).collect()),
+            Nested::Map(entries) => Tree::Map(self.tree(entries)),
+        })
     }
 
     fn row(&mut self, schema: &Schema, given: &Arguments) -> Row {

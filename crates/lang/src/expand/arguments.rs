@@ -50,22 +50,41 @@ pub(crate) enum Bound {
     Unknown,
 }
 
-/// One key of a map with its values.
+/// One key of a map with what it holds.
 #[derive(Clone, Debug)]
 pub(crate) struct MapEntry {
     pub(crate) key: Arc<str>,
-    pub(crate) values: Vec<Atom>,
-    /// Whether the values were written as a list.
-    pub(crate) several: bool,
+    pub(crate) value: Nested,
     pub(crate) at: Span,
     /// As of an [`Argument`].
     pub(crate) given: GivenAt,
 }
 
-impl MapEntry {
-    /// A key without a value yet.
-    pub(crate) fn new(key: Arc<str>, at: Span) -> Self {
-        Self { key, values: Vec::new(), several: false, at, given: GivenAt::default() }
+/// What a key of a map holds. Below a flat map there are single values and lists of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Nested {
+    One(Atom),
+    List(Vec<Self>),
+    Map(Vec<MapEntry>),
+}
+
+impl Nested {
+    /// Whether any of it is unknown.
+    fn has_unknown(&self) -> bool {
+        match self {
+            Self::One(atom) => *atom == Atom::Unknown,
+            Self::List(items) => items.iter().any(Self::has_unknown),
+            Self::Map(entries) => entries.iter().any(|entry| entry.value.has_unknown()),
+        }
+    }
+
+    /// The single values in it, those of maps aside.
+    pub(crate) fn atoms(&self) -> Vec<&Atom> {
+        match self {
+            Self::One(atom) => vec![atom],
+            Self::List(items) => items.iter().flat_map(Self::atoms).collect(),
+            Self::Map(_) => Vec::new(),
+        }
     }
 }
 
@@ -97,7 +116,7 @@ impl fmt::Debug for SecretText {
 
 impl PartialEq for MapEntry {
     fn eq(&self, other: &Self) -> bool {
-        self.key == other.key && self.values == other.values && self.several == other.several
+        self.key == other.key && self.value == other.value
     }
 }
 
@@ -126,7 +145,7 @@ impl Arguments {
 
     /// Whether any of it is unknown.
     pub(crate) fn has_unknown(&self) -> bool {
-        let unknown = |entry: &MapEntry| entry.values.contains(&Atom::Unknown);
+        let unknown = |entry: &MapEntry| entry.value.has_unknown();
         self.params.iter().flatten().any(|argument| argument.maybe || argument.held.has_unknown())
             || self.free.iter().any(unknown)
             || self.children.iter().flatten().any(|row| row.maybe || row.given.has_unknown())
@@ -147,7 +166,7 @@ impl Bound {
         match self {
             Self::One(atom) => *atom == Atom::Unknown,
             Self::Many(items) => items.contains(&Atom::Unknown),
-            Self::Map(entries) => entries.iter().any(|entry| entry.values.contains(&Atom::Unknown)),
+            Self::Map(entries) => entries.iter().any(|entry| entry.value.has_unknown()),
             Self::Unknown => true,
         }
     }

@@ -3,15 +3,16 @@
 
 use converge_model::schema::Param;
 use converge_model::{Content, Scalar, Type};
-use minijinja::Value;
 
 use crate::evaluate::control_flow::{self, Visitor};
 use crate::evaluate::evaluator::Evaluator;
-use crate::evaluate::problems::{secret_here, unreadable};
-use crate::expand::arguments::{self, Arguments, Atom, Bound, MapEntry, Row, SecretText};
+use crate::evaluate::problems::unreadable;
+use crate::expand::arguments::{self, Arguments, Atom, Bound, Row};
+use crate::expand::binder::Binder;
+use crate::expand::maps::Shape;
 use crate::expand::options::Options;
-use crate::resolve::statement::{Argument, Binding, Form, Key, Member, Statement, Term};
-use crate::resolve::values::{NO_MAP, nested, words};
+use crate::resolve::statement::{Argument, Binding, Form, Member, Term};
+use crate::resolve::values::words;
 use crate::schema::mismatch::{missing, unknown_parameter};
 use crate::schema::types::{self, Limits};
 use crate::schema::{Schema, Target, takes_several};
@@ -36,37 +37,9 @@ pub(crate) fn bind(
     has_options: bool,
     evaluator: &Evaluator,
 ) -> BindingRead {
-    let mut binder = Binder {
-        schema,
-        target,
-        has_options,
-        given: Arguments::empty(schema, binding.at),
-        lines: Vec::new(),
-        failed: Vec::new(),
-        with: None,
-        read: GivenAt::default(),
-        options: Options::default(),
-        diagnostics: Diagnostics::default(),
-    };
+    let mut binder = Binder::new(schema, target, has_options, binding.at);
     control_flow::walk(&binding.members, evaluator, false, &mut binder);
     binder.finish(evaluator)
-}
-
-struct Binder<'a> {
-    schema: &'a Schema,
-    target: Target,
-    has_options: bool,
-    given: Arguments,
-    /// Commands that a shell may read: whether it does is known once everything else is.
-    lines: Vec<(ParamId, &'a Argument, &'a Written, Evaluator, bool)>,
-    /// Parameters that are written and have no value: they are null, or wrong.
-    failed: Vec<ParamId>,
-    with: Option<&'a Written>,
-    /// What callers of modules gave and was read for the value in hand.
-    read: GivenAt,
-    options: Options,
-    /// What is wrong with it.
-    diagnostics: Diagnostics,
 }
 
 impl<'a> Visitor<'a, Member> for Binder<'a> {
@@ -79,8 +52,8 @@ impl<'a> Visitor<'a, Member> for Binder<'a> {
                 Form::Values(terms) => {
                     self.argument(*id, argument, maybe, |binder, param| binder.held(param, terms, evaluator))
                 }
-                Form::Keys(keys) => self.argument(*id, argument, maybe, |binder, _| {
-                    Some(Bound::Map(binder.keys(keys, evaluator)))
+                Form::Keys(keys) => self.argument(*id, argument, maybe, |binder, param| {
+                    Some(Bound::Map(binder.keys(Shape::of(param), keys, evaluator)))
                 }),
             },
             Member::Child(id, binding) => {
@@ -93,8 +66,8 @@ impl<'a> Visitor<'a, Member> for Binder<'a> {
                 self.options.set(*option, values, *at, evaluator, &mut self.diagnostics);
             }
             Member::Free(key) => {
-                let entry = self.entry(key, evaluator);
-                self.given.free.push(entry);
+                let entry = self.entry(Shape::Flat, key, evaluator);
+                self.given.free.extend(entry);
             }
             Member::With(written) => self.with = Some(written),
         }
@@ -102,30 +75,6 @@ impl<'a> Visitor<'a, Member> for Binder<'a> {
 
     fn tell(&mut self, report: Diagnostic) {
         self.diagnostics.push(report);
-    }
-}
-
-/// The keys of a map, as they are walked.
-struct Keys<'b, 'a> {
-    binder: &'b mut Binder<'a>,
-    entries: Vec<MapEntry>,
-}
-
-impl<'a> Visitor<'a, Key> for Keys<'_, '_> {
-    fn one(&mut self, key: &'a Key, evaluator: &Evaluator, _maybe: bool) {
-        let entry = self.binder.entry(key, evaluator);
-        match self.entries.iter().find(|known| known.key == entry.key) {
-            Some(first) => self.binder.diagnostics.push(
-                Diagnostic::error(Code::Doubled, format!("`{}` is given twice", entry.key))
-                    .label(entry.at, "and again here")
-                    .label(first.at, "given here"),
-            ),
-            None => self.entries.push(entry),
-        }
-    }
-
-    fn tell(&mut self, report: Diagnostic) {
-        self.binder.diagnostics.push(report);
     }
 }
 
@@ -182,15 +131,6 @@ impl<'a> Binder<'a> {
         !self.diagnostics.is_empty()
     }
 
-    /// Where the value in hand was given: to a module at `at`, unless it comes from the parameters of another.
-    fn given_at(&mut self, at: Span) -> GivenAt {
-        let read = std::mem::take(&mut self.read);
-        match self.target {
-            Target::Module if read.spans().is_empty() => GivenAt::one(at),
-            _ => read,
-        }
-    }
-
     /// Adds a second value: lists and maps grow, anything else is given twice.
     fn add(
         &mut self,
@@ -219,7 +159,7 @@ impl<'a> Binder<'a> {
 
     fn held(&mut self, param: &Param, terms: &[Term], evaluator: &Evaluator) -> Option<Bound> {
         match (&param.ty, terms) {
-            (Type::Map, [Term::Open(written)]) => {
+            (Type::Map | Type::Tree, [Term::Open(written)]) => {
                 let value = self.evaluated(written, evaluator)?;
                 self.map_of(param, &value, written.at)
             }
@@ -244,96 +184,6 @@ impl<'a> Binder<'a> {
             _ => {
                 let value = self.evaluated(written, evaluator)?;
                 self.single_of(ty, param, &value, written.at)
-            }
-        }
-    }
-
-    fn keys(&mut self, keys: &[Statement<Key>], evaluator: &Evaluator) -> Vec<MapEntry> {
-        let mut visitor = Keys { binder: self, entries: Vec::new() };
-        control_flow::walk(keys, evaluator, false, &mut visitor);
-        visitor.entries
-    }
-
-    /// One key of a map with its values.
-    fn entry(&mut self, key: &Key, evaluator: &Evaluator) -> MapEntry {
-        let mut entry = MapEntry { several: key.several, ..MapEntry::new(key.key.clone(), key.at) };
-        for term in &key.values {
-            let outer = std::mem::take(&mut self.read);
-            let at = match term {
-                Term::Constant(scalar, at) => {
-                    entry.values.push(Atom::Plain(scalar.clone()));
-                    *at
-                }
-                Term::Open(written) => {
-                    if let Some(value) = self.evaluated(written, evaluator) {
-                        self.map_evaluated(value, written.at, &mut entry);
-                    }
-                    written.at
-                }
-            };
-            let own = self.given_at(at);
-            self.read = outer | own.clone();
-            entry.given = std::mem::take(&mut entry.given) | own;
-        }
-        entry
-    }
-
-    fn map_evaluated(&mut self, value: Evaluated, at: Span, entry: &mut MapEntry) {
-        if value.marks.unknown {
-            return entry.values.push(Atom::Unknown);
-        }
-        match template::raw(&value.value) {
-            Raw::Null => {}
-            Raw::List(list) => {
-                entry.several = true;
-                for (item, marks) in list.items() {
-                    let atom = self.scalar(
-                        &Type::Any,
-                        Limits::default(),
-                        item,
-                        marks.clone() | value.marks.clone(),
-                        at,
-                    );
-                    entry.values.extend(atom);
-                }
-            }
-            _ => {
-                entry.values.extend(self.scalar(&Type::Any, Limits::default(), &value.value, value.marks, at))
-            }
-        }
-    }
-
-    fn map_of(&mut self, of: &Param, value: &Evaluated, at: Span) -> Option<Bound> {
-        if value.marks.unknown {
-            return Some(Bound::Unknown);
-        }
-        match template::raw(&value.value) {
-            Raw::Null => None,
-            Raw::Map(map) => {
-                let mut entries = Vec::new();
-                for (key, found) in self.diagnostics.told(map.entries().map_err(|error| *error.0))? {
-                    let Found { value: item, marks } = found;
-                    if holds_map(&item) {
-                        self.diagnostics.push(nested(of, key, at).given(marks.given.spans()));
-                        continue;
-                    }
-                    let mut entry = MapEntry::new(key.into(), at);
-                    let marks = marks | value.marks.clone();
-                    entry.given = if self.target == Target::Module && marks.given.spans().is_empty() {
-                        GivenAt::one(at)
-                    } else {
-                        marks.given.clone()
-                    };
-                    self.map_evaluated(Evaluated { value: item, marks }, at, &mut entry);
-                    entries.push(entry);
-                }
-                Some(Bound::Map(entries))
-            }
-            _ => {
-                self.diagnostics.push(
-                    Diagnostic::error(Code::Type, "this is no map").label(at, "a map is wanted").help(NO_MAP),
-                );
-                None
             }
         }
     }
@@ -507,7 +357,7 @@ impl<'a> Binder<'a> {
 
     fn held_of(&mut self, param: &Param, value: &Evaluated, at: Span) -> Option<Bound> {
         match &param.ty {
-            Type::Map => self.map_of(param, value, at),
+            Type::Map | Type::Tree => self.map_of(param, value, at),
             Type::List(of) => {
                 let mut items = Vec::new();
                 match self.items_of(of, param, value, at, &mut items) {
@@ -524,98 +374,7 @@ impl<'a> Binder<'a> {
         }
     }
 
-    fn evaluated(&mut self, written: &Written, evaluator: &Evaluator) -> Option<Evaluated> {
-        let value = self.diagnostics.told(evaluator.value(written))?;
-        self.read = std::mem::take(&mut self.read) | value.marks.given.clone();
-        Some(value)
-    }
-
-    /// One value of the result of a template or an expression.
-    fn scalar(
-        &mut self,
-        ty: &Type,
-        limits: Limits<'_>,
-        value: &Value,
-        marks: Marks,
-        at: Span,
-    ) -> Option<Atom> {
-        self.read = std::mem::take(&mut self.read) | marks.given.clone();
-        if marks.unknown {
-            return Some(Atom::Unknown);
-        }
-        match types::input_of(value) {
-            Some(input) => self.typed(ty, limits, &input, marks, at),
-            None => {
-                let (what, help) = match template::raw(value) {
-                    Raw::Null => return None,
-                    Raw::List(_) => {
-                        ("a list", "`join` makes one text of it; a parameter with one value takes one item")
-                    }
-                    Raw::Map(_) => ("a map", "write the key that is meant: `app.workers`"),
-                    _ => ("no plain value", "write the part that is meant: `host.name`"),
-                };
-                self.diagnostics.push(
-                    Diagnostic::error(Code::Type, format!("this is {what}, where one value is wanted"))
-                        .label(at, what)
-                        .help(help)
-                        .given(marks.given.spans()),
-                );
-                None
-            }
-        }
-    }
-
-    fn typed(
-        &mut self,
-        ty: &Type,
-        limits: Limits<'_>,
-        input: &types::Input,
-        marks: Marks,
-        at: Span,
-    ) -> Option<Atom> {
-        let atom = if marks.tainted {
-            let text = match input {
-                types::Input::Text(text) => text.clone(),
-                types::Input::Int(number, _) => number.to_string(),
-                types::Input::Float(number, _) => number.to_string(),
-                types::Input::Bool(value) => value.to_string(),
-            };
-            if matches!(ty, Type::Path | Type::ControllerPath | Type::Name) {
-                self.diagnostics.push(secret_here(at, "a name or path").given(marks.given.spans()));
-                return None;
-            }
-            types::read_secret(ty, &text, limits)
-                .map(|()| Atom::Secret(SecretText { text: text.into(), stand_ins: marks.stand_ins.clone() }))
-        } else {
-            types::read(ty, input, limits).map(|scalar| {
-                Atom::Plain(match self.target {
-                    Target::Catalog => scalar,
-                    Target::Module => types::as_written(ty, input, scalar),
-                })
-            })
-        };
-        match atom {
-            Ok(atom) => Some(atom),
-            Err(error) => {
-                let report = Diagnostic::error(Code::Type, error.message).label(at, "here");
-                self.diagnostics.push(report.maybe_help(error.help).given(marks.given.spans()));
-                None
-            }
-        }
-    }
-
     fn unknown(&mut self, key: &str, at: Span) {
         self.diagnostics.push(unknown_parameter(self.schema, key, at, self.has_options));
-    }
-}
-
-/// Whether a value is a map, or a list of something else than plain values.
-fn holds_map(value: &Value) -> bool {
-    match template::raw(value) {
-        Raw::Map(_) => true,
-        Raw::List(list) => {
-            list.items().iter().any(|(item, _)| matches!(template::raw(item), Raw::Map(_) | Raw::List(_)))
-        }
-        _ => false,
     }
 }

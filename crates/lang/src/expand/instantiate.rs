@@ -10,7 +10,7 @@ use crate::evaluate::evaluator::{Evaluator, Inner};
 use crate::evaluate::host_scope::HostScope;
 use crate::evaluate::session::{ScopeId, Session, lock};
 use crate::evaluate::variables::{Owner, variable};
-use crate::expand::arguments::{Argument, Arguments, Atom, Bound, MapEntry, SecretText};
+use crate::expand::arguments::{Argument, Arguments, Atom, Bound, MapEntry, Nested, SecretText};
 use crate::expand::merge;
 use crate::expand::options::Options;
 use crate::expand::walk::{Bodies, Call, Instance, Walk};
@@ -115,18 +115,20 @@ fn map(entries: Vec<(String, Value, Marks)>) -> Value {
 
 fn free(entries: &[MapEntry]) -> Value {
     let entry = |entry: &MapEntry| {
-        let mut atoms: Vec<(Value, Marks)> =
-            entry.values.iter().map(|value| atom(value, &entry.given)).collect();
-        let (value, marks) = match (entry.several, atoms.pop()) {
-            (false, Some(only)) => only,
-            (_, last) => {
-                atoms.extend(last);
-                (List::new(atoms), Marks::default())
-            }
-        };
+        let (value, marks) = nested(&entry.value, &entry.given);
         (entry.key.to_string(), value, marks)
     };
     Map::exact(entries.iter().map(entry).collect())
+}
+
+fn nested(value: &Nested, given: &GivenAt) -> (Value, Marks) {
+    match value {
+        Nested::One(one) => atom(one, given),
+        Nested::List(items) => {
+            (List::new(items.iter().map(|item| nested(item, given)).collect()), Marks::default())
+        }
+        Nested::Map(entries) => (free(entries), Marks::default()),
+    }
 }
 
 fn held(argument: &Argument) -> (Value, Marks) {

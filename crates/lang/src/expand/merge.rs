@@ -8,7 +8,7 @@ use converge_model::{Type, Value};
 
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 
-use crate::expand::arguments::{Argument, Arguments, Atom, Bound, Row, name_of};
+use crate::expand::arguments::{Argument, Arguments, Atom, Bound, MapEntry, Nested, Row, name_of};
 use crate::schema::Schema;
 use crate::schema::mismatch::missing;
 use crate::template::GivenAt;
@@ -52,11 +52,20 @@ fn join(schema: &Schema, into: &mut Arguments, piece: Arguments, diagnostics: &m
     for ((schema, into), rows) in schema.children.iter().zip(into.children.iter_mut()).zip(piece.children) {
         rows.into_iter().for_each(|row| add(schema, into, row, diagnostics));
     }
-    for entry in piece.free {
-        match into.free.iter().find(|known| known.key == entry.key) {
-            None => into.free.push(entry),
-            Some(known) if *known == entry => {}
-            Some(known) => differ(&entry.key, known.at, entry.at, diagnostics),
+    keys(&mut into.free, piece.free, diagnostics);
+}
+
+/// Adds keys to those of another place; maps below one key add up as well.
+fn keys(into: &mut Vec<MapEntry>, more: Vec<MapEntry>, diagnostics: &mut Diagnostics) {
+    for entry in more {
+        let Some(known) = into.iter_mut().find(|known| known.key == entry.key) else {
+            into.push(entry);
+            continue;
+        };
+        match (&mut known.value, entry.value) {
+            (Nested::Map(entries), Nested::Map(more)) => keys(entries, more, diagnostics),
+            (value, other) if *value == other => {}
+            _ => differ(&entry.key, known.at, entry.at, diagnostics),
         }
     }
 }
@@ -75,15 +84,7 @@ fn agree(param: &Param, into: &mut Argument, argument: Argument, diagnostics: &m
                 }
             });
         }
-        (Bound::Map(entries), Bound::Map(more)) => {
-            for entry in more {
-                match entries.iter().find(|known| known.key == entry.key) {
-                    None => entries.push(entry),
-                    Some(known) if *known == entry => {}
-                    Some(known) => differ(&entry.key, known.at, entry.at, diagnostics),
-                }
-            }
-        }
+        (Bound::Map(entries), Bound::Map(more)) => keys(entries, more, diagnostics),
         (held, other) if into.maybe || argument.maybe || held.has_unknown() || other.has_unknown() => {
             *held = Bound::Unknown;
         }

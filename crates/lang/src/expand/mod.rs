@@ -3,8 +3,10 @@
 
 pub(crate) mod arguments;
 pub(crate) mod bind;
+mod binder;
 pub(crate) mod constants;
 pub(crate) mod instantiate;
+mod maps;
 pub(crate) mod merge;
 pub(crate) mod options;
 pub(crate) mod walk;

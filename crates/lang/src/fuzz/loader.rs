@@ -78,7 +78,11 @@ impl KindInfo for Every {
 static KINDS: LazyLock<Vec<Every>> = LazyLock::new(|| {
     let name = || Param::new("name", Type::Text, "").argument(0).required();
     let every = Type::ALL.iter().fold(KindSchema::new("every", "").param(name()), |schema, ty| {
-        schema.param(Param::new(&format!("p-{}", ty.name()), ty.clone(), ""))
+        schema.param(Param::new(
+            &format!("p-{}", if *ty == Type::Tree { "tree" } else { ty.name() }),
+            ty.clone(),
+            "",
+        ))
     });
     let file = KindSchema::new("file", "")
         .param(name())

@@ -231,18 +231,35 @@ impl Reader<'_> {
         let text = |key: &str| node.prop(key).and_then(|property| property.value.plain_text().cloned());
         let type_name = text("type").unwrap_or_else(|| "string".into());
         let Some(ty) = Type::parse(&type_name, text("of").as_deref()) else {
-            let names = Type::ALL.iter().map(Type::name).chain(["list"]);
-            let at = node.prop("type").map_or(node.at, |property| property.value.at);
-            self.diagnostics.push(
-                Diagnostic::error(Code::Module, format!("there is no type `{type_name}`"))
-                    .label(at, "unknown")
-                    .maybe_help(did_you_mean(&type_name, names)),
-            );
+            self.no_type(node, &type_name);
             return None;
         };
         let mut param = Param::new(name, ty, text("doc").as_deref().unwrap_or_default());
         self.limits(node, &mut param);
         Some(param)
+    }
+
+    /// Says that there is no such type: of a list or a map it is `of` that is wrong.
+    fn no_type(&mut self, node: &Node, name: &str) {
+        let of = node.prop("of").filter(|_| matches!(name, "list" | "map"));
+        let at = of.or(node.prop("type")).map_or(node.at, |property| property.value.at);
+        let of = of.and_then(|property| property.value.plain_text());
+        let report = match of {
+            Some(of) if name == "map" => Diagnostic::error(
+                Code::Module,
+                format!("there is no map of `{of}`"),
+            )
+            .label(at, "unknown")
+            .help("without `of` a map keeps all that nests in it; `of=\"any\"` is one of values and lists"),
+            of => {
+                let name = of.map_or(name, |of| of);
+                let names = Type::ALL.iter().map(Type::name).chain(["list"]);
+                Diagnostic::error(Code::Module, format!("there is no type `{name}`"))
+                    .label(at, "unknown")
+                    .maybe_help(did_you_mean(name, names))
+            }
+        };
+        self.diagnostics.push(report);
     }
 
     fn limits(&mut self, node: &Node, param: &mut Param) {

@@ -104,9 +104,16 @@ pub(crate) enum Term {
 pub(crate) struct Key {
     pub(crate) key: Arc<str>,
     pub(crate) at: Span,
-    pub(crate) values: Vec<Term>,
-    /// Whether the values are written as a list.
-    pub(crate) several: bool,
+    pub(crate) value: KeyValue,
+}
+
+/// What is written for a key.
+pub(crate) enum KeyValue {
+    One(Term),
+    /// Several arguments, or items in braces.
+    List(Vec<Self>),
+    /// Keys of its own.
+    Keys(Vec<Statement<Key>>),
 }
 
 /// An option that every resource has, whatever its kind.
@@ -193,17 +200,16 @@ impl Binding {
             (Literal::Text(_), origin) => origin == Origin::Raw,
             _ => true,
         };
-        let is_key = |key: &Key| key.values.iter().all(Term::is_constant);
         let is_argument = |argument: &Argument| match &argument.form {
             Form::Values(terms) => terms.iter().all(Term::is_constant),
             Form::Line(_) => false,
-            Form::Keys(keys) => keys.iter().all(|key| matches!(key, Statement::One(key) if is_key(key))),
+            Form::Keys(keys) => are_constant(keys),
         };
         let is_member = |member: &Member| match member {
             Member::Argument(_, argument) => is_argument(argument),
             Member::Child(_, binding) => binding.is_constant(),
             Member::Option(_, values, _) => values.iter().all(is_plain),
-            Member::Free(key) => is_key(key),
+            Member::Free(key) => key.value.is_constant(),
             Member::With(_) => false,
         };
         !self.is_broken
@@ -222,6 +228,20 @@ impl Term {
     fn is_constant(&self) -> bool {
         matches!(self, Self::Constant(..))
     }
+}
+
+impl KeyValue {
+    fn is_constant(&self) -> bool {
+        match self {
+            Self::One(term) => term.is_constant(),
+            Self::List(items) => items.iter().all(Self::is_constant),
+            Self::Keys(keys) => are_constant(keys),
+        }
+    }
+}
+
+fn are_constant(keys: &[Statement<Key>]) -> bool {
+    keys.iter().all(|key| matches!(key, Statement::One(key) if key.value.is_constant()))
 }
 
 fn each<T>(statements: &[Statement<T>], with: &mut impl FnMut(&T)) {

@@ -9,7 +9,7 @@ use converge_model::schema::Param;
 use crate::resolve::binding::{Of, Shell};
 use crate::resolve::control::Flow;
 use crate::resolve::resolver::Resolver;
-use crate::resolve::statement::{Argument, Form, Key, Member, Statement, Term};
+use crate::resolve::statement::{Argument, Form, Key, KeyValue, Member, Statement, Term};
 use crate::resolve::texts::broken;
 use crate::schema::mismatch::values_only;
 use crate::schema::types::{self, Limits};
@@ -18,6 +18,7 @@ use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::ids::ParamId;
 use crate::syntax::command_words;
 use crate::syntax::parse::{Literal, Node, Origin, Written};
+use crate::syntax::value_tree::{list_and_map, no_value};
 use crate::template;
 
 impl Resolver<'_> {
@@ -52,7 +53,7 @@ impl Resolver<'_> {
     fn in_braces(&mut self, of: &Of<'_>, param: &Param, node: &Node) -> Form {
         let items = dashes(node);
         match &param.ty {
-            Type::Map => Form::Keys(self.keys(param, node)),
+            Type::Map | Type::Tree => Form::Keys(self.keys(param, node)),
             Type::List(item) if !items.is_empty() => {
                 node.body().iter().for_each(|item| self.plain_item(param, item));
                 let limits = Limits::of(param);
@@ -74,7 +75,7 @@ impl Resolver<'_> {
         let param = &of.schema.params[id];
         let limits = Limits::of(param);
         match &param.ty {
-            Type::Map => Form::Values(vec![self.map(values, of.node.at)]),
+            Type::Map | Type::Tree => Form::Values(vec![self.map(values, of.node.at)]),
             Type::List(item) => {
                 Form::Values(values.iter().map(|value| self.term(item, limits, value, of.target)).collect())
             }
@@ -174,12 +175,17 @@ impl Resolver<'_> {
             keys.push(Statement::One(self.key(&property.key, property.value.at, values, false)));
         }
         keys.extend(self.statements(node.body(), Flow::among_members, &mut |resolver, child| {
-            Some(Statement::One(resolver.key_of(of, child)))
+            let value = match of.ty {
+                Type::Tree => resolver.nested(of, child)?,
+                _ => resolver.flat(of, child),
+            };
+            Some(Statement::One(Key { key: child.name.clone(), at: child.at, value }))
         }));
         keys
     }
 
-    fn key_of(&mut self, of: &Param, child: &Node) -> Key {
+    /// What is written for a key where only plain values and lists of them are kept.
+    fn flat(&mut self, of: &Param, child: &Node) -> KeyValue {
         let dashes = dashes(child);
         let is_list = child.args.is_empty() && child.props.is_empty() && !dashes.is_empty();
         if is_list {
@@ -188,14 +194,46 @@ impl Resolver<'_> {
             self.refuse(nested(of, &child.name, child.at));
         }
         let values = if child.args.is_empty() { &dashes } else { &child.args };
-        let several = values.len() > 1 || child.args.is_empty();
-        self.key(&child.name, child.at, values, several)
+        self.several(values, values.len() > 1 || child.args.is_empty())
     }
 
-    /// A key of a map with what is written for it.
+    /// What is written for a key, or for an item, of a map that nests: as for a variable.
+    fn nested(&mut self, of: &Param, node: &Node) -> Option<KeyValue> {
+        let has_items = !node.body().is_empty() && node.body().iter().all(|child| &*child.name == "-");
+        match (&node.args[..], &node.props[..], &node.children) {
+            ([], [], None) => {
+                self.refuse(no_value(&node.name, node.at));
+                None
+            }
+            (values, [], None) => Some(self.several(values, values.len() > 1)),
+            ([], [], Some(items)) if has_items => {
+                Some(KeyValue::List(items.iter().filter_map(|item| self.nested(of, item)).collect()))
+            }
+            ([], _, _) => Some(KeyValue::Keys(self.keys(of, node))),
+            _ => {
+                self.texts_below(node);
+                self.refuse(list_and_map(&node.name, node.at));
+                None
+            }
+        }
+    }
+
+    /// A key of a map with the values that are written for it.
     pub(super) fn key(&mut self, key: &Arc<str>, at: Span, values: &[Written], several: bool) -> Key {
-        let term = |written| self.term(&Type::Any, Limits::default(), written, Target::Catalog);
-        Key { key: key.clone(), at, values: values.iter().map(term).collect(), several }
+        Key { key: key.clone(), at, value: self.several(values, several) }
+    }
+
+    fn several(&mut self, values: &[Written], several: bool) -> KeyValue {
+        let term =
+            |written| KeyValue::One(self.term(&Type::Any, Limits::default(), written, Target::Catalog));
+        let mut terms: Vec<KeyValue> = values.iter().map(term).collect();
+        match terms.pop() {
+            Some(only) if terms.is_empty() && !several => only,
+            last => {
+                terms.extend(last);
+                KeyValue::List(terms)
+            }
+        }
     }
 
     /// Refuses properties and children of an item of a list: they would be lost.

@@ -165,11 +165,7 @@ pub(crate) fn tree(node: &Node, diagnostics: &mut Diagnostics) -> Option<Tree> {
     let items = |body: &[Node]| !body.is_empty() && body.iter().all(|child| &*child.name == "-");
     match (&node.args[..], &node.props[..], &node.children) {
         ([], [], None) => {
-            diagnostics.push(
-                Diagnostic::error(Code::Empty, format!("`{}` has no value", node.name))
-                    .label(node.at, "nothing is written after it")
-                    .help("write a value; `#true`, an empty map `{ }`, an empty list `(expr)\"[]\"`"),
-            );
+            diagnostics.push(no_value(&node.name, node.at));
             None
         }
         ([one], [], None) => Some(Tree::Leaf(one.clone())),
@@ -192,14 +188,24 @@ pub(crate) fn tree(node: &Node, diagnostics: &mut Diagnostics) -> Option<Tree> {
             Some(Tree::Map(all.into(), node.at))
         }
         _ => {
-            diagnostics.push(
-                Diagnostic::error(Code::Shape, format!("`{}` is a list and a map at once", node.name))
-                    .label(node.at, "has arguments and keys")
-                    .help("a list has arguments or children named `-`, a map properties or named children"),
-            );
+            diagnostics.push(list_and_map(&node.name, node.at));
             None
         }
     }
+}
+
+/// A key after which nothing is written.
+pub(crate) fn no_value(key: &str, at: Span) -> Diagnostic {
+    Diagnostic::error(Code::Empty, format!("`{key}` has no value"))
+        .label(at, "nothing is written after it")
+        .help("write a value; `#true`, an empty map `{ }`, an empty list `(expr)\"[]\"`")
+}
+
+/// A key with arguments and with keys of its own.
+pub(crate) fn list_and_map(key: &str, at: Span) -> Diagnostic {
+    Diagnostic::error(Code::Shape, format!("`{key}` is a list and a map at once"))
+        .label(at, "has arguments and keys")
+        .help("a list has arguments or children named `-`, a map properties or named children")
 }
 
 fn doubled(entries: &[Entry], diagnostics: &mut Diagnostics) {

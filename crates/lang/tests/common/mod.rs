@@ -167,6 +167,12 @@ static KINDS: LazyLock<Vec<TestKind>> = LazyLock::new(|| {
             no_claim,
         ),
         named(
+            KindSchema::new("settings", "A file of nested settings")
+                .param(path())
+                .param(param("content", Type::Tree).required()),
+            no_claim,
+        ),
+        named(
             KindSchema::new("unit", "A unit")
                 .param(name())
                 .child(Child::new("section", "A section").param(name()).free_keys("settings"))

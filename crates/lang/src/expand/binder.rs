@@ -1,0 +1,140 @@
+//! A value as its parameter's type has it, and what is kept of a binding while it is read.
+
+use converge_model::Type;
+use minijinja::Value;
+
+use crate::evaluate::evaluator::Evaluator;
+use crate::evaluate::problems::secret_here;
+use crate::expand::arguments::{Arguments, Atom, SecretText};
+use crate::expand::options::Options;
+use crate::resolve::statement::Argument;
+use crate::schema::types::{self, Limits};
+use crate::schema::{Schema, Target};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
+use crate::source::ids::ParamId;
+use crate::syntax::parse::Written;
+use crate::template::{self, Evaluated, GivenAt, Marks, Raw};
+
+/// A binding on its way to the values of its parameters.
+pub(super) struct Binder<'a> {
+    pub(super) schema: &'a Schema,
+    pub(super) target: Target,
+    pub(super) has_options: bool,
+    pub(super) given: Arguments,
+    /// Commands that a shell may read: whether it does is known once everything else is.
+    pub(super) lines: Vec<(ParamId, &'a Argument, &'a Written, Evaluator, bool)>,
+    /// Parameters that are written and have no value: they are null, or wrong.
+    pub(super) failed: Vec<ParamId>,
+    pub(super) with: Option<&'a Written>,
+    /// What callers of modules gave and was read for the value in hand.
+    pub(super) read: GivenAt,
+    pub(super) options: Options,
+    /// What is wrong with it.
+    pub(super) diagnostics: Diagnostics,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder of what stands at `at`, of which nothing is read yet.
+    pub(super) fn new(schema: &'a Schema, target: Target, has_options: bool, at: Span) -> Self {
+        Self {
+            schema,
+            target,
+            has_options,
+            given: Arguments::empty(schema, at),
+            lines: Vec::new(),
+            failed: Vec::new(),
+            with: None,
+            read: GivenAt::default(),
+            options: Options::default(),
+            diagnostics: Diagnostics::default(),
+        }
+    }
+
+    /// Where the value in hand was given: to a module at `at`, unless it comes from the parameters of another.
+    pub(super) fn given_at(&mut self, at: Span) -> GivenAt {
+        let read = std::mem::take(&mut self.read);
+        match self.target {
+            Target::Module if read.spans().is_empty() => GivenAt::one(at),
+            _ => read,
+        }
+    }
+    pub(super) fn evaluated(&mut self, written: &Written, evaluator: &Evaluator) -> Option<Evaluated> {
+        let value = self.diagnostics.told(evaluator.value(written))?;
+        self.read = std::mem::take(&mut self.read) | value.marks.given.clone();
+        Some(value)
+    }
+
+    /// One value of the result of a template or an expression.
+    pub(super) fn scalar(
+        &mut self,
+        ty: &Type,
+        limits: Limits<'_>,
+        value: &Value,
+        marks: Marks,
+        at: Span,
+    ) -> Option<Atom> {
+        self.read = std::mem::take(&mut self.read) | marks.given.clone();
+        if marks.unknown {
+            return Some(Atom::Unknown);
+        }
+        match types::input_of(value) {
+            Some(input) => self.typed(ty, limits, &input, marks, at),
+            None => {
+                let (what, help) = match template::raw(value) {
+                    Raw::Null => return None,
+                    Raw::List(_) => {
+                        ("a list", "`join` makes one text of it; a parameter with one value takes one item")
+                    }
+                    Raw::Map(_) => ("a map", "write the key that is meant: `app.workers`"),
+                    _ => ("no plain value", "write the part that is meant: `host.name`"),
+                };
+                self.diagnostics.push(
+                    Diagnostic::error(Code::Type, format!("this is {what}, where one value is wanted"))
+                        .label(at, what)
+                        .help(help)
+                        .given(marks.given.spans()),
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn typed(
+        &mut self,
+        ty: &Type,
+        limits: Limits<'_>,
+        input: &types::Input,
+        marks: Marks,
+        at: Span,
+    ) -> Option<Atom> {
+        let atom = if marks.tainted {
+            let text = match input {
+                types::Input::Text(text) => text.clone(),
+                types::Input::Int(number, _) => number.to_string(),
+                types::Input::Float(number, _) => number.to_string(),
+                types::Input::Bool(value) => value.to_string(),
+            };
+            if matches!(ty, Type::Path | Type::ControllerPath | Type::Name) {
+                self.diagnostics.push(secret_here(at, "a name or path").given(marks.given.spans()));
+                return None;
+            }
+            types::read_secret(ty, &text, limits)
+                .map(|()| Atom::Secret(SecretText { text: text.into(), stand_ins: marks.stand_ins.clone() }))
+        } else {
+            types::read(ty, input, limits).map(|scalar| {
+                Atom::Plain(match self.target {
+                    Target::Catalog => scalar,
+                    Target::Module => types::as_written(ty, input, scalar),
+                })
+            })
+        };
+        match atom {
+            Ok(atom) => Some(atom),
+            Err(error) => {
+                let report = Diagnostic::error(Code::Type, error.message).label(at, "here");
+                self.diagnostics.push(report.maybe_help(error.help).given(marks.given.spans()));
+                None
+            }
+        }
+    }
+}
