@@ -7,7 +7,7 @@ use converge_engine::modules::BUILTIN;
 use converge_engine::secrets::Identities;
 use converge_engine::{Project, ProjectSources};
 use converge_lang::diagnostic::{Files, Severity};
-use converge_lang::{Diagnostics, Inventory, Loaded, Loader};
+use converge_lang::{Analysis, Diagnostics, Inventory, Loaded, Loader, MemorySources};
 use converge_model::{HostName, KindInfo};
 
 use crate::arguments::{HostArguments, IdentityArguments, ProjectArguments};
@@ -111,13 +111,9 @@ impl Opened {
         all
     }
 
-    /// What people know the project by: its name, else that of its inventory or folder.
+    /// What people know the project by.
     pub(crate) fn name(&self) -> String {
-        let folder = self.project.root.file_name().unwrap_or_default().to_string_lossy();
-        match self.inventory.project() {
-            "" => folder.into_owned(),
-            name => name.to_owned(),
-        }
+        name(&self.project, &self.inventory)
     }
 
     /// The hosts that were selected: all where nothing was.
@@ -138,6 +134,24 @@ impl Opened {
             false => Ok(hosts),
         }
     }
+}
+
+/// What people know a project by: its name, else that of its inventory or folder.
+pub(crate) fn name(project: &Project, inventory: &Inventory) -> String {
+    let folder = project.root.file_name().unwrap_or_default().to_string_lossy();
+    match inventory.project() {
+        "" => folder.into_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Reads and checks the project as its files stand.
+pub(crate) fn analyse(arguments: &ProjectArguments) -> Result<(Project, Analysis), Failure> {
+    let project = find(arguments)?;
+    let (loader, _) = loader(&project, identities(&arguments.identity));
+    let open = MemorySources::new();
+    let analysis = memory::bounded(|| Analysis::new(&loader, &project.entry, &arguments.sets, open));
+    Ok((project, analysis))
 }
 
 /// The project that the arguments name.

@@ -20,8 +20,7 @@ use std::sync::Arc;
 
 use converge_model::facts::{Cpu, Facts, Interface, Kernel, Memory, Os, User};
 use converge_model::{
-    Cell, Content, Digest, HostName, KindInfo, NotifyHow, Param, Resource, Row, Scalar, Secret, Tree, Type,
-    Value,
+    Cell, Content, HostName, KindInfo, NotifyHow, Param, Resource, Row, Scalar, Tree, Type, Value,
 };
 use kdl::{KdlDocument, KdlNode, KdlValue};
 use serde_json::{Map, Value as Json};
@@ -33,7 +32,7 @@ use crate::inventory::Loaded;
 use crate::project::loader::Loader;
 use crate::source::content::{ContentSource, Contents};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span, Style};
-use crate::source::sources::{EntryKind, SourceError, Sources, folder_of, join};
+use crate::source::sources::{LayeredSources, MemorySources, folder_of, join};
 use crate::syntax::parse_error;
 use crate::syntax::prescan;
 
@@ -110,8 +109,8 @@ impl Case {
     /// The resources are shown one after the other in their final order: the address, then every parameter, text of
     /// several lines as a block, then whom it notifies and waits for. What is as it would be unwritten is left out.
     pub fn run(&self, loader: &Loader) -> CaseOutcome {
-        let staged = Staged { below: Arc::clone(&loader.sources), case: self.staged() };
-        let loader = Loader { sources: Arc::new(staged), ..loader.clone() };
+        let sources = LayeredSources { above: self.staged(), below: Arc::clone(&loader.sources) };
+        let loader = Loader { sources: Arc::new(sources), ..loader.clone() };
         let (compiled, reports) = self.compile(&loader);
         match (&self.error, compiled) {
             (Some(text), None) if reports.contains(text) => CaseOutcome::Refused,
@@ -133,12 +132,12 @@ impl Case {
         (compiled, errors(&diagnostics, inventory.files()))
     }
 
-    fn staged(&self) -> BTreeMap<String, Arc<[u8]>> {
-        let mut files = self.files.clone();
-        files.insert(self.path.clone(), self.inventory.clone().into_bytes().into());
+    fn staged(&self) -> MemorySources {
+        let files = self.files.iter();
+        let sources = files.fold(MemorySources::new(), |sources, (path, bytes)| sources.file(path, &**bytes));
         let secrets = join(folder_of(&self.path), SECRETS).unwrap_or_default();
-        files.insert(secrets, self.secrets.clone().into_bytes().into());
-        files
+        let sources = sources.file(&self.path, self.inventory.as_str());
+        sources.file(&secrets, self.secrets.as_str()).secret_file(&secrets, self.secrets.as_str())
     }
 }
 
@@ -267,43 +266,6 @@ fn json(node: &KdlNode) -> Json {
         (0, children) => Json::Object(object(children)),
         (1, _) => values.into_iter().next().unwrap_or_default(),
         _ => Json::Array(values),
-    }
-}
-
-/// A project with a case put over it.
-struct Staged {
-    below: Arc<dyn Sources>,
-    case: BTreeMap<String, Arc<[u8]>>,
-}
-
-impl Sources for Staged {
-    fn read(&self, path: &str, limit: u64) -> Result<Arc<[u8]>, SourceError> {
-        self.case.get(path).map_or_else(|| self.below.read(path, limit), |bytes| Ok(Arc::clone(bytes)))
-    }
-
-    fn list(&self, folder: &str) -> Result<Vec<String>, SourceError> {
-        self.below.list(folder)
-    }
-
-    fn kind(&self, path: &str) -> Result<EntryKind, SourceError> {
-        if self.case.contains_key(path) { Ok(EntryKind::File) } else { self.below.kind(path) }
-    }
-
-    fn digest(&self, path: &str) -> Result<(Digest, u64), SourceError> {
-        let own = self.case.get(path).map(|bytes| (Digest::of(bytes), bytes.len() as u64));
-        own.map_or_else(|| self.below.digest(path), Ok)
-    }
-
-    fn packed(&self, folder: &str) -> Result<(Digest, u64), SourceError> {
-        self.below.packed(folder)
-    }
-
-    fn env(&self, name: &str) -> Option<String> {
-        self.below.env(name)
-    }
-
-    fn secrets(&self, path: &str) -> Result<Secret, SourceError> {
-        self.case.get(path).map_or_else(|| self.below.secrets(path), |kdl| Ok(Secret::new(kdl.to_vec())))
     }
 }
 

@@ -21,6 +21,8 @@ use crate::project::loader::Loader;
 use crate::project::module::ModuleInfo;
 use crate::project::{self, Data};
 use crate::resolve::Resolved;
+use crate::resolve::symbol::Symbol;
+use crate::resolve::uses::Index;
 use crate::settings::connection::{Connection, Transport};
 use crate::settings::drift::DriftPolicy;
 use crate::settings::rollout::{Moment, Rollout};
@@ -351,6 +353,49 @@ impl Inventory {
     /// The files of secrets that the inventory names, as paths of the project; they need not be there.
     pub fn secret_files(&self) -> impl Iterator<Item = &str> {
         self.data.declarations.secrets.iter().map(|(path, _)| path.as_str())
+    }
+
+    /// Everything that the project names, and where.
+    pub(crate) fn index(&self) -> Index {
+        Resolved::index(Arc::clone(&self.data))
+    }
+
+    /// What is known of something, in a line.
+    pub(crate) fn doc(&self, symbol: &Symbol) -> String {
+        let library = &self.data.library;
+        let schema = |path: &str| {
+            let mut path = path.split('.');
+            let name = path.next()?;
+            let of_kind = library.kind(name).map(|kind| &library.kinds[kind].schema);
+            let of_module = || library.module(name).map(|module| &library.modules[module].schema);
+            path.try_fold(of_kind.or_else(of_module)?, |schema, child| {
+                schema.child(child).map(|child| &schema.children[child])
+            })
+        };
+        let doc = match symbol {
+            Symbol::Kind(name) => {
+                library.kind(name).map(|kind| library.kinds[kind].info.schema().summary.clone())
+            }
+            Symbol::Module(name) => {
+                library.module(name).map(|module| library.modules[module].summary.clone())
+            }
+            Symbol::Parameter { of, name } => schema(of).and_then(|schema| {
+                let param = schema.param(name).map(|param| schema.params[param].doc.clone());
+                param.or_else(|| schema.child(name).map(|child| schema.children[child].doc.clone()))
+            }),
+            Symbol::Host(name) => self.data.membership.host(name).map(|host| {
+                let groups = self.data.membership.groups_of(host);
+                let groups: Vec<&str> =
+                    groups.iter().map(|group| &*self.data.membership.groups[*group].name).collect();
+                groups.join(", ")
+            }),
+            Symbol::Group(name) => self.data.membership.group(name).map(|group| {
+                let hosts = self.data.membership.groups[group].hosts.len();
+                if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") }
+            }),
+            Symbol::Option(_) | Symbol::Variable { .. } => None,
+        };
+        doc.unwrap_or_default()
     }
 
     fn settings(&self, host: &HostName) -> Option<&HostSettings> {

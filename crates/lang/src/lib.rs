@@ -17,11 +17,13 @@
 //! expand                    the resources of one host
 //! catalog                   its catalog
 //! inventory                 the whole, for the other crates
+//! analysis                  the same, as an editor asks for it
 //! ```
 //!
 //! A line uses those above it alone; a test holds to that. Mistakes are gathered in [`Diagnostics`], all of a run at
 //! once, and drawn by the caller.
 
+pub mod analysis;
 pub mod case;
 #[doc(hidden)]
 pub mod fuzz;
@@ -38,6 +40,7 @@ mod source;
 mod syntax;
 mod template;
 
+pub use analysis::{Analysis, Meaning};
 pub use case::{Case, CaseOutcome};
 pub use catalog::compile::Compiled;
 pub use catalog::gates::Gate;
@@ -48,6 +51,7 @@ pub use inventory::{Description, Inventory, Loaded};
 pub use project::loader::Loader;
 pub use project::module::{ModuleInfo, ModuleOrigin};
 pub use project::secrets::{SECRETS_LIMIT, SecretsMistake, SecretsText, SetError};
+pub use resolve::symbol::Symbol;
 pub use settings::connection::{Become, Connection, Transport};
 pub use settings::drift::{DriftPolicy, Window};
 pub use settings::rollout;
@@ -55,5 +59,5 @@ pub use settings::rollout::{Canary, Moment, Rollout, Share};
 pub use source::content::{ContentSource, Contents};
 pub use source::diagnostic;
 pub use source::diagnostic::{Diagnostic, Diagnostics, Files, Severity, Style};
-pub use source::sources::{Builtin, EntryKind, MemorySources, SourceError, Sources};
+pub use source::sources::{Builtin, EntryKind, LayeredSources, MemorySources, SourceError, Sources};
 pub use source::suggest::did_you_mean;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The folders and the files beside them, the uppermost first: each uses what stands below it alone.
 const ORDER: [&str; 12] = [
-    "lib, case, fuzz",
+    "lib, case, fuzz, analysis",
     "inventory",
     "catalog",
     "expand",

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::arguments::ProjectArguments;
 use crate::failure::Failure;
-use crate::project::Opened;
+use crate::project;
 use crate::view::Screen;
 use crate::view::text::{count, harmless};
 
@@ -29,16 +29,17 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
-        let opened = match Opened::read(&self.project)? {
-            Ok(opened) => opened,
-            Err((diagnostics, files)) => return show(&diagnostics, &files, &mut screen),
+        let (project, analysis) = project::analyse(&self.project)?;
+        let mut diagnostics = analysis.diagnostics().clone();
+        let Some(inventory) = analysis.inventory() else {
+            return show(&diagnostics, analysis.files(), &mut screen);
         };
-        let mut diagnostics = opened.all_diagnostics();
-        diagnostics.extend(schedules(&opened.inventory));
-        show(&diagnostics, opened.inventory.files(), &mut screen)?;
+        diagnostics.extend(schedules(inventory));
+        show(&diagnostics, analysis.files(), &mut screen)?;
         if !screen.is_json() {
-            let hosts = count(opened.inventory.hosts().len(), "host");
-            screen.print(&format!("{}: {hosts}, no mistakes\n", harmless(&opened.name())));
+            let hosts = count(inventory.hosts().len(), "host");
+            let name = project::name(&project, inventory);
+            screen.print(&format!("{}: {hosts}, no mistakes\n", harmless(&name)));
         }
         Ok(exit::OK)
     }

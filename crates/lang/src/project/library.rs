@@ -185,7 +185,7 @@ impl Shelf<'_> {
         let nodes = parse::parse(file, text, self.diagnostics);
         let readme = root.read(&**sources, "README.md", prescan::SIZE as u64).ok();
         let assets = Arc::new(Assets::new(root, sources, self.files, self.diagnostics));
-        let mut module = module::read(name, nodes, assets, origin, self.diagnostics);
+        let mut module = module::read(name, file, nodes, assets, origin, self.diagnostics);
         module.readme = readme.and_then(|bytes| std::str::from_utf8(&bytes).ok().map(Arc::from));
         Some((file, module))
     }

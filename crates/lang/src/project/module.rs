@@ -10,7 +10,7 @@ use crate::project::assets::Assets;
 use crate::schema::mismatch::COMMON;
 use crate::schema::types;
 use crate::schema::{Assert, Schema};
-use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
+use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Span};
 use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::value_tree::{self, Entry};
@@ -50,6 +50,8 @@ pub enum ModuleOrigin {
 /// A module.
 pub(crate) struct Module {
     pub(crate) schema: Schema,
+    /// Where it says its name; else where its file begins.
+    pub(crate) at: Span,
     pub(crate) summary: String,
     pub(crate) version: Option<String>,
     pub(crate) origin: ModuleOrigin,
@@ -79,6 +81,7 @@ impl Module {
 /// Reads the nodes of a `module.kdl`.
 pub(crate) fn read(
     name: &str,
+    file: FileId,
     nodes: Vec<Node>,
     assets: Arc<Assets>,
     origin: ModuleOrigin,
@@ -86,6 +89,7 @@ pub(crate) fn read(
 ) -> Module {
     let mut module = Module {
         schema: Schema { name: name.to_owned(), ..Schema::default() },
+        at: Span::new(file, 0, 0),
         summary: String::new(),
         version: None,
         origin,
@@ -116,7 +120,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn module(&mut self, node: &Node, module: &mut Module) {
         match node.args.first().and_then(Written::plain_text) {
-            Some(name) if **name == *module.schema.name => {}
+            Some(name) if **name == *module.schema.name => module.at = node.args[0].at,
             _ => {
                 self.report(node.at, format!("the module in this folder is called `{}`", module.schema.name))
             }
@@ -154,12 +158,12 @@ impl Reader<'_> {
                     if let Some(mut param) = self.param(node, top) {
                         param.argument = Some(arguments);
                         arguments += 1;
-                        self.add(schema, param, node.at);
+                        self.add(schema, param, node);
                     }
                 }
                 "param" => {
                     if let Some(param) = self.param(node, top) {
-                        self.add(schema, param, node.at);
+                        self.add(schema, param, node);
                     }
                 }
                 "child" => self.child(node, schema),
@@ -169,13 +173,15 @@ impl Reader<'_> {
         }
     }
 
-    fn add(&mut self, schema: &mut Schema, param: Param, at: Span) {
+    fn add(&mut self, schema: &mut Schema, param: Param, node: &Node) {
+        let at = node.at;
         if schema.names().contains(&param.name.as_str()) {
             self.report(at, format!("`{}` is declared twice", param.name));
         } else if let Err(error) = types::check_param(&param) {
             let report = Diagnostic::error(Code::Module, error.message).label(at, "in this parameter");
             self.diagnostics.push(report.maybe_help(error.help));
         } else {
+            schema.declared.push((param.name.clone(), node.args.first().map_or(at, |name| name.at)));
             schema.params.push(param);
         }
     }
@@ -197,6 +203,7 @@ impl Reader<'_> {
         if schema.names().contains(&child.name.as_str()) || matches!(&*child.name, "for" | "when" | "with") {
             return self.report(node.at, format!("`{}` is not free for a child", child.name));
         }
+        schema.declared.push((child.name.clone(), node.args[0].at));
         schema.children.push(child);
     }
 

@@ -5,6 +5,7 @@ use converge_model::schema::Param;
 use crate::resolve::control::Flow;
 use crate::resolve::resolver::Resolver;
 use crate::resolve::statement::{Argument, Binding, Form, Member, OptionName, Statement, Term};
+use crate::resolve::symbol::Symbol;
 use crate::resolve::texts::broken;
 use crate::schema::mismatch::{COMMON, missing, unknown_parameter, values_only};
 use crate::schema::{Schema, Target, takes_several};
@@ -42,6 +43,7 @@ impl Resolver<'_> {
         has_options: bool,
     ) -> Binding {
         let outer = std::mem::replace(&mut self.is_broken, false);
+        self.path.push(schema.name.clone());
         let of = Of { node, schema, target, has_options, shell: shell(node, schema) };
         let mut members = self.header(&of);
         members.extend(self.members(node.body(), &of));
@@ -49,6 +51,7 @@ impl Resolver<'_> {
         if target == Target::Catalog {
             self.required(schema, &binding);
         }
+        self.path.pop();
         binding.is_broken = std::mem::replace(&mut self.is_broken, outer);
         self.is_broken |= binding.is_broken;
         binding
@@ -62,6 +65,7 @@ impl Resolver<'_> {
                 members.extend(self.too_many(of, arg));
                 continue;
             };
+            self.note_parameter(arg.at, &schema.params[param].name);
             // The last argument takes the rest, where it takes several.
             let takes_rest = takes_several(&schema.params[param]);
             let values = if takes_rest { &node.args[index..] } else { &node.args[index..=index] };
@@ -79,6 +83,7 @@ impl Resolver<'_> {
     fn property(&mut self, of: &Of<'_>, property: &Property) -> Option<Member> {
         let (key, value) = (&*property.key, &property.value);
         let values = std::slice::from_ref(value);
+        self.note_key(of, key, property.at);
         if key == "with" {
             Some(Member::With(self.text(value)))
         } else if key == "when" {
@@ -105,6 +110,15 @@ impl Resolver<'_> {
         }
     }
 
+    /// Notes what a key among the members of a binding is.
+    fn note_key(&mut self, of: &Of<'_>, key: &str, at: Span) {
+        if of.schema.param(key).is_some() || of.schema.child(key).is_some() {
+            self.note_parameter(at, key);
+        } else if of.has_options && COMMON.contains(&key) {
+            self.note(at, || Symbol::Option(key.to_owned()));
+        }
+    }
+
     fn option(&mut self, option: OptionName, values: &[Written], at: Span) -> Option<Member> {
         let values: Vec<Written> = values.iter().map(|value| self.text(value)).collect();
         if option.is_single() && values.len() != 1 {
@@ -120,6 +134,7 @@ impl Resolver<'_> {
 
     fn member(&mut self, node: &Node, of: &Of<'_>) -> Option<Statement<Member>> {
         let name = &*node.name;
+        self.note_key(of, name, node.at);
         let member = if let Some(param) = of.schema.param(name) {
             self.parameter(of, param, node)
         } else if let Some(child) = of.schema.child(name) {

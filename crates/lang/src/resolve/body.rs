@@ -5,17 +5,13 @@ use crate::resolve::control::Flow;
 use crate::resolve::resolver::Resolver;
 use crate::resolve::scope::Names;
 use crate::resolve::statement::{Binding, Item, Member, OptionName, Statement};
+use crate::resolve::symbol::Symbol;
 use crate::schema::Target;
 use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::ids::{ConstantId, Id, ModuleId};
 use crate::syntax::parse::Node;
 
 impl<'a> Resolver<'a> {
-    /// How many resources and calls are the same on every host.
-    pub(crate) fn constants(self) -> usize {
-        self.constants
-    }
-
     /// The body of an `on` block.
     pub(crate) fn body(&mut self, nodes: &[Node]) -> Vec<Statement<Item>> {
         self.statements(nodes, Flow::of, &mut |resolver, node| {
@@ -27,12 +23,14 @@ impl<'a> Resolver<'a> {
     pub(crate) fn module(&mut self, module: &'a Module) -> (Vec<Statement<Item>>, Vec<(ModuleId, Span)>) {
         let outer = std::mem::replace(&mut self.assets, &module.assets);
         self.calls.clear();
+        self.module = Some(module.schema.name.clone());
         let body = self.seeing(Names::of_module(module), |resolver| {
             resolver.demands(&module.schema);
             resolver.variables(&module.vars);
             resolver.body(&module.body)
         });
         self.assets = outer;
+        self.module = None;
         (body, std::mem::take(&mut self.calls))
     }
 
@@ -40,9 +38,11 @@ impl<'a> Resolver<'a> {
     pub(super) fn item(&mut self, node: &Node) -> Item {
         let library = self.library;
         if let Some(kind) = library.kind(&node.name) {
+            self.note(node.at, || Symbol::Kind(node.name.to_string()));
             let binding = self.binding(node, &library.kinds[kind].schema, Target::Catalog, true);
             Item::Resource(kind, self.numbered(binding))
         } else if let Some(module) = library.module(&node.name) {
+            self.note(node.at, || Symbol::Module(node.name.to_string()));
             self.calls.push((module, node.at));
             let binding = self.binding(node, &library.modules[module].schema, Target::Module, true);
             let binding = self.of_call(binding);

@@ -53,7 +53,11 @@ impl Resolver<'_> {
                         }
                         None => Names::open(&self.scope),
                     };
+                    let outer = self.locals.len();
+                    let names = walked.iter().flat_map(|walked| &walked.names);
+                    self.locals.extend(names.map(|name| name.to_string()));
                     let body = self.seeing(scope, |this| this.statements(node.body(), flow, one));
+                    self.locals.truncate(outer);
                     // A loop that is a mistake takes no turn.
                     statements.extend(walked.map(|walked| Statement::For(walked, body)));
                 }

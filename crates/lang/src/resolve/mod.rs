@@ -11,7 +11,9 @@ mod gates;
 mod resolver;
 pub(crate) mod scope;
 pub(crate) mod statement;
+pub(crate) mod symbol;
 mod texts;
+pub(crate) mod uses;
 pub(crate) mod values;
 
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use crate::project::Data;
 use crate::resolve::gates::Gates;
 use crate::resolve::resolver::Resolver;
 use crate::resolve::statement::{Item, Statement};
+use crate::resolve::symbol::Use;
+use crate::resolve::uses::Index;
 use crate::source::diagnostic::Diagnostics;
 use crate::source::ids::{BlockId, ModuleId, Table};
 
@@ -41,7 +45,22 @@ pub(crate) struct Resolved {
 impl Resolved {
     /// Resolves every body and every variable of a project.
     pub(crate) fn new(data: Arc<Data>, diagnostics: &mut Diagnostics) -> Self {
+        Self::noting(data, diagnostics, None).0
+    }
+
+    /// Everything that a project names, and where.
+    pub(crate) fn index(data: Arc<Data>) -> Index {
+        let (resolved, uses) = Self::noting(data, &mut Diagnostics::default(), Some(Vec::new()));
+        Index::new(&resolved.data, uses.unwrap_or_default())
+    }
+
+    fn noting(
+        data: Arc<Data>,
+        diagnostics: &mut Diagnostics,
+        uses: Option<Vec<Use>>,
+    ) -> (Self, Option<Vec<Use>>) {
         let mut resolver = Resolver::new(&data, diagnostics);
+        resolver.uses = uses;
         let own = data.declarations.hosts.iter().flat_map(|host| &host.vars);
         for layer in data.declarations.vars.iter().chain(own) {
             resolver.variables(&layer.entries);
@@ -57,8 +76,8 @@ impl Resolved {
             modules.push(body);
             calls.push(called);
         }
-        let constants = resolver.constants();
+        let (constants, uses) = (resolver.constants, resolver.uses);
         let order = calls::order(&data.library, &calls, diagnostics);
-        Self { data, blocks, gates, modules, order, constants }
+        (Self { data, blocks, gates, modules, order, constants }, uses)
     }
 }

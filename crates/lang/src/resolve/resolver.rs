@@ -6,6 +6,7 @@ use crate::project::Data;
 use crate::project::assets::Assets;
 use crate::project::library::Library;
 use crate::resolve::scope::Names;
+use crate::resolve::symbol::Use;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span};
 use crate::source::ids::ModuleId;
 use crate::template::Scope;
@@ -19,6 +20,14 @@ pub(crate) struct Resolver<'a> {
     /// The names that the text in hand sees.
     pub(super) scope: Arc<dyn Scope>,
     pub(super) diagnostics: &'a mut Diagnostics,
+    /// The module in hand; none for the inventory's own bodies.
+    pub(super) module: Option<String>,
+    /// The names of the loops around what is in hand.
+    pub(super) locals: Vec<String>,
+    /// The kind or module of the binding in hand, and the children down to it.
+    pub(super) path: Vec<String>,
+    /// What is named where; none where nobody asks.
+    pub(super) uses: Option<Vec<Use>>,
     /// Whether something in the binding in hand is wrong.
     pub(super) is_broken: bool,
     /// The modules that the body in hand calls.
@@ -35,6 +44,10 @@ impl<'a> Resolver<'a> {
             assets: &data.assets,
             scope: Names::of_inventory(data),
             diagnostics,
+            module: None,
+            locals: Vec::new(),
+            path: Vec::new(),
+            uses: None,
             is_broken: false,
             calls: Vec::new(),
             constants: 0,

@@ -25,6 +25,8 @@ pub(crate) struct Schema {
     /// What it demands of its parameters.
     pub(crate) asserts: Vec<Assert>,
     pub(crate) doc: String,
+    /// Where its parameters and children are declared, those of a module.
+    pub(crate) declared: Vec<(String, Span)>,
 }
 
 /// What values are read for.
@@ -65,6 +67,7 @@ impl Schema {
             apart: false,
             asserts: Vec::new(),
             doc: child.doc.clone(),
+            declared: Vec::new(),
         }
     }
 

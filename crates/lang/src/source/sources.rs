@@ -181,6 +181,65 @@ impl Sources for MemorySources {
     }
 }
 
+/// Sources with others put over them: texts that an editor holds, cases of a module.
+pub struct LayeredSources {
+    /// What is asked first.
+    pub above: MemorySources,
+    /// What is asked for everything else.
+    pub below: Arc<dyn Sources>,
+}
+
+impl LayeredSources {
+    fn first<T>(&self, ask: impl Fn(&dyn Sources) -> Result<T, SourceError>) -> Result<T, SourceError> {
+        match ask(&self.above) {
+            Err(SourceError::Missing) => ask(&*self.below),
+            found => found,
+        }
+    }
+}
+
+impl Sources for LayeredSources {
+    fn read(&self, path: &str, limit: u64) -> Result<Arc<[u8]>, SourceError> {
+        self.first(|sources| sources.read(path, limit))
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<String>, SourceError> {
+        match (self.above.list(folder), self.below.list(folder)) {
+            (Ok(mut names), Ok(more)) => {
+                names.extend(more);
+                names.sort();
+                names.dedup();
+                Ok(names)
+            }
+            (Ok(names), Err(_)) => Ok(names),
+            (Err(_), below) => below,
+        }
+    }
+
+    fn kind(&self, path: &str) -> Result<EntryKind, SourceError> {
+        match self.above.kind(path) {
+            Ok(EntryKind::Nothing) => self.below.kind(path),
+            found => found,
+        }
+    }
+
+    fn digest(&self, path: &str) -> Result<(Digest, u64), SourceError> {
+        self.first(|sources| sources.digest(path))
+    }
+
+    fn packed(&self, folder: &str) -> Result<(Digest, u64), SourceError> {
+        self.below.packed(folder)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        self.above.env(name).or_else(|| self.below.env(name))
+    }
+
+    fn secrets(&self, path: &str) -> Result<Secret, SourceError> {
+        self.first(|sources| sources.secrets(path))
+    }
+}
+
 /// The path that `relative`, written in a file of `folder`, stands for; none where it leaves the project.
 pub(crate) fn join(folder: &str, relative: &str) -> Option<String> {
     if relative.starts_with('/') || relative.contains('\0') {

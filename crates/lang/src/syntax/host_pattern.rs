@@ -2,6 +2,8 @@
 //!
 //! Which hosts and groups there are is the [`Universe`]'s to say; where a pattern was written is the caller's.
 
+use std::ops::Range;
+
 use crate::source::ids::{HostId, Id};
 use crate::source::suggest::did_you_mean;
 use crate::syntax::name_range;
@@ -61,6 +63,15 @@ struct Argument {
 struct Term {
     negated: bool,
     text: String,
+}
+
+/// The terms of an argument without their `!`, and where in it they stand.
+pub(crate) fn terms(argument: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
+    argument.split('&').map(move |term| {
+        let name = term.trim().trim_start_matches('!').trim();
+        let start = name.as_ptr().addr() - argument.as_ptr().addr();
+        (start..start + name.len(), name)
+    })
 }
 
 /// For each host, whether it is chosen.

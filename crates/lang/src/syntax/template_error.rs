@@ -18,7 +18,7 @@ pub(crate) fn in_text(error: TemplateError, written: &Written, files: &Files) ->
 }
 
 /// The span of a part of a text, where the text stands in the file as it is.
-fn part(range: &std::ops::Range<usize>, written: &Written, files: &Files) -> Option<Span> {
+pub(crate) fn part(range: &std::ops::Range<usize>, written: &Written, files: &Files) -> Option<Span> {
     let Literal::Text(text) = &written.literal else { return None };
     let file = files.get(written.at.file)?;
     let source = file.text.get(written.at.start..written.at.start + written.at.len)?;

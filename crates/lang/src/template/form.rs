@@ -21,7 +21,7 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 
 /// How something to be filled in is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// A string of an inventory.
     Text,
     /// A template file.

@@ -76,6 +76,25 @@ pub(super) fn parse(source: &str, form: Form) -> Option<Parsed<'_>> {
     }
 }
 
+/// A name outside of a text that the text looks up.
+pub(crate) struct Mention {
+    /// The name that the lookup begins with.
+    pub(crate) root: String,
+    /// How the whole is spelt: `app.workers`. Unset where a key of it is computed.
+    pub(crate) spelt: Option<String>,
+    /// Where in the text the whole stands.
+    pub(crate) range: Range<usize>,
+}
+
+/// The names that a text looks up, whether it gets to them or not.
+pub(crate) fn mentions(text: &str, form: Form) -> Vec<Mention> {
+    let parsed = parse(text, form);
+    let names = parsed.as_ref().map(|parsed| parsed.names(HashSet::new()).values).unwrap_or_default();
+    let mention =
+        |named: Named<'_>| Mention { root: named.root.to_owned(), spelt: named.spelt, range: named.range };
+    names.into_iter().map(mention).collect()
+}
+
 /// The names that an expression asks for in a way that bears their absence: `x is defined`, `x | default(…)`.
 pub(crate) fn optional(expression: &str) -> Vec<String> {
     let parsed = parse(expression, Form::Expression);
