@@ -42,6 +42,13 @@ fn mistakes_of_what_no_host_reaches_are_told() {
             "command \"x\" { env { A { B 1 } } }",
             "`A` holds keys of its own, and `env` holds values and lists only",
         ),
+        ("file \"/f\" retries=1000", "1000 is too large"),
+        ("file \"/f\" drift=\"never\"", "`never` is not allowed here"),
+        ("file \"/f\" may-fail=\"yes\"", "`yes` is neither true nor false"),
+        ("file \"/f\" after=5", "`after` is a text"),
+        ("file \"/f\" tags=\"a,b\"", "`a,b` is one tag with a comma in it"),
+        ("file \"/f\" content=\"a\" { content \"b\" }", "`content` is given twice"),
+        ("command \"x\" { always; env A=1 { A 2 } }", "`A` is given twice"),
         ("unit \"x\" section=\"y\"", "`section` is written as a child"),
         ("file \"/f\" when=5", "a condition is true or false, this is no condition"),
         ("file \"/f\" { when }", "`when` wants a condition"),
@@ -107,16 +114,13 @@ fn parameters_of_a_module_are_known_before_it_is_called() {
              vars {{ file \"/{{{{ params.port }}}}\" }}\nresources {{ {body} }}"
         ))
     };
-    let demand = "`prot` is undefined".to_owned();
-    assert_eq!(
-        module("file \"/f\" content=\"{{ params.port }}{{ file }}{{ host.name }}\""),
-        [demand.clone()]
-    );
+    let demand = "`prot` is undefined";
+    assert_eq!(module("file \"/f\" content=\"{{ params.port }}{{ file }}{{ host.name }}\""), [demand]);
     assert_eq!(
         module(
             "for \"s\" in=\"params.site\" { file \"/{{ s.name }}\" }; file \"/f\" content=\"{{ params.prot }}\""
         ),
-        [demand, "`params.prot` is undefined".to_owned()]
+        [demand, "`params.prot` is undefined"]
     );
 }
 

@@ -11,7 +11,7 @@ use crate::expand::arguments::{self, Arguments, Atom, Bound, Row};
 use crate::expand::binder::Binder;
 use crate::expand::maps::Shape;
 use crate::expand::options::Options;
-use crate::resolve::statement::{Argument, Binding, Form, Member, Term};
+use crate::resolve::statement::{Argument, Binding, Form, Member, Term, given_twice};
 use crate::resolve::values::words;
 use crate::schema::mismatch::{missing, unknown_parameter};
 use crate::schema::types::{self, Limits};
@@ -147,12 +147,10 @@ impl<'a> Binder<'a> {
             (Bound::Map(entries), Bound::Map(more)) => entries.extend(more),
             (Bound::Unknown, _) | (_, Bound::Unknown) if takes_several(param) => first.held = Bound::Unknown,
             _ if first.maybe || maybe => first.held = Bound::Unknown,
-            _ => self.diagnostics.push(
-                Diagnostic::error(Code::Doubled, format!("`{}` is given twice", param.name))
-                    .label(at, "and again here")
-                    .label(first.at, "given here")
-                    .help("it has one value; keep one of them"),
-            ),
+            _ => {
+                let report = given_twice(&param.name, at, first.at);
+                self.diagnostics.push(report.help("it has one value; keep one of them"));
+            }
         }
         first
     }

@@ -7,7 +7,7 @@ use crate::evaluate::control_flow::{self, Visitor};
 use crate::evaluate::evaluator::Evaluator;
 use crate::expand::arguments::{Atom, Bound, MapEntry, Nested};
 use crate::expand::binder::Binder;
-use crate::resolve::statement::{Key, KeyValue, Statement, Term};
+use crate::resolve::statement::{Key, KeyValue, Statement, Term, given_twice};
 use crate::resolve::values::{NO_MAP, nested};
 use crate::schema::Target;
 use crate::schema::types::Limits;
@@ -41,11 +41,7 @@ impl<'k> Visitor<'k, Key> for Keys<'_, '_> {
     fn one(&mut self, key: &'k Key, evaluator: &Evaluator, _maybe: bool) {
         let Some(entry) = self.binder.entry(self.shape, key, evaluator) else { return };
         match self.entries.iter().find(|known| known.key == entry.key) {
-            Some(first) => self.binder.diagnostics.push(
-                Diagnostic::error(Code::Doubled, format!("`{}` is given twice", entry.key))
-                    .label(entry.at, "and again here")
-                    .label(first.at, "given here"),
-            ),
+            Some(first) => self.binder.diagnostics.push(given_twice(&entry.key, entry.at, first.at)),
             None => self.entries.push(entry),
         }
     }

@@ -7,7 +7,7 @@ use converge_model::{NotifyHow, Scalar, Type};
 
 use crate::evaluate::evaluator::Evaluator;
 use crate::evaluate::problems::secret_here;
-use crate::resolve::statement::OptionName;
+use crate::resolve::statement::{OptionName, comma_in_tag, no_name};
 use crate::schema::types::{self, Limits};
 use crate::settings::drift::drift_mode;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
@@ -47,23 +47,18 @@ impl Options {
         evaluator: &Evaluator,
         diagnostics: &mut Diagnostics,
     ) {
+        let mut named =
+            |option: OptionName| names(values, evaluator, option.names().unwrap_or_default(), diagnostics);
         match option {
-            OptionName::After => self.after.extend(names(values, evaluator, "`after`", diagnostics)),
-            OptionName::Notify => self.notify.extend(names(values, evaluator, "`notify`", diagnostics)),
+            OptionName::After => self.after.extend(named(option)),
+            OptionName::Notify => self.notify.extend(named(option)),
             OptionName::Tags => {
-                let tags = names(values, evaluator, "a tag", diagnostics);
-                for tag in tags.iter().filter(|tag| tag.text.contains(',')) {
-                    diagnostics.push(
-                        Diagnostic::error(Code::Tag, format!("`{}` is one tag with a comma in it", tag.text))
-                            .label(tag.at, "not split")
-                            .help("write several as a child: `tags \"a\" \"b\"`"),
-                    );
-                }
+                let tags = named(option);
+                let commas = tags.iter().filter(|tag| tag.text.contains(','));
+                commas.for_each(|tag| diagnostics.push(comma_in_tag(&tag.text, tag.at)));
                 self.tags.extend(tags.into_iter().map(|tag| tag.text));
             }
-            OptionName::Id => {
-                self.id = names(values, evaluator, "an address", diagnostics).into_iter().next()
-            }
+            OptionName::Id => self.id = named(option).into_iter().next(),
             _ => values.iter().for_each(|value| self.scalar(option, value, at, evaluator, diagnostics)),
         }
     }
@@ -76,19 +71,7 @@ impl Options {
         evaluator: &Evaluator,
         diagnostics: &mut Diagnostics,
     ) {
-        let ty = match option {
-            OptionName::Sensitive | OptionName::MayFail => Type::Bool,
-            OptionName::Retries => Type::Int,
-            OptionName::Timeout => Type::Duration,
-            _ => Type::Text,
-        };
-        let modes = ["correct", "report", "ignore"].map(str::to_owned);
-        let limits = match option {
-            OptionName::Retries => Limits { min: Some(0), max: Some(100), ..Limits::default() },
-            OptionName::Drift => Limits { one_of: &modes, ..Limits::default() },
-            _ => Limits::default(),
-        };
-        match (option, read(&ty, limits, written, evaluator, diagnostics)) {
+        match (option, read(&option.ty(), option.limits(), written, evaluator, diagnostics)) {
             (OptionName::Sensitive, Some(Scalar::Bool(value))) => self.sensitive = value,
             (OptionName::MayFail, Some(Scalar::Bool(value))) => self.may_fail = value,
             (OptionName::Retries, Some(Scalar::Int(value))) => {
@@ -146,7 +129,7 @@ fn texts(written: &Written, evaluator: &Evaluator, what: &str) -> Result<Vec<Arc
     if value.marks.tainted {
         return Err(secret_here(written.at, what));
     }
-    let no_text = || Diagnostic::error(Code::Type, format!("{what} is a text")).label(written.at, "is none");
+    let no_text = || no_name(what, written.at);
     let several_lines = || {
         Diagnostic::error(Code::Type, format!("{what} must be one line"))
             .label(written.at, "holds a line break")

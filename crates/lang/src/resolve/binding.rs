@@ -1,13 +1,17 @@
 //! What is written for a kind, a module or a child: which parameter each part is for.
 
+use converge_model::Type;
 use converge_model::schema::Param;
 
 use crate::resolve::control::Flow;
 use crate::resolve::resolver::Resolver;
-use crate::resolve::statement::{Argument, Binding, Form, Member, OptionName, Statement, Term};
+use crate::resolve::statement::{
+    Argument, Binding, Form, Member, OptionName, Statement, Term, comma_in_tag, given_twice, no_name,
+};
 use crate::resolve::symbol::Symbol;
-use crate::resolve::texts::broken;
+use crate::resolve::texts::{broken, direct};
 use crate::schema::mismatch::{COMMON, missing, unknown_parameter, values_only};
+use crate::schema::types::{self, Input};
 use crate::schema::{Schema, Target, takes_several};
 use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::foreign_terms;
@@ -47,6 +51,7 @@ impl Resolver<'_> {
         let of = Of { node, schema, target, has_options, shell: shell(node, schema) };
         let mut members = self.header(&of);
         members.extend(self.members(node.body(), &of));
+        self.doubled(schema, &members);
         let mut binding = Binding { at: node.at, members, is_broken: false, constant: None };
         if target == Target::Catalog {
             self.required(schema, &binding);
@@ -125,7 +130,53 @@ impl Resolver<'_> {
             self.refuse_form(format!("`{}` has one value", option.name()), at, "here");
             return None;
         }
+        let sound = |this: &mut Self, value: Written| match this.option_value(option, &value) {
+            Ok(()) => value,
+            Err(report) => {
+                this.refuse(report);
+                broken(value.at)
+            }
+        };
+        let values = values.into_iter().map(|value| sound(self, value)).collect();
         Some(Member::Option(option, values, at))
+    }
+
+    /// Whether a value that is the same on every host is one of the option.
+    fn option_value(&self, option: OptionName, value: &Written) -> Result<(), Diagnostic> {
+        let Some(input) = direct(value) else { return Ok(()) };
+        match (option.names(), input) {
+            (Some(_), Input::Text(tag)) if option == OptionName::Tags && tag.contains(',') => {
+                Err(comma_in_tag(&tag, value.at))
+            }
+            (Some(_), Input::Text(_)) => Ok(()),
+            (Some(what), _) => Err(no_name(what, value.at)),
+            (None, input) => types::read(&option.ty(), &input, option.limits()).map(drop).map_err(|error| {
+                Diagnostic::error(Code::Type, error.message).label(value.at, "here").maybe_help(error.help)
+            }),
+        }
+    }
+
+    /// Refuses a parameter of one value that is written twice; of what loops and conditions hold, hosts tell.
+    fn doubled(&mut self, schema: &Schema, members: &[Statement<Member>]) {
+        let mut seen: Vec<(ParamId, Span)> = Vec::new();
+        for member in members {
+            let Statement::One(Member::Argument(id, argument)) = member else { continue };
+            let param = &schema.params[*id];
+            let grows = matches!(param.ty, Type::List(_) | Type::Map | Type::Tree);
+            // What is to be evaluated may be null, which counts as not written.
+            let is_there =
+                matches!(&argument.form, Form::Values(terms) if terms.iter().all(Term::is_constant));
+            if grows || !is_there {
+                continue;
+            }
+            match seen.iter().find(|(known, _)| known == id) {
+                Some((_, first)) => {
+                    let report = given_twice(&param.name, argument.at, *first);
+                    self.refuse(report.help("it has one value; keep one of them"));
+                }
+                None => seen.push((*id, argument.at)),
+            }
+        }
     }
 
     fn members(&mut self, nodes: &[Node], of: &Of<'_>) -> Vec<Statement<Member>> {

@@ -67,11 +67,10 @@ impl<'a> Resolver<'a> {
     /// Refuses options that a single resource has, and a module has not.
     fn of_call(&mut self, mut binding: Binding) -> Binding {
         let mut refused = Vec::new();
-        binding.each(&mut |member| match member {
-            Member::Option(option @ (OptionName::Retries | OptionName::Timeout), _, at) => {
+        binding.each(&mut |member| {
+            if let Member::Option(option @ (OptionName::Retries | OptionName::Timeout), _, at) = member {
                 refused.push((*option, *at));
             }
-            _ => {}
         });
         binding.is_broken |= !refused.is_empty();
         for (option, at) in refused {

@@ -1,11 +1,12 @@
 //! What a body says once its names are known: which kinds and modules, which parameters, what is a loop, what a condition.
 //! What is left is to be evaluated on each host.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use converge_model::Scalar;
+use converge_model::{Scalar, Type};
 
-use crate::source::diagnostic::Span;
+use crate::schema::types::Limits;
+use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::ids::{ChildId, ConstantId, KindId, ModuleId, ParamId};
 use crate::syntax::parse::{Literal, Origin, Written};
 use crate::template::is_template;
@@ -157,6 +158,38 @@ impl OptionName {
     pub(crate) fn is_single(self) -> bool {
         !matches!(self, Self::After | Self::Notify | Self::Tags)
     }
+
+    /// What its values are called, where they are texts that name something.
+    pub(crate) fn names(self) -> Option<&'static str> {
+        match self {
+            Self::After => Some("`after`"),
+            Self::Notify => Some("`notify`"),
+            Self::Tags => Some("a tag"),
+            Self::Id => Some("an address"),
+            _ => None,
+        }
+    }
+
+    /// The type of its value, where it is none of those.
+    pub(crate) fn ty(self) -> Type {
+        match self {
+            Self::Sensitive | Self::MayFail => Type::Bool,
+            Self::Retries => Type::Int,
+            Self::Timeout => Type::Duration,
+            _ => Type::Text,
+        }
+    }
+
+    /// What its type allows.
+    pub(crate) fn limits(self) -> Limits<'static> {
+        static MODES: LazyLock<[String; 3]> =
+            LazyLock::new(|| ["correct", "report", "ignore"].map(str::to_owned));
+        match self {
+            Self::Retries => Limits { min: Some(0), max: Some(100), ..Limits::default() },
+            Self::Drift => Limits { one_of: &*MODES, ..Limits::default() },
+            _ => Limits::default(),
+        }
+    }
 }
 
 impl Item {
@@ -225,13 +258,15 @@ impl Binding {
 }
 
 impl Term {
-    fn is_constant(&self) -> bool {
+    /// Whether it is the same on every host.
+    pub(crate) fn is_constant(&self) -> bool {
         matches!(self, Self::Constant(..))
     }
 }
 
 impl KeyValue {
-    fn is_constant(&self) -> bool {
+    /// Whether it is the same on every host.
+    pub(crate) fn is_constant(&self) -> bool {
         match self {
             Self::One(term) => term.is_constant(),
             Self::List(items) => items.iter().all(Self::is_constant),
@@ -251,4 +286,23 @@ fn each<T>(statements: &[Statement<T>], with: &mut impl FnMut(&T)) {
             Statement::One(item) => with(item),
         }
     }
+}
+
+/// A tag with a comma in it, which is probably meant as several.
+pub(crate) fn comma_in_tag(tag: &str, at: Span) -> Diagnostic {
+    Diagnostic::error(Code::Tag, format!("`{tag}` is one tag with a comma in it"))
+        .label(at, "not split")
+        .help("write several as a child: `tags \"a\" \"b\"`")
+}
+
+/// A value that names nothing, as it is no text.
+pub(crate) fn no_name(what: &str, at: Span) -> Diagnostic {
+    Diagnostic::error(Code::Type, format!("{what} is a text")).label(at, "is none")
+}
+
+/// Something of one value that is given a second time.
+pub(crate) fn given_twice(name: &str, again: Span, first: Span) -> Diagnostic {
+    Diagnostic::error(Code::Doubled, format!("`{name}` is given twice"))
+        .label(again, "and again here")
+        .label(first, "given here")
 }

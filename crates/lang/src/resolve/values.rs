@@ -9,17 +9,16 @@ use converge_model::schema::Param;
 use crate::resolve::binding::{Of, Shell};
 use crate::resolve::control::Flow;
 use crate::resolve::resolver::Resolver;
-use crate::resolve::statement::{Argument, Form, Key, KeyValue, Member, Statement, Term};
-use crate::resolve::texts::broken;
+use crate::resolve::statement::{Argument, Form, Key, KeyValue, Member, Statement, Term, given_twice};
+use crate::resolve::texts::{broken, direct};
 use crate::schema::mismatch::values_only;
 use crate::schema::types::{self, Limits};
 use crate::schema::{Schema, Target};
 use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::ids::ParamId;
 use crate::syntax::command_words;
-use crate::syntax::parse::{Literal, Node, Origin, Written};
+use crate::syntax::parse::{Literal, Node, Written};
 use crate::syntax::value_tree::{list_and_map, no_value};
-use crate::template;
 
 impl Resolver<'_> {
     /// A parameter written as arguments, as a property, or as a child with arguments.
@@ -181,7 +180,22 @@ impl Resolver<'_> {
             };
             Some(Statement::One(Key { key: child.name.clone(), at: child.at, value }))
         }));
+        self.doubled_keys(&keys);
         keys
+    }
+
+    /// Refuses a key that is written twice; of what loops and conditions hold, hosts tell.
+    fn doubled_keys(&mut self, keys: &[Statement<Key>]) {
+        let mut seen: Vec<(&Arc<str>, Span)> = Vec::new();
+        for key in keys {
+            // What is to be evaluated may be null, which counts as not written.
+            let Statement::One(Key { key, at, value }) = key else { continue };
+            match seen.iter().find(|(known, _)| *known == key) {
+                Some((_, first)) => self.refuse(given_twice(key, *at, *first)),
+                None if value.is_constant() => seen.push((key, *at)),
+                None => {}
+            }
+        }
     }
 
     /// What is written for a key where only plain values and lists of them are kept.
@@ -262,16 +276,6 @@ impl Resolver<'_> {
 
 /// Help for what is no map.
 pub(crate) const NO_MAP: &str = "write its keys in braces, or `(expr)` with a variable that is a map";
-
-/// Literals that need no evaluation.
-fn direct(written: &Written) -> Option<types::Input> {
-    match (&written.literal, written.origin) {
-        (Literal::Text(text), Origin::Plain) if template::is_template(text) => None,
-        (Literal::Text(_), Origin::Plain | Origin::Raw) => types::Input::of(written),
-        (Literal::Text(_), _) => None,
-        _ => types::Input::of(written),
-    }
-}
 
 /// The words of a command without a shell, each as if it were written alone.
 pub(crate) fn words(written: &Written, text: &str) -> Result<Vec<Written>, Diagnostic> {
