@@ -105,10 +105,18 @@ pub(crate) fn optional(expression: &str) -> Vec<String> {
 impl<'t> Parsed<'t> {
     /// What it names. `own` are names that it has from the template that includes it.
     pub(super) fn names(&'t self, own: HashSet<String>) -> Names<'t> {
-        let mut survey =
-            Survey { found: Names::default(), outer: own, own: vec![HashSet::new()], path: Vec::new() };
+        let mut survey = Survey {
+            found: Names::default(),
+            outer: own,
+            own: vec![HashSet::new()],
+            late: Vec::new(),
+            path: Vec::new(),
+        };
         match self {
-            Self::Template(statement) => survey.statement(statement),
+            Self::Template(statement) => {
+                survey.late = made_at_top(std::slice::from_ref(statement));
+                survey.statement(statement);
+            }
             Self::Expression(expression) => survey.expression(expression),
         }
         survey.found
@@ -124,6 +132,8 @@ struct Survey<'t> {
     outer: HashSet<String>,
     /// Names that the template makes itself: by `set`, loops, macros, `with`, imports.
     own: Vec<HashSet<&'t str>>,
+    /// Names that the template makes outside of loops and macros, wherever in it: a macro that is called later sees them.
+    late: Vec<&'t str>,
     path: Vec<Condition<'t>>,
 }
 
@@ -282,6 +292,9 @@ impl<'t> Survey<'t> {
     fn definition(&mut self, definition: &'t Macro<'t>) {
         definition.defaults.iter().for_each(|value| self.expression(value));
         self.scoped(|this| {
+            for index in 0..this.late.len() {
+                this.bind_name(this.late[index]);
+            }
             definition.args.iter().for_each(|argument| this.bind(argument));
             this.under(Condition::Open, |this| this.body(&definition.body));
         });
@@ -457,6 +470,33 @@ impl Sort {
             Self::Method => Some("values have no methods; a filter is written `x | upper`".to_owned()),
         }
     }
+}
+
+/// The names that statements make for those after them.
+fn made_at_top<'t>(statements: &'t [Stmt<'t>]) -> Vec<&'t str> {
+    fn name<'t>(target: &'t Expr<'t>) -> Vec<&'t str> {
+        match target {
+            Expr::Var(var) => vec![var.id],
+            Expr::List(list) => list.items.iter().flat_map(name).collect(),
+            Expr::Tuple(tuple) => tuple.items.iter().flat_map(name).collect(),
+            _ => Vec::new(),
+        }
+    }
+    let made = |statement: &'t Stmt<'t>| match statement {
+        Stmt::Template(template) => made_at_top(&template.children),
+        Stmt::IfCond(choice) => {
+            made_at_top(&choice.true_body).into_iter().chain(made_at_top(&choice.false_body)).collect()
+        }
+        Stmt::Set(set) => name(&set.target),
+        Stmt::SetBlock(set) => name(&set.target),
+        Stmt::Import(import) => name(&import.name),
+        Stmt::FromImport(import) => {
+            import.names.iter().flat_map(|(own, alias)| name(alias.as_ref().unwrap_or(own))).collect()
+        }
+        Stmt::Macro(definition) => vec![definition.name],
+        _ => Vec::new(),
+    };
+    statements.iter().flat_map(made).collect()
 }
 
 fn is_and(op: machinery::ast::BinOpKind) -> bool {

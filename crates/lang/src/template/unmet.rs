@@ -247,6 +247,13 @@ mod tests {
         is_fine("{% set x = facts.hostname %}{% if x == 'y' %}{{ x }}{% endif %}");
         is_fine("{% for d in facts.disks %}{{ loop.index }}{{ d.name }}{% endfor %}");
         is_fine("{% macro m(a, b=n) %}{{ a }}{{ b }}{% endmacro %}{{ m(facts.hostname) }}");
+        is_fine(
+            "{% macro m() %}{{ x }}{{ n() }}{% endmacro %}{% if yes %}{% set x = 1 %}{% endif %}{% macro n() %}{% endmacro %}{{ facts.hostname }}{{ m() }}",
+        );
+        is_missed(
+            "{% macro m() %}{{ y }}{% endmacro %}{% for y in users %}{% endfor %}{{ facts.hostname }}{{ m() }}",
+            "y",
+        );
         is_fine("{% with x = facts.hostname %}{{ x }}{% endwith %}");
         is_fine(
             "{% set ns = namespace(x=1) %}{% if facts.hostname %}{% set ns.x = 2 %}{% endif %}{{ ns.x }}",
