@@ -171,7 +171,7 @@ pub(crate) fn identities(arguments: &IdentityArguments) -> Arc<Identities> {
 /// What a project is read with: its files, all kinds, the built-in modules.
 pub(crate) fn loader(project: &Project, identities: Arc<Identities>) -> (Loader, Arc<ProjectSources>) {
     let sources = Arc::new(ProjectSources::new(project.root.clone(), identities));
-    let loader = Loader { sources: sources.clone(), kinds: kinds(), builtins: BUILTIN.to_vec() };
+    let loader = Loader::new(sources.clone(), kinds(), BUILTIN.to_vec());
     (loader, sources)
 }
 

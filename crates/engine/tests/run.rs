@@ -422,7 +422,7 @@ async fn started(
     // Hosts of which nothing is asked are left alone: something is asked of all, unless the test is about that.
     let asked = if inventory.contains(BARE) { "" } else { "on \"*\" { probe \"asked\" }\n" };
     let sources = Arc::new(MemorySources::new().file("inventory.kdl", format!("{inventory}{asked}")));
-    let loader = Loader { sources, kinds: vec![probe()], builtins: Vec::new() };
+    let loader = Loader::new(sources, vec![probe()], Vec::new());
     let loaded = loader.load("inventory.kdl", &[]);
     let inventory = loaded.inventory.unwrap_or_else(|| {
         panic!("{}", loaded.diagnostics.render(&loaded.files, converge_lang::diagnostic::Style::PLAIN))

@@ -34,8 +34,10 @@ pub struct Meaning {
 
 impl Analysis {
     /// Reads and checks the project at `entry`, as [`Loader::load`] and [`Inventory::check`] do. The files of `open` stand
-    /// before those of the loader: what an editor holds and has not saved.
+    /// before those of the loader: what an editor holds and has not saved. Who analyses again and again keeps what was
+    /// parsed in the loader.
     pub fn new(loader: &Loader, entry: &str, sets: &[(String, String)], open: MemorySources) -> Self {
+        loader.parsed.iter().for_each(|parsed| parsed.begin());
         let sources = LayeredSources { above: open, below: Arc::clone(&loader.sources) };
         let loader = Loader { sources: Arc::new(sources), ..loader.clone() };
         let Loaded { inventory, mistaken, mut diagnostics, files } = loader.load(entry, sets);

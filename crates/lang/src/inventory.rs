@@ -63,7 +63,7 @@ impl Loader {
     /// The name of the project at `entry`, as [`Inventory::project`] gives it, whatever mistakes its files hold.
     pub fn project_name(&self, entry: &str) -> String {
         let (mut files, mut ignored) = (Files::default(), Diagnostics::default());
-        let declarations = declarations::read(&*self.sources, entry, &mut files, &mut ignored);
+        let declarations = declarations::read(self, entry, &mut files, &mut ignored);
         declarations.project.unwrap_or_else(|| entry.to_owned())
     }
 

@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::loader;
 use converge_lang::diagnostic::Span;
-use converge_lang::{Analysis, MemorySources, Symbol};
+use converge_lang::{Analysis, Loader, MemorySources, Symbol};
 
 const INVENTORY: &str = r#"
 vars { colour "red"; app { name "shop" } }
@@ -164,4 +166,22 @@ fn definitions_and_uses_are_all_there() {
     // The name of a loop is its own.
     let (defined, used) = all(Symbol::Variable { module: None, name: "c".to_owned() });
     assert_eq!((defined.len(), used.len()), (0, 0));
+}
+
+#[test]
+fn texts_that_stand_as_they_were_are_parsed_once_and_mean_the_same() {
+    let loader = Loader { parsed: Some(Arc::default()), ..loader(project(), &[]) };
+    let analyse = |inventory: &str| {
+        let open = MemorySources::new().file("inventory.kdl", inventory);
+        let analysis = Analysis::new(&loader, "inventory.kdl", &[], open);
+        let found: Vec<String> = analysis.diagnostics().iter().map(|found| found.message.clone()).collect();
+        (found, meaning(&analysis, "inventory.kdl", "    ", "m").is_some())
+    };
+    let wrong = INVENTORY.replace("port=80", "port=0");
+    for _ in 0..3 {
+        assert_eq!(analyse(INVENTORY), (Vec::new(), true));
+        assert_eq!(analyse(&wrong), (vec!["0 is not a port".to_owned()], true));
+        assert_eq!(analyse("host \"a\" {"), (analyse("host \"a\" {").0, false));
+        assert!(!analyse("host \"a\" {").0.is_empty());
+    }
 }

@@ -112,7 +112,7 @@ fn summaries<'a>(
 
 fn builtin() -> Vec<ModuleInfo> {
     let sources = Arc::new(MemorySources::new());
-    Loader { sources, kinds: project::kinds(), builtins: BUILTIN.to_vec() }.modules().0
+    Loader::new(sources, project::kinds(), BUILTIN.to_vec()).modules().0
 }
 
 fn write_pages(folder: &Path) -> Result<u8, Failure> {

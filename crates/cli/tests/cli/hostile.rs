@@ -56,7 +56,7 @@ const SEVERAL_LINES: [&str; 9] = [
 
 fn loader() -> Loader {
     let kinds = converge_resources::registry().map(|kind| kind as &dyn KindInfo).collect();
-    Loader { sources: Arc::new(MemorySources::default()), kinds, builtins: BUILTIN.to_vec() }
+    Loader::new(Arc::new(MemorySources::default()), kinds, BUILTIN.to_vec())
 }
 
 #[test]

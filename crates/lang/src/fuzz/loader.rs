@@ -26,7 +26,7 @@ pub fn loader(text: &str) {
             .secret_file("s.age", format!("a \"{SECRET}\""));
         let kinds: Vec<&'static dyn KindInfo> =
             KINDS.iter().map(|kind| kind as &'static dyn KindInfo).collect();
-        let loader = Loader { sources: Arc::new(sources), kinds, builtins: Vec::new() };
+        let loader = Loader::new(Arc::new(sources), kinds, Vec::new());
         let loaded = loader.load("inventory.kdl", &[]);
         if let Some(first) = loaded.diagnostics.iter().next() {
             assert!(!first.render(&loaded.files, Style::PLAIN).contains(SECRET), "a report shows a secret");

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::project::loader::Loader;
 use crate::project::precedence::{Layer, Level};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Files, Span};
 use crate::source::foreign_terms;
 use crate::source::ids::{BlockId, DeclaredHostId, GroupId, Table};
 use crate::source::sources::{EntryKind, SourceError, Sources, folder_of, join};
 use crate::source::suggest::did_you_mean;
-use crate::syntax::parse::{self, Node, Origin, Written};
+use crate::syntax::parse::{Node, Origin, Written};
 use crate::syntax::prescan;
 use crate::syntax::value_tree::{self, Entry, Tree};
 use crate::template;
@@ -90,13 +91,14 @@ impl Block {
 
 /// Reads all files that `entry` leads to.
 pub(crate) fn read(
-    sources: &dyn Sources,
+    loader: &Loader,
     entry: &str,
     files: &mut Files,
     diagnostics: &mut Diagnostics,
 ) -> Declarations {
     let mut reader = Reader {
-        sources,
+        loader,
+        sources: &*loader.sources,
         files,
         diagnostics,
         declarations: Declarations::default(),
@@ -112,6 +114,7 @@ pub(crate) fn read(
 }
 
 struct Reader<'a> {
+    loader: &'a Loader,
     sources: &'a dyn Sources,
     files: &'a mut Files,
     diagnostics: &'a mut Diagnostics,
@@ -138,7 +141,7 @@ impl Reader<'_> {
     fn mark(&mut self, path: &str) -> Option<(String, Span)> {
         let (id, text) = self.text(path, None)?;
         let mut inventory = None;
-        for node in parse::parse(id, &text, self.diagnostics) {
+        for node in self.loader.parse(id, &text, self.diagnostics) {
             let value = node.args.first().and_then(Written::plain_text).cloned();
             match (&*node.name, value) {
                 ("project", Some(name)) => self.declarations.project = Some(name.to_string()),
@@ -223,7 +226,7 @@ impl Reader<'_> {
         self.read.insert(path.to_owned(), id);
         self.edge(id);
         self.stack.push((id, named));
-        let nodes = parse::parse(id, &text, self.diagnostics);
+        let nodes = self.loader.parse(id, &text, self.diagnostics);
         self.nodes += count(&nodes);
         if self.nodes > NODES {
             let report =

@@ -15,7 +15,7 @@ use crate::source::foreign_terms;
 use crate::source::ids::{BlockId, KindId, ModuleId, Table};
 use crate::source::sources::EntryKind;
 use crate::source::suggest::did_you_mean;
-use crate::syntax::parse::{self, Node};
+use crate::syntax::parse::Node;
 use crate::syntax::prescan;
 
 /// Kinds and modules, by name: one name space.
@@ -182,7 +182,7 @@ impl Shelf<'_> {
             return None;
         };
         let file = self.files.add(shown, text);
-        let nodes = parse::parse(file, text, self.diagnostics);
+        let nodes = self.loader.parse(file, text, self.diagnostics);
         let readme = root.read(&**sources, "README.md", prescan::SIZE as u64).ok();
         let assets = Arc::new(Assets::new(root, sources, self.files, self.diagnostics));
         let mut module = module::read(name, file, nodes, assets, origin, self.diagnostics);

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use converge_model::KindInfo;
 
+use crate::source::diagnostic::{Diagnostics, FileId};
 use crate::source::sources::{Builtin, Sources};
+use crate::syntax::parse::{self, Node};
+use crate::syntax::parsed::Parsed;
 
 /// What a project is read with.
 #[derive(Clone)]
@@ -15,4 +18,21 @@ pub struct Loader {
     pub kinds: Vec<&'static dyn KindInfo>,
     /// The modules that come with Converge.
     pub builtins: Vec<Builtin>,
+    /// What files were parsed to before; none where they are read once.
+    pub parsed: Option<Arc<Parsed>>,
+}
+
+impl Loader {
+    /// A loader that reads once.
+    pub fn new(sources: Arc<dyn Sources>, kinds: Vec<&'static dyn KindInfo>, builtins: Vec<Builtin>) -> Self {
+        Self { sources, kinds, builtins, parsed: None }
+    }
+
+    /// The nodes of a file.
+    pub(crate) fn parse(&self, file: FileId, text: &str, diagnostics: &mut Diagnostics) -> Vec<Node> {
+        match &self.parsed {
+            Some(parsed) => parsed.parse(file, text, diagnostics),
+            None => parse::parse(file, text, diagnostics),
+        }
+    }
 }

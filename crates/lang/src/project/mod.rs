@@ -116,7 +116,7 @@ pub(crate) fn load(loader: &Loader, entry: &str, sets: &[(String, String)]) -> (
     let mut diagnostics = Diagnostics::default();
     let mut files = Files::default();
     let sources = &*loader.sources;
-    let mut declarations = declarations::read(sources, entry, &mut files, &mut diagnostics);
+    let mut declarations = declarations::read(loader, entry, &mut files, &mut diagnostics);
     set(&mut declarations, sets, &mut files, &mut diagnostics);
     let membership = hosts::build(&declarations, &mut diagnostics);
     shapes(&declarations, &mut diagnostics);

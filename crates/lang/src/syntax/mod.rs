@@ -5,6 +5,7 @@ pub(crate) mod host_pattern;
 pub(crate) mod name_range;
 pub(crate) mod parse;
 pub(crate) mod parse_error;
+pub(crate) mod parsed;
 pub(crate) mod prescan;
 pub(crate) mod template_error;
 pub(crate) mod value_tree;

@@ -189,7 +189,7 @@ pub(crate) fn kinds() -> Vec<&'static dyn KindInfo> {
 
 /// A loader over files in memory.
 pub(crate) fn loader(sources: MemorySources, builtins: &[Builtin]) -> Loader {
-    Loader { sources: Arc::new(sources), kinds: kinds(), builtins: builtins.to_vec() }
+    Loader::new(Arc::new(sources), kinds(), builtins.to_vec())
 }
 
 /// A project of one inventory.
