@@ -9,7 +9,7 @@ use crate::source::diagnostic::{Diagnostic, Span};
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::template_error::{braces_in_expression, in_text};
 use crate::syntax::value_tree::{Entry, Tree};
-use crate::template::{Form, fold, is_template};
+use crate::template::{fold, is_template};
 
 impl Resolver<'_> {
     /// The texts of variables.
@@ -42,8 +42,11 @@ impl Resolver<'_> {
     /// The value as it is; broken where its text is a mistake on any host.
     pub(super) fn text(&mut self, written: &Written) -> Written {
         let Literal::Text(text) = &written.literal else { return written.clone() };
-        let is_expression = written.origin == Origin::Expr;
-        self.note_names(written, if is_expression { Form::Expression } else { Form::Text });
+        if self.uses.is_some() {
+            // Who asks what is named where has heard of the mistakes.
+            self.note_text(written);
+            return written.clone();
+        }
         let found = match written.origin {
             Origin::Expr => self.assets.engine.check_expression(text),
             Origin::Env | Origin::Raw => return written.clone(),
@@ -60,7 +63,7 @@ impl Resolver<'_> {
     }
 
     /// Whether each name in a text is one that some host has.
-    fn names_in(&mut self, text: &str, written: &Written) -> Result<(), Diagnostic> {
+    fn names_in(&self, text: &str, written: &Written) -> Result<(), Diagnostic> {
         let (assets, files) = (self.assets, self.files);
         let here = |error| in_text(error, written, files);
         let scope = &self.scope;
@@ -68,8 +71,6 @@ impl Resolver<'_> {
             Origin::Expr => assets.engine.expression(text, scope).map(drop).map_err(here),
             Origin::Template if !is_template(text) => {
                 let (id, path, text) = assets.named_template(text, written.at)?;
-                self.note_names_of_file(id, text);
-                let scope = &self.scope;
                 let filled = assets.engine.file(&path, text, scope);
                 filled.map(drop).map_err(|error| error.in_file(id).label(written.at, "filled in here"))
             }

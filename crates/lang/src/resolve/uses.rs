@@ -4,11 +4,11 @@ use crate::project::Data;
 use crate::resolve::resolver::Resolver;
 use crate::resolve::symbol::{Symbol, Use};
 use crate::schema::Schema;
-use crate::source::diagnostic::{FileId, Span};
+use crate::source::diagnostic::Span;
 use crate::syntax::host_pattern;
-use crate::syntax::parse::{Literal, Written};
+use crate::syntax::parse::{Literal, Origin, Written};
 use crate::syntax::template_error::part;
-use crate::template::{self, Mention, fold};
+use crate::template::{self, Form, Mention, fold};
 
 impl Resolver<'_> {
     /// Notes what stands at a place, where somebody asks.
@@ -26,25 +26,23 @@ impl Resolver<'_> {
         }
     }
 
-    /// Notes the names in a text of the inventory or of a module.
-    pub(super) fn note_names(&mut self, written: &Written, form: template::Form) {
+    /// Notes the names in a text, and in the template file that it names.
+    pub(super) fn note_text(&mut self, written: &Written) {
         let Literal::Text(text) = &written.literal else { return };
-        if self.uses.is_none() {
-            return;
-        }
+        let (form, files) = match written.origin {
+            Origin::Env | Origin::Raw => return,
+            Origin::Expr => (Form::Expression, self.files),
+            _ => (Form::Text, self.files),
+        };
         for mention in template::mentions(text, form) {
-            let files = self.files;
             self.mention(&mention, |range| part(&range, written, files));
         }
-    }
-
-    /// Notes the names in a template file.
-    pub(super) fn note_names_of_file(&mut self, file: FileId, text: &str) {
-        if self.uses.is_none() {
-            return;
-        }
-        for mention in template::mentions(text, template::Form::File) {
-            self.mention(&mention, |range| Some(Span::new(file, range.start, range.len())));
+        if written.origin == Origin::Template
+            && let Ok((file, _, text)) = self.assets.named_template(text, written.at)
+        {
+            for mention in template::mentions(text, Form::File) {
+                self.mention(&mention, |range| Some(Span::new(file, range.start, range.len())));
+            }
         }
     }
 
