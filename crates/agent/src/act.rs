@@ -16,11 +16,11 @@ use converge_model::{
 };
 use converge_resources::actor::Undo;
 use converge_resources::kind::{Action, Look, Planned};
-use converge_resources::kinds::replacing::SENSITIVE;
+use converge_resources::kit::replace_file::SENSITIVE;
 use converge_resources::overlay::PlannedMount;
 use converge_resources::system::files::Files;
 use converge_resources::system::packages::PackageRequest;
-use converge_resources::system::units::Active;
+use converge_resources::system::services::Active;
 use converge_resources::{Actor, ApplyError, Effect, System, View};
 
 use crate::channel::{Channel, FromChannel};

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use converge_model::{Catalog, Change, Claim, Extent, Resource, Shown, Value, Verb};
 use converge_resources::System;
-use converge_resources::system::units::full_name;
+use converge_resources::system::services::full_name;
 
 use crate::state::armed::has_systemd;
 

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use converge_resources::system::real::cores;
+use converge_resources::system::processes::cores;
 
 /// Where programs are found.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

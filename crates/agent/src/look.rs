@@ -6,7 +6,7 @@ use converge_model::wire::{Guard, LOOK_LIMIT, TEXT_LIMIT};
 use converge_model::{Catalog, Content, Digest, HostPlan, Settled, Step};
 use converge_resources::System;
 use converge_resources::diff::unified;
-use converge_resources::system::units::UnitState;
+use converge_resources::system::services::UnitState;
 
 use crate::channel::Channel;
 use crate::critical::Login;

@@ -26,7 +26,7 @@ use crate::system::files::{Entry, Files, Metadata, Sort, in_pieces, temporary_na
 use crate::system::packages::Allowance;
 use crate::system::processes::{Command, Finished};
 use crate::system::receipts::Receipt;
-use crate::system::units::Verb;
+use crate::system::services::Verb;
 use crate::view::is_read_by_systemd;
 use crate::wish::Filling;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use converge_model::Claim;
 
-use crate::system::units::is_unit_name;
+use crate::system::services::is_unit_name;
 use crate::view::{LookError, Seen, UNIT_FOLDERS, View};
 
 /// The claim under the name that the thing has on the host.

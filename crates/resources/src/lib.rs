@@ -2,7 +2,7 @@
 //!
 //! Each kind is a folder of [`kinds`] and a row of the [`registry`](registry()). It reads the host only through a
 //! [`View`], so that the same code plans over what earlier steps will have done, and verifies over what is there; it
-//! writes only through an [`Actor`], which keeps what it replaces. The order of steps, notifications, journal and ledger
+//! writes only through an [`Actor`], which keeps what it replaces. What kinds share is in [`kit`]. The order of steps, notifications, journal and ledger
 //! belong to the agent.
 
 pub mod actor;
@@ -10,6 +10,7 @@ pub mod claims;
 pub mod diff;
 pub mod kind;
 pub mod kinds;
+pub mod kit;
 pub mod overlay;
 mod registry;
 pub mod system;

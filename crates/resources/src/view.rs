@@ -22,7 +22,7 @@ use crate::system::files::{Entry, Sort};
 use crate::system::packages::{Installed, PackageError, PackageTable, Upkeep};
 use crate::system::processes::{Command, Finished, ProcessError};
 use crate::system::receipts::Receipt;
-use crate::system::units::{Active, Enabled, Load, UnitState, template_of};
+use crate::system::services::{Active, Enabled, Load, UnitState, template_of};
 use crate::wish::Filling;
 
 /// What a view answers.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use converge_model::{HostReport, HostState, Problem, PutBack, Stands, StepOutcome, StepResult, Verb};
 use converge_resources::kind::Planned;
-use converge_resources::system::units::Ended;
+use converge_resources::system::services::Ended;
 use converge_resources::view::Base;
 use converge_resources::{ApplyError, View};
 

@@ -217,7 +217,7 @@ fn what_is_absent_and_brought_by_an_open_step_is_removed_at_its_turn() {
 #[test]
 fn a_process_that_ended_by_itself_is_laid_to_no_steps_charge() {
     use converge_resources::system::fake::World;
-    use converge_resources::system::units::{Ended, Verb};
+    use converge_resources::system::services::{Ended, Verb};
     let told = |deed: fn(&World)| {
         let bench = Bench::new();
         bench.world.unit("app.service");

@@ -3,7 +3,7 @@
 
 use converge_model::{HostReport, HostState, Notify, Scalar, Value};
 use converge_resources::system::fake::{Offer, World};
-use converge_resources::system::units::Verb;
+use converge_resources::system::services::Verb;
 
 use super::tests::outcomes;
 use super::*;

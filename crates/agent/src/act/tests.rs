@@ -298,7 +298,7 @@ fn a_debt_that_a_restart_has_paid_is_no_reason_for_another() {
     journal.write(&Record::Owe(debt("service[app]"))).unwrap();
     journal.write(&Record::Owe(debt("service[of-others]"))).unwrap();
     journal.end().unwrap();
-    bench.world.units().act(converge_resources::system::units::Verb::Start, "app.service").unwrap();
+    bench.world.units().act(converge_resources::system::services::Verb::Start, "app.service").unwrap();
     let report = bench.apply(&catalog);
     assert_eq!(outcomes(&report), [("file[/etc/motd]".to_owned(), "done")]);
     assert_eq!(bench.world.log(), ["start app.service"]);
@@ -331,7 +331,9 @@ fn fatal(bench: &Bench, text: &str) -> Vec<Resource> {
     command.params.set("always", Value::from(true));
     bench.world.command("end", |world| {
         world.break_unit("app.service");
-        i32::from(world.units().act(converge_resources::system::units::Verb::Restart, "app.service").is_ok())
+        i32::from(
+            world.units().act(converge_resources::system::services::Verb::Restart, "app.service").is_ok(),
+        )
     });
     vec![file, service, command]
 }

@@ -59,7 +59,7 @@ fn neighbouring_packages_are_one_transaction_and_no_others() {
 fn an_action_that_is_due_between_two_packages_runs_between_them() {
     let bench = Bench::new();
     bench.world.unit("app.service");
-    bench.world.units().act(converge_resources::system::units::Verb::Start, "app.service").unwrap();
+    bench.world.units().act(converge_resources::system::services::Verb::Start, "app.service").unwrap();
     let mut service = resource("service", "app");
     service.params.set("settle", Value::from(0));
     let (mut first, second) = (package(&bench, "a", offer()), package(&bench, "b", offer()));

@@ -114,7 +114,7 @@ mod tests {
     use crate::work::look_in;
     use converge_model::{HostPlan, Notify, NotifyHow, Resource, RunId};
     use converge_resources::System;
-    use converge_resources::system::units::Verb;
+    use converge_resources::system::services::Verb;
 
     /// What a look finds that is to guard what it does.
     fn look(bench: &Bench, resources: &[Resource]) -> HostPlan {

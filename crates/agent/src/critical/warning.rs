@@ -2,7 +2,7 @@
 //! when no new connection comes.
 
 use converge_model::{Change, Resource, Scalar, Shown, TextDiff, Value};
-use converge_resources::system::units::full_name;
+use converge_resources::system::services::full_name;
 
 use super::policy::Peer;
 use super::{Login, first, is_below};

@@ -18,7 +18,7 @@ use super::{ApplyError, Copy, Kept, Undo};
 use crate::system::System;
 use crate::system::files::{Files, Metadata};
 use crate::system::processes::Command;
-use crate::system::units::Verb;
+use crate::system::services::Verb;
 
 /// Where accounts are kept: put back whole, as `useradd` and its like write them whole.
 const ACCOUNTS: [&str; 6] =

@@ -31,7 +31,7 @@ use crate::system::packages::{Allowance, Packages};
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::real::RealSystem;
 use crate::system::receipts::Receipts;
-use crate::system::units::Units;
+use crate::system::services::Units;
 use crate::view::{Base, Body, Claims, Place, View};
 
 /// A user and a group that own nothing: the world has their names.

@@ -18,7 +18,7 @@ use crate::system::packages::{
 };
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::receipts::Receipts;
-use crate::system::units::{Active, Enabled, Ended, Load, UnitError, UnitState, Units, Verb};
+use crate::system::services::{Active, Enabled, Ended, Load, UnitError, UnitState, Units, Verb};
 
 /// The world. Shared by reference; every change is visible at once.
 pub struct World {

@@ -1,8 +1,9 @@
 //! The host as nouns: files, packages, accounts, units, processes. Kinds never see it directly: they read through a
 //! [`View`](crate::View) and change through an [`Actor`](crate::Actor).
 //!
-//! Files are always real, below a root that may be a folder. The rest is a trait each: [`real`] asks dpkg, systemd and
-//! the kernel; `fake` is a world in memory whose packages bring files, users and running units.
+//! Files are always real, below a root that may be a folder. The rest is a trait each, with its back ends beside it:
+//! [`packages::apt`], [`services::systemd`], [`accounts::shadow_utils`]. [`real`] puts those of a host together; `fake` is
+//! a world in memory whose packages bring files, users and running units.
 
 pub mod accounts;
 #[cfg(any(test, feature = "fake"))]
@@ -12,14 +13,14 @@ pub mod packages;
 pub mod processes;
 pub mod real;
 pub mod receipts;
-pub mod units;
+pub mod services;
 
 use accounts::Accounts;
 use files::Files;
 use packages::Packages;
 use processes::Processes;
 use receipts::Receipts;
-use units::Units;
+use services::Units;
 
 /// A host.
 pub trait System: Send + Sync {

@@ -3,7 +3,7 @@
 use converge_model::{HostState, Resource, Scalar, Value};
 use converge_resources::System;
 use converge_resources::system::fake::World;
-use converge_resources::system::units::Verb;
+use converge_resources::system::services::Verb;
 use std::time::{Duration, Instant};
 
 use super::*;

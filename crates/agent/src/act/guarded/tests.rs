@@ -131,7 +131,7 @@ fn an_unbroken_stretch_with_what_it_notifies_is_one_group() {
     let bench = Bench::new();
     let resources = mixed(&bench);
     for unit in ["ssh.service", "web.service"] {
-        bench.world.units().act(converge_resources::system::units::Verb::Start, unit).unwrap();
+        bench.world.units().act(converge_resources::system::services::Verb::Start, unit).unwrap();
     }
     let (report, groups) = apply(&bench, &resources, &[Fate::Confirmed, Fate::Confirmed]);
     assert_eq!(report.state, HostState::Changed, "{report:?}");
@@ -235,7 +235,7 @@ fn what_a_group_owed_goes_with_it_and_what_others_owe_stays() {
     for others in [false, true] {
         let bench = Bench::new();
         bench.world.unit("web.service");
-        bench.world.units().act(converge_resources::system::units::Verb::Start, "web.service").unwrap();
+        bench.world.units().act(converge_resources::system::services::Verb::Start, "web.service").unwrap();
         std::fs::create_dir_all(bench.root().join("etc/ssh")).unwrap();
         let notify = vec![Notify { target: 2, how: NotifyHow::AsTargetSays }];
         let (mut first, mut second) = (bench.file("/etc/first", "x\n"), bench.file("/etc/ssh/two", "x\n"));
@@ -271,7 +271,7 @@ fn a_host_that_could_not_take_a_group_back_is_for_a_person_to_look_at() {
 fn a_group_in_which_an_action_failed_is_asked_about() {
     let bench = Bench::new();
     let resources = mixed(&bench);
-    bench.world.units().act(converge_resources::system::units::Verb::Start, "ssh.service").unwrap();
+    bench.world.units().act(converge_resources::system::services::Verb::Start, "ssh.service").unwrap();
     bench.world.break_unit("ssh.service");
     let mut file = resources[2].clone();
     file.notify[0].target = 1;

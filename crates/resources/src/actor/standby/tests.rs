@@ -13,10 +13,10 @@ use crate::system::fake::World;
 use crate::system::files::adorned;
 use crate::system::packages::Allowance;
 use crate::system::packages::Packages;
+use crate::system::processes::local::LocalProcesses;
 use crate::system::processes::{Finished, ProcessError, Processes};
-use crate::system::real::processes::LocalProcesses;
 use crate::system::receipts::Receipts;
-use crate::system::units::Units;
+use crate::system::services::Units;
 use converge_model::Digest;
 
 /// A host below a temporary root, the folder of a script that stands by, and a place for programs that note how they

@@ -12,7 +12,7 @@ use converge_model::{
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::rendered::{self, Rendered};
+use crate::kit::rendered_file::{self, Rendered};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Place, Seen, View};
@@ -43,7 +43,7 @@ enum Form {
 
 /// What was found.
 pub struct Found {
-    file: rendered::Found,
+    file: rendered_file::Found,
     /// The folder of keys.
     folder: Seen<Place>,
     /// What is where the keys may be.
@@ -132,7 +132,7 @@ impl Kind for AptRepository {
             Ok((place, if file { view.digest(path)?.known() } else { None }))
         };
         Ok(Found {
-            file: rendered::observe(view, &wish.file)?,
+            file: rendered_file::observe(view, &wish.file)?,
             folder: view.place(Path::new(KEYS))?,
             keys: [key(&wish.keys[0])?, key(&wish.keys[1])?],
             own: view.own_names()?,
@@ -140,7 +140,7 @@ impl Kind for AptRepository {
     }
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
-        let planned = rendered::plan(&wish.file, &found.file);
+        let planned = rendered_file::plan(&wish.file, &found.file);
         let Some(keys) = wish.key_changes(found) else {
             return Planned::impossible("something else than a file is in the way of the key");
         };
@@ -160,7 +160,7 @@ impl Kind for AptRepository {
     }
 
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
-        let mut effects = rendered::effects(&wish.file, &found.file);
+        let mut effects = rendered_file::effects(&wish.file, &found.file);
         if wish.makes_folder(found) {
             effects.push(Effect::Path(KEYS.into(), Some(found.own_place(Sort::Folder, 0o755, Body::OnDisk))));
         }
@@ -189,8 +189,8 @@ impl Kind for AptRepository {
                 _ => actor.remove(wish.key_path(form))?,
             }
         }
-        if !rendered::plan(&wish.file, &found.file).is_in_sync() {
-            rendered::apply(actor, &wish.file, &found.file)?;
+        if !rendered_file::plan(&wish.file, &found.file).is_in_sync() {
+            rendered_file::apply(actor, &wish.file, &found.file)?;
         }
         if !wish.is_used() {
             return Ok(());

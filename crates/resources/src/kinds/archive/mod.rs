@@ -12,7 +12,7 @@ use converge_model::{
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::attributes::{self, Asked};
+use crate::kit::attributes::{self, Asked};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::system::receipts::Receipt;

@@ -12,7 +12,7 @@ use converge_model::{PropertyChange, Shown};
 use super::Wish;
 use super::formats::{self, Member, MemberSort, refused};
 use crate::actor::{Actor, ApplyError, Attributes};
-use crate::kinds::attributes::printable;
+use crate::kit::attributes::printable;
 use crate::system::files::Sort;
 
 /// How many members an archive may have.

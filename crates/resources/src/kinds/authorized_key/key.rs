@@ -2,7 +2,7 @@
 
 use converge_model::Digest;
 
-use crate::kinds::lines::Lines;
+use crate::kit::lines::Lines;
 
 /// A public key as it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Kind, Planned};
-use crate::kinds::accounts::check_name;
+use crate::kit::account_names::check_name;
 use crate::overlay::Effect;
 use crate::view::{LookError, View};
 use crate::wish::Reader;

@@ -4,8 +4,8 @@ use converge_model::{Claim, KindSchema, Param, ParamProblem, Shown, Type};
 
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Kind, Planned};
-use crate::kinds::edited::{self, Edit, Part, Target};
-use crate::kinds::lines::{self, Lines, Placement};
+use crate::kit::edited_file::{self, Edit, Part, Target};
+use crate::kit::lines::{self, Lines, Placement};
 use crate::overlay::Effect;
 use crate::view::{LookError, View};
 use crate::wish::{Reader, Text};
@@ -26,7 +26,7 @@ pub struct Wish {
 
 impl Kind for Block {
     type Wish = Wish;
-    type Found = edited::Found;
+    type Found = edited_file::Found;
 
     fn schema() -> KindSchema {
         let mut schema = KindSchema::new("block", "Lines of a text file between two markers")
@@ -48,7 +48,7 @@ impl Kind for Block {
                     .default("# {mark} CONVERGE {name}"),
             );
         schema.params.extend(lines::placement_params());
-        schema.params.extend(edited::params());
+        schema.params.extend(edited_file::params());
         schema.example(
             "The hosts of a cluster",
             "block \"/etc/hosts\" \"cluster\" {\n    content \"192.0.2.11 db1\\n192.0.2.12 db2\"\n}",
@@ -60,7 +60,7 @@ impl Kind for Block {
         let marker = params.text("marker").unwrap_or_else(|| "# {mark} CONVERGE {name}".to_owned());
         let line = |mark: &str| marker.replace("{mark}", mark).replace("{name}", &name);
         let mut wish = Wish {
-            target: edited::decode(params),
+            target: edited_file::decode(params),
             absent: params.choice("state", &[("present", false), ("absent", true)]),
             content: params
                 .several_lines(|params| params.maybe_secret("content"))
@@ -76,7 +76,7 @@ impl Kind for Block {
     }
 
     fn claims(wish: &Wish) -> Vec<Claim> {
-        edited::claim(&wish.target, format!("block:{}", wish.begin))
+        edited_file::claim(&wish.target, format!("block:{}", wish.begin))
     }
 
     fn suffix(wish: &Wish) -> Option<String> {
@@ -88,23 +88,23 @@ impl Kind for Block {
     }
 
     fn text(wish: &Wish) -> Option<Vec<u8>> {
-        edited::text(wish)
+        edited_file::text(wish)
     }
 
-    fn observe(view: &View<'_>, wish: &Wish) -> Result<edited::Found, LookError> {
-        edited::observe(view, &wish.target)
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<edited_file::Found, LookError> {
+        edited_file::observe(view, &wish.target)
     }
 
-    fn plan(wish: &Wish, found: &edited::Found) -> Planned {
-        edited::plan(wish, found)
+    fn plan(wish: &Wish, found: &edited_file::Found) -> Planned {
+        edited_file::plan(wish, found)
     }
 
-    fn effects(wish: &Wish, found: &edited::Found) -> Vec<Effect> {
-        edited::effects(wish, found)
+    fn effects(wish: &Wish, found: &edited_file::Found) -> Vec<Effect> {
+        edited_file::effects(wish, found)
     }
 
-    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &edited::Found) -> Result<(), ApplyError> {
-        edited::apply(actor, wish, found)
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &edited_file::Found) -> Result<(), ApplyError> {
+        edited_file::apply(actor, wish, found)
     }
 }
 

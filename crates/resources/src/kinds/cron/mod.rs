@@ -10,8 +10,8 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::programs;
-use crate::kinds::rendered::{self, Rendered};
+use crate::kit::programs;
+use crate::kit::rendered_file::{self, Rendered};
 use crate::overlay::Effect;
 use crate::view::{LookError, Need, Seen, View};
 use crate::wish::{Reader, Text};
@@ -28,7 +28,7 @@ pub struct Wish {
 
 /// What was found.
 pub struct Found {
-    file: rendered::Found,
+    file: rendered_file::Found,
     needs: Vec<Need>,
 }
 
@@ -123,19 +123,19 @@ impl Kind for Cron {
             Some(_) => vec![view.need_user(&wish.user)?, need_cron(view)?],
             None => Vec::new(),
         };
-        Ok(Found { file: rendered::observe(view, &wish.file)?, needs })
+        Ok(Found { file: rendered_file::observe(view, &wish.file)?, needs })
     }
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
-        rendered::plan(&wish.file, &found.file).given(found.needs.iter().cloned())
+        rendered_file::plan(&wish.file, &found.file).given(found.needs.iter().cloned())
     }
 
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
-        rendered::effects(&wish.file, &found.file)
+        rendered_file::effects(&wish.file, &found.file)
     }
 
     fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
-        rendered::apply(actor, &wish.file, &found.file)
+        rendered_file::apply(actor, &wish.file, &found.file)
     }
 }
 

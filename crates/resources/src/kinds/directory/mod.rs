@@ -10,7 +10,7 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::attributes;
+use crate::kit::attributes;
 use crate::overlay::Effect;
 use crate::view::{LookError, View};
 use crate::wish::Reader;

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::Wish;
 use crate::actor::Attributes;
-use crate::kinds::attributes::{self, Asked};
-use crate::kinds::new_folder::above;
-use crate::kinds::replacing;
+use crate::kit::attributes::{self, Asked};
+use crate::kit::parent_folder::above;
+use crate::kit::replace_file;
 use crate::system::files::Sort;
 use crate::view::{Claimed, LookError, Need, Place, Seen, View};
 
@@ -153,7 +153,7 @@ fn go_through(
 ) -> Result<(), LookError> {
     for (path, place) in children(view, folder, depth)? {
         let claimed = view.claimed(&path);
-        if claimed == Claimed::Itself || replacing::is_backup(view, &path) {
+        if claimed == Claimed::Itself || replace_file::is_backup(view, &path) {
             continue;
         }
         let is_folder = place.sort == Sort::Folder;

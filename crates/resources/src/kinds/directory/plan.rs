@@ -6,7 +6,7 @@ use super::Wish;
 use super::observe::{Fate, Found, Item};
 use crate::actor::Attributes;
 use crate::kind::{Depend, Planned};
-use crate::kinds::attributes::{Asked, printable};
+use crate::kit::attributes::{Asked, printable};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::view::{Body, Place, Seen};

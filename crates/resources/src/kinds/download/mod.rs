@@ -16,9 +16,9 @@ use converge_model::{
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Depend, Kind, Planned};
-use crate::kinds::attributes::{self, Asked};
-use crate::kinds::programs;
-use crate::kinds::replacing::{self, Precautions};
+use crate::kit::attributes::{self, Asked};
+use crate::kit::programs;
+use crate::kit::replace_file::{self, Precautions};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::system::processes::Command;
@@ -60,7 +60,7 @@ impl Kind for Download {
 
     fn schema() -> KindSchema {
         let [mode, owner, group] = attributes::params();
-        let [validate, backup] = replacing::params();
+        let [validate, backup] = replace_file::params();
         KindSchema::new("download", "A file from the network, known by its checksum")
             .details(
                 "The host fetches it with its curl, else its wget; a file that already has the checksum is not fetched \
@@ -93,7 +93,7 @@ impl Kind for Download {
             url: url(params),
             checksum: checksum(params),
             attributes: attributes::decode(params),
-            precautions: replacing::decode(params),
+            precautions: replace_file::decode(params),
             replace: params.flag("replace").unwrap_or(false),
         }
     }

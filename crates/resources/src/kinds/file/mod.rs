@@ -10,8 +10,8 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::attributes;
-use crate::kinds::replacing::{self, Precautions};
+use crate::kit::attributes;
+use crate::kit::replace_file::{self, Precautions};
 use crate::overlay::Effect;
 use crate::view::{LookError, View};
 use crate::wish::{Filling, Reader};
@@ -59,7 +59,7 @@ impl Kind for File {
 
     fn schema() -> KindSchema {
         let [mode, owner, group] = attributes::params();
-        let [validate, backup] = replacing::params();
+        let [validate, backup] = replace_file::params();
         KindSchema::new("file", "A file: its content, mode and owner")
             .details(
                 "Content is written into a temporary file beside the target, synced, checked by `validate`, and renamed, \
@@ -102,7 +102,7 @@ impl Kind for File {
             state: params.choice("state", &[("present", State::Present), ("absent", State::Absent)]),
             content: params.filling("content").or_else(|| params.filling("from")),
             attributes: attributes::decode(params),
-            precautions: replacing::decode(params),
+            precautions: replace_file::decode(params),
             replace: params.flag("replace").unwrap_or(false),
         };
         wish.attributes.secret = is_secret(wish.content.as_ref());

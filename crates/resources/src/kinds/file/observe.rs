@@ -3,7 +3,7 @@
 use converge_model::Digest;
 
 use super::{State, Wish};
-use crate::kinds::attributes::{self, Asked};
+use crate::kit::attributes::{self, Asked};
 use crate::system::files::Sort;
 use crate::view::{LookError, Need, Place, Seen, View};
 use crate::wish::Filling;

@@ -1,7 +1,7 @@
 //! `firewall-policy`: the packet filter of a host, one table of nftables, replaced as a whole in one transaction.
 //!
 //! The table and its listings belong to [`table`]; the file that keeps the policy over a boot to
-//! [`rendered`](super::rendered). What loads the file at boot, and what the rules are, is the business of the module
+//! [`rendered_file`](crate::kit::rendered_file). What loads the file at boot, and what the rules are, is the business of the module
 //! `firewall`.
 
 mod table;
@@ -15,9 +15,9 @@ use converge_model::{
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::diff;
 use crate::kind::{Kind, Planned};
-use crate::kinds::new_folder::{self, NewFolder};
-use crate::kinds::programs;
-use crate::kinds::rendered::{self, Rendered};
+use crate::kit::parent_folder::{self, NewFolder};
+use crate::kit::programs;
+use crate::kit::rendered_file::{self, Rendered};
 use crate::overlay::Effect;
 use crate::system::receipts::Receipt;
 use crate::view::{Base, LookError, Need, View};
@@ -34,7 +34,7 @@ pub struct Wish {
 
 /// What was found.
 pub struct Found {
-    file: rendered::Found,
+    file: rendered_file::Found,
     folder: Option<NewFolder>,
     nft: Need,
     /// The table in the kernel, as it is listed; none where there is none.
@@ -116,9 +116,9 @@ impl Kind for FirewallPolicy {
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
-        let mut file = rendered::observe(view, &wish.file)?;
+        let mut file = rendered_file::observe(view, &wish.file)?;
         let folder = match wish.file.text {
-            Some(_) => Some(new_folder::observe(view, Path::new(FOLDER))?),
+            Some(_) => Some(parent_folder::observe(view, Path::new(FOLDER))?),
             None => None,
         };
         if folder.is_some() {
@@ -141,7 +141,7 @@ impl Kind for FirewallPolicy {
             return Planned::Impossible { message: format!("nft refuses the policy: {refusal}"), help };
         }
         let folder = found.folder.iter().map(|folder| folder.need.clone());
-        let planned = rendered::plan(&wish.file, &found.file).given(folder);
+        let planned = rendered_file::plan(&wish.file, &found.file).given(folder);
         if found.applied {
             return match planned {
                 Planned::InSync(_) => {
@@ -155,13 +155,13 @@ impl Kind for FirewallPolicy {
 
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
         let folder = found.folder.iter().filter_map(NewFolder::effect);
-        folder.chain(rendered::effects(&wish.file, &found.file)).collect()
+        folder.chain(rendered_file::effects(&wish.file, &found.file)).collect()
     }
 
     fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
         found.folder.iter().try_for_each(|folder| folder.make(actor))?;
-        if !rendered::plan(&wish.file, &found.file).is_in_sync() {
-            rendered::apply(actor, &wish.file, &found.file)?;
+        if !rendered_file::plan(&wish.file, &found.file).is_in_sync() {
+            rendered_file::apply(actor, &wish.file, &found.file)?;
         }
         if found.applied {
             return Ok(());

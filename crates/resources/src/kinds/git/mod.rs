@@ -11,7 +11,7 @@ use converge_model::{
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Depend, Kind, Planned};
-use crate::kinds::{attributes, programs};
+use crate::kit::{attributes, programs};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::system::processes::Command;

@@ -7,7 +7,7 @@ use converge_model::{Change, Claim, KindSchema, Param, ParamProblem, PropertyCha
 
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Depend, Kind, Planned};
-use crate::kinds::accounts::{self, locks_out, shown, sorted};
+use crate::kit::account_names::{self, locks_out, shown, sorted};
 use crate::overlay::{Effect, PlannedGroup};
 use crate::system::accounts::{AccountChange, GroupChange};
 use crate::view::{LookError, Need, Seen, View};
@@ -72,13 +72,13 @@ impl Kind for Group {
         let wish = Wish {
             name: params.required_text("name"),
             absent: params.choice("state", &[("present", false), ("absent", true)]),
-            gid: accounts::account_number(params, "gid"),
+            gid: account_names::account_number(params, "gid"),
             system: params.flag("system").unwrap_or(false),
             members: params.has("members").then(|| sorted(&params.texts("members"))),
         };
-        accounts::check_name(params, "name", &wish.name);
+        account_names::check_name(params, "name", &wish.name);
         for member in wish.members.iter().flatten() {
-            accounts::check_name(params, "members", member);
+            account_names::check_name(params, "members", member);
         }
         if wish.absent && (wish.gid.is_some() || wish.members.is_some()) {
             params.problem(ParamProblem::together(
@@ -231,7 +231,7 @@ fn members_differ(wish: &Wish, group: &PlannedGroup) -> bool {
 
 /// The login in use, where it would lose a membership that makes it root.
 fn loses<'a>(wish: &Wish, found: &'a Found, group: &PlannedGroup) -> Option<&'a str> {
-    let login = found.login.as_deref().filter(|_| accounts::is_powerful(&wish.name))?;
+    let login = found.login.as_deref().filter(|_| account_names::is_powerful(&wish.name))?;
     let stays = wish.members.iter().flatten().any(|member| member == login);
     let is = group.members.iter().flatten().any(|member| member == login);
     (is && !stays).then_some(login)

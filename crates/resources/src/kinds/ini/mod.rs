@@ -4,8 +4,8 @@ use converge_model::{Claim, KindSchema, Param, ParamProblem, Shown, Type};
 
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Kind, Planned};
-use crate::kinds::edited::{self, Edit, Part, Target};
-use crate::kinds::lines::Lines;
+use crate::kit::edited_file::{self, Edit, Part, Target};
+use crate::kit::lines::Lines;
 use crate::overlay::Effect;
 use crate::view::{LookError, View};
 use crate::wish::{Reader, Text};
@@ -29,7 +29,7 @@ pub struct Wish {
 
 impl Kind for Ini {
     type Wish = Wish;
-    type Found = edited::Found;
+    type Found = edited_file::Found;
 
     fn schema() -> KindSchema {
         let mut schema = KindSchema::new("ini", "An option of a file of sections")
@@ -51,7 +51,7 @@ impl Kind for Ini {
             )
             .param(Param::new("allow-no-value", Type::Bool, "Whether the option may stand without `=` and a value.").default(false))
             .param(Param::new("spaces", Type::Bool, "Whether a new line has spaces around `=`; as in the file if not given."));
-        schema.params.extend(edited::params());
+        schema.params.extend(edited_file::params());
         schema
             .example(
                 "An option of MariaDB",
@@ -65,7 +65,7 @@ impl Kind for Ini {
 
     fn decode(params: &mut Reader<'_>) -> Wish {
         let mut wish = Wish {
-            target: edited::decode(params),
+            target: edited_file::decode(params),
             absent: params.choice("state", &[("present", false), ("absent", true)]),
             section: params.text("section").unwrap_or_default(),
             option: params.text("option"),
@@ -79,7 +79,7 @@ impl Kind for Ini {
     }
 
     fn claims(wish: &Wish) -> Vec<Claim> {
-        edited::claim(&wish.target, format!("ini:{}", wish.name()))
+        edited_file::claim(&wish.target, format!("ini:{}", wish.name()))
     }
 
     fn suffix(wish: &Wish) -> Option<String> {
@@ -91,23 +91,23 @@ impl Kind for Ini {
     }
 
     fn text(wish: &Wish) -> Option<Vec<u8>> {
-        edited::text(wish)
+        edited_file::text(wish)
     }
 
-    fn observe(view: &View<'_>, wish: &Wish) -> Result<edited::Found, LookError> {
-        edited::observe(view, &wish.target)
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<edited_file::Found, LookError> {
+        edited_file::observe(view, &wish.target)
     }
 
-    fn plan(wish: &Wish, found: &edited::Found) -> Planned {
-        edited::plan(wish, found)
+    fn plan(wish: &Wish, found: &edited_file::Found) -> Planned {
+        edited_file::plan(wish, found)
     }
 
-    fn effects(wish: &Wish, found: &edited::Found) -> Vec<Effect> {
-        edited::effects(wish, found)
+    fn effects(wish: &Wish, found: &edited_file::Found) -> Vec<Effect> {
+        edited_file::effects(wish, found)
     }
 
-    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &edited::Found) -> Result<(), ApplyError> {
-        edited::apply(actor, wish, found)
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &edited_file::Found) -> Result<(), ApplyError> {
+        edited_file::apply(actor, wish, found)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sections of a file: which lines belong to which, and which of them are options.
 
-use crate::kinds::lines::Lines;
+use crate::kit::lines::Lines;
 
 /// For each line of a text, the section that it stands in.
 pub(super) struct Sections(Vec<Row>);

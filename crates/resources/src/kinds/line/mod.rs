@@ -8,8 +8,8 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Shown, Type
 
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Kind, Planned};
-use crate::kinds::edited::{self, Edit, Part, Target};
-use crate::kinds::lines::{self, Lines, Placement};
+use crate::kit::edited_file::{self, Edit, Part, Target};
+use crate::kit::lines::{self, Lines, Placement};
 use crate::overlay::Effect;
 use crate::view::{LookError, View};
 use crate::wish::{Reader, Text};
@@ -28,7 +28,7 @@ pub struct Wish {
 
 impl Kind for Line {
     type Wish = Wish;
-    type Found = edited::Found;
+    type Found = edited_file::Found;
 
     fn schema() -> KindSchema {
         let mut schema = KindSchema::new("line", "One line of a text file")
@@ -48,7 +48,7 @@ impl Kind for Line {
             )
             .param(Param::new("match", Type::Text, "A regular expression for the line that the text replaces; it may match anywhere in a line."));
         schema.params.extend(lines::placement_params());
-        schema.params.extend(edited::params());
+        schema.params.extend(edited_file::params());
         schema
             .example(
                 "A name for an address",
@@ -62,7 +62,7 @@ impl Kind for Line {
 
     fn decode(params: &mut Reader<'_>) -> Wish {
         let mut wish = Wish {
-            target: edited::decode(params),
+            target: edited_file::decode(params),
             absent: params.choice("state", &[("present", false), ("absent", true)]),
             text: params.several_lines(|params| params.maybe_secret("text")),
             pattern: params.text("match").and_then(|text| lines::regex(params, "match", &text)),
@@ -74,7 +74,7 @@ impl Kind for Line {
     }
 
     fn claims(wish: &Wish) -> Vec<Claim> {
-        edited::claim(&wish.target, format!("line:{}", wish.name()))
+        edited_file::claim(&wish.target, format!("line:{}", wish.name()))
     }
 
     fn owns(view: &View<'_>, wish: &Wish) -> Result<Vec<Claim>, LookError> {
@@ -96,23 +96,23 @@ impl Kind for Line {
     }
 
     fn text(wish: &Wish) -> Option<Vec<u8>> {
-        edited::text(wish)
+        edited_file::text(wish)
     }
 
-    fn observe(view: &View<'_>, wish: &Wish) -> Result<edited::Found, LookError> {
-        edited::observe(view, &wish.target)
+    fn observe(view: &View<'_>, wish: &Wish) -> Result<edited_file::Found, LookError> {
+        edited_file::observe(view, &wish.target)
     }
 
-    fn plan(wish: &Wish, found: &edited::Found) -> Planned {
-        edited::plan(wish, found)
+    fn plan(wish: &Wish, found: &edited_file::Found) -> Planned {
+        edited_file::plan(wish, found)
     }
 
-    fn effects(wish: &Wish, found: &edited::Found) -> Vec<Effect> {
-        edited::effects(wish, found)
+    fn effects(wish: &Wish, found: &edited_file::Found) -> Vec<Effect> {
+        edited_file::effects(wish, found)
     }
 
-    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &edited::Found) -> Result<(), ApplyError> {
-        edited::apply(actor, wish, found)
+    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &edited_file::Found) -> Result<(), ApplyError> {
+        edited_file::apply(actor, wish, found)
     }
 }
 

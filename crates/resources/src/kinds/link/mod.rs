@@ -10,8 +10,8 @@ use converge_model::{
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Depend, Kind, Planned};
-use crate::kinds::attributes::{self, Asked, printable};
-use crate::kinds::new_folder;
+use crate::kit::attributes::{self, Asked, printable};
+use crate::kit::parent_folder;
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
@@ -137,7 +137,7 @@ impl Kind for Link {
         };
         let (folder, missing) = match (wish.absent, wish.parents) {
             (true, _) => (Need::Met, Vec::new()),
-            (false, true) => new_folder::above(view, &wish.path)?,
+            (false, true) => parent_folder::above(view, &wish.path)?,
             (false, false) => (view.need_folder(parent)?, Vec::new()),
         };
         let asked = attributes::observe(view, &wish.attributes)?;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::kinds::attributes::printable;
 use crate::kinds::retention::were_in_use;
+use crate::kit::attributes::printable;
 use crate::view::{LookError, View};
 
 /// Why no release is the one that is asked for.

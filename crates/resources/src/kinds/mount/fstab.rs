@@ -6,8 +6,8 @@ use converge_model::{Extent, Shown};
 
 use super::options::Options;
 use super::table::{escape, unescape};
-use crate::kinds::edited::{Edit, Part, Target};
-use crate::kinds::lines::Lines;
+use crate::kit::edited_file::{Edit, Part, Target};
+use crate::kit::lines::Lines;
 use crate::wish::Text;
 
 /// The line as it should be.

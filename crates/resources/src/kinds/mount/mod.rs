@@ -21,10 +21,10 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, PropertyCha
 use crate::actor::{Actor, ApplyError};
 use crate::claims;
 use crate::kind::{Kind, Planned};
-use crate::kinds::edited;
-use crate::kinds::programs;
+use crate::kit::edited_file;
+use crate::kit::programs;
 use crate::overlay::{Effect, PlannedMount};
-use crate::system::units;
+use crate::system::services;
 use crate::view::{LookError, Need, Seen, UNIT_FOLDERS, View};
 use crate::wish::{Reader, Text};
 use fstab::Line;
@@ -44,7 +44,7 @@ pub struct Wish {
 
 /// What was found.
 pub struct Found {
-    file: edited::Found,
+    file: edited_file::Found,
     point: Option<Point>,
     live: Live,
     /// What is needed to mount: the source, the program.
@@ -157,12 +157,12 @@ impl Kind for Mount {
     fn warnings(wish: &Wish) -> Vec<ParamProblem> {
         let message = "every user of the host can read the secret in /etc/fstab";
         let help = "write it into a `file` of mode 0600, and name that: `credentials=/root/share`";
-        let is_secret = edited::Part::target(&wish.line).secret;
+        let is_secret = edited_file::Part::target(&wish.line).secret;
         is_secret.then(|| ParamProblem::new("options", message).help(help)).into_iter().collect()
     }
 
     fn text(wish: &Wish) -> Option<Vec<u8>> {
-        edited::text(&wish.line)
+        edited_file::text(&wish.line)
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
@@ -176,7 +176,7 @@ impl Kind for Mount {
             _ => (None, Vec::new()),
         };
         Ok(Found {
-            file: edited::observe(view, edited::Part::target(&wish.line))?,
+            file: edited_file::observe(view, edited_file::Part::target(&wish.line))?,
             point,
             to_mount,
             mount: programs::need(view, "mount")?,
@@ -193,7 +193,7 @@ impl Kind for Mount {
                 help: Some("remove it, or keep the mount with that unit alone".to_owned()),
             };
         }
-        let planned = edited::plan(&wish.line, &found.file);
+        let planned = edited_file::plan(&wish.line, &found.file);
         let deed = deed(wish, found, planned.is_in_sync());
         let (kept, taken) = found.live.stack.split_at(found.live.stack.len() - deed.unmount);
         if let Some(below) = taken.iter().find_map(|layer| layer.below.first()) {
@@ -218,17 +218,17 @@ impl Kind for Mount {
     }
 
     fn written(wish: &Wish, found: &Found) -> Vec<PathBuf> {
-        let line = !edited::plan(&wish.line, &found.file).is_in_sync();
-        let file = line.then(|| edited::Part::target(&wish.line).path.clone());
+        let line = !edited_file::plan(&wish.line, &found.file).is_in_sync();
+        let file = line.then(|| edited_file::Part::target(&wish.line).path.clone());
         let point = found.point.as_ref().filter(|point| point.is_new()).map(|_| found.live.at.clone());
         file.into_iter().chain(point).collect()
     }
 
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
         let mut effects: Vec<_> = found.point.iter().filter_map(Point::effect).collect();
-        let same_line = edited::plan(&wish.line, &found.file).is_in_sync();
+        let same_line = edited_file::plan(&wish.line, &found.file).is_in_sync();
         if !same_line {
-            effects.extend(edited::effects(&wish.line, &found.file));
+            effects.extend(edited_file::effects(&wish.line, &found.file));
         }
         let deed = deed(wish, found, same_line);
         let planned = match wish.mounted {
@@ -246,23 +246,23 @@ impl Kind for Mount {
 
     fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
         found.point.iter().try_for_each(|point| point.make(actor))?;
-        let same_line = edited::plan(&wish.line, &found.file).is_in_sync();
+        let same_line = edited_file::plan(&wish.line, &found.file).is_in_sync();
         let Deed { unmount: taken, then } = deed(wish, found, same_line);
         let (_, taken) = found.live.stack.split_at(found.live.stack.len() - taken);
         taken.iter().rev().try_for_each(|layer| unmount(actor, wish, &found.live.at, layer))?;
         if then == Then::Forget {
             // Its unit goes with the line.
             let unit = unit_of(&found.live.at, "automount");
-            actor.unit(units::Verb::Stop, &unit, Some(units::Verb::Start))?;
+            actor.unit(services::Verb::Stop, &unit, Some(services::Verb::Start))?;
         }
         if !same_line {
             // systemd makes units of the lines.
-            actor.change_unit_files(|actor| edited::apply(actor, &wish.line, &found.file))?;
+            actor.change_unit_files(|actor| edited_file::apply(actor, &wish.line, &found.file))?;
         }
         match (then, &found.live.remount) {
             (Then::Mount, _) if wish.line.options().is_automount() => {
                 let unit = unit_of(&found.live.at, "automount");
-                actor.unit(units::Verb::Start, &unit, Some(units::Verb::Stop))
+                actor.unit(services::Verb::Start, &unit, Some(services::Verb::Stop))
             }
             (Then::Mount, _) => {
                 actor.run(&on(&["mount"], &wish.path))?;
@@ -281,7 +281,7 @@ impl Kind for Mount {
 fn claims_at(wish: &Wish, place: &Path) -> Vec<Claim> {
     let unit = Path::new(UNIT_FOLDERS[0]).join(unit_of(place, "mount"));
     let place = place.to_string_lossy().into_owned();
-    let mut claims = edited::claim(edited::Part::target(&wish.line), place.clone());
+    let mut claims = edited_file::claim(edited_file::Part::target(&wish.line), place.clone());
     let part = || Extent::Part("mount".to_owned());
     claims.push(Claim::path(place.clone(), part()));
     if !wish.line.is_absent() {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::actor::{Actor, ApplyError, Attributes};
-use crate::kinds::new_folder::{self, NewFolder};
+use crate::kit::parent_folder::{self, NewFolder};
 use crate::overlay::{Bytes, Effect};
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
@@ -26,7 +26,7 @@ enum Made {
 /// Looks for the mount point at `path`, which must be a file where `file` says so.
 pub(super) fn observe(view: &View<'_>, path: &Path, file: bool) -> Result<Point, LookError> {
     if !file {
-        let folder = new_folder::observe(view, path)?;
+        let folder = parent_folder::observe(view, path)?;
         let need = folder.need.clone();
         return Ok(Point { made: Made::Folder(folder), need });
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::claims;
-use crate::kinds::programs;
+use crate::kit::programs;
 use crate::system::files::Sort;
 use crate::view::{LookError, Need, Seen, View};
 

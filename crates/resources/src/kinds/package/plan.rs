@@ -7,8 +7,8 @@ use converge_model::{Change, PropertyChange, Shown, Verb};
 use super::{Found, Wish};
 use crate::kind::{Depend, Planned};
 use crate::overlay::{Effect, Version};
+pub(super) use crate::system::packages::apt::dpkg::matches;
 use crate::system::packages::{Installed, PackageGoal, PackageRequest};
-pub(super) use crate::system::real::dpkg::matches;
 use crate::view::Seen;
 
 /// What would change.

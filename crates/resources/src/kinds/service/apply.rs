@@ -5,7 +5,7 @@ use super::plan::{Found, Running, runs_at_all};
 use crate::actor::{Actor, ApplyError};
 use crate::kind::Action;
 use crate::system::System;
-use crate::system::units::{Active, Enabled, Load, UnitState, Verb};
+use crate::system::services::{Active, Enabled, Load, UnitState, Verb};
 
 /// The lines of the journal that a failure shows.
 const JOURNAL: u32 = 20;

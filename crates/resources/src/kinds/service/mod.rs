@@ -12,7 +12,7 @@ use crate::actor::{Actor, ApplyError};
 use crate::kind::{Action, Kind, Planned};
 use crate::overlay::Effect;
 use crate::system::System;
-use crate::system::units::{full_name, is_unit_name};
+use crate::system::services::{full_name, is_unit_name};
 use crate::view::{LookError, View};
 use crate::wish::Reader;
 use probe::Probe;

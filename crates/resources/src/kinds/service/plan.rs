@@ -8,7 +8,7 @@ use converge_model::{Change, PropertyChange, Shown, Verb};
 use super::Wish;
 use crate::kind::{Depend, Planned};
 use crate::overlay::{Effect, PlannedUnit};
-use crate::system::units::{Active, Enabled, Load, UnitState};
+use crate::system::services::{Active, Enabled, Load, UnitState};
 use crate::view::{LookError, Need, Seen, UNIT_FOLDERS, View};
 
 /// What was found.

@@ -10,8 +10,8 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::accounts::locks_out;
-use crate::kinds::rendered::{self, Rendered};
+use crate::kit::account_names::locks_out;
+use crate::kit::rendered_file::{self, Rendered};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::view::{LookError, Seen, View};
@@ -23,7 +23,7 @@ pub struct SudoRule;
 
 /// What was found.
 pub struct Found {
-    file: rendered::Found,
+    file: rendered_file::Found,
     /// The user whose login the run uses, where this file alone lets it become root and would do so no longer.
     loses: Option<String>,
 }
@@ -104,11 +104,11 @@ impl Kind for SudoRule {
     }
 
     fn observe(view: &View<'_>, wish: &Rendered) -> Result<Found, LookError> {
-        Ok(Found { file: rendered::observe(view, wish)?, loses: loses(view, wish)? })
+        Ok(Found { file: rendered_file::observe(view, wish)?, loses: loses(view, wish)? })
     }
 
     fn plan(wish: &Rendered, found: &Found) -> Planned {
-        match (&found.loses, rendered::plan(wish, &found.file)) {
+        match (&found.loses, rendered_file::plan(wish, &found.file)) {
             (Some(login), Planned::Change(_)) => {
                 locks_out(login, "taking away the only rule that makes it root")
             }
@@ -117,11 +117,11 @@ impl Kind for SudoRule {
     }
 
     fn effects(wish: &Rendered, found: &Found) -> Vec<Effect> {
-        rendered::effects(wish, &found.file)
+        rendered_file::effects(wish, &found.file)
     }
 
     fn apply(actor: &mut Actor<'_>, wish: &Rendered, found: &Found) -> Result<(), ApplyError> {
-        rendered::apply(actor, wish, &found.file)
+        rendered_file::apply(actor, wish, &found.file)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use converge_model::ParamProblem;
 
-use crate::kinds::accounts::check_name;
+use crate::kit::account_names::check_name;
 use crate::wish::Reader;
 
 /// What a file of sudo says.

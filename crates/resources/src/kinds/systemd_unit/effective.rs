@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::system::units::template_of;
+use crate::system::services::template_of;
 use crate::view::{Claimed, LookError, Seen, View};
 
 use super::Wish;

@@ -1,7 +1,7 @@
 //! `systemd-unit`: a unit file of the administrator's, or a drop-in for one, written section by section.
 //!
 //! The text belongs to [`sections`], what systemd says of it to [`check`], whether it is what counts to [`effective`], the
-//! file itself to [`rendered`](super::rendered). Whether the unit runs is the business of `service`.
+//! file itself to [`rendered_file`](crate::kit::rendered_file). Whether the unit runs is the business of `service`.
 
 mod check;
 mod effective;
@@ -14,10 +14,10 @@ use converge_model::{Change, Claim, Extent, KindSchema, Param, ParamProblem, Pro
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Depend, Kind, Planned};
-use crate::kinds::new_folder::{self, NewFolder};
-use crate::kinds::rendered::{self, Rendered};
+use crate::kit::parent_folder::{self, NewFolder};
+use crate::kit::rendered_file::{self, Rendered};
 use crate::overlay::{Effect, PlannedUnit};
-use crate::system::units::{full_name, is_unit_name};
+use crate::system::services::{full_name, is_unit_name};
 use crate::view::{LookError, Need, Seen, View};
 use crate::wish::Reader;
 use effective::Overriding;
@@ -38,7 +38,7 @@ pub struct Wish {
 
 /// What was found.
 pub struct Found {
-    file: rendered::Found,
+    file: rendered_file::Found,
     /// The folder of a drop-in.
     folder: Option<NewFolder>,
     needs: Vec<Need>,
@@ -186,7 +186,7 @@ impl Kind for SystemdUnit {
             None => None,
         };
         let mut found = Found {
-            file: rendered::observe(view, &wish.file)?,
+            file: rendered_file::observe(view, &wish.file)?,
             folder: None,
             needs: Vec::new(),
             overriding,
@@ -194,7 +194,7 @@ impl Kind for SystemdUnit {
             may_be_read: view.may_reload_units(),
         };
         if let (Some(folder), Some(_)) = (&wish.folder, &wish.file.text) {
-            let folder = new_folder::observe(view, folder)?;
+            let folder = parent_folder::observe(view, folder)?;
             found.file = found.file.without_folder();
             found.needs = vec![view.need_unit(&wish.unit)?, folder.need.clone()];
             found.folder = Some(folder);
@@ -206,7 +206,7 @@ impl Kind for SystemdUnit {
         if let Some(Overriding { file, option }) = &found.overriding {
             return outdone(wish, file, option.as_deref());
         }
-        let planned = rendered::plan(&wish.file, &found.file).given(found.needs.iter().cloned());
+        let planned = rendered_file::plan(&wish.file, &found.file).given(found.needs.iter().cloned());
         if !planned.is_in_sync() || !found.stale {
             return planned;
         }
@@ -220,14 +220,14 @@ impl Kind for SystemdUnit {
 
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
         let mut effects: Vec<_> = found.folder.iter().filter_map(NewFolder::effect).collect();
-        effects.extend(rendered::effects(&wish.file, &found.file));
+        effects.extend(rendered_file::effects(&wish.file, &found.file));
         // What is read for one resource is read for the next one of the unit.
         effects.extend(found.stale.then(|| Effect::Unit(wish.unit.clone(), PlannedUnit::default())));
         effects
     }
 
     fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
-        if rendered::plan(&wish.file, &found.file).is_in_sync() {
+        if rendered_file::plan(&wish.file, &found.file).is_in_sync() {
             return actor.change_unit_files(|_| Ok(()));
         }
         if wish.verify && wish.file.text.is_some() {
@@ -235,7 +235,7 @@ impl Kind for SystemdUnit {
         }
         actor.change_unit_files(|actor| {
             found.folder.iter().try_for_each(|folder| folder.make(actor))?;
-            rendered::apply(actor, &wish.file, &found.file)
+            rendered_file::apply(actor, &wish.file, &found.file)
         })
     }
 

@@ -11,7 +11,8 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::{attributes, file, link};
+use crate::kinds::{file, link};
+use crate::kit::attributes;
 use crate::overlay::Effect;
 use crate::view::{LookError, View};
 use crate::wish::{Filling, Reader, RowReader, normal_path};

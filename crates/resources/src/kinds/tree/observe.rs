@@ -7,8 +7,9 @@ use converge_model::Digest;
 
 use super::{Part, Thing, Wanted, Wish};
 use crate::kind::{Kind, Planned};
-use crate::kinds::new_folder::{self, NewFolder};
-use crate::kinds::{attributes, file, link};
+use crate::kinds::{file, link};
+use crate::kit::attributes;
+use crate::kit::parent_folder::{self, NewFolder};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::system::receipts::Receipt;
@@ -144,7 +145,7 @@ impl Found {
         if self.obstacle.is_none() {
             self.obstacle = in_the_way(view, &path)?;
         }
-        let folder = new_folder::observe(view, &path)?;
+        let folder = parent_folder::observe(view, &path)?;
         if folder.is_new() {
             self.folders.push((name.to_owned(), folder));
         }

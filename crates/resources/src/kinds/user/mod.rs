@@ -14,7 +14,7 @@ use converge_model::{Claim, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Kind, Planned};
-use crate::kinds::accounts::{account_number, check_name, sorted};
+use crate::kit::account_names::{account_number, check_name, sorted};
 use crate::overlay::Effect;
 use crate::system::accounts::Expiry;
 use crate::view::{LookError, View};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::system::units::Active;
+use crate::system::services::Active;
 use crate::view::{LookError, Seen, View};
 
 /// A process.

@@ -21,7 +21,7 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::attributes::{self, Asked};
+use crate::kit::attributes::{self, Asked};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::system::receipts::Receipt;

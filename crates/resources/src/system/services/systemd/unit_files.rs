@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::system::files::{Files, Sort};
-use crate::system::units::{Enabled, template_of};
+use crate::system::services::{Enabled, template_of};
 
 /// The folders whose links an administrator makes, and that last over a boot.
 const LASTING: [&str; 2] = ["/etc/systemd/system.control", "/etc/systemd/system"];

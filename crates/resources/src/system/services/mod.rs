@@ -1,5 +1,7 @@
 //! Units of the service manager: their state, and changing it.
 
+pub mod systemd;
+
 use std::io;
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::system::files::{Files, Sort};
-use crate::system::real::dpkg::{self, Stanza};
+use crate::system::packages::apt::dpkg::{self, Stanza};
 
 /// The versions on offer of every package.
 #[derive(Debug, Default)]

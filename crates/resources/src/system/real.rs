@@ -1,24 +1,14 @@
 //! The system that the agent runs on: dpkg and apt, systemd over D-Bus, processes.
 
-pub mod accounts;
-pub mod apt;
-pub mod cores;
-mod dbus;
-pub mod dpkg;
-pub mod lists;
-pub mod processes;
-pub mod systemd;
-mod unit_files;
-
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use accounts::LocalAccounts;
-use apt::Apt;
-use processes::LocalProcesses;
-use systemd::{FolderUnits, NoUnits, Systemd};
+use crate::system::accounts::shadow_utils::LocalAccounts;
+use crate::system::packages::apt::Apt;
+use crate::system::processes::local::LocalProcesses;
+use crate::system::services::systemd::{FolderUnits, NoUnits, Systemd};
 
 use crate::system::System;
 use crate::system::accounts::Accounts;
@@ -28,7 +18,7 @@ use crate::system::packages::{
 };
 use crate::system::processes::{Fence, Processes};
 use crate::system::receipts::Receipts;
-use crate::system::units::Units;
+use crate::system::services::Units;
 
 /// The system of the agent's machine, or of a folder on it that stands for a host.
 pub struct RealSystem {
@@ -159,7 +149,7 @@ impl Packages for NoPackages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::units::{Load, UnitError, Verb};
+    use crate::system::services::{Load, UnitError, Verb};
 
     #[test]
     fn a_folder_has_files_and_accounts_and_neither_units_nor_packages() {

@@ -4,6 +4,9 @@
 //! Nothing ever asks a question: debconf, configuration files (the host's own stays), needrestart (which only lists, so
 //! that no service restarts that the plan does not name).
 
+pub mod dpkg;
+pub mod lists;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -13,13 +16,13 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::process::{Flock, FlockType};
 
 use crate::system::files::Files;
+use crate::system::packages::apt::dpkg::Database;
+use crate::system::packages::apt::lists::Lists;
 use crate::system::packages::{
     Allowance, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Providers, Simulation,
     Upkeep, resolve,
 };
 use crate::system::processes::{Command, Finished, Processes};
-use crate::system::real::dpkg::{self, Database};
-use crate::system::real::lists::Lists;
 use crate::wish::Text;
 
 /// The packages of a host with dpkg and apt.

@@ -1,5 +1,8 @@
 //! Processes: running a command with its user, folder, environment and time.
 
+pub mod cores;
+pub mod local;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Packages: what is installed, what a transaction would do, and doing it.
 
+pub mod apt;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;

@@ -4,16 +4,19 @@
 //! Each conversation is a connection of its own: it takes less than a millisecond to make, and none is left open for
 //! signals to pile up on.
 
+mod dbus;
+mod unit_files;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::dbus::{Bus, BusError, Call, Kind, Message};
-use super::unit_files::UnitFiles;
 use crate::system::files::Files;
 use crate::system::processes::{Command, Finished, Processes};
-use crate::system::units::{Active, Enabled, Ended, Load, UnitError, UnitState, Units, Verb};
+use crate::system::services::{Active, Enabled, Ended, Load, UnitError, UnitState, Units, Verb};
+use dbus::{Bus, BusError, Call, Kind, Message};
+use unit_files::UnitFiles;
 
 /// The units of the running systemd.
 pub struct Systemd {
@@ -433,10 +436,7 @@ fn get(bus: &mut Bus, object: &str, interface: &str, name: &str) -> Result<Messa
 }
 
 /// The value of a property, where it is of the type that `signature` says.
-fn inside<'a>(
-    message: &'a Message,
-    signature: &str,
-) -> Result<super::dbus::Values<'a>, super::dbus::Malformed> {
+fn inside<'a>(message: &'a Message, signature: &str) -> Result<dbus::Values<'a>, dbus::Malformed> {
     let mut values = message.values("v")?;
     values.variant(signature)?;
     Ok(values)
@@ -585,7 +585,7 @@ fn reload(bus: &mut Bus) -> Result<(), BusError> {
 
 /// Whether systemd can load a unit of this name: a valid one that is no template.
 fn can_be_loaded(unit: &str) -> bool {
-    crate::system::units::is_unit_name(unit) && !is_template(unit)
+    crate::system::services::is_unit_name(unit) && !is_template(unit)
 }
 
 fn is_template(unit: &str) -> bool {

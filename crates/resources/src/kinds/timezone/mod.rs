@@ -6,7 +6,7 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, PropertyCha
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::rendered::{self, Rendered};
+use crate::kit::rendered_file::{self, Rendered};
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
@@ -25,7 +25,7 @@ pub struct Wish {
 pub struct Found {
     link: Seen<Place>,
     /// The name, as `/etc/timezone` has it; none where the distribution does not keep it.
-    file: Option<rendered::Found>,
+    file: Option<rendered_file::Found>,
     data: Need,
     own: (String, String),
 }
@@ -82,13 +82,13 @@ impl Kind for Timezone {
         let data = Need::of(data, format!("the time zone {}", wish.zone), || {
             "install tzdata before it, or correct the name".to_owned()
         });
-        let file = if keeps_name { Some(rendered::observe(view, &wish.file)?) } else { None };
+        let file = if keeps_name { Some(rendered_file::observe(view, &wish.file)?) } else { None };
         Ok(Found { link: view.place(Path::new(LINK))?, file, data, own: view.own_names()? })
     }
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
         let planned = match &found.file {
-            Some(file) => rendered::plan(&wish.file, file),
+            Some(file) => rendered_file::plan(&wish.file, file),
             None => Planned::InSync(String::new()),
         };
         let planned = match (&planned, link_change(wish, found)) {
@@ -113,7 +113,7 @@ impl Kind for Timezone {
         if !is_right(wish, &found.link) {
             effects.push(Effect::Path(LINK.into(), Some(place)));
         }
-        effects.extend(found.file.iter().flat_map(|file| rendered::effects(&wish.file, file)));
+        effects.extend(found.file.iter().flat_map(|file| rendered_file::effects(&wish.file, file)));
         effects
     }
 
@@ -122,8 +122,8 @@ impl Kind for Timezone {
             actor.link(Path::new(LINK), &target(wish))?;
         }
         match &found.file {
-            Some(file) if !rendered::plan(&wish.file, file).is_in_sync() => {
-                rendered::apply(actor, &wish.file, file)
+            Some(file) if !rendered_file::plan(&wish.file, file).is_in_sync() => {
+                rendered_file::apply(actor, &wish.file, file)
             }
             _ => Ok(()),
         }

@@ -239,7 +239,7 @@ fn find<'a>(table: &'a AccountTable, given: &'a str) -> Option<(&'a str, &'a Use
     reason = "only `pre_exec` runs between fork and exec, where groups and session are set"
 )]
 fn become_other(process: &mut std::process::Command, mount: Option<Mount>, switch: Option<Switch>) {
-    let cores = super::cores::for_others();
+    let cores = crate::system::processes::cores::for_others();
     let prepare = move || {
         // Without a terminal nothing can ask a question on it; and all that it starts is one group.
         rustix::process::setsid()?;

@@ -3,6 +3,7 @@
 //! Reading is the same everywhere and starts no process; what changes are asked for is in [`change`].
 
 pub mod change;
+pub mod shadow_utils;
 mod torn;
 
 use std::collections::BTreeMap;

@@ -8,8 +8,8 @@ use converge_model::{Change, ParamProblem, PropertyChange, Shown, Verb};
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::diff;
 use crate::kind::{Depend, Planned};
-use crate::kinds::attributes::{self, Asked};
-use crate::kinds::{programs, replacing};
+use crate::kit::attributes::{self, Asked};
+use crate::kit::{programs, replace_file};
 use crate::overlay::{Bytes, Effect};
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
@@ -155,7 +155,7 @@ pub fn apply(actor: &mut Actor<'_>, wish: &Rendered, found: &Found) -> Result<()
     let before = actor.sensitive;
     actor.sensitive |= wish.secret;
     let done = actor.write_text(&wish.path, text, &wish.attributes(), |actor, new| {
-        replacing::check(&wish.validate, actor, new)
+        replace_file::check(&wish.validate, actor, new)
     });
     actor.sensitive = before;
     done

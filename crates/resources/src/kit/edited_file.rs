@@ -8,8 +8,8 @@ use converge_model::{Change, Claim, Extent, Param, ParamProblem, PropertyChange,
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::diff;
 use crate::kind::{Depend, Planned};
-use crate::kinds::attributes::{self, Asked};
-use crate::kinds::replacing::{self, Precautions};
+use crate::kit::attributes::{self, Asked};
+use crate::kit::replace_file::{self, Precautions};
 use crate::overlay::{Bytes, Effect};
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
@@ -96,7 +96,7 @@ pub fn params() -> Vec<Param> {
         doc: format!("Of a file that is created. {} Use `file` to keep one as it should be.", param.doc),
         ..param
     }));
-    params.extend(replacing::params());
+    params.extend(replace_file::params());
     params
 }
 
@@ -106,7 +106,7 @@ pub fn decode(params: &mut Reader<'_>) -> Target {
         path: params.path("path"),
         create: params.flag("create").unwrap_or(true),
         attributes: attributes::decode(params),
-        precautions: replacing::decode(params),
+        precautions: replace_file::decode(params),
         secret: false,
         warns: true,
     }
@@ -228,7 +228,7 @@ fn update(part: &dyn Part, place: &Place, text: &[u8]) -> Planned {
     let mut change = Change::new(Verb::Update).property(content(target, Some((place.size, text)), &new));
     change.properties.extend(target.precautions.shown(&target.path, true));
     if target.secret {
-        change = change.irreversible(replacing::SENSITIVE);
+        change = change.irreversible(replace_file::SENSITIVE);
     }
     let kept = Attributes { secret: target.secret && target.warns, ..Attributes::default() };
     Planned::change(change).warned(attributes::exposed(&target.path, place, &kept))

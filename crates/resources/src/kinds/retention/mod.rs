@@ -11,7 +11,7 @@ use converge_model::{
 
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Kind, Planned};
-use crate::kinds::attributes::printable;
+use crate::kit::attributes::printable;
 use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::system::receipts::Receipt;

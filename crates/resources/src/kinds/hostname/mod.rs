@@ -6,8 +6,8 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, PropertyCha
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::kernel::{self, Setting};
-use crate::kinds::rendered::{self, Rendered};
+use crate::kit::kernel_value::{self, Setting};
+use crate::kit::rendered_file::{self, Rendered};
 use crate::overlay::Effect;
 use crate::system::files::HOST_NAME;
 use crate::view::{LookError, View};
@@ -24,7 +24,7 @@ pub struct Wish {
 
 /// What was found.
 pub struct Found {
-    file: rendered::Found,
+    file: rendered_file::Found,
     /// The kernel's name for the host.
     running: Setting,
 }
@@ -67,12 +67,12 @@ impl Kind for Hostname {
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
-        let running = kernel::observe(view, Path::new(HOST_NAME))?;
-        Ok(Found { file: rendered::observe(view, &wish.file)?, running })
+        let running = kernel_value::observe(view, Path::new(HOST_NAME))?;
+        Ok(Found { file: rendered_file::observe(view, &wish.file)?, running })
     }
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
-        let planned = rendered::plan(&wish.file, &found.file);
+        let planned = rendered_file::plan(&wish.file, &found.file);
         if !found.running.differs(&wish.name) {
             return planned;
         }
@@ -82,12 +82,12 @@ impl Kind for Hostname {
 
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
         let running = found.running.effect(&wish.name);
-        rendered::effects(&wish.file, &found.file).into_iter().chain(running).collect()
+        rendered_file::effects(&wish.file, &found.file).into_iter().chain(running).collect()
     }
 
     fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
-        if !rendered::plan(&wish.file, &found.file).is_in_sync() {
-            rendered::apply(actor, &wish.file, &found.file)?;
+        if !rendered_file::plan(&wish.file, &found.file).is_in_sync() {
+            rendered_file::apply(actor, &wish.file, &found.file)?;
         }
         found.running.set(actor, &wish.name)
     }

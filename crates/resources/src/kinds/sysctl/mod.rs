@@ -8,10 +8,10 @@ use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, PropertyCha
 
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
-use crate::kinds::kernel::{self, Setting, canonical};
 use crate::kinds::mount::table::Mounts;
-use crate::kinds::new_folder::{self, NewFolder};
-use crate::kinds::rendered::{self, Rendered};
+use crate::kit::kernel_value::{self, Setting, canonical};
+use crate::kit::parent_folder::{self, NewFolder};
+use crate::kit::rendered_file::{self, Rendered};
 use crate::overlay::Effect;
 use crate::view::{LookError, Need, Seen, View};
 use crate::wish::Reader;
@@ -32,7 +32,7 @@ pub struct Wish {
 
 /// What was found.
 pub struct Found {
-    file: rendered::Found,
+    file: rendered_file::Found,
     folder: Option<NewFolder>,
     /// The value in the running kernel.
     live: Setting,
@@ -127,15 +127,15 @@ impl Kind for Sysctl {
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
-        let mut file = rendered::observe(view, &wish.file)?;
+        let mut file = rendered_file::observe(view, &wish.file)?;
         let folder = match wish.value {
-            Some(_) => Some(new_folder::observe(view, Path::new(FOLDER))?),
+            Some(_) => Some(parent_folder::observe(view, Path::new(FOLDER))?),
             None => None,
         };
         if folder.is_some() {
             file = file.without_folder();
         }
-        let live = kernel::observe(view, &wish.live)?;
+        let live = kernel_value::observe(view, &wish.live)?;
         let mounts = Mounts::read(view)?;
         let read_only = mounts.holding(&wish.live).is_some_and(|mounted| mounted.has("ro"));
         let there = if live.value.is_some() { Need::Met } else { missing(view, wish) };
@@ -145,7 +145,7 @@ impl Kind for Sysctl {
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
         let folder = found.folder.iter().map(|folder| folder.need.clone());
-        let planned = rendered::plan(&wish.file, &found.file).given(folder);
+        let planned = rendered_file::plan(&wish.file, &found.file).given(folder);
         let Some(value) = &wish.value else { return planned };
         if let Some((file, other)) = &found.overridden {
             return Planned::Impossible {
@@ -178,7 +178,7 @@ impl Kind for Sysctl {
 
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
         let mut effects: Vec<_> = found.folder.iter().filter_map(NewFolder::effect).collect();
-        effects.extend(rendered::effects(&wish.file, &found.file));
+        effects.extend(rendered_file::effects(&wish.file, &found.file));
         effects.extend(wish.value.as_ref().and_then(|value| found.live.effect(value)));
         effects
     }
@@ -188,10 +188,10 @@ impl Kind for Sysctl {
         if let Some(value) = &wish.value {
             found.live.set(actor, value)?;
         }
-        if rendered::plan(&wish.file, &found.file).is_in_sync() {
+        if rendered_file::plan(&wish.file, &found.file).is_in_sync() {
             return Ok(());
         }
-        rendered::apply(actor, &wish.file, &found.file)
+        rendered_file::apply(actor, &wish.file, &found.file)
     }
 }
 

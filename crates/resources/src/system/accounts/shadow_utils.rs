@@ -15,8 +15,8 @@ use crate::system::accounts::{
     UserChange,
 };
 use crate::system::files::Files;
+use crate::system::processes::local::LocalProcesses;
 use crate::system::processes::{Command, Finished, Processes};
-use crate::system::real::processes::LocalProcesses;
 use crate::wish::Text;
 
 /// The accounts of this machine.

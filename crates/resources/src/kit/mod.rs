@@ -1,0 +1,11 @@
+//! What several kinds share: files that are edited, rendered or replaced, attributes, names of accounts, programs.
+
+pub mod account_names;
+pub mod attributes;
+pub mod edited_file;
+pub mod kernel_value;
+pub mod lines;
+pub mod parent_folder;
+pub mod programs;
+pub mod rendered_file;
+pub mod replace_file;
