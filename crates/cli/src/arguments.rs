@@ -1,77 +1,13 @@
-//! The command line as it is written: options that several commands share, and the commands. Nothing here reads a file
-//! or a terminal; what the options come to is resolved by those who use them.
+//! The options that several commands share, as they are written. Nothing here reads a file or a terminal; what the options
+//! come to is resolved by those who use them.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anstream::ColorChoice;
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 use converge_history::Retention;
 use converge_lang::Selection;
-use converge_model::exit;
 use converge_model::wire::Guard;
-
-use crate::command;
-use crate::failure::Failure;
-use crate::view::human::Detail;
-use crate::view::{Look, Screen};
-
-/// Make Linux hosts be what an inventory says, and see first what will change
-///
-/// Exit codes:
-///   0    everything is as it should be, or was made so
-///   1    an error before any host was touched
-///   2    changes are pending (plan --detailed-exitcode), or hosts drifted
-///        (drift --fail-on-drift, watch --once)
-///   3    a host failed, or something on it cannot be planned
-///   4    hosts were unreachable, none failed
-///   5    another run holds a host
-///   6    a host moved on since its plan was shown
-///   130  interrupted
-#[derive(Debug, Parser)]
-#[command(name = "converge", version, verbatim_doc_comment, arg_required_else_help = true)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    output: Output,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Check(command::check::Arguments),
-    Plan(command::plan::Arguments),
-    Apply(command::apply::Arguments),
-    Drift(command::drift::Arguments),
-    Watch(command::watch::Arguments),
-    History(command::history::Arguments),
-    Facts(command::facts::Arguments),
-    Inventory(command::inventory::Arguments),
-    Explain(command::explain::Arguments),
-    Docs(command::docs::Arguments),
-    Module(command::module::Arguments),
-    Secrets(command::secrets::Arguments),
-    Doctor(command::doctor::Arguments),
-    Completions(command::completions::Arguments),
-}
-
-/// What is shown, and how.
-#[derive(Clone, Copy, Debug, Args)]
-#[command(next_help_heading = "Output")]
-pub(crate) struct Output {
-    /// Results as JSON, one object a line; a run is its events, each with the version of their format
-    #[arg(long, global = true)]
-    json: bool,
-    /// No colours; so does a NO_COLOR in the environment
-    #[arg(long, global = true)]
-    no_color: bool,
-    /// No lines of progress; there are none without a terminal
-    #[arg(long, global = true)]
-    no_progress: bool,
-    /// Everything: long differences, the output of steps while they run, what each host cost
-    #[arg(short, long, global = true, overrides_with = "verbose")]
-    verbose: bool,
-}
 
 /// Which project.
 #[derive(Clone, Debug, Default, Args)]
@@ -205,48 +141,6 @@ pub(crate) struct ReachArguments {
     pub(crate) become_pass_fd: Option<u32>,
 }
 
-impl Arguments {
-    /// Runs the command; its exit code.
-    pub(crate) fn run(self) -> Result<u8, Failure> {
-        let code = self.carry_out()?;
-        // Nobody may take half a result for all of it.
-        Ok(if code == exit::OK && Screen::has_lost_results() { exit::ERROR } else { code })
-    }
-
-    fn carry_out(self) -> Result<u8, Failure> {
-        let look = self.output.look();
-        look.color.write_global();
-        let screen = Screen::new(look);
-        match self.command {
-            Command::Check(arguments) => arguments.run(screen),
-            Command::Plan(arguments) => arguments.run(screen),
-            Command::Apply(arguments) => arguments.run(screen),
-            Command::Drift(arguments) => arguments.run(screen),
-            Command::Watch(arguments) => arguments.run(screen),
-            Command::History(arguments) => arguments.run(screen),
-            Command::Facts(arguments) => arguments.run(screen),
-            Command::Inventory(arguments) => arguments.run(screen),
-            Command::Explain(arguments) => arguments.run(screen),
-            Command::Docs(arguments) => arguments.run(screen),
-            Command::Module(arguments) => arguments.run(screen),
-            Command::Secrets(arguments) => arguments.run(screen),
-            Command::Doctor(arguments) => arguments.run(screen),
-            Command::Completions(arguments) => arguments.run(screen),
-        }
-    }
-}
-
-impl Output {
-    fn look(self) -> Look {
-        Look {
-            json: self.json,
-            color: if self.no_color { ColorChoice::Never } else { ColorChoice::Auto },
-            progress: !self.no_progress,
-            detail: if self.verbose { Detail::Full } else { Detail::Usual },
-        }
-    }
-}
-
 impl HistoryArguments {
     /// What they come to.
     pub(crate) fn retention(&self) -> Retention {
@@ -301,12 +195,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_arguments_are_well_formed() {
-        Arguments::command().debug_assert();
-    }
 
     #[test]
     fn times_have_a_unit() {

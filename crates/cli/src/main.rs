@@ -3,6 +3,7 @@
 //! and `interrupt` where there is no other way.
 
 mod arguments;
+mod cli;
 mod command;
 mod failure;
 mod interrupt;
@@ -22,7 +23,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 fn main() -> ExitCode {
     // A core would hold the secrets of all hosts.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let code = match arguments::Arguments::try_parse() {
+    let code = match cli::Cli::try_parse() {
         Ok(arguments) => arguments.run().unwrap_or_else(|failure| failure.show()),
         Err(error) => failure::usage(&error),
     };

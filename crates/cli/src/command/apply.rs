@@ -17,7 +17,7 @@ use crate::visit::Terms;
 /// hand, within ten minutes at most; the second abandons them.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub(crate) struct ApplyArgs {
     /// Do not ask; needed where there is no terminal
     #[arg(short, long)]
     yes: bool,
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     history: HistoryArguments,
 }
 
-impl Arguments {
+impl ApplyArgs {
     pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
         let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
         if !self.yes && !can_ask {

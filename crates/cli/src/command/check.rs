@@ -22,12 +22,12 @@ use crate::view::text::{count, harmless};
 /// depends on facts is checked for its shape; what it comes to is left to plan.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub(crate) struct CheckArgs {
     #[command(flatten)]
     project: ProjectArguments,
 }
 
-impl Arguments {
+impl CheckArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let (project, analysis) = project::analyse(&self.project)?;
         let mut diagnostics = analysis.diagnostics().clone();

@@ -1,6 +1,6 @@
 //! `converge completions`.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use converge_model::exit;
 
@@ -11,16 +11,15 @@ use crate::view::Screen;
 ///
 /// For bash: `converge completions bash > ~/.local/share/bash-completion/completions/converge`.
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct CompletionsArgs {
     /// The shell
     shell: Shell,
 }
 
-impl Arguments {
-    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+impl CompletionsArgs {
+    pub(crate) fn run(self, command: &mut Command, mut screen: Screen) -> Result<u8, Failure> {
         let mut script = Vec::new();
-        let mut command = crate::arguments::Arguments::command();
-        clap_complete::generate(self.shell, &mut command, "converge", &mut script);
+        clap_complete::generate(self.shell, command, "converge", &mut script);
         screen.print(&String::from_utf8_lossy(&script));
         Ok(exit::OK)
     }

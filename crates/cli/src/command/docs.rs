@@ -21,7 +21,7 @@ use crate::view::Screen;
 ///
 /// Without a name, lists them all. The modules of the project are among them.
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct DocsArgs {
     /// The kind or the module
     name: Option<String>,
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     write: Option<PathBuf>,
 }
 
-impl Arguments {
+impl DocsArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         if let Some(folder) = &self.write {
             return write_pages(folder);

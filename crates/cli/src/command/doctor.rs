@@ -21,7 +21,7 @@ use crate::visit::AGENT;
 ///
 /// No host is reached.
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct DoctorArgs {
     #[command(flatten)]
     reach: ReachArguments,
 }
@@ -44,7 +44,7 @@ impl<'a> Line<'a> {
 /// What was found: words for people either way.
 type Finding = Result<String, String>;
 
-impl Arguments {
+impl DoctorArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let findings = [
             ("ssh", ssh()),

@@ -17,7 +17,7 @@ use crate::visit::Terms;
 /// shows them.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub(crate) struct DriftArgs {
     /// Exit with 2 where a host moved; what the inventory newly asks for is no reason
     #[arg(long)]
     fail_on_drift: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     history: HistoryArguments,
 }
 
-impl Arguments {
+impl DriftArgs {
     pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
         let terms = Terms {
             goal: Goal::Drift { fail: self.fail_on_drift },

@@ -17,7 +17,7 @@ use crate::view::text::harmless;
 ///
 /// Every definition is listed, the nearest first; those in force are marked with `*`.
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ExplainArgs {
     /// The host whose variable it is
     host: String,
     /// The variable; dots reach into maps
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     project: ProjectArguments,
 }
 
-impl Arguments {
+impl ExplainArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let opened = Opened::readable(&self.project, &mut screen)?;
         let host = self.known_host(&opened, &mut screen)?;

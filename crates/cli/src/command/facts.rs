@@ -24,12 +24,12 @@ use crate::visit::fleet;
 ///
 /// Each fact is shown under the name by which an inventory reads it.
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct FactsArgs {
     #[command(flatten)]
     fleet: FleetArguments,
 }
 
-impl Arguments {
+impl FactsArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let opened = Opened::new(&self.fleet.project, &mut screen)?;
         let names = opened.hosts(&self.fleet.hosts, &mut screen)?;

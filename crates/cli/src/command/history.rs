@@ -29,7 +29,7 @@ use crate::view::text::{count, harmless, seconds, table};
 /// host of a run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub(crate) struct HistoryArgs {
     /// The run to show: any beginning of its id, or `last`; a path is the INVENTORY
     run: Option<String>,
     /// A .kdl file, or a folder: without it, the inventory of the nearest converge.kdl, here or above
@@ -65,7 +65,7 @@ enum Moment {
     At(DateTime),
 }
 
-impl Arguments {
+impl HistoryArgs {
     pub(crate) fn run(mut self, screen: Screen) -> Result<u8, Failure> {
         if self.inventory.is_none() && self.run.as_deref().is_some_and(is_path) {
             self.inventory = self.run.take().map(PathBuf::from);

@@ -16,7 +16,7 @@ use crate::view::text::{count, fold_names, harmless};
 
 /// Show the hosts and groups of an inventory
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct InventoryArgs {
     #[command(flatten)]
     project: ProjectArguments,
     /// As a tree of groups
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     graph: bool,
 }
 
-impl Arguments {
+impl InventoryArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let opened = Opened::readable(&self.project, &mut screen)?;
         let description = Description { project: opened.name(), ..opened.inventory.describe() };

@@ -15,7 +15,7 @@ use crate::visit::Terms;
 ///   >  action    ?  unknown until apply
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub(crate) struct PlanArgs {
     /// Exit with 2 where something would change
     #[arg(long)]
     detailed_exitcode: bool,
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     guard: GuardArguments,
 }
 
-impl Arguments {
+impl PlanArgs {
     pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
         let terms = Terms {
             goal: Goal::Plan { detailed: self.detailed_exitcode },

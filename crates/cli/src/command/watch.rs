@@ -46,7 +46,7 @@ use crate::visit::{AGENT, done_once, fleet_options, recorder, seen_facts, warn};
 /// after the steps in hand; SIGHUP has it read the inventory at once.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub(crate) struct WatchArgs {
     /// How often to look where the inventory does not say
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration)]
     every: Duration,
@@ -74,7 +74,7 @@ pub(crate) struct Arguments {
     history: HistoryArguments,
 }
 
-impl Arguments {
+impl WatchArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         // Mistakes are drawn as ever before the daemon begins.
         let FleetArguments { project: asked, hosts, reach } = self.fleet.clone();
@@ -137,7 +137,7 @@ impl Arguments {
     }
 }
 
-impl Arguments {
+impl WatchArgs {
     /// Whoever is to be told, told.
     fn notifier(&self, project: &str, metrics: &Metrics) -> Result<Notifier, Failure> {
         let headers = env::var("CONVERGE_WEBHOOK_HEADERS").unwrap_or_default();

@@ -15,18 +15,18 @@ use crate::view::Screen;
 
 /// Start a module, or test one
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ModuleArgs {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    New(new::Arguments),
-    Test(test::Arguments),
+    New(new::NewArgs),
+    Test(test::TestArgs),
 }
 
-impl Arguments {
+impl ModuleArgs {
     pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
         match self.command {
             Command::New(arguments) => arguments.run(screen),

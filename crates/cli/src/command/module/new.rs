@@ -16,12 +16,12 @@ use crate::view::Screen;
 /// that exists is left alone.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub(crate) struct NewArgs {
     /// The name of the module: small letters, digits and dashes
     name: String,
 }
 
-impl Arguments {
+impl NewArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let name = self.name.as_str();
         check(name)?;

@@ -29,7 +29,7 @@ use crate::view::text::{count, harmless};
 /// leave nothing to do. It changes that host: take one that may be thrown away.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub(crate) struct TestArgs {
     /// The modules; without one, all of the project
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     reach: ReachArguments,
 }
 
-impl Arguments {
+impl TestArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let project = super::project()?;
         // Modules have no secrets of their own: what they need they are given.

@@ -27,7 +27,7 @@ use crate::view::Screen;
 /// read; else you are asked whether to go back.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Arguments {
+pub(super) struct EditArgs {
     #[command(flatten)]
     which: Which,
 }
@@ -41,7 +41,7 @@ const EXAMPLE: &str = "\
 // }
 ";
 
-impl Arguments {
+impl EditArgs {
     pub(super) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let vault = Vault::lock(&self.which.path(&mut screen)?).map_err(failed)?;
         let identities = self.which.identities();

@@ -14,14 +14,14 @@ use crate::view::Screen;
 ///
 /// It is printed as it is, with a line end behind it.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct GetArgs {
     /// Its name, as in (secret)"shop/db-password"
     name: String,
     #[command(flatten)]
     which: Which,
 }
 
-impl Arguments {
+impl GetArgs {
     pub(super) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let path = self.which.path(&mut screen)?;
         let secrets = Vault::read(&path, &self.which.identities()).map_err(failed)?;

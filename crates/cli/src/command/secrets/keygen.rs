@@ -18,7 +18,7 @@ use crate::view::text::harmless;
 /// lists of recipients. Nobody needs one who has a suitable ssh key.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Arguments {
+pub(super) struct KeygenArgs {
     /// Write the key to this file instead
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -31,7 +31,7 @@ struct Line {
     path: PathBuf,
 }
 
-impl Arguments {
+impl KeygenArgs {
     pub(super) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let (path, recipient) = keygen(self.output.as_deref()).map_err(|error| {
             let failure =

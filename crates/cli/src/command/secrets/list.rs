@@ -12,7 +12,7 @@ use crate::view::text::harmless;
 
 /// Print the names of all secrets in a file, and no value
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct ListArgs {
     #[command(flatten)]
     which: Which,
 }
@@ -23,7 +23,7 @@ struct Line<'a> {
     name: &'a str,
 }
 
-impl Arguments {
+impl ListArgs {
     pub(super) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let path = self.which.path(&mut screen)?;
         let secrets = Vault::read(&path, &self.which.identities()).map_err(failed)?;

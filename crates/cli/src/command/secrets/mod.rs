@@ -32,22 +32,22 @@ use crate::view::Screen;
 /// To begin: `converge secrets keygen`, then `converge secrets set NAME`.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub(crate) struct SecretsArgs {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Set(set::Arguments),
-    Get(get::Arguments),
-    List(list::Arguments),
-    Edit(edit::Arguments),
-    Rekey(rekey::Arguments),
-    Keygen(keygen::Arguments),
+    Set(set::SetArgs),
+    Get(get::GetArgs),
+    List(list::ListArgs),
+    Edit(edit::EditArgs),
+    Rekey(rekey::RekeyArgs),
+    Keygen(keygen::KeygenArgs),
 }
 
-impl Arguments {
+impl SecretsArgs {
     pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
         match self.command {
             Command::Set(arguments) => arguments.run(screen),

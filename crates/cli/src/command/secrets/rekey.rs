@@ -18,7 +18,7 @@ use crate::view::Screen;
 /// the secrets themselves new values too.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Arguments {
+pub(super) struct RekeyArgs {
     /// The files: without any, all that the inventory of the nearest converge.kdl names
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     identity: IdentityArguments,
 }
 
-impl Arguments {
+impl RekeyArgs {
     pub(super) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let identities = project::identities(&self.identity);
         let files = if self.files.is_empty() { named(&mut screen)? } else { self.files };

@@ -25,14 +25,14 @@ use crate::view::text::harmless;
 /// the list secrets/recipients is begun with your own key.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Arguments {
+pub(super) struct SetArgs {
     /// Its name, as in (secret)"shop/db-password"
     name: String,
     #[command(flatten)]
     which: Which,
 }
 
-impl Arguments {
+impl SetArgs {
     pub(super) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let vault = Vault::lock(&self.which.path(&mut screen)?).map_err(failed)?;
         let identities = self.which.identities();

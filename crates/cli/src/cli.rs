@@ -1,0 +1,119 @@
+//! The command line: the commands, and what is shown of each.
+
+use anstream::ColorChoice;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use converge_model::exit;
+
+use crate::command;
+use crate::failure::Failure;
+use crate::view::human::Detail;
+use crate::view::{Look, Screen};
+
+/// Make Linux hosts be what an inventory says, and see first what will change
+///
+/// Exit codes:
+///   0    everything is as it should be, or was made so
+///   1    an error before any host was touched
+///   2    changes are pending (plan --detailed-exitcode), or hosts drifted
+///        (drift --fail-on-drift, watch --once)
+///   3    a host failed, or something on it cannot be planned
+///   4    hosts were unreachable, none failed
+///   5    another run holds a host
+///   6    a host moved on since its plan was shown
+///   130  interrupted
+#[derive(Debug, Parser)]
+#[command(name = "converge", version, verbatim_doc_comment, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(command::check::CheckArgs),
+    Plan(command::plan::PlanArgs),
+    Apply(command::apply::ApplyArgs),
+    Drift(command::drift::DriftArgs),
+    Watch(command::watch::WatchArgs),
+    History(command::history::HistoryArgs),
+    Facts(command::facts::FactsArgs),
+    Inventory(command::inventory::InventoryArgs),
+    Explain(command::explain::ExplainArgs),
+    Docs(command::docs::DocsArgs),
+    Module(command::module::ModuleArgs),
+    Secrets(command::secrets::SecretsArgs),
+    Doctor(command::doctor::DoctorArgs),
+    Completions(command::completions::CompletionsArgs),
+}
+
+/// What is shown, and how.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Output")]
+struct Output {
+    /// Results as JSON, one object a line; a run is its events, each with the version of their format
+    #[arg(long, global = true)]
+    json: bool,
+    /// No colours; so does a NO_COLOR in the environment
+    #[arg(long, global = true)]
+    no_color: bool,
+    /// No lines of progress; there are none without a terminal
+    #[arg(long, global = true)]
+    no_progress: bool,
+    /// Everything: long differences, the output of steps while they run, what each host cost
+    #[arg(short, long, global = true, overrides_with = "verbose")]
+    verbose: bool,
+}
+
+impl Cli {
+    /// Runs the command; its exit code.
+    pub(crate) fn run(self) -> Result<u8, Failure> {
+        let code = self.carry_out()?;
+        // Nobody may take half a result for all of it.
+        Ok(if code == exit::OK && Screen::has_lost_results() { exit::ERROR } else { code })
+    }
+
+    fn carry_out(self) -> Result<u8, Failure> {
+        let look = self.output.look();
+        look.color.write_global();
+        let screen = Screen::new(look);
+        match self.command {
+            Command::Check(arguments) => arguments.run(screen),
+            Command::Plan(arguments) => arguments.run(screen),
+            Command::Apply(arguments) => arguments.run(screen),
+            Command::Drift(arguments) => arguments.run(screen),
+            Command::Watch(arguments) => arguments.run(screen),
+            Command::History(arguments) => arguments.run(screen),
+            Command::Facts(arguments) => arguments.run(screen),
+            Command::Inventory(arguments) => arguments.run(screen),
+            Command::Explain(arguments) => arguments.run(screen),
+            Command::Docs(arguments) => arguments.run(screen),
+            Command::Module(arguments) => arguments.run(screen),
+            Command::Secrets(arguments) => arguments.run(screen),
+            Command::Doctor(arguments) => arguments.run(screen),
+            Command::Completions(arguments) => arguments.run(&mut Self::command(), screen),
+        }
+    }
+}
+
+impl Output {
+    fn look(self) -> Look {
+        Look {
+            json: self.json,
+            color: if self.no_color { ColorChoice::Never } else { ColorChoice::Auto },
+            progress: !self.no_progress,
+            detail: if self.verbose { Detail::Full } else { Detail::Usual },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}
