@@ -9,34 +9,8 @@ use std::path::PathBuf;
 use flate2::read::MultiGzDecoder;
 use tar::EntryType;
 
+use super::members::{Bounded, Member, MemberSort, Visit, refused};
 use super::zip;
-
-/// One member of an archive.
-pub(super) struct Member {
-    /// Its path as the archive has it: anything.
-    pub(super) path: PathBuf,
-    /// What it is.
-    pub(super) sort: MemberSort,
-    /// Its permission bits, 0 to 0o7777.
-    pub(super) mode: u32,
-}
-
-/// What a member is.
-pub(super) enum MemberSort {
-    /// A file; its content follows.
-    File,
-    /// A folder.
-    Folder,
-    /// A link that leads there.
-    Link(PathBuf),
-    /// A second name of an earlier file.
-    Second(PathBuf),
-    /// Something that is not unpacked: a device, a FIFO.
-    Other(&'static str),
-}
-
-/// What is done with a member and its content.
-pub(super) type Visit<'v> = dyn FnMut(Member, &mut dyn Read) -> io::Result<()> + 'v;
 
 /// How many times its own size an archive may grow to; less than this many bytes are fine for every archive.
 const RATIO: u64 = 200;
@@ -87,11 +61,6 @@ fn tar(from: impl Read, visit: &mut Visit<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// An error that says what the archive is, or holds.
-pub(super) fn refused(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("it is {what}"))
-}
-
 fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -101,21 +70,4 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
-}
-
-/// A stream that is an error once it is longer than it may be.
-pub(super) struct Bounded<R> {
-    pub(super) from: R,
-    pub(super) left: u64,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.from.read(buffer)?;
-        match self.left.checked_sub(read as u64) {
-            Some(left) => self.left = left,
-            None => return Err(refused("larger, unpacked, than `max-size` or than its own size allows")),
-        }
-        Ok(read)
-    }
 }

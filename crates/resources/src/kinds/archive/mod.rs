@@ -1,6 +1,7 @@
 //! `archive`: what an archive holds, unpacked into a folder.
 
 mod formats;
+mod members;
 mod unpack;
 mod zip;
 

@@ -10,7 +10,8 @@ use std::path::{Component, Path, PathBuf};
 use converge_model::{PropertyChange, Shown};
 
 use super::Wish;
-use super::formats::{self, Member, MemberSort, refused};
+use super::formats;
+use super::members::{Member, MemberSort, refused};
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kit::attributes::printable;
 use crate::system::files::Sort;

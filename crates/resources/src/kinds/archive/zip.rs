@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
-use super::formats::{Bounded, Member, MemberSort, Visit, refused};
+use super::members::{Bounded, Member, MemberSort, Visit, refused};
 
 /// The largest central directory, in bytes.
 const DIRECTORY_LIMIT: u64 = 64 * 1024 * 1024;
