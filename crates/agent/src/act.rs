@@ -24,11 +24,13 @@ use converge_resources::system::services::Active;
 use converge_resources::{Actor, ApplyError, Effect, System, View};
 
 use crate::channel::{Channel, FromChannel};
+use crate::decoded::Decoded;
+use crate::decoded::problem;
 use crate::look::invocation;
-use crate::planner::{COMMAND, Decoded, Draft, PACKAGE, problem, starts_unit};
+use crate::planner::{COMMAND, Draft, PACKAGE, starts_unit};
 use crate::state::StateError;
-use crate::state::journal::{Debt, Intent, Journal, Past, Record};
-use crate::state::ledger::{LineKey, Origin, holds_secret};
+use crate::state::journal::{Debt, Journal, Past, Record};
+use crate::state::ledger::{Intent, LineKey, Origin, holds_secret};
 use crate::veil::content_path;
 
 use fates::{Fate, Fates};

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use converge_model::{Catalog, Cause, Claim, Digest, Resource};
 use converge_resources::{System, View};
 
-use crate::planner::{Decoded, Draft, DraftStep};
+use crate::decoded::Decoded;
+use crate::planner::{Draft, DraftStep};
 use crate::state::journal::Past;
 use crate::state::ledger::{Entry, Ledger, LineKey, applied};
 use crate::state::{State, StateError};

@@ -6,6 +6,7 @@
 mod act;
 pub mod channel;
 mod critical;
+mod decoded;
 mod drift;
 pub mod environment;
 pub mod facts;

@@ -1,57 +1,27 @@
 //! Planning: the walk over a catalog in its final order, each resource looked at under what earlier steps will have
 //! done, with the notified actions in their places and neighbouring packages as one transaction.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use converge_model::claim::Extent;
 use converge_model::plan::{Cause, Drift};
 use converge_model::{
-    Address, Blocked, Catalog, Certainty, Change, Claim, Problem, PropertyChange, Resource, Shown, Step, Verb,
+    Address, Blocked, Certainty, Change, Claim, Problem, PropertyChange, Resource, Shown, Step, Verb,
 };
 use converge_resources::kind::{Action, Depend, DiffRequest, Look, Planned};
 use converge_resources::overlay::{Version, removed};
 use converge_resources::system::System;
 use converge_resources::system::packages::{Allowance, PackageRequest, Simulation};
-use converge_resources::view::{Base, Claims, INODE};
-use converge_resources::{Effect, Overlay, View, Wanted};
+use converge_resources::view::{Base, INODE};
+use converge_resources::{Effect, Overlay, View};
 use rayon::prelude::*;
 
 use crate::act::fates::{Fate, Fates};
-use crate::channel::{Channel, FromChannel};
-use crate::notification::Notifications;
+use crate::decoded::Decoded;
 use crate::owners::{Clash, Owners};
 use crate::state::journal::Debt;
 use crate::veil::Veil;
-
-/// A catalog with its resources decoded.
-pub(crate) struct Decoded<'a> {
-    pub(crate) catalog: &'a Catalog,
-    pub(crate) wanted: Vec<Box<dyn Wanted>>,
-    pub(crate) notifications: Notifications,
-    places: HashMap<&'a str, u32>,
-    /// By what a claim names: the resource that claims it.
-    names: HashMap<String, u32>,
-    claims: Claims,
-    contents: FromChannel<'a>,
-}
-
-impl Decoded<'_> {
-    /// A fresh pass over `system`, which knows what the catalog claims.
-    pub(crate) fn base<'s>(&'s self, system: &'s dyn System) -> Base<'s> {
-        Base::new(system).claiming(&self.claims).reading(&self.contents)
-    }
-
-    /// The resources that claim what `message` names, in its order: a path, a user, a unit.
-    pub(crate) fn named(&self, message: &str) -> Vec<u32> {
-        message.split([' ', ',']).filter_map(|word| self.names.get(word)).copied().collect()
-    }
-
-    /// The place in the catalog of the resource at `address`.
-    pub(crate) fn place(&self, address: &str) -> Option<u32> {
-        self.places.get(address).copied()
-    }
-}
 
 /// A plan with what is needed to finish and to carry it out.
 #[derive(Default)]
@@ -81,45 +51,6 @@ pub(crate) struct DraftStep {
     pub(crate) diffs: Vec<DiffRequest>,
     /// What is done; none where the resource itself is applied.
     pub(crate) action: Option<Action>,
-}
-
-/// Decodes every resource; what cannot be decoded is told, all of it. Content that kinds plan by comes over `channel`.
-pub(crate) fn decode<'a>(
-    catalog: &'a Catalog,
-    channel: &'a dyn Channel,
-) -> Result<Decoded<'a>, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut wanted = Vec::with_capacity(catalog.resources.len());
-    for resource in &catalog.resources {
-        let Some(kind) = converge_resources::kind(&resource.kind) else {
-            problems.push(problem(&resource.address, format!("there is no kind {}", resource.kind), None));
-            continue;
-        };
-        match kind.decode(&resource.params, &catalog.secrets) {
-            Ok(one) => wanted.push(one),
-            Err(mistakes) => problems.extend(mistakes.into_iter().map(|mistake| {
-                let of = mistake.param.map(|param| format!("`{param}` ")).unwrap_or_default();
-                problem(&resource.address, format!("{of}{}", mistake.message), mistake.help)
-            })),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let notifications = Notifications::of(&catalog.resources);
-    let places =
-        (0_u32..).zip(&catalog.resources).map(|(place, one)| (one.address.as_str(), place)).collect();
-    let mut names = HashMap::new();
-    for (place, claim) in (0_u32..)
-        .zip(&catalog.resources)
-        .flat_map(|(place, one)| one.claims.iter().map(move |claim| (place, claim)))
-    {
-        let key = claim.key();
-        let name = key.split_once(':').map_or(key.as_str(), |(_, name)| name).to_owned();
-        names.entry(name).or_insert(place);
-    }
-    let claims = Claims::of(catalog.resources.iter().flat_map(|resource| &resource.claims));
-    Ok(Decoded { catalog, wanted, notifications, places, names, claims, contents: FromChannel(channel) })
 }
 
 /// Why a resource cannot be planned, and what to do about it.
@@ -544,10 +475,6 @@ fn fill_version(change: &mut Change, request: &PackageRequest, simulation: &Simu
 /// Whether the effects of a step start the unit of its resource.
 pub(crate) fn starts_unit(effects: &[Effect]) -> bool {
     effects.iter().any(|effect| matches!(effect, Effect::Unit(_, unit) if unit.starts))
-}
-
-pub(crate) fn problem(address: &Address, message: String, help: Option<String>) -> Problem {
-    Problem { address: Some(address.clone()), message, help }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use converge_model::secret::MASK;
 use converge_model::{Change, Claim, Masker, PropertyChange, Resource, Shown};
 use converge_resources::View;
 
-use crate::planner::Decoded;
+use crate::decoded::Decoded;
 use crate::state::ledger::{Ledger, LineDigest, LineKey, holds_secret};
 
 /// The veil over one catalog.

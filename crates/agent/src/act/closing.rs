@@ -11,7 +11,8 @@ use converge_resources::{ApplyError, View};
 
 use super::fates::Fate;
 use super::{Act, Failure, Halt, names};
-use crate::planner::{problem, warm};
+use crate::decoded::problem;
+use crate::planner::warm;
 use crate::state::armed::has_all_rights;
 use crate::state::ledger::{Ledger, Origin, applied, holds_secret};
 use crate::state::{State, StateError};

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use converge_model::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{LineDigest, Origin};
+use super::ledger::Intent;
 use super::{State, StateError};
 
 /// Since 2 with what is about to be written: a version that does not know that record must not read past it.
@@ -57,29 +57,6 @@ pub(crate) enum Record {
         /// The run.
         run: String,
     },
-}
-
-/// What a resource is about to write: all that the ledger is told of it only once the run ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Intent {
-    /// The keys of its claims.
-    pub(crate) claims: Vec<String>,
-    /// Its address.
-    pub(crate) address: String,
-    /// Its kind.
-    pub(crate) kind: String,
-    /// The project that asks for it.
-    pub(crate) project: String,
-    /// How it comes to be there, where the ledger does not know it yet.
-    pub(crate) origin: Origin,
-    /// Whether it holds a secret.
-    pub(crate) secret: bool,
-    /// Where its path holds or held a secret: the lines that hold none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) clean: Vec<LineDigest>,
-    /// Where it holds a secret: what its paths are called on the host, where that is not their name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) places: Vec<String>,
 }
 
 /// A notified action that is owed.

@@ -12,7 +12,6 @@ use converge_resources::kind;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::journal::Intent;
 use super::{State, StateError};
 
 const FORMAT: u32 = 1;
@@ -47,6 +46,29 @@ pub(crate) struct Entry {
     /// Where its path held a secret: the lines of it that hold none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) clean: Vec<LineDigest>,
+}
+
+/// What a resource is about to write: all that the ledger is told of it only once the run ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    /// The keys of its claims.
+    pub(crate) claims: Vec<String>,
+    /// Its address.
+    pub(crate) address: String,
+    /// Its kind.
+    pub(crate) kind: String,
+    /// The project that asks for it.
+    pub(crate) project: String,
+    /// How it comes to be there, where the ledger does not know it yet.
+    pub(crate) origin: Origin,
+    /// Whether it holds a secret.
+    pub(crate) secret: bool,
+    /// Where its path holds or held a secret: the lines that hold none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) clean: Vec<LineDigest>,
+    /// Where it holds a secret: what its paths are called on the host, where that is not their name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) places: Vec<String>,
 }
 
 /// A keyed digest of a line: enough to know it again.
