@@ -10,7 +10,7 @@ use std::io::Read;
 
 use converge_model::{Digest, EventKind};
 use converge_resources::ApplyError;
-use converge_resources::actor::Contents;
+use converge_resources::contents::Contents;
 
 /// The controller, as the executor sees it.
 pub trait Channel: Sync {

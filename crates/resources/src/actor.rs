@@ -12,7 +12,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +19,8 @@ use std::time::Duration;
 
 use converge_model::{Digest, PropertyChange};
 
+pub use crate::apply_error::ApplyError;
+use crate::contents::Contents;
 use crate::system::System;
 use crate::system::accounts::{AccountChange, AccountTable};
 use crate::system::files::{Entry, Files, Metadata, Sort, in_pieces, temporary_name};
@@ -27,44 +28,10 @@ use crate::system::packages::Allowance;
 use crate::system::processes::{Command, Finished};
 use crate::system::receipts::Receipt;
 use crate::system::services::Verb;
-use crate::view::is_read_by_systemd;
+use crate::view::seen::is_read_by_systemd;
 use crate::wish::Filling;
 
 pub use standby::Standby;
-
-/// Why a step failed: a fragment that names the path, the unit or the command, and its cause.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct ApplyError {
-    /// The fragment.
-    pub message: String,
-    /// The last lines of output, if a command failed.
-    pub output: String,
-}
-
-impl ApplyError {
-    /// A failure without output.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), output: String::new() }
-    }
-
-    /// A failure of something with a path.
-    pub fn at(what: &str, path: &Path, why: &dyn fmt::Display) -> Self {
-        Self::new(format!("failed to {what} {}: {why}", path.display()))
-    }
-
-    /// Adds the output of what failed.
-    pub fn output(mut self, output: &[u8]) -> Self {
-        self.output = String::from_utf8_lossy(output).into_owned();
-        self
-    }
-}
-
-/// Where content comes from that the host lacks.
-pub trait Contents {
-    /// The content whose digest this is, as a stream.
-    fn open(&self, digest: Digest) -> Result<Box<dyn Read + '_>, ApplyError>;
-}
 
 /// Where the agent notes what must be cleaned up if it dies.
 pub trait Journal {

@@ -6,7 +6,9 @@
 //! belong to the agent.
 
 pub mod actor;
+mod apply_error;
 pub mod claims;
+pub mod contents;
 pub mod diff;
 pub mod kind;
 pub mod kinds;
@@ -17,7 +19,8 @@ pub mod system;
 pub mod view;
 pub mod wish;
 
-pub use actor::{Actor, ApplyError};
+pub use actor::Actor;
+pub use apply_error::ApplyError;
 pub use kind::{AnyKind, Kind, Look, Planned, Wanted};
 pub use overlay::{Effect, Overlay};
 pub use registry::{kind, registry};

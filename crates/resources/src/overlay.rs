@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::system::accounts::Shadow;
 use crate::system::packages::PackageRequest;
-use crate::view::{Body, Place, is_read_by_systemd};
+pub use crate::view::seen::Bytes;
+use crate::view::seen::{Body, Place, is_read_by_systemd};
 
 /// One thing that a step will do.
 #[derive(Clone)]
@@ -266,9 +266,6 @@ pub fn removed(effects: &[Effect]) -> Vec<String> {
     });
     gone.collect()
 }
-
-/// The bytes of a planned text, shared by the views that read it.
-pub type Bytes = Arc<[u8]>;
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,8 @@ use converge_model::{
     SecretTable, Shown, Value,
 };
 
-use crate::actor::{Actor, ApplyError, Contents, Journal, Undo};
+use crate::actor::{Actor, ApplyError, Journal, Undo};
+use crate::contents::Contents;
 use crate::kind::{Look, Planned, Wanted};
 use crate::overlay::{Effect, Overlay, removed};
 use crate::registry;

@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::{Base, LookError, Memory, Seen, View};
+use super::View;
+use super::base::{Base, Memory};
+use super::seen::{LookError, Seen};
 use crate::overlay::{PlannedGroup, PlannedUser};
 use crate::system::accounts::{AccountTable, Group, User};
 

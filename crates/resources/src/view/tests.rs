@@ -1,5 +1,6 @@
 //! What a view answers, of a trial host and of what earlier steps make of it.
 
+use super::seen::Bytes;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

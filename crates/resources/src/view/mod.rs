@@ -1,122 +1,30 @@
 //! How kinds read a host: bare when acting, verifying and looking for drift; under an overlay when planning.
 
 mod accounts;
+mod base;
+pub mod seen;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::hash::Hash;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
+pub use base::{Base, Claims};
 use converge_model::{Claim, Digest};
+use seen::READ_BY_SYSTEMD;
+pub use seen::{Body, Claimed, LookError, Need, Place, Seen, is_read_by_systemd};
 
-use crate::actor::Contents;
-use crate::overlay::{Bytes, Overlay, PlannedMount, PlannedUnit, PlannedUser, Version};
-use crate::system::System;
-use crate::system::accounts::{AccountTable, Group, User};
+use crate::overlay::{Overlay, PlannedMount, PlannedUnit, PlannedUser, Version};
+use crate::system::accounts::{AccountTable, User};
 use crate::system::files::{Entry, Sort};
-use crate::system::packages::{Installed, PackageError, PackageTable, Upkeep};
+use crate::system::packages::{Installed, PackageError, Upkeep};
 use crate::system::processes::{Command, Finished, ProcessError};
 use crate::system::receipts::Receipt;
 use crate::system::services::{Active, Enabled, Load, UnitState, template_of};
 use crate::wish::Filling;
-
-/// What a view answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen<T> {
-    /// It is there, or will be, and this is it.
-    Known(T),
-    /// It is not there, and nothing planned brings it.
-    Absent,
-    /// It is not there, but one of these steps may bring it.
-    MayCome(Vec<u32>),
-    /// It will be there, but what it is depends on these steps.
-    Unknown(Vec<u32>),
-}
-
-/// What a resource needs and does not own: a parent folder, a user, a unit, a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// It is there.
-    Met,
-    /// Earlier steps may bring it.
-    MayCome {
-        /// What: `the folder /srv/app`.
-        what: String,
-        /// The places of the steps in the plan.
-        steps: Vec<u32>,
-    },
-    /// It is not there.
-    Absent {
-        /// What.
-        what: String,
-        /// What to do about it.
-        help: Option<String>,
-    },
-}
-
-/// What is at a path, or will be.
-#[derive(Clone)]
-pub struct Place {
-    /// What sort of thing.
-    pub sort: Sort,
-    /// The permission bits, 0 to 0o7777.
-    pub mode: u32,
-    /// The owner's name, or number where it has none.
-    pub owner: String,
-    /// The group's name, or number where it has none.
-    pub group: String,
-    /// The size in bytes; of a file.
-    pub size: u64,
-    /// Where a link leads.
-    pub target: Option<PathBuf>,
-    /// Where its content is.
-    pub body: Body,
-}
-
-/// What the catalog claims of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claimed {
-    /// The path itself, and so all that is below it is for the resource that claims it.
-    Itself,
-    /// Something below it.
-    Below,
-    /// Nothing of it.
-    Nothing,
-}
-
-/// Where the content of a place is.
-#[derive(Clone)]
-pub enum Body {
-    /// It has none, or it is on the disk.
-    OnDisk,
-    /// The controller has it, or it is a secret.
-    Planned(Filling),
-    /// An earlier step writes this text.
-    Text(Bytes),
-    /// An earlier step decides it.
-    Unknown(Vec<u32>),
-}
-
-/// A look that could not be taken.
-#[derive(Debug, thiserror::Error)]
-pub enum LookError {
-    /// A path could not be read.
-    #[error("failed to read {path}: {source}")]
-    Path {
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Something else could not.
-    #[error("{0}")]
-    Other(String),
-}
 
 /// The space of the claims on files that have several names (hard links).
 pub const INODE: &str = "inode";
@@ -126,158 +34,6 @@ pub const TEXT_LIMIT: usize = 8 * 1024 * 1024;
 
 /// The longest content of the controller's that a kind reads to plan by it, in bytes.
 pub const CONTENT_LIMIT: u64 = 1024 * 1024;
-
-/// The host as it is, with what was read of it in one pass. A step that changed something makes a new one.
-pub struct Base<'a> {
-    system: &'a dyn System,
-    entries: Memory<PathBuf, Result<Option<Entry>, (io::ErrorKind, String)>>,
-    digests: Memory<PathBuf, Result<Digest, (io::ErrorKind, String)>>,
-    accounts: OnceLock<Result<Arc<AccountTable>, String>>,
-    remote_users: Memory<String, Result<Option<User>, String>>,
-    remote_groups: Memory<String, Result<Option<Group>, String>>,
-    packages: OnceLock<Result<Arc<PackageTable>, String>>,
-    candidates: Memory<String, Result<Option<String>, String>>,
-    upkeep: OnceLock<Result<Upkeep, String>>,
-    units: Mutex<BTreeMap<String, UnitState>>,
-    claims: &'a Claims,
-    contents: Option<&'a (dyn Contents + Sync)>,
-}
-
-/// The paths that the resources of a catalog claim, in order. An act makes a pass for each look: all passes share one.
-#[derive(Debug, Default)]
-pub struct Claims(BTreeSet<PathBuf>);
-
-/// What a pass without a catalog knows.
-static NO_CLAIMS: Claims = Claims(BTreeSet::new());
-
-impl Claims {
-    /// The paths among `claims`.
-    pub fn of<'c>(claims: impl IntoIterator<Item = &'c Claim>) -> Self {
-        let path = |claim: &'c Claim| match claim {
-            Claim::Path { path, .. } => Some(PathBuf::from(path)),
-            Claim::Named { .. } => None,
-        };
-        Self(claims.into_iter().filter_map(path).collect())
-    }
-}
-
-/// Answers that are kept for the pass.
-struct Memory<K, V>(Mutex<HashMap<K, V>>);
-
-impl<K: Eq + Hash, V: Clone> Memory<K, V> {
-    fn new() -> Self {
-        Self(Mutex::new(HashMap::new()))
-    }
-
-    /// The answer for `key`, computed outside the lock where it is not there yet.
-    fn get<Q: ToOwned<Owned = K> + Hash + Eq + ?Sized>(&self, key: &Q, compute: impl FnOnce() -> V) -> V
-    where
-        K: std::borrow::Borrow<Q>,
-    {
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(key) {
-            return known.clone();
-        }
-        let value = compute();
-        lock().insert(key.to_owned(), value.clone());
-        value
-    }
-}
-
-impl<'a> Base<'a> {
-    /// A fresh pass over `system`.
-    pub fn new(system: &'a dyn System) -> Self {
-        Self {
-            system,
-            entries: Memory::new(),
-            digests: Memory::new(),
-            accounts: OnceLock::new(),
-            remote_users: Memory::new(),
-            remote_groups: Memory::new(),
-            packages: OnceLock::new(),
-            candidates: Memory::new(),
-            upkeep: OnceLock::new(),
-            units: Mutex::new(BTreeMap::new()),
-            claims: &NO_CLAIMS,
-            contents: None,
-        }
-    }
-
-    /// Lets kinds read content that the controller has, where what they plan depends on it.
-    pub fn reading(mut self, contents: &'a (dyn Contents + Sync)) -> Self {
-        self.contents = Some(contents);
-        self
-    }
-
-    /// Makes known what the resources of the catalog claim, so that what goes through a folder passes over what is
-    /// another's. Without it no folder can be purged.
-    pub fn claiming(mut self, claims: &'a Claims) -> Self {
-        self.claims = claims;
-        self
-    }
-
-    /// Asks for the states of all `units` at once, and then for those of the units that are part of them.
-    pub fn warm_units(&self, units: &[String]) -> Result<(), LookError> {
-        let states = self.states(units)?;
-        let parts: BTreeSet<_> = states.iter().flat_map(|state| &state.parts).cloned().collect();
-        let parts: Vec<_> = parts.into_iter().filter(|part| !units.contains(part)).collect();
-        let parts_states = if parts.is_empty() { Vec::new() } else { self.states(&parts)? };
-        let mut known = self.units.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(parts.into_iter().zip(parts_states));
-        known.extend(units.iter().cloned().zip(states));
-        Ok(())
-    }
-
-    fn states(&self, units: &[String]) -> Result<Vec<UnitState>, LookError> {
-        self.system.units().states(units).map_err(|error| LookError::Other(error.to_string()))
-    }
-
-    fn entry(&self, path: &Path) -> Result<Option<Entry>, LookError> {
-        let found = self
-            .entries
-            .get(path, || self.system.files().entry(path).map_err(|error| (error.kind(), error.to_string())));
-        found.map_err(|(kind, why)| LookError::Path {
-            path: path.to_owned(),
-            source: io::Error::new(kind, why),
-        })
-    }
-
-    fn digest(&self, path: &Path) -> Result<Digest, LookError> {
-        let found = self.digests.get(path, || {
-            self.system
-                .files()
-                .digest(path)
-                .map(|(digest, _)| digest)
-                .map_err(|error| (error.kind(), error.to_string()))
-        });
-        found.map_err(|(kind, why)| LookError::Path {
-            path: path.to_owned(),
-            source: io::Error::new(kind, why),
-        })
-    }
-
-    fn accounts(&self) -> Result<&Arc<AccountTable>, LookError> {
-        let table =
-            self.accounts.get_or_init(|| self.system.accounts().table().map_err(|error| error.to_string()));
-        table.as_ref().map_err(|why| LookError::Other(format!("failed to read the accounts: {why}")))
-    }
-
-    fn packages(&self) -> Result<&Arc<PackageTable>, LookError> {
-        let table = self
-            .packages
-            .get_or_init(|| self.system.packages().installed().map_err(|error| error.to_string()));
-        table.as_ref().map_err(|why| LookError::Other(why.clone()))
-    }
-
-    fn unit(&self, name: &str) -> Result<UnitState, LookError> {
-        let known = || self.units.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        if let Some(state) = known() {
-            return Ok(state);
-        }
-        self.warm_units(&[name.to_owned()])?;
-        Ok(known().unwrap_or_default())
-    }
-}
 
 /// A host as a kind sees it.
 #[derive(Clone, Copy)]
@@ -997,14 +753,6 @@ pub const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "
 pub const UNIT_FOLDERS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
-/// What systemd makes its units of: folders with all that is below them, and a file.
-const READ_BY_SYSTEMD: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/etc/fstab"];
-
-/// Whether systemd makes its units of what is at `path`, and has to read it again once it changed.
-pub fn is_read_by_systemd(path: &Path) -> bool {
-    READ_BY_SYSTEMD.iter().any(|read| path.starts_with(read))
-}
-
 /// Where the file of a unit, or of its template, may be.
 fn unit_files(unit: &str) -> impl Iterator<Item = PathBuf> {
     let names = [Some(unit.to_owned()), template_of(unit)];
@@ -1025,25 +773,6 @@ fn joined(folder: &Path, target: &Path) -> PathBuf {
         }
     }
     path
-}
-
-impl Need {
-    /// The need for what was looked for; an absent one comes with what to do about it.
-    pub fn of<T>(seen: Seen<T>, what: String, help: impl FnOnce() -> String) -> Self {
-        match seen {
-            Seen::Known(_) => Self::Met,
-            Seen::Unknown(steps) if steps.is_empty() => Self::Met,
-            Seen::MayCome(steps) | Seen::Unknown(steps) => Self::MayCome { what, steps },
-            Seen::Absent => Self::Absent { what, help: Some(help()) },
-        }
-    }
-
-    /// The need for a program.
-    pub fn program(seen: &Seen<PathBuf>, name: &str) -> Self {
-        Self::of(seen.clone(), format!("the program {name}"), || {
-            format!("install the package that brings {name}")
-        })
-    }
 }
 
 impl PlannedUser {
@@ -1069,26 +798,6 @@ impl PlannedUnit {
         }
         if let Some(enabled) = self.enabled {
             state.enabled = if enabled { Enabled::Yes } else { Enabled::No };
-        }
-    }
-}
-
-impl<T> Seen<T> {
-    /// The answer with what is known turned into something else.
-    pub fn map<U>(self, turn: impl FnOnce(T) -> U) -> Seen<U> {
-        match self {
-            Self::Known(value) => Seen::Known(turn(value)),
-            Self::Absent => Seen::Absent,
-            Self::MayCome(steps) => Seen::MayCome(steps),
-            Self::Unknown(steps) => Seen::Unknown(steps),
-        }
-    }
-
-    /// What is known.
-    pub fn known(self) -> Option<T> {
-        match self {
-            Self::Known(value) => Some(value),
-            _ => None,
         }
     }
 }
