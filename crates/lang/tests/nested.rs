@@ -143,6 +143,31 @@ lang::merge
 }
 
 #[test]
+fn map_that_is_written_twice_adds_up_and_keeps_everything() {
+    let config = |calls: &str| {
+        let found = nested(&format!("vars {{ nul #null }}\nhost \"a\"\non \"a\" {{ {calls} }}"));
+        let line = found.lines().find(|line| line.contains("settings[")).unwrap_or(&found).to_owned();
+        line.split_once("content=").map_or(line.clone(), |(_, content)| content.replace("  (m)", ""))
+    };
+    assert_eq!(config("m { config { a { b 1 } }; config { a { c 1 } } }"), "{a={b=1 c=1}}");
+    assert_eq!(config("m { config { a (expr)\"nul\"; a 1 } }"), "{a=1}");
+    assert_eq!(config("m { config { a 1; a (expr)\"nul\" } }"), "{a=1}");
+    // They may agree once the host has spoken.
+    assert_eq!(
+        config("m { config { a { b \"{{ facts.hostname }}\" } } }; m { config { a { b \"here\" } } }"),
+        "{a={b=\"here\"}}"
+    );
+    let message = |calls: &str| {
+        let found = nested(&format!("host \"a\"\non \"a\" {{ {calls} }}"));
+        let lines = found.lines().filter_map(|line| line.trim_start().strip_prefix("x "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(message("m { config { a { b 1 } }; config { a { b 2 } } }"), ["`b` is given twice"]);
+    assert_eq!(message("m { flat { a 1 }; flat { a 2 } }"), ["`a` is given twice"]);
+    assert_eq!(message("m { config 3; config { a 1 } }"), ["this is no map"]);
+}
+
+#[test]
 fn map_that_nests_is_refused_where_it_must_not() {
     assert_snapshot!(nested(r#"
         host "a"

@@ -60,6 +60,26 @@ pub(crate) struct MapEntry {
     pub(crate) given: GivenAt,
 }
 
+/// Adds keys to a map. Maps below one key add up as well; of anything else that meets and differs, `clash` is told.
+pub(crate) fn join_keys(
+    into: &mut Vec<MapEntry>,
+    more: Vec<MapEntry>,
+    clash: &mut impl FnMut(&mut MapEntry, MapEntry),
+) {
+    for entry in more {
+        match into.iter_mut().find(|known| known.key == entry.key) {
+            None => into.push(entry),
+            Some(known) => match (&mut known.value, entry) {
+                (Nested::Map(entries), MapEntry { value: Nested::Map(more), .. }) => {
+                    join_keys(entries, more, clash);
+                }
+                (value, entry) if *value == entry.value => {}
+                (_, entry) => clash(known, entry),
+            },
+        }
+    }
+}
+
 /// What a key of a map holds. Below a flat map there are single values and lists of them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Nested {
@@ -70,7 +90,7 @@ pub(crate) enum Nested {
 
 impl Nested {
     /// Whether any of it is unknown.
-    fn has_unknown(&self) -> bool {
+    pub(crate) fn has_unknown(&self) -> bool {
         match self {
             Self::One(atom) => *atom == Atom::Unknown,
             Self::List(items) => items.iter().any(Self::has_unknown),

@@ -15,7 +15,7 @@ use crate::resolve::statement::{Argument, Binding, Form, Member, Term, given_twi
 use crate::resolve::values::words;
 use crate::schema::mismatch::{missing, unknown_parameter};
 use crate::schema::types::{self, Limits};
-use crate::schema::{Schema, Target, takes_several};
+use crate::schema::{Schema, Target, grows};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::source::ids::ParamId;
 use crate::syntax::parse::{Literal, Origin, Written};
@@ -144,8 +144,12 @@ impl<'a> Binder<'a> {
             (Bound::Many(items), Bound::Many(more)) if matches!(param.ty, Type::List(_)) => {
                 items.extend(more)
             }
-            (Bound::Map(entries), Bound::Map(more)) => entries.extend(more),
-            (Bound::Unknown, _) | (_, Bound::Unknown) if takes_several(param) => first.held = Bound::Unknown,
+            (Bound::Map(entries), Bound::Map(more)) => {
+                arguments::join_keys(entries, more, &mut |known, entry| {
+                    self.diagnostics.push(given_twice(&entry.key, entry.at, known.at));
+                });
+            }
+            (Bound::Unknown, _) | (_, Bound::Unknown) if grows(param) => first.held = Bound::Unknown,
             _ if first.maybe || maybe => first.held = Bound::Unknown,
             _ => {
                 let report = given_twice(&param.name, at, first.at);

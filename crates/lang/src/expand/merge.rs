@@ -8,7 +8,7 @@ use converge_model::{Type, Value};
 
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 
-use crate::expand::arguments::{Argument, Arguments, Atom, Bound, MapEntry, Nested, Row, name_of};
+use crate::expand::arguments::{Argument, Arguments, Atom, Bound, MapEntry, Nested, Row, join_keys, name_of};
 use crate::schema::Schema;
 use crate::schema::mismatch::missing;
 use crate::template::GivenAt;
@@ -52,22 +52,19 @@ fn join(schema: &Schema, into: &mut Arguments, piece: Arguments, diagnostics: &m
     for ((schema, into), rows) in schema.children.iter().zip(into.children.iter_mut()).zip(piece.children) {
         rows.into_iter().for_each(|row| add(schema, into, row, diagnostics));
     }
-    keys(&mut into.free, piece.free, diagnostics);
+    keys(&mut into.free, piece.free, false, diagnostics);
 }
 
-/// Adds keys to those of another place; maps below one key add up as well.
-fn keys(into: &mut Vec<MapEntry>, more: Vec<MapEntry>, diagnostics: &mut Diagnostics) {
-    for entry in more {
-        let Some(known) = into.iter_mut().find(|known| known.key == entry.key) else {
-            into.push(entry);
-            continue;
-        };
-        match (&mut known.value, entry.value) {
-            (Nested::Map(entries), Nested::Map(more)) => keys(entries, more, diagnostics),
-            (value, other) if *value == other => {}
-            _ => differ(&entry.key, known.at, entry.at, diagnostics),
+/// Adds keys to those of another place. Two values of one key must agree, as far as they are known; `maybe`: one of the
+/// places may not be there.
+fn keys(into: &mut Vec<MapEntry>, more: Vec<MapEntry>, maybe: bool, diagnostics: &mut Diagnostics) {
+    join_keys(into, more, &mut |known, entry| {
+        if maybe || known.value.has_unknown() || entry.value.has_unknown() {
+            known.value = Nested::One(Atom::Unknown);
+        } else {
+            differ(&entry.key, known.at, entry.at, diagnostics);
         }
-    }
+    });
 }
 
 fn agree(param: &Param, into: &mut Argument, argument: Argument, diagnostics: &mut Diagnostics) {
@@ -84,7 +81,9 @@ fn agree(param: &Param, into: &mut Argument, argument: Argument, diagnostics: &m
                 }
             });
         }
-        (Bound::Map(entries), Bound::Map(more)) => keys(entries, more, diagnostics),
+        (Bound::Map(entries), Bound::Map(more)) => {
+            keys(entries, more, into.maybe || argument.maybe, diagnostics);
+        }
         (held, other) if into.maybe || argument.maybe || held.has_unknown() || other.has_unknown() => {
             *held = Bound::Unknown;
         }

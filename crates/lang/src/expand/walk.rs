@@ -13,6 +13,7 @@ use crate::expand::options::Options;
 use crate::project::Data;
 use crate::project::library::Library;
 use crate::resolve::statement::{Binding, Form, Item, OptionName, Statement, Term};
+use crate::resolve::values::words;
 use crate::schema::{Schema, Target};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::source::ids::{BlockId, ConstantId, Id, KindId, ModuleId};
@@ -168,7 +169,7 @@ impl<'a> Bodies<'a> {
         let read = self.constants.get(binding.constant, || {
             Read::of(bind(binding, schema, Target::Catalog, true, evaluator), |given| name(schema, given))
         });
-        self.diagnostics.extend_new(&read.told);
+        self.diagnostics.extend_shared(&read.told);
         self.has_unknown_names |= !matches!(read.name, Some(Some(_)));
         let Some(name) = read.name.clone() else { return };
         self.declared.push(Declared {
@@ -202,7 +203,7 @@ impl<'a> Bodies<'a> {
                 instance_name(schema, given)
             })
         });
-        self.diagnostics.extend_new(&read.told);
+        self.diagnostics.extend_shared(&read.told);
         let Some(name) = read.name.clone() else {
             self.has_unknown_names = true;
             return;
@@ -239,14 +240,18 @@ impl<'a> Bodies<'a> {
             Term::Open(written) => text(written),
         };
         let first = schema.params.find(|param| param.argument == Some(0));
-        let name =
-            first.and_then(|param| binding.argument(param)).and_then(|argument| match &argument.form {
-                Form::Values(terms) => terms.iter().map(of_term).collect::<Option<Vec<String>>>(),
-                Form::Line(written) => text(written).map(|line| vec![line]),
-                Form::Keys(_) => None,
-            });
-        let name = name.map(|words| words.join(" "));
-        let names = name.into_iter().chain(binding.option(OptionName::Id).filter_map(text));
+        let joined = |words: Option<Vec<String>>| words.map(|words| words.join(" "));
+        let name = match first.and_then(|param| binding.argument(param)).map(|argument| &argument.form) {
+            Some(Form::Values(terms)) => vec![joined(terms.iter().map(of_term).collect())],
+            // Only a host tells whether it is split.
+            Some(Form::Line(written)) => {
+                let split = written.plain_text().and_then(|line| words(written, line).ok());
+                vec![text(written), split.and_then(|words| joined(words.iter().map(text).collect()))]
+            }
+            Some(Form::Keys(_)) | None => Vec::new(),
+        };
+        let name = name.into_iter().flatten();
+        let names = name.chain(binding.option(OptionName::Id).filter_map(text));
         let tags: Vec<String> = binding.option(OptionName::Tags).filter_map(text).collect();
         let prefix = walk.module.as_ref().map_or(String::new(), |module| format!("{module}."));
         self.dropped.extend(names.map(|text| format!("{prefix}{}", address(&schema.name, &text))));

@@ -190,10 +190,12 @@ impl Resolver<'_> {
         for key in keys {
             // What is to be evaluated may be null, which counts as not written.
             let Statement::One(Key { key, at, value }) = key else { continue };
+            if !value.is_constant() {
+                continue;
+            }
             match seen.iter().find(|(known, _)| *known == key) {
                 Some((_, first)) => self.refuse(given_twice(key, *at, *first)),
-                None if value.is_constant() => seen.push((key, *at)),
-                None => {}
+                None => seen.push((key, *at)),
             }
         }
     }

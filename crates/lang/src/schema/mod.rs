@@ -121,6 +121,12 @@ impl Schema {
     }
 }
 
+/// Whether a parameter that is written twice adds up, as far as it is known.
+pub(crate) fn grows(param: &Param) -> bool {
+    use converge_model::Type;
+    takes_several(param) || matches!(param.ty, Type::Map | Type::Tree)
+}
+
 /// Whether a parameter takes several values: a list, or a command, whose words they are.
 pub(crate) fn takes_several(param: &Param) -> bool {
     use converge_model::Type;

@@ -118,8 +118,8 @@ impl Diagnostics {
         }
     }
 
-    /// Adds all of `other`, which others may add as well.
-    pub(crate) fn extend_new(&mut self, other: &Self) {
+    /// Adds all of `other`, which others add as well.
+    pub(crate) fn extend_shared(&mut self, other: &Self) {
         if !other.is_empty() {
             self.extend(other.clone());
         }
