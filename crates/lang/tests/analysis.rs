@@ -16,7 +16,7 @@ group "all" { members "web" "db" }
 on "web & !db" after="db" {
     m "x" port=80 { site "a" { tls #true } }
     file "/etc/{{ colour }}" mode="0644" when="app.name == 'shop'" {
-        content "{{ hosts.db.name }} {{ groups.web | length }}"
+        content "{{ hosts.db.name }} {{ groups['web'] | length }} {{ hosts['x.y'] | default('') }}"
         tags "a"
     }
     for "c" in="[colour]" { file "/{{ c }}"; file "/t-{{ c }}" content=(template)"t.j2" }
@@ -71,7 +71,7 @@ fn mistakes_are_those_of_the_texts_that_are_open() {
     let open = MemorySources::new()
         .file("modules/m/module.kdl", MODULE.replace("params.port", "params.prot"))
         .file("modules/new/module.kdl", "module \"new\"\nresources { flie \"/x\" }")
-        .file("templates/t.j2", "{{ color }}");
+        .file("templates/t.j2", "{{ facts.os.famly }}");
     let changed = Analysis::new(&loader(project(), &[]), "inventory.kdl", &[], open);
     let found: Vec<String> = changed
         .diagnostics()
@@ -84,7 +84,7 @@ fn mistakes_are_those_of_the_texts_that_are_open() {
     assert_eq!(
         found,
         [
-            "templates/t.j2:1 `color` is undefined",
+            "templates/t.j2:1 there is no fact `facts.os.famly`",
             "modules/m/module.kdl:9 `params.prot` is undefined",
             "modules/new/module.kdl:2 there is no kind or module `flie`",
         ]
@@ -118,7 +118,7 @@ fn place_has_the_meaning_of_its_name() {
     assert_eq!(at("on \"", "web"), Some((Symbol::Group("web".to_owned()), "2 hosts".to_owned())));
     assert_eq!(at("& !", "db"), Some((Symbol::Host("db".to_owned()), "all".to_owned())));
     assert_eq!(at("{{ ", "hosts.db"), Some((Symbol::Host("db".to_owned()), "all".to_owned())));
-    assert_eq!(at("{{ ", "groups.web"), Some((Symbol::Group("web".to_owned()), "2 hosts".to_owned())));
+    assert_eq!(at("{{ ", "groups['web']"), Some((Symbol::Group("web".to_owned()), "2 hosts".to_owned())));
     assert_eq!(meaning(&analysis, "templates/t.j2", "{{ ", "colour"), variable("colour"));
     let of_module = Symbol::Variable { module: Some("m".to_owned()), name: "root".to_owned() };
     assert_eq!(meaning(&analysis, "modules/m/module.kdl", "{{ ", "root"), Some((of_module, String::new())));
@@ -160,7 +160,7 @@ fn definitions_and_uses_are_all_there() {
     );
     let (defined, used) = all(Symbol::Group("web".to_owned()));
     assert_eq!(defined, ["inventory.kdl:3 \"web\""]);
-    assert_eq!(used, ["inventory.kdl:5 web", "inventory.kdl:6 web", "inventory.kdl:9 groups.web"]);
+    assert_eq!(used, ["inventory.kdl:5 web", "inventory.kdl:6 web", "inventory.kdl:9 groups['web']"]);
     let (defined, used) = all(Symbol::Kind("file".to_owned()));
     assert_eq!((defined.len(), used.len()), (0, 4));
     // The name of a loop is its own.

@@ -59,9 +59,6 @@ fn mistakes_of_what_no_host_reaches_are_told() {
         ("for \"host\" in=\"colours\" { file \"/f\" }", "`host` is not free for a loop"),
         ("for \"c\" in=\"colours\" by=2 { file \"/f\" }", "`for` has no property `by`"),
         ("for in=\"colours\" { file \"/f\" }", "`for` wants one name, or two to walk a map"),
-        ("file \"/{{ nowhere }}\"", "`nowhere` is undefined"),
-        ("file \"/f\" when=\"nowhere\"", "`nowhere` is undefined"),
-        ("for \"c\" in=\"nowhere\" { file \"/f\" }", "`nowhere` is undefined"),
         ("file \"/f\" content=\"{{ facts.os.famly }}\"", "there is no fact `facts.os.famly`"),
         ("file \"/f\" content=\"{{ x | uper }}\"", "there is no filter `uper`"),
         ("file \"/f\" content=(template)\"no.j2\"", "there is no template `no.j2`"),
@@ -93,17 +90,46 @@ fn no_second_mistake_follows_from_the_first() {
     );
 }
 
+/// What is for the hosts of another environment may name what only they have.
 #[test]
-fn names_that_a_condition_asks_for_may_be_defined_nowhere() {
+fn variables_are_for_hosts_to_say() {
     let nothing = Vec::<String>::new();
-    let guarded = "when \"db is defined\" { file \"/f\" content=\"{{ db.name }}\" }";
-    assert_eq!(unreached(guarded), nothing);
-    assert_eq!(unreached("file \"/f\" content=\"{{ db.name }}\" when=\"db is defined\""), nothing);
-    assert_eq!(unreached("file \"/f\" { content \"{{ db.name }}\"; when \"db is defined\" }"), nothing);
-    assert_eq!(unreached("file \"/f\" content=\"{{ db | default('x') }}\""), nothing);
-    assert_eq!(unreached("for \"c\" in=\"db | default([])\" { file \"/{{ c }}{{ loop.index }}\" }"), nothing);
-    let other = "when \"db is defined\" { file \"/f\" content=\"{{ bd.name }}\" }";
-    assert_eq!(unreached(other), ["`bd.name` is undefined"]);
+    assert_eq!(unreached("file \"/f\" content=\"{{ nowhere }}\""), nothing);
+    let inventory = "vars { mode \"x\" }\nhost \"a\"\non \"a\" { when \"mode == 'y'\" { file \"/f\" content=\"{{ nowhere }}\" } }";
+    assert!(mistakes(inventory).is_empty());
+}
+
+#[test]
+fn what_is_asked_for_may_be_missing() {
+    let module = |body: &str| uncalled(&format!("module \"m\"\nresources {{ {body} }}"));
+    let nothing = Vec::<String>::new();
+    for fine in [
+        "when \"db is defined\" { file \"/f\" content=\"{{ db.name }}\" }",
+        "file \"/f\" content=\"{{ db.name }}\" when=\"db is defined\"",
+        "file \"/f\" { content \"{{ db.name }}\"; when \"db is defined\" }",
+        "file \"/f\" content=\"{{ db | default('x') }}\"",
+        "for \"c\" in=\"db | default([])\" { file \"/{{ c }}{{ loop.index }}\" content=\"{{ db | length }}\" }",
+        "for \"c\" in=\"db if db is defined else []\" { file \"/{{ c }}\" content=\"{{ db }}\" }",
+        "file \"/f\" content=\"{% if host.name == 'a' %}{{ db }}{% endif %}\"",
+        "file \"/f\" content=\"{% if host.name == 'a' %}{% set x = 1 %}{% elif host.name == 'b' %}{% set x = 2 %}{% endif %}{{ x }}\"",
+        "file \"/f\" content=\"{% macro m() %}{{ x }}{% endmacro %}{% set x = 1 %}{{ m() }}\"",
+        "file \"/f\" content=\"{{ facts.own | default({}) }}{{ facts['os'].family }}{{ hosts['db1.example.com'].name }}\"",
+    ] {
+        assert_eq!(module(fine), nothing, "{fine}");
+    }
+    for wrong in [
+        "when \"db is defined\" { file \"/f\" content=\"{{ bd.name }}\" }",
+        "file \"/f\" when=\"facts.os.id | default('') == 'x'\" content=\"{{ bd.name }}\"",
+        "for \"c\" in=\"bd.name\" { file \"/f\" }",
+        "file \"/f\" when=\"bd.name\"",
+        "file \"/f\" when=#false content=\"{{ bd.name }}\"",
+    ] {
+        assert_eq!(module(wrong), ["`bd.name` is undefined"], "{wrong}");
+    }
+    assert_eq!(
+        module("file \"/f\" when=\"facts.os.id | default('') == 'x'\" content=\"{{ facts.os.famly }}\""),
+        ["there is no fact `facts.os.famly`"]
+    );
 }
 
 #[test]
@@ -130,7 +156,7 @@ fn bodies_of_a_rollout_are_resolved() {
         told(&format!("host \"a\"\ngroup \"none\"\non \"none\" {{ rollout {{ before {{ {body} }} }} }}"))
     };
     assert_eq!(rollout("comand \"x\""), ["there is no kind or module `comand`"]);
-    assert_eq!(rollout("command \"x\" at=\"{{ nowhere }}\""), ["`nowhere` is undefined"]);
+    assert_eq!(rollout("command \"x\" at=\"{{ facts.nowhere }}\""), ["there is no fact `facts.nowhere`"]);
     assert_eq!(
         rollout("for \"h\" in=\"hosts\" { command \"x\" at=\"a\" }"),
         ["`command` has no parameter `at`"]

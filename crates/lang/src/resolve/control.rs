@@ -8,7 +8,7 @@ use crate::resolve::statement::{Loop, Statement, Test};
 use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::value_tree::is_taken;
-use crate::template::{Scope, fold, optional};
+use crate::template::{fold, optional};
 
 /// What a node is.
 pub(super) enum Flow {
@@ -46,25 +46,14 @@ impl Resolver<'_> {
             match flow(node) {
                 Flow::For => {
                     let walked = self.walked(node);
-                    let scope = match &walked {
-                        Some(walked) => {
-                            let own = walked.names.iter().map(|name| name.to_string());
-                            Names::within(own.chain(["loop".to_owned()]).collect(), &self.scope)
-                        }
-                        None => Names::open(&self.scope),
-                    };
-                    let outer = self.locals.len();
-                    let names = walked.iter().flat_map(|walked| &walked.names);
-                    self.locals.extend(names.map(|name| name.to_string()));
-                    let body = self.seeing(scope, |this| this.statements(node.body(), flow, one));
-                    self.locals.truncate(outer);
+                    let body =
+                        self.below_loop(walked.as_ref(), |this| this.statements(node.body(), flow, one));
                     // A loop that is a mistake takes no turn.
                     statements.extend(walked.map(|walked| Statement::For(walked, body)));
                 }
                 Flow::When => {
                     let test = self.test(node.args.first(), node.at);
-                    let scope = self.under(&test);
-                    let body = self.seeing(scope, |this| this.statements(node.body(), flow, one));
+                    let body = self.below_test(&test, |this| this.statements(node.body(), flow, one));
                     statements.push(Statement::When(test, body));
                 }
                 Flow::Other => statements.extend(one(self, node)),
@@ -91,20 +80,38 @@ impl Resolver<'_> {
         };
         let at = child.map_or(node.at, |child| child.at);
         let test = self.test(written, at);
-        let item = self.seeing(self.under(&test), item);
+        let item = self.below_test(&test, item);
         Statement::When(test, vec![Statement::One(item)])
     }
 
-    /// The names where a condition holds: what it asks for may be defined nowhere.
-    fn under(&self, test: &Test) -> Arc<dyn Scope> {
+    /// Does `work` below a loop: its names are there, and what its list asks for may be missing.
+    fn below_loop<T>(&mut self, walked: Option<&Loop>, work: impl FnOnce(&mut Self) -> T) -> T {
+        let Some(Loop { names, list }) = walked else {
+            return self.seeing(Names::open(&self.scope), work);
+        };
+        let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+        let scope = Names::within(names.iter().cloned().chain(["loop".to_owned()]).collect(), &self.scope);
+        let outer = self.locals.len();
+        self.locals.extend(names);
+        let done = self.asking(&list.text, |this| this.seeing(scope, work));
+        self.locals.truncate(outer);
+        done
+    }
+
+    /// Does `work` below a condition: what it asks for may be missing.
+    fn below_test<T>(&mut self, test: &Test, work: impl FnOnce(&mut Self) -> T) -> T {
         match test {
-            Test::Expression(expression) => match optional(&expression.text) {
-                names if names.is_empty() => Arc::clone(&self.scope),
-                names => Names::within(names, &self.scope),
-            },
-            Test::Known(false) | Test::Broken => Names::open(&self.scope),
-            Test::Known(true) => Arc::clone(&self.scope),
+            Test::Expression(expression) => self.asking(&expression.text, work),
+            Test::Known(_) | Test::Broken => work(self),
         }
+    }
+
+    fn asking<T>(&mut self, expression: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.asked.len();
+        self.asked.extend(optional(expression));
+        let done = work(self);
+        self.asked.truncate(outer);
+        done
     }
 
     fn test(&mut self, written: Option<&Written>, at: Span) -> Test {

@@ -22,6 +22,8 @@ pub(crate) struct Resolver<'a> {
     pub(super) diagnostics: &'a mut Diagnostics,
     /// The module in hand; none for the inventory's own bodies.
     pub(super) module: Option<String>,
+    /// What conditions and lists around what is in hand ask for: it may be missing.
+    pub(super) asked: Vec<String>,
     /// The names of the loops around what is in hand.
     pub(super) locals: Vec<String>,
     /// The kind or module of the binding in hand, and the children down to it.
@@ -42,9 +44,10 @@ impl<'a> Resolver<'a> {
             library: &data.library,
             files: &data.files,
             assets: &data.assets,
-            scope: Names::of_inventory(data),
+            scope: Names::of_inventory(),
             diagnostics,
             module: None,
+            asked: Vec::new(),
             locals: Vec::new(),
             path: Vec::new(),
             uses: None,

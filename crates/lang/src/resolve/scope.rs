@@ -1,11 +1,9 @@
-//! Which names there are where a text stands, whatever they are worth on a host.
-//!
-//! A text that is filled in with them shows what no host has: a variable that nobody defines, a parameter or a fact of
-//! another name. What only some hosts have is theirs to say.
+//! Which names there are where a text stands, whatever they are worth on a host: the parameters and variables of a module,
+//! the facts. Which variables there are in the inventory, hosts say: files are shared between environments, and what is for
+//! hosts of another one may name what only they have.
 
 use std::sync::Arc;
 
-use crate::project::Data;
 use crate::project::module::Module;
 use crate::schema::Schema;
 use crate::template::{Found, Map, Marks, Scope, ScopeError, fold, unknown, unknown_facts};
@@ -25,12 +23,9 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// What the inventory's own texts see: every variable that some host has.
-    pub(super) fn of_inventory(data: &Data) -> Arc<dyn Scope> {
-        let own = data.declarations.hosts.iter().flat_map(|host| &host.vars);
-        let layers = data.declarations.vars.iter().chain(own);
-        let names = layers.flat_map(|layer| &layer.entries).map(|entry| fold(&entry.key));
-        Arc::new(Self { names: names.collect(), ..Self::default() })
+    /// What the inventory's own texts see, variables aside.
+    pub(super) fn of_inventory() -> Arc<dyn Scope> {
+        Arc::new(Self::default())
     }
 
     /// What the texts of a module see: its parameters and its own variables.
@@ -39,8 +34,7 @@ impl Names {
         Arc::new(Self { names: names.collect(), params: Some(params(&module.schema)), ..Self::default() })
     }
 
-    /// Further names before those of `outer`: those of a loop, or what a condition asks for, which holds only where they
-    /// are there.
+    /// Further names before those of `outer`.
     pub(super) fn within(names: Vec<String>, outer: &Arc<dyn Scope>) -> Arc<dyn Scope> {
         Arc::new(Self { names, outer: Some(Arc::clone(outer)), ..Self::default() })
     }

@@ -9,7 +9,7 @@ use crate::source::diagnostic::{Diagnostic, Span};
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::template_error::{braces_in_expression, in_text};
 use crate::syntax::value_tree::{Entry, Tree};
-use crate::template::{fold, is_template};
+use crate::template::{self, Form, Mention, TemplateError, fold, is_template};
 
 impl Resolver<'_> {
     /// The texts of variables.
@@ -47,13 +47,7 @@ impl Resolver<'_> {
             self.note_text(written);
             return written.clone();
         }
-        let found = match written.origin {
-            Origin::Expr => self.assets.engine.check_expression(text),
-            Origin::Env | Origin::Raw => return written.clone(),
-            _ => self.assets.engine.check(None, text),
-        };
-        let found = found.map_err(|error| in_text(error, written, self.files));
-        match found.and_then(|()| self.names_in(text, written)) {
+        match self.sound(text, written) {
             Ok(()) => written.clone(),
             Err(report) => {
                 self.refuse(report);
@@ -62,20 +56,54 @@ impl Resolver<'_> {
         }
     }
 
-    /// Whether each name in a text is one that some host has.
-    fn names_in(&self, text: &str, written: &Written) -> Result<(), Diagnostic> {
-        let (assets, files) = (self.assets, self.files);
-        let here = |error| in_text(error, written, files);
-        let scope = &self.scope;
+    /// Whether a text, or the template file that it names, is one on some host.
+    fn sound(&self, text: &str, written: &Written) -> Result<(), Diagnostic> {
+        let engine = &self.assets.engine;
+        let here = |error| in_text(error, written, self.files);
         match written.origin {
-            Origin::Expr => assets.engine.expression(text, scope).map(drop).map_err(here),
-            Origin::Template if !is_template(text) => {
-                let (id, path, text) = assets.named_template(text, written.at)?;
-                let filled = assets.engine.file(&path, text, scope);
-                filled.map(drop).map_err(|error| error.in_file(id).label(written.at, "filled in here"))
+            Origin::Env | Origin::Raw => Ok(()),
+            Origin::Expr => {
+                engine.check_expression(text).map_err(here)?;
+                self.names_in(text, Form::Expression).map_err(here)
             }
-            _ => assets.engine.text(text, scope).map(drop).map_err(here),
+            Origin::Template if !is_template(text) => {
+                let (id, _, text) = self.assets.named_template(text, written.at)?;
+                let found = self.names_in(text, Form::File);
+                found.map_err(|error| error.in_file(id).label(written.at, "filled in here"))
+            }
+            _ => {
+                engine.check(None, text).map_err(here)?;
+                self.names_in(text, Form::Text).map_err(here)
+            }
         }
+    }
+
+    /// Whether the names of a text are there, those of them that a host has no say in.
+    fn names_in(&self, text: &str, form: Form) -> Result<(), TemplateError> {
+        for mention in template::mentions(text, form) {
+            let is_fixed = mention.root == "facts" || self.module.is_some();
+            if is_fixed && mention.is_certain && !mention.is_among(&self.asked) {
+                self.look_up(&mention, form)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks a name up; its mistake is told as whoever fills the text in would tell it.
+    fn look_up(&self, mention: &Mention, form: Form) -> Result<(), TemplateError> {
+        const OPEN: &str = "{{ ";
+        let (engine, lookup) = (&self.assets.engine, &mention.lookup);
+        let Err(error) = engine.expression(lookup, &self.scope) else { return Ok(()) };
+        let filled = match form {
+            Form::Expression => None,
+            Form::Text | Form::File => engine.text(&format!("{OPEN}{lookup} }}}}"), &self.scope).err(),
+        };
+        let (error, before) = filled.map_or((error, 0), |error| (error, OPEN.len()));
+        let range = error.range.as_ref().map_or(mention.range.clone(), |range| {
+            let start = mention.range.start + range.start.saturating_sub(before);
+            start..(start + range.len()).min(mention.range.end)
+        });
+        Err(TemplateError { range: Some(range), ..error })
     }
 
     /// The expression that stands after `key`, which is one as it stands: `when`, `in`.

@@ -52,24 +52,20 @@ impl Resolver<'_> {
             return;
         }
         let start = mention.range.start;
-        let key = mention.spelt.as_deref().and_then(|spelt| spelt.split('.').nth(1));
-        let (symbol, len) = match (root.as_str(), key) {
-            ("params", Some(key)) if self.module.is_some() => {
+        let (symbol, end) = match (root.as_str(), &mention.key) {
+            ("params", Some((key, end))) if self.module.is_some() => {
                 let of = self.module.clone().unwrap_or_default();
-                (
-                    Symbol::Parameter { of, name: self.spelt_parameter(key) },
-                    mention.root.len() + 1 + key.len(),
-                )
+                (Symbol::Parameter { of, name: self.spelt_parameter(key) }, *end)
             }
-            ("groups", Some(key)) => (Symbol::Group(key.to_owned()), mention.root.len() + 1 + key.len()),
-            ("hosts", Some(key)) => (Symbol::Host(key.to_owned()), mention.root.len() + 1 + key.len()),
+            ("groups", Some((key, end))) => (Symbol::Group(key.clone()), *end),
+            ("hosts", Some((key, end))) => (Symbol::Host(key.clone()), *end),
             ("params" | "groups" | "hosts" | "host" | "facts" | "loop", _) => return,
             _ => {
                 let module = self.module.clone();
-                (Symbol::Variable { module, name: root }, mention.root.len())
+                (Symbol::Variable { module, name: root }, start + mention.root.len())
             }
         };
-        if let Some(at) = at(start..start + len) {
+        if let Some(at) = at(start..end) {
             self.note(at, || symbol);
         }
     }

@@ -80,26 +80,79 @@ pub(super) fn parse(source: &str, form: Form) -> Option<Parsed<'_>> {
 pub(crate) struct Mention {
     /// The name that the lookup begins with.
     pub(crate) root: String,
+    /// The key of it that is looked up, where it is spelt out, and where in the text it ends.
+    pub(crate) key: Option<(String, usize)>,
+    /// The lookup, as far as it needs no names of the text itself, as it is written; with it in full where it has one.
+    pub(crate) lookup: String,
     /// How the whole is spelt: `app.workers`. Unset where a key of it is computed.
-    pub(crate) spelt: Option<String>,
+    spelt: Option<String>,
     /// Where in the text the whole stands.
     pub(crate) range: Range<usize>,
+    /// Whether the text gets there whatever its conditions come to, and does not bear that it is missing.
+    pub(crate) is_certain: bool,
+}
+
+impl Mention {
+    /// Whether it, or what it is a key of, is among what somebody `asked` for.
+    pub(crate) fn is_among(&self, asked: &[String]) -> bool {
+        asked.iter().any(|asked| is_at(self.spelt.as_deref().unwrap_or(&self.root), asked))
+    }
 }
 
 /// The names that a text looks up, whether it gets to them or not.
 pub(crate) fn mentions(text: &str, form: Form) -> Vec<Mention> {
-    let parsed = parse(text, form);
-    let names = parsed.as_ref().map(|parsed| parsed.names(HashSet::new()).values).unwrap_or_default();
-    let mention =
-        |named: Named<'_>| Mention { root: named.root.to_owned(), spelt: named.spelt, range: named.range };
-    names.into_iter().map(mention).collect()
+    let Some(parsed) = parse(text, form) else { return Vec::new() };
+    let names = parsed.names(HashSet::new());
+    let mention = |named: &Named<'_>| {
+        let lookup = named.lookup.and_then(|_| text.get(named.range.clone())).unwrap_or(named.root);
+        Mention {
+            root: named.root.to_owned(),
+            key: named.lookup.and_then(first_key),
+            lookup: lookup.to_owned(),
+            spelt: named.spelt.clone(),
+            range: named.range.clone(),
+            is_certain: named.path.is_empty() && !names.is_optional(named),
+        }
+    };
+    names.values.iter().map(mention).collect()
 }
 
-/// The names that an expression asks for in a way that bears their absence: `x is defined`, `x | default(…)`.
+/// The key that a lookup asks its root for, and where that ends.
+fn first_key(lookup: &Expr<'_>) -> Option<(String, usize)> {
+    let (inner, key, end) = match lookup {
+        Expr::GetAttr(attribute) => {
+            (&attribute.expr, Some(attribute.name.to_owned()), attribute.span().end_offset)
+        }
+        Expr::GetItem(item) => {
+            let key = item.subscript_expr.as_const().and_then(|key| key.as_str().map(str::to_owned));
+            (&item.expr, key, item.span().end_offset)
+        }
+        _ => return None,
+    };
+    match inner {
+        Expr::Var(_) => Some((key?, end as usize)),
+        inner => first_key(inner),
+    }
+}
+
+/// What an expression asks for in a way that bears its absence: `x is defined`, `x.y | default(…)`.
 pub(crate) fn optional(expression: &str) -> Vec<String> {
     let parsed = parse(expression, Form::Expression);
-    let names = parsed.as_ref().map(|parsed| parsed.names(HashSet::new()).optional).unwrap_or_default();
-    names.iter().filter_map(|name| name.split('.').next()).map(str::to_owned).collect()
+    let names = parsed.as_ref().map(|parsed| parsed.names(HashSet::new()).optional);
+    names.unwrap_or_default().into_iter().collect()
+}
+
+impl Names<'_> {
+    /// Whether the template asks for the value, or for what it is a key of, in a way that bears its absence.
+    pub(super) fn is_optional(&self, value: &Named<'_>) -> bool {
+        let spelt = value.spelt.as_deref().unwrap_or(value.root);
+        self.optional.iter().any(|asked| is_at(spelt, asked))
+    }
+}
+
+/// Whether a lookup is `asked`, or a key of it.
+fn is_at(spelt: &str, asked: &str) -> bool {
+    spelt.strip_prefix(asked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 impl<'t> Parsed<'t> {

@@ -3,6 +3,7 @@
 //! A template that reads facts which are not known yet takes one branch, or stops. What the other branch names is looked
 //! up here, where the conditions on the way to it are known to hold or are not known either.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -34,13 +35,15 @@ pub(super) fn vocabulary(source: &str, form: Form) -> Result<(), TemplateError> 
 /// Whether each value that `source` may get to is there.
 pub(super) fn check(source: &Source<'_>, scope: &Arc<dyn Scope>) -> Result<(), TemplateError> {
     let parts = Parts { environment: source.environment, context: Context::new(scope), scope };
-    let search = Search { parts, scope };
+    let search = Search { parts, scope, included: RefCell::default() };
     search.template(source.text, source.form, HashSet::new(), 0)
 }
 
 struct Search<'a> {
     parts: Parts<'a>,
     scope: &'a Arc<dyn Scope>,
+    /// The files that were looked at, each with the names that it saw of those that include it: once is enough.
+    included: RefCell<HashSet<(String, BTreeSet<String>)>>,
 }
 
 /// What is known of the way to a name.
@@ -65,7 +68,7 @@ impl Search<'_> {
         let Some(parsed) = names::parse(text, form) else { return Ok(()) };
         let names = parsed.names(own);
         for value in &names.values {
-            if !is_optional(value, &names.optional) {
+            if !names.is_optional(value) {
                 self.value(value, text)?;
             }
         }
@@ -78,6 +81,10 @@ impl Search<'_> {
     }
 
     fn include(&self, name: &str, own: HashSet<String>, depth: usize) -> Result<(), TemplateError> {
+        let seen = (name.to_owned(), own.iter().cloned().collect());
+        if !self.included.borrow_mut().insert(seen) {
+            return Ok(());
+        }
         let Ok(template) = self.parts.environment.get_template(name) else { return Ok(()) };
         let text = template.source();
         self.template(text, Form::File, own, depth + 1).map_err(|error| {
@@ -162,14 +169,6 @@ impl Search<'_> {
 
 fn is_cycle(cause: &ScopeError) -> bool {
     cause.0.code == Code::Cycle
-}
-
-/// Whether the template asks for the value, or for what it is a key of, in a way that bears its absence.
-fn is_optional(value: &Named<'_>, optional: &BTreeSet<String>) -> bool {
-    let spelt = value.spelt.as_deref().unwrap_or(value.root);
-    optional.iter().any(|asked| {
-        spelt.strip_prefix(asked.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    })
 }
 
 #[cfg(test)]
