@@ -15,6 +15,7 @@ pub mod memory;
 pub mod metrics;
 pub mod notify;
 pub mod schedule;
+mod target;
 mod visit;
 mod voice;
 mod webhook;

@@ -14,7 +14,7 @@ use ureq::http::uri::Scheme;
 use ureq::http::{HeaderMap, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::notify::{Failed, TIMEOUT, TargetError};
+use crate::target::{Failed, TIMEOUT, TargetError};
 
 /// The longest time that an answer may ask for before it is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
