@@ -4,6 +4,7 @@
 mod architecture;
 mod history;
 mod hostile;
+mod imports;
 mod inventories;
 mod language_page;
 mod mistakes;
