@@ -77,6 +77,21 @@ fn who_never_reaches_whom() {
         "converge-fleet",
         &["kdl", "clap", "minijinja", "indicatif", "converge-lang", "converge-resources", "converge-agent"],
     );
+    check(
+        "converge-history",
+        &[
+            "kdl",
+            "clap",
+            "minijinja",
+            "openssh",
+            "converge-lang",
+            "converge-fleet",
+            "converge-engine",
+            "converge-resources",
+            "converge-agent",
+        ],
+    );
+    check("converge-server", &["clap", "indicatif", "anstream", "converge-resources", "converge-agent"]);
     check("converge-engine", &["clap", "indicatif", "anstream", "converge-resources", "converge-agent"]);
     let of_ours = |name: &&String| name.starts_with("converge-");
     assert_eq!(needs["converge-model"].iter().find(of_ours), None, "the model stands alone");
@@ -136,9 +151,22 @@ fn the_language_does_no_io() {
     );
 }
 
+/// Times and findings go in, decisions and news come out.
+#[test]
+fn what_the_daemon_decides_is_pure() {
+    let impure =
+        ["std::fs", "tokio", "std::env", "std::process", "Instant::now", "SystemTime::now", "Timestamp::now"];
+    for (path, code) in sources("server") {
+        let is_pure = path.ends_with("src/keeper.rs") || path.ends_with("src/schedule.rs");
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        let found: Vec<_> = impure.iter().filter(|word| is_pure && code.contains(**word)).collect();
+        assert!(found.is_empty(), "{} holds {found:?}", path.display());
+    }
+}
+
 #[test]
 fn the_process_ends_in_one_place() {
-    let libraries = ["model", "lang", "resources", "fleet", "engine", "cli"];
+    let libraries = ["model", "lang", "resources", "fleet", "engine", "history", "server", "cli"];
     nowhere(
         &libraries,
         &["process::exit", "std::process::abort"],
