@@ -6,7 +6,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use converge_fleet::{
-    Ask, Become, CompileError, Fleet, Host, HostError, Prepared, Reach, SshSettings, Target, Traffic,
+    Ask, CompileError, Fleet, Host, HostError, Prepared, Reach, SshSettings, Target, Traffic,
 };
 use converge_lang::{Connection, Inventory, Transport};
 use converge_model::{Digest, Facts, HostName, HostPlan, HostReport};
@@ -98,13 +98,7 @@ pub fn target(name: &HostName, connection: &Connection, project: &Path) -> Targe
         Transport::Local { root } => (Reach::Local, root.as_ref().map(|root| project.join(root))),
         Transport::Ssh => (Reach::Ssh(ssh(name, connection, project)), None),
     };
-    let escalation = match connection.escalation {
-        converge_lang::Become::None => Become::None,
-        converge_lang::Become::Sudo => Become::Sudo,
-        converge_lang::Become::Doas => Become::Doas,
-        converge_lang::Become::Su => Become::Su,
-    };
-    Target { name: name.clone(), reach, escalation, root }
+    Target { name: name.clone(), reach, escalation: connection.escalation, root }
 }
 
 fn ssh(name: &HostName, connection: &Connection, project: &Path) -> SshSettings {

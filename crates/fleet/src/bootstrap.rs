@@ -12,15 +12,14 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
-use converge_model::Secret;
 use converge_model::wire::{MAGIC, NOISE_LIMIT};
+use converge_model::{Become, Secret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::agent::Agent;
 use crate::counters::Counters;
 use crate::link::{Complaints, Link, excerpt};
-use crate::target::Become;
 
 /// Why no agent runs.
 #[derive(Debug, thiserror::Error)]

@@ -31,4 +31,4 @@ pub use job::{Ask, CompileError, Phase, Prepared};
 pub use options::{Options, Patience};
 pub use session::SessionError;
 pub use ssh::ConnectError;
-pub use target::{Become, Reach, SshSettings, Target, TargetError};
+pub use target::{Reach, SshSettings, Target, TargetError};

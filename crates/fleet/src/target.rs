@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use converge_model::HostName;
+use converge_model::{Become, HostName};
 
 /// One host to be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,20 +39,6 @@ pub struct SshSettings {
     pub key: Option<PathBuf>,
     /// Hosts to go through, `[user@]host[:port]`, separated by commas, the first the nearest.
     pub jump: Option<String>,
-}
-
-/// How the agent comes to be root.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Become {
-    /// It stays the account that logged in.
-    #[default]
-    None,
-    /// sudo, or sudo-rs.
-    Sudo,
-    /// doas.
-    Doas,
-    /// su.
-    Su,
 }
 
 /// A setting of a connection is not one.

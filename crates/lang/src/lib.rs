@@ -52,7 +52,7 @@ pub use project::loader::Loader;
 pub use project::module::{ModuleInfo, ModuleOrigin};
 pub use project::secrets::{SECRETS_LIMIT, SecretsMistake, SecretsText, SetError};
 pub use resolve::symbol::Symbol;
-pub use settings::connection::{Become, Connection, Transport};
+pub use settings::connection::{Connection, Transport};
 pub use settings::drift::{DriftPolicy, Window};
 pub use settings::rollout;
 pub use settings::rollout::{Canary, Moment, Rollout, Share};

@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod change;
 pub mod claim;
+pub mod escalation;
 pub mod event;
 pub mod exit;
 pub mod facts;
@@ -21,6 +22,7 @@ pub mod wire;
 pub use catalog::{Catalog, Notify, NotifyHow, Options, Resource, Settled};
 pub use change::{Certainty, Change, PropertyChange, Shown, TextDiff, Verb};
 pub use claim::{Claim, Extent};
+pub use escalation::Become;
 pub use event::{Event, EventKind};
 pub use facts::Facts;
 pub use id::{Address, Digest, HostName, RunId};

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use converge_lang::Transport;
 use converge_lang::inventory::{Description, GroupDescription, HostDescription};
-use converge_lang::{Become, Transport};
-use converge_model::exit;
+use converge_model::{Become, exit};
 
 use crate::arguments::ProjectArguments;
 use crate::failure::Failure;

@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use converge_fleet::{
-    Agent, Ask, Become, CompileError, Fleet, Host, Options, Patience, Prepared, Reach, Target,
-};
+use converge_fleet::{Agent, Ask, CompileError, Fleet, Host, Options, Patience, Prepared, Reach, Target};
 use converge_model::catalog::{Body, Catalog, Resource};
 use converge_model::wire::Guard;
 use converge_model::{
-    Address, Content, Digest, EventKind, Facts, HostName, Params, RunId, SecretTable, Value,
+    Address, Become, Content, Digest, EventKind, Facts, HostName, Params, RunId, SecretTable, Value,
 };
 use tokio::sync::{mpsc, watch};
 

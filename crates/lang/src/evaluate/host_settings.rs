@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use converge_model::{Scalar, Type};
+use converge_model::{Become, Scalar, Type};
 
 use crate::evaluate::evaluator::Evaluator;
 use crate::evaluate::host_scope::HostScope;
@@ -13,7 +13,7 @@ use crate::evaluate::problems::{from_facts, secret_here};
 use crate::project::Data;
 use crate::project::precedence;
 use crate::schema::types::{self, Limits};
-use crate::settings::connection::{Become, Connection, Transport};
+use crate::settings::connection::{Connection, Transport};
 use crate::settings::drift::{DriftPolicy, Window, drift_mode};
 use crate::settings::rollout::Share;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};

@@ -1,6 +1,7 @@
 //! How a host is reached: settings that are merged property by property, nearest first. How they are read is in
 //! `evaluate::host_settings`; what they do is the engine's.
 
+use converge_model::Become;
 use serde::Serialize;
 
 /// How a host is reached. What is not set here is the user's ssh_config's.
@@ -35,25 +36,4 @@ pub enum Transport {
         /// The folder that stands for `/`, relative to the project; none for the system itself.
         root: Option<String>,
     },
-}
-
-/// How to become root.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Become {
-    /// Not at all: the login is what it is.
-    #[default]
-    None,
-    /// `sudo`.
-    Sudo,
-    /// `doas`.
-    Doas,
-    /// `su`.
-    Su,
-}
-
-impl Become {
-    /// Every way, by the name that an inventory gives it.
-    pub const ALL: [(&'static str, Self); 4] =
-        [("none", Self::None), ("sudo", Self::Sudo), ("doas", Self::Doas), ("su", Self::Su)];
 }
