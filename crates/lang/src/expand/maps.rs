@@ -1,5 +1,8 @@
 //! Maps as parameters: their keys walked, and what each holds, be it one value, a list, or keys of its own.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use converge_model::schema::Param;
 use converge_model::{Tree, Type};
 
@@ -35,14 +38,22 @@ struct Keys<'b, 'a> {
     binder: &'b mut Binder<'a>,
     shape: Shape,
     entries: Vec<MapEntry>,
+    /// Where in them each key stands.
+    indices: HashMap<Arc<str>, usize>,
 }
 
 impl<'k> Visitor<'k, Key> for Keys<'_, '_> {
     fn one(&mut self, key: &'k Key, evaluator: &Evaluator, _maybe: bool) {
         let Some(entry) = self.binder.entry(self.shape, key, evaluator) else { return };
-        match self.entries.iter().find(|known| known.key == entry.key) {
-            Some(first) => self.binder.diagnostics.push(given_twice(&entry.key, entry.at, first.at)),
-            None => self.entries.push(entry),
+        match self.indices.get(&entry.key) {
+            Some(first) => {
+                let first = self.entries[*first].at;
+                self.binder.diagnostics.push(given_twice(&entry.key, entry.at, first));
+            }
+            None => {
+                self.indices.insert(entry.key.clone(), self.entries.len());
+                self.entries.push(entry);
+            }
         }
     }
 
@@ -59,7 +70,7 @@ impl Binder<'_> {
         keys: &[Statement<Key>],
         evaluator: &Evaluator,
     ) -> Vec<MapEntry> {
-        let mut visitor = Keys { binder: self, shape, entries: Vec::new() };
+        let mut visitor = Keys { binder: self, shape, entries: Vec::new(), indices: HashMap::new() };
         control_flow::walk(keys, evaluator, false, &mut visitor);
         visitor.entries
     }

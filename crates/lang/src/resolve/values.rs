@@ -1,6 +1,8 @@
 //! What is written for a parameter, by its type: one value, several, a command, keys. What is the same on every host is
 //! read as its type here.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use converge_model::Type;
@@ -186,16 +188,18 @@ impl Resolver<'_> {
 
     /// Refuses a key that is written twice; of what loops and conditions hold, hosts tell.
     fn doubled_keys(&mut self, keys: &[Statement<Key>]) {
-        let mut seen: Vec<(&Arc<str>, Span)> = Vec::new();
+        let mut seen: HashMap<&str, Span> = HashMap::new();
         for key in keys {
             // What is to be evaluated may be null, which counts as not written.
             let Statement::One(Key { key, at, value }) = key else { continue };
             if !value.is_constant() {
                 continue;
             }
-            match seen.iter().find(|(known, _)| *known == key) {
-                Some((_, first)) => self.refuse(given_twice(key, *at, *first)),
-                None => seen.push((key, *at)),
+            match seen.entry(key) {
+                Entry::Occupied(first) => self.refuse(given_twice(key, *at, *first.get())),
+                Entry::Vacant(unseen) => {
+                    unseen.insert(*at);
+                }
             }
         }
     }
