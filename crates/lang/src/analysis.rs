@@ -1,7 +1,7 @@
 //! A project as an editor asks for it: what is wrong in its texts as they stand, what stands at a place, where that is
 //! defined, where else it is named.
 //!
-//! An analysis is of one moment: whoever changes a text makes a new one.
+//! An analysis is of one moment: a changed text needs a new one.
 
 use std::sync::{Arc, OnceLock};
 
@@ -47,7 +47,7 @@ impl Analysis {
         Self { inventory, mistaken, diagnostics: diagnostics.sorted(), files, index: OnceLock::new() }
     }
 
-    /// The inventory; none where a mistake is in the way.
+    /// The inventory; `None` if a mistake is in the way.
     pub fn inventory(&self) -> Option<&Inventory> {
         self.inventory.as_ref()
     }

@@ -17,7 +17,7 @@ fn told(inventory: &str) -> Vec<String> {
     messages.filter(|message| message != "`none` is a group without hosts").collect()
 }
 
-/// The mistakes of a module that nobody calls.
+/// The mistakes of a module that is never called.
 fn uncalled(module: &str) -> Vec<String> {
     let sources = one("host \"a\"").file("modules/m/module.kdl", module);
     let loaded = loader(sources, &[]).load("inventory.kdl", &[]);

@@ -38,7 +38,7 @@ pub(crate) struct Arranged<'a> {
     contents: Contents,
 }
 
-/// Puts the resources of a host in order; none where there are mistakes.
+/// Puts the resources of a host in order; `None` if there are mistakes.
 pub(crate) fn arrange<'a>(mut parts: Parts<'a>, diagnostics: &mut Diagnostics) -> Option<Arranged<'a>> {
     let mut secrets = SecretTable::default();
     let mut contents = Contents::default();

@@ -50,7 +50,7 @@ pub(crate) fn compile(
     (compiled, diagnostics)
 }
 
-/// How many resources a host has, none where there are mistakes, and everything that compiling its catalog would tell.
+/// How many resources a host has (0 if there are mistakes), and everything that compiling its catalog would tell.
 pub(crate) fn check(
     compiler: &Compiler,
     host: HostId,

@@ -96,7 +96,7 @@ fn parts<'r>(
     parts
 }
 
-/// The host that `at` names; the one that is rolled where that is not known yet.
+/// The host that `at` names; the rolled host while that is not known.
 fn done_on(
     data: &Data,
     host: HostId,

@@ -18,7 +18,7 @@ pub(crate) struct Lowered {
     pub(crate) params: Params,
     /// What its contents are made of.
     pub(crate) contents: Contents,
-    /// What its kind says of it; none where something in it is unknown or wrong, so that its kind would only repeat that.
+    /// What its kind says of it; `None` if something in it is unknown or wrong: its kind would only repeat that.
     pub(crate) checked: Option<Result<Checked, Vec<ParamProblem>>>,
 }
 

@@ -7,6 +7,7 @@ use minijinja::Value;
 use crate::evaluate::evaluator::{Evaluator, Inner};
 use crate::evaluate::problems::secret_here;
 use crate::evaluate::session::ALL_TURNS;
+use crate::resolve::mistakes::no_boolean;
 use crate::resolve::statement::{Expression, Loop, Statement, Test};
 use crate::source::diagnostic::{Code, Diagnostic};
 use crate::syntax::parse::Written;
@@ -117,11 +118,7 @@ fn condition(test: &Test, evaluator: &Evaluator) -> Result<Condition, Diagnostic
     match bool::try_from(value.value.clone()) {
         Ok(true) => Ok(Condition::True),
         Ok(false) => Ok(Condition::False),
-        Err(_) => {
-            let message = format!("a condition is true or false, this is a {}", value.value.kind());
-            let help = "compare it: `x == 'y'`, `x | length > 0`, `x is not none`";
-            Err(Diagnostic::error(Code::Type, message).label(written.at, "no boolean").help(help))
-        }
+        Err(_) => Err(no_boolean(&format!("a {}", value.value.kind()), written.at)),
     }
 }
 

@@ -178,8 +178,7 @@ impl Reader<'_> {
         };
         types::read(ty, &input, limits)
             .map_err(|error| {
-                let report = Diagnostic::error(Code::Type, error.message).label(written.at, "here");
-                self.diagnostics.push(report.maybe_help(error.help));
+                self.diagnostics.push(error.at(written.at));
             })
             .ok()
     }

@@ -11,11 +11,11 @@ use crate::expand::arguments::{self, Arguments, Atom, Bound, Row};
 use crate::expand::binder::Binder;
 use crate::expand::maps::Shape;
 use crate::expand::options::Options;
-use crate::resolve::statement::{Argument, Binding, Form, Member, Term, given_twice};
+use crate::resolve::statement::{Argument, Binding, Form, Member, Term};
 use crate::resolve::values::words;
 use crate::schema::mismatch::{missing, unknown_parameter};
 use crate::schema::types::{self, Limits};
-use crate::schema::{Schema, Target, grows};
+use crate::schema::{Schema, Target, grows, takes_several};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::source::ids::ParamId;
 use crate::syntax::parse::{Literal, Origin, Written};
@@ -141,18 +141,18 @@ impl<'a> Binder<'a> {
         param: &Param,
     ) -> arguments::Argument {
         match (&mut first.held, held) {
-            (Bound::Many(items), Bound::Many(more)) if matches!(param.ty, Type::List(_)) => {
-                items.extend(more)
-            }
+            (Bound::Many(items), Bound::Many(more)) if grows(param) => items.extend(more),
             (Bound::Map(entries), Bound::Map(more)) => {
                 arguments::join_keys(entries, more, &mut |known, entry| {
-                    self.diagnostics.push(given_twice(&entry.key, entry.at, known.at));
+                    self.diagnostics.push(Diagnostic::given_twice(&entry.key, entry.at, known.at));
                 });
             }
-            (Bound::Unknown, _) | (_, Bound::Unknown) if grows(param) => first.held = Bound::Unknown,
+            (Bound::Unknown, _) | (_, Bound::Unknown) if grows(param) || takes_several(param) => {
+                first.held = Bound::Unknown;
+            }
             _ if first.maybe || maybe => first.held = Bound::Unknown,
             _ => {
-                let report = given_twice(&param.name, at, first.at);
+                let report = Diagnostic::given_twice(&param.name, at, first.at);
                 self.diagnostics.push(report.help("it has one value; keep one of them"));
             }
         }

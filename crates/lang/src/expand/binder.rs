@@ -131,8 +131,7 @@ impl<'a> Binder<'a> {
         match atom {
             Ok(atom) => Some(atom),
             Err(error) => {
-                let report = Diagnostic::error(Code::Type, error.message).label(at, "here");
-                self.diagnostics.push(report.maybe_help(error.help).given(marks.given.spans()));
+                self.diagnostics.push(error.at(at).given(marks.given.spans()));
                 None
             }
         }

@@ -13,7 +13,7 @@ impl<T> Constants<T> {
         Self((0..count).map(|_| OnceLock::new()).collect())
     }
 
-    /// The one of `constant`, which `make` makes where nobody has; one of its own for what differs from host to host.
+    /// What was made for `constant`; `make` makes it the first time, and each time for what differs from host to host.
     pub(crate) fn get(&self, constant: Option<ConstantId>, make: impl FnOnce() -> T) -> Arc<T> {
         match constant {
             Some(constant) => Arc::clone(self.0[constant].get_or_init(|| Arc::new(make()))),

@@ -10,8 +10,9 @@ use crate::evaluate::control_flow::{self, Visitor};
 use crate::evaluate::evaluator::Evaluator;
 use crate::expand::arguments::{Atom, Bound, MapEntry, Nested};
 use crate::expand::binder::Binder;
-use crate::resolve::statement::{Key, KeyValue, Statement, Term, given_twice};
-use crate::resolve::values::{NO_MAP, nested};
+use crate::resolve::mistakes::{nested, no_map};
+use crate::resolve::statement::{Key, KeyValue, Statement, Term};
+
 use crate::schema::Target;
 use crate::schema::types::Limits;
 use crate::source::diagnostic::{Code, Diagnostic, Span};
@@ -48,7 +49,7 @@ impl<'k> Visitor<'k, Key> for Keys<'_, '_> {
         match self.indices.get(&entry.key) {
             Some(first) => {
                 let first = self.entries[*first].at;
-                self.binder.diagnostics.push(given_twice(&entry.key, entry.at, first));
+                self.binder.diagnostics.push(Diagnostic::given_twice(&entry.key, entry.at, first));
             }
             None => {
                 self.indices.insert(entry.key.clone(), self.entries.len());
@@ -75,7 +76,7 @@ impl Binder<'_> {
         visitor.entries
     }
 
-    /// One key with what it holds; none where that is null, or wrong.
+    /// One key with what it holds; `None` if that is null or wrong.
     pub(super) fn entry(&mut self, shape: Shape, key: &Key, evaluator: &Evaluator) -> Option<MapEntry> {
         let mut given = GivenAt::default();
         let value = self.value(shape, key.at, &key.value, evaluator, &mut given);
@@ -132,7 +133,7 @@ impl Binder<'_> {
         value
     }
 
-    /// What a value comes to below a key; none where it is null, or wrong.
+    /// What a value comes to below a key; `None` if it is null or wrong.
     fn nested(&mut self, shape: Shape, value: Evaluated, at: Span) -> Option<Nested> {
         if value.marks.unknown {
             return Some(Nested::One(Atom::Unknown));
@@ -183,9 +184,7 @@ impl Binder<'_> {
                 self.entries(shape, map, &value.marks, at).map(Bound::Map)
             }
             _ => {
-                self.diagnostics.push(
-                    Diagnostic::error(Code::Type, "this is no map").label(at, "a map is wanted").help(NO_MAP),
-                );
+                self.diagnostics.push(no_map(at));
                 None
             }
         }

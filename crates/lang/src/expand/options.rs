@@ -7,7 +7,8 @@ use converge_model::{NotifyHow, Scalar, Type};
 
 use crate::evaluate::evaluator::Evaluator;
 use crate::evaluate::problems::secret_here;
-use crate::resolve::statement::{OptionName, comma_in_tag, no_name};
+use crate::resolve::mistakes::{comma_in_tag, no_name};
+use crate::resolve::statement::OptionName;
 use crate::schema::types::{self, Limits};
 use crate::settings::drift::drift_mode;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
@@ -177,8 +178,7 @@ pub(crate) fn read(
     match types::read(ty, &input, limits) {
         Ok(scalar) => Some(scalar),
         Err(error) => {
-            let report = Diagnostic::error(Code::Type, error.message).label(written.at, "here");
-            diagnostics.push(report.maybe_help(error.help));
+            diagnostics.push(error.at(written.at));
             None
         }
     }

@@ -513,10 +513,7 @@ impl Reader<'_> {
                 "rollout" => match &block.rollout {
                     None => block.rollout = Some(child),
                     Some(first) => {
-                        let report = Diagnostic::error(Code::Doubled, "`rollout` is given twice")
-                            .label(child.at, "and again here")
-                            .label(first.at, "given here");
-                        self.diagnostics.push(report);
+                        self.diagnostics.push(Diagnostic::given_twice("rollout", child.at, first.at));
                     }
                 },
                 _ => body.push(child),

@@ -18,7 +18,7 @@ pub struct Loader {
     pub kinds: Vec<&'static dyn KindInfo>,
     /// The modules that come with Converge.
     pub builtins: Vec<Builtin>,
-    /// What files were parsed to before; none where they are read once.
+    /// What files were parsed to before; `None` if they are read once.
     pub parsed: Option<Arc<Parsed>>,
 }
 

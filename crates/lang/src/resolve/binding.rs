@@ -1,18 +1,16 @@
 //! What is written for a kind, a module or a child: which parameter each part is for.
 
-use converge_model::Type;
 use converge_model::schema::Param;
 
 use crate::resolve::control::Flow;
+use crate::resolve::mistakes::{comma_in_tag, no_name};
 use crate::resolve::resolver::Resolver;
-use crate::resolve::statement::{
-    Argument, Binding, Form, Member, OptionName, Statement, Term, comma_in_tag, given_twice, no_name,
-};
+use crate::resolve::statement::{Argument, Binding, Form, Member, OptionName, Statement, Term};
 use crate::resolve::symbol::Symbol;
-use crate::resolve::texts::{broken, direct};
+use crate::resolve::texts::broken;
 use crate::schema::mismatch::{COMMON, missing, unknown_parameter, values_only};
 use crate::schema::types::{self, Input};
-use crate::schema::{Schema, Target, takes_several};
+use crate::schema::{Schema, Target, grows, takes_several};
 use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::foreign_terms;
 use crate::source::ids::ParamId;
@@ -92,7 +90,7 @@ impl Resolver<'_> {
         if key == "with" {
             Some(Member::With(self.text(value)))
         } else if key == "when" {
-            // Whoever reads the node has seen it.
+            // The caller has read it.
             None
         } else if let Some(option) = OptionName::of(key).filter(|_| of.has_options) {
             self.option(option, values, value.at)
@@ -143,16 +141,16 @@ impl Resolver<'_> {
 
     /// Whether a value that is the same on every host is one of the option.
     fn option_value(&self, option: OptionName, value: &Written) -> Result<(), Diagnostic> {
-        let Some(input) = direct(value) else { return Ok(()) };
+        let Some(input) = Input::unevaluated(value) else { return Ok(()) };
         match (option.names(), input) {
             (Some(_), Input::Text(tag)) if option == OptionName::Tags && tag.contains(',') => {
                 Err(comma_in_tag(&tag, value.at))
             }
             (Some(_), Input::Text(_)) => Ok(()),
             (Some(what), _) => Err(no_name(what, value.at)),
-            (None, input) => types::read(&option.ty(), &input, option.limits()).map(drop).map_err(|error| {
-                Diagnostic::error(Code::Type, error.message).label(value.at, "here").maybe_help(error.help)
-            }),
+            (None, input) => types::read(&option.ty(), &input, option.limits())
+                .map(drop)
+                .map_err(|error| error.at(value.at)),
         }
     }
 
@@ -162,16 +160,15 @@ impl Resolver<'_> {
         for member in members {
             let Statement::One(Member::Argument(id, argument)) = member else { continue };
             let param = &schema.params[*id];
-            let grows = matches!(param.ty, Type::List(_) | Type::Map | Type::Tree);
             // What is to be evaluated may be null, which counts as not written.
             let is_there =
                 matches!(&argument.form, Form::Values(terms) if terms.iter().all(Term::is_constant));
-            if grows || !is_there {
+            if grows(param) || !is_there {
                 continue;
             }
             match seen.iter().find(|(known, _)| known == id) {
                 Some((_, first)) => {
-                    let report = given_twice(&param.name, argument.at, *first);
+                    let report = Diagnostic::given_twice(&param.name, argument.at, *first);
                     self.refuse(report.help("it has one value; keep one of them"));
                 }
                 None => seen.push((*id, argument.at)),
@@ -201,7 +198,7 @@ impl Resolver<'_> {
             }
             self.option(OptionName::of(name)?, &node.args, node.at)?
         } else if name == "when" {
-            // Whoever reads the node that it belongs to has seen it.
+            // The caller has read it.
             return None;
         } else if of.schema.free_keys.is_some() && node.children.is_none() && node.props.is_empty() {
             Member::Free(self.key(&node.name, node.at, &node.args, node.args.len() > 1))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::resolve::mistakes::no_boolean;
 use crate::resolve::resolver::Resolver;
 use crate::resolve::scope::Names;
 use crate::resolve::statement::{Loop, Statement, Test};
@@ -69,11 +70,8 @@ impl Resolver<'_> {
             (Some(property), None) => Some(&property.value),
             (None, Some(child)) => child.args.first(),
             (Some(property), Some(child)) => {
-                let report = Diagnostic::error(Code::Doubled, "`when` is given twice")
-                    .label(child.at, "and again here")
-                    .label(property.at, "given here")
-                    .help("both must hold: `when=\"a and b\"`");
-                self.refuse(report);
+                let report = Diagnostic::given_twice("when", child.at, property.at);
+                self.refuse(report.help("both must hold: `when=\"a and b\"`"));
                 Some(&property.value)
             }
             (None, None) => return Statement::One(item(self)),
@@ -127,11 +125,7 @@ impl Resolver<'_> {
                 self.expression(written, "when").map_or(Test::Known(false), Test::Expression)
             }
             _ => {
-                let report =
-                    Diagnostic::error(Code::Type, "a condition is true or false, this is no condition")
-                        .label(written.at, "no boolean")
-                        .help("compare it: `x == 'y'`, `x | length > 0`, `x is not none`");
-                self.refuse(report);
+                self.refuse(no_boolean("no condition", written.at));
                 Test::Known(false)
             }
         }

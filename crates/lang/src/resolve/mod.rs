@@ -1,13 +1,14 @@
 //! The names of a project, once: kinds, modules, parameters, options, filters; `for` and `when` told from everything else.
 //!
 //! Every mistake that can be seen without a host is found here, also in what no host reaches: a `when` that is false
-//! everywhere, an `on` for an empty group, a module that nobody calls.
+//! everywhere, an `on` for an empty group, a module that is never called.
 
 mod binding;
 mod body;
 mod calls;
 mod control;
 mod gates;
+pub(crate) mod mistakes;
 mod resolver;
 pub(crate) mod scope;
 pub(crate) mod statement;

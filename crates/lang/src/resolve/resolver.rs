@@ -28,7 +28,7 @@ pub(crate) struct Resolver<'a> {
     pub(super) locals: Vec<String>,
     /// The kind or module of the binding in hand, and the children down to it.
     pub(super) path: Vec<String>,
-    /// What is named where; none where nobody asks.
+    /// What is named where; unset if the names are not asked for.
     pub(super) uses: Option<Vec<Use>>,
     /// Whether something in the binding in hand is wrong.
     pub(super) is_broken: bool,

@@ -5,11 +5,10 @@ use std::sync::{Arc, LazyLock};
 
 use converge_model::{Scalar, Type};
 
-use crate::schema::types::Limits;
-use crate::source::diagnostic::{Code, Diagnostic, Span};
+use crate::schema::types::{Input, Limits};
+use crate::source::diagnostic::Span;
 use crate::source::ids::{ChildId, ConstantId, KindId, ModuleId, ParamId};
-use crate::syntax::parse::{Literal, Origin, Written};
-use crate::template::is_template;
+use crate::syntax::parse::{Literal, Written};
 
 /// A part of what stands in braces: of a body, of a resource, of a map. `T` is what there is beside loops and conditions.
 pub(crate) enum Statement<T> {
@@ -170,7 +169,7 @@ impl OptionName {
         }
     }
 
-    /// The type of its value, where it is none of those.
+    /// The type of its value, if that is not a text that names something.
     pub(crate) fn ty(self) -> Type {
         match self {
             Self::Sensitive | Self::MayFail => Type::Bool,
@@ -227,12 +226,8 @@ impl Binding {
 
     /// Whether it is the same on every host.
     pub(crate) fn is_constant(&self) -> bool {
-        let is_plain = |written: &Written| match (&written.literal, written.origin) {
-            (Literal::Text(text), Origin::Plain) => !is_template(text),
-            (Literal::Broken, _) => false,
-            (Literal::Text(_), origin) => origin == Origin::Raw,
-            _ => true,
-        };
+        let is_plain =
+            |written: &Written| written.literal == Literal::Null || Input::unevaluated(written).is_some();
         let is_argument = |argument: &Argument| match &argument.form {
             Form::Values(terms) => terms.iter().all(Term::is_constant),
             Form::Line(_) => false,
@@ -286,23 +281,4 @@ fn each<T>(statements: &[Statement<T>], with: &mut impl FnMut(&T)) {
             Statement::One(item) => with(item),
         }
     }
-}
-
-/// A tag with a comma in it, which is probably meant as several.
-pub(crate) fn comma_in_tag(tag: &str, at: Span) -> Diagnostic {
-    Diagnostic::error(Code::Tag, format!("`{tag}` is one tag with a comma in it"))
-        .label(at, "not split")
-        .help("write several as a child: `tags \"a\" \"b\"`")
-}
-
-/// A value that names nothing, as it is no text.
-pub(crate) fn no_name(what: &str, at: Span) -> Diagnostic {
-    Diagnostic::error(Code::Type, format!("{what} is a text")).label(at, "is none")
-}
-
-/// Something of one value that is given a second time.
-pub(crate) fn given_twice(name: &str, again: Span, first: Span) -> Diagnostic {
-    Diagnostic::error(Code::Doubled, format!("`{name}` is given twice"))
-        .label(again, "and again here")
-        .label(first, "given here")
 }

@@ -4,7 +4,6 @@ use crate::resolve::resolver::Resolver;
 use crate::resolve::scope::Names;
 use crate::resolve::statement::Expression;
 use crate::schema::Schema;
-use crate::schema::types::Input;
 use crate::source::diagnostic::{Diagnostic, Span};
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::template_error::{braces_in_expression, in_text};
@@ -89,7 +88,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// Looks a name up; its mistake is told as whoever fills the text in would tell it.
+    /// Looks a name up; its mistake has the words of the template that holds it.
     fn look_up(&self, mention: &Mention, form: Form) -> Result<(), TemplateError> {
         const OPEN: &str = "{{ ";
         let (engine, lookup) = (&self.assets.engine, &mention.lookup);
@@ -135,14 +134,4 @@ impl Resolver<'_> {
 /// A value whose mistake has been told.
 pub(super) fn broken(at: Span) -> Written {
     Written { literal: Literal::Broken, origin: Origin::Plain, at }
-}
-
-/// Literals that need no evaluation.
-pub(super) fn direct(written: &Written) -> Option<Input> {
-    match (&written.literal, written.origin) {
-        (Literal::Text(text), Origin::Plain) if is_template(text) => None,
-        (Literal::Text(_), Origin::Plain | Origin::Raw) => Input::of(written),
-        (Literal::Text(_), _) => None,
-        _ => Input::of(written),
-    }
 }

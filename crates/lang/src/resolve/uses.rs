@@ -1,4 +1,4 @@
-//! What is named where: for whoever asks what stands at a place, where that is defined, and where else it is used.
+//! What is named where: what stands at a place, where that is defined, and where else it is used.
 
 use crate::project::Data;
 use crate::resolve::resolver::Resolver;
@@ -11,7 +11,7 @@ use crate::syntax::template_error::part;
 use crate::template::{self, Form, Mention, fold};
 
 impl Resolver<'_> {
-    /// Notes what stands at a place, where somebody asks.
+    /// Notes what stands at a place, if the names are asked for.
     pub(super) fn note(&mut self, at: Span, symbol: impl FnOnce() -> Symbol) {
         if let Some(uses) = &mut self.uses {
             uses.push(Use { at, symbol: symbol() });

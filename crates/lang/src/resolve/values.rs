@@ -10,11 +10,12 @@ use converge_model::schema::Param;
 
 use crate::resolve::binding::{Of, Shell};
 use crate::resolve::control::Flow;
+use crate::resolve::mistakes::{nested, no_map};
 use crate::resolve::resolver::Resolver;
-use crate::resolve::statement::{Argument, Form, Key, KeyValue, Member, Statement, Term, given_twice};
-use crate::resolve::texts::{broken, direct};
+use crate::resolve::statement::{Argument, Form, Key, KeyValue, Member, Statement, Term};
+use crate::resolve::texts::broken;
 use crate::schema::mismatch::values_only;
-use crate::schema::types::{self, Limits};
+use crate::schema::types::{self, Input, Limits};
 use crate::schema::{Schema, Target};
 use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::ids::ParamId;
@@ -101,13 +102,9 @@ impl Resolver<'_> {
 
     fn map(&mut self, values: &[Written], at: Span) -> Term {
         match values {
-            [written] if direct(written).is_none() => Term::Open(self.text(written)),
+            [written] if Input::unevaluated(written).is_none() => Term::Open(self.text(written)),
             [written] => {
-                self.refuse(
-                    Diagnostic::error(Code::Type, "this is no map")
-                        .label(written.at, "a map is wanted")
-                        .help(NO_MAP),
-                );
+                self.refuse(no_map(written.at));
                 Term::Open(broken(written.at))
             }
             _ => {
@@ -196,7 +193,7 @@ impl Resolver<'_> {
                 continue;
             }
             match seen.entry(key) {
-                Entry::Occupied(first) => self.refuse(given_twice(key, *at, *first.get())),
+                Entry::Occupied(first) => self.refuse(Diagnostic::given_twice(key, *at, *first.get())),
                 Entry::Vacant(unseen) => {
                     unseen.insert(*at);
                 }
@@ -265,23 +262,19 @@ impl Resolver<'_> {
 
     /// One value of a type.
     fn term(&mut self, ty: &Type, limits: Limits<'_>, written: &Written, target: Target) -> Term {
-        let Some(input) = direct(written) else { return Term::Open(self.text(written)) };
+        let Some(input) = Input::unevaluated(written) else { return Term::Open(self.text(written)) };
         match types::read(ty, &input, limits) {
             Ok(scalar) if target == Target::Module => {
                 Term::Constant(types::as_written(ty, &input, scalar), written.at)
             }
             Ok(scalar) => Term::Constant(scalar, written.at),
             Err(error) => {
-                let report = Diagnostic::error(Code::Type, error.message).label(written.at, "here");
-                self.refuse(report.maybe_help(error.help));
+                self.refuse(error.at(written.at));
                 Term::Open(broken(written.at))
             }
         }
     }
 }
-
-/// Help for what is no map.
-pub(crate) const NO_MAP: &str = "write its keys in braces, or `(expr)` with a variable that is a map";
 
 /// The words of a command without a shell, each as if it were written alone.
 pub(crate) fn words(written: &Written, text: &str) -> Result<Vec<Written>, Diagnostic> {
@@ -304,23 +297,4 @@ fn whole(values: &[Written]) -> Option<Span> {
 fn dashes(node: &Node) -> Vec<Written> {
     let all_dashes = node.body().iter().all(|child| &*child.name == "-");
     if all_dashes { node.body().iter().flat_map(|child| &child.args).cloned().collect() } else { Vec::new() }
-}
-
-/// Something below `key` where only plain values and lists of them are kept.
-pub(crate) fn nested(of: &Param, key: &str, at: Span) -> Diagnostic {
-    let (message, help) = match (&of.ty, key) {
-        (Type::Map, "-") => (
-            format!("an item of a list in `{}` has keys of its own", of.name),
-            "an item is one value: `- \"…\"`".to_owned(),
-        ),
-        (Type::Map, key) => (
-            format!("`{key}` holds keys of its own, and `{}` holds values and lists only", of.name),
-            format!("write the keys of `{key}` beside it, or the text that they become"),
-        ),
-        _ => (
-            format!("an item of `{}` has keys of its own", of.name),
-            format!("an item is one value: `{} \"…\" \"…\"`", of.name),
-        ),
-    };
-    Diagnostic::error(Code::Type, message).label(at, "nested").help(help)
 }

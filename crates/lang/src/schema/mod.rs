@@ -121,10 +121,10 @@ impl Schema {
     }
 }
 
-/// Whether a parameter that is written twice adds up, as far as it is known.
+/// Whether a parameter that is written twice adds up.
 pub(crate) fn grows(param: &Param) -> bool {
     use converge_model::Type;
-    takes_several(param) || matches!(param.ty, Type::Map | Type::Tree)
+    matches!(param.ty, Type::List(_) | Type::Map | Type::Tree)
 }
 
 /// Whether a parameter takes several values: a list, or a command, whose words they are.

@@ -212,6 +212,13 @@ impl Diagnostic {
         }
     }
 
+    /// Something that is there once and is given a second time.
+    pub(crate) fn given_twice(name: &str, again: Span, first: Span) -> Self {
+        Self::error(Code::Doubled, format!("`{name}` is given twice"))
+            .label(again, "and again here")
+            .label(first, "given here")
+    }
+
     /// A warning.
     pub fn warning(code: Code, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, message) }

@@ -205,9 +205,7 @@ impl Reader<'_> {
         match node.prop(key.value()) {
             None => node.props.push(Property { key: key.value().into(), at: key_at, value }),
             Some(first) => {
-                let report = Diagnostic::error(Code::Doubled, format!("`{}` is given twice", key.value()))
-                    .label(at, "and again here")
-                    .label(first.value.at, "given here")
+                let report = Diagnostic::given_twice(key.value(), at, first.value.at)
                     .help("keep one; several values are written as a child: `tags \"a\" \"b\"`");
                 self.diagnostics.push(report);
             }

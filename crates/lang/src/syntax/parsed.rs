@@ -1,4 +1,4 @@
-//! What texts were parsed to: for whoever reads the same files again and again, as an editor does.
+//! What texts were parsed to: an editor reads the same files again and again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -213,9 +213,7 @@ fn doubled(entries: &[Entry], diagnostics: &mut Diagnostics) {
     for entry in entries {
         if let Some(first) = seen.insert(&entry.key, entry.at) {
             diagnostics.push(
-                Diagnostic::error(Code::Doubled, format!("`{}` is given twice", entry.key))
-                    .label(entry.at, "and again here")
-                    .label(first, "given here")
+                Diagnostic::given_twice(&entry.key, entry.at, first)
                     .help("several values are a list: `x \"a\" \"b\"`"),
             );
         }

@@ -82,7 +82,7 @@ pub(crate) struct Mention {
     pub(crate) root: String,
     /// The key of it that is looked up, where it is spelt out, and where in the text it ends.
     pub(crate) key: Option<(String, usize)>,
-    /// The lookup, as far as it needs no names of the text itself, as it is written; with it in full where it has one.
+    /// What can be looked up outside the text: the whole as it is written, or its root if the rest needs names of the text.
     pub(crate) lookup: String,
     /// How the whole is spelt: `app.workers`. Unset where a key of it is computed.
     spelt: Option<String>,
@@ -93,7 +93,7 @@ pub(crate) struct Mention {
 }
 
 impl Mention {
-    /// Whether it, or what it is a key of, is among what somebody `asked` for.
+    /// Whether it, or what it is a key of, is among what is `asked` for.
     pub(crate) fn is_among(&self, asked: &[String]) -> bool {
         asked.iter().any(|asked| is_at(self.spelt.as_deref().unwrap_or(&self.root), asked))
     }

@@ -1,6 +1,6 @@
 //! A value that does not fit.
 
-use crate::source::diagnostic;
+use crate::source::diagnostic::{self, Code, Diagnostic, Span};
 
 /// A value that its type does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +10,13 @@ pub(crate) struct TypeError {
     pub(crate) message: String,
     /// What to write instead.
     pub(crate) help: Option<String>,
+}
+
+impl TypeError {
+    /// The mistake where the value is written.
+    pub(crate) fn at(self, at: Span) -> Diagnostic {
+        Diagnostic::error(Code::Type, self.message).label(at, "here").maybe_help(self.help)
+    }
 }
 
 /// Text as part of a message: not endless.

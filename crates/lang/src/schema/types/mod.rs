@@ -17,7 +17,8 @@ use regex_lite::Regex;
 
 use crate::source::foreign_terms;
 use crate::source::suggest::did_you_mean;
-use crate::syntax::parse::{Literal, Written};
+use crate::syntax::parse::{Literal, Origin, Written};
+use crate::template::is_template;
 
 /// A value before it is read: a KDL scalar, the text of a template, the result of an expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +42,16 @@ impl Input {
             Literal::Float(number, repr) => Some(Self::Float(*number, Some(repr.to_string()))),
             Literal::Bool(value) => Some(Self::Bool(*value)),
             Literal::Null | Literal::Broken => None,
+        }
+    }
+
+    /// What is written, where it needs no evaluation.
+    pub(crate) fn unevaluated(written: &Written) -> Option<Self> {
+        match (&written.literal, written.origin) {
+            (Literal::Text(text), Origin::Plain) if is_template(text) => None,
+            (Literal::Text(_), Origin::Plain | Origin::Raw) => Self::of(written),
+            (Literal::Text(_), _) => None,
+            _ => Self::of(written),
         }
     }
 }
