@@ -27,7 +27,7 @@ use crate::channel::{Channel, FromChannel};
 use crate::decoded::Decoded;
 use crate::decoded::problem;
 use crate::look::invocation;
-use crate::planner::{COMMAND, Draft, PACKAGE, starts_unit};
+use crate::planner::{Draft, starts_unit};
 use crate::state::StateError;
 use crate::state::journal::{Debt, Journal, Past, Record};
 use crate::state::ledger::{Intent, LineKey, Origin, holds_secret};
@@ -212,13 +212,14 @@ impl<'a> Act<'a> {
     /// between ends it.
     fn transaction_end(&self, index: u32) -> u32 {
         let resources = &self.decoded.catalog.resources;
-        let is_package =
-            |at: u32| resources.get(at as usize).is_some_and(|r| r.kind == PACKAGE || !r.options.selected);
-        if resources[index as usize].kind != PACKAGE {
+        let is_batched = |at: u32| self.decoded.wanted[at as usize].is_batched();
+        let joins =
+            |at: u32| resources.get(at as usize).is_some_and(|one| !one.options.selected || is_batched(at));
+        if !is_batched(index) {
             return index + 1;
         }
         let mut end = index + 1;
-        while is_package(end) && self.decoded.notifications.due(end - 1).is_empty() {
+        while joins(end) && self.decoded.notifications.due(end - 1).is_empty() {
             end += 1;
         }
         end
@@ -885,7 +886,7 @@ impl<'a> Act<'a> {
     /// Whether the steps so far may have moved the resource at `index` in a way that the plan could not see: an open step
     /// may move anything, and any step what the guard of a command asks for.
     fn may_surprise(&self, index: u32) -> bool {
-        !self.open.is_empty() || (self.resource(index).kind == COMMAND && self.has_changed)
+        !self.open.is_empty() || (self.decoded.wanted[index as usize].is_guarded() && self.has_changed)
     }
 
     /// Whether the step depends on what others bring: they may have failed, or been skipped.

@@ -22,6 +22,13 @@ pub fn gather() -> Facts {
     Facts { addresses: addresses(&interfaces), interfaces, ..of(&machine) }
 }
 
+/// The name of the interface that has the address `of`. None if no interface is known to have it.
+pub(crate) fn interface_of(of: std::net::IpAddr) -> Option<String> {
+    let interfaces = network::interfaces().unwrap_or_default();
+    let has = |one: &Interface| addresses(std::slice::from_ref(one)).contains(&of.to_string());
+    interfaces.into_iter().find(has).map(|interface| interface.name)
+}
+
 /// What files say.
 fn of(machine: &Machine) -> Facts {
     Facts {

@@ -9,8 +9,8 @@ use converge_resources::diff::unified;
 use converge_resources::system::services::UnitState;
 
 use crate::channel::Channel;
-use crate::critical::Login;
 use crate::critical::plan::{mark, unguardable, unsettled, warn};
+use crate::critical::{self, needed};
 use crate::decoded::Decoded;
 use crate::drift::Memory;
 use crate::planner::{Draft, Refused, plan};
@@ -43,16 +43,18 @@ pub(crate) fn look(
     let debts = open_debts(&past.debts, decoded, system);
     let memory = Memory::read(decoded.catalog, state, past)?;
     let known_once = known_once(decoded.catalog, &memory);
-    let login = guard.map(|_| Login::of(system));
-    let critical = login.as_ref().map(|login| login.critical(decoded.catalog)).unwrap_or_default();
+    let login = guard.map(|_| critical::login(system));
+    let needed = login.as_ref().map(|login| needed(login, system.packages().manager().entry));
+    let needed = needed.unwrap_or_default();
+    let critical = login.as_ref().map(|login| critical::critical(decoded, login)).unwrap_or_default();
     let mut draft = plan(decoded, system, (&debts, &known_once), |draft| {
         draft.veil = memory.veil(decoded, &draft.owned, system);
-        let (Some(guard), Some(login)) = (guard, &login) else { return Refused::new() };
+        let Some(guard) = guard else { return Refused::new() };
         mark(draft, decoded, &critical);
-        unguardable(draft, decoded.catalog, login, guard, can_arm(system, state))
+        unguardable(draft, decoded, &needed, guard, can_arm(system, state))
     });
-    if let (Some(_), Some(login)) = (guard, &login) {
-        draft.allowance.keep_ways_in(login.needs());
+    if guard.is_some() {
+        draft.allowance.keep_ways_in(&needed);
         draft.problems.extend(unsettled(state)?);
     }
     fill_diffs(&mut draft, channel);
@@ -67,7 +69,7 @@ pub(crate) fn look(
         blocked.why = draft.veil.masker().mask(blocked.why.as_bytes());
     }
     if let Some(login) = &login {
-        warn(&mut draft, decoded.catalog, login);
+        warn(&mut draft, decoded, login);
     }
     memory.explain(&mut draft, decoded);
     let ledger_complete = memory.is_complete(&draft);

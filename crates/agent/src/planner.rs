@@ -51,6 +51,8 @@ pub(crate) struct DraftStep {
     pub(crate) diffs: Vec<DiffRequest>,
     /// What is done; none where the resource itself is applied.
     pub(crate) action: Option<Action>,
+    /// The packages that go with it.
+    pub(crate) removes: Vec<String>,
 }
 
 /// Why a resource cannot be planned, and what to do about it.
@@ -123,7 +125,7 @@ fn pass(
 /// What the plan lets transactions of packages do, before it found any. A host without a package manager tells so where
 /// a package is looked at.
 fn allowance(decoded: &Decoded<'_>, system: &dyn System) -> Allowance {
-    let has_packages = decoded.catalog.resources.iter().any(|resource| resource.kind == PACKAGE);
+    let has_packages = decoded.wanted.iter().any(|wanted| wanted.is_batched());
     let architecture = has_packages.then(|| system.packages().architecture().unwrap_or_default());
     architecture.map(Allowance::on).unwrap_or_default()
 }
@@ -137,7 +139,7 @@ pub(crate) fn warm(decoded: &Decoded<'_>, base: &Base<'_>) {
         let _ = base.warm_units(&units.into_iter().collect::<Vec<_>>());
     }
     // Commands run their guards in order, and once.
-    let quiet: Vec<_> = selected().filter(|(_, resource)| resource.kind != COMMAND).collect();
+    let quiet: Vec<_> = selected().filter(|(wanted, _)| !wanted.is_guarded()).collect();
     if quiet.len() >= PARALLEL_FROM {
         quiet.par_iter().for_each(|(wanted, _)| drop(wanted.look(&View::bare(base))));
     }
@@ -176,7 +178,7 @@ impl<'a> Walk<'a> {
         if !resource.options.selected {
             return;
         }
-        if resource.kind != PACKAGE {
+        if !self.decoded.wanted[index as usize].is_batched() {
             self.close_transaction();
         }
         if self.known.contains(&index) {
@@ -276,11 +278,13 @@ impl<'a> Walk<'a> {
                 if starts_unit(&look.effects) {
                     self.started.insert(index);
                 }
-                self.draft.allowance.allow_removal(&removed(&look.effects));
+                let removes = removed(&look.effects);
+                self.draft.allowance.allow_removal(&removes);
                 self.overlay.add(place, look.effects);
                 self.transaction.extend(look.request.map(|request| (place, request)));
                 self.step_of.insert(index, place);
                 self.push(index, planned.change, planned.diffs, None);
+                self.draft.steps[place as usize].removes = removes;
                 let warnings = planned.warnings.join("; ");
                 self.draft.steps[place as usize].step.warning = Some(warnings).filter(|all| !all.is_empty());
                 if planned.always && self.resource(index).once().is_none() {
@@ -396,7 +400,7 @@ impl<'a> Walk<'a> {
             guarded: false,
             warning: None,
         };
-        self.draft.steps.push(DraftStep { step, diffs, action });
+        self.draft.steps.push(DraftStep { step, diffs, action, removes: Vec::new() });
     }
 
     /// Asks the package manager what the transaction of neighbours would do, and tells it at their steps.
@@ -428,6 +432,7 @@ impl<'a> Walk<'a> {
         if !removed.is_empty() {
             change.properties.push(PropertyChange::new("removes", removed.join(", "), Shown::Absent));
         }
+        self.draft.steps[last as usize].removes.extend(removed.iter().cloned());
         let effects =
             brought.into_iter().map(|(name, version)| Effect::Package(name, Some(Version::Known(version))));
         let gone = removed.into_iter().map(|name| Effect::Package(name, None));
@@ -454,12 +459,6 @@ impl Walk<'_> {
         self.draft.refused = std::mem::take(&mut self.draft.refused).into_iter().chain(refused).collect();
     }
 }
-
-/// The kind whose guards may ask for anything.
-pub(crate) const COMMAND: &str = "command";
-
-/// The kind whose neighbours are one transaction.
-pub(crate) const PACKAGE: &str = "package";
 
 fn fill_version(change: &mut Change, request: &PackageRequest, simulation: &Simulation) {
     let version =

@@ -10,6 +10,7 @@ use converge_model::{
     Certainty, Change, Claim, Content, KindInfo, KindSchema, NotifyHow, ParamProblem, Params, SecretTable,
 };
 
+use crate::access::{Login, Visit};
 use crate::actor::{Actor, ApplyError};
 use crate::claims;
 use crate::overlay::Effect;
@@ -33,6 +34,15 @@ pub trait Kind: Send + Sync + 'static {
     /// of a branch does, stops it.
     const BINDING: &'static [&'static str] = &[];
 
+    /// Whether neighbours of the kind are one transaction, joined by [`Kind::request`].
+    const BATCH: bool = false;
+
+    /// Whether a look runs programs that the inventory names: guards. They run in order, and once a pass.
+    const GUARDED: bool = false;
+
+    /// Whether a revert puts the resource back whole, whatever a change says of itself: accounts, whose files are kept.
+    const PUT_BACK_WHOLE: bool = false;
+
     /// The table that types, checks and documents the parameters.
     fn schema() -> KindSchema;
 
@@ -41,6 +51,27 @@ pub trait Kind: Send + Sync + 'static {
 
     /// What the resource owns on its host.
     fn claims(wish: &Self::Wish) -> Vec<Claim>;
+
+    /// Whether a change of the resource may shut out `login`: then it is made under a revert.
+    fn access(wish: &Self::Wish, login: &Login) -> bool {
+        login.depends_on(&Self::claims(wish))
+    }
+
+    /// What is known to speak against `change`, which may shut out the run that makes it.
+    fn warns(wish: &Self::Wish, change: &Change, visit: Visit<'_>) -> Option<String> {
+        visit.login.warning(&Self::claims(wish), change)
+    }
+
+    /// Returns the wish that takes away what a resource left that is not declared any more: it is planned and applied as
+    /// any other. The default refuses.
+    fn prune(_wish: &Self::Wish) -> Result<Self::Wish, Refusal> {
+        Err(Refusal("cannot be taken away by itself"))
+    }
+
+    /// Returns the wish that brings back what was found before a change. The default refuses.
+    fn undo(_wish: &Self::Wish, _found: &Self::Found) -> Result<Self::Wish, Refusal> {
+        Err(Refusal("cannot be brought back by itself"))
+    }
 
     /// What the resource owns on this host: its claims under the names that their things have there.
     fn owns(view: &View<'_>, wish: &Self::Wish) -> Result<Vec<Claim>, LookError> {
@@ -122,6 +153,11 @@ pub trait Kind: Send + Sync + 'static {
         Ok(())
     }
 }
+
+/// Why a kind does not prune or undo: the rest of a sentence that begins with the address of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub &'static str);
 
 /// What a notification does: `restart`, `reload`, `run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -322,6 +358,20 @@ pub trait Wanted: Send + Sync {
     fn unsettled(&self, look: &Look) -> Option<String>;
     /// See [`Kind::prove`].
     fn prove(&self, system: &dyn System) -> Result<(), ApplyError>;
+    /// See [`Kind::BATCH`].
+    fn is_batched(&self) -> bool;
+    /// See [`Kind::GUARDED`].
+    fn is_guarded(&self) -> bool;
+    /// See [`Kind::PUT_BACK_WHOLE`].
+    fn is_put_back_whole(&self) -> bool;
+    /// See [`Kind::access`].
+    fn access(&self, login: &Login) -> bool;
+    /// See [`Kind::warns`].
+    fn warns(&self, change: &Change, visit: Visit<'_>) -> Option<String>;
+    /// See [`Kind::prune`].
+    fn prune(&self) -> Result<Box<dyn Wanted>, Refusal>;
+    /// See [`Kind::undo`]; to what `look` found.
+    fn undo(&self, look: &Look) -> Result<Box<dyn Wanted>, Refusal>;
 }
 
 /// A kind as the registry holds it.
@@ -449,5 +499,34 @@ impl<K: Kind> Wanted for Decoded<K> {
 
     fn prove(&self, system: &dyn System) -> Result<(), ApplyError> {
         K::prove(system, &self.0)
+    }
+
+    fn is_batched(&self) -> bool {
+        K::BATCH
+    }
+
+    fn is_guarded(&self) -> bool {
+        K::GUARDED
+    }
+
+    fn is_put_back_whole(&self) -> bool {
+        K::PUT_BACK_WHOLE
+    }
+
+    fn access(&self, login: &Login) -> bool {
+        K::access(&self.0, login)
+    }
+
+    fn warns(&self, change: &Change, visit: Visit<'_>) -> Option<String> {
+        K::warns(&self.0, change, visit)
+    }
+
+    fn prune(&self) -> Result<Box<dyn Wanted>, Refusal> {
+        K::prune(&self.0).map(|wish| Box::new(Self(wish)) as _)
+    }
+
+    fn undo(&self, look: &Look) -> Result<Box<dyn Wanted>, Refusal> {
+        let found = look.found.downcast_ref::<K::Found>().ok_or(Refusal("was looked at as another kind"))?;
+        K::undo(&self.0, found).map(|wish| Box::new(Self(wish)) as _)
     }
 }

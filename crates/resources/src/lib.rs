@@ -5,6 +5,7 @@
 //! writes only through an [`Actor`], which keeps what it replaces. What kinds share is in [`kit`]. The order of steps, notifications, journal and ledger
 //! belong to the agent.
 
+pub mod access;
 pub mod actor;
 mod apply_error;
 pub mod claims;

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use converge_model::wire::Guard;
-use converge_model::{Catalog, Problem, Shown, Step, Verb};
+use converge_model::{Problem, Shown, Step, Verb};
+use converge_resources::access::{Login, Visit};
 
-use super::Login;
-use super::policy::Peer;
+use super::{lost, session};
 use crate::act::closing::stuck;
 use crate::decoded::Decoded;
 use crate::planner::{Draft, DraftStep, Reason, Refused};
@@ -51,8 +51,8 @@ pub(crate) fn mark(draft: &mut Draft, decoded: &Decoded<'_>, critical: &BTreeSet
 /// Why guarded steps cannot be made under a revert, and packages that the login needs are not removed.
 pub(crate) fn unguardable(
     draft: &Draft,
-    catalog: &Catalog,
-    login: &Login,
+    decoded: &Decoded<'_>,
+    needed: &[&'static str],
     guard: Guard,
     can_arm: bool,
 ) -> Refused {
@@ -61,15 +61,15 @@ pub(crate) fn unguardable(
     }
     let help =
         "with `--accept-irreversible` it is changed all the same; have another way in at hand".to_owned();
-    let own = draft.steps.iter().filter(|step| step.action.is_none()).map(|step| &step.step);
-    let guarded = own.clone().filter(|step| step.guarded);
+    let own = draft.steps.iter().filter(|step| step.action.is_none());
+    let guarded = own.clone().map(|step| &step.step).filter(|step| step.guarded);
     let refuse = |step: &Step, why: &str| {
         let why = format!("it may shut this run out, and the host could not take it back by itself: {why}");
         (step.resource, Reason { why, help: Some(help.clone()) })
     };
     let losing = own.filter_map(|step| {
-        let lost = login.loses(&catalog.resources[step.resource as usize], &step.change)?;
-        Some(refuse(step, &format!("{lost} goes, and packages are not put back")))
+        let lost = lost(&step.removes, needed)?;
+        Some(refuse(&step.step, &format!("{lost} goes, and packages are not put back")))
     });
     let mut refused: Refused = losing.collect();
     if !can_arm {
@@ -77,8 +77,9 @@ pub(crate) fn unguardable(
         refused.extend(guarded.map(|step| refuse(step, why)));
         return refused;
     }
+    let is_kept = |step: &Step| decoded.wanted[step.resource as usize].is_put_back_whole();
     // Accounts are put back with their files, whatever is kept of them.
-    let guarded = guarded.filter(|step| step.change.verb != Verb::Act && step.kind != "user");
+    let guarded = guarded.filter(|step| step.change.verb != Verb::Act && !is_kept(step));
     let sensitive = |step: &Step| draft.veil.hides(step.resource);
     let why = |step: &Step| match &step.change.irreversible {
         None if is_lost(step, sensitive(step)) => Some("its content is sensitive and is not kept".to_owned()),
@@ -98,11 +99,11 @@ fn is_lost(step: &Step, sensitive: bool) -> bool {
 }
 
 /// Says of guarded steps what is known to speak against them. What they show is masked by now.
-pub(crate) fn warn(draft: &mut Draft, catalog: &Catalog, login: &Login) {
+pub(crate) fn warn(draft: &mut Draft, decoded: &Decoded<'_>, login: &Login) {
+    let visit = Visit { login, peer: &session::peer };
     for step in draft.steps.iter_mut().map(|step| &mut step.step).filter(|step| step.guarded) {
-        let resource = &catalog.resources[step.resource as usize];
-        let of_login = login.warning(resource, &step.change, Peer::of_session);
-        let warnings: Vec<_> = step.warning.take().into_iter().chain(of_login).collect();
+        let known = decoded.wanted[step.resource as usize].warns(&step.change, visit);
+        let warnings: Vec<_> = step.warning.take().into_iter().chain(known).collect();
         step.warning = Some(warnings.join("; ")).filter(|all| !all.is_empty());
     }
 }

@@ -1,6 +1,8 @@
 //! The operating system, the kernel, what runs on it, and what it runs in.
 
 use converge_model::facts::{Kernel, Os, User};
+use converge_resources::system::backend::{Backend, recognise};
+use converge_resources::system::{packages, services};
 
 use super::{Machine, field, text};
 
@@ -11,15 +13,6 @@ const FAMILIES: [(&str, &[&str]); 5] = [
     ("alpine", &["alpine"]),
     ("arch", &["arch"]),
     ("suse", &["suse", "opensuse", "sles", "opensuse-leap", "opensuse-tumbleweed"]),
-];
-
-/// Package managers by their programs.
-const MANAGERS: [(&str, &[&str]); 5] = [
-    ("apt", &["usr/bin/apt-get"]),
-    ("dnf", &["usr/bin/dnf", "usr/bin/dnf5", "usr/bin/microdnf"]),
-    ("apk", &["sbin/apk", "usr/sbin/apk", "usr/bin/apk"]),
-    ("pacman", &["usr/bin/pacman"]),
-    ("zypper", &["usr/bin/zypper"]),
 ];
 
 /// Hypervisors by what the firmware says of the vendor or the product.
@@ -80,18 +73,16 @@ pub(super) fn kernel(machine: &Machine) -> Kernel {
 }
 
 pub(super) fn init(machine: &Machine) -> String {
-    let first = [
-        ("run/systemd/system", "systemd"),
-        ("run/openrc", "openrc"),
-        ("sbin/openrc-run", "openrc"),
-        ("etc/inittab", "sysvinit"),
-    ];
-    first.iter().find(|(path, _)| machine.has(path)).map_or("other", |(_, init)| init).to_owned()
+    named(&services::backends::BACKENDS, machine).unwrap_or("other").to_owned()
 }
 
 pub(super) fn package_manager(machine: &Machine) -> String {
-    let found = MANAGERS.iter().find(|(_, programs)| programs.iter().any(|path| machine.has(path)));
-    found.map_or("none", |(name, _)| name).to_owned()
+    named(&packages::backends::BACKENDS, machine).unwrap_or("none").to_owned()
+}
+
+/// The name of the first back end of `table` that the machine has.
+fn named<O>(table: &'static [Backend<O>], machine: &Machine) -> Option<&'static str> {
+    recognise(table, |mark| machine.has(mark.trim_start_matches('/'))).map(|row| row.name)
 }
 
 pub(super) fn virtualisation(machine: &Machine) -> String {

@@ -12,9 +12,10 @@ use std::time::Duration;
 use crate::system::System;
 use crate::system::accounts::{AccountTable, Accounts, Group, User};
 use crate::system::files::Files;
+use crate::system::packages::apt::dpkg;
 use crate::system::packages::{
-    Allowance, Installed, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Providers,
-    Simulation, Upkeep, resolve,
+    Allowance, EntryPackages, Features, Installed, Manager, PackageError, PackageGoal, PackageRequest,
+    PackageTable, Packages, Providers, Simulation, Upkeep, is_package_name, resolve,
 };
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::receipts::Receipts;
@@ -294,7 +295,22 @@ impl System for World {
     }
 }
 
+/// A manager that can do everything. Its versions follow each other as texts do.
+static WORLDLY: Manager = Manager {
+    name: "world",
+    features: Features::ALL,
+    sources: &["/etc/apt/sources.list.d"],
+    entry: EntryPackages { server: &["openssh-server"], escalation: &["sudo"] },
+    is_name: is_package_name,
+    matches: dpkg::matches,
+    compare: |one, other| one.cmp(other),
+};
+
 impl Packages for World {
+    fn manager(&self) -> &'static Manager {
+        &WORLDLY
+    }
+
     fn installed(&self) -> Result<Arc<PackageTable>, PackageError> {
         Ok(Arc::new(self.state().installed.clone()))
     }
@@ -411,10 +427,6 @@ impl Packages for World {
 
     fn architecture(&self) -> Result<String, PackageError> {
         Ok("amd64".to_owned())
-    }
-
-    fn compare(&self, one: &str, other: &str) -> std::cmp::Ordering {
-        one.cmp(other)
     }
 }
 

@@ -6,6 +6,7 @@
 //! a world in memory whose packages bring files, users and running units.
 
 pub mod accounts;
+pub mod backend;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 pub mod files;

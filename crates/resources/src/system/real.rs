@@ -1,57 +1,80 @@
-//! The system that the agent runs on: dpkg and apt, systemd over D-Bus, processes.
+//! The system that the agent runs on, put together from the back ends that the host has.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::system::accounts::shadow_utils::LocalAccounts;
-use crate::system::packages::apt::Apt;
-use crate::system::processes::local::LocalProcesses;
-use crate::system::services::systemd::{FolderUnits, NoUnits, Systemd};
-
 use crate::system::System;
-use crate::system::accounts::Accounts;
+use crate::system::accounts::{self, Accounts, shadow_utils::LocalAccounts};
+use crate::system::backend::{Backend, Parts};
 use crate::system::files::Files;
-use crate::system::packages::{
-    Allowance, PackageError, PackageRequest, PackageTable, Packages, Providers, Simulation, Upkeep,
-};
+use crate::system::packages::{self, NoPackages, Packages};
+use crate::system::processes::local::LocalProcesses;
 use crate::system::processes::{Fence, Processes};
 use crate::system::receipts::Receipts;
-use crate::system::services::Units;
+use crate::system::services::systemd::FolderUnits;
+use crate::system::services::{self, Units};
 
 /// The system of the agent's machine, or of a folder on it that stands for a host.
 pub struct RealSystem {
     files: Arc<Files>,
-    accounts: LocalAccounts,
+    accounts: Box<dyn Accounts>,
     packages: Box<dyn Packages>,
     units: Box<dyn Units>,
     processes: Arc<LocalProcesses>,
     receipts: Receipts,
 }
 
-/// For a folder that stands for a host.
-struct NoPackages;
+/// The tables of the back ends that a host is asked for.
+#[derive(Clone, Copy)]
+pub struct Tables {
+    /// The package managers.
+    pub packages: &'static [Backend<packages::backends::Open>],
+    /// The service managers.
+    pub services: &'static [Backend<services::backends::Open>],
+    /// The suites of programs that change accounts.
+    pub accounts: &'static [Backend<accounts::backends::Open>],
+}
+
+impl Tables {
+    /// The back ends that Converge has.
+    pub const OWN: Self = Self {
+        packages: &packages::backends::BACKENDS,
+        services: &services::backends::BACKENDS,
+        accounts: &accounts::backends::BACKENDS,
+    };
+}
 
 impl RealSystem {
     /// The system whose files are below `root`. Only at `/` does it have packages and units.
     pub fn new(root: impl Into<PathBuf>, receipts: Receipts) -> io::Result<Self> {
         let files = Arc::new(files_below(root.into())?);
+        if !files.is_folder() {
+            return Ok(Self::assemble(files, receipts, Tables::OWN));
+        }
         let processes = Arc::new(LocalProcesses::new(files.clone()));
-        let units: Box<dyn Units> = if files.is_folder() {
-            Box::new(FolderUnits)
-        } else if Systemd::is_running(&files) {
-            Box::new(Systemd::new(files.clone(), processes.clone()))
-        } else {
-            Box::new(NoUnits)
-        };
-        let packages: Box<dyn Packages> = if files.is_folder() {
-            Box::new(NoPackages)
-        } else {
-            Box::new(Apt::new(files.clone(), processes.clone()))
-        };
-        let accounts = LocalAccounts::new(files.clone(), processes.clone());
-        Ok(Self { accounts, packages, units, processes, files, receipts })
+        let accounts = Box::new(LocalAccounts::new(files.clone(), processes.clone()));
+        let (packages, units) = (Box::new(NoPackages), Box::new(FolderUnits));
+        Ok(Self { files, accounts, packages, units, processes, receipts })
+    }
+
+    /// The system with these files, and with the back ends of `tables` that the host has.
+    pub(crate) fn assemble(files: Arc<Files>, receipts: Receipts, tables: Tables) -> Self {
+        let processes = Arc::new(LocalProcesses::new(files.clone()));
+        let parts = Parts { files: files.clone(), processes: processes.clone() };
+        let packages = parts.recognise(tables.packages).and_then(|row| row.open);
+        let units = parts.recognise(tables.services).and_then(|row| row.open);
+        // The files of accounts are alike everywhere. A missing program is told by the resource that needs it.
+        let accounts = parts.recognise(tables.accounts).and_then(|row| row.open);
+        let accounts = accounts.unwrap_or(accounts::backends::DEFAULT);
+        Self {
+            accounts: accounts(parts.clone()),
+            packages: packages.unwrap_or(packages::backends::NONE)(parts.clone()),
+            units: units.unwrap_or(services::backends::NONE)(parts),
+            processes,
+            files,
+            receipts,
+        }
     }
 
     /// The same, with commands that only ask behind a fence.
@@ -75,7 +98,7 @@ impl System for RealSystem {
     }
 
     fn accounts(&self) -> &dyn Accounts {
-        &self.accounts
+        &*self.accounts
     }
 
     fn packages(&self) -> &dyn Packages {
@@ -95,60 +118,10 @@ impl System for RealSystem {
     }
 }
 
-impl Packages for NoPackages {
-    fn installed(&self) -> Result<Arc<PackageTable>, PackageError> {
-        Err(PackageError::Unsupported)
-    }
-
-    fn architecture(&self) -> Result<String, PackageError> {
-        Err(PackageError::Unsupported)
-    }
-
-    fn candidates(&self, _: &[String]) -> Result<BTreeMap<String, String>, PackageError> {
-        Err(PackageError::Unsupported)
-    }
-
-    fn providers(&self, _: &str) -> Result<Providers, PackageError> {
-        Err(PackageError::Unsupported)
-    }
-
-    fn simulate(&self, _: &[PackageRequest]) -> Result<Simulation, PackageError> {
-        Err(PackageError::Unsupported)
-    }
-
-    fn transact(
-        &self,
-        _: &[PackageRequest],
-        _: &Allowance,
-        _: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), PackageError> {
-        Err(PackageError::Unsupported)
-    }
-
-    fn upkeep(&self) -> Result<Upkeep, PackageError> {
-        Err(PackageError::Unsupported)
-    }
-
-    fn unneeded(&self, _: &[PackageRequest]) -> Result<Vec<String>, PackageError> {
-        Err(PackageError::Unsupported)
-    }
-
-    fn remove_unneeded(&self, _: &Allowance, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
-        Err(PackageError::Unsupported)
-    }
-
-    fn refresh(&self, _: Option<&Path>, _: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
-        Err(PackageError::Unsupported)
-    }
-
-    fn compare(&self, one: &str, other: &str) -> std::cmp::Ordering {
-        one.cmp(other)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::packages::PackageError;
     use crate::system::services::{Load, UnitError, Verb};
 
     #[test]

@@ -20,7 +20,7 @@ pub use seen::{Body, Claimed, LookError, Need, Place, Seen, is_read_by_systemd};
 use crate::overlay::{Overlay, PlannedMount, PlannedUnit, PlannedUser, Version};
 use crate::system::accounts::{AccountTable, User};
 use crate::system::files::{Entry, Sort};
-use crate::system::packages::{Installed, PackageError, Upkeep};
+use crate::system::packages::{Installed, Manager, PackageError, Upkeep};
 use crate::system::processes::{Command, Finished, ProcessError};
 use crate::system::receipts::Receipt;
 use crate::system::services::{Active, Enabled, Load, UnitState, template_of};
@@ -680,9 +680,9 @@ impl<'a> View<'a> {
         self.overlay.is_some_and(|overlay| overlay.packages.contains_key(name))
     }
 
-    /// How two versions follow each other by the package manager's rules.
-    pub fn compare_versions(&self, one: &str, other: &str) -> std::cmp::Ordering {
-        self.base.system.packages().compare(one, other)
+    /// What the package manager of the host is and can.
+    pub fn package_manager(&self) -> &'static Manager {
+        self.base.system.packages().manager()
     }
 
     /// Whether an earlier step changes something at `path` or below it.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
+use crate::access::Login;
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Kind, Planned};
 use crate::kit::account_names::check_name;
@@ -105,6 +106,11 @@ impl Kind for AuthorizedKey {
         let (first, more) = wish.keys.split_first()?;
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
         Some(first.label() + &more)
+    }
+
+    /// The home of a login that no file of the host knows is not known either.
+    fn access(wish: &Wish, login: &Login) -> bool {
+        login.is_of(&wish.user) || login.depends_on(&Self::claims(wish))
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {

@@ -11,8 +11,8 @@ use crate::wish::Reader;
 /// The kind.
 pub struct Autoremove;
 
-/// What nothing needs any more, by name.
-pub struct Found(Vec<String>);
+/// What nothing needs any more, by name; or the manager that cannot tell.
+pub struct Found(Result<Vec<String>, &'static str>);
 
 impl Kind for Autoremove {
     type Wish = ();
@@ -21,9 +21,9 @@ impl Kind for Autoremove {
     fn schema() -> KindSchema {
         KindSchema::new("autoremove", "No packages that nothing needs any more")
             .details(
-                "Packages that only came along with others go once nothing needs them: the plan names each, as `apt-get` \
-                 itself foresees them, also those that a change of packages before it leaves behind. What was installed by \
-                 name, here or by hand (`apt-mark manual`), always stays. Write it after the packages that should be there. \
+                "Packages that only came along with others go once nothing needs them: the plan names each, as the \
+                 package manager itself foresees them, also those that a change of packages before it leaves behind. What \
+                 was installed by name, here or by hand, always stays. Write it after the packages that should be there. \
                  If more than the plan names turns out to be unneeded, the step stops, and the next plan names it.",
             )
             .param(
@@ -42,12 +42,22 @@ impl Kind for Autoremove {
     }
 
     fn observe(view: &View<'_>, (): &()) -> Result<Found, LookError> {
+        let manager = view.package_manager();
+        if !manager.features.autoremove {
+            return Ok(Found(Err(manager.name)));
+        }
         // Those that a step before asks for, or takes away itself, are its business.
         let unneeded = view.unneeded_packages()?;
-        Ok(Found(unneeded.into_iter().filter(|name| !view.is_package_planned(name)).collect()))
+        Ok(Found(Ok(unneeded.into_iter().filter(|name| !view.is_package_planned(name)).collect())))
     }
 
     fn plan((): &(), Found(unneeded): &Found) -> Planned {
+        let unneeded = match unneeded {
+            Ok(unneeded) => unneeded,
+            Err(manager) => {
+                return Planned::impossible(format!("{manager} cannot tell which packages nothing needs"));
+            }
+        };
         if unneeded.is_empty() {
             return Planned::InSync("every package is needed".to_owned());
         }
@@ -56,7 +66,7 @@ impl Kind for Autoremove {
     }
 
     fn effects((): &(), Found(unneeded): &Found) -> Vec<Effect> {
-        let gone = unneeded.iter().map(|name| Effect::Package(name.clone(), None));
+        let gone = unneeded.iter().flatten().map(|name| Effect::Package(name.clone(), None));
         gone.chain([Effect::Elsewhere]).collect()
     }
 

@@ -66,6 +66,8 @@ impl Kind for Command {
     type Wish = Wish;
     type Found = observe::Found;
 
+    const GUARDED: bool = true;
+
     fn schema() -> KindSchema {
         KindSchema::new("command", "A command that is run until its guard says that it was done")
             .details(DETAILS)

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, Type};
 
+use crate::access::Login;
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Kind, Planned};
 use crate::kit::attributes;
@@ -115,6 +116,11 @@ impl Kind for Directory {
     fn claims(wish: &Wish) -> Vec<Claim> {
         let extent = if wish.absent { Extent::Absence } else { Extent::Whole };
         vec![Claim::path(wish.path.to_string_lossy(), extent)]
+    }
+
+    /// Other paths lead through it.
+    fn access(wish: &Wish, login: &Login) -> bool {
+        login.passes_through(&Self::claims(wish))
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {

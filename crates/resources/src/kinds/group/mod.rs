@@ -5,6 +5,7 @@ mod tests;
 
 use converge_model::{Change, Claim, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb};
 
+use crate::access::Login;
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Depend, Kind, Planned};
 use crate::kit::account_names::{self, locks_out, shown, sorted};
@@ -95,6 +96,10 @@ impl Kind for Group {
     fn owns(_: &View<'_>, wish: &Wish) -> Result<Vec<Claim>, LookError> {
         let number = wish.gid.filter(|_| !wish.absent).map(|gid| Claim::named("gid", gid.to_string()));
         Ok(Self::claims(wish).into_iter().chain(number).collect())
+    }
+
+    fn access(wish: &Wish, login: &Login) -> bool {
+        login.is_member(&wish.name)
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {

@@ -8,6 +8,7 @@ use converge_model::{
     Change, Claim, Extent, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb,
 };
 
+use crate::access::Login;
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kind::{Depend, Kind, Planned};
 use crate::kit::attributes::{self, Asked, printable};
@@ -127,6 +128,11 @@ impl Kind for Link {
     fn claims(wish: &Wish) -> Vec<Claim> {
         let extent = if wish.absent { Extent::Absence } else { Extent::Whole };
         vec![Claim::path(wish.path.to_string_lossy(), extent)]
+    }
+
+    /// Other paths lead through it.
+    fn access(wish: &Wish, login: &Login) -> bool {
+        login.passes_through(&Self::claims(wish))
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {

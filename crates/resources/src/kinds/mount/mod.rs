@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use converge_model::{Claim, Extent, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb};
 
+use crate::access::Login;
 use crate::actor::{Actor, ApplyError};
 use crate::claims;
 use crate::kind::{Kind, Planned};
@@ -163,6 +164,11 @@ impl Kind for Mount {
 
     fn text(wish: &Wish) -> Option<Vec<u8>> {
         edited_file::text(&wish.line)
+    }
+
+    /// Other paths lead through it.
+    fn access(wish: &Wish, login: &Login) -> bool {
+        login.passes_through(&Self::claims(wish))
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {

@@ -10,7 +10,7 @@ use converge_model::{Claim, KindSchema, Param, ParamProblem, Type};
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Kind, Planned};
 use crate::overlay::Effect;
-use crate::system::packages::{Installed, PackageGoal, PackageRequest, Upkeep};
+use crate::system::packages::{Installed, Manager, PackageGoal, PackageRequest, Upkeep, is_package_name};
 use crate::view::{LookError, Seen, View};
 use crate::wish::Reader;
 
@@ -29,6 +29,8 @@ pub struct Wish {
 
 /// What was found.
 pub struct Found {
+    /// The package manager of the host.
+    manager: &'static Manager,
     /// The package.
     installed: Seen<Installed>,
     /// The version that would be installed; none where no list knows the package.
@@ -47,6 +49,8 @@ impl Kind for Package {
     type Wish = Wish;
     type Found = Found;
 
+    const BATCH: bool = true;
+
     fn schema() -> KindSchema {
         KindSchema::new("package", "A package of the system's package manager")
             .details(DETAILS)
@@ -58,7 +62,7 @@ impl Kind for Package {
             )
             .param(Param::new("version", Type::Text, "The version that should be there. `*` stands for any text, `?` for one character: `\"15.*\"`. Any version if not given."))
             .param(Param::new("hold", Type::Bool, "Whether it is held at its version, so that nothing but Converge changes it. Left as it is if not given."))
-            .param(Param::new("recommends", Type::Bool, "Whether the packages that it recommends come with it. As apt is configured if not given."))
+            .param(Param::new("recommends", Type::Bool, "Whether the packages that it recommends come with it. As the package manager is configured if not given."))
             .param(Param::new("allow-downgrade", Type::Bool, "Whether `version` may take the place of a newer one.").default(false))
             .param(Param::new("purge", Type::Bool, "Whether its configuration goes with it, also what an earlier removal left.").default(false))
             .param(Param::new("refresh", Type::Duration, "The lists are fetched anew before the package is installed if they are older than this. Old lists alone change nothing."))
@@ -71,7 +75,7 @@ impl Kind for Package {
 
     fn decode(params: &mut Reader<'_>) -> Wish {
         let name = params.required_text("name");
-        if !is_name(&name) {
+        if !is_package_name(&name) {
             params.problem(ParamProblem::new("name", format!("{name:?} is not the name of a package")));
         }
         Wish {
@@ -89,6 +93,7 @@ impl Kind for Package {
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
+        let manager = view.package_manager();
         let installed = view.package(&wish.name)?;
         let version = match &installed {
             Seen::Known(installed) => Some(installed.version.clone()),
@@ -97,7 +102,7 @@ impl Kind for Package {
         // What is there already in any version that will do needs no list.
         let candidate = match (&wish.goal, &version) {
             (PackageGoal::Absent { .. } | PackageGoal::Kept, _) | (PackageGoal::Present, Some(_)) => None,
-            (PackageGoal::Version(pattern), Some(version)) if plan::matches(pattern, version) => None,
+            (PackageGoal::Version(pattern), Some(version)) if (manager.matches)(pattern, version) => None,
             _ => view.candidate(&wish.name)?,
         };
         let is_missing = matches!(installed, Seen::Absent | Seen::MayCome(_)) && candidate.is_none();
@@ -110,14 +115,15 @@ impl Kind for Package {
             PackageGoal::Version(asked) => Some(asked),
             _ => candidate.as_ref(),
         };
-        let order = version.zip(other).map(|(version, other)| view.compare_versions(&version, other));
+        let order = version.zip(other).map(|(version, other)| (manager.compare)(&version, other));
         Ok(Found {
+            manager,
             installed,
             candidate,
             provider,
             order,
             upkeep: view.upkeep()?.clone(),
-            sources_change: SOURCES.iter().any(|path| view.is_touched(Path::new(path))),
+            sources_change: manager.sources.iter().any(|path| view.is_touched(Path::new(path))),
         })
     }
 
@@ -139,14 +145,10 @@ impl Kind for Package {
     }
 }
 
-/// Where apt is told what packages come from, and which to prefer.
-const SOURCES: [&str; 4] =
-    ["/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/preferences", "/etc/apt/preferences.d"];
-
 const DETAILS: &str = "\
-What is installed is read from dpkg's own files; while nothing is to be done, no process starts. Where something is, the \
-plan shows the versions, the packages that come along and those that have to go, as `apt-get` itself foresees them. \
-Packages that follow each other in an inventory are one transaction.
+What is installed is read from the package manager's own files; while nothing is to be done, no process starts. Where something \
+is, the plan shows the versions, the packages that come along and those that have to go, as the package manager itself foresees \
+them. Packages that follow each other in an inventory are one transaction.
 
 Nothing ever asks a question: configuration files that were changed on the host stay as they are, and needrestart only \
 lists what it would restart. The lock of another transaction is waited for, and its holder named; a plan lets one that is at \
@@ -155,13 +157,16 @@ transaction left half-way is repaired first.
 
 The lists are fetched anew, as a part of the change, where they do not know the package or the version, were never \
 fetched, are older than the sources, or are older than `refresh` says. The version is then not known before. Right before \
-packages change, apt-get foresees the transaction once more. If it would remove a package that the plan does not name, the \
-step stops, names it, and changes no package. What comes beyond the plan is told as unforeseen.
+packages change, the package manager foresees the transaction once more. If it would remove a package that the plan does not \
+name, the step stops, names it, and changes no package. What comes beyond the plan is told as unforeseen.
 
 A name that packages only provide, such as `mail-transport-agent`, is satisfied by one of them that is installed, or that an \
 earlier resource installs. Otherwise the plan names those that provide it: which of them comes is for the inventory to say.
 
-A package that somebody else holds is never changed: say `hold`. What a transaction did is not put back.";
+A package that somebody else holds is never changed: say `hold`. What a transaction did is not put back.
+
+Not every package manager can do all of this. If the one of the host cannot hold, purge or downgrade a package, knows no \
+recommended packages or takes no patterns, the plan says so.";
 
 fn goal(params: &mut Reader<'_>) -> PackageGoal {
     #[derive(Clone, Copy, PartialEq)]
@@ -202,17 +207,6 @@ fn goal(params: &mut Reader<'_>) -> PackageGoal {
         (State::Present, Some(version)) => PackageGoal::Version(version),
         (State::Present, None) => PackageGoal::Present,
     }
-}
-
-/// Debian's rule for names, with the architecture on request. One that ended in `-` would ask apt for a removal.
-fn is_name(name: &str) -> bool {
-    let (name, architecture) = name.split_once(':').unwrap_or((name, "any"));
-    let small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    name.starts_with(small)
-        && !name.ends_with('-')
-        && name.chars().all(|c| small(c) || "+.-".contains(c))
-        && architecture.starts_with(small)
-        && architecture.chars().all(|c| small(c) || c == '-')
 }
 
 fn is_version(version: &str) -> bool {

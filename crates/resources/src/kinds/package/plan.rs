@@ -7,18 +7,51 @@ use converge_model::{Change, PropertyChange, Shown, Verb};
 use super::{Found, Wish};
 use crate::kind::{Depend, Planned};
 use crate::overlay::{Effect, Version};
-pub(super) use crate::system::packages::apt::dpkg::matches;
-use crate::system::packages::{Installed, PackageGoal, PackageRequest};
+use crate::system::packages::{Features, Installed, PackageGoal, PackageRequest};
 use crate::view::Seen;
 
 /// What would change.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
+    if let Some(impossible) = unable(wish, found) {
+        return impossible;
+    }
     match (&wish.goal, &found.installed) {
         (PackageGoal::Absent { purge }, installed) => absent(wish, found, *purge, installed),
         (_, Seen::Known(installed)) => present(wish, found, installed),
         (_, Seen::Unknown(_)) => Planned::InSync("an earlier step brings it".to_owned()),
         (_, Seen::Absent | Seen::MayCome(_)) => create(wish, found),
     }
+}
+
+/// What the host's package manager cannot do of what is asked.
+fn unable(wish: &Wish, found: &Found) -> Option<Planned> {
+    let manager = found.manager;
+    if !(manager.is_name)(&wish.name) {
+        let message = format!("{} has no packages with names like {:?}", manager.name, wish.name);
+        return Some(Planned::impossible(message));
+    }
+    let lacks = lacking(wish, manager.features)?;
+    let (what, param) = lacks;
+    let help = format!("leave `{param}` out, or say `when` for the hosts that can");
+    Some(Planned::Impossible { message: format!("{} cannot {what}", manager.name), help: Some(help) })
+}
+
+/// What a manager with these features cannot do of what is asked, and the parameter that asks for it.
+fn lacking(wish: &Wish, has: Features) -> Option<(&'static str, &'static str)> {
+    let pattern = matches!(&wish.goal, PackageGoal::Version(version) if is_pattern(version));
+    let needs = [
+        (has.hold, wish.hold == Some(true), "hold a package", "hold"),
+        (has.recommends, wish.recommends == Some(true), "install recommended packages", "recommends"),
+        (
+            has.purge,
+            wish.goal == PackageGoal::Absent { purge: true },
+            "purge the configuration of a package",
+            "purge",
+        ),
+        (has.downgrade, wish.downgrade, "downgrade a package", "allow-downgrade"),
+        (has.globs, pattern, "match versions by a pattern", "version"),
+    ];
+    needs.into_iter().find(|(can, asked, ..)| *asked && !can).map(|(.., what, param)| (what, param))
 }
 
 fn absent(wish: &Wish, found: &Found, purge: bool, installed: &Seen<Installed>) -> Planned {
@@ -139,12 +172,12 @@ fn moves(wish: &Wish, found: &Found, installed: &Installed) -> bool {
                 || found.upkeep.sources_newer
                 || found.upkeep.lists_age.is_none()
         }
-        PackageGoal::Version(pattern) => !matches(pattern, &installed.version),
+        PackageGoal::Version(pattern) => !(found.manager.matches)(pattern, &installed.version),
         PackageGoal::Present | PackageGoal::Kept | PackageGoal::Absent { .. } => false,
     }
 }
 
-/// Whether a version without wildcards is older than what is installed; of a pattern only apt can tell.
+/// Whether a version without wildcards is older than what is installed; of a pattern only the package manager can tell.
 fn is_downgrade(wish: &Wish, found: &Found) -> bool {
     let PackageGoal::Version(version) = &wish.goal else { return false };
     !is_pattern(version) && found.order == Some(Ordering::Greater)
@@ -180,7 +213,7 @@ fn stale(wish: &Wish, found: &Found) -> Option<String> {
     }
     match (&wish.goal, &found.candidate) {
         (_, None) => Some(format!("without {}", wish.name)),
-        (PackageGoal::Version(pattern), Some(candidate)) if !matches(pattern, candidate) => {
+        (PackageGoal::Version(pattern), Some(candidate)) if !(found.manager.matches)(pattern, candidate) => {
             Some(format!("without {} {pattern}", wish.name))
         }
         _ => None,

@@ -6,7 +6,8 @@ use super::*;
 use crate::kinds::testing::{Trial, change, impossible, params};
 use crate::overlay::Version;
 use crate::system::fake::Offer;
-use crate::system::packages::resolve;
+use crate::system::packages::apt::dpkg;
+use crate::system::packages::{EntryPackages, Features, resolve};
 
 const KIND: &str = "package";
 
@@ -14,6 +15,22 @@ fn package<const N: usize>(name: &str, more: [(&str, Value); N]) -> Params {
     let mut all = params([("name", name.into())]);
     more.into_iter().for_each(|(name, value)| all.set(name, value));
     all
+}
+
+/// A manager that can do everything.
+static DEBIAN_LIKE: Manager = manager("trial", Features::ALL);
+
+/// A manager with Debian's rules that has these features.
+const fn manager(name: &'static str, features: Features) -> Manager {
+    Manager {
+        name,
+        features,
+        sources: &[],
+        entry: EntryPackages { server: &[], escalation: &[] },
+        is_name: dpkg::is_name,
+        matches: dpkg::matches,
+        compare: dpkg::compare,
+    }
 }
 
 fn wish(goal: PackageGoal) -> Wish {
@@ -32,6 +49,7 @@ fn found(installed: Seen<Installed>, candidate: Option<&str>) -> Found {
     };
     let upkeep = Upkeep { lists_age: Some(Duration::from_secs(60)), ..Upkeep::default() };
     Found {
+        manager: &DEBIAN_LIKE,
         installed,
         candidate: candidate.map(str::to_owned),
         provider: Err(Vec::new()),
@@ -270,16 +288,55 @@ fn mistakes_are_gathered() {
         let problems = trial.problems(KIND, &wish);
         assert_eq!(problems.len(), count, "{problems:?}");
     };
-    for name in ["g++", "libc6:i386", "libc6:kfreebsd-amd64", "postgresql-15", "0ad", "lib.so"] {
+    for name in ["g++", "libc6:i386", "postgresql-15", "0ad", "lib.so", "NetworkManager", "py3_yaml"] {
         check(package(name, []), 0);
     }
-    for name in ["-y", "sudo-", "Curl", "a b", "a=1", "a/b", ":i386", "a:", "a:I386", "a:-x", "ä", ""] {
+    for name in ["-y", "a b", "a=1", "a/b", ":i386", "a*", "ä", ""] {
         check(package(name, []), 1);
     }
     check(package("a", [("version", "1 2".into())]), 1);
     check(package("a", [("version", "1".into()), ("state", "latest".into())]), 1);
     check(package("a", [("purge", true.into()), ("allow-downgrade", true.into())]), 2);
     check(package("a", [("state", "absent".into()), ("hold", true.into()), ("recommends", true.into())]), 2);
+}
+
+#[test]
+fn a_name_that_the_manager_of_the_host_cannot_have_is_refused_by_the_plan() {
+    let present = |name: &str| Wish { name: name.into(), ..wish(PackageGoal::Present) };
+    for name in ["sudo-", "NetworkManager", "a:", "a:I386", "a:-x"] {
+        let expected = format!("trial has no packages with names like {name:?}");
+        check(&present(name), &found(Seen::Absent, Some("1")), &expected);
+    }
+    check(&present("libc6:kfreebsd-amd64"), &found(installed("1"), None), "in sync");
+}
+
+#[test]
+fn what_the_manager_cannot_do_is_said_by_the_plan() {
+    static BARE: Manager = manager(
+        "bare",
+        Features {
+            hold: false,
+            recommends: false,
+            purge: false,
+            downgrade: false,
+            globs: false,
+            autoremove: false,
+        },
+    );
+    let on_bare = |installed: Seen<Installed>| Found { manager: &BARE, ..found(installed, Some("2")) };
+    let present = || wish(PackageGoal::Present);
+    let refuse = |asked: Wish, expected: &str| {
+        check(&asked, &on_bare(Seen::Absent), expected);
+        check(&asked, &on_bare(installed("2")), expected);
+    };
+    refuse(Wish { hold: Some(true), ..present() }, "bare cannot hold a package");
+    refuse(Wish { recommends: Some(true), ..present() }, "bare cannot install recommended packages");
+    refuse(wish(PackageGoal::Absent { purge: true }), "bare cannot purge the configuration of a package");
+    refuse(Wish { downgrade: true, ..present() }, "bare cannot downgrade a package");
+    refuse(wish(PackageGoal::Version("2.*".into())), "bare cannot match versions by a pattern");
+    let nothing_more = Wish { hold: Some(false), recommends: Some(false), ..present() };
+    check(&nothing_more, &on_bare(installed("2")), "in sync");
+    check(&wish(PackageGoal::Absent { purge: false }), &on_bare(Seen::Absent), "in sync");
 }
 
 #[test]

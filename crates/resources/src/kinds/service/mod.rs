@@ -6,8 +6,9 @@ mod probe;
 
 use std::time::Duration;
 
-use converge_model::{Claim, KindSchema, NotifyHow, Param, ParamProblem, Type};
+use converge_model::{Change, Claim, KindSchema, NotifyHow, Param, ParamProblem, Type};
 
+use crate::access::{Login, Visit, is_critical_unit, switched_off};
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Action, Kind, Planned};
 use crate::overlay::Effect;
@@ -121,6 +122,14 @@ impl Kind for Service {
 
     fn claims(wish: &Wish) -> Vec<Claim> {
         vec![Claim::named("unit", wish.unit.clone())]
+    }
+
+    fn access(wish: &Wish, _: &Login) -> bool {
+        is_critical_unit(&wish.unit)
+    }
+
+    fn warns(wish: &Wish, change: &Change, _: Visit<'_>) -> Option<String> {
+        switched_off(&wish.unit, change)
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<plan::Found, LookError> {

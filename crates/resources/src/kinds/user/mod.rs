@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use converge_model::{Claim, KindSchema, Param, ParamProblem, Type};
 
+use crate::access::Login;
 use crate::actor::{Actor, ApplyError};
 use crate::kind::{Kind, Planned};
 use crate::kit::account_names::{account_number, check_name, sorted};
@@ -54,6 +55,8 @@ enum UpdatePassword {
 impl Kind for User {
     type Wish = Wish;
     type Found = observe::Found;
+
+    const PUT_BACK_WHOLE: bool = true;
 
     fn schema() -> KindSchema {
         let text = |name: &str, doc: &str| Param::new(name, Type::Text, doc);
@@ -139,6 +142,10 @@ impl Kind for User {
         // Two names with one number are one user to the kernel.
         let number = wish.uid.filter(|_| !wish.absent).map(|uid| Claim::named("uid", uid.to_string()));
         Ok(Self::claims(wish).into_iter().chain(number).collect())
+    }
+
+    fn access(wish: &Wish, login: &Login) -> bool {
+        login.needs_account(&wish.name)
     }
 
     fn observe(view: &View<'_>, wish: &Wish) -> Result<observe::Found, LookError> {

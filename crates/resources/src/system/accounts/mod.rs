@@ -2,6 +2,7 @@
 //!
 //! Reading is the same everywhere and starts no process; what changes are asked for is in [`change`].
 
+pub mod backends;
 pub mod change;
 pub mod shadow_utils;
 mod torn;

@@ -10,20 +10,28 @@ use std::time::Duration;
 
 use converge_model::Secret;
 
+use crate::system::accounts::backends::Open;
 use crate::system::accounts::{
     self, AccountChange, AccountError, AccountTable, Accounts, Expiry, Group, GroupChange, Torn, User,
     UserChange,
 };
+use crate::system::backend::Backend;
 use crate::system::files::Files;
-use crate::system::processes::local::LocalProcesses;
 use crate::system::processes::{Command, Finished, Processes};
 use crate::wish::Text;
 
 /// The accounts of this machine.
 pub struct LocalAccounts {
     files: Arc<Files>,
-    processes: Arc<LocalProcesses>,
+    processes: Arc<dyn Processes>,
 }
+
+/// The row of the shadow suite.
+pub const BACKEND: Backend<Open> = Backend {
+    name: "shadow-utils",
+    marks: &["/usr/sbin/useradd", "/sbin/useradd", "/usr/bin/useradd"],
+    open: Some(|parts| Box::new(LocalAccounts::new(parts.files, parts.processes))),
+};
 
 /// How long a program may take: it waits for the lock of the files by itself, a quarter of a minute, and `usermod` may
 /// move a home.
@@ -34,7 +42,7 @@ const LOOKUP: Duration = Duration::from_secs(20);
 
 impl LocalAccounts {
     /// The accounts of this machine, whose files are `files`, changed by programs that `processes` runs.
-    pub fn new(files: Arc<Files>, processes: Arc<LocalProcesses>) -> Self {
+    pub fn new(files: Arc<Files>, processes: Arc<dyn Processes>) -> Self {
         Self { files, processes }
     }
 

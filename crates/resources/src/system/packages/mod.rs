@@ -1,6 +1,9 @@
 //! Packages: what is installed, what a transaction would do, and doing it.
 
 pub mod apt;
+pub mod backends;
+mod manager;
+mod none;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -9,6 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use converge_model::PropertyChange;
+
+pub use manager::{EntryPackages, Features, Manager, is_package_name};
+pub use none::NoPackages;
 
 /// Every package that the manager knows of as installed or half so, by name (`nginx`, `libc6:arm64` for a foreign
 /// architecture).
@@ -287,6 +293,8 @@ fn unplanned(names: &str, shuts_out: bool) -> String {
 
 /// A host's package manager.
 pub trait Packages: Send + Sync {
+    /// What it is and can, on any host.
+    fn manager(&self) -> &'static Manager;
     /// What is installed, read anew without starting a process.
     fn installed(&self) -> Result<Arc<PackageTable>, PackageError>;
     /// What earlier transactions left behind, and how old the lists are; without starting a process.
@@ -315,8 +323,6 @@ pub trait Packages: Send + Sync {
     /// Fetches the lists anew: all of them, as far as they can be had; or those of the file of sources `only`, where one
     /// that cannot be fetched, or whose signature is not good, is an error.
     fn refresh(&self, only: Option<&Path>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError>;
-    /// How two versions follow each other by the manager's rules.
-    fn compare(&self, one: &str, other: &str) -> std::cmp::Ordering;
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Units of the service manager: their state, and changing it.
 
+pub mod backends;
 pub mod systemd;
 
 use std::io;

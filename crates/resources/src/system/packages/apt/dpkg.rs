@@ -208,6 +208,18 @@ fn compare_number(one: &[u8], other: &[u8]) -> Ordering {
     one.len().cmp(&other.len()).then_with(|| one.cmp(&other))
 }
 
+/// Whether `name` follows Debian's rule for names, with the architecture on request. apt takes one that ends in `-` for a
+/// removal.
+pub fn is_name(name: &str) -> bool {
+    let (name, architecture) = name.split_once(':').unwrap_or((name, "any"));
+    let small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.starts_with(small)
+        && !name.ends_with('-')
+        && name.chars().all(|c| small(c) || "+.-".contains(c))
+        && architecture.starts_with(small)
+        && architecture.chars().all(|c| small(c) || c == '-')
+}
+
 /// Whether `version` is the one asked for: `*` stands for any text, `?` for one character.
 pub fn matches(pattern: &str, version: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), version.as_bytes());

@@ -15,12 +15,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Flock, FlockType};
 
+use crate::system::backend::Backend;
 use crate::system::files::Files;
 use crate::system::packages::apt::dpkg::Database;
 use crate::system::packages::apt::lists::Lists;
+use crate::system::packages::backends::Open;
 use crate::system::packages::{
-    Allowance, PackageError, PackageGoal, PackageRequest, PackageTable, Packages, Providers, Simulation,
-    Upkeep, resolve,
+    Allowance, EntryPackages, Features, Manager, PackageError, PackageGoal, PackageRequest, PackageTable,
+    Packages, Providers, Simulation, Upkeep, resolve,
 };
 use crate::system::processes::{Command, Finished, Processes};
 use crate::wish::Text;
@@ -252,7 +254,33 @@ const ENVIRONMENT: [(&str, &str); 6] = [
 const CHANGE_LOCKS: [&str; 2] = ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"];
 const LISTS_LOCK: &str = "/var/lib/apt/lists/lock";
 
+/// The row of apt.
+pub const BACKEND: Backend<Open> = Backend {
+    name: "apt",
+    marks: &["/usr/bin/apt-get"],
+    open: Some(|parts| Box::new(Apt::new(parts.files, parts.processes))),
+};
+
+static MANAGER: Manager = Manager {
+    name: "apt",
+    features: Features::ALL,
+    sources: &[
+        "/etc/apt/sources.list",
+        "/etc/apt/sources.list.d",
+        "/etc/apt/preferences",
+        "/etc/apt/preferences.d",
+    ],
+    entry: EntryPackages { server: &["openssh-server"], escalation: &["sudo"] },
+    is_name: dpkg::is_name,
+    matches: dpkg::matches,
+    compare: dpkg::compare,
+};
+
 impl Packages for Apt {
+    fn manager(&self) -> &'static Manager {
+        &MANAGER
+    }
+
     fn installed(&self) -> Result<Arc<PackageTable>, PackageError> {
         Ok(Arc::new(self.database()?.packages))
     }
@@ -390,10 +418,6 @@ impl Packages for Apt {
             words.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option]));
         }
         self.must(words, output)
-    }
-
-    fn compare(&self, one: &str, other: &str) -> std::cmp::Ordering {
-        dpkg::compare(one, other)
     }
 }
 

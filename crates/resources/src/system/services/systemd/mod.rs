@@ -12,8 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::system::backend::Backend;
 use crate::system::files::Files;
 use crate::system::processes::{Command, Finished, Processes};
+use crate::system::services::backends::Open;
 use crate::system::services::{Active, Enabled, Ended, Load, UnitError, UnitState, Units, Verb};
 use dbus::{Bus, BusError, Call, Kind, Message};
 use unit_files::UnitFiles;
@@ -31,6 +33,13 @@ pub struct NoUnits;
 
 /// For a folder that stands for a host: as without systemd, but that no unit runs there is no fault.
 pub struct FolderUnits;
+
+/// The row of systemd. The mark is that of sd_booted(3).
+pub const BACKEND: Backend<Open> = Backend {
+    name: "systemd",
+    marks: &["/run/systemd/system"],
+    open: Some(|parts| Box::new(Systemd::new(parts.files, parts.processes))),
+};
 
 const BUS_SOCKET: &str = "/run/dbus/system_bus_socket";
 const PEER_SOCKET: &str = "/run/systemd/private";
@@ -70,11 +79,6 @@ impl Systemd {
     /// The units of this machine. `files` are its own, not those of a folder.
     pub fn new(files: Arc<Files>, processes: Arc<dyn Processes>) -> Self {
         Self { files, processes, began: SystemTime::now() }
-    }
-
-    /// Whether the machine was booted with systemd: sd_booted(3).
-    pub fn is_running(files: &Files) -> bool {
-        matches!(files.entry(Path::new("/run/systemd/system")), Ok(Some(_)))
     }
 
     /// What a program says that is quick to answer; nothing where it fails.

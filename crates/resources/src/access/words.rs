@@ -1,45 +1,26 @@
-//! What is known to speak against an access-critical change before it is made. What nobody can know, the host finds out
-//! when no new connection comes.
+//! Words that are known to shut a login out, in lines that a change adds or removes. What the words do not tell, the host
+//! finds out when no new connection comes.
 
-use converge_model::{Change, Resource, Scalar, Shown, TextDiff, Value};
-use converge_resources::system::services::full_name;
+use converge_model::{Change, Claim, Shown, TextDiff};
 
-use super::policy::Peer;
-use super::{Login, first, is_below};
+use super::login::{Login, is_below};
+use crate::system::services::full_name;
 
-/// The units that let people in.
+/// The units that let logins in.
 const SSHD: [&str; 3] = ["ssh.service", "sshd.service", "ssh.socket"];
 
 impl Login {
-    /// What `change` of `resource` is known to mean for the login; none where nothing speaks against it. `peer` says
-    /// where the run comes from, and is asked only where that matters.
-    pub(super) fn warning(
-        &self,
-        resource: &Resource,
-        change: &Change,
-        peer: impl FnOnce() -> Option<Peer>,
-    ) -> Option<String> {
-        if resource.kind == "firewall-policy" {
-            let Some(Value::Scalar(Scalar::Text(rules))) = resource.params.get("rules") else { return None };
-            return peer()?.shut_out_by(rules);
-        }
-        if SSHD.contains(&full_name(first(resource)).as_str()) && resource.kind == "service" {
-            return switched_off(change);
-        }
-        let is_below = |place: &str| is_below(resource, place);
-        let added = |about: &dyn Fn(&str) -> Option<String>| lines(change, '+').into_iter().find_map(about);
-        let gone = |about: &dyn Fn(&str) -> Option<String>| {
-            let stays = lines(change, '+');
-            lines(change, '-').into_iter().filter(|line| !stays.contains(line)).find_map(about)
-        };
+    /// What `change` of a resource with these claims is known to mean for the login. None if nothing speaks against it.
+    pub fn warning(&self, claims: &[Claim], change: &Change) -> Option<String> {
+        let is_below = |place: &str| is_below(claims, place);
         if is_below("/etc/ssh") {
-            added(&|line| self.shut_out_by(line))
+            added(change).find_map(|line| self.shut_out_by(line))
         } else if is_below("/etc/hosts.deny") {
-            added(&denies)
+            added(change).find_map(denies)
         } else if is_below("/etc/sudoers") || is_below("/etc/sudoers.d") {
-            gone(&|line| self.loses_rule(line))
+            gone(change).find_map(|line| self.loses_rule(line))
         } else if self.home.as_ref().is_some_and(|home| is_below(&format!("{home}/.ssh"))) {
-            gone(&|line| self.loses_key(line))
+            gone(change).find_map(|line| self.loses_key(line))
         } else {
             None
         }
@@ -85,8 +66,11 @@ impl Login {
     }
 }
 
-/// What a service of sshd that is switched off means.
-fn switched_off(change: &Change) -> Option<String> {
+/// What `change` of the service `unit` is known to mean, if it is the one of sshd.
+pub fn switched_off(unit: &str, change: &Change) -> Option<String> {
+    if !SSHD.contains(&full_name(unit).as_str()) {
+        return None;
+    }
     let is_no = |name: &str| {
         let mut all = change.properties.iter();
         all.any(|one| one.property == name && matches!(&one.after, Shown::Text(after) if after == "no"))
@@ -108,6 +92,17 @@ fn denies(line: &str) -> Option<String> {
         .then(|| format!("`{}` may shut out where this run comes from", line.trim()))
 }
 
+/// The lines that a change adds.
+fn added(change: &Change) -> impl Iterator<Item = &str> {
+    lines(change, '+').into_iter()
+}
+
+/// The lines that a change removes, and does not add in another place.
+fn gone(change: &Change) -> impl Iterator<Item = &str> {
+    let stays = lines(change, '+');
+    lines(change, '-').into_iter().filter(move |line| !stays.contains(line))
+}
+
 /// The lines of a change that `sign` stands before.
 fn lines(change: &Change, sign: char) -> Vec<&str> {
     let texts = change.properties.iter().filter_map(|property| property.diff.as_ref());
@@ -119,19 +114,11 @@ fn lines(change: &Change, sign: char) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{order, resource};
-    use converge_model::{PropertyChange, Verb};
+    use converge_model::{Extent, PropertyChange, Verb};
 
     fn login() -> Login {
         let groups = vec!["sudo".into(), "ada".into()];
         Login { name: "ada".into(), home: Some("/home/ada".into()), groups, is_guarded: true }
-    }
-
-    /// The warning of a change with this diff, or with this property.
-    fn warning(kind: &str, name: &str, property: PropertyChange) -> Option<String> {
-        let order = order(&[resource(kind, name)]);
-        let change = Change::new(Verb::Update).property(property);
-        login().warning(&order.catalog.resources[0], &change, || panic!("nobody has to know"))
     }
 
     fn diff(unified: &str) -> PropertyChange {
@@ -167,7 +154,8 @@ mod tests {
     #[test]
     fn a_diff_tells_what_goes_that_the_login_may_need() {
         let check = |path: &str, unified: &str, told: Option<&str>| {
-            let warning = warning("file", path, diff(unified));
+            let claims = [Claim::path(path, Extent::Whole)];
+            let warning = login().warning(&claims, &Change::new(Verb::Update).property(diff(unified)));
             assert_eq!(warning.is_some(), told.is_some(), "{path}: {warning:?}");
             assert!(warning.unwrap_or_default().contains(told.unwrap_or_default()), "{path}");
         };
@@ -190,7 +178,8 @@ mod tests {
     #[test]
     fn a_service_of_sshd_that_is_switched_off_is_known() {
         let check = |name: &str, property: &str, after: &str, told: Option<&str>| {
-            let warning = warning("service", name, PropertyChange::new(property, "yes", after));
+            let change = Change::new(Verb::Update).property(PropertyChange::new(property, "yes", after));
+            let warning = switched_off(name, &change);
             assert_eq!(warning.is_some(), told.is_some(), "{name} {property} {after}");
             assert!(warning.unwrap_or_default().starts_with(told.unwrap_or_default()), "{name} {property}");
         };

@@ -1,0 +1,18 @@
+//! The service managers, a row each. A new one is a folder beside this file, and a row.
+
+use super::Units;
+use super::systemd::{self, NoUnits};
+use crate::system::backend::{Backend, Parts};
+
+/// Opens a service manager on a host.
+pub type Open = fn(Parts) -> Box<dyn Units>;
+
+/// The service managers, in the order in which a host is asked for them.
+pub static BACKENDS: [Backend<Open>; 3] = [
+    systemd::BACKEND,
+    Backend { name: "openrc", marks: &["/run/openrc", "/sbin/openrc-run"], open: None },
+    Backend { name: "sysvinit", marks: &["/etc/inittab"], open: None },
+];
+
+/// Opens what a host has without a service manager that Converge can use.
+pub const NONE: Open = |_| Box::new(NoUnits);
