@@ -323,7 +323,11 @@ fn children(out: &mut String, name: &str, rows: &[Row], params: &[Param], conten
     for row in rows {
         out.push_str("        -\n");
         for (name, cell) in &row.0 {
-            let ty = params.iter().find(|param| param.name == *name).map(|param| &param.ty);
+            let param = params.iter().find(|param| param.name == *name);
+            if is_unwritten(cell, param) {
+                continue;
+            }
+            let ty = param.map(|param| &param.ty);
             let _ = write!(out, "            {name}");
             match cell {
                 Cell::Map(map) => keys(out, map, 16),
@@ -333,6 +337,19 @@ fn children(out: &mut String, name: &str, rows: &[Row], params: &[Param], conten
                 Cell::Content(content) => held(out, &Value::Content(*content), ty, contents),
             }
         }
+    }
+}
+
+/// Whether the cell of a child is as it would be unwritten.
+fn is_unwritten(cell: &Cell, param: Option<&Param>) -> bool {
+    match cell {
+        Cell::Scalar(one) => {
+            param.and_then(|param| param.default.as_ref()) == Some(&Value::Scalar(one.clone()))
+        }
+        Cell::List(values) => values.is_empty(),
+        Cell::Map(keys) => keys.is_empty(),
+        Cell::Tree(entries) => entries.is_empty(),
+        Cell::Content(_) => false,
     }
 }
 

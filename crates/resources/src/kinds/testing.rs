@@ -28,6 +28,7 @@ use crate::system::System;
 use crate::system::accounts::Accounts;
 use crate::system::fake::World;
 use crate::system::files::{Extended, Files, Sort, adorned};
+use crate::system::firewall::Firewall;
 use crate::system::packages::{Allowance, Packages};
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::real::RealSystem;
@@ -496,7 +497,7 @@ impl Trial {
         Base::new(&self.host).claiming(claims).reading(&self.contents)
     }
 
-    fn wanted(&self, kind: &str, params: &Params) -> Box<dyn Wanted> {
+    pub(crate) fn wanted(&self, kind: &str, params: &Params) -> Box<dyn Wanted> {
         let decoded = registry::kind(kind).unwrap().decode(params, &self.secrets.lock().unwrap());
         decoded.unwrap_or_else(|problems| panic!("{problems:?}"))
     }
@@ -551,6 +552,9 @@ impl System for Host {
     }
     fn units(&self) -> &dyn Units {
         self.real.as_ref().map_or_else(|| self.world.units(), System::units)
+    }
+    fn firewall(&self) -> &'static dyn Firewall {
+        self.real.as_ref().map_or_else(|| self.world.firewall(), System::firewall)
     }
     fn processes(&self) -> &dyn Processes {
         self

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::system::System;
 use crate::system::accounts::{AccountTable, Accounts, Group, User};
 use crate::system::files::Files;
+use crate::system::firewall::{self, Firewall};
 use crate::system::packages::apt::dpkg;
 use crate::system::packages::{
     Allowance, EntryPackages, Features, Installed, Manager, PackageError, PackageGoal, PackageRequest,
@@ -286,6 +287,9 @@ impl System for World {
     }
     fn units(&self) -> &dyn Units {
         self
+    }
+    fn firewall(&self) -> &'static dyn Firewall {
+        firewall::backends::DEFAULT
     }
     fn processes(&self) -> &dyn Processes {
         self

@@ -10,6 +10,7 @@ pub mod backend;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 pub mod files;
+pub mod firewall;
 pub mod packages;
 pub mod processes;
 pub mod real;
@@ -18,6 +19,7 @@ pub mod services;
 
 use accounts::Accounts;
 use files::Files;
+use firewall::Firewall;
 use packages::Packages;
 use processes::Processes;
 use receipts::Receipts;
@@ -33,6 +35,8 @@ pub trait System: Send + Sync {
     fn packages(&self) -> &dyn Packages;
     /// Its service manager.
     fn units(&self) -> &dyn Units;
+    /// Its packet filter, or the one that it would have.
+    fn firewall(&self) -> &'static dyn Firewall;
     /// Its processes.
     fn processes(&self) -> &dyn Processes;
     /// What Converge noted of what cannot be read back.

@@ -8,6 +8,7 @@ use crate::system::System;
 use crate::system::accounts::{self, Accounts, shadow_utils::LocalAccounts};
 use crate::system::backend::{Backend, Parts};
 use crate::system::files::Files;
+use crate::system::firewall::{self, Firewall};
 use crate::system::packages::{self, NoPackages, Packages};
 use crate::system::processes::local::LocalProcesses;
 use crate::system::processes::{Fence, Processes};
@@ -21,6 +22,7 @@ pub struct RealSystem {
     accounts: Box<dyn Accounts>,
     packages: Box<dyn Packages>,
     units: Box<dyn Units>,
+    firewall: &'static dyn Firewall,
     processes: Arc<LocalProcesses>,
     receipts: Receipts,
 }
@@ -29,11 +31,13 @@ pub struct RealSystem {
 #[derive(Clone, Copy)]
 pub struct Tables {
     /// The package managers.
-    pub packages: &'static [Backend<packages::backends::Open>],
+    pub packages: &'static [Backend<packages::Open>],
     /// The service managers.
-    pub services: &'static [Backend<services::backends::Open>],
+    pub services: &'static [Backend<services::Open>],
     /// The suites of programs that change accounts.
-    pub accounts: &'static [Backend<accounts::backends::Open>],
+    pub accounts: &'static [Backend<accounts::Open>],
+    /// The packet filters.
+    pub firewalls: &'static [Backend<&'static dyn Firewall>],
 }
 
 impl Tables {
@@ -42,6 +46,7 @@ impl Tables {
         packages: &packages::backends::BACKENDS,
         services: &services::backends::BACKENDS,
         accounts: &accounts::backends::BACKENDS,
+        firewalls: &firewall::backends::BACKENDS,
     };
 }
 
@@ -55,7 +60,8 @@ impl RealSystem {
         let processes = Arc::new(LocalProcesses::new(files.clone()));
         let accounts = Box::new(LocalAccounts::new(files.clone(), processes.clone()));
         let (packages, units) = (Box::new(NoPackages), Box::new(FolderUnits));
-        Ok(Self { files, accounts, packages, units, processes, receipts })
+        let firewall = firewall::backends::DEFAULT;
+        Ok(Self { files, accounts, packages, units, firewall, processes, receipts })
     }
 
     /// The system with these files, and with the back ends of `tables` that the host has.
@@ -67,7 +73,9 @@ impl RealSystem {
         // The files of accounts are alike everywhere. A missing program is told by the resource that needs it.
         let accounts = parts.recognise(tables.accounts).and_then(|row| row.open);
         let accounts = accounts.unwrap_or(accounts::backends::DEFAULT);
+        let firewall = parts.recognise(tables.firewalls).and_then(|row| row.open);
         Self {
+            firewall: firewall.unwrap_or(firewall::backends::DEFAULT),
             accounts: accounts(parts.clone()),
             packages: packages.unwrap_or(packages::backends::NONE)(parts.clone()),
             units: units.unwrap_or(services::backends::NONE)(parts),
@@ -107,6 +115,10 @@ impl System for RealSystem {
 
     fn units(&self) -> &dyn Units {
         &*self.units
+    }
+
+    fn firewall(&self) -> &'static dyn Firewall {
+        self.firewall
     }
 
     fn processes(&self) -> &dyn Processes {

@@ -20,6 +20,7 @@ pub use seen::{Body, Claimed, LookError, Need, Place, Seen, is_read_by_systemd};
 use crate::overlay::{Overlay, PlannedMount, PlannedUnit, PlannedUser, Version};
 use crate::system::accounts::{AccountTable, User};
 use crate::system::files::{Entry, Sort};
+use crate::system::firewall::Firewall;
 use crate::system::packages::{Installed, Manager, PackageError, Upkeep};
 use crate::system::processes::{Command, Finished, ProcessError};
 use crate::system::receipts::Receipt;
@@ -678,6 +679,11 @@ impl<'a> View<'a> {
     /// Whether an earlier step decides about the package `name`.
     pub fn is_package_planned(&self, name: &str) -> bool {
         self.overlay.is_some_and(|overlay| overlay.packages.contains_key(name))
+    }
+
+    /// The packet filter of the host, or the one that it would have.
+    pub fn firewall(&self) -> &'static dyn Firewall {
+        self.base.system.firewall()
     }
 
     /// What the package manager of the host is and can.

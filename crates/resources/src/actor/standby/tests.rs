@@ -12,6 +12,7 @@ use crate::contents::Contents;
 use crate::system::accounts::Accounts;
 use crate::system::fake::World;
 use crate::system::files::adorned;
+use crate::system::firewall::Firewall;
 use crate::system::packages::Allowance;
 use crate::system::packages::Packages;
 use crate::system::processes::local::LocalProcesses;
@@ -120,6 +121,9 @@ impl System for Machine<'_> {
     }
     fn units(&self) -> &dyn Units {
         self.world.units()
+    }
+    fn firewall(&self) -> &'static dyn Firewall {
+        self.world.firewall()
     }
     fn processes(&self) -> &dyn Processes {
         self

@@ -1,18 +1,18 @@
-//! `firewall-policy`: the packet filter of a host, one table of nftables, replaced as a whole in one transaction.
+//! `firewall-policy`: what the packet filter of a host lets through, replaced as a whole in one step.
 //!
-//! The table and its listings belong to [`table`]; the file that keeps the policy over a boot to
-//! [`rendered_file`](crate::kit::rendered_file). What loads the file at boot, and what the rules are, is the business of the module
-//! `firewall`.
+//! The rules are data of [`policy`](crate::system::firewall::policy), which `rows` reads; what the filter is and how it is
+//! spoken to belongs to the back ends of [`firewall`]. The file that keeps the policy over a boot belongs to
+//! [`rendered_file`]. What loads the file at boot is the business of the module `firewall`.
 
-mod table;
+mod rows;
 
 use std::path::{Path, PathBuf};
 
 use converge_model::{
-    Claim, Digest, Extent, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb,
+    Change, Claim, Digest, Extent, KindSchema, Param, ParamProblem, PropertyChange, Shown, Type, Verb,
 };
 
-use crate::access::Login;
+use crate::access::{Login, Peer, Visit};
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::diff;
 use crate::kind::{Kind, Planned};
@@ -20,63 +20,63 @@ use crate::kit::parent_folder::{self, NewFolder};
 use crate::kit::programs;
 use crate::kit::rendered_file::{self, Rendered};
 use crate::overlay::Effect;
+use crate::system::firewall::{self, Firewall, lockout::Admission, policy::Policy};
 use crate::system::receipts::Receipt;
-use crate::view::{Base, LookError, Need, View};
+use crate::view::{Base, LookError, Need, Seen, View};
 use crate::wish::Reader;
 
 /// The kind.
 pub struct FirewallPolicy;
 
 /// What the policy should be.
-pub struct Wish {
-    /// The whole script that replaces the table, in the file that keeps it; without text there should be no table.
-    file: Rendered,
+pub enum Wish {
+    /// There should be none.
+    Absent,
+    /// These rules.
+    Policy(Box<Policy>),
+    /// Rules in the words of nftables alone.
+    Own(String),
 }
 
 /// What was found.
 pub struct Found {
+    /// The packet filter of the host.
+    filter: &'static dyn Firewall,
+    /// The file as it should be on this host; without a text there should be no policy.
+    wanted: Rendered,
     file: rendered_file::Found,
     folder: Option<NewFolder>,
-    nft: Need,
-    /// The table in the kernel, as it is listed; none where there is none.
+    program: Need,
+    /// The policy in force, as it is listed. None if there is none.
     live: Option<String>,
     receipt: Option<Receipt>,
-    /// Whether the table is as it was right after this policy was applied, or will be by an earlier step.
+    /// Whether the policy is as it was right after it was applied, or will be by an earlier step.
     applied: bool,
-    /// Why nft refuses the new policy.
+    /// Why the policy cannot be in force.
     refusal: Option<String>,
 }
-
-const FOLDER: &str = "/etc/converge";
-const FILE: &str = "firewall.nft";
 
 impl Kind for FirewallPolicy {
     type Wish = Wish;
     type Found = Found;
 
     fn schema() -> KindSchema {
-        KindSchema::new("firewall-policy", "The packet filter of the host: one table of nftables")
-            .details(
-                "The module `firewall` writes the rules from ports and names; this kind takes them as nft(8) reads them.\n\n\
-                 The table is `inet converge`, with its chains for NAT too, and no other is touched: those of Docker, of \
-                 fail2ban and of /etc/nftables.conf stay as they are. A new policy is checked by `nft -c` when it is \
-                 planned and again before anything is written, and takes the place of the old one in one transaction: at \
-                 no moment is the host without one. Connections that stand are in the kernel's own table and stay, as \
-                 long as the rules accept `ct state established`.\n\n\
-                 nft does not list a table as it was written. So a receipt on the host keeps what was listed right after \
-                 the policy was applied: when somebody has flushed or edited the table since, the plan shows which rules, \
-                 and puts them back. Counters, and the addresses that rate limits remember, do not count.\n\n\
-                 The policy is kept in /etc/converge/firewall.nft, which the module's own unit loads at boot.",
-            )
-            .param(Param::new("name", Type::Name, "The table, of which a host has one.").argument(0).required().one_of(&["converge"]))
-            .param(Param::new("rules", Type::Text, "What stands in the table: sets and chains in the words of nft(8)."))
+        let schema = KindSchema::new("firewall-policy", "The packet filter of the host: one whole policy")
+            .details(DETAILS)
+            .param(Param::new("name", Type::Name, "The policy, of which a host has one.").argument(0).required().one_of(&["converge"]))
+            .param(Param::new("rules", Type::Text, "The whole policy in the words of nftables: sets and chains. No other back end understands it, and Converge does not read it. It takes the place of all other parameters."))
             .param(
                 Param::new("state", Type::Text, "Whether there should be a policy.")
                     .one_of(&["present", "absent"])
                     .default("present"),
+            );
+        rows::describe(schema)
+            .example(
+                "Ssh from anywhere, the database from one network",
+                "package \"nftables\"\nfirewall-policy \"converge\" {\n    service \"ssh\" tcp=22\n    rule \"limit\" service=\"ssh\" rate=\"30/minute\"\n    rule \"accept\" tcp=5432 from=\"10.0.0.0/8\"\n}",
             )
             .example(
-                "A policy in nft's own words",
+                "A policy in nftables' own words",
                 "package \"nftables\"\nfirewall-policy \"converge\" {\n    rules \"\"\"\n        chain input {\n            type filter hook input priority filter; policy drop;\n            ct state established,related accept\n            iif \"lo\" accept\n            meta l4proto { icmp, icmpv6 } accept\n            tcp dport 22 accept\n        }\n        \"\"\"\n}",
             )
             .whole_system()
@@ -85,114 +85,216 @@ impl Kind for FirewallPolicy {
     fn decode(params: &mut Reader<'_>) -> Wish {
         params.required_text("name");
         let absent = params.choice("state", &[("present", false), ("absent", true)]);
-        let rules = params.several_lines(|params| params.text("rules"));
-        match &rules {
-            None if !absent => params.problem(ParamProblem::new("rules", "is missing")),
+        let own = params.several_lines(|params| params.text("rules"));
+        let has_policy = rows::has_policy(params);
+        let policy = rows::policy(params);
+        match own {
+            None if absent && !has_policy => Wish::Absent,
             Some(_) if absent => {
                 params.problem(ParamProblem::new("rules", "makes no sense where there should be no policy"));
+                Wish::Absent
             }
-            Some(rules) if !table::stays_inside(rules) => {
-                let help = "close every brace and quotation mark that is opened, and no other";
-                params.problem(ParamProblem::new("rules", "leads out of the table").help(help));
+            None if absent => {
+                params.problem(ParamProblem::together("rules make no sense where there should be no policy"));
+                Wish::Absent
             }
-            _ => {}
+            Some(rules) => {
+                if has_policy {
+                    params.problem(ParamProblem::new(
+                        "rules",
+                        "is the whole policy: nothing else goes beside it",
+                    ));
+                }
+                if !firewall::stays_inside(&rules) {
+                    params.problem(ParamProblem::new("rules", "leads out of the table").help(rows::BALANCE));
+                }
+                Wish::Own(rules)
+            }
+            None => {
+                if !has_policy {
+                    let help = "write `rule` for each rule, or `rules` in the words of nftables";
+                    params.problem(ParamProblem::new("rules", "is missing").help(help));
+                }
+                Wish::Policy(Box::new(policy))
+            }
         }
-        let file = Rendered {
-            path: path(),
-            text: rules.map(|rules| table::script(&rules).into_bytes()),
-            attributes: Attributes { mode: Some(0o600), ..Attributes::default() },
-            validate: if absent { Vec::new() } else { ["nft", "-c", "-f", "%s"].map(str::to_owned).into() },
-            secret: false,
-        };
-        Wish { file }
     }
 
     fn claims(wish: &Wish) -> Vec<Claim> {
-        let extent = if wish.file.text.is_some() { Extent::Whole } else { Extent::Absence };
-        let mut claims = vec![policy(), Claim::path(path().to_string_lossy(), extent)];
-        if wish.file.text.is_some() {
-            claims.push(Claim::path(FOLDER, Extent::Part(FILE.to_owned())));
-        }
-        claims
+        claims_of(wish, firewall::backends::DEFAULT)
+    }
+
+    fn owns(view: &View<'_>, wish: &Wish) -> Result<Vec<Claim>, LookError> {
+        Ok(claims_of(wish, view.firewall()))
     }
 
     fn access(_: &Wish, _: &Login) -> bool {
         true
     }
 
+    fn warns(wish: &Wish, _: &Change, visit: Visit<'_>) -> Option<String> {
+        let peer = (!matches!(wish, Wish::Absent)).then(visit.peer)??;
+        let Peer { from, port, .. } = &peer;
+        let run = format!("{from}, where this run comes from, at port {port}");
+        match wish {
+            Wish::Absent => None,
+            Wish::Own(_) => Some(format!(
+                "Converge does not read rules in the words of nftables: they may not let in {run}"
+            )),
+            Wish::Policy(policy) => match policy.admits(&peer) {
+                Admission::In | Admission::Unknown => None,
+                Admission::Out => Some(format!("no rule lets in {run}")),
+                Admission::OnlyRaw => {
+                    Some(format!("no rule but raw ones, which Converge does not read, may let in {run}"))
+                }
+            },
+        }
+    }
+
     fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
-        let mut file = rendered_file::observe(view, &wish.file)?;
-        let folder = match wish.file.text {
-            Some(_) => Some(parent_folder::observe(view, Path::new(FOLDER))?),
+        let filter = view.firewall();
+        let wanted = match rendered(wish, filter) {
+            Some(wanted) => wanted,
+            None => return Err(LookError::Other(foreign(filter))),
+        };
+        let mut file = rendered_file::observe(view, &wanted)?;
+        let folder = match wanted.text {
+            Some(_) => Some(parent_folder::observe(view, Path::new(filter.file().0))?),
             None => None,
         };
         if folder.is_some() {
             file = file.without_folder();
         }
-        let nft = programs::need(view, table::NFT)?;
-        let live = table::live(view)?;
+        let program = programs::need(view, filter.program())?;
+        let live = live(view, filter)?;
         let receipt = view.receipt(&policy().key())?;
-        let applied = view.is_touched(&path()) || is_applied(wish, live.as_deref(), receipt.as_ref());
-        let refusal = match &wish.file.text {
-            Some(text) if !applied => table::refusal(view, text)?,
+        let applied = view.is_touched(&wanted.path) || is_applied(&wanted, live.as_deref(), receipt.as_ref());
+        let refusal = match &wanted.text {
+            Some(text) if !applied => refusal(view, filter, text)?,
             _ => None,
         };
-        Ok(Found { file, folder, nft, live, receipt, applied, refusal })
+        Ok(Found { filter, wanted, file, folder, program, live, receipt, applied, refusal })
     }
 
-    fn plan(wish: &Wish, found: &Found) -> Planned {
+    fn plan(_: &Wish, found: &Found) -> Planned {
+        let wanted = &found.wanted;
         if let Some(refusal) = &found.refusal {
             let help = Some("correct the rule that it names".to_owned());
-            return Planned::Impossible { message: format!("nft refuses the policy: {refusal}"), help };
+            let program = found.filter.program();
+            return Planned::Impossible { message: format!("{program} refuses the policy: {refusal}"), help };
         }
         let folder = found.folder.iter().map(|folder| folder.need.clone());
-        let planned = rendered_file::plan(&wish.file, &found.file).given(folder);
+        let planned = rendered_file::plan(wanted, &found.file).given(folder);
         if found.applied {
             return match planned {
                 Planned::InSync(_) => {
-                    Planned::InSync("the table is as it was when it was applied".to_owned())
+                    Planned::InSync("the policy is as it was when it was applied".to_owned())
                 }
                 other => other,
             };
         }
-        planned.also(verb(wish, found), rules(wish, found)).given([found.nft.clone()])
+        planned.also(verb(wanted, found), rules(wanted, found)).given([found.program.clone()])
     }
 
-    fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
+    fn effects(_: &Wish, found: &Found) -> Vec<Effect> {
         let folder = found.folder.iter().filter_map(NewFolder::effect);
-        folder.chain(rendered_file::effects(&wish.file, &found.file)).collect()
+        folder.chain(rendered_file::effects(&found.wanted, &found.file)).collect()
     }
 
-    fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
+    fn apply(actor: &mut Actor<'_>, _: &Wish, found: &Found) -> Result<(), ApplyError> {
+        let (filter, wanted) = (found.filter, &found.wanted);
         found.folder.iter().try_for_each(|folder| folder.make(actor))?;
-        if !rendered_file::plan(&wish.file, &found.file).is_in_sync() {
-            rendered_file::apply(actor, &wish.file, &found.file)?;
+        if !rendered_file::plan(wanted, &found.file).is_in_sync() {
+            rendered_file::apply(actor, wanted, &found.file)?;
         }
         if found.applied {
             return Ok(());
         }
-        match &wish.file.text {
-            Some(text) => table::load(actor, text, found.live.as_deref())?,
-            None => table::load(actor, table::GONE.as_bytes(), found.live.as_deref())?,
-        }
-        let receipt = match &wish.file.text {
-            Some(text) => Some(receipt(actor, text)?),
+        // How it is taken back is noted first: a policy may cut the host off at once.
+        actor.keep_command(filter.restore(found.live.as_deref()))?;
+        actor.run(&filter.load(wanted.text.as_deref()))?;
+        let receipt = match &wanted.text {
+            Some(text) => Some(receipt(actor, filter, text)?),
             None => None,
         };
         actor.set_receipt(&policy().key(), receipt.as_ref())
     }
 }
 
-fn path() -> PathBuf {
-    Path::new(FOLDER).join(FILE)
+const DETAILS: &str = "\
+The module `firewall` writes the rules from names and asks for less.
+
+A policy is the packet filter's own, and no other is touched: with nftables it is the table `inet converge`, with its chains for \
+NAT too; those of Docker, of fail2ban and of /etc/nftables.conf stay as they are. A new policy is checked when it is planned and \
+again before anything is written, and takes the place of the old one in one step: at no moment is the host without one. \
+Connections that stand stay, as long as the rules accept `ct state established`, as those of `rule` do.
+
+The filter does not list a policy as it was written. So a receipt on the host keeps what was listed right after \
+the policy was applied: when somebody has flushed or edited it since, the plan shows which rules, \
+and puts them back. Counters, and the addresses that rate limits remember, do not count.
+
+Before a policy is applied, the plan warns if no rule lets in the run itself. `rules` and `raw` are in the words of nftables, \
+and are not read for that.
+
+The policy is kept in a file below /etc/converge, which the module's own unit loads at boot.";
+
+/// Why a policy in the words of nftables cannot be in force.
+fn foreign(filter: &dyn Firewall) -> String {
+    format!("`rules` are in the words of nftables, and this host has {}", filter.name())
 }
 
 fn policy() -> Claim {
     Claim::named("firewall", "policy")
 }
 
-fn is_applied(wish: &Wish, live: Option<&str>, receipt: Option<&Receipt>) -> bool {
-    match (&wish.file.text, live, receipt) {
+fn claims_of(wish: &Wish, filter: &dyn Firewall) -> Vec<Claim> {
+    let (folder, name) = filter.file();
+    let is_absent = matches!(wish, Wish::Absent);
+    let extent = if is_absent { Extent::Absence } else { Extent::Whole };
+    let mut claims = vec![policy(), Claim::path(path(filter).to_string_lossy(), extent)];
+    if !is_absent {
+        claims.push(Claim::path(folder, Extent::Part(name.to_owned())));
+    }
+    claims
+}
+
+fn path(filter: &dyn Firewall) -> PathBuf {
+    let (folder, name) = filter.file();
+    Path::new(folder).join(name)
+}
+
+/// The file of the policy on a host with this filter. None if the filter does not understand the rules.
+fn rendered(wish: &Wish, filter: &dyn Firewall) -> Option<Rendered> {
+    let text = match wish {
+        Wish::Absent => None,
+        Wish::Policy(policy) => Some(filter.render(policy)),
+        Wish::Own(rules) => Some(filter.render_own(rules)?),
+    };
+    let check = filter.check_file().iter().map(|word| (*word).to_owned());
+    Some(Rendered {
+        path: path(filter),
+        validate: check.filter(|_| text.is_some()).collect(),
+        text: text.map(String::into_bytes),
+        attributes: Attributes { mode: Some(0o600), ..Attributes::default() },
+        secret: false,
+    })
+}
+
+/// The policy in force, without what moves by itself. None if there is none, or no program to ask.
+fn live(view: &View<'_>, filter: &dyn Firewall) -> Result<Option<String>, LookError> {
+    match view.ask(&filter.list())? {
+        Seen::Known(answer) => filter.listed(&answer).map_err(LookError::Other),
+        _ => Ok(None),
+    }
+}
+
+/// Why the filter refuses the file, in its own words. None if it takes it, or is not there to ask.
+fn refusal(view: &View<'_>, filter: &dyn Firewall, file: &[u8]) -> Result<Option<String>, LookError> {
+    Ok(view.ask(&filter.check(file))?.known().and_then(|answer| filter.refusal(&answer)))
+}
+
+fn is_applied(wanted: &Rendered, live: Option<&str>, receipt: Option<&Receipt>) -> bool {
+    match (&wanted.text, live, receipt) {
         (None, live, _) => live.is_none(),
         (Some(text), Some(live), Some(receipt)) => {
             receipt.source == Digest::of(text) && receipt.seen == Digest::of(live.as_bytes())
@@ -201,18 +303,18 @@ fn is_applied(wish: &Wish, live: Option<&str>, receipt: Option<&Receipt>) -> boo
     }
 }
 
-fn receipt(actor: &Actor<'_>, text: &[u8]) -> Result<Receipt, ApplyError> {
+fn receipt(actor: &Actor<'_>, filter: &dyn Firewall, text: &[u8]) -> Result<Receipt, ApplyError> {
     let base = Base::new(actor.system);
-    let live = table::live(&View::bare(&base)).map_err(|error| ApplyError::new(error.to_string()))?;
+    let live = live(&View::bare(&base), filter).map_err(|error| ApplyError::new(error.to_string()))?;
     let Some(live) = live else {
-        return Err(ApplyError::new("the table is not there right after it was loaded"));
+        return Err(ApplyError::new("the policy is not in force right after it was loaded"));
     };
     let (source, seen) = (Digest::of(text), Digest::of(live.as_bytes()));
     Ok(Receipt { source, seen, paths: Vec::new(), text: live })
 }
 
-fn verb(wish: &Wish, found: &Found) -> Verb {
-    match (&wish.file.text, &found.live) {
+fn verb(wanted: &Rendered, found: &Found) -> Verb {
+    match (&wanted.text, &found.live) {
         (None, _) => Verb::Remove,
         (Some(_), None) if found.receipt.is_none() => Verb::Create,
         _ => Verb::Update,
@@ -221,8 +323,8 @@ fn verb(wish: &Wish, found: &Found) -> Verb {
 
 /// The rules in the kernel as a property. Where the policy itself is as it was, what was done to them is shown rule by
 /// rule; what a new policy changes is shown in the file.
-fn rules(wish: &Wish, found: &Found) -> PropertyChange {
-    let text = wish.file.text.as_deref();
+fn rules(wanted: &Rendered, found: &Found) -> PropertyChange {
+    let text = wanted.text.as_deref();
     let receipt = found.receipt.as_ref();
     let mut property = match (text, receipt) {
         (None, _) => PropertyChange::new("rules", "in force", Shown::Absent),

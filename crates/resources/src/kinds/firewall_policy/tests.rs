@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use converge_model::{ParamProblem, Params, Shown, Verb};
+use converge_model::{Cell, Change, ParamProblem, Params, Row, Shown, Value, Verb};
 
+use crate::access::{Login, Peer, Visit};
 use crate::kind::Planned;
 use crate::kinds::testing::{Trial, change, finished, impossible, params};
 use crate::overlay::{Effect, Version};
@@ -175,6 +176,74 @@ fn a_table_that_cannot_be_listed_is_an_error() {
     assert!(failure.contains("Operation not permitted"), "{failure}");
 }
 
+/// A child of a policy.
+fn row<const N: usize>(cells: [(&str, Cell); N]) -> Row {
+    Row(cells.into_iter().map(|(name, cell)| (name.to_owned(), cell)).collect())
+}
+
+fn word(word: &str) -> Cell {
+    Cell::Scalar(word.into())
+}
+
+fn words(words: &[&str]) -> Cell {
+    Cell::List(words.iter().map(|word| (*word).into()).collect())
+}
+
+/// A policy with these rules, and the service ssh.
+fn typed(rules: Vec<Row>) -> Params {
+    let ssh = row([("name", word("ssh")), ("tcp", words(&["22"]))]);
+    params([("name", "converge".into()), ("rule", Value::Rows(rules)), ("service", Value::Rows(vec![ssh]))])
+}
+
+#[test]
+fn rules_are_rendered_for_the_filter_of_the_host() {
+    let (trial, kernel) = host();
+    let limit = row([("action", word("limit")), ("service", words(&["ssh"])), ("rate", word("3/minute"))]);
+    let web = row([
+        ("action", word("accept")),
+        ("tcp", words(&["80", "443"])),
+        ("from", words(&["10.0.0.0/8"])),
+        ("comment", word("the office")),
+    ]);
+    trial.laws("firewall-policy", &typed(vec![limit, web]));
+    let table = kernel.lock().unwrap().table.clone().unwrap();
+    for line in [
+        "type filter hook input priority filter; policy drop;",
+        "ip saddr 10.0.0.0/8 tcp dport { 80, 443 } accept comment \"the office\"",
+        "tcp dport 22 ct state new update @limit_1_ip { ip saddr limit rate 3/minute burst 3 packets } accept",
+    ] {
+        assert!(table.contains(line), "{line}: {table}");
+    }
+}
+
+#[test]
+fn a_policy_that_does_not_let_in_its_own_run_is_warned_of() {
+    let trial = Trial::new();
+    let peer = || {
+        let [from, to] = ["10.0.0.9", "192.0.2.1"].map(|address| address.parse().unwrap());
+        Some(Peer { from, to, port: 22, interface: None })
+    };
+    let login = Login::default();
+    let check = |params: &Params, expected: Option<&str>| {
+        let visit = Visit { login: &login, peer: &peer };
+        let warning = trial.wanted("firewall-policy", params).warns(&Change::new(Verb::Update), visit);
+        assert_eq!(warning.as_deref(), expected);
+    };
+    let rule = |port: &str| row([("action", word("accept")), ("tcp", words(&[port]))]);
+    check(&typed(vec![rule("22")]), None);
+    check(&absent(), None);
+    let shut = "no rule lets in 10.0.0.9, where this run comes from, at port 22";
+    check(&typed(vec![rule("80")]), Some(shut));
+    let mut raw = typed(vec![rule("80")]);
+    raw.set("raw", Value::Rows(vec![row([("rule", word("tcp dport 22 accept"))])]));
+    let only_raw = "no rule but raw ones, which Converge does not read, may let in 10.0.0.9, where this run comes from, at \
+                    port 22";
+    check(&raw, Some(only_raw));
+    let own = "Converge does not read rules in the words of nftables: they may not let in 10.0.0.9, where this run comes \
+               from, at port 22";
+    check(&policy(SSH), Some(own));
+}
+
 #[test]
 fn mistakes_are_found_before_a_host_is_reached() {
     let trial = Trial::new();
@@ -187,4 +256,21 @@ fn mistakes_are_found_before_a_host_is_reached() {
     let mut both = policy(SSH);
     both.set("state", "absent".into());
     check(both, "makes no sense");
+    let mut both = typed(Vec::new());
+    both.set("rules", SSH.into());
+    check(both, "is the whole policy");
+    let mut both = typed(Vec::new());
+    both.set("state", "absent".into());
+    check(both, "make no sense");
+    let of = |cells: [(&str, Cell); 2]| typed(vec![row(cells)]);
+    check(of([("action", word("accept")), ("service", words(&["http"]))]), "there is no service \"http\"");
+    check(of([("action", word("accept")), ("tcp", words(&["70000"]))]), "\"70000\" is no port");
+    check(
+        of([("action", word("accept")), ("from", words(&["10.0.0.0/40"]))]),
+        "\"10.0.0.0/40\" is no address",
+    );
+    check(of([("action", word("limit")), ("tcp", words(&["22"]))]), "must have a `rate`");
+    let mut raw = typed(Vec::new());
+    raw.set("raw", Value::Rows(vec![row([("rule", word("accept } chain x {"))])]));
+    check(raw, "leads out of its chain");
 }

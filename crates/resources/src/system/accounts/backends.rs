@@ -1,11 +1,8 @@
 //! The suites of programs that change accounts, a row each. A new one is a module beside this file, and a row.
 
-use super::Accounts;
+use super::Open;
 use super::shadow_utils::{self, LocalAccounts};
-use crate::system::backend::{Backend, Parts};
-
-/// Opens the accounts of a host.
-pub type Open = fn(Parts) -> Box<dyn Accounts>;
+use crate::system::backend::Backend;
 
 /// The suites, in the order in which a host is asked for them.
 pub static BACKENDS: [Backend<Open>; 1] = [shadow_utils::BACKEND];

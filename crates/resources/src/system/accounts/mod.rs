@@ -18,6 +18,7 @@ use converge_model::Secret;
 pub use change::{AccountChange, Expiry, GroupChange, UserChange};
 pub use torn::Torn;
 
+use crate::system::backend::Parts;
 use crate::system::files::Files;
 
 /// All users and groups of a host, as its files have them.
@@ -103,6 +104,9 @@ impl Default for AccountDefaults {
         }
     }
 }
+
+/// Opens the accounts of a host.
+pub type Open = fn(Parts) -> Box<dyn Accounts>;
 
 /// Who knows and changes the accounts of a host.
 pub trait Accounts: Send + Sync {

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use converge_model::Secret;
 
-use crate::system::accounts::backends::Open;
 use crate::system::accounts::{
-    self, AccountChange, AccountError, AccountTable, Accounts, Expiry, Group, GroupChange, Torn, User,
+    self, AccountChange, AccountError, AccountTable, Accounts, Expiry, Group, GroupChange, Open, Torn, User,
     UserChange,
 };
 use crate::system::backend::Backend;

@@ -1,10 +1,7 @@
 //! The package managers, a row each. A new one is a folder beside this file, and a row.
 
-use super::{NoPackages, Packages, apt};
-use crate::system::backend::{Backend, Parts};
-
-/// Opens a package manager on a host.
-pub type Open = fn(Parts) -> Box<dyn Packages>;
+use super::{NoPackages, Open, apt};
+use crate::system::backend::Backend;
 
 /// The package managers, in the order in which a host is asked for them.
 pub static BACKENDS: [Backend<Open>; 5] = [

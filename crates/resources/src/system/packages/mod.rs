@@ -16,6 +16,8 @@ use converge_model::PropertyChange;
 pub use manager::{EntryPackages, Features, Manager, is_package_name};
 pub use none::NoPackages;
 
+use crate::system::backend::Parts;
+
 /// Every package that the manager knows of as installed or half so, by name (`nginx`, `libc6:arm64` for a foreign
 /// architecture).
 pub type PackageTable = BTreeMap<String, Installed>;
@@ -290,6 +292,9 @@ fn unplanned(names: &str, shuts_out: bool) -> String {
          again, and apply what that plan shows"
     )
 }
+
+/// Opens a package manager on a host.
+pub type Open = fn(Parts) -> Box<dyn Packages>;
 
 /// A host's package manager.
 pub trait Packages: Send + Sync {

@@ -1,11 +1,8 @@
 //! The service managers, a row each. A new one is a folder beside this file, and a row.
 
-use super::Units;
+use super::Open;
 use super::systemd::{self, NoUnits};
-use crate::system::backend::{Backend, Parts};
-
-/// Opens a service manager on a host.
-pub type Open = fn(Parts) -> Box<dyn Units>;
+use crate::system::backend::Backend;
 
 /// The service managers, in the order in which a host is asked for them.
 pub static BACKENDS: [Backend<Open>; 3] = [

@@ -6,6 +6,8 @@ pub mod systemd;
 use std::io;
 use std::time::Duration;
 
+use crate::system::backend::Parts;
+
 /// The state of a unit, as systemd has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnitState {
@@ -126,6 +128,9 @@ pub enum UnitError {
         why: String,
     },
 }
+
+/// Opens a service manager on a host.
+pub type Open = fn(Parts) -> Box<dyn Units>;
 
 /// A host's service manager.
 pub trait Units: Send + Sync {

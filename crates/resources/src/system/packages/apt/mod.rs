@@ -19,10 +19,9 @@ use crate::system::backend::Backend;
 use crate::system::files::Files;
 use crate::system::packages::apt::dpkg::Database;
 use crate::system::packages::apt::lists::Lists;
-use crate::system::packages::backends::Open;
 use crate::system::packages::{
-    Allowance, EntryPackages, Features, Manager, PackageError, PackageGoal, PackageRequest, PackageTable,
-    Packages, Providers, Simulation, Upkeep, resolve,
+    Allowance, EntryPackages, Features, Manager, Open, PackageError, PackageGoal, PackageRequest,
+    PackageTable, Packages, Providers, Simulation, Upkeep, resolve,
 };
 use crate::system::processes::{Command, Finished, Processes};
 use crate::wish::Text;

@@ -15,8 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::system::backend::Backend;
 use crate::system::files::Files;
 use crate::system::processes::{Command, Finished, Processes};
-use crate::system::services::backends::Open;
-use crate::system::services::{Active, Enabled, Ended, Load, UnitError, UnitState, Units, Verb};
+use crate::system::services::{Active, Enabled, Ended, Load, Open, UnitError, UnitState, Units, Verb};
 use dbus::{Bus, BusError, Call, Kind, Message};
 use unit_files::UnitFiles;
 

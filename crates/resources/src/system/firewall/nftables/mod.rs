@@ -1,24 +1,94 @@
-//! The table `inet converge`: the script that replaces it, what is listed of it, and what nft says of a new one.
+//! nftables: the policy is one table, `inet converge`, which a script replaces in one transaction. nft(8) speaks for the
+//! kernel.
+
+mod render;
 
 use std::time::Duration;
 
-use crate::actor::{Actor, ApplyError};
-use crate::system::processes::Command;
-use crate::view::{LookError, Seen, View};
+use crate::system::backend::Backend;
+use crate::system::firewall::Firewall;
+use crate::system::firewall::policy::Policy;
+use crate::system::processes::{Command, Finished};
 use crate::wish::Text;
 
-/// The program.
-pub(super) const NFT: &str = "nft";
+/// The packet filter of the kernel, by nft.
+pub struct Nftables;
 
-/// The script that takes the table away. The first line makes it where it is missing: what is not there cannot be
+/// The row of nftables.
+pub const BACKEND: Backend<&'static dyn Firewall> =
+    Backend { name: "nftables", marks: &["/usr/sbin/nft", "/sbin/nft"], open: Some(&Nftables) };
+
+/// The script that takes the table away. The first line makes it if it is missing: a table that is not there cannot be
 /// deleted.
-pub(super) const GONE: &str = "table inet converge\ndelete table inet converge\n";
+const GONE: &str = "table inet converge\ndelete table inet converge\n";
 
 /// How long nft may take.
 const TIME: Duration = Duration::from_secs(60);
 
+impl Firewall for Nftables {
+    fn name(&self) -> &'static str {
+        BACKEND.name
+    }
+
+    fn file(&self) -> (&'static str, &'static str) {
+        ("/etc/converge", "firewall.nft")
+    }
+
+    fn program(&self) -> &'static str {
+        "nft"
+    }
+
+    fn check_file(&self) -> &'static [&'static str] {
+        &["nft", "-c", "-f", "%s"]
+    }
+
+    fn render(&self, policy: &Policy) -> String {
+        script(&render::rules(policy))
+    }
+
+    fn render_own(&self, words: &str) -> Option<String> {
+        Some(script(words))
+    }
+
+    fn list(&self) -> Command {
+        command(&["-s", "list", "table", "inet", "converge"], None)
+    }
+
+    fn listed(&self, answer: &Finished) -> Result<Option<String>, String> {
+        let text = String::from_utf8_lossy(&answer.output);
+        match answer.success() {
+            true => Ok(Some(settled(&text))),
+            false if text.contains("No such file or directory") => Ok(None),
+            false => {
+                let said = text.lines().next().unwrap_or("nothing was said");
+                Err(format!("failed to list the table inet converge: {said}"))
+            }
+        }
+    }
+
+    fn check(&self, file: &[u8]) -> Command {
+        command(&["-c", "-f", "-"], Some(file))
+    }
+
+    fn refusal(&self, answer: &Finished) -> Option<String> {
+        (!answer.success()).then(|| {
+            let text = String::from_utf8_lossy(&answer.output).replace("/dev/stdin:", "line ");
+            text.trim_end().to_owned()
+        })
+    }
+
+    fn load(&self, file: Option<&[u8]>) -> Command {
+        command(&["-f", "-"], Some(file.unwrap_or(GONE.as_bytes())))
+    }
+
+    fn restore(&self, listed: Option<&str>) -> Command {
+        let script = format!("{GONE}{}", listed.unwrap_or_default());
+        command(&["-f", "-"], Some(script.as_bytes()))
+    }
+}
+
 /// The script that puts a table with these rules in the place of the one that is there.
-pub(super) fn script(rules: &str) -> String {
+fn script(rules: &str) -> String {
     format!(
         "# Written by Converge, which owns this table and no other.\n{GONE}table inet converge {{\n{}\n}}\n",
         rules.trim_end()
@@ -26,7 +96,7 @@ pub(super) fn script(rules: &str) -> String {
 }
 
 /// Whether `rules` close what they open and nothing else, so that they end up in the table.
-pub(super) fn stays_inside(rules: &str) -> bool {
+pub fn stays_inside(rules: &str) -> bool {
     let (mut depth, mut quoted) = (0_u32, false);
     for line in rules.lines() {
         for letter in line.chars() {
@@ -48,43 +118,9 @@ pub(super) fn stays_inside(rules: &str) -> bool {
     depth == 0
 }
 
-/// The table as it is in the kernel, without what moves by itself; none where there is none, or no nft.
-pub(super) fn live(view: &View<'_>) -> Result<Option<String>, LookError> {
-    let Seen::Known(listed) = view.ask(&command(&["-s", "list", "table", "inet", "converge"], None))? else {
-        return Ok(None);
-    };
-    let text = String::from_utf8_lossy(&listed.output);
-    match listed.success() {
-        true => Ok(Some(settled(&text))),
-        false if text.contains("No such file or directory") => Ok(None),
-        false => Err(LookError::Other(format!("failed to list the table inet converge: {}", first(&text)))),
-    }
-}
-
-/// Why nft refuses the script, in its own words; none where it takes it, or is not there to ask.
-pub(super) fn refusal(view: &View<'_>, script: &[u8]) -> Result<Option<String>, LookError> {
-    let asked = view.ask(&command(&["-c", "-f", "-"], Some(script)))?;
-    Ok(asked.known().filter(|asked| !asked.success()).map(|asked| {
-        let text = String::from_utf8_lossy(&asked.output).replace("/dev/stdin:", "line ");
-        text.trim_end().to_owned()
-    }))
-}
-
-/// Runs the script, in one transaction. How it is taken back is noted first, by putting the table `before` in its place:
-/// a policy may cut the host off at once.
-pub(super) fn load(actor: &mut Actor<'_>, script: &[u8], before: Option<&str>) -> Result<(), ApplyError> {
-    let back = format!("{GONE}{}", before.unwrap_or_default());
-    actor.keep_command(command(&["-f", "-"], Some(back.as_bytes())))?;
-    actor.run(&command(&["-f", "-"], Some(script))).map(drop)
-}
-
 fn command(words: &[&str], input: Option<&[u8]>) -> Command {
     let input = input.map(|input| Text::Plain(String::from_utf8_lossy(input).into_owned()));
-    Command { input, timeout: TIME, ..Command::new([NFT].iter().chain(words).copied()) }
-}
-
-fn first(text: &str) -> &str {
-    text.lines().next().unwrap_or("nothing was said")
+    Command { input, timeout: TIME, ..Command::new(["nft"].iter().chain(words).copied()) }
 }
 
 /// A stateless listing without the elements that rules or time put into sets.

@@ -1,0 +1,301 @@
+//! The policy as its parameters and children say it: `rule "accept" tcp=22`, `raw "…"`.
+
+use converge_model::schema::Child;
+use converge_model::{KindSchema, Param, ParamProblem, Type};
+
+use crate::system::firewall;
+use crate::system::firewall::policy::{
+    Action, Direction, Limit, Log, Masquerade, Network, Policy, PortForward, Ports, Raw, Rule, Service,
+    Verdict,
+};
+use crate::wish::{Reader, RowReader};
+
+const PORTS: &str = "[0-9]{1,5}(-[0-9]{1,5})?";
+const INTERFACE: &str = "[A-Za-z0-9_.*-]+";
+/// What stands between quotation marks of a back end.
+const QUOTED: &str = "[^\"\\\\$\n\r]{1,120}";
+const RATE: &str = "[1-9][0-9]*/(second|minute|hour|day)";
+const ACTIONS: [&str; 3] = ["accept", "drop", "reject"];
+const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"];
+/// The children, each of which makes a policy.
+const CHILDREN: [&str; 5] = ["rule", "service", "masquerade", "port-forward", "raw"];
+
+/// Adds the parameters and children of a policy to the schema.
+pub(super) fn describe(schema: KindSchema) -> KindSchema {
+    let action = |name: &str, doc: &str| Param::new(name, Type::Text, doc).one_of(&ACTIONS);
+    schema
+        .param(action("input", "What becomes of packets to the host that no rule names. Default: `drop`."))
+        .param(action("output", "What becomes of packets from the host that no rule names. Default: `accept`."))
+        .param(action("forward", "What becomes of packets through the host that no rule names. Default: `drop`."))
+        .param(Param::new("ping", Type::Bool, "Answer pings.").default(true))
+        .param(list("containers", Type::Text, "Interfaces whose forwarded packets are left to the tables of Docker and its like.").pattern(INTERFACE))
+        .param(Param::new("log", Type::Bool, "Log packets that no rule names before they are dropped or rejected.").default(false))
+        .param(Param::new("log-prefix", Type::Text, "Text before each line of the log.").pattern(QUOTED).default("converge: "))
+        .param(Param::new("log-rate", Type::Text, "Maximum of lines that each rule logs.").pattern(RATE).default("10/minute"))
+        .param(Param::new("log-level", Type::Text, "Level of the lines.").one_of(&LEVELS).default("info"))
+        .child(rule())
+        .child(
+            Child::new("service", "A name for ports, which rules use.")
+                .param(Param::new("name", Type::Name, "The name.").argument(0).required())
+                .param(list("tcp", Type::Text, "TCP ports and ranges: `8000-8010`.").pattern(PORTS))
+                .param(list("udp", Type::Text, "UDP ports and ranges.").pattern(PORTS)),
+        )
+        .child(unkeyed(
+            Child::new("masquerade", "Packets that leave by an interface get its address: the host is a gateway.")
+                .param(Param::new("interface", Type::Text, "The interface that they leave by.").argument(0).required().pattern(INTERFACE))
+                .param(list("from", Type::Network, "The networks behind the host. Default: all.")),
+        ))
+        .child(port_forward())
+        .child(unkeyed(
+            Child::new("raw", "A rule in the words of nftables, which no other back end understands. Converge does not read it. Raw rules stand before all others of their chain.")
+                .param(Param::new("rule", Type::Text, "The rule: `tcp dport 9 counter accept`.").argument(0).required())
+                .param(
+                    Param::new("chain", Type::Text, "Where it stands; `table` for sets and chains of one's own.")
+                        .one_of(&["input", "output", "forward", "prerouting", "postrouting", "table"])
+                        .default("input"),
+                ),
+        ))
+}
+
+fn rule() -> Child {
+    let child = Child::new("rule", "A rule. Rules that name where packets come from hold before the others; among each, what is dropped before what is rejected, limited and accepted. Forwarded packets follow the order written.")
+        .param(
+            Param::new("action", Type::Text, "What becomes of the packets. `limit` accepts new connections as often as `rate` says, and drops the rest.")
+                .argument(0)
+                .required()
+                .one_of(&["accept", "drop", "reject", "limit"]),
+        )
+        .param(Param::new("direction", Type::Text, "Whether packets come to the host, from it, or through it.").one_of(&["in", "out", "forward"]).default("in"))
+        .param(list("service", Type::Name, "Services by name, each of them a `service` of the policy."))
+        .param(list("tcp", Type::Text, "TCP ports and ranges: `8000-8010`.").pattern(PORTS))
+        .param(list("udp", Type::Text, "UDP ports and ranges.").pattern(PORTS))
+        .param(list("protocol", Type::Name, "Protocols without ports: `gre`, `esp`, `vrrp`.").pattern("[A-Za-z0-9-]+"))
+        .param(list("from", Type::Network, "Addresses and networks that packets come from."))
+        .param(list("to", Type::Network, "Addresses and networks that packets go to."))
+        .param(list("interface", Type::Text, "Interfaces that packets come in by; of `direction=\"out\"`, go out by.").pattern(INTERFACE))
+        .param(list("out-interface", Type::Text, "Interfaces that forwarded packets go out by.").pattern(INTERFACE))
+        .param(Param::new("log", Type::Bool, "Log the packets.").default(false))
+        .param(Param::new("comment", Type::Text, "Text that the back end lists beside the rule.").pattern(QUOTED))
+        .param(Param::new("rate", Type::Text, "New connections of a `limit`: `30/minute`.").pattern(RATE))
+        .param(Param::new("burst", Type::Int, "Connections of a `limit` that may come at once. Default: the number of the rate.").range(1, 10000))
+        .param(
+            Param::new("per", Type::Text, "Whether each address has a rate of its own (of IPv6, each /64), or all have one together.")
+                .one_of(&["address", "all"])
+                .default("address"),
+        );
+    unkeyed(child)
+}
+
+fn port_forward() -> Child {
+    let child = Child::new("port-forward", "A port of the host that leads to another host.")
+        .param(list("tcp", Type::Text, "TCP ports of this host.").pattern(PORTS))
+        .param(list("udp", Type::Text, "UDP ports of this host.").pattern(PORTS))
+        .param(Param::new("to", Type::Network, "The address of the other host.").required())
+        .param(Param::new("to-port", Type::Port, "Its port. Default: the same."))
+        .param(list("from", Type::Network, "Addresses and networks that packets come from."))
+        .param(list("interface", Type::Text, "Interfaces that packets come in by.").pattern(INTERFACE))
+        .param(
+            Param::new("comment", Type::Text, "Text that the back end lists beside the rule.")
+                .pattern(QUOTED),
+        );
+    unkeyed(child)
+}
+
+/// Children that are not told apart by their first argument.
+fn unkeyed(child: Child) -> Child {
+    Child { keyed: false, ..child }
+}
+
+fn list(name: &str, of: Type, doc: &str) -> Param {
+    Param::new(name, Type::List(Box::new(of)), doc)
+}
+
+/// Whether the parameters say something of a policy.
+pub(super) fn has_policy(params: &Reader<'_>) -> bool {
+    CHILDREN.iter().chain(&["input", "output", "forward"]).any(|name| params.has(name))
+}
+
+/// The policy that the parameters say.
+pub(super) fn policy(params: &mut Reader<'_>) -> Policy {
+    let [input, output, forward] =
+        [("input", Action::Drop), ("output", Action::Accept), ("forward", Action::Drop)]
+            .map(|(name, usual)| params.text(name).map_or(usual, |word| action(&word)));
+    let mut rows = Rows { services: Vec::new(), params };
+    rows.services = rows.services();
+    Policy {
+        input,
+        output,
+        forward,
+        rules: rows.rules(),
+        masquerades: rows.masquerades(),
+        port_forwards: rows.port_forwards(),
+        raw: rows.raw(),
+        ping: params.flag("ping").unwrap_or(true),
+        containers: params.texts("containers"),
+        logs_rest: params.flag("log").unwrap_or(false),
+        log: Log {
+            prefix: params.text("log-prefix").unwrap_or_else(|| "converge: ".to_owned()),
+            rate: params.text("log-rate").unwrap_or_else(|| "10/minute".to_owned()),
+            level: params.text("log-level").unwrap_or_else(|| "info".to_owned()),
+        },
+    }
+}
+
+fn action(word: &str) -> Action {
+    match word {
+        "accept" => Action::Accept,
+        "reject" => Action::Reject,
+        _ => Action::Drop,
+    }
+}
+
+/// The children as they are read; mistakes go to the parameters.
+struct Rows<'r, 'p> {
+    services: Vec<Service>,
+    params: &'r mut Reader<'p>,
+}
+
+impl Rows<'_, '_> {
+    fn services(&mut self) -> Vec<Service> {
+        let rows = self.params.rows("service");
+        let service = |row: &RowReader| Service {
+            name: row.plain("name").unwrap_or_default(),
+            tcp: self.ports(row, "service", "tcp"),
+            udp: self.ports(row, "service", "udp"),
+        };
+        rows.iter().map(service).collect()
+    }
+
+    fn rules(&mut self) -> Vec<Rule> {
+        let rows = self.params.rows("rule");
+        rows.iter().filter_map(|row| self.rule(row)).collect()
+    }
+
+    fn rule(&mut self, row: &RowReader) -> Option<Rule> {
+        let verdict = self.verdict(row)?;
+        let direction = match row.plain("direction").as_deref() {
+            Some("out") => Direction::Out,
+            Some("forward") => Direction::Forward,
+            _ => Direction::In,
+        };
+        if matches!(verdict, Verdict::Limit(_)) && direction != Direction::In {
+            self.problem("rule", "`limit` is for packets to the host alone");
+        }
+        let services = words(row, "service").iter().filter_map(|name| self.service(name)).collect();
+        Some(Rule {
+            verdict,
+            direction,
+            services,
+            tcp: self.ports(row, "rule", "tcp"),
+            udp: self.ports(row, "rule", "udp"),
+            protocols: words(row, "protocol"),
+            from: self.networks(row, "rule", "from"),
+            to: self.networks(row, "rule", "to"),
+            interfaces: words(row, "interface"),
+            out_interfaces: words(row, "out-interface"),
+            log: row.plain("log").as_deref() == Some("true"),
+            comment: row.plain("comment"),
+        })
+    }
+
+    fn verdict(&mut self, row: &RowReader) -> Option<Verdict> {
+        let word = row.plain("action").unwrap_or_default();
+        if word != "limit" {
+            return Some(Verdict::Act(action(&word)));
+        }
+        let burst = row.plain("burst").and_then(|burst| burst.parse().ok());
+        let per_address = row.plain("per").as_deref() != Some("all");
+        let limit = row.plain("rate").and_then(|rate| Limit::read(&rate, burst, per_address));
+        if limit.is_none() {
+            self.problem("rule", "`limit` must have a `rate`: `rate=\"30/minute\"`");
+        }
+        limit.map(Verdict::Limit)
+    }
+
+    fn service(&mut self, name: &str) -> Option<Service> {
+        let found = self.services.iter().find(|service| service.name == name).cloned();
+        if found.is_none() {
+            self.problem("rule", &format!("there is no service {name:?}: write `service {name:?} tcp=…`"));
+        }
+        found
+    }
+
+    fn masquerades(&mut self) -> Vec<Masquerade> {
+        let rows = self.params.rows("masquerade");
+        let masquerade = |row: &RowReader| Masquerade {
+            interface: row.plain("interface").unwrap_or_default(),
+            from: self.networks(row, "masquerade", "from"),
+        };
+        rows.iter().map(masquerade).collect()
+    }
+
+    fn port_forwards(&mut self) -> Vec<PortForward> {
+        let rows = self.params.rows("port-forward");
+        rows.iter().filter_map(|row| self.port_forward(row)).collect()
+    }
+
+    fn port_forward(&mut self, row: &RowReader) -> Option<PortForward> {
+        let to_text = row.plain("to").unwrap_or_default();
+        let Ok(to) = to_text.parse() else {
+            self.problem("port-forward", &format!("`to` must be one address, not {to_text:?}"));
+            return None;
+        };
+        Some(PortForward {
+            tcp: self.ports(row, "port-forward", "tcp"),
+            udp: self.ports(row, "port-forward", "udp"),
+            to,
+            to_text,
+            to_port: row.plain("to-port").and_then(|port| port.parse().ok()),
+            from: self.networks(row, "port-forward", "from"),
+            interfaces: words(row, "interface"),
+            comment: row.plain("comment"),
+        })
+    }
+
+    fn raw(&mut self) -> Vec<Raw> {
+        let rows = self.params.several_lines(|params| params.rows("raw"));
+        let raw = |row: &RowReader| Raw {
+            chain: row.plain("chain").unwrap_or_else(|| "input".to_owned()),
+            text: row.plain("rule").unwrap_or_default(),
+        };
+        let raw: Vec<_> = rows.iter().map(raw).collect();
+        for one in raw.iter().filter(|one| !firewall::stays_inside(&one.text)) {
+            let message = format!("{:?} leads out of its chain", one.text);
+            self.params.problem(ParamProblem::new("raw", message).help(BALANCE));
+        }
+        raw
+    }
+
+    fn ports(&mut self, row: &RowReader, child: &str, param: &str) -> Vec<Ports> {
+        let read = |text: String| {
+            let ports = Ports::read(&text);
+            if ports.is_none() {
+                self.problem(child, &format!("{text:?} is no port and no range of ports"));
+            }
+            ports
+        };
+        words(row, param).into_iter().filter_map(read).collect()
+    }
+
+    fn networks(&mut self, row: &RowReader, child: &str, param: &str) -> Vec<Network> {
+        let read = |text: String| {
+            let network = Network::read(&text);
+            if network.is_none() {
+                self.problem(child, &format!("{text:?} is no address and no network"));
+            }
+            network
+        };
+        words(row, param).into_iter().filter_map(read).collect()
+    }
+
+    fn problem(&mut self, child: &str, message: &str) {
+        self.params.problem(ParamProblem::new(child, message));
+    }
+}
+
+/// What to do about words of a back end that lead out of their place.
+pub(super) const BALANCE: &str = "close every brace and quotation mark that is opened, and no other";
+
+fn words(row: &RowReader, name: &str) -> Vec<String> {
+    row.texts(name).iter().filter_map(|text| String::from_utf8(text.expose().to_vec()).ok()).collect()
+}
