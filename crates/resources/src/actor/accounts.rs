@@ -1,8 +1,8 @@
-//! How a step changes accounts, and how that is taken back.
+//! How a step changes accounts, and finds the numbers of names. How a change is taken back is in [`kept`](super::kept).
 
-use super::{Actor, ApplyError, Kept, gid_of, uid_of};
-use crate::system::System;
-use crate::system::accounts::{AccountChange, AccountError, AccountTable};
+use super::kept::{Kept, refused};
+use super::{Actor, ApplyError};
+use crate::system::accounts::{AccountChange, AccountTable};
 
 impl Actor<'_> {
     /// Makes a change of the accounts; what takes it back is kept, in memory alone.
@@ -10,7 +10,7 @@ impl Actor<'_> {
         let table = self.system.accounts().table().map_err(|error| ApplyError::new(error.to_string()))?;
         // Kept beforehand, for a change that fails may have been made in part.
         self.undo.push(self.system, Kept::Accounts(change.inverse(&table)))?;
-        self.system.accounts().change(change).map_err(failed)
+        self.system.accounts().change(change).map_err(refused)
     }
 
     /// The number of a user given by name or number; other sources than the host's files are asked where these do not
@@ -31,21 +31,14 @@ impl Actor<'_> {
     }
 }
 
-/// Carries the changes out, as far as there is something left for them.
-pub(super) fn put_back(system: &dyn System, changes: &[AccountChange]) -> Result<(), ApplyError> {
-    for change in changes {
-        let table = system.accounts().table().map_err(|error| ApplyError::new(error.to_string()))?;
-        if !change.is_needless(&table) {
-            system.accounts().change(change).map_err(failed)?;
-        }
-    }
-    Ok(())
+/// The number of a user given by name or number.
+pub fn uid_of(table: &AccountTable, given: &str) -> Result<u32, ApplyError> {
+    let known = table.users.get(given).map(|user| user.uid).or_else(|| given.parse().ok());
+    known.ok_or_else(|| ApplyError::new(format!("there is no user {given}")))
 }
 
-fn failed(error: AccountError) -> ApplyError {
-    let message = error.to_string();
-    match error {
-        AccountError::Refused { output, .. } => ApplyError::new(message).output(&output),
-        _ => ApplyError::new(message),
-    }
+/// The number of a group given by name or number.
+pub fn gid_of(table: &AccountTable, given: &str) -> Result<u32, ApplyError> {
+    let known = table.groups.get(given).map(|group| group.gid).or_else(|| given.parse().ok());
+    known.ok_or_else(|| ApplyError::new(format!("there is no group {given}")))
 }

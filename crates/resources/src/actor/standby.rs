@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ApplyError, Copy, Kept, Undo};
+use super::ApplyError;
+use super::kept::{Copy, Kept};
 use crate::system::System;
 use crate::system::files::{Files, Metadata};
 use crate::system::processes::Command;
@@ -169,7 +170,12 @@ impl Standby {
     }
 
     /// Adds what is about to be replaced.
-    fn note(&mut self, kept: &Kept, system: &dyn System, store: Option<&Files>) -> Result<(), ApplyError> {
+    pub(super) fn note(
+        &mut self,
+        kept: &Kept,
+        system: &dyn System,
+        store: Option<&Files>,
+    ) -> Result<(), ApplyError> {
         let noted = match self.backs(kept, system, store) {
             Ok(Some(backs)) => self.append(&Noted::Change(backs)),
             Ok(None) if self.lenient => Ok(()),
@@ -180,6 +186,22 @@ impl Standby {
             Err(error) => Err(error),
         };
         noted.map_err(|error| ApplyError::new(format!("failed to note how it is put back: {error}")))
+    }
+
+    /// Adds a unit to which `verb` is done again once all was put back.
+    pub(super) fn again_unit(&mut self, verb: Verb, unit: &str) -> Result<(), ApplyError> {
+        let word = if verb == Verb::Reload { "reload-or-restart" } else { verb.word() };
+        self.again(Back::Unit { words: vec![word.to_owned(), unit.to_owned()] })
+    }
+
+    /// Adds a command that is run again once all was put back.
+    pub(super) fn again_command(&mut self, command: &Command) -> Result<(), ApplyError> {
+        let fail = |error: io::Error| ApplyError::new(format!("failed to note what is done again: {error}"));
+        match self.line(command).map_err(fail)? {
+            Some(line) => self.again(Back::Run(line)),
+            None if self.lenient => Ok(()),
+            None => Err(ApplyError::new("the host could not run it again by itself")),
+        }
     }
 
     /// Adds something to be done again once all was put back.
@@ -323,40 +345,6 @@ impl Back {
                 words.last().cloned()
             }
             _ => None,
-        }
-    }
-}
-
-impl Undo {
-    /// From now on what is kept for a guarded resource is noted in `standby` as well, before the change is made; none:
-    /// nowhere else.
-    pub fn stand_by(&mut self, standby: Option<Standby>) {
-        self.standby = standby;
-    }
-
-    /// Notes `kept` where the resource in hand is guarded.
-    pub(super) fn note(&mut self, system: &dyn System, kept: &Kept) -> Result<(), ApplyError> {
-        match &mut self.standby {
-            Some(standby) if self.guarded => standby.note(kept, system, self.store.as_ref()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Notes that `verb` is done to `unit`: once all was put back, it is done again.
-    pub(super) fn note_again(&mut self, verb: Verb, unit: &str) -> Result<(), ApplyError> {
-        let word = if verb == Verb::Reload { "reload-or-restart" } else { verb.word() };
-        let Some(standby) = self.standby.as_mut().filter(|_| self.guarded) else { return Ok(()) };
-        standby.again(Back::Unit { words: vec![word.to_owned(), unit.to_owned()] })
-    }
-
-    /// As [`Undo::note_again`], for a command that is run.
-    pub(super) fn note_again_command(&mut self, command: &Command) -> Result<(), ApplyError> {
-        let Some(standby) = self.standby.as_mut().filter(|_| self.guarded) else { return Ok(()) };
-        let fail = |error: io::Error| ApplyError::new(format!("failed to note what is done again: {error}"));
-        match standby.line(command).map_err(fail)? {
-            Some(line) => standby.again(Back::Run(line)),
-            None if standby.lenient => Ok(()),
-            None => Err(ApplyError::new("the host could not run it again by itself")),
         }
     }
 }

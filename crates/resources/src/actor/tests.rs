@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use converge_model::Digest;
+
 use super::*;
 use crate::kinds::testing::Trial;
 

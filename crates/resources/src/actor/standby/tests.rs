@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::actor::revert::{Taken, revert};
-use crate::actor::{Actor, Attributes, Journal};
+use crate::actor::{Actor, Attributes, Journal, Undo};
 use crate::contents::Contents;
 use crate::system::accounts::Accounts;
 use crate::system::fake::World;

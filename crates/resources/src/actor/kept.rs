@@ -1,0 +1,139 @@
+//! One thing that a step replaced, and how it is put back by the run itself.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::{ApplyError, restore};
+use crate::system::System;
+use crate::system::accounts::{AccountChange, AccountError};
+use crate::system::files::{Files, Metadata, Sort};
+use crate::system::processes::Command;
+use crate::system::receipts::Receipt;
+use crate::system::services::Verb;
+
+/// One thing that was replaced.
+pub(super) enum Kept {
+    /// Nothing was at the path.
+    Nothing(PathBuf),
+    /// A file was, and is kept here.
+    File { path: PathBuf, metadata: Metadata, content: Copy },
+    /// A link was, that led there.
+    Link { path: PathBuf, metadata: Metadata, target: PathBuf },
+    /// A folder was, empty by the time it went.
+    Folder { path: PathBuf, metadata: Metadata },
+    /// A folder with all that was in it, which is kept here.
+    Tree { path: PathBuf, kept: PathBuf },
+    /// The folder was empty.
+    Empty(PathBuf),
+    /// It stayed, with another mode or owner.
+    Metadata { path: PathBuf, metadata: Metadata },
+    /// A unit was acted on; this brings it back.
+    Unit { verb: Verb, unit: String },
+    /// A value of the running kernel was this.
+    Kernel { path: PathBuf, before: Vec<u8> },
+    /// Unit files were changed: the manager must read them again.
+    UnitFiles,
+    /// This command brings it back.
+    Command(Box<Command>),
+    /// This was noted before, or nothing was.
+    Receipt { key: String, receipt: Option<Receipt> },
+    /// Accounts were changed; these changes, in order, bring them back.
+    Accounts(Vec<AccountChange>),
+}
+
+/// A kept content.
+pub(super) enum Copy {
+    Memory(Vec<u8>),
+    Stored(PathBuf),
+    TooLarge,
+}
+
+impl Kept {
+    pub(super) fn put_back(self, system: &dyn System, store: Option<&Files>) -> Result<(), ApplyError> {
+        let files = system.files();
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |error: io::Error| ApplyError::at("put back", &path, &error)
+        };
+        match self {
+            Self::Nothing(path) => match files.entry(&path).map_err(fail(&path))? {
+                None => Ok(()),
+                Some(entry) if entry.sort == Sort::Folder => files.remove_folder(&path).map_err(fail(&path)),
+                Some(_) => files.remove(&path).map_err(fail(&path)),
+            },
+            Self::File { path, metadata, content } => {
+                put_back_file(files, store, &path, &metadata, &content).map_err(fail(&path))
+            }
+            Self::Link { path, metadata, target } => {
+                restore::link(files, &path, &metadata, &target).map_err(fail(&path))
+            }
+            Self::Folder { path, metadata } => restore::folder(files, &path, &metadata).map_err(fail(&path)),
+            Self::Metadata { path, metadata } => restore::dress(files, &path, &metadata).map_err(fail(&path)),
+            Self::Tree { path, kept } => {
+                let store = store.ok_or_else(|| fail(&path)(io::ErrorKind::NotFound.into()))?;
+                files.put_tree_back(&path, store, &kept).map_err(fail(&path))
+            }
+            Self::Empty(path) => files.empty(&path).map_err(fail(&path)),
+            Self::Unit { verb, unit } => {
+                system.units().act(verb, &unit).map_err(|error| ApplyError::new(error.to_string()))
+            }
+            Self::Receipt { key, receipt } => {
+                system.receipts().set(&key, receipt.as_ref()).map_err(|error| {
+                    ApplyError::new(format!("failed to put back the receipt of {key}: {error}"))
+                })
+            }
+            Self::Accounts(changes) => put_back_accounts(system, &changes),
+            Self::Kernel { path, before } => files.set_kernel(&path, &before).map_err(fail(&path)),
+            Self::UnitFiles => {
+                system.units().reload_files().map_err(|error| ApplyError::new(error.to_string()))
+            }
+            Self::Command(command) => match system.processes().run(&command, &mut |_| {}) {
+                Ok(finished) if finished.success() => Ok(()),
+                Ok(finished) => {
+                    Err(ApplyError::new(format!("failed to take back with {}", command.program()))
+                        .output(&finished.output))
+                }
+                Err(error) => Err(ApplyError::new(error.to_string())),
+            },
+        }
+    }
+}
+
+fn put_back_file(
+    files: &Files,
+    store: Option<&Files>,
+    path: &Path,
+    metadata: &Metadata,
+    content: &Copy,
+) -> io::Result<()> {
+    restore::file(files, path, metadata, |to| match content {
+        Copy::TooLarge => {
+            Err(io::Error::new(io::ErrorKind::FileTooLarge, "it was too large to be kept in memory"))
+        }
+        Copy::Memory(bytes) => to.write_all(bytes),
+        Copy::Stored(stored) => {
+            let store = store.ok_or(io::ErrorKind::NotFound)?;
+            io::copy(&mut store.open(stored)?, to).map(drop)
+        }
+    })
+}
+
+/// Carries the changes out, as far as there is something left for them.
+fn put_back_accounts(system: &dyn System, changes: &[AccountChange]) -> Result<(), ApplyError> {
+    for change in changes {
+        let table = system.accounts().table().map_err(|error| ApplyError::new(error.to_string()))?;
+        if !change.is_needless(&table) {
+            system.accounts().change(change).map_err(refused)?;
+        }
+    }
+    Ok(())
+}
+
+/// A change of accounts that was not made.
+pub(super) fn refused(error: AccountError) -> ApplyError {
+    let message = error.to_string();
+    match error {
+        AccountError::Refused { output, .. } => ApplyError::new(message).output(&output),
+        _ => ApplyError::new(message),
+    }
+}

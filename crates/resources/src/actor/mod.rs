@@ -1,0 +1,103 @@
+//! How kinds change a host: everything that a step replaces is kept until the host's run ends, and put back in reverse
+//! when the step, or what it notified, fails. This file owns the actor itself; what it can do is cut by what it does it to.
+
+mod accounts;
+mod attributes;
+mod commands;
+mod files;
+mod kept;
+mod packages;
+mod rehearsal;
+mod restore;
+pub mod revert;
+mod services;
+mod standby;
+#[cfg(test)]
+mod tests;
+mod undo;
+mod write;
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use converge_model::PropertyChange;
+
+pub use crate::apply_error::ApplyError;
+use crate::contents::Contents;
+use crate::system::System;
+use crate::system::files::{Entry, Files, Metadata};
+use crate::system::packages::Allowance;
+use crate::system::receipts::Receipt;
+use kept::Kept;
+
+pub use accounts::{gid_of, uid_of};
+pub use attributes::Attributes;
+pub use standby::Standby;
+pub use undo::Undo;
+
+/// Where the agent notes what must be cleaned up if it dies.
+pub trait Journal {
+    /// A temporary is about to be made at `path`.
+    fn temporary(&self, path: &Path) -> Result<(), ApplyError>;
+}
+
+/// The hands of a step.
+pub struct Actor<'a> {
+    /// The host.
+    pub system: &'a dyn System,
+    /// Where content comes from.
+    pub contents: &'a dyn Contents,
+    /// Where temporaries are noted.
+    pub journal: &'a dyn Journal,
+    /// Receives output of commands as it comes.
+    pub output: &'a mut dyn FnMut(&[u8]),
+    /// What was replaced so far.
+    pub undo: &'a mut Undo,
+    /// Whether what is replaced may be kept only in memory.
+    pub sensitive: bool,
+    /// The time that the step may take, where its resource says so.
+    pub timeout: Option<Duration>,
+    /// What the plan lets transactions of packages do.
+    pub allowance: &'a Allowance,
+    /// What the step turned out to do beyond what was planned.
+    pub unforeseen: &'a mut Vec<PropertyChange>,
+}
+
+/// The longest value of the kernel that is kept, in bytes.
+const KERNEL_LIMIT: usize = 64 * 1024;
+
+impl<'a> Actor<'a> {
+    /// The host's files, to read.
+    pub fn files(&self) -> &'a Files {
+        self.system.files()
+    }
+
+    /// Notes what was applied to the claim with `key`; none: that nothing is.
+    pub fn set_receipt(&mut self, key: &str, receipt: Option<&Receipt>) -> Result<(), ApplyError> {
+        let fail =
+            |error: io::Error| ApplyError::new(format!("failed to note the receipt of {key}: {error}"));
+        let before = self.system.receipts().get(key).map_err(fail)?;
+        self.undo.push(self.system, Kept::Receipt { key: key.to_owned(), receipt: before })?;
+        self.system.receipts().set(key, receipt).map_err(fail)
+    }
+
+    /// Sets a value of the running kernel, a file in `/proc` or `/sys`.
+    pub fn set_kernel(&mut self, path: &Path, value: &str) -> Result<(), ApplyError> {
+        let fail = |error: io::Error| ApplyError::at(&format!("write {value:?} into"), path, &error);
+        let before = self.files().read(path, KERNEL_LIMIT).map_err(fail)?;
+        let kept = Kept::Kernel { path: path.to_owned(), before };
+        self.undo.note(self.system, &kept)?;
+        self.files().set_kernel(path, format!("{value}\n").as_bytes()).map_err(fail)?;
+        self.undo.hold(kept);
+        Ok(())
+    }
+
+    fn entry(&self, path: &Path) -> Result<Option<Entry>, ApplyError> {
+        self.files().entry(path).map_err(|error| ApplyError::at("read", path, &error))
+    }
+
+    fn metadata(&self, path: &Path) -> Result<Option<Metadata>, ApplyError> {
+        self.files().metadata(path).map_err(|error| ApplyError::at("read", path, &error))
+    }
+}
