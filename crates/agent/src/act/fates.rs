@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use converge_model::Resource;
 
 /// What became of a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It is not its turn yet, or the selection leaves it out.
+    #[default]
     Waiting,
     InSync,
     Changed,
@@ -33,31 +34,41 @@ impl Fate {
 /// The fates of the resources of a catalog, by their places.
 pub(crate) struct Fates {
     all: Vec<Fate>,
-    /// By body: the resources in it that stop what comes after them.
-    by_body: BTreeMap<u32, BTreeSet<u32>>,
+    stops: Stops,
 }
 
 impl Fates {
     pub(crate) fn new(count: usize) -> Self {
-        Self { all: vec![Fate::Waiting; count], by_body: BTreeMap::new() }
+        Self { all: vec![Fate::Waiting; count], stops: Stops::default() }
     }
 
     pub(crate) fn of(&self, index: u32) -> Fate {
         self.all[index as usize]
     }
 
-    /// All of them, in the order of the catalog.
-    pub(crate) fn all(&self) -> &[Fate] {
-        &self.all
-    }
-
     /// Settles the fate of `resource`, the one at `index`.
     pub(crate) fn settle(&mut self, index: u32, resource: &Resource, fate: Fate) {
         self.all[index as usize] = fate;
+        self.stops.settle(index, resource, fate);
+    }
+
+    /// The first resource in one of `bodies` that stands before `index` and stops it.
+    pub(crate) fn stopper(&self, bodies: &[u32], index: u32) -> Option<u32> {
+        self.stops.stopper(bodies, index)
+    }
+}
+
+/// By body: the resources in it that stop what comes after them.
+#[derive(Default)]
+pub(crate) struct Stops(BTreeMap<u32, BTreeSet<u32>>);
+
+impl Stops {
+    /// The resource at `index` has this fate now.
+    pub(crate) fn settle(&mut self, index: u32, resource: &Resource, fate: Fate) {
         for body in &resource.bodies {
             if fate.is_trouble() && !resource.options.may_fail {
-                self.by_body.entry(*body).or_default().insert(index);
-            } else if let Some(body) = self.by_body.get_mut(body) {
+                self.0.entry(*body).or_default().insert(index);
+            } else if let Some(body) = self.0.get_mut(body) {
                 body.remove(&index);
             }
         }
@@ -65,7 +76,7 @@ impl Fates {
 
     /// The first resource in one of `bodies` that stands before `index` and stops it.
     pub(crate) fn stopper(&self, bodies: &[u32], index: u32) -> Option<u32> {
-        let first = |body: &u32| self.by_body.get(body)?.first().copied();
+        let first = |body: &u32| self.0.get(body)?.first().copied();
         bodies.iter().filter_map(first).filter(|first| *first < index).min()
     }
 }

@@ -1,12 +1,21 @@
 //! Acts on a world in memory: what is planned is carried out, what fails is put back, what is owed is paid.
 
-use super::*;
+mod failures;
+mod notified;
+mod others;
+mod probed;
+mod transactions;
+
+use converge_model::wire::Refusal;
+use converge_model::{
+    EventKind, HostReport, HostState, Notify, NotifyHow, PropertyChange, Resource, Scalar, Settled,
+    StepOutcome, Value,
+};
+use converge_resources::System;
+
+use crate::state::journal::{Debt, Journal, Past, Record};
 use crate::testing::{Bench, order, resource};
 use crate::work::{act_in, look_in};
-use converge_model::wire::Refusal;
-use converge_model::{HostReport, HostState, Notify, Scalar, Shown, Value};
-use converge_resources::system::fake::Offer;
-use converge_resources::system::packages::{PackageGoal, PackageRequest};
 
 pub(super) fn outcomes(report: &HostReport) -> Vec<(String, &'static str)> {
     let word = |outcome: &StepOutcome| match outcome {
@@ -355,135 +364,6 @@ fn what_its_service_did_not_survive_is_put_back_at_the_closing_look() {
     assert!(why.contains("file[/etc/app] was put back; it failed again: "), "{why}");
     assert_eq!(output, "app.service: a line of its journal\n");
     assert_eq!(of("file[/etc/app]").0, "service[app] failed with it; file[/etc/app] was put back");
-}
-
-/// A host whose sources are newer than its lists: fetched ones say that `new` cannot stay beside `mail`, and needs `libnew`.
-fn stale(bench: &Bench, conflicts: bool) {
-    let plain = |version: &str| Offer { version: version.into(), ..Offer::default() };
-    bench.world.offer("mail", plain("3"));
-    bench.world.by_hand(PackageRequest::present("mail")).unwrap();
-    bench.world.offer("libnew", plain("2"));
-    let conflicts = if conflicts { vec!["mail".to_owned()] } else { Vec::new() };
-    bench.world.offer_next("new", Offer { depends: vec!["libnew".to_owned()], conflicts, ..plain("1") });
-}
-
-#[test]
-fn packages_that_the_plan_does_not_name_stay_whatever_fetched_lists_say() {
-    let other = |bench: &Bench| {
-        bench.world.offer("other", Offer { version: "1".into(), ..Offer::default() });
-        resource("package", "other")
-    };
-    for more in [false, true] {
-        let bench = Bench::new();
-        stale(&bench, true);
-        let mut catalog = vec![resource("package", "new")];
-        catalog.extend(more.then(|| other(&bench)));
-        let report = bench.apply(&catalog);
-        assert_eq!(report.state, HostState::Failed);
-        for result in &report.results {
-            let StepOutcome::Failed { why, .. } = &result.outcome else { panic!("{result:?}") };
-            assert!(why.contains("would remove mail, which the plan does not name"), "{why}");
-        }
-        assert_eq!(bench.world.log(), ["install mail", "refresh"], "nothing changed but the lists");
-        // By now the plan knows, and names it.
-        let plan = bench.look(&catalog);
-        let removes: Vec<_> = plan.steps.iter().flat_map(|step| &step.change.properties).collect();
-        assert!(
-            removes.iter().any(|one| one.property == "removes" && one.before == Shown::Text("mail".into()))
-        );
-        assert_eq!(bench.apply(&catalog).state, HostState::Changed);
-    }
-}
-
-#[test]
-fn packages_that_come_beyond_the_plan_are_told() {
-    let bench = Bench::new();
-    stale(&bench, false);
-    let report = bench.apply(&[resource("package", "new")]);
-    assert_eq!(report.state, HostState::Changed, "{report:?}");
-    assert_eq!(report.results[0].unforeseen, [PropertyChange::new("libnew", Shown::Absent, "2")]);
-    assert_eq!(report.results[0].outcome, StepOutcome::Done);
-    let seen = bench.controller.events.lock().unwrap().iter().any(
-        |event| matches!(event, EventKind::StepFinished { result } if result.unforeseen == report.results[0].unforeseen),
-    );
-    assert!(seen, "the event tells it, too");
-}
-
-#[test]
-fn packages_that_the_plan_foresaw_are_no_surprise() {
-    let bench = Bench::new();
-    let plain = |version: &str| Offer { version: version.into(), ..Offer::default() };
-    bench.world.offer("lib", plain("2"));
-    bench.world.offer("old", plain("1"));
-    bench.world.offer(
-        "new",
-        Offer { depends: vec!["lib".to_owned()], conflicts: vec!["old".to_owned()], ..plain("1") },
-    );
-    bench.world.by_hand(PackageRequest::present("old")).unwrap();
-    let report = bench.apply(&[resource("package", "new")]);
-    assert_eq!((report.state, &report.results[0].unforeseen), (HostState::Changed, &Vec::new()));
-}
-
-#[test]
-fn an_autoremove_that_an_earlier_step_makes_larger_stops() {
-    let bench = Bench::new();
-    for name in ["old", "libold"] {
-        bench.world.offer(name, Offer { version: "1".into(), ..Offer::default() });
-        bench.world.by_hand(PackageRequest::present(name)).unwrap();
-    }
-    bench.world.command("purge", |world| {
-        let gone = PackageRequest::new("old", PackageGoal::Absent { purge: false });
-        i32::from(world.by_hand(gone).is_err())
-    });
-    bench.world.leaves("old", "libold");
-    let mut command = resource("command", "purge");
-    command.params.set("command", Value::List(vec![Scalar::from("purge")]));
-    command.params.set("always", Value::from(true));
-    let report = bench.apply(&[command, resource("autoremove", "packages")]);
-    assert_eq!(report.state, HostState::Failed);
-    let StepOutcome::Failed { why, .. } = &report.results[1].outcome else { panic!("{report:?}") };
-    assert!(why.contains("would remove libold, which the plan does not name"), "{why}");
-}
-
-#[test]
-fn an_autoremove_names_what_a_removal_before_it_leaves() {
-    let bench = Bench::new();
-    for name in ["old", "libold"] {
-        bench.world.offer(name, Offer { version: "1".into(), ..Offer::default() });
-        bench.world.by_hand(PackageRequest::present(name)).unwrap();
-    }
-    bench.world.leaves("old", "libold");
-    let mut old = resource("package", "old");
-    old.params.set("state", Value::from("absent"));
-    let catalog = [old, resource("autoremove", "packages")];
-    let plan = bench.look(&catalog);
-    assert_eq!(plan.steps[1].change.properties[0].before, Shown::Text("libold".into()), "{plan:?}");
-    assert_eq!(bench.apply(&catalog).state, HostState::Changed);
-    assert_eq!(bench.world.log()[2..], ["remove old", "remove libold"]);
-}
-
-#[test]
-fn a_package_is_judged_by_its_state_and_what_another_broke_is_told_beside_it() {
-    for names in [&["tree"][..], &["tree", "wood"]] {
-        let bench = Bench::new();
-        for name in names {
-            bench.world.offer(name, Offer { version: "1".into(), ..Offer::default() });
-        }
-        bench.world.complain("apt-get ended with 100: dpkg: error processing package badpkg");
-        let catalog: Vec<_> = names.iter().map(|name| resource("package", name)).collect();
-        let report = bench.apply(&catalog);
-        assert!(outcomes(&report).iter().all(|(_, outcome)| *outcome == "done"), "{report:?}");
-        assert_eq!(report.state, HostState::Failed, "the package manager is not well");
-        let [problem] = &report.problems[..] else { panic!("{report:?}") };
-        assert!(
-            problem.message.contains("as it should be, but") && problem.message.contains("badpkg"),
-            "{problem:?}"
-        );
-        assert_eq!(
-            problem.address.as_ref().map(|at| at.as_str()),
-            Some(&*format!("package[{}]", names[names.len() - 1]))
-        );
-    }
 }
 
 #[test]

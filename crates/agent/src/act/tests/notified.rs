@@ -1,12 +1,15 @@
 //! Acts in which something is notified: whether its action runs, what becomes of its debt, and what is put back where it
 //! fails.
 
-use converge_model::{HostReport, HostState, Notify, Scalar, Value};
+use converge_model::{
+    Certainty, Change, EventKind, HostReport, HostState, Notify, NotifyHow, PutBack, Resource, Scalar,
+    Stands, StepOutcome, Value,
+};
+use converge_resources::System;
 use converge_resources::system::fake::{Offer, World};
-use converge_resources::system::services::Verb;
+use converge_resources::system::services::{Active, Verb};
 
-use super::tests::outcomes;
-use super::*;
+use super::outcomes;
 use crate::testing::{Bench, resource};
 
 fn notify(target: u32) -> Vec<Notify> {

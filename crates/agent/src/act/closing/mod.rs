@@ -10,7 +10,9 @@ use converge_resources::view::Base;
 use converge_resources::{ApplyError, View};
 
 use super::fates::Fate;
-use super::{Act, Failure, Halt, names};
+use super::outcome::{Failure, names};
+use super::progress::Acted;
+use super::{Act, Halt};
 use crate::decoded::problem;
 use crate::planner::warm;
 use crate::state::armed::has_all_rights;
@@ -56,7 +58,7 @@ impl Act<'_> {
             host: self.decoded.catalog.host.clone(),
             state,
             results: self.results.clone(),
-            in_sync: self.fates.all().iter().filter(|fate| **fate == Fate::InSync).count() as u32,
+            in_sync: self.course.all().iter().filter(|one| one.fate() == Fate::InSync).count() as u32,
             problems: std::mem::take(&mut self.problems),
         }
     }
@@ -65,8 +67,8 @@ impl Act<'_> {
     fn closing_look(&mut self) {
         let base = self.decoded.base(self.system);
         warm(self.decoded, &base);
-        let fates = (0_u32..).zip(self.fates.all());
-        let all: Vec<_> = fates.filter(|(_, fate)| fate.is_settled()).map(|(index, _)| index).collect();
+        let course = (0_u32..).zip(self.course.all());
+        let all: Vec<_> = course.filter(|(_, one)| one.fate().is_settled()).map(|(index, _)| index).collect();
         let broken: Vec<_> =
             all.into_iter().filter_map(|index| Some((index, self.pending(index, &base)?))).collect();
         for (index, pending) in broken {
@@ -101,8 +103,8 @@ impl Act<'_> {
         let units = self.decoded.wanted[index as usize].units();
         let output = units.into_iter().next().map(journal).unwrap_or_default();
         let error = ApplyError { message: pending, output };
-        if let Some((action, changed)) = self.acted.remove(&index) {
-            let outcome = self.take_back(index, &action, &changed, error);
+        if let Some(Acted { action, because }) = self.course.of_mut(index).acted.take() {
+            let outcome = self.take_back(index, &action, &because, error);
             if let StepOutcome::Failed { why, output, back, stands } = outcome {
                 self.revise(index, Failure { why, output, back, stands });
             }
@@ -160,10 +162,11 @@ impl Act<'_> {
     pub(crate) fn record(&self, mut ledger: Ledger, state: &State) -> Result<(), StateError> {
         let catalog = self.decoded.catalog;
         let mut places = Vec::new();
-        for ((index, resource), fate) in (0_u32..).zip(&catalog.resources).zip(self.fates.all()) {
+        for ((index, resource), one) in (0_u32..).zip(&catalog.resources).zip(self.course.all()) {
+            let fate = one.fate();
             if fate.is_settled() {
                 let applied = applied(resource, &self.key, &catalog.secrets);
-                let origin = if *fate == Fate::Created { Origin::Created } else { Origin::Found };
+                let origin = if fate == Fate::Created { Origin::Created } else { Origin::Found };
                 let clean = self.draft.veil.clean_digests(index, &self.lines);
                 ledger.record(resource, &catalog.project, &applied, (origin, &clean));
                 match self.draft.owned.get(&index) {
@@ -180,7 +183,7 @@ impl Act<'_> {
 
     /// What a step of the resource at `index` was to do, of which something may be there though it failed.
     fn left_by(&self, index: u32) -> Option<Verb> {
-        let mut results = self.results_of.get(&index)?.iter().map(|place| &self.results[*place]);
+        let mut results = self.course.of(index).results.iter().map(|place| &self.results[*place]);
         let stays = |result: &&StepResult| match &result.outcome {
             StepOutcome::Failed { back, stands, .. } => {
                 *back != PutBack::Restored && *stands != Stands::Unchanged

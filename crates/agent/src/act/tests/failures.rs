@@ -1,10 +1,15 @@
 //! Acts in which something cannot be planned, fails, or does not last: what stands in whose way, what is said of it, and
 //! how the host stands since then.
 
-use super::tests::outcomes;
-use super::*;
+use std::time::Duration;
+
+use converge_model::{
+    Certainty, HostState, Notify, NotifyHow, PutBack, Resource, Scalar, Stands, StepOutcome, Value,
+};
+use converge_resources::System;
+
+use super::outcomes;
 use crate::testing::{Bench, resource};
-use converge_model::{HostState, Notify, Scalar, Value};
 
 /// A command in a body of its own that ends with 1 after `deed`.
 fn failing(bench: &Bench, deed: fn(&converge_resources::system::fake::World)) -> Resource {

@@ -1,11 +1,11 @@
 //! Acts beside which another program changes the host, and acts that are to stop: they end there, and say so.
 
-use converge_model::{HostState, Scalar, Value};
+use converge_model::{EventKind, HostState, Problem, Resource, Scalar, StepOutcome, Value};
+use converge_resources::System;
 use converge_resources::system::fake::Offer;
 use converge_resources::system::packages::{PackageGoal, PackageRequest};
 
-use super::tests::outcomes;
-use super::*;
+use super::outcomes;
 use crate::testing::{Bench, ended, resource};
 
 fn text(bench: &Bench, path: &str) -> Option<String> {

@@ -1,0 +1,203 @@
+//! Carrying a plan out: every resource at its turn, each step verified, what fails put back, what is owed paid or kept.
+//! This file owns the way through the catalog; one resource is in [`step`], neighbours that are applied together in
+//! [`transaction`], what is notified in [`notify`], what is said of all that in [`outcome`]. The look at the end, the report
+//! and the ledger are in [`closing`], changes that may shut us out in [`guarded`].
+
+mod beyond;
+pub(crate) mod closing;
+pub(crate) mod fates;
+pub(crate) mod guarded;
+mod intent;
+mod notify;
+mod outcome;
+mod progress;
+mod step;
+mod transaction;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use converge_model::{Masker, Problem, PropertyChange, Resource, StepResult};
+use converge_resources::System;
+use converge_resources::actor::Undo;
+use converge_resources::system::files::Files;
+
+use crate::channel::Channel;
+use crate::decoded::Decoded;
+use crate::planner::Draft;
+use crate::state::journal::{Journal, Past};
+use crate::state::ledger::LineKey;
+
+use fates::Fate;
+use guarded::Guarding;
+use progress::Course;
+
+/// An act on one host.
+pub(crate) struct Act<'a> {
+    decoded: &'a Decoded<'a>,
+    system: &'a dyn System,
+    draft: Draft,
+    journal: &'a Journal,
+    channel: &'a dyn Channel,
+    masker: Masker,
+    /// The key of the host, and that of its lines.
+    key: [u8; 32],
+    lines: LineKey,
+    undo: Undo,
+    course: Course,
+    results: Vec<StepResult>,
+    /// Whether a step was carried out.
+    has_changed: bool,
+    problems: Vec<Problem>,
+    /// What the step at work turned out to do beyond what was planned.
+    unforeseen: Vec<PropertyChange>,
+    /// The open steps that ran, by their resources, in order.
+    open: Vec<u32>,
+    /// The debts of earlier runs.
+    debts: BTreeSet<String>,
+    /// How long the closing look waits.
+    settle: Duration,
+    /// What critical changes are guarded with; none where there are no such changes: a folder stands for the host.
+    guarding: Option<Guarding<'a>>,
+    halt: Option<Halt>,
+}
+
+/// Why an act ends before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Halt {
+    /// Somebody else is at work on the host.
+    Stale(String),
+    /// The controller said so, or is gone.
+    Stopped,
+    /// The host took these access-critical changes back.
+    Reverted(String),
+    /// The host could not take them back: why.
+    Stuck(String),
+}
+
+impl<'a> Act<'a> {
+    /// An act that carries `draft` out; what it replaces is kept in `store`, and what is critical guarded.
+    pub(crate) fn new(
+        decoded: &'a Decoded<'a>,
+        system: &'a dyn System,
+        draft: Draft,
+        journal: &'a Journal,
+        channel: &'a dyn Channel,
+        (store, guarding, key): (Files, Option<Guarding<'a>>, [u8; 32]),
+    ) -> Self {
+        let masker = draft.veil.masker().clone();
+        let course = Course::new(decoded.catalog.resources.len(), &draft.steps);
+        Self {
+            decoded,
+            system,
+            draft,
+            journal,
+            channel,
+            masker,
+            key,
+            lines: LineKey::of(&key),
+            undo: Undo::in_store(store),
+            course,
+            results: Vec::new(),
+            has_changed: false,
+            problems: Vec::new(),
+            unforeseen: Vec::new(),
+            open: Vec::new(),
+            debts: BTreeSet::new(),
+            settle: Duration::ZERO,
+            guarding,
+            halt: None,
+        }
+    }
+
+    /// Removes the temporaries that a run left which did not end, makes the account files agree that it may have left
+    /// apart, and takes over those of its debts that are `open`.
+    pub(crate) fn clean_up(&mut self, past: &Past, open: &BTreeSet<String>) {
+        for path in &past.temporaries {
+            if let Err(error) = self.system.files().remove_all(path) {
+                let message = format!("failed to remove {}, left by an earlier run: {error}", path.display());
+                self.problems.push(Problem { address: None, message, help: None });
+            }
+        }
+        // A power cut, or a package's script, may have cut off the programs that write them.
+        if let Some(run) = &past.interrupted
+            && let Err(error) = self.system.accounts().mend()
+        {
+            let message = format!("after the run {run}, which did not end: {error}");
+            self.problems.push(Problem { address: None, message, help: None });
+        }
+        self.debts.clone_from(open);
+        // What this catalog knows and does not find owed was paid by a restart that nobody noted.
+        let is_known = |target: &&String| self.decoded.place(target).is_some();
+        for target in past.debts.keys().filter(|target| !open.contains(*target)).filter(is_known) {
+            self.paid(target);
+        }
+    }
+
+    /// Every resource at its turn, every action at its place.
+    pub(crate) fn walk(&mut self) {
+        let count = self.decoded.catalog.resources.len() as u32;
+        let mut index = 0;
+        while index < count && self.halt.is_none() {
+            if self.channel.stopping() && !self.has_group() {
+                self.halt = Some(Halt::Stopped);
+                break;
+            }
+            let run = index..self.transaction_end(index);
+            if run.len() > 1 {
+                self.transaction(run.clone());
+            } else {
+                self.turn(index);
+            }
+            for at in run.clone() {
+                for target in self.decoded.notifications.due(at) {
+                    self.pay(*target);
+                }
+            }
+            self.end_group(run.end - 1);
+            index = run.end;
+        }
+        self.settle_group();
+        self.give_up_rest();
+    }
+
+    fn name(&self, index: u32) -> String {
+        self.resource(index).address.to_string()
+    }
+
+    fn names_of(&self, indices: &[u32]) -> String {
+        indices.iter().map(|index| self.name(*index)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether the resource at `index` is not as it should be, and must be.
+    fn is_troubled(&self, index: u32) -> bool {
+        self.fate(index).is_trouble() && !self.resource(index).options.may_fail
+    }
+
+    fn fate(&self, index: u32) -> Fate {
+        self.course.of(index).fate()
+    }
+
+    fn set_fate(&mut self, index: u32, fate: Fate) {
+        self.course.settle(index, self.resource(index), fate);
+    }
+
+    fn trouble(&self, index: u32) -> &'static str {
+        if self.fate(index) == Fate::Failed { "failed" } else { "was skipped" }
+    }
+
+    fn changed(&self, index: u32) -> bool {
+        matches!(self.fate(index), Fate::Changed | Fate::Created)
+    }
+
+    fn stale(&mut self, why: String) {
+        self.halt = Some(Halt::Stale(why));
+    }
+
+    fn resource(&self, index: u32) -> &'a Resource {
+        &self.decoded.catalog.resources[index as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests;
