@@ -12,11 +12,11 @@ use converge_resources::access::{Login, is_below};
 use converge_resources::system::packages::EntryPackages;
 
 use crate::decoded::Decoded;
-use crate::state::armed::has_systemd;
+use crate::state::armed::has_clock;
 
 /// The login that the run came by.
 pub(crate) fn login(system: &dyn System) -> Login {
-    Login::of(system, has_systemd(system))
+    Login::of(system, has_clock(system))
 }
 
 /// The access-critical resources of a catalog. A resource whose files a critical service is notified of is critical with

@@ -37,16 +37,15 @@ pub(crate) enum Standing {
     Stuck(String),
 }
 
-/// Whether the host can take changes back by itself: it needs systemd, root to speak to it, and a place for the program
-/// that does it.
+/// Whether the host can take changes back by itself: it needs a clock, root to set it, and a place for the program that does
+/// it.
 pub(crate) fn can_arm(system: &dyn System, state: &State) -> bool {
-    has_systemd(system) && (system.files().is_folder() || holds_programs(&state.path("")))
+    has_clock(system) && (system.files().is_folder() || holds_programs(&state.path("")))
 }
 
-/// Whether the host has a systemd that this user may speak to.
-pub(crate) fn has_systemd(system: &dyn System) -> bool {
-    let systemd = system.files().entry(Path::new("/run/systemd/system"));
-    has_all_rights(system) && matches!(systemd, Ok(Some(_)))
+/// Whether the host has a clock that this user may set.
+pub(crate) fn has_clock(system: &dyn System) -> bool {
+    has_all_rights(system) && system.units().clock().is_some()
 }
 
 /// Whether this run may do all that there is to do: it is root, or a folder stands for the host.
@@ -245,9 +244,9 @@ mod tests {
         let system = RealSystem::new("/", Receipts::in_folder(folder.path().join("receipts"))).unwrap();
         let is_root = rustix::process::geteuid().is_root();
         assert_eq!([has_all_rights(&world), has_all_rights(&system)], [true, is_root]);
-        assert!(has_systemd(&world), "that of the folder");
+        assert!(has_clock(&world), "that of the folder");
         fs::remove_dir(folder.path().join("run/systemd/system")).unwrap();
-        assert!(!has_systemd(&world));
+        assert!(!has_clock(&world));
     }
 
     #[test]

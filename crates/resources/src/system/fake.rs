@@ -20,6 +20,8 @@ use crate::system::packages::{
 };
 use crate::system::processes::{Command, Finished, ProcessError, Processes};
 use crate::system::receipts::Receipts;
+use crate::system::services::clock::Clock;
+use crate::system::services::systemd::{self, clock::SystemdClock};
 use crate::system::services::{Active, Enabled, Ended, Load, UnitError, UnitState, Units, Verb};
 
 /// The world. Shared by reference; every change is visible at once.
@@ -486,6 +488,12 @@ impl Units for World {
 
     fn journal(&self, unit: &str, _: u32) -> String {
         format!("{unit}: a line of its journal\n")
+    }
+
+    /// That of systemd, where the files of the world say that it runs.
+    fn clock(&self) -> Option<Box<dyn Clock + '_>> {
+        let runs = systemd::BACKEND.marks.iter().any(|mark| self.files.outside(Path::new(mark)).exists());
+        runs.then(|| Box::new(SystemdClock::new(&self.files, self)) as Box<dyn Clock + '_>)
     }
 }
 

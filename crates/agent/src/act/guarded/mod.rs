@@ -7,7 +7,8 @@
 //! ([`armed`]) is all that counts.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use converge_model::wire::Guard;
@@ -15,6 +16,7 @@ use converge_model::{EventKind, PutBack, Stands, StepOutcome};
 use converge_resources::System;
 use converge_resources::actor::Standby;
 use converge_resources::system::processes::Command;
+use converge_resources::system::services::clock::AT_MOST;
 
 use super::fates::Fate;
 use super::{Act, Halt};
@@ -48,10 +50,6 @@ pub(crate) struct Group {
     deadline: Instant,
 }
 
-/// The unit that takes a group back at the next boot.
-const BOOT_UNIT: &str = "/etc/systemd/system/converge-revert.service";
-/// What makes the boot start it.
-const BOOT_LINK: &str = "/etc/systemd/system/multi-user.target.wants/converge-revert.service";
 /// How often a group is looked after while it waits.
 const GLANCE: Duration = Duration::from_millis(50);
 /// How long what bans may take to answer.
@@ -59,7 +57,7 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// How late a timer may be before the agent takes its place.
 const LATE: Duration = Duration::from_secs(5);
 /// How long a revert may take.
-const REVERTING: Duration = Duration::from_secs(300);
+const REVERTING: Duration = AT_MOST;
 
 impl Act<'_> {
     /// Before the resource at `index` is changed or notified: a critical one is changed under an armed group alone.
@@ -103,20 +101,18 @@ impl Act<'_> {
         let name = format!("converge-revert-{}-{}", guarding.run, guarding.count);
         let owner = Owner { run: guarding.run.to_owned(), timer: name };
         let folder = armed::prepare(guarding.state, &owner)?;
-        let at = |path: &str| self.system.files().outside(Path::new(path));
-        let trace = vec![at(BOOT_UNIT), at(BOOT_LINK)];
         let fail = |what| {
             let path = folder.clone();
             move |source| StateError::File { what, path, source }
         };
-        let standby = Standby::begin(folder.clone(), trace, guarding.guard.accept_irreversible);
+        let clock = self.system.units().clock();
+        let clock = clock.ok_or(ErrorKind::Unsupported.into()).map_err(fail("find the clock of"))?;
+        let standby = Standby::begin(folder.clone(), clock.boot_files(), guarding.guard.accept_irreversible);
         let mut standby = standby.map_err(fail("write into"))?;
-        write_boot_unit(&at(BOOT_UNIT), &at(BOOT_LINK), guarding.state)
-            .map_err(fail("prepare the next boot for"))?;
-        let seconds = guarding.guard.seconds;
-        run(self.system, &timer(&owner.timer, seconds, guarding.state))
-            .map_err(std::io::Error::other)
-            .map_err(fail("start the timer of"))?;
+        let (words, seconds) = (words(guarding.state), guarding.guard.seconds);
+        let boot = [&words[..], &[BOOT.to_owned()]].concat();
+        clock.at_boot(&boot, &guarding.state.path("")).map_err(fail("prepare the next boot for"))?;
+        clock.arm(&owner.timer, seconds, &words).map_err(fail("start the timer of"))?;
         standby.moved(armed::arm(guarding.state)?);
         self.undo.stand_by(Some(standby));
         guarding.group = Some(Group::new(seconds));
@@ -187,7 +183,7 @@ impl Act<'_> {
         let until = Instant::now() + half.min(ANSWER);
         if changed().any(|index| bans(self.resource(*index))) {
             let ping = Command::new(["fail2ban-client", "ping"]);
-            while run(self.system, &ping).is_err() && Instant::now() < until {
+            while !succeeds(self.system, &ping) && Instant::now() < until {
                 std::thread::sleep(GLANCE);
             }
         }
@@ -256,7 +252,7 @@ fn wait(system: &dyn System, state: &State, deadline: Instant) -> Result<Standin
         match Standing::read(state)? {
             Standing::Armed(_) if !is_late && over > LATE => {
                 is_late = true;
-                let _ = run(system, &Command::new(words(state)));
+                let _ = succeeds(system, &Command::new(words(state)));
             }
             Standing::Armed(_) | Standing::Reverting(_) if over < REVERTING => std::thread::sleep(GLANCE),
             standing => return Ok(standing),
@@ -264,45 +260,27 @@ fn wait(system: &dyn System, state: &State, deadline: Instant) -> Result<Standin
     }
 }
 
-/// Stops the timer of `owner`, removes the unit of the next boot, and forgets the folder.
+/// Stops the timer of `owner`, lets the next boot start nothing, and forgets the folder.
 pub(crate) fn clear_away(system: &dyn System, owner: &Owner, state: &State) -> Result<(), StateError> {
-    for path in [BOOT_LINK, BOOT_UNIT] {
-        // That it is not there is what is wanted; that it cannot go harms nobody: without its folder it does nothing.
-        let _ = std::fs::remove_file(system.files().outside(Path::new(path)));
-    }
-    if !owner.timer.is_empty() {
-        // Nor does a timer that goes on.
-        let _ = run(system, &Command::new(["systemctl", "stop", &format!("{}.timer", owner.timer)]));
+    if let Some(clock) = system.units().clock() {
+        clock.disarm(Some(owner.timer.as_str()).filter(|timer| !timer.is_empty()));
     }
     armed::forget(state)
 }
 
-/// Begins a revert again that was killed midway, and one whose timer is gone: as a unit of its own, for this connection
-/// may be what it cuts. One that is at work is waited for.
+/// Begins a revert again that was killed midway, and one whose timer is gone: apart from this process, for its connection may
+/// be what it cuts. One that is at work is waited for.
 pub(crate) fn resume(system: &dyn System, state: &State) {
+    let Some(clock) = system.units().clock() else { return };
     let is_left_alone = match Standing::read(state) {
         Ok(Standing::Reverting(_)) => true,
-        Ok(Standing::Armed(owner)) => {
-            let timer = format!("{}.timer", owner.timer);
-            run(system, &Command::new(["systemctl", "is-active", "--quiet", &timer])).is_err()
-        }
+        Ok(Standing::Armed(owner)) => !clock.is_armed(&owner.timer),
         _ => false,
     };
     if is_left_alone && can_arm(system, state) && Lock::holder(state, now()).is_none() {
-        let first = ["systemd-run", "--quiet", "--collect", "--wait"].map(str::to_owned);
         // How it stands afterwards is read from the folder.
-        let _ = run(system, &Command::new(first.into_iter().chain(words(state))));
+        clock.start_apart(&words(state));
     }
-}
-
-/// The command that starts the timer: transient, gone with what it starts, and on time. What is killed midway is begun
-/// again.
-fn timer(name: &str, seconds: u32, state: &State) -> Command {
-    let (unit, after) = (format!("--unit={name}"), format!("--on-active={seconds}s"));
-    let accuracy = "--timer-property=AccuracySec=100ms";
-    let again = "--property=Restart=on-abnormal";
-    let first = ["systemd-run", "--quiet", "--collect", &unit, &after, accuracy, again].map(str::to_owned);
-    Command::new(first.into_iter().chain(words(state)))
 }
 
 /// The words that take a group back, wherever it has come to.
@@ -311,53 +289,9 @@ fn words(state: &State) -> [String; 3] {
     [text(armed::program(state)), REVERT.to_owned(), text(state.path(""))]
 }
 
-fn run(system: &dyn System, command: &Command) -> Result<(), String> {
+fn succeeds(system: &dyn System, command: &Command) -> bool {
     let command = Command { timeout: REVERTING, ..command.clone() };
-    match system.processes().run(&command, &mut |_| {}) {
-        Ok(finished) if finished.success() => Ok(()),
-        Ok(finished) => {
-            Err(format!("{}: {}", command.program(), String::from_utf8_lossy(&finished.output).trim()))
-        }
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Writes the unit that takes the group back, before the network is up, should the host boot while it is armed. systemd
-/// reads it then.
-fn write_boot_unit(unit: &Path, link: &Path, state: &State) -> std::io::Result<()> {
-    let (words, state) = (words(state).join(" "), state.path(""));
-    let state = state.display();
-    let text = format!(
-        "[Unit]\n\
-         Description=Put back what Converge changed and nobody confirmed\n\
-         DefaultDependencies=no\n\
-         RequiresMountsFor={state} /etc\n\
-         After=local-fs.target\n\
-         Before=network-pre.target sysinit.target nftables.service converge-firewall.service systemd-networkd.service networking.service \
-         NetworkManager.service ssh.service ssh.socket sshd.service\n\
-         Conflicts=shutdown.target\n\
-         Before=shutdown.target\n\
-         \n\
-         [Service]\n\
-         Type=oneshot\n\
-         ExecStart={words} {BOOT}\n"
-    );
-    let folder = link.parent().map(PathBuf::from).unwrap_or_default();
-    std::fs::create_dir_all(&folder)?;
-    write(unit, &text)?;
-    // One of an earlier group may be there, and lead anywhere by now.
-    let _ = std::fs::remove_file(link);
-    std::os::unix::fs::symlink("../converge-revert.service", link)?;
-    std::fs::File::open(folder)?.sync_all()
-}
-
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    system.processes().run(&command, &mut |_| {}).is_ok_and(|finished| finished.success())
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Groups of critical changes: when they are armed, what becomes of them, and what is refused.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use converge_model::{HostReport, HostState, Notify, NotifyHow, PutBack, Resource, StepOutcome, Value};
 use converge_resources::System;
 use converge_resources::actor::revert::revert;
+use converge_resources::system::services::systemd::clock::{BOOT_LINK, BOOT_UNIT};
 
 use super::*;
 use crate::state::armed::confirm;

@@ -1,10 +1,13 @@
 //! Units of the service manager: their state, and changing it.
 
 pub mod backends;
+pub mod clock;
 pub mod systemd;
 
 use std::io;
 use std::time::Duration;
+
+use clock::Clock;
 
 use crate::system::backend::Parts;
 
@@ -146,6 +149,8 @@ pub trait Units: Send + Sync {
     /// The last `lines` that the unit's present invocation wrote into its journal since this run began, oldest first; empty
     /// where there is no journal.
     fn journal(&self, unit: &str, lines: u32) -> String;
+    /// What starts a program after a time and at the next boot; none if this host has no such thing.
+    fn clock(&self) -> Option<Box<dyn Clock + '_>>;
 }
 
 impl Verb {

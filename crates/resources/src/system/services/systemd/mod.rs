@@ -4,6 +4,7 @@
 //! Each conversation is a connection of its own: it takes less than a millisecond to make, and none is left open for
 //! signals to pile up on.
 
+pub mod clock;
 mod dbus;
 mod unit_files;
 
@@ -15,7 +16,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::system::backend::Backend;
 use crate::system::files::Files;
 use crate::system::processes::{Command, Finished, Processes};
+use crate::system::services::clock::Clock;
 use crate::system::services::{Active, Enabled, Ended, Load, Open, UnitError, UnitState, Units, Verb};
+use clock::SystemdClock;
 use dbus::{Bus, BusError, Call, Kind, Message};
 use unit_files::UnitFiles;
 
@@ -332,6 +335,10 @@ impl Units for Systemd {
         let asked = self.ask(["systemctl", "show", "--property=InvocationID,ExecMainPID", unit]);
         self.ask(journal_words(unit, lines, self.began, &asked))
     }
+
+    fn clock(&self) -> Option<Box<dyn Clock + '_>> {
+        Some(Box::new(SystemdClock::new(&self.files, &*self.processes)))
+    }
 }
 
 /// What asks for the last lines of a unit's journal, written since `began` by its last invocation, where one is known. Earlier
@@ -382,6 +389,10 @@ impl Units for NoUnits {
     fn journal(&self, _: &str, _: u32) -> String {
         String::new()
     }
+
+    fn clock(&self) -> Option<Box<dyn Clock + '_>> {
+        None
+    }
 }
 
 impl Units for FolderUnits {
@@ -403,6 +414,10 @@ impl Units for FolderUnits {
 
     fn journal(&self, _: &str, _: u32) -> String {
         String::new()
+    }
+
+    fn clock(&self) -> Option<Box<dyn Clock + '_>> {
+        None
     }
 }
 
