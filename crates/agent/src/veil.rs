@@ -9,6 +9,7 @@ use converge_model::claim::Extent;
 use converge_model::secret::MASK;
 use converge_model::{Change, Claim, Masker, PropertyChange, Resource, Shown};
 use converge_resources::View;
+use converge_resources::kit::attributes::METADATA;
 
 use crate::decoded::Decoded;
 use crate::state::ledger::{Ledger, LineDigest, LineKey, holds_secret};
@@ -277,7 +278,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Whether a property tells nothing of what is in a file: `mode`, and in a tree `NAME: mode`.
 fn is_metadata(property: &PropertyChange) -> bool {
     let name = property.property.rsplit(": ").next().unwrap_or_default();
-    ["action", "mode", "owner", "group"].contains(&name)
+    name == "action" || METADATA.contains(&name)
 }
 
 fn mask_values(property: &mut PropertyChange) {

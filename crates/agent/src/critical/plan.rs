@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use converge_model::wire::Guard;
 use converge_model::{Problem, Shown, Step, Verb};
 use converge_resources::access::{Login, Visit};
+use converge_resources::kit::attributes::METADATA;
 
 use super::{lost, session};
 use crate::act::closing::stuck;
@@ -93,7 +94,7 @@ pub(crate) fn unguardable(
 fn is_lost(step: &Step, sensitive: bool) -> bool {
     let is_there = |before: &Shown| !matches!(before, Shown::Absent);
     step.change.properties.iter().any(|property| {
-        let metadata = ["mode", "owner", "group"].contains(&property.property.as_str());
+        let metadata = METADATA.contains(&property.property.as_str());
         property.before == Shown::Masked || (sensitive && !metadata && is_there(&property.before))
     })
 }

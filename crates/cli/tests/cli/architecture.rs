@@ -151,6 +151,43 @@ fn the_language_does_no_io() {
     );
 }
 
+/// The code of a crate that no test is: path and text.
+fn code(of: &str) -> impl Iterator<Item = (PathBuf, String)> {
+    let is_code = |path: &Path| {
+        let for_tests =
+            ["tests", "tests.rs", "testing.rs", "laws.rs", "ownership.rs", "secrets_in_files.rs", "second"];
+        !path.components().any(|part| for_tests.iter().any(|name| part.as_os_str() == *name))
+    };
+    let without_tests = |code: String| code.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+    let all = sources(of).into_iter().filter(move |(path, _)| is_code(path));
+    all.map(move |(path, code)| (path, without_tests(code)))
+}
+
+/// What is special about a kind, the kind says.
+#[test]
+fn the_agent_names_no_kind() {
+    let kinds: Vec<_> =
+        converge_resources::registry().map(|kind| format!("{:?}", kind.schema().name)).collect();
+    for (path, code) in code("agent") {
+        let found: Vec<_> = kinds.iter().filter(|kind| code.contains(kind.as_str())).collect();
+        assert!(found.is_empty(), "{} holds {found:?}", path.display());
+    }
+}
+
+/// What a package manager or a packet filter is called stands in its back end, and in the kind that is about it alone.
+#[test]
+fn kinds_name_no_back_end() {
+    let words = ["apt", "dpkg", "nft"];
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for (path, code) in
+        code("resources").filter(|(path, _)| path.components().any(|part| part.as_os_str() == "kinds"))
+    {
+        let named = code.split(|c| !is_part(c)).filter(|word| words.contains(word)).collect::<BTreeSet<_>>();
+        let is_own = path.components().any(|part| part.as_os_str() == "apt_repository");
+        assert!(is_own || named.is_empty(), "{} names {named:?}", path.display());
+    }
+}
+
 /// Times and findings go in, decisions and news come out.
 #[test]
 fn what_the_daemon_decides_is_pure() {

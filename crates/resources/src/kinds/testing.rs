@@ -84,6 +84,12 @@ impl Trial {
         trial
     }
 
+    /// From now on the host has what `assemble` makes of its folder, in the place of the world.
+    pub(crate) fn take(&mut self, assemble: impl FnOnce(&Path, Receipts) -> RealSystem) {
+        let receipts = Receipts::in_folder(self.at("/var/lib/converge/receipts"));
+        self.host.real = Some(assemble(self.folder.path(), receipts));
+    }
+
     /// Where `path` of the host is on this machine.
     pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.folder.path().join(path.trim_start_matches('/'))
@@ -601,6 +607,7 @@ impl Journal for Nowhere {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::Refusal;
     use converge_model::Scalar;
 
     fn motd(trial: &Trial, text: &str) -> Params {
@@ -618,6 +625,18 @@ mod tests {
             "file",
             &params([("path", "/etc/motd".into()), ("state", Value::Scalar(Scalar::from("absent")))]),
         );
+    }
+
+    #[test]
+    fn kinds_prune_and_undo_nothing_unless_they_say_how() {
+        let trial = Trial::new();
+        let wanted = trial.wanted("file", &motd(&trial, "one\n"));
+        let why = |done: Result<Box<dyn Wanted>, Refusal>| done.err().map(|refusal| refusal.to_string());
+        assert_eq!(why(wanted.prune()).as_deref(), Some("cannot be taken away by itself"));
+        let look = trial.look("file", &motd(&trial, "one\n"));
+        assert_eq!(why(wanted.undo(&look)).as_deref(), Some("cannot be brought back by itself"));
+        let other = trial.look("directory", &params([("path", "/srv".into())]));
+        assert_eq!(why(wanted.undo(&other)).as_deref(), Some("was looked at as another kind"));
     }
 
     #[test]

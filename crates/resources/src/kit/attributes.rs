@@ -11,6 +11,9 @@ use crate::system::files::{SET_ID, Sort};
 use crate::view::{Body, LookError, Need, Place, View};
 use crate::wish::Reader;
 
+/// The properties of a plan that say what is beside the content of a file.
+pub const METADATA: [&str; 3] = ["mode", "owner", "group"];
+
 /// The three parameters.
 pub fn params() -> [Param; 3] {
     [

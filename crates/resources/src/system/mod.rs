@@ -15,6 +15,8 @@ pub mod packages;
 pub mod processes;
 pub mod real;
 pub mod receipts;
+#[cfg(test)]
+mod second;
 pub mod services;
 
 use accounts::Accounts;
