@@ -240,7 +240,7 @@ The policy is kept in a file below /etc/converge, which the module's own unit lo
 
 /// Why a policy in the words of nftables cannot be in force.
 fn foreign(filter: &dyn Firewall) -> String {
-    format!("`rules` are in the words of nftables, and this host has {}", filter.name())
+    format!("`rules` and `raw` are in the words of nftables, and this host has {}", filter.name())
 }
 
 fn policy() -> Claim {
@@ -267,6 +267,8 @@ fn path(filter: &dyn Firewall) -> PathBuf {
 fn rendered(wish: &Wish, filter: &dyn Firewall) -> Option<Rendered> {
     let text = match wish {
         Wish::Absent => None,
+        // Raw rules are in the same words.
+        Wish::Policy(policy) if !policy.raw.is_empty() && filter.render_own("").is_none() => return None,
         Wish::Policy(policy) => Some(filter.render(policy)),
         Wish::Own(rules) => Some(filter.render_own(rules)?),
     };

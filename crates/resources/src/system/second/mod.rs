@@ -128,8 +128,13 @@ mod tests {
         assert_eq!(trial.laws("firewall-policy", &policy).verb, Verb::Create);
         assert_eq!(trial.read("/etc/gate/converge"), b"open tcp 22\nelse Drop\n");
         let own = params([("name", "converge".into()), ("rules", "chain input { }".into())]);
-        let failure = trial.failure("firewall-policy", &own);
-        assert_eq!(failure, "`rules` are in the words of nftables, and this host has gate");
+        let mut raw = policy.clone();
+        let rule = Row(vec![("rule".into(), Cell::Scalar("tcp dport 9 accept".into()))]);
+        raw.set("raw", Value::Rows(vec![rule]));
+        for foreign in [own, raw] {
+            let failure = trial.failure("firewall-policy", &foreign);
+            assert_eq!(failure, "`rules` and `raw` are in the words of nftables, and this host has gate");
+        }
         let absent = params([("name", "converge".into()), ("state", "absent".into())]);
         let gone = change(trial.plan("firewall-policy", &absent));
         assert_eq!(gone.verb, Verb::Remove);
