@@ -4,12 +4,11 @@
 //! The command escalates first, then looks for the agent in caches that belong to the account that it runs as, checks
 //! it with `sha256sum` where the host has that, and executes it. Where there is none it says so (`need`), reads exactly
 //! the agent's bytes from its standard input, and goes on. Everything that a login prints before is skipped.
-//!
-//! The login shell reads the command, so it holds to what `sh`, `csh` and `fish` read alike: one line, in single quotes,
-//! without `!`, `'` and backslashes.
+//! `bootstrap/bootstrap.sh` is what runs there.
 
-use std::fmt::Write as _;
-use std::io;
+mod error;
+mod script;
+
 use std::time::Duration;
 
 use converge_model::wire::{MAGIC, NOISE_LIMIT};
@@ -21,72 +20,9 @@ use crate::agent::Agent;
 use crate::counters::Counters;
 use crate::link::{Complaints, Link, excerpt};
 
-/// Why no agent runs.
-#[derive(Debug, thiserror::Error)]
-pub enum BootstrapError {
-    /// The host is not one that there is an agent for.
-    #[error("the host is {system} on {arch}; there is an agent for {} on {} only", Agent::SYSTEM.0, Agent::SYSTEM.1)]
-    WrongArch {
-        /// What `uname -s` says.
-        system: String,
-        /// What `uname -m` says.
-        arch: String,
-    },
-    /// The account may not become root.
-    #[error("failed to become root with {with}: {said}")]
-    Escalation {
-        /// The program.
-        with: &'static str,
-        /// What it said.
-        said: String,
-        /// What to do about it: the line to write, where.
-        help: String,
-    },
-    /// No folder on the host can hold the agent.
-    #[error("no folder on the host can hold the agent: {0}")]
-    Nowhere(String),
-    /// What came before the agent's first word was too much, or nothing.
-    #[error("the host printed {NOISE_LIMIT} bytes and no agent: {0}")]
-    Noise(String),
-    /// The command ended before the agent spoke.
-    #[error("the command that starts the agent ended{}: {said}", .code.map(|code| format!(" with {code}")).unwrap_or_default())]
-    Ended {
-        /// Its exit code, if it has one.
-        code: Option<i32>,
-        /// What it said.
-        said: String,
-    },
-    /// The agent that answers is another than the one that was sent, and was so again after a second upload.
-    #[error("the host runs another agent than the one that was sent")]
-    Tampered,
-    /// Nothing in time.
-    #[error("the agent did not start within {0} s")]
-    Slow(u64),
-    /// The connection failed.
-    #[error("failed to talk to the command that starts the agent")]
-    Io(#[from] io::Error),
-}
-
-impl BootstrapError {
-    /// Whether the host answered, and what it is or allows is in the way.
-    pub(crate) fn is_of_host(&self) -> bool {
-        matches!(self, Self::WrongArch { .. } | Self::Escalation { .. } | Self::Nowhere(_))
-    }
-
-    /// What to do about it.
-    pub fn help(&self) -> Option<String> {
-        match self {
-            Self::Escalation { help, .. } => Some(help.clone()),
-            Self::Nowhere(_) => Some(
-                "make room in a file system that is not mounted `noexec`, or unmount `noexec`".to_owned(),
-            ),
-            Self::Noise(_) => Some(
-                "make the login quiet where there is no terminal: `~/.bashrc`, `/etc/profile.d`".to_owned(),
-            ),
-            _ => None,
-        }
-    }
-}
+pub use error::BootstrapError;
+use script::Script;
+pub(crate) use script::is_plain;
 
 /// What a bootstrap is to do.
 pub(crate) struct Bootstrap<'a> {
@@ -128,29 +64,6 @@ pub(crate) enum Booted {
     Full(usize),
 }
 
-/// The usual folders of root, and of everyone else.
-const ROOT: &str =
-    r#"/var/cache/converge/agent /run/converge-agent /dev/shm/converge-agent /var/tmp/converge-agent"#;
-const USER: &str = r#""${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/converge/agent" "/dev/shm/converge-agent-$u" "/var/tmp/converge-agent-$u" "/tmp/converge-agent-$u""#;
-
-/// `v FILE`: whether it is the agent, as far as the host can tell.
-const VERIFY: &str = r#"v(){ if command -v sha256sum >/dev/null 2>&1;then set -- $(sha256sum <"$1");[ "$1" = $h ];else [ $(wc -c <"$1") -eq $s ];fi;};"#;
-
-/// `g FOLDER`: goes into a folder that is a real one and this account's own, and says whether it could. `-O` is "owned by
-/// me". What comes after is done to `.`, which stays the same folder: in a place that everyone may write to, a name that
-/// was looked at may be a link a moment later. So the kernel is asked where this is, after it was entered.
-const GO: &str = r#"g(){ p=$(cd -P "${1%/*}/" 2>/dev/null&&pwd -P)&&cd -P "$1" 2>/dev/null&&[ "$(pwd -P)" = "${p%/}/${1##*/}" ]&&[ -O . ];};"#;
-
-/// Executes the agent from the first folder that has it. `-x` is false where the file system is mounted `noexec`, root or
-/// not.
-const CACHED: &str = r#"for d do if [ $a = 0 ]&&g "$d"&&[ -O $n ]&&[ -x $n ]&&v $n;then exec ./$n;fi;done;"#;
-
-/// Takes the agent from standard input into the first folder that can hold it.
-///
-/// The file becomes visible under its name only when it is complete. The newest three agents stay, and what an interrupted
-/// upload left goes after an hour.
-const UPLOADED: &str = r#"i=0;x=;for d do i=$((i+1));[ $i -gt $k ]||continue;if [ -L "$d" ];then x="$x $d:link";continue;fi;mkdir -p "$d" 2>/dev/null;if g "$d"&&chmod 700 . 2>/dev/null;then :;else x="$x $d:unwritable";continue;fi;t=.$n.$$;if (: >$t)2>/dev/null;then :;else x="$x $d:unwritable";continue;fi;chmod 700 $t;if [ -x $t ];then :;else rm -f $t;x="$x $d:noexec";continue;fi;echo;echo "converge-$m need $i $(uname -s) $(uname -m)";if head -c 0 </dev/null >/dev/null 2>&1;then head -c $s >$t 2>/dev/null;else dd bs=1 count=$s of=$t 2>/dev/null;fi;if v $t&&mv -f $t $n;then ls -t|tail -n +4|while read -r o;do rm -f "./$o";done;find . -name ".*" -type f -mmin +60 -exec rm -f {} + 2>/dev/null;exec ./$n;fi;rm -f $t;echo;echo "converge-$m full $i";exit 3;done;echo;echo "converge-$m nowhere$x";exit 3"#;
-
 impl Bootstrap<'_> {
     /// The command, for a login shell.
     pub(crate) fn line(&self) -> String {
@@ -185,30 +98,8 @@ impl Bootstrap<'_> {
     }
 
     fn script(&self) -> String {
-        let mut script = String::with_capacity(2048);
-        // Writing to a string cannot fail.
-        let _ = write!(
-            script,
-            "umask 077;m={:x};n={};h={};s={};k={};a={};",
-            self.nonce,
-            self.agent.digest(),
-            self.agent.sha256(),
-            self.agent.bytes().len(),
-            self.skip,
-            u8::from(self.afresh),
-        );
-        script.push_str(&self.candidates());
-        [VERIFY, GO, CACHED, UPLOADED].into_iter().for_each(|part| script.push_str(part));
-        script
-    }
-
-    /// Sets the folders as positional parameters. `/` belongs to root: that tells without a process who this is.
-    fn candidates(&self) -> String {
-        if self.folders.is_empty() {
-            return format!("if [ -O / ];then set -- {ROOT};else u=$(id -u);set -- {USER};fi;");
-        }
-        let quoted = self.folders.iter().map(|folder| format!(" \"{folder}\""));
-        format!("set --{};", quoted.collect::<String>())
+        let &Self { agent, folders, skip, afresh, nonce, .. } = self;
+        Script { agent, folders, skip, afresh, nonce }.line()
     }
 
     /// Talks with the command until the agent speaks.
@@ -368,12 +259,6 @@ impl Bootstrap<'_> {
 /// The line of sudoers(5) that lets `user` become root unasked.
 fn without_password(user: &str) -> String {
     format!("{user} ALL=(ALL) NOPASSWD: ALL")
-}
-
-/// Whether a folder can stand in the command as it is.
-pub(crate) fn is_plain(folder: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-    folder.starts_with('/') && folder.chars().all(plain)
 }
 
 /// What the command says of its own.
