@@ -8,7 +8,7 @@ use std::sync::Arc;
 use converge_engine::{
     DoneOnce, FleetHosts, Goal, Observer, Recorded, Run, SeenFacts, StateFolder, Stop, run, start,
 };
-use converge_fleet::{Agent, Fleet, Options};
+use converge_fleet::{Agent, BUILT, Fleet, Options};
 use converge_history::{Kept, Recorder, Retention, Trouble};
 use converge_lang::Selection;
 use converge_model::wire::Guard;
@@ -167,7 +167,7 @@ impl Observer for Watcher {
 
 /// The fleet that the options ask for.
 pub(crate) fn fleet(reach: &ReachArguments) -> Result<Fleet, Failure> {
-    Ok(Fleet::new(Agent::new(AGENT), fleet_options(reach)?)?)
+    Ok(Fleet::new(Agent::new(BUILT, AGENT), fleet_options(reach)?)?)
 }
 
 /// What a fleet is made with. The password is asked for here.

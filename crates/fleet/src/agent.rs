@@ -1,31 +1,39 @@
-//! The agent as the controller carries it: bytes with their digests.
+//! The agents as the controller carries them: bytes with their digests, one for each platform.
+
+mod platform;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::fmt::Write as _;
 
 use converge_model::Digest;
 use sha2::{Digest as _, Sha256};
 
-/// The program that is uploaded to hosts.
+pub use platform::{BUILT, PLATFORMS, Platform};
+
+/// A program that is uploaded to hosts of one platform.
 pub struct Agent {
+    platform: &'static Platform,
     bytes: Cow<'static, [u8]>,
     digest: Digest,
     sha256: String,
 }
 
 impl Agent {
-    /// What `uname -s` and `uname -m` say of the hosts that it runs on.
-    pub const SYSTEM: (&'static str, &'static str) = ("Linux", "x86_64");
-
-    /// An agent from the bytes of its executable.
-    pub fn new(bytes: impl Into<Cow<'static, [u8]>>) -> Self {
+    /// An agent for `platform` from the bytes of its executable.
+    pub fn new(platform: &'static Platform, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
         let bytes = bytes.into();
         let sha256 = Sha256::digest(&bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
             // Writing to a string cannot fail.
             let _ = write!(hex, "{byte:02x}");
             hex
         });
-        Self { digest: Digest::of(&bytes), sha256, bytes }
+        Self { platform, digest: Digest::of(&bytes), sha256, bytes }
+    }
+
+    /// What it runs on.
+    pub fn platform(&self) -> &'static Platform {
+        self.platform
     }
 
     /// The executable.
@@ -44,14 +52,92 @@ impl Agent {
     }
 }
 
+/// The agents that a controller carries.
+pub struct AgentSet(Vec<Agent>);
+
+impl AgentSet {
+    /// A set of `agents`, of which the first one for a platform counts.
+    pub fn new(agents: impl IntoIterator<Item = Agent>) -> Self {
+        Self(agents.into_iter().collect())
+    }
+
+    /// The agents, in the order in which they were given.
+    pub fn iter(&self) -> impl Iterator<Item = &Agent> {
+        self.0.iter()
+    }
+
+    /// The agent for a host that says this of itself.
+    pub fn find(&self, system: &str, machine: &str) -> Option<&Agent> {
+        self.iter().find(|agent| agent.platform.is(system, machine))
+    }
+
+    /// Whether an agent of this digest is among them.
+    pub(crate) fn holds(&self, digest: Digest) -> bool {
+        self.iter().any(|agent| agent.digest == digest)
+    }
+}
+
+impl From<Agent> for AgentSet {
+    fn from(agent: Agent) -> Self {
+        Self::new([agent])
+    }
+}
+
+impl Platform {
+    /// The platform of a host whose `uname -s` and `uname -m` say this, if an agent can be made for it.
+    pub fn of(system: &str, machine: &str) -> Option<&'static Self> {
+        PLATFORMS.iter().find(|platform| platform.is(system, machine))
+    }
+
+    fn is(&self, system: &str, machine: &str) -> bool {
+        self.system == system && self.machines.contains(&machine)
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.system, self.machines.first().unwrap_or(&"no processor"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_agent_is_known_by_both_digests() {
-        let agent = Agent::new(b"abc".as_slice());
+        let agent = Agent::new(BUILT, b"abc".as_slice());
         assert_eq!(agent.digest(), Digest::of(b"abc"));
         assert_eq!(agent.sha256(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn an_agent_is_found_by_every_name_of_its_processor() {
+        let arm = Platform::of("Linux", "aarch64").unwrap();
+        let set = AgentSet::new([Agent::new(BUILT, b"x86".as_slice()), Agent::new(arm, b"arm".as_slice())]);
+        let check = |system, machine, bytes: Option<&str>| {
+            let found = set.find(system, machine).map(|agent| agent.digest());
+            assert_eq!(found, bytes.map(|bytes| Digest::of(bytes.as_bytes())), "{system} {machine}");
+        };
+        check("Linux", "x86_64", Some("x86"));
+        check("Linux", "amd64", Some("x86"));
+        check("Linux", "aarch64", Some("arm"));
+        check("Linux", "arm64", Some("arm"));
+        check("Linux", "riscv64", None);
+        check("FreeBSD", "amd64", None);
+        assert!(set.holds(Digest::of(b"arm")) && !set.holds(Digest::of(b"other")));
+    }
+
+    #[test]
+    fn a_platform_is_one_row() {
+        assert_eq!(BUILT.to_string(), "Linux on x86_64");
+        for (row, platform) in PLATFORMS.iter().enumerate() {
+            for machine in platform.machines {
+                assert_eq!(Platform::of(platform.system, machine), Some(platform), "{machine} stands twice");
+                // They stand in the command as they are.
+                assert!(machine.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{machine}");
+            }
+            assert!(!PLATFORMS[..row].iter().any(|other| other.file == platform.file), "{}", platform.file);
+        }
     }
 }

@@ -16,7 +16,7 @@ use converge_model::{Become, Secret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, AgentSet};
 use crate::counters::Counters;
 use crate::link::{Complaints, Link, excerpt};
 
@@ -26,7 +26,7 @@ pub(crate) use script::is_plain;
 
 /// What a bootstrap is to do.
 pub(crate) struct Bootstrap<'a> {
-    pub(crate) agent: &'a Agent,
+    pub(crate) agents: &'a AgentSet,
     pub(crate) escalation: Become,
     /// The account that escalates, for what is said of it.
     pub(crate) user: &'a str,
@@ -98,8 +98,8 @@ impl Bootstrap<'_> {
     }
 
     fn script(&self) -> String {
-        let &Self { agent, folders, skip, afresh, nonce, .. } = self;
-        Script { agent, folders, skip, afresh, nonce }.line()
+        let &Self { agents, folders, skip, afresh, nonce, .. } = self;
+        Script { agents, folders, skip, afresh, nonce }.line()
     }
 
     /// Talks with the command until the agent speaks.
@@ -139,11 +139,13 @@ impl Bootstrap<'_> {
             match self.own_line(&said) {
                 Some(Line::Need { system, arch }) if !has_uploaded => {
                     counters.heard(said.len());
-                    check_system(&system, &arch)?;
+                    let agent = self.agents.find(&system, &arch);
+                    let agent =
+                        agent.ok_or_else(|| BootstrapError::wrong_arch(&system, &arch, self.agents))?;
                     noise += said.len();
                     said.clear();
                     uploading().await;
-                    self.upload(link, counters).await?;
+                    self.upload(agent, link, counters).await?;
                     has_uploaded = true;
                     deadline = Instant::now() + self.start * WORDS;
                 }
@@ -183,11 +185,16 @@ impl Bootstrap<'_> {
     }
 
     /// Sends the agent. A host that takes no more of it says why on its standard output, so that is not an error here.
-    async fn upload(&self, link: &mut Link, counters: &Counters) -> Result<(), BootstrapError> {
+    async fn upload(
+        &self,
+        agent: &Agent,
+        link: &mut Link,
+        counters: &Counters,
+    ) -> Result<(), BootstrapError> {
         counters.uploaded();
-        counters.sent(self.agent.bytes().len());
+        counters.sent(agent.bytes().len());
         let sent = async {
-            link.stdin.write_all(self.agent.bytes()).await?;
+            link.stdin.write_all(agent.bytes()).await?;
             link.stdin.flush().await
         };
         match timeout(self.upload, sent).await {
@@ -268,14 +275,6 @@ enum Line {
     Nowhere(String),
 }
 
-fn check_system(system: &str, arch: &str) -> Result<(), BootstrapError> {
-    if (system, arch) == Agent::SYSTEM {
-        return Ok(());
-    }
-    let [system, arch] = [system, arch].map(excerpt);
-    Err(BootstrapError::WrongArch { system, arch })
-}
-
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
@@ -283,13 +282,23 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::BUILT;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
-    fn bootstrap<'a>(agent: &'a Agent, escalation: Become, password: Option<&'a Secret>) -> Bootstrap<'a> {
+    /// The agents of a controller that carries one: this.
+    fn carried(bytes: &'static [u8]) -> AgentSet {
+        Agent::new(BUILT, bytes).into()
+    }
+
+    fn bootstrap<'a>(
+        agents: &'a AgentSet,
+        escalation: Become,
+        password: Option<&'a Secret>,
+    ) -> Bootstrap<'a> {
         let second = Duration::from_secs(20);
         Bootstrap {
-            agent,
+            agents,
             escalation,
             user: "ada",
             password,
@@ -305,10 +314,10 @@ mod tests {
 
     #[test]
     fn every_login_shell_reads_the_command_alike() {
-        let (agent, password) = (Agent::new(b"x".as_slice()), Secret::new("hunter2 o'clock"));
+        let (agents, password) = (carried(b"x".as_slice()), Secret::new("hunter2 o'clock"));
         for escalation in [Become::None, Become::Sudo, Become::Doas, Become::Su] {
             for password in [None, Some(&password)] {
-                let line = bootstrap(&agent, escalation, password).line();
+                let line = bootstrap(&agents, escalation, password).line();
                 assert!(!line.contains(['\n', '!', '\\']), "{line}");
                 assert_eq!(
                     line.matches('\'').count(),
@@ -323,8 +332,8 @@ mod tests {
 
     #[test]
     fn lines_of_the_command_are_told_from_noise() {
-        let agent = Agent::new(b"x".as_slice());
-        let bootstrap = bootstrap(&agent, Become::None, None);
+        let agents = carried(b"x".as_slice());
+        let bootstrap = bootstrap(&agents, Become::None, None);
         let check = |said: &str, expected: Option<&str>| {
             let found = bootstrap.own_line(said.as_bytes()).map(|line| match line {
                 Line::Need { system, arch } => format!("{system} {arch}"),
@@ -369,10 +378,10 @@ mod tests {
         programs: &[(&str, &str)],
     ) -> (Result<Booted, BootstrapError>, String) {
         let folder = pretending(programs);
-        let agent = Agent::new(b"#!/bin/sh\nprintf '\\0converge-agent\\001'\n".as_slice());
+        let agents = carried(b"#!/bin/sh\nprintf '\\0converge-agent\\001'\n".as_slice());
         let password = password.map(Secret::new);
         let folders = [folder.path().join("agent").display().to_string()];
-        let bootstrap = Bootstrap { folders: &folders, ..bootstrap(&agent, escalation, password.as_ref()) };
+        let bootstrap = Bootstrap { folders: &folders, ..bootstrap(&agents, escalation, password.as_ref()) };
         let mut link = start(&bootstrap, folder.path());
         let result = match bootstrap.converse(&mut link, &Counters::default(), || async {}).await {
             Err(BootstrapError::Ended { said, .. }) => {
@@ -420,9 +429,9 @@ exec "$@""#;
 
     #[test]
     fn an_escalation_rests_on_an_earlier_one_only_where_that_is_asked() {
-        let (agent, password) = (Agent::new(b"x".as_slice()), Secret::new("x"));
+        let (agents, password) = (carried(b"x".as_slice()), Secret::new("x"));
         let line = |anew, password| {
-            Bootstrap { anew, ..bootstrap(&agent, Become::Sudo, password) }.escalate().unwrap_or_default()
+            Bootstrap { anew, ..bootstrap(&agents, Become::Sudo, password) }.escalate().unwrap_or_default()
         };
         assert!(line(false, None).starts_with("sudo -n sh"), "what sudo remembers is used");
         assert!(line(true, None).starts_with("sudo -k -n sh"), "what sudo remembers is passed over");
@@ -469,9 +478,9 @@ exec "$@""#;
 
     #[tokio::test]
     async fn a_host_that_drips_noise_does_not_push_the_end_away() {
-        let agent = Agent::new(b"x".as_slice());
+        let agents = carried(b"x".as_slice());
         let bootstrap =
-            Bootstrap { start: Duration::from_millis(100), ..bootstrap(&agent, Become::None, None) };
+            Bootstrap { start: Duration::from_millis(100), ..bootstrap(&agents, Become::None, None) };
         let mut link = crate::link::local("while sleep 0.01;do echo x;done").unwrap();
         let booted = bootstrap.converse(&mut link, &Counters::default(), || async {}).await;
         assert!(matches!(booted, Err(BootstrapError::Slow(_))));
@@ -479,8 +488,8 @@ exec "$@""#;
 
     #[tokio::test]
     async fn a_host_that_asks_for_the_agent_twice_gets_it_once() {
-        let agent = Agent::new(b"agent".as_slice());
-        let bootstrap = bootstrap(&agent, Become::None, None);
+        let agents = carried(b"agent".as_slice());
+        let bootstrap = bootstrap(&agents, Become::None, None);
         let need = "printf '\\nconverge-abc need 1 Linux x86_64\\n'";
         let counters = Counters::default();
         // What is not the agent's own word is noise, and so is a second wish for it.
@@ -494,8 +503,8 @@ exec "$@""#;
 
     #[tokio::test]
     async fn noise_before_and_after_the_agent_is_asked_for_counts_together() {
-        let agent = Agent::new(b"agent".as_slice());
-        let bootstrap = bootstrap(&agent, Become::None, None);
+        let agents = carried(b"agent".as_slice());
+        let bootstrap = bootstrap(&agents, Become::None, None);
         let booted = async |noise: usize| {
             let noise = format!("head -c {noise} /dev/zero|tr '\\0' x");
             let need = "printf '\\nconverge-abc need 1 Linux x86_64\\n';head -c 5 >/dev/null";
@@ -522,24 +531,18 @@ exec "$@""#;
         let mkdir =
             r#"for d do :;done;[ -e "$d" ]&&exit;v=${0%/*}/victim;command -p mkdir "$v";ln -s "$v" "$d""#;
         let folder = pretending(&[("mkdir", mkdir)]);
-        let agent = Agent::new(b"#!/bin/sh\nprintf '\\0converge-agent\\001'\n".as_slice());
+        let agents = carried(b"#!/bin/sh\nprintf '\\0converge-agent\\001'\n".as_slice());
         let (linked, real) = (folder.path().join("linked"), folder.path().join("real"));
         std::fs::create_dir(&real).unwrap();
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(&real, Some(65534), Some(65534)).unwrap();
         }
         let folders = [&linked, &real].map(|path| path.display().to_string());
-        let bootstrap = Bootstrap { folders: &folders, ..bootstrap(&agent, Become::None, None) };
+        let bootstrap = Bootstrap { folders: &folders, ..bootstrap(&agents, Become::None, None) };
         let mut link = start(&bootstrap, folder.path());
         let booted = bootstrap.converse(&mut link, &Counters::default(), || async {}).await;
         assert!(matches!(booted, Ok(Booted::Speaks(_))));
         let names = |path: &Path| std::fs::read_dir(path).unwrap().count();
         assert_eq!((names(&folder.path().join("victim")), names(&real)), (0, 1));
-    }
-
-    #[test]
-    fn another_processor_is_named() {
-        let error = check_system("Linux", "aarch64").unwrap_err().to_string();
-        assert_eq!(error, "the host is Linux on aarch64; there is an agent for Linux on x86_64 only");
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::agent::Agent;
+use crate::agent::AgentSet;
 use crate::bootstrap;
 use crate::gates::Gates;
 use crate::host::{Connection, Host};
@@ -11,7 +11,7 @@ use crate::options::{Options, Shared};
 use crate::ssh::{Folder, Settings};
 use crate::target::Target;
 
-/// Hosts that share an agent, limits and a folder of kept connections.
+/// Hosts that share agents, limits and a folder of kept connections.
 pub struct Fleet(Arc<Shared>);
 
 /// A fleet cannot be had.
@@ -28,8 +28,8 @@ pub enum FleetError {
 }
 
 impl Fleet {
-    /// A fleet whose hosts run `agent`.
-    pub fn new(agent: Agent, options: Options) -> Result<Self, FleetError> {
+    /// A fleet whose hosts run those of `agents` that are for them.
+    pub fn new(agents: impl Into<AgentSet>, options: Options) -> Result<Self, FleetError> {
         if let Some(unsafe_name) = options.agent_folders.iter().find(|folder| !bootstrap::is_plain(folder)) {
             return Err(FleetError::AgentFolder(unsafe_name.clone()));
         }
@@ -43,7 +43,7 @@ impl Fleet {
             connect: options.patience.connect,
         };
         let gates = Gates::new(options.handshakes, options.parallel);
-        Ok(Self(Arc::new(Shared { agent, options, ssh, folder, gates })))
+        Ok(Self(Arc::new(Shared { agents: agents.into(), options, ssh, folder, gates })))
     }
 
     /// One host of it. Nothing is connected until something is asked of the host.

@@ -282,7 +282,7 @@ impl Host {
         }
     }
 
-    /// An agent that has said hello: the one that this fleet carries, and no other.
+    /// An agent that has said hello: one that this fleet carries, and no other.
     pub(crate) async fn agent(&self, ask: Option<&Ask>) -> Result<(Session, Box<Hello>), HostError> {
         let mut skip = 0;
         for afresh in [false, true] {
@@ -293,7 +293,7 @@ impl Host {
                     Begun::Full(_) => return Err(BootstrapError::Nowhere("all are full".to_owned()).into()),
                 }
             };
-            if hello.agent == self.shared.agent.digest() {
+            if self.shared.agents.holds(hello.agent) {
                 self.skew.store(ahead(hello.clock), Ordering::Relaxed);
                 return Ok((session, hello));
             }
@@ -306,7 +306,7 @@ impl Host {
     async fn boot(&self, skip: usize, afresh: bool, ask: Option<&Ask>) -> Result<Begun, HostError> {
         let options = &self.shared.options;
         let mut bootstrap = Bootstrap {
-            agent: &self.shared.agent,
+            agents: &self.shared.agents,
             escalation: self.target.escalation,
             user: self.user(),
             password: None,

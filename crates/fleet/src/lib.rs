@@ -1,7 +1,7 @@
 //! How a controller reaches hosts and talks to the agent on them.
 //!
 //! A [`Fleet`] hands out [`Host`]s; a host answers [`Host::facts`], [`Host::look`] and [`Host::act`], over SSH or as a
-//! child of this process. What a host should be comes from a closure over its facts; the agent comes as bytes. Which
+//! child of this process. What a host should be comes from a closure over its facts; the agents come as bytes. Which
 //! hosts, in which order, and what is made of the answers is left to the caller.
 
 mod agent;
@@ -21,7 +21,7 @@ mod session;
 mod ssh;
 mod target;
 
-pub use agent::Agent;
+pub use agent::{Agent, AgentSet, BUILT, PLATFORMS, Platform};
 pub use bootstrap::BootstrapError;
 pub use content::{ContentStore, Opened};
 pub use counters::Traffic;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use converge_model::Secret;
 use converge_model::wire::{PING_SECONDS, SILENCE_SECONDS};
 
-use crate::agent::Agent;
+use crate::agent::AgentSet;
 use crate::gates::Gates;
 use crate::ssh::{Folder, Settings};
 
@@ -84,7 +84,7 @@ impl Default for Options {
 
 /// What the hosts of a fleet share.
 pub(crate) struct Shared {
-    pub(crate) agent: Agent,
+    pub(crate) agents: AgentSet,
     pub(crate) options: Options,
     pub(crate) ssh: Settings,
     pub(crate) folder: Folder,

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 use converge_engine::StateFolder;
-use converge_fleet::{Agent, Fleet};
+use converge_fleet::{Agent, BUILT, Fleet};
 use converge_model::exit;
 use serde::Serialize;
 
@@ -89,9 +89,8 @@ fn ssh() -> Finding {
 }
 
 fn agent() -> String {
-    let (system, arch) = Agent::SYSTEM;
-    let digest = Agent::new(AGENT).digest().short();
-    format!("{digest} for {system} on {arch}, {} KiB", AGENT.len() / 1024)
+    let digest = Agent::new(BUILT, AGENT).digest().short();
+    format!("{digest} for {BUILT}, {} KiB", AGENT.len() / 1024)
 }
 
 fn sockets(reach: &ReachArguments) -> Finding {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use converge_engine::secrets::Identities;
 use converge_engine::{Project, StateFolder, Stop, start};
-use converge_fleet::{Agent, Fleet};
+use converge_fleet::{Agent, BUILT, Fleet};
 use converge_history::Recorder;
 use converge_lang::diagnostic::{FileId, Files, Severity};
 use converge_lang::{Diagnostics, Inventory, Loaded, Transport};
@@ -100,7 +100,7 @@ impl WatchArgs {
         let teller = Teller { screen, plans: HashMap::new(), recorder: recorder.clone() };
         let charge = Charge {
             read: Arc::new(move || read(&project, identities.clone(), &asked.sets, &hosts)),
-            fleet: Box::new(move || Fleet::new(Agent::new(AGENT), options.clone())),
+            fleet: Box::new(move || Fleet::new(Agent::new(BUILT, AGENT), options.clone())),
             folder,
             every: self.every,
             pace: if self.once { Pace::Once } else { Pace::Scheduled },

@@ -3,12 +3,14 @@
 #
 # `script.rs` sets before:
 #   m  marks the lines that the script prints for the controller
+#   k  how many folders are passed over, because they turned out to be full
+#   a  1 if what the caches hold is not trusted
+#   c  the platforms whose agents the folders may hold, as `Linux/x86_64`
+#   $@ the folders that can hold the agent
+# and the function `w PLATFORM`, which sets
 #   n  the agent's name in a cache: its BLAKE3 digest
 #   h  its SHA-256 digest
 #   s  its size in bytes
-#   k  how many folders are passed over, because they turned out to be full
-#   a  1 if what the caches hold is not trusted
-#   $@ the folders that can hold the agent
 
 # v FILE: whether it is the agent, as far as the host can tell.
 v(){
@@ -32,12 +34,20 @@ g(){
 
 # Runs the agent from the first folder that has it. `-x` is false where the file system is mounted `noexec`, also for root.
 for d do
-  if [ $a = 0 ]&&g "$d"&&[ -O $n ]&&[ -x $n ]&&v $n;then
-    exec ./$n
+  if [ $a = 0 ]&&g "$d";then
+    for e in $c;do
+      w $e
+      if [ -O $n ]&&[ -x $n ]&&v $n;then
+        exec ./$n
+      fi
+    done
   fi
 done
 
 # Takes the agent from standard input into the first folder that can hold it.
+y=$(uname -s)
+z=$(uname -m)
+w $y/$z
 i=0
 x=
 for d do
@@ -70,7 +80,7 @@ for d do
     continue
   fi
   echo
-  echo "converge-$m need $i $(uname -s) $(uname -m)"
+  echo "converge-$m need $i $y $z"
   # Not a byte more than the agent: what follows is for the agent itself.
   if head -c 0 </dev/null >/dev/null 2>&1;then
     head -c $s >$t 2>/dev/null

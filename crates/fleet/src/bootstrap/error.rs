@@ -4,18 +4,21 @@ use std::io;
 
 use converge_model::wire::NOISE_LIMIT;
 
-use crate::agent::Agent;
+use crate::agent::{AgentSet, Platform};
+use crate::link::excerpt;
 
 /// Why no agent runs.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
-    /// The host is not one that there is an agent for.
-    #[error("the host is {system} on {arch}; there is an agent for {} on {} only", Agent::SYSTEM.0, Agent::SYSTEM.1)]
+    /// No agent that is carried runs on the host.
+    #[error("the host is {system} on {arch}; this converge carries {carried}")]
     WrongArch {
         /// What `uname -s` says.
         system: String,
         /// What `uname -m` says.
         arch: String,
+        /// The agents that are carried, for people.
+        carried: String,
     },
     /// The account may not become root.
     #[error("failed to become root with {with}: {said}")]
@@ -53,6 +56,18 @@ pub enum BootstrapError {
 }
 
 impl BootstrapError {
+    /// A host that says this of itself has no agent among `agents`.
+    pub(super) fn wrong_arch(system: &str, arch: &str, agents: &AgentSet) -> Self {
+        let [system, arch] = [system, arch].map(excerpt);
+        let names: Vec<_> = agents.iter().map(|agent| agent.platform().to_string()).collect();
+        let carried = match names.as_slice() {
+            [] => "no agent".to_owned(),
+            [one] => format!("an agent for {one} only"),
+            [.., last] => format!("agents for {} and {last} only", names[..names.len() - 1].join(", ")),
+        };
+        Self::WrongArch { system, arch, carried }
+    }
+
     /// Whether the host answered, and what it is or allows is in the way.
     pub(crate) fn is_of_host(&self) -> bool {
         matches!(self, Self::WrongArch { .. } | Self::Escalation { .. } | Self::Nowhere(_))
@@ -61,6 +76,7 @@ impl BootstrapError {
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         match self {
+            Self::WrongArch { system, arch, .. } => Some(another(system, arch)),
             Self::Escalation { help, .. } => Some(help.clone()),
             Self::Nowhere(_) => Some(
                 "make room in a file system that is not mounted `noexec`, or unmount `noexec`".to_owned(),
@@ -70,5 +86,46 @@ impl BootstrapError {
             ),
             _ => None,
         }
+    }
+}
+
+/// How a converge comes to carry another agent.
+fn another(system: &str, arch: &str) -> String {
+    match Platform::of(system, arch) {
+        Some(platform) => format!(
+            "compile converge with CONVERGE_AGENTS=FOLDER, where FOLDER holds the agent for {platform} as `{}`",
+            platform.file
+        ),
+        None => "there is no agent for such hosts yet".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::{Agent, BUILT};
+
+    #[test]
+    fn another_processor_is_named_with_the_agents_that_are_carried() {
+        let agent = |name| Agent::new(Platform::of("Linux", name).unwrap(), b"x".as_slice());
+        let check = |agents: AgentSet, arch, told: &str, help: &str| {
+            let error = BootstrapError::wrong_arch("Linux", arch, &agents);
+            assert_eq!(error.to_string(), told);
+            assert_eq!(error.help().unwrap_or_default(), help);
+        };
+        check(
+            Agent::new(BUILT, b"x".as_slice()).into(),
+            "arm64",
+            "the host is Linux on arm64; this converge carries an agent for Linux on x86_64 only",
+            "compile converge with CONVERGE_AGENTS=FOLDER, where FOLDER holds the agent for Linux on aarch64 as \
+             `converge-agent-aarch64-linux`",
+        );
+        check(
+            AgentSet::new(["x86_64", "aarch64", "riscv64"].map(agent)),
+            "mips",
+            "the host is Linux on mips; this converge carries agents for Linux on x86_64, Linux on aarch64 and Linux \
+             on riscv64 only",
+            "there is no agent for such hosts yet",
+        );
     }
 }

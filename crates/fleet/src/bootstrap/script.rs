@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, AgentSet};
 
 /// Characters that some login shell reads within single quotes, or that end the quotes or the line.
 const UNQUOTABLE: [char; 5] = ['\'', '!', '\\', '\n', '\r'];
@@ -20,7 +20,7 @@ const USER: &str = r#""${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/converge/
 
 /// One start of the agent.
 pub(super) struct Script<'a> {
-    pub(super) agent: &'a Agent,
+    pub(super) agents: &'a AgentSet,
     /// Folders for the agent instead of the usual ones, each of which [`is_plain`].
     pub(super) folders: &'a [String],
     /// How many of the folders to pass over: those that turned out to be full.
@@ -35,13 +35,11 @@ impl Script<'_> {
     /// The script as one line that can stand in single quotes.
     pub(super) fn line(&self) -> String {
         let line = format!(
-            "umask 077;m={:x};n={};h={};s={};k={};a={};{}{}",
+            "umask 077;m={:x};k={};a={};{}{}{}",
             self.nonce,
-            self.agent.digest(),
-            self.agent.sha256(),
-            self.agent.bytes().len(),
             self.skip,
             u8::from(self.afresh),
+            self.choice(),
             self.candidates(),
             *REST,
         );
@@ -49,14 +47,38 @@ impl Script<'_> {
         line
     }
 
-    /// Sets the folders as positional parameters. `/` belongs to root: that tells without a process who this is.
+    /// Defines `w SYSTEM/MACHINE`, which sets what is known of the agent for a host of this kind.
+    fn choice(&self) -> String {
+        let rows = self.agents.iter().map(|agent| {
+            let names = names(agent).collect::<Vec<_>>().join("|");
+            let (digest, sha256, size) = (agent.digest(), agent.sha256(), agent.bytes().len());
+            format!("{names}) n={digest};h={sha256};s={size};;")
+        });
+        // No file has this name.
+        format!("w(){{ case $1 in {}*) n=none;h=0;s=0;;esac;}};", rows.collect::<String>())
+    }
+
+    /// Sets the folders as positional parameters, and `c` to the platforms whose agents may be in them. `/` belongs to
+    /// root: that tells without a process who this is.
     fn candidates(&self) -> String {
+        let all = self.agents.iter().filter_map(|agent| names(agent).next()).collect::<Vec<_>>().join(" ");
+        // Folders of root are this machine's own: an agent that is there was made for it. A home may be shared by machines of
+        // several kinds, so the machine says which one it is, unless there is only one agent to choose.
+        let own = if self.agents.iter().nth(1).is_some() { "$(uname -s)/$(uname -m)" } else { &all };
         if self.folders.is_empty() {
-            return format!("if [ -O / ];then set -- {ROOT};else u=$(id -u);set -- {USER};fi;");
+            return format!(
+                "if [ -O / ];then c=\"{all}\";set -- {ROOT};else c={own};u=$(id -u);set -- {USER};fi;"
+            );
         }
         let quoted = self.folders.iter().map(|folder| format!(" \"{folder}\""));
-        format!("set --{};", quoted.collect::<String>())
+        format!("c={own};set --{};", quoted.collect::<String>())
     }
+}
+
+/// `SYSTEM/MACHINE` for each name of the machines that an agent runs on.
+fn names(agent: &Agent) -> impl Iterator<Item = String> {
+    let platform = agent.platform();
+    platform.machines.iter().map(|machine| format!("{}/{machine}", platform.system))
 }
 
 /// Whether a folder can stand in the command as it is.
@@ -95,6 +117,10 @@ fn unquotable(line: &str) -> Option<char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::{BUILT, PLATFORMS, Platform};
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::process::Command;
 
     #[test]
     fn a_script_is_joined_without_comments_and_indentation() {
@@ -117,13 +143,15 @@ mod tests {
 
     #[test]
     fn the_script_fits_into_single_quotes_whatever_it_is_to_do() {
-        let agent = Agent::new(b"x".as_slice());
         let own = ["/srv/agents-1_a.b".to_owned()];
-        for folders in [&[][..], &own] {
+        let carried =
+            |count| AgentSet::new(PLATFORMS.iter().take(count).map(|at| Agent::new(at, b"x".as_slice())));
+        for (agents, folders) in [(1, &[][..]), (1, &own), (PLATFORMS.len(), &[]), (PLATFORMS.len(), &own)] {
             for (skip, afresh) in [(0, false), (0, true), (3, false), (3, true)] {
-                let line = Script { agent: &agent, folders, skip, afresh, nonce: u64::MAX }.line();
+                let line = Script { agents: &carried(agents), folders, skip, afresh, nonce: u64::MAX }.line();
                 assert_eq!(unquotable(&line), None, "{line}");
-                let read = std::process::Command::new("sh").args(["-n", "-c", &line]).output().unwrap();
+                assert!(line.len() < 4096, "{}", line.len());
+                let read = Command::new("sh").args(["-n", "-c", &line]).output().unwrap();
                 assert!(read.status.success() && read.stderr.is_empty(), "{read:?}");
             }
         }
@@ -135,5 +163,62 @@ mod tests {
         for folder in ["relative", "/with space", "/$HOME", "/it's", "/a\\b", "/a\nb", ""] {
             assert!(!is_plain(folder), "{folder:?}");
         }
+    }
+
+    /// What a script does on a host with `uname` and a folder `cache` that holds these agents: what the agent prints, or the
+    /// words after `need`; and how often `uname` was asked before.
+    fn started(agents: &AgentSet, cached: &[&str], machine: &str) -> (String, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |path: &Path, text: &str| {
+            std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        let log = folder.path().join("log");
+        let uname = format!("echo >>{}\ncase $1 in -m) echo {machine};; *) echo Linux;; esac", log.display());
+        place(&folder.path().join("uname"), &uname);
+        let cache = folder.path().join("cache");
+        std::fs::create_dir(&cache).unwrap();
+        for name in cached {
+            place(&cache.join(arch(name).digest().to_string()), &format!("echo {name}"));
+        }
+        let folders = [cache.display().to_string()];
+        let line = Script { agents, folders: &folders, skip: 0, afresh: false, nonce: 0xabc }.line();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let said = Command::new("sh").args(["-c", &line]).env("PATH", path).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        let first = said.lines().find(|line| !line.is_empty()).unwrap_or_default().to_owned();
+        (first, std::fs::read_to_string(log).unwrap_or_default().lines().count())
+    }
+
+    /// An agent that prints the name of its processor.
+    fn arch(name: &str) -> Agent {
+        let platform = Platform::of("Linux", name).unwrap();
+        Agent::new(platform, format!("#!/bin/sh\necho {name}\n").into_bytes())
+    }
+
+    #[test]
+    fn a_cache_that_machines_share_gives_each_its_own_agent() {
+        let both = AgentSet::new(["x86_64", "aarch64"].map(arch));
+        let said = |cached, machine| started(&both, cached, machine).0;
+        assert_eq!(said(&["x86_64", "aarch64"], "x86_64"), "x86_64");
+        assert_eq!(said(&["x86_64", "aarch64"], "arm64"), "aarch64");
+        assert_eq!(said(&["x86_64"], "aarch64"), "converge-abc need 1 Linux aarch64");
+        assert_eq!(said(&["x86_64", "aarch64"], "mips"), "converge-abc need 1 Linux mips");
+    }
+
+    #[test]
+    fn one_agent_is_started_without_asking_what_the_host_is() {
+        let one = AgentSet::from(arch("x86_64"));
+        assert_eq!(started(&one, &["x86_64"], "x86_64"), ("x86_64".to_owned(), 0));
+        assert_eq!(started(&one, &[], "x86_64"), ("converge-abc need 1 Linux x86_64".to_owned(), 2));
+    }
+
+    #[test]
+    fn folders_of_root_are_searched_for_every_agent() {
+        let both = AgentSet::new([Agent::new(BUILT, b"x".as_slice()), arch("aarch64")]);
+        let line = Script { agents: &both, folders: &[], skip: 0, afresh: false, nonce: 1 }.line();
+        let (root, other) =
+            (r#"[ -O / ];then c="Linux/x86_64 Linux/aarch64";"#, "else c=$(uname -s)/$(uname -m);");
+        assert!(line.contains(root) && line.contains(other), "{line}");
     }
 }

@@ -6,7 +6,7 @@ mod build_agent;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use converge_fleet::Agent;
+use converge_fleet::{Agent, BUILT};
 use converge_model::wire::{self, FromAgent, MAGIC};
 
 use crate::support::{local, scratch, skipped, workspace};
@@ -52,13 +52,13 @@ fn it_is_small_static_and_starts_where_there_is_nothing() {
     let (magic, frame) = output.stdout.split_at(MAGIC.len());
     assert_eq!(magic, MAGIC);
     let FromAgent::Hello(hello) = wire::read(&mut &frame[..]).unwrap() else { panic!("no hello") };
-    assert_eq!(hello.agent, Agent::new(bytes).digest());
+    assert_eq!(hello.agent, Agent::new(BUILT, bytes).digest());
 }
 
 #[tokio::test]
 async fn it_says_what_this_machine_is() {
     let scratch = scratch();
-    let agent = Agent::new(std::fs::read(built()).unwrap());
+    let agent = Agent::new(BUILT, std::fs::read(built()).unwrap());
     let facts = local(scratch.path(), agent).facts().await.unwrap();
     assert_eq!(facts.kernel.name, "Linux");
 }

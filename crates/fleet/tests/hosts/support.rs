@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use converge_fleet::{Agent, Ask, CompileError, Fleet, Host, Options, Patience, Prepared, Reach, Target};
+use converge_fleet::{
+    Agent, Ask, BUILT, CompileError, Fleet, Host, Options, Patience, Prepared, Reach, Target,
+};
 use converge_model::catalog::{Body, Catalog, Resource};
 use converge_model::wire::Guard;
 use converge_model::{
@@ -17,12 +19,15 @@ use tokio::sync::{mpsc, watch};
 pub(crate) fn tiny() -> Agent {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().parent().unwrap().join("examples/tiny-agent");
-    Agent::new(std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}: is it built?", path.display())))
+    Agent::new(
+        BUILT,
+        std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}: is it built?", path.display())),
+    )
 }
 
 /// Something that is no agent: a shell script in its place.
 pub(crate) fn script(text: &str) -> Agent {
-    Agent::new(format!("#!/bin/sh\n{text}\n").into_bytes())
+    Agent::new(BUILT, format!("#!/bin/sh\n{text}\n").into_bytes())
 }
 
 /// A temporary folder with room in its path for a control socket.
