@@ -1,25 +1,46 @@
-//! Builds the agent that the command-line tool embeds and uploads; `CONVERGE_AGENT` names it when the tool is compiled.
+//! Builds the agent that the command-line tool embeds and uploads, and embeds further ones from the folder that
+//! `CONVERGE_AGENTS` names when the tool is compiled. It never looks for another compiler.
 
 #[path = "../fleet/build-agent.rs"]
 mod build_agent;
+#[path = "../fleet/embed-agents.rs"]
+mod embed_agents;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for source in build_agent::SOURCES {
-        println!("cargo::rerun-if-changed={}", root.join(source).display());
-    }
-    println!("cargo::rerun-if-changed=../fleet/build-agent.rs");
-    match root.canonicalize().map_err(|error| error.to_string()).and_then(|root| build_agent::build(&root)) {
-        Ok(agent) => {
-            println!("cargo::rustc-env=CONVERGE_AGENT={}", agent.display());
-            ExitCode::SUCCESS
-        }
+    match embed() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("cargo::error={}", error.replace('\n', "\ncargo::error="));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Writes `agents.rs`, the list of agents that `src/agents.rs` includes.
+fn embed() -> Result<(), String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = std::env::var_os(embed_agents::FOLDER).filter(|name| !name.is_empty()).map(PathBuf::from);
+    watch(&root, folder.as_deref());
+    let root = root.canonicalize().map_err(|error| error.to_string())?;
+    let built = build_agent::build(&root)?;
+    let list = embed_agents::listed(&built, folder.as_deref())?;
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?).join("agents.rs");
+    std::fs::write(&out, list).map_err(|error| format!("failed to write {}: {error}", out.display()))
+}
+
+/// Tells cargo what this build is made of.
+fn watch(root: &Path, folder: Option<&Path>) {
+    println!("cargo::rerun-if-env-changed={}", embed_agents::FOLDER);
+    for source in build_agent::SOURCES {
+        println!("cargo::rerun-if-changed={}", root.join(source).display());
+    }
+    for source in ["build-agent.rs", "embed-agents.rs", "src/agent/platform.rs"] {
+        println!("cargo::rerun-if-changed=../fleet/{source}");
+    }
+    if let Some(folder) = folder {
+        println!("cargo::rerun-if-changed={}", folder.display());
     }
 }

@@ -46,6 +46,7 @@ enum Command {
     Secrets(command::secrets::SecretsArgs),
     Doctor(command::doctor::DoctorArgs),
     Completions(command::completions::CompletionsArgs),
+    Version(command::version::VersionArgs),
 }
 
 /// What is shown, and how.
@@ -93,6 +94,7 @@ impl Cli {
             Command::Secrets(arguments) => arguments.run(screen),
             Command::Doctor(arguments) => arguments.run(screen),
             Command::Completions(arguments) => arguments.run(&mut Self::command(), screen),
+            Command::Version(arguments) => arguments.run(screen),
         }
     }
 }

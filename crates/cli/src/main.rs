@@ -2,6 +2,7 @@
 //! scripts read; what a run does is the engine's. The only crate that knows clap. Only this file ends the process, and `memory`
 //! and `interrupt` where there is no other way.
 
+mod agents;
 mod arguments;
 mod cli;
 mod command;

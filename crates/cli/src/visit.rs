@@ -8,7 +8,7 @@ use std::sync::Arc;
 use converge_engine::{
     DoneOnce, FleetHosts, Goal, Observer, Recorded, Run, SeenFacts, StateFolder, Stop, run, start,
 };
-use converge_fleet::{Agent, BUILT, Fleet, Options};
+use converge_fleet::{Fleet, Options};
 use converge_history::{Kept, Recorder, Retention, Trouble};
 use converge_lang::Selection;
 use converge_model::wire::Guard;
@@ -16,6 +16,7 @@ use converge_model::{Event, HostName, Secret};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::agents::agents;
 use crate::arguments::{ReachArguments, RunArguments};
 use crate::failure::Failure;
 use crate::interrupt::listen;
@@ -23,9 +24,6 @@ use crate::past;
 use crate::project::Opened;
 use crate::prompt;
 use crate::view::Screen;
-
-/// The agent that hosts run, as it was built with this tool.
-pub(crate) static AGENT: &[u8] = include_bytes!(env!("CONVERGE_AGENT"));
 
 /// What a run is for, and on which terms.
 pub(crate) struct Terms {
@@ -167,7 +165,7 @@ impl Observer for Watcher {
 
 /// The fleet that the options ask for.
 pub(crate) fn fleet(reach: &ReachArguments) -> Result<Fleet, Failure> {
-    Ok(Fleet::new(Agent::new(BUILT, AGENT), fleet_options(reach)?)?)
+    Ok(Fleet::new(agents(), fleet_options(reach)?)?)
 }
 
 /// What a fleet is made with. The password is asked for here.
@@ -207,15 +205,5 @@ fn password(reach: &ReachArguments) -> Result<Option<Secret>, Failure> {
                 .help("without a terminal, give it with --become-pass-fd")
         }),
         (None, false) => Ok(None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_agent_is_an_executable() {
-        assert!(AGENT.starts_with(b"\x7fELF"));
     }
 }

@@ -6,16 +6,16 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 use converge_engine::StateFolder;
-use converge_fleet::{Agent, BUILT, Fleet};
+use converge_fleet::Fleet;
 use converge_model::exit;
 use serde::Serialize;
 
+use crate::agents::{agents, described};
 use crate::arguments::ReachArguments;
 use crate::failure::Failure;
 use crate::view::Screen;
 use crate::view::paint::{ADDED, FAILED, paint};
 use crate::view::text::harmless;
-use crate::visit::AGENT;
 
 /// Check that this machine has what Converge needs
 ///
@@ -49,7 +49,7 @@ impl DoctorArgs {
         let findings = [
             ("ssh", ssh()),
             ("ssh_config", self.ssh_config()),
-            ("agent", Ok(agent())),
+            ("agents", Ok(agents().iter().map(described).collect::<Vec<_>>().join("; "))),
             ("sockets", sockets(&self.reach)),
             ("state", state()),
         ];
@@ -86,11 +86,6 @@ fn ssh() -> Finding {
     // It tells its version on standard error.
     let version = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     if output.status.success() { Ok(version) } else { Err(format!("`ssh -V` failed: {version}")) }
-}
-
-fn agent() -> String {
-    let digest = Agent::new(BUILT, AGENT).digest().short();
-    format!("{digest} for {BUILT}, {} KiB", AGENT.len() / 1024)
 }
 
 fn sockets(reach: &ReachArguments) -> Finding {

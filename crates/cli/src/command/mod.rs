@@ -13,4 +13,5 @@ pub(crate) mod inventory;
 pub(crate) mod module;
 pub(crate) mod plan;
 pub(crate) mod secrets;
+pub(crate) mod version;
 pub(crate) mod watch;

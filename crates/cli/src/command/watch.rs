@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use converge_engine::secrets::Identities;
 use converge_engine::{Project, StateFolder, Stop, start};
-use converge_fleet::{Agent, BUILT, Fleet};
+use converge_fleet::Fleet;
 use converge_history::Recorder;
 use converge_lang::diagnostic::{FileId, Files, Severity};
 use converge_lang::{Diagnostics, Inventory, Loaded, Transport};
@@ -27,6 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::agents::agents;
 use crate::arguments::{FleetArguments, HistoryArguments, HostArguments, StrictArguments, duration};
 use crate::failure::Failure;
 use crate::interrupt::listen;
@@ -34,7 +35,7 @@ use crate::project::{Opened, find, loader};
 use crate::view::Screen;
 use crate::view::human::watch::news as words;
 use crate::view::text::harmless;
-use crate::visit::{AGENT, done_once, fleet_options, recorder, seen_facts, warn};
+use crate::visit::{done_once, fleet_options, recorder, seen_facts, warn};
 
 /// Look for drift on schedule, and put back what moved where the inventory says so
 ///
@@ -100,7 +101,7 @@ impl WatchArgs {
         let teller = Teller { screen, plans: HashMap::new(), recorder: recorder.clone() };
         let charge = Charge {
             read: Arc::new(move || read(&project, identities.clone(), &asked.sets, &hosts)),
-            fleet: Box::new(move || Fleet::new(Agent::new(BUILT, AGENT), options.clone())),
+            fleet: Box::new(move || Fleet::new(agents(), options.clone())),
             folder,
             every: self.every,
             pace: if self.once { Pace::Once } else { Pace::Scheduled },

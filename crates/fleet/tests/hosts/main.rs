@@ -10,6 +10,7 @@ mod artefact;
 mod bootstrap;
 mod connection;
 mod cost;
+mod embed;
 mod protocol;
 mod sshd;
 mod support;
