@@ -1,4 +1,4 @@
-//! Builds the agent that the command-line tool embeds and uploads, and embeds further ones from the folder that
+//! Builds the agent that the command-line tool embeds and uploads, and packs it, with further ones from the folder that
 //! `CONVERGE_AGENTS` names when the tool is compiled. It never looks for another compiler.
 
 #[path = "../fleet/build-agent.rs"]
@@ -26,9 +26,10 @@ fn embed() -> Result<(), String> {
     watch(&root, folder.as_deref());
     let root = root.canonicalize().map_err(|error| error.to_string())?;
     let built = build_agent::build(&root)?;
-    let list = embed_agents::listed(&built, folder.as_deref())?;
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?).join("agents.rs");
-    std::fs::write(&out, list).map_err(|error| format!("failed to write {}: {error}", out.display()))
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?);
+    let list = embed_agents::embedded(&built, folder.as_deref(), &out)?;
+    let path = out.join("agents.rs");
+    std::fs::write(&path, list).map_err(|error| format!("failed to write {}: {error}", path.display()))
 }
 
 /// Tells cargo what this build is made of.
@@ -37,7 +38,7 @@ fn watch(root: &Path, folder: Option<&Path>) {
     for source in build_agent::SOURCES {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
     }
-    for source in ["build-agent.rs", "embed-agents.rs", "src/agent/platform.rs"] {
+    for source in ["build-agent.rs", "embed-agents.rs", "src/agent/gzip.rs", "src/agent/platform.rs"] {
         println!("cargo::rerun-if-changed=../fleet/{source}");
     }
     if let Some(folder) = folder {

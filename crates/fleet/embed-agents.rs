@@ -1,15 +1,18 @@
-// The agents that the command-line tool carries beside the one that its build makes: the files of one folder. Shared, as
-// source, by the build script of `cli` and by the tests of this crate; so it uses the standard library alone.
+// The agents that the command-line tool carries: the one that its build makes, and the files of one folder. Shared, as
+// source, by the build script of `cli` and by the tests of this crate.
 
+#[path = "src/agent/gzip.rs"]
+mod gzip;
 #[expect(unreachable_pub, reason = "the crate exports what is a part here")]
 #[path = "src/agent/platform.rs"]
 mod platform;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
 use platform::{BUILT, PLATFORMS, Platform};
+use sha2::{Digest as _, Sha256};
 
 /// Names the folder, where the tool is compiled.
 pub(crate) const FOLDER: &str = "CONVERGE_AGENTS";
@@ -17,20 +20,32 @@ pub(crate) const FOLDER: &str = "CONVERGE_AGENTS";
 /// Where the two bytes with the processor are in an ELF file.
 const MACHINE: std::ops::Range<usize> = 18..20;
 
-/// The text of a Rust array of the agents: `built`, and those in `folder`, each with its platform.
+/// Packs the agents into the folder `out`: `built`, and those in `folder`. Returns the text of a Rust array of `Packed`
+/// agents, for a place that knows `Packed`, `PLATFORMS` and `Digest`.
 ///
 /// The error says what is wrong with the folder, for who compiles the tool.
-pub(crate) fn listed(built: &Path, folder: Option<&Path>) -> Result<String, String> {
+pub(crate) fn embedded(built: &Path, folder: Option<&Path>, out: &Path) -> Result<String, String> {
     let others = folder.map_or(Ok(Vec::new()), others)?;
-    let mut text = "[\n".to_owned();
-    for (platform, path) in [(BUILT, built.to_owned())].iter().chain(&others) {
-        let row = PLATFORMS.iter().position(|row| row == *platform).unwrap_or_default();
-        // Writing to a string cannot fail.
-        let _ =
-            writeln!(text, "    (&converge_fleet::PLATFORMS[{row}], include_bytes!({path:?}).as_slice()),");
-    }
-    text.push_str("]\n");
-    Ok(text)
+    let all = [(BUILT, built.to_owned())].into_iter().chain(others);
+    let rows: Vec<_> = all.map(|(platform, path)| row(platform, &path, out)).collect::<Result<_, _>>()?;
+    Ok(format!("[\n{}]\n", rows.concat()))
+}
+
+/// Packs one agent; its row in the array.
+fn row(platform: &Platform, path: &Path, out: &Path) -> Result<String, String> {
+    let program = fs::read(path).map_err(|error| format!("failed to read {}: {error}", path.display()))?;
+    let packed = out.join(platform.file).with_extension("gz");
+    let written = fs::write(&packed, gzip::packed(&program, Compression::best()));
+    written.map_err(|error| format!("failed to write {}: {error}", packed.display()))?;
+    let row = PLATFORMS.iter().position(|row| row == platform).unwrap_or_default();
+    let sha256: String = Sha256::digest(&program).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!(
+        "    Packed {{\n        platform: &PLATFORMS[{row}],\n        size: {},\n        \
+         digest: Digest::from_bytes({:?}),\n        sha256: {sha256:?},\n        gzip: \
+         include_bytes!({packed:?}),\n    }},\n",
+        program.len(),
+        blake3::hash(&program).as_bytes(),
+    ))
 }
 
 /// The agents in `folder`, in the order of the table.

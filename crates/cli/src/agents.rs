@@ -1,19 +1,20 @@
 //! The agents that this converge carries, as its build embedded them.
 
-use converge_fleet::{Agent, AgentSet, Platform};
+use converge_fleet::{Agent, AgentSet, PLATFORMS, Packed};
+use converge_model::Digest;
 
 /// The list that `build.rs` writes.
-static EMBEDDED: &[(&Platform, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/agents.rs"));
+static EMBEDDED: &[Packed] = &include!(concat!(env!("OUT_DIR"), "/agents.rs"));
 
 /// All of them.
 pub(crate) fn agents() -> AgentSet {
-    AgentSet::new(EMBEDDED.iter().map(|&(platform, bytes)| Agent::new(platform, bytes)))
+    AgentSet::new(EMBEDDED.iter().map(Agent::from))
 }
 
 /// One of them, for people.
 pub(crate) fn described(agent: &Agent) -> String {
-    let kibibytes = agent.bytes().len() / 1024;
-    format!("{} for {}, {kibibytes} KiB", agent.digest().short(), agent.platform())
+    let [whole, sent] = [agent.size(), agent.gzip().len()].map(|bytes| bytes / 1024);
+    format!("{} for {}, {whole} KiB, sent as {sent} KiB", agent.digest().short(), agent.platform())
 }
 
 #[cfg(test)]
@@ -26,6 +27,11 @@ mod tests {
         let agents = agents();
         let first = agents.iter().next().unwrap();
         assert_eq!(first.platform(), BUILT);
-        assert!(first.bytes().starts_with(b"\x7fELF"));
+        let bytes = first.bytes().unwrap();
+        assert!(bytes.starts_with(b"\x7fELF"));
+        // What the build wrote beside it is what would be found out here.
+        let found = Agent::new(BUILT, bytes);
+        assert_eq!(first.digest(), found.digest());
+        assert_eq!((first.sha256(), first.size()), (found.sha256(), found.size()));
     }
 }

@@ -1,12 +1,17 @@
-//! The agents as the controller carries them: bytes with their digests, one for each platform.
+//! The agents as the controller carries them: packed, with the digests of what they unpack to, one for each platform.
 
+mod gzip;
 mod platform;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::fmt::Write as _;
+use std::io::Read as _;
+use std::sync::OnceLock;
+use std::{fmt, io};
 
 use converge_model::Digest;
+use flate2::Compression;
+use flate2::read::GzDecoder;
 use sha2::{Digest as _, Sha256};
 
 pub use platform::{BUILT, PLATFORMS, Platform};
@@ -14,21 +19,52 @@ pub use platform::{BUILT, PLATFORMS, Platform};
 /// A program that is uploaded to hosts of one platform.
 pub struct Agent {
     platform: &'static Platform,
-    bytes: Cow<'static, [u8]>,
+    size: usize,
     digest: Digest,
-    sha256: String,
+    sha256: Cow<'static, str>,
+    gzip: Cow<'static, [u8]>,
+    /// The executable, once it was wanted: most hosts unpack it themselves.
+    bytes: OnceLock<Vec<u8>>,
+}
+
+/// An agent as a build embeds it: what would take time to find out at every start is written beside it.
+pub struct Packed {
+    /// What it runs on.
+    pub platform: &'static Platform,
+    /// The bytes of the executable.
+    pub size: usize,
+    /// The executable's BLAKE3 digest.
+    pub digest: Digest,
+    /// The executable's SHA-256 digest in hexadecimal.
+    pub sha256: &'static str,
+    /// The executable as a gzip file.
+    pub gzip: &'static [u8],
+}
+
+impl From<&Packed> for Agent {
+    fn from(packed: &Packed) -> Self {
+        let &Packed { platform, size, digest, sha256, gzip } = packed;
+        Self { platform, size, digest, sha256: sha256.into(), gzip: gzip.into(), bytes: OnceLock::new() }
+    }
 }
 
 impl Agent {
-    /// An agent for `platform` from the bytes of its executable.
-    pub fn new(platform: &'static Platform, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
+    /// An agent for `platform` from the bytes of its executable, packed in little time.
+    pub fn new(platform: &'static Platform, bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         let sha256 = Sha256::digest(&bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
             // Writing to a string cannot fail.
             let _ = write!(hex, "{byte:02x}");
             hex
         });
-        Self { platform, digest: Digest::of(&bytes), sha256, bytes }
+        Self {
+            platform,
+            size: bytes.len(),
+            digest: Digest::of(&bytes),
+            sha256: sha256.into(),
+            gzip: gzip::packed(&bytes, Compression::fast()).into(),
+            bytes: bytes.into(),
+        }
     }
 
     /// What it runs on.
@@ -36,17 +72,35 @@ impl Agent {
         self.platform
     }
 
-    /// The executable.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// The executable, for hosts that cannot unpack it.
+    ///
+    /// # Errors
+    /// When it was embedded wrongly.
+    pub fn bytes(&self) -> io::Result<&[u8]> {
+        if let Some(bytes) = self.bytes.get() {
+            return Ok(bytes);
+        }
+        let mut bytes = Vec::with_capacity(self.size);
+        GzDecoder::new(&*self.gzip).read_to_end(&mut bytes)?;
+        Ok(self.bytes.get_or_init(|| bytes))
     }
 
-    /// Its BLAKE3 digest: its name in a host's cache, and what it says of itself.
+    /// The bytes of the executable.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The executable as a gzip file.
+    pub fn gzip(&self) -> &[u8] {
+        &self.gzip
+    }
+
+    /// The executable's BLAKE3 digest: its name in a host's cache, and what it says of itself.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// Its SHA-256 digest in hexadecimal: what a host's own tools can check.
+    /// The executable's SHA-256 digest in hexadecimal: what a host's own tools can check.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -109,6 +163,18 @@ mod tests {
         let agent = Agent::new(BUILT, b"abc".as_slice());
         assert_eq!(agent.digest(), Digest::of(b"abc"));
         assert_eq!(agent.sha256(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn an_agent_unpacks_to_what_was_packed() {
+        let made = Agent::new(BUILT, b"abc".as_slice());
+        let gzip: &'static [u8] = made.gzip().to_vec().leak();
+        let (digest, sha256) = (made.digest(), "ba78");
+        let agent = Agent::from(&Packed { platform: BUILT, size: 3, digest, sha256, gzip });
+        assert_eq!((agent.bytes().unwrap(), agent.size(), agent.digest()), (b"abc".as_slice(), 3, digest));
+        assert_eq!(agent.bytes().unwrap(), b"abc", "a second time too");
+        let torn = Packed { platform: BUILT, size: 3, digest, sha256, gzip: &gzip[..gzip.len() - 1] };
+        assert!(Agent::from(&torn).bytes().is_err());
     }
 
     #[test]

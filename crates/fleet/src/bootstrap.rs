@@ -2,8 +2,8 @@
 //! speaks for itself.
 //!
 //! The command escalates first, then looks for the agent in caches that belong to the account that it runs as, checks
-//! it with `sha256sum` where the host has that, and executes it. Where there is none it says so (`need`), reads exactly
-//! the agent's bytes from its standard input, and goes on. Everything that a login prints before is skipped.
+//! it with `sha256sum` where the host has that, and executes it. Where there is none it says so (`need`), and whether the
+//! host can unpack gzip; it reads exactly the agent's bytes in that form from its standard input, and goes on. Everything that a login prints before is skipped.
 //! `bootstrap/bootstrap.sh` is what runs there.
 
 mod error;
@@ -44,7 +44,7 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) nonce: u64,
     /// How long the host may take for each thing it says.
     pub(crate) start: Duration,
-    /// How long the upload may take.
+    /// How long the upload may take, for each megabyte that is begun.
     pub(crate) upload: Duration,
 }
 
@@ -137,7 +137,7 @@ impl Bootstrap<'_> {
                 return Ok(Booted::Speaks(said.split_off(at + MAGIC.len())));
             }
             match self.own_line(&said) {
-                Some(Line::Need { system, arch }) if !has_uploaded => {
+                Some(Line::Need { system, arch, form }) if !has_uploaded => {
                     counters.heard(said.len());
                     let agent = self.agents.find(&system, &arch);
                     let agent =
@@ -145,7 +145,7 @@ impl Bootstrap<'_> {
                     noise += said.len();
                     said.clear();
                     uploading().await;
-                    self.upload(agent, link, counters).await?;
+                    self.upload(form.of(agent)?, link, counters).await?;
                     has_uploaded = true;
                     deadline = Instant::now() + self.start * WORDS;
                 }
@@ -185,21 +185,17 @@ impl Bootstrap<'_> {
     }
 
     /// Sends the agent. A host that takes no more of it says why on its standard output, so that is not an error here.
-    async fn upload(
-        &self,
-        agent: &Agent,
-        link: &mut Link,
-        counters: &Counters,
-    ) -> Result<(), BootstrapError> {
+    async fn upload(&self, bytes: &[u8], link: &mut Link, counters: &Counters) -> Result<(), BootstrapError> {
         counters.uploaded();
-        counters.sent(agent.bytes().len());
+        counters.sent(bytes.len());
         let sent = async {
-            link.stdin.write_all(agent.bytes()).await?;
+            link.stdin.write_all(bytes).await?;
             link.stdin.flush().await
         };
-        match timeout(self.upload, sent).await {
+        let limit = self.upload * u32::try_from(bytes.len().div_ceil(1_000_000)).unwrap_or(u32::MAX);
+        match timeout(limit, sent).await {
             Ok(_taken_or_not) => Ok(()),
-            Err(_) => Err(BootstrapError::Slow(self.upload.as_secs())),
+            Err(_) => Err(BootstrapError::Slow(limit.as_secs())),
         }
     }
 
@@ -212,7 +208,9 @@ impl Bootstrap<'_> {
         match word {
             "need" => {
                 let _folder = words.next();
-                Some(Line::Need { system: words.next()?.to_owned(), arch: words.next()?.to_owned() })
+                let (system, arch) = (words.next()?.to_owned(), words.next()?.to_owned());
+                let form = if words.next() == Some("gzip") { Form::Gzip } else { Form::Plain };
+                Some(Line::Need { system, arch, form })
             }
             "full" => Some(Line::Full(words.next()?.parse().ok()?)),
             _ => Some(Line::Nowhere(rest.to_owned())),
@@ -268,9 +266,28 @@ fn without_password(user: &str) -> String {
     format!("{user} ALL=(ALL) NOPASSWD: ALL")
 }
 
+/// How an agent is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// To be unpacked on the host.
+    Gzip,
+    /// As it is: the host has no gzip.
+    Plain,
+}
+
+impl Form {
+    /// The bytes to send.
+    fn of(self, agent: &Agent) -> std::io::Result<&[u8]> {
+        match self {
+            Self::Gzip => Ok(agent.gzip()),
+            Self::Plain => agent.bytes(),
+        }
+    }
+}
+
 /// What the command says of its own.
 enum Line {
-    Need { system: String, arch: String },
+    Need { system: String, arch: String, form: Form },
     Full(usize),
     Nowhere(String),
 }
@@ -336,13 +353,14 @@ mod tests {
         let bootstrap = bootstrap(&agents, Become::None, None);
         let check = |said: &str, expected: Option<&str>| {
             let found = bootstrap.own_line(said.as_bytes()).map(|line| match line {
-                Line::Need { system, arch } => format!("{system} {arch}"),
+                Line::Need { system, arch, form } => format!("{system} {arch} {form:?}"),
                 Line::Full(folder) => folder.to_string(),
                 Line::Nowhere(why) => why,
             });
             assert_eq!(found.as_deref(), expected, "{said}");
         };
-        check("Welcome!\n\nconverge-abc need 1 Linux x86_64\n", Some("Linux x86_64"));
+        check("Welcome!\n\nconverge-abc need 1 Linux x86_64 gzip\n", Some("Linux x86_64 Gzip"));
+        check("\nconverge-abc need 1 Linux x86_64 plain\n", Some("Linux x86_64 Plain"));
         check("\nconverge-abc full 2\n", Some("2"));
         check("\nconverge-abc nowhere /a:noexec /b:link\n", Some("/a:noexec /b:link"));
         check("\nconverge-abc need 1 Linux x86", None);
@@ -490,7 +508,7 @@ exec "$@""#;
     async fn a_host_that_asks_for_the_agent_twice_gets_it_once() {
         let agents = carried(b"agent".as_slice());
         let bootstrap = bootstrap(&agents, Become::None, None);
-        let need = "printf '\\nconverge-abc need 1 Linux x86_64\\n'";
+        let need = "printf '\\nconverge-abc need 1 Linux x86_64 plain\\n'";
         let counters = Counters::default();
         // What is not the agent's own word is noise, and so is a second wish for it.
         let mut link = crate::link::local(&format!("{need};head -c 5 >/dev/null;{need}")).unwrap();
@@ -507,7 +525,7 @@ exec "$@""#;
         let bootstrap = bootstrap(&agents, Become::None, None);
         let booted = async |noise: usize| {
             let noise = format!("head -c {noise} /dev/zero|tr '\\0' x");
-            let need = "printf '\\nconverge-abc need 1 Linux x86_64\\n';head -c 5 >/dev/null";
+            let need = "printf '\\nconverge-abc need 1 Linux x86_64 plain\\n';head -c 5 >/dev/null";
             let speaks = "printf '\\0converge-agent\\001'";
             let mut link = crate::link::local(&format!("{noise};{need};{noise};{speaks}")).unwrap();
             bootstrap.converse(&mut link, &Counters::default(), || async {}).await

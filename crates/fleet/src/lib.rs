@@ -21,7 +21,7 @@ mod session;
 mod ssh;
 mod target;
 
-pub use agent::{Agent, AgentSet, BUILT, PLATFORMS, Platform};
+pub use agent::{Agent, AgentSet, BUILT, PLATFORMS, Packed, Platform};
 pub use bootstrap::BootstrapError;
 pub use content::{ContentStore, Opened};
 pub use counters::Traffic;

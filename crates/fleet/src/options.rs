@@ -38,7 +38,7 @@ pub struct Patience {
     pub connect: Duration,
     /// For each word of a starting agent; a slow sudo is part of it.
     pub start: Duration,
-    /// For the upload of the agent.
+    /// For each megabyte of an agent's upload that is begun.
     pub upload: Duration,
     /// For a look, also for the one that an act begins with.
     pub look: Duration,
@@ -57,7 +57,7 @@ impl Default for Patience {
         Self {
             connect: Duration::from_secs(30),
             start: Duration::from_secs(30),
-            upload: Duration::from_secs(300),
+            upload: Duration::from_secs(150),
             look: Duration::from_secs(600),
             step: Duration::from_secs(2 * 3600),
             stop: Duration::from_secs(30),

@@ -11,6 +11,7 @@
 #   n  the agent's name in a cache: its BLAKE3 digest
 #   h  its SHA-256 digest
 #   s  its size in bytes
+#   q  its size as a gzip file
 
 # v FILE: whether it is the agent, as far as the host can tell.
 v(){
@@ -32,6 +33,24 @@ g(){
   [ -O . ]
 }
 
+# r BYTES: prints so many bytes of standard input. It reads not a byte more: what follows is for the agent.
+r(){
+  if head -c 0 </dev/null >/dev/null 2>&1;then
+    head -c $1
+  else
+    dd bs=1 count=$1
+  fi
+}
+
+# l: prints the agent, as the controller sends it for what the host can do (`f`).
+l(){
+  if [ $f = gzip ];then
+    r $q|gzip -d
+  else
+    r $s
+  fi
+}
+
 # Runs the agent from the first folder that has it. `-x` is false where the file system is mounted `noexec`, also for root.
 for d do
   if [ $a = 0 ]&&g "$d";then
@@ -48,6 +67,11 @@ done
 y=$(uname -s)
 z=$(uname -m)
 w $y/$z
+# A gzip that is there and does not work would look like a full disk.
+f=plain
+if echo|gzip 2>/dev/null|gzip -d >/dev/null 2>&1;then
+  f=gzip
+fi
 i=0
 x=
 for d do
@@ -80,16 +104,10 @@ for d do
     continue
   fi
   echo
-  echo "converge-$m need $i $y $z"
-  # Not a byte more than the agent: what follows is for the agent itself.
-  if head -c 0 </dev/null >/dev/null 2>&1;then
-    head -c $s >$t 2>/dev/null
-  else
-    dd bs=1 count=$s of=$t 2>/dev/null
-  fi
+  echo "converge-$m need $i $y $z $f"
   # The file gets its name when it is complete. The newest three agents stay; what an interrupted upload left goes after
   # an hour.
-  if v $t&&mv -f $t $n;then
+  if l >$t 2>/dev/null&&v $t&&mv -f $t $n;then
     ls -t|tail -n +4|while read -r o;do
       rm -f "./$o"
     done

@@ -51,11 +51,11 @@ impl Script<'_> {
     fn choice(&self) -> String {
         let rows = self.agents.iter().map(|agent| {
             let names = names(agent).collect::<Vec<_>>().join("|");
-            let (digest, sha256, size) = (agent.digest(), agent.sha256(), agent.bytes().len());
-            format!("{names}) n={digest};h={sha256};s={size};;")
+            let (digest, sha256) = (agent.digest(), agent.sha256());
+            format!("{names}) n={digest};h={sha256};s={};q={};;", agent.size(), agent.gzip().len())
         });
         // No file has this name.
-        format!("w(){{ case $1 in {}*) n=none;h=0;s=0;;esac;}};", rows.collect::<String>())
+        format!("w(){{ case $1 in {}*) n=none;h=0;s=0;q=0;;esac;}};", rows.collect::<String>())
     }
 
     /// Sets the folders as positional parameters, and `c` to the platforms whose agents may be in them. `/` belongs to
@@ -202,15 +202,15 @@ mod tests {
         let said = |cached, machine| started(&both, cached, machine).0;
         assert_eq!(said(&["x86_64", "aarch64"], "x86_64"), "x86_64");
         assert_eq!(said(&["x86_64", "aarch64"], "arm64"), "aarch64");
-        assert_eq!(said(&["x86_64"], "aarch64"), "converge-abc need 1 Linux aarch64");
-        assert_eq!(said(&["x86_64", "aarch64"], "mips"), "converge-abc need 1 Linux mips");
+        assert_eq!(said(&["x86_64"], "aarch64"), "converge-abc need 1 Linux aarch64 gzip");
+        assert_eq!(said(&["x86_64", "aarch64"], "mips"), "converge-abc need 1 Linux mips gzip");
     }
 
     #[test]
     fn one_agent_is_started_without_asking_what_the_host_is() {
         let one = AgentSet::from(arch("x86_64"));
         assert_eq!(started(&one, &["x86_64"], "x86_64"), ("x86_64".to_owned(), 0));
-        assert_eq!(started(&one, &[], "x86_64"), ("converge-abc need 1 Linux x86_64".to_owned(), 2));
+        assert_eq!(started(&one, &[], "x86_64"), ("converge-abc need 1 Linux x86_64 gzip".to_owned(), 2));
     }
 
     #[test]

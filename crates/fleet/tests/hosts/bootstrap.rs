@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use converge_fleet::{BootstrapError, Fleet, Host, HostError, Options, Reach};
+use converge_fleet::{Agent, BUILT, BootstrapError, Fleet, Host, HostError, Options, Packed, Reach};
 
 use crate::sshd::Sshd;
 use crate::support::{local, options, quoted, scratch, script, skipped, target, tiny};
@@ -111,7 +111,7 @@ async fn a_cache_that_was_tampered_with_is_not_executed() {
 #[tokio::test]
 async fn an_agent_that_is_not_what_was_sent_is_sent_once_more_and_then_refused() {
     let scratch = scratch();
-    std::fs::write(scratch.path().join("real"), tiny().bytes()).unwrap();
+    std::fs::write(scratch.path().join("real"), tiny().bytes().unwrap()).unwrap();
     std::fs::set_permissions(scratch.path().join("real"), PermissionsExt::from_mode(0o755)).unwrap();
     let host = local(scratch.path(), script(&format!("exec {}", quoted(&scratch.path().join("real")))));
     let error = failure(&host).await;
@@ -125,7 +125,8 @@ async fn folders_that_cannot_hold_it_are_passed_over() {
     let at = |name: &str| scratch.path().join(name);
     let (noexec, full, link) = (at("noexec"), at("full"), at("link"));
     let Some(_noexec) = Mounted::new(&noexec, "noexec,size=100m") else { return };
-    let Some(_full) = Mounted::new(&full, "size=64k") else { return };
+    // There is room for what is sent, and none for what it unpacks to.
+    let Some(_full) = Mounted::new(&full, &format!("size={}", tiny().gzip().len() + 65_536)) else { return };
     symlink(scratch.path(), &link).unwrap();
     let host = with_folders(scratch.path(), &[&noexec, &link, &full, &at("good")]);
     host.facts().await.unwrap();
@@ -195,6 +196,70 @@ async fn a_host_without_tools_takes_the_agent_all_the_same() {
     let host = sshd.host(small);
     let error = host.facts().await.unwrap_err();
     assert!(matches!(error, HostError::Session(_)), "the magic was reached: {error}");
+}
+
+/// The bytes to a host that runs these programs in place of its own, and what the agent is.
+async fn sent(programs: &[(&str, &str)]) -> Option<(u64, Agent)> {
+    let (_programs, sshd) = pretending(programs)?;
+    let host = sshd.host(tiny());
+    host.facts().await.unwrap();
+    assert_eq!(host.traffic().uploads, 1);
+    Some((host.traffic().up, tiny()))
+}
+
+/// What the rest of a first contact may take: the command.
+const COMMAND: u64 = 4096;
+
+#[tokio::test]
+async fn the_agent_is_sent_compressed_and_plain_where_there_is_no_gzip() {
+    let Some((packed, agent)) = sent(&[]).await else { return };
+    let gzip = agent.gzip().len() as u64;
+    assert!(packed > gzip && packed <= gzip + COMMAND, "{packed} bytes for {gzip}");
+
+    // Not found, as a shell tells it.
+    let Some((plain, agent)) = sent(&[("gzip", "exit 127")]).await else { return };
+    let size = agent.size() as u64;
+    assert!(plain > size && plain <= size + COMMAND, "{plain} bytes for {size}");
+    assert!(gzip * 2 < size, "{gzip} of {size} bytes");
+}
+
+#[tokio::test]
+async fn the_agent_is_unpacked_where_head_counts_no_bytes() {
+    let Some((_programs, sshd)) = pretending(&[("head", "exit 1")]) else { return };
+    let small = script("printf '\\0converge-agent\\001'; exit 0");
+    let wire = small.gzip().len() as u64;
+    let host = sshd.host(small);
+    let error = host.facts().await.unwrap_err();
+    assert!(matches!(error, HostError::Session(_)), "the magic was reached: {error}");
+    assert!(host.traffic().up <= wire + COMMAND);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_damaged_does_not_run() {
+    let scratch = scratch();
+    let touched = scratch.path().join("touched");
+    let made = script(&format!("touch {}", quoted(&touched)));
+    let other = script(&format!("touch {} ", quoted(&touched)));
+    let check = async |gzip: &[u8], programs: &str| {
+        let packed = Packed {
+            platform: BUILT,
+            size: made.size(),
+            digest: made.digest(),
+            sha256: made.sha256().to_owned().leak(),
+            gzip: gzip.to_vec().leak(),
+        };
+        let host = local(scratch.path(), Agent::from(&packed));
+        let error = failure(&host).await;
+        assert!(matches!(error, BootstrapError::Nowhere(_)), "{programs}: {error}");
+        assert!(!touched.exists(), "{programs}");
+        assert_eq!(agents(&scratch.path().join("agent")), Vec::<String>::new(), "{programs}");
+    };
+    let mut torn = made.gzip().to_vec();
+    let middle = torn.len() / 2;
+    torn[middle] ^= 0xff;
+    check(&torn, "a flipped byte").await;
+    check(other.gzip(), "another program").await;
+    check(b"no gzip", "not packed").await;
 }
 
 #[tokio::test]

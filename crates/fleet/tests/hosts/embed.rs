@@ -5,8 +5,8 @@ mod embed_agents;
 
 use std::path::Path;
 
-use converge_fleet::{PLATFORMS, Platform};
-use embed_agents::listed;
+use converge_fleet::{Agent, BUILT, PLATFORMS, Packed, Platform};
+use embed_agents::embedded;
 
 use crate::support::scratch;
 
@@ -17,20 +17,52 @@ fn header(machine: u16) -> Vec<u8> {
     elf
 }
 
-/// The list of the agents in a folder with one file, or what is wrong with it.
-fn list(name: &str, bytes: &[u8]) -> Result<String, String> {
+/// The array of the agents: one that was built, and those in a folder.
+fn list(folder: Option<&Path>) -> Result<String, String> {
+    let out = scratch();
+    let built = out.path().join("built");
+    std::fs::write(&built, header(62)).unwrap();
+    let listed = embedded(&built, folder, out.path())?;
+    Ok(listed.replace(&out.path().display().to_string(), "OUT"))
+}
+
+/// A built agent as it is embedded and sent.
+pub(crate) fn packed(built: &Path) -> Vec<u8> {
+    let out = scratch();
+    embedded(built, None, out.path()).unwrap();
+    std::fs::read(out.path().join("converge-agent-x86_64-linux.gz")).unwrap()
+}
+
+/// What is wrong with a folder that holds one file.
+fn mistake(name: &str, bytes: &[u8]) -> String {
     let folder = scratch();
     std::fs::write(folder.path().join(name), bytes).unwrap();
-    let shown = folder.path().display().to_string();
-    let listed = listed(Path::new("/built"), Some(folder.path()));
-    listed.map(|text| text.replace(&shown, "F")).map_err(|error| error.replace(&shown, "F"))
+    list(Some(folder.path())).unwrap_err().replace(&folder.path().display().to_string(), "F")
 }
 
 #[test]
 fn every_build_carries_its_own_agent() {
-    let own = "[\n    (&converge_fleet::PLATFORMS[0], include_bytes!(\"/built\").as_slice()),\n]\n";
-    assert_eq!(listed(Path::new("/built"), None).unwrap(), own);
-    assert_eq!(listed(Path::new("/built"), Some(scratch().path())).unwrap(), own);
+    let own = list(None).unwrap();
+    assert_eq!(list(Some(scratch().path())).unwrap(), own);
+    let agent = Agent::new(BUILT, header(62));
+    let has = |text: &str| assert!(own.contains(text), "{text} is in {own}");
+    has("platform: &PLATFORMS[0],");
+    has("size: 20,");
+    has(&format!("from_bytes({:?})", agent.digest().as_bytes()));
+    has(&format!("sha256: \"{}\"", agent.sha256()));
+    has("include_bytes!(\"OUT/converge-agent-x86_64-linux.gz\")");
+}
+
+#[test]
+fn an_agent_is_packed_alike_in_every_build_and_can_be_unpacked() {
+    let folder = scratch();
+    let built = folder.path().join("built");
+    std::fs::write(&built, header(62)).unwrap();
+    let gzip: &'static [u8] = packed(&built).leak();
+    assert_eq!(packed(&built), gzip);
+    let of = Agent::new(BUILT, header(62));
+    let agent = Packed { platform: BUILT, size: of.size(), digest: of.digest(), sha256: "", gzip };
+    assert_eq!(Agent::from(&agent).bytes().unwrap(), header(62));
 }
 
 #[test]
@@ -39,19 +71,19 @@ fn further_agents_come_in_the_order_of_the_table() {
     for platform in PLATFORMS[1..].iter().rev() {
         std::fs::write(folder.path().join(platform.file), header(platform.elf_machine)).unwrap();
     }
-    let text = listed(Path::new("/built"), Some(folder.path())).unwrap();
-    let rows: Vec<_> = text.lines().filter(|line| line.contains("include_bytes")).collect();
-    assert_eq!(rows.len(), PLATFORMS.len());
-    for (row, platform) in rows.iter().zip(&PLATFORMS).skip(1) {
-        let at = PLATFORMS.iter().position(|other| other == platform).unwrap();
-        assert!(row.contains(&format!("PLATFORMS[{at}]")) && row.contains(platform.file), "{row}");
-    }
+    let text = list(Some(folder.path())).unwrap();
+    let places = PLATFORMS.iter().enumerate().flat_map(|(row, platform)| {
+        [format!("platform: &PLATFORMS[{row}],"), format!("OUT/{}.gz", platform.file)]
+    });
+    let places: Vec<_> =
+        places.map(|words| text.find(&words).unwrap_or_else(|| panic!("{words}: {text}"))).collect();
+    assert!(places.is_sorted(), "{text}");
 }
 
 #[test]
 fn a_file_that_is_no_agent_is_an_error() {
     let arm = Platform::of("Linux", "aarch64").unwrap();
-    let check = |name, bytes: &[u8], told: &str| assert_eq!(list(name, bytes).unwrap_err(), told);
+    let check = |name, bytes: &[u8], told: &str| assert_eq!(mistake(name, bytes), told);
     check(
         "README",
         b"",
@@ -81,8 +113,8 @@ fn a_file_that_is_no_agent_is_an_error() {
 
 #[test]
 fn a_folder_that_cannot_be_read_is_named() {
-    let list = |folder: &str| listed(Path::new("/built"), Some(Path::new(folder))).unwrap_err();
-    assert_eq!(list("agents"), "CONVERGE_AGENTS must be an absolute path, found agents");
-    let told = list("/nonexistent/agents");
+    let told = |folder: &str| list(Some(Path::new(folder))).unwrap_err();
+    assert_eq!(told("agents"), "CONVERGE_AGENTS must be an absolute path, found agents");
+    let told = told("/nonexistent/agents");
     assert!(told.starts_with("failed to read /nonexistent/agents, which CONVERGE_AGENTS names: "), "{told}");
 }
