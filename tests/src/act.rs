@@ -118,6 +118,20 @@ impl Stage {
         sum.ok_or_else(|| Error::Ended(format!("{} says no sum", counts.display())))
     }
 
+    /// Looks and acts with the agent at `agent`; the most memory that the act held at once, in bytes.
+    ///
+    /// # Errors
+    /// As for [`Self::time`].
+    pub fn resident(&self, agent: &Path) -> Result<u64, Error> {
+        let plan = self.look(agent)?;
+        let mut talk = self.begin(Command::new(agent), Task::Act { token: plan.token })?;
+        talk.resident = Some(0);
+        let last = talk.last(&self.contents)?;
+        let resident = talk.resident.unwrap_or_default();
+        talk.end()?;
+        done(last, &plan).map(|()| resident)
+    }
+
     fn new() -> Result<Self, Error> {
         let memory = Path::new(MEMORY);
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
@@ -156,23 +170,26 @@ impl Stage {
     }
 
     fn act(&self, program: Command, plan: &HostPlan) -> Result<(), Error> {
-        match self.ask(program, Task::Act { token: plan.token })? {
-            FromAgent::Report(report) if is_done(&report, plan) => Ok(()),
-            other => Err(Error::Ended(format!("{other:?}"))),
-        }
+        done(self.ask(program, Task::Act { token: plan.token })?, plan)
     }
 
     /// One conversation with `program`; the message that ends it.
-    fn ask(&self, mut program: Command, task: Task) -> Result<FromAgent, Error> {
+    fn ask(&self, program: Command, task: Task) -> Result<FromAgent, Error> {
+        let mut talk = self.begin(program, task)?;
+        let last = talk.last(&self.contents)?;
+        talk.end()?;
+        Ok(last)
+    }
+
+    /// Starts `program` and gives it its task.
+    fn begin(&self, mut program: Command, task: Task) -> Result<Talk, Error> {
         program.env("XDG_STATE_HOME", self.folder.path().join("state"));
         program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let name = program.get_program().display().to_string();
         let child = program.spawn().map_err(|error| Error::File(format!("start {name}"), error))?;
         let mut talk = Talk::with(child)?;
         talk.order(self, task)?;
-        let last = talk.last(&self.contents)?;
-        talk.end()?;
-        Ok(last)
+        Ok(talk)
     }
 
     fn catalog(&self) -> Result<Vec<u8>, Error> {
@@ -188,9 +205,24 @@ impl Stage {
     }
 }
 
+/// Whether the last word of an act says that all of its plan was done.
+fn done(last: FromAgent, plan: &HostPlan) -> Result<(), Error> {
+    match last {
+        FromAgent::Report(report) if is_done(&report, plan) => Ok(()),
+        other => Err(Error::Ended(format!("{other:?}"))),
+    }
+}
+
 /// Whether an act did all that its plan says.
 fn is_done(report: &HostReport, plan: &HostPlan) -> bool {
     report.state == HostState::Changed && report.results.len() == plan.steps.len()
+}
+
+/// The most memory that a process held at once, in bytes: `VmHWM` of proc(5), which says it in KiB. None of one that ended.
+fn resident(process: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+    line.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
 fn file(path: &Path, error: io::Error) -> Error {
@@ -202,6 +234,9 @@ struct Talk {
     child: Child,
     to: BufWriter<ChildStdin>,
     from: BufReader<ChildStdout>,
+    /// The most memory that the program held at once, if that is to be known: asked for after each message, because the
+    /// program ends with its last.
+    resident: Option<u64>,
 }
 
 impl Talk {
@@ -210,7 +245,7 @@ impl Talk {
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Error::Ended("the agent has no pipes".to_owned()));
         };
-        let mut talk = Self { child, to: BufWriter::new(to), from: BufReader::new(from) };
+        let mut talk = Self { child, to: BufWriter::new(to), from: BufReader::new(from), resident: None };
         let mut magic = [0; MAGIC.len()];
         talk.from.read_exact(&mut magic).map_err(WireError::Io)?;
         match talk.next()? {
@@ -279,7 +314,9 @@ impl Talk {
     /// The next message; what was said until then is on its way first.
     fn next(&mut self) -> Result<FromAgent, Error> {
         self.to.flush().map_err(WireError::Io)?;
-        Ok(wire::read(&mut self.from)?)
+        let message = wire::read(&mut self.from)?;
+        self.resident = self.resident.map(|before| resident(self.child.id()).unwrap_or(before));
+        Ok(message)
     }
 
     fn end(mut self) -> Result<(), Error> {
