@@ -527,13 +527,15 @@ impl Spot {
             }
             _ => None,
         };
+        #[allow(clippy::useless_conversion, reason = "it is shorter on other processors than x86-64")]
+        let links = u64::from(stat.st_nlink);
         Ok(Entry {
             sort,
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
-            links: stat.st_nlink,
+            links,
             inode: (stat.st_dev, stat.st_ino),
             target,
         })
