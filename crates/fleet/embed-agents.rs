@@ -76,8 +76,9 @@ fn checked(path: &Path) -> Result<&'static Platform, String> {
     }
     let program = fs::read(path).map_err(|error| format!("failed to read {shown}: {error}"))?;
     let machine = match program.get(MACHINE) {
-        Some(&[low, high]) if program.starts_with(b"\x7fELF") => u16::from_le_bytes([low, high]),
-        _ => return Err(format!("{shown} must be a program (ELF), found something else")),
+        // The platforms of the table are all of 64 bits, the lower byte first.
+        Some(&[low, high]) if program.starts_with(b"\x7fELF\x02\x01") => u16::from_le_bytes([low, high]),
+        _ => return Err(format!("{shown} must be a program of 64 bits (ELF), found something else")),
     };
     if machine == platform.elf_machine {
         return Ok(platform);

@@ -6,7 +6,7 @@ mod session;
 
 use std::collections::BTreeSet;
 
-use converge_model::{Claim, NotifyHow, Resource};
+use converge_model::{Claim, Resource};
 use converge_resources::System;
 use converge_resources::access::{Login, is_below};
 use converge_resources::system::packages::EntryPackages;
@@ -23,10 +23,7 @@ pub(crate) fn login(system: &dyn System) -> Login {
 /// it.
 pub(crate) fn critical(decoded: &Decoded<'_>, login: &Login) -> BTreeSet<u32> {
     let is_critical = |index: u32| decoded.wanted.get(index as usize).is_some_and(|one| one.access(login));
-    let has_unit = |index: u32| {
-        let action = decoded.wanted.get(index as usize).and_then(|one| one.action(NotifyHow::AsTargetSays));
-        action.is_some_and(|action| action.unit.is_some())
-    };
+    let has_unit = |index: u32| decoded.wanted.get(index as usize).is_some_and(|one| !one.units().is_empty());
     let tells = |resource: &Resource| {
         let mut targets = resource.notify.iter().map(|to| to.target);
         has_paths(resource) && targets.any(|target| has_unit(target) && is_critical(target))
@@ -60,7 +57,7 @@ mod tests {
     use super::*;
     use crate::decoded::decode;
     use crate::testing::{Bench, order, resource};
-    use converge_model::{Catalog, Notify, Value};
+    use converge_model::{Catalog, Notify, NotifyHow, Value};
 
     /// A host that `ada` came to.
     fn bench() -> Bench {
@@ -187,7 +184,9 @@ mod tests {
         let tells = |kind: &str, name: &str| {
             let mut one = resource(kind, name);
             one.notify = vec![Notify { target: 1, how: NotifyHow::AsTargetSays }];
-            found(&bench(), true, &order(&[one, resource("service", "ssh")]).catalog)
+            let mut ssh = resource("service", "ssh");
+            ssh.params.set("running", false.into());
+            found(&bench(), true, &order(&[one, ssh]).catalog)
         };
         assert_eq!(tells("file", "/srv/keys/ada"), BTreeSet::from([0, 1]));
         assert_eq!(tells("package", "openssh-server"), BTreeSet::from([1]));

@@ -147,6 +147,8 @@ fn meaning(param: &Param) -> String {
         (None, None) => {}
     }
     if let Some(pattern) = &param.pattern {
+        // A line break within a table would end the row.
+        let pattern = pattern.replace('\n', "\\n").replace('\r', "\\r");
         let _ = write!(text, " Matches `{pattern}`.");
     }
     text

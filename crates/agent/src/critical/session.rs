@@ -1,6 +1,6 @@
 //! Where a run comes from, as sshd told the session that the agent runs in.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use converge_resources::access::Peer;
 
@@ -23,7 +23,17 @@ fn read(connection: &str) -> Option<Peer> {
     let words: Vec<&str> = connection.split(' ').collect();
     let [from, _, to, port] = words[..] else { return None };
     let [from, to] = [from.parse::<IpAddr>().ok()?, to.parse::<IpAddr>().ok()?].map(|one| one.to_canonical());
-    Some(Peer { from, to, port: port.trim().parse().ok()?, interface: interface_of(to) })
+    Some(Peer { from, to, port: port.trim().parse().ok()?, interface: way_to(from) })
+}
+
+/// The interface that packets to `address` leave by. The kernel says which of its own addresses it would use; nothing is
+/// sent.
+fn way_to(address: IpAddr) -> Option<String> {
+    let unspecified: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((unspecified, 0)).ok()?;
+    socket.connect((address, 9)).ok()?;
+    interface_of(socket.local_addr().ok()?.ip())
 }
 
 /// What `SSH_CONNECTION` is in `process`, or in the nearest one above it that has it.
@@ -52,7 +62,7 @@ mod tests {
     fn a_connection_is_read_as_sshd_writes_it() {
         let peer = read("::ffff:10.0.0.9 52100 192.0.2.1 2222").unwrap();
         let expected: [IpAddr; 2] = ["10.0.0.9".parse().unwrap(), "192.0.2.1".parse().unwrap()];
-        assert_eq!(([peer.from, peer.to], peer.port, peer.interface), (expected, 2222, None));
+        assert_eq!(([peer.from, peer.to], peer.port), (expected, 2222));
         assert_eq!(read("nonsense"), None);
     }
 

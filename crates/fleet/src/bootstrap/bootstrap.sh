@@ -69,7 +69,7 @@ z=$(uname -m)
 w $y/$z
 # A gzip that is there and does not work would look like a full disk.
 f=plain
-if echo|gzip 2>/dev/null|gzip -d >/dev/null 2>&1;then
+if [ "$(echo $m|gzip 2>/dev/null|gzip -d 2>/dev/null)" = $m ];then
   f=gzip
 fi
 i=0
@@ -105,6 +105,11 @@ for d do
   fi
   echo
   echo "converge-$m need $i $y $z $f"
+  # There is no agent for this platform, and nothing comes.
+  if [ $n = none ];then
+    rm -f $t
+    exit 3
+  fi
   # The file gets its name when it is complete. The newest three agents stay; what an interrupted upload left goes after
   # an hour.
   if l >$t 2>/dev/null&&v $t&&mv -f $t $n;then

@@ -23,7 +23,7 @@ pub struct Peer {
     pub to: IpAddr,
     /// The port that it comes to.
     pub port: u16,
-    /// The interface that has the address. None if no interface is known to have it.
+    /// The interface that answers to it leave by: usually the one that it comes in by. None if that is not known.
     pub interface: Option<String>,
 }
 

@@ -88,8 +88,9 @@ impl Kind for FirewallPolicy {
         let own = params.several_lines(|params| params.text("rules"));
         let has_policy = rows::has_policy(params);
         let policy = rows::policy(params);
+        let says_more = rows::says_more(params, &policy);
         match own {
-            None if absent && !has_policy => Wish::Absent,
+            None if absent && !says_more => Wish::Absent,
             Some(_) if absent => {
                 params.problem(ParamProblem::new("rules", "makes no sense where there should be no policy"));
                 Wish::Absent
@@ -99,7 +100,7 @@ impl Kind for FirewallPolicy {
                 Wish::Absent
             }
             Some(rules) => {
-                if has_policy {
+                if says_more {
                     params.problem(ParamProblem::new(
                         "rules",
                         "is the whole policy: nothing else goes beside it",

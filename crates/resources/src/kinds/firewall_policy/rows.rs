@@ -10,7 +10,7 @@ use crate::system::firewall::policy::{
 };
 use crate::wish::{Reader, RowReader};
 
-const PORTS: &str = "[0-9]{1,5}(-[0-9]{1,5})?";
+const PORTS: &str = "[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?";
 const INTERFACE: &str = "[A-Za-z0-9_.*-]+";
 /// What stands between quotation marks of a back end.
 const QUOTED: &str = "[^\"\\\\$\n\r]{1,120}";
@@ -115,6 +115,11 @@ pub(super) fn has_policy(params: &Reader<'_>) -> bool {
     CHILDREN.iter().chain(&["input", "output", "forward"]).any(|name| params.has(name))
 }
 
+/// Whether the parameters say more of `policy` than a policy in a back end's own words, or none, can have.
+pub(super) fn says_more(params: &Reader<'_>, policy: &Policy) -> bool {
+    has_policy(params) || !policy.ping || policy.logs_rest || !policy.containers.is_empty()
+}
+
 /// The policy that the parameters say.
 pub(super) fn policy(params: &mut Reader<'_>) -> Policy {
     let [input, output, forward] =
@@ -158,12 +163,20 @@ struct Rows<'r, 'p> {
 impl Rows<'_, '_> {
     fn services(&mut self) -> Vec<Service> {
         let rows = self.params.rows("service");
-        let service = |row: &RowReader| Service {
-            name: row.plain("name").unwrap_or_default(),
-            tcp: self.ports(row, "service", "tcp"),
-            udp: self.ports(row, "service", "udp"),
-        };
-        rows.iter().map(service).collect()
+        let mut services: Vec<Service> = Vec::new();
+        for row in &rows {
+            let name = row.plain("name").unwrap_or_default();
+            let tcp = self.ports(row, "service", "tcp");
+            let udp = self.ports(row, "service", "udp");
+            if tcp.is_empty() && udp.is_empty() {
+                self.problem("service", &format!("{name:?} has no port: write `tcp=` or `udp=`"));
+            }
+            if services.iter().any(|other| other.name == name) {
+                self.problem("service", &format!("{name:?} is there twice"));
+            }
+            services.push(Service { name, tcp, udp });
+        }
+        services
     }
 
     fn rules(&mut self) -> Vec<Rule> {
@@ -178,11 +191,8 @@ impl Rows<'_, '_> {
             Some("forward") => Direction::Forward,
             _ => Direction::In,
         };
-        if matches!(verdict, Verdict::Limit(_)) && direction != Direction::In {
-            self.problem("rule", "`limit` is for packets to the host alone");
-        }
         let services = words(row, "service").iter().filter_map(|name| self.service(name)).collect();
-        Some(Rule {
+        let rule = Rule {
             verdict,
             direction,
             services,
@@ -195,7 +205,39 @@ impl Rows<'_, '_> {
             out_interfaces: words(row, "out-interface"),
             log: row.plain("log").as_deref() == Some("true"),
             comment: row.plain("comment"),
-        })
+        };
+        self.check(row, &rule);
+        Some(rule)
+    }
+
+    /// Tells what a rule says in vain: it would mean something else, or nothing.
+    fn check(&mut self, row: &RowReader, rule: &Rule) {
+        let is_limit = matches!(rule.verdict, Verdict::Limit(_));
+        let has_family = |v6: bool| {
+            let of = |all: &[Network]| all.is_empty() || all.iter().any(|one| one.is_v6() == v6);
+            of(&rule.from) && of(&rule.to)
+        };
+        let names_ports = rule.names_ports();
+        let wrong = [
+            (is_limit && rule.direction != Direction::In, "`limit` is for packets to the host alone"),
+            (
+                is_limit && !names_ports && words(row, "service").is_empty(),
+                "`limit` is on ports: write `tcp=`, `udp=` or `service=`",
+            ),
+            (
+                !is_limit && (row.text("rate").is_some() || row.text("burst").is_some()),
+                "`rate` and `burst` go with `limit` alone",
+            ),
+            (
+                rule.direction != Direction::Forward && !rule.out_interfaces.is_empty(),
+                "`out-interface` goes with `direction=\"forward\"` alone: write `interface`",
+            ),
+            (
+                !has_family(false) && !has_family(true),
+                "`from` and `to` have no family of addresses in common: no packet has both",
+            ),
+        ];
+        wrong.iter().filter(|(is_so, _)| *is_so).for_each(|(_, message)| self.problem("rule", message));
     }
 
     fn verdict(&mut self, row: &RowReader) -> Option<Verdict> {
@@ -205,9 +247,13 @@ impl Rows<'_, '_> {
         }
         let burst = row.plain("burst").and_then(|burst| burst.parse().ok());
         let per_address = row.plain("per").as_deref() != Some("all");
-        let limit = row.plain("rate").and_then(|rate| Limit::read(&rate, burst, per_address));
-        if limit.is_none() {
+        let Some(rate) = row.plain("rate") else {
             self.problem("rule", "`limit` must have a `rate`: `rate=\"30/minute\"`");
+            return None;
+        };
+        let limit = Limit::read(&rate, burst, per_address);
+        if limit.is_none() {
+            self.problem("rule", &format!("{rate:?} is no rate: write `rate=\"30/minute\"`"));
         }
         limit.map(Verdict::Limit)
     }
@@ -240,9 +286,17 @@ impl Rows<'_, '_> {
             self.problem("port-forward", &format!("`to` must be one address, not {to_text:?}"));
             return None;
         };
+        let tcp = self.ports(row, "port-forward", "tcp");
+        let udp = self.ports(row, "port-forward", "udp");
+        if tcp.is_empty() && udp.is_empty() {
+            self.problem(
+                "port-forward",
+                "it names no port, and would send every packet away: write `tcp=` or `udp=`",
+            );
+        }
         Some(PortForward {
-            tcp: self.ports(row, "port-forward", "tcp"),
-            udp: self.ports(row, "port-forward", "udp"),
+            tcp,
+            udp,
             to,
             to_text,
             to_port: row.plain("to-port").and_then(|port| port.parse().ok()),
@@ -270,7 +324,7 @@ impl Rows<'_, '_> {
         let read = |text: String| {
             let ports = Ports::read(&text);
             if ports.is_none() {
-                self.problem(child, &format!("{text:?} is no port and no range of ports"));
+                self.problem(child, &format!("{text:?} is no port (1 to 65535) and no range of ports"));
             }
             ports
         };
@@ -294,7 +348,8 @@ impl Rows<'_, '_> {
 }
 
 /// What to do about words of a back end that lead out of their place.
-pub(super) const BALANCE: &str = "close every brace and quotation mark that is opened, and no other";
+pub(super) const BALANCE: &str =
+    "close every brace and quotation mark that is opened, and no other; do not end with a backslash";
 
 fn words(row: &RowReader, name: &str) -> Vec<String> {
     row.texts(name).iter().filter_map(|text| String::from_utf8(text.expose().to_vec()).ok()).collect()

@@ -249,7 +249,7 @@ fn mistakes_are_found_before_a_host_is_reached() {
     let trial = Trial::new();
     let check = |params: Params, expected: &str| {
         let problems: Vec<ParamProblem> = trial.problems("firewall-policy", &params);
-        assert!(problems.iter().any(|problem| problem.message.contains(expected)), "{problems:?}");
+        assert!(problems.iter().any(|problem| problem.message.contains(expected)), "{expected}: {problems:?}");
     };
     check(policy("}\nflush ruleset\n"), "leads out of the table");
     check(params([("name", "converge".into())]), "is missing");
@@ -270,7 +270,34 @@ fn mistakes_are_found_before_a_host_is_reached() {
         "\"10.0.0.0/40\" is no address",
     );
     check(of([("action", word("limit")), ("tcp", words(&["22"]))]), "must have a `rate`");
-    let mut raw = typed(Vec::new());
-    raw.set("raw", Value::Rows(vec![row([("rule", word("accept } chain x {"))])]));
-    check(raw, "leads out of its chain");
+    for text in ["accept } chain x {", "tcp dport 9 \\"] {
+        let mut raw = typed(Vec::new());
+        raw.set("raw", Value::Rows(vec![row([("rule", word(text))])]));
+        check(raw, "leads out of its chain");
+    }
+    let rule = |more: [(&str, Cell); 2]| {
+        let cells = [("action", word("accept")), ("tcp", words(&["22"]))];
+        typed(vec![row([cells[0].clone(), cells[1].clone(), more[0].clone(), more[1].clone()])])
+    };
+    let none = || ("comment", word("x"));
+    check(rule([("rate", word("5/minute")), none()]), "go with `limit` alone");
+    check(rule([("out-interface", words(&["wg0"])), none()]), "goes with `direction=\"forward\"` alone");
+    let [v4, v6] = [("from", words(&["10.0.0.0/8"])), ("to", words(&["2001:db8::1"]))];
+    check(rule([v4, v6]), "no family of addresses in common");
+    check(of([("action", word("limit")), ("rate", word("5/minute"))]), "is on ports");
+    check(of([("action", word("limit")), ("rate", word("5000000000/minute"))]), "is no rate");
+    let mut twice = typed(Vec::new());
+    let ssh = || row([("name", word("ssh")), ("tcp", words(&["22"]))]);
+    twice.set("service", Value::Rows(vec![ssh(), ssh(), row([("name", word("x"))])]));
+    check(twice.clone(), "\"ssh\" is there twice");
+    check(twice, "\"x\" has no port");
+    let mut away = typed(Vec::new());
+    away.set("port-forward", Value::Rows(vec![row([("to", word("10.0.0.5"))])]));
+    check(away, "it names no port");
+    let mut own = policy(SSH);
+    own.set("log", true.into());
+    check(own, "is the whole policy");
+    let mut gone = absent();
+    gone.set("ping", false.into());
+    check(gone, "make no sense");
 }

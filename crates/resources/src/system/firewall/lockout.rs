@@ -1,7 +1,9 @@
-//! Whether a policy lets the next connection of a run in: exact, and the same for all back ends. Only rules in a back
-//! end's own words are not read.
+//! Whether a policy lets the next connection of a run in: exact as far as it is known which interface that comes in by, and
+//! the same for all back ends. Only rules in a back end's own words are not read.
 
-use super::policy::{Action, Direction, Network, Ordered, Policy, Verdict};
+use std::net::IpAddr;
+
+use super::policy::{Action, Direction, Network, Ordered, Policy, PortForward, Verdict};
 use crate::access::Peer;
 
 /// What a policy does with a new connection.
@@ -27,30 +29,42 @@ enum Fit {
 
 impl Policy {
     /// What the policy does with a new connection of `peer` over TCP: the first rule that is about it decides, then what
-    /// becomes of packets that no rule names.
+    /// becomes of packets that no rule names. A port that leads to another host does not lead to this one.
     pub fn admits(&self, peer: &Peer) -> Admission {
-        if peer.from.is_loopback() {
+        if peer.from.is_loopback() || peer.from == peer.to {
             return Admission::In;
         }
-        let mut is_known = true;
-        for ordered in self.ordered(Direction::In) {
-            match ordered.fits(peer) {
-                Fit::Yes => return self.outcome(is_known, ordered.lets_in()),
+        let away = self.port_forwards.iter().map(|forward| (forward.fits(peer), false));
+        let ordered = self.ordered(Direction::In);
+        let rules = ordered.iter().map(|ordered| (ordered.fits(peer), ordered.lets_in()));
+        let rest = (Fit::Yes, self.input == Action::Accept);
+        // A rule that may be about it leaves two ways to go on; the end counts only if both come to the same.
+        let mut ends = Vec::new();
+        for (fit, lets_in) in away.chain(rules).chain([rest]) {
+            match fit {
                 Fit::No => {}
-                // Whatever this rule does, the connection may have the same end without it.
-                Fit::Unknown => is_known = false,
+                Fit::Unknown => ends.push(lets_in),
+                Fit::Yes => {
+                    ends.push(lets_in);
+                    break;
+                }
             }
         }
-        self.outcome(is_known, self.input == Action::Accept)
-    }
-
-    fn outcome(&self, is_known: bool, lets_in: bool) -> Admission {
-        match (is_known, lets_in) {
-            (false, _) => Admission::Unknown,
-            (true, true) => Admission::In,
-            (true, false) if self.raw.iter().any(|raw| raw.chain == "input") => Admission::OnlyRaw,
-            (true, false) => Admission::Out,
+        match ends.iter().all(|end| *end == ends[0]) {
+            false => Admission::Unknown,
+            true if ends[0] => Admission::In,
+            true if self.raw.iter().any(|raw| raw.chain == "input") => Admission::OnlyRaw,
+            true => Admission::Out,
         }
+    }
+}
+
+impl PortForward {
+    fn fits(&self, peer: &Peer) -> Fit {
+        let is_about = self.to.is_ipv4() == peer.from.is_ipv4()
+            && self.tcp.iter().any(|ports| ports.has(peer.port))
+            && among(&self.from, peer.from);
+        if is_about { by_interface(&self.interfaces, peer) } else { Fit::No }
     }
 }
 
@@ -61,21 +75,32 @@ impl Ordered<'_> {
 
     fn fits(&self, peer: &Peer) -> Fit {
         let rule = self.rule;
-        let among = |networks: &[Network], address| {
-            networks.is_empty() || networks.iter().any(|network| network.has(address))
-        };
         let is_tcp = !rule.names_ports()
             || self.tcp.iter().any(|ports| ports.has(peer.port))
-            || rule.protocols.iter().any(|protocol| protocol == "tcp" || protocol == "6");
-        if !is_tcp || !among(&rule.from, peer.from) || !among(&rule.to, peer.to) {
-            return Fit::No;
+            || rule.protocols.iter().any(|protocol| is_tcp(protocol));
+        if is_tcp && among(&rule.from, peer.from) && among(&rule.to, peer.to) {
+            by_interface(&rule.interfaces, peer)
+        } else {
+            Fit::No
         }
-        match &peer.interface {
-            _ if rule.interfaces.is_empty() => Fit::Yes,
-            None => Fit::Unknown,
-            Some(interface) if rule.interfaces.iter().any(|pattern| is_named(pattern, interface)) => Fit::Yes,
-            Some(_) => Fit::No,
-        }
+    }
+}
+
+/// Whether a protocol is TCP, by its name or its number.
+fn is_tcp(protocol: &str) -> bool {
+    protocol.eq_ignore_ascii_case("tcp") || protocol.parse() == Ok(6)
+}
+
+fn among(networks: &[Network], address: IpAddr) -> bool {
+    networks.is_empty() || networks.iter().any(|network| network.has(address))
+}
+
+fn by_interface(interfaces: &[String], peer: &Peer) -> Fit {
+    match &peer.interface {
+        _ if interfaces.is_empty() => Fit::Yes,
+        None => Fit::Unknown,
+        Some(interface) if interfaces.iter().any(|pattern| is_named(pattern, interface)) => Fit::Yes,
+        Some(_) => Fit::No,
     }
 }
 
@@ -147,6 +172,7 @@ mod tests {
         check(&[to_port(accept(), "80")], "10.0.0.9", Admission::Out);
         check(&[], "10.0.0.9", Admission::Out);
         check(&[], "127.0.0.1", Admission::In);
+        check(&[], "192.0.2.1", Admission::In);
         check(&[from(to_port(accept(), "22"), "10.0.0.0/8")], "10.0.0.9", Admission::In);
         check(&[from(to_port(accept(), "22"), "10.0.0.0/29")], "10.0.0.9", Admission::Out);
         check(&[from(to_port(accept(), "22"), "2001:db8::/64")], "2001:db8::9", Admission::In);
@@ -183,6 +209,38 @@ mod tests {
     }
 
     #[test]
+    fn tcp_is_known_by_each_of_its_names() {
+        for name in ["tcp", "TCP", "6", "06"] {
+            let by_protocol = |rule: Rule| Rule { protocols: vec![name.to_owned()], ..rule };
+            check(&[by_protocol(accept())], "10.0.0.9", Admission::In);
+            check(&[to_port(accept(), "22"), by_protocol(drop())], "10.0.0.9", Admission::Out);
+        }
+    }
+
+    #[test]
+    fn a_port_that_leads_to_another_host_does_not_lead_to_this_one() {
+        let away = |port: &str, interfaces: &[&str]| Policy {
+            input: Action::Accept,
+            port_forwards: vec![PortForward {
+                tcp: Ports::read(port).into_iter().collect(),
+                udp: Vec::new(),
+                to: [10, 0, 0, 5].into(),
+                to_text: "10.0.0.5".into(),
+                to_port: None,
+                from: Vec::new(),
+                interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
+                comment: None,
+            }],
+            ..Policy::default()
+        };
+        assert_eq!(away("22", &[]).admits(&peer("10.0.0.9")), Admission::Out);
+        assert_eq!(away("22", &["eth0"]).admits(&peer("10.0.0.9")), Admission::Out);
+        assert_eq!(away("22", &["wg0"]).admits(&peer("10.0.0.9")), Admission::In);
+        assert_eq!(away("80", &[]).admits(&peer("10.0.0.9")), Admission::In);
+        assert_eq!(away("22", &[]).admits(&peer("2001:db8::9")), Admission::In);
+    }
+
+    #[test]
     fn an_interface_decides_if_it_is_known() {
         let ssh = || to_port(accept(), "22");
         check(&[by(ssh(), "eth0")], "10.0.0.9", Admission::In);
@@ -191,6 +249,10 @@ mod tests {
         let policy = Policy { input: Action::Drop, rules: vec![by(ssh(), "eth0")], ..Policy::default() };
         let unknown = Peer { interface: None, ..peer("10.0.0.9") };
         assert_eq!(policy.admits(&unknown), Admission::Unknown);
+        // Both ways come to the same end.
+        let dropped = by(to_port(drop(), "22"), "eth0");
+        let policy = Policy { input: Action::Drop, rules: vec![dropped], ..Policy::default() };
+        assert_eq!(policy.admits(&unknown), Admission::Out);
     }
 
     #[test]

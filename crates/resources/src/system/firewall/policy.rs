@@ -2,6 +2,7 @@
 //! hold. A back end renders them; [`Policy::admits`](super::lockout) reads them.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 /// What a host does with packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -280,10 +281,10 @@ impl Rule {
 }
 
 impl Ports {
-    /// Reads `22` or `8000-8010`.
+    /// Reads `22` or `8000-8010`. Zeros before a number are refused: a packet filter may take it for an octal one.
     pub fn read(text: &str) -> Option<Self> {
         let (low, high) = text.split_once('-').unwrap_or((text, text));
-        let (low, high) = (low.parse().ok()?, high.parse().ok()?);
+        let (low, high) = (number(low)?, number(high)?);
         (low <= high).then(|| Self { low, high, text: text.to_owned() })
     }
 
@@ -298,13 +299,19 @@ impl Ports {
     }
 }
 
+/// A number in decimal digits, without zeros before it.
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| is_plain)
+}
+
 impl Network {
-    /// Reads `10.0.0.0/8` or `2001:db8::1`.
+    /// Reads `10.0.0.0/8` or `2001:db8::1`. Zeros before the length of the prefix are refused, as for ports.
     pub fn read(text: &str) -> Option<Self> {
         let (base, bits) = text.split_once('/').map_or((text, None), |(base, bits)| (base, Some(bits)));
         let base: IpAddr = base.parse().ok()?;
         let most = if base.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
+        let bits = bits.map_or(Some(most), number)?;
         (bits <= most).then(|| Self { base, bits, text: text.to_owned() })
     }
 
@@ -402,7 +409,7 @@ mod tests {
         check("0.0.0.0/0", "2001:db8::1", false);
         check("2001:db8::/32", "2001:db8:7::1", true);
         check("::/0", "2001:db8::1", true);
-        for wrong in ["10.0.0.0/33", "::/129", "x", "10.0.0.0/"] {
+        for wrong in ["10.0.0.0/33", "::/129", "x", "10.0.0.0/", "10.0.0.0/010"] {
             assert_eq!(Network::read(wrong), None, "{wrong}");
         }
     }
@@ -412,7 +419,7 @@ mod tests {
         let ports = Ports::read("8000-8010").unwrap();
         assert_eq!([7999, 8000, 8010, 8011].map(|port| ports.has(port)), [false, true, true, false]);
         assert!(Ports::read("22").unwrap().has(22));
-        for wrong in ["70000", "30-20", "x", ""] {
+        for wrong in ["70000", "30-20", "x", "", "022", "+22", "8-010"] {
             assert_eq!(Ports::read(wrong), None, "{wrong}");
         }
     }

@@ -95,8 +95,12 @@ fn script(rules: &str) -> String {
     )
 }
 
-/// Whether `rules` close what they open and nothing else, so that they end up in the table.
+/// Whether `rules` close what they open and nothing else, so that they end up in the table. A backslash at their end would
+/// take the line that follows with it.
 pub fn stays_inside(rules: &str) -> bool {
+    if rules.trim_end().ends_with('\\') {
+        return false;
+    }
     let (mut depth, mut quoted) = (0_u32, false);
     for line in rules.lines() {
         for letter in line.chars() {
@@ -156,6 +160,8 @@ mod tests {
         check("# } and {\nchain a { }", true);
         check("}\nflush ruleset\ntable inet x {", false);
         check("chain a {", false);
+        check("tcp dport 9 \\", false);
+        check("tcp dport { 9, \\\n10 } accept", true);
         check("chain a { log prefix \"x }", false);
     }
 
