@@ -723,7 +723,7 @@ fn habits_of_other_tools_are_answered() {
     check("file \"/x\" content \"y\"", "`content=…`");
     check("user \"ada\" groups=\"a, b\"", "`\"a\" \"b\"`");
     check("when users == \"x\" { package \"y\" }", "a condition is one text");
-    check("file \"/x\" mode [1, 2]", "`users \"ada\" \"bob\"`");
+    check("file \"/x\" mode [1, 2]", "`mode 1 2`");
     check("sysctl \"a\" value=1,", "without commas: `1`");
     check("package \"x\", \"y\"", "without commas: `\"x\"`");
     check("file \"/x\" \u{1}", "cannot be seen");

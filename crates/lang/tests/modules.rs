@@ -566,13 +566,14 @@ lang::unknown
   help: did you mean `file`?
 lang::template
 
-  x unexpected end of input, expected end of variable block
-    ,-[modules/m/module.kdl:11:55]
+  x a `{{` is never closed
+    ,-[modules/m/module.kdl:11:45]
  10 | }
  11 | resources { flie "/x"; file "/y" { content "{{ params.x" } }
-    :                                                       |
-    :                                                       `-- here
+    :                                             ^|
+    :                                              `-- here
     `----
+  help: close it with `}}`
 "#);
 }
 

@@ -116,8 +116,9 @@ lang::syntax
    ,-[inventory.kdl:1:10]
  1 | host "a" {
    :          |
-   :          `-- not KDL 2.0
+   :          `-- never closed
    `----
+  help: write `}` at the end of the file
 "#);
     assert_snapshot!(check("host \"a\"\n}"), @r#"
 lang::guard

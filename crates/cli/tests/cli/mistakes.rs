@@ -175,8 +175,9 @@ fn inventories() {
      2 | host "here"
      3 | on "here" {
        :           |
-       :           `-- not KDL 2.0
+       :           `-- never closed
        `----
+      help: write `}` at the end of the file
     "#);
     insta::assert_snapshot!(with("include \"../../../etc/passwd\"\n"), @r#"
     lang::path

@@ -11,7 +11,7 @@ use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::source::ids::{DeclaredHostId, GroupId, HostId, Table};
 use crate::syntax::host_pattern::{Pattern, Universe};
 use crate::syntax::name_range::{self, PairError, RangeError};
-use crate::syntax::parse::{Origin, Written};
+use crate::syntax::parse::{Literal, Origin, Written};
 
 /// The most hosts of an inventory.
 pub(crate) const HOSTS: usize = 10_000;
@@ -129,6 +129,8 @@ fn texts(patterns: &[Written], diagnostics: &mut Diagnostics) -> Option<Vec<Arc<
             Some(text) if pattern.origin == Origin::Plain && !crate::template::is_template(text) => {
                 texts.push(text.clone());
             }
+            // Its mistake has been told.
+            _ if pattern.literal == Literal::Broken => {}
             _ => diagnostics.push(
                 Diagnostic::error(Code::Pattern, "names and patterns of hosts are plain text")
                     .label(pattern.at, "is not")
@@ -269,10 +271,7 @@ fn spread(
     let spread = match ranged.and_then(Written::plain_text) {
         Some(addresses) => name_range::expand_pair(text, addresses).map(|pairs| {
             let of = |address: String| {
-                ranged.map(|written| Written {
-                    literal: crate::syntax::parse::Literal::Text(address.into()),
-                    ..written.clone()
-                })
+                ranged.map(|written| Written { literal: Literal::Text(address.into()), ..written.clone() })
             };
             pairs.into_iter().map(|(name, address)| (name, of(address))).collect()
         }),

@@ -3,6 +3,7 @@
 pub(crate) mod command_words;
 pub(crate) mod host_pattern;
 pub(crate) mod name_range;
+pub(crate) mod other_notation;
 pub(crate) mod parse;
 pub(crate) mod parse_error;
 pub(crate) mod parsed;

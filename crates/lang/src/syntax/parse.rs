@@ -10,6 +10,7 @@ use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Span};
 use crate::source::suggest::did_you_mean;
+use crate::syntax::other_notation;
 use crate::syntax::parse_error;
 use crate::syntax::prescan;
 
@@ -141,13 +142,17 @@ impl std::fmt::Display for Written {
 
 /// Reads the text of a file: its nodes, as far as they can be read; what is wrong with them goes to `diagnostics`.
 pub(crate) fn parse(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> Vec<Node> {
+    if let Some(report) = other_notation::report(file, text) {
+        diagnostics.push(report);
+        return Vec::new();
+    }
     if let Err(refused) = prescan::check(text) {
         let at = Span::new(file, refused.start, refused.len);
         diagnostics.push(Diagnostic::error(Code::Guard, refused.message).label(at, "here"));
         return Vec::new();
     }
     match prescan::parse(text) {
-        Ok(document) => Reader { file, diagnostics }.nodes(&document),
+        Ok(document) => Reader { file, diagnostics, in_quote: false }.nodes(&document),
         Err(error) => {
             parse_error::report(file, text, &error, diagnostics);
             Vec::new()
@@ -157,6 +162,8 @@ pub(crate) fn parse(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> 
 
 struct Reader<'a> {
     file: FileId,
+    /// Whether the words stand in single quotes, which KDL takes for words of their own: `'apt update'`.
+    in_quote: bool,
     diagnostics: &'a mut Diagnostics,
 }
 
@@ -185,6 +192,7 @@ impl Reader<'_> {
         for entry in node.entries() {
             self.entry(entry, &mut read);
         }
+        self.in_quote = false;
         read.children = node.children().map(|children| self.nodes(children));
         read
     }
@@ -218,7 +226,9 @@ impl Reader<'_> {
             KdlValue::String(text) if self.bare_word(text, Some(repr), at) => {
                 Literal::Text(text.as_str().into())
             }
-            KdlValue::String(_) => Literal::Broken,
+            KdlValue::String(text) => {
+                single_quoted(text).map_or(Literal::Broken, |word| Literal::Text(word.into()))
+            }
             KdlValue::Integer(number) => self.integer(*number, repr, at),
             KdlValue::Float(number) => self.float(*number, repr, at),
             KdlValue::Bool(value) => Literal::Bool(*value),
@@ -301,7 +311,14 @@ impl Reader<'_> {
         if repr.is_none_or(|repr| repr.starts_with(['"', '#'])) {
             return true;
         }
-        let (found, help) = if word.contains('\'') {
+        if self.in_quote {
+            self.in_quote = !word.ends_with('\'');
+            return false;
+        }
+        self.in_quote = word.starts_with('\'') && single_quoted(word).is_none();
+        let (found, help) = if self.in_quote {
+            ("single quotes do not quote", format!("write double quotes: `\"{} …\"`", word.replace('\'', "")))
+        } else if word.contains('\'') {
             ("single quotes do not quote", format!("write `\"{}\"`", word.replace('\'', "")))
         } else if let Some(word) = word.strip_suffix(',') {
             ("values are separated by blanks, not by commas", format!("write `{word}`"))
@@ -317,4 +334,9 @@ impl Reader<'_> {
     fn span(&self, span: miette::SourceSpan) -> Span {
         Span::new(self.file, span.offset(), span.len())
     }
+}
+
+/// The word between two single quotes, which is what was meant.
+fn single_quoted(word: &str) -> Option<&str> {
+    word.strip_prefix('\'')?.strip_suffix('\'').filter(|word| !word.is_empty() && !word.contains('\''))
 }

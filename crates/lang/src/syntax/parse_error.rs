@@ -1,6 +1,7 @@
 //! What the KDL parser refuses, in our words: where exactly, what it is, and what to write instead.
 
 mod quoted;
+mod unclosed;
 
 use std::collections::BTreeSet;
 
@@ -36,6 +37,12 @@ pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &m
             diagnostics.push(flaw.report(file, text));
             continue;
         }
+        if said(problem) == UNCLOSED
+            && let Some(unclosed) = unclosed::guess(text)
+        {
+            diagnostics.push(brace(file, &unclosed));
+            continue;
+        }
         let found = shortened(&text[start..start + len]);
         let found = found.as_str();
         diagnostics.push(
@@ -48,7 +55,8 @@ pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &m
                 )
                 .maybe_help(hint(found))
                 .maybe_help(prescan::v1_hint(text, start).map(|hint| shortened(&hint)))
-                .maybe_help(habit(found)),
+                .maybe_help(habit(found))
+                .maybe_help(bracketed(&text[..start], &text[start..])),
         );
     }
 }
@@ -72,10 +80,27 @@ fn token(text: &str, problem: &KdlDiagnostic) -> (usize, usize) {
     }
 }
 
+/// The parser's words for a block without an end.
+const UNCLOSED: &str = "No closing '}' for child block";
+
+fn said(problem: &KdlDiagnostic) -> &str {
+    problem.message.as_deref().unwrap_or_default()
+}
+
+/// A `{` without its `}`.
+fn brace(file: FileId, unclosed: &unclosed::Unclosed) -> Diagnostic {
+    let place = match unclosed.before {
+        Some(line) => format!("write `}}` before line {line}, which is indented no deeper than this block"),
+        None => "write `}` at the end of the file".to_owned(),
+    };
+    Diagnostic::error(Code::Syntax, "a `{` is never closed")
+        .label(Span::new(file, unclosed.at, 1), "never closed")
+        .help(place)
+}
+
 fn message(problem: &KdlDiagnostic, found: &str) -> String {
-    let said = problem.message.as_deref().unwrap_or_default();
-    match said {
-        "No closing '}' for child block" => "a `{` is never closed".to_owned(),
+    match said(problem) {
+        UNCLOSED => "a `{` is never closed".to_owned(),
         "Found child block instead of node name" => "a `{` stands where a node begins".to_owned(),
         _ if found == "}" => "a `}` closes nothing".to_owned(),
         _ if found.starts_with('"') && found.ends_with("\":") => "a colon does not belong here".to_owned(),
@@ -100,6 +125,23 @@ fn habit(found: &str) -> Option<String> {
         }
         _ => Some(format!("values stand beside each other without commas: `\"{plain}\"`")),
     }
+}
+
+/// Help for a list in brackets on one line, with its values: `members=["a", "b"]`.
+fn bracketed(before: &str, list: &str) -> Option<String> {
+    let (list, _) = list.lines().next()?.strip_prefix('[')?.split_once(']')?;
+    let values: Vec<_> = list.split(',').map(str::trim).filter(|value| !value.is_empty()).collect();
+    let values = shortened(&values.join(" "));
+    let key =
+        before.strip_suffix('=').unwrap_or(before.trim_end()).rsplit([' ', '\t', '\n', '{', ';']).next();
+    let key = key.filter(|key| key.starts_with(char::is_alphabetic));
+    Some(match key {
+        Some(key) if before.ends_with('=') => {
+            format!("several values are written as a child, beside each other: `{key} {values}`")
+        }
+        Some(key) => format!("several values stand beside each other: `{key} {values}`"),
+        None => format!("several values stand beside each other: `{values}`"),
+    })
 }
 
 /// A `#` as other languages begin a comment with, and not the `#` of `#true` or `#"…"#`.

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use super::error::TemplateError;
+
 /// The longest text that a string of an inventory may become, in bytes.
 pub(crate) const STRING: usize = 1 << 20;
 /// The longest text that a template file may become, in bytes.
@@ -46,6 +48,35 @@ pub(super) fn check(text: &str, comments: bool) -> Result<(), TooMuch> {
         }
     }
     Ok(())
+}
+
+/// The mistake of the first tag that has no end; none if each has one.
+pub(super) fn unclosed(text: &str, comments: bool) -> Option<TemplateError> {
+    let mut at = 0;
+    while let Some((start, kind)) = next_tag(text, at, comments) {
+        let end = end_of(text, start + 2, kind);
+        if end == text.len() {
+            return Some(endless(text, start, kind));
+        }
+        let is_raw =
+            kind == '%' && text[start + 2..end].trim_start_matches(['-', '+', ' ']).starts_with("raw");
+        let raw = || text[end..].find("endraw").map_or(text.len(), |found| end + found);
+        at = if is_raw { raw() } else { end };
+    }
+    None
+}
+
+/// A tag without an end: the end is missing, or it stands in a text whose quote is never closed.
+fn endless(text: &str, start: usize, kind: char) -> TemplateError {
+    let close = format!("{}}}", if kind == '{' { '}' } else { kind });
+    let (message, help) = match text[start..].contains(&close) {
+        true => (
+            format!("a quote after `{{{kind}` is never closed"),
+            format!("close it before the `{close}`; a quote in a text is written `\\'`"),
+        ),
+        false => (format!("a `{{{kind}` is never closed"), format!("close it with `{close}`")),
+    };
+    TemplateError { message, help: Some(help), range: Some(start..start + 2), ..TemplateError::default() }
 }
 
 /// Refuses an expression with too many operators.
@@ -128,6 +159,19 @@ mod tests {
         check(&format!("{{{{ '{}' }}}}", "+}}{{%%".repeat(1000)));
         check(&format!("{{{{ 'it\\'s {}' }}}}", "+".repeat(1000)));
         assert_eq!(expression(&"+".repeat(OPERATORS)), Ok(()));
+    }
+
+    #[test]
+    fn tag_without_an_end_is_found() {
+        let check = |text: &str, message: Option<&str>| {
+            assert_eq!(unclosed(text, true).map(|error| error.message).as_deref(), message, "{text}");
+        };
+        check("{{ a }} {% if b %} {# c #} {", None);
+        check("{{ a }} {{ b", Some("a `{{` is never closed"));
+        check("{{ a }} {% if b }}", Some("a `{%` is never closed"));
+        check("{{ 'a }}", Some("a quote after `{{` is never closed"));
+        check("{% raw %} {{ {% endraw %} {{ a }}", None);
+        assert!(unclosed("{# a", false).is_none());
     }
 
     #[test]

@@ -131,7 +131,9 @@ impl Engine {
             None => (&self.strings, ""),
         };
         let key = format!("{OWN}{name}{OWN}{text}");
-        environment.get_template(&key).map(drop).map_err(|error| syntax_error(environment, &error, text))?;
+        environment.get_template(&key).map(drop).map_err(|error| {
+            bounds::unclosed(text, file.is_some()).unwrap_or_else(|| syntax_error(environment, &error, text))
+        })?;
         unmet::vocabulary(text, if file.is_some() { Form::File } else { Form::Text })
     }
 
