@@ -87,10 +87,14 @@ fn words_of_other_tools_are_answered() {
     body_is_helped(
         "file \"/x\" { content \"{{ 'a' | zzzzzz }}\" }",
         "no filter `zzzzzz`",
-        "lists the filters",
+        "there are abs, attr",
     );
     body_is_helped("file \"/x\" { content \"{{ zzzzzz() }}\" }", "no function `zzzzzz`", "there are ");
-    body_is_helped("file \"/x\" { content \"{{ 1 is zzzzzz }}\" }", "no test `zzzzzz`", "lists the tests");
+    body_is_helped(
+        "file \"/x\" { content \"{{ 1 is zzzzzz }}\" }",
+        "no test `zzzzzz`",
+        "there are boolean, defined",
+    );
     body_is_helped(
         "file \"/x\" { content \"{{ host.zzzzzz() }}\" }",
         "no method `zzzzzz`",

@@ -294,6 +294,7 @@ lang::pattern
    :    ^^|^^
    :      `-- here
    `----
+  help: the only host is `a`
 "#);
     assert_snapshot!(check("host \"a\"\non \"lb*\" { package \"x\" }"), @r#"
 lang::pattern
@@ -305,6 +306,7 @@ lang::pattern
    :    ^^|^^
    :      `-- here
    `----
+  help: the only host is `a`
 "#);
     assert_snapshot!(check("host \"a\"\ngroup \"cache\"\non \"cache\" { package \"x\" }"), @r#"
 lang::empty-match

@@ -119,6 +119,7 @@ fn selections() {
     lang::pattern
 
       x no host and no group is called `hear`
+      help: the only host is `here`
     ");
     insta::assert_snapshot!(check(&world, &["explain", "here", "greetin", "."]), @r"
     lang::undefined

@@ -20,6 +20,16 @@ pub(crate) struct References<'a> {
     has_unknown_names: bool,
 }
 
+/// The address that a text like `restart nginx` speaks of, a service before anything else.
+fn spoken_of<'a>(text: &str, addresses: &[&'a str]) -> Option<&'a str> {
+    let is_word = |name: &str| text.split(|c: char| c.is_whitespace() || c == '_').any(|word| word == name);
+    let named = addresses.iter().filter_map(|address| {
+        let (kind, name) = address.strip_suffix(']')?.split_once('[')?;
+        is_word(name).then_some((!kind.ends_with("service"), *address))
+    });
+    named.min().map(|(_, address)| address)
+}
+
 /// What an address stands for.
 pub(crate) enum Referent {
     /// One resource.
@@ -109,6 +119,9 @@ impl<'a> References<'a> {
                 let some: Vec<&str> =
                     addresses.iter().copied().filter(|known| known.starts_with(kind)).take(5).collect();
                 let what = "an address is `kind[name]`, or a module's name";
+                if let Some(meant) = spoken_of(address, &addresses) {
+                    return Some(format!("{what}: write `{meant}`"));
+                }
                 Some(if some.is_empty() {
                     what.to_owned()
                 } else {

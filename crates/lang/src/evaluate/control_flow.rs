@@ -161,6 +161,20 @@ fn found(value: Value, marks: Marks) -> Found {
     Found { value, marks }
 }
 
+/// Help for a text where a list is wanted: how the list is written.
+fn list_of(value: &Value, written: &Written) -> String {
+    let name = written.plain_text().map_or("x", |name| name.trim());
+    let text = value.as_str().filter(|text| text.contains(','));
+    let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    match text.filter(|_| is_name) {
+        Some(text) => {
+            let items: Vec<_> = text.split(',').map(|item| format!("{:?}", item.trim())).collect();
+            format!("nothing is split at commas: write `{name} {}`", items.join(" "))
+        }
+        None => "a list of one is written `x { - \"a\" }`".to_owned(),
+    }
+}
+
 /// The values of each iteration: one a name.
 fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec<Vec<Found>>, Diagnostic> {
     let Evaluated { value, marks } = value;
@@ -175,7 +189,7 @@ fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec
         (Raw::Map(_), _) => wrong("a map with one name", "write two names: `for \"key\" \"value\" in=\"…\"`"),
         (Raw::List(_), _) => wrong("a list with two names", "write one name"),
         (Raw::Null, _) => wrong("null", "a list that may be missing: `in=\"x | default([])\"`"),
-        (Raw::Scalar(_), _) => wrong("a scalar", "a list of one is written `x { - \"a\" }`"),
+        (Raw::Scalar(_), _) => wrong("a scalar", &list_of(value, written)),
         // Hosts, groups, ranges: lists that make their items when they are asked.
         (Raw::Other(other), 1) => match other.try_iter() {
             Ok(items) => Ok(items.map(|item| vec![found(item, marks.clone())]).take(TURNS + 1).collect()),

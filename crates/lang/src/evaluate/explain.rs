@@ -12,7 +12,7 @@ use crate::project::Data;
 use crate::project::precedence::{self, Layer, Level};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::ids::HostId;
-use crate::source::suggest::did_you_mean;
+use crate::source::suggest::{did_you_mean, there_are};
 use crate::syntax::value_tree::{Entry, Tree};
 use crate::template::{Rendered, ScopeError, TemplateError, fold};
 
@@ -56,7 +56,9 @@ pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Resu
         let table = data.table(id);
         let names: Vec<String> = table.entries.iter().map(|entry| entry.key.to_string()).collect();
         let report = Diagnostic::error(Code::Undefined, format!("`{host}` has no variable `{variable}`"));
-        return Err(one(report.maybe_help(did_you_mean(path[0], names.iter().map(String::as_str)))));
+        let names = || names.iter().map(String::as_str);
+        let help = did_you_mean(path[0], names()).or_else(|| there_are(names()));
+        return Err(one(report.help("it has none").maybe_help(help)));
     }
     let mut definitions = Vec::new();
     let mut set: Vec<String> = Vec::new();

@@ -571,10 +571,16 @@ impl Reader<'_> {
     }
 
     fn unknown(&mut self, node: &Node, known: &[&str]) {
+        let setting = foreign_terms::connection(&node.name).filter(|_| known.contains(&"connection"));
+        // At the top the word may be a kind: `user "ada"`.
+        let setting = setting.filter(|_| !known.contains(&"on"));
+        let connection = setting.map(|setting| format!("write `connection {setting}`"));
         self.diagnostics.push(
             Diagnostic::error(Code::Unknown, format!("there is no node `{}` here", node.name))
                 .label(node.at, "unknown")
                 .help(format!("there are {}; resources stand in an `on`", known.join(", ")))
+                .maybe_help(foreign_terms::parameter(&node.name))
+                .maybe_help(connection)
                 .maybe_help(did_you_mean(&node.name, known.iter().copied())),
         );
     }

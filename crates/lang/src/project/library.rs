@@ -14,7 +14,7 @@ use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Files, Sp
 use crate::source::foreign_terms;
 use crate::source::ids::{BlockId, KindId, ModuleId, Table};
 use crate::source::sources::EntryKind;
-use crate::source::suggest::did_you_mean;
+use crate::source::suggest::{did_you_mean, there_are};
 use crate::syntax::parse::Node;
 use crate::syntax::prescan;
 
@@ -57,8 +57,11 @@ impl Library {
 
     /// A name that is neither a kind's nor a module's.
     pub(crate) fn unknown(&self, node: &Node) -> Diagnostic {
+        let all =
+            || there_are(self.names()).map(|all| format!("{all}; `converge docs` says what each is for"));
         Diagnostic::error(Code::Unknown, format!("there is no kind or module `{}`", node.name))
             .label(node.at, "unknown")
+            .maybe_help(all())
             .maybe_help(foreign_terms::kind(&node.name).or_else(|| did_you_mean(&node.name, self.names())))
     }
 }

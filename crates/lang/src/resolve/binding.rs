@@ -235,6 +235,11 @@ impl Resolver<'_> {
     /// Refuses an argument too many. The parameter that was meant counts as written.
     fn too_many(&mut self, of: &Of<'_>, arg: &Written) -> Option<Member> {
         let node = of.node;
+        if arg.literal == Literal::Broken {
+            // Its mistake has been told.
+            self.is_broken = true;
+            return None;
+        }
         self.text(arg);
         let of_property = node.props.iter().rfind(|property| property.value.at.start < arg.at.start);
         let (help, meant) = match of_property {
@@ -262,7 +267,11 @@ fn meant(schema: &Schema, node: &Node, arg: &Written) -> (String, Option<ParamId
     let is_given = |param: &Param| {
         node.prop(&param.name).is_some() || node.body().iter().any(|child| *child.name == *param.name)
     };
-    let missing = schema.params.find(|param| param.required && param.argument.is_none() && !is_given(param));
+    let is_open = |param: &Param| param.argument.is_none() && !is_given(param);
+    let missing = schema.params.find(|param| param.required && is_open(param));
+    // Where it is not always wanted, it still is what is left out most: `sysctl "vm.swappiness" "10"`.
+    let usual = || schema.params.find(|param| matches!(&*param.name, "value" | "to") && is_open(param));
+    let missing = missing.or_else(usual);
     match (missing, &node.args[..]) {
         (Some(param), [name, _]) => {
             (format!("write `{} {} {}={arg}`", node.name, name, schema.params[param].name), Some(param))

@@ -21,7 +21,10 @@ pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool)
     }
     let help =
         did_you_mean(key, names.iter().copied()).or_else(|| foreign_terms::parameter_of(&schema.name, key));
-    names.truncate(24);
+    if names.len() > 24 {
+        names.truncate(24);
+        names.push("…");
+    }
     Diagnostic::error(Code::Unknown, format!("`{}` has no parameter `{key}`", schema.name))
         .label(at, "unknown")
         .help(if names.is_empty() {

@@ -26,8 +26,11 @@ pub(crate) fn parameter_of(kind: &str, name: &str) -> Option<String> {
 /// What a value of another tool is here, among those that are allowed.
 pub(crate) fn value(value: &str, allowed: &[String]) -> Option<String> {
     let meant = match value {
-        "installed" | "latest" | "started" | "enabled" | "exists" | "true" | "yes" | "directory"
-        | "touch" => "present",
+        "directory" => return Some("a folder is `directory \"/…\"`".to_owned()),
+        "link" | "hard" => return Some("a link is `link \"/…\" to=\"/…\"`".to_owned()),
+        "installed" | "latest" | "started" | "enabled" | "exists" | "true" | "yes" | "file" | "touch" => {
+            "present"
+        }
         "removed" | "uninstalled" | "deleted" | "purged" | "stopped" | "false" | "no" => "absent",
         _ => return None,
     };
@@ -66,6 +69,16 @@ pub(crate) fn name(name: &str) -> Option<String> {
     })
 }
 
+/// What a lookup of another tool is here: `lookup('env', 'HOME')`.
+pub(crate) fn lookup(plugin: &str, what: &str) -> Option<String> {
+    let annotation = match plugin {
+        "env" | "file" | "template" => plugin,
+        "password" | "passwordstore" | "hashi_vault" => "secret",
+        _ => return None,
+    };
+    Some(format!("write `({annotation})\"{what}\"` as the whole value, in `vars {{ … }}` or of a parameter"))
+}
+
 /// What a filter of another tool is here.
 pub(crate) fn filter(name: &str) -> Option<String> {
     help(FILTERS, name)
@@ -90,11 +103,11 @@ fn help(table: Words, name: &str) -> Option<String> {
 
 const KINDS: Words = &[
     (
-        &["apt", "yum", "dnf", "pacman", "apk", "zypper", "pkg"],
+        &["apt", "yum", "dnf", "pacman", "apk", "zypper", "pkg", "installed", "latest", "packages"],
         "a package is `package \"nginx\"`; several, and repositories, are the module `packages`",
     ),
     (&["template"], "a template is the content of a file: `file \"/etc/x\" { content (template)\"x.j2\" }`"),
-    (&["copy"], "a file is copied as content: `file \"/etc/x\" { content (file)\"x\" }`"),
+    (&["copy", "put", "managed"], "a file is copied as content: `file \"/etc/x\" { content (file)\"x\" }`"),
     (&["lineinfile", "replace"], "one line of a file is `line \"/etc/x\" \"a = 1\" match=\"^a\"`"),
     (&["blockinfile"], "lines between markers are `block \"/etc/x\" { content \"…\" }`"),
     (&["ini_file"], "an option of a file of sections is `ini`"),
@@ -103,7 +116,7 @@ const KINDS: Words = &[
         "a shell line is `command \"…\" shell=#true creates=\"/…\"`",
     ),
     (
-        &["systemd", "systemd_service"],
+        &["systemd", "systemd_service", "running", "dead", "enabled"],
         "a service is `service \"nginx\" running=#true enabled=#true`; its unit file is `systemd-unit`",
     ),
     (&["unarchive"], "an unpacked archive is `archive`"),
@@ -166,6 +179,19 @@ const KINDS: Words = &[
 ];
 
 const PARAMETERS: Words = &[
+    (&["ensure"], "write `state=\"present\"` or `state=\"absent\"`"),
+    (&["require"], "write `after=\"kind[name]\"`"),
+    (
+        &["subscribe", "watch", "listen", "require_in", "watch_in", "before"],
+        "write `notify=\"kind[name]\"` at the resource that changes, `after=\"kind[name]\"` at the later one",
+    ),
+    (&["no_log"], "write `sensitive=#true`"),
+    (&["environment"], "write `env { NAME \"value\" }`"),
+    (
+        &["refreshonly", "onchanges"],
+        "write `only-notified=#true` at a `command`, and `notify` where the cause is",
+    ),
+    (&["chdir"], "write `cwd=\"/…\"`"),
     (
         &["loop", "with_items", "with_dict", "with_list"],
         "a loop stands around: `for \"x\" in=\"list\" { … }`",
@@ -176,7 +202,10 @@ const PARAMETERS: Words = &[
     ),
     (&["ignore_errors", "failed_when"], "`may-fail=#true` lets the rest go on"),
     (&["changed_when"], "a `command` says with `creates`, `unless` or `only-if` whether it is needed"),
-    (&["become", "become_user", "sudo"], "`become=\"sudo\"` stands in `connection`"),
+    (
+        &["become", "become_user", "sudo"],
+        "write `connection become=\"sudo\"` at the top, in a group or in a host",
+    ),
     (
         &["delegate_to", "run_once"],
         "`once=#true` runs a command once for all hosts; `at=` is for the bodies of a rollout",
@@ -291,6 +320,12 @@ mod tests {
         check(kind("apt"), "package");
         check(kind("ansible.builtin.apt"), "package");
         check(kind("get-url"), "download");
+        check(kind("pkg.installed"), "package");
+        check(kind("file.managed"), "file");
+        check(kind("service.running"), "service");
+        check(parameter("require"), "after");
+        check(lookup("env", "HOME"), "(env)\"HOME\"");
+        assert_eq!(lookup("dig", "a"), None);
         for word in [
             "else",
             "reboot",

@@ -17,6 +17,16 @@ pub fn did_you_mean<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) 
     nearest(wanted, names).map(|name| format!("did you mean `{name}`?"))
 }
 
+/// A sentence for help: `there are a, b, c`, or `there is only a`; none without names.
+pub(crate) fn there_are<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let names: Vec<_> = names.into_iter().collect();
+    match &names[..] {
+        [] => None,
+        [only] => Some(format!("there is only `{only}`")),
+        _ => Some(format!("there are {}", names.join(", "))),
+    }
+}
+
 /// Edits between two names; case, dashes and underscores cost nothing, swapped letters one.
 fn distance(a: &str, b: &str) -> usize {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");

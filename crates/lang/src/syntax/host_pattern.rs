@@ -8,6 +8,9 @@ use crate::source::ids::{HostId, Id};
 use crate::source::suggest::did_you_mean;
 use crate::syntax::name_range;
 
+/// How many names of one sort a message lists.
+const FEW: usize = 8;
+
 /// Patterns as written: the arguments of one node, or the parts between the commas of one command-line option.
 ///
 /// A host matches if it matches any argument without `!` (all hosts, where there is none) and none with `!`.
@@ -218,10 +221,28 @@ fn globbed(universe: &dyn Universe, glob: &str) -> Option<Vec<HostId>> {
 
 fn missing(universe: &dyn Universe, index: usize, name: &str) -> PatternError {
     if name.contains('*') {
-        return fault(index, format!("no host and no group matches `{name}`"), None);
+        return fault(index, format!("no host and no group matches `{name}`"), all(universe));
     }
     let names = universe.hosts().iter().map(String::as_str).chain(universe.groups());
-    fault(index, format!("no host and no group is called `{name}`"), did_you_mean(name, names))
+    let help = did_you_mean(name, names).or_else(|| all(universe));
+    fault(index, format!("no host and no group is called `{name}`"), help)
+}
+
+/// Help that names the groups and the hosts, a few of each.
+fn all(universe: &dyn Universe) -> Option<String> {
+    let hosts = universe.hosts().iter().map(String::as_str).collect();
+    let all: Vec<_> = few("group", universe.groups()).into_iter().chain(few("host", hosts)).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+fn few(what: &str, names: Vec<&str>) -> Option<String> {
+    let quoted: Vec<_> = names.iter().take(FEW).map(|name| format!("`{name}`")).collect();
+    match &quoted[..] {
+        [] => None,
+        [only] => Some(format!("the only {what} is {only}")),
+        _ if names.len() > FEW => Some(format!("there are {what}s {}, …", quoted.join(", "))),
+        _ => Some(format!("the {what}s are {}", quoted.join(", "))),
+    }
 }
 
 /// Whether `name` matches `glob`, in which `*` stands for any text. Takes the product of the lengths at most.
@@ -340,7 +361,14 @@ mod tests {
         };
         check(&["web1", "wep1"], 1, "no host and no group is called `wep1`", Some("did you mean `web1`?"));
         check(&["web & bd"], 0, "no host and no group is called `bd`", Some("did you mean `db`?"));
-        check(&["mail*"], 0, "no host and no group matches `mail*`", None);
+        check(
+            &["mail*"],
+            0,
+            "no host and no group matches `mail*`",
+            Some(
+                "the groups are `web`, `eu`, `db`, `cache`; the hosts are `web1`, `web2`, `web3`, `db1`, `db2`, `lb1`",
+            ),
+        );
         check(&["web[2..4]"], 0, "no host and no group is called `web4`", Some("did you mean `web`?"));
         check(&["web[4..2]"], 0, "`4..2` falls", Some("write `[2..4]`"));
         check(&["web,db"], 0, "a comma in `web,db`", Some("write `\"web\" \"db\"`"));

@@ -14,7 +14,7 @@ use super::error::TemplateError;
 use super::form::{Form, syntax};
 use super::vocabulary::{FILTERS, FUNCTIONS, TESTS};
 use crate::source::foreign_terms;
-use crate::source::suggest::did_you_mean;
+use crate::source::suggest::{did_you_mean, there_are};
 
 /// A template or expression as the parser reads it.
 pub(super) enum Parsed<'t> {
@@ -431,7 +431,17 @@ impl<'t> Survey<'t> {
     fn call(&mut self, call: &'t machinery::ast::Call<'t>, span: Span) {
         match &call.expr {
             Expr::Var(function) if self.is_own(function.id) => {}
-            Expr::Var(function) => self.known(Sort::Function, function.id, function.span()),
+            Expr::Var(function) => {
+                self.known(Sort::Function, function.id, function.span());
+                let texts: Vec<_> =
+                    call.args.iter().filter_map(|value| argument_value(value).as_const()).collect();
+                if let [plugin, what] = &texts[..]
+                    && let Some(help) = looked_up(function.id, plugin.as_str(), what.as_str())
+                    && let Some(unknown) = self.found.unknown.last_mut()
+                {
+                    unknown.help = Some(help);
+                }
+            }
             Expr::GetAttr(method) => {
                 let own = root(&method.expr).is_some_and(|(name, _)| self.is_own(name));
                 if !own {
@@ -517,12 +527,22 @@ impl Sort {
 
     fn list(self) -> Option<String> {
         match self {
-            Self::Filter => Some("docs/language.md lists the filters".to_owned()),
-            Self::Test => Some("docs/language.md lists the tests".to_owned()),
-            Self::Function => Some(format!("there are {}", FUNCTIONS.join(", "))),
+            Self::Filter => there_are(words(FILTERS)),
+            Self::Test => there_are(words(TESTS)),
+            Self::Function => there_are(FUNCTIONS.iter().copied()),
             Self::Method => Some("values have no methods; a filter is written `x | upper`".to_owned()),
         }
     }
+}
+
+/// The names of a table that are words: neither operators nor abbreviations.
+fn words(names: &[&'static str]) -> impl Iterator<Item = &'static str> {
+    names.iter().copied().filter(|name| name.len() > 2 && name.starts_with(|c: char| c.is_ascii_alphabetic()))
+}
+
+/// Help for `lookup('env', 'HOME')`.
+fn looked_up(function: &str, plugin: Option<&str>, what: Option<&str>) -> Option<String> {
+    matches!(function, "lookup" | "query").then(|| foreign_terms::lookup(plugin?, what?)).flatten()
 }
 
 /// The names that statements make for those after them.
