@@ -68,7 +68,7 @@ pub(crate) struct StrictArguments {
 #[command(next_help_heading = "Selection")]
 pub(crate) struct HostArguments {
     /// Only these hosts: names, groups, ranges, `*`, `a & b`, `!not`; commas separate
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(short, long, value_name = "PATTERN")]
     pub(crate) limit: Vec<String>,
 }
 

@@ -4,7 +4,6 @@
 use std::error::Error;
 use std::io::Write;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use converge_model::exit;
 
 use crate::view::paint::{FAILED, FAINT, paint};
@@ -66,36 +65,4 @@ impl<E: Error> From<E> for Failure {
         }
         Self::new(told)
     }
-}
-
-/// What an option of another tool is here.
-fn habit(argument: &str) -> Option<&'static str> {
-    Some(match argument {
-        "-l" => "hosts are chosen with `--limit PATTERN`",
-        "-i" | "--inventory" => "the inventory is an argument: `converge plan site.kdl`",
-        "-t" => "resources are chosen with `--tags TAG`",
-        "-e" | "--extra-vars" => "a variable is set with `--set NAME=VALUE`",
-        "-b" | "--become" => "`become=\"sudo\"` stands in the inventory: `connection become=\"sudo\"`",
-        "-K" | "--ask-become" => "the password is asked for with `--ask-become-pass`",
-        "-f" | "--forks" => "hosts at a time are `--parallel N`",
-        "-C" | "--check" | "--dry-run" | "--noop" => {
-            "`converge plan` shows what would change, and changes nothing"
-        }
-        "-D" | "--diff" => "`converge plan` shows differences; `-v` shows long ones in full",
-        "-y" | "--auto-approve" => "changes are made without asking with `--yes`",
-        _ => return None,
-    })
-}
-
-/// Shows what clap has to say: help and version are answers, anything else is a mistake in the arguments.
-pub(crate) fn usage(error: &clap::Error) -> u8 {
-    let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(argument))) => Some(argument.as_str()),
-        _ => None,
-    };
-    if let Some((argument, help)) = unknown.and_then(|argument| Some((argument, habit(argument)?))) {
-        return Failure::new(format!("unexpected argument '{argument}'")).help(help).show();
-    }
-    let _ = error.print();
-    if error.use_stderr() { exit::ERROR } else { exit::OK }
 }

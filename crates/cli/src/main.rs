@@ -7,12 +7,14 @@ mod arguments;
 mod cli;
 mod command;
 mod failure;
+mod foreign_options;
 mod interrupt;
 mod memory;
 mod past;
 mod project;
 mod prompt;
 mod reference;
+mod usage;
 mod view;
 mod visit;
 
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let code = match cli::Cli::try_parse() {
         Ok(arguments) => arguments.run().unwrap_or_else(|failure| failure.show()),
-        Err(error) => failure::usage(&error),
+        Err(error) => usage::show(&error),
     };
     ExitCode::from(code)
 }

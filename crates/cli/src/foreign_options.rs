@@ -1,0 +1,247 @@
+//! Options and commands of other tools, and the line to type here instead. It holds tables of words and writes that line;
+//! clap knows the options of this tool.
+
+use Here::{Alone, Command, Flag, Inventory, Named, Set, WithValue, Written};
+
+/// What an option of another tool is here.
+#[derive(Clone, Copy)]
+enum Here {
+    /// An option of this name, with the same value.
+    Named(&'static str),
+    /// An option of this name, without a value.
+    Flag(&'static str),
+    /// `--set`, once for each assignment in the value.
+    Set,
+    /// The argument that names the inventory.
+    Inventory,
+    /// Another command, and what it does. The option has no value.
+    Command(&'static str, &'static str),
+    /// A line of the inventory. The option has a value if `{}` stands for it.
+    Written(&'static str),
+    /// What to do. The value stands for `{}`.
+    WithValue(&'static str),
+    /// What to do. The option has no value.
+    Alone(&'static str),
+}
+
+impl Here {
+    fn has_value(self) -> bool {
+        match self {
+            Named(_) | Set | Inventory | WithValue(_) => true,
+            Written(setting) => setting.contains("{}"),
+            Flag(_) | Command(..) | Alone(_) => false,
+        }
+    }
+}
+
+const PLAN: Here = Command("plan", "it shows what would change, and changes nothing");
+
+const OPTIONS: &[(&[&str], Here)] = &[
+    (&["-i", "--inventory", "--inventory-file"], Inventory),
+    (&["-e", "--extra-vars", "--extra-var"], Set),
+    (&["-t"], Named("--tags")),
+    (&["-f", "--forks"], Named("--parallel")),
+    (&["--start-at-task"], Named("--only")),
+    (&["--vault-password-file", "--vault-id"], Named("--identity")),
+    (
+        &["-J", "--ask-vault-pass"],
+        Alone("secrets are opened with a key, not a password: `--identity FILE` names an age or ssh key"),
+    ),
+    (&["-K", "--ask-become", "--ask-sudo-pass"], Flag("--ask-become-pass")),
+    (&["-y", "--auto-approve", "--assume-yes"], Flag("--yes")),
+    (&["-C", "--check", "-n", "--dry-run", "--dry", "--noop", "-D", "--diff"], PLAN),
+    (&["--list-tasks", "--list-tags"], Command("plan", "it lists the resources")),
+    (&["--list-hosts"], Command("inventory", "it lists the hosts")),
+    (&["--syntax-check"], Command("check", "it reads the inventory, and asks no host")),
+    (&["-b", "--become", "--sudo"], Written("connection become=\"sudo\"")),
+    (&["--become-method"], Written("connection become=\"{}\"")),
+    (&["--become-user"], WithValue("write `user=\"{}\"` at each `command` that another user runs")),
+    (&["-u", "--user", "--ssh-user"], Written("connection user=\"{}\"")),
+    (&["--private-key", "--key-file"], Written("connection key=\"{}\"")),
+    (&["-c", "--connection"], Written("connection transport=\"{}\"")),
+    (
+        &["-k", "--ask-pass"],
+        Alone(
+            "converge asks for no ssh password; name your ssh key in the inventory: `connection key=\"~/.ssh/id_ed25519\"`",
+        ),
+    ),
+    (
+        &["-m", "--module-name"],
+        WithValue(
+            "no command runs one module: write its resource in an `on`; `converge facts` shows which hosts answer",
+        ),
+    ),
+    (
+        &["-a", "--args"],
+        WithValue(
+            "no command runs one line: write `command \"{}\" always=#true` in an `on`, then `converge apply`",
+        ),
+    ),
+];
+
+const COMMANDS: &[(&[&str], &str)] = &[
+    (&["playbook", "run", "deploy", "up", "highstate", "state.apply", "state.highstate"], "apply"),
+    (&["diff", "preview", "dry-run", "noop"], "plan"),
+    (&["ping", "test.ping", "setup", "gather", "grains", "facter"], "facts"),
+    (&["lint", "validate", "syntax-check"], "check"),
+    (&["hosts", "list", "ls"], "inventory"),
+    (&["vault"], "secrets"),
+    (&["galaxy"], "module"),
+    (&["doc"], "docs"),
+];
+
+/// Help for an option of another tool: what to write instead of the line of `words`, which holds it.
+pub(crate) fn option(argument: &str, words: &[String]) -> Option<String> {
+    if let "-l" | "--limit" = argument {
+        return Some("leave it out: this command is about the whole inventory".to_owned());
+    }
+    let is_apply = words.iter().any(|word| word == "apply");
+    let words = &spread(words);
+    Some(match here(argument)? {
+        // Only `apply` asks.
+        Flag("--yes") if !is_apply => "leave it out: only `converge apply` asks".to_owned(),
+        Alone(help) => help.to_owned(),
+        Written(setting) => {
+            let setting = setting.replace("{}", &value_of(argument, words));
+            format!("write `{setting}` in the inventory, then `{}`", line(words))
+        }
+        WithValue(help) => help.replace("{}", &value_of(argument, words)),
+        Command(command, what) => format!("write `{}`: {what}", of_command(command, words)),
+        Named(_) | Flag(_) | Set | Inventory => format!("write `{}`", line(words)),
+    })
+}
+
+/// Help for a command of another tool: the line of `words` with the command of this tool.
+pub(crate) fn command(name: &str, words: &[String]) -> Option<String> {
+    let (_, command) = COMMANDS.iter().find(|(names, _)| names.contains(&name))?;
+    let words: Vec<_> =
+        words.iter().map(|word| if word == name { (*command).to_owned() } else { word.clone() }).collect();
+    Some(format!("write `{}`", line(&words)))
+}
+
+fn here(name: &str) -> Option<Here> {
+    OPTIONS.iter().find(|(names, _)| names.contains(&name)).map(|(_, here)| *here)
+}
+
+/// The words with each short option alone: `-bK`, `-isite.kdl`.
+fn spread(words: &[String]) -> Vec<String> {
+    let mut spread = Vec::new();
+    for word in words {
+        let mut rest = word.clone();
+        while let Some((first, more)) = short(&rest) {
+            let has_value = here(&first).is_some_and(Here::has_value);
+            spread.push(first);
+            rest = if has_value { more } else { format!("-{more}") };
+        }
+        spread.push(rest);
+    }
+    spread
+}
+
+/// The foreign option that a word of several begins with, and what follows it.
+fn short(word: &str) -> Option<(String, String)> {
+    let (end, _) = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?.char_indices().nth(1)?;
+    let (first, more) = word.split_at(end + 1);
+    here(first).map(|_| (first.to_owned(), more.to_owned()))
+}
+
+/// An option, and its value if that stands in the same word.
+fn parted(word: &str) -> (&str, Option<&str>) {
+    match word.split_once('=') {
+        Some((name, value)) if name.starts_with("--") => (name, Some(value)),
+        _ => (word, None),
+    }
+}
+
+fn value_of(argument: &str, words: &[String]) -> String {
+    let mut rest = words.iter().skip_while(|word| parted(word).0 != argument);
+    let attached = rest.next().and_then(|word| parted(word).1);
+    attached.or_else(|| rest.next().map(String::as_str)).unwrap_or("…").to_owned()
+}
+
+/// The line of another command, without what only the first one takes.
+fn of_command(command: &str, words: &[String]) -> String {
+    let fits = |word: &&String| match command {
+        "plan" => !matches!(word.as_str(), "-y" | "--yes"),
+        _ => word.ends_with(".kdl"),
+    };
+    let rest = words.iter().skip(1).filter(fits).cloned();
+    line(&std::iter::once(command.to_owned()).chain(rest).collect::<Vec<_>>())
+}
+
+/// The line with the options of this tool; the inventory comes last, where every command takes it.
+fn line(words: &[String]) -> String {
+    let mut written = vec!["converge".to_owned()];
+    let mut inventory = None;
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let (name, attached) = parted(word);
+        let mut value = || attached.or_else(|| rest.next().map(String::as_str)).unwrap_or("…");
+        match here(name) {
+            None => written.push(quoted(word)),
+            Some(Named(name)) => written.extend([name.to_owned(), quoted(value())]),
+            Some(Flag(name)) => written.push(name.to_owned()),
+            Some(Set) => written.extend(assignments(value())),
+            Some(Inventory) => inventory = Some(quoted(value())),
+            Some(here) if here.has_value() => drop(value()),
+            Some(_) => {}
+        }
+    }
+    written.extend(inventory);
+    written.join(" ")
+}
+
+/// `--set` for each of `a=1 b=2`; a text with blanks and one assignment is one value.
+fn assignments(value: &str) -> Vec<String> {
+    let parts: Vec<_> = value.split_whitespace().collect();
+    let parts = if parts.iter().all(|part| part.contains('=')) { parts } else { vec![value] };
+    parts.into_iter().flat_map(|part| ["--set".to_owned(), quoted(part)]).collect()
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:@%+,…".contains(c);
+    match word.chars().all(is_plain) && !word.is_empty() {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split('|').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn line_is_that_of_the_user_with_the_words_of_this_tool() {
+        let check =
+            |written: &str, wanted: &str| assert_eq!(line(&spread(&words(written))), wanted, "{written}");
+        check("plan|-i|site.kdl|--limit|web", "converge plan --limit web site.kdl");
+        check("apply|--inventory=site.kdl|-b|-K", "converge apply --ask-become-pass site.kdl");
+        check("plan|-e|a=1 b=2|-f|5", "converge plan --set a=1 --set b=2 --parallel 5");
+        check("plan|-e|motd=it's me", "converge plan --set 'motd=it'\\''s me'");
+        check("plan|-u|root|-l|web & !db", "converge plan -l 'web & !db'");
+        check("plan|-i", "converge plan …");
+        check("plan|-isite.kdl|-bK", "converge plan --ask-become-pass site.kdl");
+    }
+
+    #[test]
+    fn help_names_another_command_without_its_foreign_options() {
+        let check = |argument: &str, written: &str, wanted: &str| {
+            let help = option(argument, &words(written)).unwrap_or_default();
+            assert!(help.contains(wanted), "{written}: {help}");
+        };
+        check("--check", "apply|site.kdl|--check|--yes|-l|web", "`converge plan site.kdl -l web`");
+        check("--list-hosts", "plan|--list-hosts|-l|web|site.kdl", "`converge inventory site.kdl`");
+        check("-u", "plan|-u|root", "connection user=\"root\"");
+        assert_eq!(option("--frobnicate", &[]), None);
+        assert_eq!(
+            command("ping", &words("ping|site.kdl")),
+            Some("write `converge facts site.kdl`".to_owned())
+        );
+        assert_eq!(command("frobnicate", &[]), None);
+    }
+}

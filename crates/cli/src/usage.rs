@@ -1,0 +1,69 @@
+//! What clap has to say: help and version are answers, anything else is a mistake in the arguments. A word that clap does
+//! not know is answered here: with the word of this tool, or with those that there are.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, CommandFactory};
+use converge_model::exit;
+
+use crate::cli::Cli;
+use crate::failure::Failure;
+use crate::foreign_options;
+
+/// Shows it; the exit code.
+pub(crate) fn show(error: &clap::Error) -> u8 {
+    let words: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(failure) = unknown_option(error, &words).or_else(|| unknown_command(error, &words)) {
+        return failure.show();
+    }
+    let _ = error.print();
+    if error.use_stderr() { exit::ERROR } else { exit::OK }
+}
+
+fn unknown_option(error: &clap::Error, words: &[String]) -> Option<Failure> {
+    let option = unknown(error, ErrorKind::UnknownArgument, ContextKind::InvalidArg)?;
+    if let Some(help) = foreign_options::option(option, words) {
+        return Some(Failure::new(format!("unexpected argument '{option}'")).help(help));
+    }
+    // clap knows the nearest; without one, it says how to pass an option as a value, which is not what was meant.
+    let is_answered = error.get(ContextKind::SuggestedArg).is_some() || !option.starts_with('-');
+    (!is_answered).then(|| {
+        let command = named(words);
+        let options: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        let options: Vec<_> = options.iter().map(|name| format!("--{name}")).collect();
+        Failure::new(format!("unexpected argument '{option}'"))
+            .help(format!("the options are {}", options.join(", ")))
+    })
+}
+
+fn unknown_command(error: &clap::Error, words: &[String]) -> Option<Failure> {
+    let command = unknown(error, ErrorKind::InvalidSubcommand, ContextKind::InvalidSubcommand)?;
+    let of_all = || {
+        let is_answered = error.get(ContextKind::SuggestedSubcommand).is_some();
+        let around = named(words);
+        let names: Vec<_> = around.get_subcommands().map(Command::get_name).collect();
+        (!is_answered).then(|| format!("the commands are {}", names.join(", ")))
+    };
+    let help = foreign_options::command(command, words).or_else(of_all)?;
+    Some(Failure::new(format!("unrecognized subcommand '{command}'")).help(help))
+}
+
+/// The word of an error of this kind.
+fn unknown(error: &clap::Error, kind: ErrorKind, context: ContextKind) -> Option<&str> {
+    match error.get(context) {
+        Some(ContextValue::String(word)) if error.kind() == kind => Some(word),
+        _ => None,
+    }
+}
+
+/// The command that the line names, as deep as it goes; with the options that every command has.
+fn named(words: &[String]) -> Command {
+    let mut command = Cli::command();
+    command.build();
+    for word in words.iter().filter(|word| !word.starts_with('-')) {
+        match command.find_subcommand(word) {
+            Some(inner) => command = inner.clone(),
+            None => break,
+        }
+    }
+    command
+}
