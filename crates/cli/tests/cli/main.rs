@@ -3,6 +3,7 @@
 
 mod architecture;
 mod firewall;
+mod habits;
 mod history;
 mod hostile;
 mod imports;
