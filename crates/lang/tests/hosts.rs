@@ -370,8 +370,8 @@ lang::unknown
    :   `-- unknown
  2 | hosts "a"
    `----
-  help: there are vars, connection, host, group, on, include, secrets, drift; resources stand in
-        an `on`
+  help: there are vars, connection, host, group, on, include, secrets, drift; a resource stands in
+        an `on`: `on "*" { file … }`
 lang::unknown
 
   x there is no node `hosts` here

@@ -571,6 +571,10 @@ impl Reader<'_> {
     }
 
     fn unknown(&mut self, node: &Node, known: &[&str]) {
+        let resources = match known.contains(&"on") {
+            true => format!("a resource stands in an `on`: `on \"*\" {{ {} … }}`", node.name),
+            false => "resources stand in an `on`".to_owned(),
+        };
         let setting = foreign_terms::connection(&node.name).filter(|_| known.contains(&"connection"));
         // At the top the word may be a kind: `user "ada"`.
         let setting = setting.filter(|_| !known.contains(&"on"));
@@ -578,8 +582,9 @@ impl Reader<'_> {
         self.diagnostics.push(
             Diagnostic::error(Code::Unknown, format!("there is no node `{}` here", node.name))
                 .label(node.at, "unknown")
-                .help(format!("there are {}; resources stand in an `on`", known.join(", ")))
+                .help(format!("there are {}; {resources}", known.join(", ")))
                 .maybe_help(foreign_terms::parameter(&node.name))
+                .maybe_help(foreign_terms::block(&node.name))
                 .maybe_help(connection)
                 .maybe_help(did_you_mean(&node.name, known.iter().copied())),
         );

@@ -6,6 +6,11 @@ pub(crate) fn kind(name: &str) -> Option<String> {
     help(KINDS, name)
 }
 
+/// What a block of another tool's playbook is here, beside `host` and `on`.
+pub(crate) fn block(name: &str) -> Option<String> {
+    help(BLOCKS, name).or_else(|| kind(name).filter(|_| matches!(name, "tasks" | "roles" | "handlers")))
+}
+
 /// What a parameter of another tool is here.
 pub(crate) fn parameter(name: &str) -> Option<String> {
     help(PARAMETERS, name)
@@ -176,6 +181,18 @@ const KINDS: Words = &[
         &["handlers", "handler"],
         "nothing is to be declared: `notify=\"service[nginx]\"` restarts a service, a `command` with `only-notified=#true` is any other handler",
     ),
+];
+
+const BLOCKS: Words = &[
+    (
+        &["vars_files", "vars_prompt", "pillar", "hiera"],
+        "write `vars { … }`, or `include \"vars.kdl\"` with such a block",
+    ),
+    (
+        &["node", "play", "class"],
+        "write `on \"web1\" { … }` for what hosts must be; what belongs together is a module",
+    ),
+    (&["children"], "a group holds groups: `group \"eu\" { group \"web\" { host \"web1\" } }`"),
 ];
 
 const PARAMETERS: Words = &[

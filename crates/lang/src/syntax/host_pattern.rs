@@ -224,7 +224,8 @@ fn missing(universe: &dyn Universe, index: usize, name: &str) -> PatternError {
         return fault(index, format!("no host and no group matches `{name}`"), all(universe));
     }
     let names = universe.hosts().iter().map(String::as_str).chain(universe.groups());
-    let help = did_you_mean(name, names).or_else(|| all(universe));
+    let every = || (name == "all").then(|| "every host is `\"*\"`".to_owned());
+    let help = every().or_else(|| did_you_mean(name, names)).or_else(|| all(universe));
     fault(index, format!("no host and no group is called `{name}`"), help)
 }
 
