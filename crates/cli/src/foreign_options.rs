@@ -51,6 +51,10 @@ const OPTIONS: &[(&[&str], Here)] = &[
     (&["-y", "--auto-approve", "--assume-yes"], Flag("--yes")),
     (&["-C", "--check", "-n", "--dry-run", "--dry", "--noop", "-D", "--diff"], PLAN),
     (&["--list-tasks", "--list-tags"], Command("plan", "it lists the resources")),
+    (
+        &["--list"],
+        Alone("leave it out: `converge inventory` lists all hosts and groups, with `--json` for scripts"),
+    ),
     (&["--list-hosts"], Command("inventory", "it lists the hosts")),
     (&["--syntax-check"], Command("check", "it reads the inventory, and asks no host")),
     (&["-b", "--become", "--sudo"], Written("connection become=\"sudo\"")),
@@ -97,6 +101,12 @@ pub(crate) fn option(argument: &str, words: &[String]) -> Option<String> {
     }
     let is_apply = words.iter().any(|word| word == "apply");
     let words = &spread(words);
+    if matches!(here(argument), Some(Set)) && value_of(argument, words).starts_with(['@', '{']) {
+        return Some(
+            "write the variables in a file of the project, and `include \"vars.kdl\"` in the inventory"
+                .to_owned(),
+        );
+    }
     Some(match here(argument)? {
         // Only `apply` asks.
         Flag("--yes") if !is_apply => "leave it out: only `converge apply` asks".to_owned(),
@@ -113,7 +123,12 @@ pub(crate) fn option(argument: &str, words: &[String]) -> Option<String> {
 
 /// Help for a command of another tool: the line of `words` with the command of this tool.
 pub(crate) fn command(name: &str, words: &[String]) -> Option<String> {
-    let (_, command) = COMMANDS.iter().find(|(names, _)| names.contains(&name))?;
+    // A line of Ansible without a playbook: `all -m ping`.
+    if let Some(option_of_module) = words.iter().find(|word| matches!(word.as_str(), "-m" | "-a")) {
+        return option(option_of_module, words);
+    }
+    let is_first = words.iter().find(|word| !word.starts_with('-')).is_some_and(|word| word == name);
+    let (_, command) = COMMANDS.iter().find(|(names, _)| is_first && names.contains(&name))?;
     let words: Vec<_> =
         words.iter().map(|word| if word == name { (*command).to_owned() } else { word.clone() }).collect();
     Some(format!("write `{}`", line(&words)))
