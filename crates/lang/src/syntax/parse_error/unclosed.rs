@@ -9,14 +9,19 @@ pub(super) struct Unclosed {
     pub(super) before: Option<usize>,
 }
 
-/// The first `{` whose block ends by its indentation and not by a `}`. A guess: texts of several lines are not told apart.
+/// What a text of several lines stands between.
+const LONG: &str = "\"\"\"";
+
+/// The first `{` whose block ends by its indentation and not by a `}`. A guess: it reads lines, not KDL.
 pub(super) fn guess(text: &str) -> Option<Unclosed> {
     let mut open: Vec<(usize, usize)> = Vec::new();
-    let mut offset = 0;
+    let (mut offset, mut in_text) = (0, false);
     for (index, line) in text.split('\n').enumerate() {
         let words = line.trim();
         let indent = line.len() - line.trim_start().len();
-        if !words.is_empty() && !words.starts_with("//") {
+        let begins_in_text = in_text;
+        in_text ^= line.matches(LONG).count() % 2 == 1;
+        if !begins_in_text && !words.is_empty() && !words.starts_with("//") {
             match open.last() {
                 Some((outer, _)) if words.starts_with('}') && indent >= *outer => drop(open.pop()),
                 Some((outer, at)) if indent <= *outer => {
@@ -48,6 +53,7 @@ mod tests {
         check("a {\n  b {\n    c\n}\n", Some((8, Some(4))));
         check("a {\n  b\n", Some((2, None)));
         check("a {\n  b\n}\n", None);
+        check("a {\n  b \"\"\"\nc {\n\"\"\"\n", Some((2, None)));
         check("a { b\n", None);
     }
 }
