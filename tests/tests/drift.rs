@@ -80,7 +80,7 @@ fn what_moved_is_told_from_what_is_newly_asked_for_and_nothing_is_written() {
     project.write("project/inventory.kdl", inventory("two", "drift=\"ignore\"")).unwrap();
     let only = ["--fail-on-drift", "--only", "group[wheel]"];
     let ended = drift(&project, host, &only, 0);
-    assert!(ended.stdout.starts_with("Drift: no host drifted; 0 resources in sync"), "{ended}");
+    assert!(ended.stdout.starts_with("Drift: no host drifted"), "{ended}");
     let ended = drift(&project, host, &[&only[..], &["-v"]].concat(), 0);
     assert!(ended.stdout.contains("left alone: drift=\"ignore\"\n  ~ group[wheel]"), "{ended}");
 

@@ -1,5 +1,7 @@
 //! The command line: the commands, and what is shown of each.
 
+use std::io::{self, IsTerminal};
+
 use anstream::ColorChoice;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use converge_model::exit;
@@ -7,7 +9,7 @@ use converge_model::exit;
 use crate::command;
 use crate::failure::Failure;
 use crate::view::human::Detail;
-use crate::view::{Look, Screen};
+use crate::view::{self, Look, Screen};
 
 /// Make Linux hosts be what an inventory says, and see first what will change
 ///
@@ -105,9 +107,14 @@ impl Output {
             json: self.json,
             color: if self.no_color { ColorChoice::Never } else { ColorChoice::Auto },
             progress: !self.no_progress,
-            detail: if self.verbose { Detail::Full } else { Detail::Usual },
+            detail: if self.verbose { Detail::Full } else { outline().unwrap_or(Detail::Usual) },
         }
     }
+}
+
+/// An outline, if results go to a terminal.
+fn outline() -> Option<Detail> {
+    io::stdout().is_terminal().then(|| Detail::Outline(view::columns(io::stdout())))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub(crate) mod text;
 pub(crate) mod voice;
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
@@ -58,7 +59,7 @@ enum Results {
 /// The columns that diagnostics wrap at where nobody says how wide the terminal is.
 const WIDTH: usize = 80;
 /// The most columns that text is easy to read in.
-const WIDEST: u16 = 120;
+const WIDEST: usize = 120;
 
 impl Screen {
     /// The streams of this process.
@@ -78,7 +79,7 @@ impl Screen {
     /// Shows an event of a run.
     pub(crate) fn event(&mut self, event: &Event) {
         let text = match &mut self.results {
-            Results::Human(human) => human.event(event),
+            Results::Human(human) => fitted(&human.event(event), self.look.detail),
             Results::Json => json::event(event),
         };
         let output = self.live_output(event);
@@ -189,7 +190,18 @@ impl Screen {
             progress.clear();
         }
         ready();
-        self.say(&format!("{question} [y/N] "));
+        self.say(question);
+    }
+
+    /// Everything of the plans that were shown, as text with colours if standard output has them.
+    pub(crate) fn details(&self) -> String {
+        let Results::Human(human) = &self.results else { return String::new() };
+        let has_colors = AutoStream::choice(self.out.as_inner()) != ColorChoice::Never;
+        let text = human.details();
+        if has_colors && self.look.color != ColorChoice::Never {
+            return text;
+        }
+        anstream::adapter::strip_str(&text).to_string()
     }
 
     /// What says from outside the events that the run is to stop.
@@ -213,8 +225,32 @@ impl Screen {
     }
 }
 
+/// `text` for a terminal: lines that are too long go on below, indented, and no word is broken.
+fn fitted(text: &str, detail: Detail) -> String {
+    let Detail::Outline(width) = detail else { return text.to_owned() };
+    let mut fitted = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        if textwrap::core::display_width(line) <= width {
+            fitted.push_str(line);
+        } else {
+            let indent = line.len() - line.trim_start().len();
+            let below = " ".repeat(indent + 4);
+            let options = textwrap::Options::new(width).subsequent_indent(&below).break_words(false);
+            fitted.push_str(&textwrap::fill(line, options));
+        }
+        fitted.push_str(end);
+    }
+    fitted
+}
+
 /// The columns that diagnostics wrap at.
 fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
-    size.filter(|size| size.ws_col > 0).map_or(WIDTH, |size| usize::from(size.ws_col.min(WIDEST)))
+    columns(io::stderr()).min(WIDEST)
+}
+
+/// The columns of a terminal; the usual ones if it does not say.
+pub(crate) fn columns(terminal: impl AsFd) -> usize {
+    let size = rustix::termios::tcgetwinsize(terminal).ok();
+    size.filter(|size| size.ws_col > 0).map_or(WIDTH, |size| usize::from(size.ws_col))
 }

@@ -23,6 +23,18 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     }
 }
 
+/// `text` made harmless and cut in its middle to `width` characters.
+pub(crate) fn middle(text: &str, width: usize) -> String {
+    let text = harmless(text);
+    let length = text.chars().count();
+    if length <= width {
+        return text;
+    }
+    let kept = width.saturating_sub(1);
+    let (start, end) = (kept - kept / 2, kept / 2);
+    text.chars().take(start).chain(['…']).chain(text.chars().skip(length - end)).collect()
+}
+
 /// The end of `text`, made harmless, in `width` characters, the first of them `…` where something is missing.
 pub(crate) fn tail(text: &str, width: usize) -> String {
     let text = harmless(text);
@@ -121,6 +133,8 @@ mod tests {
     fn what_is_cut_says_so() {
         assert_eq!(cut("äöü", 3), "äöü");
         assert_eq!(cut("äöüß", 3), "äö…");
+        assert_eq!(middle("abcdefgh", 8), "abcdefgh");
+        assert_eq!(middle("abcdefgh", 6), "abc…gh");
     }
 
     #[test]

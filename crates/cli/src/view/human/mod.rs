@@ -5,6 +5,8 @@
 //! each result as it comes; then one line that sums up.
 
 mod drift;
+mod merged;
+mod outline;
 mod plan;
 mod result;
 #[cfg(test)]
@@ -15,12 +17,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use converge_model::{
-    Address, Event, EventKind, HostName, HostPlan, HostReport, HostState, StepOutcome, StepResult, Verb,
+    Address, Event, EventKind, HostName, HostPlan, HostReport, HostState, StepOutcome, StepResult, Verb, exit,
 };
 
+use merged::{HOST, Line, Merged, Shown};
+use outline::Legend;
 pub(crate) use plan::{Detail, skewed};
 
-use super::paint::{FAILED, STRONG, paint};
+use super::paint::{FAILED, FAINT, STRONG, paint};
 use super::text::{count, fold_names, seconds};
 
 /// The view. [`Human::event`] gives the text that an event adds to the results.
@@ -32,8 +36,10 @@ pub(crate) struct Human {
     /// The hosts in the order in which they were first heard of: that of the inventory.
     hosts: Vec<HostName>,
     places: HashMap<HostName, usize>,
-    /// Hosts with the same lines.
-    groups: BTreeMap<String, Group>,
+    /// What is to be said of hosts as a whole, and the hosts that it is said of.
+    heads: BTreeMap<String, Vec<usize>>,
+    /// Their plans.
+    merged: Merged,
     /// The hosts, by place, that were looked at or given up.
     looked: Vec<bool>,
     plan: PlanTotals,
@@ -48,13 +54,6 @@ pub(crate) struct Human {
     /// How many hosts were changed, however they ended.
     changed: usize,
     in_sync: usize,
-}
-
-#[derive(Debug, Default)]
-struct Group {
-    hosts: Vec<usize>,
-    totals: VerbTotals,
-    changes: bool,
 }
 
 /// What the plans of all hosts come to.
@@ -92,7 +91,8 @@ impl Human {
             selected: 0,
             hosts: Vec::new(),
             places: HashMap::new(),
-            groups: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            merged: Merged::default(),
             looked: Vec::new(),
             plan: PlanTotals::default(),
             plan_is_shown: false,
@@ -128,7 +128,7 @@ impl Human {
             (EventKind::Reverted, Some(place)) => {
                 format!("{}  {}\n", self.name(place), paint(FAILED, "not confirmed: the host took it back"))
             }
-            (EventKind::RunFinished { states, took, .. }, _) => self.run_finished(states, *took),
+            (EventKind::RunFinished { states, took, exit, .. }, _) => self.run_finished(states, *took, *exit),
             _ => String::new(),
         }
     }
@@ -151,22 +151,26 @@ impl Human {
     }
 
     fn planned(&mut self, place: usize, plan: &HostPlan, skew: i64) -> String {
-        let steps = match self.verb.as_str() {
-            "drift" => drift::drift(plan, self.detail),
-            _ => plan::plan(plan, self.detail),
+        let lines = match self.verb.as_str() {
+            "drift" => drift::lines(plan, self.detail),
+            _ => plan::lines(plan),
         };
-        let text = plan::clock(skew) + &steps;
+        let whole = |(section, line): (usize, Line)| {
+            let text = plan::whole(&line, Detail::Full);
+            (section, anstream::adapter::strip_str(&text).to_string(), line)
+        };
+        self.merged.add(place, plan.problems.is_empty(), lines.into_iter().map(whole).collect());
+        let head = plan::clock(skew) + &plan::head(plan);
+        if !head.is_empty() {
+            self.heads.entry(head).or_default().push(place);
+        }
         let corrective = plan.drifted().count();
         self.plan.drifted += usize::from(corrective > 0);
         self.plan.corrective += corrective;
         self.plan.intentional += plan.pending().count();
-        let group = self.groups.entry(text).or_default();
-        group.hosts.push(place);
         let is_refused = !plan.problems.is_empty();
-        group.changes = !plan.steps.is_empty() && !is_refused;
-        group.totals = VerbTotals::of(plan);
         self.plan.in_sync += plan.in_sync as usize;
-        self.plan.changing += usize::from(group.changes);
+        self.plan.changing += usize::from(!plan.steps.is_empty() && !is_refused);
         self.plan.unplannable += usize::from(is_refused);
         if !is_refused {
             self.plan.impossible += plan.impossible().count();
@@ -186,7 +190,7 @@ impl Human {
 
     fn given_up(&mut self, place: usize, report: &HostReport) -> String {
         let text = result::given_up(report);
-        self.groups.entry(text).or_default().hosts.push(place);
+        self.heads.entry(text).or_default().push(place);
         match report.state {
             HostState::Unreachable => self.plan.unreachable += 1,
             HostState::Unplannable => self.plan.unplannable += 1,
@@ -197,23 +201,12 @@ impl Human {
 
     fn show_plan(&mut self, took: Option<u64>) -> String {
         self.plan_is_shown = true;
-        let mut groups: Vec<_> = std::mem::take(&mut self.groups).into_iter().collect();
-        groups.iter_mut().for_each(|(_, group)| group.hosts.sort_unstable());
-        groups.sort_by_key(|(_, group)| group.hosts.first().copied());
-        let mut out = String::new();
-        for (text, group) in groups.iter().filter(|(text, _)| !text.is_empty()) {
-            let names = fold_names(group.hosts.iter().map(|place| self.hosts[*place].as_str()));
-            out.push_str(&paint(STRONG, names));
-            if group.hosts.len() > 1 {
-                let _ = write!(out, " ({})", count(group.hosts.len(), "host"));
-            }
-            let _ = write!(out, "\n{text}");
-        }
+        let mut out = self.plan_text(self.detail);
         if !out.is_empty() {
             out.push('\n');
         }
         let mut totals = VerbTotals::default();
-        groups.iter().filter(|(_, group)| group.changes).for_each(|(_, group)| totals.add(group.totals));
+        self.merged.steps().for_each(|step| totals.count(step.change.verb));
         // An apply that has nothing to do says so once, at its end.
         if self.verb != "apply" || self.plan.changing > 0 {
             if self.verb != "apply" {
@@ -222,6 +215,70 @@ impl Human {
             out.push_str(&self.plan_line(totals, took));
         }
         out
+    }
+
+    /// All of the plans, for who wants to see more than was shown.
+    pub(crate) fn details(&self) -> String {
+        self.plan_text(Detail::Full)
+    }
+
+    /// The plans of all hosts, with so much of them: what is to be said of hosts as a whole, then the steps.
+    fn plan_text(&self, detail: Detail) -> String {
+        let names: Vec<&str> = self.hosts.iter().map(HostName::as_str).collect();
+        let mut out = String::new();
+        let mut blocks: Vec<(Vec<usize>, &str, Vec<Shown<'_>>)> =
+            self.merged.sets(&names).into_iter().map(|(hosts, lines)| (hosts, "", lines)).collect();
+        for (text, hosts) in &self.heads {
+            let mut hosts = hosts.clone();
+            hosts.sort_unstable();
+            // What is said of hosts as a whole stands above their own steps.
+            match blocks.iter_mut().find(|(of, head, _)| *of == hosts && head.is_empty()) {
+                Some((_, head, _)) => *head = text,
+                None => blocks.push((hosts, text, Vec::new())),
+            }
+        }
+        blocks.sort_by_key(|(hosts, ..)| merged::order(hosts));
+        let mut legend = Legend::default();
+        for (hosts, head, lines) in &blocks {
+            out.push_str(&self.title(hosts));
+            out.push_str(head);
+            out.push_str(&self.lines(lines, &names, detail, &mut legend));
+        }
+        out + &legend.lines(if self.verb == "apply" { "`d` at the question, or -v," } else { "-v" })
+    }
+
+    /// Lines that are for the same hosts.
+    fn lines(&self, lines: &[Shown<'_>], names: &[&str], detail: Detail, legend: &mut Legend) -> String {
+        let mut out = String::new();
+        for part in lines.chunk_by(|one, other| one.section == other.section) {
+            if self.verb == "drift" {
+                let _ = writeln!(out, "  {}", drift::title(part[0].section));
+            }
+            let named = |shown: &Shown<'_>| shown.named.map(|place| names[place]);
+            if let Detail::Outline(width) = detail {
+                let lines: Vec<_> = part.iter().map(|shown| (shown.line, named(shown))).collect();
+                out.push_str(&outline::lines(&lines, width, legend));
+                continue;
+            }
+            for shown in part {
+                let text = plan::whole(shown.line, detail);
+                out.push_str(&named(shown).map_or(text.clone(), |name| merged::without_name(&text, name)));
+            }
+        }
+        if lines.iter().any(|shown| shown.named.is_some()) {
+            let _ =
+                writeln!(out, "  {}", paint(FAINT, format_args!("{HOST} stands for the name of each host")));
+        }
+        out
+    }
+
+    /// The line above what is said of some hosts.
+    fn title(&self, hosts: &[usize]) -> String {
+        let names = fold_names(hosts.iter().map(|place| self.hosts[*place].as_str()));
+        match hosts.len() {
+            1 => format!("{}\n", paint(STRONG, names)),
+            n => format!("{} ({})\n", paint(STRONG, names), count(n, "host")),
+        }
     }
 
     fn plan_line(&self, totals: VerbTotals, took: Option<u64>) -> String {
@@ -237,20 +294,16 @@ impl Human {
             "drift" => ("Drift", Some(self.plan.drift())),
             _ => ("Plan", change),
         };
-        let said: Vec<_> = self.plan.shortfall().into_iter().chain(said).collect();
-        let mut line = format!(
-            "{head}: {}; {} in sync; {} unreachable",
-            said.join("; "),
-            count(self.plan.in_sync, "resource"),
-            self.plan.unreachable
-        );
-        if self.plan.unplannable > 0 {
-            let _ = write!(line, "; {} cannot be planned", self.plan.unplannable);
-        }
-        if self.plan.failed > 0 {
-            let _ = write!(line, "; {} failed", self.plan.failed);
-        }
-        line.push('.');
+        let in_sync =
+            (self.plan.in_sync > 0).then(|| format!("{} in sync", count(self.plan.in_sync, "resource")));
+        let bad = [
+            (self.plan.unreachable, "unreachable"),
+            (self.plan.unplannable, "cannot be planned"),
+            (self.plan.failed, "failed"),
+        ];
+        let bad = bad.into_iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}"));
+        let said: Vec<_> = self.plan.shortfall().into_iter().chain(said).chain(in_sync).chain(bad).collect();
+        let mut line = format!("{head}: {}.", said.join("; "));
         if let Some(took) = took {
             let _ = write!(line, "   {}", seconds(took));
         }
@@ -293,7 +346,11 @@ impl Human {
         format!("{plan}{}\n", paint(FAILED, "cut off, or still at work: the run has no end"))
     }
 
-    fn run_finished(&mut self, states: &[(HostState, u32)], took: u64) -> String {
+    fn run_finished(&mut self, states: &[(HostState, u32)], took: u64, exit: u8) -> String {
+        // How long the question was thought about says nothing of the run.
+        if self.verb == "apply" && self.plan_is_shown && exit == exit::ERROR {
+            return "Apply: not applied.\n".to_owned();
+        }
         match (self.verb.as_str(), self.plan_is_shown) {
             ("apply", true) => self.apply_line(states, took),
             ("apply", false) => self.show_plan(None) + &self.apply_line(states, took),
@@ -317,16 +374,13 @@ impl Human {
             n => Some(format!("{} not reached", count(n, "step"))),
         };
         let cause = if self.causes.len() == 1 { self.causes.first().cloned() } else { None };
-        let said: Vec<_> = cause.into_iter().chain(not_reached).chain(changed).collect();
-        let said = said.into_iter().map(|words| words + "; ").collect::<String>();
+        let said = cause.into_iter().chain(not_reached).chain(changed);
         let lines = if self.causes.len() > 1 { self.cause_lines() } else { String::new() };
-        let mut line = format!("{lines}Apply: {said}{} in sync", count(self.in_sync, "resource"));
-        for state in BAD {
-            if of(*state) > 0 {
-                let _ = write!(line, "; {}", paint(FAILED, format_args!("{} {}", of(*state), state.word())));
-            }
-        }
-        line + &format!(".   {}\n", seconds(took))
+        let in_sync = (self.in_sync > 0).then(|| format!("{} in sync", count(self.in_sync, "resource")));
+        let bad = BAD.iter().filter(|state| of(**state) > 0);
+        let bad = bad.map(|state| paint(FAILED, format_args!("{} {}", of(*state), state.word())));
+        let said: Vec<_> = said.into_iter().chain(in_sync).chain(bad).collect();
+        format!("{lines}Apply: {}.   {}\n", said.join("; "), seconds(took))
     }
 }
 
@@ -424,18 +478,8 @@ const APPLIED: Words = [
 ];
 
 impl VerbTotals {
-    fn of(plan: &HostPlan) -> Self {
-        let mut totals = Self::default();
-        plan.steps.iter().for_each(|step| totals.count(step.change.verb));
-        totals
-    }
-
     fn count(&mut self, verb: Verb) {
         self.0[verb as usize] += 1;
-    }
-
-    fn add(&mut self, other: Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(sum, n)| *sum += n);
     }
 
     fn words(self, words: Words) -> String {

@@ -1,16 +1,21 @@
-//! One host's plan as text: a step a line, what changes below it. Hosts with the same text are one group of the view
-//! above, so nothing here names a host.
+//! One host's plan as text: a step a line, what changes below it. Hosts share the lines that are the same on them, so
+//! nothing here names a host.
 
 use std::fmt::Write as _;
 
-use converge_model::{Certainty, Change, HostPlan, Problem, PropertyChange, Shown, Step, TextDiff, Verb};
+use converge_model::{
+    Address, Certainty, Change, HostPlan, Problem, PropertyChange, Shown, Step, TextDiff, Verb,
+};
 
+use super::merged::Line;
 use crate::view::paint::{ADDED, CHANGED, FAILED, FAINT, REMOVED, paint, sign};
 use crate::view::text::{count, cut, harmless};
 
 /// How much of a plan is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
+    /// A step a line, in a terminal of so many columns; what is small or would surprise below it.
+    Outline(usize),
     /// Long differences are cut.
     Usual,
     /// Everything.
@@ -32,22 +37,39 @@ impl Detail {
     }
 }
 
-/// What a plan says, empty where there is nothing to say.
-pub(crate) fn plan(plan: &HostPlan, detail: Detail) -> String {
-    let mut out = head(plan);
-    for step in &plan.steps {
-        self::step(&mut out, step, &plan.steps, detail);
-    }
-    skipped(&mut out, plan);
-    out
+/// The lines of a plan, all of one section, in their order.
+pub(super) fn lines(plan: &HostPlan) -> Vec<(usize, Line)> {
+    let steps = plan.steps.iter().map(|step| (0, line(step, &plan.steps)));
+    steps.chain(skipped(plan, 0)).collect()
+}
+
+/// The line of one of the `steps` of a plan.
+pub(super) fn line(step: &Step, steps: &[Step]) -> Line {
+    let on = match &step.change.certainty {
+        Certainty::Conditional { on, .. } => on.as_slice(),
+        Certainty::Exact => &[],
+    };
+    let on = on.iter().filter_map(|at| steps.get(*at as usize)).map(|step| step.address.clone());
+    Line::Step(Box::new(step.clone()), on.collect())
 }
 
 /// What waits for a resource that cannot be planned.
-pub(super) fn skipped(out: &mut String, plan: &HostPlan) {
-    for blocked in plan.blocked.iter().filter(|blocked| blocked.because.is_some()) {
-        let (address, why) = (harmless(blocked.address.as_str()), harmless(&blocked.why));
-        let _ = writeln!(out, "  . {address}  skipped: {why}");
+pub(super) fn skipped(plan: &HostPlan, section: usize) -> impl Iterator<Item = (usize, Line)> {
+    let waiting = plan.blocked.iter().filter(|blocked| blocked.because.is_some());
+    waiting.map(move |blocked| (section, Line::Skipped(blocked.clone())))
+}
+
+/// A line with all that is shown of it.
+pub(super) fn whole(line: &Line, detail: Detail) -> String {
+    let mut out = String::new();
+    match line {
+        Line::Step(step, on) => self::step(&mut out, step, on, detail),
+        Line::Skipped(blocked) => {
+            let (address, why) = (harmless(blocked.address.as_str()), harmless(&blocked.why));
+            let _ = writeln!(out, "  . {address}  skipped: {why}");
+        }
     }
+    out
 }
 
 /// What is to be said of the host as a whole.
@@ -135,8 +157,8 @@ fn note(out: &mut String, text: &str) {
     let _ = writeln!(out, "  {}", paint(FAINT, format_args!("note: {}", harmless(text))));
 }
 
-/// The lines of one of the `steps` of a plan.
-pub(super) fn step(out: &mut String, step: &Step, steps: &[Step], detail: Detail) {
+/// The lines of a step, which waits for the steps `on`.
+fn step(out: &mut String, step: &Step, on: &[Address], detail: Detail) {
     let _ = write!(out, "  {} {}", sign(step.change.verb), harmless(step.address.as_str()));
     let inline = inline(&step.change, detail);
     if let Some(text) = &inline {
@@ -151,7 +173,7 @@ pub(super) fn step(out: &mut String, step: &Step, steps: &[Step], detail: Detail
     if inline.is_none() {
         step.change.properties.iter().for_each(|p| property(out, step.change.verb, p, detail));
     }
-    remarks(out, step, steps);
+    remarks(out, step, on);
     if let Some(warning) = &step.warning {
         let _ = writeln!(out, "      {}", paint(FAILED, format_args!("warning: {}", harmless(warning))));
     }
@@ -178,7 +200,7 @@ pub(super) fn values(verb: Verb, change: &PropertyChange, detail: Detail) -> Str
     }
 }
 
-fn property(out: &mut String, verb: Verb, change: &PropertyChange, detail: Detail) {
+pub(super) fn property(out: &mut String, verb: Verb, change: &PropertyChange, detail: Detail) {
     let name = harmless(&change.property);
     if let Some(diff) = &change.diff {
         // What a file holds needs no name; one of several files does.
@@ -195,7 +217,7 @@ fn property(out: &mut String, verb: Verb, change: &PropertyChange, detail: Detai
     let _ = writeln!(out, "      {name}: {value}");
 }
 
-fn shown(value: &Shown, detail: Detail) -> String {
+pub(super) fn shown(value: &Shown, detail: Detail) -> String {
     match value {
         Shown::Absent => "(absent)".to_owned(),
         Shown::Text(text) if text.is_empty() => "\"\"".to_owned(),
@@ -228,17 +250,15 @@ fn diff(out: &mut String, diff: &TextDiff, detail: Detail) {
     }
 }
 
-fn remarks(out: &mut String, step: &Step, steps: &[Step]) {
+fn remarks(out: &mut String, step: &Step, on: &[Address]) {
     let mut remark = |text: String| {
         let _ = writeln!(out, "      {}", paint(FAINT, harmless(&text)));
     };
     if step.owed {
         remark("owed from an earlier run".to_owned());
     }
-    if let Certainty::Conditional { on, why } = &step.change.certainty {
-        let on: Vec<_> =
-            on.iter().filter_map(|at| steps.get(*at as usize)).map(|s| s.address.as_str()).collect();
-        match on.as_slice() {
+    if let Certainty::Conditional { why, .. } = &step.change.certainty {
+        match on.iter().map(Address::as_str).collect::<Vec<_>>().as_slice() {
             [] => remark(format!("conditional: {why}")),
             on => remark(format!("conditional on {}: {why}", on.join(", "))),
         }

@@ -194,7 +194,7 @@ fn what_moved_stands_apart_from_what_is_newly_asked_for() {
           +new
       > service[app]  restart   because file[/etc/app] changes
 
-    Drift: 1 host drifted (1 resource); 1 resource waits for an apply; 16 resources in sync; 0 unreachable.   0.4 s
+    Drift: 1 host drifted (1 resource); 1 resource waits for an apply; 16 resources in sync.   0.4 s
     ");
     assert!(seen(Detail::Full).contains(
         "\n  left alone: drift=\"ignore\"\n  ~ file[/etc/motd]  mode: 0600 -> 0644\n  > service[motd]"
@@ -223,7 +223,7 @@ fn hosts_with_the_same_plan_are_one_group_in_the_order_of_the_inventory() {
     db1
       + package[postgresql]  (absent) -> 15+248
 
-    Plan: 3 hosts change (1 create, 1 update, 1 action); 78 resources in sync; 0 unreachable.   0.4 s
+    Plan: 3 hosts change (1 create, 1 update, 1 action); 78 resources in sync.   0.4 s
     ");
 }
 
@@ -273,7 +273,7 @@ fn every_doubt_of_a_plan_is_said() {
           owed from an earlier run
       ± link[/etc/alt]
 
-    Plan: 1 host changes (1 create, 2 updates, 1 removal, 1 replacement, 1 action); 1 resource in sync; 0 unreachable.   0.4 s
+    Plan: 1 host changes (1 create, 2 updates, 1 removal, 1 replacement, 1 action); 1 resource in sync.   0.4 s
     ");
 }
 
@@ -344,7 +344,7 @@ fn an_apply_tells_each_result_as_it_comes_and_sums_up() {
     db1
       + package[postgresql]  (absent) -> 15+248
 
-    Plan: 2 hosts change (1 create, 1 update, 1 action); 48 resources in sync; 0 unreachable.
+    Plan: 2 hosts change (1 create, 1 update, 1 action); 48 resources in sync.
     db1   + package[postgresql]   12 s
     web1  ! nginx.file[/x]  failed: exit status 1
           | nginx: [emerg] unknown directive
@@ -416,13 +416,13 @@ fn a_host_that_failed_after_a_change_has_changed_and_the_last_line_says_why() {
     events.push(("web1", EventKind::HostFinished { report }));
     events.push(finished(&[(HostState::Failed, 1)]));
     let text = view(events);
-    let (_, end) = text.split_once("sync; 0 unreachable.\n").unwrap();
+    let (_, end) = text.split_once("sync.\n").unwrap();
     insta::assert_snapshot!(end, @r"
     web1  + file[/made]
     web1  ! command[boom]  failed: the shell line ended with 7
     web1  . file[/never]  skipped: command[boom] before it failed
     web1  failed after 1 change
-    Apply: web1 failed at command[boom] (the shell line ended with 7) after 1 change; 1 step not reached; 1 host changed (1 created); 0 resources in sync; 1 failed.   0.4 s
+    Apply: web1 failed at command[boom] (the shell line ended with 7) after 1 change; 1 step not reached; 1 host changed (1 created); 1 failed.   0.4 s
     ");
 }
 
@@ -468,7 +468,7 @@ fn a_resource_that_cannot_be_planned_is_told_first_and_what_waits_for_it_last() 
       . file[/opt/y]  skipped: file[/opt/x] before it cannot be planned
 
     ! a cannot be planned (the folder /opt is not there)
-    Plan: 1 resource cannot be planned, 1 skipped because of that; 1 host changes (1 create); 18 resources in sync; 0 unreachable.   0.4 s
+    Plan: 1 resource cannot be planned, 1 skipped because of that; 1 host changes (1 create); 18 resources in sync.   0.4 s
     ");
 }
 
@@ -500,7 +500,7 @@ fn what_a_host_says_cannot_steer_the_terminal() {
       ~ file[/d]
           +\u{1b}[2J
 
-    Plan: 1 host changes (2 updates); 0 resources in sync; 0 unreachable.   0.4 s
+    Plan: 1 host changes (2 updates).   0.4 s
     ");
 }
 
@@ -516,4 +516,117 @@ fn a_long_difference_is_cut_unless_all_is_asked_for() {
     };
     assert!(view(events()).contains("      +59\n      … 40 more lines (-v shows them)\n"));
     assert!(view_with(Detail::Full, events()).contains("      +99\n"));
+}
+
+/// A file that is new, with so many lines.
+fn new_file(at: &str, lines: usize) -> Step {
+    let unified = (0..lines).map(|n| format!("+line {n}\n")).collect();
+    let diff = Some(TextDiff { unified, cut: false });
+    let content = PropertyChange { diff, ..PropertyChange::new("content", Shown::Absent, "text") };
+    step(at, Change::new(Verb::Create).property(content))
+}
+
+#[test]
+fn twelve_hosts_that_differ_in_their_names_alone_have_one_plan() {
+    let of = |host: &str| {
+        let mut named = diff(&format!("@@ -1 +1 @@\n-old\n+{host}.example.org\n"));
+        named.properties[0].property = "content".to_owned();
+        plan(1, vec![new_file("file[/etc/a]", 1), step("file[/etc/mailname]", named)])
+    };
+    let hosts: Vec<_> = (1..=12).map(|n| format!("web{n}")).collect();
+    let mut events = vec![started("plan", 12)];
+    events.extend(hosts.iter().map(|host| (host.as_str(), planned(&of(host)))));
+    events.push(finished(&[]));
+    insta::assert_snapshot!(view(events), @r#"
+web[1..12] (12 hosts)
+  + file[/etc/a]
+      +line 0
+  ~ file[/etc/mailname]
+      -old
+      +HOST.example.org
+  HOST stands for the name of each host
+
+Plan: 12 hosts change (1 create, 1 update); 12 resources in sync.   0.4 s
+"#);
+}
+
+#[test]
+fn hosts_share_the_steps_that_are_the_same_on_them() {
+    let step = |at: &str, value: &str| {
+        step(at, Change::new(Verb::Update).property(PropertyChange::new("value", "0", value)))
+    };
+    let web =
+        |value: &str| plan(0, vec![step("sysctl[a]", "1"), step("sysctl[b]", value), step("sysctl[c]", "1")]);
+    let events = vec![
+        started("plan", 3),
+        ("web1", planned(&web("1"))),
+        ("web2", planned(&web("2"))),
+        ("web3", planned(&web("2"))),
+        finished(&[]),
+    ];
+    insta::assert_snapshot!(view(events), @r#"
+web[1..3] (3 hosts)
+  ~ sysctl[a]  value: 0 -> 1
+  ~ sysctl[c]  value: 0 -> 1
+web1
+  ~ sysctl[b]  value: 0 -> 1
+web2, web3 (2 hosts)
+  ~ sysctl[b]  value: 0 -> 2
+
+Plan: 3 hosts change (3 updates).   0.4 s
+"#);
+}
+
+#[test]
+fn an_outline_is_a_step_a_line_and_says_once_what_is_common() {
+    let package = |name: &str| {
+        let change = Change::new(Verb::Create).irreversible("package transactions are not put back");
+        let change = change.property(PropertyChange::new("version", Shown::Absent, "1.22.1-9"));
+        step(
+            &format!("package[{name}]"),
+            change.property(PropertyChange::new("brings", Shown::Absent, "a 1, b 2, c 3")),
+        )
+    };
+    let mut waits = new_file("file[/etc/nginx/conf.d/site.conf]", 46);
+    waits.change.certainty = Certainty::Conditional { on: vec![0, 1], why: "the folder may come".to_owned() };
+    let module = (0..6).map(|n| Step {
+        address: Address::new(Some("app-release[shop]"), "file", &format!("/srv/{n}")),
+        ..new_file("file[/srv]", 3)
+    });
+    let mut key = step("authorized-key[ada]", diff("-old\n+new\n"));
+    key.guarded = true;
+    key.warning = Some("a key of ada goes".to_owned());
+    let gone = step(
+        "user[bob]",
+        Change::new(Verb::Remove).property(PropertyChange::new("uid", "1001", Shown::Absent)),
+    );
+    let long = step(
+        "file[/srv/hello/releases/hello-1-4347b444/share/a-long-name/settings.conf]",
+        Change::new(Verb::Update).property(PropertyChange::new("mode", "0644", "0600")),
+    );
+    let steps = [package("nginx"), package("curl"), waits].into_iter().chain(module).chain([key, gone, long]);
+    let events = vec![started("plan", 1), ("a", planned(&plan(3, steps.collect()))), finished(&[])];
+    let shown = view_with(Detail::Outline(80), events);
+    // Longer sentences wrap where they are printed.
+    let mut steps = shown.lines().filter(|line| line.starts_with("  "));
+    assert!(steps.all(|line| line.chars().count() <= 80 || !line.contains('[')), "{shown}");
+    insta::assert_snapshot!(shown, @r#"
+a
+  + package[nginx]  version 1.22.1-9, also installs 3 packages
+  + package[curl]  version 1.22.1-9, also installs 3 packages
+  + file[/etc/nginx/conf.d/site.conf]  content 46 lines
+  + app-release[shop]: 6 steps (6 creates)
+  ~ authorized-key[ada] (guarded)
+      -old
+      +new
+      warning: a key of ada goes
+  - user[bob]  uid 1001
+  ~ file[/srv/hello/releas…ng-name/settings.conf]  mode: 0644 -> 0600
+  the guarded step could lock you out: the host undoes it unless a new login works
+  1 step waits for package[nginx] and 1 more
+  2 steps cannot be reverted: package transactions are not put back
+  -v shows everything
+
+Plan: 1 host changes (9 creates, 2 updates, 1 removal); 3 resources in sync.   0.4 s
+"#);
 }

@@ -249,7 +249,10 @@ fn mistakes_are_found_before_a_host_is_reached() {
     let trial = Trial::new();
     let check = |params: Params, expected: &str| {
         let problems: Vec<ParamProblem> = trial.problems("firewall-policy", &params);
-        assert!(problems.iter().any(|problem| problem.message.contains(expected)), "{expected}: {problems:?}");
+        assert!(
+            problems.iter().any(|problem| problem.message.contains(expected)),
+            "{expected}: {problems:?}"
+        );
     };
     check(policy("}\nflush ruleset\n"), "leads out of the table");
     check(params([("name", "converge".into())]), "is missing");
