@@ -10,6 +10,7 @@ mod failure;
 mod foreign_options;
 mod interrupt;
 mod memory;
+mod pager;
 mod past;
 mod project;
 mod prompt;

@@ -20,6 +20,7 @@ use crate::agents::agents;
 use crate::arguments::{ReachArguments, RunArguments};
 use crate::failure::Failure;
 use crate::interrupt::listen;
+use crate::pager;
 use crate::past;
 use crate::project::Opened;
 use crate::prompt;
@@ -153,13 +154,24 @@ impl Observer for Watcher {
         if self.yes {
             return true;
         }
-        self.screen.ask("Apply this?", prompt::forget_what_was_typed);
-        let answer = tokio::task::spawn_blocking(|| {
-            let mut answer = String::new();
-            io::stdin().lock().read_line(&mut answer).map(|_| answer)
-        });
-        let answer = answer.await.ok().and_then(Result::ok).unwrap_or_default();
-        matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+        let mut question = "Apply this? Type `yes` in full, `no`, or `d` for all details: ";
+        loop {
+            self.screen.ask(question, prompt::forget_what_was_typed);
+            let answer = tokio::task::spawn_blocking(|| {
+                let mut answer = String::new();
+                io::stdin().lock().read_line(&mut answer).map(|_| answer)
+            });
+            let answer = answer.await.ok().and_then(Result::ok).unwrap_or_default();
+            match answer.trim().to_ascii_lowercase().as_str() {
+                "yes" => return true,
+                "no" | "n" => return false,
+                // The end of the input.
+                "" if answer.is_empty() => return false,
+                "d" => pager::show(&self.screen.details()),
+                _ => {}
+            }
+            question = "Only the word `yes` applies it. `yes`, `no` or `d`: ";
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The question of `apply`, at a terminal.
+//! The question of `apply`, at a terminal: what agrees, what does not, and the details.
 
 use std::io::{Read, Write};
 use std::process::{ChildStdout, Command, Stdio};
@@ -29,6 +29,7 @@ fn a_question_is_not_answered_by_what_was_typed_before_it() {
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_clear();
     script.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    script.env("PAGER", "sed s/^/paged:/");
     script.current_dir(world.project()).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = script.spawn().unwrap();
     let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -38,8 +39,15 @@ fn a_question_is_not_answered_by_what_was_typed_before_it() {
     until(&mut screen, &mut shown, "yes");
     world.write("sandbox/go", "");
     until(&mut screen, &mut shown, "Apply this?");
+    keys.write_all(b"y\n").unwrap();
+    until(&mut screen, &mut shown, "Only the word `yes` applies it.");
+    shown.clear();
+    keys.write_all(b"d\n").unwrap();
+    until(&mut screen, &mut shown, "paged:a\r\n");
+    until(&mut screen, &mut shown, "Only the word `yes` applies it.");
     keys.write_all(b"no\n").unwrap();
     screen.read_to_string(&mut shown).unwrap();
-    assert!(child.wait().unwrap().success(), "{shown}");
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{shown}");
+    assert!(shown.contains("Apply: not applied."), "{shown}");
     assert!(!world.project().join("sandbox/made").exists(), "{shown}");
 }

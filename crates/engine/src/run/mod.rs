@@ -133,14 +133,16 @@ pub async fn run<H: Hosts, O: Observer>(run: Run, hosts: Arc<H>, observer: &mut 
     let mut course = Course::new(run, hosts, observer);
     course.begin();
     course.look().await;
+    let mut is_declined = false;
     if course.run.goal == Goal::Apply && course.standings.any(Standing::is_due) {
         if !course.is_stopped() && (!course.standings.any(Standing::would_change) || course.agreed().await) {
             course.act().await;
         } else {
+            is_declined = true;
             course.leave_pending();
         }
     }
-    course.end(began)
+    course.end(began, is_declined)
 }
 
 /// A run on its way.
@@ -254,7 +256,8 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         }
     }
 
-    fn end(mut self, began: Instant) -> Outcome {
+    /// `is_declined`: whether the plan was not carried out because the user did not agree.
+    fn end(mut self, began: Instant, is_declined: bool) -> Outcome {
         let mut counts: BTreeMap<HostState, u32> = BTreeMap::new();
         self.standings.ends().for_each(|end| *counts.entry(end.state).or_default() += 1);
         let changed = self.standings.ends().filter(|end| end.changed).count() as u32;
@@ -264,6 +267,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         let exit = match *self.run.stop.borrow() {
             Stop::No => match exit::of_run(states.iter().map(|(state, _)| *state), detailed) {
                 exit::OK if has_drifted && self.run.goal == (Goal::Drift { fail: true }) => exit::PENDING,
+                exit::OK if is_declined => exit::ERROR,
                 code => code,
             },
             _ => exit::INTERRUPTED,

@@ -1,0 +1,38 @@
+//! Long text in the pager that the user has chosen, as git shows it: CONVERGE_PAGER, PAGER, `less`.
+
+use std::env;
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+
+/// The pager if none is chosen. `-R` keeps colours, `-F` ends at once if one screen is enough, `-X` leaves it there.
+const USUAL: &str = "less";
+const OPTIONS: &str = "FRX";
+
+/// Shows `text` in the pager, and waits for its end. Without a pager the text is written to standard error.
+pub(crate) fn show(text: &str) {
+    let chosen = ["CONVERGE_PAGER", "PAGER"].iter().find_map(|name| env::var(name).ok());
+    let chosen = chosen.filter(|line| !line.trim().is_empty()).unwrap_or_else(|| USUAL.to_owned());
+    if page(&chosen, text).is_err() {
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Runs the pager, a line for a shell. One that ends before it has read everything has shown enough.
+fn page(line: &str, text: &str) -> io::Result<()> {
+    let mut pager = Command::new("sh");
+    pager.args(["-c", line]).stdin(Stdio::piped());
+    if env::var_os("LESS").is_none() {
+        pager.env("LESS", OPTIONS);
+    }
+    let mut pager = pager.spawn()?;
+    if let Some(mut input) = pager.stdin.take() {
+        let written = input.write_all(text.as_bytes());
+        written
+            .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
+    }
+    // 127: the shell found no such program.
+    match pager.wait()?.code() {
+        Some(127) => Err(io::Error::from(io::ErrorKind::NotFound)),
+        _ => Ok(()),
+    }
+}
