@@ -196,6 +196,12 @@ impl Inventory {
         explain::explain(&self.data, host, variable)
     }
 
+    /// All variables of a host, in alphabetical order; none for a host that is not of this inventory. A variable whose value
+    /// is a mistake is left out, and is among the diagnostics.
+    pub fn explain_all(&self, host: &HostName) -> (Vec<Explanation>, Diagnostics) {
+        self.data.host(host).map(|host| explain::explain_all(&self.data, host)).unwrap_or_default()
+    }
+
     /// The inventory as data, for `converge inventory`.
     pub fn describe(&self) -> Description {
         let membership = &self.data.membership;

@@ -3,42 +3,54 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use converge_lang::Explanation;
+use converge_lang::inventory::HostDescription;
+use converge_lang::{Definition, Explanation, Inventory};
 use converge_model::{HostName, exit};
+use serde::Serialize;
 
 use crate::arguments::ProjectArguments;
+use crate::command::inventory::reached;
 use crate::failure::Failure;
 use crate::project::Opened;
-use crate::view::Screen;
 use crate::view::paint::{FAINT, STRONG, paint};
-use crate::view::text::harmless;
+use crate::view::text::{cut, harmless};
+use crate::view::{self, Screen};
 
-/// Show where the value of a variable comes from
+/// Show where the value of a variable comes from, or all that holds for a host
 ///
-/// Every definition is listed, the nearest first; those in force are marked with `*`.
+/// With a variable, every definition is listed, the nearest first; those in
+/// force are marked with `*`. Without one, the groups of the host, its
+/// connection, and the definitions in force of all its variables are listed.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct ExplainArgs {
-    /// The host whose variable it is
+    /// The name of the host
     host: String,
-    /// The variable; dots reach into maps
-    variable: String,
+    /// The variable; dots reach into maps. A path, such as `.` or `production.kdl`, is the INVENTORY
+    variable: Option<String>,
     #[command(flatten)]
     project: ProjectArguments,
 }
 
+/// A host for scripts.
+#[derive(Serialize)]
+struct HostLine {
+    #[serde(flatten)]
+    host: HostDescription,
+    variables: Vec<Explanation>,
+}
+
 impl ExplainArgs {
-    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+    pub(crate) fn run(mut self, mut screen: Screen) -> Result<u8, Failure> {
+        if self.project.inventory.is_none() {
+            self.project.inventory = self.variable.take_if(|word| is_path(word)).map(Into::into);
+        }
         let opened = Opened::readable(&self.project, &mut screen)?;
         let host = self.known_host(&opened, &mut screen)?;
-        let explanation = opened.inventory.explain(&host, &self.variable).map_err(|diagnostics| {
-            screen.diagnostics(&diagnostics, opened.inventory.files());
-            Failure::Drawn
-        })?;
-        match screen.is_json() {
-            true => screen.print_json(&explanation),
-            false => screen.print(&table(&host, &explanation)),
+        match &self.variable {
+            Some(variable) => explain_variable(&opened, &host, variable, &mut screen),
+            None => explain_host(&opened, &host, &mut screen),
         }
-        Ok(exit::OK)
     }
 
     /// The host that is meant: one, by its name.
@@ -54,18 +66,106 @@ impl ExplainArgs {
     }
 }
 
+/// Whether a word in the place of a variable is an inventory: no name of a variable looks like this.
+fn is_path(word: &str) -> bool {
+    word.contains('/') || matches!(word, "." | "..") || word.ends_with(".kdl")
+}
+
+fn explain_variable(
+    opened: &Opened,
+    host: &HostName,
+    variable: &str,
+    screen: &mut Screen,
+) -> Result<u8, Failure> {
+    let explanation = opened.inventory.explain(host, variable).map_err(|diagnostics| {
+        screen.diagnostics(&diagnostics, opened.inventory.files());
+        Failure::Drawn
+    })?;
+    match screen.is_json() {
+        true => screen.print_json(&explanation),
+        false => screen.print(&table(host, &explanation)),
+    }
+    Ok(exit::OK)
+}
+
+/// Shows everything about a host. A variable without a value is a mistake of its own: the others are shown all the same.
+fn explain_host(opened: &Opened, host: &HostName, screen: &mut Screen) -> Result<u8, Failure> {
+    let inventory = &opened.inventory;
+    let described = inventory.describe().hosts.into_iter().find(|described| described.name == *host);
+    let host = described.ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
+    let (variables, mistakes) = inventory.explain_all(&host.name);
+    match screen.is_json() {
+        true => screen.print_json(&HostLine { host, variables }),
+        false => screen.print(&host_page(inventory, &host, &variables)),
+    }
+    match mistakes.has_errors() {
+        true => {
+            screen.diagnostics(&mistakes, inventory.files());
+            Err(Failure::Drawn)
+        }
+        false => Ok(exit::OK),
+    }
+}
+
+fn host_page(inventory: &Inventory, host: &HostDescription, variables: &[Explanation]) -> String {
+    let groups: Vec<_> = host.groups.iter().map(|group| harmless(group)).collect();
+    let groups = if groups.is_empty() { "(none)".to_owned() } else { groups.join(", ") };
+    let key = host.connection.key.as_ref().map(|key| format!(", key {}", harmless(key))).unwrap_or_default();
+    let mut out = format!("{}  {}\n", paint(STRONG, &host.name), paint(FAINT, harmless(&host.place)));
+    let _ = writeln!(out, "  groups      {groups}\n  connection  {}{key}", reached(host));
+    let rows = variables.iter().flat_map(|variable| in_force(inventory, &host.name, variable));
+    let rows = view::text::table(&rows.collect::<Vec<_>>());
+    out.push_str(if rows.is_empty() { "  variables   (none)\n" } else { "  variables\n" });
+    rows.lines().for_each(|row| {
+        let _ = writeln!(out, "    {row}");
+    });
+    out
+}
+
+/// The definitions of a variable that are in force, a row each: one, or one for each key of a map.
+fn in_force(inventory: &Inventory, host: &HostName, variable: &Explanation) -> Vec<Vec<String>> {
+    let value = |of: &Definition| match of.key == variable.variable {
+        true => shown(variable.value.as_deref()),
+        // A key with a dot in it cannot be asked for: it is shown as it is written.
+        false => match inventory.explain(host, &of.key) {
+            Ok(of_key) => shown(of_key.value.as_deref()),
+            Err(_) => shown(Some(&of.written)),
+        },
+    };
+    let row = |of: &Definition| vec![harmless(&of.key), harmless(&of.level), place(of), value(of)];
+    let rows: Vec<_> = variable.definitions.iter().filter(|definition| definition.wins).map(row).collect();
+    let of_empty_map = || vec![harmless(&variable.variable), String::new(), String::new(), "{}".to_owned()];
+    if rows.is_empty() { vec![of_empty_map()] } else { rows }
+}
+
+/// A value among those of a whole host.
+fn shown(value: Option<&str>) -> String {
+    cut(&harmless(value.unwrap_or(OPEN)), LONGEST)
+}
+
+/// Where a definition is written; empty for `--set`.
+fn place(definition: &Definition) -> String {
+    let file = definition.file.as_ref().map(|file| format!("{}:{}", harmless(file), definition.line));
+    file.unwrap_or_default()
+}
+
+/// What stands for a value that is not known without the host.
+const OPEN: &str = "(depends on facts)";
+
+/// The most characters of a value among those of a whole host.
+const LONGEST: usize = 60;
+
 fn table(host: &HostName, explanation: &Explanation) -> String {
-    let value = explanation.value.as_deref().map_or("(depends on facts)".to_owned(), harmless);
+    let value = explanation.value.as_deref().map_or(OPEN.to_owned(), harmless);
     let mut out = format!("{} = {value}   on {host}\n", paint(STRONG, harmless(&explanation.variable)));
     let rows: Vec<[String; 4]> = explanation
         .definitions
         .iter()
         .map(|definition| {
-            let file = definition.file.as_ref().map(|file| format!("{}:{}", harmless(file), definition.line));
             [
                 harmless(&definition.key),
                 harmless(&definition.level),
-                file.unwrap_or_default(),
+                place(definition),
                 harmless(&definition.written),
             ]
         })
@@ -84,7 +184,6 @@ fn table(host: &HostName, explanation: &Explanation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use converge_lang::Definition;
 
     #[test]
     fn what_is_in_force_is_marked() {

@@ -57,7 +57,7 @@ fn table(description: &Description) -> String {
 }
 
 /// How a host is reached, in a few words.
-fn reached(host: &HostDescription) -> String {
+pub(super) fn reached(host: &HostDescription) -> String {
     let connection = &host.connection;
     let mut words = match &connection.transport {
         Transport::Local { root: None } => "local".to_owned(),

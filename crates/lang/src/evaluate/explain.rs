@@ -50,9 +50,7 @@ pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Resu
         return Err(one(Diagnostic::error(Code::HostName, format!("the inventory has no host `{host}`"))));
     };
     let path: Vec<&str> = variable.split('.').collect();
-    let layers = data.var_layers(id);
-    let found = precedence::definitions(&layers, &data.precedence, &path);
-    if found.is_empty() {
+    if precedence::definitions(&data.var_layers(id), &data.precedence, &path).is_empty() {
         let table = data.table(id);
         let names: Vec<String> = table.entries.iter().map(|entry| entry.key.to_string()).collect();
         let report = Diagnostic::error(Code::Undefined, format!("`{host}` has no variable `{variable}`"));
@@ -60,12 +58,45 @@ pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Resu
         let help = did_you_mean(path[0], names()).or_else(|| there_are(names()));
         return Err(one(report.help("it has none").maybe_help(help)));
     }
-    let mut definitions = Vec::new();
-    let mut set: Vec<String> = Vec::new();
-    for (layer, entry, wins) in found {
-        define(data, host, layer, variable, entry, wins, &mut set, &mut definitions);
-    }
+    let definitions = definitions(data, id, variable, &path);
     Ok(Explanation { variable: variable.to_owned(), value: value(data, id, &path)?, definitions })
+}
+
+/// Explains all variables of a host, in alphabetical order. One whose value is a mistake is left out.
+pub(crate) fn explain_all(data: &Arc<Data>, host: HostId) -> (Vec<Explanation>, Diagnostics) {
+    let (mut explanations, mut diagnostics) = (Vec::new(), Diagnostics::default());
+    for entry in data.table(host).entries.iter() {
+        let name = &*entry.key;
+        // No expression can read another name: `"a b" 1`.
+        let value =
+            if is_identifier(name) { value(data, host, &[name]) } else { Ok(Some(entry.value.shown())) };
+        match value {
+            Ok(value) => explanations.push(Explanation {
+                variable: name.to_owned(),
+                value,
+                definitions: definitions(data, host, name, &[name]),
+            }),
+            Err(mistakes) => diagnostics.extend(mistakes),
+        }
+    }
+    explanations.sort_by(|a, b| a.variable.cmp(&b.variable));
+    (explanations, diagnostics)
+}
+
+fn is_identifier(name: &str) -> bool {
+    let folded = fold(name);
+    !folded.starts_with(|c: char| c.is_ascii_digit())
+        && folded.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Every definition of a variable, those of the keys of maps one by one.
+fn definitions(data: &Data, host: HostId, variable: &str, path: &[&str]) -> Vec<Definition> {
+    let name = &data.membership.hosts[host].name;
+    let (mut definitions, mut set) = (Vec::new(), Vec::new());
+    for (layer, entry, wins) in precedence::definitions(&data.var_layers(host), &data.precedence, path) {
+        define(data, name, layer, variable, entry, wins, &mut set, &mut definitions);
+    }
+    definitions
 }
 
 /// Adds a definition; a map shows each of its keys, of which the nearest wins.
@@ -115,8 +146,9 @@ fn value(data: &Arc<Data>, host: HostId, path: &[&str]) -> Result<Option<String>
     let keys: String = keys.iter().map(|key| format!("[{key:?}]")).collect();
     let template = format!("{{{{ {}{keys} | tojson }}}}", fold(first));
     match evaluator.assets.engine.text(&template, &evaluator.scope) {
-        Ok(Rendered { marks, .. }) if marks.unknown => Ok(None),
+        // A secret that this user cannot open is unknown, too.
         Ok(Rendered { marks, .. }) if marks.tainted => Ok(Some(MASK.to_owned())),
+        Ok(Rendered { marks, .. }) if marks.unknown => Ok(None),
         Ok(Rendered { text, .. }) => Ok(Some(text)),
         Err(TemplateError { cause: Some(ScopeError(report)), .. }) => Err(one(*report)),
         Err(error) => Err(one(Diagnostic::error(Code::Template, error.message).maybe_help(error.help))),
