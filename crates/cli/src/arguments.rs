@@ -55,7 +55,7 @@ pub(crate) struct RunArguments {
 }
 
 /// What becomes of a host with a resource that cannot be planned.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct StrictArguments {
     /// Leave a host as it is if one of its resources cannot be planned; without it, only that resource and the rest of
     /// its body are left
@@ -64,7 +64,7 @@ pub(crate) struct StrictArguments {
 }
 
 /// Which hosts.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct HostArguments {
     /// Only these hosts: names, groups, ranges, `*`, `a & b`, `!not`; commas separate
@@ -73,7 +73,7 @@ pub(crate) struct HostArguments {
 }
 
 /// Which hosts, by what became of them.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct AgainArguments {
     /// Only the hosts that did not end well in this run: any beginning of its id, or `last`
@@ -94,7 +94,7 @@ pub(crate) struct HistoryArguments {
 }
 
 /// Which resources.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct ResourceArguments {
     /// Only resources with one of these tags

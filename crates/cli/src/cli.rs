@@ -34,6 +34,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(command::init::InitArgs),
     Check(command::check::CheckArgs),
     Plan(command::plan::PlanArgs),
     Apply(command::apply::ApplyArgs),
@@ -82,6 +83,7 @@ impl Cli {
         look.color.write_global();
         let screen = Screen::new(look);
         match self.command {
+            Command::Init(arguments) => arguments.run(screen),
             Command::Check(arguments) => arguments.run(screen),
             Command::Plan(arguments) => arguments.run(screen),
             Command::Apply(arguments) => arguments.run(screen),

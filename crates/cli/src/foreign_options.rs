@@ -193,11 +193,11 @@ fn line(words: &[String]) -> String {
         let (name, attached) = parted(word);
         let mut value = || attached.or_else(|| rest.next().map(String::as_str)).unwrap_or("…");
         match here(name) {
-            None => written.push(quoted(word)),
-            Some(Named(name)) => written.extend([name.to_owned(), quoted(value())]),
+            None => written.push(shell_word(word)),
+            Some(Named(name)) => written.extend([name.to_owned(), shell_word(value())]),
             Some(Flag(name)) => written.push(name.to_owned()),
             Some(Set) => written.extend(assignments(value())),
-            Some(Inventory) => inventory = Some(quoted(value())),
+            Some(Inventory) => inventory = Some(shell_word(value())),
             Some(here) if here.has_value() => drop(value()),
             Some(_) => {}
         }
@@ -210,11 +210,11 @@ fn line(words: &[String]) -> String {
 fn assignments(value: &str) -> Vec<String> {
     let parts: Vec<_> = value.split_whitespace().collect();
     let parts = if parts.iter().all(|part| part.contains('=')) { parts } else { vec![value] };
-    parts.into_iter().flat_map(|part| ["--set".to_owned(), quoted(part)]).collect()
+    parts.into_iter().flat_map(|part| ["--set".to_owned(), shell_word(part)]).collect()
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn shell_word(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./=:@%+,…".contains(c);
     match word.chars().all(is_plain) && !word.is_empty() {
         true => word.to_owned(),

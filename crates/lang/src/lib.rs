@@ -62,3 +62,4 @@ pub use source::diagnostic::{Diagnostic, Diagnostics, Files, Severity, Style};
 pub use source::sources::{Builtin, EntryKind, LayeredSources, MemorySources, SourceError, Sources};
 pub use source::suggest::did_you_mean;
 pub use syntax::parsed::Parsed;
+pub use syntax::quote::quoted;

@@ -45,6 +45,11 @@ impl CheckArgs {
     }
 }
 
+/// Checks a project as the command does.
+pub(super) fn check(project: ProjectArguments, screen: Screen) -> Result<u8, Failure> {
+    CheckArgs { project }.run(screen)
+}
+
 /// Shows what was found; a failure where there is a mistake among it.
 fn show(diagnostics: &Diagnostics, files: &Files, screen: &mut Screen) -> Result<u8, Failure> {
     if screen.is_json() {

@@ -2,8 +2,11 @@
 
 use clap::Args;
 use converge_engine::Goal;
+use converge_model::wire::Guard;
 
-use crate::arguments::{GuardArguments, RunArguments};
+use crate::arguments::{
+    AgainArguments, FleetArguments, GuardArguments, ResourceArguments, RunArguments, StrictArguments,
+};
 use crate::failure::Failure;
 use crate::view::Screen;
 use crate::visit::Terms;
@@ -27,13 +30,27 @@ pub(crate) struct PlanArgs {
 
 impl PlanArgs {
     pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
-        let terms = Terms {
-            goal: Goal::Plan { detailed: self.detailed_exitcode },
-            yes: false,
-            // It changes nothing, and says nothing that the next one does not.
-            keep: None,
-            guard: self.guard.guard(),
-        };
-        terms.visit(&self.run, screen)
+        terms(self.detailed_exitcode, self.guard.guard()).visit(&self.run, screen)
+    }
+}
+
+/// Plans a fleet as the command does without further options.
+pub(super) fn plan(fleet: FleetArguments, screen: Screen) -> Result<u8, Failure> {
+    let run = RunArguments {
+        fleet,
+        again: AgainArguments::default(),
+        resources: ResourceArguments::default(),
+        strict: StrictArguments::default(),
+    };
+    terms(false, Guard::default()).visit(&run, screen)
+}
+
+fn terms(detailed: bool, guard: Guard) -> Terms {
+    Terms {
+        goal: Goal::Plan { detailed },
+        yes: false,
+        // It changes nothing, and says nothing that the next one does not.
+        keep: None,
+        guard,
     }
 }

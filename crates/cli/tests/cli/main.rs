@@ -8,6 +8,7 @@ mod habits;
 mod history;
 mod hostile;
 mod imports;
+mod init;
 mod inventories;
 mod language_page;
 mod mistakes;

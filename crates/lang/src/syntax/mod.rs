@@ -8,5 +8,6 @@ pub(crate) mod parse;
 pub(crate) mod parse_error;
 pub(crate) mod parsed;
 pub(crate) mod prescan;
+pub(crate) mod quote;
 pub(crate) mod template_error;
 pub(crate) mod value_tree;

@@ -13,6 +13,7 @@ use kdl::{KdlDocument, KdlIdentifier};
 use crate::source::diagnostic::{Diagnostics, FileId};
 use crate::syntax::parse::{self, Literal, Node, Origin};
 use crate::syntax::prescan;
+use crate::syntax::quote::quote;
 
 /// The largest text of a file of secrets, in bytes.
 pub const SECRETS_LIMIT: usize = prescan::SIZE;
@@ -235,25 +236,6 @@ fn written(text: &str, insertion: &Insertion, value: &str) -> Vec<u8> {
     out.extend_from_slice(insertion.after.as_bytes());
     out.extend_from_slice(&text.as_bytes()[insertion.replaced.end..]);
     out
-}
-
-/// Writes `value` as a KDL string of one line. What KDL refuses as it stands, and what a reader of the file could not
-/// see, is escaped.
-fn quote(value: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for c in value.chars() {
-        match c {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
-                out.extend_from_slice(format!("\\u{{{:x}}}", u32::from(c)).as_bytes());
-            }
-            c if c.is_control() => out.extend_from_slice(format!("\\u{{{:x}}}", u32::from(c)).as_bytes()),
-            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
-    }
-    out.push(b'"');
 }
 
 #[cfg(test)]

@@ -1,0 +1,310 @@
+//! `converge init`: a project from a host and a login, asked for at a terminal. The texts that it writes are here;
+//! whether they are right is said by the language, before they are written.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, IsTerminal, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use converge_engine::modules::BUILTIN;
+use converge_lang::diagnostic::{Files, Severity};
+use converge_lang::{Diagnostics, Loader, MemorySources, quoted};
+use converge_model::{Become, exit};
+use serde::Serialize;
+
+use crate::arguments::{FleetArguments, HostArguments, ProjectArguments, ReachArguments};
+use crate::command::{check, plan};
+use crate::failure::Failure;
+use crate::foreign_options::shell_word;
+use crate::project;
+use crate::view::Screen;
+use crate::view::text::harmless;
+
+/// Start a project: a converge.kdl, an inventory with one host, a .gitignore
+///
+/// Asks at a terminal for what the options leave out. Then check and plan run,
+/// as the commands do; their exit codes are those of this one. A file that
+/// exists is an error, and nothing is written.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct InitArgs {
+    /// The folder of the project; made if it does not exist
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    #[command(flatten)]
+    answers: Answers,
+    /// Write and check the project, but contact no host
+    #[arg(long)]
+    no_plan: bool,
+    #[command(flatten)]
+    reach: ReachArguments,
+}
+
+/// The host and how it is reached, as far as the user has said it.
+#[derive(Clone, Debug, Default, Args)]
+struct Answers {
+    /// The host as ssh knows it, or a range such as `web[1..3]`
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// The address to connect to; default: the name of the host
+    #[arg(long, requires = "host")]
+    address: Option<String>,
+    /// The user to log in as; default: what ssh_config says
+    #[arg(long)]
+    user: Option<String>,
+    /// How to become root after the login; default: sudo, or none with `--user root`
+    #[arg(long = "become", value_name = "HOW", value_parser = PossibleValuesParser::new(Become::ALL.map(|(name, _)| name)))]
+    escalation: Option<String>,
+    /// No ssh: the host is the folder sandbox of the project, which stands for `/`
+    #[arg(long = "local", conflicts_with_all = ["address", "user", "escalation"])]
+    is_local: bool,
+}
+
+/// The files of a project: their names and texts.
+type ProjectFiles = [(&'static str, String); 3];
+
+/// A file that was written, for scripts.
+#[derive(Serialize)]
+struct Line<'a> {
+    wrote: &'a Path,
+}
+
+impl InitArgs {
+    pub(crate) fn run(mut self, mut screen: Screen) -> Result<u8, Failure> {
+        refuse_existing(&self.folder)?;
+        let name = project_name(&self.folder);
+        // No answer mends an option that is wrong.
+        right_files(&self.answers, &name, &mut screen)?;
+        match io::stdin().is_terminal() && io::stderr().is_terminal() {
+            true => self.answers.ask(&name, &mut screen)?,
+            false => self.require_host()?,
+        }
+        let files = right_files(&self.answers, &name, &mut screen)?;
+        write(&self.folder, &files, &mut screen)?;
+        self.try_it(screen)
+    }
+
+    fn require_host(&self) -> Result<(), Failure> {
+        if self.answers.host.is_some() || self.answers.is_local {
+            return Ok(());
+        }
+        let line = self.command_line("init");
+        let help = format!("write `{line} --host web1 --user admin --become sudo`, or `{line} --local`");
+        Err(Failure::new("without a terminal to ask at, `--host` must be given").help(help))
+    }
+
+    /// Runs check and plan, and says how to go on.
+    fn try_it(self, screen: Screen) -> Result<u8, Failure> {
+        let project = ProjectArguments { inventory: Some(self.folder.clone()), ..Default::default() };
+        let look = screen.look();
+        let mut code = check::check(project.clone(), screen)?;
+        if !self.no_plan {
+            let (hosts, reach) = (HostArguments::default(), self.reach.clone());
+            code = plan::plan(FleetArguments { project, hosts, reach }, Screen::new(look))?;
+        }
+        let next = if code == exit::OK && !self.no_plan { "apply" } else { "plan" };
+        Screen::new(look).say(&format!("now: {}\n", harmless(&self.command_line(next))));
+        Ok(code)
+    }
+
+    /// The line that runs a command on the project.
+    fn command_line(&self, command: &str) -> String {
+        match self.folder.as_os_str() == "." {
+            true => format!("converge {command}"),
+            false => format!("converge {command} {}", shell_word(&self.folder.to_string_lossy())),
+        }
+    }
+}
+
+impl Answers {
+    /// Asks for what is missing.
+    fn ask(&mut self, project: &str, screen: &mut Screen) -> Result<(), Failure> {
+        if !self.is_local {
+            let question = "Host, as ssh knows it [none: a sandbox folder on this machine]: ";
+            self.ask_until_right(project, question, screen, |answers| &mut answers.host)?;
+            self.is_local = self.host.is_none();
+        }
+        if self.is_local { Ok(()) } else { self.ask_login(project, screen) }
+    }
+
+    fn ask_login(&mut self, project: &str, screen: &mut Screen) -> Result<(), Failure> {
+        let question = format!("Address [{}]: ", harmless(self.host()));
+        self.ask_until_right(project, &question, screen, |answers| &mut answers.address)?;
+        let question = "User to log in as [what ssh_config says]: ";
+        self.ask_until_right(project, question, screen, |answers| &mut answers.user)?;
+        let ways = Become::ALL.map(|(name, _)| name).join(", ");
+        let question = format!("Become root by: {ways} [{}]: ", self.escalation());
+        self.ask_until_right(project, &question, screen, |answers| &mut answers.escalation)
+    }
+
+    /// Asks, unless the options answer it, until the language accepts the answer. An empty answer is the default.
+    fn ask_until_right(
+        &mut self,
+        project: &str,
+        question: &str,
+        screen: &mut Screen,
+        field: fn(&mut Self) -> &mut Option<String>,
+    ) -> Result<(), Failure> {
+        if field(self).is_some() {
+            return Ok(());
+        }
+        loop {
+            screen.ask(question, || {});
+            let mut answers = self.clone();
+            *field(&mut answers) = Some(typed_line()?).filter(|answer| !answer.is_empty());
+            match mistakes(&answers.files(project)) {
+                None => {
+                    *self = answers;
+                    return Ok(());
+                }
+                Some((diagnostics, files)) => screen.diagnostics(&diagnostics, &files),
+            }
+        }
+    }
+
+    fn host(&self) -> &str {
+        self.host.as_deref().unwrap_or("here")
+    }
+
+    fn escalation(&self) -> &str {
+        let usual = if self.user.as_deref() == Some("root") { "none" } else { "sudo" };
+        self.escalation.as_deref().unwrap_or(usual)
+    }
+
+    /// The files of the project, by name.
+    fn files(&self, project: &str) -> ProjectFiles {
+        let ignored = if self.is_local { format!("{IGNORED}{SANDBOX}") } else { IGNORED.to_owned() };
+        [
+            ("converge.kdl", format!("project {}\ninventory \"inventory.kdl\"\n", quoted(project))),
+            ("inventory.kdl", self.inventory()),
+            (".gitignore", ignored),
+        ]
+    }
+
+    fn inventory(&self) -> String {
+        let connection = match self.is_local {
+            true => format!("{LOCAL}connection \"local\" root=\"sandbox\"\n"),
+            false => {
+                let user = self.user.as_ref().map(|user| format!(" user={}", quoted(user)));
+                let escalation = quoted(self.escalation());
+                format!("connection{} become={escalation}\n", user.unwrap_or_default())
+            }
+        };
+        let address = self.address.as_ref().map(|address| format!(" address={}", quoted(address)));
+        let host = format!("host {}{}\n", quoted(self.host()), address.unwrap_or_default());
+        format!("{HEAD}{connection}{host}{BODY}")
+    }
+}
+
+/// A line that was typed, without blanks around it.
+fn typed_line() -> Result<String, Failure> {
+    let mut line = String::new();
+    match io::stdin().lock().take(LINE_LIMIT).read_line(&mut line)? {
+        0 => Err(Failure::new("the input ended before the question was answered; nothing was written")),
+        _ => Ok(line.trim().to_owned()),
+    }
+}
+
+/// Names the files of a project that are there. A link that leads nowhere is one, too.
+fn refuse_existing(folder: &Path) -> Result<(), Failure> {
+    let names = Answers::default().files("").map(|(name, _)| folder.join(name));
+    let existing = names.iter().filter(|path| path.symlink_metadata().is_ok());
+    let existing: Vec<_> = existing.map(|path| shown(path)).collect();
+    let verb = if existing.len() == 1 { "exists" } else { "exist" };
+    match existing.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(format!("{} {verb} already; nothing was written", existing.join(", ")))
+            .help("name a new folder: `converge init FOLDER`")),
+    }
+}
+
+/// The name of the folder.
+fn project_name(folder: &Path) -> String {
+    let path = folder.canonicalize().or_else(|_| std::path::absolute(folder));
+    let name = path.ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    name.unwrap_or_else(|| "project".to_owned())
+}
+
+/// The files of the project; the mistakes in them are drawn, and are a failure.
+fn right_files(answers: &Answers, project: &str, screen: &mut Screen) -> Result<ProjectFiles, Failure> {
+    let files = answers.files(project);
+    match mistakes(&files) {
+        None => Ok(files),
+        Some((diagnostics, files)) => {
+            screen.diagnostics(&diagnostics, &files);
+            screen.say("nothing was written\n");
+            Err(Failure::Drawn)
+        }
+    }
+}
+
+/// The mistakes that the language finds in the files; none if the files can be written.
+fn mistakes(files: &ProjectFiles) -> Option<(Diagnostics, Arc<Files>)> {
+    let empty = MemorySources::new();
+    let sources = files.iter().fold(empty, |sources, (name, text)| sources.file(name, text.as_str()));
+    let loaded = Loader::new(Arc::new(sources), project::kinds(), BUILTIN.to_vec()).load("", &[]);
+    let checked = loaded.inventory.map(|inventory| inventory.check()).unwrap_or_default();
+    let mut errors = Diagnostics::default();
+    // A note beside a mistake follows from it: without a name, `*` has no hosts.
+    let all = loaded.diagnostics.iter().chain(checked.iter());
+    all.filter(|found| found.severity == Severity::Error).for_each(|found| errors.push(found.clone()));
+    errors.has_errors().then_some((errors, loaded.files))
+}
+
+fn write(folder: &Path, files: &ProjectFiles, screen: &mut Screen) -> Result<(), Failure> {
+    let failed = |path: &Path, error| Failure::new(format!("failed to write {}: {error}", shown(path)));
+    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    for (name, text) in files {
+        let path = folder.join(name);
+        // The file may have come since it was looked for.
+        let written = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| failed(&path, error))?;
+        match screen.is_json() {
+            true => screen.print_json(&Line { wrote: plain(&path) }),
+            false => screen.print(&format!("{}\n", shown(&path))),
+        }
+    }
+    Ok(())
+}
+
+/// A path without the `./` of the default folder.
+fn plain(path: &Path) -> &Path {
+    path.strip_prefix(".").unwrap_or(path)
+}
+
+fn shown(path: &Path) -> String {
+    harmless(&plain(path).display().to_string())
+}
+
+/// The longest line that is read, in bytes: as much as a line of a terminal holds.
+const LINE_LIMIT: u64 = 4096;
+
+const HEAD: &str = "// The hosts, and what they should be. `converge check` finds mistakes, `converge plan` shows what would change.\n";
+
+const LOCAL: &str = "// The folder sandbox stands for /: no root, no ssh. A host over ssh needs `connection user=\"admin\" become=\"sudo\"`.\n";
+
+const BODY: &str = r#"
+on "*" {
+    directory "/etc/hello" mode="0755"
+    file "/etc/hello/motd" mode="0644" {
+        content "{{ host.name }} runs {{ facts.os.pretty_name }}.\n"
+    }
+    // Go on here: `converge docs` lists what a host can have, and `converge docs file` shows the parameters of one.
+}
+"#;
+
+const IGNORED: &str = "\
+# Archives of releases. A build makes them.
+/dist/
+# Private keys. Files of secrets (.age) are encrypted: commit them.
+*.key
+id_*
+!id_*.pub
+";
+
+const SANDBOX: &str = "\
+# The folder that stands for a host.
+/sandbox/
+";
