@@ -106,6 +106,9 @@ pub(crate) struct ResourceArguments {
     /// Only this resource, or all of this module, by its address as the plan prints it
     #[arg(long, value_name = "ADDRESS")]
     only: Vec<String>,
+    /// Not this resource, and nothing of this module
+    #[arg(long, value_name = "ADDRESS")]
+    skip: Vec<String>,
 }
 
 /// What keeps a change from shutting its maker out.
@@ -151,7 +154,8 @@ impl HistoryArguments {
 impl ResourceArguments {
     /// What they come to.
     pub(crate) fn selection(&self) -> Selection {
-        Selection { tags: self.tags.clone(), skip_tags: self.skip_tags.clone(), only: self.only.clone() }
+        let Self { tags, skip_tags, only, skip } = self.clone();
+        Selection { tags, skip_tags, only, skip }
     }
 }
 

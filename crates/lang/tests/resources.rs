@@ -357,6 +357,10 @@ fn a_selection_marks_what_it_holds() {
     check(Selection { tags: texts(&["net", "web"]), ..Selection::default() }, &[true, true, false]);
     check(Selection { skip_tags: texts(&["net"]), ..Selection::default() }, &[false, true, true]);
     check(Selection { only: texts(&["package[z]"]), ..Selection::default() }, &[false, false, true]);
+    let two = texts(&["package[y]", "package[z]"]);
+    check(Selection { skip: two, ..Selection::default() }, &[true, false, false]);
+    let both = Selection { only: texts(&["package[x]", "package[y]"]), ..Selection::default() };
+    check(Selection { skip: texts(&["package[x]"]), ..both }, &[false, true, false]);
 }
 
 #[test]

@@ -52,6 +52,8 @@ fn selection_of_nothing_is_an_error_with_the_nearest() {
     );
     let skip = Selection { skip_tags: vec!["wbe".to_owned()], ..Selection::default() };
     check(&skip, "no resource has the tag `wbe`", "did you mean `web`?");
+    let skip = Selection { skip: vec!["flie[/etc/second]".to_owned()], ..Selection::default() };
+    check(&skip, "no resource has the address `flie[/etc/second]`", "did you mean `file[/etc/second]`?");
     let several =
         Selection { only: vec!["file[/etc/second]".to_owned(), "nginx".to_owned()], ..Selection::default() };
     assert_eq!(missing(INVENTORY, &["web1"], &several).len(), 1, "each of several must exist");

@@ -346,12 +346,13 @@ fn options(entry: &Entry, drift: DriftMode, selection: &Selection) -> ModelOptio
 fn selected(entry: &Entry, selection: &Selection) -> bool {
     let tagged =
         |tags: &[String]| entry.declared.options.tags.iter().any(|tag| tags.iter().any(|t| **t == **tag));
-    let named = |only: &String| {
+    let named = |name: &String| {
         let addresses = entry.address.iter().chain(&entry.aliases);
-        addresses.map(Address::as_str).any(|address| address == only)
-            || entry.modules.iter().any(|module| is_module(module, only))
+        addresses.map(Address::as_str).any(|address| address == name)
+            || entry.modules.iter().any(|module| is_module(module, name))
     };
     (selection.tags.is_empty() || tagged(&selection.tags))
         && !tagged(&selection.skip_tags)
         && (selection.only.is_empty() || selection.only.iter().any(named))
+        && !selection.skip.iter().any(named)
 }

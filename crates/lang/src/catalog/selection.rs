@@ -16,12 +16,15 @@ pub struct Selection {
     pub skip_tags: Vec<String>,
     /// `--only`: these addresses, or all of these modules.
     pub only: Vec<String>,
+    /// `--skip`: and none of these addresses or modules.
+    pub skip: Vec<String>,
 }
 
 impl Selection {
     /// Whether it leaves everything in.
     pub fn is_everything(&self) -> bool {
-        self.tags.is_empty() && self.skip_tags.is_empty() && self.only.is_empty()
+        let lists = [&self.tags, &self.skip_tags, &self.only, &self.skip];
+        lists.iter().all(|list| list.is_empty())
     }
 }
 
@@ -54,16 +57,19 @@ impl Choices {
         if self.is_open || selection.is_everything() {
             return Vec::new();
         }
-        let only = selection.only.iter().filter(|wanted| !self.has(wanted));
+        let named = selection.only.iter().chain(&selection.skip);
+        let unknown = named.filter(|wanted| !self.has(wanted));
         let tags = selection.tags.iter().chain(&selection.skip_tags);
         let tags = tags.filter(|wanted| !self.tags.contains(wanted.as_str()));
-        let mut missing: Vec<Diagnostic> = only
+        let mut missing: Vec<Diagnostic> = unknown
             .map(|wanted| self.no_address(wanted))
             .chain(tags.map(|wanted| self.no_tag(wanted)))
             .collect();
         if missing.is_empty() && !self.is_met && !self.addresses.is_empty() {
             let report = Diagnostic::error(Code::Selection, "no resource is chosen");
-            missing.push(report.help("a resource must fit `--only`, `--tags` and `--skip-tags` together"));
+            missing.push(
+                report.help("a resource must fit `--only`, `--skip`, `--tags` and `--skip-tags` together"),
+            );
         }
         missing
     }
