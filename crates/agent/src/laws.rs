@@ -338,7 +338,7 @@ fn law_of_packages(plan: &HostPlan, report: &HostReport, before: &PackageTable, 
             at.as_str() == address && (change.verb == Verb::Remove) == (verb == Verb::Remove)
         })
     };
-    let (brings, removes) = (names("brings"), names("removes"));
+    let (brings, removes) = (names("also installs"), names("removes"));
     for name in before.keys().filter(|name| !after.contains_key(*name)) {
         assert!(
             asked(name, Verb::Remove) || removes.contains(name),

@@ -427,7 +427,7 @@ impl<'a> Walk<'a> {
         let change = &mut self.draft.steps[last as usize].step.change;
         if !brought.is_empty() {
             let text = brought.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>();
-            change.properties.push(PropertyChange::new("brings", Shown::Absent, text.join(", ")));
+            change.properties.push(PropertyChange::new("also installs", Shown::Absent, text.join(", ")));
         }
         if !removed.is_empty() {
             change.properties.push(PropertyChange::new("removes", removed.join(", "), Shown::Absent));

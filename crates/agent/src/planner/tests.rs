@@ -39,7 +39,7 @@ fn a_transaction_tells_at_its_last_package_what_comes_and_goes_with_it() {
     assert_eq!(steps, ["package[first]", "package[second]", "file[/etc/motd]"], "{plan:?}");
     let version = |at: usize| said(&plan.steps[at], "version").map(|(_, after)| after);
     assert_eq!([0, 1].map(version), ["1", "3"].map(|version| Some(Shown::Text(version.to_owned()))));
-    let said = |at: usize| (said(&plan.steps[at], "brings"), said(&plan.steps[at], "removes"));
+    let said = |at: usize| (said(&plan.steps[at], "also installs"), said(&plan.steps[at], "removes"));
     assert_eq!(said(0), (None, None));
     let brings = (Shown::Absent, Shown::Text("lib 2".into()));
     assert_eq!(said(1), (Some(brings), Some((Shown::Text("old".into()), Shown::Absent))));

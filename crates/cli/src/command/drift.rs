@@ -7,6 +7,7 @@ use converge_model::wire::Guard;
 use crate::arguments::{HistoryArguments, RunArguments};
 use crate::failure::Failure;
 use crate::view::Screen;
+use crate::view::human::Detail;
 use crate::visit::Terms;
 
 /// Show what moved on the hosts since it was last applied, and change nothing
@@ -21,6 +22,9 @@ pub(crate) struct DriftArgs {
     /// Exit with 2 where a host moved; what the inventory newly asks for is no reason
     #[arg(long)]
     fail_on_drift: bool,
+    /// Show only how many steps of each sort each host has
+    #[arg(long)]
+    summary: bool,
     #[command(flatten)]
     run: RunArguments,
     #[command(flatten)]
@@ -36,6 +40,7 @@ impl DriftArgs {
             // Nothing is changed: whether it could be taken back is no question here.
             guard: Guard { accept_irreversible: true, ..Guard::default() },
         };
+        let screen = if self.summary { screen.with(Detail::Summary) } else { screen };
         terms.visit(&self.run, screen)
     }
 }

@@ -9,6 +9,7 @@ use crate::arguments::{
 };
 use crate::failure::Failure;
 use crate::view::Screen;
+use crate::view::human::Detail;
 use crate::visit::Terms;
 
 /// Show what an apply would change, and change nothing
@@ -22,6 +23,9 @@ pub(crate) struct PlanArgs {
     /// Exit with 2 where something would change
     #[arg(long)]
     detailed_exitcode: bool,
+    /// Show only how many steps of each sort each host has
+    #[arg(long)]
+    summary: bool,
     #[command(flatten)]
     run: RunArguments,
     #[command(flatten)]
@@ -30,6 +34,7 @@ pub(crate) struct PlanArgs {
 
 impl PlanArgs {
     pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
+        let screen = if self.summary { screen.with(Detail::Summary) } else { screen };
         terms(self.detailed_exitcode, self.guard.guard()).visit(&self.run, screen)
     }
 }

@@ -157,6 +157,15 @@ impl Screen {
         self.say(&text);
     }
 
+    /// Shows so much of the plans.
+    pub(crate) fn with(mut self, detail: Detail) -> Self {
+        self.look.detail = detail;
+        if !self.look.json {
+            self.results = Results::Human(Box::new(Human::new(detail)));
+        }
+        self
+    }
+
     /// Shows what was long ago: no lines of progress.
     pub(crate) fn of_the_past(mut self) -> Self {
         self.progress = None;

@@ -254,6 +254,10 @@ impl Human {
             if self.verb == "drift" {
                 let _ = writeln!(out, "  {}", drift::title(part[0].section));
             }
+            if detail == Detail::Summary {
+                out.push_str(&summary(part));
+                continue;
+            }
             let named = |shown: &Shown<'_>| shown.named.map(|place| names[place]);
             if let Detail::Outline(width) = detail {
                 let lines: Vec<_> = part.iter().map(|shown| (shown.line, named(shown))).collect();
@@ -265,7 +269,7 @@ impl Human {
                 out.push_str(&named(shown).map_or(text.clone(), |name| merged::without_name(&text, name)));
             }
         }
-        if lines.iter().any(|shown| shown.named.is_some()) {
+        if detail != Detail::Summary && lines.iter().any(|shown| shown.named.is_some()) {
             let _ =
                 writeln!(out, "  {}", paint(FAINT, format_args!("{HOST} stands for the name of each host")));
         }
@@ -382,6 +386,20 @@ impl Human {
         let said: Vec<_> = said.into_iter().chain(in_sync).chain(bad).collect();
         format!("{lines}Apply: {}.   {}\n", said.join("; "), seconds(took))
     }
+}
+
+/// How many steps of each sort some lines are.
+fn summary(lines: &[Shown<'_>]) -> String {
+    let mut totals = VerbTotals::default();
+    let mut skipped = 0;
+    for shown in lines {
+        match shown.line {
+            Line::Step(step, _) => totals.count(step.change.verb),
+            Line::Skipped(_) => skipped += 1,
+        }
+    }
+    let skipped = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
+    format!("  {}{skipped}\n", totals.words(PLANNED))
 }
 
 impl Human {

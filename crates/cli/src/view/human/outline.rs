@@ -128,17 +128,15 @@ fn property(verb: Verb, one: &PropertyChange) -> String {
         let lines = diff.unified.lines().filter(|line| line.starts_with(['+', '-'])).count();
         return format!("{} {}", one.property, count(lines, "line"));
     }
-    if let (Value::Absent, Value::Text(names)) | (Value::Text(names), Value::Absent) =
-        (&one.before, &one.after)
-        && ["brings", "removes"].contains(&one.property.as_str())
-    {
-        let verb = if one.property == "brings" { "also installs" } else { "removes" };
+    if let ("also installs", Value::Text(names)) = (one.property.as_str(), &one.after) {
         let names: Vec<_> = names.split(", ").collect();
-        return if verb == "removes" || names.len() <= 2 {
-            format!("{verb} {}", names.join(", "))
-        } else {
-            format!("{verb} {}", count(names.len(), "package"))
+        return match names.as_slice() {
+            [_] | [_, _] => format!("also installs {}", names.join(", ")),
+            _ => format!("also installs {}", count(names.len(), "package")),
         };
+    }
+    if let ("removes", Value::Text(names)) = (one.property.as_str(), &one.before) {
+        return format!("removes {names}");
     }
     match (verb, &one.before, &one.after) {
         (Verb::Create, Value::Absent, after) => format!("{} {}", one.property, plain(after)),

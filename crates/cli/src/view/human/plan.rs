@@ -14,6 +14,8 @@ use crate::view::text::{count, cut, harmless};
 /// How much of a plan is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
+    /// How many steps of each sort.
+    Summary,
     /// A step a line, in a terminal of so many columns; what is small or would surprise below it.
     Outline(usize),
     /// Long differences are cut.

@@ -584,7 +584,7 @@ fn an_outline_is_a_step_a_line_and_says_once_what_is_common() {
         let change = change.property(PropertyChange::new("version", Shown::Absent, "1.22.1-9"));
         step(
             &format!("package[{name}]"),
-            change.property(PropertyChange::new("brings", Shown::Absent, "a 1, b 2, c 3")),
+            change.property(PropertyChange::new("also installs", Shown::Absent, "a 1, b 2, c 3")),
         )
     };
     let mut waits = new_file("file[/etc/nginx/conf.d/site.conf]", 46);
@@ -629,4 +629,22 @@ a
 
 Plan: 1 host changes (9 creates, 2 updates, 1 removal); 3 resources in sync.   0.4 s
 "#);
+}
+
+#[test]
+fn a_summary_is_numbers() {
+    let steps =
+        || vec![new_file("file[/a]", 3), new_file("file[/b]", 3), step("user[x]", Change::new(Verb::Remove))];
+    let events = vec![
+        started("plan", 2),
+        ("a", planned(&plan(1, steps()))),
+        ("b", planned(&plan(1, steps()))),
+        finished(&[]),
+    ];
+    insta::assert_snapshot!(view_with(Detail::Summary, events), @r#"
+    a, b (2 hosts)
+      2 creates, 1 removal
+
+    Plan: 2 hosts change (2 creates, 1 removal); 2 resources in sync.   0.4 s
+    "#);
 }
