@@ -25,7 +25,7 @@ use outline::Legend;
 pub(crate) use plan::{Detail, skewed};
 
 use super::paint::{FAILED, FAINT, STRONG, paint};
-use super::text::{count, fold_names, seconds};
+use super::text::{count, fold_names, harmless, seconds};
 
 /// The view. [`Human::event`] gives the text that an event adds to the results.
 #[derive(Debug)]
@@ -49,8 +49,10 @@ pub(crate) struct Human {
     counted: HashSet<(usize, Address, bool)>,
     /// How many steps were skipped.
     skipped: usize,
-    /// Which hosts did not end well, and why.
-    causes: Vec<String>,
+    /// Why hosts did not end well, each cause with its hosts.
+    causes: Vec<(String, Vec<usize>)>,
+    /// The actions that are owed after this run.
+    owed: Vec<Address>,
     /// How many hosts were changed, however they ended.
     changed: usize,
     in_sync: usize,
@@ -100,6 +102,7 @@ impl Human {
             counted: HashSet::new(),
             skipped: 0,
             causes: Vec::new(),
+            owed: Vec::new(),
             changed: 0,
             in_sync: 0,
         }
@@ -323,7 +326,17 @@ impl Human {
         } else if self.counted.remove(&key) {
             self.done.0[verb as usize] -= 1;
         }
-        self.skipped += usize::from(matches!(step.outcome, StepOutcome::Skipped { .. }));
+        match step.outcome {
+            StepOutcome::Skipped { .. } => {
+                self.skipped += 1;
+                // At a terminal they are counted at the end: they would push the cause off the screen.
+                if matches!(self.detail, Detail::Outline(_)) {
+                    return String::new();
+                }
+            }
+            StepOutcome::Owed if !self.owed.contains(&step.address) => self.owed.push(step.address.clone()),
+            _ => {}
+        }
         result::step(&self.name(place), step, self.detail)
     }
 
@@ -331,7 +344,11 @@ impl Human {
         self.in_sync += report.in_sync as usize;
         self.changed += usize::from(report.changes() > 0);
         if BAD.contains(&report.state) {
-            self.causes.push(result::cause(self.hosts[place].as_str(), report));
+            let cause = result::cause(report);
+            match self.causes.iter_mut().find(|(known, _)| *known == cause) {
+                Some((_, hosts)) => hosts.push(place),
+                None => self.causes.push((cause, vec![place])),
+            }
         }
         match (self.looked[place], report.state) {
             // Nothing is asked of it, and it was not contacted.
@@ -377,14 +394,15 @@ impl Human {
             0 => None,
             n => Some(format!("{} not reached", count(n, "step"))),
         };
-        let cause = if self.causes.len() == 1 { self.causes.first().cloned() } else { None };
+        let cause =
+            if self.causes.len() == 1 { self.causes.first().map(|cause| self.cause(cause)) } else { None };
         let said = cause.into_iter().chain(not_reached).chain(changed);
         let lines = if self.causes.len() > 1 { self.cause_lines() } else { String::new() };
         let in_sync = (self.in_sync > 0).then(|| format!("{} in sync", count(self.in_sync, "resource")));
         let bad = BAD.iter().filter(|state| of(**state) > 0);
         let bad = bad.map(|state| paint(FAILED, format_args!("{} {}", of(*state), state.word())));
         let said: Vec<_> = said.into_iter().chain(in_sync).chain(bad).collect();
-        format!("{lines}Apply: {}.   {}\n", said.join("; "), seconds(took))
+        format!("{lines}Apply: {}.   {}\n{}", said.join("; "), seconds(took), self.next())
     }
 }
 
@@ -405,11 +423,37 @@ fn summary(lines: &[Shown<'_>]) -> String {
 impl Human {
     /// Why hosts did not end well, a line each: in a long run all else of it is far above.
     fn cause_lines(&self) -> String {
-        let line = |cause: &String| format!("{} {cause}\n", paint(FAILED, '!'));
+        let line = |cause| format!("{} {}\n", paint(FAILED, '!'), self.cause(cause));
         let mut lines: String = self.causes.iter().take(CAUSES).map(line).collect();
-        if self.causes.len() > CAUSES {
-            let _ = writeln!(lines, "  … and {} more", count(self.causes.len() - CAUSES, "host"));
+        let more: usize = self.causes.iter().skip(CAUSES).map(|(_, hosts)| hosts.len()).sum();
+        if more > 0 {
+            let _ = writeln!(lines, "  … and {}", count(more, "more host"));
         }
+        lines
+    }
+
+    /// A cause with its hosts.
+    fn cause(&self, (cause, hosts): &(String, Vec<usize>)) -> String {
+        let mut hosts = hosts.clone();
+        hosts.sort_unstable();
+        format!("{} {cause}", fold_names(hosts.iter().map(|place| self.hosts[*place].as_str())))
+    }
+
+    /// What is left after a run that did not end well, and what to type: at a terminal.
+    fn next(&self) -> String {
+        if self.causes.is_empty() || !matches!(self.detail, Detail::Outline(_)) {
+            return String::new();
+        }
+        let mut lines = String::new();
+        if self.changed > 0 {
+            lines.push_str("  What was changed stays.\n");
+        }
+        for address in &self.owed {
+            let _ = writeln!(lines, "  The next run still has to notify {}.", harmless(address.as_str()));
+        }
+        lines.push_str(
+            "  `converge history last` shows the whole run, `converge apply --failed-from last` goes on.\n",
+        );
         lines
     }
 }

@@ -97,7 +97,7 @@ pub(super) fn given_up(report: &HostReport) -> String {
 }
 
 /// Why a host did not end well, in a few words: its first step that failed, or else its first problem.
-pub(super) fn cause(host: &str, report: &HostReport) -> String {
+pub(super) fn cause(report: &HostReport) -> String {
     let state = report.state.word();
     let failed = report.results.iter().filter(|result| !result.may_fail).find_map(|result| {
         let StepOutcome::Failed { why, .. } = &result.outcome else { return None };
@@ -112,7 +112,7 @@ pub(super) fn cause(host: &str, report: &HostReport) -> String {
         0 => String::new(),
         n => format!(" after {}", count(n, "change")),
     };
-    format!("{host} {state}{}{after}", failed.or_else(problem).unwrap_or_default())
+    format!("{state}{}{after}", failed.or_else(problem).unwrap_or_default())
 }
 
 fn first_line(text: &str) -> &str {

@@ -303,8 +303,7 @@ fn hosts_that_cannot_be_planned_or_reached_say_why() {
           help: is sshd running?
 
     ! a cannot be planned (the same again)
-    ! b unreachable (connection refused)
-    ! c unreachable (connection refused)
+    ! b, c unreachable (connection refused)
     Plan: 3 of 4 hosts could not be planned; 9 resources in sync; 2 unreachable; 1 cannot be planned.   0.4 s
     ");
 }
@@ -647,4 +646,49 @@ fn a_summary_is_numbers() {
 
     Plan: 2 hosts change (2 creates, 1 removal); 2 resources in sync.   0.4 s
     "#);
+}
+
+#[test]
+fn the_end_of_a_failed_run_says_why_what_is_left_and_what_to_type() {
+    let steps = || {
+        vec![
+            new_file("file[/a]", 1),
+            step("command[boom]", Change::new(Verb::Create)),
+            new_file("file[/b]", 1),
+        ]
+    };
+    let failed = || StepOutcome::Failed {
+        why: "it ended with 7".to_owned(),
+        output: String::new(),
+        back: PutBack::Nothing,
+        stands: Stands::Unknown,
+    };
+    let skipped = || StepOutcome::Skipped { why: "command[boom] before it failed".to_owned() };
+    let mut events =
+        vec![started("apply", 2), ("a", planned(&plan(0, steps()))), ("b", planned(&plan(0, steps())))];
+    for host in ["a", "b"] {
+        let results = [
+            result("file[/a]", Verb::Create, StepOutcome::Done, 1),
+            result("command[boom]", Verb::Create, failed(), 1),
+            result("file[/b]", Verb::Create, skipped(), 1),
+            result("service[x]", Verb::Act, StepOutcome::Owed, 1),
+        ];
+        let EventKind::HostFinished { mut report } = report(host, HostState::Failed, &[]) else { continue };
+        for kind in results {
+            let EventKind::StepFinished { result } = &kind else { continue };
+            report.results.push(result.clone());
+            events.push((host, kind));
+        }
+        events.push((host, EventKind::HostFinished { report }));
+    }
+    events.push(finished(&[(HostState::Failed, 2)]));
+    let shown = view_with(Detail::Outline(80), events);
+    let (_, end) = shown.rsplit_once("\nb  failed").unwrap();
+    insta::assert_snapshot!(end, @r#"
+ after 1 change
+Apply: a, b failed at command[boom] (it ended with 7) after 1 change; 2 steps not reached; 2 hosts changed (2 created); 10 resources in sync; 2 failed.   0.4 s
+  What was changed stays.
+  The next run still has to notify service[x].
+  `converge history last` shows the whole run, `converge apply --failed-from last` goes on.
+"#);
 }
