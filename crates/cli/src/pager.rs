@@ -8,13 +8,11 @@ use std::process::{Command, Stdio};
 const USUAL: &str = "less";
 const OPTIONS: &str = "FRX";
 
-/// Shows `text` in the pager, and waits for its end. Without a pager the text is written to standard error.
-pub(crate) fn show(text: &str) {
+/// Shows `text` in the pager, and waits for its end. Returns whether there was a pager.
+pub(crate) fn show(text: &str) -> bool {
     let chosen = ["CONVERGE_PAGER", "PAGER"].iter().find_map(|name| env::var(name).ok());
     let chosen = chosen.filter(|line| !line.trim().is_empty()).unwrap_or_else(|| USUAL.to_owned());
-    if page(&chosen, text).is_err() {
-        let _ = io::stderr().write_all(text.as_bytes());
-    }
+    page(&chosen, text).is_ok()
 }
 
 /// Runs the pager, a line for a shell. One that ends before it has read everything has shown enough.

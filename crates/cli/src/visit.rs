@@ -167,7 +167,12 @@ impl Observer for Watcher {
                 "no" | "n" => return false,
                 // The end of the input.
                 "" if answer.is_empty() => return false,
-                "d" => pager::show(&self.screen.details()),
+                "d" => {
+                    let details = self.screen.details();
+                    if !pager::show(&details) {
+                        self.screen.print(&details);
+                    }
+                }
                 _ => {}
             }
             question = "Only the word `yes` applies it. `yes`, `no` or `d`: ";

@@ -32,7 +32,8 @@ pub(crate) struct DocsArgs {
 }
 
 impl DocsArgs {
-    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+    pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
+        let mut screen = screen.paged();
         if let Some(folder) = &self.write {
             return write_pages(folder);
         }

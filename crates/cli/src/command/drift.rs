@@ -41,6 +41,6 @@ impl DriftArgs {
             guard: Guard { accept_irreversible: true, ..Guard::default() },
         };
         let screen = if self.summary { screen.with(Detail::Summary) } else { screen };
-        terms.visit(&self.run, screen)
+        terms.visit(&self.run, screen.paged())
     }
 }

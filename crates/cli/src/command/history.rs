@@ -75,7 +75,7 @@ impl HistoryArgs {
         let inventory = self.inventory.take();
         let project = find(&ProjectArguments { inventory, sets: Vec::new(), identity })?;
         let past = Past::open(&owner(&project))?;
-        let screen = screen.of_the_past();
+        let screen = screen.of_the_past().paged();
         match &self.run {
             Some(run) => show(past, run, screen)?,
             None => list(past, &self.filter()?, screen)?,

@@ -35,7 +35,7 @@ pub(crate) struct PlanArgs {
 impl PlanArgs {
     pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
         let screen = if self.summary { screen.with(Detail::Summary) } else { screen };
-        terms(self.detailed_exitcode, self.guard.guard()).visit(&self.run, screen)
+        terms(self.detailed_exitcode, self.guard.guard()).visit(&self.run, screen.paged())
     }
 }
 

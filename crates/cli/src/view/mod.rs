@@ -25,6 +25,7 @@ use self::paint::{CHANGED, FAILED, FAINT, paint};
 use self::progress::Progress;
 use self::text::harmless;
 use self::voice::Voice;
+use crate::pager;
 
 /// How results are shown: what the options of the command line come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub(crate) struct Screen {
     err: AutoStream<io::Stderr>,
     results: Results,
     progress: Option<Progress>,
+    /// Results that wait for the pager. None if they are written at once.
+    held: Option<String>,
 }
 
 /// Whether results were lost because standard output did not take them.
@@ -58,6 +61,8 @@ enum Results {
 
 /// The columns that diagnostics wrap at where nobody says how wide the terminal is.
 const WIDTH: usize = 80;
+/// The rows of a terminal that does not say how many it has.
+const ROWS: usize = 24;
 /// The most columns that text is easy to read in.
 const WIDEST: usize = 120;
 
@@ -73,6 +78,7 @@ impl Screen {
             err: AutoStream::new(io::stderr(), look.color),
             results,
             progress: progress.then(Progress::on_terminal),
+            held: None,
         }
     }
 
@@ -124,8 +130,32 @@ impl Screen {
         self.progress = Some(progress);
     }
 
+    /// Keeps results for the pager until the end, if they go to a terminal: for commands that ask nothing.
+    pub(crate) fn paged(mut self) -> Self {
+        if !self.look.json && io::stdout().is_terminal() {
+            self.held = Some(String::new());
+        }
+        self
+    }
+
+    /// Writes what waits for the pager: in the pager, if one screen does not hold it.
+    fn release(&mut self) {
+        let Some(text) = self.held.take().filter(|text| !text.is_empty()) else { return };
+        let text = if self.has_colors() { text } else { anstream::adapter::strip_str(&text).to_string() };
+        if text.lines().count() < rows() || !pager::show(&text) {
+            self.print(&text);
+        }
+    }
+
+    fn has_colors(&self) -> bool {
+        self.look.color != ColorChoice::Never && AutoStream::choice(self.out.as_inner()) != ColorChoice::Never
+    }
+
     /// Writes results. A reader that has gone away is nobody's mistake; anything else that loses them is said, once.
     pub(crate) fn print(&mut self, text: &str) {
+        if let Some(held) = &mut self.held {
+            return held.push_str(text);
+        }
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
         let error = written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
         if let Some(error) = error.filter(|_| !LOST.swap(true, Ordering::Relaxed)) {
@@ -205,12 +235,8 @@ impl Screen {
     /// Everything of the plans that were shown, as text with colours if standard output has them.
     pub(crate) fn details(&self) -> String {
         let Results::Human(human) = &self.results else { return String::new() };
-        let has_colors = AutoStream::choice(self.out.as_inner()) != ColorChoice::Never;
         let text = human.details();
-        if has_colors && self.look.color != ColorChoice::Never {
-            return text;
-        }
-        anstream::adapter::strip_str(&text).to_string()
+        if self.has_colors() { text } else { anstream::adapter::strip_str(&text).to_string() }
     }
 
     /// What says from outside the events that the run is to stop.
@@ -231,6 +257,12 @@ impl Screen {
     /// Whether results are lines of JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.look.json
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
@@ -256,6 +288,12 @@ fn fitted(text: &str, detail: Detail) -> String {
 /// The columns that diagnostics wrap at.
 fn width() -> usize {
     columns(io::stderr()).min(WIDEST)
+}
+
+/// The rows of the terminal that results go to; the usual ones if it does not say.
+fn rows() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    size.filter(|size| size.ws_row > 0).map_or(ROWS, |size| usize::from(size.ws_row))
 }
 
 /// The columns of a terminal; the usual ones if it does not say.

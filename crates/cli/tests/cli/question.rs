@@ -15,6 +15,31 @@ fn until(screen: &mut ChildStdout, shown: &mut String, words: &str) {
     }
 }
 
+/// The command line at a terminal, with a pager that marks its lines.
+fn at_terminal(world: &World, arguments: &str) -> Command {
+    let plain = world.command(&[]);
+    let line = format!("{} {arguments}", plain.get_program().to_str().unwrap());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_clear();
+    script.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    script.env("PAGER", "sed s/^/paged:/");
+    script.current_dir(world.project()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    script
+}
+
+#[test]
+fn results_that_do_not_fit_the_screen_go_through_the_pager() {
+    let world = World::new();
+    world.write("inventory.kdl", "connection \"local\" root=\"sandbox\"\nhost \"a\"\n");
+    let shown = |arguments: &str| {
+        let output = at_terminal(&world, arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(shown("docs file").contains("paged:# file"), "a page of the reference");
+    let plan = shown("plan --no-progress inventory.kdl");
+    assert!(plan.contains("Plan: nothing to change") && !plan.contains("paged:"), "{plan}");
+}
+
 #[test]
 fn a_question_is_not_answered_by_what_was_typed_before_it() {
     let world = World::new();
@@ -23,15 +48,7 @@ fn a_question_is_not_answered_by_what_was_typed_before_it() {
     let inventory = format!("connection \"local\" root=\"sandbox\"\nhost \"a\"\non \"a\" {{ {command} }}\n");
     world.write("inventory.kdl", &inventory);
     world.write("sandbox/etc/hostname", "a\n");
-    let plain = world.command(&[]);
-    let line =
-        format!("{} apply --no-color --no-progress inventory.kdl", plain.get_program().to_str().unwrap());
-    let mut script = Command::new("script");
-    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_clear();
-    script.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    script.env("PAGER", "sed s/^/paged:/");
-    script.current_dir(world.project()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = script.spawn().unwrap();
+    let mut child = at_terminal(&world, "apply --no-color --no-progress inventory.kdl").spawn().unwrap();
     let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let mut shown = String::new();
     keys.write_all(b"yes\n").unwrap();
