@@ -60,9 +60,9 @@ fn what_moved_is_told_from_what_is_newly_asked_for_and_nothing_is_written() {
     root(host, "echo by hand >/etc/motd; chmod 600 /etc/app; gpasswd --add nobody wheel; systemctl stop app");
     project.write("project/inventory.kdl", inventory("two", "")).unwrap();
     let ended = drift(&project, host, &[], 0);
-    let (moved, asked) = ended.stdout.split_once("  the inventory asks for something new\n").unwrap();
-    assert!(moved.starts_with("h1\n  the host moved\n"), "{ended}");
-    for found in ["-by hand", "+welcome", "/etc/app]  mode: 0600 -> 0644", "group[wheel]", "service[app]"] {
+    let (moved, asked) = ended.stdout.split_once("  in the inventory, not yet applied\n").unwrap();
+    assert!(moved.starts_with("h1\n  changed on the host since the last apply\n"), "{ended}");
+    for found in ["+by hand", "-welcome", "/etc/app]  mode: 0644 -> 0600", "group[wheel]", "service[app]"] {
         assert!(moved.contains(found) && !asked.contains(found), "{found}: {ended}");
     }
     assert!(asked.contains("-one") && asked.contains("+two") && !moved.contains("+two"), "{ended}");

@@ -209,7 +209,7 @@ on "*" {{
 
     let once = project.converge(&["watch", "--once"]).unwrap();
     assert_eq!(once.code, 2, "{once}");
-    assert!(once.stdout.contains("h3  drift: reports ") && once.stdout.contains("-by hand"), "{once}");
+    assert!(once.stdout.contains("h3  drift: reports ") && once.stdout.contains("+by hand"), "{once}");
     apply(&project);
     let once = project.converge(&["watch", "--once"]).unwrap();
     assert!(once.code == 0 && once.stdout.contains("h3  recovered: "), "{once}");

@@ -2,17 +2,18 @@
 //! for both stands in both parts, each time with its own properties.
 
 use converge_model::catalog::DriftMode;
-use converge_model::{Change, HostPlan, Step};
+use converge_model::{Certainty, Change, HostPlan, PropertyChange, Shown, Step, TextDiff, Verb};
 
 use super::merged::Line;
 use super::plan::{self, Detail};
 use crate::view::paint::{CHANGED, FAINT, STRONG, paint};
+use crate::view::text::harmless;
 
 /// The titles of the sections, in their order.
 pub(super) fn title(section: usize) -> String {
     match section {
-        0 => paint(CHANGED, "the host moved"),
-        1 => paint(STRONG, "the inventory asks for something new"),
+        0 => paint(CHANGED, "changed on the host since the last apply"),
+        1 => paint(STRONG, "in the inventory, not yet applied"),
         _ => paint(FAINT, "left alone: drift=\"ignore\""),
     }
 }
@@ -22,15 +23,28 @@ pub(super) fn drift(plan: &HostPlan, detail: Detail) -> String {
     let mut out = plan::head(plan);
     for part in lines(plan, detail).chunk_by(|(one, _), (other, _)| one == other) {
         out.push_str(&format!("  {}\n", title(part[0].0)));
-        part.iter().for_each(|(_, line)| out.push_str(&plan::whole(line, detail)));
+        part.iter().for_each(|(section, line)| out.push_str(&in_words(*section, line, detail)));
     }
     out
+}
+
+/// A line as it is shown: of what happened, with words for it.
+pub(super) fn in_words(section: usize, line: &Line, detail: Detail) -> String {
+    let text = plan::whole(line, detail);
+    let Line::Step(step, _) = line else { return text };
+    let address = harmless(step.address.as_str());
+    let is_told = section == 0 && step.change.verb != Verb::Act;
+    if is_told {
+        text.replacen(&address, &format!("{}: {address}", words(step.change.verb)), 1)
+    } else {
+        text
+    }
 }
 
 /// The lines of what a plan says of drift, by section.
 pub(super) fn lines(plan: &HostPlan, detail: Detail) -> Vec<(usize, Line)> {
     let (ignored, counted): (Vec<_>, Vec<_>) = plan.steps.iter().partition(|step| is_ignored(step, plan));
-    let corrective = counted.iter().filter_map(|step| part(step, true)).map(|step| (0, step));
+    let corrective = counted.iter().filter_map(|step| part(step, true)).map(|step| (0, what_happened(step)));
     let intentional = counted.iter().filter_map(|step| part(step, false)).map(|step| (1, step));
     let ignored = ignored.into_iter().filter(|_| detail == Detail::Full).map(|step| (2, step.clone()));
     let steps = corrective.chain(intentional).chain(ignored);
@@ -46,6 +60,67 @@ fn is_ignored(step: &Step, plan: &HostPlan) -> bool {
     }
     let causes = |other: &&Step| other.because.is_empty() && step.because.contains(&other.address);
     plan.steps.iter().filter(causes).all(ignores)
+}
+
+/// What was done on the host, where a step says what an apply would do about it: the one is the other turned round.
+fn what_happened(step: Step) -> Step {
+    let verb = match step.change.verb {
+        Verb::Create => Verb::Remove,
+        Verb::Remove => Verb::Create,
+        same => same,
+    };
+    if verb == Verb::Act {
+        return step;
+    }
+    let turned = |one: PropertyChange| PropertyChange {
+        before: one.after,
+        after: one.before,
+        diff: one.diff.map(|diff| TextDiff { unified: turned(&diff.unified), ..diff }),
+        ..one
+    };
+    // What an apply would come to, and cannot know yet, was not there.
+    let is_known = |one: &PropertyChange| !matches!(one.before, Shown::Unknown(_));
+    let properties = step.change.properties.into_iter().map(turned).filter(is_known).collect();
+    let change = Change { verb, properties, certainty: Certainty::Exact, irreversible: None };
+    Step { change, ..step }
+}
+
+/// A difference turned round: in each block the lines that went come first, as usual.
+fn turned(unified: &str) -> String {
+    let mut out = String::with_capacity(unified.len());
+    let mut came = String::new();
+    for line in unified.split_inclusive('\n') {
+        match line.as_bytes().first() {
+            Some(b'-') => came.push_str(&format!("+{}", &line[1..])),
+            Some(b'+') => out.push_str(&format!("-{}", &line[1..])),
+            _ => {
+                out.push_str(&std::mem::take(&mut came));
+                out.push_str(&hunk(line));
+            }
+        }
+    }
+    out + &came
+}
+
+/// The head of a hunk with its sides changed: `@@ -1,2 +1,3 @@`.
+fn hunk(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    match words.as_slice() {
+        ["@@", old, new, rest @ ..] if old.starts_with('-') && new.starts_with('+') => {
+            format!("@@ -{} +{} {}", &new[1..], &old[1..], rest.join(" "))
+        }
+        _ => line.to_owned(),
+    }
+}
+
+/// The words for what happened on the host.
+pub(super) fn words(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Create => "added by hand",
+        Verb::Remove => "removed by hand",
+        Verb::Replace => "replaced by hand",
+        Verb::Update | Verb::Act => "changed by hand",
+    }
 }
 
 /// The step with those of its properties that moved on the host, or with the others; none where it has none of these.

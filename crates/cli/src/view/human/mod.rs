@@ -262,6 +262,15 @@ impl Human {
                 continue;
             }
             let named = |shown: &Shown<'_>| shown.named.map(|place| names[place]);
+            if self.verb == "drift" {
+                for shown in part {
+                    let text = drift::in_words(shown.section, shown.line, detail);
+                    out.push_str(
+                        &named(shown).map_or(text.clone(), |name| merged::without_name(&text, name)),
+                    );
+                }
+                continue;
+            }
             if let Detail::Outline(width) = detail {
                 let lines: Vec<_> = part.iter().map(|shown| (shown.line, named(shown))).collect();
                 out.push_str(&outline::lines(&lines, width, legend));

@@ -186,9 +186,9 @@ fn what_moved_stands_apart_from_what_is_newly_asked_for() {
     };
     insta::assert_snapshot!(seen(Detail::Usual), @r"
     web1
-      the host moved
-      ~ file[/etc/app]  mode: 0600 -> 0644
-      the inventory asks for something new
+      changed on the host since the last apply
+      ~ changed by hand: file[/etc/app]  mode: 0644 -> 0600
+      in the inventory, not yet applied
       ~ file[/etc/app]
           -old
           +new
@@ -690,5 +690,35 @@ Apply: a, b failed at command[boom] (it ended with 7) after 1 change; 2 steps no
   What was changed stays.
   The next run still has to notify service[x].
   `converge history last` shows the whole run, `converge apply --failed-from last` goes on.
+"#);
+}
+
+#[test]
+fn drift_says_what_happened_and_not_what_an_apply_would_do() {
+    let moved =
+        |step: Step| Step { drift: Drift { cause: Cause::Corrective, mode: DriftMode::Report }, ..step };
+    let version = PropertyChange::new("version", Shown::Absent, Shown::Unknown("it is chosen".to_owned()));
+    let more = "@@ -1,3 +1,2 @@\n a\n-by hand\n-more\n+welcome\n";
+    let steps = vec![
+        moved(step("package[tree]", Change::new(Verb::Create).property(version))),
+        moved(step("file[/etc/motd]", diff(more))),
+        moved(step(
+            "user[bob]",
+            Change::new(Verb::Remove).property(PropertyChange::new("uid", "1001", Shown::Absent)),
+        )),
+    ];
+    let events = vec![started("drift", 1), ("a", planned(&plan(0, steps))), finished(&[])];
+    insta::assert_snapshot!(view(events), @r#"
+a
+  changed on the host since the last apply
+  - removed by hand: package[tree]
+  ~ changed by hand: file[/etc/motd]
+       a
+      -welcome
+      +by hand
+      +more
+  + added by hand: user[bob]  (absent) -> 1001
+
+Drift: 1 host drifted (3 resources).   0.4 s
 "#);
 }
