@@ -10,20 +10,26 @@ use converge_model::{Event, EventKind, HostName};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::margin::Margin;
-use super::text::{cut, harmless, tail};
+use super::text::{cut, harmless, middle};
 use super::voice::Voice;
 
 /// Lines for hosts at once; more hosts than these are at work without one.
 const LINES: usize = 12;
 /// What of a step's last line of output is shown.
 const OUTPUT_WIDTH: usize = 40;
-/// What of an address is shown beside output: its end. The count of steps, both and the name of a host fit 80 columns.
+/// What of an address is shown beside output, cut in its middle. The count of steps, both and the name of a host fit 80 columns.
 const ADDRESS_WIDTH: usize = 24;
 
 /// The lines of the hosts at work.
 pub(crate) struct Progress {
     screen: MultiProgress,
     total: Option<ProgressBar>,
+    /// Whether the run applies what it plans.
+    applies: bool,
+    /// How many steps the plans of all hosts have.
+    planned: u64,
+    /// How many of them are done. None before the first one begins.
+    steps: Option<ProgressBar>,
     hosts: HashMap<HostName, Line>,
     /// Whether the run is to stop, which the lines of hosts say.
     stopping: Arc<AtomicBool>,
@@ -45,7 +51,15 @@ impl Progress {
 
     fn on(target: ProgressDrawTarget) -> Self {
         let screen = MultiProgress::with_draw_target(target);
-        Self { screen, total: None, hosts: HashMap::new(), stopping: Arc::default() }
+        Self {
+            screen,
+            total: None,
+            applies: false,
+            planned: 0,
+            steps: None,
+            hosts: HashMap::new(),
+            stopping: Arc::default(),
+        }
     }
 
     /// What writes above the lines, and has them say that hosts are stopping.
@@ -55,8 +69,17 @@ impl Progress {
 
     /// Follows an event.
     pub(crate) fn event(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::Planned { plan, .. } => self.planned += plan.steps.len() as u64,
+            EventKind::StepStarted { .. } => self.count_steps(),
+            EventKind::StepFinished { .. } => self.steps.iter().for_each(|bar| bar.inc(1)),
+            _ => {}
+        }
         match (&event.kind, &event.host) {
-            (EventKind::RunStarted { hosts, .. }, _) => self.begin(u64::from(*hosts)),
+            (EventKind::RunStarted { verb, hosts, .. }, _) => {
+                self.applies = verb == "apply";
+                self.begin(u64::from(*hosts));
+            }
             (EventKind::RunFinished { .. }, _) => self.clear(),
             (EventKind::Planned { .. }, Some(host)) => self.done(host, true),
             (EventKind::HostFinished { .. }, Some(host)) => self.done(host, false),
@@ -84,8 +107,15 @@ impl Progress {
     /// Takes all lines off the screen: before a question is asked, and at the end.
     pub(crate) fn clear(&mut self) {
         self.hosts.drain().for_each(|(_, line)| line.bar.finish_and_clear());
-        if let Some(total) = self.total.take() {
-            total.finish_and_clear();
+        self.total.take().into_iter().chain(self.steps.take()).for_each(|bar| bar.finish_and_clear());
+    }
+
+    /// The first step of an apply begins: from now on the bar counts steps.
+    fn count_steps(&mut self) {
+        if self.applies && self.steps.is_none() {
+            let steps = self.screen.add(ProgressBar::new(self.planned));
+            steps.set_style(style("{bar:20} {pos}/{len} steps  {elapsed}"));
+            self.steps = Some(steps);
         }
     }
 
@@ -141,7 +171,7 @@ fn at(kind: &EventKind, step: Option<(u32, u32)>) -> Option<String> {
         }
         EventKind::Output { address, line } => {
             let count = step.map(|(step, of)| format!("{step}/{of} ")).unwrap_or_default();
-            let address = tail(address.as_str(), ADDRESS_WIDTH);
+            let address = middle(address.as_str(), ADDRESS_WIDTH);
             Some(format!("{count}{address}: {}", cut(line.trim(), OUTPUT_WIDTH)))
         }
         _ => None,
@@ -155,7 +185,7 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use converge_model::{Address, HostState, RunId, event::VERSION};
+    use converge_model::{Address, Change, HostState, RunId, StepOutcome, StepResult, Verb, event::VERSION};
 
     fn event(host: &str, kind: EventKind) -> Event {
         let run = RunId::new("r").unwrap();
@@ -182,17 +212,42 @@ mod tests {
         progress.event(&event("b", EventKind::StepStarted { address, step: 1, of: 7 }));
         let message = |progress: &Progress| progress.hosts.values().next().map(|line| line.bar.message());
         assert_eq!(message(&progress).as_deref(), Some("2/7 file[/x\\n]"));
-        // What moves is the end, so a long address gives way, and the count stays.
+        // A long address gives way, and the count stays.
         let address = Address::new(None, "command", "/srv/hello/releases/1-4347b444/venv/bin/pip install");
         let line = "downloading part 3 of 5".to_owned();
         progress.event(&event("b", EventKind::Output { address, line }));
         let output = message(&progress).unwrap();
-        assert_eq!(output, "2/7 …4/venv/bin/pip install]: downloading part 3 of 5");
+        assert_eq!(output, "2/7 command[/srv…ip install]: downloading part 3 of 5");
         progress.event(&event(
             "",
             EventKind::RunFinished { states: vec![(HostState::Changed, 1)], changed: 0, exit: 0, took: 1 },
         ));
         assert!(progress.hosts.is_empty() && progress.total.is_none());
+    }
+
+    #[test]
+    fn the_bar_of_an_apply_counts_steps() {
+        let mut progress = hidden();
+        let (verb, by) = ("apply".to_owned(), String::new());
+        progress.event(&event("", EventKind::RunStarted { verb, hosts: 1, by, at: 0 }));
+        progress.planned = 7;
+        assert!(progress.steps.is_none(), "nothing is applied yet");
+        let address = Address::new(None, "file", "/x");
+        let started = || EventKind::StepStarted { address: address.clone(), step: 0, of: 7 };
+        progress.event(&event("a", started()));
+        let finished = StepResult {
+            resource: 0,
+            address: address.clone(),
+            change: Change::new(Verb::Create),
+            outcome: StepOutcome::Done,
+            unforeseen: Vec::new(),
+            may_fail: false,
+            took: 1,
+        };
+        progress.event(&event("a", EventKind::StepFinished { result: finished }));
+        progress.event(&event("a", started()));
+        let bar = progress.steps.as_ref().unwrap();
+        assert_eq!((bar.position(), bar.length()), (1, Some(7)));
     }
 
     #[test]

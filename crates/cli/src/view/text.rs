@@ -35,15 +35,6 @@ pub(crate) fn middle(text: &str, width: usize) -> String {
     text.chars().take(start).chain(['…']).chain(text.chars().skip(length - end)).collect()
 }
 
-/// The end of `text`, made harmless, in `width` characters, the first of them `…` where something is missing.
-pub(crate) fn tail(text: &str, width: usize) -> String {
-    let text = harmless(text);
-    match text.chars().count().checked_sub(width) {
-        None | Some(0) => text,
-        Some(missing) => ['…'].into_iter().chain(text.chars().skip(missing + 1)).collect(),
-    }
-}
-
 /// Names in order, three and more of a row folded as an inventory would write them: `db1, web[01..20]`.
 pub(crate) fn fold_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut folded = Vec::new();
