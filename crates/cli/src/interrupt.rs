@@ -32,7 +32,8 @@ pub(crate) async fn listen(stop: watch::Sender<Stop>, voice: Voice) {
     let minutes = STOPPING.as_secs() / 60;
     stop.send_replace(Stop::AfterStep);
     voice.stopping(&format!(
-        "stopping after the steps in hand, within {minutes} min; once more abandons them"
+        "stopping after the steps in hand{}, within {minutes} min; Ctrl-C again abandons them",
+        voice.in_hand()
     ));
     told().await;
     stop.send_replace(Stop::Now);

@@ -47,6 +47,7 @@ pub(crate) struct Screen {
     err: AutoStream<io::Stderr>,
     results: Results,
     progress: Option<Progress>,
+    voice: Voice,
     /// Results that wait for the pager. None if they are written at once.
     held: Option<String>,
 }
@@ -78,6 +79,7 @@ impl Screen {
             err: AutoStream::new(io::stderr(), look.color),
             results,
             progress: progress.then(Progress::on_terminal),
+            voice: Voice::default(),
             held: None,
         }
     }
@@ -98,6 +100,7 @@ impl Screen {
         if let Some(progress) = &mut self.progress {
             progress.event(event);
         }
+        self.voice.event(event);
     }
 
     /// With `-v`, the output of steps while they run.
@@ -241,7 +244,7 @@ impl Screen {
 
     /// What says from outside the events that the run is to stop.
     pub(crate) fn voice(&self) -> Voice {
-        self.progress.as_ref().map(Progress::voice).unwrap_or_default()
+        Voice { progress: self.progress.as_ref().map(Progress::lines), ..self.voice.clone() }
     }
 
     /// How it shows results.

@@ -11,7 +11,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 
 use super::margin::Margin;
 use super::text::{cut, harmless, middle};
-use super::voice::Voice;
 
 /// Lines for hosts at once; more hosts than these are at work without one.
 const LINES: usize = 12;
@@ -62,9 +61,9 @@ impl Progress {
         }
     }
 
-    /// What writes above the lines, and has them say that hosts are stopping.
-    pub(crate) fn voice(&self) -> Voice {
-        Voice { progress: Some((self.screen.clone(), self.stopping.clone())) }
+    /// What writes above the lines, and what has them say that hosts are stopping.
+    pub(super) fn lines(&self) -> (MultiProgress, Arc<AtomicBool>) {
+        (self.screen.clone(), self.stopping.clone())
     }
 
     /// Follows an event.

@@ -1,19 +1,51 @@
 //! What is said from outside the stream of events, while lines of progress may be on the screen: that a run is to stop.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use converge_model::{Event, EventKind, HostName};
 use indicatif::MultiProgress;
+
+use super::text::harmless;
+
+/// The steps in hand that are named.
+const NAMED: usize = 3;
 
 /// Writes to standard error, above the lines of progress.
 #[derive(Clone, Default)]
 pub(crate) struct Voice {
     /// The lines, if there are any, and whether they say that hosts are stopping.
     pub(super) progress: Option<(MultiProgress, Arc<AtomicBool>)>,
+    /// The steps in hand, by host.
+    pub(super) hands: Arc<Mutex<BTreeMap<HostName, String>>>,
 }
 
 impl Voice {
+    /// Follows an event: which steps are in hand.
+    pub(super) fn event(&self, event: &Event) {
+        let Some(host) = &event.host else { return };
+        let mut hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
+        match &event.kind {
+            EventKind::StepStarted { address, .. } => {
+                hands.insert(host.clone(), format!("{} on {host}", harmless(address.as_str())));
+            }
+            EventKind::StepFinished { .. } | EventKind::HostFinished { .. } => drop(hands.remove(host)),
+            _ => {}
+        }
+    }
+
+    /// The steps in hand, in parentheses. Empty if there are none.
+    pub(crate) fn in_hand(&self) -> String {
+        let hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut named: Vec<_> = hands.values().take(NAMED).cloned().collect();
+        if hands.len() > NAMED {
+            named.push(format!("and {} more", hands.len() - NAMED));
+        }
+        if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) }
+    }
+
     /// Says that the run is to stop, in words that stay, and in each host's line.
     pub(crate) fn stopping(&self, words: &str) {
         match &self.progress {
@@ -29,4 +61,24 @@ impl Voice {
 
 fn write(words: &str) {
     let _ = writeln!(anstream::stderr(), "{words}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use converge_model::{Address, RunId, event::VERSION};
+
+    #[test]
+    fn steps_in_hand_are_named() {
+        let voice = Voice::default();
+        assert_eq!(voice.in_hand(), "");
+        for n in 1..=5 {
+            let (address, host) =
+                (Address::new(None, "command", "slow"), HostName::new(format!("w{n}")).ok());
+            let kind = EventKind::StepStarted { address, step: 0, of: 1 };
+            voice.event(&Event { version: VERSION, run: RunId::new("r").unwrap(), host, sequence: 0, kind });
+        }
+        let named = " (command[slow] on w1, command[slow] on w2, command[slow] on w3, and 2 more)";
+        assert_eq!(voice.in_hand(), named);
+    }
 }
