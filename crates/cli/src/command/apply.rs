@@ -12,9 +12,10 @@ use crate::visit::Terms;
 
 /// Show the plan, ask, and make the hosts be what the inventory says
 ///
-/// Each host is looked at again before it is changed; one that moved on since
-/// its plan was shown is left alone. The first Ctrl-C stops after the steps in
-/// hand, within ten minutes at most; the second abandons them.
+/// Only the word `yes` applies the plan; `d` shows all of its details. Each host
+/// is looked at again before it is changed; one that moved on since its plan was
+/// shown is left alone. The first Ctrl-C stops after the steps in hand, within
+/// ten minutes at most; the second abandons them.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ApplyArgs {

@@ -10,16 +10,15 @@ use crate::view::Screen;
 use crate::view::human::Detail;
 use crate::visit::Terms;
 
-/// Show what moved on the hosts since it was last applied, and change nothing
+/// Show what changed on the hosts since the last apply, and change nothing
 ///
-/// What differs because the host moved stands apart from what differs because
-/// the inventory asks for something new; each host remembers what was last
-/// applied to it. Resources and hosts with drift="ignore" are not counted; -v
+/// What was changed on the host stands apart from what is in the inventory and
+/// not yet applied; each host remembers what was last applied to it. Resources and hosts with drift="ignore" are not counted; -v
 /// shows them.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct DriftArgs {
-    /// Exit with 2 where a host moved; what the inventory newly asks for is no reason
+    /// Exit with 2 if a host was changed; what is not yet applied is no reason
     #[arg(long)]
     fail_on_drift: bool,
     /// Show only how many steps of each sort each host has

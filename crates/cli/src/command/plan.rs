@@ -14,7 +14,8 @@ use crate::visit::Terms;
 
 /// Show what an apply would change, and change nothing
 ///
-/// Hosts with the same differences are shown together. The signs:
+/// A step that is the same on several hosts is shown once. At a terminal the plan
+/// is an outline; -v shows everything. The signs:
 ///   +  create    ~  change    -  remove    ±  replace
 ///   >  action    ?  unknown until apply
 #[derive(Debug, Args)]
