@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use converge_engine::{
     DoneOnce, FleetHosts, Goal, Observer, Recorded, Run, SeenFacts, StateFolder, Stop, run, start,
@@ -35,6 +36,8 @@ pub(crate) struct Terms {
     pub(crate) keep: Option<Retention>,
     /// How access-critical changes are guarded.
     pub(crate) guard: Guard,
+    /// How long other runs are waited for.
+    pub(crate) wait: Duration,
 }
 
 /// A run of a command.
@@ -65,7 +68,7 @@ impl Terms {
 impl Visit {
     /// Carries it out; the exit code.
     pub(crate) fn run(self, opened: &Opened, reach: &ReachArguments, screen: Screen) -> Result<u8, Failure> {
-        let Terms { goal, yes, keep, guard } = self.terms;
+        let Terms { goal, yes, keep, guard, wait } = self.terms;
         let fleet = fleet(reach)?;
         let runtime = Runtime::new()?;
         let names = self.hosts.clone();
@@ -86,6 +89,7 @@ impl Visit {
             stop,
             guard,
             strict: self.strict,
+            wait,
         };
         let mut watcher = Watcher { screen, yes };
         let recorder = keep.and_then(|keep| recorder(opened, keep, &mut watcher.screen));

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use converge_engine::hosts::Compile;
 use converge_engine::secrets::Identities;
@@ -12,6 +13,7 @@ use converge_engine::{
 };
 use converge_fleet::{Ask, HostError};
 use converge_lang::{Loader, MemorySources, Selection};
+use converge_model::plan::Holder;
 use converge_model::schema::Checked;
 use converge_model::wire::Refusal;
 use converge_model::{
@@ -46,6 +48,8 @@ enum Temper {
     Knows,
     /// What runs once fails there.
     FailsOnce,
+    /// Another run is at work there, until it was looked at for the second time.
+    Busy,
     /// Its task breaks down in the middle of what runs once.
     PanicsOnce,
     /// It fails before it comes to what runs once.
@@ -64,6 +68,11 @@ struct Pretence {
 impl Pretence {
     fn temper(&self, host: &HostName) -> Option<Temper> {
         self.tempers.get(host.as_str()).copied()
+    }
+
+    fn was_looked_at_again(&self, host: &HostName) -> bool {
+        let looks = format!("look {host}");
+        self.log.lock().unwrap().iter().filter(|line| **line == looks).count() > 1
     }
 
     fn note(&self, words: String) {
@@ -238,7 +247,7 @@ impl Hosts for Pretence {
                 _ => Vec::new(),
             },
             ledger_complete: temper != Some(Temper::Unrecorded),
-            busy: None,
+            busy: (temper == Some(Temper::Busy) && !self.was_looked_at_again(host)).then(holder),
             interrupted: None,
             damaged: 0,
             reverted: None,
@@ -295,6 +304,10 @@ impl Hosts for Pretence {
 }
 
 /// A resource that cannot be planned.
+fn holder() -> Holder {
+    Holder { run: "other".to_owned(), by: "bob@laptop".to_owned(), since: 1, held: 1 }
+}
+
 fn impossible(may_fail: bool) -> Blocked {
     Blocked {
         resource: 0,
@@ -447,6 +460,7 @@ async fn started(
         stop: stopped,
         guard: converge_model::wire::Guard::default(),
         strict,
+        wait: Duration::from_secs(60),
     };
     let outcome = run::run(the_run, hosts, &mut watcher).await;
     let states = watcher.events.iter().filter_map(|event| match &event.kind {
@@ -617,9 +631,21 @@ async fn nobody_is_acted_on_before_everybody_was_looked_at() {
 }
 
 #[tokio::test]
+async fn an_apply_waits_for_another_run_and_a_plan_does_not() {
+    let tempers = [("a", Temper::Busy)];
+    let told = carry_out(Goal::Apply, "host \"a\"\n", &tempers, true).await;
+    let looks = |told: &Told| told.log.iter().filter(|line| *line == "look a").count();
+    assert_eq!((looks(&told), told.states["a"]), (2, HostState::Changed), "{:?}", told.log);
+    let waits = |event: &Event| matches!(&event.kind, EventKind::HostState { phase } if phase.contains("another run"));
+    assert!(told.events.iter().any(waits));
+    let told = carry_out(Goal::Plan { detailed: false }, "host \"a\"\n", &tempers, true).await;
+    assert_eq!((looks(&told), told.states["a"]), (1, HostState::Pending));
+}
+
+#[tokio::test]
 async fn who_says_no_leaves_all_as_it_is() {
     let told = carry_out(Goal::Apply, TWO, &[("b", Temper::InSync)], false).await;
-    told.check(&[("a", HostState::Pending), ("b", HostState::InSync)], 0);
+    told.check(&[("a", HostState::Pending), ("b", HostState::InSync)], 1);
     assert_eq!(told.asked, 1);
     told.never("act a");
 }

@@ -2,6 +2,7 @@
 //! else. Both are ordinary runs of the engine.
 
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use converge_engine::{FleetHosts, Goal, Observer, Run, Stop, run, start};
@@ -70,6 +71,7 @@ impl Visit {
             stop: self.stop.clone(),
             guard: converge_model::wire::Guard::default(),
             strict: self.strict,
+            wait: Duration::ZERO,
         };
         run::run(of_host, reached.clone(), &mut ear).await;
         if let Some(reached) = Arc::into_inner(reached) {

@@ -1,11 +1,12 @@
 //! `converge apply`.
 
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use clap::Args;
 use converge_engine::Goal;
 
-use crate::arguments::{GuardArguments, HistoryArguments, RunArguments};
+use crate::arguments::{GuardArguments, HistoryArguments, RunArguments, duration};
 use crate::failure::Failure;
 use crate::view::Screen;
 use crate::visit::Terms;
@@ -22,6 +23,9 @@ pub(crate) struct ApplyArgs {
     /// Do not ask; needed where there is no terminal
     #[arg(short, long)]
     yes: bool,
+    /// Wait so long for another run that is at work on a host; without it, such a host is left alone
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    wait: Option<Duration>,
     #[command(flatten)]
     run: RunArguments,
     #[command(flatten)]
@@ -44,6 +48,7 @@ impl ApplyArgs {
             yes: self.yes,
             keep: Some(self.history.retention()),
             guard: self.guard.guard(),
+            wait: self.wait.unwrap_or_default(),
         };
         terms.visit(&self.run, screen)
     }

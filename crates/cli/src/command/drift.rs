@@ -1,5 +1,7 @@
 //! `converge drift`.
 
+use std::time::Duration;
+
 use clap::Args;
 use converge_engine::Goal;
 use converge_model::wire::Guard;
@@ -38,6 +40,7 @@ impl DriftArgs {
             keep: Some(self.history.retention()),
             // Nothing is changed: whether it could be taken back is no question here.
             guard: Guard { accept_irreversible: true, ..Guard::default() },
+            wait: Duration::ZERO,
         };
         let screen = if self.summary { screen.with(Detail::Summary) } else { screen };
         terms.visit(&self.run, screen.paged())

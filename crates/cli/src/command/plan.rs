@@ -1,5 +1,7 @@
 //! `converge plan`.
 
+use std::time::Duration;
+
 use clap::Args;
 use converge_engine::Goal;
 use converge_model::wire::Guard;

@@ -1,5 +1,7 @@
 //! The look of a run at its hosts: who is looked at when, and what becomes of each plan.
 
+use std::time::Duration;
+
 use converge_fleet::HostError;
 use converge_lang::Transport;
 use converge_model::{Blocked, Digest, EventKind, HostName, HostPlan, HostReport, HostState};
@@ -10,6 +12,14 @@ use super::report::{broken, failure, report, same_machine};
 use super::standing::{End, Standing, Work};
 use super::{Course, Goal, Observer, Stop, stopped};
 use crate::hosts::Hosts;
+
+/// What a look comes to.
+type Looked = Result<HostPlan, HostError>;
+
+/// How long it is until a host is looked at again on which another run is at work: nothing tells that its lock is free.
+const GLANCE: Duration = Duration::from_secs(1);
+/// What such a host is at.
+const WAITS: &str = "waiting for another run";
 
 impl<H: Hosts, O: Observer> Course<'_, H, O> {
     /// Looks at every host; those whose catalogs read what others say of themselves, after these.
@@ -81,11 +91,7 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
     async fn look_at(&mut self, hosts: Vec<HostName>, patience: Patience) -> Vec<HostName> {
         let mut crew = Crew::new();
         for host in &hosts {
-            crew.start(host, |events| {
-                let (ask, compile) = self.job(host, events, patience);
-                let (hosts, host) = (self.hosts.clone(), host.clone());
-                async move { hosts.look(&host, ask, compile).await }
-            });
+            self.start_look(&mut crew, host, patience, Duration::ZERO);
         }
         let mut waiting = Vec::new();
         let mut stop = self.run.stop.clone();
@@ -97,6 +103,10 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
             match news {
                 None => return waiting,
                 Some(News::Event(host, kind)) => self.tell(Some(host), *kind),
+                Some(News::Done(host, Some(Ok(plan)))) if plan.busy.is_some() && self.waits() => {
+                    self.tell(Some(host.clone()), EventKind::HostState { phase: WAITS.to_owned() });
+                    self.start_look(&mut crew, &host, patience, GLANCE);
+                }
                 Some(News::Done(host, Some(Ok(plan)))) => self.planned(host, plan),
                 Some(News::Done(host, Some(Err(HostError::Compile(error))))) if error.is::<TooEarly>() => {
                     let awaited = error.downcast_ref::<TooEarly>().into_iter().flat_map(|early| &early.0);
@@ -107,6 +117,23 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
                 Some(News::Done(host, None)) => self.finish(broken(&host)),
             }
         }
+    }
+
+    /// Starts the look at a host after so long.
+    fn start_look(&self, crew: &mut Crew<Looked>, host: &HostName, patience: Patience, after: Duration) {
+        crew.start(host, |events| {
+            let (ask, compile) = self.job(host, events, patience);
+            let (hosts, host) = (self.hosts.clone(), host.clone());
+            async move {
+                tokio::time::sleep(after).await;
+                hosts.look(&host, ask, compile).await
+            }
+        });
+    }
+
+    /// Whether another run that is at work on a host is waited for.
+    fn waits(&self) -> bool {
+        self.run.goal == Goal::Apply && self.began.elapsed() < self.run.wait
     }
 
     /// Takes in a host's plan, if nothing in it depends on other hosts: what a selection chooses does.

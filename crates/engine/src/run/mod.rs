@@ -64,6 +64,8 @@ pub struct Run {
     pub guard: Guard,
     /// Whether a host with a resource that cannot be planned is left as it is, the other resources with it.
     pub strict: bool,
+    /// How long an apply waits for other runs that are at work on its hosts, before it plans.
+    pub wait: Duration,
 }
 
 /// What a run is for.
@@ -129,7 +131,6 @@ pub struct Outcome {
 
 /// Carries a run out.
 pub async fn run<H: Hosts, O: Observer>(run: Run, hosts: Arc<H>, observer: &mut O) -> Outcome {
-    let began = Instant::now();
     let mut course = Course::new(run, hosts, observer);
     course.begin();
     course.look().await;
@@ -142,12 +143,13 @@ pub async fn run<H: Hosts, O: Observer>(run: Run, hosts: Arc<H>, observer: &mut 
             course.leave_pending();
         }
     }
-    course.end(began, is_declined)
+    course.end(is_declined)
 }
 
 /// A run on its way.
 struct Course<'a, H, O> {
     run: Run,
+    began: Instant,
     hosts: Arc<H>,
     observer: &'a mut O,
     catalogs: Arc<Catalogs>,
@@ -174,6 +176,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         let standings = Standings::new(&run.hosts);
         Self {
             run,
+            began: Instant::now(),
             hosts,
             observer,
             gates,
@@ -257,7 +260,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     }
 
     /// `is_declined`: whether the plan was not carried out because the user did not agree.
-    fn end(mut self, began: Instant, is_declined: bool) -> Outcome {
+    fn end(mut self, is_declined: bool) -> Outcome {
         let mut counts: BTreeMap<HostState, u32> = BTreeMap::new();
         self.standings.ends().for_each(|end| *counts.entry(end.state).or_default() += 1);
         let changed = self.standings.ends().filter(|end| end.changed).count() as u32;
@@ -272,7 +275,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
             },
             _ => exit::INTERRUPTED,
         };
-        let took = began.elapsed().as_millis() as u64;
+        let took = self.began.elapsed().as_millis() as u64;
         self.tell(None, EventKind::RunFinished { states: states.clone(), changed, exit, took });
         Outcome { states, exit }
     }

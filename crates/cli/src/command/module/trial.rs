@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use converge_engine::Goal;
 use converge_lang::Selection;
@@ -60,7 +61,7 @@ pub(super) fn run(
             let mut screen = Screen::new(look);
             let opened = Opened::checked(&arguments, &mut screen)?;
             let hosts = opened.inventory.hosts().cloned().collect();
-            let terms = Terms { goal, yes: true, keep: None, guard: Guard::default() };
+            let terms = Terms { goal, yes: true, keep: None, guard: Guard::default(), wait: Duration::ZERO };
             let visit = Visit { terms, hosts, selection: Selection::default(), strict: false };
             let code = visit.run(&opened, reach, screen)?;
             if code != exit::OK {
