@@ -60,5 +60,6 @@ fn terms(detailed: bool, guard: Guard) -> Terms {
         // It changes nothing, and says nothing that the next one does not.
         keep: None,
         guard,
+        wait: Duration::ZERO,
     }
 }

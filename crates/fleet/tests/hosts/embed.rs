@@ -92,7 +92,7 @@ fn a_file_that_is_no_agent_is_an_error() {
     check(
         arm.file,
         b"#!/bin/sh\n",
-        "F/converge-agent-aarch64-linux must be a program (ELF), found something else",
+        "F/converge-agent-aarch64-linux must be a program of 64 bits (ELF), found something else",
     );
     check(
         arm.file,
