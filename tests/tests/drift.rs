@@ -158,8 +158,7 @@ fn what_counts_is_what_the_programs_say_that_own_it(project: &Project, host: &Ho
     root(host, move_all);
     assert_ne!(told(host), right);
     let ended = drift(project, host, &["--fail-on-drift"], 2);
-    for found in ["mount: mounted with ro -> mounted with rw", "under over (tmpfs)", "loaded: an older text"]
-    {
+    for found in ["mount: mounted with rw -> mounted with ro", "under over (tmpfs)", "-> an older text"] {
         assert!(ended.stdout.contains(found), "{found}: {ended}");
     }
     converge(project, &["apply", "--yes"], 0);
