@@ -89,13 +89,14 @@ fn what_happened(step: Step) -> Step {
 fn turned(unified: &str) -> String {
     let mut out = String::with_capacity(unified.len());
     let mut came = String::new();
-    for line in unified.split_inclusive('\n') {
+    // By whole lines: a text may end without a line break, and another line comes last here.
+    for line in unified.lines() {
         match line.as_bytes().first() {
-            Some(b'-') => came.push_str(&format!("+{}", &line[1..])),
-            Some(b'+') => out.push_str(&format!("-{}", &line[1..])),
+            Some(b'-') => came.push_str(&format!("+{}\n", &line[1..])),
+            Some(b'+') => out.push_str(&format!("-{}\n", &line[1..])),
             _ => {
                 out.push_str(&std::mem::take(&mut came));
-                out.push_str(&hunk(line));
+                out.push_str(&format!("{}\n", hunk(line)));
             }
         }
     }

@@ -312,17 +312,7 @@ fn a_name_that_the_manager_of_the_host_cannot_have_is_refused_by_the_plan() {
 
 #[test]
 fn what_the_manager_cannot_do_is_said_by_the_plan() {
-    static BARE: Manager = manager(
-        "bare",
-        Features {
-            hold: false,
-            recommends: false,
-            purge: false,
-            downgrade: false,
-            globs: false,
-            autoremove: false,
-        },
-    );
+    static BARE: Manager = manager("bare", Features::NONE);
     let on_bare = |installed: Seen<Installed>| Found { manager: &BARE, ..found(installed, Some("2")) };
     let present = || wish(PackageGoal::Present);
     let refuse = |asked: Wish, expected: &str| {

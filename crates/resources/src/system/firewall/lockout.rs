@@ -118,20 +118,7 @@ mod tests {
     use crate::system::firewall::policy::{Limit, Ports, Raw, Rule, Service};
 
     fn rule(verdict: Verdict) -> Rule {
-        Rule {
-            verdict,
-            direction: Direction::In,
-            services: Vec::new(),
-            tcp: Vec::new(),
-            udp: Vec::new(),
-            protocols: Vec::new(),
-            from: Vec::new(),
-            to: Vec::new(),
-            interfaces: Vec::new(),
-            out_interfaces: Vec::new(),
-            log: false,
-            comment: None,
-        }
+        Rule::new(verdict, Direction::In)
     }
 
     fn accept() -> Rule {

@@ -258,6 +258,24 @@ impl Verdict {
 }
 
 impl Rule {
+    /// A rule about every packet of a direction.
+    pub fn new(verdict: Verdict, direction: Direction) -> Self {
+        Self {
+            verdict,
+            direction,
+            services: Vec::new(),
+            tcp: Vec::new(),
+            udp: Vec::new(),
+            protocols: Vec::new(),
+            from: Vec::new(),
+            to: Vec::new(),
+            interfaces: Vec::new(),
+            out_interfaces: Vec::new(),
+            log: false,
+            comment: None,
+        }
+    }
+
     /// Whether it names where packets come from.
     pub fn is_specific(&self) -> bool {
         !(self.from.is_empty() && self.interfaces.is_empty())

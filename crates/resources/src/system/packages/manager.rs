@@ -41,6 +41,16 @@ impl Features {
     /// A manager that can do all of it.
     pub const ALL: Self =
         Self { hold: true, recommends: true, purge: true, downgrade: true, globs: true, autoremove: true };
+
+    /// A manager that can only install and remove.
+    pub const NONE: Self = Self {
+        hold: false,
+        recommends: false,
+        purge: false,
+        downgrade: false,
+        globs: false,
+        autoremove: false,
+    };
 }
 
 /// The packages without which a login does not get in, or does not become root.

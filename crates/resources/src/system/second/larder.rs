@@ -20,14 +20,7 @@ pub(super) const BACKEND: Backend<Open> = Backend {
 
 static MANAGER: Manager = Manager {
     name: "larder",
-    features: Features {
-        hold: false,
-        recommends: false,
-        purge: false,
-        downgrade: false,
-        globs: false,
-        autoremove: false,
-    },
+    features: Features::NONE,
     sources: &["/etc/larder"],
     entry: EntryPackages { server: &["Sshd"], escalation: &[] },
     is_name: |name| name.starts_with(|c: char| c.is_ascii_uppercase()),

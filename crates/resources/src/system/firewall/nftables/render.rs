@@ -258,7 +258,11 @@ impl Rules<'_> {
 /// What leaves by the interface of a masquerade.
 fn leaving(masquerade: &Masquerade) -> Rule {
     let interfaces = vec![masquerade.interface.clone()];
-    Rule { interfaces, from: masquerade.from.clone(), ..plain() }
+    Rule {
+        interfaces,
+        from: masquerade.from.clone(),
+        ..Rule::new(Verdict::Act(Action::Accept), Direction::Forward)
+    }
 }
 
 /// What arrives at the ports of a port forward.
@@ -269,24 +273,7 @@ fn arriving(forward: &PortForward) -> Rule {
         from: forward.from.clone(),
         interfaces: forward.interfaces.clone(),
         comment: forward.comment.clone(),
-        ..plain()
-    }
-}
-
-fn plain() -> Rule {
-    Rule {
-        verdict: Verdict::Act(Action::Accept),
-        direction: Direction::Forward,
-        services: Vec::new(),
-        tcp: Vec::new(),
-        udp: Vec::new(),
-        protocols: Vec::new(),
-        from: Vec::new(),
-        to: Vec::new(),
-        interfaces: Vec::new(),
-        out_interfaces: Vec::new(),
-        log: false,
-        comment: None,
+        ..Rule::new(Verdict::Act(Action::Accept), Direction::Forward)
     }
 }
 
