@@ -16,7 +16,7 @@ pub(crate) struct Decoded<'a> {
     pub(crate) wanted: Vec<Box<dyn Wanted>>,
     pub(crate) notifications: Notifications,
     places: HashMap<&'a str, u32>,
-    /// By what a claim names: the resource that claims it.
+    /// By what a claim names, or is said to come: the resource that claims or brings it.
     names: HashMap<String, u32>,
     claims: Claims,
     contents: FromChannel<'a>,
@@ -73,6 +73,11 @@ pub(crate) fn decode<'a>(
         let key = claim.key();
         let name = key.split_once(':').map_or(key.as_str(), |(_, name)| name).to_owned();
         names.entry(name).or_insert(place);
+    }
+    for (place, one) in (0_u32..).zip(&wanted) {
+        for what in one.brings() {
+            names.entry(what.name()).or_insert(place);
+        }
     }
     let claims = Claims::of(catalog.resources.iter().flat_map(|resource| &resource.claims));
     Ok(Decoded { catalog, wanted, notifications, places, names, claims, contents: FromChannel(channel) })

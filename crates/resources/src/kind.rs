@@ -12,6 +12,7 @@ use converge_model::{
 
 use crate::access::{Login, Visit};
 use crate::actor::{Actor, ApplyError};
+use crate::brought::Brought;
 use crate::claims;
 use crate::overlay::Effect;
 use crate::system::System;
@@ -93,6 +94,12 @@ pub trait Kind: Send + Sync + 'static {
 
     /// What would change. Pure: the same wish and the same finding give the same plan.
     fn plan(wish: &Self::Wish, found: &Self::Found) -> Planned;
+
+    /// What comes with the resource beside what it owns, by the word of the inventory: later steps of a plan count on it, and
+    /// a resource that is there without it is not as it should be.
+    fn brings(_wish: &Self::Wish) -> &[Brought] {
+        &[]
+    }
 
     /// The paths that the plan writes: of each the host is asked whether anything but permissions forbids that.
     fn written(wish: &Self::Wish, _found: &Self::Found) -> Vec<PathBuf> {
@@ -286,6 +293,24 @@ impl Planned {
         obstacles.next().map_or(self, Self::impossible)
     }
 
+    /// The plan unless nothing is to be done and something of `brings` is not there all the same.
+    fn unless_lacking(self, view: &View<'_>, brings: &[Brought]) -> Result<Self, LookError> {
+        if !self.is_in_sync() {
+            return Ok(self);
+        }
+        for what in brings {
+            if view.lacks(what)? {
+                return Ok(Self::Impossible {
+                    message: format!("it is there, and {what}, which `brings` names, is not"),
+                    help: Some(
+                        "correct `brings`; if it was removed by hand, install the package again".to_owned(),
+                    ),
+                });
+            }
+        }
+        Ok(self)
+    }
+
     /// Whether nothing is to be done.
     pub fn is_in_sync(&self) -> bool {
         matches!(self, Self::InSync(_))
@@ -342,6 +367,8 @@ pub trait Wanted: Send + Sync {
     fn owns(&self, view: &View<'_>) -> Result<Vec<Claim>, LookError>;
     /// Makes it so, from what `look` found just before.
     fn apply(&self, actor: &mut Actor<'_>, look: &Look) -> Result<(), ApplyError>;
+    /// See [`Kind::brings`].
+    fn brings(&self) -> &[Brought];
     /// See [`Kind::text`].
     fn text(&self) -> Option<Vec<u8>>;
     /// See [`Kind::units`].
@@ -447,12 +474,20 @@ fn losses(view: &View<'_>, effects: &[Effect]) -> Result<Vec<String>, LookError>
     Ok(losses)
 }
 
+/// What later steps see of a change: what the kind knows, and what the inventory says beside.
+fn effects_of<K: Kind>(wish: &K::Wish, found: &K::Found) -> Vec<Effect> {
+    let mut effects = K::effects(wish, found);
+    effects.extend(K::brings(wish).iter().cloned().map(Effect::Brings));
+    effects
+}
+
 impl<K: Kind> Wanted for Decoded<K> {
     fn look(&self, view: &View<'_>) -> Result<Look, LookError> {
         let found = K::observe(view, &self.0)?;
         let planned = K::plan(&self.0, &found).unless_obstructed(view, &K::written(&self.0, &found));
+        let planned = planned.unless_lacking(view, K::brings(&self.0))?;
         let changes = matches!(planned, Planned::Change(_));
-        let effects = if changes { K::effects(&self.0, &found) } else { Vec::new() };
+        let effects = if changes { effects_of::<K>(&self.0, &found) } else { Vec::new() };
         let planned = planned.warned(K::warnings(&self.0).iter().map(told)).warned(losses(view, &effects)?);
         let request = if changes { K::request(&self.0, &found) } else { None };
         Ok(Look { planned, effects, request, found: Box::new(found) })
@@ -467,6 +502,10 @@ impl<K: Kind> Wanted for Decoded<K> {
             Some(found) => K::apply(actor, &self.0, found).and_then(|()| actor.read_unit_files()),
             None => Err(ApplyError::new("the finding belongs to another kind")),
         }
+    }
+
+    fn brings(&self) -> &[Brought] {
+        K::brings(&self.0)
     }
 
     fn text(&self) -> Option<Vec<u8>> {

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod actor;
 mod apply_error;
+pub mod brought;
 pub mod claims;
 pub mod contents;
 pub mod diff;

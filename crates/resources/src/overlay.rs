@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::brought::Brought;
 use crate::system::accounts::Shadow;
 use crate::system::packages::PackageRequest;
 pub use crate::view::seen::Bytes;
@@ -23,6 +24,8 @@ pub enum Effect {
     Unit(String, PlannedUnit),
     /// A command of this name will be on the path.
     Program(String),
+    /// It will be there, and nothing more is known of it. What is there already stays as it is.
+    Brings(Brought),
     /// Something will be mounted at the path, or no more: all below it is other than it is now.
     Mount(PathBuf, PlannedMount),
     /// Paths, packages, users or units may come that nobody can name beforehand. What exists is presumed to stay.
@@ -108,6 +111,8 @@ pub struct Overlay {
     pub(crate) groups: BTreeMap<String, Option<PlannedGroup>>,
     pub(crate) units: BTreeMap<String, PlannedUnit>,
     pub(crate) programs: BTreeMap<String, u32>,
+    /// What is said to come, each with the step that brings it.
+    brought: BTreeMap<Brought, u32>,
     /// Mount points, each with the step that mounts or unmounts.
     pub(crate) mounts: BTreeMap<PathBuf, (u32, PlannedMount)>,
     pub(crate) open: Vec<u32>,
@@ -136,6 +141,8 @@ impl Overlay {
             Effect::Path(path, state) => {
                 if state.is_none() {
                     self.forget_below(&path);
+                    self.brought
+                        .retain(|what, _| !matches!(what, Brought::Path(known) if known.starts_with(&path)));
                 }
                 for alias in state.iter().flat_map(|place| aliases(&path, place)) {
                     self.aliases.entry(alias).or_default().insert(path.clone());
@@ -163,6 +170,12 @@ impl Overlay {
             }
             Effect::Program(name) => {
                 self.programs.insert(name, place);
+            }
+            Effect::Brings(what) => {
+                if let Brought::Path(path) = &what {
+                    self.paths.remove(path);
+                }
+                self.brought.insert(what, place);
             }
             Effect::Mount(path, mount) => {
                 if mount != PlannedMount::Kept {
@@ -192,6 +205,19 @@ impl Overlay {
         let steps: BTreeSet<u32> =
             self.packaging.iter().filter(|(name, _)| plain(name)).map(|(_, step)| *step).collect();
         steps.into_iter().collect()
+    }
+
+    /// The step that is said to bring `what`.
+    pub(crate) fn brings(&self, what: &Brought) -> Option<u32> {
+        self.brought.get(what).copied()
+    }
+
+    /// The step that is said to bring a folder above `path`.
+    pub(crate) fn brings_above(&self, path: &Path) -> Option<u32> {
+        if self.brought.is_empty() {
+            return None;
+        }
+        path.ancestors().skip(1).find_map(|above| self.brings(&Brought::Path(above.to_owned())))
     }
 
     /// The open steps so far.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod base;
+mod needs;
 pub mod seen;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use converge_model::{Claim, Digest};
 use seen::READ_BY_SYSTEMD;
 pub use seen::{Body, Claimed, LookError, Need, Place, Seen, is_read_by_systemd};
 
+use crate::brought::Brought;
 use crate::overlay::{Overlay, PlannedMount, PlannedUnit, PlannedUser, Version};
 use crate::system::accounts::{AccountTable, User};
 use crate::system::files::{Entry, Sort};
@@ -69,7 +71,7 @@ impl<'a> View<'a> {
     pub fn place(&self, path: &Path) -> Result<Seen<Place>, LookError> {
         match self.planned(path) {
             Some(planned) => Ok(planned),
-            None => self.found(self.base.entry(path)?),
+            None => self.found(path, self.base.entry(path)?),
         }
     }
 
@@ -79,7 +81,8 @@ impl<'a> View<'a> {
             Some(planned) => Ok(planned),
             None => {
                 let entry = self.base.system.files().entry(path);
-                self.found(entry.map_err(|source| LookError::Path { path: path.to_owned(), source })?)
+                let entry = entry.map_err(|source| LookError::Path { path: path.to_owned(), source })?;
+                self.found(path, entry)
             }
         }
     }
@@ -99,16 +102,16 @@ impl<'a> View<'a> {
     fn planned(&self, path: &Path) -> Option<Seen<Place>> {
         match self.overlay?.path(path) {
             Some(Some(place)) => Some(Seen::Known(place.clone())),
-            Some(None) => Some(self.absent()),
+            Some(None) => Some(self.absent_at(path)),
             None => self.hidden(path),
         }
     }
 
     /// What the host itself has.
-    fn found(&self, entry: Option<Entry>) -> Result<Seen<Place>, LookError> {
+    fn found(&self, path: &Path, entry: Option<Entry>) -> Result<Seen<Place>, LookError> {
         match entry {
             Some(entry) => Ok(Seen::Known(self.named(entry)?)),
-            None => Ok(self.absent()),
+            None => Ok(self.absent_at(path)),
         }
     }
 
@@ -401,7 +404,10 @@ impl<'a> View<'a> {
                 Ok(planned.as_user(self)?.map_or_else(|| Seen::Unknown(Vec::new()), Seen::Known))
             }
             Some(None) => Ok(self.absent()),
-            None => Ok(self.base.user(name)?.map_or_else(|| self.absent(), Seen::Known)),
+            None => {
+                let coming = || self.coming(&Brought::User(name.to_owned()));
+                Ok(self.base.user(name)?.map_or_else(coming, Seen::Known))
+            }
         }
     }
 
@@ -412,7 +418,8 @@ impl<'a> View<'a> {
             Some(None) => Ok(self.absent()),
             None => {
                 let group = self.base.group(name)?;
-                Ok(group.map_or_else(|| self.absent(), |group| Seen::Known(group.gid)))
+                let coming = || self.coming(&Brought::Group(name.to_owned()));
+                Ok(group.map_or_else(coming, |group| Seen::Known(group.gid)))
             }
         }
     }
@@ -428,7 +435,7 @@ impl<'a> View<'a> {
         let mut state = self.base.unit(name)?;
         if state.load == Load::NotFound {
             if planned.is_none() && !self.has_unit_file(name)? {
-                return Ok(self.absent());
+                return Ok(self.coming(&Brought::Unit(name.to_owned())));
             }
             state.load = Load::Loaded;
         }
@@ -546,75 +553,21 @@ impl<'a> View<'a> {
                 Seen::Unknown(steps) => Seen::Unknown(steps),
             });
         }
+        let mut coming = None;
         for folder in PATH {
             let path = Path::new(folder).join(name);
-            if let Seen::Known(_) = self.followed(&path)? {
-                return Ok(Seen::Known(path));
+            match self.followed(&path)? {
+                Seen::Known(_) => return Ok(Seen::Known(path)),
+                Seen::Unknown(steps) => coming = coming.or(Some(Seen::Unknown(steps))),
+                Seen::Absent | Seen::MayCome(_) => {}
             }
+        }
+        if let Some(coming) = coming {
+            return Ok(coming);
         }
         match self.overlay.and_then(|overlay| overlay.programs.get(name)) {
             Some(step) => Ok(Seen::MayCome(vec![*step])),
             None => Ok(self.absent()),
-        }
-    }
-
-    /// The need for the folder `path`.
-    pub fn need_folder(&self, path: &Path) -> Result<Need, LookError> {
-        let what = format!("the folder {}", path.display());
-        Ok(match self.followed(path)? {
-            Seen::Known((_, place)) if place.sort == Sort::Folder => Need::Met,
-            Seen::Known(_) => {
-                Need::Absent { what, help: Some("something else than a folder is there".to_owned()) }
-            }
-            Seen::MayCome(steps) | Seen::Unknown(steps) => Need::MayCome { what, steps },
-            Seen::Absent => {
-                let help = Some(format!("declare `directory \"{}\"` before it", path.display()));
-                Need::Absent { what, help }
-            }
-        })
-    }
-
-    /// The need for the user `name`; a number needs nobody.
-    pub fn need_user(&self, name: &str) -> Result<Need, LookError> {
-        if name.parse::<u32>().is_ok() {
-            return Ok(Need::Met);
-        }
-        Ok(Need::of(self.user(name)?, format!("the user {name}"), || {
-            format!("declare `user \"{name}\"` before it")
-        }))
-    }
-
-    /// The need for the group `name`; a number needs nobody.
-    pub fn need_group(&self, name: &str) -> Result<Need, LookError> {
-        if name.parse::<u32>().is_ok() {
-            return Ok(Need::Met);
-        }
-        let seen = self.group(name)?;
-        Ok(Need::of(seen, format!("the group {name}"), || format!("declare `group \"{name}\"` before it")))
-    }
-
-    /// The need for the unit `name` (full: `nginx.service`).
-    pub fn need_unit(&self, name: &str) -> Result<Need, LookError> {
-        Ok(Need::of(self.unit(name)?, format!("the unit {name}"), || match self.planned_alias(name) {
-            Some(unit) => format!("it is another name of {unit}, which an earlier step writes: name that"),
-            None => {
-                format!("install the package that brings it, or declare `systemd-unit \"{name}\"`, before it")
-            }
-        }))
-    }
-
-    /// The need for what was looked for, where only one of `packages` is known to bring it.
-    pub fn need_from<T>(&self, seen: &Seen<T>, what: String, packages: &[&str]) -> Need {
-        if matches!(seen, Seen::Known(_)) {
-            return Need::Met;
-        }
-        let steps = self.overlay.map(|overlay| overlay.bringing(packages)).unwrap_or_default();
-        match packages {
-            _ if !steps.is_empty() => Need::MayCome { what, steps },
-            [first, ..] => {
-                Need::Absent { what, help: Some(format!("declare `package \"{first}\"` before it")) }
-            }
-            [] => Need::Absent { what, help: None },
         }
     }
 
@@ -708,6 +661,23 @@ impl<'a> View<'a> {
         match self.overlay {
             Some(overlay) if !overlay.open.is_empty() => Seen::MayCome(overlay.open.clone()),
             _ => Seen::Absent,
+        }
+    }
+
+    /// As [`View::absent`], of something that a step may be said to bring.
+    fn coming<T>(&self, what: &Brought) -> Seen<T> {
+        match self.overlay.and_then(|overlay| overlay.brings(what)) {
+            Some(step) => Seen::Unknown(vec![step]),
+            None => self.absent(),
+        }
+    }
+
+    /// As [`View::coming`], of a path. What is below a folder that a step brings comes with that step, if it comes.
+    fn absent_at<T>(&self, path: &Path) -> Seen<T> {
+        let seen = self.coming(&Brought::Path(path.to_owned()));
+        match self.overlay.and_then(|overlay| overlay.brings_above(path)) {
+            Some(step) if matches!(seen, Seen::MayCome(_)) => Seen::MayCome(vec![step]),
+            _ => seen,
         }
     }
 

@@ -115,9 +115,8 @@ impl Need {
     /// The need for what was looked for; an absent one comes with what to do about it.
     pub fn of<T>(seen: Seen<T>, what: String, help: impl FnOnce() -> String) -> Self {
         match seen {
-            Seen::Known(_) => Self::Met,
-            Seen::Unknown(steps) if steps.is_empty() => Self::Met,
-            Seen::MayCome(steps) | Seen::Unknown(steps) => Self::MayCome { what, steps },
+            Seen::Known(_) | Seen::Unknown(_) => Self::Met,
+            Seen::MayCome(steps) => Self::MayCome { what, steps },
             Seen::Absent => Self::Absent { what, help: Some(help()) },
         }
     }

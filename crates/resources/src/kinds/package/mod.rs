@@ -8,6 +8,7 @@ use std::time::Duration;
 use converge_model::{Claim, KindSchema, Param, ParamProblem, Type};
 
 use crate::actor::{Actor, ApplyError};
+use crate::brought::Brought;
 use crate::kind::{Kind, Planned};
 use crate::overlay::Effect;
 use crate::system::packages::{Installed, Manager, PackageGoal, PackageRequest, Upkeep, is_package_name};
@@ -25,6 +26,7 @@ pub struct Wish {
     recommends: Option<bool>,
     downgrade: bool,
     refresh: Option<Duration>,
+    brings: Vec<Brought>,
 }
 
 /// What was found.
@@ -66,9 +68,11 @@ impl Kind for Package {
             .param(Param::new("allow-downgrade", Type::Bool, "Whether `version` may take the place of a newer one.").default(false))
             .param(Param::new("purge", Type::Bool, "Whether its configuration goes with it, also what an earlier removal left.").default(false))
             .param(Param::new("refresh", Type::Duration, "The lists are fetched anew before the package is installed if they are older than this. Old lists alone change nothing."))
+            .param(Param::list("brings", Type::Text, "What comes with it: `/etc/nginx`, `nginx.service`, `user[postgres]`, `group[adm]`. The plan counts on it; the step fails without it."))
             .example("A package", "package \"curl\"")
             .example("A version, held", "package \"rsync\" version=\"3.*\" hold=#true recommends=#false")
             .example("The newest version on offer", "package \"ca-certificates\" state=\"latest\"")
+            .example("What comes with it, so that later steps are planned for certain", "package \"nginx\" {\n    brings \"/etc/nginx\" \"nginx.service\"\n}")
             .example("A package that should not be there", "package \"telnet\" state=\"absent\" purge=#true")
             .whole_system()
     }
@@ -85,7 +89,12 @@ impl Kind for Package {
             recommends: params.flag("recommends"),
             downgrade: params.flag("allow-downgrade").unwrap_or(false),
             refresh: params.duration("refresh"),
+            brings: brings(params),
         }
+    }
+
+    fn brings(wish: &Wish) -> &[Brought] {
+        &wish.brings
     }
 
     fn claims(wish: &Wish) -> Vec<Claim> {
@@ -160,6 +169,9 @@ fetched, are older than the sources, or are older than `refresh` says. The versi
 packages change, the package manager foresees the transaction once more. If it would remove a package that the plan does not \
 name, the step stops, names it, and changes no package. What comes beyond the plan is told as unforeseen.
 
+What a package brings can only be known once it is there. Later steps that need something of it are conditional, unless \
+`brings` names it: then the plan counts on it, and the step fails if the package came without it.
+
 A name that packages only provide, such as `mail-transport-agent`, is satisfied by one of them that is installed, or that an \
 earlier resource installs. Otherwise the plan names those that provide it: which of them comes is for the inventory to say.
 
@@ -192,8 +204,10 @@ fn goal(params: &mut Reader<'_>) -> PackageGoal {
         refuse("purge", "goes with `state=\"absent\"` alone");
     }
     if state == State::Absent {
-        for param in
-            ["hold", "recommends", "refresh"].into_iter().filter(|name| params.has(name)).collect::<Vec<_>>()
+        for param in ["hold", "recommends", "refresh", "brings"]
+            .into_iter()
+            .filter(|name| params.has(name))
+            .collect::<Vec<_>>()
         {
             params.problem(ParamProblem::new(param, "makes no sense for a package that should be absent"));
         }
@@ -207,6 +221,20 @@ fn goal(params: &mut Reader<'_>) -> PackageGoal {
         (State::Present, Some(version)) => PackageGoal::Version(version),
         (State::Present, None) => PackageGoal::Present,
     }
+}
+
+fn brings(params: &mut Reader<'_>) -> Vec<Brought> {
+    let mut brings = Vec::new();
+    for text in params.texts("brings") {
+        match Brought::read(&text) {
+            Some(what) => brings.push(what),
+            None => params.problem(
+                ParamProblem::new("brings", format!("{text:?} is nothing that a package can be said to bring"))
+                    .help("write a path, a unit, a user or a group: `/etc/nginx`, `nginx.service`, `user[postgres]`, `group[adm]`"),
+            ),
+        }
+    }
+    brings
 }
 
 fn is_version(version: &str) -> bool {

@@ -34,7 +34,15 @@ const fn manager(name: &'static str, features: Features) -> Manager {
 }
 
 fn wish(goal: PackageGoal) -> Wish {
-    Wish { name: "nginx".into(), goal, hold: None, recommends: None, downgrade: false, refresh: None }
+    Wish {
+        name: "nginx".into(),
+        goal,
+        hold: None,
+        recommends: None,
+        downgrade: false,
+        refresh: None,
+        brings: Vec::new(),
+    }
 }
 
 fn installed(version: &str) -> Seen<Installed> {
@@ -217,6 +225,36 @@ fn earlier_steps_are_seen() {
     assert_eq!(
         line(&created),
         "Create version - -> ?, lists older than the sources -> fetched anew (conditional)"
+    );
+}
+
+#[test]
+fn what_it_is_said_to_bring_is_counted_on_and_asked_for() {
+    let trial = Trial::new();
+    let files =
+        vec![("/etc/web/conf".into(), "listen 80\n".into()), ("/usr/sbin/webd".into(), String::new())];
+    let (users, units) = (vec!["web".into()], vec![("web.service".into(), true)]);
+    trial.world().offer("web", Offer { version: "1.2".into(), files, users, units, ..Offer::default() });
+    let brings = |names: &[&str]| {
+        package("web", [("brings", Value::List(names.iter().map(|name| (*name).into()).collect()))])
+    };
+    let told = brings(&["/etc/web", "web.service", "user[web]", "/usr/sbin/webd"]);
+    let later = [
+        ("service", params([("name", "web".into()), ("running", true.into())])),
+        ("directory", params([("path", "/etc/web/sites".into()), ("owner", "web".into())])),
+    ];
+    for (wish, certain) in [(&told, true), (&package("web", []), false)] {
+        let effects = trial.look(KIND, wish).effects;
+        for (kind, other) in &later {
+            let after = change(trial.plan_after(effects.clone(), kind, other));
+            assert_eq!(after.certainty == Certainty::Exact, certain, "{kind}: {after:?}");
+        }
+    }
+    trial.apply(KIND, &told).unwrap();
+    trial.assert_in_sync(KIND, &told);
+    assert_eq!(
+        impossible(trial.plan(KIND, &brings(&["/etc/web", "webs.service"]))),
+        "it is there, and the unit webs.service, which `brings` names, is not"
     );
 }
 

@@ -114,10 +114,12 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
             Change::new(Verb::Create).property(PropertyChange::new("masked", Shown::Absent, word(true))),
         ),
         Seen::Absent => Planned::change(Change::new(Verb::Update)).given([found.need.clone()]),
-        Seen::MayCome(steps) | Seen::Unknown(steps) => {
+        coming @ (Seen::MayCome(_) | Seen::Unknown(_)) => {
             let before = Shown::Unknown("an earlier step brings it".to_owned());
             let mut change = Change { properties: asked(wish, &before), ..Change::new(Verb::Update) };
-            change.depend(&format!("the unit {}", wish.unit), steps);
+            if let Seen::MayCome(steps) = coming {
+                change.depend(&format!("the unit {}", wish.unit), steps);
+            }
             Planned::change(change)
         }
     }
