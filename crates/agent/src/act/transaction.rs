@@ -86,8 +86,11 @@ impl Act<'_> {
         let mut beyond = std::mem::take(&mut self.unforeseen);
         let mut failed = false;
         for (index, _, look) in batch {
+            // All of them took it together, which is told once.
+            let mut since = Instant::now();
             if Some(&index) == indices.last() {
                 self.unforeseen.append(&mut beyond);
+                since = started;
             }
             let change = match look.planned {
                 Planned::Change(planned) => Some(planned.change),
@@ -103,7 +106,7 @@ impl Act<'_> {
             failed |= matches!(attempt, Attempt::Failed { .. });
             self.note_effects(index, &look.effects, &attempt);
             let place = self.course.of(index).step;
-            self.finish(index, place, change, attempt, started);
+            self.finish(index, place, change, attempt, since);
         }
         if let (Err(error), Some(last), false) = (&done, indices.last(), failed) {
             self.done_despite(*last, error);

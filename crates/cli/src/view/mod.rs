@@ -87,14 +87,14 @@ impl Screen {
     /// Shows an event of a run.
     pub(crate) fn event(&mut self, event: &Event) {
         let text = match &mut self.results {
-            Results::Human(human) => fitted(&human.event(event), self.look.detail),
+            Results::Human(human) => fitted_to(io::stdout(), human.event(event)),
             Results::Json => json::event(event),
         };
         let output = self.live_output(event);
         if !text.is_empty() || !output.is_empty() {
             self.above_progress(|screen| {
                 screen.print(&text);
-                screen.say(&output);
+                screen.say_as_it_is(&output);
             });
         }
         if let Some(progress) = &mut self.progress {
@@ -178,6 +178,11 @@ impl Screen {
 
     /// Writes a message.
     pub(crate) fn say(&mut self, text: &str) {
+        let text = fitted_to(io::stderr(), text.to_owned());
+        self.say_as_it_is(&text);
+    }
+
+    fn say_as_it_is(&mut self, text: &str) {
         let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
     }
 
@@ -208,7 +213,7 @@ impl Screen {
     /// What a run that was cut off had not shown yet.
     pub(crate) fn cut_off(&mut self) {
         if let Results::Human(human) = &mut self.results {
-            let text = human.cut_off();
+            let text = fitted_to(io::stdout(), human.cut_off());
             self.print(&text);
         }
     }
@@ -223,7 +228,7 @@ impl Screen {
         if errors > 1 {
             text.push_str(&format!("{}\n", paint(FAILED, format_args!("{errors} mistakes"))));
         }
-        self.say(&text);
+        self.say_as_it_is(&text);
     }
 
     /// Writes a question, the lines of progress out of its way; `ready` comes before the first word of it.
@@ -238,7 +243,7 @@ impl Screen {
     /// Everything of the plans that were shown, as text with colours if standard output has them.
     pub(crate) fn details(&self) -> String {
         let Results::Human(human) = &self.results else { return String::new() };
-        let text = human.details();
+        let text = fitted_to(io::stdout(), human.details());
         if self.has_colors() { text } else { anstream::adapter::strip_str(&text).to_string() }
     }
 
@@ -269,23 +274,36 @@ impl Drop for Screen {
     }
 }
 
-/// `text` for a terminal: lines that are too long go on below, indented, and no word is broken.
-fn fitted(text: &str, detail: Detail) -> String {
-    let Detail::Outline(width) = detail else { return text.to_owned() };
+/// `text` as it is written to `stream`: fitted, if that is a terminal.
+fn fitted_to(stream: impl AsFd + IsTerminal, text: String) -> String {
+    if stream.is_terminal() { fitted(&text, columns(stream)) } else { text }
+}
+
+/// `text` for a terminal of `width` columns: lines that are too long go on below, indented, and no word is broken. The
+/// lines of a difference stay as they are, since blanks count in them.
+fn fitted(text: &str, width: usize) -> String {
     let mut fitted = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
-        if textwrap::core::display_width(line) <= width {
+        if textwrap::core::display_width(line) <= width || is_of_difference(line) {
             fitted.push_str(line);
         } else {
             let indent = line.len() - line.trim_start().len();
             let below = " ".repeat(indent + 4);
             let options = textwrap::Options::new(width).subsequent_indent(&below).break_words(false);
+            let options = options.word_separator(textwrap::WordSeparator::AsciiSpace);
+            let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
             fitted.push_str(&textwrap::fill(line, options));
         }
         fitted.push_str(end);
     }
     fitted
+}
+
+/// Whether `line` is one of a difference: indented, with its sign.
+fn is_of_difference(line: &str) -> bool {
+    let plain = anstream::adapter::strip_str(line).to_string();
+    plain.strip_prefix("      ").is_some_and(|line| line.starts_with(['+', '-', '@', ' ']))
 }
 
 /// The columns that diagnostics wrap at.

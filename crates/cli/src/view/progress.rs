@@ -37,8 +37,16 @@ pub(crate) struct Progress {
 /// The line of a host.
 struct Line {
     bar: ProgressBar,
-    /// The step that it is at, from 1, and how many there are.
-    step: Option<(u32, u32)>,
+    /// The steps that it is at: several where packages are one transaction.
+    at: Vec<At>,
+}
+
+/// A step that a host is at.
+struct At {
+    /// Its place in the plan, from 1.
+    step: u32,
+    /// How many steps the plan has.
+    of: u32,
 }
 
 impl Progress {
@@ -83,14 +91,11 @@ impl Progress {
             (EventKind::Planned { .. }, Some(host)) => self.done(host, true),
             (EventKind::HostFinished { .. }, Some(host)) => self.done(host, false),
             (kind, Some(host)) => {
-                let line = self.hosts.get_mut(host);
-                let step = line.and_then(|line| {
-                    if let EventKind::StepStarted { step, of, .. } = kind {
-                        line.step = Some((step + 1, *of));
-                    }
-                    line.step
+                let steps = self.hosts.get_mut(host).map(|line| {
+                    line.follow(kind);
+                    &line.at[..]
                 });
-                if let Some(message) = at(kind, step) {
+                if let Some(message) = at(kind, steps.unwrap_or_default()) {
                     self.say(host, message);
                 }
             }
@@ -156,25 +161,44 @@ impl Progress {
         line.set_prefix(harmless(host.as_str()));
         line.set_message(message);
         line.enable_steady_tick(Duration::from_millis(120));
-        self.hosts.insert(host.clone(), Line { bar: line, step: None });
+        self.hosts.insert(host.clone(), Line { bar: line, at: Vec::new() });
     }
 }
 
-/// What an event says that its host is at, which is at `step` of so many; none where it says nothing of it.
-fn at(kind: &EventKind, step: Option<(u32, u32)>) -> Option<String> {
+impl Line {
+    /// Which steps the host is at, after `kind`.
+    fn follow(&mut self, kind: &EventKind) {
+        match kind {
+            EventKind::StepStarted { step, of, .. } => self.at.push(At { step: step + 1, of: *of }),
+            // What is done together ends together.
+            EventKind::StepFinished { .. } => self.at.clear(),
+            _ => {}
+        }
+    }
+}
+
+/// What an event says that its host is at, which is at `steps` now; none where it says nothing of it.
+fn at(kind: &EventKind, steps: &[At]) -> Option<String> {
     match kind {
         EventKind::HostState { phase } if phase == "waiting" => None,
         EventKind::HostState { phase } => Some(harmless(phase)),
-        EventKind::StepStarted { address, step, of } => {
-            Some(format!("{}/{of} {}", step + 1, harmless(address.as_str())))
-        }
+        EventKind::StepStarted { address, step, of } => Some(
+            together(steps).unwrap_or_else(|| format!("{}/{of} {}", step + 1, harmless(address.as_str()))),
+        ),
         EventKind::Output { address, line } => {
-            let count = step.map(|(step, of)| format!("{step}/{of} ")).unwrap_or_default();
-            let address = middle(address.as_str(), ADDRESS_WIDTH);
-            Some(format!("{count}{address}: {}", cut(line.trim(), OUTPUT_WIDTH)))
+            let count = steps.last().map(|at| format!("{}/{} ", at.step, at.of)).unwrap_or_default();
+            let what = || format!("{count}{}", middle(address.as_str(), ADDRESS_WIDTH));
+            Some(format!("{}: {}", together(steps).unwrap_or_else(what), cut(line.trim(), OUTPUT_WIDTH)))
         }
         _ => None,
     }
+}
+
+/// The steps of one transaction in a few words; none where there is a single one. Which of the packages it is at, its output
+/// says.
+fn together(steps: &[At]) -> Option<String> {
+    let [first, .., last] = steps else { return None };
+    Some(format!("{}-{}/{} {} packages", first.step, last.step, last.of, steps.len()))
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -193,6 +217,18 @@ mod tests {
 
     fn hidden() -> Progress {
         Progress::on(ProgressDrawTarget::hidden())
+    }
+
+    fn created(address: &Address) -> StepResult {
+        StepResult {
+            resource: 0,
+            address: address.clone(),
+            change: Change::new(Verb::Create),
+            outcome: StepOutcome::Done,
+            unforeseen: Vec::new(),
+            may_fail: false,
+            took: 1,
+        }
     }
 
     fn phase(name: &str) -> EventKind {
@@ -225,6 +261,25 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_is_one_line_that_says_which_package_it_is_at() {
+        let mut progress = hidden();
+        progress.event(&event("a", phase("applying")));
+        let package = |name: &str| Address::new(None, "package", name);
+        let started = |name: &str, step| EventKind::StepStarted { address: package(name), step, of: 17 };
+        progress.event(&event("a", started("curl", 1)));
+        progress.event(&event("a", started("htop", 2)));
+        progress.event(&event("a", started("tree", 3)));
+        let message = |progress: &Progress| progress.hosts.values().next().map(|line| line.bar.message());
+        assert_eq!(message(&progress).as_deref(), Some("2-4/17 3 packages"));
+        let line = "Setting up htop (3.2.2-2) ...".to_owned();
+        progress.event(&event("a", EventKind::Output { address: package("curl"), line }));
+        assert_eq!(message(&progress).as_deref(), Some("2-4/17 3 packages: Setting up htop (3.2.2-2) ..."));
+        progress.event(&event("a", EventKind::StepFinished { result: created(&package("curl")) }));
+        progress.event(&event("a", started("ssh", 4)));
+        assert_eq!(message(&progress).as_deref(), Some("5/17 package[ssh]"));
+    }
+
+    #[test]
     fn the_bar_of_an_apply_counts_steps() {
         let mut progress = hidden();
         let (verb, by) = ("apply".to_owned(), String::new());
@@ -234,16 +289,7 @@ mod tests {
         let address = Address::new(None, "file", "/x");
         let started = || EventKind::StepStarted { address: address.clone(), step: 0, of: 7 };
         progress.event(&event("a", started()));
-        let finished = StepResult {
-            resource: 0,
-            address: address.clone(),
-            change: Change::new(Verb::Create),
-            outcome: StepOutcome::Done,
-            unforeseen: Vec::new(),
-            may_fail: false,
-            took: 1,
-        };
-        progress.event(&event("a", EventKind::StepFinished { result: finished }));
+        progress.event(&event("a", EventKind::StepFinished { result: created(&address) }));
         progress.event(&event("a", started()));
         let bar = progress.steps.as_ref().unwrap();
         assert_eq!((bar.position(), bar.length()), (1, Some(7)));

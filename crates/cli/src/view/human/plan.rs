@@ -262,11 +262,12 @@ fn remarks(out: &mut String, step: &Step, on: &[Address]) {
     if let Certainty::Conditional { why, .. } = &step.change.certainty {
         match on.iter().map(Address::as_str).collect::<Vec<_>>().as_slice() {
             [] => remark(format!("conditional: {why}")),
-            on => remark(format!("conditional on {}: {why}", on.join(", "))),
+            [only] => remark(format!("conditional on {only}: {why}")),
+            [others @ .., last] => remark(format!("conditional on {last} and {} more: {why}", others.len())),
         }
     }
     if step.guarded {
-        remark("may shut you out: taken back by the host unless a new connection confirms it".to_owned());
+        remark("could lock you out: the host undoes it unless a new login works".to_owned());
     }
     if let Some(why) = &step.change.irreversible {
         remark(format!("not revertible: {why}"));
