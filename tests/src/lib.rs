@@ -7,6 +7,7 @@ pub mod act;
 pub mod demand;
 pub mod load;
 pub mod project;
+pub mod terminal;
 pub mod testbed;
 
 use std::env;

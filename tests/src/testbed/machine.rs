@@ -13,7 +13,7 @@ use super::command::{is_installed, run, tool};
 use super::progress;
 
 /// Programs and files that are needed, and the packages that bring them.
-const NEEDS: [(&str, &str); 8] = [
+const NEEDS: [(&str, &str); 9] = [
     ("debootstrap", "debootstrap"),
     ("systemd-nspawn", "systemd-container"),
     ("sshd", "openssh-server"),
@@ -21,6 +21,8 @@ const NEEDS: [(&str, &str); 8] = [
     ("nft", "nftables"),
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
+    // Draws the terminals that tests read.
+    ("tmux", "tmux"),
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
 ];
 

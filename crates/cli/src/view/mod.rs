@@ -8,9 +8,9 @@ pub(crate) mod paint;
 pub(crate) mod progress;
 pub(crate) mod text;
 pub(crate) mod voice;
+mod wrap;
 
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
@@ -25,6 +25,7 @@ use self::paint::{CHANGED, FAILED, FAINT, paint};
 use self::progress::Progress;
 use self::text::harmless;
 use self::voice::Voice;
+pub(crate) use self::wrap::columns;
 use crate::pager;
 
 /// How results are shown: what the options of the command line come to.
@@ -60,8 +61,6 @@ enum Results {
     Json,
 }
 
-/// The columns that diagnostics wrap at where nobody says how wide the terminal is.
-const WIDTH: usize = 80;
 /// The rows of a terminal that does not say how many it has.
 const ROWS: usize = 24;
 /// The most columns that text is easy to read in.
@@ -87,7 +86,7 @@ impl Screen {
     /// Shows an event of a run.
     pub(crate) fn event(&mut self, event: &Event) {
         let text = match &mut self.results {
-            Results::Human(human) => fitted_to(io::stdout(), human.event(event)),
+            Results::Human(human) => wrap::for_stream(io::stdout(), human.event(event)),
             Results::Json => json::event(event),
         };
         let output = self.live_output(event);
@@ -178,7 +177,7 @@ impl Screen {
 
     /// Writes a message.
     pub(crate) fn say(&mut self, text: &str) {
-        let text = fitted_to(io::stderr(), text.to_owned());
+        let text = wrap::for_stream(io::stderr(), text.to_owned());
         self.say_as_it_is(&text);
     }
 
@@ -213,7 +212,7 @@ impl Screen {
     /// What a run that was cut off had not shown yet.
     pub(crate) fn cut_off(&mut self) {
         if let Results::Human(human) = &mut self.results {
-            let text = fitted_to(io::stdout(), human.cut_off());
+            let text = wrap::for_stream(io::stdout(), human.cut_off());
             self.print(&text);
         }
     }
@@ -243,7 +242,7 @@ impl Screen {
     /// Everything of the plans that were shown, as text with colours if standard output has them.
     pub(crate) fn details(&self) -> String {
         let Results::Human(human) = &self.results else { return String::new() };
-        let text = fitted_to(io::stdout(), human.details());
+        let text = wrap::for_stream(io::stdout(), human.details());
         if self.has_colors() { text } else { anstream::adapter::strip_str(&text).to_string() }
     }
 
@@ -274,38 +273,6 @@ impl Drop for Screen {
     }
 }
 
-/// `text` as it is written to `stream`: fitted, if that is a terminal.
-fn fitted_to(stream: impl AsFd + IsTerminal, text: String) -> String {
-    if stream.is_terminal() { fitted(&text, columns(stream)) } else { text }
-}
-
-/// `text` for a terminal of `width` columns: lines that are too long go on below, indented, and no word is broken. The
-/// lines of a difference stay as they are, since blanks count in them.
-fn fitted(text: &str, width: usize) -> String {
-    let mut fitted = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
-        if textwrap::core::display_width(line) <= width || is_of_difference(line) {
-            fitted.push_str(line);
-        } else {
-            let indent = line.len() - line.trim_start().len();
-            let below = " ".repeat(indent + 4);
-            let options = textwrap::Options::new(width).subsequent_indent(&below).break_words(false);
-            let options = options.word_separator(textwrap::WordSeparator::AsciiSpace);
-            let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
-            fitted.push_str(&textwrap::fill(line, options));
-        }
-        fitted.push_str(end);
-    }
-    fitted
-}
-
-/// Whether `line` is one of a difference: indented, with its sign.
-fn is_of_difference(line: &str) -> bool {
-    let plain = anstream::adapter::strip_str(line).to_string();
-    plain.strip_prefix("      ").is_some_and(|line| line.starts_with(['+', '-', '@', ' ']))
-}
-
 /// The columns that diagnostics wrap at.
 fn width() -> usize {
     columns(io::stderr()).min(WIDEST)
@@ -315,10 +282,4 @@ fn width() -> usize {
 fn rows() -> usize {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
     size.filter(|size| size.ws_row > 0).map_or(ROWS, |size| usize::from(size.ws_row))
-}
-
-/// The columns of a terminal; the usual ones if it does not say.
-pub(crate) fn columns(terminal: impl AsFd) -> usize {
-    let size = rustix::termios::tcgetwinsize(terminal).ok();
-    size.filter(|size| size.ws_col > 0).map_or(WIDTH, |size| usize::from(size.ws_col))
 }

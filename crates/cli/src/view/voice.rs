@@ -1,7 +1,7 @@
 //! What is said from outside the stream of events, while lines of progress may be on the screen: that a run is to stop.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +9,7 @@ use converge_model::{Event, EventKind, HostName};
 use indicatif::MultiProgress;
 
 use super::text::harmless;
+use super::wrap;
 
 /// The steps in hand that are named.
 const NAMED: usize = 3;
@@ -60,7 +61,8 @@ impl Voice {
 }
 
 fn write(words: &str) {
-    let _ = writeln!(anstream::stderr(), "{words}");
+    let words = wrap::for_stream(io::stderr(), format!("{words}\n"));
+    let _ = anstream::stderr().write_all(words.as_bytes());
 }
 
 #[cfg(test)]

@@ -461,7 +461,8 @@ impl Human {
             let _ = writeln!(lines, "  The next run still has to notify {}.", harmless(address.as_str()));
         }
         lines.push_str(
-            "  `converge history last` shows the whole run, `converge apply --failed-from last` goes on.\n",
+            "  `converge history last` shows the whole run.\n  `converge apply --failed-from last` goes on with the hosts that did \
+             not succeed.\n",
         );
         lines
     }

@@ -48,12 +48,22 @@ pub(super) fn lines(lines: &[(&Line, Option<&str>)], width: usize, legend: &mut 
         }
     }
     modules.retain(|_, steps| steps.len() >= FOLD);
+    let mut waiting = waiting(lines);
     let mut all = String::new();
     for (line, name) in lines {
         let mut out = String::new();
         match line {
             Line::Skipped(blocked) => {
-                let text = format!("{}  skipped: {}", blocked.address, blocked.why);
+                let what = match waiting.get_mut(blocked.why.as_str()).map(std::mem::take) {
+                    Some(0) => continue,
+                    Some(n) => {
+                        legend.is_short = true;
+                        count(n, "resource")
+                    }
+                    // Each of the few has its own line.
+                    None => blocked.address.to_string(),
+                };
+                let text = format!("{what}  skipped: {}", blocked.why);
                 let _ = writeln!(out, "  . {}", cut(&text, width.saturating_sub(4)));
             }
             Line::Step(step, _) => {
@@ -71,6 +81,18 @@ pub(super) fn lines(lines: &[(&Line, Option<&str>)], width: usize, legend: &mut 
         all.push_str(&name.map_or(out.clone(), |name| without_name(&out, name)));
     }
     all
+}
+
+/// By the reason for which resources are skipped: how many are, where they are too many for a line each.
+fn waiting<'a>(lines: &[(&'a Line, Option<&str>)]) -> BTreeMap<&'a str, usize> {
+    let mut waiting = BTreeMap::new();
+    for (line, _) in lines {
+        if let Line::Skipped(blocked) = line {
+            *waiting.entry(blocked.why.as_str()).or_default() += 1;
+        }
+    }
+    waiting.retain(|_, n| *n >= FOLD);
+    waiting
 }
 
 /// The line of a module: `+ app-release[shop]: 14 steps (12 creates, 2 actions)`.
