@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use converge_tests::converge_binary;
 use converge_tests::load::Site;
 use converge_tests::project::{Ended, Project};
+use converge_tests::terminal::Terminal;
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
 const DOMAIN: &str = "guestbook.example.com";
@@ -16,6 +17,7 @@ fn a_single_server_is_what_its_inventory_says() {
     let admin = Project::new("", Some(&testbed)).unwrap();
     let (ready, deploy) = commands("single-server");
     run(&admin, &ready);
+    the_first_plan_is_read_at_once(&admin);
     run(&admin, &deploy.replace("converge apply", "converge apply --yes"));
 
     let server = testbed.host("server").unwrap();
@@ -24,6 +26,27 @@ fn a_single_server_is_what_its_inventory_says() {
     let again = run(&admin, "cd ~/single-server && converge plan --detailed-exitcode");
     assert!(again.stdout.contains("nothing to change"), "{again}");
     assert_eq!(server.failed_units().unwrap(), Vec::<String>::new());
+}
+
+/// All that is to come, for an empty host, at a terminal of 80 columns.
+fn the_first_plan_is_read_at_once(admin: &Project) {
+    let terminal = Terminal::open(admin, (80, 60), &[]).unwrap();
+    terminal.run("cd ~/single-server").unwrap();
+    let (screen, code) = terminal.run("converge plan").unwrap();
+    assert_eq!(code, "0", "{screen}");
+    // What would surprise: who may log in, what could lock out, what nobody can name beforehand.
+    for words in [
+        "users.user[ada]",
+        "10-keys-only.conf] (guarded)",
+        "could lock you out",
+        "steps wait for",
+        "Plan: 1 host changes",
+    ] {
+        assert!(screen.contains(words), "{words}: {screen}");
+    }
+    let lines = terminal.drawn().unwrap().lines().count();
+    assert!(lines <= 60, "{lines} lines: {screen}");
+    assert_eq!(terminal.broken().unwrap(), Vec::<String>::new());
 }
 
 fn is_signed_and_read(server: &Host) {

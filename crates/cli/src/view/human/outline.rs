@@ -115,9 +115,9 @@ fn step(out: &mut String, step: &Step, width: usize, legend: &mut Legend) {
     let room = width.saturating_sub(4);
     let address = middle(step.address.as_str(), room * ADDRESS_SHARE.0 / ADDRESS_SHARE.1);
     let summary = summary(step, legend);
-    let left = room.saturating_sub(address.chars().count() + 2);
-    let summary = cut(&summary, left);
-    let mark = if step.guarded { paint(FAILED, " (guarded)") } else { String::new() };
+    let mark = if step.guarded { " (guarded)" } else { "" };
+    let summary = cut(&summary, room.saturating_sub(address.chars().count() + mark.len() + 2));
+    let mark = if mark.is_empty() { String::new() } else { paint(FAILED, mark) };
     let gap = if summary.is_empty() { "" } else { "  " };
     let _ = writeln!(out, "  {} {address}{mark}{gap}{summary}", sign(step.change.verb));
     details(out, step, legend);
