@@ -40,7 +40,7 @@ fn the_first_plan_is_read_at_once(admin: &Project) {
         "10-keys-only.conf] (guarded)",
         "could lock you out",
         "steps wait for",
-        "Plan: 1 host changes",
+        "Plan: 1 host will change",
     ] {
         assert!(screen.contains(words), "{words}: {screen}");
     }

@@ -71,7 +71,7 @@ fn a_project_is_begun(terminal: &Terminal) {
         terminal.enter(answer).unwrap();
     }
     let screen = terminal.until("now: converge apply shop").unwrap();
-    assert!(screen.contains("Plan: 1 host changes (2 creates)"), "{screen}");
+    assert!(screen.contains("Plan: 1 host will change (2 creates)"), "{screen}");
     terminal.run("cd shop").unwrap();
 }
 
@@ -81,7 +81,7 @@ fn a_plan_fits_the_screen(terminal: &Terminal) {
     for words in [
         "+ directory[/srv/shop/settings]",
         "+Welcome to web1.",
-        "Plan: 1 host changes (12 creates, 2 updates)",
+        "Plan: 1 host will change (12 creates, 2 updates)",
     ] {
         assert!(screen.contains(words), "{words}: {screen}");
     }

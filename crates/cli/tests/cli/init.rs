@@ -50,7 +50,7 @@ fn a_sandbox_is_written_checked_and_planned_and_can_be_applied() {
           +[os]
           mode: 0644
 
-    Plan: 1 host changes (2 creates).   [time]
+    Plan: 1 host will change (2 creates).   [time]
     ");
     insta::assert_snapshot!(said.err, @"now: converge apply first");
     insta::assert_snapshot!(world.read("first/converge.kdl"), @r#"
@@ -243,7 +243,7 @@ fn no_answer_means_a_sandbox_and_no_input_ends_it() {
     let (exit, shown) = at_terminal(&world, "first", "\n");
     assert_eq!(exit, Some(0), "{shown}");
     assert!(
-        shown.contains("Plan: 1 host changes") && shown.ends_with("now: converge apply first\r\n"),
+        shown.contains("Plan: 1 host will change") && shown.ends_with("now: converge apply first\r\n"),
         "{shown}"
     );
     let (exit, shown) = at_terminal(&world, "second", "\x04");

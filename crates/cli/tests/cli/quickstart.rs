@@ -37,7 +37,7 @@ fn an_edit_is_planned_as_exactly_its_difference_and_then_made() {
           +nofile 8192
            nproc 512
 
-    Plan: 1 host changes (1 update); 10 resources in sync.   [time]
+    Plan: 1 host will change (1 update); 10 resources in sync.   [time]
     ");
     assert_eq!(planned.exit, 2);
     assert_eq!(world.read("sandbox/etc/hello/limits.conf"), "nofile 4096\nnproc 512\n");
@@ -49,7 +49,7 @@ fn an_edit_is_planned_as_exactly_its_difference_and_then_made() {
           +nofile 8192
            nproc 512
 
-    Plan: 1 host changes (1 update); 10 resources in sync.
+    Plan: 1 host will change (1 update); 10 resources in sync.
     here  ~ file[/etc/hello/limits.conf]
     Apply: 1 host changed (1 updated); 10 resources in sync.   [time]
     ");
@@ -72,7 +72,7 @@ fn what_a_person_moved_is_put_back() {
            index = 3
       - file[/etc/hello/old.conf]  file -> (absent)
 
-    Plan: 1 host changes (1 update, 1 removal); 9 resources in sync.
+    Plan: 1 host will change (1 update, 1 removal); 9 resources in sync.
     here  ~ file[/etc/hello/blue.conf]
     here  - file[/etc/hello/old.conf]
     Apply: 1 host changed (1 updated, 1 removed); 9 resources in sync.   [time]

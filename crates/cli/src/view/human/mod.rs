@@ -301,8 +301,8 @@ impl Human {
         let change = match self.plan.changing {
             0 if self.plan.is_whole() => Some("nothing to change".to_owned()),
             0 => None,
-            1 => Some(format!("1 host changes ({})", totals.words(PLANNED))),
-            n => Some(format!("{n} hosts change ({})", totals.words(PLANNED))),
+            1 => Some(format!("1 host will change ({})", totals.words(PLANNED))),
+            n => Some(format!("{n} hosts will change ({})", totals.words(PLANNED))),
         };
         let (head, said) = match self.verb.as_str() {
             // Of hosts that nobody could look at it is not known whether they moved.

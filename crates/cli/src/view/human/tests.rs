@@ -223,7 +223,7 @@ fn hosts_with_the_same_plan_are_one_group_in_the_order_of_the_inventory() {
     db1
       + package[postgresql]  (absent) -> 15+248
 
-    Plan: 3 hosts change (1 create, 1 update, 1 action); 78 resources in sync.   0.4 s
+    Plan: 3 hosts will change (1 create, 1 update, 1 action); 78 resources in sync.   0.4 s
     ");
 }
 
@@ -273,7 +273,7 @@ fn every_doubt_of_a_plan_is_said() {
           owed from an earlier run
       ± link[/etc/alt]
 
-    Plan: 1 host changes (1 create, 2 updates, 1 removal, 1 replacement, 1 action); 1 resource in sync.   0.4 s
+    Plan: 1 host will change (1 create, 2 updates, 1 removal, 1 replacement, 1 action); 1 resource in sync.   0.4 s
     ");
 }
 
@@ -343,7 +343,7 @@ fn an_apply_tells_each_result_as_it_comes_and_sums_up() {
     db1
       + package[postgresql]  (absent) -> 15+248
 
-    Plan: 2 hosts change (1 create, 1 update, 1 action); 48 resources in sync.
+    Plan: 2 hosts will change (1 create, 1 update, 1 action); 48 resources in sync.
     db1   + package[postgresql]   12 s
     web1  ! nginx.file[/x]  failed: exit status 1
           | nginx: [emerg] unknown directive
@@ -467,7 +467,7 @@ fn a_resource_that_cannot_be_planned_is_told_first_and_what_waits_for_it_last() 
       . file[/opt/y]  skipped: file[/opt/x] before it cannot be planned
 
     ! a cannot be planned (the folder /opt is not there)
-    Plan: 1 resource cannot be planned, 1 skipped because of that; 1 host changes (1 create); 18 resources in sync.   0.4 s
+    Plan: 1 resource cannot be planned, 1 skipped because of that; 1 host will change (1 create); 18 resources in sync.   0.4 s
     ");
 }
 
@@ -499,7 +499,7 @@ fn what_a_host_says_cannot_steer_the_terminal() {
       ~ file[/d]
           +\u{1b}[2J
 
-    Plan: 1 host changes (2 updates).   0.4 s
+    Plan: 1 host will change (2 updates).   0.4 s
     ");
 }
 
@@ -545,7 +545,7 @@ web[1..12] (12 hosts)
       +HOST.example.org
   HOST stands for the name of each host
 
-Plan: 12 hosts change (1 create, 1 update); 12 resources in sync.   0.4 s
+Plan: 12 hosts will change (1 create, 1 update); 12 resources in sync.   0.4 s
 "#);
 }
 
@@ -572,7 +572,7 @@ web1
 web2, web3 (2 hosts)
   ~ sysctl[b]  value: 0 -> 2
 
-Plan: 3 hosts change (3 updates).   0.4 s
+Plan: 3 hosts will change (3 updates).   0.4 s
 "#);
 }
 
@@ -626,7 +626,7 @@ a
   2 steps cannot be reverted: package transactions are not put back
   -v shows everything
 
-Plan: 1 host changes (9 creates, 2 updates, 1 removal); 3 resources in sync.   0.4 s
+Plan: 1 host will change (9 creates, 2 updates, 1 removal); 3 resources in sync.   0.4 s
 "#);
 }
 
@@ -644,7 +644,7 @@ fn a_summary_is_numbers() {
     a, b (2 hosts)
       2 creates, 1 removal
 
-    Plan: 2 hosts change (2 creates, 1 removal); 2 resources in sync.   0.4 s
+    Plan: 2 hosts will change (2 creates, 1 removal); 2 resources in sync.   0.4 s
     "#);
 }
 
