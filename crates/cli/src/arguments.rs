@@ -26,7 +26,14 @@ pub(crate) struct ProjectArguments {
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct IdentityArguments {
     /// Open secrets with the age or ssh key in this file, before those at the usual places
-    #[arg(id = "identity", long, value_name = "FILE", env = "CONVERGE_IDENTITY")]
+    #[arg(
+        id = "identity",
+        long,
+        value_name = "FILE",
+        env = "CONVERGE_IDENTITY",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
     pub(crate) files: Vec<PathBuf>,
 }
 
@@ -59,7 +66,7 @@ pub(crate) struct RunArguments {
 pub(crate) struct StrictArguments {
     /// Leave a host as it is if one of its resources cannot be planned; without it, only that resource and the rest of
     /// its body are left
-    #[arg(id = "strict", long = "strict")]
+    #[arg(id = "strict", long = "strict", hide_short_help = true)]
     pub(crate) is_strict: bool,
 }
 
@@ -86,10 +93,10 @@ pub(crate) struct AgainArguments {
 #[command(next_help_heading = "History")]
 pub(crate) struct HistoryArguments {
     /// For how long runs stay in the history; the last hundred always do
-    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = duration, env = "CONVERGE_KEEP_HISTORY")]
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = duration, env = "CONVERGE_KEEP_HISTORY", hide_env_values = true, hide_short_help = true)]
     keep_history: Duration,
     /// How many runs stay in the history
-    #[arg(long, value_name = "N", default_value_t = Retention::default().runs, env = "CONVERGE_KEEP_RUNS")]
+    #[arg(long, value_name = "N", default_value_t = Retention::default().runs, env = "CONVERGE_KEEP_RUNS", hide_env_values = true, hide_short_help = true)]
     keep_runs: u32,
 }
 
@@ -101,13 +108,13 @@ pub(crate) struct ResourceArguments {
     #[arg(long, value_name = "TAG", value_delimiter = ',')]
     tags: Vec<String>,
     /// No resources with one of these tags
-    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    #[arg(long, value_name = "TAG", value_delimiter = ',', hide_short_help = true)]
     skip_tags: Vec<String>,
     /// Only this resource, or all of this module, by its address as the plan prints it
     #[arg(long, value_name = "ADDRESS")]
     only: Vec<String>,
     /// Not this resource, and nothing of this module
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", hide_short_help = true)]
     skip: Vec<String>,
 }
 
@@ -116,10 +123,10 @@ pub(crate) struct ResourceArguments {
 #[command(next_help_heading = "Access")]
 pub(crate) struct GuardArguments {
     /// How long a host waits, after a change that may shut you out, for a new connection before it takes the change back
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window, hide_short_help = true)]
     confirm_timeout: Duration,
     /// Make such changes even where the host cannot take them back by itself
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     accept_irreversible: bool,
 }
 
@@ -128,19 +135,25 @@ pub(crate) struct GuardArguments {
 #[command(next_help_heading = "Connections")]
 pub(crate) struct ReachArguments {
     /// At most so many hosts at a time
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000), hide_short_help = true)]
     pub(crate) parallel: usize,
     /// An ssh_config to use instead of the user's
-    #[arg(long, value_name = "FILE", env = "CONVERGE_SSH_CONFIG")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CONVERGE_SSH_CONFIG",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
     pub(crate) ssh_config: Option<PathBuf>,
     /// How long connections stay open for the next run; 0: not at all
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, hide_short_help = true)]
     pub(crate) keep_connections: Duration,
     /// Ask for the password that sudo, doas or su wants on the hosts
-    #[arg(long, conflicts_with = "become_pass_fd")]
+    #[arg(long, conflicts_with = "become_pass_fd", hide_short_help = true)]
     pub(crate) ask_become_pass: bool,
     /// Read that password from this file descriptor
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) become_pass_fd: Option<u32>,
 }
 

@@ -16,8 +16,7 @@ use crate::view::{self, Look, Screen};
 /// Exit codes:
 ///   0    everything is as it should be, or was made so
 ///   1    an error before any host was touched
-///   2    changes are pending (plan --detailed-exitcode), or hosts drifted
-///        (drift --fail-on-drift, watch --once)
+///   2    changes are pending (plan --detailed-exitcode), or hosts drifted (drift --fail-on-drift, watch --once)
 ///   3    a host failed, or something on it cannot be planned
 ///   4    hosts were unreachable, none failed
 ///   5    another run holds a host
@@ -60,10 +59,10 @@ struct Output {
     #[arg(long, global = true)]
     json: bool,
     /// No colours; so does a NO_COLOR in the environment
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     no_color: bool,
     /// No lines of progress; there are none without a terminal
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     no_progress: bool,
     /// Everything: long differences, the output of steps while they run, what each host cost
     #[arg(short, long, global = true, overrides_with = "verbose")]

@@ -8,6 +8,7 @@ use converge_model::exit;
 
 use crate::view::paint::{FAILED, FAINT, paint};
 use crate::view::text::harmless;
+use crate::view::wrap;
 
 /// A command that cannot be carried out.
 #[derive(Debug)]
@@ -42,9 +43,11 @@ impl Failure {
         let mut err = anstream::stderr();
         if let Self::Message { message, help } = self {
             let lines: Vec<_> = message.lines().map(harmless).collect();
-            let _ = writeln!(err, "{}: {}", paint(FAILED, "error"), lines.join("\n  "));
-            if let Some(help) = help {
-                let _ = writeln!(err, "  {}", paint(FAINT, format_args!("help: {}", harmless(&help))));
+            let error = format!("{}: {}", paint(FAILED, "error"), lines.join("\n  "));
+            let help =
+                help.map(|help| format!("  {}", paint(FAINT, format_args!("help: {}", harmless(&help)))));
+            for line in error.lines().chain(help.iter().flat_map(|help| help.lines())) {
+                let _ = writeln!(err, "{}", wrap::message(line));
             }
         }
         exit::ERROR

@@ -1,6 +1,10 @@
 //! What clap has to say: help and version are answers, anything else is a mistake in the arguments. A word that clap does
 //! not know is answered here: with the word of this tool, or with those that there are.
 
+use std::env;
+use std::io::{self, IsTerminal, Write};
+
+use anstream::{AutoStream, ColorChoice};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory};
 use converge_model::exit;
@@ -8,14 +12,25 @@ use converge_model::exit;
 use crate::cli::Cli;
 use crate::failure::Failure;
 use crate::foreign_options;
+use crate::view::wrap::{width_of, wrapped};
 
 /// Shows it; the exit code.
 pub(crate) fn show(error: &clap::Error) -> u8 {
-    let words: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<_> = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(failure) = unknown_option(error, &words).or_else(|| unknown_command(error, &words)) {
         return failure.show();
     }
-    let _ = error.print();
+    // clap has not read the options where it shows the help.
+    let is_plain = words.iter().any(|word| word == "--no-color");
+    let color = if is_plain { ColorChoice::Never } else { ColorChoice::Auto };
+    let text = error.render().ansi().to_string();
+    // There is no way to say that this could not be written.
+    let _ = match error.use_stderr() {
+        // A pipe gets whole lines, as scripts look for them.
+        true if !io::stderr().is_terminal() => write!(AutoStream::new(io::stderr(), color), "{text}"),
+        true => write!(AutoStream::new(io::stderr(), color), "{}", wrapped(&text, width_of(io::stderr()))),
+        false => write!(AutoStream::new(io::stdout(), color), "{}", wrapped(&text, width_of(io::stdout()))),
+    };
     if error.use_stderr() { exit::ERROR } else { exit::OK }
 }
 
@@ -66,4 +81,39 @@ fn named(words: &[String]) -> Command {
         }
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls `check` with each command, its name, and its help, the short one and the long one.
+    fn each_help(command: &mut Command, check: &mut impl FnMut(&str, &str, bool)) {
+        let name = command.get_name().to_owned();
+        check(&name, &command.render_help().ansi().to_string(), true);
+        check(&name, &command.render_long_help().ansi().to_string(), false);
+        command.get_subcommands_mut().for_each(|inner| each_help(inner, check));
+    }
+
+    fn all_commands() -> Command {
+        let mut command = Cli::command();
+        command.build();
+        command
+    }
+
+    #[test]
+    fn help_fits_the_terminal_and_breaks_no_word() {
+        let mut tried = 0;
+        each_help(&mut all_commands(), &mut |name, help, _| {
+            for width in [60, 80, 200] {
+                let help = anstream::adapter::strip_str(help).to_string();
+                let shown = wrapped(&help, width);
+                let too_long = shown.lines().find(|line| line.chars().count() > width);
+                assert_eq!(too_long, None, "{name} in {width} columns");
+                assert!(shown.split_whitespace().eq(help.split_whitespace()), "{name}: {shown}");
+                tried += 1;
+            }
+        });
+        assert!(tried > 100, "only {tried} helps");
+    }
 }

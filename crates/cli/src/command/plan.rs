@@ -24,7 +24,7 @@ use crate::visit::Terms;
 #[command(verbatim_doc_comment)]
 pub(crate) struct PlanArgs {
     /// Exit with 2 where something would change
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     detailed_exitcode: bool,
     /// Show only how many steps of each sort each host has
     #[arg(long)]

@@ -8,7 +8,7 @@ pub(crate) mod paint;
 pub(crate) mod progress;
 pub(crate) mod text;
 pub(crate) mod voice;
-mod wrap;
+pub(crate) mod wrap;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};

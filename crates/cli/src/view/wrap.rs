@@ -1,35 +1,50 @@
-//! Lines that are longer than the terminal is wide go on below, at a word.
+//! Text laid out for a width: lines that are too long go on below, under their own column, and no word is broken.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
-/// The columns of a terminal that does not say how many it has.
-const WIDTH: usize = 80;
+use textwrap::core::display_width;
+use textwrap::{Options, WordSeparator, WordSplitter};
 
-/// `text` as it is written to `stream`: fitted, if that is a terminal.
-pub(crate) fn for_stream(stream: impl AsFd + IsTerminal, text: String) -> String {
-    if stream.is_terminal() { wrapped(&text, columns(stream)) } else { text }
+/// The columns of a terminal that does not say how many it has.
+pub(super) const USUAL: usize = 80;
+/// The columns of text that goes to a pipe or a file.
+const OFF_TERMINAL: usize = 100;
+/// The fewest columns in which text stands beside a name; with fewer, it stands below the name.
+pub(super) const NARROWEST: usize = 30;
+/// The indent of text that stands below a name.
+const BELOW: usize = 10;
+
+/// The columns for text that goes to `stream`.
+pub(crate) fn width_of(stream: impl IsTerminal + AsFd) -> usize {
+    if stream.is_terminal() { columns(stream).min(super::WIDEST) } else { OFF_TERMINAL }
 }
 
-/// `text` for a terminal of `width` columns: lines that are too long go on below, indented, and no word is broken. The
-/// lines of a difference stay as they are, since blanks count in them.
-fn wrapped(text: &str, width: usize) -> String {
-    let mut wrapped = String::with_capacity(text.len());
+/// A line of a message, broken if it goes to a terminal. A pipe gets it whole, as scripts look for it.
+pub(crate) fn message(line: &str) -> String {
+    match io::stderr().is_terminal() {
+        true => fill(line, width_of(io::stderr()), indent(line).max(2)),
+        false => line.to_owned(),
+    }
+}
+
+/// `text` as it is written to `stream`: on a terminal, lines that are too long go on below, indented. The lines of a
+/// difference stay as they are, since blanks count in them.
+pub(crate) fn for_stream(stream: impl AsFd + IsTerminal, text: String) -> String {
+    if stream.is_terminal() { fitted(&text, columns(stream)) } else { text }
+}
+
+fn fitted(text: &str, width: usize) -> String {
+    let mut fitted = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
-        if textwrap::core::display_width(line) <= width || is_of_difference(line) {
-            wrapped.push_str(line);
-        } else {
-            let indent = line.len() - line.trim_start().len();
-            let below = " ".repeat(indent + 4);
-            let options = textwrap::Options::new(width).subsequent_indent(&below).break_words(false);
-            let options = options.word_separator(textwrap::WordSeparator::AsciiSpace);
-            let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
-            wrapped.push_str(&textwrap::fill(line, options));
+        match display_width(line) <= width || is_of_difference(line) {
+            true => fitted.push_str(line),
+            false => fitted.push_str(&fill(line, width, indent(line) + 4)),
         }
-        wrapped.push_str(end);
+        fitted.push_str(end);
     }
-    wrapped
+    fitted
 }
 
 /// Whether `line` is one of a difference: indented, with its sign.
@@ -41,7 +56,75 @@ fn is_of_difference(line: &str) -> bool {
 /// The columns of a terminal; the usual ones if it does not say.
 pub(crate) fn columns(terminal: impl AsFd) -> usize {
     let size = rustix::termios::tcgetwinsize(terminal).ok();
-    size.filter(|size| size.ws_col > 0).map_or(WIDTH, |size| usize::from(size.ws_col))
+    size.filter(|size| size.ws_col > 0).map_or(USUAL, |size| usize::from(size.ws_col))
+}
+
+/// Lays out a help text. Lines without an indent that follow each other are one paragraph. A name and its text, two blanks
+/// between them, are two columns.
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut paragraph: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        if line.is_empty() || line.starts_with(' ') {
+            end_paragraph(&mut out, &mut paragraph, width);
+            out.push_str(&laid_out(line, width));
+            out.push('\n');
+        } else {
+            paragraph.push(line);
+        }
+    }
+    end_paragraph(&mut out, &mut paragraph, width);
+    out
+}
+
+fn end_paragraph(out: &mut String, lines: &mut Vec<&str>, width: usize) {
+    if !lines.is_empty() {
+        out.push_str(&fill(&lines.join(" "), width, 0));
+        out.push('\n');
+        lines.clear();
+    }
+}
+
+fn laid_out(line: &str, width: usize) -> String {
+    let indent = indent(line);
+    match column(line) {
+        _ if display_width(line) <= width => line.to_owned(),
+        None => fill(line, width, indent),
+        Some((_, column)) if width.saturating_sub(column) >= NARROWEST => fill(line, width, column),
+        Some((place, _)) => {
+            let (name, text) = line.split_at(place);
+            let text = format!("{:BELOW$}{text}", "");
+            format!("{}\n{}", name.trim_end(), fill(&text, width, BELOW))
+        }
+    }
+}
+
+/// Where the text behind a name begins: its place in the line, and its column.
+fn column(line: &str) -> Option<(usize, usize)> {
+    let name = line.trim_start();
+    let (_, gap_and_text) = name.split_once("  ")?;
+    let text = gap_and_text.trim_start();
+    let place = line.len() - text.len();
+    (!text.is_empty()).then(|| (place, display_width(&line[..place])))
+}
+
+/// The blanks that a line begins with.
+pub(crate) fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
+}
+
+/// Breaks a line between words. All lines but the first are indented by `below` columns.
+pub(crate) fn fill(line: &str, width: usize, below: usize) -> String {
+    let (start, text) = line.split_at(indent(line));
+    let below = " ".repeat(below);
+    // Names hold hyphens and slashes: only blanks part words.
+    let options = Options::new(width)
+        .initial_indent(start)
+        .subsequent_indent(&below)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(text, options)
 }
 
 #[cfg(test)]
@@ -49,12 +132,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_word_is_broken_and_no_difference_is_touched() {
-        let long = "  + file[/etc/ssh/sshd_config.d/10-keys-only.conf]  content 3 lines\n      +a line that is longer than that\n";
+    fn text_goes_on_under_its_column() {
+        let text = "Some words of a\nparagraph\n\n  \x1b[1m--by\x1b[0m <N>  How far it goes, in steps of one and more\n";
+        insta::assert_snapshot!(anstream::adapter::strip_str(&wrapped(text, 42)).to_string(), @r#"
+Some words of a paragraph
+
+  --by <N>  How far it goes, in steps of
+            one and more
+"#);
+        insta::assert_snapshot!(anstream::adapter::strip_str(&wrapped(text, 20)).to_string(), @r#"
+Some words of a
+paragraph
+
+  --by <N>
+          How far it
+          goes, in
+          steps of
+          one and
+          more
+"#);
+    }
+
+    #[test]
+    fn a_difference_stays_as_it_is() {
+        let long = "  + file[/etc/x]  content 3 lines\n      +a line that is longer than that\n";
+        assert_eq!(fitted(long, 24), "  + file[/etc/x]\n      content 3 lines\n      +a line that is longer than that\n");
+    }
+
+    #[test]
+    fn words_stay_whole() {
         assert_eq!(
-            wrapped(long, 30),
-            "  +\n      file[/etc/ssh/sshd_config.d/10-keys-only.conf]\n      content 3 lines\n      +a line that is longer than that\n"
+            fill("  app-release[hello].package[x] y", 20, 4),
+            "  app-release[hello].package[x]\n    y"
         );
-        assert_eq!(wrapped("one two three", 8), "one two\n    three");
     }
 }
