@@ -202,6 +202,7 @@ fn dedent(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::markdown::rendered;
 
     #[test]
     fn a_page_says_all_that_the_table_says() {
@@ -264,5 +265,39 @@ mod tests {
         Every kind also takes `when`, `after`, `notify`, `id`, `tags`, `drift`, `sensitive`, `retries`, `timeout`,
         `may-fail` and `with`.
         "#);
+    }
+
+    /// The pages of all kinds and of the modules that every project has.
+    fn pages() -> Vec<String> {
+        let kinds = crate::project::kinds();
+        let modules = crate::command::docs::builtin();
+        kinds.iter().map(|each| kind(each.schema())).chain(modules.iter().map(module)).collect()
+    }
+
+    #[test]
+    fn pages_fit_the_terminal_and_break_no_word() {
+        // Words without the marks of Markdown.
+        let words = |text: &str| -> std::collections::BTreeSet<String> {
+            let text = text.replace(['`', '|', '#', '*', '\\', ',', '(', ')', '[', ']'], " ");
+            text.split_whitespace().map(str::to_owned).collect()
+        };
+        for page in pages() {
+            let code: Vec<&str> = page.split("```").skip(1).step_by(2).flat_map(str::lines).collect();
+            let known = words(&page);
+            for width in [60, 80, 200] {
+                let shown = anstream::adapter::strip_str(&rendered(&page, width)).to_string();
+                let is_code = |line: &&str| code.contains(&line.strip_prefix("    ").unwrap_or(line));
+                let too_long =
+                    |line: &&str| line.chars().count() > width && line.split_whitespace().count() > 1;
+                let long: Vec<_> = shown.lines().filter(too_long).filter(|line| !is_code(line)).collect();
+                assert!(long.is_empty(), "{width} columns: {}", long.join("\n"));
+                let broken: Vec<_> = words(&shown).difference(&known).cloned().collect();
+                assert!(
+                    broken.is_empty(),
+                    "{width} columns: {broken:?} in {}",
+                    page.lines().next().unwrap_or_default()
+                );
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `converge docs`.
 
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,11 +16,12 @@ use crate::arguments::ProjectArguments;
 use crate::failure::Failure;
 use crate::project;
 use crate::reference;
-use crate::view::Screen;
+use crate::view::{Screen, markdown, wrap};
 
 /// Show the reference page of a kind of resource or a module
 ///
-/// Without a name, lists them all. The modules of the project are among them.
+/// Without a name, lists them all, with the modules of the project. A terminal
+/// shows the page laid out; a pipe or a file gets it in Markdown.
 #[derive(Debug, Args)]
 pub(crate) struct DocsArgs {
     /// The kind or the module
@@ -42,7 +44,7 @@ impl DocsArgs {
         let Some(name) = &self.name else {
             match screen.is_json() {
                 true => summaries(&kinds, &modules).for_each(|line| screen.print_json(&line)),
-                false => screen.print(&reference::index(&kinds, &modules)),
+                false => show(&mut screen, &reference::index(&kinds, &modules), wrap::wrapped),
             }
             return Ok(exit::OK);
         };
@@ -60,7 +62,7 @@ impl DocsArgs {
         };
         match screen.is_json() {
             true => screen.print_json(&Page { name, page: &page }),
-            false => screen.print(&page),
+            false => show(&mut screen, &page, markdown::rendered),
         }
         Ok(exit::OK)
     }
@@ -80,6 +82,14 @@ impl DocsArgs {
         let (modules, diagnostics) = loader.modules();
         screen.diagnostics(&diagnostics, &Default::default());
         modules
+    }
+}
+
+/// Prints a text: laid out for the terminal, and as it is for a pipe or a file.
+fn show(screen: &mut Screen, text: &str, laid_out: fn(&str, usize) -> String) {
+    match io::stdout().is_terminal() {
+        true => screen.print(&laid_out(text, wrap::width_of(io::stdout()))),
+        false => screen.print(text),
     }
 }
 
@@ -111,7 +121,8 @@ fn summaries<'a>(
     kinds.iter().map(kind).chain(modules.iter().map(module))
 }
 
-fn builtin() -> Vec<ModuleInfo> {
+/// The modules that every project has.
+pub(crate) fn builtin() -> Vec<ModuleInfo> {
     let sources = Arc::new(MemorySources::new());
     Loader::new(sources, project::kinds(), BUILTIN.to_vec()).modules().0
 }

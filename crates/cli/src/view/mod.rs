@@ -4,6 +4,7 @@
 pub(crate) mod human;
 pub(crate) mod json;
 mod margin;
+pub(crate) mod markdown;
 pub(crate) mod paint;
 pub(crate) mod progress;
 pub(crate) mod text;

@@ -18,4 +18,5 @@ mod quickstart;
 mod reference_pages;
 mod secrets;
 mod shop;
+mod terminal;
 mod world;

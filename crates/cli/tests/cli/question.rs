@@ -35,7 +35,7 @@ fn results_that_do_not_fit_the_screen_go_through_the_pager() {
         let output = at_terminal(&world, arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    assert!(shown("docs file").contains("paged:# file"), "a page of the reference");
+    assert!(shown("docs file").contains("paged:file\r\n"), "a page of the reference");
     let plan = shown("plan --no-progress inventory.kdl");
     assert!(plan.contains("Plan: nothing to change") && !plan.contains("paged:"), "{plan}");
 }
