@@ -267,6 +267,44 @@ mod tests {
         "#);
     }
 
+    /// The most characters of a parameter's line.
+    const LONGEST: usize = 140;
+    /// Words that no line begins with: the reader supplies the noun.
+    const BEGINNINGS: [&str; 9] =
+        ["What ", "Whether ", "Who ", "Whose ", "Whom ", "Where ", "When ", "How ", "It "];
+
+    /// What is wrong with the lines of the parameters of `owner`.
+    fn flaws(owner: &str, params: &[Param], children: &[Child], found: &mut Vec<String>) {
+        for Param { name, doc, .. } in params {
+            let doc = doc.trim_end_matches('.');
+            let is_several = doc
+                .match_indices(". ")
+                .any(|(at, _)| doc[at + 2..].starts_with(|c: char| c.is_uppercase() || c == '`'));
+            let reason = match doc {
+                _ if doc.chars().count() > LONGEST => "is too long",
+                _ if is_several => "is more than one sentence",
+                _ if BEGINNINGS.iter().any(|word| doc.starts_with(word)) => "has no noun or verb first",
+                _ => continue,
+            };
+            found.push(format!("{owner} {name} {reason}: {doc}"));
+        }
+        children.iter().for_each(|child| {
+            flaws(&format!("{owner} {}", child.name), &child.params, &child.children, found);
+        });
+    }
+
+    #[test]
+    fn a_parameter_is_explained_in_one_sentence() {
+        let mut found = Vec::new();
+        for schema in crate::project::kinds().iter().map(|kind| kind.schema()) {
+            flaws(&schema.name, &schema.params, &schema.children, &mut found);
+        }
+        let modules = crate::command::docs::builtin();
+        assert!(modules.len() > 5, "the modules");
+        modules.iter().for_each(|module| flaws(&module.name, &module.params, &module.children, &mut found));
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+
     /// The pages of all kinds and of the modules that every project has.
     fn pages() -> Vec<String> {
         let kinds = crate::project::kinds();

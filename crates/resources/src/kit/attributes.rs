@@ -20,15 +20,14 @@ pub fn params() -> [Param; 3] {
         Param::new(
             "mode",
             Type::Mode,
-            "The permissions, `\"0644\"`. Left as they are if not given; 0644 for a new file, 0600 for one that holds a \
-             secret, 0755 for a new directory.",
+            "Permissions, `\"0644\"`; default: left alone, for something new 0644 (secret: 0600, directory: 0755)",
         ),
         Param::new(
             "owner",
             Type::Name,
-            "The owner, by name or number. Left as it is if not given; the account that Converge works as for something new.",
+            "Owner, by name or number; default: left alone, for something new the account that Converge works as",
         ),
-        Param::new("group", Type::Name, "The group, by name or number. As for `owner`."),
+        Param::new("group", Type::Name, "Group, by name or number; default: as for `owner`"),
     ]
 }
 

@@ -88,14 +88,14 @@ pub fn params() -> Vec<Param> {
         Param::new(
             "create",
             Type::Bool,
-            "Whether the file is created where it is missing; otherwise that is an error of the plan.",
+            "Create the file if it does not exist; without it, a missing file is an error of the plan",
         )
         .default(true),
     ];
-    params.extend(attributes::params().map(|param| Param {
-        doc: format!("Of a file that is created. {} Use `file` to keep one as it should be.", param.doc),
-        ..param
-    }));
+    params.extend(
+        attributes::params()
+            .map(|param| Param { doc: format!("{} (only of a file that it creates)", param.doc), ..param }),
+    );
     params.extend(replace_file::params());
     params
 }

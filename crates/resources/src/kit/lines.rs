@@ -120,14 +120,12 @@ pub fn placement_params() -> [Param; 2] {
         Param::new(
             "insert-after",
             Type::Text,
-            "A regular expression: what is new stands after the last line that matches, at the end where none does. \
-             `EOF` is the end.",
+            "Regular expression: insert after the last line that matches, or at the end; `EOF` is the end",
         ),
         Param::new(
             "insert-before",
             Type::Text,
-            "A regular expression: what is new stands before the last line that matches, at the end where none does. \
-             `BOF` is the start.",
+            "Regular expression: insert before the last line that matches, or at the end; `BOF` is the start",
         ),
     ]
 }

@@ -30,13 +30,12 @@ pub fn params() -> [Param; 2] {
         Param::new(
             "validate",
             Type::Command,
-            "A command that must succeed on the new content before it takes its place; `%s` is the new file.",
+            "Command that must succeed on the new content before it is put in place; `%s` is the new file",
         ),
         Param::new(
             "backup",
             Type::Bool,
-            "Whether what is replaced is kept beside the file as `NAME.converge-backup`; never of a file that holds or \
-             held a secret.",
+            "Keep the old file as `NAME.converge-backup`, unless it holds or held a secret",
         )
         .default(false),
     ]

@@ -66,20 +66,20 @@ impl Kind for Archive {
                  and set-group-id files, more than 200,000 entries, and more than 200 times the archive's size. What it brings is not \
                  known before it is unpacked, so that later steps that need something of it are conditional.",
             )
-            .param(Param::new("to", Type::Path, "The directory, which is made where it is missing.").argument(0).required())
-            .param(Param::new("source", Type::Content, "The archive: `(file)\"name.tar.gz\"`."))
-            .param(Param::new("from", Type::ControllerPath, "The archive by its path in the project, in the place of `source`: `\"dist/name.tar.gz\"`."))
+            .param(Param::new("to", Type::Path, "Directory, created if it does not exist").argument(0).required())
+            .param(Param::new("source", Type::Content, "Archive: `(file)\"name.tar.gz\"`"))
+            .param(Param::new("from", Type::ControllerPath, "Path of the archive in the project, in place of `source`: `\"dist/name.tar.gz\"`"))
             .param(
-                Param::new("strip-components", Type::Int, "How many leading parts of each path are left out.")
+                Param::new("strip-components", Type::Int, "Number of leading parts of each path to strip")
                     .range(0, 32)
                     .default(0),
             )
-            .param(Param::list("exclude", Type::Text, "Paths in the archive, after stripping, that are left out with all that is below them."))
-            .param(Param { doc: format!("Of the directory itself. {}", mode.doc), ..mode })
-            .param(Param { doc: format!("Of the directory and all that is unpacked. {}", owner.doc), ..owner })
-            .param(Param { doc: format!("Of the directory and all that is unpacked. {}", group.doc), ..group })
+            .param(Param::list("exclude", Type::Text, "Paths in the archive, after stripping, to leave out with everything below them"))
+            .param(Param { doc: format!("{} (of the directory)", mode.doc), ..mode })
+            .param(Param { doc: format!("{} (with everything unpacked)", owner.doc), ..owner })
+            .param(Param { doc: format!("{} (with everything unpacked)", group.doc), ..group })
             .param(
-                Param::new("max-size", Type::Size, "The largest size of all that is unpacked.")
+                Param::new("max-size", Type::Size, "Maximum size of everything unpacked")
                     .default(MAX_SIZE),
             )
             .example("A tool from a tarball of its project", "archive \"/opt/hello\" strip-components=1 {\n    source (file)\"hello.tar.gz\"\n}")

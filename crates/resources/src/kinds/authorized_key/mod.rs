@@ -46,14 +46,14 @@ impl Kind for AuthorizedKey {
                  Links that the user put in the way are not followed. The last key of the user whose login the run uses \
                  is not removed.",
             )
-            .param(Param::new("user", Type::Name, "Whose account.").argument(0).required())
-            .param(text("state", "Whether the keys should be there.").one_of(&["present", "absent"]).default("present"))
-            .param(Param::list("key", Type::Text, "The keys, each a line as `ssh-keygen` writes it.").required())
-            .param(text("options", "What stands before each key: `from=\"10.0.0.0/8\",no-pty`. Empty: nothing. Left as it is if not given."))
+            .param(Param::new("user", Type::Name, "User of the account").argument(0).required())
+            .param(text("state", "Wanted state of the keys").one_of(&["present", "absent"]).default("present"))
+            .param(Param::list("key", Type::Text, "Keys, each a line as `ssh-keygen` writes it").required())
+            .param(text("options", "Options of each key, or empty for none: `from=\"10.0.0.0/8\",no-pty`; default: left alone"))
             .param(
-                Param::new("exclusive", Type::Bool, "Whether the file holds these keys and nothing else.").default(false),
+                Param::new("exclusive", Type::Bool, "Remove everything else from the file").default(false),
             )
-            .param(Param::new("path", Type::Path, "The file. `.ssh/authorized_keys` in the home of the user if not given."))
+            .param(Param::new("path", Type::Path, "File; default: `.ssh/authorized_keys` in the home of the user"))
             .example(
                 "A key of a user",
                 "user \"ada\"\nauthorized-key \"ada\" {\n    key \"ssh-ed25519 \

@@ -27,7 +27,7 @@ impl Kind for Autoremove {
                  If more than the plan names turns out to be unneeded, the step stops, and the next plan names it.",
             )
             .param(
-                Param::new("name", Type::Text, "Whose packages.").argument(0).one_of(&["packages"]).default("packages"),
+                Param::new("name", Type::Text, "Always `packages`").argument(0).one_of(&["packages"]).default("packages"),
             )
             .example("After packages that should be there", "package \"less\"\nautoremove \"packages\"")
             .whole_system()

@@ -35,16 +35,16 @@ impl Kind for Block {
                  bytes. A block that is there stays where it is; a new one goes to the end, or where `insert-after` or \
                  `insert-before` says. Markers that do not pair up are an error of the plan.",
             )
-            .param(Param::new("path", Type::Path, "The file.").argument(0).required())
-            .param(Param::new("name", Type::Text, "Tells blocks of one file apart; part of the markers.").argument(1).default("block"))
+            .param(Param::new("path", Type::Path, "File").argument(0).required())
+            .param(Param::new("name", Type::Text, "Name of the block within its file; part of the markers").argument(1).default("block"))
             .param(
-                Param::new("state", Type::Text, "Whether it should be there.")
+                Param::new("state", Type::Text, "Wanted state")
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("content", Type::Text, "The lines."))
+            .param(Param::new("content", Type::Text, "Lines of the block"))
             .param(
-                Param::new("marker", Type::Text, "The marker lines: `{mark}` becomes `BEGIN` and `END`, `{name}` the name.")
+                Param::new("marker", Type::Text, "Marker lines: `{mark}` becomes `BEGIN` and `END`, `{name}` the name")
                     .default("# {mark} CONVERGE {name}"),
             );
         schema.params.extend(lines::placement_params());

@@ -49,25 +49,25 @@ impl Kind for Cron {
                 Param::new(
                     "name",
                     Type::Name,
-                    "The name of the job and of its file below `/etc/cron.d`: letters, digits, `-` and `_`.",
+                    "Name of the job and of its file in `/etc/cron.d`: letters, digits, `-` and `_`",
                 )
                 .argument(0)
                 .required(),
             )
             .param(
-                Param::new("state", Type::Text, "Whether it should be there.")
+                Param::new("state", Type::Text, "Wanted state")
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("command", Type::ShellLine, "What is run: a shell line."))
-            .param(Param::new("user", Type::Name, "Who runs it.").default("root"))
-            .param(Param::new("special", Type::Text, "A word in place of the five fields.").one_of(&SPECIAL));
+            .param(Param::new("command", Type::ShellLine, "Shell line to run"))
+            .param(Param::new("user", Type::Name, "User that runs it").default("root"))
+            .param(Param::new("special", Type::Text, "Word in place of the five fields").one_of(&SPECIAL));
         for field in FIELDS {
             schema = schema.param(Param::new(field.name, Type::Text, field.doc));
         }
         schema
-            .param(Param::new("env", Type::Map, "Variables for the job: `MAILTO`, `PATH`. They may be secrets; the file is then readable by root alone."))
-            .param(Param::new("disabled", Type::Bool, "Whether the job stays in its file and is not run.").default(false))
+            .param(Param::new("env", Type::Map, "Environment variables: `MAILTO`, `PATH`; with a secret in them, only root can read the file"))
+            .param(Param::new("disabled", Type::Bool, "Keep the job in its file, but do not run it").default(false))
             .whole_system()
             .example(
                 "A job every night",

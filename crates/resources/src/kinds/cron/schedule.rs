@@ -28,23 +28,18 @@ pub(super) const SPECIAL: [&str; 8] =
 
 /// The fields in the order of a line. The first name stands for the first number.
 pub(super) const FIELDS: [Field; 5] = [
-    Field { name: "minute", doc: "The minute, 0 to 59. Every one if not given.", range: (0, 59), names: &[] },
-    Field { name: "hour", doc: "The hour, 0 to 23. Every one if not given.", range: (0, 23), names: &[] },
-    Field {
-        name: "day",
-        doc: "The day of the month, 1 to 31. Every one if not given.",
-        range: (1, 31),
-        names: &[],
-    },
+    Field { name: "minute", doc: "Minute, 0 to 59; default: every one", range: (0, 59), names: &[] },
+    Field { name: "hour", doc: "Hour, 0 to 23; default: every one", range: (0, 23), names: &[] },
+    Field { name: "day", doc: "Day of the month, 1 to 31; default: every one", range: (1, 31), names: &[] },
     Field {
         name: "month",
-        doc: "The month, 1 to 12 or `jan` to `dec`. Every one if not given.",
+        doc: "Month, 1 to 12 or `jan` to `dec`; default: every one",
         range: (1, 12),
         names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
     },
     Field {
         name: "weekday",
-        doc: "The day of the week, 0 to 7 or `sun` to `sat`; 0 and 7 are Sunday. Every one if not given.",
+        doc: "Day of the week, 0 to 7 or `sun` to `sat` (0 and 7 are Sunday); default: every one",
         range: (0, 7),
         names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
     },

@@ -62,12 +62,12 @@ impl Kind for Directory {
                  64 MiB, files and links only); more cannot be put back, and the plan says so. A mount in it is an error \
                  of the plan.",
             )
-            .param(Param::new("path", Type::Path, "Where the directory is.").argument(0).required())
+            .param(Param::new("path", Type::Path, "Path of the directory").argument(0).required())
             .param(
                 Param::new(
                     "state",
                     Type::Text,
-                    "Whether it should be there. Absent removes it with all that is in it.",
+                    "Wanted state; `absent` removes it with everything in it",
                 )
                 .one_of(&["present", "absent"])
                 .default("present"),
@@ -76,13 +76,13 @@ impl Kind for Directory {
             .param(owner)
             .param(group)
             .param(
-                Param::new("recurse", Type::Bool, "Whether owner and group hold for all that is below, too.")
+                Param::new("recurse", Type::Bool, "Apply owner and group to everything below, too")
                     .default(false),
             )
-            .param(Param::new("file-mode", Type::Mode, "The mode of every file below."))
-            .param(Param::new("dir-mode", Type::Mode, "The mode of every directory below."))
+            .param(Param::new("file-mode", Type::Mode, "Mode of every file below"))
+            .param(Param::new("dir-mode", Type::Mode, "Mode of every directory below"))
             .param(
-                Param::new("purge", Type::Bool, "Whether what no resource of the host claims is removed from it. The copy that `backup` makes of a claimed file stays.")
+                Param::new("purge", Type::Bool, "Remove everything in it that no resource of the host claims; copies made by `backup` stay")
                     .default(false),
             )
             .example("A directory", "directory \"/srv/app\" mode=\"0750\"")

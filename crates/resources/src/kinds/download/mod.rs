@@ -68,8 +68,8 @@ impl Kind for Download {
                  A URL may hold a secret: it is on no command line and in no message. From `https` no redirect leads to \
                  `http`.",
             )
-            .param(Param::new("path", Type::Path, "Where the file is.").argument(0).required())
-            .param(Param::new("url", Type::Url, "Where it comes from: `https://…` or `http://…`.").required())
+            .param(Param::new("path", Type::Path, "Path of the file").argument(0).required())
+            .param(Param::new("url", Type::Url, "Address: `https://…` or `http://…`").required())
             .param(
                 Param::new("checksum", Type::Text, "`sha256:` and its 64 hexadecimal digits.")
                     .pattern("sha256:[0-9a-fA-F]{64}")
@@ -80,7 +80,7 @@ impl Kind for Download {
             .param(group)
             .param(validate)
             .param(backup)
-            .param(Param::new("replace", Type::Bool, "Whether a link in the way is replaced by the file.").default(false))
+            .param(Param::new("replace", Type::Bool, "Replace a link in the way by the file").default(false))
             .example(
                 "A package of Python's index",
                 "package \"curl\"\npackage \"ca-certificates\"\ndownload \"/opt/six-1.16.0-py2.py3-none-any.whl\" {\n    url \"https://files.pythonhosted.org/packages/d9/5a/e7c31adbe875f2abbb91bd84cf2dc52d792b5a01506781dbcf25c91daf11/six-1.16.0-py2.py3-none-any.whl\"\n    checksum \"sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254\"\n}",

@@ -73,21 +73,21 @@ impl Kind for File {
                  A link, a directory or a device in the way is never replaced silently: `replace=#true` lets a link make \
                  way; the rest is an error of the plan.",
             )
-            .param(Param::new("path", Type::Path, "Where the file is.").argument(0).required())
+            .param(Param::new("path", Type::Path, "Path of the file").argument(0).required())
             .param(
-                Param::new("state", Type::Text, "Whether it should be there.")
+                Param::new("state", Type::Text, "Wanted state")
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("content", Type::Content, "What it holds: text, `(file)\"name\"`, `(template)\"name\"` or a secret."))
-            .param(Param::new("from", Type::ControllerPath, "What it holds, by its path in the project, in the place of `content`: `\"dist/tool\"`."))
+            .param(Param::new("content", Type::Content, "Content: text, `(file)\"name\"`, `(template)\"name\"` or a secret"))
+            .param(Param::new("from", Type::ControllerPath, "Path of the content in the project, in place of `content`: `\"dist/tool\"`"))
             .param(mode)
             .param(owner)
             .param(group)
             .param(validate)
             .param(backup)
-            .param(Param::new("replace", Type::Bool, "Whether a link in the way is replaced by the file.").default(false))
-            .param(Param::new("newline", Type::Bool, "Whether text ends with a newline.").default(true))
+            .param(Param::new("replace", Type::Bool, "Replace a link in the way by the file").default(false))
+            .param(Param::new("newline", Type::Bool, "End text with a newline").default(true))
             .example("A file with its content", "file \"/etc/motd\" mode=\"0644\" {\n    content \"Welcome to {{ host.name }}\"\n}")
             .example("A file that should not be there", "file \"/etc/nologin.old\" state=\"absent\"")
             .example(

@@ -63,10 +63,10 @@ impl Kind for FirewallPolicy {
     fn schema() -> KindSchema {
         let schema = KindSchema::new("firewall-policy", "The packet filter of the host: one whole policy")
             .details(DETAILS)
-            .param(Param::new("name", Type::Name, "The policy, of which a host has one.").argument(0).required().one_of(&["converge"]))
-            .param(Param::new("rules", Type::Text, "The whole policy in the words of nftables: sets and chains. No other back end understands it, and Converge does not read it. It takes the place of all other parameters."))
+            .param(Param::new("name", Type::Name, "Policy, of which a host has one.").argument(0).required().one_of(&["converge"]))
+            .param(Param::new("rules", Type::Text, "Whole policy in the language of nftables, in place of all other parameters; Converge does not read it"))
             .param(
-                Param::new("state", Type::Text, "Whether there should be a policy.")
+                Param::new("state", Type::Text, "Wanted state of the policy")
                     .one_of(&["present", "absent"])
                     .default("present"),
             );

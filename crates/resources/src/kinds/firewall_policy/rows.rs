@@ -24,9 +24,9 @@ const CHILDREN: [&str; 5] = ["rule", "service", "masquerade", "port-forward", "r
 pub(super) fn describe(schema: KindSchema) -> KindSchema {
     let action = |name: &str, doc: &str| Param::new(name, Type::Text, doc).one_of(&ACTIONS);
     schema
-        .param(action("input", "What becomes of packets to the host that no rule names. Default: `drop`."))
-        .param(action("output", "What becomes of packets from the host that no rule names. Default: `accept`."))
-        .param(action("forward", "What becomes of packets through the host that no rule names. Default: `drop`."))
+        .param(action("input", "Verdict for packets to the host that no rule names; default: `drop`"))
+        .param(action("output", "Verdict for packets from the host that no rule names; default: `accept`"))
+        .param(action("forward", "Verdict for packets through the host that no rule names; default: `drop`"))
         .param(Param::new("ping", Type::Bool, "Answer pings.").default(true))
         .param(list("containers", Type::Text, "Interfaces whose forwarded packets are left to the tables of Docker and its like.").pattern(INTERFACE))
         .param(Param::new("log", Type::Bool, "Log packets that no rule names before they are dropped or rejected.").default(false))
@@ -36,21 +36,21 @@ pub(super) fn describe(schema: KindSchema) -> KindSchema {
         .child(rule())
         .child(
             Child::new("service", "A name for ports, which rules use.")
-                .param(Param::new("name", Type::Name, "The name.").argument(0).required())
+                .param(Param::new("name", Type::Name, "Name.").argument(0).required())
                 .param(list("tcp", Type::Text, "TCP ports and ranges: `8000-8010`.").pattern(PORTS))
                 .param(list("udp", Type::Text, "UDP ports and ranges.").pattern(PORTS)),
         )
         .child(unkeyed(
             Child::new("masquerade", "Packets that leave by an interface get its address: the host is a gateway.")
-                .param(Param::new("interface", Type::Text, "The interface that they leave by.").argument(0).required().pattern(INTERFACE))
-                .param(list("from", Type::Network, "The networks behind the host. Default: all.")),
+                .param(Param::new("interface", Type::Text, "Interface that they leave by.").argument(0).required().pattern(INTERFACE))
+                .param(list("from", Type::Network, "Networks behind the host; default: all")),
         ))
         .child(port_forward())
         .child(unkeyed(
             Child::new("raw", "A rule in the words of nftables, which no other back end understands. Converge does not read it. Raw rules stand before all others of their chain.")
-                .param(Param::new("rule", Type::Text, "The rule: `tcp dport 9 counter accept`.").argument(0).required())
+                .param(Param::new("rule", Type::Text, "Rule: `tcp dport 9 counter accept`.").argument(0).required())
                 .param(
-                    Param::new("chain", Type::Text, "Where it stands; `table` for sets and chains of one's own.")
+                    Param::new("chain", Type::Text, "Chain that it goes into; `table` for sets and chains of your own")
                         .one_of(&["input", "output", "forward", "prerouting", "postrouting", "table"])
                         .default("input"),
                 ),
@@ -60,12 +60,12 @@ pub(super) fn describe(schema: KindSchema) -> KindSchema {
 fn rule() -> Child {
     let child = Child::new("rule", "A rule. Rules that name where packets come from hold before the others; among each, what is dropped before what is rejected, limited and accepted. Forwarded packets follow the order written.")
         .param(
-            Param::new("action", Type::Text, "What becomes of the packets. `limit` accepts new connections as often as `rate` says, and drops the rest.")
+            Param::new("action", Type::Text, "Verdict for the packets; `limit` accepts new connections up to `rate` and drops the rest")
                 .argument(0)
                 .required()
                 .one_of(&["accept", "drop", "reject", "limit"]),
         )
-        .param(Param::new("direction", Type::Text, "Whether packets come to the host, from it, or through it.").one_of(&["in", "out", "forward"]).default("in"))
+        .param(Param::new("direction", Type::Text, "Direction of the packets: to the host, from it, or through it").one_of(&["in", "out", "forward"]).default("in"))
         .param(list("service", Type::Name, "Services by name, each of them a `service` of the policy."))
         .param(list("tcp", Type::Text, "TCP ports and ranges: `8000-8010`.").pattern(PORTS))
         .param(list("udp", Type::Text, "UDP ports and ranges.").pattern(PORTS))
@@ -77,9 +77,9 @@ fn rule() -> Child {
         .param(Param::new("log", Type::Bool, "Log the packets.").default(false))
         .param(Param::new("comment", Type::Text, "Text that the back end lists beside the rule.").pattern(QUOTED))
         .param(Param::new("rate", Type::Text, "New connections of a `limit`: `30/minute`.").pattern(RATE))
-        .param(Param::new("burst", Type::Int, "Connections of a `limit` that may come at once. Default: the number of the rate.").range(1, 10000))
+        .param(Param::new("burst", Type::Int, "Connections of a `limit` that may come at once; default: the number of the rate").range(1, 10000))
         .param(
-            Param::new("per", Type::Text, "Whether each address has a rate of its own (of IPv6, each /64), or all have one together.")
+            Param::new("per", Type::Text, "Count the rate for each address (IPv6: each /64), or for all together")
                 .one_of(&["address", "all"])
                 .default("address"),
         );
@@ -90,8 +90,8 @@ fn port_forward() -> Child {
     let child = Child::new("port-forward", "A port of the host that leads to another host.")
         .param(list("tcp", Type::Text, "TCP ports of this host.").pattern(PORTS))
         .param(list("udp", Type::Text, "UDP ports of this host.").pattern(PORTS))
-        .param(Param::new("to", Type::Network, "The address of the other host.").required())
-        .param(Param::new("to-port", Type::Port, "Its port. Default: the same."))
+        .param(Param::new("to", Type::Network, "Address of the other host.").required())
+        .param(Param::new("to-port", Type::Port, "Port of the other host; default: the same"))
         .param(list("from", Type::Network, "Addresses and networks that packets come from."))
         .param(list("interface", Type::Text, "Interfaces that packets come in by.").pattern(INTERFACE))
         .param(

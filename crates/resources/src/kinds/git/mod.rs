@@ -77,19 +77,19 @@ impl Kind for Git {
                  user's own keys and known hosts hold; nothing is asked. git must be installed, or come with a package of an \
                  earlier resource. A branch or a tag that has moved since the plan makes the step stop.",
             )
-            .param(Param::new("path", Type::Path, "The work tree.").argument(0).required())
-            .param(Param::new("url", Type::Text, "Where the repository is: a URL, `user@host:path`, or a path on the host.").required())
+            .param(Param::new("path", Type::Path, "Path of the work tree").argument(0).required())
+            .param(Param::new("url", Type::Text, "Repository: a URL, `user@host:path`, or a path on the host").required())
             .param(
                 Param::new("version", Type::Text, "A commit in full, a tag or a branch; `HEAD` is the remote's own branch.")
                     .default("HEAD"),
             )
-            .param(Param::new("update", Type::Bool, "Whether a checkout that is there follows its branch.").default(true))
-            .param(Param::new("branches", Type::Bool, "Whether the version may be a branch; else it is a tag or a commit, which are to stay what they are.").default(true))
-            .param(Param::new("depth", Type::Int, "How many commits of the history are fetched; all if not given.").range(1, 1_000_000))
-            .param(Param::new("force", Type::Bool, "Whether local changes are discarded.").default(false))
-            .param(Param::new("submodules", Type::Bool, "Whether submodules are checked out, too.").default(false))
-            .param(Param::list("exclude", Type::Text, "Paths of the repository that are not checked out, with all that is below them."))
-            .param(Param::new("user", Type::Name, "The user that runs git and owns the work tree."))
+            .param(Param::new("update", Type::Bool, "Update an existing checkout to the newest commit of its branch").default(true))
+            .param(Param::new("branches", Type::Bool, "Allow a branch as the version; without it, the version is a tag or a commit").default(true))
+            .param(Param::new("depth", Type::Int, "Number of commits of the history to fetch; default: all").range(1, 1_000_000))
+            .param(Param::new("force", Type::Bool, "Discard local changes").default(false))
+            .param(Param::new("submodules", Type::Bool, "Check out submodules, too").default(false))
+            .param(Param::list("exclude", Type::Text, "Paths of the repository to leave out, with everything below them"))
+            .param(Param::new("user", Type::Name, "User that runs git and owns the work tree."))
             .example(
                 "A branch, followed",
                 "package \"git\"\ncommand \"git init -q -b main /srv/hello && git -C /srv/hello -c user.name=a -c user.email=a@localhost commit -q --allow-empty -m first\" shell=#true creates=\"/srv/hello/.git/refs/heads/main\"\ngit \"/opt/hello\" url=\"/srv/hello\" version=\"main\"",

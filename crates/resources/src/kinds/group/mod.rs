@@ -51,15 +51,15 @@ impl Kind for Group {
                  A group that is some user's primary group is not removed, and no change takes the user whose login the \
                  run uses out of `sudo`, `wheel` or `admin`.",
             )
-            .param(Param::new("name", Type::Name, "The name.").argument(0).required())
+            .param(Param::new("name", Type::Name, "Name.").argument(0).required())
             .param(
-                Param::new("state", Type::Text, "Whether it should be there.")
+                Param::new("state", Type::Text, "Wanted state")
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("gid", Type::Int, "The number. Chosen by the host if not given; files keep the old number.").range(0, 4_294_967_293))
-            .param(Param::new("system", Type::Bool, "Whether a new group gets a number from the system's range.").default(false))
-            .param(Param::list("members", Type::Name, "Exactly these users are its members. Left as they are if not given."))
+            .param(Param::new("gid", Type::Int, "Numeric id; default: chosen by the host; files keep the old number").range(0, 4_294_967_293))
+            .param(Param::new("system", Type::Bool, "Create a new group as a system group").default(false))
+            .param(Param::list("members", Type::Name, "Exact list of its members; default: left alone"))
             .whole_system()
             .example("A group", "group \"operators\"")
             .example(

@@ -40,17 +40,17 @@ impl Kind for Ini {
                  line ends keep their bytes.\n\n\
                  With `state=\"absent\"` the option goes, or the whole section where no `option` is given.",
             )
-            .param(Param::new("path", Type::Path, "The file.").argument(0).required())
-            .param(Param::new("section", Type::Text, "The section, without brackets; none for what stands before the first one.").argument(1))
-            .param(Param::new("option", Type::Text, "The option.").argument(2))
-            .param(Param::list("value", Type::Text, "Its value; several for an option that stands several times."))
+            .param(Param::new("path", Type::Path, "File").argument(0).required())
+            .param(Param::new("section", Type::Text, "Section, without brackets; empty for the lines before the first section").argument(1))
+            .param(Param::new("option", Type::Text, "Option.").argument(2))
+            .param(Param::list("value", Type::Text, "Value; several for an option that occurs several times"))
             .param(
-                Param::new("state", Type::Text, "Whether it should be there.")
+                Param::new("state", Type::Text, "Wanted state")
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("allow-no-value", Type::Bool, "Whether the option may stand without `=` and a value.").default(false))
-            .param(Param::new("spaces", Type::Bool, "Whether a new line has spaces around `=`; as in the file if not given."));
+            .param(Param::new("allow-no-value", Type::Bool, "Allow the option without `=` and a value").default(false))
+            .param(Param::new("spaces", Type::Bool, "Write spaces around `=` in a new line; default: as in the file"));
         schema.params.extend(edited_file::params());
         schema
             .example(

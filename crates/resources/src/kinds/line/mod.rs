@@ -39,14 +39,14 @@ impl Kind for Line {
                  With `state=\"absent\"` every line that matches, or that is the text, goes.\n\n\
                  Several `line`s, `block`s and `ini`s share one file, also with a `file` that sets no content.",
             )
-            .param(Param::new("path", Type::Path, "The file.").argument(0).required())
-            .param(Param::new("text", Type::Text, "The line, without its end.").argument(1))
+            .param(Param::new("path", Type::Path, "File").argument(0).required())
+            .param(Param::new("text", Type::Text, "Line, without its end").argument(1))
             .param(
-                Param::new("state", Type::Text, "Whether it should be there.")
+                Param::new("state", Type::Text, "Wanted state")
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("match", Type::Text, "A regular expression for the line that the text replaces; it may match anywhere in a line."));
+            .param(Param::new("match", Type::Text, "Regular expression for the line to replace; it may match anywhere in a line"));
         schema.params.extend(lines::placement_params());
         schema.params.extend(edited_file::params());
         schema

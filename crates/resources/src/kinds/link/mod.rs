@@ -85,18 +85,18 @@ impl Kind for Link {
                 "What it leads to need not be there. A link that leads elsewhere is changed in one step, so that it \
                  always leads to the old or to the new place. A directory in the way is never replaced.",
             )
-            .param(Param::new("path", Type::Path, "Where the link is.").argument(0).required())
-            .param(Param::new("to", Type::Text, "Where it leads: an absolute path, or one relative to the link's folder."))
+            .param(Param::new("path", Type::Path, "Path of the link").argument(0).required())
+            .param(Param::new("to", Type::Text, "Target: an absolute path, or one relative to the folder of the link"))
             .param(
-                Param::new("state", Type::Text, "Whether it should be there.")
+                Param::new("state", Type::Text, "Wanted state")
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param { doc: format!("Of the link itself. {}", owner.doc), ..owner })
-            .param(Param { doc: format!("Of the link itself. {}", group.doc), ..group })
-            .param(Param::new("among", Type::Path, "A directory of releases, kept by `retention`: `to` is then the name of one of them that was in use, in full or as its version (`1.4.2` for `shop-1.4.2-3f9a12cd`)."))
-            .param(Param::new("replace", Type::Bool, "Whether a file in the way is replaced by the link.").default(false))
-            .param(Param::new("parents", Type::Bool, "Whether directories that are missing above it are made, with its owner and mode 0755.").default(false))
+            .param(Param { doc: format!("{} (of the link itself)", owner.doc), ..owner })
+            .param(Param { doc: format!("{} (of the link itself)", group.doc), ..group })
+            .param(Param::new("among", Type::Path, "Directory of releases, kept by `retention`; `to` is then one of them that was in use, by its name or version"))
+            .param(Param::new("replace", Type::Bool, "Replace a file in the way by the link").default(false))
+            .param(Param::new("parents", Type::Bool, "Create missing directories above it, with its owner and mode 0755").default(false))
             .example("The release in use", "directory \"/srv/app\"\nlink \"/srv/app/current\" to=\"releases/42\"")
             .example("A link that should not be there", "link \"/etc/nginx-old\" state=\"absent\"")
     }

@@ -98,17 +98,17 @@ impl Kind for Mount {
                  outdoes the line: that is an error of the plan.\n\n\
                  /etc/fstab can be read by every user: keep a password in a file and name that, `credentials=/root/share`.",
             )
-            .param(Param::new("path", Type::Path, "Where it is mounted; `none` has no place here: swap is not a mount.").argument(0).required())
-            .param(Param::new("source", Type::Text, "What is mounted: a device, `UUID=…`, `host:/share`, a directory or a file for `bind`, `tmpfs`."))
-            .param(Param::new("fstype", Type::Name, "The type of the file system; `none` with the option `bind`.").default("auto"))
-            .param(Param::list("options", Type::Text, "The options; `defaults` if not given."))
+            .param(Param::new("path", Type::Path, "Mount point; swap (`none`) is not a mount").argument(0).required())
+            .param(Param::new("source", Type::Text, "Source: a device, `UUID=…`, `host:/share`, a directory or a file for `bind`, `tmpfs`"))
+            .param(Param::new("fstype", Type::Name, "Type of the file system; `none` with the option `bind`.").default("auto"))
+            .param(Param::list("options", Type::Text, "Options; default: `defaults`"))
             .param(
-                Param::new("state", Type::Text, "What should be.")
+                Param::new("state", Type::Text, "Wanted state")
                     .one_of(&["mounted", "present", "unmounted", "absent"])
                     .default("mounted"),
             )
-            .param(Param::new("dump", Type::Int, "The fifth field of the line, for dump(8).").range(0, 1).default(0))
-            .param(Param::new("pass", Type::Int, "The sixth field of the line: in which turn fsck(8) checks it, 0 for never.").range(0, 9).default(0))
+            .param(Param::new("dump", Type::Int, "Fifth field of the line, for dump(8).").range(0, 1).default(0))
+            .param(Param::new("pass", Type::Int, "Sixth field of the line, for fsck(8): the turn of its check, 0 for never").range(0, 9).default(0))
             .example("A file system in memory", "mount \"/srv/cache\" source=\"tmpfs\" fstype=\"tmpfs\" {\n    options \"size=16m\" \"nosuid\" \"nodev\"\n}")
             .example("A line that should not be there", "mount \"/mnt/old\" state=\"absent\"")
             .whole_system()

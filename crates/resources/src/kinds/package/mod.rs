@@ -56,19 +56,61 @@ impl Kind for Package {
     fn schema() -> KindSchema {
         KindSchema::new("package", "A package of the system's package manager")
             .details(DETAILS)
-            .param(Param::new("name", Type::Name, "The name, as the package manager knows it: `postgresql-15`, `libc6:i386`.").argument(0).required())
             .param(
-                Param::new("state", Type::Text, "Whether it should be there. `latest` keeps it at the newest version that the lists offer.")
-                    .one_of(&["present", "latest", "absent"])
-                    .default("present"),
+                Param::new(
+                    "name",
+                    Type::Name,
+                    "Name, as the package manager knows it: `postgresql-15`, `libc6:i386`.",
+                )
+                .argument(0)
+                .required(),
             )
-            .param(Param::new("version", Type::Text, "The version that should be there. `*` stands for any text, `?` for one character: `\"15.*\"`. Any version if not given."))
-            .param(Param::new("hold", Type::Bool, "Whether it is held at its version, so that nothing but Converge changes it. Left as it is if not given."))
-            .param(Param::new("recommends", Type::Bool, "Whether the packages that it recommends come with it. As the package manager is configured if not given."))
-            .param(Param::new("allow-downgrade", Type::Bool, "Whether `version` may take the place of a newer one.").default(false))
-            .param(Param::new("purge", Type::Bool, "Whether its configuration goes with it, also what an earlier removal left.").default(false))
-            .param(Param::new("refresh", Type::Duration, "The lists are fetched anew before the package is installed if they are older than this. Old lists alone change nothing."))
-            .param(Param::list("brings", Type::Text, "What comes with it: `/etc/nginx`, `nginx.service`, `user[postgres]`, `group[adm]`. The plan counts on it; the step fails without it."))
+            .param(
+                Param::new(
+                    "state",
+                    Type::Text,
+                    "Wanted state; `latest` keeps it at the newest version that the lists offer",
+                )
+                .one_of(&["present", "latest", "absent"])
+                .default("present"),
+            )
+            .param(Param::new(
+                "version",
+                Type::Text,
+                "Version, with `*` for any text and `?` for one character: `\"15.*\"`; default: any",
+            ))
+            .param(Param::new(
+                "hold",
+                Type::Bool,
+                "Hold it at its version, so that only Converge changes it; default: left alone",
+            ))
+            .param(Param::new(
+                "recommends",
+                Type::Bool,
+                "Install recommended packages; default: as the package manager is configured",
+            ))
+            .param(
+                Param::new("allow-downgrade", Type::Bool, "Allow `version` to replace a newer one")
+                    .default(false),
+            )
+            .param(
+                Param::new(
+                    "purge",
+                    Type::Bool,
+                    "Remove its configuration, too, even if an earlier removal left it",
+                )
+                .default(false),
+            )
+            .param(Param::new(
+                "refresh",
+                Type::Duration,
+                "Maximum age of the package lists; older lists are fetched before an installation",
+            ))
+            .param(Param::list(
+                "brings",
+                Type::Text,
+                "Paths, units, users and groups that must come with it: `/etc/nginx`, `nginx.service`, `user[postgres]`",
+            ))
             .example("A package", "package \"curl\"")
             .example("A version, held", "package \"rsync\" version=\"3.*\" hold=#true recommends=#false")
             .example("The newest version on offer", "package \"ca-certificates\" state=\"latest\"")

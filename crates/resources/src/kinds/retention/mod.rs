@@ -49,9 +49,9 @@ impl Kind for Retention {
                  removed for good. The one that `current` leads to always stays, and so does the one before it, to which \
                  one would go back. Which were in use is noted on the host.",
             )
-            .param(Param::new("path", Type::Path, "The folder that holds the releases.").argument(0).required())
-            .param(Param::new("current", Type::Path, "The link that leads to the one in use.").required())
-            .param(Param::new("keep", Type::Int, "How many stay.").range(1, 1000).default(5))
+            .param(Param::new("path", Type::Path, "Folder that holds the releases.").argument(0).required())
+            .param(Param::new("current", Type::Path, "Link to the release in use").required())
+            .param(Param::new("keep", Type::Int, "Number of releases to keep").range(1, 1000).default(5))
             .example(
                 "Three releases",
                 "directory \"/srv/tool/releases/1\"\nlink \"/srv/tool/current\" to=\"releases/1\"\nretention \"/srv/tool/releases\" current=\"/srv/tool/current\" keep=3",

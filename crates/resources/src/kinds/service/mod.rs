@@ -60,17 +60,17 @@ impl Kind for Service {
                  before it. The failure shows the last answer and the journal. A look alone asks nothing: a plan, and a \
                  run that changes nothing, do not notice a service that runs and does not answer.",
             )
-            .param(Param::new("name", Type::Name, "The unit, with or without its type.").argument(0).required())
-            .param(Param::new("running", Type::Bool, "Whether it runs."))
-            .param(Param::new("enabled", Type::Bool, "Whether it is started at boot."))
-            .param(Param::new("masked", Type::Bool, "Whether it cannot be started at all, not even by hand. A unit file in /etc/systemd/system is in the way of that, an error of the plan."))
+            .param(Param::new("name", Type::Name, "Unit, with or without its type.").argument(0).required())
+            .param(Param::new("running", Type::Bool, "Run it"))
+            .param(Param::new("enabled", Type::Bool, "Start it at boot"))
+            .param(Param::new("masked", Type::Bool, "Make it impossible to start, even by hand; a unit file in /etc/systemd/system is an error of the plan"))
             .param(
-                Param::new("on-notify", Type::Text, "What it does when a resource notifies it.")
+                Param::new("on-notify", Type::Text, "Action if a resource notifies it")
                     .one_of(&["restart", "reload"])
                     .default("restart"),
             )
             .param(
-                Param::new("settle", Type::Duration, "How long it must stay up after it was started or notified.")
+                Param::new("settle", Type::Duration, "Time for which it must stay up after a start or notification")
                     .range(0, 600_000)
                     .default(2000),
             )

@@ -58,12 +58,25 @@ const SHOWN: usize = 400;
 /// The parameters.
 pub(super) fn params() -> [Param; 5] {
     [
-        Param::new("probe", Type::Text, "Where it must answer after it was started, restarted or reloaded: `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock`."),
-        Param::new("probe-path", Type::Text, "What is asked over HTTP, `/health`. Without it a connection is enough."),
-        Param::new("probe-host", Type::Hostname, "The name that is asked for over HTTP, as in its header `Host`. `localhost` if not given."),
-        Param::list("probe-expect", Type::Int, "The statuses that mean success. 200 to 399 if not given.").range(100, 599),
-        Param::new("probe-timeout", Type::Duration, "How long the expected answer may take to come. Each question may take a quarter of it. 20 seconds if not given.")
-            .range(100, 3_600_000),
+        Param::new(
+            "probe",
+            Type::Text,
+            "Address that must answer after a start, restart or reload: `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock`",
+        ),
+        Param::new(
+            "probe-path",
+            Type::Text,
+            "Path of the HTTP request, `/health`; default: a connection is enough",
+        ),
+        Param::new("probe-host", Type::Hostname, "Header `Host` of the HTTP request; default: `localhost`"),
+        Param::list("probe-expect", Type::Int, "Statuses that mean success; default: 200 to 399")
+            .range(100, 599),
+        Param::new(
+            "probe-timeout",
+            Type::Duration,
+            "Time limit of the expected answer, a quarter of it for each request; default: 20 seconds",
+        )
+        .range(100, 3_600_000),
     ]
 }
 

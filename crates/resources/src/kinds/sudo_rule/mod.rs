@@ -47,21 +47,20 @@ impl Kind for SudoRule {
                  final `~` in their names: both are written as `_`.\n\n\
                  Commands are written as on a command line; `,`, `:`, `=` and `#` get the backslash that sudoers wants.",
             )
-            .param(Param::new("name", Type::Name, "The name of the rule and of its file.").argument(0).required())
-            .param(text("state", "Whether it should be there.").one_of(&["present", "absent"]).default("present"))
-            .param(Param::new("user", Type::Name, "Who: a user. Either this or `group`."))
-            .param(Param::new("group", Type::Name, "Who: the members of a group."))
+            .param(Param::new("name", Type::Name, "Name of the rule and of its file.").argument(0).required())
+            .param(text("state", "Wanted state").one_of(&["present", "absent"]).default("present"))
+            .param(Param::new("user", Type::Name, "User of the rule; either this or `group`"))
+            .param(Param::new("group", Type::Name, "Group whose members the rule is for"))
             .param(Param::list(
                 "commands",
                 Type::Text,
-                "What: commands with their full path and, where only these are allowed, their arguments. Every command \
-                 if not given.",
+                "Commands with their full path, and their arguments if only these are allowed; default: every command",
             ))
-            .param(text("host", "On which host, where the file is shared.").default("ALL"))
-            .param(text("runas", "As whom: `\"postgres\"`, `\"ALL\"`, `\"deploy:www-data\"`. As root if not given."))
-            .param(flag("nopasswd", "Whether it needs no password."))
-            .param(flag("noexec", "Whether the commands may start no others."))
-            .param(flag("setenv", "Whether the caller may set environment variables."))
+            .param(text("host", "Host of the rule, if several hosts share the file").default("ALL"))
+            .param(text("runas", "User that the commands run as: `\"postgres\"`, `\"ALL\"`, `\"deploy:www-data\"`; default: root"))
+            .param(flag("nopasswd", "Require no password"))
+            .param(flag("noexec", "Forbid the commands to start others"))
+            .param(flag("setenv", "Allow the caller to set environment variables"))
             .param(Param::list("defaults", Type::Text, "Settings of sudo for them: `\"!requiretty\"`, `\"timestamp_timeout=0\"`."))
             .whole_system()
             .example(

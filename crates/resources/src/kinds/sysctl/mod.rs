@@ -65,14 +65,14 @@ impl Kind for Sysctl {
                  outside; setting one of those is an error of the plan.\n\n\
                  `state=\"absent\"` removes the file; the running kernel keeps its value until the next boot.",
             )
-            .param(Param::new("name", Type::Text, "The setting: `net.core.somaxconn`. Where a part holds a dot, with slashes: `net/ipv4/conf/eth0.100/rp_filter`.").argument(0).required())
-            .param(Param::new("value", Type::Any, "Its value; several numbers are separated by blanks."))
+            .param(Param::new("name", Type::Text, "Setting: `net.core.somaxconn`, or with slashes, `net/ipv4/conf/eth0.100/rp_filter`").argument(0).required())
+            .param(Param::new("value", Type::Any, "Value; blanks separate several numbers"))
             .param(
-                Param::new("state", Type::Text, "Whether Converge sets it.")
+                Param::new("state", Type::Text, "Wanted state: `absent` removes it from the files of Converge")
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("ignore-missing", Type::Bool, "Whether a setting that this kernel does not have is only written into the file, for when its module is loaded.").default(false))
+            .param(Param::new("ignore-missing", Type::Bool, "Write a setting that the kernel does not have only into the file, for when its module is loaded").default(false))
             .example("More waiting connections", "sysctl \"net.core.somaxconn\" value=1024")
             .example("A range", "sysctl \"net.ipv4.ip_local_port_range\" value=\"20000 60999\"")
             .whole_system()

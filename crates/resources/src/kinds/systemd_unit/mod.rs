@@ -75,20 +75,20 @@ impl Kind for SystemdUnit {
                  Where an option is a secret the file is 0600. systemd still shows options to every user \
                  (`systemctl show`): `LoadCredential` or `EnvironmentFile` keep a secret to the service.",
             )
-            .param(Param::new("name", Type::Name, "The unit, with its type: `backup.timer`; without one it is a service.").argument(0).required())
+            .param(Param::new("name", Type::Name, "Unit, with its type: `backup.timer`; default: a service").argument(0).required())
             .param(
-                Param::new("state", Type::Text, "Whether the file should be there.")
+                Param::new("state", Type::Text, "Wanted state of the file")
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("drop-in", Type::Name, "The name of a drop-in, `10-limits`: the sections are added to those of the unit, which must be there."))
+            .param(Param::new("drop-in", Type::Name, "Name of a drop-in, `10-limits`, which adds the sections to an existing unit"))
             .param(
-                Param::new("hardening", Type::Text, "How far a service is shut in.")
+                Param::new("hardening", Type::Text, "Sandbox of a service")
                     .one_of(&["none", "standard", "strict"])
                     .default("none"),
             )
-            .param(Param::new("verify", Type::Bool, "Whether systemd checks the new text first.").default(true))
-            .param(Param::new("mode", Type::Mode, "The permissions of the file; 0644, or 0600 where it holds a secret, if not given."))
+            .param(Param::new("verify", Type::Bool, "Check the new text with systemd first").default(true))
+            .param(Param::new("mode", Type::Mode, "Mode of the file; default: 0644, or 0600 if it holds a secret"))
             .child(
                 Child::new("section", "A section of the file, with its options.")
                     .param(Param::new("name", Type::Name, "`Unit`, `Service`, `Timer`, `Install`, …").argument(0).required())

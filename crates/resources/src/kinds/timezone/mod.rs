@@ -43,13 +43,9 @@ impl Kind for Timezone {
                 "Programs that run already may keep the old zone until they are restarted; `notify` them.",
             )
             .param(
-                Param::new(
-                    "name",
-                    Type::Text,
-                    "The zone as the tz database calls it: `Europe/Berlin`, `UTC`.",
-                )
-                .argument(0)
-                .required(),
+                Param::new("name", Type::Text, "Zone as the tz database calls it: `Europe/Berlin`, `UTC`.")
+                    .argument(0)
+                    .required(),
             )
             .example("A time zone", "package \"tzdata\"\ntimezone \"Europe/Berlin\"")
     }

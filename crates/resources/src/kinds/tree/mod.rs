@@ -72,23 +72,23 @@ impl Kind for Tree {
         let [mode, owner, group] = attributes::params();
         KindSchema::new("tree", "Several files of one directory, checked and applied as one")
             .details(DETAILS)
-            .param(Param::new("path", Type::Path, "The directory. It must be there; directories below it are made.").argument(0).required())
-            .param(Param::new("validate", Type::Command, "A command that must succeed before anything changes. It sees the new files in the place of the old ones."))
-            .param(Param::list("reads", Type::Path, "Files elsewhere that are read together with those of the directory, such as certificates. They must be there; where one of them changed since the tree was last applied, the tree is checked again, and notifies."))
-            .param(Param::list("absent", Type::Text, "Files and links that should not be there, relative to the directory: what packages bring and nobody wants."))
-            .param(Param::new("replace", Type::Bool, "Whether a link in the way of a file, or a file in the way of a link, is replaced.").default(false))
+            .param(Param::new("path", Type::Path, "Existing directory; directories below it are created").argument(0).required())
+            .param(Param::new("validate", Type::Command, "Command that must succeed before anything changes; it sees the new files in place of the old ones"))
+            .param(Param::list("reads", Type::Path, "Existing files elsewhere, such as certificates; if one changes, the tree is validated again and notifies"))
+            .param(Param::list("absent", Type::Text, "Files and links to remove, such as defaults of packages; relative to the directory"))
+            .param(Param::new("replace", Type::Bool, "Replace a link in the way of a file, or a file in the way of a link").default(false))
             .child(
                 Child::new("file", "A file.")
-                    .param(Param::new("name", Type::Text, "Where it is, relative to the directory.").argument(0).required())
-                    .param(Param::new("content", Type::Content, "What it holds: text, `(file)\"name\"`, `(template)\"name\"` or a secret. Text ends with a newline; one is added where it is missing.").required())
+                    .param(Param::new("name", Type::Text, "Path, relative to the directory").argument(0).required())
+                    .param(Param::new("content", Type::Content, "Content: text, which gets a newline at its end, `(file)\"name\"`, `(template)\"name\"` or a secret").required())
                     .param(mode)
                     .param(owner)
                     .param(group),
             )
             .child(
                 Child::new("link", "A symbolic link.")
-                    .param(Param::new("name", Type::Text, "Where it is, relative to the directory.").argument(0).required())
-                    .param(Param::new("to", Type::Text, "Where it leads: an absolute path, or one relative to the link's own directory.").required()),
+                    .param(Param::new("name", Type::Text, "Path, relative to the directory").argument(0).required())
+                    .param(Param::new("to", Type::Text, "Target: an absolute path, or one relative to the directory of the link").required()),
             )
             .example(
                 "A configuration of several files that is checked as a whole",
