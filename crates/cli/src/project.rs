@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use converge_engine::modules::BUILTIN;
 use converge_engine::secrets::Identities;
-use converge_engine::{Project, ProjectSources};
+use converge_engine::{Project, ProjectSources, UsedProject};
 use converge_lang::diagnostic::{Files, Severity};
 use converge_lang::{Analysis, Diagnostics, Inventory, Loaded, Loader, MemorySources};
 use converge_model::{HostName, KindInfo};
@@ -102,6 +102,11 @@ impl Opened {
     /// What hosts and the history know the project by.
     pub(crate) fn owner(&self) -> String {
         self.project.owner(self.inventory.project())
+    }
+
+    /// What is remembered of it when it is used.
+    pub(crate) fn used(&self) -> UsedProject {
+        UsedProject { owner: self.owner(), inventory: self.project.root.join(&self.project.entry) }
     }
 
     /// Everything that can be said without a host.

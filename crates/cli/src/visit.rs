@@ -1,5 +1,6 @@
 //! What `plan`, `apply` and `facts` share: the fleet and its password, and the screen as the observer of a run.
 
+use std::env;
 use std::fs::File;
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -115,10 +116,16 @@ impl Visit {
     }
 }
 
-/// The recorder of a run; none, with a warning, where there is no folder for it.
+/// The recorder of a run, whose project is the one last used from the current folder. None, with a warning, if there is no
+/// folder for it.
 pub(crate) fn recorder(opened: &Opened, keep: Retention, screen: &mut Screen) -> Option<Recorder> {
     match StateFolder::of_user() {
-        Ok(state) => Some(Recorder::start(state.history(&opened.owner()), keep)),
+        Ok(state) => {
+            if let Ok(here) = env::current_dir() {
+                state.last_used().keep(&here, opened.used());
+            }
+            Some(Recorder::start(state.history(&opened.owner()), keep))
+        }
         Err(error) => {
             screen.warn(&format!("the run is not recorded: {error}"), None);
             None

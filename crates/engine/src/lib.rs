@@ -21,4 +21,4 @@ pub use project::{Project, ProjectError};
 pub use recorded::Recorded;
 pub use run::{Goal, Observer, Outcome, Run, Stop};
 pub use sources::ProjectSources;
-pub use state::{DoneOnce, SeenFacts, StateError, StateFolder};
+pub use state::{DoneOnce, LastUsed, SeenFacts, StateError, StateFolder, UsedProject};

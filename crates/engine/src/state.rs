@@ -1,6 +1,7 @@
-//! What the controller remembers between runs: the facts of hosts as last seen, what was run once for all of them, and
-//! where the history is. Nothing here is needed for a run to be right, and nothing that goes wrong here breaks one.
+//! What the controller remembers between runs: the facts of hosts as last seen, what was run once for all of them, which
+//! project was used from which folder, and where the history is. Nothing here is needed for a run to be right, and nothing that goes wrong here breaks one.
 
+mod last_used;
 mod once;
 
 use std::fs;
@@ -13,6 +14,7 @@ use converge_history::Places;
 use converge_model::{Digest, Facts, HostName, facts};
 use serde::{Deserialize, Serialize};
 
+pub use self::last_used::{LastUsed, UsedProject};
 pub use self::once::{DoneOnce, Participant};
 
 /// The version of the files of facts; a newer one is not read.
@@ -67,6 +69,11 @@ impl StateFolder {
     /// The facts of the hosts of `project`.
     pub fn facts(&self, project: &str) -> SeenFacts {
         SeenFacts(Some(self.of_project("facts", project)))
+    }
+
+    /// Which project was last used from which folder.
+    pub fn last_used(&self) -> LastUsed {
+        LastUsed(self.0.join("last-used"))
     }
 
     /// What was run once for all hosts of `project`.
@@ -146,16 +153,20 @@ impl SeenFacts {
     }
 }
 
-/// Writes beside the file and renames, so that a reader finds the old file or the new one.
 fn write(path: &Path, facts: &Facts, applied: bool) -> io::Result<()> {
+    let seen = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    write_beside(path, &serde_json::to_vec(&Seen { version: VERSION, seen, facts, applied })?)
+}
+
+/// Writes beside the file and renames, so that a reader finds the old file or the new one. The folder is made, for the
+/// user alone.
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let seen = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let bytes = serde_json::to_vec(&Seen { version: VERSION, seen, facts, applied })?;
     let temporary = path.with_extension(format!("json.{}", std::process::id()));
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(&bytes)?;
+    file.write_all(bytes)?;
     fs::rename(&temporary, path)
 }
 

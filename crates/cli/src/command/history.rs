@@ -1,12 +1,13 @@
 //! `converge history`.
 
+use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use converge_engine::Project;
 use converge_engine::secrets::Identities;
+use converge_engine::{Project, StateFolder, UsedProject};
 use converge_history::{Filter, RunSummary};
 use converge_model::{HostState, exit};
 use jiff::civil::DateTime;
@@ -26,7 +27,8 @@ use crate::view::text::{count, harmless, seconds, table};
 /// Every apply, every drift and what the daemon does is recorded, each with its
 /// differences, in the user's state folder; a plan is not. The newest run comes
 /// first. What is said of hosts with several options holds for one and the same
-/// host of a run.
+/// host of a run. Outside of a project and without an INVENTORY, the runs are
+/// those of the project last used from this folder.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct HistoryArgs {
@@ -70,17 +72,30 @@ impl HistoryArgs {
         if self.inventory.is_none() && self.run.as_deref().is_some_and(is_path) {
             self.inventory = self.run.take().map(PathBuf::from);
         }
-        // No secret is looked at, so no key is needed.
-        let identity = IdentityArguments { files: Vec::new() };
-        let inventory = self.inventory.take();
-        let project = find(&ProjectArguments { inventory, sets: Vec::new(), identity })?;
-        let past = Past::open(&owner(&project))?;
-        let screen = screen.of_the_past().paged();
+        let mut screen = screen.of_the_past().paged();
+        let past = Past::open(&self.owner(&mut screen)?)?;
         match &self.run {
             Some(run) => show(past, run, screen)?,
             None => list(past, &self.filter()?, screen)?,
         }
         Ok(exit::OK)
+    }
+
+    /// What the history knows the project by: the one that is named or lies here, else the one last used from here.
+    fn owner(&mut self, screen: &mut Screen) -> Result<String, Failure> {
+        let inventory = self.inventory.take();
+        let used = inventory.is_none().then(last_used).flatten();
+        // No secret is looked at, so no key is needed.
+        let identity = IdentityArguments { files: Vec::new() };
+        match (find(&ProjectArguments { inventory, sets: Vec::new(), identity }), used) {
+            (Ok(project), _) => Ok(owner(&project)),
+            (Err(_), Some(used)) => {
+                let inventory = harmless(&used.inventory.display().to_string());
+                screen.say(&format!("the history of {inventory}, the project last used from this folder:\n"));
+                Ok(used.owner)
+            }
+            (Err(failure), None) => Err(failure),
+        }
     }
 
     fn filter(&self) -> Result<Filter, Failure> {
@@ -110,6 +125,12 @@ impl Moment {
 /// Whether a text is the path of an inventory: no id of a run holds a dot or a slash.
 fn is_path(text: &str) -> bool {
     text.contains(['.', '/'])
+}
+
+/// The project last used from the current folder.
+fn last_used() -> Option<UsedProject> {
+    let here = env::current_dir().ok()?;
+    StateFolder::of_user().ok()?.last_used().read(&here)
 }
 
 /// What the history knows the project by. Mistakes in its files are not in the way.

@@ -191,3 +191,22 @@ fn no_secret_is_in_the_history_nor_beside_it() {
     }
     assert!(files(&histories(&world)).iter().any(|path| path.to_string_lossy().contains("spill-")));
 }
+
+#[test]
+fn without_an_inventory_the_project_last_used_from_the_folder_is_meant() {
+    let world = two_hosts();
+    let without = world.run(&["history"]);
+    assert!(without.exit == 1 && without.err.contains("found no converge.kdl"), "{}", without.err);
+    assert_eq!(world.run(&["apply", "inventory.kdl", "--yes", "--limit", "here"]).exit, 0);
+    let with = world.run(&["history", "inventory.kdl"]);
+    let said = world.run(&["history"]);
+    let note = "the history of [world]/project/inventory.kdl, the project last used from this folder:\n";
+    assert_eq!((said.exit, said.out.as_str(), said.err.as_str()), (0, fine(&with), note));
+    assert!(world.run(&["history", "last"]).out.contains("apply of ada@"));
+    // Another folder has used nothing; and a project that lies here is meant before all others.
+    let elsewhere = world.project().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    assert_eq!(world.run_in(&elsewhere, &["history"]).exit, 1);
+    world.write("converge.kdl", "project \"other\"\ninventory \"inventory.kdl\"\n");
+    assert_eq!(world.run(&["history"]).err, "no such run is recorded\n");
+}
