@@ -1,7 +1,9 @@
 //! `converge init`: a project from a host and a login, asked for at a terminal. The texts that it writes are here;
 //! whether they are right is said by the language, before they are written.
 
-use std::fs::{self, File};
+mod gitignore;
+
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, IsTerminal, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,13 +22,14 @@ use crate::failure::Failure;
 use crate::foreign_options::shell_word;
 use crate::project;
 use crate::view::Screen;
-use crate::view::text::harmless;
+use crate::view::text::{count, harmless};
 
 /// Start a project: a converge.kdl, an inventory with one host, a .gitignore
 ///
 /// Asks at a terminal for what the options leave out. Then check and plan run,
-/// as the commands do; their exit codes are those of this one. A file that
-/// exists is an error, and nothing is written.
+/// as the commands do; their exit codes are those of this one. If a converge.kdl
+/// or an inventory.kdl exists, nothing is written. An existing .gitignore gets
+/// the lines that it lacks.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct InitArgs {
@@ -69,11 +72,15 @@ type ProjectFiles = [(&'static str, String); 3];
 #[derive(Serialize)]
 struct Line<'a> {
     wrote: &'a Path,
+    /// The text that was added at the end of a file that existed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    added: Option<&'a str>,
 }
 
 impl InitArgs {
     pub(crate) fn run(mut self, mut screen: Screen) -> Result<u8, Failure> {
         refuse_existing(&self.folder)?;
+        let ignored = existing_gitignore(&self.folder)?;
         let name = project_name(&self.folder);
         // No answer mends an option that is wrong.
         right_files(&self.answers, &name, &mut screen)?;
@@ -82,7 +89,8 @@ impl InitArgs {
             false => self.require_host()?,
         }
         let files = right_files(&self.answers, &name, &mut screen)?;
-        write(&self.folder, &files, &mut screen)?;
+        let lacking = ignored.map(|text| gitignore::missing(&text, self.answers.is_local));
+        write(&self.folder, &files, lacking.as_deref(), &mut screen)?;
         self.try_it(screen)
     }
 
@@ -175,11 +183,10 @@ impl Answers {
 
     /// The files of the project, by name.
     fn files(&self, project: &str) -> ProjectFiles {
-        let ignored = if self.is_local { format!("{IGNORED}{SANDBOX}") } else { IGNORED.to_owned() };
         [
             ("converge.kdl", format!("project {}\ninventory \"inventory.kdl\"\n", quoted(project))),
             ("inventory.kdl", self.inventory()),
-            (".gitignore", ignored),
+            (GITIGNORE, gitignore::text(self.is_local)),
         ]
     }
 
@@ -207,9 +214,11 @@ fn typed_line() -> Result<String, Failure> {
     }
 }
 
-/// Names the files of a project that are there. A link that leads nowhere is one, too.
+/// Names the files of a project that exist, but for a `.gitignore`, which many a folder has. A link that leads nowhere is one, too.
 fn refuse_existing(folder: &Path) -> Result<(), Failure> {
-    let names = Answers::default().files("").map(|(name, _)| folder.join(name));
+    let names = Answers::default().files("").map(|(name, _)| name);
+    let names: Vec<_> =
+        names.iter().filter(|name| **name != GITIGNORE).map(|name| folder.join(name)).collect();
     let existing = names.iter().filter(|path| path.symlink_metadata().is_ok());
     let existing: Vec<_> = existing.map(|path| shown(path)).collect();
     let verb = if existing.len() == 1 { "exists" } else { "exist" };
@@ -253,20 +262,57 @@ fn mistakes(files: &ProjectFiles) -> Option<(Diagnostics, Arc<Files>)> {
     errors.has_errors().then_some((errors, loaded.files))
 }
 
-fn write(folder: &Path, files: &ProjectFiles, screen: &mut Screen) -> Result<(), Failure> {
+fn write(
+    folder: &Path,
+    files: &ProjectFiles,
+    lacking: Option<&str>,
+    screen: &mut Screen,
+) -> Result<(), Failure> {
     let failed = |path: &Path, error| Failure::new(format!("failed to write {}: {error}", shown(path)));
     fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     for (name, text) in files {
         let path = folder.join(name);
-        // The file may have come since it was looked for.
-        let written = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        let added = lacking.filter(|_| *name == GITIGNORE);
+        // A new file may have come since it was looked for.
+        let file = match added {
+            Some(_) => OpenOptions::new().append(true).open(&path),
+            None => File::create_new(&path),
+        };
+        let written = file.and_then(|mut file| file.write_all(added.unwrap_or(text).as_bytes()));
         written.map_err(|error| failed(&path, error))?;
-        match screen.is_json() {
-            true => screen.print_json(&Line { wrote: plain(&path) }),
-            false => screen.print(&format!("{}\n", shown(&path))),
-        }
+        say_written(&path, added, screen);
     }
     Ok(())
+}
+
+/// The text of a `.gitignore` that exists.
+fn existing_gitignore(folder: &Path) -> Result<Option<String>, Failure> {
+    let path = folder.join(GITIGNORE);
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    let read = File::open(&path).and_then(|file| file.take(GITIGNORE_LIMIT).read_to_string(&mut text));
+    let failed =
+        |error: &str| Failure::new(format!("failed to read {}: {error}; nothing was written", shown(&path)));
+    match read {
+        Err(error) => Err(failed(&error.to_string())),
+        Ok(length) if length as u64 == GITIGNORE_LIMIT => Err(failed("it is larger than 1 MiB")),
+        Ok(_) => Ok(Some(text)),
+    }
+}
+
+/// Names a file that was written, and how much was added to one that existed.
+fn say_written(path: &Path, added: Option<&str>, screen: &mut Screen) {
+    let lines = added.map(|text| text.trim_start().lines().count());
+    match (screen.is_json(), lines) {
+        (_, Some(0)) => {}
+        (true, _) => screen.print_json(&Line { wrote: plain(path), added }),
+        (false, None) => screen.print(&format!("{}\n", shown(path))),
+        (false, Some(lines)) => {
+            screen.print(&format!("{} ({} added at its end)\n", shown(path), count(lines, "line")));
+        }
+    }
 }
 
 /// A path without the `./` of the default folder.
@@ -277,6 +323,12 @@ fn plain(path: &Path) -> &Path {
 fn shown(path: &Path) -> String {
     harmless(&plain(path).display().to_string())
 }
+
+/// What git leaves out.
+const GITIGNORE: &str = ".gitignore";
+
+/// A `.gitignore` of this many bytes is not read.
+const GITIGNORE_LIMIT: u64 = 1 << 20;
 
 /// The longest line that is read, in bytes: as much as a line of a terminal holds.
 const LINE_LIMIT: u64 = 4096;
@@ -294,17 +346,3 @@ on "*" {
     // Go on here: `converge docs` lists what a host can have, and `converge docs file` shows the parameters of one.
 }
 "#;
-
-const IGNORED: &str = "\
-# Archives of releases. A build makes them.
-/dist/
-# Private keys. Files of secrets (.age) are encrypted: commit them.
-*.key
-id_*
-!id_*.pub
-";
-
-const SANDBOX: &str = "\
-# The folder that stands for a host.
-/sandbox/
-";

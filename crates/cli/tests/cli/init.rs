@@ -171,18 +171,44 @@ fn odd_names_are_quoted_or_refused_by_the_language() {
 #[test]
 fn a_file_that_exists_is_named_and_nothing_is_written() {
     let world = World::new();
-    world.write(".gitignore", "/target\n");
-    insta::assert_snapshot!(refused(&world, &["--local"]), @r"
-    error: .gitignore exists already; nothing was written
-      help: name a new folder: `converge init FOLDER`
-    ");
     std::os::unix::fs::symlink("/nowhere", world.project().join("inventory.kdl")).unwrap();
     insta::assert_snapshot!(refused(&world, &[".", "--local"]), @r"
-    error: inventory.kdl, .gitignore exist already; nothing was written
+    error: inventory.kdl exists already; nothing was written
       help: name a new folder: `converge init FOLDER`
     ");
     world.write("taken", "");
     insta::assert_snapshot!(refused(&world, &["taken", "--local"]), @"error: failed to write taken: File exists (os error 17)");
+}
+
+#[test]
+fn a_gitignore_that_exists_gets_the_lines_that_it_lacks() {
+    let world = World::new();
+    world.write(".gitignore", "/target\n/dist/");
+    let said = world.run(&["init", "--local", "--no-plan"]);
+    assert_eq!(said.exit, 0, "{}", said.err);
+    assert!(said.out.contains("inventory.kdl\n.gitignore (6 lines added at its end)\n"), "{}", said.out);
+    insta::assert_snapshot!(world.read(".gitignore"), @r"
+    /target
+    /dist/
+    # Private keys. Files of secrets (.age) are encrypted: commit them.
+    *.key
+    id_*
+    !id_*.pub
+    # The folder that stands for a host.
+    /sandbox/
+    ");
+    let complete = World::new();
+    complete.write(".gitignore", &world.read(".gitignore"));
+    let said = complete.run(&["init", "--local", "--no-plan"]);
+    assert!(said.exit == 0 && !said.out.contains(".gitignore"), "{}", said.out);
+    assert_eq!(complete.read(".gitignore"), world.read(".gitignore"));
+}
+
+#[test]
+fn a_gitignore_that_cannot_be_read_is_an_error_before_anything_is_written() {
+    let world = World::new();
+    std::os::unix::fs::symlink("/nowhere", world.project().join(".gitignore")).unwrap();
+    insta::assert_snapshot!(refused(&world, &["--local"]), @"error: failed to read .gitignore: No such file or directory (os error 2); nothing was written");
 }
 
 #[test]
