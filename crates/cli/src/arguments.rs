@@ -12,10 +12,12 @@ use converge_model::wire::Guard;
 /// Which project.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ProjectArguments {
-    /// A .kdl file, or a folder: without it, the inventory of the nearest converge.kdl, here or above
+    /// Inventory: a .kdl file or a folder; default: that of converge.kdl
+    ///
+    /// The converge.kdl is the nearest one, in this folder or above it.
     #[arg(value_name = "INVENTORY")]
     pub(crate) inventory: Option<PathBuf>,
-    /// Give a variable another value, nearer than all its definitions; dots reach into maps
+    /// Set a variable for this run; wins over all files (`--set limits.open_files=4096`)
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     pub(crate) sets: Vec<(String, String)>,
     #[command(flatten)]
@@ -25,7 +27,7 @@ pub(crate) struct ProjectArguments {
 /// Which private keys, beside those at the usual places.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct IdentityArguments {
-    /// Open secrets with the age or ssh key in this file, before those at the usual places
+    /// File with an age or ssh key that opens secrets; tried before those in the usual places
     #[arg(
         id = "identity",
         long,
@@ -64,8 +66,7 @@ pub(crate) struct RunArguments {
 /// What becomes of a host with a resource that cannot be planned.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct StrictArguments {
-    /// Leave a host as it is if one of its resources cannot be planned; without it, only that resource and the rest of
-    /// its body are left
+    /// Skip a host if one of its resources cannot be planned; default: skip only the rest of that body
     #[arg(id = "strict", long = "strict", hide_short_help = true)]
     pub(crate) is_strict: bool,
 }
@@ -74,7 +75,9 @@ pub(crate) struct StrictArguments {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct HostArguments {
-    /// Only these hosts: names, groups, ranges, `*`, `a & b`, `!not`; commas separate
+    /// Only these hosts: names, groups, ranges, `*`, `!not`
+    ///
+    /// Commas separate patterns; `a & b` means the hosts that match both.
     #[arg(short, long, value_name = "PATTERN")]
     pub(crate) limit: Vec<String>,
 }
@@ -83,7 +86,7 @@ pub(crate) struct HostArguments {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct AgainArguments {
-    /// Only the hosts that did not end well in this run: any beginning of its id, or `last`
+    /// Only hosts that failed in an earlier run: its id (or the first characters), or `last`
     #[arg(long, value_name = "RUN")]
     pub(crate) failed_from: Option<String>,
 }
@@ -92,10 +95,10 @@ pub(crate) struct AgainArguments {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "History")]
 pub(crate) struct HistoryArguments {
-    /// For how long runs stay in the history; the last hundred always do
+    /// Time for which the history keeps runs; the last hundred always stay
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = duration, env = "CONVERGE_KEEP_HISTORY", hide_env_values = true, hide_short_help = true)]
     keep_history: Duration,
-    /// How many runs stay in the history
+    /// Maximum number of runs in the history
     #[arg(long, value_name = "N", default_value_t = Retention::default().runs, env = "CONVERGE_KEEP_RUNS", hide_env_values = true, hide_short_help = true)]
     keep_runs: u32,
 }
@@ -107,25 +110,25 @@ pub(crate) struct ResourceArguments {
     /// Only resources with one of these tags
     #[arg(long, value_name = "TAG", value_delimiter = ',')]
     tags: Vec<String>,
-    /// No resources with one of these tags
+    /// Skip resources with one of these tags
     #[arg(long, value_name = "TAG", value_delimiter = ',', hide_short_help = true)]
     skip_tags: Vec<String>,
-    /// Only this resource, or all of this module, by its address as the plan prints it
+    /// Only this resource or module, as in `service[nginx]`
     #[arg(long, value_name = "ADDRESS")]
     only: Vec<String>,
-    /// Not this resource, and nothing of this module
+    /// Skip this resource or module
     #[arg(long, value_name = "ADDRESS", hide_short_help = true)]
     skip: Vec<String>,
 }
 
-/// What keeps a change from shutting its maker out.
+/// What keeps a change from locking its maker out.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct GuardArguments {
-    /// How long a host waits, after a change that may shut you out, for a new connection before it takes the change back
+    /// Time for a new login after a change that could lock you out; without one, the host undoes the change
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window, hide_short_help = true)]
     confirm_timeout: Duration,
-    /// Make such changes even where the host cannot take them back by itself
+    /// Allow changes that could lock you out even if the host cannot undo them by itself
     #[arg(long, hide_short_help = true)]
     accept_irreversible: bool,
 }
@@ -134,10 +137,10 @@ pub(crate) struct GuardArguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connections")]
 pub(crate) struct ReachArguments {
-    /// At most so many hosts at a time
+    /// Maximum number of hosts at a time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000), hide_short_help = true)]
     pub(crate) parallel: usize,
-    /// An ssh_config to use instead of the user's
+    /// Use this ssh_config in place of your own
     #[arg(
         long,
         value_name = "FILE",
@@ -146,13 +149,13 @@ pub(crate) struct ReachArguments {
         hide_short_help = true
     )]
     pub(crate) ssh_config: Option<PathBuf>,
-    /// How long connections stay open for the next run; 0: not at all
+    /// Time for which connections stay open for the next run; 0 closes them
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, hide_short_help = true)]
     pub(crate) keep_connections: Duration,
-    /// Ask for the password that sudo, doas or su wants on the hosts
+    /// Ask for the password of sudo, doas or su on the hosts
     #[arg(long, conflicts_with = "become_pass_fd", hide_short_help = true)]
     pub(crate) ask_become_pass: bool,
-    /// Read that password from this file descriptor
+    /// Read the password of sudo, doas or su from this file descriptor
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) become_pass_fd: Option<u32>,
 }

@@ -17,10 +17,10 @@ use crate::view::{self, Look, Screen};
 ///   0    everything is as it should be, or was made so
 ///   1    an error before any host was touched
 ///   2    changes are pending (plan --detailed-exitcode), or hosts drifted (drift --fail-on-drift, watch --once)
-///   3    a host failed, or something on it cannot be planned
+///   3    a host failed, or a resource on it cannot be planned
 ///   4    hosts were unreachable, none failed
 ///   5    another run holds a host
-///   6    a host moved on since its plan was shown
+///   6    a host changed since its plan was shown
 ///   130  interrupted
 #[derive(Debug, Parser)]
 #[command(name = "converge", version, verbatim_doc_comment, arg_required_else_help = true)]
@@ -58,13 +58,13 @@ struct Output {
     /// Results as JSON, one object a line; a run is its events, each with the version of their format
     #[arg(long, global = true)]
     json: bool,
-    /// No colours; so does a NO_COLOR in the environment
+    /// Disable colours (also: set NO_COLOR)
     #[arg(long, global = true, hide_short_help = true)]
     no_color: bool,
-    /// No lines of progress; there are none without a terminal
+    /// Disable progress lines, which need a terminal
     #[arg(long, global = true, hide_short_help = true)]
     no_progress: bool,
-    /// Everything: long differences, the output of steps while they run, what each host cost
+    /// Show all details, the output of running steps and the traffic
     #[arg(short, long, global = true, overrides_with = "verbose")]
     verbose: bool,
 }

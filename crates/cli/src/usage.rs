@@ -116,4 +116,32 @@ mod tests {
         });
         assert!(tried > 100, "only {tried} helps");
     }
+
+    #[test]
+    fn short_help_of_plan_and_apply_fits_a_small_terminal() {
+        let mut command = all_commands();
+        for name in ["plan", "apply"] {
+            let help = command.find_subcommand_mut(name).map(|found| found.render_help().ansi().to_string());
+            let shown = wrapped(&help.unwrap_or_default(), 80);
+            assert!((10..=24).contains(&shown.lines().count()), "{name}: {shown}");
+        }
+    }
+
+    #[test]
+    fn an_option_is_explained_in_one_sentence() {
+        fn flaws(command: &Command, found: &mut Vec<String>) {
+            for option in command.get_arguments() {
+                let text = option.get_help().map(ToString::to_string).unwrap_or_default();
+                let begins = ["What ", "Whether ", "Who ", "Whoever ", "That ", "Nor ", "How ", "Where "];
+                let is_sentence = !text.is_empty() && text.chars().count() <= 110 && !text.contains(". ");
+                if !is_sentence || begins.iter().any(|word| text.starts_with(word)) {
+                    found.push(format!("{} {}: {text}", command.get_name(), option.get_id()));
+                }
+            }
+            command.get_subcommands().for_each(|inner| flaws(inner, found));
+        }
+        let mut found = Vec::new();
+        flaws(&all_commands(), &mut found);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
 }

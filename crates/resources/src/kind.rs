@@ -327,12 +327,12 @@ impl Depend for Change {
     fn depend(&mut self, what: &str, steps: &[u32]) {
         match &mut self.certainty {
             Certainty::Exact => {
-                let why = format!("{what} may come with an earlier step");
+                let why = format!("an earlier step may bring {what}");
                 self.certainty = Certainty::Conditional { on: steps.to_vec(), why };
             }
             Certainty::Conditional { on, why } => {
                 on.extend(steps.iter().filter(|step| !on.contains(step)).copied().collect::<Vec<_>>());
-                why.push_str(&format!("; so may {what}"));
+                why.push_str(&format!(", and {what}"));
             }
         }
     }

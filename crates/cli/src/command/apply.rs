@@ -11,20 +11,20 @@ use crate::failure::Failure;
 use crate::view::Screen;
 use crate::visit::Terms;
 
-/// Show the plan, ask, and make the hosts be what the inventory says
+/// Show the plan, ask, and apply it to the hosts
 ///
 /// Only the word `yes` applies the plan; `d` shows all of its details. Each host
-/// is looked at again before it is changed; one that moved on since its plan was
-/// shown is left alone. The first Ctrl-C stops after the steps in hand, within
+/// is checked again before it is changed; if it changed since its plan was shown,
+/// it is left alone. The first Ctrl-C stops after the steps in hand, within
 /// ten minutes at most; the second abandons them.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ApplyArgs {
-    /// Do not ask; needed where there is no terminal
+    /// Do not ask; required without a terminal
     #[arg(short, long)]
     yes: bool,
-    /// Wait so long for another run that is at work on a host; without it, such a host is left alone
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Wait this long for another run on the same host; default: leave that host alone
+    #[arg(long, value_name = "TIME", value_parser = duration, hide_short_help = true)]
     wait: Option<Duration>,
     #[command(flatten)]
     run: RunArguments,

@@ -18,8 +18,8 @@ use crate::view::text::{count, harmless};
 
 /// Find every mistake that can be found without a host
 ///
-/// All files are read, all templates filled in, all parameters typed. What
-/// depends on facts is checked for its shape; what it comes to is left to plan.
+/// Reads all files, fills in all templates, checks the types of all parameters.
+/// If a value depends on facts, check looks at its form, and plan at the value.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct CheckArgs {

@@ -12,7 +12,7 @@ use crate::view::Screen;
 /// For bash: `converge completions bash > ~/.local/share/bash-completion/completions/converge`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// Name of the shell
     shell: Shell,
 }
 

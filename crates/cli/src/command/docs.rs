@@ -18,17 +18,17 @@ use crate::project;
 use crate::reference;
 use crate::view::{Screen, markdown, wrap};
 
-/// Show the reference page of a kind of resource or a module
+/// Show the reference page of a kind or a module
 ///
 /// Without a name, lists them all, with the modules of the project. A terminal
 /// shows the page laid out; a pipe or a file gets it in Markdown.
 #[derive(Debug, Args)]
 pub(crate) struct DocsArgs {
-    /// The kind or the module
+    /// Kind or module
     name: Option<String>,
     #[command(flatten)]
     project: ProjectArguments,
-    /// Write all pages into this folder instead, without the project's own
+    /// Write all pages into this folder, without the modules of the project
     #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "inventory"])]
     write: Option<PathBuf>,
 }

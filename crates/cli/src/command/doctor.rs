@@ -19,7 +19,7 @@ use crate::view::text::harmless;
 
 /// Check that this machine has what Converge needs
 ///
-/// No host is reached.
+/// It contacts no host.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]

@@ -14,16 +14,16 @@ use crate::visit::Terms;
 
 /// Show what changed on the hosts since the last apply, and change nothing
 ///
-/// What was changed on the host stands apart from what is in the inventory and
-/// not yet applied; each host remembers what was last applied to it. Resources and hosts with drift="ignore" are not counted; -v
-/// shows them.
+/// Changes on the host are shown apart from those that are in the inventory and
+/// not yet applied; each host remembers what was last applied to it. Resources
+/// and hosts with drift="ignore" are not counted; -v shows them.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct DriftArgs {
-    /// Exit with 2 if a host was changed; what is not yet applied is no reason
+    /// Exit with 2 if a host was changed; changes of the inventory do not count
     #[arg(long)]
     fail_on_drift: bool,
-    /// Show only how many steps of each sort each host has
+    /// Show only the number of steps of each host
     #[arg(long)]
     summary: bool,
     #[command(flatten)]

@@ -16,17 +16,17 @@ use crate::view::paint::{FAINT, STRONG, paint};
 use crate::view::text::{cut, harmless};
 use crate::view::{self, Screen};
 
-/// Show where the value of a variable comes from, or all that holds for a host
+/// Show where the value of a variable comes from, or everything about a host
 ///
-/// With a variable, every definition is listed, the nearest first; those in
-/// force are marked with `*`. Without one, the groups of the host, its
-/// connection, and the definitions in force of all its variables are listed.
+/// With a variable, lists its definitions, the one with the highest precedence
+/// first; `*` marks those in force. Without one, lists the groups of the host,
+/// its connection, and the definitions in force of all its variables.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ExplainArgs {
-    /// The name of the host
+    /// Name of the host
     host: String,
-    /// The variable; dots reach into maps. A path, such as `.` or `production.kdl`, is the INVENTORY
+    /// Name of the variable; dots reach into maps; a path (`.`, `site.kdl`) is the INVENTORY
     variable: Option<String>,
     #[command(flatten)]
     project: ProjectArguments,

@@ -20,9 +20,9 @@ use crate::view::paint::{FAILED, STRONG, paint};
 use crate::view::text::harmless;
 use crate::visit::fleet;
 
-/// Show what the hosts say of themselves
+/// Show the facts of hosts
 ///
-/// Each fact is shown under the name by which an inventory reads it.
+/// Each fact is shown under the name that an inventory uses.
 #[derive(Debug, Args)]
 pub(crate) struct FactsArgs {
     #[command(flatten)]

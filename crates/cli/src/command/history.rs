@@ -22,39 +22,41 @@ use crate::view::Screen;
 use crate::view::paint::{FAINT, STRONG, paint};
 use crate::view::text::{count, harmless, seconds, table};
 
-/// Show the runs of the past, or one of them as it looked
+/// Show earlier runs, or one of them as it looked
 ///
-/// Every apply, every drift and what the daemon does is recorded, each with its
-/// differences, in the user's state folder; a plan is not. The newest run comes
-/// first. What is said of hosts with several options holds for one and the same
-/// host of a run. Outside of a project and without an INVENTORY, the runs are
-/// those of the project last used from this folder.
+/// Each apply, each drift and each run of the daemon is recorded with its
+/// differences, in your state folder; a plan is not. The newest run comes first.
+/// If several options are about hosts, one host of the run must match them all.
+/// Outside of a project and without an INVENTORY, the runs are those of the
+/// project last used from this folder.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct HistoryArgs {
-    /// The run to show: any beginning of its id, or `last`; a path is the INVENTORY
+    /// Run to show: its id (or the first characters), or `last`; a path is the INVENTORY
     run: Option<String>,
-    /// A .kdl file, or a folder: without it, the inventory of the nearest converge.kdl, here or above
+    /// Inventory: a .kdl file or a folder; default: that of converge.kdl
+    ///
+    /// The converge.kdl is the nearest one, in this folder or above it.
     inventory: Option<PathBuf>,
-    /// Only runs over a host with this name; `*` stands for anything
+    /// Only runs over this host; `*` matches anything
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Only runs in which this resource, or one of this module, was to change; `*` stands for anything
+    /// Only runs with changes of this resource or module; `*` matches anything
     #[arg(long, value_name = "ADDRESS")]
     resource: Option<String>,
-    /// Only runs in which a host ended so: `changed`, `failed`, `unreachable`, `in-sync`, `pending`, …
+    /// Only runs in which a host ended as `changed`, `failed`, `unreachable`, `in-sync`, `pending`, …
     #[arg(long, value_name = "STATE", value_parser = state)]
     state: Option<HostState>,
-    /// Only runs for this: `apply`, `drift`
+    /// Only runs of this command: `apply`, `drift`
     #[arg(long, value_name = "VERB")]
     verb: Option<String>,
-    /// Only runs of so long ago or less (`7d`, `12h`), or since a day or a time (`2026-11-20`, `2026-11-20T08:30`)
+    /// Only runs since then: `7d` or `12h` ago, a day (`2026-11-20`), a time (`2026-11-20T08:30`)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Moment>,
-    /// Only runs before then
+    /// Only runs before then, written as for --since
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Moment>,
-    /// At most so many runs, the newest; 0: all
+    /// Maximum number of runs, the newest first; 0 shows all
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit_runs: u32,
 }

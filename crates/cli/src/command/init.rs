@@ -26,14 +26,14 @@ use crate::view::text::{count, harmless};
 
 /// Start a project: a converge.kdl, an inventory with one host, a .gitignore
 ///
-/// Asks at a terminal for what the options leave out. Then check and plan run,
-/// as the commands do; their exit codes are those of this one. If a converge.kdl
+/// Asks at a terminal for what the options leave out. Then check and plan run;
+/// the exit code is theirs. If a converge.kdl
 /// or an inventory.kdl exists, nothing is written. An existing .gitignore gets
 /// the lines that it lacks.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct InitArgs {
-    /// The folder of the project; made if it does not exist
+    /// Folder of the project; created if it does not exist
     #[arg(default_value = ".")]
     folder: PathBuf,
     #[command(flatten)]
@@ -48,19 +48,19 @@ pub(crate) struct InitArgs {
 /// The host and how it is reached, as far as the user has said it.
 #[derive(Clone, Debug, Default, Args)]
 struct Answers {
-    /// The host as ssh knows it, or a range such as `web[1..3]`
+    /// Host as ssh knows it, or a range such as `web[1..3]`
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// The address to connect to; default: the name of the host
+    /// Address to connect to; default: the name of the host
     #[arg(long, requires = "host")]
     address: Option<String>,
-    /// The user to log in as; default: what ssh_config says
+    /// User to log in as; default: what ssh_config says
     #[arg(long)]
     user: Option<String>,
-    /// How to become root after the login; default: sudo, or none with `--user root`
+    /// Program to become root with; default: sudo, or none with `--user root`
     #[arg(long = "become", value_name = "HOW", value_parser = PossibleValuesParser::new(Become::ALL.map(|(name, _)| name)))]
     escalation: Option<String>,
-    /// No ssh: the host is the folder sandbox of the project, which stands for `/`
+    /// Manage the folder `sandbox` of the project in place of a host, without ssh
     #[arg(long = "local", conflicts_with_all = ["address", "user", "escalation"])]
     is_local: bool,
 }

@@ -19,7 +19,7 @@ use crate::view::text::{count, fold_names, harmless};
 pub(crate) struct InventoryArgs {
     #[command(flatten)]
     project: ProjectArguments,
-    /// As a tree of groups
+    /// Show a tree of groups
     #[arg(long, conflicts_with = "json")]
     graph: bool,
 }

@@ -23,10 +23,10 @@ use crate::visit::Terms;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct PlanArgs {
-    /// Exit with 2 where something would change
+    /// Exit with 2 if something would change
     #[arg(long, hide_short_help = true)]
     detailed_exitcode: bool,
-    /// Show only how many steps of each sort each host has
+    /// Show only the number of steps of each host
     #[arg(long)]
     summary: bool,
     #[command(flatten)]

@@ -11,7 +11,7 @@ use crate::agents::{agents, described};
 use crate::failure::Failure;
 use crate::view::Screen;
 
-/// Show the version, and the agents for hosts that it carries
+/// Show the version, and the agents that this build carries
 ///
 /// A host runs the agent for its system and processor, as `uname -s` and `uname -m` name them.
 #[derive(Debug, Args)]

@@ -37,34 +37,35 @@ use crate::view::human::watch::news as words;
 use crate::view::text::harmless;
 use crate::visit::{done_once, fleet_options, recorder, seen_facts, warn};
 
-/// Look for drift on schedule, and put back what moved where the inventory says so
+/// Look for drift on schedule, and correct it if the inventory says so
 ///
-/// When a host is looked at and what is done about what moved there is said by
-/// `drift` in the inventory: drift every="30m" mode="correct". Only what moved
-/// on the host is ever put back; what the inventory newly asks for waits for an
-/// apply. The inventory is read again when its files change; while it has
-/// mistakes, the last good one stays in force. SIGTERM or Ctrl-C ends the daemon
-/// after the steps in hand; SIGHUP has it read the inventory at once.
+/// `drift` in the inventory sets when a host is checked and what is done about
+/// drift: drift every="30m" mode="correct". Only changes on the host are ever
+/// corrected; changes of the inventory wait for an apply. The inventory is read
+/// again if its files change; while it has mistakes, the last good one stays in
+/// force. SIGTERM or Ctrl-C ends the daemon after the steps in hand; on SIGHUP
+/// it reads the inventory at once.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct WatchArgs {
-    /// How often to look where the inventory does not say
+    /// Interval of checks if the inventory sets none
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration)]
     every: Duration,
-    /// Look at all hosts once and end; exits like apply, with 2 where drift was left
+    /// Check all hosts once and exit, as apply does; exit code 2 if drift is left
     #[arg(long)]
     once: bool,
-    /// Serve /metrics, /healthz and /readyz there: `9180` is the port on the loopback, `0.0.0.0:9180` is open to all
+    /// Serve /metrics, /healthz and /readyz: `9180` on the loopback, `0.0.0.0:9180` to all
     #[arg(long, value_name = "ADDRESS", value_parser = socket)]
     listen: Option<SocketAddr>,
-    /// Tell a web address of drift, corrections, failures and fights, as JSON; headers of the request, one a line,
-    /// come from CONVERGE_WEBHOOK_HEADERS
+    /// Send drift, corrections, failures and fights to this URL, as JSON
+    ///
+    /// CONVERGE_WEBHOOK_HEADERS holds the headers of the request, one a line.
     #[arg(long, value_name = "URL", env = "CONVERGE_WEBHOOK", hide_env_values = true)]
     webhook: Vec<String>,
-    /// Tell a program of the same, one line of JSON on its standard input
+    /// Run this program for drift, corrections, failures and fights; its input is a line of JSON
     #[arg(long, value_name = "PROGRAM")]
     notify: Vec<String>,
-    /// Write a systemd unit that runs the daemon with the other arguments given here, and end
+    /// Write a systemd unit that runs the daemon with the other arguments, and exit
     #[arg(long, conflicts_with = "once")]
     install: bool,
     #[command(flatten)]

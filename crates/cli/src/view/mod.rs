@@ -120,7 +120,7 @@ impl Screen {
         if self.look.detail == Detail::Full && !self.look.json {
             let Traffic { exchanges, up, down, connections, uploads } = traffic;
             self.say(&format!(
-                "{}  {exchanges} exchanges, {up} bytes to it, {down} bytes from it, {connections} new connections, \
+                "{}  {exchanges} exchanges, {up} bytes sent, {down} bytes received, {connections} new connections, \
                  {uploads} uploads of the agent\n",
                 harmless(host.as_str())
             ));

@@ -12,12 +12,12 @@ use crate::view::Screen;
 
 /// Start a module: modules/NAME with its parameters, a template, a case and a README
 ///
-/// What it writes passes `converge module test NAME` as it stands. A folder
-/// that exists is left alone.
+/// The new module passes `converge module test NAME`. An existing folder is left
+/// alone.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct NewArgs {
-    /// The name of the module: small letters, digits and dashes
+    /// Name of the module: lower-case letters, digits and dashes
     name: String,
 }
 

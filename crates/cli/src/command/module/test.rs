@@ -26,23 +26,23 @@ use crate::view::text::{count, harmless};
 /// module's README (fences of `kdl`) must load as well.
 ///
 /// With --host, every example of the README is applied to that host, and must
-/// leave nothing to do. It changes that host: take one that may be thrown away.
+/// leave nothing to do. This changes the host: use one that you can throw away.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct TestArgs {
-    /// The modules; without one, all of the project
+    /// Modules to test; default: all of the project
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Write what comes out as what is expected, to be read before it is committed
+    /// Write the resources that come out as the expected ones; read them before you commit
     #[arg(long, conflicts_with = "host")]
     update: bool,
-    /// Apply the README's examples to this host, as ssh knows it
+    /// Apply the examples of the README to this host
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Who logs in there
+    /// User to log in as; default: what ssh_config says
     #[arg(long, value_name = "USER", requires = "host")]
     user: Option<String>,
-    /// How that login becomes root: none, sudo, doas or su
+    /// Program to become root with: none, sudo, doas or su
     #[arg(long = "become", value_name = "HOW", requires = "host", default_value = "sudo")]
     how: String,
     #[command(flatten)]

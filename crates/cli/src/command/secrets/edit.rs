@@ -22,9 +22,9 @@ use crate::view::Screen;
 /// Open a file of secrets in your editor
 ///
 /// The editor is $VISUAL, else $EDITOR, else vi. It gets the decrypted text in
-/// a folder for you alone, in memory where the system has /dev/shm; the folder
-/// is removed when the editor ends. What comes back is encrypted if it can be
-/// read; else you are asked whether to go back.
+/// a folder that only you can read, in memory if the system has /dev/shm; the
+/// folder is removed when the editor ends. The new text is encrypted if it is
+/// valid; otherwise converge asks whether to edit it again.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct EditArgs {

@@ -12,10 +12,10 @@ use crate::view::Screen;
 
 /// Print the value of a secret
 ///
-/// It is printed as it is, with a line end behind it.
+/// A line end follows the value.
 #[derive(Debug, Args)]
 pub(super) struct GetArgs {
-    /// Its name, as in (secret)"shop/db-password"
+    /// Name of the secret, as in (secret)"shop/db-password"
     name: String,
     #[command(flatten)]
     which: Which,

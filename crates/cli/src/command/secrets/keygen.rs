@@ -13,13 +13,13 @@ use crate::view::text::harmless;
 
 /// Make a key of your own, and print its public half
 ///
-/// The key is written to ~/.config/converge/identities, where it is found by
-/// itself, and is for you alone. Its public half is what others put into their
-/// lists of recipients. Nobody needs one who has a suitable ssh key.
+/// The key is written to ~/.config/converge/identities, where converge finds it,
+/// and only you can read it. Others put its public half into their lists of
+/// recipients. You do not need this if you have an ed25519 or RSA ssh key.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct KeygenArgs {
-    /// Write the key to this file instead
+    /// Write the key to this file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -21,10 +21,10 @@ use crate::view::Screen;
 /// as in `secrets "../secrets/production.age"`, and its values are read by
 /// their path: (secret)"shop/db-password".
 ///
-/// Who may open secrets/production.age stands in secrets/recipients (or, for
-/// this file alone, in secrets/production.age.recipients): an age recipient
-/// or a public ssh key (ssh-ed25519, ssh-rsa) a line. Changes of that list
-/// count when a file is next written: by set, edit or rekey.
+/// secrets/recipients (or, for this file alone, secrets/production.age.recipients)
+/// lists who may open secrets/production.age: an age recipient or a public ssh
+/// key (ssh-ed25519, ssh-rsa) a line. A change of the list takes effect when a
+/// file is next written: by set, edit or rekey.
 ///
 /// Files are opened with the keys given by --identity or CONVERGE_IDENTITY,
 /// those in ~/.config/converge/identities, and ~/.ssh/id_ed25519 and id_rsa.

@@ -12,14 +12,14 @@ use crate::failure::Failure;
 use crate::project;
 use crate::view::Screen;
 
-/// Encrypt files of secrets anew, for those who are in the list of recipients now
+/// Encrypt files of secrets again, for the current list of recipients
 ///
-/// Whoever was taken off the list can still open what they copied before: give
-/// the secrets themselves new values too.
+/// A person who was taken off the list can still open old copies: give the
+/// secrets new values, too.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct RekeyArgs {
-    /// The files: without any, all that the inventory of the nearest converge.kdl names
+    /// Files of secrets; default: all that the inventory of the project names
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]

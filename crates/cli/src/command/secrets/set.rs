@@ -16,17 +16,17 @@ use crate::view::text::harmless;
 
 /// Give a secret a value, read from standard input or typed in silence
 ///
-/// The value never stands on a command line, where others could see it. Without
-/// a terminal it is all of standard input, but for one line end at its end:
+/// The value is never part of a command line, where others could see it. Without
+/// a terminal it is all of standard input, except for one line end at its end:
 ///   openssl rand -hex 16 | converge secrets set shop/db-password
 ///   converge secrets set tls/key < key.pem
 ///
-/// Where there is no file yet, it is made; where nothing says who may open it,
-/// the list secrets/recipients is begun with your own key.
+/// A missing file is created. If there is no list of recipients, the list
+/// secrets/recipients is created with your own key.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct SetArgs {
-    /// Its name, as in (secret)"shop/db-password"
+    /// Name of the secret, as in (secret)"shop/db-password"
     name: String,
     #[command(flatten)]
     which: Which,

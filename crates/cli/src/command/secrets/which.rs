@@ -16,7 +16,7 @@ use crate::view::text::{count, harmless};
 /// A file of secrets.
 #[derive(Debug, Args)]
 pub(super) struct Which {
-    /// The file of secrets: without it, the one that the inventory of the nearest converge.kdl names
+    /// File of secrets; default: the one that the inventory of the project names
     file: Option<PathBuf>,
     #[command(flatten)]
     identity: IdentityArguments,

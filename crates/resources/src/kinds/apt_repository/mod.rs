@@ -261,7 +261,7 @@ impl Wish {
     fn tried(&self, planned: Planned) -> Planned {
         match planned {
             Planned::Change(mut planned) if self.is_used() => {
-                let lists = PropertyChange::new("lists", "as they are", "fetched anew");
+                let lists = PropertyChange::new("lists", "as they are", "updated");
                 planned.change.properties.push(lists);
                 Planned::Change(planned)
             }

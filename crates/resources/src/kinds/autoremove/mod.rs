@@ -19,7 +19,7 @@ impl Kind for Autoremove {
     type Found = Found;
 
     fn schema() -> KindSchema {
-        KindSchema::new("autoremove", "No packages that nothing needs any more")
+        KindSchema::new("autoremove", "Removal of dependencies that no package needs any more")
             .details(
                 "Packages that only came along with others go once nothing needs them: the plan names each, as the \
                  package manager itself foresees them, also those that a change of packages before it leaves behind. What \

@@ -206,7 +206,7 @@ lists what it would restart. The lock of another transaction is waited for, and 
 work end first, for up to 20 seconds. A database that a dead \
 transaction left half-way is repaired first.
 
-The lists are fetched anew, as a part of the change, where they do not know the package or the version, were never \
+The lists are updated, as a part of the change, where they do not know the package or the version, were never \
 fetched, are older than the sources, or are older than `refresh` says. The version is then not known before. Right before \
 packages change, the package manager foresees the transaction once more. If it would remove a package that the plan does not \
 name, the step stops, names it, and changes no package. What comes beyond the plan is told as unforeseen.

@@ -137,7 +137,7 @@ fn provided(wish: &Wish, providers: &[String]) -> Planned {
 /// Adds what has to happen before: fetching the lists, repairing the database.
 fn complete(wish: &Wish, found: &Found, mut change: Change) -> Planned {
     if let Some(why) = stale(wish, found) {
-        change.properties.push(PropertyChange::new("lists", why, "fetched anew"));
+        change.properties.push(PropertyChange::new("lists", why, "updated"));
         if found.sources_change {
             change.depend("what the lists will say", &[]);
         }
@@ -193,13 +193,13 @@ fn after(wish: &Wish, found: &Found) -> Shown {
     match (&wish.goal, &found.candidate) {
         (PackageGoal::Version(version), _) if !is_pattern(version) => Shown::Text(version.clone()),
         _ if found.upkeep.interrupted => unknown("the package database is repaired first"),
-        _ if stale(wish, found).is_some() => unknown("the lists are fetched anew first"),
+        _ if stale(wish, found).is_some() => unknown("the lists are updated first"),
         (PackageGoal::Latest, Some(candidate)) => Shown::Text(candidate.clone()),
         _ => unknown("the package manager chooses it"),
     }
 }
 
-/// Why the lists must be fetched anew before something is installed.
+/// Why the lists must be updated before something is installed.
 fn stale(wish: &Wish, found: &Found) -> Option<String> {
     let installs = match &found.installed {
         Seen::Known(installed) => moves(wish, found, installed),

@@ -102,7 +102,7 @@ fn present_is_any_version() {
     check(&present, &found(Seen::Absent, Some("2")), "Create version - -> ?");
     check(&present, &found(Seen::MayCome(vec![0]), Some("2")), "Create version - -> ?");
     check(&present, &found(Seen::Unknown(vec![]), None), "in sync");
-    check(&present, &found(Seen::Absent, None), "Create version - -> ?, lists without nginx -> fetched anew");
+    check(&present, &found(Seen::Absent, None), "Create version - -> ?, lists without nginx -> updated");
     let broken = Installed { version: "1".into(), held: false, whole: false };
     let mut half = found(Seen::Known(broken), None);
     half.upkeep.interrupted = true;
@@ -123,14 +123,10 @@ fn latest_follows_the_lists() {
     check(&latest, &found(Seen::Absent, Some("2")), "Create version - -> 2");
     let mut newer = found(installed("2"), Some("2"));
     newer.upkeep.sources_newer = true;
-    check(&latest, &newer, "Update version 2 -> ?, lists older than the sources -> fetched anew");
+    check(&latest, &newer, "Update version 2 -> ?, lists older than the sources -> updated");
     let mut planned = found(installed("2"), Some("2"));
     planned.sources_change = true;
-    check(
-        &latest,
-        &planned,
-        "Update version 2 -> ?, lists older than the sources -> fetched anew (conditional)",
-    );
+    check(&latest, &planned, "Update version 2 -> ?, lists older than the sources -> updated (conditional)");
 }
 
 #[test]
@@ -139,7 +135,7 @@ fn a_version_may_be_a_pattern_and_goes_down_only_on_request() {
     check(&version("1.*"), &found(installed("1.4"), None), "in sync");
     check(&version("2.*"), &found(installed("1.4"), Some("2.1")), "Update version 1.4 -> ?");
     check(&version("2.1"), &found(Seen::Absent, Some("2.1")), "Create version - -> 2.1");
-    let again = "Update version 1.4 -> 2.2, lists without nginx 2.2 -> fetched anew";
+    let again = "Update version 1.4 -> 2.2, lists without nginx 2.2 -> updated";
     check(&version("2.2"), &found(installed("1.4"), Some("2.1")), again);
     let mut down = found(installed("3"), Some("2"));
     down.order = Some(std::cmp::Ordering::Greater);
@@ -179,7 +175,7 @@ fn absence_may_include_what_was_left_behind() {
 fn old_lists_matter_only_where_something_is_installed() {
     let asked = Wish { refresh: Some(Duration::from_secs(30)), ..wish(PackageGoal::Present) };
     check(&asked, &found(installed("1"), None), "in sync");
-    let refreshed = "Create version - -> ?, lists older than `refresh` allows -> fetched anew";
+    let refreshed = "Create version - -> ?, lists older than `refresh` allows -> updated";
     check(&asked, &found(Seen::Absent, Some("1")), refreshed);
     assert!(plan::request(&asked, &found(Seen::Absent, Some("1"))).refresh);
     let patient = Wish { refresh: Some(Duration::from_secs(90)), ..wish(PackageGoal::Present) };
@@ -188,7 +184,7 @@ fn old_lists_matter_only_where_something_is_installed() {
     check(&just, &found(Seen::Absent, Some("1")), "Create version - -> ?");
     let mut never = found(Seen::Absent, None);
     never.upkeep.lists_age = None;
-    check(&patient, &never, "Create version - -> ?, lists never fetched -> fetched anew");
+    check(&patient, &never, "Create version - -> ?, lists never fetched -> updated");
 }
 
 #[test]
@@ -224,7 +220,7 @@ fn earlier_steps_are_seen() {
     let created = change(trial.plan_after(source, KIND, &package("web", [])));
     assert_eq!(
         line(&created),
-        "Create version - -> ?, lists older than the sources -> fetched anew (conditional)"
+        "Create version - -> ?, lists older than the sources -> updated (conditional)"
     );
 }
 
@@ -278,8 +274,8 @@ fn a_name_that_is_only_provided_takes_no_package_by_chance() {
     }
     let mut stale = by(Err(&["exim", "postfix"]));
     stale.upkeep.sources_newer = true;
-    check(&present, &stale, "Create version - -> ?, lists older than the sources -> fetched anew");
-    check(&present, &by(Err(&[])), "Create version - -> ?, lists without nginx -> fetched anew");
+    check(&present, &stale, "Create version - -> ?, lists older than the sources -> updated");
+    check(&present, &by(Err(&[])), "Create version - -> ?, lists without nginx -> updated");
 }
 
 #[test]
