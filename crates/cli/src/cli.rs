@@ -9,6 +9,7 @@ use converge_model::exit;
 use crate::command;
 use crate::failure::Failure;
 use crate::view::human::Detail;
+use crate::view::paint::CLAP;
 use crate::view::{self, Look, Screen};
 
 /// Make Linux hosts be what an inventory says, and see first what will change
@@ -23,7 +24,7 @@ use crate::view::{self, Look, Screen};
 ///   6    a host changed since its plan was shown
 ///   130  interrupted
 #[derive(Debug, Parser)]
-#[command(name = "converge", version, verbatim_doc_comment, arg_required_else_help = true)]
+#[command(name = "converge", version, styles = CLAP, verbatim_doc_comment, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     output: Output,
@@ -59,6 +60,9 @@ struct Output {
     #[arg(long, global = true)]
     json: bool,
     /// Disable colours (also: set NO_COLOR)
+    ///
+    /// Only a terminal gets colours, unless TERM=dumb or CLICOLOR=0; CLICOLOR_FORCE=1 sends them to a pipe, too. They can
+    /// be read on dark and on light backgrounds (contrast 3:1 and more).
     #[arg(long, global = true, hide_short_help = true)]
     no_color: bool,
     /// Disable progress lines, which need a terminal

@@ -221,8 +221,8 @@ impl Screen {
     /// Draws what is wrong with a project.
     pub(crate) fn diagnostics(&mut self, diagnostics: &Diagnostics, files: &Files) {
         let color = AutoStream::choice(self.err.as_inner()) != ColorChoice::Never;
-        let color = color && self.look.color != ColorChoice::Never;
-        let style = Style { color, unicode: io::stderr().is_terminal(), width: width() };
+        let colors = (color && self.look.color != ColorChoice::Never).then_some(paint::REPORT);
+        let style = Style { colors, unicode: io::stderr().is_terminal(), width: width() };
         let mut text = diagnostics.sorted().render(files, style);
         let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
         if errors > 1 {

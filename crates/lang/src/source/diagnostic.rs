@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, ThemeStyles};
+use owo_colors::{Style as Paint, XtermColors};
 use textwrap::WordSplitter;
 
 pub use super::code::Code;
@@ -80,17 +81,28 @@ pub struct SourceFile {
 /// How diagnostics are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// ANSI colours.
-    pub color: bool,
+    /// The colours; none if there are to be none.
+    pub colors: Option<Colors>,
     /// Box-drawing characters; ASCII otherwise.
     pub unicode: bool,
     /// Columns to wrap at.
     pub width: usize,
 }
 
+/// The colours of a report, as numbers of the 256 colours that terminals have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colors {
+    /// Of mistakes.
+    pub error: u8,
+    /// Of warnings.
+    pub warning: u8,
+    /// Of notes and help.
+    pub advice: u8,
+}
+
 impl Style {
     /// ASCII without colours, for logs and tests.
-    pub const PLAIN: Self = Self { color: false, unicode: false, width: 100 };
+    pub const PLAIN: Self = Self { colors: None, unicode: false, width: 100 };
 }
 
 /// How many diagnostics are kept: a thousand more say nothing new.
@@ -325,17 +337,32 @@ impl Span {
 
 impl Style {
     fn handler(self) -> GraphicalReportHandler {
-        let theme = match (self.unicode, self.color) {
-            (true, true) => GraphicalTheme::unicode(),
-            (true, false) => GraphicalTheme::unicode_nocolor(),
-            (false, true) => GraphicalTheme::ascii(),
-            (false, false) => GraphicalTheme::none(),
+        let plain = if self.unicode { GraphicalTheme::unicode_nocolor() } else { GraphicalTheme::none() };
+        let theme = match self.colors {
+            Some(colors) => GraphicalTheme { styles: colors.styles(), ..plain },
+            None => plain,
         };
         GraphicalReportHandler::new_themed(theme)
             .with_width(self.width.max(20))
             .with_links(false)
             // `only-if` stays one word, to be copied.
             .with_word_splitter(WordSplitter::NoHyphenation)
+    }
+}
+
+impl Colors {
+    fn styles(self) -> ThemeStyles {
+        let [error, warning, advice] = [self.error, self.warning, self.advice]
+            .map(|number| Paint::new().color(XtermColors::from(number)));
+        ThemeStyles {
+            error,
+            warning,
+            advice,
+            help: advice,
+            link: advice.underline(),
+            linum: Paint::new().dimmed(),
+            highlights: vec![advice.bold(), warning.bold()],
+        }
     }
 }
 
