@@ -1,10 +1,11 @@
 //! What the fleet tests stand on: real Debian hosts on this machine, and how a test names what changed on them; and acts
-//! of the agent alone, whose cost is counted.
+//! of the agent alone, whose cost is counted; and a reader of what `--json` prints.
 //!
 //! The tests themselves are the targets in `tests/tests/`.
 
 pub mod act;
 pub mod demand;
+pub mod json;
 pub mod load;
 pub mod project;
 pub mod terminal;

@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use converge_model::catalog::DriftMode;
-use converge_model::{Cause, Event, EventKind, HostPlan};
 use converge_tests::demand::{ask, converge, root};
+use converge_tests::json::{Plan, plans};
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
@@ -32,13 +32,8 @@ fn drift(project: &Project, host: &Host, arguments: &[&str], code: i32) -> Ended
     ended
 }
 
-fn plan(ended: &Ended) -> HostPlan {
-    let events = ended.stdout.lines().map(|line| serde_json::from_str::<Event>(line).unwrap().kind);
-    let mut plans = events.filter_map(|kind| match kind {
-        EventKind::Planned { plan, .. } => Some(plan),
-        _ => None,
-    });
-    plans.next_back().unwrap()
+fn plan(ended: &Ended) -> Plan {
+    plans(&ended.stdout).last().unwrap()
 }
 
 #[test]
@@ -71,11 +66,10 @@ fn what_moved_is_told_from_what_is_newly_asked_for_and_nothing_is_written() {
     drift(&project, host, &["--fail-on-drift", "--only", "group[wheel]"], 2);
 
     let steps = plan(&drift(&project, host, &["--json"], 0)).steps;
-    let cause =
-        |address: &str| steps.iter().find(|step| step.address.as_str() == address).unwrap().drift.clone();
-    assert_eq!(cause("file[/etc/motd]").cause, Cause::Corrective);
-    assert!(matches!(cause("file[/etc/app]").cause, Cause::Both { .. }), "{steps:?}");
-    assert_eq!(cause("group[wheel]").mode, DriftMode::Report);
+    let drift_of = |address: &str| &steps.iter().find(|step| step.address == address).unwrap().drift;
+    assert_eq!(drift_of("file[/etc/motd]").cause, "host");
+    assert_eq!(drift_of("file[/etc/app]").cause, "both", "{steps:?}");
+    assert_eq!(drift_of("group[wheel]").mode, DriftMode::Report);
 
     project.write("project/inventory.kdl", inventory("two", "drift=\"ignore\"")).unwrap();
     let only = ["--fail-on-drift", "--only", "group[wheel]"];

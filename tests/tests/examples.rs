@@ -9,7 +9,7 @@ use std::thread;
 
 use converge_lang::case;
 use converge_model::schema::Example;
-use converge_model::{Event, EventKind, Shown, Step};
+use converge_tests::json::{Step, plans};
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Change, Host, Snapshot, Testbed, What, or_skip};
 
@@ -117,7 +117,10 @@ impl<'a> Trial<'a> {
         self.converge(&["apply", "--yes", "unprivileged.kdl"], &[0, 3])?;
         self.unchanged_since(&before, "law 7: without privileges, the apply")?;
         self.converge(&["apply", "--yes"], &[0])?;
-        self.nothing_else_changed(&before, &planned(&plan.stdout))?;
+        self.nothing_else_changed(
+            &before,
+            &plans(&plan.stdout).flat_map(|plan| plan.steps).collect::<Vec<_>>(),
+        )?;
         self.converge(&["plan", "--detailed-exitcode"], &[0]).map(drop)
     }
 
@@ -157,28 +160,13 @@ impl<'a> Trial<'a> {
 /// The kinds whose plan names every path that they touch.
 const FILES: [&str; 6] = ["file", "directory", "link", "line", "block", "ini"];
 
-/// The steps of a plan, from its events.
-fn planned(events: &str) -> Vec<Step> {
-    let events = events.lines().map(|line| serde_json::from_str::<Event>(line).unwrap());
-    events
-        .filter_map(|event| match event.kind {
-            EventKind::Planned { plan, .. } => Some(plan.steps),
-            _ => None,
-        })
-        .flatten()
-        .collect()
-}
-
 /// The paths that a step announces: its own, and the folders that it makes above it.
 fn paths(step: &Step) -> Vec<String> {
     let address = step.address.as_str();
     let name = address.split_once('[').map_or("", |(_, name)| name.trim_end_matches(']'));
     let own = name.split(": ").next().unwrap_or(name).to_owned();
-    let parents = step.change.properties.iter().filter(|property| property.property == "parent");
-    let parents = parents.filter_map(|property| match &property.after {
-        Shown::Text(path) => Some(path.clone()),
-        _ => None,
-    });
+    let parents = step.properties.iter().filter(|property| property.property == "parent");
+    let parents = parents.filter_map(|property| property.after.clone());
     parents.chain([format!("{own}.converge-backup"), own.clone()]).collect()
 }
 

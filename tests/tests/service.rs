@@ -133,7 +133,7 @@ fn a_step_in_hand_is_waited_for(host: &Host) {
     assert_eq!([property(host, "Result"), property(host, "ExecMainStatus")], ["success", "0"]);
     assert_eq!(root(host, "cat /etc/slow; cat /root/slow"), "as it was\ndone\ndone");
     let last = admin(host, "converge history --json --limit-runs 1");
-    assert!(last.contains("\"verb\":\"apply\"") && !last.contains("\"exit\":null"), "{last}");
+    assert!(last.contains("\"verb\":\"apply\"") && !last.contains("\"exit-code\":null"), "{last}");
 }
 
 /// The watchdog, of two minutes, is made shorter as an administrator would.

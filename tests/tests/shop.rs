@@ -98,9 +98,9 @@ impl<'a> Shop<'a> {
         assert!((0..2).all(|site| self.page(site).contains("Shop 1.5.0")));
         assert_eq!(self.asks("select count(*) from migrations"), "2");
         let ran = |line: &&str| {
-            line.contains("step-finished")
+            line.contains("\"step-finished\"")
                 && line.contains("app-release[shop].command[migrate]")
-                && line.contains("\"done\"")
+                && line.contains("\"outcome\":\"done\"")
         };
         assert_eq!(ended.stdout.lines().filter(ran).count(), 1, "one host migrated: {}", ended.stdout);
         self.converge(&["plan", "--detailed-exitcode", "--set", "release=1.5.0"], 0);

@@ -79,9 +79,8 @@ impl Daemon {
                 let said = std::mem::replace(&mut self.said, thread::spawn(String::new)).join().unwrap();
                 panic!("it ended before {kind}: {said}\n{}", self.history());
             };
-            let found = &line["watch"][kind];
-            if !found.is_null() && line["host"].as_str() == host && wanted(found) {
-                return found.clone();
+            if line["event"] == kind && line["host"].as_str() == host && wanted(&line) {
+                return line;
             }
         }
         panic!("no {kind} that was waited for came in {PATIENCE:?}:\n{}", self.history());
@@ -94,7 +93,7 @@ impl Daemon {
     /// All news of this kind of a host.
     fn news(&self, host: &str, kind: &str) -> Vec<Value> {
         let of_host = self.told.iter().filter(|line| line["host"].as_str() == Some(host));
-        of_host.map(|line| line["watch"][kind].clone()).filter(|found| !found.is_null()).collect()
+        of_host.filter(|line| line["event"] == kind).cloned().collect()
     }
 
     fn kill(mut self) -> Vec<Value> {
@@ -110,7 +109,7 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         while self.next().is_some() {}
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        assert!(self.told.iter().any(|line| line["watch"] == "stopping"));
+        assert!(self.told.iter().any(|line| line["event"] == "stopping"));
         std::mem::take(&mut self.told)
     }
 }
@@ -125,7 +124,7 @@ impl Drop for Daemon {
 
 /// The runs whose end was told.
 fn runs_finished(told: &[Value]) -> Vec<String> {
-    let ends = told.iter().filter(|line| !line["run-finished"].is_null());
+    let ends = told.iter().filter(|line| line["type"] == "run-finished");
     ends.filter_map(|line| line["run"].as_str().map(str::to_owned)).collect()
 }
 
@@ -196,13 +195,13 @@ on "*" {{
         daemon.until(Some("h3"), "drift-found", all);
     }
     // And once more, so that nothing is still going on.
-    daemon.until(Some("h3"), "looked", |looked| looked["corrective"] == MOVED.len());
+    daemon.until(Some("h3"), "looked", |looked| looked["drifted"] == MOVED.len());
     assert_eq!(reported.changes_since(&before).unwrap(), []);
     let found = daemon.news("h3", "drift-found").into_iter().rev().find(|found| all(found)).unwrap();
     assert!(found["resources"].as_array().unwrap().iter().all(|one| one["response"] == "reports"), "{found}");
     assert_eq!(daemon.news("h3", "corrected"), Vec::<Value>::new());
     let told = daemon.end();
-    let plans: String = told.iter().map(|line| line["planned"].to_string()).collect();
+    let plans: String = told.iter().filter(|line| line["type"] == "planned").map(Value::to_string).collect();
     for shown in ["-by hand\\n+welcome", "nobody", "service[app]", "package[tree]"] {
         assert!(plans.contains(&shown.replace('\n', "\\n")), "{shown} is in no plan");
     }
@@ -262,9 +261,9 @@ fn what_waits_for_a_window_and_for_fewer_hosts_is_put_back_then(testbed: &Testbe
     }
     assert_eq!(root(testbed.host("h1").unwrap(), "cat /etc/motd"), "welcome");
     let told = daemon.end();
-    let of_all = |kind: &str| told.iter().filter(|line| !line["watch"][kind].is_null()).count();
+    let of_all = |kind: &str| told.iter().filter(|line| line["event"] == kind).count();
     assert_eq!((of_all("too-many-drifted"), of_all("correction-goes-on")), (1, 1));
-    let corrected = |line: &&Value| !line["watch"]["corrected"].is_null() && line["host"] != "h1";
+    let corrected = |line: &&Value| line["event"] == "corrected" && line["host"] != "h1";
     assert_eq!(told.iter().find(corrected), None, "what people put right is not put back");
 }
 
@@ -350,7 +349,7 @@ fn a_broken_inventory_leaves_the_last_good_one_in_force_and_a_fight_is_given_up(
         (fight["address"].as_str(), fight["corrections"].as_u64()),
         (Some("file[/etc/motd]"), Some(2))
     );
-    daemon.until(Some("h1"), "looked", |looked| looked["corrective"] == 1);
+    daemon.until(Some("h1"), "looked", |looked| looked["drifted"] == 1);
     assert_eq!(root(host, "cat /etc/motd"), "and again");
     root(host, "echo two >/etc/motd");
     daemon.until(Some("h1"), "recovered", |_| true);

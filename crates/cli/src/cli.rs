@@ -10,7 +10,7 @@ use crate::command;
 use crate::failure::Failure;
 use crate::view::human::Detail;
 use crate::view::paint::CLAP;
-use crate::view::{self, Look, Screen};
+use crate::view::{self, Look, Screen, json};
 
 /// Make Linux hosts be what an inventory says, and see first what will change
 ///
@@ -56,7 +56,7 @@ enum Command {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct Output {
-    /// Results as JSON, one object a line; a run is its events, each with the version of their format
+    /// Print JSON lines (format: docs/json.md)
     #[arg(long, global = true)]
     json: bool,
     /// Disable colours (also: set NO_COLOR)
@@ -84,6 +84,9 @@ impl Cli {
     fn carry_out(self) -> Result<u8, Failure> {
         let look = self.output.look();
         look.color.write_global();
+        if look.json {
+            json::choose();
+        }
         let screen = Screen::new(look);
         match self.command {
             Command::Init(arguments) => arguments.run(screen),

@@ -11,7 +11,7 @@ use converge_lang::{Analysis, Diagnostics, Inventory, Loaded, Loader, MemorySour
 use converge_model::{HostName, KindInfo};
 
 use crate::arguments::{HostArguments, IdentityArguments, ProjectArguments};
-use crate::failure::Failure;
+use crate::failure::{Failure, PROJECT};
 use crate::memory;
 use crate::prompt;
 use crate::view::{Screen, text};
@@ -162,9 +162,9 @@ pub(crate) fn analyse(arguments: &ProjectArguments) -> Result<(Project, Analysis
 /// The project that the arguments name.
 pub(crate) fn find(arguments: &ProjectArguments) -> Result<Project, Failure> {
     let here = env::current_dir().map_err(|error| Failure::new(format!("the current folder: {error}")))?;
-    Project::find(arguments.inventory.as_deref(), &here).map_err(|error| match error.help() {
-        Some(help) => Failure::new(error.to_string()).help(help),
-        None => Failure::new(error.to_string()),
+    Project::find(arguments.inventory.as_deref(), &here).map_err(|error| {
+        let failure = Failure::new(error.to_string()).code(PROJECT);
+        error.help().into_iter().fold(failure, Failure::help)
     })
 }
 

@@ -10,15 +10,23 @@ use clap::{Command, CommandFactory};
 use converge_model::exit;
 
 use crate::cli::Cli;
-use crate::failure::Failure;
+use crate::failure::{ARGUMENTS, Failure};
 use crate::foreign_options;
+use crate::view::json;
 use crate::view::wrap::{width_of, wrapped};
 
 /// Shows it; the exit code.
 pub(crate) fn show(error: &clap::Error) -> u8 {
     let words: Vec<_> = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    // clap has stopped before it knew of the option.
+    if words.iter().take_while(|word| *word != "--").any(|word| word == "--json") {
+        json::choose();
+    }
     if let Some(failure) = unknown_option(error, &words).or_else(|| unknown_command(error, &words)) {
-        return failure.show();
+        return failure.code(ARGUMENTS).show();
+    }
+    if json::is_chosen() && error.use_stderr() {
+        return plain(error).show();
     }
     // clap has not read the options where it shows the help.
     let is_plain = words.iter().any(|word| word == "--no-color");
@@ -32,6 +40,19 @@ pub(crate) fn show(error: &clap::Error) -> u8 {
         false => write!(AutoStream::new(io::stdout(), color), "{}", wrapped(&text, width_of(io::stdout()))),
     };
     if error.use_stderr() { exit::ERROR } else { exit::OK }
+}
+
+/// The words of clap as one failure: the mistake, and what clap says below it.
+fn plain(error: &clap::Error) -> Failure {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::new("a command is missing").help("`converge --help` lists them").code(ARGUMENTS);
+    }
+    let text = error.render().to_string();
+    let (mistake, rest) = text.trim_end().split_once("\n\n").unwrap_or((text.trim_end(), ""));
+    let mistake = mistake.strip_prefix("error: ").unwrap_or(mistake);
+    let failure = Failure::new(mistake).code(ARGUMENTS);
+    let help = rest.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    if help.is_empty() { failure } else { failure.help(help) }
 }
 
 fn unknown_option(error: &clap::Error, words: &[String]) -> Option<Failure> {

@@ -1,7 +1,8 @@
 //! The one stream of events that feeds every view: the terminal, `--json`, the history.
 //!
-//! The JSON form (`--json`, one event a line) is versioned by [`VERSION`]; fields are added, never renamed. What happened
-//! is the key beside `version`, `run`, `host` and `sequence`: `{"version":1,…,"step-started":{"address":…}}`.
+//! The serialised form is what the history keeps, versioned by [`VERSION`]; fields are added, never renamed. What happened
+//! is the key beside `version`, `run`, `host` and `sequence`: `{"version":1,…,"step-started":{"address":…}}`. `--json` prints
+//! a form of its own.
 
 use serde::{Deserialize, Serialize};
 

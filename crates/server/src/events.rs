@@ -1,19 +1,20 @@
 //! What the daemon tells: one enum, for the terminal, `--json`, the metrics and the notifications alike. What its runs
 //! do step by step is told by their own events (`converge_model::event`); both are lines of the same stream, and those of
-//! the daemon have a `watch` in them.
+//! the daemon are of the type `watch`.
 //!
-//! The JSON form is versioned by [`VERSION`]; fields are added, never renamed:
-//! `{"version":1,"at":"2026-03-29T01:00:00Z","host":"web1","run":"…","watch":{"corrected":{"addresses":["file[/etc/motd]"]}}}`.
+//! The JSON form is public: docs/json.md describes it. It is versioned by [`VERSION`]; fields are added, never renamed:
+//! `{"type":"watch","version":2,"at":"2026-03-29T01:00:00Z","host":"web1","run":"…","event":"corrected","addresses":["file[/etc/motd]"]}`.
 
 use converge_model::{Address, Event, HostName, HostState, RunId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The version of the format.
-pub const VERSION: u16 = 1;
+/// The version of the format: that of `--json`.
+pub const VERSION: u16 = 2;
 
 /// One thing that the daemon tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "watch")]
 pub struct News {
     /// The version of the format.
     pub version: u16,
@@ -24,12 +25,13 @@ pub struct News {
     /// The run in which it showed, as the history knows it.
     pub run: Option<RunId>,
     /// What happened.
+    #[serde(flatten)]
     pub watch: NewsKind,
 }
 
 /// What happened. Nothing in it holds a value of a resource: addresses and names of properties alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(tag = "event", rename_all = "kebab-case")]
 pub enum NewsKind {
     /// The daemon watches so many hosts from now on.
     Started {
@@ -41,10 +43,12 @@ pub enum NewsKind {
         /// How. `Pending` after a look alone where something differs.
         state: HostState,
         /// How many resources drifted: the host moved.
+        #[serde(rename = "drifted")]
         corrective: u32,
         /// How many wait for an apply: the inventory asks for something new.
         pending: u32,
         /// Milliseconds, by the monotonic clock.
+        #[serde(rename = "took-ms")]
         took: u64,
     },
     /// Resources drifted that had not when the host was last looked at, or otherwise than then.
@@ -78,6 +82,7 @@ pub enum NewsKind {
         /// How often it was corrected.
         corrections: u32,
         /// Within how many seconds.
+        #[serde(rename = "within-seconds")]
         within: u64,
     },
     /// Too many hosts drifted at once: nothing is corrected until there are fewer.
@@ -85,6 +90,7 @@ pub enum NewsKind {
         /// On how many hosts something is to be put back.
         drifted: u32,
         /// Of how many.
+        #[serde(rename = "hosts")]
         of: u32,
     },
     /// There are fewer: correction goes on.
@@ -92,6 +98,7 @@ pub enum NewsKind {
         /// On how many hosts something is to be put back still.
         drifted: u32,
         /// Of how many.
+        #[serde(rename = "hosts")]
         of: u32,
     },
     /// It was time to look at the host, and the last run was still at work there.
@@ -237,10 +244,9 @@ mod tests {
         let json = serde_json::to_string(&news).unwrap();
         assert_eq!(
             json,
-            r#"{"version":1,"at":"2026-03-29T01:00:00Z","host":"web1","run":null,"watch":{"drift-found":{"resources":[{"address":"file[/etc/motd]","properties":["content"],"response":"waits-for-window"}]}}}"#
+            r#"{"type":"watch","version":2,"at":"2026-03-29T01:00:00Z","host":"web1","run":null,"event":"drift-found","resources":[{"address":"file[/etc/motd]","properties":["content"],"response":"waits-for-window"}]}"#
         );
         assert_eq!(serde_json::from_str::<News>(&json).unwrap(), news);
-        assert!(!serde_json::to_string(&NewsKind::Stopping).unwrap().contains('{'));
     }
 
     #[test]

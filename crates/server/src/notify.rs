@@ -480,7 +480,7 @@ mod tests {
         assert!(head.to_lowercase().contains("authorization: bearer canary\r\n"), "{head}");
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["text"], "shop: web1: put back file[/etc/motd]");
-        assert_eq!(body["watch"]["corrected"]["addresses"][0], "file[/etc/motd]");
+        assert_eq!((&body["event"], &body["addresses"][0]), (&"corrected".into(), &"file[/etc/motd]".into()));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Changes that shut out whoever makes them: the host takes them back by itself, and tells; what was confirmed over a new
 //! connection stays, and leaves nothing behind.
 
-use converge_model::{EventKind, HostState};
+use converge_model::HostState;
 use converge_tests::project::Project;
 use converge_tests::testbed::{Host, Testbed};
 use rustix::process::Signal;
 
 use crate::support::{
-    Course, Gate, SUDO, Told, agent, apply, converge, on_host, plan, project, root, until_settled,
+    Course, EventKind, Gate, SUDO, Told, agent, apply, converge, on_host, plan, project, root, until_settled,
 };
 
 /// sshd with something added to its configuration.
@@ -43,9 +43,9 @@ fn quick(project: &Project) -> Course {
 
 fn events(told: &Told) -> Vec<&'static str> {
     let word = |kind: &EventKind| match kind {
-        EventKind::Armed { .. } => Some("armed"),
-        EventKind::Confirmed => Some("confirmed"),
-        EventKind::Reverted => Some("reverted"),
+        EventKind::Armed {} => Some("armed"),
+        EventKind::Confirmed {} => Some("confirmed"),
+        EventKind::Reverted {} => Some("reverted"),
         _ => None,
     };
     told.events.iter().filter_map(|event| word(&event.kind)).collect()
@@ -168,7 +168,7 @@ fn a_host_whose_controller_died_takes_it_back_within_its_window() {
         let untouched = before();
         let shutting = project(testbed, SUDO, &nftables("tcp dport 22 drop"));
         let mut course = quick(&shutting);
-        let of_service = |kind: &EventKind| matches!(kind, EventKind::StepFinished { result } if result.address.as_str() == "service[nftables]");
+        let of_service = |kind: &EventKind| matches!(kind, EventKind::StepFinished(result) if result.address.as_str() == "service[nftables]");
         course.until(host, of_service);
         let died = course.run();
         course.signal(Signal::KILL);
@@ -204,7 +204,7 @@ fn a_whole_policy_that_forgets_ssh_is_taken_back_with_or_without_its_controller(
         assert_eq!(events(&told), ["armed", "confirmed"], "{told}");
         let good = root(host, "nft -s list table inet converge");
         let mut course = quick(&forgetful);
-        course.until(host, |kind| matches!(kind, EventKind::HostState { phase } if phase == "confirming"));
+        course.until(host, |kind| matches!(kind, EventKind::HostPhase { phase } if phase == "confirming"));
         course.signal(Signal::KILL);
         course.reap();
         until_settled(host);
@@ -240,7 +240,7 @@ fn a_boot_takes_it_back_before_the_network_is_up() {
         let shutting = project(testbed, SUDO, &nftables("tcp dport 22 drop"));
         let mut course =
             Course::start(shutting.command().args(["apply", "--yes", "--json", "--confirm-timeout", "1h"]));
-        let of_service = |kind: &EventKind| matches!(kind, EventKind::StepFinished { result } if result.address.as_str() == "service[nftables]");
+        let of_service = |kind: &EventKind| matches!(kind, EventKind::StepFinished(result) if result.address.as_str() == "service[nftables]");
         course.until(host, of_service);
         course.signal(Signal::KILL);
         course.reap();
@@ -347,7 +347,7 @@ fn a_script_that_was_killed_midway_is_finished_by_systemd_or_by_the_next_who_com
         "#;
         let shutting = project(testbed, SUDO, body);
         let mut course = quick(&shutting);
-        course.until(host, |kind| matches!(kind, EventKind::HostState { phase } if phase == "confirming"));
+        course.until(host, |kind| matches!(kind, EventKind::HostPhase { phase } if phase == "confirming"));
         gate.close();
         let unit = format!("converge-revert-{}-1.service", course.run());
         course.signal(Signal::KILL);
@@ -382,7 +382,7 @@ fn a_revert_that_fails_is_loud_and_is_not_tried_again() {
         root(host, "echo 'PrintMotd no' >/etc/ssh/sshd_config.d/99-test.conf");
         let shutting = project(testbed, SUDO, &sshd("AllowUsers somebody-else"));
         let mut course = quick(&shutting);
-        course.until(host, |kind| matches!(kind, EventKind::HostState { phase } if phase == "confirming"));
+        course.until(host, |kind| matches!(kind, EventKind::HostPhase { phase } if phase == "confirming"));
         // Somebody else takes the place of the file.
         root(host, "cd /etc/ssh/sshd_config.d; rm 99-test.conf; mkdir 99-test.conf; touch 99-test.conf/x");
         let told = course.end();

@@ -1,9 +1,9 @@
 //! The agent or the controller dies, or is told to stop, in the middle of a step.
 
-use converge_model::{EventKind, HostState, StepOutcome};
+use converge_model::{HostState, StepOutcome};
 use rustix::process::Signal;
 
-use crate::support::{Course, Gate, SUDO, agent, apply, converge, on_host, plan, project, root};
+use crate::support::{Course, EventKind, Gate, SUDO, agent, apply, converge, on_host, plan, project, root};
 
 /// A service, the file that makes it restart, and between the two a file whose check waits at the gate.
 const OWING: &str = r#"
@@ -147,7 +147,7 @@ fn an_interrupt_during_the_look_starts_nothing() {
             r#"command "touch /etc/passed" only-if="test -e /run/quick || sleep 50; test ! -e /etc/passed""#;
         let project = project(testbed, SUDO, body);
         let mut course = Course::apply(&project);
-        course.until(host, |kind| matches!(kind, EventKind::HostState { phase } if phase == "looking"));
+        course.until(host, |kind| matches!(kind, EventKind::HostPhase { phase } if phase == "looking"));
         course.signal(Signal::INT);
         let told = course.end();
         assert_eq!((told.code, told.state("h1")), (130, HostState::NotStarted), "{told}");

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Lines, Read};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
-use converge_model::{Event, EventKind, HostPlan, HostReport, HostState, StepOutcome};
+use converge_model::{HostState, StepOutcome};
 pub(crate) use converge_tests::demand::root;
+pub(crate) use converge_tests::json::EventKind;
+use converge_tests::json::{Event, Plan, Report};
 use converge_tests::project::Project;
 use converge_tests::testbed::{Host, Testbed, or_skip};
 use rustix::process::{Pid, Signal, kill_process};
@@ -168,7 +170,11 @@ impl Course {
     fn next(&mut self) -> bool {
         let Some(line) = self.stdout.next() else { return false };
         let line = line.unwrap();
-        self.events.push(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")));
+        match Event::read(&line) {
+            Ok(event) => self.events.push(event),
+            // What it says to people is a line of its own.
+            Err(words) => self.said.push_str(&words),
+        }
         true
     }
 
@@ -199,7 +205,7 @@ impl Told {
         assert!(runs.is_empty(), "of another run: {runs:?}");
         let exit = self.events.last().map(|event| &event.kind);
         assert!(
-            matches!(exit, Some(EventKind::RunFinished { exit, .. }) if i32::from(*exit) == self.code),
+            matches!(exit, Some(EventKind::RunFinished { exit_code }) if i32::from(*exit_code) == self.code),
             "{self}"
         );
     }
@@ -210,17 +216,17 @@ impl Told {
         found.into_iter()
     }
 
-    pub(crate) fn report<'a>(&'a self, host: &str) -> &'a HostReport {
+    pub(crate) fn report<'a>(&'a self, host: &str) -> &'a Report {
         let report = |kind: &'a EventKind| match kind {
-            EventKind::HostFinished { report } => Some(report),
+            EventKind::HostFinished(report) => Some(report),
             _ => None,
         };
         self.of(host).find_map(report).unwrap_or_else(|| panic!("no end of {host} in {self}"))
     }
 
-    pub(crate) fn plan<'a>(&'a self, host: &str) -> &'a HostPlan {
+    pub(crate) fn plan<'a>(&'a self, host: &str) -> &'a Plan {
         let plan = |kind: &'a EventKind| match kind {
-            EventKind::Planned { plan, .. } => Some(plan),
+            EventKind::Planned(plan) => Some(plan),
             _ => None,
         };
         self.of(host).find_map(plan).unwrap_or_else(|| panic!("no plan of {host} in {self}"))

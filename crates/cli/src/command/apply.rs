@@ -7,7 +7,7 @@ use clap::Args;
 use converge_engine::Goal;
 
 use crate::arguments::{GuardArguments, HistoryArguments, RunArguments, duration};
-use crate::failure::Failure;
+use crate::failure::{ARGUMENTS, Failure};
 use crate::view::Screen;
 use crate::visit::Terms;
 
@@ -41,7 +41,8 @@ impl ApplyArgs {
             return Err(Failure::new(
                 "apply asks before it changes anything, and there is no terminal to ask on",
             )
-            .help("look at `converge plan` first, then apply with --yes"));
+            .help("look at `converge plan` first, then apply with --yes")
+            .code(ARGUMENTS));
         }
         let terms = Terms {
             goal: Goal::Apply,

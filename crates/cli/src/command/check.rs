@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
-use converge_lang::diagnostic::{Code, Files, Severity};
+use converge_lang::diagnostic::{Code, Severity};
 use converge_lang::{Diagnostic, Diagnostics, Inventory};
 use converge_model::exit;
 use converge_server::Schedule;
-use serde::Serialize;
 
 use crate::arguments::ProjectArguments;
 use crate::failure::Failure;
 use crate::project;
 use crate::view::Screen;
+use crate::view::json::Document;
 use crate::view::text::{count, harmless};
 
 /// Find every mistake that can be found without a host
@@ -31,33 +31,26 @@ impl CheckArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let (project, analysis) = project::analyse(&self.project)?;
         let mut diagnostics = analysis.diagnostics().clone();
-        let Some(inventory) = analysis.inventory() else {
-            return show(&diagnostics, analysis.files(), &mut screen);
-        };
-        diagnostics.extend(schedules(inventory));
-        show(&diagnostics, analysis.files(), &mut screen)?;
-        if !screen.is_json() {
-            let hosts = count(inventory.hosts().len(), "host");
-            let name = project::name(&project, inventory);
-            screen.print(&format!("{}: {hosts}, no mistakes\n", harmless(&name)));
+        let inventory = analysis.inventory();
+        diagnostics.extend(inventory.map(schedules).unwrap_or_default());
+        screen.diagnostics(&diagnostics, analysis.files());
+        let name = inventory.map(|inventory| project::name(&project, inventory));
+        let hosts = inventory.map(|inventory| inventory.hosts().len());
+        let of = |severity| diagnostics.iter().filter(|found| found.severity == severity).count();
+        if screen.is_json() {
+            let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+            let project = name.as_deref();
+            screen.print_json(&Document::Checked { project, hosts, errors, warnings });
+        } else if let (Some(name), Some(hosts), false) = (name, hosts, diagnostics.has_errors()) {
+            screen.print(&format!("{}: {}, no mistakes\n", harmless(&name), count(hosts, "host")));
         }
-        Ok(exit::OK)
+        if diagnostics.has_errors() { Err(Failure::Drawn) } else { Ok(exit::OK) }
     }
 }
 
 /// Checks a project as the command does.
 pub(super) fn check(project: ProjectArguments, screen: Screen) -> Result<u8, Failure> {
     CheckArgs { project }.run(screen)
-}
-
-/// Shows what was found; a failure where there is a mistake among it.
-fn show(diagnostics: &Diagnostics, files: &Files, screen: &mut Screen) -> Result<u8, Failure> {
-    if screen.is_json() {
-        diagnostics.sorted().iter().for_each(|diagnostic| screen.print_json(&line(diagnostic, files)));
-    } else {
-        screen.diagnostics(diagnostics, files);
-    }
-    if diagnostics.has_errors() { Err(Failure::Drawn) } else { Ok(exit::OK) }
 }
 
 /// The policies that make no schedule on this machine: each is told once.
@@ -73,33 +66,4 @@ fn schedules(inventory: &Inventory) -> Diagnostics {
         }
     }
     diagnostics
-}
-
-/// A diagnostic for scripts.
-#[derive(Serialize)]
-struct Line<'a> {
-    code: &'a str,
-    severity: &'static str,
-    message: &'a str,
-    file: Option<&'a str>,
-    line: Option<usize>,
-    column: Option<usize>,
-    help: Option<&'a str>,
-}
-
-fn line<'a>(diagnostic: &'a Diagnostic, files: &'a Files) -> Line<'a> {
-    let location = diagnostic.labels.first().and_then(|(span, _)| files.location(*span));
-    Line {
-        code: diagnostic.code.as_str(),
-        severity: match diagnostic.severity {
-            Severity::Note => "note",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        },
-        message: &diagnostic.message,
-        file: location.map(|(file, ..)| file),
-        line: location.map(|(_, line, _)| line),
-        column: location.map(|(.., column)| column),
-        help: diagnostic.help.as_deref(),
-    }
 }

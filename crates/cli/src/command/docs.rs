@@ -10,18 +10,19 @@ use converge_engine::Project;
 use converge_engine::modules::BUILTIN;
 use converge_lang::{Loader, MemorySources, ModuleInfo, did_you_mean};
 use converge_model::{KindInfo, exit};
-use serde::Serialize;
 
 use crate::arguments::ProjectArguments;
 use crate::failure::Failure;
 use crate::project;
 use crate::reference;
+use crate::view::json::Document;
 use crate::view::{Screen, markdown, wrap};
 
 /// Show the reference page of a kind or a module
 ///
-/// Without a name, lists them all, with the modules of the project. A terminal
-/// shows the page laid out; a pipe or a file gets it in Markdown.
+/// Without a name, lists them all, with the modules of the project. `converge docs
+/// json` shows the format of `--json`. A terminal shows the page laid out; a pipe
+/// or a file gets it in Markdown.
 #[derive(Debug, Args)]
 pub(crate) struct DocsArgs {
     /// Kind or module
@@ -43,7 +44,7 @@ impl DocsArgs {
         let kinds = project::kinds();
         let Some(name) = &self.name else {
             match screen.is_json() {
-                true => summaries(&kinds, &modules).for_each(|line| screen.print_json(&line)),
+                true => summaries(&kinds, &modules).for_each(|line| screen.print_json(&line.into())),
                 false => show(&mut screen, &reference::index(&kinds, &modules), wrap::wrapped),
             }
             return Ok(exit::OK);
@@ -53,6 +54,7 @@ impl DocsArgs {
         let page = match (kind, module) {
             (Some(kind), _) => reference::kind(kind.schema()),
             (None, Some(module)) => reference::module(module),
+            (None, None) if name == "json" => JSON.to_owned(),
             (None, None) => {
                 let names = summaries(&kinds, &modules).map(|line| line.name);
                 let meant = did_you_mean(name, names.collect::<Vec<_>>());
@@ -61,7 +63,7 @@ impl DocsArgs {
             }
         };
         match screen.is_json() {
-            true => screen.print_json(&Page { name, page: &page }),
+            true => screen.print_json(&Document::DocsPage { name, markdown: &page }),
             false => show(&mut screen, &page, markdown::rendered),
         }
         Ok(exit::OK)
@@ -80,7 +82,7 @@ impl DocsArgs {
     fn project_modules(&self, project: &Project, screen: &mut Screen) -> Vec<ModuleInfo> {
         let (loader, _) = project::loader(project, project::identities(&self.project.identity));
         let (modules, diagnostics) = loader.modules();
-        screen.diagnostics(&diagnostics, &Default::default());
+        screen.remarks(&diagnostics, &Default::default());
         modules
     }
 }
@@ -93,19 +95,20 @@ fn show(screen: &mut Screen, text: &str, laid_out: fn(&str, usize) -> String) {
     }
 }
 
-/// A kind or module for scripts.
-#[derive(Serialize)]
+/// The page on the format of `--json`.
+const JSON: &str = include_str!("../../../../docs/json.md");
+
+/// A kind or module in the list.
 struct Summary<'a> {
     name: &'a str,
     is: &'static str,
     summary: &'a str,
 }
 
-/// A reference page for scripts, in Markdown.
-#[derive(Serialize)]
-struct Page<'a> {
-    name: &'a str,
-    page: &'a str,
+impl<'a> From<Summary<'a>> for Document<'a> {
+    fn from(Summary { name, is, summary }: Summary<'a>) -> Self {
+        Self::DocsEntry { name, is, summary }
+    }
 }
 
 fn summaries<'a>(

@@ -8,12 +8,12 @@ use clap::Args;
 use converge_engine::StateFolder;
 use converge_fleet::Fleet;
 use converge_model::exit;
-use serde::Serialize;
 
 use crate::agents::{agents, described};
 use crate::arguments::ReachArguments;
 use crate::failure::Failure;
 use crate::view::Screen;
+use crate::view::json::Document;
 use crate::view::paint::{ADDED, FAILED, paint};
 use crate::view::text::harmless;
 
@@ -26,21 +26,6 @@ pub(crate) struct DoctorArgs {
     reach: ReachArguments,
 }
 
-/// A finding for scripts.
-#[derive(Serialize)]
-struct Line<'a> {
-    check: &'a str,
-    ok: bool,
-    words: &'a str,
-}
-
-impl<'a> Line<'a> {
-    fn of(check: &'a str, finding: &'a Finding) -> Self {
-        let (Ok(words) | Err(words)) = finding;
-        Self { check, ok: finding.is_ok(), words }
-    }
-}
-
 /// What was found: words for people either way.
 type Finding = Result<String, String>;
 
@@ -48,7 +33,7 @@ impl DoctorArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let findings = [
             ("ssh", ssh()),
-            ("ssh_config", self.ssh_config()),
+            ("ssh-config", self.ssh_config()),
             ("agents", Ok(agents().iter().map(described).collect::<Vec<_>>().join("; "))),
             ("sockets", sockets(&self.reach)),
             ("state", state()),
@@ -56,7 +41,7 @@ impl DoctorArgs {
         let mut out = String::new();
         for (what, finding) in &findings {
             if screen.is_json() {
-                screen.print_json(&Line::of(what, finding));
+                screen.print_json(&document(what, finding));
                 continue;
             }
             let (mark, words) = match finding {
@@ -78,6 +63,11 @@ impl DoctorArgs {
             },
         }
     }
+}
+
+fn document<'a>(check: &'a str, finding: &'a Finding) -> Document<'a> {
+    let (Ok(message) | Err(message)) = finding;
+    Document::Doctor { check, ok: finding.is_ok(), message }
 }
 
 fn ssh() -> Finding {

@@ -6,12 +6,12 @@ use clap::Args;
 use converge_lang::inventory::HostDescription;
 use converge_lang::{Definition, Explanation, Inventory};
 use converge_model::{HostName, exit};
-use serde::Serialize;
 
 use crate::arguments::ProjectArguments;
 use crate::command::inventory::reached;
 use crate::failure::Failure;
 use crate::project::Opened;
+use crate::view::json::{self, Document};
 use crate::view::paint::{FAINT, STRONG, paint};
 use crate::view::text::{cut, harmless};
 use crate::view::{self, Screen};
@@ -30,14 +30,6 @@ pub(crate) struct ExplainArgs {
     variable: Option<String>,
     #[command(flatten)]
     project: ProjectArguments,
-}
-
-/// A host for scripts.
-#[derive(Serialize)]
-struct HostLine {
-    #[serde(flatten)]
-    host: HostDescription,
-    variables: Vec<Explanation>,
 }
 
 impl ExplainArgs {
@@ -82,7 +74,10 @@ fn explain_variable(
         Failure::Drawn
     })?;
     match screen.is_json() {
-        true => screen.print_json(&explanation),
+        true => {
+            let variable = json::Variable::new(host.as_str(), &explanation);
+            screen.print_json(&Document::Variable(variable));
+        }
         false => screen.print(&table(host, &explanation)),
     }
     Ok(exit::OK)
@@ -95,7 +90,11 @@ fn explain_host(opened: &Opened, host: &HostName, screen: &mut Screen) -> Result
     let host = described.ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
     let (variables, mistakes) = inventory.explain_all(&host.name);
     match screen.is_json() {
-        true => screen.print_json(&HostLine { host, variables }),
+        true => {
+            let host = json::Host::from(&host);
+            let variables = host.variables(&variables);
+            screen.print_json(&Document::Host { host: &host, variables });
+        }
         false => screen.print(&host_page(inventory, &host, &variables)),
     }
     match mistakes.has_errors() {

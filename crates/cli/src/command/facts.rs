@@ -6,7 +6,6 @@ use clap::Args;
 use converge_engine::{FleetHosts, Hosts};
 use converge_fleet::HostError;
 use converge_model::{Facts, HostName, exit};
-use serde::Serialize;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -16,6 +15,7 @@ use crate::failure::Failure;
 use crate::project::Opened;
 use crate::view::Screen;
 use crate::view::human::skewed;
+use crate::view::json::{self, Diagnostic, Document};
 use crate::view::paint::{FAILED, STRONG, paint};
 use crate::view::text::harmless;
 use crate::visit::fleet;
@@ -43,7 +43,7 @@ impl FactsArgs {
                 Ok(facts) => show(&mut screen, &host, &facts, skew),
                 Err(error) => {
                     exit = exit::UNREACHABLE;
-                    screen.say(&complaint(&host, &error));
+                    complain(&mut screen, &host, &error);
                 }
             }
         }
@@ -69,17 +69,10 @@ async fn ask(hosts: Arc<FleetHosts>, names: &[HostName]) -> Vec<(HostName, Resul
     answers
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    host: &'a HostName,
-    /// The seconds by which the host's clock is ahead of this machine's.
-    skew: i64,
-    facts: &'a Facts,
-}
-
 fn show(screen: &mut Screen, host: &HostName, facts: &Facts, skew: i64) {
     if screen.is_json() {
-        return screen.print_json(&Line { host, skew, facts });
+        let facts = Box::new(json::Facts::from(facts));
+        return screen.print_json(&Document::Facts { host: host.as_str(), clock_ahead_seconds: skew, facts });
     }
     if let Some(words) = skewed(skew) {
         screen.warn(&format!("{host}: {words}"), None);
@@ -113,6 +106,15 @@ fn plain(value: &Value) -> String {
         Value::String(text) => harmless(text),
         value => value.to_string(),
     }
+}
+
+fn complain(screen: &mut Screen, host: &HostName, error: &HostError) {
+    if !screen.is_json() {
+        return screen.say(&complaint(host, error));
+    }
+    let (message, help) = (error.to_string(), error.help());
+    let failure = Diagnostic::failure("cli::host", &message, help.as_deref(), exit::UNREACHABLE);
+    screen.print_json(&Document::Diagnostic(failure.of_host(host.as_str())));
 }
 
 fn complaint(host: &HostName, error: &HostError) -> String {

@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::past::{Past, not_found, unreadable};
 use crate::project::{find, loader};
 use crate::view::Screen;
+use crate::view::json::{Document, Run};
 use crate::view::paint::{FAINT, STRONG, paint};
 use crate::view::text::{count, harmless, seconds, table};
 
@@ -163,7 +164,7 @@ fn head(run: &RunSummary) -> String {
 fn list(mut past: Past, filter: &Filter, mut screen: Screen) -> Result<(), Failure> {
     let runs = past.runtime.block_on(past.history.runs(filter)).map_err(unreadable)?;
     if screen.is_json() {
-        runs.iter().for_each(|run| screen.print_json(run));
+        runs.iter().for_each(|run| screen.print_json(&Document::Run(Run::from(run))));
     } else if !runs.is_empty() {
         let head = ["when", "run", "what", "by", "hosts", "changes", "took"].map(str::to_owned);
         let rows: Vec<_> = std::iter::once(head.to_vec()).chain(runs.iter().map(row)).collect();

@@ -14,14 +14,14 @@ use converge_engine::modules::BUILTIN;
 use converge_lang::diagnostic::{Files, Severity};
 use converge_lang::{Diagnostics, Loader, MemorySources, quoted};
 use converge_model::{Become, exit};
-use serde::Serialize;
 
 use crate::arguments::{FleetArguments, HostArguments, ProjectArguments, ReachArguments};
 use crate::command::{check, plan};
-use crate::failure::Failure;
+use crate::failure::{ARGUMENTS, Failure};
 use crate::foreign_options::shell_word;
 use crate::project;
 use crate::view::Screen;
+use crate::view::json::Document;
 use crate::view::text::{count, harmless};
 
 /// Start a project: a converge.kdl, an inventory with one host, a .gitignore
@@ -68,15 +68,6 @@ struct Answers {
 /// The files of a project: their names and texts.
 type ProjectFiles = [(&'static str, String); 3];
 
-/// A file that was written, for scripts.
-#[derive(Serialize)]
-struct Line<'a> {
-    wrote: &'a Path,
-    /// The text that was added at the end of a file that existed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    added: Option<&'a str>,
-}
-
 impl InitArgs {
     pub(crate) fn run(mut self, mut screen: Screen) -> Result<u8, Failure> {
         refuse_existing(&self.folder)?;
@@ -100,7 +91,7 @@ impl InitArgs {
         }
         let line = self.command_line("init");
         let help = format!("write `{line} --host web1 --user admin --become sudo`, or `{line} --local`");
-        Err(Failure::new("without a terminal to ask at, `--host` must be given").help(help))
+        Err(Failure::new("without a terminal to ask at, `--host` must be given").help(help).code(ARGUMENTS))
     }
 
     /// Runs check and plan, and says how to go on.
@@ -167,7 +158,7 @@ impl Answers {
                     *self = answers;
                     return Ok(());
                 }
-                Some((diagnostics, files)) => screen.diagnostics(&diagnostics, &files),
+                Some((diagnostics, files)) => screen.remarks(&diagnostics, &files),
             }
         }
     }
@@ -307,7 +298,7 @@ fn say_written(path: &Path, added: Option<&str>, screen: &mut Screen) {
     let lines = added.map(|text| text.trim_start().lines().count());
     match (screen.is_json(), lines) {
         (_, Some(0)) => {}
-        (true, _) => screen.print_json(&Line { wrote: plain(path), added }),
+        (true, _) => screen.print_json(&Document::Written { file: plain(path), added }),
         (false, None) => screen.print(&format!("{}\n", shown(path))),
         (false, Some(lines)) => {
             screen.print(&format!("{} ({} added at its end)\n", shown(path), count(lines, "line")));

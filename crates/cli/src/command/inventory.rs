@@ -11,6 +11,7 @@ use crate::arguments::ProjectArguments;
 use crate::failure::Failure;
 use crate::project::Opened;
 use crate::view::Screen;
+use crate::view::json::{self, Document};
 use crate::view::paint::{FAINT, STRONG, paint};
 use crate::view::text::{count, fold_names, harmless};
 
@@ -29,7 +30,7 @@ impl InventoryArgs {
         let opened = Opened::readable(&self.project, &mut screen)?;
         let description = Description { project: opened.name(), ..opened.inventory.describe() };
         match (screen.is_json(), self.graph) {
-            (true, _) => screen.print_json(&description),
+            (true, _) => screen.print_json(&Document::Inventory(json::Inventory::from(&description))),
             (false, true) => screen.print(&graph(&description)),
             (false, false) => screen.print(&table(&description)),
         }

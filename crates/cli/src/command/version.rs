@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use clap::Args;
 use converge_fleet::Agent;
 use converge_model::exit;
-use serde::Serialize;
 
 use crate::agents::{agents, described};
 use crate::failure::Failure;
 use crate::view::Screen;
+use crate::view::json::{Carried, Document};
 
 /// Show the version, and the agents that this build carries
 ///
@@ -17,29 +17,16 @@ use crate::view::Screen;
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {}
 
-/// The answer for scripts.
-#[derive(Serialize)]
-struct Line {
-    version: &'static str,
-    agents: Vec<Carried>,
-}
-
-/// An agent in it.
-#[derive(Serialize)]
-struct Carried {
-    system: &'static str,
-    /// Every name of the processor.
-    machines: &'static [&'static str],
-    digest: String,
-}
-
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl VersionArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let agents = agents();
         if screen.is_json() {
-            screen.print_json(&Line { version: VERSION, agents: agents.iter().map(Carried::of).collect() });
+            screen.print_json(&Document::Program {
+                release: VERSION,
+                agents: agents.iter().map(carried).collect(),
+            });
             return Ok(exit::OK);
         }
         let mut out = format!("converge {VERSION}\n");
@@ -52,10 +39,7 @@ impl VersionArgs {
     }
 }
 
-impl Carried {
-    fn of(agent: &Agent) -> Self {
-        let platform = agent.platform();
-        let (system, machines) = (platform.system, platform.machines);
-        Self { system, machines, digest: agent.digest().to_string() }
-    }
+fn carried(agent: &Agent) -> Carried<'static> {
+    let platform = agent.platform();
+    Carried { system: platform.system, machines: platform.machines, digest: agent.digest().to_string() }
 }

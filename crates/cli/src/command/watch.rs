@@ -29,11 +29,12 @@ use tokio::task::JoinHandle;
 
 use crate::agents::agents;
 use crate::arguments::{FleetArguments, HistoryArguments, HostArguments, StrictArguments, duration};
-use crate::failure::Failure;
+use crate::failure::{Failure, LOCKED};
 use crate::interrupt::listen;
 use crate::project::{Opened, find, loader};
 use crate::view::Screen;
 use crate::view::human::watch::news as words;
+use crate::view::json::{self, Document};
 use crate::view::text::harmless;
 use crate::visit::{done_once, fleet_options, recorder, seen_facts, warn};
 
@@ -128,8 +129,8 @@ impl WatchArgs {
         match ended {
             Ok(code) => Ok(code),
             Err(WatchError::Memory(error @ MemoryError::Held)) => {
-                Failure::from(error).help("end it first, or leave this project to it").show();
-                Ok(exit::LOCKED)
+                let failure = Failure::from(error).help("end it first, or leave this project to it");
+                Err(failure.code(LOCKED).exit(exit::LOCKED))
             }
             Err(WatchError::Memory(error @ MemoryError::Unknown { .. })) => Err(Failure::from(error).help(
                 "move it away: all hosts are looked at anew then, and what was given up as a fight is tried again",
@@ -228,6 +229,10 @@ fn install(opened: &Opened, screen: &mut Screen) -> Result<u8, Failure> {
     let written = unit.write(Path::new(FOLDER)).map_err(|error| {
         Failure::new(format!("failed to write {name} in {FOLDER}: {error}")).help("run it as root")
     })?;
+    if screen.is_json() {
+        screen.print_json(&Document::Written { file: &written, added: None });
+        return Ok(exit::OK);
+    }
     let text = format!(
         "wrote {}\n`systemctl daemon-reload && systemctl enable --now {name}` starts it\n\
          secrets such as CONVERGE_WEBHOOK belong into {}, for root alone\n",
@@ -352,7 +357,7 @@ impl Listener for Teller {
         let found = matches!(news.watch, NewsKind::DriftFound { .. });
         let plan = news.host.as_ref().filter(|_| found).and_then(|host| self.plans.remove(host));
         if self.screen.is_json() {
-            self.screen.print_json(news);
+            self.screen.print(&json::news(news));
         } else {
             let text = words(news, plan.as_ref(), self.screen.detail());
             self.screen.print(&text);
@@ -366,7 +371,7 @@ impl Listener for Teller {
 
     fn event(&mut self, event: &Event) {
         if self.screen.is_json() {
-            self.screen.print_json(event);
+            self.screen.print(&json::event(event));
         }
         if let (EventKind::Planned { plan, .. }, Some(host)) = (&event.kind, &event.host) {
             self.plans.insert(host.clone(), plan.clone());

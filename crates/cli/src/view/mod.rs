@@ -18,10 +18,10 @@ use anstream::{AutoStream, ColorChoice};
 use converge_fleet::Traffic;
 use converge_lang::Diagnostics;
 use converge_lang::diagnostic::{Files, Severity, Style};
-use converge_model::{Event, EventKind, HostName};
-use serde::Serialize;
+use converge_model::{Event, EventKind, HostName, exit};
 
 use self::human::{Detail, Human};
+use self::json::{Diagnostic, Document};
 use self::paint::{CHANGED, FAILED, FAINT, paint};
 use self::progress::Progress;
 use self::text::harmless;
@@ -162,7 +162,8 @@ impl Screen {
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
         let error = written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
         if let Some(error) = error.filter(|_| !LOST.swap(true, Ordering::Relaxed)) {
-            self.warn(&format!("failed to write the results: {error}"), None);
+            // Not among the results, which cannot be written.
+            self.draw_warning(&format!("failed to write the results: {error}"), None);
         }
     }
 
@@ -171,9 +172,9 @@ impl Screen {
         LOST.load(Ordering::Relaxed)
     }
 
-    /// Writes `value` as one line of JSON results.
-    pub(crate) fn print_json(&mut self, value: &impl Serialize) {
-        self.print(&json::line(value));
+    /// Writes one line of JSON results.
+    pub(crate) fn print_json(&mut self, document: &Document<'_>) {
+        self.print(&json::document(document));
     }
 
     /// Writes a message.
@@ -188,6 +189,13 @@ impl Screen {
 
     /// Warns: a message, and what to do about it.
     pub(crate) fn warn(&mut self, message: &str, help: Option<&str>) {
+        match self.look.json {
+            true => self.print_json(&Document::Diagnostic(Diagnostic::warning(message, help))),
+            false => self.draw_warning(message, help),
+        }
+    }
+
+    fn draw_warning(&mut self, message: &str, help: Option<&str>) {
         let mut text = format!("{}: {}\n", paint(CHANGED, "warning"), harmless(message));
         if let Some(help) = help {
             text.push_str(&format!("  {}\n", paint(FAINT, format_args!("help: {}", harmless(help)))));
@@ -218,8 +226,29 @@ impl Screen {
         }
     }
 
-    /// Draws what is wrong with a project.
+    /// Shows what is wrong with a project. If there are errors among it, the command ends with exit code 1.
     pub(crate) fn diagnostics(&mut self, diagnostics: &Diagnostics, files: &Files) {
+        match self.look.json {
+            true => self.print_diagnostics(diagnostics, files, Some(exit::ERROR)),
+            false => self.draw(diagnostics, files),
+        }
+    }
+
+    /// Shows what is wrong with a project; the command goes on.
+    pub(crate) fn remarks(&mut self, diagnostics: &Diagnostics, files: &Files) {
+        match self.look.json {
+            true => self.print_diagnostics(diagnostics, files, None),
+            false => self.draw(diagnostics, files),
+        }
+    }
+
+    fn print_diagnostics(&mut self, diagnostics: &Diagnostics, files: &Files, exit: Option<u8>) {
+        for found in diagnostics.sorted().iter() {
+            self.print_json(&Document::Diagnostic(Diagnostic::of_language(found, files, exit)));
+        }
+    }
+
+    fn draw(&mut self, diagnostics: &Diagnostics, files: &Files) {
         let color = AutoStream::choice(self.err.as_inner()) != ColorChoice::Never;
         let colors = (color && self.look.color != ColorChoice::Never).then_some(paint::REPORT);
         let style = Style { colors, unicode: io::stderr().is_terminal(), width: width() };

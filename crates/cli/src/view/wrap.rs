@@ -20,14 +20,6 @@ pub(crate) fn width_of(stream: impl IsTerminal + AsFd) -> usize {
     if stream.is_terminal() { columns(stream).min(super::WIDEST) } else { OFF_TERMINAL }
 }
 
-/// A line of a message, broken if it goes to a terminal. A pipe gets it whole, as scripts look for it.
-pub(crate) fn message(line: &str) -> String {
-    match io::stderr().is_terminal() {
-        true => fill(line, width_of(io::stderr()), indent(line).max(2)),
-        false => line.to_owned(),
-    }
-}
-
 /// `text` as it is written to `stream`: on a terminal, lines that are too long go on below, indented. The lines of a
 /// difference stay as they are, since blanks count in them.
 pub(crate) fn for_stream(stream: impl AsFd + IsTerminal, text: String) -> String {
@@ -156,7 +148,10 @@ paragraph
     #[test]
     fn a_difference_stays_as_it_is() {
         let long = "  + file[/etc/x]  content 3 lines\n      +a line that is longer than that\n";
-        assert_eq!(fitted(long, 24), "  + file[/etc/x]\n      content 3 lines\n      +a line that is longer than that\n");
+        assert_eq!(
+            fitted(long, 24),
+            "  + file[/etc/x]\n      content 3 lines\n      +a line that is longer than that\n"
+        );
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn json_holds_every_definition_and_no_secret() {
     assert_eq!(host["connection"]["key"], "~/.ssh/web");
     let variables = host["variables"].as_array().unwrap();
     let workers = variables.iter().find(|variable| variable["variable"] == "workers").unwrap();
-    assert_eq!((workers["value"].as_str(), workers["definitions"].as_array().unwrap().len()), (Some("4"), 2));
+    assert_eq!((workers["value"].as_i64(), workers["definitions"].as_array().unwrap().len()), (Some(4), 2));
     let token = variables.iter().find(|variable| variable["variable"] == "token").unwrap();
     assert_eq!(token["value"], "********");
 }

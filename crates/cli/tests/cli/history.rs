@@ -47,7 +47,7 @@ fn a_run_is_shown_as_it_looked() {
     let live = world.run(&["apply", ".", "--yes", "--json"]);
     let kept = |text: &str| -> Vec<String> {
         let passing = |line: &&str| {
-            (line.contains("\"host-state\"") && !line.contains("\"waiting\""))
+            (line.contains("\"host-phase\"") && !line.contains("\"waiting\""))
                 || line.contains("\"step-started\"")
         };
         text.lines().filter(|line| !passing(line)).map(str::to_owned).collect()
@@ -64,7 +64,7 @@ fn a_host_that_failed_after_changes_counts_as_changed() {
     assert_ne!(world.run(&["apply", ".", "--yes"]).exit, 0);
     let listed = world.run(&["history", "."]);
     assert!(fine(&listed).contains("  1 failed; 1 host changed  "), "{}", listed.out);
-    assert!(fine(&world.run(&["history", ".", "--json"])).contains("\"changed_hosts\":1"));
+    assert!(fine(&world.run(&["history", ".", "--json"])).contains("\"changed-hosts\":1"));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn runs_are_listed_and_chosen_and_plans_are_not_among_them() {
     assert_eq!(rows(&["--host", "nobody"]), [""; 0]);
     let json = world.run(&["history", ".", "--json", "--limit-runs", "1"]);
     let line: serde_json::Value = serde_json::from_str(fine(&json)).unwrap();
-    assert_eq!((&line["verb"], &line["states"]), (&"drift".into(), &serde_json::json!([["in-sync", 1]])));
+    assert_eq!((&line["verb"], &line["states"]), (&"drift".into(), &serde_json::json!({"in-sync": 1})));
     assert_eq!(world.run(&["history", ".", "--state", "fine"]).exit, 1);
 }
 

@@ -283,7 +283,11 @@ fn json_is_a_line_for_each_file_and_the_events_of_the_plan() {
     let said = world.run(&["init", "--local", "--json"]);
     let lines: Vec<serde_json::Value> =
         said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let wrote: Vec<_> = lines.iter().filter_map(|line| line["wrote"].as_str()).collect();
+    let wrote: Vec<_> = lines
+        .iter()
+        .filter(|line| line["type"] == "written")
+        .map(|line| line["file"].as_str().unwrap())
+        .collect();
     assert_eq!((said.exit, wrote), (0, vec!["converge.kdl", "inventory.kdl", ".gitignore"]));
     assert!(lines.len() > 3);
 }

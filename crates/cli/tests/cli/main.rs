@@ -10,6 +10,7 @@ mod hostile;
 mod imports;
 mod init;
 mod inventories;
+mod json_page;
 mod language_page;
 mod mistakes;
 mod modules;

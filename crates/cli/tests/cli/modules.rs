@@ -38,7 +38,7 @@ fn a_module_that_is_started_passes_its_own_tests_and_one_that_moved_does_not() {
         &world,
         &["module", "test", "--json"],
         0,
-        &["{\"module\":\"greeter\",\"case\":\"usual\",\"outcome\":\"passed\",\"report\":null}"],
+        &["\"module\":\"greeter\",\"case\":\"usual\",\"outcome\":\"passed\",\"report\":null}"],
     );
     world.write("modules/greeter/README.md", "```kdl\ngreeter { greting \"x\" }\n```\n");
     check(&world, &["module", "test"], 1, &["modules/greeter/README.md:1:", "greeting"]);

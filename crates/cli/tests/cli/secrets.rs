@@ -82,7 +82,8 @@ fn two_commands_lead_from_nothing_to_a_secret() {
     assert_eq!(fine(world.run(&["secrets", "list"])), "shop/db-password\ntls/key\n");
     assert_eq!(
         fine(world.run(&["secrets", "list", "--json"])),
-        "{\"name\":\"shop/db-password\"}\n{\"name\":\"tls/key\"}\n"
+        "{\"version\":2,\"type\":\"secret-name\",\"name\":\"shop/db-password\"}\n\
+         {\"version\":2,\"type\":\"secret-name\",\"name\":\"tls/key\"}\n"
     );
 }
 

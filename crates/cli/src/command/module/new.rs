@@ -9,6 +9,7 @@ use converge_model::exit;
 use crate::failure::Failure;
 use crate::project;
 use crate::view::Screen;
+use crate::view::json::Document;
 
 /// Start a module: modules/NAME with its parameters, a template, a case and a README
 ///
@@ -35,7 +36,11 @@ impl NewArgs {
             let path = root.join(&folder).join(&file);
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
             fs::write(&path, text.replace("NAME", name))?;
-            screen.print(&format!("{}\n", folder.join(file).display()));
+            let path = folder.join(file);
+            match screen.is_json() {
+                true => screen.print_json(&Document::Written { file: &path, added: None }),
+                false => screen.print(&format!("{}\n", path.display())),
+            }
         }
         screen.say(&format!("now: converge module test {name}\n"));
         Ok(exit::OK)

@@ -9,13 +9,13 @@ use converge_engine::secrets::Identities;
 use converge_lang::{Case, CaseOutcome, Loader, case};
 use converge_model::exit;
 use converge_resources::diff;
-use serde::Serialize;
 
 use super::trial;
 use crate::arguments::ReachArguments;
 use crate::failure::Failure;
 use crate::project;
 use crate::view::Screen;
+use crate::view::json::Document;
 use crate::view::paint::{ADDED, FAILED, paint};
 use crate::view::text::{count, harmless};
 
@@ -214,15 +214,6 @@ struct Tally {
     failed: usize,
 }
 
-/// A case for scripts.
-#[derive(Serialize)]
-struct Line<'a> {
-    module: &'a str,
-    case: &'a str,
-    outcome: &'static str,
-    report: Option<&'a str>,
-}
-
 impl Tally {
     fn show(&mut self, module: &str, case: &str, verdict: Verdict, screen: &mut Screen) {
         let (outcome, style, report) = match &verdict {
@@ -236,7 +227,7 @@ impl Tally {
             Verdict::Failed(_) => self.failed += 1,
         }
         if screen.is_json() {
-            return screen.print_json(&Line { module, case, outcome, report });
+            return screen.print_json(&Document::ModuleCase { module, case, outcome, report });
         }
         screen.print(&format!("{} {}: {}\n", paint(style, outcome), harmless(module), harmless(case)));
         for line in report.unwrap_or_default().lines() {

@@ -9,6 +9,7 @@ use converge_model::exit;
 use super::which::{Which, failed};
 use crate::failure::Failure;
 use crate::view::Screen;
+use crate::view::json::Document;
 
 /// Print the value of a secret
 ///
@@ -29,6 +30,14 @@ impl GetArgs {
             return Err(Failure::new(format!("there is no secret {} in {}", self.name, path.display()))
                 .help("`converge secrets list` shows the names"));
         };
+        if screen.is_json() {
+            let value = str::from_utf8(value.expose()).map_err(|_| {
+                Failure::new(format!("{} is not UTF-8 text, which JSON cannot hold", self.name))
+                    .help("leave --json out")
+            })?;
+            screen.print_json(&Document::Secret { name: &self.name, value });
+            return Ok(exit::OK);
+        }
         // Not through the screen: what takes colours out of a text would change it.
         let mut out = io::stdout().lock();
         let printed =

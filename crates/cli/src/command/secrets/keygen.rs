@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use converge_engine::secrets::keygen;
 use converge_model::exit;
-use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::view::Screen;
+use crate::view::json::Document;
 use crate::view::text::harmless;
 
 /// Make a key of your own, and print its public half
@@ -24,13 +24,6 @@ pub(super) struct KeygenArgs {
     output: Option<PathBuf>,
 }
 
-/// A key for scripts.
-#[derive(Serialize)]
-struct Line {
-    recipient: String,
-    path: PathBuf,
-}
-
 impl KeygenArgs {
     pub(super) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let (path, recipient) = keygen(self.output.as_deref()).map_err(|error| {
@@ -39,7 +32,7 @@ impl KeygenArgs {
             error.help.into_iter().fold(failure, Failure::help)
         })?;
         if screen.is_json() {
-            screen.print_json(&Line { recipient: recipient.to_string(), path });
+            screen.print_json(&Document::Key { recipient: &recipient.to_string(), file: &path });
         } else {
             screen.say(&format!(
                 "wrote the key to {}; its public half:\n",

@@ -3,11 +3,11 @@
 use clap::Args;
 use converge_engine::secrets::Vault;
 use converge_model::exit;
-use serde::Serialize;
 
 use super::which::{Which, failed};
 use crate::failure::Failure;
 use crate::view::Screen;
+use crate::view::json::Document;
 use crate::view::text::harmless;
 
 /// Print the names of all secrets in a file, and no value
@@ -17,19 +17,13 @@ pub(super) struct ListArgs {
     which: Which,
 }
 
-/// A secret for scripts.
-#[derive(Serialize)]
-struct Line<'a> {
-    name: &'a str,
-}
-
 impl ListArgs {
     pub(super) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let path = self.which.path(&mut screen)?;
         let secrets = Vault::read(&path, &self.which.identities()).map_err(failed)?;
         for name in secrets.names() {
             match screen.is_json() {
-                true => screen.print_json(&Line { name }),
+                true => screen.print_json(&Document::SecretName { name }),
                 false => screen.print(&format!("{}\n", harmless(name))),
             }
         }

@@ -1,0 +1,262 @@
+//! The lines of `--json`, read as a program of a user reads them: by docs/json.md, and without what the tests do not ask
+//! for. The format is public, so nothing here comes from the code that writes it but the words of its enumerations.
+
+use std::fmt;
+
+use converge_model::catalog::DriftMode;
+use converge_model::{HostState, PutBack, Stands, StepOutcome};
+use serde::Deserialize;
+
+/// A line that is no event of a run: a mistake, a warning.
+#[derive(Debug, Deserialize)]
+pub struct Diagnostic {
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// One event of a run.
+#[derive(Debug, Deserialize)]
+pub struct Event {
+    /// The id of the run.
+    pub run: String,
+    /// The host; none for the run as a whole.
+    pub host: Option<String>,
+    /// Its number among the events of the host.
+    pub sequence: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum EventKind {
+    /// A host enters a phase.
+    HostPhase {
+        /// Its name.
+        phase: String,
+    },
+    /// The plan of a host.
+    Planned(Plan),
+    /// A line of output of a step.
+    Output {
+        /// Its resource.
+        address: String,
+        /// The line.
+        line: String,
+    },
+    /// A step ended.
+    StepFinished(StepResult),
+    /// A notified action was made that was owed.
+    Paid {
+        /// Its resource.
+        address: String,
+    },
+    /// Changes are made under a revert.
+    Armed {},
+    /// They stay.
+    Confirmed {},
+    /// They were taken back.
+    Reverted {},
+    /// A host is done.
+    HostFinished(Report),
+    /// The run is done.
+    RunFinished {
+        /// Its exit code.
+        exit_code: u8,
+    },
+    /// Anything else.
+    #[serde(other)]
+    Other,
+}
+
+/// The plan of a host.
+#[derive(Debug, Deserialize)]
+pub struct Plan {
+    /// Its steps.
+    pub steps: Vec<Step>,
+    /// Why nothing can be done on the host.
+    pub problems: Vec<Problem>,
+    /// The resources that an apply leaves as they are.
+    pub blocked: Vec<Blocked>,
+    /// The run that holds the lock.
+    pub busy: Option<Holder>,
+    /// The run that was interrupted.
+    pub interrupted: Option<String>,
+    /// The run whose changes were taken back.
+    pub reverted: Option<String>,
+}
+
+/// A step of a plan.
+#[derive(Debug, Deserialize)]
+pub struct Step {
+    /// Its resource.
+    pub address: String,
+    /// The kind of that.
+    pub kind: String,
+    /// What it changes.
+    pub properties: Vec<Property>,
+    /// Whether it is owed from an earlier run.
+    pub owed: bool,
+    /// Whether it is made under a revert.
+    pub guarded: bool,
+    /// What speaks against it.
+    pub warning: Option<String>,
+    /// Who moved.
+    pub drift: Drift,
+}
+
+/// A property before and after.
+#[derive(Debug, Deserialize)]
+pub struct Property {
+    /// Its name.
+    pub property: String,
+    /// The value found.
+    pub before: Option<String>,
+    /// The value after the step.
+    pub after: Option<String>,
+}
+
+/// Who moved.
+#[derive(Debug, Deserialize)]
+pub struct Drift {
+    /// `host`, `inventory`, `both`, `always`.
+    pub cause: String,
+    /// What the daemon does about it.
+    pub mode: DriftMode,
+}
+
+/// A resource that an apply leaves as it is.
+#[derive(Debug, Deserialize)]
+pub struct Blocked {
+    /// Its address.
+    pub address: String,
+    /// Why.
+    pub why: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// What is wrong with a host.
+#[derive(Debug, Deserialize)]
+pub struct Problem {
+    /// As a fragment.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// Who holds the lock of a host.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Holder {
+    /// The run.
+    pub run: String,
+    /// Who started it.
+    pub by: String,
+    /// When, as RFC 3339 in UTC.
+    pub since: String,
+    /// For how long it had the lock.
+    pub held_seconds: u64,
+}
+
+/// What became of a host.
+#[derive(Debug, Deserialize)]
+pub struct Report {
+    /// How its run ended.
+    pub state: HostState,
+    /// Each step.
+    pub results: Vec<StepResult>,
+    /// What is wrong with it as a whole.
+    pub problems: Vec<Problem>,
+}
+
+/// A step and how it ended.
+#[derive(Debug, Deserialize)]
+#[serde(from = "Ended")]
+pub struct StepResult {
+    /// Its resource.
+    pub address: String,
+    /// How it ended.
+    pub outcome: StepOutcome,
+}
+
+/// The fields of a result, as they are written.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Ended {
+    address: String,
+    outcome: Word,
+    why: Option<String>,
+    output: Option<String>,
+    put_back: Option<PutBack>,
+    stands: Option<String>,
+    wrong_properties: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Word {
+    Done,
+    AlreadySo,
+    Unforeseen,
+    Failed,
+    Skipped,
+    Owed,
+}
+
+impl From<Ended> for StepResult {
+    fn from(ended: Ended) -> Self {
+        let why = ended.why.unwrap_or_default();
+        let outcome = match ended.outcome {
+            Word::Done => StepOutcome::Done,
+            Word::AlreadySo => StepOutcome::AlreadySo,
+            Word::Unforeseen => StepOutcome::Unforeseen,
+            Word::Owed => StepOutcome::Owed,
+            Word::Skipped => StepOutcome::Skipped { why },
+            Word::Failed => StepOutcome::Failed {
+                why,
+                output: ended.output.unwrap_or_default(),
+                back: ended.put_back.unwrap_or_default(),
+                stands: match ended.stands.as_deref() {
+                    Some("unchanged") => Stands::Unchanged,
+                    Some("as-asked") => Stands::AsAsked,
+                    Some("differs") => Stands::Differs { properties: ended.wrong_properties },
+                    _ => Stands::Unknown,
+                },
+            },
+        };
+        Self { address: ended.address, outcome }
+    }
+}
+
+impl Event {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// If it is no event of a run; the words of what it says if it is a diagnostic.
+    pub fn read(line: &str) -> Result<Self, String> {
+        serde_json::from_str(line).map_err(|error| match serde_json::from_str::<Diagnostic>(line) {
+            Ok(diagnostic) => diagnostic.to_string(),
+            Err(_) => format!("{error}: {line}"),
+        })
+    }
+}
+
+/// The plans among the lines of a run.
+pub fn plans(lines: &str) -> impl Iterator<Item = Plan> {
+    lines.lines().filter_map(|line| match Event::read(line).ok()?.kind {
+        EventKind::Planned(plan) => Some(plan),
+        _ => None,
+    })
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.message)?;
+        self.help.iter().try_for_each(|help| writeln!(f, "help: {help}"))
+    }
+}
