@@ -45,7 +45,7 @@ pub struct Prepared {
 /// Why a host's catalog could not be compiled: the caller's own error.
 pub type CompileError = Box<dyn Error + Send + Sync>;
 
-/// What is being done with a host, as `host-state` events say it.
+/// What is being done with a host, as events say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// A connection is made.

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use converge_model::{Address, HostName, HostState, RunId};
-use serde::Serialize;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::database::{Database, HistoryError};
@@ -39,7 +38,7 @@ pub struct Filter {
 }
 
 /// A run in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSummary {
     /// Its identity.
     pub run: RunId,
@@ -64,7 +63,7 @@ pub struct RunSummary {
 }
 
 /// What became of a host in a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostSummary {
     /// Its name.
     pub host: HostName,
@@ -85,7 +84,7 @@ pub struct HostSummary {
 }
 
 /// How often a resource was changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Correction {
     /// Its host.
     pub host: HostName,

@@ -413,7 +413,7 @@ impl Inventory {
     }
 }
 
-/// An inventory as data. Its JSON form is what `converge inventory --json` prints.
+/// An inventory as data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description {
     /// The project.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use converge_model::HostName;
 use converge_model::secret::MASK;
-use serde::Serialize;
 
 use crate::evaluate::facts::NoFacts;
 use crate::evaluate::host_scope::HostScope;
@@ -17,7 +16,7 @@ use crate::syntax::value_tree::{Entry, Tree};
 use crate::template::{Rendered, ScopeError, TemplateError, fold};
 
 /// A variable of one host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The variable, with dots where it is a key of a map: `app.workers`.
     pub variable: String,
@@ -28,7 +27,7 @@ pub struct Explanation {
 }
 
 /// One definition of a variable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
     /// What it defines: `app`, or one key of it, `app.workers`.
     pub key: String,
