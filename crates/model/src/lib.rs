@@ -4,6 +4,7 @@
 //! its result; the frames in which they travel. Nothing here reads a file, a clock or a socket of its own accord, and
 //! nothing here knows how a kind of resource works.
 
+pub mod ad_hoc;
 pub mod catalog;
 pub mod change;
 pub mod claim;
@@ -19,6 +20,7 @@ pub mod secret;
 pub mod value;
 pub mod wire;
 
+pub use ad_hoc::{AdHoc, Answer, Exit, Ran, Stream};
 pub use catalog::{Catalog, Notify, NotifyHow, Options, Resource, Settled};
 pub use change::{Certainty, Change, PropertyChange, Shown, TextDiff, Verb};
 pub use claim::{Claim, Extent};

@@ -511,7 +511,7 @@ impl Trial {
 
 /// How a command of a test ends.
 pub(crate) fn finished(code: i32, output: &str) -> Finished {
-    Finished { code: Some(code), output: output.into() }
+    Finished { code: Some(code), signal: None, output: output.into() }
 }
 
 /// What a change shows beside its differences, which the agent masks line by line.

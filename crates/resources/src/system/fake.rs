@@ -506,7 +506,7 @@ impl Processes for World {
         let answer = self.state().answers.get(&line).cloned();
         let said = answer.map_or_else(|| format!("{line}\n"), |answer| answer(self));
         output(said.as_bytes());
-        Ok(Finished { code: Some(code), output: said.into_bytes() })
+        Ok(Finished { code: Some(code), signal: None, output: said.into_bytes() })
     }
 }
 

@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_failure_says_its_last_line() {
-        let finished = |output: &str| Finished { code: Some(1), output: output.into() };
+        let finished = |output: &str| Finished { code: Some(1), signal: None, output: output.into() };
         assert_eq!(reason("useradd", &finished("")), "useradd ended with 1");
         assert_eq!(reason("useradd", &finished("x\nuseradd: no\n\n")), "useradd: no");
         assert!(

@@ -5,9 +5,7 @@
 //! host, commands still run on the agent's machine, in that folder, which `CONVERGE_ROOT` names.
 
 use std::ffi::CString;
-use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, PipeWriter};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -15,18 +13,16 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use converge_model::Stream;
 use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
-use rustix::process::{Gid, Pid, Signal, Uid, WaitId, WaitIdOptions};
+use rustix::process::{Gid, Pid, Uid};
 use rustix::thread::UnshareFlags;
 
 use crate::system::accounts::{AccountTable, User};
 use crate::system::files::Files;
+use crate::system::processes::talk::{Ended, GRACE, Sink, Stop, Talk, end};
 use crate::system::processes::{Command, Fence, Finished, ProcessError, Processes, Substitute};
 use crate::view::PATH;
-use crate::wish::Text;
 
 /// The processes of the agent's machine.
 pub struct LocalProcesses {
@@ -39,22 +35,6 @@ pub struct LocalProcesses {
 /// zone.
 const PASSED: [&str; 7] =
     ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "TZ"];
-
-/// How long processes may take to end once they are told to.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// How long output is waited for after the command itself has ended: what it left running may hold the pipe for ever.
-const AFTERMATH: Duration = Duration::from_millis(100);
-
-/// The most output that is kept, in bytes.
-const KEPT: usize = 64 * 1024;
-
-/// The longest line that is passed on, in bytes. Of a longer one nothing is: where it is cut, half a secret could stand,
-/// which nobody would recognise.
-const LINE: usize = 64 * 1024;
-
-/// What is passed on in the place of a longer line.
-const TOO_LONG: &[u8] = b"(a line that is too long to show)\n";
 
 impl LocalProcesses {
     /// The processes of this machine, with users and folders as `files` has them.
@@ -91,7 +71,7 @@ impl LocalProcesses {
         &self,
         command: &Command,
         identity: Identity,
-        output: PipeWriter,
+        (output, messages): (PipeWriter, PipeWriter),
     ) -> Result<Child, ProcessError> {
         let fail = |source| ProcessError::Start { program: command.program().to_owned(), source };
         let Some((program, arguments)) = command.words.split_first() else {
@@ -105,7 +85,7 @@ impl LocalProcesses {
         let folder = command.folder.as_deref().unwrap_or(Path::new("/"));
         process.current_dir(self.files.outside(folder));
         process.stdin(if command.input.is_some() { Stdio::piped() } else { Stdio::null() });
-        process.stdout(output.try_clone().map_err(fail)?).stderr(output);
+        process.stdout(output).stderr(messages);
         let mount = command.substitute.as_ref().map(|substitute| self.mount(substitute));
         become_other(&mut process, mount.transpose().map_err(fail)?, identity.switch);
         process.spawn().map_err(fail)
@@ -130,34 +110,79 @@ impl LocalProcesses {
     }
 }
 
+impl LocalProcesses {
+    /// Runs a command whose outputs are the ends of `pipes`, until it ends, its time is over or `stop` says so.
+    fn converse(
+        &self,
+        command: &Command,
+        pipes: Pipes,
+        output: Sink<'_>,
+        stop: Stop<'_>,
+    ) -> Result<Finished, ProcessError> {
+        let fail = |source| ProcessError::Start { program: command.program().to_owned(), source };
+        let identity = self.identity(command.user.as_deref())?;
+        let mut child = self.start(command, identity, pipes.writers)?;
+        let mut talk = Talk::new(&mut child, command, pipes.readers).map_err(fail)?;
+        let ended = talk.listen(output, stop);
+        let is_over = matches!(ended, Ok(Ended::Exited));
+        if !is_over {
+            end(Pid::from_child(&child), &mut talk, output);
+        }
+        let status = reap(&mut child).map_err(fail)?;
+        let program = || command.program().to_owned();
+        match ended {
+            Ok(Ended::Exited) => {
+                Ok(Finished { code: status.code(), signal: status.signal(), output: talk.finish(output) })
+            }
+            Ok(Ended::TimedOut) => {
+                talk.finish(output);
+                Err(ProcessError::Timeout { program: program(), after: command.timeout })
+            }
+            Ok(Ended::Stopped) => {
+                talk.finish(output);
+                Err(ProcessError::Stopped { program: program() })
+            }
+            Err(error) => Err(fail(error)),
+        }
+    }
+}
+
+/// The pipes of the two outputs of a command.
+struct Pipes {
+    readers: Vec<(Stream, io::PipeReader)>,
+    writers: (PipeWriter, PipeWriter),
+}
+
+impl Pipes {
+    /// One pipe for both, so that what comes is in its order.
+    fn together() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Self { readers: vec![(Stream::Stdout, reader)], writers: (writer.try_clone()?, writer) })
+    }
+
+    /// A pipe for each.
+    fn apart() -> io::Result<Self> {
+        let ((output, to_output), (messages, to_messages)) = (io::pipe()?, io::pipe()?);
+        let readers = vec![(Stream::Stdout, output), (Stream::Stderr, messages)];
+        Ok(Self { readers, writers: (to_output, to_messages) })
+    }
+}
+
 impl Processes for LocalProcesses {
     fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError> {
         let fail = |source| ProcessError::Start { program: command.program().to_owned(), source };
-        let identity = self.identity(command.user.as_deref())?;
-        let (reader, writer) = io::pipe().map_err(fail)?;
-        let mut child = self.start(command, identity, writer)?;
-        let mut talk = Talk::new(&mut child, command, reader).map_err(fail)?;
-        let ended = talk.listen(output);
-        let group = Pid::from_child(&child);
-        match ended {
-            Ok(Ended::Exited) => {}
-            Ok(Ended::TimedOut) => {
-                end(group, &mut talk, output);
-                reap(&mut child).map_err(fail)?;
-                talk.finish(output);
-                return Err(ProcessError::Timeout {
-                    program: command.program().to_owned(),
-                    after: command.timeout,
-                });
-            }
-            Err(error) => {
-                end(group, &mut talk, output);
-                reap(&mut child).map_err(fail)?;
-                return Err(fail(error));
-            }
-        }
-        let status = reap(&mut child).map_err(fail)?;
-        Ok(Finished { code: status.code(), output: talk.finish(output) })
+        let pipes = Pipes::together().map_err(fail)?;
+        self.converse(command, pipes, &mut |_, line| output(line), None)
+    }
+
+    fn watch(
+        &self,
+        command: &Command,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Finished, ProcessError> {
+        let fail = |source| ProcessError::Start { program: command.program().to_owned(), source };
+        self.converse(command, Pipes::apart().map_err(fail)?, output, Some(stop))
     }
 
     /// In a thread of its own: a fence is of a thread and of what it starts.
@@ -281,241 +306,13 @@ fn reap(child: &mut Child) -> io::Result<ExitStatus> {
     }
 }
 
-/// Ends a group of processes: first asks, then does not. Its leader was not waited for yet, so that its number still
-/// belongs to it.
-fn end(group: Pid, talk: &mut Talk, output: &mut dyn FnMut(&[u8])) {
-    // A group that has gone already is what is wanted.
-    let _ = rustix::process::kill_process_group(group, Signal::TERM);
-    talk.deadline = Instant::now() + GRACE;
-    let _ = talk.listen(output);
-    let _ = rustix::process::kill_process_group(group, Signal::KILL);
-}
-
-/// How listening ended.
-#[derive(Debug, PartialEq, Eq)]
-enum Ended {
-    Exited,
-    TimedOut,
-}
-
-/// The conversation with a running command: its input, its output, its end.
-struct Talk {
-    /// The pipe, the text, and how much of it is written.
-    input: Option<(File, Text, usize)>,
-    output: Option<PipeReader>,
-    /// Ends when the command does.
-    alive: PipeReader,
-    deadline: Instant,
-    line: Vec<u8>,
-    /// Whether the line is longer than what is passed on.
-    too_long: bool,
-    kept: Tail,
-}
-
-impl Talk {
-    fn new(child: &mut Child, command: &Command, output: PipeReader) -> io::Result<Self> {
-        let alive = watch(Pid::from_child(child))?;
-        let input = match (child.stdin.take(), &command.input) {
-            (Some(stdin), Some(text)) => {
-                nonblocking(&stdin)?;
-                Some((File::from(OwnedFd::from(stdin)), text.clone(), 0))
-            }
-            _ => None,
-        };
-        nonblocking(&output)?;
-        Ok(Self {
-            input,
-            output: Some(output),
-            alive,
-            deadline: Instant::now() + command.timeout,
-            line: Vec::new(),
-            too_long: false,
-            kept: Tail::default(),
-        })
-    }
-
-    /// Passes on what comes until the command ends or its time is over.
-    fn listen(&mut self, sink: &mut dyn FnMut(&[u8])) -> io::Result<Ended> {
-        loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(Ended::TimedOut);
-            }
-            let ready = self.wait(left)?;
-            if ready.input {
-                self.feed();
-            }
-            if ready.output {
-                self.read(sink)?;
-            }
-            if ready.ended {
-                return Ok(Ended::Exited);
-            }
-        }
-    }
-
-    /// Waits until something can be done, at most `time`.
-    fn wait(&self, time: Duration) -> io::Result<Ready> {
-        let mut fds = vec![PollFd::new(&self.alive, PollFlags::IN)];
-        let at = |fds: &mut Vec<PollFd<'_>>| fds.len() - 1;
-        let output = self.output.as_ref().map(|output| {
-            fds.push(PollFd::new(output, PollFlags::IN));
-            at(&mut fds)
-        });
-        let input = self.input.as_ref().map(|(input, ..)| {
-            fds.push(PollFd::new(input, PollFlags::OUT));
-            at(&mut fds)
-        });
-        let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
-        match rustix::event::poll(&mut fds, Some(&time)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let ready = |at: Option<usize>| at.is_some_and(|at| !fds[at].revents().is_empty());
-        Ok(Ready { ended: ready(Some(0)), output: ready(output), input: ready(input) })
-    }
-
-    /// Writes what the pipe takes. A command need not read its input: a closed pipe ends it quietly.
-    fn feed(&mut self) {
-        let Some((to, text, at)) = &mut self.input else { return };
-        let done = match to.write(&text.expose()[*at..]) {
-            Ok(written) => {
-                *at += written;
-                *at >= text.expose().len()
-            }
-            Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
-        };
-        if done {
-            self.input = None;
-        }
-    }
-
-    /// Reads what is there, at most a piece of it; whether there was any.
-    fn read(&mut self, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let Some(output) = &mut self.output else { return Ok(false) };
-        let mut piece = [0; 16 * 1024];
-        match output.read(&mut piece) {
-            Ok(0) => {
-                self.output = None;
-                Ok(false)
-            }
-            Ok(read) => {
-                self.take(&piece[..read], sink);
-                Ok(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn take(&mut self, piece: &[u8], sink: &mut dyn FnMut(&[u8])) {
-        self.kept.add(piece);
-        for part in piece.split_inclusive(|byte| *byte == b'\n') {
-            self.too_long |= self.line.len() + part.len() > LINE;
-            if !self.too_long {
-                self.line.extend_from_slice(part);
-            }
-            if part.ends_with(b"\n") {
-                self.pass(sink);
-            }
-        }
-    }
-
-    /// Passes the line on.
-    fn pass(&mut self, sink: &mut dyn FnMut(&[u8])) {
-        if self.too_long {
-            sink(TOO_LONG);
-        } else if !self.line.is_empty() {
-            sink(&self.line);
-        }
-        self.line.clear();
-        self.too_long = false;
-    }
-
-    /// What came before the end and was not read yet; then the end of the output.
-    fn finish(mut self, sink: &mut dyn FnMut(&[u8])) -> Vec<u8> {
-        let deadline = Instant::now() + AFTERMATH;
-        while self.output.is_some() {
-            match self.read(sink) {
-                Ok(true) => {}
-                Ok(false) if Instant::now() < deadline && self.output.is_some() => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    let Some(output) = &self.output else { break };
-                    let time = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
-                    // Whatever it says, the next read knows.
-                    let _ = rustix::event::poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&time));
-                }
-                Ok(false) | Err(_) => break,
-            }
-            if Instant::now() > deadline + GRACE {
-                break;
-            }
-        }
-        self.pass(sink);
-        self.kept.end()
-    }
-}
-
-struct Ready {
-    ended: bool,
-    output: bool,
-    input: bool,
-}
-
-/// A pipe that ends when the process does. The process stays a zombie, so that its number is its own until it is reaped.
-fn watch(process: Pid) -> io::Result<PipeReader> {
-    let (reader, writer) = io::pipe()?;
-    std::thread::Builder::new().name(format!("wait {}", process.as_raw_nonzero())).spawn(move || {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while matches!(rustix::process::waitid(WaitId::Pid(process), options), Err(Errno::INTR)) {}
-        drop(writer);
-    })?;
-    Ok(reader)
-}
-
-fn nonblocking(fd: &impl AsFd) -> io::Result<()> {
-    let flags = rustix::fs::fcntl_getfl(fd)?;
-    Ok(rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
-}
-
-/// The last of an output.
-#[derive(Default)]
-struct Tail {
-    bytes: Vec<u8>,
-    cut: bool,
-}
-
-impl Tail {
-    fn add(&mut self, piece: &[u8]) {
-        self.bytes.extend_from_slice(piece);
-        if self.bytes.len() > 2 * KEPT {
-            self.shorten();
-        }
-    }
-
-    fn shorten(&mut self) {
-        let surplus = self.bytes.len().saturating_sub(KEPT);
-        self.cut |= surplus > 0;
-        self.bytes.drain(..surplus);
-    }
-
-    /// Whole lines only: half a line could hold half a secret, which nobody would recognise.
-    fn end(mut self) -> Vec<u8> {
-        self.shorten();
-        if self.cut {
-            let whole =
-                self.bytes.iter().position(|byte| *byte == b'\n').map_or(self.bytes.len(), |at| at + 1);
-            self.bytes.drain(..whole);
-        }
-        self.bytes
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::processes::talk::{KEPT, TOO_LONG};
+    use crate::wish::Text;
     use converge_model::Secret;
+    use rustix::process::Signal;
 
     fn processes() -> LocalProcesses {
         LocalProcesses::new(Arc::new(Files::new("/").unwrap()))
@@ -535,6 +332,30 @@ mod tests {
         assert_eq!(lines, ["one", "two", "three"]);
         let ended = ended.unwrap();
         assert_eq!((ended.code, ended.output.as_slice()), (Some(4), &b"one\ntwo\nthree"[..]));
+    }
+
+    #[test]
+    fn outputs_that_are_watched_stay_apart() {
+        let mut lines = Vec::new();
+        let mut output =
+            |stream, line: &[u8]| lines.push((stream, String::from_utf8_lossy(line).trim_end().to_owned()));
+        let command = Command::shell("echo one; echo two >&2; exit 4");
+        let ended = processes().watch(&command, &mut output, &|| false).unwrap();
+        lines.sort();
+        let said = [(Stream::Stdout, "one".to_owned()), (Stream::Stderr, "two".to_owned())];
+        assert_eq!((ended.code, lines.as_slice()), (Some(4), said.as_slice()));
+    }
+
+    #[test]
+    fn a_command_that_is_watched_ends_once_it_is_to_stop_with_all_that_it_started() {
+        let (started, mut below) = (Instant::now(), String::new());
+        let mut output = |_, line: &[u8]| below = String::from_utf8_lossy(line).trim().to_owned();
+        let stop = || started.elapsed() > Duration::from_millis(300);
+        let ended = processes().watch(&Command::shell("sleep 1000 & echo $!; wait"), &mut output, &stop);
+        assert!(matches!(ended, Err(ProcessError::Stopped { .. })), "{ended:?}");
+        assert!(started.elapsed() < Duration::from_secs(20));
+        let state = std::fs::read_to_string(format!("/proc/{below}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "still running: {state}");
     }
 
     #[test]
@@ -675,7 +496,8 @@ mod tests {
     #[test]
     fn a_signal_leaves_no_code_and_no_zombie() {
         let (ended, lines) = run(&Command::shell("echo $$; kill -9 $$"));
-        assert_eq!(ended.unwrap().code, None);
+        let ended = ended.unwrap();
+        assert_eq!((ended.code, ended.signal), (None, Some(9)));
         assert!(!Path::new("/proc").join(&lines[0]).exists());
     }
 }

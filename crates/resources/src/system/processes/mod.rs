@@ -2,10 +2,13 @@
 
 pub mod cores;
 pub mod local;
+mod talk;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use converge_model::Stream;
 
 use crate::wish::Text;
 
@@ -42,6 +45,8 @@ pub struct Substitute {
 pub struct Finished {
     /// The exit code; none where a signal ended it.
     pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
     /// The last 64 KiB of both outputs, as they came; whole lines where it is not all.
     pub output: Vec<u8>,
 }
@@ -71,6 +76,12 @@ pub enum ProcessError {
         /// The time allowed.
         after: Duration,
     },
+    /// It was ended because it was to stop.
+    #[error("{program} was ended")]
+    Stopped {
+        /// The program.
+        program: String,
+    },
 }
 
 /// A host's processes.
@@ -78,6 +89,17 @@ pub trait Processes: Send + Sync {
     /// Runs a command to its end; output goes to `output` as it comes, line by line. What the command leaves running is
     /// not waited for.
     fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError>;
+
+    /// The same with its two outputs apart, where they are two; it is ended, with all that it started, once `stop` says so,
+    /// where it goes on for any time at all.
+    fn watch(
+        &self,
+        command: &Command,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        _stop: &dyn Fn() -> bool,
+    ) -> Result<Finished, ProcessError> {
+        self.run(command, &mut |line| output(Stream::Stdout, line))
+    }
 
     /// The same for a command that only asks, as guards do. It answers alike while the host is looked at and while it is
     /// acted on: where the host can be fenced off, what it writes does not reach it.

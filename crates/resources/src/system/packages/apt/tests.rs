@@ -21,7 +21,7 @@ impl Processes for Script {
         self.lines.lock().unwrap().push(command.words.join(" "));
         let (code, said) = (self.answer)(command);
         output(said.as_bytes());
-        Ok(Finished { code: Some(code), output: said.into() })
+        Ok(Finished { code: Some(code), signal: None, output: said.into() })
     }
 }
 
