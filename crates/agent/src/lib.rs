@@ -4,6 +4,7 @@
 //! and opens no connection of its own.
 
 mod act;
+mod ad_hoc;
 pub mod channel;
 mod critical;
 mod decoded;

@@ -1,14 +1,14 @@
 //! One conversation of the agent: hello, a job, the last frame. What a job does is left to a [`Worker`].
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use converge_model::wire::{
     self, CATALOG_LIMIT, FromAgent, Guard, Hello, Job, Refusal, Task, ToAgent, Verdict, WireError,
 };
-use converge_model::{Catalog, Digest, HostPlan, HostReport, RunId, SecretTable};
+use converge_model::{AdHoc, Catalog, Digest, HostPlan, HostReport, Ran, RunId, SecretTable};
 
 use crate::channel::Channel;
 use crate::channel::stdio::{Input, Output, Patience, Stdio};
@@ -25,6 +25,12 @@ pub trait Worker {
 
     /// Confirms what another agent of the same run has armed: that this one could be started is the proof.
     fn confirm(&self, run: &RunId) -> Result<Verdict, Refusal>;
+
+    /// Runs a command, on the host or where `root` stands for it.
+    fn exec(&self, asked: &AdHoc, root: Option<&Path>, channel: &dyn Channel) -> Result<Ran, Refusal>;
+
+    /// Says who is there; the last frame.
+    fn ping(&self, root: Option<&Path>) -> Result<FromAgent, Refusal>;
 }
 
 /// What a job is about.
@@ -55,11 +61,20 @@ fn converse(worker: &dyn Worker, patience: Patience) -> Result<(), WireError> {
     output.bytes(&hello()?)?;
     let mut input = Input::stdin(patience.silence);
     let job = first_job(&mut input)?;
-    match job.task {
+    match &job.task {
         Task::Facts => return Ok(()),
         Task::Confirm => {
             let verdict = worker.confirm(&job.run).map_or_else(FromAgent::Refused, FromAgent::Verdict);
             return output.frame(&verdict);
+        }
+        Task::Ping => {
+            let answer = worker.ping(job.root.as_deref().map(Path::new));
+            return output.frame(&answer.unwrap_or_else(FromAgent::Refused));
+        }
+        Task::Exec(asked) => {
+            let channel = Stdio::start(input, output, patience);
+            let ran = worker.exec(asked, job.root.as_deref().map(Path::new), &channel);
+            return channel.finish(&ran.map_or_else(FromAgent::Refused, FromAgent::Ran));
         }
         Task::Look | Task::Act { .. } => {}
     }
@@ -79,7 +94,7 @@ fn work(worker: &dyn Worker, task: Task, order: Order, channel: &dyn Channel) ->
         Task::Act { token } => {
             worker.act(order, token, channel).map(|report| FromAgent::Report(report.into()))
         }
-        Task::Look | Task::Facts | Task::Confirm => {
+        Task::Look | Task::Facts | Task::Confirm | Task::Exec(_) | Task::Ping => {
             worker.look(order, channel).map(|plan| FromAgent::Plan(plan.into()))
         }
     };

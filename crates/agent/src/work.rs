@@ -4,12 +4,13 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use converge_model::wire::{Refusal, Verdict};
-use converge_model::{Digest, HostPlan, HostReport, HostState, Problem, RunId};
+use converge_model::wire::{FromAgent, Refusal, Verdict};
+use converge_model::{AdHoc, Digest, HostPlan, HostReport, HostState, Problem, Ran, RunId};
 use converge_resources::System;
 
 use crate::act::Act;
 use crate::act::guarded::{Guarding, clear_away, resume};
+use crate::ad_hoc;
 use crate::channel::Channel;
 use crate::decoded::decode;
 use crate::fence;
@@ -33,8 +34,8 @@ impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Agent<O> {
         Self { open }
     }
 
-    fn system(&self, order: &Order, state: &State) -> Result<S, Refusal> {
-        (self.open)(order.root.as_deref(), state.path("receipts")).map_err(|error| match &order.root {
+    fn system(&self, root: Option<&Path>, state: &State) -> Result<S, Refusal> {
+        (self.open)(root, state.path("receipts")).map_err(|error| match root {
             Some(root) => broken(
                 format!("failed to open {}: {error}", root.display()),
                 Some("the folder that `root=` names must be one that this account may use".to_owned()),
@@ -47,7 +48,7 @@ impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Agent<O> {
 impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Worker for Agent<O> {
     fn look(&self, order: Order, channel: &dyn Channel) -> Result<HostPlan, Refusal> {
         let state = State::of(order.root.as_deref()).map_err(refuse)?;
-        let system = self.system(&order, &state)?;
+        let system = self.system(order.root.as_deref(), &state)?;
         if order.root.is_none() {
             resume(&system, &state);
             // The system is open by now: the kinds see the host itself, and what they start sees the fence.
@@ -59,12 +60,23 @@ impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Worker for 
     fn act(&self, order: Order, token: Digest, channel: &dyn Channel) -> Result<HostReport, Refusal> {
         let state = State::of(order.root.as_deref()).map_err(refuse)?;
         order.root.as_deref().map_or(Ok(()), make_root)?;
-        let system = self.system(&order, &state)?;
+        let system = self.system(order.root.as_deref(), &state)?;
         act_in(&system, &state, &order, token, channel)
     }
 
     fn confirm(&self, run: &RunId) -> Result<Verdict, Refusal> {
         State::of(None).and_then(|state| armed::confirm(&state, run.as_str())).map_err(refuse)
+    }
+
+    fn exec(&self, asked: &AdHoc, root: Option<&Path>, channel: &dyn Channel) -> Result<Ran, Refusal> {
+        let state = State::of(root).map_err(refuse)?;
+        root.map_or(Ok(()), make_root)?;
+        let system = self.system(root, &state)?;
+        Ok(ad_hoc::exec(asked, &system, &state, channel))
+    }
+
+    fn ping(&self, root: Option<&Path>) -> Result<FromAgent, Refusal> {
+        State::of(root).map(|state| ad_hoc::answer(&state)).map_err(refuse)
     }
 }
 

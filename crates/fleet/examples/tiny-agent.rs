@@ -2,13 +2,17 @@
 //! catalog says.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use converge_agent::channel::{Channel, stdio::Patience};
 use converge_agent::serve::{Order, Worker, serve};
-use converge_model::wire::{LOOK_LIMIT, Refusal, Verdict};
-use converge_model::{Content, Digest, EventKind, HostPlan, HostReport, HostState, Problem, RunId, Value};
+use converge_model::wire::{FromAgent, LOOK_LIMIT, Refusal, Verdict};
+use converge_model::{
+    AdHoc, Content, Digest, EventKind, Exit, HostPlan, HostReport, HostState, Problem, Ran, RunId, Stream,
+    Value,
+};
 
 struct Tiny;
 
@@ -105,6 +109,25 @@ impl Worker for Tiny {
 
     fn confirm(&self, _: &RunId) -> Result<Verdict, Refusal> {
         Ok(Verdict::Nothing)
+    }
+
+    /// Prints the words, a line each; `wait` waits to be stopped, `deaf` for ever, `act` speaks of another job.
+    fn exec(&self, asked: &AdHoc, _: Option<&Path>, channel: &dyn Channel) -> Result<Ran, Refusal> {
+        for word in &asked.words {
+            channel.event(EventKind::CommandOutput { stream: Stream::Stdout, line: word.clone() });
+            match word.as_str() {
+                "wait" => wait(channel),
+                "deaf" => std::thread::sleep(Duration::from_secs(3600)),
+                "act" => channel.event(EventKind::Confirmed),
+                _ => {}
+            }
+        }
+        let exit = if channel.stopping() { Exit::Stopped } else { Exit::Code(0) };
+        Ok(Ran { exit, lines: asked.words.len() as u64, took: 1 })
+    }
+
+    fn ping(&self, _: Option<&Path>) -> Result<FromAgent, Refusal> {
+        Ok(FromAgent::Answer { login: Some("ada".to_owned()), busy: None })
     }
 }
 

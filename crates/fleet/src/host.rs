@@ -15,7 +15,7 @@ use crate::deadline::Limits;
 use crate::gates::{pause, random};
 use crate::job::{Ask, CompileError, Done, Phase, Prepared, Said, Work};
 use crate::link::{self, Link};
-use crate::options::Shared;
+use crate::options::{Patience, Shared};
 use crate::session::{self, Session, SessionError};
 use crate::ssh::{self, ConnectError, Connected};
 use crate::target::{Reach, Target};
@@ -247,12 +247,16 @@ impl Host {
         Limits { look: patience.look, step: patience.step, stop: patience.stop }
     }
 
-    fn root(&self) -> Option<String> {
+    pub(crate) fn patience(&self) -> Patience {
+        self.shared.options.patience
+    }
+
+    pub(crate) fn root(&self) -> Option<String> {
         self.target.root.as_ref().map(|root| root.to_string_lossy().into_owned())
     }
 
     /// Leave to hold a session; a fresh connection needs none, for it is asked for while another session waits for it.
-    async fn leave(&self) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, HostError> {
+    pub(crate) async fn leave(&self) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, HostError> {
         match self.connection {
             Connection::Fresh => Ok(None),
             Connection::Kept => self

@@ -58,6 +58,8 @@ pub enum Phase {
     Applying,
     /// A new connection is made, to confirm what it did.
     Confirming,
+    /// It runs a command.
+    Running,
 }
 
 impl Phase {
@@ -69,6 +71,7 @@ impl Phase {
             Self::Looking => "looking",
             Self::Applying => "applying",
             Self::Confirming => "confirming",
+            Self::Running => "running",
         }
     }
 }
@@ -141,7 +144,7 @@ impl<'a> Work<'a> {
             let said = tokio::select! {
                 // First of all: a host that never stops talking is no better than one that is silent.
                 biased;
-                () = over(self.deadline.as_ref()) => return Err(self.overdue()),
+                () = over(self.deadline.as_ref().map(Deadline::until)) => return Err(self.overdue()),
                 () = stopped(&mut self.stop) => {
                     session.send(&ToAgent::Stop)?;
                     self.deadline.iter_mut().for_each(|deadline| deadline.stop(Instant::now()));
@@ -214,7 +217,7 @@ pub(crate) async fn confirm(session: &mut Session, ask: &Ask) -> Result<Verdict,
 }
 
 /// Waits until the word to stop is given; only once, and for ever where nobody can give it.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_ok() {
         // Heard; from here on there is nothing more to hear.
         *stop = watch::channel(false).1;
@@ -224,9 +227,9 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Waits for the deadline; for ever where there is none.
-async fn over(deadline: Option<&Deadline>) {
+pub(crate) async fn over(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.until().into()).await,
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

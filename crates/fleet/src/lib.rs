@@ -1,9 +1,11 @@
 //! How a controller reaches hosts and talks to the agent on them.
 //!
-//! A [`Fleet`] hands out [`Host`]s; a host answers [`Host::facts`], [`Host::look`] and [`Host::act`], over SSH or as a
+//! A [`Fleet`] hands out [`Host`]s; a host answers [`Host::facts`], [`Host::look`], [`Host::act`], [`Host::exec`] and
+//! [`Host::ping`], over SSH or as a
 //! child of this process. What a host should be comes from a closure over its facts; the agents come as bytes. Which
 //! hosts, in which order, and what is made of the answers is left to the caller.
 
+mod ad_hoc;
 mod agent;
 mod bootstrap;
 mod confirm;

@@ -6,8 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ad_hoc::{Answer, Ran, Stream};
 use crate::id::{Address, HostName, RunId};
-use crate::plan::HostPlan;
+use crate::plan::{Holder, HostPlan};
 use crate::report::{HostReport, HostState, StepResult};
 
 /// The version of the event format.
@@ -35,7 +36,7 @@ pub struct Event {
 pub enum EventKind {
     /// A run begins over so many hosts.
     RunStarted {
-        /// `plan`, `apply`, `drift`.
+        /// `plan`, `apply`, `drift`, `exec`, `ping`.
         verb: String,
         /// How many hosts it selects.
         hosts: u32,
@@ -46,7 +47,8 @@ pub enum EventKind {
         #[serde(default)]
         at: u64,
     },
-    /// A host enters a phase: `connecting`, `uploading`, `looking`, `waiting`, `applying`, `closing`.
+    /// A host enters a phase: `connecting`, `uploading`, `looking`, `waiting`, `applying`, `closing`,
+    /// `running`.
     HostState {
         /// The phase.
         phase: String,
@@ -102,6 +104,35 @@ pub enum EventKind {
     Confirmed,
     /// An access-critical group took itself back.
     Reverted,
+    /// The command that a run executes on each of its hosts.
+    Command {
+        /// As a person would type it, masked.
+        line: String,
+        /// The name of the script that it runs, if it runs one.
+        script: Option<String>,
+    },
+    /// Another run is at work on a host where a command is run.
+    Busy {
+        /// Which.
+        holder: Holder,
+    },
+    /// A line of output of the command, masked.
+    CommandOutput {
+        /// Where it was printed.
+        stream: Stream,
+        /// The line.
+        line: String,
+    },
+    /// The command ended on a host.
+    CommandFinished {
+        /// How.
+        ran: Ran,
+    },
+    /// A host answers.
+    Answered {
+        /// What it says.
+        answer: Answer,
+    },
     /// A host is done.
     HostFinished {
         /// What became of it.

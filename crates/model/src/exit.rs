@@ -54,6 +54,8 @@ mod tests {
     fn the_first_that_applies_wins() {
         let check = |states: &[HostState], code: u8| assert_eq!(of_run(states.iter().copied(), true), code);
         check(&[InSync, Changed], OK);
+        check(&[Done], OK);
+        check(&[Done, Unreachable], UNREACHABLE);
         check(&[InSync, Pending], PENDING);
         check(&[Pending, Unreachable], UNREACHABLE);
         check(&[Unreachable, Locked], LOCKED);

@@ -16,6 +16,8 @@ pub enum HostState {
     Pending,
     /// Changed, and in sync after it.
     Changed,
+    /// The command that was run on it ended with 0, or it answered.
+    Done,
     /// A step failed, or the closing look found something pending.
     Failed,
     /// Something of it cannot be planned; nothing was touched.
@@ -41,6 +43,7 @@ impl HostState {
             Self::InSync => "in sync",
             Self::Pending => "changes pending",
             Self::Changed => "changed",
+            Self::Done => "done",
             Self::Failed => "failed",
             Self::Unplannable => "cannot be planned",
             Self::Reverted => "reverted",

@@ -18,6 +18,7 @@
 //!                                              MAGIC Hello        Job{task: Confirm}
 //!                                              Verdict
 //! Plan | Report            the signed-off end
+//! Ran | Answer             the end of a job without a catalog (exec, ping), Event… before it
 //! ```
 
 use std::io::{self, Read, Write};
@@ -25,10 +26,11 @@ use std::io::{self, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::ad_hoc::{AdHoc, Ran};
 use crate::event::EventKind;
 use crate::facts::Facts;
 use crate::id::{Digest, RunId};
-use crate::plan::HostPlan;
+use crate::plan::{Holder, HostPlan};
 use crate::report::HostReport;
 
 /// Precedes the first frame of the agent, so that whatever a login prints before it can be skipped.
@@ -79,6 +81,15 @@ pub enum FromAgent {
     },
     /// The end of [`Task::Confirm`].
     Verdict(Verdict),
+    /// The end of [`Task::Exec`].
+    Ran(Ran),
+    /// The end of [`Task::Ping`].
+    Answer {
+        /// The account that logged in, where sudo(8) or doas(1) tells.
+        login: Option<String>,
+        /// The run that is at work on the host.
+        busy: Option<Holder>,
+    },
     /// Nothing new, still there.
     Ping,
     /// A plan or a report that is larger than a frame: its message, of `length` bytes, follows in parts.
@@ -95,7 +106,7 @@ pub enum FromAgent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// Another run holds the host.
-    Locked(crate::plan::Holder),
+    Locked(Holder),
     /// The host moved on since its plan was shown.
     Stale(String),
     /// The agent cannot do it: what, and what to do about it.
@@ -205,6 +216,10 @@ pub enum Task {
     },
     /// Confirm what another agent of the same run has armed, and say what has become of it. No catalog follows.
     Confirm,
+    /// Run a command, without the lock. No catalog follows.
+    Exec(AdHoc),
+    /// Say who is there, and who holds the lock. No catalog follows.
+    Ping,
 }
 
 /// What can go wrong with a frame.

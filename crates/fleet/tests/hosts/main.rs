@@ -6,6 +6,7 @@
     reason = "a helper of a test fails its test, and says what was skipped"
 )]
 
+mod ad_hoc;
 mod artefact;
 mod bootstrap;
 mod connection;
