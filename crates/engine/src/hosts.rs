@@ -9,7 +9,7 @@ use converge_fleet::{
     Ask, CompileError, Fleet, Host, HostError, Prepared, Reach, SshSettings, Target, Traffic,
 };
 use converge_lang::{Connection, Inventory, Transport};
-use converge_model::{Digest, Facts, HostName, HostPlan, HostReport};
+use converge_model::{AdHoc, Answer, Digest, Facts, HostName, HostPlan, HostReport, Masker, Ran};
 
 /// What a host should be, from its facts.
 pub type Compile = Box<dyn FnOnce(&Facts) -> Result<Prepared, CompileError> + Send>;
@@ -35,6 +35,24 @@ pub trait Hosts: Send + Sync + 'static {
         token: Digest,
         compile: Compile,
     ) -> impl Future<Output = Result<HostReport, HostError>> + Send;
+}
+
+/// What is made of the facts of a host before a command runs there: what takes secrets out of its output.
+pub type Learn = Box<dyn FnOnce(&Facts) -> Masker + Send>;
+
+/// What is asked of hosts beside their catalogs.
+pub trait AdHocHosts: Send + Sync + 'static {
+    /// Runs a command. None: the run was stopped before it began.
+    fn exec(
+        &self,
+        host: &HostName,
+        ask: Ask,
+        asked: AdHoc,
+        learn: Learn,
+    ) -> impl Future<Output = Result<Option<Ran>, HostError>> + Send;
+
+    /// Asks whether a host answers.
+    fn ping(&self, host: &HostName, ask: Ask) -> impl Future<Output = Result<Answer, HostError>> + Send;
 }
 
 /// The hosts of an inventory, over a fleet.
@@ -89,6 +107,22 @@ impl Hosts for FleetHosts {
         compile: Compile,
     ) -> Result<HostReport, HostError> {
         self.get(host)?.act(&ask, token, compile).await
+    }
+}
+
+impl AdHocHosts for FleetHosts {
+    async fn exec(
+        &self,
+        host: &HostName,
+        ask: Ask,
+        asked: AdHoc,
+        learn: Learn,
+    ) -> Result<Option<Ran>, HostError> {
+        self.get(host)?.exec(&ask, asked, learn).await
+    }
+
+    async fn ping(&self, host: &HostName, ask: Ask) -> Result<Answer, HostError> {
+        self.get(host)?.ping(&ask).await
     }
 }
 

@@ -16,9 +16,10 @@ pub mod sources;
 pub mod start;
 pub mod state;
 
-pub use hosts::{FleetHosts, Hosts};
+pub use hosts::{AdHocHosts, FleetHosts, Hosts};
 pub use project::{Project, ProjectError};
 pub use recorded::Recorded;
+pub use run::ad_hoc::{AdHocRun, Errand};
 pub use run::{Goal, Observer, Outcome, Run, Stop};
 pub use sources::ProjectSources;
 pub use state::{DoneOnce, LastUsed, SeenFacts, StateError, StateFolder, UsedProject};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use converge_model::{Digest, HostName};
+use converge_model::{Digest, HostName, Secret, SecretTable};
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
@@ -359,6 +359,21 @@ impl Inventory {
     /// The files of secrets that the inventory names, as paths of the project; they need not be there.
     pub fn secret_files(&self) -> impl Iterator<Item = &str> {
         self.data.declarations.secrets.iter().map(|(path, _)| path.as_str())
+    }
+
+    /// All secrets of the project that can be decrypted here, whichever hosts they are for: what output is masked by that no
+    /// catalog has a part in.
+    pub fn secrets(&self) -> SecretTable {
+        let mut table = SecretTable::default();
+        for value in self.data.secrets.values() {
+            table.add(Secret::new(value));
+        }
+        table
+    }
+
+    /// The files of secrets that cannot be decrypted here, as paths of the project.
+    pub fn locked_secrets(&self) -> impl Iterator<Item = &str> {
+        self.data.secrets.locked()
     }
 
     /// Everything that the project names, and where.

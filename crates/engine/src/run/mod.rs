@@ -6,6 +6,7 @@
 //! `standing`.
 
 mod act;
+pub mod ad_hoc;
 mod catalog;
 mod crew;
 mod facts;
@@ -14,6 +15,7 @@ mod look;
 mod once;
 mod report;
 mod standing;
+mod telling;
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -22,7 +24,6 @@ use std::time::{Duration, Instant};
 
 use converge_fleet::Ask;
 use converge_lang::{Inventory, Selection};
-use converge_model::event::VERSION;
 use converge_model::wire::Guard;
 use converge_model::{Event, EventKind, HostName, HostReport, HostState, RunId, exit};
 use tokio::sync::{mpsc, watch};
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, watch};
 use self::catalog::{Catalogs, Patience};
 use self::gates::Gates;
 use self::standing::{End, Standing, Standings, Work};
+use self::telling::Telling;
 use crate::hosts::{Compile, Hosts};
 use crate::order::{Stage, stages};
 use crate::sources::ProjectSources;
@@ -151,13 +153,11 @@ struct Course<'a, H, O> {
     run: Run,
     began: Instant,
     hosts: Arc<H>,
-    observer: &'a mut O,
+    telling: Telling<'a, O>,
     catalogs: Arc<Catalogs>,
     gates: Arc<Gates<H>>,
     /// In which order hosts are acted on.
     stages: Vec<Stage>,
-    /// The next number of each host's events, and of the run's own.
-    sequences: HashMap<Option<HostName>, u64>,
     /// Where each host stands.
     standings: Standings,
     /// The machines that run, and the host that stands for each.
@@ -174,15 +174,15 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         let gates = Arc::new(Gates::new(catalogs.clone(), hosts.clone()));
         let stages = stages(&run.hosts, run.inventory.rollouts(), |host| run.inventory.waits_for(host));
         let standings = Standings::new(&run.hosts);
+        let telling = Telling::new(&run.id, observer);
         Self {
             run,
             began: Instant::now(),
             hosts,
-            observer,
+            telling,
             gates,
             catalogs,
             stages,
-            sequences: HashMap::new(),
             standings,
             machines: HashMap::new(),
             stop_agents: watch::Sender::new(false),
@@ -201,10 +201,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     }
 
     fn tell(&mut self, host: Option<HostName>, kind: EventKind) {
-        let next = self.sequences.entry(host.clone()).or_default();
-        let event = Event { version: VERSION, run: self.run.id.clone(), host, sequence: *next, kind };
-        *next += 1;
-        self.observer.event(&event);
+        self.telling.tell(host, kind);
     }
 
     fn job(&self, host: &HostName, events: mpsc::Sender<EventKind>, patience: Patience) -> (Ask, Compile) {
@@ -246,7 +243,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         tokio::select! {
             biased;
             () = stopped(&mut stop, Stop::AfterStep) => false,
-            agreed = self.observer.confirm() => agreed,
+            agreed = self.telling.observer.confirm() => agreed,
         }
     }
 

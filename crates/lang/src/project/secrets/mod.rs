@@ -81,6 +81,16 @@ impl Secrets {
         }
     }
 
+    /// All that could be decrypted here.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
+        self.values.values().map(|(value, _)| &**value)
+    }
+
+    /// The files that could not.
+    pub(crate) fn locked(&self) -> impl Iterator<Item = &str> {
+        self.locked.iter().map(|locked| locked.path.as_str())
+    }
+
     /// What is worth knowing of them before any is used: files that cannot be decrypted here, and values too short to
     /// be taken out of what a host says.
     pub(crate) fn check(&self, diagnostics: &mut Diagnostics) {

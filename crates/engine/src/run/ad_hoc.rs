@@ -1,0 +1,359 @@
+//! A run without catalogs: a command on each host, or the question whether it answers. It takes no lock, and changes
+//! nothing by itself.
+//!
+//! A command goes on until it ends, its time is over, the run is stopped or its connection is gone; nothing of it outlives
+//! its agent. Its output is masked by all secrets of the project that can be decrypted here, and by what the host's catalog
+//! makes of them. A catalog that cannot be compiled is no reason not to run it: the host's report says so.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use converge_fleet::{Ask, HostError};
+use converge_lang::diagnostic::Severity;
+use converge_lang::{FactsOf, Inventory, Selection};
+use converge_model::wire::Guard;
+use converge_model::{
+    AdHoc, Answer, EventKind, Exit, Facts, HostName, HostReport, HostState, Masker, Problem, Ran, RunId,
+    SecretTable, exit,
+};
+use tokio::sync::{mpsc, watch};
+
+use super::crew::{Crew, News};
+use super::facts::{Reading, RunFacts};
+use super::report::broken;
+use super::telling::Telling;
+use super::{Observer, Outcome, Stop, stopped};
+use crate::hosts::AdHocHosts;
+use crate::start;
+use crate::state::SeenFacts;
+
+/// How long commands may take to end once the run is to stop: more than a host gives them.
+pub const STOPPING: Duration = Duration::from_secs(15);
+/// The phase of a host on which the command runs.
+const RUNNING: &str = "running";
+
+/// What a run is about.
+pub struct AdHocRun {
+    /// Its identity.
+    pub id: RunId,
+    /// Who started it, and from where: `ada@laptop`.
+    pub by: String,
+    /// What it asks of its hosts.
+    pub errand: Errand,
+    /// The inventory. It may have mistakes.
+    pub inventory: Arc<Inventory>,
+    /// The hosts, in the order of the inventory.
+    pub hosts: Vec<HostName>,
+    /// How many of them at a time.
+    pub serial: usize,
+    /// Where facts are kept for later runs.
+    pub seen: SeenFacts,
+    /// Whether it is to stop.
+    pub stop: watch::Receiver<Stop>,
+}
+
+/// What is asked of each host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Whether it answers.
+    Ping,
+    /// To run a command.
+    Exec {
+        /// The command.
+        asked: AdHoc,
+        /// How a person would type it.
+        line: String,
+        /// The name of its script, if it has one.
+        script: Option<String>,
+    },
+}
+
+impl Errand {
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Exec { .. } => "exec",
+        }
+    }
+}
+
+/// What a host says.
+enum Said {
+    Answer(Answer),
+    /// None: the command was not begun.
+    Ran(Option<Ran>),
+}
+
+/// Carries a run out.
+pub async fn run<H: AdHocHosts, O: Observer>(run: AdHocRun, hosts: Arc<H>, observer: &mut O) -> Outcome {
+    let mut course = Course::new(run, hosts, observer);
+    course.begin();
+    course.ask_all().await;
+    course.end()
+}
+
+/// A run on its way.
+struct Course<'a, H, O> {
+    run: AdHocRun,
+    began: Instant,
+    hosts: Arc<H>,
+    telling: Telling<'a, O>,
+    masks: Arc<Masks>,
+    /// The hosts on which the command runs.
+    running: BTreeSet<HostName>,
+    ends: HashMap<HostName, HostState>,
+    /// Tells agents to end their commands.
+    stop_agents: watch::Sender<bool>,
+}
+
+impl<'a, H: AdHocHosts, O: Observer> Course<'a, H, O> {
+    fn new(run: AdHocRun, hosts: Arc<H>, observer: &'a mut O) -> Self {
+        Self {
+            masks: Arc::new(Masks::new(&run)),
+            telling: Telling::new(&run.id, observer),
+            run,
+            began: Instant::now(),
+            hosts,
+            running: BTreeSet::new(),
+            ends: HashMap::new(),
+            stop_agents: watch::Sender::new(false),
+        }
+    }
+
+    /// Tells of the run, of its command, and of its hosts in the order of the inventory.
+    fn begin(&mut self) {
+        let (verb, hosts) = (self.run.errand.word().to_owned(), self.run.hosts.len() as u32);
+        let (by, at) = (self.run.by.clone(), start::milliseconds());
+        self.telling.tell(None, EventKind::RunStarted { verb, hosts, by, at });
+        if let Errand::Exec { line, script, .. } = &self.run.errand {
+            let line = Masker::new(&self.masks.secrets).mask(line.as_bytes());
+            self.telling.tell(None, EventKind::Command { line, script: script.clone() });
+        }
+        for host in self.run.hosts.clone() {
+            self.telling.tell(Some(host), EventKind::HostState { phase: "waiting".to_owned() });
+        }
+    }
+
+    /// Asks all hosts, so many at a time.
+    async fn ask_all(&mut self) {
+        let (mut crew, mut waiting) = (Crew::new(), self.run.hosts.clone().into_iter());
+        let mut at_work = 0;
+        let (mut stop, mut stop_by) = (self.run.stop.clone(), None);
+        loop {
+            while at_work < self.run.serial.max(1) && !self.is_stopped() {
+                let Some(host) = waiting.next() else { break };
+                self.start(&host, &mut crew);
+                at_work += 1;
+            }
+            if at_work == 0 || (self.is_stopped() && self.running.is_empty()) {
+                return;
+            }
+            let level = if stop_by.is_some() { Stop::Now } else { Stop::AfterStep };
+            let news = tokio::select! {
+                news = crew.next() => news,
+                () = stopped(&mut stop, level) => {
+                    if level == Stop::Now {
+                        return;
+                    }
+                    self.stop_agents.send_replace(true);
+                    stop_by = Some(tokio::time::Instant::now() + STOPPING);
+                    continue;
+                }
+                () = reached(stop_by) => return,
+            };
+            match news {
+                None => return,
+                Some(News::Event(host, kind)) => {
+                    if matches!(&*kind, EventKind::HostState { phase } if phase == RUNNING) {
+                        self.running.insert(host.clone());
+                    }
+                    self.telling.tell(Some(host), *kind);
+                }
+                Some(News::Done(host, said)) => {
+                    at_work -= 1;
+                    self.done(host, said);
+                }
+            }
+        }
+    }
+
+    fn start(&self, host: &HostName, crew: &mut Crew<Result<Said, HostError>>) {
+        crew.start(host, |events| {
+            let (ask, hosts, host) = (self.ask(events), self.hosts.clone(), host.clone());
+            let (errand, masks) = (self.run.errand.clone(), self.masks.clone());
+            async move {
+                match errand {
+                    Errand::Ping => hosts.ping(&host, ask).await.map(Said::Answer),
+                    Errand::Exec { asked, .. } => {
+                        let of = host.clone();
+                        let learn = Box::new(move |facts: &Facts| masks.of(&of, facts));
+                        hosts.exec(&host, ask, asked, learn).await.map(Said::Ran)
+                    }
+                }
+            }
+        });
+    }
+
+    fn ask(&self, events: mpsc::Sender<EventKind>) -> Ask {
+        let (run, by, stop) = (self.run.id.clone(), self.run.by.clone(), self.stop_agents.subscribe());
+        Ask { run, by, events, stop, guard: Guard::default() }
+    }
+
+    /// Ends a host. None: its task broke down.
+    fn done(&mut self, host: HostName, said: Option<Result<Said, HostError>>) {
+        self.running.remove(&host);
+        match said {
+            Some(Ok(Said::Answer(answer))) => {
+                self.telling.tell(Some(host.clone()), EventKind::Answered { answer });
+                self.finish(report(&host, HostState::Done, Vec::new()));
+            }
+            Some(Ok(Said::Ran(Some(ran)))) => {
+                let state = state(&ran.exit);
+                self.telling.tell(Some(host.clone()), EventKind::CommandFinished { ran });
+                let remarks = self.masks.remark(&host).into_iter().collect();
+                self.finish(report(&host, state, remarks));
+            }
+            Some(Ok(Said::Ran(None))) => self.not_started(&host),
+            Some(Err(error)) => {
+                let report = failure(&host, &error);
+                // That it was reached is no answer.
+                let is_lost = self.run.errand == Errand::Ping && report.state == HostState::Failed;
+                let state = if is_lost { HostState::Unreachable } else { report.state };
+                self.finish(HostReport { state, ..report });
+            }
+            None => self.finish(broken(&host)),
+        }
+    }
+
+    fn not_started(&mut self, host: &HostName) {
+        self.finish(report(
+            host,
+            HostState::NotStarted,
+            vec![problem("the run was stopped".to_owned(), None)],
+        ));
+    }
+
+    fn finish(&mut self, report: HostReport) {
+        self.ends.insert(report.host.clone(), report.state);
+        self.telling.tell(Some(report.host.clone()), EventKind::HostFinished { report });
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.run.stop.borrow() != Stop::No
+    }
+
+    fn end(mut self) -> Outcome {
+        for host in self.run.hosts.clone() {
+            if self.running.remove(&host) {
+                let why =
+                    problem("abandoned; the host ends the command with its connection".to_owned(), None);
+                self.finish(report(&host, HostState::Interrupted, vec![why]));
+            } else if !self.ends.contains_key(&host) {
+                self.not_started(&host);
+            }
+        }
+        let mut counts: BTreeMap<HostState, u32> = BTreeMap::new();
+        self.ends.values().for_each(|state| *counts.entry(*state).or_default() += 1);
+        let states: Vec<_> = counts.into_iter().collect();
+        let exit = match self.is_stopped() {
+            true => exit::INTERRUPTED,
+            false => exit::of_run(states.iter().map(|(state, _)| *state), false),
+        };
+        let took = self.began.elapsed().as_millis() as u64;
+        self.telling.tell(None, EventKind::RunFinished { states: states.clone(), changed: 0, exit, took });
+        Outcome { states, exit }
+    }
+}
+
+/// How a command leaves its host's run.
+const fn state(exit: &Exit) -> HostState {
+    match exit {
+        Exit::Code(0) => HostState::Done,
+        Exit::Stopped => HostState::Interrupted,
+        _ => HostState::Failed,
+    }
+}
+
+/// A host that gave no answer. One on which no agent starts is as good as one that is not reached.
+fn failure(host: &HostName, error: &HostError) -> HostReport {
+    let state = match error.state() {
+        HostState::Unplannable => HostState::Unreachable,
+        state => state,
+    };
+    let help = match error {
+        HostError::Interrupted(_) => Some("the host ends the command with its connection".to_owned()),
+        error => error.help(),
+    };
+    report(host, state, vec![problem(error.to_string(), help)])
+}
+
+fn report(host: &HostName, state: HostState, problems: Vec<Problem>) -> HostReport {
+    HostReport { host: host.clone(), state, results: Vec::new(), in_sync: 0, problems }
+}
+
+fn problem(message: String, help: Option<String>) -> Problem {
+    Problem { address: None, message, help }
+}
+
+/// Waits until `time`; for ever where there is none.
+async fn reached(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What takes secrets out of the output of each host.
+struct Masks {
+    inventory: Arc<Inventory>,
+    facts: Arc<RunFacts>,
+    /// The secrets of the whole project, as they stand in its files.
+    secrets: SecretTable,
+    /// What is to be said of hosts whose catalogs cannot be compiled.
+    remarks: Mutex<HashMap<HostName, Problem>>,
+}
+
+impl Masks {
+    fn new(run: &AdHocRun) -> Self {
+        Self {
+            inventory: run.inventory.clone(),
+            // No host is waited for: facts of others are as they were last seen.
+            facts: Arc::new(RunFacts::new(&[], run.seen.clone())),
+            secrets: run.inventory.secrets(),
+            remarks: Mutex::default(),
+        }
+    }
+
+    /// The masker for `host`, which says `facts` of itself.
+    fn of(&self, host: &HostName, facts: &Facts) -> Masker {
+        self.facts.learn(host, facts);
+        if self.secrets.is_empty() {
+            return Masker::default();
+        }
+        let known: Arc<dyn FactsOf> = Arc::new(Reading::new(self.facts.clone()));
+        let (compiled, diagnostics) = self.inventory.compile(host, &known, &Selection::default());
+        let mut secrets = self.secrets.clone();
+        match compiled {
+            Some(compiled) => {
+                for secret in compiled.catalog.secrets.secrets() {
+                    secrets.add(secret.clone());
+                }
+            }
+            None => {
+                let first = diagnostics.iter().find(|one| one.severity == Severity::Error);
+                let why = first.map_or("it has mistakes", |first| first.message.as_str());
+                let message = format!(
+                    "secrets are masked as they stand in their files only: the catalog cannot be compiled ({why})"
+                );
+                let remark = problem(message, Some("`converge check` shows the mistakes".to_owned()));
+                self.remarks.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), remark);
+            }
+        }
+        Masker::new(&secrets)
+    }
+
+    fn remark(&self, host: &HostName) -> Option<Problem> {
+        self.remarks.lock().unwrap_or_else(PoisonError::into_inner).remove(host)
+    }
+}
