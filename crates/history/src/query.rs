@@ -27,8 +27,10 @@ pub struct Filter {
     pub resource: Option<String>,
     /// Runs in which a host ended so.
     pub state: Option<HostState>,
-    /// Runs for this: `apply`, `drift`.
+    /// Runs for this: `apply`, `drift`, `exec`, `ping`.
     pub verb: Option<String>,
+    /// Runs that go by what hosts should be: neither `exec` nor `ping`.
+    pub with_plans: bool,
     /// Runs that began then or later, in milliseconds since the epoch.
     pub since: Option<u64>,
     /// Runs that began before then.
@@ -42,7 +44,7 @@ pub struct Filter {
 pub struct RunSummary {
     /// Its identity.
     pub run: RunId,
-    /// What it was for: `apply`, `drift`.
+    /// What it was for: `apply`, `drift`, `exec`, `ping`.
     pub verb: String,
     /// Who started it, and from where.
     pub by: String,
@@ -138,8 +140,7 @@ impl History {
     /// The run whose identity begins with `beginning`, or the `last` one.
     pub async fn find(&mut self, beginning: &str) -> Result<RunSummary, FindError> {
         if beginning == "last" {
-            let newest = Filter { limit: Some(1), ..Filter::default() };
-            return self.runs(&newest).await?.pop().ok_or(FindError::Empty);
+            return self.last(Filter::default()).await;
         }
         let mut found = self.beginning_with(beginning).await?;
         match found.len() {
@@ -153,6 +154,11 @@ impl History {
                 }),
             },
         }
+    }
+
+    /// The newest of the runs that `filter` lets pass.
+    pub async fn last(&mut self, filter: Filter) -> Result<RunSummary, FindError> {
+        self.runs(&Filter { limit: Some(1), ..filter }).await?.pop().ok_or(FindError::Empty)
     }
 
     async fn beginning_with(&mut self, beginning: &str) -> Result<Vec<RunSummary>, HistoryError> {
@@ -249,6 +255,9 @@ fn query(filter: &Filter) -> QueryBuilder<Sqlite> {
     query.push(" WHERE 1");
     if let Some(verb) = &filter.verb {
         query.push(" AND verb = ").push_bind(verb.clone());
+    }
+    if filter.with_plans {
+        query.push(" AND verb NOT IN ('exec', 'ping')");
     }
     if let Some(since) = filter.since {
         query.push(" AND began >= ").push_bind(signed(since));

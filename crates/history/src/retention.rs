@@ -19,8 +19,8 @@ const ALWAYS: i64 = 100;
 pub struct Retention {
     /// Older ones are removed, but for the last hundred.
     pub age: Duration,
-    /// The number of runs that are kept at most. Looks for drift are counted apart from all others: a daemon has so many
-    /// of them that what was applied would soon be gone.
+    /// The number of runs that are kept at most. Looks for drift and pings are counted apart from all others: a daemon, or
+    /// a monitor, has so many of them that what was applied would soon be gone.
     pub runs: u32,
 }
 
@@ -68,14 +68,14 @@ async fn clear(of: &mut SqliteConnection, retention: Retention, now: i64) -> sql
 
 /// The newest of the looks for drift, or of all other runs, but for so many.
 async fn newest_beyond(of: &mut SqliteConnection, looks: bool, count: i64) -> sqlx::Result<Option<i64>> {
-    let row = "SELECT id FROM runs WHERE (verb = 'drift') = ? ORDER BY id DESC LIMIT 1 OFFSET ?";
+    let row = "SELECT id FROM runs WHERE (verb IN ('drift', 'ping')) = ? ORDER BY id DESC LIMIT 1 OFFSET ?";
     sqlx::query_scalar(row).bind(looks).bind(count).fetch_optional(of).await
 }
 
 /// Removes some of the looks for drift, or of all other runs, that are too old or too many; none that may still go on.
 const OLD: &str = "
     DELETE FROM runs WHERE id IN (
-        SELECT id FROM runs WHERE id <= max(coalesce(?3, 0), coalesce(?4, 0)) AND (verb = 'drift') = ?1
+        SELECT id FROM runs WHERE id <= max(coalesce(?3, 0), coalesce(?4, 0)) AND (verb IN ('drift', 'ping')) = ?1
             AND (took IS NOT NULL OR began < ?6) AND (began < ?2 AND id <= ?3 OR id <= ?4)
         ORDER BY id LIMIT ?5)
 ";

@@ -15,8 +15,11 @@ use sqlx::SqliteConnection;
 use crate::database::{Database, HistoryError};
 use crate::spill::Entry;
 
-/// The bytes of a step's output that are kept: the last ones.
+/// The bytes of the output of a step, or of a command, that are kept: the last ones.
 const OUTPUT_LIMIT: usize = 64 * 1024;
+
+/// What a line of a command takes beside its text.
+const LINE: usize = 64;
 
 /// The name that stands for any host in a body that many share.
 pub(crate) const ANY_HOST: &str = "host";
@@ -41,6 +44,9 @@ struct OpenHost {
     /// The lines of the step at work, and their length.
     output: VecDeque<String>,
     output_length: usize,
+    /// The last lines of a command, with their length, until it is known which of them these are.
+    command: VecDeque<Entry>,
+    command_length: usize,
 }
 
 /// An entry, and the rows of its run and its host.
@@ -205,7 +211,14 @@ async fn of_host(to: &mut SqliteConnection, mut at: Place<'_>) -> sqlx::Result<(
             result_row(to, &at, at.entry.event.sequence as i64, result, output).await?;
             count_changes(to, &at).await
         }
-        EventKind::HostFinished { report } => finished(to, at, report).await,
+        EventKind::CommandOutput { line, .. } => {
+            at.host.add_command(at.entry, line.len() + LINE);
+            Ok(())
+        }
+        EventKind::HostFinished { report } => {
+            command_rows(to, &mut at).await?;
+            finished(to, at, report).await
+        }
         _ => {
             let host = at.host.id;
             event_row(to, at.run, host, at.entry).await
@@ -319,6 +332,15 @@ async fn event_row(to: &mut SqliteConnection, run: i64, host: i64, entry: &Entry
     row.bind(entry.place as i64).bind(json(&entry.event.kind)?).execute(to).await.map(drop)
 }
 
+/// What is kept of the output of a command: an event a line.
+async fn command_rows(to: &mut SqliteConnection, at: &mut Place<'_>) -> sqlx::Result<()> {
+    at.host.command_length = 0;
+    for entry in std::mem::take(&mut at.host.command) {
+        event_row(to, at.run, at.host.id, &entry).await?;
+    }
+    Ok(())
+}
+
 /// The row of a body, and whether it is a new one.
 async fn body(to: &mut SqliteConnection, value: &impl Serialize) -> sqlx::Result<(i64, bool)> {
     let text = json(value)?;
@@ -368,6 +390,17 @@ impl OpenHost {
             && let Some(first) = self.output.pop_front()
         {
             self.output_length -= first.len() + 1;
+        }
+    }
+
+    fn add_command(&mut self, entry: &Entry, length: usize) {
+        self.command_length += length;
+        self.command.push_back(entry.clone());
+        while self.command_length > OUTPUT_LIMIT
+            && let Some(first) = self.command.pop_front()
+        {
+            let EventKind::CommandOutput { line, .. } = &first.event.kind else { continue };
+            self.command_length -= line.len() + LINE;
         }
     }
 

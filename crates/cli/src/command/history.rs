@@ -107,6 +107,7 @@ impl HistoryArgs {
             resource: self.resource.clone(),
             state: self.state,
             verb: self.verb.clone(),
+            with_plans: false,
             since: self.since.map(Moment::milliseconds).transpose()?,
             until: self.until.map(Moment::milliseconds).transpose()?,
             limit: (self.limit_runs > 0).then_some(self.limit_runs),
