@@ -18,7 +18,7 @@ use crate::view::{self, Look, Screen, json};
 ///   0    everything is as it should be, or was made so
 ///   1    an error before any host was touched
 ///   2    changes are pending (plan --detailed-exitcode), or hosts drifted (drift --fail-on-drift, watch --once)
-///   3    a host failed, or a resource on it cannot be planned
+///   3    a host failed, a resource on it cannot be planned, or a command of exec failed
 ///   4    hosts were unreachable, none failed
 ///   5    another run holds a host
 ///   6    a host changed since its plan was shown
@@ -40,6 +40,8 @@ enum Command {
     Apply(command::apply::ApplyArgs),
     Drift(command::drift::DriftArgs),
     Watch(command::watch::WatchArgs),
+    Exec(command::exec::ExecArgs),
+    Ping(command::ping::PingArgs),
     History(command::history::HistoryArgs),
     Facts(command::facts::FactsArgs),
     Inventory(command::inventory::InventoryArgs),
@@ -95,6 +97,8 @@ impl Cli {
             Command::Apply(arguments) => arguments.run(screen),
             Command::Drift(arguments) => arguments.run(screen),
             Command::Watch(arguments) => arguments.run(screen),
+            Command::Exec(arguments) => arguments.run(screen),
+            Command::Ping(arguments) => arguments.run(screen),
             Command::History(arguments) => arguments.run(screen),
             Command::Facts(arguments) => arguments.run(screen),
             Command::Inventory(arguments) => arguments.run(screen),

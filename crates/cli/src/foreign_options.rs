@@ -72,21 +72,18 @@ const OPTIONS: &[(&[&str], Here)] = &[
     (
         &["-m", "--module-name"],
         WithValue(
-            "no command runs one module: write its resource in an `on`; `converge facts` shows which hosts answer",
+            "no command runs one module: write its resource in an `on`; `converge exec` runs a command, `converge ping` asks who answers",
         ),
     ),
-    (
-        &["-a", "--args"],
-        WithValue(
-            "no command runs one line: write `command \"{}\" always=#true` in an `on`, then `converge apply`",
-        ),
-    ),
+    (&["-a", "--args"], WithValue("a command stands after `--`: `converge exec PATTERN -- '{}'`")),
 ];
 
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["playbook", "run", "deploy", "up", "highstate", "state.apply", "state.highstate"], "apply"),
     (&["diff", "preview", "dry-run", "noop"], "plan"),
-    (&["ping", "test.ping", "setup", "gather", "grains", "facter"], "facts"),
+    (&["test.ping"], "ping"),
+    (&["ad-hoc", "adhoc", "cmd", "cmd.run", "command", "shell", "ssh"], "exec"),
+    (&["setup", "gather", "grains", "facter"], "facts"),
     (&["lint", "validate", "syntax-check"], "check"),
     (&["hosts", "list", "ls"], "inventory"),
     (&["vault"], "secrets"),
@@ -96,7 +93,14 @@ const COMMANDS: &[(&[&str], &str)] = &[
 
 /// Help for an option of another tool: what to write instead of the line of `words`, which holds it.
 pub(crate) fn option(argument: &str, words: &[String]) -> Option<String> {
+    if let Some(help) = ad_hoc(words, true) {
+        return Some(help);
+    }
     if let "-l" | "--limit" = argument {
+        if words.first().is_some_and(|word| word == "exec") {
+            let pattern = shell_word(&value_of(argument, words));
+            return Some(format!("the hosts come first: write `converge exec {pattern} -- COMMAND`"));
+        }
         return Some("leave it out: this command is about the whole inventory".to_owned());
     }
     let is_apply = words.iter().any(|word| word == "apply");
@@ -124,6 +128,9 @@ pub(crate) fn option(argument: &str, words: &[String]) -> Option<String> {
 /// Help for a command of another tool: the line of `words` with the command of this tool.
 pub(crate) fn command(name: &str, words: &[String]) -> Option<String> {
     // A line of Ansible without a playbook: `all -m ping`.
+    if let Some(help) = ad_hoc(words, false) {
+        return Some(help);
+    }
     if let Some(option_of_module) = words.iter().find(|word| matches!(word.as_str(), "-m" | "-a")) {
         return option(option_of_module, words);
     }
@@ -132,6 +139,58 @@ pub(crate) fn command(name: &str, words: &[String]) -> Option<String> {
     let words: Vec<_> =
         words.iter().map(|word| if word == name { (*command).to_owned() } else { word.clone() }).collect();
     Some(format!("write `{}`", line(&words)))
+}
+
+/// The modules of Ansible that run a command.
+const COMMAND_MODULES: [&str; 3] = ["command", "shell", "raw"];
+
+/// The line for one of Ansible's without a playbook, `web -m shell -a uptime`, and for a command without its `--`.
+/// `has_command`: whether the first word is a command of this tool.
+fn ad_hoc(words: &[String], has_command: bool) -> Option<String> {
+    let value = |short: &str, long: &str| {
+        let place = words.iter().position(|word| word == short || word == long)?;
+        words.get(place + 1).map(String::as_str)
+    };
+    let (module, line) = (value("-m", "--module-name"), value("-a", "--args"));
+    let first = words.iter().find(|word| !word.starts_with('-'))?;
+    let rest = words.iter().skip_while(|word| *word != first).skip(usize::from(has_command));
+    let pattern =
+        rest.map(String::as_str).next().filter(|word| !word.starts_with('-') && !word.ends_with(".kdl"));
+    let pattern = shell_word(match pattern {
+        Some("all") | None => "*",
+        Some(pattern) => pattern,
+    });
+    match (module.map(short_name), line) {
+        (Some("ping"), _) if pattern == "'*'" => Some("write `converge ping`".to_owned()),
+        (Some("ping"), _) => Some(format!("write `converge ping {pattern}`")),
+        (Some("setup"), _) => {
+            Some("write `converge facts`: it shows what the hosts say of themselves".to_owned())
+        }
+        (None, Some(line)) => Some(format!("write `converge exec {pattern} -- {}`", shell_word(line))),
+        (Some(module), Some(line)) if COMMAND_MODULES.contains(&module) => {
+            Some(format!("write `converge exec {pattern} -- {}`", shell_word(line)))
+        }
+        (None, None) if first == "exec" && !words.iter().any(|word| word == "--") => without_dashes(words),
+        _ => None,
+    }
+}
+
+/// The name of a module without its collection: `ansible.builtin.shell`.
+fn short_name(module: &str) -> &str {
+    module.rsplit('.').next().unwrap_or(module)
+}
+
+/// The line of `exec` with the `--` that it lacks: behind the pattern, and the inventory if one follows.
+fn without_dashes(words: &[String]) -> Option<String> {
+    let (exec, rest) = words.split_first()?;
+    let is_inventory = |word: &&String| word.ends_with(".kdl");
+    let names = 1 + usize::from(rest.get(1).filter(is_inventory).is_some());
+    let (names, command) = rest.split_at_checked(names)?;
+    if exec != "exec" || command.is_empty() || names.iter().any(|word| word.starts_with('-')) {
+        return None;
+    }
+    let quoted = |words: &[String]| words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ");
+    Some(format!("write `converge exec {} -- {}`", quoted(names), quoted(command)))
 }
 
 fn here(name: &str) -> Option<Here> {
@@ -244,6 +303,27 @@ mod tests {
     }
 
     #[test]
+    fn a_line_without_a_playbook_becomes_one_of_exec_or_ping() {
+        let check = |written: &str, wanted: Option<&str>| {
+            let wanted = wanted.map(|line| format!("write `converge {line}`"));
+            let words = words(written);
+            let has_command = matches!(words[0].as_str(), "exec" | "plan");
+            assert_eq!(ad_hoc(&words, has_command), wanted, "{written}");
+        };
+        check("web|-m|shell|-a|ls; id", Some("exec web -- 'ls; id'"));
+        check("all|-a|uptime", Some("exec '*' -- uptime"));
+        check("exec|-a|uptime", Some("exec '*' -- uptime"));
+        check("exec|web|-m|ansible.builtin.command|-a|uptime", Some("exec web -- uptime"));
+        check("plan|site.kdl|-a|uptime", Some("exec '*' -- uptime"));
+        check("all|-m|ping", Some("ping"));
+        check("web|-m|ping", Some("ping web"));
+        check("exec|web|ls|-l", Some("exec web -- ls -l"));
+        check("exec|web|site.kdl|ls|-l", Some("exec web site.kdl -- ls -l"));
+        check("exec|web|--|ls|-l", None);
+        check("web|-m|copy|-a|src=a", None);
+    }
+
+    #[test]
     fn help_names_another_command_without_its_foreign_options() {
         let check = |argument: &str, written: &str, wanted: &str| {
             let help = option(argument, &words(written)).unwrap_or_default();
@@ -251,10 +331,11 @@ mod tests {
         };
         check("--check", "apply|site.kdl|--check|--yes|-l|web", "`converge plan site.kdl -l web`");
         check("--list-hosts", "plan|--list-hosts|-l|web|site.kdl", "`converge inventory site.kdl`");
+        check("-l", "exec|-l|web|--|uptime", "`converge exec web -- COMMAND`");
         check("-u", "plan|-u|root", "connection user=\"root\"");
         assert_eq!(option("--frobnicate", &[]), None);
         assert_eq!(
-            command("ping", &words("ping|site.kdl")),
+            command("setup", &words("setup|site.kdl")),
             Some("write `converge facts site.kdl`".to_owned())
         );
         assert_eq!(command("frobnicate", &[]), None);

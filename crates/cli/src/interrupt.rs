@@ -15,8 +15,40 @@ use crate::view::voice::Voice;
 /// How long an abandoned run may take to end.
 const END: Duration = Duration::from_secs(10);
 
+/// What the first interruption ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// Hosts end the steps in hand.
+    Steps,
+    /// Hosts end their commands.
+    Commands,
+}
+
+impl Ends {
+    /// What is said of it.
+    fn words(self, in_hand: &str) -> String {
+        match self {
+            Self::Steps => {
+                let minutes = STOPPING.as_secs() / 60;
+                format!(
+                    "stopping after the steps in hand{in_hand}, within {minutes} min; Ctrl-C again abandons them"
+                )
+            }
+            Self::Commands => "stopping: the hosts end what they run; Ctrl-C again abandons them".to_owned(),
+        }
+    }
+
+    /// What is said once it is abandoned.
+    const fn abandoned(self) -> &'static str {
+        match self {
+            Self::Steps => "abandoned; the hosts end the step in hand by themselves",
+            Self::Commands => "abandoned; the hosts end what they run by themselves",
+        }
+    }
+}
+
 /// Turns the first interruption into a stop after the steps in hand, and the second into one at once.
-pub(crate) async fn listen(stop: watch::Sender<Stop>, voice: Voice) {
+pub(crate) async fn listen(stop: watch::Sender<Stop>, voice: Voice, ends: Ends) {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -29,15 +61,11 @@ pub(crate) async fn listen(stop: watch::Sender<Stop>, voice: Voice) {
         }
     };
     told().await;
-    let minutes = STOPPING.as_secs() / 60;
     stop.send_replace(Stop::AfterStep);
-    voice.stopping(&format!(
-        "stopping after the steps in hand{}, within {minutes} min; Ctrl-C again abandons them",
-        voice.in_hand()
-    ));
+    voice.stopping(&ends.words(&voice.in_hand()));
     told().await;
     stop.send_replace(Stop::Now);
-    voice.stopping("abandoned; the hosts end the step in hand by themselves");
+    voice.stopping(ends.abandoned());
     let _ = tokio::time::timeout(END, told()).await;
     end();
 }

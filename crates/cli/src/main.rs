@@ -2,6 +2,7 @@
 //! scripts read; what a run does is the engine's. The only crate that knows clap. Only this file ends the process, and `memory`
 //! and `interrupt` where there is no other way.
 
+mod ad_hoc;
 mod agents;
 mod arguments;
 mod cli;
@@ -10,6 +11,7 @@ mod failure;
 mod foreign_options;
 mod interrupt;
 mod memory;
+mod output_folder;
 mod pager;
 mod past;
 mod project;

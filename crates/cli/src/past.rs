@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use converge_engine::StateFolder;
-use converge_history::{FindError, History, HistoryError};
+use converge_history::{Filter, FindError, History, HistoryError};
 use converge_model::{HostName, HostState};
 use tokio::runtime::{Builder, Runtime};
 
@@ -41,9 +41,8 @@ pub(crate) fn unreadable(error: HistoryError) -> Failure {
 pub(crate) fn not_found(error: FindError) -> Failure {
     match error {
         FindError::History(error) => unreadable(error),
-        FindError::Empty => {
-            Failure::new(error.to_string()).help("`apply` and `drift` are recorded, `plan` is not")
-        }
+        FindError::Empty => Failure::new(error.to_string())
+            .help("`apply`, `drift`, `exec` and `ping` are recorded, `plan` is not"),
         FindError::Unknown(_) => Failure::new(error.to_string()).help("`converge history` lists them"),
         FindError::Ambiguous { .. } => Failure::new(error.to_string()).help("give more of it"),
     }
@@ -59,7 +58,14 @@ pub(crate) fn chosen(
 ) -> Result<Vec<HostName>, Failure> {
     let Some(run) = &again.failed_from else { return Ok(hosts) };
     let mut past = Past::open(&opened.owner())?;
-    let found = past.runtime.block_on(past.history.find(run)).map_err(not_found)?;
+    let found = past.runtime.block_on(async {
+        match run.as_str() {
+            // What was asked since then has lost no host of the last apply.
+            "last" => past.history.last(Filter { with_plans: true, ..Filter::default() }).await,
+            run => past.history.find(run).await,
+        }
+    });
+    let found = found.map_err(not_found)?;
     let then = past.runtime.block_on(past.history.hosts_of(&found.run)).map_err(unreadable)?;
     let lost = then.into_iter().filter(|host| is_lost(host.state)).map(|host| host.host);
     let mut left: BTreeSet<HostName> = lost.collect();
@@ -81,5 +87,5 @@ pub(crate) fn chosen(
 
 /// Whether a host that ended so is one to come back to; so is one whose run was cut off.
 fn is_lost(state: Option<HostState>) -> bool {
-    !matches!(state, Some(HostState::InSync | HostState::Changed | HostState::Pending))
+    !matches!(state, Some(HostState::InSync | HostState::Changed | HostState::Done | HostState::Pending))
 }

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::agents::agents;
 use crate::arguments::{ReachArguments, RunArguments};
 use crate::failure::Failure;
-use crate::interrupt::listen;
+use crate::interrupt::{Ends, listen};
 use crate::pager;
 use crate::past;
 use crate::project::Opened;
@@ -97,7 +97,7 @@ impl Visit {
         let voice = watcher.screen.voice();
         let mut watcher = Recorded { watcher, recorder: recorder.as_ref() };
         let exit = runtime.block_on(async {
-            let signals = tokio::spawn(listen(stop_sender, voice));
+            let signals = tokio::spawn(listen(stop_sender, voice, Ends::Steps));
             let outcome = run::run(run_of_it, hosts.clone(), &mut watcher).await;
             signals.abort();
             names.iter().for_each(|name| watcher.watcher.screen.cost(name, &hosts.traffic(name)));

@@ -25,8 +25,8 @@ use crate::view::text::{count, harmless, seconds, table};
 
 /// Show earlier runs, or one of them as it looked
 ///
-/// Each apply, each drift and each run of the daemon is recorded with its
-/// differences, in your state folder; a plan is not. The newest run comes first.
+/// Each apply, drift, exec and ping and each run of the daemon is recorded with
+/// its differences or its output, in your state folder; a plan is not. The newest run comes first.
 /// If several options are about hosts, one host of the run must match them all.
 /// Outside of a project and without an INVENTORY, the runs are those of the
 /// project last used from this folder.
@@ -48,7 +48,7 @@ pub(crate) struct HistoryArgs {
     /// Only runs in which a host ended as `changed`, `failed`, `unreachable`, `in-sync`, `pending`, …
     #[arg(long, value_name = "STATE", value_parser = state)]
     state: Option<HostState>,
-    /// Only runs of this command: `apply`, `drift`
+    /// Only runs of this command: `apply`, `drift`, `exec`, `ping`
     #[arg(long, value_name = "VERB")]
     verb: Option<String>,
     /// Only runs since then: `7d` or `12h` ago, a day (`2026-11-20`), a time (`2026-11-20T08:30`)
@@ -218,7 +218,7 @@ fn when(milliseconds: u64) -> String {
 }
 
 fn state(text: &str) -> Result<HostState, String> {
-    let words = "changed, failed, unreachable, in-sync, pending, unplannable, reverted, stale, interrupted, locked or \
+    let words = "changed, done, failed, unreachable, in-sync, pending, unplannable, reverted, stale, interrupted, locked or \
                  not-started";
     serde_json::from_value(text.into()).map_err(|_| format!("it is one of {words}"))
 }

@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use crate::agents::agents;
 use crate::arguments::{FleetArguments, HistoryArguments, HostArguments, StrictArguments, duration};
 use crate::failure::{Failure, LOCKED};
-use crate::interrupt::listen;
+use crate::interrupt::{Ends, listen};
 use crate::project::{Opened, find, loader};
 use crate::view::Screen;
 use crate::view::human::watch::news as words;
@@ -116,7 +116,8 @@ impl WatchArgs {
         };
         let runtime = Runtime::new()?;
         let ended = runtime.block_on(async {
-            let signals = [tokio::spawn(listen(stop_sender, voice)), tokio::spawn(hangup.listen())];
+            let signals =
+                [tokio::spawn(listen(stop_sender, voice, Ends::Steps)), tokio::spawn(hangup.listen())];
             let ended = converge_server::run(charge, stop).await;
             signals.iter().for_each(JoinHandle::abort);
             ended

@@ -87,7 +87,10 @@ impl Screen {
     /// Shows an event of a run.
     pub(crate) fn event(&mut self, event: &Event) {
         let text = match &mut self.results {
-            Results::Human(human) => wrap::for_stream(io::stdout(), human.event(event)),
+            Results::Human(human) => {
+                let text = human.event(event);
+                if human.may_break() { wrap::for_stream(io::stdout(), text) } else { text }
+            }
             Results::Json => json::event(event),
         };
         let output = self.live_output(event);
@@ -106,7 +109,7 @@ impl Screen {
     /// With `-v`, the output of steps while they run.
     fn live_output(&self, event: &Event) -> String {
         match (&event.kind, &event.host) {
-            (EventKind::Output { line, .. }, Some(host))
+            (EventKind::Output { line, .. } | EventKind::CommandOutput { line, .. }, Some(host))
                 if self.look.detail == Detail::Full && !self.look.json =>
             {
                 format!("{}  | {}\n", harmless(host.as_str()), harmless(line))
@@ -215,6 +218,9 @@ impl Screen {
     /// Shows what was long ago: no lines of progress.
     pub(crate) fn of_the_past(mut self) -> Self {
         self.progress = None;
+        if let Results::Human(human) = &mut self.results {
+            human.of_the_past();
+        }
         self
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Progress {
     total: Option<ProgressBar>,
     /// Whether the run applies what it plans.
     applies: bool,
+    /// Whether it has no plans: hosts are done with what they say.
+    is_ad_hoc: bool,
     /// How many steps the plans of all hosts have.
     planned: u64,
     /// How many of them are done. None before the first one begins.
@@ -62,6 +64,7 @@ impl Progress {
             screen,
             total: None,
             applies: false,
+            is_ad_hoc: false,
             planned: 0,
             steps: None,
             hosts: HashMap::new(),
@@ -85,11 +88,12 @@ impl Progress {
         match (&event.kind, &event.host) {
             (EventKind::RunStarted { verb, hosts, .. }, _) => {
                 self.applies = verb == "apply";
+                self.is_ad_hoc = matches!(verb.as_str(), "exec" | "ping");
                 self.begin(u64::from(*hosts));
             }
             (EventKind::RunFinished { .. }, _) => self.clear(),
             (EventKind::Planned { .. }, Some(host)) => self.done(host, true),
-            (EventKind::HostFinished { .. }, Some(host)) => self.done(host, false),
+            (EventKind::HostFinished { .. }, Some(host)) => self.done(host, self.is_ad_hoc),
             (kind, Some(host)) => {
                 let steps = self.hosts.get_mut(host).map(|line| {
                     line.follow(kind);
@@ -125,7 +129,8 @@ impl Progress {
 
     fn begin(&mut self, hosts: u64) {
         let total = self.screen.add(ProgressBar::new(hosts));
-        total.set_style(style("{bar:20} {pos}/{len} hosts looked at  {elapsed}"));
+        let words = if self.is_ad_hoc { "hosts done" } else { "hosts looked at" };
+        total.set_style(style(&format!("{{bar:20}} {{pos}}/{{len}} {words}  {{elapsed}}")));
         self.total = Some(total);
     }
 
@@ -190,6 +195,7 @@ fn at(kind: &EventKind, steps: &[At]) -> Option<String> {
             let what = || format!("{count}{}", middle(address.as_str(), ADDRESS_WIDTH));
             Some(format!("{}: {}", together(steps).unwrap_or_else(what), cut(line.trim(), OUTPUT_WIDTH)))
         }
+        EventKind::CommandOutput { line, .. } => Some(cut(line.trim(), OUTPUT_WIDTH)),
         _ => None,
     }
 }

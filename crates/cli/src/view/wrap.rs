@@ -1,6 +1,6 @@
 //! Text laid out for a width: lines that are too long go on below, under their own column, and no word is broken.
 
-use std::io::{self, IsTerminal};
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
 use textwrap::core::display_width;

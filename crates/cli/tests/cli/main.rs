@@ -1,6 +1,7 @@
 //! Tests of the command line as a whole: the real binary, and the pages and layers that belong to it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod ad_hoc;
 mod architecture;
 mod explain;
 mod firewall;

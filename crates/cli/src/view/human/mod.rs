@@ -4,6 +4,7 @@
 //! The plan is shown once every selected host has been looked at or given up, hosts with the same plan together; then
 //! each result as it comes; then one line that sums up.
 
+mod ad_hoc;
 mod drift;
 mod merged;
 mod outline;
@@ -20,6 +21,7 @@ use converge_model::{
     Address, Event, EventKind, HostName, HostPlan, HostReport, HostState, StepOutcome, StepResult, Verb, exit,
 };
 
+use ad_hoc::Commands;
 use merged::{HOST, Line, Merged, Shown};
 use outline::Legend;
 pub(crate) use plan::{Detail, skewed};
@@ -56,6 +58,10 @@ pub(crate) struct Human {
     /// How many hosts were changed, however they ended.
     changed: usize,
     in_sync: usize,
+    /// What a command said on the hosts.
+    commands: Commands,
+    /// Whether the run is told again, long after it was.
+    is_past: bool,
 }
 
 /// What the plans of all hosts come to.
@@ -105,7 +111,19 @@ impl Human {
             owed: Vec::new(),
             changed: 0,
             in_sync: 0,
+            commands: Commands::default(),
+            is_past: false,
         }
+    }
+
+    /// Tells of a run of the past: what it was for is said, too.
+    pub(crate) fn of_the_past(&mut self) {
+        self.is_past = true;
+    }
+
+    /// Whether its lines may be broken to fit a terminal: what a command prints stays as it is.
+    pub(crate) fn may_break(&self) -> bool {
+        !self.is_ad_hoc()
     }
 
     /// What `event` adds to the results; often nothing.
@@ -116,6 +134,7 @@ impl Human {
                 (self.verb, self.selected) = (verb.clone(), *hosts as usize);
                 String::new()
             }
+            (kind, place) if self.is_ad_hoc() => self.ad_hoc(kind, place),
             (EventKind::Planned { plan, skew, .. }, Some(place)) => self.planned(place, plan, *skew),
             (EventKind::StepFinished { result }, Some(place)) => self.step_finished(place, result),
             (EventKind::HostFinished { report }, Some(place)) => self.host_finished(place, report),
@@ -372,7 +391,13 @@ impl Human {
 
     /// What is left to show of a run that was cut off: the plans that waited for those of other hosts.
     pub(crate) fn cut_off(&mut self) -> String {
-        let plan = if self.plan_is_shown { String::new() } else { self.show_plan(None) };
+        let plan = if self.is_ad_hoc() {
+            self.commands_text()
+        } else if self.plan_is_shown {
+            String::new()
+        } else {
+            self.show_plan(None)
+        };
         format!("{plan}{}\n", paint(FAILED, "cut off, or still at work: the run has no end"))
     }
 

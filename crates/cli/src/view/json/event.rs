@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use converge_model::{Event, EventKind, HostName, HostState};
+use converge_model::{Event, EventKind, HostName, HostState, Stream};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::plan::{Plan, PlanProblem, problems};
+use super::ad_hoc::{Answered, Ended};
+use super::plan::{Holder, Plan, PlanProblem, problems};
 use super::result::Outcome;
 use super::{text, time};
 
@@ -60,6 +61,19 @@ enum What<'a> {
     },
     Confirmed,
     Reverted,
+    Command {
+        line: &'a str,
+        script: Option<&'a str>,
+    },
+    Busy {
+        holder: Holder<'a>,
+    },
+    CommandOutput {
+        stream: Stream,
+        line: &'a str,
+    },
+    CommandFinished(Ended<'a>),
+    Answered(Answered<'a>),
     HostFinished {
         state: HostState,
         results: Vec<Outcome<'a>>,
@@ -108,6 +122,11 @@ impl<'a> From<&'a EventKind> for What<'a> {
             EventKind::Armed { seconds } => Self::Armed { seconds: *seconds },
             EventKind::Confirmed => Self::Confirmed,
             EventKind::Reverted => Self::Reverted,
+            EventKind::Command { line, script } => Self::Command { line, script: script.as_deref() },
+            EventKind::Busy { holder } => Self::Busy { holder: Holder::from(holder) },
+            EventKind::CommandOutput { stream, line } => Self::CommandOutput { stream: *stream, line },
+            EventKind::CommandFinished { ran } => Self::CommandFinished(Ended::from(ran)),
+            EventKind::Answered { answer } => Self::Answered(Answered::from(answer)),
             EventKind::HostFinished { report } => Self::HostFinished {
                 state: report.state,
                 results: report.results.iter().map(Outcome::from).collect(),

@@ -2,6 +2,7 @@
 //! here and nowhere else: the model's types may change with the code, these may only grow. A test holds them against
 //! the page and against docs/json-samples.jsonl.
 
+mod ad_hoc;
 mod change;
 mod diagnostic;
 mod document;

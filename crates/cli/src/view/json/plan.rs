@@ -1,7 +1,7 @@
 //! The plan of a host.
 
 use converge_model::catalog::DriftMode;
-use converge_model::{Address, Blocked, Cause, Certainty, HostPlan, Problem, Step, Verb};
+use converge_model::{Address, Blocked, Cause, Certainty, HostPlan, Problem, Step, Verb, plan};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -84,11 +84,22 @@ struct BlockedResource<'a> {
 /// The run that holds the lock of a host.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Holder<'a> {
+pub(super) struct Holder<'a> {
     run: &'a str,
     by: &'a str,
     since: Option<Timestamp>,
     held_seconds: u64,
+}
+
+impl<'a> From<&'a plan::Holder> for Holder<'a> {
+    fn from(holder: &'a plan::Holder) -> Self {
+        Self {
+            run: &holder.run,
+            by: &holder.by,
+            since: time(holder.since.saturating_mul(1000)),
+            held_seconds: holder.held,
+        }
+    }
 }
 
 impl<'a> From<&'a HostPlan> for Plan<'a> {
@@ -98,12 +109,7 @@ impl<'a> From<&'a HostPlan> for Plan<'a> {
             in_sync: plan.in_sync,
             problems: problems(&plan.problems),
             blocked: plan.blocked.iter().map(BlockedResource::from).collect(),
-            busy: plan.busy.as_ref().map(|holder| Holder {
-                run: &holder.run,
-                by: &holder.by,
-                since: time(holder.since.saturating_mul(1000)),
-                held_seconds: holder.held,
-            }),
+            busy: plan.busy.as_ref().map(Holder::from),
             interrupted: plan.interrupted.as_deref(),
             reverted: plan.reverted.as_deref(),
             damaged_lines: plan.damaged,

@@ -7,6 +7,7 @@ use std::path::Path;
 use converge_history::RunSummary;
 use converge_lang::diagnostic::{Code, FileId, Files, Span};
 use converge_lang::{Definition, Explanation, Loader, MemorySources};
+use converge_model::ad_hoc::{Answer, Exit, Ran, Stream};
 use converge_model::change::TextDiff;
 use converge_model::facts::{Disk, Interface};
 use converge_model::plan::{Drift, Holder};
@@ -125,16 +126,38 @@ fn plan() -> HostPlan {
         problems: vec![problem],
         blocked: vec![blocked],
         ledger_complete: true,
-        busy: Some(Holder {
-            run: RUN.to_owned(),
-            by: "ada@laptop".to_owned(),
-            since: 1_795_260_890,
-            held: 65,
-        }),
+        busy: Some(holder()),
         interrupted: Some(RUN.to_owned()),
         damaged: 0,
         reverted: Some(RUN.to_owned()),
     }
+}
+
+fn holder() -> Holder {
+    Holder { run: RUN.to_owned(), by: "ada@laptop".to_owned(), since: 1_795_260_890, held: 65 }
+}
+
+/// What a run of `exec` and one of `ping` tell.
+fn ad_hoc() -> Vec<EventKind> {
+    let ends = [
+        Exit::Code(1),
+        Exit::Signal(9),
+        Exit::TimedOut,
+        Exit::Stopped,
+        Exit::NotStarted("there is no program uptimes".to_owned()),
+    ];
+    let line = "uptime".to_owned();
+    let answer =
+        Answer { user: "root".to_owned(), login: Some("admin".to_owned()), busy: Some(holder()), took: 41 };
+    let mut all = vec![
+        EventKind::Command { line: line.clone(), script: Some("clean.sh".to_owned()) },
+        EventKind::Busy { holder: holder() },
+        EventKind::CommandOutput { stream: Stream::Stdout, line: "up 3 days".to_owned() },
+        EventKind::CommandOutput { stream: Stream::Stderr, line: "warning".to_owned() },
+    ];
+    all.extend(ends.map(|exit| EventKind::CommandFinished { ran: Ran { exit, lines: 2, took: 12 } }));
+    all.push(EventKind::Answered { answer });
+    all
 }
 
 fn result(outcome: StepOutcome) -> StepResult {
@@ -192,7 +215,8 @@ fn events() -> impl Iterator<Item = String> {
         EventKind::Reverted,
     ];
     let finished = results().into_iter().map(|result| EventKind::StepFinished { result });
-    let of_host = of_host.into_iter().chain(finished).chain([EventKind::HostFinished { report }]);
+    let of_host =
+        of_host.into_iter().chain(finished).chain(ad_hoc()).chain([EventKind::HostFinished { report }]);
     let (verb, by) = ("apply".to_owned(), "ada@laptop".to_owned());
     let began = EventKind::RunStarted { verb, hosts: 2, by, at: 1_795_260_890_123 };
     let states = vec![(HostState::Failed, 1), (HostState::InSync, 1)];

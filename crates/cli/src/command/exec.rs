@@ -1,0 +1,147 @@
+//! `converge exec`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use converge_engine::Errand;
+use converge_model::AdHoc;
+use converge_model::ad_hoc::SCRIPT_LIMIT;
+
+use crate::ad_hoc::AdHocVisit;
+use crate::arguments::{HistoryArguments, HostArguments, ProjectArguments, ReachArguments, duration};
+use crate::failure::Failure;
+use crate::foreign_options::shell_word;
+use crate::output_folder::OutputFolder;
+use crate::project::Opened;
+use crate::view::Screen;
+
+/// The longest command, in bytes: with a script it fits into one frame.
+const COMMAND_LIMIT: usize = 256 * 1024;
+
+/// Run a command on hosts, and show what it printed
+///
+/// One word is a line for the shell of the host (`/bin/sh -c`); several words are
+/// a program and its arguments, and no shell reads them:
+///
+///   converge exec web -- uptime
+///   converge exec 'web & !web3' -- 'ls /srv | wc -l'
+///   converge exec web site.kdl --script fix.sh -- --dry-run
+///
+/// The command runs as the account that applies would work as (`become`), in `/`,
+/// with a clean environment, no input and no terminal. It takes no lock; if another
+/// run holds one, that is said. It ends when it is done, when its time is over, at
+/// Ctrl-C, or when its connection is gone. Hosts on which it printed the same are
+/// shown together at the end; one host at a terminal, and -v, show each line as it
+/// comes. Secrets of the project are masked, as those of a plan are. A host passes
+/// on 16 MiB or 100 000 lines at most. Runs are in the history, with the last
+/// 64 KiB of each host.
+///
+/// Exit codes: 3 if the command failed on a host, 4 if hosts were unreachable and
+/// it failed on none.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct ExecArgs {
+    /// The hosts, as --limit takes them elsewhere: names, groups, ranges, `*`, `a & b`, `!not`; commas separate
+    #[arg(value_name = "PATTERN")]
+    pattern: String,
+    #[command(flatten)]
+    project: ProjectArguments,
+    /// The command, after `--`; with --script, the arguments of the script
+    #[arg(value_name = "COMMAND", last = true)]
+    command: Vec<String>,
+    /// At most so many hosts at a time, in the order of the inventory; 1: one after the other
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    serial: Option<usize>,
+    /// Send this file, and run it with the interpreter of its `#!` line, or with `/bin/sh`; nothing of it is written to a
+    /// disk of the host
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+    /// End the command after this time; without it, it takes as long as it takes
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Write HOST.stdout, HOST.stderr and HOST.exit for each host into this folder, which must be new or empty
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    reach: ReachArguments,
+    #[command(flatten)]
+    history: HistoryArguments,
+}
+
+impl ExecArgs {
+    pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        let errand = self.errand(&mut screen)?;
+        let opened = Opened::readable(&self.project, &mut screen)?;
+        let hosts = opened.hosts(&HostArguments { limit: vec![self.pattern] }, &mut screen)?;
+        let visit = AdHocVisit {
+            errand,
+            hosts,
+            serial: self.serial.unwrap_or(usize::MAX),
+            files: self.output.map(OutputFolder::create).transpose()?,
+            keep: self.history.retention(),
+        };
+        visit.run(&opened, &self.reach, screen)
+    }
+
+    /// What is run.
+    fn errand(&self, screen: &mut Screen) -> Result<Errand, Failure> {
+        let script = self.script.as_deref().map(read).transpose()?;
+        if self.command.is_empty() && script.is_none() {
+            return Err(self.without_command());
+        }
+        if self.command.iter().map(String::len).sum::<usize>() > COMMAND_LIMIT {
+            let message = format!("the command is longer than {} KiB", COMMAND_LIMIT / 1024);
+            return Err(Failure::new(message).help("put it into a file, for --script"));
+        }
+        if script.is_none()
+            && let Some(word) = shell_syntax(&self.command)
+        {
+            let help = "for the shell of the host, put the whole line into one pair of quotes";
+            screen.warn(&format!("`{word}` goes to {} as it is", self.command[0]), Some(help));
+        }
+        let name =
+            self.script.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let line = match (self.command.as_slice(), &name) {
+            ([line], None) => line.clone(),
+            (words, name) => {
+                let words = name.iter().chain(words).map(|word| shell_word(word));
+                words.collect::<Vec<_>>().join(" ")
+            }
+        };
+        let timeout = self.timeout.filter(|time| !time.is_zero()).map(|time| time.as_millis() as u64);
+        let asked = AdHoc { words: self.command.clone(), script, timeout };
+        Ok(Errand::Exec { asked, line, script: name })
+    }
+
+    /// The line to type: a word that is no inventory was meant as the command.
+    fn without_command(&self) -> Failure {
+        let pattern = shell_word(&self.pattern);
+        let failure = Failure::new("exec needs a command, after `--`");
+        failure.help(match &self.project.inventory {
+            Some(word) if !word.exists() => {
+                format!("write `converge exec {pattern} -- {}`", shell_word(&word.to_string_lossy()))
+            }
+            _ => format!("write `converge exec {pattern} -- uptime`"),
+        })
+    }
+}
+
+/// A word that means something to a shell alone, and nothing to a program.
+fn shell_syntax(words: &[String]) -> Option<&str> {
+    const SYNTAX: [&str; 8] = ["|", "||", "&&", "&", ">", ">>", "<", "2>&1"];
+    words.iter().skip(1).map(String::as_str).find(|word| SYNTAX.contains(word))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(SCRIPT_LIMIT as u64 + 1).read_to_end(&mut text));
+    read.map_err(|error| Failure::new(format!("failed to read {}: {error}", path.display())))?;
+    match text.len() {
+        0..=SCRIPT_LIMIT => Ok(text),
+        _ => Err(Failure::new(format!("{} is larger than {} KiB", path.display(), SCRIPT_LIMIT / 1024))
+            .help("put it on the hosts as a `file`, and run that")),
+    }
+}

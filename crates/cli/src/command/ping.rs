@@ -1,0 +1,57 @@
+//! `converge ping`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use converge_engine::Errand;
+
+use crate::ad_hoc::AdHocVisit;
+use crate::arguments::{FleetArguments, HistoryArguments};
+use crate::failure::Failure;
+use crate::project::Opened;
+use crate::view::Screen;
+
+/// Ask whether hosts answer: connect, escalate and start the agent as a run does
+///
+/// A line for each host: the account that a run works as, the one that logged in,
+/// and how long it took; or why not. If another run is at work there, that is said.
+/// The exit code is 4 if a host does not answer.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct PingArgs {
+    /// The hosts, as --limit takes them; a file or a folder here is the INVENTORY
+    #[arg(value_name = "PATTERN")]
+    pattern: Option<String>,
+    #[command(flatten)]
+    fleet: FleetArguments,
+    #[command(flatten)]
+    history: HistoryArguments,
+}
+
+impl PingArgs {
+    pub(crate) fn run(mut self, mut screen: Screen) -> Result<u8, Failure> {
+        if self.fleet.project.inventory.is_none() && self.pattern.as_deref().is_some_and(is_path) {
+            self.fleet.project.inventory = self.pattern.take().map(PathBuf::from);
+        }
+        if self.pattern.is_some() && !self.fleet.hosts.limit.is_empty() {
+            return Err(
+                Failure::new("PATTERN and --limit both name hosts").help("`a & b` is what both match")
+            );
+        }
+        self.fleet.hosts.limit.extend(self.pattern);
+        let opened = Opened::readable(&self.fleet.project, &mut screen)?;
+        let visit = AdHocVisit {
+            errand: Errand::Ping,
+            hosts: opened.hosts(&self.fleet.hosts, &mut screen)?,
+            serial: usize::MAX,
+            files: None,
+            keep: self.history.retention(),
+        };
+        visit.run(&opened, &self.fleet.reach, screen)
+    }
+}
+
+/// Whether a word is the path of an inventory, and no name of hosts.
+fn is_path(word: &str) -> bool {
+    word.ends_with(".kdl") || word.contains('/') || Path::new(word).exists()
+}
