@@ -257,7 +257,8 @@ impl Screen {
     fn draw(&mut self, diagnostics: &Diagnostics, files: &Files) {
         let color = AutoStream::choice(self.err.as_inner()) != ColorChoice::Never;
         let colors = (color && self.look.color != ColorChoice::Never).then_some(paint::REPORT);
-        let style = Style { colors, unicode: io::stderr().is_terminal(), width: width() };
+        // A code helps scripts, which read it in JSON.
+        let style = Style { colors, unicode: io::stderr().is_terminal(), codes: false, width: width() };
         let mut text = diagnostics.sorted().render(files, style);
         let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
         if errors > 1 {

@@ -131,8 +131,6 @@ fn a_secret_is_not_shown_to_those_who_can_open_it() {
 fn an_unknown_host_has_the_nearest_name() {
     let said = world().run(&["explain", "wbe1"]);
     insta::assert_snapshot!(said.err, @r"
-    lang::pattern
-
       x no host and no group is called `wbe1`
       help: did you mean `web1`?
     ");
@@ -155,8 +153,6 @@ fn a_variable_without_a_value_does_not_hide_the_others() {
         good  inventory  inventory.kdl:1  1
     ");
     insta::assert_snapshot!(said.err, @r#"
-    lang::template
-
       x `nothing` is undefined
        ,-[inventory.kdl:1:24]
      1 | vars { good 1; bad "{{ nothing }}" }

@@ -68,8 +68,6 @@ fn projects() {
     ");
     insta::assert_snapshot!(check(&world, &["plan", "gone.kdl"]), @"error: failed to read [world]/project/gone.kdl: No such file or directory (os error 2)");
     insta::assert_snapshot!(check(&inventory("connection \"local\"\n"), &["plan", "inventory.kdl"]), @r#"
-    lang::inventory
-
       x the inventory defines no host
       help: write `host "web1"`, or `host "here"` with `connection "local"`
     "#);
@@ -118,20 +116,14 @@ fn questions_about_hosts_and_variables_are_answered_despite_mistakes_elsewhere()
 fn selections() {
     let world = World::example("quickstart");
     insta::assert_snapshot!(check(&world, &["plan", ".", "--limit", "hear"]), @r"
-    lang::pattern
-
       x no host and no group is called `hear`
       help: the only host is `here`
     ");
     insta::assert_snapshot!(check(&world, &["explain", "here", "greetin", "."]), @r"
-    lang::undefined
-
       x `here` has no variable `greetin`
       help: did you mean `greeting`?
     ");
     insta::assert_snapshot!(check(&world, &["plan", ".", "--set", "greetin=x"]), @r"
-    lang::set
-
       x there is no variable `greetin`
        ,-[--set:1:7]
      1 | --set greetin=x
@@ -147,8 +139,6 @@ fn inventories() {
     let with =
         |text: &str| check(&inventory(&format!("{LOCAL}{text}")), &["apply", "inventory.kdl", "--yes"]);
     insta::assert_snapshot!(with("on \"here\" { fil \"/x\" }\n"), @r#"
-    lang::unknown
-
       x there is no kind or module `fil`
        ,-[inventory.kdl:3:13]
      2 | host "here"
@@ -159,8 +149,6 @@ fn inventories() {
       help: did you mean `file`?
     "#);
     insta::assert_snapshot!(with("on \"here\" { file \"/x\" { content \"{{ nobody }}\" } }\n"), @r#"
-    lang::template
-
       x `nobody` is undefined
        ,-[inventory.kdl:3:37]
      2 | host "here"
@@ -171,8 +159,6 @@ fn inventories() {
       help: `default(…)` stands in for it
     "#);
     insta::assert_snapshot!(with("on \"here\" {\n"), @r#"
-    lang::syntax
-
       x a `{` is never closed
        ,-[inventory.kdl:3:11]
      2 | host "here"
@@ -183,8 +169,6 @@ fn inventories() {
       help: write `}` at the end of the file
     "#);
     insta::assert_snapshot!(with("include \"../../../etc/passwd\"\n"), @r#"
-    lang::path
-
       x the path leads out of the project
        ,-[inventory.kdl:3:9]
      2 | host "here"

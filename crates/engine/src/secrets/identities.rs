@@ -120,6 +120,15 @@ impl Key {
     }
 }
 
+/// The file where the user's own keys are, and the public half of the first one in it. None if there is no key.
+pub fn own_key() -> Option<(PathBuf, Recipient)> {
+    let path = own_file()?;
+    let failed = |why, help| IdentityError { path: path.clone(), why, help };
+    let bytes = contents(&path, &failed).ok()?;
+    let key = std::str::from_utf8(bytes.expose()).ok()?.lines().find_map(|line| line.parse().ok());
+    key.map(|key: x25519::Identity| (path.clone(), Recipient::from(key.to_public())))
+}
+
 /// Makes a new X25519 key in `path`, else where the user's own keys are; the file, and the public half.
 pub fn keygen(path: Option<&Path>) -> Result<(PathBuf, Recipient), IdentityError> {
     let path = path.map(Path::to_owned).or_else(own_file).ok_or_else(|| IdentityError {

@@ -11,7 +11,7 @@ mod sealed;
 mod ssh_key;
 mod vault;
 
-pub use self::identities::{Identities, IdentityError, OWN_IDENTITIES, keygen};
+pub use self::identities::{Identities, IdentityError, OWN_IDENTITIES, keygen, own_key};
 pub use self::recipients::{Recipient, RecipientError, Recipients, RecipientsError};
 pub use self::sealed::{Format, OpenError, SEALED_LIMIT, open, seal};
 pub use self::ssh_key::Ask;

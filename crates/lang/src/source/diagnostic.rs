@@ -85,6 +85,8 @@ pub struct Style {
     pub colors: Option<Colors>,
     /// Box-drawing characters; ASCII otherwise.
     pub unicode: bool,
+    /// Each code, in a line of its own before the message.
+    pub codes: bool,
     /// Columns to wrap at.
     pub width: usize,
 }
@@ -102,7 +104,7 @@ pub struct Colors {
 
 impl Style {
     /// ASCII without colours, for logs and tests.
-    pub const PLAIN: Self = Self { colors: None, unicode: false, width: 100 };
+    pub const PLAIN: Self = Self { colors: None, unicode: false, codes: true, width: 100 };
 }
 
 /// How many diagnostics are kept: a thousand more say nothing new.
@@ -296,7 +298,9 @@ impl Diagnostic {
     pub fn render(&self, files: &Files, style: Style) -> String {
         let mut out = String::new();
         // Writing to a string does not fail; a span that lies outside its file was bounded by `Report`.
-        let _ = style.handler().render_report(&mut out, &Report::new(self, files));
+        let report = Report::new(self, files);
+        let report = if style.codes { report } else { Report { code: None, ..report } };
+        let _ = style.handler().render_report(&mut out, &report);
         out
     }
 }

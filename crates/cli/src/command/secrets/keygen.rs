@@ -1,9 +1,9 @@
 //! `converge secrets keygen`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use converge_engine::secrets::keygen;
+use converge_engine::secrets::{Recipient, keygen, own_key};
 use converge_model::exit;
 
 use crate::failure::Failure;
@@ -26,20 +26,24 @@ pub(super) struct KeygenArgs {
 
 impl KeygenArgs {
     pub(super) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
+        if let Some((path, recipient)) = own_key().filter(|_| self.output.is_none()) {
+            show("you have a key in", &path, &recipient, &mut screen);
+            return Ok(exit::OK);
+        }
         let (path, recipient) = keygen(self.output.as_deref()).map_err(|error| {
             let failure =
                 Failure::new(format!("failed to make a key in {}: {}", error.path.display(), error.why));
             error.help.into_iter().fold(failure, Failure::help)
         })?;
-        if screen.is_json() {
-            screen.print_json(&Document::Key { recipient: &recipient.to_string(), file: &path });
-        } else {
-            screen.say(&format!(
-                "wrote the key to {}; its public half:\n",
-                harmless(&path.display().to_string())
-            ));
-            screen.print(&format!("{recipient}\n"));
-        }
+        show("wrote the key to", &path, &recipient, &mut screen);
         Ok(exit::OK)
     }
+}
+
+fn show(words: &str, path: &Path, recipient: &Recipient, screen: &mut Screen) {
+    if screen.is_json() {
+        return screen.print_json(&Document::Key { recipient: &recipient.to_string(), file: path });
+    }
+    screen.say(&format!("{words} {}; its public half:\n", harmless(&path.display().to_string())));
+    screen.print(&format!("{recipient}\n"));
 }
