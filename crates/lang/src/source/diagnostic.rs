@@ -8,11 +8,11 @@ use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, ThemeStyles};
-use owo_colors::{Style as Paint, XtermColors};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 use textwrap::WordSplitter;
 
 pub use super::code::Code;
+pub use super::colors::Colors;
 
 /// Several mistakes of one project, in the order found, each once.
 #[derive(Clone, Debug, Default)]
@@ -89,17 +89,6 @@ pub struct Style {
     pub codes: bool,
     /// Columns to wrap at.
     pub width: usize,
-}
-
-/// The colours of a report, as numbers of the 256 colours that terminals have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Colors {
-    /// Of mistakes.
-    pub error: u8,
-    /// Of warnings.
-    pub warning: u8,
-    /// Of notes and help.
-    pub advice: u8,
 }
 
 impl Style {
@@ -351,22 +340,6 @@ impl Style {
             .with_links(false)
             // `only-if` stays one word, to be copied.
             .with_word_splitter(WordSplitter::NoHyphenation)
-    }
-}
-
-impl Colors {
-    fn styles(self) -> ThemeStyles {
-        let [error, warning, advice] = [self.error, self.warning, self.advice]
-            .map(|number| Paint::new().color(XtermColors::from(number)));
-        ThemeStyles {
-            error,
-            warning,
-            advice,
-            help: advice,
-            link: advice.underline(),
-            linum: Paint::new().dimmed(),
-            highlights: vec![advice.bold(), warning.bold()],
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where texts come from and how a mistake in one is told.
 
 mod code;
+mod colors;
 pub(crate) mod content;
 pub mod diagnostic;
 pub(crate) mod foreign_terms;
