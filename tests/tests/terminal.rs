@@ -150,7 +150,7 @@ fn on_other_terminals(person: &Project) {
     wide.run("cd shop").unwrap();
     let (screen, _) = wide.run("converge plan").unwrap();
     assert!(screen.contains("file[/srv/shop/settings/of-the-part/basket.conf]"), "{screen}");
-    assert!(wide.drawn().unwrap().contains("\u{1b}[32m"), "colours");
+    assert!(wide.drawn().unwrap().contains("\u{1b}[38;5;"), "colours");
     assert_eq!(wide.broken().unwrap(), Vec::<String>::new());
 
     let (piped, _) = wide.run("converge plan | cat -v").unwrap();

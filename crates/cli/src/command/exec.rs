@@ -44,7 +44,7 @@ const COMMAND_LIMIT: usize = 256 * 1024;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ExecArgs {
-    /// The hosts, as --limit takes them elsewhere: names, groups, ranges, `*`, `a & b`, `!not`; commas separate
+    /// Hosts, as for --limit: names, groups, ranges, `*`, `a & b`, `!not`; separated by commas
     #[arg(value_name = "PATTERN")]
     pattern: String,
     #[command(flatten)]
@@ -52,17 +52,16 @@ pub(crate) struct ExecArgs {
     /// The command, after `--`; with --script, the arguments of the script
     #[arg(value_name = "COMMAND", last = true)]
     command: Vec<String>,
-    /// At most so many hosts at a time, in the order of the inventory; 1: one after the other
+    /// Maximum number of hosts at a time, in the order of the inventory; default: no limit
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     serial: Option<usize>,
-    /// Send this file, and run it with the interpreter of its `#!` line, or with `/bin/sh`; nothing of it is written to a
-    /// disk of the host
+    /// Run this script with the interpreter of its `#!` line, or with `/bin/sh`; no disk of the host keeps it
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// End the command after this time; without it, it takes as long as it takes
+    /// Time limit of the command; default: none
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
-    /// Write HOST.stdout, HOST.stderr and HOST.exit for each host into this folder, which must be new or empty
+    /// Write HOST.stdout, HOST.stderr and HOST.exit for each host into this new or empty folder
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]

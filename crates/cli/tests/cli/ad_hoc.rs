@@ -118,7 +118,7 @@ fn output_of_a_host_steers_nothing_and_has_an_end() {
     assert!(said.out.starts_with("web1: exit 0\n  a\\u{1b}[2Jb\\rc\n  \u{fffd}\n"), "{}", said.out);
     let json = exec(&world, &["web1", "--json", "--", r"printf '\033[2J\n'"], 0);
     let line = json.out.lines().find(|line| line.contains("command-output")).unwrap();
-    assert!(line.contains(r#""command-output":{"stream":"stdout","line":"\u001b[2J"}"#), "{line}");
+    assert!(line.contains(r#""type":"command-output","stream":"stdout","line":"\u001b[2J"}"#), "{line}");
     let many = exec(&world, &["web1", "--", "seq 100005"], 0);
     assert!(many.out.contains("… 5 more lines (not passed on)"), "{}", many.err);
 }
@@ -133,7 +133,7 @@ fn a_run_is_shown_again_as_it_looked_with_its_command() {
     assert_eq!(told, format!("$ echo $CONVERGE_ROOT | tail -c 4; exit 3\n{}", live.out));
     let live = exec(&world, &["web", "--json", "--", "seq 3"], 0);
     let kept = |text: &str| -> Vec<String> {
-        let passing = |line: &&str| line.contains("\"host-state\"") && !line.contains("\"waiting\"");
+        let passing = |line: &&str| line.contains("\"host-phase\"") && !line.contains("\"waiting\"");
         text.lines().filter(|line| !passing(line)).map(str::to_owned).collect()
     };
     assert_eq!(kept(&world.run(&["history", "last", "--json"]).out), kept(&live.out));

@@ -1,11 +1,9 @@
 //! docs/json.md is what `--json` prints: its tables are held against the samples and against what commands print, field
-//! by field and both ways. The schema is made of them. The recipes are run. `CONVERGE_WRITE_DOCS=1` writes the schema and
-//! what the recipes print anew.
+//! by field and both ways. The schema is made of them. `CONVERGE_WRITE_DOCS=1` writes it anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
 
@@ -294,62 +292,4 @@ fn a_secret_is_printed_where_it_is_asked_for_alone() {
         said.out.lines().for_each(|line| page.check(line));
         assert_eq!(said.out.contains("hunter2"), arguments[1] == "get", "{}", said.out);
     }
-}
-
-/// Runs the recipes as a reader does.
-#[test]
-fn recipes_print_what_the_page_says() {
-    if Command::new("jq").arg("--version").stdout(Stdio::null()).status().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "jq is not installed");
-        return eprintln!("skipped: jq is not installed");
-    }
-    let text = fs::read_to_string(page_path()).unwrap();
-    let (before, recipes) = text.split_once("\n## Recipes for jq\n").unwrap();
-    let world = World::new();
-    let mut files = ["inventory.kdl", "broken.kdl"].into_iter();
-    let mut written = format!("{before}\n## Recipes for jq\n");
-    let (mut line, mut count) = (String::new(), 0);
-    for (place, part) in recipes.split("```").enumerate() {
-        let (kind, body) = part.split_once('\n').unwrap_or((part, ""));
-        let fence = |body: &str| format!("```{kind}\n{body}```");
-        written.push_str(&match (place % 2, kind) {
-            (0, _) => part.to_owned(),
-            (_, "kdl") => {
-                world.write(files.next().unwrap(), body);
-                fence(body)
-            }
-            (_, "sh") => {
-                line = body.to_owned();
-                fence(body)
-            }
-            _ => {
-                count += 1;
-                fence(&run(&world, &line))
-            }
-        });
-    }
-    assert!(count >= 10);
-    match std::env::var_os("CONVERGE_WRITE_DOCS") {
-        Some(_) => fs::write(page_path(), written).unwrap(),
-        None => similar(&written, &text),
-    }
-}
-
-fn similar(found: &str, page: &str) {
-    for (found, page) in found.lines().zip(page.lines()) {
-        assert_eq!(found, page, "run this test with CONVERGE_WRITE_DOCS=1");
-    }
-    assert_eq!(found.len(), page.len());
-}
-
-fn run(world: &World, line: &str) -> String {
-    let binary = PathBuf::from(env!("CARGO_BIN_EXE_converge"));
-    let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    let mut shell = Command::new("sh");
-    shell.args(["-c", line]).current_dir(world.project()).stdin(Stdio::null()).env_clear();
-    shell.env("HOME", world.project().join("../home")).env("USER", "ada").env("PATH", path);
-    let said = world.said(shell.output().unwrap());
-    assert_eq!((said.exit, said.err.as_str()), (0, ""), "{line}");
-    assert!(!said.out.is_empty(), "it prints nothing: {line}");
-    said.out
 }
