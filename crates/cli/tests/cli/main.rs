@@ -3,6 +3,7 @@
 
 mod ad_hoc;
 mod architecture;
+mod documents;
 mod explain;
 mod firewall;
 mod habits;
