@@ -126,7 +126,7 @@ pub(crate) fn act_in(
     let standing = Standing::read(state).map_err(refuse)?;
     let looked = look(&decoded, system, state, (&past, order.guard), channel).map_err(refuse)?;
     if looked.token != token || matches!(standing, Standing::Armed(_) | Standing::Reverting(_)) {
-        let why = "the host is no longer as the plan found it; plan again".to_owned();
+        let why = "plan again, and see what is different".to_owned();
         return Err(Refusal::Stale(why));
     }
     let mut ledger = Ledger::read(state).map_err(refuse)?;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 /// The pager if none is chosen. `-R` keeps colours, `-F` ends at once if one screen is enough, `-X` leaves it there.
 const USUAL: &str = "less";
-const OPTIONS: &str = "FRX";
+const OPTIONS: &str = "FRX -Psq\\: back   space\\: more";
 
 /// Shows `text` in the pager, and waits for its end. Returns whether there was a pager.
 pub(crate) fn show(text: &str) -> bool {

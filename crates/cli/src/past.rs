@@ -72,10 +72,11 @@ pub(crate) fn chosen(
     let chosen: Vec<_> = hosts.into_iter().filter(|host| left.remove(host)).collect();
     let others = fold_names(left.iter().map(HostName::as_str));
     match (chosen.is_empty(), left.is_empty()) {
-        (true, true) => Err(Failure::new(format!("no host was lost in run {}", found.run))),
+        (true, true) => Err(Failure::new(format!("no host failed in run {}", found.run))
+            .help("there is nothing to repeat: `converge apply` plans all hosts")),
         (true, false) => {
             let run = found.run;
-            Err(Failure::new(format!("none of the selected hosts was lost in run {run}, only {others}")))
+            Err(Failure::new(format!("none of the selected hosts failed in run {run}, only {others}")))
         }
         (false, true) => Ok(chosen),
         (false, false) => {

@@ -173,6 +173,7 @@ impl Observer for Watcher {
                 io::stdin().lock().read_line(&mut answer).map(|_| answer)
             });
             let answer = answer.await.ok().and_then(Result::ok).unwrap_or_default();
+            self.screen.answered();
             match answer.trim().to_ascii_lowercase().as_str() {
                 "yes" => return true,
                 "no" | "n" => return false,
@@ -183,6 +184,7 @@ impl Observer for Watcher {
                     if !pager::show(&details) {
                         self.screen.print(&details);
                     }
+                    self.screen.sum_up();
                 }
                 _ => {}
             }

@@ -41,9 +41,17 @@ impl ProjectError {
             Self::NoneMarked(_) => {
                 Some("name one, as in `converge plan inventory.kdl`, or go to the project's folder")
             }
+            Self::Unreadable { path, .. } if is_bare(path) => {
+                Some("the argument is a file or a folder; to choose hosts, write `--limit NAME`")
+            }
             _ => None,
         }
     }
+}
+
+/// Whether a path looks like a name of a host: it has neither an ending nor anything at it.
+fn is_bare(path: &Path) -> bool {
+    path.extension().is_none() && !path.exists()
 }
 
 impl Project {

@@ -104,8 +104,8 @@ impl HostError {
 
 fn refusal(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::Locked(holder) => holder.to_string(),
-        Refusal::Stale(why) => format!("the host moved on since its plan was shown: {why}"),
+        Refusal::Locked(holder) => format!("{holder}; `--wait 10m` waits for it"),
+        Refusal::Stale(why) => format!("the host changed since its plan was shown: {why}"),
         Refusal::Broken { message, .. } => message.clone(),
     }
 }

@@ -165,6 +165,9 @@ impl History {
         let Some(database) = &mut self.database else { return Ok(Vec::new()) };
         let mut query = QueryBuilder::new(RUNS);
         query.push(" WHERE substr(run, 1, length(").push_bind(beginning).push(")) = ").push_bind(beginning);
+        // The part behind the time is what lists for people show.
+        query.push(" OR substr(run, instr(run, '-') + 1, length(").push_bind(beginning).push(")) = ");
+        query.push_bind(beginning);
         query.push(" ORDER BY began DESC, id DESC LIMIT 10");
         let rows = query.build_query_as::<RunRow>().fetch_all(&mut database.connection).await;
         let rows = rows.map_err(|error| database.failed(error))?;

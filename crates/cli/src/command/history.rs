@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::past::{Past, not_found, unreadable};
 use crate::project::{find, loader};
 use crate::view::Screen;
+use crate::view::human::Detail;
 use crate::view::json::{Document, Run};
 use crate::view::paint::{FAINT, STRONG, paint};
 use crate::view::text::{count, harmless, seconds, table};
@@ -168,12 +169,22 @@ fn list(mut past: Past, filter: &Filter, mut screen: Screen) -> Result<(), Failu
         runs.iter().for_each(|run| screen.print_json(&Document::Run(Run::from(run))));
     } else if !runs.is_empty() {
         let head = ["when", "run", "what", "by", "hosts", "changes", "took"].map(str::to_owned);
+        let is_short = matches!(screen.detail(), Detail::Outline(_));
+        let row = |run| if is_short { short_row(run) } else { row(run) };
         let rows: Vec<_> = std::iter::once(head.to_vec()).chain(runs.iter().map(row)).collect();
         screen.print(&table(&rows));
     } else {
         screen.say("no such run is recorded\n");
     }
     Ok(())
+}
+
+/// As [`row`], for the width of a terminal: `history RUN` takes the short form of an id.
+fn short_row(run: &RunSummary) -> Vec<String> {
+    let mut row = row(run);
+    row[0] = clock(run.began, "%m-%d %H:%M");
+    row[1] = row[1].rsplit('-').next().unwrap_or_default().to_owned();
+    row
 }
 
 fn row(run: &RunSummary) -> Vec<String> {
@@ -189,7 +200,7 @@ fn row(run: &RunSummary) -> Vec<String> {
 }
 
 /// `2 changed, 1 failed`; `3 hosts` where all of them are as they should be. Hosts that changed and ended otherwise are
-/// told as well: `1 failed; 1 host changed`.
+/// told as well: `1 failed (1 changed)`.
 fn hosts(run: &RunSummary) -> String {
     let ended: u32 = run.states.iter().map(|(_, count)| count).sum();
     let told = run.states.iter().filter(|(state, _)| *state != HostState::InSync);
@@ -200,7 +211,7 @@ fn hosts(run: &RunSummary) -> String {
     let ended_changed = run.states.iter().find(|(state, _)| *state == HostState::Changed);
     let changed = match run.changed_hosts {
         hosts if hosts > ended_changed.map_or(0, |(_, count)| *count) => {
-            format!("; {} changed", count(hosts as usize, "host"))
+            format!(" ({hosts} changed)")
         }
         _ => String::new(),
     };
@@ -212,9 +223,13 @@ fn hosts(run: &RunSummary) -> String {
 
 /// A time by the clock of this machine.
 fn when(milliseconds: u64) -> String {
+    clock(milliseconds, "%Y-%m-%d %H:%M:%S")
+}
+
+fn clock(milliseconds: u64, form: &str) -> String {
     let time = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
     let time = time.unwrap_or_default().to_zoned(TimeZone::system());
-    time.strftime("%Y-%m-%d %H:%M:%S").to_string()
+    time.strftime(form).to_string()
 }
 
 fn state(text: &str) -> Result<HostState, String> {

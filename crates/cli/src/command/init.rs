@@ -129,7 +129,8 @@ impl Answers {
     }
 
     fn ask_login(&mut self, project: &str, screen: &mut Screen) -> Result<(), Failure> {
-        let question = format!("Address [{}]: ", harmless(self.host()));
+        let question =
+            format!("Address, if ssh should use another than the name [{}]: ", harmless(self.host()));
         self.ask_until_right(project, &question, screen, |answers| &mut answers.address)?;
         let question = "User to log in as [what ssh_config says]: ";
         self.ask_until_right(project, question, screen, |answers| &mut answers.user)?;

@@ -52,6 +52,8 @@ pub(crate) struct Screen {
     voice: Voice,
     /// Results that wait for the pager. None if they are written at once.
     held: Option<String>,
+    /// Whether an earlier run is shown: then the output of its steps is a result, too.
+    is_past: bool,
 }
 
 /// Whether results were lost because standard output did not take them.
@@ -81,6 +83,7 @@ impl Screen {
             progress: progress.then(Progress::on_terminal),
             voice: Voice::default(),
             held: None,
+            is_past: false,
         }
     }
 
@@ -97,7 +100,10 @@ impl Screen {
         if !text.is_empty() || !output.is_empty() {
             self.above_progress(|screen| {
                 screen.print(&text);
-                screen.say_as_it_is(&output);
+                match screen.is_past {
+                    true => screen.print(&output),
+                    false => screen.say_as_it_is(&output),
+                }
             });
         }
         if let Some(progress) = &mut self.progress {
@@ -218,6 +224,7 @@ impl Screen {
     /// Shows what was long ago: no lines of progress.
     pub(crate) fn of_the_past(mut self) -> Self {
         self.progress = None;
+        self.is_past = true;
         if let Results::Human(human) = &mut self.results {
             human.of_the_past();
         }
@@ -273,7 +280,20 @@ impl Screen {
             progress.clear();
         }
         ready();
+        self.voice.asks.store(true, Ordering::Relaxed);
         self.say(question);
+    }
+
+    /// The question is answered.
+    pub(crate) fn answered(&self) {
+        self.voice.asks.store(false, Ordering::Relaxed);
+    }
+
+    /// The line that sums up the plan, for a question that is asked again below other text.
+    pub(crate) fn sum_up(&mut self) {
+        let Results::Human(human) = &self.results else { return };
+        let line = human.plan_summary(None);
+        self.print(&line);
     }
 
     /// Everything of the plans that were shown, as text with colours if standard output has them.

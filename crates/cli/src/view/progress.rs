@@ -82,7 +82,11 @@ impl Progress {
         match &event.kind {
             EventKind::Planned { plan, .. } => self.planned += plan.steps.len() as u64,
             EventKind::StepStarted { .. } => self.count_steps(),
-            EventKind::StepFinished { .. } => self.steps.iter().for_each(|bar| bar.inc(1)),
+            // A step that the plan could not foresee makes the run longer.
+            EventKind::StepFinished { .. } => self.steps.iter().for_each(|bar| {
+                bar.inc(1);
+                bar.set_length(bar.length().unwrap_or_default().max(bar.position()));
+            }),
             _ => {}
         }
         match (&event.kind, &event.host) {
@@ -174,7 +178,9 @@ impl Line {
     /// Which steps the host is at, after `kind`.
     fn follow(&mut self, kind: &EventKind) {
         match kind {
-            EventKind::StepStarted { step, of, .. } => self.at.push(At { step: step + 1, of: *of }),
+            EventKind::StepStarted { step, of, .. } => {
+                self.at.push(At { step: step + 1, of: (step + 1).max(*of) })
+            }
             // What is done together ends together.
             EventKind::StepFinished { .. } => self.at.clear(),
             _ => {}
@@ -187,9 +193,9 @@ fn at(kind: &EventKind, steps: &[At]) -> Option<String> {
     match kind {
         EventKind::HostState { phase } if phase == "waiting" => None,
         EventKind::HostState { phase } => Some(harmless(phase)),
-        EventKind::StepStarted { address, step, of } => Some(
-            together(steps).unwrap_or_else(|| format!("{}/{of} {}", step + 1, harmless(address.as_str()))),
-        ),
+        EventKind::StepStarted { address, step, of } => Some(together(steps).unwrap_or_else(|| {
+            format!("{}/{} {}", step + 1, (step + 1).max(*of), harmless(address.as_str()))
+        })),
         EventKind::Output { address, line } => {
             let count = steps.last().map(|at| format!("{}/{} ", at.step, at.of)).unwrap_or_default();
             let what = || format!("{count}{}", middle(address.as_str(), ADDRESS_WIDTH));

@@ -21,6 +21,8 @@ pub(crate) struct Voice {
     pub(super) progress: Option<(MultiProgress, Arc<AtomicBool>)>,
     /// The steps in hand, by host.
     pub(super) hands: Arc<Mutex<BTreeMap<HostName, String>>>,
+    /// Whether the user is asked: nothing is in hand then.
+    pub(super) asks: Arc<AtomicBool>,
 }
 
 impl Voice {
@@ -49,6 +51,10 @@ impl Voice {
 
     /// Says that the run is to stop, in words that stay, and in each host's line.
     pub(crate) fn stopping(&self, words: &str) {
+        if self.asks.load(Ordering::Relaxed) {
+            // The result follows; the `^C` that the terminal echoes has a line of its own.
+            return write("");
+        }
         match &self.progress {
             Some((screen, stopping)) => {
                 stopping.store(true, Ordering::Relaxed);

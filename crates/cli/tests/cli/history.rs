@@ -63,7 +63,7 @@ fn a_host_that_failed_after_changes_counts_as_changed() {
     world.write("inventory.kdl", &format!("{host}on \"here\" {{\n    {files}}}\n"));
     assert_ne!(world.run(&["apply", ".", "--yes"]).exit, 0);
     let listed = world.run(&["history", "."]);
-    assert!(fine(&listed).contains("  1 failed; 1 host changed  "), "{}", listed.out);
+    assert!(fine(&listed).contains("  1 failed (1 changed)  "), "{}", listed.out);
     assert!(fine(&world.run(&["history", ".", "--json"])).contains("\"changed-hosts\":1"));
 }
 
@@ -136,7 +136,7 @@ fn the_hosts_that_a_run_lost_are_chosen_again() {
     );
     assert_eq!(world.run(&["apply", "inventory.kdl", "--yes", "--limit", "here"]).exit, 0);
     let none = world.run(&["plan", "inventory.kdl", "--failed-from", "last"]);
-    assert!(none.exit == 1 && none.err.contains("no host was lost"), "{}", none.err);
+    assert!(none.exit == 1 && none.err.contains("no host failed"), "{}", none.err);
     assert_eq!(world.run(&["plan", "inventory.kdl", "--failed-from", "2999"]).exit, 1);
 }
 

@@ -240,11 +240,15 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     /// Whether the plan is to be carried out, as far as the user can be asked before the run is stopped.
     async fn agreed(&mut self) -> bool {
         let mut stop = self.run.stop.clone();
-        tokio::select! {
+        let asked = Instant::now();
+        let agreed = tokio::select! {
             biased;
             () = stopped(&mut stop, Stop::AfterStep) => false,
             agreed = self.telling.observer.confirm() => agreed,
-        }
+        };
+        // The user's time is not the run's.
+        self.began += asked.elapsed();
+        agreed
     }
 
     /// Leaves all hosts as they were found.

@@ -9,11 +9,17 @@ use super::plan::{self, Detail};
 use crate::view::paint::{CHANGED, FAINT, STRONG, paint};
 use crate::view::text::harmless;
 
+/// The section of steps that an earlier run owed.
+const OWED: usize = 2;
+/// The section of steps of resources whose drift is ignored.
+const IGNORED: usize = 3;
+
 /// The titles of the sections, in their order.
 pub(super) fn title(section: usize) -> String {
     match section {
         0 => paint(CHANGED, "changed on the host since the last apply"),
         1 => paint(STRONG, "in the inventory, not yet applied"),
+        OWED => paint(STRONG, "owed from an earlier run: an apply does it"),
         _ => paint(FAINT, "left alone: drift=\"ignore\""),
     }
 }
@@ -44,10 +50,12 @@ pub(super) fn in_words(section: usize, line: &Line, detail: Detail) -> String {
 /// The lines of what a plan says of drift, by section.
 pub(super) fn lines(plan: &HostPlan, detail: Detail) -> Vec<(usize, Line)> {
     let (ignored, counted): (Vec<_>, Vec<_>) = plan.steps.iter().partition(|step| is_ignored(step, plan));
+    let (owed, counted): (Vec<_>, Vec<_>) = counted.into_iter().partition(|step| step.owed);
     let corrective = counted.iter().filter_map(|step| part(step, true)).map(|step| (0, what_happened(step)));
     let intentional = counted.iter().filter_map(|step| part(step, false)).map(|step| (1, step));
-    let ignored = ignored.into_iter().filter(|_| detail == Detail::Full).map(|step| (2, step.clone()));
-    let steps = corrective.chain(intentional).chain(ignored);
+    let owed = owed.into_iter().map(|step| (OWED, Step { owed: false, ..step.clone() }));
+    let ignored = ignored.into_iter().filter(|_| detail == Detail::Full).map(|step| (IGNORED, step.clone()));
+    let steps = corrective.chain(intentional).chain(owed).chain(ignored);
     let lines = steps.map(|(section, step)| (section, plan::line(&step, &plan.steps)));
     lines.chain(plan::skipped(plan, 1)).collect()
 }

@@ -80,6 +80,8 @@ struct PlanTotals {
     skipped: usize,
     /// How many hosts moved.
     drifted: usize,
+    /// How many steps are owed from earlier runs.
+    owed: usize,
     /// How many resources moved on them.
     corrective: usize,
     /// How many resources the inventory newly asks for.
@@ -186,7 +188,9 @@ impl Human {
         if !head.is_empty() {
             self.heads.entry(head).or_default().push(place);
         }
-        let corrective = plan.drifted().count();
+        let (owed, moved): (Vec<_>, Vec<_>) = plan.drifted().partition(|step| step.owed);
+        let corrective = moved.len();
+        self.plan.owed += owed.len();
         self.plan.drifted += usize::from(corrective > 0);
         self.plan.corrective += corrective;
         self.plan.intentional += plan.pending().count();
@@ -227,16 +231,21 @@ impl Human {
         if !out.is_empty() {
             out.push('\n');
         }
-        let mut totals = VerbTotals::default();
-        self.merged.steps().for_each(|step| totals.count(step.change.verb));
         // An apply that has nothing to do says so once, at its end.
         if self.verb != "apply" || self.plan.changing > 0 {
             if self.verb != "apply" {
                 out.push_str(&self.cause_lines());
             }
-            out.push_str(&self.plan_line(totals, took));
+            out.push_str(&self.plan_summary(took));
         }
         out
+    }
+
+    /// The line that ends the plans.
+    pub(crate) fn plan_summary(&self, took: Option<u64>) -> String {
+        let mut totals = VerbTotals::default();
+        self.merged.steps().for_each(|step| totals.count(step.change.verb));
+        self.plan_line(totals, took)
     }
 
     /// All of the plans, for who wants to see more than was shown.
@@ -266,7 +275,7 @@ impl Human {
             out.push_str(head);
             out.push_str(&self.lines(lines, &names, detail, &mut legend));
         }
-        out + &legend.lines(if self.verb == "apply" { "`d` at the question, or -v," } else { "-v" })
+        out + &legend.lines("-v")
     }
 
     /// Lines that are for the same hosts.
@@ -403,7 +412,12 @@ impl Human {
 
     fn run_finished(&mut self, states: &[(HostState, u32)], took: u64, exit: u8) -> String {
         // How long the question was thought about says nothing of the run.
-        if self.verb == "apply" && self.plan_is_shown && exit == exit::ERROR {
+        use HostState::{Changed, Failed, Interrupted, Reverted};
+        let has_acted =
+            |(state, _): &(HostState, u32)| matches!(state, Changed | Failed | Interrupted | Reverted);
+        // Ctrl-C at the question is an answer, too.
+        let is_left = exit == exit::ERROR || (exit == exit::INTERRUPTED && !states.iter().any(has_acted));
+        if self.verb == "apply" && self.plan_is_shown && is_left {
             return "Apply: not applied.\n".to_owned();
         }
         match (self.verb.as_str(), self.plan_is_shown) {
@@ -529,11 +543,16 @@ impl PlanTotals {
             0 => "no host drifted".to_owned(),
             hosts => format!("{} drifted ({})", count(hosts, "host"), count(self.corrective, "resource")),
         };
-        match self.intentional {
-            0 => moved,
-            1 => moved + "; 1 resource waits for an apply",
-            n => format!("{moved}; {n} resources wait for an apply"),
-        }
+        let waiting = match self.intentional {
+            0 => String::new(),
+            1 => "; 1 resource waits for an apply".to_owned(),
+            n => format!("; {n} resources wait for an apply"),
+        };
+        let owed = match self.owed {
+            0 => String::new(),
+            n => format!("; {} owed from an earlier run", count(n, "step")),
+        };
+        moved + &waiting + &owed
     }
 }
 

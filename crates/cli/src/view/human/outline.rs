@@ -147,8 +147,11 @@ fn summary(step: &Step, legend: &mut Legend) -> String {
 /// One property: what comes, what goes, or both.
 fn property(verb: Verb, one: &PropertyChange) -> String {
     if let Some(diff) = &one.diff {
-        let lines = diff.unified.lines().filter(|line| line.starts_with(['+', '-'])).count();
-        return format!("{} {}", one.property, count(lines, "line"));
+        let of = |sign: char| diff.unified.lines().filter(|line| line.starts_with(sign)).count();
+        return match (of('-'), of('+')) {
+            (0, came) => format!("{} {}", one.property, count(came, "line")),
+            (gone, came) => format!("{} -{gone} +{came} lines", one.property),
+        };
     }
     if let ("also installs", Value::Text(names)) = (one.property.as_str(), &one.after) {
         let names: Vec<_> = names.split(", ").collect();

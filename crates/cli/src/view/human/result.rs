@@ -82,6 +82,14 @@ fn failure(why: &str, result: &StepResult) -> String {
 
 fn tail(out: &mut String, output: &str) {
     let lines: Vec<_> = output.lines().collect();
+    let before = lines.len().saturating_sub(OUTPUT_LINES);
+    if before > 0 {
+        let _ = writeln!(
+            out,
+            "      | … {} before (`converge history last -v` shows all)",
+            count(before, "line")
+        );
+    }
     for line in &lines[lines.len().saturating_sub(OUTPUT_LINES)..] {
         let _ = writeln!(out, "      | {}", harmless(line));
     }
