@@ -1,5 +1,5 @@
-//! The kinds of resource, a folder each: its table and its wish (`mod.rs`), what it reads (`observe.rs`), what it plans
-//! (`plan.rs`), what it does (`apply.rs`).
+//! The kinds of resource, one folder each: schema and wish (`mod.rs`), the look (`observe.rs`), the plan (`plan.rs`),
+//! the apply (`apply.rs`).
 pub mod apt_repository;
 pub mod archive;
 pub mod authorized_key;

@@ -1,5 +1,5 @@
-//! What a resource of each kind owns, how it is told apart in its address, and which text it writes. The catalog refuses
-//! two resources that own the same; of a file that holds a secret a diff shows only lines that resources write.
+//! The claims of each kind, its label in an address, and the text that it writes. The catalog refuses two resources
+//! with the same claim. For a file with a secret a diff shows only lines that resources write.
 
 use converge_model::{Claim, Content, Extent, Params, Scalar, Value};
 
@@ -23,7 +23,7 @@ fn repository(name: &str) -> Params {
     ])
 }
 
-/// A claim as a line: its key, and how much of a path.
+/// A claim as a line: its key, and the claimed extent of a path.
 fn told(claim: &Claim) -> String {
     match claim {
         Claim::Path { extent: Extent::Part(_), .. } | Claim::Named { .. } => claim.key(),
@@ -131,7 +131,7 @@ fn text_of_a_resource_is_what_it_writes() {
     let file = |content: Value| params([("path", "/etc/x".into()), ("content", content)]);
     let secret = file(Value::Content(Content::Secret(secret)));
     assert_eq!(trial.text("file", &secret).as_deref(), Some(&b"hunter2"[..]));
-    // Content that is no secret comes from the controller, which shows it; what should be absent writes nothing.
+    // The controller shows content that is no secret. A resource that should be absent writes no text.
     assert_eq!(trial.text("file", &file(trial.content("a"))), None);
     assert_eq!(trial.text("cron", &with([("name", "job"), ("state", "absent")])), None);
     assert_eq!(trial.text("block", &with([x, ("state", "absent")])), None);

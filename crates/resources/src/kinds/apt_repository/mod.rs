@@ -1,4 +1,5 @@
-//! `apt-repository`: a source of packages, as a deb822 file with the key that signs it; tried as soon as it is written.
+//! `apt-repository`: a source of packages, as a deb822 file with its signing key. The plan includes an update of the
+//! package lists.
 
 mod source;
 #[cfg(test)]
@@ -22,31 +23,31 @@ use source::Source;
 /// The kind.
 pub struct AptRepository;
 
-/// The source as it should be.
+/// The desired source.
 pub struct Wish {
     file: Rendered,
     enabled: bool,
     key: Option<Filling>,
     form: Form,
-    /// Where each form of the key would be.
+    /// The path for each form of the key.
     keys: [PathBuf; 2],
 }
 
-/// How a key is written; apt goes by the ending of its file.
+/// How a key is encoded. apt decides by the extension of the key file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// Text: `-----BEGIN PGP PUBLIC KEY BLOCK-----`.
+    /// ASCII text: `-----BEGIN PGP PUBLIC KEY BLOCK-----`.
     Armored,
-    /// As gpg exports it.
+    /// The binary export of gpg.
     Binary,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     file: rendered_file::Found,
     /// The folder of keys.
     folder: Seen<Place>,
-    /// What is where the keys may be.
+    /// The entry at each path of `Wish::keys`, with the digest of its content.
     keys: [(Seen<Place>, Option<Digest>); 2],
     own: (String, String),
 }
@@ -54,7 +55,7 @@ pub struct Found {
 const SOURCES: &str = "/etc/apt/sources.list.d";
 const KEYS: &str = "/etc/apt/keyrings";
 
-/// The largest key that is written, in bytes.
+/// The largest accepted key, in bytes.
 const KEY_LIMIT: u64 = 1024 * 1024;
 
 impl Kind for AptRepository {
@@ -218,7 +219,7 @@ impl Wish {
         self.key.is_some() && self.file.text.is_some() && self.form == form
     }
 
-    /// Whether apt is to take packages from it.
+    /// Whether apt should use the source.
     fn is_used(&self) -> bool {
         self.file.text.is_some() && self.enabled
     }
@@ -227,7 +228,7 @@ impl Wish {
         self.key.is_some() && self.file.text.is_some() && !matches!(found.folder, Seen::Known(_))
     }
 
-    /// What changes about the keys; none where something else than a file is in the way.
+    /// The changes to the key files. None if a directory or a special file is in the way.
     fn key_changes(&self, found: &Found) -> Option<Vec<PropertyChange>> {
         let wanted = self.key.as_ref().map(|key| match key {
             Filling::Plain { digest, .. } => *digest,
@@ -257,7 +258,7 @@ impl Wish {
         Some(changes)
     }
 
-    /// The plan with the fetching of the lists that belongs to it.
+    /// Adds the update of the package lists to a plan that changes a used source.
     fn tried(&self, planned: Planned) -> Planned {
         match planned {
             Planned::Change(mut planned) if self.is_used() => {
@@ -281,7 +282,7 @@ impl Found {
     }
 }
 
-/// Whether the new key is written as its file's ending says.
+/// Checks that the new key has the expected form.
 fn check_key(new: &Path, form: Form) -> Result<(), ApplyError> {
     use std::io::Read;
     let fail = |error: std::io::Error| ApplyError::at("read", new, &error);

@@ -1,4 +1,4 @@
-//! The text of a source: deb822, as sources.list(5) has it.
+//! The text of a source in deb822 format: sources.list(5).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use converge_model::ParamProblem;
 
 use crate::wish::Reader;
 
-/// The fields of the file, in their order.
+/// The fields of the file, in order.
 pub(super) struct Source {
     fields: Vec<(String, String)>,
 }
@@ -16,7 +16,7 @@ pub(super) struct Source {
 const OWN: [&str; 7] = ["Enabled", "Types", "URIs", "Suites", "Components", "Architectures", "Signed-By"];
 
 impl Source {
-    /// Reads and checks all that stands in the file.
+    /// Reads and checks all fields of the file.
     pub(super) fn decode(
         params: &mut Reader<'_>,
         absent: bool,
@@ -67,7 +67,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Values that a blank separates, so that none may hold one.
+/// Values that the file separates with blanks. Refuses a value that contains a blank.
 fn words(params: &mut Reader<'_>, name: &str) -> Vec<String> {
     let words = params.texts(name);
     if words

@@ -1,4 +1,4 @@
-//! What is written for a repository and its key, and what is refused.
+//! The files of a repository and its key, and the refused parameters.
 
 use converge_model::{Params, Scalar, Value};
 

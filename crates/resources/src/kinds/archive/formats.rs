@@ -1,4 +1,4 @@
-//! The formats of archives, as one stream of members.
+//! The archive formats, each as a stream of members.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,12 +12,12 @@ use tar::EntryType;
 use super::members::{Bounded, Member, MemberSort, Visit, refused};
 use super::zip;
 
-/// How many times its own size an archive may grow to; less than this many bytes are fine for every archive.
+/// The largest ratio of unpacked size to archive size. Each archive may unpack to `SMALL` bytes in any case.
 const RATIO: u64 = 200;
 const SMALL: u64 = 64 * 1024 * 1024;
 
-/// Goes through the members of the archive in `file`, in its order. What they grow to is bounded by `max_size` and by
-/// the size of the archive.
+/// Visits the members of the archive in `file`, in archive order. `max_size` and the size of the archive limit the
+/// unpacked size.
 pub(super) fn each(mut file: File, max_size: u64, visit: &mut Visit<'_>) -> io::Result<()> {
     let length = file.seek(SeekFrom::End(0))?;
     let limit = max_size.min(SMALL.max(length.saturating_mul(RATIO)));

@@ -1,36 +1,36 @@
-//! The members of an archive, whatever its format.
+//! The members of an archive, independent of its format.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
 
 /// One member of an archive.
 pub(super) struct Member {
-    /// Its path as the archive has it: anything.
+    /// Its path as written in the archive; not trusted.
     pub(super) path: PathBuf,
-    /// What it is.
+    /// Its type.
     pub(super) sort: MemberSort,
     /// Its permission bits, 0 to 0o7777.
     pub(super) mode: u32,
 }
 
-/// What a member is.
+/// The type of a member.
 pub(super) enum MemberSort {
-    /// A file; its content follows.
+    /// A file. Its content follows.
     File,
     /// A folder.
     Folder,
-    /// A link that leads there.
+    /// A symbolic link with this target.
     Link(PathBuf),
-    /// A second name of an earlier file.
+    /// A hard link to an earlier file.
     Second(PathBuf),
-    /// Something that is not unpacked: a device, a FIFO.
+    /// A type that is not unpacked: a device, a FIFO.
     Other(&'static str),
 }
 
-/// What is done with a member and its content.
+/// The callback for each member and its content.
 pub(super) type Visit<'v> = dyn FnMut(Member, &mut dyn Read) -> io::Result<()> + 'v;
 
-/// A stream that is an error once it is longer than it may be.
+/// A stream that fails after `left` bytes.
 pub(super) struct Bounded<R> {
     pub(super) from: R,
     pub(super) left: u64,
@@ -47,7 +47,7 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// An error that says what the archive is, or holds.
+/// An error that says what the archive is or contains.
 pub(super) fn refused(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("it is {what}"))
 }

@@ -1,4 +1,4 @@
-//! `archive`: what an archive holds, unpacked into a folder.
+//! `archive`: the content of an archive, unpacked into a folder.
 
 mod formats;
 mod members;
@@ -23,7 +23,7 @@ use crate::wish::{Filling, Reader};
 /// The kind.
 pub struct Archive;
 
-/// What should be unpacked, and where.
+/// The archive and its destination.
 pub struct Wish {
     to: PathBuf,
     source: Filling,
@@ -33,20 +33,20 @@ pub struct Wish {
     max_size: u64,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     place: Seen<Place>,
     asked: Asked,
     folder: Need,
-    /// What was noted when it was unpacked last.
+    /// The receipt of the last unpacking.
     receipt: Option<Receipt>,
-    /// Whether what was unpacked is still as it was.
+    /// Whether the unpacked entries are unchanged since then.
     same: bool,
-    /// What an earlier archive left that no other resource claims.
+    /// The entries of the last archive that no other resource claims.
     left: Vec<PathBuf>,
 }
 
-/// The largest size of what is unpacked, in bytes: 4 GiB.
+/// The default limit of the unpacked size, in bytes: 4 GiB.
 const MAX_SIZE: i64 = 0x1_0000_0000;
 
 impl Kind for Archive {
@@ -189,7 +189,7 @@ fn is_unpacked(wish: &Wish, found: &Found) -> bool {
     there && found.same && source == Some(source_digest(wish))
 }
 
-/// The archive with all that shapes what becomes of it.
+/// A digest of the archive and all parameters that shape the unpacked entries.
 fn source_digest(wish: &Wish) -> Digest {
     let mut hasher = blake3::Hasher::new();
     let mut add = |bytes: &[u8]| {

@@ -19,7 +19,7 @@ fn tar(items: &[Item<'_>]) -> Vec<u8> {
         let mut header = Header::new_gnu();
         header.set_entry_type(*sort);
         header.set_mode(*mode);
-        // Written as it stands: the crate refuses what a hostile archive holds.
+        // Writes the path bytes directly: the tar crate refuses the paths of a hostile archive.
         header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
         let link = matches!(sort, EntryType::Symlink | EntryType::Link);
         if link {
@@ -39,7 +39,7 @@ fn gz(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A zip archive as Info-ZIP writes one: mode in the upper half of the external attributes.
+/// A zip archive in the layout of Info-ZIP: the mode is in the upper half of the external attributes.
 fn zip(items: &[(&str, u32, &str)]) -> Vec<u8> {
     let (mut bytes, mut directory) = (Vec::new(), Vec::new());
     for (name, mode, body) in items {

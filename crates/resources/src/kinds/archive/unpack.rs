@@ -1,7 +1,8 @@
-//! Unpacking: each member is put in its place, or the archive is refused.
+//! Unpacking: writes each member to its path, or refuses the archive.
 //!
-//! Nothing in an archive is trusted. A path has only plain parts; every folder on the way is one, no link; a link leads
-//! to something inside; what is neither file, folder nor link is refused.
+//! No path or link in an archive is trusted. A path has only plain parts. Every folder on the way is a real folder,
+//! not a link. A link must lead to a path inside the destination. A member that is no file, folder or link is
+//! refused.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -16,21 +17,21 @@ use crate::actor::{Actor, ApplyError, Attributes};
 use crate::kit::attributes::printable;
 use crate::system::files::Sort;
 
-/// How many members an archive may have.
+/// The most members of an archive.
 const ENTRIES: usize = 200_000;
 
 struct Unpacking<'w, 'b, 'a> {
     actor: &'b mut Actor<'a>,
     wish: &'w Wish,
-    /// What was made, relative to the folder, folders before what is in them.
+    /// The created entries, relative to the destination; a folder comes before its content.
     paths: Vec<PathBuf>,
     known: HashSet<PathBuf>,
-    /// Folders that are known to be folders.
+    /// Paths that are checked to be folders.
     folders: HashSet<PathBuf>,
     failure: Option<ApplyError>,
 }
 
-/// Unpacks the archive; what it brought.
+/// Unpacks the archive. Returns the paths of its entries.
 pub(super) fn unpack(actor: &mut Actor<'_>, wish: &Wish) -> Result<Vec<PathBuf>, ApplyError> {
     let file = actor.spool(&wish.to.join("archive"), &wish.source)?;
     let mut unpacking = Unpacking {
@@ -55,7 +56,7 @@ pub(super) fn unpack(actor: &mut Actor<'_>, wish: &Wish) -> Result<Vec<PathBuf>,
     Ok(unpacking.paths)
 }
 
-/// Removes what an earlier archive brought and this one did not.
+/// Removes the entries of an earlier archive that this one does not have.
 pub(super) fn remove_left(
     actor: &mut Actor<'_>,
     to: &Path,
@@ -76,7 +77,7 @@ pub(super) fn remove_left(
         if goes {
             actor.remove(&path)?;
             removed += 1;
-            // The plan cannot name it: the archive is opened when it is unpacked.
+            // The plan cannot list these entries: the archive is opened only when it is unpacked.
             let told = PropertyChange::new(&shown(name), sort.word(), Shown::Absent);
             actor.unforeseen.extend((removed <= LISTED).then_some(told));
         }
@@ -88,7 +89,7 @@ pub(super) fn remove_left(
     Ok(())
 }
 
-/// How many entries that go with an older archive are named.
+/// The most removed entries that are listed by name.
 const LISTED: usize = 100;
 
 impl Unpacking<'_, '_, '_> {
@@ -116,7 +117,7 @@ impl Unpacking<'_, '_, '_> {
         })
     }
 
-    /// The path below the folder, stripped; none where it is left out.
+    /// The path relative to the destination, after stripping. None if the member is left out.
     fn path(&self, path: &Path) -> io::Result<Option<PathBuf>> {
         let mut parts = Vec::new();
         for part in path.components() {
@@ -136,7 +137,7 @@ impl Unpacking<'_, '_, '_> {
         self.one_folder(path, mode)
     }
 
-    /// Makes the folders on the way that the archive does not name itself.
+    /// Makes the parent folders that have no member of their own.
     fn parents(&mut self, path: &Path) -> Result<(), ApplyError> {
         let parents: Vec<_> = path.ancestors().skip(1).collect();
         parents.into_iter().rev().try_for_each(|parent| self.one_folder(parent, 0o755))
@@ -149,7 +150,7 @@ impl Unpacking<'_, '_, '_> {
         let whole = self.wish.to.join(path);
         match self.sort(&whole)? {
             Some(Sort::Folder) => {}
-            // A link among them, too: behind it the archive would write elsewhere.
+            // A link is refused, too: the archive would write through it to another place.
             Some(sort) => {
                 return Err(ApplyError::at(
                     "make the directory",
@@ -184,7 +185,7 @@ impl Unpacking<'_, '_, '_> {
         Ok(())
     }
 
-    /// A second name becomes a copy: what changes one must not change the other.
+    /// Writes a hard link as a copy: a later change of one file must not change the other.
     fn second(&mut self, path: &Path, earlier: &Path, mode: u32) -> Result<(), ApplyError> {
         let whole = self.wish.to.join(earlier);
         let opened = self.actor.files().open(&whole);
@@ -192,7 +193,7 @@ impl Unpacking<'_, '_, '_> {
         self.file(path, mode, &mut file)
     }
 
-    /// Where a file or a link goes; a folder or something special in the way stays.
+    /// The full path for a file or a link. Fails if a folder or a special file is in the way.
     fn free(&self, path: &Path) -> Result<PathBuf, ApplyError> {
         let whole = self.wish.to.join(path);
         match self.sort(&whole)? {
@@ -219,8 +220,8 @@ impl Unpacking<'_, '_, '_> {
     }
 }
 
-/// Whether a link at `path` leads to something below the folder that it is unpacked into. A `..` after a name is
-/// refused: the name may be a link itself, and nobody knows where up is behind it.
+/// Whether a link at `path` leads to a path inside the destination. A `..` after a name is refused: the name may be a
+/// link, and then the parent is unknown.
 fn stays_inside(path: &Path, target: &Path) -> bool {
     let depth = path.components().count().saturating_sub(1);
     let is_up = |part: &Component<'_>| matches!(part, Component::ParentDir);

@@ -1,4 +1,4 @@
-//! Zip archives: the central directory, and members that are stored or deflated. The format is PKWARE's APPNOTE; of it
+//! Zip archives: the central directory, and members that are stored or deflated. The format is PKWARE's APPNOTE.
 //! Zip64, encryption and other compressions are refused.
 
 use std::ffi::OsStr;
@@ -14,7 +14,7 @@ use super::members::{Bounded, Member, MemberSort, Visit, refused};
 
 /// The largest central directory, in bytes.
 const DIRECTORY_LIMIT: u64 = 64 * 1024 * 1024;
-/// The largest target of a link.
+/// The largest target of a link, in bytes.
 const TARGET_LIMIT: u64 = 4096;
 
 /// One record of the central directory.
@@ -25,13 +25,13 @@ struct Record {
     crc: u32,
     packed: u64,
     size: u64,
-    /// Where its local header is.
+    /// The position of its local header, in bytes.
     offset: u64,
-    /// Type and permissions, where a Unix made it; 0 elsewhere.
+    /// Type and permissions if a Unix system made the archive, else 0.
     mode: u32,
 }
 
-/// Goes through the members in the order of the directory; together they may have `limit` bytes.
+/// Visits the members in directory order. Their unpacked sizes may sum to `limit` bytes.
 pub(super) fn each(file: &mut File, length: u64, limit: u64, visit: &mut Visit<'_>) -> io::Result<()> {
     let mut left = limit;
     for record in directory(file, length)? {
@@ -70,7 +70,7 @@ fn member(record: &Record, from: impl Read, visit: &mut Visit<'_>) -> io::Result
     visit(Member { path, sort, mode }, &mut from)
 }
 
-/// A content that is held against its length and checksum when it ends.
+/// The content of a member. Its length and checksum are checked at the end.
 struct Checked<'r, R> {
     from: R,
     crc: Crc,
@@ -89,7 +89,7 @@ impl<R: Read> Read for Checked<'_, R> {
     }
 }
 
-/// The records of the directory, which the end record at the end of the file names.
+/// The records of the central directory. The end record at the end of the file locates them.
 fn directory(file: &mut File, length: u64) -> io::Result<Vec<Record>> {
     let tail = length.min(22 + 0xffff);
     let mut end = vec![0; usize::try_from(tail).unwrap_or_default()];
@@ -135,7 +135,7 @@ fn record(rest: &mut &[u8]) -> io::Result<Record> {
     Ok(record)
 }
 
-/// Where the content of a member starts: behind its local header.
+/// The position of a member's content, after its local header.
 fn data(file: &mut File, record: &Record) -> io::Result<u64> {
     let mut header = [0; 30];
     file.seek(SeekFrom::Start(record.offset))?;

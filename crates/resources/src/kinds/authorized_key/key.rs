@@ -1,23 +1,23 @@
-//! Lines of an `authorized_keys` file, as sshd(8) describes them: options, type, key, comment.
+//! Lines of an `authorized_keys` file: options, type, key, comment. The format is that of sshd(8).
 
 use converge_model::Digest;
 
 use crate::kit::lines::Lines;
 
-/// A public key as it is given.
+/// A public key as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    /// What stands before it; none: nothing.
+    /// The options before the key. None if there are none.
     pub(super) options: Option<String>,
     /// `ssh-ed25519`.
     pub(super) sort: String,
-    /// The key in base64: two lines with the same are the same key.
+    /// The key in base64. Two lines with the same value have the same key.
     pub(super) blob: String,
-    /// What stands behind it; may be empty.
+    /// The comment after the key; may be empty.
     pub(super) comment: String,
 }
 
-/// The types of key that OpenSSH takes.
+/// The key types that OpenSSH accepts.
 const SORTS: [&str; 7] = [
     "ssh-ed25519",
     "ssh-rsa",
@@ -28,29 +28,29 @@ const SORTS: [&str; 7] = [
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
 
-/// What the file should hold.
+/// The desired keys of the file.
 pub(super) struct Keys<'a> {
-    /// The keys that it is about.
+    /// The keys of the resource.
     pub(super) keys: &'a [Key],
-    /// The options of all of them; none: each key's own, or those that are there.
+    /// The options of all keys. None: each key's own options, else the present ones.
     pub(super) options: Option<&'a str>,
-    /// What becomes of them, and of the rest.
+    /// The desired state of these keys and of the other lines.
     pub(super) goal: Goal,
 }
 
-/// What becomes of keys.
+/// The desired state of the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// They are there, among others.
+    /// The keys are present; other lines stay.
     Present,
-    /// They are there, and nothing else.
+    /// The keys are present; all other lines are removed.
     Exclusive,
-    /// They are not there.
+    /// The keys are absent.
     Absent,
 }
 
 impl Key {
-    /// A key as it is given in an inventory; or what is wrong with it.
+    /// Parses a key from an inventory. Returns the reason if it is no valid key.
     pub(super) fn given(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
         if text.contains(char::is_control) {
@@ -71,7 +71,7 @@ impl Key {
         Ok(key)
     }
 
-    /// The key of a line; none where it is a comment, or nothing that is known.
+    /// Parses the key of a line. None if the line is a comment or has no known format.
     fn parse(line: &str) -> Option<Self> {
         let line = line.trim();
         if line.starts_with('#') {
@@ -92,27 +92,27 @@ impl Key {
         Some(Self { options, sort, blob: blob.to_owned(), comment: comment.trim().to_owned() })
     }
 
-    /// The line of the key.
+    /// The line of the key in the file.
     fn line(&self, options: Option<&str>) -> String {
         let words = [options.unwrap_or_default(), &self.sort, &self.blob, &self.comment];
         words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(" ")
     }
 
-    /// What tells it from other keys in an address: its comment and its end.
+    /// The label of the key in an address: its comment and the end of its base64 text.
     pub(super) fn label(&self) -> String {
         let blob = self.blob.trim_end_matches('=');
         let tail = &blob[blob.len().saturating_sub(8)..];
         if self.comment.is_empty() { tail.to_owned() } else { format!("{} {tail}", self.comment) }
     }
 
-    /// Names it among the parts of a file.
+    /// The name of the key as a part of the file.
     pub(super) fn fingerprint(&self) -> String {
         Digest::of(self.blob.as_bytes()).short().to_string()
     }
 }
 
 impl Keys<'_> {
-    /// The text as it should be. What is no key, and what is another's, stays to the byte unless the goal is exclusive.
+    /// Returns the text with the keys as desired. All other lines stay byte for byte, unless the goal is exclusive.
     pub(super) fn edit(&self, text: &[u8]) -> Vec<u8> {
         let mut lines = Lines::of(text);
         match self.goal {
@@ -126,7 +126,7 @@ impl Keys<'_> {
         lines.join()
     }
 
-    /// How many keys a text holds.
+    /// Counts the keys of a text.
     pub(super) fn count(text: &[u8]) -> usize {
         Lines::of(text).iter().filter(|line| parsed(line).is_some()).count()
     }
@@ -139,7 +139,8 @@ impl Keys<'_> {
                 lines.insert(lines.count(), key.line(asked).as_bytes());
                 continue;
             };
-            // Of two lines with one key sshd takes the first that lets in: with options asked, there is one line.
+            // sshd takes the first line of a key that allows the login. So if options are asked, only one line may
+            // stay.
             let Some(asked) = asked else { continue };
             for again in at[1..].iter().rev() {
                 lines.remove(*again, again + 1);
@@ -166,12 +167,12 @@ fn parsed(line: &[u8]) -> Option<Key> {
     Key::parse(std::str::from_utf8(line).ok()?)
 }
 
-/// Where the options at the start of a line end: at the first blank that is not in quotes.
+/// The end of the options at the start of a line: the first blank outside of quotes.
 fn options_end(line: &str) -> usize {
     scan_options(line).0
 }
 
-/// What makes of `options` something else than options before a key, as a fragment.
+/// Checks that `options` are options before a key. An error is a fragment of a sentence.
 pub(super) fn check_options(options: &str) -> Result<(), &'static str> {
     match scan_options(options) {
         _ if options.contains(char::is_control) => Err("has a control character"),
@@ -182,7 +183,7 @@ pub(super) fn check_options(options: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Where the options at the start of `line` end, and whether a quotation is open there.
+/// The end of the options at the start of `line`, and whether a quotation is open there.
 fn scan_options(line: &str) -> (usize, bool) {
     let (mut quoted, mut escaped) = (false, false);
     for (at, c) in line.char_indices() {
@@ -196,7 +197,7 @@ fn scan_options(line: &str) -> (usize, bool) {
     (line.len(), quoted)
 }
 
-/// The fields of a key (RFC 4253): each its length, four bytes, and so many bytes; the first names the type.
+/// The fields of a key (RFC 4253): a length in four bytes, then that many bytes. The first field names the type.
 fn fields(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
@@ -208,7 +209,7 @@ fn fields(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     Some(fields)
 }
 
-/// The bytes of a base64 text with its padding (RFC 4648).
+/// Decodes base64 with padding (RFC 4648).
 fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
@@ -255,7 +256,7 @@ mod tests {
         check(&format!("{BOB} of two words"), None, "of two words");
         let options = r#"command="echo \"a b\" ssh-rsa x",no-pty"#;
         check(&format!("{options} {ADA}"), Some(options), "ada@example.com");
-        // Of two backslashes the second one is escaped, and a quotation mark after them ends the quotation.
+        // The second of two backslashes is escaped. So the quotation mark after them ends the quotation.
         let options = r#"command="echo \\",no-pty"#;
         check(&format!("{options} {ADA}"), Some(options), "ada@example.com");
         let options = r#"command="a \b \"c d\" e""#;

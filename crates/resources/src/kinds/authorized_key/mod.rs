@@ -1,4 +1,4 @@
-//! `authorized-key`: public keys that open a user's account, in the user's `authorized_keys`.
+//! `authorized-key`: public keys for the login of a user, in the user's `authorized_keys`.
 
 mod key;
 mod observe;
@@ -22,13 +22,13 @@ use key::{Goal, Key, Keys};
 /// The kind.
 pub struct AuthorizedKey;
 
-/// What the file should hold.
+/// The desired keys of the file.
 pub struct Wish {
     user: String,
     keys: Vec<Key>,
     options: Option<String>,
     goal: Goal,
-    /// The file; none: the usual one in the user's home.
+    /// The file. None: the usual file in the user's home.
     path: Option<PathBuf>,
 }
 
@@ -108,7 +108,7 @@ impl Kind for AuthorizedKey {
         Some(first.label() + &more)
     }
 
-    /// The home of a login that no file of the host knows is not known either.
+    /// If no file of the host has the home of the login, the path of its keys is unknown as well.
     fn access(wish: &Wish, login: &Login) -> bool {
         login.is_of(&wish.user) || login.depends_on(&Self::claims(wish))
     }
@@ -141,7 +141,7 @@ fn claims_at(wish: &Wish, path: &Path) -> Vec<Claim> {
     }
 }
 
-/// The part of a file of keys that the line is: what a resource of this kind would claim of it.
+/// The part of a key file for this line. A resource of this kind would claim it.
 pub fn part_of(line: &str) -> Option<Extent> {
     Key::given(line).ok().map(|key| part(&key))
 }
@@ -156,7 +156,7 @@ impl Wish {
     }
 }
 
-/// The keys as they are given, each once.
+/// The keys of the parameters. A repeated key is an error.
 fn keys(params: &mut Reader<'_>) -> Vec<Key> {
     let mut keys: Vec<Key> = Vec::new();
     for text in params.several_lines(|params| params.texts("key")) {
@@ -177,7 +177,7 @@ fn keys(params: &mut Reader<'_>) -> Vec<Key> {
     keys
 }
 
-/// Where the keys of a user usually are: what is claimed before anybody knows the home.
+/// The usual path of a user's keys. It is claimed while the home is unknown.
 fn usual_path(user: &str) -> PathBuf {
     let home = if user == "root" { PathBuf::from("/root") } else { Path::new("/home").join(user) };
     home.join(".ssh/authorized_keys")

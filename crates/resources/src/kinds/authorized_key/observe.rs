@@ -1,4 +1,4 @@
-//! Where the keys of a user are, and what is there.
+//! The paths of a user's keys, and their content.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,11 @@ use super::{Goal, Wish};
 use crate::system::files::Sort;
 use crate::view::{LookError, Need, Place, Seen, View};
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     /// The user.
     pub(super) user: Need,
-    /// The places, once the home is known.
+    /// The paths. None while the home is unknown.
     pub(super) places: Option<Places>,
     /// The name of the user's primary group.
     pub(super) group: String,
@@ -18,20 +18,20 @@ pub struct Found {
     pub(super) login: Option<String>,
 }
 
-/// The file of the keys and the folder that it is in.
+/// The key file and its folder.
 pub(super) struct Places {
-    /// The folder, where it is looked after: `~/.ssh`.
+    /// The folder `~/.ssh`, if the kind manages it.
     pub(super) folder: Option<(PathBuf, Seen<Place>)>,
     pub(super) path: PathBuf,
     pub(super) file: Seen<Place>,
     pub(super) text: Seen<Vec<u8>>,
-    /// Whether the file is the user's: it is in the home.
+    /// Whether the file belongs to the user because it is in the home.
     pub(super) theirs: bool,
-    /// The folder that must be there: the home, or the file's own.
+    /// The folder that must exist: the home, or the parent of the file.
     pub(super) parent: Need,
 }
 
-/// Finds the home of the user, who may be planned, and reads what is there.
+/// Finds the home of the user and reads the files. An earlier step may create the user.
 pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
     let home = view.home(&wish.user)?;
     let home = home.known().filter(|home| home.is_absolute());

@@ -1,4 +1,4 @@
-//! What becomes of the keys of a user.
+//! The changes to a user's keys.
 
 use converge_model::{Change, PropertyChange, Shown, Verb};
 
@@ -17,7 +17,7 @@ use crate::view::{Body, Need, Place, Seen};
 /// The mode of `~/.ssh`.
 const FOLDER_MODE: u32 = 0o700;
 
-/// What would change.
+/// Plans the changes.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     let Some(places) = &found.places else { return homeless(wish, found) };
     if let Some((what, place)) = in_the_way(places) {
@@ -42,7 +42,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     planned.given(needs)
 }
 
-/// The plan for a user whose home nobody knows.
+/// The plan for a user whose home is unknown.
 fn homeless(wish: &Wish, found: &Found) -> Planned {
     match (wish.goal, &found.user) {
         (Goal::Absent, Need::Absent { .. } | Need::MayCome { .. }) => {
@@ -53,7 +53,7 @@ fn homeless(wish: &Wish, found: &Found) -> Planned {
     }
 }
 
-/// What becomes of a text that nobody can know before the run.
+/// The plan for a text that is unknown before the run.
 fn undecided(wish: &Wish, steps: &[u32]) -> Planned {
     let keys = wish.keys.iter().map(super::Key::label).collect::<Vec<_>>().join(", ");
     let before = Shown::Unknown("an earlier step decides it".to_owned());
@@ -77,7 +77,8 @@ fn in_the_way(places: &Places) -> Option<(String, &Place)> {
     })
 }
 
-/// Why a file of another owner is not given to the user: they may have put it there without the right to read it.
+/// Refuses to give a file of another owner to the user. The user may have placed it there without the right to read
+/// it.
 fn of_another(wish: &Wish, places: &Places) -> Option<Planned> {
     let Seen::Known(place) = &places.file else { return None };
     let is_closed = place.owner != wish.user && place.mode & 0o004 == 0;
@@ -120,7 +121,7 @@ fn edit(wish: &Wish, found: &Found, places: &Places, text: Option<Vec<u8>>) -> P
     Planned::change(change)
 }
 
-/// Mode and owner, where they are looked after: sshd refuses keys that others could have written.
+/// Mode and owner, if the kind manages them. sshd refuses keys that other users could have written.
 fn metadata(wish: &Wish, places: &Places) -> Vec<PropertyChange> {
     let folder = places.folder.as_ref().map(|(_, place)| ("directory-", place, FOLDER_MODE));
     let file = Some(("", &places.file, file_mode(places))).filter(|_| places.theirs);
@@ -149,7 +150,7 @@ fn is_there(place: &Seen<Place>) -> bool {
     matches!(place, Seen::Known(_))
 }
 
-/// What later steps will see.
+/// The effects for later steps.
 pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
     let Some(places) = &found.places else { return Vec::new() };
     let text = match (&places.file, &places.text) {
@@ -172,7 +173,7 @@ pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
     folder.into_iter().chain([Effect::Path(places.path.clone(), Some(file))]).collect()
 }
 
-/// A place as it will be; one that is new belongs to the user's group as well.
+/// The planned place. A new one gets the user's group as well.
 fn made(wish: &Wish, found: &Found, places: &Places, before: Option<Place>, sort: Sort, mode: u32) -> Place {
     let group = before.map(|place| place.group);
     let (owner, new_group) =
@@ -213,7 +214,7 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
     }
 }
 
-/// Mode and owner as they should be; the group only of what is new.
+/// The desired mode and owner. Only a new place gets the group.
 fn attributes(wish: &Wish, found: &Found, places: &Places, place: &Seen<Place>, mode: u32) -> Attributes {
     let new = !is_there(place);
     Attributes {

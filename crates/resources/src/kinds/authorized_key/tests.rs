@@ -12,7 +12,7 @@ const ADA: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada@example.com";
 const BOB: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGQw7sU0xG3Qx2o6o4r0eGd1P3M1lq3x5n5aF7y2hJ7w";
 
-/// A host where `ada` is, with a number that files may be given to.
+/// A host with the user `ada`. Her number is allowed as the owner of files.
 fn host() -> Trial {
     let trial = Trial::new();
     let own = |own: u32| if own == 0 { 2001 } else { own };

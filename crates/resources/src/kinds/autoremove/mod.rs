@@ -1,4 +1,4 @@
-//! `autoremove`: packages that came along with others, and that nothing needs any more, should not be there.
+//! `autoremove`: removes dependencies that no package needs any more.
 
 use converge_model::{Change, Claim, KindSchema, Param, PropertyChange, Shown, Type, Verb};
 
@@ -11,7 +11,7 @@ use crate::wish::Reader;
 /// The kind.
 pub struct Autoremove;
 
-/// What nothing needs any more, by name; or the manager that cannot tell.
+/// The names of unneeded packages, or the name of a manager that cannot list them.
 pub struct Found(Result<Vec<String>, &'static str>);
 
 impl Kind for Autoremove {
@@ -46,7 +46,7 @@ impl Kind for Autoremove {
         if !manager.features.autoremove {
             return Ok(Found(Err(manager.name)));
         }
-        // Those that a step before asks for, or takes away itself, are its business.
+        // Leave out packages that an earlier step installs or removes itself.
         let unneeded = view.unneeded_packages()?;
         Ok(Found(Ok(unneeded.into_iter().filter(|name| !view.is_package_planned(name)).collect())))
     }

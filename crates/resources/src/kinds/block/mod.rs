@@ -1,4 +1,4 @@
-//! `block`: several lines of a text file between two marker lines, or their absence.
+//! `block`: lines of a text file between two marker lines, or their absence.
 
 use converge_model::{Claim, KindSchema, Param, ParamProblem, Shown, Type};
 
@@ -13,7 +13,7 @@ use crate::wish::{Reader, Text};
 /// The kind.
 pub struct Block;
 
-/// What the block should be.
+/// The desired block.
 pub struct Wish {
     target: Target,
     name: String,
@@ -130,7 +130,7 @@ impl Wish {
         lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).filter(move |_| !text.is_empty())
     }
 
-    /// Where the markers are: the first line of the block and that after its last.
+    /// The indexes of the block's first line and of the line after its last, markers included.
     fn find(&self, lines: &Lines) -> Result<Option<(usize, usize)>, String> {
         let of = |marker: &str| -> Vec<usize> {
             let marked = lines.iter().enumerate().filter(|(_, line)| *line == marker.as_bytes());

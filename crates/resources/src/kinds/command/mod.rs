@@ -1,5 +1,5 @@
-//! `command`: something that is run until a guard says that it was done; in every run; when it is notified; or once for
-//! all hosts. On which of them that is, and what is known of it, are left to the agent and its controller.
+//! `command`: a command. It runs until a guard is satisfied, in every run, when it is notified, or once for all
+//! hosts. The agent and its controller keep track of a once-command and choose its host.
 
 mod observe;
 mod plan;
@@ -20,7 +20,7 @@ use crate::wish::{Reader, Text};
 /// The kind.
 pub struct Command;
 
-/// What is run, and when.
+/// The command and its conditions.
 pub struct Wish {
     words: Vec<String>,
     shell: bool,
@@ -32,34 +32,34 @@ pub struct Wish {
     codes: Vec<i32>,
 }
 
-/// When it is run.
+/// The condition for a run.
 enum When {
-    /// As long as every guard asks for it.
+    /// While every guard asks for it.
     Guarded(Guards),
     /// In every run.
     Always,
-    /// When something notifies it.
+    /// When a resource notifies it.
     Notified,
     /// Once for all hosts under this key.
     Once(String),
 }
 
-/// What tells whether it was done: each of these, where it is there, can say so.
+/// The guards. Each one that is set can say that the command is done.
 #[derive(Default)]
 struct Guards {
-    /// It was done if this is there.
+    /// Done if this path exists.
     creates: Option<PathBuf>,
-    /// It was done if this is not there.
+    /// Done if this path does not exist.
     removes: Option<PathBuf>,
-    /// It was done if this shell line succeeds.
+    /// Done if this shell line succeeds.
     unless: Option<String>,
-    /// It was done if this shell line fails.
+    /// Done if this shell line fails.
     only_if: Option<String>,
 }
 
-/// How long a guard may take.
+/// The timeout of a guard.
 const GUARD_TIME: Duration = Duration::from_secs(60);
-/// The longest text that says what a command is run once for, in bytes.
+/// The longest key of a once-command, in bytes.
 const ONCE_LIMIT: usize = 200;
 
 impl Kind for Command {
@@ -132,7 +132,7 @@ impl Kind for Command {
         wish
     }
 
-    /// What a command changes is told by its guard alone: it owns nothing by name but having been run once.
+    /// A command claims nothing: only its guard knows its changes. A once-command claims its key.
     fn claims(wish: &Wish) -> Vec<Claim> {
         match &wish.when {
             When::Once(key) => vec![Claim::once(key)],
@@ -230,8 +230,8 @@ fn when(params: &mut Reader<'_>, words: &[String], folder: Option<&Path>) -> Whe
     When::Guarded(guards)
 }
 
-/// What the command is run once for: the text that says so, else the command in its directory, which belongs to a
-/// release as a rule. What may differ from host to host, such as its environment, has no part in it.
+/// The key of a once-command: the given text, else a digest of the command and its directory. The directory usually
+/// belongs to one release. The environment is left out, because it may differ from host to host.
 fn once(params: &mut Reader<'_>, words: &[String], folder: Option<&Path>) -> Option<String> {
     let text = params.text("once")?;
     match text.as_str() {
@@ -278,7 +278,7 @@ fn codes(params: &mut Reader<'_>) -> Vec<i32> {
 }
 
 impl Guards {
-    /// As they are written, with a verb: `unless="test -e /x"` still says.
+    /// The guards as written, with a verb: `unless="test -e /x"` still says.
     fn words(&self) -> String {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let all = [
@@ -295,7 +295,7 @@ impl Guards {
 }
 
 impl Wish {
-    /// What is run.
+    /// The command to run.
     fn command(&self) -> processes::Command {
         let mut command = match &self.words[..] {
             [line] if self.shell => processes::Command::shell(line),
@@ -305,7 +305,7 @@ impl Wish {
         self.settled(command)
     }
 
-    /// A guard: a shell line that runs as the command does.
+    /// A guard: a shell line with the settings of the command.
     fn guard(&self, line: &str) -> processes::Command {
         let guard = processes::Command::shell(line);
         self.settled(processes::Command { timeout: GUARD_TIME, ..guard })
@@ -318,7 +318,7 @@ impl Wish {
         command
     }
 
-    /// The command as a person would type it.
+    /// The command as a user would type it.
     fn line(&self) -> String {
         if self.shell {
             return self.words.join(" ");
@@ -327,7 +327,7 @@ impl Wish {
     }
 }
 
-/// A word as a shell reads it.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

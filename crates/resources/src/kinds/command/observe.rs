@@ -1,13 +1,13 @@
-//! What the guards of a `command` say, and what it needs.
+//! The answers of a command's guards, and its needs.
 
 use super::{Guards, When, Wish};
 use crate::view::{Answer, LookError, Need, Seen, View};
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
-    /// What tells that it was done, if something does.
+    /// The reason why the command is done, if it is.
     pub(super) done: Option<String>,
-    /// Guards that cannot answer yet: what they wait for, and the steps that may bring it.
+    /// Guards without an answer yet: what they wait for, and the steps that may change it.
     pub(super) doubts: Vec<(String, Vec<u32>)>,
     /// Its user, its directory and its program.
     pub(super) needs: Vec<Need>,
@@ -15,7 +15,7 @@ pub struct Found {
     pub(super) wrote: Option<String>,
 }
 
-/// Asks the guards, the paths first, until one says that nothing is to be done.
+/// Asks the guards until one says that the command is done. The paths come first.
 pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
     let mut found = Found { done: None, doubts: Vec::new(), needs: Vec::new(), wrote: None };
     if let When::Guarded(guards) = &wish.when {
@@ -40,7 +40,7 @@ impl Found {
         if let Some(path) = &guards.removes {
             match view.place(path)? {
                 Seen::Known(_) | Seen::Unknown(_) => {}
-                // What an earlier step may bring is looked at again at its turn.
+                // An earlier step may create the path: the agent looks again right before this step.
                 Seen::Absent | Seen::MayCome(_) => {
                     self.done = Some(format!("{} is not there", path.display()));
                 }
@@ -77,7 +77,7 @@ fn needs(view: &View<'_>, wish: &Wish) -> Result<Vec<Need>, LookError> {
     if let Some(folder) = &wish.folder {
         needs.push(view.need_folder(folder)?);
     }
-    // Below a folder that stands for a host commands are those of the machine itself.
+    // If a folder stands for the host, its commands are those of the machine itself.
     if let (Some(program), false, true) = (wish.words.first(), wish.shell, view.root().parent().is_none())
         && (program.starts_with('/') || !program.contains('/'))
         && !wish.environment.iter().any(|(name, _)| name == "PATH")

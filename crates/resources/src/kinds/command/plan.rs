@@ -1,4 +1,4 @@
-//! When a `command` is run.
+//! The plan of a `command`.
 
 use converge_model::{Change, PropertyChange, Shown, Verb};
 
@@ -6,7 +6,7 @@ use super::observe::Found;
 use super::{When, Wish};
 use crate::kind::{Depend, Planned};
 
-/// Nothing where it was done, or waits to be notified; else that it runs.
+/// Returns a run of the command, unless it is done or waits for a notification.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     if let Some(why) = &found.done {
         return Planned::InSync(why.clone());
@@ -18,7 +18,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
             let mut change = action(wish);
             found.doubts.iter().for_each(|(what, steps)| change.depend(what, steps));
             if let Some(line) = &found.wrote {
-                // Named in the plan, and by the step that ran without its guard agreeing.
+                // The plan shows it, and so does the step that ran without its guard's consent.
                 let why = format!("guard `{line}` tried to write: Read-only file system");
                 change = change.property(PropertyChange::new("guard", Shown::Absent, why));
             }

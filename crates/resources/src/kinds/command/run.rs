@@ -3,7 +3,7 @@
 use super::Wish;
 use crate::actor::{Actor, ApplyError};
 
-/// Runs it to its end; a code that does not mean success is an error with the last of its output.
+/// Runs the command to its end. A code that is no success is an error with the last output.
 pub(super) fn run(actor: &mut Actor<'_>, wish: &Wish) -> Result<(), ApplyError> {
     let command = wish.command();
     let finished = actor.try_run(&command)?;

@@ -1,4 +1,4 @@
-//! When a command runs, what it is handed, and how its end is judged.
+//! When a command runs, what it receives, and how its result is judged.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,7 +23,7 @@ fn command<const N: usize>(line: &[&str], more: [(&str, Value); N]) -> Params {
     all
 }
 
-/// A host that runs nothing and remembers what it was asked to run; guards with `false` in them fail.
+/// A host that runs no command and records each one. A guard that contains `false` fails.
 fn recording() -> (Trial, Arc<Mutex<Vec<processes::Command>>>) {
     let trial = Trial::new();
     let ran = Arc::new(Mutex::new(Vec::new()));
@@ -171,7 +171,7 @@ fn a_user_that_is_not_there_and_does_not_come_is_an_error() {
 
 #[test]
 fn a_program_that_is_not_there_is_an_error_of_the_plan_where_its_place_is_known() {
-    // Below a folder that stands for a host, programs are those of this machine: it is looked at itself.
+    // If a folder stands for the host, programs are those of this machine. So this test uses the machine itself.
     let trial = Trial::real();
     let path = Value::Map(vec![("PATH".into(), vec!["/opt/bin".into()])]);
     let check = |line: &str, more: &[(&str, Value)], missing: bool| {

@@ -1,4 +1,4 @@
-//! `cron`: a job of cron, in a file of its own below `/etc/cron.d`.
+//! `cron`: a cron job in its own file below `/etc/cron.d`.
 
 mod schedule;
 #[cfg(test)]
@@ -20,13 +20,13 @@ use schedule::{FIELDS, SPECIAL, Schedule};
 /// The kind.
 pub struct Cron;
 
-/// The job as it should be.
+/// The desired job.
 pub struct Wish {
     file: Rendered,
     user: String,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     file: rendered_file::Found,
     needs: Vec<Need>,
@@ -35,7 +35,7 @@ pub struct Found {
 /// The folder that cron reads.
 const FOLDER: &str = "/etc/cron.d";
 
-/// The names of cron's program, in Debian and elsewhere.
+/// The names of cron's program in Debian and in other distributions.
 const PROGRAMS: [&str; 3] = ["cron", "crond", "/usr/lib/systemd/system-generators/systemd-crontab-generator"];
 
 impl Kind for Cron {
@@ -149,7 +149,7 @@ The same holds for backslashes, of which cron takes every second one of a row. A
 Cron's PATH is short; set `PATH` in `env`, or use full paths. cron must be installed, or come with a package of an earlier \
 resource: a job that nothing runs is an error of the plan.";
 
-/// The need for a program that runs jobs.
+/// The need for a program that runs cron jobs.
 fn need_cron(view: &View<'_>) -> Result<Need, LookError> {
     for program in PROGRAMS {
         if let Seen::Known(_) = view.program(program)? {
@@ -193,7 +193,7 @@ impl Job {
         }
     }
 
-    /// The file: variables first, because they hold for the lines after them.
+    /// Renders the file. Variables come first, because they apply to the lines after them.
     fn render(&self) -> Vec<u8> {
         let mut text = b"# Written by Converge.\n".to_vec();
         for (name, value) in &self.environment {
@@ -208,7 +208,7 @@ impl Job {
     }
 }
 
-/// A command as cron reads it: a `%` would end it, and of two backslashes cron leaves one. A single one stays.
+/// Escapes a command for cron. A plain `%` would end it. cron turns two backslashes into one and keeps a single one.
 fn escaped(command: &str) -> String {
     let mut escaped = String::with_capacity(command.len());
     let mut rest = command;
@@ -227,7 +227,7 @@ fn escaped(command: &str) -> String {
     escaped
 }
 
-/// Variables as crontab(5) reads them: in quotes, so that blanks stay, without a way to write both quotes.
+/// Variables in the format of crontab(5). The quotes keep blanks. A value cannot have both kinds of quotes.
 fn environment(params: &mut Reader<'_>) -> Vec<(String, Text)> {
     let mut environment = Vec::new();
     for (name, values) in params.map("env") {

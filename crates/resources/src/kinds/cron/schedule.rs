@@ -1,4 +1,4 @@
-//! When a job of cron runs: crontab(5), checked as cron would read it.
+//! The schedule of a cron job: crontab(5), with cron's own checks.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use converge_model::ParamProblem;
 
 use crate::wish::Reader;
 
-/// The schedule as it stands in the file.
+/// The schedule as written in the file.
 pub(super) enum Schedule {
     /// `@daily`.
     Special(String),
@@ -14,7 +14,7 @@ pub(super) enum Schedule {
     Fields([String; 5]),
 }
 
-/// A field: its numbers, and the names that stand for some.
+/// A field: its range of numbers, and the names for some of them.
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) doc: &'static str,
@@ -22,11 +22,11 @@ pub(super) struct Field {
     names: &'static [&'static str],
 }
 
-/// The words in place of the fields.
+/// The special words instead of the fields.
 pub(super) const SPECIAL: [&str; 8] =
     ["reboot", "yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"];
 
-/// The fields in the order of a line. The first name stands for the first number.
+/// The fields in line order. The first name stands for the first number of the range.
 pub(super) const FIELDS: [Field; 5] = [
     Field { name: "minute", doc: "Minute, 0 to 59; default: every one", range: (0, 59), names: &[] },
     Field { name: "hour", doc: "Hour, 0 to 23; default: every one", range: (0, 23), names: &[] },
@@ -81,7 +81,7 @@ impl fmt::Display for Schedule {
 }
 
 impl Field {
-    /// A list of `*`, `N` and `N-M`, the first and the last with a step.
+    /// Checks a list of `*`, `N` and `N-M`. `*` and `N-M` may have a step.
     fn check(&self, text: &str) -> Result<(), String> {
         text.split(',').try_for_each(|item| self.check_item(item).map_err(|why| format!("{text:?}: {why}")))
     }

@@ -1,4 +1,4 @@
-//! What is written for a job, and what is refused.
+//! The file of a job, and the refused parameters.
 
 use converge_model::{Params, Scalar, Shown, Value};
 
@@ -40,7 +40,7 @@ fn a_job_is_one_line_with_its_user() {
     assert_eq!(written(&[("command", "date +%F")]), format!("{head}* * * * * root date +\\%F\n"));
 }
 
-/// What cron hands to the shell of the command in a line: Debian's do_command.c.
+/// The command that cron passes to the shell for this line, as in Debian's do_command.c.
 fn as_cron_reads(command: &str) -> String {
     let mut read = String::new();
     let mut letters = command.chars();

@@ -5,7 +5,7 @@ use super::observe::{Fate, Found};
 use crate::actor::{Actor, ApplyError, Attributes};
 use crate::view::Seen;
 
-/// Makes the folder what it should be.
+/// Creates, changes or removes the folder, then its content.
 pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
     let remove = if found.going.is_kept() { Actor::remove_tree } else { Actor::discard_tree };
     if wish.absent {
@@ -21,7 +21,7 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
             actor.make_folder(&found.path, &wish.attributes)?;
         }
     }
-    // What is deepest first: a mode that shuts a folder must not shut out what is below it.
+    // Deepest entries first: the new mode of a folder could block access to its content.
     for item in found.below.iter().rev() {
         match &item.fate {
             Fate::Goes => remove(actor, &item.path)?,

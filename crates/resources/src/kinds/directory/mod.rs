@@ -1,4 +1,4 @@
-//! `directory`: a folder with its mode and owner, what is below it on request, or its absence.
+//! `directory`: a folder with its mode and owner, on request with its content; or its absence.
 
 mod apply;
 mod observe;
@@ -19,7 +19,7 @@ use crate::wish::Reader;
 /// The kind.
 pub struct Directory;
 
-/// What the folder should be.
+/// The desired folder.
 pub struct Wish {
     path: PathBuf,
     absent: bool,
@@ -27,16 +27,16 @@ pub struct Wish {
     below: Below,
 }
 
-/// What should hold for what is below the folder.
+/// The desired state of the folder's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Below {
-    /// Whether the folder's owner and group do.
+    /// Whether the content gets the folder's owner and group.
     recurse: bool,
     /// The mode of every file.
     file_mode: Option<u32>,
     /// The mode of every folder.
     dir_mode: Option<u32>,
-    /// Whether what no resource claims goes.
+    /// Whether entries that no resource claims are removed.
     purge: bool,
 }
 
@@ -118,7 +118,7 @@ impl Kind for Directory {
         vec![Claim::path(wish.path.to_string_lossy(), extent)]
     }
 
-    /// Other paths lead through it.
+    /// Other paths may lead through this one.
     fn access(wish: &Wish, login: &Login) -> bool {
         login.passes_through(&Self::claims(wish))
     }

@@ -1,4 +1,4 @@
-//! What is at the path of a `directory`, and below it where that is asked.
+//! Reads the path of a `directory`, and its content if asked.
 
 use std::path::{Path, PathBuf};
 
@@ -10,59 +10,59 @@ use crate::kit::replace_file;
 use crate::system::files::Sort;
 use crate::view::{Claimed, LookError, Need, Place, Seen, View};
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
-    /// The folder: behind the link, where a link leads to one.
+    /// The folder. If the path is a link to a folder: its target.
     pub(super) place: Seen<Place>,
-    /// Where the folder really is.
+    /// The real path of the folder.
     pub(super) path: PathBuf,
-    /// Mode and owner as asked.
+    /// The desired mode and owner.
     pub(super) asked: Asked,
-    /// The nearest folder above it that is there or may come.
+    /// The nearest folder above that exists or may be created.
     pub(super) folder: Need,
-    /// The folders between that one and it, which are made on the way, the outermost first.
+    /// The folders between that one and the path, outermost first. They are created on the way.
     pub(super) missing: Vec<PathBuf>,
-    /// What is below it and is not as it should be.
+    /// The content that is not in sync.
     pub(super) below: Vec<Item>,
-    /// How much goes.
+    /// The amount that is removed.
     pub(super) going: Amount,
 }
 
-/// Something below the folder that is not as it should be.
+/// An entry of the content that is not in sync.
 pub(super) struct Item {
     pub(super) path: PathBuf,
     pub(super) place: Place,
     pub(super) fate: Fate,
 }
 
-/// What becomes of it.
+/// The change to an entry.
 pub(super) enum Fate {
-    /// It goes, with all that is below it.
+    /// It is removed with its content.
     Goes,
     /// It gets this mode and owner.
     Gets(Asked),
 }
 
-/// How much is removed.
+/// An amount of entries to remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Amount {
     pub(super) entries: u64,
     pub(super) bytes: u64,
-    /// Whether there is a device, a socket or a FIFO, which cannot be put back.
+    /// Whether there is a device, a socket or a FIFO. These cannot be restored.
     pub(super) special: bool,
-    /// Something that is mounted in it.
+    /// The path of a mount among the entries.
     pub(super) mount: Option<PathBuf>,
 }
 
-/// What is kept of a removal until the run ends, at most.
+/// The most entries and bytes of a removal that are kept until the run ends.
 const KEPT_ENTRIES: u64 = 10_000;
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// How deep folders may be nested in one another.
+/// The deepest nesting of folders.
 const DEPTH: usize = 256;
 
 impl Amount {
-    /// Whether what goes is kept until the run ends.
+    /// Whether the removed entries are kept until the run ends.
     pub(super) fn is_kept(&self) -> bool {
         self.entries <= KEPT_ENTRIES && self.bytes <= KEPT_BYTES && !self.special
     }
@@ -77,7 +77,7 @@ impl Amount {
     }
 }
 
-/// Reads the folder, and what is below it where that is asked.
+/// Reads the folder, and its content if asked.
 pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
     let (path, place) = at(view, wish)?;
     let (folder, missing) = match wish.absent {
@@ -85,7 +85,7 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
         false => above(view, &wish.path)?,
     };
     if wish.below.purge && (path != wish.path || view.claimed(&wish.path) != Claimed::Itself) {
-        // Claims are paths as written: behind a link, or without them, nobody can tell what is whose.
+        // Claims are paths as written. Behind a link, or without claims, the owner of an entry is unknown.
         let why =
             format!("{} cannot be purged: it is a link, or the claims are not known", wish.path.display());
         return Err(LookError::Other(why));
@@ -105,7 +105,7 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
     Ok(found)
 }
 
-/// A link to a folder serves as one: `/var/run`, `/lib`.
+/// A link to a folder counts as a folder: `/var/run`, `/lib`.
 fn at(view: &View<'_>, wish: &Wish) -> Result<(PathBuf, Seen<Place>), LookError> {
     match view.place(&wish.path)? {
         Seen::Known(place) if place.sort == Sort::Link && !wish.absent => match view.followed(&wish.path)? {
@@ -116,7 +116,7 @@ fn at(view: &View<'_>, wish: &Wish) -> Result<(PathBuf, Seen<Place>), LookError>
     }
 }
 
-/// What is asked of what is below.
+/// The desired attributes of the content.
 struct Recursed {
     files: Attributes,
     folders: Attributes,
@@ -136,7 +136,7 @@ impl Recursed {
         let attributes = match sort {
             Sort::Folder => self.folders.clone(),
             Sort::File => self.files.clone(),
-            // A link has no mode of its own, and what is special is not a file's mode to have.
+            // A link has no mode of its own. The file mode is not for special files.
             Sort::Link | Sort::Special => Attributes { mode: None, ..self.files.clone() },
         };
         Asked { attributes, needs: Vec::new(), own: (String::new(), String::new()) }
@@ -177,7 +177,7 @@ fn go_through(
     Ok(())
 }
 
-/// Adds all that is below `folder`, and notes what is mounted there.
+/// Adds all entries below `folder`, and notes a mount among them.
 fn measure(view: &View<'_>, folder: &Path, depth: usize, amount: &mut Amount) -> Result<(), LookError> {
     if view.is_mount(folder)? {
         amount.mount.get_or_insert(folder.to_owned());
@@ -192,7 +192,7 @@ fn measure(view: &View<'_>, folder: &Path, depth: usize, amount: &mut Amount) ->
     Ok(())
 }
 
-/// What is in `folder`, by name; what goes away meanwhile is passed over.
+/// The entries of `folder`, by name. Skips an entry that disappears meanwhile.
 fn children(view: &View<'_>, folder: &Path, depth: usize) -> Result<Vec<(PathBuf, Place)>, LookError> {
     if depth > DEPTH {
         return Err(LookError::Other(format!(

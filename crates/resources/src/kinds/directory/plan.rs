@@ -1,4 +1,4 @@
-//! What a `directory` changes.
+//! The plan of a `directory`.
 
 use converge_model::{Change, PropertyChange, Shown, Verb};
 
@@ -11,10 +11,10 @@ use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::view::{Body, Place, Seen};
 
-/// How many changes below a directory a plan lists.
+/// The most changes below a directory that a plan lists.
 const LISTED: usize = 100;
 
-/// What would change.
+/// Plans the changes.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     if let Some(mount) = &found.going.mount {
         return Planned::Impossible {
@@ -80,7 +80,7 @@ fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
     Planned::change(irreversible(Change { properties, ..Change::new(Verb::Update) }, found))
 }
 
-/// The changes of something below, each named by its path from the folder.
+/// The changes of an entry, each with its path relative to the folder.
 fn changes(found: &Found, item: &Item) -> Vec<PropertyChange> {
     let path = item.path.strip_prefix(&found.path).unwrap_or(&item.path);
     let path = printable(path.as_os_str());
@@ -96,7 +96,7 @@ fn changes(found: &Found, item: &Item) -> Vec<PropertyChange> {
     }
 }
 
-/// What later steps will see.
+/// The effects for later steps.
 pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
     if wish.absent {
         return vec![Effect::Path(found.path.clone(), None)];

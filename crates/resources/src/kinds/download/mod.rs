@@ -1,7 +1,7 @@
-//! `download`: a file that the host fetches itself, known by its checksum.
+//! `download`: a file that the host downloads itself, verified by its checksum.
 //!
-//! The agent speaks neither HTTP nor TLS. The host's curl or wget writes into a file that only the agent can name; it
-//! takes its place when its SHA-256 is the one that was asked.
+//! The agent speaks neither HTTP nor TLS. The host's curl or wget writes into a file that only the agent can name.
+//! The file replaces the target only if its SHA-256 is the desired one.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -28,7 +28,7 @@ use crate::wish::{Reader, Text};
 /// The kind.
 pub struct Download;
 
-/// What should be fetched, and where it should be.
+/// The desired file and its URL.
 pub struct Wish {
     path: PathBuf,
     url: Text,
@@ -38,7 +38,7 @@ pub struct Wish {
     replace: bool,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     place: Seen<Place>,
     checksum: Seen<[u8; 32]>,
@@ -47,7 +47,7 @@ pub struct Found {
     tool: Tool,
 }
 
-/// What fetches.
+/// The download program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tool {
     Curl,
@@ -163,7 +163,7 @@ fn url(params: &mut Reader<'_>) -> Text {
     };
     let text = url.expose();
     let scheme = text.starts_with(b"https://") || text.starts_with(b"http://");
-    // A check knows no secret yet: it reads as an empty one.
+    // A check has no secrets: a secret reads as an empty text.
     let unknown = url.is_secret() && text.is_empty();
     if !unknown && (!scheme || text.iter().any(|byte| byte.is_ascii_control() || *byte == b' ')) {
         params.problem(ParamProblem::new("url", "is not a URL of http or https"));
@@ -185,7 +185,7 @@ fn checksum(params: &mut Reader<'_>) -> [u8; 32] {
     }
 }
 
-/// The tool that is there, and the need for one. Where a folder stands for the host, it is the machine's own.
+/// The tool of the host, and the need for one. If a folder stands for the host, it is the tool of this machine.
 fn tool(view: &View<'_>) -> Result<(Tool, Need), LookError> {
     if view.root() != Path::new("/") {
         let there = |name: &str| view::PATH.iter().any(|folder| Path::new(folder).join(name).exists());
@@ -236,15 +236,15 @@ fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
     Planned::change(change)
 }
 
-/// Lets the tool write into `file`, and holds what arrived against the checksum.
+/// Lets the tool write into `file`, then compares the checksum.
 fn fetch(actor: &mut Actor<'_>, wish: &Wish, tool: Tool, file: &mut File) -> Result<(), ApplyError> {
-    // By its number: whoever may write into the folder cannot put another file in its place.
+    // Names the file by its descriptor: a user with write access to the folder cannot replace it with another file.
     let target = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
     actor.run(&command(tool, &wish.url, target))?;
     let fail = |error: std::io::Error| ApplyError::at("read", &wish.path, &error);
     file.flush().and_then(|()| file.rewind()).map_err(fail)?;
     let mut hasher = Sha256::new();
-    // The file was opened to be written; it is read by another descriptor of the same.
+    // The file is open for writing only; a second descriptor reads it.
     let mut again = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(fail)?;
     std::io::copy(&mut again, &mut hasher).map_err(fail)?;
     let arrived: [u8; 32] = hasher.finalize().into();
@@ -254,7 +254,7 @@ fn fetch(actor: &mut Actor<'_>, wish: &Wish, tool: Tool, file: &mut File) -> Res
     Err(ApplyError::at("download", &wish.path, &format!("what arrived has the checksum {}", hex(&arrived))))
 }
 
-/// The URL goes to standard input: everybody can read the process list.
+/// The URL goes to standard input: every user can read the process list.
 fn command(tool: Tool, url: &Text, target: String) -> Command {
     let https = url.expose().starts_with(b"https:");
     let url = String::from_utf8_lossy(url.expose());

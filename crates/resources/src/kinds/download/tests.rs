@@ -5,7 +5,8 @@ use converge_model::{Params, Value, Verb};
 use crate::kinds::testing::{Trial, change, finished, impossible, params};
 use crate::overlay::Effect;
 
-/// Of `hello\n`.
+/// The SHA-256 of `hello
+/// `.
 const CHECKSUM: &str = "sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
 
 fn download(more: &[(&str, Value)]) -> Params {
@@ -18,10 +19,10 @@ fn download(more: &[(&str, Value)]) -> Params {
     params
 }
 
-/// The command lines that ran, and what each read.
+/// The command lines that ran, each with its standard input.
 type Log = Arc<Mutex<Vec<(String, String)>>>;
 
-/// A host whose tool fetches `body`.
+/// A host whose tool downloads `body`.
 fn host(body: &'static str) -> (Trial, Log) {
     let (trial, log) = (Trial::new(), Log::default());
     let kept = log.clone();
@@ -137,7 +138,7 @@ fn mistakes_are_found_before_the_host() {
     check(&[("checksum", "md5:d41d8cd98f00b204e9800998ecf8427e".into())], "64 hexadecimal digits");
 }
 
-/// Serves `body` once on a port of this machine; its URL.
+/// Serves `body` once on a port of this machine. Returns its URL.
 fn serve(body: &'static str) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/x?a=b&c=%22", listener.local_addr().unwrap());

@@ -8,7 +8,7 @@ use crate::actor::{Actor, ApplyError};
 use crate::system::files::Sort;
 use crate::view::Seen;
 
-/// Makes the file what it should be.
+/// Writes, changes or removes the file.
 pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
     if wish.state == State::Absent {
         return actor.remove(&wish.path);

@@ -19,7 +19,7 @@ use crate::wish::{Filling, Reader};
 /// The kind.
 pub struct File;
 
-/// What the file should be.
+/// The desired file.
 pub struct Wish {
     path: PathBuf,
     state: State,
@@ -30,14 +30,14 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// A file with this content, or none, for a kind that keeps several; one that makes its folders itself.
+    /// A file with this content, or no file. For a kind that manages several files and makes their folders itself.
     pub(crate) fn of(path: PathBuf, content: Option<Filling>, attributes: Attributes, replace: bool) -> Self {
         let attributes = Attributes { secret: is_secret(content.as_ref()), ..attributes };
         let state = if content.is_some() { State::Present } else { State::Absent };
         Self { path, state, content, attributes, precautions: Precautions::default(), replace }
     }
 
-    /// What speaks against it.
+    /// A warning about the attributes.
     pub(crate) fn warning(&self) -> Option<ParamProblem> {
         attributes::exposes(&self.attributes)
     }

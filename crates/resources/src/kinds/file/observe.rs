@@ -1,4 +1,4 @@
-//! What is at the path of a `file`.
+//! Reads the path of a `file`.
 
 use converge_model::Digest;
 
@@ -8,35 +8,35 @@ use crate::system::files::Sort;
 use crate::view::{LookError, Need, Place, Seen, View};
 use crate::wish::Filling;
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
-    /// What is at the path.
+    /// The entry at the path.
     pub(super) place: Seen<Place>,
-    /// The digest of the content, where the wish has one and a file is there.
+    /// The digest of the present content, if the wish has content and a file exists.
     pub(super) digest: Option<Seen<Digest>>,
-    /// The digest of the content that is asked.
+    /// The digest of the desired content.
     pub(super) wanted: Option<Digest>,
-    /// The text that is there, where it differs and is short enough to be shown.
+    /// The present text, if it differs and is short enough to show.
     pub(super) text: Option<Vec<u8>>,
-    /// Mode and owner as asked.
+    /// The desired mode and owner.
     pub(super) asked: Asked,
     /// The folder that holds it.
     pub(super) folder: Need,
 }
 
 impl Found {
-    /// Without the need for the folder: the kind makes it itself.
+    /// Removes the need for the folder, because the kind makes it itself.
     pub(crate) fn without_folder(mut self) -> Self {
         self.folder = Need::Met;
         self
     }
-    /// Whether nothing is at the path.
+    /// Whether the path does not exist.
     pub(crate) fn is_new(&self) -> bool {
         !matches!(self.place, Seen::Known(_))
     }
 }
 
-/// Reads the path, and its content only where one is asked.
+/// Reads the path. Reads its content only if the wish has content.
 pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
     let place = view.place(&wish.path)?;
     let wanted = wish.content.as_ref().map(|content| match content {

@@ -1,4 +1,4 @@
-//! What a `file` changes.
+//! The plan of a `file`.
 
 use converge_model::{Change, Content, PropertyChange, Shown, Verb};
 
@@ -13,7 +13,7 @@ use crate::system::files::Sort;
 use crate::view::{Body, Place, Seen};
 use crate::wish::Filling;
 
-/// What would change.
+/// Plans the changes.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     let planned = match (wish.state, &found.place) {
         (State::Absent, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
@@ -91,8 +91,8 @@ fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
     Planned::Change(Box::new(PlannedChange { change, diffs, always: false, warnings }))
 }
 
-/// Adds the content to `change`, its diff to be filled in where both sides are short. That of a secret is here already,
-/// and whole: what of it may be shown, the agent knows.
+/// Adds the content to `change`. Returns a request for the diff if both sides are short. The diff of a secret is
+/// complete here already; the agent decides which lines to show.
 fn content_change(
     change: &mut Change,
     before: Shown,
@@ -124,7 +124,7 @@ fn content_change(
     })
 }
 
-/// What later steps will see.
+/// The effects for later steps.
 pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
     let place = match wish.state {
         State::Absent => None,

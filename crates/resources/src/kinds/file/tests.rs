@@ -1,5 +1,5 @@
-//! The faults that a file meets on a real host: no space, no right, something else in its place, somebody else's hand.
-//! Some need root and the right to mount; where that is missing they say so.
+//! The faults that a file meets on a real host: no space, no permission, a wrong entry in its place, a change by
+//! another program. Some tests need root and the right to mount; without it they print a message and skip.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -38,7 +38,7 @@ impl Drop for Mounted {
     }
 }
 
-/// A file system of 64 KiB at `/small`; none where the test may not mount.
+/// A file system of 64 KiB at `/small`. None if the test may not mount.
 fn small(trial: &Trial, flags: MountFlags) -> Option<Mounted> {
     let at = trial.at("/small");
     fs::create_dir_all(&at).unwrap();
@@ -186,7 +186,7 @@ fn a_mode_that_changes_alone_neither_writes_nor_copies_the_content() {
 fn the_content_is_compared_line_by_line_where_both_sides_are_short() {
     const LIMIT: usize = converge_model::wire::TEXT_LIMIT as usize;
     let text = |length: usize| "x".repeat(length);
-    // What is there before, what should be there, and whether the plan shows the lines.
+    // The text before, the desired text, and whether the plan shows the lines.
     let cases = [
         (None, text(3), true),
         (None, text(LIMIT), true),
@@ -271,7 +271,7 @@ fn a_second_name_of_anothers_file_gets_neither_owner_nor_mode() {
     }
     let shadow = fs::metadata(trial.at("/etc/shadow")).unwrap();
     assert_eq!((shadow.uid(), shadow.mode() & 0o777), (0, 0o600));
-    // With content of its own it becomes a file of its own.
+    // With content the resource makes it a separate file.
     trial.laws("file", &file(&trial, "/home/somebody/x", "new"));
     assert_eq!(trial.read("/etc/shadow"), b"secret");
 }
@@ -287,14 +287,14 @@ fn a_large_sparse_file_is_compared_with_flat_memory() {
     assert!(peak() - before < 32 * 1024, "{} KiB more", peak() - before);
 }
 
-/// The most memory that this process had, in KiB.
+/// The peak memory of this process, in KiB.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// What a plan warns of.
+/// The warnings of a plan.
 fn warnings(trial: &Trial, params: &Params) -> Vec<String> {
     match trial.plan("file", params) {
         Planned::Change(planned) => planned.warnings,
@@ -414,7 +414,7 @@ fn what_a_user_puts_in_the_place_of_their_file_is_not_given_to_them() {
         for _ in 0..300 {
             let (look, mut undo) = (trial.look("line", &line), trial.undo());
             if matches!(look.planned, Planned::Change(_)) {
-                // It may refuse what changes under its hands.
+                // The step may refuse a file that changes during the apply.
                 let _ = trial.apply_look("line", &line, &look, &mut undo);
                 let _ = trial.try_put_back(undo);
             }

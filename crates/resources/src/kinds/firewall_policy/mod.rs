@@ -1,8 +1,8 @@
-//! `firewall-policy`: what the packet filter of a host lets through, replaced as a whole in one step.
+//! `firewall-policy`: the packet filter policy of a host, replaced as a whole in one step.
 //!
-//! The rules are data of [`policy`](crate::system::firewall::policy), which `rows` reads; what the filter is and how it is
-//! spoken to belongs to the back ends of [`firewall`]. The file that keeps the policy over a boot belongs to
-//! [`rendered_file`]. What loads the file at boot is the business of the module `firewall`.
+//! The rules are data of [`policy`](crate::system::firewall::policy), which `rows` reads. The back ends of
+//! [`firewall`] know the packet filters and their commands. [`rendered_file`] writes the file that keeps the policy
+//! over a boot. The module `firewall` loads that file at boot.
 
 mod rows;
 
@@ -28,29 +28,29 @@ use crate::wish::Reader;
 /// The kind.
 pub struct FirewallPolicy;
 
-/// What the policy should be.
+/// The desired policy.
 pub enum Wish {
-    /// There should be none.
+    /// No policy.
     Absent,
     /// These rules.
     Policy(Box<Policy>),
-    /// Rules in the words of nftables alone.
+    /// Rules in the syntax of nftables.
     Own(String),
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     /// The packet filter of the host.
     filter: &'static dyn Firewall,
-    /// The file as it should be on this host; without a text there should be no policy.
+    /// The desired file on this host. Without a text there should be no policy.
     wanted: Rendered,
     file: rendered_file::Found,
     folder: Option<NewFolder>,
     program: Need,
-    /// The policy in force, as it is listed. None if there is none.
+    /// The policy in force, as listed by the filter. None if there is none.
     live: Option<String>,
     receipt: Option<Receipt>,
-    /// Whether the policy is as it was right after it was applied, or will be by an earlier step.
+    /// Whether the policy is unchanged since its apply, or an earlier step will make it so.
     applied: bool,
     /// Why the policy cannot be in force.
     refusal: Option<String>,
@@ -211,7 +211,7 @@ impl Kind for FirewallPolicy {
         if found.applied {
             return Ok(());
         }
-        // How it is taken back is noted first: a policy may cut the host off at once.
+        // Note the command that restores the old policy first: the new one may cut the host off at once.
         actor.keep_command(filter.restore(found.live.as_deref()))?;
         actor.run(&filter.load(wanted.text.as_deref()))?;
         let receipt = match &wanted.text {
@@ -239,7 +239,7 @@ and are not read for that.
 
 The policy is kept in a file below /etc/converge, which the module's own unit loads at boot.";
 
-/// Why a policy in the words of nftables cannot be in force.
+/// The reason why this host cannot have a policy in the syntax of nftables.
 fn foreign(filter: &dyn Firewall) -> String {
     format!("`rules` and `raw` are in the words of nftables, and this host has {}", filter.name())
 }
@@ -268,7 +268,7 @@ fn path(filter: &dyn Firewall) -> PathBuf {
 fn rendered(wish: &Wish, filter: &dyn Firewall) -> Option<Rendered> {
     let text = match wish {
         Wish::Absent => None,
-        // Raw rules are in the same words.
+        // Raw rules are in the syntax of nftables.
         Wish::Policy(policy) if !policy.raw.is_empty() && filter.render_own("").is_none() => return None,
         Wish::Policy(policy) => Some(filter.render(policy)),
         Wish::Own(rules) => Some(filter.render_own(rules)?),
@@ -283,7 +283,8 @@ fn rendered(wish: &Wish, filter: &dyn Firewall) -> Option<Rendered> {
     })
 }
 
-/// The policy in force, without what moves by itself. None if there is none, or no program to ask.
+/// The policy in force, without counters and other values that change on their own. None if there is none, or if the
+/// program is missing.
 fn live(view: &View<'_>, filter: &dyn Firewall) -> Result<Option<String>, LookError> {
     match view.ask(&filter.list())? {
         Seen::Known(answer) => filter.listed(&answer).map_err(LookError::Other),
@@ -291,7 +292,7 @@ fn live(view: &View<'_>, filter: &dyn Firewall) -> Result<Option<String>, LookEr
     }
 }
 
-/// Why the filter refuses the file, in its own words. None if it takes it, or is not there to ask.
+/// The reason why the filter refuses the file, in its own words. None if it accepts the file or cannot be asked.
 fn refusal(view: &View<'_>, filter: &dyn Firewall, file: &[u8]) -> Result<Option<String>, LookError> {
     Ok(view.ask(&filter.check(file))?.known().and_then(|answer| filter.refusal(&answer)))
 }
@@ -324,8 +325,8 @@ fn verb(wanted: &Rendered, found: &Found) -> Verb {
     }
 }
 
-/// The rules in the kernel as a property. Where the policy itself is as it was, what was done to them is shown rule by
-/// rule; what a new policy changes is shown in the file.
+/// The rules in the kernel as a property. If the policy itself is unchanged, the diff shows each changed rule of the
+/// kernel. The diff of the file shows the changes of a new policy.
 fn rules(wanted: &Rendered, found: &Found) -> PropertyChange {
     let text = wanted.text.as_deref();
     let receipt = found.receipt.as_ref();

@@ -1,4 +1,4 @@
-//! The policy as its parameters and children say it: `rule "accept" tcp=22`, `raw "…"`.
+//! Reads the policy from its parameters and children: `rule "accept" tcp=22`, `raw "…"`.
 
 use converge_model::schema::Child;
 use converge_model::{KindSchema, Param, ParamProblem, Type};
@@ -12,12 +12,12 @@ use crate::wish::{Reader, RowReader};
 
 const PORTS: &str = "[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?";
 const INTERFACE: &str = "[A-Za-z0-9_.*-]+";
-/// What stands between quotation marks of a back end.
+/// Texts between the quotation marks of a back end.
 const QUOTED: &str = "[^\"\\\\$\n\r]{1,120}";
 const RATE: &str = "[1-9][0-9]*/(second|minute|hour|day)";
 const ACTIONS: [&str; 3] = ["accept", "drop", "reject"];
 const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"];
-/// The children, each of which makes a policy.
+/// The children. Any of them makes a policy.
 const CHILDREN: [&str; 5] = ["rule", "service", "masquerade", "port-forward", "raw"];
 
 /// Adds the parameters and children of a policy to the schema.
@@ -101,7 +101,7 @@ fn port_forward() -> Child {
     unkeyed(child)
 }
 
-/// Children that are not told apart by their first argument.
+/// Children without their first argument as a key.
 fn unkeyed(child: Child) -> Child {
     Child { keyed: false, ..child }
 }
@@ -110,17 +110,17 @@ fn list(name: &str, of: Type, doc: &str) -> Param {
     Param::new(name, Type::List(Box::new(of)), doc)
 }
 
-/// Whether the parameters say something of a policy.
+/// Whether any parameter belongs to a policy.
 pub(super) fn has_policy(params: &Reader<'_>) -> bool {
     CHILDREN.iter().chain(&["input", "output", "forward"]).any(|name| params.has(name))
 }
 
-/// Whether the parameters say more of `policy` than a policy in a back end's own words, or none, can have.
+/// Whether parameters are set that do not go with `rules` or with an absent policy.
 pub(super) fn says_more(params: &Reader<'_>, policy: &Policy) -> bool {
     has_policy(params) || !policy.ping || policy.logs_rest || !policy.containers.is_empty()
 }
 
-/// The policy that the parameters say.
+/// Reads the policy from the parameters.
 pub(super) fn policy(params: &mut Reader<'_>) -> Policy {
     let [input, output, forward] =
         [("input", Action::Drop), ("output", Action::Accept), ("forward", Action::Drop)]
@@ -154,7 +154,7 @@ fn action(word: &str) -> Action {
     }
 }
 
-/// The children as they are read; mistakes go to the parameters.
+/// The children while they are read. Mistakes become problems of the parameters.
 struct Rows<'r, 'p> {
     services: Vec<Service>,
     params: &'r mut Reader<'p>,
@@ -210,7 +210,7 @@ impl Rows<'_, '_> {
         Some(rule)
     }
 
-    /// Tells what a rule says in vain: it would mean something else, or nothing.
+    /// Reports parts of a rule that have no effect or another meaning.
     fn check(&mut self, row: &RowReader, rule: &Rule) {
         let is_limit = matches!(rule.verdict, Verdict::Limit(_));
         let has_family = |v6: bool| {
@@ -347,7 +347,7 @@ impl Rows<'_, '_> {
     }
 }
 
-/// What to do about words of a back end that lead out of their place.
+/// The help for text in a back end's syntax that leaves its place.
 pub(super) const BALANCE: &str =
     "close every brace and quotation mark that is opened, and no other; do not end with a backslash";
 

@@ -1,4 +1,4 @@
-//! The policy on a host whose nft is pretended.
+//! The policy on a host with a simulated nft.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,12 +13,12 @@ use crate::system::processes::{Command, Finished};
 const SSH: &str = "chain input {\n\ttcp dport 22 accept\n}\n";
 const WEB: &str = "chain input {\n\ttcp dport 22 accept\n\ttcp dport 80 accept\n}\n";
 
-/// What the kernel of a trial host knows.
+/// The kernel's state on a trial host.
 #[derive(Default)]
 struct Kernel {
-    /// The table; none where there is none.
+    /// The table. None if there is none.
     table: Option<String>,
-    /// How often it was replaced.
+    /// How many times it was replaced.
     loads: usize,
 }
 
@@ -30,7 +30,7 @@ fn absent() -> Params {
     params([("name", "converge".into()), ("state", "absent".into())])
 }
 
-/// A host with an nft that keeps the last script that it was given, and refuses the word `acept`.
+/// A host with an nft that keeps its last script and refuses the word `acept`.
 fn host() -> (Trial, Arc<Mutex<Kernel>>) {
     let trial = Trial::new();
     trial.write("/usr/sbin/nft", "");

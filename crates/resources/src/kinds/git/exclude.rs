@@ -1,5 +1,5 @@
-//! Paths that are not checked out: rules of git's own sparse checkout (git-sparse-checkout(1)), so that git neither brings them
-//! nor misses them. Rules that somebody else wrote are left alone.
+//! Paths that are not checked out: rules of git's own sparse checkout (git-sparse-checkout(1)). So git neither writes
+//! these paths nor misses them. Rules of other authors stay.
 
 use super::Runner;
 use super::repository::Repository;
@@ -7,17 +7,17 @@ use crate::actor::{Actor, ApplyError};
 use crate::system::processes::Command;
 use crate::wish::Text;
 
-/// The first lines of the rules that Converge writes: all, but for what follows.
+/// The first lines of the rules that Converge writes: check out all paths, except the following ones.
 const HEAD: &str = "# Written by Converge.\n/*\n";
 
-/// Lets the rules hold that are read from standard input.
+/// Writes the rules from standard input and turns them on.
 const SET: &str =
     "mkdir -p .git/info && cat > .git/info/sparse-checkout && git config core.sparseCheckout true";
 
-/// Checks out what the rules leave, of the commit that is checked out.
+/// Checks out the current commit again, according to the rules.
 const AGAIN: &str = "git read-tree -mu HEAD";
 
-/// The paths that are left out of a repository.
+/// The excluded paths of a repository.
 pub(super) fn excluded(repository: &Repository) -> Vec<String> {
     repository.sparse.as_deref().map(excluded_by).unwrap_or_default()
 }
@@ -32,7 +32,7 @@ fn rules(exclude: &[String]) -> String {
     HEAD.to_owned() + &lines.collect::<String>()
 }
 
-/// A path as a pattern that means only itself.
+/// Escapes a path to a pattern that matches only this path.
 fn escaped(path: &str) -> String {
     let sign = |c: char| if "*?[\\ ".contains(c) { format!("\\{c}") } else { c.to_string() };
     path.chars().map(sign).collect()
@@ -48,8 +48,8 @@ fn unescaped(pattern: &str) -> String {
 }
 
 impl Runner<'_> {
-    /// Lets the rules be those of the wish, and what is checked out follow them; how it was is noted. What is checked out
-    /// afterwards follows them anyway.
+    /// Sets the rules of the wish and updates the work tree. Notes the old rules for the rollback. Later checkouts
+    /// follow the rules anyway.
     pub(super) fn exclude(
         &self,
         actor: &mut Actor<'_>,
@@ -63,7 +63,7 @@ impl Runner<'_> {
         let has_commit = repository.is_some_and(|repository| repository.commit.is_some());
         let change = |exclude: &[String]| {
             let again = if has_commit { format!(" && {AGAIN}") } else { String::new() };
-            // Without rules git leaves out what it left out before: all comes back first.
+            // Without rules git keeps omitting the old paths. So check out all paths first.
             let end = if exclude.is_empty() {
                 " && git config --unset core.sparseCheckout && rm .git/info/sparse-checkout"
             } else {

@@ -23,7 +23,7 @@ pub(super) use repository::{Repository, is_hash};
 /// The kind.
 pub struct Git;
 
-/// What should be checked out, and where.
+/// The desired version and the path of the work tree.
 pub struct Wish {
     path: PathBuf,
     url: String,
@@ -37,27 +37,27 @@ pub struct Wish {
     user: Option<String>,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     place: Seen<Place>,
     repository: Option<Repository>,
-    /// Whether the folder holds anything at all.
+    /// Whether the folder has any content.
     occupied: bool,
     remote: Remote,
     needs: Vec<Need>,
     own: attributes::Asked,
 }
 
-/// What the version is, as far as it had to be asked.
+/// The commit of the version, if the remote had to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Remote {
-    /// This commit; fetched by this reference, or as a commit where there is none.
+    /// This commit. It is fetched by this reference, or by its hash if there is none.
     Commit { commit: String, reference: Option<String> },
-    /// Nobody had to ask: what is checked out is good.
+    /// The remote was not asked: the work tree has an accepted version.
     Kept,
     /// The repository has no such version.
     Missing,
-    /// It cannot be asked yet; these steps may bring what is missing.
+    /// The remote cannot be asked yet. These steps may make that possible.
     Later(Vec<u32>),
 }
 
@@ -168,8 +168,8 @@ impl Kind for Git {
     }
 }
 
-/// Whether git or ssh would take the place of a repository for something to be run: `ext::COMMAND` names a helper of git,
-/// a host that begins with a hyphen is an option of ssh.
+/// Whether git or ssh would take the URL as a program to run. `ext::COMMAND` names a helper of git. A host that
+/// begins with a hyphen is an option of ssh.
 fn is_program(url: &str) -> bool {
     let helper =
         url.split_once("::").is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric()));
@@ -207,7 +207,7 @@ fn problems(params: &mut Reader<'_>, wish: &Wish) {
     }
 }
 
-/// Whether what is checked out is good, as far as the disk tells.
+/// Whether the work tree has an accepted version, as far as the local files show.
 fn kept(view: &View<'_>, wish: &Wish, repository: Option<&Repository>) -> Result<bool, LookError> {
     let Some(repository) = repository else { return Ok(false) };
     let (Some(commit), true) = (&repository.commit, repository.origin.as_deref() == Some(&wish.url)) else {
@@ -220,7 +220,7 @@ fn kept(view: &View<'_>, wish: &Wish, repository: Option<&Repository>) -> Result
     Ok(!wish.update || tag.as_ref() == Some(commit))
 }
 
-/// Asks the remote what the version is.
+/// Asks the remote for the commit of the version.
 fn ask(view: &View<'_>, wish: &Wish) -> Result<Remote, LookError> {
     let version = &wish.version;
     if is_hash(version) {
@@ -237,7 +237,7 @@ fn ask(view: &View<'_>, wish: &Wish) -> Result<Remote, LookError> {
     };
     let output = String::from_utf8_lossy(&finished.output);
     if !finished.success() {
-        // A repository on the host itself may come with an earlier step.
+        // An earlier step may create a repository on the host itself.
         return match view.absent::<()>() {
             Seen::MayCome(steps) => Ok(Remote::Later(steps)),
             _ => Err(LookError::Other(format!("failed to ask {}: {}", wish.url, output.trim_end()))),
@@ -286,7 +286,7 @@ fn update(wish: &Wish, found: &Found, repository: &Repository) -> Planned {
     }
 }
 
-/// The change with the version in it.
+/// Adds the version to the change.
 fn change(mut change: Change, wish: &Wish, found: &Found, before: Option<&str>) -> Planned {
     let name = |commit: &str| match is_hash(&wish.version) {
         true => commit.to_owned(),
@@ -317,7 +317,7 @@ fn change(mut change: Change, wish: &Wish, found: &Found, before: Option<&str>) 
     Planned::change(change.property(PropertyChange::new("version", before.map(str::to_owned), after)))
 }
 
-/// A command of git that asks nobody for a password.
+/// A git command that never asks for a password.
 pub(super) fn command<S: Into<String>>(user: Option<&str>, words: impl IntoIterator<Item = S>) -> Command {
     let environment = [("GIT_TERMINAL_PROMPT", "0"), ("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")];
     let environment = environment.map(|(name, value)| (name.to_owned(), Text::Plain(value.to_owned())));
@@ -340,7 +340,7 @@ impl Runner<'_> {
         actor.run(&self.command(words)).map(drop)
     }
 
-    /// An empty repository in a folder of the user's own; taken back by emptying it.
+    /// Makes an empty repository in a folder of the user. The rollback empties the folder.
     fn start(&self, actor: &mut Actor<'_>, found: &Found) -> Result<(), ApplyError> {
         if !matches!(found.place, Seen::Known(_)) {
             let owned = Attributes { owner: self.wish.user.clone(), ..Attributes::default() };
@@ -351,7 +351,7 @@ impl Runner<'_> {
         self.run(actor, &["remote", "add", "--", "origin", &self.wish.url])
     }
 
-    /// Gives an existing repository its origin; what was checked out is noted.
+    /// Sets the origin of an existing repository. Notes the current checkout for the rollback.
     fn prepare(&self, actor: &mut Actor<'_>, repository: &Repository) -> Result<(), ApplyError> {
         match repository.origin.as_deref() {
             Some(origin) if origin == self.wish.url => {}

@@ -1,5 +1,5 @@
-//! What a repository on the disk says of itself, read without git: where `HEAD` is, what its references are, where it
-//! came from. The formats are those of gitrepository-layout(5).
+//! Reads a repository on the disk without git: its `HEAD`, its references and its origin. The formats are those of
+//! gitrepository-layout(5).
 
 use std::path::{Path, PathBuf};
 
@@ -9,20 +9,20 @@ use crate::view::{LookError, Seen, View};
 /// A repository with a work tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::kinds) struct Repository {
-    /// The branch that is checked out, in full; none where a commit is.
+    /// The full name of the checked-out branch. None if `HEAD` is a commit.
     pub(in crate::kinds) branch: Option<String>,
-    /// The commit that is checked out; none where nothing is yet.
+    /// The checked-out commit. None if there is none yet.
     pub(in crate::kinds) commit: Option<String>,
-    /// Where `origin` is.
+    /// The URL of `origin`.
     pub(in crate::kinds) origin: Option<String>,
-    /// The rules of what of it is checked out, if they hold.
+    /// The rules of the sparse checkout, if it is on.
     pub(in crate::kinds) sparse: Option<String>,
     folder: PathBuf,
     packed: Vec<(String, String)>,
 }
 
 impl Repository {
-    /// The repository whose work tree is at `path`; none where its `.git` is no folder.
+    /// Reads the repository with its work tree at `path`. None if `.git` is no folder.
     pub(in crate::kinds) fn read(view: &View<'_>, path: &Path) -> Result<Option<Self>, LookError> {
         let folder = path.join(".git");
         if !matches!(view.glance(&folder)?, Seen::Known(place) if place.sort == Sort::Folder) {
@@ -47,8 +47,7 @@ impl Repository {
         Ok(Some(repository))
     }
 
-    /// The commit of the reference `name` (`refs/tags/v1`): for a tag with an object of its own, that which it names,
-    /// where that is known.
+    /// The commit of the reference `name` (`refs/tags/v1`). For an annotated tag this is the tagged commit, if known.
     pub(in crate::kinds) fn reference(
         &self,
         view: &View<'_>,
@@ -61,12 +60,12 @@ impl Repository {
     }
 }
 
-/// Whether a text is the whole name of a commit: SHA-1 or SHA-256.
+/// Whether a text is a full commit hash: SHA-1 or SHA-256.
 pub(in crate::kinds) fn is_hash(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether a reference's name is one that leads to no other place on the disk.
+/// Whether the name of a reference stays inside the repository folder.
 fn is_plain(name: &str) -> bool {
     name.starts_with("refs/") && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
@@ -105,7 +104,7 @@ fn origin(config: &str) -> Option<String> {
     })
 }
 
-/// Whether only a part is checked out, as `[core]` says.
+/// Whether `[core]` turns the sparse checkout on.
 fn is_sparse(config: &str) -> bool {
     let lines = config.lines().map(|line| line.trim().to_ascii_lowercase());
     let own = lines.skip_while(|line| line != "[core]").skip(1).take_while(|line| !line.starts_with('['));

@@ -19,7 +19,7 @@ fn run(words: &[String]) -> Finished {
     )
 }
 
-/// As [`run`], in the folder of the command and with what it reads.
+/// Like [`run`], with the folder and the standard input of the command.
 fn run_in(root: &Path, command: &crate::system::processes::Command) -> Finished {
     let (Some(folder), Some(input)) = (&command.folder, &command.input) else { return run(&command.words) };
     let input = String::from_utf8_lossy(input.expose()).into_owned();
@@ -36,8 +36,8 @@ fn git(folder: &Path, line: &str) -> String {
     String::from_utf8(finished.output).unwrap().trim().to_owned()
 }
 
-/// A host that has git, and a repository with the tag v1 and a newer commit on its branch; none where this machine has
-/// no git.
+/// A host with git, and a repository with the tag v1 and a newer commit on its branch. None if this machine has no
+/// git.
 fn host() -> Option<(Trial, tempfile::TempDir)> {
     if Command::new("git").arg("--version").output().is_err() {
         eprintln!("skipped: no git on this machine");
@@ -180,7 +180,7 @@ fn an_excluded_path_is_not_checked_out_and_comes_back() {
     trial.apply("git", &wish).unwrap();
     trial.assert_in_sync("git", &wish);
     assert_eq!(there(), [true, false, false, true, false]);
-    // What stands there instead is nothing that git misses, nor touches.
+    // git neither misses nor changes another entry at an excluded path.
     std::os::unix::fs::symlink("/srv/media", trial.at("/opt/app/media")).unwrap();
     trial.assert_in_sync("git", &wish);
     commit(origin.path(), "four");

@@ -17,7 +17,7 @@ use crate::wish::Reader;
 /// The kind.
 pub struct Group;
 
-/// What the group should be.
+/// The desired group.
 pub struct Wish {
     name: String,
     absent: bool,
@@ -26,14 +26,14 @@ pub struct Wish {
     members: Option<Vec<String>>,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     group: Seen<PlannedGroup>,
-    /// Whether it is known to the name service alone.
+    /// Whether only the name service knows the group.
     remote: bool,
-    /// The other group that has the number.
+    /// The name of another group with this number.
     taken: Option<String>,
-    /// A user whose primary group it is.
+    /// A user with this primary group.
     primary_of: Option<String>,
     login: Option<String>,
     members: Vec<Need>,
@@ -234,7 +234,7 @@ fn members_differ(wish: &Wish, group: &PlannedGroup) -> bool {
     asked.is_some_and(|asked| group.members.as_ref().is_none_or(|members| sorted(members) != *asked))
 }
 
-/// The login in use, where it would lose a membership that makes it root.
+/// The current login, if it would lose a membership that makes it root.
 fn loses<'a>(wish: &Wish, found: &'a Found, group: &PlannedGroup) -> Option<&'a str> {
     let login = found.login.as_deref().filter(|_| account_names::is_powerful(&wish.name))?;
     let stays = wish.members.iter().flatten().any(|member| member == login);

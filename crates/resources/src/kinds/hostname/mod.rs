@@ -16,13 +16,13 @@ use crate::wish::Reader;
 /// The kind.
 pub struct Hostname;
 
-/// What the host should be called.
+/// The desired name.
 pub struct Wish {
     name: String,
     file: Rendered,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     file: rendered_file::Found,
     /// The kernel's name for the host.
@@ -93,7 +93,7 @@ impl Kind for Hostname {
     }
 }
 
-/// Whether `name` is one as hostname(7) has it: labels of letters, digits and hyphens, 64 bytes at most in Linux.
+/// Whether `name` is valid by hostname(7): labels of letters, digits and hyphens. Linux allows 64 bytes.
 fn is_hostname(name: &str) -> bool {
     let label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';

@@ -1,4 +1,4 @@
-//! `ini`: one option of a file of sections, with its values, or the absence of an option or a section.
+//! `ini`: one option of a file with sections and its values, or the absence of an option or a section.
 
 use converge_model::{Claim, KindSchema, Param, ParamProblem, Shown, Type};
 
@@ -17,7 +17,7 @@ use sections::{Entry, Sections};
 /// The kind.
 pub struct Ini;
 
-/// What the option should be.
+/// The desired option.
 pub struct Wish {
     target: Target,
     absent: bool,
@@ -135,7 +135,7 @@ fn problems(params: &mut Reader<'_>, wish: &Wish, bare: bool) {
 }
 
 impl Wish {
-    /// What tells it from other options of the file: `[section] option`.
+    /// The name of the option in its file: `[section] option`.
     fn name(&self) -> String {
         match (&*self.section, self.option.as_deref().unwrap_or_default()) {
             ("", option) => option.to_owned(),
@@ -144,7 +144,7 @@ impl Wish {
         }
     }
 
-    /// The lines that the option should have, each a value or none.
+    /// The desired lines of the option, each with a value or without one.
     fn wanted(&self) -> Vec<Option<&[u8]>> {
         match &self.values[..] {
             [] => vec![None],
@@ -167,8 +167,8 @@ impl Wish {
         Edit::New(lines.join())
     }
 
-    /// Gives the lines of the option that are there their values, one by one; what is too many goes, what is missing
-    /// is put after the last of them.
+    /// Sets the values of the option's present lines in order. Removes surplus lines and inserts missing ones after
+    /// the last.
     fn set(&self, mut lines: Lines, option: &str) -> Edit {
         let sections = Sections::of(&lines);
         let (found, wanted) = (sections.entries(&lines, &self.section, option), self.wanted());
@@ -206,7 +206,7 @@ impl Wish {
         text.to_vec()
     }
 
-    /// Where a new option of the section goes; the section is made where it is missing.
+    /// The index for a new option of the section. Adds the section if it is missing.
     fn room(&self, lines: &mut Lines, sections: &Sections) -> usize {
         if let Some(at) = sections.end(lines, &self.section) {
             return at;
@@ -224,7 +224,7 @@ fn line(indent: &[u8], option: &str, style: &[u8], value: Option<&[u8]>) -> Vec<
         Some(value) => [indent, option.as_bytes(), style, value].concat(),
         None => [indent, option.as_bytes()].concat(),
     };
-    // An empty value leaves no blank at the end of the line.
+    // An empty value must leave no blank at the end of the line.
     line.trim_ascii_end().to_vec()
 }
 

@@ -2,7 +2,7 @@
 
 use crate::kit::lines::Lines;
 
-/// For each line of a text, the section that it stands in.
+/// The section of each line.
 pub(super) struct Sections(Vec<Row>);
 
 struct Row {
@@ -12,18 +12,18 @@ struct Row {
 
 /// A line of an option.
 pub(super) struct Entry {
-    /// Its place among the lines.
+    /// Its index among the lines.
     pub(super) at: usize,
-    /// What stands before the option.
+    /// The text before the option.
     pub(super) indent: Vec<u8>,
-    /// The `=` with what is around it.
+    /// The `=` with the blanks around it.
     pub(super) style: Vec<u8>,
-    /// The value without blanks around it; none where there is no `=`.
+    /// The value without blanks around it. None if there is no `=`.
     pub(super) value: Option<Vec<u8>>,
 }
 
 impl Sections {
-    /// The sections of `lines`; what stands before the first belongs to that without a name.
+    /// Reads the sections of `lines`. Lines before the first header belong to the section without a name.
     pub(super) fn of(lines: &Lines) -> Self {
         let mut section = Vec::new();
         let rows = lines.iter().map(|line| {
@@ -49,7 +49,7 @@ impl Sections {
         (0..self.0.len()).filter(|at| self.is_in(*at, section)).collect()
     }
 
-    /// Where a new option of the section goes: after the last of its lines that is not blank.
+    /// The index for a new option of the section: after its last line that is not blank.
     pub(super) fn end(&self, lines: &Lines, section: &str) -> Option<usize> {
         let last = (0..self.0.len())
             .rev()
@@ -60,7 +60,7 @@ impl Sections {
         }
     }
 
-    /// How options are written: as the first of the section is, else the first of the file.
+    /// The style of options: that of the first option of the section, else of the first in the file.
     pub(super) fn style(&self, lines: &Lines, section: &str) -> Option<Vec<u8>> {
         let first = |(_, entry): (&[u8], Entry)| entry.value.is_some().then_some(entry.style);
         let own = self.options(lines, section).find_map(first);
@@ -88,7 +88,7 @@ fn name(line: &[u8]) -> Option<&[u8]> {
     Some(&line[..end])
 }
 
-/// The option and its line, where the line is one.
+/// The option of a line and its entry. None if the line has no option.
 fn entry(line: &[u8], at: usize) -> Option<(&[u8], Entry)> {
     let start = line.len() - line.trim_ascii_start().len();
     let rest = &line[start..];
@@ -102,7 +102,7 @@ fn entry(line: &[u8], at: usize) -> Option<(&[u8], Entry)> {
     let name = rest[..equals].trim_ascii_end();
     let value = &rest[equals + 1..];
     let blank = value.len() - value.trim_ascii_start().len();
-    // A line that ends right after the `=` tells nothing of blanks: as many after it as before.
+    // If the line ends right after the `=`, use the blanks before it on both sides.
     let style = match value.trim_ascii().is_empty() {
         true if name.len() < equals => b" = ".to_vec(),
         true => b"=".to_vec(),

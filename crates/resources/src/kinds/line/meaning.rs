@@ -1,4 +1,4 @@
-//! What a line means where another kind owns such lines: a mount, a key that opens an account, a setting of the kernel.
+//! The meaning of a line that another kind owns: a mount, a public key, a setting of the kernel.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use converge_model::Claim;
 
 use crate::kinds::{authorized_key, mount, sysctl};
 
-/// What a resource of the other kind would claim for the line in the file at `path`.
+/// The claim of the other kind for the line in the file at `path`.
 pub(super) fn meant(path: &Path, line: &str) -> Option<Claim> {
     let part = |extent| Claim::path(path.to_string_lossy(), extent);
     if path == Path::new("/etc/fstab") {

@@ -17,7 +17,7 @@ use crate::wish::{Reader, Text};
 /// The kind.
 pub struct Line;
 
-/// What the line should be.
+/// The desired line.
 pub struct Wish {
     target: Target,
     absent: bool,
@@ -135,7 +135,7 @@ fn problems(params: &mut Reader<'_>, wish: &Wish) {
 }
 
 impl Wish {
-    /// What tells it from other lines of the file: its pattern, else its text.
+    /// The name of the line in its file: its pattern, else its text.
     fn name(&self) -> String {
         match (&self.pattern, &self.text) {
             (Some(pattern), _) => pattern.as_str().to_owned(),
@@ -170,7 +170,8 @@ impl Part for Wish {
             return self.remove(text);
         }
         let wanted = self.text.as_ref().map_or(&b""[..], Text::expose);
-        // A text that its own pattern does not match is looked for itself: the second run must find what the first did.
+        // If the pattern does not match the new text, look for the text itself. Otherwise the second run would not
+        // find the line of the first.
         let pattern = self.pattern.as_ref();
         let own = pattern.is_some_and(|pattern| lines::matches(pattern, wanted));
         if !own && lines.iter().any(|line| line == wanted) {

@@ -29,9 +29,9 @@ fn the_line_comes_and_the_rest_keeps_its_bytes() {
     check(b"a", "b", &[], b"a\nb");
     check(b"a\r\nb\r\n", "c", &[], b"a\r\nb\r\nc\r\n");
     check(b"\xff\xfe\nk=1\n\0", "k=2", &[("match", "^k=")], b"\xff\xfe\nk=2\n\0");
-    // The last match becomes the text, as people know it from lineinfile.
+    // The last match becomes the text, as in Ansible's lineinfile.
     check(b"k=1\nx\nk=2\n", "k=3", &[("match", "^k=")], b"k=1\nx\nk=3\n");
-    // One that its own pattern does not match must not be replaced again and again.
+    // If the pattern does not match the new text, a second run must not replace another line.
     check(b"#Port 1\n#Port 2\n", "Port 22", &[("match", "^#Port")], b"#Port 1\nPort 22\n");
     check(b"k=1", "k=2", &[("match", "^k=")], b"k=2");
     check(b"a\nb\nc\n", "x", &[("insert-after", "^[ab]")], b"a\nb\nx\nc\n");

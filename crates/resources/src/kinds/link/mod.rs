@@ -1,4 +1,4 @@
-//! `link`: a symbolic link and where it leads, or its absence.
+//! `link`: a symbolic link with its target, or its absence.
 
 mod release;
 
@@ -22,32 +22,32 @@ use release::Missing;
 /// The kind.
 pub struct Link;
 
-/// What the link should be.
+/// The desired link.
 pub struct Wish {
     path: PathBuf,
     absent: bool,
     to: PathBuf,
-    /// The folder of releases of which `to` names one.
+    /// The folder of releases. `to` names one of them.
     among: Option<PathBuf>,
     attributes: Attributes,
     replace: bool,
-    /// Whether folders that are missing above it are made.
+    /// Whether missing folders above the link are made.
     parents: bool,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
-    /// Where the link is to lead; why nowhere, if a release is asked for that is not there.
+    /// The target of the link, or the reason why the asked release is missing.
     to: Result<PathBuf, Missing>,
     place: Seen<Place>,
     asked: Asked,
     folder: Need,
-    /// The folders above it that are made on the way, the outermost first.
+    /// The missing folders above the link, outermost first. They are made on the way.
     missing: Vec<PathBuf>,
 }
 
 impl Wish {
-    /// A link, for a kind that keeps several; one that makes its folders itself.
+    /// A link for a kind that manages several links and makes their folders itself.
     pub(crate) fn of(path: PathBuf, to: PathBuf, replace: bool) -> Self {
         Self {
             path,
@@ -62,13 +62,13 @@ impl Wish {
 }
 
 impl Found {
-    /// Without the need for the folder: the kind makes it itself.
+    /// Removes the need for the folder, because the kind makes it itself.
     pub(crate) fn without_folder(mut self) -> Self {
         self.folder = Need::Met;
         self
     }
 
-    /// Whether nothing is at the path.
+    /// Whether the path does not exist.
     pub(crate) fn is_new(&self) -> bool {
         !matches!(self.place, Seen::Known(_))
     }
@@ -130,7 +130,7 @@ impl Kind for Link {
         vec![Claim::path(wish.path.to_string_lossy(), extent)]
     }
 
-    /// Other paths lead through it.
+    /// Other paths may lead through this one.
     fn access(wish: &Wish, login: &Login) -> bool {
         login.passes_through(&Self::claims(wish))
     }

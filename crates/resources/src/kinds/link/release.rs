@@ -1,4 +1,4 @@
-//! Which release a link is led back to: one that was in use on this host and still stands there, by its name.
+//! The target of a rollback: a release that was in use on this host and still exists, found by its name.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,14 @@ use crate::kinds::retention::were_in_use;
 use crate::kit::attributes::printable;
 use crate::view::{LookError, View};
 
-/// Why no release is the one that is asked for.
+/// The reason why the asked release is missing.
 pub(super) struct Missing {
     pub(super) message: String,
-    /// What can be asked for instead.
+    /// The releases that the user can ask for instead.
     pub(super) help: String,
 }
 
-/// Where a link in `folder` leads to the release among `releases` that `asked` names.
+/// The target of a link in `folder` to the release among `releases` that `asked` names.
 pub(super) fn among(
     view: &View<'_>,
     folder: &Path,
@@ -55,7 +55,7 @@ fn choose<'u>(used: &'u [PathBuf], asked: &str, releases: &Path) -> Result<&'u P
     }
 }
 
-/// Whether `asked` is the version in `name`: what stands before it, and a digest after it, are left out.
+/// Whether `asked` is the version in `name`. A prefix and a trailing digest are ignored.
 fn is_version(name: &str, asked: &str) -> bool {
     let is_digest = |part: &str| part.len() == 8 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let stem = name.rsplit_once('-').filter(|(_, last)| is_digest(last)).map_or(name, |(stem, _)| stem);
@@ -78,7 +78,7 @@ mod tests {
         params([("path", path("/srv/now")), ("to", asked.into()), ("among", path("/srv/releases"))])
     }
 
-    /// A host on which these were in use, one after the other.
+    /// A host on which these releases were in use, in this order.
     fn host(used: &[&str]) -> Trial {
         let trial = Trial::new();
         for name in used {

@@ -1,4 +1,4 @@
-//! Who uses what should be unmounted: the processes with a file or a folder of it.
+//! The users of a mount: the processes with a file or a folder of it.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub(super) fn users(files: &Files, at: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Whether the process works in it, was started from it, or has a file of it open.
+/// Whether the process has its working directory or program in the mount, or a file of it open.
 fn uses(files: &Files, process: u32, at: &Path) -> bool {
     let folder = PathBuf::from(format!("/proc/{process}"));
     let open = files.list(&folder.join("fd")).unwrap_or_default();

@@ -10,11 +10,11 @@ use crate::kit::edited_file::{Edit, Part, Target};
 use crate::kit::lines::Lines;
 use crate::wish::Text;
 
-/// The line as it should be.
+/// The desired line.
 pub(super) struct Line {
     target: Target,
     path: String,
-    /// What is mounted; none where there should be no line.
+    /// The source. None if there should be no line.
     source: Option<String>,
     fstype: String,
     options: Vec<Text>,
@@ -52,12 +52,12 @@ impl Line {
         &self.fstype
     }
 
-    /// What its options ask for.
+    /// The options of the line.
     pub(super) fn options(&self) -> Options {
         Options::of(&self.options)
     }
 
-    /// The first line for its place in the text of an fstab(5).
+    /// The first line for this place in the text of an fstab(5).
     pub(super) fn of_text(&self, text: &[u8]) -> Option<Self> {
         let lines = Lines::of(text);
         let fields = lines.iter().find(|line| self.is_own(line)).map(fields)?;
@@ -83,7 +83,7 @@ impl Line {
     }
 
     fn is_own(&self, line: &[u8]) -> bool {
-        // A slash at the end and doubled ones name the same place.
+        // A trailing slash and doubled slashes name the same place.
         fields(line)
             .get(1)
             .is_some_and(|path| path.starts_with('/') && Path::new(path) == Path::new(&self.path))
@@ -102,7 +102,7 @@ impl Part for Line {
             lines.retain(|line| !self.is_own(line));
         } else {
             let wanted = self.text();
-            // A second line for the place would be mounted over the first.
+            // Remove further lines for the place: they would be mounted over the first.
             let mut earlier = 0;
             lines.retain(|line| {
                 earlier += usize::from(self.is_own(line));
@@ -131,13 +131,13 @@ impl Part for Line {
     }
 }
 
-/// The part of `/etc/fstab` that the line is: what a mount would claim of it.
+/// The part of `/etc/fstab` for this line. A mount would claim it.
 pub fn part_of(line: &str) -> Option<Extent> {
     let place = fields(line.as_bytes()).into_iter().nth(1).filter(|place| place.starts_with('/'))?;
     Some(Extent::Part(Path::new(&place).components().collect::<PathBuf>().to_string_lossy().into_owned()))
 }
 
-/// The fields of a line, the last two with their defaults; none of a comment or an empty line.
+/// The fields of a line; the last two have defaults. Empty for a comment or an empty line.
 fn fields(line: &[u8]) -> Vec<String> {
     let line = String::from_utf8_lossy(line);
     let mut fields: Vec<_> = line.split_ascii_whitespace().map(unescape).collect();

@@ -1,4 +1,4 @@
-//! What is mounted at a place, held against the line: what the kernel says, whoever made it so.
+//! The mounts at a place according to the kernel, compared with the line.
 
 use std::path::{Path, PathBuf};
 
@@ -12,17 +12,17 @@ use super::options::{self, Circumstances, Difference};
 use super::source::Source;
 use super::table::{Mounted, Mounts};
 
-/// What is mounted at a place.
+/// The mounts at a place.
 pub(super) struct Live {
-    /// The place as the kernel knows it: without links on the way.
+    /// The place as the kernel knows it: without symbolic links.
     pub(super) at: PathBuf,
-    /// All that is mounted there, the lowest first.
+    /// All mounts there, the lowest first.
     pub(super) stack: Vec<Layer>,
-    /// Whether systemd waits there to mount it when it is used.
+    /// Whether systemd has an automount there.
     pub(super) waits: bool,
-    /// The lowest, held against the line.
+    /// The result of comparing the lowest mount with the line.
     pub(super) judged: Judged,
-    /// The remount that brings the options of the line into force.
+    /// The remount that applies the options of the line.
     pub(super) remount: Option<Remount>,
 }
 
@@ -30,44 +30,44 @@ pub(super) struct Live {
 pub(super) struct Layer {
     /// Its source and type.
     pub(super) shown: String,
-    /// What mounts it again; none if that cannot be told.
+    /// The command that mounts it again. None if it is unknown.
     pub(super) back: Option<Command>,
-    /// Why what is in it is lost once it is unmounted.
+    /// The reason why its content is lost after an unmount.
     pub(super) lost: Option<&'static str>,
-    /// What is mounted on it, at folders of its own.
+    /// The mounts on folders inside it.
     pub(super) below: Vec<PathBuf>,
 }
 
-/// A remount, and the one that takes it back.
+/// A remount, and the remount that reverses it.
 pub(super) struct Remount {
     pub(super) options: String,
     pub(super) back: String,
 }
 
-/// A mount, held against its line.
+/// A mount compared with its line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Judged {
     Nothing,
-    /// What is asked.
+    /// The mount is as asked.
     Right,
-    /// What is asked, with other options.
+    /// The mount is as asked, except for its options.
     Options(Difference),
-    /// Something else.
+    /// Another file system is mounted.
     Other,
 }
 
-/// File systems whose content is nowhere else.
+/// File systems with their content in memory only.
 const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 
-/// File systems that can be mounted again with what the kernel says of them.
+/// File systems that can be mounted again with the kernel's own data.
 const KNOWN_BY_THEMSELVES: [&str; 5] = ["nfs", "nfs4", "9p", "virtiofs", "overlay"];
 
-/// Whether what is in a file system of the type is nowhere else, and nothing is in a new one.
+/// Whether the content of this type is in memory only, so that a new mount is empty.
 pub(super) fn is_in_memory(fstype: &str) -> bool {
     IN_MEMORY.contains(&fstype)
 }
 
-/// Looks at `path`. The old line is that of the host as it is.
+/// Reads the mounts at `path`. The old line comes from the present `/etc/fstab`.
 pub(super) fn observe(view: &View<'_>, path: &Path, line: &Line) -> Result<Live, LookError> {
     let at = claims::end(view, path)?;
     let nothing = |judged| Live { at: at.clone(), stack: Vec::new(), waits: false, judged, remount: None };
@@ -85,7 +85,7 @@ pub(super) fn observe(view: &View<'_>, path: &Path, line: &Line) -> Result<Live,
     };
     let mut there = mounts.at(&at);
     if at == Path::new("/") {
-        // What the system was started from may be left under it.
+        // The initial root file system may still be below the root.
         there.drain(..there.len().saturating_sub(1));
     }
     let waits = there.iter().any(|mounted| is_waiting(mounted));
@@ -108,12 +108,12 @@ pub(super) fn observe(view: &View<'_>, path: &Path, line: &Line) -> Result<Live,
     Ok(live)
 }
 
-/// The place where systemd or autofs(8) waits for somebody to use what is mounted there.
+/// Whether it is an automount of systemd or autofs(8): it mounts on first use.
 fn is_waiting(mounted: &Mounted) -> bool {
     mounted.fstype == "autofs"
 }
 
-/// What bears on the options of a mount.
+/// The circumstances that affect the options of a mount.
 struct Around<'a> {
     bound_from: Option<&'a Mounted>,
     read_only_device: bool,
@@ -141,7 +141,7 @@ impl<'a> Around<'a> {
     }
 }
 
-/// The memory of the host in bytes, by proc_meminfo(5).
+/// The memory of the host in bytes: proc_meminfo(5).
 fn memory_of(text: &[u8]) -> Option<u64> {
     let text = String::from_utf8_lossy(text);
     let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -164,7 +164,7 @@ fn judge(
     Ok(if difference.is_none() { Judged::Right } else { Judged::Options(difference) })
 }
 
-/// Whether a file system of the type `found` is what a line of the type `asked` mounts.
+/// Whether a line of the type `asked` can produce a file system of the type `found`.
 fn same_type(asked: &str, found: &str, bind: bool) -> bool {
     let family = |name: &str| match name {
         "nfs" | "nfs4" => "nfs".to_owned(),
@@ -180,7 +180,7 @@ fn same_type(asked: &str, found: &str, bind: bool) -> bool {
     })
 }
 
-/// One of the mounts at the place, with what mounts it again.
+/// One of the mounts at the place, with the command that mounts it again.
 fn layer(
     view: &View<'_>,
     mounts: &Mounts,
@@ -189,7 +189,7 @@ fn layer(
     at: &Path,
 ) -> Result<Layer, LookError> {
     let by_line = match old {
-        // The name of a file system without a source is kept, too.
+        // A mount without a source keeps its name as well.
         Some(old) if Source::of(old) == Source::Word && old.source() != mounted.source => false,
         Some(old) => {
             let around = Around::of(view, mounts, old, mounted)?;
@@ -211,7 +211,7 @@ fn layer(
     Ok(Layer { shown: mounted.shown(), back, lost, below: below.into_iter().filter(stays).collect() })
 }
 
-/// What mounts `mounted` again, by what the kernel says of it.
+/// The command that mounts `mounted` again, from the kernel's data.
 fn again(mounts: &Mounts, mounted: &Mounted, at: &Path) -> Option<Command> {
     let place = at.to_string_lossy().into_owned();
     let whole = mounted.root == Path::new("/") || mounted.fstype == "btrfs";
@@ -234,7 +234,7 @@ fn again(mounts: &Mounts, mounted: &Mounted, at: &Path) -> Option<Command> {
     Some(Command::shell(line))
 }
 
-/// The options of the remount that takes another one back.
+/// The options of a remount that reverses the planned one.
 fn back_options(options: &options::Options, mounted: &Mounted, memory: Option<u64>) -> String {
     if options.is_bind() {
         format!("remount,bind,{}", options::flags_of(mounted))
@@ -243,13 +243,13 @@ fn back_options(options: &options::Options, mounted: &Mounted, memory: Option<u6
     }
 }
 
-/// The command on the place. mount(8) takes all else from the line, so that no option stands in the process list.
+/// The command for the place. mount(8) reads all else from the line, so the process list shows no options.
 pub(super) fn on(words: &[&str], path: &Path) -> Command {
     let path = path.to_string_lossy().into_owned();
     Command::new(words.iter().map(|word| (*word).to_owned()).chain([path]))
 }
 
-/// A word as a shell reads it.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -1,8 +1,7 @@
-//! `mount`: a file system that is mounted, and its line in `/etc/fstab`.
+//! `mount`: a mounted file system, and its line in `/etc/fstab`.
 //!
-//! The line belongs to [`fstab`], the kernel's table to [`table`]. [`live`] holds the one against the other, with
-//! [`source`] for what is mounted and [`options`] for how; [`point`] is the folder that it is mounted on, and [`busy`]
-//! knows who uses it.
+//! [`fstab`] has the line, [`table`] the kernel's table. [`live`] compares the two, with [`source`] for the source
+//! and [`options`] for the options. [`point`] is the mount point. [`busy`] finds the processes that use a mount.
 
 mod busy;
 pub mod fstab;
@@ -36,30 +35,30 @@ use source::Source;
 /// The kind.
 pub struct Mount;
 
-/// What should be mounted.
+/// The desired mount.
 pub struct Wish {
     path: PathBuf,
     mounted: Option<bool>,
     line: Line,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     file: edited_file::Found,
     point: Option<Point>,
     live: Live,
-    /// What is needed to mount: the source, the program.
+    /// The needs for mounting: the source and the program.
     to_mount: Vec<Need>,
     mount: Need,
     umount: Need,
-    /// What outdoes the line when the host boots.
+    /// The file that overrides the line at boot.
     overridden: Option<PathBuf>,
 }
 
-/// What is done to the mounts at the place: first some are taken away, then one is made or given other options.
+/// The work on the mounts at the place: first unmount some, then mount or remount one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Deed {
-    /// How many, from the top.
+    /// The number of mounts to unmount, from the top.
     unmount: usize,
     then: Then,
 }
@@ -69,7 +68,7 @@ enum Then {
     Nothing,
     Mount,
     Remount,
-    /// Systemd waits no more.
+    /// Stop systemd's automount.
     Forget,
 }
 
@@ -166,7 +165,7 @@ impl Kind for Mount {
         edited_file::text(&wish.line)
     }
 
-    /// Other paths lead through it.
+    /// Other paths may lead through this one.
     fn access(wish: &Wish, login: &Login) -> bool {
         login.passes_through(&Self::claims(wish))
     }
@@ -257,12 +256,12 @@ impl Kind for Mount {
         let (_, taken) = found.live.stack.split_at(found.live.stack.len() - taken);
         taken.iter().rev().try_for_each(|layer| unmount(actor, wish, &found.live.at, layer))?;
         if then == Then::Forget {
-            // Its unit goes with the line.
+            // Stop the automount before its line and unit disappear.
             let unit = unit_of(&found.live.at, "automount");
             actor.unit(services::Verb::Stop, &unit, Some(services::Verb::Start))?;
         }
         if !same_line {
-            // systemd makes units of the lines.
+            // systemd generates units from the lines.
             actor.change_unit_files(|actor| edited_file::apply(actor, &wish.line, &found.file))?;
         }
         match (then, &found.live.remount) {
@@ -283,7 +282,7 @@ impl Kind for Mount {
     }
 }
 
-/// The claims of a mount at `place`: a unit of systemd for it would be another owner.
+/// The claims of a mount at `place`. They include its systemd unit, which would be a second owner.
 fn claims_at(wish: &Wish, place: &Path) -> Vec<Claim> {
     let unit = Path::new(UNIT_FOLDERS[0]).join(unit_of(place, "mount"));
     let place = place.to_string_lossy().into_owned();
@@ -297,7 +296,7 @@ fn claims_at(wish: &Wish, place: &Path) -> Vec<Claim> {
     claims
 }
 
-/// What is to be done to the mounts.
+/// Decides the work on the mounts.
 fn deed(wish: &Wish, found: &Found, same_line: bool) -> Deed {
     let (live, all) = (&found.live, found.live.stack.len());
     let deed = |unmount, then| Deed { unmount, then };
@@ -316,7 +315,7 @@ fn deed(wish: &Wish, found: &Found, same_line: bool) -> Deed {
     }
 }
 
-/// What the deed needs.
+/// The needs of the work.
 fn needs(found: &Found, deed: Deed) -> Vec<Need> {
     let mut needs = Vec::new();
     if deed.unmount > 0 {
@@ -331,7 +330,7 @@ fn needs(found: &Found, deed: Deed) -> Vec<Need> {
     needs
 }
 
-/// What happens to the mount itself; `kept` is what stays of the stack.
+/// The change of the mount itself. `kept` are the mounts that stay.
 fn live_change(wish: &Wish, found: &Found, deed: Deed, kept: &[Layer]) -> Option<(Verb, PropertyChange)> {
     let before = before(&found.live, kept.is_empty());
     let change = |verb, after: Shown| Some((verb, PropertyChange::new("mount", before.clone(), after)));
@@ -352,7 +351,7 @@ fn live_change(wish: &Wish, found: &Found, deed: Deed, kept: &[Layer]) -> Option
     }
 }
 
-/// What is mounted now, for people: the lowest as far as it is what is asked, else all by their sources.
+/// The present mounts as text. If the lowest is the asked one, it is described by its options, else by its source.
 fn before(live: &Live, all_go: bool) -> Shown {
     let Some((lowest, above)) = live.stack.split_first() else {
         return if live.waits { "mounted when it is used".into() } else { Shown::Absent };
@@ -366,7 +365,7 @@ fn before(live: &Live, all_go: bool) -> Shown {
     Shown::Text(above.fold(lowest, |text, more| text + &more))
 }
 
-/// The plan, with why what it takes away cannot be put back.
+/// Adds to the plan why the unmounted file systems cannot be restored.
 fn lossy(mut planned: Planned, taken: &[Layer]) -> Planned {
     if let (Planned::Change(planned), Some(why)) = (&mut planned, taken.iter().find_map(|layer| layer.lost)) {
         planned.change.irreversible.get_or_insert_with(|| why.to_owned());
@@ -383,16 +382,16 @@ const fn in_sync(wish: &Wish) -> &'static str {
     }
 }
 
-/// Unmounts what is on top, and notes how it is mounted again.
+/// Unmounts the top mount and notes the command that mounts it again.
 fn unmount(actor: &mut Actor<'_>, wish: &Wish, at: &Path, layer: &Layer) -> Result<(), ApplyError> {
-    // What a bind of all that is below brought goes with it.
+    // A recursive bind also brought the mounts below it, so they go with it.
     let deep = wish.line.options().is_deep();
     let words: &[&str] = if deep { &["umount", "--recursive"] } else { &["umount"] };
     actor.run(&on(words, at)).map_err(|error| in_use(actor, at, error))?;
     layer.back.iter().try_for_each(|back| actor.keep_command(back.clone()))
 }
 
-/// The error of umount(8), with who uses the mount.
+/// The error of umount(8), with the processes that use the mount.
 fn in_use(actor: &Actor<'_>, at: &Path, error: ApplyError) -> ApplyError {
     let users = busy::users(actor.files(), at);
     if users.is_empty() {
@@ -402,8 +401,8 @@ fn in_use(actor: &Actor<'_>, at: &Path, error: ApplyError) -> ApplyError {
     ApplyError::at("unmount", at, &why).output(error.output.as_bytes())
 }
 
-/// The unit of systemd for the place that is written by hand, and is read instead of the line; a drop-in of it, if that
-/// says what or how it mounts.
+/// The systemd unit of the administrator that overrides the line, or a drop-in that sets the source, place, type or
+/// options.
 fn overriding(view: &View<'_>, at: &Path) -> Result<Option<PathBuf>, LookError> {
     let unit = unit_of(at, "mount");
     for folder in ["/etc/systemd/system", "/run/systemd/system"] {
@@ -424,14 +423,14 @@ fn overriding(view: &View<'_>, at: &Path) -> Result<Option<PathBuf>, LookError> 
     Ok(None)
 }
 
-/// Whether a drop-in says what the line says.
+/// Whether a drop-in sets a value of the line.
 fn sets_the_mount(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
     let mut keys = text.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key.trim());
     keys.any(|key| matches!(key, "What" | "Where" | "Type" | "Options"))
 }
 
-/// The unit of systemd for the place: systemd-escape(1).
+/// The systemd unit of the place, named as by systemd-escape(1).
 fn unit_of(at: &Path, kind: &str) -> String {
     use std::os::unix::ffi::OsStrExt;
     let plain = at.as_os_str().as_bytes();

@@ -1,25 +1,25 @@
-//! The options of a mount: what a list of them in fstab(5) asks for, and what the kernel says of each.
+//! The options of a mount: the asked ones of fstab(5), and those that the kernel shows.
 //!
-//! Some belong to the mount alone, and so does what is said here of `ro` in a bind; others belong to the file system and
-//! hold wherever it is mounted. Most of those the kernel does not show as they were written: here are the ones that it
-//! does.
+//! Some options belong to one mount, and so does `ro` for a bind. The others belong to the file system and apply to
+//! all its mounts. The kernel shows most of those in another form; this module covers the ones that it shows as
+//! written.
 
 use crate::system::accounts::AccountTable;
 use crate::wish::Text;
 
 use super::table::Mounted;
 
-/// The options of a line, in their order; a later one outdoes an earlier one. A secret is none of those that the kernel
-/// shows, and is left out.
+/// The options of a line in order; a later one overrides an earlier one. Secrets are left out, because the kernel
+/// never shows them.
 pub(super) struct Options(Vec<String>);
 
-/// An option that is either on or off, and the word for each.
+/// An option that is on or off, with the word for each state.
 pub(super) struct Flag {
     on: &'static str,
     off: &'static str,
 }
 
-/// What belongs to a mount, other than how it keeps the times of reading.
+/// The options of a single mount, without those for access times.
 const FLAGS: [Flag; 6] = [
     Flag { on: "ro", off: "rw" },
     Flag { on: "nosuid", off: "suid" },
@@ -29,7 +29,7 @@ const FLAGS: [Flag; 6] = [
     Flag { on: "nosymfollow", off: "symfollow" },
 ];
 
-/// What the options say that let others than root mount it, unless a later one says otherwise: mount(8).
+/// The flags that are implied by options for mounting as a user, unless a later option overrides them: mount(8).
 const IMPLIED: [(&str, &[&str]); 4] = [
     ("user", &["nosuid", "nodev", "noexec"]),
     ("users", &["nosuid", "nodev", "noexec"]),
@@ -37,27 +37,27 @@ const IMPLIED: [(&str, &[&str]); 4] = [
     ("group", &["nosuid", "nodev"]),
 ];
 
-/// How a mount keeps the times of reading; the kernel's own way is the second.
+/// The modes for access times. The second is the kernel's default.
 const TIMES: [&str; 3] = ["noatime", "relatime", "strictatime"];
 
-/// Types that are read-only by nature, whatever is asked.
+/// Types that are always read-only, independent of the options.
 const READ_ONLY: [&str; 5] = ["iso9660", "squashfs", "erofs", "cramfs", "romfs"];
 
-/// A value of a file system that the kernel shows as it was written, but for its spelling.
+/// A value of a file system that the kernel shows as written, except for its spelling.
 struct Value {
-    /// The types of file systems.
+    /// The types of file systems with this value.
     types: &'static [&'static str],
     key: &'static str,
     spelling: Spelling,
-    /// What holds where nothing is written, if that is known.
+    /// The default, if it is known.
     default: Option<&'static str>,
-    /// Whether the kernel leaves out what is the default.
+    /// Whether the kernel hides the default value.
     hides_default: bool,
-    /// Whether a remount changes it.
+    /// Whether a remount can change it.
     remounts: bool,
 }
 
-/// How a value is written.
+/// The spelling of a value.
 #[derive(Clone, Copy)]
 enum Spelling {
     Word,
@@ -67,7 +67,7 @@ enum Spelling {
     Number,
     /// `zstd` of `zstd:3`, `4` of `4.2`.
     Beginning,
-    /// A path in the file system, with or without its slash.
+    /// A path in the file system, with or without its leading slash.
     Path,
 }
 
@@ -110,24 +110,24 @@ const VALUES: [Value; 19] = [
     value(NFS, "sec", Spelling::Word),
 ];
 
-/// What is asked of options and what the kernel has, where the two differ.
+/// The asked options and those of the kernel that differ.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Difference {
-    /// What the kernel has.
+    /// The options of the kernel.
     pub(super) has: Vec<String>,
-    /// What is asked.
+    /// The asked options.
     pub(super) wants: Vec<String>,
-    /// Whether no remount changes it.
+    /// Whether a remount cannot change them.
     pub(super) replaces: bool,
 }
 
-/// What else bears on the options of a mount.
+/// The circumstances that affect the options of a mount.
 pub(super) struct Circumstances<'a> {
-    /// What a bind shows is on this mount, whose options it takes over where none are written.
+    /// The mount that contains the source of a bind. The bind inherits its options unless the line sets them.
     pub(super) bound_from: Option<&'a Mounted>,
-    /// Whether its device can only be read.
+    /// Whether the device is read-only.
     pub(super) read_only_device: bool,
-    /// The memory of the host in bytes, where it is known: a tmpfs may be given a share of it.
+    /// The memory of the host in bytes, if it is known. The size of a tmpfs may be a share of it.
     pub(super) memory: Option<u64>,
 }
 
@@ -139,7 +139,7 @@ impl Options {
         Self(text.flat_map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>()).collect())
     }
 
-    /// The options with the numbers of the users and groups that they name: mount(8) looks them up, too.
+    /// Replaces the names of users and groups with their numbers. mount(8) does the same.
     pub(super) fn numbered(mut self, accounts: &AccountTable) -> Self {
         for option in &mut self.0 {
             let number = match option.split_once('=') {
@@ -158,17 +158,17 @@ impl Options {
         self.0.iter().any(|option| option == word)
     }
 
-    /// Whether it is a bind, of one mount or of all that are below it.
+    /// Whether it is a bind, of one mount or recursive.
     pub(super) fn is_bind(&self) -> bool {
         self.has("bind") || self.is_deep()
     }
 
-    /// Whether what is mounted below the source comes with it.
+    /// Whether it also binds the mounts below the source.
     pub(super) fn is_deep(&self) -> bool {
         self.has("rbind")
     }
 
-    /// Whether systemd mounts it when it is first used.
+    /// Whether systemd mounts it on first use.
     pub(super) fn is_automount(&self) -> bool {
         self.0
             .iter()
@@ -180,7 +180,7 @@ impl Options {
         self.0.iter().rev().find_map(|option| option.strip_prefix(key)?.strip_prefix('='))
     }
 
-    /// Whether `flag` is written, one way or the other.
+    /// The written state of `flag`. None if the options do not mention it.
     fn written(&self, flag: &Flag) -> Option<bool> {
         self.0.iter().rev().find_map(|word| {
             match word.split_once('=').map_or(word.as_str(), |(word, _)| word) {
@@ -204,7 +204,7 @@ impl Options {
         })
     }
 
-    /// How the kernel's options differ from these.
+    /// Compares these options with those of the kernel.
     pub(super) fn compare(&self, mounted: &Mounted, around: &Circumstances<'_>) -> Difference {
         let mut difference = Difference::default();
         for flag in &FLAGS {
@@ -223,7 +223,7 @@ impl Options {
         difference
     }
 
-    /// The word for the flag: `ro=vfs` where it was written so.
+    /// The word for the flag. It is `ro=vfs` if written so.
     fn spelled(&self, flag: &Flag, on: bool) -> &str {
         let longer = |word: &&String| word.strip_prefix(flag.on).is_some_and(|rest| rest.starts_with('='));
         match self.0.iter().rev().find(longer) {
@@ -232,7 +232,7 @@ impl Options {
         }
     }
 
-    /// Whether the flag should be set; none where either will do.
+    /// Whether the flag should be set. None if either state is accepted.
     fn wants(&self, flag: &Flag, mounted: &Mounted, around: &Circumstances<'_>) -> Option<bool> {
         let written = self.written(flag);
         if flag.on == "ro" && written != Some(true) {
@@ -244,7 +244,7 @@ impl Options {
         }
         match (written, around.bound_from) {
             (None, Some(from)) if from.has(flag.on) => None,
-            // mount.fuse(8) sets them by itself.
+            // mount.fuse(8) sets these flags itself.
             (None, _) if mounted.fstype.starts_with("fuse") && flag.on != "ro" => None,
             (written, _) => Some(written.unwrap_or(false)),
         }
@@ -280,14 +280,14 @@ impl Options {
         }
     }
 
-    /// The options that a remount needs, all of them written out: what is not said keeps what it is.
+    /// The full options of a remount. All are written out, because a missing option keeps its state.
     pub(super) fn remount(&self, mounted: &Mounted, around: &Circumstances<'_>) -> String {
         let mut words: Vec<String> = vec!["remount".to_owned()];
         words.extend(self.is_bind().then(|| "bind".to_owned()));
         for flag in &FLAGS {
             let is = flag.is_on(mounted, self.is_bind());
             let on = self.wants(flag, mounted, around).unwrap_or(is);
-            // `symfollow` is new; no kernel or mount(8) of before knows it, or needs to be told.
+            // `symfollow` is new: older kernels and mount(8) do not know it. So write it only if it is needed.
             if on || is || flag.off != "symfollow" {
                 words.push(self.spelled(flag, on).to_owned());
             }
@@ -310,7 +310,8 @@ impl Flag {
         if on { self.on } else { self.off }
     }
 
-    /// Whether it holds. A file system that became read-only, after an error of its disk, does not say so of its mounts.
+    /// Whether the flag is set. A file system that became read-only after a disk error does not show it in its
+    /// mounts.
     fn is_on(&self, mounted: &Mounted, bind: bool) -> bool {
         mounted.has(self.on) || self.on == "ro" && !bind && mounted.system_has("ro")
     }
@@ -328,24 +329,24 @@ impl Difference {
 }
 
 impl Spelling {
-    /// Whether both mean the same; none where that cannot be told.
+    /// Whether both values mean the same. None if that is unknown.
     fn same(self, wanted: &str, shown: &str, memory: Option<u64>) -> Option<bool> {
         let wanted = wanted.trim_matches('"');
         Some(match self {
             Self::Word => wanted == shown,
             Self::Size => match (size(wanted, memory), size(shown, memory)) {
-                // The kernel rounds a share in its own way, and its memory may grow.
+                // The kernel rounds a share differently, and the memory may grow.
                 (Some(one), Some(other)) if wanted.ends_with('%') || shown.ends_with('%') => {
                     one.abs_diff(other) <= one.max(other) / 100
                 }
-                // It has whole pages.
+                // The kernel uses whole pages.
                 (Some(one), Some(other)) => one.div_ceil(4096) == other.div_ceil(4096),
-                // It shows every size but the usual one.
+                // The kernel shows every size except the default.
                 (_, None) => wanted == shown,
                 (None, Some(_)) => return None,
             },
             Self::Octal => u32::from_str_radix(wanted, 8) == u32::from_str_radix(shown, 8),
-            // A name that nobody has.
+            // None for a name without a number.
             Self::Number => wanted.parse::<u64>().ok()? == shown.parse::<u64>().ok()?,
             Self::Beginning => {
                 shown.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '.']))
@@ -355,7 +356,7 @@ impl Spelling {
     }
 }
 
-/// Another name of a key.
+/// The other name of a key.
 fn alias(key: &str) -> Option<&'static str> {
     match key {
         "vers" => Some("nfsvers"),
@@ -364,7 +365,7 @@ fn alias(key: &str) -> Option<&'static str> {
     }
 }
 
-/// How the kernel keeps the times of reading in `mounted`.
+/// The mode for access times of `mounted`.
 fn times_of(mounted: &Mounted) -> &'static str {
     if mounted.has(TIMES[0]) {
         TIMES[0]
@@ -375,23 +376,22 @@ fn times_of(mounted: &Mounted) -> &'static str {
     }
 }
 
-/// The usual size of a tmpfs, as it is written.
+/// The default size of a tmpfs, as written in the options.
 const HALF: &str = "size=50%";
 
-/// The usual size of a tmpfs as the kernel reckons it: half of the pages, of which it says nothing.
+/// The default size of a tmpfs as the kernel computes it: half of the pages. The kernel does not show it.
 fn usual_size(memory: Option<u64>) -> Option<String> {
     memory.map(|bytes| format!("size={}k", bytes / 4096 / 2 * 4))
 }
 
-/// The options of a remount that makes all as it is in `mounted`.
+/// The options of a remount that restores the present options of `mounted`.
 pub(super) fn remount_as_it_is(mounted: &Mounted, memory: Option<u64>) -> String {
     let hidden = MEMORY.contains(&mounted.fstype.as_str()) && mounted.value("size").is_none();
     let size = usual_size(memory).filter(|_| hidden);
     [format!("remount,{}", as_it_is(mounted))].into_iter().chain(size).collect::<Vec<_>>().join(",")
 }
 
-/// The options with which `mounted` can be mounted again as it is: of the mount, and those of its file system that are
-/// known.
+/// The options that mount `mounted` again as it is: those of the mount, and the known ones of its file system.
 pub(super) fn as_it_is(mounted: &Mounted) -> String {
     let flags = FLAGS.iter().map(|flag| (flag, flag.is_on(mounted, false)));
     let flags =
@@ -402,14 +402,14 @@ pub(super) fn as_it_is(mounted: &Mounted) -> String {
     flags.chain([times_of(mounted).to_owned()]).chain(sync).chain(values).collect::<Vec<_>>().join(",")
 }
 
-/// The options of the mount alone, as it is.
+/// The present options of the mount alone.
 pub(super) fn flags_of(mounted: &Mounted) -> String {
     let flags = FLAGS.iter().map(|flag| (flag, flag.is_on(mounted, true)));
     let flags = flags.filter(|(flag, on)| *on || flag.off != "symfollow").map(|(flag, on)| flag.word(on));
     flags.chain([times_of(mounted)]).collect::<Vec<_>>().join(",")
 }
 
-/// The bytes of `64m`, `65536k`, `4096`, and of `50%` where the memory is known.
+/// The bytes of `64m`, `65536k` or `4096`, and of `50%` if the memory is known.
 fn size(text: &str, memory: Option<u64>) -> Option<u64> {
     if let Some(share) = text.strip_suffix('%') {
         return memory?.checked_mul(share.parse().ok()?).map(|bytes| bytes / 100);
@@ -441,7 +441,7 @@ mod tests {
     const NOTHING: Circumstances<'static> =
         Circumstances { bound_from: None, read_only_device: false, memory: Some(1 << 30) };
 
-    /// What differs, as `has -> wants`.
+    /// The difference as `has -> wants`.
     fn difference(words: &[&str], mounted: &Mounted, around: &Circumstances<'_>) -> String {
         let difference = options(words).compare(mounted, around);
         format!("{} -> {}", difference.has.join(","), difference.wants.join(","))
@@ -502,7 +502,7 @@ mod tests {
         let from = mounted("ext4", "rw,nosuid,noatime", "rw");
         let around = Circumstances { bound_from: Some(&from), ..NOTHING };
         assert_eq!(difference(&["bind"], &mounted("ext4", "rw,nosuid,noatime", "rw"), &around), " -> ");
-        // A remount with other options lets the rest fall back to what is usual.
+        // A remount with other options resets the rest to the defaults.
         assert_eq!(
             difference(&["bind"], &mounted("ext4", "rw,noexec,relatime", "rw"), &around),
             "noexec -> exec"

@@ -1,4 +1,4 @@
-//! What a file system is mounted on: a folder, or a file for a file that is bound. It is made where it is missing.
+//! The mount point: a folder, or a file for the bind of a file. It is created if it is missing.
 
 use std::path::{Path, PathBuf};
 
@@ -11,19 +11,19 @@ use crate::view::{Body, LookError, Need, Place, Seen, View};
 /// A mount point.
 pub(super) struct Point {
     made: Made,
-    /// The need for the folder that holds it, or for itself where something is in its way.
+    /// The need for its parent folder, or for the mount point itself if another entry is in the way.
     pub(super) need: Need,
 }
 
-/// What is made where it is missing.
+/// The entry that is created if it is missing.
 enum Made {
     Folder(NewFolder),
-    /// A file, and who owns it then.
+    /// A file with its owner and group.
     File(PathBuf, (String, String)),
     Nothing,
 }
 
-/// Looks for the mount point at `path`, which must be a file where `file` says so.
+/// Looks for the mount point at `path`. It must be a file if `file` is set.
 pub(super) fn observe(view: &View<'_>, path: &Path, file: bool) -> Result<Point, LookError> {
     if !file {
         let folder = parent_folder::observe(view, path)?;
@@ -45,7 +45,7 @@ pub(super) fn observe(view: &View<'_>, path: &Path, file: bool) -> Result<Point,
 }
 
 impl Point {
-    /// Whether it is made.
+    /// Whether the mount point will be created.
     pub(super) fn is_new(&self) -> bool {
         match &self.made {
             Made::Folder(folder) => folder.is_new(),
@@ -54,7 +54,7 @@ impl Point {
         }
     }
 
-    /// What later steps will see of it.
+    /// Its effect for later steps.
     pub(super) fn effect(&self) -> Option<Effect> {
         match &self.made {
             Made::Folder(folder) => folder.effect(),
@@ -69,7 +69,7 @@ impl Point {
         }
     }
 
-    /// Makes it, where it is missing.
+    /// Creates it if it is missing.
     pub(super) fn make(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
         match &self.made {
             Made::Folder(folder) => folder.make(actor),

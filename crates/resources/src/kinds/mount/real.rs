@@ -1,5 +1,5 @@
-//! The kind `mount` with the kernel's own mounts. Each test runs in a mount namespace and a process namespace of its own,
-//! with a root user's right to make them: there `/etc`, `/run` and `/srv` are in memory, and its mounts reach nobody else.
+//! The kind `mount` with real mounts of the kernel. Each test runs as root in its own mount and process namespaces.
+//! `/etc`, `/run` and `/srv` are in memory there, and the mounts stay inside.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -9,7 +9,7 @@ use converge_model::{Params, Shown, Value, Verb};
 use crate::kind::Planned;
 use crate::kinds::testing::{Trial, change, impossible, params};
 
-/// What makes the namespace a small host, and becomes the test.
+/// The command that makes the namespace a small host and then runs the test.
 const ENTER: &str = "mount -t tmpfs run /run && mkdir /run/etc && cp -a /etc/passwd /etc/group /run/etc/ && \
                      cp -a /etc/ld.so.cache /etc/nsswitch.conf /run/etc/ 2>/dev/null; mount --bind /run/etc /etc && \
                      mount -t tmpfs srv /srv && : >/etc/fstab && exec \"$@\"";
@@ -34,14 +34,14 @@ fn alone(name: &str, test: impl FnOnce()) {
     assert!(ended.status.success() && text.contains("1 passed"), "{text}");
 }
 
-/// A line of a shell that must succeed.
+/// Runs a shell line that must succeed. Returns its output.
 fn shell(line: &str) -> String {
     let ended = Command::new("sh").args(["-ec", line]).output().unwrap();
     assert!(ended.status.success(), "{line}: {}", String::from_utf8_lossy(&ended.stderr));
     String::from_utf8(ended.stdout).unwrap().trim_end().to_owned()
 }
 
-/// What findmnt(8) says of the place: of each mount its options, those of the file system after them.
+/// The output of findmnt(8) for the place: for each mount its own options, then those of the file system.
 fn options(path: &str) -> String {
     shell(&format!("findmnt --noheadings --output VFS-OPTIONS,FS-OPTIONS --mountpoint '{path}' || true"))
 }
@@ -60,7 +60,7 @@ fn absent(path: &str) -> Params {
     params([("path", path.into()), ("state", "absent".into())])
 }
 
-/// What the plan says of the mount itself.
+/// The change of the mount itself in a plan.
 fn live(planned: Planned) -> (Verb, Shown, Shown) {
     let change = change(planned);
     let verb = change.verb;
@@ -68,7 +68,7 @@ fn live(planned: Planned) -> (Verb, Shown, Shown) {
     (verb, property.before, property.after)
 }
 
-/// Applies it, holds it to the laws that hold for the kernel too, and leaves it applied.
+/// Applies the resource, checks the laws that a real kernel can satisfy, and leaves it applied.
 fn applied(trial: &Trial, wish: &Params) {
     let table = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let before = (table(), shell("cat /etc/fstab"));
@@ -80,7 +80,7 @@ fn applied(trial: &Trial, wish: &Params) {
     let undo = trial.apply("mount", wish).unwrap_or_else(|error| panic!("{error}: {}", error.output));
     trial.assert_in_sync("mount", wish);
     trial.put_back(undo);
-    // A mount that is made again has another number; where it is and what it shows is the same.
+    // A new mount has another number. Its place and its content are the same.
     let plain = |table: &str| {
         let words = |line: &str| {
             line.split(' ').skip(if lost { 3 } else { 2 }).map(str::to_owned).collect::<Vec<_>>()
@@ -121,7 +121,7 @@ fn a_bind_is_made_of_folders_and_files_wherever_they_are() {
     alone("a_bind_is_made_of_folders_and_files_wherever_they_are", || {
         let trial = Trial::real();
         shell("mkdir -p /srv/x/srv/a /srv/a && echo text >/srv/file");
-        // On the root file system, which is in use.
+        // The root file system is in use.
         applied(&trial, &mount("/srv/share", "/usr/share", "none", &["bind", "ro"]));
         shell("[ -d /srv/share/doc ] && ! touch /srv/share/x 2>/dev/null");
         applied(&trial, &mount("/srv/copy", "/srv/file", "none", &["bind"]));

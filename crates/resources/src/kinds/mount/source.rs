@@ -1,4 +1,4 @@
-//! The source of a mount: what it is, whether it is there, and whether what is mounted comes from it.
+//! The source of a mount: its type, whether it exists, and whether a mount comes from it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,18 +10,18 @@ use crate::view::{LookError, Need, Seen, View};
 use super::fstab::Line;
 use super::table::{Mounted, Mounts};
 
-/// What a source is.
+/// The type of a source.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// A device, by its path; what it was called.
+    /// A device: its path, and its name in the line.
     Device(PathBuf, String),
-    /// A folder or a file that is seen at another place as well.
+    /// A folder or a file that is bound to another place.
     Bind(PathBuf),
-    /// A file that holds a file system.
+    /// A file with a file system in it.
     Image(PathBuf),
-    /// A share, or what else the program that mounts it knows by its name.
+    /// A share, or another name that the mount program understands.
     Named(String),
-    /// A word without a meaning: the file system has no source.
+    /// A word without a meaning, for a file system without a source.
     Word,
 }
 
@@ -55,10 +55,10 @@ const WITHOUT: [&str; 26] = [
     "tracefs",
 ];
 
-/// File systems of programs that give the kernel the source as it was written.
+/// FUSE file systems that pass the source to the kernel as written.
 const TELLING: [&str; 2] = ["fuse.sshfs", "fuse.glusterfs"];
 
-/// The names under which udev has a device, each with the folder that has them.
+/// The tags of devices in udev, each with its folder of links.
 const TAGS: [(&str, &str); 5] = [
     ("UUID=", "by-uuid"),
     ("LABEL=", "by-label"),
@@ -67,7 +67,7 @@ const TAGS: [(&str, &str); 5] = [
     ("ID=", "by-id"),
 ];
 
-/// Types whose file systems a program of this name mounts.
+/// Types with a mount program of their own.
 const HELPERS: [(&str, &str); 6] = [
     ("nfs", "mount.nfs"),
     ("nfs4", "mount.nfs"),
@@ -96,7 +96,7 @@ impl Source {
         let is_local = text.starts_with('/') && !text.starts_with("//") && !text.contains(':');
         let says_nothing = fstype.starts_with("fuse") && !TELLING.contains(&fstype);
         match text {
-            // What the kernel has for it is the program's to choose.
+            // The program decides what source the kernel shows.
             _ if says_nothing => Self::Word,
             _ if fstype.starts_with("fuse") || !is_local => Self::Named(text.to_owned()),
             _ if text.starts_with("/dev/") => Self::Device(text.into(), text.to_owned()),
@@ -104,7 +104,7 @@ impl Source {
         }
     }
 
-    /// The path that must be there, if it is one.
+    /// The path that must exist, if the source is one.
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Self::Device(path, _) | Self::Bind(path) | Self::Image(path) => Some(path),
@@ -112,7 +112,7 @@ impl Source {
         }
     }
 
-    /// The need for it, and for the program that mounts it.
+    /// The needs for the source and for the program that mounts it.
     pub(super) fn needs(&self, view: &View<'_>, line: &Line) -> Result<Vec<Need>, LookError> {
         let mut needs = Vec::new();
         if let Some(path) = self.path() {
@@ -135,7 +135,7 @@ impl Source {
         Ok(needs)
     }
 
-    /// Whether it is a file, which is mounted on a file.
+    /// Whether it is a bind of a file. Its mount point is a file as well.
     pub(super) fn is_bound_file(&self, view: &View<'_>) -> Result<bool, LookError> {
         let Self::Bind(path) = self else { return Ok(false) };
         Ok(
@@ -143,7 +143,7 @@ impl Source {
         )
     }
 
-    /// The mount that holds what a bind shows, as if nothing were mounted at `at`.
+    /// The mount that contains the source of a bind, as if no file system were mounted at `at`.
     pub(super) fn bound_from<'a>(
         &self,
         view: &View<'_>,
@@ -155,7 +155,7 @@ impl Source {
         Ok(mounts.holding_below(&path, at).and_then(|from| Some((from, from.inside(&path)?))))
     }
 
-    /// Whether `mounted` comes from it.
+    /// Whether `mounted` comes from this source.
     pub(super) fn is_of(
         &self,
         view: &View<'_>,
@@ -179,8 +179,8 @@ impl Source {
     }
 }
 
-/// Whether `mounted` is of the device at `path`: by the numbers of the kernel where it has them, because one device has
-/// many names and the root may have none (`/dev/root`).
+/// Whether `mounted` is on the device at `path`. Compares the kernel's device numbers if possible: a device has many
+/// names, and the root may have none (`/dev/root`).
 fn is_device(view: &View<'_>, path: &Path, mounted: &Mounted) -> Result<bool, LookError> {
     if path == Path::new(&mounted.source) {
         return Ok(true);
@@ -190,13 +190,13 @@ fn is_device(view: &View<'_>, path: &Path, mounted: &Mounted) -> Result<bool, Lo
     if let Seen::Known(place) = view.place(&number)? {
         return Ok(place.target.as_deref().and_then(Path::file_name) == wanted);
     }
-    // A file system over several devices has a number of its own.
+    // A file system over several devices has its own device number.
     let found = end(view, Path::new(&mounted.source))?;
     let found = found.as_deref().and_then(Path::file_name);
     Ok(found == wanted || found.is_some() && share_a_file_system(view, [found, wanted])?)
 }
 
-/// Whether the kernel has all `devices` in one btrfs.
+/// Whether one btrfs of the kernel contains all `devices`.
 fn share_a_file_system(view: &View<'_>, devices: [Option<&std::ffi::OsStr>; 2]) -> Result<bool, LookError> {
     let folder = Path::new("/sys/fs/btrfs");
     let Seen::Known(systems) = view.list(folder)? else { return Ok(false) };
@@ -213,7 +213,7 @@ fn share_a_file_system(view: &View<'_>, devices: [Option<&std::ffi::OsStr>; 2]) 
     Ok(false)
 }
 
-/// Whether `mounted` is of a device that the file at `path` stands behind.
+/// Whether `mounted` is on a loop device with the file at `path` behind it.
 fn is_image(view: &View<'_>, path: &Path, mounted: &Mounted) -> Result<bool, LookError> {
     let behind = Path::new("/sys/dev/block").join(&mounted.device).join("loop/backing_file");
     let Some(behind) = view.raw(&behind)? else { return Ok(path == Path::new(&mounted.source)) };
@@ -228,7 +228,7 @@ fn end(view: &View<'_>, path: &Path) -> Result<Option<PathBuf>, LookError> {
     })
 }
 
-/// Whether the kernel has the name of a share as it was written, but for slashes.
+/// Whether two names of a share are the same, ignoring differences in slashes and in the case of the host.
 fn same_name(wanted: &str, found: &str) -> bool {
     let plain = |name: &str| {
         let name = name.replace('\\', "/");
@@ -238,7 +238,7 @@ fn same_name(wanted: &str, found: &str) -> bool {
     plain(wanted) == plain(found)
 }
 
-/// A label as udev writes it in the name of a link: what is no plain character in hexadecimal.
+/// Encodes a label as udev does in the name of a link: other than plain characters become hexadecimal.
 fn encoded(name: &str) -> String {
     let mut encoded = String::with_capacity(name.len());
     for letter in name.chars() {

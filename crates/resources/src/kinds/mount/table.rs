@@ -1,26 +1,26 @@
-//! What is mounted where: the lines of proc_pid_mountinfo(5), and the escapes that they share with fstab(5).
+//! The mounts of a host: lines of proc_pid_mountinfo(5), and the escapes that they share with fstab(5).
 
 use std::path::{Path, PathBuf};
 
 use crate::view::{LookError, View};
 
-/// The mounts of a host, as a tree: each is on top of another, at a place of that one.
+/// The mounts of a host as a tree: each is on top of another, at a place inside it.
 #[derive(Clone, Debug, Default)]
 pub struct Mounts(Vec<Mounted>);
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
-    /// Its number, and that of the mount that it is on.
+    /// Its number, and the number of its parent mount.
     id: u64,
     parent: u64,
-    /// The device of its file system, `8:1`; the same for all that show one file system.
+    /// The device of its file system, `8:1`. All mounts of one file system share it.
     pub device: String,
-    /// Where.
+    /// The mount point.
     pub at: PathBuf,
-    /// The part of the file system that is seen there: `/`, or what a bind mount shows.
+    /// The visible part of the file system: `/`, or the source of a bind mount.
     pub root: PathBuf,
-    /// What is mounted: a device, a share, or a word.
+    /// The source: a device, a share, or a word.
     pub source: String,
     /// The type of the file system.
     pub fstype: String,
@@ -31,8 +31,8 @@ pub struct Mounted {
 }
 
 impl Mounts {
-    /// Reads the mounts of the system: those of the first process, because a look has a mount namespace of its own in
-    /// which all is read-only.
+    /// Reads the mounts of the system from its first process. A look has its own mount namespace, in which all mounts
+    /// are read-only.
     pub fn read(view: &View<'_>) -> Result<Self, LookError> {
         let first = view.raw(Path::new("/proc/1/mountinfo")).ok().flatten();
         let text = match first {
@@ -42,34 +42,34 @@ impl Mounts {
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 
-    /// The mounts of a text as proc_pid_mountinfo(5) has it. A line that is none is passed over.
+    /// Parses a text of proc_pid_mountinfo(5). Skips malformed lines.
     pub fn parse(text: &str) -> Self {
         Self(text.lines().filter_map(mounted).collect())
     }
 
-    /// What is mounted at `path`, the lowest first. What another mount hides, at a folder above, is not among it.
+    /// The mounts at `path`, the lowest first. Leaves out those that a mount at a parent folder hides.
     pub fn at(&self, path: &Path) -> Vec<&Mounted> {
         self.way(path, None).into_iter().filter(|mounted| mounted.at == path).collect()
     }
 
-    /// The mount that holds `path`.
+    /// The mount that contains `path`.
     pub fn holding(&self, path: &Path) -> Option<&Mounted> {
         self.way(path, None).pop()
     }
 
-    /// As [`Mounts::holding`], as if nothing were mounted at `covered`.
+    /// Like [`Mounts::holding`], as if no file system were mounted at `covered`.
     pub fn holding_below(&self, path: &Path, covered: &Path) -> Option<&Mounted> {
         self.way(path, Some(covered)).pop()
     }
 
-    /// The mounts on `mounted`.
+    /// The mounts on folders inside `mounted`.
     pub fn on<'a>(&'a self, mounted: &Mounted) -> impl Iterator<Item = &'a Mounted> {
         let (id, at) = (mounted.id, mounted.at.clone());
         self.0.iter().filter(move |other| other.parent == id && other.id != id && other.at != at)
     }
 
-    /// Where the file system of `mounted`, or a part of it that holds what `mounted` shows, is mounted as well: the
-    /// path there of what `mounted` shows.
+    /// The path of the content of `mounted` in another mount of the same file system. None if no other mount shows
+    /// it.
     pub fn elsewhere(&self, mounted: &Mounted) -> Option<PathBuf> {
         let others = self.0.iter().filter(|other| other.id != mounted.id && other.device == mounted.device);
         others.filter(|other| !other.at.starts_with(&mounted.at)).find_map(|other| {
@@ -79,7 +79,7 @@ impl Mounts {
         })
     }
 
-    /// The mounts that a walk to `path` goes through, the last one being where it ends.
+    /// The mounts on the walk to `path`. The last one contains it.
     fn way(&self, path: &Path, covered: Option<&Path>) -> Vec<&Mounted> {
         let is_top = |mounted: &Mounted| {
             mounted.parent == mounted.id || !self.0.iter().any(|other| other.id == mounted.parent)
@@ -87,7 +87,7 @@ impl Mounts {
         let on_the_way =
             |mounted: &&Mounted| path.starts_with(&mounted.at) && Some(mounted.at.as_path()) != covered;
         let mut way: Vec<&Mounted> = Vec::new();
-        // No walk is longer than there are mounts, whatever their numbers say of each other.
+        // Limits the walk to the number of mounts: inconsistent numbers could form a cycle.
         while way.len() < self.0.len() {
             let below = way.last().map(|mounted| mounted.id);
             let next = self
@@ -110,27 +110,27 @@ impl Mounts {
 }
 
 impl Mounted {
-    /// Whether what is seen there is as this option of a mount says.
+    /// Whether the mount has this option.
     pub fn has(&self, option: &str) -> bool {
         self.options.iter().any(|other| other == option)
     }
 
-    /// Whether its file system is as this option says, wherever it is mounted.
+    /// Whether the file system has this option, in all its mounts.
     pub fn system_has(&self, option: &str) -> bool {
         self.system.iter().any(|other| other == option)
     }
 
-    /// The value of an option of its file system.
+    /// The value of an option of the file system.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.system.iter().find_map(|option| option.strip_prefix(key)?.strip_prefix('='))
     }
 
-    /// The path in its file system of `path`, which it holds.
+    /// The path inside the file system for `path`, which this mount contains.
     pub fn inside(&self, path: &Path) -> Option<PathBuf> {
         Some(join(&self.root, path.strip_prefix(&self.at).ok()?))
     }
 
-    /// Its source and its type, for people.
+    /// Its source and its type, for users.
     pub fn shown(&self) -> String {
         if self.root == Path::new("/") {
             format!("{} ({})", self.source, self.fstype)
@@ -162,12 +162,12 @@ fn mounted(line: &str) -> Option<Mounted> {
     })
 }
 
-/// `folder` and what is below it; nothing adds no slash.
+/// Joins `folder` and `below`. An empty `below` adds no slash.
 fn join(folder: &Path, below: &Path) -> PathBuf {
     if below.as_os_str().is_empty() { folder.to_owned() } else { folder.join(below) }
 }
 
-/// `text` with its octal escapes turned into what they stand for: `\040` is a blank.
+/// Decodes the octal escapes of `text`: `\040` is a blank.
 pub fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -186,7 +186,7 @@ pub fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// `text` as a field of fstab(5): blanks, tabs, line ends, `#` and backslashes in octal.
+/// Encodes `text` as a field of fstab(5): blanks, tabs, line ends, `#` and backslashes in octal.
 pub fn escape(text: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(text.len());
     for byte in text {
@@ -202,7 +202,7 @@ pub fn escape(text: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// A root, a folder in memory that is bound to another place, a stack of two, and a place that is hidden.
+    /// A root, a folder in memory that is bound to another place, a stack of two, and a hidden mount.
     const TABLE: &str = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
          30 22 0:5 / /proc rw - proc proc rw\n\
          31 30 0:5 /sys /proc/sys ro,nosuid - proc proc rw\n\

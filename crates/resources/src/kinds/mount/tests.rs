@@ -1,4 +1,4 @@
-//! The kind `mount` on a trial host whose mount(8) and umount(8) write the kernel's table.
+//! The kind `mount` on a trial host. Its mount(8) and umount(8) write the kernel's table.
 
 use converge_model::{Params, Value};
 
@@ -7,7 +7,7 @@ use crate::kinds::testing::{Trial, change, finished, impossible, params, values}
 
 const ROOT: &str = "1 0 254:0 / / rw,relatime - ext4 /dev/vda rw\n";
 
-/// A host whose `mount` and `umount` do what their lines say.
+/// A host whose simulated `mount` and `umount` programs change its table.
 fn trial(mountinfo: &str) -> Trial {
     let trial = Trial::new();
     for program in ["mount", "umount"] {

@@ -1,4 +1,4 @@
-//! `package`: a package of the host's own manager: there, there in a version, the newest on offer, or not there.
+//! `package`: a package of the host's own manager: present, in a given version, the newest available, or absent.
 
 mod plan;
 
@@ -18,7 +18,7 @@ use crate::wish::Reader;
 /// The kind.
 pub struct Package;
 
-/// What the package should be.
+/// The desired package.
 pub struct Wish {
     name: String,
     goal: PackageGoal,
@@ -29,21 +29,21 @@ pub struct Wish {
     brings: Vec<Brought>,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     /// The package manager of the host.
     manager: &'static Manager,
-    /// The package.
+    /// The installed package.
     installed: Seen<Installed>,
-    /// The version that would be installed; none where no list knows the package.
+    /// The version that would be installed. None if no list has the package.
     candidate: Option<String>,
-    /// The package that provides the name where no package on offer is called so; else those on offer that would.
+    /// The package that provides the name if no available package has it, else the available providers.
     provider: Result<String, Vec<String>>,
-    /// How what is installed compares with the candidate, or with the version that is asked.
+    /// The installed version compared with the candidate or with the asked version.
     order: Option<std::cmp::Ordering>,
     /// The state of the package manager.
     upkeep: Upkeep,
-    /// Whether an earlier step changes what packages come from.
+    /// Whether an earlier step changes the package sources.
     sources_change: bool,
 }
 
@@ -150,7 +150,7 @@ impl Kind for Package {
             Seen::Known(installed) => Some(installed.version.clone()),
             _ => None,
         };
-        // What is there already in any version that will do needs no list.
+        // If an acceptable version is installed, skip the package lists.
         let candidate = match (&wish.goal, &version) {
             (PackageGoal::Absent { .. } | PackageGoal::Kept, _) | (PackageGoal::Present, Some(_)) => None,
             (PackageGoal::Version(pattern), Some(version)) if (manager.matches)(pattern, version) => None,
