@@ -1,4 +1,5 @@
-//! A secret in a file of any kind: a new file is for its owner alone, and one that others can read is warned of.
+//! Secrets in files of any kind: a new file is readable for its owner only, and the plan warns of a file that others
+//! can read.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +14,7 @@ use crate::registry;
 use crate::view::{Body, Place};
 use crate::wish::Filling;
 
-/// Resources of the kinds that write a text with a secret, and the file of each.
+/// Resources of the kinds that write a text with a secret, each with its file.
 fn all(trial: &Trial) -> Vec<(&'static str, Params, &'static str)> {
     let secret = || trial.secret("hunter2");
     let content = || match secret() {
@@ -173,8 +174,8 @@ fn a_unit_with_a_secret_that_its_mode_shows_to_everybody_is_warned_of_for_both()
     assert_eq!(warned(&params), 2, "so does the file");
 }
 
-/// The agent shows of a file with a secret only lines that the text without its secrets has: it must be the text that
-/// the file gets.
+/// The agent shows a line of a file with a secret only if it is in the resource's text without secrets. So that text
+/// must be the text of the file.
 #[test]
 fn the_text_that_a_resource_tells_of_is_what_it_writes() {
     let trial = Trial::new();

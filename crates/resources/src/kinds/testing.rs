@@ -1,8 +1,8 @@
-//! A trial host in a temporary folder, on which one kind at a time looks, plans, applies and takes back; and the laws
-//! that every kind obeys there.
+//! A trial host in a temporary folder, and the laws that every kind obeys there. One kind at a time looks, plans,
+//! applies and rolls back.
 //!
-//! The host is a [`World`]; a test may let its commands end as it likes. What several kinds do together is tested with
-//! the whole agent.
+//! The host is a [`World`]. A test can choose the results of its commands. Tests of the whole agent cover several
+//! kinds together.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +36,7 @@ use crate::system::receipts::Receipts;
 use crate::system::services::Units;
 use crate::view::{Base, Body, Claims, Place, View};
 
-/// A user and a group that own nothing: the world has their names.
+/// The number of a user and a group that own no file. The world has their names.
 const OTHER: u32 = 65534;
 
 /// A trial host.
@@ -45,21 +45,21 @@ pub(crate) struct Trial {
     host: Host,
     contents: Store,
     secrets: Mutex<SecretTable>,
-    /// What other resources of the catalog claim.
+    /// The claims of other resources in the catalog.
     pub(crate) others: Vec<Claim>,
     /// Whether replaced content is kept only in memory.
     pub(crate) sensitive: bool,
-    /// What its steps did beyond what was planned.
+    /// The changes of its steps beyond the plan.
     pub(crate) unforeseen: Mutex<Vec<PropertyChange>>,
 }
 
-/// Parameters by name, as a catalog has them.
+/// Parameters by name, as in a catalog.
 pub(crate) fn params<const N: usize>(params: [(&str, Value); N]) -> Params {
     Params(params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 impl Trial {
-    /// A host with nothing on it but what a [`World`] starts with.
+    /// A host with only the initial content of a [`World`].
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let host = Host { world: World::new(folder.path()).unwrap(), answer: Mutex::default(), real: None };
@@ -76,7 +76,7 @@ impl Trial {
         trial
     }
 
-    /// This machine itself: only for a test in a namespace of its own.
+    /// This machine itself. Only for a test in its own namespaces.
     pub(crate) fn real() -> Self {
         let mut trial = Self::new();
         let receipts = Receipts::in_folder(trial.at("/var/lib/converge/receipts"));
@@ -84,18 +84,18 @@ impl Trial {
         trial
     }
 
-    /// From now on the host has what `assemble` makes of its folder, in the place of the world.
+    /// Replaces the world with the system that `assemble` makes from the trial's folder.
     pub(crate) fn take(&mut self, assemble: impl FnOnce(&Path, Receipts) -> RealSystem) {
         let receipts = Receipts::in_folder(self.at("/var/lib/converge/receipts"));
         self.host.real = Some(assemble(self.folder.path(), receipts));
     }
 
-    /// Where `path` of the host is on this machine.
+    /// The path on this machine for `path` of the host.
     pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.folder.path().join(path.trim_start_matches('/'))
     }
 
-    /// Writes a file with mode 0644 and the folders on the way.
+    /// Writes a file with mode 0644, and makes its parent folders.
     pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
         let path = self.at(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -113,7 +113,7 @@ impl Trial {
         &self.host.world
     }
 
-    /// Content that the controller has.
+    /// Content that the controller has in store.
     pub(crate) fn content(&self, bytes: impl AsRef<[u8]>) -> Value {
         let bytes = bytes.as_ref();
         let digest = Digest::of(bytes);
@@ -126,22 +126,22 @@ impl Trial {
         Scalar::Secret(self.secrets.lock().unwrap().add(Secret::new(text)))
     }
 
-    /// Decides how commands end, from now on; without it the world's own commands run.
+    /// Sets the results of commands from now on. Before this call the world's own commands run.
     pub(crate) fn answer(&self, answer: impl Fn(&Command) -> Finished + Send + 'static) {
         *self.host.answer.lock().unwrap() = Some(Box::new(answer));
     }
 
-    /// What is wrong with the parameters; none where they can be decoded.
+    /// The problems of the parameters. Empty if they are valid.
     pub(crate) fn problems(&self, kind: &str, params: &Params) -> Vec<ParamProblem> {
         registry::kind(kind).unwrap().decode(params, &self.secrets.lock().unwrap()).err().unwrap_or_default()
     }
 
-    /// What the resource claims.
+    /// The claims of the resource.
     pub(crate) fn claims(&self, kind: &str, params: &Params) -> Vec<Claim> {
         registry::kind(kind).unwrap().check(params).unwrap().claims
     }
 
-    /// The text that it says it writes: the agent tells by it which lines of a file may be shown.
+    /// The text that the resource says it writes. The agent uses it to decide which lines of a file may be shown.
     pub(crate) fn text(&self, kind: &str, params: &Params) -> Option<Vec<u8>> {
         self.wanted(kind, params).text()
     }
@@ -151,58 +151,58 @@ impl Trial {
         self.wanted(kind, params).look(&View::bare(&self.base(kind, params))).unwrap()
     }
 
-    /// Why the look fails.
+    /// The error of a look that must fail.
     pub(crate) fn failure(&self, kind: &str, params: &Params) -> String {
         let looked = self.wanted(kind, params).look(&View::bare(&self.base(kind, params)));
         looked.err().expect("the look should fail").to_string()
     }
 
-    /// What can be said of the resource without a host.
+    /// The result of checking the resource without a host.
     pub(crate) fn checked(&self, kind: &str, params: &Params) -> Checked {
         registry::kind(kind).unwrap().check(params).unwrap()
     }
 
-    /// The units whose states are asked for before the look.
+    /// The units whose states the look will need.
     pub(crate) fn units(&self, kind: &str, params: &Params) -> Vec<String> {
         self.wanted(kind, params).units()
     }
 
-    /// How long it must stay as it should be.
+    /// The time for which the resource must stay in sync.
     pub(crate) fn settle(&self, kind: &str, params: &Params) -> Option<Duration> {
         self.wanted(kind, params).settle()
     }
 
-    /// Asks the resource whether it does its work.
+    /// Probes the resource.
     pub(crate) fn prove(&self, kind: &str, params: &Params) -> Result<(), ApplyError> {
         self.wanted(kind, params).prove(&self.host)
     }
 
-    /// Notifies the resource; whether there was anything to do.
+    /// Notifies the resource. Returns whether it had an action to run.
     pub(crate) fn notify(&self, kind: &str, params: &Params, how: NotifyHow) -> Result<bool, ApplyError> {
         let wanted = self.wanted(kind, params);
         let Some(action) = wanted.action(how) else { return Ok(false) };
         self.act(&mut self.undo(), |actor| wanted.act(actor, &action)).map(|()| true)
     }
 
-    /// The keys of what the resource owns on the host.
+    /// The keys of the resource's claims on the host.
     pub(crate) fn owned(&self, kind: &str, params: &Params) -> Vec<String> {
         let owned = self.view(|view| self.wanted(kind, params).owns(view)).unwrap();
         owned.iter().map(Claim::key).collect()
     }
 
-    /// Does `work` with a view of the bare host.
+    /// Runs `work` with a view of the bare host.
     pub(crate) fn view<T>(&self, work: impl FnOnce(&View<'_>) -> T) -> T {
         work(&View::bare(&Base::new(&self.host)))
     }
 
-    /// Does `work` with a view of the host after a step with these effects.
+    /// Runs `work` with a view of the host after a step with these effects.
     pub(crate) fn view_after<T>(&self, effects: Vec<Effect>, work: impl FnOnce(&View<'_>) -> T) -> T {
         let mut overlay = Overlay::default();
         overlay.add(0, effects);
         work(&View::under(&Base::new(&self.host), &overlay))
     }
 
-    /// The effect of writing a file.
+    /// The effect of a written file.
     pub(crate) fn planned_file(&self, path: &str, text: &[u8]) -> Effect {
         let (owner, group) = ("root".to_owned(), "root".to_owned());
         let (size, body) = (text.len() as u64, Body::Text(text.into()));
@@ -215,12 +215,12 @@ impl Trial {
         self.look(kind, params).planned
     }
 
-    /// Plans after steps with these effects; the first is at place 0.
+    /// Plans after a step with these effects. The step has index 0.
     pub(crate) fn plan_after(&self, effects: Vec<Effect>, kind: &str, params: &Params) -> Planned {
         self.look_after(effects, kind, params).planned
     }
 
-    /// As [`Trial::plan_after`], with the effects of the plan.
+    /// Like [`Trial::plan_after`], with the effects of the plan.
     pub(crate) fn look_after(&self, effects: Vec<Effect>, kind: &str, params: &Params) -> Look {
         let mut overlay = Overlay::default();
         overlay.add(0, effects);
@@ -228,18 +228,18 @@ impl Trial {
         self.wanted(kind, params).look(&View::under(&base, &overlay)).unwrap()
     }
 
-    /// Looks and carries the plan out; where something is to be done at all.
+    /// Looks, then applies the plan if it has changes.
     pub(crate) fn apply(&self, kind: &str, params: &Params) -> Result<Undo, ApplyError> {
         let mut undo = self.undo();
         self.apply_keeping(kind, params, &mut undo).map(|()| undo)
     }
 
-    /// What nothing was kept in yet.
+    /// An empty undo store.
     pub(crate) fn undo(&self) -> Undo {
         Undo::in_store(Files::new(self.at("/var/lib/converge/undo")).unwrap())
     }
 
-    /// As [`Trial::apply`]; what was replaced is in `undo` also where it fails.
+    /// Like [`Trial::apply`]. `undo` has the replaced content even after a failure.
     pub(crate) fn apply_keeping(
         &self,
         kind: &str,
@@ -251,7 +251,7 @@ impl Trial {
         self.apply_look(kind, params, &look, undo)
     }
 
-    /// Carries out what a look came to.
+    /// Applies the result of a look.
     pub(crate) fn apply_look(
         &self,
         kind: &str,
@@ -264,7 +264,7 @@ impl Trial {
         self.act_allowing(&allowance, undo, |actor| self.wanted(kind, params).apply(actor, look))
     }
 
-    /// Lets `work` change the host.
+    /// Runs `work` with an actor that can change the host.
     pub(crate) fn act<T>(
         &self,
         undo: &mut Undo,
@@ -293,21 +293,23 @@ impl Trial {
         work(&mut actor)
     }
 
-    /// Puts back what an apply replaced.
+    /// Restores the content that an apply replaced.
     pub(crate) fn put_back(&self, undo: Undo) {
         self.try_put_back(undo).unwrap();
     }
 
-    /// As [`Trial::put_back`], where it need not succeed.
+    /// Like [`Trial::put_back`], but may fail.
     pub(crate) fn try_put_back(&self, mut undo: Undo) -> Result<(), ApplyError> {
         undo.put_back(&self.host, &[0]).map(drop)
     }
 
-    /// Asserts the laws on a resource that is not as it should be: looking writes nothing (1); what the effects promise
-    /// is there and nothing is changed outside the claims (2); the next plan is empty, also over the effects alone (3);
-    /// what is not irreversible is put back to the byte (5); a file that is
-    /// replaced keeps what its mode does not show (6); the mode and owner that a plan shows of something new are
-    /// compared by later plans (7). Returns the change. Afterwards the resource is applied.
+    /// Asserts the laws on a resource that is not in sync, applies it and returns the change.
+    /// (1) A look writes nothing.
+    /// (2) The effects match the result, and only claimed paths change.
+    /// (3) The next plan is empty, also over the effects alone.
+    /// (5) A rollback restores every byte, unless the change is irreversible.
+    /// (6) A replaced file keeps attributes beyond its mode.
+    /// (7) Later plans compare the mode and owner that a plan shows for a new entry.
     pub(crate) fn laws(&self, kind: &str, params: &Params) -> Change {
         let adorned = self.adorn(&self.look(kind, params).effects);
         let before = self.image();
@@ -335,7 +337,7 @@ impl Trial {
         planned.change
     }
 
-    /// Moves each mode, owner and group that `change` showed of something new: the next plan finds it.
+    /// Changes each mode, owner and group that `change` showed for a new entry. The next plan must find it.
     fn assert_watched(&self, kind: &str, params: &Params, change: &Change) {
         let is_new = |property: &&PropertyChange| property.before == Shown::Absent;
         for property in change.properties.iter().filter(is_new) {
@@ -364,7 +366,8 @@ impl Trial {
         }
     }
 
-    /// Where the thing is whose `property` a plan shows: `mode`, `NAME: mode` in a tree, `directory-mode` of what is above.
+    /// The path of the entry for a `property` of a plan: `mode`, `NAME: mode` in a tree, `directory-mode` of its
+    /// parent.
     fn place_of(&self, kind: &str, params: &Params, property: &str) -> Option<PathBuf> {
         let paths = self.claims(kind, params).into_iter().filter_map(|claim| match claim {
             Claim::Path { path, .. } => Some(PathBuf::from(path)),
@@ -378,7 +381,7 @@ impl Trial {
         Some(self.at(&path.to_string_lossy())).filter(|at| at.symlink_metadata().is_ok())
     }
 
-    /// Gives each file that `effects` change an ACL, an attribute and capabilities; those files.
+    /// Adds an ACL, an attribute and capabilities to each file that `effects` change. Returns those files.
     fn adorn(&self, effects: &[Effect]) -> Vec<PathBuf> {
         let paths = effects.iter().filter_map(|effect| match effect {
             Effect::Path(path, Some(_)) => Some(path.clone()),
@@ -392,7 +395,7 @@ impl Trial {
         files
     }
 
-    /// Asserts that the file at `path`, if it is one still, has what [`Trial::adorn`] gave it.
+    /// Asserts that the path, if it is still a file, has the additions of [`Trial::adorn`].
     fn assert_adorned(&self, path: &Path) {
         let at = self.at(&path.to_string_lossy());
         if fs::symlink_metadata(&at).is_ok_and(|meta| meta.is_file()) {
@@ -400,7 +403,7 @@ impl Trial {
         }
     }
 
-    /// Asserts that nothing is to be done, and that the plan says why.
+    /// Asserts that the resource is in sync, and that the plan gives a reason.
     pub(crate) fn assert_in_sync(&self, kind: &str, params: &Params) {
         match self.plan(kind, params) {
             Planned::InSync(why) => assert!(!why.is_empty(), "nothing to do, and no reason"),
@@ -408,7 +411,7 @@ impl Trial {
         }
     }
 
-    /// All that is on the host but Converge's own folder, to be compared: bytes, modes, owners.
+    /// An image of the host without Converge's own folder, to compare: bytes, modes, owners.
     pub(crate) fn image(&self) -> BTreeMap<PathBuf, String> {
         let mut image = BTreeMap::new();
         self.image_below(self.folder.path(), &mut image);
@@ -441,7 +444,7 @@ impl Trial {
         }
     }
 
-    /// Every path effect is what is there now.
+    /// Asserts that every path effect matches the present state.
     fn assert_effects(&self, effects: &[Effect]) {
         let base = Base::new(&self.host);
         let (bare, mut overlay) = (View::bare(&base), Overlay::default());
@@ -466,7 +469,8 @@ impl Trial {
         }
     }
 
-    /// Only claimed and promised paths, and what is below them, differ from `before`; for an account its files.
+    /// Asserts that only claimed and promised paths and their content differ from `before`. An account claims its
+    /// files.
     fn assert_claims(
         &self,
         kind: &str,
@@ -498,7 +502,7 @@ impl Trial {
 
     fn base(&self, kind: &str, params: &Params) -> Base<'_> {
         let own = self.claims(kind, params);
-        // A pass borrows the claims of its catalog, which lives as long as the process in a test.
+        // A run borrows the claims of its catalog. In a test they live as long as the process.
         let claims = Box::leak(Box::new(Claims::of(own.iter().chain(&self.others))));
         Base::new(&self.host).claiming(claims).reading(&self.contents)
     }
@@ -509,18 +513,18 @@ impl Trial {
     }
 }
 
-/// How a command of a test ends.
+/// The result of a command in a test.
 pub(crate) fn finished(code: i32, output: &str) -> Finished {
     Finished { code: Some(code), signal: None, output: output.into() }
 }
 
-/// What a change shows beside its differences, which the agent masks line by line.
+/// The values that a change shows, without its diffs. The agent masks diffs line by line.
 pub(crate) fn values(change: &Change) -> String {
     let bare = |property: &PropertyChange| PropertyChange { diff: None, ..property.clone() };
     format!("{:?}", change.properties.iter().map(bare).collect::<Vec<_>>())
 }
 
-/// The change of a plan that is one.
+/// The change of a plan that has one.
 pub(crate) fn change(planned: Planned) -> Change {
     match planned {
         Planned::Change(planned) => planned.change,
@@ -528,7 +532,7 @@ pub(crate) fn change(planned: Planned) -> Change {
     }
 }
 
-/// Why a plan is impossible.
+/// The message of an impossible plan.
 pub(crate) fn impossible(planned: Planned) -> String {
     match planned {
         Planned::Impossible { message, .. } => message,
@@ -536,13 +540,13 @@ pub(crate) fn impossible(planned: Planned) -> String {
     }
 }
 
-/// Decides how a command ends.
+/// Chooses the result of a command.
 type Answer = Box<dyn Fn(&Command) -> Finished + Send>;
 
 struct Host {
     world: World,
     answer: Mutex<Option<Answer>>,
-    /// The system of this machine, where it is looked at instead of the world.
+    /// The system of this machine, if it is used instead of the world.
     real: Option<RealSystem>,
 }
 
@@ -576,7 +580,7 @@ impl Processes for Host {
         let itself = || self.real.as_ref().map_or_else(|| self.world.processes(), System::processes);
         let Some(answer) = &*answer else { return itself().run(command, output) };
         let finished = answer(command);
-        // A pipe gives what is printed in pieces.
+        // A pipe delivers the output in pieces.
         let (first, rest) = finished.output.split_at(finished.output.len() / 2);
         output(first);
         output(rest);

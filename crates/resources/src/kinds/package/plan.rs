@@ -1,4 +1,4 @@
-//! What a `package` changes.
+//! The plan of a `package`.
 
 use std::cmp::Ordering;
 
@@ -10,7 +10,7 @@ use crate::overlay::{Effect, Version};
 use crate::system::packages::{Features, Installed, PackageGoal, PackageRequest};
 use crate::view::Seen;
 
-/// What would change.
+/// Plans the changes.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     if let Some(impossible) = unable(wish, found) {
         return impossible;
@@ -23,7 +23,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     }
 }
 
-/// What the host's package manager cannot do of what is asked.
+/// The first wish that the host's package manager cannot satisfy.
 fn unable(wish: &Wish, found: &Found) -> Option<Planned> {
     let manager = found.manager;
     if !(manager.is_name)(&wish.name) {
@@ -36,7 +36,7 @@ fn unable(wish: &Wish, found: &Found) -> Option<Planned> {
     Some(Planned::Impossible { message: format!("{} cannot {what}", manager.name), help: Some(help) })
 }
 
-/// What a manager with these features cannot do of what is asked, and the parameter that asks for it.
+/// The wish that a manager with these features cannot satisfy, and the parameter for it.
 fn lacking(wish: &Wish, has: Features) -> Option<(&'static str, &'static str)> {
     let pattern = matches!(&wish.goal, PackageGoal::Version(version) if is_pattern(version));
     let needs = [
@@ -78,7 +78,7 @@ fn create(wish: &Wish, found: &Found) -> Planned {
             return Planned::InSync(format!("{provider} provides it"));
         }
         Ok(provider) => return provided(wish, std::slice::from_ref(provider)),
-        // Lists that are as new as the sources know of no package of that name.
+        // If the lists are as new as the sources, no package has this name.
         Err(providers) if !providers.is_empty() && outdated(wish, found).is_none() => {
             return provided(wish, providers);
         }
@@ -123,7 +123,7 @@ fn present(wish: &Wish, found: &Found, installed: &Installed) -> Planned {
     complete(wish, found, change)
 }
 
-/// The name is that of no package, and these provide it.
+/// Refuses a name that only these other packages provide.
 fn provided(wish: &Wish, providers: &[String]) -> Planned {
     let help = match providers {
         [one] => format!("declare `package \"{one}\"`"),
@@ -134,7 +134,7 @@ fn provided(wish: &Wish, providers: &[String]) -> Planned {
     Planned::Impossible { message, help: Some(help) }
 }
 
-/// Adds what has to happen before: fetching the lists, repairing the database.
+/// Adds the steps before the transaction: updating the lists, repairing the database.
 fn complete(wish: &Wish, found: &Found, mut change: Change) -> Planned {
     if let Some(why) = stale(wish, found) {
         change.properties.push(PropertyChange::new("lists", why, "updated"));
@@ -163,7 +163,7 @@ fn held(installed: &Installed) -> Planned {
     }
 }
 
-/// Whether what is installed makes way for another version.
+/// Whether the installed version should change.
 fn moves(wish: &Wish, found: &Found, installed: &Installed) -> bool {
     match &wish.goal {
         PackageGoal::Latest => {
@@ -177,7 +177,8 @@ fn moves(wish: &Wish, found: &Found, installed: &Installed) -> bool {
     }
 }
 
-/// Whether a version without wildcards is older than what is installed; of a pattern only the package manager can tell.
+/// Whether a version without wildcards is older than the installed one. Only the package manager can tell this of a
+/// pattern.
 fn is_downgrade(wish: &Wish, found: &Found) -> bool {
     let PackageGoal::Version(version) = &wish.goal else { return false };
     !is_pattern(version) && found.order == Some(Ordering::Greater)
@@ -187,7 +188,7 @@ fn is_pattern(version: &str) -> bool {
     version.contains(['*', '?'])
 }
 
-/// The version that will be there, where that can be said.
+/// The version after the change, if it is known.
 fn after(wish: &Wish, found: &Found) -> Shown {
     let unknown = |why: &str| Shown::Unknown(why.to_owned());
     match (&wish.goal, &found.candidate) {
@@ -199,7 +200,7 @@ fn after(wish: &Wish, found: &Found) -> Shown {
     }
 }
 
-/// Why the lists must be updated before something is installed.
+/// The reason why the lists must be updated before an installation.
 fn stale(wish: &Wish, found: &Found) -> Option<String> {
     let installs = match &found.installed {
         Seen::Known(installed) => moves(wish, found, installed),
@@ -220,7 +221,7 @@ fn stale(wish: &Wish, found: &Found) -> Option<String> {
     }
 }
 
-/// Why the lists cannot be believed, whatever they say.
+/// The reason why the lists are outdated, whatever their content.
 fn outdated(wish: &Wish, found: &Found) -> Option<&'static str> {
     let Some(age) = found.upkeep.lists_age else { return Some("never fetched") };
     if found.sources_change || found.upkeep.sources_newer {
@@ -233,7 +234,7 @@ fn word(held: bool) -> &'static str {
     if held { "yes" } else { "no" }
 }
 
-/// What is asked of the package manager.
+/// The request to the package manager.
 pub(super) fn request(wish: &Wish, found: &Found) -> PackageRequest {
     let goal = match (&wish.goal, &found.installed) {
         (PackageGoal::Absent { .. }, _) => wish.goal.clone(),
@@ -253,7 +254,7 @@ pub(super) fn request(wish: &Wish, found: &Found) -> PackageRequest {
     }
 }
 
-/// What later steps will see: the package itself, and whatever it may bring.
+/// The effects for later steps: the package itself, and anything that it may bring.
 pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
     if let PackageGoal::Absent { .. } = wish.goal {
         return vec![Effect::Package(wish.name.clone(), None), Effect::Elsewhere];

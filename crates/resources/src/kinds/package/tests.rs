@@ -1,4 +1,4 @@
-//! What is planned for each state of a package, of its lists and of the database.
+//! The plan for each state of a package, of its lists and of the database.
 
 use converge_model::{Certainty, Change, Params, Shown, Value, Verb};
 
@@ -17,10 +17,10 @@ fn package<const N: usize>(name: &str, more: [(&str, Value); N]) -> Params {
     all
 }
 
-/// A manager that can do everything.
+/// A manager with all features.
 static DEBIAN_LIKE: Manager = manager("trial", Features::ALL);
 
-/// A manager with Debian's rules that has these features.
+/// A manager with Debian's rules and these features.
 const fn manager(name: &'static str, features: Features) -> Manager {
     Manager {
         name,
@@ -49,7 +49,7 @@ fn installed(version: &str) -> Seen<Installed> {
     Seen::Known(Installed { version: version.to_owned(), held: false, whole: true })
 }
 
-/// What is found where nothing is out of the ordinary.
+/// The state of a host without special conditions.
 fn found(installed: Seen<Installed>, candidate: Option<&str>) -> Found {
     let order = match (&installed, candidate) {
         (Seen::Known(installed), Some(candidate)) => Some(installed.version.as_str().cmp(candidate)),

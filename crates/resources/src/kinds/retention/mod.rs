@@ -1,5 +1,5 @@
-//! `retention`: the newest folders of a folder of releases stay, the others go; never the one in use, nor the one that was
-//! in use before it.
+//! `retention`: keeps the newest releases of a folder and removes the others. It never removes the current release or
+//! the one before.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -21,20 +21,20 @@ use crate::wish::Reader;
 /// The kind.
 pub struct Retention;
 
-/// How many stay.
+/// The number of releases to keep.
 pub struct Wish {
     path: PathBuf,
     current: PathBuf,
     keep: usize,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
-    /// The one in use; none where the link leads to none of them.
+    /// The release in use. None if the link leads to no release.
     current: Option<PathBuf>,
-    /// Those that were in use, the latest first, as noted; what is gone is left out.
+    /// The releases that were in use, the latest first, from the receipt. Removed ones are left out.
     noted: Vec<PathBuf>,
-    /// Those that never were, the newest first.
+    /// The releases that were never in use, the newest first.
     others: Vec<PathBuf>,
 }
 
@@ -90,7 +90,7 @@ impl Kind for Retention {
         for name in names.into_iter().filter(|name| !used.contains(name)) {
             dated.push((view.modified(&wish.path.join(&name))?, name));
         }
-        // What comes with this plan has no time yet, and is the newest.
+        // A release of this plan has no time yet and counts as the newest.
         dated.sort_by_key(|(modified, _)| (modified.is_some(), Reverse(*modified)));
         Ok(Found { current, noted, others: dated.into_iter().map(|(_, name)| name).collect() })
     }
@@ -135,7 +135,7 @@ impl Kind for Retention {
     }
 }
 
-/// The names of the releases in `folder` that were in use, the latest first, and still stand there.
+/// The names of the releases in `folder` that were in use and still exist, the latest first.
 pub(crate) fn were_in_use(view: &View<'_>, folder: &Path) -> Result<Vec<PathBuf>, LookError> {
     let noted = view.receipt(&key(folder))?.map(|receipt| receipt.paths).unwrap_or_default();
     let mut there = Vec::new();
@@ -156,13 +156,13 @@ fn key(folder: &Path) -> String {
 }
 
 impl Found {
-    /// Those that are or were in use, the latest first.
+    /// The releases that are or were in use, the latest first.
     fn used(&self) -> impl Iterator<Item = &PathBuf> {
         let before = self.noted.iter().filter(|name| self.current.as_ref() != Some(*name));
         self.current.iter().chain(before)
     }
 
-    /// Those that go.
+    /// The releases to remove.
     fn surplus<'a>(&'a self, wish: &Wish) -> Vec<&'a PathBuf> {
         let safe = self.used().take(2).count();
         let rest = self.others.iter().chain(self.used().skip(2));
@@ -196,7 +196,7 @@ mod tests {
         names
     }
 
-    /// Releases one after the other, each in use for a while.
+    /// Puts releases into use one after the other.
     fn in_use(trial: &Trial, all: &[&str], keep: i64) {
         for name in all {
             switch(trial, name);

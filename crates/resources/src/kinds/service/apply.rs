@@ -7,10 +7,10 @@ use crate::kind::Action;
 use crate::system::System;
 use crate::system::services::{Active, Enabled, Load, UnitState, Verb};
 
-/// The lines of the journal that a failure shows.
+/// The number of journal lines that a failure shows.
 const JOURNAL: u32 = 20;
 
-/// Makes the unit what it should be. What it needs to start is changed first, what keeps it from starting last.
+/// Applies the wish to the unit. Changes that allow a start come first. Masking prevents a start, so it comes last.
 pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
     let absent = UnitState::default();
     let state = match &found.unit {
@@ -40,37 +40,37 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
 fn start(actor: &mut Actor<'_>, wish: &Wish, found: &Found, state: &UnitState) -> Result<(), ApplyError> {
     match found.running(state, wish.settle) {
         Running::Yes => return Ok(()),
-        // One that was failing is not brought back by starting it: stopping it ends what this start did.
+        // A rollback cannot restore a failed state. Stopping the unit ends at least the effect of this start.
         Running::No(_) => actor.unit(Verb::Start, &wish.unit, Some(Verb::Stop))?,
         Running::Badly(_) => actor.unit(Verb::Restart, &wish.unit, None)?,
     }
     must_work(actor.system, wish)
 }
 
-/// Restarts or reloads the unit. One that does not run, and need not, is left alone.
+/// Restarts or reloads the unit. Leaves a unit alone if it does not run and need not run.
 pub(super) fn act(actor: &mut Actor<'_>, wish: &Wish, action: &Action) -> Result<(), ApplyError> {
     let runs = runs_at_all(&state(actor.system, &wish.unit)?);
     if !(runs || action.ran || wish.running.is_some()) {
         return Ok(());
     }
-    // A unit that the action stopped cannot be reloaded any more.
+    // If the action stopped the unit, it cannot be reloaded any more.
     let is_down = action.ran && !runs;
     let verb = if action.verb == "reload" && !is_down { Verb::Reload } else { Verb::Restart };
     actor.unit(verb, &wish.unit, None)?;
     must_work(actor.system, wish)
 }
 
-/// Whether the service, where it runs or should, still answers.
+/// Whether a service that runs or should run still answers its probe.
 pub(super) fn prove(system: &dyn System, wish: &Wish) -> Result<(), ApplyError> {
     if wish.probe.is_none() || !concerns(system, wish)? { Ok(()) } else { must_work(system, wish) }
 }
 
-/// Whether the unit should run, or does though nobody asks for it.
+/// Whether the state of the unit matters: the wish sets it, or the unit runs anyway.
 fn concerns(system: &dyn System, wish: &Wish) -> Result<bool, ApplyError> {
     Ok(wish.running.is_some() || runs_at_all(&state(system, &wish.unit)?))
 }
 
-/// A service works that runs and answers, if it has something to be asked.
+/// Checks that the service runs and, if it has a probe, answers it.
 fn must_work(system: &dyn System, wish: &Wish) -> Result<(), ApplyError> {
     let alive = || must_run(system, &wish.unit);
     alive()?;
@@ -81,7 +81,7 @@ fn must_work(system: &dyn System, wish: &Wish) -> Result<(), ApplyError> {
     })
 }
 
-/// A job that ended well says little of a service that has no way to tell that it is ready.
+/// Checks the unit itself: a successful start job says little about a service without a readiness notification.
 fn must_run(system: &dyn System, unit: &str) -> Result<(), ApplyError> {
     let why = match state(system, unit)?.active {
         Active::Active => return Ok(()),
@@ -219,7 +219,7 @@ mod tests {
         check(&[], &[yes("masked")], &["unmask app.service"]);
     }
 
-    /// A host with a unit that is so.
+    /// A host with a unit in this state.
     fn with_unit(active: Active) -> Trial {
         let trial = Trial::new();
         let unit = UnitState { load: Load::Loaded, active, ..UnitState::default() };

@@ -1,4 +1,4 @@
-//! `service`: a unit that runs, and is started at boot.
+//! `service`: a unit that runs, and starts at boot.
 
 mod apply;
 mod plan;
@@ -21,7 +21,7 @@ use probe::Probe;
 /// The kind.
 pub struct Service;
 
-/// What the unit should be; what is none stays as it is.
+/// The desired unit. A property that is None stays as it is.
 pub struct Wish {
     unit: String,
     running: Option<bool>,

@@ -1,4 +1,4 @@
-//! What a `service` is, and what would change.
+//! The state of a `service`, and its plan.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,29 +11,29 @@ use crate::overlay::{Effect, PlannedUnit};
 use crate::system::services::{Active, Enabled, Load, UnitState};
 use crate::view::{LookError, Need, Seen, UNIT_FOLDERS, View};
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     /// The unit.
     pub(super) unit: Seen<UnitState>,
-    /// The units that must run with it, each with whether it does.
+    /// The units that must run together with it, each with its state.
     parts: Vec<(String, Active)>,
     need: Need,
-    /// A unit file where the link that masks the unit must be.
+    /// A unit file at the path of the mask's link.
     in_the_way: Option<PathBuf>,
 }
 
-/// Whether a unit runs, as far as it should.
+/// Whether a unit runs as it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Running {
-    /// It runs, and so does what is part of it.
+    /// It runs, and so do its parts.
     Yes,
-    /// It does not, and why where that is worth a word.
+    /// It does not run. The text says why, if that is useful.
     No(Option<&'static str>),
-    /// It runs, but not as it should: starting it would do nothing.
+    /// It runs, but not as it should. A start would have no effect.
     Badly(String),
 }
 
-/// Asks for the unit, and where it runs for its parts.
+/// Reads the unit, and its parts if it runs.
 pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
     let unit = view.unit(&wish.unit)?;
     let mut parts = Vec::new();
@@ -47,7 +47,7 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
     Ok(Found { unit, parts, need: view.need_unit(&wish.unit)?, in_the_way })
 }
 
-/// The unit file that an administrator wrote, or linked, where systemctl(1) mask makes its link.
+/// The unit file or link of an administrator at the path where systemctl(1) mask puts its link.
 fn unit_file(view: &View<'_>, unit: &str) -> Result<Option<PathBuf>, LookError> {
     let path = Path::new(UNIT_FOLDERS[0]).join(unit);
     Ok(match view.place(&path)? {
@@ -89,7 +89,7 @@ impl Running {
     }
 }
 
-/// What would change.
+/// Plans the changes.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     if let Some(file) = &found.in_the_way {
         return Planned::Impossible {
@@ -109,7 +109,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
         Seen::Absent | Seen::MayCome(_) if wants_nothing(wish) => {
             Planned::InSync("there is no such unit".to_owned())
         }
-        // A unit that is not there can be masked before it comes.
+        // A missing unit can be masked before it is installed.
         Seen::Absent if wish.masked == Some(true) => Planned::change(
             Change::new(Verb::Create).property(PropertyChange::new("masked", Shown::Absent, word(true))),
         ),
@@ -125,12 +125,12 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     }
 }
 
-/// Whether a unit that is not there is just as it should be.
+/// Whether a missing unit is in sync.
 fn wants_nothing(wish: &Wish) -> bool {
     wish.running != Some(true) && wish.enabled != Some(true) && wish.masked != Some(true)
 }
 
-/// What makes the wish impossible on this unit, and what to do about it.
+/// The reason why this unit cannot satisfy the wish, and a help text.
 fn obstacle(wish: &Wish, state: &UnitState) -> Option<(String, &'static str)> {
     let unit = &wish.unit;
     if state.load == Load::Masked
@@ -178,12 +178,12 @@ fn known(wish: &Wish, found: &Found, state: &UnitState) -> Planned {
     Planned::change(change)
 }
 
-/// Whether there is something to be stopped.
+/// Whether the unit can be stopped.
 pub(super) fn runs_at_all(state: &UnitState) -> bool {
     matches!(state.active, Active::Active | Active::Activating | Active::Deactivating)
 }
 
-/// Everything that is asked, of a unit that nobody has seen.
+/// All properties of the wish, for a unit with an unknown state.
 fn asked(wish: &Wish, before: &Shown) -> Vec<PropertyChange> {
     [("masked", wish.masked), ("enabled", wish.enabled), ("running", wish.running)]
         .into_iter()
@@ -206,7 +206,7 @@ const fn word(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
 }
 
-/// What later steps will see.
+/// The effects for later steps.
 pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
     let runs = matches!(&found.unit, Seen::Known(state) if found.running(state, wish.settle) == Running::Yes);
     let starts = wish.running == Some(true) && !runs;

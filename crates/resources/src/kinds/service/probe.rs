@@ -1,6 +1,6 @@
-//! The probe of a `service`: a connection to where it listens, or a request over HTTP, until the answer is as expected.
-//! When it is asked is decided beside this file; of HTTP it speaks only what a health check needs, version 1.0 and
-//! without TLS, and of addresses only literal ones.
+//! The probe of a `service`: a connection to its address, or an HTTP request. It repeats until the answer is as
+//! expected. `apply` decides when to probe. The HTTP is only enough for a health check: version 1.0 without TLS.
+//! Addresses must be literal; names are not looked up.
 
 use std::fmt;
 use std::fs::File;
@@ -18,15 +18,15 @@ use crate::actor::ApplyError;
 use crate::system::files::Files;
 use crate::wish::{Reader, normal_path};
 
-/// What a service must answer.
+/// The expected answer of a service.
 pub(super) struct Probe {
     at: Place,
-    /// What is asked over HTTP; none: a connection is enough.
+    /// The HTTP request. None: a connection is enough.
     request: Option<Request>,
     timeout: Duration,
 }
 
-/// Where it listens.
+/// The address of the service.
 enum Place {
     Tcp(SocketAddr),
     Unix(PathBuf),
@@ -35,24 +35,24 @@ enum Place {
 struct Request {
     path: String,
     host: String,
-    /// The statuses that are as expected; none: 200 to 399.
+    /// The expected statuses. Empty: 200 to 399.
     expect: Vec<String>,
 }
 
-/// How long the service is left alone after the first question; then twice as long each time, so that its journal is not
-/// full of them.
+/// The pause after the first attempt. Each further pause is twice as long, so that the attempts do not fill the
+/// service's journal.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long it is left alone at most.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long one question may take at least.
+/// The shortest timeout of one attempt.
 const SHORTEST: Duration = Duration::from_millis(200);
 
 /// The longest answer that is read, in bytes.
 const LIMIT: usize = 16 * 1024;
 
-/// How many characters of the body a failure shows.
+/// The number of characters of the body that a failure shows.
 const SHOWN: usize = 400;
 
 /// The parameters.
@@ -80,7 +80,7 @@ pub(super) fn params() -> [Param; 5] {
     ]
 }
 
-/// Reads them.
+/// Reads the parameters.
 pub(super) fn decode(params: &mut Reader<'_>) -> Option<Probe> {
     let path = params.text("probe-path");
     let request = Request {
@@ -91,7 +91,7 @@ pub(super) fn decode(params: &mut Reader<'_>) -> Option<Probe> {
     let timeout = params.duration("probe-timeout").unwrap_or(Duration::from_secs(20));
     let need = |name: &str, of: &str| ParamProblem::new(name, format!("says nothing without `{of}`"));
     if path.is_none() {
-        // A module may hand on a list that is empty.
+        // A module may pass on an empty list.
         let said = [("probe-host", params.has("probe-host")), ("probe-expect", !request.expect.is_empty())];
         for (name, _) in said.iter().filter(|(_, said)| *said) {
             params.problem(need(name, "probe-path"));
@@ -137,7 +137,7 @@ impl Place {
     }
 }
 
-/// A connection to the socket at `path`. One whose queue is full does not keep anybody waiting: that is no answer.
+/// Connects to the socket at `path`. A full queue is an error at once: the probe must not block.
 fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -147,7 +147,7 @@ fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
 }
 
 impl Probe {
-    /// Asks until the answer is as expected, `alive` fails, or the time is over; then the error holds the last answer.
+    /// Repeats the attempt until it succeeds, `alive` fails or the timeout ends. A timeout error has the last answer.
     pub(super) fn until_answered(
         &self,
         files: &Files,
@@ -168,7 +168,7 @@ impl Probe {
         }
     }
 
-    /// One question; what came instead of the expected answer.
+    /// Makes one attempt. The error describes the unexpected answer.
     fn ask(&self, files: &Files, time: Duration) -> Result<(), String> {
         let deadline = Instant::now() + time;
         let connection = self.at.connect(files, time).map_err(|error| unanswered(&error, "connect"))?;
@@ -179,7 +179,7 @@ impl Probe {
     }
 }
 
-/// Sends `text` and reads what comes until the other side closes, until it is enough, or until the time is over.
+/// Sends `text` and reads until the peer closes, the limit is reached or the deadline passes.
 fn exchange(connection: OwnedFd, text: &str, deadline: Instant) -> io::Result<Vec<u8>> {
     let mut connection = File::from(connection);
     let wait = |connection: &File, which| {
@@ -196,7 +196,7 @@ fn exchange(connection: OwnedFd, text: &str, deadline: Instant) -> io::Result<Ve
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(&piece[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // What came so far may be all that a keen server ever says.
+            // A server that does not close may have sent its whole answer already.
             Err(_) if !answer.is_empty() => break,
             Err(error) => return Err(error),
         }
@@ -212,7 +212,7 @@ impl Request {
         )
     }
 
-    /// Holds the answer against what is expected; what it was instead.
+    /// Compares the answer with the expected one. The error describes the actual answer.
     fn judge(&self, answer: &[u8]) -> Result<(), String> {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut response = httparse::Response::new(&mut headers);
@@ -259,7 +259,7 @@ fn unanswered(error: &io::Error, what: &str) -> String {
     }
 }
 
-/// The beginning of a text from outside, on one line, blanks drawn together.
+/// The beginning of an external text as one line, with runs of blanks joined.
 fn readable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * SHOWN)]);
     let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -279,7 +279,7 @@ mod tests {
     use std::net::TcpListener;
     use std::os::unix::net::UnixListener;
 
-    /// Answers every request with the next of `answers`, the last of them for ever.
+    /// Answers each request with the next of `answers`, then always with the last.
     fn serve(
         mut accept: impl FnMut() -> Box<dyn ReadWrite> + Send + 'static,
         answers: &'static [&'static str],

@@ -1,4 +1,5 @@
-//! `sudo-rule`: who may run what as whom, in a file of its own below `/etc/sudoers.d` that `visudo` has checked.
+//! `sudo-rule`: the commands that a user or group may run with sudo, in its own file below `/etc/sudoers.d`. `visudo`
+//! checks the file.
 
 mod rule;
 #[cfg(test)]
@@ -22,10 +23,10 @@ use rule::Rule;
 /// The kind.
 pub struct SudoRule;
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     file: rendered_file::Found,
-    /// The user whose login the run uses, where this file alone lets it become root and would do so no longer.
+    /// The login of the run, if only the old file lets it become root and the new one would not.
     loses: Option<String>,
 }
 
@@ -134,7 +135,7 @@ fn path(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name.replace(['.', '~'], "_"))
 }
 
-/// The login in use, where only the file of the rule lets it run everything, and would do so no longer.
+/// The current login, if only the old file of the rule lets it run all commands and the new one would not.
 fn loses(view: &View<'_>, wish: &Rendered) -> Result<Option<String>, LookError> {
     let Some(login) = view.login() else { return Ok(None) };
     let groups =
@@ -161,7 +162,7 @@ fn loses(view: &View<'_>, wish: &Rendered) -> Result<Option<String>, LookError> 
     Ok(Some(login))
 }
 
-/// Whether a text of sudoers has a rule that lets one of `names` run everything.
+/// Whether a text of sudoers has a rule that lets one of `names` run all commands.
 fn gives_all(text: &[u8], names: &[String]) -> bool {
     String::from_utf8_lossy(text).lines().any(|line| {
         let who = line.split_whitespace().next();

@@ -1,11 +1,11 @@
-//! The text of a rule: lines of sudoers(5) that nobody can break out of.
+//! The text of a rule: lines of sudoers(5). No value can add another line or rule.
 
 use converge_model::ParamProblem;
 
 use crate::kit::account_names::check_name;
 use crate::wish::Reader;
 
-/// What a file of sudo says.
+/// The content of a rule file.
 pub(super) struct Rule {
     /// `ada`, `%operators`.
     who: String,
@@ -18,7 +18,7 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// Reads the rule and notes what is wrong with it.
+    /// Reads the rule and reports its problems.
     pub(super) fn decode(params: &mut Reader<'_>, absent: bool) -> Self {
         let (user, group) = (params.text("user"), params.text("group"));
         for (param, name) in [("user", &user), ("group", &group)] {
@@ -49,7 +49,7 @@ impl Rule {
         rule
     }
 
-    /// Notes what would break the line that it stands in; `visudo` finds the rest.
+    /// Reports values that would break their line. `visudo` finds all other mistakes.
     fn check(&self, params: &mut Reader<'_>) {
         let word = |c: char| c.is_ascii_alphanumeric() || "._-+@%#!$*:".contains(c);
         for (param, value) in [("host", Some(&self.host)), ("runas", self.runas.as_ref())] {
@@ -98,7 +98,7 @@ impl Rule {
     }
 }
 
-/// A command as sudoers has it; a digest before it keeps its colon.
+/// A command in the syntax of sudoers. A digest before it keeps its colon.
 fn command_text(command: &str) -> String {
     match digest(command) {
         Some((digest, command)) => format!("{digest} {}", escaped(command)),
@@ -106,7 +106,7 @@ fn command_text(command: &str) -> String {
     }
 }
 
-/// The digest before a command, and the command: `sha256:0123… /usr/bin/x`.
+/// Splits the digest from a command: `sha256:0123… /usr/bin/x`.
 fn digest(command: &str) -> Option<(&str, &str)> {
     let (digest, command) = command.split_once(' ')?;
     let (sort, value) = digest.split_once(':')?;
@@ -115,7 +115,8 @@ fn digest(command: &str) -> Option<(&str, &str)> {
     is_digest.then_some((digest, command.trim_start()))
 }
 
-/// Whether sudoers(5) reads one setting: a comma begins another one, a `#` a comment, if neither is quoted.
+/// Whether sudoers(5) reads the text as one setting. An unquoted comma begins another setting, an unquoted `#` a
+/// comment.
 fn is_one_setting(text: &str) -> bool {
     let (mut quoted, mut escaped) = (false, false);
     for c in text.chars() {
@@ -130,7 +131,7 @@ fn is_one_setting(text: &str) -> bool {
     !quoted
 }
 
-/// `text` with a backslash before what means something to sudoers, unless one is there.
+/// Puts a backslash before each special character of sudoers, unless it has one already.
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     let mut before = ' ';

@@ -1,4 +1,4 @@
-//! Rules of sudo: their text, and what becomes of them on a trial host.
+//! Rules of sudo: their text, and their apply on a trial host.
 
 use super::rule::escaped;
 use super::*;
@@ -116,7 +116,7 @@ fn a_rule_lands_only_when_visudo_agrees() {
         trial.laws("sudo-rule", &ada);
         trial.laws("sudo-rule", &rule(&[("state", "absent".into())]));
     } else {
-        // Nobody else may give a file to root; then nothing is left behind.
+        // Only root may give a file to root. After the failure no file must be left.
         trial.apply("sudo-rule", &ada).err().unwrap();
         assert_eq!(trial.image(), before);
     }

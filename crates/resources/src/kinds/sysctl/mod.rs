@@ -1,4 +1,4 @@
-//! `sysctl`: a setting of the kernel, in a file of `/etc/sysctl.d` of its own and in the running kernel.
+//! `sysctl`: a setting of the kernel, in its own file of `/etc/sysctl.d` and in the running kernel.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,35 +19,35 @@ use crate::wish::Reader;
 /// The kind.
 pub struct Sysctl;
 
-/// What the setting should be.
+/// The desired setting.
 pub struct Wish {
     name: String,
-    /// The value; none where Converge should not set it any more.
+    /// The value. None if Converge should not set it any more.
     value: Option<String>,
-    /// The file of the running kernel.
+    /// The file of the setting below `/proc/sys`.
     live: PathBuf,
     ignore_missing: bool,
     file: Rendered,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     file: rendered_file::Found,
     folder: Option<NewFolder>,
     /// The value in the running kernel.
     live: Setting,
     read_only: bool,
-    /// That the kernel has the setting.
+    /// The need that the kernel has the setting.
     there: Need,
-    /// The file that sets another value at boot, after Converge's own, and that value.
+    /// A file that sets another value at boot after Converge's own file, with that value.
     overridden: Option<(PathBuf, String)>,
 }
 
-/// The folders that systemd-sysctl(8) reads, those first whose files hide others of the same name.
+/// The folders that systemd-sysctl(8) reads. A file hides files of the same name in later folders.
 const FOLDERS: [&str; 5] =
     ["/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"];
 
-/// The file that sysctl(8) reads after all others; systemd reads it only where a link among its files leads to it.
+/// The file that sysctl(8) reads last. systemd reads it only through a link in one of the folders.
 const LAST: &str = "/etc/sysctl.conf";
 
 const FOLDER: &str = "/etc/sysctl.d";
@@ -195,7 +195,7 @@ impl Kind for Sysctl {
     }
 }
 
-/// The last file that sets the setting after Converge's own, where that is to another value.
+/// The last file that sets the setting after Converge's own, if it sets another value.
 fn overriding(view: &View<'_>, wish: &Wish) -> Result<Option<(PathBuf, String)>, LookError> {
     let mut files: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for folder in FOLDERS.map(Path::new) {
@@ -219,13 +219,13 @@ fn overriding(view: &View<'_>, wish: &Wish) -> Result<Option<(PathBuf, String)>,
     Ok(found.filter(|(_, value)| wish.value.as_ref() != Some(value)))
 }
 
-/// The setting of the kernel that a line of a file as sysctl.d(5) has it is about.
+/// The kernel setting of a line in the format of sysctl.d(5).
 pub fn setting_of(line: &str) -> Option<String> {
     let (name, _) = line.trim().split_once('=').filter(|(name, _)| !name.starts_with(['#', ';']))?;
     parts(name.trim().trim_start_matches('-').trim()).map(|parts| joined(&parts))
 }
 
-/// A name with dots, or with slashes where a part holds a dot, as sysctl.d(5) reads it.
+/// Joins the parts with dots, or with slashes if a part contains a dot: sysctl.d(5).
 fn joined(parts: &[String]) -> String {
     let dotted = parts.iter().any(|part| part.contains('.'));
     parts.join(if dotted { "/" } else { "." })
@@ -236,8 +236,8 @@ pub fn reads(path: &Path) -> bool {
     path == Path::new(LAST) || FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
-/// The value that a text as sysctl.d(5) has it gives the setting at `live`, by its name and not by a pattern: a name goes
-/// before patterns.
+/// The value of the setting at `live` in a text of sysctl.d(5). Only exact names count, because a name takes
+/// precedence over patterns.
 fn value_in(text: &[u8], live: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(text);
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
@@ -249,20 +249,20 @@ fn value_in(text: &[u8], live: &Path) -> Option<String> {
     of_it.next_back().map(|(_, value)| canonical(value))
 }
 
-/// The need for a setting that the kernel does not have: a module may bring it.
+/// The need for a setting that the kernel does not have. A kernel module may bring it.
 fn missing(view: &View<'_>, wish: &Wish) -> Need {
     Need::of(view.absent::<()>(), format!("the setting {} of the kernel", wish.name), || {
         "correct the name, load the kernel module that has it, or say `ignore-missing=#true`".to_owned()
     })
 }
 
-/// The parts of a setting's name. The first separator decides: after a slash, dots are part of the names.
+/// The parts of a setting's name. The first separator decides: after a slash, dots belong to the parts.
 fn parts(name: &str) -> Option<Vec<String>> {
     let separator = name.chars().find(|c| matches!(c, '.' | '/'))?;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@/".contains(&byte);
     let parts: Vec<String> = name
         .split(separator)
-        // sysctl.d(5): where dots separate, a slash stands for a dot.
+        // sysctl.d(5): if dots separate the parts, a slash means a dot.
         .map(|part| if separator == '.' { part.replace('/', ".") } else { part.to_owned() })
         .collect();
     let fine = |part: &String| !part.is_empty() && !part.contains("..") && *part != ".";
@@ -347,12 +347,12 @@ mod tests {
         );
         let gone = vec![Effect::Path("/usr/lib/sysctl.d/zzz-vendor.conf".into(), None)];
         assert!(trial.plan_after(gone, "sysctl", &wish).is_in_sync());
-        // A file of the same name in a folder before it hides it.
+        // A file of the same name in an earlier folder hides it.
         trial.write("/etc/sysctl.d/zzz-vendor.conf", "");
         trial.assert_in_sync("sysctl", &wish);
         check("/run/sysctl.d/zzzz.conf", "net.core.somaxconn=2");
         std::fs::remove_file(trial.at("/run/sysctl.d/zzzz.conf")).unwrap();
-        // Without systemd sysctl(8) reads them all, and its own file last.
+        // Without systemd, sysctl(8) reads all files, and its own file last.
         std::fs::remove_dir(trial.at("/run/systemd/system")).unwrap();
         check("/etc/sysctl.conf", "net.core.somaxconn = 2\n");
     }

@@ -1,4 +1,4 @@
-//! What systemd says of a new unit file before it takes its place.
+//! systemd's own check of a new unit file before it is written.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,8 +13,8 @@ const ANALYZE: &str = "/usr/bin/systemd-analyze";
 /// The largest unit file that is read, in bytes.
 const LIMIT: usize = 1024 * 1024;
 
-/// Gives the file that will be at `path`, a file of `unit` or a drop-in for it, to systemd-analyze(1) verify. Where that
-/// program is not there nothing is checked.
+/// Passes the new file at `path` to systemd-analyze(1) verify. The file is the unit file of `unit` or a drop-in.
+/// Without the program there is no check.
 pub(super) fn check(actor: &mut Actor<'_>, unit: &str, path: &Path, text: &[u8]) -> Result<(), ApplyError> {
     let program = actor.files().entry(Path::new(ANALYZE)).ok().flatten();
     let room = actor.files().entry(Path::new("/run")).ok().flatten();
@@ -24,7 +24,7 @@ pub(super) fn check(actor: &mut Actor<'_>, unit: &str, path: &Path, text: &[u8])
     actor.scratch(|actor, folder| {
         let drop_in = path.file_name().is_some_and(|name| name != unit);
         if drop_in {
-            // The check is about the unit with its drop-in; without the unit there is nothing to be said.
+            // The check needs the unit together with its drop-in. Skip it if the unit has no file.
             let Some(original) = original(actor.files(), unit) else { return Ok(()) };
             put(actor, &folder.join(unit), &original)?;
             let below = folder.join(format!("{unit}.d"));
@@ -37,7 +37,7 @@ pub(super) fn check(actor: &mut Actor<'_>, unit: &str, path: &Path, text: &[u8])
     })
 }
 
-/// The text of the unit that a drop-in is for, where it has a file.
+/// The text of the drop-in's unit, if the unit has a file.
 fn original(files: &Files, unit: &str) -> Option<Vec<u8>> {
     let found = UNIT_FOLDERS
         .into_iter()
@@ -67,8 +67,8 @@ fn verify(actor: &mut Actor<'_>, folder: &Path, unit: &str) -> Result<(), ApplyE
     }
 }
 
-/// The lines that are about the new text itself: those that name a line of it, and refusals of the unit. systemd also
-/// complains of programs that are not there yet and of other units; that is not for now.
+/// The lines about the new text itself: they name a line of it, or refuse the unit. Complaints about missing programs
+/// and other units are left out, because they may be fixed later.
 fn complaints(said: &str, folder: &str, unit: &str) -> Vec<String> {
     let own = |line: &&str| {
         let named = line.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));

@@ -1,5 +1,5 @@
-//! Whether the unit is what its file says: what outdoes the file, a unit file of a higher rank or a drop-in, and whether
-//! systemd has read it.
+//! Whether the file takes effect. A unit file of higher rank or a drop-in may override it, and systemd may not have
+//! read it yet.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,14 +10,14 @@ use crate::view::{Claimed, LookError, Seen, View};
 
 use super::Wish;
 
-/// What outdoes a file of the administrator's.
+/// A file that overrides the administrator's file.
 pub(super) struct Overriding {
     pub(super) file: PathBuf,
-    /// What of it: an option with its section; none where the whole file counts for nothing.
+    /// The overridden option with its section. None if the whole file is overridden.
     pub(super) option: Option<String>,
 }
 
-/// One `Key=value`, with its section.
+/// A `Key=value` line with its section.
 #[derive(Debug, PartialEq, Eq)]
 struct Setting {
     section: String,
@@ -25,11 +25,11 @@ struct Setting {
     value: String,
 }
 
-/// The folders whose unit files go before those in `/etc/systemd/system`.
+/// The folders with precedence over `/etc/systemd/system`.
 const HIGHER: [&str; 3] =
     ["/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient"];
 
-/// The folders of drop-ins, those first whose files hide others of the same name.
+/// The folders of drop-ins. A file hides files of the same name in later folders.
 const FOLDERS: [&str; 8] = [
     "/etc/systemd/system.control",
     "/run/systemd/system.control",
@@ -41,7 +41,8 @@ const FOLDERS: [&str; 8] = [
     "/lib/systemd/system",
 ];
 
-/// Options of which the last value counts. Of all others each value is added, and an empty one takes those before it away.
+/// Options that use only their last value. All other options collect their values, and an empty value clears the
+/// list.
 const LAST_COUNTS: [&str; 66] = [
     "Accept",
     "AccuracySec",
@@ -111,10 +112,10 @@ const LAST_COUNTS: [&str; 66] = [
     "RuntimeDirectoryPreserve",
 ];
 
-/// Beginnings of such options.
+/// Prefixes of more such options.
 const LAST_COUNTS_ALL: [&str; 5] = ["Limit", "Private", "Protect", "StartLimit", "Timeout"];
 
-/// What outdoes the file of `wish`, whose text is `text`; what the inventory declares itself does not count.
+/// The file that overrides the file of `wish` with its text `text`. Files that the inventory declares do not count.
 pub(super) fn overriding(view: &View<'_>, wish: &Wish, text: &[u8]) -> Result<Option<Overriding>, LookError> {
     let is_other = |path: &Path| {
         Ok::<_, LookError>(match view.place(path)? {
@@ -149,7 +150,7 @@ pub(super) fn overriding(view: &View<'_>, wish: &Wish, text: &[u8]) -> Result<Op
     Ok(None)
 }
 
-/// The drop-ins of a unit and of its template, in the order in which systemd reads them.
+/// The drop-ins of a unit and of its template, in systemd's order.
 fn drop_ins(view: &View<'_>, unit: &str) -> Result<BTreeMap<OsString, PathBuf>, LookError> {
     let mut files = BTreeMap::new();
     let units = std::iter::once(unit.to_owned()).chain(template_of(unit));
@@ -162,7 +163,7 @@ fn drop_ins(view: &View<'_>, unit: &str) -> Result<BTreeMap<OsString, PathBuf>, 
     Ok(files)
 }
 
-/// The setting of `own` that does not count any more once `later` was read.
+/// The first setting of `own` that `later` overrides.
 fn outdone<'a>(own: &'a [Setting], later: &[Setting]) -> Option<&'a Setting> {
     own.iter().find(|setting| {
         let same = |other: &&Setting| (&other.section, &other.key) == (&setting.section, &setting.key);
@@ -174,7 +175,7 @@ fn outdone<'a>(own: &'a [Setting], later: &[Setting]) -> Option<&'a Setting> {
                 _ => stays && !last_counts(&setting.key),
             };
         }
-        // An earlier value of the file itself is outdone by the file.
+        // If the file sets the option again, only its last value counts.
         let is_last =
             !last_counts(&setting.key) || own.iter().rfind(same).is_some_and(|last| last == *setting);
         !stays && is_last && !setting.value.is_empty()

@@ -1,7 +1,7 @@
-//! `systemd-unit`: a unit file of the administrator's, or a drop-in for one, written section by section.
+//! `systemd-unit`: a unit file of the administrator, or a drop-in, written section by section.
 //!
-//! The text belongs to [`sections`], what systemd says of it to [`check`], whether it is what counts to [`effective`], the
-//! file itself to [`rendered_file`](crate::kit::rendered_file). Whether the unit runs is the business of `service`.
+//! [`sections`] makes the text, [`check`] runs systemd's check, [`effective`] finds overriding files.
+//! [`rendered_file`](crate::kit::rendered_file) writes the file. The kind `service` decides whether the unit runs.
 
 mod check;
 mod effective;
@@ -26,30 +26,30 @@ use sections::{Hardening, Section};
 /// The kind.
 pub struct SystemdUnit;
 
-/// What the file should be.
+/// The desired file.
 pub struct Wish {
     unit: String,
-    /// The folder that a drop-in is in.
+    /// The folder of a drop-in.
     folder: Option<PathBuf>,
     sections: Vec<Section>,
     verify: bool,
     file: Rendered,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     file: rendered_file::Found,
     /// The folder of a drop-in.
     folder: Option<NewFolder>,
     needs: Vec<Need>,
-    /// What outdoes the file.
+    /// The file that overrides this one.
     overriding: Option<Overriding>,
-    /// Whether systemd has an older text of it, and whether an earlier step may let it read this one.
+    /// Whether systemd has read an older text, and whether an earlier step may make it read the new one.
     stale: bool,
     may_be_read: bool,
 }
 
-/// Where unit files of the administrator's are.
+/// The folder of the administrator's unit files.
 const FOLDER: &str = "/etc/systemd/system";
 
 impl Kind for SystemdUnit {
@@ -221,7 +221,7 @@ impl Kind for SystemdUnit {
     fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
         let mut effects: Vec<_> = found.folder.iter().filter_map(NewFolder::effect).collect();
         effects.extend(rendered_file::effects(&wish.file, &found.file));
-        // What is read for one resource is read for the next one of the unit.
+        // A reload for this resource also covers later resources of the same unit.
         effects.extend(found.stale.then(|| Effect::Unit(wish.unit.clone(), PlannedUnit::default())));
         effects
     }
@@ -244,7 +244,7 @@ impl Kind for SystemdUnit {
     }
 }
 
-/// The error of a plan whose file would count for nothing, or not for all that it says.
+/// The error of a plan whose file another file overrides, as a whole or in one option.
 fn outdone(wish: &Wish, file: &Path, option: Option<&str>) -> Planned {
     let of_it = option.map(|option| format!("{option} in ")).unwrap_or_default();
     let drop_in = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -426,7 +426,7 @@ mod tests {
         trial.write("/usr/bin/systemd-analyze", "");
         trial.answer(|command| {
             let seen = std::fs::read_to_string(command.words.last().unwrap()).unwrap_or_default();
-            // systemd knows an assignment from other text.
+            // systemd tells an assignment from other text.
             let fine = seen.contains("Environment=SECRET=") && !seen.contains("hunter2");
             finished(i32::from(!fine), if fine { "" } else { "app.service: Refusing" })
         });

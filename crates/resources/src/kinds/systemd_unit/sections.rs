@@ -10,7 +10,7 @@ pub(super) struct Section {
     options: Vec<(String, Vec<Text>)>,
 }
 
-/// How far a service is shut in.
+/// The preset of restrictions for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hardening {
     None,
@@ -18,7 +18,7 @@ pub(super) enum Hardening {
     Strict,
 }
 
-/// What nearly every service bears.
+/// Restrictions that suit nearly every service.
 const STANDARD: [(&str, &str); 12] = [
     ("NoNewPrivileges", "true"),
     ("ProtectSystem", "true"),
@@ -34,7 +34,7 @@ const STANDARD: [(&str, &str); 12] = [
     ("LockPersonality", "true"),
 ];
 
-/// What a service bears that reads its configuration and writes only where it is told to.
+/// Restrictions for a service that only reads its configuration and writes to known places.
 const STRICT: [(&str, &str); 8] = [
     ("ProtectSystem", "full"),
     ("ProtectHome", "true"),
@@ -47,7 +47,7 @@ const STRICT: [(&str, &str); 8] = [
 ];
 
 impl Section {
-    /// The options that hold a secret.
+    /// The options with a secret.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
         let secret = self.options.iter().filter(|(_, values)| values.iter().any(Text::is_secret));
         secret.map(|(option, _)| option.as_str())
@@ -89,7 +89,8 @@ fn section(row: &RowReader, unit: &str) -> (Section, Vec<ParamProblem>) {
     (Section { name, options }, problems)
 }
 
-/// Whether a unit of this type can have the section: its own, the two of all units, and those of other programs.
+/// Whether a unit of this type may have the section: its own, the two common ones, or an `X-` section of other
+/// programs.
 fn belongs(name: &str, kind: &str) -> bool {
     matches!(name, "Unit" | "Install") || name.starts_with("X-") || name.eq_ignore_ascii_case(kind)
 }
@@ -98,7 +99,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Adds what `hardening` asks to the section of the service, unless it says something of it itself.
+/// Adds the options of `hardening` to the service section. Options that the section sets itself stay.
 pub(super) fn harden(sections: &mut Vec<Section>, hardening: Hardening) {
     let preset: Vec<_> = match hardening {
         Hardening::None => return,
@@ -121,7 +122,7 @@ pub(super) fn harden(sections: &mut Vec<Section>, hardening: Hardening) {
     }
 }
 
-/// The text of the file; with `masked` a word stands for each secret.
+/// The text of the file. With `masked`, a placeholder replaces each secret.
 pub(super) fn text(sections: &[Section], masked: bool) -> Vec<u8> {
     let mut text = b"# Kept by Converge: what is changed here is put back.\n".to_vec();
     for section in sections {
@@ -139,7 +140,7 @@ pub(super) fn text(sections: &[Section], masked: bool) -> Vec<u8> {
     text
 }
 
-/// What stands for a secret in the text that systemd checks: it must pass where the secret would.
+/// The placeholder for a secret in the text that systemd checks. It must be valid at this place.
 fn stand_in(key: &str) -> &'static [u8] {
     if key == "Environment" { b"SECRET=secret" } else { b"secret" }
 }

@@ -1,4 +1,5 @@
-//! `timezone`: the time zone of the host, the link `/etc/localtime` and, where the distribution keeps it, `/etc/timezone`.
+//! `timezone`: the time zone of the host: the link `/etc/localtime` and, if the distribution has it, the file
+//! `/etc/timezone`.
 
 use std::path::{Path, PathBuf};
 
@@ -15,16 +16,16 @@ use crate::wish::{Reader, normal_path};
 /// The kind.
 pub struct Timezone;
 
-/// What the time zone should be.
+/// The desired time zone.
 pub struct Wish {
     zone: String,
     file: Rendered,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     link: Seen<Place>,
-    /// The name, as `/etc/timezone` has it; none where the distribution does not keep it.
+    /// The file `/etc/timezone` with the name. None if the distribution does not have it.
     file: Option<rendered_file::Found>,
     data: Need,
     own: (String, String),
@@ -126,7 +127,7 @@ impl Kind for Timezone {
     }
 }
 
-/// What happens to the link; an error where something else is in its place that does not make way.
+/// The change of the link. An error if an entry that cannot be replaced is in its place.
 fn link_change(wish: &Wish, found: &Found) -> Result<Option<(Verb, PropertyChange)>, String> {
     let change =
         |verb, before: Shown| Ok(Some((verb, PropertyChange::new("zone", before, wish.zone.clone()))));
@@ -134,7 +135,7 @@ fn link_change(wish: &Wish, found: &Found) -> Result<Option<(Verb, PropertyChang
         link if is_right(wish, link) => Ok(None),
         Seen::Known(place) => match (place.sort, &place.target) {
             (Sort::Link, Some(target)) => change(Verb::Update, zone_of(target).into()),
-            // A copy of the zone's data, as some installers leave it.
+            // A copy of the zone data. Some installers leave one.
             (Sort::File, _) => change(Verb::Replace, "a file".into()),
             (sort, _) => Err(format!("a {} is in the way at {LINK}", sort.word())),
         },
@@ -146,13 +147,13 @@ fn target(wish: &Wish) -> PathBuf {
     Path::new(ZONES).join(&wish.zone)
 }
 
-/// The zone that the link leads to, or where it leads if that is none.
+/// The zone of the link's target, or the target itself if it is no zone.
 fn zone_of(target: &Path) -> String {
     let absolute = absolute(target);
     absolute.strip_prefix(ZONES).unwrap_or(&absolute).display().to_string()
 }
 
-/// Links to zones are often relative to `/etc`.
+/// The absolute target. Links to zones are often relative to `/etc`.
 fn absolute(target: &Path) -> PathBuf {
     match target.strip_prefix("..") {
         Ok(rest) => Path::new("/").join(rest),

@@ -12,7 +12,7 @@ use crate::kinds::{file, link};
 use crate::system::processes::{Command, Substitute};
 use crate::system::receipts::Receipt;
 
-/// Lets the new files be checked where nobody else sees them, then makes all parts what they should be.
+/// Validates the new files in a private copy, then applies all parts.
 pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
     if !wish.validate.is_empty() {
         rehearse(actor, wish, found)?;
@@ -40,7 +40,7 @@ fn rehearse(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), App
     })
 }
 
-/// Makes what is in `folder`, which is the live one or a copy of it, what it should be.
+/// Applies the parts in `folder`: the live folder or a copy of it.
 fn make(actor: &mut Actor<'_>, wish: &Wish, found: &Found, folder: &Path) -> Result<(), ApplyError> {
     for (name, _) in &found.folders {
         actor.make_folder(&folder.join(name), &Attributes::default())?;
@@ -56,14 +56,14 @@ fn make(actor: &mut Actor<'_>, wish: &Wish, found: &Found, folder: &Path) -> Res
     found.stale.iter().try_for_each(|(name, _)| actor.remove(&folder.join(name)))
 }
 
-/// Notes what the tree brought, which is what was not there before and what it brought earlier and still holds; and what it
-/// read.
+/// Notes the entries that the tree owns, and the files that it read. The tree owns entries that it created, now or
+/// earlier, and still declares.
 fn note(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
     let earlier = |name: &PathBuf| found.receipt.as_ref().is_some_and(|receipt| receipt.paths.contains(name));
     let parts = wish.parts.iter().zip(&found.parts).filter(|(part, _)| !matches!(part.thing, Thing::Absent));
     let brought = parts.filter(|(part, looked)| looked.is_new() || earlier(&part.name));
     let paths: Vec<_> = brought.map(|(part, _)| part.name.clone()).collect();
-    // What is in the files of the tree is compared with the files themselves.
+    // The next plan compares the tree's own files directly, so no digest of them is noted.
     let none = Digest::of(b"");
     let text = noted(&found.reads);
     actor.set_receipt(&key(wish), Some(&Receipt { source: none, seen: none, paths, text }))

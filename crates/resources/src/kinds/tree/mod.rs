@@ -1,4 +1,4 @@
-//! `tree`: several files and links of one folder that are checked and applied as one.
+//! `tree`: files and links of one folder that are validated and applied together.
 
 mod apply;
 mod observe;
@@ -20,20 +20,20 @@ use crate::wish::{Filling, Reader, RowReader, normal_path};
 /// The kind.
 pub struct Tree;
 
-/// What the folder should hold.
+/// The desired entries of the folder.
 pub struct Wish {
     path: PathBuf,
     parts: Vec<Part>,
-    /// A command that must succeed with the new files in the place of the old ones; empty: nothing is checked.
+    /// A command that must succeed with the new files in place of the old ones. Empty: no validation.
     validate: Vec<String>,
-    /// Files elsewhere that are read with those of the folder.
+    /// Files outside the folder that are read together with it.
     reads: Vec<PathBuf>,
     replace: bool,
 }
 
-/// A file or a link, or the absence of both.
+/// A file, a link, or the absence of both.
 struct Part {
-    /// Relative to the folder.
+    /// The path relative to the folder.
     name: PathBuf,
     thing: Thing,
 }
@@ -44,14 +44,14 @@ enum Thing {
     Absent,
 }
 
-/// A part at a place, as the kind that makes it wants it.
+/// A part at a path, as the wish of its kind.
 enum Wanted {
     File(file::Wish),
     Link(link::Wish),
 }
 
 impl Part {
-    /// The part as it should be below `folder`: the live one, or a copy of it.
+    /// The desired part below `folder`: the live folder or a copy of it.
     fn below(&self, folder: &Path, replace: bool) -> Wanted {
         let path = folder.join(&self.name);
         match &self.thing {
@@ -191,7 +191,7 @@ fn part(params: &mut Reader<'_>, param: &str, name: Option<String>, thing: Thing
     Some(Part { name: path.strip_prefix("/").unwrap_or(&path).to_owned(), thing })
 }
 
-/// No name may stand twice, and nothing can be below a file.
+/// Refuses repeated names, and names below a file.
 fn tell_clashes(params: &mut Reader<'_>, parts: &[Part]) {
     let mut names: Vec<_> = parts.iter().map(|part| &part.name).collect();
     names.sort();

@@ -1,4 +1,4 @@
-//! What is at the places of a `tree`'s files and links.
+//! Reads the paths of a `tree`'s files and links.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,33 +15,33 @@ use crate::system::files::Sort;
 use crate::system::receipts::Receipt;
 use crate::view::{Claimed, LookError, Need, Seen, View};
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
-    /// What makes the tree impossible, and what to do about it.
+    /// The reason why the tree is impossible, and a help text.
     pub(super) obstacle: Option<(String, Option<String>)>,
-    /// The folder itself, and the program that checks.
+    /// The folder itself, and the validation program.
     pub(super) needs: Vec<Need>,
-    /// The folders below it that are made, those above others first.
+    /// The missing folders below it, parents first.
     pub(super) folders: Vec<(PathBuf, NewFolder)>,
-    /// The parts of the wish, in its order.
+    /// The parts in the order of the wish.
     pub(super) parts: Vec<Looked>,
-    /// What the tree brought earlier and does not hold any more.
+    /// The entries that the tree created earlier and does not declare any more.
     pub(super) stale: Vec<(PathBuf, Looked)>,
-    /// The files elsewhere that are read, as they are.
+    /// The files outside the folder, with their present state.
     pub(super) reads: Vec<Read>,
-    /// What the tree brought, and what it read.
+    /// The receipt: the tree's entries, and the files that it read.
     pub(super) receipt: Option<Receipt>,
 }
 
-/// A file elsewhere.
+/// A file outside the folder.
 pub(super) struct Read {
     pub(super) path: PathBuf,
     pub(super) digest: Seen<Digest>,
-    /// Whether it is as it was when the tree was last applied; none: it was not read before.
+    /// Whether the file is unchanged since the last apply. None: it was not read before.
     pub(super) same: Option<bool>,
 }
 
-/// A part with what was found of it.
+/// A part with its state on the host.
 pub(super) enum Looked {
     File(Box<(file::Wish, <file::File as Kind>::Found)>),
     Link(Box<(link::Wish, link::Found)>),
@@ -62,7 +62,7 @@ impl Looked {
         }
     }
 
-    /// Whether nothing is there.
+    /// Whether the path does not exist.
     pub(super) fn is_new(&self) -> bool {
         match self {
             Self::File(looked) => looked.1.is_new(),
@@ -71,12 +71,12 @@ impl Looked {
     }
 }
 
-/// The key under which it is noted what the tree brought.
+/// The key of the tree's receipt.
 pub(super) fn key(wish: &Wish) -> String {
     format!("tree:{}", wish.path.to_string_lossy())
 }
 
-/// Reads the place of each part, and of what the tree brought earlier.
+/// Reads the path of each part, and of the entries that the tree created earlier.
 pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
     let receipt = view.receipt(&key(wish))?;
     let mut found = Found {
@@ -88,7 +88,7 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
         reads: Vec::new(),
         receipt: None,
     };
-    // Below a folder that stands for a host commands are those of the machine itself.
+    // If a folder stands for the host, its commands are those of the machine itself.
     if let (Some(program), None) = (wish.validate.first(), view.root().parent()) {
         found.needs.push(Need::program(&view.program(program)?, program));
     }
@@ -107,14 +107,14 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
     Ok(Found { receipt, ..found })
 }
 
-/// The folders that hold parts which should be there.
+/// The folders that contain desired parts.
 fn folders(parts: &[Part]) -> BTreeSet<&Path> {
     let made = parts.iter().filter(|part| !matches!(part.thing, Thing::Absent));
     let above = made.flat_map(|part| part.name.ancestors().skip(1));
     above.filter(|name| !name.as_os_str().is_empty()).collect()
 }
 
-/// A link would lead what is written, in the copy too, to somewhere else.
+/// Refuses a link on the way: writes would go through it to another place, even from the copy.
 fn in_the_way(view: &View<'_>, folder: &Path) -> Result<Option<(String, Option<String>)>, LookError> {
     let Seen::Known(place) = view.place(folder)? else { return Ok(None) };
     let target = place.target.as_deref().map(|target| attributes::printable(target.as_os_str()));
@@ -172,7 +172,7 @@ impl Found {
         Ok(())
     }
 
-    /// What was brought and is still there goes, unless it is somebody else's by now.
+    /// Marks an entry of an earlier apply for removal, if it still exists and no other resource claims it.
     fn left(&mut self, view: &View<'_>, wish: &Wish, name: &Path) -> Result<(), LookError> {
         let path = wish.path.join(name);
         let plain =
@@ -185,7 +185,7 @@ impl Found {
     }
 }
 
-/// The files that are read, as a receipt keeps them: a line each, a digest and a path.
+/// The files that are read, in the form of a receipt: one line each, with a digest and a path.
 pub(super) fn noted(reads: &[Read]) -> String {
     let line = |read: &Read| match &read.digest {
         Seen::Known(digest) => format!("{digest} {}\n", read.path.display()),
@@ -194,7 +194,7 @@ pub(super) fn noted(reads: &[Read]) -> String {
     reads.iter().map(line).collect()
 }
 
-/// The digest of `path` when the tree was last applied.
+/// The digest of `path` at the last apply.
 fn read_before<'r>(receipt: &'r Receipt, path: &Path) -> Option<&'r str> {
     let lines = receipt.text.lines().filter_map(|line| line.split_once(' '));
     lines.filter(|(_, read)| Path::new(read) == path).map(|(digest, _)| digest).next()

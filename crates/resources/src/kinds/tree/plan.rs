@@ -1,4 +1,4 @@
-//! What a `tree` changes: the plans of its parts as one.
+//! The plan of a `tree`: the plans of its parts combined.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::kind::{Depend, DiffRequest, Planned, PlannedChange};
 use crate::overlay::Effect;
 use crate::view::Seen;
 
-/// What would change.
+/// Plans the changes.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     if let Some((message, help)) = &found.obstacle {
         return Planned::Impossible { message: message.clone(), help: help.clone() };
@@ -34,7 +34,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     whole.planned(wish, found).given(found.needs.iter().cloned())
 }
 
-/// What later steps will see.
+/// The effects for later steps.
 pub(super) fn effects(found: &Found) -> Vec<Effect> {
     let folders = found.folders.iter().filter_map(|(_, folder)| folder.effect());
     let parts = found.parts.iter().chain(found.stale.iter().map(|(_, part)| part));
@@ -52,7 +52,7 @@ struct Whole {
 }
 
 impl Whole {
-    /// Adds what changes on the part called `name`.
+    /// Adds the changes of the part `name`.
     fn add(&mut self, name: &Path, planned: PlannedChange) {
         let change = planned.change;
         self.warnings.extend(planned.warnings);
@@ -76,7 +76,7 @@ impl Whole {
         self.irreversible = self.irreversible.take().or(change.irreversible);
     }
 
-    /// Adds that a file elsewhere is not what it was. What is in it is no business of the tree.
+    /// Adds the change of a file outside the folder. Its content is not shown, because the tree does not own it.
     fn read(&mut self, read: &Read) {
         if read.same == Some(true) {
             return;
@@ -98,7 +98,7 @@ impl Whole {
             .zip(&found.parts)
             .filter(|(part, _)| !matches!(part.thing, Thing::Absent))
             .peekable();
-        // A tree that only takes away creates nothing.
+        // A tree that only removes entries creates nothing.
         let is_new = made.peek().is_some() && made.all(|(_, part)| part.is_new());
         let verb = if is_new { Verb::Create } else { Verb::Update };
         let mut change =

@@ -7,7 +7,7 @@ use converge_model::{Cell, Content, Params, Row, Scalar, Shown, Value, Verb};
 use crate::kinds::testing::{Trial, change, finished, impossible, params};
 use crate::overlay::{Effect, Version};
 
-/// A file of a tree, with text that the trial's controller has.
+/// A file of a tree. Its text is in the store of the trial's controller.
 fn file(trial: &Trial, name: &str, text: &str) -> Row {
     let Value::Content(content) = trial.content(text) else { unreachable!("content is content") };
     Row(vec![("name".into(), Cell::Scalar(name.into())), ("content".into(), Cell::Content(content))])
@@ -167,7 +167,7 @@ fn what_should_not_be_there_and_is_not_is_in_sync_whatever_may_come() {
     assert!(trial.plan_after(vec![package, Effect::Open], "tree", &wish).is_in_sync(), "a package");
 }
 
-/// A tree that reads a certificate through a link, as certbot leaves it.
+/// A tree that reads a certificate through a link, as certbot creates it.
 fn reading(trial: &Trial) -> Params {
     let mut params = validated(tree(
         vec![file(

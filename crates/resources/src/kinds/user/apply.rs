@@ -7,7 +7,7 @@ use crate::actor::{Actor, ApplyError};
 use crate::system::accounts::{AccountChange, UserChange};
 use crate::view::Seen;
 
-/// Makes the user what it should be, then its home.
+/// Applies the wish to the account, then makes its home.
 pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
     let name = wish.name.clone();
     if wish.absent {
@@ -28,7 +28,7 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
     }
 }
 
-/// The group that a home belongs to, by number: two groups of one number would have one name.
+/// The number of the home's group. Two groups with one number would have one name.
 fn primary_group(actor: &Actor<'_>, user: &str) -> Result<String, ApplyError> {
     let table = actor.system.accounts().table().map_err(|error| ApplyError::new(error.to_string()))?;
     let account = table.users.get(user).ok_or_else(|| ApplyError::new(format!("there is no user {user}")))?;
