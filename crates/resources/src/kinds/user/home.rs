@@ -1,4 +1,4 @@
-//! The home of a `user`: what is made of `/etc/skel`, and what later steps will see of it.
+//! The home of a `user`: its creation from `/etc/skel`, and its effects for later steps.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,23 @@ use crate::system::accounts::AccountDefaults;
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Place, Seen, TEXT_LIMIT, View};
 
-/// What a folder holds, as the pattern of a home.
+/// The content of a folder, as the pattern of a home.
 pub(super) struct Skeleton {
-    /// The folder it was read from.
+    /// The source folder.
     from: PathBuf,
     /// The folder itself.
     folder: Place,
-    /// What is below it, folders before what is in them, by path relative to it.
+    /// The content with relative paths; a folder comes before its content.
     items: Vec<(PathBuf, Place)>,
 }
 
-/// The most that is looked at below a folder.
+/// The most entries that are read below a folder.
 const MOST: usize = 1000;
 
-/// The longest file whose content later steps are told, in bytes.
+/// The largest file with its content in the effects, in bytes.
 const TOLD: u64 = 256 * 1024;
 
-/// What a new home is made from.
+/// The pattern of a new home.
 pub(super) fn skeleton(view: &View<'_>, defaults: &AccountDefaults) -> Result<Skeleton, LookError> {
     let found = below(view, &defaults.skeleton, 8)?;
     let mut skeleton = match found {
@@ -36,7 +36,7 @@ pub(super) fn skeleton(view: &View<'_>, defaults: &AccountDefaults) -> Result<Sk
     Ok(skeleton)
 }
 
-/// What is at `folder` and below it, so many levels deep; none where no folder is.
+/// Reads `folder` and the content below it, `levels` deep. None if it is no folder.
 pub(super) fn below(view: &View<'_>, folder: &Path, levels: usize) -> Result<Option<Skeleton>, LookError> {
     let Seen::Known(place) = view.place(folder)? else { return Ok(None) };
     if place.sort != Sort::Folder {
@@ -61,7 +61,7 @@ pub(super) fn below(view: &View<'_>, folder: &Path, levels: usize) -> Result<Opt
     Ok(Some(skeleton))
 }
 
-/// A place whose content goes with it wherever it comes to stand.
+/// A place with its content, so that it is complete at any path.
 fn told(view: &View<'_>, path: &Path, place: Place) -> Result<Place, LookError> {
     let body = match &place.body {
         Body::OnDisk if place.sort == Sort::File && place.size <= TOLD => match view.text(path)? {
@@ -85,7 +85,7 @@ impl Skeleton {
         self.folder.mode
     }
 
-    /// What will be at `home`: all of it the user's where `owner` says who that is, else owned as before.
+    /// The effects at `home`. All entries belong to `owner` if it is given, else they keep their owners.
     pub(super) fn effects(&self, home: &Path, owner: Option<(&str, &str)>) -> Vec<Effect> {
         let owned = |place: &Place| match owner {
             Some((user, group)) => Place { owner: user.to_owned(), group: group.to_owned(), ..place.clone() },
@@ -96,7 +96,7 @@ impl Skeleton {
         [folder].into_iter().chain(items).collect()
     }
 
-    /// Makes `home` of it, for `user`: closed to the user until all of it is there.
+    /// Makes `home` from the pattern. The user cannot access it before it is complete.
     pub(super) fn make(
         &self,
         actor: &mut Actor<'_>,

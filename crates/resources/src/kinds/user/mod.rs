@@ -24,14 +24,14 @@ use crate::wish::{Reader, Text, normal_path};
 /// The kind.
 pub struct User;
 
-/// What the user should be; none: it stays as it is, or the host chooses.
+/// The desired user. None: the property stays as it is, or the host chooses it.
 pub struct Wish {
     name: String,
     absent: bool,
     uid: Option<u32>,
     group: Option<String>,
     groups: Option<Vec<String>>,
-    /// Whether groups that are not named are left.
+    /// Whether the user keeps groups that are not named.
     append: bool,
     comment: Option<String>,
     home: Option<PathBuf>,
@@ -139,7 +139,7 @@ impl Kind for User {
     }
 
     fn owns(_: &View<'_>, wish: &Wish) -> Result<Vec<Claim>, LookError> {
-        // Two names with one number are one user to the kernel.
+        // To the kernel, two names with one number are the same user.
         let number = wish.uid.filter(|_| !wish.absent).map(|uid| Claim::named("uid", uid.to_string()));
         Ok(Self::claims(wish).into_iter().chain(number).collect())
     }
@@ -175,7 +175,7 @@ fn expires(params: &mut Reader<'_>) -> Option<Expiry> {
     expiry
 }
 
-/// Notes what the types do not show.
+/// Reports problems that the parameter types cannot express.
 fn check(params: &mut Reader<'_>, wish: &Wish) {
     check_name(params, "name", &wish.name);
     for group in wish.groups.iter().flatten() {
@@ -214,7 +214,7 @@ fn check(params: &mut Reader<'_>, wish: &Wish) {
     }
 }
 
-/// Whether a text can stand in the password field of shadow(5). A check without secrets reads them as empty.
+/// Whether a text is valid in the password field of shadow(5). A check has no secrets and reads them as empty texts.
 fn is_hash(field: &[u8]) -> bool {
     let hash = crate::system::accounts::unlocked(field);
     let shape = field.is_empty()

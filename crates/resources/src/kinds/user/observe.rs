@@ -1,4 +1,4 @@
-//! What is known of a `user`, and what it would be made from.
+//! Reads the account of a `user`, and the pattern of its home.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,46 +9,46 @@ use super::processes::{self, Process};
 use crate::overlay::PlannedUser;
 use crate::view::{LookError, Need, Seen, View};
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
-    /// The account, property by property.
+    /// The account with its properties.
     pub(super) account: Seen<PlannedUser>,
-    /// Whether it is known to the name service alone.
+    /// Whether only the name service knows the account.
     pub(super) remote: bool,
-    /// The other user that has the number.
+    /// The name of another user with this number.
     pub(super) taken: Option<String>,
-    /// Whether there is, or will be, a group of the user's name.
+    /// Whether a group with the user's name exists or is planned.
     pub(super) own_group: bool,
-    /// Whether that group goes with the user.
+    /// Whether the removal of the user also removes that group.
     pub(super) own_group_goes: bool,
-    /// The home that it should have.
+    /// The desired home.
     pub(super) home: PathBuf,
-    /// What is to be made at the home, where something is.
+    /// The pattern of the home, if one will be made.
     pub(super) new_home: Option<Skeleton>,
-    /// What a home that moves takes along, where one does.
+    /// The content of the old home, if the home moves.
     pub(super) moved: Option<Skeleton>,
-    /// Whether something is at the home that it should have.
+    /// Whether the path of the desired home exists.
     pub(super) home_there: bool,
-    /// Another user with the home that is there.
+    /// Another user with the present home.
     pub(super) home_shared: Option<String>,
     /// The shell of a new user.
     pub(super) new_shell: String,
-    /// Whether the passwords could be read.
+    /// Whether the passwords are readable.
     pub(super) shadow_readable: bool,
     pub(super) login: Option<String>,
-    /// Its processes, where the wish is one that they are in the way of.
+    /// The processes of the user, if the change cannot happen while they run.
     pub(super) processes: Vec<Process>,
-    /// The steps that may end them.
+    /// The steps that may end the processes.
     pub(super) may_end: Seen<()>,
-    /// The days since 1970-01-01.
+    /// The current day, in days since 1970-01-01.
     pub(super) today: i64,
     pub(super) needs: Vec<Need>,
 }
 
-/// The number of the account that owns nothing.
+/// The number of the account that owns no files.
 const NOBODY: u32 = 65534;
 
-/// Reads the accounts; the skeleton of a home only where one is to be made.
+/// Reads the accounts. Reads the pattern of a home only if one will be made.
 pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
     let table = view.accounts()?;
     let account = view.account(&wish.name)?;
@@ -100,7 +100,7 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
     })
 }
 
-/// Whether a missing home is made: as asked, else for everybody but accounts of the system.
+/// Whether a missing home is made. The default is yes, except for system accounts.
 fn makes_home(view: &View<'_>, wish: &Wish, account: Option<&PlannedUser>) -> Result<bool, LookError> {
     let first = view.accounts()?.defaults.first_uid;
     let uid = wish.uid.or_else(|| account.and_then(|account| account.uid));
@@ -108,7 +108,7 @@ fn makes_home(view: &View<'_>, wish: &Wish, account: Option<&PlannedUser>) -> Re
     Ok(wish.create_home.unwrap_or(!system))
 }
 
-/// The shell that a new user gets where none is asked.
+/// The default shell of a new user.
 fn new_shell(view: &View<'_>, wish: &Wish) -> Result<String, LookError> {
     if !wish.system {
         return Ok(view.accounts()?.defaults.shell.clone().unwrap_or_else(|| "/bin/sh".to_owned()));
@@ -138,7 +138,7 @@ fn needs(view: &View<'_>, wish: &Wish, home: &Path, makes_home: bool) -> Result<
     Ok(needs)
 }
 
-/// Whether nobody can log in to a shell.
+/// Whether the shell refuses logins.
 pub(super) fn is_no_shell(shell: &str) -> bool {
     matches!(shell.rsplit('/').next(), Some("nologin" | "false"))
 }

@@ -1,4 +1,4 @@
-//! What a `user` changes.
+//! The plan of a `user`.
 
 use converge_model::{Change, PropertyChange, Secret, Shown, Verb};
 
@@ -11,7 +11,7 @@ use crate::overlay::{Effect, PlannedGroup, PlannedUser};
 use crate::system::accounts::{Expiry, Shadow, UserChange, unlocked};
 use crate::view::{Need, Seen};
 
-/// What would change.
+/// Plans the changes.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     match (wish.absent, &found.account) {
         (true, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
@@ -30,7 +30,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     }
 }
 
-/// What is asked and not so yet; of a new user, all of it.
+/// The properties to change. A new user gets all of them.
 pub(super) fn asked(wish: &Wish, found: &Found) -> UserChange {
     let account = known(found);
     let before = account.clone().unwrap_or_default();
@@ -61,7 +61,7 @@ fn known(found: &Found) -> Option<PlannedUser> {
     found.account.clone().known()
 }
 
-/// All its other groups as they should be, where they are not.
+/// The desired supplementary groups. None if they are in sync.
 fn groups(wish: &Wish, before: &PlannedUser) -> Option<Vec<String>> {
     let asked = wish.groups.as_ref()?;
     let now = sorted(before.groups.as_deref().unwrap_or_default());
@@ -70,7 +70,7 @@ fn groups(wish: &Wish, before: &PlannedUser) -> Option<Vec<String>> {
     (should != now).then_some(should)
 }
 
-/// The password field as it should be, where it is not: the hash, with the mark of a lock before it.
+/// The desired password field: the hash, after the mark of a lock if there is one. None if it is in sync.
 fn password(wish: &Wish, shadow: Option<&Shadow>, new: bool) -> Option<Vec<u8>> {
     let given = wish.password.as_ref().filter(|_| new || wish.update_password == UpdatePassword::Always);
     if given.is_none() && wish.locked.is_none() {
@@ -81,11 +81,11 @@ fn password(wish: &Wish, shadow: Option<&Shadow>, new: bool) -> Option<Vec<u8>> 
     let field = given.map_or(before, |given| given.expose());
     let hash = unlocked(field);
     let locked = wish.locked.unwrap_or_else(|| match given {
-        // A lock is not lifted by another password; an account that never had one was not locked by anybody.
+        // A new password does not remove a lock. An account that never had a password counts as not locked.
         Some(_) => field.starts_with(b"!") || (was.0 && !was.1.is_empty()),
         None => was.0,
     });
-    // Without a lock an empty field would let everybody in.
+    // An empty field without a lock would allow a login without a password.
     let hash = if hash.is_empty() && !locked { b"*" } else { hash };
     (new || (locked, hash) != was).then(|| if locked { [b"!", hash].concat() } else { hash.to_vec() })
 }
@@ -107,7 +107,7 @@ fn create(wish: &Wish, found: &Found) -> Planned {
     Planned::change(change).given(found.needs.iter().cloned())
 }
 
-/// The properties that a change and a new user have in common, with what they will be.
+/// The common properties of a change and a new user, with their new values.
 fn properties(asked: &UserChange, found: &Found) -> Vec<(&'static str, Shown)> {
     let mut properties: Vec<(&'static str, Shown)> = Vec::new();
     let mut add = |name, after: Option<Shown>| properties.extend(after.map(|after| (name, after)));
@@ -125,7 +125,7 @@ fn properties(asked: &UserChange, found: &Found) -> Vec<(&'static str, Shown)> {
     properties
 }
 
-/// What changes of the password field: the hash, the lock.
+/// The changes of the password field: the hash, the lock.
 fn password_properties(
     asked: &UserChange,
     account: Option<&PlannedUser>,
@@ -201,7 +201,7 @@ fn taken(found: &Found) -> Option<Planned> {
     Some(Planned::impossible(format!("its number belongs to the user {other}")))
 }
 
-/// Why a user that is there cannot be changed so.
+/// The reason why an existing user cannot be changed like this.
 fn in_the_way(wish: &Wish, found: &Found, account: &PlannedUser, asked: &UserChange) -> Option<Planned> {
     if asked.uid.is_some()
         && let Some(taken) = taken(found)
@@ -223,7 +223,7 @@ fn in_the_way(wish: &Wish, found: &Found, account: &PlannedUser, asked: &UserCha
     if moves { busy(found, "its number and its home stay") } else { None }
 }
 
-/// Why nothing can be done while the user has processes, unless an earlier step may end them.
+/// Refuses the change while the user has processes, unless an earlier step may end them.
 fn busy(found: &Found, what: &str) -> Option<Planned> {
     if found.processes.is_empty() || !matches!(found.may_end, Seen::Absent) {
         return None;
@@ -242,7 +242,7 @@ fn busy(found: &Found, what: &str) -> Option<Planned> {
     })
 }
 
-/// The need that its processes end.
+/// The need for the end of the user's processes.
 fn ended(found: &Found) -> Need {
     match &found.may_end {
         Seen::MayCome(steps) if !found.processes.is_empty() => {
@@ -252,7 +252,7 @@ fn ended(found: &Found) -> Need {
     }
 }
 
-/// How a change would shut out the login that the run uses.
+/// How the change would lock out the login of the run. None if it would not.
 fn lockout(found: &Found, account: &PlannedUser, asked: &UserChange) -> Option<&'static str> {
     let shadow = account.shadow.as_ref();
     let locks = asked.password.as_ref().is_some_and(|field| field.expose().starts_with(b"!"));
@@ -297,7 +297,7 @@ fn remove(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
     Planned::change(change).given([ended(found)])
 }
 
-/// Why a home cannot go: others use it, or it is no home.
+/// The reason why a home must not be removed: another user has it, or it is a system folder.
 fn home_must_stay(found: &Found) -> Option<Planned> {
     let home = found.home.display();
     let why = match &found.home_shared {
@@ -308,7 +308,7 @@ fn home_must_stay(found: &Found) -> Option<Planned> {
     Some(Planned::Impossible { message: why, help: Some("leave `remove-home` out".to_owned()) })
 }
 
-/// What later steps will see.
+/// The effects for later steps.
 pub(super) fn effects(wish: &Wish, found: &Found) -> Vec<Effect> {
     let name = || wish.name.clone();
     if wish.absent {

@@ -1,4 +1,5 @@
-//! The processes of a user: while it has some, usermod(8) and userdel(8) leave its number, its home and itself alone.
+//! The processes of a user. While a user has any, usermod(8) refuses a new number or home, and userdel(8) refuses the
+//! removal.
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +10,11 @@ use crate::view::{LookError, Seen, View};
 pub(super) struct Process {
     /// Its name and number, `sleep (17)`.
     pub(super) shown: String,
-    /// The service that it belongs to.
+    /// Its service.
     pub(super) service: Option<String>,
 }
 
-/// The processes of the user with the number `uid` that no earlier step ends with their service.
+/// The processes of the user with the number `uid`. Processes of a service that an earlier step stops are left out.
 pub(super) fn of(view: &View<'_>, uid: u32) -> Result<Vec<Process>, LookError> {
     let Seen::Known(names) = view.list(Path::new("/proc"))? else { return Ok(Vec::new()) };
     let mut processes = Vec::new();
@@ -35,19 +36,19 @@ pub(super) fn of(view: &View<'_>, uid: u32) -> Result<Vec<Process>, LookError> {
     Ok(processes)
 }
 
-/// The real user in the status of a process: proc_pid_status(5).
+/// The real user of a process, from its status: proc_pid_status(5).
 fn user_of(status: &[u8]) -> Option<u32> {
     let status = String::from_utf8_lossy(status);
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The service of systemd that a process is in: the last part of its control group that is one.
+/// The systemd service of a process: the last service in the path of its control group.
 fn service_of(groups: &[u8]) -> Option<String> {
     let groups = String::from_utf8_lossy(groups);
     let mut parts =
         groups.lines().filter_map(|line| line.rsplit(':').next()).flat_map(|path| path.split('/'));
-    // The manager of a user's session is no service that somebody declares.
+    // The manager of a user session is no service of the inventory.
     parts.rfind(|part| part.ends_with(".service") && !part.starts_with("user@")).map(str::to_owned)
 }
 

@@ -8,7 +8,7 @@ use crate::kinds::testing::{Trial, change, impossible, params};
 use crate::overlay::Effect;
 use crate::system::accounts::{Accounts, User};
 
-/// A number that files may be given to: that of the tests' own user, unless that is root.
+/// A number that is allowed as the owner of files: that of the tests' own user, unless that is root.
 fn number() -> i64 {
     let own = rustix::process::geteuid().as_raw();
     i64::from(if own == 0 { 2001 } else { own })
@@ -37,7 +37,7 @@ fn host() -> Trial {
     trial
 }
 
-/// A host where `ada` is.
+/// A host with the user `ada`.
 fn home_of_ada(more: impl IntoIterator<Item = (&'static str, Value)>) -> Trial {
     let trial = host();
     trial.apply("user", &with(more)).unwrap();
@@ -91,7 +91,7 @@ fn an_account_of_the_system_has_no_home_and_no_shell() {
     assert_eq!(table.users["shop"].shell, "/usr/sbin/nologin");
     assert!(table.users["shop"].uid < 1000 && !table.groups.contains_key("shop"));
     assert!(!trial.at("/home/shop").exists());
-    // A home is nothing that an account which is there is given unasked.
+    // An existing account does not get a home unless it is asked.
     assert!(trial.plan("user", &params([("name", "nobody".into())])).is_in_sync());
 }
 
@@ -232,7 +232,7 @@ fn mistakes_are_found() {
     check(&[("append", false.into()), ("move-home", true.into()), ("remove-home", true.into())], 3);
 }
 
-/// A process of the user on the host.
+/// Adds a process of the user to the host.
 fn process(trial: &Trial, uid: i64, group: &str) {
     trial.write("/proc/77/status", format!("Name:\tsleep\nUid:\t{uid}\t0\t0\t0\n"));
     trial.write("/proc/77/comm", "sleep\n");
@@ -253,7 +253,7 @@ fn a_user_with_processes_keeps_its_number_and_its_home() {
     assert_eq!(help, "stop them before: `service \"app.service\" running=#false`");
     assert_eq!(busy(&absent("ada")).0, "it stays while it has processes: sleep (77)");
     assert!(busy(&with([("uid", (number() + 1).into())])).0.contains("sleep (77)"));
-    // What they are not in the way of, and those of others, and those that a step may end.
+    // Not blocked: other properties, processes of other users, and processes that a step may end.
     assert!(!trial.plan("user", &with([("comment", "Ada".into())])).is_in_sync());
     let later = change(trial.plan_after(vec![Effect::Open], "user", &moved));
     assert!(matches!(later.certainty, Certainty::Conditional { .. }), "{later:?}");

@@ -1,4 +1,4 @@
-//! Making and changing an environment with pip or uv.
+//! Creates and changes an environment with pip or uv.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -16,7 +16,7 @@ use crate::system::receipts::Receipt;
 use crate::view::{Base, LookError, Seen, View};
 use crate::wish::{Filling, Text};
 
-/// How long an installer may take.
+/// The timeout of an installer.
 const TIME: Duration = Duration::from_secs(30 * 60);
 
 pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
@@ -65,7 +65,7 @@ fn outside(actor: &Actor<'_>, path: &Path) -> String {
     actor.files().outside(path).to_string_lossy().into_owned()
 }
 
-/// Notes what is there now.
+/// Notes the present state in the receipt.
 fn note(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
     let base = Base::new(actor.system);
     let view = View::bare(&base);
@@ -82,15 +82,15 @@ fn note(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyEr
 struct Installer<'a> {
     wish: &'a Wish,
     found: &'a Found,
-    /// A private folder for what the installer reads.
+    /// A private folder for the installer's input files.
     scratch: &'a Path,
-    /// The environment, as processes know it.
+    /// The path of the environment as processes see it.
     path: &'a str,
 }
 
 impl Installer<'_> {
-    /// Gives the owner the private folder, and writes there what is on no disk: the requirements of the controller, a
-    /// lock as requirements, and the passwords of the indexes.
+    /// Gives the private folder to the owner. Writes the files that do not exist on the host: requirements from the
+    /// controller, a lock as requirements, and passwords of the indexes.
     fn prepare(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
         self.own(actor, self.scratch)?;
         if let Some(text) = &self.found.demand.locked {
@@ -135,7 +135,7 @@ impl Installer<'_> {
         let chosen = self.found.interpreter.as_ref();
         let chosen =
             chosen.ok_or_else(|| ApplyError::new(format!("there is no program {}", self.wish.python)))?;
-        // The name that was asked for, not what it leads to: `/usr/bin/python3` outlives `/usr/bin/python3.11`.
+        // Use the given name, not the target of the link: `/usr/bin/python3` outlives `/usr/bin/python3.11`.
         let python = if self.wish.python.starts_with('/') { &self.wish.python } else { &chosen.shown };
         let mut words = match self.found.uv {
             true => vec!["uv", "venv", "--quiet", "--allow-existing", "--python", python],
@@ -148,7 +148,7 @@ impl Installer<'_> {
         self.run(actor, words)
     }
 
-    /// Gives pip to an environment that uv made.
+    /// Installs pip into an environment from uv.
     fn bring_pip(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
         self.run(actor, [&*format!("{}/bin/python", self.path), "-m", "ensurepip"])
     }
@@ -174,11 +174,11 @@ impl Installer<'_> {
                 extras => format!("[{extras}]"),
             };
             let project = format!("{}{extras}", outside(actor, project));
-            // uv looks at the settings of a project, and not at its code, to tell whether it is another one.
+            // uv compares the settings of a project, not its code. So tell it to reinstall the project.
             let name = demand.project.iter().filter(|_| self.found.uv).cloned();
             let words = name.flat_map(|name| ["--reinstall-package".to_owned(), name]).chain([project]);
             if demand.complete {
-                // A project has no hash, and pip takes nothing without one beside what has.
+                // A project has no hash. With hashes, pip refuses a requirement without one.
                 alone = Some(words);
             } else {
                 named.extend(words);
@@ -193,8 +193,8 @@ impl Installer<'_> {
         }
     }
 
-    /// Removes what is to be installed again in the same version: pip would leave it as it is. A project in a folder is always
-    /// installed again.
+    /// Removes distributions to be reinstalled in the same version, because pip would skip them. A project in a
+    /// folder is reinstalled anyway.
     fn make_way(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
         let mut names = again(self.wish, self.found);
         names.retain(|name| self.found.demand.project.as_ref() != Some(name));
@@ -204,7 +204,7 @@ impl Installer<'_> {
         self.tool(actor, "uninstall", ["--yes".to_owned()].into_iter().chain(names))
     }
 
-    /// Installs what requirements name, and what that needs unless they name all there is to be.
+    /// Installs the requirements. Installs their dependencies as well, unless the requirements are complete.
     fn install_named(&self, actor: &mut Actor<'_>, named: Vec<String>) -> Result<(), ApplyError> {
         let alone = self.wish.exact || self.found.demand.locked.is_some();
         let mut words: Vec<String> = Vec::new();
@@ -219,7 +219,7 @@ impl Installer<'_> {
         self.tool(actor, "install", words)
     }
 
-    /// Removes what no source names.
+    /// Removes distributions that no source names.
     fn remove(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
         let names = surplus(self.wish, self.found, self.found.environment.as_ref());
         if names.is_empty() {
@@ -287,7 +287,7 @@ impl Installer<'_> {
                 ("NO_PROGRESS", "1"),
                 ("LINK_MODE", "copy"),
                 ("PYTHON_DOWNLOADS", "never"),
-                // The host's authorities, as pip trusts them; the second is what older versions call it.
+                // Trust the host's certificate authorities, like pip. The second name is for older versions of uv.
                 ("SYSTEM_CERTS", "1"),
                 ("NATIVE_TLS", "1"),
             ],
@@ -317,7 +317,7 @@ impl Installer<'_> {
     }
 }
 
-/// Names in the private folder.
+/// The file names in the private folder.
 const LOCKED: &str = "locked.txt";
 const CONTENT: &str = "content.txt";
 const LIST: &str = "list.txt";

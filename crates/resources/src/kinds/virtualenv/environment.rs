@@ -1,8 +1,8 @@
-//! What is on the disk: the interpreter, the environment made of it, and the distributions in it. Read from their own
-//! files, so that no process is started, and no note of an earlier run is believed.
+//! The files on the host: the interpreter, its environment, and the installed distributions. All is read from their
+//! own files: it needs no process and no trust in earlier notes.
 //!
-//! `pyvenv.cfg`: <https://docs.python.org/3/library/venv.html>. Installed distributions: PyPA, "Recording installed
-//! projects".
+//! The format of `pyvenv.cfg`: <https://docs.python.org/3/library/venv.html>. Installed distributions: PyPA,
+//! "Recording installed projects".
 
 use std::path::{Path, PathBuf};
 
@@ -11,31 +11,31 @@ use super::requirement::normal_name;
 use super::scripts;
 use crate::view::{LookError, Need, Seen, View};
 
-/// A Python that environments are made of.
+/// A Python for environments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Interpreter {
-    /// The program, links followed.
+    /// The program, after following links.
     pub(super) program: PathBuf,
-    /// `3.11`, where its name tells.
+    /// The version `3.11`, if the program's name has it.
     pub(super) version: Option<String>,
 }
 
 /// An environment.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
-    /// The version in full, as it was when the environment was made.
+    /// The full version at the creation of the environment.
     pub(super) version: Option<String>,
     /// Whether it sees the packages of the system.
     pub(super) system_site_packages: bool,
-    /// The program that its `bin/python` leads to; none where it leads nowhere.
+    /// The target of its `bin/python`. None if the link is broken.
     pub(super) program: Option<PathBuf>,
-    /// What is wrong with it as a whole.
+    /// A problem of the environment as a whole.
     pub(super) damage: Option<String>,
-    /// Another place that it was made at: its scripts lead there.
+    /// The other path for which it was created. Its scripts point there.
     pub(super) made_at: Option<PathBuf>,
-    /// What is installed in it.
+    /// The installed distributions.
     pub(super) installed: Vec<Distribution>,
-    /// What the system lends it.
+    /// The distributions of the system that it can use.
     pub(super) lent: Vec<Distribution>,
 }
 
@@ -48,35 +48,35 @@ pub(super) struct Distribution {
     pub(super) version: String,
     /// The folder of its metadata, below the environment.
     pub(super) folder: PathBuf,
-    /// Where it was taken from, if not from an index.
+    /// Its source, if it is not from an index.
     pub(super) origin: Option<Origin>,
-    /// A file or folder of its own that is gone.
+    /// One of its files or folders that is missing.
     pub(super) gone: Option<String>,
-    /// Whether the installer came to its end: the list of its files is written last.
+    /// Whether the installation was complete: the list of files is written last.
     is_whole: bool,
 }
 
 impl Environment {
-    /// One that Converge made, and of which the file that says so is gone.
+    /// An environment from Converge without its `pyvenv.cfg`.
     pub(super) fn broken() -> Self {
         Self { damage: Some("its pyvenv.cfg is gone".to_owned()), ..Self::default() }
     }
 
-    /// What is installed under this name.
+    /// The distribution with this name, also from the system.
     pub(super) fn distribution(&self, name: &str) -> Option<&Distribution> {
         self.installed.iter().chain(&self.lent).find(|there| there.name == name)
     }
 
-    /// Whether pip can be run in it.
+    /// Whether pip can run in it.
     pub(super) fn has_pip(&self) -> bool {
         self.installed.iter().chain(&self.lent).any(|there| there.name == "pip")
     }
 }
 
-/// The file that is there while an environment is changed.
+/// The marker file that exists while an environment is changed.
 pub(super) const UNFINISHED: &str = ".converge-unfinished";
 
-/// What comes with every environment and is nobody's wish.
+/// Distributions that every environment has, without a source that names them.
 pub(super) const SEEDS: [&str; 3] = ["pip", "setuptools", "wheel"];
 
 /// Looks for the interpreter `python`: a program, a path, or a version.
@@ -94,7 +94,7 @@ pub(super) fn interpreter(view: &View<'_>, python: &str) -> Result<Seen<Interpre
 }
 
 impl Interpreter {
-    /// The need for the part of the standard library that Debian packs apart, and without which no environment gets pip.
+    /// The need for ensurepip, which Debian packages separately. Without it an environment gets no pip.
     pub(super) fn need_pip(&self, view: &View<'_>) -> Result<Need, LookError> {
         let (Some(version), Some(folder)) = (&self.version, self.program.parent().and_then(Path::parent))
         else {
@@ -114,7 +114,7 @@ impl Interpreter {
     }
 }
 
-/// The version in the name of a program: `python3.11`.
+/// The version in the name of a program such as `python3.11`.
 fn version_in(program: &Path) -> Option<String> {
     let version = program.file_name()?.to_str()?.strip_prefix("python")?;
     let is_version = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -122,7 +122,7 @@ fn version_in(program: &Path) -> Option<String> {
     (is_version(major) && is_version(minor)).then(|| version.to_owned())
 }
 
-/// The environment at `path`; none where there is none.
+/// Reads the environment at `path`. None if there is none.
 pub(super) fn read(view: &View<'_>, path: &Path) -> Result<Option<Environment>, LookError> {
     let Seen::Known(text) = view.text(&path.join("pyvenv.cfg"))? else { return Ok(None) };
     let text = String::from_utf8_lossy(&text);
@@ -163,7 +163,7 @@ pub(super) fn read(view: &View<'_>, path: &Path) -> Result<Option<Environment>, 
 }
 
 impl Environment {
-    /// A distribution that is there by half, or twice: no installer makes it whole again.
+    /// Describes a distribution that is incomplete or installed twice. No installer can repair it.
     fn half(&self) -> Option<String> {
         let half = self.installed.iter().find(|there| !there.is_whole);
         let half = half.map(|there| format!("{} {} is installed by half", there.name, there.version));
@@ -173,8 +173,8 @@ impl Environment {
     }
 }
 
-/// What is wrong with the `home` of an environment, the folder of the interpreter that it was made of: a Python starts from
-/// there. Without a program nothing is said: that is another fault.
+/// The problem if `home` of `pyvenv.cfg` does not contain the interpreter, because Python starts from there. None if
+/// the program is missing: that is another problem.
 fn other_home(
     view: &View<'_>,
     home: Option<String>,
@@ -193,25 +193,25 @@ fn other_home(
     Ok(Some(format!("its pyvenv.cfg says `home = {home}`, where its interpreter is not")))
 }
 
-/// `3.11` of `3.11.2`.
+/// The first two parts: `3.11` of `3.11.2`.
 pub(super) fn short(version: &str) -> String {
     version.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-/// What is installed in the folder `site` below `path`: its `NAME-VERSION.dist-info` that have metadata.
+/// The distributions in the folder `site` below `path`: each `NAME-VERSION.dist-info` with metadata.
 fn distributions(view: &View<'_>, path: &Path, site: &Path) -> Result<Vec<Distribution>, LookError> {
     let mut found = Vec::new();
     let names = view.list(&path.join(site)).map(Seen::known)?.unwrap_or_default();
     for folder in names {
         let Some(stem) = folder.to_str().and_then(|name| name.strip_suffix(".dist-info")) else { continue };
         let Some((name, version)) = stem.split_once('-') else { continue };
-        // What pip puts aside before it replaces it begins so, and stays if pip is killed.
+        // pip renames a distribution like this before it replaces it. The folder stays if pip is killed.
         if name.starts_with('~') {
             continue;
         }
         let folder = site.join(&folder);
         let file = |name: &str| view.raw(&path.join(&folder).join(name));
-        // The folder's name has the version without its punctuation where an old tool made it; the metadata is right.
+        // Old tools wrote the version in the folder's name without punctuation. The metadata has the right one.
         let Some(metadata) = file("METADATA")? else { continue };
         let metadata = String::from_utf8_lossy(&metadata).into_owned();
         let header = |key: &str| {
@@ -231,15 +231,15 @@ fn distributions(view: &View<'_>, path: &Path, site: &Path) -> Result<Vec<Distri
     Ok(found)
 }
 
-/// The first of a distribution's own files and folders, below `site`, that is gone. Only what stands first in a path is looked
-/// at: an environment may have a hundred thousand files.
+/// The first missing file or folder of a distribution below `site`. Checks only the first part of each path, because
+/// an environment may have a hundred thousand files.
 fn gone(view: &View<'_>, site: &Path, record: &[u8]) -> Result<Option<String>, LookError> {
     let record = String::from_utf8_lossy(record);
     let mut seen = Vec::new();
     for line in record.lines() {
         let path = line.rsplitn(3, ',').last().unwrap_or_default().trim_matches('"');
         let own = if path.starts_with("../") { path } else { path.split('/').next().unwrap_or_default() };
-        // Python writes its cache again, and not for every user.
+        // Python writes its cache again, and cannot do so for every user.
         let is_cache = path.contains("__pycache__") || path.ends_with(".pyc");
         if own.is_empty() || own.starts_with('/') || is_cache || seen.last() == Some(&own) {
             continue;

@@ -1,4 +1,5 @@
-//! An index of distributions: its address apart from the user and password in it, which go to the installer in a file.
+//! An index of distributions. The address is kept apart from its user and password, which the installer reads from a
+//! file.
 
 use converge_model::secret::percent_decoded;
 
@@ -6,21 +7,21 @@ use crate::wish::Text;
 
 /// An index of distributions.
 pub(super) struct Index {
-    /// Where it is, without user and password.
+    /// The address without user and password.
     pub(super) url: String,
-    /// The line of a netrc file that lets one in.
+    /// The line of a netrc file with the login.
     pub(super) login: Option<String>,
 }
 
-/// What is wrong with an address.
+/// The problems of an address.
 const NO_ADDRESS: &str = "is not an address that starts with https:// or http://";
 const NO_LOGIN: &str = "has a user without a password, or one of them with a blank, a quote, `\\` or `#` in it, \
     which no netrc file takes";
 
 impl Index {
-    /// The index at `address`: `https://user:password@host/simple`. The error says what is wrong with it.
+    /// Parses `address`: `https://user:password@host/simple`. The error says what is wrong with it.
     pub(super) fn of(address: &Text) -> Result<Self, &'static str> {
-        // A check has no secrets: they read as empty.
+        // A check has no secrets: a secret reads as an empty text.
         if address.is_secret() && address.expose().is_empty() {
             return Ok(Self { url: String::new(), login: None });
         }
@@ -44,7 +45,7 @@ impl Index {
     }
 }
 
-/// Whether every reader of netrc files reads `text` as it stands.
+/// Whether every reader of netrc files reads `text` unchanged.
 fn is_plain(text: &str) -> bool {
     !text.is_empty()
         && !text.contains(['"', '\'', '\\', '#'])

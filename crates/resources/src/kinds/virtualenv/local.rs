@@ -1,5 +1,5 @@
-//! What was installed from a folder or an archive on the host. No installer notes what was in it, so a receipt does, together
-//! with the digest of the list of files that came of it: an environment that somebody replaced has another list.
+//! Distributions from a folder or an archive on the host. No installer notes the source's content, so a receipt does.
+//! It also has the digest of the installed file list, which differs if another program replaced the environment.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::sources::{Demand, Direct};
 use super::{Found, Wish};
 use crate::view::{LookError, Seen, View};
 
-/// The digests of the lists of files, by name, of what `demand` takes from the host.
+/// The digests of the file lists, by name, for the distributions that `demand` takes from the host.
 pub(super) fn records(
     view: &View<'_>,
     wish: &Wish,
@@ -27,8 +27,8 @@ pub(super) fn records(
     Ok(records)
 }
 
-/// The lines of a receipt: name, what is in the place, and the digest of the list of files that came of it. The place is read
-/// again: a build may write into it.
+/// The lines of a receipt: name, state of the source, and digest of the installed file list. The source is read
+/// again, because a build may write into it.
 pub(super) fn note(
     view: &View<'_>,
     wish: &Wish,
@@ -51,12 +51,12 @@ fn line(name: &str, state: &State, record: &str) -> String {
 }
 
 impl Direct {
-    /// Whether an installed distribution was taken from this place.
+    /// Whether an installed distribution comes from this source.
     pub(super) fn is(&self, there: &Distribution, base: &Path) -> bool {
         there.origin.as_ref().is_some_and(|origin| self.from.is(origin, base))
     }
 
-    /// Whether what is in the place now is what was installed: by the hash that the installer noted, or else by the receipt.
+    /// Whether the source is unchanged since the installation: by the installer's hash, else by the receipt.
     pub(super) fn is_current(&self, there: &Distribution, found: &Found) -> bool {
         let noted_hash = there.origin.as_ref().and_then(|origin| origin.sha256());
         match (&self.state, noted_hash) {

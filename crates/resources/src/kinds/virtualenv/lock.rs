@@ -1,17 +1,17 @@
-//! Reading a `uv.lock`: which distributions, in which versions, a project with some of its extras and groups comes to.
+//! Reads a `uv.lock`: the distributions and versions of a project with some of its extras and groups.
 //!
-//! Not TOML in general, but what uv writes: a key a line, lists over several lines or on one. What does not look so is
-//! an error, never guessed at. The format: <https://docs.astral.sh/uv/concepts/projects/layout/#the-lockfile>.
+//! Reads only the subset of TOML that uv writes: one key per line, lists on one or several lines. Anything else is an
+//! error, never a guess. The format: <https://docs.astral.sh/uv/concepts/projects/layout/#the-lockfile>.
 
 use super::marker::{self, Target};
 use super::requirement::normal_name;
 
-/// What a project comes to.
+/// The resolved project.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Resolved {
     /// The distributions.
     pub(super) pins: Vec<Locked>,
-    /// What could not be decided: a marker.
+    /// A marker without a known result.
     pub(super) open: Option<String>,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Locked {
     pub(super) hashes: Vec<String>,
 }
 
-/// The most packages that a lock may have.
+/// The most packages of a lock.
 const PACKAGES: usize = 20_000;
 
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Package {
     version: String,
     source: String,
     hashes: Vec<String>,
-    /// By section and key: `("", "dependencies")`, `("optional-dependencies", "pg")`.
+    /// The lists by section and key: `("", "dependencies")`, `("optional-dependencies", "pg")`.
     lists: Vec<((String, String), Vec<Edge>)>,
 }
 
@@ -47,7 +47,7 @@ struct Edge {
     extras: Vec<String>,
 }
 
-/// What the project of the lock comes to with `extras` and `groups`; the error is a fragment.
+/// Resolves the project of the lock with `extras` and `groups`. The error is a fragment of a sentence.
 pub(super) fn resolve(
     text: &str,
     extras: &[String],
@@ -80,7 +80,7 @@ pub(super) fn resolve(
     Ok(walk.resolved)
 }
 
-/// A section of a package and a key in it.
+/// A section of a package, and a key in it.
 type Part = Option<(String, String)>;
 
 struct Walk<'a> {
@@ -202,9 +202,10 @@ impl Package {
         }
     }
 
-    /// The dependencies on a line: `{ name = "x", source = { registry = "…" }, marker = "…" },`, or several in brackets.
+    /// Reads the dependencies of a line: `{ name = "x", source = { registry = "…" }, marker = "…" },`, or several in
+    /// brackets.
     fn edges(&mut self, key: &(String, String), line: &str) {
-        // The name comes first, and a source later on has braces of its own.
+        // Split at the name, which comes first: a later source has its own braces.
         let edges = line.split("{ name = ").skip(1).filter_map(|entry| {
             let extras = entry.split_once("extra = [").and_then(|(_, rest)| rest.split_once(']'));
             let extras = extras.map_or("", |(inside, _)| inside).split(',');
@@ -223,7 +224,7 @@ impl Package {
     }
 }
 
-/// The text of `key = "…"` on a line.
+/// The text of `key = "…"` in a line.
 fn quoted<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let mut from = 0;
     loop {
@@ -331,7 +332,8 @@ requires-dist = [{ name = "flask" }]
         assert_eq!(other.unwrap_err(), "is not a uv.lock of version 1");
     }
 
-    /// What a project may need: `a` in two versions, `b` and `c` in a circle, and one whose name is a key.
+    /// Possible dependencies of a project: `a` in two versions, `b` and `c` in a circle, and one with a name like a
+    /// key.
     const OTHERS: &str = r#"version = 1
 
 [[package]]

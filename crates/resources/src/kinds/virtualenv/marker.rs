@@ -1,9 +1,9 @@
-//! Environment markers (PEP 508): whether a requirement is meant for this interpreter. What cannot be told is `None`.
+//! Environment markers (PEP 508): whether a requirement applies to this interpreter. `None` means unknown.
 
-/// What is known of the interpreter.
+/// The interpreter, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Its version: `3.11`, or `3.11.2` where all of it is known; none where nothing is.
+    /// Its version: `3.11`, or `3.11.2` if it is known in full. None if it is unknown.
     pub(super) version: Option<String>,
 }
 
@@ -49,14 +49,14 @@ fn words(marker: &str) -> Option<Vec<Word>> {
     Some(words)
 }
 
-/// What is left to be read. An outer `None` is a mistake of grammar, an inner one a value that nobody knows.
+/// The rest of the marker. An outer `None` is a syntax error, an inner one an unknown value.
 struct Reading<'a> {
     words: &'a [Word],
     target: &'a Target,
     depth: usize,
 }
 
-/// How deep parentheses may be nested.
+/// The deepest nesting of parentheses.
 const DEPTH: usize = 32;
 
 impl Reading<'_> {
@@ -136,14 +136,14 @@ impl Reading<'_> {
 }
 
 struct Operand {
-    /// None where nobody knows it.
+    /// None if it is unknown.
     text: Option<String>,
     is_version: bool,
-    /// Whether the last part of the version is not known.
+    /// Whether the last part of the version is unknown.
     is_partial: bool,
 }
 
-/// What a variable stands for on the hosts that the agent runs on.
+/// The value of a variable on hosts of the agent.
 fn value(name: &str, target: &Target) -> Option<String> {
     let known = match name {
         "os_name" => "posix",
@@ -167,7 +167,7 @@ fn compare(left: &Operand, sign: &str, right: &Operand) -> Option<bool> {
     let (one, other) = (left.text.as_ref()?, right.text.as_ref()?);
     if let "in" | "not in" = sign {
         let found = other.contains(one.as_str());
-        // The part that is not known may be the one that differs, or the one that is looked for.
+        // The unknown part could break a found match, or complete a missing one.
         let is_open = if found { left.is_partial } else { right.is_partial };
         return (!is_open).then_some(found == (sign == "in"));
     }
@@ -190,7 +190,7 @@ fn compare(left: &Operand, sign: &str, right: &Operand) -> Option<bool> {
     }
     let (one, other) = (numbers(one)?, numbers(other)?);
     if left.is_partial && other.starts_with(&one) {
-        // `3.11.x` is not below `3.11`, and nothing else is known of it.
+        // `3.11.x` is not less than `3.11`. No other comparison is certain.
         return match sign {
             ">=" if other == one => Some(true),
             "<" if other == one => Some(false),
@@ -209,7 +209,7 @@ fn compare(left: &Operand, sign: &str, right: &Operand) -> Option<bool> {
     })
 }
 
-/// The numbers of a release, zeros at its end left out.
+/// The numbers of a release, without trailing zeros.
 fn numbers(version: &str) -> Option<Vec<u32>> {
     let mut numbers: Vec<u32> = version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     while numbers.last() == Some(&0) {

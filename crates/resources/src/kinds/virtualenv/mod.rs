@@ -36,7 +36,7 @@ use sources::Demand;
 /// The kind.
 pub struct Virtualenv;
 
-/// What the environment should be.
+/// The desired environment.
 pub struct Wish {
     path: PathBuf,
     python: String,
@@ -56,44 +56,44 @@ pub struct Wish {
     cache: Option<PathBuf>,
 }
 
-/// Where the names and versions come from.
+/// The source of the names and versions.
 enum Source {
-    /// Requirements, in files on the host, from the controller, and one by one.
+    /// Requirements: from files on the host, from the controller, and from a list.
     Requirements { files: Vec<PathBuf>, content: Option<Filling>, list: Vec<String> },
     /// A `uv.lock` on the host.
     Lock(PathBuf),
 }
 
-/// What installs.
+/// The installer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tool {
-    /// uv where the host has it, else pip.
+    /// uv if the host has it, else pip.
     Auto,
     Pip,
     Uv,
 }
 
-/// What was found.
+/// The state of the host.
 pub struct Found {
     place: Seen<Place>,
-    /// Whether the folder holds anything at all.
+    /// Whether the folder has any content.
     occupied: bool,
     environment: Option<Environment>,
     interpreter: Option<Chosen>,
-    /// Whether uv does the work.
+    /// Whether uv is the installer.
     uv: bool,
     demand: Demand,
     needs: Vec<Need>,
     own: Asked,
-    /// What was noted after it was changed last.
+    /// The receipt of the last apply.
     receipt: Option<Receipt>,
-    /// Distributions whose revision is another commit by now.
+    /// Distributions with a revision that is another commit now.
     moved: Vec<(String, String)>,
-    /// The digests of the lists of files, by name, of what was taken from a place on the host.
+    /// The digests of the installed file lists, by name, for distributions from the host.
     records: Vec<(String, String)>,
 }
 
-/// The interpreter that the environment should be made of.
+/// The interpreter for the environment.
 struct Chosen {
     is: Interpreter,
     shown: String,
@@ -188,7 +188,7 @@ impl Kind for Virtualenv {
         }
         let version = environment.as_ref().and_then(|environment| environment.version.clone());
         let newer = interpreter.as_ref().and_then(|chosen| chosen.is.version.clone());
-        // An environment that is made anew has another version than the one that is there.
+        // A rebuilt environment gets the interpreter's version, not the present one.
         let same =
             |version: &String| newer.as_ref().is_none_or(|newer| *newer == environment::short(version));
         let target = Target { version: version.filter(same).or(newer) };
@@ -293,15 +293,14 @@ fn problems(params: &mut Reader<'_>, wish: &Wish) {
     }
 }
 
-/// Whether a line of a file of requirements is a requirement, and goes on in no other line. Of the options of such a file
-/// it is `-e` alone that names one.
+/// Whether a line of a requirements file is one complete requirement. `-e` is the only option that names one.
 fn is_one_requirement(line: &str) -> bool {
     let line = line.trim();
     let is_option = line.starts_with('-') && !line.starts_with("-e ") && !line.starts_with("--editable");
     !line.is_empty() && !is_option && !line.starts_with('#') && !line.ends_with('\\')
 }
 
-/// Whether it can be the name of an extra or a group (PEP 685).
+/// Whether a text can be the name of an extra or a group (PEP 685).
 fn is_extra(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(requirement::is_in_name)
 }
@@ -311,13 +310,13 @@ fn key(wish: &Wish) -> String {
 }
 
 impl Found {
-    /// Whether what the sources say now is what was installed last.
+    /// Whether the sources are unchanged since the last apply.
     fn is_noted(&self) -> bool {
         let digest = self.demand.digest.finalize().into();
         self.receipt.as_ref().is_some_and(|receipt| receipt.source == digest)
     }
 
-    /// The distributions that were there after the last change, and are not, or are others, now.
+    /// The distributions of the last apply that are missing or changed now.
     fn lost(&self) -> Vec<String> {
         let (Some(receipt), Some(environment)) = (&self.receipt, &self.environment) else {
             return Vec::new();

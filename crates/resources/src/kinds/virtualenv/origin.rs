@@ -1,5 +1,5 @@
-//! Where a distribution is taken from if not from an index: as a requirement names it, and as the installer noted it beside
-//! what it installed (PEP 610, `direct_url.json`). The two are compared, so that a plan rests on what is there.
+//! The source of a distribution that is not from an index: from a requirement, or from the installer's note (PEP 610,
+//! `direct_url.json`). A plan compares the two, so it depends only on the files of the host.
 //!
 //! The format: PyPA, "Recording the Direct URL Origin of installed distributions".
 
@@ -11,31 +11,31 @@ use serde::Deserialize;
 
 use crate::kinds::git::is_hash;
 
-/// A place that a requirement names.
+/// The source that a requirement names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reference {
-    /// The address, or a path, without version control, user, revision and fragment.
+    /// The address or path, without version control, user, revision and fragment.
     url: String,
-    /// The revision; none for a place without version control.
+    /// The revision. None if there is no version control.
     vcs: Option<Revision>,
     subdirectory: Option<String>,
-    /// Whether the code is used where it is.
+    /// Whether the code is used in place.
     pub(super) editable: bool,
-    /// The SHA-256 hashes that alone will do, in hexadecimal; none: any.
+    /// The accepted SHA-256 hashes, in hexadecimal. Empty: any.
     pub(super) hashes: Vec<String>,
-    /// Whether the address holds a password, so that no process may be given it.
+    /// Whether the address has a password, so that it must not be passed to a process.
     has_login: bool,
 }
 
-/// What of a repository is asked for.
+/// The asked revision of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Revision {
     tool: String,
-    /// A commit, a tag or a branch; none: the repository's own branch.
+    /// A commit, a tag or a branch. None: the default branch of the repository.
     name: Option<String>,
 }
 
-/// What the installer noted about a distribution.
+/// The installer's note about a distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     url: String,
@@ -51,8 +51,8 @@ enum Sort {
 }
 
 impl Reference {
-    /// The place in a requirement: `git+https://host/x@v1#subdirectory=y`, `file:///x`, `/x`, `./x`. `base` is the folder
-    /// that a relative path begins at.
+    /// Parses the source in a requirement: `git+https://host/x@v1#subdirectory=y`, `file:///x`, `/x`, `./x`. `base`
+    /// is the folder for relative paths.
     pub(super) fn of(place: &str, editable: bool, hashes: Vec<String>) -> Self {
         let (place, fragment) = place.trim().split_once('#').unwrap_or((place.trim(), ""));
         let part = |key: &str| fragment.split('&').find_map(|part| part.strip_prefix(key));
@@ -63,7 +63,7 @@ impl Reference {
         let (place, has_login) = without_login(tool.map_or(place, |(_, rest)| rest));
         let (url, vcs) = match tool {
             Some((tool, _)) => {
-                // The address of the host holds no `@` any more.
+                // The login is removed already, so an `@` can only begin the revision.
                 let (url, name) = match place.rsplit_once('@') {
                     Some((url, name)) => (url.to_owned(), Some(decoded(name))),
                     None => (place, None),
@@ -75,7 +75,7 @@ impl Reference {
         Self { url, vcs, subdirectory, editable, hashes, has_login }
     }
 
-    /// The folder or file on the host, if it is one: `base` is where a relative path begins.
+    /// The folder or file on the host, if it is one. `base` is the folder for relative paths.
     pub(super) fn path(&self, base: &Path) -> Option<PathBuf> {
         if self.vcs.is_some() {
             return None;
@@ -89,23 +89,23 @@ impl Reference {
         }
     }
 
-    /// The revision of a git repository, if one is named.
+    /// The revision of a git repository, if it is given.
     pub(super) fn revision(&self) -> Option<&str> {
         let vcs = self.vcs.as_ref().filter(|vcs| vcs.tool == "git")?;
         vcs.name.as_deref().filter(|name| !name.starts_with('-'))
     }
 
-    /// The address to ask for the commit of a tag, and the name of the tag; none if it cannot be asked without a password, or
-    /// if the revision is a commit by its own name.
+    /// The address and the name of a tag, to ask for its commit. None if that needs a password, or if the revision is
+    /// a commit itself.
     pub(super) fn tag(&self) -> Option<(&str, &str)> {
         let name = self.revision().filter(|name| !is_hash(name) && !is_short_hash(name))?;
         (!self.has_login && !self.url.starts_with('-')).then_some((self.url.as_str(), name))
     }
 
-    /// Whether what was installed came from here.
+    /// Whether an installed distribution comes from this source.
     pub(super) fn is(&self, origin: &Origin, base: &Path) -> bool {
         if self.vcs.is_some() && self.editable {
-            // Of its clone only the clone itself knows more.
+            // The note does not name the revision; only the clone itself has it.
             return origin.clone_below(base).is_some();
         }
         let path = self.path(base);
@@ -123,7 +123,7 @@ impl Reference {
         }
     }
 
-    /// Whether an archive with this hash will do.
+    /// Whether an archive with this hash is accepted.
     fn allows(&self, sha256: &str) -> bool {
         self.hashes.is_empty() || self.hashes.iter().any(|hash| hash.eq_ignore_ascii_case(sha256))
     }
@@ -148,7 +148,7 @@ impl fmt::Display for Reference {
 }
 
 impl Origin {
-    /// What `direct_url.json` says; none if it is not understood.
+    /// Reads `direct_url.json`. None if its format is unknown.
     pub(super) fn read(text: &[u8]) -> Option<Self> {
         let noted: Noted = serde_json::from_slice(text).ok()?;
         let sort = match (noted.vcs_info, noted.dir_info) {
@@ -163,7 +163,7 @@ impl Origin {
         Some(Self { url, subdirectory, sort })
     }
 
-    /// The commit that was checked out.
+    /// The checked-out commit.
     pub(super) fn commit(&self) -> Option<&str> {
         match &self.sort {
             Sort::Vcs { commit, .. } => Some(commit),
@@ -171,7 +171,7 @@ impl Origin {
         }
     }
 
-    /// The SHA-256 of the archive, as far as the installer noted it.
+    /// The SHA-256 of the archive, if the installer noted it.
     pub(super) fn sha256(&self) -> Option<&str> {
         match &self.sort {
             Sort::Archive { sha256 } => sha256.as_deref(),
@@ -179,7 +179,7 @@ impl Origin {
         }
     }
 
-    /// The folder that the installer cloned an editable repository into, below the environment.
+    /// The installer's clone of an editable repository, below the environment.
     pub(super) fn clone_below(&self, environment: &Path) -> Option<PathBuf> {
         let path = Path::new(self.url.strip_prefix("file://")?);
         let is_clone = matches!(self.sort, Sort::Folder { editable: true }) && path.starts_with(environment);
@@ -226,7 +226,7 @@ struct DirInfo {
 
 #[derive(Deserialize)]
 struct ArchiveInfo {
-    /// `sha256=…`, of older installers.
+    /// The value `sha256=…` of older installers.
     hash: Option<String>,
     #[serde(default)]
     hashes: std::collections::BTreeMap<String, String>,
@@ -239,18 +239,18 @@ impl ArchiveInfo {
     }
 }
 
-/// An address without its user and password, and whether it had a password, or a token in its place.
+/// Removes user and password from an address. Also returns whether there was a password, or a token instead.
 fn without_login(address: &str) -> (String, bool) {
     let Some((scheme, rest)) = address.split_once("://") else { return (address.to_owned(), false) };
     let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let Some((login, host)) = place.rsplit_once('@') else { return (address.to_owned(), false) };
-    // The user of ssh is a part of the address: without it another one logs in.
+    // The user of ssh belongs to the address: without it, another user would log in.
     let is_secret = scheme != "ssh" || login.contains(':');
     let kept = if is_secret { String::new() } else { format!("{login}@") };
     (format!("{scheme}://{kept}{host}{path}"), is_secret)
 }
 
-/// An address as two are compared: the same host in other letters, and the same path in other signs, are one.
+/// Normalises an address for comparisons: letter case of the host, and escapes in the path.
 fn normal(url: &str) -> String {
     let url = decoded(url.trim_end_matches('/'));
     let Some((scheme, rest)) = url.split_once("://") else { return url };
@@ -265,12 +265,12 @@ fn decoded(text: &str) -> String {
     bytes.unwrap_or_else(|| text.to_owned())
 }
 
-/// Whether a name can be the beginning of a commit's, as git shows it.
+/// Whether a name can be a short commit hash of git.
 fn is_short_hash(name: &str) -> bool {
     (7..40).contains(&name.len()) && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// `name` as a file in `folder` means it.
+/// The path of `name` as a file in `folder` would mean it.
 pub(super) fn below(folder: &Path, name: &str) -> PathBuf {
     let mut path = folder.to_owned();
     for part in Path::new(name).components() {

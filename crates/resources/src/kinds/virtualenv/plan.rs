@@ -1,4 +1,4 @@
-//! What would change in an environment, distribution by distribution.
+//! The plan of an environment, distribution by distribution.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use crate::kind::Planned;
 use crate::system::files::Sort;
 use crate::view::Seen;
 
-/// What apply does about an environment.
+/// The work of an apply on an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
-    /// There is none: it is made.
+    /// Make a new environment.
     Make,
-    /// It is made anew.
+    /// Rebuild the environment.
     Rebuild,
-    /// It stays, and what is in it changes.
+    /// Keep the environment and change its content.
     Change,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     planned.given(found.needs.iter().chain(&found.demand.needs).chain(&found.own.needs).cloned())
 }
 
-/// What is to be done, if anything is.
+/// Decides the work.
 pub(super) fn work(wish: &Wish, found: &Found) -> Work {
     match &found.environment {
         None => Work::Make,
@@ -81,7 +81,7 @@ pub(super) fn work(wish: &Wish, found: &Found) -> Work {
     }
 }
 
-/// Why the environment cannot stay.
+/// The reasons for a rebuild.
 fn rebuild(wish: &Wish, found: &Found) -> Vec<PropertyChange> {
     let (Some(environment), Seen::Known(place)) = (&found.environment, &found.place) else {
         return Vec::new();
@@ -107,7 +107,7 @@ fn rebuild(wish: &Wish, found: &Found) -> Vec<PropertyChange> {
     reasons
 }
 
-/// The interpreter, where it is another one than the environment was made of, or is not there.
+/// The change of the interpreter, if it differs from the environment's or is missing.
 fn other_interpreter(wish: &Wish, found: &Found, environment: &Environment) -> Option<PropertyChange> {
     let chosen = found.interpreter.as_ref();
     if let Some(chosen) = chosen {
@@ -127,7 +127,7 @@ fn other_interpreter(wish: &Wish, found: &Found, environment: &Environment) -> O
     Some(PropertyChange::new("python", format!("{before} ({version})"), after))
 }
 
-/// What is added, changed and removed in `environment`; none: it is new.
+/// The distributions to add, change and remove in `environment`. None: it is new.
 fn distributions(wish: &Wish, found: &Found, environment: Option<&Environment>) -> Vec<PropertyChange> {
     let demand = &found.demand;
     let rebuilt = environment.is_some() && work(wish, found) == Work::Rebuild;
@@ -172,15 +172,15 @@ fn distributions(wish: &Wish, found: &Found, environment: Option<&Environment>) 
     properties
 }
 
-/// Why a distribution cannot stay although its version will do.
+/// The reason why a distribution must be installed again although its version is accepted.
 struct Stale {
     property: String,
     before: String,
     after: String,
 }
 
-/// Whether what is installed is what is asked for, beyond its version: all of it, from the place that is asked for, as the
-/// place is now.
+/// Why an installed distribution differs from the asked one, beside its version. None if it is complete, from the
+/// asked source, and the source is unchanged.
 fn stale(wish: &Wish, found: &Found, there: &Distribution) -> Option<Stale> {
     let name = &there.name;
     let changed = |before: String, after: String| Some(Stale { property: name.clone(), before, after });
@@ -190,7 +190,7 @@ fn stale(wish: &Wish, found: &Found, there: &Distribution) -> Option<Stale> {
     let from = |place: String| format!("{} from {place}", there.version);
     let origin = there.origin.as_ref().map(|origin| from(origin.to_string()));
     let Some(direct) = found.demand.directs.iter().find(|direct| direct.name == *name) else {
-        // What a distribution needs may come from a place that only its metadata names.
+        // A dependency may come from a source that only the metadata of its parent names.
         let may_be = found.demand.hidden && found.is_noted();
         return origin.filter(|_| !may_be).and_then(|origin| changed(origin, "from an index".to_owned()));
     };
@@ -213,7 +213,8 @@ fn stale(wish: &Wish, found: &Found, there: &Distribution) -> Option<Stale> {
     })
 }
 
-/// The names of what is installed again although its version will do, and what no source names but is gone by half.
+/// The names of the distributions to install again: those with an accepted version that are stale, and incomplete
+/// ones that no source names.
 pub(super) fn again(wish: &Wish, found: &Found) -> Vec<String> {
     let installed = found.environment.iter().flat_map(|environment| &environment.installed);
     let is_again = |there: &&Distribution| match found.demand.names(&there.name) {
@@ -224,8 +225,8 @@ pub(super) fn again(wish: &Wish, found: &Found) -> Vec<String> {
     names.filter(|name| !SEEDS.contains(&name.as_str())).collect()
 }
 
-/// What goes, by name, with its version: with `exact`, all that no source names; of what is built anew, too, where all of
-/// it can be named.
+/// The distributions to remove, by name, with their versions. With `exact`, these are all that no source names. The
+/// same applies to a rebuild if all names are known.
 pub(super) fn surplus(
     wish: &Wish,
     found: &Found,

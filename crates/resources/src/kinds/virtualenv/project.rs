@@ -1,7 +1,7 @@
-//! A project in a folder: what its `pyproject.toml` says without the help of an installer, and whether its code moved.
+//! A project in a folder: its `pyproject.toml` as far as it needs no installer, and changes of its code.
 //!
-//! The format: PyPA, "pyproject.toml specification". Only `name` and `version` are read, as everybody writes them; what
-//! looks otherwise is not known.
+//! The format: PyPA, "pyproject.toml specification". Reads only `name` and `version`, in their usual form. In any
+//! other form they are unknown.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use super::requirement::normal_name;
 use crate::system::files::Sort;
 use crate::view::{LookError, Seen, View};
 
-/// How many files of a project are looked at, in byte order of their paths.
+/// The most files of a project that are read, in byte order of their paths.
 const FILES: usize = 4096;
 
-/// Folders that installers and tools fill, and others that hold no code of the project.
+/// Folders that installers and tools fill, and others without code of the project.
 const ASIDE: [&str; 5] = ["build", "dist", "venv", "node_modules", "__pycache__"];
 
-/// The normalised name and the version of a project, where they are written down.
+/// The normalised name and the version of a project, if the text has them.
 pub(super) fn named(text: &str) -> (Option<String>, Option<String>) {
     let mut section = "";
     let (mut name, mut version) = (None, None);
@@ -44,17 +44,17 @@ fn quoted(value: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// What is in a place on the host, as far as an installer takes it from there.
+/// The state of a source on the host, as far as the installer uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// A digest of the code of a project and of how it is built.
+    /// A digest of a project's code and build settings.
     Code(String),
     /// The SHA-256 of an archive, in hexadecimal.
     Archive(String),
 }
 
 impl State {
-    /// As a receipt keeps it.
+    /// The text for a receipt.
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Code(text) | Self::Archive(text) => text,
@@ -62,13 +62,12 @@ impl State {
     }
 }
 
-/// What is in the place that `from` names; none if it is not on the host, or comes with a step in a way that nobody can
-/// tell yet.
+/// The state of the source `from`. None if it is not on the host, or depends on an earlier step.
 pub(super) fn state(view: &View<'_>, from: &Reference, base: &Path) -> Result<Option<State>, LookError> {
     let Some(path) = from.path(base) else { return Ok(None) };
     Ok(match view.followed(&path)? {
         Seen::Known((path, place)) if place.sort == Sort::Folder => {
-            // Code that is used where it is needs no installer when it changes.
+            // Editable code is used in place, so its changes need no installer.
             let of_interest = if from.editable { is_settings } else { is_code };
             Some(State::Code(code(view, &path, of_interest)?))
         }
@@ -82,8 +81,8 @@ pub(super) fn state(view: &View<'_>, from: &Reference, base: &Path) -> Result<Op
     })
 }
 
-/// Stands for the files of the project in `folder` that are of interest. A file that a step will bring in a way that nobody
-/// can tell yet stands for itself by its path alone.
+/// A digest of the files of interest in the project at `folder`. A file with content from an earlier step counts with
+/// its path only.
 fn code(view: &View<'_>, folder: &Path, of_interest: fn(&Path) -> bool) -> Result<String, LookError> {
     let mut digest = blake3::Hasher::new();
     let mut todo = vec![folder.to_owned()];

@@ -1,9 +1,9 @@
-//! Why an installer failed, in its own words: the lines of its output that say so, and not the log around them.
+//! The reason of an installer's failure, in its own words, without the rest of its log.
 
-/// The most of it that goes into a message, in characters.
+/// The longest reason in a message, in characters.
 const LENGTH: usize = 400;
 
-/// The lines that say why, joined; none if none does.
+/// The lines with the reason, joined. None if there are none.
 pub(super) fn of(output: &str) -> Option<String> {
     let lines: Vec<&str> = output.lines().map(str::trim).collect();
     let reason = of_pip(&lines).or_else(|| of_uv(&lines))?;
@@ -11,7 +11,7 @@ pub(super) fn of(output: &str) -> Option<String> {
     Some(if short.len() < reason.len() { format!("{short}…") } else { short })
 }
 
-/// pip's lines with `ERROR: `, of which the last one says what it comes to. A wrong hash is told on the lines below.
+/// pip's lines with `ERROR: `. The last one has the result. The details of a wrong hash are on the lines below.
 fn of_pip(lines: &[&str]) -> Option<String> {
     let errors: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("ERROR: ")).collect();
     let (first, last) = (errors.first()?, errors.last()?);

@@ -1,5 +1,5 @@
-//! The grammar of requirements files, as far as a plan needs it: which distribution is asked for, in which version, under
-//! which condition, and which other files are named. What pip makes of the rest is pip's.
+//! The grammar of requirements files, as far as a plan needs it: distributions, versions, markers, and included
+//! files. pip interprets the rest.
 //!
 //! The format: <https://pip.pypa.io/en/stable/reference/requirements-file-format/>, and PEP 508 for a requirement.
 
@@ -16,31 +16,31 @@ pub(super) enum Line {
     Require(Requirement),
     /// `--require-hashes`.
     Hashes,
-    /// Something that does not even tell its name: a URL, a path, an editable project; and where it is.
+    /// A requirement without a name in its text: a URL, a path, an editable project; with its source.
     Opaque(String, Option<Reference>),
 }
 
-/// A distribution that is asked for.
+/// A required distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Requirement {
     /// Its name, normalised.
     pub(super) name: String,
-    /// The one version that will do, if only one will.
+    /// The only accepted version, if there is one.
     pub(super) pin: Option<String>,
-    /// Whether the line says what its archive's hash is.
+    /// Whether the line has the hash of its archive.
     pub(super) hashed: bool,
-    /// What must hold for it to be asked for at all.
+    /// The marker under which it is required.
     pub(super) marker: Option<String>,
-    /// Where the distribution itself is; none if it is a question to an index.
+    /// The source of the distribution. None: an index.
     pub(super) direct: Option<Reference>,
 }
 
-/// The logical lines of a file; options that say where and how to look are left out.
+/// The logical lines of a file. Options about the indexes are left out.
 pub(super) fn lines(text: &str) -> Vec<Line> {
     logical(text).iter().filter_map(|line| read(line)).collect()
 }
 
-/// Lines without comments, those that end with a backslash joined with the next.
+/// Lines without comments. A line that ends with a backslash is joined with the next.
 fn logical(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut open = String::new();
@@ -87,7 +87,7 @@ fn read(line: &str) -> Option<Line> {
     }
 }
 
-/// `name[extras] @ URL`, `URL#egg=name`, or a URL or path whose last part is the name of an archive.
+/// Parses `name[extras] @ URL`, `URL#egg=name`, or a URL or path with the name of an archive as its last part.
 fn direct_or_opaque(line: &str, place: &str, editable: bool) -> Line {
     let (requirement, reference) = direct(place, editable);
     match requirement {
@@ -96,10 +96,10 @@ fn direct_or_opaque(line: &str, place: &str, editable: bool) -> Line {
     }
 }
 
-/// The requirement, if it tells a name, and else at least the place.
+/// The requirement if it has a name, else at least the source.
 fn direct(line: &str, editable: bool) -> (Option<Requirement>, Option<Reference>) {
     let (rest, options) = line.split_once(" --").unwrap_or((line, ""));
-    // A semicolon is part of a URL unless there is a blank before it.
+    // A semicolon belongs to a URL unless a blank comes before it.
     let (what, marker) = match rest.split_once(" ;") {
         Some((what, marker)) => (what, Some(marker.trim().to_owned())),
         None => (rest, None),
@@ -111,13 +111,13 @@ fn direct(line: &str, editable: bool) -> (Option<Requirement>, Option<Reference>
         }
         _ => (None, what),
     };
-    // A path may end with the extras: `/srv/app[more]`.
+    // A path may end with extras: `/srv/app[more]`.
     let place = match place.trim().strip_suffix(']').and_then(|place| place.rsplit_once('[')) {
         Some((place, _)) if !place.contains('#') => place,
         _ => place,
     };
     let reference = Reference::of(place, editable, sha256(options));
-    // Only the installer knows a variable; in the place of a password it does not matter.
+    // Only the installer knows a variable. A variable in the login is fine: the login is removed already.
     if reference.to_string().contains('$') {
         return (None, None);
     }
@@ -131,13 +131,13 @@ fn direct(line: &str, editable: bool) -> (Option<Requirement>, Option<Reference>
     (Some(Requirement { name, pin, hashed, marker, direct: Some(reference) }), None)
 }
 
-/// The hashes among the options behind a requirement, the first of which has lost its `--`.
+/// The hashes among the options after a requirement. The first option has lost its `--`.
 fn sha256(options: &str) -> Vec<String> {
     let options = options.split_whitespace().map(|option| option.trim_start_matches("--"));
     options.filter_map(|option| option.strip_prefix("hash=sha256:")).map(str::to_owned).collect()
 }
 
-/// What the name of an archive says: `Foo_Bar-1.0-py3-none-any.whl`, `foo-1.0.tar.gz`.
+/// The name and version in the name of an archive: `Foo_Bar-1.0-py3-none-any.whl`, `foo-1.0.tar.gz`.
 fn archive(file: &str) -> Option<(String, String)> {
     let (name, version) = match file.strip_suffix(".whl") {
         Some(stem) => {
@@ -150,12 +150,12 @@ fn archive(file: &str) -> Option<(String, String)> {
     is_version.then(|| (normal_name(name), version.replace("%2B", "+")))
 }
 
-/// Whether it may stand in the name of a distribution, an extra or a group (PEP 508, PEP 685).
+/// Whether the character is valid in the name of a distribution, an extra or a group (PEP 508, PEP 685).
 pub(super) fn is_in_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-_.".contains(c)
 }
 
-/// `name[extras] == version ; marker --hash=…`; none where it is another form.
+/// Parses `name[extras] == version ; marker --hash=…`. None if it has another form.
 fn requirement(line: &str) -> Option<Requirement> {
     let (line, options) = line.split_once(" --").unwrap_or((line, ""));
     let (what, marker) = match line.split_once(';') {
@@ -183,7 +183,7 @@ fn requirement(line: &str) -> Option<Requirement> {
     })
 }
 
-/// The version that `==1.2`, or `===1.2`, among other specifiers names.
+/// The version of `==1.2` or `===1.2` among the specifiers.
 fn pin(specifier: &str) -> Option<String> {
     let specifier = specifier.trim().trim_start_matches('(').trim_end_matches(')');
     let exact = |part: &str| {
@@ -193,14 +193,14 @@ fn pin(specifier: &str) -> Option<String> {
     specifier.split(',').find_map(exact)
 }
 
-/// A name as PEP 503 compares it.
+/// Normalises a name as in PEP 503.
 pub(super) fn normal_name(name: &str) -> String {
     let parts: Vec<_> = name.split(['-', '_', '.']).filter(|part| !part.is_empty()).collect();
     parts.join("-").to_ascii_lowercase()
 }
 
-/// Whether an installed version is the one that a pin names: `1.0` and `1.0.0` are one, and a local part (`+cu118`) counts
-/// only where the pin has one (PEP 440).
+/// Whether an installed version satisfies a pin: `1.0` and `1.0.0` are equal. A local part (`+cu118`) counts only if
+/// the pin has one (PEP 440).
 pub(super) fn same_version(pin: &str, installed: &str) -> bool {
     let local = |version: &str| version.split_once('+').map(|(_, local)| local.replace(['-', '_'], "."));
     let public = |version: &str| normal_version(version.split('+').next().unwrap_or(version));

@@ -1,6 +1,6 @@
-//! Revisions of repositories that became other commits. The installer noted the commit that it took; a tag is asked of its
-//! repository again, since a tag can be moved. A branch moves by its nature: its distribution stays as it is until the
-//! requirement changes.
+//! Revisions of repositories that are another commit now. The installer noted its commit. A tag may change, so the
+//! plan asks the repository for it again. A branch changes all the time: its distribution stays until the requirement
+//! changes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::kinds::git;
 use crate::system::processes::Command;
 use crate::view::{LookError, Seen, View};
 
-/// How long a repository may take to answer.
+/// The timeout of a repository.
 const TIME: Duration = Duration::from_secs(60);
 
-/// The distributions whose revision is another commit than the one that was installed: name and commit.
+/// The distributions with a revision that differs from the installed commit: name and new commit.
 pub(super) fn moved(
     view: &View<'_>,
     wish: &Wish,
@@ -35,7 +35,7 @@ pub(super) fn moved(
     Ok(moved)
 }
 
-/// The commit of a tag, where it is another one than the installer took. A repository that does not answer changes nothing.
+/// The commit of a tag, if it differs from the installed one. None if the repository does not answer.
 fn of_tag(
     view: &View<'_>,
     wish: &Wish,
@@ -55,7 +55,8 @@ fn of_tag(
     Ok(now.map(str::to_owned))
 }
 
-/// The commit of the revision that an editable clone should be at, where it is at another one, or has none of that name.
+/// The commit of the asked revision, if the editable clone is at another one. It is the revision's name if the clone
+/// does not have it.
 fn of_clone(
     view: &View<'_>,
     wish: &Wish,
@@ -77,7 +78,7 @@ fn of_clone(
     Ok((named != head.trim()).then_some(named))
 }
 
-/// What git says; none where it cannot be asked, or says that there is no such thing.
+/// The output of git. None if the host cannot be asked, or if git fails.
 fn ask(view: &View<'_>, wish: &Wish, words: &[&str]) -> Result<Option<String>, LookError> {
     let question = git::command(wish.owner.as_deref(), words.iter().copied());
     Ok(match view.ask(&Command { timeout: TIME, ..question }) {

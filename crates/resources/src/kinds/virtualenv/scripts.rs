@@ -1,16 +1,16 @@
-//! Where an environment was made, as its own scripts say. An environment cannot be moved: the scripts of one that was copied
-//! or renamed start the Python of another place, or none.
+//! The path for which an environment was created, from its own scripts. An environment cannot be moved: after a copy
+//! or a rename its scripts start the Python of another path, or fail.
 
 use std::path::{Path, PathBuf};
 
 use crate::system::files::Sort;
 use crate::view::{LookError, Seen, View};
 
-/// The largest file that is taken for a script, in bytes.
+/// The largest file that is read as a script, in bytes.
 const SCRIPT: u64 = 64 * 1024;
 
-/// Another place that the environment at `path` was made at, if there is one: as the `command` says that made it, or a file of
-/// its `bin`.
+/// The other path for which the environment at `path` was created, if there is one. It comes from the `command` of
+/// the creation or from a file in `bin`.
 pub(super) fn made_at(
     view: &View<'_>,
     path: &Path,
@@ -36,7 +36,7 @@ pub(super) fn made_at(
     Ok(None)
 }
 
-/// The text of a file that may be a script.
+/// The text of a file that could be a script.
 fn script(view: &View<'_>, path: &Path) -> Result<Option<String>, LookError> {
     match view.glance(path)? {
         Seen::Known(place) if place.sort == Sort::File && place.size <= SCRIPT => {
@@ -46,13 +46,13 @@ fn script(view: &View<'_>, path: &Path) -> Result<Option<String>, LookError> {
     }
 }
 
-/// The place in `activate`.
+/// The path in `activate`.
 fn activated(text: &str) -> Option<&str> {
     let place = text.lines().find_map(|line| line.trim().strip_prefix("VIRTUAL_ENV="))?;
     Some(place.trim_matches(['"', '\'']))
 }
 
-/// The environment whose Python runs a script; none where it is no environment's. A script of a user's own may name the
+/// The environment of a script's Python. None if that Python belongs to no environment: a user's script may name the
 /// system's Python.
 fn environment_of(view: &View<'_>, text: &str) -> Result<Option<PathBuf>, LookError> {
     let Some(python) = interpreter(text).map(|python| inside(view, python)) else { return Ok(None) };
@@ -62,7 +62,8 @@ fn environment_of(view: &View<'_>, text: &str) -> Result<Option<PathBuf>, LookEr
     Ok(is_one.then(|| place.to_owned()))
 }
 
-/// The Python that a script is run by: on its first line, or, if that would be too long, behind `exec` on the second.
+/// The Python of a script: from the first line, or after `exec` on the second line if the path is too long for the
+/// first.
 fn interpreter(script: &str) -> Option<&str> {
     let mut lines = script.lines();
     let program = match lines.next()?.strip_prefix("#!")?.trim() {
@@ -76,13 +77,13 @@ fn interpreter(script: &str) -> Option<&str> {
     (is_python && program.starts_with('/')).then_some(program)
 }
 
-/// A path that processes know, as the host has it.
+/// Converts a path that processes see to the host's path.
 fn inside(view: &View<'_>, path: &str) -> PathBuf {
     let root = view.root().to_string_lossy();
     PathBuf::from(path.strip_prefix(root.trim_end_matches('/')).unwrap_or(path))
 }
 
-/// Where a folder is once the links on the way are followed: two names of one place are one.
+/// Follows all links of a path, so that two names of one folder are equal.
 fn resolved(view: &View<'_>, path: &Path) -> PathBuf {
     let mut resolved = PathBuf::from("/");
     for part in path.strip_prefix("/").unwrap_or(path) {

@@ -1,7 +1,8 @@
-//! What the sources of an environment ask for: requirements files with those that they name, a list, a lock.
+//! The sources of an environment: requirements files with included files, a list, a lock.
 //!
-//! A source that names every distribution makes the plan exact: hashes do (the installer then refuses all that is not
-//! named), `exact=#true` does, a lock does. Anything else may bring dependencies that only the installer finds.
+//! If the sources name every distribution, the plan is exact. Hashes do this (the installer then refuses any other
+//! distribution), `exact=#true` does, and a lock does. Other sources may need dependencies that only the installer
+//! finds.
 
 use std::path::{Path, PathBuf};
 
@@ -13,48 +14,48 @@ use super::requirement::{self, Line, Requirement, same_version};
 use super::{Source, Wish};
 use crate::view::{LookError, Need, Seen, View};
 
-/// What is asked for.
+/// The distributions that the sources ask for.
 #[derive(Debug, Default)]
 pub(super) struct Demand {
-    /// Normalised names, in order, each with the version that alone will do.
+    /// Normalised names in order, each with the only accepted version.
     pub(super) pins: Vec<Pin>,
-    /// What any version of will do.
+    /// Names for which any version is accepted.
     pub(super) loose: Vec<String>,
-    /// Why nobody can tell every distribution with its version yet; none: these are all.
+    /// The reason why some names or versions are still unknown. None: all are known.
     pub(super) open: Option<String>,
-    /// Whether there may be others than those that are named, and not only other versions.
+    /// Whether there may be more distributions than the named ones, not only other versions.
     pub(super) hidden: bool,
-    /// Whether the sources name all that the project needs, so that it is installed apart and alone.
+    /// Whether the sources name all dependencies of the project, so that it is installed separately without any.
     pub(super) complete: bool,
-    /// What is taken from a place of its own, each name once.
+    /// Distributions from a source other than an index, one for each name.
     pub(super) directs: Vec<Direct>,
-    /// The normalised name of the project, if there is one and it says its name.
+    /// The normalised name of the project, if there is one with a name.
     pub(super) project: Option<String>,
-    /// What the sources need: their files.
+    /// The needs of the sources: their files.
     pub(super) needs: Vec<Need>,
-    /// What is wrong with them, as a fragment.
+    /// A problem of the sources, as a fragment of a sentence.
     pub(super) problem: Option<String>,
     /// A lock as requirements with hashes.
     pub(super) locked: Option<String>,
-    /// Stands for all that the sources say.
+    /// A digest of all sources.
     pub(super) digest: blake3::Hasher,
 }
 
-/// A distribution that is taken from a place of its own.
+/// A distribution from a source other than an index.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Direct {
     /// The normalised name.
     pub(super) name: String,
-    /// The place.
+    /// The source.
     pub(super) from: Reference,
-    /// What is there now, if it is on the host.
+    /// The present state of the source, if it is on the host.
     pub(super) state: Option<State>,
 }
 
 /// A name and a version.
 pub(super) type Pin = (String, String);
 
-/// How many files of requirements may name each other.
+/// The most requirements files that may include each other.
 const FILES: usize = 64;
 
 /// Reads all sources of `wish`.
@@ -94,7 +95,7 @@ pub(super) fn read(view: &View<'_>, wish: &Wish, target: &Target) -> Result<Dema
 }
 
 impl Demand {
-    /// Whether `name` is asked for.
+    /// Whether a source names `name`.
     pub(super) fn names(&self, name: &str) -> bool {
         self.pins.iter().map(|(pinned, _)| pinned).chain(&self.loose).any(|asked| asked == name)
     }
@@ -105,21 +106,21 @@ struct Reading<'a> {
     target: &'a Target,
     wish: &'a Wish,
     demand: Demand,
-    /// The versions that constraints name.
+    /// The versions in constraints.
     limits: Vec<Pin>,
-    /// The places that constraints name.
+    /// The sources in constraints.
     places: Vec<(String, Reference)>,
     seen: Vec<(PathBuf, bool)>,
-    /// Whether hashes are given, and so wanted of everything.
+    /// Whether any requirement has a hash. Then all need one.
     hashed: bool,
-    /// A requirement that may bring others.
+    /// A requirement that may have dependencies.
     wide: Option<String>,
-    /// Why not even every name is known with `exact`, or not every version: what to do about it.
+    /// A help text if `exact` is impossible, because a name or a version is unknown.
     vague: Option<String>,
 }
 
 impl Reading<'_> {
-    /// The text of a file; none, with a need noted, where it is not there or not known.
+    /// The text of a file. None, with a need, if the file is missing or its content unknown.
     fn read(&mut self, path: &Path) -> Result<Option<String>, LookError> {
         let what = format!("the file {}", path.display());
         let seen = match self.view.followed(path)? {
@@ -138,19 +139,19 @@ impl Reading<'_> {
         Ok(None)
     }
 
-    /// There may be distributions that nobody can name.
+    /// Notes that there may be distributions with unknown names.
     fn open(&mut self, why: String) {
         self.demand.hidden = true;
         self.demand.open.get_or_insert(why);
     }
 
-    /// The version of what is taken from its place is known when it is there.
+    /// Notes a distribution with a version that is only known after its installation.
     fn unversioned(&mut self, name: String) {
         self.demand.open.get_or_insert_with(|| format!("only the installer knows the version of {name}"));
         self.demand.loose.push(name);
     }
 
-    /// Notes where a distribution is taken from, and what is there.
+    /// Notes the source of a distribution, and its state.
     fn direct(&mut self, name: &str, from: Reference) -> Result<(), LookError> {
         if self.demand.directs.iter().all(|direct| direct.name != name) {
             let state = project::state(self.view, &from, &self.wish.path)?;
@@ -186,7 +187,7 @@ impl Reading<'_> {
                     self.limits.extend(pin.map(|pin| (name.clone(), pin)));
                     self.places.extend(direct.map(|from| (name, from)));
                 }
-                // What constraints say must be known before what they limit.
+                // Constraints must be read before the requirements that they limit.
                 Line::Require(requirement) => later.push(requirement),
                 Line::Opaque(line, from) => {
                     if let Some(requirement) = self.folder(from.filter(|_| !is_limit))? {
@@ -207,7 +208,7 @@ impl Reading<'_> {
         later.into_iter().try_for_each(|requirement| self.require(requirement))
     }
 
-    /// The requirement of a folder on the host whose `pyproject.toml` says its name.
+    /// The requirement for a folder on the host, if its `pyproject.toml` has the name.
     fn folder(&self, from: Option<Reference>) -> Result<Option<Requirement>, LookError> {
         let Some(from) = from else { return Ok(None) };
         let Some(path) = from.path(&self.wish.path) else { return Ok(None) };
@@ -216,7 +217,7 @@ impl Reading<'_> {
         Ok(name.map(|name| Requirement { name, pin: None, hashed: false, marker: None, direct: Some(from) }))
     }
 
-    /// A file that another one names.
+    /// Reads a file that another file includes.
     fn named(&mut self, name: &str, folder: Option<&Path>, is_limit: bool) -> Result<(), LookError> {
         match folder {
             Some(_) if name.contains("://") => {
@@ -293,7 +294,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The project itself. What it needs is in a file that only the installer understands, but for name and version.
+    /// Reads the project itself: only its name and version. Only the installer understands its dependencies.
     fn project(&mut self, path: &Path) -> Result<(), LookError> {
         if path.extension().is_some_and(|extension| extension == "whl") {
             return self.wheel(path);
@@ -320,7 +321,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// A wheel, whose name says what it is: `NAME-VERSION-PYTHON-ABI-PLATFORM.whl`.
+    /// Reads the name of a wheel: `NAME-VERSION-PYTHON-ABI-PLATFORM.whl`.
     fn wheel(&mut self, path: &Path) -> Result<(), LookError> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let parts: Vec<_> = stem.split('-').collect();
@@ -340,7 +341,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Takes a distribution that is asked for twice once, if it can be one.
+    /// Merges repeated distributions. Different versions are a problem.
     fn merge_pins(&mut self) {
         self.demand.pins.sort();
         let mut merged: Vec<Pin> = Vec::new();

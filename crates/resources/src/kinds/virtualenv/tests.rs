@@ -1,4 +1,4 @@
-//! Environments on a host whose interpreters and installers are pretended.
+//! Environments on a host with simulated interpreters and installers.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -19,8 +19,8 @@ use crate::wish::{Filling, Text};
 /// The environment of every test.
 const VENV: &str = "/opt/venv";
 
-/// A host with Python 3.11 whose installer does what pip does, as far as a plan can tell: it makes the metadata of what the
-/// requirements name, and of `dep` beside `lib`.
+/// A host with Python 3.11 and a simulated pip. The installer writes the metadata of the required distributions, and
+/// installs `dep` together with `lib`.
 fn host() -> Trial {
     let trial = Trial::new();
     python(&trial, "3.11");
@@ -110,7 +110,7 @@ fn distribution(site: &Path, name: &str, version: &str) {
         format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nName: no\n"),
     )
     .unwrap();
-    // What is replaced may be kept as a second name of the same file.
+    // The undo store may keep the old file as a hard link, so do not write into it.
     let _ = fs::remove_file(site.join(format!("{name}.py")));
     fs::write(site.join(format!("{name}.py")), version).unwrap();
     fs::write(folder.join("RECORD"), format!("{name}.py,sha256={version},1\n__pycache__/{name}.pyc,,\n"))
@@ -127,7 +127,7 @@ fn note_origin(site: &Path, name: &str, text: &str) {
     fs::write(metadata(site, name).join("direct_url.json"), text).unwrap();
 }
 
-/// What pip notes of `name @ git+URL@REVISION`, of a host where a revision is a commit of its own letters.
+/// pip's note for `name @ git+URL@REVISION`. The commit of a revision is made from its letters.
 fn of_repository(place: &str) -> String {
     let (url, revision) = place.strip_prefix("git+").unwrap().rsplit_once('@').unwrap();
     let commit = commit(revision);
@@ -146,7 +146,7 @@ fn install(folder: &Path, root: &Path, words: &[&str]) -> Finished {
     for wheel in wheels {
         let (name, rest) = wheel.split_once('-').unwrap();
         let version = rest.split('-').next().unwrap();
-        // pip leaves a version alone that is there already.
+        // pip skips a version that is installed already.
         if site.join(format!("{name}-{version}.dist-info")).exists() {
             continue;
         }
@@ -412,7 +412,7 @@ fn a_project_is_installed_again_when_its_code_changes() {
     assert_eq!(shown(&changed), ["project: as it was installed -> as it is now"]);
 }
 
-/// The folder where the environment of every test has its distributions.
+/// The folder of the distributions in the environment of every test.
 fn packages(trial: &Trial) -> std::path::PathBuf {
     trial.at(&format!("{VENV}/lib/python3.11/site-packages"))
 }
@@ -443,7 +443,7 @@ fn a_reference_that_the_installer_left_alone_is_not_in_sync() {
     let trial = host();
     let wish = |line: &str| exactly(&trial, line);
     trial.apply("virtualenv", &wish("tool @ git+file:///srv/tool@v1\n")).unwrap();
-    // An installer that does nothing and says that all went well.
+    // An installer that does nothing and reports success.
     let root = trial.at("/");
     trial.answer(move |command| match &command.words[..] {
         [program, ..] if program.ends_with("/bin/python") => finished(0, ""),
@@ -498,7 +498,7 @@ fn an_environment_that_was_moved_is_made_anew() {
     };
     let move_it = || fs::rename(trial.at("/opt/old"), trial.at(VENV)).unwrap();
     check(&move_it);
-    // Older Pythons and uv do not note the command; of a copy the other place is still there.
+    // Older Pythons and uv do not note the command. After a copy the other path still exists.
     let without_command = |keep: &str| {
         let config = format!("{VENV}/pyvenv.cfg");
         let text = String::from_utf8(trial.read(&config)).unwrap();
@@ -625,7 +625,7 @@ fn what_is_put_back_goes_nowhere_else_whoever_puts_a_link_there() {
     let root = trial.at("/");
     trial.answer(move |command| match &command.words[..] {
         [_, module, pip, install, ..] if [module, pip, install] == ["-m", "pip", "install"] => {
-            // What runs as the owner of the environment may do this.
+            // A process of the environment's owner may do this.
             fs::rename(root.join("opt/venv"), root.join("opt/mine")).unwrap();
             symlink("../victim", root.join("opt/venv")).unwrap();
             finished(1, "")
