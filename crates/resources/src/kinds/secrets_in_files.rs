@@ -1,5 +1,4 @@
-//! Secrets in files of any kind: a new file is readable for its owner only, and the plan warns of a file that others
-//! can read.
+//! Secrets in files of any kind. Only the owner can read a new file. The plan warns if others can read a file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

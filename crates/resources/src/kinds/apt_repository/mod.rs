@@ -1,5 +1,5 @@
-//! `apt-repository`: a source of packages, as a deb822 file with its signing key. The plan includes an update of the
-//! package lists.
+//! `apt-repository`: a source of packages, as a deb822 file with its signing key. apt fetches the source's package
+//! lists as soon as the file is written.
 
 mod source;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Running a `command`.
+//! The apply of a `command`.
 
 use super::Wish;
 use crate::actor::{Actor, ApplyError};

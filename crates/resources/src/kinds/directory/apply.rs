@@ -1,4 +1,4 @@
-//! Making, changing, clearing and removing a `directory`.
+//! The apply of a `directory`.
 
 use super::Wish;
 use super::observe::{Fate, Found};

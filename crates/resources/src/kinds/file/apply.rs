@@ -1,4 +1,4 @@
-//! Writing and removing a `file`.
+//! The apply of a `file`.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The faults that a file meets on a real host: no space, no permission, a wrong entry in its place, a change by
-//! another program. Some tests need root and the right to mount; without it they print a message and skip.
+//! The faults that a file meets on a real host: no space, no permission, another entry in its place, changes by
+//! others. Some tests need root and the right to mount; without it they print a message and skip.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};

@@ -52,7 +52,7 @@ pub struct Found {
     receipt: Option<Receipt>,
     /// Whether the policy is unchanged since its apply, or an earlier step will make it so.
     applied: bool,
-    /// Why the policy cannot be in force.
+    /// The reason why the policy cannot be in force.
     refusal: Option<String>,
 }
 

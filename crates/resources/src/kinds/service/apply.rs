@@ -1,4 +1,4 @@
-//! Starting, stopping, enabling and notifying a `service`.
+//! The apply of a `service`, and its notifications.
 
 use super::Wish;
 use super::plan::{Found, Running, runs_at_all};

@@ -7,12 +7,12 @@ use crate::wish::Reader;
 
 /// The content of a rule file.
 pub(super) struct Rule {
-    /// `ada`, `%operators`.
+    /// The user or group: `ada`, `%operators`.
     who: String,
     commands: Vec<String>,
     host: String,
     runas: Option<String>,
-    /// `NOPASSWD:`.
+    /// The tags of the commands, such as `NOPASSWD:`.
     tags: Vec<&'static str>,
     defaults: Vec<String>,
 }

@@ -89,8 +89,7 @@ fn section(row: &RowReader, unit: &str) -> (Section, Vec<ParamProblem>) {
     (Section { name, options }, problems)
 }
 
-/// Whether a unit of this type may have the section: its own, the two common ones, or an `X-` section of other
-/// programs.
+/// Whether a unit of this type may have the section: its own, the two common ones, or an `X-` section.
 fn belongs(name: &str, kind: &str) -> bool {
     matches!(name, "Unit" | "Install") || name.starts_with("X-") || name.eq_ignore_ascii_case(kind)
 }

@@ -1,4 +1,4 @@
-//! Checking and writing a `tree`.
+//! The apply of a `tree`: validation, then writing.
 
 use std::path::{Path, PathBuf};
 

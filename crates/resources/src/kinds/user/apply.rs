@@ -1,4 +1,4 @@
-//! Adding, changing and removing a `user`.
+//! The apply of a `user`.
 
 use super::Wish;
 use super::observe::Found;

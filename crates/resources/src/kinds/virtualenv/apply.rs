@@ -89,8 +89,8 @@ struct Installer<'a> {
 }
 
 impl Installer<'_> {
-    /// Gives the private folder to the owner. Writes the files that do not exist on the host: requirements from the
-    /// controller, a lock as requirements, and passwords of the indexes.
+    /// Gives the private folder to the owner. Writes the files that the host does not have: requirements of the
+    /// controller, a lock as requirements, passwords of indexes.
     fn prepare(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
         self.own(actor, self.scratch)?;
         if let Some(text) = &self.found.demand.locked {

@@ -332,8 +332,7 @@ requires-dist = [{ name = "flask" }]
         assert_eq!(other.unwrap_err(), "is not a uv.lock of version 1");
     }
 
-    /// Possible dependencies of a project: `a` in two versions, `b` and `c` in a circle, and one with a name like a
-    /// key.
+    /// Possible dependencies: `a` in two versions, `b` and `c` in a circle, and one with a name like a key.
     const OTHERS: &str = r#"version = 1
 
 [[package]]

@@ -213,8 +213,8 @@ fn stale(wish: &Wish, found: &Found, there: &Distribution) -> Option<Stale> {
     })
 }
 
-/// The names of the distributions to install again: those with an accepted version that are stale, and incomplete
-/// ones that no source names.
+/// The names of the distributions to install again: stale ones with an accepted version, and incomplete ones that
+/// no source names.
 pub(super) fn again(wish: &Wish, found: &Found) -> Vec<String> {
     let installed = found.environment.iter().flat_map(|environment| &environment.installed);
     let is_again = |there: &&Distribution| match found.demand.names(&there.name) {

@@ -62,8 +62,7 @@ fn environment_of(view: &View<'_>, text: &str) -> Result<Option<PathBuf>, LookEr
     Ok(is_one.then(|| place.to_owned()))
 }
 
-/// The Python of a script: from the first line, or after `exec` on the second line if the path is too long for the
-/// first.
+/// The Python of a script, from its first line. If the path is too long for that, it is after `exec` on the second.
 fn interpreter(script: &str) -> Option<&str> {
     let mut lines = script.lines();
     let program = match lines.next()?.strip_prefix("#!")?.trim() {
