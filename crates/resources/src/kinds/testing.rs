@@ -502,7 +502,7 @@ impl Trial {
 
     fn base(&self, kind: &str, params: &Params) -> Base<'_> {
         let own = self.claims(kind, params);
-        // A run borrows the claims of its catalog. In a test they live as long as the process.
+        // The agent borrows the claims of its catalog. In a test they live as long as the process.
         let claims = Box::leak(Box::new(Claims::of(own.iter().chain(&self.others))));
         Base::new(&self.host).claiming(claims).reading(&self.contents)
     }
