@@ -1,9 +1,9 @@
-//! Why something could not be done.
+//! The error of a step that failed.
 
 use std::fmt;
 use std::path::Path;
 
-/// Why a step failed: a fragment that names the path, the unit or the command, and its cause.
+/// Why a step failed: a fragment that names the path, unit or command, and its cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ApplyError {
@@ -14,17 +14,17 @@ pub struct ApplyError {
 }
 
 impl ApplyError {
-    /// A failure without output.
+    /// Makes an error without output.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), output: String::new() }
     }
 
-    /// A failure of something with a path.
+    /// Makes an error about a path.
     pub fn at(what: &str, path: &Path, why: &dyn fmt::Display) -> Self {
         Self::new(format!("failed to {what} {}: {why}", path.display()))
     }
 
-    /// Adds the output of what failed.
+    /// Adds the output of the failed command.
     pub fn output(mut self, output: &[u8]) -> Self {
         self.output = String::from_utf8_lossy(output).into_owned();
         self

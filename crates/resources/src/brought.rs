@@ -1,7 +1,8 @@
-//! What a resource is said to bring, beside what it owns: the folder, the unit and the user that come with a package.
+//! Things that a resource is declared to bring, beside what it owns. Examples: the folder, the unit and the user that
+//! come with a package.
 //!
-//! A plan cannot look into a package that is not there yet. What is named here it takes for certain, and the step is held
-//! to it afterwards.
+//! A plan cannot look into a package that is not installed yet. It takes what is named here as certain. After the
+//! step, the agent checks it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,11 +20,11 @@ pub enum Brought {
     Group(String),
 }
 
-/// The endings of units that a package may bring.
+/// The suffixes of units that a package may bring.
 const UNITS: [&str; 6] = [".service", ".socket", ".timer", ".path", ".target", ".mount"];
 
 impl Brought {
-    /// Reads `/etc/nginx`, `nginx.service`, `user[postgres]` or `group[adm]`; none if it is nothing of these.
+    /// Reads `/etc/nginx`, `nginx.service`, `user[postgres]` or `group[adm]`. None if it has none of these forms.
     pub fn read(text: &str) -> Option<Self> {
         let is_name = |name: &str| {
             !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || "/[],".contains(c))
@@ -44,7 +45,7 @@ impl Brought {
         is_unit.then(|| Self::Unit(text.to_owned()))
     }
 
-    /// The bare name, as a message about what is missing has it.
+    /// Returns the bare name, for a message about something missing.
     pub fn name(&self) -> String {
         match self {
             Self::Path(path) => path.display().to_string(),
@@ -53,7 +54,7 @@ impl Brought {
     }
 }
 
-/// Whether `text` is an absolute path below `/` that goes straight there.
+/// Whether `text` is an absolute path below `/`, without `.`, `..` and double slashes.
 fn is_plain_path(text: &str) -> bool {
     let mut parts = text.trim_end_matches('/').split('/').skip(1).peekable();
     parts.peek().is_some() && parts.all(|part| !matches!(part, "" | "." | "..")) && !text.contains('\0')

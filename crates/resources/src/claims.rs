@@ -1,5 +1,5 @@
-//! Claims as a host has them: two names of one thing are one claim. Links on the way to a path, other names of a unit,
-//! the architecture of a package.
+//! Claims as the host sees them: two names of one thing are one claim. Such names are links on the way to a path,
+//! aliases of a unit, and the architecture of a package.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use converge_model::Claim;
 use crate::system::services::is_unit_name;
 use crate::view::{LookError, Seen, UNIT_FOLDERS, View};
 
-/// The claim under the name that the thing has on the host.
+/// Returns the claim under the name that the thing has on the host.
 pub fn on_host(view: &View<'_>, claim: Claim) -> Result<Claim, LookError> {
     Ok(match claim {
         Claim::Path { path, extent } => {
@@ -26,7 +26,7 @@ pub fn on_host(view: &View<'_>, claim: Claim) -> Result<Claim, LookError> {
     })
 }
 
-/// Where the path ends, all links followed; what is not there stays as it is written.
+/// Returns the end of the path with all links followed. A path that does not exist stays as written.
 pub fn end(view: &View<'_>, path: &Path) -> Result<PathBuf, LookError> {
     let resolved = view.resolved(path)?;
     Ok(match view.followed(&resolved)? {
@@ -35,7 +35,7 @@ pub fn end(view: &View<'_>, path: &Path) -> Result<PathBuf, LookError> {
     })
 }
 
-/// The unit's own name: an alias is a link to the file of another unit.
+/// Returns the unit's own name. An alias is a link to the file of another unit.
 fn unit(view: &View<'_>, mut name: String) -> Result<String, LookError> {
     for _ in 0..8 {
         match alias_of(view, &name)? {
@@ -50,14 +50,14 @@ fn alias_of(view: &View<'_>, unit: &str) -> Result<Option<String>, LookError> {
     for folder in UNIT_FOLDERS {
         let Seen::Known(place) = view.place(&Path::new(folder).join(unit))? else { continue };
         let target = place.target.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
-        // A file from elsewhere keeps its name; an instance is its template's only in its text.
+        // A link to a file that is not a unit keeps the name. An instance shares only its text with its template.
         let is_other = |name: &&str| is_unit_name(name) && *name != unit && !name.contains("@.");
         return Ok(target.filter(is_other).map(str::to_owned));
     }
     Ok(view.planned_alias(unit))
 }
 
-/// The package without an architecture that is the host's own.
+/// Returns the package name without the host's own architecture. Another architecture stays in the name.
 fn package(view: &View<'_>, name: String) -> Result<String, LookError> {
     let Some((plain, architecture)) = name.split_once(':') else { return Ok(name) };
     let own = matches!(view.package(&format!("dpkg:{architecture}"))?, Seen::Known(_));

@@ -1,4 +1,4 @@
-//! Content that the host lacks.
+//! File contents that the host does not have.
 
 use std::io::Read;
 
@@ -6,8 +6,8 @@ use converge_model::Digest;
 
 use crate::apply_error::ApplyError;
 
-/// Where content comes from that the host lacks.
+/// A source of contents that the host does not have.
 pub trait Contents {
-    /// The content whose digest this is, as a stream.
+    /// Opens the content with this digest as a stream.
     fn open(&self, digest: Digest) -> Result<Box<dyn Read + '_>, ApplyError>;
 }

@@ -1,4 +1,4 @@
-//! The difference of two texts, as the plan shows it.
+//! The diff of two texts, as the plan shows it.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -9,15 +9,15 @@ use converge_model::change::DIFF_LIMIT;
 use similar::algorithms::{Capture, Replace, myers};
 use similar::{ChangeTag, DiffOp, group_diff_ops};
 
-/// How long a difference is sought before an approximation of it serves.
+/// The time limit of a diff. After it, an approximation is used.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How many equal lines are shown around a change.
+/// The number of equal lines around a change.
 const CONTEXT: usize = 3;
 
-/// Line by line, in unified form with three lines of context; none where a side is not text.
+/// Returns the diff by lines, in unified format with three lines of context. None if a side is not text.
 ///
-/// The one algorithm is called by itself: all that `similar` offers would be a tenth of the agent.
+/// It calls one algorithm of `similar` directly: all of `similar` would be a tenth of the agent's size.
 pub fn unified(before: &[u8], after: &[u8]) -> Option<TextDiff> {
     let before: Vec<&str> = text(before)?.split_inclusive('\n').collect();
     let after: Vec<&str> = text(after)?.split_inclusive('\n').collect();
@@ -39,13 +39,13 @@ pub fn unified(before: &[u8], after: &[u8]) -> Option<TextDiff> {
 fn operations(before: &[&str], after: &[&str]) -> Vec<DiffOp> {
     let mut capture = Replace::new(Capture::new());
     let deadline = Instant::now() + PATIENCE;
-    // Its errors are the capture's, which has none.
+    // The only errors are those of the capture, which never fails.
     let _ =
         myers::diff_deadline(&mut capture, before, 0..before.len(), after, 0..after.len(), Some(deadline));
     capture.into_inner().into_ops()
 }
 
-/// A hunk: its header, and each line with what becomes of it.
+/// Writes a hunk: its header, and each line with its sign.
 fn push_hunk(unified: &mut String, hunk: &[DiffOp], before: &[&str], after: &[&str]) {
     let (Some(first), Some(last)) = (hunk.first(), hunk.last()) else { return };
     let old = range(first.old_range().start..last.old_range().end);
@@ -67,7 +67,7 @@ fn push_hunk(unified: &mut String, hunk: &[DiffOp], before: &[&str], after: &[&s
     }
 }
 
-/// The lines of a side as a header counts them: from 1, and an empty side from the line before it.
+/// Formats a line range for a header: counted from 1. An empty range names the line before it.
 fn range(lines: Range<usize>) -> String {
     match lines.len() {
         1 => format!("{}", lines.start + 1),
@@ -76,7 +76,7 @@ fn range(lines: Range<usize>) -> String {
     }
 }
 
-/// Text is UTF-8 without NUL.
+/// Returns the bytes as text: UTF-8 without NUL.
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
 }

@@ -1,4 +1,4 @@
-//! The contract of a kind, and the erased form in which the agent handles resources of all kinds alike.
+//! The contract of a kind, and the erased form by which the agent handles all kinds alike.
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -20,88 +20,90 @@ use crate::system::packages::PackageRequest;
 use crate::view::{LookError, Need, View};
 use crate::wish::Reader;
 
-/// A kind of resource. Observe, plan and apply are three functions; only the last may change a host.
+/// A kind of resource. Observe, plan and apply are three functions. Only apply may change a host.
 pub trait Kind: Send + Sync + 'static {
     /// The decoded parameters: what the resource should be.
     type Wish: Send + Sync + 'static;
     /// What was found on the host.
     type Found: Send + Sync + 'static;
 
-    /// Parameters that are only handed on to programs: a secret in one of them stays nowhere on the host, and what is
-    /// there may be shown all the same.
+    /// Parameters that the kind only hands on to programs. No secret in them is kept on the host. Other values that
+    /// are found on the host may therefore be shown.
     const HANDED_ON: &'static [&'static str] = &[];
 
-    /// Properties that a step brings as they were planned, or not at all: what moved by itself since the plan, as the tip
-    /// of a branch does, stops it.
+    /// Properties that a step applies exactly as planned, or not at all. If the value changed since the plan, the
+    /// step fails. Example: the tip of a branch.
     const BINDING: &'static [&'static str] = &[];
 
-    /// Whether neighbours of the kind are one transaction, joined by [`Kind::request`].
+    /// Whether neighbours of the kind form one transaction, joined by [`Kind::request`].
     const BATCH: bool = false;
 
-    /// Whether a look runs programs that the inventory names: guards. They run in order, and once a pass.
+    /// Whether a look runs guards: programs that the inventory names. Guards run in order, once per pass.
     const GUARDED: bool = false;
 
-    /// Whether a revert puts the resource back whole, whatever a change says of itself: accounts, whose files are kept.
+    /// Whether a revert restores the resource whole, whatever properties a change names. Example: accounts, whose
+    /// files are kept.
     const PUT_BACK_WHOLE: bool = false;
 
     /// The table that types, checks and documents the parameters.
     fn schema() -> KindSchema;
 
-    /// Decodes the parameters; what is wrong goes into the reader, all of it.
+    /// Decodes the parameters. All mistakes go into the reader.
     fn decode(params: &mut Reader<'_>) -> Self::Wish;
 
-    /// What the resource owns on its host.
+    /// The claims: what the resource owns on its host.
     fn claims(wish: &Self::Wish) -> Vec<Claim>;
 
-    /// Whether a change of the resource may shut out `login`: then it is made under a revert.
+    /// Whether a change of the resource may shut out `login`. Such a change is made under a revert.
     fn access(wish: &Self::Wish, login: &Login) -> bool {
         login.depends_on(&Self::claims(wish))
     }
 
-    /// What is known to speak against `change`, which may shut out the run that makes it.
+    /// Returns a known objection to `change`, which may shut out the run that makes it.
     fn warns(wish: &Self::Wish, change: &Change, visit: Visit<'_>) -> Option<String> {
         visit.login.warning(&Self::claims(wish), change)
     }
 
-    /// Returns the wish that takes away what a resource left that is not declared any more: it is planned and applied as
-    /// any other. The default refuses.
+    /// Returns the wish that removes what is left of a resource that is no longer declared. That wish is planned and
+    /// applied like any other. The default refuses.
     fn prune(_wish: &Self::Wish) -> Result<Self::Wish, Refusal> {
         Err(Refusal("cannot be taken away by itself"))
     }
 
-    /// Returns the wish that brings back what was found before a change. The default refuses.
+    /// Returns the wish that restores what was found before a change. The default refuses.
     fn undo(_wish: &Self::Wish, _found: &Self::Found) -> Result<Self::Wish, Refusal> {
         Err(Refusal("cannot be brought back by itself"))
     }
 
-    /// What the resource owns on this host: its claims under the names that their things have there.
+    /// Returns what the resource owns on this host: its claims, under the names that the host uses.
     fn owns(view: &View<'_>, wish: &Self::Wish) -> Result<Vec<Claim>, LookError> {
         Self::claims(wish).into_iter().map(|claim| claims::on_host(view, claim)).collect()
     }
 
-    /// What speaks against the parameters, and is no mistake: a secret that others can read.
+    /// Warnings about the parameters that are not mistakes. Example: a secret that others can read.
     fn warnings(_wish: &Self::Wish) -> Vec<ParamProblem> {
         Vec::new()
     }
 
-    /// What follows the name in the address: `line[/etc/hosts: 127.0.0.1 x]`.
+    /// The text after the name in the address: `line[/etc/hosts: 127.0.0.1 x]`.
     fn suffix(_wish: &Self::Wish) -> Option<String> {
         None
     }
 
-    /// Reads what is there. Writes nothing, starts nothing (guards excepted).
+    /// Reads the state of the host. It writes nothing and starts nothing except guards.
     fn observe(view: &View<'_>, wish: &Self::Wish) -> Result<Self::Found, LookError>;
 
-    /// What would change. Pure: the same wish and the same finding give the same plan.
+    /// Returns the planned change. Pure: the same wish and the same finding give the same plan.
     fn plan(wish: &Self::Wish, found: &Self::Found) -> Planned;
 
-    /// What comes with the resource beside what it owns, by the word of the inventory: later steps of a plan count on it, and
-    /// a resource that is there without it is not as it should be.
+    /// Things that come with the resource beside what it owns, as the inventory declares. Later steps of a plan rely
+    /// on them. If the resource is there without them, it is not in sync.
     fn brings(_wish: &Self::Wish) -> &[Brought] {
         &[]
     }
 
-    /// The paths that the plan writes: of each the host is asked whether anything but permissions forbids that.
+    /// The paths that the plan writes. For each, the host is asked whether anything other than permissions forbids
+    /// the write.
     fn written(wish: &Self::Wish, _found: &Self::Found) -> Vec<PathBuf> {
         let paths = Self::claims(wish).into_iter().filter_map(|claim| match claim {
             Claim::Path { path, .. } => Some(PathBuf::from(path)),
@@ -110,35 +112,35 @@ pub trait Kind: Send + Sync + 'static {
         paths.collect()
     }
 
-    /// What later steps will see once the plan was carried out.
+    /// What later steps see after the plan is applied.
     fn effects(wish: &Self::Wish, found: &Self::Found) -> Vec<Effect>;
 
-    /// Makes it so. Called only where the plan is a change, with what was found just before.
+    /// Applies the plan. It is called only if the plan is a change, with what was found just before.
     fn apply(actor: &mut Actor<'_>, wish: &Self::Wish, found: &Self::Found) -> Result<(), ApplyError>;
 
-    /// The text that the resource writes into files, as far as it does not follow from what is there. Of a file that
-    /// holds a secret no other lines are shown.
+    /// The text that the resource writes into files, without what is there already. If a file holds a secret, only
+    /// this text is shown of it.
     fn text(_wish: &Self::Wish) -> Option<Vec<u8>> {
         None
     }
 
-    /// The units whose state is looked at, so that all of a catalog are asked for in one call.
+    /// The units whose state the kind reads. The agent asks for all units of a catalog in one call.
     fn units(_wish: &Self::Wish) -> Vec<String> {
         Vec::new()
     }
 
-    /// The package request that neighbours of the kind are joined by into one transaction.
+    /// The package request by which neighbours of the kind are joined into one transaction.
     fn request(_wish: &Self::Wish, _found: &Self::Found) -> Option<PackageRequest> {
         None
     }
 
-    /// What a notification does to the resource; none where the kind cannot be notified.
+    /// The action of a notification on the resource. None if the kind cannot be notified.
     fn action(_wish: &Self::Wish, _how: NotifyHow) -> Option<Action> {
         None
     }
 
-    /// How long the resource must stay as it should be after something was done to it: the closing look waits so long,
-    /// once for all.
+    /// How long the resource must stay in sync after a change or action. The closing look waits that long, once for
+    /// all resources.
     fn settle(_wish: &Self::Wish) -> Option<Duration> {
         None
     }
@@ -148,20 +150,19 @@ pub trait Kind: Send + Sync + 'static {
         Err(ApplyError::new(format!("`{}` cannot be notified", action.verb)))
     }
 
-    /// What says of a change that was carried out that it is still to be done, in the words of the inventory; none where
-    /// the properties say so.
+    /// Why a change that was applied is still pending, in the words of the inventory. None if the properties say so.
     fn unsettled(_wish: &Self::Wish, _found: &Self::Found) -> Option<String> {
         None
     }
 
-    /// Asks the resource, which is as it should be, whether it does its work: at the closing look of a run that changed
+    /// Probes whether a resource that is in sync does its work. It runs at the closing look of a run that changed
     /// something.
     fn prove(_system: &dyn System, _wish: &Self::Wish) -> Result<(), ApplyError> {
         Ok(())
     }
 }
 
-/// Why a kind does not prune or undo: the rest of a sentence that begins with the address of a resource.
+/// Why a kind does not prune or undo: the end of a sentence that begins with the address of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refusal(pub &'static str);
@@ -169,26 +170,26 @@ pub struct Refusal(pub &'static str);
 /// What a notification does: `restart`, `reload`, `run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
-    /// The word of the plan.
+    /// The word that the plan shows.
     pub verb: &'static str,
-    /// The unit that it concerns: a new invocation of it means that the action was paid.
+    /// The unit that it concerns. A new invocation of that unit means that the action is no longer owed.
     pub unit: Option<String>,
-    /// Whether that unit ran when it was notified first: then it is to run again, even if the action stopped it.
+    /// Whether that unit ran when it was first notified. If so, it should run again, even if the action stopped it.
     pub ran: bool,
 }
 
 /// What a kind plans for a resource.
 #[derive(Debug)]
 pub enum Planned {
-    /// Nothing is to be done, and why: `content, mode and owner are as asked`.
+    /// Nothing to do, with the reason: `content, mode and owner are as asked`.
     InSync(String),
-    /// This is to be done.
+    /// The change to make.
     Change(Box<PlannedChange>),
-    /// It cannot be done: a need is absent, or something is in the way.
+    /// The change cannot be made: a need is absent, or something is in the way.
     Impossible {
-        /// A fragment.
+        /// The reason, as a fragment of a sentence.
         message: String,
-        /// What to do about it.
+        /// What the user can do about it.
         help: Option<String>,
     },
 }
@@ -198,12 +199,12 @@ pub enum Planned {
 pub struct PlannedChange {
     /// The change.
     pub change: Change,
-    /// Diffs to be filled in once the texts are there: the place in `change.properties`, and both texts.
+    /// Diffs to fill in once their texts are known. Each has its place in `change.properties` and both texts.
     pub diffs: Vec<DiffRequest>,
-    /// Whether it is planned in every run, because nothing tells that it was done: a command that always runs. Such a
-    /// change is no drift, and nothing is left to do after it.
+    /// Whether the change is planned in every run, because nothing shows that it was made. Example: a command that
+    /// always runs. Such a change is not drift, and nothing is pending after it.
     pub always: bool,
-    /// What speaks against it, or goes with it without being asked.
+    /// Objections to the change, and side effects that the user did not ask for.
     pub warnings: Vec<String>,
 }
 
@@ -212,14 +213,14 @@ pub struct PlannedChange {
 pub struct DiffRequest {
     /// The place of the property in [`Change::properties`].
     pub property: usize,
-    /// The text before; none where nothing is there.
+    /// The text before. None if nothing is there.
     pub before: Option<Vec<u8>>,
     /// The content after, which the controller has.
     pub after: Content,
 }
 
 impl Planned {
-    /// A change with nothing to be filled in.
+    /// Returns a change without diffs to fill in.
     pub fn change(change: Change) -> Self {
         Self::Change(Box::new(PlannedChange {
             change,
@@ -229,7 +230,7 @@ impl Planned {
         }))
     }
 
-    /// A change that is planned in every run.
+    /// Returns a change that is planned in every run.
     pub fn always(change: Change) -> Self {
         Self::Change(Box::new(PlannedChange {
             change,
@@ -239,13 +240,13 @@ impl Planned {
         }))
     }
 
-    /// Something that cannot be done.
+    /// Returns a plan that cannot be carried out.
     pub fn impossible(message: impl Into<String>) -> Self {
         Self::Impossible { message: message.into(), help: None }
     }
 
-    /// The plan under its needs: one that is absent makes it impossible, one that may come makes it conditional. What is
-    /// in sync needs nothing.
+    /// Applies needs to the plan. An absent need makes it impossible; one that may come makes it conditional. A plan
+    /// that is in sync needs nothing.
     pub fn given(mut self, needs: impl IntoIterator<Item = Need>) -> Self {
         for need in needs {
             let Self::Change(planned) = &mut self else { break };
@@ -260,7 +261,7 @@ impl Planned {
         self
     }
 
-    /// The plan with one more property: what was in sync becomes a change of this verb, what is impossible stays so.
+    /// Adds a property. A plan in sync becomes a change with this verb. An impossible plan stays impossible.
     pub fn also(self, verb: converge_model::Verb, property: converge_model::PropertyChange) -> Self {
         match self {
             Self::InSync(_) => Self::change(Change::new(verb).property(property)),
@@ -272,7 +273,7 @@ impl Planned {
         }
     }
 
-    /// The plan with warnings, where it is a change.
+    /// Adds warnings, if the plan is a change.
     pub fn warned(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
         if let Self::Change(planned) = &mut self {
             planned.warnings.extend(warnings);
@@ -280,20 +281,20 @@ impl Planned {
         self
     }
 
-    /// The plan unless something that permissions do not show stands in its way: an immutable file, a read-only file
-    /// system.
+    /// Makes the plan impossible if an obstacle that permissions do not show forbids the write. Examples: an
+    /// immutable file, a read-only file system.
     fn unless_obstructed(self, view: &View<'_>, written: &[PathBuf]) -> Self {
         if !matches!(self, Self::Change(_)) {
             return self;
         }
-        // What the kernel lets be set is for the kind to know: a container may have its own name and network.
+        // `/proc` is left to the kind: a container may set its own host name and network.
         let files = written.iter().filter(|path| !path.starts_with("/proc"));
         let mut obstacles = files
             .filter_map(|path| Some(format!("{} cannot change: {}", path.display(), view.obstacle(path)?)));
         obstacles.next().map_or(self, Self::impossible)
     }
 
-    /// The plan unless nothing is to be done and something of `brings` is not there all the same.
+    /// Makes the plan impossible if it is in sync but something of `brings` is missing.
     fn unless_lacking(self, view: &View<'_>, brings: &[Brought]) -> Result<Self, LookError> {
         if !self.is_in_sync() {
             return Ok(self);
@@ -311,15 +312,15 @@ impl Planned {
         Ok(self)
     }
 
-    /// Whether nothing is to be done.
+    /// Whether there is nothing to do.
     pub fn is_in_sync(&self) -> bool {
         matches!(self, Self::InSync(_))
     }
 }
 
-/// Making a change conditional.
+/// Makes a change conditional.
 pub trait Depend {
-    /// The change depends on `what`, which `steps` may bring.
+    /// Lets the change depend on `what`, which `steps` may bring.
     fn depend(&mut self, what: &str, steps: &[u32]);
 }
 
@@ -338,19 +339,19 @@ impl Depend for Change {
     }
 }
 
-/// What a look at one resource came to.
+/// The result of a look at one resource.
 pub struct Look {
     /// The plan.
     pub planned: Planned,
     /// What later steps will see.
     pub effects: Vec<Effect>,
-    /// What a transaction of neighbours needs to know.
+    /// The package request for a transaction with neighbours.
     pub request: Option<PackageRequest>,
     found: Box<dyn Any + Send + Sync>,
 }
 
 impl Look {
-    /// The change that is to be made, if one is.
+    /// Returns the planned change, if there is one.
     pub fn change(&self) -> Option<&Change> {
         match &self.planned {
             Planned::Change(planned) => Some(&planned.change),
@@ -365,7 +366,7 @@ pub trait Wanted: Send + Sync {
     fn look(&self, view: &View<'_>) -> Result<Look, LookError>;
     /// See [`Kind::owns`].
     fn owns(&self, view: &View<'_>) -> Result<Vec<Claim>, LookError>;
-    /// Makes it so, from what `look` found just before.
+    /// Applies what the last `look` found.
     fn apply(&self, actor: &mut Actor<'_>, look: &Look) -> Result<(), ApplyError>;
     /// See [`Kind::brings`].
     fn brings(&self) -> &[Brought];
@@ -381,7 +382,7 @@ pub trait Wanted: Send + Sync {
     fn act(&self, actor: &mut Actor<'_>, action: &Action) -> Result<(), ApplyError>;
     /// See [`Kind::BINDING`].
     fn binding(&self) -> &'static [&'static str];
-    /// See [`Kind::unsettled`]; by what `look` found.
+    /// See [`Kind::unsettled`]. It uses what `look` found.
     fn unsettled(&self, look: &Look) -> Option<String>;
     /// See [`Kind::prove`].
     fn prove(&self, system: &dyn System) -> Result<(), ApplyError>;
@@ -397,16 +398,16 @@ pub trait Wanted: Send + Sync {
     fn warns(&self, change: &Change, visit: Visit<'_>) -> Option<String>;
     /// See [`Kind::prune`].
     fn prune(&self) -> Result<Box<dyn Wanted>, Refusal>;
-    /// See [`Kind::undo`]; to what `look` found.
+    /// See [`Kind::undo`]. It restores what `look` found.
     fn undo(&self, look: &Look) -> Result<Box<dyn Wanted>, Refusal>;
 }
 
 /// A kind as the registry holds it.
 pub trait AnyKind: KindInfo + Send {
-    /// Decodes the parameters of a resource, its secrets from `secrets`.
+    /// Decodes the parameters of a resource. Its secrets come from `secrets`.
     fn decode(&self, params: &Params, secrets: &SecretTable) -> Result<Box<dyn Wanted>, Vec<ParamProblem>>;
 
-    /// The parameters of which nothing stays on the host.
+    /// The parameters of which nothing is kept on the host.
     fn handed_on(&self) -> &'static [&'static str];
 }
 
@@ -417,7 +418,7 @@ pub struct Row<K: Kind> {
 }
 
 impl<K: Kind> Row<K> {
-    /// A row for `K`.
+    /// Makes a row for `K`.
     pub const fn new() -> Self {
         Self { schema: OnceLock::new(), kind: std::marker::PhantomData }
     }
@@ -457,13 +458,13 @@ impl<K: Kind> AnyKind for Row<K> {
 
 struct Decoded<K: Kind>(K::Wish);
 
-/// A warning as a plan tells it.
+/// Formats a warning for a plan.
 fn told(warning: &ParamProblem) -> String {
     let help = warning.help.as_ref().map(|help| format!(": {help}")).unwrap_or_default();
     format!("{}{help}", warning.message)
 }
 
-/// What the files that `effects` change lose by it, or mean otherwise than their mode says.
+/// Returns what files lose if they change as in `effects`, or where their mode does not show the real permissions.
 fn losses(view: &View<'_>, effects: &[Effect]) -> Result<Vec<String>, LookError> {
     let mut losses = Vec::new();
     for effect in effects {
@@ -474,7 +475,7 @@ fn losses(view: &View<'_>, effects: &[Effect]) -> Result<Vec<String>, LookError>
     Ok(losses)
 }
 
-/// What later steps see of a change: what the kind knows, and what the inventory says beside.
+/// Returns what later steps see of a change: the kind's effects and what the inventory declares in `brings`.
 fn effects_of<K: Kind>(wish: &K::Wish, found: &K::Found) -> Vec<Effect> {
     let mut effects = K::effects(wish, found);
     effects.extend(K::brings(wish).iter().cloned().map(Effect::Brings));

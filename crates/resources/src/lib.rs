@@ -1,9 +1,9 @@
 //! The kinds of resource: what they observe on a host, what they plan, and how they change it.
 //!
 //! Each kind is a folder of [`kinds`] and a row of the [`registry`](registry()). It reads the host only through a
-//! [`View`], so that the same code plans over what earlier steps will have done, and verifies over what is there; it
-//! writes only through an [`Actor`], which keeps what it replaces. What kinds share is in [`kit`]. The order of steps, notifications, journal and ledger
-//! belong to the agent.
+//! [`View`]. So the same code plans over the effects of earlier steps, and verifies over the real state. It writes
+//! only through an [`Actor`], which keeps what it replaces. The common code of kinds is in [`kit`]. The order of
+//! steps, notifications, journal and ledger belong to the agent.
 
 pub mod access;
 pub mod actor;

@@ -1,4 +1,4 @@
-//! What earlier steps of a plan will have done: the layer over the host that later steps see.
+//! The effects of earlier steps of a plan: the layer over the host that later steps see.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,74 +12,74 @@ use crate::view::seen::{Body, Place, is_read_by_systemd};
 /// One thing that a step will do.
 #[derive(Clone)]
 pub enum Effect {
-    /// The path will be this; none: nothing will be there, nor below it.
+    /// The path will be this. None: nothing will be there or below it.
     Path(PathBuf, Option<Place>),
-    /// The package will be there, in this version where it is known; none: it will not.
+    /// The package will be installed, in this version if it is known. None: it will not be installed.
     Package(String, Option<Version>),
-    /// The user will be there; none: will not.
+    /// The user will exist. None: it will not.
     User(String, Option<PlannedUser>),
-    /// The group will be there; none: will not.
+    /// The group will exist. None: it will not.
     Group(String, Option<PlannedGroup>),
     /// The unit will be in this state, as far as it is known.
     Unit(String, PlannedUnit),
-    /// A command of this name will be on the path.
+    /// A command of this name will be on `PATH`.
     Program(String),
-    /// It will be there, and nothing more is known of it. What is there already stays as it is.
+    /// The thing will be there; nothing else about it is known. If it is there already, it stays as it is.
     Brings(Brought),
-    /// Something will be mounted at the path, or no more: all below it is other than it is now.
+    /// A file system will be mounted or unmounted at the path. Everything below it changes.
     Mount(PathBuf, PlannedMount),
-    /// Paths, packages, users or units may come that nobody can name beforehand. What exists is presumed to stay.
+    /// Unnamed paths, packages, users or units may come. What exists is assumed to stay.
     Open,
-    /// What the step does not own may change or go, and nobody can name it beforehand: the files and units of a package
-    /// that is removed. Nothing comes; a later step that finds its work done is no surprise.
+    /// Unnamed things that the step does not own may change or go, such as the files and units of a removed package.
+    /// Nothing new comes. A later step may therefore find its work done.
     Elsewhere,
-    /// Beside [`Effect::Open`]: of packages, only those may come that the step names.
+    /// Used beside [`Effect::Open`]: only the packages that the step names may come.
     PackagesNamed,
 }
 
 /// The version of a package that a step brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// This one.
+    /// This version.
     Known(String),
-    /// The lists are refreshed first, or another step decides it.
+    /// Not known: the package lists are refreshed first, or another step decides.
     Unknown,
 }
 
 /// A user that a step brings: what later steps need to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlannedUser {
-    /// The number, where it was asked for.
+    /// The number, if one was asked for.
     pub uid: Option<u32>,
     /// The name of the primary group.
     pub group: Option<String>,
     /// The home folder.
     pub home: Option<String>,
-    /// All other groups, where they are known.
+    /// All other groups, if they are known.
     pub groups: Option<Vec<String>>,
-    /// The comment, where it is known.
+    /// The comment, if it is known.
     pub comment: Option<String>,
-    /// The login shell, where it is known.
+    /// The login shell, if it is known.
     pub shell: Option<String>,
-    /// What `/etc/shadow` will say, where it is known.
+    /// The entry in `/etc/shadow`, if it is known.
     pub shadow: Option<Shadow>,
 }
 
 /// A group that a step brings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlannedGroup {
-    /// The number, where it is known.
+    /// The number, if it is known.
     pub gid: Option<u32>,
-    /// All its members, where they are known.
+    /// All members, if they are known.
     pub members: Option<Vec<String>>,
 }
 
-/// A unit that a step changes; none where the step leaves it as it is.
+/// A unit that a step changes. None: the step does not change that property.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlannedUnit {
     /// Whether it will be running.
     pub active: Option<bool>,
-    /// Whether the step itself starts it: one that runs already has not read anew what changed before.
+    /// Whether the step itself starts the unit. A unit that already runs has not read the latest changes.
     pub starts: bool,
     /// Whether it will be enabled.
     pub enabled: Option<bool>,
@@ -90,28 +90,29 @@ pub struct PlannedUnit {
 /// What a step does to a mount point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlannedMount {
-    /// A file system is mounted that has nothing in it yet.
+    /// A file system without any content yet is mounted.
     Empty,
-    /// One is mounted that may hold anything.
+    /// A file system with any content is mounted.
     Mounted,
-    /// None is any more.
+    /// Nothing is mounted any more.
     Unmounted,
-    /// What is mounted stays, with other options.
+    /// The same file system stays mounted, with other options.
     Kept,
 }
 
-/// The layer. Steps are added in the order of the plan; what a later one says replaces what an earlier one said.
+/// The layer. Steps are added in plan order. A later step replaces what an earlier one set.
 #[derive(Clone, Default)]
 pub struct Overlay {
     pub(crate) paths: BTreeMap<PathBuf, Option<Place>>,
-    /// By another name of a unit: the unit files that were planned with it, some of which may be planned otherwise by now.
+    /// Unit files by the alias that they were planned with. A later step may have planned some of them differently
+    /// since.
     aliases: BTreeMap<String, BTreeSet<PathBuf>>,
     pub(crate) packages: BTreeMap<String, Option<Version>>,
     pub(crate) users: BTreeMap<String, Option<PlannedUser>>,
     pub(crate) groups: BTreeMap<String, Option<PlannedGroup>>,
     pub(crate) units: BTreeMap<String, PlannedUnit>,
     pub(crate) programs: BTreeMap<String, u32>,
-    /// What is said to come, each with the step that brings it.
+    /// Declared things, each with the step that brings it.
     brought: BTreeMap<Brought, u32>,
     /// Mount points, each with the step that mounts or unmounts.
     pub(crate) mounts: BTreeMap<PathBuf, (u32, PlannedMount)>,
@@ -119,7 +120,7 @@ pub struct Overlay {
     pub(crate) packages_named: Vec<u32>,
     /// The steps that bring a package, by its name.
     pub(crate) packaging: BTreeMap<String, u32>,
-    /// What transactions ask of the package manager.
+    /// All that transactions ask of the package manager.
     pub(crate) requests: Vec<PackageRequest>,
 }
 
@@ -131,7 +132,7 @@ impl Overlay {
         }
     }
 
-    /// Adds what a transaction asks of the package manager, for what follows from all of it.
+    /// Adds the requests of a transaction to the package manager, to compute what follows from all of them.
     pub fn ask(&mut self, requests: &[PackageRequest]) {
         self.requests.extend_from_slice(requests);
     }
@@ -190,7 +191,7 @@ impl Overlay {
         }
     }
 
-    /// Forgets what is planned at `path` and below it; it does not look at any other path.
+    /// Forgets everything planned at `path` and below it. It visits no other path.
     fn forget_below(&mut self, path: &Path) {
         let planned = self.paths.range(path.to_path_buf()..).map(|(known, _)| known);
         let below: Vec<_> = planned.take_while(|known| known.starts_with(path)).cloned().collect();
@@ -199,7 +200,7 @@ impl Overlay {
         }
     }
 
-    /// The steps that bring one of `packages`, as far as that is foreseen.
+    /// Returns the steps that bring one of `packages`, as far as known.
     pub(crate) fn bringing(&self, packages: &[&str]) -> Vec<u32> {
         let plain = |name: &str| name.split(':').next().is_some_and(|name| packages.contains(&name));
         let steps: BTreeSet<u32> =
@@ -207,12 +208,12 @@ impl Overlay {
         steps.into_iter().collect()
     }
 
-    /// The step that is said to bring `what`.
+    /// Returns the step that brings `what`, as declared.
     pub(crate) fn brings(&self, what: &Brought) -> Option<u32> {
         self.brought.get(what).copied()
     }
 
-    /// The step that is said to bring a folder above `path`.
+    /// Returns the step that brings a folder above `path`, as declared.
     pub(crate) fn brings_above(&self, path: &Path) -> Option<u32> {
         if self.brought.is_empty() {
             return None;
@@ -225,7 +226,7 @@ impl Overlay {
         &self.open
     }
 
-    /// The open steps that may bring packages which they do not name.
+    /// Returns the open steps that may bring packages that they do not name.
     pub(crate) fn open_to_packages(&self) -> Vec<u32> {
         self.open.iter().copied().filter(|step| !self.packages_named.contains(step)).collect()
     }
@@ -235,7 +236,7 @@ impl Overlay {
         self.paths.range(path.to_path_buf()..).next().is_some_and(|(planned, _)| planned.starts_with(path))
     }
 
-    /// What is planned at `path`: itself, or that a folder above it goes.
+    /// Returns the plan for `path`: its own entry, or the removal of a folder above it.
     pub(crate) fn path(&self, path: &Path) -> Option<Option<&Place>> {
         if let Some(state) = self.paths.get(path) {
             return Some(state.as_ref());
@@ -247,13 +248,13 @@ impl Overlay {
         }
     }
 
-    /// The mount or unmount that decides what is below a folder that `path` is in.
+    /// Returns the mount or unmount step that decides what is below a folder above `path`.
     pub(crate) fn mount_above(&self, path: &Path) -> Option<(u32, PlannedMount)> {
         let mut above = path.ancestors().skip(1).filter_map(|above| self.mounts.get(above));
         above.find(|(_, mount)| *mount != PlannedMount::Kept).copied()
     }
 
-    /// The unit file, planned, that gives its unit the other name `name`.
+    /// Returns the planned unit file that gives its unit the alias `name`.
     pub(crate) fn alias(&self, name: &str) -> Option<&Path> {
         let is_so = |path: &&PathBuf| match self.paths.get(*path) {
             Some(Some(place)) => aliases(path, place).iter().any(|alias| alias == name),
@@ -262,7 +263,7 @@ impl Overlay {
         self.aliases.get(name)?.iter().find(is_so).map(PathBuf::as_path)
     }
 
-    /// The paths planned directly below `folder`, with whether they will be there.
+    /// Returns the paths planned directly below `folder`, and whether each will be there.
     pub(crate) fn children<'a>(&'a self, folder: &'a Path) -> impl Iterator<Item = (&'a Path, bool)> {
         self.paths
             .range(folder.to_path_buf()..)
@@ -272,8 +273,8 @@ impl Overlay {
     }
 }
 
-/// The other names that the unit file `place` at `path` gives its unit; none if it is no unit file, or its text is not
-/// known.
+/// The aliases that the unit file `place` at `path` gives its unit. Empty if it is not a unit file, or its text is
+/// not known.
 fn aliases(path: &Path, place: &Place) -> Vec<String> {
     let Body::Text(text) = &place.body else { return Vec::new() };
     if !is_read_by_systemd(path) {
@@ -284,7 +285,7 @@ fn aliases(path: &Path, place: &Place) -> Vec<String> {
     lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
 
-/// The packages that steps with these effects take away.
+/// Returns the packages that these effects remove.
 pub fn removed(effects: &[Effect]) -> Vec<String> {
     let gone = effects.iter().filter_map(|effect| match effect {
         Effect::Package(name, None) => Some(name.clone()),

@@ -1,4 +1,4 @@
-//! All kinds, a row each. The laws, the reference pages and the language run from this table.
+//! All kinds, one row each. The laws, the reference pages and the language use this table.
 
 use std::sync::LazyLock;
 
@@ -42,12 +42,12 @@ fn row<K: Kind>() -> Box<dyn AnyKind> {
     Box::new(Row::<K>::new())
 }
 
-/// Every kind, by name.
+/// Returns all kinds, in the order of the table.
 pub fn registry() -> impl Iterator<Item = &'static dyn AnyKind> {
     REGISTRY.iter().map(Box::as_ref)
 }
 
-/// The kind called `name`.
+/// Returns the kind called `name`.
 pub fn kind(name: &str) -> Option<&'static dyn AnyKind> {
     registry().find(|kind| kind.schema().name == name)
 }
@@ -62,7 +62,7 @@ mod tests {
         assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
     }
 
-    /// Inventories rely on these names.
+    /// Inventories depend on these names.
     #[test]
     fn no_kind_is_lost() {
         let names: Vec<_> = registry().map(|kind| kind.schema().name.as_str()).collect();

@@ -1,8 +1,9 @@
-//! Reading parameters: from the values of a catalog to the typed wish of a kind.
+//! Reads parameters: from the values of a catalog to the typed wish of a kind.
 //!
-//! The language has checked types already; a reader checks again, because a catalog also comes over the wire.
+//! The language has checked the types already. A reader checks again, because a catalog also comes over the wire.
 //!
-//! A text is one line, so that no value becomes two lines of a file. A kind says which of its texts may be several.
+//! A text is one line, so that one value never becomes two lines of a file. A kind names the texts that may have
+//! several lines.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,12 +12,12 @@ use converge_model::{
     Cell, Content, ParamProblem, Params, Row, Scalar, Secret, SecretRef, SecretTable, Tree, Value,
 };
 
-/// Reads the parameters of one resource and gathers what is wrong with them.
+/// Reads the parameters of one resource and collects all mistakes.
 pub struct Reader<'a> {
     params: &'a Params,
     secrets: Option<&'a SecretTable>,
     problems: Vec<ParamProblem>,
-    /// Whether the texts that are read may have line breaks.
+    /// Whether the texts may have line breaks.
     several_lines: bool,
 }
 
@@ -25,12 +26,12 @@ pub struct Reader<'a> {
 pub enum Text {
     /// A text that everybody may read.
     Plain(String),
-    /// A text that nobody may.
+    /// A secret text.
     Secret(Secret),
 }
 
 impl Text {
-    /// The bytes, for the target that they are meant for.
+    /// Returns the bytes, for the target that they are meant for.
     pub fn expose(&self) -> &[u8] {
         match self {
             Self::Plain(text) => text.as_bytes(),
@@ -44,33 +45,33 @@ impl Text {
     }
 }
 
-/// A value of a map that nests, read.
+/// A decoded value of a nested map.
 #[derive(Clone, PartialEq, Eq)]
 pub enum TextTree {
-    /// One text.
+    /// A single text.
     Text(Text),
     /// Several values, in order.
     List(Vec<TextTree>),
-    /// Keys with a value each, in the order written.
+    /// Keys, each with a value, in written order.
     Map(Vec<(String, TextTree)>),
 }
 
-/// What should fill a file.
+/// The desired content of a file.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Filling {
-    /// Content that the controller has, by digest.
+    /// Content that the controller holds, by digest.
     Plain {
         /// The digest.
         digest: converge_model::Digest,
         /// The length in bytes.
         length: u64,
     },
-    /// Content that is a secret, in memory.
+    /// Secret content, in memory.
     Secret(Secret),
 }
 
 impl Filling {
-    /// The text of content that holds a secret. All of what the controller has is plain.
+    /// Returns the text of secret content. None for content by digest: it is always plain.
     pub(crate) fn secret_text(&self) -> Option<Vec<u8>> {
         match self {
             Self::Plain { .. } => None,
@@ -80,12 +81,12 @@ impl Filling {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of `params`; without a table every secret reads as an empty one, which serves a check.
+    /// Makes a reader of `params`. Without a table, each secret reads as empty; that is enough for a check.
     pub fn new(params: &'a Params, secrets: Option<&'a SecretTable>) -> Self {
         Self { params, secrets, problems: Vec::new(), several_lines: false }
     }
 
-    /// Reads what may have line breaks: a script, the words of a command.
+    /// Reads values that may have line breaks: a script, the words of a command.
     pub fn several_lines<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.several_lines, true);
         let value = read(self);
@@ -93,7 +94,7 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// What is wrong, if anything is.
+    /// Returns all mistakes that were found.
     pub fn finish(self) -> Result<(), Vec<ParamProblem>> {
         if self.problems.is_empty() { Ok(()) } else { Err(self.problems) }
     }
@@ -103,12 +104,12 @@ impl<'a> Reader<'a> {
         self.problems.push(problem);
     }
 
-    /// Whether the parameter was written.
+    /// Whether the parameter is set.
     pub fn has(&self, name: &str) -> bool {
         self.params.get(name).is_some()
     }
 
-    /// A text that is no secret.
+    /// Reads a text that is not a secret.
     pub fn text(&mut self, name: &str) -> Option<String> {
         match self.params.get(name)? {
             Value::Scalar(scalar) => self.plain(name, scalar),
@@ -116,7 +117,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A text that must be there; empty, with a problem noted, where it is not.
+    /// Reads a required text. If it is missing, adds a mistake and returns an empty text.
     pub fn required_text(&mut self, name: &str) -> String {
         if !self.has(name) {
             self.problem(ParamProblem::new(name, "is missing"));
@@ -124,7 +125,7 @@ impl<'a> Reader<'a> {
         self.text(name).unwrap_or_default()
     }
 
-    /// A text that may be a secret.
+    /// Reads a text that may be a secret.
     pub fn maybe_secret(&mut self, name: &str) -> Option<Text> {
         match self.params.get(name)? {
             Value::Scalar(Scalar::Secret(reference)) => Some(Text::Secret(self.secret(*reference))),
@@ -132,7 +133,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An absolute path, without `.`, `..` and doubled slashes; `/` with a problem noted where it is none.
+    /// Reads an absolute path, without `.`, `..` and double slashes. If it is not one, adds a mistake and returns
+    /// `/`.
     pub fn path(&mut self, name: &str) -> PathBuf {
         let text = self.required_text(name);
         match normal_path(&text) {
@@ -144,12 +146,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An absolute path that may be missing.
+    /// Reads an absolute path that may be missing.
     pub fn optional_path(&mut self, name: &str) -> Option<PathBuf> {
         self.has(name).then(|| self.path(name))
     }
 
-    /// A boolean.
+    /// Reads a boolean.
     pub fn flag(&mut self, name: &str) -> Option<bool> {
         match self.params.get(name)? {
             Value::Scalar(Scalar::Bool(value)) => Some(*value),
@@ -157,7 +159,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A whole number.
+    /// Reads a whole number.
     pub fn number(&mut self, name: &str) -> Option<i64> {
         match self.params.get(name)? {
             Value::Scalar(Scalar::Int(value)) => Some(*value),
@@ -165,7 +167,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A mode: 0 to 0o7777.
+    /// Reads a mode: 0 to 0o7777.
     pub fn mode(&mut self, name: &str) -> Option<u32> {
         match u32::try_from(self.number(name)?) {
             Ok(mode) if mode <= 0o7777 => Some(mode),
@@ -173,7 +175,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A duration.
+    /// Reads a duration, in milliseconds.
     pub fn duration(&mut self, name: &str) -> Option<Duration> {
         match u64::try_from(self.number(name)?) {
             Ok(milliseconds) => Some(Duration::from_millis(milliseconds)),
@@ -181,7 +183,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Several texts; empty where nothing is written.
+    /// Reads several texts. Empty if the parameter is not set.
     pub fn texts(&mut self, name: &str) -> Vec<String> {
         match self.params.get(name) {
             None => Vec::new(),
@@ -194,7 +196,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Several texts, each of which may be a secret.
+    /// Reads several texts. Each may be a secret.
     pub fn maybe_secrets(&mut self, name: &str) -> Vec<Text> {
         match self.params.get(name) {
             None => Vec::new(),
@@ -207,7 +209,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Free keys, each with its values, in the order written.
+    /// Reads free keys, each with its values, in written order.
     pub fn map(&mut self, name: &str) -> Vec<(String, Vec<Text>)> {
         match self.params.get(name) {
             None => Vec::new(),
@@ -224,7 +226,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Keys whose values nest, in the order written.
+    /// Reads keys with nested values, in written order.
     pub fn tree(&mut self, name: &str) -> Vec<(String, TextTree)> {
         match self.params.get(name) {
             None => Vec::new(),
@@ -243,7 +245,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// What is below `key`. An item of a list is named by the key of the list.
+    /// Reads the value of `key`. An item of a list takes the key of the list.
     fn branch(&mut self, key: &str, value: &Tree) -> Option<TextTree> {
         match value {
             Tree::Scalar(scalar) => self.either(key, scalar).map(TextTree::Text),
@@ -254,7 +256,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What should fill a file.
+    /// Reads the desired content of a file.
     pub fn filling(&mut self, name: &str) -> Option<Filling> {
         match self.params.get(name)? {
             Value::Content(content) => Some(self.filled(content)),
@@ -269,7 +271,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One of a few words, by a table of word and meaning; the first is the default.
+    /// Reads one of a few words by a table of word and meaning. The first row is the default.
     pub fn choice<T: Copy>(&mut self, name: &str, table: &[(&str, T)]) -> T {
         let written = self.text(name);
         let found = written.as_deref().map(|text| table.iter().find(|(word, _)| *word == text));
@@ -284,7 +286,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The repeated children called `name`.
+    /// Reads the repeated children called `name`.
     pub fn rows(&mut self, name: &str) -> Vec<RowReader> {
         match self.params.get(name) {
             None => Vec::new(),
@@ -340,7 +342,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `text`, in one line unless it may have several: what is refused is told once, and read on without its breaks.
+    /// Returns `text` as one line, unless several are allowed. A refused line break is one mistake; the text is read
+    /// without it.
     fn lines(&mut self, name: &str, text: &str) -> String {
         let is_break = |c: char| matches!(c, '\n' | '\r' | '\0');
         if self.several_lines || !text.contains(is_break) {
@@ -369,7 +372,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// One repeated child, read.
+/// One repeated child, decoded.
 #[derive(Clone, Default)]
 pub struct RowReader {
     scalars: Vec<(String, Text)>,
@@ -380,12 +383,12 @@ pub struct RowReader {
 }
 
 impl RowReader {
-    /// A text of the child.
+    /// Returns a text of the child.
     pub fn text(&self, name: &str) -> Option<&Text> {
         self.scalars.iter().find(|(key, _)| key == name).map(|(_, text)| text)
     }
 
-    /// A text of the child that is no secret: the schema sees to that.
+    /// Returns a text of the child that is not a secret. The schema guarantees that.
     pub fn plain(&self, name: &str) -> Option<String> {
         match self.text(name)? {
             Text::Plain(text) => Some(text.clone()),
@@ -393,17 +396,17 @@ impl RowReader {
         }
     }
 
-    /// What should fill a file.
+    /// Returns the desired content of a file.
     pub fn filling(&self, name: &str) -> Option<&Filling> {
         self.fillings.iter().find(|(key, _)| key == name).map(|(_, filling)| filling)
     }
 
-    /// Several texts of the child.
+    /// Returns several texts of the child.
     pub fn texts(&self, name: &str) -> &[Text] {
         self.lists.iter().find(|(key, _)| key == name).map_or(&[], |(_, texts)| texts)
     }
 
-    /// The free keys gathered under `name`, each with its values, in the order written.
+    /// Returns the free keys under `name`, each with its values, in written order.
     pub fn map<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a [Text])> {
         self.maps
             .iter()
@@ -411,13 +414,13 @@ impl RowReader {
             .map(|(_, key, texts)| (key.as_str(), texts.as_slice()))
     }
 
-    /// The keys of the child's map `name` whose values nest, in the order written.
+    /// Returns the keys of the child's nested map `name`, in written order.
     pub fn tree(&self, name: &str) -> &[(String, TextTree)] {
         self.trees.iter().find(|(key, _)| key == name).map_or(&[], |(_, entries)| entries)
     }
 }
 
-/// `text` as an absolute path without `.` and doubled slashes; none where it is relative, holds `..` or a NUL.
+/// Returns `text` as an absolute path without `.` and double slashes. None if it is relative, or holds `..` or a NUL.
 pub fn normal_path(text: &str) -> Option<PathBuf> {
     if !text.starts_with('/') || text.contains('\0') || text.split('/').any(|part| part == "..") {
         return None;
@@ -454,7 +457,7 @@ mod tests {
         assert_eq!(told, [r#""a\nb" must be one line"#, r#""a\0" must be one line"#]);
     }
 
-    /// A tree as text; a secret is between stars.
+    /// Formats a tree as text. A secret is between stars.
     fn shown(entries: &[(String, TextTree)]) -> String {
         fn one(value: &TextTree) -> String {
             match value {

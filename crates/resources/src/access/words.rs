@@ -1,5 +1,5 @@
-//! Words that are known to shut a login out, in lines that a change adds or removes. What the words do not tell, the host
-//! finds out when no new connection comes.
+//! Words that are known to shut a login out, in lines that a change adds or removes. The host detects other lock-outs
+//! when no new connection comes.
 
 use converge_model::{Change, Claim, Shown, TextDiff};
 
@@ -10,7 +10,8 @@ use crate::system::services::full_name;
 const SSHD: [&str; 3] = ["ssh.service", "sshd.service", "ssh.socket"];
 
 impl Login {
-    /// What `change` of a resource with these claims is known to mean for the login. None if nothing speaks against it.
+    /// Returns the known effect of `change` on the login, for a resource with these claims. None if there is no
+    /// objection.
     pub fn warning(&self, claims: &[Claim], change: &Change) -> Option<String> {
         let is_below = |place: &str| is_below(claims, place);
         if is_below("/etc/ssh") {
@@ -66,7 +67,7 @@ impl Login {
     }
 }
 
-/// What `change` of the service `unit` is known to mean, if it is the one of sshd.
+/// Returns the known effect of `change` on the service `unit`, if it is the service of sshd.
 pub fn switched_off(unit: &str, change: &Change) -> Option<String> {
     if !SSHD.contains(&full_name(unit).as_str()) {
         return None;
@@ -84,7 +85,7 @@ pub fn switched_off(unit: &str, change: &Change) -> Option<String> {
     }
 }
 
-/// Whether a line of hosts.deny(5) is about sshd.
+/// Returns a warning if a line of hosts.deny(5) is about sshd.
 fn denies(line: &str) -> Option<String> {
     let (daemons, _) = line.split_once(':')?;
     let about_sshd = daemons.split([' ', ',']).any(|name| name == "ALL" || name == "sshd");
@@ -97,13 +98,13 @@ fn added(change: &Change) -> impl Iterator<Item = &str> {
     lines(change, '+').into_iter()
 }
 
-/// The lines that a change removes, and does not add in another place.
+/// The lines that a change removes and does not add elsewhere.
 fn gone(change: &Change) -> impl Iterator<Item = &str> {
     let stays = lines(change, '+');
     lines(change, '-').into_iter().filter(move |line| !stays.contains(line))
 }
 
-/// The lines of a change that `sign` stands before.
+/// The lines of a diff that begin with `sign`.
 fn lines(change: &Change, sign: char) -> Vec<&str> {
     let texts = change.properties.iter().filter_map(|property| property.diff.as_ref());
     texts

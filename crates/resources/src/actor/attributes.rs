@@ -1,4 +1,4 @@
-//! Owner and mode of what a step writes: what is asked, laid over what was there.
+//! Owner and mode of what a step writes: the asked values over those that were there.
 
 use std::fs::File;
 use std::io;
@@ -8,28 +8,28 @@ use super::kept::Kept;
 use super::{Actor, ApplyError};
 use crate::system::files::{Metadata, Sort};
 
-/// What a file should be when it is written.
+/// Owner and mode of a file when it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// The mode; none: that of what was there, else that of something new.
+    /// The mode. None: the mode of the old file, or the mode for a new one.
     pub mode: Option<u32>,
-    /// The owner by name or number; none: that of what was there, else the agent's.
+    /// The owner by name or number. None: the owner of the old file, or the agent's user.
     pub owner: Option<String>,
-    /// The group by name or number; none: as for the owner.
+    /// The group by name or number. None: as for the owner.
     pub group: Option<String>,
-    /// Whether the content is a secret: a new file is for its owner alone, if no mode is given.
+    /// Whether the content is a secret. If no mode is given, a new file is then readable by its owner only.
     pub secret: bool,
 }
 
 impl Attributes {
-    /// The mode of a new file for which none is given.
+    /// Returns the mode of a new file if none is given.
     pub fn new_file(&self) -> u32 {
         if self.secret { 0o600 } else { 0o644 }
     }
 }
 
 impl Actor<'_> {
-    /// Sets mode and owner of what is at `path`, as far as they are asked.
+    /// Sets the asked mode and owner of the thing at `path`.
     pub fn set_attributes(&mut self, path: &Path, attributes: &Attributes) -> Result<(), ApplyError> {
         let fail = |error: io::Error| ApplyError::at("set owner and mode of", path, &error);
         let (Some(entry), Some(before)) = (self.entry(path)?, self.files().metadata(path).map_err(fail)?)
@@ -38,16 +38,17 @@ impl Actor<'_> {
         };
         let mut asked = self.asked(before.clone(), attributes)?;
         if entry.sort == Sort::Folder && attributes.mode.is_none() {
-            // What a folder gives to all that is made in it stays: no program acts by it.
+            // The special bits of a folder stay: they are inherited by what is made in it, and no program gains
+            // rights by them.
             asked.mode = before.mode;
         }
         self.undo.push(self.system, Kept::Metadata { path: path.to_owned(), metadata: before })?;
         self.files().set_metadata(path, &asked).map_err(fail)
     }
 
-    /// Gives a new file what it should have: what is asked, else what the file in its place had, else the agent's own
-    /// account and the usual mode. It is dressed as it was opened, whatever somebody has put under its name since, and
-    /// closed.
+    /// Sets the attributes of a new file and closes it. They are the asked ones, else those of the old file, else the
+    /// agent's user and the usual mode. It works on the open file, so that a file put under its name meanwhile is not
+    /// touched.
     pub(super) fn dress(
         &self,
         file: File,
@@ -63,7 +64,7 @@ impl Actor<'_> {
         self.asked(before, attributes)?.give(&file).map_err(fail)
     }
 
-    /// `before` with what is asked laid over it.
+    /// Returns `before` with the asked values over it.
     pub(super) fn asked(&self, before: Metadata, attributes: &Attributes) -> Result<Metadata, ApplyError> {
         let (uid, gid) = self.owner_numbers(attributes)?;
         let (uid, gid) = (uid.unwrap_or(before.uid), gid.unwrap_or(before.gid));

@@ -1,11 +1,12 @@
-//! How a step runs commands, and notes those that take it back or are run again.
+//! How a step runs commands, and notes those that undo it or run again.
 
 use super::kept::Kept;
 use super::{Actor, ApplyError};
 use crate::system::processes::{Command, Finished};
 
 impl Actor<'_> {
-    /// Runs a command to its end, its output going to the run's events; a failure is an error with the last of it.
+    /// Runs a command to its end. Its output goes to the events of the run. A failure is an error with the last
+    /// output.
     pub fn run(&mut self, command: &Command) -> Result<Finished, ApplyError> {
         let finished = self.try_run(command)?;
         if finished.success() {
@@ -16,7 +17,7 @@ impl Actor<'_> {
         Err(ApplyError::new(format!("{} {how}", command.program())).output(&finished.output))
     }
 
-    /// As [`Actor::run`], but how it ended is the caller's to judge.
+    /// Like [`Actor::run`], but the caller judges the exit code.
     pub fn try_run(&mut self, command: &Command) -> Result<Finished, ApplyError> {
         let mut command = command.clone();
         command.timeout = self.timeout.unwrap_or(command.timeout);
@@ -24,13 +25,13 @@ impl Actor<'_> {
         finished.map_err(|error| ApplyError::new(error.to_string()))
     }
 
-    /// Notes a command that takes back what the kind is about to do by another.
+    /// Notes a command that undoes the command that the kind is about to run.
     pub fn keep_command(&mut self, back: Command) -> Result<(), ApplyError> {
         self.undo.push(self.system, Kept::Command(Box::new(back)))
     }
 
-    /// Notes that the kind is about to run `command` because of a notification: it is run again once what notified it is
-    /// put back.
+    /// Notes that a notification makes the kind run `command`. It runs again once the resource that notified it is
+    /// restored.
     pub fn note_again(&mut self, command: &Command) -> Result<(), ApplyError> {
         self.undo.note_again_command(command)
     }

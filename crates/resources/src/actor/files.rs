@@ -1,5 +1,5 @@
-//! How a step makes and removes folders, links and files, and keeps what stands in their place. How files are written is in
-//! `write`.
+//! How a step makes and removes folders, links and files, and keeps what was there before. How files are written is
+//! in `write`.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -9,11 +9,11 @@ use super::kept::{Copy, Kept};
 use super::{Actor, ApplyError, Attributes};
 use crate::system::files::{Metadata, Sort, temporary_name};
 
-/// The largest content that is kept in memory.
+/// The largest content that is kept in memory, in bytes.
 const MEMORY_LIMIT: usize = 16 * 1024 * 1024;
 
 impl Actor<'_> {
-    /// Makes a folder; its parent must be there.
+    /// Makes a folder. Its parent must exist.
     pub fn make_folder(&mut self, path: &Path, attributes: &Attributes) -> Result<(), ApplyError> {
         let kept = Kept::Nothing(path.to_owned());
         self.undo.note(self.system, &kept)?;
@@ -26,7 +26,7 @@ impl Actor<'_> {
         self.files().set_metadata(path, &asked).map_err(fail)
     }
 
-    /// Makes a link that leads to `target`, in the place of a file or a link.
+    /// Makes a link to `target`, in the place of a file or a link.
     pub fn link(&mut self, path: &Path, target: &Path) -> Result<(), ApplyError> {
         let name = temporary_name(path.file_name().unwrap_or(OsStr::new("root")));
         self.journal.temporary(&path.with_file_name(name))?;
@@ -39,7 +39,7 @@ impl Actor<'_> {
         self.files().set_metadata(path, &Metadata { uid, gid, ..own }).map_err(fail)
     }
 
-    /// Removes what is at `path`: a file, a link, an empty folder. What is not there is no error.
+    /// Removes a file, a link or an empty folder. If nothing is at `path`, that is not an error.
     pub fn remove(&mut self, path: &Path) -> Result<(), ApplyError> {
         let Some(entry) = self.entry(path)? else { return Ok(()) };
         self.keep(path)?;
@@ -50,7 +50,7 @@ impl Actor<'_> {
         removed.map_err(|error| ApplyError::at("remove", path, &error))
     }
 
-    /// Removes what is at `path` with all that is below it, links not followed; a mount in it is an error.
+    /// Removes the thing at `path` with everything below it. Links are not followed. A mount below it is an error.
     pub fn remove_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
         let mut todo = vec![(path.to_owned(), false)];
         while let Some((path, emptied)) = todo.pop() {
@@ -71,17 +71,17 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// As [`Actor::remove_tree`], but nothing of it is kept: it cannot be put back.
+    /// Like [`Actor::remove_tree`], but keeps nothing: the tree cannot be restored.
     pub fn discard_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
         self.files().remove_all(path).map_err(|error| ApplyError::at("remove", path, &error))
     }
 
-    /// Empties the folder at `path`; what was in it is not kept.
+    /// Empties the folder at `path`. Its content is not kept.
     pub fn empty(&mut self, path: &Path) -> Result<(), ApplyError> {
         self.files().empty(path).map_err(|error| ApplyError::at("empty", path, &error))
     }
 
-    /// A private folder for the time of `work`, to be filled with files; it goes with all that is in it.
+    /// Makes a private folder for `work` to put files in. It is removed afterwards with everything in it.
     pub fn scratch<T>(
         &mut self,
         work: impl FnOnce(&mut Self, &Path) -> Result<T, ApplyError>,
@@ -98,7 +98,7 @@ impl Actor<'_> {
         cleared.map(|()| done)
     }
 
-    /// Keeps what is at `path`, so that it can be put back.
+    /// Keeps what is at `path`, so that it can be restored.
     pub fn keep(&mut self, path: &Path) -> Result<(), ApplyError> {
         let path = path.to_owned();
         let kept = match self.entry(&path)? {
@@ -124,9 +124,9 @@ impl Actor<'_> {
         self.undo.push(self.system, kept)
     }
 
-    /// Keeps all of the folder at `path` as it is now, so that the whole of it can be put back. Its files get second names
-    /// where they can: what replaces them, and does not write into them, leaves the kept ones as they are, and a full disk
-    /// has room for them when they are put back.
+    /// Keeps the whole folder at `path`, so that it can be restored. Its files get hard links where possible. A
+    /// program that replaces such a file, and does not write into it, leaves the kept one unchanged. A full disk then
+    /// still has room to restore them.
     pub fn keep_tree(&mut self, path: &Path) -> Result<(), ApplyError> {
         let fail = |error: io::Error| ApplyError::at("keep a copy of", path, &error);
         let files = self.files();
@@ -143,8 +143,8 @@ impl Actor<'_> {
         self.undo.push(self.system, Kept::Empty(path.to_owned()))
     }
 
-    /// What the file has, with a second name for it in the store, or a copy there, or in memory. All of it is of the file
-    /// that was opened: its owner may put another one under its name, and must not be given what that one holds.
+    /// Keeps a file: a hard link in the store, or a copy there, or in memory. Metadata and content are of the one
+    /// file that was opened. Its owner may put another file under its name, and must not get the content of that one.
     fn copy(&mut self, path: &Path) -> Result<(Metadata, Copy), ApplyError> {
         let fail = |error: io::Error| ApplyError::at("keep a copy of", path, &error);
         let mut file = self.files().open(path).map_err(fail)?;

@@ -1,4 +1,4 @@
-//! One thing that a step replaced, and how it is put back by the run itself.
+//! One thing that a step replaced, and how the run itself restores it.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,33 +11,33 @@ use crate::system::processes::Command;
 use crate::system::receipts::Receipt;
 use crate::system::services::Verb;
 
-/// One thing that was replaced.
+/// One thing that a step replaced.
 pub(super) enum Kept {
     /// Nothing was at the path.
     Nothing(PathBuf),
-    /// A file was, and is kept here.
+    /// A file. Its content is kept here.
     File { path: PathBuf, metadata: Metadata, content: Copy },
-    /// A link was, that led there.
+    /// A link to `target`.
     Link { path: PathBuf, metadata: Metadata, target: PathBuf },
-    /// A folder was, empty by the time it went.
+    /// A folder, empty when it was removed.
     Folder { path: PathBuf, metadata: Metadata },
-    /// A folder with all that was in it, which is kept here.
+    /// A folder with everything in it, kept at `kept`.
     Tree { path: PathBuf, kept: PathBuf },
-    /// The folder was empty.
+    /// An empty folder.
     Empty(PathBuf),
-    /// It stayed, with another mode or owner.
+    /// The thing stayed, with another mode or owner.
     Metadata { path: PathBuf, metadata: Metadata },
-    /// A unit was acted on; this brings it back.
+    /// A unit was acted on. `verb` restores it.
     Unit { verb: Verb, unit: String },
-    /// A value of the running kernel was this.
+    /// The value that the running kernel had.
     Kernel { path: PathBuf, before: Vec<u8> },
-    /// Unit files were changed: the manager must read them again.
+    /// Unit files were changed. The service manager must read them again.
     UnitFiles,
-    /// This command brings it back.
+    /// The command that restores the state.
     Command(Box<Command>),
-    /// This was noted before, or nothing was.
+    /// The receipt before. None: there was none.
     Receipt { key: String, receipt: Option<Receipt> },
-    /// Accounts were changed; these changes, in order, bring them back.
+    /// Accounts were changed. These changes, in order, restore them.
     Accounts(Vec<AccountChange>),
 }
 
@@ -118,7 +118,7 @@ fn put_back_file(
     })
 }
 
-/// Carries the changes out, as far as there is something left for them.
+/// Makes the changes that are still needed.
 fn put_back_accounts(system: &dyn System, changes: &[AccountChange]) -> Result<(), ApplyError> {
     for change in changes {
         let table = system.accounts().table().map_err(|error| ApplyError::new(error.to_string()))?;
@@ -129,7 +129,7 @@ fn put_back_accounts(system: &dyn System, changes: &[AccountChange]) -> Result<(
     Ok(())
 }
 
-/// A change of accounts that was not made.
+/// The error of a change of accounts that was refused.
 pub(super) fn refused(error: AccountError) -> ApplyError {
     let message = error.to_string();
     match error {

@@ -1,5 +1,6 @@
-//! How kinds change a host: everything that a step replaces is kept until the host's run ends, and put back in reverse
-//! when the step, or what it notified, fails. This file owns the actor itself; what it can do is cut by what it does it to.
+//! How kinds change a host. Everything that a step replaces is kept until the host's run ends. It is restored in
+//! reverse order if the step, or what it notified, fails. This file defines the actor. Its functions are grouped in
+//! files by what they change.
 
 mod accounts;
 mod attributes;
@@ -36,44 +37,44 @@ pub use attributes::Attributes;
 pub use standby::Standby;
 pub use undo::Undo;
 
-/// Where the agent notes what must be cleaned up if it dies.
+/// The place where the agent notes what must be cleaned up if it dies.
 pub trait Journal {
-    /// A temporary is about to be made at `path`.
+    /// Notes that a temporary is about to be made at `path`.
     fn temporary(&self, path: &Path) -> Result<(), ApplyError>;
 }
 
-/// The hands of a step.
+/// What a step uses to change the host.
 pub struct Actor<'a> {
     /// The host.
     pub system: &'a dyn System,
-    /// Where content comes from.
+    /// The source of contents.
     pub contents: &'a dyn Contents,
-    /// Where temporaries are noted.
+    /// The place where temporaries are noted.
     pub journal: &'a dyn Journal,
-    /// Receives output of commands as it comes.
+    /// Receives the output of commands as it comes.
     pub output: &'a mut dyn FnMut(&[u8]),
     /// What was replaced so far.
     pub undo: &'a mut Undo,
-    /// Whether what is replaced may be kept only in memory.
+    /// Whether replaced things may be kept only in memory.
     pub sensitive: bool,
-    /// The time that the step may take, where its resource says so.
+    /// The timeout of the step, if its resource sets one.
     pub timeout: Option<Duration>,
     /// What the plan lets transactions of packages do.
     pub allowance: &'a Allowance,
-    /// What the step turned out to do beyond what was planned.
+    /// What the step did beyond the plan.
     pub unforeseen: &'a mut Vec<PropertyChange>,
 }
 
-/// The longest value of the kernel that is kept, in bytes.
+/// The longest kernel value that is kept, in bytes.
 const KERNEL_LIMIT: usize = 64 * 1024;
 
 impl<'a> Actor<'a> {
-    /// The host's files, to read.
+    /// The host's files, for reading.
     pub fn files(&self) -> &'a Files {
         self.system.files()
     }
 
-    /// Notes what was applied to the claim with `key`; none: that nothing is.
+    /// Notes what was applied to the claim with `key`. None: removes the note.
     pub fn set_receipt(&mut self, key: &str, receipt: Option<&Receipt>) -> Result<(), ApplyError> {
         let fail =
             |error: io::Error| ApplyError::new(format!("failed to note the receipt of {key}: {error}"));

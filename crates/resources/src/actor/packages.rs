@@ -1,24 +1,25 @@
-//! How a step changes packages: within what the plan allows, and telling what it came to beyond that.
+//! How a step changes packages: within what the plan allows. It reports everything beyond that.
 
 use super::{Actor, ApplyError};
 use crate::system::packages::{Allowance, PackageError, PackageRequest, Simulation};
 
 impl Actor<'_> {
-    /// Carries `requests` out in one transaction.
+    /// Carries out `requests` in one transaction.
     pub fn transact(&mut self, requests: &[PackageRequest]) -> Result<(), ApplyError> {
-        // A request that the plan had in sync, and that an open step moved, is allowed what it asks for itself.
+        // The plan may have had a request in sync that an open step changed since. Such a request is allowed what it
+        // asks for.
         let mut allowed = self.allowance.clone();
         allowed.allow(requests, &Simulation::default());
         self.within(&allowed, |actor| actor.system.packages().transact(requests, &allowed, actor.output))
     }
 
-    /// Removes the packages that nothing needs any more.
+    /// Removes packages that are no longer needed.
     pub fn remove_unneeded(&mut self) -> Result<(), ApplyError> {
         let allowed = self.allowance.clone();
         self.within(&allowed, |actor| actor.system.packages().remove_unneeded(&allowed, actor.output))
     }
 
-    /// Notes what `work` did beyond what is allowed, also where it fails half-way.
+    /// Notes what `work` did beyond what is allowed, also if it fails midway.
     fn within(
         &mut self,
         allowed: &Allowance,

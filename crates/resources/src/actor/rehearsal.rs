@@ -1,4 +1,4 @@
-//! A rehearsal: a copy of a folder, in which changes are made and judged before the folder itself is touched.
+//! A rehearsal: a copy of a folder in which changes are made and checked before the folder itself is changed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::{Actor, ApplyError, Undo};
 use crate::system::files::{Files, Metadata, Sort};
 
-/// How much is copied at most.
+/// The limits of a copy.
 #[derive(Clone, Copy)]
 struct Most {
-    /// Files and folders, the copied folder itself among them.
+    /// The number of files and folders, including the copied folder itself.
     entries: usize,
     bytes: u64,
 }
@@ -17,15 +17,15 @@ struct Most {
 const MOST: Most = Most { entries: 20_000, bytes: 256 * 1024 * 1024 };
 
 impl Actor<'_> {
-    /// Copies the folder at `path` and lets `work` change the copy, whose path it is given. The copy goes afterwards, and
-    /// nothing of it is kept. Devices, sockets and FIFOs are left out.
+    /// Copies the folder at `path` and lets `work` change the copy, whose path it gets. The copy is removed
+    /// afterwards, and nothing of it is kept. Devices, sockets and FIFOs are not copied.
     pub fn rehearse<T>(
         &mut self,
         path: &Path,
         work: impl FnOnce(&mut Actor<'_>, &Path) -> Result<T, ApplyError>,
     ) -> Result<T, ApplyError> {
         self.scratch(|actor, folder| {
-            // Below the private folder: the copy itself has the mode of what it stands for.
+            // The copy is inside the private folder, because it has the mode of the original.
             let copy = folder.join("copy");
             copy_folder(actor.files(), path, &copy, MOST)
                 .map_err(|error| ApplyError::at("copy", path, &error))?;
@@ -74,7 +74,7 @@ fn copy_folder(files: &Files, from: &Path, to: &Path, most: Most) -> io::Result<
             Sort::Special => {}
         }
     }
-    // Once all is in them: a folder may forbid even its owner to write.
+    // This comes last: a folder may forbid even its owner to write.
     folders.into_iter().try_for_each(|(folder, metadata)| files.set_metadata(&folder, &metadata))
 }
 

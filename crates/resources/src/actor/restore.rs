@@ -1,5 +1,5 @@
-//! How what was replaced comes to be again: one way for the undo of a run, and for the revert that another process does.
-//! All of it may be done twice, and a user who owns a folder on the way cannot lead it elsewhere (see [`Files`]).
+//! How replaced things are restored: the same way for the undo of a run and for the revert in another process. Every
+//! action may be done twice. A user who owns a folder on the path cannot redirect it (see [`Files`]).
 
 use std::fs::File;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::system::files::{Files, Metadata, temporary_name};
 
-/// Puts a file at `path` that `fill` writes; if it fails, what stands there stays.
+/// Puts a file at `path` with the content that `fill` writes. If that fails, what is at `path` stays.
 pub(super) fn file(
     files: &Files,
     path: &Path,
@@ -21,7 +21,7 @@ pub(super) fn file(
         .and_then(|()| metadata.give(&file))
         .and_then(|()| files.rename_beside(&name, path));
     if placed.is_err() {
-        // The reason of the failure is what counts.
+        // Ignored: the reason of the failure is what counts.
         let _ = files.remove_beside(&name, path);
     }
     placed
@@ -33,7 +33,7 @@ pub(super) fn link(files: &Files, path: &Path, metadata: &Metadata, target: &Pat
     files.set_metadata(path, metadata)
 }
 
-/// Makes the folder at `path`, if it is not there.
+/// Makes the folder at `path`, unless it exists.
 pub(super) fn folder(files: &Files, path: &Path, metadata: &Metadata) -> io::Result<()> {
     if files.entry(path)?.is_none() {
         files.make_folder(path)?;
@@ -41,7 +41,7 @@ pub(super) fn folder(files: &Files, path: &Path, metadata: &Metadata) -> io::Res
     files.set_metadata(path, metadata)
 }
 
-/// Gives what is at `path` its owner and mode again; what is gone has none.
+/// Restores owner and mode of what is at `path`. If it is gone, nothing happens.
 pub(super) fn dress(files: &Files, path: &Path, metadata: &Metadata) -> io::Result<()> {
     match files.entry(path)? {
         Some(_) => files.set_metadata(path, metadata),

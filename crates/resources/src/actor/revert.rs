@@ -1,10 +1,10 @@
-//! Putting back what a run changed and nobody confirmed, without that run: a timer starts it, the next boot, or the next
-//! agent. It needs neither the controller nor the network.
+//! The revert: restores what a run changed and no login confirmed, without that run. A timer, the next boot or the
+//! next agent starts it. It needs neither the controller nor the network.
 //!
-//! What was kept lies in the folder `armed`. Who renames that folder wins: the revert, or the agent that disarms. From
-//! then on it is `reverting`, and in the end `reverted`, or `revert-failed` if something could not be put back: that is
-//! left as it is, with all that was saved, and nobody tries it again. A revert that was killed midway is begun again: all
-//! that it does may be done twice, and every copy stays until all was put back.
+//! What was kept is in the folder `armed`. The revert, or the agent that disarms, claims that folder by renaming it;
+//! the first one wins. During the revert it is `reverting`, and at the end `reverted`. If something could not be
+//! restored, it is `revert-failed`: it stays with everything saved, and no revert tries it again. A revert that was
+//! killed midway starts again. All its actions may be done twice, and every copy stays until everything is restored.
 //!
 //! It works as root in folders of other users, by the same descriptors as the agent's own undo ([`Files`]).
 
@@ -23,11 +23,11 @@ use crate::system::files::{Files, Sort};
 use crate::system::processes::Command;
 use crate::wish::Text;
 
-/// The name, in the folder of the state, of the program that a timer or a boot starts.
+/// The file name, in the state folder, of the program that a timer or a boot starts.
 pub const PROGRAM: &str = "reverter";
 
-/// Puts back what stands by in a folder of `state`, if anything does. `at_boot`: no unit is waited for, and nothing is done
-/// again.
+/// Restores what is noted in a folder of `state`, if there is one. `at_boot`: it waits for no unit and repeats no
+/// action.
 pub fn revert(system: &dyn System, state: &Path, at_boot: bool) -> io::Result<()> {
     match Taken::take(state)? {
         Some(taken) => {
@@ -38,7 +38,7 @@ pub fn revert(system: &dyn System, state: &Path, at_boot: bool) -> io::Result<()
     }
 }
 
-/// The folder, taken for good, and held against others.
+/// The folder, claimed for this revert and locked against others.
 pub(super) struct Taken {
     state: PathBuf,
     folder: PathBuf,
@@ -47,29 +47,30 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Takes the folder, or goes on with one that was taken; none if there is none, or another one has finished it.
+    /// Claims the folder, or continues with one that was claimed before. None if there is none, or another process
+    /// has finished it.
     pub(super) fn take(state: &Path) -> io::Result<Option<Self>> {
         let folder = state.join("reverting");
-        // If it was taken before, that is what counts.
+        // An error is ignored: the folder may have been claimed before.
         let _ = fs::rename(state.join("armed"), &folder);
         let held = match File::open(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
         rustix::fs::flock(&held, FlockOperation::LockExclusive)?;
-        // One at a time: who had to wait finds the folder renamed.
+        // Only one process at a time: one that had to wait finds the folder renamed.
         let of = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let is_there = fs::metadata(&folder).map(of).ok() == Some(of(held.metadata()?));
         let files = Files::new("/")?;
         Ok(is_there.then(|| Self { state: state.to_owned(), folder, files, _held: held }))
     }
 
-    /// What is put back, in order.
+    /// Returns what is restored, in order.
     pub(super) fn backs(&self) -> io::Result<Vec<Back>> {
         backs(&fs::read(self.folder.join(BACK))?)
     }
 
-    /// Puts all of it back; what cannot be is logged. Whether all of it was.
+    /// Restores everything and logs each failure. Returns whether everything was restored.
     fn put_back(&self, system: &dyn System, at_boot: bool) -> io::Result<bool> {
         let log = self.folder.join("log");
         let mut log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
@@ -108,7 +109,7 @@ impl Taken {
             Back::Kernel { path: Place(path), copy } => {
                 files.set_kernel(path, &fs::read(self.folder.join(copy))?)
             }
-            // At boot nobody waits, for this runs before other units do.
+            // At boot it does not wait for units: this runs before other units do.
             Back::Unit { words } => {
                 let first = ["systemctl", "--no-block"].into_iter().take(if at_boot { 2 } else { 1 });
                 run(system, &Command::new(first.chain(words.iter().map(String::as_str))))
@@ -124,7 +125,7 @@ impl Taken {
             None => Ok(()),
             Some(entry) if entry.sort != Sort::Folder => self.files.remove(path),
             Some(_) => match self.files.remove_folder(path) {
-                // Somebody uses it by now.
+                // Something in the folder was made by another program since.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
                 removed => removed,
             },
@@ -144,10 +145,10 @@ impl Taken {
         })
     }
 
-    /// Gives the folder the name that says how it ended.
+    /// Renames the folder to show the outcome.
     fn finish(self, is_whole: bool) -> io::Result<()> {
         rustix::fs::sync();
-        // What runs has no need of its name any more.
+        // The running program does not need its file name any more.
         let _ = fs::remove_file(self.state.join(PROGRAM));
         if !is_whole {
             return fs::rename(&self.folder, self.state.join("revert-failed"));
@@ -166,7 +167,7 @@ impl Taken {
 }
 
 impl Back {
-    /// What could not be put back, for people.
+    /// Returns the name, for people, of what could not be restored.
     fn name(&self) -> String {
         match self {
             Self::Gone { path }

@@ -1,12 +1,12 @@
-//! How a step acts on units, and lets the service manager read their files.
+//! How a step acts on units, and makes the service manager read their files.
 
 use super::kept::Kept;
 use super::{Actor, ApplyError};
 use crate::system::services::Verb;
 
 impl Actor<'_> {
-    /// Does `verb` to a unit; `back` is what brings it back. Where nothing does, it is done again once what it was done
-    /// for is put back.
+    /// Does `verb` to a unit. `back` restores its state. Without `back`, the verb is done again once its cause is
+    /// restored.
     pub fn unit(&mut self, verb: Verb, unit: &str, back: Option<Verb>) -> Result<(), ApplyError> {
         let kept = back.map(|verb| Kept::Unit { verb, unit: unit.to_owned() });
         match &kept {
@@ -21,20 +21,20 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// Lets the service manager read the unit files that `change` writes, and again should they be put back.
+    /// Makes the service manager read the unit files that `change` writes. If they are restored, it reads them again.
     pub fn change_unit_files(
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        // What is kept last is put back first: the files, and then this.
+        // The last kept is restored first: the files, and then this.
         self.undo.push(self.system, Kept::UnitFiles)?;
         self.undo.unread = true;
         change(self)?;
         self.read_unit_files()
     }
 
-    /// Lets the service manager read the unit files that the step wrote and that it has not read yet, whatever kind wrote
-    /// them.
+    /// Makes the service manager read the unit files that the step wrote and it has not read yet. It does not matter
+    /// which kind wrote them.
     pub fn read_unit_files(&mut self) -> Result<(), ApplyError> {
         if !std::mem::take(&mut self.undo.unread) {
             return Ok(());

@@ -1,9 +1,9 @@
-//! What is kept, noted on the disk so that another process puts it back: for changes that may cut the host off from
-//! whoever made them. What puts it back is [`revert`](super::revert::revert); who starts that, and when, is left to the
-//! agent.
+//! What is kept, noted on disk so that another process can restore it. It is for changes that may cut the host off
+//! from the controller. [`revert`](super::revert::revert) restores it. The agent decides what starts the revert, and
+//! when.
 //!
-//! The folder holds `back`, to which each change adds a line before it is made, and a numbered copy of each file that is
-//! replaced.
+//! The folder holds the file `back`, to which each change adds a line before it is made. It also holds a numbered
+//! copy of each replaced file.
 
 use std::collections::HashSet;
 use std::fs;
@@ -21,14 +21,15 @@ use crate::system::files::{Files, Metadata};
 use crate::system::processes::Command;
 use crate::system::services::Verb;
 
-/// Where accounts are kept: put back whole, as `useradd` and its like write them whole.
+/// The files of accounts. They are restored whole, because `useradd` and similar tools write them whole.
 const ACCOUNTS: [&str; 6] =
     ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid"];
 
-/// The name of the file of what is put back.
+/// The name of the file that lists what to restore.
 pub(super) const BACK: &str = "back";
 
-/// The format of that file. Since 2 a line each, so that what is noted costs no more the more is noted already.
+/// The format of that file. Since 2 it has one line per entry, so that adding one does not cost more as the file
+/// grows.
 const VERSION: u32 = 2;
 
 /// A line of that file.
@@ -37,16 +38,16 @@ const VERSION: u32 = 2;
 enum Noted {
     /// The first line: the format.
     Version(u32),
-    /// What puts back a change that is about to be made.
+    /// What restores a change that is about to be made.
     Change(Vec<Back>),
-    /// What is done again when all was put back: each once, by its last time.
+    /// An action to repeat after everything was restored. Each is repeated once, at its last position.
     Again(Back),
-    /// What goes when all was put back.
+    /// Paths to remove after everything was restored.
     Trace(Vec<Place>),
 }
 
-/// What the text of that file says is put back, in order, and then done again. The change of a last line that was cut short
-/// was never made.
+/// Returns what the text of that file restores, in order, and then the actions to repeat. If the last line was cut
+/// short, its change was never made.
 pub(super) fn backs(text: &[u8]) -> io::Result<Vec<Back>> {
     let mut lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     match lines.next().map(serde_json::from_slice).transpose()? {
@@ -66,7 +67,7 @@ pub(super) fn backs(text: &[u8]) -> io::Result<Vec<Back>> {
             Noted::Version(_) => {}
         }
     }
-    // Nothing is done again to a unit that is stopped.
+    // No action is repeated on a unit that is stopped.
     let stopped: HashSet<String> = changes.iter().flatten().filter_map(Back::stopped).collect();
     let is_stopped = |back: &Back| back.concerns().is_some_and(|unit| stopped.contains(unit));
     let mut known = HashSet::new();
@@ -76,46 +77,48 @@ pub(super) fn backs(text: &[u8]) -> io::Result<Vec<Back>> {
     Ok(changes.into_iter().rev().flatten().chain(again).chain(trace).collect())
 }
 
-/// One thing that is put back. Each may be done twice. Paths are those of this machine; a copy is a file of the folder.
+/// One thing to restore. Each may be done twice. Paths are those of this machine. A copy is a file of the folder.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Back {
-    /// Nothing was there; a folder that somebody uses by now stays.
+    /// Nothing was there. A folder that another program uses by now stays.
     Gone { path: Place },
-    /// A file was.
+    /// A file was there.
     File { path: Place, metadata: Metadata, copy: String },
-    /// A link was.
+    /// A link was there.
     Link { path: Place, metadata: Metadata, target: Place },
-    /// A folder was.
+    /// A folder was there.
     Folder { path: Place, metadata: Metadata },
-    /// It stayed, with another owner or mode.
+    /// The thing stayed, with another owner or mode.
     Dress { path: Place, metadata: Metadata },
-    /// A folder was, with all that is in `kept`.
+    /// A folder was there, with everything in `kept`.
     Tree { path: Place, kept: Place },
-    /// A folder was empty.
+    /// An empty folder was there.
     Empty { path: Place },
-    /// A value of the running kernel was this.
+    /// The value that the running kernel had.
     Kernel { path: Place, copy: String },
-    /// `systemctl` is told these words.
+    /// `systemctl` is called with these words.
     Unit { words: Vec<String> },
-    /// A command is run.
+    /// A command to run.
     Run(Line),
-    /// What was told of the new state is told of the old one; at boot nobody was told yet.
+    /// A notification to repeat, so that the handler sees the old state. At boot it is skipped: no handler has run
+    /// yet.
     Again(Box<Back>),
 }
 
-/// A command with all that it needs. What may be secret is a copy, and goes with the folder.
+/// A command with everything that it needs. Values that may be secret are copies in the folder, and are removed with
+/// it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Line {
     pub(super) words: Vec<String>,
     pub(super) user: Option<String>,
     pub(super) folder: Option<Place>,
-    /// The names of its variables, each with the copy of its value.
+    /// The names of its variables, each with the name of the copy of its value.
     pub(super) environment: Vec<(String, String)>,
     pub(super) input: Option<String>,
 }
 
-/// A path, also one that is no text.
+/// A path, even if it is not UTF-8.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Place(pub(super) PathBuf);
 
@@ -144,19 +147,19 @@ impl<'de> Deserialize<'de> for Place {
     }
 }
 
-/// What stands by; it grows with the changes.
+/// The notes for the revert. They grow with the changes.
 pub struct Standby {
     folder: PathBuf,
-    /// Whether what cannot be put back is passed over.
+    /// Whether things that cannot be restored are skipped.
     lenient: bool,
-    /// How many bytes of `back` are whole lines.
+    /// The number of bytes of `back` that are whole lines.
     sound: u64,
     copies: u32,
 }
 
 impl Standby {
-    /// Stands by in `folder`, a private one that is there; when all was put back, `trace` goes too. `lenient`: what cannot
-    /// be put back is passed over, and is no error.
+    /// Begins the notes in `folder`, a private folder that exists. After everything was restored, `trace` is removed
+    /// too. `lenient`: what cannot be restored is skipped without an error.
     pub fn begin(folder: PathBuf, trace: Vec<PathBuf>, lenient: bool) -> io::Result<Self> {
         let trace = Noted::Trace(trace.into_iter().map(Place).collect());
         let text = [line(&Noted::Version(VERSION))?, line(&trace)?].concat();
@@ -164,12 +167,12 @@ impl Standby {
         standby.replace(BACK, &text).map(|()| standby)
     }
 
-    /// The folder has another name from now on.
+    /// Sets the new name of the folder.
     pub fn moved(&mut self, folder: PathBuf) {
         self.folder = folder;
     }
 
-    /// Adds what is about to be replaced.
+    /// Notes what is about to be replaced.
     pub(super) fn note(
         &mut self,
         kept: &Kept,
@@ -188,13 +191,13 @@ impl Standby {
         noted.map_err(|error| ApplyError::new(format!("failed to note how it is put back: {error}")))
     }
 
-    /// Adds a unit to which `verb` is done again once all was put back.
+    /// Notes a unit on which `verb` is repeated after everything was restored.
     pub(super) fn again_unit(&mut self, verb: Verb, unit: &str) -> Result<(), ApplyError> {
         let word = if verb == Verb::Reload { "reload-or-restart" } else { verb.word() };
         self.again(Back::Unit { words: vec![word.to_owned(), unit.to_owned()] })
     }
 
-    /// Adds a command that is run again once all was put back.
+    /// Notes a command that runs again after everything was restored.
     pub(super) fn again_command(&mut self, command: &Command) -> Result<(), ApplyError> {
         let fail = |error: io::Error| ApplyError::new(format!("failed to note what is done again: {error}"));
         match self.line(command).map_err(fail)? {
@@ -204,13 +207,13 @@ impl Standby {
         }
     }
 
-    /// Adds something to be done again once all was put back.
+    /// Notes an action to repeat after everything was restored.
     fn again(&mut self, back: Back) -> Result<(), ApplyError> {
         let noted = self.append(&Noted::Again(back));
         noted.map_err(|error| ApplyError::new(format!("failed to note what is done again: {error}")))
     }
 
-    /// What puts `kept` back; none if nothing but this process can.
+    /// Returns what restores `kept`. None if only this process can restore it.
     fn backs(
         &mut self,
         kept: &Kept,
@@ -249,7 +252,7 @@ impl Standby {
         }]))
     }
 
-    /// What puts back the file at `path`, as this machine knows it, or its absence.
+    /// Returns what restores the file at `path`, as this machine knows it, or its absence.
     fn whole(&mut self, path: &Path) -> io::Result<Back> {
         let machine = Files::new("/")?;
         let place = Place(path.to_owned());
@@ -259,7 +262,7 @@ impl Standby {
         Ok(Back::File { path: place, metadata, copy: self.copy(&content)? })
     }
 
-    /// A command with all that it needs; none if it sees a folder in the place of another.
+    /// Returns a command with everything that it needs. None if it sees one folder in the place of another.
     fn line(&mut self, command: &Command) -> io::Result<Option<Line>> {
         let Command { words, user, folder, environment, input, substitute, .. } = command;
         if substitute.is_some() {
@@ -273,12 +276,12 @@ impl Standby {
         Ok(Some(Line { words: words.clone(), user: user.clone(), folder, environment, input }))
     }
 
-    /// The name of a copy of a kept content; none where there is none on the disk, nor may be.
+    /// Returns the name of a copy of a kept content. None if there is no copy on disk and there may be none.
     fn copy_of(&mut self, content: &Copy, store: Option<&Files>) -> io::Result<Option<String>> {
         let (Copy::Stored(stored), Some(store)) = (content, store) else { return Ok(None) };
         let (from, name) = (store.outside(stored), self.next());
         let to = self.folder.join(&name);
-        // A second name for the same content, where the file system has such; it is replaced by all, written by none.
+        // A hard link is enough if the file system has them: programs replace this content and never write into it.
         if fs::hard_link(&from, &to).is_err() {
             fs::copy(&from, &to)?;
             fs::File::open(&to)?.sync_all()?;
@@ -297,16 +300,16 @@ impl Standby {
         self.copies.to_string()
     }
 
-    /// Adds a line to `back`, and syncs it. A folder that the revert has taken for itself takes no more.
+    /// Adds a line to `back` and syncs it. If the revert has claimed the folder, this fails.
     fn append(&mut self, noted: &Noted) -> io::Result<()> {
         let (path, line) = (self.folder.join(BACK), line(noted)?);
         let mut file = fs::OpenOptions::new().append(true).open(&path)?;
         if file.metadata()?.len() != self.sound {
-            // Half a line, of a write that failed: a line behind it could not be told from it.
+            // A failed write left half a line. A new line after it would be joined to it.
             file.set_len(self.sound)?;
         }
         file.write_all(&line).and_then(|()| file.sync_data())?;
-        // Who takes the folder from now on reads the line; if the folder was taken meanwhile, it is gone from here.
+        // A process that claims the folder from now on reads the line. If it was claimed meanwhile, the path is gone.
         fs::metadata(&path)?;
         self.sound += line.len() as u64;
         Ok(())
@@ -330,7 +333,7 @@ fn line(noted: &Noted) -> io::Result<Vec<u8>> {
 }
 
 impl Back {
-    /// The unit that it is done to, if it is done to one: the last of its words.
+    /// Returns the unit that it acts on, if it acts on one: the last word.
     fn concerns(&self) -> Option<&String> {
         match self {
             Self::Unit { words } | Self::Run(Line { words, .. }) => words.last(),
@@ -338,7 +341,7 @@ impl Back {
         }
     }
 
-    /// The unit that it stops, if it stops one.
+    /// Returns the unit that it stops, if it stops one.
     fn stopped(&self) -> Option<String> {
         match self {
             Self::Unit { words } if words.first().is_some_and(|word| word == Verb::Stop.word()) => {

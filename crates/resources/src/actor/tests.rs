@@ -1,4 +1,4 @@
-//! What an actor keeps and puts back on a trial host.
+//! Tests of what an actor keeps and restores on a trial host.
 
 use std::fs;
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use converge_model::Digest;
 use super::*;
 use crate::kinds::testing::Trial;
 
-/// A source that is interrupted before each byte, as a read is by a signal.
+/// A source that is interrupted before each byte, like a read by a signal.
 struct Interrupted<'t>(&'t [u8], bool);
 
 impl Read for Interrupted<'_> {

@@ -1,5 +1,5 @@
-//! What the steps of a run replaced, in order, so that it can be put back by resource. What one replaced thing is, is in
-//! [`kept`](super::kept); what another process can put back, in [`standby`](super::standby).
+//! What the steps of a run replaced, in order, so that it can be restored by resource. One replaced thing is defined
+//! in [`kept`](super::kept). What another process can restore is in [`standby`](super::standby).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,19 +16,19 @@ use crate::view::seen::is_read_by_systemd;
 /// What the steps of a run replaced, in order, each with the resource that it belongs to.
 #[derive(Default)]
 pub struct Undo {
-    /// The private folder that keeps replaced files; none: memory alone.
+    /// The private folder that keeps replaced files. None: they are kept in memory only.
     store: Option<Files>,
-    /// By resource: what was replaced for it, each with its place in the order of the run.
+    /// By resource: the things that were replaced for it, each with its place in the order of the run.
     kept: BTreeMap<u32, Vec<(u64, Kept)>>,
-    /// The place of what is kept next.
+    /// The place of the next kept thing.
     place: u64,
     owner: u32,
-    /// Whether what is kept now is noted for the host to put back by itself.
+    /// Whether kept things are also noted for a revert by the host itself.
     guarded: bool,
     standby: Option<Standby>,
     /// The number of the last place in the store.
     number: u64,
-    /// Whether something changed that systemd makes its units of, and has not read since.
+    /// Whether something that systemd reads its units from changed since systemd last read it.
     pub(super) unread: bool,
 }
 
@@ -38,14 +38,14 @@ impl Undo {
         Self { store: Some(store), ..Self::default() }
     }
 
-    /// What is kept from now on belongs to the resource at `owner` in the catalog. `guarded`: it is noted in what
-    /// stands by, too.
+    /// Assigns what is kept from now on to the resource at `owner` in the catalog. `guarded`: it is also noted for
+    /// the revert.
     pub fn begin(&mut self, owner: u32, guarded: bool) {
         (self.owner, self.guarded, self.unread) = (owner, guarded, false);
     }
 
-    /// Puts back, in reverse, all that was kept for the resources in `owners`; the first failure is told, the rest is
-    /// tried all the same. Whether there was anything: a note of ours is nothing on the host.
+    /// Restores, in reverse order, all that was kept for the resources in `owners`. It tries everything and returns
+    /// the first failure. Returns whether there was anything but receipts, which are only notes.
     pub fn put_back(&mut self, system: &dyn System, owners: &[u32]) -> Result<bool, ApplyError> {
         let mut theirs: Vec<_> = owners.iter().flat_map(|owner| self.kept.remove(owner)).flatten().collect();
         theirs.sort_by_key(|(place, _)| *place);
@@ -62,7 +62,7 @@ impl Undo {
             _ => None,
         };
         if !self.unread && path.is_some_and(|path| is_read_by_systemd(path)) {
-            // What is kept last is put back first: the files, and then this.
+            // The last kept is restored first: the files, and then this.
             self.note(system, &Kept::UnitFiles)?;
             self.hold(Kept::UnitFiles);
             self.unread = true;
@@ -72,26 +72,25 @@ impl Undo {
         Ok(())
     }
 
-    /// Keeps what was noted, now that it was replaced.
+    /// Keeps what was noted, after it was replaced.
     pub(super) fn hold(&mut self, kept: Kept) {
         self.kept.entry(self.owner).or_default().push((self.place, kept));
         self.place += 1;
     }
 
-    /// The store with a new place in it, if there is a store.
+    /// Returns the store with a new place in it, if there is a store.
     pub(super) fn next(&mut self) -> Option<(&Files, PathBuf)> {
         let store = self.store.as_ref()?;
         self.number += 1;
         Some((store, Path::new("/").join(self.number.to_string())))
     }
 
-    /// From now on what is kept for a guarded resource is noted in `standby` as well, before the change is made; none:
-    /// nowhere else.
+    /// Sets where kept things of guarded resources are also noted, before the change is made. None: nowhere else.
     pub fn stand_by(&mut self, standby: Option<Standby>) {
         self.standby = standby;
     }
 
-    /// Notes `kept` where the resource in hand is guarded.
+    /// Notes `kept` if the current resource is guarded.
     pub(super) fn note(&mut self, system: &dyn System, kept: &Kept) -> Result<(), ApplyError> {
         match &mut self.standby {
             Some(standby) if self.guarded => standby.note(kept, system, self.store.as_ref()),
@@ -99,7 +98,7 @@ impl Undo {
         }
     }
 
-    /// Notes that `verb` is done to `unit`: once all was put back, it is done again.
+    /// Notes that `verb` is done to `unit`. After everything was restored, it is repeated.
     pub(super) fn note_again(&mut self, verb: Verb, unit: &str) -> Result<(), ApplyError> {
         match &mut self.standby {
             Some(standby) if self.guarded => standby.again_unit(verb, unit),
@@ -107,7 +106,7 @@ impl Undo {
         }
     }
 
-    /// As [`Undo::note_again`], for a command that is run.
+    /// Like [`Undo::note_again`], for a command.
     pub(super) fn note_again_command(&mut self, command: &Command) -> Result<(), ApplyError> {
         match &mut self.standby {
             Some(standby) if self.guarded => standby.again_command(command),

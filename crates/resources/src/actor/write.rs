@@ -1,4 +1,4 @@
-//! How a step writes files: whole, into a temporary beside them, synced, checked, renamed.
+//! How a step writes files: whole, into a temporary beside them. The temporary is synced, checked and renamed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,7 +12,7 @@ use super::{Actor, ApplyError, Attributes};
 use crate::system::files::{Files, Metadata, Sort, in_pieces, temporary_name};
 use crate::wish::Filling;
 
-/// Where a file is written, and what the file that it replaces has beside its content.
+/// Where a file is written, and the metadata of the file that it replaces.
 struct Target<'p> {
     path: &'p Path,
     before: Option<Metadata>,
@@ -21,15 +21,15 @@ struct Target<'p> {
 /// How a content is written.
 #[derive(Clone, Copy)]
 struct Content {
-    /// What was promised.
+    /// The expected digest.
     digest: Option<Digest>,
     /// Whether it is synced at once.
     sync: bool,
 }
 
 impl Actor<'_> {
-    /// Writes the file at `path` whole: into a temporary beside it, synced, renamed. `check` sees the temporary before
-    /// it takes its place, as the path that processes know it by.
+    /// Writes the file at `path` whole: into a temporary beside it, synced, renamed. `check` gets the temporary
+    /// before the rename, under the path that processes see.
     pub fn write(
         &mut self,
         path: &Path,
@@ -56,7 +56,7 @@ impl Actor<'_> {
         }
     }
 
-    /// As [`Actor::write`], with text that the kind made itself.
+    /// Like [`Actor::write`], with text that the kind made itself.
     pub fn write_text(
         &mut self,
         path: &Path,
@@ -68,8 +68,8 @@ impl Actor<'_> {
         self.write_from(target, &mut from, None, attributes, check)
     }
 
-    /// As [`Actor::write_text`], with what was made of the text `old` that the file held when it was looked at. It must
-    /// hold it still: else its owner has put another file there, and would be given what that one holds.
+    /// Like [`Actor::write_text`], with an edit of the text `old` that the look found in the file. The file must
+    /// still hold it. Otherwise its owner has put another file there, and would get the content of that one.
     pub fn write_edited(
         &mut self,
         path: &Path,
@@ -89,9 +89,8 @@ impl Actor<'_> {
         self.write_from(target, &mut from, None, attributes, check)
     }
 
-    /// As [`Actor::write_text`], read from `from`, for one of many files that are made together: it is on the disk for
-    /// good only after [`Actor::sync`]. One that is new is written in its place, without a temporary: until all are
-    /// there, none counts.
+    /// Like [`Actor::write_text`], read from `from`, for one of many files that are made together. It is durable only
+    /// after [`Actor::sync`]. A new file is written without a temporary: none counts until all are there.
     pub fn write_one_of_many(
         &mut self,
         path: &Path,
@@ -108,7 +107,7 @@ impl Actor<'_> {
         self.fill(path, &name, from, content).and_then(|file| self.dress(file, path, None, attributes))
     }
 
-    /// As [`Actor::write_text`], with content that `fill` writes into the new file, itself or by a process that it
+    /// Like [`Actor::write_text`], with content that `fill` writes into the new file, itself or by a process that it
     /// starts.
     pub fn write_by(
         &mut self,
@@ -131,7 +130,8 @@ impl Actor<'_> {
         self.files().sync(path).map_err(|error| ApplyError::at("sync", path, &error))
     }
 
-    /// The whole content, as a file without a name on the file system of `path`: it goes with the last who holds it.
+    /// Returns the whole content as an unnamed file on the file system of `path`. It is freed when the last handle is
+    /// closed.
     pub fn spool(&mut self, path: &Path, content: &Filling) -> Result<File, ApplyError> {
         let name = temporary_name(path.file_name().unwrap_or(OsStr::new("root")));
         let beside = path.with_file_name(&name);
@@ -154,13 +154,13 @@ impl Actor<'_> {
         removed.map_err(|error| ApplyError::at("remove", &beside, &error)).map(|()| file)
     }
 
-    /// Copies the file `from` over `to`, with all that it has beside its content; what was at `to` is not kept.
+    /// Copies the file `from` over `to`, with all its metadata. The old file at `to` is not kept.
     pub fn copy_file(&mut self, from: &Path, to: &Path) -> Result<(), ApplyError> {
         let fail = |error: io::Error| ApplyError::at("copy", from, &error);
         if self.entry(from)?.is_none() {
             return Ok(());
         }
-        // What it has and what it holds are those of one file, whatever takes its name meanwhile.
+        // Metadata and content come from one open file, even if another file takes its name meanwhile.
         let mut source = self.files().open(from).map_err(fail)?;
         let metadata = Metadata::of(&source).map_err(fail)?;
         let name = temporary_name(to.file_name().unwrap_or_default());
@@ -185,7 +185,7 @@ impl Actor<'_> {
         self.put(target, attributes, true, fill, check)
     }
 
-    /// Lets `fill` make a file beside the target, and puts it in its place.
+    /// Lets `fill` make a file beside the target, and renames it into place.
     fn put(
         &mut self,
         Target { path, before }: Target<'_>,
@@ -206,13 +206,13 @@ impl Actor<'_> {
                 rename(self.files(), &name, path).map_err(|error| ApplyError::at("write", path, &error))
             });
         if done.is_err() {
-            // The reason of the failure is what counts; a temporary that stays is named in the journal.
+            // Ignored: the reason of the failure is what counts. The journal names a temporary that stays.
             let _ = self.files().remove_beside(&name, path);
         }
         done
     }
 
-    /// Fills the temporary, syncs it, and holds the digest against what was promised.
+    /// Fills the temporary, syncs it, and compares the digest with the expected one.
     fn fill(
         &self,
         path: &Path,
@@ -253,7 +253,7 @@ impl Actor<'_> {
         Ok(Target { path, before: self.metadata_of_file(path)? })
     }
 
-    /// What the regular file at `path` has beside its content; none if none is there.
+    /// Returns the metadata of the regular file at `path`. None if there is none.
     fn metadata_of_file(&self, path: &Path) -> Result<Option<Metadata>, ApplyError> {
         match self.entry(path)? {
             Some(entry) if entry.sort == Sort::File => self.metadata(path),

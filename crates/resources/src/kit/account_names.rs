@@ -1,14 +1,14 @@
-//! What the kinds of accounts share: names, lists as they are shown, and the login that must stay.
+//! The common parts of the kinds of accounts: names, lists as they are shown, and the login that must stay.
 
 use converge_model::ParamProblem;
 
 use crate::kind::Planned;
 use crate::wish::Reader;
 
-/// The groups that give their members the rights of root, by custom.
+/// The groups that by custom give their members the rights of root.
 const POWERFUL: [&str; 4] = ["sudo", "wheel", "admin", "root"];
 
-/// Notes a problem where `name`, the value of `param`, can be no name of a user or group.
+/// Adds a mistake if `name`, the value of `param`, cannot be the name of a user or group.
 pub fn check_name(params: &mut Reader<'_>, param: &str, name: &str) {
     let odd = |c: char| c.is_whitespace() || c.is_control() || ":,/\\\"'".contains(c);
     let wrong = if name.is_empty() {
@@ -28,7 +28,7 @@ pub fn check_name(params: &mut Reader<'_>, param: &str, name: &str) {
 /// Reads a number of a user or group.
 pub fn account_number(params: &mut Reader<'_>, param: &str) -> Option<u32> {
     let number = params.number(param)?;
-    // The largest two stand for "nobody asked" in system calls.
+    // System calls use the largest two for "no change".
     let number = u32::try_from(number).ok().filter(|number| *number < u32::MAX - 1);
     if number.is_none() {
         params.problem(ParamProblem::new(param, "is not a number from 0 to 4294967293"));
@@ -36,13 +36,13 @@ pub fn account_number(params: &mut Reader<'_>, param: &str) -> Option<u32> {
     number
 }
 
-/// Names as they are shown: in order, each once.
+/// Formats names for a plan: sorted, without duplicates.
 pub fn shown(names: &[String]) -> String {
     let names = sorted(names);
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Names in order, each once.
+/// Returns the names sorted, without duplicates.
 pub fn sorted(names: &[String]) -> Vec<String> {
     let mut names = names.to_vec();
     names.sort();
@@ -55,7 +55,7 @@ pub fn is_powerful(group: &str) -> bool {
     POWERFUL.contains(&group)
 }
 
-/// A plan that would shut the login of `name` out.
+/// Returns a plan that is impossible, because it would shut out the login of `name`.
 pub fn locks_out(name: &str, how: &str) -> Planned {
     Planned::Impossible {
         message: format!("{how} would lock out {name}, whose login this run uses"),

@@ -1,4 +1,4 @@
-//! Mode, owner and group: what every kind that makes a path asks of it, finds and changes.
+//! Mode, owner and group: parameters, finding and changes for every kind that makes a path.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +11,7 @@ use crate::system::files::{SET_ID, Sort};
 use crate::view::{Body, LookError, Need, Place, View};
 use crate::wish::Reader;
 
-/// The properties of a plan that say what is beside the content of a file.
+/// The properties of a plan that are metadata of a file.
 pub const METADATA: [&str; 3] = ["mode", "owner", "group"];
 
 /// The three parameters.
@@ -31,7 +31,7 @@ pub fn params() -> [Param; 3] {
     ]
 }
 
-/// Reads them.
+/// Reads the three parameters.
 pub fn decode(params: &mut Reader<'_>) -> Attributes {
     let (mode, owner, group) = (params.mode("mode"), params.text("owner"), params.text("group"));
     Attributes { mode, owner, group, secret: false }
@@ -40,17 +40,17 @@ pub fn decode(params: &mut Reader<'_>) -> Attributes {
 /// The bit of a mode that lets every user read.
 const READABLE: u32 = 0o004;
 
-/// How to keep a secret from others.
+/// The advice about how to keep a secret from others.
 const CLOSED: &str = "say `mode=\"0600\"`, or `\"0640\"` with the `group` of the program that reads it";
 
-/// The warning of a secret that goes into a file whose mode, as it is asked, lets every user read it.
+/// Returns a warning if a secret goes into a file whose asked mode lets every user read it.
 pub fn exposes(attributes: &Attributes) -> Option<ParamProblem> {
     let mode = attributes.mode.filter(|mode| attributes.secret && mode & READABLE != 0)?;
     let message = format!("mode {} lets every user of the host read a secret", octal(mode));
     Some(ParamProblem::new("mode", message).help(CLOSED))
 }
 
-/// The warning of a secret that comes into the file `path`, which keeps its mode, and which every user can read.
+/// Returns a warning if a secret goes into the file `path`, which keeps its mode and which every user can read.
 pub fn exposed(path: &Path, place: &Place, attributes: &Attributes) -> Option<String> {
     let is_kept = attributes.secret && attributes.mode.is_none() && place.mode & READABLE != 0;
     let mode = octal(place.mode);
@@ -62,18 +62,18 @@ pub fn exposed(path: &Path, place: &Place, attributes: &Attributes) -> Option<St
     })
 }
 
-/// What is asked, in the names that the host knows; and what is needed for it.
+/// The asked attributes, in the names that the host knows, and their needs.
 #[derive(Debug)]
 pub struct Asked {
-    /// With numbers turned into names where they have one.
+    /// The attributes, with numbers turned into names where there is one.
     pub attributes: Attributes,
-    /// The accounts that must be there.
+    /// The accounts that must exist.
     pub needs: Vec<Need>,
-    /// The owner and the group of what is made new.
+    /// The owner and the group of something new.
     pub own: (String, String),
 }
 
-/// Finds the names of what is asked.
+/// Finds the names of the asked accounts.
 pub fn observe(view: &View<'_>, wish: &Attributes) -> Result<Asked, LookError> {
     let mut needs = Vec::new();
     let mut attributes = wish.clone();
@@ -89,7 +89,7 @@ pub fn observe(view: &View<'_>, wish: &Attributes) -> Result<Asked, LookError> {
 }
 
 impl Asked {
-    /// The properties in which `place` differs.
+    /// Returns the properties in which `place` differs.
     pub fn changes(&self, place: &Place) -> Vec<PropertyChange> {
         let mut changes = Vec::new();
         let mode = self.mode(place);
@@ -105,8 +105,8 @@ impl Asked {
         changes
     }
 
-    /// The mode of `place` once it has what is asked. A file that gets another owner is no program that acts by its owner
-    /// any more, unless the mode says so.
+    /// Returns the mode of `place` after the change. If a file gets another owner, it loses the set-user-ID and
+    /// set-group-ID bits, unless the mode sets them.
     pub fn mode(&self, place: &Place) -> u32 {
         let is_other =
             |asked: &Option<String>, now: &String| asked.as_ref().is_some_and(|asked| asked != now);
@@ -116,19 +116,20 @@ impl Asked {
         asked.mode.unwrap_or(kept)
     }
 
-    /// The mode of a new file for which none is asked.
+    /// Returns the mode of a new file if none is asked.
     pub fn new_file(&self) -> u32 {
         self.attributes.new_file()
     }
 
-    /// The properties of something new: what is asked. A default is left alone afterwards, so the plan does not show it.
+    /// Returns the asked properties of something new. Defaults are not compared later, so the plan does not show
+    /// them.
     pub fn created(&self) -> impl Iterator<Item = PropertyChange> {
         let Attributes { mode, owner, group, .. } = &self.attributes;
         let all = [("mode", mode.map(octal)), ("owner", owner.clone()), ("group", group.clone())];
         all.into_iter().filter_map(|(name, asked)| Some(PropertyChange::new(name, Shown::Absent, asked?)))
     }
 
-    /// What will be at the path: what was there with what is asked laid over it.
+    /// Returns what will be at the path: the asked attributes over those that were there.
     pub fn place(&self, before: Option<&Place>, sort: Sort, mode: u32, body: Body) -> Place {
         let before = before.filter(|place| place.sort == sort);
         let asked = &self.attributes;
@@ -156,13 +157,13 @@ fn size(body: &Body) -> Option<u64> {
     }
 }
 
-/// A mode as people write it: `0644`.
+/// Formats a mode as people write it: `0644`.
 pub fn octal(mode: u32) -> String {
     format!("{mode:04o}")
 }
 
-/// A name or a path as people may see it: what is not printable text is escaped, so that neither a newline nor a byte
-/// that is no UTF-8 is lost or does harm.
+/// Formats a name or a path for people. Characters that are not printable are escaped. So a newline or a byte that is
+/// not UTF-8 is neither lost nor harmful.
 pub fn printable(name: &OsStr) -> String {
     let bytes = name.as_bytes();
     let mut shown = String::with_capacity(bytes.len());
@@ -179,7 +180,7 @@ pub fn printable(name: &OsStr) -> String {
     shown
 }
 
-/// Whether a character turns the direction of what follows.
+/// Whether a character changes the text direction of what follows.
 fn is_bidi(char: char) -> bool {
     matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,5 +1,5 @@
-//! A text file of which a resource owns a part: what `line`, `block` and `ini` share. Each brings the edit; the file,
-//! its bytes, its line ends and everything else in it are looked after here.
+//! A text file of which a resource owns a part: the common code of `line`, `block` and `ini`. Each kind defines its
+//! edit. This file handles the file, its bytes, its line ends and all other content.
 
 use std::path::{Path, PathBuf};
 
@@ -15,41 +15,41 @@ use crate::system::files::Sort;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
 use crate::wish::Reader;
 
-/// The file, and how it is treated.
+/// The file, and how it is changed.
 pub struct Target {
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
-    /// Whether one that is not there is created.
+    /// Whether a missing file is created.
     create: bool,
-    /// Mode and owner of one that is created.
+    /// Mode and owner of a file that is created.
     attributes: Attributes,
-    /// What is done before the new text takes its place.
+    /// What is done before the new text is put in place.
     precautions: Precautions,
-    /// Whether the part is shown to nobody.
+    /// Whether the part is a secret and is never shown.
     pub secret: bool,
-    /// Whether the plan warns if every user can read a secret part; else the kind does it.
+    /// Whether the plan warns if every user can read a secret part. If not, the kind does it.
     warns: bool,
 }
 
 impl Target {
-    /// A file that a kind names itself, created where it is missing.
+    /// Returns a target that the kind names itself. A missing file is created.
     pub fn of(path: impl Into<PathBuf>, secret: bool) -> Self {
         let (attributes, precautions) = (Attributes::default(), Precautions::default());
         Self { path: path.into(), create: true, attributes, precautions, secret, warns: false }
     }
 
-    /// Mode and owner of a file that is created.
+    /// Returns mode and owner of a file that is created.
     fn attributes(&self) -> Attributes {
         Attributes { secret: self.secret, ..self.attributes.clone() }
     }
 
-    /// What speaks against a secret in it, by what is asked.
+    /// Returns warnings about a secret in the file, from the asked attributes.
     pub fn warnings(&self) -> Vec<ParamProblem> {
         attributes::exposes(&self.attributes()).into_iter().collect()
     }
 }
 
-/// What was found of the file.
+/// The file as it was found.
 pub struct Found {
     place: Seen<Place>,
     text: Seen<Vec<u8>>,
@@ -59,30 +59,30 @@ pub struct Found {
 
 /// An edit of a text.
 pub enum Edit {
-    /// It is as it should be, and why.
+    /// The text is in sync, with the reason.
     Kept(String),
-    /// It should be this.
+    /// The new text.
     New(Vec<u8>),
-    /// It cannot be edited, and why.
+    /// The text cannot be edited, with the reason.
     Refused(String),
 }
 
-/// What a resource does to the text of its file.
+/// How a resource edits the text of its file.
 pub trait Part {
     /// The file.
     fn target(&self) -> &Target;
 
-    /// The text as it should be. Pure, and its own result is kept: `edit(edit(x)) == edit(x)`.
+    /// Returns the desired text. Pure, and idempotent: `edit(edit(x)) == edit(x)`.
     fn edit(&self, text: &[u8]) -> Edit;
 
-    /// Whether the part should not be there: then a file that is not there is as it should be.
+    /// Whether the part should be absent. A missing file is then in sync.
     fn absent(&self) -> bool;
 
-    /// What the plan shows where the text cannot be known yet.
+    /// What the plan shows if the text cannot be known yet.
     fn shown(&self) -> Shown;
 }
 
-/// The parameters that follow the path and the part.
+/// The parameters after the path and the part.
 pub fn params() -> Vec<Param> {
     let mut params = vec![
         Param::new(
@@ -100,7 +100,7 @@ pub fn params() -> Vec<Param> {
     params
 }
 
-/// Reads them, and the path.
+/// Reads those parameters and the path.
 pub fn decode(params: &mut Reader<'_>) -> Target {
     Target {
         path: params.path("path"),
@@ -112,7 +112,7 @@ pub fn decode(params: &mut Reader<'_>) -> Target {
     }
 }
 
-/// The claim on the part called `part`.
+/// Returns the claim on the part called `part`.
 pub fn claim(target: &Target, part: String) -> Vec<Claim> {
     vec![Claim::path(target.path.to_string_lossy(), Extent::Part(part))]
 }
@@ -129,7 +129,7 @@ pub fn observe(view: &View<'_>, target: &Target) -> Result<Found, LookError> {
     })
 }
 
-/// The text of the part by itself.
+/// Returns the text of the part alone.
 pub fn text(part: &dyn Part) -> Option<Vec<u8>> {
     match part.edit(b"") {
         Edit::New(text) => Some(text),
@@ -137,7 +137,7 @@ pub fn text(part: &dyn Part) -> Option<Vec<u8>> {
     }
 }
 
-/// What would change.
+/// Returns the planned change.
 pub fn plan(part: &dyn Part, found: &Found) -> Planned {
     match (&found.place, &found.text) {
         (Seen::Known(place), _) if place.sort != Sort::File => in_the_way(place),
@@ -154,7 +154,7 @@ pub fn plan(part: &dyn Part, found: &Found) -> Planned {
     }
 }
 
-/// What later steps will see.
+/// Returns what later steps see.
 pub fn effects(part: &dyn Part, found: &Found) -> Vec<Effect> {
     let before = found.place.clone().known();
     let body = match &found.text {
@@ -247,7 +247,7 @@ fn create(part: &dyn Part, found: &Found) -> Planned {
     }
     match part.edit(b"") {
         Edit::New(new) => {
-            // Mode and owner are those of a new file alone: no later plan compares them.
+            // Mode and owner apply to a new file only: no later plan compares them.
             let change = Change::new(Verb::Create).property(content(target, None, &new));
             Planned::change(change).given(found.asked.needs.iter().cloned().chain([found.folder.clone()]))
         }
@@ -256,7 +256,7 @@ fn create(part: &dyn Part, found: &Found) -> Planned {
     }
 }
 
-/// What becomes of a text that nobody can know before the run.
+/// Plans a part if its text cannot be known before the run.
 fn unknown(part: &dyn Part, what: &str, steps: &[u32]) -> Planned {
     let before = Shown::Unknown("an earlier step decides it".to_owned());
     let after = if part.target().secret { Shown::Masked } else { part.shown() };
@@ -265,7 +265,7 @@ fn unknown(part: &dyn Part, what: &str, steps: &[u32]) -> Planned {
     Planned::change(change)
 }
 
-/// The content as a property. The difference is whole: what of it may be shown, the agent knows.
+/// Returns the content as a property with the whole diff. The agent decides how much of it may be shown.
 fn content(target: &Target, before: Option<(u64, &[u8])>, new: &[u8]) -> PropertyChange {
     let old = before.map_or(&b""[..], |(_, text)| text);
     let size = |size: u64| if target.secret { Shown::Masked } else { Shown::Text(format!("{size} bytes")) };

@@ -1,4 +1,4 @@
-//! A value of the running kernel, a file below `/proc/sys`: reading it, planning it, setting it.
+//! A value of the running kernel, a file below `/proc/sys`: reading, planning and setting it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,11 @@ use crate::view::{Body, LookError, Place, View};
 pub struct Setting {
     path: PathBuf,
     place: Option<Place>,
-    /// The value, its parts separated by single blanks; none where the kernel has no such setting.
+    /// The value, its parts separated by single blanks. None if the kernel has no such setting.
     pub value: Option<String>,
 }
 
-/// Reads the value at `path`, or what an earlier step sets it to.
+/// Reads the value at `path`, or the value that an earlier step sets.
 pub fn observe(view: &View<'_>, path: &Path) -> Result<Setting, LookError> {
     let place = view.place(path)?.known();
     let text = match &place {
@@ -27,12 +27,12 @@ pub fn observe(view: &View<'_>, path: &Path) -> Result<Setting, LookError> {
 }
 
 impl Setting {
-    /// Whether the kernel has another value than `wanted`; not where it has none at all.
+    /// Whether the kernel has another value than `wanted`. False if it has no such setting.
     pub fn differs(&self, wanted: &str) -> bool {
         self.value.as_deref().is_some_and(|value| value != wanted)
     }
 
-    /// What later steps will see once it is `value`, where that is another.
+    /// Returns what later steps see once it is `value`, if that is a change.
     pub fn effect(&self, value: &str) -> Option<Effect> {
         let place = self.place.clone().filter(|_| self.differs(value))?;
         let text = format!("{value}\n");
@@ -40,13 +40,13 @@ impl Setting {
         Some(Effect::Path(self.path.clone(), Some(Place { size, body, ..place })))
     }
 
-    /// Sets it, where it differs.
+    /// Sets the value, if it differs.
     pub fn set(&self, actor: &mut Actor<'_>, value: &str) -> Result<(), ApplyError> {
         if self.differs(value) { actor.set_kernel(&self.path, value) } else { Ok(()) }
     }
 }
 
-/// The kernel separates several numbers by tabs, people by blanks.
+/// Replaces tabs by single blanks: the kernel separates numbers by tabs, users write blanks.
 pub fn canonical(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }

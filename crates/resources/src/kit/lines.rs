@@ -1,4 +1,4 @@
-//! A text as lines that keep their own ends, so that an edit leaves every byte that is not its own as it was.
+//! A text as lines that keep their own line ends, so that an edit changes no other byte.
 
 use regex_lite::Regex;
 
@@ -6,7 +6,7 @@ use converge_model::{Param, ParamProblem, Type};
 
 use crate::wish::Reader;
 
-/// The lines of a text. Joined again, they are the text to the byte.
+/// The lines of a text. Joined, they give the same bytes again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lines(Vec<Line>);
 
@@ -17,7 +17,7 @@ struct Line {
     end: &'static [u8],
 }
 
-/// Where something new is put.
+/// Where a new line is put.
 pub enum Placement {
     /// At the end.
     End,
@@ -30,7 +30,7 @@ pub enum Placement {
 }
 
 impl Lines {
-    /// The lines of `text`.
+    /// Splits `text` into lines.
     pub fn of(text: &[u8]) -> Self {
         let line = |piece: &[u8]| match piece {
             [text @ .., b'\r', b'\n'] => Line { text: text.to_vec(), end: b"\r\n" },
@@ -40,34 +40,35 @@ impl Lines {
         Self(text.split_inclusive(|byte| *byte == b'\n').map(line).collect())
     }
 
-    /// The text.
+    /// Joins the lines to a text.
     pub fn join(&self) -> Vec<u8> {
         self.0.iter().flat_map(|line| line.text.iter().chain(line.end)).copied().collect()
     }
 
-    /// How many there are.
+    /// Returns the number of lines.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The text of each, without its end.
+    /// Returns the text of each line, without its end.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
         self.0.iter().map(|line| line.text.as_slice())
     }
 
-    /// The line at `at`; empty where there is none.
+    /// Returns the line at `at`. Empty if there is none.
     pub fn get(&self, at: usize) -> &[u8] {
         self.0.get(at).map_or(&[], |line| &line.text)
     }
 
-    /// Gives the line at `at` another text; its end stays.
+    /// Sets the text of the line at `at`. Its end stays.
     pub fn set(&mut self, at: usize, text: &[u8]) {
         if let Some(line) = self.0.get_mut(at) {
             line.text = text.to_vec();
         }
     }
 
-    /// Puts a line before the one at `at`, with the ends that the text has. A text without a final line end stays so.
+    /// Inserts a line before the one at `at`, with the line end of the text. A text without a final line end stays
+    /// without.
     pub fn insert(&mut self, at: usize, text: &[u8]) {
         let end = self.end();
         let at = at.min(self.0.len());
@@ -81,18 +82,18 @@ impl Lines {
         self.0.insert(at, line);
     }
 
-    /// Takes the lines from `from` to before `to` out.
+    /// Removes the lines from `from` up to, but not including, `to`.
     pub fn remove(&mut self, from: usize, to: usize) {
         let to = to.min(self.0.len());
         self.0.drain(from.min(to)..to);
     }
 
-    /// Keeps the lines whose text `keep` wants.
+    /// Keeps the lines for which `keep` returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
         self.0.retain(|line| keep(&line.text));
     }
 
-    /// Where `placement` is.
+    /// Returns the line number for `placement`.
     pub fn place(&self, placement: &Placement) -> usize {
         let last = |regex: &Regex| self.iter().rposition(|line| matches(regex, line));
         match placement {
@@ -103,13 +104,13 @@ impl Lines {
         }
     }
 
-    /// The line end of the text: that of its first line.
+    /// Returns the line end of the text: that of its first line.
     fn end(&self) -> &'static [u8] {
         self.0.first().map_or(b"\n", |line| if line.end == b"\r\n" { b"\r\n" } else { b"\n" })
     }
 }
 
-/// Whether a line matches; what is not UTF-8 in it matches as U+FFFD.
+/// Whether a line matches. Bytes that are not UTF-8 match as U+FFFD.
 pub fn matches(regex: &Regex, line: &[u8]) -> bool {
     regex.is_match(&String::from_utf8_lossy(line))
 }
@@ -130,7 +131,7 @@ pub fn placement_params() -> [Param; 2] {
     ]
 }
 
-/// Reads them.
+/// Reads those parameters.
 pub fn decode_placement(params: &mut Reader<'_>) -> Placement {
     let (after, before) = (params.text("insert-after"), params.text("insert-before"));
     match (after.as_deref(), before.as_deref()) {
@@ -147,7 +148,7 @@ pub fn decode_placement(params: &mut Reader<'_>) -> Placement {
     }
 }
 
-/// The regular expression `text` of the parameter `name`.
+/// Compiles the regular expression `text` of the parameter `name`.
 pub fn regex(params: &mut Reader<'_>, name: &str, text: &str) -> Option<Regex> {
     match Regex::new(text) {
         Ok(regex) => Some(regex),

@@ -1,4 +1,4 @@
-//! What several kinds share: files that are edited, rendered or replaced, attributes, names of accounts, programs.
+//! The common code of several kinds: edited, rendered and replaced files, attributes, names of accounts, programs.
 
 pub mod account_names;
 pub mod attributes;

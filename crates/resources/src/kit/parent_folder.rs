@@ -1,5 +1,5 @@
-//! A folder that a kind makes where it is missing, because the system expects it there: the folder of a unit's drop-ins,
-//! `/etc/sysctl.d`, a mount point. It is never changed afterwards, and never removed.
+//! A folder that a kind makes if it is missing, because the system expects it there. Examples: the folder of a unit's
+//! drop-ins, `/etc/sysctl.d`, a mount point. It is never changed afterwards and never removed.
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,12 @@ use crate::overlay::Effect;
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
 
-/// What was found of the folder.
+/// The folder as it was found.
 pub struct NewFolder {
     path: PathBuf,
-    /// Who owns it once it is made; none where it is there.
+    /// Owner and group of the folder once it is made. None if it exists.
     own: Option<(String, String)>,
-    /// The need for the folder that holds it, or for itself where something is in its way.
+    /// The need for the parent folder, or for the folder itself if something is in its place.
     pub need: Need,
 }
 
@@ -30,12 +30,12 @@ pub fn observe(view: &View<'_>, path: &Path) -> Result<NewFolder, LookError> {
 }
 
 impl NewFolder {
-    /// Whether it is made.
+    /// Whether the folder will be made.
     pub fn is_new(&self) -> bool {
         self.own.is_some()
     }
 
-    /// What later steps will see of it.
+    /// Returns what later steps see of it.
     pub fn effect(&self) -> Option<Effect> {
         let (owner, group) = self.own.clone()?;
         let (target, body) = (None, Body::OnDisk);
@@ -43,13 +43,14 @@ impl NewFolder {
         Some(Effect::Path(self.path.clone(), Some(place)))
     }
 
-    /// Makes it, where it is missing.
+    /// Makes the folder, if it is missing.
     pub fn make(&self, actor: &mut Actor<'_>) -> Result<(), ApplyError> {
         if self.is_new() { actor.make_folder(&self.path, &Attributes::default()) } else { Ok(()) }
     }
 }
 
-/// The nearest folder above `path` that is there or may come, and those between that nobody brings.
+/// Returns the nearest folder above `path` that exists or may come, and the missing folders between, which no step
+/// brings.
 pub fn above(view: &View<'_>, path: &Path) -> Result<(Need, Vec<PathBuf>), LookError> {
     let mut missing = Vec::new();
     for folder in path.ancestors().skip(1) {

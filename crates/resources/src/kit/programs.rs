@@ -1,10 +1,10 @@
 //! The programs that kinds run themselves, and the packages that are known to bring each of them.
 //!
-//! A program that a user names is none of these (`validate`, a command, a shell): any earlier step may bring it.
+//! A program that a user names is not in this list (`validate`, a command, a shell): any earlier step may bring it.
 
 use crate::view::{LookError, Need, View};
 
-/// Each program with its packages. The first one is the one to declare.
+/// Each program with its packages. The first package is the one to declare.
 const PACKAGES: [(&str, &[&str]); 12] = [
     ("cron", &["cron", "cronie", "bcron", "systemd-cron"]),
     ("curl", &["curl"]),
@@ -20,7 +20,8 @@ const PACKAGES: [(&str, &[&str]); 12] = [
     ("wget", &["wget"]),
 ];
 
-/// The need for the program `name`, which a kind runs itself. It may come only with a package that is known to bring it.
+/// Returns the need for the program `name`, which a kind runs itself. Only a package that is known to bring it may
+/// bring it.
 pub fn need(view: &View<'_>, name: &str) -> Result<Need, LookError> {
     let packages =
         PACKAGES.iter().find(|(program, _)| *program == name).map_or(&[][..], |(_, packages)| packages);
@@ -34,7 +35,7 @@ mod tests {
     use crate::system::fake::World;
     use crate::view::Base;
 
-    /// The need for git after steps with these effects.
+    /// Returns the need for git after steps with these effects.
     fn git_after(effects: Vec<Effect>) -> Need {
         let folder = tempfile::tempdir().unwrap();
         let world = World::new(folder.path()).unwrap();

@@ -1,5 +1,5 @@
-//! A text file that a kind renders whole: what `sudo-rule`, `cron`, `sysctl` and other kinds that own one file each
-//! share.
+//! A text file that a kind renders whole: the common code of `sudo-rule`, `cron`, `sysctl` and other kinds that own
+//! one file.
 
 use std::path::{Path, PathBuf};
 
@@ -14,34 +14,34 @@ use crate::overlay::{Bytes, Effect};
 use crate::system::files::Sort;
 use crate::view::{Body, LookError, Need, Place, Seen, View};
 
-/// The file as it should be.
+/// The desired file.
 pub struct Rendered {
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
-    /// What it holds; none: it should not be there.
+    /// The content. None: the file should not be there.
     pub text: Option<Vec<u8>>,
     /// Its mode and owner.
     pub attributes: Attributes,
-    /// The words of a command that must succeed on the new file, whose path stands for `%s`; empty: nothing is checked. Its
-    /// program is one of the kind's own.
+    /// The words of a command that must succeed on the new file. `%s` in it is the path. Empty: no check. The program
+    /// is one that the kind runs itself.
     pub validate: Vec<String>,
-    /// Whether its text is shown to nobody.
+    /// Whether its text is a secret and is never shown.
     pub secret: bool,
 }
 
 impl Rendered {
-    /// Mode and owner as asked.
+    /// Returns the asked mode and owner.
     fn attributes(&self) -> Attributes {
         Attributes { secret: self.secret, ..self.attributes.clone() }
     }
 
-    /// What speaks against a secret in it, by what is asked.
+    /// Returns warnings about a secret in the file, from the asked attributes.
     pub fn warnings(&self) -> Vec<ParamProblem> {
         attributes::exposes(&self.attributes()).into_iter().collect()
     }
 }
 
-/// What was found.
+/// The file as it was found.
 pub struct Found {
     place: Seen<Place>,
     text: Option<Seen<Vec<u8>>>,
@@ -68,14 +68,14 @@ pub fn observe(view: &View<'_>, wish: &Rendered) -> Result<Found, LookError> {
 }
 
 impl Found {
-    /// Without the need for the folder: the kind makes it itself.
+    /// Drops the need for the folder, because the kind makes it itself.
     pub fn without_folder(mut self) -> Self {
         self.folder = Need::Met;
         self
     }
 }
 
-/// What would change.
+/// Returns the planned change.
 pub fn plan(wish: &Rendered, found: &Found) -> Planned {
     let planned = match (&wish.text, &found.place) {
         (None, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
@@ -117,7 +117,7 @@ fn update(wish: &Rendered, found: &Found, place: &Place, text: &[u8]) -> Planned
     Planned::change(change).warned(attributes::exposed(&wish.path, place, &wish.attributes()))
 }
 
-/// The content as a property: its size, and the whole difference: what of it may be shown, the agent knows.
+/// Returns the content as a property: its size and the whole diff. The agent decides how much of it may be shown.
 fn content(wish: &Rendered, found: &Found, after: Option<&[u8]>) -> PropertyChange {
     let before = match &found.text {
         Some(Seen::Known(text)) => Some(text.as_slice()),
@@ -133,7 +133,7 @@ fn content(wish: &Rendered, found: &Found, after: Option<&[u8]>) -> PropertyChan
     property
 }
 
-/// What later steps will see.
+/// Returns what later steps see.
 pub fn effects(wish: &Rendered, found: &Found) -> Vec<Effect> {
     let before = match &found.place {
         Seen::Known(place) => Some(place),
@@ -146,7 +146,7 @@ pub fn effects(wish: &Rendered, found: &Found) -> Vec<Effect> {
     vec![Effect::Path(wish.path.clone(), place)]
 }
 
-/// Makes the file what it should be.
+/// Applies the plan to the file.
 pub fn apply(actor: &mut Actor<'_>, wish: &Rendered, found: &Found) -> Result<(), ApplyError> {
     let Some(text) = &wish.text else { return actor.remove(&wish.path) };
     if matches!(&found.text, Some(Seen::Known(before)) if before == text) {

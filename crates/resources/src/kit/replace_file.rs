@@ -1,4 +1,4 @@
-//! What every kind that replaces the content of a file may do before it: check the new content, keep a copy of the old.
+//! What a kind that replaces the content of a file may do before: check the new content, keep a copy of the old one.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,10 +12,11 @@ use crate::system::processes::Command;
 use crate::view::{Claimed, PATH, View};
 use crate::wish::Reader;
 
-/// Why content that was sensitive cannot be put back later. Until its run ends it is kept in memory, and can.
+/// Why sensitive content cannot be restored later. It is kept in memory until its run ends, and can be restored until
+/// then.
 pub const SENSITIVE: &str = "the content is sensitive and is not kept";
 
-/// What is to be done before a new content takes its place.
+/// What to do before a new content is put in place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Precautions {
     /// A command that must succeed; `%s` in it is the new file.
@@ -41,7 +42,7 @@ pub fn params() -> [Param; 2] {
     ]
 }
 
-/// Reads them.
+/// Reads the two parameters.
 pub fn decode(params: &mut Reader<'_>) -> Precautions {
     let validate = params.several_lines(|params| params.texts("validate"));
     if !validate.is_empty() && !validate.iter().any(|word| word.contains("%s")) {
@@ -51,8 +52,8 @@ pub fn decode(params: &mut Reader<'_>) -> Precautions {
     Precautions { validate, backup: params.flag("backup").unwrap_or(false) }
 }
 
-/// Runs the command `validate` on the new file: `%s` in it is `new`, as the processes of the host know it. Without one, a
-/// file that lets people in is checked by the program that reads it.
+/// Runs the command `validate` on the new file. `%s` in it is `new`, the path that the processes of the host see.
+/// Without a command, a file that decides who can log in is checked by the program that reads it.
 pub fn check(validate: &[String], actor: &mut Actor<'_>, new: &Path) -> Result<(), ApplyError> {
     let usual = if validate.is_empty() { usual_check(actor.files(), new) } else { Vec::new() };
     let validate = if validate.is_empty() { &usual } else { validate };
@@ -70,7 +71,7 @@ pub fn check(validate: &[String], actor: &mut Actor<'_>, new: &Path) -> Result<(
     })
 }
 
-/// Files that nobody gets in without, each by where a new one is made and how its name begins, and who checks it.
+/// Files that every login needs: the folder of the new file, the start of its name, and the command that checks it.
 const USUAL: [(&str, &str, [&str; 4]); 6] = [
     ("/etc/sudoers.d", ".", ["visudo", "-c", "-f", "%s"]),
     ("/etc", ".sudoers.", ["visudo", "-c", "-f", "%s"]),
@@ -80,7 +81,7 @@ const USUAL: [(&str, &str, [&str; 4]); 6] = [
     ("/etc/nftables.d", ".", ["nft", "-c", "-f", "%s"]),
 ];
 
-/// The check of a file that has one of its own; empty where it has none, or the program is not there.
+/// Returns the usual check of a file. Empty if it has none, or the program is not installed.
 fn usual_check(files: &Files, new: &Path) -> Vec<String> {
     let begins = |start: &str| new.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
     let of = |(folder, start, _): &&(&str, &str, _)| new.parent() == Some(Path::new(folder)) && begins(start);
@@ -92,12 +93,12 @@ fn usual_check(files: &Files, new: &Path) -> Vec<String> {
 }
 
 impl Precautions {
-    /// Runs the check on the new file, which is at `new` for the processes of the host.
+    /// Runs the check on the new file, which processes of the host see at `new`.
     pub fn check(&self, actor: &mut Actor<'_>, new: &Path) -> Result<(), ApplyError> {
         check(&self.validate, actor, new)
     }
 
-    /// Copies the file at `path` beside itself, where that is asked and it is nothing that is kept nowhere.
+    /// Copies the file at `path` beside itself, if that is asked and the content is not sensitive.
     pub fn back_up(&self, actor: &mut Actor<'_>, path: &Path) -> Result<(), ApplyError> {
         if !self.backup || actor.sensitive {
             return Ok(());
@@ -107,14 +108,14 @@ impl Precautions {
         actor.copy_file(path, &backup)
     }
 
-    /// What the plan says of the copy; `replaces` is whether there is something to be copied.
+    /// Returns what the plan shows of the copy. `replaces`: whether there is something to copy.
     pub fn shown(&self, path: &Path, replaces: bool) -> Option<PropertyChange> {
         let copy = || PropertyChange::new("backup", Shown::Absent, backup_of(path).display().to_string());
         (self.backup && replaces).then(copy)
     }
 }
 
-/// What the name of a copy ends with.
+/// The suffix of the name of a copy.
 const BACKUP: &str = ".converge-backup";
 
 fn backup_of(path: &Path) -> PathBuf {
@@ -123,7 +124,7 @@ fn backup_of(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Whether `path` is where the copy of a file would be that a resource of the catalog claims.
+/// Whether `path` is the place of a backup of a file that a resource of the catalog claims.
 pub fn is_backup(view: &View<'_>, path: &Path) -> bool {
     let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
     let of = name.strip_suffix(BACKUP.as_bytes()).filter(|of| !of.is_empty());
@@ -138,7 +139,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    /// Resources that keep a copy of the file that they change, of each kind that can.
+    /// Returns resources that keep a copy of the file that they change, one of each kind that can.
     fn keeping(trial: &Trial) -> Vec<(&'static str, Params)> {
         let with = |more: Vec<(&str, Value)>| {
             let mut params = params([("path", "/etc/x".into()), ("backup", true.into())]);
@@ -204,7 +205,7 @@ mod tests {
         check("/etc/ssh/.sshd_config.converge-1", Some("sshd"));
         check("/etc/ssh/.ssh_config.converge-1", None);
         check("/etc/.motd.converge-1", None);
-        // The program is not there.
+        // The program is not installed.
         check("/etc/.nftables.conf.converge-1", None);
     }
 }

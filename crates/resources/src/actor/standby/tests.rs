@@ -1,4 +1,4 @@
-//! What stands by, and what a revert makes of it.
+//! Tests of the notes for a revert, and of the revert.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -21,8 +21,8 @@ use crate::system::receipts::Receipts;
 use crate::system::services::Units;
 use converge_model::Digest;
 
-/// A host below a temporary root, the folder of a script that stands by, and a place for programs that note how they
-/// were called.
+/// A host below a temporary root, the folder of a script that is kept for the revert, and a place where programs note
+/// how they were called.
 struct Bench {
     folder: tempfile::TempDir,
     world: World,
@@ -87,7 +87,7 @@ impl Bench {
         done.unwrap();
     }
 
-    /// Reverts as a timer or a boot does; what `systemctl` was told.
+    /// Reverts as a timer or a boot does. Returns the words that `systemctl` got.
     fn revert(&self, at_boot: bool) -> String {
         let machine = Machine::new(&self.world);
         revert(&machine, &self.at("state"), at_boot).unwrap();
@@ -95,7 +95,7 @@ impl Bench {
     }
 }
 
-/// The machine, with a `systemctl` that notes what it is told.
+/// The machine, with a `systemctl` that notes its words.
 struct Machine<'a> {
     world: &'a World,
     real: LocalProcesses,
@@ -405,7 +405,7 @@ fn a_revert_in_the_folder_of_a_user_leads_nowhere_else_whatever_they_put_there()
         });
         for _ in 0..200 {
             let machine = Machine::new(&bench.world);
-            // It may fail; it may not go elsewhere.
+            // It may fail, but it must not write elsewhere.
             let _ = Taken::take(&bench.at("state")).unwrap().map(|taken| {
                 taken
                     .backs()

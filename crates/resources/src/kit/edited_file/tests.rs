@@ -1,4 +1,4 @@
-//! What `line`, `block` and `ini` have in common: the file around the part.
+//! Tests of the common parts of `line`, `block` and `ini`: the file around the part.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use crate::overlay::Effect;
 use crate::registry;
 use crate::view::{Body, Place, Seen};
 
-/// A resource of each kind that owns a part of `/etc/x`.
+/// Returns a resource of each kind that owns a part of `/etc/x`.
 fn all(more: &[(&str, Value)]) -> [(&'static str, Params); 3] {
     let path = || ("path", Value::from("/etc/x"));
     let option = [path(), ("section", "s".into()), ("option", "k".into()), ("value", "1".into())];
@@ -77,7 +77,7 @@ fn a_link_in_the_way_is_named_with_the_file_that_it_leads_to() {
     }
 }
 
-/// What later steps see at `/etc/x` after a step with these effects and one of `kind`.
+/// Returns what later steps see at `/etc/x` after a step with these effects and one of `kind`.
 fn seen_after(trial: &Trial, mut effects: Vec<Effect>, kind: &str, params: &Params) -> Seen<Vec<u8>> {
     let look = trial.look_after(effects.clone(), kind, params);
     effects.retain(|effect| !matches!(effect, Effect::Open));
