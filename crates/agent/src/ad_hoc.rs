@@ -1,8 +1,8 @@
-//! Commands that a user runs on the host beside its catalog, and the question whether it answers. Neither takes the lock;
-//! who holds it is said.
+//! Commands that a user runs on the host beside its catalog, and the check whether the host answers. Neither takes
+//! the lock, but both report the holder.
 //!
-//! A command runs as one of the kind `command` does: in `/`, in a clean environment, with a session of its own. A script
-//! lives in memory alone (memfd_create(2)): nothing of it is left on a disk, whatever becomes of the agent.
+//! A command runs like one of the kind `command`: in `/`, in a clean environment, in its own session. A script exists
+//! only in memory (memfd_create(2)). Nothing of it stays on disk, even if the agent is killed.
 
 use std::fs::File;
 use std::io::Write;
@@ -20,12 +20,12 @@ use crate::channel::Channel;
 use crate::state::lock::Lock;
 use crate::state::{State, now};
 
-/// The time of a command that may take as long as it likes: until the connection ends.
+/// The timeout of a command without a time limit: it runs until the connection ends.
 const ANY_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
-/// The longest first line of a script that is read for its interpreter (execve(2)).
+/// The longest first line of a script in which the kernel looks for an interpreter (execve(2)).
 const FIRST_LINE: usize = 255;
 
-/// Runs `asked` to its end; what it prints goes to the channel, line by line.
+/// Runs `asked` to its end. Its output goes to the channel, line by line.
 pub(crate) fn exec(asked: &AdHoc, system: &dyn System, state: &State, channel: &dyn Channel) -> Ran {
     if let Some(holder) = Lock::holder(state, now()) {
         channel.event(EventKind::Busy { holder });
@@ -42,13 +42,13 @@ pub(crate) fn exec(asked: &AdHoc, system: &dyn System, state: &State, channel: &
     Ran { exit, lines: printed.lines, took: started.elapsed().as_millis() as u64 }
 }
 
-/// Says who is there.
+/// Answers with the login and the holder of the lock.
 pub(crate) fn answer(state: &State) -> FromAgent {
     let login = ["SUDO_USER", "DOAS_USER"].into_iter().find_map(|name| std::env::var(name).ok());
     FromAgent::Answer { login, busy: Lock::holder(state, now()) }
 }
 
-/// What is run, and the script that must stay open until then.
+/// Returns the command, and the script that must stay open until it ends.
 fn command(asked: &AdHoc) -> Result<(Command, Option<OwnedFd>), String> {
     let (mut command, script) = match (&asked.script, asked.words.as_slice()) {
         (Some(text), arguments) => {
@@ -64,14 +64,15 @@ fn command(asked: &AdHoc) -> Result<(Command, Option<OwnedFd>), String> {
     Ok((command, script))
 }
 
-/// A file in memory that the processes started from here inherit.
+/// Makes a file in memory that started processes inherit.
 fn in_memory(text: &[u8]) -> std::io::Result<OwnedFd> {
     let mut file = File::from(rustix::fs::memfd_create("converge-script", MemfdFlags::empty())?);
     file.write_all(text)?;
     Ok(file.into())
 }
 
-/// The words before the path of a script: its `#!` line as the kernel reads it, a program and at most one argument.
+/// Returns the words before the path of a script: its `#!` line as the kernel reads it, a program and at most one
+/// argument.
 fn interpreter(script: &[u8]) -> Vec<String> {
     let first = script.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let named = first.strip_prefix(b"#!").filter(|line| line.len() < FIRST_LINE);
@@ -93,7 +94,7 @@ fn exit(ended: Result<Finished, ProcessError>) -> Exit {
     }
 }
 
-/// How much a command has printed.
+/// The amount of output of a command.
 #[derive(Default)]
 struct Printed {
     lines: u64,
@@ -101,7 +102,8 @@ struct Printed {
 }
 
 impl Printed {
-    /// Passes a line on while there is room for it. The controller masks it: it knows the secrets, and this host need not.
+    /// Passes a line on while the limits allow it. The controller masks it: it knows the secrets, and this host need
+    /// not.
     fn pass(&mut self, stream: Stream, line: &[u8], channel: &dyn Channel) {
         self.lines += 1;
         self.bytes += line.len() as u64;
@@ -123,7 +125,7 @@ mod tests {
     use super::*;
     use crate::testing::Controller;
 
-    /// How `asked` ends on this machine, and the lines that the controller hears.
+    /// Returns how `asked` ends on this machine, and the lines that the controller gets.
     fn run(asked: &AdHoc) -> (Exit, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
         let receipts = Receipts::in_folder(folder.path().join("receipts"));

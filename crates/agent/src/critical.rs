@@ -1,5 +1,5 @@
-//! Which resources are access-critical: their change may shut out the run that makes it. Which of its changes are so is for
-//! each kind to say; here is what follows from a whole catalog.
+//! Access-critical resources: their change may shut out the run that makes it. Each kind says which of its changes
+//! are critical. This file computes what follows from a whole catalog.
 
 pub(crate) mod plan;
 mod session;
@@ -14,13 +14,13 @@ use converge_resources::system::packages::EntryPackages;
 use crate::decoded::Decoded;
 use crate::state::armed::has_clock;
 
-/// The login that the run came by.
+/// Returns the login of the run.
 pub(crate) fn login(system: &dyn System) -> Login {
     Login::of(system, has_clock(system))
 }
 
-/// The access-critical resources of a catalog. A resource whose files a critical service is notified of is critical with
-/// it.
+/// Returns the access-critical resources of a catalog. If a resource with files notifies a critical service, it is
+/// critical too.
 pub(crate) fn critical(decoded: &Decoded<'_>, login: &Login) -> BTreeSet<u32> {
     let is_critical = |index: u32| decoded.wanted.get(index as usize).is_some_and(|one| one.access(login));
     let has_unit = |index: u32| decoded.wanted.get(index as usize).is_some_and(|one| !one.units().is_empty());
@@ -32,18 +32,18 @@ pub(crate) fn critical(decoded: &Decoded<'_>, login: &Login) -> BTreeSet<u32> {
     places.filter(|(place, one)| is_critical(*place) || tells(one)).map(|(place, _)| place).collect()
 }
 
-/// The packages without which the login does not get in, or become root.
+/// Returns the packages that the login needs to log in or to become root.
 pub(crate) fn needed(login: &Login, entry: EntryPackages) -> Vec<&'static str> {
     entry.needed(login.is_root()).collect()
 }
 
-/// The first of the packages that `needed` names among those that go. One that goes may be named with its architecture.
+/// Returns the first removed package that `needed` names. A removed package may be named with its architecture.
 pub(crate) fn lost(removed: &[String], needed: &[&'static str]) -> Option<&'static str> {
     let mut gone = removed.iter().map(|name| name.split(':').next().unwrap_or(name));
     gone.find_map(|name| needed.iter().find(|one| **one == name)).copied()
 }
 
-/// Whether a resource is about files of fail2ban.
+/// Whether a resource changes files of fail2ban.
 pub(crate) fn bans(resource: &Resource) -> bool {
     is_below(&resource.claims, "/etc/fail2ban")
 }
@@ -59,7 +59,7 @@ mod tests {
     use crate::testing::{Bench, order, resource};
     use converge_model::{Catalog, Notify, NotifyHow, Value};
 
-    /// A host that `ada` came to.
+    /// A host with a run that came as `ada`.
     fn bench() -> Bench {
         let bench = Bench::new();
         let passwd = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\n";

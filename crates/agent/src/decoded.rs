@@ -1,4 +1,4 @@
-//! A catalog decoded: its resources as their kinds have them, and what they claim by name.
+//! A decoded catalog: its resources in the form of their kinds, and what they claim by name.
 
 use std::collections::HashMap;
 
@@ -16,30 +16,30 @@ pub(crate) struct Decoded<'a> {
     pub(crate) wanted: Vec<Box<dyn Wanted>>,
     pub(crate) notifications: Notifications,
     places: HashMap<&'a str, u32>,
-    /// By what a claim names, or is said to come: the resource that claims or brings it.
+    /// The name of a claimed or declared thing, with the resource that claims or brings it.
     names: HashMap<String, u32>,
     claims: Claims,
     contents: FromChannel<'a>,
 }
 
 impl Decoded<'_> {
-    /// A fresh pass over `system`, which knows what the catalog claims.
+    /// Begins a new pass over `system`, which knows the claims of the catalog.
     pub(crate) fn base<'s>(&'s self, system: &'s dyn System) -> Base<'s> {
         Base::new(system).claiming(&self.claims).reading(&self.contents)
     }
 
-    /// The resources that claim what `message` names, in its order: a path, a user, a unit.
+    /// Returns the resources that claim what `message` names, in its order: a path, a user, a unit.
     pub(crate) fn named(&self, message: &str) -> Vec<u32> {
         message.split([' ', ',']).filter_map(|word| self.names.get(word)).copied().collect()
     }
 
-    /// The place in the catalog of the resource at `address`.
+    /// Returns the place in the catalog of the resource at `address`.
     pub(crate) fn place(&self, address: &str) -> Option<u32> {
         self.places.get(address).copied()
     }
 }
 
-/// Decodes every resource; what cannot be decoded is told, all of it. Content that kinds plan by comes over `channel`.
+/// Decodes each resource and reports all mistakes. Content that kinds need for a plan comes over `channel`.
 pub(crate) fn decode<'a>(
     catalog: &'a Catalog,
     channel: &'a dyn Channel,
@@ -83,7 +83,7 @@ pub(crate) fn decode<'a>(
     Ok(Decoded { catalog, wanted, notifications, places, names, claims, contents: FromChannel(channel) })
 }
 
-/// What cannot be done with the resource at an address.
+/// Returns a problem of the resource at an address.
 pub(crate) fn problem(address: &Address, message: String, help: Option<String>) -> Problem {
     Problem { address: Some(address.clone()), message, help }
 }

@@ -1,7 +1,8 @@
-//! Who moved, the host or the inventory: a plan says what differs, the ledger what was last applied, and from both it
-//! follows for each property. What differs where the wish is as it was when it was last applied moved on the host.
+//! The cause of a difference: the host changed, or the inventory. The plan shows what differs, and the ledger what
+//! was last applied. The cause of each property follows from both. If the wish is the same as when it was last
+//! applied, the host changed.
 //!
-//! What is done about it is the controller's.
+//! The controller decides what to do about it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,16 +16,16 @@ use crate::state::ledger::{Entry, Ledger, LineKey, applied};
 use crate::state::{State, StateError};
 use crate::veil::{Names, Veil};
 
-/// What the host remembers of earlier runs, as far as a catalog is concerned. A host without a key remembers nothing.
+/// What the host remembers of earlier runs about a catalog. A host without a key remembers nothing.
 pub(crate) struct Memory<'a> {
     catalog: &'a Catalog,
     known: Option<(Ledger, [u8; 32])>,
 }
 
 impl<'a> Memory<'a> {
-    /// Reads it.
+    /// Reads the ledger and the journal.
     ///
-    /// What a run was about to write that did not end stands in the journal alone.
+    /// If a run died, what it was about to write is only in the journal.
     pub(crate) fn read(catalog: &'a Catalog, state: &State, past: &Past) -> Result<Self, StateError> {
         let known = match state.key()? {
             Some(key) => {
@@ -37,12 +38,12 @@ impl<'a> Memory<'a> {
         Ok(Self { catalog, known })
     }
 
-    /// Whether the ledger knows all that is in sync as it is asked now.
+    /// Whether the ledger knows everything that is in sync, with the current wish.
     pub(crate) fn is_complete(&self, draft: &Draft) -> bool {
         draft.in_sync.iter().all(|index| self.knows(&self.catalog.resources[*index as usize]))
     }
 
-    /// What of a plan for the catalog may be shown; `owned` is what the plan's resources own on the host.
+    /// Returns what of a plan may be shown. `owned`: what the plan's resources own on the host.
     pub(crate) fn veil(
         &self,
         decoded: &Decoded<'_>,
@@ -54,7 +55,7 @@ impl<'a> Memory<'a> {
         Veil::over(decoded, &names, self.known.as_ref().map(|(ledger, key)| (ledger, LineKey::of(key))))
     }
 
-    /// Whether `resource` is one that runs once for all hosts, and did.
+    /// Whether `resource` is a once-step that has run.
     pub(crate) fn has_run_once(&self, resource: &Resource) -> bool {
         resource.once().is_some() && self.last_applied(resource).is_some()
     }
@@ -66,7 +67,7 @@ impl<'a> Memory<'a> {
         resource.claims.is_empty() || self.known.as_ref().is_some_and(known)
     }
 
-    /// Says of each step who moved.
+    /// Sets the cause of each step.
     pub(crate) fn explain(&self, draft: &mut Draft, decoded: &Decoded<'_>) {
         let own = draft.steps.iter().enumerate().filter(|(_, step)| step.action.is_none());
         let own: HashMap<u32, usize> = own.map(|(place, step)| (step.step.resource, place)).collect();
@@ -82,7 +83,7 @@ impl<'a> Memory<'a> {
         }
     }
 
-    /// Property by property.
+    /// Returns the cause, property by property.
     fn cause(&self, step: &DraftStep) -> Cause {
         let resource = &self.catalog.resources[step.step.resource as usize];
         let Some((entries, now)) = self.last_applied(resource) else { return Cause::Intentional };
@@ -105,8 +106,8 @@ impl<'a> Memory<'a> {
         Some((entries, applied(resource, key, &self.catalog.secrets)))
     }
 
-    /// An action follows from its notifiers: the host moved where it did so at each of them that changes, and what the
-    /// others ask for was applied. `own`: by resource, the place of its own step.
+    /// Returns the cause of an action, which follows from its notifiers. It is drift if each changing notifier is
+    /// drift and the wish of the others was applied. `own`: by resource, the place of its own step.
     fn cause_of_action(
         &self,
         target: u32,
@@ -130,7 +131,7 @@ mod tests {
     use converge_model::{Notify, NotifyHow, Value};
     use converge_resources::system::packages::{PackageGoal, PackageRequest};
 
-    /// A file with a mode, which restarts a service.
+    /// A file with a mode that notifies a service.
     fn catalog(bench: &Bench, text: &str, mode: i64) -> Vec<Resource> {
         let mut file = bench.file("/etc/app", text);
         file.params.set("mode", Value::from(mode));
@@ -145,7 +146,7 @@ mod tests {
         steps.into_iter().map(|step| (step.address.to_string(), step.drift.cause)).collect()
     }
 
-    /// What a look says of the file and of the action that follows from it.
+    /// Checks the causes that a look reports for the file and for the action that follows from it.
     fn check(bench: &Bench, text: &str, mode: i64, file: Cause, action: Cause) {
         let found = causes(bench, &catalog(bench, text, mode));
         assert_eq!(found, [("file[/etc/app]".to_owned(), file), ("service[app]".to_owned(), action)]);

@@ -1,15 +1,16 @@
-//! The environment that the agent and everything it starts run in: the same on every host, whatever the login set.
+//! The environment of the agent and of everything that it starts. It is the same on every host, whatever the login
+//! sets.
 //!
-//! What a session needs to find its own things stays; the rest of what came with the login goes.
+//! Variables that a session needs to find its own things stay. All others from the login are removed.
 
 use std::ffi::OsString;
 
 use converge_resources::system::processes::cores;
 
-/// Where programs are found.
+/// The search path of programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The variables of the login that stay: whose session it is, its bus, its proxies.
+/// The variables of the login that stay: the session, its bus, its proxies.
 const KEPT: &[&str] = &[
     "HOME",
     "USER",
@@ -27,8 +28,8 @@ const KEPT: &[&str] = &[
     "TZ",
 ];
 
-/// Sets locale, path and file mode mask, turns core dumps off, and drops what the login left in the environment. `SIGPIPE` is ignored
-/// already: the standard library does that before `main`, and restores it in what it starts.
+/// Sets locale, path and umask, turns core dumps off, and removes the other variables of the login. `SIGPIPE` is
+/// ignored already: the standard library does that before `main`, and restores it in child processes.
 ///
 /// Call it first in `main`, before any thread starts.
 pub fn set() {
@@ -39,7 +40,7 @@ pub fn set() {
     }
 }
 
-/// What to do with the variables `names`: a value to set, or none to remove.
+/// Returns what to do with the variables `names`: a value to set, or None to remove.
 fn changes(names: impl Iterator<Item = OsString>) -> Vec<(OsString, Option<&'static str>)> {
     let removed = names.filter(|name| !KEPT.iter().any(|kept| name == kept)).map(|name| (name, None));
     let set = [("LC_ALL", "C.UTF-8"), ("PATH", PATH), ("DEBIAN_FRONTEND", "noninteractive")];

@@ -1,7 +1,7 @@
-//! What the host is: read from files and one netlink socket, without starting a process.
+//! Facts about the host, read from files and one netlink socket, without starting a process.
 //!
-//! Only what stays as it is until somebody changes it: a fact that moves by itself would make every plan stale. All
-//! text is capped and free of control characters; a value that cannot be read is empty.
+//! A fact stays the same until a person or a program changes it. A fact that changes by itself would make every plan
+//! stale. All text is capped and free of control characters. A value that cannot be read is empty.
 
 mod hardware;
 mod network;
@@ -12,24 +12,24 @@ use std::path::{Path, PathBuf};
 
 use converge_model::facts::{Facts, Interface};
 
-/// The facts of this machine.
+/// Returns the facts of this machine.
 pub fn gather() -> Facts {
     let machine = Machine::new("/");
     let mut interfaces = network::interfaces().unwrap_or_default();
     let routed = network::routed(&machine);
-    // A stable sort: those with a default route first, otherwise as the kernel numbers them.
+    // The sort is stable: interfaces with a default route come first, the rest keep the kernel's order.
     interfaces.sort_by_key(|interface| !routed.contains(&interface.name));
     Facts { addresses: addresses(&interfaces), interfaces, ..of(&machine) }
 }
 
-/// The name of the interface that has the address `of`. None if no interface is known to have it.
+/// Returns the name of the interface with the address `of`. None if no known interface has it.
 pub(crate) fn interface_of(of: std::net::IpAddr) -> Option<String> {
     let interfaces = network::interfaces().unwrap_or_default();
     let has = |one: &Interface| addresses(std::slice::from_ref(one)).contains(&of.to_string());
     interfaces.into_iter().find(has).map(|interface| interface.name)
 }
 
-/// What files say.
+/// Returns the facts from files.
 fn of(machine: &Machine) -> Facts {
     Facts {
         hostname: machine.line("proc/sys/kernel/hostname"),
@@ -71,17 +71,17 @@ impl Machine {
         self.path(path).exists()
     }
 
-    /// The beginning of a file; nothing where it cannot be read.
+    /// Returns the beginning of a file. Empty if it cannot be read.
     fn read(&self, path: &str) -> String {
         read_up_to(&self.path(path), 64 * 1024)
     }
 
-    /// The first line of a file, fit for a fact.
+    /// Returns the first line of a file, as a fact.
     fn line(&self, path: &str) -> String {
         text(self.read(path).lines().next().unwrap_or_default())
     }
 
-    /// The sorted names in a folder.
+    /// Returns the sorted names in a folder.
     fn names(&self, folder: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
         let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -97,7 +97,8 @@ fn read_up_to(path: &Path, limit: u64) -> String {
     read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
-/// Text fit for a fact: trimmed, at most 256 characters, none of which controls a terminal or the direction of text.
+/// Makes a text fit for a fact: trimmed, at most 256 characters, without those that control a terminal or the
+/// direction of text.
 fn text(raw: &str) -> String {
     let shown = |c: &char| {
         !c.is_control()
@@ -106,7 +107,7 @@ fn text(raw: &str) -> String {
     raw.trim().chars().filter(shown).take(256).collect()
 }
 
-/// The value of `key` in lines of `key: value` or `key=value`.
+/// Returns the value of `key` in lines of `key: value` or `key=value`.
 fn field<'a>(lines: &'a str, key: &str, separator: char) -> Option<&'a str> {
     lines
         .lines()

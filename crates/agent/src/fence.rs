@@ -1,9 +1,9 @@
 //! The fence around a look: a mount namespace of its own, in which nothing can be written.
 //!
-//! Guards and `apt-get -s` run inside it. What speaks to the system over D-Bus or netlink is not held by it; only the
-//! kinds' own code does, and it only asks. Neither are files that were opened before: the kinds read through such, so
-//! that they see what is read-only of itself. Nothing is fenced where the right to do so is missing: then the types
-//! alone see to it that a look writes nothing.
+//! Guards and `apt-get -s` run inside it. It does not stop programs that use D-Bus or netlink. Only the kinds' own
+//! code uses those, and it only asks. Files that were opened before are not fenced either. The kinds read through
+//! such files, so that they see which mounts are read-only in reality. Without the rights for it there is no fence.
+//! Then only the types ensure that a look writes nothing.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -17,22 +17,22 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
 use rustix::thread::UnshareFlags;
 
-/// What programs write to even when they only look: what they write there is thrown away.
+/// Folders that programs write to even when they only read. What they write there is discarded.
 const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/var/log"];
 
-/// Where programs keep caches of what they asked for, as long as no other mount is below.
+/// Folders where programs keep caches, unless another mount is below.
 const CACHES: [&str; 2] = ["/root", "/var/cache"];
 
-/// Whether this process looks at the host, all of it behind the fence.
+/// Whether this process is a look that is entirely behind the fence.
 static STANDS: AtomicBool = AtomicBool::new(false);
 
-/// Raises the fence for this thread and what it starts from now on, where it does not stand yet, and throws away what is
-/// written to `home`. So a guard answers alike in a look and in an act.
+/// Raises the fence for this thread and its future child processes, unless it is up, and discards writes to `home`. A
+/// guard then answers the same in a look and in an act.
 pub fn around(home: Option<&Path>) {
     if !rustix::process::geteuid().is_root() || leave().is_err() {
         return;
     }
-    // A fence that cannot be raised is none: then a guard is what it is for an account without rights.
+    // If the fence cannot be raised, there is none. The guard then runs as it would for an account without rights.
     let stands = STANDS.load(Ordering::Relaxed) || read_only().is_ok();
     let of_user = home.filter(|home| home.starts_with("/home") && home.components().count() > 2);
     if let Some(home) = of_user.filter(|_| stands) {
@@ -40,26 +40,26 @@ pub fn around(home: Option<&Path>) {
     }
 }
 
-/// Raises the fence for this thread and what it starts from now on, and says whether it stands.
+/// Raises the fence for this thread and its future child processes. Returns whether it is up.
 ///
-/// Each mount is made read-only by itself:
-/// `mount_setattr` would do all of them in one call, but it needs Linux 5.12, and `rustix` does not offer it.
+/// Each mount is made read-only by itself. `mount_setattr` would do all of them in one call, but it needs Linux 5.12,
+/// and `rustix` does not offer it.
 pub fn raise() -> bool {
     let stands = rustix::process::geteuid().is_root() && leave().is_ok() && read_only().is_ok();
     STANDS.store(stands, Ordering::Relaxed);
     stands
 }
 
-/// Leaves the mount namespace of the system; nothing mounted from here on reaches it.
+/// Leaves the mount namespace of the system. Later mounts do not reach the system.
 #[expect(unsafe_code, reason = "rustix offers unshare as an unsafe function only")]
 fn leave() -> io::Result<()> {
-    // SAFETY: what makes the function unsafe is `UnshareFlags::FILES`, which is not among the flags.
+    // SAFETY: the function is unsafe because of `UnshareFlags::FILES`, which is not among the flags.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
     Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
 }
 
 /// Makes every mount read-only, then covers the scratch folders. A mount that disappears meanwhile, or that another
-/// one covers, is no loss; `/` itself must succeed.
+/// one covers, is ignored. `/` itself must succeed.
 fn read_only() -> io::Result<()> {
     let table = std::fs::read("/proc/self/mountinfo")?;
     for (at, flags) in table.split(|byte| *byte == b'\n').filter_map(entry) {
@@ -72,7 +72,7 @@ fn read_only() -> io::Result<()> {
     CACHES.into_iter().try_for_each(|folder| cover_cache(Path::new(folder)))
 }
 
-/// Covers a folder of caches. One with a mount below stays as it is: the mount would be hidden.
+/// Covers a folder of caches. A folder with a mount below is left alone, because the mount would be hidden.
 fn cover_cache(folder: &Path) -> io::Result<()> {
     let table = std::fs::read("/proc/self/mountinfo")?;
     let mut mounts = table.split(|byte| *byte == b'\n').filter_map(entry);

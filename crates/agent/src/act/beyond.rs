@@ -1,4 +1,4 @@
-//! What a step turns out to do at its turn, held against what the plan said of it.
+//! What a step does at its turn, compared with its plan.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use converge_model::{Change, PropertyChange, Shown};
 use super::Act;
 
 impl Act<'_> {
-    /// An error if the step would bring another value than the planned one of a property that binds it.
+    /// Returns an error if a binding property would get another value than the planned one.
     pub(super) fn is_as_planned(&self, index: u32, place: Option<usize>, now: &Change) -> Result<(), String> {
         let Some(place) = place else { return Ok(()) };
         let binding = self.decoded.wanted[index as usize].binding();
@@ -18,14 +18,14 @@ impl Act<'_> {
     pub(super) fn note_beyond(&mut self, place: Option<usize>, now: &Change) {
         let Some(place) = place else { return };
         let planned = &self.draft.steps[place].step.change;
-        // A step may have a property for each of a hundred thousand folders.
+        // A set, because a step may have a property for each of a hundred thousand folders.
         let named: HashSet<&str> = planned.properties.iter().map(|known| known.property.as_str()).collect();
         let is_new = |one: &&PropertyChange| !named.contains(one.property.as_str());
         self.unforeseen.extend(now.properties.iter().filter(is_new).cloned());
     }
 }
 
-/// Why `now` is no longer what was planned, as far as the properties of `binding` go.
+/// Returns why `now` differs from the plan in the properties of `binding`.
 fn moved(binding: &[&str], planned: &Change, now: &Change) -> Option<String> {
     let value = |change: &Change, name: &str| {
         let found = change.properties.iter().find(|one| one.property == name)?;

@@ -1,31 +1,31 @@
-//! What became, or will become, of each resource, and which failure stands in whose way: looked up, never searched for, so that an
-//! act over many resources costs no more for each of them.
+//! The fate of each resource, and which failure stops which resources. Both are looked up and not searched for. So
+//! the cost per resource does not grow with the number of resources.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use converge_model::Resource;
 
-/// What became of a resource.
+/// The fate of a resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is not its turn yet, or the selection leaves it out.
+    /// Its turn has not come, or the selection leaves it out.
     #[default]
     Waiting,
     InSync,
     Changed,
-    /// It was made, where nothing was.
+    /// It was created; nothing was there before.
     Created,
     Failed,
     Skipped,
 }
 
 impl Fate {
-    /// Whether the resource is not as it should be.
+    /// Whether the resource failed or was skipped.
     pub(crate) fn is_trouble(self) -> bool {
         matches!(self, Self::Failed | Self::Skipped)
     }
 
-    /// Whether the resource is as it should be.
+    /// Whether the resource is in sync.
     pub(crate) fn is_settled(self) -> bool {
         matches!(self, Self::InSync | Self::Changed | Self::Created)
     }
@@ -46,24 +46,24 @@ impl Fates {
         self.all[index as usize]
     }
 
-    /// Settles the fate of `resource`, the one at `index`.
+    /// Sets the fate of `resource`, which is at `index`.
     pub(crate) fn settle(&mut self, index: u32, resource: &Resource, fate: Fate) {
         self.all[index as usize] = fate;
         self.stops.settle(index, resource, fate);
     }
 
-    /// The first resource in one of `bodies` that stands before `index` and stops it.
+    /// Returns the first resource in one of `bodies` that is before `index` and stops it.
     pub(crate) fn stopper(&self, bodies: &[u32], index: u32) -> Option<u32> {
         self.stops.stopper(bodies, index)
     }
 }
 
-/// By body: the resources in it that stop what comes after them.
+/// By body: the resources in it that stop the rest of the body.
 #[derive(Default)]
 pub(crate) struct Stops(BTreeMap<u32, BTreeSet<u32>>);
 
 impl Stops {
-    /// The resource at `index` has this fate now.
+    /// Sets the fate of the resource at `index`.
     pub(crate) fn settle(&mut self, index: u32, resource: &Resource, fate: Fate) {
         for body in &resource.bodies {
             if fate.is_trouble() && !resource.options.may_fail {
@@ -74,7 +74,7 @@ impl Stops {
         }
     }
 
-    /// The first resource in one of `bodies` that stands before `index` and stops it.
+    /// Returns the first resource in one of `bodies` that is before `index` and stops it.
     pub(crate) fn stopper(&self, bodies: &[u32], index: u32) -> Option<u32> {
         let first = |body: &u32| self.0.get(body)?.first().copied();
         bodies.iter().filter_map(first).filter(|first| *first < index).min()

@@ -1,4 +1,4 @@
-//! What the journal and the ledger are to know of a resource before it is changed.
+//! What the journal and the ledger record about a resource before it is changed.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use crate::state::ledger::{Intent, Origin, holds_secret};
 use crate::veil::content_path;
 
 impl Act<'_> {
-    /// Journals, before the resource at `index` changes, what the ledger is to know of it, and what is owed then: a run
-    /// that is killed tells nobody any more.
+    /// Journals the intent for the ledger and what is then owed, before the resource at `index` changes. A run that
+    /// is killed cannot report it later.
     pub(super) fn note(&self, index: u32, verb: Verb) -> Result<(), StateError> {
         let resource = self.resource(index);
         let debts = resource.notify.iter().map(|notify| {
@@ -28,10 +28,10 @@ impl Act<'_> {
         self.journal.write_all(std::iter::once(write).chain(debts))
     }
 
-    /// What the ledger is to know of a resource that is about to be changed.
+    /// Returns the entry for the ledger of a resource that is about to be changed.
     pub(super) fn intent(&self, index: u32, verb: Verb) -> Intent {
         let resource = self.resource(index);
-        // What runs once for all hosts is known to have run only once it has.
+        // A once-step counts as run only after it has run.
         let claims = resource.claims.iter().filter(|claim| claim.as_once().is_none()).map(Claim::key);
         Intent {
             claims: claims.collect(),
@@ -45,8 +45,8 @@ impl Act<'_> {
         }
     }
 
-    /// What the paths at which the resource at `index` writes a secret are called on the host now, where that is not
-    /// their name.
+    /// Returns the paths on the host at which the resource at `index` writes a secret, if they differ from the
+    /// declared paths.
     pub(super) fn secret_places(&self, index: u32) -> Vec<String> {
         let resource = self.resource(index);
         if !holds_secret(resource) {

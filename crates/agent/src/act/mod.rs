@@ -1,7 +1,8 @@
-//! Carrying a plan out: every resource at its turn, each step verified, what fails put back, what is owed paid or kept.
-//! This file owns the way through the catalog; one resource is in [`step`], neighbours that are applied together in
-//! [`transaction`], what is notified in [`notify`], what is said of all that in [`outcome`]. The look at the end, the report
-//! and the ledger are in [`closing`], changes that may shut us out in [`guarded`].
+//! Applies a plan. Each resource has its turn, and each step is verified. A failed step is restored, and owed
+//! handlers act or stay owed. This file defines the order over the catalog. One resource is in [`step`], neighbours
+//! that are applied together in [`transaction`]. Handlers are in [`notify`], and reports of results in [`outcome`].
+//! The look at the end, the report and the ledger are in [`closing`]. Changes that may shut out the run are in
+//! [`guarded`].
 
 mod beyond;
 pub(crate) mod closing;
@@ -40,43 +41,43 @@ pub(crate) struct Act<'a> {
     journal: &'a Journal,
     channel: &'a dyn Channel,
     masker: Masker,
-    /// The key of the host, and that of its lines.
+    /// The key of the host, and the key of its lines.
     key: [u8; 32],
     lines: LineKey,
     undo: Undo,
     course: Course,
     results: Vec<StepResult>,
-    /// Whether a step was carried out.
+    /// Whether a step changed something.
     has_changed: bool,
     problems: Vec<Problem>,
-    /// What the step at work turned out to do beyond what was planned.
+    /// What the current step did beyond the plan.
     unforeseen: Vec<PropertyChange>,
-    /// The open steps that ran, by their resources, in order.
+    /// The resources of the open steps that ran, in order.
     open: Vec<u32>,
-    /// The debts of earlier runs.
+    /// The owed handlers of earlier runs.
     debts: BTreeSet<String>,
     /// How long the closing look waits.
     settle: Duration,
-    /// What critical changes are guarded with; none where there are no such changes: a folder stands for the host.
+    /// The guard of critical changes. None if there are no such changes, because a folder stands for the host.
     guarding: Option<Guarding<'a>>,
     halt: Option<Halt>,
 }
 
-/// Why an act ends before its time.
+/// Why an act ends early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Halt {
-    /// Somebody else is at work on the host.
+    /// Another program is changing the host.
     Stale(String),
-    /// The controller said so, or is gone.
+    /// The controller asked to stop, or is gone.
     Stopped,
-    /// The host took these access-critical changes back.
+    /// The host reverted these access-critical changes.
     Reverted(String),
-    /// The host could not take them back: why.
+    /// The host could not revert them, with the reason.
     Stuck(String),
 }
 
 impl<'a> Act<'a> {
-    /// An act that carries `draft` out; what it replaces is kept in `store`, and what is critical guarded.
+    /// Makes an act that applies `draft`. Replaced things are kept in `store`, and critical changes are guarded.
     pub(crate) fn new(
         decoded: &'a Decoded<'a>,
         system: &'a dyn System,
@@ -110,8 +111,8 @@ impl<'a> Act<'a> {
         }
     }
 
-    /// Removes the temporaries that a run left which did not end, makes the account files agree that it may have left
-    /// apart, and takes over those of its debts that are `open`.
+    /// Cleans up after a run that died. It removes the temporaries and repairs account files that disagree. It takes
+    /// over those of the owed handlers that are `open`.
     pub(crate) fn clean_up(&mut self, past: &Past, open: &BTreeSet<String>) {
         for path in &past.temporaries {
             if let Err(error) = self.system.files().remove_all(path) {
@@ -119,7 +120,7 @@ impl<'a> Act<'a> {
                 self.problems.push(Problem { address: None, message, help: None });
             }
         }
-        // A power cut, or a package's script, may have cut off the programs that write them.
+        // A power failure or a package script may have stopped the programs that write those files.
         if let Some(run) = &past.interrupted
             && let Err(error) = self.system.accounts().mend()
         {
@@ -127,14 +128,14 @@ impl<'a> Act<'a> {
             self.problems.push(Problem { address: None, message, help: None });
         }
         self.debts.clone_from(open);
-        // What this catalog knows and does not find owed was paid by a restart that nobody noted.
+        // If this catalog knows a debt and does not find it open, a restart that no run noted has paid it.
         let is_known = |target: &&String| self.decoded.place(target).is_some();
         for target in past.debts.keys().filter(|target| !open.contains(*target)).filter(is_known) {
             self.paid(target);
         }
     }
 
-    /// Every resource at its turn, every action at its place.
+    /// Gives each resource its turn, and each action its place.
     pub(crate) fn walk(&mut self) {
         let count = self.decoded.catalog.resources.len() as u32;
         let mut index = 0;
@@ -169,7 +170,7 @@ impl<'a> Act<'a> {
         indices.iter().map(|index| self.name(*index)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether the resource at `index` is not as it should be, and must be.
+    /// Whether the resource at `index` failed or was skipped, and may not fail.
     fn is_troubled(&self, index: u32) -> bool {
         self.fate(index).is_trouble() && !self.resource(index).options.may_fail
     }

@@ -1,4 +1,4 @@
-//! What is done to a resource because others changed: when it is owed, its action, and what is put back if that fails.
+//! Handlers: when an action is owed, how it runs, and what is restored if it fails.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::{Act, Halt};
 use crate::state::journal::Record;
 
 impl Act<'_> {
-    /// The action of `target`, if it is owed.
+    /// Runs the action of `target`, if it is owed.
     pub(super) fn pay(&mut self, target: u32) {
         if matches!(self.halt, Some(Halt::Reverted(_) | Halt::Stuck(_))) {
             return;
@@ -50,7 +50,7 @@ impl Act<'_> {
             return self.action_result(target, StepOutcome::Owed, Duration::ZERO);
         }
         if self.fate(target).is_trouble() {
-            // Where the plan has no such action, it says of the target itself that it is left.
+            // If the plan has no such action, it reports that the target itself is left alone.
             if place.is_none() {
                 return;
             }
@@ -74,7 +74,7 @@ impl Act<'_> {
                 self.paid(self.resource(target).address.as_str());
                 let acted = Acted { action: action.clone(), because: changed.to_vec() };
                 self.course.of_mut(target).acted = Some(acted);
-                // Units that require it went with it, as a service does with its socket.
+                // Other units may have stopped with it, because they require it. Example: a service and its socket.
                 self.open.push(target);
                 StepOutcome::Done
             }
@@ -93,7 +93,7 @@ impl Act<'_> {
         states.iter().any(|state| state.active == Active::Active)
     }
 
-    /// A notified action failed: what caused it is put back, and it runs once more.
+    /// Handles a failed action: what caused it is restored, and the action runs once more.
     pub(super) fn take_back(
         &mut self,
         target: u32,
@@ -143,7 +143,7 @@ impl Act<'_> {
         }
     }
 
-    /// Carries a notified action out after what caused it was put back: it must last.
+    /// Runs an action again after its cause was restored. The result must last.
     fn once_more(&mut self, target: u32, action: &Action) -> Result<(), ApplyError> {
         let wanted = &self.decoded.wanted[target as usize];
         self.with_actor(target, |actor| wanted.act(actor, action))?;
@@ -151,7 +151,7 @@ impl Act<'_> {
         self.verify(target)
     }
 
-    /// Whether what was done at `index` stays, whatever is put back.
+    /// Whether the change at `index` is irreversible.
     fn stays(&self, index: u32) -> bool {
         let first = self.course.of(index).results.first();
         first.is_some_and(|place| is_irreversible(&self.results[*place].change))

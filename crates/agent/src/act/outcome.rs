@@ -1,4 +1,4 @@
-//! What came of a step, and what is said of it: to the controller at once, in the report at the end.
+//! The result of a step, and how it is reported: to the controller at once, and in the report at the end.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use converge_resources::kit::replace_file::SENSITIVE;
 use super::fates::Fate;
 use super::{Act, Halt};
 
-/// What came of one attempt at a step.
+/// The result of one attempt at a step.
 pub(super) enum Attempt {
     Done,
     AlreadySo,
@@ -28,7 +28,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// One before anything was done.
+    /// Returns a failure before anything was changed.
     pub(super) fn untouched(why: String) -> Self {
         Self { why, output: String::new(), back: PutBack::Nothing, stands: Stands::Unchanged }
     }
@@ -93,7 +93,7 @@ impl Act<'_> {
         self.results.push(result);
     }
 
-    /// Puts back what the step replaced, and looks how the resource stands since then. `change` is what was to be done.
+    /// Restores what the step replaced, and looks at the resource again. `change` is the planned change.
     pub(super) fn failed(&mut self, index: u32, change: Option<&Change>, error: ApplyError) -> Failure {
         let put_back = self.undo.put_back(self.system, &[index]);
         let is_final = change.is_some_and(is_irreversible);
@@ -109,9 +109,9 @@ impl Act<'_> {
         Failure { why, output: error.output, back, stands }
     }
 
-    /// How the resource at `index` stands after `change` failed.
+    /// Returns the state of the resource at `index` after `change` failed.
     fn stands(&self, index: u32, change: &Change) -> Stands {
-        // What a command did is not known, whatever its guard says.
+        // The effect of a command is not known, even if its guard answers.
         let Ok(look) = self.look(index) else { return Stands::Unknown };
         match &look.planned {
             _ if change.verb == Verb::Act => Stands::Unknown,
@@ -130,7 +130,7 @@ impl Act<'_> {
         }
     }
 
-    /// Says of the last step of the resource at `index`, which seemed done, that it failed after all.
+    /// Marks the last step of the resource at `index` as failed after it seemed done.
     pub(super) fn revise(&mut self, index: u32, failure: Failure) {
         let why = self.masker.mask(failure.why.as_bytes());
         let output = self.masker.mask(failure.output.as_bytes());
@@ -143,7 +143,7 @@ impl Act<'_> {
         }
     }
 
-    /// Steps that had no turn, because the act ended before it.
+    /// Reports the steps that had no turn because the act ended early.
     pub(super) fn give_up_rest(&mut self) {
         let Some(halt) = self.halt.clone() else { return };
         let why = match halt {
@@ -160,12 +160,12 @@ impl Act<'_> {
     }
 }
 
-/// Whether what a change does stays, whatever is put back.
+/// Whether a change is irreversible.
 pub(super) fn is_irreversible(change: &Change) -> bool {
     change.irreversible.as_deref().is_some_and(|why| why != SENSITIVE)
 }
 
-/// The properties of a change by name.
+/// Returns the names of the changed properties.
 pub(super) fn names(change: &Change) -> String {
     let names: Vec<_> = change.properties.iter().map(|property| property.property.as_str()).collect();
     if names.is_empty() { "it is to be removed".to_owned() } else { names.join(", ") }

@@ -1,5 +1,5 @@
-//! How far an act has come with each resource: its places in the plan, what became of it, and what was done to it. One state
-//! a resource; which failure stands in whose way is left to [`Stops`].
+//! The progress of an act, by resource: its places in the plan, its fate, and what was done to it. Each resource has
+//! one state. Which failure stops which resources is in [`Stops`].
 
 use converge_model::Resource;
 use converge_resources::kind::Action;
@@ -7,31 +7,31 @@ use converge_resources::kind::Action;
 use super::fates::{Fate, Stops};
 use crate::planner::DraftStep;
 
-/// How far an act has come with one resource.
+/// The progress of one resource.
 #[derive(Default)]
 pub(super) struct Progress {
     /// The place of its own step in the draft.
     pub(super) step: Option<usize>,
-    /// The place, in the draft, of the action that others notify it of.
+    /// The place of its notified action in the draft.
     pub(super) action: Option<usize>,
     fate: Fate,
     /// The places of its results, in order.
     pub(super) results: Vec<usize>,
-    /// Whether a step of its own started its unit.
+    /// Whether its own step started its unit.
     pub(super) is_started: bool,
-    /// What was done to it because of a notification.
+    /// The action that ran because of a notification.
     pub(super) acted: Option<Acted>,
 }
 
-/// What was done because of a notification.
+/// An action that ran because of a notification.
 pub(super) struct Acted {
     pub(super) action: Action,
-    /// The resources that notified.
+    /// The resources that notified it.
     pub(super) because: Vec<u32>,
 }
 
 impl Progress {
-    /// What became of the resource.
+    /// Returns the fate of the resource.
     pub(super) fn fate(&self) -> Fate {
         self.fate
     }
@@ -44,7 +44,7 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// The beginning of a course over `count` resources that carries out `steps`.
+    /// Begins a course over `count` resources that carries out `steps`.
     pub(super) fn new(count: usize, steps: &[DraftStep]) -> Self {
         let mut all: Vec<Progress> = std::iter::repeat_with(Progress::default).take(count).collect();
         for (place, step) in steps.iter().enumerate() {
@@ -55,7 +55,7 @@ impl Course {
         Self { all, stops: Stops::default() }
     }
 
-    /// The resource at `index`.
+    /// Returns the progress of the resource at `index`.
     pub(super) fn of(&self, index: u32) -> &Progress {
         &self.all[index as usize]
     }
@@ -64,18 +64,18 @@ impl Course {
         &mut self.all[index as usize]
     }
 
-    /// All of them, in the order of the catalog.
+    /// Returns the progress of all resources, in catalog order.
     pub(super) fn all(&self) -> &[Progress] {
         &self.all
     }
 
-    /// Settles the fate of `resource`, the one at `index`.
+    /// Sets the fate of `resource`, which is at `index`.
     pub(super) fn settle(&mut self, index: u32, resource: &Resource, fate: Fate) {
         self.of_mut(index).fate = fate;
         self.stops.settle(index, resource, fate);
     }
 
-    /// The first resource in one of `bodies` that stands before `index` and stops it.
+    /// Returns the first resource in one of `bodies` that is before `index` and stops it.
     pub(super) fn stopper(&self, bodies: &[u32], index: u32) -> Option<u32> {
         self.stops.stopper(bodies, index)
     }

@@ -1,4 +1,4 @@
-//! One resource at its turn: why it is not tried, what it is by now, and its step with the look that verifies it.
+//! One resource at its turn: why it is skipped, how it differs now, and its step with the look that verifies it.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::decoded::problem;
 use crate::planner::starts_unit;
 
 impl Act<'_> {
-    /// One resource at its turn.
+    /// Gives one resource its turn.
     pub(super) fn turn(&mut self, index: u32) {
         let resource = self.resource(index);
         if !resource.options.selected {
@@ -66,7 +66,7 @@ impl Act<'_> {
         }
     }
 
-    /// Why the resource at `index` is not tried: something that it waits for, or its own body.
+    /// Returns why the resource at `index` is skipped: a resource that it waits for, or its own body.
     pub(super) fn blocked(&self, index: u32) -> Option<String> {
         let resource = self.resource(index);
         if !resource.options.selected {
@@ -83,8 +83,9 @@ impl Act<'_> {
         Some(format!("{} before it {}", self.resource(cause).address, self.trouble(cause)))
     }
 
-    /// Why a step is skipped that lacks, at its turn, what another one was to bring; none if nobody was to. `message` says
-    /// what it lacks. What an open step was to bring is said by the plan, what any other was to by its claims.
+    /// Returns why a step is skipped if something that another step should have brought is missing. None if no step
+    /// should have brought it. `message` names the missing thing. The plan shows what an open step should have
+    /// brought; claims show it for any other step.
     fn missing(&self, place: Option<usize>, message: &str) -> Option<String> {
         let of_step = |step: &u32| self.draft.steps.get(*step as usize).map(|step| step.step.resource);
         let certainty = place.map(|place| &self.draft.steps[place].step.change.certainty);
@@ -104,7 +105,7 @@ impl Act<'_> {
         looked.map_err(|error| error.to_string())
     }
 
-    /// A resource that the plan leaves as it is.
+    /// Reports a resource that the plan leaves unchanged.
     fn leave(&mut self, index: u32, blocked: Blocked) {
         let attempt = match blocked.because {
             Some(_) => Attempt::Skipped(blocked.why),
@@ -113,7 +114,7 @@ impl Act<'_> {
         self.finish(index, None, None, attempt, Instant::now());
     }
 
-    /// Whether the resource at `index`, which runs once for all hosts, is settled without being run here.
+    /// Whether the resource at `index`, a once-step, is done without running here.
     fn settled(&mut self, index: u32, place: Option<usize>) -> bool {
         if place.is_none() {
             self.set_fate(index, Fate::InSync);
@@ -133,7 +134,7 @@ impl Act<'_> {
         if place.is_some() {
             self.finish(index, place, None, Attempt::Skipped(why), Instant::now());
         } else {
-            // In sync when it was looked at, and nothing was to be done to it.
+            // It was in sync at the look, and no change was planned.
             self.set_fate(index, Fate::Skipped);
         }
     }
@@ -164,13 +165,13 @@ impl Act<'_> {
         self.finish(index, place, Some(change), attempt, started);
     }
 
-    /// Applies and looks again; what fails is put back.
+    /// Applies and looks again. A failed step is restored.
     fn attempt(&mut self, index: u32, always: bool, look: &Look) -> Attempt {
         let wanted = &self.decoded.wanted[index as usize];
         let applied = self.with_actor(index, |actor| wanted.apply(actor, look));
         match applied.and_then(|()| if always { Ok(()) } else { self.verify(index) }) {
             Ok(()) => Attempt::Done,
-            // A transaction may fail on another package than the one that was asked for.
+            // A transaction may fail because of another package than the one that was asked for.
             Err(error) if look.request.is_some() && self.verify(index).is_ok() => {
                 self.done_despite(index, &error);
                 Attempt::Done
@@ -179,7 +180,7 @@ impl Act<'_> {
         }
     }
 
-    /// After a step nothing may be left to do.
+    /// Checks that nothing is pending after a step.
     pub(super) fn verify(&self, index: u32) -> Result<(), ApplyError> {
         let look = self.look(index).map_err(ApplyError::new)?;
         match &look.planned {
@@ -193,7 +194,7 @@ impl Act<'_> {
         }
     }
 
-    /// A transaction ended with an error, and the resource at `index` is as it should be all the same.
+    /// Reports a transaction that ended with an error although the resource at `index` is in sync.
     pub(super) fn done_despite(&mut self, index: u32, error: &ApplyError) {
         let message = self.masker.mask(format!("it is as it should be, but {}", error.message).as_bytes());
         let help = Some("repair what that names; `dpkg --configure -a` tells more".to_owned());
@@ -232,7 +233,7 @@ impl Act<'_> {
     }
 
     pub(super) fn note_effects(&mut self, index: u32, effects: &[Effect], attempt: &Attempt) {
-        // What failed ran all the same, and may have moved anything before it did.
+        // A failed step ran too, and may have changed anything before it failed.
         let moves_what_it_does_not_own = |effect: &Effect| match effect {
             Effect::Open | Effect::Elsewhere => true,
             Effect::Mount(_, mount) => *mount != PlannedMount::Kept,
@@ -250,13 +251,13 @@ impl Act<'_> {
         self.settle = self.settle.max(self.decoded.wanted[index as usize].settle().unwrap_or_default());
     }
 
-    /// Whether the steps so far may have moved the resource at `index` in a way that the plan could not see: an open step
-    /// may move anything, and any step what the guard of a command asks for.
+    /// Whether the steps so far may have changed the resource at `index` in a way that the plan could not see. An
+    /// open step may change anything. Any step may change what the guard of a command reads.
     fn may_surprise(&self, index: u32) -> bool {
         !self.open.is_empty() || (self.decoded.wanted[index as usize].is_guarded() && self.has_changed)
     }
 
-    /// Whether the step depends on what others bring: they may have failed, or been skipped.
+    /// Whether the step depends on other steps, which may have failed or been skipped.
     fn is_conditional(&self, place: usize) -> bool {
         self.draft.steps[place].step.change.certainty != Certainty::Exact
     }

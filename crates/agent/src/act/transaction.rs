@@ -12,8 +12,8 @@ use super::Act;
 use super::outcome::{Attempt, Failure};
 
 impl Act<'_> {
-    /// The end of the run of packages that starts at `index`: neighbours are one transaction, but an action due in
-    /// between ends it.
+    /// Returns the end of the run of packages that starts at `index`. Neighbours are one transaction, but an action
+    /// due between them ends it.
     pub(super) fn transaction_end(&self, index: u32) -> u32 {
         let resources = &self.decoded.catalog.resources;
         let is_batched = |at: u32| self.decoded.wanted[at as usize].is_batched();
@@ -29,10 +29,10 @@ impl Act<'_> {
         end
     }
 
-    /// A run of packages as one transaction; each is judged by its own state afterwards.
+    /// Applies a run of packages as one transaction. Afterwards each package is judged by its own state.
     pub(super) fn transaction(&mut self, run: Range<u32>) {
         let mut batch: Vec<(u32, PackageRequest, Look)> = Vec::new();
-        // What is in sync by now has its turn after the transaction, which may bring what it does not want.
+        // Packages that are in sync now have their turn after the transaction, which may install an unwanted one.
         let mut others = Vec::new();
         for index in run {
             let place = self.course.of(index).step;
@@ -82,11 +82,11 @@ impl Act<'_> {
         let requests: Vec<_> = batch.iter().map(|(_, request, _)| request.clone()).collect();
         let first = batch[0].0;
         let done = self.with_actor(first, |actor| actor.transact(&requests));
-        // As in the plan, what comes along stands at the last of them.
+        // As in the plan, packages that come along are shown at the last one.
         let mut beyond = std::mem::take(&mut self.unforeseen);
         let mut failed = false;
         for (index, _, look) in batch {
-            // All of them took it together, which is told once.
+            // The time is that of the whole transaction, so it is reported once.
             let mut since = Instant::now();
             if Some(&index) == indices.last() {
                 self.unforeseen.append(&mut beyond);
@@ -114,7 +114,7 @@ impl Act<'_> {
     }
 }
 
-/// What a look says is to happen.
+/// Returns the verb of a look.
 fn verb_of(look: &Look) -> Verb {
     match &look.planned {
         Planned::Change(planned) => planned.change.verb,

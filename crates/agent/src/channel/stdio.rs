@@ -1,5 +1,4 @@
-//! The protocol over standard input and output: a thread that reads, a thread that pings, and a lock on what is
-//! written.
+//! The protocol over standard input and output: a thread that reads, a thread that pings, and a lock on the output.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
@@ -17,10 +16,10 @@ use rustix::fd::BorrowedFd;
 use super::unpack::unpacked;
 use super::{Channel, ChannelError};
 
-/// How patient the agent is.
+/// The timeouts of the connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// How long the controller may be silent, or not take what is written, before it is taken for dead.
+    /// How long the controller may be silent, or take no output, before it counts as gone.
     pub silence: Duration,
     /// How often to ping.
     pub ping: Duration,
@@ -35,12 +34,13 @@ impl Default for Patience {
     }
 }
 
-/// How many messages may wait for the executor: a stream's own pace reaches the controller through it.
+/// The number of messages that may wait for the executor. A full queue slows the controller down to the executor's
+/// pace.
 const QUEUE: usize = 4;
-/// What a writable pipe or socket takes without blocking (`PIPE_BUF`).
+/// The number of bytes that a writable pipe or socket takes without blocking (`PIPE_BUF`).
 const WRITE: usize = 4096;
 
-/// Content in memory, or why it is not.
+/// Content in memory, or the reason why it is missing.
 type Kept = Result<Arc<[u8]>, ChannelError>;
 
 /// The controller at the other end of standard input and output.
@@ -50,11 +50,11 @@ pub struct Stdio {
     kept: Mutex<Contents>,
 }
 
-/// The content that is kept: found, and added up, without a look at all of it.
+/// The kept contents, by digest, with their total size.
 #[derive(Default)]
 struct Contents {
     by_digest: HashMap<Digest, Kept>,
-    /// How many bytes there are of it.
+    /// Their total size in bytes.
     bytes: u64,
 }
 
@@ -66,7 +66,7 @@ impl Contents {
         self.bytes -= before.as_ref().map_or(0, length);
     }
 
-    /// How many bytes may still be kept.
+    /// Returns how many bytes may still be kept.
     fn room(&self) -> u64 {
         LOOK_LIMIT.saturating_sub(self.bytes)
     }
@@ -78,7 +78,7 @@ struct Shared {
 }
 
 impl Stdio {
-    /// Takes over `input` and `output` and starts the two threads, which end with the process.
+    /// Takes over `input` and `output` and starts the two threads. They end with the process.
     pub fn start(input: BufReader<Input>, output: Output, patience: Patience) -> Self {
         let (sender, receiver) = sync_channel(QUEUE);
         let shared = Arc::new(Shared { output: Mutex::new(output), stopping: AtomicBool::new(false) });
@@ -88,7 +88,7 @@ impl Stdio {
         Self { shared, content: Mutex::new(receiver), kept: Mutex::default() }
     }
 
-    /// Sends the last message, in parts where it is larger than a frame.
+    /// Sends the last message, in parts if it is larger than a frame.
     pub fn finish(&self, last: &FromAgent) -> Result<(), WireError> {
         match self.shared.write(last) {
             Err(WireError::TooLarge(length)) if length > RESULT_LIMIT => {
@@ -123,7 +123,7 @@ impl Shared {
         written
     }
 
-    /// Passes content on until the connection ends; dropping the sender tells whoever waits for content.
+    /// Passes content on until the connection ends. The dropped sender then wakes a reader that waits for content.
     fn read(&self, mut input: BufReader<Input>, content: &SyncSender<ToAgent>) {
         loop {
             match wire::read(&mut input) {
@@ -134,7 +134,8 @@ impl Shared {
                     }
                 }
                 Ok(ToAgent::Stop) => self.stopping.store(true, Ordering::Relaxed),
-                // A second job, rubbish, the end, or silence: all mean that the controller is not to be relied on.
+                // A second job, an invalid message, the end, or silence: in each case the controller cannot be relied
+                // on.
                 Ok(ToAgent::Job(_)) | Err(_) => break,
             }
         }
@@ -187,12 +188,12 @@ impl Channel for Stdio {
     }
 
     fn event(&self, event: EventKind) {
-        // A connection that is gone shows in `stopping`; an event that is too large for a frame is left out.
+        // A lost connection shows in `stopping`. An event that is too large for a frame is dropped.
         let _ = self.shared.write(&FromAgent::Event(Box::new(event)));
     }
 
     fn confirm(&self, seconds: u32) {
-        // Whoever is gone confirms nothing.
+        // A controller that is gone confirms nothing.
         let _ = self.shared.write(&FromAgent::Confirm { seconds });
     }
 
@@ -208,19 +209,19 @@ fn too_large(length: usize) -> Refusal {
     }
 }
 
-/// A lock whose holder cannot leave anything half done that a later one would trip over.
+/// Locks a mutex even if it is poisoned: a panic of its holder leaves nothing half done that matters later.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One content on its way, checked against its digest. Dropped early, it takes the rest off the queue.
+/// One content in transfer, checked against its digest. If it is dropped early, it takes the rest off the queue.
 struct Stream<Q: Deref<Target = Receiver<ToAgent>>> {
     queue: Q,
     digest: Digest,
-    /// What has not arrived yet.
+    /// The number of bytes that have not arrived yet.
     left: u64,
     part: Vec<u8>,
-    /// How much of `part` was read.
+    /// The number of bytes of `part` that were read.
     read: usize,
     hasher: blake3::Hasher,
 }
@@ -240,7 +241,7 @@ impl<Q: Deref<Target = Receiver<ToAgent>>> Stream<Q> {
         }
     }
 
-    /// All of it, in memory, if it fits into `room` bytes.
+    /// Reads all of it into memory, if it fits into `room` bytes.
     fn keep(mut self, room: u64) -> Result<Arc<[u8]>, ChannelError> {
         if self.left > room {
             return Err(ChannelError::TooLarge(self.digest));
@@ -252,7 +253,7 @@ impl<Q: Deref<Target = Receiver<ToAgent>>> Stream<Q> {
         Ok(bytes.into())
     }
 
-    /// The next part; none at the end, where the digest agrees.
+    /// Returns the next part. None at the end, if the digest agrees.
     fn next(&mut self) -> Result<Option<&[u8]>, ChannelError> {
         if self.left == 0 {
             let agrees = Digest::from(self.hasher.finalize()) == self.digest;
@@ -291,14 +292,14 @@ impl<Q: Deref<Target = Receiver<ToAgent>>> Drop for Stream<Q> {
     }
 }
 
-/// Standard input, where silence is an error.
+/// Standard input. Silence is an error.
 pub struct Input {
     from: BorrowedFd<'static>,
     silence: Duration,
 }
 
 impl Input {
-    /// Standard input of this process; a read fails after `silence` without a byte.
+    /// Standard input of this process. A read fails after `silence` without a byte.
     pub fn stdin(silence: Duration) -> BufReader<Self> {
         BufReader::with_capacity(64 * 1024, Self { from: rustix::stdio::stdin(), silence })
     }
@@ -311,14 +312,14 @@ impl Read for Input {
     }
 }
 
-/// Standard output, which gives a controller up that takes nothing any more.
+/// Standard output. A controller that takes no more output counts as gone.
 pub struct Output {
     to: BorrowedFd<'static>,
     silence: Duration,
 }
 
 impl Output {
-    /// Standard output of this process; a write fails after `silence` without a byte taken.
+    /// Standard output of this process. A write fails if no byte is taken within `silence`.
     pub fn stdout(silence: Duration) -> Self {
         Self { to: rustix::stdio::stdout(), silence }
     }

@@ -1,8 +1,8 @@
-//! Parts of catalogs and content as they arrive.
+//! Unpacks the received parts of catalogs and contents.
 
 use converge_model::wire::{LZ4, PART, PLAIN, WireError};
 
-/// The bytes of a part; its length is checked before anything is allocated for it.
+/// Returns the bytes of a part. Its length is checked before memory is allocated.
 pub(crate) fn unpacked(mut part: Vec<u8>) -> Result<Vec<u8>, WireError> {
     let malformed = || WireError::Malformed(part.len());
     match part.first().copied() {

@@ -1,5 +1,5 @@
-//! What a plan says of access-critical steps: that they are made under a revert, why one cannot be, and what is known to
-//! speak against them. Nothing is planned while a group of an earlier run is not settled.
+//! What a plan shows of access-critical steps: whether they are made under a revert, why one cannot be, and known
+//! objections. Nothing is planned while a group of an earlier run is not settled.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,8 @@ use crate::state::armed::{Standing, armed};
 use crate::state::lock::Lock;
 use crate::state::{State, StateError, now};
 
-/// A group of a run that ended without it: the host is in between, and nobody acts on it before it is settled.
+/// Returns the problem of a group whose run died. The host is between two states, and no run changes it before the
+/// group is settled.
 pub(crate) fn unsettled(state: &State) -> Result<Option<Problem>, StateError> {
     Ok(match Standing::read(state)? {
         Standing::Armed(owner) | Standing::Reverting(owner) if Lock::holder(state, now()).is_none() => {
@@ -37,7 +38,7 @@ pub(crate) fn unsettled(state: &State) -> Result<Option<Problem>, StateError> {
     })
 }
 
-/// Marks the steps that are made under a revert: critical ones, and what they notify.
+/// Marks the steps that are made under a revert: critical ones, and the handlers that they notify.
 pub(crate) fn mark(draft: &mut Draft, decoded: &Decoded<'_>, critical: &BTreeSet<u32>) {
     let changed: BTreeSet<u32> =
         draft.steps.iter().filter(|step| step.action.is_none()).map(|step| step.step.resource).collect();
@@ -49,7 +50,7 @@ pub(crate) fn mark(draft: &mut Draft, decoded: &Decoded<'_>, critical: &BTreeSet
     }
 }
 
-/// Why guarded steps cannot be made under a revert, and packages that the login needs are not removed.
+/// Returns why guarded steps cannot be made under a revert, and why packages that the login needs are not removed.
 pub(crate) fn unguardable(
     draft: &Draft,
     decoded: &Decoded<'_>,
@@ -79,7 +80,7 @@ pub(crate) fn unguardable(
         return refused;
     }
     let is_kept = |step: &Step| decoded.wanted[step.resource as usize].is_put_back_whole();
-    // Accounts are put back with their files, whatever is kept of them.
+    // Accounts are restored with their whole files, so nothing else must be kept of them.
     let guarded = guarded.filter(|step| step.change.verb != Verb::Act && !is_kept(step));
     let sensitive = |step: &Step| draft.veil.hides(step.resource);
     let why = |step: &Step| match &step.change.irreversible {
@@ -90,7 +91,7 @@ pub(crate) fn unguardable(
     refused
 }
 
-/// Whether a step replaces what may be kept nowhere.
+/// Whether a step replaces content that may not be kept.
 fn is_lost(step: &Step, sensitive: bool) -> bool {
     let is_there = |before: &Shown| !matches!(before, Shown::Absent);
     step.change.properties.iter().any(|property| {
@@ -99,7 +100,7 @@ fn is_lost(step: &Step, sensitive: bool) -> bool {
     })
 }
 
-/// Says of guarded steps what is known to speak against them. What they show is masked by now.
+/// Adds known objections to guarded steps. What they show is masked already.
 pub(crate) fn warn(draft: &mut Draft, decoded: &Decoded<'_>, login: &Login) {
     let visit = Visit { login, peer: &session::peer };
     for step in draft.steps.iter_mut().map(|step| &mut step.step).filter(|step| step.guarded) {
@@ -119,14 +120,14 @@ mod tests {
     use converge_resources::System;
     use converge_resources::system::services::Verb;
 
-    /// What a look finds that is to guard what it does.
+    /// Returns the plan of a look with a guard.
     fn look(bench: &Bench, resources: &[Resource]) -> HostPlan {
         let mut order = order(resources);
         order.guard = Some(Guard::default());
         look_in(&bench.world, &bench.state, &order, &bench.controller).unwrap()
     }
 
-    /// A host with a systemd, and the login `ada` in use.
+    /// A host with systemd, and the login `ada` in use.
     fn bench() -> Bench {
         let bench = Bench::new();
         std::fs::create_dir_all(bench.root().join("run/systemd/system")).unwrap();

@@ -1,4 +1,4 @@
-//! Where a run comes from, as sshd told the session that the agent runs in.
+//! Where a run comes from, as sshd told the session of the agent.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
@@ -8,17 +8,17 @@ use crate::facts::interface_of;
 
 /// The longest environment of a process that is read, in bytes.
 const ENVIRONMENT_LIMIT: u64 = 128 * 1024;
-/// How many processes up the session is looked for.
+/// How many parent processes are searched for the session.
 const ANCESTORS: usize = 8;
 
-/// Where the run of this process comes from. sudo drops what sshd said, so the processes above are asked as well.
+/// Returns where the run comes from. sudo drops the variable of sshd, so the parent processes are read as well.
 pub(super) fn peer() -> Option<Peer> {
     let own = std::env::var("SSH_CONNECTION").ok();
     let above = || of_process(rustix::process::getppid()?.as_raw_nonzero().get());
     own.or_else(above).and_then(|words| read(&words))
 }
 
-/// As sshd writes it: `10.0.0.9 52100 10.0.0.1 22`.
+/// Parses the format of sshd: `10.0.0.9 52100 10.0.0.1 22`.
 fn read(connection: &str) -> Option<Peer> {
     let words: Vec<&str> = connection.split(' ').collect();
     let [from, _, to, port] = words[..] else { return None };
@@ -26,8 +26,8 @@ fn read(connection: &str) -> Option<Peer> {
     Some(Peer { from, to, port: port.trim().parse().ok()?, interface: way_to(from) })
 }
 
-/// The interface that packets to `address` leave by. The kernel says which of its own addresses it would use; nothing is
-/// sent.
+/// Returns the interface that packets to `address` leave by. The kernel reports which of its own addresses it would
+/// use; nothing is sent.
 fn way_to(address: IpAddr) -> Option<String> {
     let unspecified: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -36,7 +36,7 @@ fn way_to(address: IpAddr) -> Option<String> {
     interface_of(socket.local_addr().ok()?.ip())
 }
 
-/// What `SSH_CONNECTION` is in `process`, or in the nearest one above it that has it.
+/// Returns `SSH_CONNECTION` of `process`, or of the nearest parent that has it.
 fn of_process(mut process: i32) -> Option<String> {
     use std::io::Read;
     for _ in 0..ANCESTORS {

@@ -4,9 +4,9 @@ use converge_model::facts::{Cpu, Disk, Memory};
 
 use super::{Machine, field, text};
 
-/// The most disks that are told of.
+/// The maximum number of disks in the facts.
 const MOST_DISKS: usize = 256;
-/// What is no disk of its own: loops, RAM, optical and floppy drives, and what is mapped onto disks.
+/// Devices that are not disks of their own: loops, RAM, optical and floppy drives, and those mapped onto disks.
 const NOT_DISKS: [&str; 7] = ["loop", "ram", "zram", "sr", "fd", "dm-", "nbd"];
 
 pub(super) fn cpu(machine: &Machine) -> Cpu {
@@ -17,7 +17,7 @@ pub(super) fn cpu(machine: &Machine) -> Cpu {
     Cpu { count: online.unwrap_or(listed), model: model.map(text).unwrap_or_default() }
 }
 
-/// How many numbers a list like `0-3,5` names.
+/// Returns how many numbers a list like `0-3,5` names.
 fn count(list: &str) -> Option<u32> {
     list.split(',').try_fold(0u32, |sum, range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -41,7 +41,7 @@ pub(super) fn disks(machine: &Machine) -> Vec<Disk> {
     real.filter_map(|name| disk(machine, &name)).take(MOST_DISKS).collect()
 }
 
-/// A disk with something in it; the kernel counts in sectors of 512 bytes, whatever the disk's own are.
+/// Returns a disk that is not empty. The kernel counts in sectors of 512 bytes, whatever the sector size of the disk.
 fn disk(machine: &Machine, name: &str) -> Option<Disk> {
     let sectors =
         machine.line(&format!("sys/block/{name}/size")).parse::<u64>().ok().filter(|size| *size > 0)?;

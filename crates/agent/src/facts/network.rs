@@ -1,7 +1,8 @@
-//! Network interfaces and their addresses, from one route netlink socket (rtnetlink(7)), and default routes from /proc.
+//! Network interfaces and their addresses, from one route netlink socket (rtnetlink(7)), and default routes from
+//! /proc.
 //!
-//! What comes and goes by itself is left out: link-local and temporary addresses, and this side's ends of the virtual
-//! cables to containers, which have no other address; so is loopback.
+//! Things that come and go by themselves are left out. These are link-local and temporary addresses, and the host's
+//! ends of veth pairs to containers, which have no other address. Loopback is left out too.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,11 +15,11 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use super::{Machine, text};
 
-/// The most interfaces, and the most addresses of one.
+/// The maximum number of interfaces, and of addresses per interface.
 const MOST_INTERFACES: usize = 128;
 const MOST_ADDRESSES: usize = 16;
 
-/// From linux/rtnetlink.h, linux/netlink.h, linux/if_link.h and linux/if_addr.h.
+/// Constants from linux/rtnetlink.h, linux/netlink.h, linux/if_link.h and linux/if_addr.h.
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
@@ -37,7 +38,7 @@ const IFA_F_TEMPORARY: u8 = 1;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// The interfaces, in the order of their numbers.
+/// Returns the interfaces, in the order of their numbers.
 pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(std::time::Duration::from_secs(2)))?;
@@ -55,7 +56,7 @@ pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
     Ok(found.named())
 }
 
-/// A request for all of `kind`: the message header, and `header` bytes of zeros, which ask for no family in particular.
+/// Makes a request for all of `kind`: the message header, and `header` zero bytes, which select any family.
 fn request(kind: u16, header: u32) -> Vec<u8> {
     let mut message = Vec::with_capacity(32);
     message.extend((16 + header).to_ne_bytes());
@@ -65,11 +66,11 @@ fn request(kind: u16, header: u32) -> Vec<u8> {
     message
 }
 
-/// What the answers have told so far, by the number of the interface.
+/// The answers so far, by the number of the interface.
 #[derive(Default)]
 struct Interfaces(BTreeMap<u32, (Interface, Cable)>);
 
-/// Whether an interface is the end of a virtual cable.
+/// Whether an interface is the end of a veth pair.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cable {
     Virtual,
@@ -77,10 +78,10 @@ enum Cable {
 }
 
 impl Interfaces {
-    /// Takes the messages of one datagram, and says whether it was the last.
+    /// Reads the messages of one datagram. Returns whether it was the last.
     fn take(&mut self, mut datagram: &[u8]) -> bool {
         while let Some((kind, body, rest)) = message(datagram) {
-            // A message that is cut short tells nothing.
+            // A truncated message is ignored.
             let _told = match kind {
                 NLMSG_DONE | NLMSG_ERROR => return true,
                 RTM_NEWLINK => self.link(body),
@@ -92,7 +93,7 @@ impl Interfaces {
         false
     }
 
-    /// A struct ifinfomsg (16 bytes) and its attributes.
+    /// Reads a struct ifinfomsg (16 bytes) and its attributes.
     fn link(&mut self, body: &[u8]) -> Option<()> {
         let number = u32::from_ne_bytes(*body.get(4..)?.first_chunk()?);
         let flags = u32::from_ne_bytes(*body.get(8..)?.first_chunk()?);
@@ -110,12 +111,12 @@ impl Interfaces {
         Some(())
     }
 
-    /// A struct ifaddrmsg (8 bytes) and its attributes.
+    /// Reads a struct ifaddrmsg (8 bytes) and its attributes.
     fn address(&mut self, body: &[u8]) -> Option<()> {
         let [family, prefix, flags, _] = *body.first_chunk()?;
         let number = u32::from_ne_bytes(*body.get(4..)?.first_chunk()?);
         let attributes = body.get(8..)?;
-        // Over a point-to-point link `IFA_ADDRESS` is the other end.
+        // On a point-to-point link, `IFA_ADDRESS` is the other end.
         let raw = attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS))?;
         let address = address(family, raw).filter(|_| flags & IFA_F_TEMPORARY == 0)?;
         let (interface, _) = self.0.get_mut(&number)?;
@@ -144,7 +145,7 @@ fn address(family: u8, raw: &[u8]) -> Option<String> {
     }
 }
 
-/// The type and body of the first message, and what follows it.
+/// Returns the type and body of the first message, and the rest after it.
 fn message(datagram: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32::from_ne_bytes(*datagram.first_chunk()?) as usize;
     let kind = u16::from_ne_bytes(*datagram.get(4..)?.first_chunk()?);
@@ -152,7 +153,7 @@ fn message(datagram: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, body, datagram.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
-/// The first attribute of type `wanted`.
+/// Returns the first attribute of type `wanted`.
 fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let length = usize::from(u16::from_ne_bytes(*attributes.first_chunk()?));
@@ -165,7 +166,7 @@ fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     }
 }
 
-/// The interfaces that a default route leaves by.
+/// Returns the interfaces of the default routes.
 pub(super) fn routed(machine: &Machine) -> Vec<String> {
     let four = machine.read("proc/net/route");
     let four = four.lines().skip(1).filter_map(|line| {

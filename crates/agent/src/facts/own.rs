@@ -1,4 +1,4 @@
-//! Facts of the host's own: JSON files that its administrator put into `/etc/converge/facts.d`.
+//! The host's own facts: JSON files that its administrator put into `/etc/converge/facts.d`.
 
 use std::fs::{File, Metadata};
 use std::io::Read;
@@ -8,14 +8,14 @@ use rustix::fs::{Mode, OFlags, open};
 
 use super::Machine;
 
-/// The most files that are read.
+/// The maximum number of files that are read.
 const MOST_FILES: usize = 64;
 /// The largest file, in bytes.
 const LARGEST: u64 = 16 * 1024;
-/// The most that all of them may hold, in bytes.
+/// The maximum size of all files together, in bytes.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// Name and JSON text of each file that belongs to `owner`, that nobody else can write, and that is JSON.
+/// Returns name and JSON text of each valid JSON file that belongs to `owner` and that no other user can write.
 pub(super) fn facts(machine: &Machine, owner: u32) -> Vec<(String, String)> {
     const FOLDER: &str = "etc/converge/facts.d";
     let trusted = std::fs::metadata(machine.path(FOLDER)).is_ok_and(|folder| written_by(&folder, owner));
@@ -39,7 +39,8 @@ fn plain(stem: &str) -> bool {
         && stem.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
-/// The file is judged by its descriptor, so that what is judged is what is read; a FIFO does not block.
+/// Reads a file. It is checked by its descriptor, so that the checked file is the one that is read. A FIFO does not
+/// block.
 fn read(machine: &Machine, path: &str, owner: u32) -> Option<String> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(open(machine.path(path), flags, Mode::empty()).ok()?);

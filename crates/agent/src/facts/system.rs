@@ -1,4 +1,4 @@
-//! The operating system, the kernel, what runs on it, and what it runs in.
+//! The operating system, the kernel, the back ends, and the virtualization.
 
 use converge_model::facts::{Kernel, Os, User};
 use converge_resources::system::backend::{Backend, recognise};
@@ -6,7 +6,7 @@ use converge_resources::system::{packages, services};
 
 use super::{Machine, field, text};
 
-/// Families by the identifiers that os-release(5) gives in `ID` and `ID_LIKE`.
+/// Families by the identifiers in `ID` and `ID_LIKE` of os-release(5).
 const FAMILIES: [(&str, &[&str]); 5] = [
     ("debian", &["debian", "ubuntu"]),
     ("redhat", &["rhel", "fedora", "centos", "rocky", "almalinux", "ol", "amzn"]),
@@ -15,7 +15,7 @@ const FAMILIES: [(&str, &[&str]); 5] = [
     ("suse", &["suse", "opensuse", "sles", "opensuse-leap", "opensuse-tumbleweed"]),
 ];
 
-/// Hypervisors by what the firmware says of the vendor or the product.
+/// Hypervisors by the vendor or product name in the firmware.
 const HYPERVISORS: [(&str, &str); 9] = [
     ("KVM", "kvm"),
     ("QEMU", "kvm"),
@@ -49,7 +49,7 @@ fn family(id: &str, like: &str) -> &'static str {
     ids.filter_map(known).next().unwrap_or("other")
 }
 
-/// A value as a shell would read it: quotes off, backslashes before quotes, dollars and backticks off.
+/// Removes shell quoting: the quotes, and backslashes before quotes, dollars and backticks.
 fn unquote(value: &str) -> String {
     let inner = ['"', '\''].iter().find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q)).unwrap_or(value);
     let mut plain = String::with_capacity(inner.len());
@@ -80,7 +80,7 @@ pub(super) fn package_manager(machine: &Machine) -> String {
     named(&packages::backends::BACKENDS, machine).unwrap_or("none").to_owned()
 }
 
-/// The name of the first back end of `table` that the machine has.
+/// Returns the name of the first back end of `table` that the machine has.
 fn named<O>(table: &'static [Backend<O>], machine: &Machine) -> Option<&'static str> {
     recognise(table, |mark| machine.has(mark.trim_start_matches('/'))).map(|row| row.name)
 }
@@ -117,8 +117,8 @@ pub(super) fn machine_id(machine: &Machine) -> String {
     known.iter().find(valid).cloned().unwrap_or_default()
 }
 
-/// The account of `uid` by /etc/passwd alone: the C library's own look-up could load modules that a static program
-/// cannot use.
+/// Returns the account of `uid`, from /etc/passwd only. The C library's look-up could load modules that a static
+/// program cannot use.
 pub(super) fn user(machine: &Machine, uid: u32) -> User {
     let passwd = machine.read("etc/passwd");
     let name = passwd.lines().find_map(|line| {

@@ -1,5 +1,5 @@
-//! The end of an act: the closing look over the whole catalog, what becomes of what did not stay, the report, and the
-//! record in the ledger.
+//! The end of an act: the closing look over the whole catalog, resources that did not stay in sync, the report, and
+//! the record in the ledger.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use crate::state::ledger::{Ledger, Origin, applied, holds_secret};
 use crate::state::{State, StateError};
 
 impl Act<'_> {
-    /// The closing look, and the report.
+    /// Runs the closing look and makes the report.
     pub(crate) fn close(&mut self) -> HostReport {
         if self.halt.is_none() && self.results.iter().any(|result| result.outcome.changed()) {
             if !self.settle.is_zero() {
@@ -63,7 +63,8 @@ impl Act<'_> {
         }
     }
 
-    /// Looks at all that should be in sync now; what is not was undone by a later step, or did not stay.
+    /// Looks at all resources that should be in sync now. One that is not was undone by a later step, or did not
+    /// last.
     fn closing_look(&mut self) {
         let base = self.decoded.base(self.system);
         warm(self.decoded, &base);
@@ -76,7 +77,7 @@ impl Act<'_> {
         }
     }
 
-    /// What is still to be done to the resource at `index`.
+    /// Returns what is still pending for the resource at `index`.
     fn pending(&self, index: u32, base: &Base<'_>) -> Option<String> {
         match self.decoded.wanted[index as usize].look(&View::bare(base)) {
             Ok(look) => match &look.planned {
@@ -95,8 +96,8 @@ impl Act<'_> {
         }
     }
 
-    /// A resource was in sync and is no more. A service tells why in its journal, and one that a notification was
-    /// fatal for gets its old configuration back.
+    /// Handles a resource that was in sync and is not any more. A service shows the reason in its journal. If a
+    /// notification broke it, its old configuration is restored.
     fn did_not_stay(&mut self, index: u32, pending: String) {
         self.set_fate(index, Fate::Failed);
         let journal = |unit: String| self.system.units().journal(&unit, JOURNAL);
@@ -122,8 +123,8 @@ impl Act<'_> {
         }
     }
 
-    /// Who undid the resource at `index`: the open steps after it could have, but no process that ended by itself is
-    /// laid to their charge.
+    /// Returns what undid the resource at `index`. The open steps after it are suspects, except if a process ended by
+    /// itself.
     fn undone_by(&self, index: u32) -> String {
         let suspects: Vec<_> =
             self.open.iter().filter(|step| **step > index).map(|step| self.name(*step)).collect();
@@ -158,7 +159,7 @@ impl Act<'_> {
         states.is_ok_and(|states| states.iter().any(|state| state.revived.is_some()))
     }
 
-    /// Records in the ledger all that is as it should be, and what failed steps may have left.
+    /// Records in the ledger everything that is in sync, and what failed steps may have left.
     pub(crate) fn record(&self, mut ledger: Ledger, state: &State) -> Result<(), StateError> {
         let catalog = self.decoded.catalog;
         let mut places = Vec::new();
@@ -181,7 +182,7 @@ impl Act<'_> {
         ledger.write(state)
     }
 
-    /// What a step of the resource at `index` was to do, of which something may be there though it failed.
+    /// Returns the verb of a failed step of the resource at `index` that may have left something on the host.
     fn left_by(&self, index: u32) -> Option<Verb> {
         let mut results = self.course.of(index).results.iter().map(|place| &self.results[*place]);
         let stays = |result: &&StepResult| match &result.outcome {
@@ -194,7 +195,7 @@ impl Act<'_> {
     }
 }
 
-/// What the host took back, and what to do next.
+/// Returns the problem of changes that the host reverted, and what the user can do next.
 fn taken_back(what: &str) -> Problem {
     Problem {
         address: None,
@@ -206,7 +207,7 @@ fn taken_back(what: &str) -> Problem {
     }
 }
 
-/// What the host could not take back. Nobody tries again: a person has to look.
+/// Returns the problem of changes that the host could not revert. No revert tries again: a person has to look.
 pub(crate) fn stuck(why: &str) -> Problem {
     Problem {
         address: None,
@@ -215,10 +216,10 @@ pub(crate) fn stuck(why: &str) -> Problem {
     }
 }
 
-/// How many lines of its journal a service shows that did not stay up.
+/// The number of journal lines to show of a service that did not stay up.
 const JOURNAL: u32 = 20;
 
-/// What to write where steps failed for want of rights: said once, and only of a run that does not have them all.
+/// Returns advice if steps failed for lack of rights. It appears once, and only if the run does not have all rights.
 fn want_of_rights(results: &[StepResult], has_all: bool) -> Option<Problem> {
     let refused =
         |result: &StepResult| matches!(&result.outcome, StepOutcome::Failed { why, .. } if lacks_rights(why));
@@ -229,7 +230,7 @@ fn want_of_rights(results: &[StepResult], has_all: bool) -> Option<Problem> {
     })
 }
 
-/// Whether a step failed for want of rights: the words are those of the system, in its own language, and of the bus.
+/// Whether a step failed for lack of rights. The words are those of the system and of D-Bus, in their own language.
 fn lacks_rights(why: &str) -> bool {
     let words = ["Permission denied", "Operation not permitted", "Access denied", "authentication required"];
     words.iter().any(|word| why.contains(word))

@@ -1,4 +1,4 @@
-//! The end of an act: what the closing look finds and lays to whose charge, and what the ledger is told.
+//! Tests of the end of an act: what the closing look finds, whom it blames, and what the ledger records.
 
 use converge_model::{HostState, Resource, Scalar, Value};
 use converge_resources::System;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::testing::{Bench, ended, resource};
 
-/// A service that shall run, and does, with this time to settle.
+/// A service that should run and does, with this time to settle.
 fn service(bench: &Bench, settle: i64) -> Resource {
     bench.world.unit("app.service");
     let mut service = resource("service", "app");
@@ -33,7 +33,7 @@ fn command(bench: &Bench, name: &str, deed: Deed) -> Resource {
     command
 }
 
-/// What a run says went wrong.
+/// The problems that a run reports.
 fn told(report: &HostReport) -> Vec<String> {
     report.problems.iter().map(|problem| problem.message.clone()).collect()
 }

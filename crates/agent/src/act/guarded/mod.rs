@@ -1,10 +1,10 @@
-//! Access-critical changes: made under a revert that the host carries out by itself, and that only somebody who comes
-//! over a new connection calls off.
+//! Access-critical changes. They are made under a revert that the host carries out by itself. Only a login over a new
+//! connection cancels it.
 //!
-//! An unbroken stretch of such changes, with the notifications that it owes, is one group. Before its first change it is
-//! armed: a timer, and a unit for the next boot, start a copy of this program, which reads what the undo of each step notes
-//! before the step changes anything. After its last the controller is asked to confirm it; what then becomes of the folder of the group
-//! ([`armed`]) is all that counts.
+//! Consecutive changes of this sort, with the notifications that they owe, are one group. The group is armed before
+//! its first change: a timer and a unit for the next boot will start a copy of this program. The copy reads what the
+//! undo of each step notes before the step changes anything. After the last change, the controller is asked to
+//! confirm the group. The state of the group's folder ([`armed`]) then decides the outcome.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -26,41 +26,42 @@ use crate::state::armed::{self, Owner, Standing, can_arm};
 use crate::state::lock::Lock;
 use crate::state::{State, StateError, now};
 
-/// What an act guards its critical changes with.
+/// What guards the critical changes of an act.
 pub(crate) struct Guarding<'a> {
-    /// Where the group's folder is.
+    /// The state, which holds the group's folder.
     pub(crate) state: &'a State,
-    /// The run.
+    /// The id of the run.
     pub(crate) run: &'a str,
-    /// How long a group waits, and whether it may hold what cannot be taken back.
+    /// How long a group waits, and whether it may contain irreversible changes.
     pub(crate) guard: Guard,
     /// The critical resources.
     pub(crate) critical: BTreeSet<u32>,
-    /// Whether this host can take a group back by itself.
+    /// Whether this host can revert a group by itself.
     pub(crate) can_arm: bool,
-    /// How many groups were armed.
+    /// The number of groups that were armed.
     pub(crate) count: u32,
-    /// The group at work.
+    /// The current group.
     pub(crate) group: Option<Group>,
 }
 
-/// A group on its way.
+/// An unfinished group.
 pub(crate) struct Group {
     members: Vec<u32>,
     deadline: Instant,
 }
 
-/// How often a group is looked after while it waits.
+/// How often a waiting group is checked.
 const GLANCE: Duration = Duration::from_millis(50);
-/// How long what bans may take to answer.
+/// How long a program that bans addresses may take to answer.
 const ANSWER: Duration = Duration::from_secs(15);
-/// How late a timer may be before the agent takes its place.
+/// How late a timer may be before the agent starts the revert itself.
 const LATE: Duration = Duration::from_secs(5);
 /// How long a revert may take.
 const REVERTING: Duration = AT_MOST;
 
 impl Act<'_> {
-    /// Before the resource at `index` is changed or notified: a critical one is changed under an armed group alone.
+    /// Runs before the resource at `index` is changed or notified. A critical one is changed only under an armed
+    /// group.
     pub(super) fn guard(&mut self, index: u32, because: &[u32]) -> Result<(), String> {
         let Some(guarding) = &mut self.guarding else { return Ok(()) };
         let of_group = |by: &u32| guarding.group.as_ref().is_some_and(|group| group.members.contains(by));
@@ -80,12 +81,12 @@ impl Act<'_> {
         Ok(())
     }
 
-    /// Whether the resource at `index` belongs to the group at work.
+    /// Whether the resource at `index` belongs to the current group.
     pub(super) fn is_guarded(&self, index: u32) -> bool {
         self.group().is_some_and(|group| group.members.contains(&index))
     }
 
-    /// Whether a group is at work: it is seen through to its end, whoever wants the act to stop.
+    /// Whether there is a current group. It is finished even if the act should stop.
     pub(super) fn has_group(&self) -> bool {
         self.group().is_some()
     }
@@ -94,7 +95,7 @@ impl Act<'_> {
         self.guarding.as_ref()?.group.as_ref()
     }
 
-    /// Starts the clock: first what will take the group back, then the folder gets the name that lets it.
+    /// Arms a group. First it prepares the timer, then it renames the folder so that a revert can start.
     fn arm(&mut self) -> Result<(), StateError> {
         let Some(guarding) = &mut self.guarding else { return Ok(()) };
         guarding.count += 1;
@@ -120,7 +121,7 @@ impl Act<'_> {
         Ok(())
     }
 
-    /// After everything at `index`: a group that neither owes a notification nor goes on with the next step is at its end.
+    /// Ends the group after the turn at `index`, if it owes no notification and the next step does not belong to it.
     pub(super) fn end_group(&mut self, index: u32) {
         let Some(group) = self.group() else { return };
         let place = |target: u32| self.decoded.notifications.place(target);
@@ -128,7 +129,7 @@ impl Act<'_> {
             let targets = self.resource(*by).notify.iter();
             self.changed(*by) && targets.map(|notify| place(notify.target)).any(|place| place > index)
         };
-        // The steps stand in the order of the places where they have their turns.
+        // The steps are in the order of their turns.
         let next = self.draft.steps.partition_point(|step| {
             let own = step.step.resource;
             (if step.action.is_some() { place(own) } else { own }) <= index
@@ -139,7 +140,7 @@ impl Act<'_> {
         }
     }
 
-    /// Has the group confirmed, or hears that it was taken back.
+    /// Asks for a confirmation of the group, or learns that it was reverted.
     pub(super) fn settle_group(&mut self) {
         let Some(guarding) = &mut self.guarding else { return };
         let (state, run) = (guarding.state, guarding.run);
@@ -173,8 +174,8 @@ impl Act<'_> {
         }
     }
 
-    /// Gives what was started the time that it says it takes to have its effect: a ban comes a moment after what bans was
-    /// started, and that is a moment after its unit was.
+    /// Waits until started services have had their effect, for as long as they say. Example: a ban comes a moment
+    /// after its daemon started, and that is a moment after its unit started.
     fn let_settle(&self, group: &Group) {
         let changed = || group.members.iter().filter(|index| self.changed(**index));
         let asks = |index: &&u32| self.resource(**index).params.get("settle").is_some();
@@ -190,7 +191,7 @@ impl Act<'_> {
         std::thread::sleep(times.max().unwrap_or_default().min(half));
     }
 
-    /// Clears away what armed a group that somebody confirmed.
+    /// Removes what armed a group that was confirmed.
     fn disarm(&mut self, owner: &Owner, state: &State) {
         if let Err(error) = clear_away(self.system, owner, state) {
             let message = format!("failed to clear away what armed {}: {error}", owner.timer);
@@ -199,7 +200,7 @@ impl Act<'_> {
         self.channel.event(EventKind::Confirmed);
     }
 
-    /// The host has put back what the group changed; where it did so in the middle of a step, that step is put back too.
+    /// Handles a group that the host reverted. If that happened during a step, that step is restored too.
     fn taken_back(&mut self, group: &Group, in_time: bool) {
         let mut members = group.members.clone();
         members.dedup();
@@ -238,13 +239,13 @@ impl Group {
         Self { members: Vec::new(), deadline: Instant::now() + Duration::from_secs(seconds.into()) }
     }
 
-    /// The seconds that are left to confirm it.
+    /// Returns the seconds left to confirm the group.
     fn left(&self) -> u32 {
         self.deadline.saturating_duration_since(Instant::now()).as_secs() as u32
     }
 }
 
-/// Waits until the group is confirmed or taken back. A timer that does not come is none to rely on.
+/// Waits until the group is confirmed or reverted. If the timer is late, the agent starts the revert itself.
 fn wait(system: &dyn System, state: &State, deadline: Instant) -> Result<Standing, StateError> {
     let mut is_late = false;
     loop {
@@ -260,7 +261,7 @@ fn wait(system: &dyn System, state: &State, deadline: Instant) -> Result<Standin
     }
 }
 
-/// Stops the timer of `owner`, lets the next boot start nothing, and forgets the folder.
+/// Stops the timer of `owner`, removes the unit of the next boot, and removes the folder.
 pub(crate) fn clear_away(system: &dyn System, owner: &Owner, state: &State) -> Result<(), StateError> {
     if let Some(clock) = system.units().clock() {
         clock.disarm(Some(owner.timer.as_str()).filter(|timer| !timer.is_empty()));
@@ -268,8 +269,8 @@ pub(crate) fn clear_away(system: &dyn System, owner: &Owner, state: &State) -> R
     armed::forget(state)
 }
 
-/// Begins a revert again that was killed midway, and one whose timer is gone: apart from this process, for its connection may
-/// be what it cuts. One that is at work is waited for.
+/// Restarts a revert that was killed midway, or whose timer is gone. It runs apart from this process, because it may
+/// cut this connection. If a revert is running already, this waits for it.
 pub(crate) fn resume(system: &dyn System, state: &State) {
     let Some(clock) = system.units().clock() else { return };
     let is_left_alone = match Standing::read(state) {
@@ -278,12 +279,12 @@ pub(crate) fn resume(system: &dyn System, state: &State) {
         _ => false,
     };
     if is_left_alone && can_arm(system, state) && Lock::holder(state, now()).is_none() {
-        // How it stands afterwards is read from the folder.
+        // The result is ignored: the folder shows the state afterwards.
         clock.start_apart(&words(state));
     }
 }
 
-/// The words that take a group back, wherever it has come to.
+/// Returns the command that reverts a group, in whatever state it is.
 fn words(state: &State) -> [String; 3] {
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     [text(armed::program(state)), REVERT.to_owned(), text(state.path(""))]

@@ -1,4 +1,4 @@
-//! Groups of critical changes: when they are armed, what becomes of them, and what is refused.
+//! Tests of groups of critical changes: when they are armed, how they end, and what is refused.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use crate::state::armed::confirm;
 use crate::testing::{Bench, ended, order, resource};
 use crate::work::{act_in, look_in};
 
-/// What becomes of each group, in order.
+/// The end of each group, in order.
 #[derive(Clone, Copy)]
 enum Fate {
     Confirmed,
@@ -21,8 +21,8 @@ enum Fate {
     Stuck,
 }
 
-/// Carries resources out on a host with systemd, whose groups meet these fates; the report, and for each group what was
-/// changed before it was settled.
+/// Applies resources on a host with systemd, whose groups end with these fates. Returns the report, and for each
+/// group what was changed before it ended.
 fn apply(bench: &Bench, resources: &[Resource], fates: &[Fate]) -> (HostReport, Vec<String>) {
     std::fs::create_dir_all(bench.root().join("run/systemd/system")).unwrap();
     std::fs::create_dir_all(bench.root().join("etc/systemd/system")).unwrap();
@@ -59,7 +59,7 @@ fn apply(bench: &Bench, resources: &[Resource], fates: &[Fate]) -> (HostReport, 
     (report, groups)
 }
 
-/// What the timer starts.
+/// Does what the timer starts.
 fn put_back(state: &State) {
     let elsewhere = tempfile::tempdir().unwrap();
     let machine = converge_resources::system::fake::World::new(elsewhere.path()).unwrap();
@@ -67,7 +67,7 @@ fn put_back(state: &State) {
     revert(&machine, &state.path(""), false).unwrap();
 }
 
-/// What an armed group would put back, a line each, without what armed it.
+/// Returns what an armed group would restore, one line each, without what armed it.
 fn noted(state: &State, root: &Path) -> String {
     let back = std::fs::read_to_string(state.path("armed/back")).unwrap();
     let back = back.replace(&root.display().to_string(), "");
@@ -105,7 +105,7 @@ fn service(name: &str) -> Resource {
     service
 }
 
-/// A file of sshd, an ordinary one, another of sshd, and the services that they notify.
+/// Returns a file of sshd, an ordinary one, another of sshd, and the services that they notify.
 fn mixed(bench: &Bench) -> Vec<Resource> {
     ["ssh.service", "web.service"].into_iter().for_each(|unit| bench.world.unit(unit));
     std::fs::create_dir_all(bench.root().join("etc/ssh")).unwrap();
@@ -213,7 +213,7 @@ fn a_group_that_bans_is_asked_about_once_its_bans_are_there() {
     assert_eq!((report.state, groups.len()), (HostState::Changed, 1), "{report:?}");
     let pings = bench.world.log().iter().filter(|line| *line == "run fail2ban-client ping").count();
     assert_eq!(pings, 3, "until it answers");
-    // Before it is asked about, and before the closing look.
+    // The time to settle comes before the confirmation and before the closing look.
     assert!(started.elapsed() >= Duration::from_millis(300));
 }
 
@@ -293,7 +293,7 @@ fn a_host_that_can_take_nothing_back_changes_what_is_accepted_without_a_timer() 
     assert_eq!((report.state, bench.world.log()), (HostState::Changed, Vec::new()), "{report:?}");
 }
 
-/// A host on which a group of a run that is gone is armed.
+/// A host with an armed group of a run that has died.
 fn left_behind() -> Bench {
     let bench = Bench::new();
     std::fs::create_dir_all(bench.root().join("run/systemd/system")).unwrap();
@@ -328,7 +328,8 @@ fn a_revert_that_stopped_midway_is_begun_again_by_the_next_look() {
     assert_eq!(bench.world.log(), ["run systemctl is-active --quiet t.timer"], "a run is at work on it");
 }
 
-/// What an agent finds that waits for a group whose time was over so long ago, and how often it took the timer's place.
+/// Returns what an agent finds when it waits for a group that ended so long ago, and how often it started the revert
+/// itself.
 fn waited(over: Duration, takes_back: bool) -> (Standing, usize) {
     let bench = left_behind();
     let line = words(&bench.state).join(" ");

@@ -1,5 +1,5 @@
-//! Acts in which something cannot be planned, fails, or does not last: what stands in whose way, what is said of it, and
-//! how the host stands since then.
+//! Tests of acts in which something cannot be planned, fails, or does not last: which resources it stops, what is
+//! reported, and the state of the host afterwards.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn a_step_that_lacks_what_a_skipped_one_was_to_make_names_it() {
     assert_eq!(report.results[2].outcome, StepOutcome::Skipped { why: why.to_owned() }, "{report:?}");
 }
 
-/// A resource that cannot be planned: a folder is where it is to be.
+/// A resource that cannot be planned: a folder is in its place.
 fn obstructed(bench: &Bench) -> Resource {
     std::fs::create_dir_all(bench.root().join("home/bob/keys")).unwrap();
     bench.file("/home/bob/keys", "x")

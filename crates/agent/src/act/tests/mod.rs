@@ -1,4 +1,4 @@
-//! Acts on a world in memory: what is planned is carried out, what fails is put back, what is owed is paid.
+//! Tests of acts on a host in memory: plans are applied, failed steps are restored, owed handlers act.
 
 mod failures;
 mod notified;
@@ -176,7 +176,7 @@ fn a_host_that_moved_on_is_stale_and_untouched() {
     assert_eq!(std::fs::read_to_string(bench.root().join("etc/motd")).unwrap(), "odd\n");
 }
 
-/// A command that runs once for all hosts, for the release `key`.
+/// A once-step for the release `key`.
 fn migration(bench: &Bench, key: &str) -> Resource {
     bench.world.command("migrate", |world| {
         let path: &std::path::Path = "/runs".as_ref();
@@ -328,7 +328,7 @@ fn an_interruption_is_settled_though_nothing_differs() {
     assert!(plan.interrupted.is_none() && plan.ledger_complete, "{plan:?}");
 }
 
-/// A file that notifies a service with no time to settle, and a command that ends the service for good.
+/// A file that notifies a service with no time to settle, and a command that stops the service for good.
 fn fatal(bench: &Bench, text: &str) -> Vec<Resource> {
     let mut file = bench.file("/etc/app", text);
     file.notify = vec![Notify { target: 1, how: NotifyHow::AsTargetSays }];

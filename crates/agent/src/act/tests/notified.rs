@@ -1,4 +1,4 @@
-//! Acts in which something is notified: whether its action runs, what becomes of its debt, and what is put back where it
+//! Tests of acts with notifications: whether the handler acts, whether it stays owed, and what is restored if it
 //! fails.
 
 use converge_model::{
@@ -16,7 +16,7 @@ fn notify(target: u32) -> Vec<Notify> {
     vec![Notify { target, how: NotifyHow::AsTargetSays }]
 }
 
-/// A service that shall run.
+/// A service that should run.
 fn service() -> Resource {
     let mut service = resource("service", "app");
     service.params.set("running", Value::from(true));
@@ -24,7 +24,7 @@ fn service() -> Resource {
     service
 }
 
-/// A command that runs every time, or, if `when` says so, where it is notified.
+/// A command that runs every time, or, if `when` says so, only if it is notified.
 fn command(bench: &Bench, name: &str, when: &str, deed: fn(&World) -> i32) -> Resource {
     bench.world.command(name, deed);
     let mut command = resource("command", name);
@@ -126,7 +126,7 @@ fn a_service_that_its_notification_ended_runs_again_once_the_change_is_put_back(
         bench.world.break_once("app.service");
         let mut file = bench.file("/etc/app", "bad\n");
         file.notify = vec![Notify { target: 1, how }];
-        // No resource asks for it to run: it did.
+        // No resource asks for the service to run, but it did run.
         let mut service = resource("service", "app");
         service.params.set("settle", Value::from(0));
         let report = bench.apply(&[file, service]);
@@ -198,7 +198,7 @@ fn what_waits_for_a_service_that_fails_when_it_is_notified_is_skipped() {
     assert_eq!(of("file[/etc/fine]"), StepOutcome::Done, "what it waits for is well");
 }
 
-/// How the notifiers and the handler ended, each with what was put back and how it stands.
+/// How the notifiers and the handler ended, each with what was restored and its state.
 fn taken_back(report: &HostReport) -> Vec<(String, String, PutBack, Stands)> {
     let failed = report.results.iter().filter_map(|result| match &result.outcome {
         StepOutcome::Failed { why, back, stands, .. } => {
@@ -212,7 +212,7 @@ fn taken_back(report: &HostReport) -> Vec<(String, String, PutBack, Stands)> {
 #[test]
 fn a_change_that_its_handler_does_not_bear_is_put_back_and_the_handler_runs_as_before() {
     a_change_is_not_borne(false);
-    // What is sensitive is kept in memory for as long as the run lasts.
+    // Sensitive content is kept in memory until the run ends.
     a_change_is_not_borne(true);
 }
 

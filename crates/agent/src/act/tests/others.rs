@@ -1,4 +1,4 @@
-//! Acts beside which another program changes the host, and acts that are to stop: they end there, and say so.
+//! Tests of acts that end early and report why: another program changes the host, or the act should stop.
 
 use converge_model::{EventKind, HostState, Problem, Resource, Scalar, StepOutcome, Value};
 use converge_resources::System;
@@ -38,7 +38,7 @@ fn a_host_that_another_program_changes_meanwhile_is_stale_from_there_on() {
     }
 }
 
-/// A host with `there` installed and `new` on offer, and a catalog with both behind `first`.
+/// A host with `there` installed and `new` available, and a catalog with both after `first`.
 fn packages(bench: &Bench, first: Resource) -> Vec<Resource> {
     ["new", "there"].into_iter().for_each(|name| {
         bench.world.offer(name, Offer { version: "1".into(), ..Offer::default() });
@@ -85,7 +85,7 @@ fn an_act_that_is_to_stop_ends_after_the_step_at_work() {
     assert_eq!(text(&bench, "/etc/second"), None);
 }
 
-/// How a command ends that succeeds at its third run, and how often it ran; it may be tried again `retries` times.
+/// How a command that succeeds at its third run ends, and how often it ran. It may be tried again `retries` times.
 fn tried(retries: u32, stops: bool) -> (&'static str, usize) {
     let bench = Bench::new();
     bench.world.command("fetch", |world| {

@@ -1,4 +1,4 @@
-//! Tests of acts whose services must answer a probe: what they do not answer with is put back.
+//! Tests of acts whose services must answer a probe: a change that breaks the answer is restored.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use converge_model::{HostReport, HostState, Notify, NotifyHow, PutBack, Resource
 
 use crate::testing::{Bench, resource};
 
-/// An application on a socket of its own: it answers with what the release says that is linked when it is asked.
+/// An application on its own socket. Its answer comes from the release that is linked at that moment.
 fn application(root: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -25,7 +25,7 @@ fn application(root: PathBuf) -> String {
     address
 }
 
-/// A host with two releases, of which only `good` answers as it should.
+/// A host with two releases, of which only `good` answers correctly.
 fn host() -> (Bench, String) {
     let bench = Bench::new();
     bench.world.unit("app.service");

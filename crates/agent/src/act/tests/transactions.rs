@@ -1,4 +1,4 @@
-//! Acts over packages: which of them are one transaction, and what is said of each.
+//! Tests of acts over packages: which of them are one transaction, and what is reported of each.
 
 use converge_model::{
     EventKind, HostState, Notify, NotifyHow, PropertyChange, PutBack, Resource, Scalar, Shown, Stands,
@@ -15,7 +15,7 @@ fn offer() -> Offer {
     Offer { version: "1".into(), ..Offer::default() }
 }
 
-/// A package on offer, in a body of its own.
+/// An available package, in a body of its own.
 fn package(bench: &Bench, name: &str, offer: Offer) -> Resource {
     bench.world.offer(name, offer);
     let mut package = resource("package", name);
@@ -23,7 +23,7 @@ fn package(bench: &Bench, name: &str, offer: Offer) -> Resource {
     package
 }
 
-/// The steps of an act as they began and ended.
+/// The starts and ends of the steps of an act.
 fn course(bench: &Bench) -> Vec<String> {
     let events = bench.controller.events.lock().unwrap();
     let told = |event: &EventKind| match event {
@@ -121,7 +121,8 @@ fn what_comes_along_with_a_transaction_is_told_at_its_last_package() {
     assert_eq!((report.state, beyond), (HostState::Changed, vec![0, 1]), "{report:?}");
 }
 
-/// A host whose sources are newer than its lists: fetched ones say that `new` cannot stay beside `mail`, and needs `libnew`.
+/// A host whose sources are newer than its lists. The new lists say that `new` conflicts with `mail`, if `conflicts`,
+/// and needs `libnew`.
 fn stale(bench: &Bench, conflicts: bool) {
     let plain = |version: &str| Offer { version: version.into(), ..Offer::default() };
     bench.world.offer("mail", plain("3"));
@@ -149,7 +150,7 @@ fn packages_that_the_plan_does_not_name_stay_whatever_fetched_lists_say() {
             assert!(why.contains("would remove mail, which the plan does not name"), "{why}");
         }
         assert_eq!(bench.world.log(), ["install mail", "refresh"], "nothing changed but the lists");
-        // By now the plan knows, and names it.
+        // The plan now knows the removal and shows it.
         let plan = bench.look(&catalog);
         let removes: Vec<_> = plan.steps.iter().flat_map(|step| &step.change.properties).collect();
         assert!(
