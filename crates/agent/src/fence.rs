@@ -82,7 +82,7 @@ fn cover_cache(folder: &Path) -> io::Result<()> {
     cover(folder)
 }
 
-/// Covers a folder with one in memory. Where the kernel has overlays, what was there shows through; else it is empty.
+/// Covers a folder with one in memory. If the kernel has overlays, the old content shows through; else it is empty.
 fn cover(folder: &Path) -> io::Result<()> {
     let was = std::fs::metadata(folder)?;
     let below = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
@@ -91,7 +91,7 @@ fn cover(folder: &Path) -> io::Result<()> {
     let (upper, work) = (folder.join("upper"), folder.join("work"));
     std::fs::create_dir(&upper)?;
     std::fs::create_dir(&work)?;
-    // The folder looks as it did: its owner and mode are those of the upper one.
+    // The folder keeps its owner and mode, which come from the upper folder.
     std::os::unix::fs::chown(&upper, Some(was.uid()), Some(was.gid()))?;
     std::fs::set_permissions(&upper, was.permissions())?;
     let mut options = format!("lowerdir=/proc/self/fd/{},upperdir=", below.as_raw_fd()).into_bytes();
@@ -107,7 +107,8 @@ fn cover(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The mount point and the flags of a line of proc_pid_mountinfo(5); a remount must repeat the flags to keep them.
+/// Returns the mount point and the flags of a line of proc_pid_mountinfo(5). A remount must repeat the flags to keep
+/// them.
 fn entry(line: &[u8]) -> Option<(PathBuf, MountFlags)> {
     let mut fields = line.split(|byte| *byte == b' ').skip(4);
     let at = PathBuf::from(OsStr::from_bytes(&unescape(fields.next()?)));
@@ -123,7 +124,7 @@ fn entry(line: &[u8]) -> Option<(PathBuf, MountFlags)> {
     Some((at, flags.fold(MountFlags::empty(), MountFlags::union)))
 }
 
-/// A path as the kernel writes it, with `\040` for a space and the like.
+/// Decodes a path as the kernel writes it, with `\040` for a space and similar escapes.
 fn unescape(mut text: &[u8]) -> Vec<u8> {
     let mut path = Vec::with_capacity(text.len());
     while let Some((&first, rest)) = text.split_first() {
@@ -147,7 +148,7 @@ fn unescape(mut text: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// What a shell line says behind the fence: its exit code. None where there is no right to raise one.
+    /// Whether a shell line succeeds behind the fence. None if the test may not raise a fence.
     fn behind(line: impl Into<String>) -> Option<bool> {
         let line = line.into();
         let asked = std::thread::spawn(move || {

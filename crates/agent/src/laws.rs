@@ -1,5 +1,5 @@
-//! The laws over random catalogs on a world that springs surprises: packages that bring files, users and running units,
-//! commands that alter what is managed, runs that die anywhere.
+//! Tests of the laws with random catalogs, on a host that changes in unexpected ways. Packages bring files, users and
+//! running units. Commands change managed things. Runs die at any point.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +36,7 @@ enum Part {
     Service {
         running: bool,
     },
-    /// A command that makes its own mark and, where it is hostile, writes over a file that others manage.
+    /// A command that makes its own mark. A hostile one also writes over a managed file.
     Command {
         number: usize,
         hostile: bool,
@@ -66,20 +66,20 @@ fn part() -> impl Strategy<Value = Part> {
 #[derive(Clone, Debug)]
 struct Case {
     parts: Vec<Part>,
-    /// Files that are there before.
+    /// Files that exist before the run.
     there: Vec<(usize, usize)>,
     installed: bool,
-    /// What fetched lists say of `web`; none: the lists are as new as the sources.
+    /// The entry of `web` in new lists. None: the lists are up to date.
     news: Option<News>,
     notifies: Vec<bool>,
 }
 
-/// What fetched lists may say of a package beyond what a plan over the old ones knew.
+/// What new lists may add about a package, which a plan over the old ones did not know.
 #[derive(Clone, Copy, Debug)]
 enum News {
-    /// It cannot stay beside `mail`, which is installed.
+    /// It conflicts with `mail`, which is installed.
     Conflicts,
-    /// It needs `libnew`, too.
+    /// It also depends on `libnew`.
     Depends,
 }
 
@@ -151,7 +151,7 @@ impl Case {
         bench
     }
 
-    /// The catalog: each claim once, in the order of the parts.
+    /// The catalog. Each claim appears once, in the order of the parts.
     fn catalog(&self, bench: &Bench) -> Vec<Resource> {
         let mut catalog: Vec<Resource> = Vec::new();
         let mut names = BTreeSet::new();
@@ -206,7 +206,7 @@ impl Case {
     }
 }
 
-/// The catalog up to the first resource that claims what another does: the language refuses such.
+/// The catalog up to the first resource with a conflicting claim. The language refuses such catalogs.
 fn without_conflicts(catalog: Vec<Resource>) -> Vec<Resource> {
     let claims =
         order(&catalog).catalog.resources.into_iter().map(|one| one.claims).collect::<Vec<Vec<Claim>>>();
@@ -220,7 +220,7 @@ fn without_conflicts(catalog: Vec<Resource>) -> Vec<Resource> {
     kept
 }
 
-/// All that is on the host: bytes and modes.
+/// Everything on the host: bytes and modes.
 fn image(root: &Path) -> BTreeMap<PathBuf, String> {
     use std::os::unix::fs::PermissionsExt;
     let mut image = BTreeMap::new();
@@ -248,7 +248,7 @@ fn law_one(bench: &Bench, catalog: &[Resource]) -> HostPlan {
     plan
 }
 
-/// Every step is accounted for, and nothing but what is claimed or brought changed.
+/// Each step is in the report, and only claimed or declared things changed.
 fn law_two(
     plan: &HostPlan,
     report: &HostReport,
@@ -275,8 +275,8 @@ fn law_two(
     let waits = |resource: u32| plan.steps.iter().any(|step| step.resource == resource);
     for blocked in plan.blocked.iter().filter(|blocked| !waits(blocked.resource)) {
         let mut results = report.results.iter().filter(|result| result.resource == blocked.resource);
-        // Where only an action waits, the resource itself is in sync, unless an open step turns out to bring what is not
-        // to be there.
+        // If only an action waits, the resource itself is in sync, unless an open step brings something that should
+        // be absent.
         let waits_to_act = blocked.why.starts_with("what it is notified of waits");
         let is_left = |result: &StepResult| {
             !result.outcome.left_a_change() || waits_to_act && result.outcome == StepOutcome::Unforeseen
@@ -317,7 +317,7 @@ fn law_two(
     }
 }
 
-/// Packages go only where the plan names them, and what comes beside them is told.
+/// Packages are removed only if the plan names them, and the report names all that come along.
 fn law_of_packages(plan: &HostPlan, report: &HostReport, before: &PackageTable, after: &PackageTable) {
     let names = |property: &str| -> BTreeSet<String> {
         let found = plan.steps.iter().flat_map(|step| &step.change.properties);
@@ -358,7 +358,7 @@ fn law_of_packages(plan: &HostPlan, report: &HostReport, before: &PackageTable, 
     }
 }
 
-/// After a run that succeeded, nothing is left to do.
+/// After a successful run, nothing is pending.
 fn law_three(bench: &Bench, catalog: &[Resource]) {
     let again = bench.look(catalog);
     assert!(again.is_empty() && again.problems.is_empty(), "law 3: {:?} {:?}", again.steps, again.problems);
@@ -402,7 +402,7 @@ proptest! {
         if clean.look(&catalog).problems.is_empty() {
             let clean_report = clean.apply(&catalog);
             let bench = case.bench();
-            // The contents are the controller's, so each bench has its own catalog.
+            // The contents belong to the controller, so each bench has its own catalog.
             let catalog = case.catalog(&bench);
             let plan = bench.look(&catalog);
             bench.controller.die_at(dies_at);
@@ -427,9 +427,9 @@ proptest! {
     }
 }
 
-/// A resource of each kind that can be asked to be absent, with what the kind cannot do without.
+/// A resource of each kind that supports absence, with the parameters that the kind requires.
 fn absent(kind: &str) -> Resource {
-    // Each has a thing of its own: two owners of one are refused.
+    // Each has its own thing: two owners of one thing are refused.
     let path = format!("/etc/gone-{kind}");
     let name = match kind {
         "user" | "group" | "cron" | "package" | "apt-repository" | "systemd-unit" | "authorized-key" => {

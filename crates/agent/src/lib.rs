@@ -1,7 +1,8 @@
-//! The agent: what runs on a host. It says what the host is, looks at it under a catalog, and acts on it.
+//! The agent: the program that runs on a host. It reports facts, looks at the host under a catalog, and applies
+//! plans.
 //!
-//! One conversation over standard input and output ([`serve`]), then it ends. It holds no inventory, renders nothing
-//! and opens no connection of its own.
+//! It holds one conversation over standard input and output ([`serve`]), then it ends. It has no inventory, renders
+//! nothing and opens no connection of its own.
 
 mod act;
 mod ad_hoc;

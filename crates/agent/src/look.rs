@@ -1,4 +1,4 @@
-//! A look: the plan of a host, its diffs filled in, its secrets masked, and the token that stands for it.
+//! A look: the plan of a host with its diffs, its secrets masked, and the token that identifies it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -24,9 +24,9 @@ pub(crate) struct Looked {
     pub(crate) draft: Draft,
     pub(crate) token: Digest,
     pub(crate) ledger_complete: bool,
-    /// The resources that run once for all hosts and did.
+    /// The once-steps that have run.
     known_once: BTreeSet<u32>,
-    /// The targets whose debts are still open.
+    /// The targets whose actions are still owed.
     pub(crate) owed: BTreeSet<String>,
     /// The access-critical resources.
     pub(crate) critical: BTreeSet<u32>,
@@ -77,11 +77,11 @@ pub(crate) fn look(
     Ok(Looked { draft, token, ledger_complete, known_once, owed, critical })
 }
 
-/// The plan as it leaves the host. A run that was interrupted is to be settled by an act, even where nothing differs.
+/// Makes the plan for the controller. An interrupted run must be settled by an act, even if nothing differs.
 pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
     let standing = Standing::read(state).unwrap_or(Standing::Nothing);
     let busy = Lock::holder(state, now());
-    // The journal of a run that is at work is open, too, or was when this look began: that run was not interrupted, and
+    // The journal of a running run is open too, or was when this look began. Such a run was not interrupted, and
     // settles what an earlier one left.
     let is_open = |run: &String| Past::read(state).is_ok_and(|now| now.interrupted.as_ref() == Some(run));
     let interrupted = past.interrupted.clone().filter(|run| busy.is_none() && is_open(run));
@@ -104,7 +104,7 @@ pub(crate) fn report(looked: Looked, past: &Past, state: &State) -> HostPlan {
     }
 }
 
-/// The resources that run once for all hosts and did: here, says the ledger, or elsewhere, says the controller.
+/// The once-steps that have run: here (from the ledger), or on another host (from the controller).
 fn known_once(catalog: &Catalog, memory: &Memory<'_>) -> BTreeSet<u32> {
     let elsewhere = catalog.settled.iter().filter(|(_, how)| *how == Settled::Known).map(|(at, _)| *at);
     let resources = (0_u32..).zip(&catalog.resources);
@@ -112,7 +112,7 @@ fn known_once(catalog: &Catalog, memory: &Memory<'_>) -> BTreeSet<u32> {
     elsewhere.chain(here.map(|(at, _)| at)).collect()
 }
 
-/// The debts that are still open: a unit with a new invocation has been restarted since.
+/// Returns the actions that are still owed. If a unit has a new invocation, it has been restarted since.
 fn open_debts(
     debts: &BTreeMap<String, Vec<Debt>>,
     decoded: &Decoded<'_>,
@@ -133,21 +133,21 @@ fn open_debts(
     open
 }
 
-/// The invocation of the unit of the resource at the address `target`; none where the catalog has no such resource any
-/// more, and its debt went with it.
+/// Returns the invocation of the unit of the resource at the address `target`. None if the catalog no longer has that
+/// resource; nothing is owed to it then.
 #[expect(clippy::option_option, reason = "no resource, and a resource without a unit, are two answers")]
 fn target_invocation(target: &str, decoded: &Decoded<'_>, system: &dyn System) -> Option<Option<String>> {
     Some(invocation(decoded, system, decoded.place(target)?))
 }
 
-/// The invocation of the unit that a notification of the resource at `index` concerns.
+/// Returns the invocation of the unit that a notification of the resource at `index` concerns.
 pub(crate) fn invocation(decoded: &Decoded<'_>, system: &dyn System, index: u32) -> Option<String> {
     let action = decoded.wanted[index as usize].action(converge_model::NotifyHow::AsTargetSays)?;
     let states = system.units().states(&[action.unit?]).ok()?;
     states.into_iter().next().map(|UnitState { invocation, .. }| invocation).filter(|text| !text.is_empty())
 }
 
-/// Asks, once, for the texts that diffs still need, and fills them in. What is not to be had stays without a diff.
+/// Asks once for the texts of all diffs and fills them in. If a text is not available, there is no diff.
 fn fill_diffs(draft: &mut Draft, channel: &dyn Channel) {
     let (mut wanted, mut known) = (Vec::new(), HashSet::new());
     let mut total = 0;
@@ -184,8 +184,8 @@ fn fill_diffs(draft: &mut Draft, channel: &dyn Channel) {
     }
 }
 
-/// Stands for everything that the plan says, before it is masked: keyed with the host's secrets, so that it tells
-/// nobody what they are.
+/// Identifies the whole plan before it is masked. It is keyed with the host's secrets, so that it reveals none of
+/// them.
 fn token(draft: &Draft, catalog: &Catalog) -> Digest {
     let key = blake3::derive_key("converge 2026 plan token", &catalog.secrets.to_channel());
     let steps: Vec<&Step> = draft.steps.iter().map(|step| &step.step).collect();

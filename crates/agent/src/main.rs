@@ -1,4 +1,4 @@
-//! The agent's program. Everything comes over standard input; arguments make it put back what nobody confirmed.
+//! The agent's program. All input comes over standard input. With arguments, it is the program of the revert.
 use std::path::Path;
 use std::process::ExitCode;
 

@@ -1,18 +1,18 @@
-//! Where notified actions stand: right after the last resource that can notify a target, or at the target's own place
-//! where that is later.
+//! The place of a notified action: right after the last resource that can notify its target, or at the target's own
+//! place if that is later.
 
 use converge_model::{NotifyHow, Resource};
 
 /// The notifications of a catalog.
 pub(crate) struct Notifications {
-    /// By resource: the targets whose action stands right after it.
+    /// By resource: the targets whose action runs right after it.
     due: Vec<Vec<u32>>,
-    /// By resource: who notifies it, and how.
+    /// By resource: the resources that notify it, and how.
     notifiers: Vec<Vec<(u32, NotifyHow)>>,
 }
 
 impl Notifications {
-    /// Reads them off the catalog's resources, in their final order.
+    /// Reads the notifications of the resources, in their final order.
     pub(crate) fn of(resources: &[Resource]) -> Self {
         let mut notifiers = vec![Vec::new(); resources.len()];
         for (index, resource) in resources.iter().enumerate() {
@@ -31,22 +31,22 @@ impl Notifications {
         Self { due, notifiers }
     }
 
-    /// The targets whose action stands right after the resource at `index`.
+    /// Returns the targets whose action runs right after the resource at `index`.
     pub(crate) fn due(&self, index: u32) -> &[u32] {
         self.due.get(index as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// The resource after which the action of `target` stands.
+    /// Returns the resource after which the action of `target` runs.
     pub(crate) fn place(&self, target: u32) -> u32 {
         self.notifiers(target).last().map_or(target, |(last, _)| target.max(*last))
     }
 
-    /// Who notifies `target`, in order.
+    /// Returns the resources that notify `target`, in order.
     pub(crate) fn notifiers(&self, target: u32) -> &[(u32, NotifyHow)] {
         self.notifiers.get(target as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// How those of the notifiers that `changed` want it done: a restart wins over a reload.
+    /// Returns what the notifiers that `changed` ask for. A restart wins over a reload.
     pub(crate) fn how(&self, target: u32, changed: impl Fn(u32) -> bool) -> Option<NotifyHow> {
         self.notifiers(target).iter().filter(|(by, _)| changed(*by)).map(|(_, how)| *how).max()
     }

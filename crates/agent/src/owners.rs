@@ -1,5 +1,5 @@
-//! Who owns what on this host: the claims of a catalog under the names that their things have here. The language finds
-//! two resources that name one thing alike; here are found those that lead to it by different names.
+//! Ownership on this host: the claims of a catalog under the names that the host uses. The language finds two
+//! resources with the same name for a thing. This file finds those that reach it by different names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -18,12 +18,12 @@ pub(crate) struct Owners {
 pub(crate) struct Clash {
     /// The place of the other resource.
     pub(crate) with: u32,
-    /// The thing, as the ledger calls it.
+    /// The thing, under its name in the ledger.
     pub(crate) thing: String,
 }
 
 impl Owners {
-    /// Adds what the resource at `index` owns; the first thing that another one owns already.
+    /// Adds what the resource at `index` owns. Returns the first thing that another resource owns already.
     pub(crate) fn add(&mut self, index: u32, owned: Vec<Claim>) -> Option<Clash> {
         let clash = owned.iter().find_map(|claim| {
             let with = self.owner(index, claim)?;
@@ -40,7 +40,7 @@ impl Owners {
         clash
     }
 
-    /// The other resource that owns what `claim` claims.
+    /// Returns the other resource that owns what `claim` claims.
     fn owner(&self, index: u32, claim: &Claim) -> Option<u32> {
         let (path, extent) = match claim {
             Claim::Named { space, name } => {
@@ -118,7 +118,7 @@ mod tests {
             &[resource("service", "ssh"), resource("service", "sshd")],
             "service[ssh] and service[sshd] both own unit:ssh.service on this host",
         );
-        // The link may be one that an earlier step makes.
+        // An earlier step may make the link.
         let mut current = resource("link", "/run/current");
         current.params.set("to", converge_model::Value::from("/run"));
         let [one, other] = files("/run/current/y", "/run/y");
@@ -127,7 +127,7 @@ mod tests {
             "file[/run/current/y] and file[/run/y] both own path:/run/y on this host",
         );
         assert_eq!(bench.look(&files("/run/x", "/run/y")).problems, []);
-        // One file with two names would be given one mode after the other at every run.
+        // One file with two names would get one mode after the other in every run.
         std::fs::write(bench.root().join("run/x"), "one\n").unwrap();
         assert_eq!(bench.look(&files("/run/x", "/run/y")).problems, []);
         std::fs::hard_link(bench.root().join("run/x"), bench.root().join("run/y")).unwrap();

@@ -1,5 +1,5 @@
-//! Planning: the walk over a catalog in its final order, each resource looked at under what earlier steps will have
-//! done, with the notified actions in their places and neighbouring packages as one transaction.
+//! Planning: one walk over a catalog in its final order. Each resource is looked at under the effects of earlier
+//! steps. Notified actions have their places, and neighbouring packages are one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,51 +23,51 @@ use crate::owners::{Clash, Owners};
 use crate::state::journal::Debt;
 use crate::veil::Veil;
 
-/// A plan with what is needed to finish and to carry it out.
+/// A plan with everything that is needed to finish it and to apply it.
 #[derive(Default)]
 pub(crate) struct Draft {
     pub(crate) steps: Vec<DraftStep>,
-    /// The resources that need nothing.
+    /// The resources that are in sync.
     pub(crate) in_sync: BTreeSet<u32>,
     pub(crate) problems: Vec<Problem>,
-    /// What the plan lets transactions of packages do.
+    /// What the plan allows transactions of packages to do.
     pub(crate) allowance: Allowance,
-    /// The resources that are left as they are: by place, what is said of them.
+    /// The resources that are left alone, by place, with the reason.
     pub(crate) blocked: BTreeMap<u32, Blocked>,
     /// The notified actions that wait for such a resource.
     pub(crate) waiting: Vec<Blocked>,
-    /// The resources that must not be planned so, though each of them alone could be.
+    /// The resources that the whole plan must not contain, although each of them alone is possible.
     refused: Refused,
-    /// What the resources that were looked at own, under the names that their things have on the host.
+    /// What the resources own, under the names on the host, as far as they were looked at.
     pub(crate) owned: BTreeMap<u32, Vec<Claim>>,
-    /// What of it may be shown.
+    /// The rules for what may be shown.
     pub(crate) veil: Veil,
 }
 
 /// A step of a draft.
 pub(crate) struct DraftStep {
     pub(crate) step: Step,
-    /// Diffs whose texts are still to be had.
+    /// Diffs whose texts are still missing.
     pub(crate) diffs: Vec<DiffRequest>,
-    /// What is done; none where the resource itself is applied.
+    /// The action. None if the resource itself is applied.
     pub(crate) action: Option<Action>,
-    /// The packages that go with it.
+    /// The packages that it removes.
     pub(crate) removes: Vec<String>,
 }
 
-/// Why a resource cannot be planned, and what to do about it.
+/// Why a resource cannot be planned, and what the user can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reason {
     pub(crate) why: String,
     pub(crate) help: Option<String>,
 }
 
-/// Resources that cannot be planned, by their places.
+/// Resources that cannot be planned, by place.
 pub(crate) type Refused = BTreeMap<u32, Reason>;
 
-/// Plans the whole catalog over the host as it is. `debts` are owed from earlier runs, by the target's address; `known`
-/// are the resources that run once for all hosts and did. `refuse` says which steps of a whole plan must not be: it is
-/// made again without them, until there are none.
+/// Plans the whole catalog over the host's current state. `debts`: the actions owed from earlier runs, by the
+/// target's address. `known`: the once-steps that have run. `refuse` returns the steps that a whole plan must not
+/// contain. The plan is made again without them, until there are none.
 pub(crate) fn plan(
     decoded: &Decoded<'_>,
     system: &dyn System,
@@ -89,7 +89,7 @@ pub(crate) fn plan(
     }
 }
 
-/// One walk over the catalog in its order; those that are `refused` already cannot be planned.
+/// Walks over the catalog once, in order. Resources in `refused` cannot be planned.
 fn pass(
     decoded: &Decoded<'_>,
     system: &dyn System,
@@ -122,15 +122,15 @@ fn pass(
     walk.draft
 }
 
-/// What the plan lets transactions of packages do, before it found any. A host without a package manager tells so where
-/// a package is looked at.
+/// Returns what transactions of packages may do before the plan finds any. A host without a package manager reports
+/// that when a package is looked at.
 fn allowance(decoded: &Decoded<'_>, system: &dyn System) -> Allowance {
     let has_packages = decoded.wanted.iter().any(|wanted| wanted.is_batched());
     let architecture = has_packages.then(|| system.packages().architecture().unwrap_or_default());
     architecture.map(Allowance::on).unwrap_or_default()
 }
 
-/// Reads, in parallel, what the ordered walk will ask for; what fails here is told there.
+/// Reads in parallel what the ordered walk will need. Errors are ignored here: the walk reports them.
 pub(crate) fn warm(decoded: &Decoded<'_>, base: &Base<'_>) {
     let selected =
         || decoded.wanted.iter().zip(&decoded.catalog.resources).filter(|(_, r)| r.options.selected);
@@ -138,14 +138,14 @@ pub(crate) fn warm(decoded: &Decoded<'_>, base: &Base<'_>) {
     if !units.is_empty() {
         let _ = base.warm_units(&units.into_iter().collect::<Vec<_>>());
     }
-    // Commands run their guards in order, and once.
+    // Guards of commands run in order, and only once.
     let quiet: Vec<_> = selected().filter(|(wanted, _)| !wanted.is_guarded()).collect();
     if quiet.len() >= PARALLEL_FROM {
         quiet.par_iter().for_each(|(wanted, _)| drop(wanted.look(&View::bare(base))));
     }
 }
 
-/// Below so many resources, starting threads costs more than they save.
+/// With fewer resources, starting threads costs more than it saves.
 const PARALLEL_FROM: usize = 64;
 
 struct Walk<'a> {
@@ -155,7 +155,7 @@ struct Walk<'a> {
     debts: &'a BTreeMap<String, Vec<Debt>>,
     known: &'a BTreeSet<u32>,
     refused: &'a Refused,
-    /// Which resources cannot be planned, and what waits for them.
+    /// The resources that cannot be planned, and those that wait for them.
     fates: Fates,
     overlay: Overlay,
     draft: Draft,
@@ -164,7 +164,7 @@ struct Walk<'a> {
     step_of: BTreeMap<u32, u32>,
     /// The resources whose own step starts their unit.
     started: BTreeSet<u32>,
-    /// The package steps that are one transaction so far.
+    /// The package steps of the current transaction.
     transaction: Vec<(u32, PackageRequest)>,
 }
 
@@ -196,12 +196,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Tells where another resource owns the same thing, under whatever name: then the host has two plans for it.
+    /// Reports if another resource owns the same thing under any name. The host would then have two plans for it.
     fn own(&mut self, index: u32) {
         let view = View::under(self.base, &self.overlay);
-        // What cannot be read is told by the look that follows.
+        // An error is ignored: the look that follows reports it.
         let Ok(owned) = self.decoded.wanted[index as usize].owns(&view) else { return };
-        // Two names of one file (hard links) have one owner and one mode.
+        // Two names of one file (hard links) share one owner and one mode.
         let twins = owned.iter().filter_map(|claim| match claim {
             Claim::Path { path, extent: Extent::Whole | Extent::Metadata } => {
                 view.twin(Path::new(path)).ok()?
@@ -222,7 +222,7 @@ impl<'a> Walk<'a> {
         self.draft.problems.push(Problem { address: None, message, help: Some(help.to_owned()) });
     }
 
-    /// The resource at `index` is left as it is: because of another one, or for this reason.
+    /// Leaves the resource at `index` alone: because of another resource, or for this reason.
     fn block(&mut self, index: u32, reason: Reason) {
         let resource = self.resource(index);
         let missing = || {
@@ -242,7 +242,7 @@ impl<'a> Walk<'a> {
         self.fates.settle(index, self.resource(index), fate);
     }
 
-    /// What keeps the resource at `index` from its turn: what it is `after`, or its own body; and the words for it.
+    /// Returns what stops the resource at `index`, with a sentence: a resource in its `after`, or its own body.
     fn stopped_by(&self, index: u32) -> Option<(u32, String)> {
         let resource = self.resource(index);
         if let Some(cause) = resource.after.iter().copied().find(|other| self.is_troubled(*other)) {
@@ -294,15 +294,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whom to name where a need is absent because the selection leaves its resource out.
+    /// Returns a hint if a need is absent because the selection leaves its resource out.
     fn left_out(&self, message: &str) -> Option<String> {
         let named = self.decoded.named(message);
         let mut unselected = named.into_iter().map(|at| self.resource(at)).filter(|r| !r.options.selected);
         unselected.next().map(|resource| format!("the selection leaves {} out", resource.address))
     }
 
-    /// The action of `target`, where something that notifies it changes or a debt is open, and its own step does not
-    /// pay anyway.
+    /// Adds the action of `target`, if a notifier changes or the action is owed. It is not added if the target's own
+    /// step does the same.
     fn action(&mut self, target: u32) {
         let notifiers = self.decoded.notifications.notifiers(target);
         let changed: Vec<u32> =
@@ -329,7 +329,7 @@ impl<'a> Walk<'a> {
         let mut change = Change::new(Verb::Act);
         change.properties.push(PropertyChange::new("action", Shown::Absent, action.verb));
         if pays_itself {
-            // Its own step may find it running already, and then pays nothing.
+            // Its own step may find the unit running already. Then the action is still owed.
             self.inherit_condition(target, &mut change);
         }
         for by in &changed {
@@ -349,7 +349,7 @@ impl<'a> Walk<'a> {
         self.push(target, change, Vec::new(), Some((action, because, owed.is_some())));
     }
 
-    /// The action of `target` stays owed: the notifier at `by` does not become what it should be.
+    /// Notes that the action of `target` stays owed, because the notifier at `by` is not in sync.
     fn wait(&mut self, target: u32, by: u32) {
         let (resource, because) = (self.resource(target), self.resource(by).address.clone());
         let why = format!("what it is notified of waits: {because} {}", self.trouble(by));
@@ -403,7 +403,7 @@ impl<'a> Walk<'a> {
         self.draft.steps.push(DraftStep { step, diffs, action, removes: Vec::new() });
     }
 
-    /// Asks the package manager what the transaction of neighbours would do, and tells it at their steps.
+    /// Asks the package manager what the transaction of neighbours would do, and shows it at their steps.
     fn close_transaction(&mut self) {
         let transaction = std::mem::take(&mut self.transaction);
         let Some((last, _)) = transaction.last().cloned() else { return };
@@ -441,7 +441,8 @@ impl<'a> Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// A transaction cannot be: neither can what could not be alone, and if all could, none of them.
+    /// Refuses a transaction that is not possible. It refuses the packages that are not possible alone. If each is
+    /// possible alone, it refuses all.
     fn refuse_transaction(&mut self, transaction: &[(u32, PackageRequest)], together: &str) {
         let alone = |request: &PackageRequest| {
             let simulated = self.system.packages().simulate(std::slice::from_ref(request));

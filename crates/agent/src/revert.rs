@@ -1,5 +1,5 @@
-//! The agent as the program that puts back what a run changed and nobody confirmed: `reverter revert STATE`, and `boot`
-//! where the next boot starts it.
+//! The agent as the program of the revert: `reverter revert STATE`. The next boot starts it with `boot` as a last
+//! argument. It restores what a run changed and no login confirmed.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -14,7 +14,7 @@ pub(crate) const REVERT: &str = "revert";
 /// The last argument, at boot.
 pub(crate) const BOOT: &str = "boot";
 
-/// Carries out what the arguments ask, if they ask for anything.
+/// Carries out the arguments, if there are any.
 pub fn asked(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut arguments = arguments.into_iter().skip(1);
     let state = arguments.next().filter(|first| first == REVERT).and_then(|_| arguments.next())?;
@@ -22,7 +22,7 @@ pub fn asked(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
     Some(match carry_out(&PathBuf::from(state), at_boot) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Its unit's journal is all that is left to hear of it.
+            // The journal of its unit is the only place for the error.
             let _ = writeln!(std::io::stderr(), "failed to put back what nobody confirmed: {error}");
             ExitCode::FAILURE
         }

@@ -1,4 +1,4 @@
-//! One conversation of the agent: hello, a job, the last frame. What a job does is left to a [`Worker`].
+//! One conversation of the agent: hello, a job, the last frame. A [`Worker`] does the job.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -17,38 +17,38 @@ use crate::facts;
 
 /// Does jobs.
 pub trait Worker {
-    /// Observes and plans; changes nothing.
+    /// Observes and plans. It changes nothing.
     fn look(&self, order: Order, channel: &dyn Channel) -> Result<HostPlan, Refusal>;
 
-    /// Carries out the plan that `token` stands for.
+    /// Applies the plan that `token` identifies.
     fn act(&self, order: Order, token: Digest, channel: &dyn Channel) -> Result<HostReport, Refusal>;
 
-    /// Confirms what another agent of the same run has armed: that this one could be started is the proof.
+    /// Confirms the armed group of another agent of the same run. The proof is that this agent could be started.
     fn confirm(&self, run: &RunId) -> Result<Verdict, Refusal>;
 
-    /// Runs a command, on the host or where `root` stands for it.
+    /// Runs a command on the host, or in the folder `root` that stands for it.
     fn exec(&self, asked: &AdHoc, root: Option<&Path>, channel: &dyn Channel) -> Result<Ran, Refusal>;
 
-    /// Says who is there; the last frame.
+    /// Answers with the login and the lock's holder, as the last frame.
     fn ping(&self, root: Option<&Path>) -> Result<FromAgent, Refusal>;
 }
 
-/// What a job is about.
+/// The input of a job.
 pub struct Order {
     /// The run.
     pub run: RunId,
-    /// Who started it, and from where.
+    /// The user who started the run, and from where.
     pub by: String,
-    /// The folder that stands for `/`; none for the system itself.
+    /// The folder that stands for `/`. None: the system itself.
     pub root: Option<PathBuf>,
-    /// How access-critical changes are guarded; none where there are none, for a folder stands for the host.
+    /// The guard of access-critical changes. None if there are none, because a folder stands for the host.
     pub guard: Option<Guard>,
-    /// What the host should be, with its secrets.
+    /// The desired state of the host, with its secrets.
     pub catalog: Catalog,
 }
 
-/// Serves one job over standard input and output. The code is 0 only where the last frame was written; a controller
-/// that closes the connection before it sends a job wanted the facts alone.
+/// Serves one job over standard input and output. The exit code is 0 only if the last frame was written. A controller
+/// that closes the connection before it sends a job wanted only the facts.
 pub fn serve(worker: &dyn Worker, patience: Patience) -> ExitCode {
     match converse(worker, patience) {
         Ok(()) | Err(WireError::Closed) => ExitCode::SUCCESS,
@@ -101,17 +101,18 @@ fn work(worker: &dyn Worker, task: Task, order: Order, channel: &dyn Channel) ->
     done.unwrap_or_else(FromAgent::Refused)
 }
 
-/// The bytes that open the conversation: one write, so that they are one packet where they fit.
+/// Returns the bytes that open the conversation. They are one write, and one packet if they fit.
 fn hello() -> Result<Vec<u8>, WireError> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let hello = Hello { agent: own_digest(), facts: facts::gather(), clock };
     Ok([wire::MAGIC.as_slice(), &wire::encode(&FromAgent::Hello(hello.into()))?].concat())
 }
 
-/// The digest of the running executable; all zeros where it cannot be read, which no controller takes for its agent.
+/// Returns the digest of the running executable. All zeros if it cannot be read; no controller accepts that as its
+/// agent.
 fn own_digest() -> Digest {
     let opened = std::fs::File::open("/proc/self/exe").ok().or_else(|| {
-        // Without /proc, the bootstrap's absolute path is the best there is.
+        // Without /proc, the absolute path from the bootstrap is used.
         let path = PathBuf::from(std::env::args_os().next()?);
         path.is_absolute().then(|| std::fs::File::open(path).ok()).flatten()
     });
@@ -140,13 +141,13 @@ fn catalog(input: &mut impl Read, job: &Job) -> Result<Catalog, WireError> {
     Ok(catalog)
 }
 
-/// What follows in parts, `length` bytes of it.
+/// Reads the parts that follow, `length` bytes in total.
 fn parts(input: &mut impl Read, length: u64) -> Result<Vec<u8>, WireError> {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if length > CATALOG_LIMIT {
         return Err(WireError::TooLarge(length));
     }
-    // All at once: growing would leave copies of secrets behind.
+    // The whole buffer at once: a growing one would leave copies of secrets behind.
     let mut bytes = Vec::with_capacity(length);
     while bytes.len() < length {
         match wire::read(input)? {

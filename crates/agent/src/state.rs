@@ -1,8 +1,9 @@
-//! What Converge keeps on a host between runs: the lock, the journal, the ledger, what a run replaced, and how to put it
-//! back where nobody may be left to ask.
+//! What Converge keeps on a host between runs: the lock, the journal, the ledger, what a run replaced, and how to
+//! restore it without a controller.
 //!
-//! As root and for the system itself it is `/var/lib/converge`; else a folder of the user's own state, one for each
-//! folder that stands for a host. Every file names its format in its first line or field, and a newer one is refused.
+//! For root and the system itself it is `/var/lib/converge`. Otherwise it is a folder in the user's own state, one
+//! for each folder that stands for a host. Every file names its format in its first line or field. A newer format is
+//! refused.
 
 pub(crate) mod armed;
 pub(crate) mod journal;
@@ -25,20 +26,20 @@ pub(crate) struct State {
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
-    /// There is no place for it.
+    /// There is no folder for it.
     #[error("no place for the state of this host: neither XDG_STATE_HOME nor HOME is set")]
     Homeless,
-    /// A file of it cannot be read or written.
+    /// A file of the state cannot be read or written.
     #[error("failed to {what} {path}: {source}")]
     File {
-        /// `read`, `write`, ….
+        /// The verb: `read`, `write`, ….
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The folder belongs to somebody else, or others may write into it.
+    /// The folder belongs to another user, or others may write into it.
     #[error("{0} is not a private folder of this account")]
     NotPrivate(PathBuf),
     /// A newer version wrote it.
@@ -48,16 +49,16 @@ pub(crate) enum StateError {
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// What is known here.
+        /// The newest format that this version knows.
         known: u32,
     },
-    /// It is not what it should be.
+    /// The file is damaged.
     #[error("{0} is damaged")]
     Damaged(PathBuf),
 }
 
 impl State {
-    /// The state of the system itself, or of the folder `root` that stands for one. Nothing is made yet.
+    /// Returns the state of the system itself, or of the folder `root` that stands for one. It makes nothing.
     pub(crate) fn of(root: Option<&Path>) -> Result<Self, StateError> {
         if root.is_none() && rustix::process::geteuid().is_root() {
             return Ok(Self { folder: PathBuf::from("/var/lib/converge") });
@@ -73,13 +74,13 @@ impl State {
         Ok(Self { folder: home.join(name) })
     }
 
-    /// The state in `folder`.
+    /// Returns the state in `folder`.
     #[cfg(test)]
     pub(crate) fn in_folder(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// Makes the folder, 0700, where it is not there; refuses one that others may write into.
+    /// Makes the folder with mode 0700, if it is missing. Refuses one that others may write into.
     pub(crate) fn make(&self) -> Result<(), StateError> {
         let fail = |source| StateError::File { what: "make", path: self.folder.clone(), source };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(fail)?;
@@ -92,12 +93,12 @@ impl State {
         }
     }
 
-    /// A file of the state.
+    /// Returns the path of a file of the state.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// An empty folder for what a run replaces; what an earlier run left there goes.
+    /// Makes an empty folder for what a run replaces. What an earlier run left there is removed.
     pub(crate) fn replaced(&self) -> Result<Files, StateError> {
         let path = self.path("replaced");
         let fail = |source| StateError::File { what: "make", path: path.clone(), source };
@@ -106,7 +107,7 @@ impl State {
         Files::new(&path).map_err(fail)
     }
 
-    /// Forgets what a run replaced.
+    /// Removes what a run replaced.
     pub(crate) fn discard_replaced(&self) -> Result<(), StateError> {
         let path = self.path("replaced");
         match std::fs::remove_dir_all(&path) {
@@ -117,7 +118,8 @@ impl State {
         }
     }
 
-    /// The key of this host: made once, never told. Digests of what may be secret are keyed with it.
+    /// Returns the key of this host. It is made once and never leaves the host. Digests of values that may be secret
+    /// are keyed with it.
     pub(crate) fn key(&self) -> Result<Option<[u8; 32]>, StateError> {
         match read(&self.path("key"), 32)? {
             None => Ok(None),
@@ -125,7 +127,7 @@ impl State {
         }
     }
 
-    /// The key, made now where there is none.
+    /// Returns the key, and makes it if there is none.
     pub(crate) fn made_key(&self) -> Result<[u8; 32], StateError> {
         if let Some(key) = self.key()? {
             return Ok(key);
@@ -145,7 +147,7 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The bytes of a state file of at most `limit` bytes; none where it is not there.
+/// Returns the bytes of a state file of at most `limit` bytes. None if it does not exist.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StateError> {
     use std::io::Read;
     let fail = |source| StateError::File { what: "read", path: path.to_owned(), source };
@@ -195,7 +197,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let theirs = folder.path().join("theirs");
         std::fs::create_dir(&theirs).unwrap();
-        // Only root can give a folder away; for others that of root is not theirs.
+        // Only root can change the owner. Other users test with a folder of root.
         let theirs = match std::os::unix::fs::chown(&theirs, Some(1), None) {
             Ok(()) => theirs,
             Err(_) => PathBuf::from("/"),

@@ -1,4 +1,4 @@
-//! What the agent's tests share: catalogs in short, a world, and a controller that has what it is asked for.
+//! The common parts of the agent's tests: short catalogs, a host in memory, and a controller with contents.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -20,7 +20,7 @@ use crate::serve::Order;
 use crate::state::State;
 use crate::work::{act_in, look_in};
 
-/// A resource with nothing but its name, in the body 0.
+/// A resource with only a name, in body 0.
 pub(crate) fn resource(kind: &str, name: &str) -> Resource {
     let first =
         converge_resources::kind(kind).and_then(|kind| kind.schema().params.first().map(|p| p.name.clone()));
@@ -49,33 +49,34 @@ pub(crate) struct Bench {
     pub(crate) secrets: Mutex<SecretTable>,
 }
 
-/// What is told of each event before the agent goes on.
+/// A function that gets each event before the agent continues.
 type Meanwhile = Box<dyn FnMut(&EventKind) + Send>;
 
-/// A controller that has the contents that a test gave it, and keeps the events.
+/// A controller with the contents that a test gave it. It keeps the events.
 #[derive(Default)]
 pub(crate) struct Controller {
     contents: Mutex<HashMap<Digest, Vec<u8>>>,
     pub(crate) events: Mutex<Vec<EventKind>>,
-    /// How many more words with the controller the agent survives.
+    /// How many more exchanges with the controller the agent survives.
     left: Mutex<Option<usize>>,
-    /// What happens when it is asked to confirm a group.
+    /// A function that runs when it is asked to confirm a group.
     pub(crate) confirm: Mutex<Option<Box<dyn FnMut() + Send>>>,
-    /// How many seconds it was given to confirm each of them.
+    /// The seconds that it got to confirm each group.
     pub(crate) given: Mutex<Vec<u32>>,
-    /// What happens elsewhere at the moment when the agent tells of an event.
+    /// A function that runs when the agent reports an event.
     meanwhile: Mutex<Option<Meanwhile>>,
-    /// Whether the act is to end.
+    /// Whether the act should stop.
     pub(crate) stop: AtomicBool,
 }
 
 impl Controller {
-    /// The agent dies at its next word but `at` with the controller: in the middle of a file, between two steps.
+    /// Lets the agent die after `at` more exchanges with the controller: in the middle of a file, or between two
+    /// steps.
     pub(crate) fn die_at(&self, at: usize) {
         *self.left.lock().unwrap() = Some(at);
     }
 
-    /// It does not die any more.
+    /// Lets the agent live again.
     pub(crate) fn live(&self) {
         *self.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
     }
@@ -91,7 +92,7 @@ impl Controller {
     }
 }
 
-/// A stream in which the agent may die.
+/// A stream during which the agent may die.
 struct Mortal<'a>(std::io::Cursor<Vec<u8>>, &'a Controller);
 
 impl Read for Mortal<'_> {
@@ -110,12 +111,12 @@ impl Bench {
         Self { world, state, controller: Controller::default(), secrets: Mutex::default(), _folder: folder }
     }
 
-    /// The folder that is the host.
+    /// The folder that stands for the host.
     pub(crate) fn root(&self) -> &Path {
         converge_resources::System::files(&self.world).root()
     }
 
-    /// A file with this content; the controller has it.
+    /// A file with this content, which the controller has.
     pub(crate) fn file(&self, path: &str, text: &str) -> Resource {
         let mut file = resource("file", path);
         let digest = Digest::of(text.as_bytes());
@@ -125,7 +126,7 @@ impl Bench {
         file
     }
 
-    /// A text in which `secret` is a secret: of its lines, those without it are clean, as the language finds them.
+    /// A text that contains `secret`. As in the language, its lines without the secret are clean.
     pub(crate) fn secret_text(&self, text: &str, secret: &str) -> SecretRef {
         let lines = (0_u32..).zip(text.split('\n'));
         let clean = lines.filter(|(_, line)| !line.contains(secret)).map(|(at, _)| at).collect();
@@ -145,14 +146,14 @@ impl Bench {
         look_in(&self.world, &self.state, &self.order(resources), &self.controller).unwrap()
     }
 
-    /// Looks and acts on what was found.
+    /// Looks and applies the plan.
     pub(crate) fn apply(&self, resources: &[Resource]) -> HostReport {
         let plan = self.look(resources);
         assert_eq!(plan.problems, []);
         act_in(&self.world, &self.state, &self.order(resources), plan.token, &self.controller).unwrap()
     }
 
-    /// Looks and acts as [`apply`](Self::apply) does, beside another program.
+    /// Looks and applies like [`apply`](Self::apply), beside another program.
     pub(crate) fn apply_beside(
         &self,
         resources: &[Resource],
@@ -162,15 +163,15 @@ impl Bench {
         self.beside(is_time, deed, || self.apply(resources))
     }
 
-    /// Does `work`. At the first event for which `is_time` holds, another program does `deed`, and the agent goes on once it is
-    /// done.
+    /// Runs `work`. At the first event for which `is_time` holds, another program runs `deed`. The agent continues
+    /// when that is done.
     pub(crate) fn beside<T>(
         &self,
         is_time: impl Fn(&EventKind) -> bool + Send + 'static,
         deed: impl FnOnce() + Send,
         work: impl FnOnce() -> T,
     ) -> T {
-        // A thread that is never called, because the act panicked, does not wait for ever.
+        // If the act panicked, the thread is never called. It must not wait for ever.
         const PATIENCE: Duration = Duration::from_secs(30);
         let (call, calls) = channel();
         let (done, ends) = channel();
@@ -196,12 +197,12 @@ impl Bench {
     }
 }
 
-/// Whether an event tells that a step at `address` ended.
+/// Whether an event reports the end of a step at `address`.
 pub(crate) fn ended(address: &'static str) -> impl Fn(&EventKind) -> bool + Send {
     move |event| matches!(event, EventKind::StepFinished { result } if result.address.as_str() == address)
 }
 
-/// An order with these resources; each claims what its kind says.
+/// An order with these resources. Each claims what its kind says.
 pub(crate) fn order(resources: &[Resource]) -> Order {
     let mut resources = resources.to_vec();
     let bodies = 1 + resources.iter().flat_map(|r| &r.bodies).max().copied().unwrap_or(0);

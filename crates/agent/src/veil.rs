@@ -1,6 +1,6 @@
-//! What of a plan may be shown. Secrecy goes by path, under whatever name, and by text: in a file that holds or held a
-//! secret a difference shows only lines that are known to hold none; everywhere else the secrets themselves are masked, and
-//! what is made of them.
+//! What of a plan may be shown. Secrecy follows the path, under any of its names, and the text. If a file holds or
+//! held a secret, a diff shows only lines that are known to hold none. Everywhere else the secrets themselves are
+//! masked, and values derived from them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -18,17 +18,17 @@ use crate::state::ledger::{Ledger, LineDigest, LineKey, holds_secret};
 #[derive(Clone, Default)]
 pub(crate) struct Veil {
     masker: Masker,
-    /// The resources that say so themselves: nobody is shown any of their values.
+    /// The resources that are declared sensitive: none of their values is shown.
     sensitive: BTreeSet<u32>,
-    /// The resources of which the ledger says that they held a secret: what they found is not shown.
+    /// The resources that held a secret, according to the ledger: what was found of them is not shown.
     held: BTreeSet<u32>,
-    /// The resources with a path that holds or held a secret, each with the lines that hold none.
+    /// The resources with a path that holds or held a secret, each with the lines without one.
     covered: BTreeMap<u32, Known>,
-    /// The lines that each resource writes and that hold no secret.
+    /// The lines without a secret that each resource writes.
     clean: BTreeMap<u32, HashSet<Vec<u8>>>,
 }
 
-/// The lines of the paths of a resource that are known to hold no secret.
+/// The lines at the paths of a resource that are known to hold no secret.
 #[derive(Clone, Default)]
 struct Known {
     lines: HashSet<Vec<u8>>,
@@ -37,8 +37,8 @@ struct Known {
 }
 
 impl Veil {
-    /// The veil over the catalog of `decoded`, whose paths have these `names`; `ledger` and the key of its lines are what
-    /// the host remembers.
+    /// Makes the veil over the catalog of `decoded`, whose paths have these `names`. `ledger` and the key of its
+    /// lines are what the host remembers.
     pub(crate) fn over(decoded: &Decoded<'_>, names: &Names<'_>, ledger: Option<(&Ledger, LineKey)>) -> Self {
         let catalog = decoded.catalog;
         let all = || (0_u32..).zip(&catalog.resources);
@@ -69,7 +69,7 @@ impl Veil {
         veil
     }
 
-    /// Of each resource of `covered` with its secret paths, the lines that are known to hold no secret.
+    /// Returns, for each resource of `covered` with its secret paths, the lines that are known to hold no secret.
     fn known(
         &self,
         covered: &BTreeMap<u32, BTreeSet<String>>,
@@ -95,18 +95,18 @@ impl Veil {
         covered.iter().map(|(index, paths)| (*index, known(paths))).collect()
     }
 
-    /// Takes secrets out of text that is shown.
+    /// Returns the masker, which masks secrets in shown text.
     pub(crate) fn masker(&self) -> &Masker {
         &self.masker
     }
 
-    /// Whether what the resource at `index` replaces is kept nowhere but in memory.
+    /// Whether what the resource at `index` replaces is kept only in memory.
     pub(crate) fn hides(&self, index: u32) -> bool {
         self.sensitive.contains(&index) || self.held.contains(&index) || self.covered.contains_key(&index)
     }
 
-    /// Notes that the resource at `index` writes `text` in which no line depends on a secret: the controller sends it as
-    /// plain content.
+    /// Notes that the resource at `index` writes `text`, in which no line depends on a secret. The controller sends
+    /// it as plain content.
     pub(crate) fn learn(&mut self, index: u32, text: &[u8]) {
         if self.sensitive.contains(&index) {
             return;
@@ -117,17 +117,17 @@ impl Veil {
         }
     }
 
-    /// The digests of the lines that the resource at `index` writes and that hold no secret, for the ledger.
+    /// Returns the digests of the lines without a secret that the resource at `index` writes, for the ledger.
     pub(crate) fn clean_digests(&self, index: u32, key: &LineKey) -> Vec<LineDigest> {
         let lines = self.clean.get(&index).filter(|lines| lines.len() <= LINES);
         lines.into_iter().flatten().map(|line| key.digest(line)).collect()
     }
 
-    /// Takes out of `change`, which the resource at `index` makes, what nobody is to see.
+    /// Masks everything secret in `change`, which the resource at `index` makes.
     pub(crate) fn cover(&self, index: u32, change: &mut Change) {
         let known = self.covered.get(&index);
         if self.hides(index) {
-            // No copy is made of it.
+            // No backup is made of a secret file, so the plan shows none.
             change.properties.retain(|property| property.property != "backup");
         }
         for property in &mut change.properties {
@@ -143,7 +143,7 @@ impl Veil {
                     diff.unified = known.mask(&diff.unified);
                     mask_values(property);
                 }
-                // A value, or a digest, of what is at the path.
+                // The property shows the content at the path, or a digest of it.
                 (None, Some(_)) if tells_content => mask_value(&mut property.before),
                 (Some(_), None) if self.held.contains(&index) => property.diff = None,
                 _ => {}
@@ -153,8 +153,8 @@ impl Veil {
     }
 }
 
-/// How many lines of one resource the ledger keeps apart; of a longer text none, and all of it is masked once it held a
-/// secret.
+/// The largest number of lines of one resource in the ledger. Of a longer text the ledger keeps none, and all of it
+/// is masked once it held a secret.
 const LINES: usize = 4096;
 
 impl Known {
@@ -163,7 +163,7 @@ impl Known {
         line.is_empty() || self.lines.contains(line) || digest()
     }
 
-    /// A difference in unified form, with every line masked that may hold a secret.
+    /// Masks a unified diff: each line that may hold a secret is masked.
     fn mask(&self, unified: &str) -> String {
         let mut masked = String::with_capacity(unified.len());
         for line in unified.split_inclusive('\n') {
@@ -173,7 +173,7 @@ impl Known {
                     masked.push_str(MASK);
                     masked.push('\n');
                 }
-                // A head of a hunk, or the remark that a line has no end.
+                // The header of a hunk, or the note that a line has no end.
                 _ => masked.push_str(line),
             }
         }
@@ -181,7 +181,7 @@ impl Known {
     }
 }
 
-/// The names of the paths of a catalog: those that are written, and those that their things have on the host.
+/// The names of the paths of a catalog: as written, and as on the host.
 pub(crate) struct Names<'a> {
     decoded: &'a Decoded<'a>,
     owned: &'a BTreeMap<u32, Vec<Claim>>,
@@ -189,8 +189,8 @@ pub(crate) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// The names in the catalog of `decoded`. `owned` is what its plan found of resources that were looked at: a link may
-    /// be one that an earlier step makes. The rest is looked up by `view`.
+    /// Makes the names in the catalog of `decoded`. `owned` is what its plan found of resources that were looked at,
+    /// because an earlier step may make a link. The rest is looked up by `view`.
     pub(crate) fn new(
         decoded: &'a Decoded<'a>,
         owned: &'a BTreeMap<u32, Vec<Claim>>,
@@ -199,7 +199,7 @@ impl<'a> Names<'a> {
         Self { decoded, owned, view }
     }
 
-    /// The paths whose content the resource at `index` claims, or a part of it.
+    /// Returns the paths whose content, or a part of it, the resource at `index` claims.
     fn paths(&self, index: u32) -> BTreeSet<String> {
         let written = &self.decoded.catalog.resources[index as usize].claims;
         let looked_up;
@@ -214,12 +214,12 @@ impl<'a> Names<'a> {
         paths.flat_map(|path| self.twin(&path).into_iter().chain([path])).collect()
     }
 
-    /// What the file at `path` shares with its other names (hard links).
+    /// Returns the claim that the file at `path` shares with its other names (hard links).
     fn twin(&self, path: &str) -> Option<String> {
         self.view.twin(Path::new(path)).ok().flatten().map(|twin| twin.key())
     }
 
-    /// `path` as it is written, and as the host has it.
+    /// Returns `path` as written, and as on the host.
     fn of(&self, path: &str) -> BTreeSet<String> {
         let resolved = self.view.resolved(Path::new(path)).ok();
         let resolved = resolved.and_then(|path| path.into_os_string().into_string().ok());
@@ -228,7 +228,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The path whose content is claimed, or a part of it.
+/// Returns the path whose content, or a part of it, is claimed.
 pub(crate) fn content_path(claim: &Claim) -> Option<&str> {
     match claim {
         Claim::Path { extent: Extent::Metadata, .. } | Claim::Named { .. } => None,
@@ -242,8 +242,8 @@ fn is_within(secret: &BTreeSet<String>, path: &str) -> bool {
     above.chain([path]).any(|path| secret.contains(path))
 }
 
-/// Of each resource of `which`, the lines that it writes whatever the secrets are: those that it writes, too, with other
-/// texts in the place of all secrets.
+/// Returns, for each resource of `which`, the lines that do not depend on a secret. These are the lines that it also
+/// writes with other texts in the place of all secrets.
 fn clean_lines(decoded: &Decoded<'_>, which: impl Iterator<Item = u32>) -> BTreeMap<u32, HashSet<Vec<u8>>> {
     let catalog = decoded.catalog;
     let others = STAND_INS.map(|stand_in| catalog.secrets.with_stand_in(stand_in));
@@ -267,15 +267,15 @@ fn clean_lines(decoded: &Decoded<'_>, which: impl Iterator<Item = u32>) -> BTree
     which.filter_map(of).collect()
 }
 
-/// What stands in for secrets: two texts that share nothing.
+/// The substitutes for secrets: two texts that have nothing in common.
 const STAND_INS: [&str; 2] = ["Zq0-stand-in-of-a-secret-Wk7", "4815162342"];
 
-/// The lines of a text without their ends.
+/// Returns the lines of a text without their ends.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n')
 }
 
-/// Whether a property tells nothing of what is in a file: `mode`, and in a tree `NAME: mode`.
+/// Whether a property shows nothing of the content of a file: `mode`, and in a tree `NAME: mode`.
 fn is_metadata(property: &PropertyChange) -> bool {
     let name = property.property.rsplit(": ").next().unwrap_or_default();
     name == "action" || METADATA.contains(&name)

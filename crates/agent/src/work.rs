@@ -1,5 +1,5 @@
-//! The agent's two jobs, from the order to the last frame: a look takes no lock and changes nothing; an act locks, looks
-//! again, and goes on only if it comes to the plan that was shown.
+//! The two jobs of the agent, from the order to the last frame. A look takes no lock and changes nothing. An act
+//! takes the lock and looks again. It continues only if the plan is the one that was shown.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -22,14 +22,13 @@ use crate::state::ledger::Ledger;
 use crate::state::lock::Lock;
 use crate::state::{State, StateError, now};
 
-/// The worker over the systems that `open` gives for a root folder, or for the system itself, and the folder of its
-/// receipts.
+/// The worker. `open` opens the system of a root folder, or the system itself, with the folder of its receipts.
 pub struct Agent<O> {
     open: O,
 }
 
 impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Agent<O> {
-    /// A worker.
+    /// Makes a worker.
     pub fn new(open: O) -> Self {
         Self { open }
     }
@@ -51,7 +50,8 @@ impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Worker for 
         let system = self.system(order.root.as_deref(), &state)?;
         if order.root.is_none() {
             resume(&system, &state);
-            // The system is open by now: the kinds see the host itself, and what they start sees the fence.
+            // The system is open already. So the kinds see the host itself, and programs that they start see the
+            // fence.
             fence::raise();
         }
         look_in(&system, &state, &order, channel)
@@ -80,7 +80,7 @@ impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Worker for 
     }
 }
 
-/// Makes the folder that stands for a host, where it is not there yet.
+/// Makes the folder that stands for a host, if it is missing.
 fn make_root(root: &Path) -> Result<(), Refusal> {
     use std::os::unix::fs::PermissionsExt;
     if root.exists() {
@@ -91,7 +91,7 @@ fn make_root(root: &Path) -> Result<(), Refusal> {
     made.map_err(|error| broken(format!("failed to make {}: {error}", root.display()), None))
 }
 
-/// A look with everything given.
+/// Looks at a given system.
 pub(crate) fn look_in(
     system: &dyn System,
     state: &State,
@@ -107,7 +107,7 @@ pub(crate) fn look_in(
     Ok(report(looked, &past, state))
 }
 
-/// An act with everything given.
+/// Acts on a given system.
 pub(crate) fn act_in(
     system: &dyn System,
     state: &State,
@@ -132,7 +132,7 @@ pub(crate) fn act_in(
     let mut ledger = Ledger::read(state).map_err(refuse)?;
     let key = state.made_key().map_err(refuse)?;
     let store = state.replaced().map_err(refuse)?;
-    // What is refused until here left no trace in the journal.
+    // An act that is refused before this point leaves no trace in the journal.
     let (journal, past) = Journal::open(state, order.run.as_str()).map_err(refuse)?;
     ledger.take_in(&past.writes);
     if let Standing::Confirmed(owner) | Standing::Reverted(owner) = standing {
@@ -153,7 +153,7 @@ pub(crate) fn act_in(
     let mut report = act.close();
     let recorded = act.record(ledger, state);
     if let Err(error) = recorded.and_then(|()| state.discard_replaced()).and_then(|()| journal.end()) {
-        // What was done is known all the same, and the next run records it.
+        // The report still says what was done, and the next run records it.
         report.problems.push(Problem { address: None, message: error.to_string(), help: None });
         report.state = report.state.max(HostState::Failed);
     }
@@ -186,7 +186,7 @@ fn refuse(error: StateError) -> Refusal {
     broken(error.to_string(), help)
 }
 
-/// How much room there is where the file at `path` is to be.
+/// Returns a hint about the free space at the path of a state file.
 fn free_space(path: &Path) -> Option<String> {
     let space = rustix::fs::statvfs(path.parent()?).ok()?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);

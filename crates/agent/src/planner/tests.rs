@@ -1,4 +1,4 @@
-//! Plans: what a step says of itself, of those before it, and of what comes along.
+//! Tests of plans: what a step shows of itself, of the steps before it, and of packages that come along.
 
 use converge_model::{Notify, NotifyHow, Resource, Shown, Value};
 use converge_resources::system::fake::Offer;
@@ -15,7 +15,7 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// What a step says of a property: before and after.
+/// What a step shows of a property: before and after.
 fn said(step: &Step, name: &str) -> Option<(Shown, Shown)> {
     let property = step.change.properties.iter().find(|property| property.property == name)?;
     Some((property.before.clone(), property.after.clone()))
@@ -32,7 +32,7 @@ fn a_transaction_tells_at_its_last_package_what_comes_and_goes_with_it() {
     let mut gone = resource("package", "old");
     gone.params.set("state", Value::from("absent"));
     let [first, second, lib] = ["first", "second", "lib"].map(|name| resource("package", name));
-    // What came along, and what went, is so for what stands behind it.
+    // Packages that come or go with a step count for the steps after it.
     let catalog = [first, second, bench.file("/etc/motd", "x\n"), lib, gone];
     let plan = bench.look(&catalog);
     let steps: Vec<_> = plan.steps.iter().map(|step| step.address.as_str()).collect();

@@ -1,13 +1,14 @@
-//! The folder of an access-critical group while it may be taken back. Its name says how the group stands, and a rename is
-//! the only way from one to the next, so that of all who try exactly one wins:
+//! The folder of an access-critical group while it may be reverted. The name of the folder is the state of the group.
+//! Only a rename changes the state, so exactly one process wins:
 //!
 //! ```text
 //! arming ─► armed ─► confirmed ─► (gone)
 //!             └────► reverting ─► reverted | revert-failed
 //! ```
 //!
-//! Beside what stands by ([`Standby`](converge_resources::actor::Standby)) it holds `run`: the run, and the
-//! name of the timer's unit; and `whole`, once all of the group is applied: half of one is confirmed by nobody.
+//! Beside the notes for the revert ([`Standby`](converge_resources::actor::Standby)) it holds two files. `run` names the
+//! run and the unit of the timer. `whole` exists once the whole group is applied: a partly applied group cannot be
+//! confirmed.
 
 use std::fs;
 use std::io;
@@ -20,25 +21,25 @@ use rustix::fs::{AtFlags, CWD, StatVfsMountFlags};
 
 use super::{State, StateError};
 
-/// How the group on a host stands.
+/// The state of the group on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// There is none.
+    /// There is no group.
     Nothing,
-    /// The timer runs.
+    /// The timer is running.
     Armed(Owner),
-    /// Somebody came over a new connection; what armed it is still to be cleared away.
+    /// A new login confirmed it. What armed it must still be removed.
     Confirmed(Owner),
-    /// The revert is at work.
+    /// The revert is running.
     Reverting(Owner),
-    /// Everything was put back; nobody has heard of it yet.
+    /// Everything was restored, but no run has reported it yet.
     Reverted(Owner),
-    /// Something could not be put back; this failed.
+    /// Something could not be restored, with the error.
     Stuck(String),
 }
 
-/// Whether the host can take changes back by itself: it needs a clock, root to set it, and a place for the program that does
-/// it.
+/// Whether the host can revert changes by itself. It needs a clock, root to set it, and a place for the program of
+/// the revert.
 pub(crate) fn can_arm(system: &dyn System, state: &State) -> bool {
     has_clock(system) && (system.files().is_folder() || holds_programs(&state.path("")))
 }
@@ -48,7 +49,7 @@ pub(crate) fn has_clock(system: &dyn System) -> bool {
     has_all_rights(system) && system.units().clock().is_some()
 }
 
-/// Whether this run may do all that there is to do: it is root, or a folder stands for the host.
+/// Whether this run has all rights: it is root, or a folder stands for the host.
 pub(crate) fn has_all_rights(system: &dyn System) -> bool {
     system.files().is_folder() || rustix::process::geteuid().is_root()
 }
@@ -56,19 +57,19 @@ pub(crate) fn has_all_rights(system: &dyn System) -> bool {
 /// File systems in memory: tmpfs and ramfs.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
-/// Whether the file system of `folder`, which may not be there yet, outlasts a boot and lets programs run.
+/// Whether the file system of `folder` survives a boot and lets programs run. The folder itself need not exist yet.
 fn holds_programs(folder: &Path) -> bool {
     let Some(there) = folder.ancestors().find(|folder| folder.exists()) else { return false };
     let (Ok(kind), Ok(mount)) = (rustix::fs::statfs(there), rustix::fs::statvfs(there)) else { return false };
     !IN_MEMORY.contains(&(kind.f_type as u64)) && !mount.f_flag.contains(StatVfsMountFlags::NOEXEC)
 }
 
-/// The program that takes a group back, whatever the folder of the group is called by then.
+/// Returns the program that reverts a group. Its path does not depend on the current name of the group's folder.
 pub(crate) fn program(state: &State) -> PathBuf {
     state.path(PROGRAM)
 }
 
-/// Puts the running program where it outlasts its cache and a boot: by a second name, or as a copy.
+/// Keeps the running program where it survives its cache and a boot: as a hard link, or as a copy.
 fn keep_program(state: &State) -> io::Result<()> {
     let (own, program) = ("/proc/self/exe", program(state));
     match fs::remove_file(&program) {
@@ -82,7 +83,7 @@ fn keep_program(state: &State) -> io::Result<()> {
     fs::File::open(state.path(""))?.sync_all()
 }
 
-/// Whose group it is.
+/// The run that a group belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owner {
     /// The run.
@@ -99,11 +100,11 @@ const REVERTED: &str = "reverted";
 const STUCK: &str = "revert-failed";
 const WHOLE: &str = "whole";
 
-/// The longest log of a revert that is told, in bytes.
+/// The longest log of a revert that is shown, in bytes.
 const LOG_LIMIT: u64 = 4096;
 
 impl Standing {
-    /// How it stands now. The names are asked for in the order in which they follow each other: none is missed.
+    /// Reads the current state. It tries the names in the order of the renames, so that it misses none.
     pub(crate) fn read(state: &State) -> Result<Self, StateError> {
         type Of = fn(Owner) -> Standing;
         let standings: [(&str, Of); 4] = [
@@ -127,7 +128,7 @@ impl Standing {
         Ok(Self::Stuck(format!("{}; what was saved is in {}", failed.join(", "), stuck.display())))
     }
 
-    /// What it means for `run`, for the controller.
+    /// Returns what the state means for `run`, for the controller.
     pub(crate) fn verdict(self, run: &str) -> Verdict {
         match self {
             Self::Reverting(owner) if owner.run == run => Verdict::Reverting,
@@ -138,7 +139,7 @@ impl Standing {
     }
 }
 
-/// A folder to be armed: empty, private, in the place of what an earlier run left there.
+/// Makes a folder to be armed: empty and private. It replaces what an earlier run left there.
 pub(crate) fn prepare(state: &State, owner: &Owner) -> Result<PathBuf, StateError> {
     let folder = state.path(ARMING);
     remove(&folder)?;
@@ -150,15 +151,15 @@ pub(crate) fn prepare(state: &State, owner: &Owner) -> Result<PathBuf, StateErro
     Ok(folder)
 }
 
-/// Arms what [`prepare`] began: from now on the revert may begin. The folder as it is called now.
+/// Arms what [`prepare`] began. From now on the revert may begin. Returns the new path of the folder.
 pub(crate) fn arm(state: &State) -> Result<PathBuf, StateError> {
     rename(state, ARMING, ARMED)?;
     Ok(armed(state))
 }
 
-/// All of the group is applied: it may be confirmed.
+/// Marks the group as fully applied: it may be confirmed.
 pub(crate) fn whole(state: &State) {
-    // Where the revert has taken the folder for itself there is nothing to confirm.
+    // Ignored: if the revert has claimed the folder, there is nothing to confirm.
     let _ = fs::write(armed(state).join(WHOLE), "");
 }
 
@@ -167,12 +168,12 @@ pub(crate) fn is_armed(state: &State) -> bool {
     armed(state).exists()
 }
 
-/// The folder that is armed.
+/// Returns the armed folder.
 pub(crate) fn armed(state: &State) -> PathBuf {
     state.path(ARMED)
 }
 
-/// Calls the revert of `run` off, where its group is whole and it has not begun.
+/// Cancels the revert of `run`, if its group is whole and the revert has not begun.
 pub(crate) fn confirm(state: &State, run: &str) -> Result<Verdict, StateError> {
     match Standing::read(state)? {
         Standing::Armed(owner) if owner.run == run && !armed(state).join(WHOLE).exists() => {
@@ -190,7 +191,7 @@ pub(crate) fn confirm(state: &State, run: &str) -> Result<Verdict, StateError> {
     }
 }
 
-/// Forgets a group that is settled, and one that was never armed.
+/// Removes a group that is settled, and one that was never armed.
 pub(crate) fn forget(state: &State) -> Result<(), StateError> {
     [ARMING, CONFIRMED, REVERTED].into_iter().try_for_each(|name| remove(&state.path(name)))?;
     match fs::remove_file(program(state)) {
@@ -218,7 +219,7 @@ fn remove(path: &Path) -> Result<(), StateError> {
     }
 }
 
-/// Whose the folder is; none where it is not there.
+/// Returns the owner of the folder. None if it does not exist.
 fn owner(folder: &Path) -> Result<Option<Owner>, StateError> {
     if !folder.exists() {
         return Ok(None);

@@ -1,9 +1,9 @@
-//! The journal of a host: append-only, a checksum a line, so that what a run owed or left behind when it died is known
-//! to the next.
+//! The journal of a host. It is append-only, with a checksum per line. After a run died, the next one learns from it
+//! what was owed and left behind.
 //!
-//! The first line is `converge-journal 2`; each further one is sixteen hexadecimal digits of the BLAKE3 digest of the
-//! rest, a blank, and a record in JSON. A last line that is cut short is ignored, and overwritten. A damaged line in the
-//! middle is counted and read past: the checksums of the records behind it say that they are sound.
+//! The first line is `converge-journal 2`. Each further line has sixteen hexadecimal digits of the BLAKE3 digest of
+//! the rest, a blank, and a record in JSON. A last line that is cut short is ignored and overwritten. A damaged line
+//! in the middle is counted and skipped: the checksums of the records after it prove that they are valid.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -18,14 +18,14 @@ use serde::{Deserialize, Serialize};
 use super::ledger::Intent;
 use super::{State, StateError};
 
-/// Since 2 with what is about to be written: a version that does not know that record must not read past it.
+/// Since 2, records of what will be written exist. A version that does not know them must not skip them.
 const FORMAT: u32 = 2;
 const LIMIT: u64 = 64 * 1024 * 1024;
-/// From this size on a journal is written anew with nothing but what is still owed.
+/// From this size on, a journal is replaced by one with only what is still owed.
 const COMPACT: usize = 1024 * 1024;
-/// How many digits the checksum of a record has.
+/// The number of digits of a record's checksum.
 const SUM: usize = 16;
-/// What follows the checksum of every record.
+/// The bytes after the checksum of every record.
 const BEGINNING: &[u8] = b" {\"record\":";
 
 /// One record.
@@ -39,20 +39,20 @@ pub(crate) enum Record {
     },
     /// A temporary is about to be made.
     Temporary {
-        /// Its path on the host: text where it is UTF-8, else its bytes as numbers.
+        /// Its path on the host: text if it is UTF-8, else its bytes as numbers.
         #[serde(with = "written")]
         path: PathBuf,
     },
     /// A resource is about to change what it claims.
     Write(Intent),
-    /// `by` is about to change, and then `target` is owed its action.
+    /// `by` is about to change. `target` is then owed its action.
     Owe(Debt),
-    /// The action was carried out, or is no longer due.
+    /// The action ran, or is no longer due.
     Paid {
-        /// Whom it was owed to.
+        /// The target of the action.
         target: String,
     },
-    /// The run gave the host back.
+    /// The run releases the host.
     End {
         /// The run.
         run: String,
@@ -64,29 +64,30 @@ pub(crate) enum Record {
 pub(crate) struct Debt {
     /// The address of the target.
     pub(crate) target: String,
-    /// The address of what notified it.
+    /// The address of the resource that notified it.
     pub(crate) by: String,
-    /// The invocation of the target's unit when the debt was made: a new one means that it was paid.
+    /// The invocation of the target's unit when the debt was made. A new invocation means that the action is no
+    /// longer owed.
     pub(crate) invocation: Option<String>,
 }
 
-/// What a journal says of the past.
+/// What a journal records of the past.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Past {
-    /// The run that did not end, if the last one did not.
+    /// The last run, if it died.
     pub(crate) interrupted: Option<String>,
     /// The temporaries that it may have left.
     pub(crate) temporaries: Vec<PathBuf>,
-    /// What is owed, by target.
+    /// The actions that are owed, by target.
     pub(crate) debts: BTreeMap<String, Vec<Debt>>,
-    /// What runs that did not end may have written.
+    /// What runs that died may have written.
     pub(crate) writes: Vec<Intent>,
-    /// How many lines of the journal hold something that is no record, with sound records behind them.
+    /// The number of lines that are not valid records but have valid records after them.
     pub(crate) damaged: usize,
 }
 
 impl Past {
-    /// Reads the journal of `state`; nothing is changed.
+    /// Reads the journal of `state`, and changes nothing.
     pub(crate) fn read(state: &State) -> Result<Self, StateError> {
         Ok(read(state)?.past)
     }
@@ -115,23 +116,23 @@ impl Past {
     }
 }
 
-/// The journal of a run at work.
+/// The journal of the current run.
 pub(crate) struct Journal {
     path: PathBuf,
     end: Mutex<End>,
     run: String,
 }
 
-/// Where the next record goes.
+/// The end of the journal, where the next record goes.
 struct End {
     file: File,
-    /// How many bytes of the file are whole records.
+    /// The number of bytes of the file that are whole records.
     sound: u64,
 }
 
 impl End {
-    /// Appends `text` and syncs it. What a failed write leaves behind is cut off, now or before the next one: a record
-    /// behind half a line could not be told from it.
+    /// Appends `text` and syncs it. The remains of a failed write are cut off, now or before the next write.
+    /// Otherwise a record after half a line would be joined to it.
     fn append(&mut self, text: &str) -> std::io::Result<()> {
         if self.file.metadata()?.len() != self.sound {
             self.cut()?;
@@ -139,7 +140,7 @@ impl End {
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
         match written {
             Ok(()) => self.sound += text.len() as u64,
-            // Cutting needs no room; if it fails all the same, the next write tries again.
+            // Cutting needs no space on the disk. If it fails, the next write tries again.
             Err(_) => drop(self.cut()),
         }
         written
@@ -152,7 +153,7 @@ impl End {
 }
 
 impl Journal {
-    /// Opens the journal for `run`, and tells the past.
+    /// Opens the journal for `run`. Returns it with the past.
     pub(crate) fn open(state: &State, run: &str) -> Result<(Self, Past), StateError> {
         let path = state.path("journal");
         let fail = |source| StateError::File { what: "open", path: path.clone(), source };
@@ -187,12 +188,12 @@ impl Journal {
         self.end.lock().unwrap_or_else(PoisonError::into_inner).append(text).map_err(fail)
     }
 
-    /// The run gives the host back.
+    /// Records that the run releases the host.
     pub(crate) fn end(&self) -> Result<(), StateError> {
         self.write(&Record::End { run: self.run.clone() })
     }
 
-    /// Writes the journal anew with nothing but what still counts.
+    /// Replaces the journal by one with only the records that still count.
     fn compact(&self, past: &Past) -> Result<(), StateError> {
         let debts = past.debts.values().flatten().map(|debt| line(&Record::Owe(debt.clone())));
         let temporaries = past.temporaries.iter().map(|path| line(&Record::Temporary { path: path.clone() }));
@@ -213,7 +214,7 @@ impl converge_resources::actor::Journal for Journal {
     }
 }
 
-/// How a path is written in JSON, which knows no other text than UTF-8.
+/// How a path is written in JSON, which has only UTF-8 text.
 mod written {
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -254,16 +255,16 @@ fn checksum(text: &str) -> String {
     Digest::of(text.as_bytes()).to_string()[..SUM].to_owned()
 }
 
-/// What is on disk.
+/// The journal as read from disk.
 struct Known {
     past: Past,
-    /// How many bytes of the journal count: all up to the end of the last sound record.
+    /// The number of bytes that count: up to the end of the last valid record.
     sound: usize,
     format: u32,
 }
 
 impl Known {
-    /// A journal that is still to be begun, in the format of this version.
+    /// A new journal in the format of this version.
     fn nothing() -> Self {
         Self { past: Past::default(), sound: 0, format: FORMAT }
     }
@@ -278,7 +279,7 @@ fn read(state: &State) -> Result<Known, StateError> {
     };
     let format = check_format(&path, first)?;
     let (mut past, mut sound, mut at) = (Past::default(), first.len(), first.len());
-    // A damaged line counts once something sound stands behind it: the last one may have been cut by a crash.
+    // A damaged line counts only if a valid one comes after it: a crash may have cut the last line.
     let mut damaged = 0;
     for text in lines {
         at += text.len();
@@ -313,7 +314,8 @@ fn parse(line: &[u8]) -> Option<Record> {
     if sum == checksum(text) { serde_json::from_str(text).ok() } else { None }
 }
 
-/// The record at the end of a line that begins with something else: half a record, or one that lost its line end.
+/// Returns the record at the end of a line that begins with something else: half a record, or one that lost its line
+/// end.
 fn parse_behind(line: &[u8]) -> Option<Record> {
     let begins = |at: &usize| line[*at..].starts_with(BEGINNING);
     (0..line.len()).filter(begins).find_map(|at| parse(&line[at.checked_sub(SUM)?..]))
@@ -434,7 +436,7 @@ mod tests {
         let (_folder, state) = state();
         let (journal, _) = Journal::open(&state, "one").unwrap();
         journal.write(&Record::Owe(debt("service[x]"))).unwrap();
-        // A full disk took half of a record, and could not even be cut.
+        // A full disk took half of a record, and cutting failed too.
         let whole = line(&Record::Owe(debt("service[y]")));
         journal.end.lock().unwrap().file.write_all(&whole.as_bytes()[..whole.len() / 2]).unwrap();
         journal.write(&Record::Owe(debt("service[z]"))).unwrap();
@@ -481,7 +483,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Bytes that were changed, lost or added anywhere hide no record that they do not touch.
+        /// Changed, lost or added bytes hide only the records that they touch.
         #[test]
         fn damage_hides_no_record_that_it_does_not_touch(
             damage in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, any::<u8>()), 0..6),
@@ -493,7 +495,7 @@ mod tests {
             let begin = line(&Record::Begin { run: "one".to_owned() });
             let owed = names.iter().map(|name| line(&Record::Owe(debt(name))));
             let whole: String = [header(), begin].into_iter().chain(owed).collect();
-            // The header stays: without it nothing says what the file is, and the host is refused.
+            // The header stays. Without it the format is not known, and the host is refused.
             let mut pieces: Vec<(Vec<u8>, bool)> =
                 whole.split_inclusive('\n').map(|line| (line.as_bytes().to_vec(), true)).collect();
             let body = whole.len() - pieces[0].0.len();

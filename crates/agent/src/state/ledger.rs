@@ -1,7 +1,7 @@
-//! The ledger of a host: what Converge put there or found there, by claim.
+//! The ledger of a host: what Converge applied there or found there, by claim.
 //!
-//! One JSON file, its `version` first. Values are kept as keyed digests: enough to tell whether the inventory or the
-//! host moved, and nothing that a secret could be read from.
+//! It is one JSON file, with its `version` first. Values are kept as keyed digests. They are enough to see whether
+//! the inventory or the host changed, and they reveal no secret.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -22,12 +22,12 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 pub(crate) struct Ledger {
     version: u32,
     entries: BTreeMap<String, Entry>,
-    /// Where secrets were written under another name: a link on the way may lead elsewhere since.
+    /// Paths with a secret that differ from the claimed path. A link in the claimed path may lead elsewhere since.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     secret_places: BTreeSet<String>,
 }
 
-/// What is known of one claim.
+/// What is known about one claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// The address of the resource that last applied it.
@@ -36,19 +36,19 @@ pub(crate) struct Entry {
     pub(crate) kind: String,
     /// The projects that ask for it.
     pub(crate) owners: Vec<String>,
-    /// How it came to be there.
+    /// How the thing came to be there.
     pub(crate) origin: Origin,
     /// What was last applied: a keyed digest of each parameter.
     pub(crate) applied: BTreeMap<String, Digest>,
-    /// Whether that held a secret, which is then still to be found there.
+    /// Whether that held a secret. The secret is then still there.
     #[serde(default)]
     pub(crate) secret: bool,
-    /// Where its path held a secret: the lines of it that hold none.
+    /// If its path held a secret: the lines without one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) clean: Vec<LineDigest>,
 }
 
-/// What a resource is about to write: all that the ledger is told of it only once the run ends.
+/// What a resource is about to write: the facts that reach the ledger only when the run ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent {
     /// The keys of its claims.
@@ -59,33 +59,33 @@ pub(crate) struct Intent {
     pub(crate) kind: String,
     /// The project that asks for it.
     pub(crate) project: String,
-    /// How it comes to be there, where the ledger does not know it yet.
+    /// How the thing came to be there, if the ledger does not know it yet.
     pub(crate) origin: Origin,
     /// Whether it holds a secret.
     pub(crate) secret: bool,
-    /// Where its path holds or held a secret: the lines that hold none.
+    /// If its path holds or held a secret: the lines without one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) clean: Vec<LineDigest>,
-    /// Where it holds a secret: what its paths are called on the host, where that is not their name.
+    /// If it holds a secret: its paths on the host, if they differ from the claimed ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) places: Vec<String>,
 }
 
-/// A keyed digest of a line: enough to know it again.
+/// A keyed digest of a line: enough to recognise it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct LineDigest(u64);
 
-/// What digests of lines are keyed with.
+/// The key for digests of lines.
 #[derive(Clone, Copy)]
 pub(crate) struct LineKey([u8; 32]);
 
 impl LineKey {
-    /// The key of a host's lines, from the key of the host.
+    /// Derives the key of a host's lines from the key of the host.
     pub(crate) fn of(key: &[u8; 32]) -> Self {
         Self(blake3::derive_key("converge 2026 lines without secrets", key))
     }
 
-    /// The digest of `line`.
+    /// Returns the digest of `line`.
     pub(crate) fn digest(&self, line: &[u8]) -> LineDigest {
         let mut first = [0; 8];
         blake3::Hasher::new_keyed(&self.0).update(line).finalize_xof().fill(&mut first);
@@ -104,7 +104,7 @@ pub(crate) enum Origin {
 }
 
 impl Ledger {
-    /// Reads the ledger of `state`; an absent one is empty.
+    /// Reads the ledger of `state`. A missing ledger is empty.
     pub(crate) fn read(state: &State) -> Result<Self, StateError> {
         let path = state.path("ledger");
         let Some(bytes) = super::read(&path, LIMIT)? else { return Ok(Self::default()) };
@@ -120,13 +120,13 @@ impl Ledger {
         serde_json::from_slice(&bytes).map_err(damaged)
     }
 
-    /// Writes the ledger whole.
+    /// Writes the whole ledger.
     pub(crate) fn write(&mut self, state: &State) -> Result<(), StateError> {
         self.version = FORMAT;
         super::replace(&state.path("ledger"), &serde_json::to_vec(self).unwrap_or_default())
     }
 
-    /// Whether all that `resource` claims is recorded as it is asked now.
+    /// Whether everything that `resource` claims is recorded with its current parameters.
     pub(crate) fn knows(
         &self,
         resource: &Resource,
@@ -142,20 +142,20 @@ impl Ledger {
         })
     }
 
-    /// Whether something that `resource` claims held a secret when it was last applied, whoever asked for it.
+    /// Whether something that `resource` claims held a secret when it was last applied, by any project.
     pub(crate) fn held_secret(&self, resource: &Resource) -> bool {
         let mut entries = resource.claims.iter().filter_map(|claim| self.entries.get(&claim.key()));
         entries.any(|entry| entry.secret)
     }
 
-    /// The paths that held a secret when something of them was last applied.
+    /// The paths that held a secret when something at them was last applied.
     pub(crate) fn secret_paths(&self) -> impl Iterator<Item = &str> {
         let claimed =
             self.entries.iter().filter(|(_, entry)| entry.secret).flat_map(|(key, _)| paths_of(key));
         claimed.chain(self.secret_places.iter().map(String::as_str))
     }
 
-    /// What holds no secret any more: it is owned whole as one of `owned`, and was written without one.
+    /// Removes paths that no longer hold a secret: one of `owned` covers them whole and was written without one.
     pub(crate) fn clear_places(&mut self, owned: &[Claim]) {
         let clean = |place: &String| {
             owned.iter().any(|claim| match claim {
@@ -167,13 +167,13 @@ impl Ledger {
         self.secret_places.retain(|place| !clean(place));
     }
 
-    /// Adds the `places` at which a secret was written, and forgets those where nothing is any more.
+    /// Adds the `places` at which a secret was written, and removes those that no longer exist.
     pub(crate) fn add_places(&mut self, places: Vec<String>, exists: impl Fn(&str) -> bool) {
         self.secret_places.extend(places);
         self.secret_places.retain(|place| exists(place));
     }
 
-    /// The lines that are known to hold no secret, by path.
+    /// Returns the lines that are known to hold no secret, by path.
     pub(crate) fn clean_lines(&self) -> HashMap<&str, Vec<LineDigest>> {
         let mut lines: HashMap<&str, Vec<LineDigest>> = HashMap::new();
         for (key, entry) in self.entries.iter().filter(|(_, entry)| !entry.clean.is_empty()) {
@@ -182,13 +182,13 @@ impl Ledger {
         lines
     }
 
-    /// How what a claim is about came to be there.
+    /// Returns how the thing of a claim came to be there.
     #[cfg(test)]
     pub(crate) fn origin(&self, key: &str) -> Option<Origin> {
         self.entries.get(key).map(|entry| entry.origin)
     }
 
-    /// Adds what runs that did not end were about to write: they may have done so, or not.
+    /// Adds what runs that died were about to write. They may have written it or not.
     pub(crate) fn take_in(&mut self, writes: &[Intent]) {
         for write in writes {
             self.secret_places.extend(write.places.iter().cloned());
@@ -202,7 +202,7 @@ impl Ledger {
                     secret: false,
                     clean: Vec::new(),
                 });
-                // What is there may be either, so nothing is known to have been applied last.
+                // Either version may be there, so the last applied one is not known.
                 entry.applied.clear();
                 entry.secret |= write.secret;
                 entry.clean.extend(&write.clean);
@@ -210,7 +210,7 @@ impl Ledger {
         }
     }
 
-    /// What is known of each claim of `resource`, as `project` asked for it; none where one is not known, or was of
+    /// Returns the entry of each claim of `resource` under `project`. None if one is not known, or belonged to
     /// another kind.
     pub(crate) fn entries(&self, resource: &Resource, project: &str) -> Option<Vec<&Entry>> {
         let of_it =
@@ -219,7 +219,7 @@ impl Ledger {
         claims.map(|claim| self.entries.get(&claim.key()).filter(of_it)).collect()
     }
 
-    /// Records that `resource` is as it is asked now.
+    /// Records that `resource` is in sync with its current parameters.
     pub(crate) fn record(
         &mut self,
         resource: &Resource,
@@ -254,7 +254,8 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// What is there as a whole without a secret, or not there at all, holds none of its parts any more.
+    /// Clears the secret marks of the parts of a claim. If the whole was written without a secret, or is absent, no
+    /// part holds one any more.
     fn replace_whole(&mut self, claim: &Claim) {
         let Claim::Path { path, extent: Extent::Whole | Extent::Absence } = claim else { return };
         let below = format!("path:{}/", path.trim_end_matches('/'));
@@ -268,15 +269,15 @@ impl Ledger {
     }
 }
 
-/// The paths that the key of a claim may be about: a `#` may begin the name of a part, or belong to the path.
+/// Returns the paths that the key of a claim may mean: a `#` may begin the name of a part, or belong to the path.
 fn paths_of(key: &str) -> impl Iterator<Item = &str> {
     let path = key.strip_prefix("path:");
     path.into_iter().flat_map(|path| path.match_indices('#').map(|(at, _)| &path[..at]).chain([path]))
 }
 
 impl Entry {
-    /// Whether `property` was last applied as it is asked now. One that no parameter is called like follows from all of
-    /// them.
+    /// Whether `property` was last applied with its current value. A property without a parameter of its name depends
+    /// on all parameters.
     pub(crate) fn agrees(&self, property: &str, now: &BTreeMap<String, Digest>) -> bool {
         match (self.applied.get(property), now.get(property)) {
             (None, None) => self.applied == *now,
@@ -285,7 +286,8 @@ impl Entry {
     }
 }
 
-/// A keyed digest of each parameter of `resource`: of a secret, its own bytes count, not its place in the table.
+/// Returns a keyed digest of each parameter of `resource`. For a secret, its own bytes count, not its place in the
+/// table.
 pub(crate) fn applied(
     resource: &Resource,
     key: &[u8; 32],
@@ -308,7 +310,7 @@ pub(crate) fn holds_secret(resource: &Resource) -> bool {
     walk.met_secret || resource.options.sensitive
 }
 
-/// Writes values with their secrets in place, each part with its length.
+/// Writes values with their secrets in place. Each part has its length before it.
 struct Resolve<'a> {
     bytes: &'a mut Vec<u8>,
     secrets: &'a SecretTable,
@@ -350,7 +352,8 @@ impl Resolve<'_> {
         }
     }
 
-    /// A value of a tree. Before it stands what it is, and of how many values: no other tree has the same parts.
+    /// Writes a value of a tree, with its type and its number of values before it. So no other tree has the same
+    /// parts.
     fn tree(&mut self, tree: &Tree) {
         match tree {
             Tree::Scalar(scalar) => {
@@ -500,7 +503,7 @@ mod tests {
         }
     }
 
-    /// An agent compares them with those that an older one recorded.
+    /// An agent compares them with digests that an older agent recorded.
     #[test]
     fn digests_of_values_that_do_not_nest_stay_as_they_are() {
         let map = vec![("key".to_owned(), vec![Scalar::from("x"), Scalar::Secret(SecretRef(0))])];

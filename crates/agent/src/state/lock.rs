@@ -1,4 +1,4 @@
-//! The lock of a host: `flock` decides, the text in the file only informs.
+//! The lock of a host. `flock` decides; the text in the file is only information.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -13,12 +13,12 @@ use super::{State, StateError};
 
 /// The lock, held until it is dropped or the process ends.
 pub(crate) struct Lock {
-    /// Open for as long as the lock is held.
+    /// Open as long as the lock is held.
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock for `run`, or says who holds it.
+    /// Takes the lock for `run`, or returns its holder.
     pub(crate) fn take(
         state: &State,
         run: &RunId,
@@ -34,7 +34,7 @@ impl Lock {
             if rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err() {
                 return Ok(Err(holder_in(&mut file, now)));
             }
-            // Nobody holds it: a look is asking just now who does.
+            // The lock is free: a look holds it for a moment to ask for the holder.
             rustix::fs::flock(&file, FlockOperation::Unlock).map_err(|errno| fail(errno.into()))?;
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -44,7 +44,7 @@ impl Lock {
         Ok(Ok(Self { _file: file }))
     }
 
-    /// Who holds the lock now; nobody is disturbed by the question.
+    /// Returns the current holder of the lock. The question disturbs no run.
     pub(crate) fn holder(state: &State, now: u64) -> Option<Holder> {
         let mut file = File::open(state.path("lock")).ok()?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
@@ -56,7 +56,7 @@ impl Lock {
 
 fn holder_in(file: &mut File, now: u64) -> Holder {
     let mut text = Vec::new();
-    // What cannot be read informs nobody, and that is all it is for.
+    // An error is ignored, because the text is only information.
     let _ = file.take(4096).read_to_end(&mut text);
     let unknown = || Holder { run: "unknown".into(), by: "unknown".into(), since: now, held: 0 };
     let mut holder: Holder = serde_json::from_slice(&text).unwrap_or_else(|_| unknown());

@@ -1,4 +1,4 @@
-//! No plan, event or file of the state holds a secret that any run wrote to a path, whatever is asked of that path later.
+//! No plan, event or state file holds a secret that any run wrote to a path, whatever later runs ask of that path.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,12 +13,12 @@ use super::*;
 use crate::testing::{Bench, resource};
 use crate::work::act_in;
 
-/// Every secret of these tests begins so.
+/// Every secret of these tests begins with this text.
 const CANARY: &str = "canary";
 const OLD: &str = "canary-hunter2-old";
 const NEW: &str = "canary-rotated-new";
 
-/// What a file is asked to hold: plain, or with a secret in it.
+/// The desired content of a file: plain, or with a secret in it.
 #[derive(Clone, Debug)]
 enum Words {
     Plain(String),
@@ -29,7 +29,7 @@ fn plain(text: &str) -> Words {
     Words::Plain(text.to_owned())
 }
 
-/// `text` with the secret in the place of `$`.
+/// Returns `text` with the secret in the place of `$`.
 fn secret(text: &str, value: &str) -> Words {
     Words::Secret(text.replace('$', value), value.to_owned())
 }
@@ -111,7 +111,7 @@ fn unit(bench: &Bench, words: &Words) -> Resource {
     unit
 }
 
-/// Applies `before` with the old secret; says what a look shows at `after`, with the new one.
+/// Applies `before` with the old secret. Returns what a look shows at `after`, with the new secret.
 fn shown(before: &dyn Fn(&Bench) -> Vec<Resource>, after: &dyn Fn(&Bench) -> Vec<Resource>) -> String {
     let bench = Bench::new();
     for folder in ["etc/systemd/system", "srv"] {
@@ -148,13 +148,13 @@ fn a_path_that_held_a_secret_hides_it_from_every_other_claim_on_it() {
         &|b| vec![user(b, "b"), password(b, NEW)],
         &["-user = a", "+user = b", "-********", "+********"],
     );
-    // The whole file, where a line held it.
+    // The whole file, after a line held the secret.
     check(
         &|b| vec![password(b, OLD)],
         &|b| vec![file(b, "/etc/x", &plain("all new\n"))],
         &["-********", "+all new"],
     );
-    // A line of it, where the whole file held it and no secret is named any more.
+    // A line of it, after the whole file held the secret and no secret is declared any more.
     let whole = |b: &Bench| vec![file(b, "/etc/x", &secret("pass=$\nuser = a\n", OLD))];
     check(&whole, &|b| vec![user(b, "b")], &[" ********", "-user = a", "+user = b"]);
     check(&whole, &|b| vec![file(b, "/etc/x", &plain("user = a\n"))], &["-********", " user = a"]);
@@ -169,7 +169,7 @@ fn a_path_that_held_a_secret_hides_it_from_every_other_claim_on_it() {
         &|b| vec![block(b, "/etc/x", "other", &plain("hello")), block(b, "/etc/x", "s", &secret("$", NEW))],
         &["+hello", "-********", "+********"],
     );
-    // A part of a tree, then a file of its own; and the other way round.
+    // A part of a tree, then a file of its own, and the reverse.
     check(
         &|b| vec![resource("directory", "/etc/t"), tree(b, "/etc/t", "a", &secret("$", OLD))],
         &|b| vec![resource("directory", "/etc/t"), file(b, "/etc/t/a", &plain("public"))],
@@ -190,7 +190,7 @@ fn a_path_that_held_a_secret_hides_it_from_every_other_claim_on_it() {
         },
         &["-********", "+p"],
     );
-    // Two mounts share a file, and so do a unit and what writes over it.
+    // Two mounts share a file, and so do a unit and a resource that writes over it.
     let nas = |b: &Bench, value: &str| mount(b, "/srv/nas", &[plain("ro"), secret("password=$", value)]);
     check(
         &|b| vec![nas(b, OLD)],
@@ -204,8 +204,8 @@ fn a_path_that_held_a_secret_hides_it_from_every_other_claim_on_it() {
     );
 }
 
-/// A resource of each kind that writes at a path, with a canary among its texts where the kind takes any; none for the
-/// other kinds. A new kind says here how it looks.
+/// A resource of each kind that writes at a path, with a canary among its texts if the kind takes any. None for other
+/// kinds. A new kind must be added here.
 fn writer(bench: &Bench, kind: &str) -> Option<Resource> {
     let content = || Value::Content(content(bench, &plain("canary\n")));
     let text = |text: &str| Value::from(text);
@@ -250,7 +250,7 @@ fn writer(bench: &Bench, kind: &str) -> Option<Resource> {
     Some(one)
 }
 
-/// A host on which every kind that writes can be planned; `/alias` leads to its root.
+/// A host on which every kind that writes can be planned. `/alias` leads to its root.
 fn writable() -> Bench {
     let bench = Bench::new();
     for folder in ["etc/systemd/system", "etc/apt/sources.list.d", "etc/cron.d", "etc/sudoers.d", "srv"] {
@@ -271,7 +271,7 @@ fn writers() -> impl Iterator<Item = &'static str> {
         .filter(|kind| writer(&Bench::new(), kind).is_some())
 }
 
-/// The kinds that show the difference of a text, or replace a file whose content is not shown.
+/// The kinds that show the diff of a text, or replace a file whose content is not shown.
 const SHOWN: [&str; 11] = [
     "apt-repository",
     "authorized-key",
@@ -310,7 +310,7 @@ fn a_secret_at_a_path_is_hidden_from_every_kind_that_writes_there_under_every_na
     }
 }
 
-/// The paths that a resource of the kind writes, a file in a folder for those that own the folder.
+/// The paths that a resource of the kind writes. If the kind owns a folder, a file in it.
 fn content_paths(kind: &str) -> Vec<String> {
     let bench = writable();
     let order = bench.order(&[writer(&bench, kind).unwrap()]);
@@ -434,7 +434,7 @@ fn a_secret_that_a_killed_run_wrote_is_hidden_by_the_next_look() {
     let bench = Bench::new();
     let dying = [file(&bench, "/etc/x", &secret("pass=$\nuser=a\n", OLD))];
     let plan = bench.look(&dying);
-    // One word further each time, until the file is there and the run is not over.
+    // The run dies one exchange later each time, until the file is there and the run has not ended.
     let died = (0..40).any(|at| {
         bench.controller.die_at(at);
         let act = || act_in(&bench.world, &bench.state, &bench.order(&dying), plan.token, &bench.controller);
@@ -472,7 +472,7 @@ fn a_secret_that_a_failed_step_left_is_hidden_by_the_next_look() {
 fn what_only_the_journal_knows_of_a_run_is_known_to_the_next() {
     let bench = Bench::new();
     bench.apply(&[file(&bench, "/etc/other", &plain("x\n"))]);
-    // The ledger cannot be written: something stands where its new version is made.
+    // The ledger cannot be written: a folder is at the path of its new version.
     let blocked = bench.state.path("ledger.new");
     std::fs::create_dir(&blocked).unwrap();
     let report = bench.apply(&[file(&bench, "/etc/x", &secret("pass=$\n", OLD))]);
@@ -533,7 +533,7 @@ fn lines_of_a_difference_are_masked_by_what_is_known_of_each() {
     assert_eq!(change.properties[0].diff.as_ref().unwrap().unified, masked);
 }
 
-/// One thing that is asked of a path.
+/// One request for a path.
 #[derive(Clone, Debug)]
 enum Ask {
     File { path: usize, holds: bool },
@@ -580,7 +580,7 @@ impl Ask {
         matches!(self, Self::Line { .. } | Self::Block { .. } | Self::Ini { .. })
     }
 
-    /// The resource in the run `number`: all of its secrets are that run's own.
+    /// The resource in the run `number`. All its secrets belong to that run.
     fn resource(&self, bench: &Bench, number: usize) -> Resource {
         let canary = format!("{CANARY}-{number}-hunter2");
         let words = |holds: bool, before: &str, after: &str| match holds {
@@ -609,7 +609,7 @@ impl Ask {
     }
 }
 
-/// The asks that go together: one thing has one owner.
+/// The requests that are possible together: one thing has one owner.
 fn together(asks: &[Ask]) -> Vec<Ask> {
     let mut kept: Vec<Ask> = Vec::new();
     for ask in asks {
