@@ -1,5 +1,5 @@
-//! Back ends: several programs that do the same work on different hosts, as apt and apk do. A table has a row for each.
-//! The system that is assembled and the facts read the same table.
+//! Back ends: programs that do the same work on different hosts, like apt and apk. A table has a row for each. The
+//! assembled system and the facts read the same table.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use super::processes::Processes;
 pub struct Backend<O> {
     /// The name that facts and messages use.
     pub name: &'static str,
-    /// Paths that tell that a host has it: one of them is enough.
+    /// Paths that show that a host has it. One of them is enough.
     pub marks: &'static [&'static str],
-    /// Opens it. None if Converge only knows its name.
+    /// Opens it. None if Converge knows only its name.
     pub open: Option<O>,
 }
 
-/// What a back end works with.
+/// The parts of a host that a back end works with.
 #[derive(Clone)]
 pub struct Parts {
     /// The files of the host.
     pub files: Arc<Files>,
-    /// Its processes.
+    /// The processes of the host.
     pub processes: Arc<dyn Processes>,
 }
 
-/// Returns the first row of `table` that the host has; `has` says whether a path exists there.
+/// Returns the first row of `table` that the host has. `has` returns whether a path exists there.
 pub fn recognise<O>(table: &'static [Backend<O>], has: impl Fn(&str) -> bool) -> Option<&'static Backend<O>> {
     table.iter().find(|row| row.marks.iter().any(|mark| has(mark)))
 }

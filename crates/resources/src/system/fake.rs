@@ -1,5 +1,5 @@
-//! A world for the laws: real files below a root of its own, and in memory packages that bring files, users and running
-//! units, units that may die, and commands that do what a test says.
+//! A trial host for the laws. Its files are real, below a root of its own. In memory are packages that bring files,
+//! users and running units, units that may die, and commands defined by a test.
 
 mod accounts;
 
@@ -24,7 +24,7 @@ use crate::system::services::clock::Clock;
 use crate::system::services::systemd::{self, clock::SystemdClock};
 use crate::system::services::{Active, Enabled, Ended, Load, UnitError, UnitState, Units, Verb};
 
-/// The world. Shared by reference; every change is visible at once.
+/// The trial host. It is shared by reference, and every change is visible at once.
 pub struct World {
     files: Files,
     receipts: Receipts,
@@ -52,35 +52,35 @@ struct State {
     unneeded: Vec<String>,
 }
 
-/// What a command of the world does to its files; the exit code.
+/// What a command does to the files of the host. Returns the exit code.
 pub type Deed = dyn Fn(&World) -> i32 + Send + Sync;
 
-/// What a command of the world prints.
+/// What a command of the host prints.
 pub type Answer = dyn Fn(&World) -> String + Send + Sync;
 
 /// A package that can be installed.
 #[derive(Clone, Default)]
 pub struct Offer {
-    /// The version on offer.
+    /// The available version.
     pub version: String,
-    /// Packages that come with it.
+    /// The packages that it depends on.
     pub depends: Vec<String>,
     /// Names that it provides beside its own.
     pub provides: Vec<String>,
-    /// Packages that cannot stay beside it.
+    /// The packages that it conflicts with.
     pub conflicts: Vec<String>,
-    /// Files that it brings, with their content. They overwrite nothing.
+    /// Files that it brings, with their content. They do not overwrite existing files.
     pub files: Vec<(PathBuf, String)>,
     /// Users that it makes.
     pub users: Vec<String>,
-    /// Units that it brings, each with whether it is started.
+    /// Units that it brings, each with whether the installation starts it.
     pub units: Vec<(String, bool)>,
-    /// Whether its installation fails half-way.
+    /// Whether its installation fails midway.
     pub fails: bool,
 }
 
 impl World {
-    /// An empty world below `root`, with the users and groups that every system has.
+    /// Makes an empty host below `root`, with the users and groups that every system has.
     pub fn new(root: &Path) -> io::Result<Self> {
         for folder in ["etc", "usr/bin", "var/lib", "run", "tmp", "root", "home"] {
             std::fs::create_dir_all(root.join(folder))?;
@@ -94,56 +94,56 @@ impl World {
         Ok(Self { files: Files::new(root)?, receipts, state: Mutex::default() })
     }
 
-    /// Puts a package on offer.
+    /// Makes a package available.
     pub fn offer(&self, name: &str, offer: Offer) {
         self.state().offers.insert(name.to_owned(), offer);
     }
 
-    /// Installs or removes a package as somebody else does, with whatever that takes.
+    /// Installs or removes a package as another program does, with everything that it requires.
     pub fn by_hand(&self, request: PackageRequest) -> Result<(), PackageError> {
         let mut allowed = Allowance::default();
         allowed.allow(std::slice::from_ref(&request), &self.simulate(std::slice::from_ref(&request))?);
         self.transact(&[request], &allowed, &mut |_| {})
     }
 
-    /// Lets only fetched lists know this of a package. Until then the sources are newer than the lists.
+    /// Makes a package available in refreshed lists only. Until then, the sources are newer than the lists.
     pub fn offer_next(&self, name: &str, offer: Offer) {
         self.state().news.insert(name.to_owned(), offer);
     }
 
-    /// Nothing needs `dependency` any more once `name` is gone.
+    /// Once `name` is removed, `dependency` is no longer needed.
     pub fn leaves(&self, name: &str, dependency: &str) {
         self.state().leaves.insert(name.to_owned(), dependency.to_owned());
     }
 
-    /// The package is installed, with nothing that it brings.
+    /// Marks the package as installed, without anything that it brings.
     pub fn installed(&self, name: &str, version: &str) {
         let installed = Installed { version: version.to_owned(), held: false, whole: true };
         self.state().installed.insert(name.to_owned(), installed);
     }
 
-    /// Nothing needs these packages any more.
+    /// Marks these packages as no longer needed.
     pub fn unneeded(&self, names: &[&str]) {
         self.state().unneeded = names.iter().map(|name| (*name).to_owned()).collect();
     }
 
-    /// Lets the command whose words, joined by blanks, are `line` do `deed`.
+    /// Lets the command with the words `line`, joined by blanks, run `deed`.
     pub fn command(&self, line: &str, deed: impl Fn(&Self) -> i32 + Send + Sync + 'static) {
         self.state().commands.insert(line.to_owned(), Arc::new(deed));
     }
 
-    /// Lets the command `line` print `answer`, and end well.
+    /// Lets the command `line` print `answer` and succeed.
     pub fn says(&self, line: &str, answer: impl Fn(&Self) -> String + Send + Sync + 'static) {
         self.state().answers.insert(line.to_owned(), Arc::new(answer));
         self.command(line, |_| 0);
     }
 
-    /// From now on transactions do what they should, and end with this error, which another package causes.
+    /// Lets later transactions do their work and then end with this error, as if another package caused it.
     pub fn complain(&self, what: &str) {
         self.state().complaint = Some(what.to_owned());
     }
 
-    /// Adds a unit that is loaded and not running.
+    /// Adds a unit that is loaded but not running.
     pub fn unit(&self, name: &str) {
         self.unit_as(name, UnitState { load: Load::Loaded, ..UnitState::default() });
     }
@@ -153,17 +153,17 @@ impl World {
         self.state().units.insert(name.to_owned(), unit);
     }
 
-    /// The files of `unit` changed, and nothing has read them since.
+    /// Marks the files of `unit` as changed since systemd last read them.
     pub fn touch_unit(&self, name: &str) {
         self.state().units.entry(name.to_owned()).or_default().stale = true;
     }
 
-    /// From now on `unit` fails when it is started or reloaded.
+    /// Lets `unit` fail from now on when it is started or reloaded.
     pub fn break_unit(&self, unit: &str) {
         self.state().broken.insert(unit.to_owned());
     }
 
-    /// The main process of `unit` ends so, and the unit with it.
+    /// Ends the main process of `unit` in this way, and the unit with it.
     pub fn end_unit(&self, unit: &str, ended: Ended) {
         let mut state = self.state();
         state.ended.insert(unit.to_owned(), ended);
@@ -172,27 +172,27 @@ impl World {
         }
     }
 
-    /// The next start, restart or reload of `unit` fails, and ends it.
+    /// Lets the next start, restart or reload of `unit` fail and stop it.
     pub fn break_once(&self, unit: &str) {
         self.state().breaks_once.insert(unit.to_owned());
     }
 
-    /// The main process of `unit` ended a moment ago, and was started again by itself.
+    /// Lets the main process of `unit` have ended a moment ago and been restarted automatically.
     pub fn revive_unit(&self, unit: &str) {
         self.state().units.entry(unit.to_owned()).or_default().revived = Some(Duration::ZERO);
     }
 
-    /// What was done to the world so far, in order: `install nginx`, `restart nginx.service`, `run date`.
+    /// Returns everything that was done to the host, in order: `install nginx`, `restart nginx.service`, `run date`.
     pub fn log(&self) -> Vec<String> {
         self.state().log.clone()
     }
 
-    /// What was done to the world and was no question: all of the log but guards.
+    /// Returns all of the log except guards.
     pub fn deeds(&self) -> Vec<String> {
         self.log().into_iter().filter(|line| !line.starts_with("run /bin/sh")).collect()
     }
 
-    /// Writes a file of the world, its folders with it.
+    /// Writes a file of the host, and makes its folders.
     pub fn write(&self, path: &Path, text: &str) {
         let path = self.files.outside(path);
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -271,7 +271,7 @@ impl World {
         }
         drop(state);
         for (path, _) in &offer.files {
-            // One that a test removed is gone all the same.
+            // Ignored: a test may have removed the file.
             let _ = std::fs::remove_file(self.files.outside(path));
         }
     }
@@ -301,7 +301,7 @@ impl System for World {
     }
 }
 
-/// A manager that can do everything. Its versions follow each other as texts do.
+/// A package manager with all features. It compares versions as texts.
 static WORLDLY: Manager = Manager {
     name: "world",
     features: Features::ALL,
@@ -490,7 +490,7 @@ impl Units for World {
         format!("{unit}: a line of its journal\n")
     }
 
-    /// That of systemd, where the files of the world say that it runs.
+    /// The clock of systemd, if the files of the host show that systemd runs.
     fn clock(&self) -> Option<Box<dyn Clock + '_>> {
         let runs = systemd::BACKEND.marks.iter().any(|mark| self.files.outside(Path::new(mark)).exists());
         runs.then(|| Box::new(SystemdClock::new(&self.files, self)) as Box<dyn Clock + '_>)

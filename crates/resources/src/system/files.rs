@@ -1,9 +1,9 @@
 //! The file system of a host, below a root that may be a folder.
 //!
-//! Every path is absolute and meant on the host. Folders on the way are opened one by one, so that nobody can swap one
-//! for a link in between; a link on the way is followed, below the root, where root or the agent's own user made it, or
-//! where it leads to a folder of its own owner, which is judged by the folder that was opened. The last part is never
-//! followed.
+//! Every path is absolute and belongs to the host. Folders on the way are opened one by one, so that no other program
+//! can replace one by a link meanwhile. A link on the way is followed, below the root, in two cases. Either root or
+//! the agent's own user made it. Or it leads to a folder of its own owner, which is checked on the opened folder. A
+//! link in the last part is never followed.
 
 mod metadata;
 mod tree;
@@ -30,14 +30,14 @@ pub use metadata::{Extended, Metadata, SET_ID};
 /// The files of a host.
 pub struct Files {
     root: PathBuf,
-    /// The root, open; none: it is not there yet, and nothing is below it.
+    /// The root, open. None: it does not exist yet, and nothing is below it.
     fd: Option<OwnedFd>,
 }
 
-/// What is at a path.
+/// The thing at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What sort of thing.
+    /// Its sort.
     pub sort: Sort,
     /// The permission bits, 0 to 0o7777.
     pub mode: u32,
@@ -47,15 +47,15 @@ pub struct Entry {
     pub gid: u32,
     /// The size in bytes.
     pub size: u64,
-    /// How many names it has.
+    /// The number of its hard links.
     pub links: u64,
-    /// What all its names lead to: the numbers of the file system and of the inode.
+    /// What all its hard links share: the numbers of the file system and of the inode.
     pub inode: (u64, u64),
-    /// Where a link leads.
+    /// The target of a link.
     pub target: Option<PathBuf>,
 }
 
-/// What sort of thing is at a path.
+/// The sorts of things at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sort {
     /// A regular file.
@@ -69,7 +69,7 @@ pub enum Sort {
 }
 
 impl Sort {
-    /// The word for people.
+    /// Returns the word for people.
     pub const fn word(self) -> &'static str {
         match self {
             Self::File => "file",
@@ -81,7 +81,7 @@ impl Sort {
 }
 
 impl Entry {
-    /// A root that will be made for the agent's own user.
+    /// Returns the entry of a root that will be made for the agent's own user.
     fn empty_root() -> Self {
         Self {
             sort: Sort::Folder,
@@ -96,40 +96,40 @@ impl Entry {
     }
 }
 
-/// The folder that holds a path's last part, open, and that part.
+/// The open folder that holds the last part of a path, and that part.
 struct Spot {
     folder: OwnedFd,
     name: OsString,
 }
 
-/// The host's name, as the kernel has it.
+/// The kernel's file of the host name.
 pub const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
-/// How often a new file is tried where the owner of the folder takes its name each time it is free.
+/// How often a new file is tried if the owner of the folder takes its name again each time.
 const TRIES: usize = 100;
 
 const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Files {
-    /// The files below `root`: `/`, or a folder of the agent's own machine.
+    /// Opens the files below `root`: `/`, or a folder of the agent's own machine.
     pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
         let fd = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { root, fd: Some(fd) })
     }
 
-    /// The files below a root that is not there yet: an empty folder that can only be looked at.
+    /// Returns the files below a root that does not exist yet: an empty folder that can only be read.
     pub fn not_yet(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), fd: None }
     }
 
-    /// The root, opened once more.
+    /// Opens the root once more.
     fn top(&self) -> io::Result<OwnedFd> {
         let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotFound)?;
         Ok(rustix::io::dup(fd)?)
     }
 
-    /// The root.
+    /// Returns the root.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -139,12 +139,13 @@ impl Files {
         self.root != Path::new("/")
     }
 
-    /// `path` as the processes of this machine know it.
+    /// Returns `path` as the processes of this machine see it.
     pub fn outside(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// What is at `path`; links are not followed. None where nothing is, or a folder on the way is not there.
+    /// Returns what is at `path`. Links are not followed. None if nothing is there, or a folder on the way is
+    /// missing.
     pub fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
         if self.fd.is_none() && path == Path::new("/") {
             return Ok(Some(Entry::empty_root()));
@@ -159,13 +160,13 @@ impl Files {
         }
     }
 
-    /// Opens the regular file at `path` for reading; links and special files are refused.
+    /// Opens the regular file at `path` for reading. Links and special files are refused.
     pub fn open(&self, path: &Path) -> io::Result<File> {
         self.spot(path)?.open()
     }
 
-    /// The bytes of the file at `path`, at most `limit` of them; an error where there are more. Files of `/proc` and
-    /// `/sys` may be read too.
+    /// Returns the bytes of the file at `path`. More than `limit` bytes are an error. Files of `/proc` and `/sys` can
+    /// be read too.
     pub fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
@@ -178,7 +179,7 @@ impl Files {
         Ok(bytes)
     }
 
-    /// The digest and length of the file at `path`, read in pieces.
+    /// Returns the digest and length of the file at `path`, read in pieces.
     pub fn digest(&self, path: &Path) -> io::Result<(Digest, u64)> {
         let mut hasher = blake3::Hasher::new();
         in_pieces(&mut self.open(path)?, |piece| {
@@ -188,25 +189,25 @@ impl Files {
         Ok((hasher.finalize().into(), hasher.count()))
     }
 
-    /// The SHA-256 of the file at `path`, read in pieces: for checksums that come from elsewhere.
+    /// Returns the SHA-256 of the file at `path`, read in pieces. It is for checksums from other sources.
     pub fn sha256(&self, path: &Path) -> io::Result<[u8; 32]> {
         let mut hasher = Sha256::new();
         io::copy(&mut self.open(path)?, &mut hasher)?;
         Ok(hasher.finalize().into())
     }
 
-    /// The names in the folder at `path`, in no order; a link at its end is followed.
+    /// Returns the names in the folder at `path`, unsorted. A link in the last part is followed.
     pub fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         names(&open_folder(&self.folder(path)?, OsStr::new("."))?)
     }
 
-    /// The names in the folder that is itself at `path`, in no order; a link is an error.
+    /// Returns the names in the folder at `path`, unsorted. A link in the last part is an error.
     pub fn list_itself(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let spot = self.spot(path)?;
         names(&open_folder(&spot.folder, &spot.name)?)
     }
 
-    /// When what is at `path` was last modified; none where nothing is.
+    /// Returns when the thing at `path` was last modified. None if nothing is there.
     pub fn modified(&self, path: &Path) -> io::Result<Option<SystemTime>> {
         let spot = match self.spot(path) {
             Ok(spot) => spot,
@@ -226,7 +227,7 @@ impl Files {
         }
     }
 
-    /// The path without links on the way to its last part.
+    /// Returns the path without links before its last part.
     pub fn resolved(&self, path: &Path) -> io::Result<PathBuf> {
         let mut steps = Vec::new();
         let (parent, name) = split(path)?;
@@ -237,7 +238,8 @@ impl Files {
         Ok(resolved)
     }
 
-    /// A new file beside `path`, mode 0600, with a name that [`temporary_name`] gives; an older one of the name goes.
+    /// Makes a new file beside `path`, mode 0600, with a name from [`temporary_name`]. An old file of that name is
+    /// removed.
     pub fn create_beside(&self, path: &Path, name: &OsStr) -> io::Result<File> {
         let spot = self.spot(path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -254,15 +256,15 @@ impl Files {
         Err(Errno::EXIST.into())
     }
 
-    /// Gives the file `name` beside `path` the name of `path`, and syncs the folder. What was at `path` goes, unless it
-    /// is a folder.
+    /// Renames the file `name` beside `path` to `path`, and syncs the folder. It replaces what was at `path`, unless
+    /// that is a folder.
     pub fn rename_beside(&self, name: &OsStr, path: &Path) -> io::Result<()> {
         let spot = self.spot(path)?;
         rustix::fs::renameat(&spot.folder, name, &spot.folder, &spot.name)?;
         spot.sync()
     }
 
-    /// Removes the file `name` beside `path`, if it is there.
+    /// Removes the file `name` beside `path`, if it exists.
     pub fn remove_beside(&self, name: &OsStr, path: &Path) -> io::Result<()> {
         let spot = self.spot(path)?;
         match rustix::fs::unlinkat(&spot.folder, name, AtFlags::empty()) {
@@ -271,7 +273,7 @@ impl Files {
         }
     }
 
-    /// Makes a link at `path` that leads to `target`; what was there goes, unless it is a folder.
+    /// Makes a link at `path` to `target`. It replaces what was there, unless that is a folder.
     pub fn link(&self, path: &Path, target: &Path) -> io::Result<()> {
         let spot = self.spot(path)?;
         let name = temporary_name(&spot.name);
@@ -284,7 +286,7 @@ impl Files {
         spot.sync()
     }
 
-    /// Gives a file that is open a second name: `path`, on the same file system.
+    /// Gives an open file a hard link at `path`, on the same file system.
     pub fn link_open(&self, file: &File, path: &Path) -> io::Result<()> {
         let to = self.spot(path)?;
         let open = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -292,14 +294,14 @@ impl Files {
         Ok(named?)
     }
 
-    /// Makes a folder, mode 0700.
+    /// Makes a folder with mode 0700.
     pub fn make_folder(&self, path: &Path) -> io::Result<()> {
         let spot = self.spot(path)?;
         rustix::fs::mkdirat(&spot.folder, &spot.name, Mode::from_raw_mode(0o700))?;
         spot.sync()
     }
 
-    /// Removes what is at `path`, no folder.
+    /// Removes what is at `path`. A folder is an error.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         let spot = self.spot(path)?;
         rustix::fs::unlinkat(&spot.folder, &spot.name, AtFlags::empty())?;
@@ -313,8 +315,9 @@ impl Files {
         spot.sync()
     }
 
-    /// Removes what is at `path` with all that is below it, if it is there. Each folder is emptied as it was opened: no
-    /// link is followed, whoever puts one in its place meanwhile. Something that is mounted in it is an error.
+    /// Removes what is at `path` with everything below it, if it exists. Each folder is emptied through its open
+    /// descriptor. So no link is followed, even if another program puts one in its place meanwhile. A mount below it
+    /// is an error.
     pub fn remove_all(&self, path: &Path) -> io::Result<()> {
         let spot = match self.spot(path) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -326,8 +329,8 @@ impl Files {
         spot.sync()
     }
 
-    /// Writes `value` into a file of the kernel's, in `/proc` or `/sys`, that is there: in one piece, in its place. The
-    /// host's name is set by its system call: `/proc/sys` is read-only in a container that may name itself.
+    /// Writes `value` into an existing file of the kernel, in `/proc` or `/sys`: in one piece, in place. The host
+    /// name is set by its system call, because `/proc/sys` is read-only in a container that may set its own name.
     pub fn set_kernel(&self, path: &Path, value: &[u8]) -> io::Result<()> {
         if path == Path::new(HOST_NAME) && !self.is_folder() {
             return Ok(rustix::system::sethostname(value.trim_ascii())?);
@@ -339,7 +342,7 @@ impl Files {
         if written == value.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
-    /// Sets the mode of what is at `path`; a link is an error. What may be somebody else's under a second name is
+    /// Sets the mode of what is at `path`. A link is an error. A hard link that may be another user's file is
     /// refused.
     pub fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
         let spot = self.spot(path)?;
@@ -347,19 +350,20 @@ impl Files {
         if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) == FileType::Symlink {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
-        // The name may be another thing's by now, and one that is only a path cannot be given a mode itself.
+        // The name may belong to another thing by now, and fchmod(2) does not accept a path-only descriptor.
         Ok(rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), Mode::from_raw_mode(mode))?)
     }
 
-    /// Sets owner and group of what is at `path`, a link itself included. What may be somebody else's under a second
-    /// name is refused.
+    /// Sets owner and group of what is at `path`, also of a link itself. A hard link that may be another user's file
+    /// is refused.
     pub fn set_owner(&self, path: &Path, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
         let fd = self.spot(path)?.own()?;
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         Ok(rustix::fs::chownat(&fd, "", uid, gid, AtFlags::EMPTY_PATH)?)
     }
 
-    /// Mode, owner and extended attributes of what is at `path`; none where nothing is. A link has no more than its owner.
+    /// Returns mode, owner and extended attributes of what is at `path`. None if nothing is there. A link has only an
+    /// owner.
     pub fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = self
@@ -378,8 +382,8 @@ impl Files {
         Ok(Some(Metadata { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, extended }))
     }
 
-    /// Makes mode, owner and extended attributes of what is at `path` what they were. What may be somebody else's under a
-    /// second name is refused.
+    /// Restores mode, owner and extended attributes of what is at `path`. A hard link that may be another user's file
+    /// is refused.
     pub fn set_metadata(&self, path: &Path, metadata: &Metadata) -> io::Result<()> {
         let fd = self.spot(path)?.own()?;
         let now = rustix::fs::fstat(&fd)?;
@@ -395,8 +399,8 @@ impl Files {
         Ok(rustix::fs::chmod(path, Mode::from_raw_mode(metadata.mode))?)
     }
 
-    /// A digest of what is at `paths` below `folder`: sorts, modes, owners, sizes, times of change of the content,
-    /// targets of links, and what is missing. No content is read: it does not change unseen.
+    /// Returns a digest of what is at `paths` below `folder`: sorts, modes, owners, sizes, change times of the
+    /// content, targets of links, and missing paths. No content is read: a change of it shows in these.
     pub fn trace(&self, folder: &Path, paths: &[PathBuf]) -> io::Result<Digest> {
         let mut hasher = blake3::Hasher::new();
         for path in paths {
@@ -416,25 +420,25 @@ impl Files {
         Ok(hasher.finalize().into())
     }
 
-    /// As [`Files::rename_beside`], but nothing is synced: [`Files::sync`] does it once for many.
+    /// Like [`Files::rename_beside`] without a sync. [`Files::sync`] does it once for many files.
     pub fn rename_unsynced(&self, name: &OsStr, path: &Path) -> io::Result<()> {
         let spot = self.spot(path)?;
         Ok(rustix::fs::renameat(&spot.folder, name, &spot.folder, &spot.name)?)
     }
 
-    /// Syncs the whole file system that holds the folder at `path`.
+    /// Syncs the whole file system of the folder at `path`.
     pub fn sync(&self, path: &Path) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(self.folder(path)?, ".", flags, Mode::empty())?;
         Ok(rustix::fs::syncfs(folder)?)
     }
 
-    /// Whether something is mounted at `path`.
+    /// Whether a file system is mounted at `path`.
     pub fn is_mount(&self, path: &Path) -> io::Result<bool> {
         self.spot(path)?.is_mount()
     }
 
-    /// The bytes that are free on the file system of the folder at `path`, for the agent's user.
+    /// Returns the free bytes on the file system of the folder at `path`, for the agent's user.
     pub fn free_space(&self, path: &Path) -> io::Result<u64> {
         let stat = rustix::fs::fstatvfs(self.folder(path)?)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
@@ -452,11 +456,11 @@ impl Files {
         self.walk(path, &mut Vec::new())
     }
 
-    /// Opens the folder at `path`, part by part; `steps` receives the parts that were really taken.
+    /// Opens the folder at `path`, part by part. `steps` receives the parts that were actually taken.
     fn walk(&self, path: &Path, steps: &mut Vec<OsString>) -> io::Result<OwnedFd> {
         let mut stack = vec![self.top()?];
         let mut todo: Vec<OsString> = parts(path);
-        // Whose the folder must be that is open once no more than so many parts are left.
+        // The required owner of the open folder, once no more than so many parts are left.
         let mut theirs: Vec<(usize, u32)> = Vec::new();
         let mut links = 0;
         loop {
@@ -497,7 +501,7 @@ impl Files {
 }
 
 impl Spot {
-    /// What tells whether it was changed. A folder's size and time change with what is put into it, and are left out.
+    /// Returns what shows a change. A folder's size and time change with its entries, and are left out.
     fn trace(&self) -> io::Result<Vec<u8>> {
         let stat = rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         let mut trace = format!("{:o} {} {}", stat.st_mode, stat.st_uid, stat.st_gid).into_bytes();
@@ -541,9 +545,9 @@ impl Spot {
         })
     }
 
-    /// What is there, held by its path alone, so that nobody can put another thing under its name in between. A file
-    /// with several names is refused where somebody whom the agent does not trust could have given it this one, unless
-    /// they own it: it may be a second name for `/etc/shadow`.
+    /// Opens the thing by a path-only descriptor, so that no other program can replace it meanwhile. A file with
+    /// several hard links is refused if an untrusted user could have made this one, unless they own the file. It may
+    /// be a hard link to `/etc/shadow`.
     fn own(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.folder, &self.name, flags, Mode::empty())?;
@@ -584,7 +588,7 @@ impl Spot {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::openat(self.folder.as_fd(), ".", flags, Mode::empty()) {
             Ok(folder) => Ok(rustix::fs::fsync(folder)?),
-            // A folder that may be written and not read cannot be synced.
+            // A folder that may be written but not read cannot be synced.
             Err(Errno::ACCESS) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -592,8 +596,8 @@ impl Spot {
 }
 
 impl Files {
-    /// Why what is at `path` cannot be changed although the permissions allow it: immutable, mounted, or on a read-only
-    /// file system. None where nothing stands in the way, or that cannot be told.
+    /// Returns why the thing at `path` cannot be changed although the permissions allow it: immutable, a mount, or on
+    /// a read-only file system. None if there is no obstacle, or it cannot be determined.
     pub fn obstacle(&self, path: &Path) -> Option<String> {
         let spot = self.spot(path).ok()?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -617,7 +621,7 @@ impl Files {
         if own.contains(IFlags::APPEND) {
             return Some("it can only be appended to (chattr +a)".to_owned());
         }
-        // What replaces a file is a new name in its folder.
+        // A replaced file is a new name in its folder, so the flags of the folder count too.
         let folder = open(OsStr::new(".")).filter(|_| !is_folder);
         let folder = folder.as_ref().map_or(IFlags::empty(), flags);
         folder
@@ -626,8 +630,8 @@ impl Files {
     }
 }
 
-/// Where the link `name` in `folder` leads, and whose it is. It is held while it is asked: nobody can put another one
-/// under its name between the two answers.
+/// Returns the target and the owner of the link `name` in `folder`. Both are read from one descriptor, so that no
+/// other program can replace the link between the two reads.
 fn follow(folder: &OwnedFd, name: &OsStr, links: usize) -> io::Result<(PathBuf, u32)> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let link = rustix::fs::openat(folder, name, flags, Mode::empty())?;
@@ -642,7 +646,7 @@ fn follow(folder: &OwnedFd, name: &OsStr, links: usize) -> io::Result<(PathBuf, 
     Ok((PathBuf::from(OsStr::from_bytes(target.as_bytes())), stat.st_uid))
 }
 
-/// Refuses a folder that a link of `uid` led to, and that is not theirs.
+/// Refuses a folder that a link of `uid` led to, if it has another owner.
 fn check_owner(folder: &OwnedFd, uid: u32) -> io::Result<()> {
     if rustix::fs::fstat(folder)?.st_uid == uid {
         return Ok(());
@@ -651,8 +655,8 @@ fn check_owner(folder: &OwnedFd, uid: u32) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
-/// The name of the temporary that becomes `name`: hidden, and the same in every run, so that one left behind by a crash
-/// is found and replaced.
+/// Returns the name of the temporary that becomes `name`. It is hidden, and the same in every run, so that one left
+/// by a crash is found and replaced.
 pub fn temporary_name(name: &OsStr) -> OsString {
     let digest = Digest::of(name.as_bytes()).short();
     let mut temporary = OsString::from(".");
@@ -662,11 +666,11 @@ pub fn temporary_name(name: &OsStr) -> OsString {
     temporary
 }
 
-/// The sizes of the pieces that content is read in: most files fit into the first, and large ones are digested faster in
-/// the second. A large piece for each small file would be most of what the file costs.
+/// The sizes of the pieces in which content is read. Most files fit into the first; large files are digested faster
+/// in the second. A large piece for each small file would be most of its cost.
 const PIECES: [usize; 2] = [4 * 1024, 128 * 1024];
 
-/// Hands all that `from` gives to `take`, piece by piece.
+/// Passes everything from `from` to `take`, piece by piece.
 pub(crate) fn in_pieces(
     from: &mut dyn Read,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
@@ -688,13 +692,13 @@ pub(crate) fn in_pieces(
     }
 }
 
-/// How deep folders may stand in each other that are removed together. Each level holds one open.
+/// The largest depth of folders that are removed together. Each level holds one open.
 const DEPTH: usize = 500;
 
 fn remove_all(spot: &Spot, depth: usize) -> io::Result<()> {
     let refused = match rustix::fs::unlinkat(&spot.folder, &spot.name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        // What is said of a folder, and of what may not be removed.
+        // The errors for a folder, and for things that may not be removed.
         Err(error @ (Errno::ISDIR | Errno::PERM)) => error,
         Err(error) => return Err(error.into()),
     };
@@ -717,13 +721,13 @@ fn remove_all(spot: &Spot, depth: usize) -> io::Result<()> {
     Ok(rustix::fs::unlinkat(&spot.folder, &spot.name, AtFlags::REMOVEDIR)?)
 }
 
-/// Opens the folder `name` in `folder` to read it; a link is an error.
+/// Opens the folder `name` in `folder` for reading. A link is an error.
 fn open_folder(folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?)
 }
 
-/// The names in a folder that is open for reading.
+/// Returns the names in a folder that is open for reading.
 fn names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(folder)? {
@@ -745,7 +749,7 @@ fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
     Ok((path.parent().ok_or_else(invalid)?, path.file_name().ok_or_else(invalid)?))
 }
 
-/// The parts of a path, the last first.
+/// Returns the parts of a path, the last first.
 fn parts(path: &Path) -> Vec<OsString> {
     let mut parts: Vec<_> = path
         .components()
@@ -773,7 +777,7 @@ mod tests {
         (folder, files)
     }
 
-    /// Gives all that it may, and notes how much that was.
+    /// Gives as many bytes as allowed, and notes how many.
     struct Noting(usize, Vec<usize>);
 
     impl Read for Noting {
@@ -869,7 +873,7 @@ mod tests {
         assert_eq!(files.entry("/file".as_ref()).unwrap().map(|e| e.mode), Some(0o640));
     }
 
-    /// Lets somebody put each of two things in the place of the other for as long as `work` takes.
+    /// Lets another thread exchange two things again and again while `work` runs.
     fn while_exchanged<T>(one: &Path, other: &Path, work: impl FnOnce() -> T) -> T {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -927,7 +931,7 @@ mod tests {
             fs::create_dir_all(at("tree/below/deep")).unwrap();
             fs::write(at("tree/below/a"), "").unwrap();
             let _ = symlink("../victim", at("tree/link"));
-            // What was put elsewhere meanwhile may be left, or in the way.
+            // Things that were exchanged meanwhile may be left over, or in the way.
             let _ =
                 while_exchanged(&at("tree/below"), &at("tree/link"), || files.remove_all("/tree".as_ref()));
             files.remove_all("/tree".as_ref()).unwrap();
@@ -948,7 +952,7 @@ mod tests {
         }
         let refused = files.remove_all("/d".as_ref()).unwrap_err().to_string();
         assert!(refused.contains("more than 500 deep"), "{refused}");
-        // They are in the way of whoever cleans up after the test, too.
+        // Such folders would also stop the cleanup after the test.
         assert!(
             std::process::Command::new("rm")
                 .arg("-rf")

@@ -1,9 +1,9 @@
-//! The host as nouns: files, packages, accounts, units, processes. Kinds never see it directly: they read through a
-//! [`View`](crate::View) and change through an [`Actor`](crate::Actor).
+//! The parts of a host: files, packages, accounts, units, processes. Kinds never use them directly. They read through
+//! a [`View`](crate::View) and change through an [`Actor`](crate::Actor).
 //!
-//! Files are always real, below a root that may be a folder. The rest is a trait each, with its back ends beside it:
-//! [`packages::apt`], [`services::systemd`], [`accounts::shadow_utils`]. [`real`] puts those of a host together; `fake` is
-//! a world in memory whose packages bring files, users and running units.
+//! Files are always real, below a root that may be a folder. Each other part is a trait with its back ends beside it:
+//! [`packages::apt`], [`services::systemd`], [`accounts::shadow_utils`]. [`real`] assembles those of a host. `fake`
+//! is a trial host in memory whose packages bring files, users and running units.
 
 pub mod accounts;
 pub mod backend;
@@ -37,10 +37,10 @@ pub trait System: Send + Sync {
     fn packages(&self) -> &dyn Packages;
     /// Its service manager.
     fn units(&self) -> &dyn Units;
-    /// Its packet filter, or the one that it would have.
+    /// Its packet filter, or the one to use if it has none.
     fn firewall(&self) -> &'static dyn Firewall;
     /// Its processes.
     fn processes(&self) -> &dyn Processes;
-    /// What Converge noted of what cannot be read back.
+    /// Notes of Converge about what cannot be read back from the host.
     fn receipts(&self) -> &Receipts;
 }

@@ -1,4 +1,4 @@
-//! The system that the agent runs on, put together from the back ends that the host has.
+//! The system that the agent runs on, assembled from the back ends that the host has.
 
 use std::io;
 use std::path::PathBuf;
@@ -27,14 +27,14 @@ pub struct RealSystem {
     receipts: Receipts,
 }
 
-/// The tables of the back ends that a host is asked for.
+/// The tables of back ends to look for on a host.
 #[derive(Clone, Copy)]
 pub struct Tables {
     /// The package managers.
     pub packages: &'static [Backend<packages::Open>],
     /// The service managers.
     pub services: &'static [Backend<services::Open>],
-    /// The suites of programs that change accounts.
+    /// The suites of programs for accounts.
     pub accounts: &'static [Backend<accounts::Open>],
     /// The packet filters.
     pub firewalls: &'static [Backend<&'static dyn Firewall>],
@@ -51,7 +51,7 @@ impl Tables {
 }
 
 impl RealSystem {
-    /// The system whose files are below `root`. Only at `/` does it have packages and units.
+    /// Makes the system with files below `root`. It has packages and units only if `root` is `/`.
     pub fn new(root: impl Into<PathBuf>, receipts: Receipts) -> io::Result<Self> {
         let files = Arc::new(files_below(root.into())?);
         if !files.is_folder() {
@@ -64,13 +64,14 @@ impl RealSystem {
         Ok(Self { files, accounts, packages, units, firewall, processes, receipts })
     }
 
-    /// The system with these files, and with the back ends of `tables` that the host has.
+    /// Makes the system with these files and the back ends of `tables` that the host has.
     pub(crate) fn assemble(files: Arc<Files>, receipts: Receipts, tables: Tables) -> Self {
         let processes = Arc::new(LocalProcesses::new(files.clone()));
         let parts = Parts { files: files.clone(), processes: processes.clone() };
         let packages = parts.recognise(tables.packages).and_then(|row| row.open);
         let units = parts.recognise(tables.services).and_then(|row| row.open);
-        // The files of accounts are alike everywhere. A missing program is told by the resource that needs it.
+        // The files of accounts are the same everywhere. If a program is missing, the resource that needs it reports
+        // that.
         let accounts = parts.recognise(tables.accounts).and_then(|row| row.open);
         let accounts = accounts.unwrap_or(accounts::backends::DEFAULT);
         let firewall = parts.recognise(tables.firewalls).and_then(|row| row.open);
@@ -85,14 +86,14 @@ impl RealSystem {
         }
     }
 
-    /// The same, with commands that only ask behind a fence.
+    /// Puts commands that only ask behind a fence.
     pub fn fenced(self, fence: Fence) -> Self {
         self.processes.fence(fence);
         self
     }
 }
 
-/// The files below `root`, which may not be there yet where it is a folder.
+/// Returns the files below `root`. A folder need not exist yet.
 fn files_below(root: PathBuf) -> io::Result<Files> {
     match Files::new(&root) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Files::not_yet(root)),

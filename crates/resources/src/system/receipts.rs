@@ -1,5 +1,5 @@
-//! Receipts: what kinds that cannot read their wish back noted when they applied it. An unpacked archive does not say
-//! which archive it was; its receipt does, together with what was seen right afterwards.
+//! Receipts: notes of kinds that cannot read their wish back from the host. Example: an unpacked archive does not
+//! show which archive it was. Its receipt does, together with what was seen right after it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,38 +10,38 @@ use std::path::{Path, PathBuf};
 
 use converge_model::Digest;
 
-/// The receipts of a host, a small file each in a private folder.
+/// The receipts of a host, one small file each in a private folder.
 pub struct Receipts {
     folder: PathBuf,
 }
 
-/// One receipt. What it is for is in sync while both agree with what is asked and seen now.
+/// One receipt. Its resource is in sync as long as both digests agree with the current wish and state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// What was applied: the digest of the source with all that shapes its result.
+    /// What was applied: the digest of the source and of everything that affects the result.
     pub source: Digest,
-    /// What was there right afterwards.
+    /// What was there right after the apply.
     pub seen: Digest,
-    /// What was made, where that is a set of paths of its own: relative ones, folders before what is in them.
+    /// The paths that were made, if that set is needed. They are relative, and folders come before their content.
     pub paths: Vec<PathBuf>,
-    /// What was seen as a text, where a plan compares it with what is there now; else empty.
+    /// The state as text, if a plan compares it with the current state; else empty.
     pub text: String,
 }
 
 /// The first line of a receipt: its format.
 const FORMAT: &str = "converge-receipt 1";
 
-/// The largest file that is taken for a receipt, in bytes.
+/// The largest file that is read as a receipt, in bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
 
 impl Receipts {
-    /// Receipts in `folder`, which is made, 0700, with the first of them.
+    /// Returns the receipts in `folder`. The first receipt makes the folder, with mode 0700.
     pub fn in_folder(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// The receipt for `key`, the key of a claim. One that cannot be understood is none: what it is for is applied
-    /// again.
+    /// Returns the receipt for `key`, the key of a claim. A receipt that cannot be parsed counts as none, so its
+    /// resource is applied again.
     pub fn get(&self, key: &str) -> io::Result<Option<Receipt>> {
         let mut text = String::new();
         match fs::File::open(self.path(key)) {
@@ -49,7 +49,7 @@ impl Receipts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // No path is empty.
+        // No path is empty, so the first empty line ends the paths.
         let (head, text) = text.split_once("\n\n").unwrap_or((&text, ""));
         let lines: Vec<_> = head.lines().collect();
         let [FORMAT, source, seen, of, paths @ ..] = &lines[..] else { return Ok(None) };
@@ -65,7 +65,7 @@ impl Receipts {
         Ok(if *of == escaped(key.as_bytes()) { receipt() } else { None })
     }
 
-    /// Notes `receipt` for `key`, in the place of an older one; none removes it.
+    /// Notes `receipt` for `key`, and replaces an old one. None removes it.
     pub fn set(&self, key: &str, receipt: Option<&Receipt>) -> io::Result<()> {
         let path = self.path(key);
         let Some(receipt) = receipt else {
@@ -99,7 +99,7 @@ impl Receipts {
     }
 }
 
-/// Bytes on one line: what is no plain text is `%` and two hexadecimal digits.
+/// Writes bytes on one line. A byte that is not plain text is `%` and two hexadecimal digits.
 fn escaped(bytes: &[u8]) -> String {
     let mut line = String::with_capacity(bytes.len());
     for byte in bytes {
@@ -111,7 +111,7 @@ fn escaped(bytes: &[u8]) -> String {
     line
 }
 
-/// The path that [`escaped`] wrote: a relative one that leads nowhere else.
+/// Returns the path that [`escaped`] wrote. It must be relative, without `..`.
 fn unescaped(line: &str) -> Option<PathBuf> {
     let mut pieces = line.split('%');
     let mut bytes = pieces.next()?.as_bytes().to_vec();

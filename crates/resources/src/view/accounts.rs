@@ -1,5 +1,5 @@
-//! Users and groups as a kind sees them: those of the host's files with what earlier steps make of them, and those of
-//! its name service where the files do not know a name.
+//! Users and groups as a kind sees them. They come from the host's files with the effects of earlier steps. For a
+//! name that the files do not have, the name service is asked.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::overlay::{PlannedGroup, PlannedUser};
 use crate::system::accounts::{AccountTable, Group, User};
 
 impl Base<'_> {
-    /// A user of the host, by whatever source knows it.
+    /// Returns a user of the host, from any source.
     pub(super) fn user(&self, name: &str) -> Result<Option<User>, LookError> {
         match self.accounts()?.users.get(name) {
             Some(user) => Ok(Some(user.clone())),
@@ -18,7 +18,7 @@ impl Base<'_> {
         }
     }
 
-    /// A group of the host, by whatever source knows it.
+    /// Returns a group of the host, from any source.
     pub(super) fn group(&self, name: &str) -> Result<Option<Group>, LookError> {
         match self.accounts()?.groups.get(name) {
             Some(group) => Ok(Some(group.clone())),
@@ -37,7 +37,7 @@ fn remembered<T: Clone>(
 }
 
 impl View<'_> {
-    /// The home of the user `name`, who may be planned.
+    /// Returns the home of the user `name`, who may be planned.
     pub fn home(&self, name: &str) -> Result<Seen<PathBuf>, LookError> {
         if let Some(Some(planned)) = self.overlay.and_then(|overlay| overlay.users.get(name)) {
             let home = planned.home.as_ref().filter(|home| home.starts_with('/'));
@@ -51,8 +51,8 @@ impl View<'_> {
         })
     }
 
-    /// The user `name` of the host's own files, property by property, as earlier steps leave it. The name service is
-    /// not asked: what it knows nobody can change here.
+    /// Returns the user `name` from the host's own files, property by property, after earlier steps. The name service
+    /// is not asked, because its users cannot be changed here.
     pub fn account(&self, name: &str) -> Result<Seen<PlannedUser>, LookError> {
         if let Some(planned) = self.overlay.and_then(|overlay| overlay.users.get(name)) {
             return Ok(planned.clone().map_or_else(|| self.absent(), Seen::Known));
@@ -64,7 +64,7 @@ impl View<'_> {
         Ok(Seen::Known(account))
     }
 
-    /// The group `name` of the host's own files, as earlier steps leave it.
+    /// Returns the group `name` from the host's own files, after earlier steps.
     pub fn local_group(&self, name: &str) -> Result<Seen<PlannedGroup>, LookError> {
         if let Some(planned) = self.overlay.and_then(|overlay| overlay.groups.get(name)) {
             let group = planned.clone();
@@ -76,7 +76,7 @@ impl View<'_> {
         Ok(Seen::Known(self.with_planned_members(name, group)))
     }
 
-    /// A user whose primary group `name` will be; none: nobody's.
+    /// Returns a user whose primary group will be `name`. None if there is none.
     pub fn primary_of(&self, name: &str) -> Result<Option<String>, LookError> {
         let table = self.accounts()?;
         let gid = table.groups.get(name).map(|group| group.gid);
@@ -99,12 +99,12 @@ impl View<'_> {
         Ok(!self.accounts()?.groups.contains_key(name) && self.base.group(name)?.is_some())
     }
 
-    /// The user whose login the run came by; none where nobody knows.
+    /// Returns the user whose login the run uses. None if it is not known.
     pub fn login(&self) -> Option<String> {
         self.base.system.accounts().login()
     }
 
-    /// The groups that will list `user`.
+    /// Returns the groups that will list `user`.
     fn groups_of(&self, table: &AccountTable, user: &str) -> Vec<String> {
         let planned = |name: &String| {
             let group = self.overlay?.groups.get(name)?.as_ref();
@@ -120,7 +120,7 @@ impl View<'_> {
         groups
     }
 
-    /// The group with the members that planned users bring, and without those that they take.
+    /// Returns the group with the members that planned users add, and without those that they remove.
     fn with_planned_members(&self, name: &str, mut group: PlannedGroup) -> PlannedGroup {
         let Some(overlay) = self.overlay else { return group };
         let Some(members) = &mut group.members else { return group };
@@ -139,7 +139,7 @@ impl View<'_> {
 }
 
 impl PlannedUser {
-    /// The user as the host's files have it, without its other groups.
+    /// Returns the user from the host's files, without its other groups.
     fn of(table: &AccountTable, user: &User) -> Self {
         Self {
             uid: Some(user.uid),

@@ -1,4 +1,4 @@
-//! One pass over a host: what was read of it, kept for all views of the pass.
+//! One pass over a host: what was read, kept for all views of the pass.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -16,7 +16,7 @@ use crate::system::files::Entry;
 use crate::system::packages::{PackageTable, Upkeep};
 use crate::system::services::UnitState;
 
-/// The host as it is, with what was read of it in one pass. A step that changed something makes a new one.
+/// The host's current state, with what was read in one pass. After a step changed something, a new pass begins.
 pub struct Base<'a> {
     pub(super) system: &'a dyn System,
     pub(super) entries: Memory<PathBuf, Result<Option<Entry>, (io::ErrorKind, String)>>,
@@ -32,15 +32,15 @@ pub struct Base<'a> {
     pub(super) contents: Option<&'a (dyn Contents + Sync)>,
 }
 
-/// The paths that the resources of a catalog claim, in order. An act makes a pass for each look: all passes share one.
+/// The paths that the resources of a catalog claim, in order. An act makes one pass per look; all passes share these.
 #[derive(Debug, Default)]
 pub struct Claims(pub(super) BTreeSet<PathBuf>);
 
-/// What a pass without a catalog knows.
+/// The claims of a pass without a catalog: none.
 static NO_CLAIMS: Claims = Claims(BTreeSet::new());
 
 impl Claims {
-    /// The paths among `claims`.
+    /// Returns the paths among `claims`.
     pub fn of<'c>(claims: impl IntoIterator<Item = &'c Claim>) -> Self {
         let path = |claim: &'c Claim| match claim {
             Claim::Path { path, .. } => Some(PathBuf::from(path)),
@@ -58,7 +58,7 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
         Self(Mutex::new(HashMap::new()))
     }
 
-    /// The answer for `key`, computed outside the lock where it is not there yet.
+    /// Returns the answer for `key`. A missing one is computed outside the lock.
     pub(super) fn get<Q: ToOwned<Owned = K> + Hash + Eq + ?Sized>(
         &self,
         key: &Q,
@@ -78,7 +78,7 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
 }
 
 impl<'a> Base<'a> {
-    /// A fresh pass over `system`.
+    /// Begins a new pass over `system`.
     pub fn new(system: &'a dyn System) -> Self {
         Self {
             system,
@@ -96,20 +96,20 @@ impl<'a> Base<'a> {
         }
     }
 
-    /// Lets kinds read content that the controller has, where what they plan depends on it.
+    /// Lets kinds read the controller's contents, if their plans depend on them.
     pub fn reading(mut self, contents: &'a (dyn Contents + Sync)) -> Self {
         self.contents = Some(contents);
         self
     }
 
-    /// Makes known what the resources of the catalog claim, so that what goes through a folder passes over what is
-    /// another's. Without it no folder can be purged.
+    /// Sets the claims of the catalog. A kind that walks through a folder then skips what another resource claims.
+    /// Without them, no folder can be purged.
     pub fn claiming(mut self, claims: &'a Claims) -> Self {
         self.claims = claims;
         self
     }
 
-    /// Asks for the states of all `units` at once, and then for those of the units that are part of them.
+    /// Asks for the states of all `units` at once, and then for those of their parts.
     pub fn warm_units(&self, units: &[String]) -> Result<(), LookError> {
         let states = self.states(units)?;
         let parts: BTreeSet<_> = states.iter().flat_map(|state| &state.parts).cloned().collect();

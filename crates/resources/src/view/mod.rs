@@ -1,4 +1,5 @@
-//! How kinds read a host: bare when acting, verifying and looking for drift; under an overlay when planning.
+//! How kinds read a host: its current state when they act, verify and look for drift, and under an overlay when they
+//! plan.
 
 mod accounts;
 mod base;
@@ -29,13 +30,13 @@ use crate::system::receipts::Receipt;
 use crate::system::services::{Active, Enabled, Load, UnitState, template_of};
 use crate::wish::Filling;
 
-/// The space of the claims on files that have several names (hard links).
+/// The space of claims on files with several hard links.
 pub const INODE: &str = "inode";
 
 /// The longest text that a kind edits or a diff shows in full, in bytes.
 pub const TEXT_LIMIT: usize = 8 * 1024 * 1024;
 
-/// The longest content of the controller's that a kind reads to plan by it, in bytes.
+/// The longest content of the controller that a kind reads for a plan, in bytes.
 pub const CONTENT_LIMIT: u64 = 1024 * 1024;
 
 /// A host as a kind sees it.
@@ -45,29 +46,29 @@ pub struct View<'a> {
     overlay: Option<&'a Overlay>,
 }
 
-/// What a guard says.
+/// The answer of a guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It succeeded.
     Yes,
     /// It failed.
     No,
-    /// It failed, and said that it could not write: a guard is a read.
+    /// It failed, and reported that it could not write. A guard may only read.
     WantedToWrite,
 }
 
 impl<'a> View<'a> {
-    /// The host as it is.
+    /// Returns a view of the host's current state.
     pub fn bare(base: &'a Base<'a>) -> Self {
         Self { base, overlay: None }
     }
 
-    /// The host as it will be after the steps of `overlay`.
+    /// Returns a view of the host after the steps of `overlay`.
     pub fn under(base: &'a Base<'a>, overlay: &'a Overlay) -> Self {
         Self { base, overlay: Some(overlay) }
     }
 
-    /// What is at `path`; links are not followed.
+    /// Returns what is at `path`. Links are not followed.
     pub fn place(&self, path: &Path) -> Result<Seen<Place>, LookError> {
         match self.planned(path) {
             Some(planned) => Ok(planned),
@@ -75,7 +76,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// As [`View::place`], without remembering the answer: for walks through folders, whose size is not bounded.
+    /// Like [`View::place`], without keeping the answer: for walks through folders of any size.
     pub fn glance(&self, path: &Path) -> Result<Seen<Place>, LookError> {
         match self.planned(path) {
             Some(planned) => Ok(planned),
@@ -87,8 +88,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The file at `path`, which has other names as well (hard links), by what they have in common; none where it has one
-    /// name alone.
+    /// Returns a claim that all hard links of the file at `path` share. None if it has only one name.
     pub fn twin(&self, path: &Path) -> Result<Option<Claim>, LookError> {
         if self.planned(path).is_some() {
             return Ok(None);
@@ -98,7 +98,8 @@ impl<'a> View<'a> {
             .map(|Entry { inode: (device, number), .. }| Claim::named(INODE, format!("{device}:{number}"))))
     }
 
-    /// What earlier steps say of `path`: they write it, remove it, or mount something above it. None if they say nothing.
+    /// Returns the effect of earlier steps on `path`: they write it, remove it, or mount something above it. None if
+    /// there is no effect.
     fn planned(&self, path: &Path) -> Option<Seen<Place>> {
         match self.overlay?.path(path) {
             Some(Some(place)) => Some(Seen::Known(place.clone())),
@@ -107,7 +108,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What the host itself has.
+    /// Returns what the host itself has.
     fn found(&self, path: &Path, entry: Option<Entry>) -> Result<Seen<Place>, LookError> {
         match entry {
             Some(entry) => Ok(Seen::Known(self.named(entry)?)),
@@ -115,18 +116,18 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What is to be said of `path` where an earlier step mounts or unmounts something above it; none where none does.
+    /// Returns the answer for `path` if an earlier step mounts or unmounts something above it. None if no step does.
     fn hidden<T>(&self, path: &Path) -> Option<Seen<T>> {
         let (step, mount) = self.overlay?.mount_above(path)?;
         Some(if mount == PlannedMount::Empty { self.absent() } else { Seen::MayCome(vec![step]) })
     }
 
-    /// What an earlier step does to the mount point `path`.
+    /// Returns what an earlier step does to the mount point `path`.
     pub fn planned_mount(&self, path: &Path) -> Option<PlannedMount> {
         Some(self.overlay?.mounts.get(path)?.1)
     }
 
-    /// The path without the links on the way to its last part, and without `..`. What is not there is left as it is
+    /// Returns the path without links before its last part, and without `..`. Parts that do not exist stay as
     /// written.
     pub fn resolved(&self, path: &Path) -> Result<PathBuf, LookError> {
         let mut links = 0;
@@ -165,7 +166,7 @@ impl<'a> View<'a> {
         Ok(resolved)
     }
 
-    /// Whose `path` is, by the claims of the catalog.
+    /// Returns which claims of the catalog concern `path`.
     pub fn claimed(&self, path: &Path) -> Claimed {
         let first = self.base.claims.0.range(path.to_path_buf()..).next();
         match first {
@@ -175,7 +176,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether something is mounted at the folder `path`; false where nothing is.
+    /// Whether a file system is mounted at the folder `path`. False if nothing is there.
     pub fn is_mount(&self, path: &Path) -> Result<bool, LookError> {
         match self.base.system.files().is_mount(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -183,26 +184,26 @@ impl<'a> View<'a> {
         }
     }
 
-    /// A digest of what is at `paths` below `folder` on the host as it is, without reading content.
+    /// Returns a digest of the current state at `paths` below `folder`, without reading content.
     pub fn trace(&self, folder: &Path, paths: &[PathBuf]) -> Result<Digest, LookError> {
         let fail = |source| LookError::Path { path: folder.to_owned(), source };
         self.base.system.files().trace(folder, paths).map_err(fail)
     }
 
-    /// When what is at `path` was last modified on the host as it is; none where nothing is.
+    /// Returns when the thing at `path` on the host was last modified. None if nothing is there.
     pub fn modified(&self, path: &Path) -> Result<Option<SystemTime>, LookError> {
         let fail = |source| LookError::Path { path: path.to_owned(), source };
         self.base.system.files().modified(path).map_err(fail)
     }
 
-    /// What was noted for `key`, the key of a claim, when it was applied.
+    /// Returns the receipt for `key`, the key of a claim, from its last apply.
     pub fn receipt(&self, key: &str) -> Result<Option<Receipt>, LookError> {
         let fail =
             |error: io::Error| LookError::Other(format!("failed to read the receipt of {key}: {error}"));
         self.base.system.receipts().get(key).map_err(fail)
     }
 
-    /// What a link at `path` leads to, links followed: at most 40 of them.
+    /// Returns the end of the path, with up to 40 links followed.
     pub fn followed(&self, path: &Path) -> Result<Seen<(PathBuf, Place)>, LookError> {
         let mut path = path.to_owned();
         for _ in 0..40 {
@@ -218,7 +219,7 @@ impl<'a> View<'a> {
         Err(LookError::Other(format!("too many links lead on from {}", path.display())))
     }
 
-    /// The BLAKE3 digest of the file at `path`; a secret that is planned there has none to be told.
+    /// Returns the BLAKE3 digest of the file at `path`. It must not be shown if a secret is planned there.
     pub fn digest(&self, path: &Path) -> Result<Seen<Digest>, LookError> {
         Ok(match self.place(path)? {
             Seen::Known(place) => match place.body {
@@ -234,7 +235,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The SHA-256 of the file at `path`, links not followed; of what a step brings it is unknown.
+    /// Returns the SHA-256 of the file at `path`. Links are not followed. It is unknown for content that a step
+    /// writes.
     pub fn sha256(&self, path: &Path) -> Result<Seen<[u8; 32]>, LookError> {
         Ok(match self.place(path)? {
             Seen::Known(place) => match place.body {
@@ -249,8 +251,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// What the file or folder at `path` loses when it becomes `after`, or means otherwise than its mode says. An earlier
-    /// step that writes it has said so itself.
+    /// Returns what the file or folder at `path` loses when it becomes `after`, or where its mode does not show the
+    /// real permissions. If an earlier step writes it, that step has reported this.
     pub fn losses(&self, path: &Path, after: &Place) -> Result<Vec<String>, LookError> {
         let is_written = self.overlay.is_some_and(|overlay| overlay.path(path).is_some());
         let before = if is_written { None } else { self.base.entry(path)? };
@@ -284,7 +286,7 @@ impl<'a> View<'a> {
         Ok(losses)
     }
 
-    /// Whether the file at `path` gets another content, and so is another file, when it becomes `after`.
+    /// Whether the file at `path` gets new content when it becomes `after`. It is then a new file.
     fn is_replaced(&self, path: &Path, after: &Place) -> Result<bool, LookError> {
         let after = match &after.body {
             Body::OnDisk => return Ok(false),
@@ -296,7 +298,8 @@ impl<'a> View<'a> {
         Ok(self.base.digest(path)? != after)
     }
 
-    /// The bytes of the file at `path`, links not followed; an error where it is larger than [`TEXT_LIMIT`].
+    /// Returns the bytes of the file at `path`. Links are not followed. A file larger than [`TEXT_LIMIT`] is an
+    /// error.
     pub fn text(&self, path: &Path) -> Result<Seen<Vec<u8>>, LookError> {
         Ok(match self.place(path)? {
             Seen::Known(place) => match place.body {
@@ -313,8 +316,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Content that the controller has, or a secret: at most [`CONTENT_LIMIT`] bytes. It is fetched each time, so only a
-    /// kind whose plan depends on it should ask.
+    /// Returns content of the controller, or a secret: at most [`CONTENT_LIMIT`] bytes. It is fetched each time, so
+    /// only a kind whose plan depends on it should ask.
     pub fn content(&self, filling: &Filling) -> Result<Vec<u8>, LookError> {
         let (digest, length) = match filling {
             Filling::Secret(secret) => return Ok(secret.expose().to_vec()),
@@ -333,7 +336,7 @@ impl<'a> View<'a> {
         Ok(bytes)
     }
 
-    /// The names in the folder at `path`, in byte order.
+    /// Returns the names in the folder at `path`, in byte order.
     pub fn list(&self, path: &Path) -> Result<Seen<Vec<OsString>>, LookError> {
         match self.place(path)? {
             Seen::Known(_) => {}
@@ -361,7 +364,7 @@ impl<'a> View<'a> {
         Ok(Seen::Known(names.into_iter().collect()))
     }
 
-    /// The installed package `name`; with its version unknown it is `Unknown`.
+    /// Returns the installed package `name`. If its version is not known, the answer is `Unknown`.
     pub fn package(&self, name: &str) -> Result<Seen<Installed>, LookError> {
         match self.overlay.and_then(|overlay| overlay.packages.get(name)) {
             Some(Some(Version::Known(version))) => {
@@ -374,7 +377,7 @@ impl<'a> View<'a> {
         Ok(self.base.packages()?.get(name).cloned().map_or_else(|| self.absent_package(), Seen::Known))
     }
 
-    /// The newest version of the package `name` that the lists offer; none where they do not know it.
+    /// Returns the newest version of the package `name` in the lists. None if the lists do not have it.
     pub fn candidate(&self, name: &str) -> Result<Option<String>, LookError> {
         let found = self.base.candidates.get(name, || {
             let names = [name.to_owned()];
@@ -384,8 +387,8 @@ impl<'a> View<'a> {
         found.map_err(LookError::Other)
     }
 
-    /// The package that provides `name`, which no package on offer is called: installed, or brought by an earlier step;
-    /// otherwise all on offer that would.
+    /// Returns the package that provides `name`, which is not the name of an available package. That package is
+    /// installed, or an earlier step brings it. Otherwise returns all available packages that provide it.
     pub fn provider(&self, name: &str) -> Result<Result<String, Vec<String>>, LookError> {
         let fail = |error: PackageError| LookError::Other(error.to_string());
         let providers = self.base.system.packages().providers(name).map_err(fail)?;
@@ -397,7 +400,7 @@ impl<'a> View<'a> {
         Ok(Err(providers.offered))
     }
 
-    /// The user `name`.
+    /// Returns the user `name`.
     pub fn user(&self, name: &str) -> Result<Seen<User>, LookError> {
         match self.overlay.and_then(|overlay| overlay.users.get(name)) {
             Some(Some(planned)) => {
@@ -411,7 +414,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether the group `name` is there, and its number where that is known.
+    /// Returns the number of the group `name`. If the group will exist but its number is not known, the answer is
+    /// `Unknown`.
     pub fn group(&self, name: &str) -> Result<Seen<u32>, LookError> {
         match self.overlay.and_then(|overlay| overlay.groups.get(name)) {
             Some(Some(planned)) => Ok(planned.gid.map_or_else(|| Seen::Unknown(Vec::new()), Seen::Known)),
@@ -424,12 +428,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// All accounts as they are on the host, without what is planned.
+    /// Returns all accounts as they are on the host now, without planned ones.
     pub fn accounts(&self) -> Result<&'a AccountTable, LookError> {
         Ok(self.base.accounts()?)
     }
 
-    /// The unit `name` (full: `nginx.service`).
+    /// Returns the unit `name` (full: `nginx.service`).
     pub fn unit(&self, name: &str) -> Result<Seen<UnitState>, LookError> {
         let planned = self.overlay.and_then(|overlay| overlay.units.get(name));
         let mut state = self.base.unit(name)?;
@@ -440,31 +444,31 @@ impl<'a> View<'a> {
             state.load = Load::Loaded;
         }
         if matches!(state.enabled, Enabled::Static | Enabled::Always) && self.plans_unit_file(name) {
-            // The new file may well say how it is enabled.
+            // The new file may have an `[Install]` section.
             state.enabled = Enabled::No;
         }
         if let Some(planned) = planned {
             planned.lay_over(&mut state);
-            // Whatever a step does to a unit, systemd reads its files first.
+            // Before a step acts on a unit, systemd reads its files again.
             state.stale = false;
         }
         Ok(Seen::Known(state))
     }
 
-    /// The unit of which `name` is another name by the file that an earlier step writes.
+    /// Returns the unit that has the alias `name` in a unit file from an earlier step.
     pub fn planned_alias(&self, name: &str) -> Option<String> {
         self.overlay?.alias(name)?.file_name()?.to_str().map(str::to_owned)
     }
 
-    /// Whether an earlier step may let systemd read its unit files again.
+    /// Whether an earlier step may make systemd read its unit files again.
     pub fn may_reload_units(&self) -> bool {
         self.overlay.is_some_and(|overlay| {
             !overlay.units.is_empty() || READ_BY_SYSTEMD.iter().any(|path| overlay.touches(Path::new(path)))
         })
     }
 
-    /// Whether `command` succeeds on the host as it is: for guards, which only read. One whose program or user may come
-    /// is not run.
+    /// Runs `command` on the host as it is now: for guards, which only read. If its program or user may come, it is
+    /// not run.
     pub fn guard(&self, command: &Command) -> Result<Seen<Answer>, LookError> {
         for need in [self.guard_user(command)?, self.guard_folder(command)?] {
             match need {
@@ -492,8 +496,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// How `command` ends on the host as it is, with the first [`TEXT_LIMIT`] bytes that it prints: for questions that a
-    /// kind cannot answer itself and that change nothing. Absent or to come as its program, user and folder are.
+    /// Runs `command` on the host as it is now, and returns its end with the first [`TEXT_LIMIT`] bytes of output. It
+    /// is for questions that a kind cannot answer itself and that change nothing. If its program, user or folder is
+    /// absent or may come, so is the answer.
     pub fn ask(&self, command: &Command) -> Result<Seen<Finished>, LookError> {
         for need in [self.guard_user(command)?, self.guard_folder(command)?] {
             match need {
@@ -517,7 +522,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether the user of a guard is there now: one that is only planned may come.
+    /// Whether the user of a guard exists now. A user that is only planned may come.
     fn guard_user(&self, command: &Command) -> Result<Seen<()>, LookError> {
         let Some(user) = &command.user else { return Ok(Seen::Known(())) };
         let table = self.base.accounts()?;
@@ -531,7 +536,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// As for the user, for the folder.
+    /// Whether the folder of a guard exists now, as for the user.
     fn guard_folder(&self, command: &Command) -> Result<Seen<()>, LookError> {
         let Some(folder) = &command.folder else { return Ok(Seen::Known(())) };
         if let Seen::Known(_) = View::bare(self.base).followed(folder)? {
@@ -543,7 +548,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The program `name` on the usual path.
+    /// Returns the program `name` on the usual path.
     pub fn program(&self, name: &str) -> Result<Seen<PathBuf>, LookError> {
         if name.starts_with('/') {
             return Ok(match self.place(Path::new(name))? {
@@ -571,31 +576,31 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The name of a user that is given by name or number: its name where it has one.
+    /// Returns the name of a user given by name or number. A number without a name stays a number.
     pub fn user_name(&self, given: &str) -> Result<String, LookError> {
         let Ok(uid) = given.parse::<u32>() else { return Ok(given.to_owned()) };
         Ok(self.base.accounts()?.user_name(uid).unwrap_or(given).to_owned())
     }
 
-    /// The name of a group that is given by name or number: its name where it has one.
+    /// Returns the name of a group given by name or number. A number without a name stays a number.
     pub fn group_name(&self, given: &str) -> Result<String, LookError> {
         let Ok(gid) = given.parse::<u32>() else { return Ok(given.to_owned()) };
         Ok(self.base.accounts()?.group_name(gid).unwrap_or(given).to_owned())
     }
 
-    /// Who the agent is: the owner of what it creates where nothing else is asked.
+    /// Returns the user and group of the agent. They own what it creates, if the resource does not ask for others.
     pub fn own_names(&self) -> Result<(String, String), LookError> {
         let uid = rustix::process::geteuid().as_raw().to_string();
         let gid = rustix::process::getegid().as_raw().to_string();
         Ok((self.user_name(&uid)?, self.group_name(&gid)?))
     }
 
-    /// The host's root folder in the controller's own file system, where a folder stands for a host; `/` otherwise.
+    /// Returns the root folder of the host as this machine sees it, if a folder stands for the host; else `/`.
     pub fn root(&self) -> &'a Path {
         self.base.system.files().root()
     }
 
-    /// Reads a file of the host as it is that no resource owns: `/proc`, `/sys`, a state of the system.
+    /// Reads a file of the host that no resource owns: `/proc`, `/sys`, a state of the system.
     pub fn raw(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
         match self.base.system.files().read(path, TEXT_LIMIT) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -606,7 +611,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Why what is at `path`, or could be, cannot be changed although the permissions allow it.
+    /// Returns why what is or could be at `path` cannot be changed although the permissions allow it.
     pub fn obstacle(&self, path: &Path) -> Option<String> {
         if self.hidden::<()>(path).is_some() {
             return None;
@@ -614,7 +619,7 @@ impl<'a> View<'a> {
         self.base.system.files().obstacle(path)
     }
 
-    /// What earlier transactions of the package manager left behind, and how old its lists are.
+    /// Returns the state that transactions of the package manager left, and the age of its lists.
     pub fn upkeep(&self) -> Result<&'a Upkeep, LookError> {
         let upkeep = self
             .base
@@ -623,7 +628,7 @@ impl<'a> View<'a> {
         upkeep.as_ref().map_err(|why| LookError::Other(why.clone()))
     }
 
-    /// The packages that nothing needs any more, on the host as earlier steps make it.
+    /// Returns the packages that are no longer needed, after earlier steps.
     pub fn unneeded_packages(&self) -> Result<Vec<String>, LookError> {
         let after = self.overlay.map_or(&[][..], |overlay| &overlay.requests);
         self.base.system.packages().unneeded(after).map_err(|error| LookError::Other(error.to_string()))
@@ -634,12 +639,12 @@ impl<'a> View<'a> {
         self.overlay.is_some_and(|overlay| overlay.packages.contains_key(name))
     }
 
-    /// The packet filter of the host, or the one that it would have.
+    /// Returns the packet filter of the host, or the one to use if it has none.
     pub fn firewall(&self) -> &'static dyn Firewall {
         self.base.system.firewall()
     }
 
-    /// What the package manager of the host is and can.
+    /// Returns the name and features of the host's package manager.
     pub fn package_manager(&self) -> &'static Manager {
         self.base.system.packages().manager()
     }
@@ -656,7 +661,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Nothing is there: absent for good, or for now.
+    /// Returns the answer for a missing thing: it is absent, or an open step may bring it.
     pub fn absent<T>(&self) -> Seen<T> {
         match self.overlay {
             Some(overlay) if !overlay.open.is_empty() => Seen::MayCome(overlay.open.clone()),
@@ -664,7 +669,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// As [`View::absent`], of something that a step may be said to bring.
+    /// Like [`View::absent`], for a thing that a step may declare in `brings`.
     fn coming<T>(&self, what: &Brought) -> Seen<T> {
         match self.overlay.and_then(|overlay| overlay.brings(what)) {
             Some(step) => Seen::Unknown(vec![step]),
@@ -672,7 +677,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// As [`View::coming`], of a path. What is below a folder that a step brings comes with that step, if it comes.
+    /// Like [`View::coming`], for a path. What is below a folder that a step brings may come only with that step.
     fn absent_at<T>(&self, path: &Path) -> Seen<T> {
         let seen = self.coming(&Brought::Path(path.to_owned()));
         match self.overlay.and_then(|overlay| overlay.brings_above(path)) {
@@ -681,7 +686,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// `seen`, where nothing but a package is expected to bring what is not there.
+    /// Limits `seen` to steps of packages, because only a package is expected to bring the thing.
     pub fn packaged<T>(&self, seen: Seen<T>) -> Seen<T> {
         let Seen::MayCome(mut steps) = seen else { return seen };
         steps.retain(|step| {
@@ -722,21 +727,21 @@ impl<'a> View<'a> {
     }
 }
 
-/// The folders that commands are looked for in, and the PATH that they run with.
+/// The folders in which commands are searched, and their PATH.
 pub const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// The folders of unit files, in systemd's order.
 pub const UNIT_FOLDERS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
-/// Where the file of a unit, or of its template, may be.
+/// Returns the possible paths of the file of a unit, or of its template.
 fn unit_files(unit: &str) -> impl Iterator<Item = PathBuf> {
     let names = [Some(unit.to_owned()), template_of(unit)];
     let below = |name: String| UNIT_FOLDERS.into_iter().map(move |folder| Path::new(folder).join(&name));
     names.into_iter().flatten().flat_map(below)
 }
 
-/// `target` as seen from `folder`, without `.` and `..`.
+/// Returns `target` relative to `folder`, without `.` and `..`.
 fn joined(folder: &Path, target: &Path) -> PathBuf {
     let mut path = PathBuf::from("/");
     for part in folder.join(target).components() {

@@ -1,4 +1,4 @@
-//! What resources need and do not own: folders, users, groups, units, programs.
+//! Things that resources need but do not own: folders, users, groups, units, programs.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::brought::Brought;
 use crate::system::files::Sort;
 
 impl View<'_> {
-    /// The need for the folder `path`.
+    /// Returns the need for the folder `path`.
     pub fn need_folder(&self, path: &Path) -> Result<Need, LookError> {
         let what = format!("the folder {}", path.display());
         Ok(match self.followed(path)? {
@@ -24,7 +24,7 @@ impl View<'_> {
         })
     }
 
-    /// The need for the user `name`; a number needs nobody.
+    /// Returns the need for the user `name`. A number needs no user.
     pub fn need_user(&self, name: &str) -> Result<Need, LookError> {
         if name.parse::<u32>().is_ok() {
             return Ok(Need::Met);
@@ -34,7 +34,7 @@ impl View<'_> {
         }))
     }
 
-    /// The need for the group `name`; a number needs nobody.
+    /// Returns the need for the group `name`. A number needs no group.
     pub fn need_group(&self, name: &str) -> Result<Need, LookError> {
         if name.parse::<u32>().is_ok() {
             return Ok(Need::Met);
@@ -43,7 +43,7 @@ impl View<'_> {
         Ok(Need::of(seen, format!("the group {name}"), || format!("declare `group \"{name}\"` before it")))
     }
 
-    /// The need for the unit `name` (full: `nginx.service`).
+    /// Returns the need for the unit `name` (full: `nginx.service`).
     pub fn need_unit(&self, name: &str) -> Result<Need, LookError> {
         Ok(Need::of(self.unit(name)?, format!("the unit {name}"), || match self.planned_alias(name) {
             Some(unit) => format!("it is another name of {unit}, which an earlier step writes: name that"),
@@ -53,7 +53,7 @@ impl View<'_> {
         }))
     }
 
-    /// The need for what was looked for, where only one of `packages` is known to bring it.
+    /// Returns the need for a thing that only one of `packages` is known to bring.
     pub fn need_from<T>(&self, seen: &Seen<T>, what: String, packages: &[&str]) -> Need {
         if matches!(seen, Seen::Known(_) | Seen::Unknown(_)) {
             return Need::Met;
@@ -68,11 +68,11 @@ impl View<'_> {
         }
     }
 
-    /// Whether `what` is not there, and nothing planned may bring it.
+    /// Whether `what` is missing, and no planned step may bring it.
     pub fn lacks(&self, what: &Brought) -> Result<bool, LookError> {
         Ok(match what {
             Brought::Path(path) => matches!(self.place(path)?, Seen::Absent),
-            // The files tell it without a question to the service manager.
+            // The unit files answer this without a question to the service manager.
             Brought::Unit(name) => !self.has_unit_file(name)? && matches!(self.unit(name)?, Seen::Absent),
             Brought::User(name) => matches!(self.user(name)?, Seen::Absent),
             Brought::Group(name) => matches!(self.group(name)?, Seen::Absent),

@@ -1,4 +1,4 @@
-//! What a view answers: what is there, what will be, and what cannot be known yet.
+//! The answers of a view: what is there, what will be there, and what cannot be known yet.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,74 +10,74 @@ use crate::wish::Filling;
 /// The bytes of a planned text, shared by the views that read it.
 pub type Bytes = Arc<[u8]>;
 
-/// What a view answers.
+/// The answer of a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen<T> {
-    /// It is there, or will be, and this is it.
+    /// It is there, or will be, with this value.
     Known(T),
-    /// It is not there, and nothing planned brings it.
+    /// It is not there, and no planned step brings it.
     Absent,
     /// It is not there, but one of these steps may bring it.
     MayCome(Vec<u32>),
-    /// It will be there, but what it is depends on these steps.
+    /// It will be there, but its value depends on these steps.
     Unknown(Vec<u32>),
 }
 
-/// What a resource needs and does not own: a parent folder, a user, a unit, a program.
+/// Something that a resource needs but does not own: a parent folder, a user, a unit, a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// It is there.
+    /// It exists.
     Met,
     /// Earlier steps may bring it.
     MayCome {
-        /// What: `the folder /srv/app`.
+        /// The thing: `the folder /srv/app`.
         what: String,
         /// The places of the steps in the plan.
         steps: Vec<u32>,
     },
-    /// It is not there.
+    /// It does not exist.
     Absent {
-        /// What.
+        /// The thing.
         what: String,
-        /// What to do about it.
+        /// What the user can do about it.
         help: Option<String>,
     },
 }
 
-/// What is at a path, or will be.
+/// The thing that is or will be at a path.
 #[derive(Clone)]
 pub struct Place {
-    /// What sort of thing.
+    /// Its sort.
     pub sort: Sort,
     /// The permission bits, 0 to 0o7777.
     pub mode: u32,
-    /// The owner's name, or number where it has none.
+    /// The owner's name, or the number if it has no name.
     pub owner: String,
-    /// The group's name, or number where it has none.
+    /// The group's name, or the number if it has no name.
     pub group: String,
-    /// The size in bytes; of a file.
+    /// The size of a file, in bytes.
     pub size: u64,
-    /// Where a link leads.
+    /// The target of a link.
     pub target: Option<PathBuf>,
     /// Where its content is.
     pub body: Body,
 }
 
-/// What the catalog claims of a path.
+/// The claims of the catalog on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claimed {
-    /// The path itself, and so all that is below it is for the resource that claims it.
+    /// The path itself is claimed, and so everything below it belongs to that resource.
     Itself,
-    /// Something below it.
+    /// Something below it is claimed.
     Below,
-    /// Nothing of it.
+    /// Nothing of it is claimed.
     Nothing,
 }
 
-/// Where the content of a place is.
+/// The source of the content of a place.
 #[derive(Clone)]
 pub enum Body {
-    /// It has none, or it is on the disk.
+    /// It has no content, or the content is on disk.
     OnDisk,
     /// The controller has it, or it is a secret.
     Planned(Filling),
@@ -87,7 +87,7 @@ pub enum Body {
     Unknown(Vec<u32>),
 }
 
-/// A look that could not be taken.
+/// The error of a look.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// A path could not be read.
@@ -95,24 +95,24 @@ pub enum LookError {
     Path {
         /// The path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Something else could not.
+    /// Another error.
     #[error("{0}")]
     Other(String),
 }
 
-/// What systemd makes its units of: folders with all that is below them, and a file.
+/// The paths from which systemd makes its units: folders with everything below them, and a file.
 pub(super) const READ_BY_SYSTEMD: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/etc/fstab"];
 
-/// Whether systemd makes its units of what is at `path`, and has to read it again once it changed.
+/// Whether systemd makes units from what is at `path`, so that it must read it again after a change.
 pub fn is_read_by_systemd(path: &Path) -> bool {
     READ_BY_SYSTEMD.iter().any(|read| path.starts_with(read))
 }
 
 impl Need {
-    /// The need for what was looked for; an absent one comes with what to do about it.
+    /// Returns the need for a thing. If it is absent, the need has a hint for the user.
     pub fn of<T>(seen: Seen<T>, what: String, help: impl FnOnce() -> String) -> Self {
         match seen {
             Seen::Known(_) | Seen::Unknown(_) => Self::Met,
@@ -121,7 +121,7 @@ impl Need {
         }
     }
 
-    /// The need for a program.
+    /// Returns the need for a program.
     pub fn program(seen: &Seen<PathBuf>, name: &str) -> Self {
         Self::of(seen.clone(), format!("the program {name}"), || {
             format!("install the package that brings {name}")
@@ -130,7 +130,7 @@ impl Need {
 }
 
 impl<T> Seen<T> {
-    /// The answer with what is known turned into something else.
+    /// Converts a known value.
     pub fn map<U>(self, turn: impl FnOnce(T) -> U) -> Seen<U> {
         match self {
             Self::Known(value) => Seen::Known(turn(value)),
@@ -140,7 +140,7 @@ impl<T> Seen<T> {
         }
     }
 
-    /// What is known.
+    /// Returns the value, if it is known.
     pub fn known(self) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),

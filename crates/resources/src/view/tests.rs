@@ -1,4 +1,4 @@
-//! What a view answers, of a trial host and of what earlier steps make of it.
+//! Tests of the answers of a view, for a trial host and the effects of earlier steps.
 
 use super::seen::Bytes;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The accounts of the world: its own `/etc/passwd`, `/etc/group` and `/etc/shadow`, changed as the shadow suite would.
+//! The accounts of the trial host: its own `/etc/passwd`, `/etc/group` and `/etc/shadow`. They are changed like the
+//! shadow suite does it.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +12,7 @@ use crate::system::accounts::{
 };
 
 impl World {
-    /// From now on the run came by the login of `name`.
+    /// Sets `name` as the login of the run.
     pub fn log_in(&self, name: &str) {
         self.state().login = Some(name.to_owned());
     }
@@ -190,7 +191,7 @@ impl World {
         std::fs::write(path, text + &fields.join(":") + "\n")
     }
 
-    /// Gives each line's name and fields to `edit`; a line for which that answers nothing goes.
+    /// Gives each line's name and fields to `edit`. If it returns None, the line is removed.
     fn edit(&self, file: &str, mut edit: impl FnMut(&str, &mut Vec<String>) -> Option<()>) -> io::Result<()> {
         let path = self.files().outside(&Path::new("/etc").join(file));
         let before = std::fs::read_to_string(&path).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What a file has beside its content: mode, owner and extended attributes, among them its ACL, its capabilities and the
-//! label of a security module. Whatever takes the place of a file is given all of it.
+//! The metadata of a file: mode, owner and extended attributes. They include its ACL, its capabilities and the label
+//! of a security module. A file that replaces another one gets all of it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 /// Mode, owner and extended attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// The permission bits, 0 to 0o7777. With an ACL the bits of the group are its mask.
+    /// The permission bits, 0 to 0o7777. If there is an ACL, the group bits are its mask.
     pub mode: u32,
     /// The owner's number.
     pub uid: u32,
     /// The group's number.
     pub gid: u32,
-    /// What else it has.
+    /// The extended attributes.
     pub extended: Extended,
 }
 
@@ -28,41 +28,41 @@ pub struct Metadata {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extended(BTreeMap<String, Vec<u8>>);
 
-/// The ACL of a file, and of a folder itself.
+/// The ACL of a file, or of a folder itself.
 const ACL: &str = "system.posix_acl_access";
-/// What a program may do without being root.
+/// The capabilities of a program that is not run by root.
 const CAPABILITIES: &str = "security.capability";
-/// Signatures of the content: they go with it.
+/// Signatures of the content. They are valid only for that content.
 const OF_CONTENT: [&str; 2] = ["security.ima", "security.evm"];
-/// Kinds of attributes that another file can be given.
+/// Kinds of attributes that can be set on another file.
 const GIVEN: [&str; 7] =
     [ACL, "system.posix_acl_default", "system.nfs4_acl", "user.", "trusted.", "security.", "btrfs."];
-/// The most that the kernel holds of names, and of one value, in bytes.
+/// The kernel's limit for all names, and for one value, in bytes.
 const MOST: usize = 64 * 1024;
-/// The bits that let a program run as its owner and its group.
+/// The set-user-ID and set-group-ID bits, by which a program runs as its owner and its group.
 pub const SET_ID: u32 = 0o6000;
 
 impl Metadata {
-    /// What something new has that is the agent's own.
+    /// Returns the metadata of something new that belongs to the agent's user.
     pub fn own(mode: u32) -> Self {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         Self { mode, uid, gid, extended: Extended::default() }
     }
 
-    /// That of what is open.
+    /// Returns the metadata of an open file.
     pub fn of(file: &File) -> io::Result<Self> {
         let found = file.metadata()?;
         let (mode, uid, gid) = (found.mode() & 0o7777, found.uid(), found.gid());
         Ok(Self { mode, uid, gid, extended: Extended::of(file)? })
     }
 
-    /// As [`Metadata::own`], for a new file: it keeps the ACL that its folder gives to all that is made in it.
+    /// Like [`Metadata::own`], for a new file. It keeps the default ACL of its folder.
     pub fn fresh(file: &File, mode: u32) -> io::Result<Self> {
         Ok(Self { extended: Extended::of(file)?, ..Self::own(mode) })
     }
 
-    /// Gives all of it to a file that was made to take the place of another. The owner comes first: changing that clears
-    /// the set-user-id bit and the capabilities. The mode comes last: with an ACL it sets the mask.
+    /// Sets all of it on a file that replaces another. The owner comes first, because a new owner clears the
+    /// set-user-ID bit and the capabilities. The mode comes last, because it sets the mask of an ACL.
     pub fn give(&self, file: &File) -> io::Result<()> {
         let now = file.metadata()?;
         let (uid, gid) =
@@ -74,8 +74,8 @@ impl Metadata {
         file.set_permissions(Permissions::from_mode(self.mode))
     }
 
-    /// The same for another owner. What let a program act for the old owner goes, as it does with `chown`: the new one
-    /// did not agree to it.
+    /// Returns the metadata for another owner. The set-user-ID and set-group-ID bits and the capabilities are
+    /// removed, as `chown` does it. The new owner did not agree to them.
     pub fn owned_by(mut self, uid: u32, gid: u32) -> Self {
         if (uid, gid) != (self.uid, self.gid) {
             (self.uid, self.gid) = (uid, gid);
@@ -87,9 +87,9 @@ impl Metadata {
 }
 
 impl Extended {
-    /// The attributes of what is open, if only as a path.
+    /// Returns the attributes of a descriptor, even a path-only one.
     pub(super) fn of(fd: &impl AsFd) -> io::Result<Self> {
-        // What is open as a path alone has no attributes of its own; its entry in /proc leads to the same thing.
+        // A path-only descriptor gives no access to attributes. Its entry in /proc leads to the same thing.
         let path = path_of(fd);
         let mut all = BTreeMap::new();
         for name in names(&path)? {
@@ -106,22 +106,22 @@ impl Extended {
         Ok(Self(all))
     }
 
-    /// Whether an ACL gives rights beyond those of the mode.
+    /// Whether an ACL gives rights beyond the mode.
     pub fn has_acl(&self) -> bool {
         self.0.contains_key(ACL)
     }
 
-    /// Whether a program may do what is root's.
+    /// Whether the program has rights of root by capabilities.
     pub fn has_capabilities(&self) -> bool {
         self.0.contains_key(CAPABILITIES)
     }
 
-    /// The names of what no other file can be given by this user.
+    /// Returns the names of attributes that this user cannot set on another file.
     pub fn lost(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str).filter(|name| !can_be_given(name))
     }
 
-    /// Makes them those of `fd`, as far as they can be given. An ACL that a new file has from its folder goes.
+    /// Sets the attributes on `fd`, as far as possible. An ACL that a new file has from its folder is removed.
     pub(super) fn give(&self, fd: &impl AsFd) -> io::Result<()> {
         let path = path_of(fd);
         let there = Self::of(fd)?;
@@ -145,7 +145,7 @@ fn can_be_given(name: &str) -> bool {
     is_given && !OF_CONTENT.contains(&name) && (!is_roots || rustix::process::geteuid().is_root())
 }
 
-/// The names of the attributes of what is at `path`; none where the file system knows no attributes.
+/// Returns the names of the attributes of what is at `path`. Empty if the file system has no attributes.
 fn names(path: &str) -> io::Result<Vec<String>> {
     let size = match rustix::fs::listxattr_query(path) {
         Ok(size) => size,
@@ -170,10 +170,10 @@ pub(crate) mod tests {
     use super::*;
     use std::path::Path;
 
-    /// What a user whom the mode does not name may do by the ACL of [`acl`]: 33 may read and write.
+    /// The entry of a named user in the ACL of [`acl`]: user 33 may read and write.
     const NAMED: [u8; 8] = [2, 0, 6, 0, 33, 0, 0, 0];
 
-    /// An ACL that agrees with `mode`, and lets user 33 read and write, if the mask allows it, and the group nothing.
+    /// An ACL that agrees with `mode`. User 33 may read and write if the mask allows it. The group has no rights.
     pub(crate) fn acl(mode: u32) -> Vec<u8> {
         let entry = |tag: u16, rights: u32| {
             [&tag.to_le_bytes()[..], &(rights as u16 & 7).to_le_bytes(), &u32::MAX.to_le_bytes()].concat()
@@ -183,7 +183,7 @@ pub(crate) mod tests {
         [&2u32.to_le_bytes()[..], &owner, &NAMED, &group, &mask, &other].concat()
     }
 
-    /// Gives a file what its mode does not show.
+    /// Gives a file attributes that its mode does not show.
     pub(crate) fn adorn(path: &Path) {
         let mode = std::fs::metadata(path).unwrap().mode();
         set(path, ACL, &acl(mode));
@@ -194,7 +194,7 @@ pub(crate) mod tests {
         assert_eq!(std::fs::metadata(path).unwrap().mode(), mode);
     }
 
-    /// Asserts that a file has what [`adorn`] gave it, of the capabilities apart: they go with the owner.
+    /// Asserts that a file has what [`adorn`] gave it, except the capabilities, which a new owner removes.
     pub(crate) fn assert_adorned(path: &Path) {
         let Extended(all) = of(path);
         assert_eq!(
@@ -207,7 +207,7 @@ pub(crate) mod tests {
         assert!(acl.windows(8).any(|entry| entry == NAMED), "{} lost its ACL", path.display());
     }
 
-    /// `cap_net_bind_service=ep`.
+    /// The capability `cap_net_bind_service=ep`.
     fn net_bind() -> Vec<u8> {
         [0x0200_0001u32, 1 << 10, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect()
     }
@@ -216,7 +216,7 @@ pub(crate) mod tests {
         rustix::fs::setxattr(path, name, value, XattrFlags::empty()).unwrap();
     }
 
-    /// What a file has that its mode does not show.
+    /// Returns the attributes of a file.
     pub(crate) fn of(path: &Path) -> Extended {
         Extended::of(&rustix::fs::open(path, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap())
             .unwrap()

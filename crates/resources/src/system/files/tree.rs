@@ -1,5 +1,5 @@
-//! A folder with all that is in it: copied, emptied and put back as it was opened. No link is followed, whatever somebody
-//! puts in the place of a folder meanwhile.
+//! A folder with everything in it: copied, emptied and restored through open descriptors. No link is followed, even
+//! if another program puts one in the place of a folder meanwhile.
 
 use std::fs::File;
 use std::io;
@@ -15,24 +15,24 @@ const TO_MAKE: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Files {
-    /// Copies the folder at `from` with all that is in it to `to` below the root of `other`, where nothing is. Files get
-    /// second names where they can: what replaces them, and does not write into them, leaves the copies as they are.
-    /// Devices, sockets and FIFOs are left out.
+    /// Copies the folder at `from` with everything in it to `to` below the root of `other`, where nothing may be.
+    /// Files get hard links where possible. A program that replaces such a file, and does not write into it, leaves
+    /// the copy unchanged. Devices, sockets and FIFOs are not copied.
     pub fn copy_tree(&self, from: &Path, other: &Self, to: &Path) -> io::Result<()> {
         let (from, to) = (self.spot(from)?, other.spot(to)?);
         rustix::fs::mkdirat(&to.folder, &to.name, Mode::from_raw_mode(0o700))?;
         copy_all(&from.whole()?, &to.whole()?, DEPTH)
     }
 
-    /// Removes all that is in the folder at `path`. Something that is mounted in it is an error.
+    /// Removes everything in the folder at `path`. A mount below it is an error.
     pub fn empty(&self, path: &Path) -> io::Result<()> {
         empty(&self.spot(path)?.whole()?)
     }
 
-    /// Puts the folder at `path` of `other`, as [`Files::copy_tree`] made it, back into the folder at `to`.
+    /// Restores the folder at `to` from the folder at `path` of `other`, which [`Files::copy_tree`] made.
     pub fn put_tree_back(&self, to: &Path, other: &Self, path: &Path) -> io::Result<()> {
         let (to, from) = (self.spot(to)?.whole()?, other.spot(path)?.whole()?);
-        // Nobody else gets into it meanwhile; it gets its owner and mode back with what was in it.
+        // No other user can open it meanwhile. Its owner and mode are restored together with its content.
         let held = File::from(rustix::io::dup(&to)?);
         Metadata::own(0o700).give(&held)?;
         empty(&to)?;
@@ -41,7 +41,7 @@ impl Files {
 }
 
 impl Spot {
-    /// The folder that is itself there; a link is an error.
+    /// Opens the folder itself. A link is an error.
     fn whole(&self) -> io::Result<OwnedFd> {
         open_folder(&self.folder, &self.name)
     }
@@ -54,7 +54,7 @@ fn empty(folder: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies what is in `from` into `to`, and then gives it what `from` has beside it.
+/// Copies the content of `from` into `to`, and then the metadata of `from`.
 fn copy_all(from: &OwnedFd, to: &OwnedFd, depth: usize) -> io::Result<()> {
     let deep = || io::Error::other(format!("folders stand in each other more than {DEPTH} deep"));
     let left = depth.checked_sub(1).ok_or_else(deep)?;
@@ -73,7 +73,7 @@ fn copy_all(from: &OwnedFd, to: &OwnedFd, depth: usize) -> io::Result<()> {
     metadata.give(&File::from(rustix::io::dup(to)?))
 }
 
-/// A second name for the file or link, or a copy of it.
+/// Makes a hard link to the file or link, or a copy of it.
 fn copy_one(from: &OwnedFd, to: &OwnedFd, name: &std::ffi::OsStr) -> io::Result<()> {
     if rustix::fs::linkat(from, name, to, name, AtFlags::empty()).is_ok() {
         return Ok(());
@@ -164,7 +164,7 @@ mod tests {
                 }
             });
             for n in 0..300 {
-                // It may find something else than what it saw, and say so.
+                // The copy may fail because another program exchanges the folders.
                 let _ = bench.files.copy_tree("/tree".as_ref(), &bench.store, format!("/{n}").as_ref());
             }
             done.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! A packet filter that understands `open tcp PORT`, and what becomes of the rest.
+//! A packet filter that understands `open tcp PORT` and the rule for all other traffic.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! A package manager that keeps everything in memory. It offers what `/usr/share/larder` lists (`NAME VERSION`), and can do
-//! nothing but install and remove.
+//! A package manager in memory. It offers the packages in `/usr/share/larder` (`NAME VERSION`), and can only install
+//! and remove.
 
 use std::collections::BTreeMap;
 use std::path::Path;

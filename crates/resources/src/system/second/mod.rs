@@ -1,5 +1,5 @@
-//! A second back end of each sort, for tests alone: what kinds promise must hold on it as it does on the first. Each is a
-//! file and a row, and nothing else names it.
+//! A second back end of each sort, for tests only. Kinds must keep their promises on it as on the first one. Each is
+//! one file and one row, and no other code names it.
 
 mod gate;
 mod larder;
@@ -19,7 +19,8 @@ static PACKAGES: [Backend<packages::Open>; 2] = [larder::BACKEND, packages::apt:
 static SERVICES: [Backend<services::Open>; 2] = [rota::BACKEND, services::systemd::BACKEND];
 static FIREWALLS: [Backend<&'static dyn Firewall>; 2] = [gate::BACKEND, firewall::nftables::BACKEND];
 
-/// The system below `root`, with the second back ends beside the own ones: which of them it has, its files say.
+/// Makes the system below `root`, with the second back ends beside Converge's own. Its files decide which of them it
+/// has.
 pub(crate) fn system(root: &Path, receipts: Receipts) -> std::io::Result<RealSystem> {
     let tables = Tables { packages: &PACKAGES, services: &SERVICES, firewalls: &FIREWALLS, ..Tables::OWN };
     Ok(RealSystem::assemble(Arc::new(Files::new(root)?), receipts, tables))
@@ -36,7 +37,7 @@ mod tests {
     use converge_model::{Cell, Params, Row, Value, Verb};
     use std::sync::Mutex;
 
-    /// A host that has the second back ends, with what they have to offer.
+    /// A host with the second back ends and what they offer.
     fn host() -> Trial {
         let mut trial = Trial::new();
         trial.write("/usr/bin/larder", "");

@@ -1,4 +1,4 @@
-//! A service manager that keeps what runs in memory. It knows a unit for each file of `/run/rota`, and has no clock.
+//! A service manager in memory. It has a unit for each file of `/run/rota`, and no clock.
 
 use std::collections::BTreeMap;
 use std::path::Path;
