@@ -1,4 +1,4 @@
-//! Changes of accounts as data: what is asked for, and what takes it back.
+//! Changes of accounts as data: what is asked for, and what undoes it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,14 +14,14 @@ pub enum AccountChange {
     AddGroup {
         /// Its name.
         name: String,
-        /// What it should be.
+        /// The desired values.
         group: GroupChange,
     },
-    /// Changes a group that is there.
+    /// Changes an existing group.
     ChangeGroup {
         /// Its name.
         name: String,
-        /// What is to be another.
+        /// The values to change.
         group: GroupChange,
     },
     /// Removes a group.
@@ -29,46 +29,46 @@ pub enum AccountChange {
         /// Its name.
         name: String,
     },
-    /// Adds a user, without a home: that is made of files.
+    /// Adds a user without a home. The kind makes the home from files.
     AddUser {
         /// The name.
         name: String,
-        /// What the user should be.
+        /// The desired values.
         user: UserChange,
     },
-    /// Changes a user that is there.
+    /// Changes an existing user.
     ChangeUser {
         /// The name.
         name: String,
-        /// What is to be another.
+        /// The values to change.
         user: UserChange,
     },
-    /// Removes a user, and a group of the same name that is nobody else's.
+    /// Removes a user, and the group of the same name if no other user needs it.
     RemoveUser {
         /// The name.
         name: String,
-        /// Whether the home goes with it.
+        /// Whether the home is removed too.
         home: bool,
     },
 }
 
-/// What is asked of a group; none: it stays as it is, or the host chooses.
+/// The desired values of a group. None: the value stays, or the host chooses it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupChange {
     /// The number.
     pub gid: Option<u32>,
-    /// Whether a number of the system's range is chosen; of a new group.
+    /// For a new group: whether its number is from the range of the system.
     pub system: bool,
     /// Exactly these members.
     pub members: Option<Vec<String>>,
 }
 
-/// What is asked of a user; none: it stays as it is, or the host chooses.
+/// The desired values of a user. None: the value stays, or the host chooses it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct UserChange {
     /// The number.
     pub uid: Option<u32>,
-    /// The name of the primary group; none for a new user: one of its own name, made with it.
+    /// The name of the primary group. None for a new user: a group of the same name, made with the user.
     pub group: Option<String>,
     /// Exactly these other groups.
     pub groups: Option<Vec<String>>,
@@ -76,19 +76,19 @@ pub struct UserChange {
     pub comment: Option<String>,
     /// The home folder.
     pub home: Option<PathBuf>,
-    /// Whether what is in the old home moves to the new one.
+    /// Whether the content of the old home is moved to the new one.
     pub move_home: bool,
     /// The login shell.
     pub shell: Option<String>,
-    /// Whether a number of the system's range is chosen; of a new user.
+    /// For a new user: whether its number is from the range of the system.
     pub system: bool,
-    /// The password field of shadow(5) as a whole, the mark of a lock included.
+    /// The whole password field of shadow(5), including the mark of a lock.
     pub password: Option<Secret>,
-    /// When the account is closed.
+    /// When the account expires.
     pub expires: Option<Expiry>,
 }
 
-/// When an account is closed.
+/// When an account expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expiry {
     /// Never.
@@ -99,7 +99,7 @@ pub enum Expiry {
 }
 
 impl AccountChange {
-    /// What is done, for messages: `add the user ada`.
+    /// Returns what the change does, for messages: `add the user ada`.
     pub fn what(&self) -> String {
         match self {
             Self::AddGroup { name, .. } => format!("add the group {name}"),
@@ -111,7 +111,7 @@ impl AccountChange {
         }
     }
 
-    /// Whether there is nothing left for it: what it adds is there, what it removes or changes is not.
+    /// Whether the change is not needed: what it adds exists, or what it removes or changes does not.
     pub fn is_needless(&self, table: &AccountTable) -> bool {
         match self {
             Self::AddGroup { name, .. } => table.groups.contains_key(name),
@@ -121,7 +121,7 @@ impl AccountChange {
         }
     }
 
-    /// What takes it back, in order, from what `table` said before.
+    /// Returns the changes that undo it, in order, from the state in `table`.
     pub fn inverse(&self, table: &AccountTable) -> Vec<Self> {
         match self {
             Self::AddGroup { name, .. } => vec![Self::RemoveGroup { name: name.clone() }],
@@ -148,7 +148,7 @@ impl AccountChange {
     }
 }
 
-/// Brings the group back that has the name of a user, and may go with it.
+/// Returns the change that restores the group with the name of a user, which may be removed with the user.
 fn own_group(table: &AccountTable, name: &str) -> Option<AccountChange> {
     let there = table.groups.contains_key(name);
     there.then(|| AccountChange::AddGroup { name: name.to_owned(), group: GroupChange::of(table, name) })
@@ -162,7 +162,7 @@ impl GroupChange {
 }
 
 impl UserChange {
-    /// Every value of a user that is there.
+    /// Returns all values of an existing user.
     fn of(table: &AccountTable, name: &str) -> Self {
         let Some(User { uid, gid, comment, home, shell, shadow }) = table.users.get(name).cloned() else {
             return Self::default();
@@ -181,7 +181,7 @@ impl UserChange {
         }
     }
 
-    /// Those values alone that `asked` has too.
+    /// Keeps only the values that `asked` has too.
     fn only_where(self, asked: &Self) -> Self {
         Self {
             uid: self.uid.filter(|_| asked.uid.is_some()),
@@ -199,7 +199,7 @@ impl UserChange {
 }
 
 impl Expiry {
-    /// `never`, or a date as `2026-12-31`.
+    /// Parses `never`, or a date like `2026-12-31`.
     pub fn parse(text: &str) -> Option<Self> {
         if text == "never" {
             return Some(Self::Never);
@@ -212,12 +212,13 @@ impl Expiry {
         let number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok());
         let day = day_number(number(year)??, number(month)??, number(day)??);
         let expiry = Self::Day(day);
-        // Only a date that exists comes out as it went in; the epoch itself means something else to some programs.
+        // Only a valid date gives the same text again. The epoch itself is refused: some programs give it another
+        // meaning.
         (day > 0 && expiry.to_string() == text).then_some(expiry)
     }
 }
 
-/// The days from 1970-01-01 to a date of the Gregorian calendar.
+/// Returns the days from 1970-01-01 to a date of the Gregorian calendar.
 fn day_number(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -225,7 +226,7 @@ fn day_number(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// The date of a number of days from 1970-01-01.
+/// Returns the date of a number of days from 1970-01-01.
 fn date(days: i64) -> (i64, i64, i64) {
     let days = days.saturating_add(719_468);
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

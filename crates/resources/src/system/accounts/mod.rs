@@ -1,6 +1,6 @@
-//! Users and groups: what `/etc/passwd`, `/etc/group` and `/etc/shadow` say, and who changes them.
+//! Users and groups: the entries of `/etc/passwd`, `/etc/group` and `/etc/shadow`, and how they are changed.
 //!
-//! Reading is the same everywhere and starts no process; what changes are asked for is in [`change`].
+//! Reading is the same everywhere and starts no process. Requests for changes are in [`change`].
 
 pub mod backends;
 pub mod change;
@@ -21,16 +21,16 @@ pub use torn::Torn;
 use crate::system::backend::Parts;
 use crate::system::files::Files;
 
-/// All users and groups of a host, as its files have them.
+/// All users and groups of a host, from its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountTable {
-    /// By name.
+    /// The users by name.
     pub users: BTreeMap<String, User>,
-    /// By name.
+    /// The groups by name.
     pub groups: BTreeMap<String, Group>,
-    /// What a new account is made like.
+    /// The defaults of a new account.
     pub defaults: AccountDefaults,
-    /// Whether `/etc/shadow` could be read: only root may.
+    /// Whether `/etc/shadow` could be read. Only root may read it.
     pub shadow_readable: bool,
 }
 
@@ -47,14 +47,14 @@ pub struct User {
     pub home: String,
     /// The login shell.
     pub shell: String,
-    /// What `/etc/shadow` says; none where it says nothing, or may not be read.
+    /// The entry in `/etc/shadow`. None if there is none, or it may not be read.
     pub shadow: Option<Shadow>,
 }
 
 /// The line of a user in shadow(5).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shadow {
-    /// The second field: a crypt hash, `*` or nothing, with a `!` before it where the account is locked.
+    /// The second field: a crypt hash, `*` or nothing. A `!` before it means that the account is locked.
     pub password: Secret,
     /// The least number of days between two changes of the password.
     pub min_days: Option<i64>,
@@ -62,7 +62,7 @@ pub struct Shadow {
     pub max_days: Option<i64>,
     /// How many days before that the user is warned.
     pub warn_days: Option<i64>,
-    /// When the account is closed.
+    /// When the account expires.
     pub expires: Expiry,
 }
 
@@ -71,24 +71,24 @@ pub struct Shadow {
 pub struct Group {
     /// The number.
     pub gid: u32,
-    /// The members that `/etc/group` lists: users whose primary group it is are not among them.
+    /// The members in `/etc/group`. Users with this primary group are not among them.
     pub members: Vec<String>,
 }
 
-/// What `/etc/login.defs` and `/etc/default/useradd` say of new accounts.
+/// The defaults for new accounts, from `/etc/login.defs` and `/etc/default/useradd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountDefaults {
     /// The mode of a new home.
     pub home_mode: u32,
     /// The folder of homes.
     pub homes: PathBuf,
-    /// What a new home holds.
+    /// The folder with the initial content of a new home.
     pub skeleton: PathBuf,
-    /// The login shell; none where nothing is said.
+    /// The login shell. None if the files name none.
     pub shell: Option<String>,
-    /// The smallest number of an account for people.
+    /// The smallest number of an account for a person.
     pub first_uid: u32,
-    /// Whether a user's own group goes with the user.
+    /// Whether a user's own group is removed with the user.
     pub own_group_goes: bool,
 }
 
@@ -108,24 +108,25 @@ impl Default for AccountDefaults {
 /// Opens the accounts of a host.
 pub type Open = fn(Parts) -> Box<dyn Accounts>;
 
-/// Who knows and changes the accounts of a host.
+/// The accounts of a host: reading and changing them.
 pub trait Accounts: Send + Sync {
-    /// Every local user and group, read anew.
+    /// Reads all local users and groups again.
     fn table(&self) -> io::Result<Arc<AccountTable>>;
 
-    /// A user that is in no file of the host, from where else its name service looks; none where it looks nowhere else.
+    /// Returns a user that is in no file of the host, from the other sources of its name service. None if there are
+    /// no other sources, or they do not know it.
     fn remote_user(&self, name: &str) -> io::Result<Option<User>>;
 
-    /// A group that is in no file of the host, as for users.
+    /// Returns a group that is in no file of the host, as for users.
     fn remote_group(&self, name: &str) -> io::Result<Option<Group>>;
 
-    /// Makes one change. One that fails may have been made in part.
+    /// Makes one change. A change that fails may have been made in part.
     fn change(&self, change: &AccountChange) -> Result<(), AccountError>;
 
-    /// Makes the files agree again after a change that was cut off in the middle: see [`Torn`].
+    /// Makes the files agree again after a change that was cut off midway: see [`Torn`].
     fn mend(&self) -> Result<(), AccountError>;
 
-    /// The user whose login the run came by, before it became root; none where nobody knows.
+    /// Returns the user whose login the run uses, before it became root. None if it is not known.
     fn login(&self) -> Option<String>;
 }
 
@@ -137,7 +138,7 @@ pub enum AccountError {
     Files {
         /// `add the user ada`.
         what: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A program could not be run.
@@ -145,7 +146,7 @@ pub enum AccountError {
     Program {
         /// `add the user ada`.
         what: String,
-        /// Why.
+        /// The cause.
         source: crate::system::processes::ProcessError,
     },
     /// A program refused.
@@ -153,9 +154,9 @@ pub enum AccountError {
     Refused {
         /// `add the user ada`.
         what: String,
-        /// The last line that it said.
+        /// The last line of its output.
         why: String,
-        /// All that it said.
+        /// Its whole output.
         output: Vec<u8>,
     },
 }
@@ -164,7 +165,7 @@ pub enum AccountError {
 const LIMIT: usize = 16 * 1024 * 1024;
 
 impl AccountTable {
-    /// Reads the files below the root of `files`; one that is absent is empty.
+    /// Reads the files below the root of `files`. A missing file counts as empty.
     pub fn read(files: &Files) -> io::Result<Self> {
         let mut table = Self { shadow_readable: true, ..Self::default() };
         table.users.extend(text(files, "/etc/passwd")?.lines().filter_map(user));
@@ -183,23 +184,24 @@ impl AccountTable {
         Ok(table)
     }
 
-    /// The name of a user's number: the first by name that has it.
+    /// Returns the name of a user's number. If several users have it, the first by name.
     pub fn user_name(&self, uid: u32) -> Option<&str> {
         self.users.iter().find(|(_, user)| user.uid == uid).map(|(name, _)| name.as_str())
     }
 
-    /// The name of a group's number.
+    /// Returns the name of a group's number.
     pub fn group_name(&self, gid: u32) -> Option<&str> {
         self.groups.iter().find(|(_, group)| group.gid == gid).map(|(name, _)| name.as_str())
     }
 
-    /// The groups that list `user` as a member, by name.
+    /// Returns the groups that list `user` as a member, by name.
     pub fn groups_of(&self, user: &str) -> Vec<String> {
         let lists = |group: &Group| group.members.iter().any(|member| member == user);
         self.groups.iter().filter(|(_, group)| lists(group)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Whether removing `user` removes the group of the same name: it is the user's primary group and nobody else's.
+    /// Whether removing `user` removes the group of the same name: it is the primary group of this user and no other
+    /// uses it.
     pub fn own_group_goes(&self, user: &str) -> bool {
         let (Some(account), Some(group)) = (self.users.get(user), self.groups.get(user)) else {
             return false;
@@ -211,7 +213,7 @@ impl AccountTable {
 }
 
 impl AccountDefaults {
-    /// The defaults that the two files name.
+    /// Returns the defaults from the two files.
     fn of(login_defs: &str, useradd: &str) -> Self {
         let defs: BTreeMap<_, _> = login_defs
             .lines()
@@ -242,18 +244,18 @@ impl AccountDefaults {
 }
 
 impl Shadow {
-    /// Whether the account is locked: no password opens it.
+    /// Whether the account is locked: no password is valid.
     pub fn is_locked(&self) -> bool {
         self.password.expose().starts_with(b"!")
     }
 
-    /// The password field without the marks of a lock.
+    /// Returns the password field without the marks of a lock.
     pub fn unlocked(&self) -> &[u8] {
         unlocked(self.password.expose())
     }
 }
 
-/// A password field without the marks of a lock.
+/// Returns a password field without the marks of a lock.
 pub fn unlocked(field: &[u8]) -> &[u8] {
     let marks = field.iter().take_while(|byte| **byte == b'!').count();
     &field[marks..]
@@ -275,7 +277,7 @@ fn text(files: &Files, path: &str) -> io::Result<String> {
     }
 }
 
-/// A line of passwd(5).
+/// Parses a line of passwd(5).
 pub fn user(line: &str) -> Option<(String, User)> {
     let fields: Vec<_> = line.split(':').collect();
     let [name, _, uid, gid, comment, home, shell] = fields[..] else { return None };
@@ -290,7 +292,7 @@ pub fn user(line: &str) -> Option<(String, User)> {
     Some((name.to_owned(), user))
 }
 
-/// A line of group(5).
+/// Parses a line of group(5).
 pub fn group(line: &str) -> Option<(String, Group)> {
     let fields: Vec<_> = line.split(':').collect();
     let [name, _, gid, members] = fields[..] else { return None };
@@ -298,7 +300,7 @@ pub fn group(line: &str) -> Option<(String, Group)> {
     Some((name.to_owned(), Group { gid: gid.parse().ok()?, members }))
 }
 
-/// A line of shadow(5).
+/// Parses a line of shadow(5).
 fn shadow(line: &str) -> Option<(String, Shadow)> {
     let fields: Vec<_> = line.split(':').collect();
     let [name, password, _, min, max, warn, _, expires, _] = fields[..] else { return None };
@@ -307,7 +309,7 @@ fn shadow(line: &str) -> Option<(String, Shadow)> {
         min_days: min.parse().ok(),
         max_days: max.parse().ok(),
         warn_days: warn.parse().ok(),
-        // A negative day means never, as an empty field does.
+        // A negative day means never, like an empty field.
         expires: expires.parse().ok().filter(|day| *day >= 0).map_or(Expiry::Never, Expiry::Day),
     };
     Some((name.to_owned(), shadow))

@@ -1,7 +1,7 @@
 //! Accounts changed by the programs of the shadow suite, which take its locks and keep its rules.
 //!
-//! Every value is an argument of its own; a password goes over the input of `chpasswd`, for everybody can read the
-//! process list.
+//! Every value is an argument of its own. A password goes over the input of `chpasswd`, because every user can read
+//! the process list.
 
 use std::io;
 use std::path::Path;
@@ -32,15 +32,15 @@ pub const BACKEND: Backend<Open> = Backend {
     open: Some(|parts| Box::new(LocalAccounts::new(parts.files, parts.processes))),
 };
 
-/// How long a program may take: it waits for the lock of the files by itself, a quarter of a minute, and `usermod` may
-/// move a home.
+/// The timeout of a program. It waits up to 15 seconds for the lock of the files by itself, and `usermod` may move a
+/// home.
 const TIME: Duration = Duration::from_secs(600);
 
-/// How long a name service may take to answer.
+/// The timeout of a name service.
 const LOOKUP: Duration = Duration::from_secs(20);
 
 impl LocalAccounts {
-    /// The accounts of this machine, whose files are `files`, changed by programs that `processes` runs.
+    /// Returns the accounts of this machine in `files`, changed by programs that `processes` runs.
     pub fn new(files: Arc<Files>, processes: Arc<dyn Processes>) -> Self {
         Self { files, processes }
     }
@@ -59,7 +59,7 @@ impl LocalAccounts {
         })
     }
 
-    /// Asks `getent`, where the name service looks in more than files.
+    /// Asks `getent`, if the name service has more sources than files.
     fn ask(&self, database: &str, name: &str) -> io::Result<Option<String>> {
         if self.files.is_folder() || !self.looks_elsewhere(database)? {
             return Ok(None);
@@ -69,7 +69,7 @@ impl LocalAccounts {
         let line = String::from_utf8_lossy(&finished.output).lines().next().map(str::to_owned);
         match finished.code {
             Some(0) => Ok(line),
-            // 2: none of its sources has the name.
+            // Exit code 2: no source has the name.
             Some(2) => Ok(None),
             _ => Err(io::Error::other(format!("getent {database}: {}", reason("getent", &finished)))),
         }
@@ -127,7 +127,7 @@ impl Accounts for LocalAccounts {
     }
 }
 
-/// The commands that make a change, in order.
+/// Returns the commands that make a change, in order.
 fn commands(change: &AccountChange) -> Vec<Command> {
     match change {
         AccountChange::AddGroup { name, group } => [Command::new(group_words("groupadd", name, group))]
@@ -158,7 +158,8 @@ fn commands(change: &AccountChange) -> Vec<Command> {
     }
 }
 
-/// The commands that make torn files agree: what all may read decides. A user is left locked, as `useradd` makes one.
+/// Returns the commands that make torn files agree. The file that all users may read decides. A missing user is added
+/// locked, as `useradd` does it.
 fn mending(torn: &Torn) -> Vec<Command> {
     let users = (torn.orphans || !torn.users.is_empty()).then(|| Command::new(["pwconv"]));
     let lock = |name: &String| Command::new(["usermod", "-p", "!", name]);
@@ -217,7 +218,7 @@ fn password(name: &str, user: &UserChange) -> Option<Command> {
     Some(Command { input, ..Command::new(["chpasswd", "-e"]) })
 }
 
-/// Why a program of the suite failed: its last line, and what helps where somebody else holds the files.
+/// Returns why a program of the suite failed: its last line, with advice if another program holds the lock.
 fn reason(program: &str, finished: &Finished) -> String {
     let said = String::from_utf8_lossy(&finished.output);
     let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
@@ -232,7 +233,7 @@ fn reason(program: &str, finished: &Finished) -> String {
     }
 }
 
-/// Whether `database` of an nsswitch.conf(5) names a source that is no file of the host.
+/// Whether `database` of an nsswitch.conf(5) names a source that is not a file of the host.
 fn names_more_than_files(text: &str, database: &str) -> bool {
     let sources = text.lines().find_map(|line| {
         let line = line.split('#').next().unwrap_or("");
@@ -240,7 +241,7 @@ fn names_more_than_files(text: &str, database: &str) -> bool {
         (name.trim() == database).then_some(sources)
     });
     let sources = sources.unwrap_or("files").split_whitespace();
-    // `[NOTFOUND=return]` is what to do, and no source.
+    // `[NOTFOUND=return]` is an action, not a source.
     sources
         .filter(|word| !word.starts_with('[') && !word.ends_with(']'))
         .any(|word| !matches!(word, "files" | "systemd" | "compat" | "altfiles"))

@@ -1,5 +1,5 @@
-//! Account files that do not agree. Each user and each group stands in two files, one for all to read and one for root
-//! alone; a program of the shadow suite that is killed between the two writes leaves them apart.
+//! Account files that do not agree. Each user and each group is in two files, one that all users may read and one for
+//! root only. If a program of the shadow suite is killed between the two writes, they differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -7,19 +7,19 @@ use std::io;
 use super::text;
 use crate::system::files::Files;
 
-/// What does not agree.
+/// The differences between the files.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Torn {
-    /// Users of `/etc/passwd` whose line in `/etc/shadow` is missing: they cannot log in.
+    /// Users of `/etc/passwd` without a line in `/etc/shadow`: they cannot log in.
     pub users: Vec<String>,
-    /// Whether `/etc/shadow` has lines of users that are not there.
+    /// Whether `/etc/shadow` has lines of users that do not exist.
     pub orphans: bool,
-    /// Whether the names or the members in `/etc/gshadow` are others than those in `/etc/group`.
+    /// Whether `/etc/gshadow` has other names or members than `/etc/group`.
     pub groups: bool,
 }
 
 impl Torn {
-    /// Compares the files. A host without the files for root alone, or on which they may not be read, has nothing torn.
+    /// Compares the files. If the files for root are missing or may not be read, nothing counts as torn.
     pub fn read(files: &Files) -> io::Result<Self> {
         let secret = |path| match text(files, path) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(String::new()),
@@ -47,14 +47,14 @@ impl Torn {
     }
 }
 
-/// The fields after the name, by name. Lines that stand for a network's accounts are left out.
+/// Returns the fields after the name, by name. Lines for accounts of a network are left out.
 fn lines(text: &str) -> BTreeMap<&str, Vec<&str>> {
     let lines = text.lines().filter(|line| !line.starts_with(['+', '-', '#']));
     let lines = lines.filter_map(|line| line.split_once(':'));
     lines.map(|(name, rest)| (name, rest.split(':').collect())).collect()
 }
 
-/// The members of each group: group(5) and gshadow(5) both have them in the fourth field.
+/// Returns the members of each group. Both group(5) and gshadow(5) have them in the fourth field.
 fn members(text: &str) -> BTreeMap<&str, BTreeSet<&str>> {
     let members = |fields: Vec<_>| {
         fields.get(2).map_or("", |list| *list).split(',').filter(|name| !name.is_empty()).collect()

@@ -1,25 +1,25 @@
-//! Whether a policy lets the next connection of a run in: exact as far as it is known which interface that comes in by, and
-//! the same for all back ends. Only rules in a back end's own words are not read.
+//! Whether a policy admits the next connection of a run. The answer is exact if the interface of that connection is
+//! known, and is the same for all back ends. Only rules in a back end's own syntax are not read.
 
 use std::net::IpAddr;
 
 use super::policy::{Action, Direction, Network, Ordered, Policy, PortForward, Verdict};
 use crate::access::Peer;
 
-/// What a policy does with a new connection.
+/// The effect of a policy on a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It comes in.
+    /// It is admitted.
     In,
-    /// It does not.
+    /// It is not admitted.
     Out,
-    /// It comes in only if a raw rule lets it in, and those are not read.
+    /// It is admitted only if a raw rule admits it, and raw rules are not read.
     OnlyRaw,
-    /// It depends on the interface that it comes in by, which is not known.
+    /// It depends on the interface of the connection, which is not known.
     Unknown,
 }
 
-/// Whether something is so.
+/// Whether a rule matches.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fit {
     Yes,
@@ -28,8 +28,8 @@ enum Fit {
 }
 
 impl Policy {
-    /// What the policy does with a new connection of `peer` over TCP: the first rule that is about it decides, then what
-    /// becomes of packets that no rule names. A port that leads to another host does not lead to this one.
+    /// Returns the effect of the policy on a new TCP connection of `peer`. The first matching rule decides, then the
+    /// default for other packets. A port forward to another host does not admit to this one.
     pub fn admits(&self, peer: &Peer) -> Admission {
         if peer.from.is_loopback() || peer.from == peer.to {
             return Admission::In;
@@ -38,7 +38,7 @@ impl Policy {
         let ordered = self.ordered(Direction::In);
         let rules = ordered.iter().map(|ordered| (ordered.fits(peer), ordered.lets_in()));
         let rest = (Fit::Yes, self.input == Action::Accept);
-        // A rule that may be about it leaves two ways to go on; the end counts only if both come to the same.
+        // A rule that may match gives two possible results. The answer is known only if both are the same.
         let mut ends = Vec::new();
         for (fit, lets_in) in away.chain(rules).chain([rest]) {
             match fit {
@@ -86,7 +86,7 @@ impl Ordered<'_> {
     }
 }
 
-/// Whether a protocol is TCP, by its name or its number.
+/// Whether a protocol is TCP, by name or number.
 fn is_tcp(protocol: &str) -> bool {
     protocol.eq_ignore_ascii_case("tcp") || protocol.parse() == Ok(6)
 }
@@ -104,7 +104,7 @@ fn by_interface(interfaces: &[String], peer: &Peer) -> Fit {
     }
 }
 
-/// Whether a pattern is of an interface: a final `*` stands for any text.
+/// Whether a pattern matches an interface. A final `*` stands for any text.
 fn is_named(pattern: &str, interface: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => interface.starts_with(start),
@@ -236,7 +236,7 @@ mod tests {
         let policy = Policy { input: Action::Drop, rules: vec![by(ssh(), "eth0")], ..Policy::default() };
         let unknown = Peer { interface: None, ..peer("10.0.0.9") };
         assert_eq!(policy.admits(&unknown), Admission::Unknown);
-        // Both ways come to the same end.
+        // Both possible results are the same.
         let dropped = by(to_port(drop(), "22"), "eth0");
         let policy = Policy { input: Action::Drop, rules: vec![dropped], ..Policy::default() };
         assert_eq!(policy.admits(&unknown), Admission::Out);

@@ -1,6 +1,6 @@
-//! Packet filters. The policy is typed and belongs to no back end ([`policy`]); so is the question whether it lets a run in
-//! ([`lockout`]). A back end renders a policy as the text of a file, and says which commands check, load and list it: it
-//! runs none of them itself.
+//! Packet filters. The typed policy belongs to no back end ([`policy`]), nor does the check whether it admits a run
+//! ([`lockout`]). A back end renders a policy as the text of a file. It returns the commands that check, load and
+//! list it, but runs none of them.
 
 pub mod backends;
 pub mod lockout;
@@ -17,37 +17,37 @@ pub trait Firewall: Send + Sync {
     /// Its name: `nftables`.
     fn name(&self) -> &'static str;
 
-    /// The file that keeps the policy over a boot: a folder and a name.
+    /// The file that keeps the policy over a reboot: a folder and a name.
     fn file(&self) -> (&'static str, &'static str);
 
-    /// The program that it is spoken to with.
+    /// The program that controls it.
     fn program(&self) -> &'static str;
 
-    /// The words of the command that checks a file, whose path stands for `%s`.
+    /// The words of the command that checks a file. `%s` stands for its path.
     fn check_file(&self) -> &'static [&'static str];
 
-    /// The file of a policy.
+    /// Renders the file of a policy.
     fn render(&self, policy: &Policy) -> String;
 
-    /// The file of a policy that is written in the filter's own words. None if it has none.
+    /// Renders the file of a policy in the filter's own syntax. None if the filter has none.
     fn render_own(&self, words: &str) -> Option<String>;
 
-    /// Asks for the policy in force.
+    /// Returns the command that lists the current policy.
     fn list(&self) -> Command;
 
-    /// Reads the answer to [`Firewall::list`], without what moves by itself. None if no policy is in force. The error is
-    /// what the program said.
+    /// Reads the answer to [`Firewall::list`], without parts that change by themselves. None if no policy is loaded.
+    /// The error is the program's message.
     fn listed(&self, answer: &Finished) -> Result<Option<String>, String>;
 
-    /// Asks whether a file would be taken.
+    /// Returns the command that checks whether a file would be accepted.
     fn check(&self, file: &[u8]) -> Command;
 
-    /// Reads the answer to [`Firewall::check`]: why the file is refused. None if it is taken.
+    /// Reads the answer to [`Firewall::check`]: why the file is refused. None if it is accepted.
     fn refusal(&self, answer: &Finished) -> Option<String>;
 
-    /// Puts the policy of a file in force, in one step. None: takes the policy away.
+    /// Returns the command that loads the policy of a file in one step. None: removes the policy.
     fn load(&self, file: Option<&[u8]>) -> Command;
 
-    /// Puts the policy in force that [`Firewall::listed`] returned.
+    /// Returns the command that loads the policy that [`Firewall::listed`] returned.
     fn restore(&self, listed: Option<&str>) -> Command;
 }

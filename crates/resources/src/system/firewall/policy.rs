@@ -1,5 +1,5 @@
-//! The policy of a packet filter, as rules that belong to no back end: what they are about, and the order in which they
-//! hold. A back end renders them; [`Policy::admits`](super::lockout) reads them.
+//! The policy of a packet filter, as rules that belong to no back end: what they match, and their order. A back end
+//! renders them. [`Policy::admits`](super::lockout) reads them.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -7,83 +7,84 @@ use std::str::FromStr;
 /// What a host does with packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// What becomes of packets to the host that no rule names.
+    /// The action on packets to the host that match no rule.
     pub input: Action,
-    /// What becomes of packets from the host that no rule names.
+    /// The action on packets from the host that match no rule.
     pub output: Action,
-    /// What becomes of packets through the host that no rule names.
+    /// The action on packets through the host that match no rule.
     pub forward: Action,
     /// Whether the host answers pings.
     pub ping: bool,
-    /// Interfaces whose forwarded packets are left to the tables of Docker and its like. A final `*` stands for any text.
+    /// Interfaces whose forwarded packets are left to the tables of Docker and similar programs. A final `*` stands
+    /// for any text.
     pub containers: Vec<String>,
-    /// Whether packets that no rule names are logged before they are dropped or rejected.
+    /// Whether packets that match no rule are logged before they are dropped or rejected.
     pub logs_rest: bool,
     /// How packets are logged.
     pub log: Log,
-    /// The rules, in the order written.
+    /// The rules, in written order.
     pub rules: Vec<Rule>,
-    /// What leaves under the host's own address.
+    /// Packets that leave with the host's own address.
     pub masquerades: Vec<Masquerade>,
     /// Ports of the host that lead to other hosts.
     pub port_forwards: Vec<PortForward>,
-    /// Rules in the back end's own words, which stand before all others of their chain.
+    /// Rules in the back end's own syntax. They come before all other rules of their chain.
     pub raw: Vec<Raw>,
 }
 
-/// What becomes of a packet.
+/// The action on a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
-    /// It goes on.
+    /// The packet is accepted.
     #[default]
     Accept,
-    /// It goes, without an answer.
+    /// The packet is dropped without an answer.
     Drop,
-    /// It goes, with an answer.
+    /// The packet is dropped with an answer.
     Reject,
 }
 
 /// How packets are logged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
-    /// What stands before each line.
+    /// The text before each line.
     pub prefix: String,
-    /// How many lines a rule logs at most: `10/minute`.
+    /// The maximum rate of lines per rule: `10/minute`.
     pub rate: String,
     /// The level: `info`.
     pub level: String,
 }
 
-/// Which packets a rule is about.
+/// The direction of the packets that a rule matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Those that come to the host.
+    /// Packets to the host.
     In,
-    /// Those that come from it.
+    /// Packets from the host.
     Out,
-    /// Those that it passes on.
+    /// Packets that the host forwards.
     Forward,
 }
 
-/// What a rule does.
+/// The effect of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// This becomes of every packet.
+    /// The action on every packet.
     Act(Action),
-    /// New connections are accepted so often; what is more is dropped.
+    /// New connections are accepted up to this rate. All others are dropped.
     Limit(Limit),
 }
 
-/// How often new connections are accepted.
+/// The rate at which new connections are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// How many a unit.
+    /// The number per unit.
     pub count: u32,
     /// The unit.
     pub unit: Unit,
     /// How many may come at once. None: as many as `count`.
     pub burst: Option<u32>,
-    /// Whether each address has a rate of its own; of IPv6, each /64.
+    /// Whether each address has its own rate. For IPv6, each /64 has one.
     pub per_address: bool,
 }
 
@@ -100,12 +101,12 @@ pub enum Unit {
     Day,
 }
 
-/// A rule. Each of its lists is about everything if it is empty.
+/// A rule. An empty list matches everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// What it does.
+    /// The effect.
     pub verdict: Verdict,
-    /// Which packets it is about.
+    /// The packets that it matches.
     pub direction: Direction,
     /// Services, by name with their ports.
     pub services: Vec<Service>,
@@ -115,17 +116,18 @@ pub struct Rule {
     pub udp: Vec<Ports>,
     /// Protocols without ports: `gre`.
     pub protocols: Vec<String>,
-    /// The networks that packets come from.
+    /// The source networks.
     pub from: Vec<Network>,
-    /// The networks that they go to.
+    /// The target networks.
     pub to: Vec<Network>,
-    /// The interfaces that they come in by, or go out by if they come from the host. A final `*` stands for any text.
+    /// The interfaces by which packets come in, or by which they leave if they come from the host. A final `*` stands
+    /// for any text.
     pub interfaces: Vec<String>,
-    /// The interfaces that forwarded packets go out by.
+    /// The interfaces by which forwarded packets leave.
     pub out_interfaces: Vec<String>,
     /// Whether packets are logged.
     pub log: bool,
-    /// What the back end shows beside it.
+    /// The comment that the back end shows with it.
     pub comment: Option<String>,
 }
 
@@ -140,7 +142,7 @@ pub struct Service {
     pub udp: Vec<Ports>,
 }
 
-/// What leaves by an interface under its address.
+/// Packets that leave by an interface with its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Masquerade {
     /// The interface.
@@ -160,26 +162,26 @@ pub struct PortForward {
     pub to: IpAddr,
     /// The other host, as it was written.
     pub to_text: String,
-    /// Its port. None: the same.
+    /// Its port. None: the same port.
     pub to_port: Option<u16>,
-    /// The networks that packets come from.
+    /// The source networks.
     pub from: Vec<Network>,
-    /// The interfaces that they come in by.
+    /// The interfaces by which the packets come in.
     pub interfaces: Vec<String>,
-    /// What the back end shows beside it.
+    /// The comment that the back end shows with it.
     pub comment: Option<String>,
 }
 
-/// A rule in the back end's own words.
+/// A rule in the back end's own syntax.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw {
-    /// Where it stands: the name of a chain, or `table`.
+    /// Its place: the name of a chain, or `table`.
     pub chain: String,
     /// The rule.
     pub text: String,
 }
 
-/// A port, or ports that follow each other; with the text that they were written as.
+/// A port or a range of ports, with its written text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports {
     low: u16,
@@ -187,7 +189,7 @@ pub struct Ports {
     text: String,
 }
 
-/// An address, or a network; with the text that it was written as.
+/// An address or a network, with its written text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     base: IpAddr,
@@ -195,11 +197,11 @@ pub struct Network {
     text: String,
 }
 
-/// A rule at its place in a chain, with the ports that it is about there.
+/// A rule at its place in a chain, with the ports that it matches there.
 pub struct Ordered<'a> {
     /// The rule.
     pub rule: &'a Rule,
-    /// The place of a limit among the limits, from 1.
+    /// The number of a limit among the limits, from 1.
     pub limit: usize,
     /// Its TCP ports.
     pub tcp: Vec<&'a Ports>,
@@ -208,9 +210,8 @@ pub struct Ordered<'a> {
 }
 
 impl Policy {
-    /// The rules of a direction, in the order in which they hold: first those that name where packets come from; among
-    /// them, and among the others, what is dropped, what is rejected, what is limited, what is accepted. Forwarded packets
-    /// follow the order written.
+    /// Returns the rules of a direction in their order. Rules that name a source come first. Within both parts the
+    /// order is: drop, reject, limit, accept. Forwarded packets follow the written order.
     pub fn ordered(&self, direction: Direction) -> Vec<Ordered<'_>> {
         let of = |rule: &&Rule| rule.direction == direction;
         if direction == Direction::Forward {
@@ -221,7 +222,7 @@ impl Policy {
         let number =
             |rule: &Rule| limits.clone().position(|one| std::ptr::eq(one, rule)).map_or(0, |at| at + 1);
         let mut rules: Vec<_> = self.rules.iter().filter(of).collect();
-        // A stable sort: rules of a rank stay as they were written.
+        // The sort is stable: rules of the same rank keep their written order.
         rules.sort_by_key(|rule| (!rule.is_specific(), rule.verdict.rank()));
         let at = |rule: &'_ Rule| -> (usize, &[&str]) {
             let is_open =
@@ -237,7 +238,8 @@ impl Policy {
             .collect()
     }
 
-    /// The services that a limit without addresses and interfaces is about: it takes the place of an `accept` of the same.
+    /// Returns the services of a limit without addresses and interfaces. The limit replaces an `accept` of the same
+    /// services.
     fn limited(&self) -> Vec<&str> {
         let plain = self.rules.iter().filter(|rule| {
             matches!(rule.verdict, Verdict::Limit(_)) && !rule.is_specific() && rule.to.is_empty()
@@ -258,7 +260,7 @@ impl Verdict {
 }
 
 impl Rule {
-    /// A rule about every packet of a direction.
+    /// Makes a rule that matches every packet of a direction.
     pub fn new(verdict: Verdict, direction: Direction) -> Self {
         Self {
             verdict,
@@ -276,7 +278,7 @@ impl Rule {
         }
     }
 
-    /// Whether it names where packets come from.
+    /// Whether it names a source.
     pub fn is_specific(&self) -> bool {
         !(self.from.is_empty() && self.interfaces.is_empty())
     }
@@ -286,7 +288,7 @@ impl Rule {
         !(self.services.is_empty() && self.tcp.is_empty() && self.udp.is_empty() && self.protocols.is_empty())
     }
 
-    /// The rule at its place, about its ports but those of the services `without`.
+    /// Returns the rule at its place, with its ports except those of the services `without`.
     pub fn at(&self, limit: usize, without: &[&str]) -> Ordered<'_> {
         let services = || self.services.iter().filter(|one| !without.contains(&one.name.as_str()));
         Ordered {
@@ -299,32 +301,32 @@ impl Rule {
 }
 
 impl Ports {
-    /// Reads `22` or `8000-8010`. Zeros before a number are refused: a packet filter may take it for an octal one.
+    /// Parses `22` or `8000-8010`. Leading zeros are refused, because a packet filter may read the number as octal.
     pub fn read(text: &str) -> Option<Self> {
         let (low, high) = text.split_once('-').unwrap_or((text, text));
         let (low, high) = (number(low)?, number(high)?);
         (low <= high).then(|| Self { low, high, text: text.to_owned() })
     }
 
-    /// Whether it is one of them.
+    /// Whether the range includes the port.
     pub fn has(&self, port: u16) -> bool {
         (self.low..=self.high).contains(&port)
     }
 
-    /// The text that they were written as.
+    /// Returns the written text.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// A number in decimal digits, without zeros before it.
+/// Parses a number in decimal digits without leading zeros.
 fn number<T: FromStr>(text: &str) -> Option<T> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     text.parse().ok().filter(|_| is_plain)
 }
 
 impl Network {
-    /// Reads `10.0.0.0/8` or `2001:db8::1`. Zeros before the length of the prefix are refused, as for ports.
+    /// Parses `10.0.0.0/8` or `2001:db8::1`. Leading zeros of the prefix length are refused, as for ports.
     pub fn read(text: &str) -> Option<Self> {
         let (base, bits) = text.split_once('/').map_or((text, None), |(base, bits)| (base, Some(bits)));
         let base: IpAddr = base.parse().ok()?;
@@ -333,12 +335,12 @@ impl Network {
         (bits <= most).then(|| Self { base, bits, text: text.to_owned() })
     }
 
-    /// Whether it is one of IPv6.
+    /// Whether it is an IPv6 network.
     pub fn is_v6(&self) -> bool {
         self.base.is_ipv6()
     }
 
-    /// Whether it has the address.
+    /// Whether it includes the address.
     pub fn has(&self, address: IpAddr) -> bool {
         let differ = match (self.base, address) {
             (IpAddr::V4(base), IpAddr::V4(one)) => {
@@ -352,20 +354,20 @@ impl Network {
         !differ
     }
 
-    /// The text that it was written as.
+    /// Returns the written text.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
 impl Unit {
-    /// Reads `minute`.
+    /// Parses a unit, like `minute`.
     pub fn read(word: &str) -> Option<Self> {
         let all = [Self::Second, Self::Minute, Self::Hour, Self::Day];
         all.into_iter().find(|unit| unit.word() == word)
     }
 
-    /// Its word.
+    /// Returns its word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Second => "second",
@@ -375,7 +377,7 @@ impl Unit {
         }
     }
 
-    /// Its length in seconds.
+    /// Returns its length in seconds.
     pub fn seconds(self) -> u32 {
         match self {
             Self::Second => 1,
@@ -387,20 +389,20 @@ impl Unit {
 }
 
 impl Limit {
-    /// Reads a rate, `30/minute`.
+    /// Parses a rate, like `30/minute`.
     pub fn read(rate: &str, burst: Option<u32>, per_address: bool) -> Option<Self> {
         let (count, unit) = rate.split_once('/')?;
         let count = count.parse().ok().filter(|count| *count > 0)?;
         Some(Self { count, unit: Unit::read(unit)?, burst, per_address })
     }
 
-    /// How many may come at once.
+    /// Returns how many may come at once.
     pub fn burst(&self) -> u32 {
         self.burst.unwrap_or(self.count)
     }
 
-    /// How long an address is remembered, in seconds: until it may have a whole burst again. One that is forgotten earlier
-    /// would get the burst for nothing. At least a minute.
+    /// Returns how long an address is remembered, in seconds: until a whole burst is allowed again, and at least a
+    /// minute. If it were forgotten earlier, the address would get a new burst too early.
     pub fn memory(&self) -> u64 {
         (u64::from(self.unit.seconds()) * (u64::from(self.burst() / self.count) + 1)).max(60)
     }

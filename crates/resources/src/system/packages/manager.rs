@@ -1,48 +1,49 @@
-//! What a package manager is and can: the same on every host that has it. Plans ask it, so that they stay pure.
+//! The name and features of a package manager, the same on every host that has it. Plans read them, so that they stay
+//! pure.
 
 use std::cmp::Ordering;
 
-/// A package manager, apart from any host.
+/// A package manager, independent of a host.
 pub struct Manager {
     /// Its name: `apt`.
     pub name: &'static str,
-    /// What it can do beside installing and removing.
+    /// Its features beside installing and removing.
     pub features: Features,
-    /// The files and folders that say what packages come from.
+    /// The files and folders that define package sources.
     pub sources: &'static [&'static str],
-    /// The packages that keep the way in open.
+    /// The packages that logins need.
     pub entry: EntryPackages,
-    /// Whether it can have a package of this name.
+    /// Whether `name` can be the name of a package for it.
     pub is_name: fn(&str) -> bool,
-    /// Whether a version (the second) is the one that is asked for (the first), which may be a pattern.
+    /// Whether a version (the second) matches the asked one (the first), which may be a pattern.
     pub matches: fn(&str, &str) -> bool,
-    /// How two versions follow each other.
+    /// Compares two versions.
     pub compare: fn(&str, &str) -> Ordering,
 }
 
-/// What a package manager can do beside installing and removing.
+/// The features of a package manager beside installing and removing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
     /// It can hold a package at its version.
     pub hold: bool,
     /// Its packages recommend others.
     pub recommends: bool,
-    /// It can remove the configuration that a package left behind.
+    /// It can remove the configuration that a removed package left behind.
     pub purge: bool,
-    /// It can put an older version in the place of a newer one.
+    /// It can replace a newer version by an older one.
     pub downgrade: bool,
-    /// It takes a version with `*` and `?`.
+    /// It accepts a version with `*` and `?`.
     pub globs: bool,
-    /// It knows which packages came along with others and are not needed any more.
+    /// It knows which packages came with others and are no longer needed.
     pub autoremove: bool,
 }
 
 impl Features {
-    /// A manager that can do all of it.
+    /// All features.
     pub const ALL: Self =
         Self { hold: true, recommends: true, purge: true, downgrade: true, globs: true, autoremove: true };
 
-    /// A manager that can only install and remove.
+    /// No features: the manager can only install and remove.
     pub const NONE: Self = Self {
         hold: false,
         recommends: false,
@@ -53,33 +54,33 @@ impl Features {
     };
 }
 
-/// The packages without which a login does not get in, or does not become root.
+/// The packages that a login needs to log in, or to become root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EntryPackages {
-    /// Those of the ssh server.
+    /// The packages of the ssh server.
     pub server: &'static [&'static str],
-    /// Those by which a login becomes root.
+    /// The packages by which a login becomes root.
     pub escalation: &'static [&'static str],
 }
 
 impl EntryPackages {
-    /// Those that a login needs: root does not have to become root.
+    /// Returns the packages that a login needs. Root does not have to become root.
     pub fn needed(&self, is_root: bool) -> impl Iterator<Item = &'static str> {
         let escalation = if is_root { &[] } else { self.escalation };
         self.server.iter().chain(escalation).copied()
     }
 }
 
-/// Whether `name` can be the name of a package for some manager: letters and digits of ASCII, and `+`, `.`, `_`, `-`, `~`,
-/// `@`, `:` after the first character. So no name is taken for an option, a path or a pattern. The host's own manager
-/// may have a narrower rule.
+/// Whether `name` can be the name of a package for some manager. It has ASCII letters and digits, and `+`, `.`, `_`,
+/// `-`, `~`, `@`, `:` after the first character. So no name is read as an option, a path or a pattern. The host's own
+/// manager may have a narrower rule.
 pub fn is_package_name(name: &str) -> bool {
     name.len() <= NAME_LIMIT
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "+._-~@:".contains(c))
 }
 
-/// The longest name of a package, in bytes: names are parts of file names.
+/// The longest name of a package, in bytes. Names are parts of file names.
 const NAME_LIMIT: usize = 255;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Packages: what is installed, what a transaction would do, and doing it.
+//! Packages: what is installed, what a transaction would do, and carrying it out.
 
 pub mod apt;
 pub mod backends;
@@ -18,7 +18,7 @@ pub use none::NoPackages;
 
 use crate::system::backend::Parts;
 
-/// Every package that the manager knows of as installed or half so, by name (`nginx`, `libc6:arm64` for a foreign
+/// Every package that the manager lists as installed or half-installed, by name (`nginx`, `libc6:arm64` for a foreign
 /// architecture).
 pub type PackageTable = BTreeMap<String, Installed>;
 
@@ -29,36 +29,36 @@ pub struct Installed {
     pub version: String,
     /// Whether it is held at that version.
     pub held: bool,
-    /// Whether it is installed and configured. One that is not needs repair first.
+    /// Whether it is fully installed and configured. Otherwise it needs repair first.
     pub whole: bool,
 }
 
 impl Installed {
-    /// Its version, with a word where it is not whole.
+    /// Returns its version, with a remark if it is half-installed.
     fn shown(&self) -> String {
         if self.whole { self.version.clone() } else { format!("{} (half-installed)", self.version) }
     }
 }
 
-/// What is asked of one package.
+/// The request for one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageRequest {
     /// Its name.
     pub name: String,
-    /// What it should be.
+    /// The desired state.
     pub goal: PackageGoal,
-    /// Whether it is to be held at its version afterwards; none: as it is.
+    /// Whether it should be held at its version afterwards. None: unchanged.
     pub hold: Option<bool>,
-    /// Whether the packages that it recommends come with it; none: as the manager is configured.
+    /// Whether the packages that it recommends are installed with it. None: as the manager is configured.
     pub recommends: Option<bool>,
-    /// Whether its version may become a lower one.
+    /// Whether a lower version may be installed.
     pub downgrade: bool,
-    /// Whether the lists are fetched anew before it.
+    /// Whether the lists are refreshed before it.
     pub refresh: bool,
 }
 
 impl PackageRequest {
-    /// A request without further wishes.
+    /// Makes a request without further options.
     pub fn new(name: impl Into<String>, goal: PackageGoal) -> Self {
         Self { name: name.into(), goal, hold: None, recommends: None, downgrade: false, refresh: false }
     }
@@ -69,64 +69,63 @@ impl PackageRequest {
     }
 }
 
-/// What a package should be.
+/// The desired state of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PackageGoal {
     /// Installed, in any version.
     Present,
-    /// Installed in the newest version that the lists offer.
+    /// Installed in the newest version in the lists.
     Latest,
     /// Installed in exactly this version, or one that matches a glob (`15.*`).
     Version(String),
-    /// Not installed; with `purge` its configuration goes too.
+    /// Not installed.
     Absent {
-        /// Whether the configuration goes too.
+        /// Whether its configuration is removed too.
         purge: bool,
     },
-    /// As it is: only its hold changes.
+    /// Unchanged: only its hold changes.
     Kept,
 }
 
 impl PackageGoal {
-    /// Whether the package is there afterwards because of it.
+    /// Whether the request makes sure that the package is installed.
     pub fn installs(&self) -> bool {
         !matches!(self, Self::Absent { .. } | Self::Kept)
     }
 }
 
-/// What a transaction would do, by name.
+/// The effect of a transaction, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Simulation {
-    /// What comes, or changes its version.
+    /// Packages that are installed or change their version.
     pub installed: Vec<(String, String)>,
-    /// What goes.
+    /// Packages that are removed.
     pub removed: Vec<String>,
-    /// Asked for, but in no list: the lists need a refresh, or the name is wrong.
+    /// Requested packages that are in no list: the lists need a refresh, or the name is wrong.
     pub unknown: Vec<String>,
 }
 
-/// What the plan of a run lets its transactions do. A transaction is held against it right before it changes anything:
-/// lists that were fetched, sources that were written and a database that was repaired since may have changed what it
-/// comes to.
+/// What the plan of a run allows its transactions to do. A transaction is compared with it right before it changes
+/// anything. Refreshed lists, new sources and a repaired database may have changed its effect since the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
-    /// The host's own architecture: `NAME:ARCHITECTURE` is `NAME`.
+    /// The host's own architecture: `NAME:ARCHITECTURE` is the same as `NAME`.
     architecture: String,
-    /// What comes or changes its version, by name; without a version where the plan could not know it.
+    /// Packages that may be installed or change their version. The version is None if the plan could not know it.
     comes: BTreeMap<String, Option<String>>,
-    /// What goes.
+    /// Packages that may be removed.
     goes: BTreeSet<String>,
-    /// Packages without which nobody gets in.
+    /// Packages that every login needs.
     ways_in: BTreeSet<String>,
 }
 
 impl Allowance {
-    /// Nothing is allowed yet, on a host of this architecture.
+    /// Makes an empty allowance for a host of this architecture.
     pub fn on(architecture: impl Into<String>) -> Self {
         Self { architecture: architecture.into(), ..Self::default() }
     }
 
-    /// Allows what is asked itself, and what the plan saw that it comes to.
+    /// Allows the requests themselves, and the effect that the plan found.
     pub fn allow(&mut self, requests: &[PackageRequest], foreseen: &Simulation) {
         for request in requests {
             let name = self.plain(&request.name).to_owned();
@@ -141,17 +140,18 @@ impl Allowance {
         self.allow_removal(&foreseen.removed);
     }
 
-    /// Allows that these go.
+    /// Allows the removal of these packages.
     pub fn allow_removal(&mut self, names: &[String]) {
         self.goes.extend(names.iter().cloned());
     }
 
-    /// Says without which packages nobody gets in.
+    /// Sets the packages that every login needs.
     pub fn keep_ways_in(&mut self, names: &[&str]) {
         self.ways_in.extend(names.iter().map(|name| (*name).to_owned()));
     }
 
-    /// Stops a transaction that would remove what the plan does not name. What goes and comes again is not removed.
+    /// Stops a transaction that would remove packages that the plan does not name. A package that is removed and
+    /// installed again does not count.
     pub fn check(&self, foreseen: &Simulation) -> Result<(), PackageError> {
         let comes_again = |name: &str| foreseen.installed.iter().any(|(other, _)| other == name);
         let is_beyond = |name: &&String| !self.goes.contains(*name) && !comes_again(name);
@@ -163,13 +163,13 @@ impl Allowance {
         Err(PackageError::Unplanned { names: names.join(", "), shuts_out })
     }
 
-    /// What became of the packages between `before` and `after` that the plan does not name.
+    /// Returns the changes of packages between `before` and `after` that the plan does not name.
     pub fn unforeseen(&self, before: &PackageTable, after: &PackageTable) -> Vec<PropertyChange> {
         let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
         let mut beyond = Vec::new();
         for name in names.into_iter().filter(|name| self.plain(name) == name.as_str()) {
             let (old, new) = (before.get(name).map(Installed::shown), after.get(name).map(Installed::shown));
-            // That a broken one is whole by now is what the plan says of the database.
+            // The plan already shows the repair of a half-installed package.
             if before.get(name).is_some_and(|old| {
                 !old.whole && after.get(name).is_some_and(|new| old.version == new.version)
             }) {
@@ -187,24 +187,24 @@ impl Allowance {
         beyond
     }
 
-    /// A name as the table and a simulation have it.
+    /// Returns a name in the form of the table and of a simulation.
     fn plain<'n>(&self, name: &'n str) -> &'n str {
         let own = name.strip_suffix(&self.architecture).and_then(|name| name.strip_suffix(':'));
         own.unwrap_or(name)
     }
 }
 
-/// Which packages provide a name that is not their own.
+/// The packages that provide a name that is not their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Providers {
-    /// Those that are installed and whole.
+    /// The providers that are fully installed.
     pub installed: Vec<String>,
-    /// Those that the lists know.
+    /// The providers in the lists.
     pub offered: Vec<String>,
 }
 
-/// The requests without those for a name that an installed package provides, or one that is asked for with them. A name
-/// that others provide is an error: which of them comes, and what goes for it, is not for the manager to choose.
+/// Returns the requests without those for a name that an installed or requested package provides. If only other
+/// packages provide the name, that is an error. The user must choose one of them, not the manager.
 pub fn resolve(
     packages: &(impl Packages + ?Sized),
     requests: &[PackageRequest],
@@ -229,22 +229,23 @@ pub fn resolve(
     Ok(requests.iter().filter(|one| !provided.contains(&one.name)).cloned().collect())
 }
 
-/// What earlier transactions left behind, and how old the lists are.
+/// The state that earlier transactions left, and the age of the lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upkeep {
-    /// Whether a transaction died half-way: the next one repairs the database first.
+    /// Whether a transaction died midway. The next one repairs the database first.
     pub interrupted: bool,
-    /// Who is in the middle of a transaction that did not end while the look waited: what was read may be half of it.
+    /// The holder of a transaction that did not end while the look waited. The state may have been read in the middle
+    /// of it.
     pub busy: Option<String>,
-    /// Packages that were removed, and whose configuration is still there.
+    /// Packages that were removed, but whose configuration is still there.
     pub leftovers: BTreeSet<String>,
-    /// How long ago the lists were fetched; none where they never were.
+    /// The age of the lists. None if they were never refreshed.
     pub lists_age: Option<Duration>,
-    /// Whether the sources changed since the lists were fetched.
+    /// Whether the sources changed since the last refresh.
     pub sources_newer: bool,
 }
 
-/// Why the package manager did not do it.
+/// Why the package manager failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     /// The manager's files cannot be read.
@@ -258,10 +259,10 @@ pub enum PackageError {
     Locked {
         /// Process name and number.
         holder: String,
-        /// How long was waited.
+        /// How long the run waited.
         waited: Duration,
     },
-    /// The name is that of no package, and others provide it.
+    /// The name is not a package, but other packages provide it.
     #[error("{name} is no package of its own, and is provided by {}; declare one of them", providers.join(", "))]
     Virtual {
         /// The name.
@@ -269,18 +270,18 @@ pub enum PackageError {
         /// The packages that provide it.
         providers: Vec<String>,
     },
-    /// It would remove what the plan does not name; nothing was changed.
+    /// It would remove packages that the plan does not name. Nothing was changed.
     #[error("{}", unplanned(names, *shuts_out))]
     Unplanned {
         /// The packages, joined.
         names: String,
-        /// Whether one of them keeps the way in.
+        /// Whether a login needs one of them.
         shuts_out: bool,
     },
     /// The manager failed.
     #[error("{what}")]
     Failed {
-        /// What, as a fragment, with the manager's own last words.
+        /// The failure, as a fragment, with the manager's own last words.
         what: String,
     },
 }
@@ -298,35 +299,35 @@ pub type Open = fn(Parts) -> Box<dyn Packages>;
 
 /// A host's package manager.
 pub trait Packages: Send + Sync {
-    /// What it is and can, on any host.
+    /// Returns its name and features on any host.
     fn manager(&self) -> &'static Manager;
-    /// What is installed, read anew without starting a process.
+    /// Reads the installed packages again, without starting a process.
     fn installed(&self) -> Result<Arc<PackageTable>, PackageError>;
-    /// What earlier transactions left behind, and how old the lists are; without starting a process.
+    /// Returns the state that earlier transactions left and the age of the lists, without starting a process.
     fn upkeep(&self) -> Result<Upkeep, PackageError>;
-    /// The host's own architecture, as the manager calls it: `NAME:ARCHITECTURE` is `NAME`.
+    /// Returns the host's own architecture, in the manager's words: `NAME:ARCHITECTURE` is the same as `NAME`.
     fn architecture(&self) -> Result<String, PackageError>;
-    /// The version that would be installed of each of `names`, from the lists as they are.
+    /// Returns the version that would be installed of each of `names`, from the current lists.
     fn candidates(&self, names: &[String]) -> Result<BTreeMap<String, String>, PackageError>;
-    /// Which packages provide `name`, which no package on offer is called.
+    /// Returns the packages that provide `name`, which is not the name of an available package.
     fn providers(&self, name: &str) -> Result<Providers, PackageError>;
-    /// What carrying out `requests` would do. What is asked after a refresh of the lists is unknown.
+    /// Returns the effect of `requests`. It is unknown for requests after a refresh of the lists.
     fn simulate(&self, requests: &[PackageRequest]) -> Result<Simulation, PackageError>;
-    /// Carries `requests` out in one transaction, never asking anything; output goes to `output` as it comes. It is
-    /// simulated once more right before, and stops where [`Allowance::check`] says so.
+    /// Carries out `requests` in one transaction, without questions. Its output goes to `output` as it comes. It is
+    /// simulated once more right before, and stops if [`Allowance::check`] refuses it.
     fn transact(
         &self,
         requests: &[PackageRequest],
         allowed: &Allowance,
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<(), PackageError>;
-    /// What came along with others, and nothing needs any more once `after` was carried out, by name.
+    /// Returns the names of packages that came with others and are no longer needed after the requests `after`.
     fn unneeded(&self, after: &[PackageRequest]) -> Result<Vec<String>, PackageError>;
-    /// Removes what nothing needs any more; as [`Packages::transact`].
+    /// Removes packages that are no longer needed, like [`Packages::transact`].
     fn remove_unneeded(&self, allowed: &Allowance, output: &mut dyn FnMut(&[u8]))
     -> Result<(), PackageError>;
-    /// Fetches the lists anew: all of them, as far as they can be had; or those of the file of sources `only`, where one
-    /// that cannot be fetched, or whose signature is not good, is an error.
+    /// Refreshes the lists: all that are available, or those of the file of sources `only`. With `only`, a list that
+    /// cannot be fetched, or without a good signature, is an error.
     fn refresh(&self, only: Option<&Path>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError>;
 }
 
@@ -334,7 +335,7 @@ pub trait Packages: Send + Sync {
 mod tests {
     use super::*;
 
-    /// Packages as `NAME VERSION`; a `!` stands before the version of one that is not whole.
+    /// Makes a table from `NAME VERSION`. A `!` before the version means half-installed.
     fn table(packages: &[&str]) -> PackageTable {
         let package = |text: &&str| {
             let (name, version) = text.split_once(' ').unwrap();

@@ -1,4 +1,4 @@
-//! A host without a package manager that Converge can use, and a folder that stands for a host.
+//! The packages of a host without a package manager that Converge can use, or of a folder that stands for a host.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::{
     Providers, Simulation, Upkeep,
 };
 
-/// Every question is an error.
+/// A package manager that answers every question with an error.
 pub struct NoPackages;
 
 static NO_MANAGER: Manager = Manager {

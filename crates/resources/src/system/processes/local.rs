@@ -1,8 +1,8 @@
-//! Running commands on the machine of the agent: in a clean environment and a session of their own, as another user
-//! where that is asked, for a limited time.
+//! Runs commands on the agent's machine: in a clean environment, in a session of their own, with a timeout, and as
+//! another user if asked.
 //!
-//! Users and groups are read from the host's files: a static program has no name service. Where a folder stands for a
-//! host, commands still run on the agent's machine, in that folder, which `CONVERGE_ROOT` names.
+//! Users and groups are read from the host's files, because a static program has no name service. If a folder stands
+//! for a host, commands still run on the agent's machine, in that folder. `CONVERGE_ROOT` names it.
 
 use std::ffi::CString;
 use std::io::{self, PipeWriter};
@@ -27,24 +27,23 @@ use crate::view::PATH;
 /// The processes of the agent's machine.
 pub struct LocalProcesses {
     files: Arc<Files>,
-    /// What a command that only asks is kept behind.
+    /// The fence for commands that only ask.
     fence: OnceLock<Fence>,
 }
 
-/// The variables of the agent's own environment that commands see as well: how the network is reached, and the time
-/// zone.
+/// The variables of the agent's own environment that commands get too: proxies and the time zone.
 const PASSED: [&str; 7] =
     ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "TZ"];
 
 impl LocalProcesses {
-    /// The processes of this machine, with users and folders as `files` has them.
+    /// Returns the processes of this machine, with the users and folders of `files`.
     pub fn new(files: Arc<Files>) -> Self {
         Self { files, fence: OnceLock::new() }
     }
 
-    /// Keeps commands that only ask behind `fence`.
+    /// Puts commands that only ask behind `fence`.
     pub fn fence(&self, fence: Fence) {
-        // It is set once, when the system is opened.
+        // Ignored: it is set once, when the system is opened.
         let _ = self.fence.set(fence);
     }
 
@@ -111,7 +110,7 @@ impl LocalProcesses {
 }
 
 impl LocalProcesses {
-    /// Runs a command whose outputs are the ends of `pipes`, until it ends, its time is over or `stop` says so.
+    /// Runs a command with outputs into `pipes`, until it ends, reaches its timeout, or `stop` returns true.
     fn converse(
         &self,
         command: &Command,
@@ -154,13 +153,13 @@ struct Pipes {
 }
 
 impl Pipes {
-    /// One pipe for both, so that what comes is in its order.
+    /// Makes one pipe for both outputs, which keeps their order.
     fn together() -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         Ok(Self { readers: vec![(Stream::Stdout, reader)], writers: (writer.try_clone()?, writer) })
     }
 
-    /// A pipe for each.
+    /// Makes one pipe for each output.
     fn apart() -> io::Result<Self> {
         let ((output, to_output), (messages, to_messages)) = (io::pipe()?, io::pipe()?);
         let readers = vec![(Stream::Stdout, output), (Stream::Stderr, messages)];
@@ -185,7 +184,7 @@ impl Processes for LocalProcesses {
         self.converse(command, Pipes::apart().map_err(fail)?, output, Some(stop))
     }
 
-    /// In a thread of its own: a fence is of a thread and of what it starts.
+    /// Runs in a thread of its own, because a fence applies to a thread and its child processes.
     fn ask(&self, command: &Command) -> Result<Finished, ProcessError> {
         let Some(fence) = self.fence.get().filter(|_| !self.files.is_folder()) else {
             return self.run(command, &mut |_| {});
@@ -205,31 +204,31 @@ impl Processes for LocalProcesses {
     }
 }
 
-/// Who a command runs as.
+/// The user that a command runs as.
 struct Identity {
     name: Option<String>,
     home: Option<String>,
     switch: Option<Switch>,
 }
 
-/// A mount that only a process and what it starts see.
+/// A mount that only a process and its child processes see.
 struct Mount {
     folder: CString,
     at: CString,
 }
 
 impl Mount {
-    /// Leaves the mount namespace of the system and puts the folder in its place. Allocates nothing.
+    /// Leaves the mount namespace of the system and mounts the folder in its place. It allocates nothing.
     #[expect(unsafe_code, reason = "rustix offers unshare as an unsafe function only")]
     fn stand(&self) -> io::Result<()> {
-        // SAFETY: what makes the function unsafe is `UnshareFlags::FILES`, which is not among the flags.
+        // SAFETY: the function is unsafe because of `UnshareFlags::FILES`, which is not among the flags.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
         mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
         Ok(mount_bind(&*self.folder, &*self.at)?)
     }
 }
 
-/// What a process must do to become another user.
+/// The values for becoming another user.
 struct Switch {
     uid: Uid,
     gid: Gid,
@@ -248,7 +247,7 @@ impl Identity {
     }
 }
 
-/// A user by name, or by number where it has one in the table.
+/// Returns a user by name, or by number if the table has it.
 fn find<'a>(table: &'a AccountTable, given: &'a str) -> Option<(&'a str, &'a User)> {
     if let Some(user) = table.users.get(given) {
         return Some((given, user));
@@ -257,8 +256,8 @@ fn find<'a>(table: &'a AccountTable, given: &'a str) -> Option<(&'a str, &'a Use
     table.users.get(name).map(|user| (name, user))
 }
 
-/// Gives the process a session of its own, the usual file mode mask, a folder in the place of another, and the rights of
-/// another user.
+/// Gives the process its own session, the usual umask, a folder in the place of another, and the rights of another
+/// user.
 #[expect(
     unsafe_code,
     reason = "only `pre_exec` runs between fork and exec, where groups and session are set"
@@ -266,9 +265,10 @@ fn find<'a>(table: &'a AccountTable, given: &'a str) -> Option<(&'a str, &'a Use
 fn become_other(process: &mut std::process::Command, mount: Option<Mount>, switch: Option<Switch>) {
     let cores = crate::system::processes::cores::for_others();
     let prepare = move || {
-        // Without a terminal nothing can ask a question on it; and all that it starts is one group.
+        // Without a terminal, no program can ask a question there. The session also puts all child processes into one
+        // group.
         rustix::process::setsid()?;
-        // The agent's own mask is for its own files.
+        // The agent's own umask is for its own files only.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         if let Some(limit) = &cores {
             rustix::process::setrlimit(rustix::process::Resource::Core, *limit)?;
@@ -283,9 +283,9 @@ fn become_other(process: &mut std::process::Command, mount: Option<Mount>, switc
         }
         Ok(())
     };
-    // SAFETY: between fork and exec only what is safe in a signal handler may be called. The closure makes system calls
-    // through rustix, which neither allocates nor takes locks in them; its captures were made before the fork and are
-    // only read. The child has one thread, so that the calls for a thread hold for the process.
+    // SAFETY: between fork and exec only functions that are safe in a signal handler may be called. The closure makes
+    // system calls through rustix, which neither allocates nor takes locks in them. Its captures were made before the
+    // fork and are only read. The child has one thread, so that the calls for a thread hold for the process.
     unsafe {
         process.pre_exec(prepare);
     }
@@ -299,7 +299,8 @@ fn reap(child: &mut Child) -> io::Result<ExitStatus> {
             return Ok(status);
         }
         if Instant::now() > deadline {
-            // In the hands of the kernel: a dead network file system. It goes when that lets it go.
+            // The kernel holds the process, for example because of a dead network file system. It ends when the
+            // kernel releases it.
             return Ok(ExitStatus::from_raw(9));
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -318,7 +319,7 @@ mod tests {
         LocalProcesses::new(Arc::new(Files::new("/").unwrap()))
     }
 
-    /// Runs a shell line to its end; its code, and the lines that the sink got.
+    /// Runs a shell line to its end. Returns its result, and the lines that the sink got.
     fn run(command: &Command) -> (Result<Finished, ProcessError>, Vec<String>) {
         let mut lines = Vec::new();
         let ended = processes()

@@ -1,4 +1,4 @@
-//! Processes: running a command with its user, folder, environment and time.
+//! Processes: running a command with its user, folder, environment and timeout.
 
 pub mod cores;
 pub mod local;
@@ -12,42 +12,42 @@ use converge_model::Stream;
 
 use crate::wish::Text;
 
-/// A command to be run: words, never a line for a shell unless the first words say so.
+/// A command to run. It is a list of words, and a line for a shell only if the first words say so.
 #[derive(Clone)]
 pub struct Command {
-    /// The program and its arguments. Never a secret: everybody can read the process list.
+    /// The program and its arguments. They must not hold a secret, because every user can read the process list.
     pub words: Vec<String>,
-    /// The user that runs it, with its own groups and HOME; none: the agent's.
+    /// The user that runs it, with its own groups and HOME. None: the agent's user.
     pub user: Option<String>,
-    /// The folder that it runs in; `/` where none is given.
+    /// The folder that it runs in. None: `/`.
     pub folder: Option<PathBuf>,
     /// Added to a clean environment of PATH, LC_ALL, HOME, USER and CONVERGE_ROOT.
     pub environment: Vec<(String, Text)>,
-    /// What it reads; nothing where none is given.
+    /// Its input. None: empty.
     pub input: Option<Text>,
-    /// A folder that stands in the place of another for it and for what it starts.
+    /// A folder that replaces another one, for the command and its child processes.
     pub substitute: Option<Substitute>,
-    /// After how long it is ended, with all that it started.
+    /// The timeout after which it is ended, with all its child processes.
     pub timeout: Duration,
 }
 
-/// A folder in the place of another, in a mount namespace of the command's own. That needs root.
+/// A folder in the place of another, in the command's own mount namespace. That needs root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Substitute {
-    /// What the command sees.
+    /// The folder that the command sees.
     pub folder: PathBuf,
-    /// Where it sees it.
+    /// The path where it sees the folder.
     pub at: PathBuf,
 }
 
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// The exit code; none where a signal ended it.
+    /// The exit code. None if a signal ended it.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// The last 64 KiB of both outputs, as they came; whole lines where it is not all.
+    /// The last 64 KiB of both outputs, in their order. If output is missing, it begins with a whole line.
     pub output: Vec<u8>,
 }
 
@@ -59,24 +59,24 @@ pub enum ProcessError {
     Start {
         /// The program.
         program: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The user is not there.
+    /// The user does not exist.
     #[error("there is no user {0:?}")]
     NoUser(String),
     /// Only root may run a command as another user.
     #[error("running a command as {0} needs root")]
     NotAllowed(String),
-    /// It took too long and was ended.
+    /// It reached its timeout and was ended.
     #[error("{program} was still running after {after:?} and was ended")]
     Timeout {
         /// The program.
         program: String,
-        /// The time allowed.
+        /// The timeout.
         after: Duration,
     },
-    /// It was ended because it was to stop.
+    /// It was ended because it should stop.
     #[error("{program} was ended")]
     Stopped {
         /// The program.
@@ -86,12 +86,12 @@ pub enum ProcessError {
 
 /// A host's processes.
 pub trait Processes: Send + Sync {
-    /// Runs a command to its end; output goes to `output` as it comes, line by line. What the command leaves running is
-    /// not waited for.
+    /// Runs a command to its end. Output goes to `output` as it comes, line by line. It does not wait for processes
+    /// that the command leaves running.
     fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Finished, ProcessError>;
 
-    /// The same with its two outputs apart, where they are two; it is ended, with all that it started, once `stop` says so,
-    /// where it goes on for any time at all.
+    /// Does the same with the two outputs separated, if there are two. If `stop` returns true while the command runs,
+    /// it is ended with all its child processes.
     fn watch(
         &self,
         command: &Command,
@@ -101,19 +101,19 @@ pub trait Processes: Send + Sync {
         self.run(command, &mut |line| output(Stream::Stdout, line))
     }
 
-    /// The same for a command that only asks, as guards do. It answers alike while the host is looked at and while it is
-    /// acted on: where the host can be fenced off, what it writes does not reach it.
+    /// Does the same for a command that only asks, like a guard. It answers the same in a look and in an act. If the
+    /// host can have a fence, writes of the command do not reach the host.
     fn ask(&self, command: &Command) -> Result<Finished, ProcessError> {
         self.run(command, &mut |_| {})
     }
 }
 
-/// Keeps what is started from now on, by the thread that calls it, from writing to the host; a home may be written to, and
-/// is thrown away.
+/// Keeps future child processes of the calling thread from writing to the host. A home may be written to, but the
+/// writes are discarded.
 pub type Fence = fn(home: Option<&Path>);
 
 impl Command {
-    /// A command of the agent's own user, with ten minutes.
+    /// Makes a command of the agent's own user with a timeout of ten minutes.
     pub fn new<I: IntoIterator<Item = S>, S: Into<String>>(words: I) -> Self {
         Self {
             words: words.into_iter().map(Into::into).collect(),
@@ -126,25 +126,25 @@ impl Command {
         }
     }
 
-    /// A line for `/bin/sh -c`.
+    /// Makes a command of a line for `/bin/sh -c`.
     pub fn shell(line: impl Into<String>) -> Self {
         Self::new(["/bin/sh".to_owned(), "-c".to_owned(), line.into()])
     }
 
-    /// The program's name, for messages.
+    /// Returns the program's name, for messages.
     pub fn program(&self) -> &str {
         self.words.first().map_or("", String::as_str)
     }
 }
 
 impl Finished {
-    /// Whether it said that it could not write because the file system is read-only, as behind a fence.
+    /// Whether it reported that it could not write to a read-only file system, as behind a fence.
     pub fn was_fenced_off(&self) -> bool {
         const WORDS: &[u8] = b"Read-only file system";
         self.output.windows(WORDS.len()).any(|words| words == WORDS)
     }
 
-    /// Whether it ended with 0.
+    /// Whether its exit code was 0.
     pub fn success(&self) -> bool {
         self.code == Some(0)
     }

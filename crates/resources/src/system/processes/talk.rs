@@ -1,4 +1,4 @@
-//! The conversation with a process that runs: its input, its outputs, its end, and how it is ended.
+//! The link to a running process: its input, its outputs, its end, and how it is ended.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
@@ -15,35 +15,36 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use crate::system::processes::Command;
 use crate::wish::Text;
 
-/// How long processes may take to end once they are told to.
+/// How long processes may take to end after SIGTERM.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 
-/// How long output is waited for after the command itself has ended: what it left running may hold the pipe for ever.
+/// How long output is read after the command itself has ended. Processes that it left running may hold the pipe
+/// forever.
 const AFTERMATH: Duration = Duration::from_millis(100);
 
-/// How long it is at most until it is asked again whether the command is to be ended.
+/// The longest interval until the next check whether the command should stop.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// The most output that is kept, in bytes.
 pub(super) const KEPT: usize = 64 * 1024;
 
-/// The longest line that is passed on, in bytes. Of a longer one nothing is: where it is cut, half a secret could stand,
-/// which nobody would recognise.
+/// The longest line that is passed on, in bytes. A longer line is not passed on at all. Its cut end could hold half a
+/// secret, which the masker would not recognise.
 const LINE: usize = 64 * 1024;
 
-/// What is passed on in the place of a longer line.
+/// The text in place of a longer line.
 pub(super) const TOO_LONG: &[u8] = b"(a line that is too long to show)\n";
 
-/// Where lines of output go.
+/// The receiver of output lines.
 pub(super) type Sink<'a> = &'a mut dyn FnMut(Stream, &[u8]);
 
-/// Whether a command is to be ended before its time.
+/// Whether a command should stop early.
 pub(super) type Stop<'a> = Option<&'a dyn Fn() -> bool>;
 
-/// Ends a group of processes: first asks, then does not. Its leader was not waited for yet, so that its number still
-/// belongs to it.
+/// Ends a group of processes: first by SIGTERM, then by SIGKILL. Its leader was not reaped yet, so that its number
+/// still belongs to it.
 pub(super) fn end(group: Pid, talk: &mut Talk, output: Sink<'_>) {
-    // A group that has gone already is what is wanted.
+    // Ignored: the group may have ended already.
     let _ = rustix::process::kill_process_group(group, Signal::TERM);
     talk.deadline = Instant::now() + GRACE;
     let _ = talk.listen(output, None);
@@ -58,12 +59,12 @@ pub(super) enum Ended {
     Stopped,
 }
 
-/// The conversation with a running command.
+/// The link to a running command.
 pub(super) struct Talk {
-    /// The pipe, the text, and how much of it is written.
+    /// The pipe, the text, and how many bytes of it are written.
     input: Option<(File, Text, usize)>,
     outputs: Vec<Output>,
-    /// Ends when the command does.
+    /// A pipe that ends when the command does.
     alive: PipeReader,
     deadline: Instant,
     kept: Tail,
@@ -72,10 +73,10 @@ pub(super) struct Talk {
 /// A pipe that a command prints to.
 struct Output {
     stream: Stream,
-    /// None once it has ended.
+    /// The pipe. None once it has ended.
     from: Option<PipeReader>,
     line: Vec<u8>,
-    /// Whether the line is longer than what is passed on.
+    /// Whether the line exceeds the limit.
     too_long: bool,
 }
 
@@ -104,7 +105,7 @@ impl Talk {
         })
     }
 
-    /// Passes on what comes until the command ends, its time is over, or `stop` says so.
+    /// Passes output on until the command ends, reaches its timeout, or `stop` returns true.
     pub(super) fn listen(&mut self, sink: Sink<'_>, stop: Stop<'_>) -> io::Result<Ended> {
         loop {
             if stop.is_some_and(|stop| stop()) {
@@ -127,7 +128,7 @@ impl Talk {
         }
     }
 
-    /// Waits until something can be done, at most `time`.
+    /// Waits at most `time` until a pipe is ready.
     fn wait(&self, time: Duration) -> io::Result<Ready> {
         let mut fds = vec![PollFd::new(&self.alive, PollFlags::IN)];
         fds.extend(self.open().map(|output| PollFd::new(output, PollFlags::IN)));
@@ -143,12 +144,12 @@ impl Talk {
         Ok(Ready { ended: ready(&fds[..1]), output: ready(&fds[outputs]), input: ready(&fds[input..]) })
     }
 
-    /// The pipes that have not ended.
+    /// Returns the pipes that have not ended.
     fn open(&self) -> impl Iterator<Item = &PipeReader> {
         self.outputs.iter().filter_map(|output| output.from.as_ref())
     }
 
-    /// Writes what the pipe takes. A command need not read its input: a closed pipe ends it quietly.
+    /// Writes as much as the pipe takes. A command need not read its input, so a closed pipe is not an error.
     fn feed(&mut self) {
         let Some((to, text, at)) = &mut self.input else { return };
         let done = match to.write(&text.expose()[*at..]) {
@@ -163,7 +164,7 @@ impl Talk {
         }
     }
 
-    /// Reads what is there, at most a piece of each output; whether there was any.
+    /// Reads what is available, at most one piece of each output. Returns whether there was any.
     fn read(&mut self, sink: Sink<'_>) -> io::Result<bool> {
         let mut any = false;
         for output in &mut self.outputs {
@@ -184,7 +185,7 @@ impl Talk {
         Ok(any)
     }
 
-    /// What came before the end and was not read yet; then the end of the output.
+    /// Reads the rest of the output, and returns the last part of all output.
     pub(super) fn finish(mut self, sink: Sink<'_>) -> Vec<u8> {
         let deadline = Instant::now() + AFTERMATH;
         while self.open().next().is_some() {
@@ -195,7 +196,7 @@ impl Talk {
                     let time = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
                     let mut fds: Vec<_> =
                         self.open().map(|output| PollFd::new(output, PollFlags::IN)).collect();
-                    // Whatever it says, the next read knows.
+                    // The result is ignored, because the next read shows it.
                     let _ = rustix::event::poll(&mut fds, Some(&time));
                 }
                 Ok(false) | Err(_) => break,
@@ -240,7 +241,8 @@ struct Ready {
     input: bool,
 }
 
-/// A pipe that ends when the process does. The process stays a zombie, so that its number is its own until it is reaped.
+/// Makes a pipe that ends when the process does. The process stays a zombie, so that its number is valid until it is
+/// reaped.
 fn watch(process: Pid) -> io::Result<PipeReader> {
     let (reader, writer) = io::pipe()?;
     std::thread::Builder::new().name(format!("wait {}", process.as_raw_nonzero())).spawn(move || {
@@ -256,7 +258,7 @@ fn nonblocking(fd: &impl AsFd) -> io::Result<()> {
     Ok(rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
 }
 
-/// The last of an output.
+/// The last part of an output.
 #[derive(Default)]
 struct Tail {
     bytes: Vec<u8>,
@@ -277,7 +279,7 @@ impl Tail {
         self.bytes.drain(..surplus);
     }
 
-    /// Whole lines only: half a line could hold half a secret, which nobody would recognise.
+    /// Returns only whole lines: half a line could hold half a secret, which the masker would not recognise.
     fn end(mut self) -> Vec<u8> {
         self.shorten();
         if self.cut {

@@ -1,4 +1,4 @@
-//! Units of the service manager: their state, and changing it.
+//! Units of the service manager: reading and changing their state.
 
 pub mod backends;
 pub mod clock;
@@ -11,39 +11,39 @@ use clock::Clock;
 
 use crate::system::backend::Parts;
 
-/// The state of a unit, as systemd has it.
+/// The state of a unit, as systemd reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnitState {
-    /// Whether a unit file (or a generated one) is loaded. One that is not found is absent.
+    /// Whether a unit file, or a generated one, is loaded. A unit that is not found is absent.
     pub load: Load,
     /// Whether it is running.
     pub active: Active,
     /// Whether it is started at boot.
     pub enabled: Enabled,
-    /// Changes with every start: the InvocationID, 32 hexadecimal digits, or empty.
+    /// The InvocationID, which changes with every start: 32 hexadecimal digits, or empty.
     pub invocation: String,
-    /// The units that are part of it and start with it: it is active only if they are.
+    /// The units that are part of it and start with it. It is active only if they are.
     pub parts: Vec<String>,
     /// Whether its files changed since the manager read them.
     pub stale: bool,
-    /// How long ago the manager started it again by itself, because it had ended; none where it has been running since
-    /// somebody started it.
+    /// How long ago the manager restarted it automatically after it had ended. None if that did not happen since it
+    /// was last started.
     pub revived: Option<Duration>,
 }
 
-/// How the main process of a service ended that nobody had stopped.
+/// How the main process of a service ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// How long after its start.
+    /// The time since its start.
     pub after: Duration,
-    /// Whether a signal ended it, which any other process may have sent.
+    /// Whether a signal ended it. Any other process may have sent that signal.
     pub by_signal: bool,
 }
 
 /// Whether a unit is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Load {
-    /// There is none of this name.
+    /// There is no unit of this name.
     #[default]
     NotFound,
     /// It is loaded.
@@ -57,14 +57,14 @@ pub enum Load {
 /// Whether a unit runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Active {
-    /// It does not.
+    /// It does not run.
     #[default]
     Inactive,
-    /// It does; also while it reloads.
+    /// It runs. A unit that reloads counts as running.
     Active,
-    /// It is on its way up, or waits to be started again.
+    /// It is starting, or waits for a restart.
     Activating,
-    /// It is on its way down.
+    /// It is stopping.
     Deactivating,
     /// It ended in failure.
     Failed,
@@ -73,39 +73,39 @@ pub enum Active {
 /// Whether a unit is started at boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Enabled {
-    /// It is not.
+    /// It is not enabled.
     #[default]
     No,
-    /// It is: links in `.wants` or `.requires` say so.
+    /// It is enabled by links in `.wants` or `.requires`.
     Yes,
-    /// It has no `[Install]` section, or is generated: there is nothing to enable.
+    /// It has no `[Install]` section, or is generated. It cannot be enabled.
     Static,
-    /// As static, and links that a package brings or a generator makes start it: there is nothing to disable either.
+    /// Like static, but started by links of a package or a generator. It cannot be disabled either.
     Always,
 }
 
-/// What can be done to a unit.
+/// The actions on a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// Start it, if it is not running.
     Start,
-    /// Stop it.
+    /// Stop the unit.
     Stop,
-    /// Stop and start it; start it if it is not running.
+    /// Stop and start it. Start it if it is not running.
     Restart,
-    /// Let it read its configuration again; start it if it is not running.
+    /// Let it read its configuration again. Start it if it is not running.
     Reload,
     /// Start it at boot.
     Enable,
-    /// Do not.
+    /// Do not start it at boot.
     Disable,
     /// Make it impossible to start.
     Mask,
-    /// Make it possible again.
+    /// Make it possible to start again.
     Unmask,
 }
 
-/// Why the service manager did not do it.
+/// Why the service manager failed.
 #[derive(Debug, thiserror::Error)]
 pub enum UnitError {
     /// The manager could not be reached.
@@ -137,29 +137,30 @@ pub type Open = fn(Parts) -> Box<dyn Units>;
 
 /// A host's service manager.
 pub trait Units: Send + Sync {
-    /// The states of `units` (full names, `nginx.service`), in that order, in one call and without starting a process.
+    /// Returns the states of `units` (full names, `nginx.service`), in that order, in one call and without starting a
+    /// process.
     fn states(&self, units: &[String]) -> Result<Vec<UnitState>, UnitError>;
-    /// Does it and waits for the end of the job.
+    /// Does the action and waits for the end of the job.
     fn act(&self, verb: Verb, unit: &str) -> Result<(), UnitError>;
-    /// How the main process of `unit` ended, if it did before anything stopped the unit. None if the unit runs, if a job
-    /// of the manager stopped it, and if that is not known.
+    /// Returns how the main process of `unit` ended, if it ended before the unit was stopped. None if the unit runs,
+    /// if a job of the manager stopped it, or if that is not known.
     fn ended(&self, unit: &str) -> Option<Ended>;
-    /// Lets the manager read all unit files again.
+    /// Makes the manager read all unit files again.
     fn reload_files(&self) -> Result<(), UnitError>;
-    /// The last `lines` that the unit's present invocation wrote into its journal since this run began, oldest first; empty
-    /// where there is no journal.
+    /// Returns the last `lines` of the unit's current invocation in its journal since this run began, oldest first.
+    /// Empty if there is no journal.
     fn journal(&self, unit: &str, lines: u32) -> String;
-    /// What starts a program after a time and at the next boot; none if this host has no such thing.
+    /// Returns the clock, which starts a program after a time and at the next boot. None if this host has none.
     fn clock(&self) -> Option<Box<dyn Clock + '_>>;
 }
 
 impl Verb {
-    /// Whether it is about the running unit, and not about its files.
+    /// Whether the verb acts on the running unit, and not on its files.
     pub const fn is_job(self) -> bool {
         matches!(self, Self::Start | Self::Stop | Self::Restart | Self::Reload)
     }
 
-    /// The word for people and for systemctl(1).
+    /// Returns the word for people and for systemctl(1).
     pub const fn word(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -174,7 +175,7 @@ impl Verb {
     }
 }
 
-/// The types of units, each the end of a unit's name.
+/// The types of units. Each is a suffix of a unit's name.
 pub const UNIT_TYPES: [&str; 11] = [
     "service",
     "socket",
@@ -189,13 +190,13 @@ pub const UNIT_TYPES: [&str; 11] = [
     "device",
 ];
 
-/// The full name of a unit: without a type it is a service.
+/// Returns the full name of a unit. A name without a type is a service.
 pub fn full_name(given: &str) -> String {
     let typed = given.rsplit_once('.').is_some_and(|(_, end)| UNIT_TYPES.contains(&end));
     if typed { given.to_owned() } else { format!("{given}.service") }
 }
 
-/// Whether `name` is the full name of a unit, as systemd.unit(5) has it; a template is one.
+/// Whether `name` is the full name of a unit, by systemd.unit(5). Templates are included.
 pub fn is_unit_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
     let Some((prefix, end)) = name.rsplit_once('.') else { return false };
@@ -203,7 +204,7 @@ pub fn is_unit_name(name: &str) -> bool {
     name.len() <= 255 && named && UNIT_TYPES.contains(&end) && name.bytes().all(allowed)
 }
 
-/// The name of the template of an instance: `app@.service` for `app@one.service`.
+/// Returns the name of the template of an instance: `app@.service` for `app@one.service`.
 pub fn template_of(unit: &str) -> Option<String> {
     let (prefix, rest) = unit.split_once('@')?;
     let (instance, end) = rest.rsplit_once('.')?;

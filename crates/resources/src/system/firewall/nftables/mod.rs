@@ -1,5 +1,5 @@
-//! nftables: the policy is one table, `inet converge`, which a script replaces in one transaction. nft(8) speaks for the
-//! kernel.
+//! nftables. The policy is one table, `inet converge`, which a script replaces in one transaction. nft(8) is the
+//! interface to the kernel.
 
 mod render;
 
@@ -11,18 +11,18 @@ use crate::system::firewall::policy::Policy;
 use crate::system::processes::{Command, Finished};
 use crate::wish::Text;
 
-/// The packet filter of the kernel, by nft.
+/// The packet filter of the kernel, controlled by nft.
 pub struct Nftables;
 
 /// The row of nftables.
 pub const BACKEND: Backend<&'static dyn Firewall> =
     Backend { name: "nftables", marks: &["/usr/sbin/nft", "/sbin/nft"], open: Some(&Nftables) };
 
-/// The script that takes the table away. The first line makes it if it is missing: a table that is not there cannot be
+/// The script that removes the table. The first line makes it if it is missing, because a missing table cannot be
 /// deleted.
 const GONE: &str = "table inet converge\ndelete table inet converge\n";
 
-/// How long nft may take.
+/// The timeout of nft.
 const TIME: Duration = Duration::from_secs(60);
 
 impl Firewall for Nftables {
@@ -87,7 +87,7 @@ impl Firewall for Nftables {
     }
 }
 
-/// The script that puts a table with these rules in the place of the one that is there.
+/// Returns the script that replaces the table by one with these rules.
 fn script(rules: &str) -> String {
     format!(
         "# Written by Converge, which owns this table and no other.\n{GONE}table inet converge {{\n{}\n}}\n",
@@ -95,8 +95,8 @@ fn script(rules: &str) -> String {
     )
 }
 
-/// Whether `rules` close what they open and nothing else, so that they end up in the table. A backslash at their end would
-/// take the line that follows with it.
+/// Whether `rules` close exactly what they open, so that they stay inside the table. A backslash at their end would
+/// join the next line.
 pub fn stays_inside(rules: &str) -> bool {
     if rules.trim_end().ends_with('\\') {
         return false;
@@ -127,7 +127,7 @@ fn command(words: &[&str], input: Option<&[u8]>) -> Command {
     Command { input, timeout: TIME, ..Command::new(["nft"].iter().chain(words).copied()) }
 }
 
-/// A stateless listing without the elements that rules or time put into sets.
+/// Returns a stateless listing without set elements that rules or timeouts add.
 fn settled(listing: &str) -> String {
     let (mut kept, mut moves, mut inside) = (String::with_capacity(listing.len()), false, false);
     for line in listing.split_inclusive('\n') {

@@ -1,5 +1,5 @@
-//! A policy as the rules of one table, in the words of nft(8). A rule is a line for each family of addresses that it names
-//! and for each protocol with ports; if it names no address, the line is about IPv4 and IPv6 alike.
+//! A policy as the rules of one table, in the syntax of nft(8). A rule becomes one line per address family that it
+//! names and per protocol with ports. If it names no address, the line matches both IPv4 and IPv6.
 
 use std::fmt::Write as _;
 
@@ -8,15 +8,15 @@ use crate::system::firewall::policy::{
 };
 
 const REFUSE: &str = "reject with icmpx port-unreachable";
-/// A host without these cannot keep a connection at all.
+/// Without these ICMP messages, connections of a host do not work.
 const ICMP: &str = "icmp type { destination-unreachable, time-exceeded, parameter-problem } accept";
 const ICMP_V6: &str =
     "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept";
-/// Neighbours are found by these: without them there is no IPv6.
+/// IPv6 finds neighbours by these messages. Without them it does not work.
 const NEIGHBOURS: &str = "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, \
                           mld-listener-query } ip6 hoplimit { 1, 255 } accept";
 
-/// The sets and chains of the policy.
+/// Renders the sets and chains of the policy.
 pub(super) fn rules(policy: &Policy) -> String {
     let mut text = Rules { policy, text: String::new() };
     text.table();
@@ -33,7 +33,7 @@ struct Rules<'a> {
     text: String,
 }
 
-/// What a line is about beside its rule: the word for interfaces, and the family alone.
+/// What a line matches beside its rule: the keyword for interfaces, and a single family.
 #[derive(Clone, Copy)]
 struct Way {
     word: &'static str,
@@ -50,9 +50,9 @@ const IN: Way = Way { word: "iifname", only: None };
 const OUT: Way = Way { word: "oifname", only: None };
 
 impl Rules<'_> {
-    /// A line within a chain.
+    /// Adds a line within a chain.
     fn line(&mut self, line: &str) {
-        // Writing to a string cannot fail.
+        // Ignored: writing to a string cannot fail.
         let _ = writeln!(self.text, "        {line}");
     }
 
@@ -94,14 +94,14 @@ impl Rules<'_> {
         }
     }
 
-    /// The beginning of a chain of the filter: `policy` is for packets that no rule names.
+    /// Begins a chain of the filter. `policy` is for packets that match no rule.
     fn filter(&mut self, hook: &str, policy: Action) {
         let word = if policy == Action::Accept { "accept" } else { "drop" };
         self.open(hook, &format!("type filter hook {hook} priority filter; policy {word};"));
         self.line("ct state established,related accept");
     }
 
-    /// The end of a chain of the filter.
+    /// Ends a chain of the filter.
     fn rest(&mut self, policy: Action) {
         if self.policy.logs_rest && policy != Action::Accept {
             self.line(&log(&self.policy.log));
@@ -212,7 +212,7 @@ impl Rules<'_> {
         }
     }
 
-    /// What a rule logs, it logs whole: also the services that another rule decides about.
+    /// Logs everything that a rule matches, including services that another rule decides.
     fn logged(&mut self, ordered: &Ordered<'_>, way: Way) {
         if ordered.rule.log {
             let whole = ordered.rule.at(ordered.limit, &[]);
@@ -235,7 +235,7 @@ impl Rules<'_> {
         self.rule(ordered, Way { only: Some(Family::V6), ..way }, &v6);
     }
 
-    /// The lines of a rule, each with what becomes of the packets.
+    /// Adds the lines of a rule, each with its verdict.
     fn rule(&mut self, ordered: &Ordered<'_>, way: Way, verdict: &str) {
         let rule = ordered.rule;
         let comment = rule.comment.as_ref().filter(|text| !text.is_empty());
@@ -255,7 +255,7 @@ impl Rules<'_> {
     }
 }
 
-/// What leaves by the interface of a masquerade.
+/// Returns a rule for packets that leave by the interface of a masquerade.
 fn leaving(masquerade: &Masquerade) -> Rule {
     let interfaces = vec![masquerade.interface.clone()];
     Rule {
@@ -265,7 +265,7 @@ fn leaving(masquerade: &Masquerade) -> Rule {
     }
 }
 
-/// What arrives at the ports of a port forward.
+/// Returns a rule for packets that arrive at the ports of a port forward.
 fn arriving(forward: &PortForward) -> Rule {
     Rule {
         tcp: forward.tcp.clone(),
@@ -277,7 +277,7 @@ fn arriving(forward: &PortForward) -> Rule {
     }
 }
 
-/// Where a port forward leads: `10.0.0.5:80`, `[2001:db8::7]:80`, `2001:db8::7`.
+/// Formats the target of a port forward: `10.0.0.5:80`, `[2001:db8::7]:80`, `2001:db8::7`.
 fn end(forward: &PortForward) -> String {
     let host = &forward.to_text;
     match forward.to_port {
@@ -287,7 +287,7 @@ fn end(forward: &PortForward) -> String {
     }
 }
 
-/// The families that a rule is about. None stands for both.
+/// Returns the families that a rule matches. None stands for both.
 fn families(rule: &Rule, only: Option<Family>) -> Vec<Option<Family>> {
     if rule.from.is_empty() && rule.to.is_empty() {
         return vec![only];
@@ -301,7 +301,7 @@ fn families(rule: &Rule, only: Option<Family>) -> Vec<Option<Family>> {
     [Family::V4, Family::V6].into_iter().filter(is_about).map(Some).collect()
 }
 
-/// What a rule is about in each of its lines: ports of a protocol, protocols, or everything.
+/// Returns the match of each line of a rule: ports of a protocol, protocols, or everything.
 fn about(ordered: &Ordered<'_>) -> Vec<String> {
     if !ordered.rule.names_ports() {
         return vec![String::new()];
@@ -315,7 +315,7 @@ fn about(ordered: &Ordered<'_>) -> Vec<String> {
     [ports("tcp", &ordered.tcp), ports("udp", &ordered.udp), protocols].into_iter().flatten().collect()
 }
 
-/// One item, or a set of them without repetitions.
+/// Formats one item, or a set of items without duplicates.
 fn set(items: &[&str]) -> String {
     if let [one] = items {
         return (*one).to_owned();

@@ -1,4 +1,4 @@
-//! dpkg's own files, read without starting a process: what is installed, and how versions follow each other.
+//! The files of dpkg, read without starting a process: installed packages, and the order of versions.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,19 +8,19 @@ use std::path::Path;
 use crate::system::files::Files;
 use crate::system::packages::{Installed, PackageTable};
 
-/// What `/var/lib/dpkg` says.
+/// The content of `/var/lib/dpkg`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Database {
-    /// What is installed, or half so. A package of the host's own architecture is there by its plain name and by
-    /// `NAME:ARCHITECTURE`.
+    /// The packages that are installed or half-installed. A package of the host's own architecture is listed by its
+    /// plain name and by `NAME:ARCHITECTURE`.
     pub packages: PackageTable,
-    /// By a name that packages provide beside their own: those that are installed and whole.
+    /// By a provided name: the fully installed packages that provide it.
     pub provided: BTreeMap<String, Vec<String>>,
-    /// Packages that were removed, and whose configuration is still there.
+    /// Packages that were removed, but whose configuration is still there.
     pub leftovers: BTreeSet<String>,
-    /// Whether a run of dpkg died: packages are not configured, or its journal is not empty.
+    /// Whether a run of dpkg died: some packages are not configured, or its journal is not empty.
     pub interrupted: bool,
-    /// The host's own architecture, that of dpkg: `amd64`.
+    /// The host's own architecture, which is that of dpkg: `amd64`.
     pub architecture: String,
 }
 
@@ -30,7 +30,7 @@ const LIMIT: usize = 128 * 1024 * 1024;
 const STATUS: &str = "/var/lib/dpkg/status";
 
 impl Database {
-    /// Reads the database; none where there is none.
+    /// Reads the database. None if there is none.
     pub fn read(files: &Files) -> io::Result<Option<Self>> {
         let bytes = match files.read(Path::new(STATUS), LIMIT) {
             Ok(bytes) => bytes,
@@ -66,7 +66,7 @@ impl Database {
                 self.leftovers.insert(name);
                 return;
             }
-            // A trigger that waits for another package belongs to that one.
+            // Here a package waits for a trigger of another package, and is itself complete.
             Some("installed" | "triggers-awaited" | "triggers-pending") => error == Some("ok"),
             Some(_) => false,
         };
@@ -82,7 +82,7 @@ impl Database {
     }
 }
 
-/// The fields of a stanza that matter.
+/// The relevant fields of a stanza.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stanza<'a> {
     pub(super) package: &'a str,
@@ -93,7 +93,7 @@ pub(super) struct Stanza<'a> {
 }
 
 impl<'a> Stanza<'a> {
-    /// Takes the field of a line, if it is one that matters.
+    /// Reads the field of a line, if it is a relevant one.
     pub(super) fn take(&mut self, line: &'a str) {
         let Some((field, value)) = line.split_once(": ") else { return };
         match field {
@@ -107,7 +107,7 @@ impl<'a> Stanza<'a> {
     }
 }
 
-/// The names of a field `Provides`: `default-mta, mail-transport-agent, smtp (= 1.2)`.
+/// Returns the names in a `Provides` field: `default-mta, mail-transport-agent, smtp (= 1.2)`.
 fn provides(field: &str) -> impl Iterator<Item = &str> {
     field.split(',').filter_map(|one| one.split_whitespace().next())
 }
@@ -120,7 +120,7 @@ fn stanzas(text: &str) -> impl Iterator<Item = Stanza<'_>> {
     })
 }
 
-/// Whether a run of dpkg left its journal, whose files are named by numbers.
+/// Whether a run of dpkg left its journal. The names of its files are numbers.
 fn has_journal(files: &Files) -> io::Result<bool> {
     match files.list(Path::new("/var/lib/dpkg/updates")) {
         Ok(names) => Ok(names.iter().any(|name| {
@@ -133,7 +133,7 @@ fn has_journal(files: &Files) -> io::Result<bool> {
     }
 }
 
-/// How two versions follow each other: deb-version(7).
+/// Compares two versions: deb-version(7).
 pub fn compare(one: &str, other: &str) -> Ordering {
     let (one, other) = (Parts::of(one), Parts::of(other));
     one.epoch
@@ -156,7 +156,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Text and numbers in turn: text by its letters' order, numbers by their value.
+/// Compares text and numbers in turn: text by its letters, numbers by their value.
 fn compare_part(one: &str, other: &str) -> Ordering {
     let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
     while !one.is_empty() || !other.is_empty() {
@@ -173,7 +173,7 @@ fn compare_part(one: &str, other: &str) -> Ordering {
     Ordering::Equal
 }
 
-/// Takes the bytes off the front of `rest` as long as they are `wanted`.
+/// Removes the leading bytes of `rest` that are `wanted`, and returns them.
 fn split<'a>(rest: &mut &'a [u8], wanted: impl Fn(&u8) -> bool) -> &'a [u8] {
     let at = rest.iter().position(|byte| !wanted(byte)).unwrap_or(rest.len());
     let (front, back) = rest.split_at(at);
@@ -181,7 +181,7 @@ fn split<'a>(rest: &mut &'a [u8], wanted: impl Fn(&u8) -> bool) -> &'a [u8] {
     front
 }
 
-/// Letters come before all else, and `~` even before the end.
+/// Compares texts: letters sort before other characters, and `~` sorts even before the end.
 fn compare_text(one: &[u8], other: &[u8]) -> Ordering {
     let rank = |byte: Option<&u8>| match byte {
         None => 0,
@@ -196,7 +196,7 @@ fn compare_text(one: &[u8], other: &[u8]) -> Ordering {
         .unwrap_or(Ordering::Equal)
 }
 
-/// By value, of any length: without leading zeros the longer one is greater.
+/// Compares numbers of any length by value: without leading zeros, the longer one is greater.
 fn compare_number(one: &[u8], other: &[u8]) -> Ordering {
     let value = |mut digits: &'_ [u8]| {
         while let [b'0', rest @ ..] = digits {
@@ -208,8 +208,8 @@ fn compare_number(one: &[u8], other: &[u8]) -> Ordering {
     one.len().cmp(&other.len()).then_with(|| one.cmp(&other))
 }
 
-/// Whether `name` follows Debian's rule for names, with the architecture on request. apt takes one that ends in `-` for a
-/// removal.
+/// Whether `name` follows Debian's rule for names, with an optional architecture. apt reads a name that ends in `-`
+/// as a removal.
 pub fn is_name(name: &str) -> bool {
     let (name, architecture) = name.split_once(':').unwrap_or((name, "any"));
     let small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -220,11 +220,11 @@ pub fn is_name(name: &str) -> bool {
         && architecture.chars().all(|c| small(c) || c == '-')
 }
 
-/// Whether `version` is the one asked for: `*` stands for any text, `?` for one character.
+/// Whether `version` matches the pattern: `*` stands for any text, `?` for one character.
 pub fn matches(pattern: &str, version: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), version.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // The last star, and how much of the text it was last taken to stand for: only that one is ever tried again.
+    // The last star, and how much of the text it last matched. Only the last star is ever tried again.
     let mut star = None;
     while t < text.len() {
         match (pattern.get(p), star) {

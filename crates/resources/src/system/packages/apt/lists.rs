@@ -1,7 +1,7 @@
-//! apt's lists, read without starting a process: which versions are on offer, and which of them apt would take.
+//! The lists of apt, read without starting a process: available versions, and the version that apt would choose.
 //!
-//! It holds only where the rules are apt's own defaults. Where a host has pins, a release of its choice, compressed lists,
-//! or repositories on its own disk, nothing is read here, and apt is asked instead.
+//! This is valid only for apt's default rules. A host may have pins, a release of its choice, compressed lists, or
+//! repositories on its own disk. Nothing is read here then, and apt is asked instead.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::system::files::{Files, Sort};
 use crate::system::packages::apt::dpkg::{self, Stanza};
 
-/// The versions on offer of every package.
+/// The available versions of every package.
 #[derive(Debug, Default)]
 pub struct Lists {
     offers: HashMap<Box<str>, Vec<Offer>>,
@@ -26,12 +26,12 @@ struct Offer {
 
 const FOLDER: &str = "/var/lib/apt/lists";
 
-/// The priority of a release without peculiarities, and of what is installed.
+/// The usual priority of a release, and the priority of an installed version.
 const USUAL: i16 = 500;
 const INSTALLED: i16 = 100;
 
 impl Lists {
-    /// Reads the lists for packages of `architecture`; none where apt must be asked.
+    /// Reads the lists for packages of `architecture`. None if apt must be asked.
     pub fn read(files: &Files, architecture: &str) -> io::Result<Option<Self>> {
         let names = match files.list(Path::new(FOLDER)) {
             Ok(names) => names,
@@ -84,8 +84,8 @@ impl Lists {
         self.offers.entry(name).or_default().push(Offer { version: stanza.version.into(), priority });
     }
 
-    /// The version that apt would install of the package `name`, of which `installed` is there: the one of the highest
-    /// priority, of these the newest, and never an older one than there is.
+    /// Returns the version of the package `name` that apt would install, if `installed` is installed. It has the
+    /// highest priority, and of those it is the newest. It is never older than the installed one.
     pub fn candidate<'a>(&'a self, name: &str, installed: Option<&'a str>) -> Option<&'a str> {
         let there = installed.map(|version| (version, INSTALLED));
         let offers = self.offers.get(name).into_iter().flatten();
@@ -100,7 +100,7 @@ impl Lists {
 }
 
 impl Lists {
-    /// The package whose name comes nearest to `name`, which no list knows: a slip of the hand away, or two.
+    /// Returns the package name most similar to `name`, which is in no list. It differs by one or two letters.
     pub fn nearest(&self, name: &str) -> Option<&str> {
         if self.offers.contains_key(name) {
             return None;
@@ -114,7 +114,7 @@ impl Lists {
     }
 }
 
-/// How many letters differ, are missing or are too many; none where that is more than `most`.
+/// Returns how many letters differ, are missing or are added. None if more than `most`.
 fn distance(one: &[u8], other: &[u8], most: u8) -> Option<u8> {
     let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
     let (one, other) = (&one[same..], &other[same..]);
@@ -131,12 +131,12 @@ fn rank(one: (&str, i16), other: (&str, i16)) -> Ordering {
     one.1.cmp(&other.1).then_with(|| dpkg::compare(one.0, other.0))
 }
 
-/// The longest line that is looked at: a longer one is none of the fields that matter.
+/// The longest line that is read. A longer line is never a relevant field.
 const LINE: u64 = 64 * 1024;
 
 const FIELDS: [&[u8]; 3] = [b"Package: ", b"Version: ", b"Architecture: "];
 
-/// Whether some of the lists are links: apt keeps those of a repository on the host's own disk so.
+/// Whether some of the lists are links. apt keeps the lists of a repository on the host's own disk that way.
 fn has_links(files: &Files, names: &[String]) -> io::Result<bool> {
     for name in names {
         let entry = files.entry(&Path::new(FOLDER).join(name))?;
@@ -147,7 +147,7 @@ fn has_links(files: &Files, names: &[String]) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether the host has rules of its own about what to take from where.
+/// Whether the host has its own rules about which package comes from which source.
 fn has_rules(files: &Files) -> io::Result<bool> {
     for path in ["/etc/apt/preferences", "/etc/apt/preferences.d"] {
         if !pieces(files, path)?.is_empty() {
@@ -165,10 +165,10 @@ fn has_rules(files: &Files) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The largest piece of configuration that is read, in bytes.
+/// The largest file of configuration that is read, in bytes.
 const CONFIGURATION: usize = 1024 * 1024;
 
-/// The file at `path`, or the files in the folder there.
+/// Returns the file at `path`, or the files in the folder there.
 fn pieces(files: &Files, path: &str) -> io::Result<Vec<PathBuf>> {
     let path = Path::new(path);
     match files.list(path) {
@@ -179,7 +179,7 @@ fn pieces(files: &Files, path: &str) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-/// The priorities of the releases, by the beginning of their lists' names.
+/// The priorities of the releases, by the start of their lists' names.
 struct Releases(Vec<(String, i16)>);
 
 impl Releases {
@@ -201,10 +201,11 @@ impl Releases {
     }
 }
 
-/// How much of a release file is read: its own fields stand before the long table of digests.
+/// How much of a release file is read. Its fields come before the long table of digests.
 const HEAD: u64 = 16 * 1024;
 
-/// apt_preferences(5): 1 for what is never installed by itself, 100 where upgrades may come from it.
+/// Returns the priority by apt_preferences(5): 1 if its packages are never installed automatically, 100 if upgrades
+/// may come from it.
 fn release_priority(text: &str) -> i16 {
     let says = |field: &str| {
         text.lines().any(|line| {

@@ -1,8 +1,8 @@
-//! Packages by apt: what is installed and on offer is read from files, what a transaction would do is asked of
-//! `apt-get -s`, and one run of `apt-get` does it.
+//! Packages by apt. Installed and available packages are read from files. `apt-get -s` simulates a transaction, and
+//! one run of `apt-get` carries it out.
 //!
-//! Nothing ever asks a question: debconf, configuration files (the host's own stays), needrestart (which only lists, so
-//! that no service restarts that the plan does not name).
+//! No program ever asks a question: not debconf, not for configuration files (the host's own stay), not needrestart.
+//! needrestart only lists services, so that none restarts that the plan does not name.
 
 pub mod dpkg;
 pub mod lists;
@@ -32,34 +32,34 @@ pub struct Apt {
     processes: Arc<dyn Processes>,
     lists: Mutex<Option<Read>>,
     patience: Duration,
-    /// Until when a look waits for a transaction of others; set by the first that is met.
+    /// Until when a look waits for transactions of other programs. The first one that it meets sets the time.
     deadline: OnceLock<Instant>,
 }
 
-/// Lists that were read, and how the host's lists were marked then.
+/// Lists that were read, with the time of the host's lists at that moment.
 struct Read {
     mark: Option<SystemTime>,
     lists: Option<Arc<Lists>>,
 }
 
-/// How long the lock of another transaction is waited for.
+/// How long to wait for the lock of another transaction.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How long it is until a lock that is held is looked at again.
+/// The interval at which a held lock is checked again.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// How long a look waits, in all, for a transaction that is on its way: what it reads meanwhile is no longer so a moment
-/// later, and half a transaction looks like an interrupted one.
+/// How long a look waits in total for running transactions. What it reads meanwhile would soon be wrong, and half a
+/// transaction looks like an interrupted one.
 const LOOK_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a transaction may take.
+/// The timeout of a transaction.
 const TRANSACTION: Duration = Duration::from_secs(1800);
 
-/// How much of what apt says is looked through.
+/// How much of apt's output is parsed, in bytes.
 const SAID: usize = 4 * 1024 * 1024;
 
 impl Apt {
-    /// The packages of the host with these files and processes.
+    /// Returns the packages of the host with these files and processes.
     pub fn new(files: Arc<Files>, processes: Arc<dyn Processes>) -> Self {
         Self { files, processes, lists: Mutex::new(None), patience: PATIENCE, deadline: OnceLock::new() }
     }
@@ -69,7 +69,7 @@ impl Apt {
         Database::read(&self.files)?.ok_or(PackageError::Unsupported)
     }
 
-    /// Lets a transaction of others end, as that of an agent that was killed, which goes on without it.
+    /// Waits until a transaction of another program ends. Example: one whose agent was killed continues alone.
     fn let_end(&self) {
         while self.holder(&CHANGE_LOCKS).is_some()
             && Instant::now() < *self.deadline.get_or_init(|| Instant::now() + LOOK_PATIENCE)
@@ -78,15 +78,15 @@ impl Apt {
         }
     }
 
-    /// When the lists were last fetched: apt makes and removes files in one of these folders each time.
+    /// Returns when the lists were last refreshed. apt makes and removes files in one of these folders each time.
     fn fetched(&self) -> io::Result<Option<SystemTime>> {
         let lists = self.files.modified(Path::new("/var/lib/apt/lists"))?;
         let partial = self.files.modified(Path::new("/var/lib/apt/lists/partial"))?;
-        // Without that folder apt never ran here: an image may bring an empty one for the lists.
+        // Without that folder, apt has never refreshed here. An image may have an empty folder for the lists.
         Ok(partial.and(lists.max(partial)))
     }
 
-    /// When the sources were last changed.
+    /// Returns when the sources were last changed.
     fn sources_changed(&self) -> io::Result<Option<SystemTime>> {
         let folder = Path::new("/etc/apt/sources.list.d");
         let mut newest =
@@ -102,7 +102,7 @@ impl Apt {
         Ok(newest)
     }
 
-    /// The lists as apt would use them, read once as long as they stay as they are; none where apt must be asked.
+    /// Returns the lists as apt would use them. They are read again only if they changed. None if apt must be asked.
     fn lists(&self, architecture: &str) -> Result<Option<Arc<Lists>>, PackageError> {
         let mark = self.fetched()?;
         if self.sources_changed()? > mark {
@@ -117,7 +117,7 @@ impl Apt {
         Ok(lists)
     }
 
-    /// Runs a command of the package manager; how it ended, and what it said.
+    /// Runs a command of the package manager. Returns how it ended, and its output.
     fn run(
         &self,
         words: Vec<String>,
@@ -138,14 +138,14 @@ impl Apt {
         Ok((finished, String::from_utf8_lossy(&said).into_owned()))
     }
 
-    /// As [`Apt::run`]; an end without success is an error.
+    /// Like [`Apt::run`], but a failure is an error.
     fn must(&self, words: Vec<String>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
         let program = words.first().cloned().unwrap_or_default();
         let (finished, said) = self.run(words, output)?;
         if finished.success() { Ok(()) } else { Err(failure(&program, finished.code, &said)) }
     }
 
-    /// As [`Apt::must`]; what no list knows is told with the name that comes nearest to it.
+    /// Like [`Apt::must`]. For a package in no list, the error names the most similar one.
     fn install(&self, words: Vec<String>, output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
         let (finished, said) = self.run(words, output)?;
         if finished.success() {
@@ -162,7 +162,7 @@ impl Apt {
         })
     }
 
-    /// What one batch would do, with what is in no list left out of it.
+    /// Adds what one batch would do. Packages in no list are left out of it.
     fn simulate_batch(&self, mut batch: Batch<'_>, into: &mut Simulation) -> Result<(), PackageError> {
         loop {
             let words = batch.install();
@@ -195,14 +195,15 @@ impl Apt {
         Ok(simulation)
     }
 
-    /// Holds what a batch would do now against what is allowed. What no list knows is left to the transaction to tell.
+    /// Compares what a batch would do now with what is allowed. For packages in no list, the transaction itself
+    /// reports the error.
     fn check_batch(&self, batch: &Batch<'_>, allowed: &Allowance) -> Result<(), PackageError> {
         let mut simulation = Simulation::default();
         self.simulate_batch(batch.clone(), &mut simulation)?;
         allowed.check(&simulation)
     }
 
-    /// Waits until none of the locks at `paths` is held, saying who holds one.
+    /// Waits until none of the locks at `paths` is held, and reports a holder.
     fn wait_for(&self, paths: &[&str], output: &mut dyn FnMut(&[u8])) -> Result<(), PackageError> {
         let started = Instant::now();
         let mut told = None;
@@ -220,12 +221,12 @@ impl Apt {
         Ok(())
     }
 
-    /// Who holds the first of the locks at `paths` that is held.
+    /// Returns the holder of the first held lock at `paths`.
     fn holder(&self, paths: &[&str]) -> Option<String> {
         paths.iter().find_map(|path| self.holder_of(path))
     }
 
-    /// Who holds the lock at `path`: name and number. A lock that cannot be looked at is left to apt.
+    /// Returns the holder of the lock at `path`: name and process number. A lock that cannot be read is left to apt.
     fn holder_of(&self, path: &str) -> Option<String> {
         let file = self.files.open(Path::new(path)).ok()?;
         let lock = rustix::process::fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok()??;
@@ -237,8 +238,8 @@ impl Apt {
     }
 }
 
-/// Nothing asks; what would be asked is answered as by default. `UCF` and `NEEDRESTART` are read by the programs of
-/// these names.
+/// Turns off all questions; the defaults are used. The programs ucf and needrestart read the variables `UCF` and
+/// `NEEDRESTART`.
 const ENVIRONMENT: [(&str, &str); 6] = [
     ("DEBIAN_FRONTEND", "noninteractive"),
     ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
@@ -248,8 +249,8 @@ const ENVIRONMENT: [(&str, &str); 6] = [
     ("NEEDRESTART_UI", "NeedRestart::UI::stdio"),
 ];
 
-/// The locks of those who change packages: that of apt, and that of dpkg, which lives on where the apt-get that started it
-/// is killed.
+/// The locks of programs that change packages: that of apt, and that of dpkg. dpkg keeps its lock if the apt-get that
+/// started it is killed.
 const CHANGE_LOCKS: [&str; 2] = ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"];
 const LISTS_LOCK: &str = "/var/lib/apt/lists/lock";
 
@@ -326,7 +327,7 @@ impl Packages for Apt {
     fn simulate(&self, requests: &[PackageRequest]) -> Result<Simulation, PackageError> {
         let mut simulation = Simulation::default();
         if self.database()?.interrupted {
-            // Nobody can tell what a broken database comes to once it is repaired.
+            // The result with a broken database cannot be computed before it is repaired.
             return Ok(simulation);
         }
         let (later, now): (Vec<_>, Vec<_>) = requests.iter().partition(|request| request.refresh);
@@ -347,7 +348,7 @@ impl Packages for Apt {
         if requests.iter().any(|request| request.refresh) {
             self.refresh(None, output)?;
         }
-        // All of it before the first batch: a transaction that must not be changes nothing.
+        // All of this comes before the first batch, so that a refused transaction changes nothing.
         let resolved = if requests.iter().any(|request| request.refresh) {
             resolve(self, requests)?
         } else {
@@ -380,7 +381,7 @@ impl Packages for Apt {
         if self.database()?.interrupted {
             return Ok(Vec::new());
         }
-        // What fetched lists will say is unknown.
+        // The content of refreshed lists is not known.
         let requests = after.iter().filter(|request| !request.refresh).collect();
         let batch = Batch { requests, ..Batch::default() };
         let words = batch.install();
@@ -389,7 +390,7 @@ impl Packages for Apt {
         }
         let options = [batch.options(), vec!["--auto-remove"]].concat();
         let (finished, said) = self.run(apt_get(&["--simulate"], &options, &words), &mut |_| {})?;
-        // What cannot be carried out is told by its own steps.
+        // The steps of the requests themselves report what is not possible.
         if finished.success() { Ok(removals(&said)) } else { Ok(self.simulate_autoremove()?.removed) }
     }
 
@@ -421,7 +422,7 @@ impl Packages for Apt {
 }
 
 impl Apt {
-    /// Waits until it is our turn, and repairs what a dead transaction left half-way; the database as it is then.
+    /// Waits for the locks, and repairs what a dead transaction left. Returns the database after that.
     fn make_ready(&self, output: &mut dyn FnMut(&[u8])) -> Result<Database, PackageError> {
         self.wait_for(&CHANGE_LOCKS, output)?;
         let database = self.database()?;
@@ -429,7 +430,7 @@ impl Apt {
             return Ok(database);
         }
         output(b"an earlier transaction was interrupted: repairing the package database\n");
-        // What it cannot repair, apt-get tells afterwards.
+        // If something cannot be repaired, apt-get reports it afterwards.
         self.run(repair(), output)?;
         self.database()
     }
@@ -448,14 +449,16 @@ impl Apt {
 struct Batch<'a> {
     recommends: Option<bool>,
     requests: Vec<&'a PackageRequest>,
-    /// Whether one that is installed was cut off while it was unpacked: apt counts its version as there, and leaves it so.
+    /// Whether an installed package was interrupted while it was unpacked. apt counts its version as installed and
+    /// would leave it so.
     reinstall: bool,
-    /// Whether one that goes was cut off: dpkg would have it installed whole before.
+    /// Whether a package to remove was interrupted. Without force, dpkg requires that it is first installed
+    /// completely.
     force: bool,
 }
 
 impl<'a> Batch<'a> {
-    /// Requests in batches, removals with the first: usually there is one.
+    /// Groups requests into batches, with removals in the first one. Usually there is one batch.
     fn of(requests: Vec<&'a PackageRequest>) -> Vec<Self> {
         let mut batches: Vec<Self> = Vec::new();
         let (removals, others): (Vec<_>, Vec<_>) =
@@ -478,7 +481,7 @@ impl<'a> Batch<'a> {
         batches
     }
 
-    /// What `apt-get install` is asked: `NAME`, `NAME=VERSION`, `NAME-`.
+    /// Returns the arguments of `apt-get install`: `NAME`, `NAME=VERSION`, `NAME-`.
     fn install(&self) -> Vec<String> {
         let word = |request: &&PackageRequest| match &request.goal {
             PackageGoal::Present | PackageGoal::Latest => Some(request.name.clone()),
@@ -489,7 +492,7 @@ impl<'a> Batch<'a> {
         self.requests.iter().filter_map(word).collect()
     }
 
-    /// Has what is half-installed in `database` unpacked again, or removed as it is.
+    /// Lets packages that are half-installed in `database` be unpacked again, or removed as they are.
     fn mend(&mut self, database: &Database) {
         let is_half = |name: &str| database.packages.get(name).is_some_and(|installed| !installed.whole);
         let half = || self.requests.iter().filter(|one| is_half(&one.name));
@@ -520,8 +523,8 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What every run of apt-get is told: no questions, the host's own configuration files stay, no progress bar, and a
-/// little patience with whoever takes the lock at the last moment.
+/// The options of every run of apt-get: no questions, keep the host's own configuration files, no progress bar. It
+/// waits a short time if another program takes the lock at the last moment.
 const SETTLED: [&str; 11] = [
     "--yes",
     "--quiet",
@@ -541,7 +544,7 @@ fn apt_get(first: &[&str], options: &[&str], words: &[String]) -> Vec<String> {
     fixed.map(|word| (*word).to_owned()).chain(words.iter().cloned()).collect()
 }
 
-/// What is left of removed packages goes, and of those that are there all.
+/// Returns the command that purges packages: the configuration of removed packages, and all of installed ones.
 fn purge(names: &[String]) -> Vec<String> {
     other("purge", apt_get(&[], &[], names))
 }
@@ -550,7 +553,7 @@ fn autoremove(first: &[&str]) -> Vec<String> {
     other("autoremove", apt_get(first, &[], &[]))
 }
 
-/// The words of another command of apt-get than `install`.
+/// Returns the words of another command of apt-get than `install`.
 fn other(verb: &str, mut words: Vec<String>) -> Vec<String> {
     words.iter_mut().filter(|word| *word == "install").for_each(|word| *word = verb.to_owned());
     words
@@ -560,7 +563,8 @@ fn repair() -> Vec<String> {
     ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"].map(str::to_owned).to_vec()
 }
 
-/// A line of a simulation: `Inst NAME [OLD] (NEW ORIGIN [ARCHITECTURE])`, `Remv NAME [OLD]`, `Purg NAME [OLD]`.
+/// Parses a line of a simulation: `Inst NAME [OLD] (NEW ORIGIN [ARCHITECTURE])`, `Remv NAME [OLD]`, `Purg NAME
+/// [OLD]`.
 fn read_step(line: &str, into: &mut Simulation) {
     let Some((verb, rest)) = line.split_once(' ') else { return };
     let name = rest.split(' ').next().unwrap_or_default();
@@ -580,7 +584,7 @@ fn removals(said: &str) -> Vec<String> {
     simulation.removed
 }
 
-/// The packages that apt says are in no list, or not in the version that is asked.
+/// Returns the packages that apt reports as in no list, or not in the asked version.
 fn unknown_names(said: &str) -> Vec<&str> {
     let unknown = |line: &'_ str| -> Option<(usize, usize)> {
         let error = line.strip_prefix("E: ")?;
@@ -601,14 +605,14 @@ fn unknown_names(said: &str) -> Vec<&str> {
     said.lines().filter_map(|line| unknown(line).map(|(start, end)| line[start..end].trim())).collect()
 }
 
-/// The packages that `apt-cache showpkg` names as those that provide one: `NAME VERSION (= PROVIDED)`.
+/// Returns the providers in the output of `apt-cache showpkg`: `NAME VERSION (= PROVIDED)`.
 fn reverse_provides(said: &str) -> Vec<String> {
     let lines = said.lines().skip_while(|line| line.trim_end() != "Reverse Provides:").skip(1);
     let names: BTreeSet<_> = lines.filter_map(|line| line.split_whitespace().next()).collect();
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// The candidates that `apt-cache policy` names.
+/// Returns the candidates in the output of `apt-cache policy`.
 fn policies(said: &str) -> BTreeMap<String, String> {
     let mut candidates = BTreeMap::new();
     let mut name = None;
@@ -624,7 +628,7 @@ fn policies(said: &str) -> BTreeMap<String, String> {
     candidates
 }
 
-/// Why a run failed, in the program's own words.
+/// Returns why a run failed, in the program's own words.
 fn failure(program: &str, code: Option<i32>, said: &str) -> PackageError {
     let how = code.map_or("was ended by a signal".to_owned(), |code| format!("ended with {code}"));
     let words = match reasons(said) {
@@ -638,7 +642,7 @@ fn failure(program: &str, code: Option<i32>, said: &str) -> PackageError {
     PackageError::Failed { what }
 }
 
-/// What apt and dpkg call an error, each with the indented lines after it: they say why.
+/// Returns the errors of apt and dpkg, each with the indented lines after it, which give the reason.
 fn reasons(said: &str) -> Vec<String> {
     let mut reasons: Vec<String> = Vec::new();
     let (mut room, mut explains) = (REASONS, false);
@@ -660,10 +664,10 @@ fn reasons(said: &str) -> Vec<String> {
     reasons
 }
 
-/// What apt says before it lists what keeps it from installing.
+/// The line of apt before the list of conflicts.
 const UNMET: &str = "The following packages have unmet dependencies:";
 
-/// How many bytes of reasons an error holds: a transaction may fail on a thousand packages.
+/// The most bytes of reasons in an error: a transaction may fail on a thousand packages.
 const REASONS: usize = 2000;
 
 #[cfg(test)]

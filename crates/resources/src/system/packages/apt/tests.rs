@@ -1,4 +1,4 @@
-//! What apt is asked, and how its answers are read. What apt itself does is tested on real hosts.
+//! Tests of the commands for apt, and of how its output is parsed. apt itself is tested on real hosts.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ const STATUS: &str = "Package: dpkg\nStatus: install ok installed\nArchitecture:
 
 type Answer = Box<dyn Fn(&Command) -> (i32, &'static str) + Send + Sync>;
 
-/// Remembers the command lines, and answers as a test says.
+/// Records the command lines, and answers as a test defines.
 struct Script {
     lines: Mutex<Vec<String>>,
     answer: Answer,
@@ -44,7 +44,7 @@ fn host(status: &str, answer: impl Fn(&Command) -> (i32, &'static str) + Send + 
 }
 
 impl Host {
-    /// The command lines so far, without what every run of apt-get is told.
+    /// Returns the command lines so far, without the options of every run of apt-get.
     fn lines(&self) -> Vec<String> {
         let settled = SETTLED[..SETTLED.len() - 1].join(" ") + " ";
         self.script.lines.lock().unwrap().iter().map(|line| line.replace(&settled, "")).collect()
@@ -273,7 +273,7 @@ fn a_host_without_dpkg_has_no_packages() {
     assert!(matches!(host.apt.installed(), Err(PackageError::Unsupported)));
 }
 
-/// What a transaction is stopped by where apt says `said` once the lists are fetched, and the command lines.
+/// Returns the error that stops a transaction if apt prints `said` after the refresh, and the command lines.
 fn stopped(said: &'static str, allow: impl Fn(&mut Allowance)) -> (Option<String>, Vec<String>) {
     let host = host(STATUS, move |command| match command.words.iter().any(|word| word == "--simulate") {
         true => (0, said),
@@ -314,7 +314,7 @@ fn a_transaction_stops_before_it_removes_what_the_plan_does_not_name() {
 #[test]
 fn unneeded_packages_stay_where_the_plan_does_not_name_them() {
     let said = "Remv libold1 [1]\nRemv libold2 [1]\n";
-    // A database that cannot be repaired is no licence, either.
+    // A broken database that cannot be repaired does not allow more, either.
     let broken = STATUS
         .replace("install ok installed\nArchitecture: amd64\nVersion: 7", "install ok unpacked\nVersion: 7");
     for status in [STATUS, &broken] {

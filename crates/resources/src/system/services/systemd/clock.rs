@@ -10,7 +10,7 @@ use crate::system::services::clock::{AT_MOST, Clock};
 
 /// The unit that the next boot starts.
 pub const BOOT_UNIT: &str = "/etc/systemd/system/converge-revert.service";
-/// What makes the boot start it.
+/// The link by which the boot starts it.
 pub const BOOT_LINK: &str = "/etc/systemd/system/multi-user.target.wants/converge-revert.service";
 
 /// The clock of a host with systemd.
@@ -20,7 +20,7 @@ pub struct SystemdClock<'s> {
 }
 
 impl<'s> SystemdClock<'s> {
-    /// The clock of the host with these files and processes.
+    /// Returns the clock of the host with these files and processes.
     pub fn new(files: &'s Files, processes: &'s dyn Processes) -> Self {
         Self { files, processes }
     }
@@ -38,7 +38,7 @@ impl<'s> SystemdClock<'s> {
 }
 
 impl Clock for SystemdClock<'_> {
-    /// The timer is transient: it is gone with what it starts.
+    /// The timer is transient: it is removed together with the unit that it starts.
     fn arm(&self, timer: &str, seconds: u32, words: &[String]) -> io::Result<()> {
         let (unit, after) = (format!("--unit={timer}"), format!("--on-active={seconds}s"));
         let (accuracy, again) = ("--timer-property=AccuracySec=100ms", "--property=Restart=on-abnormal");
@@ -50,13 +50,13 @@ impl Clock for SystemdClock<'_> {
         self.run(Command::new(["systemctl", "is-active", "--quiet", &format!("{timer}.timer")])).is_ok()
     }
 
-    /// systemd reads the unit when it boots.
+    /// systemd reads the unit at boot.
     fn at_boot(&self, words: &[String], folder: &Path) -> io::Result<()> {
         let [unit, link] = [BOOT_UNIT, BOOT_LINK].map(|path| self.files.outside(Path::new(path)));
         let wants = link.parent().map(PathBuf::from).unwrap_or_default();
         std::fs::create_dir_all(&wants)?;
         write(&unit, &boot_unit(words, folder))?;
-        // One of an earlier group may be there, and lead anywhere by now.
+        // A link of an earlier group may be there, and may lead anywhere by now.
         let _ = std::fs::remove_file(&link);
         std::os::unix::fs::symlink("../converge-revert.service", &link)?;
         std::fs::File::open(wants)?.sync_all()

@@ -1,5 +1,6 @@
-//! A D-Bus client, as small as systemd's interface needs it: one connection, calls answered in order, signals kept for
-//! whoever waits for them. It owns the connection and its times; what is said over it is [`systemd`](super::systemd)'s.
+//! A small D-Bus client for systemd's interface. It has one connection, with calls answered in order and signals kept
+//! until they are read. It handles the connection and its timeouts. The content of messages belongs to
+//! [`systemd`](super::systemd).
 
 mod message;
 
@@ -12,16 +13,16 @@ use std::time::{Duration, Instant};
 pub(crate) use message::{Call, Kind, Malformed, Message, Values};
 use message::{START, whole_length};
 
-/// Why a call has no answer.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BusError {
-    /// The connection failed, or took too long.
+    /// The connection failed or timed out.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The other side does not keep to the protocol.
+    /// The other side broke the protocol.
     #[error("{0}")]
     Malformed(#[from] Malformed),
-    /// The call was refused; the words of the other side.
+    /// The call was refused, with the words of the other side.
     #[error("{0}")]
     Refused(String),
 }
@@ -29,7 +30,7 @@ pub(crate) enum BusError {
 /// A connection.
 pub(crate) struct Bus {
     stream: UnixStream,
-    /// The bytes that have arrived and belong to no message yet, from `taken` on.
+    /// The received bytes. Those from `taken` on belong to no message yet.
     arrived: Vec<u8>,
     taken: usize,
     serial: u32,
@@ -38,13 +39,13 @@ pub(crate) struct Bus {
     routed: bool,
 }
 
-/// The calls that are under way at one time: a bus refuses more than 128 replies to wait for.
+/// The maximum number of calls at the same time. A bus refuses more than 128 pending replies.
 const UNDER_WAY: usize = 64;
 
-/// The signals that are kept; more of them mean that something else floods the connection.
+/// The maximum number of kept signals. More of them mean that another program floods the connection.
 const SIGNALS: usize = 4096;
 
-/// The time that a conversation may take, where nothing else is said.
+/// The default timeout of a conversation.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 impl Bus {
@@ -56,27 +57,27 @@ impl Bus {
         Ok(bus)
     }
 
-    /// A connection to a single peer at `socket`, without a bus in between.
+    /// Connects directly to a single peer at `socket`, without a bus.
     pub(crate) fn peer(socket: &Path) -> Result<Self, BusError> {
         Self::connect(socket, false)
     }
 
-    /// Whether a bus is in between, to which every call names its destination.
+    /// Whether the connection is to a bus. Each call must then name its destination.
     pub(crate) fn is_routed(&self) -> bool {
         self.routed
     }
 
-    /// From now on the conversation may take this long.
+    /// Sets a new timeout for the conversation from now on.
     pub(crate) fn allow(&mut self, time: Duration) {
         self.deadline = Instant::now() + time;
     }
 
-    /// Calls, and waits for the answer.
+    /// Makes a call and waits for the answer.
     pub(crate) fn call(&mut self, call: &Call<'_>) -> Result<Message, BusError> {
         self.calls(std::slice::from_ref(call))?.pop().unwrap_or(Err(Malformed("no answer").into()))
     }
 
-    /// Sends all `calls` before it waits, and returns their answers in the same order. What fails as a whole is the
+    /// Sends all `calls` before it waits, and returns their answers in the same order. The outer error is one of the
     /// connection.
     pub(crate) fn calls(&mut self, calls: &[Call<'_>]) -> Result<Vec<Result<Message, BusError>>, BusError> {
         let mut answers = Vec::with_capacity(calls.len());
@@ -95,7 +96,7 @@ impl Bus {
         Ok(answers)
     }
 
-    /// The answers to the calls of these numbers, by their places.
+    /// Returns the answers to the calls of these numbers, by their places.
     fn answers(
         &mut self,
         mut numbers: HashMap<u32, usize>,
@@ -114,7 +115,7 @@ impl Bus {
         Ok(answers)
     }
 
-    /// The next signal, waited for.
+    /// Waits for the next signal.
     pub(crate) fn signal(&mut self) -> Result<Message, BusError> {
         loop {
             if let Some(signal) = self.signals.pop_front() {
@@ -144,10 +145,11 @@ impl Bus {
         Ok(bus)
     }
 
-    /// SASL with the mechanism EXTERNAL: the other side knows who is at the socket, and is told the same in hexadecimal.
+    /// Authenticates with the SASL mechanism EXTERNAL. The other side knows the user at the socket, and gets the same
+    /// number in hexadecimal.
     ///
-    /// `BEGIN` goes out with the rest, as sd-bus does it: systemd's own socket does not look again at a call that arrived
-    /// in one piece with `BEGIN` until something follows it.
+    /// `BEGIN` is sent together with the rest, as sd-bus does it. If a call arrives in one piece with `BEGIN`,
+    /// systemd's own socket does not handle it until more bytes follow.
     fn authenticate(&mut self) -> Result<(), BusError> {
         let user = rustix::process::geteuid().as_raw().to_string();
         let user: String = user.bytes().map(|digit| format!("{digit:02x}")).collect();
@@ -160,7 +162,7 @@ impl Bus {
         Err(BusError::Refused(format!("the login was answered with {line:?}")))
     }
 
-    /// A line of the authentication: short, and nothing follows it unasked.
+    /// Reads a line of the authentication. It is short, and the other side sends nothing more without a request.
     fn line(&mut self) -> Result<String, BusError> {
         loop {
             if let Some(end) = self.arrived.windows(2).position(|two| two == b"\r\n") {
@@ -175,7 +177,7 @@ impl Bus {
         }
     }
 
-    /// The next message, whatever it is.
+    /// Reads the next message of any kind.
     fn message(&mut self) -> Result<Message, BusError> {
         let whole = loop {
             let waiting = &self.arrived[self.taken..];
@@ -223,7 +225,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::thread;
 
-    /// A peer that answers the login with `login` and then writes `bytes`, whatever it is asked.
+    /// A peer that answers the login with `login` and then writes `bytes`, whatever it receives.
     fn peer(login: &'static [u8], bytes: Vec<u8>) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("socket");
@@ -239,7 +241,7 @@ mod tests {
         (folder, socket)
     }
 
-    /// An answer to the call of number 1: an error with a text.
+    /// Returns an answer to call number 1: an error with a text.
     fn refusal() -> Vec<u8> {
         let mut bytes = b"l\x03\x00\x01\x07\0\0\0\x09\0\0\0\x2f\0\0\0".to_vec();
         bytes.extend_from_slice(b"\x04\x01s\0\x0c\0\0\0com.Error.No\0\0\0\0");

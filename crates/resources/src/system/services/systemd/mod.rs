@@ -1,8 +1,8 @@
-//! Units as systemd has them: states and jobs over its D-Bus interface (org.freedesktop.systemd1(5)), on the system bus,
-//! or, as root and where there is no bus, over systemd's own socket. Looking starts no process.
+//! The units of systemd: states and jobs over its D-Bus interface (org.freedesktop.systemd1(5)). It uses the system
+//! bus. For root on a host without a bus, it uses systemd's own socket. A look starts no process.
 //!
-//! Each conversation is a connection of its own: it takes less than a millisecond to make, and none is left open for
-//! signals to pile up on.
+//! Each conversation has its own connection. Making one takes less than a millisecond, and on an open one signals
+//! would pile up.
 
 pub mod clock;
 mod dbus;
@@ -30,13 +30,13 @@ pub struct Systemd {
     began: SystemTime,
 }
 
-/// For a host without systemd: nobody needs to be told of unit files.
+/// The units of a host without systemd. Changed unit files need no action there.
 pub struct NoUnits;
 
-/// For a folder that stands for a host: as without systemd, but that no unit runs there is no fault.
+/// The units of a folder that stands for a host. As without systemd, but it is no error that no unit runs.
 pub struct FolderUnits;
 
-/// The row of systemd. The mark is that of sd_booted(3).
+/// The row of systemd. Its mark is the one of sd_booted(3).
 pub const BACKEND: Backend<Open> = Backend {
     name: "systemd",
     marks: &["/run/systemd/system"],
@@ -53,37 +53,38 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
-/// What `ListUnitsByNames` answers: name, description, load, active, sub, followed, object, job, its type, its object.
+/// The type of the answer to `ListUnitsByNames`: name, description, load, active, sub, followed, object, job, its
+/// type, its object.
 const LISTED: &str = "a(ssssssouso)";
 
-/// How long a job may take. Units have limits of their own, which are shorter; some have none.
+/// The timeout of a job. Most units have shorter limits of their own, but some have none.
 const JOB: Duration = Duration::from_secs(15 * 60);
 
-/// How long a service that has just started is watched.
+/// How long a service is watched right after its start.
 const MOMENT: Duration = Duration::from_millis(300);
 
-/// How long reading all unit files again may take.
+/// The timeout for reading all unit files again.
 const RELOAD: Duration = Duration::from_secs(120);
 
-/// A unit as systemd lists it.
+/// A unit in systemd's list.
 struct Listed {
-    /// Its own name: that of the unit an alias stands for.
+    /// Its own name. For an alias, the name of the unit behind it.
     name: String,
     load: Load,
     active: Active,
     object: String,
 }
 
-/// What `ExecMainCode` says of a process that ended by itself: CLD_EXITED of waitid(2).
+/// The value of `ExecMainCode` for a process that ended by itself: CLD_EXITED of waitid(2).
 const EXITED: u32 = 1;
 
 impl Systemd {
-    /// The units of this machine. `files` are its own, not those of a folder.
+    /// Returns the units of this machine. `files` are its own, not those of a folder.
     pub fn new(files: Arc<Files>, processes: Arc<dyn Processes>) -> Self {
         Self { files, processes, began: SystemTime::now() }
     }
 
-    /// What a program says that is quick to answer; nothing where it fails.
+    /// Returns the output of a fast program. Empty if it fails.
     fn ask<W: Into<String>>(&self, words: impl IntoIterator<Item = W>) -> String {
         let command = Command { timeout: Duration::from_secs(10), ..Command::new(words) };
         match self.processes.run(&command, &mut |_| {}) {
@@ -108,7 +109,8 @@ impl Systemd {
         self.take_note_of_files(&mut bus, unit)?;
         listen(&mut bus).map_err(unreachable)?;
         if verb != Verb::Stop {
-            // One that failed too often is not started again before this; for others it means nothing.
+            // systemd does not start a unit that failed too often before this call. For other units the call has no
+            // effect.
             let _ = bus.call(&manager(&bus, "ResetFailedUnit").text(unit));
         }
         bus.allow(JOB);
@@ -124,8 +126,8 @@ impl Systemd {
         }
     }
 
-    /// Sees whether a service that cannot tell when it is ready is still there after a moment: for systemd its start has
-    /// ended well as soon as there is a process. What causes it to end can only be taken back if that is known now.
+    /// Watches a service that cannot report when it is ready. systemd counts its start as successful as soon as there
+    /// is a process. If it ends right away, the run must know now, because only now can the cause be restored.
     fn watch(&self, bus: &mut Bus, verb: Verb, unit: &str) -> Result<(), UnitError> {
         let end = Instant::now() + MOMENT;
         bus.allow(MOMENT + JOB);
@@ -146,7 +148,7 @@ impl Systemd {
         Ok(())
     }
 
-    /// Lets systemd read the unit files where it has not seen those of `unit` as they are.
+    /// Makes systemd read the unit files, if it has not seen the current files of `unit`.
     fn take_note_of_files(&self, bus: &mut Bus, unit: &str) -> Result<(), UnitError> {
         let listed = list(bus, &[unit.to_owned()]).map_err(unreachable)?.pop();
         let Some(listed) = listed else { return Ok(()) };
@@ -158,7 +160,7 @@ impl Systemd {
         Ok(())
     }
 
-    /// `what` happened, with what the unit itself says of it: `exit-code`, `timeout`, `start-limit-hit`.
+    /// Returns `what` with the reason that the unit reports: `exit-code`, `timeout`, `start-limit-hit`.
     fn why(&self, bus: &mut Bus, unit: &str, what: &str) -> String {
         let details = list(bus, &[unit.to_owned()]).ok().and_then(|mut listed| {
             let message = get(bus, &listed.pop()?.object, SERVICE, "Result").ok()?;
@@ -197,7 +199,7 @@ impl Systemd {
                 );
             }
             Verb::Unmask => {
-                // It may be masked until the next boot, for good, or both.
+                // It may be masked until the next boot, permanently, or both.
                 for runtime in [true, false] {
                     let call = manager(&bus, "UnmaskUnitFiles").texts(&[unit]).flag(runtime);
                     drop(bus.call(&call).map_err(fail)?);
@@ -224,7 +226,7 @@ impl Systemd {
         }
     }
 
-    /// What systemd tells of the units that it can load, beyond what the list says.
+    /// Returns what systemd reports of loadable units beyond its list.
     fn describe(&self, bus: &mut Bus, listed: &[Listed]) -> Result<Vec<UnitState>, BusError> {
         let files = UnitFiles::read(&self.files)?;
         let mut states = Vec::with_capacity(listed.len());
@@ -244,7 +246,7 @@ impl Systemd {
         Ok(states)
     }
 
-    /// The invocation id that systemd exports for its journal; empty where it does not.
+    /// Returns the invocation id that systemd exports for the journal. Empty if there is none.
     fn exported_invocation(&self, unit: &str) -> String {
         let link = Path::new("/run/systemd/units").join(format!("invocation:{unit}"));
         let target = self.files.entry(&link).ok().flatten().and_then(|entry| entry.target);
@@ -254,7 +256,7 @@ impl Systemd {
             .unwrap_or_default()
     }
 
-    /// Asks for the invocation ids of units that run and whose id is not exported: timers, sockets, targets.
+    /// Asks for the invocation ids of running units without an exported id: timers, sockets, targets.
     fn add_invocations(
         &self,
         bus: &mut Bus,
@@ -281,7 +283,7 @@ impl Units for Systemd {
         for (place, state) in places.into_iter().zip(self.describe(&mut bus, &listed).map_err(unreachable)?) {
             states[place] = state;
         }
-        // A template is never loaded itself; its file is all there is.
+        // A template itself is never loaded; it has only a file.
         let files = UnitFiles::read(&self.files).map_err(UnitError::Files)?;
         for (state, unit) in states.iter_mut().zip(units).filter(|(_, unit)| is_template(unit)) {
             if files.has(unit).map_err(UnitError::Files)? {
@@ -317,7 +319,7 @@ impl Units for Systemd {
             time(SERVICE, "ExecMainStartTimestampMonotonic")?,
             time(SERVICE, "ExecMainExitTimestampMonotonic")?,
         );
-        // A job takes the unit out of its active state first, and ends the process then.
+        // A job first ends the active state of the unit, and then the process.
         let left = time(UNIT, "ActiveExitTimestampMonotonic");
         if exited < started || left.is_some_and(|left| started < left && left < exited) {
             return None;
@@ -341,8 +343,9 @@ impl Units for Systemd {
     }
 }
 
-/// What asks for the last lines of a unit's journal, written since `began` by its last invocation, where one is known. Earlier
-/// lines may show what was secret then, and no masker knows those secrets any more. `shown` is what systemd says of the unit.
+/// Returns the command for the last lines of a unit's journal since `began`, limited to its last invocation if that
+/// is known. Earlier lines may hold old secrets that no masker knows any more. `shown` is systemd's output about the
+/// unit.
 fn journal_words(unit: &str, lines: u32, began: SystemTime, shown: &str) -> Vec<String> {
     let property = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     let (invocation, main) = (property("InvocationID="), property("ExecMainPID="));
@@ -356,10 +359,10 @@ fn journal_words(unit: &str, lines: u32, began: SystemTime, shown: &str) -> Vec<
         format!("--since=@{}.{:06}", since.as_secs(), since.subsec_micros()),
     ];
     if is_id(invocation) {
-        // Its own lines, and those of systemd about it.
+        // The lines of the unit itself, and those of systemd about it.
         let own = format!("_SYSTEMD_INVOCATION_ID={invocation}");
         words.extend([own, "+".to_owned(), format!("INVOCATION_ID={invocation}")]);
-        // The last words of a process that has ended since: a journal that is behind knows its number alone.
+        // The last lines of a process that has ended since: a late journal knows only its process number.
         if main.parse().is_ok_and(|number: u32| number > 0) {
             words.extend(["+".to_owned(), format!("_PID={main}")]);
         }
@@ -421,7 +424,7 @@ impl Units for FolderUnits {
     }
 }
 
-/// Whether nothing listens at a socket: it is not there, or was left behind.
+/// Whether no process listens at a socket: it is missing, or was left behind.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
@@ -453,25 +456,25 @@ fn get(bus: &mut Bus, object: &str, interface: &str, name: &str) -> Result<Messa
     bus.call(&property(bus, object, interface, name))
 }
 
-/// The value of a property, where it is of the type that `signature` says.
+/// Returns the value of a property, if it has the type in `signature`.
 fn inside<'a>(message: &'a Message, signature: &str) -> Result<dbus::Values<'a>, dbus::Malformed> {
     let mut values = message.values("v")?;
     values.variant(signature)?;
     Ok(values)
 }
 
-/// The places of the states that `which` holds for.
+/// Returns the places of the states for which `which` returns true.
 fn places(states: &[UnitState], which: impl Fn(&UnitState) -> bool) -> Vec<usize> {
     states.iter().enumerate().filter(|(_, state)| which(state)).map(|(place, _)| place).collect()
 }
 
-/// The places of the services that run.
+/// Returns the places of the running services.
 fn services(listed: &[Listed], states: &[UnitState]) -> Vec<usize> {
     let running = places(states, |state| state.active == Active::Active);
     running.into_iter().filter(|place| listed[*place].name.ends_with(".service")).collect()
 }
 
-/// A property of the units at `places`, asked for together; units that have none are left out.
+/// Returns a property of the units at `places`, asked for together. Units without it are left out.
 fn ask(
     bus: &mut Bus,
     listed: &[Listed],
@@ -485,7 +488,8 @@ fn ask(
     Ok(answers.filter_map(|(place, answer)| Some((place, answer.ok()?))).collect())
 }
 
-/// The units that are part of a running service, as far as it also pulls them in: `PartOf=` alone is no promise to run.
+/// Adds the parts of running services that the service also pulls in. `PartOf=` alone does not mean that the part
+/// runs.
 fn add_parts(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> Result<(), BusError> {
     for (place, message) in ask(bus, listed, &services(listed, states), UNIT, "ConsistsOf")? {
         states[place].parts = inside(&message, "as")?.texts()?;
@@ -503,7 +507,7 @@ fn add_parts(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> Resu
     Ok(())
 }
 
-/// How long ago systemd started services again by itself.
+/// Adds how long ago systemd restarted services automatically.
 fn add_revivals(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> Result<(), BusError> {
     let mut revived = Vec::new();
     for (place, message) in ask(bus, listed, &services(listed, states), SERVICE, "NRestarts")? {
@@ -520,7 +524,7 @@ fn add_revivals(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> R
     Ok(())
 }
 
-/// Asks of each unit that has a file whether that changed since systemd read it.
+/// Adds for each unit with a file whether the file changed since systemd read it.
 fn add_staleness(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> Result<(), BusError> {
     let places = places(states, |state| state.load != Load::NotFound);
     for (place, message) in ask(bus, listed, &places, UNIT, "NeedDaemonReload")? {
@@ -529,7 +533,7 @@ fn add_staleness(bus: &mut Bus, listed: &[Listed], states: &mut [UnitState]) -> 
     Ok(())
 }
 
-/// The units of these names, each valid, in the same order.
+/// Returns the units of these names in the same order. Each name must be valid.
 fn list(bus: &mut Bus, names: &[String]) -> Result<Vec<Listed>, BusError> {
     if names.is_empty() {
         return Ok(Vec::new());
@@ -570,7 +574,7 @@ fn active_of(word: &str) -> Active {
     }
 }
 
-/// Asks to be told when jobs end.
+/// Subscribes to the ends of jobs.
 fn listen(bus: &mut Bus) -> Result<(), BusError> {
     if bus.is_routed() {
         const BUS: &str = "org.freedesktop.DBus";
@@ -580,7 +584,7 @@ fn listen(bus: &mut Bus) -> Result<(), BusError> {
     bus.call(&manager(bus, "Subscribe")).map(drop)
 }
 
-/// The result of the job, once it has ended.
+/// Waits for the end of the job and returns its result.
 fn wait(bus: &mut Bus, job: &str) -> Result<String, BusError> {
     loop {
         let signal = bus.signal()?;
@@ -595,13 +599,13 @@ fn wait(bus: &mut Bus, job: &str) -> Result<String, BusError> {
     }
 }
 
-/// Lets systemd read all unit files again, and waits until it has.
+/// Makes systemd read all unit files again, and waits until it has.
 fn reload(bus: &mut Bus) -> Result<(), BusError> {
     bus.allow(RELOAD);
     bus.call(&manager(bus, "Reload")).map(drop)
 }
 
-/// Whether systemd can load a unit of this name: a valid one that is no template.
+/// Whether systemd can load a unit of this name: it is valid and not a template.
 fn can_be_loaded(unit: &str) -> bool {
     crate::system::services::is_unit_name(unit) && !is_template(unit)
 }

@@ -1,5 +1,5 @@
-//! Whether units are started at boot, read from the links and the `[Install]` sections that systemctl(1) enable and
-//! is-enabled work with. Asking systemd would make it read every unit folder again, once for each unit.
+//! Whether units are started at boot. It is read from the links and `[Install]` sections that systemctl(1) enable and
+//! is-enabled use. A question to systemd would make it read every unit folder again for each unit.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use crate::system::files::{Files, Sort};
 use crate::system::services::{Enabled, template_of};
 
-/// The folders whose links an administrator makes, and that last over a boot.
+/// The folders of links that an administrator makes and that survive a reboot.
 const LASTING: [&str; 2] = ["/etc/systemd/system.control", "/etc/systemd/system"];
 
 /// The folders of unit files that people or packages write, in systemd's order.
@@ -24,7 +24,7 @@ const WRITTEN: [&str; 7] = [
     "/lib/systemd/system",
 ];
 
-/// The folders whose links packages bring and generators make: nobody disables them.
+/// The folders of links that packages bring and generators make. These links cannot be disabled.
 const GIVEN: [&str; 6] = [
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
@@ -37,26 +37,26 @@ const GIVEN: [&str; 6] = [
 /// The largest unit file that is read, in bytes.
 const LIMIT: usize = 1024 * 1024;
 
-/// The unit files of a host, as far as enabling goes. The links are read once.
+/// The unit files of a host, for the question of enabling. The links are read once.
 pub(crate) struct UnitFiles<'a> {
     files: &'a Files,
     lasting: Links,
     given: OnceLock<HashSet<String>>,
 }
 
-/// The links that lasting folders hold.
+/// The links in folders that survive a reboot.
 #[derive(Default)]
 struct Links {
-    /// Units that stand in a `.wants`, `.requires` or `.upholds` folder.
+    /// Units in a `.wants`, `.requires` or `.upholds` folder.
     wanted: HashSet<String>,
-    /// Other names: the name, and the last part of where it leads.
+    /// Aliases: the name, and the last part of the link's target.
     aliases: Vec<(String, String)>,
 }
 
 /// An `[Install]` section.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Install {
-    /// Whether there are units that want this one.
+    /// Whether the section lists units that want this one.
     wanted: bool,
     aliases: Vec<String>,
     also: Vec<String>,
@@ -78,7 +78,7 @@ impl<'a> UnitFiles<'a> {
         Ok(Self { files, lasting, given: OnceLock::new() })
     }
 
-    /// Whether `unit`, by its own name and not an alias, is started at boot.
+    /// Whether `unit` is started at boot. The name must be its own name, not an alias.
     pub(crate) fn enabled(&self, unit: &str) -> io::Result<Enabled> {
         if self.lasting.wanted.contains(unit) {
             return Ok(Enabled::Yes);
@@ -97,19 +97,19 @@ impl<'a> UnitFiles<'a> {
         Ok(if enabled { Enabled::Yes } else { Enabled::No })
     }
 
-    /// Whether the unit is generated from a script in `/etc/init.d`: systemd-sysv-install(8) enables it.
+    /// Whether the unit is generated from a script in `/etc/init.d`. systemd-sysv-install(8) enables such a unit.
     pub(crate) fn is_script(&self, unit: &str) -> io::Result<bool> {
         let Some(script) = unit.strip_suffix(".service") else { return Ok(false) };
         let script = Path::new("/etc/init.d").join(script);
         Ok(self.file(unit)?.is_none() && self.files.entry(&script)?.is_some())
     }
 
-    /// Whether a file of the unit, or of its template, is there.
+    /// Whether a file of the unit, or of its template, exists.
     pub(crate) fn has(&self, unit: &str) -> io::Result<bool> {
         Ok(self.file(unit)?.is_some())
     }
 
-    /// The `[Install]` section of the unit's file; none where no file is there.
+    /// Returns the `[Install]` section of the unit's file. None if there is no file.
     fn install(&self, unit: &str) -> io::Result<Option<Install>> {
         let Some(path) = self.file(unit)? else { return Ok(None) };
         let path = match self.files.entry(&path)? {
@@ -123,7 +123,7 @@ impl<'a> UnitFiles<'a> {
         Ok(Some(Install::parse(&String::from_utf8_lossy(&text))))
     }
 
-    /// The first file of the unit, or else of its template.
+    /// Returns the first file of the unit, or else of its template.
     fn file(&self, unit: &str) -> io::Result<Option<PathBuf>> {
         let template = template_of(unit);
         for name in std::iter::once(unit).chain(template.as_deref()) {
@@ -137,7 +137,7 @@ impl<'a> UnitFiles<'a> {
         Ok(None)
     }
 
-    /// The file that a link leads to, over at most eight links; none where nothing, or no file, is there.
+    /// Returns the file that a link leads to, over at most eight links. None if there is no file at the end.
     fn linked(&self, mut path: PathBuf) -> io::Result<Option<PathBuf>> {
         for _ in 0..8 {
             match self.files.entry(&path)? {
@@ -175,7 +175,7 @@ impl<'a> UnitFiles<'a> {
             for folder in GIVEN {
                 given.extend(wanted_in(self.files, folder)?);
             }
-            // Another thread may have been faster; what it read is the same.
+            // Ignored: another thread may have been faster, and it read the same.
             let _ = self.given.set(given);
         }
         let given = self.given.get().is_some_and(|given| given.contains(unit));
@@ -183,7 +183,7 @@ impl<'a> UnitFiles<'a> {
     }
 }
 
-/// The units that stand in the `.wants`, `.requires` and `.upholds` folders of `folder`.
+/// Returns the units in the `.wants`, `.requires` and `.upholds` folders of `folder`.
 fn wanted_in(files: &Files, folder: &str) -> io::Result<Vec<String>> {
     let mut wanted = Vec::new();
     for name in names(files, Path::new(folder))? {
@@ -194,7 +194,7 @@ fn wanted_in(files: &Files, folder: &str) -> io::Result<Vec<String>> {
     Ok(wanted)
 }
 
-/// The names in a folder; none where it is not there. Names of units are ASCII: others are passed over.
+/// Returns the names in a folder. Empty if it does not exist. Names of units are ASCII, so others are skipped.
 fn names(files: &Files, folder: &Path) -> io::Result<Vec<String>> {
     match files.list(folder) {
         Ok(names) => Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect()),
@@ -205,7 +205,7 @@ fn names(files: &Files, folder: &Path) -> io::Result<Vec<String>> {
     }
 }
 
-/// `foo@bar.service` for `foo@.service` and `bar`.
+/// Returns `foo@bar.service` for `foo@.service` and `bar`.
 fn instance_of(unit: &str, instance: &str) -> Option<String> {
     unit.split_once("@.").map(|(prefix, suffix)| format!("{prefix}@{instance}.{suffix}"))
 }

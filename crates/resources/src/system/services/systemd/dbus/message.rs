@@ -1,12 +1,13 @@
-//! Messages of the D-Bus wire protocol: writing calls, reading replies and signals, both in little-endian form or, as
-//! read, in either. The format is that of the D-Bus specification, section "Message Protocol".
+//! Messages of the D-Bus wire protocol: writing calls, and reading replies and signals. Calls are little-endian;
+//! messages that are read may have either byte order. The format is in the D-Bus specification, section "Message
+//! Protocol".
 //!
-//! What arrives is not trusted: every length is checked against what is there before anything is taken.
+//! Received bytes are not trusted: every length is checked against the available bytes before anything is read.
 
 /// The largest message that is read, in bytes. The state of a thousand units takes 300 KB.
 pub(super) const MESSAGE_LIMIT: usize = 8 * 1024 * 1024;
 
-/// The length of the fixed start of a message, up to and with the length of its header fields.
+/// The length of the fixed start of a message. It ends with the length of the header fields.
 pub(super) const START: usize = 16;
 
 const METHOD_CALL: u8 = 1;
@@ -19,34 +20,34 @@ const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 
-/// A message that does not follow the protocol, and in what.
+/// A message that breaks the protocol, with the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a message is malformed: {0}")]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// What a message is.
+/// The kinds of message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The answer to a call.
     Reply,
     /// The refusal of a call.
     Error,
-    /// Told to all who asked for it.
+    /// A signal, sent to every subscriber.
     Signal,
-    /// A call to us, or something newer than this code: passed over.
+    /// A call to this client, or a newer kind. It is ignored.
     Other,
 }
 
 /// A message that was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
-    /// What it is.
+    /// The kind.
     pub(crate) kind: Kind,
-    /// The call that it answers; 0 for none.
+    /// The number of the call that it answers. 0: none.
     pub(crate) reply_to: u32,
-    /// The name of the error; empty for none.
+    /// The name of the error. Empty: none.
     pub(crate) error: String,
-    /// The name of the signal; empty for none.
+    /// The name of the signal. Empty: none.
     pub(crate) member: String,
     signature: String,
     body: Vec<u8>,
@@ -64,11 +65,11 @@ pub(crate) struct Call<'a> {
     body: Writer,
 }
 
-/// The bytes of values, each aligned as its type asks.
+/// The bytes of values, each aligned for its type.
 #[derive(Clone, Debug, Default)]
 struct Writer(Vec<u8>);
 
-/// Reads values off the bytes of a message.
+/// Reads values from the bytes of a message.
 #[derive(Clone, Debug)]
 pub(crate) struct Values<'a> {
     bytes: &'a [u8],
@@ -77,7 +78,7 @@ pub(crate) struct Values<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A call without arguments; a destination is named only on a bus.
+    /// Makes a call without arguments. A destination is needed only on a bus.
     pub(crate) fn new(
         destination: Option<&'a str>,
         path: &'a str,
@@ -108,7 +109,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// The message with its number.
+    /// Encodes the message with its number.
     pub(super) fn encode(&self, serial: u32) -> Vec<u8> {
         let mut message = Writer(vec![b'l', METHOD_CALL, 0, 1]);
         message.number(length(self.body.0.len()));
@@ -155,7 +156,7 @@ impl Writer {
         self.0.push(0);
     }
 
-    /// A header field: its number, and a variant of one text.
+    /// Writes a header field: its number, and a variant of one text.
     fn field(&mut self, number: u8, signature: &str, text: &str) {
         self.align(8);
         self.0.push(number);
@@ -163,7 +164,8 @@ impl Writer {
         self.text(text);
     }
 
-    /// An array whose elements are aligned to `element`; its length leaves out the padding before the first.
+    /// Writes an array whose elements are aligned to `element`. Its length does not count the padding before the
+    /// first element.
     fn array(&mut self, element: usize, fill: impl FnOnce(&mut Self)) {
         self.number(0);
         let place = self.0.len() - 4;
@@ -175,12 +177,12 @@ impl Writer {
     }
 }
 
-/// A length on the wire; nothing that this code sends comes near the limit.
+/// Returns a length on the wire. Messages of this client are far below the limit.
 fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// The length of the whole message that begins with `start`.
+/// Returns the length of the whole message that begins with `start`.
 pub(super) fn whole_length(start: &[u8; START]) -> Result<usize, Malformed> {
     let big = is_big(start[0])?;
     if start[3] != 1 {
@@ -204,7 +206,7 @@ fn is_big(mark: u8) -> Result<bool, Malformed> {
 }
 
 impl Message {
-    /// Reads a message of the length that its start announces.
+    /// Reads a message of the length in its start.
     pub(super) fn decode(mut bytes: Vec<u8>) -> Result<Self, Malformed> {
         let big = is_big(*bytes.first().ok_or(Malformed("empty"))?)?;
         let kind = match bytes.get(1) {
@@ -250,7 +252,7 @@ impl Message {
         Ok(())
     }
 
-    /// The values, where they are of the types that `signature` says.
+    /// Returns the values, if they have the types in `signature`.
     pub(crate) fn values(&self, signature: &str) -> Result<Values<'_>, Malformed> {
         if self.signature == signature {
             Ok(Values { bytes: &self.body, at: 0, big: self.big })
@@ -259,7 +261,7 @@ impl Message {
         }
     }
 
-    /// What an error says for people.
+    /// Returns the message of an error for people.
     pub(crate) fn complaint(&self) -> String {
         let text = if self.signature.starts_with('s') {
             Values { bytes: &self.body, at: 0, big: self.big }.text().unwrap_or_default()
@@ -286,21 +288,21 @@ impl<'a> Values<'a> {
         Ok(self.take(1)?[0])
     }
 
-    /// An unsigned number of 32 bits; also a boolean.
+    /// Reads an unsigned 32-bit number, or a boolean.
     pub(crate) fn number(&mut self) -> Result<u32, Malformed> {
         self.align(4)?;
         let bytes = self.take(4)?.try_into().map_err(|_| Malformed("it ends too early"))?;
         Ok(if self.big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     }
 
-    /// An unsigned number of 64 bits.
+    /// Reads an unsigned 64-bit number.
     pub(crate) fn long(&mut self) -> Result<u64, Malformed> {
         self.align(8)?;
         let bytes = self.take(8)?.try_into().map_err(|_| Malformed("it ends too early"))?;
         Ok(if self.big { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
     }
 
-    /// A text, or the path of an object.
+    /// Reads a text, or the path of an object.
     pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
         let length = self.number()? as usize;
         let text = self.take(length)?;
@@ -315,7 +317,7 @@ impl<'a> Values<'a> {
         std::str::from_utf8(text).map_err(|_| Malformed("a signature is not ASCII"))
     }
 
-    /// The end of an array whose elements are aligned to `element`; its elements follow.
+    /// Reads the start of an array whose elements are aligned to `element`. Returns where the array ends.
     fn array(&mut self, element: usize) -> Result<usize, Malformed> {
         let length = self.number()? as usize;
         self.align(element)?;
@@ -325,7 +327,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// The elements of an array, each read by `one`; `alignment` is that of their type.
+    /// Reads the elements of an array, each by `one`. `alignment` is that of their type.
     pub(crate) fn each<T>(
         &mut self,
         alignment: usize,
@@ -344,18 +346,18 @@ impl<'a> Values<'a> {
         Ok(elements)
     }
 
-    /// Several texts.
+    /// Reads several texts.
     pub(crate) fn texts(&mut self) -> Result<Vec<String>, Malformed> {
         self.each(4, |values| values.text().map(str::to_owned))
     }
 
-    /// Bytes.
+    /// Reads bytes.
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.number()? as usize;
         self.take(length)
     }
 
-    /// Goes into a variant, where it is of the type that `signature` says.
+    /// Enters a variant, if it has the type in `signature`.
     pub(crate) fn variant(&mut self, signature: &str) -> Result<(), Malformed> {
         if self.signature()? == signature {
             Ok(())
@@ -370,7 +372,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A reply of one body, as the other side writes it.
+    /// Returns a reply with one body, as the other side writes it.
     fn reply(signature: &str, fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
         let mut body = Writer::default();
         fill(&mut body);
