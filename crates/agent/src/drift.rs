@@ -16,7 +16,7 @@ use crate::state::ledger::{Entry, Ledger, LineKey, applied};
 use crate::state::{State, StateError};
 use crate::veil::{Names, Veil};
 
-/// What the host remembers of earlier runs about a catalog. A host without a key remembers nothing.
+/// The host's memory of earlier runs of a catalog. A host without a key remembers nothing.
 pub(crate) struct Memory<'a> {
     catalog: &'a Catalog,
     known: Option<(Ledger, [u8; 32])>,

@@ -1,7 +1,8 @@
 //! Facts about the host, read from files and one netlink socket, without starting a process.
 //!
-//! A fact stays the same until a person or a program changes it. A fact that changes by itself would make every plan
-//! stale. All text is capped and free of control characters. A value that cannot be read is empty.
+//! Only values that stay the same until a person or a program changes them are facts. A value that changes by itself
+//! would make every plan stale. All text is capped and free of control characters. A value that cannot be read is
+//! empty.
 
 mod hardware;
 mod network;

@@ -17,7 +17,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
 use rustix::thread::UnshareFlags;
 
-/// Folders that programs write to even when they only read. What they write there is discarded.
+/// Folders that programs write to even when they only read. These writes are discarded.
 const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/var/log"];
 
 /// Folders where programs keep caches, unless another mount is below.

@@ -74,7 +74,7 @@ struct Case {
     notifies: Vec<bool>,
 }
 
-/// What new lists may add about a package, which a plan over the old ones did not know.
+/// The facts that new lists may add about a package, and that a plan over the old lists did not know.
 #[derive(Clone, Copy, Debug)]
 enum News {
     /// It conflicts with `mail`, which is installed.

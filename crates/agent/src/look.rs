@@ -19,7 +19,7 @@ use crate::state::journal::{Debt, Past};
 use crate::state::lock::Lock;
 use crate::state::{State, now};
 
-/// What a look knows beyond the plan that it reports.
+/// The result of a look, with more than the plan that it reports.
 pub(crate) struct Looked {
     pub(crate) draft: Draft,
     pub(crate) token: Digest,

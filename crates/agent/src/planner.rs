@@ -30,7 +30,7 @@ pub(crate) struct Draft {
     /// The resources that are in sync.
     pub(crate) in_sync: BTreeSet<u32>,
     pub(crate) problems: Vec<Problem>,
-    /// What the plan allows transactions of packages to do.
+    /// The effects that the plan allows transactions of packages.
     pub(crate) allowance: Allowance,
     /// The resources that are left alone, by place, with the reason.
     pub(crate) blocked: BTreeMap<u32, Blocked>,
@@ -38,7 +38,7 @@ pub(crate) struct Draft {
     pub(crate) waiting: Vec<Blocked>,
     /// The resources that the whole plan must not contain, although each of them alone is possible.
     refused: Refused,
-    /// What the resources own, under the names on the host, as far as they were looked at.
+    /// The claims of the resources that were looked at, under the names on the host.
     pub(crate) owned: BTreeMap<u32, Vec<Claim>>,
     /// The rules for what may be shown.
     pub(crate) veil: Veil,

@@ -1,5 +1,5 @@
-//! What Converge keeps on a host between runs: the lock, the journal, the ledger, what a run replaced, and how to
-//! restore it without a controller.
+//! The state that Converge keeps on a host between runs: the lock, the journal, the ledger, what a run replaced, and
+//! how to restore it without a controller.
 //!
 //! For root and the system itself it is `/var/lib/converge`. Otherwise it is a folder in the user's own state, one
 //! for each folder that stands for a host. Every file names its format in its first line or field. A newer format is
@@ -98,7 +98,7 @@ impl State {
         self.folder.join(name)
     }
 
-    /// Makes an empty folder for what a run replaces. What an earlier run left there is removed.
+    /// Makes an empty folder for what a run replaces. Remains of an earlier run are removed.
     pub(crate) fn replaced(&self) -> Result<Files, StateError> {
         let path = self.path("replaced");
         let fail = |source| StateError::File { what: "make", path: path.clone(), source };

@@ -1,6 +1,6 @@
-//! What of a plan may be shown. Secrecy follows the path, under any of its names, and the text. If a file holds or
-//! held a secret, a diff shows only lines that are known to hold none. Everywhere else the secrets themselves are
-//! masked, and values derived from them.
+//! The parts of a plan that may be shown. Secrecy follows the path, under any of its names, and the text. If a file
+//! holds or held a secret, a diff shows only lines that are known to hold none. Everywhere else the secrets
+//! themselves are masked, and values derived from them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;

@@ -24,7 +24,7 @@ use crate::wish::Reader;
 pub trait Kind: Send + Sync + 'static {
     /// The decoded parameters: what the resource should be.
     type Wish: Send + Sync + 'static;
-    /// What was found on the host.
+    /// The state that was found on the host.
     type Found: Send + Sync + 'static;
 
     /// Parameters that the kind only hands on to programs. No secret in them is kept on the host. Other values that
@@ -64,7 +64,7 @@ pub trait Kind: Send + Sync + 'static {
         visit.login.warning(&Self::claims(wish), change)
     }
 
-    /// Returns the wish that removes what is left of a resource that is no longer declared. That wish is planned and
+    /// Returns the wish that removes what is left of a resource that is no longer declared. The wish is planned and
     /// applied like any other. The default refuses.
     fn prune(_wish: &Self::Wish) -> Result<Self::Wish, Refusal> {
         Err(Refusal("cannot be taken away by itself"))
@@ -112,7 +112,7 @@ pub trait Kind: Send + Sync + 'static {
         paths.collect()
     }
 
-    /// What later steps see after the plan is applied.
+    /// Returns the effects of the plan that later steps see.
     fn effects(wish: &Self::Wish, found: &Self::Found) -> Vec<Effect>;
 
     /// Applies the plan. It is called only if the plan is a change, with what was found just before.
@@ -167,7 +167,7 @@ pub trait Kind: Send + Sync + 'static {
 #[error("{0}")]
 pub struct Refusal(pub &'static str);
 
-/// What a notification does: `restart`, `reload`, `run`.
+/// The action of a notification: `restart`, `reload`, `run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
     /// The word that the plan shows.
@@ -178,7 +178,7 @@ pub struct Action {
     pub ran: bool,
 }
 
-/// What a kind plans for a resource.
+/// The plan of a kind for a resource.
 #[derive(Debug)]
 pub enum Planned {
     /// Nothing to do, with the reason: `content, mode and owner are as asked`.
@@ -189,7 +189,7 @@ pub enum Planned {
     Impossible {
         /// The reason, as a fragment of a sentence.
         message: String,
-        /// What the user can do about it.
+        /// The advice for the user.
         help: Option<String>,
     },
 }
@@ -343,7 +343,7 @@ impl Depend for Change {
 pub struct Look {
     /// The plan.
     pub planned: Planned,
-    /// What later steps will see.
+    /// The effects that later steps see.
     pub effects: Vec<Effect>,
     /// The package request for a transaction with neighbours.
     pub request: Option<PackageRequest>,

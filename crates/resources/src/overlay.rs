@@ -28,9 +28,9 @@ pub enum Effect {
     Brings(Brought),
     /// A file system will be mounted or unmounted at the path. Everything below it changes.
     Mount(PathBuf, PlannedMount),
-    /// Unnamed paths, packages, users or units may come. What exists is assumed to stay.
+    /// Unnamed paths, packages, users or units may come. Existing ones are assumed to stay.
     Open,
-    /// Unnamed things that the step does not own may change or go, such as the files and units of a removed package.
+    /// Unnamed things that the step does not own may change or go. Example: the files and units of a removed package.
     /// Nothing new comes. A later step may therefore find its work done.
     Elsewhere,
     /// Used beside [`Effect::Open`]: only the packages that the step names may come.
@@ -87,7 +87,7 @@ pub struct PlannedUnit {
     pub masked: Option<bool>,
 }
 
-/// What a step does to a mount point.
+/// The effect of a step on a mount point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlannedMount {
     /// A file system without any content yet is mounted.

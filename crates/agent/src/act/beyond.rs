@@ -1,4 +1,4 @@
-//! What a step does at its turn, compared with its plan.
+//! Compares the change of a step at its turn with its plan.
 
 use std::collections::HashSet;
 

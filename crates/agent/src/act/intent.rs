@@ -1,4 +1,4 @@
-//! What the journal and the ledger record about a resource before it is changed.
+//! The records of the journal and the ledger about a resource before it is changed.
 
 use std::collections::BTreeSet;
 

@@ -50,7 +50,7 @@ pub(crate) struct Act<'a> {
     /// Whether a step changed something.
     has_changed: bool,
     problems: Vec<Problem>,
-    /// What the current step did beyond the plan.
+    /// The changes of the current step beyond the plan.
     unforeseen: Vec<PropertyChange>,
     /// The resources of the open steps that ran, in order.
     open: Vec<u32>,

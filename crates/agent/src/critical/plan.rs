@@ -1,5 +1,5 @@
-//! What a plan shows of access-critical steps: whether they are made under a revert, why one cannot be, and known
-//! objections. Nothing is planned while a group of an earlier run is not settled.
+//! The output of a plan about access-critical steps: whether they are made under a revert, why one cannot be, and
+//! known objections. Nothing is planned while a group of an earlier run is not settled.
 
 use std::collections::BTreeSet;
 
@@ -100,7 +100,7 @@ fn is_lost(step: &Step, sensitive: bool) -> bool {
     })
 }
 
-/// Adds known objections to guarded steps. What they show is masked already.
+/// Adds known objections to guarded steps. Their values are masked already.
 pub(crate) fn warn(draft: &mut Draft, decoded: &Decoded<'_>, login: &Login) {
     let visit = Visit { login, peer: &session::peer };
     for step in draft.steps.iter_mut().map(|step| &mut step.step).filter(|step| step.guarded) {

@@ -15,7 +15,7 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// What a step shows of a property: before and after.
+/// Returns the values of a property that a step shows: before and after.
 fn said(step: &Step, name: &str) -> Option<(Shown, Shown)> {
     let property = step.change.properties.iter().find(|property| property.property == name)?;
     Some((property.before.clone(), property.after.clone()))

@@ -6,8 +6,8 @@
 //!             └────► reverting ─► reverted | revert-failed
 //! ```
 //!
-//! Beside the notes for the revert ([`Standby`](converge_resources::actor::Standby)) it holds two files. `run` names the
-//! run and the unit of the timer. `whole` exists once the whole group is applied: a partly applied group cannot be
+//! Beside the notes for the revert ([`Standby`](converge_resources::actor::Standby)) it holds two files. `run` names
+//! the run and the unit of the timer. `whole` exists once the whole group is applied: a partly applied group cannot be
 //! confirmed.
 
 use std::fs;
@@ -28,7 +28,7 @@ pub(crate) enum Standing {
     Nothing,
     /// The timer is running.
     Armed(Owner),
-    /// A new login confirmed it. What armed it must still be removed.
+    /// A new login confirmed it. The timer and the boot unit must still be removed.
     Confirmed(Owner),
     /// The revert is running.
     Reverting(Owner),

@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::ledger::Intent;
 use super::{State, StateError};
 
-/// Since 2, records of what will be written exist. A version that does not know them must not skip them.
+/// The format. Since 2 it has records of writes that are about to be made. A version that does not know these records
+/// must not skip them.
 const FORMAT: u32 = 2;
 const LIMIT: u64 = 64 * 1024 * 1024;
 /// From this size on, a journal is replaced by one with only what is still owed.
@@ -71,7 +72,7 @@ pub(crate) struct Debt {
     pub(crate) invocation: Option<String>,
 }
 
-/// What a journal records of the past.
+/// The past runs that a journal records.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Past {
     /// The last run, if it died.
@@ -80,7 +81,7 @@ pub(crate) struct Past {
     pub(crate) temporaries: Vec<PathBuf>,
     /// The actions that are owed, by target.
     pub(crate) debts: BTreeMap<String, Vec<Debt>>,
-    /// What runs that died may have written.
+    /// The writes that runs that died may have made.
     pub(crate) writes: Vec<Intent>,
     /// The number of lines that are not valid records but have valid records after them.
     pub(crate) damaged: usize,

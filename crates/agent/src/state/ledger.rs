@@ -27,7 +27,7 @@ pub(crate) struct Ledger {
     secret_places: BTreeSet<String>,
 }
 
-/// What is known about one claim.
+/// The known facts about one claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// The address of the resource that last applied it.
@@ -38,7 +38,7 @@ pub(crate) struct Entry {
     pub(crate) owners: Vec<String>,
     /// How the thing came to be there.
     pub(crate) origin: Origin,
-    /// What was last applied: a keyed digest of each parameter.
+    /// The parameters that were last applied: a keyed digest of each.
     pub(crate) applied: BTreeMap<String, Digest>,
     /// Whether that held a secret. The secret is then still there.
     #[serde(default)]
@@ -48,7 +48,7 @@ pub(crate) struct Entry {
     pub(crate) clean: Vec<LineDigest>,
 }
 
-/// What a resource is about to write: the facts that reach the ledger only when the run ends.
+/// The write that a resource is about to make, with the facts that reach the ledger only when the run ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent {
     /// The keys of its claims.

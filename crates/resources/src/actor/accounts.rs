@@ -6,7 +6,7 @@ use super::{Actor, ApplyError};
 use crate::system::accounts::{AccountChange, AccountTable};
 
 impl Actor<'_> {
-    /// Changes the accounts. What undoes it is kept in memory only.
+    /// Changes the accounts. The inverse change is kept in memory only.
     pub fn change_accounts(&mut self, change: &AccountChange) -> Result<(), ApplyError> {
         let table = self.system.accounts().table().map_err(|error| ApplyError::new(error.to_string()))?;
         // This comes before the change: a change that fails may have been made in part.

@@ -43,7 +43,7 @@ pub trait Journal {
     fn temporary(&self, path: &Path) -> Result<(), ApplyError>;
 }
 
-/// What a step uses to change the host.
+/// The means by which a step changes the host.
 pub struct Actor<'a> {
     /// The host.
     pub system: &'a dyn System,
@@ -53,15 +53,15 @@ pub struct Actor<'a> {
     pub journal: &'a dyn Journal,
     /// Receives the output of commands as it comes.
     pub output: &'a mut dyn FnMut(&[u8]),
-    /// What was replaced so far.
+    /// The things that were replaced so far.
     pub undo: &'a mut Undo,
     /// Whether replaced things may be kept only in memory.
     pub sensitive: bool,
     /// The timeout of the step, if its resource sets one.
     pub timeout: Option<Duration>,
-    /// What the plan lets transactions of packages do.
+    /// The effects that the plan allows transactions of packages.
     pub allowance: &'a Allowance,
-    /// What the step did beyond the plan.
+    /// The changes of the step beyond the plan.
     pub unforeseen: &'a mut Vec<PropertyChange>,
 }
 

@@ -1,8 +1,8 @@
 //! The revert: restores what a run changed and no login confirmed, without that run. A timer, the next boot or the
 //! next agent starts it. It needs neither the controller nor the network.
 //!
-//! What was kept is in the folder `armed`. The revert, or the agent that disarms, claims that folder by renaming it;
-//! the first one wins. During the revert it is `reverting`, and at the end `reverted`. If something could not be
+//! The kept things are in the folder `armed`. The revert, or the agent that disarms, claims that folder by renaming
+//! it; the first one wins. During the revert it is `reverting`, and at the end `reverted`. If something could not be
 //! restored, it is `revert-failed`: it stays with everything saved, and no revert tries it again. A revert that was
 //! killed midway starts again. All its actions may be done twice, and every copy stays until everything is restored.
 //!

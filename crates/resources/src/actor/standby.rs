@@ -1,6 +1,6 @@
-//! What is kept, noted on disk so that another process can restore it. It is for changes that may cut the host off
-//! from the controller. [`revert`](super::revert::revert) restores it. The agent decides what starts the revert, and
-//! when.
+//! The notes on disk about kept things, so that another process can restore them. They are for changes that may cut
+//! the host off from the controller. [`revert`](super::revert::revert) restores it. The agent decides what starts the
+//! revert, and when.
 //!
 //! The folder holds the file `back`, to which each change adds a line before it is made. It also holds a numbered
 //! copy of each replaced file.
@@ -38,7 +38,7 @@ const VERSION: u32 = 2;
 enum Noted {
     /// The first line: the format.
     Version(u32),
-    /// What restores a change that is about to be made.
+    /// The restoring actions of a change that is about to be made.
     Change(Vec<Back>),
     /// An action to repeat after everything was restored. Each is repeated once, at its last position.
     Again(Back),

@@ -1,5 +1,5 @@
-//! What the steps of a run replaced, in order, so that it can be restored by resource. One replaced thing is defined
-//! in [`kept`](super::kept). What another process can restore is in [`standby`](super::standby).
+//! The things that the steps of a run replaced, in order, so that they can be restored by resource. One such thing is
+//! defined in [`kept`](super::kept). The part that another process can restore is in [`standby`](super::standby).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::system::processes::Command;
 use crate::system::services::Verb;
 use crate::view::seen::is_read_by_systemd;
 
-/// What the steps of a run replaced, in order, each with the resource that it belongs to.
+/// The things that the steps of a run replaced, in order, each with its resource.
 #[derive(Default)]
 pub struct Undo {
     /// The private folder that keeps replaced files. None: they are kept in memory only.

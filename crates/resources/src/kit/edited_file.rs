@@ -23,7 +23,7 @@ pub struct Target {
     create: bool,
     /// Mode and owner of a file that is created.
     attributes: Attributes,
-    /// What is done before the new text is put in place.
+    /// The precautions before the new text is put in place.
     precautions: Precautions,
     /// Whether the part is a secret and is never shown.
     pub secret: bool,
@@ -78,7 +78,7 @@ pub trait Part {
     /// Whether the part should be absent. A missing file is then in sync.
     fn absent(&self) -> bool;
 
-    /// What the plan shows if the text cannot be known yet.
+    /// Returns the text that the plan shows if the result cannot be known yet.
     fn shown(&self) -> Shown;
 }
 

@@ -93,7 +93,7 @@ impl Lines {
         self.0.retain(|line| keep(&line.text));
     }
 
-    /// Returns the line number for `placement`.
+    /// Returns the index at which `placement` inserts.
     pub fn place(&self, placement: &Placement) -> usize {
         let last = |regex: &Regex| self.iter().rposition(|line| matches(regex, line));
         match placement {

@@ -1,4 +1,5 @@
-//! What a kind that replaces the content of a file may do before: check the new content, keep a copy of the old one.
+//! The precautions of kinds that replace the content of a file: they check the new content or keep a copy of the old
+//! one.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +17,7 @@ use crate::wish::Reader;
 /// then.
 pub const SENSITIVE: &str = "the content is sensitive and is not kept";
 
-/// What to do before a new content is put in place.
+/// The precautions before a new content is put in place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Precautions {
     /// A command that must succeed; `%s` in it is the new file.

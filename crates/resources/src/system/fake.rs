@@ -52,10 +52,10 @@ struct State {
     unneeded: Vec<String>,
 }
 
-/// What a command does to the files of the host. Returns the exit code.
+/// The effect of a command on the host. Returns the exit code.
 pub type Deed = dyn Fn(&World) -> i32 + Send + Sync;
 
-/// What a command of the host prints.
+/// The output of a command of the host.
 pub type Answer = dyn Fn(&World) -> String + Send + Sync;
 
 /// A package that can be installed.

@@ -49,7 +49,7 @@ pub struct Entry {
     pub size: u64,
     /// The number of its hard links.
     pub links: u64,
-    /// What all its hard links share: the numbers of the file system and of the inode.
+    /// The identity that all its hard links share: the numbers of the file system and of the inode.
     pub inode: (u64, u64),
     /// The target of a link.
     pub target: Option<PathBuf>,
@@ -546,8 +546,8 @@ impl Spot {
     }
 
     /// Opens the thing by a path-only descriptor, so that no other program can replace it meanwhile. A file with
-    /// several hard links is refused if an untrusted user could have made this one, unless they own the file. It may
-    /// be a hard link to `/etc/shadow`.
+    /// several hard links is refused if an untrusted user could have made this one. It is accepted if that user owns
+    /// the file. It may be a hard link to `/etc/shadow`.
     fn own(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.folder, &self.name, flags, Mode::empty())?;

@@ -18,9 +18,9 @@ pub struct Receipts {
 /// One receipt. Its resource is in sync as long as both digests agree with the current wish and state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// What was applied: the digest of the source and of everything that affects the result.
+    /// The applied source: the digest of it and of everything that affects the result.
     pub source: Digest,
-    /// What was there right after the apply.
+    /// The state right after the apply.
     pub seen: Digest,
     /// The paths that were made, if that set is needed. They are relative, and folders come before their content.
     pub paths: Vec<PathBuf>,

@@ -251,8 +251,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Returns what the file or folder at `path` loses when it becomes `after`, or where its mode does not show the
-    /// real permissions. If an earlier step writes it, that step has reported this.
+    /// Returns what the file or folder at `path` loses when it becomes `after`. Also returns where its mode does not
+    /// show the real permissions. If an earlier step writes it, that step has reported this.
     pub fn losses(&self, path: &Path, after: &Place) -> Result<Vec<String>, LookError> {
         let is_written = self.overlay.is_some_and(|overlay| overlay.path(path).is_some());
         let before = if is_written { None } else { self.base.entry(path)? };
@@ -387,8 +387,8 @@ impl<'a> View<'a> {
         found.map_err(LookError::Other)
     }
 
-    /// Returns the package that provides `name`, which is not the name of an available package. That package is
-    /// installed, or an earlier step brings it. Otherwise returns all available packages that provide it.
+    /// Returns the package that provides `name`, which is not the name of an available package. It is installed, or
+    /// an earlier step brings it. Otherwise returns all available packages that provide it.
     pub fn provider(&self, name: &str) -> Result<Result<String, Vec<String>>, LookError> {
         let fail = |error: PackageError| LookError::Other(error.to_string());
         let providers = self.base.system.packages().providers(name).map_err(fail)?;
@@ -677,7 +677,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Like [`View::coming`], for a path. What is below a folder that a step brings may come only with that step.
+    /// Like [`View::coming`], for a path. If a step brings a folder above it, only that step may bring the path.
     fn absent_at<T>(&self, path: &Path) -> Seen<T> {
         let seen = self.coming(&Brought::Path(path.to_owned()));
         match self.overlay.and_then(|overlay| overlay.brings_above(path)) {

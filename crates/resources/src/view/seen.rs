@@ -39,7 +39,7 @@ pub enum Need {
     Absent {
         /// The thing.
         what: String,
-        /// What the user can do about it.
+        /// The advice for the user.
         help: Option<String>,
     },
 }

@@ -1,5 +1,5 @@
-//! The end of an act: the closing look over the whole catalog, resources that did not stay in sync, the report, and
-//! the record in the ledger.
+//! The end of an act. It has the closing look over the whole catalog, resources that did not stay in sync, the
+//! report, and the record in the ledger.
 
 use std::path::Path;
 

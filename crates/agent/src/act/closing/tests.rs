@@ -18,7 +18,7 @@ fn service(bench: &Bench, settle: i64) -> Resource {
     service
 }
 
-/// What a command does.
+/// The effect of a command.
 type Deed = fn(&World);
 
 /// A command that runs every time.

@@ -26,7 +26,7 @@ use crate::state::armed::{self, Owner, Standing, can_arm};
 use crate::state::lock::Lock;
 use crate::state::{State, StateError, now};
 
-/// What guards the critical changes of an act.
+/// The guard of the critical changes of an act.
 pub(crate) struct Guarding<'a> {
     /// The state, which holds the group's folder.
     pub(crate) state: &'a State,

@@ -21,8 +21,7 @@ use crate::system::receipts::Receipts;
 use crate::system::services::Units;
 use converge_model::Digest;
 
-/// A host below a temporary root, the folder of a script that is kept for the revert, and a place where programs note
-/// how they were called.
+/// A host below a temporary root, with the notes for a revert. Programs note there how they were called.
 struct Bench {
     folder: tempfile::TempDir,
     world: World,

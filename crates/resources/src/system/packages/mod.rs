@@ -105,8 +105,8 @@ pub struct Simulation {
     pub unknown: Vec<String>,
 }
 
-/// What the plan of a run allows its transactions to do. A transaction is compared with it right before it changes
-/// anything. Refreshed lists, new sources and a repaired database may have changed its effect since the plan.
+/// The effects that the plan of a run allows its transactions. A transaction is compared with it right before it
+/// changes anything. Refreshed lists, new sources and a repaired database may have changed its effect since the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
     /// The host's own architecture: `NAME:ARCHITECTURE` is the same as `NAME`.

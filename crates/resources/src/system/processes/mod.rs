@@ -31,7 +31,7 @@ pub struct Command {
     pub timeout: Duration,
 }
 
-/// A folder in the place of another, in the command's own mount namespace. That needs root.
+/// A folder in the place of another, in the command's own mount namespace. It needs root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Substitute {
     /// The folder that the command sees.

@@ -1,5 +1,5 @@
-//! The clock of a host: it starts a program after a time and at the next boot, even if the run that asked for it is
-//! gone. It belongs to the service manager. The agent decides what the program does, and handles its result.
+//! The clock of a host: it starts a program after a time and at the next boot. The run that asked for it may be gone
+//! by then. It belongs to the service manager. The agent decides what the program does, and handles its result.
 
 use std::io;
 use std::path::{Path, PathBuf};

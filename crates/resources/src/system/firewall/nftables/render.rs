@@ -33,7 +33,7 @@ struct Rules<'a> {
     text: String,
 }
 
-/// What a line matches beside its rule: the keyword for interfaces, and a single family.
+/// The conditions of a line beside its rule: the keyword for interfaces, and a single family.
 #[derive(Clone, Copy)]
 struct Way {
     word: &'static str,

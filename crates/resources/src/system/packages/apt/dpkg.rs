@@ -66,7 +66,7 @@ impl Database {
                 self.leftovers.insert(name);
                 return;
             }
-            // Here a package waits for a trigger of another package, and is itself complete.
+            // A package that waits for a trigger is itself complete: the trigger belongs to the other package.
             Some("installed" | "triggers-awaited" | "triggers-pending") => error == Some("ok"),
             Some(_) => false,
         };

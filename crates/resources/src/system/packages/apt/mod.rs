@@ -48,8 +48,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// The interval at which a held lock is checked again.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// How long a look waits in total for running transactions. What it reads meanwhile would soon be wrong, and half a
-/// transaction looks like an interrupted one.
+/// How long a look waits in total for running transactions. A state that it reads meanwhile would soon be wrong, and
+/// half a transaction looks like an interrupted one.
 const LOOK_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The timeout of a transaction.
