@@ -238,8 +238,8 @@ impl Apt {
     }
 }
 
-/// Turns off all questions; the defaults are used. The programs ucf and needrestart read the variables `UCF` and
-/// `NEEDRESTART`.
+/// Turns off all questions; the defaults are used. The programs ucf and needrestart read the variables whose names
+/// begin with `UCF` and `NEEDRESTART`.
 const ENVIRONMENT: [(&str, &str); 6] = [
     ("DEBIAN_FRONTEND", "noninteractive"),
     ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
