@@ -1,4 +1,5 @@
-//! What is asked of a host beside its catalog: a command that a user types, and whether the host answers.
+//! Requests to a host that need no catalog: a command of the user (`exec`), and a test whether the host answers
+//! (`ping`).
 
 use serde::{Deserialize, Serialize};
 
@@ -6,19 +7,19 @@ use crate::plan::Holder;
 
 /// The largest script, in bytes: it travels in the frame of its job.
 pub const SCRIPT_LIMIT: usize = 512 * 1024;
-/// The most bytes of output that a host passes on; what the command prints beyond them is only counted.
+/// The most bytes of output that a host sends. Further output is only counted.
 pub const OUTPUT_LIMIT: u64 = 16 * 1024 * 1024;
-/// The most lines of output that a host passes on.
+/// The most lines of output that a host sends.
 pub const LINES_LIMIT: u64 = 100_000;
 
-/// A command to run as it is.
+/// A command of the user, run without changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdHoc {
-    /// The program and its arguments; one word alone is a line for `/bin/sh -c`. With a script: its arguments.
+    /// The program and its arguments. A single word is a line for `/bin/sh -c`. With a script: the script's arguments.
     pub words: Vec<String>,
-    /// A script that is run by the interpreter of its first line, or by `/bin/sh`; at most [`SCRIPT_LIMIT`].
+    /// A script of at most [`SCRIPT_LIMIT`] bytes. The interpreter of its first line runs it, or `/bin/sh`.
     pub script: Option<Vec<u8>>,
-    /// After how many milliseconds it is ended, with all that it started.
+    /// Timeout in milliseconds. The agent then ends the command and all its children.
     pub timeout: Option<u64>,
 }
 
@@ -26,9 +27,9 @@ pub struct AdHoc {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stream {
-    /// Its results.
+    /// Standard output.
     Stdout,
-    /// Its messages.
+    /// Standard error.
     Stderr,
 }
 
@@ -36,38 +37,38 @@ pub enum Stream {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// By itself, with this code.
+    /// It ended by itself with this code.
     Code(i32),
     /// A signal ended it.
     Signal(i32),
-    /// It took longer than it may, and was ended.
+    /// The agent ended it: it exceeded its timeout.
     TimedOut,
-    /// The user stopped the run, or the connection was gone; it was ended.
+    /// The agent ended it: the user stopped the run, or the connection was lost.
     Stopped,
-    /// It could not be started: why, as a fragment.
+    /// It could not be started. The text is the reason, as a fragment.
     NotStarted(String),
 }
 
 /// A command that ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ran {
-    /// How.
+    /// How it ended.
     pub exit: Exit,
-    /// How many lines it printed, those included that were not passed on.
+    /// The number of printed lines, including lines that were not sent.
     pub lines: u64,
-    /// Milliseconds, by the monotonic clock.
+    /// Duration in milliseconds, by the monotonic clock.
     pub took: u64,
 }
 
-/// What a host says when it is asked whether it answers.
+/// The answer of a host to a ping.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The account that the agent works as.
+    /// The account that the agent runs as.
     pub user: String,
-    /// The account that logged in, where sudo(8) or doas(1) tells.
+    /// The account that logged in, if sudo(8) or doas(1) reports it.
     pub login: Option<String>,
-    /// The run that is at work on the host.
+    /// The run that holds the lock of the host.
     pub busy: Option<Holder>,
-    /// Milliseconds from the beginning of the connection to the answer, by the controller's clock.
+    /// Milliseconds from the start of the connection to the answer, by the controller's clock.
     pub took: u64,
 }

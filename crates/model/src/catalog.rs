@@ -1,4 +1,4 @@
-//! A catalog: everything that one host should have, resolved, in the order in which it is applied.
+//! The catalog: all resources of one host, resolved, in the order of apply.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,20 +7,21 @@ use crate::id::{Address, HostName};
 use crate::secret::SecretTable;
 use crate::value::Params;
 
-/// What one host should be. Serialised, it holds references to secrets and digests of content, never either.
+/// The desired state of one host. Its serialised form has references to secrets and digests of content. It never has
+/// the secrets or the content.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Catalog {
-    /// The host that it is for.
+    /// The host of the catalog.
     pub host: HostName,
-    /// The project that asks for it: the owner that the host's ledger records.
+    /// The project of the catalog. The host's ledger records it as the owner.
     pub project: String,
-    /// The resources in their final order; the indices of [`Resource::after`] and [`Notify::target`] are places in it.
+    /// The resources in their final order. [`Resource::after`] and [`Notify::target`] are indices into this list.
     pub resources: Vec<Resource>,
-    /// The bodies that resources were written in: `on` blocks and module instances. A failure skips the rest of its own.
+    /// The bodies of the resources: `on` blocks and module instances. A failure skips the rest of its body.
     pub bodies: Vec<Body>,
-    /// The resources that run once for all hosts and are not to be run here, as places in `resources`.
+    /// The once-resources that this host must not run, as indices into `resources`.
     pub settled: Vec<(u32, Settled)>,
-    /// The secrets that `resources` refer to. They travel beside the catalog, never in it.
+    /// The secrets that `resources` refer to. They are sent separately, never inside the catalog.
     #[serde(skip)]
     pub secrets: SecretTable,
 }
@@ -28,84 +29,84 @@ pub struct Catalog {
 /// An `on` block or a module instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Body {
-    /// How people know it: `on "web"` or `app-release[shop]`.
+    /// Its name for users: `on "web"` or `app-release[shop]`.
     pub name: String,
 }
 
-/// One resource with everything that the host needs to know of it.
+/// One resource with all data that the host needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
     /// Its address, unique in the catalog.
     pub address: Address,
-    /// Other addresses of the same resource, where equal ones were written in several bodies.
+    /// Other addresses of the same resource, if equal resources were written in several bodies.
     pub aliases: Vec<Address>,
-    /// The kind that decodes its parameters.
+    /// The kind, which decodes the parameters.
     pub kind: String,
     /// Its parameters.
     pub params: Params,
-    /// What it claims, as its kind said when the catalog was compiled.
+    /// The claims that the kind returned when the catalog was compiled.
     pub claims: Vec<Claim>,
-    /// The bodies that it belongs to (more than one where equal resources were written in several).
+    /// The bodies of the resource. There are several if equal resources were written in several bodies.
     pub bodies: Vec<u32>,
-    /// The resources that it waits for: those whose failure skips it. All stand before it.
+    /// The resources that it depends on: a failure of one skips this resource. All of them come earlier in the list.
     pub after: Vec<u32>,
-    /// Whom it notifies when it changes.
+    /// The resources that it notifies if it changes.
     pub notify: Vec<Notify>,
     /// The options that every kind shares.
     pub options: Options,
 }
 
-/// Why a resource that runs once for all hosts is not run on one of them.
+/// Why a host does not run a once-resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Settled {
     /// It was run before this run.
     Known,
-    /// This run has run it, on another host, since the plan was shown.
+    /// This run has run it on another host since the plan was shown.
     Done,
-    /// It failed on another host: where and why, as a fragment.
+    /// It failed on another host. The text is the host and the reason, as a fragment.
     Failed(String),
 }
 
 impl Resource {
-    /// What it is that the resource runs once for all hosts, if it does.
+    /// Returns the key of the once-claim, if the resource runs once for all hosts.
     pub fn once(&self) -> Option<&str> {
         self.claims.iter().find_map(Claim::as_once)
     }
 }
 
-/// One notification: when the resource changes, `target` is restarted, reloaded or run.
+/// One notification: if the resource changes, `target` is restarted, reloaded or run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Notify {
-    /// The resource that is notified.
+    /// The notified resource, as an index.
     pub target: u32,
-    /// How.
+    /// How the target reacts.
     pub how: NotifyHow,
 }
 
 /// How a notified service reacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum NotifyHow {
-    /// Reload it, whatever it says itself: `notify="service[x]:reload"`.
+    /// Reload it, whatever its own `on-notify` says: `notify="service[x]:reload"`.
     Reload,
-    /// As the target's `on-notify` says: a restart if it says nothing.
+    /// Do what the target's `on-notify` says. The default is a restart.
     AsTargetSays,
 }
 
-/// What every resource may say.
+/// The options that every resource has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
-    /// Whether the selection of the run holds it. One that is not selected is neither looked at nor changed; it is here
-    /// so that a need for it can be named.
+    /// Whether the run's selection includes the resource. The agent neither looks at nor changes an unselected
+    /// resource. It is in the catalog so that messages can name it as a missing dependency.
     pub selected: bool,
-    /// Whether its failure stops nothing else and leaves the host's result as it is.
+    /// Whether a failure of it stops no other resource and does not make the host fail.
     pub may_fail: bool,
-    /// Whether its content is shown to nobody.
+    /// Whether its content is hidden from all output.
     pub sensitive: bool,
-    /// How many times a failed apply is tried again.
+    /// The number of retries after a failed apply.
     pub retries: u32,
-    /// After how many milliseconds its step is given up; none: the kind's own time.
+    /// Timeout of its step in milliseconds. None means: the default of its kind.
     pub timeout: Option<u64>,
-    /// What the daemon does when it drifts.
+    /// What the daemon does about drift of this resource.
     pub drift: DriftMode,
 }
 
@@ -113,12 +114,12 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DriftMode {
-    /// Put it back.
+    /// Restore the resource.
     Correct,
-    /// Say so.
+    /// Report the drift.
     #[default]
     Report,
-    /// Nothing.
+    /// Do nothing.
     Ignore,
 }
 

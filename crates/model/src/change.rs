@@ -1,4 +1,4 @@
-//! A change: what is there, what will be, and how sure the plan is of it.
+//! A change: the state before, the state after, and how certain the plan is.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 pub struct Change {
     /// What happens to it.
     pub verb: Verb,
-    /// Property by property; for an action, what it runs.
+    /// The changed properties; for an action, what it runs.
     pub properties: Vec<PropertyChange>,
-    /// How sure the plan is.
+    /// How certain the plan is.
     pub certainty: Certainty,
-    /// Why it cannot be put back, if it cannot.
+    /// The reason why it cannot be restored, if it cannot.
     pub irreversible: Option<String>,
 }
 
@@ -19,20 +19,20 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
-    /// It was not there: `+`.
+    /// The resource does not exist and is created: `+`.
     Create,
-    /// It differs: `~`.
+    /// The resource differs and is updated: `~`.
     Update,
-    /// It should not be there: `-`.
+    /// The resource exists and is removed: `-`.
     Remove,
-    /// It is of another sort and makes way: `±`.
+    /// An object of another sort is replaced by the resource: `±`.
     Replace,
-    /// Something runs: `>`.
+    /// A command or an action runs: `>`.
     Act,
 }
 
 impl Verb {
-    /// The sign of the plan.
+    /// Returns the sign that the plan prints.
     pub const fn symbol(self) -> char {
         match self {
             Self::Create => '+',
@@ -47,57 +47,57 @@ impl Verb {
 /// One property before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PropertyChange {
-    /// Its name, as the parameter is called: `mode`, `content`, `version`.
+    /// The name of its parameter: `mode`, `content`, `version`.
     pub property: String,
-    /// What was found.
+    /// The value found on the host.
     pub before: Shown,
-    /// What it will be.
+    /// The value after the step.
     pub after: Shown,
-    /// For text: the difference, line by line.
+    /// For text: the difference by lines.
     pub diff: Option<TextDiff>,
 }
 
-/// A value as it may be shown.
+/// A value in the form that may be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shown {
-    /// Nothing is there.
+    /// The value does not exist.
     Absent,
-    /// This text.
+    /// The value as text.
     Text(String),
     /// A value that holds a secret.
     Masked,
-    /// A value that nobody can compute before the step ran, and why.
+    /// A value that is unknown until the step has run, and the reason.
     Unknown(String),
 }
 
-/// A difference of two texts in unified form, without the file header; capped at 64 KiB.
+/// The difference of two texts in unified form, without the file header. Its limit is 64 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextDiff {
-    /// Hunks as `@@ -1,2 +1,2 @@` lines followed by lines that start with a blank, `-` or `+`.
+    /// Hunks: a line `@@ -1,2 +1,2 @@`, then lines that start with a blank, `-` or `+`.
     pub unified: String,
-    /// Whether it was cut.
+    /// Whether the end was cut off.
     pub cut: bool,
 }
 
-/// The longest difference that travels, in bytes.
+/// The most bytes of a difference.
 pub const DIFF_LIMIT: usize = 64 * 1024;
 
-/// How sure the plan is of a step.
+/// How certain a step is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Certainty {
-    /// It will happen as listed.
+    /// The step will happen as listed.
     Exact,
-    /// It depends on what earlier steps bring: their places in the plan, and why.
+    /// The step depends on earlier steps.
     Conditional {
-        /// Places of steps in the plan.
+        /// The earlier steps, as indices into the plan.
         on: Vec<u32>,
-        /// What they may bring.
+        /// What the earlier steps may bring.
         why: String,
     },
 }
 
 impl Change {
-    /// An exact, reversible change without properties.
+    /// Returns an exact, reversible change without properties.
     pub fn new(verb: Verb) -> Self {
         Self { verb, properties: Vec::new(), certainty: Certainty::Exact, irreversible: None }
     }
@@ -108,7 +108,7 @@ impl Change {
         self
     }
 
-    /// Says why it cannot be put back.
+    /// Sets the reason why it cannot be restored.
     pub fn irreversible(mut self, why: impl Into<String>) -> Self {
         self.irreversible = Some(why.into());
         self
@@ -116,7 +116,7 @@ impl Change {
 }
 
 impl PropertyChange {
-    /// A property with what was found and what it will be.
+    /// Returns a property with the found value and the new value.
     pub fn new(property: &str, before: impl Into<Shown>, after: impl Into<Shown>) -> Self {
         Self { property: property.to_owned(), before: before.into(), after: after.into(), diff: None }
     }

@@ -1,16 +1,16 @@
-//! What a resource owns on its host, and when two resources own the same.
+//! Claims: what a resource owns on its host, and when two claims conflict.
 
 use serde::{Deserialize, Serialize};
 
-/// Something on a host that a resource is responsible for. The ledger is keyed by it, so that a resource which is only
-/// renamed stays the same.
+/// A thing on a host that a resource owns. The ledger uses claims as keys, so a renamed resource is still the same
+/// resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Claim {
-    /// A path, or a part of what is there.
+    /// A path, or a part of its content.
     Path {
         /// The absolute path, without `.`, `..` and doubled slashes.
         path: String,
-        /// How much of it.
+        /// How much of the path it owns.
         extent: Extent,
     },
     /// A name in a registry of the host: `package:nginx`, `user:ada`.
@@ -32,29 +32,29 @@ pub enum Extent {
     Whole,
     /// Mode and owner alone.
     Metadata,
-    /// A line, a block or a key of its content, by name.
+    /// Only mode and owner.
     Part(String),
-    /// That nothing is there.
+    /// The absence of the path.
     Absence,
 }
 
 impl Claim {
-    /// A claim on a path.
+    /// Returns a claim on a path.
     pub fn path(path: impl Into<String>, extent: Extent) -> Self {
         Self::Path { path: path.into(), extent }
     }
 
-    /// A claim on a name in a registry.
+    /// Returns a claim on a name in a registry.
     pub fn named(space: &str, name: impl Into<String>) -> Self {
         Self::Named { space: space.to_owned(), name: name.into() }
     }
 
-    /// A claim on having run something once for all hosts.
+    /// Returns the claim of something that runs once for all hosts.
     pub fn once(key: impl Into<String>) -> Self {
         Self::named(ONCE, key)
     }
 
-    /// What it is that runs once for all hosts, if it is such a claim.
+    /// Returns the key of a once-claim; None for other claims.
     pub fn as_once(&self) -> Option<&str> {
         match self {
             Self::Named { space, name } if space == ONCE => Some(name),
@@ -62,7 +62,7 @@ impl Claim {
         }
     }
 
-    /// The key of the ledger: `path:/etc/motd`, `path:/etc/hosts#line:x`, `user:ada`.
+    /// Returns its key in the ledger: `path:/etc/motd`, `path:/etc/hosts#line:x`, `user:ada`.
     pub fn key(&self) -> String {
         match self {
             Self::Path { path, extent: Extent::Part(part) } => format!("path:{path}#{part}"),
@@ -71,7 +71,7 @@ impl Claim {
         }
     }
 
-    /// Whether two different resources of one host may not both hold these claims.
+    /// Whether two resources of one host cannot both hold these claims.
     pub fn conflicts(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Named { .. }, Self::Named { .. }) => self == other,

@@ -1,8 +1,8 @@
-//! How a login becomes root on a host.
+//! How the agent becomes root on a host.
 
 use serde::Serialize;
 
-/// How the agent comes to be root.
+/// The tool that makes the agent root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Become {
@@ -18,7 +18,7 @@ pub enum Become {
 }
 
 impl Become {
-    /// Every way, by the name that an inventory gives it.
+    /// All tools with their names in an inventory.
     pub const ALL: [(&'static str, Self); 4] =
         [("none", Self::None), ("sudo", Self::Sudo), ("doas", Self::Doas), ("su", Self::Su)];
 }

@@ -1,8 +1,8 @@
-//! The one stream of events that feeds every view: the terminal, `--json`, the history.
+//! The events of a run. All views are made of them: the terminal, `--json`, the history.
 //!
-//! The serialised form is what the history keeps, versioned by [`VERSION`]; fields are added, never renamed. What happened
-//! is the key beside `version`, `run`, `host` and `sequence`: `{"version":1,…,"step-started":{"address":…}}`. `--json` prints
-//! a form of its own.
+//! The history keeps the serialised form. [`VERSION`] is its version; fields are added, never renamed. The kind of
+//! event is a key beside `version`, `run`, `host` and `sequence`: `{"version":1,…,"step-started":{"address":…}}`.
+//! `--json` prints a format of its own.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,16 +14,16 @@ use crate::report::{HostReport, HostState, StepResult};
 /// The version of the event format.
 pub const VERSION: u16 = 1;
 
-/// One event. Order is kept per host, by `sequence`; the run's own events have no host.
+/// One event. `sequence` orders the events of one host. Events of the run itself have no host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// The version of the format.
     pub version: u16,
     /// The run.
     pub run: RunId,
-    /// The host that it speaks of.
+    /// The host of the event. None if it concerns the whole run.
     pub host: Option<HostName>,
-    /// Its place among the events of its host, from 0.
+    /// The position among the events of its host, from 0.
     pub sequence: u64,
     /// What happened.
     #[serde(flatten)]
@@ -34,16 +34,16 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
-    /// A run begins over so many hosts.
+    /// A run begins.
     RunStarted {
         /// `plan`, `apply`, `drift`, `exec`, `ping`.
         verb: String,
-        /// How many hosts it selects.
+        /// The number of selected hosts.
         hosts: u32,
-        /// Who started it, and from where: `ada@laptop`.
+        /// The user who started the run, and the controller: `ada@laptop`.
         #[serde(default)]
         by: String,
-        /// When, in milliseconds since the epoch, by the controller's clock.
+        /// The time, in milliseconds since the epoch, by the controller's clock.
         #[serde(default)]
         at: u64,
     },
@@ -53,14 +53,14 @@ pub enum EventKind {
         /// The phase.
         phase: String,
     },
-    /// A host's plan is there.
+    /// The plan of a host is made.
     Planned {
         /// The plan, masked.
         plan: HostPlan,
-        /// The identity of the host's installation (machine-id(5)); empty where it has none.
+        /// The identity of the host's installation (machine-id(5)); empty if the host has none.
         #[serde(default)]
         machine: String,
-        /// The seconds by which the host's clock is ahead of the controller's; negative where it is behind.
+        /// The seconds by which the host's clock is ahead of the controller's; negative if it is behind.
         #[serde(default)]
         skew: i64,
     },
@@ -68,9 +68,9 @@ pub enum EventKind {
     StepStarted {
         /// Its resource.
         address: Address,
-        /// Its place in the plan.
+        /// Its index in the plan.
         step: u32,
-        /// How many steps the plan has.
+        /// The number of steps in the plan.
         of: u32,
     },
     /// A line of output of a step, masked.
@@ -82,72 +82,72 @@ pub enum EventKind {
     },
     /// A step ended.
     StepFinished {
-        /// How.
+        /// The step and how it ended.
         result: StepResult,
     },
     /// A notified action is owed.
     Owed {
-        /// Whom it is owed to.
+        /// The resource that is notified.
         address: Address,
     },
-    /// A notified action that was owed is paid.
+    /// An owed action was carried out.
     Paid {
-        /// Whom it was owed to.
+        /// The resource that was notified.
         address: Address,
     },
-    /// An access-critical group is armed with its revert.
+    /// An access-critical group is armed: its revert is prepared.
     Armed {
-        /// After how many seconds the host takes the changes back.
+        /// After this many seconds the host reverts the changes.
         seconds: u32,
     },
-    /// An access-critical group was confirmed over a fresh connection.
+    /// An access-critical group was confirmed over a new connection.
     Confirmed,
-    /// An access-critical group took itself back.
+    /// The host reverted an access-critical group.
     Reverted,
-    /// The command that a run executes on each of its hosts.
+    /// The command that the run executes on each of its hosts.
     Command {
-        /// As a person would type it, masked.
+        /// The command line as a user would type it, masked.
         line: String,
-        /// The name of the script that it runs, if it runs one.
+        /// The name of its script, if it has one.
         script: Option<String>,
     },
-    /// Another run is at work on a host where a command is run.
+    /// Another run holds the lock of a host on which a command is run.
     Busy {
-        /// Which.
+        /// The other run.
         holder: Holder,
     },
     /// A line of output of the command, masked.
     CommandOutput {
-        /// Where it was printed.
+        /// The stream on which it was printed.
         stream: Stream,
         /// The line.
         line: String,
     },
     /// The command ended on a host.
     CommandFinished {
-        /// How.
+        /// How it ended.
         ran: Ran,
     },
     /// A host answers.
     Answered {
-        /// What it says.
+        /// The answer.
         answer: Answer,
     },
-    /// A host is done.
+    /// A host is finished.
     HostFinished {
-        /// What became of it.
+        /// The result.
         report: HostReport,
     },
-    /// The run is done.
+    /// The run is finished.
     RunFinished {
-        /// How many hosts ended in each state.
+        /// The number of hosts in each state.
         states: Vec<(HostState, u32)>,
-        /// How many hosts were changed, however they ended.
+        /// The number of changed hosts, whatever their state.
         #[serde(default)]
         changed: u32,
         /// The exit code.
         exit: u8,
-        /// Milliseconds, by the monotonic clock.
+        /// Duration in milliseconds, by the monotonic clock.
         took: u64,
     },
 }

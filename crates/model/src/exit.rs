@@ -1,26 +1,26 @@
-//! The exit codes of `converge`. They are published: scripts rely on them.
+//! The exit codes of `converge`. They are a public interface: scripts rely on them.
 
 use crate::report::HostState;
 
-/// Everything is as it should be, or was made so.
+/// All hosts are in sync, or were changed without an error.
 pub const OK: u8 = 0;
-/// An error before any host was touched: a bad inventory, bad arguments, a project that cannot be read.
+/// An error before the run touched any host: a wrong inventory, wrong arguments, an unreadable project.
 pub const ERROR: u8 = 1;
-/// Changes are pending, where `--detailed-exitcode` or `--fail-on-drift` asks to hear of it.
+/// Changes are pending, and `--detailed-exitcode` or `--fail-on-drift` was given.
 pub const PENDING: u8 = 2;
-/// A host failed, took a change back, or cannot be planned.
+/// A host failed, reverted a change, or cannot be planned.
 pub const FAILED: u8 = 3;
-/// Hosts could not be reached, and none failed.
+/// Some hosts could not be reached, and no host failed.
 pub const UNREACHABLE: u8 = 4;
 /// Another run holds a host.
 pub const LOCKED: u8 = 5;
-/// A host or the inventory moved on since the plan was made.
+/// A host or the inventory changed after the plan was made.
 pub const STALE: u8 = 6;
 /// Stopped by the user.
 pub const INTERRUPTED: u8 = 130;
 
-/// The code of a run over hosts that ended in `states`: the first that applies of 3, 6, 5, 4, 2, 0. `detailed` asks for
-/// [`PENDING`]. A host that is stale while another was changed counts as failed.
+/// Returns the exit code of a run whose hosts ended in `states`: the first that applies of 3, 6, 5, 4, 2, 0. `detailed`
+/// allows [`PENDING`]. A stale host counts as failed if another host was changed.
 pub fn of_run(states: impl IntoIterator<Item = HostState>, detailed: bool) -> u8 {
     let states: Vec<_> = states.into_iter().collect();
     let any = |wanted: &[HostState]| states.iter().any(|state| wanted.contains(state));

@@ -1,42 +1,42 @@
-//! What a host says of itself. Facts are data only, and stable: nothing here moves by itself, so that a plan does not
-//! grow old while it is read.
+//! The facts of a host. Facts are only data, and stable: no value changes by itself. So a plan does not become stale
+//! while the user reads it.
 
 use serde::{Deserialize, Serialize};
 
-/// The facts of a host, as `facts.…` in an inventory and as `converge facts` prints them.
+/// The facts of a host: `facts.…` in an inventory and the output of `converge facts`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
-    /// The name that the kernel knows (`uname -n`).
+    /// The host name of the kernel (`uname -n`).
     pub hostname: String,
     /// The operating system, from os-release(5).
     pub os: Os,
     /// The kernel.
     pub kernel: Kernel,
-    /// The machine's architecture as `uname -m` says it: `x86_64`, `aarch64`.
+    /// The architecture as `uname -m` prints it: `x86_64`, `aarch64`.
     pub arch: String,
     /// The processors.
     pub cpu: Cpu,
     /// Memory, in bytes.
     pub memory: Memory,
-    /// Block devices that hold data: no loop devices, no RAM disks.
+    /// Block devices for data, without loop devices and RAM disks.
     pub disks: Vec<Disk>,
-    /// Network interfaces with their addresses; loopback is left out.
+    /// Network interfaces with their addresses, without loopback.
     pub interfaces: Vec<Interface>,
-    /// All addresses of `interfaces`, without prefix lengths, those with a default route first.
+    /// All addresses of `interfaces`, without prefix lengths. Interfaces with a default route come first.
     pub addresses: Vec<String>,
     /// The init system: `systemd`, `openrc`, `sysvinit`, `other`.
     pub init: String,
     /// The package manager: `apt`, `dnf`, `apk`, `pacman`, `zypper`, `none`.
     pub package_manager: String,
-    /// What it runs in: `none`, `kvm`, `vmware`, `lxc`, `docker`, `systemd-nspawn`, `other`, ….
+    /// The virtualisation or container: `none`, `kvm`, `vmware`, `lxc`, `docker`, `systemd-nspawn`, `other`, ….
     pub virtualisation: String,
-    /// Changes with every boot (`/proc/sys/kernel/random/boot_id`).
+    /// The id of the current boot (`/proc/sys/kernel/random/boot_id`). It changes with every boot.
     pub boot_id: String,
-    /// The identity of the installation (machine-id(5)); empty where there is none.
+    /// The identity of the installation (machine-id(5)); empty if the host has none.
     pub machine_id: String,
     /// The account that the agent runs as.
     pub user: User,
-    /// Facts of the host's own, from root-owned `/etc/converge/facts.d/NAME.json`: name and JSON text.
+    /// Custom facts of the host, from root-owned `/etc/converge/facts.d/NAME.json`: name and JSON text.
     pub own: Vec<(String, String)>,
 }
 
@@ -69,27 +69,27 @@ pub struct Kernel {
 /// The processors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cpu {
-    /// How many are online.
+    /// The number of online processors.
     pub count: u32,
-    /// The model, as /proc/cpuinfo says it; may be empty.
+    /// The model from /proc/cpuinfo; may be empty.
     pub model: String,
 }
 
 /// Memory, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
-    /// All of it.
+    /// The whole memory.
     pub total: u64,
-    /// Swap.
+    /// The swap space.
     pub swap: u64,
 }
 
 /// A block device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Disk {
-    /// `sda`, `nvme0n1`.
+    /// The name: `sda`, `nvme0n1`.
     pub name: String,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
     /// The model; may be empty.
     pub model: String,
@@ -98,7 +98,7 @@ pub struct Disk {
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interface {
-    /// `eth0`.
+    /// The name: `eth0`.
     pub name: String,
     /// The hardware address; may be empty.
     pub mac: String,
@@ -109,13 +109,13 @@ pub struct Interface {
 /// The account that the agent runs as.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct User {
-    /// Its name; the number where it has none.
+    /// The user name; the number if it has no name.
     pub name: String,
-    /// Its number.
+    /// The user id.
     pub uid: u32,
 }
 
-/// The shape of a fact: what `check` knows of facts before it has seen a host.
+/// The shape of a fact. `check` uses it before any host was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FactShape {
     /// A text.
@@ -126,13 +126,13 @@ pub enum FactShape {
     Map(&'static [(&'static str, FactShape)]),
     /// A list whose items have this shape.
     List(&'static FactShape),
-    /// Anything: a host's own facts.
+    /// Any value: custom facts of a host.
     Any,
 }
 
 use FactShape::{Any, List, Map, Number, Text};
 
-/// The shape of all facts. A test holds it against [`Facts`].
+/// The shape of all facts. A test compares it with [`Facts`].
 pub const SHAPE: FactShape = Map(&[
     ("hostname", Text),
     (
@@ -162,7 +162,7 @@ pub const SHAPE: FactShape = Map(&[
     ("own", Any),
 ]);
 
-/// The largest facts a host may send, in bytes.
+/// The largest facts that a host may send, in bytes.
 pub const LIMIT: usize = 256 * 1024;
 
 #[cfg(test)]

@@ -5,14 +5,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The name of a host in an inventory: 1 to 253 characters out of `A-Z a-z 0-9 . _ -`, the first a letter or a digit.
+/// The name of a host in an inventory. It has 1 to 253 characters of `A-Z a-z 0-9 . _ -` and starts with a letter or a
+/// digit.
 ///
-/// The rule is what keeps a name from becoming an option of `ssh` or a word of a shell.
+/// The rule prevents that a name becomes an option of `ssh` or a word of a shell.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostName(String);
 
-/// Why a text is not the name of a host.
+/// Why a text is not a host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostNameError {
     /// The name is empty or longer than 253 characters.
@@ -27,7 +28,7 @@ pub enum HostNameError {
 }
 
 impl HostName {
-    /// Checks `name` and keeps it.
+    /// Checks `name` and returns it as a host name.
     pub fn new(name: impl Into<String>) -> Result<Self, HostNameError> {
         let name = name.into();
         let length = name.chars().count();
@@ -45,7 +46,7 @@ impl HostName {
         Ok(Self(name))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -75,8 +76,8 @@ impl fmt::Display for HostName {
 pub struct Address(String);
 
 impl Address {
-    /// The address of a resource called `name` (or its `id`) of kind `kind`; `module` is the address of the module
-    /// instance that it belongs to (`nginx`, `app-release[shop]`).
+    /// Returns the address of a resource of kind `kind` with the name or `id` `name`. `module` is the address of its
+    /// module instance (`nginx`, `app-release[shop]`).
     pub fn new(module: Option<&str>, kind: &str, name: &str) -> Self {
         let mut text = String::with_capacity(kind.len() + name.len() + 2);
         if let Some(module) = module {
@@ -88,7 +89,7 @@ impl Address {
         Self(text)
     }
 
-    /// The address of a module instance: its name alone, or `app-release[shop]`.
+    /// Returns the address of a module instance: `nginx`, or `app-release[shop]`.
     pub fn module(module: &str, instance: Option<&str>) -> Self {
         let mut text = module.to_owned();
         if let Some(instance) = instance {
@@ -97,7 +98,7 @@ impl Address {
         Self(text)
     }
 
-    /// The address as the plan prints it.
+    /// Returns the address as the plan prints it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -124,33 +125,33 @@ impl fmt::Display for Address {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
-/// A text is not a digest: anything but 64 hexadecimal digits.
+/// The error for a text that has not exactly 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a digest has 64 hexadecimal digits")]
 pub struct DigestError;
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The keyed digest of `bytes`: what may be stored of content that holds a secret.
+    /// Returns the keyed digest of `bytes`. Only a keyed digest may be stored of content that holds a secret.
     pub fn keyed(key: &[u8; 32], bytes: &[u8]) -> Self {
         Self(*blake3::keyed_hash(key, bytes).as_bytes())
     }
 
-    /// A digest from its 32 bytes.
+    /// Returns a digest from its 32 bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The first twelve digits, for people.
+    /// Returns the first twelve digits, for messages.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
     }
@@ -201,18 +202,17 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// The identity of a run: its start in UTC and eight random digits, so that names sort by time
-/// (`20261121T113450-3f9a01bc`).
+/// The identity of a run: its start in UTC and eight random digits (`20261121T113450-3f9a01bc`). So names sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(String);
 
-/// A text is not the identity of a run.
+/// The error for a text that is not the identity of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a run is named by 1 to 64 letters, digits and `-`")]
 pub struct RunIdError;
 
 impl RunId {
-    /// Checks `text` and keeps it.
+    /// Checks `text` and returns it as an identity.
     pub fn new(text: impl Into<String>) -> Result<Self, RunIdError> {
         let text = text.into();
         let fits =
@@ -220,7 +220,7 @@ impl RunId {
         if fits { Ok(Self(text)) } else { Err(RunIdError) }
     }
 
-    /// The identity as text.
+    /// Returns the identity as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,8 +1,8 @@
 //! The plain data that all parts of Converge agree on.
 //!
-//! A host and its facts, the catalog of resources it should have, the plan that leads there, the events of a run and
-//! its result; the frames in which they travel. Nothing here reads a file, a clock or a socket of its own accord, and
-//! nothing here knows how a kind of resource works.
+//! The data are: a host and its facts, the catalog of its resources, the plan, the events of a run, and its report. The
+//! frames of the protocol are here too. This crate opens no file, reads no clock and opens no socket. It does not know
+//! how any kind of resource works.
 
 pub mod ad_hoc;
 pub mod catalog;

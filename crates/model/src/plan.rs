@@ -1,4 +1,4 @@
-//! The plan of one host: the steps that would make it what its catalog says.
+//! The plan of one host: the steps from its current state to its catalog.
 
 use std::fmt;
 
@@ -8,36 +8,37 @@ use crate::catalog::DriftMode;
 use crate::change::Change;
 use crate::id::{Address, Digest};
 
-/// What `look` found on a host.
+/// The result of a look at a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostPlan {
-    /// Stands for everything that the plan says; `act` goes on only if its own look comes to the same. Keyed with the
-    /// secrets that the plan holds; only zeros once it is told in an event.
+    /// A digest of everything in the plan. `act` proceeds only if its own look gives the same token. Its key includes
+    /// the secrets of the plan. In events it is all zeros.
     pub token: Digest,
-    /// The steps, in the order in which they are applied.
+    /// The steps, in the order of apply.
     pub steps: Vec<Step>,
-    /// How many resources need nothing.
+    /// The number of resources that are in sync.
     pub in_sync: u32,
-    /// The resources that run once for all hosts and were run already, as places in the catalog.
+    /// The once-resources that were already run, as indices into the catalog.
     #[serde(default)]
     pub known_once: Vec<u32>,
-    /// Why the host cannot be acted on. With one of them nothing on it is.
+    /// The reasons why the host cannot be applied. If there is one, nothing on the host is changed.
     pub problems: Vec<Problem>,
-    /// The resources that an act leaves as they are, in the order of the catalog: those that cannot be planned, and those
-    /// that wait for them.
+    /// The resources that an act does not change, in the order of the catalog. They cannot be planned, or wait for one
+    /// that cannot be planned.
     #[serde(default)]
     pub blocked: Vec<Blocked>,
-    /// Whether the host's ledger says what the catalog says: a host in sync whose ledger does not is visited once more
-    /// to record what was found.
+    /// Whether the host's ledger records the same as the catalog. If not, a host in sync gets one more visit, which
+    /// records what was found.
     pub ledger_complete: bool,
-    /// The run that is at work on the host, if one is.
+    /// The run that holds the lock of the host, if there is one.
     pub busy: Option<Holder>,
-    /// A run that was interrupted: its journal is open, and the next `act` cleans up after it.
+    /// An interrupted run. Its journal is still open; the next `act` cleans up after it.
     pub interrupted: Option<String>,
-    /// How many lines of the host's journal cannot be read, though sound ones stand behind them: what they said is lost.
+    /// The number of unreadable lines in the host's journal that are followed by readable ones. Their information is
+    /// lost.
     #[serde(default)]
     pub damaged: u32,
-    /// A run whose access-critical changes nobody confirmed: the host has taken them back.
+    /// A run whose access-critical changes were not confirmed, so that the host has reverted them.
     #[serde(default)]
     pub reverted: Option<String>,
 }
@@ -45,95 +46,96 @@ pub struct HostPlan {
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// The resource, as a place in the catalog.
+    /// The resource, as an index into the catalog.
     pub resource: u32,
     /// Its address.
     pub address: Address,
     /// Its kind.
     pub kind: String,
-    /// What changes.
+    /// What the step changes.
     pub change: Change,
-    /// For a notified action: the addresses of what causes it.
+    /// For a notified action: the addresses of the resources that notify it.
     pub because: Vec<Address>,
-    /// Whether it is owed from an earlier run.
+    /// Whether an earlier run owed it.
     pub owed: bool,
-    /// Who moved: the host or the inventory. Said after the token was made: what a plan stands for is no matter of the
-    /// ledger.
+    /// What changed since the last apply: the host or the inventory. It is set after the token was made, because the
+    /// token does not depend on the ledger.
     #[serde(default)]
     pub drift: Drift,
-    /// Whether it may cut the host off: it is made under a revert that a new connection must call off.
+    /// Whether it may cut off the connection to the host. The host reverts it unless a new connection confirms it.
     #[serde(default)]
     pub guarded: bool,
-    /// What is known to speak against it.
+    /// A known objection to the step.
     #[serde(default)]
     pub warning: Option<String>,
 }
 
-/// Who moved, and what the daemon does about it.
+/// What changed since the last apply, and what the daemon does about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {
-    /// Who moved.
+    /// What changed.
     pub cause: Cause,
     /// What the daemon does about the resource.
     pub mode: DriftMode,
 }
 
-/// Who moved, by what the host's ledger says was last applied.
+/// What changed since the last apply, which the host's ledger records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// The host: what is asked is what was last applied.
+    /// The host: the catalog asks for the same as at the last apply.
     Corrective,
-    /// The inventory: what is asked was not applied yet.
+    /// The inventory: the catalog asks for something that was not applied yet.
     #[default]
     Intentional,
-    /// The host and the inventory, each in other properties.
+    /// The host and the inventory, in different properties.
     Both {
-        /// The places, in the properties of the change, of those that moved on the host.
+        /// The properties that changed on the host, as indices into the properties of the change.
         corrective: Vec<u32>,
     },
-    /// Nobody: it is done in every run.
+    /// Neither: the step is done in every run.
     Always,
 }
 
-/// A resource that an act leaves as it is.
+/// A resource that an act does not change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocked {
-    /// The resource, as a place in the catalog.
+    /// The resource, as an index into the catalog.
     pub resource: u32,
     /// Its address.
     pub address: Address,
-    /// The resource that it waits for and that cannot be planned, or waits itself; none if it cannot be planned itself.
+    /// The resource that it waits for, which cannot be planned or waits itself. None if this resource itself cannot be
+    /// planned.
     pub because: Option<Address>,
-    /// Why, as a fragment.
+    /// The reason, as a fragment.
     pub why: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub help: Option<String>,
-    /// Whether the resource says `may-fail`.
+    /// Whether the resource has `may-fail`.
     pub may_fail: bool,
 }
 
-/// Why a host cannot be acted on.
+/// Why a host cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// The resource that cannot be planned; none where it is the host as a whole.
+    /// The resource that cannot be planned. None if the problem concerns the whole host.
     pub address: Option<Address>,
     /// What is wrong, as a fragment.
     pub message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub help: Option<String>,
 }
 
-/// Who holds a host's lock.
+/// The run that holds a host's lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// The run.
+    /// The id of the run.
     pub run: String,
-    /// Who started it, and from where: `ada@laptop`.
+    /// The user who started the run, and the controller: `ada@laptop`.
     pub by: String,
-    /// Seconds since the epoch, by the host's clock.
+    /// The start, in seconds since the epoch, by the host's clock.
     pub since: u64,
-    /// For how many seconds it had been held when it was asked about, by the host's clock.
+    /// The seconds for which the run had held the lock when the host was asked, by the host's clock.
     #[serde(default)]
     pub held: u64,
 }
@@ -155,12 +157,13 @@ impl HostPlan {
         self.steps.is_empty()
     }
 
-    /// The resources that cannot be planned and may not fail: with one of them the host does not become what it should be.
+    /// Returns the resources that cannot be planned and may not fail. With one of them the host cannot reach its
+    /// desired state.
     pub fn impossible(&self) -> impl Iterator<Item = &Blocked> {
         self.blocked.iter().filter(|one| one.because.is_none() && !one.may_fail)
     }
 
-    /// Makes a host that cannot become all that it should be one that is not acted on at all.
+    /// Turns resources that cannot be planned into problems, so that the host is not applied at all.
     pub fn refuse_impossible(&mut self) {
         let (impossible, others) = std::mem::take(&mut self.blocked)
             .into_iter()
@@ -170,14 +173,14 @@ impl HostPlan {
         self.problems.extend(impossible.into_iter().map(Blocked::into_problem));
     }
 
-    /// The steps that are there because the host moved: without those that nobody wants to hear of, and without the
-    /// actions that only follow from others.
+    /// Returns the steps that exist because the host changed. Steps with `drift="ignore"` and actions that follow from
+    /// other steps are left out.
     pub fn drifted(&self) -> impl Iterator<Item = &Step> {
         let counts = |step: &&Step| step.is_corrective() && step.because.is_empty();
         self.steps.iter().filter(counts).filter(|step| step.drift.mode != DriftMode::Ignore)
     }
 
-    /// The steps that are there because the inventory asks for something new, in the same way.
+    /// Returns the steps that exist because the inventory asks for something new, with the same exceptions.
     pub fn pending(&self) -> impl Iterator<Item = &Step> {
         let counts = |step: &&Step| step.is_intentional() && step.because.is_empty();
         self.steps.iter().filter(counts).filter(|step| step.drift.mode != DriftMode::Ignore)
@@ -185,22 +188,23 @@ impl HostPlan {
 }
 
 impl Blocked {
-    /// The same as a mistake of the host.
+    /// Returns the same as a problem of the host.
     pub fn into_problem(self) -> Problem {
         Problem { address: Some(self.address), message: self.why, help: self.help }
     }
 }
 
 impl Step {
-    /// The place of a step that is in no catalog of its host: it is done around the host, by its rollout.
+    /// The index of a step that is not in the host's catalog. The rollout of the host does it around the host's own
+    /// steps.
     pub const AROUND: u32 = u32::MAX;
 
-    /// Whether it is done around the host, because of its other steps.
+    /// Whether the rollout does it around the host's own steps.
     pub fn is_around(&self) -> bool {
         self.resource == Self::AROUND
     }
 
-    /// Whether the host moved.
+    /// Whether the host changed.
     pub fn is_corrective(&self) -> bool {
         matches!(self.drift.cause, Cause::Corrective | Cause::Both { .. })
     }
@@ -210,7 +214,7 @@ impl Step {
         matches!(self.drift.cause, Cause::Intentional | Cause::Both { .. })
     }
 
-    /// Whether the property at `place` moved on the host.
+    /// Whether the property at index `place` changed on the host.
     pub fn moved(&self, place: usize) -> bool {
         match &self.drift.cause {
             Cause::Corrective => true,

@@ -1,4 +1,4 @@
-//! What became of a run: each host in one definite state, each step with its outcome.
+//! The result of a run: one state for each host and one outcome for each step.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,38 +6,38 @@ use crate::change::{Change, PropertyChange};
 use crate::id::{Address, HostName};
 use crate::plan::Problem;
 
-/// The state in which a host's run ends.
+/// The final state of a host in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostState {
-    /// Nothing was to be done.
+    /// Nothing had to be changed.
     InSync,
-    /// Looked at, and something is to be done.
+    /// The host was looked at, and changes are pending.
     Pending,
-    /// Changed, and in sync after it.
+    /// The host was changed and is in sync.
     Changed,
-    /// The command that was run on it ended with 0, or it answered.
+    /// The command on the host ended with 0, or the host answered a ping.
     Done,
     /// A step failed, or the closing look found something pending.
     Failed,
-    /// Something of it cannot be planned; nothing was touched.
+    /// A resource cannot be planned; nothing was changed.
     Unplannable,
-    /// An access-critical change took itself back.
+    /// The host reverted an access-critical change.
     Reverted,
-    /// The host moved on between the plan and the act; nothing further was touched.
+    /// The host changed between plan and act; nothing further was changed.
     Stale,
-    /// The host could not be reached; nothing was touched.
+    /// The host could not be reached; nothing was changed.
     Unreachable,
     /// The connection ended during the act.
     Interrupted,
     /// Another run holds the host.
     Locked,
-    /// It was not its turn: an earlier host failed, or the run was stopped.
+    /// The run did not reach it: an earlier host failed, or the run was stopped.
     NotStarted,
 }
 
 impl HostState {
-    /// The word for people.
+    /// Returns the word for messages.
     pub const fn word(self) -> &'static str {
         match self {
             Self::InSync => "in sync",
@@ -60,61 +60,62 @@ impl HostState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepOutcome {
-    /// Carried out, and confirmed by a look afterwards.
+    /// It was carried out, and a look confirmed it.
     Done,
-    /// An earlier step had brought it already.
+    /// It was not needed: an earlier step had already brought it.
     AlreadySo,
-    /// Carried out though the plan had it in sync: an open step before it had moved it.
+    /// It was carried out although its resource was in sync in the plan. An uncertain step before it had changed the
+    /// resource.
     Unforeseen,
-    /// It failed: why, and the last lines of its output, masked.
+    /// It failed.
     Failed {
-        /// A fragment.
+        /// The reason, as a fragment.
         why: String,
-        /// The last lines of its output; may be empty.
+        /// The last lines of its output, masked; may be empty.
         output: String,
-        /// What became of what it replaced.
+        /// What happened to the data that the step had replaced.
         #[serde(default)]
         back: PutBack,
-        /// How the resource stands since then.
+        /// The state of the resource after the failure.
         #[serde(default)]
         stands: Stands,
     },
-    /// It was not tried, and why.
+    /// It was not tried.
     Skipped {
-        /// A fragment that names the cause.
+        /// The cause, as a fragment.
         why: String,
     },
     /// A notified action that still waits for one of its notifiers.
     Owed,
 }
 
-/// What became of what a failed step had replaced.
+/// What happened to the data that a failed step had replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PutBack {
-    /// Nothing was kept: there is nothing to be said.
+    /// No copy was kept, so there is nothing to report.
     #[default]
     Nothing,
-    /// It was kept, and is there again.
+    /// A copy was kept and was restored.
     Restored,
-    /// It was kept, and could not be put back. The reason of the failure says why.
+    /// A copy was kept and could not be restored. The reason of the failure says why.
     Stuck,
 }
 
-/// How a resource stands after a failed step, by a look at it.
+/// The state of a resource after a failed step, found by a look.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stands {
-    /// A look does not tell.
+    /// A look cannot find it out.
     #[default]
     Unknown,
-    /// As before the step.
+    /// It is the same as before the step.
     Unchanged,
-    /// As it is asked, all the same.
+    /// It is as desired, although the step failed.
     AsAsked,
-    /// Neither as before nor as it is asked.
+    /// It is neither the old state nor the desired one.
     Differs {
-        /// The properties that are not as asked.
+        /// The properties that are not as desired.
         properties: Vec<String>,
     },
 }
@@ -122,52 +123,52 @@ pub enum Stands {
 /// A step and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepResult {
-    /// The resource, as a place in the catalog.
+    /// The resource, as an index into the catalog.
     pub resource: u32,
     /// Its address.
     pub address: Address,
-    /// What was changed, or was to be.
+    /// What was changed, or should have been.
     pub change: Change,
     /// How it ended.
     pub outcome: StepOutcome,
-    /// What it turned out to do beyond what was planned: packages that came along, by name.
+    /// What it did beyond the plan: additional packages, by name.
     #[serde(default)]
     pub unforeseen: Vec<PropertyChange>,
-    /// Whether the resource says `may-fail`.
+    /// Whether the resource has `may-fail`.
     pub may_fail: bool,
-    /// Milliseconds, by the monotonic clock.
+    /// Duration in milliseconds, by the monotonic clock.
     pub took: u64,
 }
 
-/// What became of one host.
+/// The result of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostReport {
     /// The host.
     pub host: HostName,
-    /// How its run ended.
+    /// Its final state.
     pub state: HostState,
-    /// Each step.
+    /// The result of each step.
     pub results: Vec<StepResult>,
-    /// How many resources needed nothing.
+    /// The number of resources that were in sync.
     pub in_sync: u32,
-    /// What is wrong with the host as a whole, or what the closing look found.
+    /// Problems of the whole host, or findings of the closing look.
     pub problems: Vec<Problem>,
 }
 
 impl HostReport {
-    /// How many steps left a change on the host, however the host ended.
+    /// Returns the number of steps that left a change on the host, whatever the host's state.
     pub fn changes(&self) -> usize {
         self.results.iter().filter(|result| result.outcome.left_a_change()).count()
     }
 }
 
 impl StepOutcome {
-    /// Whether the step is one that was carried out.
+    /// Whether the step was carried out.
     pub const fn changed(&self) -> bool {
         matches!(self, Self::Done | Self::Unforeseen)
     }
 
-    /// Whether the host is another one after the step: it was carried out, or failed and left something behind.
+    /// Whether the step changed the host: it was carried out, or it failed and left a change.
     pub const fn left_a_change(&self) -> bool {
         match self {
             Self::Failed { back, stands, .. } => {

@@ -1,15 +1,16 @@
-//! What a kind of resource, or a module, accepts: the one table that types its parameters, checks them, and writes its
-//! reference page.
+//! The parameters that a kind of resource or a module accepts. The same table gives their types, checks them, and
+//! writes their reference page.
 
 use crate::claim::Claim;
 use crate::value::{Params, Value};
 
-/// The schema of a kind of resource. Each kind's folder fills one in; the language reads it and never the kind itself.
+/// The schema of a kind of resource. The folder of each kind defines one. The language reads the schema and never the
+/// kind's code.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KindSchema {
     /// The name as written in an inventory: `systemd-unit`.
     pub name: String,
-    /// One line about what it keeps as it should be.
+    /// One line about what the kind manages.
     pub summary: String,
     /// Paragraphs for the reference page, in Markdown; may be empty.
     pub details: String,
@@ -17,9 +18,9 @@ pub struct KindSchema {
     pub params: Vec<Param>,
     /// The repeated children.
     pub children: Vec<Child>,
-    /// Examples in KDL, each a body of an `on` block that converges on a Debian host. They are tests.
+    /// Examples in KDL. Each is a body of an `on` block that converges on a Debian host. Tests run them.
     pub examples: Vec<Example>,
-    /// Whether it needs a whole system: an error where `root=` makes a folder stand for one.
+    /// Whether it needs a whole system. With `root=`, which uses a folder as the system, such a kind is an error.
     pub whole_system: bool,
     /// Whether other resources may notify it.
     pub notifiable: bool,
@@ -39,15 +40,15 @@ pub struct Example {
 pub struct Param {
     /// The name as written: `create-home`.
     pub name: String,
-    /// What its value is.
+    /// The type of its value.
     pub ty: Type,
-    /// What is written when the user writes nothing.
+    /// The value if the user writes none.
     pub default: Option<Value>,
     /// Whether the user must write it.
     pub required: bool,
-    /// Its place among the arguments: the name of a resource is at 0.
+    /// Its index among the arguments. The name of a resource has index 0.
     pub argument: Option<usize>,
-    /// The values that are allowed, if only some are.
+    /// The allowed values, if they are limited.
     pub one_of: Vec<String>,
     /// The smallest number allowed.
     pub min: Option<i64>,
@@ -64,11 +65,11 @@ pub struct Param {
 pub struct Child {
     /// The name of the node.
     pub name: String,
-    /// Its parameters. A kind's child holds scalars, lists, maps and content; only a module's has children.
+    /// Its parameters. A kind's child has scalars, lists, maps and content. Only a module's child has children.
     pub params: Vec<Param>,
     /// Children of the child: for modules; empty for kinds.
     pub children: Vec<Child>,
-    /// Keys that are in no table: `ExecStart` in a section. They are gathered, with their values, as the map of this name.
+    /// The name of the map that collects undeclared keys with their values, such as `ExecStart` in a section.
     pub free_keys: Option<String>,
     /// Whether the first scalar argument identifies the child.
     pub keyed: bool,
@@ -76,7 +77,7 @@ pub struct Child {
     pub doc: String,
 }
 
-/// The type of a parameter: how its text is read, and what it becomes in a catalog.
+/// The type of a parameter: how its text is read, and its form in a catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Type {
     /// Any text.
@@ -109,8 +110,8 @@ pub enum Type {
     Port,
     /// A URL with its scheme.
     Url,
-    /// A command: split into words as a shell would before anything is filled in; unsplit where the sibling parameter
-    /// `shell` is true. Becomes a list.
+    /// A command. It is split into words as by a shell, before templates are filled in. It is not split if the sibling
+    /// parameter `shell` is true. Becomes a list.
     Command,
     /// A command that is always a shell line: a guard.
     ShellLine,
@@ -118,16 +119,16 @@ pub enum Type {
     Content,
     /// Several values of one type.
     List(Box<Type>),
-    /// Free keys with values and lists of them. `map` with `of="any"` in `module.kdl`.
+    /// Free keys. Each value is a scalar or a list of scalars. It is written `map` with `of="any"` in `module.kdl`.
     Map,
-    /// A value of any scalar type, kept as it was written.
+    /// A value of any scalar type, kept as written.
     Any,
-    /// A map whose values are values, lists and maps, as deep as they are written. `map` in `module.kdl`.
+    /// A map whose values are scalars, lists and maps, nested as written. It is `map` in `module.kdl`.
     Tree,
 }
 
 impl Type {
-    /// The name of the type in `module.kdl`. Both maps have one name: [`Type::parse`] tells them apart.
+    /// Returns the name of the type in `module.kdl`. Both maps have the same name; [`Type::parse`] distinguishes them.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Text => "string",
@@ -154,8 +155,8 @@ impl Type {
         }
     }
 
-    /// The scalar or collection type called `name`; a list needs its `of` beside it. A map nests, unless it is
-    /// `of="any"`.
+    /// Returns the scalar or collection type called `name`. A list takes its item type from `of`. A map nests, unless
+    /// `of` is `any`.
     pub fn parse(name: &str, of: Option<&str>) -> Option<Self> {
         let named = |name: &str| Self::ALL.iter().find(|ty| ty.name() == name).cloned();
         match (name, of) {
@@ -167,7 +168,7 @@ impl Type {
         }
     }
 
-    /// Every type but the lists.
+    /// All types without the lists.
     pub const ALL: [Self; 21] = [
         Self::Text,
         Self::Name,
@@ -193,41 +194,41 @@ impl Type {
     ];
 }
 
-/// What the language asks of a kind beyond its schema: the same code that decodes the parameters on the host.
+/// What the language needs of a kind beside its schema. The same code decodes the parameters on the host.
 pub trait KindInfo: Sync {
-    /// The schema.
+    /// Returns the schema.
     fn schema(&self) -> &KindSchema;
 
-    /// Decodes `params` as the host will, and says what they claim; or what is wrong with them, all of it.
+    /// Decodes `params` as the host will. Returns their claims, or all problems.
     ///
-    /// Called only where every value is known: facts that are not there yet leave the check to the plan.
+    /// It is called only if every value is known. With facts that are not known yet, the plan makes this check.
     fn check(&self, params: &Params) -> Result<Checked, Vec<ParamProblem>>;
 }
 
-/// What a kind says of parameters that it can decode.
+/// The result of a check without problems.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checked {
     /// What the resource owns on its host.
     pub claims: Vec<Claim>,
-    /// What follows the name in the address: `line[/etc/hosts: 127.0.0.1 x]`.
+    /// The text after the name in the address: `line[/etc/hosts: 127.0.0.1 x]`.
     pub suffix: Option<String>,
-    /// What speaks against it, and is no mistake.
+    /// Warnings: objections that are not errors.
     pub warnings: Vec<ParamProblem>,
 }
 
-/// One mistake in the parameters of a resource that only their kind can see.
+/// One mistake in the parameters of a resource that only the kind can find.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamProblem {
-    /// The parameter at fault; none where it is the combination.
+    /// The wrong parameter. None if the combination is wrong.
     pub param: Option<String>,
     /// What is wrong, as a lowercase fragment.
     pub message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub help: Option<String>,
 }
 
 impl KindSchema {
-    /// A schema with its name and summary; the rest is added by the methods below.
+    /// Returns a schema with its name and summary. The methods below add the rest.
     pub fn new(name: &str, summary: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -271,7 +272,7 @@ impl KindSchema {
         self
     }
 
-    /// Marks a kind that makes no sense in a folder.
+    /// Marks a kind that makes no sense if a folder is used as the system.
     pub fn whole_system(mut self) -> Self {
         self.whole_system = true;
         self
@@ -285,7 +286,7 @@ impl KindSchema {
 }
 
 impl Param {
-    /// A parameter with its name, type and documentation.
+    /// Returns a parameter with its name, type and documentation.
     pub fn new(name: &str, ty: Type, doc: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -301,12 +302,12 @@ impl Param {
         }
     }
 
-    /// A list of `of`.
+    /// Returns a parameter that is a list of `of`.
     pub fn list(name: &str, of: Type, doc: &str) -> Self {
         Self::new(name, Type::List(Box::new(of)), doc)
     }
 
-    /// Makes it the argument at `place`; the one at 0 names the resource.
+    /// Makes it the argument at index `place`. The argument at 0 is the name of the resource.
     pub fn argument(mut self, place: usize) -> Self {
         self.argument = Some(place);
         self
@@ -344,7 +345,7 @@ impl Param {
 }
 
 impl Child {
-    /// A keyed child with its name and documentation.
+    /// Returns a keyed child with its name and documentation.
     pub fn new(name: &str, doc: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -362,7 +363,7 @@ impl Child {
         self
     }
 
-    /// Gathers the keys that are in no table as the map `name`.
+    /// Collects undeclared keys in the map `name`.
     pub fn free_keys(mut self, name: &str) -> Self {
         self.free_keys = Some(name.to_owned());
         self
@@ -370,23 +371,24 @@ impl Child {
 }
 
 impl ParamProblem {
-    /// A problem with one parameter.
+    /// Returns a problem with one parameter.
     pub fn new(param: &str, message: impl Into<String>) -> Self {
         Self { param: Some(param.to_owned()), message: message.into(), help: None }
     }
 
-    /// A problem with the combination of parameters.
+    /// Returns a problem with the combination of parameters.
     pub fn together(message: impl Into<String>) -> Self {
         Self { param: None, message: message.into(), help: None }
     }
 
-    /// Says what to do about it.
+    /// Sets what the user can do about it.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// The message with its subject: what says something of the parameter alone begins with the parameter's name.
+    /// Returns the message as a sentence with a subject. A message that begins with a verb gets the parameter's name in
+    /// front.
     pub fn sentence(&self) -> String {
         let first = self.message.split(' ').next().unwrap_or_default();
         let is_verb = matches!(first, "cannot" | "must" | "may")

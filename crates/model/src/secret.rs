@@ -1,34 +1,34 @@
-//! Secrets: a type that cannot be printed or serialised, the table in which a host's secrets travel, and the masker
-//! that takes their values out of everything that a host says.
+//! Secrets: a type that cannot be printed or serialised, the table that carries a host's secrets, and the masker. The
+//! masker removes secret values from all output of a host.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// A secret value. It has no `Debug`, no `Display` and no `Serialize`; whoever needs the bytes calls [`Secret::expose`],
-/// so that every place that does can be found by name.
+/// A secret value. It has no `Debug`, no `Display` and no `Serialize`. Code that needs the bytes calls
+/// [`Secret::expose`], so every such place can be found by that name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes the bytes of a secret over.
+    /// Takes ownership of the bytes of a secret.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    /// The bytes themselves: for the target that the secret is meant for, and for nothing else.
+    /// Returns the bytes. Use them only for the target of the secret.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Stands for a secret in a catalog: its place in the [`SecretTable`] of that catalog.
+/// The reference to a secret in a catalog: its index in the [`SecretTable`] of that catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SecretRef(pub u32);
 
-/// The secrets of one host's catalog: those that it uses, and every text rendered from one.
+/// The secrets of one host's catalog: the used secrets, and every text rendered from one.
 ///
-/// A serialised catalog holds references only. The table itself travels through [`SecretTable::to_channel`], which the
-/// connection to the table's own host is alone in calling.
+/// A serialised catalog holds only references. The table itself is sent through [`SecretTable::to_channel`]. Only the
+/// connection to the table's own host calls that.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SecretTable(Vec<Entry>);
 
@@ -42,27 +42,27 @@ struct Entry {
 /// How much of a text is secret.
 #[derive(Clone, PartialEq, Eq)]
 enum Holds {
-    /// All of it, wherever it shows up.
+    /// The whole text, wherever it appears.
     All,
-    /// Some of it: the lines, counted from 0 between line feeds, that hold nothing of a secret.
+    /// Some lines. The list has the lines without a secret, counted from 0 between line feeds.
     AllBut(Vec<u32>),
 }
 
-/// The bytes of a channel are not a table of secrets.
+/// The error for bytes that are not a table of secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the table of secrets is cut short or damaged")]
 pub struct SecretTableError;
 
-/// Marks, on the channel, an entry that is secret as a whole.
+/// Marks an entry that is secret as a whole, in the serialised table.
 const WHOLE: u32 = u32::MAX;
 
 impl SecretTable {
-    /// Adds a secret, once, and says where it stands.
+    /// Adds a secret if it is new, and returns its reference.
     pub fn add(&mut self, secret: Secret) -> SecretRef {
         self.add_entry(Entry { secret, holds: Holds::All })
     }
 
-    /// Adds a text that holds a secret: of its lines, counted from 0, those in `clean` hold nothing of one.
+    /// Adds a text that holds a secret. `clean` has the lines without a secret, counted from 0.
     pub fn add_text(&mut self, text: Secret, clean: Vec<u32>) -> SecretRef {
         self.add_entry(Entry { secret: text, holds: Holds::AllBut(clean) })
     }
@@ -75,22 +75,22 @@ impl SecretTable {
         SecretRef(index as u32)
     }
 
-    /// The secret that `reference` stands for, if this is its table.
+    /// Returns the secret of `reference`, if it is in this table.
     pub fn get(&self, reference: SecretRef) -> Option<&Secret> {
         self.0.get(reference.0 as usize).map(|entry| &entry.secret)
     }
 
-    /// Whether the host needs no secret.
+    /// Whether the table has no secret.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What is secret as a whole: the secrets themselves, and what was made of them.
+    /// Returns the texts that are secret as a whole: the secrets themselves, and texts made from them.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         self.0.iter().filter(|entry| entry.holds == Holds::All).map(|entry| &entry.secret)
     }
 
-    /// The same table with `stand_in` in the place of every secret, and of every line that may hold one.
+    /// Returns the table with `stand_in` in place of every secret, and of every line that may hold one.
     pub fn with_stand_in(&self, stand_in: &str) -> Self {
         let entry = |entry: &Entry| Entry {
             secret: match &entry.holds {
@@ -102,8 +102,8 @@ impl SecretTable {
         Self(self.0.iter().map(entry).collect())
     }
 
-    /// The table as bytes, for the connection to its own host. Of each entry: how many of its lines are clean, and which,
-    /// or [`WHOLE`]; its length; itself. Numbers have four bytes, little endian.
+    /// Returns the table as bytes, for the connection to its own host. An entry is: the number of clean lines and the
+    /// lines, or [`WHOLE`]; the length; the bytes. Numbers have four bytes, little endian.
     pub fn to_channel(&self) -> Zeroizing<Vec<u8>> {
         let clean = |entry: &Entry| match &entry.holds {
             Holds::All => vec![WHOLE],
@@ -112,7 +112,7 @@ impl SecretTable {
             }
         };
         let size = |entry: &Entry| entry.secret.0.len() + 4 + clean(entry).len() * 4;
-        // All at once: growing would leave copies of secrets behind.
+        // Allocate once: a growing buffer would leave copies of secrets in memory.
         let mut bytes = Zeroizing::new(Vec::with_capacity(self.0.iter().map(size).sum()));
         for entry in &self.0 {
             clean(entry).into_iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
@@ -122,7 +122,7 @@ impl SecretTable {
         bytes
     }
 
-    /// Reads what [`SecretTable::to_channel`] wrote.
+    /// Reads the bytes of [`SecretTable::to_channel`].
     pub fn from_channel(mut bytes: &[u8]) -> Result<Self, SecretTableError> {
         let mut table = Vec::new();
         while !bytes.is_empty() {
@@ -146,7 +146,7 @@ fn number(bytes: &mut &[u8]) -> Result<u32, SecretTableError> {
     Ok(u32::from_le_bytes(*number))
 }
 
-/// `text` with `stand_in` in the place of every line that is not among `clean`. The end of the text is no line.
+/// Returns `text` with `stand_in` in place of every line that is not in `clean`. An empty last line is kept.
 fn replace_lines(text: &[u8], clean: &[u32], stand_in: &str) -> Vec<u8> {
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     let last = lines.len() - 1;
@@ -159,19 +159,19 @@ fn replace_lines(text: &[u8], clean: &[u32], stand_in: &str) -> Vec<u8> {
     replaced.collect::<Vec<_>>().join(&b'\n')
 }
 
-/// What stands in the place of a secret.
+/// The text in place of a secret.
 pub const MASK: &str = "********";
 
-/// Secrets shorter than this many bytes are masked only where they are rendered: taken out of all text they would
-/// leave nothing readable, and would show their own value by what is missing.
+/// Secrets shorter than this many bytes are masked only where they are rendered. Masking them in all text would leave
+/// nothing readable. The gaps would also show the secret's value.
 pub const SHORTEST_MASKED: usize = 6;
 
-/// Takes the secrets of one host out of text, line by line: a secret of several lines is masked in each of them.
+/// Removes the secrets of one host from text. Each line of a secret with several lines is masked on its own.
 #[derive(Clone, Default)]
 pub struct Masker(Vec<Zeroizing<Vec<u8>>>);
 
 impl Masker {
-    /// A masker for every secret of `table`. What merely holds one stays readable around it.
+    /// Returns a masker for every secret of `table`. Of a text that only holds a secret, the rest stays readable.
     pub fn new(table: &SecretTable) -> Self {
         let mut lines: Vec<_> = table
             .secrets()
@@ -185,13 +185,13 @@ impl Masker {
             .map(Zeroizing::new)
             .filter(|line| line.len() >= SHORTEST_MASKED)
             .collect();
-        // The longest first, so that a secret inside another leaves none of the outer one behind.
+        // Replace the longest first. If a short secret is a part of a longer one, no rest of the longer one remains.
         lines.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         lines.dedup();
         Self(lines)
     }
 
-    /// `text` without secrets. Bytes that are not UTF-8 are replaced as by [`String::from_utf8_lossy`].
+    /// Returns `text` without secrets. Bytes that are not UTF-8 are replaced as by [`String::from_utf8_lossy`].
     pub fn mask(&self, text: &[u8]) -> String {
         let mut text = std::borrow::Cow::Borrowed(text);
         for secret in &self.0 {
@@ -203,8 +203,8 @@ impl Masker {
     }
 }
 
-/// The password of an address in `line`, as it is written there: programs that are given `https://user:password@host/`
-/// speak of the password alone.
+/// Returns the password of a URL in `line`, as written there. Programs that are given `https://user:password@host/`
+/// print the password alone.
 fn password(line: &[u8]) -> Option<&[u8]> {
     let at = line.windows(3).position(|part| part == b"://")? + 3;
     let place = line[at..].split(|byte| matches!(byte, b'/' | b'?')).next()?;
@@ -212,7 +212,7 @@ fn password(line: &[u8]) -> Option<&[u8]> {
     login.iter().position(|byte| *byte == b':').map(|colon| &login[colon + 1..])
 }
 
-/// `text`, a part of an address, with its `%40` as they are meant (RFC 3986, 2.1); none where one means nothing.
+/// Decodes the percent escapes of `text`, a part of a URL (RFC 3986, 2.1). None if an escape is invalid.
 pub fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
     let mut pieces = text.split(|byte| *byte == b'%');
     let mut bytes = pieces.next()?.to_vec();

@@ -1,7 +1,6 @@
-//! The resolved values of parameters: typed, as a catalog carries them to a host.
+//! The resolved, typed values of parameters in a catalog.
 //!
-//! Only a [`Tree`] contains itself. Reading one stops at [`Tree::DEPTH`], so that no value from the wire can overflow a
-//! stack.
+//! Only a [`Tree`] is recursive. Reading stops at [`Tree::DEPTH`], so that no received value can overflow the stack.
 
 use std::cell;
 
@@ -11,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::id::Digest;
 use crate::secret::SecretRef;
 
-/// One plain value. The [`Type`](crate::schema::Type) of the parameter says what it stands for.
+/// One plain value. The [`Type`](crate::schema::Type) of the parameter gives its meaning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Scalar {
     /// `#true` or `#false`.
@@ -22,14 +21,14 @@ pub enum Scalar {
     Float(f64),
     /// Text.
     Text(String),
-    /// A secret text, in the table of the catalog.
+    /// A secret text: a reference into the table of the catalog.
     Secret(SecretRef),
 }
 
-/// What fills a file: never in the catalog itself.
+/// The content of a file. The bytes are never in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
-    /// Content known by its digest; the host asks for it when it lacks it.
+    /// Content with a known digest. The host requests it if it does not have it.
     Plain {
         /// The BLAKE3 digest.
         digest: Digest,
@@ -40,7 +39,7 @@ pub enum Content {
     Secret(SecretRef),
 }
 
-/// A value of a map that nests. At most [`Tree::DEPTH`] lists and maps are within one another.
+/// A value of a nested map. At most [`Tree::DEPTH`] lists and maps may be nested.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Tree {
     /// One value.
@@ -48,23 +47,24 @@ pub enum Tree {
     /// Several values, in order.
     #[serde(deserialize_with = "deeper")]
     List(Vec<Tree>),
-    /// Keys with a value each, in the order written.
+    /// Keys with one value each, in the order written.
     #[serde(deserialize_with = "deeper")]
     Map(Vec<(String, Tree)>),
 }
 
 impl Tree {
-    /// How many lists and maps may be within one another. The map of the parameter itself is not counted. A deeper value
-    /// is not read: it is an error.
+    /// How deep lists and maps may be nested. The map of the parameter itself is not counted. A deeper value is an
+    /// error.
     pub const DEPTH: usize = 32;
 }
 
 thread_local! {
-    /// The lists and maps that are being read, each within the one before.
+    /// The current nesting depth of the reader.
     static DEPTH: cell::Cell<usize> = const { cell::Cell::new(0) };
 }
 
-/// Reads what is in a list or a map of a tree. The depth is counted beside the reader: a derived one has no place for it.
+/// Reads the items of a list or a map in a tree. The depth is a thread-local, because a derived reader has no field for
+/// it.
 fn deeper<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     let depth = DEPTH.get();
     if depth == Tree::DEPTH {
@@ -85,11 +85,11 @@ pub enum Value {
     List(Vec<Scalar>),
     /// Free keys with one or several values each, in the order written.
     Map(Vec<(String, Vec<Scalar>)>),
-    /// What fills a file.
+    /// The content of a file.
     Content(Content),
     /// Repeated children, in order.
     Rows(Vec<Row>),
-    /// Keys whose values nest, in the order written.
+    /// Keys with nested values, in the order written.
     Tree(Vec<(String, Tree)>),
 }
 
@@ -106,19 +106,19 @@ pub enum Cell {
     List(Vec<Scalar>),
     /// Free keys with their values.
     Map(Vec<(String, Vec<Scalar>)>),
-    /// What fills a file.
+    /// The content of a file.
     Content(Content),
-    /// Keys whose values nest.
+    /// Keys with nested values.
     Tree(Vec<(String, Tree)>),
 }
 
-/// The parameters of a resource by name, in the order of the kind's schema; what was not written and has no default is
-/// not there.
+/// The parameters of a resource by name, in the order of the kind's schema. A parameter without a value and without a
+/// default is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Params(pub Vec<(String, Value)>);
 
 impl Params {
-    /// The value of the parameter `name`.
+    /// Returns the value of the parameter `name`.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
@@ -133,7 +133,7 @@ impl Params {
 }
 
 impl Row {
-    /// The value of the child's parameter `name`.
+    /// Returns the value of the child's parameter `name`.
     pub fn get(&self, name: &str) -> Option<&Cell> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use crate::wire::{self, WireError};
 
-    /// A parameter whose value is `depth` lists and maps within one another, by turns.
+    /// Returns a parameter whose value is `depth` nested lists and maps, alternating.
     fn nested(depth: usize) -> Value {
         let within = |inner, at| match at % 2 {
             0 => Tree::List(vec![inner]),
@@ -201,11 +201,11 @@ mod tests {
     fn tree_that_is_too_deep_is_an_error() {
         let deep = postcard::to_allocvec(&nested(Tree::DEPTH + 1)).unwrap();
         assert!(matches!(wire::decode::<Value>(&deep), Err(WireError::Malformed(_))));
-        // One list within another, as many as a catalog has room for.
+        // Lists in lists, as many as fit into a catalog.
         let mut bytes = vec![5, 1, 0];
         bytes.resize(wire::CATALOG_LIMIT, 1);
         assert!(matches!(wire::decode::<Value>(&bytes), Err(WireError::Malformed(_))));
-        // The count begins anew after an error.
+        // After an error the count starts at zero again.
         let good = postcard::to_allocvec(&nested(Tree::DEPTH)).unwrap();
         assert_eq!(wire::decode::<Value>(&good).unwrap(), nested(Tree::DEPTH));
     }

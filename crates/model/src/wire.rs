@@ -1,10 +1,10 @@
 //! The protocol between the controller and the agent: frames over the standard input and output of one process.
 //!
-//! A frame is its length (four bytes, little endian), and a [postcard](https://postcard.jamesmunns.com) message of that
-//! length, at most [`FRAME_LIMIT`]; the length is refused before anything is allocated. The agent speaks first. Larger
-//! things (a catalog, content) travel in several frames. Both ends ping.
+//! A frame is a length (four bytes, little endian) and a [postcard](https://postcard.jamesmunns.com) message of that
+//! length. The length is at most [`FRAME_LIMIT`] and is checked before memory is allocated. The agent sends first.
+//! Larger data (a catalog, content) is sent in several frames. Both ends send pings.
 //!
-//! Versions do not negotiate: the agent is uploaded by its own controller and named by its digest.
+//! There is no version negotiation: each controller uploads its own agent, which is named by its digest.
 //!
 //! ```text
 //! agent                                 controller
@@ -33,9 +33,9 @@ use crate::id::{Digest, RunId};
 use crate::plan::{Holder, HostPlan};
 use crate::report::HostReport;
 
-/// Precedes the first frame of the agent, so that whatever a login prints before it can be skipped.
+/// Precedes the first frame of the agent. The controller skips any output of the login before it.
 pub const MAGIC: &[u8; 16] = b"\0converge-agent\x01";
-/// The most that may come before [`MAGIC`].
+/// The most bytes before [`MAGIC`].
 pub const NOISE_LIMIT: usize = 64 * 1024;
 /// The largest frame, in bytes.
 pub const FRAME_LIMIT: usize = 1024 * 1024;
@@ -43,77 +43,78 @@ pub const FRAME_LIMIT: usize = 1024 * 1024;
 pub const CATALOG_LIMIT: usize = 16 * 1024 * 1024;
 /// The largest plan or report, in bytes.
 pub const RESULT_LIMIT: usize = 16 * 1024 * 1024;
-/// The largest content that is sent for its text's sake, for a diff; larger content shows sizes and digests.
+/// The largest content that is sent as text for a diff. For larger content only sizes and digests are shown.
 pub const TEXT_LIMIT: u64 = 256 * 1024;
-/// The most content that one look asks for.
+/// The most bytes of content that one look requests.
 pub const LOOK_LIMIT: u64 = 8 * 1024 * 1024;
-/// How much of something larger goes into one frame.
+/// The size of one part of larger data, in bytes.
 pub const PART: usize = 256 * 1024;
-/// A part that is as it is.
+/// Marks an uncompressed part.
 pub const PLAIN: u8 = 0;
-/// A part that is an LZ4 block.
+/// Marks a part that is an LZ4 block.
 pub const LZ4: u8 = 1;
-/// Seconds between pings, when there is nothing else to say.
+/// Seconds between pings, if there is nothing else to send.
 pub const PING_SECONDS: u64 = 15;
-/// Seconds of silence after which the other end is taken for dead.
+/// Seconds of silence after which the other end counts as dead.
 pub const SILENCE_SECONDS: u64 = 45;
 
-/// What the agent says.
+/// A message of the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromAgent {
     /// The first frame.
     Hello(Box<Hello>),
-    /// Content that the agent lacks; the controller answers each with a [`ToAgent::Content`] and its parts.
+    /// Content that the agent does not have. The controller answers each digest with a [`ToAgent::Content`] and its
+    /// parts.
     Need(Vec<Digest>),
-    /// Something happened.
+    /// An event of the run.
     Event(Box<EventKind>),
-    /// The end of a look.
+    /// The result of a look.
     Plan(Box<HostPlan>),
-    /// The end of an act.
+    /// The result of an act.
     Report(Box<HostReport>),
-    /// The job cannot be done: another run holds the host, a format on disk is newer than this agent.
+    /// The job cannot be done: another run holds the host, or a file format on the host is newer than this agent.
     Refused(Refusal),
-    /// An access-critical group is applied: somebody is to come over a new connection and have an agent of its own
-    /// confirm it, within so many seconds.
+    /// An access-critical group is applied. The controller must start another agent over a new connection, which
+    /// confirms the group in time.
     Confirm {
-        /// What is left of the window.
+        /// The seconds that are left.
         seconds: u32,
     },
-    /// The end of [`Task::Confirm`].
+    /// The result of [`Task::Confirm`].
     Verdict(Verdict),
-    /// The end of [`Task::Exec`].
+    /// The result of [`Task::Exec`].
     Ran(Ran),
-    /// The end of [`Task::Ping`].
+    /// The result of [`Task::Ping`].
     Answer {
-        /// The account that logged in, where sudo(8) or doas(1) tells.
+        /// The account that logged in, if sudo(8) or doas(1) reports it.
         login: Option<String>,
-        /// The run that is at work on the host.
+        /// The run that holds the lock of the host.
         busy: Option<Holder>,
     },
-    /// Nothing new, still there.
+    /// Keeps the connection alive.
     Ping,
-    /// A plan or a report that is larger than a frame: its message, of `length` bytes, follows in parts.
+    /// A plan or a report that is larger than a frame. Its message of `length` bytes follows in parts.
     Large {
-        /// At most [`RESULT_LIMIT`].
+        /// Bytes; at most [`RESULT_LIMIT`].
         length: u64,
     },
-    /// A part of it, as it is.
+    /// One part of it, uncompressed.
     #[serde(with = "serde_bytes_vec")]
     Part(Vec<u8>),
 }
 
-/// Why a job is not done.
+/// Why a job was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// Another run holds the host.
     Locked(Holder),
-    /// The host moved on since its plan was shown.
+    /// The host changed since its plan was shown.
     Stale(String),
-    /// The agent cannot do it: what, and what to do about it.
+    /// The agent cannot do it.
     Broken {
-        /// A fragment.
+        /// The reason, as a fragment.
         message: String,
-        /// What to do about it.
+        /// What the user can do about it.
         help: Option<String>,
     },
 }
@@ -123,59 +124,59 @@ pub enum Refusal {
 pub struct Hello {
     /// The digest of the agent's own executable.
     pub agent: Digest,
-    /// What the host says of itself.
+    /// The facts of the host.
     pub facts: Facts,
-    /// Seconds since the epoch by the host's clock, to show a skew.
+    /// Seconds since the epoch by the host's clock, to detect a skew.
     pub clock: u64,
 }
 
-/// What the controller says.
+/// A message of the controller.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToAgent {
-    /// What is to be done. The catalog and the table of secrets follow in parts.
+    /// The job. The catalog and the table of secrets follow in parts.
     Job(Job),
-    /// A part of what was announced last, at most [`PART`] bytes of it, packed: [`PLAIN`] and the bytes, or [`LZ4`],
-    /// their number (four bytes, little endian) and an LZ4 block. Lengths that are announced are those of the bytes.
+    /// A part of the data announced last, at most [`PART`] bytes of it. It is [`PLAIN`] and the bytes; or [`LZ4`], the
+    /// uncompressed length (four bytes, little endian) and an LZ4 block. Announced lengths count uncompressed bytes.
     #[serde(with = "serde_bytes_vec")]
     Part(Vec<u8>),
-    /// Content that was asked for; `length` bytes follow in parts, none where it is not to be had.
+    /// Requested content. `length` bytes follow in parts; nothing follows if the controller does not have it.
     Content {
-        /// What it is.
+        /// The digest of the content.
         digest: Digest,
-        /// Its length; none where the controller cannot give it.
+        /// Its length in bytes. None if the controller cannot provide it.
         length: Option<u64>,
     },
-    /// Stop after the step in hand.
+    /// Stop after the current step.
     Stop,
-    /// Nothing new, still there.
+    /// Keeps the connection alive.
     Ping,
 }
 
 /// A job for an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// The run.
+    /// The id of the run.
     pub run: RunId,
-    /// Who started it, and from where: `ada@laptop`.
+    /// The user who started the run, and the controller: `ada@laptop`.
     pub by: String,
     /// What to do.
     pub task: Task,
-    /// The folder that stands for `/`, absolute; none for the system itself.
+    /// The folder that is used as `/`, absolute. None for the system itself.
     pub root: Option<String>,
-    /// The length of the serialised catalog that follows, in bytes.
+    /// The length of the serialised catalog, in bytes. It follows the job.
     pub catalog: u64,
-    /// The length of the table of secrets that follows it.
+    /// The length of the table of secrets, in bytes. It follows the catalog.
     pub secrets: u64,
     /// How access-critical changes are guarded.
     pub guard: Guard,
 }
 
-/// How changes are guarded that may cut a host off from its controller.
+/// How changes that may cut off the connection to the host are guarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
-    /// After how many seconds the host takes them back, unless they are confirmed.
+    /// After this many seconds the host reverts the changes, unless they are confirmed.
     pub seconds: u32,
-    /// Whether those are made all the same that cannot be taken back.
+    /// Whether changes that cannot be reverted are made anyway.
     pub accept_irreversible: bool,
 }
 
@@ -185,44 +186,44 @@ impl Default for Guard {
     }
 }
 
-/// What has become of the access-critical group of a run.
+/// The state of the access-critical group of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// It was armed, and is confirmed by this very question.
+    /// It was armed, and this question confirms it.
     Confirmed,
-    /// It is not applied as a whole yet: half of it is confirmed by nobody.
+    /// It is not completely applied yet, so it is not confirmed.
     Waiting,
-    /// It is being taken back.
+    /// The host is reverting it.
     Reverting,
-    /// It was taken back.
+    /// The host has reverted it.
     Reverted,
-    /// It could not be taken back: what failed, and where what was saved is.
+    /// It could not be reverted. The text says what failed, and where the saved data is.
     Stuck(String),
-    /// The run has none: it was confirmed before, or never armed.
+    /// The run has no such group: it was confirmed before, or never armed.
     Nothing,
 }
 
-/// What an agent does.
+/// The task of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
-    /// Say hello and end.
+    /// Send the hello and end.
     Facts,
     /// Observe and plan; change nothing.
     Look,
-    /// Carry out the plan that `token` stands for.
+    /// Carry out the plan of `token`.
     Act {
         /// The token of the plan that was shown.
         token: Digest,
     },
-    /// Confirm what another agent of the same run has armed, and say what has become of it. No catalog follows.
+    /// Confirm the group that another agent of the same run has armed, and return its state. No catalog follows.
     Confirm,
     /// Run a command, without the lock. No catalog follows.
     Exec(AdHoc),
-    /// Say who is there, and who holds the lock. No catalog follows.
+    /// Report the account and the holder of the lock. No catalog follows.
     Ping,
 }
 
-/// What can go wrong with a frame.
+/// An error of a frame.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// The stream ended between frames.
@@ -239,7 +240,7 @@ pub enum WireError {
     Malformed(usize),
 }
 
-/// A message as the bytes of its frame, the length in front.
+/// Returns a message as the bytes of its frame, with the length in front.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
     let mut frame = postcard::to_extend(message, vec![0; 4]).map_err(|_| WireError::Malformed(0))?;
     let length = frame.len() - 4;
@@ -250,13 +251,13 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
     Ok(frame)
 }
 
-/// The length of the frame whose first four bytes are `prefix`, checked.
+/// Checks and returns the length of the frame whose first four bytes are `prefix`.
 pub fn frame_length(prefix: [u8; 4]) -> Result<usize, WireError> {
     let length = u32::from_le_bytes(prefix) as usize;
     if length > FRAME_LIMIT { Err(WireError::TooLarge(length)) } else { Ok(length) }
 }
 
-/// The message in the body of a frame; every byte of it must be used.
+/// Returns the message in the body of a frame. It is an error if bytes are left over.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
     match postcard::take_from_bytes(body) {
         Ok((message, [])) => Ok(message),
@@ -270,7 +271,7 @@ pub fn write<T: Serialize>(to: &mut impl Write, message: &T) -> Result<(), WireE
     Ok(to.flush()?)
 }
 
-/// Reads one frame. [`WireError::Closed`] only between frames.
+/// Reads one frame. The error is [`WireError::Closed`] only if the stream ends between frames.
 pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> Result<T, WireError> {
     let mut prefix = [0; 4];
     if read_first(from, &mut prefix[..1])? == 0 {
@@ -291,7 +292,7 @@ fn read_first(from: &mut impl Read, byte: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Byte strings as postcard writes them best: a length and the bytes.
+/// Serialises byte strings in the compact form of postcard: a length and the bytes.
 mod serde_bytes_vec {
     use serde::{Deserializer, Serializer, de::Visitor};
 
@@ -343,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_vector_that_claims_more_than_is_there_is_refused() {
-        // `Need` with 2^32 digests and none of them.
+        // `Need` claims 2^32 digests and has none.
         assert!(matches!(
             decode::<FromAgent>(&[1, 0xff, 0xff, 0xff, 0xff, 0x0f]),
             Err(WireError::Malformed(_))
