@@ -1,7 +1,6 @@
-//! A project as an editor asks for it: what is wrong in its texts as they stand, what stands at a place, where that is
-//! defined, where else it is named.
+//! A project for an editor: the mistakes in the current texts, the meaning of a place, its definitions and its uses.
 //!
-//! An analysis is of one moment: a changed text needs a new one.
+//! An analysis is a snapshot. After a text changed, make a new one.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +11,7 @@ use crate::resolve::uses::Index;
 use crate::source::diagnostic::{Diagnostics, FileId, Files, Span};
 use crate::source::sources::{LayeredSources, MemorySources};
 
-/// A project read and checked.
+/// A project that was read and checked.
 pub struct Analysis {
     inventory: Option<Inventory>,
     mistaken: Option<Inventory>,
@@ -21,21 +20,21 @@ pub struct Analysis {
     index: OnceLock<Option<Index>>,
 }
 
-/// What stands at a place.
+/// The symbol at a place of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meaning {
-    /// What it names.
+    /// The named thing.
     pub symbol: Symbol,
-    /// Where the name stands.
+    /// The span of the name.
     pub at: Span,
-    /// What is known of it, in a line; empty where nothing is.
+    /// One line of documentation; may be empty.
     pub doc: String,
 }
 
 impl Analysis {
-    /// Reads and checks the project at `entry`, as [`Loader::load`] and [`Inventory::check`] do. The files of `open` stand
-    /// before those of the loader: what an editor holds and has not saved. Who analyses again and again keeps what was
-    /// parsed in the loader.
+    /// Reads and checks the project at `entry`, like [`Loader::load`] and [`Inventory::check`]. The files of `open`,
+    /// which an editor has not saved yet, replace those of the loader. A caller that analyses often keeps parsed files
+    /// in the loader.
     pub fn new(loader: &Loader, entry: &str, sets: &[(String, String)], open: MemorySources) -> Self {
         loader.parsed.iter().for_each(|parsed| parsed.begin());
         let sources = LayeredSources { above: open, below: Arc::clone(&loader.sources) };
@@ -47,22 +46,22 @@ impl Analysis {
         Self { inventory, mistaken, diagnostics: diagnostics.sorted(), files, index: OnceLock::new() }
     }
 
-    /// The inventory; `None` if a mistake is in the way.
+    /// Returns the inventory; `None` if a mistake prevents it.
     pub fn inventory(&self) -> Option<&Inventory> {
         self.inventory.as_ref()
     }
 
-    /// Everything that is wrong, and every note, in the order of files and lines.
+    /// Returns all mistakes and notes, in the order of files and lines.
     pub fn diagnostics(&self) -> &Diagnostics {
         &self.diagnostics
     }
 
-    /// The files that spans point into.
+    /// Returns the files that spans refer to.
     pub fn files(&self) -> &Arc<Files> {
         &self.files
     }
 
-    /// The file at `path`, as [`Files`] names it.
+    /// Returns the file at `path`, which is a name in [`Files`].
     pub fn file(&self, path: &str) -> Option<FileId> {
         (0..)
             .map(FileId)
@@ -70,27 +69,27 @@ impl Analysis {
             .find_map(|(id, file)| (file.name == path).then_some(id))
     }
 
-    /// What stands at the byte `offset` of a file.
+    /// Returns the symbol at the byte `offset` of a file.
     pub fn meaning(&self, file: FileId, offset: usize) -> Option<Meaning> {
         let index = self.index()?;
         let is_there = |found: &&Use| {
             let Span { file: of, start, len } = found.at;
             of == file && (start..start + len.max(1)).contains(&offset)
         };
-        // Of what is within something else, the inner: a name in a text that is a parameter.
+        // Of nested spans take the innermost: for example a name inside the text of a parameter.
         let all = index.definitions.iter().chain(&index.uses).filter(is_there);
         let Use { at, symbol } = all.min_by_key(|found| found.at.len)?;
         let doc = self.known().map(|inventory| inventory.doc(symbol)).unwrap_or_default();
         Some(Meaning { symbol: symbol.clone(), at: *at, doc })
     }
 
-    /// Where something is defined: nowhere in the project if it comes with Converge, and at several places if it is a
-    /// variable of several groups.
+    /// Returns the definitions of a symbol. There is none in the project if it comes with Converge. A variable of
+    /// several groups has several.
     pub fn definitions(&self, symbol: &Symbol) -> Vec<Span> {
         self.index().map(|index| places(&index.definitions, symbol)).unwrap_or_default()
     }
 
-    /// Where something is named, its definitions aside.
+    /// Returns all places that name a symbol, without its definitions.
     pub fn uses(&self, symbol: &Symbol) -> Vec<Span> {
         self.index().map(|index| places(&index.uses, symbol)).unwrap_or_default()
     }

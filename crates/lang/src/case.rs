@@ -1,6 +1,6 @@
-//! A case of a module: parameters and facts in, resources out. Read from one KDL file, run without a host.
+//! Test cases of a module: parameters and facts in, resources out. A case is one KDL file and needs no host.
 //!
-//! A case is the body of an `on` block. Nodes at its top that are no resources say what surrounds it:
+//! A case is the body of an `on` block. Some nodes at its top level are not resources; they set up the environment:
 //!
 //! ```kdl
 //! facts { os { id "ubuntu" } }          // over those of a plain Debian 12 host
@@ -12,7 +12,7 @@
 //! nginx { site "shop" { listen 80 } }
 //! ```
 //!
-//! Where cases are kept, and what is done with what comes out, is the caller's.
+//! The caller decides where cases are stored and what happens with the results.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -36,12 +36,12 @@ use crate::source::sources::{LayeredSources, MemorySources, folder_of, join};
 use crate::syntax::parse_error;
 use crate::syntax::prescan;
 
-/// The host of a case.
+/// The name of the host of a case.
 const HOST: &str = "case";
-/// The file, beside the case, under whose name its secrets are read.
+/// The name of the file of secrets of a case.
 const SECRETS: &str = "case.age";
 
-/// A case.
+/// A test case.
 pub struct Case {
     path: String,
     inventory: String,
@@ -51,19 +51,19 @@ pub struct Case {
     error: Option<String>,
 }
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CaseOutcome {
-    /// The resources, as text: [`Case::run`] says how.
+    /// The resources as text, in the form described at [`Case::run`].
     Resources(String),
-    /// The mistake that the case is about was reported.
+    /// The expected mistake was reported.
     Refused,
-    /// It went wrong: the reports.
+    /// The case failed. The text is the reports.
     Broken(String),
 }
 
 impl Case {
-    /// Reads the case at `path` (a path of the project), whose text is `text`.
+    /// Reads a case from `text`. `path` is its path in the project.
     pub fn read(path: &str, text: &str) -> Result<Self, String> {
         let document = parse(path, text)?;
         let mut case = Self {
@@ -86,7 +86,7 @@ impl Case {
                 "error" => case.error = Some(texts(node, 1)?.remove(0)),
                 _ => continue,
             }
-            // Spans in reports stay those of the file.
+            // Replace the node by blanks, so that spans in reports still match the file.
             let end = span.offset() + span.len();
             body[span.offset()..end].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
         }
@@ -104,10 +104,10 @@ impl Case {
         Ok(())
     }
 
-    /// Compiles the case with what `loader` knows of modules and kinds.
+    /// Compiles the case with the modules and kinds of `loader`.
     ///
-    /// The resources are shown one after the other in their final order: the address, then every parameter, text of
-    /// several lines as a block, then whom it notifies and waits for. What is as it would be unwritten is left out.
+    /// The resources are printed in their final order. Each has its address, its parameters, and the resources that it
+    /// notifies and waits for. Text of several lines is printed as a block. Values equal to their default are left out.
     pub fn run(&self, loader: &Loader) -> CaseOutcome {
         let sources = LayeredSources { above: self.staged(), below: Arc::clone(&loader.sources) };
         let loader = Loader { sources: Arc::new(sources), ..loader.clone() };
@@ -141,7 +141,7 @@ impl Case {
     }
 }
 
-/// The runnable examples of a module's README: the bodies of the fences that open with "```kdl" and nothing else.
+/// Returns the runnable examples of a module's README: the bodies of fences that open with exactly "```kdl".
 pub fn examples(readme: &str) -> Vec<String> {
     let mut examples = Vec::new();
     let mut open: Option<String> = None;
@@ -179,7 +179,7 @@ fn parse(path: &str, text: &str) -> Result<KdlDocument, String> {
     Err(diagnostics.render(&files, Style::PLAIN))
 }
 
-/// The `count` texts that a node has as arguments.
+/// Returns the `count` texts in the arguments of a node.
 fn texts(node: &KdlNode, count: usize) -> Result<Vec<String>, String> {
     let texts: Vec<String> =
         node.entries().iter().filter_map(|entry| entry.value().as_string()).map(str::to_owned).collect();
@@ -187,7 +187,7 @@ fn texts(node: &KdlNode, count: usize) -> Result<Vec<String>, String> {
     if texts.len() == count { Ok(texts) } else { Err(format!("`{}` takes {wanted}\n", node.name().value())) }
 }
 
-/// The facts of a plain host: Debian 12 as it comes.
+/// Returns the facts of a plain Debian 12 host.
 fn debian() -> Facts {
     let text = str::to_owned;
     Facts {
@@ -218,7 +218,7 @@ fn debian() -> Facts {
     }
 }
 
-/// The facts of a plain host with those of `node` in their places.
+/// Returns the facts of a plain host, with those of `node` in place of the defaults.
 fn with_facts(node: &KdlNode) -> Result<Facts, String> {
     let broken = |error: serde_json::Error| format!("`facts` of the case: {error}\n");
     let mut facts = serde_json::to_value(debian()).map_err(broken)?;
@@ -227,7 +227,7 @@ fn with_facts(node: &KdlNode) -> Result<Facts, String> {
     serde_json::from_value(facts).map_err(broken)
 }
 
-/// Puts `new` in the place of `old`, objects key by key.
+/// Replaces `old` by `new`; objects key by key.
 fn put(old: &mut Json, new: Json, path: &str) -> Result<(), String> {
     match (old, new) {
         (Json::Object(old), Json::Object(new)) => new.into_iter().try_for_each(|(key, value)| {
@@ -269,7 +269,7 @@ fn json(node: &KdlNode) -> Json {
     }
 }
 
-/// A catalog as text.
+/// Returns a catalog as text.
 fn shown(compiled: &Compiled, kinds: &[&dyn KindInfo]) -> String {
     let mut out = String::new();
     for resource in &compiled.catalog.resources {
@@ -317,7 +317,7 @@ fn relations(out: &mut String, resource: &Resource, compiled: &Compiled) {
     }
 }
 
-/// Children: a dash each, then their parameters.
+/// Writes children: a dash for each, then its parameters.
 fn children(out: &mut String, name: &str, rows: &[Row], params: &[Param], contents: &Contents) {
     let _ = writeln!(out, "    {name}");
     for row in rows {
@@ -340,7 +340,7 @@ fn children(out: &mut String, name: &str, rows: &[Row], params: &[Param], conten
     }
 }
 
-/// Whether the cell of a child is as it would be unwritten.
+/// Whether the cell of a child equals its default.
 fn is_unwritten(cell: &Cell, param: Option<&Param>) -> bool {
     match cell {
         Cell::Scalar(one) => {
@@ -353,7 +353,7 @@ fn is_unwritten(cell: &Cell, param: Option<&Param>) -> bool {
     }
 }
 
-/// A value after its name, to the end of the line.
+/// Writes a value after its name, up to the end of the line.
 fn held(out: &mut String, value: &Value, ty: Option<&Type>, contents: &Contents) {
     match value {
         Value::Scalar(Scalar::Int(mode)) if ty == Some(&Type::Mode) => line(out, &format!("{mode:04o}")),
@@ -364,7 +364,7 @@ fn held(out: &mut String, value: &Value, ty: Option<&Type>, contents: &Contents)
         Value::List(values) => line(out, &scalars(values)),
         Value::Map(map) => keys(out, map, 8),
         Value::Tree(entries) => tree(out, entries, 8),
-        // Children have no children of their own in a catalog.
+        // In a catalog children have no children.
         Value::Rows(_) => line(out, ""),
     }
 }
@@ -390,13 +390,13 @@ fn keys(out: &mut String, map: &[(String, Vec<Scalar>)], indent: usize) {
     }
 }
 
-/// Keys whose values nest, below the line that names them.
+/// Writes nested keys below the line of their name.
 fn tree(out: &mut String, entries: &[(String, Tree)], indent: usize) {
     out.push('\n');
     entries.iter().for_each(|(key, value)| branch(out, key, value, indent));
 }
 
-/// A key and what is below it. An item of a list is called `-`.
+/// Writes a key and its value. The key of a list item is `-`.
 fn branch(out: &mut String, key: &str, value: &Tree, indent: usize) {
     let _ = write!(out, "{:indent$}{key}", "");
     match value {

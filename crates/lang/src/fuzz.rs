@@ -1,5 +1,5 @@
-//! What must hold for any text whatever: the bodies of the fuzz targets in `fuzz/`, which the ordinary tests run on
-//! the same corpus and on some random texts. Not for other use.
+//! Properties that hold for any text: the bodies of the fuzz targets in `fuzz/`. The ordinary tests run them on the
+//! same corpus and on some random texts. Not for other use.
 
 mod loader;
 

@@ -1,4 +1,4 @@
-//! The inventory: what a project's files say of all hosts, before a host has been reached.
+//! The inventory: what the files of a project define for all hosts, before a host was reached.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,17 +30,17 @@ use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Files};
 use crate::source::ids::{GroupId, HostId, Id, Table};
 use crate::syntax::host_pattern::Pattern;
 
-/// The most resources that all hosts of a project have together.
+/// The most resources of all hosts of a project together.
 const ALL_RESOURCES: usize = 5_000_000;
-/// How many hosts tell about how many that will be.
+/// The number of hosts in the sample for that limit.
 const SAMPLED: usize = 16;
 
 impl Loader {
     /// Reads the inventory at `entry`: a file, a folder whose `converge.kdl` names one, or a folder of `.kdl` files.
-    /// `sets` are the `--set` options, name (dotted for a key of a map) and value.
+    /// `sets` are the `--set` options: name (with dots for a key of a map) and value.
     ///
-    /// The diagnostics hold every mistake that can be seen without looking at what a host is made of; there is an
-    /// inventory unless one of them is an error.
+    /// The diagnostics have every mistake that can be found without compiling a host. There is an inventory unless one
+    /// of them is an error.
     pub fn load(&self, entry: &str, sets: &[(String, String)]) -> Loaded {
         let (data, mut diagnostics) = project::load(self, entry, sets);
         let files = Arc::clone(&data.files);
@@ -51,7 +51,7 @@ impl Loader {
         if !diagnostics.has_errors() {
             return Loaded { inventory: Some(inventory), mistaken: None, diagnostics, files };
         }
-        // All mistakes in one run: but where a file could not be read, the rest would be guesses.
+        // Report all mistakes in one run. But if a file could not be read, further mistakes would be guesses.
         let is_blind = diagnostics.iter().any(|diagnostic| diagnostic.code.is_blind());
         if !is_blind {
             diagnostics.extend(inventory.check());
@@ -60,14 +60,14 @@ impl Loader {
         Loaded { inventory: None, mistaken, diagnostics, files }
     }
 
-    /// The name of the project at `entry`, as [`Inventory::project`] gives it, whatever mistakes its files hold.
+    /// Returns the name of the project at `entry`, as [`Inventory::project`] does. Mistakes in its files are ignored.
     pub fn project_name(&self, entry: &str) -> String {
         let (mut files, mut ignored) = (Files::default(), Diagnostics::default());
         let declarations = declarations::read(self, entry, &mut files, &mut ignored);
         declarations.project.unwrap_or_else(|| entry.to_owned())
     }
 
-    /// All modules, by name: the built-in ones and those below the project's `modules/`.
+    /// Returns all modules by name: the built-in ones and those in the project's `modules/`.
     pub fn modules(&self) -> (Vec<ModuleInfo>, Diagnostics) {
         let mut diagnostics = Diagnostics::default();
         let library = whole_library(self, &mut Files::default(), &mut diagnostics);
@@ -75,20 +75,20 @@ impl Loader {
     }
 }
 
-/// What came of reading a project.
+/// The result of reading a project.
 pub struct Loaded {
-    /// The inventory; none where a mistake is in the way.
+    /// The inventory. None if a mistake prevents it.
     pub inventory: Option<Inventory>,
-    /// The inventory where mistakes are in the way, but every file could be read: it says which hosts and variables there
-    /// are. Nothing is to be planned with it.
+    /// The inventory of a project with mistakes, if every file could be read. It lists hosts and variables. It must not
+    /// be used to make a plan.
     pub mistaken: Option<Inventory>,
-    /// Every mistake, and every note.
+    /// All mistakes and notes.
     pub diagnostics: Diagnostics,
-    /// The files that the diagnostics (also those of the inventory's own methods) point into.
+    /// The files that the diagnostics refer to. The diagnostics of the inventory's methods refer to them, too.
     pub files: Arc<Files>,
 }
 
-/// What the files of a project say.
+/// The definitions in the files of a project.
 pub struct Inventory {
     data: Arc<Data>,
     compiler: Compiler,
@@ -96,22 +96,22 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// The files that its diagnostics point into.
+    /// Returns the files that its diagnostics refer to.
     pub fn files(&self) -> &Arc<Files> {
         &self.data.files
     }
 
-    /// The name of the project: `project` in `converge.kdl`, else the path of the inventory.
+    /// Returns the name of the project: `project` in `converge.kdl`, else the path of the inventory.
     pub fn project(&self) -> &str {
         &self.data.project
     }
 
-    /// Every host, in the order in which they are defined.
+    /// Returns all hosts, in the order of their definitions.
     pub fn hosts(&self) -> impl ExactSizeIterator<Item = &HostName> {
         self.data.membership.hosts.iter().map(|host| &host.name)
     }
 
-    /// Every group with its hosts, those of groups inside it included.
+    /// Returns every group with its hosts, including hosts of inner groups.
     pub fn groups(&self) -> impl Iterator<Item = (&str, Vec<&HostName>)> {
         let membership = &self.data.membership;
         membership.groups.iter().map(|group| {
@@ -119,8 +119,8 @@ impl Inventory {
         })
     }
 
-    /// The hosts that `patterns` (as after `--limit`: commas separate, `!` excludes) match, in the order of the
-    /// inventory. No match is an error.
+    /// Returns the hosts that match `patterns`, in the order of the inventory. Patterns are written as after `--limit`:
+    /// commas separate, `!` excludes. It is an error if no host matches.
     pub fn select(&self, patterns: &[String]) -> Result<Vec<HostName>, Diagnostics> {
         let mut diagnostics = Diagnostics::default();
         let membership = &self.data.membership;
@@ -145,8 +145,8 @@ impl Inventory {
         Err(diagnostics)
     }
 
-    /// Whether each part of `selection` chooses something on one of `hosts`, as far as it can be known before they have
-    /// spoken. What is not there is an error with the nearest name.
+    /// Checks that each part of `selection` selects something on one of `hosts`, as far as this is known without facts.
+    /// A name that does not exist is an error with the nearest name.
     pub fn choose(&self, selection: &Selection, hosts: &[HostName]) -> Result<(), Diagnostics> {
         if selection.is_everything() {
             return Ok(());
@@ -164,45 +164,46 @@ impl Inventory {
         if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
     }
 
-    /// How to reach a host; the default for one that is not of this inventory.
+    /// Returns how to reach a host. A host that is not in this inventory gets the default.
     pub fn connection(&self, host: &HostName) -> Connection {
         self.settings(host).map(|settings| settings.connection.clone()).unwrap_or_default()
     }
 
-    /// What the daemon does about a host.
+    /// Returns the daemon's settings for a host.
     pub fn drift(&self, host: &HostName) -> DriftPolicy {
         self.settings(host).map(|settings| settings.drift.clone()).unwrap_or_default()
     }
 
-    /// Whether a block asks for anything on a host, as far as that is known without its facts.
+    /// Whether a block has resources for a host, as far as this is known without its facts.
     pub fn asks_for_anything(&self, host: &HostName) -> bool {
         let blocks = self.data.host(host).map(|host| self.data.blocks.of(host).iter());
         blocks.into_iter().flatten().any(|block| !self.data.declarations.blocks[*block].body.is_empty())
     }
 
-    /// The hosts that must be done before `host` may start (`after=` on `on`).
+    /// Returns the hosts that must be finished before `host` starts (`after=` on `on`).
     pub fn waits_for(&self, host: &HostName) -> Vec<HostName> {
         let Some(host) = self.data.host(host) else { return Vec::new() };
         self.names(&self.data.blocks.waits_for(host))
     }
 
-    /// The rollouts, in the order written. No host is in two.
+    /// Returns the rollouts, in the order written. A host is in at most one.
     pub fn rollouts(&self) -> &[Rollout] {
         &self.data.rollouts
     }
 
-    /// Every definition of a variable of a host and which one won. An unknown name is an error with the nearest one.
+    /// Returns every definition of a host's variable, and the one that wins. An unknown name is an error with the
+    /// nearest name.
     pub fn explain(&self, host: &HostName, variable: &str) -> Result<Explanation, Diagnostics> {
         explain::explain(&self.data, host, variable)
     }
 
-    /// All variables of a host, in alphabetical order; none for a host that is not of this inventory. A variable whose value
-    /// is a mistake is left out, and is among the diagnostics.
+    /// Returns all variables of a host in alphabetical order; none for a host outside this inventory. A variable with a
+    /// mistake is left out and reported in the diagnostics.
     pub fn explain_all(&self, host: &HostName) -> (Vec<Explanation>, Diagnostics) {
         self.data.host(host).map(|host| explain::explain_all(&self.data, host)).unwrap_or_default()
     }
 
-    /// The inventory as data, for `converge inventory`.
+    /// Returns the inventory as data, for `converge inventory`.
     pub fn describe(&self) -> Description {
         let membership = &self.data.membership;
         let name = |group: &GroupId| membership.groups[*group].name.to_string();
@@ -228,9 +229,9 @@ impl Inventory {
         }
     }
 
-    /// Everything that can be known without a host: the mistakes of all hosts, and the notes.
+    /// Returns everything that can be found without facts: the mistakes of all hosts, and the notes.
     ///
-    /// What [`Loader::load`] has said is not said again.
+    /// Diagnostics of [`Loader::load`] are not repeated.
     pub fn check(&self) -> Diagnostics {
         let facts: Arc<dyn FactsOf> = Arc::new(NoFacts);
         if let Some(report) = self.too_much() {
@@ -256,7 +257,8 @@ impl Inventory {
         diagnostics
     }
 
-    /// Two names with one address are most likely one machine: what they ask for would meet there. Each address is told once.
+    /// Warns if two names have one address: probably they are one machine, and their resources would conflict. Reports
+    /// each address once.
     fn warn_of_shared_addresses(&self, diagnostics: &mut Diagnostics) {
         let mut indices: HashMap<(String, Option<u16>, Option<&str>), usize> = HashMap::new();
         let mut addresses: Vec<(String, Vec<&Host>)> = Vec::new();
@@ -281,8 +283,8 @@ impl Inventory {
         }
     }
 
-    /// Says that all hosts together have more resources than a run can hold, as far as a sample of them tells. What each
-    /// host has of each other grows with the square of the hosts, and would take minutes to find out one by one.
+    /// Returns an error if all hosts together have more resources than a run can hold, estimated from a sample. If each
+    /// host reads all others, the work grows with the square of the hosts. Checking each one would take minutes.
     fn too_much(&self) -> Option<Diagnostic> {
         let hosts = self.data.membership.hosts.len();
         if hosts < SAMPLED * SAMPLED {
@@ -306,10 +308,11 @@ impl Inventory {
         })
     }
 
-    /// The catalog of `host`. The diagnostics are those of this host alone; there is a catalog unless one is an error.
+    /// Returns the catalog of `host`. The diagnostics are only those of this host. There is a catalog unless one is an
+    /// error.
     ///
-    /// Where `facts` has none of the host itself, what depends on them is left out; where it has none of another host
-    /// that the catalog reads, that is an error which names it.
+    /// If `facts` has no facts of the host itself, resources that depend on them are left out. If facts of another host
+    /// are missing that the catalog reads, an error names that host.
     pub fn compile(
         &self,
         host: &HostName,
@@ -327,8 +330,8 @@ impl Inventory {
         }
     }
 
-    /// What a rollout does around `host` at `moment`, in order. There is something unless one of the diagnostics is an
-    /// error.
+    /// Returns the actions of a rollout around `host` at `moment`, in order. There is a result unless one of the
+    /// diagnostics is an error.
     pub fn gates(
         &self,
         host: &HostName,
@@ -341,8 +344,8 @@ impl Inventory {
         }
     }
 
-    /// The files of the project that were read, with their digests: inventories, modules, templates, and secrets as
-    /// they are encrypted. What is sent to hosts is not among them; its digests are in the catalogs.
+    /// Returns the project files that were read, with their digests: inventories, modules, templates, and encrypted
+    /// secrets. Files for hosts are not included; the catalogs have their digests.
     pub fn inputs(&self) -> Vec<(String, Digest)> {
         let files = (0..).map_while(|id| self.data.files.get(FileId(id)));
         let own =
@@ -356,13 +359,13 @@ impl Inventory {
         inputs
     }
 
-    /// The files of secrets that the inventory names, as paths of the project; they need not be there.
+    /// Returns the files of secrets that the inventory names, as paths of the project. They may not exist.
     pub fn secret_files(&self) -> impl Iterator<Item = &str> {
         self.data.declarations.secrets.iter().map(|(path, _)| path.as_str())
     }
 
-    /// All secrets of the project that can be decrypted here, whichever hosts they are for: what output is masked by that no
-    /// catalog has a part in.
+    /// Returns all secrets of the project that can be decrypted here, of all hosts. They are for masking output that
+    /// belongs to no catalog.
     pub fn secrets(&self) -> SecretTable {
         let mut table = SecretTable::default();
         for value in self.data.secrets.values() {
@@ -371,17 +374,17 @@ impl Inventory {
         table
     }
 
-    /// The files of secrets that cannot be decrypted here, as paths of the project.
+    /// Returns the files of secrets that cannot be decrypted here, as paths of the project.
     pub fn locked_secrets(&self) -> impl Iterator<Item = &str> {
         self.data.secrets.locked()
     }
 
-    /// Everything that the project names, and where.
+    /// Returns all names in the project, and their places.
     pub(crate) fn index(&self) -> Index {
         Resolved::index(Arc::clone(&self.data))
     }
 
-    /// What is known of something, in a line.
+    /// Returns one line of documentation for a symbol.
     pub(crate) fn doc(&self, symbol: &Symbol) -> String {
         let library = &self.data.library;
         let schema = |path: &str| {
@@ -428,10 +431,10 @@ impl Inventory {
     }
 }
 
-/// An inventory as data.
+/// An inventory as data, for output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description {
-    /// The project.
+    /// The name of the project.
     pub project: String,
     /// The hosts.
     pub hosts: Vec<HostDescription>,
@@ -446,15 +449,15 @@ pub struct Description {
 pub struct HostDescription {
     /// Its name.
     pub name: HostName,
-    /// The groups that it is in, from the innermost outwards.
+    /// The groups of the host, from the innermost to the outermost.
     pub groups: Vec<String>,
     /// How to reach it.
     pub connection: Connection,
-    /// What the daemon does about it.
+    /// The daemon's settings for it.
     pub drift: DriftPolicy,
-    /// The hosts that must be done before it.
+    /// The hosts that must be finished before it.
     pub after: Vec<HostName>,
-    /// Where it is defined: file and line.
+    /// The place of its definition: file and line.
     pub place: String,
 }
 
@@ -463,15 +466,15 @@ pub struct HostDescription {
 pub struct GroupDescription {
     /// Its name.
     pub name: String,
-    /// Its hosts, those of inner groups included.
+    /// Its hosts, including those of inner groups.
     pub hosts: Vec<HostName>,
     /// The groups directly inside it.
     pub groups: Vec<String>,
-    /// Where it is first defined: file and line.
+    /// The place of its first definition: file and line.
     pub place: String,
 }
 
-/// "`a`, `b` and `c`"; of many hosts the first ones, and how many more there are.
+/// Returns "`a`, `b` and `c`". Of many hosts it names the first ones and the number of the others.
 fn names(hosts: &[&Host]) -> String {
     const NAMED: usize = 4;
     let mut names: Vec<_> = hosts.iter().take(NAMED).map(|host| format!("`{}`", host.name)).collect();

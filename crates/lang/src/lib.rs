@@ -1,27 +1,28 @@
-//! The language: an inventory and its modules in, one catalog for each host out, and every mistake with its span.
+//! The language. It turns an inventory and its modules into one catalog for each host, and finds every mistake with its
+//! span.
 //!
-//! A [`Loader`] reads a project into an [`Inventory`]; the inventory answers what a run needs to know before it reaches
-//! a host (hosts, groups, connections, order), and [`Inventory::compile`] turns one host's part of it, with that
-//! host's facts, into a catalog. Nothing here does IO: files, the environment and decrypted secrets come through
-//! [`Sources`]; kinds of resources are known by their schemas alone.
+//! A [`Loader`] reads a project into an [`Inventory`]. The inventory knows everything that a run needs before it
+//! connects to a host: hosts, groups, connections, order. [`Inventory::compile`] makes the catalog of one host from the
+//! inventory and that host's facts. This crate does no IO: files, the environment and decrypted secrets come through
+//! [`Sources`]. It knows kinds of resources only by their schemas.
 //!
 //! ```text
-//! source                    files, mistakes and how they are told
+//! source                    files, and mistakes and their reports
 //! template                  templates and expressions
 //! syntax                    KDL, trees of values, host patterns
-//! schema                    what kinds and modules take, and the types of values
-//! settings                  what runs and hosts are told, as the engine takes it
-//! project                   all that the files say: hosts, layers, blocks, modules, secrets
-//! resolve                   bodies with every name in them known, once
-//! evaluate                  what a value comes to on one host
+//! schema                    the parameters of kinds and modules, and the types of values
+//! settings                  the settings of runs and hosts, for the engine
+//! project                   everything in the files: hosts, layers, blocks, modules, secrets
+//! resolve                   bodies with all names resolved, once for all hosts
+//! evaluate                  the value of an expression on one host
 //! expand                    the resources of one host
-//! catalog                   its catalog
-//! inventory                 the whole, for the other crates
-//! analysis                  the same, as an editor asks for it
+//! catalog                   the catalog of one host
+//! inventory                 the interface for the other crates
+//! analysis                  the interface for editors
 //! ```
 //!
-//! A line uses those above it alone; a test holds to that. Mistakes are gathered in [`Diagnostics`], all of a run at
-//! once, and drawn by the caller.
+//! A module uses only the modules above it; a test checks this. Mistakes are collected in [`Diagnostics`], all of a run
+//! together. The caller prints them.
 
 pub mod analysis;
 pub mod case;

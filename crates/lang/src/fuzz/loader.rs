@@ -1,4 +1,4 @@
-//! The whole language on any text: as an inventory, as a module and as a file of secrets.
+//! The whole language with any text: as an inventory, as a module, and as a file of secrets.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,7 +13,7 @@ use crate::project::loader::Loader;
 use crate::source::diagnostic::Style;
 use crate::source::sources::MemorySources;
 
-/// Whatever the text, loading, checking and compiling end, and what is said of it can be shown without its secret.
+/// For any text, loading, checking and compiling end. No report shows the secret.
 pub fn loader(text: &str) {
     const SECRET: &str = "s3cr3t-Zq9";
     let host = "host \"a\" \"b\"\nvars { x 1; l \"a\" \"b\"; m { k 1 } }\nsecrets \"s.age\"\n";
@@ -46,7 +46,7 @@ pub fn loader(text: &str) {
     }
 }
 
-/// Every host has facts, and they are empty.
+/// Facts for every host, all empty.
 struct Known;
 
 impl FactsOf for Known {
@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    /// Pieces of inventories and modules, so that random texts get past the parser.
+    /// Pieces of inventories and modules. Random texts made of them get past the parser.
     const PIECES: &[&str] = &[
         "host \"c\"",
         "host \"w[1..3]\"",

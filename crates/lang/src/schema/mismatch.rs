@@ -1,5 +1,4 @@
-//! What does not fit the table of a kind or module: parameters that it does not have, that it needs, or that are written as
-//! what they are not.
+//! Parameters that do not fit the schema of a kind or module: unknown, missing, or of the wrong form.
 
 use converge_model::schema::Param;
 
@@ -13,7 +12,7 @@ use crate::syntax::parse::Node;
 pub(crate) const COMMON: [&str; 10] =
     ["when", "after", "notify", "id", "tags", "drift", "sensitive", "retries", "timeout", "may-fail"];
 
-/// A name that is in no table; `top` where the options of every resource are allowed too.
+/// Returns the error for a name that is not in the schema. With `top` the common options are allowed, too.
 pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool) -> Diagnostic {
     let mut names = schema.names();
     if top {
@@ -35,7 +34,7 @@ pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool)
         .maybe_help(help)
 }
 
-/// A parameter that must be there and is not.
+/// Returns the error for a required parameter that is missing.
 pub(crate) fn missing(schema: &Schema, param: &Param, at: Span) -> Diagnostic {
     let how = if param.argument == Some(0) { "its first argument" } else { "a property or child" };
     Diagnostic::error(Code::Missing, format!("`{}` needs `{}`", schema.name, param.name))
@@ -47,7 +46,7 @@ pub(crate) fn missing(schema: &Schema, param: &Param, at: Span) -> Diagnostic {
         })
 }
 
-/// Properties or children at what is a value.
+/// Returns the error for properties or children of a node that is a plain value.
 pub(crate) fn values_only(name: &str, node: &Node) -> Diagnostic {
     let report = match node.props.first() {
         Some(property) => {

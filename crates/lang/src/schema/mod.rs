@@ -1,4 +1,4 @@
-//! What may stand in a node: parameters and children, of a kind, of a module, of a child. One shape for all three.
+//! The schema of a node: the parameters and children of a kind, a module or a child. All three use the same type.
 
 pub(crate) mod mismatch;
 pub(crate) mod types;
@@ -10,35 +10,35 @@ use converge_model::schema::{Child, KindSchema, Param};
 use crate::source::diagnostic::Span;
 use crate::source::ids::{ChildId, ParamId, Table};
 
-/// The parameters and children of something.
+/// The parameters and children of a node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Schema {
     pub(crate) name: String,
     pub(crate) params: Table<ParamId, Param>,
     pub(crate) children: Table<ChildId, Schema>,
-    /// The map that gathers keys which are in no table.
+    /// The name of the map that collects undeclared keys.
     pub(crate) free_keys: Option<String>,
     /// Whether the first scalar argument identifies it among its siblings.
     pub(crate) keyed: bool,
-    /// Whether two of one key must be equal, instead of adding up.
+    /// Whether two nodes with one key must be equal. Otherwise they are merged.
     pub(crate) apart: bool,
-    /// What it demands of its parameters.
+    /// The assertions about its parameters.
     pub(crate) asserts: Vec<Assert>,
     pub(crate) doc: String,
-    /// Where its parameters and children are declared, those of a module.
+    /// The places of the declarations of its parameters and children, if it is of a module.
     pub(crate) declared: Vec<(String, Span)>,
 }
 
-/// What values are read for.
+/// The purpose for which values are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// A kind: what its type makes of them.
+    /// A kind: values are converted by their type.
     Catalog,
-    /// A module: what it can go on working with.
+    /// A module: values are kept in a form that expressions can use.
     Module,
 }
 
-/// A demand: an expression that must be true, and what to say where it is not.
+/// An assertion: an expression that must be true, and the message if it is not.
 #[derive(Clone, Debug)]
 pub(crate) struct Assert {
     pub(crate) expression: Arc<str>,
@@ -47,7 +47,7 @@ pub(crate) struct Assert {
 }
 
 impl Schema {
-    /// The schema of a kind.
+    /// Returns the schema of a kind.
     pub(crate) fn of_kind(kind: &KindSchema) -> Self {
         Self {
             name: kind.name.clone(),
@@ -71,7 +71,7 @@ impl Schema {
         }
     }
 
-    /// As the reference shows a child.
+    /// Returns the schema as the reference page shows a child.
     pub(crate) fn to_child(&self) -> Child {
         Child {
             name: self.name.clone(),
@@ -83,17 +83,17 @@ impl Schema {
         }
     }
 
-    /// A parameter, by its name.
+    /// Returns the id of the parameter `name`.
     pub(crate) fn param(&self, name: &str) -> Option<ParamId> {
         self.params.find(|param| param.name == name)
     }
 
-    /// The index of a child, by its name.
+    /// Returns the id of the child `name`.
     pub(crate) fn child(&self, name: &str) -> Option<ChildId> {
         self.children.find(|child| child.name == name)
     }
 
-    /// The parameter that the argument at `index`, from 0, sets; the last may take the rest.
+    /// Returns the parameter of the argument at `index`, from 0. The last parameter may take all further arguments.
     pub(crate) fn argument(&self, index: usize) -> Option<ParamId> {
         let at = |index: usize| self.params.find(|param| param.argument == Some(index));
         at(index).or_else(|| {
@@ -103,31 +103,31 @@ impl Schema {
         })
     }
 
-    /// The parameter by which a keyed child is known.
+    /// Returns the parameter that identifies a keyed child.
     pub(crate) fn key(&self) -> Option<ParamId> {
         self.key_param().filter(|_| self.keyed)
     }
 
-    /// The first argument, where it is a single value: what names a module instance.
+    /// Returns the first argument, if it is a single value. It names a module instance.
     pub(crate) fn key_param(&self) -> Option<ParamId> {
         let first = self.params.find(|param| param.argument == Some(0))?;
         (!takes_several(&self.params[first])).then_some(first)
     }
 
-    /// Everything that may be written in it, for the nearest name.
+    /// Returns all names that may be written in it, to suggest the nearest.
     pub(crate) fn names(&self) -> Vec<&str> {
         let children = self.children.iter().map(|child| child.name.as_str());
         self.params.iter().map(|param| param.name.as_str()).chain(children).collect()
     }
 }
 
-/// Whether a parameter that is written twice adds up.
+/// Whether a parameter that is written twice is merged.
 pub(crate) fn grows(param: &Param) -> bool {
     use converge_model::Type;
     matches!(param.ty, Type::List(_) | Type::Map | Type::Tree)
 }
 
-/// Whether a parameter takes several values: a list, or a command, whose words they are.
+/// Whether a parameter takes several values: a list, or the words of a command.
 pub(crate) fn takes_several(param: &Param) -> bool {
     use converge_model::Type;
     matches!(param.ty, Type::List(_) | Type::Command)

@@ -1,5 +1,5 @@
-//! What is done when a host drifts, and when it is looked at: settings that are merged property by property, nearest
-//! first. When that comes to is the daemon's, which knows clocks and time zones.
+//! The settings of drift: what the daemon does about it, and when it looks. They are merged property by property, by
+//! precedence. The daemon turns them into times, because it knows clocks and time zones.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,38 +10,38 @@ use serde::{Serialize, Serializer};
 
 use crate::settings::rollout::Share;
 
-/// What the daemon does about a host, and how often it looks.
+/// The daemon's settings for a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DriftPolicy {
-    /// How often to look, in seconds where it is shown as data; none: as the daemon is told.
+    /// The interval between looks; in seconds if shown as data. None means: the daemon's own setting.
     #[serde(serialize_with = "seconds")]
     pub every: Option<Duration>,
-    /// By how much the looks of several hosts are spread.
+    /// The time over which the looks of several hosts are spread.
     #[serde(serialize_with = "seconds")]
     pub splay: Option<Duration>,
-    /// What to do about what drifted.
+    /// What the daemon does about drift.
     pub mode: DriftMode,
-    /// When to look, as a line of cron; wins over `every`.
+    /// The schedule of looks, as a line of cron. It wins over `every`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
-    /// The time zone of `cron` and of the windows, by its IANA name; none: that of the daemon.
+    /// The time zone of `cron` and of the windows, by its IANA name. None means: the daemon's own zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// When drift may be put back; always where there is none.
+    /// The times at which drift may be corrected. An empty list means: always.
     #[serde(rename = "window", skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
-    /// How many of the watched hosts may have drifted before nothing is put back any more.
+    /// The number of drifted hosts above which the daemon corrects nothing any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_share: Option<Share>,
-    /// How often a resource is put back within `fight_within` before it is left alone.
+    /// How often a resource may be corrected within `fight_within`. After that the daemon leaves it alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fight_after: Option<u32>,
-    /// The time in which corrections of one resource are counted, in seconds where it is shown as data.
+    /// The period in which corrections of one resource are counted; in seconds if shown as data.
     #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
     pub fight_within: Option<Duration>,
 }
 
-/// A drift mode by its name.
+/// Returns a drift mode by its name.
 pub(crate) fn drift_mode(name: &str) -> Option<DriftMode> {
     match name {
         "correct" => Some(DriftMode::Correct),
@@ -58,19 +58,19 @@ fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<
     }
 }
 
-/// A time of the day on some days of the week, by a clock on the wall: `mon-fri 22:00-05:00`. One that ends before it
-/// begins goes on into the next day.
+/// A time of day on some days of the week, in local time: `mon-fri 22:00-05:00`. If the end is before the start, it
+/// ends on the next day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The days on which it begins, from Monday on.
+    /// The days on which it starts, from Monday.
     pub days: [bool; 7],
-    /// When it begins, in minutes from midnight.
+    /// The start, in minutes after midnight.
     pub from: u16,
-    /// When it ends, in minutes from midnight, at most 1440.
+    /// The end, in minutes after midnight, at most 1440.
     pub to: u16,
 }
 
-/// A text that is no window: what is wrong with it, as a fragment.
+/// The error for a text that is not a window: the mistake, as a fragment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct WindowError(String);
@@ -105,7 +105,7 @@ fn days(text: &str) -> Result<[bool; 7], WindowError> {
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (day(first)?, day(last)?);
-        // From Saturday to Monday is over the end of the week.
+        // A range may cross the end of the week, such as Saturday to Monday.
         (0..=(last + 7 - first) % 7).for_each(|more| days[(first + more) % 7] = true);
     }
     Ok(days)

@@ -1,4 +1,4 @@
-//! What an inventory says of runs and hosts, as the engine takes it.
+//! The settings of runs and hosts in an inventory, in the form that the engine uses.
 
 pub(crate) mod connection;
 pub(crate) mod drift;

@@ -1,50 +1,50 @@
-//! Rollouts as data: which hosts change together, and when to stop. Carrying one out is the engine's.
+//! Rollouts as data: which hosts change together, and when the rollout stops. The engine carries them out.
 
 use converge_model::HostName;
 use serde::Serialize;
 
-/// A rollout: it governs whole runs of its hosts.
+/// A rollout. It applies to every run of its hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rollout {
-    /// How people know it: the patterns of its `on` block.
+    /// Its name for users: the patterns of its `on` block.
     pub name: String,
     /// Its hosts, in the order of the inventory.
     pub hosts: Vec<HostName>,
-    /// The hosts that go first, alone.
+    /// The hosts that change first, before all others.
     pub canary: Option<Canary>,
-    /// How many go at a time after that; all where nothing is said.
+    /// The number of hosts in each later batch. None means: all.
     pub batch: Option<Share>,
-    /// How many hosts may fail before the rest is not started; none: the first failure stops it.
+    /// The number of failed hosts that is tolerated. None means: the first failure stops the rollout.
     pub max_failures: Option<Share>,
-    /// Milliseconds between two batches.
+    /// The pause between two batches, in milliseconds.
     pub wait: u64,
-    /// What it does around each of its hosts that changes.
+    /// The moments at which it acts around each changed host.
     pub gates: Vec<Moment>,
-    /// How many times a health check that failed is tried again.
+    /// The number of retries of a failed health check.
     pub retries: u32,
-    /// Milliseconds between two tries.
+    /// The time between two tries, in milliseconds.
     pub every: u64,
-    /// Where it is written: file and line.
+    /// The place of its definition: file and line.
     pub place: String,
 }
 
-/// When something is done around a host that changes.
+/// A moment at which a rollout acts around a changed host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Moment {
-    /// Before it is changed; what fails here leaves it as it is.
+    /// Before the host is changed. A failure here leaves the host unchanged.
     Before,
-    /// After it changed: whether it is well.
+    /// After the change: a check whether the host works.
     Health,
-    /// After that, where it is well.
+    /// After a successful health check.
     After,
 }
 
 impl Moment {
-    /// All of them, in order.
+    /// All moments, in order.
     pub const ALL: [Self; 3] = [Self::Before, Self::Health, Self::After];
 
-    /// The name of the body.
+    /// Returns the name of the body.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Before => "before",
@@ -54,28 +54,29 @@ impl Moment {
     }
 }
 
-/// The hosts that go first.
+/// The hosts that change first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Canary {
-    /// The first so many of those selected.
+    /// The first so many of the selected hosts.
     Count(u32),
-    /// These.
+    /// These hosts.
     Hosts(Vec<HostName>),
 }
 
-/// A number of hosts, or a part of them.
+/// A number of hosts, or a percentage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Share {
-    /// So many.
+    /// A number.
     Count(u32),
-    /// So many of a hundred.
+    /// A percentage.
     Percent(u32),
 }
 
 impl Share {
-    /// How many of `all` hosts it is: rounded down, at least one for a share above nothing.
+    /// Returns the number of hosts out of `all`. A percentage is rounded down, but gives at least one if it is above
+    /// zero.
     pub fn of(self, all: usize) -> usize {
         match self {
             Self::Count(count) => count as usize,

@@ -1,17 +1,17 @@
-//! The names of mistakes: what scripts match, and what the reader of several messages steers by.
+//! The codes of mistakes. Scripts match them, and users search for them.
 
 use std::fmt;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// What sort of mistake a diagnostic tells.
+        /// The kind of mistake in a diagnostic.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $($(#[$doc])* $name,)*
         }
 
         impl Code {
-            /// Its name, which stays: `lang::undefined`.
+            /// Returns its name, which never changes: `lang::undefined`.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -22,118 +22,118 @@ macro_rules! codes {
 }
 
 codes! {
-    /// An address that nothing has.
+    /// No resource has this address.
     Address = "lang::address",
-    /// An annotation such as `(file)` where there is none, or one that does not exist.
+    /// An annotation such as `(file)` that does not exist or is not allowed here.
     Annotation = "lang::annotation",
-    /// A demand that a module makes of its parameters.
+    /// An assertion of a module about its parameters failed.
     Assert = "lang::assert",
-    /// One thing with two owners.
+    /// Two resources own the same thing.
     Claim = "lang::claim",
-    /// Two keys that are one in an expression.
+    /// Two keys are the same name in an expression.
     Clash = "lang::clash",
-    /// A command whose words cannot be told apart.
+    /// A command cannot be split into words.
     Command = "lang::command",
-    /// A setting of a connection.
+    /// A wrong setting of a connection.
     Connection = "lang::connection",
-    /// Something that needs itself.
+    /// Something depends on itself.
     Cycle = "lang::cycle",
-    /// Something that is given twice.
+    /// Something is given twice.
     Doubled = "lang::doubled",
-    /// A setting of drift.
+    /// A wrong setting of drift.
     Drift = "lang::drift",
-    /// A name that is defined twice.
+    /// A name is defined twice.
     Duplicate = "lang::duplicate",
-    /// A name without a value.
+    /// A name has no value.
     Empty = "lang::empty",
-    /// A pattern that matches nothing.
+    /// A pattern matches nothing.
     EmptyMatch = "lang::empty-match",
-    /// A variable of the environment that is not set.
+    /// A variable of the environment is not set.
     Env = "lang::env",
-    /// A secret where others can read it.
+    /// A secret would be readable by other users.
     Exposed = "lang::exposed",
-    /// Facts where they cannot be used.
+    /// Facts cannot be used here.
     Facts = "lang::facts",
-    /// Something that is written in another form than it has.
+    /// Something is written in the wrong form.
     Form = "lang::form",
-    /// What cannot be the name of a group.
+    /// A text cannot be the name of a group.
     GroupName = "lang::group-name",
-    /// A file that would take a parser too deep.
+    /// A file is nested too deep for the parser.
     Guard = "lang::guard",
-    /// What cannot be the name of a host, or is none.
+    /// A text cannot be the name of a host, or no host has this name.
     HostName = "lang::host-name",
-    /// An `include` that leads nowhere.
+    /// An `include` names nothing.
     Include = "lang::include",
-    /// An inventory without hosts, or none.
+    /// The inventory is missing or has no hosts.
     Inventory = "lang::inventory",
-    /// More of something than there may be.
+    /// A limit is exceeded.
     Limit = "lang::limit",
-    /// Pieces of a module that do not go together.
+    /// Parts of a module contradict each other.
     Merge = "lang::merge",
-    /// Something that stands where it means nothing.
+    /// Something has no meaning at this place.
     Misplaced = "lang::misplaced",
-    /// A parameter that must be there.
+    /// A required parameter is missing.
     Missing = "lang::missing",
-    /// A module that cannot be one.
+    /// A module is wrong.
     Module = "lang::module",
-    /// A notification that nothing can act on.
+    /// A notification has no resource that can act.
     Notify = "lang::notify",
-    /// A number that does not fit.
+    /// A number is not allowed.
     Number = "lang::number",
-    /// Two names of one machine.
+    /// Two host names have one address.
     OneAddress = "lang::one-address",
-    /// What a kind says of its parameters.
+    /// The kind rejects its parameters.
     Params = "lang::params",
-    /// A path that leads out of its folder.
+    /// A path leads out of its folder.
     Path = "lang::path",
-    /// A pattern of hosts.
+    /// A wrong pattern of hosts.
     Pattern = "lang::pattern",
-    /// Definitions of which none is nearer.
+    /// Several definitions contradict each other, and none has precedence.
     Precedence = "lang::precedence",
-    /// A range of names.
+    /// A wrong range of names.
     Range = "lang::range",
-    /// A file that cannot be read.
+    /// A file cannot be read.
     Read = "lang::read",
-    /// A name that means something else.
+    /// A name is reserved for something else.
     Reserved = "lang::reserved",
-    /// A host in two rollouts.
+    /// A host is in two rollouts.
     Rollout = "lang::rollout",
-    /// A kind that needs a whole system.
+    /// A kind needs a whole system.
     Root = "lang::root",
-    /// A secret where none may be.
+    /// A secret is not allowed here.
     Secret = "lang::secret",
-    /// A file of secrets.
+    /// A wrong file of secrets.
     Secrets = "lang::secrets",
-    /// A selection that chooses nothing.
+    /// A selection selects nothing.
     Selection = "lang::selection",
-    /// A `--set` that sets nothing.
+    /// A `--set` sets nothing.
     Set = "lang::set",
-    /// Definitions of one name that differ in shape.
+    /// Definitions of one name differ in shape.
     Shape = "lang::shape",
-    /// Signs of a shell that no shell reads.
+    /// Shell characters in a command that no shell reads.
     Shell = "lang::shell",
-    /// What is no KDL.
+    /// A text is not KDL.
     Syntax = "lang::syntax",
-    /// A tag with a comma.
+    /// A tag contains a comma.
     Tag = "lang::tag",
-    /// A template or an expression.
+    /// A wrong template or expression.
     Template = "lang::template",
-    /// A value of another type.
+    /// A value has the wrong type.
     Type = "lang::type",
-    /// A name that nothing defines.
+    /// A name is not defined.
     Undefined = "lang::undefined",
-    /// A name that is in no table.
+    /// A name is not in the schema.
     Unknown = "lang::unknown",
-    /// A file that is no text.
+    /// A file is not UTF-8 text.
     Utf8 = "lang::utf8",
-    /// A word that another tool has for something.
+    /// A word of another tool.
     Word = "lang::word",
-    /// A schedule of the daemon.
+    /// A wrong schedule of the daemon.
     Schedule = "drift::schedule",
 }
 
 impl Code {
-    /// Whether a part of the project could not be read, so that what is said of the rest may be wrong.
+    /// Whether a part of the project could not be read, so that other reports may be wrong.
     pub(crate) const fn is_blind(self) -> bool {
         use Code::{Guard, Include, Limit, Read, Secrets, Syntax, Utf8};
         matches!(self, Syntax | Guard | Read | Utf8 | Include | Secrets | Limit)

@@ -1,21 +1,21 @@
-//! The colours of reports. Which they are is the caller's to say: it knows the terminal.
+//! The colours of reports. The caller chooses them, because it knows the terminal.
 
 use miette::ThemeStyles;
 use owo_colors::{Style as Paint, XtermColors};
 
-/// The colours of a report, as numbers of the 256 colours that terminals have.
+/// The colours of a report, as indices into the 256 colours of terminals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Colors {
-    /// Of mistakes.
+    /// The colour of errors.
     pub error: u8,
-    /// Of warnings.
+    /// The colour of warnings.
     pub warning: u8,
-    /// Of notes and help.
+    /// The colour of notes and help.
     pub advice: u8,
 }
 
 impl Colors {
-    /// What a report is painted with.
+    /// Returns the styles for a report.
     pub(super) fn styles(self) -> ThemeStyles {
         let [error, warning, advice] = [self.error, self.warning, self.advice]
             .map(|number| Paint::new().color(XtermColors::from(number)));

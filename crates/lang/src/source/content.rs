@@ -1,30 +1,30 @@
-//! What the contents of a catalog are made of.
+//! The sources of the contents in a catalog.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use converge_model::Digest;
 
-/// Contents by digest. Contents that hold a secret are not here: they are in the table of secrets.
+/// Contents by digest. Contents that hold a secret are in the table of secrets instead.
 #[derive(Clone, Debug, Default)]
 pub struct Contents(BTreeMap<Digest, ContentSource>);
 
-/// Where the bytes of a content are.
+/// The place of the bytes of a content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContentSource {
-    /// Here: a text from an inventory, a filled-in template, a file of a built-in module.
+    /// In memory: a text of an inventory, a filled-in template, a file of a built-in module.
     Bytes(Arc<[u8]>),
-    /// In a file of the project, by its path; read it when it is asked for.
+    /// In a file of the project, by its path. It is read when the host requests it.
     File(String),
 }
 
 impl Contents {
-    /// Where the bytes with `digest` are.
+    /// Returns the source of the bytes with `digest`.
     pub fn get(&self, digest: &Digest) -> Option<&ContentSource> {
         self.0.get(digest)
     }
 
-    /// All of them.
+    /// Returns all contents.
     pub fn iter(&self) -> impl Iterator<Item = (&Digest, &ContentSource)> {
         self.0.iter()
     }

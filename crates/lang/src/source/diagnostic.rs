@@ -1,8 +1,7 @@
-//! Mistakes with their spans: how they are collected, and how they are shown.
+//! Diagnostics: mistakes with their spans, how they are collected, and how they are shown.
 //!
-//! Finding mistakes is the work of the modules that read; deciding what a mistake means for the exit code is the
-//! caller's. Whatever is shown here may have been written by somebody else, so control, ANSI and bidirectional
-//! characters never reach the terminal.
+//! Other modules find the mistakes; the caller decides about the exit code. Shown text may come from another person. So
+//! control, ANSI and bidirectional characters never reach the terminal.
 
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
@@ -14,7 +13,7 @@ use textwrap::WordSplitter;
 pub use super::code::Code;
 pub use super::colors::Colors;
 
-/// Several mistakes of one project, in the order found, each once.
+/// The diagnostics of one project, in the order found, without duplicates.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
@@ -22,50 +21,50 @@ pub struct Diagnostics {
     dropped: usize,
 }
 
-/// One mistake, or one thing worth knowing.
+/// One error, warning or note.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// What sort of mistake it is.
+    /// The code of the mistake.
     pub code: Code,
     /// How bad it is.
     pub severity: Severity,
     /// What is wrong, as a lowercase fragment.
     pub message: String,
-    /// The spans, the one at fault first, each with a few words; the words may be empty.
+    /// The spans, each with a few words; the words may be empty. The first span is the wrong one.
     pub labels: Vec<(Span, String)>,
-    /// The spans that show how it came about. They are no part of what makes two mistakes one.
+    /// The spans that show the cause. They are ignored when duplicates are detected.
     pub context: Vec<(Span, String)>,
-    /// What to do about it.
+    /// What the user can do about it.
     pub help: Option<String>,
 }
 
-/// How bad a diagnostic is.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Worth knowing; nothing is wrong.
+    /// Information; nothing is wrong.
     Note,
-    /// Probably not meant.
+    /// A probable mistake.
     Warning,
-    /// Nothing can run.
+    /// A mistake that prevents a run.
     Error,
 }
 
-/// A part of a file: bytes.
+/// A range of bytes in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// The file.
     pub file: FileId,
     /// The first byte.
     pub start: usize,
-    /// How many bytes; may be none.
+    /// The length in bytes; may be 0.
     pub len: usize,
 }
 
-/// The number of a file in its [`Files`].
+/// The index of a file in its [`Files`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u32);
 
-/// The files of a project that spans point into.
+/// The files that spans refer to.
 #[derive(Clone, Debug, Default)]
 pub struct Files(Vec<SourceFile>);
 
@@ -78,16 +77,16 @@ pub struct SourceFile {
     pub text: Arc<str>,
 }
 
-/// How diagnostics are drawn.
+/// How diagnostics are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// The colours; none if there are to be none.
+    /// The colours; None for no colours.
     pub colors: Option<Colors>,
-    /// Box-drawing characters; ASCII otherwise.
+    /// Whether to use box-drawing characters; otherwise ASCII.
     pub unicode: bool,
-    /// Each code, in a line of its own before the message.
+    /// Whether to print each code, on its own line before the message.
     pub codes: bool,
-    /// Columns to wrap at.
+    /// The width in columns.
     pub width: usize,
 }
 
@@ -96,11 +95,11 @@ impl Style {
     pub const PLAIN: Self = Self { colors: None, unicode: false, codes: true, width: 100 };
 }
 
-/// How many diagnostics are kept: a thousand more say nothing new.
+/// The most diagnostics that are kept. More would not help the user.
 pub const LIMIT: usize = 200;
 
 impl Diagnostics {
-    /// Adds a diagnostic, unless the same is there already.
+    /// Adds a diagnostic, unless it is a duplicate.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         let spans = diagnostic.labels.iter().map(|(span, _)| *span).collect();
         if !self.seen.insert((diagnostic.message.clone(), spans)) {
@@ -112,7 +111,7 @@ impl Diagnostics {
         }
     }
 
-    /// Adds all of `other`. What both left out is counted once.
+    /// Adds all of `other`. A diagnostic dropped by both is counted once.
     pub fn extend(&mut self, other: Self) {
         other.list.into_iter().for_each(|diagnostic| self.push(diagnostic));
         if other.dropped > 0 {
@@ -121,29 +120,29 @@ impl Diagnostics {
         }
     }
 
-    /// Adds all of `other`, which others add as well.
+    /// Adds all of `other`, which is shared with other hosts.
     pub(crate) fn extend_shared(&mut self, other: &Self) {
         if !other.is_empty() {
             self.extend(other.clone());
         }
     }
 
-    /// Whether there is an error among them.
+    /// Whether there is an error.
     pub fn has_errors(&self) -> bool {
         self.dropped > 0 || self.list.iter().any(|d| d.severity == Severity::Error)
     }
 
-    /// Whether there is nothing to say.
+    /// Whether there is no diagnostic.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// The diagnostics kept.
+    /// Returns the kept diagnostics.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
     }
 
-    /// Whether they hold this one, wherever it was found to come from.
+    /// Whether this diagnostic is already there, with any cause.
     pub(crate) fn tells(&self, diagnostic: &Diagnostic) -> bool {
         let is_label = |span: &Span| diagnostic.labels.iter().any(|(own, _)| own == span);
         let same = |known: &Diagnostic| {
@@ -152,7 +151,7 @@ impl Diagnostics {
         self.list.iter().any(same)
     }
 
-    /// Adds all of `other`, which was found in a module, and says of each that is new what called that.
+    /// Adds all of `other`, which was found in a module. Each new diagnostic gets `call`, the call of the module.
     pub(crate) fn extend_called(&mut self, other: Self, call: Option<Span>) {
         let known = self.list.len();
         self.extend(other);
@@ -161,17 +160,17 @@ impl Diagnostics {
         self.list.extend(new.into_iter().map(called));
     }
 
-    /// The value, or none once the mistake is told.
+    /// Returns the value. For a mistake, adds it and returns None.
     pub(crate) fn told<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
         result.map_err(|report| self.push(report)).ok()
     }
 
-    /// How many were left out because of [`LIMIT`].
+    /// Returns the number of diagnostics that were dropped because of [`LIMIT`].
     pub fn dropped(&self) -> usize {
         self.dropped
     }
 
-    /// The same from the top of the first file to the end of the last, those without a span first.
+    /// Returns the diagnostics sorted by file and position. Those without a span come first.
     pub fn sorted(&self) -> Self {
         let mut sorted = self.clone();
         sorted
@@ -180,7 +179,7 @@ impl Diagnostics {
         sorted
     }
 
-    /// All of them as text for a person, each with its source, ending in a newline unless there is nothing.
+    /// Returns all diagnostics as text for users, each with its source. The text ends with a newline, or is empty.
     pub fn render(&self, files: &Files, style: Style) -> String {
         let mut out = String::new();
         for diagnostic in &self.list {
@@ -203,7 +202,7 @@ impl<'a> IntoIterator for &'a Diagnostics {
 }
 
 impl Diagnostic {
-    /// An error.
+    /// Returns an error.
     pub fn error(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -215,36 +214,36 @@ impl Diagnostic {
         }
     }
 
-    /// Something that is there once and is given a second time.
+    /// Returns the error for a thing that may be given once and is given twice.
     pub(crate) fn given_twice(name: &str, again: Span, first: Span) -> Self {
         Self::error(Code::Doubled, format!("`{name}` is given twice"))
             .label(again, "and again here")
             .label(first, "given here")
     }
 
-    /// A warning.
+    /// Returns a warning.
     pub fn warning(code: Code, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
-    /// A note.
+    /// Returns a note.
     pub fn note(code: Code, message: impl Into<String>) -> Self {
         Self { severity: Severity::Note, ..Self::error(code, message) }
     }
 
-    /// Adds a span; the first is the one at fault.
+    /// Adds a span. The first one is the wrong place.
     pub fn label(mut self, span: Span, words: impl Into<String>) -> Self {
         self.labels.push((span, words.into()));
         self
     }
 
-    /// Adds a span that shows how it came about.
+    /// Adds a span that shows the cause.
     pub fn context(mut self, span: Span, words: impl Into<String>) -> Self {
         self.context.push((span, words.into()));
         self
     }
 
-    /// Puts the fault where a caller gave the value, where somebody did; what it was used for is shown beside it.
+    /// Moves the error to the places where callers gave the value, if there are any. The place of use becomes context.
     pub(crate) fn given(mut self, given: &[Span]) -> Self {
         let Some((_, words)) = self.labels.first().cloned().filter(|_| !given.is_empty()) else {
             return self;
@@ -255,7 +254,7 @@ impl Diagnostic {
         self
     }
 
-    /// Shows the call of the module in which it was found, unless the fault is shown at the caller already.
+    /// Adds the call of the module as context, unless a label is already in the file of the call.
     pub(crate) fn called(mut self, call: Span) -> Self {
         let words = "called here".to_owned();
         if !self.labels.iter().any(|(span, _)| span.file == call.file)
@@ -266,27 +265,27 @@ impl Diagnostic {
         self
     }
 
-    /// All its spans with their words, those at fault first.
+    /// Returns all spans with their words, labels first.
     fn spans(&self) -> impl Iterator<Item = &(Span, String)> {
         self.labels.iter().chain(&self.context)
     }
 
-    /// Says what to do about it.
+    /// Sets what the user can do about it.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Says what to do about it, if there is something to say.
+    /// Sets what the user can do about it, if `help` has a value.
     pub fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
         self
     }
 
-    /// The diagnostic as text for a person, with its source.
+    /// Returns the diagnostic as text for users, with its source.
     pub fn render(&self, files: &Files, style: Style) -> String {
         let mut out = String::new();
-        // Writing to a string does not fail; a span that lies outside its file was bounded by `Report`.
+        // Writing to a string cannot fail. `Report` has limited spans that are outside their file.
         let report = Report::new(self, files);
         let report = if style.codes { report } else { Report { code: None, ..report } };
         let _ = style.handler().render_report(&mut out, &report);
@@ -301,12 +300,12 @@ impl Files {
         FileId((self.0.len() - 1) as u32)
     }
 
-    /// The file with this number.
+    /// Returns the file with this index.
     pub fn get(&self, id: FileId) -> Option<&SourceFile> {
         self.0.get(id.0 as usize)
     }
 
-    /// Name, line and column (both from 1, the column in characters) of the start of `span`.
+    /// Returns the name, line and column of the start of `span`. Both count from 1; the column counts characters.
     pub fn location(&self, span: Span) -> Option<(&str, usize, usize)> {
         let file = self.get(span.file)?;
         let before = &file.text[..file.text.floor_char_boundary(span.start)];
@@ -315,14 +314,14 @@ impl Files {
         Some((&file.name, line, column))
     }
 
-    /// `file:line` of the start of `span`.
+    /// Returns `file:line` of the start of `span`.
     pub fn line(&self, span: Span) -> String {
         self.location(span).map_or_else(String::new, |(file, line, _)| format!("{file}:{line}"))
     }
 }
 
 impl Span {
-    /// The `len` bytes of `file` from `start` on.
+    /// Returns the span of `len` bytes in `file`, starting at `start`.
     pub fn new(file: FileId, start: usize, len: usize) -> Self {
         Self { file, start, len }
     }
@@ -338,12 +337,12 @@ impl Style {
         GraphicalReportHandler::new_themed(theme)
             .with_width(self.width.max(20))
             .with_links(false)
-            // `only-if` stays one word, to be copied.
+            // Never split words such as `only-if`: users copy them.
             .with_word_splitter(WordSplitter::NoHyphenation)
     }
 }
 
-/// `text` on one line, with everything that could move the cursor or reorder the line spelt out.
+/// Returns `text` on one line. Characters that move the cursor or reorder the line are escaped.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -358,14 +357,15 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-/// Whether a terminal might do something else than show `c`.
+/// Whether a terminal may interpret `c` instead of showing it.
 fn is_dangerous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
         || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A source whose dangerous characters are replaced by harmless ones of the same length, so that spans stay right.
+/// Returns the source with dangerous characters replaced. The replacements have the same length, so that spans stay
+/// correct.
 fn harmless(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         match c {
@@ -378,7 +378,7 @@ fn harmless(text: &str) -> String {
     })
 }
 
-/// A diagnostic as miette knows them: it shows one file, so the spans in others hang below as reports of their own.
+/// A diagnostic for miette. miette shows only one file, so spans in other files become related reports.
 #[derive(Debug)]
 struct Report {
     code: Option<Code>,
@@ -432,7 +432,7 @@ impl Report {
     }
 }
 
-/// `text` with its lines kept and the rest made printable.
+/// Returns `text` with each line made printable.
 fn lines(text: &str) -> String {
     text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }

@@ -1,22 +1,22 @@
-//! What other tools call things: help for those who write from habit. A table of words; it decides nothing, and what
-//! there is to write here is known by the schemas.
+//! Words of other tools, to give help to their users. The tables only map words; the schemas define what is allowed
+//! here.
 
-/// What a kind or module of another tool is here.
+/// Returns the help for a kind or module of another tool.
 pub(crate) fn kind(name: &str) -> Option<String> {
     help(KINDS, name)
 }
 
-/// What a block of another tool's playbook is here, beside `host` and `on`.
+/// Returns the help for a block of another tool's playbook, used in place of `host` or `on`.
 pub(crate) fn block(name: &str) -> Option<String> {
     help(BLOCKS, name).or_else(|| kind(name).filter(|_| matches!(name, "tasks" | "roles" | "handlers")))
 }
 
-/// What a parameter of another tool is here.
+/// Returns the help for a parameter of another tool.
 pub(crate) fn parameter(name: &str) -> Option<String> {
     help(PARAMETERS, name)
 }
 
-/// What a parameter of another tool is here, in a kind that has another way for it.
+/// Returns the help for a parameter of another tool, if this kind has its own way to write it.
 pub(crate) fn parameter_of(kind: &str, name: &str) -> Option<String> {
     match (kind, name) {
         ("service", "state" | "ensure" | "status") => Some(
@@ -28,7 +28,7 @@ pub(crate) fn parameter_of(kind: &str, name: &str) -> Option<String> {
     }
 }
 
-/// What a value of another tool is here, among those that are allowed.
+/// Returns the help for a value of another tool, if the allowed values include its equivalent.
 pub(crate) fn value(value: &str, allowed: &[String]) -> Option<String> {
     let meant = match value {
         "directory" => return Some("a folder is `directory \"/…\"`".to_owned()),
@@ -44,12 +44,12 @@ pub(crate) fn value(value: &str, allowed: &[String]) -> Option<String> {
         .then(|| format!("write `{meant}`{}", if meant == "present" { ", or leave it out" } else { "" }))
 }
 
-/// How several of a kind are written together.
+/// Returns how to write several resources of a kind together.
 pub(crate) fn several(kind: &str) -> Option<&'static str> {
     (kind == "package").then_some("write one `package` each, or `packages { install \"nginx\" \"curl\" }`")
 }
 
-/// A setting of a connection, written where a host is.
+/// Returns how to write a connection setting that was written at a host.
 pub(crate) fn connection(key: &str) -> Option<&'static str> {
     let setting = match key.strip_prefix("ansible_").unwrap_or(key) {
         "user" | "ssh_user" | "remote_user" => "user=\"admin\"",
@@ -64,7 +64,7 @@ pub(crate) fn connection(key: &str) -> Option<&'static str> {
     Some(setting)
 }
 
-/// What a name in an expression of another tool is here.
+/// Returns the help for a name in an expression of another tool.
 pub(crate) fn name(name: &str) -> Option<String> {
     help(NAMES, name).or_else(|| {
         let fact = name.strip_prefix("ansible_")?;
@@ -74,7 +74,7 @@ pub(crate) fn name(name: &str) -> Option<String> {
     })
 }
 
-/// What a lookup of another tool is here: `lookup('env', 'HOME')`.
+/// Returns the help for a lookup of another tool: `lookup('env', 'HOME')`.
 pub(crate) fn lookup(plugin: &str, what: &str) -> Option<String> {
     let annotation = match plugin {
         "env" | "file" | "template" => plugin,
@@ -84,17 +84,17 @@ pub(crate) fn lookup(plugin: &str, what: &str) -> Option<String> {
     Some(format!("write `({annotation})\"{what}\"` as the whole value, in `vars {{ … }}` or of a parameter"))
 }
 
-/// What a filter of another tool is here.
+/// Returns the help for a filter of another tool.
 pub(crate) fn filter(name: &str) -> Option<String> {
     help(FILTERS, name)
 }
 
-/// What a test of another tool is here.
+/// Returns the help for a test of another tool.
 pub(crate) fn test(name: &str) -> Option<String> {
     help(TESTS, name)
 }
 
-/// What a method of another language is here.
+/// Returns the help for a method of another language.
 pub(crate) fn method(name: &str) -> Option<String> {
     help(METHODS, name)
 }

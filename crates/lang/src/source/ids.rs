@@ -1,15 +1,15 @@
-//! Identities: an entry of a table of the project is known by its index there. The index of one table is a type of its
-//! own, so that no other table takes it.
+//! Ids: an entry of a project's table is identified by its index there. Each table has its own id type, so an id cannot
+//! be used with another table.
 
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
 /// An index into a table.
 pub(crate) trait Id: Copy {
-    /// The one of the entry at `index`, from 0.
+    /// Returns the id of the entry at `index`, from 0.
     fn new(index: usize) -> Self;
 
-    /// The index of its entry, from 0.
+    /// Returns the index of its entry, from 0.
     fn index(self) -> usize;
 }
 
@@ -21,7 +21,7 @@ macro_rules! ids {
 
         impl Id for $name {
             fn new(index: usize) -> Self {
-                // Every table has a limit far below: hosts, nodes, parameters of a schema.
+                // No table comes near this limit: hosts, nodes and parameters have lower limits.
                 Self(u32::try_from(index).unwrap_or(u32::MAX))
             }
 
@@ -35,7 +35,7 @@ macro_rules! ids {
 ids! {
     /// A host of the inventory, in the order written.
     HostId;
-    /// A group of the inventory, in the order in which they are first named.
+    /// A group of the inventory, in the order of first appearance.
     GroupId;
     /// An `on` block of the inventory, in the order written.
     BlockId;
@@ -43,7 +43,7 @@ ids! {
     KindId;
     /// A module.
     ModuleId;
-    /// A resource, or a call of a module, that is the same on every host.
+    /// A resource, or a call of a module, that is equal on every host.
     ConstantId;
     /// A parameter of one schema, in its order.
     ParamId;
@@ -51,13 +51,13 @@ ids! {
     ChildId;
     /// A variable of one host.
     VariableId;
-    /// A `host` node of the inventory, in the order written; with a range it defines several hosts.
+    /// A `host` node of the inventory, in the order written. With a range it defines several hosts.
     DeclaredHostId;
-    /// A resource of one host on its way into the catalog, in reading order.
+    /// A resource of one host that is not in the catalog yet, in reading order.
     EntryId;
 }
 
-/// A table whose entries are known by an identity of their own.
+/// A table with its own id type.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<I, T> {
     items: Vec<T>,
@@ -65,53 +65,53 @@ pub(crate) struct Table<I, T> {
 }
 
 impl<I: Id, T> Table<I, T> {
-    /// Adds an entry and says which it is.
+    /// Adds an entry and returns its id.
     pub(crate) fn push(&mut self, item: T) -> I {
         self.items.push(item);
         I::new(self.items.len() - 1)
     }
 
-    /// How many there are.
+    /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no entries.
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// The identities of all, in order.
+    /// Returns the ids of all entries, in order.
     pub(crate) fn ids(&self) -> impl DoubleEndedIterator<Item = I> + ExactSizeIterator + use<I, T> {
         (0..self.items.len()).map(I::new)
     }
 
-    /// All entries, in order.
+    /// Returns all entries, in order.
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, T> {
         self.items.iter()
     }
 
-    /// All entries, in order, to be changed.
+    /// Returns all entries mutably, in order.
     pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, T> {
         self.items.iter_mut()
     }
 
-    /// All entries with their identities.
+    /// Returns all entries with their ids.
     pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = (I, &T)> {
         self.items.iter().enumerate().map(|(index, item)| (I::new(index), item))
     }
 
-    /// The entry, where the table has one.
+    /// Returns the entry, if the table has it.
     pub(crate) fn get(&self, id: I) -> Option<&T> {
         self.items.get(id.index())
     }
 
-    /// The first entry of which `is` holds.
+    /// Returns the first entry for which `is` returns true.
     pub(crate) fn find(&self, is: impl Fn(&T) -> bool) -> Option<I> {
         self.items.iter().position(is).map(I::new)
     }
 
-    /// All entries, as they stand.
+    /// Returns all entries as a slice.
     pub(crate) fn as_slice(&self) -> &[T] {
         &self.items
     }

@@ -1,4 +1,4 @@
-//! Where texts come from and how a mistake in one is told.
+//! Sources of text, and reports of mistakes in them.
 
 mod code;
 mod colors;

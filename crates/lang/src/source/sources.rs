@@ -1,5 +1,5 @@
-//! Where the language reads from: the files of a project, the environment, decrypted secrets. The trait is all that the
-//! language knows of a disk; this file also holds the sources that live in memory, and what a path of a project is.
+//! The inputs of the language: project files, the environment, decrypted secrets. The language reads the disk only
+//! through this trait. This file also has the sources in memory, and the rules for paths.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,35 +8,37 @@ use converge_model::{Digest, Secret};
 
 /// A project as the language sees it.
 ///
-/// Paths are relative to the project (the folder of the nearest `converge.kdl`, else the inventory's), `/` between their
-/// parts, without `.`, `..`, doubled or trailing slashes; `""` is the project itself. The language confines every path
-/// before it asks; an implementation must still refuse a symbolic link that leads out of the project.
+/// Paths are relative to the project: the folder of the nearest `converge.kdl`, else the inventory's folder. Their
+/// parts are separated by `/`, without `.`, `..`, doubled or trailing slashes; `""` is the project itself. The language
+/// checks every path before it calls. An implementation must still refuse a symbolic link that leads out of the
+/// project.
 pub trait Sources: Send + Sync {
-    /// The bytes of a file. [`SourceError::TooLarge`] where it is larger than `limit` bytes, before it is read.
+    /// Returns the bytes of a file. [`SourceError::TooLarge`] if it is larger than `limit` bytes; then it is not read.
     fn read(&self, path: &str, limit: u64) -> Result<Arc<[u8]>, SourceError>;
 
-    /// The names (not paths) of what is in a folder, in any order.
+    /// Returns the names (not paths) in a folder, in any order.
     fn list(&self, folder: &str) -> Result<Vec<String>, SourceError>;
 
-    /// What is at a path.
+    /// Returns the kind of entry at a path.
     fn kind(&self, path: &str) -> Result<EntryKind, SourceError>;
 
-    /// The digest and the length in bytes of a file of any size.
+    /// Returns the digest and the length in bytes of a file of any size.
     fn digest(&self, path: &str) -> Result<(Digest, u64), SourceError>;
 
-    /// The digest and the length in bytes of a folder as one archive, where those who read it can pack one.
+    /// Returns the digest and the length in bytes of a folder as one archive. Sources that cannot pack archives return
+    /// an error.
     fn packed(&self, _folder: &str) -> Result<(Digest, u64), SourceError> {
         Err(SourceError::NotAFile)
     }
 
-    /// A variable of the controller's environment.
+    /// Returns a variable of the controller's environment.
     fn env(&self, name: &str) -> Option<String>;
 
-    /// The decrypted KDL of an encrypted file of secrets.
+    /// Returns the decrypted KDL of an encrypted file of secrets.
     fn secrets(&self, path: &str) -> Result<Secret, SourceError>;
 }
 
-/// What is at a path.
+/// The kind of entry at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A file, or a link to one.
@@ -50,36 +52,36 @@ pub enum EntryKind {
 /// Why a source cannot be read. The diagnostic adds the path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error("no such file")]
     Missing,
-    /// It is a folder, a device or something else that is not read.
+    /// It is a folder, a device or another thing that cannot be read.
     #[error("not a regular file")]
     NotAFile,
-    /// It is larger than it may be.
+    /// It is larger than allowed.
     #[error("larger than {limit} bytes")]
     TooLarge {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// It leads out of the project.
+    /// The path leads out of the project.
     #[error("leads out of the project")]
     Outside,
-    /// It is encrypted, and cannot be opened here.
+    /// It is encrypted and cannot be decrypted here.
     #[error("{why}")]
     Sealed {
-        /// Why not, as a fragment.
+        /// The reason, as a fragment.
         why: String,
-        /// What to do about it.
+        /// What the user can do about it.
         help: Option<String>,
     },
-    /// The system refuses: its own words.
+    /// The system reports an error. The text is its message.
     #[error("{0}")]
     Failed(String),
 }
 
 impl SourceError {
-    /// What to do about it, where the source knows.
+    /// Returns what the user can do about it, if the source knows.
     pub fn help(&self) -> Option<&str> {
         match self {
             Self::Sealed { help, .. } => help.as_deref(),
@@ -88,23 +90,23 @@ impl SourceError {
     }
 }
 
-/// A module that comes with Converge: its name and its files, by their path below the module's folder.
+/// A module that comes with Converge.
 #[derive(Clone, Copy, Debug)]
 pub struct Builtin {
     /// The name of the module.
     pub name: &'static str,
-    /// Its files: `module.kdl`, `templates/nginx.conf.j2`, ….
+    /// Its files with their paths below the module's folder: `module.kdl`, `templates/nginx.conf.j2`, ….
     pub files: &'static [(&'static str, &'static [u8])],
 }
 
 impl Builtin {
-    /// The bytes of one of its files.
+    /// Returns the bytes of one of its files.
     pub fn file(&self, path: &str) -> Option<&'static [u8]> {
         self.files.iter().find(|(name, _)| *name == path).map(|(_, bytes)| *bytes)
     }
 }
 
-/// Sources that live in memory: for tests, for editors, for what is not on a disk yet.
+/// Sources in memory: for tests, editors and unsaved files.
 #[derive(Clone, Default)]
 pub struct MemorySources {
     files: BTreeMap<String, Arc<[u8]>>,
@@ -113,7 +115,7 @@ pub struct MemorySources {
 }
 
 impl MemorySources {
-    /// No files at all.
+    /// Returns sources without files.
     pub fn new() -> Self {
         Self::default()
     }
@@ -130,7 +132,7 @@ impl MemorySources {
         self
     }
 
-    /// Adds a file of secrets, as the KDL that it decrypts to.
+    /// Adds a file of secrets. `kdl` is its decrypted text.
     pub fn secret_file(mut self, path: &str, kdl: impl Into<Vec<u8>>) -> Self {
         self.secrets.insert(path.to_owned(), Secret::new(kdl));
         self
@@ -181,11 +183,11 @@ impl Sources for MemorySources {
     }
 }
 
-/// Sources with others put over them: texts that an editor holds, cases of a module.
+/// Sources with other sources on top: unsaved texts of an editor, or cases of a module.
 pub struct LayeredSources {
-    /// What is asked first.
+    /// The sources that are asked first.
     pub above: MemorySources,
-    /// What is asked for everything else.
+    /// The sources for everything else.
     pub below: Arc<dyn Sources>,
 }
 
@@ -240,7 +242,7 @@ impl Sources for LayeredSources {
     }
 }
 
-/// The path that `relative`, written in a file of `folder`, stands for; none where it leaves the project.
+/// Returns the path of `relative`, which is written in a file of `folder`. None if it leaves the project.
 pub(crate) fn join(folder: &str, relative: &str) -> Option<String> {
     if relative.starts_with('/') || relative.contains('\0') {
         return None;
@@ -258,7 +260,7 @@ pub(crate) fn join(folder: &str, relative: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// The folder that a path stands in.
+/// Returns the folder of a path.
 pub(crate) fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }

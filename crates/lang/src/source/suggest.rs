@@ -1,6 +1,6 @@
-//! The name that was probably meant.
+//! Suggestions for misspelt names.
 
-/// The one of `names` that is nearest to `wanted`, if it is near enough to be a slip of the pen.
+/// Returns the nearest of `names` to `wanted`, if it is near enough to be a typing error.
 pub(crate) fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (wanted.chars().count() / 3).clamp(1, 3);
     names
@@ -12,12 +12,12 @@ pub(crate) fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>
         .map(|(_, name)| name)
 }
 
-/// A sentence for help: `did you mean `x`?`.
+/// Returns a sentence for help: `did you mean `x`?`.
 pub fn did_you_mean<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(wanted, names).map(|name| format!("did you mean `{name}`?"))
 }
 
-/// A sentence for help: `there are a, b, c`, or `there is only a`; none without names.
+/// Returns a sentence for help: `there are a, b, c`, or `there is only a`. None without names.
 pub(crate) fn there_are<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let names: Vec<_> = names.into_iter().collect();
     match &names[..] {
@@ -27,7 +27,8 @@ pub(crate) fn there_are<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<
     }
 }
 
-/// Edits between two names; case, dashes and underscores cost nothing, swapped letters one.
+/// Returns the number of edits between two names. Differences in case, dashes and underscores are free; swapped letters
+/// cost one.
 fn distance(a: &str, b: &str) -> usize {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     strsim::osa_distance(&plain(a), &plain(b))

@@ -1,4 +1,4 @@
-//! A value that does not fit.
+//! The error for a value that does not fit its type.
 
 use crate::source::diagnostic::{self, Code, Diagnostic, Span};
 
@@ -6,20 +6,20 @@ use crate::source::diagnostic::{self, Code, Diagnostic, Span};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct TypeError {
-    /// What is wrong, as a lowercase fragment. It quotes the value; Reading a secret says nothing of it.
+    /// The mistake, as a lowercase fragment. It quotes the value; for a secret the caller replaces it.
     pub(crate) message: String,
-    /// What to write instead.
+    /// What the user can write instead.
     pub(crate) help: Option<String>,
 }
 
 impl TypeError {
-    /// The mistake where the value is written.
+    /// Returns the diagnostic at the place of the value.
     pub(crate) fn at(self, at: Span) -> Diagnostic {
         Diagnostic::error(Code::Type, self.message).label(at, "here").maybe_help(self.help)
     }
 }
 
-/// Text as part of a message: not endless.
+/// Returns text for a message, shortened to 80 characters.
 pub(super) fn printable(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{}…", diagnostic::printable(&text[..end])),

@@ -1,6 +1,6 @@
-//! Reading values as the type of their parameter asks: strictly, and into what a catalog carries.
+//! Reads values strictly by the type of their parameter and converts them to the values of a catalog.
 //!
-//! Where a value comes from, and where its mistake is shown, is the caller's.
+//! The caller knows the origin of a value, and where to show its mistake.
 
 mod error;
 mod network;
@@ -20,21 +20,21 @@ use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::{Literal, Origin, Written};
 use crate::template::is_template;
 
-/// A value before it is read: a KDL scalar, the text of a template, the result of an expression.
+/// A value before conversion: a KDL scalar, the text of a template, the result of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Input {
     /// `#true` or `#false`.
     Bool(bool),
-    /// A whole number, and how it was written if it stands in a file: `0o644`.
+    /// A whole number. The text is its spelling, if it is from a file: `0o644`.
     Int(i128, Option<String>),
-    /// A number with a fraction, and how it was written if it stands in a file: `1.10`.
+    /// A number with a fraction. The text is its spelling, if it is from a file: `1.10`.
     Float(f64, Option<String>),
     /// Text.
     Text(String),
 }
 
 impl Input {
-    /// What is written, as it stands; none for null, and for what is broken.
+    /// Returns the written value. None for null and for broken values.
     pub(crate) fn of(written: &Written) -> Option<Self> {
         match &written.literal {
             Literal::Text(text) => Some(Self::Text(text.to_string())),
@@ -45,7 +45,7 @@ impl Input {
         }
     }
 
-    /// What is written, where it needs no evaluation.
+    /// Returns the written value, if it needs no evaluation.
     pub(crate) fn unevaluated(written: &Written) -> Option<Self> {
         match (&written.literal, written.origin) {
             (Literal::Text(text), Origin::Plain) if is_template(text) => None,
@@ -56,28 +56,28 @@ impl Input {
     }
 }
 
-/// What a type allows beyond itself.
+/// The limits of a parameter beside its type.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits<'a> {
-    /// The values that are allowed, if only some are.
+    /// The allowed values, if they are limited.
     pub(crate) one_of: &'a [String],
-    /// The smallest number.
+    /// The smallest allowed number.
     pub(crate) min: Option<i64>,
-    /// The largest number.
+    /// The largest allowed number.
     pub(crate) max: Option<i64>,
     /// A regular expression that the whole text must match.
     pub(crate) pattern: Option<&'a str>,
 }
 
 impl<'a> Limits<'a> {
-    /// Those of a parameter.
+    /// Returns the limits of a parameter.
     pub(crate) fn of(param: &'a Param) -> Self {
         Self { one_of: &param.one_of, min: param.min, max: param.max, pattern: param.pattern.as_deref() }
     }
 }
 
-/// What a module sees of a value: modes, durations and sizes stay the text that was written, so that they can be
-/// printed and passed on; the rest is what its type makes of it.
+/// Returns the value for use in a module. Modes, durations and sizes stay the written text, so that they can be printed
+/// and passed on. Other values are converted by their type.
 pub(crate) fn as_written(ty: &Type, input: &Input, read: Scalar) -> Scalar {
     match (ty, input) {
         (Type::Mode | Type::Duration | Type::Size, Input::Text(text)) => Scalar::Text(text.clone()),
@@ -86,8 +86,8 @@ pub(crate) fn as_written(ty: &Type, input: &Input, read: Scalar) -> Scalar {
     }
 }
 
-/// Reads one value. For `Command`, `ShellLine` and `Content` the value is their text; a list reads one item; a map is
-/// the caller's to walk, with `Any` for what it holds.
+/// Reads one value. For `Command`, `ShellLine` and `Content` it is their text; for a list it is one item. A caller that
+/// reads a map walks it and uses `Any` for its values.
 pub(crate) fn read(ty: &Type, input: &Input, limits: Limits<'_>) -> Result<Scalar, TypeError> {
     faithful(ty, input)?;
     let scalar = convert(ty, input)?;
@@ -95,7 +95,7 @@ pub(crate) fn read(ty: &Type, input: &Input, limits: Limits<'_>) -> Result<Scala
     Ok(scalar)
 }
 
-/// Reads a secret, which stays text whatever its type: checks it without quoting it in an error.
+/// Checks a secret without quoting it in an error. A secret stays text, whatever its type.
 pub(crate) fn read_secret(ty: &Type, text: &str, limits: Limits<'_>) -> Result<(), TypeError> {
     let numeric =
         matches!(ty, Type::Int | Type::Float | Type::Bool | Type::Mode | Type::Duration | Type::Size);
@@ -106,7 +106,7 @@ pub(crate) fn read_secret(ty: &Type, text: &str, limits: Limits<'_>) -> Result<(
     read(ty, &Input::Text(text.to_owned()), limits).map(drop).map_err(silent)
 }
 
-/// Reads the result of an expression that is a scalar; none for null, maps, lists and other objects.
+/// Returns the result of an expression that is a scalar. None for null, maps, lists and other objects.
 pub(crate) fn input_of(value: &Value) -> Option<Input> {
     match value.kind() {
         ValueKind::Bool => Some(Input::Bool(value.is_true())),
@@ -119,7 +119,7 @@ pub(crate) fn input_of(value: &Value) -> Option<Input> {
     }
 }
 
-/// Checks that a module's own declaration makes sense: its pattern is a regular expression.
+/// Checks the declaration of a module's parameter: its pattern is a regular expression, and `min` is not above `max`.
 pub(crate) fn check_param(param: &Param) -> Result<(), TypeError> {
     let over = |(min, max): (i64, i64)| min > max;
     if param.min.zip(param.max).is_some_and(over) {
@@ -150,7 +150,7 @@ fn convert(ty: &Type, input: &Input) -> Result<Scalar, TypeError> {
     }
 }
 
-/// Refuses a number that would read otherwise than it is written: `1.10`, `007`.
+/// Refuses a number whose value reads differently from its spelling: `1.10`, `007`.
 fn faithful(ty: &Type, input: &Input) -> Result<(), TypeError> {
     let (printed, written) = match input {
         Input::Int(number, Some(written)) => (number.to_string(), written),
@@ -158,7 +158,7 @@ fn faithful(ty: &Type, input: &Input) -> Result<(), TypeError> {
         _ => return Ok(()),
     };
     let plain = written.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
-    // `2.0` is exact as a number, and told apart from `2` only as text.
+    // `2.0` is exact as a number. It differs from `2` only as text.
     let number =
         matches!(ty, Type::Float | Type::Int) && !written.trim_start_matches(['-', '+']).starts_with("00");
     let same = !plain || printed == *written || (number && written.parse() == printed.parse::<f64>());
@@ -203,7 +203,7 @@ fn int(input: &Input) -> Result<i64, TypeError> {
     }
 }
 
-/// A whole number in decimal as JSON would have it; `-0`, `007` and `+1` are something else.
+/// Whether `text` is a whole number in JSON form; `-0`, `007` and `+1` are not.
 fn is_plain_int(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let leading = digits.len() > 1 && digits.starts_with('0');
@@ -244,7 +244,7 @@ fn boolean(input: &Input) -> Result<bool, TypeError> {
         Input::Float(..) => String::new(),
     };
     let help = match word.as_str() {
-        // As a template writes it.
+        // The spelling that a template produces.
         "true" if matches!(input, Input::Text(text) if text == "true") => return Ok(true),
         "false" if matches!(input, Input::Text(text) if text == "false") => return Ok(false),
         "yes" | "on" | "1" | "true" | "y" | "enabled" => "write `#true`",
@@ -298,7 +298,7 @@ fn port(input: &Input) -> Result<i64, TypeError> {
     }
 }
 
-/// A number that needs its unit: `what` it is, the unit to propose, and how it is read.
+/// Reads a number with a unit. `what` names the number, `unit` is the suggested unit, and `read` converts it.
 fn united(
     input: &Input,
     what: &str,
@@ -359,7 +359,7 @@ fn name(text: &str) -> Result<String, TypeError> {
     Ok(text.to_owned())
 }
 
-/// An absolute path without `.`, doubled and trailing slashes.
+/// Reads an absolute path. Removes `.`, doubled and trailing slashes.
 fn path(text: &str) -> Result<String, TypeError> {
     if !text.starts_with('/') {
         let help = match text.strip_prefix("~/") {
@@ -371,7 +371,7 @@ fn path(text: &str) -> Result<String, TypeError> {
     parts(text).map(|parts| format!("/{}", parts.join("/")))
 }
 
-/// A path that leads down, without `.`, doubled and trailing slashes; absolute ones and `~` are for the caller to judge.
+/// Reads a relative path. Removes `.`, doubled and trailing slashes. The caller decides about absolute paths and `~`.
 fn controller_path(text: &str) -> Result<String, TypeError> {
     match text {
         "" => fail("a path is empty", None),
@@ -445,7 +445,7 @@ impl Limits<'_> {
     }
 }
 
-/// The expression that matches whole texts only.
+/// Returns the regular expression, anchored to the whole text.
 fn whole(pattern: &str) -> Result<Regex, TypeError> {
     Regex::new(&format!("^(?:{pattern})$")).map_err(|error| TypeError {
         message: format!("`{}` is not a regular expression: {error}", printable(pattern)),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::error::{TypeError, fail, printable};
 
-/// A host name or domain: letters, digits, `-`, `_` and dots; `*.` may stand before it, and a dot after it.
+/// Reads a host name or domain: letters, digits, `-`, `_` and dots. It may start with `*.` and end with a dot.
 pub(super) fn hostname(text: &str) -> Result<String, TypeError> {
     let bare = text.strip_prefix("*.").unwrap_or(text);
     let bare = bare.strip_suffix('.').unwrap_or(bare);
@@ -26,7 +26,7 @@ pub(super) fn hostname(text: &str) -> Result<String, TypeError> {
     fail(format!("`{}` is not a host name", printable(text)), Some(help.to_owned()))
 }
 
-/// An address, or a network with nothing set beyond its prefix.
+/// Reads an address, or a network without bits set beyond its prefix.
 pub(super) fn network(text: &str) -> Result<String, TypeError> {
     let wrong = |help: &str| fail(format!("`{}` is not a network", printable(text)), Some(help.to_owned()));
     let (address, prefix) = match text.split_once('/') {
@@ -51,7 +51,7 @@ pub(super) fn network(text: &str) -> Result<String, TypeError> {
     }
 }
 
-/// `address` with everything beyond `prefix` bits cleared.
+/// Returns `address` with all bits beyond `prefix` cleared.
 fn masked(address: IpAddr, prefix: u32) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
@@ -65,7 +65,7 @@ fn masked(address: IpAddr, prefix: u32) -> IpAddr {
     }
 }
 
-/// A URL with its scheme. What a scheme allows beyond that is for those who use it.
+/// Reads a URL with its scheme. Rules of single schemes are checked where the URL is used.
 pub(super) fn url(text: &str) -> Result<String, TypeError> {
     let wrong = |help: &str| fail(format!("`{}` is not a URL", printable(text)), Some(help.to_owned()));
     let Some((scheme, rest)) = text.split_once(':') else {

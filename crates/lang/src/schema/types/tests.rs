@@ -1,4 +1,4 @@
-//! What each type takes, and what it says of the rest.
+//! Tests of each type: accepted values, and the messages for all others.
 
 use converge_model::{Param, Scalar, Type};
 

@@ -1,22 +1,22 @@
 //! Numbers with units: `"1h30m"` in milliseconds, `"16m"` in bytes.
 
-/// Why a text is no number with a unit.
+/// Why a text is not a number with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnitError {
-    /// A number, but no unit.
+    /// There is a number, but no unit.
     NoUnit,
-    /// Over 64 bits.
+    /// The number does not fit into 64 bits.
     TooLarge,
-    /// Something else.
+    /// Any other mistake.
     Wrong,
 }
 
-/// The units that go with `unit`, for help.
+/// Returns the units of the same sort as `unit`, for help.
 pub(super) fn known(unit: &str) -> &'static str {
     if unit == "s" { "ms, s, m, h, d, w" } else { "b, k, m, g, t: powers of 1024" }
 }
 
-/// A duration in milliseconds: `"90s"`, `"1h30m"`, `"1.5h"` is not one.
+/// Returns a duration in milliseconds: `"90s"`, `"1h30m"`. `"1.5h"` is not valid.
 pub(super) fn duration(text: &str) -> Result<i64, UnitError> {
     let mut rest = text;
     let mut total: i64 = 0;
@@ -35,7 +35,7 @@ pub(super) fn duration(text: &str) -> Result<i64, UnitError> {
             "w" => 604_800_000,
             _ => return Err(UnitError::Wrong),
         };
-        // The larger unit first, each once.
+        // Larger units come first, each at most once.
         if scale >= last {
             return Err(UnitError::Wrong);
         }
@@ -46,7 +46,7 @@ pub(super) fn duration(text: &str) -> Result<i64, UnitError> {
     Ok(total)
 }
 
-/// A size in bytes; every unit is a power of 1024: `"16m"`, `"2GiB"`.
+/// Returns a size in bytes: `"16m"`, `"2GiB"`. Every unit is a power of 1024.
 pub(super) fn size(text: &str) -> Result<i64, UnitError> {
     let (number, unit, after) = part(text)?;
     let scale = match unit.to_ascii_lowercase().as_str() {
@@ -63,7 +63,7 @@ pub(super) fn size(text: &str) -> Result<i64, UnitError> {
     }
 }
 
-/// A number, its unit and what follows.
+/// Splits off a number and its unit, and returns them with the rest.
 fn part(text: &str) -> Result<(i64, &str, &str), UnitError> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, rest) = text.split_at(digits);
