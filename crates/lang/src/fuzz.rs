@@ -17,7 +17,7 @@ use crate::template::{Engine, Found, List, Map, Marks, Scope, ScopeError, unknow
 
 pub use loader::loader;
 
-/// What the guard lets through, the parser can bear; and both can be shown.
+/// The parser can handle any text that the guard accepts, and both results can be shown.
 pub fn guard(text: &str) {
     let mut files = Files::default();
     let file = files.add("fuzz.kdl", text);

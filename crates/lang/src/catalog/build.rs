@@ -1,4 +1,4 @@
-//! From declared resources to the catalog: equal ones made one, addresses, claims, who waits for whom, order.
+//! Builds the catalog from declared resources: merges equal ones, then sets addresses, claims, dependencies and order.
 
 use std::sync::Arc;
 
@@ -21,14 +21,14 @@ use crate::source::content::Contents;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::source::ids::{EntryId, Table};
 
-/// A catalog, and what comes with it.
+/// A catalog and its contents.
 pub(crate) struct Built {
     pub(crate) catalog: Catalog,
     pub(crate) contents: Contents,
     pub(crate) choices: Choices,
 }
 
-/// The resources of a host, each once, with their owners and their order: all but the catalog itself.
+/// The resources of a host without duplicates, with their owners and their order: everything for the catalog.
 pub(crate) struct Arranged<'a> {
     parts: Parts<'a>,
     entries: Table<EntryId, Entry>,
@@ -38,7 +38,7 @@ pub(crate) struct Arranged<'a> {
     contents: Contents,
 }
 
-/// Puts the resources of a host in order; `None` if there are mistakes.
+/// Orders the resources of a host. Returns `None` if there are mistakes.
 pub(crate) fn arrange<'a>(mut parts: Parts<'a>, diagnostics: &mut Diagnostics) -> Option<Arranged<'a>> {
     let mut secrets = SecretTable::default();
     let mut contents = Contents::default();
@@ -79,12 +79,12 @@ pub(crate) fn arrange<'a>(mut parts: Parts<'a>, diagnostics: &mut Diagnostics) -
 }
 
 impl Arranged<'_> {
-    /// How many resources there are.
+    /// Returns the number of resources.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// The catalog.
+    /// Builds the catalog.
     pub(crate) fn build(self, selection: &Selection) -> Built {
         let Self { parts, entries, edges, order, secrets, contents } = self;
         let choices = choices(&entries, &parts, selection);
@@ -101,7 +101,7 @@ impl Arranged<'_> {
     }
 }
 
-/// What a selection could choose of the entries. It costs something, so that it is empty where there is none.
+/// Returns what a selection could select. The work is skipped if there is no selection.
 fn choices(entries: &Table<EntryId, Entry>, parts: &Parts<'_>, selection: &Selection) -> Choices {
     if selection.is_everything() {
         return Choices::default();
@@ -113,14 +113,14 @@ fn choices(entries: &Table<EntryId, Entry>, parts: &Parts<'_>, selection: &Selec
         modules: parts.bodies.iter().filter(|body| !body.starts_with("on ")).cloned().collect(),
         tags: tags.map(|tag| tag.to_string()).chain(parts.dropped_tags.iter().cloned()).collect(),
         is_open: parts.has_unknown_names || entries.iter().any(is_vague),
-        // What a condition left out was chosen too, and is nothing.
+        // Resources that a condition left out count as selected, although there is nothing to do.
         is_met: entries.iter().any(|entry| entry.declared.maybe || selected(entry, selection))
             || selection.only.iter().any(|only| parts.dropped.contains(only))
             || selection.tags.iter().any(|tag| parts.dropped_tags.contains(tag)),
     }
 }
 
-/// About how many bytes the parameters take: what else is in a catalog is small beside them.
+/// Estimates the size of the parameters in bytes. The rest of a catalog is small in comparison.
 fn size(entries: &Table<EntryId, Entry>) -> usize {
     fn scalars(list: &[Scalar]) -> usize {
         list.iter().map(|scalar| if let Scalar::Text(text) = scalar { text.len() + 2 } else { 10 }).sum()
@@ -215,7 +215,7 @@ fn entry(
     })
 }
 
-/// The report of what a kind says of a resource, with the span of its parameter and the calls that led there.
+/// Returns the report of a kind with the span of the parameter and the module calls that led there.
 fn located(report: Diagnostic, problem: &ParamProblem, declared: &Declared, kind: &Kind) -> Diagnostic {
     let param = problem.param.as_deref().and_then(|name| kind.schema.param(name));
     let argument = param.and_then(|param| declared.given.params[param].as_ref());
@@ -226,7 +226,7 @@ fn located(report: Diagnostic, problem: &ParamProblem, declared: &Declared, kind
     declared.called.into_iter().fold(report.given(given.spans()), Diagnostic::called)
 }
 
-/// Whom each entry waits for and notifies.
+/// The resources that each entry waits for and notifies.
 struct Edges {
     after: Table<EntryId, Vec<EntryId>>,
     notify: Table<EntryId, Vec<(EntryId, NotifyHow)>>,
@@ -238,7 +238,7 @@ fn edges(entries: &Table<EntryId, Entry>, parts: &Parts<'_>, diagnostics: &mut D
     for entry in entries {
         let mut after = Vec::new();
         for named in &entry.declared.options.after {
-            // What a module waits for as a whole never holds back itself.
+            // A module that waits as a whole does not make its own resources wait for each other.
             let found = resolve(&references, &named.text, named, diagnostics);
             after.extend(found.into_iter().flat_map(Referent::all));
         }
@@ -294,7 +294,7 @@ fn cycle_report(entries: &Table<EntryId, Entry>, cycle: &[EntryId]) -> Diagnosti
     report.help("leave one `after` out; resources run in the order written")
 }
 
-/// Puts the entries in their final order.
+/// Returns the entries as resources in their final order.
 fn in_order(
     entries: Table<EntryId, Entry>,
     order: &[EntryId],
@@ -315,7 +315,7 @@ fn in_order(
         let notify = notify.map(|(target, how)| Notify { target: positions[*target], how: *how }).collect();
         let options = options(&entry, parts.drift, selection);
         resources.push(Resource {
-            // In a check the names of some are unknown; such a catalog is looked at by nobody.
+            // In a check some names are unknown. Such a catalog is never used.
             address: entry.address.unwrap_or_else(|| Address::new(None, kind, "?")),
             aliases: entry.aliases,
             kind: kind.clone(),

@@ -1,5 +1,5 @@
-//! From an inventory and the facts of a host to its catalog. The steps: bodies are walked, module instances
-//! expanded (`instantiate`), and what comes of it is put in order (`build`).
+//! Compiles an inventory and the facts of a host into its catalog. The steps: walk the bodies, expand module instances
+//! (`instantiate`), put the resources in order (`build`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,15 +22,15 @@ use crate::expand::options::Options;
 use crate::expand::walk::{Bodies, Position, Walk};
 use crate::source::diagnostic::Diagnostics;
 
-/// A host's catalog and what its contents are made of.
+/// A host's catalog and its contents.
 pub struct Compiled {
-    /// The catalog, in final order.
+    /// The catalog, in its final order.
     pub catalog: Catalog,
     /// Every plain content that the catalog refers to.
     pub contents: Contents,
     /// The other hosts whose facts the catalog reads.
     pub reads_facts_of: BTreeSet<HostName>,
-    /// What could be chosen of it; empty where nothing was.
+    /// What could be selected; empty if there was no selection.
     pub choices: Choices,
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn compile(
     (compiled, diagnostics)
 }
 
-/// How many resources a host has (0 if there are mistakes), and everything that compiling its catalog would tell.
+/// Returns the number of resources of a host (0 if there are mistakes), and all diagnostics of compiling its catalog.
 pub(crate) fn check(
     compiler: &Compiler,
     host: HostId,
@@ -61,7 +61,7 @@ pub(crate) fn check(
     (arranged.map_or(0, |(arranged, _)| arranged.len()), diagnostics)
 }
 
-/// The resources of one host, and the other hosts whose facts they read.
+/// Returns the resources of one host, and the other hosts whose facts they read.
 fn arrange<'a>(
     compiler: &'a Compiler,
     host: HostId,
@@ -89,7 +89,7 @@ fn arrange<'a>(
         bodies.walk(&resolved.blocks[*id], &evaluator, &mut walk);
     }
     instantiate::all(&mut bodies, resolved, &host_scope);
-    // What only a mistake is looked for in is neither used nor read.
+    // Take these now: the check of unread keys below must not count as a use of secrets or facts.
     let (used, reads_facts_of) = (host_scope.session.used(), host_scope.reads());
     host_scope.session.tell_unread(ScopeId::Host(host), bodies.diagnostics);
     host_scope.session.tell_noted(bodies.diagnostics);

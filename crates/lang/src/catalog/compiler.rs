@@ -1,11 +1,11 @@
-//! What all catalogs of a project share.
+//! The data that all catalogs of a project share.
 
 use crate::catalog::lower::Lowered;
 use crate::expand::constants::Constants;
 use crate::expand::walk::Read;
 use crate::resolve::Resolved;
 
-/// What the catalogs of all hosts are made from, and what was made once for all of them.
+/// The resolved project, and results that are computed once for all hosts.
 pub(crate) struct Compiler {
     pub(crate) resolved: Resolved,
     pub(crate) bound: Constants<Read>,
@@ -13,7 +13,7 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// Nothing is compiled yet.
+    /// Returns a compiler that has not compiled anything.
     pub(crate) fn new(resolved: Resolved) -> Self {
         let (bound, lowered) = (Constants::new(resolved.constants), Constants::new(resolved.constants));
         Self { resolved, bound, lowered }

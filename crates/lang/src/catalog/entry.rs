@@ -1,4 +1,4 @@
-//! Resources on their way into the catalog.
+//! Resources before they are in the catalog.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::project::Data;
 use crate::settings::connection::Transport;
 use crate::source::ids::HostId;
 
-/// What the catalog is made from.
+/// The input for the catalog.
 pub(crate) struct Parts<'a> {
     pub(crate) data: &'a Data,
     pub(crate) lowered: &'a Constants<Lowered>,
@@ -26,13 +26,13 @@ pub(crate) struct Parts<'a> {
     pub(crate) dropped_tags: BTreeSet<String>,
     pub(crate) has_unknown_names: bool,
     pub(crate) drift: DriftMode,
-    /// Whether a folder stands for the whole system.
+    /// Whether a folder is used as the system.
     pub(crate) in_folder: bool,
     pub(crate) secrets: Vec<Arc<str>>,
 }
 
 impl<'a> Parts<'a> {
-    /// What walking the bodies of `host` came to, for the host that `settings` are of.
+    /// Collects the result of walking the bodies of `host`, which has `settings`.
     pub(crate) fn of(
         compiler: &'a Compiler,
         bodies: Bodies<'_>,
@@ -56,21 +56,20 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// A resource on its way into the catalog.
+/// A resource before it is in the catalog.
 pub(crate) struct Entry {
     pub(crate) declared: Declared,
     pub(crate) address: Option<Address>,
     pub(crate) aliases: Vec<Address>,
-    /// Its parameters, and what its kind says of them.
+    /// Its parameters, and the result of its kind's check.
     pub(crate) lowered: Arc<Lowered>,
     pub(crate) claims: Vec<Claim>,
     pub(crate) bodies: Vec<u32>,
-    /// The bodies' own addresses: the modules that it belongs to.
+    /// The modules of the resource, as addresses of their instances.
     pub(crate) modules: Vec<Arc<str>>,
 }
 
-/// Whether its address may turn out to be another one: it may not be there at all, or what its kind adds to the name to tell
-/// two of them apart is not known.
+/// Whether its address may change: the resource may not exist, or the suffix that its kind adds to the name is unknown.
 pub(crate) fn is_vague(entry: &Entry) -> bool {
     let declared = &entry.declared;
     declared.maybe || id(declared).is_none() && (declared.failed || declared.given.has_unknown())
@@ -80,7 +79,7 @@ pub(crate) fn id(declared: &Declared) -> Option<&Arc<str>> {
     declared.options.id.as_ref().map(|id| &id.text)
 }
 
-/// Whether `wanted` names the module instance: in full, or by the module alone.
+/// Whether `wanted` names the module instance: by its full address, or by the module alone.
 pub(crate) fn is_module(instance: &str, wanted: &str) -> bool {
     instance == wanted || instance.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('['))
 }

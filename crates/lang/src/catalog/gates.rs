@@ -1,5 +1,5 @@
-//! What a rollout does around each of its hosts that changes: `before`, `health` and `after`, each as small catalogs, in
-//! order, for the hosts that `at=` names. When they are carried out is the engine's.
+//! The actions of a rollout around each changed host: `before`, `health` and `after`. Each is a list of small catalogs,
+//! in order, for the hosts of `at=`. The engine carries them out.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,15 +27,15 @@ use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::ids::{HostId, Table};
 use crate::syntax::parse::Written;
 
-/// A part of a body: what is done on one host.
+/// A part of a body that runs on one host.
 pub struct Gate {
-    /// The host that it is done on.
+    /// The host on which it runs.
     pub on: HostName,
-    /// What is done.
+    /// The catalog to apply.
     pub compiled: Compiled,
 }
 
-/// What is done around `host` at `moment`; none where there are mistakes.
+/// Returns the actions around `host` at `moment`. None if there are mistakes.
 pub(crate) fn compile(
     compiler: &Compiler,
     host: HostId,
@@ -72,7 +72,7 @@ pub(crate) fn compile(
     if diagnostics.has_errors() { (None, diagnostics) } else { (Some(gates), diagnostics) }
 }
 
-/// The statements of a body by the host that they are done on; neighbours on one host stay together.
+/// Returns the statements of a body by the host on which they run. Neighbours for the same host stay together.
 fn parts<'r>(
     resolved: &'r Resolved,
     host: HostId,
@@ -96,7 +96,7 @@ fn parts<'r>(
     parts
 }
 
-/// The host that `at` names; the rolled host while that is not known.
+/// Returns the host that `at` names. As long as its value is unknown, this is the changed host itself.
 fn done_on(
     data: &Data,
     host: HostId,

@@ -1,4 +1,4 @@
-//! From given values to the parameters of a catalog: defaults filled in, content replaced by digests, secrets by
+//! Converts given values to the parameters of a catalog: fills in defaults, replaces content by digests and secrets by
 //! references.
 
 use converge_model::schema::{Checked, Param};
@@ -12,18 +12,18 @@ use crate::project::library::Kind;
 use crate::schema::Schema;
 use crate::source::content::{ContentSource, Contents};
 
-/// What a resource is in the catalog, and what its kind says of it.
+/// A resource in the form of the catalog, and the result of its kind's check.
 pub(crate) struct Lowered {
-    /// Unknown values are left out: such a resource is checked, never sent.
+    /// The parameters. Unknown values are left out: such a resource is only checked, never sent.
     pub(crate) params: Params,
-    /// What its contents are made of.
+    /// The sources of its contents.
     pub(crate) contents: Contents,
-    /// What its kind says of it; `None` if something in it is unknown or wrong: its kind would only repeat that.
+    /// The result of the kind's check. `None` if a value is unknown or wrong: the check would only repeat that.
     pub(crate) checked: Option<Result<Checked, Vec<ParamProblem>>>,
 }
 
 impl Lowered {
-    /// What `given` is as a resource of `kind`; it is checked by the kind where it `is_sound`.
+    /// Converts `given` to a resource of `kind`. The kind checks it if `is_sound`.
     pub(crate) fn of(kind: &Kind, given: &Arguments, is_sound: bool, secrets: &mut SecretTable) -> Self {
         let mut contents = Contents::default();
         let params = params(&kind.schema, given, secrets, &mut contents);
@@ -32,7 +32,7 @@ impl Lowered {
     }
 }
 
-/// The parameters of a resource in the order of its schema.
+/// Returns the parameters of a resource, in the order of its schema.
 fn params(schema: &Schema, given: &Arguments, secrets: &mut SecretTable, contents: &mut Contents) -> Params {
     let mut writer = Writer { secrets, contents };
     let mut params = Params::default();
@@ -78,7 +78,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A default as the schema has it; a text as content becomes a digest like any other.
+    /// Returns a default. A text that is used as content becomes a digest, like any other.
     fn default(&mut self, param: &Param, default: Value, newline: bool) -> Value {
         match (&param.ty, default) {
             (Type::Content, Value::Scalar(scalar)) => {
@@ -97,7 +97,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Adds a text that holds a secret, with what is known of its lines, and the pieces in it that are made of one.
+    /// Adds a text that holds a secret, its lines without a secret, and its pieces that are derived from a secret.
     fn secret(&mut self, secret: &SecretText, newline: bool) -> SecretRef {
         let text = Secret::new(ended(&secret.text, newline).into_bytes());
         let Some(stand_ins) = &secret.stand_ins else { return self.secrets.add(text) };
@@ -178,7 +178,7 @@ fn cell(value: Value) -> Option<Cell> {
     }
 }
 
-/// Text with a newline at its end; an empty text stays empty.
+/// Returns text with a newline at its end. An empty text stays empty.
 fn ended(text: &str, newline: bool) -> String {
     let mut text = text.to_owned();
     if newline && !text.is_empty() && !text.ends_with('\n') {
@@ -193,7 +193,7 @@ fn text(scalar: &Scalar) -> String {
         Scalar::Int(number) => number.to_string(),
         Scalar::Float(number) => number.to_string(),
         Scalar::Bool(value) => value.to_string(),
-        // A secret is never plain.
+        // A plain value is never a secret.
         Scalar::Secret(_) => String::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! From what one host should have to its catalog: addresses, owners, references, order.
+//! Builds the catalog of one host: addresses, owners, references, order.
 
 pub(crate) mod build;
 pub(crate) mod compile;

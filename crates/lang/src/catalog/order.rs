@@ -1,12 +1,12 @@
-//! The final order: a stable topological sort by `after` alone, written order breaking ties.
+//! The final order: a stable topological sort by `after`. Independent resources stay in written order.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::source::ids::{EntryId, Table};
 
-/// Sorts the entries; `after[entry]` are those that `entry` waits for. The error is one cycle: each waits for the next,
-/// and the last for the first.
+/// Sorts the entries. `after[entry]` are the entries that `entry` waits for. The error is one cycle: each entry waits
+/// for the next, and the last for the first.
 pub(crate) fn sort(after: &Table<EntryId, Vec<EntryId>>) -> Result<Vec<EntryId>, Vec<EntryId>> {
     let mut waiting: Table<EntryId, usize> = after.iter().map(Vec::len).collect();
     let mut waiters: Table<EntryId, Vec<EntryId>> = after.iter().map(|_| Vec::new()).collect();
@@ -28,7 +28,7 @@ pub(crate) fn sort(after: &Table<EntryId, Vec<EntryId>>) -> Result<Vec<EntryId>,
     if order.len() == after.len() { Ok(order) } else { Err(cycle(after, &waiting)) }
 }
 
-/// Everything that still waits waits for something that still waits: walking there must come back.
+/// Returns a cycle. Each waiting entry waits for another waiting entry, so a walk along them must return.
 fn cycle(after: &Table<EntryId, Vec<EntryId>>, waiting: &Table<EntryId, usize>) -> Vec<EntryId> {
     let Some(start) = waiting.find(|count| *count > 0) else { return Vec::new() };
     let mut path = vec![start];
@@ -48,7 +48,7 @@ mod tests {
     use crate::source::ids::Id;
     use proptest::prelude::*;
 
-    /// The order, or the cycle, of entries that wait for those at these indices.
+    /// Returns the order, or the cycle, of entries that wait for the entries at the given indices.
     fn sorted(after: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
         let indices = |entries: Vec<EntryId>| entries.into_iter().map(Id::index).collect();
         let after = after.iter().map(|needs| needs.iter().copied().map(Id::new).collect()).collect();

@@ -1,4 +1,4 @@
-//! One thing has one owner: equal resources become one, and two that claim the same are a mistake.
+//! Each thing has one owner: equal resources are merged, and two resources with the same claim are an error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::expand::walk::Declared;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::ids::{EntryId, KindId, Table};
 
-/// What runs once for all hosts is known by its address and the key that its kind gives it.
+/// Completes a once-claim: its key becomes the address and the key from the kind.
 pub(super) fn name_once(claim: &mut Claim, address: &Address) {
     if let Some(key) = claim.as_once() {
         *claim = Claim::once(format!("{address} {key}"));
     }
 }
 
-/// Equal resources of different bodies become one; two that share an address and differ are an error.
+/// Merges equal resources of different bodies. Two resources with one address and different parameters are an error.
 pub(super) fn unite(
     entries: Vec<Entry>,
     parts: &Parts<'_>,
@@ -55,13 +55,13 @@ pub(super) fn unite(
     kept
 }
 
-/// Two resources that do not go together, with the calls of the modules that brought them there.
+/// Adds the module calls that led to two conflicting resources.
 fn calls(report: Diagnostic, declared: &[&Declared]) -> Diagnostic {
     let calls = declared.iter().filter_map(|declared| declared.called);
     calls.fold(report, |report, call| report.context(call, "called here"))
 }
 
-/// Whether two resources of one kind ask for the same.
+/// Whether two resources of one kind have the same parameters.
 fn same(first: &Entry, second: &Entry) -> bool {
     Arc::ptr_eq(&first.lowered, &second.lowered) || first.lowered.params == second.lowered.params
 }
@@ -94,7 +94,7 @@ fn twice(first: &Entry, second: &Entry, parts: &Parts<'_>) -> Diagnostic {
     })
 }
 
-/// Two owners of one thing are an error that shows both.
+/// Reports two owners of one thing; the error shows both.
 pub(super) fn claims(entries: &Table<EntryId, Entry>, diagnostics: &mut Diagnostics) {
     let mut named: HashMap<(&str, &str), EntryId> = HashMap::new();
     let mut paths: BTreeMap<&str, Vec<(EntryId, &Claim)>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What an address in `after` or `notify` means on one host.
+//! Resolves addresses in `after` and `notify` on one host.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,12 +15,12 @@ pub(crate) struct References<'a> {
     data: &'a Data,
     by_address: HashMap<&'a str, EntryId>,
     dropped: &'a BTreeSet<String>,
-    /// The names of all bodies, module instances among them.
+    /// The names of all bodies, including module instances.
     bodies: &'a [String],
     has_unknown_names: bool,
 }
 
-/// The address that a text like `restart nginx` speaks of, a service before anything else.
+/// Returns the address that a text such as `restart nginx` probably means; a service comes first.
 fn spoken_of<'a>(text: &str, addresses: &[&'a str]) -> Option<&'a str> {
     let is_word = |name: &str| text.split(|c: char| c.is_whitespace() || c == '_').any(|word| word == name);
     let named = addresses.iter().filter_map(|address| {
@@ -30,7 +30,7 @@ fn spoken_of<'a>(text: &str, addresses: &[&'a str]) -> Option<&'a str> {
     named.min().map(|(_, address)| address)
 }
 
-/// What an address stands for.
+/// The target of an address.
 pub(crate) enum Referent {
     /// One resource.
     Resource(EntryId),
@@ -39,7 +39,7 @@ pub(crate) enum Referent {
 }
 
 impl Referent {
-    /// The resources.
+    /// Returns the resources.
     pub(crate) fn all(self) -> Vec<EntryId> {
         match self {
             Self::Resource(entry) => vec![entry],
@@ -49,7 +49,7 @@ impl Referent {
 }
 
 impl<'a> References<'a> {
-    /// The addresses of `entries`.
+    /// Collects the addresses of `entries`.
     pub(crate) fn new(entries: &'a Table<EntryId, Entry>, parts: &'a Parts<'_>) -> Self {
         let addresses = entries.entries().flat_map(|(id, entry)| {
             entry.address.iter().chain(&entry.aliases).map(move |address| (address.as_str(), id))
@@ -64,7 +64,7 @@ impl<'a> References<'a> {
         }
     }
 
-    /// What `address` means, seen from inside the module instance `within`; `Ok(None)` where it is not there on purpose.
+    /// Resolves `address` as seen from the module instance `within`. `Ok(None)` if the target was left out on purpose.
     pub(crate) fn find(
         &self,
         address: &str,
@@ -85,7 +85,7 @@ impl<'a> References<'a> {
                 return Ok(None);
             }
         }
-        // A module all of whose resources were dropped, or a name that is not known yet.
+        // A module whose resources were all dropped, or a name that is not known yet.
         let is_empty_module = self.bodies.iter().any(|body| is_module(body, address));
         if self.has_unknown_names || is_empty_module { Ok(None) } else { Err(self.help(address)) }
     }
@@ -101,7 +101,7 @@ impl<'a> References<'a> {
             || self.dropped.iter().any(|name| in_module(name) && !name.ends_with(']') || longer(name))
     }
 
-    /// Whether a resource whose address is not known in full may turn out to have this one.
+    /// Whether a resource whose address is not fully known may turn out to have this address.
     fn may_come(&self, address: &str) -> bool {
         let vague = self.entries.iter().filter(|entry| is_vague(entry));
         let mut begun = vague.filter_map(|entry| entry.address.as_ref()?.as_str().strip_suffix(']'));
@@ -131,7 +131,7 @@ impl<'a> References<'a> {
         }
     }
 
-    /// The resources of `referent` that can be notified; of a module, its services.
+    /// Returns the resources of `referent` that can be notified. For a module these are its services.
     pub(crate) fn notifiable(
         &self,
         referent: Referent,
@@ -158,7 +158,7 @@ impl<'a> References<'a> {
     fn can_be_notified(&self, entry: EntryId, of_module: bool) -> bool {
         let entry = &self.entries[entry];
         let schema = self.data.library.kinds[entry.declared.kind].info.schema();
-        // A command is a handler only if it says so; a module's name means its services.
+        // A command is a handler only if it is `only-notified`. The name of a module means only its services.
         let handler = self.data.library.kinds[entry.declared.kind].schema.param("only-notified").is_some();
         schema.notifiable && (!handler || !of_module && is_true(entry, "only-notified"))
     }

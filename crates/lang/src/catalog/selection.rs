@@ -1,5 +1,5 @@
-//! Which resources a run is about, and whether what was asked for exists: a name that is misspelt chooses nothing, and a
-//! run over nothing must not look like a success.
+//! The selection of resources for a run, and the check that selected names exist. A misspelt name would select nothing,
+//! and a run without resources must not look like a success.
 
 use std::collections::BTreeSet;
 
@@ -7,43 +7,43 @@ use crate::catalog::entry::is_module;
 use crate::source::diagnostic::{Code, Diagnostic};
 use crate::source::suggest::did_you_mean;
 
-/// Which resources of a catalog a run is about. Nothing chosen is everything.
+/// A selection of resources of a catalog. An empty selection means all resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// `--tags`: resources that carry one of these.
+    /// `--tags`: only resources with one of these tags.
     pub tags: Vec<String>,
-    /// `--skip-tags`: and none of these.
+    /// `--skip-tags`: no resources with one of these tags.
     pub skip_tags: Vec<String>,
-    /// `--only`: these addresses, or all of these modules.
+    /// `--only`: only these addresses, or all resources of these modules.
     pub only: Vec<String>,
-    /// `--skip`: and none of these addresses or modules.
+    /// `--skip`: no resources with these addresses or in these modules.
     pub skip: Vec<String>,
 }
 
 impl Selection {
-    /// Whether it leaves everything in.
+    /// Whether all resources are selected.
     pub fn is_everything(&self) -> bool {
         let lists = [&self.tags, &self.skip_tags, &self.only, &self.skip];
         lists.iter().all(|list| list.is_empty())
     }
 }
 
-/// What there is to choose from, on one host or on several.
+/// The names that can be selected, on one host or on several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choices {
-    /// The addresses of resources, also of those that a `when` left out.
+    /// The addresses of resources, including those that a `when` left out.
     pub(crate) addresses: BTreeSet<String>,
-    /// The modules' instances.
+    /// The instances of modules.
     pub(crate) modules: BTreeSet<String>,
     pub(crate) tags: BTreeSet<String>,
     /// Whether some names depend on facts that are not known yet.
     pub(crate) is_open: bool,
-    /// Whether the selection left something in.
+    /// Whether the selection selected something.
     pub(crate) is_met: bool,
 }
 
 impl Choices {
-    /// Adds those of another host.
+    /// Adds the names of another host.
     pub fn add(&mut self, other: Self) {
         self.addresses.extend(other.addresses);
         self.modules.extend(other.modules);
@@ -52,7 +52,8 @@ impl Choices {
         self.is_met |= other.is_met;
     }
 
-    /// What `selection` asks for and is not there; nothing as long as facts may still bring it.
+    /// Returns errors for names in `selection` that do not exist. Returns none while unknown facts may still bring
+    /// them.
     pub fn missing(&self, selection: &Selection) -> Vec<Diagnostic> {
         if self.is_open || selection.is_everything() {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! The walk through loops and conditions: which turns a loop takes, and whether a condition holds.
+//! Walks loops and conditions: the iterations of a loop, and the value of a condition.
 
 use std::sync::Arc;
 
@@ -13,42 +13,42 @@ use crate::source::diagnostic::{Code, Diagnostic};
 use crate::syntax::parse::Written;
 use crate::template::{self, Evaluated, Found, List, Map, Marks, Raw, ScopeError, unknown};
 
-/// The most turns of one loop.
+/// The most iterations of one loop.
 const TURNS: usize = 10_000;
 
-/// Whether something is there.
+/// The value of a condition.
 enum Condition {
     True,
     False,
-    /// It depends on facts that are not there yet.
+    /// It depends on facts that are not known yet.
     Unknown,
 }
 
 /// One iteration of a loop.
 struct Iteration {
     evaluator: Evaluator,
-    /// Whether it is not known that there is such an iteration.
+    /// Whether it is unknown if this iteration exists.
     maybe: bool,
 }
 
-/// Takes what is left of statements where loops and conditions are decided.
+/// Receives the statements that remain after loops and conditions are evaluated.
 pub(crate) trait Visitor<'a, T> {
-    /// Takes what is there; `maybe` if that depends on facts which are not there yet.
+    /// Receives one item. `maybe` if its existence depends on facts that are not known yet.
     fn one(&mut self, item: &'a T, evaluator: &Evaluator, maybe: bool);
 
-    /// Takes what a condition leaves out.
+    /// Receives the statements that a false condition leaves out.
     fn left_out(&mut self, _statements: &'a [Statement<T>], _evaluator: &Evaluator) {}
 
-    /// Takes a mistake.
+    /// Receives a mistake.
     fn tell(&mut self, report: Diagnostic);
 
-    /// Whether it takes nothing more.
+    /// Whether it accepts no more items.
     fn is_full(&self) -> bool {
         false
     }
 }
 
-/// Walks statements: each turn of a loop, and what is under conditions that hold or may hold.
+/// Walks statements: all iterations of loops, and all bodies whose condition is true or unknown.
 pub(crate) fn walk<'a, T>(
     statements: &'a [Statement<T>],
     evaluator: &Evaluator,
@@ -82,7 +82,7 @@ pub(crate) fn walk<'a, T>(
     }
 }
 
-/// Walks statements as if every condition held, without a word about mistakes.
+/// Walks statements as if all conditions were true. Does not report mistakes.
 pub(crate) fn walk_all<T>(
     statements: &[Statement<T>],
     evaluator: &Evaluator,
@@ -122,7 +122,7 @@ fn condition(test: &Test, evaluator: &Evaluator) -> Result<Condition, Diagnostic
     }
 }
 
-/// The turns of a loop.
+/// Returns the iterations of a loop.
 fn iterations(walked: &Loop, evaluator: &Evaluator) -> Result<Vec<Iteration>, Diagnostic> {
     if evaluator.session.has_turned_too_much() {
         return Ok(Vec::new());
@@ -161,7 +161,7 @@ fn found(value: Value, marks: Marks) -> Found {
     Found { value, marks }
 }
 
-/// Help for a text where a list is wanted: how the list is written.
+/// Returns help for a text that should be a list: how to write the list.
 fn list_of(value: &Value, written: &Written) -> String {
     let name = written.plain_text().map_or("x", |name| name.trim());
     let text = value.as_str().filter(|text| text.contains(','));
@@ -175,7 +175,7 @@ fn list_of(value: &Value, written: &Written) -> String {
     }
 }
 
-/// The values of each iteration: one a name.
+/// Returns the values of each iteration, one for each name.
 fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec<Vec<Found>>, Diagnostic> {
     let Evaluated { value, marks } = value;
     let wrong = |what: &str, help: &str| {
@@ -190,7 +190,7 @@ fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec
         (Raw::List(_), _) => wrong("a list with two names", "write one name"),
         (Raw::Null, _) => wrong("null", "a list that may be missing: `in=\"x | default([])\"`"),
         (Raw::Scalar(_), _) => wrong("a scalar", &list_of(value, written)),
-        // Hosts, groups, ranges: lists that make their items when they are asked.
+        // Hosts, groups and ranges create their items on demand.
         (Raw::Other(other), 1) => match other.try_iter() {
             Ok(items) => Ok(items.map(|item| vec![found(item, marks.clone())]).take(TURNS + 1).collect()),
             Err(_) => wrong("this", "a list is wanted"),
@@ -199,7 +199,7 @@ fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec
     }
 }
 
-/// The items, each with what was read to get at the list.
+/// Returns the items, each with the marks of the list itself.
 fn of_list(list: &List, read: &Marks) -> Vec<Vec<Found>> {
     let item = |(value, marks): &(Value, Marks)| vec![found(value.clone(), marks.clone() | read.clone())];
     list.items().iter().map(item).collect()
@@ -231,7 +231,7 @@ fn iteration(
     Iteration { evaluator: evaluator.with(Arc::new(scope)), maybe: index.is_none() }
 }
 
-/// What `loop` is: as in templates.
+/// Returns the value of `loop`, the same as in templates.
 fn about_loop(index: usize, count: usize) -> Value {
     let number = |number: usize| Value::from(number as u64);
     let entries = [

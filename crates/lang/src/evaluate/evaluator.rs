@@ -1,6 +1,6 @@
-//! What a written value comes to: strings are filled in, annotations are followed.
+//! Evaluates written values: fills in templates and applies annotations.
 //!
-//! What names stand for is the scope's, which type a value has its parameter's.
+//! The scope resolves names; the type of the parameter is applied elsewhere.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ use crate::template::{
     unknown,
 };
 
-/// The largest `(file)` that becomes a text, in bytes.
+/// The largest file, in bytes, that `(file)` reads as text.
 const TEXT_LIMIT: u64 = 64 * 1024;
 
-/// Where values are evaluated: what names stand for, and whose files are meant.
+/// The context of an evaluation: the scope of names and the folder of files.
 #[derive(Clone)]
 pub(crate) struct Evaluator {
     pub(crate) session: Arc<Session>,
@@ -33,12 +33,12 @@ pub(crate) struct Evaluator {
 }
 
 impl Evaluator {
-    /// The same with more names.
+    /// Returns the same evaluator with another scope.
     pub(crate) fn with(&self, scope: Arc<dyn Scope>) -> Self {
         Self { scope, ..self.clone() }
     }
 
-    /// The value of `written`.
+    /// Returns the value of `written`.
     pub(crate) fn value(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
         let text = match &written.literal {
             Literal::Text(text) => text,
@@ -66,12 +66,12 @@ impl Evaluator {
         }
     }
 
-    /// The value of an expression, written as it stands or with `(expr)`.
+    /// Returns the value of an expression, written in an expression place or with `(expr)`.
     pub(crate) fn expression(&self, text: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
         self.assets.engine.expression(text, &self.scope).map_err(|error| self.failed(error, written))
     }
 
-    /// The value of a whole tree, its leaves with marks of their own.
+    /// Returns the value of a whole tree. Its leaves have their own marks.
     pub(crate) fn tree(&self, tree: &Tree) -> Result<Found, Diagnostic> {
         match tree {
             Tree::Leaf(written) => {
@@ -86,7 +86,8 @@ impl Evaluator {
         }
     }
 
-    /// The values of all trees, or the first mistake; the others are noted, so that each is said at once.
+    /// Returns the values of all trees, or the first mistake. Further mistakes are noted, so that all are reported in
+    /// one run.
     fn every<'t>(&self, trees: impl Iterator<Item = &'t Tree>) -> Result<Vec<Found>, Diagnostic> {
         let (mut values, mut first) = (Vec::new(), None);
         for tree in trees {
@@ -108,8 +109,8 @@ impl Evaluator {
         Ok(Found { value, marks: Marks::default() })
     }
 
-    /// The text of a name, of a path, of what must be the same before and after a host has spoken: filled in without
-    /// facts.
+    /// Returns the text of a name or path, filled in without facts. Such texts must be the same before and after the
+    /// facts are known.
     pub(crate) fn name(&self, written: &Written) -> Result<Name, Diagnostic> {
         let Literal::Text(text) = &written.literal else {
             return Err(Diagnostic::error(Code::Form, "a name is a text").label(written.at, "is none"));
@@ -159,7 +160,7 @@ impl Evaluator {
         Ok(plain(Value::from(text)))
     }
 
-    /// The path below `files/` that a `(file)` names.
+    /// Returns the path below `files/` of a `(file)`.
     pub(crate) fn file_path(&self, name: &str, at: Span) -> Result<String, Diagnostic> {
         join("", name).filter(|path| !path.is_empty()).ok_or_else(|| {
             Diagnostic::error(Code::Path, "the path leads out of `files`")
@@ -168,7 +169,7 @@ impl Evaluator {
         })
     }
 
-    /// A file of the project as content; a folder as the archive that it is packed into.
+    /// Returns a file of the project as content. A folder is packed into an archive.
     pub(crate) fn project_file(&self, path: &str, at: Span) -> Result<(Content, ContentSource), Diagnostic> {
         let outside = || {
             Diagnostic::error(Code::Path, "the path leads out of the project")
@@ -185,7 +186,7 @@ impl Evaluator {
         Ok((Content::Plain { digest, length }, ContentSource::File(path)))
     }
 
-    /// The digest of a file of the project, short enough for a name.
+    /// Returns the digest of a project file, shortened for use in a name.
     fn digest(&self, written: &Written) -> Result<Evaluated, Diagnostic> {
         let Name { text: path, given } = self.name(written)?;
         match self.project_file(&path, written.at).map_err(|report| report.given(given.spans()))? {
@@ -205,16 +206,16 @@ impl Evaluator {
         }
     }
 
-    /// A mistake in a template or expression, shown where it is written.
+    /// Returns a mistake in a template or expression as a diagnostic at its place.
     fn failed(&self, error: TemplateError, written: &Written) -> Diagnostic {
         in_text(error, written, self.session.files())
     }
 }
 
-/// A name or path, filled in.
+/// A filled-in name or path.
 pub(crate) struct Name {
     pub(crate) text: Arc<str>,
-    /// The parameters that it was made of.
+    /// Where callers gave the parameters that it was made of.
     pub(crate) given: GivenAt,
 }
 
@@ -228,7 +229,7 @@ fn rendered(rendered: Rendered) -> Evaluated {
     Evaluated { value, marks }
 }
 
-/// A scope in which facts may not be used.
+/// A scope that refuses facts.
 struct WithoutFacts(Arc<dyn Scope>);
 
 impl Scope for WithoutFacts {
@@ -248,7 +249,7 @@ impl Scope for WithoutFacts {
     }
 }
 
-/// A scope with a few names of its own before those of another.
+/// A scope with some own names in front of another scope.
 pub(crate) struct Inner {
     pub(crate) names: Vec<(String, Found)>,
     pub(crate) outer: Arc<dyn Scope>,

@@ -1,4 +1,4 @@
-//! Where the value of a variable comes from: every definition, and which one won.
+//! Explains the value of a variable: every definition, and which one wins.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use crate::template::{Rendered, ScopeError, TemplateError, fold};
 /// A variable of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// The variable, with dots where it is a key of a map: `app.workers`.
+    /// The name, with dots for a key of a map: `app.workers`.
     pub variable: String,
-    /// Its value as JSON text, `********` where it holds a secret; none where it depends on facts.
+    /// The value as JSON text; `********` if it holds a secret. None if it depends on facts.
     pub value: Option<String>,
     /// Every definition, the nearest first.
     pub definitions: Vec<Definition>,
@@ -29,17 +29,17 @@ pub struct Explanation {
 /// One definition of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
-    /// What it defines: `app`, or one key of it, `app.workers`.
+    /// The defined name: `app`, or one key of it, `app.workers`.
     pub key: String,
-    /// Who says so: `inventory`, `group web`, `host web1`, `--set`.
+    /// The level: `inventory`, `group web`, `host web1`, `--set`.
     pub level: String,
-    /// The file; none for `--set`.
+    /// The file. None for `--set`.
     pub file: Option<String>,
-    /// The line in it, from 1.
+    /// The line in the file, from 1.
     pub line: usize,
-    /// The value as written, a secret as its name.
+    /// The value as written. A secret is shown as its name.
     pub written: String,
-    /// Whether it is in force.
+    /// Whether this definition applies.
     pub wins: bool,
 }
 
@@ -61,12 +61,12 @@ pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Resu
     Ok(Explanation { variable: variable.to_owned(), value: value(data, id, &path)?, definitions })
 }
 
-/// Explains all variables of a host, in alphabetical order. One whose value is a mistake is left out.
+/// Explains all variables of a host, in alphabetical order. A variable with a mistake is left out.
 pub(crate) fn explain_all(data: &Arc<Data>, host: HostId) -> (Vec<Explanation>, Diagnostics) {
     let (mut explanations, mut diagnostics) = (Vec::new(), Diagnostics::default());
     for entry in data.table(host).entries.iter() {
         let name = &*entry.key;
-        // No expression can read another name: `"a b" 1`.
+        // An expression cannot read a name such as `"a b" 1`.
         let value =
             if is_identifier(name) { value(data, host, &[name]) } else { Ok(Some(entry.value.shown())) };
         match value {
@@ -88,7 +88,7 @@ fn is_identifier(name: &str) -> bool {
         && folded.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Every definition of a variable, those of the keys of maps one by one.
+/// Returns every definition of a variable. Keys of maps are separate definitions.
 fn definitions(data: &Data, host: HostId, variable: &str, path: &[&str]) -> Vec<Definition> {
     let name = &data.membership.hosts[host].name;
     let (mut definitions, mut set) = (Vec::new(), Vec::new());
@@ -98,7 +98,7 @@ fn definitions(data: &Data, host: HostId, variable: &str, path: &[&str]) -> Vec<
     definitions
 }
 
-/// Adds a definition; a map shows each of its keys, of which the nearest wins.
+/// Adds a definition. For a map it adds each key, of which the nearest wins.
 #[expect(clippy::too_many_arguments, reason = "a recursion that carries what every level of it needs")]
 fn define(
     data: &Data,
@@ -138,14 +138,14 @@ fn level(data: &Data, host: &HostName, layer: &Layer) -> String {
     }
 }
 
-/// The value as JSON, without what it cannot show.
+/// Returns the value as JSON, masked if it holds a secret.
 fn value(data: &Arc<Data>, host: HostId, path: &[&str]) -> Result<Option<String>, Diagnostics> {
     let evaluator = HostScope::new(Arc::clone(data), host, Arc::new(NoFacts)).evaluator();
     let (first, keys) = path.split_first().unwrap_or((&"", &[]));
     let keys: String = keys.iter().map(|key| format!("[{key:?}]")).collect();
     let template = format!("{{{{ {}{keys} | tojson }}}}", fold(first));
     match evaluator.assets.engine.text(&template, &evaluator.scope) {
-        // A secret that this user cannot open is unknown, too.
+        // Check `tainted` first: a secret that this user cannot decrypt is also unknown.
         Ok(Rendered { marks, .. }) if marks.tainted => Ok(Some(MASK.to_owned())),
         Ok(Rendered { marks, .. }) if marks.unknown => Ok(None),
         Ok(Rendered { text, .. }) => Ok(Some(text)),

@@ -1,19 +1,20 @@
-//! What hosts have told of themselves.
+//! The known facts of hosts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use converge_model::{Facts, HostName};
 
-/// The facts that a catalog is compiled with.
+/// The facts for compiling a catalog.
 pub trait FactsOf: Send + Sync {
-    /// The facts of `host`: of this run, else as last seen; none where it was never seen.
+    /// Returns the facts of `host`: from this run, or else the last known ones. None if the host was never seen.
     ///
-    /// For the host that is compiled, none means "not known yet": what depends on them is left to the plan.
+    /// For the host that is compiled, None means "not known yet". Values that depend on its facts are then left to the
+    /// plan.
     fn facts(&self, host: &HostName) -> Option<Arc<Facts>>;
 }
 
-/// No facts of any host: what `check` knows.
+/// Facts of no host, as in `check`.
 #[derive(Clone, Copy, Debug)]
 pub struct NoFacts;
 
@@ -29,13 +30,13 @@ impl FactsOf for BTreeMap<HostName, Arc<Facts>> {
     }
 }
 
-/// What the facts of the host are worth.
+/// Whether the facts of the host are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Knowledge {
-    /// They are there.
+    /// They are known.
     Known,
-    /// The host has not spoken: values are unknown, and that is no mistake.
+    /// They are not known yet: values are unknown, which is not a mistake.
     Unknown,
-    /// What is evaluated must not depend on them.
+    /// The evaluation must not use facts.
     Refused,
 }

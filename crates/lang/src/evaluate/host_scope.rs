@@ -1,7 +1,7 @@
-//! What names stand for while one host's catalog is compiled: variables, `host`, `hosts`, `groups`, `facts`, secrets.
+//! The names in scope while one host's catalog is compiled: variables, `host`, `hosts`, `groups`, `facts`, secrets.
 //!
-//! Variables are evaluated when they are used, by the host that uses them, once. A scope lives as long as one
-//! compilation and belongs to one thread.
+//! Variables are evaluated on first use, once for each host that uses them. A scope lives for one compilation and
+//! belongs to one thread.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
@@ -23,12 +23,12 @@ use crate::source::diagnostic::{Code, Diagnostic};
 use crate::source::ids::{HostId, VariableId};
 use crate::template::{Found, Marks, Scope, ScopeError, fold, known_facts, mark, seen, unknown_facts};
 
-/// Everything that is the same for all values of one catalog.
+/// The data that is the same for all values of one catalog.
 pub(crate) struct HostScope {
     pub(crate) session: Arc<Session>,
     data: Arc<Data>,
     facts: Arc<dyn FactsOf>,
-    /// The host whose catalog it is.
+    /// The host of the catalog.
     pub(crate) subject: HostId,
     /// The hosts whose facts were read.
     reads: Mutex<BTreeSet<HostName>>,
@@ -42,14 +42,14 @@ struct Variables {
 }
 
 impl HostScope {
-    /// The scope of one host's catalog.
+    /// Returns the scope for one host's catalog.
     pub(crate) fn new(data: Arc<Data>, subject: HostId, facts: Arc<dyn FactsOf>) -> Arc<Self> {
         let known = facts.facts(&data.membership.hosts[subject].name).is_some();
         let mode = if known { Knowledge::Known } else { Knowledge::Unknown };
         Self::with(data, subject, facts, mode)
     }
 
-    /// A scope in which facts may not be used.
+    /// Returns a scope that refuses facts.
     pub(crate) fn without_facts(data: Arc<Data>, subject: HostId) -> Arc<Self> {
         Self::with(data, subject, Arc::new(NoFacts), Knowledge::Refused)
     }
@@ -65,12 +65,12 @@ impl HostScope {
         })
     }
 
-    /// The other hosts whose facts were read so far.
+    /// Returns the other hosts whose facts were read so far.
     pub(crate) fn reads(&self) -> BTreeSet<HostName> {
         lock(&self.reads).clone()
     }
 
-    /// The evaluator of the inventory's own texts on the host.
+    /// Returns the evaluator for the inventory's own texts on the host.
     pub(crate) fn evaluator(self: &Arc<Self>) -> Evaluator {
         self.evaluator_of(self.subject)
     }
@@ -80,12 +80,12 @@ impl HostScope {
         Evaluator { session: Arc::clone(&self.session), scope, assets: Arc::clone(&self.data.assets) }
     }
 
-    /// The names that a module sees beside its own: `host`, `hosts`, `groups`, `facts`.
+    /// Returns the names that a module can use beside its own: `host`, `hosts`, `groups`, `facts`.
     pub(crate) fn common(self: &Arc<Self>) -> Arc<dyn Scope> {
         Arc::new(Common(Arc::clone(self)))
     }
 
-    /// The variable `name` of a host; none where it has no such variable.
+    /// Returns the variable `name` of a host. None if the host has no such variable.
     fn variable(self: &Arc<Self>, host: HostId, name: &str) -> Option<Result<Found, ScopeError>> {
         let table = self.data.table(host);
         let id = table.find(name)?;
@@ -99,7 +99,7 @@ impl HostScope {
         Some(value)
     }
 
-    /// The facts of a host.
+    /// Returns the facts of a host.
     fn facts_of(&self, host: HostId) -> Result<Found, ScopeError> {
         let name = &self.data.membership.hosts[host].name;
         if self.session.facts == Knowledge::Refused {
@@ -120,12 +120,12 @@ impl HostScope {
         }
     }
 
-    /// A host as templates see it.
+    /// Returns a host as a value for templates.
     fn host(self: &Arc<Self>, host: HostId) -> Value {
         Value::from_object(HostObject { host_scope: Arc::downgrade(self), host })
     }
 
-    /// `host`, `hosts`, `groups` and `facts`, as they are for one host.
+    /// Returns `host`, `hosts`, `groups` or `facts` for one host.
     fn common_name(self: &Arc<Self>, host: HostId, name: &str) -> Option<Result<Found, ScopeError>> {
         let found = |value| Some(Ok(Found { value, marks: Marks::default() }));
         match name {
@@ -138,7 +138,7 @@ impl HostScope {
     }
 }
 
-/// What the inventory's own texts see on a host.
+/// The names that the inventory's own texts can use on a host.
 struct InventoryNames {
     host_scope: Arc<HostScope>,
     host: HostId,
@@ -163,7 +163,7 @@ impl Scope for InventoryNames {
     }
 }
 
-/// The variables of a host are its own.
+/// The owner of a host's variables.
 struct OfHost {
     scope: Weak<HostScope>,
     host: HostId,
@@ -183,7 +183,7 @@ impl Owner for OfHost {
     }
 }
 
-/// What modules see beside their own.
+/// The names that modules can use beside their own.
 struct Common(Arc<HostScope>);
 
 impl Scope for Common {
@@ -202,7 +202,7 @@ struct HostObject {
     host: HostId,
 }
 
-/// Hosts in a template: a list that also answers to names.
+/// Hosts in a template: a list that can also be read by name.
 struct HostList {
     host_scope: Weak<HostScope>,
     hosts: Vec<HostId>,
@@ -219,7 +219,7 @@ struct HostVars {
     host: HostId,
 }
 
-/// A value, with its marks told to the rendering that reads it; a mistake becomes an error where it is used.
+/// Returns a value and passes its marks to the current rendering. A mistake becomes an error where the value is used.
 fn tell(found: Result<Found, ScopeError>) -> Value {
     match found {
         Ok(found) => {
@@ -270,7 +270,7 @@ impl Object for HostObject {
         other.downcast_ref::<Self>().map(|other| self.host.cmp(&other.host))
     }
 
-    /// By its name: what it holds may be the host itself, in one of its variables.
+    /// Render the name only: a variable of the host may contain the host itself.
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host_scope = self.host_scope.upgrade();
         let host = host_scope.as_ref().and_then(|host_scope| host_scope.data.membership.hosts.get(self.host));
@@ -347,7 +347,7 @@ impl Object for HostVars {
         other.downcast_ref::<Self>().map(|other| self.host.cmp(&other.host))
     }
 
-    /// Without what the variables hold: one of them may be the host itself.
+    /// Do not render the variables: one of them may contain the host itself.
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("vars")
     }

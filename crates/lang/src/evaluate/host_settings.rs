@@ -1,5 +1,5 @@
-//! How each host is reached and what is done when it drifts, merged by the law of variables and evaluated without
-//! facts.
+//! The settings of each host for connection and drift. They are merged by the same precedence as variables and
+//! evaluated without facts.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) struct HostSettings {
     pub(crate) drift: DriftPolicy,
 }
 
-/// The settings of all hosts, in their order.
+/// Returns the settings of all hosts, in their order.
 pub(crate) fn all(data: &Arc<Data>, diagnostics: &mut Diagnostics) -> Table<HostId, HostSettings> {
     data.membership.hosts.ids().map(|host| one(data, host, diagnostics)).collect()
 }
@@ -99,7 +99,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A line of cron; only whether it is one is looked at.
+    /// Reads a line of cron and checks its syntax.
     fn cron(&mut self, line: String, at: Span) -> Option<String> {
         let known = line.len() <= CRON_LIMIT && croner::Cron::from_str(&line).is_ok();
         if !known {
@@ -191,7 +191,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A text that goes to ssh as a word: it must not look like an option, nor hold blanks.
+    /// Reads a text that is passed to ssh as one word. It must not look like an option or contain blanks.
     fn word(&mut self, entries: &[Entry], key: &str) -> Option<String> {
         let (text, at) = self.text(entries, key)?;
         self.is_word(&text, at).then_some(text)
@@ -223,7 +223,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `key=` alone may leave the project.
+    /// Reads `key=`. It is the only path that may leave the project.
     fn key(&mut self, key: String, at: Span) -> Option<String> {
         if !self.is_word(&key, at) {
             return None;

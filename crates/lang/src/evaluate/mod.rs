@@ -1,4 +1,4 @@
-//! Where a written value becomes one: what names stand for, the facts, `for` and `when`.
+//! Evaluates written values: names, facts, `for` and `when`.
 
 pub(crate) mod control_flow;
 pub(crate) mod evaluator;

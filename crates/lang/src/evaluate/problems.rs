@@ -1,9 +1,9 @@
-//! What values cannot be: a file that cannot be read, a secret or a fact where none may be.
+//! Errors of evaluation: an unreadable file, or a secret or fact where none is allowed.
 
 use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::source::sources::SourceError;
 
-/// A file that cannot be read.
+/// Returns the error for a file that cannot be read.
 pub(crate) fn unreadable(name: &str, error: &SourceError, at: Span) -> Diagnostic {
     let report =
         Diagnostic::error(Code::Read, format!("failed to read `{name}`: {error}")).label(at, "named here");
@@ -15,19 +15,19 @@ pub(crate) fn unreadable(name: &str, error: &SourceError, at: Span) -> Diagnosti
     }
 }
 
-/// A secret where none may be.
+/// Returns the error for a secret in a place where none is allowed.
 pub(crate) fn secret_here(at: Span, what: &str) -> Diagnostic {
     Diagnostic::error(Code::Secret, format!("a secret cannot be part of {what}"))
         .label(at, "holds a secret")
         .help("names, paths, conditions and addresses are shown and stored; keep secrets in values")
 }
 
-/// Something that may not depend on facts, and does.
+/// Returns the error for a value that must not depend on facts.
 pub(crate) fn from_facts(at: Span) -> Diagnostic {
     no_facts().label(at, "depends on facts")
 }
 
-/// The same without a span: the caller that fills the text in adds it.
+/// Returns the same error without a span. The caller that fills in the text adds the span.
 pub(crate) fn no_facts() -> Diagnostic {
     Diagnostic::error(Code::Facts, "this cannot depend on facts")
         .help("what is read on the controller, and how a host is reached, is decided before it speaks")

@@ -1,5 +1,5 @@
-//! What all values of one host's catalog share while it is compiled: the project, the secrets that were used, how many
-//! turns loops may still take, mistakes beside others. A session belongs to one thread.
+//! The state that all values of one host's catalog share while it is compiled. It has the project, the used secrets,
+//! the iterations left for loops, and further mistakes. A session belongs to one thread.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -12,37 +12,37 @@ use crate::source::ids::HostId;
 use crate::source::sources::Sources;
 use crate::template::{Evaluated, Later, Marks, ScopeError, unknown};
 
-/// The most turns of all loops of one host, in each other and one after the other.
+/// The most iterations of all loops of one host together, nested or not.
 pub(crate) const ALL_TURNS: usize = 200_000;
 
-/// What the values of one catalog share.
+/// The state that all values of one catalog share.
 pub(crate) struct Session {
     pub(crate) data: Arc<Data>,
-    /// What the facts of the host are worth.
+    /// Whether the facts of the host are known.
     pub(crate) facts: Knowledge,
     /// The secrets that were used.
     used: Mutex<Vec<Arc<str>>>,
-    /// How many turns loops may still take; none once they wanted more.
+    /// The iterations that are left for loops. None after the limit was exceeded.
     turns: Mutex<Option<usize>>,
-    /// Mistakes beside others, each with the one that was returned.
+    /// Further mistakes, each with the mistake that was returned instead.
     noted: Mutex<Vec<(Diagnostic, Diagnostic)>>,
-    /// The variables being evaluated, and the keys of them.
+    /// The variables, and their keys, that are being evaluated.
     open: Mutex<Vec<(ScopeId, String, Span)>>,
-    /// The maps of which something may have been read, with the scope that they belong to. A map goes with its scope.
+    /// The maps that may have been read, with the scope that they belong to. Maps live as long as their scope.
     maps: Mutex<Vec<(ScopeId, Weak<dyn Later>)>>,
 }
 
-/// A scope with variables of its own.
+/// The id of a scope with its own variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScopeId {
-    /// That of a host.
+    /// The scope of a host.
     Host(HostId),
-    /// That of a module instance, by the number of its body.
+    /// The scope of a module instance, by the number of its body.
     Module(u32),
 }
 
 impl Session {
-    /// A session in which nothing was evaluated yet.
+    /// Returns a new session.
     pub(crate) fn new(data: Arc<Data>, facts: Knowledge) -> Arc<Self> {
         let turns = Mutex::new(Some(ALL_TURNS));
         Arc::new(Self {
@@ -64,19 +64,19 @@ impl Session {
         &self.data.files
     }
 
-    /// Takes `turns` from those that the host's loops have; whether there were as many.
+    /// Takes `turns` from the iterations that are left. Returns whether there were enough.
     pub(crate) fn may_turn(&self, turns: usize) -> bool {
         let mut left = lock(&self.turns);
         *left = left.and_then(|left| left.checked_sub(turns));
         left.is_some()
     }
 
-    /// Whether loops wanted more turns than there are: all others are left alone.
+    /// Whether loops exceeded the limit. Then no further loop runs.
     pub(crate) fn has_turned_too_much(&self) -> bool {
         lock(&self.turns).is_none()
     }
 
-    /// A secret by its name.
+    /// Returns a secret by its name.
     pub(crate) fn secret(&self, name: &str, at: Span) -> Result<Evaluated, Diagnostic> {
         match self.data.secrets.get(name, at, self.facts != Knowledge::Unknown)? {
             Some(secret) => {
@@ -87,7 +87,7 @@ impl Session {
         }
     }
 
-    /// Notes that a variable, or a key of one, is being evaluated; a cycle prints itself.
+    /// Records that a variable or a key of one is being evaluated. A cycle is an error.
     pub(crate) fn enter(&self, scope: ScopeId, path: &str, at: Span) -> Result<(), ScopeError> {
         let mut open = lock(&self.open);
         let Some(from) = open.iter().position(|(of, known, _)| *of == scope && known == path) else {
@@ -105,7 +105,7 @@ impl Session {
         Err(ScopeError(Box::new(report)))
     }
 
-    /// Notes that the one entered last is evaluated.
+    /// Records that the last entered variable is evaluated.
     pub(crate) fn leave(&self) {
         lock(&self.open).pop();
     }
@@ -115,14 +115,15 @@ impl Session {
         lock(&self.maps).push((scope, map));
     }
 
-    /// Tells the mistakes of keys that nobody read, in maps of `scope` of which something was read. While the scope is there.
+    /// Reports mistakes in keys that were never read, in maps of `scope` of which some key was read. The scope must
+    /// still exist.
     pub(crate) fn tell_unread(&self, scope: ScopeId, diagnostics: &mut Diagnostics) {
         let next = || {
             let mut maps = lock(&self.maps);
             let index = maps.iter().position(|(of, _)| *of == scope)?;
             Some(maps.swap_remove(index).1)
         };
-        // A key that is read now may be a map again.
+        // A key that is evaluated now may be another map.
         while let Some(map) = next() {
             if let Some(Err(ScopeError(report))) = map.upgrade().map(|map| map.values()) {
                 diagnostics.push(*report);
@@ -130,21 +131,22 @@ impl Session {
         }
     }
 
-    /// Notes a mistake of a value whose first mistake is told where the value is used.
+    /// Notes a further mistake of a value. Its first mistake is reported where the value is used.
     pub(crate) fn note(&self, first: &Diagnostic, mistake: Diagnostic) {
         lock(&self.noted).push((first.clone(), mistake));
     }
 
-    /// Tells the mistakes that were noted beside those that `diagnostics` tell: a value that nobody used has none.
+    /// Reports the noted mistakes whose first mistake is in `diagnostics`. Mistakes of values that were never used are
+    /// dropped.
     pub(crate) fn tell_noted(&self, diagnostics: &mut Diagnostics) {
         let mut left = std::mem::take(&mut *lock(&self.noted));
-        // One that was noted may have others beside it in turn.
+        // A noted mistake may itself have further mistakes.
         while let Some(index) = left.iter().position(|(first, _)| diagnostics.tells(first)) {
             diagnostics.push(left.remove(index).1);
         }
     }
 
-    /// The secrets that were used so far, each once.
+    /// Returns the secrets that were used so far, without duplicates.
     pub(crate) fn used(&self) -> Vec<Arc<str>> {
         let mut used = lock(&self.used).clone();
         used.sort();
@@ -154,6 +156,6 @@ impl Session {
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A session belongs to one thread; a poisoned one has panicked and is not used again.
+    // A session belongs to one thread. A poisoned session has panicked and is not used again.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

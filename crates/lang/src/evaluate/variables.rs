@@ -1,4 +1,5 @@
-//! Variables, evaluated by key: each key of a map when it is read, once, so that the keys may be made of each other.
+//! Evaluates variables by key. Each key of a map is evaluated once, when it is first read, so that keys can use each
+//! other.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,19 +9,20 @@ use crate::source::diagnostic::{Code, Diagnostic};
 use crate::syntax::value_tree::{Entry, Tree};
 use crate::template::{Found, Later, Map, Marks, ScopeError, fold};
 
-/// Whose variables they are. A value of a map knows its owner, and the owner its values, so the owner is held weakly.
+/// The owner of variables. A map knows its owner, and the owner its values; so the map holds the owner weakly.
 pub(crate) trait Owner: Send + Sync {
-    /// What evaluates them; none once their catalog is compiled.
+    /// Returns the evaluator. None after the catalog was compiled.
     fn evaluator(&self) -> Option<Evaluator>;
 
-    /// The scope that they belong to.
+    /// Returns the scope of the variables.
     fn scope(&self) -> ScopeId;
 
-    /// Whether their mistakes are told though nobody reads them: those of other hosts are told there.
+    /// Whether mistakes in variables that were never read are reported. For variables of other hosts, those hosts
+    /// report them.
     fn is_told(&self) -> bool;
 }
 
-/// The value of the variable, or key of one, that is called `path`.
+/// Returns the value of the variable or key called `path`.
 pub(crate) fn variable(owner: &Arc<dyn Owner>, path: &str, entry: &Entry) -> Result<Found, ScopeError> {
     let evaluator = owner.evaluator().ok_or_else(|| {
         let message = format!("`{path}` is read after its catalog was made");
@@ -56,7 +58,7 @@ struct Keys {
     owner: Arc<dyn Owner>,
     path: String,
     entries: Arc<[Entry]>,
-    /// The values, as far as they were read.
+    /// The values that were read so far.
     made: Vec<OnceLock<Result<Found, ScopeError>>>,
 }
 
@@ -70,7 +72,7 @@ impl Later for Keys {
         self.made[index].get_or_init(|| value).clone()
     }
 
-    /// The first mistake is returned, and the others are noted, so that each is told at once.
+    /// Returns the first mistake and notes the others, so that all are reported in one run.
     fn values(&self) -> Result<Vec<Found>, ScopeError> {
         let (mut values, mut first) = (Vec::with_capacity(self.made.len()), None);
         for index in 0..self.made.len() {

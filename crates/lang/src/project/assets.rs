@@ -1,4 +1,4 @@
-//! The folder that `(file)` and `(template)` are looked up in: the project's, or a module's.
+//! The folder in which `(file)` and `(template)` look up names: the project's or a module's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::source::suggest::did_you_mean;
 use crate::syntax::prescan;
 use crate::template::Engine;
 
-/// The most template files of one folder that are read ahead, and how deep.
+/// The most template files of one folder that are read in advance, and the deepest nesting.
 const TEMPLATES: usize = 1_000;
 const DEPTH: usize = 8;
 
@@ -20,11 +20,11 @@ const DEPTH: usize = 8;
 pub(crate) struct Assets {
     root: AssetRoot,
     pub(crate) engine: Engine,
-    /// The template files, by their path below `templates/`.
+    /// The template files by their path below `templates/`.
     templates: HashMap<String, (FileId, Arc<str>)>,
 }
 
-/// Where a module's or the project's files are.
+/// The place of a module's or the project's files.
 #[derive(Clone, Debug)]
 pub(crate) enum AssetRoot {
     /// A folder of the project; `""` is the project itself.
@@ -34,7 +34,7 @@ pub(crate) enum AssetRoot {
 }
 
 impl AssetRoot {
-    /// The path of `path` as shown to people, and as [`Sources`] know it.
+    /// Returns the path for messages and for [`Sources`].
     pub(crate) fn path(&self, path: &str) -> String {
         match self {
             Self::Folder(folder) if folder.is_empty() => path.to_owned(),
@@ -43,7 +43,7 @@ impl AssetRoot {
         }
     }
 
-    /// The bytes of a file.
+    /// Returns the bytes of a file.
     pub(crate) fn read(
         &self,
         sources: &dyn Sources,
@@ -96,7 +96,8 @@ impl AssetRoot {
 }
 
 impl Assets {
-    /// Reads the templates of a folder ahead, so that their mistakes can be shown. Those that are no text are left out.
+    /// Reads the templates of a folder in advance, so that their mistakes can be reported. Files that are not text are
+    /// left out.
     pub(crate) fn new(
         root: AssetRoot,
         sources: &Arc<dyn Sources>,
@@ -123,7 +124,7 @@ impl Assets {
         base
     }
 
-    /// Finds mistakes of syntax in the template files.
+    /// Checks the syntax of the template files.
     fn check(&self, diagnostics: &mut Diagnostics) {
         let mut paths: Vec<&String> = self.templates.keys().collect();
         paths.sort();
@@ -135,7 +136,7 @@ impl Assets {
         }
     }
 
-    /// The template file that `(template)` names at `at`: its number, its path below `templates/`, its text.
+    /// Returns the template file that `(template)` names at `at`: its id, its path below `templates/`, its text.
     pub(crate) fn named_template(
         &self,
         name: &str,
@@ -151,7 +152,7 @@ impl Assets {
         }
     }
 
-    /// The text of a file below `files/`.
+    /// Returns the bytes of a file below `files/`.
     pub(crate) fn read(
         &self,
         sources: &dyn Sources,
@@ -161,7 +162,7 @@ impl Assets {
         self.root.read(sources, &format!("files/{path}"), limit)
     }
 
-    /// Digest, length and source of a file below `files/`, of any size.
+    /// Returns the digest, length and source of a file below `files/`, of any size.
     pub(crate) fn content(
         &self,
         sources: &dyn Sources,

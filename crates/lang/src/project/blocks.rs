@@ -1,17 +1,17 @@
-//! The hosts of `on` blocks, and the order among hosts that `after=` of blocks asks for.
+//! The hosts of `on` blocks, and the order of hosts from `after=` of blocks.
 
 use crate::project::declarations::Block;
 use crate::project::hosts::Membership;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::ids::{BlockId, HostId, Table};
 
-/// Which hosts the `on` blocks of a project are for.
+/// The hosts of each `on` block of a project.
 pub(crate) struct Blocks {
-    /// The hosts of each block, ascending.
+    /// The hosts of each block, in ascending order.
     hosts: Table<BlockId, Vec<HostId>>,
-    /// The hosts that each block waits for, ascending.
+    /// The hosts that each block waits for, in ascending order.
     after: Table<BlockId, Vec<HostId>>,
-    /// For each host, the blocks that it is in.
+    /// The blocks of each host.
     of: Table<HostId, Vec<BlockId>>,
 }
 
@@ -36,17 +36,18 @@ impl Blocks {
         Self { hosts, after, of }
     }
 
-    /// The hosts of a block, ascending.
+    /// Returns the hosts of a block, in ascending order.
     pub(crate) fn hosts(&self, block: BlockId) -> &[HostId] {
         &self.hosts[block]
     }
 
-    /// The blocks that a host is in.
+    /// Returns the blocks of a host.
     pub(crate) fn of(&self, host: HostId) -> &[BlockId] {
         &self.of[host]
     }
 
-    /// The hosts that `host` waits for. What holds hosts back for some of themselves is reading order on those.
+    /// Returns the hosts that `host` waits for. If a block waits for one of its own hosts, that host does not wait: on
+    /// it the reading order applies.
     pub(crate) fn waits_for(&self, host: HostId) -> Vec<HostId> {
         let blocks = self.of[host].iter().filter(|block| self.holds(**block, host));
         let mut hosts: Vec<HostId> = blocks.flat_map(|block| &self.after[*block]).copied().collect();
@@ -55,15 +56,15 @@ impl Blocks {
         hosts
     }
 
-    /// Whether a block lets a host wait.
+    /// Whether a block makes a host wait.
     fn holds(&self, block: BlockId, host: HostId) -> bool {
         let after = &self.after[block];
         !after.is_empty() && after.binary_search(&host).is_err()
     }
 
-    /// Hosts that wait for each other: the blocks which say so, in a circle.
+    /// Returns a cycle of blocks whose hosts wait for each other.
     ///
-    /// It is searched for among blocks: one waits for another where the other holds back a host that it waits for.
+    /// The search is among blocks. A block waits for another if the other makes a host wait that the first waits for.
     fn cycle(&self) -> Option<Vec<BlockId>> {
         let mut done: Table<BlockId, bool> = self.after.iter().map(|_| false).collect();
         for start in self.after.ids() {
@@ -95,7 +96,7 @@ impl Blocks {
         blocks
     }
 
-    /// Hosts that wait for each other are an error that shows the blocks which say so.
+    /// Reports hosts that wait for each other. The error shows their blocks.
     pub(crate) fn refuse_cycle(&self, declared: &Table<BlockId, Block>, diagnostics: &mut Diagnostics) {
         let Some(blocks) = self.cycle() else { return };
         let mut report = Diagnostic::error(Code::Cycle, "hosts wait for each other");

@@ -1,7 +1,7 @@
-//! From the entry of a project to everything that its files say at top level, in reading order.
+//! Reads all files of a project, from its entry, and collects their top-level nodes in reading order.
 //!
-//! Which file is read, once, confined to the project, and within which limits. What hosts and groups come of it is in
-//! `hosts`.
+//! It reads each file once, only inside the project, and within limits. `hosts` makes the hosts and groups from the
+//! result.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,32 +18,32 @@ use crate::syntax::prescan;
 use crate::syntax::value_tree::{self, Entry, Tree};
 use crate::template;
 
-/// The most files an inventory may be made of.
+/// The most files of an inventory.
 const FILES: usize = 256;
-/// The most nodes all files of an inventory may have.
+/// The most nodes in all files of an inventory.
 const NODES: usize = 400_000;
 
-/// The setting that may have several values.
+/// The only setting that may have several values.
 const WINDOW: &str = "window";
 
-/// What all files say.
+/// The nodes of all files.
 #[derive(Default)]
 pub(crate) struct Declarations {
     /// The name in `converge.kdl`.
     pub(crate) project: Option<String>,
-    /// Layers of the inventory itself: `vars` at top level, and those of groups and hosts.
+    /// Layers of variables: `vars` at top level, and in groups and hosts.
     pub(crate) vars: Vec<Layer>,
     pub(crate) connection: Vec<Layer>,
     pub(crate) drift: Vec<Layer>,
-    /// Hosts as written, in order; ranges are not spread yet.
+    /// Hosts as written, in order. Ranges are not expanded yet.
     pub(crate) hosts: Table<DeclaredHostId, DeclaredHost>,
-    /// Groups by name, in the order first written.
+    /// Groups by name, in the order of first appearance.
     pub(crate) groups: Table<GroupId, DeclaredGroup>,
     /// `on` blocks in reading order.
     pub(crate) blocks: Table<BlockId, Block>,
-    /// Files of secrets by path, and where they are named.
+    /// Files of secrets: the path, and where it is named.
     pub(crate) secrets: Vec<(String, Span)>,
-    /// For each file, the files that it includes, directly or not.
+    /// The files that each file includes, directly or indirectly.
     pub(crate) includes: HashMap<FileId, HashSet<FileId>>,
     /// The files that were read, by path.
     pub(crate) paths: BTreeMap<String, FileId>,
@@ -51,24 +51,24 @@ pub(crate) struct Declarations {
 
 /// A `host` node.
 pub(crate) struct DeclaredHost {
-    /// The names, each perhaps a range.
+    /// The names; each may be a range.
     pub(crate) names: Vec<Written>,
     /// `address=`.
     pub(crate) address: Option<Written>,
-    /// The group in whose body it stands.
+    /// The group that contains the node.
     pub(crate) group: Option<GroupId>,
     pub(crate) vars: Vec<Layer>,
     pub(crate) connection: Vec<Layer>,
     pub(crate) drift: Vec<Layer>,
 }
 
-/// A group: all nodes of one name.
+/// A group: all nodes with one name.
 pub(crate) struct DeclaredGroup {
     pub(crate) name: Arc<str>,
     pub(crate) at: Span,
-    /// Groups in whose bodies it stands.
+    /// The groups that contain one of its nodes.
     pub(crate) outer: Vec<(GroupId, Span)>,
-    /// The arguments of its `members` nodes, one list a node.
+    /// The arguments of its `members` nodes, one list for each node.
     pub(crate) members: Vec<Vec<Written>>,
 }
 
@@ -82,14 +82,14 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// How people know it: `on "web" "!web3"`.
+    /// Returns its name for users: `on "web" "!web3"`.
     pub(crate) fn name(&self) -> String {
         let patterns: Vec<String> = self.patterns.iter().map(|pattern| pattern.literal.to_string()).collect();
         format!("on {}", patterns.join(" "))
     }
 }
 
-/// Reads all files that `entry` leads to.
+/// Reads all files, starting at `entry`.
 pub(crate) fn read(
     loader: &Loader,
     entry: &str,
@@ -119,7 +119,7 @@ struct Reader<'a> {
     files: &'a mut Files,
     diagnostics: &'a mut Diagnostics,
     declarations: Declarations,
-    /// The files being read, and where each was named.
+    /// The files that are being read, and where each was named.
     stack: Vec<(FileId, Option<Span>)>,
     read: HashMap<String, FileId>,
     group_names: HashMap<Arc<str>, GroupId>,
@@ -127,7 +127,7 @@ struct Reader<'a> {
     full: bool,
 }
 
-/// Where a path is named: nowhere, where it is the entry itself.
+/// Where a path is named. None for the entry itself.
 type Named = Option<Span>;
 
 impl Reader<'_> {
@@ -137,7 +137,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a `converge.kdl`: the inventory that it names, by its path.
+    /// Reads a `converge.kdl`. Returns the path of the inventory that it names.
     fn mark(&mut self, path: &str) -> Option<(String, Span)> {
         let (id, text) = self.text(path, None)?;
         let mut inventory = None;
@@ -180,7 +180,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a file or a folder that an inventory names.
+    /// Reads a file or a folder that an inventory includes.
     fn include(&mut self, path: &str, named: Named) {
         match self.sources.kind(path) {
             Ok(EntryKind::File) => self.file(path, named),
@@ -238,7 +238,7 @@ impl Reader<'_> {
         self.stack.pop();
     }
 
-    /// A file that was read before: nothing new, unless it is being read.
+    /// Handles a file that was read before. It is a mistake if the file is still being read.
     fn again(&mut self, path: &str, known: FileId, named: Named) {
         let Some(from) = self.stack.iter().position(|(id, _)| *id == known) else { return self.edge(known) };
         let mut report = Diagnostic::error(Code::Include, format!("`{path}` includes itself"));
@@ -253,7 +253,7 @@ impl Reader<'_> {
         self.diagnostics.push(report);
     }
 
-    /// Notes that everything on the stack includes `id`, and what `id` includes.
+    /// Records that all files on the stack include `id` and everything that `id` includes.
     fn edge(&mut self, id: FileId) {
         let mut below = self.declarations.includes.get(&id).cloned().unwrap_or_default();
         below.insert(id);
@@ -316,7 +316,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Calls `then` for every path that the arguments of a node name, relative to `path`.
+    /// Calls `then` for every path in the arguments of a node, relative to `path`.
     fn each_path(&mut self, path: &str, node: &Node, then: fn(&mut Self, &str, Named)) {
         if node.args.is_empty() || !node.props.is_empty() || node.children.is_some() {
             return self.wants(node, "paths, and nothing else");
@@ -360,7 +360,7 @@ impl Reader<'_> {
         Layer { level, file, entries: self.settings(node, &KNOWN, None) }
     }
 
-    /// Properties and children of a node of settings; `argument` is what its one argument sets.
+    /// Returns the properties and children of a node of settings. `argument` is the setting of its only argument.
     fn settings(&mut self, node: &Node, known: &[&str], argument: Option<&str>) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();
         for (index, arg) in node.args.iter().enumerate() {
@@ -576,7 +576,7 @@ impl Reader<'_> {
             false => "resources stand in an `on`".to_owned(),
         };
         let setting = foreign_terms::connection(&node.name).filter(|_| known.contains(&"connection"));
-        // At the top the word may be a kind: `user "ada"`.
+        // At top level the word may be a kind: `user "ada"`.
         let setting = setting.filter(|_| !known.contains(&"on"));
         let connection = setting.map(|setting| format!("write `connection {setting}`"));
         self.diagnostics.push(

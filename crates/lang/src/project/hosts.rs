@@ -1,4 +1,4 @@
-//! Hosts and groups: ranges spread into names, who is inside what, and which hosts a pattern means.
+//! Hosts and groups: expands ranges, nests groups, and finds the hosts of a pattern.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -21,11 +21,11 @@ pub(crate) const HOSTS: usize = 10_000;
 pub(crate) struct Host {
     pub(crate) name: HostName,
     pub(crate) at: Span,
-    /// `address=`: a range spread, or a text that may be a template.
+    /// `address=`: an address of an expanded range, or a text that may be a template.
     pub(crate) address: Option<Written>,
     /// The node that defines it.
     pub(crate) node: DeclaredHostId,
-    /// All groups that it is in.
+    /// All groups of the host.
     pub(crate) groups: BTreeSet<GroupId>,
 }
 
@@ -34,9 +34,9 @@ pub(crate) struct Host {
 pub(crate) struct Group {
     pub(crate) name: Arc<str>,
     pub(crate) at: Span,
-    /// All hosts in it, in the order of the inventory.
+    /// All hosts in it, including those of inner groups, in the order of the inventory.
     pub(crate) hosts: BTreeSet<HostId>,
-    /// The groups directly inside it.
+    /// The groups directly inside the group.
     pub(crate) inner: BTreeSet<GroupId>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Group {
 pub(crate) struct Membership {
     pub(crate) hosts: Table<HostId, Host>,
     pub(crate) groups: Table<GroupId, Group>,
-    /// For each group, the groups that it is inside of, directly or not.
+    /// For each group, all groups that contain it, directly or indirectly.
     pub(crate) outer: Table<GroupId, HashSet<GroupId>>,
     names: Vec<String>,
     by_name: HashMap<String, HostId>,
@@ -68,24 +68,24 @@ impl Universe for Membership {
 }
 
 impl Membership {
-    /// The host of this name.
+    /// Returns the host called `name`.
     pub(crate) fn host(&self, name: &str) -> Option<HostId> {
         self.by_name.get(name).copied()
     }
 
-    /// The group of this name.
+    /// Returns the group called `name`.
     pub(crate) fn group(&self, name: &str) -> Option<GroupId> {
         self.groups_by_name.get(name).copied()
     }
 
-    /// The groups of a host, those inside others first.
+    /// Returns the groups of a host, inner groups first.
     pub(crate) fn groups_of(&self, host: HostId) -> Vec<GroupId> {
         let mut groups: Vec<GroupId> = self.hosts[host].groups.iter().copied().collect();
         groups.sort_by_key(|group| std::cmp::Reverse(self.outer[*group].len()));
         groups
     }
 
-    /// The layers, out of `all` and those of the host's own node, that count for a host.
+    /// Returns the layers that apply to a host: those of `all` that match, and `own`, the layers of its node.
     pub(crate) fn layers_of<'a>(&self, host: HostId, all: &'a [Layer], own: &'a [Layer]) -> Vec<&'a Layer> {
         let groups = &self.hosts[host].groups;
         let counts = |layer: &&Layer| match layer.level {
@@ -95,7 +95,7 @@ impl Membership {
         all.iter().filter(counts).chain(own).collect()
     }
 
-    /// The hosts that the arguments of a node mean. Notes say what matched nothing.
+    /// Returns the hosts that match the arguments of a node. Adds a note for each pattern without a match.
     pub(crate) fn select(&self, patterns: &[Written], diagnostics: &mut Diagnostics) -> Vec<HostId> {
         let Some(texts) = texts(patterns, diagnostics) else { return Vec::new() };
         let errors = match Pattern::parse(&texts).map_err(|error| vec![error]).and_then(|p| p.select(self)) {
@@ -121,7 +121,7 @@ impl Membership {
     }
 }
 
-/// Patterns are plain texts: they are not filled in.
+/// Returns patterns as plain texts. Templates are not allowed in them.
 fn texts(patterns: &[Written], diagnostics: &mut Diagnostics) -> Option<Vec<Arc<str>>> {
     let mut texts = Vec::with_capacity(patterns.len());
     for pattern in patterns {
@@ -129,7 +129,7 @@ fn texts(patterns: &[Written], diagnostics: &mut Diagnostics) -> Option<Vec<Arc<
             Some(text) if pattern.origin == Origin::Plain && !crate::template::is_template(text) => {
                 texts.push(text.clone());
             }
-            // Its mistake has been told.
+            // The mistake was already reported.
             _ if pattern.literal == Literal::Broken => {}
             _ => diagnostics.push(
                 Diagnostic::error(Code::Pattern, "names and patterns of hosts are plain text")
@@ -141,7 +141,7 @@ fn texts(patterns: &[Written], diagnostics: &mut Diagnostics) -> Option<Vec<Arc<
     (texts.len() == patterns.len()).then_some(texts)
 }
 
-/// Spreads ranges and works out who is inside what.
+/// Expands ranges and determines the nesting of groups.
 pub(crate) fn build(declarations: &Declarations, diagnostics: &mut Diagnostics) -> Membership {
     let mut membership = Membership::default();
     for (node, written) in declarations.hosts.entries() {
@@ -234,7 +234,7 @@ impl Membership {
         self.outer.push(HashSet::new());
     }
 
-    /// Fills a group whose inner groups are filled.
+    /// Fills a group. Its inner groups must be filled already.
     fn fill(&mut self, group: GroupId, declarations: &Declarations, diagnostics: &mut Diagnostics) {
         let mut hosts: BTreeSet<HostId> = BTreeSet::new();
         for members in &declarations.groups[group].members {
@@ -259,14 +259,14 @@ fn too_many(at: Span, diagnostics: &mut Diagnostics) {
     );
 }
 
-/// The names of one argument of `host`, each with its address.
+/// Returns the names of one argument of `host`, each with its address.
 fn spread(
     text: &str,
     name: &Written,
     address: Option<&Written>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<(String, Option<Written>)>> {
-    // An address with a bracket is a range; any other may be a template, and stays one.
+    // An address with a bracket is a range. Any other address may be a template and is kept.
     let ranged = address.filter(|written| written.plain_text().is_some_and(|text| text.contains('[')));
     let spread = match ranged.and_then(Written::plain_text) {
         Some(addresses) => name_range::expand_pair(text, addresses).map(|pairs| {
@@ -290,7 +290,7 @@ fn spread(
     None
 }
 
-/// One address for several hosts is a mistake.
+/// Refuses one plain address for several hosts.
 fn one_address(
     spread: Vec<(String, Option<Written>)>,
     name: &Written,
@@ -314,7 +314,7 @@ fn one_address(
     Some(spread)
 }
 
-/// The span of a part of a text in quotes.
+/// Returns the span of a part of a quoted text.
 fn inside(at: Span, part: &std::ops::Range<usize>) -> Span {
     if part.is_empty() || part.end + 2 > at.len {
         at
@@ -323,9 +323,9 @@ fn inside(at: Span, part: &std::ops::Range<usize>) -> Span {
     }
 }
 
-/// Which groups are inside which, as written and through `members`.
+/// The nesting of groups, as written and through `members`.
 struct Nesting {
-    /// For each group, those directly inside it, and where that is said.
+    /// For each group, the groups directly inside it, and where this is written.
     inner: Table<GroupId, Vec<(GroupId, Span)>>,
 }
 
@@ -350,8 +350,8 @@ impl Nesting {
         Self { inner }
     }
 
-    /// The groups, each after those inside it, with `inner` and `outer` of the membership filled in. A cycle is
-    /// reported and cut.
+    /// Returns the groups so that each comes after its inner groups. Fills `inner` and `outer` of the membership. A
+    /// cycle is reported and cut.
     fn order(
         &self,
         declarations: &Declarations,
@@ -361,7 +361,7 @@ impl Nesting {
         let mut state: Table<GroupId, State> = self.inner.iter().map(|_| State::New).collect();
         let mut order = Vec::with_capacity(self.inner.len());
         for start in self.inner.ids() {
-            // A stack of our own: groups nest as deep as the inventory says.
+            // Use an explicit stack instead of recursion: the inventory determines how deep groups nest.
             let mut stack: Vec<(GroupId, usize)> = Vec::new();
             if state[start] == State::New {
                 state[start] = State::Open;
@@ -434,7 +434,7 @@ fn matches_exactly(pattern: &str, name: &str) -> bool {
     pattern == name
 }
 
-/// Whether a pattern without operators matches a name: `*` stands for any text.
+/// Whether a pattern without operators matches a whole name. `*` matches any text.
 fn matches_whole(pattern: &str, name: &str) -> bool {
     if pattern.starts_with('!') || pattern.contains('&') {
         return false;
@@ -452,7 +452,7 @@ fn matches_whole(pattern: &str, name: &str) -> bool {
     }
     rest.ends_with(last)
 }
-/// Help for a name with a user or a port in it: `admin@db1:2222`.
+/// Returns help for a name that contains a user or a port: `admin@db1:2222`.
 fn with_port(name: &str) -> Option<String> {
     let (user, rest) = name.split_once('@').map_or((None, name), |(user, rest)| (Some(user), rest));
     let (bare, port) = rest.split_once(':').map_or((rest, None), |(bare, port)| (bare, Some(port)));

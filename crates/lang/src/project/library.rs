@@ -1,4 +1,4 @@
-//! The kinds and modules of a project: where modules are found, and which are read.
+//! The kinds and modules of a project: where modules are found, and which ones are read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::source::suggest::{did_you_mean, there_are};
 use crate::syntax::parse::Node;
 use crate::syntax::prescan;
 
-/// Kinds and modules, by name: one name space.
+/// Kinds and modules by name. They share one name space.
 #[derive(Default)]
 pub(crate) struct Library {
     pub(crate) kinds: Table<KindId, Kind>,
@@ -34,28 +34,28 @@ pub(crate) struct Kind {
 }
 
 impl Library {
-    /// The kind of this name.
+    /// Returns the kind called `name`.
     pub(crate) fn kind(&self, name: &str) -> Option<KindId> {
         self.kinds_by_name.get(name).copied()
     }
 
-    /// The module of this name.
+    /// Returns the module called `name`.
     pub(crate) fn module(&self, name: &str) -> Option<ModuleId> {
         self.modules_by_name.get(name).copied()
     }
 
-    /// The modules in the order of their names.
+    /// Returns the modules in alphabetical order.
     pub(crate) fn by_name(&self) -> impl Iterator<Item = ModuleId> {
         self.modules_by_name.values().copied()
     }
 
-    /// Everything that may be written as a resource.
+    /// Returns all names that may be written as a resource.
     pub(crate) fn names(&self) -> Vec<&str> {
         let modules = self.modules_by_name.keys().map(String::as_str);
         self.kinds.iter().map(|kind| kind.schema.name.as_str()).chain(modules).collect()
     }
 
-    /// A name that is neither a kind's nor a module's.
+    /// Returns the error for a name that is neither a kind nor a module.
     pub(crate) fn unknown(&self, node: &Node) -> Diagnostic {
         let all =
             || there_are(self.names()).map(|all| format!("{all}; `converge docs` says what each is for"));
@@ -66,7 +66,7 @@ impl Library {
     }
 }
 
-/// Reads the kinds, the project's modules, and those built-in ones that something calls.
+/// Reads the kinds, the project's modules, and the built-in modules that are called.
 pub(crate) fn library(
     loader: &Loader,
     blocks: &Table<BlockId, Block>,
@@ -100,7 +100,7 @@ pub(crate) fn library(
     shelf.library
 }
 
-/// All built-in modules too, whether something calls them or not.
+/// Reads all built-in modules, too, even if nothing calls them.
 pub(crate) fn whole_library(loader: &Loader, files: &mut Files, diagnostics: &mut Diagnostics) -> Library {
     let library = library(loader, &Table::default(), files, diagnostics);
     let mut shelf = Shelf { loader, files, diagnostics, library };
@@ -118,7 +118,7 @@ struct Shelf<'a> {
 }
 
 impl Shelf<'_> {
-    /// The names of the project's own modules.
+    /// Returns the names of the project's own modules.
     fn own_names(&self) -> Vec<String> {
         let mut names = self.loader.sources.list("modules").unwrap_or_default();
         let is_module = |name: &String| {
@@ -159,7 +159,7 @@ impl Shelf<'_> {
         module
     }
 
-    /// Reads a built-in module, unless it is there already.
+    /// Reads a built-in module, unless it was already read.
     fn read_builtin(&mut self, name: &str) -> Option<Arc<Module>> {
         if self.library.module(name).is_some() {
             return None;
@@ -194,7 +194,7 @@ impl Shelf<'_> {
     }
 }
 
-/// The names of all nodes, however deep: those of modules are among them.
+/// Collects the names of all nodes at any depth. Names of modules are among them.
 fn names_in(nodes: &[Node], names: &mut Vec<Arc<str>>) {
     for node in nodes {
         names.push(node.name.clone());

@@ -1,4 +1,4 @@
-//! A project read and put together: hosts with their variables, blocks with their hosts, modules, secrets.
+//! A project that was read completely: hosts with their variables, blocks with their hosts, modules, secrets.
 
 pub(crate) mod assets;
 pub(crate) mod blocks;
@@ -32,7 +32,7 @@ use crate::source::ids::{GroupId, HostId, Table, VariableId};
 use crate::syntax::value_tree::Entry;
 use crate::template::fold;
 
-/// Everything that a project says, read and checked as far as it can be without looking at one host.
+/// All data of a project, read and checked as far as possible without a host.
 pub(crate) struct Data {
     pub(crate) loader: Loader,
     pub(crate) files: Arc<Files>,
@@ -46,15 +46,15 @@ pub(crate) struct Data {
     pub(crate) library: Library,
     pub(crate) secrets: Secrets,
     tables: Table<HostId, OnceLock<Arc<Variables>>>,
-    /// Tables of hosts without layers of their own, by their groups.
+    /// The variables of hosts that have no layers of their own, by their groups.
     shared: std::sync::Mutex<HashMap<BTreeSet<GroupId>, Arc<Variables>>>,
 }
 
-/// The variables of a host: the definitions that count.
+/// The variables of a host, after precedence.
 #[derive(Default)]
 pub(crate) struct Variables {
     pub(crate) entries: Table<VariableId, Entry>,
-    /// By the folded key.
+    /// Indices by the folded key.
     by_name: HashMap<String, VariableId>,
 }
 
@@ -65,19 +65,19 @@ impl Variables {
         Self { entries, by_name }
     }
 
-    /// A variable, by its name as an expression spells it.
+    /// Returns the variable with a name as in expressions.
     pub(crate) fn find(&self, name: &str) -> Option<VariableId> {
         self.by_name.get(&fold(name)).copied()
     }
 }
 
 impl Data {
-    /// The variables of a host.
+    /// Returns the variables of a host.
     pub(crate) fn table(&self, host: HostId) -> Arc<Variables> {
         Arc::clone(self.tables[host].get_or_init(|| self.build_table(host, &mut Diagnostics::default())))
     }
 
-    /// Merges the definitions of one host, and says where they contradict each other.
+    /// Merges the definitions of one host and reports contradictions.
     pub(crate) fn build_table(&self, host: HostId, diagnostics: &mut Diagnostics) -> Arc<Variables> {
         let of_host = &self.membership.hosts[host];
         let own = &self.declarations.hosts[of_host.node].vars;
@@ -99,19 +99,19 @@ impl Data {
         table
     }
 
-    /// The layers of variables of a host, for `explain`.
+    /// Returns the layers of a host's variables, for `explain`.
     pub(crate) fn var_layers(&self, host: HostId) -> Vec<&Layer> {
         let own = &self.declarations.hosts[self.membership.hosts[host].node].vars;
         self.membership.layers_of(host, &self.declarations.vars, own)
     }
 
-    /// The host of this name.
+    /// Returns the host called `name`.
     pub(crate) fn host(&self, name: &HostName) -> Option<HostId> {
         self.membership.host(name.as_str())
     }
 }
 
-/// Reads a project. What it returns is whole even where there are mistakes, so that all of them can be found.
+/// Reads a project. The result is complete even if there are mistakes, so that all of them can be found.
 pub(crate) fn load(loader: &Loader, entry: &str, sets: &[(String, String)]) -> (Data, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     let mut files = Files::default();
@@ -145,7 +145,7 @@ pub(crate) fn load(loader: &Loader, entry: &str, sets: &[(String, String)]) -> (
     };
     for host in data.membership.hosts.ids() {
         let table = data.build_table(host, &mut diagnostics);
-        // Nobody else has seen the data yet, so the cell is empty.
+        // The data is not shared yet, so the cell is empty.
         let _ = data.tables[host].set(table);
     }
     if data.membership.hosts.is_empty() && !diagnostics.has_errors() {

@@ -1,5 +1,5 @@
-//! Modules: their schema, their variables and their body, read from `module.kdl`. Where modules are found, and which
-//! are read, is in `project`; what their bodies come to, in `expand`.
+//! Modules: reads their schema, variables and body from `module.kdl`. `project` finds the modules and decides which are
+//! read; `expand` expands their bodies.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::source::suggest::did_you_mean;
 use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::value_tree::{self, Entry};
 
-/// A module as its reference page shows it.
+/// A module in the form of its reference page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModuleInfo {
     /// Its name.
@@ -24,33 +24,33 @@ pub struct ModuleInfo {
     pub summary: String,
     /// `version=` of its `module` node.
     pub version: Option<String>,
-    /// Whether it comes with Converge, and whether the project replaces one that does.
+    /// Whether it is built in, is the project's own, or replaces a built-in one.
     pub origin: ModuleOrigin,
     /// Its parameters.
     pub params: Vec<Param>,
-    /// Its children, which nest.
+    /// Its children, which may nest.
     pub children: Vec<Child>,
-    /// What it demands of them: expression and the text of the error.
+    /// Its assertions: an expression and the text of the error.
     pub asserts: Vec<(String, String)>,
-    /// The text of its `README.md`, where it has one.
+    /// The text of its `README.md`, if it has one.
     pub readme: Option<Arc<str>>,
 }
 
-/// Where a module comes from.
+/// The origin of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModuleOrigin {
     /// It comes with Converge.
     Builtin,
-    /// It is the project's own.
+    /// It belongs to the project.
     Project,
-    /// It is the project's own and stands in the place of a built-in one.
+    /// It belongs to the project and replaces a built-in one.
     Replacement,
 }
 
 /// A module.
 pub(crate) struct Module {
     pub(crate) schema: Schema,
-    /// Where it says its name; else where its file begins.
+    /// The place of its name, or else the start of its file.
     pub(crate) at: Span,
     pub(crate) summary: String,
     pub(crate) version: Option<String>,
@@ -62,7 +62,7 @@ pub(crate) struct Module {
 }
 
 impl Module {
-    /// As the reference shows it.
+    /// Returns the module in the form of its reference page.
     pub(crate) fn info(&self) -> ModuleInfo {
         let texts = |assert: &Assert| (assert.expression.to_string(), assert.message.to_string());
         ModuleInfo {
@@ -246,7 +246,7 @@ impl Reader<'_> {
         Some(param)
     }
 
-    /// Says that there is no such type: of a list or a map it is `of` that is wrong.
+    /// Reports an unknown type. For a list or a map, `of` is the wrong part.
     fn no_type(&mut self, node: &Node, name: &str) {
         let of = node.prop("of").filter(|_| matches!(name, "list" | "map"));
         let at = of.or(node.prop("type")).map_or(node.at, |property| property.value.at);
@@ -303,7 +303,7 @@ impl Reader<'_> {
         for value in values {
             let Some(input) = types::Input::of(value) else { continue };
             match types::read(item, &input, limits) {
-                // Written as the user would write it: what a type makes of it is for catalogs.
+                // Keep the value as the user would write it. It is converted by its type only for catalogs.
                 Ok(read) => scalars.push(types::as_written(item, &input, read)),
                 Err(error) => {
                     let report = Diagnostic::error(Code::Type, error.message).label(value.at, "this default");

@@ -1,4 +1,4 @@
-//! `--set`: values from the command line, nearer than all others.
+//! `--set`: values from the command line. They override all others.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::syntax::parse::{Literal, Origin, Written};
 use crate::syntax::value_tree::{Entry, Shape, Tree};
 use crate::template::fold;
 
-/// Adds `--set` as the nearest layer. A value takes the type of what it overrides.
+/// Adds `--set` as the layer with the highest precedence. A value gets the type of the value that it overrides.
 pub(crate) fn set(
     declarations: &mut Declarations,
     sets: &[(String, String)],
@@ -69,7 +69,7 @@ fn nest(path: &[&str], leaf: Tree, at: Span) -> Entry {
     entry
 }
 
-/// The text of `--set` as the type of what it overrides.
+/// Converts the text of `--set` to the type of the value that it overrides.
 fn literal(text: &str, overridden: &Tree) -> Result<Literal, &'static str> {
     let written = match overridden {
         Tree::Leaf(written) => written,
@@ -81,7 +81,7 @@ fn literal(text: &str, overridden: &Tree) -> Result<Literal, &'static str> {
         (Literal::Int(..), _) => Literal::Int(text.parse().map_err(|_| "a whole number")?, text.into()),
         (Literal::Float(..), _) => Literal::Float(text.parse().map_err(|_| "a number")?, text.into()),
         (Literal::Bool(_), _) => Literal::Bool(text.parse().map_err(|_| "`true` or `false`")?),
-        // What an expression would come to is not known: the text says by its form what it is.
+        // The type of an expression is not known. So derive the type from the text.
         (_, Origin::Expr) | (Literal::Null, _) => match (text.parse::<i64>(), text.parse::<bool>()) {
             (Ok(number), _) => Literal::Int(number, text.into()),
             (_, Ok(value)) => Literal::Bool(value),

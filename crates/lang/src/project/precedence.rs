@@ -1,7 +1,8 @@
-//! Precedence: which of several definitions of a variable, of a connection's property, counts on one host.
+//! Precedence: which definition of a variable, or of a connection's property, applies to a host.
 //!
-//! Inventory < group < group inside it < host < `--set`; within one level a file is nearer than those that it includes.
-//! Maps merge by key, the rest is replaced, and unequal definitions of which neither is nearer are an error.
+//! The order is: inventory < group < inner group < host < `--set`. Within one level a file overrides the files that it
+//! includes. Maps are merged by key; other values are replaced. Unequal definitions without an order between them are
+//! an error.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,20 +10,20 @@ use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Span};
 use crate::source::ids::{GroupId, Table};
 use crate::syntax::value_tree::{Entry, Shape, Tree};
 
-/// Who defines something.
+/// The level of a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Level {
-    /// The inventory as a whole.
+    /// The whole inventory.
     Inventory,
     /// A group.
     Group(GroupId),
-    /// A host, or several that are defined by one node.
+    /// A host, or several hosts of one node.
     Host,
     /// `--set`.
     Set,
 }
 
-/// Definitions of one level in one file.
+/// The definitions of one level in one file.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
     pub(crate) level: Level,
@@ -30,17 +31,17 @@ pub(crate) struct Layer {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// What decides between layers: which group is inside which, and which file includes which.
+/// The order of layers: the nesting of groups and the includes of files.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Precedence {
-    /// For each group, the groups that it is inside of.
+    /// For each group, the groups that contain it.
     pub(crate) outer: Table<GroupId, HashSet<GroupId>>,
-    /// For each file, the files that it includes, directly or not.
+    /// For each file, the files that it includes, directly or indirectly.
     pub(crate) includes: HashMap<FileId, HashSet<FileId>>,
 }
 
 impl Precedence {
-    /// Whether `a` is nearer than `b`.
+    /// Whether `a` overrides `b`.
     pub(crate) fn nearer(&self, a: &Layer, b: &Layer) -> bool {
         match (a.level, b.level) {
             (Level::Group(inner), Level::Group(outer)) if inner != outer => {
@@ -61,14 +62,14 @@ fn rank(level: Level) -> u8 {
     }
 }
 
-/// One definition, and the layer that it is in.
+/// One definition and its layer.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     layer: &'a Layer,
     entry: &'a Entry,
 }
 
-/// Merges the layers of one host: every name with the value that counts.
+/// Merges the layers of one host. Returns every name with the winning value.
 pub(crate) fn merge(layers: &[&Layer], precedence: &Precedence, diagnostics: &mut Diagnostics) -> Vec<Entry> {
     let candidates = layers
         .iter()
@@ -114,7 +115,7 @@ impl Merger<'_> {
         Some(winner.entry.clone())
     }
 
-    /// Merges maps key by key. What is farther than a definition that is no map is hidden by it.
+    /// Merges maps key by key. A definition that is not a map hides all maps that it overrides.
     fn maps(&mut self, winner: Candidate<'_>, candidates: &[Candidate<'_>]) -> Entry {
         let hides = |of: &Candidate<'_>| {
             candidates.iter().any(|other| {
@@ -152,7 +153,7 @@ impl Merger<'_> {
     }
 }
 
-/// Every definition of `path`, the nearest first, with whether it is in force.
+/// Returns every definition of `path`, the nearest first, and whether it applies.
 pub(crate) fn definitions<'a>(
     layers: &[&'a Layer],
     precedence: &Precedence,
@@ -160,7 +161,7 @@ pub(crate) fn definitions<'a>(
 ) -> Vec<(&'a Layer, &'a Entry, bool)> {
     let mut found: Vec<(&Layer, &Entry)> =
         layers.iter().filter_map(|layer| lookup(&layer.entries, path).map(|entry| (*layer, entry))).collect();
-    // Few definitions of one name: a simple insertion by nearness keeps a partial order right.
+    // There are few definitions of one name. A simple selection by nearness works for a partial order.
     let mut sorted: Vec<(&Layer, &Entry)> = Vec::with_capacity(found.len());
     while !found.is_empty() {
         let next = found
@@ -192,7 +193,7 @@ fn lookup<'a>(entries: &'a [Entry], path: &[&str]) -> Option<&'a Entry> {
     }
 }
 
-/// A variable, and a key in maps, keeps its shape in every definition.
+/// Checks that a variable, or a key of a map, has the same shape in all definitions.
 pub(crate) fn shapes<'a>(layers: impl Iterator<Item = &'a Layer>, diagnostics: &mut Diagnostics) {
     let mut seen: HashMap<String, (Shape, Span)> = HashMap::new();
     for layer in layers {

@@ -1,4 +1,4 @@
-//! Rollouts: how a change is carried from host to host. What is done about it is the engine's.
+//! Reads the rollouts of the inventory. The engine carries them out.
 
 use crate::project::blocks::Blocks;
 use crate::project::declarations::Block;
@@ -9,7 +9,7 @@ use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span};
 use crate::source::ids::{BlockId, HostId, Table};
 use crate::syntax::parse::{Literal, Node, Written};
 
-/// Reads the rollouts of all blocks. Two on one host are an error.
+/// Reads the rollouts of all blocks. It is an error if a host is in two of them.
 pub(crate) fn read(
     declared: &Table<BlockId, Block>,
     blocks: &Blocks,
@@ -72,7 +72,7 @@ fn settings(node: &Node, rollout: &mut Rollout, membership: &Membership, diagnos
     }
 }
 
-/// A body; that of a health check says how often it is tried.
+/// Reads one body. The body of a health check also has the number of retries and the time between them.
 fn gate(node: &Node, moment: Moment, rollout: &mut Rollout, diagnostics: &mut Diagnostics) {
     if rollout.gates.contains(&moment) {
         let message = format!("`{}` is given twice", moment.word());
@@ -96,7 +96,7 @@ fn gate(node: &Node, moment: Moment, rollout: &mut Rollout, diagnostics: &mut Di
     }
 }
 
-/// Milliseconds between two tries of a health check, if nothing is said.
+/// The default time between two tries of a health check, in milliseconds.
 const EVERY: u64 = 2000;
 
 fn duration(value: &Written, diagnostics: &mut Diagnostics) -> Option<u64> {

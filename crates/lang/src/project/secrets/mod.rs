@@ -1,7 +1,6 @@
-//! The secrets of a project: those of all its files, by name.
+//! The secrets of a project, from all its files, by name.
 //!
-//! Their text never becomes part of a report: what is wrong in one is said without showing it. What one file says is
-//! read by `text`; how it is decrypted is the sources'.
+//! Reports never contain the text of a secret. `text` reads a single file; the sources decrypt it.
 
 mod text;
 
@@ -26,12 +25,12 @@ pub(crate) struct Secrets {
 struct Locked {
     path: String,
     error: SourceError,
-    /// Where it is named.
+    /// Where the inventory names it.
     at: Span,
 }
 
 impl Secrets {
-    /// Reads the files. One that cannot be decrypted is a mistake only once a secret of it is needed.
+    /// Reads the files. A file that cannot be decrypted is an error only if one of its secrets is needed.
     pub(crate) fn load(
         files: &[(String, Span)],
         sources: &dyn Sources,
@@ -66,7 +65,7 @@ impl Secrets {
         }
     }
 
-    /// A secret; none where its file cannot be decrypted and that is not `needed`.
+    /// Returns a secret. None if it is not found, some file cannot be decrypted, and it is not `needed`.
     pub(crate) fn get(&self, name: &str, at: Span, needed: bool) -> Result<Option<Arc<str>>, Diagnostic> {
         if let Some((value, _)) = self.values.get(name) {
             return Ok(Some(Arc::clone(value)));
@@ -81,18 +80,17 @@ impl Secrets {
         }
     }
 
-    /// All that could be decrypted here.
+    /// Returns all secrets that could be decrypted here.
     pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
         self.values.values().map(|(value, _)| &**value)
     }
 
-    /// The files that could not.
+    /// Returns the files that could not be decrypted.
     pub(crate) fn locked(&self) -> impl Iterator<Item = &str> {
         self.locked.iter().map(|locked| locked.path.as_str())
     }
 
-    /// What is worth knowing of them before any is used: files that cannot be decrypted here, and values too short to
-    /// be taken out of what a host says.
+    /// Reports files that cannot be decrypted here, and values that are too short to be masked in output.
     pub(crate) fn check(&self, diagnostics: &mut Diagnostics) {
         for Locked { path, error, at } in &self.locked {
             let (message, help) = match error {

@@ -1,7 +1,5 @@
-//! The decrypted text of one file of secrets: KDL like `vars`, its values read by `a/b`. It can be asked for a secret
-//! and given one; what stands around that, comments and order, stays as it was written.
-//!
-//! Nothing that is said of the text shows any of it. What the parser copies is not wiped from memory; the text is.
+//! The decrypted text of one file of secrets. It is KDL like `vars`; its values are read by paths such as `a/b`. A
+//! secret can be read and set. Setting one keeps the comments and the order of the text.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -18,26 +16,26 @@ use crate::syntax::quote::quote;
 /// The largest text of a file of secrets, in bytes.
 pub const SECRETS_LIMIT: usize = prescan::SIZE;
 
-/// A file of secrets, decrypted and understood.
+/// A decrypted and parsed file of secrets.
 pub struct SecretsText {
     text: Secret,
-    /// In the order written.
+    /// The secrets, in the order written.
     values: Vec<(String, Arc<str>)>,
 }
 
-/// What is wrong in a file of secrets. None of it shows a secret.
+/// A mistake in a file of secrets. It never shows a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretsMistake {
-    /// Bytes that are no text.
+    /// Bytes that are not text.
     #[error("it is not UTF-8 text")]
     NotText,
-    /// A line that cannot be read.
+    /// A line that cannot be parsed.
     #[error("line {0} of it is not KDL 2.0")]
     NotKdl(usize),
-    /// A node that is neither one value nor a group of others.
+    /// A node that is neither one value nor a group.
     #[error("`{0}` has no single value")]
     Shape(String),
-    /// One name, two values.
+    /// A name with two values.
     #[error("`{0}` stands in it twice")]
     Twice(String),
 }
@@ -48,13 +46,13 @@ pub enum SetError {
     /// The name could not be read back.
     #[error("`{0}` is no name of a secret")]
     Name(String),
-    /// A group has that name.
+    /// A group has this name.
     #[error("`{0}` holds other secrets, so it cannot be one itself")]
     Holds(String),
-    /// A secret has the name of a group that would be needed.
+    /// A secret has the name of a group that is needed.
     #[error("`{0}` is a secret, so it cannot hold others")]
     IsSecret(String),
-    /// The value is no text.
+    /// The value is not text.
     #[error("the value is not UTF-8 text")]
     NotText,
     /// The file would become too large.
@@ -63,12 +61,12 @@ pub enum SetError {
 }
 
 impl SecretsText {
-    /// A file without any secret.
+    /// Returns a file without secrets.
     pub fn empty() -> Self {
         Self { text: Secret::new(""), values: Vec::new() }
     }
 
-    /// Reads a text: what of it can be read, and every mistake in it.
+    /// Reads a text. Returns the readable part, and every mistake.
     pub fn parse(text: Secret) -> (Self, Vec<SecretsMistake>) {
         let mut mistakes = Vec::new();
         let nodes = match nodes(text.expose()) {
@@ -83,22 +81,23 @@ impl SecretsText {
         (read, mistakes)
     }
 
-    /// The text as it is to be encrypted.
+    /// Returns the text to encrypt.
     pub fn text(&self) -> &Secret {
         &self.text
     }
 
-    /// The names of all secrets, in the order written.
+    /// Returns the names of all secrets, in the order written.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The secret `name`.
+    /// Returns the secret `name`.
     pub fn get(&self, name: &str) -> Option<Secret> {
         self.value(name).map(|value| Secret::new(value.as_bytes()))
     }
 
-    /// This file with the secret `name` as `value`: in the place of its old value, else at the end of its group.
+    /// Returns this file with the secret `name` set to `value`. It replaces the old value, or is added at the end of
+    /// its group.
     pub fn with(&self, name: &str, value: &Secret) -> Result<Self, SetError> {
         let new = std::str::from_utf8(value.expose()).map_err(|_| SetError::NotText)?;
         if name.split('/').any(|part| part.is_empty() || part.chars().any(char::is_control)) {
@@ -112,7 +111,8 @@ impl SecretsText {
             return Err(SetError::TooLarge);
         }
         let (changed, mistakes) = Self::parse(text);
-        // Whatever the spelling of the file and of the name: the others are untouched, and this one is as asked for.
+        // Check the result for any spelling of file and name: this secret has the new value, and the others are
+        // unchanged.
         let others =
             |of: &Self| of.values.iter().filter(|(known, _)| known != name).cloned().collect::<Vec<_>>();
         match mistakes.is_empty() && changed.value(name) == Some(new) && others(&changed) == others(self) {
@@ -121,7 +121,7 @@ impl SecretsText {
         }
     }
 
-    /// Every secret with its value.
+    /// Returns every secret with its value.
     pub(crate) fn into_values(self) -> Vec<(String, Arc<str>)> {
         self.values
     }
@@ -164,7 +164,7 @@ impl SecretsText {
     }
 }
 
-/// The nodes of a text. Its diagnostics stay in here: they would show it.
+/// Parses a text. Its diagnostics are not returned, because they would show the text.
 fn nodes(text: &[u8]) -> Result<Vec<Node>, SecretsMistake> {
     let mut own = Diagnostics::default();
     let read = std::str::from_utf8(text).map_err(|_| SecretsMistake::NotText)?;
@@ -177,14 +177,14 @@ fn nodes(text: &[u8]) -> Result<Vec<Node>, SecretsMistake> {
     Err(SecretsMistake::NotKdl(before.iter().filter(|byte| **byte == b'\n').count() + 1))
 }
 
-/// Where a new value goes: what it replaces, and what is written before and after it.
+/// A change of the text: the replaced part, and the text before and after the new value.
 struct Insertion {
     replaced: Range<usize>,
     before: String,
     after: String,
 }
 
-/// Where the secret `name` goes: over its old value, else at the end of the innermost group that is there already.
+/// Returns where the secret `name` is written: over its old value, or else at the end of the innermost existing group.
 fn insertion(text: &str, document: &KdlDocument, name: &str) -> Insertion {
     let (mut group, mut rest, mut end, mut depth) = (document, name, text.len(), 0);
     loop {
@@ -200,12 +200,12 @@ fn insertion(text: &str, document: &KdlDocument, name: &str) -> Insertion {
             Some((node.children()?, below, node.span()))
         });
         let Some((children, below, span)) = inner else { return at_end(text, end, depth, rest) };
-        // The span of a node ends right behind its closing brace.
+        // The span of a node ends directly after its closing brace.
         (group, rest, end, depth) = (children, below, span.offset() + span.len() - 1, depth + 1);
     }
 }
 
-/// Where a new node goes, with the groups that it needs, on lines of its own before `end`.
+/// Returns the insertion of a new node with the groups that it needs, on its own lines before `end`.
 fn at_end(text: &str, end: usize, depth: usize, name: &str) -> Insertion {
     let indent = |depth: usize| "    ".repeat(depth);
     let above = text[..end].trim_end_matches([' ', '\t']);
@@ -226,7 +226,7 @@ fn at_end(text: &str, end: usize, depth: usize, name: &str) -> Insertion {
 }
 
 fn written(text: &str, insertion: &Insertion, value: &str) -> Vec<u8> {
-    // Room for the longest spelling, so that no copy is left behind by growing.
+    // Reserve space for the longest spelling: a growing buffer would leave copies in memory.
     let mut out = Vec::with_capacity(
         text.len() + insertion.before.len() + insertion.after.len() + value.len() * 10 + 2,
     );
