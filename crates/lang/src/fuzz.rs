@@ -47,7 +47,7 @@ pub fn guard(text: &str) {
     assert!(!shown.contains('\u{1b}'), "an escape reaches the terminal");
 }
 
-/// A secret is in no text that is not marked as one, and no text runs the engine over its bounds.
+/// Every text that contains a secret is marked as secret, and no text exceeds the limits of the engine.
 pub fn template(text: &str) {
     let engine = Engine::new(Arc::new(|_: &str| Ok(None)));
     let scope: Arc<dyn Scope> = Arc::new(Names);
@@ -74,7 +74,7 @@ pub fn template(text: &str) {
     }
 }
 
-/// Ranges, patterns and commands of any text are read or refused, and the refusal points into the text.
+/// Ranges, patterns and commands of any text are parsed or refused. The span of an error is inside the text.
 pub fn names(text: &str) {
     match name_range::expand(text) {
         Ok(names) => assert!(names.len() <= name_range::LIMIT),
@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// Texts made of the pieces that matter, which random characters seldom are.
+    /// Texts made of relevant pieces. Random characters rarely form them.
     fn soup(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
         prop::collection::vec(prop::sample::select(pieces), 0..60).prop_map(|pieces| pieces.concat())
     }

@@ -1,4 +1,4 @@
-//! The two projects that a user would write, as they are.
+//! Two complete projects, as a user would write them.
 
 mod common;
 
@@ -11,7 +11,7 @@ fn the_quickstart_becomes_a_catalog() {
     insta::assert_snapshot!(run(&loader(sources, &[]), "inventory.kdl", &[]));
 }
 
-/// What the built-in modules are for the tests of the language: only what the shop asks of them.
+/// The built-in modules for these tests: only the parts that the shop uses.
 const BUILTINS: &[Builtin] = &[
     Builtin { name: "users", files: &[("module.kdl", include_bytes!("data/builtins/users.kdl"))] },
     Builtin { name: "packages", files: &[("module.kdl", include_bytes!("data/builtins/packages.kdl"))] },

@@ -1,4 +1,4 @@
-//! What an editor asks: mistakes of texts that are not saved, what stands at a place, its definitions and its uses.
+//! The requests of an editor: mistakes in unsaved texts, the meaning of a place, its definitions and its uses.
 
 mod common;
 
@@ -45,19 +45,19 @@ fn analysis() -> Analysis {
     Analysis::new(&loader(project(), &[]), "inventory.kdl", &[], MemorySources::new())
 }
 
-/// The span as file, line and text.
+/// Returns the span as file, line and text.
 fn shown(analysis: &Analysis, at: Span) -> String {
     let text = analysis.files().get(at.file).map(|file| file.text.clone()).unwrap_or_default();
     format!("{} {}", analysis.files().line(at), &text[at.start..at.start + at.len])
 }
 
-/// What stands where `before` ends and `name` begins.
+/// Returns the meaning of `name` directly after `before`.
 fn meaning(analysis: &Analysis, file: &str, before: &str, name: &str) -> Option<(Symbol, String)> {
     let id = analysis.file(file)?;
     let text = &analysis.files().get(id)?.text;
     let start = text.find(&format!("{before}{name}"))? + before.len();
     let first = analysis.meaning(id, start)?;
-    // The whole of a name means the same.
+    // All positions in a name have the same meaning.
     let last = analysis.meaning(id, start + name.len() - 1)?;
     assert_eq!(first, last, "{before}{name}");
     Some((first.symbol, first.doc))
@@ -90,7 +90,7 @@ fn mistakes_are_those_of_the_texts_that_are_open() {
         ]
     );
     assert!(changed.inventory().is_none());
-    // Which names there are is known all the same.
+    // The names are known in spite of the mistake.
     assert!(meaning(&changed, "inventory.kdl", "    ", "m").is_some());
 }
 
@@ -126,7 +126,7 @@ fn place_has_the_meaning_of_its_name() {
         meaning(&analysis, "modules/m/module.kdl", "{{ ", "params.port"),
         parameter("m", "port", "Where it listens")
     );
-    // A comment of a template, a word of an expression, an empty line.
+    // A comment of a template, an operator of an expression, an empty line.
     assert_eq!(meaning(&analysis, "templates/t.j2", "{# ", "colour"), None);
     assert_eq!(at("app.name ", "=="), parameter("file", "when", "").and(None));
     assert_eq!(analysis.meaning(analysis.file("inventory.kdl").unwrap(), 0), None);
@@ -163,7 +163,7 @@ fn definitions_and_uses_are_all_there() {
     assert_eq!(used, ["inventory.kdl:5 web", "inventory.kdl:6 web", "inventory.kdl:9 groups['web']"]);
     let (defined, used) = all(Symbol::Kind("file".to_owned()));
     assert_eq!((defined.len(), used.len()), (0, 4));
-    // The name of a loop is its own.
+    // The name of a loop is local.
     let (defined, used) = all(Symbol::Variable { module: None, name: "c".to_owned() });
     assert_eq!((defined.len(), used.len()), (0, 0));
 }

@@ -1,10 +1,10 @@
-//! What `check` finds although it depends on facts that no host has told, and what it leaves to the plan.
+//! The mistakes that `check` finds although they depend on unknown facts, and those that it leaves to the plan.
 
 mod common;
 
 use common::{check, mistakes};
 
-/// The messages of what is wrong with the body of an `on` block.
+/// Returns the messages about the body of an `on` block.
 fn found(vars: &str, body: &str) -> Vec<String> {
     let diagnostics = mistakes(&format!("vars {{ {vars} }}\nhost \"a\"\non \"a\" {{\n{body}\n}}"));
     diagnostics.iter().map(|diagnostic| diagnostic.message.clone()).collect()
@@ -49,7 +49,7 @@ fn closed_secret_goes_through_tojson() {
         vars { pw (secret)"x"; all { deep { pw (secret)"x" } } }
         on "a" { file "/x" { content "{{ pw | tojson }}{{ all | tojson }}{{ facts | tojson }}" } }
     "#;
-    // The file of secrets is not there, so that nothing opens it.
+    // The file of secrets does not exist, so no secret can be read.
     let found = mistakes(&format!("secrets \"s.age\"\n{inventory}"));
     assert!(!found.has_errors(), "{found:?}");
 }
@@ -122,7 +122,7 @@ fn facts_of_its_own_may_be_of_any_shape() {
     for content in fine {
         let told = |content: &str| found("x 1", &format!("file \"/x\" {{ content {content:?} }}"));
         assert_eq!(told(content), Vec::<String>::new(), "{content}");
-        // Nothing of it ends the rendering early, or what follows would be looked at by nobody.
+        // No part of it ends the rendering early; otherwise the text after it would not be checked.
         let wide = told(&format!("{content}{{{{ 'a' | indent(10**9) }}}}"));
         assert!(wide.len() == 1 && wide[0].starts_with("`indent` goes up to"), "{content}: {wide:?}");
     }

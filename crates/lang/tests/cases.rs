@@ -1,4 +1,4 @@
-//! Cases of modules: what a case may say of its surroundings, and what is shown of what comes out.
+//! Test cases of modules: the nodes that set up a case, and the output of its resources.
 
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 

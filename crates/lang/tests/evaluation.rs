@@ -1,10 +1,10 @@
-//! What expressions come to: of hosts, groups, maps, options, and facts that are not known yet.
+//! The values of expressions: hosts, groups, maps, options, and unknown facts.
 
 mod common;
 
 use common::{check, mistakes};
 
-/// The content that a report shows; else all of it.
+/// Returns the content in a report, or else the whole report.
 fn content_of(said: String) -> String {
     match said.split_once("content=\"").and_then(|(_, rest)| rest.split_once("\" newline=")) {
         Some((content, _)) => content.to_owned(),
@@ -12,7 +12,7 @@ fn content_of(said: String) -> String {
     }
 }
 
-/// Two hosts, the first of which writes `template` into a file: what is in it, or what is wrong.
+/// Returns the file that the first of two hosts writes from `template`, or the mistakes.
 fn written(more: &str, template: &str) -> String {
     let project = format!(
         "host \"db-1\" \"web1\"\ngroup \"back-end\" {{ members \"db-1\" }}\ngroup \"web\" {{ members \"web1\" }}\n{more}\n\
@@ -53,7 +53,7 @@ fn a_name_that_is_nothing_is_told_with_its_nearest_in_every_scope() {
     told("vars { workers 2 }", "{{ wrokers }}", "did you mean `workers`?");
     told("", "{{ hots }}", "did you mean `host`");
     told("vars { colour 1 }", "{% for x in [1] %}{{ color }}{% endfor %}", "did you mean `colour`?");
-    // In a condition of a loop, names of the loop and of its surroundings.
+    // In a condition of a loop, names of the loop and of the surrounding scope are suggested.
     let of_loop = |when: &str| {
         check(&format!(
             "vars {{ sizes 1 2 }}\nhost \"a\"\non \"a\" {{ for size in=(expr)\"sizes\" {{ file \"/{{{{ size }}}}\" when={when:?} }} }}"
@@ -85,7 +85,7 @@ fn what_several_blocks_say_of_one_resource_holds_together() {
             "host \"a\"\non \"*\" {{ package \"x\" {one} }}\non \"a\" {{ package \"x\" {other} }}"
         ))
     };
-    // It is sensitive if one says so, and may fail only if all say so.
+    // The merged resource is sensitive if one of them is, and may fail only if all may fail.
     for (one, other) in
         [("sensitive=#true", ""), ("", "sensitive=#true"), ("sensitive=#true", "sensitive=#true")]
     {

@@ -1,4 +1,4 @@
-//! What people write who come from other tools: each slip is one message with the way out.
+//! Habits from other tools: each mistake gives one message with a solution.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
@@ -6,7 +6,7 @@ mod common;
 
 use common::mistakes;
 
-/// The one mistake of an inventory: its message and help.
+/// Returns the message and the help of the only mistake in an inventory.
 fn one(inventory: &str) -> (String, String) {
     let found = mistakes(inventory);
     let messages: Vec<_> = found.iter().map(|mistake| mistake.message.clone()).collect();
@@ -33,7 +33,7 @@ fn slips_of_syntax_are_one_message_each() {
         "leave it out: `\"a\"`",
     );
     is_helped("host \"\\d\" \"with a longer name beside it\"\nhost \"b\"", "no escape `\\d`", "`\\\\`");
-    // The parser guesses here, and its words are none of ours.
+    // The parser guesses here, so its words are not shown.
     let together = one("host \"a\"\non \"a\" { package \"x\"y }");
     assert_eq!(together, ("\"x\"y is not KDL".to_owned(), String::new()));
     is_helped("host \"a\"\n# my servers\n", "`#` is not KDL", "a comment begins with `//`");

@@ -1,4 +1,4 @@
-//! Hosts, groups, patterns; how hosts are reached, when they wait, which rollout governs them.
+//! Hosts, groups and patterns; connections of hosts, their order, and their rollouts.
 
 mod common;
 
@@ -15,7 +15,7 @@ fn load(text: &str) -> Inventory {
     loaded.inventory.unwrap()
 }
 
-/// One line a host: name, address, groups, connection.
+/// Returns one line for each host: name, address, groups, connection.
 fn hosts(text: &str) -> String {
     let line = |host: &converge_lang::inventory::HostDescription| {
         let c = &host.connection;

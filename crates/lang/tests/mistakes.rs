@@ -1,4 +1,4 @@
-//! What a user is told about every sort of mistake: the place, the cause, what to write instead.
+//! The reports of every sort of mistake: the place, the cause, and the correction.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::{check, loader, mistakes};
 use converge_lang::MemorySources;
 use insta::assert_snapshot;
 
-/// A body of an `on` block for one host.
+/// Returns the result for the body of an `on` block with one host.
 fn body(body: &str) -> String {
     check(&format!("vars {{ x 1 }}\nhost \"a\"\non \"a\" {{\n{body}\n}}"))
 }

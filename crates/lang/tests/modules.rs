@@ -1,4 +1,5 @@
-//! Modules: what their parameters take, how pieces of one instance become one, where it runs, what is inside it.
+//! Modules: the types of their parameters, the merging of an instance's pieces, their place in the order, and their
+//! scope.
 
 mod common;
 
@@ -6,7 +7,7 @@ use common::{loader, one, run};
 use converge_lang::{Builtin, MemorySources};
 use insta::assert_snapshot;
 
-/// A module that takes a bit of everything.
+/// A module with parameters of many sorts.
 const WEB: &str = r#"
 module "web" summary="A web server" version="1.2.0" requires=">=0.1"
 params {
@@ -243,7 +244,7 @@ lang::template
 "#);
 }
 
-/// `outer` calls `inner`, which the inventory calls too.
+/// A project in which `outer` calls `inner`. The inventory calls `inner`, too.
 fn nested(inventory: &str) -> String {
     let outer = r#"
 module "outer"
@@ -620,7 +621,7 @@ fn a_misspelt_name_in_a_module_is_helped_with_the_nearest_of_its_own() {
     assert!(said("{{ parms.port }}").contains("did you mean `params`?"), "{}", said("{{ parms.port }}"));
 }
 
-/// One module that hands what it is given to another, and to a resource.
+/// A project with a module that passes its parameters to another module and to a resource.
 fn handed_through(inventory: &str) -> String {
     let outer = r#"
         params { arg "name" type="name"; param "source" type="string"; param "owners" type="list" of="string" }

@@ -1,11 +1,11 @@
-//! Keys inside the keys of a map: kept whole where the map nests, refused by name where it does not, never lost.
+//! Nested keys in maps: kept in a nested map, refused by name in a flat map, never lost.
 
 mod common;
 
 use common::{loader, mistakes, one, run};
 use insta::assert_snapshot;
 
-/// What is wrong with an inventory whose `env` is a map: message and help of each.
+/// Returns the messages about an inventory whose `env` is a map.
 fn found(vars: &str, env: &str) -> Vec<String> {
     let text =
         format!("vars {{ {vars} }}\nhost \"a\"\non \"a\" {{ command \"x\" always=#true {{ {env} }} }}");
@@ -55,7 +55,7 @@ fn keys_of_an_item_of_a_list_are_refused() {
     assert_eq!(messages, ["an item of `groups` has keys of its own"]);
 }
 
-/// The catalogs of an inventory with the module `m`, which has a map that nests and writes it down in two ways.
+/// Returns the catalogs of an inventory with the module `m`. The module has a nested map and writes it in two ways.
 fn nested(inventory: &str) -> String {
     let module = r#"
         module "m"
@@ -152,7 +152,7 @@ fn map_that_is_written_twice_adds_up_and_keeps_everything() {
     assert_eq!(config("m { config { a { b 1 } }; config { a { c 1 } } }"), "{a={b=1 c=1}}");
     assert_eq!(config("m { config { a (expr)\"nul\"; a 1 } }"), "{a=1}");
     assert_eq!(config("m { config { a 1; a (expr)\"nul\" } }"), "{a=1}");
-    // They may agree once the host has spoken.
+    // The values may turn out to be equal once the facts are known.
     assert_eq!(
         config("m { config { a { b \"{{ facts.hostname }}\" } } }; m { config { a { b \"here\" } } }"),
         "{a={b=\"here\"}}"

@@ -1,4 +1,4 @@
-//! One mistake is one message, and every mistake is said at once.
+//! One mistake gives one message, and all mistakes are reported together.
 
 mod common;
 

@@ -1,10 +1,10 @@
-//! What is found before a host is looked at: in bodies that no host reaches, and once for all hosts.
+//! Mistakes that are found without a host: in bodies that no host uses, and once for all hosts.
 
 mod common;
 
 use common::{loader, mistakes, one};
 
-/// The mistakes of `body`, told by loading alone: no host has it.
+/// Returns the mistakes of `body` from loading alone. No host uses it.
 fn unreached(body: &str) -> Vec<String> {
     let inventory =
         format!("vars {{ x 1; colours \"red\" }}\nhost \"a\"\ngroup \"none\"\non \"none\" {{\n{body}\n}}");
@@ -17,7 +17,7 @@ fn told(inventory: &str) -> Vec<String> {
     messages.filter(|message| message != "`none` is a group without hosts").collect()
 }
 
-/// The mistakes of a module that is never called.
+/// Returns the mistakes of a module that is never called.
 fn uncalled(module: &str) -> Vec<String> {
     let sources = one("host \"a\"").file("modules/m/module.kdl", module);
     let loaded = loader(sources, &[]).load("inventory.kdl", &[]);
@@ -90,7 +90,7 @@ fn no_second_mistake_follows_from_the_first() {
     );
 }
 
-/// What is for the hosts of another environment may name what only they have.
+/// Code for the hosts of another environment may name variables that only those hosts have.
 #[test]
 fn variables_are_for_hosts_to_say() {
     let nothing = Vec::<String>::new();

@@ -1,5 +1,5 @@
-//! Resources: their names and addresses, the two forms of parameters, loops and conditions, commands and content,
-//! who comes after whom and who is notified.
+//! Resources: names and addresses, the two forms of parameters, loops and conditions, commands and content, order and
+//! notifications.
 
 mod common;
 
@@ -9,7 +9,7 @@ use common::{check, facts, loader, one, run};
 use converge_lang::{FactsOf, MemorySources, NoFacts, Selection};
 use insta::assert_snapshot;
 
-/// A body of an `on` block for one host.
+/// Returns the result for the body of an `on` block with one host.
 fn body(body: &str) -> String {
     check(&format!(
         "vars {{ ports 80 443; u {{ name \"ada\"; uid 2001; groups \"a\" \"b\" }}; word \"two words\"; limits {{ soft 1; hard 2 }} }}\nhost \"a\"\non \"a\" {{\n{body}\n}}"

@@ -1,4 +1,4 @@
-//! Rollouts: their settings, what they do around a host, and the mistakes in both.
+//! Rollouts: their settings, their actions around a host, and mistakes in both.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn what_is_done_around_a_host_is_done_where_at_says() {
         assert!(!diagnostics.has_errors(), "{told:?}");
         let show = |gate: &converge_lang::Gate| {
             assert_eq!(gate.compiled.catalog.host, gate.on);
-            // A command that does not say when is run each time.
+            // A command without a guard is run each time.
             let step = |step: &converge_model::Resource| match step.params.get("always") {
                 Some(_) => format!("{} always", step.address),
                 None => step.address.to_string(),

@@ -1,4 +1,4 @@
-//! Large inventories, and bad ones that only look large.
+//! Large inventories, and wrong ones that only look large.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use common::{facts, loader, mistakes, one};
 use converge_lang::{Loaded, MemorySources, Selection};
 
-/// So many hosts with so many resources each, with variables, a loop and a condition.
+/// Returns an inventory with so many hosts and resources for each, with variables, a loop and a condition.
 fn fleet(hosts: usize, resources: usize) -> String {
     let mut text = format!(
         "vars {{ domain \"example.com\"; root \"/srv/{{{{ host.name }}}}\" }}\ngroup \"web\" {{ host \"web[1..{hosts}]\"; vars {{ port 80 }} }}\non \"web\" {{\n"
@@ -38,7 +38,7 @@ fn a_fleet_compiles_in_time() {
         assert_eq!(compiled.unwrap().catalog.resources.len(), 50);
     }
     let compiled = started.elapsed();
-    // Debug builds are some ten times slower than what ships; a quadratic step would be a hundred times slower.
+    // A debug build is about ten times slower than a release build. A quadratic step would be a hundred times slower.
     assert!(
         compiled < Duration::from_secs(20),
         "loaded {loaded:?}, checked {checked:?}, compiled {compiled:?}"
@@ -46,9 +46,10 @@ fn a_fleet_compiles_in_time() {
     eprintln!("loaded {loaded:?}, checked {checked:?}, compiled {compiled:?}");
 }
 
-/// Bad input is refused in time, with a place and without a panic.
+/// Checks that wrong input is refused in time, with a place and without a panic.
 fn refused(name: &str, text: &str) {
-    // Fifty milliseconds in a release build on a quiet machine; what grows without bounds takes minutes on any.
+    // A release build on an idle machine takes fifty milliseconds. A step without a limit would take minutes on any
+    // machine.
     refused_within(Duration::from_secs(20), name, text);
 }
 
@@ -113,7 +114,7 @@ fn variables_that_grow_from_each_other_end() {
     refused("chain", &chain);
 }
 
-/// A file whose content is filled in from `template`.
+/// Returns a project with a file whose content is filled in from `template`.
 fn filled(template: &str) -> String {
     format!("host \"a\"\non \"a\" {{ file \"/a\" {{ content #\"{template}\"# }} }}")
 }

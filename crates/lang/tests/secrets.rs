@@ -1,4 +1,4 @@
-//! Secrets: they reach the parameters that hold them, and nothing that is shown, stored or decided.
+//! Secrets: they reach the parameters that contain them, but never output, stored data or decisions.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What a selection names must exist: before a host is reached, where that can be known.
+//! The names in a selection must exist. This is checked before a host is reached, if it can be known then.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
@@ -18,7 +18,7 @@ const INVENTORY: &str = r#"
     on "web2" { file "/etc/only-here" tags="other" }
 "#;
 
-/// What is wrong with a selection: messages and help.
+/// Returns the messages and the help about a selection.
 fn missing(inventory: &str, hosts: &[&str], selection: &Selection) -> Vec<(String, String)> {
     let inventory = loader(one(inventory), &[]).load("inventory.kdl", &[]).inventory.unwrap();
     let hosts: Vec<HostName> = hosts.iter().map(|host| HostName::new(*host).unwrap()).collect();

@@ -1,4 +1,4 @@
-//! What KDL itself gets wrong, or reads otherwise than it was meant: said with the right spelling beside it.
+//! Mistakes in KDL, and text that KDL reads in another way than intended: the report shows the correct spelling.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use common::{check, mistakes};
 use insta::assert_snapshot;
 
-/// A body of an `on` block for one host.
+/// Returns the result for the body of an `on` block with one host.
 fn body(body: &str) -> String {
     check(&format!("vars {{ x 1 }}\nhost \"a\"\non \"a\" {{\n{body}\n}}"))
 }

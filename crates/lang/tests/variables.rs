@@ -1,4 +1,4 @@
-//! Variables: shapes, precedence, evaluation, and what `explain` says of them.
+//! Variables: shapes, precedence, evaluation, and the output of `explain`.
 
 mod common;
 
@@ -7,7 +7,7 @@ use converge_lang::diagnostic::Style;
 use converge_lang::{Definition, Loaded, MemorySources};
 use insta::assert_snapshot;
 
-/// One host that writes `content` into a file, after `vars`.
+/// Returns the result for one host that writes `content` into a file, after `vars`.
 fn content(vars: &str, content: &str) -> String {
     check(&format!("{vars}\nhost \"a\"\non \"a\" {{ file \"/f\" newline=#false {{ content {content} }} }}"))
 }
@@ -511,7 +511,7 @@ fn the_keys_of_a_map_are_evaluated_one_by_one() {
 a
   file[/f] path="/f" content="http:///run/blog.sock" newline=false state="present"  (on "a")
 "#);
-    // All of it is more than one of its keys.
+    // The whole map includes this key, so it is a cycle.
     let whole = r#"vars { app { name "blog"; all "{{ app | length }}{{ app | tojson }}" } }"#;
     assert_snapshot!(content(whole, "\"{{ app.name }}\""), @r#"
 lang::cycle
@@ -524,7 +524,7 @@ lang::cycle
  2 | host "a"
    `----
 "#);
-    // A cycle goes through keys.
+    // A cycle through keys.
     let cycle = r#"vars { app { a "{{ app.b.c }}"; b { c "{{ other }}" } }; other "{{ app.a }}" }"#;
     assert_snapshot!(content(cycle, "\"{{ app.a }}\""), @r#"
 lang::cycle
@@ -539,7 +539,7 @@ lang::cycle
  2 | host "a"
    `----
 "#);
-    // A key that nobody reads is a mistake all the same, once.
+    // A key that is never read is also an error, reported once.
     let unread = r#"vars { app { name "blog"; bad "{{ nope }}"; worse { deep "{{ nope.at_all }}" } } }"#;
     assert_snapshot!(content(unread, "\"{{ app.name }}\""), @r#"
 lang::template

@@ -1,4 +1,4 @@
-//! Runs `converge_lang::fuzz::template` on whatever libFuzzer comes up with.
+//! Runs `converge_lang::fuzz::template` on the inputs of libFuzzer.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|text: &str| converge_lang::fuzz::template(text));

@@ -1,4 +1,4 @@
-//! The values that one node gives to the parameters of its schema, typed but not yet merged with defaults.
+//! The arguments of one node for the parameters of its schema. They are typed, but not merged with defaults yet.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::source::diagnostic::Span;
 use crate::source::ids::{ChildId, ParamId, Table};
 use crate::template::{GivenAt, StandIns};
 
-/// What is given to one schema: an entry for each parameter and each child.
+/// The arguments for one schema: an entry for each parameter and each child.
 #[derive(Clone, Debug)]
 pub(crate) struct Arguments {
     pub(crate) params: Table<ParamId, Option<Argument>>,
     pub(crate) children: Table<ChildId, Vec<Row>>,
-    /// Keys that are in no table.
+    /// Keys that are not in the schema.
     pub(crate) free: Vec<MapEntry>,
     pub(crate) at: Span,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) given: Arguments,
-    /// Whether it is there only if an unknown condition holds.
+    /// Whether it exists only if an unknown condition is true.
     pub(crate) maybe: bool,
 }
 
@@ -35,32 +35,32 @@ pub(crate) struct Row {
 pub(crate) struct Argument {
     pub(crate) held: Bound,
     pub(crate) at: Span,
-    /// Where callers of modules gave it, as far out as possible; a default is given nowhere.
+    /// Where callers of modules gave it, as far out as possible. Empty for a default.
     pub(crate) given: GivenAt,
     pub(crate) maybe: bool,
 }
 
-/// What a parameter holds.
+/// The content of a parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Bound {
     One(Atom),
     Many(Vec<Atom>),
     Map(Vec<MapEntry>),
-    /// Something that depends on unknown facts.
+    /// A value that depends on unknown facts.
     Unknown,
 }
 
-/// One key of a map with what it holds.
+/// One key of a map with its value.
 #[derive(Clone, Debug)]
 pub(crate) struct MapEntry {
     pub(crate) key: Arc<str>,
     pub(crate) value: Nested,
     pub(crate) at: Span,
-    /// As of an [`Argument`].
+    /// The same as in [`Argument`].
     pub(crate) given: GivenAt,
 }
 
-/// Adds keys to a map. Maps below one key add up as well; of anything else that meets and differs, `clash` is told.
+/// Adds keys to a map. Maps below one key are merged. For other values that differ, `clash` is called.
 pub(crate) fn join_keys(
     into: &mut Vec<MapEntry>,
     more: Vec<MapEntry>,
@@ -80,7 +80,7 @@ pub(crate) fn join_keys(
     }
 }
 
-/// What a key of a map holds. Below a flat map there are single values and lists of them.
+/// The value of a key in a map. In a flat map it is a single value or a list of single values.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Nested {
     One(Atom),
@@ -89,7 +89,7 @@ pub(crate) enum Nested {
 }
 
 impl Nested {
-    /// Whether any of it is unknown.
+    /// Whether a part of it is unknown.
     pub(crate) fn has_unknown(&self) -> bool {
         match self {
             Self::One(atom) => *atom == Atom::Unknown,
@@ -98,7 +98,7 @@ impl Nested {
         }
     }
 
-    /// The single values in it, those of maps aside.
+    /// Returns the single values in it, without those inside maps.
     pub(crate) fn atoms(&self) -> Vec<&Atom> {
         match self {
             Self::One(atom) => vec![atom],
@@ -108,23 +108,23 @@ impl Nested {
     }
 }
 
-/// One value, typed.
+/// One typed value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Atom {
     Plain(Scalar),
     /// A text that holds a secret.
     Secret(SecretText),
-    /// A file as content.
+    /// The content of a file.
     Content(Content, ContentSource),
-    /// It depends on unknown facts.
+    /// A value that depends on unknown facts.
     Unknown,
 }
 
-/// A text that holds a secret, or is one.
+/// A text that is a secret or contains one.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SecretText {
     pub(crate) text: Arc<str>,
-    /// What it would be with other secrets; none where all of it is secret.
+    /// The text with other secrets in place of the real ones. None if the whole text is secret.
     pub(crate) stand_ins: Option<StandIns>,
 }
 
@@ -141,7 +141,7 @@ impl PartialEq for MapEntry {
 }
 
 impl Arguments {
-    /// Nothing given yet.
+    /// Returns arguments without values.
     pub(crate) fn empty(schema: &Schema, at: Span) -> Self {
         Self {
             params: schema.params.iter().map(|_| None).collect(),
@@ -151,7 +151,7 @@ impl Arguments {
         }
     }
 
-    /// Whether it says the same as `other`, wherever either stands.
+    /// Whether it has the same content as `other`, whatever their places.
     pub(crate) fn same(&self, other: &Self) -> bool {
         let held = |argument: &Option<Argument>| argument.as_ref().map(|argument| argument.held.clone());
         self.params.iter().map(held).eq(other.params.iter().map(held))
@@ -163,7 +163,7 @@ impl Arguments {
                 .all(|(a, b)| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.given.same(&b.given)))
     }
 
-    /// Whether any of it is unknown.
+    /// Whether a part of it is unknown.
     pub(crate) fn has_unknown(&self) -> bool {
         let unknown = |entry: &MapEntry| entry.value.has_unknown();
         self.params.iter().flatten().any(|argument| argument.maybe || argument.held.has_unknown())
@@ -171,7 +171,7 @@ impl Arguments {
             || self.children.iter().flatten().any(|row| row.maybe || row.given.has_unknown())
     }
 
-    /// The one value of a parameter, where it is known and plain.
+    /// Returns the single value of a parameter, if it is known and plain.
     pub(crate) fn scalar(&self, param: ParamId) -> Option<&Scalar> {
         match &self.params.get(param)?.as_ref()?.held {
             Bound::One(Atom::Plain(scalar)) => Some(scalar),
@@ -181,7 +181,7 @@ impl Arguments {
 }
 
 impl Bound {
-    /// Whether any of it is unknown.
+    /// Whether a part of it is unknown.
     pub(crate) fn has_unknown(&self) -> bool {
         match self {
             Self::One(atom) => *atom == Atom::Unknown,
@@ -192,7 +192,7 @@ impl Bound {
     }
 }
 
-/// The text of a scalar, as the name of something.
+/// Returns the text of a scalar that is used as a name.
 pub(crate) fn name_of(scalar: &Scalar) -> Option<Arc<str>> {
     match scalar {
         Scalar::Text(text) => Some(text.as_str().into()),

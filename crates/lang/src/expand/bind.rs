@@ -1,5 +1,5 @@
-//! From what is written for a schema to the values of its parameters: loops and conditions are walked, values evaluated
-//! and typed.
+//! Binds written values to the parameters of a schema: walks loops and conditions, evaluates values and converts them
+//! to their types.
 
 use converge_model::schema::Param;
 use converge_model::{Content, Scalar, Type};
@@ -21,15 +21,15 @@ use crate::source::ids::ParamId;
 use crate::syntax::parse::{Literal, Origin, Written};
 use crate::template::{self, Evaluated, Found, GivenAt, Marks, Raw, fold};
 
-/// What a binding comes to on a host, or in an instance of a module.
+/// The result of a binding on a host, or in an instance of a module.
 pub(crate) struct BindingRead {
     pub(crate) given: Arguments,
     pub(crate) options: Options,
-    /// What is wrong with it there.
+    /// The mistakes found there.
     pub(crate) told: Diagnostics,
 }
 
-/// Reads what `binding` gives to `schema`.
+/// Reads the arguments of `binding` for `schema`.
 pub(crate) fn bind(
     binding: &Binding,
     schema: &Schema,
@@ -103,7 +103,7 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Reads what waits for everything else, and says what is missing.
+    /// Reads the parts that depend on all others, and reports missing parameters.
     fn finish(mut self, evaluator: &Evaluator) -> BindingRead {
         let shell = self.schema.param("shell").and_then(|param| self.given.scalar(param));
         let is_shell = shell == Some(&Scalar::Bool(true));
@@ -116,9 +116,9 @@ impl<'a> Binder<'a> {
             self.with(with, evaluator);
         }
         for (id, param) in self.schema.params.entries() {
-            // What a module requires is known once all its pieces are.
+            // Required parameters of a module are checked later, after all its pieces are merged.
             let needed = param.required && self.target == Target::Catalog;
-            // What is written and wrong has been said, and what is null counts as not written.
+            // A wrong value was already reported. Null counts as not written.
             let absent = self.given.params[id].is_none() && !(self.failed.contains(&id) && self.has_failed());
             if needed && absent && !self.given.free.iter().any(|f| *f.key == *param.name) {
                 self.diagnostics.push(missing(self.schema, param, self.given.at));
@@ -131,7 +131,7 @@ impl<'a> Binder<'a> {
         !self.diagnostics.is_empty()
     }
 
-    /// Adds a second value: lists and maps grow, anything else is given twice.
+    /// Adds a second value. Lists and maps are merged; for other types it is an error.
     fn add(
         &mut self,
         mut first: arguments::Argument,
@@ -169,7 +169,7 @@ impl<'a> Binder<'a> {
             (Type::Command, _) => self.list(&Type::Text, param, terms, evaluator),
             (_, [Term::Constant(scalar, _)]) => Some(Bound::One(Atom::Plain(scalar.clone()))),
             (ty, [Term::Open(written)]) => self.open(ty, param, written, evaluator),
-            // A single value that is not one was refused when it was resolved.
+            // A list in place of a single value was refused in `resolve`.
             _ => Some(Bound::Unknown),
         }
     }
@@ -208,7 +208,8 @@ impl<'a> Binder<'a> {
         Some(Bound::Many(items))
     }
 
-    /// A command that a shell reads, as a host tells, or does not: then it is split before it is filled in.
+    /// Reads a command. Whether a shell runs it may be known only on a host. Without a shell it is split before
+    /// templates are filled in.
     fn line(
         &mut self,
         param: &Param,
@@ -272,7 +273,7 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// A file of the project, by its path: the host gets its content. The path does not depend on facts.
+    /// Reads a path of a project file, whose content the host gets. The path must not depend on facts.
     fn controller_path(&mut self, param: &Param, written: &Written, evaluator: &Evaluator) -> Option<Atom> {
         let text = match written.origin {
             Origin::Plain => match evaluator.name(written) {
@@ -322,7 +323,7 @@ impl<'a> Binder<'a> {
         self.scalar(ty, Limits::of(param), &value.value, value.marks.clone(), at).map(Bound::One)
     }
 
-    /// Takes parameters from a map; what is written beside it wins.
+    /// Takes parameters from a map. Parameters written beside it win.
     fn with(&mut self, written: &Written, evaluator: &Evaluator) {
         let Some(value) = self.evaluated(written, evaluator) else { return };
         if value.marks.unknown {

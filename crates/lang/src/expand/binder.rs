@@ -1,4 +1,4 @@
-//! A value as its parameter's type has it, and what is kept of a binding while it is read.
+//! Converts values to the types of their parameters. Also holds the state of a binding while it is read.
 
 use converge_model::Type;
 use minijinja::Value;
@@ -15,26 +15,26 @@ use crate::source::ids::ParamId;
 use crate::syntax::parse::Written;
 use crate::template::{self, Evaluated, GivenAt, Marks, Raw};
 
-/// A binding on its way to the values of its parameters.
+/// A binding that is being read.
 pub(super) struct Binder<'a> {
     pub(super) schema: &'a Schema,
     pub(super) target: Target,
     pub(super) has_options: bool,
     pub(super) given: Arguments,
-    /// Commands that a shell may read: whether it does is known once everything else is.
+    /// Commands that a shell may run. Whether it does is known only after all other parameters were read.
     pub(super) lines: Vec<(ParamId, &'a Argument, &'a Written, Evaluator, bool)>,
-    /// Parameters that are written and have no value: they are null, or wrong.
+    /// Parameters that are written, but have no value: they are null or wrong.
     pub(super) failed: Vec<ParamId>,
     pub(super) with: Option<&'a Written>,
-    /// What callers of modules gave and was read for the value in hand.
+    /// Where callers of modules gave the values that the current value was made of.
     pub(super) read: GivenAt,
     pub(super) options: Options,
-    /// What is wrong with it.
+    /// The mistakes of the binding.
     pub(super) diagnostics: Diagnostics,
 }
 
 impl<'a> Binder<'a> {
-    /// A binder of what stands at `at`, of which nothing is read yet.
+    /// Returns a binder for the node at `at`.
     pub(super) fn new(schema: &'a Schema, target: Target, has_options: bool, at: Span) -> Self {
         Self {
             schema,
@@ -50,7 +50,8 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Where the value in hand was given: to a module at `at`, unless it comes from the parameters of another.
+    /// Returns where the current value was given: at `at` for a module, unless it comes from the parameters of another
+    /// module.
     pub(super) fn given_at(&mut self, at: Span) -> GivenAt {
         let read = std::mem::take(&mut self.read);
         match self.target {
@@ -64,7 +65,7 @@ impl<'a> Binder<'a> {
         Some(value)
     }
 
-    /// One value of the result of a template or an expression.
+    /// Converts one value from the result of a template or an expression.
     pub(super) fn scalar(
         &mut self,
         ty: &Type,

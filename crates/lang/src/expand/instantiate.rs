@@ -1,4 +1,4 @@
-//! Module instances: what their pieces come to as `params`, whether that is what the module demands, and their bodies.
+//! Module instances: merges their pieces into `params`, checks the module's assertions, and walks their bodies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -20,7 +20,8 @@ use crate::schema::{Assert, Schema};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::template::{Evaluated, Found, GivenAt, List, Map, Marks, Scope, ScopeError, fold, unknown};
 
-/// Expands every instance, callers before those they call, so that all pieces of an instance are there in time.
+/// Expands every instance. Callers come before the modules that they call, so that all pieces of an instance are
+/// complete.
 pub(crate) fn all(bodies: &mut Bodies<'_>, resolved: &Resolved, host_scope: &Arc<HostScope>) {
     for module in &resolved.order {
         let of_module: Vec<Instance> =
@@ -61,7 +62,7 @@ fn one(
     if !failed {
         asserts(&module.schema, &given, &scope, &mut told);
     }
-    // The body of a module that was called wrongly would only repeat the mistake.
+    // Skip the body of a module that was called wrongly: it would only repeat the mistake.
     if failed || !told.is_empty() {
         bodies.dropped.insert(module.schema.name.clone());
     } else {
@@ -75,7 +76,7 @@ fn one(
     bodies.diagnostics.extend_called(told, called);
 }
 
-/// What a piece gives; values of a piece that may not be there are unknown where others disagree.
+/// Returns the arguments of a piece. If the piece may not exist, its values are unknown wherever other pieces disagree.
 fn piece(call: Call) -> Arguments {
     let mut given = Arc::unwrap_or_clone(call.given);
     if call.maybe {
@@ -91,7 +92,7 @@ fn passed(calls: &[Call]) -> Options {
     passed
 }
 
-/// The value of `params`.
+/// Returns the value of `params`.
 fn params(schema: &Schema, given: &Arguments) -> Vec<(String, Value, Marks)> {
     let of_params = schema.params.iter().zip(&given.params).map(|(param, argument)| {
         let (value, marks) = match argument {
@@ -108,7 +109,7 @@ fn params(schema: &Schema, given: &Arguments) -> Vec<(String, Value, Marks)> {
     of_params.chain(of_children).chain(free).collect()
 }
 
-/// Names of parameters were checked when the module was read, so none fold to one.
+/// Names of parameters were checked when the module was read, so no two fold to the same name.
 fn map(entries: Vec<(String, Value, Marks)>) -> Value {
     Map::folding(entries).unwrap_or_else(|_| Value::from(()))
 }
@@ -157,7 +158,7 @@ fn atom(atom: &Atom, given: &GivenAt) -> (Value, Marks) {
     (value, marks | Marks::given(given.clone()))
 }
 
-/// Without a default a list is empty, anything else null.
+/// Returns the value without a default: an empty list or map, or else null.
 fn empty(ty: &Type) -> Value {
     match ty {
         Type::List(_) | Type::Command => List::new(Vec::new()),
@@ -166,7 +167,7 @@ fn empty(ty: &Type) -> Value {
     }
 }
 
-/// Checks what the module demands of its parameters, deep.
+/// Checks the assertions of a module and of its children.
 fn asserts(schema: &Schema, given: &Arguments, evaluator: &Evaluator, diagnostics: &mut Diagnostics) {
     if !schema.asserts.is_empty() {
         let names = params(schema, given).into_iter();
@@ -175,7 +176,7 @@ fn asserts(schema: &Schema, given: &Arguments, evaluator: &Evaluator, diagnostic
         let mut broken = false;
         for demand in &schema.asserts {
             let Err(report) = violated(demand, given.at, &inner) else { continue };
-            // A demand may rest on the one before it: what it stumbles over then is no second mistake.
+            // An assertion may rely on the one before it. So errors after a failed assertion are not reported.
             if !broken || report.code == Code::Assert {
                 diagnostics.push(report);
             }
@@ -187,7 +188,7 @@ fn asserts(schema: &Schema, given: &Arguments, evaluator: &Evaluator, diagnostic
     }
 }
 
-/// An error where the demand is not met, at the values that it reads; at the call where it reads none.
+/// Returns an error if the assertion fails. It points at the values that the assertion reads, or else at the call.
 fn violated(demand: &Assert, call: Span, evaluator: &Evaluator) -> Result<(), Diagnostic> {
     let written = crate::syntax::parse::Written {
         literal: crate::syntax::parse::Literal::Text(demand.expression.clone()),
@@ -215,10 +216,10 @@ fn violated(demand: &Assert, call: Span, evaluator: &Evaluator) -> Result<(), Di
     }
 }
 
-/// What a module's texts see: `params`, its own variables, and what everybody sees.
+/// The names in scope in a module: `params`, its own variables, and the common names.
 struct ModuleScope {
     params: Value,
-    /// The variables, as far as they were read, by their index in the module.
+    /// The variables that were read so far, by their index in the module.
     known: Mutex<HashMap<usize, Result<Found, ScopeError>>>,
     body: u32,
     module: Arc<Module>,
@@ -228,7 +229,7 @@ struct ModuleScope {
 }
 
 impl ModuleScope {
-    /// The evaluator in which an instance's body is walked.
+    /// Returns the evaluator for the body of an instance.
     fn evaluator(
         host_scope: &Arc<HostScope>,
         module: &Arc<Module>,
@@ -259,7 +260,7 @@ impl ModuleScope {
     }
 }
 
-/// The variables of a module are each instance's own.
+/// The owner of a module instance's variables.
 struct OfModule {
     scope: Weak<ModuleScope>,
     body: u32,

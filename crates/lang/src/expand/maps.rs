@@ -1,4 +1,4 @@
-//! Maps as parameters: their keys walked, and what each holds, be it one value, a list, or keys of its own.
+//! Maps as parameters: walks their keys and reads their values, which may be single values, lists or maps.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,28 +18,28 @@ use crate::schema::types::Limits;
 use crate::source::diagnostic::{Code, Diagnostic, Span};
 use crate::template::{self, Evaluated, Found, GivenAt, Map, Marks, Raw};
 
-/// What a map may hold.
+/// The values that a map may have.
 #[derive(Clone, Copy)]
 pub(super) enum Shape {
-    /// Single values, and lists of them.
+    /// Single values and lists of them.
     Flat,
-    /// Lists and maps as well, so many within one another.
+    /// Also lists and maps, nested at most so deep.
     Nested(usize),
 }
 
 impl Shape {
-    /// That of a parameter.
+    /// Returns the shape of a parameter.
     pub(super) fn of(param: &Param) -> Self {
         if param.ty == Type::Tree { Self::Nested(Tree::DEPTH) } else { Self::Flat }
     }
 }
 
-/// The keys of a map, as they are walked.
+/// The keys of a map while they are walked.
 struct Keys<'b, 'a> {
     binder: &'b mut Binder<'a>,
     shape: Shape,
     entries: Vec<MapEntry>,
-    /// Where in them each key stands.
+    /// The index of each key in `entries`.
     indices: HashMap<Arc<str>, usize>,
 }
 
@@ -64,7 +64,7 @@ impl<'k> Visitor<'k, Key> for Keys<'_, '_> {
 }
 
 impl Binder<'_> {
-    /// The keys that stand in braces.
+    /// Reads keys written in braces.
     pub(super) fn keys(
         &mut self,
         shape: Shape,
@@ -76,7 +76,7 @@ impl Binder<'_> {
         visitor.entries
     }
 
-    /// One key with what it holds; `None` if that is null or wrong.
+    /// Returns one key with its value; `None` if the value is null or wrong.
     pub(super) fn entry(&mut self, shape: Shape, key: &Key, evaluator: &Evaluator) -> Option<MapEntry> {
         let mut given = GivenAt::default();
         let value = self.value(shape, key.at, &key.value, evaluator, &mut given);
@@ -98,7 +98,7 @@ impl Binder<'_> {
                 let mut list = Vec::with_capacity(items.len());
                 for item in items {
                     match (shape, self.value(inner, at, item, evaluator, given)) {
-                        // What is flat has no lists in lists: their items are its own.
+                        // In a flat map nested lists are flattened.
                         (Shape::Flat, Some(Nested::List(items))) => list.extend(items),
                         (_, value) => list.extend(value),
                     }
@@ -133,7 +133,7 @@ impl Binder<'_> {
         value
     }
 
-    /// What a value comes to below a key; `None` if it is null or wrong.
+    /// Returns a value below a key; `None` if it is null or wrong.
     fn nested(&mut self, shape: Shape, value: Evaluated, at: Span) -> Option<Nested> {
         if value.marks.unknown {
             return Some(Nested::One(Atom::Unknown));
@@ -169,7 +169,7 @@ impl Binder<'_> {
         }
     }
 
-    /// A map that an expression gives.
+    /// Reads a map that is the result of an expression.
     pub(super) fn map_of(&mut self, of: &Param, value: &Evaluated, at: Span) -> Option<Bound> {
         if value.marks.unknown {
             return Some(Bound::Unknown);
@@ -190,7 +190,7 @@ impl Binder<'_> {
         }
     }
 
-    /// Refuses keys that hold keys, or lists of them, in a flat map; whether there are some.
+    /// Refuses maps, and lists of lists or maps, as values of a flat map. Returns whether there were any.
     fn refuse_nested(&mut self, of: &Param, map: &Map, at: Span) -> Option<bool> {
         let mut has_nested = false;
         for (key, Found { value, marks }) in self.diagnostics.told(map.entries().map_err(|error| *error.0))? {
@@ -231,7 +231,7 @@ impl Binder<'_> {
     }
 }
 
-/// In a flat map a key without a value stays, with none.
+/// In a flat map a key without a value is kept with an empty list.
 fn or_empty(shape: Shape, value: Option<Nested>) -> Option<Nested> {
     match shape {
         Shape::Flat => Some(value.unwrap_or(Nested::List(Vec::new()))),
@@ -239,7 +239,7 @@ fn or_empty(shape: Shape, value: Option<Nested>) -> Option<Nested> {
     }
 }
 
-/// Whether a value is a map, or a list of something else than plain values.
+/// Whether a value is a map, or a list that contains lists or maps.
 fn holds_map(value: &minijinja::Value) -> bool {
     match template::raw(value) {
         Raw::Map(_) => true,

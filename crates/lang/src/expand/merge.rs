@@ -1,5 +1,5 @@
-//! The pieces of one module instance made one: lists and children add up, children of one key are one, single values
-//! must agree. Children that are a rule of their own (`join=#false`) never add up: those of one key must be equal.
+//! Merges the pieces of one module instance. Lists and children are collected, children with one key are merged, and
+//! single values must agree. Children with `join=#false` are never merged: those with one key must be equal.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::schema::Schema;
 use crate::schema::mismatch::missing;
 use crate::template::GivenAt;
 
-/// Merges the pieces of a module, in the order written.
+/// Merges the pieces of a module instance, in the order written.
 pub(crate) fn merge(
     schema: &Schema,
     first: Arguments,
@@ -28,10 +28,10 @@ pub(crate) fn merge(
     merged
 }
 
-/// What is missing in the merged whole, deep.
+/// Reports missing parameters in the merged result, including its children.
 pub(crate) fn required(schema: &Schema, given: &Arguments, diagnostics: &mut Diagnostics) {
     for ((id, param), argument) in schema.params.entries().zip(&given.params) {
-        // A child that is known by its key has one.
+        // A keyed child must have its key.
         if (param.required || schema.key() == Some(id)) && argument.is_none() {
             diagnostics.push(missing(schema, param, given.at));
         }
@@ -55,8 +55,8 @@ fn join(schema: &Schema, into: &mut Arguments, piece: Arguments, diagnostics: &m
     keys(&mut into.free, piece.free, false, diagnostics);
 }
 
-/// Adds keys to those of another place. Two values of one key must agree, as far as they are known; `maybe`: one of the
-/// places may not be there.
+/// Adds the keys of another place. Two known values of one key must agree. `maybe` means: one of the places may not
+/// exist.
 fn keys(into: &mut Vec<MapEntry>, more: Vec<MapEntry>, maybe: bool, diagnostics: &mut Diagnostics) {
     join_keys(into, more, &mut |known, entry| {
         if maybe || known.value.has_unknown() || entry.value.has_unknown() {
@@ -74,7 +74,7 @@ fn agree(param: &Param, into: &mut Argument, argument: Argument, diagnostics: &m
     into.given = std::mem::take(&mut into.given) | argument.given.clone();
     match (&mut into.held, argument.held) {
         (Bound::Many(items), Bound::Many(more)) if matches!(param.ty, Type::List(_)) => {
-            // Two pieces that ask for the same ask for it once.
+            // An item that two pieces ask for is added once.
             more.into_iter().for_each(|item| {
                 if !items.contains(&item) {
                     items.push(item)
@@ -105,7 +105,7 @@ fn differ(
     );
 }
 
-/// Adds a child: to the one of its key, to nothing where an equal one is there, else as a new one.
+/// Adds a child. It is merged into the child with the same key, dropped if an equal child exists, or else added.
 fn add(schema: &Schema, into: &mut Vec<Row>, row: Row, diagnostics: &mut Diagnostics) {
     let key = key_of(schema, &row.given);
     let known = match &key {
@@ -124,7 +124,7 @@ fn add(schema: &Schema, into: &mut Vec<Row>, row: Row, diagnostics: &mut Diagnos
     }
 }
 
-/// Makes two children of one key one.
+/// Merges two children with one key.
 fn meet(schema: &Schema, known: &mut Row, row: Row, diagnostics: &mut Diagnostics) {
     let is_open = known.maybe || row.maybe || known.given.has_unknown() || row.given.has_unknown();
     known.maybe &= row.maybe;
@@ -151,7 +151,7 @@ fn key_of(schema: &Schema, given: &Arguments) -> Option<std::sync::Arc<str>> {
     }
 }
 
-/// Children of one key inside one piece are one as well.
+/// Merges children with one key inside one piece.
 fn collapse(schema: &Schema, given: &mut Arguments, diagnostics: &mut Diagnostics) {
     for (schema, rows) in schema.children.iter().zip(given.children.iter_mut()) {
         let mut keys: HashMap<std::sync::Arc<str>, usize> = HashMap::new();
@@ -173,7 +173,7 @@ fn collapse(schema: &Schema, given: &mut Arguments, diagnostics: &mut Diagnostic
     }
 }
 
-/// Writes the defaults where nothing is given. A default never conflicts.
+/// Sets the defaults of parameters without a value. A default never conflicts.
 pub(crate) fn defaults(schema: &Schema, given: &mut Arguments) {
     let at = given.at;
     for (param, argument) in schema.params.iter().zip(given.params.iter_mut()) {

@@ -1,5 +1,4 @@
-//! From the bodies of a host to its resources: they are walked, what is given is bound to parameters, modules are
-//! instantiated.
+//! Expands the bodies of a host into its resources: walks the bodies, binds values to parameters, instantiates modules.
 
 pub(crate) mod arguments;
 pub(crate) mod bind;

@@ -1,4 +1,4 @@
-//! The options that every resource has, whatever its kind: who comes before, who is notified, tags, retries.
+//! The options that every resource has: dependencies, notifications, tags, retries.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::syntax::parse::Written;
 use crate::template::{self, Raw};
 
-/// What is written of them at one resource or module.
+/// The options written at one resource or module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) after: Vec<Named>,
@@ -29,17 +29,17 @@ pub(crate) struct Options {
     pub(crate) may_fail: bool,
 }
 
-/// An address, or a name, and where it is written.
+/// An address or a name, and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Named {
     pub(crate) text: Arc<str>,
     pub(crate) at: Span,
-    /// The module instance in which it is looked for first.
+    /// The module instance in which it is looked up first.
     pub(crate) within: Option<Arc<str>>,
 }
 
 impl Options {
-    /// Takes one option; of those that have one value, resolving has seen that there is one.
+    /// Sets one option. For options with a single value, `resolve` has checked that there is exactly one.
     pub(crate) fn set(
         &mut self,
         option: OptionName,
@@ -86,7 +86,7 @@ impl Options {
         }
     }
 
-    /// What a module passes on to a resource in it.
+    /// Adds the options that a module passes on to a resource in it.
     pub(crate) fn inherit(&mut self, module: &Self) {
         self.after.extend(module.after.iter().cloned());
         self.notify.extend(module.notify.iter().cloned());
@@ -95,7 +95,7 @@ impl Options {
         self.sensitive |= module.sensitive;
     }
 
-    /// Says in which module instance its addresses are looked for first.
+    /// Sets the module instance in which its addresses are looked up first.
     pub(crate) fn within(&mut self, module: Option<&Arc<str>>) {
         for named in self.after.iter_mut().chain(&mut self.notify) {
             named.within = module.cloned();
@@ -103,7 +103,7 @@ impl Options {
     }
 }
 
-/// How a notification is meant: the address without `:reload`.
+/// Splits a notification into the address and the way to notify (`:reload`).
 pub(crate) fn how(text: &str) -> (&str, NotifyHow) {
     match text.strip_suffix(":reload") {
         Some(address) => (address, NotifyHow::Reload),
@@ -111,7 +111,7 @@ pub(crate) fn how(text: &str) -> (&str, NotifyHow) {
     }
 }
 
-/// Texts that name something. What is unknown yet is left out.
+/// Returns texts that name something. Unknown texts are left out.
 fn names(values: &[Written], evaluator: &Evaluator, what: &str, diagnostics: &mut Diagnostics) -> Vec<Named> {
     let mut names = Vec::new();
     for written in values {
@@ -149,7 +149,7 @@ fn texts(written: &Written, evaluator: &Evaluator, what: &str) -> Result<Vec<Arc
     }
 }
 
-/// One typed value; none where it is null, unknown or wrong.
+/// Returns one typed value. None if it is null, unknown or wrong.
 pub(crate) fn read(
     ty: &Type,
     limits: Limits<'_>,

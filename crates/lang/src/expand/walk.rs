@@ -1,4 +1,4 @@
-//! Bodies walked: from the statements of an `on` block or a module to resources and to pieces of module instances.
+//! Walks bodies: turns the statements of an `on` block or a module into resources and pieces of module instances.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::syntax::parse::Written;
 /// The most resources and module pieces of one host.
 pub(crate) const RESOURCES: usize = 100_000;
 
-/// What the bodies of one host come to.
+/// The result of walking the bodies of one host.
 pub(crate) struct Bodies<'a> {
     pub(crate) data: &'a Data,
     constants: &'a Constants<Read>,
@@ -32,59 +32,59 @@ pub(crate) struct Bodies<'a> {
     pub(crate) declared: Vec<Declared>,
     /// The pieces of module instances.
     pub(crate) instances: BTreeMap<Instance, Vec<Call>>,
-    /// Addresses of what a `when` dropped.
+    /// Addresses of resources that a `when` dropped.
     pub(crate) dropped: BTreeSet<String>,
-    /// Their tags.
+    /// The tags of these resources.
     pub(crate) dropped_tags: BTreeSet<String>,
-    /// Whether some names are not known yet, so that an address may be there though nobody sees it.
+    /// Whether some names are not known yet. Then an address may exist although it is not listed.
     pub(crate) has_unknown_names: bool,
     pieces: usize,
-    /// Whether there are more than a host may have: the rest is not looked at.
+    /// Whether there are more resources than allowed. The rest is not read.
     pub(crate) full: bool,
 }
 
-/// A module on a host: one for each name.
+/// A module instance on a host, identified by its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Instance {
     pub(crate) module: ModuleId,
     pub(crate) name: Option<Arc<str>>,
 }
 
-/// Where something stands in reading order: in a block, in it, in a module that is called there, and so on.
+/// A position in reading order: the block, the node in it, the node in a called module, and so on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position(Vec<u32>);
 
 impl Position {
-    /// That of a block of the inventory.
+    /// Returns the position of a block in the inventory.
     pub(crate) fn of(block: BlockId) -> Self {
         Self::default().inside(u32::try_from(block.index()).unwrap_or(u32::MAX))
     }
 
-    /// The one at `index` inside this one, from 0.
+    /// Returns the position of the node at `index` inside this one, from 0.
     fn inside(&self, index: u32) -> Self {
         Self(self.0.iter().copied().chain([index]).collect())
     }
 }
 
-/// A resource before the catalog is put in order.
+/// A resource before it is ordered into the catalog.
 pub(crate) struct Declared {
     pub(crate) kind: KindId,
-    /// Its name; none where that is unknown yet.
+    /// Its name. None if it is unknown yet.
     pub(crate) name: Option<Arc<str>>,
     pub(crate) given: Arc<Arguments>,
-    /// Which it is of those that are the same on every host.
+    /// Its id, if it is equal on every host.
     pub(crate) constant: Option<ConstantId>,
     pub(crate) options: Options,
     /// The address of the module instance that it belongs to.
     pub(crate) module: Option<Arc<str>>,
     pub(crate) body: u32,
-    /// Where it stands in reading order.
+    /// Its position in reading order.
     pub(crate) position: Position,
     pub(crate) at: Span,
-    /// Where the module was called that it belongs to.
+    /// The call of the module that it belongs to.
     pub(crate) called: Option<Span>,
     pub(crate) maybe: bool,
-    /// Whether something in it is wrong, so that its kind would only repeat it.
+    /// Whether a part of it is wrong. Then its kind is not asked, because it would only repeat the mistake.
     pub(crate) failed: bool,
 }
 
@@ -93,31 +93,31 @@ pub(crate) struct Call {
     pub(crate) given: Arc<Arguments>,
     pub(crate) options: Options,
     pub(crate) position: Position,
-    /// The call in the inventory: its own, or that of the module in which it stands.
+    /// The call in the inventory: its own, or the call of the module that contains it.
     pub(crate) called: Span,
     pub(crate) maybe: bool,
-    /// Whether something in it is wrong, so that the module's body would only repeat it.
+    /// Whether a part of it is wrong. Then the module's body is skipped, because it would only repeat the mistake.
     pub(crate) failed: bool,
 }
 
-/// The body being walked.
+/// The body that is being walked.
 #[derive(Clone)]
 pub(crate) struct Walk {
     pub(crate) body: u32,
-    /// The address of the module instance, in a module.
+    /// The address of the module instance, if the body is of a module.
     pub(crate) module: Option<Arc<str>>,
-    /// Where the inventory called it, or the module that called it.
+    /// The call of the module in the inventory, directly or through other modules.
     pub(crate) called: Option<Span>,
-    /// What the module passes on.
+    /// The options that the module passes on.
     pub(crate) passed: Options,
     pub(crate) position: Position,
-    /// The index of the next node in it.
+    /// The index of the next node in the body.
     pub(crate) next: u32,
     pub(crate) maybe: bool,
 }
 
 impl<'a> Bodies<'a> {
-    /// Nothing walked yet.
+    /// Returns an empty result.
     pub(crate) fn new(
         data: &'a Data,
         constants: &'a Constants<Read>,
@@ -138,12 +138,12 @@ impl<'a> Bodies<'a> {
         }
     }
 
-    /// The number of the body that is added next.
+    /// Returns the number of the next body.
     pub(crate) fn next(&self) -> u32 {
         u32::try_from(self.names.len()).unwrap_or(u32::MAX)
     }
 
-    /// Adds a body and says its number.
+    /// Adds a body and returns its number.
     pub(crate) fn add(&mut self, name: String) -> u32 {
         let number = self.next();
         self.names.push(name);
@@ -219,7 +219,7 @@ impl<'a> Bodies<'a> {
         self.instances.entry(Instance { module, name }).or_default().push(call);
     }
 
-    /// Remembers the addresses of what is not there, so that naming them is no mistake.
+    /// Remembers the addresses of resources that a condition dropped. So naming them is not a mistake.
     fn drop(&mut self, item: &Item, evaluator: &Evaluator, walk: &Walk) {
         let library = &self.data.library;
         let (schema, binding) = match item {
@@ -243,7 +243,7 @@ impl<'a> Bodies<'a> {
         let joined = |words: Option<Vec<String>>| words.map(|words| words.join(" "));
         let name = match first.and_then(|param| binding.argument(param)).map(|argument| &argument.form) {
             Some(Form::Values(terms)) => vec![joined(terms.iter().map(of_term).collect())],
-            // Only a host tells whether it is split.
+            // Whether the command is split is known only on a host. So remember both addresses.
             Some(Form::Line(written)) => {
                 let split = written.plain_text().and_then(|line| words(written, line).ok());
                 vec![text(written), split.and_then(|words| joined(words.iter().map(text).collect()))]
@@ -259,11 +259,11 @@ impl<'a> Bodies<'a> {
     }
 }
 
-/// What is read of a resource or a call.
+/// The result of reading a resource or a call.
 pub(crate) struct Read {
     given: Arc<Arguments>,
     options: Options,
-    /// Its name: none within where it has none, or it is not known yet; none at all where there must be one.
+    /// The name. `Some(None)` if it has none or is not known yet; `None` if a required name is missing.
     name: Option<Option<Arc<str>>>,
     told: Diagnostics,
 }
@@ -279,7 +279,7 @@ impl Read {
         Self { given: Arc::new(given), options, name, told }
     }
 
-    /// Its options where it stands: with what the module passes on.
+    /// Returns its options at this place, including those that the module passes on.
     fn options_in(&self, walk: &Walk) -> Options {
         let mut options = self.options.clone();
         options.within(walk.module.as_ref());
@@ -288,7 +288,7 @@ impl Read {
     }
 }
 
-/// A body on its way through loops and conditions.
+/// A visitor that walks one body through loops and conditions.
 struct Walker<'w, 'a> {
     bodies: &'w mut Bodies<'a>,
     walk: &'w mut Walk,
@@ -314,7 +314,7 @@ impl<'b> Visitor<'b, Item> for Walker<'_, '_> {
                 bodies.resource(*kind, binding, evaluator, walk, position, maybe)
             }
             Item::Call(module, binding) => bodies.call(*module, binding, evaluator, walk, position, maybe),
-            // What it would be called by others is nobody's second mistake.
+            // The unknown name was already reported. Do not report references to it as well.
             Item::Unknown => bodies.has_unknown_names = true,
         }
     }
@@ -334,14 +334,14 @@ impl<'b> Visitor<'b, Item> for Walker<'_, '_> {
     }
 }
 
-/// The name of a resource; `Ok(None)` where it is unknown, an error where it has none that it should: nothing where that has
-/// been said.
+/// Returns the name of a resource. `Ok(None)` if it is unknown; an error if it is missing; an empty error if that was
+/// already reported.
 fn name(schema: &Schema, given: &Arguments) -> Result<Option<Arc<str>>, Option<Diagnostic>> {
     let Some(param) = schema.params.find(|param| param.argument == Some(0)) else {
         return Ok(Some(schema.name.as_str().into()));
     };
     let Some(argument) = &given.params[param] else {
-        // That it is missing has been said, where it is required.
+        // A missing required name was already reported.
         return if schema.params[param].required { Err(None) } else { Ok(Some(schema.name.as_str().into())) };
     };
     let text = |atom: &Atom| match atom {
@@ -359,12 +359,12 @@ fn name(schema: &Schema, given: &Arguments) -> Result<Option<Arc<str>>, Option<D
     }
 }
 
-/// `kind[name]`.
+/// Returns `kind[name]`.
 pub(crate) fn address(kind: &str, name: &str) -> String {
     converge_model::Address::new(None, kind, name).as_str().to_owned()
 }
 
-/// The name of a module instance; an error where it is unknown, with a mistake where it is one.
+/// Returns the name of a module instance. An empty error if it is unknown, an error with a report if it is a secret.
 fn instance_name(schema: &Schema, given: &Arguments) -> Result<Option<Arc<str>>, Option<Diagnostic>> {
     let Some(argument) = schema.key_param().and_then(|param| given.params[param].as_ref()) else {
         return Ok(None);
@@ -377,7 +377,7 @@ fn instance_name(schema: &Schema, given: &Arguments) -> Result<Option<Arc<str>>,
 }
 
 impl Instance {
-    /// Its address: `nginx`, `app-release[shop]`.
+    /// Returns its address: `nginx`, `app-release[shop]`.
     pub(crate) fn address(&self, library: &Library) -> Arc<str> {
         let module = &library.modules[self.module].schema.name;
         converge_model::Address::module(module, self.name.as_deref()).as_str().into()

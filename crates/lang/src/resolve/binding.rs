@@ -1,4 +1,4 @@
-//! What is written for a kind, a module or a child: which parameter each part is for.
+//! Resolves the node of a kind, a module or a child: finds the parameter of each part.
 
 use converge_model::schema::Param;
 
@@ -16,27 +16,27 @@ use crate::source::foreign_terms;
 use crate::source::ids::ParamId;
 use crate::syntax::parse::{Literal, Node, Property, Written};
 
-/// What a binding is read for.
+/// The context of a binding.
 pub(super) struct Of<'s> {
     pub(super) node: &'s Node,
     pub(super) schema: &'s Schema,
     pub(super) target: Target,
-    /// Whether it has the options of every resource.
+    /// Whether it has the common options of resources.
     has_options: bool,
     pub(super) shell: Shell,
 }
 
-/// Whether a shell reads the commands of a resource.
+/// Whether a shell runs the commands of a resource.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shell {
     No,
     Yes,
-    /// Only a host tells.
+    /// It is known only on a host.
     Open,
 }
 
 impl Resolver<'_> {
-    /// What `node` gives to `schema`.
+    /// Resolves the arguments of `node` for `schema`.
     pub(super) fn binding(
         &mut self,
         node: &Node,
@@ -69,7 +69,7 @@ impl Resolver<'_> {
                 continue;
             };
             self.note_parameter(arg.at, &schema.params[param].name);
-            // The last argument takes the rest, where it takes several.
+            // The last argument takes all further values, if it takes several.
             let takes_rest = takes_several(&schema.params[param]);
             let values = if takes_rest { &node.args[index..] } else { &node.args[index..=index] };
             members.push(self.values(of, param, values, arg.at));
@@ -90,7 +90,7 @@ impl Resolver<'_> {
         if key == "with" {
             Some(Member::With(self.text(value)))
         } else if key == "when" {
-            // The caller has read it.
+            // The caller has already read it.
             None
         } else if let Some(option) = OptionName::of(key).filter(|_| of.has_options) {
             self.option(option, values, value.at)
@@ -113,7 +113,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Notes what a key among the members of a binding is.
+    /// Notes the meaning of a key in a binding.
     fn note_key(&mut self, of: &Of<'_>, key: &str, at: Span) {
         if of.schema.param(key).is_some() || of.schema.child(key).is_some() {
             self.note_parameter(at, key);
@@ -139,7 +139,7 @@ impl Resolver<'_> {
         Some(Member::Option(option, values, at))
     }
 
-    /// Whether a value that is the same on every host is one of the option.
+    /// Checks a constant value of an option.
     fn option_value(&self, option: OptionName, value: &Written) -> Result<(), Diagnostic> {
         let Some(input) = Input::unevaluated(value) else { return Ok(()) };
         match (option.names(), input) {
@@ -154,13 +154,14 @@ impl Resolver<'_> {
         }
     }
 
-    /// Refuses a parameter of one value that is written twice; of what loops and conditions hold, hosts tell.
+    /// Refuses a parameter with a single value that is written twice. Those in loops and conditions are checked on
+    /// hosts.
     fn doubled(&mut self, schema: &Schema, members: &[Statement<Member>]) {
         let mut seen: Vec<(ParamId, Span)> = Vec::new();
         for member in members {
             let Statement::One(Member::Argument(id, argument)) = member else { continue };
             let param = &schema.params[*id];
-            // What is to be evaluated may be null, which counts as not written.
+            // An expression may be null, which counts as not written.
             let is_there =
                 matches!(&argument.form, Form::Values(terms) if terms.iter().all(Term::is_constant));
             if grows(param) || !is_there {
@@ -198,7 +199,7 @@ impl Resolver<'_> {
             }
             self.option(OptionName::of(name)?, &node.args, node.at)?
         } else if name == "when" {
-            // The caller has read it.
+            // The caller has already read it.
             return None;
         } else if of.schema.free_keys.is_some() && node.children.is_none() && node.props.is_empty() {
             Member::Free(self.key(&node.name, node.at, &node.args, node.args.len() > 1))
@@ -210,7 +211,7 @@ impl Resolver<'_> {
         Some(Statement::One(member))
     }
 
-    /// What is required and nowhere written. Whether what is written is there, hosts tell.
+    /// Reports required parameters that are not written. Whether a written one has a value is checked on hosts.
     fn required(&mut self, schema: &Schema, binding: &Binding) {
         for (id, param) in schema.params.entries().filter(|(_, param)| param.required) {
             let mut is_written = false;
@@ -232,11 +233,11 @@ impl Resolver<'_> {
         self.refuse(unknown_parameter(of.schema, key, at, of.has_options));
     }
 
-    /// Refuses an argument too many. The parameter that was meant counts as written.
+    /// Refuses an argument too many. The parameter that was probably meant counts as written.
     fn too_many(&mut self, of: &Of<'_>, arg: &Written) -> Option<Member> {
         let node = of.node;
         if arg.literal == Literal::Broken {
-            // Its mistake has been told.
+            // The mistake was already reported.
             self.is_broken = true;
             return None;
         }
@@ -262,14 +263,14 @@ impl Resolver<'_> {
     }
 }
 
-/// Help for an argument too many: the parameter that is missing, else one resource for each.
+/// Returns help for an argument too many: the missing parameter, or else one resource for each value.
 fn meant(schema: &Schema, node: &Node, arg: &Written) -> (String, Option<ParamId>) {
     let is_given = |param: &Param| {
         node.prop(&param.name).is_some() || node.body().iter().any(|child| *child.name == *param.name)
     };
     let is_open = |param: &Param| param.argument.is_none() && !is_given(param);
     let missing = schema.params.find(|param| param.required && is_open(param));
-    // Where it is not always wanted, it still is what is left out most: `sysctl "vm.swappiness" "10"`.
+    // Without a missing required parameter, these are forgotten most often: `sysctl "vm.swappiness" "10"`.
     let usual = || schema.params.find(|param| matches!(&*param.name, "value" | "to") && is_open(param));
     let missing = missing.or_else(usual);
     match (missing, &node.args[..]) {
@@ -284,13 +285,13 @@ fn meant(schema: &Schema, node: &Node, arg: &Written) -> (String, Option<ParamId
     }
 }
 
-/// Help for the name of a parameter where an argument stands: `file "/x" content "y"`.
+/// Returns help for a parameter name that is written as an argument: `file "/x" content "y"`.
 fn named(schema: &Schema, arg: &Written) -> Option<String> {
     let Literal::Text(name) = &arg.literal else { return None };
     schema.param(name).map(|_| format!("a parameter is written `{name}=…`, or as a child `{name} …`"))
 }
 
-/// Whether a shell reads the commands of `node`, as far as that is written down.
+/// Whether a shell runs the commands of `node`, as far as the text shows.
 fn shell(node: &Node, schema: &Schema) -> Shell {
     if schema.param("shell").is_none() {
         return Shell::No;

@@ -1,4 +1,4 @@
-//! Bodies: which node is a resource, which the call of a module.
+//! Resolves bodies: which node is a resource, and which is a call of a module.
 
 use crate::project::module::Module;
 use crate::resolve::control::Flow;
@@ -12,14 +12,14 @@ use crate::source::ids::{ConstantId, Id, ModuleId};
 use crate::syntax::parse::Node;
 
 impl<'a> Resolver<'a> {
-    /// The body of an `on` block.
+    /// Resolves the body of an `on` block.
     pub(crate) fn body(&mut self, nodes: &[Node]) -> Vec<Statement<Item>> {
         self.statements(nodes, Flow::of, &mut |resolver, node| {
             Some(resolver.guarded(node, |resolver| resolver.item(node)))
         })
     }
 
-    /// The body of a module, and the modules that it calls.
+    /// Resolves the body of a module. Also returns the modules that it calls.
     pub(crate) fn module(&mut self, module: &'a Module) -> (Vec<Statement<Item>>, Vec<(ModuleId, Span)>) {
         let outer = std::mem::replace(&mut self.assets, &module.assets);
         self.calls.clear();
@@ -34,7 +34,7 @@ impl<'a> Resolver<'a> {
         (body, std::mem::take(&mut self.calls))
     }
 
-    /// What a node of a body is.
+    /// Resolves one node of a body.
     pub(super) fn item(&mut self, node: &Node) -> Item {
         let library = self.library;
         if let Some(kind) = library.kind(&node.name) {
@@ -54,7 +54,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Gives what is the same on every host a number of its own.
+    /// Gives a binding that is equal on every host its own id.
     pub(super) fn numbered(&mut self, mut binding: Binding) -> Binding {
         binding.constant = None;
         if binding.is_constant() {
@@ -64,7 +64,7 @@ impl<'a> Resolver<'a> {
         binding
     }
 
-    /// Refuses options that a single resource has, and a module has not.
+    /// Refuses options that only a single resource can have, not a module.
     fn of_call(&mut self, mut binding: Binding) -> Binding {
         let mut refused = Vec::new();
         binding.each(&mut |member| {

@@ -1,13 +1,13 @@
-//! Which module calls which: a module that calls itself is an error.
+//! The calls between modules. A module that calls itself is an error.
 
 use crate::project::library::Library;
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::source::ids::{ModuleId, Table};
 
-/// How deep modules may call each other.
+/// The maximum depth of module calls.
 const DEPTH: usize = 64;
 
-/// The modules, each before those that it calls, by the calls of each.
+/// Returns the modules so that each comes before those that it calls. `calls` has the calls of each module.
 pub(super) fn order(
     library: &Library,
     calls: &Table<ModuleId, Vec<(ModuleId, Span)>>,
@@ -30,8 +30,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Refuses what would take the stack too deep: a module that is not visited has no place in the order, and what it
-    /// asks for would be lost.
+    /// Reports calls that nest too deep for the stack. Without the error, an unvisited module would be missing in the
+    /// order, and its resources would be lost.
     fn visit(&mut self, module: ModuleId) {
         if self.done[module] {
             return;

@@ -1,4 +1,4 @@
-//! `for` and `when`: told from everything else, and their forms.
+//! `for` and `when`: recognises them and checks their forms.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::syntax::parse::{Literal, Node, Origin, Written};
 use crate::syntax::value_tree::is_taken;
 use crate::template::{fold, optional};
 
-/// What a node is.
+/// The sort of a node.
 pub(super) enum Flow {
     For,
     When,
@@ -19,7 +19,7 @@ pub(super) enum Flow {
 }
 
 impl Flow {
-    /// What a node of a body is.
+    /// Returns the sort of a node in a body.
     pub(super) fn of(node: &Node) -> Self {
         match &*node.name {
             "for" => Self::For,
@@ -28,14 +28,14 @@ impl Flow {
         }
     }
 
-    /// What a node among parameters or keys is: there both need braces.
+    /// Returns the sort of a node among parameters or keys. There `for` and `when` need braces.
     pub(super) fn among_members(node: &Node) -> Self {
         if node.children.is_some() { Self::of(node) } else { Self::Other }
     }
 }
 
 impl Resolver<'_> {
-    /// The statements of nodes: `flow` tells loops and conditions from what `one` resolves.
+    /// Resolves nodes to statements. `flow` recognises loops and conditions; `one` resolves other nodes.
     pub(super) fn statements<T>(
         &mut self,
         nodes: &[Node],
@@ -49,7 +49,7 @@ impl Resolver<'_> {
                     let walked = self.walked(node);
                     let body =
                         self.below_loop(walked.as_ref(), |this| this.statements(node.body(), flow, one));
-                    // A loop that is a mistake takes no turn.
+                    // A wrong loop is left out.
                     statements.extend(walked.map(|walked| Statement::For(walked, body)));
                 }
                 Flow::When => {
@@ -63,7 +63,7 @@ impl Resolver<'_> {
         statements
     }
 
-    /// What `node` is, under its own `when` where it has one: as a property, or as a child without braces.
+    /// Resolves `node` under its own `when`, if it has one: as a property, or as a child without braces.
     pub(super) fn guarded<T>(&mut self, node: &Node, item: impl FnOnce(&mut Self) -> T) -> Statement<T> {
         let child = node.body().iter().find(|child| &*child.name == "when" && child.children.is_none());
         let written = match (node.prop("when"), child) {
@@ -82,7 +82,7 @@ impl Resolver<'_> {
         Statement::When(test, vec![Statement::One(item)])
     }
 
-    /// Does `work` below a loop: its names are there, and what its list asks for may be missing.
+    /// Runs `work` inside a loop. The names of the loop are in scope. Values that its list tests may be missing.
     fn below_loop<T>(&mut self, walked: Option<&Loop>, work: impl FnOnce(&mut Self) -> T) -> T {
         let Some(Loop { names, list }) = walked else {
             return self.seeing(Names::open(&self.scope), work);
@@ -96,7 +96,7 @@ impl Resolver<'_> {
         done
     }
 
-    /// Does `work` below a condition: what it asks for may be missing.
+    /// Runs `work` inside a condition. Values that the condition tests may be missing.
     fn below_test<T>(&mut self, test: &Test, work: impl FnOnce(&mut Self) -> T) -> T {
         match test {
             Test::Expression(expression) => self.asking(&expression.text, work),

@@ -1,4 +1,4 @@
-//! The bodies of a rollout: what is done around a host that changes.
+//! The bodies of a rollout: its actions around a changed host.
 
 use crate::resolve::control::Flow;
 use crate::resolve::resolver::Resolver;
@@ -11,22 +11,22 @@ use crate::syntax::parse::{Node, Written};
 #[derive(Default)]
 pub(crate) struct Gates(Vec<(Moment, Vec<Step>)>);
 
-/// A node of such a body.
+/// A node of a rollout's body.
 pub(crate) struct Step {
-    /// The host that it is done on, where that is another one.
+    /// The host on which it runs, if that is another host.
     pub(crate) at: Option<Written>,
     pub(crate) statement: Statement<Item>,
 }
 
 impl Gates {
-    /// What is done at a moment.
+    /// Returns the actions at a moment.
     pub(crate) fn at(&self, moment: Moment) -> impl Iterator<Item = &Step> {
         self.0.iter().filter(move |(of, _)| *of == moment).flat_map(|(_, steps)| steps)
     }
 }
 
 impl Resolver<'_> {
-    /// The bodies of a rollout.
+    /// Resolves the bodies of a rollout.
     pub(crate) fn gates(&mut self, rollout: Option<&Node>) -> Gates {
         let bodies = rollout.into_iter().flat_map(Node::body).filter(|node| node.children.is_some());
         let moment = |node: &Node| Moment::ALL.iter().copied().find(|moment| moment.word() == &*node.name);
@@ -49,7 +49,7 @@ impl Resolver<'_> {
         steps
     }
 
-    /// What a node of a body is, where each command that does not say when is run each time.
+    /// Resolves a node of such a body. A command without a guard is run each time.
     fn done_each_time(&mut self, node: &Node) -> Item {
         match self.item(node) {
             Item::Resource(kind, binding) => Item::Resource(kind, self.each_time(kind, binding)),

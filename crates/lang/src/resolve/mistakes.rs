@@ -1,37 +1,37 @@
-//! Mistakes that are found here where they are the same on every host, and on a host where only it tells: one wording for both.
+//! Errors that are found here if they are equal on every host, or else on a host. Both places use the same words.
 
 use converge_model::Type;
 use converge_model::schema::Param;
 
 use crate::source::diagnostic::{Code, Diagnostic, Span};
 
-/// Something in the place of a condition; `what` it is.
+/// Returns the error for a value in place of a condition; `what` describes it.
 pub(crate) fn no_boolean(what: &str, at: Span) -> Diagnostic {
     Diagnostic::error(Code::Type, format!("a condition is true or false, this is {what}"))
         .label(at, "no boolean")
         .help("compare it: `x == 'y'`, `x | length > 0`, `x is not none`")
 }
 
-/// Something in the place of a map.
+/// Returns the error for a value in place of a map.
 pub(crate) fn no_map(at: Span) -> Diagnostic {
     Diagnostic::error(Code::Type, "this is no map")
         .label(at, "a map is wanted")
         .help("write its keys in braces, or `(expr)` with a variable that is a map")
 }
 
-/// A tag with a comma in it, which is probably meant as several.
+/// Returns the error for a tag with a comma. Probably several tags were meant.
 pub(crate) fn comma_in_tag(tag: &str, at: Span) -> Diagnostic {
     Diagnostic::error(Code::Tag, format!("`{tag}` is one tag with a comma in it"))
         .label(at, "not split")
         .help("write several as a child: `tags \"a\" \"b\"`")
 }
 
-/// A value that names nothing, as it is no text.
+/// Returns the error for a name that is not a text.
 pub(crate) fn no_name(what: &str, at: Span) -> Diagnostic {
     Diagnostic::error(Code::Type, format!("{what} is a text")).label(at, "is none")
 }
 
-/// Something below `key` where only plain values and lists of them are kept.
+/// Returns the error for nested values below `key` of a flat map.
 pub(crate) fn nested(of: &Param, key: &str, at: Span) -> Diagnostic {
     let (message, help) = match (&of.ty, key) {
         (Type::Map, "-") => (

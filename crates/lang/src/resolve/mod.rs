@@ -1,7 +1,8 @@
-//! The names of a project, once: kinds, modules, parameters, options, filters; `for` and `when` told from everything else.
+//! Resolves all names of a project once: kinds, modules, parameters, options, filters. It also recognises `for` and
+//! `when`.
 //!
-//! Every mistake that can be seen without a host is found here, also in what no host reaches: a `when` that is false
-//! everywhere, an `on` for an empty group, a module that is never called.
+//! It finds every mistake that is visible without a host. This includes code that no host uses: a `when` that is always
+//! false, an `on` for an empty group, a module that is never called.
 
 mod binding;
 mod body;
@@ -28,18 +29,18 @@ use crate::resolve::uses::Index;
 use crate::source::diagnostic::Diagnostics;
 use crate::source::ids::{BlockId, ModuleId, Table};
 
-/// A project in which every name is resolved.
+/// A project with all names resolved.
 pub(crate) struct Resolved {
     pub(crate) data: Arc<Data>,
     /// The bodies of `on` blocks.
     pub(crate) blocks: Table<BlockId, Vec<Statement<Item>>>,
-    /// What their rollouts do around a host.
+    /// The actions of their rollouts around a host.
     pub(crate) gates: Table<BlockId, Gates>,
     /// The bodies of modules.
     pub(crate) modules: Table<ModuleId, Vec<Statement<Item>>>,
     /// The modules, each before those that it calls.
     pub(crate) order: Vec<ModuleId>,
-    /// How many resources and calls are the same on every host.
+    /// The number of resources and calls that are equal on every host.
     pub(crate) constants: usize,
 }
 
@@ -49,7 +50,7 @@ impl Resolved {
         Self::noting(data, diagnostics, None).0
     }
 
-    /// Everything that a project names, and where.
+    /// Returns all names in a project, and their places.
     pub(crate) fn index(data: Arc<Data>) -> Index {
         let (resolved, uses) = Self::noting(data, &mut Diagnostics::default(), Some(Vec::new()));
         Index::new(&resolved.data, uses.unwrap_or_default())

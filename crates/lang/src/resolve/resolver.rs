@@ -1,4 +1,4 @@
-//! What resolving a project needs and comes upon; what it does stands in the other files, by what is resolved.
+//! The state while a project is resolved. The other files have the methods, by the thing that they resolve.
 
 use std::sync::Arc;
 
@@ -11,34 +11,34 @@ use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span};
 use crate::source::ids::ModuleId;
 use crate::template::Scope;
 
-/// Resolves the bodies of a project, one after the other.
+/// Resolves the bodies of a project one after another.
 pub(crate) struct Resolver<'a> {
     pub(super) library: &'a Library,
     pub(super) files: &'a Files,
-    /// Those of the body in hand.
+    /// The files and templates of the current body.
     pub(super) assets: &'a Arc<Assets>,
-    /// The names that the text in hand sees.
+    /// The names in scope in the current text.
     pub(super) scope: Arc<dyn Scope>,
     pub(super) diagnostics: &'a mut Diagnostics,
-    /// The module in hand; none for the inventory's own bodies.
+    /// The current module. None for the inventory's own bodies.
     pub(super) module: Option<String>,
-    /// What conditions and lists around what is in hand ask for: it may be missing.
+    /// Values that surrounding conditions and lists test. They may be missing.
     pub(super) asked: Vec<String>,
-    /// The names of the loops around what is in hand.
+    /// The names of the surrounding loops.
     pub(super) locals: Vec<String>,
-    /// The kind or module of the binding in hand, and the children down to it.
+    /// The kind or module of the current binding, and the path of children in it.
     pub(super) path: Vec<String>,
-    /// What is named where; unset if the names are not asked for.
+    /// The uses of names. None if they are not collected.
     pub(super) uses: Option<Vec<Use>>,
-    /// Whether something in the binding in hand is wrong.
+    /// Whether the current binding has a mistake.
     pub(super) is_broken: bool,
-    /// The modules that the body in hand calls.
+    /// The modules that the current body calls.
     pub(super) calls: Vec<(ModuleId, Span)>,
     pub(super) constants: usize,
 }
 
 impl<'a> Resolver<'a> {
-    /// A resolver of the inventory's own texts.
+    /// Returns a resolver for the inventory's own texts.
     pub(crate) fn new(data: &'a Data, diagnostics: &'a mut Diagnostics) -> Self {
         Self {
             library: &data.library,
@@ -57,7 +57,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Does `work` where texts see the names of `scope`.
+    /// Runs `work` with the names of `scope` in scope.
     pub(super) fn seeing<T>(&mut self, scope: Arc<dyn Scope>, work: impl FnOnce(&mut Self) -> T) -> T {
         let outer = std::mem::replace(&mut self.scope, scope);
         let done = work(self);
@@ -65,13 +65,13 @@ impl<'a> Resolver<'a> {
         done
     }
 
-    /// Tells a mistake in what is being resolved.
+    /// Reports a mistake in the current binding.
     pub(super) fn refuse(&mut self, report: Diagnostic) {
         self.is_broken = true;
         self.diagnostics.push(report);
     }
 
-    /// Tells that something has another form than it should.
+    /// Reports that something has the wrong form.
     pub(super) fn refuse_form(&mut self, message: String, at: Span, words: &str) {
         self.refuse(Diagnostic::error(Code::Form, message).label(at, words));
     }

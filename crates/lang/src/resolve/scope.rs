@@ -1,6 +1,6 @@
-//! Which names there are where a text stands, whatever they are worth on a host: the parameters and variables of a module,
-//! the facts. Which variables there are in the inventory, hosts say: files are shared between environments, and what is for
-//! hosts of another one may name what only they have.
+//! The names in scope at a text, without their values: the parameters and variables of a module, and the facts.
+//! Variables of the inventory are only known on hosts. Environments share files, so a file may name variables that only
+//! hosts of another environment have.
 
 use std::sync::Arc;
 
@@ -8,48 +8,48 @@ use crate::project::module::Module;
 use crate::schema::Schema;
 use crate::template::{Found, Map, Marks, Scope, ScopeError, fold, unknown, unknown_facts};
 
-/// What everything sees beside its own names.
+/// The common names in every scope.
 pub(crate) const COMMON: [&str; 4] = ["host", "hosts", "groups", "facts"];
 
 /// Names whose values are not known.
 #[derive(Default)]
 pub(super) struct Names {
     names: Vec<String>,
-    /// Whether every other name may be there too.
+    /// Whether any other name may exist, too.
     is_open: bool,
-    /// The parameters of a module; none outside of modules.
+    /// The parameters of a module. None outside of modules.
     params: Option<minijinja::Value>,
     outer: Option<Arc<dyn Scope>>,
 }
 
 impl Names {
-    /// What the inventory's own texts see, variables aside.
+    /// Returns the names for the inventory's own texts, without variables.
     pub(super) fn of_inventory() -> Arc<dyn Scope> {
         Arc::new(Self::default())
     }
 
-    /// What the texts of a module see: its parameters and its own variables.
+    /// Returns the names for a module: its parameters and its own variables.
     pub(super) fn of_module(module: &Module) -> Arc<dyn Scope> {
         let names = module.vars.iter().map(|entry| fold(&entry.key));
         Arc::new(Self { names: names.collect(), params: Some(params(&module.schema)), ..Self::default() })
     }
 
-    /// Further names before those of `outer`.
+    /// Returns a scope with additional names in front of `outer`.
     pub(super) fn within(names: Vec<String>, outer: &Arc<dyn Scope>) -> Arc<dyn Scope> {
         Arc::new(Self { names, outer: Some(Arc::clone(outer)), ..Self::default() })
     }
 
-    /// Every name, below a loop whose own names are a mistake.
+    /// Returns a scope that has every name, for a loop whose own names are wrong.
     pub(super) fn open(outer: &Arc<dyn Scope>) -> Arc<dyn Scope> {
         Arc::new(Self { is_open: true, outer: Some(Arc::clone(outer)), ..Self::default() })
     }
 }
 
-/// The parameters of a module: which there are.
+/// Returns the parameters of a module, with unknown values.
 fn params(schema: &Schema) -> minijinja::Value {
     let open = |name: &str| (name.to_owned(), unknown(), Marks::UNKNOWN);
     let names = schema.names().into_iter().chain(schema.free_keys.as_deref());
-    // Two names that fold to one are refused when the module is read.
+    // Two names that fold to one were refused when the module was read.
     Map::folding(names.map(open).collect()).unwrap_or_else(|_| unknown())
 }
 

@@ -1,5 +1,4 @@
-//! What a body says once its names are known: which kinds and modules, which parameters, what is a loop, what a condition.
-//! What is left is to be evaluated on each host.
+//! The resolved form of a body: kinds and modules, parameters, loops and conditions. Each host evaluates the rest.
 
 use std::sync::{Arc, LazyLock};
 
@@ -10,93 +9,93 @@ use crate::source::diagnostic::Span;
 use crate::source::ids::{ChildId, ConstantId, KindId, ModuleId, ParamId};
 use crate::syntax::parse::{Literal, Written};
 
-/// A part of what stands in braces: of a body, of a resource, of a map. `T` is what there is beside loops and conditions.
+/// A statement in braces: in a body, a resource or a map. `T` is the item beside loops and conditions.
 pub(crate) enum Statement<T> {
     /// `for`.
     For(Loop, Vec<Self>),
-    /// `when`, in braces or beside the only thing that hangs on it.
+    /// `when`, in braces or at a single item.
     When(Test, Vec<Self>),
-    /// Something that is there.
+    /// An item.
     One(T),
 }
 
-/// What a `for` walks.
+/// A `for` loop.
 pub(crate) struct Loop {
-    /// One name, or two for the key and the value; folded.
+    /// One name, or two for the key and the value. The names are folded.
     pub(crate) names: Vec<Arc<str>>,
-    /// The expression.
+    /// The expression of the list.
     pub(crate) list: Expression,
 }
 
-/// An expression, and where it is written.
+/// An expression and its place.
 pub(crate) struct Expression {
     pub(crate) text: Arc<str>,
     pub(crate) written: Written,
 }
 
-/// What a `when` asks.
+/// A condition.
 pub(crate) enum Test {
-    /// Something that is the same on every host; what is wrong holds nowhere.
+    /// A value that is equal on every host. A wrong condition is false.
     Known(bool),
-    /// It was broken before it was read.
+    /// A condition with a mistake that was already reported.
     Broken,
     Expression(Expression),
 }
 
-/// What stands in a body.
+/// An item of a body.
 pub(crate) enum Item {
     Resource(KindId, Binding),
     Call(ModuleId, Binding),
-    /// Something of an unknown name, which has been said.
+    /// An item with an unknown name, which was already reported.
     Unknown,
 }
 
-/// What is written for a schema.
+/// The written arguments for a schema.
 pub(crate) struct Binding {
-    /// Where the node stands.
+    /// The place of the node.
     pub(crate) at: Span,
-    /// Arguments and properties first, then what stands in the braces.
+    /// Arguments and properties first, then the members in the braces.
     pub(crate) members: Vec<Statement<Member>>,
-    /// Whether something in it is wrong, which has been said.
+    /// Whether a part of it is wrong. The mistake was already reported.
     pub(crate) is_broken: bool,
-    /// Whether it is the same on every host.
+    /// Its id, if it is equal on every host.
     pub(crate) constant: Option<ConstantId>,
 }
 
-/// A part of what is written for a schema.
+/// One part of a binding.
 pub(crate) enum Member {
     Argument(ParamId, Argument),
     Child(ChildId, Binding),
     Option(OptionName, Vec<Written>, Span),
-    /// A key that is in no table.
+    /// A key that is not in the schema.
     Free(Key),
-    /// The map that other parameters are taken from.
+    /// The map from which other parameters are taken.
     With(Written),
 }
 
-/// One place where a parameter is written.
+/// A parameter that is written at one place.
 pub(crate) struct Argument {
     pub(crate) form: Form,
     pub(crate) at: Span,
-    /// Its values, where it has some; else as `at`.
+    /// The place of its values, if it has some; otherwise the same as `at`.
     pub(crate) value_at: Span,
 }
 
-/// How a parameter is written.
+/// The form in which a parameter is written.
 pub(crate) enum Form {
-    /// As values: arguments, a property, the items in the braces of a list.
+    /// Values: arguments, a property, or the items in the braces of a list.
     Values(Vec<Term>),
-    /// As a command, of which it is not known whether a shell reads it.
+    /// A command. It is not known yet whether a shell runs it.
     Line(Written),
-    /// As keys in braces.
+    /// Keys in braces.
     Keys(Vec<Statement<Key>>),
 }
 
 /// One value.
 pub(crate) enum Term {
-    /// It is the same on every host, and of its parameter's type.
+    /// A constant, already converted to the type of its parameter.
     Constant(Scalar, Span),
-    /// It is to be evaluated.
+    /// A value that each host evaluates.
     Open(Written),
 }
 
@@ -107,16 +106,16 @@ pub(crate) struct Key {
     pub(crate) value: KeyValue,
 }
 
-/// What is written for a key.
+/// The value of a key.
 pub(crate) enum KeyValue {
     One(Term),
     /// Several arguments, or items in braces.
     List(Vec<Self>),
-    /// Keys of its own.
+    /// Nested keys.
     Keys(Vec<Statement<Key>>),
 }
 
-/// An option that every resource has, whatever its kind.
+/// An option that every resource has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OptionName {
     After,
@@ -143,22 +142,22 @@ impl OptionName {
         ("may-fail", Self::MayFail),
     ];
 
-    /// The option of this name.
+    /// Returns the option called `name`.
     pub(crate) fn of(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(own, _)| *own == name).map(|(_, option)| *option)
     }
 
-    /// As it is written.
+    /// Returns the name of the option.
     pub(crate) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, option)| *option == self).map_or("", |(name, _)| name)
     }
 
-    /// Whether it takes one value alone.
+    /// Whether it takes exactly one value.
     pub(crate) fn is_single(self) -> bool {
         !matches!(self, Self::After | Self::Notify | Self::Tags)
     }
 
-    /// What its values are called, where they are texts that name something.
+    /// Returns the word for its values, if they are names of something.
     pub(crate) fn names(self) -> Option<&'static str> {
         match self {
             Self::After => Some("`after`"),
@@ -169,7 +168,7 @@ impl OptionName {
         }
     }
 
-    /// The type of its value, if that is not a text that names something.
+    /// Returns the type of its value, if that is not a name.
     pub(crate) fn ty(self) -> Type {
         match self {
             Self::Sensitive | Self::MayFail => Type::Bool,
@@ -179,7 +178,7 @@ impl OptionName {
         }
     }
 
-    /// What its type allows.
+    /// Returns the limits of its value.
     pub(crate) fn limits(self) -> Limits<'static> {
         static MODES: LazyLock<[String; 3]> =
             LazyLock::new(|| ["correct", "report", "ignore"].map(str::to_owned));
@@ -192,7 +191,7 @@ impl OptionName {
 }
 
 impl Item {
-    /// Where it stands.
+    /// Returns its place.
     pub(crate) fn at(&self) -> Option<Span> {
         match self {
             Self::Resource(_, binding) | Self::Call(_, binding) => Some(binding.at),
@@ -202,7 +201,7 @@ impl Item {
 }
 
 impl Binding {
-    /// What is written for a parameter outside of loops and conditions.
+    /// Returns the argument for a parameter outside of loops and conditions.
     pub(crate) fn argument(&self, param: ParamId) -> Option<&Argument> {
         self.plain().find_map(|member| match member {
             Member::Argument(id, argument) if *id == param => Some(argument),
@@ -210,7 +209,7 @@ impl Binding {
         })
     }
 
-    /// What is written for an option outside of loops and conditions.
+    /// Returns the values of an option outside of loops and conditions.
     pub(crate) fn option(&self, option: OptionName) -> impl Iterator<Item = &Written> {
         let values = move |member| match member {
             &Member::Option(name, ref values, _) if name == option => Some(values),
@@ -219,12 +218,12 @@ impl Binding {
         self.plain().filter_map(values).flatten()
     }
 
-    /// Calls `with` for each part, those in loops and conditions too; what children hold is their own.
+    /// Calls `with` for each part, also in loops and conditions. Parts of children are not included.
     pub(crate) fn each(&self, with: &mut impl FnMut(&Member)) {
         each(&self.members, with);
     }
 
-    /// Whether it is the same on every host.
+    /// Whether it is equal on every host.
     pub(crate) fn is_constant(&self) -> bool {
         let is_plain =
             |written: &Written| written.literal == Literal::Null || Input::unevaluated(written).is_some();
@@ -253,14 +252,14 @@ impl Binding {
 }
 
 impl Term {
-    /// Whether it is the same on every host.
+    /// Whether it is equal on every host.
     pub(crate) fn is_constant(&self) -> bool {
         matches!(self, Self::Constant(..))
     }
 }
 
 impl KeyValue {
-    /// Whether it is the same on every host.
+    /// Whether it is equal on every host.
     pub(crate) fn is_constant(&self) -> bool {
         match self {
             Self::One(term) => term.is_constant(),

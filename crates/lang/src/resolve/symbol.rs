@@ -1,26 +1,26 @@
-//! What has a name, and where it is named.
+//! Named things, and the places that name them.
 
 use crate::source::diagnostic::Span;
 
-/// Something that has a name.
+/// A thing that has a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Symbol {
     /// A kind of resource.
     Kind(String),
     /// A module.
     Module(String),
-    /// A parameter or child of a kind or a module, with the children that it stands in: `nginx.site`.
+    /// A parameter or child of a kind or a module, with the path of children: `nginx.site`.
     Parameter {
-        /// The kind or module, and the children below it.
+        /// The kind or module, followed by the path of children.
         of: String,
         /// Its name.
         name: String,
     },
     /// An option that every resource has.
     Option(String),
-    /// A variable, as expressions spell it.
+    /// A variable, spelled as in expressions.
     Variable {
-        /// The module that it belongs to; none for those of hosts and groups.
+        /// Its module. None for variables of hosts and groups.
         module: Option<String>,
         /// Its name.
         name: String,
@@ -31,7 +31,7 @@ pub enum Symbol {
     Group(String),
 }
 
-/// A place where something is named.
+/// A place that names something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Use {
     pub(crate) at: Span,

@@ -1,4 +1,4 @@
-//! What can be said of a text before a host fills it in: its syntax, its filters and tests, names that no host has.
+//! Checks texts without a host: their syntax, their filters and tests, and names that exist on no host.
 
 use crate::resolve::resolver::Resolver;
 use crate::resolve::scope::Names;
@@ -11,7 +11,7 @@ use crate::syntax::value_tree::{Entry, Tree};
 use crate::template::{self, Form, Mention, TemplateError, fold, is_template};
 
 impl Resolver<'_> {
-    /// The texts of variables.
+    /// Checks the texts of variables.
     pub(crate) fn variables(&mut self, entries: &[Entry]) {
         entries.iter().for_each(|entry| self.tree(&entry.value));
     }
@@ -26,7 +26,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// What a module demands of its parameters.
+    /// Checks the assertions of a module.
     pub(super) fn demands(&mut self, schema: &Schema) {
         let names = schema.names().into_iter().chain(schema.free_keys.as_deref()).map(fold).collect();
         self.seeing(Names::within(names, &self.scope), |this| {
@@ -38,11 +38,11 @@ impl Resolver<'_> {
         schema.children.iter().for_each(|child| self.demands(child));
     }
 
-    /// The value as it is; broken where its text is a mistake on any host.
+    /// Checks a text and returns its value. Returns a broken value if the text is wrong on every host.
     pub(super) fn text(&mut self, written: &Written) -> Written {
         let Literal::Text(text) = &written.literal else { return written.clone() };
         if self.uses.is_some() {
-            // Who asks what is named where has heard of the mistakes.
+            // The index of names does not report mistakes; the check has reported them.
             self.note_text(written);
             return written.clone();
         }
@@ -55,7 +55,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Whether a text, or the template file that it names, is one on some host.
+    /// Checks a text, or the template file that it names.
     fn sound(&self, text: &str, written: &Written) -> Result<(), Diagnostic> {
         let engine = &self.assets.engine;
         let here = |error| in_text(error, written, self.files);
@@ -77,7 +77,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Whether the names of a text are there, those of them that a host has no say in.
+    /// Checks the names in a text that do not depend on a host.
     fn names_in(&self, text: &str, form: Form) -> Result<(), TemplateError> {
         for mention in template::mentions(text, form) {
             let is_fixed = mention.root == "facts" || self.module.is_some();
@@ -88,7 +88,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// Looks a name up; its mistake has the words of the template that holds it.
+    /// Looks up a name. The error is the same as from rendering the template.
     fn look_up(&self, mention: &Mention, form: Form) -> Result<(), TemplateError> {
         const OPEN: &str = "{{ ";
         let (engine, lookup) = (&self.assets.engine, &mention.lookup);
@@ -105,7 +105,7 @@ impl Resolver<'_> {
         Err(TemplateError { range: Some(range), ..error })
     }
 
-    /// The expression that stands after `key`, which is one as it stands: `when`, `in`.
+    /// Checks the expression of `key`: `when` or `in`. It is written without braces.
     pub(super) fn expression(&mut self, written: &Written, key: &str) -> Option<Expression> {
         let Literal::Text(text) = &written.literal else { return None };
         if is_template(text) {
@@ -117,21 +117,21 @@ impl Resolver<'_> {
             .then(|| Expression { text: text.clone(), written: written.clone() })
     }
 
-    /// The texts of what has no meaning: their mistakes are told all the same.
+    /// Checks the texts of a node without a meaning, so that their mistakes are also reported.
     pub(super) fn texts(&mut self, node: &Node) {
         for written in node.args.iter().chain(node.props.iter().map(|property| &property.value)) {
             self.text(written);
         }
     }
 
-    /// The same with everything in its braces.
+    /// Checks the texts of a node and of everything in its braces.
     pub(super) fn texts_below(&mut self, node: &Node) {
         self.texts(node);
         node.body().iter().for_each(|inner| self.texts_below(inner));
     }
 }
 
-/// A value whose mistake has been told.
+/// Returns a value whose mistake was already reported.
 pub(super) fn broken(at: Span) -> Written {
     Written { literal: Literal::Broken, origin: Origin::Plain, at }
 }

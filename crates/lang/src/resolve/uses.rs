@@ -1,4 +1,4 @@
-//! What is named where: what stands at a place, where that is defined, and where else it is used.
+//! The index of names: the meaning of a place, its definitions and its other uses.
 
 use crate::project::Data;
 use crate::resolve::resolver::Resolver;
@@ -11,7 +11,7 @@ use crate::syntax::template_error::part;
 use crate::template::{self, Form, Mention, fold};
 
 impl Resolver<'_> {
-    /// Notes what stands at a place, if the names are asked for.
+    /// Notes the symbol at a place, if names are collected.
     pub(super) fn note(&mut self, at: Span, symbol: impl FnOnce() -> Symbol) {
         if let Some(uses) = &mut self.uses {
             uses.push(Use { at, symbol: symbol() });
@@ -70,7 +70,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// The parameter of the module in hand that an expression spells so.
+    /// Returns the parameter of the current module for its spelling in an expression.
     fn spelt_parameter(&self, spelt: &str) -> String {
         let module = self.module.as_deref().and_then(|module| self.library.module(module));
         let names = module.map(|module| self.library.modules[module].schema.names()).unwrap_or_default();
@@ -79,14 +79,14 @@ impl Resolver<'_> {
     }
 }
 
-/// Everything that a project names, each place once: what is defined, and what is used.
+/// All names in a project, each place once: definitions and uses.
 pub(crate) struct Index {
     pub(crate) definitions: Vec<Use>,
     pub(crate) uses: Vec<Use>,
 }
 
 impl Index {
-    /// The names of a project, of which `uses` were found in its bodies.
+    /// Makes the index of a project. `uses` were found in its bodies.
     pub(crate) fn new(data: &Data, mut uses: Vec<Use>) -> Self {
         let mut definitions = Vec::new();
         let mut define = |at: Span, symbol: Symbol| definitions.push(Use { at, symbol });
@@ -124,7 +124,7 @@ fn parameters(schema: &Schema, path: &str, define: &mut impl FnMut(Span, Symbol)
     }
 }
 
-/// The hosts and groups that patterns name.
+/// Returns the hosts and groups that patterns name.
 fn patterns(data: &Data) -> Vec<Use> {
     let mut uses = Vec::new();
     let blocks = data.declarations.blocks.iter().flat_map(|block| block.patterns.iter().chain(&block.after));

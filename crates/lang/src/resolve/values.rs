@@ -1,5 +1,5 @@
-//! What is written for a parameter, by its type: one value, several, a command, keys. What is the same on every host is
-//! read as its type here.
+//! Resolves the values of a parameter by its type: single values, lists, commands, keys. Values that are equal on every
+//! host are converted here.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -24,13 +24,13 @@ use crate::syntax::parse::{Literal, Node, Written};
 use crate::syntax::value_tree::{list_and_map, no_value};
 
 impl Resolver<'_> {
-    /// A parameter written as arguments, as a property, or as a child with arguments.
+    /// Resolves a parameter written as arguments, as a property, or as a child with arguments.
     pub(super) fn values(&mut self, of: &Of<'_>, id: ParamId, values: &[Written], at: Span) -> Member {
         let form = self.form(of, id, values);
         Member::Argument(id, Argument { form, at, value_at: whole(values).unwrap_or(at) })
     }
 
-    /// A parameter written as a child.
+    /// Resolves a parameter written as a child.
     pub(super) fn parameter(&mut self, of: &Of<'_>, id: ParamId, node: &Node) -> Member {
         let param = &of.schema.params[id];
         if node.args.is_empty() {
@@ -51,7 +51,7 @@ impl Resolver<'_> {
         node.body().iter().for_each(|inner| self.texts_below(inner));
     }
 
-    /// A parameter written as a child without arguments: the items or keys in its braces.
+    /// Resolves a parameter written as a child without arguments: the items or keys in its braces.
     fn in_braces(&mut self, of: &Of<'_>, param: &Param, node: &Node) -> Form {
         let items = dashes(node);
         match &param.ty {
@@ -93,7 +93,7 @@ impl Resolver<'_> {
             self.refuse_form(format!("`{}` has one value", param.name), at, "this is one too many");
             return Term::Open(broken(at));
         };
-        // What a file of the project holds is read when a host asks for it.
+        // The content of a project file is read when a host requests it.
         if *ty == Type::ControllerPath && of.target == Target::Catalog {
             return Term::Open(self.text(written));
         }
@@ -116,7 +116,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// A command: one text is split before it is filled in, several are the words.
+    /// Resolves a command. A single text is split before templates are filled in; several texts are the words.
     fn command(&mut self, of: &Of<'_>, param: &Param, values: &[Written]) -> Form {
         let limits = Limits::of(param);
         let text = match values {
@@ -145,7 +145,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Warns of a shell's signs in a command that no shell reads: they are words for its program.
+    /// Warns of shell characters in a command that no shell runs: the program would get them as words.
     fn shell_signs(&mut self, schema: &Schema, written: &Written, text: &str) {
         let signs = command_words::signs(text);
         let Some(first) = signs.first() else { return };
@@ -165,7 +165,7 @@ impl Resolver<'_> {
         );
     }
 
-    /// The keys of a map, as properties and children.
+    /// Resolves the keys of a map, written as properties and children.
     fn keys(&mut self, of: &Param, node: &Node) -> Vec<Statement<Key>> {
         let mut keys: Vec<Statement<Key>> = Vec::new();
         for property in &node.props {
@@ -183,11 +183,11 @@ impl Resolver<'_> {
         keys
     }
 
-    /// Refuses a key that is written twice; of what loops and conditions hold, hosts tell.
+    /// Refuses a key that is written twice. Those in loops and conditions are checked on hosts.
     fn doubled_keys(&mut self, keys: &[Statement<Key>]) {
         let mut seen: HashMap<&str, Span> = HashMap::new();
         for key in keys {
-            // What is to be evaluated may be null, which counts as not written.
+            // An expression may be null, which counts as not written.
             let Statement::One(Key { key, at, value }) = key else { continue };
             if !value.is_constant() {
                 continue;
@@ -201,7 +201,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// What is written for a key where only plain values and lists of them are kept.
+    /// Resolves the value of a key in a flat map.
     fn flat(&mut self, of: &Param, child: &Node) -> KeyValue {
         let dashes = dashes(child);
         let is_list = child.args.is_empty() && child.props.is_empty() && !dashes.is_empty();
@@ -214,7 +214,7 @@ impl Resolver<'_> {
         self.several(values, values.len() > 1 || child.args.is_empty())
     }
 
-    /// What is written for a key, or for an item, of a map that nests: as for a variable.
+    /// Resolves the value of a key or an item in a nested map. The form is the same as for variables.
     fn nested(&mut self, of: &Param, node: &Node) -> Option<KeyValue> {
         let has_items = !node.body().is_empty() && node.body().iter().all(|child| &*child.name == "-");
         match (&node.args[..], &node.props[..], &node.children) {
@@ -235,7 +235,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// A key of a map with the values that are written for it.
+    /// Resolves a key of a map with its values.
     pub(super) fn key(&mut self, key: &Arc<str>, at: Span, values: &[Written], several: bool) -> Key {
         Key { key: key.clone(), at, value: self.several(values, several) }
     }
@@ -253,14 +253,14 @@ impl Resolver<'_> {
         }
     }
 
-    /// Refuses properties and children of an item of a list: they would be lost.
+    /// Refuses properties and children of a list item: they would be lost.
     fn plain_item(&mut self, of: &Param, item: &Node) {
         if !item.props.is_empty() || item.children.is_some() {
             self.refuse(nested(of, &item.name, item.at));
         }
     }
 
-    /// One value of a type.
+    /// Resolves one value of a type.
     fn term(&mut self, ty: &Type, limits: Limits<'_>, written: &Written, target: Target) -> Term {
         let Some(input) = Input::unevaluated(written) else { return Term::Open(self.text(written)) };
         match types::read(ty, &input, limits) {
@@ -276,7 +276,7 @@ impl Resolver<'_> {
     }
 }
 
-/// The words of a command without a shell, each as if it were written alone.
+/// Returns the words of a command without a shell, each as a value of its own.
 pub(crate) fn words(written: &Written, text: &str) -> Result<Vec<Written>, Diagnostic> {
     let words = command_words::split(text).map_err(|error| {
         let report = Diagnostic::error(Code::Command, error.message).label(written.at, "in this command");
@@ -286,14 +286,14 @@ pub(crate) fn words(written: &Written, text: &str) -> Result<Vec<Written>, Diagn
     Ok(words.into_iter().map(word).collect())
 }
 
-/// From the first of several values to the last.
+/// Returns the span from the first to the last value.
 fn whole(values: &[Written]) -> Option<Span> {
     let (first, last) = (values.first()?.at, values.last()?.at);
     let end = (last.start + last.len).max(first.start + first.len);
     Some(Span::new(first.file, first.start, end - first.start))
 }
 
-/// The items in the braces of a list.
+/// Returns the items in the braces of a list.
 fn dashes(node: &Node) -> Vec<Written> {
     let all_dashes = node.body().iter().all(|child| &*child.name == "-");
     if all_dashes { node.body().iter().flat_map(|child| &child.args).cloned().collect() } else { Vec::new() }

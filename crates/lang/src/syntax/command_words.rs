@@ -1,6 +1,7 @@
-//! Commands as words: split as a shell would before anything is filled in, so that a value stays one word.
+//! Splits commands into words as a shell would. This happens before templates are filled in, so that a value stays one
+//! word.
 //!
-//! Filling the words in is `template`'s; running them the kind's.
+//! `template` fills in the words; the kind runs them.
 
 use std::ops::Range;
 
@@ -8,17 +9,18 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct WordsError {
-    /// The bytes of the text at fault.
+    /// The wrong bytes of the text.
     pub(crate) span: Range<usize>,
     /// What is wrong, as a lowercase fragment.
     pub(crate) message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub(crate) help: Option<String>,
 }
 
-/// The words of `command`, each still a template. Quotes and blanks within `{{ }}` and `{% %}` do not split.
+/// Returns the words of `command`, each still a template. Quotes and blanks within `{{ }}` and `{% %}` do not split.
 ///
-/// Each placeholder travels through the splitting as two characters that no command holds, and comes back afterwards.
+/// During splitting, control characters that no command contains stand for each placeholder. Afterwards the placeholder
+/// is restored.
 pub(crate) fn split(command: &str) -> Result<Vec<String>, WordsError> {
     if let Some(at) = command.find([OPEN, '\0']) {
         return Err(error(at..at + 1, "a control character in a command", None));
@@ -31,8 +33,8 @@ pub(crate) fn split(command: &str) -> Result<Vec<String>, WordsError> {
     Ok(words.iter().map(|word| show(word, &pieces)).collect())
 }
 
-/// The words of `command` that mean something to a shell, and nothing where no shell reads them: pipes, redirections,
-/// separators, variables, patterns. What is quoted is meant as it stands.
+/// Returns the words of `command` that have a meaning only in a shell: pipes, redirections, separators, variables,
+/// patterns. Quoted words are intended and are left out.
 pub(crate) fn signs(command: &str) -> Vec<String> {
     let Ok((hidden, pieces)) = hide(command) else { return Vec::new() };
     let mut signs: Vec<String> = raw_words(&hidden).into_iter().filter(|word| is_sign(word)).collect();
@@ -41,7 +43,7 @@ pub(crate) fn signs(command: &str) -> Vec<String> {
     signs
 }
 
-/// The words as they are written; one that holds a quote or a backslash is left out, for it is meant.
+/// Returns the words as written. Words with a quote or a backslash are left out, because they are intended.
 fn raw_words(text: &str) -> Vec<String> {
     let mut words = vec![(String::new(), false)];
     let (mut quote, mut escaped) = (None, false);
@@ -77,10 +79,10 @@ fn is_sign(word: &str) -> bool {
         || word.starts_with('`')
 }
 
-/// Opens and closes the number of a hidden piece. A character without meaning to a shell.
+/// Encloses the number of a hidden placeholder. The character has no meaning in a shell.
 const OPEN: char = '\u{1}';
 
-/// `command` with its placeholders replaced by their numbers, and the placeholders.
+/// Returns `command` with its placeholders replaced by their numbers, and the placeholders.
 fn hide(command: &str) -> Result<(String, Vec<&str>), WordsError> {
     let mut hidden = String::with_capacity(command.len());
     let mut pieces = Vec::new();
@@ -95,7 +97,7 @@ fn hide(command: &str) -> Result<(String, Vec<&str>), WordsError> {
     Ok((hidden, pieces))
 }
 
-/// The next `{{ … }}` or `{% … %}` from `at` on.
+/// Returns the next `{{ … }}` or `{% … %}` at or after `at`.
 fn placeholder(command: &str, at: usize) -> Result<Option<(usize, usize)>, WordsError> {
     let found = ["{{", "{%"].into_iter().filter_map(|open| command[at..].find(open)).min();
     let Some(start) = found.map(|found| at + found) else {
@@ -108,7 +110,8 @@ fn placeholder(command: &str, at: usize) -> Result<Option<(usize, usize)>, Words
     }
 }
 
-/// The length of `expression` up to and with `close`, which does not count inside quotes of the expression language.
+/// Returns the length of `expression` up to and including `close`. A `close` inside quotes of the expression does not
+/// count.
 fn end_of(expression: &str, close: &str) -> Option<usize> {
     let mut quote = None;
     let mut escaped = false;
@@ -138,7 +141,7 @@ fn show(word: &str, pieces: &[&str]) -> String {
         .collect()
 }
 
-/// About where the quote that is never closed stands: the last one outside placeholders.
+/// Returns the approximate position of the unclosed quote: the last quote outside placeholders.
 fn open_quote(command: &str) -> usize {
     let mut at = 0;
     let mut last = 0;

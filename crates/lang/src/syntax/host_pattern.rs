@@ -1,6 +1,6 @@
 //! Host patterns: `"web & eu" "lb*" "!web-eu-07"`, in `on`, `members`, `after` and on the command line.
 //!
-//! Which hosts and groups there are is the [`Universe`]'s to say; where a pattern was written is the caller's.
+//! The [`Universe`] knows the hosts and groups; the caller knows where the pattern is written.
 
 use std::ops::Range;
 
@@ -8,49 +8,50 @@ use crate::source::ids::{HostId, Id};
 use crate::source::suggest::did_you_mean;
 use crate::syntax::name_range;
 
-/// How many names of one sort a message lists.
+/// The most names of one sort in a message.
 const FEW: usize = 8;
 
-/// Patterns as written: the arguments of one node, or the parts between the commas of one command-line option.
+/// A pattern: the arguments of one node, or the comma-separated parts of one command-line option.
 ///
-/// A host matches if it matches any argument without `!` (all hosts, where there is none) and none with `!`.
+/// A host matches if it matches an argument without `!` and no argument with `!`. Without any argument of the first
+/// sort, all hosts match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
     arguments: Vec<Argument>,
 }
 
-/// The hosts and groups that a pattern chooses from.
+/// The hosts and groups from which a pattern selects.
 pub(crate) trait Universe {
-    /// All hosts, in the order written.
+    /// Returns all hosts, in the order written.
     fn hosts(&self) -> &[String];
-    /// All groups.
+    /// Returns all groups.
     fn groups(&self) -> Vec<&str>;
-    /// The hosts of `group`, those of inner groups included; none if there is no such group.
+    /// Returns the hosts of `group`, including those of inner groups. None if there is no such group.
     fn members(&self, group: &str) -> Option<Vec<HostId>>;
-    /// The host of this name, by its index in [`Universe::hosts`].
+    /// Returns the host called `host` as an index into [`Universe::hosts`].
     fn host(&self, host: &str) -> Option<HostId> {
         self.hosts().iter().position(|name| name == host).map(HostId::new)
     }
 }
 
-/// What a pattern chose.
+/// The hosts that a pattern selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selected {
-    /// The hosts, ascending.
+    /// The hosts, in ascending order.
     pub(crate) hosts: Vec<HostId>,
-    /// Worth a note of `check`: an empty group, an empty `a & b`. The index of the argument, and the words.
+    /// Notes for `check`: an empty group, an empty `a & b`. Each is the index of the argument and the text.
     pub(crate) notes: Vec<(usize, String)>,
 }
 
-/// A pattern that cannot be read, or names what is not there.
+/// A pattern that cannot be parsed, or that names something unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct PatternError {
-    /// The index of the argument at fault.
+    /// The index of the wrong argument.
     pub(crate) argument: usize,
     /// What is wrong, as a lowercase fragment.
     pub(crate) message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub(crate) help: Option<String>,
 }
 
@@ -68,7 +69,7 @@ struct Term {
     text: String,
 }
 
-/// The terms of an argument without their `!`, and where in it they stand.
+/// Returns the terms of an argument without their `!`, and their positions in it.
 pub(crate) fn terms(argument: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
     argument.split('&').map(move |term| {
         let name = term.trim().trim_start_matches('!').trim();
@@ -77,11 +78,11 @@ pub(crate) fn terms(argument: &str) -> impl Iterator<Item = (Range<usize>, &str)
     })
 }
 
-/// For each host, whether it is chosen.
+/// For each host, whether it is selected.
 type Chosen = Vec<bool>;
 
 impl Pattern {
-    /// Reads the arguments of a node.
+    /// Parses the arguments of a node.
     pub(crate) fn parse<S: AsRef<str>>(arguments: &[S]) -> Result<Self, PatternError> {
         if arguments.is_empty() {
             return Err(fault(0, "a pattern is missing", Some("`\"*\"` is every host".to_owned())));
@@ -90,7 +91,8 @@ impl Pattern {
         Ok(Self { arguments: arguments.iter().enumerate().map(read).collect::<Result<_, _>>()? })
     }
 
-    /// Reads a pattern of the command line, where commas part the arguments; those in brackets belong to a range.
+    /// Parses a pattern of the command line. Commas separate the arguments, except commas in brackets, which belong to
+    /// a range.
     pub(crate) fn parse_line(text: &str) -> Result<Self, PatternError> {
         let mut depth = 0_i32;
         let comma = |c: char| {
@@ -100,13 +102,13 @@ impl Pattern {
         Self::parse(&text.split(comma).collect::<Vec<_>>())
     }
 
-    /// The hosts that match; every mistake of the pattern otherwise.
+    /// Returns the hosts that match, or every mistake of the pattern.
     pub(crate) fn select(&self, universe: &dyn Universe) -> Result<Selected, Vec<PatternError>> {
         let all = universe.hosts().len();
         let mut selected = vec![self.arguments.iter().all(|argument| argument.negated); all];
         let mut notes = Vec::new();
         let mut errors = Vec::new();
-        // Those with `!` last: their order among the others means nothing.
+        // Apply arguments with `!` last: their position among the others has no meaning.
         let indices =
             |negated: bool| (0..self.arguments.len()).filter(move |i| self.arguments[*i].negated == negated);
         for index in indices(false).chain(indices(true)) {
@@ -130,7 +132,7 @@ impl Pattern {
 impl Argument {
     fn read(index: usize, text: &str) -> Result<Self, PatternError> {
         let mut terms = text.split('&').map(|term| Term::read(index, term)).collect::<Result<Vec<_>, _>>()?;
-        // `!a` alone takes hosts away from the other arguments; in `a & !b` the `!` belongs to its term.
+        // `!a` alone removes hosts from the other arguments. In `a & !b` the `!` belongs to its term.
         let negated = matches!(&terms[..], [term] if term.negated);
         if negated {
             terms[0].negated = false;
@@ -204,12 +206,12 @@ impl Term {
     }
 }
 
-/// The host or the hosts of the group `name`; none where there is neither.
+/// Returns the host or the hosts of the group `name`. None if neither exists.
 fn named(universe: &dyn Universe, name: &str) -> Option<Vec<HostId>> {
     universe.members(name).or_else(|| universe.host(name).map(|host| vec![host]))
 }
 
-/// The hosts whose names match `glob` and those of the groups whose names do; none where nothing does.
+/// Returns the hosts whose name, or whose group's name, matches `glob`. None if nothing matches.
 fn globbed(universe: &dyn Universe, glob: &str) -> Option<Vec<HostId>> {
     let hosts = universe.hosts().iter().enumerate().filter(|(_, host)| matches(glob, host));
     let hosts = hosts.map(|(index, _)| HostId::new(index));
@@ -229,7 +231,7 @@ fn missing(universe: &dyn Universe, index: usize, name: &str) -> PatternError {
     fault(index, format!("no host and no group is called `{name}`"), help)
 }
 
-/// Help that names the groups and the hosts, a few of each.
+/// Returns help that names a few groups and a few hosts.
 fn all(universe: &dyn Universe) -> Option<String> {
     let hosts = universe.hosts().iter().map(String::as_str).collect();
     let all: Vec<_> = few("group", universe.groups()).into_iter().chain(few("host", hosts)).collect();
@@ -246,7 +248,7 @@ fn few(what: &str, names: Vec<&str>) -> Option<String> {
     }
 }
 
-/// Whether `name` matches `glob`, in which `*` stands for any text. Takes the product of the lengths at most.
+/// Whether `name` matches `glob`, in which `*` stands for any text. Takes at most the product of the lengths.
 pub(crate) fn matches(glob: &str, name: &str) -> bool {
     let mut parts = glob.split('*');
     let first = parts.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The forms of the language: KDL, trees of values, host patterns, ranges of names, words of a command.
+//! The syntax of the language: KDL, trees of values, host patterns, ranges of names, words of a command.
 
 pub(crate) mod command_words;
 pub(crate) mod host_pattern;

@@ -1,25 +1,25 @@
-//! Ranges in names: `web[01..20]`, `[1..9..2]`, `[a,b,9]`, and addresses that walk along.
+//! Ranges in names: `web[01..20]`, `[1..9..2]`, `[a,b,9]`, and addresses that count along.
 //!
-//! What a host name may look like is left to those who define hosts.
+//! The rules for host names are checked where hosts are defined.
 
 use std::ops::Range;
 
-/// The most names one text, and so one host node, may stand for.
+/// The most names of one text, and so of one host node.
 pub(crate) const LIMIT: usize = 10_000;
 
-/// A range that cannot be read, with its span in the text.
+/// A range that cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct RangeError {
-    /// The bytes of the text at fault.
+    /// The wrong bytes of the text.
     pub(crate) span: Range<usize>,
     /// What is wrong, as a lowercase fragment.
     pub(crate) message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub(crate) help: Option<String>,
 }
 
-/// An address that cannot go with its names: which of the two texts is at fault.
+/// An address that does not fit its names. The variant says which text is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PairError {
     /// The name.
@@ -28,15 +28,15 @@ pub(crate) enum PairError {
     Address(RangeError),
 }
 
-/// All names that `text` stands for, in order, the last bracket fastest. A text without brackets stands for itself.
+/// Returns all names of `text`, in order; the last bracket counts fastest. A text without brackets is its own name.
 pub(crate) fn expand(text: &str) -> Result<Vec<String>, RangeError> {
     Ok(Parsed::read(text)?.names())
 }
 
-/// The names that `name` stands for, each with its address.
+/// Returns the names of `name`, each with its address.
 ///
-/// `address` has as many brackets as `name`, each of the same count, or a single one that walks along; with one name it
-/// may have none.
+/// `address` has either as many brackets as `name`, with the same counts, or a single bracket for all names. For a
+/// single name it may have none.
 pub(crate) fn expand_pair(name: &str, address: &str) -> Result<Vec<(String, String)>, PairError> {
     let names = Parsed::read(name).map_err(PairError::Name)?;
     let addresses = Parsed::read(address).map_err(PairError::Address)?;
@@ -44,7 +44,7 @@ pub(crate) fn expand_pair(name: &str, address: &str) -> Result<Vec<(String, Stri
     Ok(names.names().into_iter().zip(addresses.names()).collect())
 }
 
-/// Text with brackets: a text, a bracket, a text, a bracket, …, a text.
+/// A parsed text with brackets: a text, a bracket, a text, a bracket, …, a text.
 struct Parsed {
     texts: Vec<String>,
     brackets: Vec<Bracket>,
@@ -94,7 +94,7 @@ impl Parsed {
         names
     }
 
-    /// Whether every name gets one address of `other`, whose text is `text`.
+    /// Checks that every name gets one address of `other`, whose text is `text`.
     fn fits(&self, other: &Self, text: &str) -> Result<(), RangeError> {
         let whole = 0..text.len();
         let (names, addresses) = (self.count(), other.count());
@@ -121,7 +121,7 @@ impl Parsed {
     }
 }
 
-/// Where the bracket that begins at `start` ends.
+/// Returns the end of the bracket that starts at `start`.
 fn closing(text: &str, start: usize) -> Result<usize, RangeError> {
     if text[start..].starts_with(']') {
         return Err(error(start..start + 1, "`]` without a `[` before it", None));
@@ -136,7 +136,7 @@ fn closing(text: &str, start: usize) -> Result<usize, RangeError> {
     }
 }
 
-/// The values of what stands between two brackets, `offset` bytes into the text.
+/// Returns the values between two brackets, which start `offset` bytes into the text.
 fn values(inside: &str, offset: usize) -> Result<Vec<String>, RangeError> {
     let mut values = Vec::new();
     let mut at = offset;
@@ -191,7 +191,7 @@ impl Bounds {
     fn values(&self) -> impl Iterator<Item = String> {
         let numbers =
             std::iter::successors(Some(self.first), |n| n.checked_add(self.step).filter(|n| *n <= self.last));
-        // One over the limit, so that the caller sees it and nothing large is built.
+        // Take one more than the limit: the caller then sees the excess, and the result stays small.
         numbers.take(LIMIT + 1).map(|n| format!("{n:0width$}", width = self.width))
     }
 }

@@ -1,9 +1,9 @@
-//! A file in another notation as a whole: YAML and INI, as other tools read them. One mistake says so, instead of one for
-//! each line.
+//! Recognises a whole file in YAML or INI, as other tools read them. This gives one error for the file instead of one
+//! for each line.
 
 use crate::source::diagnostic::{Code, Diagnostic, FileId, Span};
 
-/// The mistake of a text that is YAML or INI; none if it may be meant as KDL.
+/// Returns the error for a text that is YAML or INI. None if it may be KDL.
 pub(crate) fn report(file: FileId, text: &str) -> Option<Diagnostic> {
     let line = first_line(text)?;
     let (name, help) = if is_yaml(line) {
@@ -16,12 +16,12 @@ pub(crate) fn report(file: FileId, text: &str) -> Option<Diagnostic> {
     Some(report.label(Span::new(file, start, line.len()), format!("{name} begins here")).help(help))
 }
 
-/// The first line that is neither blank nor a comment of these notations.
+/// Returns the first line that is neither blank nor a comment of these notations.
 fn first_line(text: &str) -> Option<&str> {
     text.lines().map(str::trim_end).find(|line| !line.is_empty() && !line.starts_with(['#', ';']))
 }
 
-/// `---`, `all:`, `- hosts: web`: no line of KDL begins so.
+/// `---`, `all:`, `- hosts: web`: no line of KDL starts like this.
 fn is_yaml(line: &str) -> bool {
     let is_name =
         |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));

@@ -1,8 +1,7 @@
-//! One KDL file as nodes with their spans: what is written, before anything is known of what it means.
+//! Parses a KDL file into nodes with their spans. It does not know what the nodes mean.
 //!
-//! Here stands what every file must obey whatever it says: annotations that exist, numbers that print as they were
-//! written, properties given once, and bare words that are not something else in disguise. What the parser itself
-//! refuses is put into words in `parse_error`.
+//! It checks the rules for all files: known annotations, numbers that print as written, properties given once, and bare
+//! words that do not look like another notation. `parse_error` words the errors of the parser itself.
 
 use std::sync::Arc;
 
@@ -19,13 +18,13 @@ use crate::syntax::prescan;
 pub(crate) struct Node {
     /// Its name.
     pub(crate) name: Arc<str>,
-    /// Where the name stands: the node's own span in reports.
+    /// The span of the name. Reports use it as the span of the node.
     pub(crate) at: Span,
     /// Its arguments.
     pub(crate) args: Vec<Written>,
-    /// Its properties, each key once.
+    /// Its properties. Each key occurs once.
     pub(crate) props: Vec<Property>,
-    /// What stands in its braces; none without braces.
+    /// The nodes in its braces. None without braces.
     pub(crate) children: Option<Vec<Node>>,
 }
 
@@ -33,17 +32,17 @@ pub(crate) struct Node {
 #[derive(Clone, Debug)]
 pub(crate) struct Property {
     pub(crate) key: Arc<str>,
-    /// Where the key stands.
+    /// The span of the key.
     pub(crate) at: Span,
     pub(crate) value: Written,
 }
 
-/// A value as it is written, with its annotation.
+/// A value as written, with its annotation.
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     pub(crate) literal: Literal,
     pub(crate) origin: Origin,
-    /// The value alone, without the key of a property.
+    /// The span of the value, without the key of a property.
     pub(crate) at: Span,
 }
 
@@ -51,17 +50,17 @@ pub(crate) struct Written {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Literal {
     Text(Arc<str>),
-    /// A whole number, and how it was written: `0o644`.
+    /// A whole number and its spelling: `0o644`.
     Int(i64, Arc<str>),
-    /// A number with a fraction, and how it was written.
+    /// A number with a fraction and its spelling.
     Float(f64, Arc<str>),
     Bool(bool),
     Null,
-    /// Something whose mistake has been reported: it says nothing more.
+    /// A value with a mistake that was already reported.
     Broken,
 }
 
-/// Where a value comes from: its annotation.
+/// The origin of a value: its annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// No annotation: a string is a template.
@@ -86,26 +85,26 @@ impl Origin {
         ("digest", Self::Digest),
     ];
 
-    /// The annotation as it is written.
+    /// Returns the annotation as written.
     pub(crate) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, origin)| *origin == self).map_or("", |(name, _)| name)
     }
 }
 
 impl Node {
-    /// The nodes in its braces; none of them where it has no braces.
+    /// Returns the nodes in its braces; empty if it has no braces.
     pub(crate) fn body(&self) -> &[Self] {
         self.children.as_deref().unwrap_or_default()
     }
 
-    /// The property `key`.
+    /// Returns the property `key`.
     pub(crate) fn prop(&self, key: &str) -> Option<&Property> {
         self.props.iter().find(|property| &*property.key == key)
     }
 }
 
 impl Written {
-    /// The text of a string without annotation.
+    /// Returns the text of a string that has no annotation or `(raw)`.
     pub(crate) fn plain_text(&self) -> Option<&Arc<str>> {
         match (&self.literal, self.origin) {
             (Literal::Text(text), Origin::Plain | Origin::Raw) => Some(text),
@@ -113,7 +112,7 @@ impl Written {
         }
     }
 
-    /// Whether it says the same as `other`, wherever either stands.
+    /// Whether it has the same content as `other`, whatever their places.
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.origin == other.origin && self.literal == other.literal
     }
@@ -140,7 +139,7 @@ impl std::fmt::Display for Written {
     }
 }
 
-/// Reads the text of a file: its nodes, as far as they can be read; what is wrong with them goes to `diagnostics`.
+/// Parses the text of a file. Returns the nodes that can be read and adds mistakes to `diagnostics`.
 pub(crate) fn parse(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> Vec<Node> {
     if let Some(report) = other_notation::report(file, text) {
         diagnostics.push(report);
@@ -162,7 +161,7 @@ pub(crate) fn parse(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> 
 
 struct Reader<'a> {
     file: FileId,
-    /// Whether the words stand in single quotes, which KDL takes for words of their own: `'apt update'`.
+    /// Whether the current word is inside single quotes. KDL reads these as part of bare words: `'apt update'`.
     in_quote: bool,
     diagnostics: &'a mut Diagnostics,
 }
@@ -240,7 +239,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The annotation; none where it is wrong.
+    /// Returns the annotation. None if it is wrong.
     fn origin(&mut self, entry: &KdlEntry, literal: &Literal, at: Span) -> Option<Origin> {
         let Some(annotation) = entry.ty() else { return Some(Origin::Plain) };
         let name = annotation.value();
@@ -306,7 +305,7 @@ impl Reader<'_> {
         );
     }
 
-    /// Refuses words without quotes whose spelling shows that another notation was meant; whether it is fine.
+    /// Refuses unquoted words in the spelling of another notation. Returns whether the word is fine.
     fn bare_word(&mut self, word: &str, repr: Option<&str>, at: Span) -> bool {
         if repr.is_none_or(|repr| repr.starts_with(['"', '#'])) {
             return true;
@@ -336,7 +335,7 @@ impl Reader<'_> {
     }
 }
 
-/// The word between two single quotes, which is what was meant.
+/// Returns the word between two single quotes.
 fn single_quoted(word: &str) -> Option<&str> {
     word.strip_prefix('\'')?.strip_suffix('\'').filter(|word| !word.is_empty() && !word.contains('\''))
 }

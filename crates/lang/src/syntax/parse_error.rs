@@ -1,4 +1,4 @@
-//! What the KDL parser refuses, in our words: where exactly, what it is, and what to write instead.
+//! Words the errors of the KDL parser: the exact place, the mistake, and the correct form.
 
 mod quoted;
 mod unclosed;
@@ -10,10 +10,10 @@ use kdl::{KdlDiagnostic, KdlError};
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, FileId, Span};
 use crate::syntax::prescan;
 
-/// Reports everything that the parser found wrong with `text`, one report for each slip.
+/// Reports all errors of the parser in `text`, one report for each mistake.
 pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &mut Diagnostics) {
     let mut lines = BTreeSet::new();
-    // After a slip the parser loses count of the braces.
+    // After a mistake the parser counts braces wrongly.
     let is_brace = |problem: &KdlDiagnostic| {
         text[token(text, problem).0..]
             .chars()
@@ -21,14 +21,14 @@ pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &m
             .is_none_or(|c| c.is_whitespace() || matches!(c, '{' | '}'))
     };
     let slips = error.diagnostics.iter().any(|problem| !is_brace(problem));
-    // The lines that a text without an end swallows.
+    // The end of the lines that an unclosed text swallows.
     let mut swallowed = 0;
     for problem in error.diagnostics.iter().filter(|problem| !slips || !is_brace(problem)) {
         let (start, len) = token(text, problem);
         if start < swallowed {
             continue;
         }
-        // One slip makes the parser stumble several times; what follows on the same line says nothing new.
+        // One mistake causes several parser errors. Further errors on the same line are not useful.
         if !lines.insert(text[..start].bytes().filter(|b| *b == b'\n').count()) {
             continue;
         }
@@ -61,7 +61,8 @@ pub(crate) fn report(file: FileId, text: &str, error: &KdlError, diagnostics: &m
     }
 }
 
-/// The bytes of the word at fault: the parser's span starts at the node where a property is meant, and ends early.
+/// Returns the start and length of the wrong word. For a wrong property value the parser's span starts at the node and
+/// ends too early.
 fn token(text: &str, problem: &KdlDiagnostic) -> (usize, usize) {
     let floor = |at: usize| text.floor_char_boundary(at.min(text.len()));
     let (start, end) =
@@ -80,14 +81,14 @@ fn token(text: &str, problem: &KdlDiagnostic) -> (usize, usize) {
     }
 }
 
-/// The parser's words for a block without an end.
+/// The parser's message for an unclosed block.
 const UNCLOSED: &str = "No closing '}' for child block";
 
 fn said(problem: &KdlDiagnostic) -> &str {
     problem.message.as_deref().unwrap_or_default()
 }
 
-/// A `{` without its `}`.
+/// Returns the error for a `{` without its `}`.
 fn brace(file: FileId, unclosed: &unclosed::Unclosed) -> Diagnostic {
     let place = match unclosed.before {
         Some(line) => format!("write `}}` before line {line}, which is indented no deeper than this block"),
@@ -110,7 +111,7 @@ fn message(problem: &KdlDiagnostic, found: &str) -> String {
     }
 }
 
-/// What other languages write: lists in brackets, with commas; control characters, which nobody sees.
+/// Returns help for habits of other languages: lists in brackets, commas. Also for invisible control characters.
 fn habit(found: &str) -> Option<String> {
     if found.chars().any(char::is_control) {
         return Some("a character that cannot be seen stands here: delete it".to_owned());
@@ -127,7 +128,7 @@ fn habit(found: &str) -> Option<String> {
     }
 }
 
-/// Help for a list in brackets on one line, with its values: `members=["a", "b"]`.
+/// Returns help for a list in brackets on one line, with its values: `members=["a", "b"]`.
 fn bracketed(before: &str, list: &str) -> Option<String> {
     let (list, _) = list.lines().next()?.strip_prefix('[')?.split_once(']')?;
     let values: Vec<_> = list.split(',').map(str::trim).filter(|value| !value.is_empty()).collect();
@@ -144,7 +145,7 @@ fn bracketed(before: &str, list: &str) -> Option<String> {
     })
 }
 
-/// A `#` as other languages begin a comment with, and not the `#` of `#true` or `#"…"#`.
+/// Whether a `#` starts a comment as in other languages. `#true` and `#"…"#` are not comments.
 fn is_comment(found: &str) -> bool {
     const WORDS: [&str; 6] = ["#true", "#false", "#null", "#inf", "#-inf", "#nan"];
     found.starts_with('#')
@@ -153,7 +154,7 @@ fn is_comment(found: &str) -> bool {
         && !WORDS.contains(&found)
 }
 
-/// A text as part of a message: not endless.
+/// Returns a text for a message, shortened to 60 characters.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,4 +1,4 @@
-//! What texts were parsed to: an editor reads the same files again and again.
+//! A cache of parsed texts. An editor reads the same files again and again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::source::diagnostic::{Diagnostics, FileId};
 use crate::syntax::parse::{self, Node};
 
-/// What the texts of the last two readings were parsed to. Parsing is most of what reading a project costs.
+/// The parsed texts of the last two readings. Most of the time for reading a project is spent on parsing.
 #[derive(Default)]
 pub struct Parsed(Mutex<Readings>);
 
@@ -16,7 +16,7 @@ struct Readings {
     last: HashMap<FileId, Parse>,
 }
 
-/// The nodes of one text, with the spans that they have in its file.
+/// The nodes of one text, with their spans in its file.
 struct Parse {
     text: Arc<str>,
     nodes: Vec<Node>,
@@ -24,13 +24,13 @@ struct Parse {
 }
 
 impl Parsed {
-    /// Begins a reading: what the one before did not come to is forgotten.
+    /// Starts a reading. Files that the previous reading did not use are dropped.
     pub(crate) fn begin(&self) {
         let mut readings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         readings.last = std::mem::take(&mut readings.this);
     }
 
-    /// As [`parse::parse`].
+    /// Does the same as [`parse::parse`], with the cache.
     pub(crate) fn parse(&self, file: FileId, text: &str, diagnostics: &mut Diagnostics) -> Vec<Node> {
         let mut readings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = readings.last.remove(&file).filter(|parse| *parse.text == *text);

@@ -1,34 +1,34 @@
-//! The look that every file gets before the KDL parser sees it: kdl 6.7 takes 2^n time on nested `/-` and overflows
-//! the stack on deep nesting. One pass over the bytes, no recursion.
+//! The guard that checks every file before the KDL parser reads it. kdl 6.7 takes 2^n time for nested `/-`, and
+//! overflows the stack with deep nesting. The guard makes one pass over the bytes, without recursion.
 //!
-//! Whether a file is KDL at all is the parser's to say. Where a text is not KDL and could be read in two ways, the
-//! guard takes the one with more structure.
+//! The parser decides whether a file is KDL. If a wrong text could be read in two ways, the guard assumes the one with
+//! more structure.
 
 use kdl::{KdlDocument, KdlError};
 
 /// The largest file, in bytes.
 pub(crate) const SIZE: usize = 1 << 20;
-/// How deep children may be nested, and comments.
+/// The deepest nesting of children, and of comments.
 pub(crate) const DEPTH: usize = 64;
-/// How deep one `/-` may stand inside what another removes.
+/// The deepest nesting of `/-` inside a removed part.
 pub(crate) const SLASHDASH: usize = 2;
-/// How many nodes a file may have.
+/// The most nodes of a file.
 pub(crate) const NODES: usize = 50_000;
-/// How many nodes, arguments and properties together.
+/// The most nodes, arguments and properties of a file together.
 pub(crate) const WORDS: usize = 150_000;
-/// How many pieces may stand together: `(type)key=(type)"value"` has nine. The parser goes one call deeper with each
-/// that makes no sense.
+/// The most pieces without a blank between them: `(type)key=(type)"value"` has nine. The parser goes one call deeper
+/// for each piece that makes no sense.
 const RUN: usize = 24;
-/// The stack that the parser gets: it needs over 30 KiB for each level in a build without optimisation.
+/// The size of the parser's stack in bytes. In a build without optimisation each level needs over 30 KiB.
 const STACK: usize = 64 << 20;
 
 /// Why a file is refused before it is parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct GuardError {
-    /// The first byte at fault.
+    /// The first wrong byte.
     pub(crate) start: usize,
-    /// How many bytes.
+    /// The number of wrong bytes.
     pub(crate) len: usize,
     /// What is wrong, as a lowercase fragment.
     pub(crate) message: String,
@@ -55,7 +55,7 @@ pub(crate) fn check(text: &str) -> Result<(), GuardError> {
     Ok(())
 }
 
-/// Parses what [`check`] let through, on a stack that is large enough whoever calls.
+/// Parses text that [`check`] accepted. Uses a thread with a stack that is large enough.
 pub(crate) fn parse(text: &str) -> Result<KdlDocument, KdlError> {
     let parse = || KdlDocument::parse_v2(text);
     std::thread::scope(|scope| {
@@ -63,13 +63,13 @@ pub(crate) fn parse(text: &str) -> Result<KdlDocument, KdlError> {
         match thread.map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(parsed)) => parsed,
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            // No thread to be had: the caller's stack has to do.
+            // If no thread can be started, use the caller's stack.
             Err(_) => parse(),
         }
     })
 }
 
-/// A hint for text that the parser refused at `offset`: what to write instead of KDL v1's bare `true`, of `5m`,
+/// Returns a hint for text that the parser refused at `offset`. It covers the bare `true` of KDL v1, and `5m`,
 /// `10.0.0.1`, `/path`, `'x'`.
 pub(crate) fn v1_hint(text: &str, offset: usize) -> Option<String> {
     let word = word_at(text, offset);
@@ -91,7 +91,7 @@ pub(crate) fn v1_hint(text: &str, offset: usize) -> Option<String> {
     }
 }
 
-/// The stretch without blanks around `offset`; where it stands on a blank, the one before.
+/// Returns the word around `offset`. If `offset` is at a blank, returns the word before it.
 fn word_at(text: &str, offset: usize) -> &str {
     let parts = |c: char| c.is_whitespace() || matches!(c, ';' | '{' | '}');
     let offset = text.floor_char_boundary(offset);
@@ -105,36 +105,36 @@ fn word_at(text: &str, offset: usize) -> &str {
 struct Guard<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// The file itself, then one for each open `{`.
+    /// The file itself, and one level for each open `{`.
     levels: Vec<Level>,
     nodes: usize,
     words: usize,
-    /// How many pieces have come since one that could stand alone.
+    /// The number of pieces since the last blank.
     run: usize,
     last: Piece,
 }
 
-/// What stood last.
+/// The previous piece.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Piece {
-    /// A word, and then nothing.
+    /// A word, without anything after it.
     Word,
     /// A blank, a line end, a brace.
     Blank,
-    /// `(`, `)` or `=`, perhaps with blanks after it.
+    /// `(`, `)` or `=`, with or without blanks after it.
     Mark,
 }
 
-/// Where the reading stands in one `{ }`.
+/// The state inside one pair of `{ }`.
 #[derive(Clone, Copy, Default)]
 struct Level {
-    /// A node has begun and not ended.
+    /// A node has started and not ended.
     in_node: bool,
-    /// Something of this node, or all of it, is removed by `/-`.
+    /// A part of this node, or all of it, is removed by `/-`.
     slashed: bool,
-    /// How many `/-` stand before the next thing.
+    /// The number of `/-` before the next piece.
     pending: usize,
-    /// How many levels around this one, itself left out, are in a removed node.
+    /// The number of outer levels that are in a removed node.
     outer: usize,
 }
 
@@ -201,7 +201,7 @@ impl Guard<'_> {
         let level = self.top();
         level.pending += 1;
         level.slashed = true;
-        // The parser tries each of two in a row both ways.
+        // For two in a row, the parser tries both ways for each.
         if level.pending > 1 {
             return Err(self.refuse(start, 2, "one `/-` is enough".to_owned()));
         }
@@ -235,7 +235,7 @@ impl Guard<'_> {
         Ok(())
     }
 
-    /// Counts a piece that is no blank.
+    /// Counts a piece that is not a blank.
     fn piece(&mut self, piece: Piece) -> Result<(), GuardError> {
         self.run = if self.last == Piece::Blank { 1 } else { self.run + 1 };
         self.last = piece;
@@ -251,7 +251,7 @@ impl Guard<'_> {
         Ok(())
     }
 
-    /// A blank ends a run, unless it stands after a `(`, `)` or `=`.
+    /// Ends a run at a blank, unless the blank follows a `(`, `)` or `=`.
     fn blank(&mut self) {
         if self.last == Piece::Word {
             self.last = Piece::Blank;
@@ -275,7 +275,7 @@ impl Guard<'_> {
         self.at += 1;
     }
 
-    /// `\` at the end of a line: the node goes on.
+    /// Skips a `\` at the end of a line, which continues the node.
     fn continuation(&mut self) {
         self.blank();
         let blank = self.bytes[self.at..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
@@ -291,7 +291,7 @@ impl Guard<'_> {
         }
     }
 
-    /// A name, an argument or one side of a property, quoted or not.
+    /// Reads a name, an argument or one side of a property, quoted or not.
     fn word(&mut self) -> Result<(), GuardError> {
         let start = self.at;
         self.piece(Piece::Word)?;
@@ -316,12 +316,12 @@ impl Guard<'_> {
         match rest.get(hashes) {
             Some(b'"') if hashes > 0 => self.skip_raw(hashes),
             _ if rest[0] == b'"' => self.skip_string(),
-            // A run of `#` is passed as one word, so that it is not counted again and again.
+            // Skip a run of `#` as one word, so that it is not counted repeatedly.
             _ => self.at += hashes + bare(&rest[hashes..], hashes == 0),
         }
     }
 
-    /// `"…"` up to its end or, as it may not hold one, the end of its line; `"""…"""` over lines.
+    /// Skips `"…"` to its end, or to the end of its line, which it may not contain. Skips `"""…"""` over several lines.
     fn skip_string(&mut self) {
         let long = self.bytes[self.at..].starts_with(b"\"\"\"");
         self.at += if long { 3 } else { 1 };
@@ -336,7 +336,7 @@ impl Guard<'_> {
         }
     }
 
-    /// `#"…"#`, `#"""…"""#`, with as many `#` as there are.
+    /// Skips `#"…"#` or `#"""…"""#`, with any number of `#`.
     fn skip_raw(&mut self, hashes: usize) {
         self.at += hashes;
         let long = self.bytes[self.at..].starts_with(b"\"\"\"");
@@ -360,7 +360,7 @@ impl Guard<'_> {
     }
 }
 
-/// The length of a word without quotes; at least one byte if it `begins` here.
+/// Returns the length of an unquoted word. It is at least one byte if the word `begins` here.
 fn bare(rest: &[u8], begins: bool) -> usize {
     let first = usize::from(begins);
     let ends = |at: &usize| match &rest[*at..] {
@@ -373,7 +373,7 @@ fn bare(rest: &[u8], begins: bool) -> usize {
     (first..rest.len()).find(ends).unwrap_or(rest.len())
 }
 
-/// How many bytes after a `\` in a string belong to it: one, or all blanks around a line end.
+/// Returns the number of bytes that belong to a `\` in a string: one, or all blanks around a line end.
 fn escape(rest: &[u8]) -> usize {
     let blank = rest.iter().take_while(|b| b.is_ascii_whitespace()).count();
     if blank > 0 { blank } else { rest.len().min(1) }

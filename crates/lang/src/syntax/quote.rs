@@ -1,14 +1,14 @@
-//! Strings as KDL writes them.
+//! Writes KDL strings.
 
-/// `value` as a KDL string of one line, with its quotation marks.
+/// Returns `value` as a KDL string on one line, with quotation marks.
 pub fn quoted(value: &str) -> String {
     let mut out = Vec::with_capacity(value.len() + 2);
     quote(value, &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Writes `value` as a KDL string of one line. What KDL refuses as it stands, and what a reader of the file could not
-/// see, is escaped.
+/// Writes `value` as a KDL string on one line. Characters that KDL forbids, or that are invisible in the file, are
+/// escaped.
 pub(crate) fn quote(value: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     for c in value.chars() {

@@ -1,10 +1,10 @@
-//! Mistakes of templates and expressions, where they stand in a text of an inventory.
+//! Errors of templates and expressions, with their place in a text of an inventory.
 
 use crate::source::diagnostic::{Code, Diagnostic, Files, Span};
 use crate::syntax::parse::{Literal, Written};
 use crate::template::{ScopeError, TemplateError};
 
-/// A mistake in a text of an inventory, shown where it is written.
+/// Returns the diagnostic for an error in a text of an inventory.
 pub(crate) fn in_text(error: TemplateError, written: &Written, files: &Files) -> Diagnostic {
     if let Some(ScopeError(cause)) = error.cause {
         return if cause.labels.is_empty() { cause.label(written.at, "here") } else { *cause };
@@ -17,7 +17,7 @@ pub(crate) fn in_text(error: TemplateError, written: &Written, files: &Files) ->
         .maybe_help(error.help)
 }
 
-/// The span of a part of a text, where the text stands in the file as it is.
+/// Returns the span of a part of a text, if the file contains that part unchanged.
 pub(crate) fn part(range: &std::ops::Range<usize>, written: &Written, files: &Files) -> Option<Span> {
     let Literal::Text(text) = &written.literal else { return None };
     let file = files.get(written.at.file)?;
@@ -30,7 +30,7 @@ pub(crate) fn part(range: &std::ops::Range<usize>, written: &Written, files: &Fi
     Some(Span::new(written.at.file, written.at.start + offset, fragment.len()))
 }
 
-/// Braces where an expression stands as it is.
+/// Returns the error for template braces in an expression.
 pub(crate) fn braces_in_expression(written: &Written, key: &str) -> Diagnostic {
     let text = if let Literal::Text(text) = &written.literal { text.trim() } else { "" };
     let bare = text.strip_prefix("{{").and_then(|text| text.strip_suffix("}}")).map(str::trim);

@@ -1,7 +1,7 @@
 //! Variables as written: scalars, lists and maps of values that are not evaluated yet.
 //!
-//! Also what `connection` and `drift` hold, which are merged by the same law. Which definition counts is said in
-//! `project::precedence`; what a value comes to, in `evaluate`.
+//! The settings `connection` and `drift` use the same form and the same precedence. `project::precedence` selects the
+//! definition; `evaluate` evaluates it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::syntax::parse::{Node, Origin, Written};
 use crate::template::{fold, is_reserved};
 
-/// A value with everything inside it.
+/// A value with all its nested values.
 #[derive(Clone, Debug)]
 pub(crate) enum Tree {
     /// One value.
     Leaf(Written),
-    /// Several, in order.
+    /// Several values, in order.
     List(Vec<Tree>, Span),
-    /// By key, in the order written.
+    /// Values by key, in the order written.
     Map(Arc<[Entry]>, Span),
 }
 
@@ -26,24 +26,24 @@ pub(crate) enum Tree {
 pub(crate) struct Entry {
     /// The key as written.
     pub(crate) key: Arc<str>,
-    /// Where the key stands.
+    /// The span of the key.
     pub(crate) at: Span,
     /// Its value.
     pub(crate) value: Tree,
 }
 
-/// What a value is, as far as it can be seen without evaluating it.
+/// The shape of a value, as far as it is visible without evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Scalar,
     List,
     Map,
-    /// An expression, which may come to anything.
+    /// An expression, which may have any shape.
     Open,
 }
 
 impl Shape {
-    /// In words.
+    /// Returns the shape in words.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Scalar => "a scalar",
@@ -55,7 +55,7 @@ impl Shape {
 }
 
 impl Tree {
-    /// Where it stands.
+    /// Returns the span of the value.
     pub(crate) fn at(&self) -> Span {
         match self {
             Self::Leaf(written) => written.at,
@@ -63,7 +63,7 @@ impl Tree {
         }
     }
 
-    /// Its shape.
+    /// Returns the shape of the value.
     pub(crate) fn shape(&self) -> Shape {
         match self {
             Self::Leaf(written) if written.origin == Origin::Expr => Shape::Open,
@@ -73,7 +73,7 @@ impl Tree {
         }
     }
 
-    /// Whether it says the same as `other`, wherever either stands.
+    /// Whether it has the same content as `other`, whatever their places.
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Leaf(a), Self::Leaf(b)) => a.same(b),
@@ -88,7 +88,7 @@ impl Tree {
         }
     }
 
-    /// As text for `explain`, secrets by their names.
+    /// Returns the value as text for `explain`. A secret is shown as its name.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Leaf(written) => written.to_string(),
@@ -120,7 +120,7 @@ pub(crate) fn variables(body: &[Node], diagnostics: &mut Diagnostics) -> Vec<Ent
     entries
 }
 
-/// Whether a variable or a loop name may not be called so.
+/// Whether a name is reserved and cannot be used for a variable or a loop.
 pub(crate) fn is_taken(name: &str) -> bool {
     let folded = fold(name);
     matches!(folded.as_str(), "host" | "hosts" | "groups" | "facts" | "params" | "loop")
@@ -144,7 +144,7 @@ fn entries(body: &[Node], diagnostics: &mut Diagnostics) -> Vec<Entry> {
     entries
 }
 
-/// Two keys that fold to one would be one name in an expression.
+/// Reports two keys that fold to one: they would be one name in an expression.
 fn clashes(entries: &[Entry], diagnostics: &mut Diagnostics) {
     let mut seen: HashMap<String, &Entry> = HashMap::new();
     for entry in entries {
@@ -160,7 +160,7 @@ fn clashes(entries: &[Entry], diagnostics: &mut Diagnostics) {
     }
 }
 
-/// The value of a node: its arguments, or its properties and children.
+/// Returns the value of a node: its arguments, or its properties and children.
 pub(crate) fn tree(node: &Node, diagnostics: &mut Diagnostics) -> Option<Tree> {
     let items = |body: &[Node]| !body.is_empty() && body.iter().all(|child| &*child.name == "-");
     match (&node.args[..], &node.props[..], &node.children) {
@@ -194,14 +194,14 @@ pub(crate) fn tree(node: &Node, diagnostics: &mut Diagnostics) -> Option<Tree> {
     }
 }
 
-/// A key after which nothing is written.
+/// Returns the error for a key without a value.
 pub(crate) fn no_value(key: &str, at: Span) -> Diagnostic {
     Diagnostic::error(Code::Empty, format!("`{key}` has no value"))
         .label(at, "nothing is written after it")
         .help("write a value; `#true`, an empty map `{ }`, an empty list `(expr)\"[]\"`")
 }
 
-/// A key with arguments and with keys of its own.
+/// Returns the error for a key that has both arguments and nested keys.
 pub(crate) fn list_and_map(key: &str, at: Span) -> Diagnostic {
     Diagnostic::error(Code::Shape, format!("`{key}` is a list and a map at once"))
         .label(at, "has arguments and keys")

@@ -1,29 +1,29 @@
-//! What a template may be before it is compiled. minijinja guards brackets and blocks, but walks `not not …`,
-//! `a + a + …` and `elif` chains with the stack.
+//! Limits of a template before it is compiled. minijinja limits brackets and blocks, but handles `not not …`, `a + a +
+//! …` and `elif` chains by recursion.
 
 use std::ops::Range;
 
 use super::error::TemplateError;
 
-/// The longest text that a string of an inventory may become, in bytes.
+/// The longest text, in bytes, that a string of an inventory may become.
 pub(crate) const STRING: usize = 1 << 20;
-/// The longest text that a template file may become, in bytes.
+/// The longest text, in bytes, that a template file may become.
 pub(crate) const FILE: usize = 8 << 20;
-/// How deep lists and maps may be nested in the result of an expression.
+/// The deepest nesting of lists and maps in the result of an expression.
 pub(super) const DEPTH: usize = 64;
-/// How many operators one `{{ }}` or `{% %}` may have.
+/// The most operators in one `{{ }}` or `{% %}`.
 const OPERATORS: usize = 600;
-/// How many `elif` a template may have.
+/// The most `elif` in a template.
 const ELIFS: usize = 100;
 
-/// A template that is too much for the stack: the bytes at fault and why.
+/// A template that would overflow the stack: the wrong bytes and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TooMuch {
     pub(super) range: Range<usize>,
     pub(super) message: String,
 }
 
-/// Refuses a template that would take the compiler too deep. `comments` says whether `{# #}` are comments.
+/// Refuses a template that would nest too deep for the compiler. `comments` says whether `{# #}` are comments.
 pub(super) fn check(text: &str, comments: bool) -> Result<(), TooMuch> {
     let mut at = 0;
     let mut elifs = 0;
@@ -50,7 +50,7 @@ pub(super) fn check(text: &str, comments: bool) -> Result<(), TooMuch> {
     Ok(())
 }
 
-/// The mistake of the first tag that has no end; none if each has one.
+/// Returns the error for the first tag without an end. None if each tag has one.
 pub(super) fn unclosed(text: &str, comments: bool) -> Option<TemplateError> {
     let mut at = 0;
     while let Some((start, kind)) = next_tag(text, at, comments) {
@@ -66,7 +66,7 @@ pub(super) fn unclosed(text: &str, comments: bool) -> Option<TemplateError> {
     None
 }
 
-/// A tag without an end: the end is missing, or it stands in a text whose quote is never closed.
+/// Returns the error for a tag without an end: its delimiter is missing, or is inside an unclosed quote.
 fn endless(text: &str, start: usize, kind: char) -> TemplateError {
     let close = format!("{}}}", if kind == '{' { '}' } else { kind });
     let (message, help) = match text[start..].contains(&close) {
@@ -110,7 +110,7 @@ pub(super) fn expression(text: &str) -> Result<(), TooMuch> {
     Ok(())
 }
 
-/// Where the next tag opens, and whether it is `{`, `%` or `#`.
+/// Returns the position of the next tag, and its sort: `{`, `%` or `#`.
 fn next_tag(text: &str, at: usize, comments: bool) -> Option<(usize, char)> {
     let bytes = text.as_bytes();
     (at..bytes.len().saturating_sub(1)).find_map(|i| match (bytes[i], bytes[i + 1]) {
@@ -121,7 +121,7 @@ fn next_tag(text: &str, at: usize, comments: bool) -> Option<(usize, char)> {
     })
 }
 
-/// Where the tag ends: before its closing delimiter outside quotes, else at the end of the text.
+/// Returns the end of a tag: before its closing delimiter outside quotes, or else the end of the text.
 fn end_of(text: &str, start: usize, kind: char) -> usize {
     let close = match kind {
         '{' => "}}",

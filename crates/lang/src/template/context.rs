@@ -1,4 +1,4 @@
-//! The names of a template, looked up when it gets to them.
+//! The names of a template, looked up on demand.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,11 +12,11 @@ use super::marks::{Marks, seen};
 use super::recording::{mark, observe};
 use super::scope::Scope;
 
-/// The scope of one rendering: every name is asked for once.
+/// The scope of one rendering. Each name is looked up once.
 pub(super) struct Context {
     scope: Arc<dyn Scope>,
     seen: Mutex<HashMap<String, Option<(Value, Marks)>>>,
-    /// Names that are not there, in the order asked for.
+    /// The names that were not found, in the order of lookup.
     missed: Mutex<Vec<String>>,
 }
 
@@ -25,12 +25,12 @@ impl Context {
         Arc::new(Self { scope: Arc::clone(scope), seen: Mutex::default(), missed: Mutex::default() })
     }
 
-    /// All names there are.
+    /// Returns all names in scope.
     pub(super) fn names(&self) -> Vec<String> {
         self.scope.names()
     }
 
-    /// The names that were asked for and are not there.
+    /// Returns the names that were looked up and not found.
     pub(super) fn misses(&self) -> Vec<String> {
         self.missed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -38,7 +38,8 @@ impl Context {
     fn find(&self, name: &str) -> Option<(Value, Marks)> {
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         known.unwrap_or_else(|| {
-            // What the scope reads to find a value is in the value's own marks; and it may render, so no lock is held.
+            // The marks of the value already include what the scope reads to find it. The scope may render, so hold no
+            // lock.
             let (found, _) = observe(|| self.scope.get(name));
             let found = found.map(|found| match found {
                 Ok(found) => (found.value, found.marks),

@@ -1,4 +1,4 @@
-//! Renders and evaluates: minijinja made strict and bounded.
+//! Renders templates and evaluates expressions: minijinja, made strict and limited.
 
 use std::io;
 use std::sync::Arc;
@@ -23,26 +23,28 @@ use super::unknown::unknown;
 use super::unmet;
 use super::vocabulary;
 
-/// Renders and evaluates; one for each folder of templates, shared by all hosts. What was compiled once is kept.
+/// Renders templates and evaluates expressions. There is one engine for each folder of templates, shared by all hosts.
+/// It keeps compiled templates.
 pub(crate) struct Engine {
     strings: Environment<'static>,
     files: Environment<'static>,
 }
 
-/// Gives the text of the template file that `{% include %}` names; none where there is none. The error is a fragment.
+/// Returns the text of the template file that `{% include %}` names. None if there is no such file. The error is a
+/// fragment.
 pub(crate) type Includes = dyn Fn(&str) -> Result<Option<String>, String> + Send + Sync;
 
-/// How many steps one rendering may take; a step is about one name, filter or piece of text.
+/// The most steps of one rendering. A step is about one name, filter or piece of text.
 const FUEL: u64 = 2_000_000;
-/// How deep macros (4 each) and includes (10 each) may be nested.
+/// The deepest nesting of macros (4 each) and includes (10 each).
 const RECURSION: usize = 200;
-/// How many variables may wait for each other.
+/// The most variables that may wait for each other.
 const NESTING: usize = 48;
-/// Marks the name of a template that carries its own text.
+/// Marks the name of a template that contains its own text.
 const OWN: char = '\u{1}';
 
 impl Engine {
-    /// An engine whose template files include what `includes` gives.
+    /// Returns an engine whose template files include the results of `includes`.
     pub(crate) fn new(includes: Arc<Includes>) -> Self {
         let strings = environment(syntax(true), |name| match own_text(name) {
             Some(text) => bounded(text, true),
@@ -57,7 +59,7 @@ impl Engine {
         Self { strings, files }
     }
 
-    /// Fills in a string of an inventory: `{#` is plain text, nothing can be included.
+    /// Fills in a string of an inventory. In it `{#` is plain text, and includes are not allowed.
     pub(crate) fn text(&self, template: &str, scope: &Arc<dyn Scope>) -> Result<Rendered, TemplateError> {
         if !is_template(template) {
             return Ok(Rendered { text: template.to_owned(), marks: Marks::default() });
@@ -77,7 +79,7 @@ impl Engine {
         source.render(&format!("{OWN}{name}{OWN}{text}"), FILE, scope)
     }
 
-    /// Evaluates an expression. The items of a list or map that it spells out keep marks of their own.
+    /// Evaluates an expression. Items of a list or map literal keep their own marks.
     pub(crate) fn expression(
         &self,
         expression: &str,
@@ -123,8 +125,8 @@ impl Engine {
         source.settled(found, &record, scope).map(|value| Evaluated { value, marks })
     }
 
-    /// Finds what is wrong whatever the names stand for, without rendering: mistakes of syntax, filters that do not exist.
-    /// `file` as by [`Engine::file`], else as by [`Engine::text`].
+    /// Finds mistakes that do not depend on the values of names, without rendering: wrong syntax and unknown filters.
+    /// `file` selects the form of [`Engine::file`]; without it, that of [`Engine::text`].
     pub(crate) fn check(&self, file: Option<&str>, text: &str) -> Result<(), TemplateError> {
         let (environment, name) = match file {
             Some(name) => (&self.files, name),
@@ -137,7 +139,7 @@ impl Engine {
         unmet::vocabulary(text, if file.is_some() { Form::File } else { Form::Text })
     }
 
-    /// The same for an expression.
+    /// Does the same for an expression.
     pub(crate) fn check_expression(&self, expression: &str) -> Result<(), TemplateError> {
         bound(expression)?;
         self.strings
@@ -148,8 +150,8 @@ impl Engine {
     }
 }
 
-/// The value of an expression that spells out a list or a map: each item for itself, so that a secret or something unknown
-/// among them makes the others neither. None if it is something else.
+/// Evaluates a list or map literal item by item. So a secret or unknown item does not mark the other items. None if the
+/// expression is not a literal.
 fn literal(
     environment: &Environment<'static>,
     text: &str,
@@ -180,20 +182,20 @@ fn environment(
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION);
     environment.set_loader(loader);
-    // A name that a template computes never passes for a text of ours.
+    // A name that a template computes must never be taken for one of our own texts.
     environment.set_path_join_callback(|name, _| name.replace(OWN, "\u{fffd}").into());
-    // Its snapshots would look up names that the template did not get to.
+    // Debug snapshots would look up names that the template did not reach.
     environment.set_debug(false);
     vocabulary::install(&mut environment);
     environment
 }
 
-/// The text in the name of a template that carries its own.
+/// Returns the text in the name of a template that contains its own.
 fn own_text(name: &str) -> Option<&str> {
     name.strip_prefix(OWN)?.split_once(OWN).map(|(_, text)| text)
 }
 
-/// The text, unless it is too much for the compiler.
+/// Returns the text, unless it is too much for the compiler.
 fn bounded(text: &str, string: bool) -> Result<Option<String>, Error> {
     match bounds::check(text, !string) {
         Ok(()) => Ok(Some(text.to_owned())),
@@ -229,7 +231,7 @@ impl Source<'_> {
             let template = self.environment.get_template(key)?;
             template.render_captured_to(Value::from_dyn_object(Arc::clone(context)), out).map(drop)
         };
-        // A variable that is looked up with a stand-in in the place of secrets is itself rendered as it is.
+        // A variable that is looked up while stand-ins replace secrets must itself be rendered with the real values.
         let (result, record) = instead(None, || recording::record(|| render_to(&context, &mut out)));
         let mut marks = record.marks.clone();
         let Self { environment, text: source, .. } = *self;
@@ -255,8 +257,8 @@ impl Source<'_> {
         self.settled(found, &record, scope).map(|text| Rendered { text, marks })
     }
 
-    /// What was found, unless the template names something that is not there. Rendering may not have got to it: because it
-    /// stopped at a fact that is not known yet, or took the other branch.
+    /// Returns the result, unless the template names something that does not exist. Rendering may not have reached that
+    /// name: it stopped at an unknown fact, or took the other branch.
     fn settled<T>(
         &self,
         found: Result<T, TemplateError>,
@@ -266,7 +268,7 @@ impl Source<'_> {
         match found {
             Ok(value) if !record.marks.unknown => Ok(value),
             Ok(value) => unmet::check(self, scope).map(|()| value),
-            // The words for a name that is in no table are the same wherever it is met.
+            // Use the same message for an unknown filter or test, wherever it is found.
             Err(error) => Err(unmet::vocabulary(self.text, self.form).err().unwrap_or(error)),
         }
     }
@@ -300,7 +302,7 @@ impl Scope for Nothing {
     }
 }
 
-/// Refuses to go deeper than the stack bears: a variable may be made of others, and those of more.
+/// Refuses to nest too deep for the stack. Variables may be made of other variables, at any depth.
 fn nest() -> Result<(), TemplateError> {
     match recording::depth() {
         0..=NESTING => Ok(()),
@@ -311,7 +313,7 @@ fn nest() -> Result<(), TemplateError> {
     }
 }
 
-/// Takes so many bytes and no more.
+/// A writer with a limit in bytes.
 struct Capped {
     bytes: Vec<u8>,
     limit: usize,

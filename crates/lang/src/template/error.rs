@@ -1,4 +1,4 @@
-//! What goes wrong in a template, and where.
+//! Errors of templates, and their places.
 
 use std::ops::Range;
 
@@ -6,24 +6,24 @@ use minijinja::{Error, ErrorKind};
 
 use crate::source::diagnostic::{Code, Diagnostic, FileId, Span};
 
-/// A template that cannot be rendered, or an expression that cannot be evaluated.
+/// An error of rendering a template or evaluating an expression.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct TemplateError {
     /// What is wrong, as a lowercase fragment.
     pub(crate) message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub(crate) help: Option<String>,
-    /// The bytes at fault, where known: of the template itself, or of the file in `included`.
+    /// The wrong bytes, if known: in the template itself, or in the file of `included`.
     pub(crate) range: Option<Range<usize>>,
-    /// The included template file where it happened and the line there, if it is not the template itself.
+    /// The included template file and the line where the error occurred. None if it is in the template itself.
     pub(crate) included: Option<(String, usize)>,
-    /// The mistake in the definition of a variable that was used. It is the whole story where it is there.
+    /// The mistake in the definition of a variable that was used. If there is one, the other fields are not needed.
     pub(crate) cause: Option<ScopeError>,
 }
 
 impl TemplateError {
-    /// The mistake where it is, in a template file.
+    /// Returns the diagnostic at the error's place in a template file.
     pub(crate) fn in_file(&self, file: FileId) -> Diagnostic {
         if let Some(ScopeError(cause)) = &self.cause {
             return (**cause).clone();
@@ -38,35 +38,35 @@ impl TemplateError {
     }
 }
 
-/// A name that is there, but has no value because its own definition is wrong.
+/// The error for a name that exists, but whose definition is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.message)]
 pub(crate) struct ScopeError(pub(crate) Box<Diagnostic>);
 
-/// What travels through minijinja as the source of an error of ours.
+/// One of our errors, passed through minijinja as the source of its error.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("{0}")]
     Scope(ScopeError),
-    /// Something undefined reached a filter, or the text.
+    /// An undefined value reached a filter or the text.
     #[error("something here is undefined")]
     Undefined,
     #[error("{message}")]
     Own {
         message: String,
         help: Option<String>,
-        /// Wrong whatever a fact that is not known yet turns out to be.
+        /// Whether it is an error for any value of the unknown facts.
         definite: bool,
     },
 }
 
 impl Failure {
-    /// An error of minijinja that carries a mistake of the template's values.
+    /// Returns a minijinja error with a mistake in the values of a template.
     pub(super) fn error(message: impl Into<String>, help: impl Into<String>) -> Error {
         Self::Own { message: message.into(), help: Some(help.into()), definite: false }.into()
     }
 
-    /// The same for what is wrong whatever the facts are.
+    /// Returns the same for a mistake that does not depend on facts.
     pub(super) fn definite(message: impl Into<String>, help: Option<String>) -> Error {
         Self::Own { message: message.into(), help, definite: true }.into()
     }

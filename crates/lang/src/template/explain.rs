@@ -1,4 +1,4 @@
-//! The mistake of a rendering in our words, and where it is.
+//! Explains an error of a rendering in our words, with its place.
 
 use std::ops::Range;
 
@@ -11,22 +11,22 @@ use super::values::fold;
 use crate::source::foreign_terms;
 use crate::source::suggest::did_you_mean;
 
-/// What was being rendered when an error came up.
+/// The rendering in which an error occurred.
 pub(super) struct Rendering<'a> {
-    /// What rendered it.
+    /// The environment that rendered.
     pub(super) environment: &'a Environment<'static>,
     /// The text of the template or expression.
     pub(super) source: &'a str,
-    /// The name by which minijinja knows it.
+    /// The name of the template in minijinja.
     pub(super) key: &'a str,
     /// The names in scope.
     pub(super) context: &'a Context,
-    /// What was read.
+    /// The values that were read.
     pub(super) record: &'a Record,
 }
 
 impl Rendering<'_> {
-    /// The error in our words; none where it may come from a fact that is not known yet.
+    /// Returns the error in our words. None if an unknown fact may have caused it.
     pub(super) fn explain(&self, error: &Error) -> Option<TemplateError> {
         let chain =
             || std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |e| e.source());
@@ -52,7 +52,7 @@ impl Rendering<'_> {
         Some(found)
     }
 
-    /// An undefined result of the expression `what`, or undefined somewhere inside.
+    /// Returns the error for an expression `what` whose result, or a part of it, is undefined.
     pub(super) fn undefined(&self, what: &str) -> Option<TemplateError> {
         let definite = self.context.misses().iter().any(|name| name == what);
         if self.record.marks.unknown && !definite {
@@ -66,7 +66,7 @@ impl Rendering<'_> {
         })
     }
 
-    /// Something undefined that a filter met: the key last looked for in vain.
+    /// Returns the error for an undefined value in a filter. It names the last key that was not found.
     fn undefined_item(&self) -> TemplateError {
         let key =
             self.record.misses.last().map(|miss| miss.key.clone()).or_else(|| self.context.misses().pop());
@@ -79,7 +79,7 @@ impl Rendering<'_> {
         }
     }
 
-    /// An error that minijinja itself found.
+    /// Returns the error for an error of minijinja itself.
     fn engine(&self, error: &Error) -> Option<TemplateError> {
         if self.record.marks.unknown && error.kind() == ErrorKind::UndefinedError {
             let text = self.text(error).unwrap_or_default();
@@ -89,7 +89,7 @@ impl Rendering<'_> {
         {
             return None;
         }
-        // Some of minijinja's words quote values.
+        // Some messages of minijinja quote values, which may be secret.
         let quoted =
             error.detail().filter(|_| !self.record.marks.tainted || error.kind() == ErrorKind::SyntaxError);
         let detail = quoted.map(str::to_owned).unwrap_or_else(|| error.kind().to_string());
@@ -128,7 +128,7 @@ impl Rendering<'_> {
         (message, self.meant(text, &after).or_else(|| Some("`default(…)` stands in for it".to_owned())))
     }
 
-    /// What was probably meant by `text`, which is undefined and goes on with `after`.
+    /// Returns help with the name that was probably meant by `text`, which is undefined and is followed by `after`.
     fn meant(&self, text: &str, after: &str) -> Option<String> {
         if let Some(help) = self.dashed(&format!("{text}{after}")) {
             return Some(help);
@@ -143,7 +143,7 @@ impl Rendering<'_> {
         did_you_mean(name, names.iter().map(String::as_str)).or_else(|| foreign_terms::name(name))
     }
 
-    /// Help for `app-release`, which is a subtraction, where `app_release` would be found.
+    /// Returns help for `app-release`, which is a subtraction, if `app_release` exists.
     fn dashed(&self, text: &str) -> Option<String> {
         let names: Vec<_> = self.context.names().into_iter().chain(self.record.missed_among()).collect();
         let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
@@ -155,17 +155,17 @@ impl Rendering<'_> {
             .map(|(word, folded)| format!("`{word}` is a subtraction: write `{folded}`"))
     }
 
-    /// The text at fault.
+    /// Returns the wrong text.
     fn text(&self, error: &Error) -> Option<String> {
         self.source_of(error)?.get(error.range()?).map(str::to_owned)
     }
 
-    /// What follows it.
+    /// Returns the text after it.
     fn after(&self, error: &Error) -> Option<String> {
         self.source_of(error)?.get(error.range()?.end..).map(|text| text.chars().take(80).collect())
     }
 
-    /// The text of the template where `error` happened: this one, or one that it includes.
+    /// Returns the text of the template with the error: this one, or one that it includes.
     fn source_of(&self, error: &Error) -> Option<String> {
         match error.name().filter(|name| self.is_elsewhere(name)) {
             Some(name) => {
@@ -193,7 +193,7 @@ impl Rendering<'_> {
     }
 }
 
-/// The name that minijinja gives to every expression.
+/// The name of every expression in minijinja.
 pub(super) const EXPRESSION: &str = "<expression>";
 
 fn lowercase(message: &str) -> String {

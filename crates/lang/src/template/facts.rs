@@ -1,4 +1,4 @@
-//! Facts in templates: those of a host, and those of a host that nobody has seen yet.
+//! Facts in templates: known facts of a host, and stand-ins for facts that are not known yet.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use super::unknown::{TEXT, is_unknown, unknown};
 use super::values::{List, Map};
 use crate::source::suggest::did_you_mean;
 
-/// The facts of a host. A key that no host has is an error at once.
+/// Returns the facts of a host. A key that no host has is an error.
 pub(crate) fn known_facts(facts: &Facts) -> Value {
-    // Plain data of our own always serialises; what did not would read as facts that nobody knows.
+    // Our own plain data can always be serialised. If it could not, the facts would count as unknown.
     let Ok(mut json) = serde_json::to_value(facts) else {
         return unknown_facts();
     };
@@ -28,19 +28,19 @@ pub(crate) fn known_facts(facts: &Facts) -> Value {
     shaped(SHAPE, &json, "facts", &own)
 }
 
-/// Facts of which only the shape is known: a wrong key is an error at once, a right one gives something unknown.
+/// Returns facts of which only the shape is known. A wrong key is an error; a correct key gives an unknown value.
 pub(crate) fn unknown_facts() -> Value {
     stand_in(SHAPE, "facts")
 }
 
-/// How deep a host's own facts may be nested.
+/// The deepest nesting of a host's custom facts.
 const OWN_DEPTH: usize = 32;
 
 /// A map of facts whose keys are fixed.
 struct Shaped {
     path: String,
     keys: &'static [(&'static str, FactShape)],
-    /// In the order of `keys`; none where no host has told them.
+    /// The values in the order of `keys`. None if the facts are not known yet.
     values: Option<Vec<Value>>,
 }
 
@@ -61,7 +61,7 @@ fn shaped(shape: FactShape, json: &serde_json::Value, path: &str, own: &Value) -
     }
 }
 
-/// What a host says of itself in a file of its own.
+/// Returns a custom fact of the host from its JSON text.
 fn own(name: &str, text: &str) -> Value {
     let refuse = |why: String| {
         let help = format!("it comes from /etc/converge/facts.d/{name}.json on the host");
@@ -99,13 +99,13 @@ fn from_json(json: &serde_json::Value, depth: usize) -> Option<Value> {
                 .iter()
                 .map(|(key, item)| Some((key.clone(), from_json(item, depth + 1)?, Marks::default())));
             let entries: Vec<_> = entries.collect::<Option<_>>()?;
-            // A host may have keys that fold to one; they are then found as written.
+            // A host may have keys that fold to one name. They are then found only as written.
             Map::folding(entries.clone()).unwrap_or_else(|_| Map::exact(entries))
         }
     })
 }
 
-/// What stands for a fact of this shape.
+/// Returns the stand-in for a fact of this shape.
 fn stand_in(shape: FactShape, path: &str) -> Value {
     match shape {
         FactShape::Map(keys) => Value::from_object(Shaped { path: path.to_owned(), keys, values: None }),

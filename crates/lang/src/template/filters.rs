@@ -1,4 +1,4 @@
-//! How values become text, and the filters that minijinja lacks or is too kind in.
+//! Conversion of values to text, and the filters that minijinja lacks or that are too lenient there.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use super::error::Failure;
 use super::recording::{filled, wrote};
 use super::unknown::is_unknown;
 
-/// Sets the formatter, and keeps minijinja's own filters that ours go on to.
+/// Sets the formatter. Keeps minijinja's own filters that ours call.
 pub(super) fn install(environment: &mut Environment<'static>) {
     environment.set_formatter(format);
     environment.add_filter(TOJSON, minijinja::filters::tojson);
@@ -22,45 +22,45 @@ pub(super) fn install(environment: &mut Environment<'static>) {
     environment.add_filter(FORMAT, minijinja::filters::format);
 }
 
-/// `value` as one word of a shell line.
+/// Returns `value` as one word of a shell line.
 pub(super) fn quote(value: &Value) -> Result<String, Error> {
     text(value).map(|text| shell_words::quote(&text).into_owned())
 }
 
-/// `value` as text, by the rules of the formatter.
+/// Returns `value` as text, by the rules of the formatter.
 pub(super) fn string(value: &Value) -> Result<String, Error> {
     text(value)
 }
 
-/// `indent`, up to a width that somebody may mean.
+/// The filter `indent` with a limit on the width.
 pub(super) fn indent(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
     modest(state, INDENT, arguments)
 }
 
-/// `batch`, up to a count that somebody may mean.
+/// The filter `batch` with a limit on the count.
 pub(super) fn batch(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
     modest(state, BATCH, arguments)
 }
 
-/// `slice`, up to a count that somebody may mean.
+/// The filter `slice` with a limit on the count.
 pub(super) fn slice(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
     modest(state, SLICE, arguments)
 }
 
-/// The names under which minijinja's own filters are kept; no template can write them.
+/// The names of minijinja's own filters. A template cannot write them.
 const TOJSON: &str = "\u{1}tojson";
 const INDENT: &str = "\u{1}indent";
 const BATCH: &str = "\u{1}batch";
 const SLICE: &str = "\u{1}slice";
 const FORMAT: &str = "\u{1}format";
 
-/// How much one rendering may fill in, in bytes: more than any text that becomes of it.
+/// The most bytes that one rendering may fill in. No resulting text can be larger.
 const WRITTEN: usize = 4 * FILE;
 
-/// What the hash of a password counts as, of that: it takes milliseconds.
+/// The number of bytes that the hash of a password counts as: it takes milliseconds.
 const HASHING: usize = 64 * 1024;
 
-/// The longest password that is hashed, in bytes.
+/// The longest password that can be hashed, in bytes.
 const PASSWORD: usize = 1024;
 
 /// The largest width or count that a filter takes.
@@ -81,7 +81,7 @@ fn format(out: &mut Output, _state: &mut State, value: &Value) -> Result<(), Err
     Ok(out.write_str(text)?)
 }
 
-/// `value` as text: `true`, `4`. Null, lists and maps have none.
+/// Returns `value` as text: `true`, `4`. Null, lists and maps have no text.
 fn text(value: &Value) -> Result<String, Error> {
     let refuse = |what: &str, help: &str| Err(Failure::error(format!("{what} does not become text"), help));
     match value.kind() {
@@ -120,7 +120,7 @@ pub(super) fn join(
     Ok(joined)
 }
 
-/// `replace`, where what comes of it is not endless.
+/// The filter `replace` with a limit on the length of its result.
 pub(super) fn replace(value: &str, from: &str, to: &str) -> Result<String, Error> {
     let grown = value.matches(from).count().saturating_mul(to.len()).saturating_add(value.len());
     match grown > FILE {
@@ -129,7 +129,7 @@ pub(super) fn replace(value: &str, from: &str, to: &str) -> Result<String, Error
     }
 }
 
-/// The filter `name` of minijinja for widths and counts that somebody may mean.
+/// Calls minijinja's filter `name` with a limit on widths and counts.
 fn modest(state: &mut State, name: &str, arguments: Rest<Value>) -> Result<Value, Error> {
     let numbers = arguments.0.iter().skip(1).flat_map(|argument| match argument.kind() {
         ValueKind::Map => argument.get_attr("width").into_iter().collect(),
@@ -143,7 +143,7 @@ fn modest(state: &mut State, name: &str, arguments: Rest<Value>) -> Result<Value
     state.apply_filter(name, &arguments.0)
 }
 
-/// `format`, whose text says widths: `%5d`.
+/// The filter `format` with a limit on the widths in its text: `%5d`.
 pub(super) fn printf(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
     let text = arguments.0.first().and_then(Value::as_str).unwrap_or_default();
     let widths = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() > 4);
@@ -157,8 +157,8 @@ fn too_wide(filter: &str) -> Error {
     Failure::definite(format!("`{filter}` goes up to {WIDTH}"), None)
 }
 
-/// A password as a host keeps it: the SHA-512 hash of crypt(3), `$6$SALT$HASH`. The salt comes from the password and from
-/// `whose` it is, so that every run computes the same hash.
+/// Returns the password hash for a host: SHA-512 of crypt(3), `$6$SALT$HASH`. The salt is derived from the password and
+/// from `whose` it is, so that every run gives the same hash.
 pub(super) fn crypt(password: &Value, whose: Option<String>) -> Result<String, Error> {
     let password = text(password)?;
     if password.is_empty() {
@@ -177,7 +177,7 @@ pub(super) fn crypt(password: &Value, whose: Option<String>) -> Result<String, E
     Ok(format!("$6${salt}${hash}"))
 }
 
-/// JSON as it stands in a file: minijinja writes `<`, `>`, `&` and `'` for HTML.
+/// Returns JSON for files. minijinja escapes `<`, `>`, `&` and `'` for HTML; this restores them.
 pub(super) fn to_json(state: &mut State, value: &Value, rest: Rest<Value>) -> Result<String, Error> {
     let mut budget = FILE;
     walk(value, 0, &mut budget)?;
@@ -186,8 +186,8 @@ pub(super) fn to_json(state: &mut State, value: &Value, rest: Rest<Value>) -> Re
     Ok(for_files(json.as_str().unwrap_or_default()))
 }
 
-/// Refuses what cannot become JSON: something undefined, and what is nested too deep or has no end. A variable may be a
-/// host, whose variables hold that host again.
+/// Refuses values that cannot become JSON: undefined values, and values that are nested too deep or without end. A
+/// variable may be a host, whose variables contain that host again.
 fn walk(value: &Value, depth: usize, budget: &mut usize) -> Result<(), Error> {
     let Some(left) = budget.checked_sub(1) else {
         return Err(Failure::definite("`tojson` of more than fits into a file", None));
@@ -222,7 +222,7 @@ fn for_files(json: &str) -> String {
                 out.push(*plain);
                 &escape[written.len()..]
             }
-            // The backslash and what it escapes, so that a pair of them is passed as one.
+            // Skip the backslash together with the character that it escapes, so that `\\` is one unit.
             None => {
                 let (kept, after) =
                     escape.split_at(escape.char_indices().nth(2).map_or(escape.len(), |(i, _)| i));

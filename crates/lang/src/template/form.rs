@@ -1,14 +1,14 @@
-//! The forms of what is filled in: strings of an inventory, template files, expressions.
+//! The forms of text that is filled in: strings of an inventory, template files, expressions.
 
 use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
 
-/// Whether `text` needs filling in at all.
+/// Whether `text` contains a template.
 pub(crate) fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
 }
 
-/// Words of the expression language, which no variable may have for a name.
+/// Whether `name` is a word of the expression language, which cannot be the name of a variable.
 pub(crate) fn is_reserved(name: &str) -> bool {
     matches!(
         name,
@@ -19,7 +19,7 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     )
 }
 
-/// How something to be filled in is written.
+/// The form of a template or expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// A string of an inventory.
@@ -30,21 +30,21 @@ pub(crate) enum Form {
     Expression,
 }
 
-/// A template or expression that is being filled in.
+/// A template or expression that is being evaluated.
 pub(super) struct Source<'a> {
     pub(super) environment: &'a Environment<'static>,
     pub(super) form: Form,
     pub(super) text: &'a str,
 }
 
-/// Delimiters of a string of an inventory, or of a template file.
+/// Returns the delimiters of a string of an inventory, or of a template file.
 pub(super) fn syntax(string: bool) -> SyntaxConfig {
     let mut builder = SyntaxConfig::builder();
     builder.keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true);
     if string {
-        // Delimiters that no inventory holds: `${#x}` is common in shell.
+        // Use delimiters that no inventory contains: `${#x}` is common in shell.
         builder.comment_delimiters("{\u{1}#", "#\u{1}}");
     }
-    // These delimiters are fixed and differ from each other, so the default never stands in for them.
+    // The delimiters are constant and valid, so the default is never used.
     builder.build().unwrap_or_default()
 }

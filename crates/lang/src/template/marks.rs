@@ -1,5 +1,4 @@
-//! What is known of a value beside the value: whether it holds a secret, depends on unknown facts, or was given by the
-//! caller of a module.
+//! Marks of a value: whether it contains a secret, depends on unknown facts, or was given by the caller of a module.
 
 use std::ops::BitOr;
 use std::sync::Arc;
@@ -9,32 +8,32 @@ use minijinja::Value;
 use super::stand_ins::{StandIns, stand_in};
 use crate::source::diagnostic::Span;
 
-/// What was read.
+/// Marks of the values that were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
-    /// A secret: all that comes of it is a secret.
+    /// A secret was read: every result is a secret.
     pub(crate) tainted: bool,
-    /// A fact that no host has told yet: what comes of it is not to be used.
+    /// An unknown fact was read: the result must not be used.
     pub(crate) unknown: bool,
-    /// Parameters of a module: a mistake in what comes of them is mended where they are given.
+    /// Parameters of a module were read: the user corrects a mistake in the result where they were given.
     pub(crate) given: GivenAt,
-    /// Of a tainted value: what it would be with other secrets. None where it is a secret as a whole.
+    /// For a tainted value: its result with other secrets. None if it is a secret as a whole.
     pub(crate) stand_ins: Option<StandIns>,
 }
 
-/// Where callers of a module gave what was read: a few spans, in the order read.
+/// The places where callers of a module gave the values: a few spans, in the order of reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct GivenAt(Option<Arc<[Span]>>);
 
-/// How many spans are worth showing.
+/// The most spans that are kept.
 const SPANS: usize = 4;
 
-/// `value` as the rendering under way sees it.
+/// Returns `value` as the current rendering sees it.
 pub(crate) fn seen(value: &Value, marks: &Marks) -> Value {
     if marks.tainted && !marks.unknown { stand_in(value, marks.stand_ins.as_ref()) } else { value.clone() }
 }
 
-/// The marks of what is tainted, with its stand-ins.
+/// Returns the marks with stand-ins, if they are tainted.
 pub(super) fn with_stand_ins(
     marks: Marks,
     again: impl Fn(Option<usize>) -> Option<(Value, Vec<String>)>,
@@ -44,26 +43,26 @@ pub(super) fn with_stand_ins(
 }
 
 impl Marks {
-    /// A secret.
+    /// The marks of a secret.
     pub(crate) const TAINTED: Self =
         Self { tainted: true, unknown: false, given: GivenAt(None), stand_ins: None };
-    /// Something unknown.
+    /// The marks of an unknown value.
     pub(crate) const UNKNOWN: Self =
         Self { tainted: false, unknown: true, given: GivenAt(None), stand_ins: None };
 
-    /// Something that a caller gave there.
+    /// Returns the marks of a value that a caller gave at these places.
     pub(crate) fn given(given: GivenAt) -> Self {
         Self { given, ..Self::default() }
     }
 }
 
 impl GivenAt {
-    /// One span.
+    /// Returns a single span.
     pub(crate) fn one(span: Span) -> Self {
         Self(Some([span].into()))
     }
 
-    /// The spans.
+    /// Returns the spans.
     pub(crate) fn spans(&self) -> &[Span] {
         self.0.as_deref().unwrap_or_default()
     }
@@ -93,7 +92,7 @@ impl BitOr for Marks {
             tainted: self.tainted || other.tainted,
             unknown: self.unknown || other.unknown,
             given: self.given | other.given,
-            // Of two tainted values nobody knows what they would be together.
+            // The result of two tainted values with other secrets is not known.
             stand_ins: match (self.tainted, other.tainted) {
                 (true, true) => None,
                 (true, false) => self.stand_ins,

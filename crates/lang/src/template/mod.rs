@@ -1,7 +1,7 @@
-//! Templates and expressions: minijinja made strict, bounded, and aware of secrets and of facts not yet known.
+//! Templates and expressions: minijinja, made strict and limited. It also tracks secrets and unknown facts.
 //!
-//! The values that variables have, their precedence and when they are evaluated are the [`Scope`]'s; which parameter a
-//! rendered text is for is its reader's (`schema::types`).
+//! The [`Scope`] provides the values of variables, their precedence and the time of evaluation. `schema::types`
+//! converts the rendered text for its parameter.
 
 mod bounds;
 mod context;

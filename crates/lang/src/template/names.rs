@@ -1,8 +1,8 @@
-//! What a template names, seen without rendering it: filters, tests, functions and methods anywhere in it, and values with
-//! what must hold for the template to get to them.
+//! Finds the names in a template without rendering it. These are filters, tests, functions and methods anywhere in it.
+//! Values are found with the conditions under which the template reaches them.
 //!
-//! Rendering shows a mistake only where it gets to it, and behind a fact that is not known yet it gets to one branch of
-//! two. Which values there are, and which conditions hold, is the engine's to say.
+//! Rendering finds a mistake only where it gets to. With unknown facts it takes only one of two branches. The engine
+//! knows which values exist and which conditions are true.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
@@ -16,35 +16,35 @@ use super::vocabulary::{FILTERS, FUNCTIONS, TESTS};
 use crate::source::foreign_terms;
 use crate::source::suggest::{did_you_mean, there_are};
 
-/// A template or expression as the parser reads it.
+/// A parsed template or expression.
 pub(super) enum Parsed<'t> {
     Template(Stmt<'t>),
     Expression(Expr<'t>),
 }
 
-/// Everything that a template names, in the order written.
+/// All names in a template, in the order written.
 #[derive(Default)]
 pub(super) struct Names<'t> {
     /// Filters, tests, functions and methods that do not exist.
     pub(super) unknown: Vec<TemplateError>,
-    /// Values that are looked up outside the template.
+    /// Values from outside the template.
     pub(super) values: Vec<Named<'t>>,
-    /// Templates that it includes, by names that it spells out.
+    /// Templates that it includes by a literal name.
     pub(super) includes: Vec<Included<'t>>,
-    /// Values that it asks for with `is defined` or `default`: they may be missing.
+    /// Values that it tests with `is defined` or `default`. They may be missing.
     pub(super) optional: BTreeSet<String>,
 }
 
 /// A value that a template looks up.
 pub(super) struct Named<'t> {
-    /// The name that the lookup begins with.
+    /// The first name of the lookup.
     pub(super) root: &'t str,
-    /// How the whole is spelt: `app.workers`. Unset where a key of it is computed.
+    /// The whole lookup as text: `app.workers`. None if one of its keys is computed.
     pub(super) spelt: Option<String>,
-    /// The lookup; unset where it needs names of the template itself.
+    /// The lookup. None if it needs names that the template itself defines.
     pub(super) lookup: Option<&'t Expr<'t>>,
     pub(super) range: Range<usize>,
-    /// What must hold for the template to get there.
+    /// The conditions under which the template reaches it.
     pub(super) path: Vec<Condition<'t>>,
 }
 
@@ -52,22 +52,22 @@ pub(super) struct Named<'t> {
 pub(super) struct Included<'t> {
     pub(super) name: String,
     pub(super) path: Vec<Condition<'t>>,
-    /// The names of the template itself that it sees.
+    /// The names of the including template that it can use.
     pub(super) own: HashSet<String>,
 }
 
-/// What must hold for a template to get somewhere.
+/// A condition under which a template reaches a place.
 #[derive(Clone, Copy)]
 pub(super) enum Condition<'t> {
-    /// The expression is true, or is not.
+    /// The expression is true, or is false.
     Is(&'t Expr<'t>, bool),
-    /// There is something to walk, or nothing.
+    /// The list is not empty, or is empty.
     Walks(&'t Expr<'t>, bool),
-    /// Something that only rendering can tell.
+    /// A condition that only rendering can decide.
     Open,
 }
 
-/// Reads a template or expression; none if it has a mistake of syntax, which is found elsewhere.
+/// Parses a template or expression. None for a syntax error, which is reported elsewhere.
 pub(super) fn parse(source: &str, form: Form) -> Option<Parsed<'_>> {
     match form {
         Form::Text => machinery::parse(source, "", syntax(true)).ok().map(Parsed::Template),
@@ -76,30 +76,31 @@ pub(super) fn parse(source: &str, form: Form) -> Option<Parsed<'_>> {
     }
 }
 
-/// A name outside of a text that the text looks up.
+/// A name from outside of a text that the text looks up.
 pub(crate) struct Mention {
-    /// The name that the lookup begins with.
+    /// The first name of the lookup.
     pub(crate) root: String,
-    /// The key of it that is looked up, where it is spelt out, and where in the text it ends.
+    /// The key of the first name, if it is a literal, and the position of its end in the text.
     pub(crate) key: Option<(String, usize)>,
-    /// What can be looked up outside the text: the whole as it is written, or its root if the rest needs names of the text.
+    /// The part that can be looked up outside of the text. It is the whole lookup, or only its root if the rest needs
+    /// names of the text.
     pub(crate) lookup: String,
-    /// How the whole is spelt: `app.workers`. Unset where a key of it is computed.
+    /// The whole lookup as text: `app.workers`. None if one of its keys is computed.
     spelt: Option<String>,
-    /// Where in the text the whole stands.
+    /// The range of the whole lookup in the text.
     pub(crate) range: Range<usize>,
-    /// Whether the text gets there whatever its conditions come to, and does not bear that it is missing.
+    /// Whether the text always reaches it, and needs it to exist.
     pub(crate) is_certain: bool,
 }
 
 impl Mention {
-    /// Whether it, or what it is a key of, is among what is `asked` for.
+    /// Whether it, or a value that contains it, is in `asked`.
     pub(crate) fn is_among(&self, asked: &[String]) -> bool {
         asked.iter().any(|asked| is_at(self.spelt.as_deref().unwrap_or(&self.root), asked))
     }
 }
 
-/// The names that a text looks up, whether it gets to them or not.
+/// Returns all names that a text looks up, in any branch.
 pub(crate) fn mentions(text: &str, form: Form) -> Vec<Mention> {
     let Some(parsed) = parse(text, form) else { return Vec::new() };
     let names = parsed.names(HashSet::new());
@@ -117,7 +118,7 @@ pub(crate) fn mentions(text: &str, form: Form) -> Vec<Mention> {
     names.values.iter().map(mention).collect()
 }
 
-/// The key that a lookup asks its root for, and where that ends.
+/// Returns the key that a lookup reads from its root, and the position of its end.
 fn first_key(lookup: &Expr<'_>) -> Option<(String, usize)> {
     let (inner, key, end) = match lookup {
         Expr::GetAttr(attribute) => {
@@ -135,7 +136,7 @@ fn first_key(lookup: &Expr<'_>) -> Option<(String, usize)> {
     }
 }
 
-/// What an expression asks for in a way that bears its absence: `x is defined`, `x.y | default(…)`.
+/// Returns the values in an expression that may be missing: `x is defined`, `x.y | default(…)`.
 pub(crate) fn optional(expression: &str) -> Vec<String> {
     let parsed = parse(expression, Form::Expression);
     let names = parsed.as_ref().map(|parsed| parsed.names(HashSet::new()).optional);
@@ -143,20 +144,20 @@ pub(crate) fn optional(expression: &str) -> Vec<String> {
 }
 
 impl Names<'_> {
-    /// Whether the template asks for the value, or for what it is a key of, in a way that bears its absence.
+    /// Whether the template allows that the value, or a value that contains it, is missing.
     pub(super) fn is_optional(&self, value: &Named<'_>) -> bool {
         let spelt = value.spelt.as_deref().unwrap_or(value.root);
         self.optional.iter().any(|asked| is_at(spelt, asked))
     }
 }
 
-/// Whether a lookup is `asked`, or a key of it.
+/// Whether a lookup is `asked` or one of its keys.
 fn is_at(spelt: &str, asked: &str) -> bool {
     spelt.strip_prefix(asked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 impl<'t> Parsed<'t> {
-    /// What it names. `own` are names that it has from the template that includes it.
+    /// Returns its names. `own` are the names that it gets from the including template.
     pub(super) fn names(&'t self, own: HashSet<String>) -> Names<'t> {
         let mut survey = Survey {
             found: Names::default(),
@@ -176,16 +177,16 @@ impl<'t> Parsed<'t> {
     }
 }
 
-/// Names that stand for something wherever they are written.
+/// Names that have a meaning everywhere.
 const ALWAYS: [&str; 5] = ["self", "super", "caller", "varargs", "kwargs"];
 
 struct Survey<'t> {
     found: Names<'t>,
-    /// Names of the template that includes this one.
+    /// Names of the including template.
     outer: HashSet<String>,
-    /// Names that the template makes itself: by `set`, loops, macros, `with`, imports.
+    /// Names that the template itself defines: by `set`, loops, macros, `with`, imports.
     own: Vec<HashSet<&'t str>>,
-    /// Names that the template makes outside of loops and macros, wherever in it: a macro that is called later sees them.
+    /// Names that the template defines anywhere outside of loops and macros. A macro that is called later can use them.
     late: Vec<&'t str>,
     path: Vec<Condition<'t>>,
 }
@@ -200,7 +201,7 @@ impl<'t> Survey<'t> {
             Expr::Var(var) => self.bind_name(var.id),
             Expr::List(list) => list.items.iter().for_each(|item| self.bind(item)),
             Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.bind(item)),
-            // `ns.x = …`: the namespace is looked up.
+            // For `ns.x = …`, the namespace is looked up.
             other => self.expression(other),
         }
     }
@@ -211,14 +212,15 @@ impl<'t> Survey<'t> {
         }
     }
 
-    /// Names made in `work` end with it.
+    /// Runs `work`. Names that it defines end with it.
     fn scoped(&mut self, work: impl FnOnce(&mut Self)) {
         self.own.push(HashSet::new());
         work(self);
         self.own.pop();
     }
 
-    /// What `work` finds is reached only if `condition` holds, which is open if it needs names of the template itself.
+    /// Runs `work`, whose findings are reached only under `condition`. The condition is open if it needs names that the
+    /// template itself defines.
     fn under(&mut self, condition: Condition<'t>, work: impl FnOnce(&mut Self)) {
         let length = self.path.len();
         self.suppose(condition);
@@ -228,7 +230,7 @@ impl<'t> Survey<'t> {
 
     fn suppose(&mut self, condition: Condition<'t>) {
         match condition {
-            // Each part by itself: one may be known though the other is not.
+            // Add each part on its own: one may be known although the other is not.
             Condition::Is(Expr::BinOp(both), true) if is_and(both.op) => {
                 self.suppose(Condition::Is(&both.left, true));
                 self.suppose(Condition::Is(&both.right, true));
@@ -329,7 +331,7 @@ impl<'t> Survey<'t> {
             this.bind_name("loop");
             this.bind(&turns.target);
             turns.filter_expr.iter().for_each(|filter| this.expression(filter));
-            // A filter of the loop may leave nothing.
+            // A filter of the loop may leave no item.
             let filtered = turns.filter_expr.as_ref().map(|_| Condition::Open);
             this.under(Condition::Walks(&turns.iter, true), |this| match filtered {
                 Some(open) => this.under(open, |this| this.body(&turns.body)),
@@ -341,7 +343,7 @@ impl<'t> Survey<'t> {
         });
     }
 
-    /// A macro: only rendering can tell whether it is called.
+    /// Surveys a macro. Only rendering can decide whether it is called.
     fn definition(&mut self, definition: &'t Macro<'t>) {
         definition.defaults.iter().for_each(|value| self.expression(value));
         self.scoped(|this| {
@@ -391,13 +393,13 @@ impl<'t> Survey<'t> {
         }
     }
 
-    /// What a filter or test is applied to; `may_miss` if it is there for what may be missing.
+    /// Surveys the operand of a filter or test. `may_miss` if the filter or test is for values that may be missing.
     fn operand(&mut self, operand: &'t Expr<'t>, may_miss: bool) {
         self.found.optional.extend(spelt(operand).filter(|_| may_miss));
         self.expression(operand);
     }
 
-    /// A value with its keys: `app`, `app.workers`, `app['workers']`.
+    /// Surveys a value with its keys: `app`, `app.workers`, `app['workers']`.
     fn lookup(&mut self, expression: &'t Expr<'t>) {
         match root(expression) {
             Some((name, _)) if self.is_own(name) || FUNCTIONS.contains(&name) => {}
@@ -416,7 +418,7 @@ impl<'t> Survey<'t> {
         self.subscripts(expression);
     }
 
-    /// What computes the keys of a lookup.
+    /// Surveys the expressions that compute the keys of a lookup.
     fn subscripts(&mut self, expression: &'t Expr<'t>) {
         match expression {
             Expr::GetAttr(attribute) if root(expression).is_some() => self.subscripts(&attribute.expr),
@@ -459,7 +461,7 @@ impl<'t> Survey<'t> {
         arguments.iter().for_each(|argument| self.expression(argument_value(argument)));
     }
 
-    /// `map("upper")` names a filter, `select("odd")` and its like a test.
+    /// Surveys arguments that are names: `map("upper")` names a filter, `select("odd")` and similar ones a test.
     fn named_by_arguments(&mut self, filter: &str, arguments: &'t [CallArg<'t>]) {
         let (sort, index) = match filter {
             "map" => (Sort::Filter, 0),
@@ -470,13 +472,13 @@ impl<'t> Survey<'t> {
         if let Some(CallArg::Pos(Expr::Const(name))) = arguments.get(index)
             && let Some(text) = name.value.as_str()
         {
-            // The mark leaves the quote out.
+            // Mark the text without its quote.
             let span = name.span();
             self.known(sort, text, Span { start_offset: span.start_offset + 1, ..span });
         }
     }
 
-    /// Notes a name that is not in its table.
+    /// Records a name that does not exist.
     fn known(&mut self, sort: Sort, name: &str, span: Span) {
         let known: &[&str] = match sort {
             Sort::Filter => FILTERS,
@@ -506,7 +508,7 @@ impl<'t> Survey<'t> {
     }
 }
 
-/// What a name is used as.
+/// The use of a name.
 #[derive(Clone, Copy)]
 enum Sort {
     Filter,
@@ -535,17 +537,17 @@ impl Sort {
     }
 }
 
-/// The names of a table that are words: neither operators nor abbreviations.
+/// Returns the names of a table that are words, without operators and abbreviations.
 fn words(names: &[&'static str]) -> impl Iterator<Item = &'static str> {
     names.iter().copied().filter(|name| name.len() > 2 && name.starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
-/// Help for `lookup('env', 'HOME')`.
+/// Returns help for `lookup('env', 'HOME')`.
 fn looked_up(function: &str, plugin: Option<&str>, what: Option<&str>) -> Option<String> {
     matches!(function, "lookup" | "query").then(|| foreign_terms::lookup(plugin?, what?)).flatten()
 }
 
-/// The names that statements make for those after them.
+/// Returns the names that statements define for later statements.
 fn made_at_top<'t>(statements: &'t [Stmt<'t>]) -> Vec<&'t str> {
     fn name<'t>(target: &'t Expr<'t>) -> Vec<&'t str> {
         match target {
@@ -580,7 +582,7 @@ fn is_or(op: machinery::ast::BinOpKind) -> bool {
     matches!(op, machinery::ast::BinOpKind::ScOr)
 }
 
-/// The name that a lookup begins with, and where it stands.
+/// Returns the first name of a lookup, and its position.
 fn root<'t>(expression: &Expr<'t>) -> Option<(&'t str, usize)> {
     match expression {
         Expr::Var(var) => Some((var.id, var.span().start_offset as usize)),
@@ -590,7 +592,7 @@ fn root<'t>(expression: &Expr<'t>) -> Option<(&'t str, usize)> {
     }
 }
 
-/// A lookup as it is commonly spelt; none if one of its keys is computed.
+/// Returns the usual spelling of a lookup. None if one of its keys is computed.
 fn spelt(expression: &Expr<'_>) -> Option<String> {
     match expression {
         Expr::Var(var) => Some(var.id.to_owned()),
@@ -609,7 +611,7 @@ fn argument_value<'b, 't>(argument: &'b CallArg<'t>) -> &'b Expr<'t> {
     }
 }
 
-/// The expressions directly inside another.
+/// Returns the direct parts of an expression.
 fn parts<'b, 't>(expression: &'b Expr<'t>) -> Vec<&'b Expr<'t>> {
     let values = |arguments: &'b [CallArg<'t>]| arguments.iter().map(argument_value);
     match expression {

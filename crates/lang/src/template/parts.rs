@@ -1,5 +1,5 @@
-//! Parts of a parsed template or expression, evaluated each for itself: the items of a list that is spelled out, and the
-//! lookups and conditions that `unmet` asks for.
+//! Evaluates single parts of a parsed template or expression. Parts are the items of a list literal, and the lookups
+//! and conditions of `unmet`.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::stand_ins::instead;
 use super::unknown::unknown;
 use super::values::{List, Map};
 
-/// What parts are evaluated in.
+/// The context in which parts are evaluated.
 pub(super) struct Parts<'a> {
     pub(super) environment: &'a Environment<'static>,
     pub(super) context: Arc<Context>,
@@ -26,12 +26,12 @@ pub(super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The rendering that explains a mistake of a part.
+    /// Returns a rendering that explains an error of a part.
     pub(super) fn rendering<'p>(&'p self, source: &'p str, record: &'p Record) -> Rendering<'p> {
         Rendering { environment: self.environment, source, key: EXPRESSION, context: &self.context, record }
     }
 
-    /// An item of a list or map that is spelled out, with its marks, and whether something in it is unknown.
+    /// Returns an item of a list or map literal, its marks, and whether a part of it is unknown.
     pub(super) fn item(
         &self,
         expression: &Expr<'_>,
@@ -75,7 +75,7 @@ impl Parts<'_> {
         Ok((map, of_keys, is_unknown))
     }
 
-    /// The value of one expression as results are: its own lists and maps are ours.
+    /// Returns the value of one expression, with its lists and maps converted to our types.
     fn settled(&self, expression: &Expr<'_>, text: &str) -> Result<(Value, Marks, bool), TemplateError> {
         let (result, record) =
             instead(None, || recording::record(|| self.run(expression, text).map(|value| settle(value, 0))));
@@ -95,7 +95,7 @@ impl Parts<'_> {
         }
     }
 
-    /// What an expression comes to where something else stands in for the secrets.
+    /// Returns the value of an expression with a stand-in in place of the secrets.
     fn again(
         &self,
         expression: &Expr<'_>,
@@ -107,7 +107,7 @@ impl Parts<'_> {
         scalar_text(&value.ok()?).map(|text| (Value::from(&*text), vec![text]))
     }
 
-    /// What an expression comes to.
+    /// Returns the value of an expression.
     pub(super) fn run(&self, expression: &Expr<'_>, text: &str) -> Result<Value, Error> {
         let mut code = CodeGenerator::new(EXPRESSION, text);
         code.compile_expr(expression);

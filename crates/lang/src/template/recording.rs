@@ -1,59 +1,59 @@
-//! What a rendering reads. Values are shared between hosts and renderings, so they report to the rendering that runs
-//! on their thread.
+//! Records what a rendering reads. Hosts and renderings share values, so a value reports to the current rendering of
+//! its thread.
 
 use std::cell::RefCell;
 
 use super::marks::Marks;
 
-/// Runs `work` and says what values it read, for those who walk values outside a rendering.
+/// Runs `work` and returns the marks of the values that it read. For code that reads values outside of a rendering.
 pub(crate) fn observe<T>(work: impl FnOnce() -> T) -> (T, Marks) {
     let (result, record) = record(work);
     (result, record.marks)
 }
 
-/// All that one rendering reads.
+/// Everything that one rendering reads.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) marks: Marks,
-    /// The keys last looked for in vain.
+    /// The last keys that were not found.
     pub(super) misses: Vec<Miss>,
-    /// How many bytes were filled in, also into what `{% set %}` and macros keep.
+    /// The number of bytes filled in, including those that `{% set %}` and macros keep.
     written: usize,
-    /// What was filled in, where that is asked.
+    /// The texts that were filled in, if they are recorded.
     pub(super) fills: Option<Vec<String>>,
 }
 
-/// A key looked for in vain.
+/// A key that was not found.
 #[derive(Debug)]
 pub(super) struct Miss {
     pub(super) key: String,
-    /// The key that was probably meant.
+    /// Help with the key that was probably meant.
     pub(super) help: Option<String>,
-    /// Keys with dashes that were there.
+    /// Existing keys that contain dashes.
     pub(super) dashed: Vec<String>,
 }
 
 thread_local! {
-    /// The renderings under way on this thread: one renders while another waits for the variable that it defines.
+    /// The renderings on this thread. One renders a variable while another waits for that variable.
     static RECORDS: RefCell<Vec<Record>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How many misses are worth keeping.
+/// The most misses that are kept.
 const MISSES: usize = 16;
 
-/// Runs `work` with a record of its own.
+/// Runs `work` with its own record.
 pub(super) fn record<T>(work: impl FnOnce() -> T) -> (T, Record) {
     record_in(Record::default(), work)
 }
 
-/// As [`record`], with what is filled in.
+/// Does the same as [`record`], and also records the texts that are filled in.
 pub(super) fn record_fills<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
     let (result, record) = record_in(Record { fills: Some(Vec::new()), ..Record::default() }, work);
     (result, record.fills.unwrap_or_default())
 }
 
 fn record_in<T>(record: Record, work: impl FnOnce() -> T) -> (T, Record) {
-    /// Takes the record off also when `work` panics.
+    /// Removes the record even if `work` panics.
     struct Open;
     impl Drop for Open {
         fn drop(&mut self) {
@@ -69,24 +69,24 @@ fn record_in<T>(record: Record, work: impl FnOnce() -> T) -> (T, Record) {
     (result, record)
 }
 
-/// How many renderings wait for each other.
+/// Returns the number of renderings that wait for each other.
 pub(super) fn depth() -> usize {
     RECORDS.with_borrow(Vec::len)
 }
 
-/// Notes that something was read. What comes of it has stand-ins of its own.
+/// Records that a value was read. The result gets its own stand-ins.
 pub(crate) fn mark(marks: Marks) {
     let marks = Marks { stand_ins: None, ..marks };
     with_last(|record| record.marks = std::mem::take(&mut record.marks) | marks);
 }
 
-/// Notes that this text was filled in, and says how many bytes there were in all.
+/// Records a text that was filled in. Returns the total number of bytes.
 pub(super) fn filled(text: &str) -> usize {
     with_last(|record| record.fills.iter_mut().for_each(|fills| fills.push(text.to_owned())));
     wrote(text.len())
 }
 
-/// Notes that so many bytes were filled in, and says how many there were in all.
+/// Records bytes that were filled in. Returns the total number.
 pub(super) fn wrote(bytes: usize) -> usize {
     RECORDS.with_borrow_mut(|records| {
         let Some(record) = records.last_mut() else { return 0 };
@@ -95,7 +95,7 @@ pub(super) fn wrote(bytes: usize) -> usize {
     })
 }
 
-/// Notes a key looked for in vain.
+/// Records a key that was not found.
 pub(super) fn miss(miss: Miss) {
     with_last(|record| {
         if record.misses.len() == MISSES {
@@ -110,12 +110,12 @@ fn with_last(work: impl FnOnce(&mut Record)) {
 }
 
 impl Record {
-    /// A record of what was read elsewhere.
+    /// Returns a record for values that were read elsewhere.
     pub(super) fn of(marks: Marks) -> Self {
         Self { marks, ..Self::default() }
     }
 
-    /// Keys with dashes beside those that were looked for in vain.
+    /// Returns existing keys with dashes beside those that were not found.
     pub(super) fn missed_among(&self) -> impl Iterator<Item = String> {
         self.misses.iter().flat_map(|miss| miss.dashed.iter().cloned())
     }

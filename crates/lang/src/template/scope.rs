@@ -1,4 +1,4 @@
-//! What names stand for, and what comes of a template.
+//! The names in scope of a template, and the results of templates.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use minijinja::Value;
 use super::error::ScopeError;
 use super::marks::Marks;
 
-/// What names stand for in a template.
+/// The names in scope of a template and their values.
 ///
-/// It is asked for a name as the expression spells it, so `app_release` also for the variable `app-release`; at most
-/// once per name and rendering, and only when the template gets there.
+/// A name is given as the expression spells it, so the variable `app-release` is `app_release`. Each name is looked up
+/// at most once in a rendering, and only when the template reaches it.
 pub(crate) trait Scope: Send + Sync {
-    /// The value of `name`; none where there is no such name.
+    /// Returns the value of `name`. None if the name does not exist.
     fn get(&self, name: &str) -> Option<Result<Found, ScopeError>>;
 
-    /// All names there are, for the nearest one in an error.
+    /// Returns all names, to suggest the nearest one in an error.
     fn names(&self) -> Vec<String>;
 
-    /// Whether there is such a name here, or on another host of the project.
+    /// Whether the name exists here or on another host of the project.
     fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -27,31 +27,32 @@ pub(crate) trait Scope: Send + Sync {
 /// The value of a name.
 #[derive(Clone)]
 pub(crate) struct Found {
-    /// The value. Maps and lists are [`Map`] and [`List`], whose entries carry marks of their own.
+    /// The value. Maps and lists are [`Map`] and [`List`], whose entries have their own marks.
     pub(crate) value: Value,
-    /// Whether the value as a whole holds a secret or stands for something unknown.
+    /// Whether the whole value contains a secret or is unknown.
     pub(crate) marks: Marks,
 }
 
 /// A rendered text.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Rendered {
-    /// The text; means nothing where `marks.unknown`.
+    /// The text. It has no meaning if `marks.unknown`.
     pub(crate) text: String,
-    /// What the template read.
+    /// The marks of everything that the template read.
     pub(crate) marks: Marks,
 }
 
-/// The value of an expression: a scalar, null, a [`Map`] or [`List`], or an object of the scope; nowhere undefined.
+/// The value of an expression: a scalar, null, a [`Map`] or [`List`], or an object of the scope. It is never undefined.
 #[derive(Clone)]
 pub(crate) struct Evaluated {
-    /// The value; means nothing where `marks.unknown`.
+    /// The value. It has no meaning if `marks.unknown`.
     pub(crate) value: Value,
-    /// What the expression read. Entries of a map or list that it returned unread keep their own marks.
+    /// The marks of everything that the expression read. Entries of a returned map or list that were not read keep
+    /// their own marks.
     pub(crate) marks: Marks,
 }
 
-/// What was rendered from a secret is not shown.
+/// Hides the text: it may be rendered from a secret.
 impl fmt::Debug for Rendered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = if self.marks.tainted { "********" } else { &self.text };
@@ -59,7 +60,7 @@ impl fmt::Debug for Rendered {
     }
 }
 
-/// Nor is a value: it may hold secrets inside.
+/// Hides the value: it may contain secrets.
 impl fmt::Debug for Evaluated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Evaluated").field("kind", &self.value.kind()).field("marks", &self.marks).finish()

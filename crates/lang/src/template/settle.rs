@@ -1,4 +1,4 @@
-//! The result of an expression as maps and lists of our own.
+//! Converts the result of an expression to our own maps and lists.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
@@ -8,9 +8,9 @@ use super::error::Failure;
 use super::marks::Marks;
 use super::values::{Clash, List, Map, Raw, raw};
 
-/// The result of an expression as [`Map`] and [`List`]; none where something in it is undefined.
+/// Converts the result of an expression to [`Map`] and [`List`]. None if a part of it is undefined.
 ///
-/// Ours stay as they are, with what they hold unread; so do the objects of the scope.
+/// Our own maps and lists stay as they are, and their entries are not read. The same applies to objects of the scope.
 pub(super) fn settle(value: Value, depth: usize) -> Option<Result<Value, Error>> {
     if depth > DEPTH {
         return Some(Err(Failure::definite(format!("the result is nested over {DEPTH} deep"), None)));
@@ -56,13 +56,13 @@ fn settle_map(value: &Value, depth: usize) -> Option<Result<Value, Error>> {
     Some(Map::folding(entries).map_err(clash))
 }
 
-/// Whether a list or map was made by the expression itself.
+/// Whether the expression itself made the list or map.
 fn is_native(value: &Value) -> bool {
     let name = value.as_object().map_or("", |object| object.type_name());
     name.starts_with("minijinja::") || name.starts_with("alloc::") || name.starts_with("indexmap::")
 }
 
-/// A scalar as the text that becomes of it in a catalog.
+/// Returns a scalar as its text in a catalog.
 pub(super) fn scalar_text(value: &Value) -> Option<String> {
     matches!(raw(value), Raw::Scalar(_)).then(|| value.to_string())
 }

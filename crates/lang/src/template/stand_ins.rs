@@ -1,6 +1,6 @@
-//! What a tainted text would be if the secrets in it were others. It is rendered again, each time with other stand-ins in
-//! the place of every secret: a line on which all renderings agree holds nothing of a secret and was chosen by none, and
-//! a piece that differs is made of one, whatever filter made it.
+//! Finds which parts of a tainted text depend on secrets. The text is rendered again several times, each time with
+//! other stand-ins in place of all secrets. A line that is equal in all renderings has no secret and does not depend on
+//! one. A piece that differs is made of a secret, whatever filter made it.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -11,29 +11,29 @@ use converge_model::secret::SHORTEST_MASKED;
 use minijinja::{Error, ErrorKind, Value};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-/// What stands in for a secret. They differ in length, signs and worth, so that whatever a template asks of a secret, it
-/// hears several answers.
+/// The stand-ins for a secret. They differ in length, characters and value, so that any test of a secret in a template
+/// gets different answers.
 const SECRETS: [&str; 4] = ["", "7", "4815162342", "Zq-k0Vbn5hYw-uR3tLx1Jf8-Ge6DsAm2Pc9-Ti4oHv7W"];
 
-/// How many renderings must succeed to tell anything: a template may refuse what is empty, or no number.
+/// The number of renderings that must succeed. A template may refuse an empty text, or a text that is not a number.
 const ENOUGH: usize = 2;
 
-/// What a tainted value would be with other secrets, and the texts in it that are made of one.
+/// The results of a tainted value with other secrets, and its texts that are made of a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct StandIns {
-    /// In the order of [`SECRETS`]; none where it cannot be made of that one.
+    /// In the order of [`SECRETS`]. None if the rendering with that stand-in failed.
     values: Arc<[Option<Value>]>,
     pieces: Arc<[Arc<str>]>,
 }
 
 thread_local! {
-    /// The index in [`SECRETS`] of what stands in for secrets in the rendering under way.
+    /// The index in [`SECRETS`] of the stand-in for the current rendering. None means: the real secrets.
     static INSTEAD: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Runs `work` with a stand-in for every secret, or with the secrets themselves.
+/// Runs `work` with a stand-in for every secret, or with the real secrets.
 pub(super) fn instead<T>(stand_in: Option<usize>, work: impl FnOnce() -> T) -> T {
-    /// Puts back what was there also when `work` panics.
+    /// Restores the previous stand-in even if `work` panics.
     struct Back(Option<usize>);
     impl Drop for Back {
         fn drop(&mut self) {
@@ -44,8 +44,8 @@ pub(super) fn instead<T>(stand_in: Option<usize>, work: impl FnOnce() -> T) -> T
     work()
 }
 
-/// What stands for a tainted `value` in the rendering under way, which may see the secrets themselves; `known` is what is
-/// known of the value with other secrets.
+/// Returns the stand-in of a tainted `value` for the current rendering, or the value itself if real secrets are used.
+/// `known` has the results with other secrets.
 pub(super) fn stand_in(value: &Value, known: Option<&StandIns>) -> Value {
     match (INSTEAD.get(), known) {
         (None, _) => value.clone(),
@@ -57,8 +57,8 @@ pub(super) fn stand_in(value: &Value, known: Option<&StandIns>) -> Value {
 }
 
 impl StandIns {
-    /// The stand-ins of what `render` makes, which is asked once for the secrets themselves and once for each stand-in;
-    /// none where too few can be made, and nothing is known of any line.
+    /// Returns the stand-ins of a text. `render` is called once for the real secrets and once for each stand-in. None
+    /// if too few renderings succeed; then no line counts as clean.
     pub(super) fn of(render: impl Fn(Option<usize>) -> Option<(Value, Vec<String>)>) -> Option<Self> {
         let (_, own) = render(None)?;
         let others: Vec<_> = (0..SECRETS.len()).map(|stand_in| render(Some(stand_in))).collect();
@@ -69,12 +69,12 @@ impl StandIns {
         })
     }
 
-    /// The texts that are made of a secret, each long enough to be masked wherever it shows up.
+    /// Returns the texts that are made of a secret. Each is long enough to be masked wherever it appears.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().map(|piece| &**piece)
     }
 
-    /// The lines of `text`, counted from 0 between line feeds, that are the same whatever the secrets are.
+    /// Returns the lines of `text` that do not depend on secrets, counted from 0 between line feeds.
     pub(crate) fn clean_lines(&self, text: &str) -> Vec<u32> {
         let lines: Vec<&str> = text.split('\n').collect();
         let mut clean = vec![true; lines.len()];
@@ -87,7 +87,7 @@ impl StandIns {
     }
 }
 
-/// Which of `lines` stand in `other` too, in the same order.
+/// Returns which of `lines` also occur in `other`, in the same order.
 fn in_common(lines: &[&str], other: &[&str]) -> Vec<bool> {
     let mut common = vec![false; lines.len()];
     for operation in capture_diff_slices(Algorithm::Myers, lines, other) {
@@ -98,9 +98,9 @@ fn in_common(lines: &[&str], other: &[&str]) -> Vec<bool> {
     common
 }
 
-/// What of the texts that were filled in differs from what the other renderings filled in at that place. Where these
-/// did not get to the same places, that is all that none of them filled in. In order: a catalog that is compiled again must
-/// be the same, or its host seems to have moved.
+/// Returns the filled-in texts that differ from those of the other renderings at the same place. If the renderings did
+/// not reach the same places, returns texts that no other rendering filled in. The order is fixed: a catalog compiled
+/// again must be equal, or its host would seem to have changed.
 fn pieces(own: &[String], others: &[&Vec<String>]) -> BTreeSet<String> {
     let aligned = others.iter().all(|other| other.len() == own.len());
     let known: BTreeSet<&str> = others.iter().flat_map(|other| other.iter().map(String::as_str)).collect();
@@ -117,11 +117,11 @@ fn pieces(own: &[String], others: &[&Vec<String>]) -> BTreeSet<String> {
     found
 }
 
-/// The part of each line of `text` that is not as in `others`.
+/// Returns the part of each line of `text` that differs from `others`.
 fn differing(text: &str, others: &[&str]) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let others: Vec<Vec<&str>> = others.iter().map(|other| other.lines().collect()).collect();
-    // An empty stand-in leaves no line at all.
+    // An empty stand-in may leave no line.
     let beside = |at: usize| -> Vec<&str> {
         others.iter().map(|other| other.get(at).copied().unwrap_or_default()).collect()
     };
@@ -132,7 +132,7 @@ fn differing(text: &str, others: &[&str]) -> Vec<String> {
     }
 }
 
-/// `line` without the beginning and the end that it shares with all `others`; empty where it is the same.
+/// Returns `line` without the start and end that it shares with all `others`; empty if it is the same.
 fn middle<'a>(line: &'a str, others: &[&str]) -> &'a str {
     let begins = |at: &usize| others.iter().all(|other| other.starts_with(&line[..*at]));
     let boundaries = || (0..=line.len()).filter(|at| line.is_char_boundary(*at));
@@ -146,7 +146,7 @@ fn middle<'a>(line: &'a str, others: &[&str]) -> &'a str {
     &line[start..end]
 }
 
-/// What they hold is made of secrets, or stands beside them.
+/// Hides the content: it is made of secrets, or is next to them.
 impl fmt::Debug for StandIns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("StandIns")

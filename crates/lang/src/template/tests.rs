@@ -1,4 +1,4 @@
-//! Templates against the rulings of the language.
+//! Tests of templates against the rules of the language.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::values::Clash;
 use super::*;
 use crate::source::diagnostic::{Code, Diagnostic};
 
-/// Names with their values; `secret` is tainted, `broken` has a mistake in its own definition.
+/// Names with their values. `secret` is tainted; the definition of `broken` is wrong.
 pub(super) struct Names(pub(super) BTreeMap<&'static str, Value>);
 
 impl Scope for Names {
@@ -39,7 +39,7 @@ pub(super) fn map<const N: usize>(entries: [(&str, Value, Marks); N]) -> Value {
     Map::folding(entries.map(|(key, value, marks)| (key.to_owned(), value, marks)).to_vec()).unwrap()
 }
 
-/// What `map` holds for the key, however it is spelt.
+/// Returns the value of a key in `map`, in any spelling.
 fn held(map: &Map, key: &str) -> Option<Found> {
     map.entries().unwrap().into_iter().find(|(own, _)| fold(own) == fold(key)).map(|(_, found)| found)
 }
@@ -181,7 +181,7 @@ fn text_is_made_of_scalars_only() {
 
 #[test]
 fn a_password_has_one_hash_for_one_use() {
-    // As `openssl passwd -6 -salt …` says.
+    // The output of `openssl passwd -6 -salt …`.
     renders(
         "{{ 'correct horse' | crypt('ada') }}",
         "$6$b731755a032ce8a4$246CSpEbTEZhcyfp4GwM5ForZgwrNpd72wy7Yga8nd51P6qHYvKitWEF6M2tGGiVN0SFgyHmH13aay3QIbulk.",
@@ -241,7 +241,7 @@ fn a_dash_is_a_subtraction_and_the_error_says_so() {
         "tried to use - operator on unsupported types undefined and undefined",
         help,
     );
-    // Neither part is there, and the name ends with the text.
+    // Neither part exists, and the name is at the end of the text.
     let operator = "tried to use - operator on unsupported types undefined and undefined";
     expression_refuses("by-os", operator, "`by-os` is a subtraction: write `by_os`");
 }
@@ -446,7 +446,7 @@ fn templates_are_bounded() {
     assert!(engine().expression(&"[".repeat(100_000), &scope()).is_err());
     assert!(engine().expression(&"not ".repeat(100_000), &scope()).is_err());
     assert!(engine().text(&"{% if yes %}".repeat(10_000), &scope()).is_err());
-    // What is just allowed does not overflow the stack of a thread either.
+    // Templates just below the limits do not overflow the stack of a thread.
     for most in [
         "not ".repeat(598) + "yes",
         "n".to_owned() + &"+n".repeat(598),
@@ -461,7 +461,7 @@ fn templates_are_bounded() {
 
 #[test]
 fn variables_may_not_wait_for_each_other_without_end() {
-    /// Every name is made of another.
+    /// A scope in which every name is made of another.
     struct Endless(Engine);
     impl Scope for Endless {
         fn get(&self, _name: &str) -> Option<Result<Found, ScopeError>> {
@@ -518,12 +518,12 @@ fn a_line_of_a_tainted_text_is_clean_where_no_secret_could_change_it() {
     check("{% set p = db.password %}a\n{{ p }}\n{{ p | length }}\nb", &["a", "b"], &["hunter22"]);
     check("{% macro m(p) %}x\n{{ p }}\n{% endmacro %}{{ m(db.password) }}b", &["x", "b"], &["hunter22"]);
     check("{% for u in users %}{{ u.name }}\n{{ u.key }}\n{% endfor %}z", &["ada", "bob", "z"], &[]);
-    // What is there, or is not, because of a secret tells of it too.
+    // Text that depends on a secret reveals something about it.
     check("a\n{% if db.password %}b\n{% endif %}c", &["a", "c"], &[]);
     check("{% if db.password == 'hunter22' %}weak\n{% else %}fine\n{% endif %}c", &["c"], &[]);
     check("{% if db.password | length > 6 %}long\n{% else %}short\n{% endif %}c", &["c"], &[]);
     check("{{ 'x' if db.password is startingwith('h') else 'y' }}\nc", &["c"], &[]);
-    // An empty password has no hash, and the others tell enough.
+    // An empty password has no hash; the other stand-ins are enough.
     let hashed = engine().text("{{ db.password | crypt }}\nc", &scope()).unwrap();
     assert_eq!(hashed.marks.stand_ins.unwrap().clean_lines(&hashed.text), [1]);
 }

@@ -1,4 +1,4 @@
-//! What stands for a fact that no host has told yet.
+//! The stand-in for a fact that is not known yet.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,7 +10,7 @@ use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr};
 use super::marks::Marks;
 use super::recording::mark;
 
-/// Something unknown of any shape: what a variable is whose definition reads unknown facts.
+/// Returns an unknown value of any shape: the value of a variable whose definition reads unknown facts.
 pub(crate) fn unknown() -> Value {
     unknown_within(DEPTH)
 }
@@ -19,20 +19,20 @@ fn unknown_within(levels: u8) -> Value {
     Value::from_object(Unknown { levels })
 }
 
-/// Whether `value` is, or was made with, something unknown.
+/// Whether `value` is unknown, or was made from an unknown value.
 pub(super) fn is_unknown(value: &Value) -> bool {
     value.downcast_object_ref::<Unknown>().is_some() || value.as_str().is_some_and(|text| text.contains(TEXT))
 }
 
-/// What stands for an unknown text. No fact holds a control character that would make it the same.
+/// The stand-in for an unknown text. No fact contains control characters, so no fact is equal to it.
 pub(super) const TEXT: &str = "\u{1}unknown\u{1}";
 
-/// How many loops inside each other may walk something unknown.
+/// The most nested loops over an unknown value.
 const DEPTH: u8 = 8;
 
-/// Something unknown: its keys are unknown too, and it is a list of one unknown item.
+/// An unknown value. Its keys are unknown, and it is a list with one unknown item.
 ///
-/// The item may be walked one level less: filters and templates walk a value to its leaves, and must get there.
+/// The item can be walked one level less. So filters and templates that walk a value to its leaves come to an end.
 struct Unknown {
     levels: u8,
 }
@@ -66,7 +66,7 @@ impl Object for Unknown {
     }
 }
 
-/// minijinja prints with this what stands in a list of its own.
+/// minijinja prints items of its own lists with this.
 impl fmt::Debug for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         mark(Marks::UNKNOWN);

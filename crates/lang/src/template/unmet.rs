@@ -1,7 +1,7 @@
-//! Names that a template uses and that are not there, found although rendering did not get to them.
+//! Finds names in a template that do not exist, although rendering did not reach them.
 //!
-//! A template that reads facts which are not known yet takes one branch, or stops. What the other branch names is looked
-//! up here, where the conditions on the way to it are known to hold or are not known either.
+//! A template with unknown facts takes one branch, or stops. This module looks up the names in the other branch, if the
+//! conditions on the way are true or unknown.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
@@ -20,10 +20,10 @@ use super::recording;
 use super::scope::Scope;
 use crate::source::diagnostic::Code;
 
-/// How deep includes are followed.
+/// The deepest nesting of includes that is followed.
 const INCLUDES: usize = 8;
 
-/// Whether each filter, test, function and method in `source` exists.
+/// Checks that each filter, test, function and method in `source` exists.
 pub(super) fn vocabulary(source: &str, form: Form) -> Result<(), TemplateError> {
     let Some(parsed) = names::parse(source, form) else { return Ok(()) };
     match parsed.names(HashSet::new()).unknown.into_iter().next() {
@@ -32,7 +32,7 @@ pub(super) fn vocabulary(source: &str, form: Form) -> Result<(), TemplateError> 
     }
 }
 
-/// Whether each value that `source` may get to is there.
+/// Checks that each value that `source` may reach exists.
 pub(super) fn check(source: &Source<'_>, scope: &Arc<dyn Scope>) -> Result<(), TemplateError> {
     let parts = Parts { environment: source.environment, context: Context::new(scope), scope };
     let search = Search { parts, scope, included: RefCell::default() };
@@ -42,18 +42,19 @@ pub(super) fn check(source: &Source<'_>, scope: &Arc<dyn Scope>) -> Result<(), T
 struct Search<'a> {
     parts: Parts<'a>,
     scope: &'a Arc<dyn Scope>,
-    /// The files that were looked at, each with the names that it saw of those that include it: once is enough.
+    /// The files that were checked, each with the names that it got from the including files. Each combination is
+    /// checked once.
     included: RefCell<HashSet<(String, BTreeSet<String>)>>,
 }
 
-/// What is known of the way to a name.
+/// The known result of the conditions on the way to a name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// The template gets there, or may: it depends on facts.
+    /// The template reaches the name, or may reach it: it depends on facts.
     Taken,
-    /// It does not get there on this host.
+    /// The template does not reach the name on this host.
     Closed,
-    /// Only rendering can tell.
+    /// Only rendering can decide.
     Open,
 }
 
@@ -104,7 +105,7 @@ impl Search<'_> {
                     .map(drop)
                     .map_err(|error| TemplateError { range: Some(value.range.clone()), ..error })
             }
-            // Whether the template gets there is not known, so only a name that no host has is a mistake.
+            // It is unknown whether the template reaches the name. So only a name that no host has is an error.
             _ if self.scope.has(value.root) => Ok(()),
             _ => Err(self.missing(value, text)),
         }
@@ -134,7 +135,7 @@ impl Search<'_> {
                 (*expression, *wanted)
             }
         };
-        // A condition with a mistake of its own has been found, or is none of this host.
+        // A wrong condition was already reported, or does not concern this host.
         let Ok(found) = self.evaluate(expression, "", text) else { return Way::Closed };
         let Some(value) = found else { return Way::Taken };
         let holds = match condition {
@@ -144,7 +145,7 @@ impl Search<'_> {
         if holds == wanted { Way::Taken } else { Way::Closed }
     }
 
-    /// The value of an expression of the template, spelt so; none if it depends on facts that are not known yet.
+    /// Returns the value of an expression in the template. None if it depends on unknown facts.
     fn evaluate(
         &self,
         expression: &Expr<'_>,
@@ -159,7 +160,7 @@ impl Search<'_> {
             Err(error) => rendering.explain(&error),
         };
         match error {
-            // Two variables may need each other under opposite conditions.
+            // Two variables may use each other under opposite conditions.
             Some(error) if error.cause.as_ref().is_some_and(is_cycle) => Ok(None),
             Some(error) => Err(error),
             None => Ok(None),
@@ -182,7 +183,7 @@ mod tests {
         scope_with(unknown_facts())
     }
 
-    /// What is found in a template, and where; `included` files are those of the engine of the tests.
+    /// Returns the error in a template and its text. Included files are those of the test engine.
     fn found(template: &str) -> Option<(String, String)> {
         let error = engine().file("x", template, &scope()).err()?;
         let part = error.range.and_then(|range| template.get(range)).unwrap_or_default();

@@ -1,5 +1,4 @@
-//! Maps and lists as templates see them: looking up a key folds dashes, and a secret inside is seen only by those who
-//! read it.
+//! Maps and lists for templates. A lookup of a key folds dashes. A nested secret taints only the code that reads it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,29 +14,29 @@ use super::scope::Found;
 use super::unknown::{is_unknown, unknown};
 use crate::source::suggest::did_you_mean;
 
-/// A map in the order written. `limits.open_files` and `limits['open-files']` both find `open-files`.
+/// A map in the order written. Both `limits.open_files` and `limits['open-files']` find `open-files`.
 pub(crate) struct Map {
     keys: Vec<String>,
     values: Values,
-    /// The indexes of the keys, folded if the keys fold.
+    /// The indices of the keys, folded if the keys fold.
     by_key: HashMap<String, usize>,
     folds: bool,
 }
 
-/// What the keys of a map hold.
+/// The values of a map.
 enum Values {
-    /// Values.
+    /// Values that are already made.
     Ready(Vec<Found>),
-    /// Values that are made when they are read.
+    /// Values that are made on first reading.
     Later(Arc<dyn Later>),
 }
 
-/// Values that are made when they are read: those of variables, which may be made of each other.
+/// Values that are made on first reading. Variables need this, because they may be made of each other.
 pub(crate) trait Later: Send + Sync {
-    /// The value of the key at `index`, from 0; made once.
+    /// Returns the value of the key at `index`, from 0. It is made once.
     fn value(&self, index: usize) -> Result<Found, ScopeError>;
 
-    /// All values, or the first mistake.
+    /// Returns all values, or the first mistake.
     fn values(&self) -> Result<Vec<Found>, ScopeError>;
 }
 
@@ -46,12 +45,12 @@ pub(crate) struct List {
     items: Vec<(Value, Marks)>,
 }
 
-/// Two keys that fold to one.
+/// The error for two keys that fold to one name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` and `{1}` are one key, because `-` reads as `_` in an expression")]
 pub(crate) struct Clash(pub(crate) String, pub(crate) String);
 
-/// What a value is to Rust code that walks it without reading: use [`super::observe`] to read.
+/// The structure of a value, for Rust code that walks it without reading. To read, use [`super::observe`].
 pub(crate) enum Raw<'a> {
     /// Null.
     Null,
@@ -65,7 +64,7 @@ pub(crate) enum Raw<'a> {
     Other(&'a Value),
 }
 
-/// What `value` is.
+/// Returns the structure of `value`.
 pub(crate) fn raw(value: &Value) -> Raw<'_> {
     match value.kind() {
         ValueKind::None => Raw::Null,
@@ -78,33 +77,33 @@ pub(crate) fn raw(value: &Value) -> Raw<'_> {
     }
 }
 
-/// `key` as an expression spells it.
+/// Returns `key` as an expression spells it.
 pub(crate) fn fold(key: &str) -> String {
     key.replace('-', "_")
 }
 
 impl Map {
-    /// A map whose keys fold. Of two equal keys the later counts.
+    /// Returns a map whose keys fold. Of two equal keys the later one wins.
     pub(crate) fn folding(entries: Vec<(String, Value, Marks)>) -> Result<Value, Clash> {
         let (keys, values) = parted(entries);
         let by_key = folded(&keys)?;
         Ok(Value::from_object(Self { keys, values: Values::Ready(values), by_key, folds: true }))
     }
 
-    /// A map whose keys fold and whose values are made when they are read.
+    /// Returns a map whose keys fold and whose values are made on first reading.
     pub(crate) fn later(keys: Vec<String>, values: Arc<dyn Later>) -> Result<Value, Clash> {
         let by_key = folded(&keys)?;
         Ok(Value::from_object(Self { keys, values: Values::Later(values), by_key, folds: true }))
     }
 
-    /// A map whose keys are looked up as they are written. Of two equal keys the later counts.
+    /// Returns a map whose keys are looked up as written. Of two equal keys the later one wins.
     pub(crate) fn exact(entries: Vec<(String, Value, Marks)>) -> Value {
         let (keys, values) = parted(entries);
         let by_key = keys.iter().enumerate().map(|(index, key)| (key.clone(), index)).collect();
         Value::from_object(Self { keys, values: Values::Ready(values), by_key, folds: false })
     }
 
-    /// The keys with their values, without reading them; the mistake of one where it has none.
+    /// Returns the keys with their values, without reading them, or the first mistake.
     pub(crate) fn entries(&self) -> Result<Vec<(&str, Found)>, ScopeError> {
         let values = match &self.values {
             Values::Ready(values) => values.clone(),
@@ -124,7 +123,7 @@ fn parted(entries: Vec<(String, Value, Marks)>) -> (Vec<String>, Vec<Found>) {
     entries.into_iter().map(|(key, value, marks)| (key, Found { value, marks })).unzip()
 }
 
-/// The indexes of keys as an expression spells them.
+/// Returns the indices of keys as an expression spells them.
 fn folded(keys: &[String]) -> Result<HashMap<String, usize>, Clash> {
     let mut by_key: HashMap<String, usize> = HashMap::with_capacity(keys.len());
     for (index, key) in keys.iter().enumerate() {
@@ -138,13 +137,13 @@ fn folded(keys: &[String]) -> Result<HashMap<String, usize>, Clash> {
 }
 
 impl List {
-    /// A list.
+    /// Returns a list.
     #[expect(clippy::new_ret_no_self, reason = "a list is only ever used as a value")]
     pub(crate) fn new(items: Vec<(Value, Marks)>) -> Value {
         Value::from_object(Self { items })
     }
 
-    /// The items, without reading them.
+    /// Returns the items, without reading them.
     pub(crate) fn items(&self) -> &[(Value, Marks)] {
         &self.items
     }
@@ -208,7 +207,7 @@ impl Object for List {
     }
 }
 
-/// Keys only: minijinja prints with this, and what it prints was not read.
+/// Prints only the keys: minijinja prints with this, and the values were not read.
 impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(&self.keys).finish()

@@ -1,13 +1,13 @@
-//! The filters, tests and functions of the expression language: one table of each.
+//! The filters, tests and functions of the expression language, one table for each.
 //!
-//! An environment holds what stands here and nothing else, so the tables also say what a template may name, which name
-//! was probably meant, and what the tests have to try. What the own filters do is in `filters`.
+//! An environment has only these names. The tables also define which names a template may use, which names are
+//! suggested, and which names the tests try. `filters` has the code of our own filters.
 
 use minijinja::{Environment, filters as stock, functions, tests as stock_tests};
 
 use super::filters;
 
-/// A table of names, and what adds each of them to an environment.
+/// Defines a table of names, and a function that adds them to an environment.
 macro_rules! table {
     ($doc:literal $names:ident $install:ident $add:ident $($name:literal $function:expr,)*) => {
         #[doc = $doc]
@@ -19,7 +19,7 @@ macro_rules! table {
     };
 }
 
-/// Adds everything that a template may name.
+/// Adds all filters, tests and functions.
 pub(super) fn install(environment: &mut Environment<'static>) {
     filters(environment);
     tests(environment);
@@ -147,7 +147,7 @@ mod tests {
 
     static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
 
-    /// Values of every sort that a template may meet: not known yet, secret, of a known shape, and these inside others.
+    /// Values of every sort that a template may meet: unknown, secret, of a known shape, and these nested.
     fn scope() -> Arc<dyn Scope> {
         let nested = |value: Value, marks: Marks| {
             map([("a", map([("b", value.clone(), marks.clone())]), Marks::default()), ("c", value, marks)])
@@ -181,7 +181,7 @@ mod tests {
         "{'a': facts.own, 'b': later}",
     ];
 
-    /// Every template comes to an end, is never a mistake for something that is not known, and stays a secret.
+    /// Checks that a template ends, that an unknown value is never an error, and that a secret stays a secret.
     fn ends(template: &str, value: &str) {
         let found = ENGINE.text(template, &scope());
         if matches!(value, "later" | "closed") {

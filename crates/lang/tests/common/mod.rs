@@ -1,4 +1,4 @@
-//! What the tests of the language share: a few kinds of resources, projects in memory, catalogs as text.
+//! Helpers of the language tests: a few kinds of resources, projects in memory, catalogs as text.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -18,7 +18,7 @@ use converge_model::{
     Tree, Type, Value,
 };
 
-/// A kind that claims what its name says, as the real ones do.
+/// A kind that claims its name, like the real kinds.
 struct TestKind {
     schema: KindSchema,
     claim: fn(&Params) -> Checked,
@@ -182,22 +182,22 @@ static KINDS: LazyLock<Vec<TestKind>> = LazyLock::new(|| {
     ]
 });
 
-/// The kinds of all tests.
+/// Returns the kinds of all tests.
 pub(crate) fn kinds() -> Vec<&'static dyn KindInfo> {
     KINDS.iter().map(|kind| kind as &'static dyn KindInfo).collect()
 }
 
-/// A loader over files in memory.
+/// Returns a loader with files in memory.
 pub(crate) fn loader(sources: MemorySources, builtins: &[Builtin]) -> Loader {
     Loader::new(Arc::new(sources), kinds(), builtins.to_vec())
 }
 
-/// A project of one inventory.
+/// Returns a project with one inventory.
 pub(crate) fn one(inventory: &str) -> MemorySources {
     MemorySources::new().file("inventory.kdl", inventory)
 }
 
-/// The facts of a Debian host, the same for all.
+/// Returns the facts of a Debian host, always the same.
 pub(crate) fn debian() -> Facts {
     Facts {
         hostname: "here".to_owned(),
@@ -214,14 +214,14 @@ pub(crate) fn debian() -> Facts {
     }
 }
 
-/// The same facts for every host of an inventory.
+/// Returns the same facts for every host of an inventory.
 pub(crate) fn facts(inventory: &Inventory) -> Arc<dyn FactsOf> {
     let known: BTreeMap<HostName, Arc<Facts>> =
         inventory.hosts().map(|host| (host.clone(), Arc::new(debian()))).collect();
     Arc::new(known)
 }
 
-/// Loads, checks and compiles every host; reports first, then catalogs.
+/// Loads, checks and compiles every host. Returns the reports, then the catalogs.
 pub(crate) fn run(loader: &Loader, entry: &str, sets: &[(String, String)]) -> String {
     let Loaded { inventory, diagnostics, files, .. } = loader.load(entry, sets);
     let mut out = diagnostics.render(&files, Style::PLAIN);
@@ -243,12 +243,12 @@ pub(crate) fn run(loader: &Loader, entry: &str, sets: &[(String, String)]) -> St
     out
 }
 
-/// What a single inventory comes to.
+/// Returns the result of a single inventory.
 pub(crate) fn check(inventory: &str) -> String {
     run(&loader(one(inventory), &[]), "inventory.kdl", &[])
 }
 
-/// What is wrong with a single inventory, as far as it can be known without a host.
+/// Returns the mistakes in a single inventory that can be found without a host.
 pub(crate) fn mistakes(inventory: &str) -> Diagnostics {
     let Loaded { inventory, mut diagnostics, .. } = loader(one(inventory), &[]).load("inventory.kdl", &[]);
     if let Some(inventory) = inventory {
@@ -257,7 +257,7 @@ pub(crate) fn mistakes(inventory: &str) -> Diagnostics {
     diagnostics
 }
 
-/// A catalog as text, a line a resource.
+/// Writes a catalog as text, one line for each resource.
 pub(crate) fn show(compiled: &Compiled, out: &mut String) {
     let catalog = &compiled.catalog;
     for resource in &catalog.resources {

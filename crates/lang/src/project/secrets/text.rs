@@ -1,5 +1,7 @@
 //! The decrypted text of one file of secrets. It is KDL like `vars`; its values are read by paths such as `a/b`. A
 //! secret can be read and set. Setting one keeps the comments and the order of the text.
+//!
+//! No report shows any of the text. The text is wiped from memory after use; copies made by the parser are not.
 
 use std::fmt::Write as _;
 use std::ops::Range;

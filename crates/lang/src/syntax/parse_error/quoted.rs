@@ -1,4 +1,4 @@
-//! What is wrong with a quoted text: an escape that does not exist, or a line that ends before the text does.
+//! Finds mistakes in quoted texts: an unknown escape, or a line that ends inside the text.
 
 use crate::source::diagnostic::{Code, Diagnostic, FileId, Span};
 
@@ -6,10 +6,10 @@ use crate::source::diagnostic::{Code, Diagnostic, FileId, Span};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Flaw {
     kind: Kind,
-    /// The bytes at fault.
+    /// The start of the wrong bytes.
     start: usize,
     len: usize,
-    /// Where what follows from it ends.
+    /// The end of the text that is affected by the mistake.
     pub(super) end: usize,
 }
 
@@ -19,7 +19,7 @@ enum Kind {
     Unclosed,
 }
 
-/// The first flaw of the texts on the line of `at`.
+/// Returns the first mistake in the quoted texts on the line of `at`.
 pub(super) fn flaw(text: &str, at: usize) -> Option<Flaw> {
     let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let mut position = line;
@@ -27,7 +27,7 @@ pub(super) fn flaw(text: &str, at: usize) -> Option<Flaw> {
         let rest = &text[position..];
         let end = rest.find('\n').unwrap_or(rest.len());
         let open = position + rest[..end].find('"')?;
-        // A comment, a raw text and a text of several lines have rules of their own.
+        // Comments, raw texts and texts of several lines have other rules.
         if text[position..open].contains("//")
             || text[..open].ends_with('#')
             || text[open..].starts_with("\"\"\"")
@@ -41,7 +41,7 @@ pub(super) fn flaw(text: &str, at: usize) -> Option<Flaw> {
     }
 }
 
-/// The end of the quoted text whose first byte is at `start`.
+/// Returns the end of the quoted text that starts at `start`.
 fn close(text: &str, start: usize) -> Result<usize, Flaw> {
     let mut chars = text[start..].char_indices();
     while let Some((at, c)) = chars.next() {

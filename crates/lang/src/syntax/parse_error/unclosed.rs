@@ -1,18 +1,19 @@
-//! Which `{` a missing `}` belongs to: the indentation tells it, where the braces alone point at the outermost one.
+//! Finds the `{` whose `}` is missing by the indentation. The braces alone would point at the outermost one.
 
-/// A `{` at the end of a line, and the line before which its `}` is missing.
+/// A `{` at the end of a line, and the place where its `}` is missing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unclosed {
-    /// The byte of the `{`.
+    /// The position of the `{`, in bytes.
     pub(super) at: usize,
-    /// The number of the line before which the `}` is missing, from 1; none at the end of the text.
+    /// The number of the line before which the `}` is missing, from 1. None means the end of the text.
     pub(super) before: Option<usize>,
 }
 
-/// What a text of several lines stands between.
+/// The delimiter of a text of several lines.
 const LONG: &str = "\"\"\"";
 
-/// The first `{` whose block ends by its indentation and not by a `}`. A guess: it reads lines, not KDL.
+/// Returns the first `{` whose block ends by its indentation, without a `}`. It is a guess from the lines, not from
+/// KDL.
 pub(super) fn guess(text: &str) -> Option<Unclosed> {
     let mut open: Vec<(usize, usize)> = Vec::new();
     let (mut offset, mut in_text) = (0, false);
