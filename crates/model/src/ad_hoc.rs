@@ -33,7 +33,7 @@ pub enum Stream {
     Stderr,
 }
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
@@ -52,7 +52,7 @@ pub enum Exit {
 /// A command that ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ran {
-    /// How it ended.
+    /// The way it ended.
     pub exit: Exit,
     /// The number of printed lines, including lines that were not sent.
     pub lines: u64,

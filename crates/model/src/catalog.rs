@@ -79,11 +79,11 @@ impl Resource {
 pub struct Notify {
     /// The notified resource, as an index.
     pub target: u32,
-    /// How the target reacts.
+    /// The reaction of the target.
     pub how: NotifyHow,
 }
 
-/// How a notified service reacts.
+/// The reaction of a notified service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum NotifyHow {
     /// Reload it, whatever its own `on-notify` says: `notify="service[x]:reload"`.
@@ -106,11 +106,11 @@ pub struct Options {
     pub retries: u32,
     /// Timeout of its step in milliseconds. None means: the default of its kind.
     pub timeout: Option<u64>,
-    /// What the daemon does about drift of this resource.
+    /// The action of the daemon if this resource drifts.
     pub drift: DriftMode,
 }
 
-/// What the daemon does about drift.
+/// The action of the daemon on drift.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DriftMode {

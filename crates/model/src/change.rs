@@ -2,20 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What one step changes on its resource.
+/// The change of one step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// What happens to it.
+    /// The sort of change.
     pub verb: Verb,
     /// The changed properties; for an action, what it runs.
     pub properties: Vec<PropertyChange>,
-    /// How certain the plan is.
+    /// The certainty of the plan.
     pub certainty: Certainty,
     /// The reason why it cannot be restored, if it cannot.
     pub irreversible: Option<String>,
 }
 
-/// What happens to a resource.
+/// The sort of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
@@ -82,7 +82,7 @@ pub struct TextDiff {
 /// The most bytes of a difference.
 pub const DIFF_LIMIT: usize = 64 * 1024;
 
-/// How certain a step is.
+/// The certainty of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Certainty {
     /// The step will happen as listed.
@@ -91,7 +91,7 @@ pub enum Certainty {
     Conditional {
         /// The earlier steps, as indices into the plan.
         on: Vec<u32>,
-        /// What the earlier steps may bring.
+        /// The things that the earlier steps may bring.
         why: String,
     },
 }

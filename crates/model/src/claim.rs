@@ -1,4 +1,4 @@
-//! Claims: what a resource owns on its host, and when two claims conflict.
+//! Claims: the things that a resource owns on its host, and conflicts between claims.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ pub enum Claim {
     Path {
         /// The absolute path, without `.`, `..` and doubled slashes.
         path: String,
-        /// How much of the path it owns.
+        /// The owned part of the path.
         extent: Extent,
     },
     /// A name in a registry of the host: `package:nginx`, `user:ada`.
@@ -25,7 +25,7 @@ pub enum Claim {
 /// The registry of what runs once for all hosts: `once:command[migrate] 1.5.0`.
 const ONCE: &str = "once";
 
-/// How much of a path a resource owns.
+/// The part of a path that a resource owns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Extent {
     /// Its content, mode and owner.

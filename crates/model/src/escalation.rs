@@ -1,4 +1,4 @@
-//! How the agent becomes root on a host.
+//! Escalation: the way an agent becomes root on a host.
 
 use serde::Serialize;
 

@@ -25,12 +25,12 @@ pub struct Event {
     pub host: Option<HostName>,
     /// The position among the events of its host, from 0.
     pub sequence: u64,
-    /// What happened.
+    /// The kind of event.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The kind of event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
@@ -125,7 +125,7 @@ pub enum EventKind {
     },
     /// The command ended on a host.
     CommandFinished {
-        /// How it ended.
+        /// The way it ended.
         ran: Ran,
     },
     /// A host answers.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The name of a host in an inventory. It has 1 to 253 characters of `A-Z a-z 0-9 . _ -` and starts with a letter or a
 /// digit.
 ///
-/// The rule prevents that a name becomes an option of `ssh` or a word of a shell.
+/// The rule prevents a name from becoming an option of `ssh` or a word of a shell.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostName(String);

@@ -52,13 +52,13 @@ pub struct Step {
     pub address: Address,
     /// Its kind.
     pub kind: String,
-    /// What the step changes.
+    /// The change.
     pub change: Change,
     /// For a notified action: the addresses of the resources that notify it.
     pub because: Vec<Address>,
     /// Whether an earlier run owed it.
     pub owed: bool,
-    /// What changed since the last apply: the host or the inventory. It is set after the token was made, because the
+    /// The origin of the difference: the host or the inventory. It is set after the token was made, because the
     /// token does not depend on the ledger.
     #[serde(default)]
     pub drift: Drift,
@@ -70,16 +70,16 @@ pub struct Step {
     pub warning: Option<String>,
 }
 
-/// What changed since the last apply, and what the daemon does about it.
+/// The origin of a difference, and the action of the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {
-    /// What changed.
+    /// The origin of the difference.
     pub cause: Cause,
-    /// What the daemon does about the resource.
+    /// The action of the daemon on the resource.
     pub mode: DriftMode,
 }
 
-/// What changed since the last apply, which the host's ledger records.
+/// The origin of a difference to the last apply, which the host's ledger records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
@@ -109,7 +109,7 @@ pub struct Blocked {
     pub because: Option<Address>,
     /// The reason, as a fragment.
     pub why: String,
-    /// What the user can do about it.
+    /// Advice for the user.
     pub help: Option<String>,
     /// Whether the resource has `may-fail`.
     pub may_fail: bool,
@@ -120,9 +120,9 @@ pub struct Blocked {
 pub struct Problem {
     /// The resource that cannot be planned. None if the problem concerns the whole host.
     pub address: Option<Address>,
-    /// What is wrong, as a fragment.
+    /// The mistake, as a fragment.
     pub message: String,
-    /// What the user can do about it.
+    /// Advice for the user.
     pub help: Option<String>,
 }
 

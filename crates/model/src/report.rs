@@ -56,7 +56,7 @@ impl HostState {
     }
 }
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepOutcome {
@@ -73,7 +73,7 @@ pub enum StepOutcome {
         why: String,
         /// The last lines of its output, masked; may be empty.
         output: String,
-        /// What happened to the data that the step had replaced.
+        /// The fate of the data that the step had replaced.
         #[serde(default)]
         back: PutBack,
         /// The state of the resource after the failure.
@@ -89,7 +89,7 @@ pub enum StepOutcome {
     Owed,
 }
 
-/// What happened to the data that a failed step had replaced.
+/// The fate of the data that a failed step had replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PutBack {
@@ -127,11 +127,11 @@ pub struct StepResult {
     pub resource: u32,
     /// Its address.
     pub address: Address,
-    /// What was changed, or should have been.
+    /// The planned change.
     pub change: Change,
-    /// How it ended.
+    /// The way it ended.
     pub outcome: StepOutcome,
-    /// What it did beyond the plan: additional packages, by name.
+    /// Its changes beyond the plan: additional packages, by name.
     #[serde(default)]
     pub unforeseen: Vec<PropertyChange>,
     /// Whether the resource has `may-fail`.

@@ -29,7 +29,7 @@ pub struct KindSchema {
 /// An example of a reference page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
-    /// What it shows, in one line.
+    /// Its title, one line.
     pub title: String,
     /// The body of an `on` block.
     pub kdl: String,
@@ -194,7 +194,7 @@ impl Type {
     ];
 }
 
-/// What the language needs of a kind beside its schema. The same code decodes the parameters on the host.
+/// The interface between the language and a kind, beside its schema. The same code decodes the parameters on the host.
 pub trait KindInfo: Sync {
     /// Returns the schema.
     fn schema(&self) -> &KindSchema;
@@ -208,7 +208,7 @@ pub trait KindInfo: Sync {
 /// The result of a check without problems.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checked {
-    /// What the resource owns on its host.
+    /// The claims of the resource on its host.
     pub claims: Vec<Claim>,
     /// The text after the name in the address: `line[/etc/hosts: 127.0.0.1 x]`.
     pub suffix: Option<String>,
@@ -221,9 +221,9 @@ pub struct Checked {
 pub struct ParamProblem {
     /// The wrong parameter. None if the combination is wrong.
     pub param: Option<String>,
-    /// What is wrong, as a lowercase fragment.
+    /// The mistake, as a lowercase fragment.
     pub message: String,
-    /// What the user can do about it.
+    /// Advice for the user.
     pub help: Option<String>,
 }
 

@@ -39,7 +39,7 @@ struct Entry {
     holds: Holds,
 }
 
-/// How much of a text is secret.
+/// The secret part of a text.
 #[derive(Clone, PartialEq, Eq)]
 enum Holds {
     /// The whole text, wherever it appears.

@@ -53,7 +53,7 @@ pub enum Tree {
 }
 
 impl Tree {
-    /// How deep lists and maps may be nested. The map of the parameter itself is not counted. A deeper value is an
+    /// The deepest nesting of lists and maps. The map of the parameter itself is not counted. A deeper value is an
     /// error.
     pub const DEPTH: usize = 32;
 }

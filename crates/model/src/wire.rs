@@ -114,7 +114,7 @@ pub enum Refusal {
     Broken {
         /// The reason, as a fragment.
         message: String,
-        /// What the user can do about it.
+        /// Advice for the user.
         help: Option<String>,
     },
 }
@@ -159,7 +159,7 @@ pub struct Job {
     pub run: RunId,
     /// The user who started the run, and the controller: `ada@laptop`.
     pub by: String,
-    /// What to do.
+    /// The task.
     pub task: Task,
     /// The folder that is used as `/`, absolute. None for the system itself.
     pub root: Option<String>,
@@ -167,11 +167,11 @@ pub struct Job {
     pub catalog: u64,
     /// The length of the table of secrets, in bytes. It follows the catalog.
     pub secrets: u64,
-    /// How access-critical changes are guarded.
+    /// The guard of access-critical changes.
     pub guard: Guard,
 }
 
-/// How changes that may cut off the connection to the host are guarded.
+/// The guard of changes that may cut off the connection to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
     /// After this many seconds the host reverts the changes, unless they are confirmed.
