@@ -3,11 +3,11 @@
 //! A case is the body of an `on` block. Some nodes at its top level are not resources; they set up the environment:
 //!
 //! ```kdl
-//! facts { os { id "ubuntu" } }          // over those of a plain Debian 12 host
+//! facts { os { id "ubuntu" } }          // changes to the facts of a plain Debian 12 host
 //! vars { domain "example.com" }
-//! secrets { shop { password "x" } }     // what (secret)"shop/password" reads
+//! secrets { shop { password "x" } }     // the value of (secret)"shop/password"
 //! source "dist/app.tar.gz" "content"    // a file on the controller
-//! error "needs a certificate"           // the case is a mistake, whose report holds this
+//! error "needs a certificate"           // the case must fail with a report that contains this
 //!
 //! nginx { site "shop" { listen 80 } }
 //! ```

@@ -42,7 +42,7 @@ pub fn guard(text: &str) {
             }
         }
     }
-    // Drawing is slow, and one tells as much as a hundred.
+    // Rendering is slow, and one diagnostic is as good a test as a hundred.
     let shown = diagnostics.iter().next().map(|first| first.render(&files, Style::PLAIN)).unwrap_or_default();
     assert!(!shown.contains('\u{1b}'), "an escape reaches the terminal");
 }

@@ -451,7 +451,7 @@ pub struct HostDescription {
     pub name: HostName,
     /// The groups of the host, from the innermost to the outermost.
     pub groups: Vec<String>,
-    /// How to reach it.
+    /// Its connection.
     pub connection: Connection,
     /// The daemon's settings for it.
     pub drift: DriftPolicy,

@@ -30,7 +30,7 @@ pub struct Compiled {
     pub contents: Contents,
     /// The other hosts whose facts the catalog reads.
     pub reads_facts_of: BTreeSet<HostName>,
-    /// What could be selected; empty if there was no selection.
+    /// The names that could be selected; empty if there was no selection.
     pub choices: Choices,
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Collects the result of walking the bodies of `host`, which has `settings`.
+    /// Collects the result of walking the bodies of `host`. `settings` are those of the host that gets the catalog.
     pub(crate) fn of(
         compiler: &'a Compiler,
         bodies: Bodies<'_>,

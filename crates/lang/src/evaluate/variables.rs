@@ -9,7 +9,8 @@ use crate::source::diagnostic::{Code, Diagnostic};
 use crate::syntax::value_tree::{Entry, Tree};
 use crate::template::{Found, Later, Map, Marks, ScopeError, fold};
 
-/// The owner of variables. A map knows its owner, and the owner its values; so the map holds the owner weakly.
+/// The owner of variables. A map knows its owner, and the owner's scope knows its values. So the owner holds its scope
+/// weakly.
 pub(crate) trait Owner: Send + Sync {
     /// Returns the evaluator. None after the catalog was compiled.
     fn evaluator(&self) -> Option<Evaluator>;

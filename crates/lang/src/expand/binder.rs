@@ -50,8 +50,8 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Returns where the current value was given: at `at` for a module, unless it comes from the parameters of another
-    /// module.
+    /// Returns the place that gave the current value. For a module this is `at`, unless the value comes from the
+    /// parameters of another module.
     pub(super) fn given_at(&mut self, at: Span) -> GivenAt {
         let read = std::mem::take(&mut self.read);
         match self.target {

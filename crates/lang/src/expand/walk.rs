@@ -334,8 +334,8 @@ impl<'b> Visitor<'b, Item> for Walker<'_, '_> {
     }
 }
 
-/// Returns the name of a resource. `Ok(None)` if it is unknown; an error if it is missing; an empty error if that was
-/// already reported.
+/// Returns the name of a resource. `Ok(None)` if it is unknown. The error has a report if the name contains a secret.
+/// It has none if a required name is missing: that was already reported.
 fn name(schema: &Schema, given: &Arguments) -> Result<Option<Arc<str>>, Option<Diagnostic>> {
     let Some(param) = schema.params.find(|param| param.argument == Some(0)) else {
         return Ok(Some(schema.name.as_str().into()));

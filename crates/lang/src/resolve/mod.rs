@@ -1,8 +1,8 @@
 //! Resolves all names of a project once: kinds, modules, parameters, options, filters. It also recognises `for` and
 //! `when`.
 //!
-//! It finds every mistake that is visible without a host. This includes code that no host uses: a `when` that is always
-//! false, an `on` for an empty group, a module that is never called.
+//! It finds every mistake that is visible without a host. This includes code that no host uses. Examples are a
+//! `when` that is always false, an `on` for an empty group, and a module that is never called.
 
 mod binding;
 mod body;

@@ -4,7 +4,7 @@
 use converge_model::Become;
 use serde::Serialize;
 
-/// How to reach a host. A setting without a value is left to the user's ssh_config.
+/// The connection to a host. A setting without a value is left to the user's ssh_config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Connection {
     /// Whether to use ssh or this machine.

@@ -19,7 +19,7 @@ pub struct DriftPolicy {
     /// The time over which the looks of several hosts are spread.
     #[serde(serialize_with = "seconds")]
     pub splay: Option<Duration>,
-    /// What the daemon does about drift.
+    /// The action of the daemon on drift.
     pub mode: DriftMode,
     /// The schedule of looks, as a line of cron. It wins over `every`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,7 @@ pub struct DriftPolicy {
     /// The number of drifted hosts above which the daemon corrects nothing any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_share: Option<Share>,
-    /// How often a resource may be corrected within `fight_within`. After that the daemon leaves it alone.
+    /// The number of corrections of a resource within `fight_within` after which the daemon leaves it alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fight_after: Option<u32>,
     /// The period in which corrections of one resource are counted; in seconds if shown as data.

@@ -26,15 +26,15 @@ pub struct Diagnostics {
 pub struct Diagnostic {
     /// The code of the mistake.
     pub code: Code,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// What is wrong, as a lowercase fragment.
+    /// The mistake, as a lowercase fragment.
     pub message: String,
     /// The spans, each with a few words; the words may be empty. The first span is the wrong one.
     pub labels: Vec<(Span, String)>,
     /// The spans that show the cause. They are ignored when duplicates are detected.
     pub context: Vec<(Span, String)>,
-    /// What the user can do about it.
+    /// Advice for the user.
     pub help: Option<String>,
 }
 
@@ -77,7 +77,7 @@ pub struct SourceFile {
     pub text: Arc<str>,
 }
 
-/// How diagnostics are printed.
+/// The style in which diagnostics are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// The colours; None for no colours.

@@ -6,7 +6,7 @@ pub(crate) fn kind(name: &str) -> Option<String> {
     help(KINDS, name)
 }
 
-/// Returns the help for a block of another tool's playbook, used in place of `host` or `on`.
+/// Returns the help for a block of another tool's playbook, written at top level beside `host` and `on`.
 pub(crate) fn block(name: &str) -> Option<String> {
     help(BLOCKS, name).or_else(|| kind(name).filter(|_| matches!(name, "tasks" | "roles" | "handlers")))
 }

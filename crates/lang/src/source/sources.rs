@@ -72,7 +72,7 @@ pub enum SourceError {
     Sealed {
         /// The reason, as a fragment.
         why: String,
-        /// What the user can do about it.
+        /// Advice for the user.
         help: Option<String>,
     },
     /// The system reports an error. The text is its message.

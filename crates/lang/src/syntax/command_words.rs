@@ -11,9 +11,9 @@ use std::ops::Range;
 pub(crate) struct WordsError {
     /// The wrong bytes of the text.
     pub(crate) span: Range<usize>,
-    /// What is wrong, as a lowercase fragment.
+    /// The mistake, as a lowercase fragment.
     pub(crate) message: String,
-    /// What the user can do about it.
+    /// Advice for the user.
     pub(crate) help: Option<String>,
 }
 

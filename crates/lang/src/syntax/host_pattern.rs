@@ -49,9 +49,9 @@ pub(crate) struct Selected {
 pub(crate) struct PatternError {
     /// The index of the wrong argument.
     pub(crate) argument: usize,
-    /// What is wrong, as a lowercase fragment.
+    /// The mistake, as a lowercase fragment.
     pub(crate) message: String,
-    /// What the user can do about it.
+    /// Advice for the user.
     pub(crate) help: Option<String>,
 }
 

@@ -13,9 +13,9 @@ pub(crate) const LIMIT: usize = 10_000;
 pub(crate) struct RangeError {
     /// The wrong bytes of the text.
     pub(crate) span: Range<usize>,
-    /// What is wrong, as a lowercase fragment.
+    /// The mistake, as a lowercase fragment.
     pub(crate) message: String,
-    /// What the user can do about it.
+    /// Advice for the user.
     pub(crate) help: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! Parses a KDL file into nodes with their spans. It does not know what the nodes mean.
 //!
-//! It checks the rules for all files: known annotations, numbers that print as written, properties given once, and bare
-//! words that do not look like another notation. `parse_error` words the errors of the parser itself.
+//! It checks the rules for all files. Annotations are known, and numbers print as written. Properties are given once,
+//! and bare words do not look like another notation. `parse_error` words the errors of the parser itself.
 
 use std::sync::Arc;
 

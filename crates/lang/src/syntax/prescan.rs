@@ -30,7 +30,7 @@ pub(crate) struct GuardError {
     pub(crate) start: usize,
     /// The number of wrong bytes.
     pub(crate) len: usize,
-    /// What is wrong, as a lowercase fragment.
+    /// The mistake, as a lowercase fragment.
     pub(crate) message: String,
 }
 
@@ -109,7 +109,7 @@ struct Guard<'a> {
     levels: Vec<Level>,
     nodes: usize,
     words: usize,
-    /// The number of pieces since the last blank.
+    /// The number of pieces since the last blank that ended a run.
     run: usize,
     last: Piece,
 }

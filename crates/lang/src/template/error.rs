@@ -10,9 +10,9 @@ use crate::source::diagnostic::{Code, Diagnostic, FileId, Span};
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct TemplateError {
-    /// What is wrong, as a lowercase fragment.
+    /// The mistake, as a lowercase fragment.
     pub(crate) message: String,
-    /// What the user can do about it.
+    /// Advice for the user.
     pub(crate) help: Option<String>,
     /// The wrong bytes, if known: in the template itself, or in the file of `included`.
     pub(crate) range: Option<Range<usize>>,

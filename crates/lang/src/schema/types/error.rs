@@ -8,7 +8,7 @@ use crate::source::diagnostic::{self, Code, Diagnostic, Span};
 pub(crate) struct TypeError {
     /// The mistake, as a lowercase fragment. It quotes the value; for a secret the caller replaces it.
     pub(crate) message: String,
-    /// What the user can write instead.
+    /// Advice for the user: the correct form.
     pub(crate) help: Option<String>,
 }
 
