@@ -176,7 +176,8 @@ fn asserts(schema: &Schema, given: &Arguments, evaluator: &Evaluator, diagnostic
         let mut broken = false;
         for demand in &schema.asserts {
             let Err(report) = violated(demand, given.at, &inner) else { continue };
-            // An assertion may rely on the one before it. So after a failed assertion, report only other failed assertions.
+            // An assertion may rely on the one before it. So after a failed assertion, report only other
+            // failed assertions.
             if !broken || report.code == Code::Assert {
                 diagnostics.push(report);
             }

@@ -1,5 +1,5 @@
-//! Limits of a template before it is compiled. minijinja limits brackets and blocks, but handles `not not …`, `a + a +
-//! …` and `elif` chains by recursion.
+//! Limits of a template before it is compiled. minijinja limits brackets and blocks. But it handles `not not …`,
+//! `a + a + …` and `elif` chains by recursion.
 
 use std::ops::Range;
 
