@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Become {
-    /// It stays the account that logged in.
+    /// No tool: the agent stays the account that logged in.
     #[default]
     None,
     /// sudo, or sudo-rs.

@@ -73,7 +73,7 @@ pub enum StepOutcome {
         why: String,
         /// The last lines of its output, masked; may be empty.
         output: String,
-        /// The fate of the data that the step had replaced.
+        /// The state of the data that the step had replaced.
         #[serde(default)]
         back: PutBack,
         /// The state of the resource after the failure.
@@ -89,7 +89,7 @@ pub enum StepOutcome {
     Owed,
 }
 
-/// The fate of the data that a failed step had replaced.
+/// The state of the data that a failed step had replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PutBack {
