@@ -76,7 +76,8 @@ pub(crate) fn decode<'a>(
     }
     for (place, one) in (0_u32..).zip(&wanted) {
         for what in one.brings() {
-            names.entry(what.name()).or_insert(place);
+            // What lacks it names itself, too; the package is the one to name.
+            names.insert(what.name(), place);
         }
     }
     let claims = Claims::of(catalog.resources.iter().flat_map(|resource| &resource.claims));

@@ -40,7 +40,9 @@ impl AdHocVisit {
         reach: &ReachArguments,
         mut screen: Screen,
     ) -> Result<u8, Failure> {
-        for path in opened.inventory.locked_secrets() {
+        // A file that does not exist holds nothing to mask.
+        let exists = |path: &&str| opened.project.root.join(path).exists();
+        for path in opened.inventory.locked_secrets().filter(exists) {
             let message = format!("{path} cannot be decrypted here: what it holds is not masked in output");
             screen.warn(&message, Some("--identity names a key that opens it"));
         }
@@ -81,7 +83,7 @@ impl AdHocVisit {
         match files.and_then(OutputFolder::trouble) {
             Some(trouble) => {
                 screen.warn(&trouble, None);
-                Ok(if code == exit::OK { exit::ERROR } else { code })
+                Ok(if code == exit::OK { exit::FAILED } else { code })
             }
             None => Ok(code),
         }

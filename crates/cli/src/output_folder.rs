@@ -8,7 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use converge_model::{Event, EventKind, Exit, HostName, HostReport, Stream};
+use converge_model::{Event, EventKind, Exit, HostName, HostReport, Ran, Stream};
 
 use crate::failure::Failure;
 
@@ -21,6 +21,8 @@ pub(crate) struct OutputFolder {
     folder: PathBuf,
     /// What waits to be written, of each output.
     waiting: HashMap<HostName, [String; 2]>,
+    /// How many lines each host passed on.
+    lines: HashMap<HostName, u64>,
     /// What went wrong first.
     trouble: Option<String>,
 }
@@ -34,7 +36,7 @@ impl OutputFolder {
             return Err(Failure::new(format!("{} is not empty", folder.display()))
                 .help("name a new folder, or empty this one: no file of an earlier run is replaced"));
         }
-        Ok(Self { folder, waiting: HashMap::new(), trouble: None })
+        Ok(Self { folder, waiting: HashMap::new(), lines: HashMap::new(), trouble: None })
     }
 
     /// Takes in an event.
@@ -42,7 +44,7 @@ impl OutputFolder {
         let Some(host) = &event.host else { return };
         let written = match &event.kind {
             EventKind::CommandOutput { stream, line } => self.add(host, *stream, line),
-            EventKind::CommandFinished { ran } => self.end(host, &exit(&ran.exit)),
+            EventKind::CommandFinished { ran } => self.finish(host, ran),
             EventKind::HostFinished { report } => self.give_up(host, report),
             _ => Ok(()),
         };
@@ -57,8 +59,20 @@ impl OutputFolder {
         self.trouble
     }
 
+    /// The end of a command. Lines that the host did not pass on are counted in a file of their own.
+    fn finish(&mut self, host: &HostName, ran: &Ran) -> io::Result<()> {
+        self.end(host, &exit(&ran.exit))?;
+        match ran.lines.saturating_sub(self.lines.remove(host).unwrap_or_default()) {
+            0 => Ok(()),
+            lost => {
+                self.append(host, "truncated", &format!("{lost} lines of output are not in these files\n"))
+            }
+        }
+    }
+
     fn add(&mut self, host: &HostName, stream: Stream, line: &str) -> io::Result<()> {
         let waiting = self.waiting.entry(host.clone()).or_default();
+        *self.lines.entry(host.clone()).or_default() += 1;
         let text = &mut waiting[stream as usize];
         text.push_str(line);
         text.push('\n');
@@ -83,7 +97,9 @@ impl OutputFolder {
             return Ok(());
         }
         let why = report.problems.iter().map(|problem| format!(": {}", problem.message.replace('\n', "; ")));
-        self.end(host, &format!("{}{}", report.state.word(), why.collect::<String>()))
+        let (word, why) = (report.state.word(), why.collect::<String>());
+        let told = why.trim_start_matches([':', ' ']);
+        self.end(host, &if told.starts_with(word) { told.to_owned() } else { format!("{word}{why}") })
     }
 
     fn append(&self, host: &HostName, suffix: &str, text: &str) -> io::Result<()> {

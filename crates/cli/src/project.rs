@@ -87,6 +87,26 @@ impl Opened {
         }
     }
 
+    /// As [`Opened::readable`], for what connects to hosts: a mistake in a host or its connection would lead elsewhere than
+    /// its author meant.
+    pub(crate) fn reachable(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
+        let (opened, loaded) = Self::load(arguments)?;
+        match (loaded.inventory, loaded.mistaken) {
+            (Some(inventory), _) => Ok(opened(inventory, loaded.diagnostics)),
+            (None, Some(inventory)) if loaded.is_reachable => {
+                let errors = loaded.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+                let message = format!("the project has {}", text::count(errors.count(), "mistake"));
+                let help = "`converge check` shows them; until then, secrets are masked only as their files hold them";
+                screen.warn(&message, Some(help));
+                Ok(opened(inventory, loaded.diagnostics))
+            }
+            (None, _) => {
+                screen.diagnostics(&loaded.diagnostics, &loaded.files);
+                Err(Failure::Drawn)
+            }
+        }
+    }
+
     /// The same, with everything checked that can be without a host. Warnings are drawn.
     pub(crate) fn checked(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
         let opened = Self::new(arguments, screen)?;

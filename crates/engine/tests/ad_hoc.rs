@@ -118,7 +118,7 @@ async fn run(names: &[&str], serial: usize, errand: Errand, body: &str) -> Told 
 
 fn command(line: &str) -> Errand {
     let asked = AdHoc { words: vec![line.to_owned()], script: None, timeout: None };
-    Errand::Exec { asked, line: line.to_owned(), script: None }
+    Errand::Exec { asked, script: None, quote: str::to_owned }
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ impl Analysis {
         loader.parsed.iter().for_each(|parsed| parsed.begin());
         let sources = LayeredSources { above: open, below: Arc::clone(&loader.sources) };
         let loader = Loader { sources: Arc::new(sources), ..loader.clone() };
-        let Loaded { inventory, mistaken, mut diagnostics, files } = loader.load(entry, sets);
+        let Loaded { inventory, mistaken, mut diagnostics, files, .. } = loader.load(entry, sets);
         if let Some(inventory) = &inventory {
             diagnostics.extend(inventory.check());
         }

@@ -46,10 +46,12 @@ impl Loader {
         let files = Arc::clone(&data.files);
         let data = Arc::new(data);
         let hosts = host_settings::all(&data, &mut diagnostics);
+        // From here on, mistakes are in bodies.
+        let is_reachable = !diagnostics.has_errors();
         let resolved = Resolved::new(Arc::clone(&data), &mut diagnostics);
         let inventory = Inventory { data, compiler: Compiler::new(resolved), hosts };
         if !diagnostics.has_errors() {
-            return Loaded { inventory: Some(inventory), mistaken: None, diagnostics, files };
+            return Loaded { inventory: Some(inventory), mistaken: None, is_reachable, diagnostics, files };
         }
         // Report all mistakes in one run. But if a file could not be read, further mistakes would be guesses.
         let is_blind = diagnostics.iter().any(|diagnostic| diagnostic.code.is_blind());
@@ -57,7 +59,7 @@ impl Loader {
             diagnostics.extend(inventory.check());
         }
         let mistaken = (!is_blind).then_some(inventory);
-        Loaded { inventory: None, mistaken, diagnostics, files }
+        Loaded { inventory: None, mistaken, is_reachable, diagnostics, files }
     }
 
     /// Returns the name of the project at `entry`, as [`Inventory::project`] does. Mistakes in its files are ignored.
@@ -82,6 +84,8 @@ pub struct Loaded {
     /// The inventory of a project with mistakes, if every file could be read. It lists hosts and variables. It must not
     /// be used to make a plan.
     pub mistaken: Option<Inventory>,
+    /// Whether all hosts, connections and variables are as they are written: any mistakes are in bodies.
+    pub is_reachable: bool,
     /// All mistakes and notes.
     pub diagnostics: Diagnostics,
     /// The files that the diagnostics refer to. The diagnostics of the inventory's methods refer to them, too.

@@ -21,7 +21,8 @@ pub enum Brought {
 }
 
 /// The suffixes of units that a package may bring.
-const UNITS: [&str; 6] = [".service", ".socket", ".timer", ".path", ".target", ".mount"];
+const UNITS: [&str; 9] =
+    [".service", ".socket", ".timer", ".path", ".target", ".mount", ".automount", ".slice", ".swap"];
 
 impl Brought {
     /// Reads `/etc/nginx`, `nginx.service`, `user[postgres]` or `group[adm]`. None if it has none of these forms.

@@ -36,7 +36,7 @@ const COMMAND_LIMIT: usize = 256 * 1024;
 /// Ctrl-C, or when its connection is gone. Hosts on which it printed the same are
 /// shown together at the end; one host at a terminal, and -v, show each line as it
 /// comes. Secrets of the project are masked, as those of a plan are. A host passes
-/// on 16 MiB or 100 000 lines at most. Runs are in the history, with the last
+/// on 16 MiB or 100 000 lines at most, and no line of more than 64 KiB. Runs are in the history, with the last
 /// 64 KiB of each host.
 ///
 /// Exit codes: 3 if the command failed on a host, 4 if hosts were unreachable and
@@ -73,7 +73,7 @@ pub(crate) struct ExecArgs {
 impl ExecArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let errand = self.errand(&mut screen)?;
-        let opened = Opened::readable(&self.project, &mut screen)?;
+        let opened = Opened::reachable(&self.project, &mut screen)?;
         let hosts = opened.hosts(&HostArguments { limit: vec![self.pattern] }, &mut screen)?;
         let visit = AdHocVisit {
             errand,
@@ -103,16 +103,9 @@ impl ExecArgs {
         }
         let name =
             self.script.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        let line = match (self.command.as_slice(), &name) {
-            ([line], None) => line.clone(),
-            (words, name) => {
-                let words = name.iter().chain(words).map(|word| shell_word(word));
-                words.collect::<Vec<_>>().join(" ")
-            }
-        };
         let timeout = self.timeout.filter(|time| !time.is_zero()).map(|time| time.as_millis() as u64);
         let asked = AdHoc { words: self.command.clone(), script, timeout };
-        Ok(Errand::Exec { asked, line, script: name })
+        Ok(Errand::Exec { asked, script: name, quote: |word| shell_word(word) })
     }
 
     /// The line to type: a word that is no inventory was meant as the command.

@@ -16,7 +16,7 @@ use crate::view::paint::{FAINT, STRONG, paint};
 use crate::view::text::{cut, harmless};
 use crate::view::{self, Screen};
 
-/// Show where the value of a variable comes from, or the groups, connection and variables of a host
+/// Show where the value of a variable comes from, or the settings of a host
 ///
 /// With a variable, lists its definitions, the one with the highest precedence
 /// first; `*` marks those in force. Without one, lists the groups of the host,

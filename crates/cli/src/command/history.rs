@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(hosts(&run), "1 changed, 1 failed, 1 without an end");
         assert_eq!(row(&run)[5..], ["7", "cut off"]);
         let failed = RunSummary { changed_hosts: 2, ..run.clone() };
-        assert_eq!(hosts(&failed), "1 changed, 1 failed, 1 without an end; 2 hosts changed");
+        assert_eq!(hosts(&failed), "1 changed, 1 failed, 1 without an end (2 changed)");
         let fine =
             RunSummary { states: vec![(HostState::InSync, 5)], changed_hosts: 0, took: Some(401), ..run };
         assert_eq!((hosts(&fine).as_str(), row(&fine)[6].as_str()), ("5 hosts in sync", "0.5 s"));

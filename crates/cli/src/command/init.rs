@@ -283,6 +283,10 @@ fn existing_gitignore(folder: &Path) -> Result<Option<String>, Failure> {
     if path.symlink_metadata().is_err() {
         return Ok(None);
     }
+    if path.is_symlink() {
+        let message = format!("{} is a link, which git does not follow; nothing was written", shown(&path));
+        return Err(Failure::new(message).help("put a file in its place, or remove it"));
+    }
     let mut text = String::new();
     let read = File::open(&path).and_then(|file| file.take(GITIGNORE_LIMIT).read_to_string(&mut text));
     let failed =

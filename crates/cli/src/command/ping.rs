@@ -39,7 +39,7 @@ impl PingArgs {
             );
         }
         self.fleet.hosts.limit.extend(self.pattern);
-        let opened = Opened::readable(&self.fleet.project, &mut screen)?;
+        let opened = Opened::reachable(&self.fleet.project, &mut screen)?;
         let visit = AdHocVisit {
             errand: Errand::Ping,
             hosts: opened.hosts(&self.fleet.hosts, &mut screen)?,

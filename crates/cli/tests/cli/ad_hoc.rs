@@ -262,3 +262,36 @@ fn an_interruption_ends_the_command_with_all_that_it_started() {
     let state = fs::read_to_string(format!("/proc/{}/stat", below.trim())).unwrap_or_default();
     assert!(state.is_empty() || state.contains(") Z "), "still running: {state}");
 }
+
+#[test]
+fn a_secret_is_masked_before_its_word_is_quoted() {
+    let world = hosts();
+    let text = world.read("inventory.kdl");
+    world.write("inventory.kdl", &format!("secrets \"s.age\"\n{text}"));
+    assert_eq!(world.run(&["secrets", "keygen"]).exit, 0);
+    world.write("typed", "it's-a-secret");
+    let typed = fs::File::open(world.project().join("typed")).unwrap();
+    let set = world.command(&["secrets", "set", "token", "s.age"]).stdin(typed).output().unwrap();
+    assert!(set.status.success());
+    let said = world.run(&["exec", "web1", "--json", "--", "echo", "it's-a-secret", "x"]);
+    let command = said.out.lines().find(|line| line.contains("\"type\":\"command\"")).unwrap();
+    assert!(command.contains("\"line\":\"echo ******** x\""), "{command}");
+}
+
+#[test]
+fn a_mistake_in_a_connection_keeps_a_command_from_running_elsewhere() {
+    let world = World::new();
+    world.write("inventory.kdl", "host \"box\" { connection \"local\" rot=\"sandbox\" }\n");
+    for arguments in
+        [&["exec", "box", "inventory.kdl", "--", "touch /tmp/elsewhere"][..], &["ping", "inventory.kdl"]]
+    {
+        let said = world.run(arguments);
+        assert!(said.exit == 1 && said.err.contains("rot"), "{arguments:?}: {}", said.err);
+    }
+    world.write(
+        "inventory.kdl",
+        "host \"box\" { connection \"local\" root=\"sandbox\" }\non \"box\" { filx \"/x\" }\n",
+    );
+    let said = world.run(&["exec", "box", "inventory.kdl", "--", "true"]);
+    assert!(said.exit == 0 && said.err.contains("secrets are masked only as"), "{}", said.err);
+}

@@ -130,7 +130,7 @@ fn the_hosts_that_a_run_lost_are_chosen_again() {
     let none = world.run(&["plan", "inventory.kdl", "--failed-from", "last", "--limit", "here"]);
     assert_eq!(none.exit, 1);
     assert!(
-        none.err.contains("none of the selected hosts was lost") && none.err.contains("there"),
+        none.err.contains("none of the selected hosts failed") && none.err.contains("there"),
         "{}",
         none.err
     );

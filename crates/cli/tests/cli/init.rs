@@ -208,7 +208,10 @@ fn a_gitignore_that_exists_gets_the_lines_that_it_lacks() {
 fn a_gitignore_that_cannot_be_read_is_an_error_before_anything_is_written() {
     let world = World::new();
     std::os::unix::fs::symlink("/nowhere", world.project().join(".gitignore")).unwrap();
-    insta::assert_snapshot!(refused(&world, &["--local"]), @"error: failed to read .gitignore: No such file or directory (os error 2); nothing was written");
+    insta::assert_snapshot!(refused(&world, &["--local"]), @r"
+    error: .gitignore is a link, which git does not follow; nothing was written
+      help: put a file in its place, or remove it
+    ");
 }
 
 #[test]
@@ -237,7 +240,8 @@ fn a_terminal_is_asked_again_where_an_answer_is_wrong() {
     assert_eq!(exit, Some(0), "{shown}");
     assert_eq!(shown.matches("Host, as ssh knows it [none: a sandbox folder on this machine]: ").count(), 2);
     assert!(
-        shown.contains("Address [web1]: ") && shown.contains("User to log in as [what ssh_config says]: ")
+        shown.contains("than the name [web1]: ")
+            && shown.contains("User to log in as [what ssh_config says]: ")
     );
     assert_eq!(shown.matches("Become root by: none, sudo, doas, su [sudo]: ").count(), 2, "{shown}");
     assert!(shown.contains("did you mean `sudo`?") && !shown.contains("group without hosts"), "{shown}");

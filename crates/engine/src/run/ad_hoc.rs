@@ -1,8 +1,8 @@
 //! A run without catalogs: a command on each host, or the question whether it answers. It takes no lock, and changes
 //! nothing by itself.
 //!
-//! A command goes on until it ends, its time is over, the run is stopped or its connection is gone; nothing of it outlives
-//! its agent. Its output is masked by all secrets of the project that can be decrypted here, and by what the host's catalog
+//! A command goes on until it ends, its time is over, the run is stopped or its connection is gone; the agent
+//! ends what it started, but an agent that is killed ends nothing. Its output is masked by all secrets of the project that can be decrypted here, and by what the host's catalog
 //! makes of them. A catalog that cannot be compiled is no reason not to run it: the host's report says so.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -54,7 +54,7 @@ pub struct AdHocRun {
 }
 
 /// What is asked of each host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Errand {
     /// Whether it answers.
     Ping,
@@ -62,10 +62,10 @@ pub enum Errand {
     Exec {
         /// The command.
         asked: AdHoc,
-        /// How a person would type it.
-        line: String,
         /// The name of its script, if it has one.
         script: Option<String>,
+        /// Quotes a word as a person would type it. A word is masked before.
+        quote: fn(&str) -> String,
     },
 }
 
@@ -74,6 +74,23 @@ impl Errand {
         match self {
             Self::Ping => "ping",
             Self::Exec { .. } => "exec",
+        }
+    }
+}
+
+/// The command as a person would type it, masked. One word alone is a line for a shell already.
+fn line(words: &[String], script: Option<&str>, masker: &Masker, quote: fn(&str) -> String) -> String {
+    let masked = |word: &String| masker.mask(word.as_bytes());
+    match (words, script) {
+        ([line], None) => masked(line),
+        (words, script) => {
+            // Quotes around a mask would be part of it.
+            let shown = |word: &String| {
+                let masked = masked(word);
+                if masked == *word { quote(word) } else { masked }
+            };
+            let words = script.map(quote).into_iter().chain(words.iter().map(shown));
+            words.collect::<Vec<_>>().join(" ")
         }
     }
 }
@@ -126,9 +143,11 @@ impl<'a, H: AdHocHosts, O: Observer> Course<'a, H, O> {
         let (verb, hosts) = (self.run.errand.word().to_owned(), self.run.hosts.len() as u32);
         let (by, at) = (self.run.by.clone(), start::milliseconds());
         self.telling.tell(None, EventKind::RunStarted { verb, hosts, by, at });
-        if let Errand::Exec { line, script, .. } = &self.run.errand {
-            let line = Masker::new(&self.masks.secrets).mask(line.as_bytes());
-            self.telling.tell(None, EventKind::Command { line, script: script.clone() });
+        if let Errand::Exec { asked, script, quote } = &self.run.errand {
+            let masker = Masker::new(&self.masks.secrets);
+            let script = script.as_ref().map(|name| masker.mask(name.as_bytes()));
+            let line = line(&asked.words, script.as_deref(), &masker, *quote);
+            self.telling.tell(None, EventKind::Command { line, script });
         }
         for host in self.run.hosts.clone() {
             self.telling.tell(Some(host), EventKind::HostState { phase: "waiting".to_owned() });
@@ -218,7 +237,7 @@ impl<'a, H: AdHocHosts, O: Observer> Course<'a, H, O> {
             Some(Err(error)) => {
                 let report = failure(&host, &error);
                 // That it was reached is no answer.
-                let is_lost = self.run.errand == Errand::Ping && report.state == HostState::Failed;
+                let is_lost = matches!(self.run.errand, Errand::Ping) && report.state == HostState::Failed;
                 let state = if is_lost { HostState::Unreachable } else { report.state };
                 self.finish(HostReport { state, ..report });
             }
@@ -282,7 +301,9 @@ fn failure(host: &HostName, error: &HostError) -> HostReport {
         state => state,
     };
     let help = match error {
-        HostError::Interrupted(_) => Some("the host ends the command with its connection".to_owned()),
+        HostError::Interrupted(_) => Some(
+            "the host ends the command with its connection, unless the agent itself was killed".to_owned(),
+        ),
         error => error.help(),
     };
     report(host, state, vec![problem(error.to_string(), help)])

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{LookError, Need, Seen, View};
+use super::{Claimed, LookError, Need, Seen, View};
 use crate::brought::Brought;
 use crate::system::files::Sort;
 
@@ -71,6 +71,8 @@ impl View<'_> {
     /// Whether `what` is missing, and no planned step may bring it.
     pub fn lacks(&self, what: &Brought) -> Result<bool, LookError> {
         Ok(match what {
+            // A resource of its own decides about it, and may well remove it.
+            Brought::Path(path) if self.claimed(path) == Claimed::Itself => false,
             Brought::Path(path) => matches!(self.place(path)?, Seen::Absent),
             // The unit files answer this without a question to the service manager.
             Brought::Unit(name) => !self.has_unit_file(name)? && matches!(self.unit(name)?, Seen::Absent),

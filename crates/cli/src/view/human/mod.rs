@@ -125,7 +125,7 @@ impl Human {
 
     /// Whether its lines may be broken to fit a terminal: what a command prints stays as it is.
     pub(crate) fn may_break(&self) -> bool {
-        !self.is_ad_hoc()
+        self.verb != "exec"
     }
 
     /// What `event` adds to the results; often nothing.
