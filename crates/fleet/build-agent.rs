@@ -1,9 +1,10 @@
-// Builds the agent: the static program that is uploaded to hosts. Shared, as source, by the build script of `cli`,
-// which embeds it, and by the tests of this crate; so it uses the standard library alone.
+// Builds the agent: the static program that the controller uploads to hosts. Two users include this file as source:
+// the build script of `cli`, which embeds the agent, and the tests of this crate. So it uses the standard library
+// alone.
 //
-// The nested build has a target folder of its own, `target/agent`, shared by `build`, `check` and `clippy`: the second
-// of them finds it built. It takes no lock that the outer cargo holds while build scripts run, and nothing of the
-// outer build's flags reaches it.
+// The nested build has a target folder of its own, `target/agent`. `build`, `check` and `clippy` share it, so the
+// agent is built only once. The nested build takes no lock that the outer cargo holds while build scripts run. The
+// flags of the outer build do not reach it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,15 +12,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the agent is built for.
+/// The platform of the agent, as rustc names it.
 pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// What the agent is built from, below the root of the workspace: a change there means another agent.
+/// The sources of the agent, below the root of the workspace. A change there means another agent.
 pub(crate) const SOURCES: [&str; 5] =
     ["Cargo.toml", "Cargo.lock", "crates/model", "crates/resources", "crates/agent"];
 
-/// Builds the agent of the workspace at `root`, and says where it is.
+/// Builds the agent of the workspace at `root` and returns its path.
 ///
-/// The error says what the nested cargo said.
+/// The error contains the output of the nested cargo.
 pub(crate) fn build(root: &Path) -> Result<PathBuf, String> {
     let folder = root.join("target/agent");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -29,7 +30,7 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf, String> {
     for (name, _) in std::env::vars_os().filter(|(name, _)| inherited_flag(name)) {
         cargo.env_remove(name);
     }
-    // Packed, what moves with the program is told in a fiftieth of the room; glibc reads that since 2.36.
+    // Packed relative relocations need a fiftieth of the space. glibc reads them since 2.36.
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs");
     let output = cargo.output().map_err(|error| format!("failed to start cargo: {error}"))?;
     if !output.status.success() {
@@ -41,11 +42,12 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf, String> {
     result.map(|()| finished).map_err(|error| format!("failed to finish {}: {error}", built.display()))
 }
 
-/// Sections that tell how to unwind the stack. The agent never does (`panic = "abort"`), but std and the C library bring
-/// theirs, and the linker keeps them: empty, they cost nothing in what is sent, a tenth of it otherwise.
+/// Sections with the tables for unwinding the stack. The agent never unwinds (`panic = "abort"`), but std and the C
+/// library bring their tables, and the linker keeps them. Filled with zeros, they cost nothing in the upload;
+/// otherwise a tenth of it.
 const UNWINDING: [&[u8]; 3] = [b".eh_frame", b".eh_frame_hdr", b".gcc_except_table"];
 
-/// Writes `built` without its tables for unwinding to `finished`.
+/// Writes `built` without its unwind tables to `finished`.
 fn finish(built: &Path, finished: &Path) -> io::Result<()> {
     let mut program = fs::read(built)?;
     let found = sections(&program).ok_or_else(|| io::Error::other("it is not a 64-bit ELF file"))?;
@@ -55,14 +57,14 @@ fn finish(built: &Path, finished: &Path) -> io::Result<()> {
     if fs::read(finished).is_ok_and(|before| before == program) {
         return Ok(());
     }
-    // Another build may be at the same, and the program may be running.
+    // Another build may write this file at the same time, and the program may be running.
     let fresh = finished.with_extension(std::process::id().to_string());
     fs::copy(built, &fresh)?;
     fs::write(&fresh, program)?;
     fs::rename(&fresh, finished)
 }
 
-/// The sections of a little-endian 64-bit ELF file: their names, and where in the file they are.
+/// The sections of a little-endian 64-bit ELF file: each name, and its range in the file.
 fn sections(elf: &[u8]) -> Option<Vec<(Vec<u8>, std::ops::Range<usize>)>> {
     let number = |at: usize, length: usize| {
         let bytes = elf.get(at..at.checked_add(length)?)?;
@@ -84,7 +86,7 @@ fn sections(elf: &[u8]) -> Option<Vec<(Vec<u8>, std::ops::Range<usize>)>> {
         .collect()
 }
 
-/// Whether a variable says how the outer build is done; where cargo finds its home and its registries stays.
+/// Whether a variable configures the outer build. Variables for cargo's home and its registries are kept.
 fn inherited_flag(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     let kept = ["CARGO", "CARGO_HOME"].contains(&name)

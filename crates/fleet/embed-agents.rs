@@ -1,5 +1,5 @@
-// The agents that the command-line tool carries: the one that its build makes, and the files of one folder. Shared, as
-// source, by the build script of `cli` and by the tests of this crate.
+// The agents that the command-line tool carries: the one that its build makes, and the files of one folder. The build
+// script of `cli` and the tests of this crate include this file as source.
 
 #[path = "src/agent/gzip.rs"]
 mod gzip;
@@ -14,16 +14,16 @@ use flate2::Compression;
 use platform::{BUILT, PLATFORMS, Platform};
 use sha2::{Digest as _, Sha256};
 
-/// Names the folder, where the tool is compiled.
+/// Variable that names the folder when the tool is compiled.
 pub(crate) const FOLDER: &str = "CONVERGE_AGENTS";
 
-/// Where the two bytes with the processor are in an ELF file.
+/// The position of the two bytes with the processor in an ELF file.
 const MACHINE: std::ops::Range<usize> = 18..20;
 
-/// Packs the agents into the folder `out`: `built`, and those in `folder`. Returns the text of a Rust array of `Packed`
-/// agents, for a place that knows `Packed`, `PLATFORMS` and `Digest`.
+/// Packs the agents into the folder `out`: `built`, and those in `folder`. Returns the text of a Rust array of
+/// `Packed` agents. The code that includes it needs `Packed`, `PLATFORMS` and `Digest` in scope.
 ///
-/// The error says what is wrong with the folder, for who compiles the tool.
+/// The error says what is wrong with the folder. The person who compiles the tool reads it.
 pub(crate) fn embedded(built: &Path, folder: Option<&Path>, out: &Path) -> Result<String, String> {
     let others = folder.map_or(Ok(Vec::new()), others)?;
     let all = [(BUILT, built.to_owned())].into_iter().chain(others);
@@ -31,7 +31,7 @@ pub(crate) fn embedded(built: &Path, folder: Option<&Path>, out: &Path) -> Resul
     Ok(format!("[\n{}]\n", rows.concat()))
 }
 
-/// Packs one agent; its row in the array.
+/// Packs one agent and returns its row in the array.
 fn row(platform: &Platform, path: &Path, out: &Path) -> Result<String, String> {
     let program = fs::read(path).map_err(|error| format!("failed to read {}: {error}", path.display()))?;
     let packed = out.join(platform.file).with_extension("gz");
@@ -63,7 +63,7 @@ fn others(folder: &Path) -> Result<Vec<(&'static Platform, PathBuf)>, String> {
     Ok(found)
 }
 
-/// The platform of the agent at `path`, which its name and its header say alike.
+/// Returns the platform of the agent at `path`. The file name and the ELF header must name the same platform.
 fn checked(path: &Path) -> Result<&'static Platform, String> {
     let shown = path.display();
     let Some(platform) = PLATFORMS.iter().find(|row| path.file_name().is_some_and(|name| name == row.file))
@@ -76,7 +76,7 @@ fn checked(path: &Path) -> Result<&'static Platform, String> {
     }
     let program = fs::read(path).map_err(|error| format!("failed to read {shown}: {error}"))?;
     let machine = match program.get(MACHINE) {
-        // The platforms of the table are all of 64 bits, the lower byte first.
+        // All platforms of the table are 64-bit and little-endian.
         Some(&[low, high]) if program.starts_with(b"\x7fELF\x02\x01") => u16::from_le_bytes([low, high]),
         _ => return Err(format!("{shown} must be a program of 64 bits (ELF), found something else")),
     };

@@ -1,5 +1,5 @@
-//! An agent for the tests of the protocol: the real conversation, and a worker that does what the project of its
-//! catalog says.
+//! An agent for the tests of the protocol. It holds the real conversation; its worker does what the project name of
+//! its catalog says.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -17,7 +17,7 @@ use converge_model::{
 struct Tiny;
 
 impl Worker for Tiny {
-    /// Reports everything it learnt of the content in its catalog as problems.
+    /// Reports everything that it learned of the content in its catalog as problems.
     fn look(&self, order: Order, channel: &dyn Channel) -> Result<HostPlan, Refusal> {
         match order.catalog.project.as_str() {
             "refuse" => return Err(Refusal::Stale("as asked".to_owned())),
@@ -111,7 +111,8 @@ impl Worker for Tiny {
         Ok(Verdict::Nothing)
     }
 
-    /// Prints the words, a line each; `wait` waits to be stopped, `deaf` for ever, `act` speaks of another job.
+    /// Prints each word on a line. `wait` waits until it is stopped, `deaf` sleeps without listening, `act` sends an
+    /// event of another job.
     fn exec(&self, asked: &AdHoc, _: Option<&Path>, channel: &dyn Channel) -> Result<Ran, Refusal> {
         for word in &asked.words {
             channel.event(EventKind::CommandOutput { stream: Stream::Stdout, line: word.clone() });
@@ -158,7 +159,7 @@ fn wait(channel: &dyn Channel) {
     }
 }
 
-/// Tries to write to a file, and says what became of it.
+/// Tries to write to a file and returns the result as a refusal.
 fn written(path: &str) -> Refusal {
     let message = match std::fs::write(path, "x") {
         Ok(()) => "written".to_owned(),
@@ -167,7 +168,7 @@ fn written(path: &str) -> Refusal {
     Refusal::Broken { message, help: None }
 }
 
-/// Says something out of order, as its last word.
+/// Writes bytes that break the protocol, then aborts.
 fn die(bytes: &[u8]) -> ! {
     let mut output = std::io::stdout();
     let _ = output.write_all(bytes).and_then(|()| output.flush());

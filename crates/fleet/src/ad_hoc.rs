@@ -1,7 +1,7 @@
-//! What is asked of a host without a catalog: to run a command, and whether it answers.
+//! Jobs without a catalog: run a command, and check that the host answers.
 //!
-//! Output is masked here: a host is sent no secret for the sake of a command. What it says is counted, for a hostile one
-//! would never end.
+//! Output is masked here, because the controller sends no secret to a host for a command. Output is counted here,
+//! because a hostile host could send it without end.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,15 @@ use crate::host::{Host, HostError};
 use crate::job::{Ask, Phase, over, stopped};
 use crate::session::{Session, SessionError};
 
-/// How long an agent may take, beside the time of its command, to end that.
+/// How long an agent may need to end a command, beside the command's own timeout.
 const AFTER: Duration = Duration::from_secs(60);
 
 impl Host {
-    /// Runs a command; its output goes to the events, without what the masker that `learn` makes of the facts takes out
-    /// of it. None: the run was stopped before the command began.
+    /// Runs a command and sends its output as events. `learn` makes a masker from the facts; the output is masked
+    /// with it. Returns None if the run was stopped before the command began.
     ///
     /// # Errors
-    /// [`HostError::Interrupted`] where the conversation ended while the command ran.
+    /// [`HostError::Interrupted`] if the conversation ended while the command ran.
     pub async fn exec<L>(&self, ask: &Ask, asked: AdHoc, learn: L) -> Result<Option<Ran>, HostError>
     where
         L: FnOnce(&Facts) -> Masker + Send + 'static,
@@ -47,10 +47,10 @@ impl Host {
         Ok(Some(ran))
     }
 
-    /// Asks the host whether it answers: an agent starts there as it does for any run.
+    /// Asks whether the host answers. An agent starts there, as in any run.
     ///
     /// # Errors
-    /// When it does not.
+    /// If the host does not answer.
     pub async fn ping(&self, ask: &Ask) -> Result<Answer, HostError> {
         let _leave = self.leave().await?;
         ask.phase(Phase::Connecting).await;
@@ -65,7 +65,7 @@ impl Host {
         match said {
             FromAgent::Answer { login, busy } => {
                 let account = hello.facts.user;
-                // A number that has no name is still an account.
+                // A uid without a name is still an account.
                 let user = if account.name.is_empty() { account.uid.to_string() } else { account.name };
                 Ok(Answer { user, login, busy, took })
             }
@@ -80,16 +80,16 @@ impl Host {
     }
 }
 
-/// A command that runs, and how much it has said.
+/// A command that runs, and how much output it has sent.
 struct Watch<'a> {
     ask: &'a Ask,
     masker: Masker,
     lines: u64,
     bytes: u64,
     began: Instant,
-    /// Until when it may go on; none: until its connection ends, or it is told to stop.
+    /// Deadline of the command. None: it ends with its connection, or when it is told to stop.
     until: Option<Instant>,
-    /// How long it may go on once it is told to stop.
+    /// How long the command may continue after it is told to stop.
     stop: Duration,
 }
 
@@ -116,13 +116,13 @@ impl Watch<'_> {
         }
     }
 
-    /// Passes on what the host says of the command, and nothing else that it says.
+    /// Passes on the command's output and rejects all other events.
     async fn tell(&mut self, event: EventKind) -> Result<(), SessionError> {
         let event = match event {
             EventKind::CommandOutput { stream, line } => {
                 self.lines += 1;
                 self.bytes += line.len() as u64;
-                // Replaced characters take three bytes for one.
+                // A replaced character takes three bytes instead of one.
                 if self.lines > LINES_LIMIT || self.bytes > 3 * OUTPUT_LIMIT {
                     return Err(SessionError::Protocol("output without end".to_owned()));
                 }
@@ -135,7 +135,7 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// What could not be started is named in the words of the user, which may hold a secret.
+    /// The reason contains the words of the user's command, which may hold a secret.
     fn masked(&self, ran: Ran) -> Ran {
         match ran.exit {
             Exit::NotStarted(why) => Ran { exit: Exit::NotStarted(self.masker.mask(why.as_bytes())), ..ran },

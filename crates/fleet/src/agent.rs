@@ -1,4 +1,4 @@
-//! The agents as the controller carries them: packed, with the digests of what they unpack to, one for each platform.
+//! The agents that the controller carries: packed, with the digests of the unpacked program, one for each platform.
 
 mod gzip;
 mod platform;
@@ -23,15 +23,15 @@ pub struct Agent {
     digest: Digest,
     sha256: Cow<'static, str>,
     gzip: Cow<'static, [u8]>,
-    /// The executable, once it was wanted: most hosts unpack it themselves.
+    /// The executable, unpacked on first use. Most hosts unpack it themselves.
     bytes: OnceLock<Vec<u8>>,
 }
 
-/// An agent as a build embeds it: what would take time to find out at every start is written beside it.
+/// An agent as a build embeds it. The digests are computed at build time, because they would slow down every start.
 pub struct Packed {
-    /// What it runs on.
+    /// The platform that it runs on.
     pub platform: &'static Platform,
-    /// The bytes of the executable.
+    /// The size of the executable in bytes.
     pub size: usize,
     /// The executable's BLAKE3 digest.
     pub digest: Digest,
@@ -49,7 +49,7 @@ impl From<&Packed> for Agent {
 }
 
 impl Agent {
-    /// An agent for `platform` from the bytes of its executable, packed in little time.
+    /// Creates an agent for `platform` from the bytes of its executable. Packs fast rather than small.
     pub fn new(platform: &'static Platform, bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         let sha256 = Sha256::digest(&bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
@@ -67,15 +67,15 @@ impl Agent {
         }
     }
 
-    /// What it runs on.
+    /// The platform that it runs on.
     pub fn platform(&self) -> &'static Platform {
         self.platform
     }
 
-    /// The executable, for hosts that cannot unpack it.
+    /// Returns the executable, for hosts that cannot unpack it.
     ///
     /// # Errors
-    /// When it was embedded wrongly.
+    /// If the embedded gzip file is broken.
     pub fn bytes(&self) -> io::Result<&[u8]> {
         if let Some(bytes) = self.bytes.get() {
             return Ok(bytes);
@@ -85,7 +85,7 @@ impl Agent {
         Ok(self.bytes.get_or_init(|| bytes))
     }
 
-    /// The bytes of the executable.
+    /// The size of the executable in bytes.
     pub fn size(&self) -> usize {
         self.size
     }
@@ -95,12 +95,12 @@ impl Agent {
         &self.gzip
     }
 
-    /// The executable's BLAKE3 digest: its name in a host's cache, and what it says of itself.
+    /// The executable's BLAKE3 digest. It is the file name in a host's cache, and the agent reports it in its hello.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The executable's SHA-256 digest in hexadecimal: what a host's own tools can check.
+    /// The executable's SHA-256 digest in hexadecimal. A host's own tools can check it.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -110,7 +110,7 @@ impl Agent {
 pub struct AgentSet(Vec<Agent>);
 
 impl AgentSet {
-    /// A set of `agents`, of which the first one for a platform counts.
+    /// Creates a set of `agents`. The first one for each platform is used.
     pub fn new(agents: impl IntoIterator<Item = Agent>) -> Self {
         Self(agents.into_iter().collect())
     }
@@ -120,12 +120,12 @@ impl AgentSet {
         self.0.iter()
     }
 
-    /// The agent for a host that says this of itself.
+    /// Returns the agent for a host whose `uname -s` and `uname -m` print `system` and `machine`.
     pub fn find(&self, system: &str, machine: &str) -> Option<&Agent> {
         self.iter().find(|agent| agent.platform.is(system, machine))
     }
 
-    /// Whether an agent of this digest is among them.
+    /// Whether the set has an agent with this digest.
     pub(crate) fn holds(&self, digest: Digest) -> bool {
         self.iter().any(|agent| agent.digest == digest)
     }
@@ -138,7 +138,8 @@ impl From<Agent> for AgentSet {
 }
 
 impl Platform {
-    /// The platform of a host whose `uname -s` and `uname -m` say this, if an agent can be made for it.
+    /// Returns the platform of a host whose `uname -s` and `uname -m` print this. None if no agent can be made for
+    /// it.
     pub fn of(system: &str, machine: &str) -> Option<&'static Self> {
         PLATFORMS.iter().find(|platform| platform.is(system, machine))
     }
@@ -200,7 +201,7 @@ mod tests {
         for (row, platform) in PLATFORMS.iter().enumerate() {
             for machine in platform.machines {
                 assert_eq!(Platform::of(platform.system, machine), Some(platform), "{machine} stands twice");
-                // They stand in the command as they are.
+                // The names are inserted into the command unquoted.
                 assert!(machine.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{machine}");
             }
             assert!(!PLATFORMS[..row].iter().any(|other| other.file == platform.file), "{}", platform.file);

@@ -1,10 +1,11 @@
-//! How the agent comes to run on a host: one small POSIX-shell command, and the few lines it says until the agent
-//! speaks for itself.
+//! Starts the agent on a host with one small POSIX-shell command. The command prints a few lines until the agent
+//! speaks itself.
 //!
-//! The command escalates first, then looks for the agent in caches that belong to the account that it runs as, checks
-//! it with `sha256sum` where the host has that, and executes it. Where there is none it says so (`need`), and whether the
-//! host can unpack gzip; it reads exactly the agent's bytes in that form from its standard input, and goes on. Everything that a login prints before is skipped.
-//! `bootstrap/bootstrap.sh` is what runs there.
+//! The command escalates first. Then it looks for the agent in caches that belong to its account, checks it with
+//! `sha256sum` if the host has that, and executes it. If no cache has the agent, the command prints `need` and
+//! whether the host can unpack gzip. It then reads exactly the agent's bytes in that form from its standard input and
+//! continues. Everything that a login prints before is skipped. `bootstrap/bootstrap.sh` is the script that runs
+//! there.
 
 mod error;
 mod script;
@@ -24,53 +25,53 @@ pub use error::BootstrapError;
 use script::Script;
 pub(crate) use script::is_plain;
 
-/// What a bootstrap is to do.
+/// The settings of one bootstrap.
 pub(crate) struct Bootstrap<'a> {
     pub(crate) agents: &'a AgentSet,
     pub(crate) escalation: Become,
-    /// The account that escalates, for what is said of it.
+    /// The account that escalates, for messages.
     pub(crate) user: &'a str,
-    /// The password for the escalation, to be used if it is asked for.
+    /// The password for the escalation. It is used if the host asks for it.
     pub(crate) password: Option<&'a Secret>,
-    /// Folders for the agent instead of the usual ones, each of which [`is_plain`].
+    /// Folders for the agent instead of the usual ones. Each one [`is_plain`].
     pub(crate) folders: &'a [String],
-    /// How many of the folders to pass over: those that turned out to be full.
+    /// How many of the folders to skip: they turned out to be full.
     pub(crate) skip: usize,
-    /// Whether to distrust what the cache holds.
+    /// Whether to ignore the agent in the cache.
     pub(crate) afresh: bool,
-    /// Whether the escalation must not rest on what an earlier one left behind.
+    /// Whether the escalation must not use the credentials that an earlier one left behind.
     pub(crate) anew: bool,
-    /// Marks the lines that are the command's own.
+    /// Marks the lines that the command itself prints.
     pub(crate) nonce: u64,
-    /// How long the host may take for each thing it says.
+    /// How long the host may take for each message.
     pub(crate) start: Duration,
-    /// How long the upload may take, for each megabyte that is begun.
+    /// How long the upload may take, for each started megabyte.
     pub(crate) upload: Duration,
 }
 
-/// What is said of a password that sudo or su asks for again.
+/// The message if sudo or su asks for the password again.
 const WRONG: &str = "the password is wrong";
-/// How many things a host may say, each in its own time, before the agent is asked for, and again after it was sent: what
-/// the login prints, the prompt of sudo, the answer to the password.
+/// How many messages a host may send before the agent is asked for, and again after the upload: the output of the
+/// login, the prompt of sudo, the answer to the password. Each message has its own timeout.
 const WORDS: u32 = 4;
-/// How much is read at once.
+/// How many bytes to read at once.
 const CHUNK: usize = 8 * 1024;
 
 /// How a bootstrap ended.
 pub(crate) enum Booted {
-    /// The agent speaks; these bytes of it came along.
+    /// The agent speaks. These bytes of it were read already.
     Speaks(Vec<u8>),
-    /// The folder of this number is full.
+    /// The folder with this number is full.
     Full(usize),
 }
 
 impl Bootstrap<'_> {
-    /// The command, for a login shell.
+    /// Returns the command, for a login shell.
     pub(crate) fn line(&self) -> String {
         let script = self.script();
         match self.escalate() {
             None => format!("exec sh -c '{script}'"),
-            // Who is root already needs none of it.
+            // An account that is root already needs no escalation.
             Some(escalate) => {
                 format!(r#"exec sh -c '[ -O / ]&&exec sh -c "$0";exec env LC_ALL=C {escalate}' '{script}'"#)
             }
@@ -82,14 +83,15 @@ impl Bootstrap<'_> {
             (Become::None, _) => return None,
             (Become::Sudo, None) if self.anew => r#"sudo -k -n sh -c "$0""#.to_owned(),
             (Become::Sudo, None) => r#"sudo -n sh -c "$0""#.to_owned(),
-            // `-k` with a command ignores what an earlier sudo remembered, so that it is known who reads what comes next.
+            // `-k` with a command ignores the credentials that an earlier sudo cached. So it is known which program
+            // reads the next bytes.
             (Become::Sudo, Some(_)) => format!(r#"sudo -k -S -p "{}" sh -c "$0""#, self.prompt()),
             (Become::Doas, _) => r#"doas -n sh -c "$0""#.to_owned(),
             (Become::Su, _) => r#"su -s /bin/sh -c "$0" root"#.to_owned(),
         })
     }
 
-    /// What asks for the password on the host's standard error.
+    /// The text that asks for the password on the host's standard error.
     fn prompt(&self) -> String {
         match self.escalation {
             Become::Sudo => format!("converge-{:x}-password:", self.nonce),
@@ -102,8 +104,7 @@ impl Bootstrap<'_> {
         Script { agents, folders, skip, afresh, nonce }.line()
     }
 
-    /// Talks with the command until the agent speaks.
-    /// `uploading` is told when the host turns out to need it.
+    /// Talks with the command until the agent speaks. Calls `uploading` if the host needs the upload.
     pub(crate) async fn converse<F: Future<Output = ()>>(
         &self,
         link: &mut Link,
@@ -123,7 +124,7 @@ impl Bootstrap<'_> {
                     self.answer(link, &mut answered, counters).await?;
                 }
                 () = sleep(self.start) => return Err(BootstrapError::Slow(self.start.as_secs())),
-                // A host that drips noise byte by byte is never silent, and starts nothing.
+                // A host that sends noise byte by byte is never silent and never starts the agent.
                 () = sleep_until(deadline) => return Err(BootstrapError::Slow((self.start * WORDS).as_secs())),
             }
             let spoke = find(&said, MAGIC);
@@ -151,18 +152,18 @@ impl Bootstrap<'_> {
                 }
                 Some(Line::Full(folder)) => return Ok(Booted::Full(folder)),
                 Some(Line::Nowhere(why)) => return Err(BootstrapError::Nowhere(excerpt(&why))),
-                // The command asks once; a second time is noise.
+                // The command asks once. A second `need` is noise.
                 Some(Line::Need { .. }) | None => {}
             }
         }
     }
 
-    /// Whether a prompt is to be looked out for: su cannot be told not to ask.
+    /// Whether the host may prompt for a password. su has no option that turns the prompt off.
     fn may_be_asked(&self) -> bool {
         self.password.is_some() || self.escalation == Become::Su
     }
 
-    /// Answers a prompt once; a second one means that the password is wrong, and a third would lock the account.
+    /// Answers a prompt once. A second prompt means that the password is wrong, and a third would lock the account.
     async fn answer(
         &self,
         link: &mut Link,
@@ -184,7 +185,8 @@ impl Bootstrap<'_> {
         Ok(())
     }
 
-    /// Sends the agent. A host that takes no more of it says why on its standard output, so that is not an error here.
+    /// Sends the agent. A host that stops reading gives the reason on its standard output, so a failed write is no
+    /// error here.
     async fn upload(&self, bytes: &[u8], link: &mut Link, counters: &Counters) -> Result<(), BootstrapError> {
         counters.uploaded();
         counters.sent(bytes.len());
@@ -217,7 +219,7 @@ impl Bootstrap<'_> {
         }
     }
 
-    /// Why a command that has ended did so.
+    /// Returns the reason why a command ended.
     pub(crate) fn explain(&self, code: Option<i32>, complaints: &Complaints, said: &str) -> BootstrapError {
         let complaints = complaints.text();
         let said = excerpt(if complaints.trim().is_empty() { said } else { &complaints });
@@ -235,7 +237,7 @@ impl Bootstrap<'_> {
             Become::Sudo if said.contains("must have a tty") => {
                 format!("write `Defaults:{user} !requiretty` to a file in /etc/sudoers.d on the host")
             }
-            // The password first: it opens less than a line that lets this login be root for good.
+            // The password first: it grants less than a line that makes this login root for good.
             Become::Sudo if self.password.is_none() && said.contains("password is required") => format!(
                 "give the password of {user} with `--ask-become-pass`, or without a terminal with `--become-pass-fd`; or \
                  let {user} use sudo without one: write `{line}` to a file in /etc/sudoers.d on the host",
@@ -261,17 +263,17 @@ impl Bootstrap<'_> {
     }
 }
 
-/// The line of sudoers(5) that lets `user` become root unasked.
+/// Returns the line of sudoers(5) that lets `user` become root without a password.
 fn without_password(user: &str) -> String {
     format!("{user} ALL=(ALL) NOPASSWD: ALL")
 }
 
-/// How an agent is sent.
+/// The form in which an agent is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// To be unpacked on the host.
+    /// gzip, which the host unpacks.
     Gzip,
-    /// As it is: the host has no gzip.
+    /// Unpacked: the host has no gzip.
     Plain,
 }
 
@@ -285,7 +287,7 @@ impl Form {
     }
 }
 
-/// What the command says of its own.
+/// A line that the command itself prints.
 enum Line {
     Need { system: String, arch: String, form: Form },
     Full(usize),
@@ -303,7 +305,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
-    /// The agents of a controller that carries one: this.
+    /// The set of a controller that carries only this agent.
     fn carried(bytes: &'static [u8]) -> AgentSet {
         Agent::new(BUILT, bytes).into()
     }
@@ -368,7 +370,7 @@ mod tests {
         check("\nconverge-abd full 2\n", None);
     }
 
-    /// A folder that everyone may write to, with programs that stand before the real ones.
+    /// A folder that everyone may write to, with programs that come before the real ones in `PATH`.
     fn pretending(programs: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::Builder::new().prefix("cf").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
@@ -389,7 +391,7 @@ mod tests {
         crate::link::local(&format!("exec {nobody}sh {}/line", folder.display())).unwrap()
     }
 
-    /// What becomes of an escalation with these programs on the host.
+    /// Returns the result of an escalation with these programs on the host, and the log that they wrote.
     async fn escalated(
         escalation: Become,
         password: Option<&str>,
@@ -412,7 +414,7 @@ mod tests {
         (result, std::fs::read_to_string(folder.path().join("log")).unwrap_or_default())
     }
 
-    /// A sudo that wants a password, notes its arguments, and runs the rest as who it is.
+    /// A sudo that wants a password, logs its arguments, and runs the rest as the same account.
     const SUDO: &str = r#"printf "%s " "$@" >>"${0%/*}/log"
 while :;do case $1 in -n) echo "sudo: a password is required" >&2;exit 1;; -k|-S) shift;; -p) p=$2;shift 2;; *) break;; esac;done
 printf %s "$p" >&2;read -r word
@@ -510,7 +512,7 @@ exec "$@""#;
         let bootstrap = bootstrap(&agents, Become::None, None);
         let need = "printf '\\nconverge-abc need 1 Linux x86_64 plain\\n'";
         let counters = Counters::default();
-        // What is not the agent's own word is noise, and so is a second wish for it.
+        // Bytes that do not come from the agent are noise. A second `need` is noise too.
         let mut link = crate::link::local(&format!("{need};head -c 5 >/dev/null;{need}")).unwrap();
         let asked = std::cell::Cell::new(0);
         let uploading = || async { asked.set(asked.get() + 1) };
@@ -545,7 +547,8 @@ exec "$@""#;
 
     #[tokio::test]
     async fn a_folder_that_becomes_a_link_while_it_is_looked_at_is_not_written_through() {
-        // Stands for another user, who puts a link there at the worst moment: it leads to a folder of this account.
+        // Plays another user, who creates a link there at the worst moment. The link leads to a folder of this
+        // account.
         let mkdir =
             r#"for d do :;done;[ -e "$d" ]&&exit;v=${0%/*}/victim;command -p mkdir "$v";ln -s "$v" "$d""#;
         let folder = pretending(&[("mkdir", mkdir)]);

@@ -1,5 +1,5 @@
-//! Confirming what a host holds ready to take back: over a connection that is new from the bottom up, for one that was
-//! open before proves nothing.
+//! Confirms guarded changes that the host would otherwise revert. It uses a completely new connection, because a
+//! connection that was open before proves nothing.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ use crate::host::{Host, HostError};
 use crate::job::{self, Ask, Phase};
 use crate::session::SessionError;
 
-/// How long to wait before a new connection is tried again: the service that lets it in may just be starting.
+/// How long to wait before a new connection is tried again. The service that accepts it may just be starting.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long to wait at most before a host that has not settled yet is asked again.
+/// How long to wait at most before a host that has not settled is asked again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// How long a host may take to put everything back, and to let people in again.
+/// How long a host may take to revert everything and to accept logins again.
 const RECOVERY: Duration = Duration::from_secs(90);
 
 impl Host {
-    /// Confirms within `window` what the run has armed, or says why nobody came through.
+    /// Confirms within `window` the changes that the run has armed. The error says why no new connection succeeded.
     pub(crate) async fn confirm(&self, ask: &Ask, window: Duration) -> Result<(), Problem> {
         ask.phase(Phase::Confirming).await;
         let deadline = Instant::now() + window;
@@ -43,8 +43,8 @@ impl Host {
         Err(last.unwrap_or_else(|| Problem { address: None, message: slow(), help: None }))
     }
 
-    /// The connection of an act ended while its changes were armed: what has become of them, once the host has had time
-    /// to take them back.
+    /// Called if the connection of an act ended while its changes were armed. Gives the host time to revert them,
+    /// then returns what became of them.
     pub(crate) async fn aftermath(
         &self,
         ask: &Ask,
@@ -76,7 +76,7 @@ impl Host {
         }
     }
 
-    /// Has a new agent confirm what another one of the run has armed.
+    /// Starts a new agent that confirms the changes which another agent of this run has armed.
     async fn verdict(&self, ask: &Ask) -> Result<Verdict, HostError> {
         let fresh = self.afresh();
         let (mut session, _hello) = fresh.agent(None).await?;

@@ -1,4 +1,4 @@
-//! Where the content of catalogs comes from.
+//! The source of the content of catalogs.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use converge_model::Digest;
 
-/// Content by its digest. Hosts can only ask for what their own catalog names.
+/// Content by its digest. A host can only ask for content that its own catalog names.
 pub trait ContentStore: Send + Sync {
-    /// Opens content; none where there is none. Called where blocking is allowed.
+    /// Opens content. Returns None if the content is not there. The caller may block here.
     fn open(&self, digest: Digest) -> io::Result<Option<Opened>>;
 }
 

@@ -1,19 +1,20 @@
-//! What a conversation costs: bytes and exchanges, without the pings, so that tests can hold them exactly.
+//! Counts the cost of a conversation: bytes and exchanges, without the pings. Tests compare the exact numbers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// What one host's conversations cost so far.
+/// The cost of one host's conversations so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes to the host: commands, uploads, frames.
     pub up: u64,
     /// Bytes from the host.
     pub down: u64,
-    /// How often this side sent something after it had heard something, or began: the round trips beyond those of SSH.
+    /// How often this side sent something after it had received something, or at the start: the round trips beyond
+    /// those of SSH.
     pub exchanges: u64,
     /// How many times the agent was uploaded.
     pub uploads: u64,
-    /// How many SSH connections were made; those that were taken over from an earlier run do not count.
+    /// How many SSH connections were made. Connections that were reused from an earlier run do not count.
     pub connections: u64,
 }
 
@@ -24,12 +25,12 @@ pub(crate) struct Counters {
     exchanges: AtomicU64,
     uploads: AtomicU64,
     connections: AtomicU64,
-    /// Whether what was said last came from this side.
+    /// Whether this side sent the last message.
     spoke_last: AtomicBool,
 }
 
 impl Counters {
-    /// A process is started with a command.
+    /// Counts a command that starts a process.
     pub(crate) fn started(&self, command: &str) {
         self.spoke_last.store(false, Relaxed);
         self.sent(command.len());

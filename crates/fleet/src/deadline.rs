@@ -1,24 +1,24 @@
-//! Until when an act may go on. The controller reckons it from the catalog alone, so that a host cannot push it away: a
-//! ping moves nothing, and a step moves it once each time that it may run.
+//! The deadline of an act. The controller computes it from the catalog alone, so a host cannot delay it. A ping does
+//! not change it, and a step extends it once for each time that the step may run.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use converge_model::{Address, Catalog};
 
-/// How often a resource may begin a step: its own, its notified action, and that action again after a failure.
+/// How often a resource may start a step: its own, its notified action, and that action again after a failure.
 const STARTS: u8 = 3;
-/// The slowest connection that content is waited for, in bytes a second.
+/// The slowest connection that the controller waits for when it sends content, in bytes per second.
 const SLOWEST: u64 = 64 * 1024;
 
 /// How long the parts of an act may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// What is no step: the look before the first one, and what lies between two.
+    /// The time between steps: the look before the first one, and the pause between two.
     pub(crate) look: Duration,
-    /// One attempt at a step, whatever its resource is; more where the resource says so.
+    /// One attempt at a step of any resource. A resource can set a longer timeout.
     pub(crate) step: Duration,
-    /// The end of an agent that was told to stop and has no step in hand.
+    /// The end of an agent that was told to stop and has no running step.
     pub(crate) stop: Duration,
 }
 
@@ -32,15 +32,15 @@ pub(crate) struct Deadline {
     is_stopping: bool,
 }
 
-/// What a resource may still take.
+/// The time that a resource may still use.
 struct Allowed {
     time: Duration,
     starts: u8,
 }
 
 impl Deadline {
-    /// The deadline of an act under `catalog` that begins `now`. The look may have to settle first what an earlier run
-    /// left, so it has twice its time.
+    /// Creates the deadline of an act under `catalog` that begins `now`. The look has twice its time, because it may
+    /// first have to settle what an earlier run left.
     pub(crate) fn new(catalog: &Catalog, limits: Limits, now: Instant) -> Self {
         let step = |options: &converge_model::Options| {
             let own = options.timeout.map_or(Duration::ZERO, Duration::from_millis);
@@ -60,12 +60,12 @@ impl Deadline {
         }
     }
 
-    /// When the host is abandoned.
+    /// When the controller gives up the host.
     pub(crate) fn until(&self) -> Instant {
         self.until
     }
 
-    /// What was not done in time, and after how many seconds.
+    /// Returns what was not done in time, and after how many seconds.
     pub(crate) fn missed(&self, now: Instant) -> (String, u64) {
         let mut steps: Vec<&str> = self.in_hand.iter().map(Address::as_str).collect();
         steps.sort_unstable();
@@ -73,7 +73,7 @@ impl Deadline {
         (what.to_owned(), now.saturating_duration_since(self.began).as_secs())
     }
 
-    /// A step begins.
+    /// Call when a step begins.
     pub(crate) fn started(&mut self, address: &Address, now: Instant) {
         let Some(allowed) = self.steps.get_mut(address).filter(|allowed| allowed.starts > 0) else { return };
         allowed.starts -= 1;
@@ -82,7 +82,7 @@ impl Deadline {
         self.extend(now, time);
     }
 
-    /// A step ended; what comes next may be a look at everything.
+    /// Call when a step ends. A look at everything may come next.
     pub(crate) fn finished(&mut self, address: &Address, now: Instant) {
         if !self.in_hand.remove(address) {
             return;
@@ -91,12 +91,12 @@ impl Deadline {
         self.hasten(now);
     }
 
-    /// Content of so many bytes is on its way.
+    /// Extends the deadline for content of `length` bytes that is sent.
     pub(crate) fn sends(&mut self, length: u64) {
         self.until = later(self.until, Duration::from_secs(length / SLOWEST));
     }
 
-    /// The agent was told to stop after the steps in hand.
+    /// Call when the agent was told to stop after the running steps.
     pub(crate) fn stop(&mut self, now: Instant) {
         self.is_stopping = true;
         self.hasten(now);
@@ -113,7 +113,7 @@ impl Deadline {
     }
 }
 
-/// `time` after `at`, or as late as can be told.
+/// Returns `time` after `at`, limited to one year so that the sum cannot overflow.
 fn later(at: Instant, time: Duration) -> Instant {
     const LATEST: Duration = Duration::from_secs(365 * 24 * 3600);
     at + time.min(LATEST)

@@ -1,4 +1,4 @@
-//! Many hosts at once: what they share, and the limits that keep one from harming another.
+//! Many hosts at once: the parts that they share, and the limits that keep one host from harming another.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::target::Target;
 /// Hosts that share agents, limits and a folder of kept connections.
 pub struct Fleet(Arc<Shared>);
 
-/// A fleet cannot be had.
+/// Why a fleet cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     /// The folder of control sockets cannot be used.
@@ -28,7 +28,7 @@ pub enum FleetError {
 }
 
 impl Fleet {
-    /// A fleet whose hosts run those of `agents` that are for them.
+    /// Creates a fleet. Each host runs the agent of `agents` for its platform.
     pub fn new(agents: impl Into<AgentSet>, options: Options) -> Result<Self, FleetError> {
         if let Some(unsafe_name) = options.agent_folders.iter().find(|folder| !bootstrap::is_plain(folder)) {
             return Err(FleetError::AgentFolder(unsafe_name.clone()));
@@ -46,7 +46,7 @@ impl Fleet {
         Ok(Self(Arc::new(Shared { agents: agents.into(), options, ssh, folder, gates })))
     }
 
-    /// One host of it. Nothing is connected until something is asked of the host.
+    /// Returns one host of the fleet. The first request connects it.
     pub fn host(&self, target: Target) -> Host {
         Host::new(target, self.0.clone(), Connection::Kept)
     }

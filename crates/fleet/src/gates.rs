@@ -1,5 +1,5 @@
-//! What keeps many connections from harming each other: limits on logins under way, and an end to those that are
-//! refused.
+//! Keeps many connections from harming each other: limits logins in progress, and stops offering identities that
+//! hosts refuse.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-/// How many logins may be under way through one jump host: sshd drops some beyond ten (`MaxStartups`).
+/// How many logins may be in progress through one jump host: sshd drops some beyond ten (`MaxStartups`).
 const PER_JUMP: usize = 8;
-/// After how many refusals, and no acceptance, an identity is not offered any more: sshd locks addresses out that keep
-/// being refused (`PerSourcePenalties`).
+/// After how many refusals without an acceptance an identity is not offered any more. sshd locks out addresses that
+/// it refuses again and again (`PerSourcePenalties`).
 const REFUSALS: u32 = 3;
 
 /// The limits of one fleet.
@@ -27,7 +27,7 @@ struct Identity {
     refused: u32,
 }
 
-/// Leave to log in; it ends when it is dropped.
+/// Permission to log in. It ends when it is dropped.
 pub(crate) struct Leave {
     _handshake: OwnedSemaphorePermit,
     _jump: Option<OwnedSemaphorePermit>,
@@ -44,7 +44,8 @@ impl Gates {
         }
     }
 
-    /// Waits for leave to log in, through `jump`. The jump host comes first: who waits for it holds nobody else up.
+    /// Waits for permission to log in through `jump`. The jump host comes first, so that a login which waits for it
+    /// delays no other login.
     pub(crate) async fn login(&self, jump: Option<&str>) -> Result<Leave, AcquireError> {
         let jump = match jump.map(|jump| self.jump(jump)) {
             Some(gate) => Some(gate.acquire_owned().await?),
@@ -53,7 +54,7 @@ impl Gates {
         Ok(Leave { _handshake: self.handshakes.clone().acquire_owned().await?, _jump: jump })
     }
 
-    /// Waits for leave to hold a session.
+    /// Waits for permission to hold a session.
     pub(crate) async fn session(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
         self.sessions.clone().acquire_owned().await
     }
@@ -63,7 +64,7 @@ impl Gates {
         jumps.entry(jump.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(PER_JUMP))).clone()
     }
 
-    /// Whether `identity` was refused so often, and never accepted, that it is not to be offered again.
+    /// Whether `identity` was refused too often and never accepted. Then it is not offered again.
     pub(crate) fn given_up(&self, identity: &str) -> bool {
         let identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         identities.get(identity).is_some_and(|known| !known.accepted && known.refused >= REFUSALS)
@@ -83,14 +84,14 @@ impl Gates {
     }
 }
 
-/// How long to wait before a dropped login is tried again for the `attempt`th time (from 0): twice as long each time,
-/// and a random part of that on top, so that those that were dropped together do not return together.
+/// Returns how long to wait before a dropped login is tried again. `attempt` counts from 0; each pause is twice as
+/// long. A random part is added, so that logins that were dropped together do not return together.
 pub(crate) fn pause(attempt: u32) -> Duration {
     let step = 250u64 << attempt.min(5);
     Duration::from_millis(step + random() % step)
 }
 
-/// A number that nobody else draws; not one to keep a secret with.
+/// Returns a random number, to avoid collisions. It is not safe for secrets.
 pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()

@@ -1,4 +1,4 @@
-//! One host: the connection to it, the agent on it, and what can be asked of that.
+//! One host: the connection to it, the agent on it, and the requests to that agent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,8 +20,8 @@ use crate::session::{self, Session, SessionError};
 use crate::ssh::{self, ConnectError, Connected};
 use crate::target::{Reach, Target};
 
-/// How many times a command is tried again that the connection would not take: a host may allow one at a time, and be
-/// slow to see that the last one has ended.
+/// How often a command is tried again if the connection does not accept it. A host may allow one command at a time
+/// and notice late that the last one has ended.
 const BUSY_RETRIES: u32 = 4;
 
 /// Why a host gave no answer.
@@ -30,35 +30,34 @@ pub enum HostError {
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// No agent runs there.
+    /// No agent runs on the host.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
-    /// The conversation failed; the host was not touched.
+    /// The conversation failed. The host was not changed.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// The conversation failed in the middle of an act: what was done is in the host's journal.
+    /// The conversation failed during an act. The host's journal has what was done.
     #[error("interrupted: {0}")]
     Interrupted(#[source] SessionError),
-    /// The conversation failed while the host held access-critical changes ready to take back, and it was not reached
-    /// since.
+    /// The conversation failed while guarded changes were armed, and the host could not be reached since.
     #[error("interrupted, and not to be reached since: {0}")]
     Lost(#[source] SessionError),
-    /// What the host should be could not be compiled.
+    /// The catalog could not be compiled.
     #[error("failed to compile the catalog: {0}")]
     Compile(CompileError),
-    /// The agent would not do it.
+    /// The agent refused the job.
     #[error("{}", refusal(.0))]
     Refused(Refusal),
-    /// The process could not be started, or the connection would take no command.
+    /// The process could not be started, or the connection did not accept the command.
     #[error("failed to start a command on the host: {0}")]
     Start(String),
 }
 
 impl HostError {
-    /// The state in which it leaves the host's run.
+    /// Returns the state of the host's run after this error.
     pub fn state(&self) -> HostState {
         match self {
-            // These hosts were reached: it is no use to look for what is wrong with the line.
+            // These hosts were reached, so the user should not search for a network fault.
             Self::Bootstrap(error) if error.is_of_host() => HostState::Unplannable,
             Self::Connect(_) | Self::Bootstrap(_) | Self::Session(_) | Self::Start(_) => {
                 HostState::Unreachable
@@ -71,7 +70,7 @@ impl HostError {
         }
     }
 
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Connect(error) => error.help(),
@@ -92,7 +91,7 @@ impl HostError {
         }
     }
 
-    /// Whether the host knows the login and does not let it in, which another attempt would not change.
+    /// Whether the host refuses the login. Another attempt would not change that.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::Connect(error) => error.is_refusal(),
@@ -110,12 +109,12 @@ fn refusal(refusal: &Refusal) -> String {
     }
 }
 
-/// Which connection a host is reached over.
+/// Which connection is used for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
-    /// The one that is open, if one is.
+    /// The open connection, if there is one.
     Kept,
-    /// A new one, that rests on nothing that an earlier one left: neither its master nor its sudo.
+    /// A new connection. It uses nothing that an earlier one left: neither its ssh master nor its sudo credentials.
     Fresh,
 }
 
@@ -126,7 +125,7 @@ pub struct Host {
     connection: Connection,
     counters: Arc<Counters>,
     connected: Mutex<Option<Connected>>,
-    /// Seconds by which the host's clock is ahead.
+    /// Seconds by which the host's clock is ahead of the controller's.
     skew: AtomicI64,
 }
 
@@ -142,28 +141,28 @@ impl Host {
         }
     }
 
-    /// The settings that it was made with.
+    /// The settings of the host.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// The same host over a connection of its own, new from the bottom up: what proves that a host can still be
-    /// reached. It waits for no other session to end.
+    /// Returns the same host over a completely new connection, which proves that the host can still be reached. It
+    /// does not wait for another session to end.
     pub fn afresh(&self) -> Self {
         Self::new(self.target.clone(), self.shared.clone(), Connection::Fresh)
     }
 
-    /// What the conversations with it cost so far.
+    /// The cost of the conversations with the host so far.
     pub fn traffic(&self) -> Traffic {
         self.counters.traffic()
     }
 
-    /// The seconds by which the host's clock was ahead of this one when it was last heard; negative where it is behind.
+    /// Seconds by which the host's clock was ahead of the controller's at the last contact. Negative if it is behind.
     pub fn skew(&self) -> i64 {
         self.skew.load(Ordering::Relaxed)
     }
 
-    /// What the host says of itself.
+    /// Returns the facts of the host.
     pub async fn facts(&self) -> Result<Facts, HostError> {
         let _leave = self.leave().await?;
         let (session, hello) = self.agent(None).await?;
@@ -171,7 +170,7 @@ impl Host {
         Ok(hello.facts)
     }
 
-    /// Looks at the host under the catalog that `compile` makes of its facts; changes nothing.
+    /// Looks at the host under the catalog that `compile` makes from its facts. Changes nothing.
     pub async fn look<C>(&self, ask: &Ask, compile: C) -> Result<(Facts, HostPlan), HostError>
     where
         C: FnOnce(&Facts) -> Result<Prepared, CompileError> + Send + 'static,
@@ -191,8 +190,8 @@ impl Host {
         }
     }
 
-    /// Carries out the plan that `token` stands for, under the catalog that `compile` makes of the facts of now. It
-    /// takes as long as the host's steps take: silence ends it, and so does a step that takes longer than it may.
+    /// Carries out the plan with the digest `token`, under the catalog that `compile` makes from the current facts.
+    /// It has no fixed timeout. It ends if the host is silent, or if a step exceeds its own timeout.
     pub async fn act<C>(&self, ask: &Ask, token: Digest, compile: C) -> Result<HostReport, HostError>
     where
         C: FnOnce(&Facts) -> Result<Prepared, CompileError> + Send + 'static,
@@ -227,14 +226,14 @@ impl Host {
         }
     }
 
-    /// Ends the connection where it is not kept for later runs.
+    /// Ends the connection, unless it is kept for later runs.
     pub async fn close(self) {
         if let Some(connected) = self.connected.into_inner() {
             connected.close().await;
         }
     }
 
-    /// Whom an administrator would have to name; ssh_config may know better.
+    /// The account name for messages. ssh_config may set another one.
     fn user(&self) -> &str {
         match &self.target.reach {
             Reach::Ssh(settings) => settings.user.as_deref().unwrap_or("USER"),
@@ -255,7 +254,8 @@ impl Host {
         self.target.root.as_ref().map(|root| root.to_string_lossy().into_owned())
     }
 
-    /// Leave to hold a session; a fresh connection needs none, for it is asked for while another session waits for it.
+    /// Waits for permission to hold a session. A fresh connection needs none: another session waits for it, so the
+    /// two would deadlock.
     pub(crate) async fn leave(&self) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, HostError> {
         match self.connection {
             Connection::Fresh => Ok(None),
@@ -269,7 +269,7 @@ impl Host {
         }
     }
 
-    /// An agent that waits for its job, the facts, and what `compile` makes of them where blocking is allowed.
+    /// Returns an agent that waits for its job, the facts, and the result of `compile`, which may block.
     async fn prepared<C>(&self, ask: &Ask, compile: C) -> Result<(Session, Facts, Arc<Prepared>), HostError>
     where
         C: FnOnce(&Facts) -> Result<Prepared, CompileError> + Send + 'static,
@@ -286,7 +286,7 @@ impl Host {
         }
     }
 
-    /// An agent that has said hello: one that this fleet carries, and no other.
+    /// Returns an agent that has said hello. It must be an agent that this fleet carries.
     pub(crate) async fn agent(&self, ask: Option<&Ask>) -> Result<(Session, Box<Hello>), HostError> {
         let mut skip = 0;
         for afresh in [false, true] {
@@ -306,7 +306,7 @@ impl Host {
         Err(BootstrapError::Tampered.into())
     }
 
-    /// Starts the agent and hears its hello.
+    /// Starts the agent and reads its hello.
     async fn boot(&self, skip: usize, afresh: bool, ask: Option<&Ask>) -> Result<Begun, HostError> {
         let options = &self.shared.options;
         let mut bootstrap = Bootstrap {
@@ -341,7 +341,7 @@ impl Host {
         Ok(Begun::Hello(Box::new((session, hello))))
     }
 
-    /// Starts the bootstrap and talks with it; where it ends too early, says why.
+    /// Starts the bootstrap and talks with it. If it ends too early, the error says why.
     async fn converse(
         &self,
         bootstrap: &Bootstrap<'_>,
@@ -368,7 +368,7 @@ impl Host {
         }
     }
 
-    /// Starts a command. A connection that died while it was not used is made again, once.
+    /// Starts a command. If the connection died while it was idle, connects once more.
     async fn start(&self, line: &str) -> Result<Link, HostError> {
         let Reach::Ssh(settings) = &self.target.reach else {
             return link::local(line).map_err(|error| HostError::Start(error.to_string()));
@@ -408,20 +408,20 @@ impl Host {
     }
 }
 
-/// The seconds by which `clock`, of a host, is ahead of this one's.
+/// Returns the seconds by which `clock`, a host's clock, is ahead of the controller's.
 fn ahead(clock: u64) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     clock.checked_signed_diff(now).unwrap_or(i64::MAX)
 }
 
-/// How far the start of an agent came.
+/// The result of starting an agent.
 enum Begun {
     Hello(Box<(Session, Box<Hello>)>),
-    /// The folder of this number, from 1, is full.
+    /// The folder with this number (from 1) is full.
     Full(usize),
 }
 
-/// An error with its causes.
+/// Returns an error with its causes as text.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))

@@ -14,27 +14,27 @@ use crate::content::ContentStore;
 use crate::deadline::{Deadline, Limits};
 use crate::session::{Allowance, Session, SessionError};
 
-/// The most events of one act. Output is capped by the agent long before; only a hostile one comes near.
+/// The most events of one act. The agent limits output long before; only a hostile agent comes near.
 const MOST_EVENTS: usize = 250_000;
-/// The most bytes of events of one act: what a report may have, several times, and output beside it.
+/// The most bytes of events of one act: several times the limit of a report, plus output.
 const MOST_EVENT_BYTES: usize = 128 * 1024 * 1024;
 
-/// Who asks, and who listens.
+/// The caller of a job: its run, its channels and its settings.
 #[derive(Clone)]
 pub struct Ask {
     /// The run.
     pub run: RunId,
-    /// Who started it, and from where: `ada@laptop`.
+    /// Who started the run, and from where: `ada@laptop`.
     pub by: String,
-    /// Where events go: phases ([`Phase`]) and what the agent reports, in order. One that nobody takes waits.
+    /// Receives events in order: phases ([`Phase`]) and the agent's events. If the channel is full, the sender waits.
     pub events: mpsc::Sender<EventKind>,
-    /// Becomes true when the agent is to stop after the step in hand.
+    /// Becomes true when the agent should stop after the running step.
     pub stop: watch::Receiver<bool>,
     /// How access-critical changes are guarded.
     pub guard: Guard,
 }
 
-/// What a host should be, and where the content comes from that it lacks.
+/// The desired state of a host, and the source of the content that the host lacks.
 pub struct Prepared {
     /// The catalog.
     pub catalog: Catalog,
@@ -42,28 +42,28 @@ pub struct Prepared {
     pub content: Arc<dyn ContentStore>,
 }
 
-/// Why a host's catalog could not be compiled: the caller's own error.
+/// Why a host's catalog could not be compiled. The caller defines the error.
 pub type CompileError = Box<dyn Error + Send + Sync>;
 
-/// What is being done with a host, as events say it.
+/// The current phase of a host, as events report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// A connection is made.
+    /// The controller connects to the host.
     Connecting,
-    /// The agent is uploaded.
+    /// The controller uploads the agent.
     Uploading,
-    /// It looks.
+    /// The agent looks.
     Looking,
-    /// It acts.
+    /// The agent acts.
     Applying,
-    /// A new connection is made, to confirm what it did.
+    /// The controller makes a new connection to confirm the changes.
     Confirming,
-    /// It runs a command.
+    /// The agent runs a command.
     Running,
 }
 
 impl Phase {
-    /// The word of the event.
+    /// The word for the phase in events.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
@@ -77,7 +77,7 @@ impl Phase {
 }
 
 impl Ask {
-    /// Reports a phase. Nobody needs to listen.
+    /// Reports a phase. It is no error if the receiver is gone.
     pub(crate) async fn phase(&self, phase: Phase) {
         let _ = self.events.send(EventKind::HostState { phase: phase.word().to_owned() }).await;
     }
@@ -90,15 +90,15 @@ pub(crate) enum Done {
     Refused(Refusal),
 }
 
-/// What an agent at work needs from whoever started it, or its end.
+/// What a working agent needs from the caller, or how it ended.
 pub(crate) enum Said {
     Done(Done),
     /// A new connection, within this time.
     Confirm(Duration),
 }
 
-/// A task that an agent is at. What the agent says is checked against the catalog that it was given: it speaks for its
-/// own host, and of its own resources.
+/// A running task of an agent. Everything that the agent sends is checked against the catalog that it was given. An
+/// agent speaks only for its own host and its own resources.
 pub(crate) struct Work<'a> {
     ask: &'a Ask,
     task: Task,
@@ -108,9 +108,9 @@ pub(crate) struct Work<'a> {
     stop: watch::Receiver<bool>,
     /// The bytes of each content that the catalog names.
     lengths: HashMap<Digest, u64>,
-    /// Until when an act may go on; a look is bounded by who asks for it.
+    /// The deadline of an act. None for a look: its caller limits it.
     deadline: Option<Deadline>,
-    /// Until when the host waits for a group to be confirmed, while it does.
+    /// Until when the host waits for a confirmation. None if it waits for none.
     armed: Option<Instant>,
 }
 
@@ -133,16 +133,16 @@ impl<'a> Work<'a> {
         Ok(Self { ask, task, prepared, allowance, events, stop, lengths, deadline, armed: None })
     }
 
-    /// Until when the host waits for a group to be confirmed; none where it waits for nothing.
+    /// Until when the host waits for a confirmation. None if it waits for none.
     pub(crate) fn armed(&self) -> Option<Instant> {
         self.armed
     }
 
-    /// Serves the agent until it is done, or needs a new connection.
+    /// Serves the agent until it is done or needs a new connection.
     pub(crate) async fn next(&mut self, session: &mut Session) -> Result<Said, SessionError> {
         loop {
             let said = tokio::select! {
-                // First of all: a host that never stops talking is no better than one that is silent.
+                // The deadline comes first. Otherwise a host that sends without end would never be stopped.
                 biased;
                 () = over(self.deadline.as_ref().map(Deadline::until)) => return Err(self.overdue()),
                 () = stopped(&mut self.stop) => {
@@ -198,13 +198,13 @@ impl<'a> Work<'a> {
         SessionError::Overdue { what, seconds }
     }
 
-    /// A host does not say to wait for longer than it was told to.
+    /// Limits the window to the configured one, so that a host cannot make the controller wait longer.
     fn window(&self, seconds: u32) -> Duration {
         Duration::from_secs(seconds.min(self.ask.guard.seconds).into())
     }
 }
 
-/// Has the agent of `session` confirm what another one of the same run has armed.
+/// Lets the agent of `session` confirm the changes that another agent of the same run has armed.
 pub(crate) async fn confirm(session: &mut Session, ask: &Ask) -> Result<Verdict, SessionError> {
     let (run, by) = (ask.run.clone(), ask.by.clone());
     let job = Job { run, by, task: Task::Confirm, root: None, catalog: 0, secrets: 0, guard: ask.guard };
@@ -216,17 +216,17 @@ pub(crate) async fn confirm(session: &mut Session, ask: &Ask) -> Result<Verdict,
     }
 }
 
-/// Waits until the word to stop is given; only once, and for ever where nobody can give it.
+/// Waits for the order to stop. Returns only once. Never returns if the sender is gone.
 pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_ok() {
-        // Heard; from here on there is nothing more to hear.
+        // The order was received. The new channel has no sender, so a second call never returns.
         *stop = watch::channel(false).1;
     } else {
         std::future::pending::<()>().await;
     }
 }
 
-/// Waits for the deadline; for ever where there is none.
+/// Waits for the deadline. Never returns if there is none.
 pub(crate) async fn over(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -259,12 +259,12 @@ fn order(
     session.send_parts(&secrets)
 }
 
-/// The catalog as the agent reads it: a message like any other, but larger than a frame.
+/// Encodes the catalog for the agent: a message like any other, but larger than a frame.
 fn encode(catalog: &Catalog) -> Result<Vec<u8>, SessionError> {
     postcard::to_allocvec(catalog).map_err(|error| SessionError::Protocol(error.to_string()))
 }
 
-/// The content that a catalog names, with its bytes.
+/// Returns the content that a catalog names, with its length in bytes.
 fn content(catalog: &Catalog) -> HashMap<Digest, u64> {
     let mut digests = HashMap::new();
     let mut note = |content: &Content| {
@@ -286,7 +286,7 @@ fn content(catalog: &Catalog) -> HashMap<Digest, u64> {
     digests
 }
 
-/// Answers each request, in order; what is not the host's to have is not there.
+/// Answers each request in order. Content that is not in the host's catalog is reported as missing.
 fn provide(
     session: &Session,
     digests: &[Digest],
@@ -319,7 +319,7 @@ fn foreign() -> SessionError {
     SessionError::Protocol("it speaks of a host or a resource that is not in its catalog".to_owned())
 }
 
-/// How much an act has reported.
+/// How many events an act has sent.
 #[derive(Default)]
 struct Events {
     count: usize,

@@ -1,9 +1,9 @@
-//! How a controller reaches hosts and talks to the agent on them.
+//! Reaches hosts from the controller and talks to the agent on them.
 //!
-//! A [`Fleet`] hands out [`Host`]s; a host answers [`Host::facts`], [`Host::look`], [`Host::act`], [`Host::exec`] and
-//! [`Host::ping`], over SSH or as a
-//! child of this process. What a host should be comes from a closure over its facts; the agents come as bytes. Which
-//! hosts, in which order, and what is made of the answers is left to the caller.
+//! A [`Fleet`] hands out [`Host`]s. A host answers [`Host::facts`], [`Host::look`], [`Host::act`], [`Host::exec`] and
+//! [`Host::ping`], over SSH or as a child of this process. The caller passes a closure that makes the desired state
+//! from the facts, and the agents as bytes. The caller decides which hosts to use, in which order, and what to do
+//! with the answers.
 
 mod ad_hoc;
 mod agent;

@@ -1,4 +1,4 @@
-//! A process on a host with its three pipes, wherever it runs.
+//! A process on a host with its three pipes. The host is this machine or a remote one.
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
 
-/// How much of what a host writes to its standard error is kept: the last bytes.
+/// How many bytes of a host's standard error are kept: the last ones.
 const KEPT: usize = 16 * 1024;
 
-/// How long the last complaint may come after the end of the process.
+/// How long after the end of the process the last message on standard error may come.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// A process that was started on a host.
@@ -29,7 +29,7 @@ pub(crate) enum Process {
 }
 
 impl Process {
-    /// Waits for the end and says its exit code; none where a signal or the connection ended it.
+    /// Waits for the end and returns the exit code. None if a signal or the connection ended the process.
     pub(crate) async fn wait(self) -> Option<i32> {
         match self {
             Self::Local(mut child) => child.wait().await.ok()?.code(),
@@ -44,8 +44,8 @@ impl Process {
     }
 }
 
-/// Starts `line` with `sh` on this machine. The child is in a process group of its own: the interrupt key is for this
-/// process, which tells the agent what it means.
+/// Starts `line` with `sh` on this machine. The child has its own process group, so the interrupt key reaches only
+/// this process, which then tells the agent to stop.
 pub(crate) fn local(line: &str) -> std::io::Result<Link> {
     let mut child = tokio::process::Command::new("/bin/sh")
         .arg("-c")
@@ -64,7 +64,7 @@ pub(crate) fn local(line: &str) -> std::io::Result<Link> {
     })
 }
 
-/// Starts `line` over an SSH connection; the login shell reads it.
+/// Starts `line` over an SSH connection. The login shell reads it.
 pub(crate) async fn remote(session: &Arc<openssh::Session>, line: &str) -> Result<Link, openssh::Error> {
     let mut command = session.clone().arc_raw_command(line);
     command.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
@@ -78,7 +78,7 @@ pub(crate) async fn remote(session: &Arc<openssh::Session>, line: &str) -> Resul
     })
 }
 
-/// The end of what a process wrote to its standard error.
+/// The last bytes that a process wrote to its standard error.
 #[derive(Default)]
 pub(crate) struct Complaints {
     text: Mutex<Vec<u8>>,
@@ -110,12 +110,13 @@ impl Complaints {
         self.more.notify_one();
     }
 
-    /// Waits until there is more.
+    /// Waits until the process has written more.
     pub(crate) async fn more(&self) {
         self.more.notified().await;
     }
 
-    /// Waits for the end, which may lag behind that of the process; not for long, for a child of it may hold the pipe.
+    /// Waits for the end of standard error, which may come after the end of the process. The wait is limited, because
+    /// a child of the process may hold the pipe open.
     pub(crate) async fn settled(&self) {
         let ended = async {
             while !self.ended.load(Ordering::Acquire) {
@@ -125,19 +126,20 @@ impl Complaints {
         let _ = tokio::time::timeout(SETTLE, ended).await;
     }
 
-    /// How often `mark` occurs.
+    /// Returns how often `mark` occurs.
     pub(crate) fn count(&self, mark: &str) -> usize {
         self.text().matches(mark).count()
     }
 
-    /// What was written, as text.
+    /// Returns what the process wrote, as text.
     pub(crate) fn text(&self) -> String {
         let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&text).into_owned()
     }
 }
 
-/// Host output fit for an error message: the last lines, without control characters.
+/// Returns host output for an error message: the last three lines, without control characters, at most 400
+/// characters.
 pub(crate) fn excerpt(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(3)..].join("; ");

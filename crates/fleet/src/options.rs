@@ -1,4 +1,4 @@
-//! How a fleet reaches its hosts, and what the hosts of one share.
+//! The settings of a fleet: how it reaches its hosts, and what its hosts share.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,45 +10,45 @@ use crate::agent::AgentSet;
 use crate::gates::Gates;
 use crate::ssh::{Folder, Settings};
 
-/// How a fleet reaches its hosts.
+/// The settings of a fleet.
 #[derive(Clone)]
 pub struct Options {
     /// The user's ssh_config(5), instead of `~/.ssh/config` and the system's.
     pub ssh_config: Option<PathBuf>,
-    /// How long an idle connection is kept for the next run; zero: not at all.
+    /// How long an idle connection is kept for the next run. Zero: it is not kept.
     pub keep_connections: Duration,
-    /// How many sessions are held at once.
+    /// How many sessions are open at the same time.
     pub parallel: usize,
-    /// How many logins are under way at once: more of them make none faster.
+    /// How many logins are in progress at the same time. More of them would not be faster.
     pub handshakes: usize,
-    /// How long to wait for what.
+    /// The timeouts.
     pub patience: Patience,
-    /// The password for sudo or su, used where it is asked for.
+    /// The password for sudo or su. It is used if the host asks for it.
     pub become_password: Option<Secret>,
-    /// Folders on the hosts to keep the agent in, instead of the usual ones.
+    /// Folders on the hosts for the agent, instead of the usual ones.
     pub agent_folders: Vec<String>,
-    /// The private folder of control sockets, instead of the usual one.
+    /// The private folder of control sockets on the controller, instead of the usual one.
     pub control_folder: Option<PathBuf>,
 }
 
-/// How long to wait for what, before a host is given up.
+/// The timeouts after which the controller gives up a host.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// For a connection.
     pub connect: Duration,
-    /// For each word of a starting agent; a slow sudo is part of it.
+    /// For each message of a starting agent. It includes a slow sudo.
     pub start: Duration,
-    /// For each megabyte of an agent's upload that is begun.
+    /// For each started megabyte of an agent's upload.
     pub upload: Duration,
-    /// For a look, also for the one that an act begins with.
+    /// For a look, including the look at the start of an act.
     pub look: Duration,
-    /// For an attempt at one step, beside the time that its resource names: more than any kind takes by itself.
+    /// For one attempt at a step, in addition to the timeout of its resource. It is longer than any kind needs.
     pub step: Duration,
-    /// For the end of an act that is to stop, while no step is in hand.
+    /// For the end of an act that should stop, while no step runs.
     pub stop: Duration,
-    /// For a sign of life from an agent at work.
+    /// For a message or a ping from a working agent.
     pub silence: Duration,
-    /// Before this side gives one.
+    /// How long the controller is silent before it sends a ping.
     pub ping: Duration,
 }
 

@@ -1,14 +1,15 @@
-//! Parts of catalogs and content as they travel: compressed where it pays.
+//! Packs parts of catalogs and content for the transfer: compressed if that saves enough.
 //!
-//! SSH itself does not compress: that would cost two thirds of its throughput on everything. Catalogs and text shrink
-//! to a fraction with LZ4 at several hundred megabytes a second, and what does not shrink is recognised faster still.
+//! SSH itself does not compress, because that would cost two thirds of its throughput for all data. LZ4 shrinks
+//! catalogs and text to a fraction at several hundred megabytes per second. It detects incompressible data even
+//! faster.
 
 use converge_model::wire::{LZ4, PART, PLAIN};
 
-/// Below this many bytes a frame is a packet anyway.
+/// A frame of fewer bytes fits one packet anyway.
 const WORTHWHILE: usize = 512;
 
-/// `part`, at most [`PART`] bytes, packed.
+/// Returns `part`, at most [`PART`] bytes, packed.
 pub(crate) fn packed(part: &[u8]) -> Vec<u8> {
     debug_assert!(part.len() <= PART);
     if part.len() >= WORTHWHILE {
@@ -30,7 +31,7 @@ mod tests {
         assert_eq!(packed(text.as_bytes())[0], LZ4);
         assert!(packed(text.as_bytes()).len() < text.len() / 50);
         assert_eq!(packed(b"listen 80;"), [&[PLAIN][..], b"listen 80;"].concat());
-        // Every byte different from the last in no order that LZ4 could see.
+        // Random bytes, which LZ4 cannot compress.
         let noise: Vec<u8> =
             (0..4096u32).flat_map(|n| *converge_model::Digest::of(&n.to_le_bytes()).as_bytes()).collect();
         assert_eq!((packed(&noise)[0], packed(&noise).len()), (PLAIN, noise.len() + 1));

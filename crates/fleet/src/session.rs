@@ -1,4 +1,4 @@
-//! A conversation with an agent that runs: frames both ways, their limits, and what each silence means.
+//! A conversation with a running agent: frames in both directions, their limits, and the timeouts for silence.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -18,25 +18,25 @@ use crate::counters::Counters;
 use crate::link::{Complaints, Link, Process, excerpt};
 use crate::pack::packed;
 
-/// How long an agent may take to end once it has said its last word.
+/// How long an agent may take to end after its last message.
 const FAREWELL: Duration = Duration::from_secs(10);
-/// The largest hello: facts and a few bytes.
+/// The largest hello: the facts and a few more bytes.
 const HELLO_LIMIT: usize = facts::LIMIT + 1024;
 
 /// Why a conversation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The connection ended before the agent's last word. `ssh` tells no exit code of the agent from a cut line, so
-    /// nothing but that word counts as success.
+    /// The connection ended before the agent's last message. `ssh` uses the same exit code for a failed agent and a
+    /// broken connection, so only that message counts as success.
     #[error("the connection ended before the agent was done: {0}")]
     Cut(String),
-    /// Nothing was heard, not even a ping.
+    /// The agent sent nothing, not even a ping.
     #[error("the agent was silent for {0} s")]
     Silent(u64),
-    /// The agent took too long altogether.
+    /// The whole job took too long.
     #[error("the agent was not done after {0} s")]
     Slow(u64),
-    /// An act, or a step of it, took longer than it may.
+    /// An act, or a step of it, exceeded its timeout.
     #[error("{what} was not done after {seconds} s")]
     Overdue {
         /// The address of the step, or the act.
@@ -49,7 +49,7 @@ pub enum SessionError {
     Protocol(String),
 }
 
-/// How patient a session is.
+/// The timeouts of a session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     pub(crate) silence: Duration,
@@ -59,7 +59,7 @@ pub(crate) struct Patience {
 /// A conversation.
 pub(crate) struct Session {
     frames: Frames,
-    /// What has arrived of a result that is larger than a frame.
+    /// The received part of a result that is larger than a frame.
     large: Option<Large>,
     outgoing: UnboundedSender<Outgoing>,
     pumping: Pumping,
@@ -73,7 +73,7 @@ enum Outgoing {
 }
 
 impl Session {
-    /// The conversation over `link`, of which `ahead` was read already.
+    /// Creates the conversation over `link`. `ahead` has the bytes that were read already.
     pub(crate) fn new(link: Link, ahead: Vec<u8>, patience: Patience, counters: Arc<Counters>) -> Self {
         let (outgoing, queue) = unbounded_channel();
         let pump = Pump { to: BufWriter::with_capacity(64 * 1024, link.stdin), counters: counters.clone() };
@@ -87,7 +87,7 @@ impl Session {
         }
     }
 
-    /// The agent's first frame.
+    /// Reads the agent's first frame.
     pub(crate) async fn hello(&mut self) -> Result<Box<Hello>, SessionError> {
         match self.next_within(HELLO_LIMIT).await? {
             FromAgent::Hello(hello) => Ok(hello),
@@ -95,7 +95,7 @@ impl Session {
         }
     }
 
-    /// The next message that is no ping. Nothing is lost where it is not waited for to the end.
+    /// Returns the next message that is not a ping. Cancelling this future loses no data.
     pub(crate) async fn next(&mut self) -> Result<FromAgent, SessionError> {
         loop {
             match self.next_within(wire::FRAME_LIMIT).await? {
@@ -122,34 +122,34 @@ impl Session {
         })
     }
 
-    /// Sends a message, soon. That the connection is gone shows where the next frame is waited for.
+    /// Queues a message. If the connection is gone, the error appears when the next frame is read.
     pub(crate) fn send(&self, message: &ToAgent) -> Result<(), SessionError> {
         let frame = wire::encode(message).map_err(|error| SessionError::Protocol(error.to_string()))?;
         let _ = self.outgoing.send(Outgoing::Frame(frame));
         Ok(())
     }
 
-    /// Sends something larger than a frame.
+    /// Sends bytes that are larger than a frame, in parts.
     pub(crate) fn send_parts(&self, bytes: &[u8]) -> Result<(), SessionError> {
         bytes.chunks(PART).try_for_each(|part| self.send(&ToAgent::Part(packed(part))))
     }
 
-    /// Sends content, behind what was sent before.
+    /// Sends content after everything that was queued before.
     pub(crate) fn send_content(&self, digest: Digest, store: Arc<dyn ContentStore>) {
         let _ = self.outgoing.send(Outgoing::Content(digest, store));
     }
 
-    /// Ends the conversation and waits for the agent to end, so that the next one finds its channel free.
+    /// Ends the conversation and waits until the agent has ended, so that the channel is free for the next agent.
     pub(crate) async fn end(mut self) {
         drop(self.outgoing);
-        // The pump ends with its queue and closes the agent's standard input.
+        // The pump ends when its queue is closed. It then closes the agent's standard input.
         let _ = timeout(FAREWELL, &mut self.pumping.0).await;
         let _ = timeout(FAREWELL, self.process.wait()).await;
     }
 }
 
-/// The task that writes. It ends with the session, even where a host that takes nothing any more would hold it up; the
-/// agent's standard input is closed with it.
+/// The task that writes. It ends with the session, even if the host stops reading and blocks it. The agent's standard
+/// input is closed with it.
 struct Pumping(JoinHandle<()>);
 
 impl Drop for Pumping {
@@ -158,7 +158,7 @@ impl Drop for Pumping {
     }
 }
 
-/// A result on its way.
+/// A result that arrives in parts.
 struct Large {
     length: usize,
     bytes: Vec<u8>,
@@ -172,7 +172,7 @@ impl Large {
         }
     }
 
-    /// Adds a part, and says the message where it was the last.
+    /// Adds a part. Returns the message if this was the last part.
     fn add(&mut self, part: &[u8]) -> Result<Option<FromAgent>, SessionError> {
         self.bytes.extend_from_slice(part);
         if self.bytes.len() < self.length && !part.is_empty() {
@@ -231,7 +231,7 @@ impl Frames {
         }
     }
 
-    /// Reads what is there: the buffer grows with what has arrived, not with what a length claims.
+    /// Reads the available bytes. The buffer grows with the received bytes, not with the length that a frame claims.
     async fn more(&mut self) -> Result<(), FrameError> {
         self.read.reserve(16 * 1024);
         match timeout(self.silence, self.from.read_buf(&mut self.read)).await {
@@ -243,7 +243,7 @@ impl Frames {
     }
 }
 
-/// Writes what is queued, and pings where there is nothing.
+/// Writes queued messages, and sends pings while the queue is empty.
 struct Pump {
     to: BufWriter<Box<dyn AsyncWrite + Send + Unpin>>,
     counters: Arc<Counters>,
@@ -251,7 +251,7 @@ struct Pump {
 
 impl Pump {
     async fn run(mut self, mut queue: UnboundedReceiver<Outgoing>, ping: Duration) {
-        // A connection that takes nothing any more is noticed by who reads from it.
+        // An error is ignored here: the reader of the connection notices that it is gone.
         let _ = self.pump(&mut queue, ping).await;
         let _ = self.to.shutdown().await;
     }
@@ -275,7 +275,8 @@ impl Pump {
         self.to.write_all(frame).await
     }
 
-    /// Announces content and sends it part by part. A file that shrank meanwhile is filled up: its digest will tell.
+    /// Announces content and sends it part by part. If the file became shorter meanwhile, zeros fill the rest, and
+    /// the agent finds the wrong digest.
     async fn content(&mut self, digest: Digest, store: Arc<dyn ContentStore>) -> io::Result<()> {
         let opened = blocking(move || store.open(digest)).await.ok().flatten();
         let length = opened.as_ref().map(|opened| opened.length);
@@ -307,7 +308,7 @@ fn encoded(message: &ToAgent) -> io::Result<Vec<u8>> {
     wire::encode(message).map_err(io::Error::other)
 }
 
-/// What a host may ask for: the content that its own catalog names, a few times each.
+/// The content that a host may ask for: what its own catalog names, a few times each.
 pub(crate) struct Allowance {
     digests: HashSet<Digest>,
     left: usize,
@@ -318,7 +319,7 @@ impl Allowance {
         Self { left: 16 + digests.len() * 8, digests }
     }
 
-    /// Whether one more request for `digest` is to be answered; an error where there were too many.
+    /// Whether one more request for `digest` may be answered. An error if there were too many requests.
     pub(crate) fn grant(&mut self, digest: Digest) -> Result<bool, SessionError> {
         self.left = self
             .left

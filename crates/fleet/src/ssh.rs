@@ -1,8 +1,8 @@
-//! SSH connections: a master process of the system's `ssh` for each host, kept for the next run to take over.
+//! SSH connections: a master process of the system's `ssh` for each host, which the next run can reuse.
 //!
-//! The master speaks to the user's own agent, keys, known hosts and configuration. It writes to a log file, never to a
-//! pipe of ours, and belongs to no terminal; it ends by itself when it was idle for long enough. Commands go through it
-//! by the multiplexing protocol of the `openssh` crate.
+//! The master uses the user's own ssh agent, keys, known hosts and configuration. It writes to a log file, never to a
+//! pipe of this process, and it belongs to no terminal. It ends by itself after it was idle for long enough. Commands
+//! use it through the multiplexing protocol of the `openssh` crate.
 
 mod config;
 mod diagnosis;
@@ -27,42 +27,43 @@ use policy::Policy;
 pub use diagnosis::ConnectError;
 pub(crate) use folder::Folder;
 
-/// How many times a login is tried again that the host dropped before it asked who was there.
+/// How often a login is tried again if the host dropped the connection before the login.
 const RETRIES: u32 = 4;
-/// The longest that a master waits for the next command of its own run, where it is not kept for others, in seconds.
+/// If connections are not kept for other runs: how long a master waits for the next command of its own run, in
+/// seconds.
 const OWN_IDLE: u64 = 60;
 
-/// How connections are made.
+/// The settings for connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// The user's ssh_config(5) instead of the usual ones.
     pub(crate) ssh_config: Option<PathBuf>,
-    /// How long an idle connection is kept for other runs; zero: not at all.
+    /// How long an idle connection is kept for other runs. Zero: it is not kept.
     pub(crate) keep: Duration,
     /// How long a connection may take.
     pub(crate) connect: Duration,
 }
 
-/// A connection that is open.
+/// An open connection.
 pub(crate) struct Connected {
     pub(crate) session: Arc<Session>,
-    /// Whether it is this run's alone, to be closed by it.
+    /// Whether it belongs to this run alone, which must close it.
     own: bool,
 }
 
 impl Connected {
-    /// Asks the master to end once its commands have.
+    /// Asks the master to end after its commands have ended.
     pub(crate) async fn close(self) {
         if self.own
             && let Some(session) = Arc::into_inner(self.session)
         {
-            // A master that is gone already is what was wanted.
+            // An error means that the master is gone already, which is fine.
             let _ = session.close().await;
         }
     }
 }
 
-/// The connection to `target`: one that is open already, unless it must be `fresh`, or a new one.
+/// Connects to `target`. Reuses an open connection unless it must be `fresh`.
 pub(crate) async fn connect(
     target: &SshSettings,
     settings: &Settings,
@@ -101,7 +102,8 @@ pub(crate) async fn connect(
                 tokio::time::sleep(gates::pause(attempt)).await
             }
             Err(error) => {
-                // A fresh connection asks whether a change shut it out: that says nothing of other hosts.
+                // A fresh connection tests whether a change locked this host. A refusal there says nothing about
+                // other hosts.
                 (error.is_refusal() && !fresh).then(|| gates.refused(&identity));
                 return Err(error);
             }
@@ -110,14 +112,15 @@ pub(crate) async fn connect(
     Err(ConnectError::GivenUp)
 }
 
-/// The files of one master in the folder of masters.
+/// The files of one master in the folder of control sockets.
 struct Master<'a> {
     base: PathBuf,
     settings: &'a Settings,
 }
 
 impl<'a> Master<'a> {
-    /// A master that others may take over is named by everything that makes its connection what it is.
+    /// A hash of all settings of the connection names the master. So a run only reuses a connection with the same
+    /// settings.
     fn new(folder: &Folder, target: &SshSettings, config: &str, settings: &'a Settings, own: bool) -> Self {
         let user_config = settings.ssh_config.clone().or_else(config::usual).map(std::fs::read);
         let user_config = user_config.and_then(Result::ok).unwrap_or_default();
@@ -131,7 +134,7 @@ impl<'a> Master<'a> {
         self.base.with_extension(extension)
     }
 
-    /// The session of a master that is alive.
+    /// Returns the session of a master that is alive.
     async fn resume(&self) -> Option<Session> {
         let log = self.file("log");
         let session = Session::resume_mux(self.base.clone().into(), Some(log.clone().into()));
@@ -139,14 +142,14 @@ impl<'a> Master<'a> {
         if !matches!(alive, Ok(Ok(()))) {
             return None;
         }
-        // The master appends to its log for as long as it is in use; nobody reads what it wrote before.
+        // The master appends to its log as long as it runs. The older lines are not needed, so the log is emptied.
         if let Ok(log) = std::fs::File::options().write(true).open(log) {
             let _ = log.set_len(0);
         }
         Some(session)
     }
 
-    /// Starts a master, unless another process has meanwhile; says whether it did.
+    /// Starts a master, unless another process has started it meanwhile. Returns whether it did.
     async fn launch(
         &self,
         target: &SshSettings,
@@ -173,7 +176,7 @@ impl<'a> Master<'a> {
         Ok((Session::resume_mux(self.base.clone().into(), Some(self.file("log").into())), true))
     }
 
-    /// What the user's configuration says about unknown keys: only asked where one was met.
+    /// Returns what the user's configuration says about unknown keys. Called only if a key was unknown.
     async fn policy(&self, target: &SshSettings) -> Policy {
         let file = self.file("asked");
         match std::fs::write(&file, config::text(self.settings, Strictness::AsConfigured)) {
@@ -187,14 +190,15 @@ impl<'a> Master<'a> {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Leaves nothing of an earlier master that is dead.
+    /// Removes the files of an earlier master that is dead.
     fn clear(&self) {
         for path in [self.base.clone(), self.file("log"), self.file("jump")] {
             let _ = std::fs::remove_file(path);
         }
     }
 
-    /// Two runs that start together make one connection: the second waits here, and takes over.
+    /// Locks the master's files. If two runs start together, the second one waits here and reuses the connection of
+    /// the first.
     async fn lock(&self) -> Result<std::fs::File, ConnectError> {
         let path = self.file("lock");
         let locked = tokio::task::spawn_blocking(move || {
@@ -212,7 +216,8 @@ impl<'a> Master<'a> {
     fn command(&self, target: &SshSettings) -> tokio::process::Command {
         let mut ssh = tokio::process::Command::new("ssh");
         ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // Away from the terminal's signals, and gone with whoever waits for it: once it is logged in it is another process.
+        // The new process group keeps the terminal's signals away. Dropping the future kills `ssh`; after the login
+        // it has become another process.
         ssh.process_group(0).kill_on_drop(true);
         ssh.arg("-F").arg(self.file("config")).arg("-E").arg(self.file("log")).arg("-S").arg(&self.base);
         let idle = if self.settings.keep.is_zero() { OWN_IDLE } else { self.settings.keep.as_secs().max(1) };
@@ -233,11 +238,12 @@ impl<'a> Master<'a> {
         ssh
     }
 
-    /// What `ProxyJump` would start, with a log of its own: else nobody would hear why a jump host refuses.
+    /// Returns the command that `ProxyJump` would start, with its own log. Without the log, the reason why a jump
+    /// host refuses would be lost.
     fn proxy(&self, jump: &str) -> String {
         let (before, last) =
             jump.rsplit_once(',').map_or((None, jump), |(before, last)| (Some(before), last));
-        // The parts were checked: none holds anything that a shell reads otherwise than as it stands, but `%`.
+        // The parts were checked: no character has a meaning for a shell. `%` has one for ssh, so it is doubled.
         let Ok(hop) = crate::target::jump(last) else { return String::new() };
         let path = |path: &Path| format!("'{}'", path.display().to_string().replace('%', "%%"));
         let mut command = format!("ssh -F {} -E {}", path(&self.file("config")), path(&self.file("jump")));

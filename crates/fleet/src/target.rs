@@ -1,32 +1,33 @@
-//! Where a host is and how it is reached: the settings of a `connection`, checked before any of them nears a command.
+//! The address of a host and how it is reached: the settings of a `connection`. They are checked before they become
+//! part of a command.
 
 use std::path::PathBuf;
 
 use converge_model::{Become, HostName};
 
-/// One host to be reached.
+/// One host that can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Its name in the inventory.
     pub name: HostName,
     /// How it is reached.
     pub reach: Reach,
-    /// How the agent comes to be root.
+    /// How the agent becomes root.
     pub escalation: Become,
-    /// The folder that stands for `/`; for `local` only.
+    /// The folder that is used as `/`. Only for `local`.
     pub root: Option<PathBuf>,
 }
 
 /// How a host is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The machine that this runs on.
+    /// The machine that the controller runs on.
     Local,
     /// SSH.
     Ssh(SshSettings),
 }
 
-/// What an inventory says of an SSH connection; the rest is the user's ssh_config(5).
+/// The inventory's settings of an SSH connection. All other settings come from the user's ssh_config(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SshSettings {
     /// A name, an address, or a `Host` of the user's ssh_config.
@@ -37,11 +38,11 @@ pub struct SshSettings {
     pub port: Option<u16>,
     /// The file of the only key to offer.
     pub key: Option<PathBuf>,
-    /// Hosts to go through, `[user@]host[:port]`, separated by commas, the first the nearest.
+    /// Jump hosts, `[user@]host[:port]`, separated by commas. The first one is nearest to the controller.
     pub jump: Option<String>,
 }
 
-/// A setting of a connection is not one.
+/// The value of a connection setting is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} {value:?} {why}")]
 pub struct TargetError {
@@ -51,7 +52,7 @@ pub struct TargetError {
 }
 
 impl SshSettings {
-    /// Checks that no setting can be taken for an option of `ssh`, a word of a shell or a line of a configuration.
+    /// Checks that no setting can be read as an option of `ssh`, a word of a shell or a line of a configuration.
     pub fn check(&self) -> Result<(), TargetError> {
         word("address", &self.address)?;
         self.user.as_deref().map_or(Ok(()), |user| word("user", user))?;
@@ -71,7 +72,7 @@ impl SshSettings {
     }
 }
 
-/// One host to go through, in its parts.
+/// The parts of one jump host.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Jump<'a> {
     pub(crate) user: Option<&'a str>,
@@ -79,7 +80,7 @@ pub(crate) struct Jump<'a> {
     pub(crate) port: Option<u16>,
 }
 
-/// Takes `[user@]host[:port]` apart; an IPv6 address with a port stands in brackets.
+/// Splits `[user@]host[:port]` into its parts. An IPv6 address with a port is in brackets.
 pub(crate) fn jump(hop: &str) -> Result<Jump<'_>, TargetError> {
     let error = |why| TargetError { setting: "jump", value: hop.to_owned(), why };
     let (user, rest) = hop.rsplit_once('@').map_or((None, hop), |(user, rest)| (Some(user), rest));
@@ -96,7 +97,7 @@ pub(crate) fn jump(hop: &str) -> Result<Jump<'_>, TargetError> {
     Ok(Jump { user, address, port })
 }
 
-/// Letters, digits and what names and addresses hold besides.
+/// Checks that a value has only letters, digits and the signs that names and addresses need.
 fn word(setting: &'static str, value: &str) -> Result<(), TargetError> {
     let error = |why| Err(TargetError { setting, value: value.to_owned(), why });
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '@' | '+' | '%');

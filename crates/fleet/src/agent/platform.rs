@@ -1,15 +1,15 @@
-//! What agents are made for: the one table of systems and processors.
+//! The table of platforms that an agent can be made for: systems and processors.
 //!
-//! Also read by the build script of `cli`, so it uses the standard library alone.
+//! The build script of `cli` includes this file too, so it uses the standard library alone.
 
 /// A system on a processor that an agent can be made for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Platform {
-    /// What `uname -s` says there.
+    /// The output of `uname -s` there.
     pub system: &'static str,
-    /// What `uname -m` says there. The first name is the one that is shown.
+    /// The output of `uname -m` there. Messages show the first name.
     pub machines: &'static [&'static str],
-    /// The name of its agent's file in the folder that `CONVERGE_AGENTS` names.
+    /// The name of the agent's file in the folder that `CONVERGE_AGENTS` names.
     pub file: &'static str,
     /// The processor in the header of an ELF file (`e_machine`).
     pub elf_machine: u16,
@@ -18,7 +18,7 @@ pub struct Platform {
 /// The platform whose agent every build makes.
 pub static BUILT: &Platform = &PLATFORMS[0];
 
-/// Every platform that an agent can be made for; a new one is a row here.
+/// Every platform that an agent can be made for. A new platform is a new row here.
 pub static PLATFORMS: [Platform; 3] = [
     Platform {
         system: "Linux",

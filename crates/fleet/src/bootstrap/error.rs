@@ -1,4 +1,4 @@
-//! Why no agent runs on a host, and what to do about it.
+//! Why no agent runs on a host, and what the user can do about it.
 
 use std::io;
 
@@ -10,30 +10,30 @@ use crate::link::excerpt;
 /// Why no agent runs.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
-    /// No agent that is carried runs on the host.
+    /// The controller carries no agent for the host.
     #[error("the host is {system} on {arch}; this converge carries {carried}")]
     WrongArch {
-        /// What `uname -s` says.
+        /// The output of `uname -s`.
         system: String,
-        /// What `uname -m` says.
+        /// The output of `uname -m`.
         arch: String,
-        /// The agents that are carried, for people.
+        /// The agents that the controller carries, as text for a message.
         carried: String,
     },
     /// The account may not become root.
     #[error("failed to become root with {with}: {said}")]
     Escalation {
-        /// The program.
+        /// The program for the escalation.
         with: &'static str,
-        /// What it said.
+        /// Its output.
         said: String,
-        /// What to do about it: the line to write, where.
+        /// What the user can do: which line to write to which file.
         help: String,
     },
     /// No folder on the host can hold the agent.
     #[error("no folder on the host can hold the agent: {0}")]
     Nowhere(String),
-    /// What came before the agent's first word was too much, or nothing.
+    /// The host printed too much before the agent's first word, or the agent never spoke.
     #[error("the host printed {NOISE_LIMIT} bytes and no agent: {0}")]
     Noise(String),
     /// The command ended before the agent spoke.
@@ -41,13 +41,13 @@ pub enum BootstrapError {
     Ended {
         /// Its exit code, if it has one.
         code: Option<i32>,
-        /// What it said.
+        /// Its output.
         said: String,
     },
-    /// The agent that answers is another than the one that was sent, and was so again after a second upload.
+    /// The agent that answers is not the one that was sent. A second upload did not help.
     #[error("the host runs another agent than the one that was sent")]
     Tampered,
-    /// Nothing in time.
+    /// The agent did not start in time.
     #[error("the agent did not start within {0} s")]
     Slow(u64),
     /// The connection failed.
@@ -56,7 +56,7 @@ pub enum BootstrapError {
 }
 
 impl BootstrapError {
-    /// A host that says this of itself has no agent among `agents`.
+    /// Returns the error for a host with this system and processor, for which `agents` has no agent.
     pub(super) fn wrong_arch(system: &str, arch: &str, agents: &AgentSet) -> Self {
         let [system, arch] = [system, arch].map(excerpt);
         let names: Vec<_> = agents.iter().map(|agent| agent.platform().to_string()).collect();
@@ -68,12 +68,12 @@ impl BootstrapError {
         Self::WrongArch { system, arch, carried }
     }
 
-    /// Whether the host answered, and what it is or allows is in the way.
+    /// Whether the host answered, and its platform or its settings prevent the start.
     pub(crate) fn is_of_host(&self) -> bool {
         matches!(self, Self::WrongArch { .. } | Self::Escalation { .. } | Self::Nowhere(_))
     }
 
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::WrongArch { system, arch, .. } => Some(another(system, arch)),
@@ -89,7 +89,7 @@ impl BootstrapError {
     }
 }
 
-/// How a converge comes to carry another agent.
+/// Returns the help: how to build a converge that carries the agent for this platform.
 fn another(system: &str, arch: &str) -> String {
     match Platform::of(system, arch) {
         Some(platform) => format!(

@@ -1,19 +1,19 @@
-//! The command that starts the agent: `bootstrap.sh`, and what one start writes before it.
+//! The command that starts the agent: `bootstrap.sh`, and the settings of one start before it.
 //!
-//! The login shell reads the command, so it holds to what `sh`, `csh` and `fish` read alike: one line, in single quotes,
-//! without `!`, `'` and backslashes.
+//! The login shell reads the command, so it uses only syntax that `sh`, `csh` and `fish` read alike: one line in
+//! single quotes, without `!`, `'` and backslashes.
 
 use std::sync::LazyLock;
 
 use crate::agent::{Agent, AgentSet};
 
-/// Characters that some login shell reads within single quotes, or that end the quotes or the line.
+/// Characters that some login shell interprets within single quotes, or that end the quotes or the line.
 const UNQUOTABLE: [char; 5] = ['\'', '!', '\\', '\n', '\r'];
 
 /// `bootstrap.sh` as one line.
 static REST: LazyLock<String> = LazyLock::new(|| joined(include_str!("bootstrap.sh")));
 
-/// The usual folders of root, and of everyone else.
+/// The usual folders of root, and of all other accounts.
 const ROOT: &str =
     r#"/var/cache/converge/agent /run/converge-agent /dev/shm/converge-agent /var/tmp/converge-agent"#;
 const USER: &str = r#""${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/converge/agent" "/dev/shm/converge-agent-$u" "/var/tmp/converge-agent-$u" "/tmp/converge-agent-$u""#;
@@ -21,18 +21,18 @@ const USER: &str = r#""${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/converge/
 /// One start of the agent.
 pub(super) struct Script<'a> {
     pub(super) agents: &'a AgentSet,
-    /// Folders for the agent instead of the usual ones, each of which [`is_plain`].
+    /// Folders for the agent instead of the usual ones. Each one [`is_plain`].
     pub(super) folders: &'a [String],
-    /// How many of the folders to pass over: those that turned out to be full.
+    /// How many of the folders to skip: they turned out to be full.
     pub(super) skip: usize,
-    /// Whether to distrust what the cache holds.
+    /// Whether to ignore the agent in the cache.
     pub(super) afresh: bool,
-    /// Marks the lines that are the script's own.
+    /// Marks the lines that the script itself prints.
     pub(super) nonce: u64,
 }
 
 impl Script<'_> {
-    /// The script as one line that can stand in single quotes.
+    /// Returns the script as one line that is safe in single quotes.
     pub(super) fn line(&self) -> String {
         let line = format!(
             "umask 077;m={:x};k={};a={};{}{}{}",
@@ -47,23 +47,24 @@ impl Script<'_> {
         line
     }
 
-    /// Defines `w SYSTEM/MACHINE`, which sets what is known of the agent for a host of this kind.
+    /// Defines the shell function `w SYSTEM/MACHINE`, which sets the digests and sizes of the agent for such a host.
     fn choice(&self) -> String {
         let rows = self.agents.iter().map(|agent| {
             let names = names(agent).collect::<Vec<_>>().join("|");
             let (digest, sha256) = (agent.digest(), agent.sha256());
             format!("{names}) n={digest};h={sha256};s={};q={};;", agent.size(), agent.gzip().len())
         });
-        // No file has this name.
+        // No file has the name `none`.
         format!("w(){{ case $1 in {}*) n=none;h=0;s=0;q=0;;esac;}};", rows.collect::<String>())
     }
 
-    /// Sets the folders as positional parameters, and `c` to the platforms whose agents may be in them. `/` belongs to
-    /// root: that tells without a process who this is.
+    /// Sets the folders as positional parameters, and `c` to the platforms whose agents may be in them. `/` belongs
+    /// to root, so `[ -O / ]` shows whether this account is root without starting a process.
     fn candidates(&self) -> String {
         let all = self.agents.iter().filter_map(|agent| names(agent).next()).collect::<Vec<_>>().join(" ");
-        // Folders of root are this machine's own: an agent that is there was made for it. A home may be shared by machines of
-        // several kinds, so the machine says which one it is, unless there is only one agent to choose.
+        // Folders of root belong to this machine alone, so an agent in them was made for it. Machines of several
+        // kinds may share a home, so there the machine reads its own platform. With only one agent there is nothing
+        // to choose.
         let own = if self.agents.iter().nth(1).is_some() { "$(uname -s)/$(uname -m)" } else { &all };
         if self.folders.is_empty() {
             return format!(
@@ -75,13 +76,13 @@ impl Script<'_> {
     }
 }
 
-/// `SYSTEM/MACHINE` for each name of the machines that an agent runs on.
+/// Returns `SYSTEM/MACHINE` for each machine name that an agent runs on.
 fn names(agent: &Agent) -> impl Iterator<Item = String> {
     let platform = agent.platform();
     platform.machines.iter().map(|machine| format!("{}/{machine}", platform.system))
 }
 
-/// Whether a folder can stand in the command as it is.
+/// Whether a folder can be written into the command without quotes.
 pub(crate) fn is_plain(folder: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
     folder.starts_with('/') && folder.chars().all(plain)
@@ -97,7 +98,8 @@ fn joined(script: &str) -> String {
     })
 }
 
-/// What stands between a script and its next line: a list of commands goes on after `;`, an open construct without it.
+/// Returns the separator between a script and its next line: `;` after a list of commands, a space or nothing inside
+/// an open construct.
 fn separator(before: &str) -> &'static str {
     let word = before.rsplit([' ', ';']).next().unwrap_or(before);
     match word {
@@ -109,7 +111,7 @@ fn separator(before: &str) -> &'static str {
     }
 }
 
-/// The first character that keeps a line out of the single quotes of every login shell.
+/// Returns the first character that is not safe in the single quotes of every login shell.
 fn unquotable(line: &str) -> Option<char> {
     line.chars().find(|c| UNQUOTABLE.contains(c))
 }
@@ -165,8 +167,8 @@ mod tests {
         }
     }
 
-    /// What a script does on a host with `uname` and a folder `cache` that holds these agents: what the agent prints, or the
-    /// words after `need`; and how often `uname` was asked before.
+    /// Runs a script on a host with `uname` and a folder `cache` that holds these agents. Returns the agent's output
+    /// or the words after `need`, and how often `uname` was called.
     fn started(agents: &AgentSet, cached: &[&str], machine: &str) -> (String, usize) {
         let folder = tempfile::tempdir().unwrap();
         let place = |path: &Path, text: &str| {

@@ -1,17 +1,18 @@
-//! The configuration that `ssh` is given: ours first, for ssh takes the first value it meets, then the user's own.
+//! The configuration for `ssh`. Converge's settings come first, because ssh uses the first value that it reads. The
+//! user's own configuration follows.
 
 use std::path::PathBuf;
 
 use super::Settings;
 
-/// What is done about a host whose key is not known.
+/// How to handle a host whose key is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strictness {
-    /// It is refused.
+    /// Refuse the host.
     Refuse,
-    /// Its key is noted and taken, as the user's configuration says.
+    /// Accept the key and record it, as the user's configuration says.
     AcceptNew,
-    /// What the user's configuration says: to be asked for, not to connect with.
+    /// Use the setting of the user's configuration. This is for `ssh -G`, not for connecting.
     AsConfigured,
 }
 
@@ -25,12 +26,12 @@ impl Strictness {
     }
 }
 
-/// The text of the configuration. Jump hosts read it too, so nothing in it is about one host.
+/// Returns the text of the configuration. Jump hosts read it too, so it has no setting for a single host.
 pub(super) fn text(settings: &Settings, strictness: Strictness) -> String {
     let user = settings.ssh_config.clone().or_else(usual);
     let system = settings.ssh_config.is_none().then(|| PathBuf::from("/etc/ssh/ssh_config"));
     let included = user.into_iter().chain(system).map(|path| format!("Include \"{}\"\n", path.display()));
-    // The log tells which host key was offered and which keys were tried; nothing more comes of it at this level.
+    // At this level the log has the offered host key and the tried keys, and no more debugging lines.
     format!(
         "BatchMode yes\n\
          {}UpdateHostKeys no\n\
@@ -53,7 +54,7 @@ pub(super) fn text(settings: &Settings, strictness: Strictness) -> String {
     )
 }
 
-/// The user's own configuration.
+/// Returns the path of the user's own configuration.
 pub(super) fn usual() -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os("HOME")?).join(".ssh/config"))
 }

@@ -1,4 +1,4 @@
-//! Why a connection failed, from the log of `ssh`. Its messages are not translated.
+//! Finds out from the log of `ssh` why a connection failed. The messages of ssh are not translated.
 
 use std::io;
 use std::process::Stdio;
@@ -11,25 +11,25 @@ use crate::target::TargetError;
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// A setting of the connection is not one.
+    /// A setting of the connection is invalid.
     #[error("failed to connect: {0}")]
     Setting(#[source] TargetError),
-    /// Nobody answers there, or the answer cannot be used.
+    /// The host does not answer, or the answer cannot be used.
     #[error("failed to connect: {why}")]
     Unreachable {
-        /// What ssh says.
+        /// The message of ssh.
         why: String,
     },
-    /// The host closed the connection before it asked who was there, as one does that has too many logins under way.
+    /// The host closed the connection before the login. An sshd with too many logins in progress does that.
     #[error("the host dropped the connection before the login: {why}")]
     Dropped {
-        /// What ssh says.
+        /// The message of ssh.
         why: String,
     },
-    /// The host does not accept the user.
+    /// The host refuses the user.
     #[error("the login was refused: {why}")]
     AuthRefused {
-        /// What ssh says.
+        /// The message of ssh.
         why: String,
         /// The keys that were offered.
         offered: Vec<String>,
@@ -39,10 +39,10 @@ pub enum ConnectError {
     HostKeyUnknown {
         /// The algorithm and fingerprint that the host offers.
         offered: String,
-        /// Whether ssh_config says to accept any key, which is not done.
+        /// Whether ssh_config says to accept any key. Converge does not do that.
         unchecked: bool,
     },
-    /// The key of the host is another than the known one.
+    /// The key of the host is not the known one.
     #[error("the host's key has changed: it offers {offered}, and {known} is known")]
     HostKeyChanged {
         /// The algorithm and fingerprint that the host offers.
@@ -50,16 +50,16 @@ pub enum ConnectError {
         /// The fingerprint that is known, and where.
         known: String,
     },
-    /// The user's ssh_config, or what it names, cannot be used.
+    /// The user's ssh_config, or a file that it names, cannot be used.
     #[error("ssh cannot use its configuration: {0}")]
     Config(String),
-    /// Nothing in time.
+    /// The connection was not made in time.
     #[error("the connection was not there after {0} s")]
     Slow(u64),
-    /// This identity was refused by other hosts and accepted by none.
+    /// Other hosts refused this identity, and no host accepted it.
     #[error("not tried: several hosts refused this user and key, and none accepted it")]
     GivenUp,
-    /// There is no `ssh`.
+    /// `ssh` is not installed, or cannot be started.
     #[error("failed to start ssh")]
     NoSsh(#[source] io::Error),
     /// The folder of control sockets cannot be used.
@@ -68,7 +68,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether it is worth a further attempt.
+    /// Whether another attempt is useful.
     pub(crate) fn is_drop(&self) -> bool {
         matches!(self, Self::Dropped { .. })
     }
@@ -78,7 +78,7 @@ impl ConnectError {
         matches!(self, Self::HostKeyUnknown { .. })
     }
 
-    /// The same, with what the user's configuration says about unknown keys.
+    /// Adds what the user's configuration says about unknown keys.
     pub(super) fn under(self, policy: Policy) -> Self {
         match self {
             Self::HostKeyUnknown { offered, .. } => {
@@ -93,7 +93,7 @@ impl ConnectError {
         matches!(self, Self::AuthRefused { .. })
     }
 
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn help(&self) -> Option<String> {
         Some(match self {
             Self::AuthRefused { offered, .. } if offered.is_empty() => {
@@ -122,13 +122,14 @@ impl ConnectError {
     }
 }
 
-/// What the log of the connection says, or else that of the jump host before it.
+/// Returns the error from the log of the connection. If that has no reason, returns the one from the log of the jump
+/// host.
 pub(super) async fn diagnose(log: &str, jump: &str) -> ConnectError {
     match failure(log) {
         ConnectError::HostKeyChanged { offered, .. } => {
             ConnectError::HostKeyChanged { offered, known: known_key(log).await }
         }
-        // What a dead proxy looks like from behind: the reason stands in its own log.
+        // A failed jump host looks like a dropped connection here. The reason is in the jump host's own log.
         ConnectError::Dropped { .. } | ConnectError::Unreachable { .. } if !jump.is_empty() => {
             through(failure(jump))
         }
@@ -175,7 +176,7 @@ fn failure(log: &str) -> ConnectError {
     }
 }
 
-/// Whether the host was there and hung up before it asked for a user.
+/// Whether the host answered and closed the connection before the login.
 fn dropped(log: &str, said: &[&str]) -> bool {
     let hung_up = [
         "kex_exchange_identification",
@@ -187,7 +188,7 @@ fn dropped(log: &str, said: &[&str]) -> bool {
     !asked && said.iter().any(|line| hung_up.iter().any(|mark| line.contains(mark)))
 }
 
-/// The lines that are no debugging, without their line ends.
+/// Returns the lines that are not debugging lines, without their line ends.
 fn said(log: &str) -> Vec<&str> {
     let told = |line: &&str| !line.is_empty() && !line.starts_with("debug") && !line.starts_with("OpenSSH_");
     log.lines().map(str::trim).filter(told).collect()
@@ -210,7 +211,8 @@ fn offered_identities(log: &str) -> Vec<String> {
     after(log, "debug1: Offering public key: ").map(shown).take(8).collect()
 }
 
-/// The fingerprint of the key that the log says is in the way: `Offending ED25519 key in FILE:LINE`.
+/// Returns the fingerprint of the known key that does not match, from the log line `Offending ED25519 key in
+/// FILE:LINE`.
 async fn known_key(log: &str) -> String {
     let place = log.lines().find_map(|line| line.strip_prefix("Offending ")?.split_once(" key in "));
     let Some((_, place)) = place else { return "another".to_owned() };
@@ -220,12 +222,12 @@ async fn known_key(log: &str) -> String {
     }
 }
 
-/// The fingerprint of the key at `FILE:LINE`, as ssh-keygen(1) tells it of one key on its standard input.
+/// Returns the fingerprint of the key at `FILE:LINE`. ssh-keygen(1) computes it from the key on its standard input.
 async fn fingerprint(place: &str) -> Option<String> {
     let (file, line) = place.rsplit_once(':')?;
     let known = std::fs::read_to_string(file).ok()?;
     let entry = known.lines().nth(line.parse::<usize>().ok()?.checked_sub(1)?)?;
-    // Behind an optional mark and the names stand the type and the key.
+    // The key type and the key follow an optional marker and the host names.
     let fields: Vec<_> = entry.split_whitespace().filter(|field| !field.starts_with('@')).collect();
     let key = fields.get(1..3)?.join(" ");
     let mut keygen = tokio::process::Command::new("ssh-keygen");

@@ -1,5 +1,5 @@
-//! The private folder of control sockets: short, for a socket's path has room for 107 bytes, and swept of what earlier
-//! runs left.
+//! The private folder of control sockets. Its path is short, because the path of a socket has room for 107 bytes.
+//! Files that earlier runs left there are removed.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -9,24 +9,24 @@ use std::time::{Duration, SystemTime};
 
 use crate::gates::random;
 
-/// The longest path of a folder: `ssh` appends the name of the socket and a suffix of 17 bytes while it binds.
+/// The longest path of a folder. `ssh` appends the name of the socket, and a suffix of 17 bytes while it binds.
 const LONGEST: usize = 107 - 17 - 17;
-/// How many random names are tried: one is enough, unless somebody guesses.
+/// How many random names are tried. One is enough, unless another user guesses it.
 const RANDOM_NAMES: usize = 8;
-/// Nothing younger than this is swept: its master may still be connecting.
+/// Younger files are not removed: their master may still be connecting.
 const OLD: Duration = Duration::from_secs(15 * 60);
 
-/// The place in /tmp for folders of which nobody knows the name before they are made.
+/// The place in /tmp for folders with a random name that other users cannot know in advance.
 const LAST_RESORT: &str = "/tmp";
 
 /// The folder.
 pub(crate) struct Folder(PathBuf);
 
-/// Where folders of control sockets may be.
+/// Where the folder of control sockets may be.
 struct Places {
-    /// The user's folder of what lives as long as the login.
+    /// The user's runtime folder, which lasts as long as the login.
     runtime: Option<PathBuf>,
-    /// The user's folder of what Converge remembers.
+    /// The user's folder for the state of Converge.
     state: Option<PathBuf>,
 }
 
@@ -40,7 +40,7 @@ impl Places {
 }
 
 impl Folder {
-    /// The user's folder, made where it is missing. No name that another user can take stands in its way.
+    /// Returns the user's folder, and creates it if it is missing. Another user cannot block it by taking its name.
     pub(crate) fn usual() -> io::Result<Self> {
         Self::in_places(&Places::of_user())
     }
@@ -59,15 +59,16 @@ impl Folder {
         }
     }
 
-    /// The folder that `record` names, for homes whose path is too long for a socket or whose file system has none: the
-    /// next run finds it there, and what others make in /tmp is never taken for it.
+    /// Returns the folder that the file `record` names. It is used if the path of the home is too long for a socket,
+    /// or if its file system has no sockets. The next run finds the same folder there, and a folder that another user
+    /// makes in /tmp is never used.
     fn recorded(record: &Path) -> io::Result<Self> {
         let known = std::fs::read_to_string(record).map(PathBuf::from);
         if let Some(folder) = known.ok().filter(|path| path.is_dir()).and_then(|path| Self::at(path).ok()) {
             return Ok(folder);
         }
         let folder = Self::random()?;
-        // Where it cannot be kept, the next run has a folder and connections of its own.
+        // If the record cannot be written, the next run has its own folder and its own connections.
         let new = record.with_extension(std::process::id().to_string());
         let _ = std::fs::write(&new, folder.0.as_os_str().as_encoded_bytes())
             .and_then(|()| std::fs::rename(&new, record));
@@ -78,7 +79,7 @@ impl Folder {
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..RANDOM_NAMES {
             let path = Path::new(LAST_RESORT).join(format!("converge-{:016x}", random()));
-            // One that is there already is somebody else's, whoever it belongs to.
+            // A folder that exists already may belong to another program, so it is not used.
             match std::fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Self::at(path),
                 Err(error) => last = error,
@@ -87,7 +88,8 @@ impl Folder {
         Err(last)
     }
 
-    /// The folder at `path`: a real folder, the user's own, closed to everyone else, in which sockets can be.
+    /// Returns the folder at `path`. It must be a real folder of the user, closed to all others, that can hold
+    /// sockets.
     pub(crate) fn at(path: PathBuf) -> io::Result<Self> {
         if path.as_os_str().len() > LONGEST {
             return Err(io::Error::other(format!("{} is too long for a control socket", path.display())));
@@ -124,7 +126,7 @@ impl Folder {
     }
 }
 
-/// Whether `path` is a real folder of this user, closed to everyone else.
+/// Whether `path` is a real folder of this user and closed to all others.
 fn is_private(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|found| {
         found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0

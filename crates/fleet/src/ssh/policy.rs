@@ -1,4 +1,4 @@
-//! What the user's ssh_config(5) says about hosts whose key is not known, asked of `ssh` itself.
+//! Asks `ssh` what the user's ssh_config(5) says about hosts whose key is not known.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -9,24 +9,24 @@ use tokio::time::timeout;
 
 use crate::target::{SshSettings, jump};
 
-/// How long `ssh` may take to read its configuration: it may have to look names up.
+/// How long `ssh` may take to read its configuration. It may have to look up names.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The most hosts on the way to one.
+/// The most jump hosts before a target.
 const MOST_HOPS: usize = 8;
 
-/// What is said of a host and of all before it. A later one prevails: `no` for one host is no reason to accept what another
-/// refuses.
+/// The policy for a host and all jump hosts before it. The later variant wins: `no` for one host is no reason to
+/// accept a key that another host's setting refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Policy {
-    /// Unknown keys are accepted, changed ones are not: `accept-new`.
+    /// Unknown keys are accepted, changed ones are refused: `accept-new`.
     AcceptNew,
     /// Any key is accepted: `no`.
     Unchecked,
-    /// Unknown keys are refused, or a person is asked.
+    /// Unknown keys are refused, or the user is asked.
     Strict,
 }
 
-/// The policy of the configuration in `config` for `target`; the strictest where there are hosts before it.
+/// Returns the policy of the configuration `config` for `target`. With jump hosts, the strictest policy counts.
 pub(super) async fn policy(config: &Path, target: &SshSettings) -> Policy {
     let Some(told) = told(config, target.user.as_deref(), target.port, &target.address).await else {
         return Policy::Strict;
@@ -41,7 +41,7 @@ pub(super) async fn policy(config: &Path, target: &SshSettings) -> Policy {
     policy
 }
 
-/// What `ssh -G` tells: the settings as they come out for one host.
+/// Returns the output of `ssh -G`: the resulting settings for one host.
 async fn told(config: &Path, user: Option<&str>, port: Option<u16>, address: &str) -> Option<String> {
     let mut ssh = Command::new("ssh");
     ssh.arg("-G").arg("-F").arg(config).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);

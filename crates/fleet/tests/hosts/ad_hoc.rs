@@ -1,4 +1,4 @@
-//! Commands without a catalog: what is passed on of what a host says of them, and how they end.
+//! Commands without a catalog: which output is passed on, and how commands end.
 
 use std::time::{Duration, Instant};
 

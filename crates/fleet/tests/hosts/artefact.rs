@@ -1,4 +1,4 @@
-//! The agent that is uploaded: one static program that needs nothing of a host.
+//! The agent that is uploaded: one static program that needs nothing on a host.
 
 #[path = "../../build-agent.rs"]
 mod build_agent;
@@ -15,15 +15,16 @@ use converge_tests::act::Stage;
 use crate::embed::packed;
 use crate::support::{local, scratch, skipped, workspace};
 
-/// The most bytes that the agent takes on a host.
+/// The most disk space of the agent on a host, in bytes.
 const DISK_LIMIT: usize = 6_000_000;
-/// The most bytes of it that a first contact sends to a host with gzip.
+/// The most bytes of the first contact with a host that has gzip.
 const WIRE_LIMIT: usize = 1_700_000;
-/// The most memory that it holds at once over forty resources.
+/// The most memory of the agent for forty resources, in bytes.
 const MEMORY_LIMIT: u64 = 8_000_000;
-/// The most time from its start to its hello beyond what a bare static program takes to its first word.
+/// The most time from the agent's start to its hello, beyond what a minimal static program needs for its first
+/// output.
 const START_LIMIT: Duration = Duration::from_millis(15);
-/// How often a start is timed; the best counts, in which nothing else had a part.
+/// How many starts are measured. The fastest counts, because other processes disturbed it least.
 const STARTS: usize = 20;
 
 pub(crate) fn built() -> PathBuf {
@@ -107,7 +108,7 @@ fn bare(folder: &Path) -> PathBuf {
     program
 }
 
-/// The time from the start of a program to the first that it says.
+/// Returns the time from the start of a program to its first output.
 fn first_word(program: &Path) -> Duration {
     let started = Instant::now();
     let mut child = Command::new(program)
@@ -116,7 +117,7 @@ fn first_word(program: &Path) -> Duration {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // The magic comes when the program begins; the frame after it is the hello.
+    // The magic is the program's first output. The frame after it is the hello.
     let mut said = [0; 64];
     let mut out = child.stdout.take().unwrap();
     let mut heard = 0;

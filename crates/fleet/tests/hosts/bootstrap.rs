@@ -1,4 +1,4 @@
-//! The start of the agent on hosts that make it hard.
+//! The start of the agent on difficult hosts.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -16,12 +16,12 @@ async fn failure(host: &Host) -> BootstrapError {
     }
 }
 
-/// A server whose logins print before the command, or run it with another shell.
+/// A server whose logins print text before the command, or run it with another shell.
 fn forcing(command: &str) -> Option<Sshd> {
     Sshd::start(&format!("ForceCommand {command}"))
 }
 
-/// A file system at `path` for as long as it lives; none without the right to mount.
+/// A file system at `path` as long as the value exists. None if the test may not mount.
 struct Mounted<'a>(&'a Path);
 
 impl<'a> Mounted<'a> {
@@ -125,7 +125,7 @@ async fn folders_that_cannot_hold_it_are_passed_over() {
     let at = |name: &str| scratch.path().join(name);
     let (noexec, full, link) = (at("noexec"), at("full"), at("link"));
     let Some(_noexec) = Mounted::new(&noexec, "noexec,size=100m") else { return };
-    // There is room for what is sent, and none for what it unpacks to.
+    // There is room for the packed agent, but not for the unpacked one.
     let Some(_full) = Mounted::new(&full, &format!("size={}", tiny().gzip().len() + 65_536)) else { return };
     symlink(scratch.path(), &link).unwrap();
     let host = with_folders(scratch.path(), &[&noexec, &link, &full, &at("good")]);
@@ -165,7 +165,7 @@ async fn uploads_that_meet_do_not_disturb_each_other() {
     assert_eq!(agents(&scratch.path().join("agent")).len(), 1);
 }
 
-/// A server in whose sessions these programs stand before the real ones.
+/// A server whose sessions find these programs before the real ones.
 fn pretending(programs: &[(&str, &str)]) -> Option<(tempfile::TempDir, Sshd)> {
     let folder = scratch();
     for (name, text) in programs {
@@ -189,8 +189,8 @@ async fn another_processor_is_named_before_anything_is_sent() {
 
 #[tokio::test]
 async fn a_host_without_tools_takes_the_agent_all_the_same() {
-    // No `head -c`, and no `sha256sum` that `command -v` could find would be better still; one that is missing is
-    // the shell's own affair.
+    // This host has no `head -c`. A host without `sha256sum` too would be a better test, but `command -v` of the
+    // shell itself decides that.
     let Some((_programs, sshd)) = pretending(&[("head", "exit 1")]) else { return };
     let small = script("printf '\\0converge-agent\\001'; exit 0");
     let host = sshd.host(small);
@@ -198,7 +198,7 @@ async fn a_host_without_tools_takes_the_agent_all_the_same() {
     assert!(matches!(error, HostError::Session(_)), "the magic was reached: {error}");
 }
 
-/// The bytes to a host that runs these programs in place of its own, and what the agent is.
+/// Returns the bytes sent to a host that runs these programs instead of its own, and the agent.
 async fn sent(programs: &[(&str, &str)]) -> Option<(u64, Agent)> {
     let (_programs, sshd) = pretending(programs)?;
     let host = sshd.host(tiny());
@@ -207,7 +207,7 @@ async fn sent(programs: &[(&str, &str)]) -> Option<(u64, Agent)> {
     Some((host.traffic().up, tiny()))
 }
 
-/// What the rest of a first contact may take: the command.
+/// The most bytes of the rest of a first contact: the command.
 const COMMAND: u64 = 4096;
 
 #[tokio::test]
@@ -216,7 +216,7 @@ async fn the_agent_is_sent_compressed_and_plain_where_there_is_no_gzip() {
     let gzip = agent.gzip().len() as u64;
     assert!(packed > gzip && packed <= gzip + COMMAND, "{packed} bytes for {gzip}");
 
-    // Not found, as a shell tells it.
+    // The exit code of a shell for a command that it cannot find.
     let Some((plain, agent)) = sent(&[("gzip", "exit 127")]).await else { return };
     let size = agent.size() as u64;
     assert!(plain > size && plain <= size + COMMAND, "{plain} bytes for {size}");

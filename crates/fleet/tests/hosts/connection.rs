@@ -1,4 +1,4 @@
-//! Connections: kept and new, refused and dropped, and what is said of each.
+//! Connections: kept and new, refused and dropped, and the message for each.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use converge_model::HostState;
 use crate::sshd::{Sshd, generate};
 use crate::support::{asked, project, script, target, tiny};
 
-/// Why the host cannot be connected to.
+/// Returns why the host cannot be connected to.
 async fn refusal(host: &Host) -> ConnectError {
     match host.facts().await {
         Err(error @ HostError::Connect(_)) => {
@@ -22,7 +22,7 @@ async fn refusal(host: &Host) -> ConnectError {
     }
 }
 
-/// How many connections the server has seen.
+/// Returns how many connections the server has logged.
 fn connections(sshd: &Sshd) -> usize {
     sshd.logged("Connection from ")
 }
@@ -94,7 +94,7 @@ async fn a_connection_that_died_meanwhile_is_made_again() {
     let Some(sshd) = Sshd::start("") else { return };
     let host = sshd.host(tiny());
     host.facts().await.unwrap();
-    // What a master leaves that was killed: a socket that nobody listens at.
+    // Simulates a master that was killed: its socket is left, and no process listens on it.
     for entry in std::fs::read_dir(sshd.path("control")).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.extension().is_none() {
             std::fs::remove_file(&entry).unwrap();
@@ -121,7 +121,7 @@ async fn an_unknown_host_key_is_refused_with_its_fingerprint() {
     );
 }
 
-/// Adds lines to what the user's own ssh_config says.
+/// Adds lines to the user's ssh_config.
 fn configure(sshd: &Sshd, lines: &str) {
     let config = std::fs::read_to_string(sshd.path("ssh_config")).unwrap();
     std::fs::write(sshd.path("ssh_config"), format!("{config}{lines}\n")).unwrap();
@@ -193,7 +193,7 @@ async fn a_refused_login_is_not_repeated_and_an_identity_is_given_up() {
 #[tokio::test]
 async fn a_host_that_is_not_there_is_unreachable() {
     let Some(sshd) = Sshd::start("") else { return };
-    // Port 1 of loopback: nobody listens there.
+    // No process listens on port 1 of loopback.
     let settings = SshSettings { port: Some(1), ..sshd.settings() };
     let error = refusal(&sshd.host_with(tiny(), sshd.options(), settings)).await;
     assert!(matches!(&error, ConnectError::Unreachable { why } if why.contains("refused")), "{error}");

@@ -1,4 +1,4 @@
-//! The agents that the command-line tool carries beside its own: the folder that its build script reads.
+//! The additional agents that the command-line tool carries: the folder that its build script reads.
 
 #[path = "../../embed-agents.rs"]
 mod embed_agents;
@@ -17,7 +17,7 @@ fn header(machine: u16) -> Vec<u8> {
     elf
 }
 
-/// The array of the agents: one that was built, and those in a folder.
+/// Returns the array of the agents: a built one, and those in a folder.
 fn list(folder: Option<&Path>) -> Result<String, String> {
     let out = scratch();
     let built = out.path().join("built");
@@ -26,14 +26,14 @@ fn list(folder: Option<&Path>) -> Result<String, String> {
     Ok(listed.replace(&out.path().display().to_string(), "OUT"))
 }
 
-/// A built agent as it is embedded and sent.
+/// Returns a built agent as it is embedded and sent.
 pub(crate) fn packed(built: &Path) -> Vec<u8> {
     let out = scratch();
     embedded(built, None, out.path()).unwrap();
     std::fs::read(out.path().join("converge-agent-x86_64-linux.gz")).unwrap()
 }
 
-/// What is wrong with a folder that holds one file.
+/// Returns the error for a folder that holds one file.
 fn mistake(name: &str, bytes: &[u8]) -> String {
     let folder = scratch();
     std::fs::write(folder.path().join(name), bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Hosts as they are met: this machine, and real `sshd` processes on loopback addresses.
+//! Hosts for the tests: this machine, and real `sshd` processes on loopback addresses.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! The conversation with an agent: what is exchanged, what it costs, and what each way of breaking it means.
+//! The conversation with an agent: its messages, its cost, and the error for each broken rule.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::support::{
     Store, asked, catalog, compiled, local, options, project, scratch, script, skipped, store, target, tiny,
 };
 
-/// The error of a look under a project that makes the agent misbehave.
+/// Returns the error of a look with a project name that makes the agent misbehave.
 async fn look_error(project_name: &str) -> HostError {
     let scratch = scratch();
     local(scratch.path(), tiny()).look(&asked().ask, project(project_name)).await.unwrap_err()
@@ -48,12 +48,12 @@ async fn a_look_costs_the_same_exchanges_whatever_the_size_of_the_catalog() {
         host.traffic()
     };
     let empty = cost(catalog("shop", &[]), Arc::default()).await;
-    // The command and the hello; the job and the plan.
+    // Two exchanges: the command and the hello, the job and the plan.
     assert_eq!((empty.exchanges, empty.uploads), (2, 0));
     assert!(empty.up + empty.down < 6 * 1024, "{empty:?}");
 
     let (digests, store) = store(&(0..500u32).map(|n| n.to_le_bytes().to_vec()).collect::<Vec<_>>());
-    // One more for all of the content.
+    // One more exchange for all of the content.
     assert_eq!(cost(catalog("shop", &digests), store).await.exchanges, 3);
 }
 
@@ -142,7 +142,7 @@ async fn a_look_has_a_deadline() {
 #[tokio::test]
 async fn an_agent_is_kept_company_while_its_catalog_is_compiled() {
     let scratch = scratch();
-    // The tiny agent takes a second of silence for the end.
+    // The tiny agent ends after a second of silence.
     let slow = |facts: &_| {
         std::thread::sleep(Duration::from_millis(1500));
         project("shop")(facts)
@@ -150,7 +150,7 @@ async fn an_agent_is_kept_company_while_its_catalog_is_compiled() {
     local(scratch.path(), tiny()).look(&asked().ask, slow).await.unwrap();
 }
 
-/// An act that waits to be stopped, under way.
+/// Starts an act that waits to be stopped.
 async fn waiting(
     host: Host,
     root: &std::path::Path,
@@ -172,7 +172,7 @@ fn rooted(scratch: &std::path::Path, options: Options) -> Host {
     Fleet::new(tiny(), options).unwrap().host(target)
 }
 
-/// Waits until the agent has said in its folder that it stopped.
+/// Waits until the agent has written in its folder that it stopped.
 async fn stopped(root: &std::path::Path) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !root.join("stopped").exists() {
@@ -235,7 +235,7 @@ async fn a_look_cannot_write() {
         return skipped("only root's looks are fenced");
     }
     let scratch = scratch();
-    // Other tests may mount elsewhere meanwhile.
+    // Other tests may mount other places meanwhile.
     let fenced =
         |line: &&str| ["/", "/tmp", "/var/tmp", "/var/log"].contains(&line.split(' ').nth(1).unwrap());
     let mounts = || {
@@ -243,14 +243,14 @@ async fn a_look_cannot_write() {
         table.lines().filter(fenced).map(str::to_owned).collect::<Vec<_>>()
     };
     let before = mounts();
-    // Outside of the scratch folders, where what is written inside the fence is only thrown away.
+    // This path is outside the scratch folders: the fence discards writes inside them.
     let target = std::path::Path::new("/var/lib/written-by-a-look-of-converge");
     let project_name = format!("write {}", target.display());
     let error = local(scratch.path(), tiny()).look(&asked().ask, project(&project_name)).await.unwrap_err();
     let left = std::fs::remove_file(target);
     assert_eq!(error.to_string(), std::io::ErrorKind::ReadOnlyFilesystem.to_string());
     assert!(left.is_err(), "something was written");
-    // What is written there is thrown away.
+    // The fence discards this write.
     let inside = scratch.path().join("x");
     let project_name = format!("write {}", inside.display());
     local(scratch.path(), tiny()).look(&asked().ask, project(&project_name)).await.unwrap_err();
@@ -258,7 +258,7 @@ async fn a_look_cannot_write() {
     assert_eq!(mounts(), before);
 }
 
-/// Waits for the agent to say that it is at its step.
+/// Waits until the agent reports that its step runs.
 async fn at_its_step(asked: &mut crate::support::Asked) {
     while let Some(event) = asked.events.recv().await {
         if event == (EventKind::HostState { phase: "waiting".into() }) {

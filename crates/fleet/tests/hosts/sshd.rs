@@ -1,4 +1,4 @@
-//! A real `sshd` on a loopback address, with everything of its own in a temporary folder.
+//! A real `sshd` on a loopback address. All its files are in a temporary folder.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,7 @@ use converge_fleet::{Agent, Fleet, Host, Options, Reach, SshSettings};
 
 use crate::support::{options, scratch, skipped, target};
 
-/// A running sshd, its log, and a client's configuration that knows it.
+/// A running sshd, its log, and a client configuration for it.
 pub(crate) struct Sshd {
     pub(crate) scratch: tempfile::TempDir,
     pub(crate) port: u16,
@@ -20,7 +20,7 @@ pub(crate) struct Sshd {
 }
 
 impl Drop for Sshd {
-    /// Ends the server, and the connections that are kept to it.
+    /// Ends the server and the kept connections to it.
     fn drop(&mut self) {
         for socket in std::fs::read_dir(self.path("control")).into_iter().flatten().flatten() {
             let mut ssh = Command::new("ssh");
@@ -33,7 +33,8 @@ impl Drop for Sshd {
 }
 
 impl Sshd {
-    /// A server with these lines in its configuration; none, and a word about it, where there is no sshd.
+    /// Starts a server with these lines in its configuration. If there is no sshd, reports the skipped test and
+    /// returns None.
     pub(crate) fn start(lines: &str) -> Option<Self> {
         let Some(sshd) = program() else {
             skipped("no sshd on this machine");
@@ -47,7 +48,7 @@ impl Sshd {
         std::fs::copy(at("id.pub"), at("authorized_keys")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         std::fs::write(at("sshd_config"), server_config(scratch.path(), port, lines)).unwrap();
-        // Root's sshd wants its empty folder; nobody else's does.
+        // The sshd of root needs this empty folder. The sshd of another account does not.
         let _ = std::fs::create_dir("/run/sshd");
         let mut process = Command::new(sshd)
             .args(["-D", "-e", "-f"])
@@ -66,12 +67,12 @@ impl Sshd {
         self.scratch.path().join(name)
     }
 
-    /// How often the server's log holds `mark` so far.
+    /// Returns how often the server's log has `mark` so far.
     pub(crate) fn logged(&self, mark: &str) -> usize {
         self.log.lock().unwrap().matches(mark).count()
     }
 
-    /// Makes the client know `key`, and no other, as the server's.
+    /// Sets `key` as the only known key of the server.
     pub(crate) fn trust(&self, key: &Path) {
         let key = std::fs::read_to_string(key).unwrap();
         std::fs::write(self.path("known_hosts"), format!("[127.0.0.1]:{} {key}", self.port)).unwrap();
@@ -94,7 +95,7 @@ impl Sshd {
         SshSettings { address: "127.0.0.1".into(), ..SshSettings::default() }
     }
 
-    /// The host behind this server, with an agent.
+    /// Returns the host behind this server, with an agent.
     pub(crate) fn host(&self, agent: Agent) -> Host {
         self.host_with(agent, self.options(), self.settings())
     }
@@ -125,7 +126,7 @@ fn server_config(scratch: &Path, port: u16, lines: &str) -> String {
         + "PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nLogLevel VERBOSE\n"
 }
 
-/// Waits until the server listens, then keeps what it logs.
+/// Waits until the server listens, then collects its log.
 fn listen(mut stderr: BufReader<std::process::ChildStderr>) -> Arc<Mutex<String>> {
     let mut line = String::new();
     while !line.contains("Server listening") {

@@ -1,4 +1,4 @@
-//! What the tests share: agents, fleets in temporary folders, catalogs.
+//! Helpers for the tests: agents, fleets in temporary folders, catalogs.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use converge_model::{
 };
 use tokio::sync::{mpsc, watch};
 
-/// The agent of the tests, which `examples/tiny-agent.rs` is.
+/// The agent of the tests, built from `examples/tiny-agent.rs`.
 pub(crate) fn tiny() -> Agent {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().parent().unwrap().join("examples/tiny-agent");
@@ -25,12 +25,12 @@ pub(crate) fn tiny() -> Agent {
     )
 }
 
-/// Something that is no agent: a shell script in its place.
+/// A shell script in place of an agent.
 pub(crate) fn script(text: &str) -> Agent {
     Agent::new(BUILT, format!("#!/bin/sh\n{text}\n").into_bytes())
 }
 
-/// A temporary folder with room in its path for a control socket.
+/// A temporary folder whose path is short enough for a control socket.
 pub(crate) fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("cf").tempdir_in("/tmp").unwrap()
 }
@@ -59,7 +59,7 @@ pub(crate) fn local(scratch: &Path, agent: Agent) -> Host {
     Fleet::new(agent, options(scratch)).unwrap().host(target(Reach::Local))
 }
 
-/// An ask, its events, and the word to stop.
+/// An ask, its events, and the sender of the stop order.
 pub(crate) struct Asked {
     pub(crate) ask: Ask,
     pub(crate) events: mpsc::Receiver<EventKind>,
@@ -78,7 +78,7 @@ pub(crate) fn asked() -> Asked {
 }
 
 impl Asked {
-    /// The words of the phases and states that were reported so far.
+    /// Returns the words of the phases and states that were reported so far.
     pub(crate) fn phases(&mut self) -> Vec<String> {
         let mut phases = Vec::new();
         while let Ok(event) = self.events.try_recv() {
@@ -127,7 +127,7 @@ pub(crate) fn store(contents: &[Vec<u8>]) -> (Vec<Digest>, Arc<Store>) {
     (digests, Arc::new(store))
 }
 
-/// What compiles to `catalog`, whatever the facts.
+/// A compile function that returns `catalog` for any facts.
 pub(crate) fn compiled(
     catalog: Catalog,
     content: Arc<Store>,
@@ -140,7 +140,7 @@ pub(crate) fn project(name: &str) -> impl FnOnce(&Facts) -> Result<Prepared, Com
     compiled(catalog(name, &[]), Arc::default())
 }
 
-/// A shell's word for a path.
+/// Returns a path in quotes for a shell.
 pub(crate) fn quoted(path: &Path) -> String {
     format!("'{}'", path.display())
 }
@@ -150,7 +150,7 @@ pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// Says that a test did not run, and why; that is a failure where everything is expected to be there.
+/// Reports that a test did not run, and why. Fails instead if `CI` is set, because there all tests must run.
 pub(crate) fn skipped(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "cannot run: {why}");
     println!("skipped: {why}");
