@@ -1,4 +1,4 @@
-//! Embeds the built-in modules: writes a list of the files below `modules/`, each by `include_bytes!`.
+//! Embeds the built-in modules: writes a list of the files below `modules/`, each with `include_bytes!`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ fn main() -> io::Result<()> {
     fs::write(out.join("modules.rs"), list)
 }
 
-/// The folders in `folder` in the order of their names; none where it is not there.
+/// Returns the module folders in `folder`, sorted by name. Empty if `folder` does not exist.
 fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
@@ -41,7 +41,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     println!("cargo::rerun-if-changed={}", folder.display());
     for path in entries(folder)? {
         match path.is_dir() {
-            // The cases of a module are tests; they are not shipped.
+            // The cases of a module are tests, so they are not embedded.
             true if name(&path) == "cases" => {}
             true => walk(&path, files)?,
             false => files.push(path),

@@ -1,5 +1,5 @@
-//! The hosts of a run as the engine asks them: a trait, and the fleet behind it. How an inventory's settings become the
-//! fleet's is here too.
+//! The interface from the engine to the hosts of a run: a trait, and its implementation with a fleet. This file also
+//! converts an inventory's connection settings into the fleet's.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,12 +11,12 @@ use converge_fleet::{
 use converge_lang::{Connection, Inventory, Transport};
 use converge_model::{AdHoc, Answer, Digest, Facts, HostName, HostPlan, HostReport, Masker, Ran};
 
-/// What a host should be, from its facts.
+/// Makes the desired state of a host from its facts.
 pub type Compile = Box<dyn FnOnce(&Facts) -> Result<Prepared, CompileError> + Send>;
 
-/// What a run asks of its hosts.
+/// The requests of a run to its hosts.
 pub trait Hosts: Send + Sync + 'static {
-    /// Looks at a host, and changes nothing.
+    /// Looks at a host. Changes nothing.
     fn look(
         &self,
         host: &HostName,
@@ -24,10 +24,10 @@ pub trait Hosts: Send + Sync + 'static {
         compile: Compile,
     ) -> impl Future<Output = Result<HostPlan, HostError>> + Send;
 
-    /// The seconds by which the clock of a host was ahead when it was last heard; negative where it is behind.
+    /// Seconds by which the clock of a host was ahead at the last contact. Negative if it is behind.
     fn skew(&self, host: &HostName) -> i64;
 
-    /// Carries out the plan that `token` stands for.
+    /// Carries out the plan with the digest `token`.
     fn act(
         &self,
         host: &HostName,
@@ -37,12 +37,13 @@ pub trait Hosts: Send + Sync + 'static {
     ) -> impl Future<Output = Result<HostReport, HostError>> + Send;
 }
 
-/// What is made of the facts of a host before a command runs there: what takes secrets out of its output.
+/// Makes the masker of a host from its facts, before a command runs there. The masker removes secrets from the
+/// output.
 pub type Learn = Box<dyn FnOnce(&Facts) -> Masker + Send>;
 
-/// What is asked of hosts beside their catalogs.
+/// Requests to hosts without catalogs.
 pub trait AdHocHosts: Send + Sync + 'static {
-    /// Runs a command. None: the run was stopped before it began.
+    /// Runs a command. Returns None if the run was stopped before the command began.
     fn exec(
         &self,
         host: &HostName,
@@ -55,12 +56,12 @@ pub trait AdHocHosts: Send + Sync + 'static {
     fn ping(&self, host: &HostName, ask: Ask) -> impl Future<Output = Result<Answer, HostError>> + Send;
 }
 
-/// The hosts of an inventory, over a fleet.
+/// The hosts of an inventory, reached through a fleet.
 pub struct FleetHosts(HashMap<HostName, Host>);
 
 impl FleetHosts {
-    /// `hosts` of `inventory`, whose project is in `root`, and those that a rollout may need beside them. Nothing is
-    /// connected yet.
+    /// Creates `hosts` of `inventory`, and all other hosts if a rollout has gates on them. The project is in `root`.
+    /// Connects to no host yet.
     pub fn new(fleet: &Fleet, inventory: &Inventory, root: &Path, hosts: &[HostName]) -> Self {
         let host = |name: &HostName| fleet.host(target(name, &inventory.connection(name), root));
         let has_gates = inventory.rollouts().iter().any(|rollout| !rollout.gates.is_empty());
@@ -68,12 +69,12 @@ impl FleetHosts {
         Self(hosts.iter().chain(beside).map(|name| (name.clone(), host(name))).collect())
     }
 
-    /// What a host says of itself.
+    /// Returns the facts of a host.
     pub async fn facts(&self, host: &HostName) -> Result<Facts, HostError> {
         self.get(host)?.facts().await
     }
 
-    /// What the conversation with a host has cost so far; nothing for one that is not of the run.
+    /// Returns the cost of the conversations with a host so far. Zero for a host that is not in the run.
     pub fn traffic(&self, host: &HostName) -> Traffic {
         self.0.get(host).map(Host::traffic).unwrap_or_default()
     }
@@ -126,7 +127,7 @@ impl AdHocHosts for FleetHosts {
     }
 }
 
-/// How the fleet reaches a host with these settings; paths are those of the project in `project`.
+/// Returns the fleet's settings for a host. Relative paths start at `project`, the folder of the project.
 pub fn target(name: &HostName, connection: &Connection, project: &Path) -> Target {
     let (reach, root) = match &connection.transport {
         Transport::Local { root } => (Reach::Local, root.as_ref().map(|root| project.join(root))),
@@ -145,7 +146,8 @@ fn ssh(name: &HostName, connection: &Connection, project: &Path) -> SshSettings 
     }
 }
 
-/// The file that `key=` names: below the user's home where it starts with `~/`, else absolute or the project's.
+/// Returns the file that `key=` names: below the user's home if it starts with `~/`, otherwise absolute or relative
+/// to the project.
 fn key_file(key: &str, project: &Path, home: Option<PathBuf>) -> PathBuf {
     match (key.strip_prefix("~/"), home) {
         (Some(rest), Some(home)) => home.join(rest),

@@ -1,8 +1,8 @@
-//! A run, from the files of a project to its result: what the command line and a daemon share.
+//! A run, from the files of a project to its result. The command line and the daemon share this code.
 //!
-//! It finds the project, reads it through the language, reaches hosts through the fleet, keeps the order among them and
-//! merges what they tell into one stream of events. It draws nothing and asks nobody: views and questions are the
-//! caller's, behind [`Observer`].
+//! The engine finds the project, reads it through the language and reaches hosts through the fleet. It keeps the
+//! order among the hosts and merges their events into one stream. It prints nothing and asks the user nothing: views
+//! and questions belong to the caller, behind [`Observer`].
 
 pub mod hosts;
 pub mod modules;

@@ -1,8 +1,9 @@
-//! In which order the hosts of a run are acted on. Pure: names in, stages out; who failed is told by the caller.
+//! Computes the order in which the hosts of a run are acted on. Pure: takes names and returns stages. The caller
+//! reports which hosts failed.
 //!
-//! Hosts in no rollout go first, together; then the rollouts as written, each as its canary and its batches. A host that
-//! waits for another (`after=` on `on`) stands in no earlier stage than that one; within a stage it starts when the
-//! other is done.
+//! Hosts in no rollout go first, all together. The rollouts follow in their written order, each as its canary and its
+//! batches. A host that waits for another (`after=` on `on`) is in the same stage or a later one. Within a stage it
+//! starts when the other one is done.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,16 +11,17 @@ use converge_lang::Rollout;
 use converge_lang::rollout::{Canary, Share};
 use converge_model::HostName;
 
-/// Hosts that may be acted on at the same time, once all stages before are done.
+/// Hosts that may be acted on at the same time, after all stages before are done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// The hosts, in the order of the selection; but who waits for one of them stands after it.
+    /// The hosts in the order of the selection, except that a host comes after those that it waits for.
     pub hosts: Vec<HostName>,
-    /// The rollout that they belong to, as a place in the inventory's list; none for the hosts that are in none.
+    /// The rollout of the hosts, as an index into the inventory's list. None for hosts in no rollout.
     pub rollout: Option<usize>,
 }
 
-/// The stages of `hosts`. `waits_for` names the hosts that must be done before one; those outside `hosts` count as done.
+/// Returns the stages of `hosts`. `waits_for` returns the hosts that must be done before a host. Hosts outside
+/// `hosts` count as done.
 pub fn stages(
     hosts: &[HostName],
     rollouts: &[Rollout],
@@ -32,7 +34,7 @@ pub fn stages(
     }
     let waits: Vec<(HostName, Vec<HostName>)> =
         hosts.iter().map(|host| (host.clone(), waits_for(host))).collect();
-    // A host moves to the latest stage of those that it waits for; the language has refused cycles, and the bound would
+    // A host moves to the latest stage of the hosts that it waits for. The language refuses cycles; this bound would
     // end one.
     for _ in 0..hosts.len() {
         let mut moved = false;
@@ -56,11 +58,12 @@ pub fn stages(
     stages
 }
 
-/// `hosts` with each after those that it waits for.
+/// Returns `hosts`, each one after those that it waits for.
 fn in_turn(hosts: &[&HostName], waits: &HashMap<&HostName, &[HostName]>) -> Vec<HostName> {
     let is_here: HashSet<&HostName> = hosts.iter().copied().collect();
     let (mut seen, mut turn) = (HashSet::new(), Vec::with_capacity(hosts.len()));
-    // A host that is opened puts those before it on top of itself, and follows them when it is met again.
+    // Depth-first: an opened host pushes the hosts before it on the stack, and is added when it is popped for the
+    // second time.
     let mut open: Vec<(&HostName, bool)> = hosts.iter().rev().map(|host| (*host, false)).collect();
     while let Some((host, is_ready)) = open.pop() {
         if is_ready {
@@ -74,7 +77,7 @@ fn in_turn(hosts: &[&HostName], waits: &HashMap<&HostName, &[HostName]>) -> Vec<
     turn
 }
 
-/// How many hosts of a rollout may fail, of `selected` ones, before the rest is not started.
+/// Returns how many of `selected` hosts of a rollout may fail before the rest is not started.
 pub fn budget(rollout: &Rollout, selected: usize) -> usize {
     rollout.max_failures.map_or(0, |share| share.of(selected))
 }

@@ -1,6 +1,6 @@
-//! A folder of a project as one archive, the same bytes whenever and wherever it is packed: nothing counts but the files
-//! themselves, whether they may be executed, and their names. It is packed once, until something in it changes. Where it is
-//! unpacked again is the host's.
+//! Packs a folder of a project into one archive. The archive has the same bytes on each machine: only file names,
+//! contents and the executable bit count. A folder is packed once, and again only after something in it changed. The
+//! host unpacks it.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -14,30 +14,30 @@ use converge_lang::SourceError;
 use converge_model::Digest;
 use tar::{Builder, EntryType, Header};
 
-/// How many files and folders are packed at most.
+/// The most files and folders in one archive.
 const ENTRIES: usize = 100_000;
-/// The most that they may hold together, in bytes.
+/// The most bytes of all files in one archive.
 const BYTES: u64 = 1 << 30;
-/// What belongs to those who work in a folder, not to what is made there.
+/// Names that are left out: they belong to the people who work in the folder, not to the result.
 const LEFT_OUT: [&str; 2] = [".git", "__pycache__"];
 
-/// The folders that were packed, by path.
+/// The packed folders, by path.
 #[derive(Default)]
 pub(crate) struct Packs(Mutex<HashMap<PathBuf, Arc<Packed>>>);
 
-/// A folder as an archive, in a file that has no name and is gone with its last descriptor.
+/// A folder as an archive. The archive is in a file without a name, which is gone with its last descriptor.
 pub(crate) struct Packed {
     /// The digest of the archive.
     pub(crate) digest: Digest,
     /// Its length in bytes.
     pub(crate) length: u64,
     file: Arc<File>,
-    /// Stands for what was there when it was packed.
+    /// Stamp of the folder's files when they were packed.
     stamp: Digest,
 }
 
 impl Packs {
-    /// `folder` as it is now. Whoever asks meanwhile waits, and gets the same archive.
+    /// Packs the current state of `folder`. A second caller waits and gets the same archive.
     pub(crate) fn of(&self, folder: &Path) -> Result<Arc<Packed>, SourceError> {
         let mut packs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entries = Vec::new();
@@ -53,7 +53,7 @@ impl Packs {
 }
 
 impl Packed {
-    /// The archive from its beginning, for as many readers as there are.
+    /// Reads the archive from its beginning. Any number of readers may read at the same time.
     pub(crate) fn bytes(&self) -> impl Read + Send + use<> {
         Reader { file: self.file.clone(), at: 0 }
     }
@@ -72,8 +72,8 @@ impl Read for Reader {
     }
 }
 
-/// What changes when a file does: its name, its length, its mode, when it was written, and when it was changed, which
-/// nobody can set.
+/// Returns a digest that changes when a file does: its name, length, mode, mtime and ctime. No program can set the
+/// ctime.
 fn stamp(entries: &[PathBuf]) -> Result<Digest, SourceError> {
     let mut hasher = blake3::Hasher::new();
     for path in entries {
@@ -101,7 +101,7 @@ fn failed(path: &Path, error: &io::Error) -> SourceError {
     SourceError::Failed(format!("{}: {error}", path.display()))
 }
 
-/// A file that is hashed and measured while it is written.
+/// A file whose digest and length are computed while it is written.
 struct Hashed {
     file: File,
     hasher: blake3::Hasher,
@@ -121,7 +121,7 @@ impl Write for Hashed {
     }
 }
 
-/// Everything below a folder, by name, folders before what is in them.
+/// Lists everything below a folder by name. A folder comes before its contents.
 fn walk(folder: &Path, entries: &mut Vec<PathBuf>) -> Result<(), SourceError> {
     let fail = |error: io::Error| failed(folder, &error);
     let names = fs::read_dir(folder).map_err(fail)?.take(ENTRIES + 1);
@@ -162,7 +162,7 @@ fn add(builder: &mut Builder<Hashed>, folder: &Path, path: &Path, left: &mut u64
         .ok_or_else(|| SourceError::Failed(format!("it holds more than {BYTES} bytes")))?;
     header.set_mode(if metadata.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 });
     header.set_size(metadata.len());
-    // A file that grows meanwhile would shift what follows it.
+    // The limit matters if the file grows meanwhile: more bytes would shift everything that follows.
     let bytes = File::open(path).map_err(fail)?.take(metadata.len());
     builder.append_data(&mut header, name, bytes).map_err(fail)
 }
@@ -218,7 +218,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let change_it: [fn(&Path); 5] = [
             |file| fs::write(file, "longer").unwrap(),
-            // As long as before, and as old, as `rsync -t` and `tar` leave it.
+            // The same length and the same mtime, as `rsync -t` and `tar` leave it.
             |file| {
                 fs::write(file, "LONGER").unwrap();
                 File::open(file).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();

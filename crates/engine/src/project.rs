@@ -1,4 +1,4 @@
-//! Which project a command is about: its folder and the inventory in it. What the files say is the language's.
+//! Finds the project of a command: its folder and the inventory in it. The language reads the files.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ pub const MARKER: &str = "converge.kdl";
 pub struct Project {
     /// Its folder, absolute and without symbolic links.
     pub root: PathBuf,
-    /// The inventory, relative to the folder, `/` between its parts; `""` is the folder itself.
+    /// The inventory, relative to the folder, with `/` between its parts. `""` is the folder itself.
     pub entry: String,
 }
 
-/// A project cannot be found.
+/// Why a project cannot be found.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
-    /// No inventory was named and none is marked.
+    /// The user named no inventory, and no folder has the marker file.
     #[error("found no {MARKER} in {0} or above it, and no inventory was named")]
     NoneMarked(PathBuf),
-    /// What was named cannot be read.
+    /// The named path cannot be read.
     #[error("failed to read {path}: {source}")]
     Unreadable {
-        /// What was named.
+        /// The named path.
         path: PathBuf,
-        /// The system's words.
+        /// The error of the system.
         source: io::Error,
     },
     /// Its path cannot be written in an inventory.
@@ -35,7 +35,7 @@ pub enum ProjectError {
 }
 
 impl ProjectError {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::NoneMarked(_) => {
@@ -55,8 +55,8 @@ fn is_bare(path: &Path) -> bool {
 }
 
 impl Project {
-    /// The project of `inventory`, a file or a folder: the folder of the nearest [`MARKER`] at it or above it, else its
-    /// own. Without an inventory, the project that `from` lies in.
+    /// Finds the project of `inventory`, a file or a folder. The project is the nearest folder with a [`MARKER`] at
+    /// or above it, otherwise its own folder. Without an inventory: the project that contains `from`.
     pub fn find(inventory: Option<&Path>, from: &Path) -> Result<Self, ProjectError> {
         let Some(inventory) = inventory else {
             let from = canonical(from)?;
@@ -71,8 +71,8 @@ impl Project {
         Ok(Self { root: root.to_owned(), entry: entry.to_owned() })
     }
 
-    /// What hosts know the project by: the name that its marker gives it, else where its inventory is. `named` is what
-    /// the language says.
+    /// Returns the name by which hosts know the project: the name in its marker file, otherwise the path of its
+    /// inventory. `named` is the name that the language read.
     pub fn owner(&self, named: &str) -> String {
         if named == self.entry { self.root.join(named).display().to_string() } else { named.to_owned() }
     }

@@ -1,20 +1,20 @@
-//! A run that goes into the history while somebody watches it. What is kept, and how, is the history's.
+//! Records a run in the history while an observer watches it. The history decides what is kept and how.
 
 use converge_history::Recorder;
 use converge_model::{Event, EventKind};
 
 use crate::run::Observer;
 
-/// Who watches a run, with a recorder beside.
+/// The observer of a run, with a recorder.
 pub struct Recorded<'a, O> {
-    /// Who watches.
+    /// The observer.
     pub watcher: O,
-    /// The recorder; none where the run is not to be kept.
+    /// The recorder. None if the run is not recorded.
     pub recorder: Option<&'a Recorder>,
 }
 
 impl<O: Observer> Observer for Recorded<'_, O> {
-    /// A run is on disk before anybody hears that it is finished.
+    /// Writes the run to disk before the observer gets the last event.
     fn event(&mut self, event: &Event) {
         if let Some(recorder) = self.recorder {
             recorder.event(event);

@@ -1,5 +1,5 @@
-//! The files of a project, as the language reads them: nothing outside its folder, nothing larger than asked for,
-//! nothing but regular files.
+//! Reads the files of a project for the language: only regular files, only inside its folder, only up to the
+//! requested size.
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
@@ -22,19 +22,20 @@ pub struct ProjectSources {
     packs: Packs,
 }
 
-/// What changes when a file does: its length and when it was written.
+/// Changes when a file does: its length and its modification time.
 type Stamp = (u64, Option<SystemTime>);
 
-/// The most names that a folder may hold: one with more is no folder of a project.
+/// The most names in a folder. A folder with more is not part of a project.
 const NAMES: usize = 100_000;
 
 impl ProjectSources {
-    /// The project in `root`, an absolute path without symbolic links; its secrets are opened with `identities`.
+    /// Creates the sources of the project in `root`, an absolute path without symbolic links. Its secrets are opened
+    /// with `identities`.
     pub fn new(root: PathBuf, identities: Arc<Identities>) -> Self {
         Self { root, identities, digests: Mutex::default(), packs: Packs::default() }
     }
 
-    /// Opens a file of any size, or a folder as an archive: its bytes, and their number.
+    /// Opens a file of any size, or a folder as an archive. Returns its bytes and their number.
     pub fn open(&self, path: &str) -> Result<(Box<dyn Read + Send>, u64), SourceError> {
         let resolved = self.resolve(path)?;
         if resolved.is_dir() {
@@ -45,7 +46,7 @@ impl ProjectSources {
         Ok((Box::new(File::open(path).map_err(failed)?), metadata.len()))
     }
 
-    /// Where a path really is: links are followed, and must stay inside.
+    /// Resolves a path: follows links, which must stay inside the project.
     fn resolve(&self, path: &str) -> Result<PathBuf, SourceError> {
         let resolved = self.root.join(path).canonicalize().map_err(failed)?;
         if resolved.starts_with(&self.root) { Ok(resolved) } else { Err(SourceError::Outside) }
@@ -69,7 +70,7 @@ impl Sources for ProjectSources {
         if metadata.len() > limit {
             return Err(SourceError::TooLarge { limit });
         }
-        // It may grow while it is read.
+        // The file may grow while it is read, so the read has a limit too.
         let mut bytes = Vec::with_capacity(metadata.len() as usize);
         File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
         if bytes.len() as u64 > limit { Err(SourceError::TooLarge { limit }) } else { Ok(bytes.into()) }
@@ -78,7 +79,7 @@ impl Sources for ProjectSources {
     fn list(&self, folder: &str) -> Result<Vec<String>, SourceError> {
         let entries = fs::read_dir(self.resolve(folder)?).map_err(failed)?.take(NAMES);
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
-        // A name that is not UTF-8 cannot be written in an inventory.
+        // A name that is not UTF-8 cannot be written in an inventory, so it is skipped.
         names.filter_map(Result::transpose).collect::<io::Result<_>>().map_err(failed)
     }
 

@@ -1,17 +1,17 @@
-//! Who starts a run, and what it is called.
+//! The user who starts a run, and the id of the run.
 
 use converge_model::RunId;
 use converge_model::id::RunIdError;
 use jiff::Timestamp;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-/// The identity of a run that starts now: the time in UTC and eight random digits. It always fits.
+/// Returns the id of a run that starts now: the time in UTC and eight random digits. This form is always valid.
 pub fn run_id() -> Result<RunId, RunIdError> {
     let time = Timestamp::now().strftime("%Y%m%dT%H%M%S");
     RunId::new(format!("{time}-{:08x}", random()))
 }
 
-/// Now, in milliseconds since the epoch.
+/// Returns the current time in milliseconds since the epoch.
 pub fn milliseconds() -> u64 {
     u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default()
 }
@@ -20,12 +20,12 @@ fn random() -> u32 {
     let mut bytes = [0; 4];
     match getrandom(&mut bytes, GetRandomFlags::empty()) {
         Ok(4) => u32::from_le_bytes(bytes),
-        // Only what is unique among the runs of this machine is lost.
+        // Without random bytes, the id is only unique among the running processes of this machine.
         _ => std::process::id(),
     }
 }
 
-/// Who starts it, and from where: `ada@laptop`.
+/// Returns who starts the run, and from where: `ada@laptop`.
 pub fn by() -> String {
     let user =
         ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|user| !user.is_empty());

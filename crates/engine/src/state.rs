@@ -1,5 +1,6 @@
-//! What the controller remembers between runs: the facts of hosts as last seen, what was run once for all of them, which
-//! project was used from which folder, and where the history is. Nothing here is needed for a run to be right, and nothing that goes wrong here breaks one.
+//! The state that the controller keeps between runs: the last known facts of hosts, the once-steps that were run, the
+//! project last used in each folder, and the place of the history. A run is correct without it, and an error here
+//! never fails a run.
 
 mod last_used;
 mod once;
@@ -17,66 +18,66 @@ use serde::{Deserialize, Serialize};
 pub use self::last_used::{LastUsed, UsedProject};
 pub use self::once::{DoneOnce, Participant};
 
-/// The version of the files of facts; a newer one is not read.
+/// The version of the files of facts. A file with a newer version is not read.
 const VERSION: u16 = 1;
 
-/// The folder of what is remembered: `$XDG_STATE_HOME/converge`, else `~/.local/state/converge`.
+/// The state folder: `$XDG_STATE_HOME/converge`, otherwise `~/.local/state/converge`.
 #[derive(Clone, Debug)]
 pub struct StateFolder(PathBuf);
 
-/// There is nowhere to remember anything.
+/// Why there is no state folder.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// Neither variable is set to an absolute path.
     #[error("neither XDG_STATE_HOME nor HOME is an absolute path")]
     NoHome,
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     #[error("failed to create {path}: {source}")]
     Create {
         /// The folder.
         path: PathBuf,
-        /// The system's words.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl StateFolder {
-    /// The user's, made if need be, for the user alone.
+    /// Returns the user's folder. Creates it if needed, for the user alone.
     pub fn of_user() -> Result<Self, StateError> {
         let base = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
         Self::at(base.ok_or(StateError::NoHome)?.join("converge"))
     }
 
-    /// The one at `path`.
+    /// Returns the folder at `path`. Creates it if needed.
     pub fn at(path: PathBuf) -> Result<Self, StateError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(|source| StateError::Create { path: path.clone(), source })?;
         Ok(Self(path))
     }
 
-    /// Where the history of `project` is.
+    /// Returns the places of the history of `project`.
     pub fn history(&self, project: &str) -> Places {
         let name = Digest::of(project.as_bytes()).short();
         let elsewhere = absolute("XDG_RUNTIME_DIR").map(|path| path.join("converge-history").join(&name));
         Places { folder: self.0.join("history").join(name), elsewhere }
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The facts of the hosts of `project`.
+    /// Returns the stored facts of the hosts of `project`.
     pub fn facts(&self, project: &str) -> SeenFacts {
         SeenFacts(Some(self.of_project("facts", project)))
     }
 
-    /// Which project was last used from which folder.
+    /// Returns the record of which project was last used in which folder.
     pub fn last_used(&self) -> LastUsed {
         LastUsed(self.0.join("last-used"))
     }
 
-    /// What was run once for all hosts of `project`.
+    /// Returns the record of the once-steps of `project`.
     pub fn done_once(&self, project: &str) -> DoneOnce {
         DoneOnce::at(self.of_project("once", project))
     }
@@ -86,12 +87,12 @@ impl StateFolder {
     }
 }
 
-/// The folder that a variable names.
+/// Returns the folder that a variable names. None if it is not an absolute path.
 fn absolute(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// The facts of hosts as last seen, a file a host.
+/// The last known facts of hosts, one file for each host.
 #[derive(Clone, Debug)]
 pub struct SeenFacts(Option<PathBuf>);
 
@@ -101,23 +102,23 @@ struct Seen<T> {
     /// Seconds since the epoch.
     seen: u64,
     facts: T,
-    /// Whether the project has applied anything there.
+    /// Whether the project has applied something there.
     #[serde(default)]
     applied: bool,
 }
 
 impl SeenFacts {
-    /// A memory that keeps nothing.
+    /// A store that keeps nothing.
     pub const fn nowhere() -> Self {
         Self(None)
     }
 
-    /// The facts of `host` when it was last seen; none where it never was, or what was kept cannot be read.
+    /// Returns the last known facts of `host`. None if it was never seen, or the file cannot be read.
     pub fn read(&self, host: &HostName) -> Option<Facts> {
         self.seen(host).map(|seen| seen.facts)
     }
 
-    /// Keeps the facts of `host`. What cannot be kept is forgotten.
+    /// Keeps the facts of `host`. Errors are ignored.
     pub fn keep(&self, host: &HostName, facts: &Facts) {
         let known = self.seen(host);
         let applied = known.as_ref().is_some_and(|seen| seen.applied);
@@ -128,12 +129,12 @@ impl SeenFacts {
         }
     }
 
-    /// Whether the project may own something on `host`: it has applied something there.
+    /// Whether the project may own something on `host`, because it has applied something there.
     pub fn was_applied(&self, host: &HostName) -> bool {
         self.seen(host).is_some_and(|seen| seen.applied)
     }
 
-    /// Keeps that the project has applied something on `host`, of which facts are kept.
+    /// Records that the project has applied something on `host`. The facts of the host must be stored already.
     pub fn keep_applied(&self, host: &HostName) {
         if let (Some(path), Some(seen)) = (self.file(host), self.seen(host).filter(|seen| !seen.applied)) {
             let _ = write(&path, &seen.facts, true);
@@ -148,7 +149,7 @@ impl SeenFacts {
     }
 
     fn file(&self, host: &HostName) -> Option<PathBuf> {
-        // The names of hosts hold neither `/` nor a leading dot.
+        // Host names have no `/` and no leading dot.
         Some(self.0.as_ref()?.join(format!("{host}.json")))
     }
 }
@@ -158,8 +159,8 @@ fn write(path: &Path, facts: &Facts, applied: bool) -> io::Result<()> {
     write_beside(path, &serde_json::to_vec(&Seen { version: VERSION, seen, facts, applied })?)
 }
 
-/// Writes beside the file and renames, so that a reader finds the old file or the new one. The folder is made, for the
-/// user alone.
+/// Writes a temporary file and renames it, so that a reader finds the complete old or new file. Creates the folder,
+/// for the user alone.
 fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;

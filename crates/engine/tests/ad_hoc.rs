@@ -1,4 +1,5 @@
-//! Runs without catalogs over hosts that only pretend: how many at a time, what is masked, and how each host ends.
+//! Runs without catalogs on simulated hosts: how many work at the same time, which output is masked, and how each
+//! host ends.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 
 const CANARY: &str = "canary-hunter2";
 
-/// Hosts on which a command ends as their names say; most of them in a moment.
+/// Hosts on which a command ends as their names say. Most commands end at once.
 #[derive(Default)]
 struct Pretence {
     at_work: AtomicUsize,
@@ -62,7 +63,7 @@ impl AdHocHosts for Pretence {
     }
 }
 
-/// Keeps the events, and stops the run at the first line of output of `endless`.
+/// Keeps the events. Stops the run at the first output line of the host `endless`.
 struct Watcher {
     events: Vec<Event>,
     stop: watch::Sender<Stop>,
@@ -98,7 +99,7 @@ impl Told {
     }
 }
 
-/// Runs `errand` on `names`, so many at a time, in a project with this body and a secret.
+/// Runs `errand` on `names`, `serial` at a time, in a project with a secret and this body.
 async fn run(names: &[&str], serial: usize, errand: Errand, body: &str) -> Told {
     let hosts: Vec<_> = names.iter().map(|name| HostName::new(*name).unwrap()).collect();
     let defined: String = names.iter().map(|name| format!("host \"{name}\"\n")).collect();

@@ -1,5 +1,4 @@
-//! Runs over hosts that only pretend: in which order they are looked at and acted on, who waits for whom, and how each
-//! host ends.
+//! Runs on simulated hosts: the order of looks and acts, which host waits for which, and how each host ends.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,7 +22,7 @@ use converge_model::{
 };
 use tokio::sync::watch;
 
-/// How a host behaves; one that is not named has changes and takes them.
+/// How a host behaves. A host without an entry has changes and takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Temper {
     InSync,
@@ -32,35 +31,35 @@ enum Temper {
     Unplannable,
     /// One of its resources cannot be planned; another one changes.
     FallsShort,
-    /// The same, but that one may fail.
+    /// One of its resources cannot be planned, and that one may fail.
     MayFallShort,
     Stale,
     Fails,
-    /// The user stops the run while it acts; it ends when the agent is told.
+    /// The user stops the run while it acts. It ends when the agent is told.
     Stopped,
-    /// The user stops the run while it acts, and it goes on for ever.
+    /// The user stops the run while it acts. It never ends.
     Deaf,
     /// It never answers.
     Hangs,
-    /// Its task breaks down.
+    /// Its task panics.
     Panics,
-    /// Its ledger knows what runs once.
+    /// Its ledger knows the once-step.
     Knows,
-    /// What runs once fails there.
+    /// The once-step fails there.
     FailsOnce,
-    /// Another run is at work there, until it was looked at for the second time.
+    /// Another run works there until the second look.
     Busy,
-    /// Its task breaks down in the middle of what runs once.
+    /// Its task panics in the middle of the once-step.
     PanicsOnce,
-    /// It fails before it comes to what runs once.
+    /// It fails before the once-step.
     FailsBefore,
-    /// What a rollout does on it for itself or another host fails.
+    /// The gates of a rollout fail on it.
     Unwell,
 }
 
 struct Pretence {
     tempers: HashMap<String, Temper>,
-    /// What was asked of whom, and when it was answered.
+    /// The requests to hosts and their answers, in order.
     log: Arc<Mutex<Vec<String>>>,
     stop: watch::Sender<Stop>,
 }
@@ -81,7 +80,7 @@ impl Pretence {
 }
 
 impl Pretence {
-    /// Acts on what runs once, as the agent does.
+    /// Acts on once-steps as the agent does.
     async fn act_once(
         &self,
         host: &HostName,
@@ -139,7 +138,7 @@ impl Pretence {
     }
 }
 
-/// Whether a catalog is what a rollout does around a host.
+/// Whether a catalog belongs to the gates of a rollout.
 fn is_gate(catalog: &Catalog) -> bool {
     catalog.bodies.iter().any(|body| ["before", "health", "after"].contains(&body.name.as_str()))
 }
@@ -160,7 +159,7 @@ fn plan_of(host: &HostName, steps: Vec<Step>) -> HostPlan {
     }
 }
 
-/// What runs once in a catalog.
+/// Returns the once-steps of a catalog.
 fn once(catalog: &Catalog) -> impl Iterator<Item = (u32, Address)> {
     let places = (0..).zip(&catalog.resources);
     places
@@ -168,7 +167,7 @@ fn once(catalog: &Catalog) -> impl Iterator<Item = (u32, Address)> {
         .map(|(at, resource)| (at, resource.address.clone()))
 }
 
-/// A host `web-on-vm` is the machine `vm`, any other one of its own.
+/// A host `web-on-vm` is the machine `vm`. Any other host is its own machine.
 fn facts(host: &HostName) -> Facts {
     let machine = host.as_str().split_once("-on-").map_or(host.as_str(), |(_, machine)| machine);
     Facts {
@@ -294,7 +293,7 @@ impl Hosts for Pretence {
             }
             _ => HostState::Changed,
         };
-        // Others get their turn, if they may have one.
+        // Gives other tasks the chance to run.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
@@ -303,7 +302,7 @@ impl Hosts for Pretence {
     }
 }
 
-/// A resource that cannot be planned.
+/// The run that holds the lock of a busy host.
 fn holder() -> Holder {
     Holder { run: "other".to_owned(), by: "bob@laptop".to_owned(), since: 1, held: 1 }
 }
@@ -327,7 +326,7 @@ struct Watcher {
     events: Vec<Event>,
     agrees: bool,
     asked: usize,
-    /// Interrupts the run once, at the first event of which this is so.
+    /// Interrupts the run once, at the first event that the filter picks.
     interrupts: Option<(At, watch::Sender<Stop>)>,
 }
 
@@ -345,7 +344,7 @@ impl Observer for Watcher {
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 struct Told {
     outcome: Outcome,
     states: BTreeMap<String, HostState>,
@@ -373,19 +372,19 @@ impl Told {
     }
 }
 
-/// Marks an inventory with hosts of which nothing is asked.
+/// Marks an inventory with hosts that declare nothing.
 const BARE: &str = "// bare\n";
 
 async fn carry_out(goal: Goal, inventory: &str, tempers: &[(&str, Temper)], agrees: bool) -> Told {
     remembering(&DoneOnce::nowhere(), goal, inventory, tempers, agrees).await
 }
 
-/// An apply that is interrupted at the first event of which `at` is so.
+/// Runs an apply that is interrupted at the first event that `at` picks.
 async fn interrupted(inventory: &str, tempers: &[(&str, Temper)], at: At) -> Told {
     watched(&DoneOnce::nowhere(), Goal::Apply, inventory, tempers, (true, Some(at), false)).await
 }
 
-/// The same with a controller that remembers what was run once.
+/// The same with a controller that remembers once-steps.
 async fn remembering(
     done_once: &DoneOnce,
     goal: Goal,
@@ -396,7 +395,7 @@ async fn remembering(
     watched(done_once, goal, inventory, tempers, (agrees, None, false)).await
 }
 
-/// An apply that leaves hosts alone of which something cannot be planned.
+/// Runs an apply that does not change hosts with a resource that cannot be planned.
 async fn strictly(inventory: &str, tempers: &[(&str, Temper)]) -> Told {
     watched(&DoneOnce::nowhere(), Goal::Apply, inventory, tempers, (true, None, true)).await
 }
@@ -412,13 +411,13 @@ async fn watched(
     started(Selection::default(), controller, goal, inventory, tempers, watcher).await
 }
 
-/// A run with a controller that remembers what it saw.
+/// Runs with a controller that remembers facts.
 async fn seeing(seen: &SeenFacts, goal: Goal, inventory: &str) -> Told {
     let controller = (&DoneOnce::nowhere(), seen);
     started(Selection::default(), controller, goal, inventory, &[], (true, None, false)).await
 }
 
-/// A run about some of the resources.
+/// Runs with a selection of resources.
 async fn chosen(selection: Selection, inventory: &str) -> Told {
     let controller = (&DoneOnce::nowhere(), &SeenFacts::nowhere());
     started(selection, controller, Goal::Apply, inventory, &[], (true, None, false)).await
@@ -432,7 +431,7 @@ async fn started(
     tempers: &[(&str, Temper)],
     (agrees, interrupts, strict): (bool, Option<At>, bool),
 ) -> Told {
-    // Hosts of which nothing is asked are left alone: something is asked of all, unless the test is about that.
+    // A host that declares nothing is left alone. So all hosts declare something, unless the test is about that.
     let asked = if inventory.contains(BARE) { "" } else { "on \"*\" { probe \"asked\" }\n" };
     let sources = Arc::new(MemorySources::new().file("inventory.kdl", format!("{inventory}{asked}")));
     let loader = Loader::new(sources, vec![probe()], Vec::new());
@@ -474,7 +473,7 @@ async fn started(
     Told { outcome, states, log, asked: watcher.asked, events: watcher.events }
 }
 
-/// A kind with a text and no meaning, which may run once.
+/// A kind with one text parameter, which may run once.
 struct Probe(KindSchema);
 
 impl KindInfo for Probe {
@@ -779,7 +778,7 @@ async fn an_interruption_after_the_first_plan_asks_nobody_and_acts_on_nobody() {
     let planned = |kind: &EventKind| matches!(kind, EventKind::Planned { .. });
     let unrecorded = [("a", Temper::Unrecorded), ("b", Temper::Unrecorded)];
     for (tempers, ends) in [(&[][..], HostState::Pending), (&unrecorded, HostState::InSync)] {
-        // Which of two things is seen first, when both have happened, is a matter of luck.
+        // If two events have both happened, the order in which the run sees them is random. So try several times.
         for _ in 0..20 {
             let told = interrupted(TWO, tempers, planned).await;
             told.never("act a");
@@ -823,12 +822,12 @@ async fn events_are_numbered_a_host_without_a_gap() {
 const ONCE: &str = "host \"w[1..3]\"\non \"w*\" { probe \"migrate\" once=\"1.5.0\" }\n";
 
 impl Told {
-    /// Where it was run, in order.
+    /// Returns the hosts that ran it, in order.
     fn runs(&self) -> Vec<&str> {
         self.log.iter().filter_map(|noted| noted.strip_prefix("run ")).collect()
     }
 
-    /// What the plan of `host` says of the certainty of its only step; none where it has none.
+    /// Returns the certainty of the only step in the plan of `host`. None if the plan has no step.
     fn planned(&self, host: &str) -> Option<String> {
         let of_it = |event: &&Event| event.host.as_ref().is_some_and(|of| of.as_str() == host);
         let plan = self.events.iter().filter(of_it).find_map(|event| match &event.kind {
@@ -920,7 +919,7 @@ const GATES: &str = "host \"w[1..3]\" \"lb1\"\non \"w*\" {\n\
         after { probe \"undrain-{{ host.name }}\" at=\"lb1\" }\n\
     }\n}\n";
 
-/// What was done, without the looks.
+/// Returns the log without the looks.
 fn acts(told: &Told) -> Vec<&str> {
     told.log
         .iter()

@@ -1,4 +1,5 @@
-//! Files of secrets with real keys: who opens them, who does not and what is said then, and how they are rewritten.
+//! Files of secrets with real keys: which keys open them, the messages for those that do not, and how files are
+//! rewritten.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -15,7 +16,7 @@ use converge_model::Secret;
 
 const TEXT: &str = "shop {\n    db-password \"hunter2-canary\"\n}\n";
 
-/// Keys in a folder of their own.
+/// Keys in a temporary folder.
 struct Keys(tempfile::TempDir);
 
 impl Keys {
@@ -102,7 +103,7 @@ fn a_file_cut_short_or_changed_gives_no_text_at_all() {
     for format in [Format::Armor, Format::Binary] {
         let sealed = sealed(&[&own], format);
         for length in 0..sealed.len() {
-            // The last line end of an armored file may be missing.
+            // An armored file without its last line end is still valid.
             let whole = format == Format::Armor && length + 1 == sealed.len();
             assert!(whole || open(&sealed[..length], &identities).is_err(), "{format:?} cut to {length}");
         }

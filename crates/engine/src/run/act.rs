@@ -1,4 +1,5 @@
-//! The part of a run that changes hosts: stage by stage, each host once those are done that it waits for.
+//! The part of a run that changes hosts. It works stage by stage. Each host starts when the hosts that it waits for
+//! are done.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::hosts::Hosts;
 use crate::order::{Stage, budget};
 
 impl<H: Hosts, O: Observer> Course<'_, H, O> {
-    /// Acts on the hosts that differ, stage by stage.
+    /// Acts on the hosts that have work, stage by stage.
     pub(super) async fn act(&mut self) {
         let mut before = None;
         for stage in std::mem::take(&mut self.stages) {
@@ -34,7 +35,7 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         }
     }
 
-    /// Waits between two batches as their rollout says, unless the run is stopped.
+    /// Waits between two batches for the time that their rollout sets, unless the run is stopped.
     async fn pause(&self, rollout: Option<usize>) {
         let rollout = rollout.and_then(|place| self.run.inventory.rollouts().get(place));
         let time = Duration::from_millis(rollout.map_or(0, |rollout| rollout.wait));
@@ -45,7 +46,7 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         }
     }
 
-    /// Why a stage is not begun: the rollout it belongs to, or one before it, has lost too many hosts.
+    /// Returns why a stage is not started: its rollout, or an earlier one, has lost too many hosts.
     fn spent(&self, stage: &Stage) -> Option<String> {
         let upto = stage.rollout?;
         self.run.inventory.rollouts()[..=upto].iter().find_map(|rollout| {
@@ -104,8 +105,8 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         }
     }
 
-    /// Starts every host that waits for nobody any more, and gives back the others; those that waited for a host that
-    /// failed are not started at all.
+    /// Starts every host that waits for no other host any more, and returns the others. Hosts that waited for a
+    /// failed host are not started.
     fn start_those_who_can(
         &mut self,
         waiting: Vec<HostName>,
@@ -118,7 +119,7 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
                 Readiness::Ready | Readiness::Waits => still_waiting.push(host),
                 Readiness::Never(why) => {
                     self.not_started(std::slice::from_ref(&host), &why);
-                    // Somebody before it in the list may have waited for it.
+                    // A host earlier in the list may have waited for this one, so look at all again.
                     queue.append(&mut still_waiting);
                 }
             }
@@ -176,7 +177,7 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
     }
 }
 
-/// Whether a host may be acted on.
+/// Whether a host can be acted on now.
 enum Readiness {
     Ready,
     Waits,
@@ -184,7 +185,7 @@ enum Readiness {
     Never(String),
 }
 
-/// Waits until `time`; for ever where there is none.
+/// Waits until `time`. Never returns if there is none.
 async fn reached(time: Option<tokio::time::Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,

@@ -1,9 +1,9 @@
-//! A run without catalogs: a command on each host, or the question whether it answers. It takes no lock, and changes
-//! nothing by itself.
+//! A run without catalogs: a command on each host, or a ping. It takes no lock and changes nothing by itself.
 //!
-//! A command goes on until it ends, its time is over, the run is stopped or its connection is gone; the agent
-//! ends what it started, but an agent that is killed ends nothing. Its output is masked by all secrets of the project that can be decrypted here, and by what the host's catalog
-//! makes of them. A catalog that cannot be compiled is no reason not to run it: the host's report says so.
+//! A command runs until it ends, its timeout is over, the run is stopped or its connection is gone. The agent
+//! ends its processes; an agent that is killed ends none. Its output is masked with all secrets of the project that can be decrypted here, and with the
+//! values that the host's catalog makes of them. If a catalog cannot be compiled, the command runs anyway and the
+//! host's report says so.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,35 +28,35 @@ use crate::hosts::AdHocHosts;
 use crate::start;
 use crate::state::SeenFacts;
 
-/// How long commands may take to end once the run is to stop: more than a host gives them.
+/// How long commands may take to end after the run should stop. It is longer than a host gives them.
 pub const STOPPING: Duration = Duration::from_secs(15);
-/// The phase of a host on which the command runs.
+/// The phase of a host while its command runs.
 const RUNNING: &str = "running";
 
-/// What a run is about.
+/// The settings of a run without catalogs.
 pub struct AdHocRun {
     /// Its identity.
     pub id: RunId,
-    /// Who started it, and from where: `ada@laptop`.
+    /// Who started the run, and from where: `ada@laptop`.
     pub by: String,
-    /// What it asks of its hosts.
+    /// The request to each host.
     pub errand: Errand,
     /// The inventory. It may have mistakes.
     pub inventory: Arc<Inventory>,
     /// The hosts, in the order of the inventory.
     pub hosts: Vec<HostName>,
-    /// How many of them at a time.
+    /// How many hosts to work on at the same time.
     pub serial: usize,
-    /// Where facts are kept for later runs.
+    /// The facts that are kept for later runs.
     pub seen: SeenFacts,
-    /// Whether it is to stop.
+    /// Whether the run should stop.
     pub stop: watch::Receiver<Stop>,
 }
 
-/// What is asked of each host.
+/// The request to each host.
 #[derive(Clone, Debug)]
 pub enum Errand {
-    /// Whether it answers.
+    /// Whether the host answers.
     Ping,
     /// To run a command.
     Exec {
@@ -95,14 +95,14 @@ fn line(words: &[String], script: Option<&str>, masker: &Masker, quote: fn(&str)
     }
 }
 
-/// What a host says.
+/// The answer of a host.
 enum Said {
     Answer(Answer),
-    /// None: the command was not begun.
+    /// None: the command did not begin.
     Ran(Option<Ran>),
 }
 
-/// Carries a run out.
+/// Carries out a run.
 pub async fn run<H: AdHocHosts, O: Observer>(run: AdHocRun, hosts: Arc<H>, observer: &mut O) -> Outcome {
     let mut course = Course::new(run, hosts, observer);
     course.begin();
@@ -110,7 +110,7 @@ pub async fn run<H: AdHocHosts, O: Observer>(run: AdHocRun, hosts: Arc<H>, obser
     course.end()
 }
 
-/// A run on its way.
+/// A running run.
 struct Course<'a, H, O> {
     run: AdHocRun,
     began: Instant,
@@ -120,7 +120,7 @@ struct Course<'a, H, O> {
     /// The hosts on which the command runs.
     running: BTreeSet<HostName>,
     ends: HashMap<HostName, HostState>,
-    /// Tells agents to end their commands.
+    /// Tells the agents to end their commands.
     stop_agents: watch::Sender<bool>,
 }
 
@@ -138,7 +138,7 @@ impl<'a, H: AdHocHosts, O: Observer> Course<'a, H, O> {
         }
     }
 
-    /// Tells of the run, of its command, and of its hosts in the order of the inventory.
+    /// Reports the run, its command, and its hosts in the order of the inventory.
     fn begin(&mut self) {
         let (verb, hosts) = (self.run.errand.word().to_owned(), self.run.hosts.len() as u32);
         let (by, at) = (self.run.by.clone(), start::milliseconds());
@@ -154,7 +154,7 @@ impl<'a, H: AdHocHosts, O: Observer> Course<'a, H, O> {
         }
     }
 
-    /// Asks all hosts, so many at a time.
+    /// Asks all hosts, `serial` at a time.
     async fn ask_all(&mut self) {
         let (mut crew, mut waiting) = (Crew::new(), self.run.hosts.clone().into_iter());
         let mut at_work = 0;
@@ -219,7 +219,7 @@ impl<'a, H: AdHocHosts, O: Observer> Course<'a, H, O> {
         Ask { run, by, events, stop, guard: Guard::default() }
     }
 
-    /// Ends a host. None: its task broke down.
+    /// Ends a host. `said` is None if the host's task panicked.
     fn done(&mut self, host: HostName, said: Option<Result<Said, HostError>>) {
         self.running.remove(&host);
         match said {
@@ -236,7 +236,7 @@ impl<'a, H: AdHocHosts, O: Observer> Course<'a, H, O> {
             Some(Ok(Said::Ran(None))) => self.not_started(&host),
             Some(Err(error)) => {
                 let report = failure(&host, &error);
-                // That it was reached is no answer.
+                // For a ping, a host that was reached but failed has not answered.
                 let is_lost = matches!(self.run.errand, Errand::Ping) && report.state == HostState::Failed;
                 let state = if is_lost { HostState::Unreachable } else { report.state };
                 self.finish(HostReport { state, ..report });
@@ -285,7 +285,7 @@ impl<'a, H: AdHocHosts, O: Observer> Course<'a, H, O> {
     }
 }
 
-/// How a command leaves its host's run.
+/// Returns the state of a host after its command.
 const fn state(exit: &Exit) -> HostState {
     match exit {
         Exit::Code(0) => HostState::Done,
@@ -294,7 +294,7 @@ const fn state(exit: &Exit) -> HostState {
     }
 }
 
-/// A host that gave no answer. One on which no agent starts is as good as one that is not reached.
+/// Returns the report of a host that gave no answer. A host on which no agent starts counts as unreachable.
 fn failure(host: &HostName, error: &HostError) -> HostReport {
     let state = match error.state() {
         HostState::Unplannable => HostState::Unreachable,
@@ -317,7 +317,7 @@ fn problem(message: String, help: Option<String>) -> Problem {
     Problem { address: None, message, help }
 }
 
-/// Waits until `time`; for ever where there is none.
+/// Waits until `time`. Never returns if there is none.
 async fn reached(time: Option<tokio::time::Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
@@ -325,13 +325,13 @@ async fn reached(time: Option<tokio::time::Instant>) {
     }
 }
 
-/// What takes secrets out of the output of each host.
+/// The maskers that remove secrets from the output of each host.
 struct Masks {
     inventory: Arc<Inventory>,
     facts: Arc<RunFacts>,
-    /// The secrets of the whole project, as they stand in its files.
+    /// The secrets of the whole project, as they are in its files.
     secrets: SecretTable,
-    /// What is to be said of hosts whose catalogs cannot be compiled.
+    /// Messages about hosts whose catalogs cannot be compiled.
     remarks: Mutex<HashMap<HostName, Problem>>,
 }
 
@@ -339,14 +339,14 @@ impl Masks {
     fn new(run: &AdHocRun) -> Self {
         Self {
             inventory: run.inventory.clone(),
-            // No host is waited for: facts of others are as they were last seen.
+            // The run waits for no host: the facts of other hosts are those of their last contact.
             facts: Arc::new(RunFacts::new(&[], run.seen.clone())),
             secrets: run.inventory.secrets(),
             remarks: Mutex::default(),
         }
     }
 
-    /// The masker for `host`, which says `facts` of itself.
+    /// Returns the masker for `host`, which has sent `facts`.
     fn of(&self, host: &HostName, facts: &Facts) -> Masker {
         self.facts.learn(host, facts);
         if self.secrets.is_empty() {

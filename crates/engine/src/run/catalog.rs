@@ -1,5 +1,5 @@
-//! What a host should be, ready for the fleet: the language's catalog and the content behind it, or the mistakes as the
-//! events tell them.
+//! Prepares the desired state of a host for the fleet: the language's catalog and its content, or the mistakes in the
+//! form of events.
 
 use std::collections::HashMap;
 use std::io::{self, Cursor};
@@ -17,29 +17,29 @@ use super::facts::{Reading, RunFacts};
 use super::once::OnceSteps;
 use crate::sources::ProjectSources;
 
-/// Everything that catalogs are made of.
+/// The inputs of all catalogs.
 pub(super) struct Catalogs {
-    /// What hosts know the project by.
+    /// The name by which hosts know the project.
     pub(super) owner: String,
     pub(super) inventory: Arc<Inventory>,
     pub(super) sources: Arc<ProjectSources>,
     pub(super) selection: Selection,
     pub(super) facts: Arc<RunFacts>,
     pub(super) once: OnceSteps,
-    /// What there was to choose on the hosts whose catalogs were compiled.
+    /// The names that the selection could choose on the hosts whose catalogs were compiled.
     choices: Mutex<HashMap<HostName, Choices>>,
 }
 
-/// Whether a catalog waits for facts that this run has yet to hear.
+/// Whether a catalog waits for facts that this run has not received yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// It does: [`TooEarly`] instead of facts as last seen.
+    /// It waits: the error is [`TooEarly`], instead of using old facts.
     Waits,
-    /// It takes what there is.
+    /// It uses the facts that are known.
     TakesWhatThereIs,
 }
 
-/// A catalog reads facts of these hosts, which this run has yet to hear; to be tried again later.
+/// A catalog reads facts of these hosts, which have not answered yet. The caller should try again later.
 #[derive(Debug, thiserror::Error)]
 #[error("it reads facts of a host that has not answered yet")]
 pub(super) struct TooEarly(pub(super) Vec<HostName>);
@@ -64,7 +64,7 @@ impl Catalogs {
         }
     }
 
-    /// What the selection asks for and none of `hosts` has; nothing unless the catalogs of all of them were compiled.
+    /// Returns the selected names that none of `hosts` has. Empty unless the catalogs of all hosts were compiled.
     pub(super) fn missing(&self, hosts: &[HostName]) -> Vec<Problem> {
         let known = lock(&self.choices);
         let mut choices = Choices::default();
@@ -76,7 +76,7 @@ impl Catalogs {
         missing.iter().map(|report| problem(report, self.inventory.files())).collect()
     }
 
-    /// The catalog of `host`, which says `facts` of itself.
+    /// Compiles the catalog of `host`, which has sent `facts`.
     pub(super) fn compile(
         &self,
         host: &HostName,
@@ -98,25 +98,25 @@ impl Catalogs {
         Ok(prepared)
     }
 
-    /// What was compiled, ready for the fleet.
+    /// Prepares a compiled catalog for the fleet.
     pub(super) fn prepared(&self, mut compiled: Compiled) -> Prepared {
         compiled.catalog.project.clone_from(&self.owner);
         let content = Content { contents: compiled.contents, sources: self.sources.clone() };
         Prepared { catalog: compiled.catalog, content: Arc::new(content) }
     }
 
-    /// What is wrong, as the events tell it.
+    /// Converts the diagnostics into the form of events.
     pub(super) fn mistakes(&self, diagnostics: &Diagnostics) -> Mistakes {
         Mistakes(problems(diagnostics, self.inventory.files()))
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each entry is written whole, so that one who panicked left nothing half done.
+    // Each entry is written in one piece, so the table is valid even if a thread panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The errors among `diagnostics`, as a plan tells them.
+/// Returns the errors among `diagnostics` in the form of a plan.
 fn problems(diagnostics: &Diagnostics, files: &Files) -> Vec<Problem> {
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     errors.map(|diagnostic| problem(diagnostic, files)).collect()

@@ -1,4 +1,5 @@
-//! Work on many hosts at once: a task a host, their events and results merged into one stream, in order for each host.
+//! Works on many hosts at once: one task for each host. Their events and results become one stream, in order for each
+//! host.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -7,10 +8,10 @@ use converge_model::{EventKind, HostName};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 
-/// How many events may wait to be shown; whoever has more waits with them.
+/// How many events may wait to be shown. A task with more events waits.
 const QUEUE: usize = 256;
 
-/// The tasks of one phase of a run. Dropping it abandons what is still going on.
+/// The tasks of one phase of a run. Dropping it aborts the tasks that still run.
 pub(super) struct Crew<T> {
     tasks: JoinSet<T>,
     hosts: HashMap<Id, HostName>,
@@ -18,11 +19,11 @@ pub(super) struct Crew<T> {
     incoming: mpsc::Receiver<(HostName, EventKind)>,
 }
 
-/// What a crew has to tell.
+/// A message from a crew.
 pub(super) enum News<T> {
     /// Something happened on a host.
     Event(HostName, Box<EventKind>),
-    /// A host's task is done; all its events came before. None where it broke down.
+    /// A host's task is done. All its events came before. None if the task panicked.
     Done(HostName, Option<T>),
 }
 
@@ -32,7 +33,7 @@ impl<T: Send + 'static> Crew<T> {
         Self { tasks: JoinSet::new(), hosts: HashMap::new(), outgoing, incoming }
     }
 
-    /// Starts the task of a host: the future that `work` makes of the place where its events go.
+    /// Starts the task of a host. `work` gets the channel for events and returns the task's future.
     pub(super) fn start<F>(&mut self, host: &HostName, work: impl FnOnce(mpsc::Sender<EventKind>) -> F)
     where
         F: Future<Output = T> + Send + 'static,
@@ -48,10 +49,10 @@ impl<T: Send + 'static> Crew<T> {
         self.hosts.insert(task.id(), host.clone());
     }
 
-    /// The next thing to tell; none where everybody is done.
+    /// Returns the next message. None if all tasks are done.
     pub(super) async fn next(&mut self) -> Option<News<T>> {
         if self.tasks.is_empty() {
-            // What a task had to tell came before its end.
+            // A task sends its events before it ends, so the rest of them is in the channel.
             return self.incoming.try_recv().ok().map(|(host, event)| News::Event(host, event.into()));
         }
         tokio::select! {
@@ -68,7 +69,7 @@ impl<T: Send + 'static> Crew<T> {
         }
     }
 
-    /// Whether nobody is at work.
+    /// Whether no task is running.
     pub(super) fn is_idle(&self) -> bool {
         self.tasks.is_empty()
     }

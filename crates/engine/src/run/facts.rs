@@ -1,4 +1,4 @@
-//! The facts that the catalogs of a run are compiled with: those of this run, else as last seen.
+//! The facts for compiling the catalogs of a run: those of this run, otherwise those of the last contact.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -8,7 +8,7 @@ use converge_model::{Facts, HostName};
 
 use crate::state::SeenFacts;
 
-/// What is known of the hosts so far.
+/// The facts of the hosts that are known so far.
 pub(super) struct RunFacts {
     selected: HashSet<HostName>,
     of_run: RwLock<HashMap<HostName, Arc<Facts>>>,
@@ -20,38 +20,38 @@ impl RunFacts {
         Self { selected: selected.iter().cloned().collect(), of_run: RwLock::default(), seen }
     }
 
-    /// Takes in what a host says of itself.
+    /// Stores the facts that a host sent.
     pub(super) fn learn(&self, host: &HostName, facts: &Facts) {
         self.seen.keep(host, facts);
         let mut of_run = self.of_run.write().unwrap_or_else(PoisonError::into_inner);
         of_run.insert(host.clone(), Arc::new(facts.clone()));
     }
 
-    /// The identity of a host's installation, as it said in this run; empty where it has none.
+    /// Returns the machine-id that a host sent in this run. Empty if it has none.
     pub(super) fn machine(&self, host: &HostName) -> String {
         self.of_run(host).map(|facts| facts.machine_id.clone()).unwrap_or_default()
     }
 
-    /// The same, else as it was last seen.
+    /// Returns the machine-id from this run, otherwise from the last contact.
     pub(super) fn known_machine(&self, host: &HostName) -> String {
         let facts = self.of_run(host).or_else(|| self.seen.read(host).map(Arc::new));
         facts.map(|facts| facts.machine_id.clone()).unwrap_or_default()
     }
 
-    /// What tells one machine that runs from all others, where the host says it: its installation, and its boot, for an
-    /// image that was copied has the same installation.
+    /// Returns what identifies a running machine: its machine-id and its boot-id. Both are needed, because a copied
+    /// image has the same machine-id. None if the host did not send them.
     pub(super) fn running(&self, host: &HostName) -> Option<(String, String)> {
         let facts = self.of_run(host)?;
         let is_known = !facts.machine_id.is_empty() && !facts.boot_id.is_empty();
         is_known.then(|| (facts.machine_id.clone(), facts.boot_id.clone()))
     }
 
-    /// Remembers that something was applied on `host`.
+    /// Remembers that a run applied something on `host`.
     pub(super) fn applied(&self, host: &HostName) {
         self.seen.keep_applied(host);
     }
 
-    /// Whether something was ever applied on `host`.
+    /// Whether a run ever applied something on `host`.
     pub(super) fn was_applied(&self, host: &HostName) -> bool {
         self.seen.was_applied(host)
     }
@@ -61,7 +61,7 @@ impl RunFacts {
     }
 }
 
-/// The facts as one compilation reads them: it notes when it would have to wait for a host of the same run.
+/// The facts for one compilation. It records the hosts of this run whose facts are still missing.
 pub(super) struct Reading {
     facts: Arc<RunFacts>,
     awaited: Mutex<BTreeSet<HostName>>,
@@ -72,7 +72,7 @@ impl Reading {
         Self { facts, awaited: Mutex::default() }
     }
 
-    /// The hosts of which it read facts that this run has yet to hear.
+    /// Returns the hosts whose facts were read but are not known in this run yet.
     pub(super) fn awaited(&self) -> Vec<HostName> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }

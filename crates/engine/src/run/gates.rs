@@ -1,5 +1,6 @@
-//! What a rollout does around a host that changes: `before` it, its `health` after it, and `after` that. Each part is a
-//! small catalog for one host, which is looked at and acted on like any other, under that host's lock and one at a time.
+//! The gates of a rollout around a host that changes: `before` it, `health` after it, and then `after`. Each part is
+//! a small catalog for one host. The run looks at it and acts on it as usual, under that host's lock and one at a
+//! time.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -23,7 +24,7 @@ use crate::hosts::Hosts;
 pub(super) struct Gates<H> {
     catalogs: Arc<Catalogs>,
     hosts: Arc<H>,
-    /// By host: whoever is at work there for another one.
+    /// By host: the lock that lets only one host's gates run there at a time.
     doors: Mutex<HashMap<HostName, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -32,13 +33,13 @@ impl<H: Hosts> Gates<H> {
         Self { catalogs, hosts, doors: Mutex::default() }
     }
 
-    /// The rollout of `host`, if it does anything around its hosts.
+    /// Returns the rollout of `host`, if the rollout has gates.
     fn rollout(&self, host: &HostName) -> Option<&Rollout> {
         let rollouts = self.catalogs.inventory.rollouts().iter();
         rollouts.filter(|rollout| !rollout.gates.is_empty()).find(|rollout| rollout.hosts.contains(host))
     }
 
-    /// What is done around `host` at `moment`, and where.
+    /// Returns the parts to run around `host` at `moment`, each with the host that it runs on.
     fn parts(&self, host: &HostName, moment: Moment) -> Result<Vec<(HostName, Prepared)>, Mistakes> {
         let facts: Arc<dyn FactsOf> = Arc::new(Reading::new(self.catalogs.facts.clone()));
         let (gates, diagnostics) = self.catalogs.inventory.gates(host, moment, &facts);
@@ -46,7 +47,7 @@ impl<H: Hosts> Gates<H> {
         Ok(gates.into_iter().map(|gate| (gate.on, self.catalogs.prepared(gate.compiled))).collect())
     }
 
-    /// Adds to the plan of a host that changes what is done around it.
+    /// Adds the steps of the gates to the plan of a host that changes.
     pub(super) fn foretell(&self, host: &HostName, plan: &mut HostPlan) {
         if self.rollout(host).is_none() {
             return;
@@ -59,7 +60,7 @@ impl<H: Hosts> Gates<H> {
         }
     }
 
-    /// Acts on a host with what its rollout does around it.
+    /// Acts on a host, with the gates of its rollout before and after.
     pub(super) async fn around(
         &self,
         host: &HostName,
@@ -87,7 +88,7 @@ impl<H: Hosts> Gates<H> {
         })
     }
 
-    /// The report of a host that did not end well, which says that what was done before it was not undone after it.
+    /// Adds a problem to the report of a failed host: `before` was run, and `after` was not.
     fn left_as_before(&self, host: &HostName, mut report: HostReport) -> HostReport {
         if self.parts(host, Moment::After).is_ok_and(|parts| !parts.is_empty()) {
             let message = "`after` of its rollout was not run".to_owned();
@@ -97,7 +98,7 @@ impl<H: Hosts> Gates<H> {
         report
     }
 
-    /// Tries the health check until it passes, was tried often enough, or the run is to stop.
+    /// Repeats the health check until it passes, has no retries left, or the run should stop.
     async fn health(&self, host: &HostName, rollout: &Rollout, ask: &Ask) -> Result<(), Problem> {
         let (mut left, mut stop) = (rollout.retries, ask.stop.clone());
         loop {
@@ -113,7 +114,7 @@ impl<H: Hosts> Gates<H> {
         }
     }
 
-    /// Carries out what is done at `moment`; the problem says what failed, and where.
+    /// Runs the parts of `moment`. The problem says what failed and on which host.
     async fn pass(&self, host: &HostName, moment: Moment, ask: &Ask) -> Result<(), Problem> {
         let parts = self.parts(host, moment).map_err(|Mistakes(problems)| {
             problems.into_iter().next().unwrap_or_else(|| problem(moment, host, "is a mistake"))
@@ -138,11 +139,11 @@ impl<H: Hosts> Gates<H> {
     }
 
     async fn carry_out(&self, on: &HostName, prepared: Prepared, ask: &Ask) -> Result<HostReport, HostError> {
-        // What the agent tells on its way is of another host, or of another catalog of this one.
+        // The events of this agent are about another host or another catalog, so they are discarded.
         let quiet = Ask { events: mpsc::channel(1).0, ..ask.clone() };
         let again = Prepared { catalog: prepared.catalog.clone(), content: prepared.content.clone() };
         let mut plan = self.hosts.look(on, quiet.clone(), Box::new(move |_| Ok(prepared))).await?;
-        // A part is done whole or not at all.
+        // A part runs completely or not at all.
         plan.refuse_impossible();
         if !plan.problems.is_empty() {
             let (state, problems) = (HostState::Unplannable, plan.problems);
@@ -152,7 +153,7 @@ impl<H: Hosts> Gates<H> {
     }
 }
 
-/// Tells how the steps of a part ended; why it failed, if it did.
+/// Reports how the steps of a part ended. Returns why it failed, if it did.
 async fn tell(report: &HostReport, ask: &Ask) -> Option<String> {
     for result in &report.results {
         let mut result = result.clone();
@@ -188,7 +189,7 @@ fn lost(host: &HostName, problem: Problem) -> HostReport {
     HostReport { host: host.clone(), state, results: Vec::new(), in_sync: 0, problems }
 }
 
-/// Adds the steps of `parts` where they come: what is done before stands before all steps of the host's own.
+/// Adds the steps of `parts` at their place. Steps of `before` come before all steps of the host itself.
 fn add(plan: &mut HostPlan, moment: Moment, host: &HostName, parts: &[(HostName, Prepared)]) {
     let step = |on: &HostName, resource: &converge_model::Resource| {
         let place = if on == host { String::new() } else { format!(", on {on}") };

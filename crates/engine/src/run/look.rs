@@ -1,4 +1,4 @@
-//! The look of a run at its hosts: who is looked at when, and what becomes of each plan.
+//! The look of a run at its hosts: the order of the looks, and what happens with each plan.
 
 use std::time::Duration;
 
@@ -13,21 +13,22 @@ use super::standing::{End, Standing, Work};
 use super::{Course, Goal, Observer, Stop, stopped};
 use crate::hosts::Hosts;
 
-/// What a look comes to.
+/// The result of a look.
 type Looked = Result<HostPlan, HostError>;
 
-/// How long it is until a host is looked at again on which another run is at work: nothing tells that its lock is free.
+/// How long to wait before the next look at a host on which another run works. The host does not report when its lock
+/// is free.
 const GLANCE: Duration = Duration::from_secs(1);
-/// What such a host is at.
+/// The phase of such a host.
 const WAITS: &str = "waiting for another run";
 
 impl<H: Hosts, O: Observer> Course<'_, H, O> {
-    /// Looks at every host; those whose catalogs read what others say of themselves, after these.
+    /// Looks at every host. Hosts whose catalogs read facts of other hosts come after those.
     pub(super) async fn look(&mut self) {
         let hosts = self.run.hosts.clone().into_iter();
         let (wanted, bare): (Vec<_>, Vec<_>) = hosts.partition(|host| self.may_own_something(host));
         let mut waiting = self.look_at(wanted, Patience::Waits).await;
-        // Nothing is asked for on these; some may have to say what they are.
+        // The inventory declares nothing for these hosts, but other catalogs may need their facts.
         let (asked, bare): (Vec<_>, Vec<_>) =
             bare.into_iter().partition(|host| self.standings.is(host, Standing::is_awaited));
         waiting.extend(self.look_at(asked, Patience::Waits).await);
@@ -41,12 +42,13 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         }
     }
 
-    /// Whether there may be anything to do on a host: something is asked for, or was before.
+    /// Whether a host may have work: the inventory declares something for it, or a run has applied something there
+    /// before.
     fn may_own_something(&self, host: &HostName) -> bool {
         self.run.inventory.asks_for_anything(host) || self.catalogs.facts.was_applied(host)
     }
 
-    /// Ends the hosts of which nothing is asked.
+    /// Ends the hosts for which the inventory declares nothing.
     fn leave_alone(&mut self, hosts: Vec<HostName>) {
         for host in hosts {
             if !self.is_stopped() {
@@ -56,7 +58,7 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         }
     }
 
-    /// Looks again at the hosts that ask for what was run once already, as others know.
+    /// Looks again at hosts whose plan has a once-step that other hosts or the controller know as done.
     async fn look_at_what_is_known(&mut self) {
         let mistaken = self.catalogs.once.mistaken(&self.standings.which(Standing::is_held));
         for host in &mistaken {
@@ -65,7 +67,7 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         self.look_at(mistaken, Patience::TakesWhatThereIs).await;
     }
 
-    /// Ends the run where the selection names what no host has. It is known by now even where names depend on facts.
+    /// Ends the run if the selection names something that no host has. Names that depend on facts are known by now.
     fn refuse_a_selection_of_nothing(&mut self) {
         let problems = self.catalogs.missing(&self.run.hosts);
         if problems.is_empty() {
@@ -77,7 +79,7 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         }
     }
 
-    /// Takes in the plans that ask for what runs once, now that it is known where that will be.
+    /// Accepts the plans with once-steps, now that it is known which host will run them.
     fn tell_what_runs_once(&mut self) {
         let order: Vec<_> = self.stages.iter().flat_map(|stage| stage.hosts.iter().cloned()).collect();
         for host in self.standings.which(Standing::is_held) {
@@ -87,7 +89,7 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         }
     }
 
-    /// Looks at `hosts` and says which are to be looked at again.
+    /// Looks at `hosts` and returns those that need another look.
     async fn look_at(&mut self, hosts: Vec<HostName>, patience: Patience) -> Vec<HostName> {
         let mut crew = Crew::new();
         for host in &hosts {
@@ -119,7 +121,7 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         }
     }
 
-    /// Starts the look at a host after so long.
+    /// Starts the look at a host after the time `after`.
     fn start_look(&self, crew: &mut Crew<Looked>, host: &HostName, patience: Patience, after: Duration) {
         crew.start(host, |events| {
             let (ask, compile) = self.job(host, events, patience);
@@ -131,12 +133,12 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         });
     }
 
-    /// Whether another run that is at work on a host is waited for.
+    /// Whether this run waits for another run that works on a host.
     fn waits(&self) -> bool {
         self.run.goal == Goal::Apply && self.began.elapsed() < self.run.wait
     }
 
-    /// Takes in a host's plan, if nothing in it depends on other hosts: what a selection chooses does.
+    /// Accepts a host's plan if it depends on no other host. With a selection, every plan depends on the others.
     fn planned(&mut self, host: HostName, mut plan: HostPlan) {
         if self.run.strict {
             plan.refuse_impossible();
@@ -148,7 +150,7 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         }
     }
 
-    /// Tells of a host's plan, and what is to be done with it, or how it ends here.
+    /// Reports a host's plan, and marks the host as due or ends it.
     fn accept(&mut self, host: HostName, mut plan: HostPlan) {
         if let Some(other) = self.same_machine(&host) {
             return self.finish(same_machine(&host, &other, HostState::Unplannable));
@@ -157,7 +159,8 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         if plan.problems.is_empty() && !plan.is_empty() && !is_drift {
             self.gates.foretell(&host, &mut plan);
         }
-        // It is made of secrets, too: kept in a history or a log, a guess of a short one could be tried against it.
+        // The token is derived from secrets. If a history or a log kept it, an attacker could test guesses of a short
+        // secret against it.
         let token = std::mem::replace(&mut plan.token, Digest::from_bytes([0; 32]));
         let in_sync = plan.in_sync;
         let to_record = self.run.goal == Goal::Apply && !plan.ledger_complete;
@@ -189,8 +192,9 @@ impl<H: Hosts, O: Observer> Course<'_, H, O> {
         }
     }
 
-    /// The host that is the same machine as `host`, and goes before it: two catalogs for one machine would undo each
-    /// other's work. Of two that are to be acted on that is the first of the inventory, whichever was heard first.
+    /// Returns the host that is the same machine as `host` and is used instead of it. Two catalogs for one machine
+    /// would undo each other's work. If both should be acted on, the first in the inventory is used, whichever
+    /// answered first.
     fn same_machine(&mut self, host: &HostName) -> Option<HostName> {
         let transport = self.run.inventory.connection(host).transport;
         let is_folder = matches!(transport, Transport::Local { root: Some(_) });

@@ -1,9 +1,9 @@
-//! One run over the selected hosts: every one is looked at, then, if it is to be applied and somebody agrees, those that
-//! differ are acted on, stage by stage. What happens is told as events to one observer, and nothing is told otherwise.
+//! One run over the selected hosts. It looks at every host. If it is an apply and the user agrees, it acts on the
+//! hosts that differ, stage by stage. It reports everything as events to one observer.
 //!
-//! No host is acted on before every selected host was looked at or given up. Between the two nothing runs on a host;
-//! the run keeps one token of each plan. The look itself is in `look`, the change in `act`, where each host stands in
-//! `standing`.
+//! No host is acted on before the run has looked at every selected host or given it up. Between the two nothing runs
+//! on a host: the run keeps only one token for each plan. `look` has the look, `act` the change, and `standing` the
+//! state of each host.
 
 mod act;
 pub mod ad_hoc;
@@ -38,52 +38,52 @@ use crate::sources::ProjectSources;
 use crate::start;
 use crate::state::{DoneOnce, SeenFacts};
 
-/// What a run is about.
+/// The settings of a run.
 pub struct Run {
     /// Its identity.
     pub id: RunId,
-    /// Who started it, and from where: `ada@laptop`.
+    /// Who started the run, and from where: `ada@laptop`.
     pub by: String,
-    /// What it is for.
+    /// The goal of the run.
     pub goal: Goal,
-    /// What hosts know the project by.
+    /// The name by which hosts know the project.
     pub owner: String,
     /// The inventory.
     pub inventory: Arc<Inventory>,
-    /// The files behind it.
+    /// The files of the project.
     pub sources: Arc<ProjectSources>,
     /// The hosts, in the order of the inventory.
     pub hosts: Vec<HostName>,
-    /// The resources.
+    /// The selected resources.
     pub selection: Selection,
-    /// Where facts are kept for later runs.
+    /// The facts that are kept for later runs.
     pub seen: SeenFacts,
-    /// Where it is kept what was run once for all hosts.
+    /// The record of the once-steps that were run.
     pub done_once: DoneOnce,
-    /// Whether it is to stop.
+    /// Whether the run should stop.
     pub stop: watch::Receiver<Stop>,
     /// How access-critical changes are guarded.
     pub guard: Guard,
-    /// Whether a host with a resource that cannot be planned is left as it is, the other resources with it.
+    /// Whether a host with a resource that cannot be planned is not changed at all.
     pub strict: bool,
-    /// How long an apply waits for other runs that are at work on its hosts, before it plans.
+    /// How long an apply waits for other runs on its hosts before it plans.
     pub wait: Duration,
 }
 
-/// What a run is for.
+/// The goal of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// To say what would change. `detailed`: changes are an exit code of their own.
+    /// Show what would change. `detailed`: changes have their own exit code.
     Plan {
-        /// Whether pending changes are an exit code of their own.
+        /// Whether pending changes have their own exit code.
         detailed: bool,
     },
-    /// To say what moved on the hosts, apart from what the inventory newly asks for.
+    /// Show what changed on the hosts, without what is new in the inventory.
     Drift {
-        /// Whether hosts that moved are an exit code of their own.
+        /// Whether drift has its own exit code.
         fail: bool,
     },
-    /// To change it.
+    /// Change the hosts.
     Apply,
 }
 
@@ -97,28 +97,28 @@ impl Goal {
     }
 }
 
-/// How urgently a run is to stop.
+/// How urgently a run should stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
-    /// Not at all.
+    /// It should not stop.
     #[default]
     No,
-    /// After the steps in hand, and within [`STOPPING`].
+    /// After the running steps, and within [`STOPPING`].
     AfterStep,
-    /// At once; hosts go on by themselves to the end of their step.
+    /// At once. Hosts continue by themselves to the end of their step.
     Now,
 }
 
-/// How long the steps in hand may take once a run is to stop. A host that is not done by then is abandoned, and ends its
-/// step by itself: as long as a command takes that names no time of its own.
+/// How long the running steps may take after a run should stop. The run gives up a host that is not done by then; the
+/// host ends its step by itself. This is the timeout of a command that sets none.
 pub const STOPPING: Duration = Duration::from_secs(600);
 
-/// Who watches a run.
+/// The observer of a run.
 pub trait Observer: Send {
-    /// Something happened. The run waits until it was taken in.
+    /// Something happened. The run waits until this returns.
     fn event(&mut self, event: &Event);
 
-    /// Whether the plan that the events told is to be carried out.
+    /// Whether to carry out the plan that the events described.
     fn confirm(&mut self) -> impl Future<Output = bool> + Send;
 }
 
@@ -131,7 +131,7 @@ pub struct Outcome {
     pub exit: u8,
 }
 
-/// Carries a run out.
+/// Carries out a run.
 pub async fn run<H: Hosts, O: Observer>(run: Run, hosts: Arc<H>, observer: &mut O) -> Outcome {
     let mut course = Course::new(run, hosts, observer);
     course.begin();
@@ -148,7 +148,7 @@ pub async fn run<H: Hosts, O: Observer>(run: Run, hosts: Arc<H>, observer: &mut 
     course.end(is_declined)
 }
 
-/// A run on its way.
+/// A running run.
 struct Course<'a, H, O> {
     run: Run,
     began: Instant,
@@ -156,15 +156,15 @@ struct Course<'a, H, O> {
     telling: Telling<'a, O>,
     catalogs: Arc<Catalogs>,
     gates: Arc<Gates<H>>,
-    /// In which order hosts are acted on.
+    /// The order in which hosts are acted on.
     stages: Vec<Stage>,
-    /// Where each host stands.
+    /// The state of each host.
     standings: Standings,
-    /// The machines that run, and the host that stands for each.
+    /// The running machines, and the host that is used for each.
     machines: HashMap<(String, String), HostName>,
-    /// Tells agents to stop after their step.
+    /// Tells the agents to stop after their step.
     stop_agents: watch::Sender<bool>,
-    /// When hosts are abandoned that were told so.
+    /// When hosts that were told to stop are given up.
     stop_by: Option<tokio::time::Instant>,
 }
 
@@ -190,7 +190,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         }
     }
 
-    /// Tells of the run and of its hosts, in the order of the inventory.
+    /// Reports the run and its hosts, in the order of the inventory.
     fn begin(&mut self) {
         let (verb, hosts) = (self.run.goal.word().to_owned(), self.run.hosts.len() as u32);
         let (by, at) = (self.run.by.clone(), start::milliseconds());
@@ -216,7 +216,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         (ask, Box::new(move |facts| catalogs.compile(&host, facts, patience)))
     }
 
-    /// Ends a host as its report says.
+    /// Ends a host with its report.
     fn finish(&mut self, report: HostReport) {
         let end = End::of(&report);
         self.finish_as(report, end);
@@ -232,12 +232,12 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         self.tell(Some(report.host.clone()), EventKind::HostFinished { report });
     }
 
-    /// Whether the run is to begin nothing any more.
+    /// Whether the run should start nothing more.
     fn is_stopped(&self) -> bool {
         *self.run.stop.borrow() != Stop::No
     }
 
-    /// Whether the plan is to be carried out, as far as the user can be asked before the run is stopped.
+    /// Whether to carry out the plan. False if the run is stopped before the user answers.
     async fn agreed(&mut self) -> bool {
         let mut stop = self.run.stop.clone();
         let asked = Instant::now();
@@ -251,7 +251,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         agreed
     }
 
-    /// Leaves all hosts as they were found.
+    /// Ends all due hosts unchanged.
     fn leave_pending(&mut self) {
         for host in self.standings.which(Standing::is_due) {
             if let Some(&Standing::Due(Work { in_sync, otherwise: state, .. })) = self.standings.of(&host) {
@@ -260,7 +260,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
         }
     }
 
-    /// `is_declined`: whether the plan was not carried out because the user did not agree.
+    /// `is_declined`: the plan was not carried out because the user did not agree.
     fn end(mut self, is_declined: bool) -> Outcome {
         let mut counts: BTreeMap<HostState, u32> = BTreeMap::new();
         self.standings.ends().for_each(|end| *counts.entry(end.state).or_default() += 1);
@@ -282,7 +282,7 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     }
 }
 
-/// Waits until the run is to stop at least as urgently as `level`; for ever where nobody can say so any more.
+/// Waits until the run should stop at least as urgently as `level`. Never returns if the sender is gone.
 async fn stopped(stop: &mut watch::Receiver<Stop>, level: Stop) {
     if stop.wait_for(|stop| *stop >= level).await.is_err() {
         std::future::pending::<()>().await;

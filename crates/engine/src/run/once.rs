@@ -1,6 +1,7 @@
-//! What runs once for all hosts of a rollout, or of the run where there is none: on which host, and what the others are
-//! told. A key is settled where a host's ledger or the controller knows it; else the first host that has it in its plan
-//! runs it, and no other with the same key is started before it came to an end there.
+//! Once-steps: steps that run once for all hosts of a rollout, or of the run for hosts in no rollout. This module
+//! chooses the host and informs the others. A key is done if a host's ledger or the controller knows it. Otherwise
+//! the first host with the key in its plan runs it. No other host with the same key is started before that host's
+//! step has ended.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +14,9 @@ use converge_model::{
 use super::facts::RunFacts;
 use crate::state::{DoneOnce, Participant};
 
-/// What runs once in a run.
+/// The once-steps of a run.
 pub(super) struct OnceSteps {
-    /// The rollout of each host that is in one.
+    /// The rollout of each host that is in a rollout.
     rollouts: HashMap<HostName, usize>,
     facts: Arc<RunFacts>,
     memory: DoneOnce,
@@ -24,27 +25,27 @@ pub(super) struct OnceSteps {
 
 #[derive(Default)]
 struct Table {
-    /// By host and place in its catalog: what runs once there.
+    /// The once-steps of each host, by index in its catalog.
     steps: HashMap<HostName, BTreeMap<u32, (Address, Key)>>,
-    /// What each host has in its plan.
+    /// The keys in each host's plan.
     pending: HashMap<HostName, Vec<Key>>,
     turns: HashMap<Key, Turn>,
 }
 
-/// The rollout of the hosts that it is run for, if they are in one, and the address with the reason to run it once.
+/// The rollout whose hosts share the step, if any, and the address with the reason to run it once.
 type Key = (Option<usize>, String);
 
-/// How far a key is; one that is not there is nobody's yet.
+/// Progress of a once-step. No entry means: not claimed.
 enum Turn {
-    /// It was run before this run.
+    /// An earlier run has run it.
     Known,
-    /// This host may come to it.
+    /// This host has claimed it and may run it.
     Taken(HostName),
-    /// This host is at it.
+    /// This host is running it.
     Begun(HostName),
     /// This run has run it.
     Done,
-    /// It failed: where and why.
+    /// It failed: on which host and why.
     Failed(String),
 }
 
@@ -60,7 +61,7 @@ impl OnceSteps {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what runs once on `host`, and tells its catalog what is settled.
+    /// Records the once-steps of `host`, and marks the settled ones in its catalog.
     pub(super) fn prepare(&self, host: &HostName, catalog: &mut Catalog) {
         let places = (0_u32..).zip(&catalog.resources);
         let steps: BTreeMap<_, _> = places
@@ -87,12 +88,12 @@ impl OnceSteps {
         self.rollouts.get(host).copied()
     }
 
-    /// Takes in what a host's plan knows, and whether it asks for something that runs once.
+    /// Reads a host's plan: which once-steps its ledger knows. Returns whether the plan has once-steps.
     pub(super) fn take_in(&self, host: &HostName, plan: &HostPlan) -> bool {
         let known = {
             let mut table = self.table();
             let Some(steps) = table.steps.get(host).cloned() else { return false };
-            // A host that cannot be planned runs nothing.
+            // A host that cannot be planned runs no steps.
             let is_possible = plan.problems.is_empty();
             let asked = plan.steps.iter().filter(|_| is_possible).map(|step| step.resource);
             let places: BTreeSet<u32> = asked.collect();
@@ -117,7 +118,8 @@ impl OnceSteps {
         Participant { host: host.clone(), machine: self.facts.known_machine(host) }
     }
 
-    /// Which of `hosts` ask for what is known by now, because another host's ledger or the controller knows it.
+    /// Returns those of `hosts` whose plans have a once-step that is known as done by now, from another host's ledger
+    /// or the controller.
     pub(super) fn mistaken(&self, hosts: &[HostName]) -> Vec<HostName> {
         let keys: BTreeSet<Key> = hosts.iter().flat_map(|host| self.pending(host)).collect();
         let known: BTreeSet<&Key> = keys.iter().filter(|key| self.is_known(key)).collect();
@@ -140,7 +142,7 @@ impl OnceSteps {
         took_part.iter().any(|one| self.rollout(&one.host) == key.0 && self.participant(&one.host) == *one)
     }
 
-    /// Says in the plan of `host` which of its steps another one of `order` will have run.
+    /// Marks in the plan of `host` which steps another host of `order` will run.
     pub(super) fn foretell(&self, host: &HostName, plan: &mut HostPlan, order: &[HostName]) {
         let steps = self.table().steps.get(host).cloned().unwrap_or_default();
         for step in &mut plan.steps {
@@ -152,7 +154,7 @@ impl OnceSteps {
         }
     }
 
-    /// Whether `host` may be started: nobody else is at what it would run. What nobody has yet is its own from here on.
+    /// Whether `host` may be started: no other host has claimed or runs its once-steps. Claims the unclaimed ones.
     pub(super) fn take(&self, host: &HostName) -> bool {
         let mut table = self.table();
         let pending = table.pending.get(host).cloned().unwrap_or_default();
@@ -166,7 +168,7 @@ impl OnceSteps {
         true
     }
 
-    /// Hears what a host tells while it acts.
+    /// Reads the events of a host while it acts.
     pub(super) fn hear(&self, host: &HostName, event: &EventKind) {
         match event {
             EventKind::StepStarted { address, .. } => self.begun(host, address),
@@ -197,7 +199,7 @@ impl OnceSteps {
             self.remember(host, &key.1);
         }
         let mut table = self.table();
-        // Who only hears how it ended elsewhere changes nothing, and what was run has been run.
+        // A host that only reports how the step ended elsewhere changes nothing, and a finished step stays finished.
         if matches!(table.turns.get(&key), Some(Turn::Taken(by) | Turn::Begun(by)) if by == host) {
             table.turns.insert(key, turn);
         }
@@ -207,7 +209,8 @@ impl OnceSteps {
         Some(self.table().steps.get(host)?.get(&place)?.1.clone())
     }
 
-    /// A host is done: what it had taken and did not come to is the next one's; what it was in the middle of is not.
+    /// A host is done. The next host may run the steps that this one claimed but did not begin. A step that it began
+    /// counts as failed.
     pub(super) fn left(&self, host: &HostName) {
         let mut table = self.table();
         table.pending.remove(host);

@@ -1,4 +1,5 @@
-//! The reports of hosts that the run itself ends: those that failed, broke down, or were never acted on.
+//! The reports of hosts that the run itself ends: those that failed, whose task panicked, or that were never acted
+//! on.
 
 use converge_fleet::HostError;
 use converge_model::{HostName, HostReport, HostState, Problem};
@@ -15,7 +16,7 @@ pub(super) fn failure(host: &HostName, error: &HostError) -> HostReport {
     HostReport { host: host.clone(), state: error.state(), results: Vec::new(), in_sync: 0, problems }
 }
 
-/// The end of a host that is another name of `other`.
+/// Returns the report of a host that is the same machine as `other`.
 pub(super) fn same_machine(host: &HostName, other: &HostName, state: HostState) -> HostReport {
     let message = format!("{other} and {host} are one machine: both names lead to the same installation");
     let help = "leave one of the two names out of the inventory, or out of the run with `--limit`";

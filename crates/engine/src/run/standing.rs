@@ -1,39 +1,40 @@
-//! Where each host of a run stands: from the look at it to its end, one standing at a time. Pure: the run acts, and says so
-//! here.
+//! The state of each host in a run, from the look to its end: one standing at a time. Pure: the run acts and records
+//! the transitions here.
 //!
-//! A transition that is none of the listed ones changes nothing and returns nothing: a host that has ended stays ended.
+//! A transition that is not listed changes nothing and returns nothing. So a host that has ended stays ended.
 
 use std::collections::HashMap;
 
 use converge_model::{Digest, HostName, HostPlan, HostReport, HostState};
 
-/// Where one host stands.
+/// The state of one host.
 #[derive(Debug)]
 pub(super) enum Standing {
     /// Its plan is not known yet.
     Unseen,
-    /// The same, and the catalogs of other hosts read facts that it has yet to tell.
+    /// Its plan is not known yet, and catalogs of other hosts read its facts.
     Awaited,
-    /// Its plan waits for those of the other hosts: it asks for what runs once, or for a selection that must exist somewhere.
+    /// Its plan waits for the plans of the other hosts: it has a once-step, or the run has a selection that some host
+    /// must have.
     Held(Box<HostPlan>),
-    /// It is to be acted on.
+    /// It should be acted on.
     Due(Work),
-    /// It is acted on.
+    /// An agent is acting on it.
     Acting,
     /// It is done.
     Ended(End),
 }
 
-/// What is to be done on a host.
+/// The work on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Work {
-    /// Stands for its plan.
+    /// Token of its plan.
     pub(super) token: Digest,
     /// How many of its resources are in sync.
     pub(super) in_sync: u32,
-    /// How it ends if the user does not agree to that.
+    /// The state of the host if the user does not agree.
     pub(super) otherwise: HostState,
-    /// Whether the host would change; else something is to be recorded there.
+    /// Whether the host would change. Otherwise the agent only records something there.
     pub(super) changes: bool,
 }
 
@@ -41,19 +42,19 @@ pub(super) struct Work {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) state: HostState,
-    /// Whether it was changed, whatever its state.
+    /// Whether it was changed. This is independent of its state.
     pub(super) changed: bool,
-    /// Whether it moved away from what was last applied.
+    /// Whether it has drifted from what was last applied.
     pub(super) drifted: bool,
 }
 
 impl End {
-    /// The end that a report tells of.
+    /// Returns the end of a host from its report.
     pub(super) fn of(report: &HostReport) -> Self {
         Self { state: report.state, changed: report.changes() > 0, drifted: false }
     }
 
-    /// Whether it counts against a budget, and keeps the hosts that wait for this one from being started.
+    /// Whether it counts against the budget of failures, and prevents the start of hosts that wait for this one.
     pub(super) fn is_loss(self) -> bool {
         !matches!(self.state, HostState::InSync | HostState::Pending | HostState::Changed)
     }
@@ -77,7 +78,7 @@ impl Standing {
         matches!(self, Self::Due(_))
     }
 
-    /// Whether it is to be acted on, and would change.
+    /// Whether it should be acted on and would change.
     pub(super) fn would_change(&self) -> bool {
         matches!(self, Self::Due(Work { changes: true, .. }))
     }
@@ -86,12 +87,12 @@ impl Standing {
         matches!(self, Self::Acting)
     }
 
-    /// How it ended, if it did.
+    /// Returns how it ended, if it did.
     pub(super) fn end(&self) -> Option<End> {
         if let Self::Ended(end) = self { Some(*end) } else { None }
     }
 
-    /// How it ended, if that is a loss.
+    /// Returns how it ended, if the end is a loss.
     pub(super) fn loss(&self) -> Option<End> {
         self.end().filter(|end| end.is_loss())
     }
@@ -114,42 +115,42 @@ impl Standings {
         Self { hosts: hosts.to_vec(), standings }
     }
 
-    /// Where `host` stands; none: it is no host of the run.
+    /// Returns the standing of `host`. None if it is not in the run.
     pub(super) fn of(&self, host: &HostName) -> Option<&Standing> {
         self.standings.get(host)
     }
 
-    /// Whether `host` is one of the run and stands so.
+    /// Whether `host` is in the run and its standing satisfies `so`.
     pub(super) fn is(&self, host: &HostName, so: fn(&Standing) -> bool) -> bool {
         self.of(host).is_some_and(so)
     }
 
-    /// Whether any host stands so.
+    /// Whether the standing of any host satisfies `so`.
     pub(super) fn any(&self, so: fn(&Standing) -> bool) -> bool {
         self.standings.values().any(so)
     }
 
-    /// The hosts that stand so, in the order of the inventory.
+    /// Returns the hosts whose standing satisfies `so`, in the order of the inventory.
     pub(super) fn which(&self, so: fn(&Standing) -> bool) -> Vec<HostName> {
         self.hosts.iter().filter(|host| self.is(host, so)).cloned().collect()
     }
 
-    /// How the hosts ended that did.
+    /// Returns the ends of all hosts that have ended.
     pub(super) fn ends(&self) -> impl Iterator<Item = End> + '_ {
         self.standings.values().filter_map(Standing::end)
     }
 
-    /// Other hosts' catalogs read facts that `host` has yet to tell.
+    /// Marks `host` as awaited: catalogs of other hosts read its facts.
     pub(super) fn await_facts(&mut self, host: &HostName) {
         self.step(host, Standing::is_open, Standing::Awaited);
     }
 
-    /// Keeps the plan of `host` until those of all hosts are known.
+    /// Keeps the plan of `host` until the plans of all hosts are known.
     pub(super) fn hold(&mut self, host: &HostName, plan: HostPlan) {
         self.step(host, Standing::is_open, Standing::Held(Box::new(plan)));
     }
 
-    /// The plan of `host` that was kept; its host stands as if it had not been looked at.
+    /// Returns the kept plan of `host`. The host's standing becomes unseen again.
     pub(super) fn release(&mut self, host: &HostName) -> Option<HostPlan> {
         match self.step(host, Standing::is_held, Standing::Unseen)? {
             Standing::Held(plan) => Some(*plan),
@@ -157,12 +158,12 @@ impl Standings {
         }
     }
 
-    /// There is work on `host`.
+    /// Sets the work on `host`.
     pub(super) fn plan(&mut self, host: &HostName, work: Work) {
         self.step(host, Standing::is_open, Standing::Due(work));
     }
 
-    /// The work on `host`, which is acted on from now on.
+    /// Starts `host`: returns its work and marks it as acting.
     pub(super) fn start(&mut self, host: &HostName) -> Option<Work> {
         match self.step(host, Standing::is_due, Standing::Acting)? {
             Standing::Due(work) => Some(work),
@@ -170,12 +171,12 @@ impl Standings {
         }
     }
 
-    /// Ends `host`, and returns where it stood.
+    /// Ends `host` and returns its previous standing.
     pub(super) fn end(&mut self, host: &HostName, end: End) -> Option<Standing> {
         self.step(host, Standing::is_under_way, Standing::Ended(end))
     }
 
-    /// Moves `host` to `next`, if it stands so, and returns where it stood.
+    /// Changes the standing of `host` to `next` if it satisfies `so`. Returns the previous standing.
     fn step(&mut self, host: &HostName, so: fn(&Standing) -> bool, next: Standing) -> Option<Standing> {
         let standing = self.standings.get_mut(host).filter(|standing| so(standing))?;
         Some(std::mem::replace(standing, next))

@@ -1,4 +1,4 @@
-//! How a run tells its one observer what happens: each host's events numbered from 0, and those of the run.
+//! Sends the events of a run to its observer. The events of each host, and those of the run, are numbered from 0.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use converge_model::{Event, EventKind, HostName, RunId};
 
 use super::Observer;
 
-/// The observer, and the numbers.
+/// The observer, and the next numbers.
 pub(super) struct Telling<'a, O> {
     pub(super) observer: &'a mut O,
     run: RunId,
-    /// The next number of each host's events, and of the run's own.
+    /// The next event number of each host, and of the run itself.
     sequences: HashMap<Option<HostName>, u64>,
 }
 
@@ -20,7 +20,7 @@ impl<'a, O: Observer> Telling<'a, O> {
         Self { observer, run: run.clone(), sequences: HashMap::new() }
     }
 
-    /// Tells an event of `host`, or of the run.
+    /// Sends an event of `host`, or of the run.
     pub(super) fn tell(&mut self, host: Option<HostName>, kind: EventKind) {
         let next = self.sequences.entry(host.clone()).or_default();
         let event = Event { version: VERSION, run: self.run.clone(), host, sequence: *next, kind };

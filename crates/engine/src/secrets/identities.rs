@@ -1,8 +1,8 @@
-//! The private keys that open files of secrets: where they are looked for, and what may be wrong with them.
+//! The private keys that open files of secrets: where they are found, and what may be wrong with them.
 //!
-//! Looked for are the files that the user names, then `converge/identities` in the user's configuration, then the ssh
-//! keys `~/.ssh/id_ed25519` and `~/.ssh/id_rsa`. A file holds age keys (`AGE-SECRET-KEY-1…`, one a line, `#` before a
-//! comment) or one ssh key in the format of OpenSSH.
+//! The files are read in this order: those that the user names, `converge/identities` in the user's configuration,
+//! and the ssh keys `~/.ssh/id_ed25519` and `~/.ssh/id_rsa`. A file has age keys (`AGE-SECRET-KEY-1…`, one per line,
+//! `#` starts a comment) or one ssh key in the format of OpenSSH.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,13 +17,13 @@ use converge_model::Secret;
 use super::recipients::Recipient;
 use super::ssh_key::{Ask, LockedKey};
 
-/// Where the user's own keys are, below the folder of configurations (`$XDG_CONFIG_HOME`, else `~/.config`).
+/// The file with the user's own keys, below the configuration folder (`$XDG_CONFIG_HOME`, otherwise `~/.config`).
 pub const OWN_IDENTITIES: &str = "converge/identities";
 
 /// The largest file of keys, in bytes.
 const LIMIT: u64 = 64 << 10;
 
-/// The keys of a user, read when one is first needed.
+/// The keys of a user. They are read when the first one is needed.
 pub struct Identities {
     named: Vec<PathBuf>,
     usual: Vec<PathBuf>,
@@ -34,7 +34,7 @@ pub struct Identities {
 /// The keys that were found.
 #[derive(Default)]
 pub(super) struct Keys {
-    /// Those under a passphrase last: it is asked for only where no other key serves.
+    /// The keys. Those with a passphrase come last: the user is asked only if no other key opens the file.
     pub(super) keys: Vec<Key>,
     /// Files at the usual places that cannot be used, and why.
     pub(super) unusable: Vec<IdentityError>,
@@ -42,7 +42,7 @@ pub(super) struct Keys {
 
 /// A private key.
 pub(super) struct Key {
-    /// The file that it is from.
+    /// The file of the key.
     pub(super) path: PathBuf,
     pub(super) public: Recipient,
     pub(super) private: Private,
@@ -54,20 +54,20 @@ pub(super) enum Private {
     Locked(Box<LockedKey>),
 }
 
-/// Why a file of private keys cannot be used. Nothing of it is shown.
+/// Why a file of private keys cannot be used. The message shows none of its contents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("failed to use the key {}: {why}", path.display())]
 pub struct IdentityError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong, as a fragment.
+    /// What is wrong, as a part of a sentence.
     pub why: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub help: Option<String>,
 }
 
 impl Identities {
-    /// The keys in the files `named`, which must be there, and those at the user's usual places, which need not.
+    /// The keys in the files `named`, which must exist, and those at the user's usual places, which are optional.
     pub fn of_user(named: Vec<PathBuf>, ask: Ask) -> Self {
         let ssh = home()
             .into_iter()
@@ -75,12 +75,12 @@ impl Identities {
         Self { named, usual: own_file().into_iter().chain(ssh).collect(), ask, read: OnceLock::new() }
     }
 
-    /// The keys in these files and no others, without anybody to ask for a passphrase.
+    /// The keys in these files only. The user is never asked for a passphrase.
     pub fn only(named: Vec<PathBuf>) -> Self {
         Self { named, usual: Vec::new(), ask: Arc::new(|_, _| None), read: OnceLock::new() }
     }
 
-    /// The public halves of all keys, the nearest first.
+    /// Returns the public halves of all keys, in the order in which they are tried.
     pub fn recipients(&self) -> Result<Vec<Recipient>, IdentityError> {
         Ok(self.keys()?.keys.iter().map(|key| key.public.clone()).collect())
     }
@@ -114,13 +114,13 @@ impl Key {
         }
     }
 
-    /// Whether its passphrase was wanted and not given.
+    /// Whether the passphrase was needed and the user did not give it.
     pub(super) fn stayed_locked(&self) -> bool {
         matches!(&self.private, Private::Locked(key) if key.stayed_locked())
     }
 }
 
-/// The file where the user's own keys are, and the public half of the first one in it. None if there is no key.
+/// Returns the file with the user's own keys and the public half of its first key. None if there is no key.
 pub fn own_key() -> Option<(PathBuf, Recipient)> {
     let path = own_file()?;
     let failed = |why, help| IdentityError { path: path.clone(), why, help };
@@ -129,7 +129,8 @@ pub fn own_key() -> Option<(PathBuf, Recipient)> {
     key.map(|key: x25519::Identity| (path.clone(), Recipient::from(key.to_public())))
 }
 
-/// Makes a new X25519 key in `path`, else where the user's own keys are; the file, and the public half.
+/// Creates a new X25519 key in `path`, otherwise in the file of the user's own keys. Returns the file and the public
+/// half.
 pub fn keygen(path: Option<&Path>) -> Result<(PathBuf, Recipient), IdentityError> {
     let path = path.map(Path::to_owned).or_else(own_file).ok_or_else(|| IdentityError {
         path: OWN_IDENTITIES.into(),
@@ -175,7 +176,7 @@ fn absolute(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// The keys in a file.
+/// Reads the keys in a file.
 fn read(path: &Path, ask: &Ask) -> Result<Vec<Key>, IdentityError> {
     let failed = |why: String, help: Option<String>| IdentityError { path: path.to_owned(), why, help };
     let bytes = contents(path, &failed)?;
@@ -187,7 +188,7 @@ fn read(path: &Path, ask: &Ask) -> Result<Vec<Key>, IdentityError> {
     keys.map_err(|(why, help)| failed(why, help))
 }
 
-/// The bytes of a file that nobody else can read. A pipe is read as well: `--identity <(pass show key)`.
+/// Reads a file that no other user may read. A pipe is allowed too: `--identity <(pass show key)`.
 fn contents(
     path: &Path,
     failed: &dyn Fn(String, Option<String>) -> IdentityError,
@@ -213,7 +214,7 @@ fn contents(
     }
 }
 
-/// Who else could read or replace the file.
+/// Returns which other users could read or replace the file. None if it is safe.
 fn exposed(metadata: &Metadata) -> Option<&'static str> {
     let user = rustix::process::geteuid().as_raw();
     match () {
@@ -225,7 +226,7 @@ fn exposed(metadata: &Metadata) -> Option<&'static str> {
     }
 }
 
-/// What is wrong, and what to do about it.
+/// What is wrong, and what the user can do about it.
 type Refusal = (String, Option<String>);
 
 fn age_keys(path: &Path, text: &str) -> Result<Vec<Key>, Refusal> {

@@ -1,9 +1,9 @@
-//! Files of secrets on disk, encrypted with [age](https://age-encryption.org/v1): who opens them, for whom they are
-//! closed, and how they are changed. What the decrypted text means is the language's; asking for a passphrase is the
-//! caller's, through [`Ask`].
+//! Files of secrets on disk, encrypted with [age](https://age-encryption.org/v1): identities that open them,
+//! recipients that they are encrypted to, and how files are changed. The language parses the decrypted text. The
+//! caller asks for passphrases, through [`Ask`].
 //!
-//! X25519 keys and ssh keys (Ed25519, RSA) count, as identities and as recipients. There are no plugins: a name in a
-//! file never starts a program.
+//! X25519 keys and ssh keys (Ed25519, RSA) are supported, as identities and as recipients. Plugins are not: a name in
+//! a file never starts a program.
 
 mod identities;
 mod recipients;

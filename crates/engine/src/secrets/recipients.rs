@@ -1,5 +1,5 @@
-//! For whom a file of secrets is encrypted: public keys, one a line, in a plain file beside it. An encrypted file does
-//! not name its recipients, so this list is the only place that does.
+//! The recipients of a file of secrets: public keys, one per line, in a plain file beside it. An encrypted file does
+//! not name its recipients, so this list is the only record of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,11 +10,11 @@ use age::{ssh, x25519};
 /// The most lines that a list may have.
 const LINES: usize = 1000;
 
-/// Someone who may open a file: a public key.
+/// A public key that can open a file.
 #[derive(Clone)]
 pub struct Recipient {
     key: Key,
-    /// The key alone, as it is compared and shown.
+    /// The key without its comment, for comparing and showing.
     text: String,
 }
 
@@ -31,16 +31,16 @@ pub struct Recipients(Vec<Recipient>);
 /// Why a line is no recipient. The line itself is not shown: it may be a private key in the wrong place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecipientError {
-    /// Nothing known.
+    /// It has no known format.
     #[error("is neither an age recipient (`age1…`) nor an ssh key (`ssh-ed25519 …`, `ssh-rsa …`)")]
     Unknown,
-    /// Starts as one, and is not.
+    /// It starts like an age key and is not valid.
     #[error("is no age recipient of a key without plugin: a typing error, or cut short")]
     NotAge,
-    /// Starts as one, and is not.
+    /// It starts like an ssh key and is not valid.
     #[error("is no ssh key that can be encrypted to: {0}")]
     NotSsh(String),
-    /// The other half.
+    /// It is a private key.
     #[error("is a private key, and now known to all who can read this file: take it out, and make a new one")]
     Private,
 }
@@ -51,31 +51,31 @@ pub enum RecipientsError {
     /// One line is wrong.
     #[error("line {line} {error}")]
     Line {
-        /// Counted from one.
+        /// The line number, from 1.
         line: usize,
-        /// What it is.
+        /// What is wrong with the line.
         error: RecipientError,
     },
-    /// Nobody is in it.
+    /// It has no recipient.
     #[error("names nobody")]
     Empty,
-    /// Too many are.
+    /// It has too many lines.
     #[error("has over {LINES} lines")]
     TooLong,
 }
 
 impl Recipients {
-    /// A list of one.
+    /// Creates a list with one recipient.
     pub fn one(recipient: Recipient) -> Self {
         Self(vec![recipient])
     }
 
-    /// Who is in it.
+    /// Returns the recipients.
     pub fn iter(&self) -> impl Iterator<Item = &Recipient> {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// Returns the number of recipients.
     pub fn count(&self) -> usize {
         self.0.len()
     }
@@ -84,7 +84,7 @@ impl Recipients {
 impl FromStr for Recipients {
     type Err = RecipientsError;
 
-    /// Reads a list: a public key a line, blank lines and what follows a `#` left out.
+    /// Reads a list: one public key per line. Skips blank lines and text after `#`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut found: Vec<Recipient> = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -106,7 +106,7 @@ impl FromStr for Recipients {
 }
 
 impl Recipient {
-    /// What encrypts to it.
+    /// Returns the recipient as the age library needs it.
     pub(super) fn as_age(&self) -> &dyn age::Recipient {
         match &self.key {
             Key::Age(key) => key,
@@ -118,7 +118,7 @@ impl Recipient {
 impl FromStr for Recipient {
     type Err = RecipientError;
 
-    /// Reads one line of a list; what follows the key is a comment.
+    /// Reads one line of a list. The text after the key is a comment.
     fn from_str(line: &str) -> Result<Self, Self::Err> {
         let first = line.split_whitespace().next().unwrap_or_default();
         match () {

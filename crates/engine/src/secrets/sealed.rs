@@ -1,5 +1,5 @@
-//! Opening and sealing: bytes of an age file to text and back. All or nothing: what is cut short or damaged at the end
-//! gives no text at all.
+//! Opens and seals age files: from bytes to text and back. A file that is cut short or damaged at the end gives no
+//! text at all.
 
 use std::io::{self, Read, Write};
 
@@ -11,35 +11,35 @@ use converge_model::Secret;
 use super::identities::{Identities, IdentityError, Keys};
 use super::recipients::Recipients;
 
-/// The largest encrypted file, in bytes: the largest text, as armor, for as many recipients as a list may have.
+/// The largest encrypted file, in bytes: the largest text, armored, for the most recipients of a list.
 pub const SEALED_LIMIT: u64 = 4 << 20;
 
-/// How an encrypted file is written.
+/// The format of an encrypted file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// As text, which survives every tool.
+    /// Text, which every tool can handle.
     #[default]
     Armor,
-    /// As bytes.
+    /// Bytes.
     Binary,
 }
 
-/// Why an encrypted file cannot be opened. The caller adds which.
+/// Why an encrypted file cannot be opened. The caller adds the name of the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Something else.
+    /// It is not an age file.
     #[error("it is no age file")]
     NotAge,
-    /// Encrypted in a way that is not read.
+    /// It is encrypted with a passphrase, which is not supported.
     #[error("it is encrypted with a passphrase, not to keys")]
     Passphrase,
-    /// A format from the future.
+    /// It has a newer format.
     #[error("it is of a newer version of age")]
     Newer,
-    /// Cut short, or changed on the way.
+    /// It is cut short or changed.
     #[error("it is cut short or damaged")]
     Damaged,
-    /// More than a file of secrets holds.
+    /// It is larger than a file of secrets may be.
     #[error("it holds over {SECRETS_LIMIT} bytes")]
     TooLarge,
     /// The user has no key.
@@ -56,7 +56,7 @@ pub enum OpenError {
         /// Keys that cannot be used.
         unusable: Vec<IdentityError>,
     },
-    /// The right key stayed locked.
+    /// The key that opens it stayed locked.
     #[error("the key that opens it, {0}, stays locked without its passphrase")]
     Locked(String),
     /// A key that the user named cannot be used.
@@ -65,7 +65,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::NotAge | Self::Newer | Self::TooLarge => None,
@@ -96,7 +96,7 @@ fn with_unusable(help: &str, unusable: &[IdentityError]) -> String {
     std::iter::once(help.to_owned()).chain(also).collect()
 }
 
-/// The text of an age file, binary or armored.
+/// Returns the text of an age file, binary or armored.
 pub fn open(sealed: &[u8], identities: &Identities) -> Result<Secret, OpenError> {
     format(sealed).ok_or(OpenError::NotAge)?;
     let decryptor = Decryptor::new_buffered(ArmoredReader::new(sealed)).map_err(of_the_file)?;
@@ -112,7 +112,8 @@ pub fn open(sealed: &[u8], identities: &Identities) -> Result<Secret, OpenError>
             DecryptError::NoMatchingKeys => unmatched(&keys),
             error => of_the_file(error),
         })?;
-    // Never longer than what it was encrypted to, so that no copy is left behind by growing.
+    // The text is never longer than the encrypted file. The buffer therefore never grows, which would leave a copy of
+    // the secret in memory.
     let mut text = Vec::with_capacity(sealed.len().min(SECRETS_LIMIT) + 1);
     let read = reader.take(SECRETS_LIMIT as u64 + 1).read_to_end(&mut text);
     let text = Secret::new(text);
@@ -120,7 +121,7 @@ pub fn open(sealed: &[u8], identities: &Identities) -> Result<Secret, OpenError>
     if text.expose().len() > SECRETS_LIMIT { Err(OpenError::TooLarge) } else { Ok(text) }
 }
 
-/// An age file with `text` for all of `recipients`.
+/// Returns an age file with `text` for all of `recipients`.
 pub fn seal(text: &Secret, recipients: &Recipients, format: Format) -> io::Result<Vec<u8>> {
     let encryptor =
         Encryptor::with_recipients(recipients.iter().map(|one| one.as_age())).map_err(io::Error::other)?;
@@ -133,7 +134,7 @@ pub fn seal(text: &Secret, recipients: &Recipients, format: Format) -> io::Resul
     writer.finish()?.finish()
 }
 
-/// How an age file is written; none where it is no age file.
+/// Returns the format of an age file. None if it is not an age file.
 pub(super) fn format(sealed: &[u8]) -> Option<Format> {
     match () {
         () if sealed.starts_with(b"age-encryption.org/") => Some(Format::Binary),
@@ -158,7 +159,7 @@ fn unmatched(keys: &Keys) -> OpenError {
     }
     let keys_of_user = keys.keys.iter().map(|key| {
         let public = key.public.to_string();
-        // An ssh key is known by its file, and far too long to read.
+        // Users know an ssh key by its file. The key itself is far too long to read.
         let named = if public.starts_with("age1") { public } else { "the public half".to_owned() };
         format!("{named} of {}", key.path.display())
     });

@@ -1,5 +1,5 @@
-//! An ssh key under a passphrase, as an identity: the passphrase is asked for once, and only if a file is really
-//! encrypted to this key. (The identity that `age` has for such keys asks for every file.)
+//! An ssh key with a passphrase, as an identity. The user is asked for the passphrase once, and only if a file is
+//! encrypted to this key. (The `age` crate's own identity for such keys asks for every file.)
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -9,25 +9,25 @@ use age::{DecryptError, Identity, Recipient, ssh};
 use age_core::format::{FileKey, Stanza};
 use converge_model::Secret;
 
-/// Asks for the passphrase of the key in a file; `true` where the last answer was wrong. None where nobody can be
-/// asked, or nobody answers.
+/// Asks for the passphrase of the key in a file. The flag is `true` if the last answer was wrong. Returns None if the
+/// user cannot be asked, or does not answer.
 pub type Ask = Arc<dyn Fn(&Path, bool) -> Option<Secret> + Send + Sync>;
 
-/// How often a passphrase is asked for.
+/// How often the user is asked for a passphrase.
 const ATTEMPTS: usize = 3;
 
-/// An ssh key under a passphrase.
+/// An ssh key with a passphrase.
 pub(super) struct LockedKey {
     path: Box<Path>,
     key: ssh::EncryptedKey,
-    /// What the header of a file that is meant for this key begins with: the kind of the key, and its tag.
+    /// The first two fields in the header of a file for this key: the key type and the key's tag.
     mark: (String, String),
     ask: Ask,
     unlocked: OnceLock<Option<ssh::Identity>>,
 }
 
 impl LockedKey {
-    /// The key in the file `path`; none where its public half does not tell what files for it look like.
+    /// Creates the key of the file `path`. None if the header for its public half cannot be computed.
     pub(super) fn new(
         path: &Path,
         key: ssh::EncryptedKey,
@@ -38,7 +38,7 @@ impl LockedKey {
         Some(Self { path: path.into(), key, mark, ask, unlocked: OnceLock::new() })
     }
 
-    /// Whether its passphrase was wanted and not given.
+    /// Whether the passphrase was needed and the user did not give it.
     pub(super) fn stayed_locked(&self) -> bool {
         matches!(self.unlocked.get(), Some(None))
     }
@@ -63,7 +63,7 @@ impl Identity for LockedKey {
     }
 }
 
-/// The mark of a recipient, found by encrypting nothing of worth to it: the tag is that of the key alone.
+/// Returns the mark of a recipient. Encrypting a dummy file key to it shows the tag, which depends on the key alone.
 fn mark(public: &ssh::Recipient) -> Option<(String, String)> {
     let (stanzas, _) = public.wrap_file_key(&FileKey::new(Box::new([0; 16]))).ok()?;
     let stanza = stanzas.into_iter().next()?;

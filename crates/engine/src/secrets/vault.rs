@@ -1,7 +1,8 @@
-//! A file of secrets as it is changed: read and written whole, under a lock, for the recipients in the list beside it.
+//! Changes a file of secrets. It is read and written as a whole, under a lock, for the recipients in the list beside
+//! it.
 //!
-//! The list of `secrets/production.age` is `secrets/production.age.recipients` or, shared by all files of the folder,
-//! `secrets/recipients`.
+//! The list of `secrets/production.age` is `secrets/production.age.recipients`, or `secrets/recipients` for all files
+//! of the folder.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -19,42 +20,42 @@ use super::sealed::{self, Format, OpenError, SEALED_LIMIT};
 /// The largest list of recipients, in bytes.
 const LIST_LIMIT: u64 = 1 << 20;
 
-/// A file of secrets that this process alone changes, as long as it lives.
+/// A file of secrets, locked for this process as long as the value exists.
 pub struct Vault {
     path: PathBuf,
-    /// As it was when it was locked; none where it is new.
+    /// The file's bytes when it was locked. None if it is new.
     sealed: Option<Vec<u8>>,
-    /// Of the folder: the file itself is replaced.
+    /// The lock is on the folder, because the file itself is replaced.
     _lock: File,
 }
 
 /// Why a file of secrets cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// The system refuses.
+    /// The system reports an error.
     #[error("failed to {verb} {}: {source}", path.display())]
     System {
-        /// What failed.
+        /// The operation that failed.
         verb: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It cannot be opened.
+    /// The file cannot be opened.
     #[error("failed to open {}: {source}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: OpenError,
     },
-    /// It was opened, and says nothing that can be understood.
+    /// It was opened, and its text is invalid.
     #[error("failed to read {}: {}", path.display(), list(mistakes))]
     Mistakes {
         /// The file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// The mistakes in it.
         mistakes: Vec<SecretsMistake>,
     },
     /// A list of recipients is wrong.
@@ -65,17 +66,17 @@ pub enum VaultError {
         /// What is wrong with it.
         source: RecipientsError,
     },
-    /// Nothing says who may open it.
+    /// There is no list of recipients.
     #[error("nothing says for whom {} is encrypted: there is neither {} nor {}", path.display(), own.display(), shared.display())]
     NoList {
         /// The file.
         path: PathBuf,
-        /// The list of its own that it might have.
+        /// The list for this file alone, which does not exist.
         own: PathBuf,
         /// The list of its folder.
         shared: PathBuf,
     },
-    /// The user could not read what the user has written.
+    /// The user could not read the file after writing it.
     #[error("you would lock yourself out of {}: none of your keys is in {}", path.display(), list.display())]
     LockedOut {
         /// The file.
@@ -83,10 +84,10 @@ pub enum VaultError {
         /// The list.
         list: PathBuf,
     },
-    /// A second process.
+    /// Another process is changing it.
     #[error("{} is being changed by another process", .0.display())]
     Busy(PathBuf),
-    /// Something other than Converge wrote it.
+    /// Another program changed it meanwhile.
     #[error("{} was changed by someone else in the meantime", .0.display())]
     Moved(PathBuf),
     /// A key that the user named cannot be used.
@@ -99,7 +100,7 @@ fn list(mistakes: &[SecretsMistake]) -> String {
 }
 
 impl VaultError {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Open { source, .. } => source.help(),
@@ -118,23 +119,23 @@ impl VaultError {
     }
 }
 
-/// What may be in a list of recipients, and where it is.
+/// The recipients in a list, and the path of the list.
 struct List {
     path: PathBuf,
     recipients: Recipients,
 }
 
 impl Vault {
-    /// The secrets in the file at `path`.
+    /// Reads the secrets in the file at `path`.
     pub fn read(path: &Path, identities: &Identities) -> Result<SecretsText, VaultError> {
         let sealed = read(path, SEALED_LIMIT).map_err(system("read", path))?;
         let text = open(path, &sealed, identities)?;
         understood(path, text)
     }
 
-    /// Locks the file at `path`, which need not be there yet, to change it.
+    /// Locks the file at `path` to change it. The file need not exist yet.
     pub fn lock(path: &Path) -> Result<Self, VaultError> {
-        // The file that a link leads to is replaced, not the link.
+        // If the path is a symbolic link, its target is replaced, not the link.
         let target = if path.is_symlink() { path.canonicalize() } else { Ok(path.to_owned()) };
         let path = target.map_err(system("read", path))?;
         let folder = folder(&path);
@@ -145,22 +146,22 @@ impl Vault {
         Ok(Self { path, sealed, _lock: lock })
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether there is no such file yet.
+    /// Whether the file does not exist yet.
     pub fn is_new(&self) -> bool {
         self.sealed.is_none()
     }
 
-    /// Its text, whatever it says; none where it is new.
+    /// Returns its text without parsing it. None if the file is new.
     pub fn text(&self, identities: &Identities) -> Result<Option<Secret>, VaultError> {
         self.sealed.as_ref().map(|sealed| open(&self.path, sealed, identities)).transpose()
     }
 
-    /// Its secrets; none of them where it is new.
+    /// Returns its secrets. Empty if the file is new.
     pub fn secrets(&self, identities: &Identities) -> Result<SecretsText, VaultError> {
         match self.text(identities)? {
             Some(text) => understood(&self.path, text),
@@ -168,8 +169,8 @@ impl Vault {
         }
     }
 
-    /// Gives a new file that has no list of recipients its first: one of the user's own keys, in the list of its
-    /// folder. The list, if one was written.
+    /// Creates the first list of recipients for a new file: one of the user's own keys, in the list of the folder.
+    /// Returns the list if one was written.
     pub fn first_list(&self, identities: &Identities) -> Result<Option<PathBuf>, VaultError> {
         if !self.is_new() || self.list()?.is_some() {
             return Ok(None);
@@ -184,9 +185,10 @@ impl Vault {
         Ok(Some(path))
     }
 
-    /// Encrypts `text` for the recipients in the list, and puts it in the place of the file; how many they are.
+    /// Encrypts `text` for the recipients in the list and replaces the file. Returns the number of recipients.
     ///
-    /// The old file stays whole until the new one is. Refused where none of the keys of `identities` could open it.
+    /// The old file stays until the new one is complete. Fails if none of the keys of `identities` could open the new
+    /// file.
     pub fn write(&self, text: &Secret, identities: &Identities) -> Result<usize, VaultError> {
         let [own, shared] = self.lists();
         let List { path: list, recipients } =
@@ -204,7 +206,7 @@ impl Vault {
         Ok(recipients.count())
     }
 
-    /// The list of its own, and that of its folder.
+    /// Returns the paths of the file's own list and of the folder's list.
     fn lists(&self) -> [PathBuf; 2] {
         let mut own = self.path.clone().into_os_string();
         own.push(".recipients");
@@ -260,7 +262,7 @@ fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Writes beside the file, for the user alone, and renames.
+/// Writes a temporary file beside it, readable by the user alone, and renames it.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = NamedTempFile::with_prefix_in(".secrets.", folder(path))?;
     file.write_all(bytes)?;

@@ -1,5 +1,5 @@
-//! Which project was last used from a folder: a file for each folder, so that two runs never write one file unless they
-//! mean the same folder. The number of files is limited; the oldest go.
+//! Remembers which project was last used in a folder. Each folder has its own file, so two runs write the same file
+//! only for the same folder. The number of files is limited; the oldest are removed.
 
 use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
@@ -10,21 +10,21 @@ use serde::{Deserialize, Serialize};
 
 use super::write_beside;
 
-/// The version of the files; a newer one is not read.
+/// The version of the files. A file with a newer version is not read.
 const VERSION: u16 = 1;
 /// The most folders that are remembered.
 const FOLDERS: usize = 200;
 /// The largest file that is read, in bytes: two paths and a name.
 const LARGEST: u64 = 32 * 1024;
 
-/// The projects last used, by the folder that the user was in.
+/// The last used projects, by the user's working folder.
 #[derive(Clone, Debug)]
 pub struct LastUsed(pub(super) PathBuf);
 
-/// A project as it was used.
+/// A project that was used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsedProject {
-    /// What the history knows it by.
+    /// The name of the project in the history.
     pub owner: String,
     /// Its inventory, a file or a folder.
     pub inventory: PathBuf,
@@ -33,14 +33,14 @@ pub struct UsedProject {
 #[derive(Serialize, Deserialize)]
 struct Entry {
     version: u16,
-    /// The folder that it was used from.
+    /// The folder in which it was used.
     from: PathBuf,
     #[serde(flatten)]
     project: UsedProject,
 }
 
 impl LastUsed {
-    /// The project last used from the folder `from`; none if there is no such project, or what was kept cannot be read.
+    /// Returns the project last used in the folder `from`. None if there is none, or its file cannot be read.
     pub fn read(&self, from: &Path) -> Option<UsedProject> {
         let path = self.file(from);
         let small = fs::metadata(&path).ok()?.len() <= LARGEST;
@@ -48,7 +48,7 @@ impl LastUsed {
         (entry.version == VERSION && entry.from == from).then_some(entry.project)
     }
 
-    /// Keeps that `project` was used from the folder `from`. What cannot be kept is forgotten.
+    /// Records that `project` was used in the folder `from`. Errors are ignored.
     pub fn keep(&self, from: &Path, project: UsedProject) {
         let entry = Entry { version: VERSION, from: from.to_owned(), project };
         // A path that is not UTF-8 cannot be written.

@@ -1,5 +1,5 @@
-//! What was run once for all hosts of a project: which host took part in what, a line each. A host's ledger says the
-//! same; either of them is enough for it not to be run again.
+//! Records the once-steps of a project: which host took part in which step, one line each. A host's ledger has the
+//! same record. One of the two is enough to prevent a second run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,56 +11,56 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use converge_model::HostName;
 use serde::{Deserialize, Serialize};
 
-/// The version of a line; a newer one is not read.
+/// The version of a line. A line with a newer version is not read.
 const VERSION: u16 = 1;
-/// The most that is read, in bytes: hundreds of thousands of lines.
+/// The most bytes that are read: enough for hundreds of thousands of lines.
 const LIMIT: u64 = 64 * 1024 * 1024;
 
-/// The memory of a project; lines are only ever added to it. It is read when it is first asked.
+/// The record of a project. Lines are only added to it. It is read on first use.
 #[derive(Clone, Debug)]
 pub struct DoneOnce {
     path: Option<PathBuf>,
     known: Arc<OnceLock<Mutex<Known>>>,
 }
 
-/// Who took part, by key.
+/// The participants, by key.
 type Known = BTreeMap<String, BTreeSet<Participant>>;
 
-/// A host that took part in what was run once.
+/// A host that took part in a once-step.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Participant {
     /// Its name.
     pub host: HostName,
-    /// The identity of its installation (machine-id(5)): the same name on a new one is another host.
+    /// The identity of its installation (machine-id(5)). The same name with a new installation is another host.
     pub machine: String,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Line {
     version: u16,
-    /// The address and what it was run for: `command[migrate] 1.5.0`.
+    /// The address and the reason to run it: `command[migrate] 1.5.0`.
     key: String,
     #[serde(flatten)]
     participant: Participant,
 }
 
 impl DoneOnce {
-    /// A memory that keeps nothing.
+    /// A record that keeps nothing.
     pub fn nowhere() -> Self {
         Self { path: None, known: Arc::default() }
     }
 
-    /// The memory in the file at `path`.
+    /// Returns the record in the file at `path`.
     pub(super) fn at(path: PathBuf) -> Self {
         Self { path: Some(path), known: Arc::default() }
     }
 
-    /// Who took part in `key`. What cannot be read is not known.
+    /// Returns the hosts that took part in `key`. Lines that cannot be read are skipped.
     pub fn participants(&self, key: &str) -> BTreeSet<Participant> {
         self.known().get(key).cloned().unwrap_or_default()
     }
 
-    /// Remembers that `participant` took part in `key`. What cannot be kept is forgotten: the host's ledger has it.
+    /// Records that `participant` took part in `key`. Write errors are ignored, because the host's ledger has it too.
     pub fn record(&self, key: &str, participant: Participant) {
         let is_new = self.known().entry(key.to_owned()).or_default().insert(participant.clone());
         if let (true, Some(path)) = (is_new, &self.path) {
@@ -86,7 +86,7 @@ fn read(path: &Path) -> io::Result<Known> {
     Ok(known)
 }
 
-/// Adds a line in one write. It begins with the end of the line before, which a crash may have torn.
+/// Adds a line in one write. It starts with a line end, because a crash may have left an incomplete line.
 fn append(path: &Path, line: &Line) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
