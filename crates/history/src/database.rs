@@ -1,6 +1,6 @@
-//! The file: where it is, how it is opened, which version its tables have and what they are.
+//! The database file: its place, how it is opened, the version of its tables, and the tables.
 //!
-//! What is written into the tables is `store`'s, what is asked of them `query`'s and `replay`'s.
+//! `store` writes the tables. `query` and `replay` read them.
 
 use std::fs;
 use std::io;
@@ -15,19 +15,19 @@ use sqlx::{ConnectOptions, Connection as _};
 /// The name of the database in the folder of a project's history.
 pub const FILE: &str = "history.db";
 
-/// The version of the tables; a newer one is not touched.
+/// The version of the tables. A database with a newer version is not changed.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
 
-/// How long to wait for another process that is writing.
+/// How long to wait for another process that writes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What leads from each version of the tables to the next.
+/// The SQL that leads from each version of the tables to the next.
 ///
-/// Times are milliseconds. What many hosts and runs have in common (a plan, a result, a report) is a body, stored once:
-/// the JSON of the model's type without what differs from host to host, which stands in columns. `place` orders the
-/// events of a run as they came; `sequence` is the number of an event among those of its host, below 0 for a result that
-/// only the report told. `listed` is the place of a result in the report, -1 where the report took it back. `steps` says
-/// which plans a resource is in. Resources in sync are a count.
+/// Times are in milliseconds. A body is a plan, result or report that several hosts and runs can have in common. It
+/// is stored once, as the JSON of the model's type without the values that differ between hosts. Those values are in
+/// columns. `place` orders the events of a run. `sequence` is the number of an event among those of its host; it is
+/// below 0 for a result that only the report has. `listed` is the index of a result in the report, or -1 if the
+/// report has revised it. `steps` lists the plans that a resource is in. Resources in sync are only counted.
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE runs (
         id INTEGER PRIMARY KEY,
@@ -104,48 +104,48 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 "];
 
-/// The history cannot be opened, read or written.
+/// Why the history cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// Its folder cannot be made or read.
+    /// The folder cannot be created or read.
     #[error("failed to open {path}: {source}")]
     Folder {
-        /// What was tried.
+        /// The path that was tried.
         path: PathBuf,
-        /// The system's words.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It lies on a file system of another machine.
+    /// The database is on a network file system.
     #[error("{0} is on a network file system, where SQLite cannot keep a history safely")]
     Network(PathBuf),
-    /// A newer Converge wrote it.
+    /// A newer Converge wrote the database.
     #[error("{path} is of version {found}, written by a newer Converge; this one knows {VERSION}")]
     Newer {
         /// The database.
         path: PathBuf,
-        /// The version that it has.
+        /// The version in the database.
         found: u32,
     },
-    /// SQLite refused.
+    /// SQLite reports an error.
     #[error("the history in {path}: {source}")]
     Database {
         /// The database.
         path: PathBuf,
-        /// SQLite's words.
+        /// The error of SQLite.
         source: sqlx::Error,
     },
-    /// A row is not what this version writes.
+    /// A row is invalid for this version.
     #[error("the history in {path} holds what it should not: {what}")]
     Damaged {
         /// The database.
         path: PathBuf,
-        /// What was found.
+        /// The invalid content.
         what: String,
     },
 }
 
 impl HistoryError {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Folder { .. } => None,
@@ -161,24 +161,24 @@ impl HistoryError {
     }
 }
 
-/// Whether SQLite says that the file is broken or none of its own.
+/// Whether SQLite reports that the file is damaged or not a database.
 fn is_damage(error: &sqlx::Error) -> bool {
-    // SQLITE_CORRUPT and SQLITE_NOTADB; what is above the lowest byte says where.
+    // SQLITE_CORRUPT and SQLITE_NOTADB. The bits above the lowest byte give details.
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     matches!(code.map(|code| code & 0xff), Some(11 | 26))
 }
 
-/// The database of one folder, opened.
+/// The open database of one folder.
 #[derive(Debug)]
 pub(crate) struct Database {
-    /// Where it is.
+    /// The path of the file.
     pub(crate) path: PathBuf,
-    /// The one connection.
+    /// The only connection.
     pub(crate) connection: SqliteConnection,
 }
 
 impl Database {
-    /// Opens the database of `folder` for writing, made if need be, its tables brought up to date.
+    /// Opens the database of `folder` for writing. Creates it if needed and migrates its tables.
     pub(crate) async fn write(folder: &Path) -> Result<Self, HistoryError> {
         prepare(folder)?;
         let mut database = Self::connect(folder.join(FILE), false).await?;
@@ -189,7 +189,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Opens the database of `folder` for reading; none where nothing was recorded yet.
+    /// Opens the database of `folder` for reading. None if nothing was recorded yet.
     pub(crate) async fn read(folder: &Path) -> Result<Option<Self>, HistoryError> {
         let path = folder.join(FILE);
         match fs::metadata(&path) {
@@ -201,7 +201,7 @@ impl Database {
         match database.version().await? {
             0 => Ok(None),
             VERSION => Ok(Some(database)),
-            // Only one who may write can bring it up to date.
+            // Migrating needs write access.
             _ => {
                 database.close().await;
                 Self::write(folder).await.map(Some)
@@ -222,7 +222,7 @@ impl Database {
         }
     }
 
-    /// The version of the tables, 0 where there are none; an error where it is newer than this one.
+    /// Returns the version of the tables: 0 if there are none. An error if it is newer than [`VERSION`].
     async fn version(&mut self) -> Result<u32, HistoryError> {
         let found = sqlx::query_scalar::<_, u32>("PRAGMA user_version").fetch_one(&mut self.connection).await;
         match found {
@@ -232,7 +232,7 @@ impl Database {
         }
     }
 
-    /// Brings the tables up to date, in one transaction; another process may have done so meanwhile.
+    /// Migrates the tables in one transaction. Another process may have migrated them meanwhile.
     async fn migrate(&mut self) -> Result<(), HistoryError> {
         let written = async {
             sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut self.connection).await?;
@@ -247,17 +247,17 @@ impl Database {
         written.await.map_err(|source| self.failed(source))
     }
 
-    /// Ends the connection, which leaves one file.
+    /// Closes the connection. SQLite then merges its extra files into one.
     pub(crate) async fn close(self) {
         let _ = self.connection.close().await;
     }
 
-    /// The error that says where it was.
+    /// Returns an error with the path of the database.
     pub(crate) fn failed(&self, source: sqlx::Error) -> HistoryError {
         HistoryError::Database { path: self.path.clone(), source }
     }
 
-    /// The error of a row that cannot be read.
+    /// Returns the error for a row that cannot be read.
     pub(crate) fn damaged(&self, what: impl ToString) -> HistoryError {
         HistoryError::Damaged { path: self.path.clone(), what: what.to_string() }
     }
@@ -266,7 +266,7 @@ impl Database {
 /// Sets the version that [`MIGRATIONS`] lead to.
 const SET_VERSION: &str = "PRAGMA user_version = 1";
 
-/// Makes the folder and an empty file for the user alone: SQLite would make one that others may read.
+/// Creates the folder and an empty file for the user alone. SQLite would create a file that others may read.
 fn prepare(folder: &Path) -> Result<(), HistoryError> {
     let failed = |source| HistoryError::Folder { path: folder.to_owned(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
@@ -276,7 +276,7 @@ fn prepare(folder: &Path) -> Result<(), HistoryError> {
     made.map(drop).map_err(|source| HistoryError::Folder { path, source })
 }
 
-/// Refuses file systems whose locks and shared memory SQLite cannot rely on.
+/// Refuses file systems on which SQLite's locks and shared memory do not work.
 fn refuse_network(folder: &Path) -> Result<(), HistoryError> {
     match statfs(folder) {
         Ok(found) if is_network(found.f_type) => Err(HistoryError::Network(folder.to_owned())),

@@ -1,12 +1,11 @@
-//! What every run did, kept: append-only, in SQLite, one database a project.
+//! Keeps the events of every run in SQLite. The history is append-only, with one database for each project.
 //!
-//! A [`Recorder`] is a consumer of the one stream of events of a run, off the run's way: nothing that goes wrong with it
-//! breaks a run, and what the database cannot take goes to a file beside it that the next recorder takes in. A
-//! [`History`] answers questions: which runs there were, one of them event by event, what became of each host last, how
-//! often a resource was corrected.
+//! A [`Recorder`] consumes the events of a run beside the run, so an error in it never fails the run. Events that the
+//! database cannot store go to a file beside it. The next recorder reads that file. A [`History`] answers questions:
+//! which runs there were, the events of one run, the last result of each host, how often a resource was corrected.
 //!
-//! Nothing here knows how a run is carried out or how one is shown. What is kept is what the events say, and they are
-//! masked before they come here.
+//! This crate does not carry out or show runs. It keeps what the events contain. Their secrets are masked before they
+//! come here.
 
 mod database;
 mod query;

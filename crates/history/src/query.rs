@@ -1,6 +1,6 @@
-//! What can be asked of a history.
+//! The questions that a history answers.
 //!
-//! How a run is told again is `replay`'s. Nothing here writes.
+//! `replay` returns the events of a run. Nothing here writes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,29 +13,29 @@ use crate::store::word;
 
 /// The history of a project, for reading.
 pub struct History {
-    /// None where nothing was recorded yet.
+    /// None if nothing was recorded yet.
     pub(crate) database: Option<Database>,
 }
 
-/// Which runs: those for which everything that is said holds, for one and the same host where several things are said of
-/// hosts.
+/// Selects runs. A run must satisfy all conditions. If several conditions are about hosts, one host must satisfy them
+/// all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Runs over a host with this name; `*` and `?` stand for any characters and any one.
+    /// Runs over a host with this name. `*` stands for any characters and `?` for one character.
     pub host: Option<String>,
-    /// Runs in which this resource, or a resource of this module, was to change; `*` and `?` as above.
+    /// Runs in which this resource, or a resource of this module, should change. `*` and `?` as above.
     pub resource: Option<String>,
-    /// Runs in which a host ended so.
+    /// Runs in which a host ended in this state.
     pub state: Option<HostState>,
-    /// Runs for this: `apply`, `drift`, `exec`, `ping`.
+    /// Runs of this verb: `apply`, `drift`, `exec`, `ping`.
     pub verb: Option<String>,
-    /// Runs that go by what hosts should be: neither `exec` nor `ping`.
+    /// Runs with catalogs: neither `exec` nor `ping`.
     pub with_plans: bool,
-    /// Runs that began then or later, in milliseconds since the epoch.
+    /// Runs that began at this time or later, in milliseconds since the epoch.
     pub since: Option<u64>,
-    /// Runs that began before then.
+    /// Runs that began before this time, in milliseconds since the epoch.
     pub until: Option<u64>,
-    /// So many at most, the newest.
+    /// The most runs to return: the newest ones.
     pub limit: Option<u32>,
 }
 
@@ -44,44 +44,44 @@ pub struct Filter {
 pub struct RunSummary {
     /// Its identity.
     pub run: RunId,
-    /// What it was for: `apply`, `drift`, `exec`, `ping`.
+    /// The verb: `apply`, `drift`, `exec`, `ping`.
     pub verb: String,
-    /// Who started it, and from where.
+    /// Who started the run, and from where.
     pub by: String,
-    /// When, in milliseconds since the epoch.
+    /// When it began, in milliseconds since the epoch.
     pub began: u64,
-    /// How many hosts it selected.
+    /// How many hosts were selected.
     pub hosts: u32,
-    /// How many of them ended in each state, as far as they ended.
+    /// How many of the hosts ended in each state. Hosts that did not end are not counted.
     pub states: Vec<(HostState, u32)>,
-    /// On how many of them a step changed something, however they ended.
+    /// How many hosts were changed by a step, in any state.
     pub changed_hosts: u32,
     /// How many steps changed something.
     pub changes: u32,
-    /// For how many milliseconds it went on; none where it was cut off, or still goes on.
+    /// Its duration in milliseconds. None if it was cut off or still runs.
     pub took: Option<u64>,
     /// Its exit code.
     pub exit: Option<u8>,
 }
 
-/// What became of a host in a run.
+/// The result of a host in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostSummary {
     /// Its name.
     pub host: HostName,
-    /// The identity of its installation; empty where it is not known.
+    /// The identity of its installation. Empty if it is not known.
     pub machine: String,
     /// The run.
     pub run: RunId,
-    /// What that was for.
+    /// The verb of the run.
     pub verb: String,
     /// When it began, in milliseconds since the epoch.
     pub began: u64,
-    /// How the host ended; none where the run was cut off before.
+    /// How the host ended. None if the run was cut off before.
     pub state: Option<HostState>,
     /// How many steps changed something.
     pub changes: u32,
-    /// For how many milliseconds it was at work, waiting for its turn to act included.
+    /// How many milliseconds it was active, including the wait for its turn to act.
     pub took: Option<u64>,
 }
 
@@ -92,27 +92,27 @@ pub struct Correction {
     pub host: HostName,
     /// Its address.
     pub address: Address,
-    /// In how many steps it was changed; notified actions do not count.
+    /// The number of steps that changed it. Notified actions do not count.
     pub count: u32,
     /// When the last of these runs began, in milliseconds since the epoch.
     pub last: u64,
 }
 
-/// No run is meant, or several are.
+/// Why no single run was found.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
-    /// None is called so.
+    /// No run has this id.
     #[error("no run begins with `{0}`")]
     Unknown(String),
-    /// There are none at all.
+    /// The history has no runs.
     #[error("no run was recorded yet")]
     Empty,
-    /// Several are.
+    /// Several runs match.
     #[error("several runs begin with `{beginning}`: {}", .runs.iter().map(RunId::as_str).collect::<Vec<_>>().join(", "))]
     Ambiguous {
-        /// What was asked for.
+        /// The requested beginning of an id.
         beginning: String,
-        /// Some of them, the newest first.
+        /// Some of the runs, the newest first.
         runs: Vec<RunId>,
     },
     /// The history cannot be read.
@@ -120,16 +120,16 @@ pub enum FindError {
     History(#[from] HistoryError),
 }
 
-/// The rows of [`RunSummary`], the states of its hosts last.
+/// The columns of [`RunSummary`]. The states of its hosts come last.
 type RunRow = (String, String, String, i64, u32, u32, u32, Option<i64>, Option<u8>, String);
 
 impl History {
-    /// Opens the history in `folder`. Where nothing was recorded yet it is empty, and nothing is made.
+    /// Opens the history in `folder`. If nothing was recorded yet, it is empty, and no file is created.
     pub async fn open(folder: &Path) -> Result<Self, HistoryError> {
         Ok(Self { database: Database::read(folder).await? })
     }
 
-    /// The runs, the newest first.
+    /// Returns the runs, the newest first.
     pub async fn runs(&mut self, filter: &Filter) -> Result<Vec<RunSummary>, HistoryError> {
         let Some(database) = &mut self.database else { return Ok(Vec::new()) };
         let rows = query(filter).build_query_as::<RunRow>().fetch_all(&mut database.connection).await;
@@ -137,7 +137,7 @@ impl History {
         rows.into_iter().map(|row| run(database, row)).collect()
     }
 
-    /// The run whose identity begins with `beginning`, or the `last` one.
+    /// Returns the run whose id begins with `beginning`, or the newest run for `last`.
     pub async fn find(&mut self, beginning: &str) -> Result<RunSummary, FindError> {
         if beginning == "last" {
             return self.last(Filter::default()).await;
@@ -156,7 +156,7 @@ impl History {
         }
     }
 
-    /// The newest of the runs that `filter` lets pass.
+    /// Returns the newest run that satisfies `filter`.
     pub async fn last(&mut self, filter: Filter) -> Result<RunSummary, FindError> {
         self.runs(&Filter { limit: Some(1), ..filter }).await?.pop().ok_or(FindError::Empty)
     }
@@ -174,14 +174,14 @@ impl History {
         rows.into_iter().map(|row| run(database, row)).collect()
     }
 
-    /// What became of the hosts of a run, in its order.
+    /// Returns the results of the hosts of a run, in the run's order.
     pub async fn hosts_of(&mut self, run: &RunId) -> Result<Vec<HostSummary>, HistoryError> {
         let mut query = QueryBuilder::new(HOSTS);
         query.push(" WHERE u.run = ").push_bind(run.as_str()).push(" ORDER BY r.place");
         self.hosts(query).await
     }
 
-    /// What became of each host in the last run over it, of those for `verb` where one is given; by name.
+    /// Returns the result of each host in its last run, sorted by name. With `verb`, only runs of that verb count.
     pub async fn last_of_hosts(&mut self, verb: Option<&str>) -> Result<Vec<HostSummary>, HistoryError> {
         let mut query = QueryBuilder::new(HOSTS);
         query.push(
@@ -215,8 +215,8 @@ impl History {
         rows.into_iter().map(read).collect()
     }
 
-    /// How often each resource was changed by runs for `verb`, of those that began at `since` (milliseconds since the
-    /// epoch) or later; on `host` alone where one is given.
+    /// Returns how often runs of `verb` changed each resource. Only runs that began at `since` (milliseconds since
+    /// the epoch) or later count. With `host`, only that host counts.
     pub async fn corrections(
         &mut self,
         verb: &str,
@@ -296,7 +296,7 @@ fn of_one_host(query: &mut QueryBuilder<Sqlite>, filter: &Filter) {
     query.push(")");
 }
 
-/// The resource that a pattern means, or all of the module that it means.
+/// Adds the condition for a pattern: the resources with such an address, or in such a module.
 fn address(query: &mut QueryBuilder<Sqlite>, column: &str, pattern: &str) {
     let pattern = glob(pattern);
     query.push("(").push(column).push(" GLOB ").push_bind(pattern.clone());
@@ -304,7 +304,7 @@ fn address(query: &mut QueryBuilder<Sqlite>, column: &str, pattern: &str) {
     query.push(" OR ").push(column).push(" GLOB ").push_bind(format!("{pattern}[[]*")).push(")");
 }
 
-/// A pattern in which only `*` and `?` mean something, as SQLite's GLOB takes it.
+/// Returns a pattern for SQLite's GLOB in which only `*` and `?` are special.
 fn glob(pattern: &str) -> String {
     pattern.replace('[', "[[]")
 }
@@ -328,12 +328,12 @@ fn run(database: &Database, row: RunRow) -> Result<RunSummary, HistoryError> {
     })
 }
 
-/// What the model's JSON means by a word.
+/// Parses a word of the model's JSON.
 fn parse<T: serde::de::DeserializeOwned>(database: &Database, text: &str) -> Result<T, HistoryError> {
     serde_json::from_value(text.into()).map_err(|error| database.damaged(error))
 }
 
-/// A time as SQLite keeps numbers.
+/// Converts a time to SQLite's signed integer.
 fn signed(time: u64) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
 }

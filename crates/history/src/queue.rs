@@ -1,16 +1,16 @@
-//! The queue between a run and the writer of its history: bounded, filled without waiting as long as there is room.
+//! The queue between a run and the writer of its history. It is bounded. While there is room, adding does not wait.
 //!
-//! What is done with what comes out of it is the writer's.
+//! The writer decides what to do with the items.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How much waits at most.
+/// The most items that wait.
 const ROOM: usize = 1024;
-/// How much is taken out at once at most.
+/// The most items that are taken at once.
 const BATCH: usize = 256;
-/// For how long what came first waits for more: each batch costs the disk a flush.
+/// How long the first item waits for more. Each batch costs a flush of the disk.
 const GATHERING: Duration = Duration::from_millis(100);
 
 /// A queue of `T` with one reader.
@@ -21,12 +21,12 @@ pub(crate) struct Queue<T> {
 
 struct State<T> {
     waiting: VecDeque<T>,
-    /// How many came, and how many of these were written.
+    /// How many items were added, and how many of them are written.
     came: u64,
     written: u64,
-    /// How far somebody waits for.
+    /// The highest count that a flush waits for.
     wanted: u64,
-    /// How many were turned away.
+    /// How many items were rejected.
     lost: u64,
     closed: bool,
 }
@@ -38,8 +38,8 @@ impl<T> Queue<T> {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Puts `item` in, waiting for room as long as `patience` at most. Once something was turned away, nobody waits any
-    /// more: the reader is stuck.
+    /// Adds `item`. Waits for room for at most `patience`. After one item was rejected, no caller waits any more,
+    /// because the reader is stuck.
     pub(crate) fn push(&self, item: T, patience: Duration) {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
@@ -59,7 +59,8 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
-    /// What waits, in order, once something does and there was time for more to come; none where the queue is closed.
+    /// Returns the waiting items in order. Waits for the first one, and then a short time for more. None if the queue
+    /// is closed and empty.
     pub(crate) fn take(&self) -> Option<Vec<T>> {
         let mut state = self.lock();
         while state.waiting.is_empty() && !state.closed {
@@ -79,13 +80,13 @@ impl<T> Queue<T> {
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// Says that so many of what was taken out are written.
+    /// Records that `count` of the taken items are written.
     pub(crate) fn written(&self, count: usize) {
         self.lock().written += count as u64;
         self.changed.notify_all();
     }
 
-    /// Waits until all that came so far is written, as long as `patience` at most; whether it is.
+    /// Waits until all items so far are written, for at most `patience`. Returns whether they are.
     pub(crate) fn flush(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
@@ -101,13 +102,13 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Takes nothing more in. What waits is still taken out.
+    /// Rejects new items. The waiting ones can still be taken.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// How many were turned away so far.
+    /// Returns how many items were rejected so far.
     pub(crate) fn lost(&self) -> u64 {
         self.lock().lost
     }
@@ -117,14 +118,14 @@ impl<T> Queue<T> {
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State<T>>, patience: Duration) -> MutexGuard<'a, State<T>> {
-        // A wait of centuries overflows the clocks of some systems.
+        // A wait of centuries would overflow the clocks of some systems.
         let patience = patience.min(Duration::from_secs(3600));
         self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
 impl<T> State<T> {
-    /// Whether what waits is to be written without waiting for more.
+    /// Whether the waiting items should be written now, without waiting for more.
     fn is_urgent(&self) -> bool {
         self.closed || self.waiting.len() >= BATCH || self.wanted > self.written
     }

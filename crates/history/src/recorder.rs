@@ -1,7 +1,7 @@
-//! The consumer of events: it takes them without waiting, a thread of its own writes them.
+//! Consumes events. The run hands them over without waiting, and a separate thread writes them.
 //!
-//! Nothing here breaks a run. What the database cannot take is written beside it, and whoever asks at the end is told
-//! why.
+//! An error here never fails a run. Events that the database cannot store are written to a file beside it. The caller
+//! can ask for the reason at the end.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,26 +19,26 @@ use crate::retention::Retention;
 use crate::spill::{Entry, Left, Spill};
 use crate::store::Store;
 
-/// How long a run waits for room in the queue, once.
+/// How long a run waits for room in the queue. It waits only once.
 const PUSH_PATIENCE: Duration = Duration::from_secs(5);
-/// How long an end waits for the disk.
+/// How long a flush waits for the disk.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(15);
-/// How many entries of a file that was left are taken in at once.
+/// How many entries of a left file are imported at once.
 const LEFT_AT_ONCE: usize = 256;
 
-/// How it is said that there is nowhere to write.
+/// The message if there is no place to write.
 const LOST: &str = "what could not be written is lost";
 
-/// Where the history of a project is.
+/// The folders for the history of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     /// The folder of the database.
     pub folder: PathBuf,
-    /// Another folder, on another file system, for what the first cannot take.
+    /// Another folder, on another file system, for events that the first one cannot store.
     pub elsewhere: Option<PathBuf>,
 }
 
-/// Writes the events of runs into the history of their project, of several runs at a time where there are.
+/// Writes the events of runs into the history of their project. Several runs may be active at the same time.
 pub struct Recorder {
     shared: Arc<Shared>,
     runs: Mutex<HashMap<RunId, Course>>,
@@ -50,29 +50,29 @@ struct Shared {
     troubles: Mutex<Troubles>,
 }
 
-/// Why a run is not in the history as it should be.
+/// Why a run is not recorded as usual.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What is wrong, as a fragment.
+    /// What is wrong, as a part of a sentence.
     pub message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub help: Option<String>,
-    /// Where the run is instead.
+    /// Where the run is recorded instead.
     pub kept: Kept,
 }
 
-/// Where a run is that is not in the history as it should be.
+/// Where a run is that is not recorded as usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// In a file beside the database, which a later run takes in.
+    /// In a file beside the database. A later run imports it.
     Beside,
-    /// Nowhere, or not as a whole.
+    /// Nowhere, or only a part of it.
     Lost,
     /// It is still being written.
     Unknown,
 }
 
-/// The first trouble since all was well, and whether it was told.
+/// The first trouble since the last success, and whether it was reported.
 #[derive(Default)]
 struct Troubles {
     first: Option<Trouble>,
@@ -86,7 +86,7 @@ struct Course {
 }
 
 impl Recorder {
-    /// Begins to record. The database is opened by the writer, while the run goes on.
+    /// Starts recording. The writer thread opens the database while the run goes on.
     pub fn start(places: Places, retention: Retention) -> Self {
         let shared = Arc::new(Shared { queue: Queue::new(), troubles: Mutex::default() });
         let writer =
@@ -99,9 +99,9 @@ impl Recorder {
         Self { shared, runs: Mutex::default(), writer: spawned.ok() }
     }
 
-    /// Takes in an event.
+    /// Records an event.
     pub fn event(&self, event: &Event) {
-        // How far a step is says nothing of how it ends.
+        // The start of a step is not kept, because it does not show the result.
         if matches!(event.kind, EventKind::StepStarted { .. }) {
             return;
         }
@@ -118,7 +118,7 @@ impl Recorder {
         self.shared.queue.push(Entry { place, at, event: event.clone() }, PUSH_PATIENCE);
     }
 
-    /// Waits until all that was taken in is on disk, for 15 seconds at most. It blocks.
+    /// Waits until all recorded events are on disk, for at most 15 seconds. Blocks.
     pub fn flush(&self) {
         let is_written = self.shared.queue.flush(FLUSH_PATIENCE);
         let lost = self.shared.queue.lost();
@@ -129,18 +129,18 @@ impl Recorder {
         }
     }
 
-    /// Why the history is not as it should be: once for each time that something goes wrong after all was well.
+    /// Returns why the history has a problem. Each problem is returned once, until recording worked again.
     pub fn trouble(&self) -> Option<Trouble> {
         let mut troubles = self.shared.troubles();
         let untold = !std::mem::replace(&mut troubles.is_told, true);
         troubles.first.clone().filter(|_| untold)
     }
 
-    /// Ends: everything is written, the database closed. The trouble that was not told yet.
+    /// Ends: writes everything and closes the database. Returns the trouble that was not reported yet.
     pub fn close(mut self) -> Option<Trouble> {
         self.flush();
         self.shared.queue.close();
-        // A writer that did not get to the end of the queue is stuck.
+        // A writer that did not reach the end of the queue is stuck, so do not wait for it.
         if let Some(writer) = self.writer.take().filter(|_| self.shared.queue.flush(Duration::ZERO)) {
             let _ = writer.join();
         }
@@ -172,7 +172,7 @@ impl Shared {
         }
     }
 
-    /// Not even what stands beside the database could be written.
+    /// Records that even the file beside the database could not be written.
     fn lost(&self, error: &io::Error) {
         let mut troubles = self.troubles();
         let first = troubles.first.as_ref();
@@ -196,21 +196,22 @@ impl From<HistoryError> for Trouble {
     }
 }
 
-/// The thread that writes.
+/// The writer thread.
 struct Writer {
     places: Places,
     retention: Retention,
     shared: Arc<Shared>,
     sink: Sink,
-    /// Whether nothing was written yet: the database was tried a moment ago.
+    /// Whether nothing was written yet. Then the database was tried a moment ago.
     is_new: bool,
 }
 
-/// Where entries go.
+/// The destination of entries.
 enum Sink {
-    /// Where they should.
+    /// The database.
     Database(Box<Store>),
-    /// Beside it: the database does not take them. The file is made when there is something to write.
+    /// A file beside the database, because the database does not accept entries. It is created when there is an
+    /// entry.
     Beside(Option<Spill>),
 }
 
@@ -233,11 +234,11 @@ impl Writer {
         }
     }
 
-    /// Opens the database, takes in what could not be written before, and clears it of what is too old.
+    /// Opens the database, imports the left files, and removes runs that are too old.
     async fn open(&mut self) {
         let opened = async {
             let mut store = Store::open(&self.places.folder).await?;
-            // What was written beside it by this one is taken in, too: nobody writes there any more.
+            // This writer's own file is imported too, so it must not be written any more.
             self.sink = Sink::Beside(None);
             self.take_in(&mut store).await?;
             store.clear(self.retention, now()).await?;
@@ -254,7 +255,7 @@ impl Writer {
 
     async fn take_in(&self, store: &mut Store) -> Result<(), HistoryError> {
         for mut left in Left::all(&self.places.spills()) {
-            // What cannot be read stays where it is.
+            // A file that cannot be read is left in its place.
             while let Ok(entries) = left.next(LEFT_AT_ONCE) {
                 if entries.is_empty() {
                     let _ = left.done();
@@ -285,7 +286,8 @@ impl Writer {
         }
     }
 
-    /// A daemon records for months: what became too old meanwhile goes as well. What cannot be cleared is tried again with the next run.
+    /// A daemon records for months, so old runs are also removed during recording. After an error, the next run tries
+    /// again.
     async fn clear(&mut self) {
         if let Sink::Database(store) = &mut self.sink
             && let Err(error) = store.clear(self.retention, now()).await
@@ -306,13 +308,13 @@ impl Writer {
 }
 
 impl Places {
-    /// The folders for what the database does not take.
+    /// Returns the folders for entries that the database does not accept.
     fn spills(&self) -> Vec<PathBuf> {
         [Some(self.folder.clone()), self.elsewhere.clone()].into_iter().flatten().collect()
     }
 }
 
-/// Now, in milliseconds since the epoch.
+/// Returns the current time in milliseconds since the epoch.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -1,6 +1,7 @@
-//! A run told again: its events, put together from the tables, as they were told but for the phases of its hosts.
+//! Replays a run: builds its events from the tables, as they were sent, except for most phases of its hosts.
 //!
-//! Of the phases only `waiting` is told, for the order of the hosts; of a step's output the last 64 KiB.
+//! Of the phases only `waiting` is replayed, because it gives the order of the hosts. Of a step's output the last 64
+//! KiB are replayed.
 
 use converge_model::event::VERSION;
 use converge_model::{Digest, Event, EventKind, HostName, HostPlan, HostReport, RunId, StepResult};
@@ -11,8 +12,8 @@ use crate::query::History;
 /// How many events are read at once.
 const PAGE: i64 = 500;
 
-/// What stands at each place of a run: the place, which part, the host, the number of the event, a body and what is the
-/// host's own beside it.
+/// The SQL for the parts of a run, by place: the place, the type of part, the host, the event's number, a body, and
+/// the host's own values.
 const PARTS: &str = "
     SELECT part.*, h.name, h.machine FROM (
         SELECT place, 'host' AS part, host, 0 AS sequence, NULL AS body, NULL AS token, 0 AS number, 0 AS took, NULL AS output
@@ -45,7 +46,7 @@ type PartRow = (
     Option<String>,
 );
 
-/// What stands at a place of a run.
+/// A row at one place of a run.
 struct Part {
     place: i64,
     part: String,
@@ -68,7 +69,7 @@ impl From<PartRow> for Part {
 }
 
 impl History {
-    /// Tells `run` again, event by event, in the order in which they came.
+    /// Calls `tell` with each event of `run`, in the original order.
     pub async fn replay(&mut self, run: &RunId, mut tell: impl FnMut(Event)) -> Result<(), HistoryError> {
         let Some(database) = &mut self.database else { return Ok(()) };
         let Some(row) = row(database, run).await? else { return Ok(()) };
@@ -94,7 +95,7 @@ async fn row(database: &mut Database, run: &RunId) -> Result<Option<i64>, Histor
     row.fetch_optional(&mut database.connection).await.map_err(|error| database.failed(error))
 }
 
-/// The events of a part: one, or a step's output and its end.
+/// Returns the events of a part: one event, or a step's output and its end.
 async fn events(
     database: &mut Database,
     run: &RunId,
@@ -144,7 +145,7 @@ async fn events(
     Ok(vec![event(part.sequence, kind)])
 }
 
-/// The results in the report of a host.
+/// Returns the results in the report of a host.
 async fn listed(database: &mut Database, run: i64, host: i64) -> Result<Vec<StepResult>, HistoryError> {
     let rows = "SELECT b.body, resource, took FROM results r JOIN bodies b ON b.id = r.body \
                 WHERE run = ? AND host = ? AND listed >= 0 ORDER BY listed";

@@ -1,4 +1,4 @@
-//! How long runs are kept: by age and by number. What no run that is left speaks of goes with them.
+//! How long runs are kept: by age and by number. Data that only removed runs use is removed with them.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use sqlx::SqliteConnection;
 use crate::database::HistoryError;
 use crate::store::Store;
 
-/// How often the history is cleared of what is too old.
+/// How often old runs are removed.
 const EVERY: Duration = Duration::from_secs(24 * 3600);
-/// How many runs are removed in one transaction: others wait meanwhile.
+/// How many runs are removed in one transaction. Other processes wait meanwhile.
 const AT_ONCE: i64 = 500;
-/// How many runs are kept whatever their age: a clock that is wrong must not empty the history.
+/// How many runs are kept at any age, so that a wrong clock cannot empty the history.
 const ALWAYS: i64 = 100;
 
-/// How long runs are kept.
+/// The limits for keeping runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Older ones are removed, but for the last hundred.
+    /// Older runs are removed, except for the last hundred.
     pub age: Duration,
-    /// The number of runs that are kept at most. Looks for drift and pings are counted apart from all others: a daemon, or
-    /// a monitor, has so many of them that what was applied would soon be gone.
+    /// The most runs that are kept. Drift looks and pings are counted separately from all other runs. A daemon or a
+    /// monitor makes so many of them that the applies would soon be gone.
     pub runs: u32,
 }
 
@@ -31,7 +31,8 @@ impl Default for Retention {
 }
 
 impl Store {
-    /// Removes what is too old at `now` (milliseconds since the epoch), unless that was done within a day.
+    /// Removes runs that are too old at `now` (milliseconds since the epoch). Does nothing if this was done less than
+    /// a day ago.
     pub(crate) async fn clear(&mut self, retention: Retention, now: u64) -> Result<(), HistoryError> {
         let cleared = clear(&mut self.database.connection, retention, now as i64).await;
         cleared.map_err(|source| self.database.failed(source))
@@ -66,13 +67,15 @@ async fn clear(of: &mut SqliteConnection, retention: Retention, now: i64) -> sql
     note.bind(now.to_string()).execute(of).await.map(drop)
 }
 
-/// The newest of the looks for drift, or of all other runs, but for so many.
+/// Returns the newest run that is beyond the `count` newest ones, among the drift looks and pings or among all other
+/// runs.
 async fn newest_beyond(of: &mut SqliteConnection, looks: bool, count: i64) -> sqlx::Result<Option<i64>> {
     let row = "SELECT id FROM runs WHERE (verb IN ('drift', 'ping')) = ? ORDER BY id DESC LIMIT 1 OFFSET ?";
     sqlx::query_scalar(row).bind(looks).bind(count).fetch_optional(of).await
 }
 
-/// Removes some of the looks for drift, or of all other runs, that are too old or too many; none that may still go on.
+/// Removes some of the drift looks and pings, or of all other runs, that are too old or too many. Runs that may still
+/// be active are kept.
 const OLD: &str = "
     DELETE FROM runs WHERE id IN (
         SELECT id FROM runs WHERE id <= max(coalesce(?3, 0), coalesce(?4, 0)) AND (verb IN ('drift', 'ping')) = ?1
@@ -80,8 +83,8 @@ const OLD: &str = "
         ORDER BY id LIMIT ?5)
 ";
 
-/// Removes bodies and hosts that no run speaks of. What is left is whole by itself: to have each removal checked would read
-/// all runs for each.
+/// Removes bodies and hosts that no run uses. Foreign keys are off, because each check would read all runs. The
+/// result is consistent anyway.
 const UNUSED: &str = "
     PRAGMA foreign_keys = OFF;
     BEGIN IMMEDIATE;

@@ -1,7 +1,7 @@
-//! What the database cannot take: entries as lines of JSON in a file of their own, which the next recorder takes in.
+//! Files for entries that the database cannot store: lines of JSON, which the next recorder imports.
 //!
-//! Whoever writes a file holds its lock, so nobody takes in one that still grows. A file is removed once all of it is in
-//! the database; to take it in twice changes nothing.
+//! The writer of a file holds its lock, so a growing file is not imported. A file is removed after all of it is in
+//! the database. Importing a file twice changes nothing.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,18 +12,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use converge_model::Event;
 use serde::{Deserialize, Serialize};
 
-/// How the names of the files begin.
+/// The beginning of the file names.
 const PREFIX: &str = "spill-";
-/// How they end.
+/// The end of the file names.
 const SUFFIX: &str = ".ndjson";
-/// What a file that could not be read to its end is called instead.
+/// Added to the name of a file that could not be read to its end.
 const UNREAD: &str = ".unread";
-/// The bytes of all files of a folder beyond which nothing is added.
+/// The most bytes of all files in a folder.
 const LIMIT: u64 = 256 * 1024 * 1024;
-/// The longest line that is read, in bytes: a plan with all its differences, and room.
+/// The longest line that is read, in bytes: enough for a plan with all its differences.
 const LINE_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// An event on its way into the history.
+/// An event that should go into the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// Its place among all events of its run.
@@ -38,14 +38,14 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Spill {
     file: File,
-    /// How many bytes of it are whole entries.
+    /// How many bytes of the file are complete entries.
     sound: u64,
-    /// How many more may be added.
+    /// How many more bytes may be added.
     left: u64,
 }
 
 impl Spill {
-    /// A new file in the first of `folders` that takes one.
+    /// Creates a file in the first of `folders` that allows it.
     pub(crate) fn create(folders: &[PathBuf]) -> io::Result<Self> {
         let mut failed = io::Error::from(io::ErrorKind::NotFound);
         for folder in folders {
@@ -68,7 +68,7 @@ impl Spill {
         Ok(Self { file, sound: 0, left })
     }
 
-    /// Adds entries, which are on disk then.
+    /// Adds entries and syncs them to disk.
     pub(crate) fn write(&mut self, entries: &[Entry]) -> io::Result<()> {
         let mut lines = Vec::new();
         for entry in entries {
@@ -76,7 +76,7 @@ impl Spill {
             lines.push(b'\n');
         }
         let left = self.left.checked_sub(lines.len() as u64).ok_or(io::ErrorKind::QuotaExceeded)?;
-        // What a write left that failed: an entry behind half a line could not be told from it.
+        // Removes the rest of a failed write. An entry after half a line could not be read.
         if self.file.metadata()?.len() != self.sound {
             self.file.set_len(self.sound)?;
         }
@@ -88,7 +88,7 @@ impl Spill {
     }
 }
 
-/// A file that nobody writes any more.
+/// A file that no process writes any more.
 pub(crate) struct Left {
     path: PathBuf,
     lines: BufReader<File>,
@@ -96,7 +96,7 @@ pub(crate) struct Left {
 }
 
 impl Left {
-    /// The files in `folders` that were left, the oldest first.
+    /// Returns the left files in `folders`, the oldest first.
     pub(crate) fn all(folders: &[PathBuf]) -> Vec<Self> {
         let mut paths: Vec<_> = folders.iter().flat_map(|folder| files(folder).unwrap_or_default()).collect();
         paths.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
@@ -109,7 +109,8 @@ impl Left {
         Some(Self { path, lines: BufReader::new(file), is_whole: true })
     }
 
-    /// The next entries, as many as `count`; none at the end. A last line without an end was never told to be written.
+    /// Returns up to `count` entries. Empty at the end. A last line without a line end is ignored: its writer did not
+    /// report it as written.
     pub(crate) fn next(&mut self, count: usize) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let mut line = Vec::new();
@@ -117,7 +118,8 @@ impl Left {
             line.clear();
             (&mut self.lines).take(LINE_LIMIT).read_until(b'\n', &mut line)?;
             if line.pop() != Some(b'\n') {
-                // No crash tears a line at the very limit: what follows is not read, and not removed either.
+                // A crash does not cut a line exactly at the limit. So this line is too long: the rest is not read,
+                // and the file is not removed.
                 self.is_whole &= (line.len() as u64) + 1 < LINE_LIMIT;
                 break;
             }
@@ -129,7 +131,7 @@ impl Left {
         Ok(entries)
     }
 
-    /// Removes it; one that holds what is no entry is set aside.
+    /// Removes the file. A file with an invalid entry is renamed instead.
     pub(crate) fn done(self) -> io::Result<()> {
         if self.is_whole {
             return fs::remove_file(&self.path);
@@ -188,7 +190,7 @@ mod tests {
         let folders = [temp.path().to_owned()];
         let mut spill = Spill::create(&folders).unwrap();
         spill.write(&[entry(0)]).unwrap();
-        // A full disk took half of an entry.
+        // A full disk accepted half of an entry.
         spill.file.write_all(b"{\"place\":").unwrap();
         spill.write(&[entry(1)]).unwrap();
         drop(spill);

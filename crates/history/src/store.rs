@@ -1,7 +1,7 @@
-//! Writing: what each event of a run becomes in the tables.
+//! Writes the events of a run into the tables.
 //!
-//! Everything is keyed by run, host and number of the event, so that an event that comes twice is there once. How the
-//! parts are put together again is `replay`'s.
+//! All rows have the run, the host and the number of the event as their key. So an event that comes twice is stored
+//! once. `replay` builds the events again.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -15,36 +15,36 @@ use sqlx::SqliteConnection;
 use crate::database::{Database, HistoryError};
 use crate::spill::Entry;
 
-/// The bytes of the output of a step, or of a command, that are kept: the last ones.
+/// How many bytes of the output of a step or command are kept: the last ones.
 const OUTPUT_LIMIT: usize = 64 * 1024;
 
-/// What a line of a command takes beside its text.
+/// The size of a command's output line, in addition to its text.
 const LINE: usize = 64;
 
-/// The name that stands for any host in a body that many share.
+/// The name that stands for any host in a shared body.
 pub(crate) const ANY_HOST: &str = "host";
 
-/// The database, and what is known of the runs that are being written.
+/// The database, and the state of the runs that are being written.
 pub(crate) struct Store {
     pub(crate) database: Database,
     runs: HashMap<RunId, OpenRun>,
 }
 
-/// A run on its way.
+/// A run that is being written.
 struct OpenRun {
     id: i64,
     hosts: HashMap<HostName, OpenHost>,
 }
 
-/// A host of a run on its way.
+/// A host of a run that is being written.
 #[derive(Default)]
 struct OpenHost {
     id: i64,
     has_begun: bool,
-    /// The lines of the step at work, and their length.
+    /// The output lines of the running step, and their length.
     output: VecDeque<String>,
     output_length: usize,
-    /// The last lines of a command, with their length, until it is known which of them these are.
+    /// The last output lines of a command, and their length. They are stored when the command has ended.
     command: VecDeque<Entry>,
     command_length: usize,
 }
@@ -62,7 +62,7 @@ impl Store {
         Ok(Self { database: Database::write(folder).await?, runs: HashMap::new() })
     }
 
-    /// Writes entries, all or none of them. After an error the store is of no use any more.
+    /// Writes all entries or none. After an error the store cannot be used any more.
     pub(crate) async fn write(&mut self, entries: &[Entry]) -> Result<(), HistoryError> {
         let Self { database, runs } = self;
         let connection = &mut database.connection;
@@ -103,7 +103,7 @@ async fn write(
     of_host(to, Place { entry, run: open.id, host }).await
 }
 
-/// The row of a run, made where there is none yet.
+/// Returns the row of a run. Creates it if needed.
 async fn run_row(to: &mut SqliteConnection, run: &RunId) -> sqlx::Result<i64> {
     let known = sqlx::query_scalar("SELECT id FROM runs WHERE run = ?").bind(run.as_str());
     if let Some(id) = known.fetch_optional(&mut *to).await? {
@@ -113,8 +113,8 @@ async fn run_row(to: &mut SqliteConnection, run: &RunId) -> sqlx::Result<i64> {
     Ok(new.execute(to).await?.last_insert_rowid())
 }
 
-/// The row of a host, and its row in the run, made where there are none yet. A host that has not said yet which machine
-/// it is is taken for the one that last bore its name.
+/// Returns the row of a host. Creates it, and its row in the run, if needed. A host that has not sent its machine-id
+/// yet is taken for the host that last had its name.
 async fn host_row(to: &mut SqliteConnection, run: i64, name: &HostName, place: u64) -> sqlx::Result<i64> {
     let known = sqlx::query_scalar(
         "SELECT h.id FROM host_runs r JOIN hosts h ON h.id = r.host WHERE r.run = ? AND h.name = ?",
@@ -137,7 +137,7 @@ async fn new_host(to: &mut SqliteConnection, name: &HostName, machine: &str) -> 
     Ok(new.bind(machine).execute(to).await?.last_insert_rowid())
 }
 
-/// The row of the host on `machine`, the rows of this run moved to it where they were another's.
+/// Sets the machine of the host. If the rows of this run belong to another machine's row, moves them.
 async fn identify(to: &mut SqliteConnection, at: &mut Place<'_>, machine: &str) -> sqlx::Result<()> {
     let Some(name) = &at.entry.event.host else { return Ok(()) };
     let known = "SELECT id FROM hosts WHERE name = ? AND machine = ?";
@@ -226,7 +226,7 @@ async fn of_host(to: &mut SqliteConnection, mut at: Place<'_>) -> sqlx::Result<(
     }
 }
 
-/// The phases of a host are not kept, only when it was first at work.
+/// The phases of a host are not stored, only when it first became active.
 async fn begin(to: &mut SqliteConnection, at: Place<'_>, phase: &str) -> sqlx::Result<()> {
     if phase == "waiting" || at.host.has_begun {
         return Ok(());
@@ -288,8 +288,8 @@ async fn finished(to: &mut SqliteConnection, at: Place<'_>, report: &HostReport)
     row.bind(at.run).bind(at.host.id).execute(to).await.map(drop)
 }
 
-/// Says of each result of a host at which place of its report it is, or that it is in none: the report takes back what
-/// failed after all.
+/// Sets the index in the report for each result of a host. A result that the report does not contain is marked: the
+/// report has revised it.
 async fn list(to: &mut SqliteConnection, at: &Place<'_>, listed: &[StepResult]) -> sqlx::Result<()> {
     let all = "SELECT r.sequence, r.resource, r.took, b.digest FROM results r JOIN bodies b ON b.id = r.body \
                WHERE r.run = ? AND r.host = ? ORDER BY r.sequence";
@@ -332,7 +332,7 @@ async fn event_row(to: &mut SqliteConnection, run: i64, host: i64, entry: &Entry
     row.bind(entry.place as i64).bind(json(&entry.event.kind)?).execute(to).await.map(drop)
 }
 
-/// What is kept of the output of a command: an event a line.
+/// Stores the kept output of a command: one event for each line.
 async fn command_rows(to: &mut SqliteConnection, at: &mut Place<'_>) -> sqlx::Result<()> {
     at.host.command_length = 0;
     for entry in std::mem::take(&mut at.host.command) {
@@ -341,7 +341,7 @@ async fn command_rows(to: &mut SqliteConnection, at: &mut Place<'_>) -> sqlx::Re
     Ok(())
 }
 
-/// The row of a body, and whether it is a new one.
+/// Returns the row of a body, and whether it is new.
 async fn body(to: &mut SqliteConnection, value: &impl Serialize) -> sqlx::Result<(i64, bool)> {
     let text = json(value)?;
     let digest = digest(&text);
@@ -363,7 +363,7 @@ fn json(value: &impl Serialize) -> sqlx::Result<String> {
     serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
-/// The word that the JSON of the model has for a value without content.
+/// Returns the model's JSON word for a value without content.
 pub(crate) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,

@@ -1,4 +1,4 @@
-//! What goes wrong on the controller: no run is lost by it, none is there twice, and none is held up.
+//! Errors on the controller: no run is lost or stored twice, and no run is delayed.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use converge_model::Event;
 use crate::runs::{changed, id, in_sync, kept};
 use crate::{places, record, told};
 
-/// Records `events` and gives the trouble that was told.
+/// Records `events` and returns the reported trouble.
 fn troubled(places: Places, events: &[Event]) -> String {
     let recorder = Recorder::start(places, Retention::default());
     events.iter().for_each(|event| recorder.event(event));
@@ -23,7 +23,7 @@ fn troubled(places: Places, events: &[Event]) -> String {
     trouble.unwrap_or_default()
 }
 
-/// How many files were written beside the database.
+/// Returns how many files were written beside the database.
 fn spills(folder: &Path) -> usize {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().starts_with("spill-")).count()
@@ -54,7 +54,7 @@ async fn a_database_that_breaks_while_it_is_written_loses_nothing() {
     let recorder = Recorder::start(places(temp.path()), Retention::default());
     events[..4].iter().for_each(|event| recorder.event(event));
     recorder.flush();
-    // Somebody else locks it for longer than anybody waits.
+    // Another process locks the database for longer than the recorder waits.
     let other = sqlx::sqlite::SqliteConnectOptions::new().filename(temp.path().join(FILE));
     let mut other = sqlx::ConnectOptions::connect(&other).await.unwrap();
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
@@ -94,7 +94,7 @@ fn where_nothing_can_be_written_the_run_goes_on() {
     let trouble = troubled(Places { elsewhere: Some(elsewhere.clone()), ..nowhere }, &in_sync(1, "a"));
     assert!(!trouble.contains("is lost"), "{trouble}");
     assert_eq!(spills(&elsewhere), 1);
-    // Whoever can write again takes it in from there.
+    // The next recorder that can write imports the entries.
     let folder = temp.path().join("history");
     assert_eq!(troubled(Places { folder, elsewhere: Some(elsewhere.clone()) }, &in_sync(2, "a")), "");
     assert_eq!(spills(&elsewhere), 0);
@@ -130,7 +130,7 @@ async fn two_that_record_at_once_wait_for_each_other() {
 #[tokio::test]
 async fn what_is_old_goes_and_what_nobody_speaks_of_with_it() {
     let temp = tempfile::tempdir().unwrap();
-    // Long ago by the numbers of the runs, and more of them than are always kept.
+    // The runs are old by their numbers, and there are more than are always kept.
     let old: Vec<Event> = (1..=150).flat_map(|n| changed(n, "apply", "a", &format!("/{n}"))).collect();
     record(temp.path(), &old);
     assert_eq!(runs(temp.path()).await, 150, "nobody clears twice a day");
@@ -145,7 +145,7 @@ async fn what_is_old_goes_and_what_nobody_speaks_of_with_it() {
         bodies
     };
     let day = Duration::from_secs(24 * 3600);
-    // A plan and a result each; the output and the report are the same in all.
+    // Each run has its own plan and result. The output and the report are the same in all.
     assert_eq!(forget(Retention { age: 365 * 200 * day, runs: 120 }).await, 242);
     assert_eq!(runs(temp.path()).await, 120);
     assert_eq!(forget(Retention { age: day, runs: 120 }).await, 202);
@@ -153,7 +153,7 @@ async fn what_is_old_goes_and_what_nobody_speaks_of_with_it() {
     assert_eq!(told(temp.path(), &id(150)).await, kept(&changed(150, "apply", "a", "/150")));
 }
 
-/// Runs, each over one host with a plan of its own, and as many plans that nobody speaks of.
+/// Runs with one host and one plan each, and the same number of plans that no run uses.
 const MANY: &str = "
     DELETE FROM notes;
     WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 40000)
@@ -219,8 +219,8 @@ async fn who_records_for_months_clears_every_day() {
     assert_eq!(runs(temp.path()).await, 3 + 5, "looks drive out nothing else");
 }
 
-/// For the tests below, which start it in a process of its own: records run after run into the folder in its environment,
-/// and says of each when it is on disk. Without a folder it has nothing to do.
+/// A helper that the tests below start as a process. It records runs without end into the folder in its environment
+/// and prints each run that is on disk. Without a folder it does nothing.
 #[test]
 fn records_without_end() {
     let Some(folder) = std::env::var_os("HISTORY_FOLDER").map(PathBuf::from) else { return };
@@ -236,7 +236,7 @@ fn records_without_end() {
     }
 }
 
-/// The same in a process, in a shell that runs `before` first.
+/// Starts the helper in a process. The shell runs `before` first.
 fn recording(folder: &Path, first: u64, before: &str) -> Child {
     let script = format!("{before} exec \"$0\" --exact faults::records_without_end --nocapture");
     Command::new("sh")
@@ -249,7 +249,7 @@ fn recording(folder: &Path, first: u64, before: &str) -> Child {
         .unwrap()
 }
 
-/// Waits for so many runs and kills the process in the middle of the next ones; the runs that it said were finished.
+/// Waits for `count` runs and kills the process during the next ones. Returns the runs that it reported as finished.
 fn killed_after(mut process: Child, count: usize, word: &str) -> Vec<u64> {
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut finished = Vec::new();
@@ -289,7 +289,7 @@ async fn a_kill_at_any_moment_loses_no_finished_run_and_doubles_none() {
 #[tokio::test]
 async fn on_a_full_disk_the_run_goes_on_and_what_fits_elsewhere_is_kept() {
     let temp = tempfile::tempdir().unwrap();
-    // No file may grow beyond so many blocks, which is what a full disk says in other words.
+    // The limit on file size has the same effect as a full disk.
     let process = recording(temp.path(), 1, "trap '' XFSZ; ulimit -f 400;");
     let finished = killed_after(process, 0, "trouble");
     assert!(!finished.is_empty());

@@ -1,4 +1,4 @@
-//! The history on a real disk: what goes in comes out, whatever goes wrong between.
+//! The history on a real disk: the runs that were recorded can be read, also after errors.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod faults;
@@ -15,14 +15,14 @@ pub(crate) fn places(folder: &Path) -> Places {
     Places { folder: folder.to_owned(), elsewhere: None }
 }
 
-/// Records runs as a process does: one recorder, everything on disk at the end.
+/// Records runs as a process does: with one recorder, and everything on disk at the end.
 pub(crate) fn record(folder: &Path, events: &[Event]) {
     let recorder = Recorder::start(places(folder), Retention::default());
     events.iter().for_each(|event| recorder.event(event));
     assert_eq!(recorder.close(), None);
 }
 
-/// A run as it is told again.
+/// Returns a run's replayed events.
 pub(crate) async fn told(folder: &Path, run: &RunId) -> Vec<Event> {
     let mut events = Vec::new();
     let mut history = History::open(folder).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a history answers.
+//! The questions that a history answers.
 
 use converge_history::{Filter, FindError, History};
 use converge_model::{HostState, PutBack, Stands, StepOutcome};
@@ -109,7 +109,7 @@ async fn corrections_are_counted_by_resource() {
     assert_eq!(counted("apply", 0, None).await, []);
     drop(history);
 
-    // What failed after all is no correction.
+    // A step that failed afterwards is no correction.
     let change = edit("/etc/motd", "a", "b");
     let failed = StepOutcome::Failed {
         why: "x".into(),

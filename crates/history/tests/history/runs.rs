@@ -1,4 +1,4 @@
-//! Runs made by hand: their events, as a run tells them.
+//! Test runs: their events, as a run sends them.
 
 use std::collections::HashMap;
 
@@ -8,15 +8,15 @@ use converge_model::{
     RunId, Step, StepOutcome, StepResult, TextDiff, Verb,
 };
 
-/// A run that is being told.
+/// Builds the events of a run.
 pub(crate) struct Told {
     run: RunId,
     sequences: HashMap<Option<HostName>, u64>,
-    /// What was told so far.
+    /// The events so far.
     pub(crate) events: Vec<Event>,
 }
 
-/// The identity of the `n`th run.
+/// Returns the id of the `n`th run.
 pub(crate) fn id(n: u64) -> RunId {
     RunId::new(format!("20261121T{n:06}-{n:08x}")).unwrap()
 }
@@ -25,7 +25,7 @@ pub(crate) fn host(name: &str) -> HostName {
     HostName::new(name).unwrap()
 }
 
-/// `file[/x]` on its way from `before` to `after`.
+/// A change of `file[/x]` from `before` to `after`.
 pub(crate) fn edit(path: &str, before: &str, after: &str) -> Change {
     let diff = TextDiff { unified: format!("@@ -1,1 +1,1 @@\n-{before}\n+{after}\n"), cut: false };
     let content = PropertyChange { diff: Some(diff), ..PropertyChange::new("content", before, after) };
@@ -72,7 +72,7 @@ pub(crate) fn result(resource: u32, path: &str, change: &Change, outcome: StepOu
 }
 
 impl Told {
-    /// The `n`th run, for `verb`, over so many hosts.
+    /// Starts the `n`th run, of `verb`, over `hosts`.
     pub(crate) fn begin(n: u64, verb: &str, hosts: &[&str]) -> Self {
         let mut told = Self { run: id(n), sequences: HashMap::new(), events: Vec::new() };
         let (verb, by, at) = (verb.to_owned(), "ada@laptop".to_owned(), n * 1000);
@@ -110,7 +110,7 @@ impl Told {
     }
 }
 
-/// A run in which `name` is found as it should be.
+/// A run in which `name` is in sync.
 pub(crate) fn in_sync(n: u64, name: &str) -> Vec<Event> {
     let mut told = Told::begin(n, "apply", &[name]);
     told.plan(name, &plan(40, &[]));
@@ -118,7 +118,7 @@ pub(crate) fn in_sync(n: u64, name: &str) -> Vec<Event> {
     told.finish(&[(HostState::InSync, 1)], 0)
 }
 
-/// A run for `verb` in which `path` of `name` is changed.
+/// A run of `verb` in which `path` of `name` is changed.
 pub(crate) fn changed(n: u64, verb: &str, name: &str, path: &str) -> Vec<Event> {
     let change = edit(path, "old", "new");
     let done = result(0, path, &change, StepOutcome::Done);
@@ -133,7 +133,7 @@ pub(crate) fn changed(n: u64, verb: &str, name: &str, path: &str) -> Vec<Event> 
     told.finish(&[(HostState::Changed, 1)], 0)
 }
 
-/// The events that a history keeps: all but phases and how far steps are.
+/// Returns the events that a history keeps: all except phases and starts of steps.
 pub(crate) fn kept(events: &[Event]) -> Vec<Event> {
     let kept = |event: &&Event| match &event.kind {
         EventKind::HostState { phase } => phase == "waiting",

@@ -1,4 +1,4 @@
-//! A run in the history is the run as it was told.
+//! A run from the history has the events of the original run.
 
 use converge_history::{FILE, History};
 use converge_model::{EventKind, HostState, Problem, PropertyChange, PutBack, Shown, Stands, StepOutcome};
@@ -22,7 +22,7 @@ async fn every_event_comes_back_in_the_order_in_which_it_came() {
     run.tell("web2", EventKind::StepFinished { result: done.clone() });
     run.end("web2", HostState::Changed, 4, std::slice::from_ref(&done));
     run.tell("web1", EventKind::Confirmed);
-    // The step failed after all: it is told once more, and the report has it once.
+    // The step failed afterwards: it has a second result event, and the report has it once.
     let failed = StepOutcome::Failed {
         why: "dead".into(),
         output: "log".into(),
@@ -33,7 +33,7 @@ async fn every_event_comes_back_in_the_order_in_which_it_came() {
     run.tell("web1", EventKind::StepFinished { result: revised.clone() });
     let skipped = result(1, "/b", &second, StepOutcome::Skipped { why: "file[/a] failed".into() });
     run.tell("web1", EventKind::Paid { address });
-    // The report knows of one that was not told.
+    // The report has a result that had no event.
     run.end("web1", HostState::Failed, 3, &[revised, skipped]);
     let events = run.finish(&[(HostState::Failed, 1), (HostState::Changed, 1)], 3);
     let temp = tempfile::tempdir().unwrap();
