@@ -1,4 +1,4 @@
-//! What a daemon is charged with: the project and how it is read, the hosts and how they are reached, and who listens.
+//! The settings of a daemon: the project and how it is read, the hosts and how they are reached, and the listeners.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,55 +15,56 @@ use tokio::sync::watch;
 use crate::events::Listener;
 use crate::http::Site;
 
-/// How a daemon goes about it.
+/// How often a daemon visits the hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// On schedule, until it is stopped.
     Scheduled,
-    /// Over all hosts once.
+    /// All hosts once.
     Once,
 }
 
-/// The charge of a daemon.
+/// The settings of a daemon.
 pub struct Charge {
-    /// Reads the project anew.
+    /// Reads the project again.
     pub read: Arc<dyn Fn() -> Reading + Send + Sync>,
-    /// Makes the fleet that reaches the hosts. It is made anew from time to time: a fleet remembers who was refused.
+    /// Creates the fleet that reaches the hosts. It is created again from time to time, because a fleet remembers
+    /// refused identities.
     pub fleet: Box<dyn Fn() -> Result<Fleet, FleetError> + Send>,
-    /// The folder in which the daemon keeps its memory.
+    /// The folder of the daemon's memory.
     pub folder: PathBuf,
-    /// How often to look where the inventory does not say.
+    /// How often to look if the inventory does not say.
     pub every: Duration,
     /// On schedule or once.
     pub pace: Pace,
-    /// What is sent here asks for the project to be read anew, whether its files changed or not.
+    /// A message here asks to read the project again, even if its files did not change.
     pub reread: watch::Receiver<()>,
-    /// Who hears the news.
+    /// The receivers of the news.
     pub listeners: Vec<Box<dyn Listener>>,
     /// The history of the project.
     pub recorder: Option<Arc<Recorder>>,
-    /// What is counted and how the daemon is, to be served where it is asked to listen.
+    /// The metrics and the health, which are served if `listen` is set.
     pub site: Site,
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: Option<SocketAddr>,
-    /// Whether nothing is put back on a host with a resource that cannot be planned.
+    /// Whether nothing is corrected on a host with a resource that cannot be planned.
     pub strict: bool,
 }
 
-/// A project as it was read.
+/// A project that was read.
 pub struct Reading {
-    /// Where it is.
+    /// The folder and the inventory.
     pub project: Project,
     /// Its files.
     pub sources: Arc<ProjectSources>,
-    /// What they say; the mistakes, as fragments, where they say nothing that can be worked with.
+    /// The inventory, or its mistakes as parts of sentences.
     pub inventory: Result<Arc<Inventory>, Vec<String>>,
-    /// The hosts that are to be watched.
+    /// The hosts to watch.
     pub hosts: Vec<HostName>,
     /// Every file that was read, relative to the project.
     pub files: Vec<String>,
-    /// Where the facts of its hosts are kept.
+    /// The stored facts of its hosts.
     pub seen: SeenFacts,
-    /// Where it is kept what was run once for all hosts.
+    /// The record of the once-steps that were run.
     pub done_once: DoneOnce,
 }

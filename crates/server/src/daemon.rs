@@ -1,5 +1,5 @@
-//! The daemon: one loop that starts the turns of hosts when they are due, takes in what they found, has the keeper
-//! decide, and reads the inventory again when its files change. It holds no opinion on drift; that is the keeper's.
+//! The daemon: one loop. It starts the turns of hosts when they are due, takes their results, asks the keeper for a
+//! decision, and reads the inventory again when its files change. The keeper decides what to do about drift.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -26,41 +26,41 @@ use crate::schedule::ScheduleError;
 use crate::visit::Visit;
 use crate::voice::Voice;
 
-/// The longest sleep of the loop: how late a clock that was moved, or a file that was changed, is noticed.
+/// The longest sleep of the loop. A changed clock or file is noticed at most this much later.
 const SLEEP: Duration = Duration::from_secs(1);
-/// How often a project is read whose files change meanwhile, before what was read has to do until they are looked at next.
+/// How often a project is read if its files change meanwhile. After that, the result is used until the next check.
 const READ_AT_MOST: u32 = 4;
-/// How old a fleet may get before it is made anew: it remembers who was refused.
+/// The greatest age of a fleet before it is created again: it remembers refused identities.
 const FLEET_AGE: Duration = Duration::from_secs(600);
 
-/// A daemon cannot begin.
+/// Why a daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// The inventory has mistakes.
     #[error("the inventory has mistakes: {}", .0.join("; "))]
     Inventory(Vec<String>),
-    /// A policy makes no schedule.
+    /// A policy has no valid schedule.
     #[error("the drift policy of {0}: {1}")]
     Schedule(HostName, ScheduleError),
-    /// No host is to be watched.
+    /// No host should be watched.
     #[error("no host is watched: every one has mode=\"ignore\"")]
     Nobody,
     /// The memory cannot be used.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// The hosts cannot be reached at all.
+    /// The fleet cannot be created.
     #[error(transparent)]
     Fleet(#[from] FleetError),
-    /// The address to listen on cannot be had.
+    /// The address to listen on cannot be used.
     #[error("failed to listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
 }
 
-/// Watches as charged until `stop` says otherwise, or the pass is over. The exit code: 0 where a daemon was stopped,
-/// [`exit::INTERRUPTED`](converge_model::exit::INTERRUPTED) where a single pass was.
+/// Watches until `stop` is set or the single pass is over. Returns the exit code. If it was stopped, that is 0 for a
+/// daemon, and [`exit::INTERRUPTED`](converge_model::exit::INTERRUPTED) for a single pass.
 ///
 /// # Errors
-/// [`WatchError`] where it cannot begin.
+/// [`WatchError`] if it cannot start.
 pub async fn run(charge: Charge, stop: watch::Receiver<Stop>) -> Result<u8, WatchError> {
     Ok(Daemon::begin(charge, stop).await?.work().await)
 }
@@ -71,30 +71,30 @@ struct Daemon {
     voice: Arc<Voice>,
     keep: Keep,
     keeper: Keeper,
-    /// The last good one.
+    /// The last valid project.
     reading: Arc<Reading>,
     /// The digests of its files when it was read.
     digests: Vec<(String, Digest)>,
-    /// The files behind the inventory as they were when they were last read.
+    /// The files of the inventory when they were last read.
     read: Inputs,
-    /// The same as they were when last looked at: what is still being written is not read yet.
+    /// The same files at the last check. A file that is still being written is not read yet.
     seen: Inputs,
-    /// Whether what was last read has mistakes.
+    /// Whether the last read project has mistakes.
     is_broken: bool,
     fleet: Arc<Fleet>,
     fleet_since: Instant,
     turns: JoinSet<()>,
     hosts_of: HashMap<Id, HostName>,
     words: (mpsc::Sender<Word>, mpsc::Receiver<Word>),
-    /// How the hosts of a single pass ended.
+    /// The states in which the hosts of a single pass ended.
     states: BTreeMap<HostName, HostState>,
-    /// What is served ends with it.
+    /// Dropping it ends the HTTP server.
     _served: Option<oneshot::Sender<()>>,
 }
 
-/// What a turn tells the loop.
+/// A message from a turn to the loop.
 enum Word {
-    /// A look ended; the answer is what to put back.
+    /// A look ended. The answer is the list of resources to correct.
     Looked(HostName, Option<RunId>, Box<Look>, oneshot::Sender<Vec<Address>>),
     /// An act ended.
     Acted(HostName, Option<RunId>, Vec<Address>, Option<Box<HostReport>>),
@@ -171,17 +171,18 @@ impl Daemon {
         *self.stop.borrow() != Stop::No
     }
 
-    /// Gives a sign of life to whoever watches the daemon itself.
+    /// Sends a sign of life to the health check and the service manager.
     fn give_sign(&self) {
         self.charge.site.health.beat();
         notify(&[NotifyState::Watchdog]);
     }
 
-    /// How long there is nothing to do.
+    /// Returns how long the loop has nothing to do.
     fn sleep(&self) -> Duration {
         let ahead = self.keeper.wakes().map(|due| due.duration_since(Timestamp::now()));
         let ahead = ahead.map_or(SLEEP, |ahead| Duration::try_from(ahead).unwrap_or_default());
-        // A host that is due and waits for another is started when that one is done.
+        // A host may be due and wait for another host. It is started when that one is done, so the sleep is at least
+        // 50 ms.
         ahead.clamp(Duration::from_millis(50), SLEEP)
     }
 
@@ -192,7 +193,7 @@ impl Daemon {
         if start.is_empty() && skipped.is_empty() {
             return;
         }
-        // Before anything happens there: who dies now is looked at again.
+        // Write before anything happens there: if the daemon dies now, the next one looks at these hosts again.
         self.remember();
         for (host, skipped) in skipped {
             self.voice.tell(Some(&host), None, NewsKind::TickSkipped { skipped });
@@ -211,8 +212,8 @@ impl Daemon {
         }
     }
 
-    /// Writes down what is remembered; whether that is done. A full disk ends no daemon: it tells what it finds, and puts
-    /// nothing back until it can remember that.
+    /// Writes the memory and returns whether that worked. A full disk does not end the daemon: it reports what it
+    /// finds, and corrects nothing until it can write again.
     fn remember(&mut self) -> bool {
         let written = self.keep.write(self.keeper.memory());
         if self.keeper.remembers(written.is_ok()) {
@@ -225,8 +226,8 @@ impl Daemon {
         written.is_ok()
     }
 
-    /// Makes the fleet anew where it is old; those at work keep the one that they began with. Where none can be made, the
-    /// old one has to do for as long again.
+    /// Creates the fleet again if it is old. Running turns keep their fleet. If no new one can be created, the old
+    /// one is used for the same time again.
     fn renew_fleet(&mut self) {
         if self.fleet_since.elapsed() > FLEET_AGE {
             self.fleet_since = Instant::now();
@@ -236,7 +237,7 @@ impl Daemon {
         }
     }
 
-    /// The next thing that happens, for `patience` at most.
+    /// Handles the next event. Waits for at most `patience`.
     async fn next(&mut self, patience: Duration) {
         let mut stop = self.stop.clone();
         tokio::select! {
@@ -269,7 +270,7 @@ impl Daemon {
                 }
                 verdict.news.into_iter().for_each(|news| self.voice.tell(Some(&host), run.as_ref(), news));
                 verdict.of_all.into_iter().for_each(|news| self.voice.tell(None, None, news));
-                // A turn that is gone needs no answer.
+                // An error means that the turn is gone and needs no answer.
                 let _ = answer.send(verdict.correct);
             }
             Word::Acted(host, run, addresses, report) => {
@@ -283,7 +284,8 @@ impl Daemon {
         }
     }
 
-    /// A state, but that a run which the daemon's own end interrupted was not started: the next daemon goes on.
+    /// Returns the state, except for a run that the end of the daemon interrupted: that one counts as not started,
+    /// and the next daemon continues.
     fn unless_stopped(&self, state: HostState) -> HostState {
         match state {
             HostState::Interrupted if self.is_stopped() => HostState::NotStarted,
@@ -302,7 +304,7 @@ impl Daemon {
         self.remember();
     }
 
-    /// Reads the inventory again where its files changed and rest, or somebody asks for it.
+    /// Reads the inventory again if its files have changed and are not being written, or if a reread is requested.
     async fn look_at_files(&mut self) {
         let is_asked = self.charge.reread.has_changed().unwrap_or(false);
         self.charge.reread.mark_unchanged();
@@ -311,7 +313,7 @@ impl Daemon {
         if !is_asked && (now == self.read || !rests) {
             return;
         }
-        // Those of the last good one stay among them: a mistake may keep some from being read.
+        // Keep the files of the last valid inventory: with a mistake, some of them may not be read.
         let last_good = inputs_of(&self.reading);
         let (reading, inputs) = read(&self.charge, now).await;
         self.read = last_good.and(inputs);
@@ -338,7 +340,7 @@ impl Daemon {
     }
 }
 
-/// Serves the site of the daemon where it is to listen, until what comes back is dropped.
+/// Serves the site if an address is set. Dropping the returned value ends the server.
 async fn listen(charge: &Charge) -> Result<Option<oneshot::Sender<()>>, WatchError> {
     let Some(address) = charge.listen else { return Ok(None) };
     let failed = |error| WatchError::Listen(address, error);
@@ -350,8 +352,8 @@ async fn listen(charge: &Charge) -> Result<Option<oneshot::Sender<()>>, WatchErr
     Ok(Some(end))
 }
 
-/// Reads the project, and again where its files changed meanwhile or were not `known`. With it, its files as they were
-/// before it was read: what is written while they are read shows against that.
+/// Reads the project. Reads it again if its files changed meanwhile or were not in `known`. Also returns the state of
+/// its files before reading, so that later changes are found.
 async fn read(charge: &Charge, known: Inputs) -> (Reading, Inputs) {
     let mut before = known;
     for _ in 1..READ_AT_MOST {
@@ -365,7 +367,7 @@ async fn read(charge: &Charge, known: Inputs) -> (Reading, Inputs) {
     (read_once(charge).await, before)
 }
 
-/// Reads the project, off the loop's thread. Whoever breaks down at it has read nothing.
+/// Reads the project outside the loop's thread. A panic counts as an error in reading.
 async fn read_once(charge: &Charge) -> Reading {
     let read = charge.read.clone();
     match tokio::task::spawn_blocking(move || read()).await {
@@ -378,7 +380,7 @@ fn inputs_of(reading: &Reading) -> Inputs {
     Inputs::of(&reading.project.root, reading.files.iter().map(String::as_str))
 }
 
-/// The digests of the files behind an inventory as they are now.
+/// Returns the current digests of the files of an inventory.
 fn digests(reading: &Reading) -> Vec<(String, Digest)> {
     reading.inventory.as_ref().map(|inventory| inventory.inputs()).unwrap_or_default()
 }
@@ -388,7 +390,7 @@ fn watched_of(reading: &Reading, every: Duration) -> Result<BTreeMap<HostName, W
     watched(inventory, &reading.hosts, every).map_err(|(host, error)| WatchError::Schedule(host, error))
 }
 
-/// One turn of a host: a look, a decision of the loop's, and what follows from it.
+/// One turn of a host: a look, the loop's decision, and the act if it has one.
 async fn turn(visit: Visit, words: mpsc::Sender<Word>) {
     let host = visit.host.clone();
     let (run, look) = visit.look().await;
@@ -407,7 +409,7 @@ fn broken(host: &HostName) -> HostReport {
     HostReport { host: host.clone(), state: HostState::Failed, results: Vec::new(), in_sync: 0, problems }
 }
 
-/// Tells the service manager, if there is one.
+/// Notifies the service manager, if there is one.
 fn notify(states: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(states);
 }

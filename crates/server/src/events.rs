@@ -1,81 +1,82 @@
-//! What the daemon tells: one enum, for the terminal, `--json`, the metrics and the notifications alike. What its runs
-//! do step by step is told by their own events (`converge_model::event`); both are lines of the same stream, and those of
-//! the daemon are of the type `watch`.
+//! The daemon's news: one enum for the terminal, `--json`, the metrics and the notifications. The steps of the
+//! daemon's runs are reported by their own events (`converge_model::event`). Both are lines of the same stream. The
+//! daemon's lines have the type `watch`.
 //!
-//! The JSON form is public: docs/json.md describes it. It is versioned by [`VERSION`]; fields are added, never renamed:
+//! The JSON form is public: docs/json.md describes it. [`VERSION`] is its version. Fields are added and never
+//! renamed:
 //! `{"type":"watch","version":2,"at":"2026-03-29T01:00:00Z","host":"web1","run":"…","event":"corrected","addresses":["file[/etc/motd]"]}`.
 
 use converge_model::{Address, Event, HostName, HostState, RunId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The version of the format: that of `--json`.
+/// The version of the format. It is the version of `--json`.
 pub const VERSION: u16 = 2;
 
-/// One thing that the daemon tells.
+/// One message of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "watch")]
 pub struct News {
     /// The version of the format.
     pub version: u16,
-    /// When, by the controller's clock.
+    /// The time by the controller's clock.
     pub at: Timestamp,
-    /// The host that it speaks of; none where it is the daemon itself.
+    /// The host that the news is about. None if it is about the daemon itself.
     pub host: Option<HostName>,
-    /// The run in which it showed, as the history knows it.
+    /// The id of the run that found it.
     pub run: Option<RunId>,
     /// What happened.
     #[serde(flatten)]
     pub watch: NewsKind,
 }
 
-/// What happened. Nothing in it holds a value of a resource: addresses and names of properties alone.
+/// What happened. It never has a value of a resource, only addresses and names of properties.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum NewsKind {
-    /// The daemon watches so many hosts from now on.
+    /// The daemon starts to watch this number of hosts.
     Started {
-        /// How many of them have a mode other than `ignore`.
+        /// How many hosts have a mode other than `ignore`.
         hosts: u32,
     },
-    /// A look at a host ended, or an act on it. Every tick that is not skipped ends in one of these.
+    /// A look at a host, or an act on it, ended. Every tick that is not skipped ends in one of these.
     Looked {
-        /// How. `Pending` after a look alone where something differs.
+        /// The state of the host. `Pending` after a look without an act, if something differs.
         state: HostState,
-        /// How many resources drifted: the host moved.
+        /// How many resources have drifted.
         #[serde(rename = "drifted")]
         corrective: u32,
-        /// How many wait for an apply: the inventory asks for something new.
+        /// How many resources wait for an apply, because the inventory is new there.
         pending: u32,
-        /// Milliseconds, by the monotonic clock.
+        /// The duration in milliseconds, by the monotonic clock.
         #[serde(rename = "took-ms")]
         took: u64,
     },
-    /// Resources drifted that had not when the host was last looked at, or otherwise than then.
+    /// Resources drifted since the last look at the host, or drifted in another way than then.
     DriftFound {
-        /// The resources, and what is done about each.
+        /// The resources, and the response to each.
         resources: Vec<Drifted>,
     },
-    /// Drift was put back.
+    /// Drift was corrected.
     Corrected {
         /// The resources.
         addresses: Vec<Address>,
     },
-    /// A look or a correction failed, or the host was not reached.
+    /// A look or a correction failed, or the host could not be reached.
     Failed {
-        /// How the run of the host ended.
+        /// The state in which the host's run ended.
         state: HostState,
-        /// Why, as fragments.
+        /// The reasons, as parts of sentences.
         why: Vec<String>,
         /// The resources whose steps failed.
         addresses: Vec<Address>,
     },
-    /// The host is as it was last applied again, after drift that was only reported, a fight, or a failure.
+    /// The host is in its last applied state again, after drift that was only reported, a fight, or a failure.
     Recovered {
         /// The resources that had drifted.
         addresses: Vec<Address>,
     },
-    /// A resource was corrected again and again, and is left alone from now on.
+    /// A resource was corrected too often. It is not corrected any more.
     Fight {
         /// The resource.
         address: Address,
@@ -85,30 +86,30 @@ pub enum NewsKind {
         #[serde(rename = "within-seconds")]
         within: u64,
     },
-    /// Too many hosts drifted at once: nothing is corrected until there are fewer.
+    /// Too many hosts drifted at the same time. Nothing is corrected until there are fewer.
     TooManyDrifted {
-        /// On how many hosts something is to be put back.
+        /// How many hosts have something to correct.
         drifted: u32,
-        /// Of how many.
+        /// The number of hosts that it is compared with.
         #[serde(rename = "hosts")]
         of: u32,
     },
-    /// There are fewer: correction goes on.
+    /// There are fewer drifted hosts: correction continues.
     CorrectionGoesOn {
-        /// On how many hosts something is to be put back still.
+        /// How many hosts still have something to correct.
         drifted: u32,
-        /// Of how many.
+        /// The number of hosts that it is compared with.
         #[serde(rename = "hosts")]
         of: u32,
     },
-    /// It was time to look at the host, and the last run was still at work there.
+    /// A look at the host was due while its last run was still active.
     TickSkipped {
         /// How many ticks of this host were skipped so far.
         skipped: u64,
     },
-    /// The inventory has mistakes. The last good one stays in force.
+    /// The inventory has mistakes. The last valid one is still used.
     InventoryBroken {
-        /// The mistakes, as fragments.
+        /// The mistakes, as parts of sentences.
         mistakes: Vec<String>,
     },
     /// The inventory was read again.
@@ -119,14 +120,14 @@ pub enum NewsKind {
         #[serde(default)]
         mended: bool,
     },
-    /// What the daemon remembers cannot be written down: hosts are looked at, and nothing is put back until it can.
+    /// The daemon cannot write its memory. It looks at hosts, and corrects nothing until it can write again.
     MemoryBroken {
-        /// Why, as a fragment.
+        /// The reason, as a part of a sentence.
         why: String,
     },
-    /// It can again.
+    /// The daemon can write its memory again.
     MemoryMended,
-    /// The daemon ends after the steps in hand.
+    /// The daemon ends after the running steps.
     Stopping,
 }
 
@@ -135,36 +136,36 @@ pub enum NewsKind {
 pub struct Drifted {
     /// Its address.
     pub address: Address,
-    /// The properties that moved.
+    /// The properties that changed.
     pub properties: Vec<String>,
-    /// What is done about it.
+    /// The daemon's response.
     pub response: Response,
 }
 
-/// What the daemon does about a resource that drifted.
+/// The daemon's response to a resource that drifted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Response {
-    /// It is put back now.
+    /// It is corrected now.
     Corrects,
-    /// It is reported: its mode says so.
+    /// It is only reported, because of its mode.
     Reports,
-    /// It would be put back, outside a maintenance window it is not.
+    /// It will be corrected in the next maintenance window.
     WaitsForWindow,
-    /// The inventory asks for something new there: an apply decides.
+    /// The inventory is new there, so an apply decides.
     WaitsForApply,
-    /// It was corrected again and again.
+    /// It was corrected too often.
     GaveUp,
-    /// Too many hosts drifted at once.
+    /// Too many hosts drifted at the same time.
     TooManyDrifted,
-    /// A host that comes before this one is not as it should be.
+    /// A host before this one is not in sync.
     WaitsForHost,
-    /// The daemon could not remember that it put it back.
+    /// The daemon could not record the correction.
     CannotRemember,
 }
 
 impl Response {
-    /// All of them, in the order in which people want to read of them.
+    /// All responses, in the order for reports.
     pub const ALL: [Self; 8] = [
         Self::Corrects,
         Self::Reports,
@@ -176,7 +177,7 @@ impl Response {
         Self::CannotRemember,
     ];
 
-    /// What is said before the resources.
+    /// The words before the resources.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Corrects => "puts back",
@@ -191,8 +192,8 @@ impl Response {
     }
 }
 
-/// The resources by what is done about them, as a person reads it: `puts back file[/a]; reports file[/b]`. Of each, `named`
-/// makes a list.
+/// Lists the resources by response for people: `puts back file[/a]; reports file[/b]`. `named` makes the list of
+/// addresses for each response.
 pub fn responses(resources: &[Drifted], named: impl Fn(&[&Address]) -> String) -> String {
     let part = |response: &Response| {
         let these = resources.iter().filter(|one| one.response == *response);
@@ -202,7 +203,7 @@ pub fn responses(resources: &[Drifted], named: impl Fn(&[&Address]) -> String) -
     Response::ALL.iter().filter_map(part).collect::<Vec<_>>().join("; ")
 }
 
-/// A span of seconds in the largest unit that fits: `1 day`, `2 days`, `3 h`, `5 min`, `45 s`.
+/// Returns a number of seconds in the largest unit that divides it: `1 day`, `2 days`, `3 h`, `5 min`, `45 s`.
 pub fn span(seconds: u64) -> String {
     match seconds {
         86_400 => "1 day".to_owned(),
@@ -213,12 +214,12 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-/// Who hears the news.
+/// A receiver of the news.
 pub trait Listener: Send {
-    /// Something happened. Whoever is slow holds the daemon up.
+    /// Receives news. A slow receiver delays the daemon.
     fn hear(&mut self, news: &News);
 
-    /// Something happened in a run of the daemon's. The events of a run come before the news that follow from it.
+    /// Receives an event of one of the daemon's runs. The events of a run come before the news that follow from it.
     fn event(&mut self, _event: &Event) {}
 }
 

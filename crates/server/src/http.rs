@@ -1,9 +1,9 @@
-//! The little that the daemon serves over HTTP: its metrics and its health. Nothing else has an address, nothing changes
-//! anything, and nobody is asked who they are: it listens on the loopback unless told otherwise.
+//! The HTTP server of the daemon: its metrics and its health. It has no other pages, changes nothing and asks for no
+//! login. It listens on the loopback unless the user sets another address.
 //!
-//! A request names in its `Host` whom it means. On the loopback, names that are not known are refused: a page in somebody's
-//! browser on this machine cannot read what is here under a name of its own. Whoever lets it listen on another address lets
-//! everybody ask who reaches that, by whatever name: an alias, a balancer, a container.
+//! The `Host` header of a request names the requested machine. On the loopback, unknown names are refused. So a page
+//! in a browser on this machine cannot read the metrics under its own name. On another address, every client that
+//! reaches it may ask, under any name: an alias, a balancer, a container.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,19 +28,19 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use crate::events::{Listener, News, NewsKind};
 use crate::metrics::Metrics;
 
-/// What is served at once at most; one more takes the place of the one that has asked nothing for the longest time.
+/// The most connections at the same time. One more replaces the connection whose last request is the oldest.
 const CONNECTIONS: usize = 64;
-/// How long the head of a request may take to come.
+/// How long the head of a request may take to arrive.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-/// How large it may be, in bytes, and how many headers it may have.
+/// The largest head, in bytes, and the most headers.
 const HEAD_SIZE: usize = 16 * 1024;
 const HEADERS: usize = 64;
-/// How long answers that are on their way may take at the end.
+/// How long unfinished answers may take when the server ends.
 const END_PATIENCE: Duration = Duration::from_secs(5);
-/// After how long without a sign of life the daemon is taken for stuck.
+/// After this time without a sign of life, the daemon counts as stuck.
 const PULSE: Duration = Duration::from_secs(60);
 
-/// How the daemon is, as it says itself. A clone is the same health.
+/// The health of the daemon, as it reports it. A clone shares the same state.
 #[derive(Clone)]
 pub struct Health(Arc<Pulse>);
 
@@ -59,7 +59,7 @@ impl Default for Health {
 }
 
 impl Health {
-    /// A sign of life: to be given with every turn of the daemon's loop.
+    /// Records a sign of life. Call it in every round of the daemon's loop.
     pub fn beat(&self) {
         self.0.last.store(self.0.began.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
@@ -74,7 +74,7 @@ impl Health {
     }
 }
 
-/// Ready from the first inventory to the end; whatever is told is a sign of life.
+/// The daemon is ready from the first inventory to its end. Any news is a sign of life.
 impl Listener for Health {
     fn hear(&mut self, news: &News) {
         match news.watch {
@@ -86,21 +86,21 @@ impl Listener for Health {
     }
 }
 
-/// What is served, and under which names.
+/// The served metrics and health, and the allowed names.
 #[derive(Clone)]
 pub struct Site {
     /// The metrics, at `/metrics`.
     pub metrics: Metrics,
     /// The health, at `/healthz` and `/readyz`.
     pub health: Health,
-    /// Names of this machine by which it may be asked on the loopback, beside `localhost` and every address of that.
+    /// Names of this machine that `Host` may have on the loopback, besides `localhost` and the loopback addresses.
     pub names: Vec<String>,
 }
 
-/// Serves `site` on `listener` until `end` comes; answers on their way are given their time.
+/// Serves `site` on `listener` until `end` is ready. Unfinished answers get some time.
 ///
 /// # Errors
-/// Where the socket has no address. What goes wrong with one connection is that one's alone.
+/// If the socket has no address. An error of one connection ends only that connection.
 pub async fn serve(listener: TcpListener, site: Site, end: impl Future<Output = ()>) -> io::Result<()> {
     let mut app = router(site.clone());
     if listener.local_addr()?.ip().to_canonical().is_loopback() {
@@ -127,7 +127,7 @@ pub async fn serve(listener: TcpListener, site: Site, end: impl Future<Output = 
                     });
                     seats.take(connection, mark);
                 }
-                // Too many open files, most likely: others have to end first.
+                // The likely error is too many open files: wait until other connections end.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             },
         }
@@ -139,14 +139,14 @@ pub async fn serve(listener: TcpListener, site: Site, end: impl Future<Output = 
     Ok(())
 }
 
-/// Who is served. A client that holds a place without asking for anything loses it to one that comes.
+/// The served connections. An idle connection loses its place to a new one.
 #[derive(Default)]
 struct Seats {
     taken: HashMap<Id, (AbortHandle, Mark)>,
     requests: Arc<AtomicU64>,
 }
 
-/// Which request of all was the last of a connection.
+/// The number of a connection's last request, among all requests.
 #[derive(Clone)]
 struct Mark {
     last: Arc<AtomicU64>,
@@ -160,7 +160,7 @@ impl Mark {
 }
 
 impl Seats {
-    /// The mark of a connection that comes.
+    /// Creates the mark of a new connection.
     fn mark(&self) -> Mark {
         let mark = Mark { last: Arc::default(), requests: self.requests.clone() };
         mark.renew();
@@ -233,11 +233,12 @@ fn told(is_so: bool, otherwise: &'static str) -> Response {
     (code, [(CACHE_CONTROL, "no-store")], format!("{text}\n")).into_response()
 }
 
-/// By which names the daemon may be asked on the loopback.
+/// The names under which the daemon may be asked on the loopback.
 struct Names(Vec<String>);
 
 impl Names {
-    /// Whether all that a request says of whom it means is known. No browser says nothing.
+    /// Whether all `Host` headers of a request have known names. A request without one is allowed, because every
+    /// browser sends it.
     fn know(&self, headers: &HeaderMap) -> bool {
         headers.get_all(HOST).iter().all(|host| host.to_str().is_ok_and(|host| self.knows(host)))
     }
@@ -245,7 +246,7 @@ impl Names {
     fn knows(&self, host: &str) -> bool {
         let name = without_port(host);
         match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            // Nobody else's page is under an address of the loopback.
+            // A page of another site never has an address of the loopback.
             Ok(address) => address.to_canonical().is_loopback(),
             Err(_) => {
                 name.eq_ignore_ascii_case("localhost")
@@ -254,7 +255,7 @@ impl Names {
         }
     }
 
-    /// What whoever asks by another name is told.
+    /// Returns the answer for a request with an unknown name.
     fn refusal(&self) -> String {
         let known: String = self.0.iter().map(|name| format!(", as {name}")).collect();
         format!(
@@ -312,7 +313,7 @@ mod tests {
 
     async fn send(address: SocketAddr, request: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        // Whoever is refused early may find the connection closed.
+        // A client that is refused early may find the connection closed.
         let _ = stream.write_all(request.as_bytes()).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
@@ -391,7 +392,7 @@ mod tests {
         }
     }
 
-    /// So many clients that have sent `request`, and hold their connections.
+    /// Connects `count` clients that have sent `request` and keep their connections open.
     async fn holding(address: SocketAddr, count: usize, request: &[u8], answered: bool) -> Vec<TcpStream> {
         let mut held = Vec::new();
         for _ in 0..count {
@@ -413,7 +414,7 @@ mod tests {
         for (held, answered) in [(&request[..], true), (b"", false), (b"GET /", false), (&unread, false)] {
             let running = running().await;
             let address = running.address;
-            // Well within the time after which a silent connection ends by itself.
+            // The timeout is shorter than the one that ends a silent connection.
             let served = tokio::time::timeout(HEAD_PATIENCE / 2, async {
                 let held = holding(address, CONNECTIONS + 6, held, answered).await;
                 (get(address, "/healthz", "localhost").await.0, held.len())

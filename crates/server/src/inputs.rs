@@ -1,22 +1,24 @@
-//! Whether the files behind an inventory changed: by what the system says of them, looked at often, and by the digests
-//! that the language gave, where that moved. What is sent to hosts is not among them: each run reads it anew.
+//! Finds out whether the files of an inventory changed. It often checks their metadata, and compares the digests from
+//! the language if the metadata changed. Files that are sent to hosts are not included, because each run reads them
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What changes when a file or a folder does: its inode, its length, when it was written and when anything of it changed.
+/// Changes when a file or folder does: its inode, length, mtime and ctime.
 type Stamp = (u64, u64, (i64, i64), (i64, i64));
 
-/// The files and folders behind an inventory, as they were when it was read.
+/// The state of the files and folders of an inventory when it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Inputs {
     stamps: BTreeMap<PathBuf, Option<Stamp>>,
 }
 
 impl Inputs {
-    /// `files`, relative to `root`, and the folders that they are in: a new file there may be a part of it.
+    /// Returns `files`, relative to `root`, and their folders. A new file in such a folder may be part of the
+    /// inventory.
     pub(crate) fn of<'a>(root: &Path, files: impl IntoIterator<Item = &'a str>) -> Self {
         let mut paths = BTreeSet::from([root.to_owned()]);
         for file in files {
@@ -28,18 +30,18 @@ impl Inputs {
         Self { stamps: paths.into_iter().map(|path| (path.clone(), stamp(&path))).collect() }
     }
 
-    /// Whether all of `later` are among these and as they were.
+    /// Whether all of `later` are in this set and unchanged.
     pub(crate) fn covers(&self, later: &Self) -> bool {
         later.stamps.iter().all(|(path, stamp)| self.stamps.get(path) == Some(stamp))
     }
 
-    /// These and `others`; of what is in both, as it is in `others`.
+    /// Merges this set with `others`. For a path in both, the state in `others` counts.
     pub(crate) fn and(mut self, others: Self) -> Self {
         self.stamps.extend(others.stamps);
         self
     }
 
-    /// The same files as they are now.
+    /// Returns the same files in their current state.
     pub(crate) fn now(&self) -> Self {
         Self { stamps: self.stamps.keys().map(|path| (path.clone(), stamp(path))).collect() }
     }

@@ -1,6 +1,6 @@
-//! The unit under which systemd runs the daemon: hardened as far as ssh, and what the project does on this machine, allow.
+//! The systemd unit of the daemon. It is hardened as far as ssh, and the project's use of this machine, allow.
 //!
-//! What the daemon's own arguments mean is the command line's.
+//! The command line parses the daemon's arguments.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -8,30 +8,30 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// What a unit is written for.
+/// The values of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// What people know the project by.
+    /// The name of the project, for people.
     pub project: String,
-    /// The program, absolute.
+    /// The absolute path of the program.
     pub program: PathBuf,
     /// Its arguments, without `--install`.
     pub arguments: Vec<String>,
-    /// The folder that it runs in: the project's.
+    /// The working folder: the folder of the project.
     pub folder: PathBuf,
-    /// The account that it runs as.
+    /// The account that runs it.
     pub user: String,
-    /// The folders that it writes: where it keeps its state.
+    /// The folders that it may write: its state.
     pub writes: Vec<PathBuf>,
-    /// Variables that it needs, like XDG_STATE_HOME. Secrets belong into [`Unit::environment_file`].
+    /// Variables that it needs, like XDG_STATE_HOME. Secrets belong in [`Unit::environment_file`].
     pub environment: Vec<(String, String)>,
-    /// A file of variables that holds secrets, readable by root alone; read where it is there.
+    /// A file with secret variables that only root may read. It is optional.
     pub environment_file: PathBuf,
-    /// Whether it looks after this machine itself: then nothing of the machine is closed to it.
+    /// Whether the project manages this machine itself. Then the unit restricts no access to the machine.
     pub manages_this_machine: bool,
 }
 
-/// The folder of units that an administrator writes.
+/// The folder for an administrator's units.
 pub const FOLDER: &str = "/etc/systemd/system";
 
 impl Unit {
@@ -42,7 +42,7 @@ impl Unit {
         format!("converge-{}.service", project.trim_matches('-'))
     }
 
-    /// Its text, as systemd.service(5) and systemd.exec(5) want it.
+    /// Returns its text in the format of systemd.service(5) and systemd.exec(5).
     pub fn text(&self) -> String {
         let mut text = format!(
             "# Written by `converge watch --install`; running that again writes it anew.\n\
@@ -90,10 +90,10 @@ impl Unit {
         }
     }
 
-    /// Writes it into `folder` for all to read, replaced whole; where it is then.
+    /// Writes it into `folder`, readable for all, and replaces an old file as a whole. Returns its path.
     ///
     /// # Errors
-    /// What the system says of the first thing that it refuses.
+    /// The first error of the system.
     pub fn write(&self, folder: &Path) -> io::Result<PathBuf> {
         let path = folder.join(self.name());
         let temporary = folder.join(format!(".{}.{}", self.name(), std::process::id()));
@@ -112,7 +112,7 @@ impl Unit {
     }
 }
 
-/// How it is started, watched and ended. Steps in hand are waited for: a package may take its time.
+/// How it is started, watched and stopped. The stop waits for running steps, because a package may need time.
 const SERVICE: &str = "\
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
@@ -126,7 +126,7 @@ RestartPreventExitStatus=5
 UMask=0077
 ";
 
-/// What ssh and an agent under it do without. The home folder is read for keys and known hosts.
+/// Access that ssh and an agent under it do not need. The home folder can be read, for keys and known hosts.
 const HARDENED: &str = "\
 NoNewPrivileges=yes
 ProtectSystem=strict
@@ -150,15 +150,15 @@ SystemCallFilter=@system-service
 CapabilityBoundingSet=
 ";
 
-/// Whether `$` begins a variable where a word stands.
+/// Whether `$` starts a variable at this place of a unit file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dollar {
-    /// On command lines: it is doubled.
+    /// It does, on command lines: it is doubled.
     Doubled,
     Plain,
 }
 
-/// A text as one word of a unit file: in quotes, and without anything that systemd would replace.
+/// Returns a text as one word of a unit file: in quotes, and without parts that systemd would replace.
 fn word(text: &str, dollar: Dollar) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
@@ -173,12 +173,12 @@ fn word(text: &str, dollar: Dollar) -> String {
     out + "\""
 }
 
-/// A path where one stands alone: taken as it is, without quotes.
+/// Returns a path for a line that takes it without quotes.
 fn path(path: &Path) -> String {
     plain(&path.display().to_string())
 }
 
-/// A text that is the rest of its line.
+/// Returns a text for the rest of a line.
 fn plain(text: &str) -> String {
     text.replace('%', "%%").replace(['\n', '\r'], " ")
 }

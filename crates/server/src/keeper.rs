@@ -1,5 +1,5 @@
-//! What the daemon decides: who is looked at now, what is done about what moved there, and what is told of it. It knows
-//! no host and no clock: what was found and what time it is come in, decisions and news go out.
+//! The daemon's decisions: which hosts to look at now, what to do about drift, and which news to send. It has no
+//! access to hosts or clocks: the caller passes in the results and the time, and it returns decisions and news.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,26 +13,26 @@ use crate::events::{Drifted, NewsKind, Response};
 use crate::memory::{HostMemory, Known, Memory};
 use crate::schedule::{Schedule, ScheduleError};
 
-/// How often a resource is put back before it is left alone, where the policy says nothing.
+/// How often a resource is corrected before the daemon gives up, if the policy does not say.
 const FIGHT_AFTER: u32 = 3;
-/// How long a host is remembered that left the inventory.
+/// How long a host is remembered after it left the inventory.
 const GONE_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
-/// The time in which corrections count, where the policy says nothing.
+/// The time in which corrections count, if the policy does not say.
 const FIGHT_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
-/// What the inventory says of a host that is watched.
+/// The settings of a watched host.
 #[derive(Clone, Debug)]
 pub struct Watched {
     schedule: Schedule,
     policy: DriftPolicy,
-    /// The hosts that are looked at before it, where they are due as well.
+    /// The hosts that come before it, if they are due too.
     before: Vec<HostName>,
 }
 
-/// The hosts that `inventory` has watched, of those in `hosts`.
+/// Returns those of `hosts` that `inventory` wants watched.
 ///
 /// # Errors
-/// The first policy that makes no schedule, with its host.
+/// The first policy without a valid schedule, with its host.
 pub fn watched(
     inventory: &Inventory,
     hosts: &[HostName],
@@ -49,36 +49,36 @@ pub fn watched(
     Ok(watched)
 }
 
-/// How a look at a host ended.
+/// The result of a look at a host.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// In which state.
+    /// The state of the host.
     pub state: HostState,
-    /// What was found; none where the host could not be looked at.
+    /// The plan. None if the host could not be looked at.
     pub plan: Option<HostPlan>,
-    /// Why it could not, as fragments.
+    /// Why that failed, as parts of sentences.
     pub why: Vec<String>,
-    /// Milliseconds, by the monotonic clock.
+    /// The duration in milliseconds, by the monotonic clock.
     pub took: u64,
 }
 
-/// What to do after a look.
+/// The decision after a look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// The resources to be put back.
+    /// The resources to correct.
     pub correct: Vec<Address>,
-    /// What to tell of the host.
+    /// The news about the host.
     pub news: Vec<NewsKind>,
-    /// What to tell of all hosts.
+    /// The news about all hosts.
     pub of_all: Vec<NewsKind>,
 }
 
-/// Who is to be looked at, and who should have been.
+/// The hosts to look at, and the hosts whose look is skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tick {
-    /// These now.
+    /// The hosts to look at now.
     pub start: Vec<HostName>,
-    /// These were due while their last run was still at work, and how many ticks that makes for each.
+    /// The hosts that were due while their last run was still active, each with its number of skipped ticks.
     pub skipped: Vec<(HostName, u64)>,
 }
 
@@ -88,16 +88,17 @@ pub struct Keeper {
     memory: Memory,
     watched: BTreeMap<HostName, Watched>,
     running: BTreeSet<HostName>,
-    /// For a single pass: the hosts that have not had their turn yet.
+    /// In a single pass: the hosts that have not had their turn yet.
     pass: Option<BTreeSet<HostName>>,
     /// The time of the last tick.
     ticked: Timestamp,
-    /// Whether the memory cannot be written down: then nothing is put back.
+    /// Whether the memory cannot be written. Then nothing is corrected.
     is_forgetful: bool,
 }
 
 impl Keeper {
-    /// A keeper that goes on from `memory`. What was at work when the last daemon died is due at once.
+    /// Creates a keeper that continues from `memory`. Hosts whose run was active when the last daemon died are due at
+    /// once.
     pub fn new(memory: Memory, watched: BTreeMap<HostName, Watched>, now: Timestamp) -> Self {
         let (watched_before, running) = (BTreeMap::new(), BTreeSet::new());
         let mut keeper =
@@ -112,13 +113,13 @@ impl Keeper {
         keeper
     }
 
-    /// The same for a single pass over all hosts, due or not.
+    /// Creates a keeper for a single pass over all hosts, due or not.
     pub fn once(memory: Memory, watched: BTreeMap<HostName, Watched>, now: Timestamp) -> Self {
         let pass = Some(watched.keys().cloned().collect());
         Self { pass, ..Self::new(memory, watched, now) }
     }
 
-    /// Goes on with another inventory.
+    /// Continues with another inventory.
     pub fn take(&mut self, watched: BTreeMap<HostName, Watched>, now: Timestamp) {
         self.watched = watched;
         self.plan(now);
@@ -127,42 +128,42 @@ impl Keeper {
         self.memory.hosts.retain(|host, memory| watched.contains_key(host) || is_new(memory.due));
     }
 
-    /// Sees to it that nobody is due later than the schedule says at `now`.
+    /// Makes sure that no host is due later than its schedule says at `now`.
     fn plan(&mut self, now: Timestamp) {
         for (host, Watched { schedule, .. }) in &self.watched {
             let memory = self.memory.hosts.entry(host.clone()).or_default();
             memory.due = match memory.due {
                 None => Some(schedule.first(now)),
-                // A schedule that was made tighter counts from now on, and so does a clock that was put back.
+                // A tighter schedule counts from now on. So does a clock that was set back.
                 Some(due) => schedule.next(now).map(|next| next.min(due)),
             };
         }
     }
 
-    /// Says whether what is remembered is written down. While it is not, nothing is put back: a daemon that died then
-    /// would not know what it did. Whether that is news.
+    /// Sets whether the memory can be written. While it cannot, nothing is corrected, because a daemon that died
+    /// would not know its corrections. Returns whether this is a change.
     pub fn remembers(&mut self, does: bool) -> bool {
         std::mem::replace(&mut self.is_forgetful, !does) == does
     }
 
-    /// Takes back what was decided on `host`: nobody tried it.
+    /// Withdraws the decision on `host`, because the correction was not tried.
     pub fn withdraw(&mut self, host: &HostName, addresses: &[Address]) {
         if let Some(memory) = self.memory.hosts.get_mut(host) {
             withdraw(memory, addresses);
         }
     }
 
-    /// What is remembered.
+    /// Returns the memory.
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// How many hosts are watched.
+    /// Returns how many hosts are watched.
     pub fn hosts(&self) -> u32 {
         self.watched.len() as u32
     }
 
-    /// Whether nobody is at work.
+    /// Whether no run is active.
     pub fn is_idle(&self) -> bool {
         self.running.is_empty()
     }
@@ -172,16 +173,16 @@ impl Keeper {
         self.is_idle() && self.pass.as_ref().is_some_and(BTreeSet::is_empty)
     }
 
-    /// When somebody is due next.
+    /// Returns when the next host is due.
     pub fn wakes(&self) -> Option<Timestamp> {
         let idle = self.watched.keys().filter(|host| !self.running.contains(*host));
         idle.filter_map(|host| self.memory.hosts.get(host)?.due).min()
     }
 
-    /// Who is to be looked at at `now`. A host waits for those before it that are due or at work.
+    /// Returns the hosts to look at at `now`. A host waits for the hosts before it that are due or active.
     pub fn tick(&mut self, now: Timestamp) -> Tick {
         if std::mem::replace(&mut self.ticked, now) > now {
-            // The clock was put back: nobody waits until it has caught up.
+            // The clock was set back: no host waits until it has caught up.
             self.plan(now);
         }
         let due: BTreeSet<HostName> =
@@ -219,11 +220,12 @@ impl Keeper {
         }
     }
 
-    /// Takes in how a look ended. Corrections are counted here, before they are tried: no death of the daemon loses one.
+    /// Handles the result of a look. Corrections are counted here, before they are tried, so that the count survives
+    /// a death of the daemon.
     pub fn looked(&mut self, host: &HostName, look: &Look, now: Timestamp) -> Verdict {
         let mut verdict = Verdict::default();
         let plan = look.plan.as_ref().filter(|plan| plan.busy.is_none());
-        // Whoever is at work there has not written down yet what it applies.
+        // The other run has not recorded yet what it applies, so this look shows nothing reliable.
         let is_busy = look.state == HostState::Locked || (look.plan.is_some() && plan.is_none());
         let state = if is_busy { HostState::Locked } else { look.state };
         let (corrective, pending) =
@@ -231,13 +233,13 @@ impl Keeper {
         verdict.news.push(NewsKind::Looked { state, corrective, pending, took: look.took });
         match plan {
             _ if is_busy || state == HostState::NotStarted => {}
-            // Nothing is asked of it, so it was not contacted.
+            // The inventory declares nothing for the host, so it was not contacted.
             None if state == HostState::InSync => {
                 self.memory.hosts.entry(host.clone()).or_default().last = Some(state);
             }
             Some(plan) if plan.problems.is_empty() => {
                 self.judge(host, plan, now, &mut verdict);
-                // What moved elsewhere on the host is put back all the same.
+                // Other drift on the host is corrected anyway.
                 if plan.impossible().next().is_some() {
                     self.falls_short(host, plan, &look.why, &mut verdict.news);
                 }
@@ -247,7 +249,7 @@ impl Keeper {
         verdict
     }
 
-    /// Takes in how an act ended that put `addresses` back.
+    /// Handles the result of an act that corrected `addresses`.
     pub fn acted(&mut self, host: &HostName, addresses: &[Address], report: &HostReport) -> Vec<NewsKind> {
         let done = |result: &&converge_model::StepResult| result.outcome.changed();
         let changed: Vec<Address> = report
@@ -262,7 +264,7 @@ impl Keeper {
         match report.state {
             HostState::Changed | HostState::InSync => {
                 memory.drifted.retain(|address, _| !addresses.contains(address));
-                // What cannot be planned was no part of this act.
+                // Resources that cannot be planned were not part of this act.
                 if memory.last != Some(HostState::Unplannable) {
                     if memory.last.is_some_and(is_loss) {
                         news.push(NewsKind::Recovered { addresses: addresses.to_vec() });
@@ -270,7 +272,7 @@ impl Keeper {
                     memory.last = Some(report.state);
                 }
             }
-            // Nothing was tried: the next tick does.
+            // Nothing was tried. The next tick tries again.
             HostState::Locked | HostState::Stale | HostState::Pending | HostState::NotStarted => {
                 withdraw(memory, addresses);
             }
@@ -290,7 +292,7 @@ impl Keeper {
         news
     }
 
-    /// A run of a host is over, whatever came of it. One that was stopped before it could look is due again.
+    /// Ends a run of a host, with any result. A host whose run was stopped before the look is due again.
     pub fn ended(&mut self, host: &HostName, was_stopped: bool, now: Timestamp) {
         self.running.remove(host);
         let memory = self.memory.hosts.entry(host.clone()).or_default();
@@ -300,7 +302,7 @@ impl Keeper {
         }
     }
 
-    /// The exit code of a single pass over hosts that ended in `states`: 2 where drift was left.
+    /// Returns the exit code of a single pass over hosts that ended in `states`: 2 if drift is left.
     pub fn exit(&self, states: &BTreeMap<HostName, HostState>) -> u8 {
         let left =
             |host: &HostName| self.memory.hosts.get(host).is_some_and(|memory| !memory.drifted.is_empty());
@@ -310,20 +312,21 @@ impl Keeper {
         }
     }
 
-    /// The exit code of who was stopped: nothing is wrong with a daemon, a single pass has not looked at every host.
+    /// Returns the exit code after a stop: 0 for a daemon. A single pass is interrupted, because it has not looked at
+    /// every host.
     pub fn exit_of_stop(&self) -> u8 {
         if self.pass.is_some() { exit::INTERRUPTED } else { exit::OK }
     }
 
     fn lost(&mut self, host: &HostName, state: HostState, why: &[String], news: &mut Vec<NewsKind>) {
         let memory = self.memory.hosts.entry(host.clone()).or_default();
-        // What goes on is told once.
+        // A lasting state is reported once.
         if memory.last.replace(state) != Some(state) {
             news.push(NewsKind::Failed { state, why: why.to_vec(), addresses: Vec::new() });
         }
     }
 
-    /// A resource of a host cannot be planned: told when it comes to be so.
+    /// Reports that a resource of a host cannot be planned, when that begins.
     fn falls_short(&mut self, host: &HostName, plan: &HostPlan, why: &[String], news: &mut Vec<NewsKind>) {
         let memory = self.memory.hosts.entry(host.clone()).or_default();
         let addresses: Vec<Address> = plan.impossible().map(|blocked| blocked.address.clone()).collect();
@@ -374,13 +377,13 @@ impl Keeper {
             memory.last = Some(if found.is_empty() { HostState::InSync } else { HostState::Pending });
         }
         let is_new = memory.drifted.iter().any(|(address, known)| before.get(address) != Some(known));
-        // Whoever asks for a single pass wants to hear of all that is there.
+        // A single pass reports all drift, not only new drift.
         if is_new || (self.pass.is_some() && !found.is_empty()) {
             verdict.news.insert(1, NewsKind::DriftFound { resources: found });
         }
     }
 
-    /// Why nothing at all is put back on a host; none where it may be.
+    /// Returns why nothing is corrected on a host. None if it may be corrected.
     fn held_back(
         &mut self,
         host: &HostName,
@@ -388,15 +391,15 @@ impl Keeper {
         now: Timestamp,
         verdict: &mut Verdict,
     ) -> Option<Response> {
-        // What is only reported, waits for an apply or was given up is there to stay: it must not keep everything else from
-        // being put back.
+        // Drift that is only reported, waits for an apply or was given up lasts. It must not prevent all other
+        // corrections.
         let found = |host: &HostName| self.memory.hosts.get(host).is_some_and(|memory| memory.found > 0);
         let drifted = self.watched.keys().filter(|host| found(host)).count();
         let corrected = |(host, watched): &(&HostName, &Watched)| {
             watched.policy.mode == DriftMode::Correct || found(host)
         };
         let of = self.watched.iter().filter(corrected).count();
-        // Told when the first limit is reached: hosts with other limits must not tell it again and again.
+        // Report when the lowest limit is reached. Otherwise hosts with other limits would report it again and again.
         let first = self.watched.values().map(|watched| limit(&watched.policy, of)).min();
         let is_storm = first.is_some_and(|first| drifted > first);
         if std::mem::replace(&mut self.memory.is_storm, is_storm) != is_storm {
@@ -420,24 +423,24 @@ impl Keeper {
     }
 }
 
-/// Whether a step is one that the daemon puts back, if nothing is in the way.
+/// Whether the daemon may correct the step, if nothing prevents it.
 fn is_correctable(step: &Step) -> bool {
     step.drift.mode == DriftMode::Correct && step.drift.cause == Cause::Corrective
 }
 
-/// Takes back that `addresses` were put back last.
+/// Removes the last correction of `addresses` from the count.
 fn withdraw(memory: &mut HostMemory, addresses: &[Address]) {
     for address in addresses {
         memory.corrections.get_mut(address).map(Vec::pop);
     }
 }
 
-/// How many of `of` hosts may have drifted before nothing is put back on a host under this policy.
+/// Returns how many of `of` hosts may have drifted before nothing is corrected on a host with this policy.
 fn limit(policy: &DriftPolicy, of: usize) -> usize {
     policy.max_share.map_or(usize::MAX, |share| share.of(of).max(1))
 }
 
-/// What is done about one resource that drifted.
+/// Returns the response to one resource that drifted.
 fn respond(
     memory: &mut HostMemory,
     step: &Step,
@@ -468,7 +471,7 @@ fn respond(
     Response::GaveUp
 }
 
-/// Forgets the corrections that do not count any more, and those of a clock that was ahead.
+/// Forgets corrections that are too old to count, and those from a clock that was ahead.
 fn forget(memory: &mut HostMemory, policy: &DriftPolicy, now: Timestamp) {
     let within = policy.fight_within.unwrap_or(FIGHT_WITHIN);
     let since = SignedDuration::try_from(within).ok().and_then(|within| now.checked_sub(within).ok());
@@ -478,12 +481,12 @@ fn forget(memory: &mut HostMemory, policy: &DriftPolicy, now: Timestamp) {
     });
 }
 
-/// Whether a host that ended so keeps those who wait for it from being put back.
+/// Whether a host in this state prevents corrections on the hosts that wait for it.
 fn is_loss(state: HostState) -> bool {
     !matches!(state, HostState::InSync | HostState::Pending | HostState::Changed | HostState::Locked)
 }
 
-/// Why a host ended as it did.
+/// Returns why a host ended in its state.
 fn why(report: &HostReport) -> Vec<String> {
     let failed = report.results.iter().filter_map(|result| match &result.outcome {
         converge_model::StepOutcome::Failed { why, .. } => Some(format!("{}: {why}", result.address)),

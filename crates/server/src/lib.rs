@@ -1,8 +1,8 @@
-//! The daemon: hosts looked at on schedule, what moved there told, and put back where the inventory says so.
+//! The daemon: looks at hosts on schedule, reports drift, and corrects it if the inventory says so.
 //!
-//! [`Keeper`] decides, from what was found and what time it is; [`daemon`] carries that out, through ordinary runs of the
-//! engine; [`events`] is what it tells. It draws nothing, and what is new in an inventory it leaves to people: it never
-//! deploys.
+//! [`Keeper`] decides, from the results and the time. [`daemon`] carries the decisions out with ordinary runs of the
+//! engine. [`events`] has its news. This crate shows nothing to the user. It never deploys what is new in an
+//! inventory: that is left to people.
 
 pub mod charge;
 pub mod daemon;

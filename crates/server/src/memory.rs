@@ -1,7 +1,8 @@
-//! What the daemon remembers between its lives: when each host is due, what had drifted, what was put back how often.
+//! The state that the daemon keeps between its starts: when each host is due, what has drifted, and how often each
+//! resource was corrected.
 //!
-//! One JSON file, its `version` first, replaced whole: whatever ends the daemon, the next one reads the old file or the
-//! new one. What happened in runs is not here; that is the history's.
+//! It is one JSON file that begins with its `version`. The file is replaced as a whole, so after any end of the
+//! daemon the next one reads the complete old or new file. The events of runs are in the history, not here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -21,65 +22,65 @@ const VERSION: u16 = 1;
 /// The largest file that is read, in bytes.
 const LIMIT: u64 = 256 * 1024 * 1024;
 
-/// What is remembered of all hosts.
+/// The memory of all hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     version: u16,
-    /// By host. One that left the inventory stays for a while, in case it comes back.
+    /// The memory by host. A host that left the inventory is kept for a while, because it may come back.
     pub hosts: BTreeMap<HostName, HostMemory>,
-    /// Whether nothing was put back on some of them, as too many had drifted.
+    /// Whether corrections are held back because too many hosts drifted.
     #[serde(default)]
     pub is_storm: bool,
 }
 
-/// What is remembered of one host.
+/// The memory of one host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostMemory {
-    /// When it is looked at next; none before its first look.
+    /// When the next look is due. None before its first look.
     pub due: Option<Timestamp>,
-    /// A run of it began; its end is not known here. After a start this means that the daemon died in between.
+    /// A run of the host began and has not ended. After a start this means that the daemon died meanwhile.
     pub at_work: bool,
-    /// How many ticks were skipped because the last run was still at work.
+    /// How many ticks were skipped because the last run was still active.
     pub skipped: u64,
-    /// How its last run ended, those left out that met another run's lock.
+    /// The state in which its last run ended. Runs that met another run's lock do not count.
     pub last: Option<HostState>,
-    /// How many resources were to be put back when it was last looked at, whether they were then or not.
+    /// How many resources should be corrected at the last look, whether they were corrected or not.
     pub found: u32,
-    /// What drifted and was not put back.
+    /// The drift that was not corrected.
     pub drifted: BTreeMap<Address, Known>,
-    /// When each resource was put back: those times that still count for a fight.
+    /// When each resource was corrected. Only times that still count for a fight are kept.
     pub corrections: BTreeMap<Address, Vec<Timestamp>>,
-    /// The resources that are left alone.
+    /// The resources that the daemon gave up.
     pub fights: BTreeSet<Address>,
 }
 
-/// Drift that was told of already.
+/// Drift that was reported already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
-    /// Stands for how it differed, as far as that may be shown.
+    /// Digest of the difference, without secrets.
     pub how: Digest,
-    /// What was done about it.
+    /// The response to it.
     pub response: Response,
 }
 
-/// The memory cannot be used.
+/// Why the memory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
     /// Another daemon watches the same project.
     #[error("another daemon watches this project already")]
     Held,
-    /// A file of it cannot be read or written.
+    /// A file of the memory cannot be read or written.
     #[error("failed to {what} {path}: {source}")]
     File {
         /// `read`, `write`, ….
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It is of a newer version, or damaged.
+    /// The file has a newer version or is damaged.
     #[error("{path} is no memory of this version: {why}")]
     Unknown {
         /// The file.
@@ -89,7 +90,7 @@ pub enum MemoryError {
     },
 }
 
-/// Where the memory is kept, held by one daemon at a time.
+/// The files of the memory, locked by one daemon at a time.
 #[derive(Debug)]
 pub struct Keep {
     file: PathBuf,
@@ -103,10 +104,10 @@ impl Default for Memory {
 }
 
 impl Keep {
-    /// Takes hold of the memory in `folder`, which is made where it is not there.
+    /// Locks the memory in `folder`. Creates the folder if needed.
     ///
     /// # Errors
-    /// [`MemoryError::Held`] where another daemon has it; else what the system says.
+    /// [`MemoryError::Held`] if another daemon has the lock; otherwise the error of the system.
     pub fn hold(folder: &Path) -> Result<Self, MemoryError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(failed("make", folder))?;
@@ -120,10 +121,10 @@ impl Keep {
         }
     }
 
-    /// Reads the memory; an empty one where there is none yet.
+    /// Reads the memory. It is empty if there is no file yet.
     ///
     /// # Errors
-    /// When it cannot be read, or a newer version wrote it.
+    /// If it cannot be read, or a newer version wrote it.
     pub fn read(&self) -> Result<Memory, MemoryError> {
         let unknown = |why: String| MemoryError::Unknown { path: self.file.clone(), why };
         let bytes = match fs::metadata(&self.file).and_then(|file| Ok((file.len(), fs::read(&self.file)?))) {
@@ -143,10 +144,10 @@ impl Keep {
         }
     }
 
-    /// Writes the memory, whatever was written before: a temporary beside the file, synced, renamed, the folder synced.
+    /// Replaces the memory: writes a temporary file beside it, syncs it, renames it, and syncs the folder.
     ///
     /// # Errors
-    /// When it cannot be written; the old one is there then.
+    /// If it cannot be written. Then the old file is still there.
     pub fn write(&self, memory: &Memory) -> Result<(), MemoryError> {
         let new = self.file.with_extension("json.new");
         let bytes = serde_json::to_vec(memory).unwrap_or_default();

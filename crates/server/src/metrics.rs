@@ -1,8 +1,9 @@
-//! What the daemon counts, in the text format of OpenMetrics: a fold over its news and the events of its runs.
+//! The daemon's metrics in the text format of OpenMetrics. They are computed from its news and the events of its
+//! runs.
 //!
-//! Names follow the conventions of Prometheus: `converge_` before, the unit and `_total` behind. Which hosts there are is
-//! learnt from what is told of them; when the inventory is read again, those of it come back with their next look.
-//! Serving the text is `http`'s.
+//! Names follow the conventions of Prometheus: the prefix `converge_`, the unit and `_total` at the end. The metrics
+//! learn the hosts from the news. When the inventory is read again, each host comes back with its next look. `http`
+//! serves the text.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,7 @@ use crate::events::{Listener, News, NewsKind};
 /// Upper bounds of the durations of runs, in seconds: a look over an open connection to a long upgrade.
 const SECONDS: [f64; 11] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 
-/// The metrics. A clone is the same metrics: one listens, another is served.
+/// The metrics. A clone shares the same values: one clone listens, another one is served.
 #[derive(Clone)]
 pub struct Metrics(Arc<Shared>);
 
@@ -44,12 +45,12 @@ struct Shared {
     seen: Mutex<Seen>,
 }
 
-/// What has to be known to count.
+/// The state that is needed for counting.
 #[derive(Default)]
 struct Seen {
-    /// What the runs at work are for.
+    /// The verbs of the active runs.
     verbs: HashMap<RunId, String>,
-    /// How each host ended last.
+    /// The state in which each host ended last.
     states: HashMap<HostName, HostState>,
 }
 
@@ -81,7 +82,7 @@ struct OfNotification {
 }
 
 impl Metrics {
-    /// Metrics of a daemon of this version of Converge.
+    /// Creates the metrics of a daemon with this version of Converge.
     pub fn new(version: &str) -> Self {
         let mut shared = Shared {
             registry: Registry::with_prefix("converge"),
@@ -101,21 +102,21 @@ impl Metrics {
             seen: Mutex::default(),
         };
         shared.register(version);
-        // A daemon does not begin under an inventory with mistakes.
+        // A daemon does not start with mistakes in the inventory.
         shared.valid.set(1);
         shared.written.set(1);
         Self(Arc::new(shared))
     }
 
-    /// All of them as text.
+    /// Returns all metrics as text.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        // Writing to a text does not fail.
+        // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.0.registry);
         text
     }
 
-    /// Counts a notification: to a `webhook` or a `command`, which was `delivered`, `failed` or `dropped`.
+    /// Counts a notification. `target` is `webhook` or `command`; `result` is `delivered`, `failed` or `dropped`.
     pub fn notified(&self, target: &'static str, result: &'static str) {
         self.0.notifications.get_or_create(&OfNotification { target, result }).inc();
     }
@@ -222,7 +223,7 @@ impl Shared {
         }
     }
 
-    /// Forgets the hosts: some of them may be gone. What only grows stays.
+    /// Forgets the hosts, because some of them may be gone. Counters are kept.
     fn forget(&self) {
         self.seen().states.clear();
         self.hosts.clear();
@@ -232,7 +233,7 @@ impl Shared {
     }
 }
 
-/// Whether a host that ended so was really looked at.
+/// Whether the look at a host in this state succeeded.
 const fn is_success(state: HostState) -> bool {
     matches!(state, HostState::InSync | HostState::Pending | HostState::Changed)
 }

@@ -1,8 +1,8 @@
-//! Notifications: what the daemon found and did, told to a web address or to a program.
+//! Notifications: sends the daemon's news to a web address or to a program.
 //!
-//! Each target has a queue and a thread of its own. A full queue drops what comes, and counts it: no target, however slow,
-//! holds the daemon or another target up. What is told are the daemon's news as JSON with a line for people in `text`;
-//! they hold names of resources and no values.
+//! Each target has its own queue and thread. A full queue drops new notifications and counts them. So a slow target
+//! delays neither the daemon nor another target. A notification is the news as JSON, with a line for people in
+//! `text`. It has names of resources and no values.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,45 +25,45 @@ pub use crate::target::TargetError;
 use crate::target::{Failed, TIMEOUT};
 pub use crate::webhook::Webhook;
 
-/// How many notifications wait for a target at most.
+/// The most notifications that wait for a target.
 const QUEUE: usize = 256;
-/// How often a notification is tried: for two minutes, in which most of what is started again has come back.
+/// How often a notification is tried. The tries take two minutes, in which most restarted services are back.
 const TRIES: u32 = 8;
-/// How long after the first failure it is tried again; twice as long after each further one.
+/// The pause after the first failure. It doubles after each further one.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long the end waits for what is being delivered.
+/// How long the end waits for the current delivery.
 const END_PATIENCE: Duration = Duration::from_secs(5);
-/// How many resources a line for people names.
+/// The most resources that a line for people names.
 const NAMED: usize = 10;
 
-/// Whom notifications go to.
+/// The target of notifications.
 #[derive(Clone)]
 pub enum Target {
     /// A web address that takes them as POST requests.
     Webhook(Webhook),
-    /// A program that takes each as one line on its standard input.
+    /// A program that receives each notification as one line on its standard input.
     Command(Vec<String>),
 }
 
-/// How a notification ended.
+/// The result of a notification, with its target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// `webhook` or `command`.
     pub target: &'static str,
-    /// Which one, without what may be a secret.
+    /// The name of the target, without parts that may be secret.
     pub name: String,
-    /// How.
+    /// The result.
     pub outcome: DeliveryOutcome,
 }
 
-/// How a notification ended.
+/// The result of a notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
-    /// The target took it.
+    /// The target accepted it.
     Delivered,
-    /// It was tried often enough: why the last time failed.
+    /// All tries failed. The reason is that of the last try.
     Failed(String),
-    /// There was no room for it.
+    /// The queue was full.
     Dropped,
 }
 
@@ -79,10 +79,10 @@ impl DeliveryOutcome {
 }
 
 impl Target {
-    /// A program and its arguments.
+    /// Creates a target from a program and its arguments.
     ///
     /// # Errors
-    /// [`TargetError::Command`] where there is none.
+    /// [`TargetError::Command`] if there is no program.
     pub fn command(words: Vec<String>) -> Result<Self, TargetError> {
         if words.first().is_none_or(String::is_empty) {
             Err(TargetError::Command)
@@ -108,27 +108,27 @@ impl fmt::Display for Target {
     }
 }
 
-/// Tells the news that people want to hear to all targets.
+/// Sends the news that people need to all targets.
 pub struct Notifier {
     project: String,
     lines: Vec<Line>,
 }
 
-/// A target, and its queue, which a thread serves.
+/// A target and its queue. A thread serves the queue.
 struct Line {
     target: Arc<Target>,
     queue: Arc<Queue>,
     report: Report,
 }
 
-/// Who hears how notifications ended; called from any thread.
+/// Receives the results of notifications. It is called from any thread.
 pub type Report = Arc<dyn Fn(&Delivery) + Send + Sync>;
 
 impl Notifier {
-    /// Begins to tell `targets` the news of `project`. `report` hears how each notification ended.
+    /// Starts to send the news of `project` to `targets`. `report` receives the result of each notification.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system cannot create a thread.
     pub fn start(project: &str, targets: Vec<Target>, report: &Report) -> io::Result<Self> {
         let line = |target: Target| {
             let (target, queue) = (Arc::new(target), Arc::new(Queue::default()));
@@ -154,8 +154,8 @@ impl Listener for Notifier {
     }
 }
 
-/// What waits at the end is tried once, as long as that does not take too long: nobody who ends a daemon waits for a
-/// receiver that is dead.
+/// At the end, waiting notifications are tried once, for a limited time. So a dead receiver does not delay the end of
+/// the daemon.
 impl Drop for Notifier {
     fn drop(&mut self) {
         self.lines.iter().for_each(|line| line.queue.close());
@@ -168,17 +168,17 @@ impl Drop for Notifier {
     }
 }
 
-/// The news, and what a person reads of it: many services show `text` as it is.
+/// The news, and a line for people. Many services show `text` as it is.
 #[derive(Serialize)]
 struct Notice<'a> {
     #[serde(flatten)]
     news: &'a News,
-    /// One receiver may hear of several.
+    /// The name of the project, because a receiver may serve several projects.
     project: &'a str,
     text: String,
 }
 
-/// A line for people; none for what nobody is to be woken by.
+/// Returns a line for people. None if the news is not important enough to notify.
 fn text(news: &News) -> Option<String> {
     let what = match &news.watch {
         NewsKind::DriftFound { resources } => format!("drift: {}", responses(resources, named)),
@@ -224,13 +224,13 @@ fn text(news: &News) -> Option<String> {
     Some(host + &what + &more.unwrap_or_default())
 }
 
-/// What failed: the reasons name their resources.
+/// Returns what failed. The reasons name their resources.
 fn failure(state: HostState, why: &[String], addresses: &[Address]) -> String {
     let what = if why.is_empty() { list(addresses) } else { some(why) };
     if what.is_empty() { state.word().to_owned() } else { format!("{}: {what}", state.word()) }
 }
 
-/// The first of several reasons, its first line alone, and how many more there are.
+/// Returns the first line of the first reason, and how many more reasons there are.
 fn some(why: &[String]) -> String {
     let first = why.first().and_then(|first| first.lines().next()).unwrap_or_default();
     match why.len() {
@@ -255,7 +255,7 @@ fn delivery(target: &Target, outcome: DeliveryOutcome) -> Delivery {
     Delivery { target: target.word(), name: target.to_string(), outcome }
 }
 
-/// What waits for a target.
+/// The notifications that wait for a target.
 #[derive(Default)]
 struct Queue {
     state: Mutex<Waiting>,
@@ -266,12 +266,12 @@ struct Queue {
 struct Waiting {
     bodies: VecDeque<String>,
     is_closed: bool,
-    /// Whether nobody takes anything out any more.
+    /// Whether the thread that takes notifications out has ended.
     is_left: bool,
 }
 
 impl Queue {
-    /// Puts a notification in; whether there was room.
+    /// Adds a notification. Returns whether there was room.
     fn push(&self, body: String) -> bool {
         let mut waiting = self.lock();
         let has_room = waiting.bodies.len() < QUEUE && !waiting.is_closed;
@@ -282,7 +282,7 @@ impl Queue {
         has_room
     }
 
-    /// The next one; none at the end.
+    /// Returns the next notification. None at the end.
     fn take(&self) -> Option<String> {
         let mut waiting = self.lock();
         loop {
@@ -298,8 +298,8 @@ impl Queue {
         }
     }
 
-    /// Waits until all is taken out and dealt with, until `deadline` at most; what is left then, which nobody takes out
-    /// any more.
+    /// Waits until the thread has handled all notifications, until `deadline` at most. Returns the notifications that
+    /// are left, which are not handled any more.
     fn wait_for_end(&self, deadline: Instant) -> VecDeque<String> {
         let mut waiting = self.lock();
         while !waiting.is_left
@@ -310,7 +310,7 @@ impl Queue {
         std::mem::take(&mut waiting.bodies)
     }
 
-    /// Waits; whether the end came meanwhile, or before.
+    /// Waits for `pause`. Returns whether the queue was closed meanwhile or before.
     fn ends_within(&self, pause: Duration) -> bool {
         let deadline = Instant::now() + pause;
         let mut waiting = self.lock();
@@ -334,7 +334,7 @@ impl Queue {
     }
 }
 
-/// Who serves a target, on a thread of its own.
+/// The thread that serves a target.
 struct Server {
     target: Arc<Target>,
     queue: Arc<Queue>,
@@ -353,7 +353,8 @@ impl Server {
         }
     }
 
-    /// Tries until it is taken, or was tried often enough. At the end nothing is tried again.
+    /// Tries until the target accepts the notification or there are no tries left. At the end of the daemon it does
+    /// not try again.
     fn deliver(&self, runtime: &Runtime, body: &str) -> DeliveryOutcome {
         let mut pause = PAUSE;
         for tried in 1.. {
@@ -375,7 +376,8 @@ impl Server {
     }
 }
 
-/// Runs a program with a notification on its standard input. It and what it started are killed when it takes too long.
+/// Runs a program with a notification on its standard input. After the timeout, the program and its children are
+/// killed.
 async fn call(words: &[String], body: &str) -> Result<(), Failed> {
     let Some((program, arguments)) = words.split_first() else {
         return Err(Failed::now("there is no program"));
@@ -404,7 +406,7 @@ async fn call(words: &[String], body: &str) -> Result<(), Failed> {
 
 async fn fed(child: &mut Child, body: &str) -> io::Result<std::process::ExitStatus> {
     if let Some(mut input) = child.stdin.take() {
-        // A program may well not want to know.
+        // The program may not read its input, which is no error.
         let _ = input.write_all(format!("{body}\n").as_bytes()).await;
     }
     child.wait().await
@@ -435,7 +437,8 @@ mod tests {
         (Arc::new(move |delivery: &Delivery| drop(sender.lock().unwrap().send(delivery.clone()))), receiver)
     }
 
-    /// A server that gives these answers, one a connection; what it was asked, head and body.
+    /// Starts a server that answers each connection with one of `answers`. Returns its address, and the received
+    /// heads and bodies.
     fn server(answers: &'static [&'static str]) -> (String, JoinHandle<Vec<(String, String)>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}/hook/s3cret-path", listener.local_addr().unwrap());
@@ -539,7 +542,7 @@ mod tests {
         (0..QUEUE + 50).for_each(|_| notifier.hear(&corrected()));
         assert!(began.elapsed() < TIMEOUT / 2);
         assert_eq!(deliveries.recv().unwrap().outcome, DeliveryOutcome::Dropped);
-        // Lets the one that is at work through, so that the end does not wait for it.
+        // Lets the running delivery finish, so that the end does not wait for it.
         notifier.lines[0].queue.lock().bodies.clear();
         let mut open = std::fs::OpenOptions::new().read(true).write(true).open(&gate).unwrap();
         open.write_all(b"go\n").unwrap();

@@ -1,5 +1,5 @@
-//! When a host is due and when what moved there may be put back: policy and clock in, times out. It never waits, and
-//! asks nobody what time it is.
+//! Computes when a host is due and when drift may be corrected there. It takes the policy and the current time and
+//! returns times. It never waits and never reads the clock.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Schedule {
     rule: Rule,
-    /// By how much later than others the host is looked at.
+    /// The delay of this host relative to other hosts.
     offset: SignedDuration,
     zone: TimeZone,
     windows: Vec<Window>,
@@ -26,27 +26,27 @@ pub struct Schedule {
 
 #[derive(Clone, Debug)]
 enum Rule {
-    /// At the multiples of this time since the epoch, so that a daemon that is started again keeps the beat.
+    /// At multiples of this time since the epoch, so that a restarted daemon keeps the same times.
     Every(SignedDuration),
     Cron(Box<Cron>),
 }
 
-/// A policy that makes no schedule.
+/// Why a policy has no valid schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
-    /// The zone is in no database of this machine.
+    /// This machine's database does not have the zone.
     #[error("there is no time zone `{0}`")]
     Zone(String),
-    /// The line of cron is none, or one for times that never come.
+    /// The line of cron is invalid, or its times never come.
     #[error("the line of cron `{0}` names no time to come")]
     Cron(String),
 }
 
 impl Schedule {
-    /// The schedule of `host` under its policy; `every` counts where the policy says nothing.
+    /// Creates the schedule of `host` from its policy. `every` is used if the policy does not say.
     ///
     /// # Errors
-    /// [`ScheduleError`] where the zone is unknown here or the line of cron never comes true.
+    /// [`ScheduleError`] if the zone is unknown here or the line of cron never comes true.
     pub fn new(host: &HostName, policy: &DriftPolicy, every: Duration) -> Result<Self, ScheduleError> {
         let zone = match &policy.zone {
             None => TimeZone::system(),
@@ -67,9 +67,9 @@ impl Schedule {
         }
     }
 
-    /// The first due time after `now`; none where no other comes.
+    /// Returns the first due time after `now`. None if there is no other.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        // Hosts that are looked at later by their offset are due when they would be without it, then.
+        // Compute without the offset, and add it at the end.
         let from = now.checked_sub(self.offset).ok()?;
         let due = match &self.rule {
             Rule::Every(every) => {
@@ -83,18 +83,18 @@ impl Schedule {
         due.checked_add(self.offset).ok()
     }
 
-    /// When a host is looked at that never was: soon, spread as ever.
+    /// Returns the first due time of a new host: soon, with its usual offset.
     pub fn first(&self, now: Timestamp) -> Timestamp {
         now.checked_add(self.offset).unwrap_or(now)
     }
 
-    /// Whether what moved may be put back at `now`.
+    /// Whether drift may be corrected at `now`.
     pub fn is_open(&self, now: Timestamp) -> bool {
         let local = now.to_zoned(self.zone.clone());
         self.windows.is_empty() || self.windows.iter().any(|window| contains(window, &local))
     }
 
-    /// When the next window opens after `now`; none where there are none.
+    /// Returns when the next window opens after `now`. None if there are no windows.
     pub fn opening(&self, now: Timestamp) -> Option<Timestamp> {
         let today = now.to_zoned(self.zone.clone()).date();
         let days = (0..=7_i64).filter_map(|ahead| today.checked_add(ahead.days()).ok());
@@ -112,7 +112,7 @@ fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
-/// The part of the splay that is the host's: the same every time, on every machine.
+/// Returns the host's part of the splay. It is always the same, on every machine.
 fn offset(host: &HostName, splay: Option<Duration>) -> SignedDuration {
     let millis = splay.map_or(0, |splay| splay.as_millis() as u64);
     let digest = Digest::of(host.as_str().as_bytes());
@@ -155,7 +155,7 @@ mod tests {
         DriftPolicy { cron: Some(line.to_owned()), zone, ..DriftPolicy::default() }
     }
 
-    /// The due times of `policy` from `from` on.
+    /// Checks the due times of `policy` after `from`.
     fn check(policy: DriftPolicy, from: &str, expected: &[&str]) {
         let schedule = schedule(policy).unwrap();
         let mut now = at(from);
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_put_back_or_forward_brings_each_due_time_once() {
-        // Half past two does not exist on the first, and comes twice on the second.
+        // The time 2:30 does not exist on the first day, and comes twice on the second.
         let spring = schedule(cron("30 2 * * *")).unwrap();
         let first = spring.next(at("2026-03-28T12:00:00Z")).unwrap();
         let second = spring.next(first).unwrap();
@@ -231,7 +231,7 @@ mod tests {
             assert_eq!(schedule.opening(at(now)), opening.map(at), "{now}");
         };
         check(&[], "2026-01-05T00:00:00Z", true, None);
-        // A Monday, at two in the morning in Berlin.
+        // A Monday, 2:00 in Berlin.
         let monday = "2026-01-05T01:00:00Z";
         check(&["02:00-04:00"], monday, true, Some("2026-01-06T01:00:00Z"));
         check(&["sun 22:00-05:00"], monday, true, Some("2026-01-11T21:00:00Z"));

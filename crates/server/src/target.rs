@@ -1,29 +1,29 @@
-//! Whom news are told to: what is wrong with a target, and what became of a try to tell it something.
+//! The targets of news: why a target is invalid, and the result of one try.
 
 use std::time::Duration;
 
-/// How long a try may take.
+/// The timeout of one try.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A target makes no sense. No message holds more of an address than its host: the rest may be a secret.
+/// Why a target is invalid. A message has only the host of an address, because the rest may be secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// It is no address.
+    /// It is not an address.
     #[error("the web address for notifications is not one")]
     Address,
-    /// It is not encrypted, and leads to another machine.
+    /// It is not encrypted and leads to another machine.
     #[error("notifications go to {0} unencrypted")]
     Plain(String),
     /// A header is not `NAME: VALUE`.
     #[error("a header for notifications is not NAME: VALUE")]
     Header,
-    /// The words of a command cannot be told apart, or there are none.
+    /// The command is empty, or its words cannot be parsed.
     #[error("the command for notifications is empty")]
     Command,
 }
 
 impl TargetError {
-    /// What to do about it.
+    /// What the user can do about it.
     pub const fn help(&self) -> &'static str {
         match self {
             Self::Address => "write it as https://host/path",
@@ -37,14 +37,14 @@ impl TargetError {
 /// A try that failed.
 pub(crate) struct Failed {
     pub(crate) why: String,
-    /// Whether there is no use in another one.
+    /// Whether another try would be useless.
     pub(crate) is_final: bool,
-    /// How long another one has to wait, at least.
+    /// The shortest pause before another try.
     pub(crate) after: Duration,
 }
 
 impl Failed {
-    /// One that may go better any time.
+    /// Creates a failure that can be tried again at any time.
     pub(crate) fn now(why: impl ToString) -> Self {
         Self { why: why.to_string(), is_final: false, after: Duration::ZERO }
     }

@@ -1,5 +1,5 @@
-//! One turn of a host: a look for drift, and where the daemon says so an act that puts back what moved, and nothing
-//! else. Both are ordinary runs of the engine.
+//! One turn of a host: a look for drift. If the daemon decides so, an act follows that corrects this drift and
+//! nothing else. Both are ordinary runs of the engine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::charge::Reading;
 use crate::keeper::Look;
 use crate::voice::Voice;
 
-/// What a turn needs.
+/// The inputs of a turn.
 pub(crate) struct Visit {
     pub(crate) host: HostName,
     pub(crate) reading: Arc<Reading>,
@@ -28,7 +28,7 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Looks at the host; the run that did, and what came of it.
+    /// Looks at the host. Returns the id of the run and its result.
     pub(crate) async fn look(&self) -> (Option<RunId>, Look) {
         let began = Instant::now();
         let ear = self.run(Goal::Drift { fail: false }, Selection::default(), None).await;
@@ -39,7 +39,7 @@ impl Visit {
         (ear.id, Look { state, plan: ear.plan, why, took })
     }
 
-    /// Puts back what moved at `addresses`; none where the run came to no end.
+    /// Corrects the drift of `addresses`. The report is None if the run did not finish.
     pub(crate) async fn correct(&self, addresses: &[Address]) -> (Option<RunId>, Option<HostReport>) {
         let only = addresses.iter().map(ToString::to_string).collect();
         let selection = Selection { only, ..Selection::default() };
@@ -81,13 +81,13 @@ impl Visit {
     }
 }
 
-/// Listens to a run of one host.
+/// Observes the run of one host.
 struct Ear {
     id: Option<RunId>,
     voice: Arc<Voice>,
     plan: Option<HostPlan>,
     report: Option<HostReport>,
-    /// The resources that may be put back.
+    /// The resources that may be corrected.
     allowed: Option<Vec<Address>>,
 }
 
@@ -101,15 +101,15 @@ impl Observer for Ear {
         self.voice.event(event);
     }
 
-    /// Agrees to what was decided on after the look, and to nothing that came up since.
+    /// Agrees only to the steps that were decided after the look. Refuses a plan with anything new.
     async fn confirm(&mut self) -> bool {
         let (Some(plan), Some(allowed)) = (&self.plan, &self.allowed) else { return false };
         plan.steps.iter().all(|step| is_correction(step, allowed))
     }
 }
 
-/// Whether a step puts something back that it may, or follows from one that does; what a rollout does around a host
-/// follows from all of them.
+/// Whether a step is an allowed correction, or follows from allowed ones. The gates of a rollout follow from all of
+/// them.
 fn is_correction(step: &Step, allowed: &[Address]) -> bool {
     let follows = !step.because.is_empty() && step.because.iter().all(|cause| allowed.contains(cause));
     follows

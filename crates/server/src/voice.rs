@@ -1,4 +1,4 @@
-//! Where everything goes that the daemon and its runs tell: to the listeners, in one order, and to the history.
+//! Sends all news and events of the daemon: to the listeners, in one order, and to the history.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::events::{Listener, News, NewsKind, VERSION};
 
-/// The voice of the daemon.
+/// The sender of the daemon's news.
 pub(crate) struct Voice {
     listeners: Mutex<Vec<Box<dyn Listener>>>,
     recorder: Option<Arc<Recorder>>,
@@ -19,7 +19,7 @@ impl Voice {
         Self { listeners: Mutex::new(listeners), recorder }
     }
 
-    /// Tells news of `host`, or of the daemon itself.
+    /// Sends news of `host`, or of the daemon itself.
     pub(crate) fn tell(&self, host: Option<&HostName>, run: Option<&RunId>, watch: NewsKind) {
         let at = Timestamp::now();
         let news = News { version: VERSION, at, host: host.cloned(), run: run.cloned(), watch };
@@ -27,7 +27,7 @@ impl Voice {
         listeners.iter_mut().for_each(|listener| listener.hear(&news));
     }
 
-    /// Passes on an event of a run. A run is on disk before anybody hears that it is finished.
+    /// Passes on an event of a run. A run is on disk before the listeners receive its end.
     pub(crate) fn event(&self, event: &Event) {
         if let Some(recorder) = &self.recorder {
             recorder.event(event);

@@ -1,6 +1,6 @@
-//! A web address that is told news: what may be one, whom it must prove to be, and one try to tell it something.
+//! A web address that receives news: valid addresses, trusted certificates, and one try to send.
 //!
-//! How often is tried, and what is told, is `notify`'s.
+//! `notify` decides what is sent and how often it is tried.
 
 use std::env;
 use std::fmt;
@@ -16,10 +16,10 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::target::{Failed, TIMEOUT, TargetError};
 
-/// The longest time that an answer may ask for before it is tried again.
+/// The longest pause that an answer may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// A web address.
+/// A web address that receives notifications.
 #[derive(Clone)]
 pub struct Webhook {
     address: Uri,
@@ -28,10 +28,10 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// A web address, with headers as `NAME: VALUE`, one a line, whose values are secrets.
+    /// Creates a webhook from an address, and headers as `NAME: VALUE`, one per line. The values are secret.
     ///
     /// # Errors
-    /// [`TargetError`] where the address is none, or leads to another machine unencrypted.
+    /// [`TargetError`] if the address is invalid, or leads to another machine without encryption.
     pub fn new(address: &str, headers: &str) -> Result<Self, TargetError> {
         let address: Uri = address.trim().parse().map_err(|_| TargetError::Address)?;
         let host = address.host().ok_or(TargetError::Address)?;
@@ -46,7 +46,7 @@ impl Webhook {
         Ok(Self { address, is_here, headers })
     }
 
-    /// Tells it once, as JSON.
+    /// Sends a body once, as JSON.
     pub(crate) fn post(&self, body: &str) -> Result<(), Failed> {
         let mut request = self.agent()?.post(&self.address).header(CONTENT_TYPE, "application/json");
         for (name, value) in &self.headers {
@@ -54,10 +54,10 @@ impl Webhook {
             value.set_sensitive(true);
             request = request.header(name, value);
         }
-        // What it has to say beyond a code is not read.
+        // Only the status code and the headers of the answer are read.
         match request.send(body) {
             Ok(answer) => taken(answer.status(), answer.headers()),
-            // So says rustls that it does not believe a certificate.
+            // rustls reports an untrusted certificate with this kind of error.
             Err(ureq::Error::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 let trusted = "trusted are the authorities of this machine, or those in SSL_CERT_FILE";
                 Err(Failed::now(format_args!("{error}; {trusted}")))
@@ -66,9 +66,9 @@ impl Webhook {
         }
     }
 
-    /// Made for each try: authorities that were renewed, or added, count without a start of the daemon.
+    /// Created for each try, so that renewed or added authorities count without a restart of the daemon.
     fn agent(&self) -> Result<ureq::Agent, Failed> {
-        // No redirections: the headers are for this address alone.
+        // No redirections: only this address may receive the headers.
         let mut config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
@@ -85,7 +85,7 @@ impl Webhook {
     }
 }
 
-/// Only the host: what follows it may be a secret.
+/// Shows only the host, because the rest may be secret.
 impl fmt::Display for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.address.host().unwrap_or_default())
@@ -99,8 +99,8 @@ fn header(line: &str) -> Result<(HeaderName, Arc<Secret>), TargetError> {
     Ok((name, Arc::new(Secret::new(value.trim().as_bytes().to_vec()))))
 }
 
-/// Whose certificates are believed: those of SSL_CERT_FILE and SSL_CERT_DIR, else the ones that this machine trusts; where
-/// it has none at all, those that most browsers do.
+/// Returns the trusted authorities: those of SSL_CERT_FILE and SSL_CERT_DIR, otherwise those that this machine
+/// trusts. If the machine has none at all: those that most browsers trust.
 fn authorities() -> Result<RootCerts, Failed> {
     let found = rustls_native_certs::load_native_certs();
     if !found.certs.is_empty() {
@@ -116,12 +116,12 @@ fn authorities() -> Result<RootCerts, Failed> {
     Err(Failed::now(format_args!("SSL_CERT_FILE and SSL_CERT_DIR hold no certificate{why}")))
 }
 
-/// Whether an answer means that what was told was taken.
+/// Checks whether an answer means that the notification was accepted.
 fn taken(code: StatusCode, headers: &HeaderMap) -> Result<(), Failed> {
     if code.is_success() {
         return Ok(());
     }
-    // It will not like the same better later, unless it says so.
+    // A client error stays the same at the next try, except for these codes.
     let may_later = code.is_server_error() || matches!(code.as_u16(), 408 | 425 | 429);
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let after = seconds.map(Duration::from_secs).unwrap_or_default().min(LONGEST_PAUSE);

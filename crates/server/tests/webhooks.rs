@@ -1,5 +1,5 @@
-//! Webhooks over real connections: https under an authority that this machine alone trusts, and receivers that do not
-//! behave.
+//! Webhooks over real connections: https with an authority that only this machine trusts, and receivers that
+//! misbehave.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
@@ -33,19 +33,19 @@ fn notifier(address: &str) -> (Notifier, mpsc::Receiver<Delivery>) {
     (Notifier::start("shop", targets, &report).unwrap(), deliveries)
 }
 
-/// For the tests below, which start it in a process of its own: tells the address in its environment something once, and
-/// says how that ended. Without an address it has nothing to do.
+/// A helper that the tests below start as a process. It sends one notification to the address in its environment and
+/// prints the result. Without an address it does nothing.
 #[test]
 fn tells_once() {
     let Ok(address) = std::env::var("WEBHOOK") else { return };
     let (mut notifier, deliveries) = notifier(&address);
     notifier.hear(&news());
-    // At the end nothing is tried again.
+    // The notifier does not try again at its end.
     drop(notifier);
     println!("\noutcome {:?}", deliveries.recv().unwrap().outcome);
 }
 
-/// How it ends in a process that trusts what is in `file`, or in nothing special.
+/// Returns the result in a process that trusts the authorities in `file`, or the usual ones.
 fn outcome(address: &str, file: Option<&Path>) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "tells_once", "--nocapture"]).env("WEBHOOK", address);
@@ -65,7 +65,7 @@ fn openssl(folder: &Path, line: &str) {
     assert!(status.success(), "{line}: {}", String::from_utf8_lossy(&stderr));
 }
 
-/// An authority in `ca.pem`, and what it says of `localhost` in `server.pem` with its key in `server.key`.
+/// Creates an authority in `ca.pem`, its certificate for `localhost` in `server.pem`, and the key in `server.key`.
 fn make_authority(folder: &Path) {
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(folder, &format!("req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=Internal"));
@@ -76,7 +76,7 @@ fn make_authority(folder: &Path) {
     openssl(folder, &format!("{sign} -out server.pem"));
 }
 
-/// Reads a request; its body.
+/// Reads a request and returns its body.
 fn request(stream: &mut impl Read) -> Option<String> {
     let mut reader = BufReader::new(stream);
     let mut length = 0;
@@ -97,7 +97,7 @@ fn request(stream: &mut impl Read) -> Option<String> {
     String::from_utf8(body).ok()
 }
 
-/// Serves `count` connections over TLS; the bodies of what was asked.
+/// Serves `count` connections over TLS. Returns the received bodies.
 fn serve_tls(folder: &Path, count: usize) -> (String, JoinHandle<Vec<String>>) {
     let certificates = CertificateDer::pem_file_iter(folder.join("server.pem")).unwrap();
     let certificates = certificates.collect::<Result<_, _>>().unwrap();
@@ -112,7 +112,7 @@ fn serve_tls(folder: &Path, count: usize) -> (String, JoinHandle<Vec<String>>) {
         for _ in 0..count {
             let (stream, _) = listener.accept().unwrap();
             let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
-            // Whoever does not believe it hangs up.
+            // A client that does not trust the certificate closes the connection.
             if let Some(body) = request(&mut stream) {
                 bodies.push(body);
                 let _ =
@@ -134,7 +134,7 @@ fn who_is_vouched_for_by_an_authority_of_this_machine_is_believed_and_nobody_els
     assert_eq!(outcome(&address, Some(&temp.path().join("ca.pem"))), "Delivered");
     let refused = outcome(&address, None);
     assert!(refused.contains("UnknownIssuer") && refused.contains("SSL_CERT_FILE"), "{refused}");
-    // Another name than the one that was vouched for.
+    // The certificate is for another name.
     let other = address.replace("localhost", "127.0.0.1");
     let refused = outcome(&other, Some(&temp.path().join("ca.pem")));
     assert!(refused.contains("Failed") && refused.contains("certificate"), "{refused}");
@@ -154,14 +154,14 @@ fn a_file_of_authorities_that_is_none_is_told() {
     }
 }
 
-/// Answers the first connection with `answer`; what holds it open.
+/// Answers the first connection with `answer`. Returns the stream, which keeps the connection open.
 fn answering(answer: &'static [u8]) -> (String, JoinHandle<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/", listener.local_addr().unwrap());
     let serve = move || {
         let (mut stream, _) = listener.accept().unwrap();
         request(&mut stream).unwrap();
-        // Whoever has enough hangs up.
+        // A client that has read enough closes the connection.
         let _ = stream.write_all(answer);
         stream
     };
@@ -190,7 +190,7 @@ fn a_receiver_that_is_dead_holds_up_no_end_for_long() {
     let stream = server.join().unwrap();
     let began = Instant::now();
     drop(notifier);
-    // Less than one try may take, and far less than three.
+    // The limit is the timeout of one try, far less than that of three.
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     let outcomes: Vec<_> = deliveries.try_iter().map(|delivery| delivery.outcome).collect();
     assert_eq!(outcomes, [DeliveryOutcome::Dropped, DeliveryOutcome::Dropped]);

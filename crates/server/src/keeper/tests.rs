@@ -1,4 +1,4 @@
-//! What is decided, from findings and times made by hand.
+//! The decisions, for results and times that the tests set.
 
 use super::*;
 use converge_lang::Window;
@@ -30,7 +30,7 @@ fn correcting() -> DriftPolicy {
     }
 }
 
-/// The hosts of `names`, all under `policy`; those named behind a `<` come before.
+/// Returns the hosts of `names`, all with `policy`. In `a<b`, the host `b` comes before `a`.
 fn hosts(names: &[&str], policy: &DriftPolicy) -> BTreeMap<HostName, Watched> {
     let one = |text: &&str| {
         let (name, before) = text.split_once('<').unwrap_or((text, ""));
@@ -99,7 +99,7 @@ fn report(state: HostState, results: Vec<(&str, StepOutcome)>) -> HostReport {
     HostReport { host: host("a"), state, results, in_sync: 0, problems: Vec::new() }
 }
 
-/// The kinds of news, without the look itself.
+/// Returns the kinds of the news, without `Looked`.
 fn kinds(news: &[NewsKind]) -> Vec<String> {
     let told = news.iter().filter(|news| !matches!(news, NewsKind::Looked { .. }));
     told.map(|news| match news {
@@ -116,7 +116,7 @@ fn kinds(news: &[NewsKind]) -> Vec<String> {
     .collect()
 }
 
-/// A look at the host `a`, and what is told and done.
+/// Looks at the host `a`, and checks the news and the corrections.
 fn check(keeper: &mut Keeper, seconds: i64, steps: Vec<Step>, news: &[&str], correct: &[&str]) {
     let verdict = keeper.looked(&host("a"), &look(steps), at(seconds));
     assert_eq!(kinds(&verdict.news), news, "after {seconds} s");
@@ -127,7 +127,7 @@ fn check(keeper: &mut Keeper, seconds: i64, steps: Vec<Step>, news: &[&str], cor
     );
 }
 
-/// A correction of the host `a` that worked.
+/// Corrects the host `a` successfully.
 fn corrected(keeper: &mut Keeper, name: &str) {
     let report = report(HostState::Changed, vec![(name, StepOutcome::Done)]);
     assert_eq!(kinds(&keeper.acted(&host("a"), &[address(name)], &report)), ["corrected 1"]);
@@ -159,7 +159,7 @@ fn who_was_at_work_when_the_daemon_died_is_due_at_once_and_the_others_as_they_we
     let mut second = Keeper::new(memory.clone(), hosts(&["a", "b"], &correcting()), at(10));
     assert_eq!(second.tick(at(10)).start, [host("a")]);
     assert_eq!(second.tick(at(60)), Tick { start: vec![host("b")], skipped: vec![(host("a"), 1)] });
-    // Nobody waits for a beat that was missed, nor until a clock that was put back has caught up.
+    // A host does not wait for a missed tick, nor until a clock that was set back has caught up.
     let mut late = Keeper::new(memory.clone(), hosts(&["b"], &correcting()), at(10_000));
     assert_eq!(late.tick(at(10_000)).start, [host("b")]);
     let early = Keeper::new(memory, hosts(&["b"], &correcting()), at(-10_000));
@@ -202,7 +202,7 @@ fn a_resource_that_is_put_back_again_and_again_is_left_alone_until_it_is_as_it_s
     let news = ["file[/a] GaveUp, file[/b] Corrects", "fight file[/a] 2"];
     check(&mut keeper, 120, vec![moved("/a"), moved("/b")], &news, &["/b"]);
     corrected(&mut keeper, "/b");
-    // Also when the corrections do not count any more.
+    // This also holds after the corrections are too old to count.
     check(&mut keeper, 7200, vec![moved("/a")], &[], &[]);
     check(&mut keeper, 7260, Vec::new(), &["recovered 1"], &[]);
     check(&mut keeper, 7320, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
@@ -317,7 +317,7 @@ fn while_too_many_hosts_drifted_nothing_is_put_back() {
             (correct, told.iter().map(ToString::to_string).collect())
         );
     };
-    // What was put back counts until the host was found as it should be.
+    // A corrected host counts as drifted until a look finds it in sync.
     check("a", vec![moved("/a")], 1, &[]);
     check("b", vec![moved("/a")], 1, &[]);
     check("c", vec![moved("/a")], 0, &["TooManyDrifted { drifted: 3, of: 4 }"]);
@@ -354,7 +354,7 @@ fn what_nobody_is_to_put_back_keeps_nothing_else_from_it() {
     check("b", vec![moved("/a")], 1, &[]);
     check("b", vec![moved("/a")], 0, &[]);
     check("b", vec![moved("/a")], 0, &[]);
-    // What is left alone on b does not count, and what is only reported is no part of the whole either.
+    // The resource that was given up on b does not count. Hosts that only report do not count either.
     check("c", vec![moved("/a")], 1, &[]);
     check("d", vec![moved("/a")], 1, &[]);
     check("a", vec![moved("/a")], 0, &["TooManyDrifted { drifted: 3, of: 4 }"]);
@@ -381,7 +381,7 @@ fn nothing_is_put_back_that_cannot_be_remembered() {
     check(&mut keeper, 0, vec![moved("/a")], &["file[/a] CannotRemember"], &[]);
     check(&mut keeper, 60, vec![moved("/a")], &[], &[]);
     assert!(keeper.remembers(true));
-    // Decided on, and taken back because it could not be written down: that counts for no fight.
+    // A decision that was withdrawn, because it could not be recorded, does not count for a fight.
     for seconds in [120, 180, 240] {
         keeper.looked(&host("a"), &look(vec![moved("/a")]), at(seconds));
         keeper.withdraw(&host("a"), &[address("/a")]);
@@ -393,7 +393,7 @@ fn nothing_is_put_back_that_cannot_be_remembered() {
 fn a_clock_that_is_put_back_holds_up_nothing_and_starts_no_fight() {
     let policy = DriftPolicy { fight_after: Some(1), ..correcting() };
     let mut keeper = keeper(&["a"], &policy);
-    // A machine that woke up years ahead, until it was told the time.
+    // A machine started with a clock that was years ahead, until the clock was set.
     let ahead = 4 * 365 * 86_400;
     assert_eq!(keeper.tick(at(ahead)).start, [host("a")]);
     check(&mut keeper, ahead, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
