@@ -1,9 +1,9 @@
-//! `cargo xtask bench`: what a run that changes nothing takes, held against the login that it cannot do without. Everything
-//! is measured in one run and in turns, so that what else the machine does meets all alike. Before that, what acts cost
-//! that change much: [`acts`].
+//! `cargo xtask bench`: measures runs that change nothing and compares them with a plain login. All rows are measured
+//! in one session and in turns, so that other load on the machine affects all alike. First it measures acts that
+//! change much: [`acts`].
 //!
-//! Times are a matter of the machine and never part of the tests; what can be counted is, in `tests/tests/forty.rs` and
-//! `crates/fleet/tests/hosts/cost.rs`.
+//! Times depend on the machine and are never part of the tests. Numbers that can be counted are tested in
+//! `tests/tests/forty.rs` and `crates/fleet/tests/hosts/cost.rs`.
 
 mod acts;
 
@@ -20,7 +20,7 @@ use converge_tests::testbed::{self, Testbed, python_tool};
 use crate::say;
 use crate::test::{cargo, release_binary, root};
 
-/// The connections of a row that is to find one open are kept for so long.
+/// How long connections are kept for rows that need an open one.
 const KEPT: &str = "10m";
 
 /// Measures runs that change nothing against logins, on test hosts of its own.
@@ -82,15 +82,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One thing that is measured: programs that run at the same time, until the last has ended.
+/// One measured row: programs that run at the same time, until the last one has ended.
 struct Row {
     name: String,
-    /// The row that it is held against, by its place.
+    /// The index of the row that it is compared with.
     floor: usize,
     programs: Vec<Words>,
 }
 
-/// The hosts, what they should be, and the options.
+/// The hosts, their projects, and the options.
 struct Bench {
     forty: Project,
     thousand: Project,
@@ -112,7 +112,7 @@ impl Bench {
         Ok(Self { forty, thousand, names, ssh_config, arguments })
     }
 
-    /// Makes the hosts what they should be: from here on every run changes nothing.
+    /// Brings the hosts in sync, so that every later run changes nothing.
     fn converge_hosts(&self) -> Result<(), Error> {
         for project in [&self.forty, &self.thousand] {
             for arguments in [&["apply", "--yes"][..], &["plan", "--detailed-exitcode"]] {
@@ -157,13 +157,14 @@ impl Bench {
         command
     }
 
-    /// A login to each of `hosts`.
+    /// Returns a login command for each of `hosts`.
     fn logins(&self, hosts: &[String]) -> Vec<Words> {
         let ssh = Words::of(self.forty.program("ssh").arg("-F").arg(&self.ssh_config));
         hosts.iter().map(|host| ssh.with(&[host, "true"])).collect()
     }
 
-    /// Ansible as its users tune it: pipelining, and connections that stay open between tasks and runs.
+    /// Returns Ansible in the configuration that its users recommend: pipelining, and connections that stay open
+    /// between tasks and runs.
     fn ansible(&self) -> Result<Words, Error> {
         let programs = python_tool("ansible==12.3.0")?;
         let mut ansible = self.forty.program(programs.join("ansible-playbook"));
@@ -175,7 +176,7 @@ impl Bench {
         Ok(Words::of(&ansible))
     }
 
-    /// What the figures depend on.
+    /// Prints the versions and settings that the figures depend on.
     fn describe(&self) -> Result<(), Error> {
         let mut login = self.forty.program("ssh");
         let seen = login.arg("-v").arg("-F").arg(&self.ssh_config).args(["h1", "true"]).output();
@@ -192,7 +193,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Every row once, and again, `rounds` times; the first time does not count.
+    /// Measures every row once per round. The first round is a warm-up and does not count.
     fn measure(&self, rows: &[Row]) -> Result<Vec<Vec<Duration>>, Error> {
         let mut measured = vec![Vec::new(); rows.len()];
         for round in 0..=self.arguments.rounds {
@@ -258,7 +259,7 @@ fn row(name: &str, floor: usize, programs: Vec<Words>) -> Row {
     Row { name: name.to_owned(), floor, programs }
 }
 
-/// How long a row takes: all of its programs at once, each of which must succeed.
+/// Measures how long a row takes: all of its programs run at the same time, and each must succeed.
 fn time(row: &Row) -> Result<Duration, Error> {
     let start = |error| Error::Start(row.name.clone(), error);
     let mut commands: Vec<Command> = row.programs.iter().map(Words::command).collect();

@@ -1,6 +1,6 @@
-//! `cargo xtask`: the chores of the project, one file a command.
+//! `cargo xtask`: the tasks for developers of the project, one file for each command.
 //!
-//! Nothing a user of Converge needs is here; nothing here is part of what is shipped.
+//! Users of Converge need none of them, and none of them is shipped.
 
 mod bench;
 mod mutants;
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Prints one line of results. A reader that has gone away is not an error of the task.
+/// Prints one line of results. It is no error if the reader has closed the pipe.
 fn say(line: impl Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }

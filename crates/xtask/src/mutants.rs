@@ -1,7 +1,7 @@
-//! `cargo xtask mutants`: what the tests of a crate see. A sample of small mistakes is put into the code of a folder, one
-//! at a time, by cargo-mutants; a mistake that the tests of that crate do not catch is listed.
+//! `cargo xtask mutants`: measures which mistakes the tests of a crate find. cargo-mutants puts a sample of small
+//! mistakes into the code of a folder, one at a time. Mistakes that the tests of that crate do not catch are listed.
 //!
-//! The sample is drawn by a seed, so that a score can be measured again. Nothing here judges a score.
+//! A seed selects the sample, so that a score can be measured again. This command does not judge a score.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,11 +12,11 @@ use std::process::{Command, ExitCode, Stdio};
 use crate::say;
 use crate::test::{cargo, has};
 
-/// The version that the scores in `docs/robustness.md` are measured with.
+/// The version for the scores in `docs/robustness.md`.
 const VERSION: &str = "27.1.0";
-/// What cargo-mutants ends with where it did its work: all were caught, some were missed, some never ended.
+/// The exit codes of cargo-mutants after it did its work: all were caught, some were missed, some had a timeout.
 const DONE: [i32; 3] = [0, 2, 3];
-/// What has a meaning in a regular expression, and stands in the names of mutants.
+/// Characters with a meaning in regular expressions that occur in the names of mutants.
 const SPECIAL: &[char] =
     &['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$', '#', '&', '-', '~'];
 
@@ -81,7 +81,7 @@ fn mutants() -> Command {
     command
 }
 
-/// The names of all mistakes that can be put into the code at `folder`.
+/// Returns the names of all mistakes that are possible in the code at `folder`.
 fn list(folder: &Path) -> Result<Vec<String>, Error> {
     let folder = folder.to_string_lossy();
     let folder = folder.trim_end_matches('/');
@@ -96,7 +96,7 @@ fn list(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(names.lines().map(str::to_owned).collect())
 }
 
-/// At most `size` of the names of each file, drawn by `seed`.
+/// Returns at most `size` names for each file, selected by `seed`.
 fn sample(names: &[String], size: usize, seed: u64) -> Vec<String> {
     let mut files: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
     names.iter().for_each(|name| files.entry(file(name)).or_default().push(name));
@@ -108,18 +108,18 @@ fn sample(names: &[String], size: usize, seed: u64) -> Vec<String> {
     files.into_values().flat_map(draw).collect()
 }
 
-/// The lot of a name: FNV-1a over the seed and the name, the same on every machine.
+/// Returns the sort key of a name: FNV-1a over the seed and the name. It is the same on every machine.
 fn lot(seed: u64, name: &str) -> u64 {
     let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |lot, byte| (lot ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The file of a name `FILE:LINE:COLUMN: WHAT`.
+/// Returns the file of a name `FILE:LINE:COLUMN: WHAT`.
 fn file(name: &str) -> &str {
     name.split(':').next().unwrap_or(name)
 }
 
-/// Tries out the mistakes with these names and no other.
+/// Tries only the mistakes with these names.
 fn try_out(names: &[String], output: &Path) -> Result<(), Error> {
     let mut command = mutants();
     command.args(["--cap-lints", "true", "--no-shuffle", "--output"]).arg(output);
@@ -133,7 +133,7 @@ fn try_out(names: &[String], output: &Path) -> Result<(), Error> {
     }
 }
 
-/// The regular expression that matches `name` and nothing else.
+/// Returns the regular expression that matches only `name`.
 fn exactly(name: &str) -> String {
     let mut pattern = "^".to_owned();
     for character in name.chars() {
@@ -145,14 +145,14 @@ fn exactly(name: &str) -> String {
     pattern + "$"
 }
 
-/// What became of the mistakes.
+/// The results of the mistakes.
 #[derive(Default)]
 struct Scores {
     files: BTreeMap<String, Score>,
     missed: Vec<String>,
 }
 
-/// What became of those of one file. One that does not compile says nothing of the tests, and is not counted.
+/// The results for one file. A mistake that does not compile shows nothing about the tests, so it is not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Score {
     caught: usize,
@@ -166,7 +166,7 @@ impl Score {
 }
 
 impl Scores {
-    /// Reads the lists in `folder`. A mistake that keeps the tests from ending is caught: somebody would notice.
+    /// Reads the lists in `folder`. A mistake with a timeout counts as caught, because a developer would notice it.
     fn read(folder: &Path) -> io::Result<Self> {
         let mut scores = Self::default();
         for (list, is_caught) in [("caught.txt", true), ("timeout.txt", true), ("missed.txt", false)] {
@@ -187,7 +187,7 @@ impl Scores {
         }
     }
 
-    /// A table, a file a row, and what was missed.
+    /// Returns a table with one row for each file, and the missed mistakes.
     fn lines(&self) -> Vec<String> {
         let sum = self.files.values().fold(Score::default(), |sum, score| Score {
             caught: sum.caught + score.caught,

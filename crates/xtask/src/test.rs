@@ -1,8 +1,8 @@
-//! `cargo xtask test`: everything a change must pass, in one command and with one line of result.
+//! `cargo xtask test`: runs everything that a change must pass and prints one line of result.
 //!
 //! The phases are: the policy for dependencies, formatting, lints, the tests of the crates, the examples in their
-//! documentation, the release build, and the fleet tests on real hosts. A phase that fails does not keep the later ones
-//! from being tried.
+//! documentation, the release build, and the fleet tests on real hosts. After a failed phase the later ones still
+//! run.
 
 mod echo;
 mod tally;
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     filter: Option<String>,
 }
 
-/// Why the tests could not even be tried.
+/// Why the tests could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("start `{line}`: {source}")]
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     session.finish(&fs::read_to_string(skipped.path()).map_err(Error::Skipped)?)
 }
 
-/// What was run so far, and how.
+/// The phases that have run, and the settings.
 struct Session {
     filter: Option<String>,
     skipped: PathBuf,
@@ -83,14 +83,15 @@ impl Session {
         self.tests("tests", &["--workspace", "--exclude", FLEET])?;
         self.tests("tests of the test hosts", &["--package", FLEET, "--lib"])?;
         if self.runner == Runner::Nextest {
-            // The other runner has done these by now.
+            // The other runner has run these already.
             let words = self.test_words(Runner::Cargo, &["--workspace", "--doc"]);
             self.phase("documentation", Some(Runner::Cargo), &words)?;
         }
         Ok(())
     }
 
-    /// What may be depended on: `.cargo/deny.toml`. The one tool that no toolchain brings is built where it is missing.
+    /// Checks the dependencies against `.cargo/deny.toml`. No toolchain contains this tool, so it is built if it is
+    /// missing.
     fn policy(&mut self) -> Result<(), Error> {
         if !has("deny") {
             self.phase(
@@ -111,7 +112,7 @@ impl Session {
         self.tests("fleet", &["--package", FLEET, "--test", "*"])
     }
 
-    /// A phase that needs a part of the toolchain which may be missing.
+    /// Runs a phase that needs an optional part of the toolchain.
     fn tool(&mut self, name: &'static str, subcommand: &str, rest: &[&str]) -> Result<(), Error> {
         if !has(subcommand) {
             say(format_args!("skipped: {name}: cargo {subcommand} is not installed"));
@@ -142,11 +143,11 @@ impl Session {
             .map_err(|source| Error::Start { line: format!("cargo {}", words.join(" ")), source })?;
         let mut tally = runner.map_or_else(Tally::default, |runner| runner.count(&ended));
         if self.filter.is_some() && runner == Some(Runner::Nextest) {
-            // It counts what the filter left out as skipped.
+            // nextest counts the tests that the filter excludes as skipped.
             tally.skipped = 0;
         }
         if !ended.succeeded && tally.failed == 0 {
-            // A build that breaks, or a check that is no test.
+            // The build failed, or a check that is not a test.
             tally.failed = 1;
         }
         let took = started.elapsed();
@@ -155,7 +156,7 @@ impl Session {
         Ok(())
     }
 
-    /// Sums up. The last line stands alone, for those who read nothing else.
+    /// Prints the sum. It is the last line, for users who read nothing else.
     fn finish(&self, skipped: &str) -> Result<ExitCode, Error> {
         say("");
         for Phase { name, tally, took } in &self.phases {
@@ -182,7 +183,7 @@ pub(crate) fn has(subcommand: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// The cargo that runs this, at the root of the workspace, without input.
+/// Returns the cargo that runs this command, in the root of the workspace, without input.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(root()).stdin(Stdio::null());
@@ -203,7 +204,7 @@ fn names_of_beds() -> Result<Vec<String>, Error> {
     Ok(Testbed::all()?.iter().map(|bed| bed.name().to_owned()).collect())
 }
 
-/// Tests that share hosts keep them for the next test; after the last one they go.
+/// Ends the beds that tests share. A test keeps its hosts for the next test, so they are still up after the last one.
 fn take_down_others(beds: &[String]) -> Result<(), Error> {
     for bed in Testbed::all()?.into_iter().filter(|bed| !beds.iter().any(|name| name == bed.name())) {
         match bed.down() {

@@ -1,4 +1,4 @@
-//! `cargo xtask testbed`: test hosts by hand. They stay up until they are taken down.
+//! `cargo xtask testbed`: starts test hosts for manual use. They stay up until the user takes them down.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use converge_tests::testbed::{Error, Lifetime, Testbed, together};
 
 use crate::say;
 
-/// The bed of those who ask for none.
+/// The default bed.
 const HAND: &str = "hand";
 
 /// Boots real Debian hosts on this machine, to try things on.
@@ -75,7 +75,7 @@ fn up(bed: &str, hosts: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-/// A single number is a count.
+/// Returns the names of the hosts. A single number is a count.
 fn host_names(words: &[String]) -> Vec<String> {
     match words {
         [count] if count.bytes().all(|byte| byte.is_ascii_digit()) => {

@@ -1,5 +1,5 @@
-//! What an act costs by the number of things that it is about: instructions, which are counted, and time. The agent works
-//! in folders that stand for hosts, in memory: no connection and no disk has a part in it.
+//! Measures the cost of an act by the number of its things: instructions, which are counted, and time. The agent
+//! works in folders in memory that simulate hosts, so no connection and no disk affects the result.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use super::Error;
 use crate::say;
 use crate::test::root;
 
-/// Prints what acts of the agent at `agent` cost; of one that is built for it where none is named.
+/// Prints the cost of acts of the agent at `agent`. Without a path, builds an agent first.
 pub(super) fn measure(agent: Option<PathBuf>) -> Result<(), Error> {
     let build = || build_agent::build(&root()).map_err(|said| Error::Failed("the agent".to_owned(), said));
     let agent = agent.map_or_else(build, Ok)?;
@@ -28,7 +28,7 @@ pub(super) fn measure(agent: Option<PathBuf>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The instructions for each of `count` new files.
+/// Returns the instructions for each of `count` new files.
 fn counted(count: u32, agent: &Path) -> Result<u64, Error> {
     can_count()?;
     let all = Stage::files(count)?.instructions(agent)?;

@@ -1,4 +1,4 @@
-//! Running a command so that a person sees its output as it comes and the program can read it afterwards.
+//! Runs a command. Its output is shown at once and collected for the program.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ pub(super) struct Ended {
     pub(super) stderr: Vec<String>,
 }
 
-/// Runs `command` to its end, passing both its outputs on.
+/// Runs `command` to its end and passes both outputs on.
 pub(super) fn run(command: &mut Command) -> io::Result<Ended> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
@@ -28,7 +28,7 @@ fn pass_on(from: Option<impl Read>, mut to: impl Write) -> Vec<String> {
     let Some(from) = from else { return Vec::new() };
     let mut lines = Vec::new();
     for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-        // A reader that has gone away is no reason to stop the tests.
+        // If the reader has closed the pipe, the tests still go on.
         let _ = to.write_all(&line).and_then(|()| to.write_all(b"\n"));
         lines.push(String::from_utf8_lossy(&line).into_owned());
     }

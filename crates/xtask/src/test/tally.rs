@@ -1,4 +1,4 @@
-//! Counting tests by what their runner prints about them.
+//! Counts tests by reading the output of their runner.
 
 use std::fmt;
 use std::iter::Sum;
@@ -14,7 +14,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Takes tests that skipped themselves, which their runner takes for passed, to where they belong.
+    /// Counts tests as skipped that skipped themselves. Their runner counts them as passed.
     pub(super) fn with_skipped(self, count: usize) -> Self {
         Self { passed: self.passed.saturating_sub(count), skipped: self.skipped + count, ..self }
     }
@@ -36,7 +36,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// What runs the tests.
+/// The program that runs the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Runner {
     /// `cargo test`, which every toolchain has.
@@ -54,11 +54,11 @@ impl Runner {
         }
     }
 
-    /// Counts the tests of a run. A run that printed no count ran none.
+    /// Counts the tests of a run. A run without a count in its output ran none.
     pub(super) fn count(self, ended: &Ended) -> Tally {
         match self {
             Self::Cargo => ended.stdout.iter().filter_map(|line| cargo_line(line)).sum(),
-            // What a failed test printed is shown before the summary.
+            // The output of failed tests comes before the summary, so search from the end.
             Self::Nextest => {
                 ended.stderr.iter().rev().find_map(|line| nextest_line(line)).unwrap_or_default()
             }
@@ -83,7 +83,7 @@ fn nextest_line(line: &str) -> Option<Tally> {
         found.and_then(|part| part.split(' ').next()?.parse().ok()).unwrap_or(0)
     };
     let passed = count("passed");
-    // Failed, timed out, or not started: what ran and did not pass.
+    // Tests that failed, timed out or did not start: all that did not pass.
     Some(Tally { passed, failed: run.saturating_sub(passed), skipped: count("skipped") })
 }
 
