@@ -1,5 +1,5 @@
-//! Builds the agent that the command-line tool embeds and uploads, and packs it, with further ones from the folder that
-//! `CONVERGE_AGENTS` names when the tool is compiled. It never looks for another compiler.
+//! Builds the agent that the command-line tool embeds and uploads, and packs it. Also packs the agents in the folder
+//! that `CONVERGE_AGENTS` names at compile time. It never searches for another compiler.
 
 #[path = "../fleet/build-agent.rs"]
 mod build_agent;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes `agents.rs`, the list of agents that `src/agents.rs` includes.
+/// Writes `agents.rs`, the list of agents, which `src/agents.rs` includes.
 fn embed() -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = std::env::var_os(embed_agents::FOLDER).filter(|name| !name.is_empty()).map(PathBuf::from);
@@ -32,7 +32,7 @@ fn embed() -> Result<(), String> {
     std::fs::write(&path, list).map_err(|error| format!("failed to write {}: {error}", path.display()))
 }
 
-/// Tells cargo what this build is made of.
+/// Tells cargo the inputs of this build.
 fn watch(root: &Path, folder: Option<&Path>) {
     println!("cargo::rerun-if-env-changed={}", embed_agents::FOLDER);
     for source in build_agent::SOURCES {

@@ -1,5 +1,5 @@
-//! What `exec` and `ping` share: a run without catalogs over the fleet, watched by the screen, kept in the history, and in
-//! files where that is asked.
+//! The common part of `exec` and `ping`: a run without catalogs over the fleet. The screen shows it, the history
+//! keeps it, and files get its output if the user asks for that.
 
 use std::sync::Arc;
 
@@ -18,22 +18,22 @@ use crate::project::Opened;
 use crate::view::Screen;
 use crate::visit::{fleet, recorder, seen_facts, warn};
 
-/// A run of one of these commands.
+/// A run of `exec` or `ping`.
 pub(crate) struct AdHocVisit {
-    /// What is asked of each host.
+    /// The request to each host.
     pub(crate) errand: Errand,
     /// The hosts.
     pub(crate) hosts: Vec<HostName>,
-    /// How many of them at a time.
+    /// How many hosts to work on at the same time.
     pub(crate) serial: usize,
-    /// Where output is written, if it is.
+    /// The folder for the output, if the user wants it.
     pub(crate) files: Option<OutputFolder>,
     /// How long runs stay in the history.
     pub(crate) keep: Retention,
 }
 
 impl AdHocVisit {
-    /// Carries it out; the exit code.
+    /// Carries out the run and returns the exit code.
     pub(crate) fn run(
         self,
         opened: &Opened,

@@ -1,4 +1,4 @@
-//! The agents that this converge carries, as its build embedded them.
+//! The agents that this converge carries, embedded at build time.
 
 use converge_fleet::{Agent, AgentSet, PLATFORMS, Packed};
 use converge_model::Digest;
@@ -6,12 +6,12 @@ use converge_model::Digest;
 /// The list that `build.rs` writes.
 static EMBEDDED: &[Packed] = &include!(concat!(env!("OUT_DIR"), "/agents.rs"));
 
-/// All of them.
+/// Returns all embedded agents.
 pub(crate) fn agents() -> AgentSet {
     AgentSet::new(EMBEDDED.iter().map(Agent::from))
 }
 
-/// One of them, for people.
+/// Describes an agent for people.
 pub(crate) fn described(agent: &Agent) -> String {
     let [whole, sent] = [agent.size(), agent.gzip().len()].map(|bytes| bytes / 1024);
     format!("{} for {}, {whole} KiB, sent as {sent} KiB", agent.digest().short(), agent.platform())
@@ -29,7 +29,7 @@ mod tests {
         assert_eq!(first.platform(), BUILT);
         let bytes = first.bytes().unwrap();
         assert!(bytes.starts_with(b"\x7fELF"));
-        // What the build wrote beside it is what would be found out here.
+        // The digests from the build must equal the digests of the unpacked program.
         let found = Agent::new(BUILT, bytes);
         assert_eq!(first.digest(), found.digest());
         assert_eq!((first.sha256(), first.size()), (found.sha256(), found.size()));

@@ -1,5 +1,5 @@
-//! The options that several commands share, as they are written. Nothing here reads a file or a terminal; what the options
-//! come to is resolved by those who use them.
+//! The options that several commands share, as the user writes them. Nothing here reads a file or a terminal. The
+//! commands resolve the options.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -161,14 +161,14 @@ pub(crate) struct ReachArguments {
 }
 
 impl HistoryArguments {
-    /// What they come to.
+    /// Returns the limits for the history.
     pub(crate) fn retention(&self) -> Retention {
         Retention { age: self.keep_history, runs: self.keep_runs }
     }
 }
 
 impl ResourceArguments {
-    /// What they come to.
+    /// Returns the selection of resources.
     pub(crate) fn selection(&self) -> Selection {
         let Self { tags, skip_tags, only, skip } = self.clone();
         Selection { tags, skip_tags, only, skip }
@@ -176,14 +176,14 @@ impl ResourceArguments {
 }
 
 impl GuardArguments {
-    /// What they come to.
+    /// Returns the settings of the guard.
     pub(crate) fn guard(self) -> Guard {
         let seconds = self.confirm_timeout.as_secs() as u32;
         Guard { seconds, accept_irreversible: self.accept_irreversible }
     }
 }
 
-/// A window to confirm in: long enough for a login, short enough to wait for.
+/// Parses the time for the confirmation: long enough for a login, short enough to wait for.
 fn window(text: &str) -> Result<Duration, String> {
     let window = duration(text)?;
     if (5..=3600).contains(&window.as_secs()) { Ok(window) } else { Err("it is from 5s to 1h".to_owned()) }
@@ -196,7 +196,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A time with its unit: `90s`, `5m`, `1h`, `7d`.
+/// Parses a time with its unit: `90s`, `5m`, `1h`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

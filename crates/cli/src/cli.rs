@@ -1,4 +1,4 @@
-//! The command line: the commands, and what is shown of each.
+//! The command line: the commands, and the common output options.
 
 use std::io::{self, IsTerminal};
 
@@ -76,10 +76,10 @@ struct Output {
 }
 
 impl Cli {
-    /// Runs the command; its exit code.
+    /// Runs the command and returns its exit code.
     pub(crate) fn run(self) -> Result<u8, Failure> {
         let code = self.carry_out()?;
-        // Nobody may take half a result for all of it.
+        // A script must not take a part of the results for all of them.
         Ok(if code == exit::OK && Screen::has_lost_results() { exit::ERROR } else { code })
     }
 
@@ -124,7 +124,7 @@ impl Output {
     }
 }
 
-/// An outline, if results go to a terminal.
+/// Returns an outline if results go to a terminal.
 fn outline() -> Option<Detail> {
     io::stdout().is_terminal().then(|| Detail::Outline(view::columns(io::stdout())))
 }

@@ -1,5 +1,5 @@
-//! What ends a command before any host was touched: one message, a hint, an exit code, which is 1 as a rule. What goes wrong on hosts is no
-//! failure of this kind: it is told by events.
+//! An error that ends a command before any host was changed: one message, a help text and an exit code, usually 1.
+//! Errors on hosts are not failures of this kind: events report them.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -11,18 +11,18 @@ use crate::view::paint::{FAILED, FAINT, paint};
 use crate::view::text::harmless;
 use crate::view::wrap;
 
-/// A command that cannot be carried out.
+/// Why a command cannot be carried out.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The mistakes have been drawn already.
+    /// The mistakes were shown already.
     Drawn,
     /// One message.
     Message {
-        /// What is wrong, as a fragment.
+        /// What is wrong, as a part of a sentence.
         message: String,
-        /// What to do about it.
+        /// What the user can do about it.
         help: Option<String>,
-        /// What sort it is, for programs: docs/json.md lists them.
+        /// The sort of error for programs: docs/json.md lists them.
         code: &'static str,
         /// The exit code of the command.
         exit: u8,
@@ -31,20 +31,20 @@ pub(crate) enum Failure {
 
 /// A mistake in the arguments.
 pub(crate) const ARGUMENTS: &str = "cli::arguments";
-/// No project where one was looked for.
+/// There is no project where one is needed.
 pub(crate) const PROJECT: &str = "cli::project";
-/// Another process holds what only one may have.
+/// Another process holds an exclusive lock.
 pub(crate) const LOCKED: &str = "cli::locked";
 /// Anything else.
 const FAILED_CODE: &str = "cli::failed";
 
 impl Failure {
-    /// A message.
+    /// Creates a failure with a message.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self::Message { message: message.into(), help: None, code: FAILED_CODE, exit: exit::ERROR }
     }
 
-    /// Says what to do about it.
+    /// Sets what the user can do about it.
     pub(crate) fn help(self, text: impl Into<String>) -> Self {
         match self {
             Self::Message { message, code, exit, .. } => {
@@ -54,7 +54,7 @@ impl Failure {
         }
     }
 
-    /// Says what sort it is, for programs.
+    /// Sets the sort of error for programs.
     pub(crate) fn code(self, code: &'static str) -> Self {
         match self {
             Self::Message { message, help, exit, .. } => Self::Message { message, help, code, exit },
@@ -62,7 +62,7 @@ impl Failure {
         }
     }
 
-    /// Says that the command ends with this exit code.
+    /// Sets the exit code of the command.
     pub(crate) fn exit(self, exit: u8) -> Self {
         match self {
             Self::Message { message, help, code, .. } => Self::Message { message, help, code, exit },
@@ -70,7 +70,7 @@ impl Failure {
         }
     }
 
-    /// Shows it: on standard error, or as JSON among the results. The exit code.
+    /// Shows the failure: on standard error, or as JSON among the results. Returns the exit code.
     pub(crate) fn show(self) -> u8 {
         let Self::Message { message, help, code, exit } = self else { return exit::ERROR };
         match json::is_chosen() {
@@ -100,7 +100,7 @@ impl<E: Error> From<E> for Failure {
         let mut cause = error.source();
         while let Some(error) = cause {
             let words = error.to_string();
-            // Some errors tell their cause themselves.
+            // Some errors contain the text of their cause already.
             if !told.contains(&words) {
                 told = format!("{told}: {words}");
             }

@@ -1,14 +1,14 @@
-//! Options and commands of other tools, and the line to type here instead. It holds tables of words and writes that line;
-//! clap knows the options of this tool.
+//! Options and commands of other tools, and the line to type instead. This file has the tables of words and writes
+//! that line. clap knows the options of Converge.
 
 use Here::{Alone, Command, Flag, Inventory, Named, Set, WithValue, Written};
 
-/// What an option of another tool is here.
+/// The equivalent of another tool's option.
 #[derive(Clone, Copy)]
 enum Here {
-    /// An option of this name, with the same value.
+    /// An option with this name and the same value.
     Named(&'static str),
-    /// An option of this name, without a value.
+    /// An option with this name, without a value.
     Flag(&'static str),
     /// `--set`, once for each assignment in the value.
     Set,
@@ -16,11 +16,11 @@ enum Here {
     Inventory,
     /// Another command, and what it does. The option has no value.
     Command(&'static str, &'static str),
-    /// A line of the inventory. The option has a value if `{}` stands for it.
+    /// A line of the inventory. The option has a value if the text contains `{}`.
     Written(&'static str),
-    /// What to do. The value stands for `{}`.
+    /// What the user should do. The value replaces `{}`.
     WithValue(&'static str),
-    /// What to do. The option has no value.
+    /// What the user should do. The option has no value.
     Alone(&'static str),
 }
 
@@ -91,7 +91,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["doc"], "docs"),
 ];
 
-/// Help for an option of another tool: what to write instead of the line of `words`, which holds it.
+/// Returns the help for an option of another tool: the line to write instead of `words`, which contains the option.
 pub(crate) fn option(argument: &str, words: &[String]) -> Option<String> {
     if let Some(help) = ad_hoc(words, true) {
         return Some(help);
@@ -112,7 +112,7 @@ pub(crate) fn option(argument: &str, words: &[String]) -> Option<String> {
         );
     }
     Some(match here(argument)? {
-        // Only `apply` asks.
+        // Only `apply` asks a question.
         Flag("--yes") if !is_apply => "leave it out: only `converge apply` asks".to_owned(),
         Alone(help) => help.to_owned(),
         Written(setting) => {
@@ -125,9 +125,9 @@ pub(crate) fn option(argument: &str, words: &[String]) -> Option<String> {
     })
 }
 
-/// Help for a command of another tool: the line of `words` with the command of this tool.
+/// Returns the help for a command of another tool: the line of `words` with Converge's command.
 pub(crate) fn command(name: &str, words: &[String]) -> Option<String> {
-    // A line of Ansible without a playbook: `all -m ping`.
+    // An Ansible line without a playbook: `all -m ping`.
     if let Some(help) = ad_hoc(words, false) {
         return Some(help);
     }
@@ -144,8 +144,8 @@ pub(crate) fn command(name: &str, words: &[String]) -> Option<String> {
 /// The modules of Ansible that run a command.
 const COMMAND_MODULES: [&str; 3] = ["command", "shell", "raw"];
 
-/// The line for one of Ansible's without a playbook, `web -m shell -a uptime`, and for a command without its `--`.
-/// `has_command`: whether the first word is a command of this tool.
+/// Returns the line for an Ansible command without a playbook, `web -m shell -a uptime`, or for a command that lacks
+/// its `--`. `has_command`: whether the first word is a command of Converge.
 fn ad_hoc(words: &[String], has_command: bool) -> Option<String> {
     let value = |short: &str, long: &str| {
         let place = words.iter().position(|word| word == short || word == long)?;
@@ -180,7 +180,8 @@ fn short_name(module: &str) -> &str {
     module.rsplit('.').next().unwrap_or(module)
 }
 
-/// The line of `exec` with the `--` that it lacks: behind the pattern, and the inventory if one follows.
+/// Returns the line of `exec` with the missing `--`. It comes after the pattern, and after the inventory if there is
+/// one.
 fn without_dashes(words: &[String]) -> Option<String> {
     let (exec, rest) = words.split_first()?;
     let is_inventory = |word: &&String| word.ends_with(".kdl");
@@ -197,7 +198,7 @@ fn here(name: &str) -> Option<Here> {
     OPTIONS.iter().find(|(names, _)| names.contains(&name)).map(|(_, here)| *here)
 }
 
-/// The words with each short option alone: `-bK`, `-isite.kdl`.
+/// Returns the words with combined short options split: `-bK`, `-isite.kdl`.
 fn spread(words: &[String]) -> Vec<String> {
     let mut spread = Vec::new();
     for word in words {
@@ -212,14 +213,14 @@ fn spread(words: &[String]) -> Vec<String> {
     spread
 }
 
-/// The foreign option that a word of several begins with, and what follows it.
+/// Returns the first foreign option of a word with several, and the rest of the word.
 fn short(word: &str) -> Option<(String, String)> {
     let (end, _) = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?.char_indices().nth(1)?;
     let (first, more) = word.split_at(end + 1);
     here(first).map(|_| (first.to_owned(), more.to_owned()))
 }
 
-/// An option, and its value if that stands in the same word.
+/// Returns an option, and its value if the value is in the same word.
 fn parted(word: &str) -> (&str, Option<&str>) {
     match word.split_once('=') {
         Some((name, value)) if name.starts_with("--") => (name, Some(value)),
@@ -233,7 +234,7 @@ fn value_of(argument: &str, words: &[String]) -> String {
     attached.or_else(|| rest.next().map(String::as_str)).unwrap_or("…").to_owned()
 }
 
-/// The line of another command, without what only the first one takes.
+/// Returns the line for another command, without the options that only the first one accepts.
 fn of_command(command: &str, words: &[String]) -> String {
     let fits = |word: &&String| match command {
         "plan" => !matches!(word.as_str(), "-y" | "--yes"),
@@ -243,7 +244,7 @@ fn of_command(command: &str, words: &[String]) -> String {
     line(&std::iter::once(command.to_owned()).chain(rest).collect::<Vec<_>>())
 }
 
-/// The line with the options of this tool; the inventory comes last, where every command takes it.
+/// Returns the line with Converge's options. The inventory comes last, where every command accepts it.
 fn line(words: &[String]) -> String {
     let mut written = vec!["converge".to_owned()];
     let mut inventory = None;
@@ -265,14 +266,14 @@ fn line(words: &[String]) -> String {
     written.join(" ")
 }
 
-/// `--set` for each of `a=1 b=2`; a text with blanks and one assignment is one value.
+/// Returns `--set` for each assignment in `a=1 b=2`. A text with blanks and one assignment is one value.
 fn assignments(value: &str) -> Vec<String> {
     let parts: Vec<_> = value.split_whitespace().collect();
     let parts = if parts.iter().all(|part| part.contains('=')) { parts } else { vec![value] };
     parts.into_iter().flat_map(|part| ["--set".to_owned(), shell_word(part)]).collect()
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell.
 pub(crate) fn shell_word(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./=:@%+,…".contains(c);
     match word.chars().all(is_plain) && !word.is_empty() {

@@ -1,5 +1,5 @@
-//! The signals that stop a run: the first ends it after the steps in hand, the second abandons them. Where even that
-//! does not end the process, because it waits for a reader of its output for instance, it is ended from here.
+//! The signals that stop a run. The first one ends it after the running steps, the second one gives them up. If the
+//! process still does not end, for example because it waits for a reader of its output, this module ends it.
 
 use std::process;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use tokio::sync::watch;
 
 use crate::view::voice::Voice;
 
-/// How long an abandoned run may take to end.
+/// How long a run may take to end after the second signal.
 const END: Duration = Duration::from_secs(10);
 
-/// What the first interruption ends.
+/// What the first interrupt ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ends {
-    /// Hosts end the steps in hand.
+    /// Hosts end the running steps.
     Steps,
     /// Hosts end their commands.
     Commands,
 }
 
 impl Ends {
-    /// What is said of it.
+    /// Returns the message for the first interrupt.
     fn words(self, in_hand: &str) -> String {
         match self {
             Self::Steps => {
@@ -38,7 +38,7 @@ impl Ends {
         }
     }
 
-    /// What is said once it is abandoned.
+    /// Returns the message for the second interrupt.
     const fn abandoned(self) -> &'static str {
         match self {
             Self::Steps => "abandoned; the hosts end the step in hand by themselves",
@@ -47,7 +47,7 @@ impl Ends {
     }
 }
 
-/// Turns the first interruption into a stop after the steps in hand, and the second into one at once.
+/// Handles the signals: the first one stops the run after the running steps, the second one at once.
 pub(crate) async fn listen(stop: watch::Sender<Stop>, voice: Voice, ends: Ends) {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))

@@ -1,6 +1,6 @@
-//! `converge`: the command-line tool. It turns arguments into runs of the engine and events into what people and
-//! scripts read; what a run does is the engine's. The only crate that knows clap. Only this file ends the process, and `memory`
-//! and `interrupt` where there is no other way.
+//! `converge`: the command-line tool. It turns arguments into runs of the engine, and events into output for people
+//! and scripts. The engine carries out the runs. Only this crate uses clap. This file ends the process. Only `memory`
+//! and `interrupt` may end it too, if there is no other way.
 
 mod ad_hoc;
 mod agents;
@@ -27,7 +27,7 @@ use clap::Parser;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 fn main() -> ExitCode {
-    // A core would hold the secrets of all hosts.
+    // A core dump would contain the secrets of all hosts.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let code = match cli::Cli::try_parse() {
         Ok(arguments) => arguments.run().unwrap_or_else(|failure| failure.show()),

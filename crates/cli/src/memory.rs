@@ -1,5 +1,5 @@
-//! How much memory the reading of a project may take. Steps and outputs of templates are counted by the language; what
-//! a template keeps on the way, `x ~ x` again and again, can only be seen from outside.
+//! Limits the memory for reading a project. The language counts the steps and output of templates. Memory that a
+//! template uses meanwhile, with `x ~ x` again and again, can only be measured from outside.
 
 use std::fs;
 use std::process;
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 
-/// By how much a process may grow, in KiB: several times what the largest inventory takes.
+/// How much a process may grow, in KiB: several times the need of the largest inventory.
 const LIMIT: u64 = 2 << 20;
-/// How often that is looked at: in the meantime a template fills a small part of the limit.
+/// How often the memory is measured. In this time a template can fill only a small part of the limit.
 const OFTEN: Duration = Duration::from_millis(20);
 
-/// Does `work`; ends the process, with an error that says why, where it takes up more and more memory.
+/// Runs `work`. If the process grows beyond the limit, ends it with an error that says why.
 #[expect(
     clippy::exit,
     reason = "memory that is gone cannot be asked to come back: the work itself has no way to stop"
@@ -23,7 +23,7 @@ pub(crate) fn bounded<T>(work: impl FnOnce() -> T) -> T {
     let before = resident();
     let (end, ended) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        // It ends with the sender, also where `work` panics.
+        // The watcher ends when the sender is dropped, also if `work` panics.
         let end = end;
         let watch = move || {
             while ended.recv_timeout(OFTEN) == Err(RecvTimeoutError::Timeout) {
@@ -32,7 +32,7 @@ pub(crate) fn bounded<T>(work: impl FnOnce() -> T) -> T {
                 }
             }
         };
-        // Where no thread is to be had, there is nobody who watches.
+        // If no thread can be started, the memory is not watched.
         let _ = thread::Builder::new().name("memory".to_owned()).spawn_scoped(scope, watch);
         let done = work();
         drop(end);
@@ -46,7 +46,7 @@ fn too_much() -> Failure {
     )
 }
 
-/// What the process holds, in KiB; nothing where the system does not say.
+/// Returns the memory of the process in KiB. Zero if the system does not report it.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

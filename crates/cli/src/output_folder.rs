@@ -1,7 +1,7 @@
-//! The folder of `exec --output`: for each host what its command printed, and how it ended. A name of a host is the name of
-//! a file as it is (letters, digits, `.`, `_`, `-`, none of which comes first but letters and digits).
+//! The folder of `exec --output`: the output of the command on each host, and how it ended. The name of a host is
+//! used as a file name. It has letters, digits, `.`, `_` and `-`, and begins with a letter or digit.
 //!
-//! A folder with anything in it is refused, so that no file is replaced and none is left of an earlier run.
+//! A folder with files in it is refused. So no file is replaced, and no file of an earlier run remains.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -12,23 +12,23 @@ use converge_model::{Event, EventKind, Exit, HostName, HostReport, Ran, Stream};
 
 use crate::failure::Failure;
 
-/// What of one output waits in memory until it is written, in bytes: a file that stays open for each of many hosts would be
-/// one too many.
+/// How much of one output is kept in memory before it is written, in bytes. The files are not kept open, because
+/// there would be too many with many hosts.
 const WAITING: usize = 32 * 1024;
 
-/// The folder.
+/// The folder for the output.
 pub(crate) struct OutputFolder {
     folder: PathBuf,
-    /// What waits to be written, of each output.
+    /// The text that is not written yet, for each output.
     waiting: HashMap<HostName, [String; 2]>,
-    /// How many lines each host passed on.
+    /// The number of lines that each host passed on.
     lines: HashMap<HostName, u64>,
-    /// What went wrong first.
+    /// The first error.
     trouble: Option<String>,
 }
 
 impl OutputFolder {
-    /// Makes the folder; one that is there must be empty.
+    /// Creates the folder. An existing one must be empty.
     pub(crate) fn create(folder: PathBuf) -> Result<Self, Failure> {
         let failed = |error| Failure::new(format!("failed to use {}: {error}", folder.display()));
         fs::create_dir_all(&folder).map_err(failed)?;
@@ -39,7 +39,7 @@ impl OutputFolder {
         Ok(Self { folder, waiting: HashMap::new(), lines: HashMap::new(), trouble: None })
     }
 
-    /// Takes in an event.
+    /// Handles an event.
     pub(crate) fn event(&mut self, event: &Event) {
         let Some(host) = &event.host else { return };
         let written = match &event.kind {
@@ -54,7 +54,7 @@ impl OutputFolder {
         }
     }
 
-    /// What went wrong first, if anything did.
+    /// Returns the first error, if there is one.
     pub(crate) fn trouble(self) -> Option<String> {
         self.trouble
     }
@@ -83,7 +83,8 @@ impl OutputFolder {
         self.append(host, suffix(stream), &text)
     }
 
-    /// Writes what is left of a host, both outputs even where nothing was printed, and how it ended.
+    /// Writes the rest of a host's output, and how the command ended. Both output files are written, even if they are
+    /// empty.
     fn end(&mut self, host: &HostName, how: &str) -> io::Result<()> {
         let [output, messages] = self.waiting.remove(host).unwrap_or_default();
         self.append(host, suffix(Stream::Stdout), &output)?;
@@ -91,7 +92,7 @@ impl OutputFolder {
         self.append(host, "exit", &format!("{how}\n"))
     }
 
-    /// The end of a host whose command did not end, or was never begun.
+    /// Writes the end of a host whose command did not end or did not begin.
     fn give_up(&mut self, host: &HostName, report: &HostReport) -> io::Result<()> {
         if self.path(host, "exit").exists() {
             return Ok(());
@@ -119,7 +120,7 @@ const fn suffix(stream: Stream) -> &'static str {
     }
 }
 
-/// The text of the file that says how a command ended: its code alone where it has one.
+/// Returns the text of the file about the command's end. It is the exit code alone if there is one.
 fn exit(exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => code.to_string(),

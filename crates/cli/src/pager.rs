@@ -1,10 +1,11 @@
-//! Long text in the pager that the user has chosen, as git shows it: CONVERGE_PAGER, PAGER, `less`.
+//! Shows long text in the user's pager, as git does: CONVERGE_PAGER, PAGER, `less`.
 
 use std::env;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
-/// The pager if none is chosen. `-R` keeps colours, `-F` ends at once if one screen is enough, `-X` leaves it there.
+/// The default pager. `-R` keeps colours, `-F` ends at once if one screen is enough, `-X` leaves the text on the
+/// screen.
 const USUAL: &str = "less";
 const OPTIONS: &str = "FRX -Psq\\: back   space\\: more";
 
@@ -15,7 +16,7 @@ pub(crate) fn show(text: &str) -> bool {
     page(&chosen, text).is_ok()
 }
 
-/// Runs the pager, a line for a shell. One that ends before it has read everything has shown enough.
+/// Runs the pager, a line for a shell. It is no error if the pager ends before it has read everything.
 fn page(line: &str, text: &str) -> io::Result<()> {
     let mut pager = Command::new("sh");
     pager.args(["-c", line]).stdin(Stdio::piped());
@@ -28,7 +29,7 @@ fn page(line: &str, text: &str) -> io::Result<()> {
         written
             .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
     }
-    // 127: the shell found no such program.
+    // Exit code 127: the shell found no such program.
     match pager.wait()?.code() {
         Some(127) => Err(io::Error::from(io::ErrorKind::NotFound)),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! The history of a project as commands ask for it: opened where the user keeps it, and the hosts that a run lost.
+//! The history of a project for the commands: opens it, and finds the hosts that failed in a run.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ use crate::project::Opened;
 use crate::view::Screen;
 use crate::view::text::fold_names;
 
-/// A history, and what its questions are carried out by.
+/// A history, and the runtime for its questions.
 pub(crate) struct Past {
     pub(crate) history: History,
     pub(crate) runtime: Runtime,
 }
 
 impl Past {
-    /// The history of the project that is known as `owner`.
+    /// Opens the history of the project with the name `owner`.
     pub(crate) fn open(owner: &str) -> Result<Self, Failure> {
         let places = StateFolder::of_user()?.history(owner);
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -29,7 +29,7 @@ impl Past {
     }
 }
 
-/// A history that cannot be read.
+/// Returns the failure for a history that cannot be read.
 pub(crate) fn unreadable(error: HistoryError) -> Failure {
     match error.help() {
         Some(help) => Failure::new(error.to_string()).help(help),
@@ -37,7 +37,7 @@ pub(crate) fn unreadable(error: HistoryError) -> Failure {
     }
 }
 
-/// No run is meant, or several are.
+/// Returns the failure if no run or several runs match.
 pub(crate) fn not_found(error: FindError) -> Failure {
     match error {
         FindError::History(error) => unreadable(error),
@@ -48,8 +48,8 @@ pub(crate) fn not_found(error: FindError) -> Failure {
     }
 }
 
-/// Those of `hosts` that are wanted again: all of them where no run is named, else those that did not end well in it. None
-/// of them is an error.
+/// Returns the hosts to run on again. Without a named run, these are all of `hosts`, otherwise those that did not
+/// succeed in that run. An empty result is an error.
 pub(crate) fn chosen(
     hosts: Vec<HostName>,
     again: &AgainArguments,
@@ -60,7 +60,7 @@ pub(crate) fn chosen(
     let mut past = Past::open(&opened.owner())?;
     let found = past.runtime.block_on(async {
         match run.as_str() {
-            // What was asked since then has lost no host of the last apply.
+            // An `exec` or `ping` since the last apply does not count.
             "last" => past.history.last(Filter { with_plans: true, ..Filter::default() }).await,
             run => past.history.find(run).await,
         }
@@ -86,7 +86,7 @@ pub(crate) fn chosen(
     }
 }
 
-/// Whether a host that ended so is one to come back to; so is one whose run was cut off.
+/// Whether a host with this end should run again. This includes hosts whose run was cut off.
 fn is_lost(state: Option<HostState>) -> bool {
     !matches!(state, Some(HostState::InSync | HostState::Changed | HostState::Done | HostState::Pending))
 }

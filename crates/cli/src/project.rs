@@ -1,4 +1,4 @@
-//! Opening the project that a command is about: its files read, its mistakes drawn.
+//! Opens the project of a command: reads its files and shows its mistakes.
 
 use std::env;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use crate::memory;
 use crate::prompt;
 use crate::view::{Screen, text};
 
-/// A project that can be worked with.
+/// A valid project.
 pub(crate) struct Opened {
-    /// Where it is.
+    /// The folder and the inventory.
     pub(crate) project: Project,
     /// Its files.
     pub(crate) sources: Arc<ProjectSources>,
     /// The keys that opened its secrets.
     pub(crate) identities: Arc<Identities>,
-    /// What they say.
+    /// The inventory.
     pub(crate) inventory: Arc<Inventory>,
-    /// What was noted while they were read.
+    /// The warnings and notes from reading.
     pub(crate) diagnostics: Diagnostics,
 }
 
 impl Opened {
-    /// Reads the project. Mistakes are drawn, and are a failure.
+    /// Reads the project. If it has mistakes, shows them and fails.
     pub(crate) fn new(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
         Self::read(arguments)?.map_err(|(diagnostics, files)| {
             screen.diagnostics(&diagnostics, &files);
@@ -39,7 +39,7 @@ impl Opened {
         })
     }
 
-    /// Reads the project; the mistakes that leave nothing to work with.
+    /// Reads the project. Returns the mistakes if it has no usable inventory.
     pub(crate) fn read(
         arguments: &ProjectArguments,
     ) -> Result<Result<Self, (Diagnostics, Arc<Files>)>, Failure> {
@@ -50,7 +50,7 @@ impl Opened {
         })
     }
 
-    /// Reads the project, and says how an inventory of it becomes something to work with.
+    /// Reads the project. Also returns a function that makes a value of this type from an inventory.
     fn load(
         arguments: &ProjectArguments,
     ) -> Result<(impl FnOnce(Inventory, Diagnostics) -> Self, Loaded), Failure> {
@@ -68,8 +68,8 @@ impl Opened {
         Ok((opened, loaded))
     }
 
-    /// The same for what only asks which hosts and variables there are: mistakes elsewhere do not keep it from an answer,
-    /// and are told in a line.
+    /// Reads the project for commands that only need its hosts and variables. Mistakes elsewhere do not prevent the
+    /// answer; a line reports them.
     pub(crate) fn readable(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
         let (opened, loaded) = Self::load(arguments)?;
         let count = loaded.diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
@@ -87,8 +87,8 @@ impl Opened {
         }
     }
 
-    /// As [`Opened::readable`], for what connects to hosts: a mistake in a host or its connection would lead elsewhere than
-    /// its author meant.
+    /// Reads the project for commands that connect to hosts without a plan. Mistakes in bodies are a warning. A mistake in a
+    /// host or its connection is an error: it would lead to another place than its author meant.
     pub(crate) fn reachable(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
         let (opened, loaded) = Self::load(arguments)?;
         match (loaded.inventory, loaded.mistaken) {
@@ -107,7 +107,7 @@ impl Opened {
         }
     }
 
-    /// The same, with everything checked that can be without a host. Warnings are drawn.
+    /// Reads the project and checks everything that needs no host. Shows warnings.
     pub(crate) fn checked(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
         let opened = Self::new(arguments, screen)?;
         let diagnostics = opened.all_diagnostics();
@@ -119,29 +119,29 @@ impl Opened {
         if failed { Err(Failure::Drawn) } else { Ok(opened) }
     }
 
-    /// What hosts and the history know the project by.
+    /// Returns the name of the project on hosts and in the history.
     pub(crate) fn owner(&self) -> String {
         self.project.owner(self.inventory.project())
     }
 
-    /// What is remembered of it when it is used.
+    /// Returns the entry for the list of last used projects.
     pub(crate) fn used(&self) -> UsedProject {
         UsedProject { owner: self.owner(), inventory: self.project.root.join(&self.project.entry) }
     }
 
-    /// Everything that can be said without a host.
+    /// Returns all diagnostics that need no host.
     pub(crate) fn all_diagnostics(&self) -> Diagnostics {
         let mut all = self.diagnostics.clone();
         all.extend(memory::bounded(|| self.inventory.check()));
         all
     }
 
-    /// What people know the project by.
+    /// Returns the name of the project for people.
     pub(crate) fn name(&self) -> String {
         name(&self.project, &self.inventory)
     }
 
-    /// The hosts that were selected: all where nothing was.
+    /// Returns the selected hosts. Without a selection, these are all hosts.
     pub(crate) fn hosts(
         &self,
         arguments: &HostArguments,
@@ -161,7 +161,7 @@ impl Opened {
     }
 }
 
-/// What people know a project by: its name, else that of its inventory or folder.
+/// Returns a project's name for people: its name, otherwise that of its inventory or folder.
 pub(crate) fn name(project: &Project, inventory: &Inventory) -> String {
     let folder = project.root.file_name().unwrap_or_default().to_string_lossy();
     match inventory.project() {
@@ -170,7 +170,7 @@ pub(crate) fn name(project: &Project, inventory: &Inventory) -> String {
     }
 }
 
-/// Reads and checks the project as its files stand.
+/// Reads and checks the current files of a project.
 pub(crate) fn analyse(arguments: &ProjectArguments) -> Result<(Project, Analysis), Failure> {
     let project = find(arguments)?;
     let (loader, _) = loader(&project, identities(&arguments.identity));
@@ -179,7 +179,7 @@ pub(crate) fn analyse(arguments: &ProjectArguments) -> Result<(Project, Analysis
     Ok((project, analysis))
 }
 
-/// The project that the arguments name.
+/// Returns the project that the arguments name.
 pub(crate) fn find(arguments: &ProjectArguments) -> Result<Project, Failure> {
     let here = env::current_dir().map_err(|error| Failure::new(format!("the current folder: {error}")))?;
     Project::find(arguments.inventory.as_deref(), &here).map_err(|error| {
@@ -188,12 +188,12 @@ pub(crate) fn find(arguments: &ProjectArguments) -> Result<Project, Failure> {
     })
 }
 
-/// The keys that open secrets. A passphrase is asked for on the terminal, when it is needed.
+/// Returns the keys that open secrets. The user is asked for a passphrase on the terminal when it is needed.
 pub(crate) fn identities(arguments: &IdentityArguments) -> Arc<Identities> {
     Arc::new(Identities::of_user(arguments.files.clone(), Arc::new(prompt::passphrase)))
 }
 
-/// What a project is read with: its files, all kinds, the built-in modules.
+/// Returns the loader of a project: for its files, all kinds and the built-in modules.
 pub(crate) fn loader(project: &Project, identities: Arc<Identities>) -> (Loader, Arc<ProjectSources>) {
     let sources = Arc::new(ProjectSources::new(project.root.clone(), identities));
     let loader = Loader::new(sources.clone(), kinds(), BUILTIN.to_vec());

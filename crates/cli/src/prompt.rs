@@ -1,4 +1,4 @@
-//! Questions on the terminal whose answers are not shown: passwords, passphrases, secrets.
+//! Questions on the terminal with hidden answers: passwords, passphrases, secrets.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -9,14 +9,14 @@ use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, tcflush, tcgetattr, tcsetattr,
 };
 
-/// The longest answer that is read, in bytes: as much as a line of a terminal holds.
+/// The longest answer that is read, in bytes: the limit of a terminal's line.
 const LIMIT: u64 = 4096;
 
-/// Ctrl-C, as a terminal says it that makes no signal of it.
+/// The byte of Ctrl-C if the terminal does not turn it into a signal.
 const INTERRUPT: u8 = 3;
 
-/// Asks `question` on the terminal, which does not show what is typed: one line, without its end. Ctrl-C is an error: a
-/// signal would leave a terminal behind that shows nothing any more.
+/// Asks `question` on the terminal and hides the typed text. Returns one line without its end. Ctrl-C is an error and
+/// not a signal: a signal would end the process and leave the terminal in hidden mode.
 pub(crate) fn silently(question: &str) -> io::Result<Secret> {
     let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
     let before = tcgetattr(&terminal)?;
@@ -31,14 +31,14 @@ pub(crate) fn silently(question: &str) -> io::Result<Secret> {
     line
 }
 
-/// Throws away what was typed on the terminal of standard input before a question is asked: a key that was pressed
-/// earlier agrees to nothing.
+/// Discards what was typed on the terminal before a question is asked. A key that was pressed earlier must not answer
+/// it.
 pub(crate) fn forget_what_was_typed() {
-    // Where standard input is no terminal there is nothing typed, and this fails.
+    // This fails if standard input is not a terminal. Then there is nothing to discard.
     let _ = tcflush(io::stdin(), QueueSelector::IFlush);
 }
 
-/// What is typed on a terminal, up to an interruption.
+/// The typed bytes of a terminal, up to an interrupt.
 struct Keys<R>(R);
 
 impl<R: Read> Read for Keys<R> {
@@ -48,14 +48,14 @@ impl<R: Read> Read for Keys<R> {
     }
 }
 
-/// The passphrase of the key in a file; none where there is no terminal to ask on, or no answer.
+/// Asks for the passphrase of the key in a file. None if there is no terminal or no answer.
 pub(crate) fn passphrase(key: &Path, wrong: bool) -> Option<Secret> {
     let again = if wrong { "That is not it. " } else { "" };
     let answer = silently(&format!("{again}Passphrase of {}: ", key.display())).ok()?;
     Some(answer).filter(|answer| !answer.expose().is_empty())
 }
 
-/// The first line of `from`, without its end.
+/// Returns the first line of `from`, without its end.
 pub(crate) fn first_line(from: impl Read) -> io::Result<Secret> {
     let mut line = Vec::with_capacity(LIMIT as usize);
     BufReader::new(from.take(LIMIT)).read_until(b'\n', &mut line)?;

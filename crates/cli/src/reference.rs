@@ -1,5 +1,5 @@
-//! The reference pages of kinds and modules, as Markdown: written from the same tables that check the parameters, so
-//! they cannot say anything else.
+//! The reference pages of kinds and modules, as Markdown. They are made from the tables that check the parameters, so
+//! they cannot differ from the checks.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use converge_model::schema::{Child, Param, Type};
 use converge_model::value::{Scalar, Value};
 use converge_model::{KindInfo, KindSchema};
 
-/// The page of a kind.
+/// Returns the page of a kind.
 pub(crate) fn kind(schema: &KindSchema) -> String {
     let mut out = format!("# {}\n\n{}\n", schema.name, sentence(&schema.summary));
     let notes = [
@@ -36,14 +36,14 @@ pub(crate) fn kind(schema: &KindSchema) -> String {
     out
 }
 
-/// The page of a module.
+/// Returns the page of a module.
 pub(crate) fn module(module: &ModuleInfo) -> String {
     let mut out = format!("# {}\n\n{}\n", module.name, sentence(&module.summary));
     if let Some(version) = &module.version {
         let _ = write!(out, "\nVersion {version}.\n");
     }
     if let Some(readme) = &module.readme {
-        // Its own heading says what the page's does.
+        // The page has a heading already, so the README's own heading is removed.
         let body = readme
             .trim()
             .strip_prefix('#')
@@ -62,7 +62,7 @@ pub(crate) fn module(module: &ModuleInfo) -> String {
     out
 }
 
-/// All kinds and modules with their summaries, for a terminal.
+/// Returns all kinds and modules with their summaries, for a terminal.
 pub(crate) fn index(kinds: &[&dyn KindInfo], modules: &[ModuleInfo]) -> String {
     let names = kinds.iter().map(|kind| &kind.schema().name).chain(modules.iter().map(|module| &module.name));
     let width = names.map(|name| name.len()).max().unwrap_or_default();
@@ -79,7 +79,7 @@ pub(crate) fn index(kinds: &[&dyn KindInfo], modules: &[ModuleInfo]) -> String {
     out
 }
 
-/// The page that leads to the others.
+/// Returns the page with links to the others.
 pub(crate) fn contents(kinds: &[&dyn KindInfo], modules: &[ModuleInfo]) -> String {
     let mut out = String::from(
         "# Reference\n\n`converge docs --write docs/reference` writes these pages.\n\n## Kinds\n\n",
@@ -147,14 +147,14 @@ fn meaning(param: &Param) -> String {
         (None, None) => {}
     }
     if let Some(pattern) = &param.pattern {
-        // A line break within a table would end the row.
+        // A line break in a table would end the row.
         let pattern = pattern.replace('\n', "\\n").replace('\r', "\\r");
         let _ = write!(text, " Matches `{pattern}`.");
     }
     text
 }
 
-/// A default as an inventory would write it.
+/// Shows a default value as in an inventory.
 fn shown(value: &Value, ty: &Type) -> String {
     let scalar = |scalar: &Scalar| match (scalar, ty) {
         (Scalar::Int(mode), Type::Mode) => format!("\"{mode:04o}\""),
@@ -185,13 +185,13 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
 
-/// `text` with a full stop at its end.
+/// Returns `text` with a full stop at its end.
 fn sentence(text: &str) -> String {
     let text = text.trim();
     if text.is_empty() || text.ends_with(['.', ':', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
 
-/// `text` without the blanks that all its lines begin with.
+/// Removes the common indent of all lines.
 fn dedent(text: &str) -> String {
     let text = text.trim_matches('\n').trim_end();
     let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
@@ -269,11 +269,11 @@ mod tests {
 
     /// The most characters of a parameter's line.
     const LONGEST: usize = 140;
-    /// Words that no line begins with: the reader supplies the noun.
+    /// Words that no line may begin with, because they hide the noun.
     const BEGINNINGS: [&str; 9] =
         ["What ", "Whether ", "Who ", "Whose ", "Whom ", "Where ", "When ", "How ", "It "];
 
-    /// What is wrong with the lines of the parameters of `owner`.
+    /// Collects the flaws in the lines about the parameters of `owner`.
     fn flaws(owner: &str, params: &[Param], children: &[Child], found: &mut Vec<String>) {
         for Param { name, doc, .. } in params {
             let doc = doc.trim_end_matches('.');
@@ -305,7 +305,7 @@ mod tests {
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
 
-    /// The pages of all kinds and of the modules that every project has.
+    /// Returns the pages of all kinds and of the built-in modules.
     fn pages() -> Vec<String> {
         let kinds = crate::project::kinds();
         let modules = crate::command::docs::builtin();
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn pages_fit_the_terminal_and_break_no_word() {
-        // Words without the marks of Markdown.
+        // Words without the signs of Markdown.
         let words = |text: &str| -> std::collections::BTreeSet<String> {
             let text = text.replace(['`', '|', '#', '*', '\\', ',', '(', ')', '[', ']'], " ");
             text.split_whitespace().map(str::to_owned).collect()

@@ -1,5 +1,5 @@
-//! What clap has to say: help and version are answers, anything else is a mistake in the arguments. A word that clap does
-//! not know is answered here: with the word of this tool, or with those that there are.
+//! Handles clap's messages. Help and version are answers; everything else is a mistake in the arguments. For an
+//! unknown word, this file suggests Converge's word or lists the valid ones.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -15,10 +15,10 @@ use crate::foreign_options;
 use crate::view::json;
 use crate::view::wrap::{width_of, wrapped};
 
-/// Shows it; the exit code.
+/// Shows the message and returns the exit code.
 pub(crate) fn show(error: &clap::Error) -> u8 {
     let words: Vec<_> = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    // clap has stopped before it knew of the option.
+    // clap stopped before it read this option.
     if words.iter().take_while(|word| *word != "--").any(|word| word == "--json") {
         json::choose();
     }
@@ -28,13 +28,13 @@ pub(crate) fn show(error: &clap::Error) -> u8 {
     if json::is_chosen() && error.use_stderr() {
         return plain(error).show();
     }
-    // clap has not read the options where it shows the help.
+    // clap has not read the options when it shows the help.
     let is_plain = words.iter().any(|word| word == "--no-color");
     let color = if is_plain { ColorChoice::Never } else { ColorChoice::Auto };
     let text = error.render().ansi().to_string();
-    // There is no way to say that this could not be written.
+    // A write error here cannot be reported.
     let _ = match error.use_stderr() {
-        // A pipe gets whole lines, as scripts look for them.
+        // A pipe gets unwrapped lines, because scripts search in them.
         true if !io::stderr().is_terminal() => write!(AutoStream::new(io::stderr(), color), "{text}"),
         true => write!(AutoStream::new(io::stderr(), color), "{}", wrapped(&text, width_of(io::stderr()))),
         false => write!(AutoStream::new(io::stdout(), color), "{}", wrapped(&text, width_of(io::stdout()))),
@@ -42,7 +42,7 @@ pub(crate) fn show(error: &clap::Error) -> u8 {
     if error.use_stderr() { exit::ERROR } else { exit::OK }
 }
 
-/// The words of clap as one failure: the mistake, and what clap says below it.
+/// Converts clap's message into a failure: the mistake, and the hints below it.
 fn plain(error: &clap::Error) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Failure::new("a command is missing").help("`converge --help` lists them").code(ARGUMENTS);
@@ -60,7 +60,8 @@ fn unknown_option(error: &clap::Error, words: &[String]) -> Option<Failure> {
     if let Some(help) = foreign_options::option(option, words) {
         return Some(Failure::new(format!("unexpected argument '{option}'")).help(help));
     }
-    // clap knows the nearest; without one, it says how to pass an option as a value, which is not what was meant.
+    // clap suggests the nearest option. Without one, it explains how to pass an option as a value, which does not
+    // help here.
     let is_answered = error.get(ContextKind::SuggestedArg).is_some() || !option.starts_with('-');
     (!is_answered).then(|| {
         let command = named(words);
@@ -83,7 +84,7 @@ fn unknown_command(error: &clap::Error, words: &[String]) -> Option<Failure> {
     Some(Failure::new(format!("unrecognized subcommand '{command}'")).help(help))
 }
 
-/// The word of an error of this kind.
+/// Returns the unknown word of an error of this kind.
 fn unknown(error: &clap::Error, kind: ErrorKind, context: ContextKind) -> Option<&str> {
     match error.get(context) {
         Some(ContextValue::String(word)) if error.kind() == kind => Some(word),
@@ -91,7 +92,7 @@ fn unknown(error: &clap::Error, kind: ErrorKind, context: ContextKind) -> Option
     }
 }
 
-/// The command that the line names, as deep as it goes; with the options that every command has.
+/// Returns the innermost command that the line names, with the options that every command has.
 fn named(words: &[String]) -> Command {
     let mut command = Cli::command();
     command.build();
@@ -108,7 +109,7 @@ fn named(words: &[String]) -> Command {
 mod tests {
     use super::*;
 
-    /// Calls `check` with each command, its name, and its help, the short one and the long one.
+    /// Calls `check` with each command's name and its help, once short and once long.
     fn each_help(command: &mut Command, check: &mut impl FnMut(&str, &str, bool)) {
         let name = command.get_name().to_owned();
         check(&name, &command.render_help().ansi().to_string(), true);

@@ -48,17 +48,17 @@ impl CheckArgs {
     }
 }
 
-/// Checks a project as the command does.
+/// Checks a project, like the command.
 pub(super) fn check(project: ProjectArguments, screen: Screen) -> Result<u8, Failure> {
     CheckArgs { project }.run(screen)
 }
 
-/// The policies that make no schedule on this machine: each is told once.
+/// Reports the policies that have no valid schedule on this machine. Each error is reported once.
 fn schedules(inventory: &Inventory) -> Diagnostics {
     let mut diagnostics = Diagnostics::default();
     let mut told = BTreeSet::new();
     for host in inventory.hosts() {
-        // What the inventory leaves open is given to the daemon.
+        // The daemon has a default interval for hosts without one.
         let made = Schedule::new(host, &inventory.drift(host), Duration::from_secs(60));
         if let Some(error) = made.err().filter(|error| told.insert(error.to_string())) {
             let report = Diagnostic::warning(Code::Schedule, format!("{error}, by the policy of {host}"));

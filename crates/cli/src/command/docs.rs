@@ -69,7 +69,7 @@ impl DocsArgs {
         Ok(exit::OK)
     }
 
-    /// The modules of the project that this is called in, else the built-in ones.
+    /// Returns the modules of the project in the working folder, otherwise the built-in ones.
     fn modules(&self, screen: &mut Screen) -> Result<Vec<ModuleInfo>, Failure> {
         let project = match (project::find(&self.project), &self.project.inventory) {
             (Ok(project), _) => project,
@@ -87,7 +87,7 @@ impl DocsArgs {
     }
 }
 
-/// Prints a text: laid out for the terminal, and as it is for a pipe or a file.
+/// Prints a text: laid out for a terminal, unchanged for a pipe or a file.
 fn show(screen: &mut Screen, text: &str, laid_out: fn(&str, usize) -> String) {
     match io::stdout().is_terminal() {
         true => screen.print(&laid_out(text, wrap::width_of(io::stdout()))),
@@ -95,7 +95,7 @@ fn show(screen: &mut Screen, text: &str, laid_out: fn(&str, usize) -> String) {
     }
 }
 
-/// The page on the format of `--json`.
+/// The page about the format of `--json`.
 const JSON: &str = include_str!("../../../../docs/json.md");
 
 /// A kind or module in the list.
@@ -124,7 +124,7 @@ fn summaries<'a>(
     kinds.iter().map(kind).chain(modules.iter().map(module))
 }
 
-/// The modules that every project has.
+/// Returns the modules that every project has.
 pub(crate) fn builtin() -> Vec<ModuleInfo> {
     let sources = Arc::new(MemorySources::new());
     Loader::new(sources, project::kinds(), BUILTIN.to_vec()).modules().0

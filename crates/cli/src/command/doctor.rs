@@ -26,7 +26,7 @@ pub(crate) struct DoctorArgs {
     reach: ReachArguments,
 }
 
-/// What was found: words for people either way.
+/// The result of a check: a message for people in both cases.
 type Finding = Result<String, String>;
 
 impl DoctorArgs {
@@ -73,7 +73,7 @@ fn document<'a>(check: &'a str, finding: &'a Finding) -> Document<'a> {
 fn ssh() -> Finding {
     let run = Command::new("ssh").arg("-V").stdin(Stdio::null()).output();
     let output = run.map_err(|error| format!("failed to run ssh: {error}; install the OpenSSH client"))?;
-    // It tells its version on standard error.
+    // ssh prints its version on standard error.
     let version = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     if output.status.success() { Ok(version) } else { Err(format!("`ssh -V` failed: {version}")) }
 }

@@ -38,7 +38,7 @@ impl DriftArgs {
             goal: Goal::Drift { fail: self.fail_on_drift },
             yes: false,
             keep: Some(self.history.retention()),
-            // Nothing is changed: whether it could be taken back is no question here.
+            // A drift look changes nothing, so the guard does not matter.
             guard: Guard { accept_irreversible: true, ..Guard::default() },
             wait: Duration::ZERO,
         };

@@ -18,7 +18,7 @@ use crate::output_folder::OutputFolder;
 use crate::project::Opened;
 use crate::view::Screen;
 
-/// The longest command, in bytes: with a script it fits into one frame.
+/// The longest command, in bytes. Together with a script it fits into one frame.
 const COMMAND_LIMIT: usize = 256 * 1024;
 
 /// Run a command on hosts, and show what it printed
@@ -85,7 +85,7 @@ impl ExecArgs {
         visit.run(&opened, &self.reach, screen)
     }
 
-    /// What is run.
+    /// Returns the command to run.
     fn errand(&self, screen: &mut Screen) -> Result<Errand, Failure> {
         let script = self.script.as_deref().map(read).transpose()?;
         if self.command.is_empty() && script.is_none() {
@@ -108,7 +108,8 @@ impl ExecArgs {
         Ok(Errand::Exec { asked, script: name, quote: |word| shell_word(word) })
     }
 
-    /// The line to type: a word that is no inventory was meant as the command.
+    /// Returns the failure with the line to type. If INVENTORY is not an inventory, the user probably meant it as the
+    /// command.
     fn without_command(&self) -> Failure {
         let pattern = shell_word(&self.pattern);
         let failure = Failure::new("exec needs a command, after `--`");
@@ -121,7 +122,7 @@ impl ExecArgs {
     }
 }
 
-/// A word that means something to a shell alone, and nothing to a program.
+/// Returns a word that has a meaning only for a shell, not for a program.
 fn shell_syntax(words: &[String]) -> Option<&str> {
     const SYNTAX: [&str; 8] = ["|", "||", "&&", "&", ">", ">>", "<", "2>&1"];
     words.iter().skip(1).map(String::as_str).find(|word| SYNTAX.contains(word))

@@ -45,7 +45,7 @@ impl ExplainArgs {
         }
     }
 
-    /// The host that is meant: one, by its name.
+    /// Returns the host with this name. The name must select exactly one.
     fn known_host(&self, opened: &Opened, screen: &mut Screen) -> Result<HostName, Failure> {
         let selected = opened.inventory.select(std::slice::from_ref(&self.host)).map_err(|diagnostics| {
             screen.diagnostics(&diagnostics, opened.inventory.files());
@@ -58,7 +58,7 @@ impl ExplainArgs {
     }
 }
 
-/// Whether a word in the place of a variable is an inventory: no name of a variable looks like this.
+/// Whether the word for the variable is an inventory. No variable has such a name.
 fn is_path(word: &str) -> bool {
     word.contains('/') || matches!(word, "." | "..") || word.ends_with(".kdl")
 }
@@ -83,7 +83,7 @@ fn explain_variable(
     Ok(exit::OK)
 }
 
-/// Shows everything about a host. A variable without a value is a mistake of its own: the others are shown all the same.
+/// Shows everything about a host. If a variable has no value, that is a mistake, and the others are still shown.
 fn explain_host(opened: &Opened, host: &HostName, screen: &mut Screen) -> Result<u8, Failure> {
     let inventory = &opened.inventory;
     let described = inventory.describe().hosts.into_iter().find(|described| described.name == *host);
@@ -121,11 +121,11 @@ fn host_page(inventory: &Inventory, host: &HostDescription, variables: &[Explana
     out
 }
 
-/// The definitions of a variable that are in force, a row each: one, or one for each key of a map.
+/// Returns the definitions of a variable that are in force, one row each. A map has one for each key.
 fn in_force(inventory: &Inventory, host: &HostName, variable: &Explanation) -> Vec<Vec<String>> {
     let value = |of: &Definition| match of.key == variable.variable {
         true => shown(variable.value.as_deref()),
-        // A key with a dot in it cannot be asked for: it is shown as it is written.
+        // A key with a dot cannot be looked up, so its written form is shown.
         false => match inventory.explain(host, &of.key) {
             Ok(of_key) => shown(of_key.value.as_deref()),
             Err(_) => shown(Some(&of.written)),
@@ -137,21 +137,21 @@ fn in_force(inventory: &Inventory, host: &HostName, variable: &Explanation) -> V
     if rows.is_empty() { vec![of_empty_map()] } else { rows }
 }
 
-/// A value among those of a whole host.
+/// Shortens a value for the list of all variables of a host.
 fn shown(value: Option<&str>) -> String {
     cut(&harmless(value.unwrap_or(OPEN)), LONGEST)
 }
 
-/// Where a definition is written; empty for `--set`.
+/// Returns the place of a definition. Empty for `--set`.
 fn place(definition: &Definition) -> String {
     let file = definition.file.as_ref().map(|file| format!("{}:{}", harmless(file), definition.line));
     file.unwrap_or_default()
 }
 
-/// What stands for a value that is not known without the host.
+/// Shown for a value that depends on the host's facts.
 const OPEN: &str = "(depends on facts)";
 
-/// The most characters of a value among those of a whole host.
+/// The most characters of a value in the list of all variables of a host.
 const LONGEST: usize = 60;
 
 fn table(host: &HostName, explanation: &Explanation) -> String {

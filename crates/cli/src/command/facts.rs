@@ -51,7 +51,7 @@ impl FactsArgs {
     }
 }
 
-/// What each host says of itself, and the seconds by which its clock is ahead.
+/// Returns the facts of each host, and the seconds by which its clock is ahead.
 async fn ask(hosts: Arc<FleetHosts>, names: &[HostName]) -> Vec<(HostName, Result<Facts, HostError>, i64)> {
     let mut asked = JoinSet::new();
     for host in names {
@@ -84,7 +84,7 @@ fn show(screen: &mut Screen, host: &HostName, facts: &Facts, skew: i64) {
     screen.print(&out);
 }
 
-/// A line a value, under the name by which an inventory reads it.
+/// Writes one line for each value, with the name for inventories.
 fn lines(out: &mut String, name: &str, value: &Value) {
     match value {
         Value::Object(map) => map.iter().for_each(|(key, value)| lines(out, &format!("{name}.{key}"), value)),

@@ -63,11 +63,11 @@ pub(crate) struct HistoryArgs {
     limit_runs: u32,
 }
 
-/// A time as it is written.
+/// A time as the user writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
     Ago(Duration),
-    /// By the clock of this machine.
+    /// In the time zone of this machine.
     At(DateTime),
 }
 
@@ -85,11 +85,12 @@ impl HistoryArgs {
         Ok(exit::OK)
     }
 
-    /// What the history knows the project by: the one that is named or lies here, else the one last used from here.
+    /// Returns the project's name in the history: the named project or the one in this folder, otherwise the project
+    /// last used from here.
     fn owner(&mut self, screen: &mut Screen) -> Result<String, Failure> {
         let inventory = self.inventory.take();
         let used = inventory.is_none().then(last_used).flatten();
-        // No secret is looked at, so no key is needed.
+        // No secret is read, so no key is needed.
         let identity = IdentityArguments { files: Vec::new() };
         match (find(&ProjectArguments { inventory, sets: Vec::new(), identity }), used) {
             (Ok(project), _) => Ok(owner(&project)),
@@ -117,7 +118,7 @@ impl HistoryArgs {
 }
 
 impl Moment {
-    /// In milliseconds since the epoch.
+    /// Returns the time in milliseconds since the epoch.
     fn milliseconds(self) -> Result<u64, jiff::Error> {
         let time = match self {
             Self::Ago(ago) => Timestamp::now().checked_sub(SignedDuration::try_from(ago)?)?,
@@ -127,7 +128,7 @@ impl Moment {
     }
 }
 
-/// Whether a text is the path of an inventory: no id of a run holds a dot or a slash.
+/// Whether a text is the path of an inventory. No run id has a dot or a slash.
 fn is_path(text: &str) -> bool {
     text.contains(['.', '/'])
 }
@@ -138,7 +139,7 @@ fn last_used() -> Option<UsedProject> {
     StateFolder::of_user().ok()?.last_used().read(&here)
 }
 
-/// What the history knows the project by. Mistakes in its files are not in the way.
+/// Returns the project's name in the history. Mistakes in its files do not matter here.
 fn owner(project: &Project) -> String {
     let (loader, _) = loader(project, Arc::new(Identities::only(Vec::new())));
     project.owner(&loader.project_name(&project.entry))
@@ -157,7 +158,7 @@ fn show(mut past: Past, run: &str, mut screen: Screen) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The line above a run.
+/// Returns the line above a run.
 fn head(run: &RunSummary) -> String {
     let words = format!("{} of {}, {}", harmless(&run.verb), harmless(&run.by), when(run.began));
     format!("{}  {}\n", paint(STRONG, &run.run), paint(FAINT, words))
@@ -199,8 +200,8 @@ fn row(run: &RunSummary) -> Vec<String> {
     ]
 }
 
-/// `2 changed, 1 failed`; `3 hosts` where all of them are as they should be. Hosts that changed and ended otherwise are
-/// told as well: `1 failed (1 changed)`.
+/// Summarises the hosts: `2 changed, 1 failed`, or `3 hosts` if all are in sync. Hosts that changed and ended in
+/// another state are added: `1 failed (1 changed)`.
 fn hosts(run: &RunSummary) -> String {
     let ended: u32 = run.states.iter().map(|(_, count)| count).sum();
     let told = run.states.iter().filter(|(state, _)| *state != HostState::InSync);
@@ -221,7 +222,7 @@ fn hosts(run: &RunSummary) -> String {
     }
 }
 
-/// A time by the clock of this machine.
+/// Shows a time in the time zone of this machine.
 fn when(milliseconds: u64) -> String {
     clock(milliseconds, "%Y-%m-%d %H:%M:%S")
 }

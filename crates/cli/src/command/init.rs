@@ -1,5 +1,5 @@
-//! `converge init`: a project from a host and a login, asked for at a terminal. The texts that it writes are here;
-//! whether they are right is said by the language, before they are written.
+//! `converge init`: creates a project from a host and a login, which it asks for at a terminal. The texts of the
+//! files are here. The language checks them before they are written.
 
 mod gitignore;
 
@@ -65,7 +65,7 @@ struct Answers {
     is_local: bool,
 }
 
-/// The files of a project: their names and texts.
+/// The files of a project: each name with its text.
 type ProjectFiles = [(&'static str, String); 3];
 
 impl InitArgs {
@@ -73,7 +73,7 @@ impl InitArgs {
         refuse_existing(&self.folder)?;
         let ignored = existing_gitignore(&self.folder)?;
         let name = project_name(&self.folder);
-        // No answer mends an option that is wrong.
+        // The user cannot correct a wrong option by an answer, so check the options first.
         right_files(&self.answers, &name, &mut screen)?;
         match io::stdin().is_terminal() && io::stderr().is_terminal() {
             true => self.answers.ask(&name, &mut screen)?,
@@ -94,7 +94,7 @@ impl InitArgs {
         Err(Failure::new("without a terminal to ask at, `--host` must be given").help(help).code(ARGUMENTS))
     }
 
-    /// Runs check and plan, and says how to go on.
+    /// Runs check and plan, and prints the next steps.
     fn try_it(self, screen: Screen) -> Result<u8, Failure> {
         let project = ProjectArguments { inventory: Some(self.folder.clone()), ..Default::default() };
         let look = screen.look();
@@ -108,7 +108,7 @@ impl InitArgs {
         Ok(code)
     }
 
-    /// The line that runs a command on the project.
+    /// Returns the line that runs a command on the project.
     fn command_line(&self, command: &str) -> String {
         match self.folder.as_os_str() == "." {
             true => format!("converge {command}"),
@@ -118,7 +118,7 @@ impl InitArgs {
 }
 
 impl Answers {
-    /// Asks for what is missing.
+    /// Asks for the missing answers.
     fn ask(&mut self, project: &str, screen: &mut Screen) -> Result<(), Failure> {
         if !self.is_local {
             let question = "Host, as ssh knows it [none: a sandbox folder on this machine]: ";
@@ -139,7 +139,7 @@ impl Answers {
         self.ask_until_right(project, &question, screen, |answers| &mut answers.escalation)
     }
 
-    /// Asks, unless the options answer it, until the language accepts the answer. An empty answer is the default.
+    /// Asks until the language accepts the answer, unless an option answers it. An empty answer means the default.
     fn ask_until_right(
         &mut self,
         project: &str,
@@ -173,7 +173,7 @@ impl Answers {
         self.escalation.as_deref().unwrap_or(usual)
     }
 
-    /// The files of the project, by name.
+    /// Returns the files of the project.
     fn files(&self, project: &str) -> ProjectFiles {
         [
             ("converge.kdl", format!("project {}\ninventory \"inventory.kdl\"\n", quoted(project))),
@@ -197,7 +197,7 @@ impl Answers {
     }
 }
 
-/// A line that was typed, without blanks around it.
+/// Reads a typed line, without blanks around it.
 fn typed_line() -> Result<String, Failure> {
     let mut line = String::new();
     match io::stdin().lock().take(LINE_LIMIT).read_line(&mut line)? {
@@ -206,7 +206,8 @@ fn typed_line() -> Result<String, Failure> {
     }
 }
 
-/// Names the files of a project that exist, but for a `.gitignore`, which many a folder has. A link that leads nowhere is one, too.
+/// Fails if files of a project exist, except `.gitignore`, which many folders have. A broken symbolic link counts as
+/// existing.
 fn refuse_existing(folder: &Path) -> Result<(), Failure> {
     let names = Answers::default().files("").map(|(name, _)| name);
     let names: Vec<_> =
@@ -221,14 +222,14 @@ fn refuse_existing(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The name of the folder.
+/// Returns the name of the folder.
 fn project_name(folder: &Path) -> String {
     let path = folder.canonicalize().or_else(|_| std::path::absolute(folder));
     let name = path.ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
     name.unwrap_or_else(|| "project".to_owned())
 }
 
-/// The files of the project; the mistakes in them are drawn, and are a failure.
+/// Returns the files of the project. Shows the mistakes in them and fails if there are any.
 fn right_files(answers: &Answers, project: &str, screen: &mut Screen) -> Result<ProjectFiles, Failure> {
     let files = answers.files(project);
     match mistakes(&files) {
@@ -241,14 +242,14 @@ fn right_files(answers: &Answers, project: &str, screen: &mut Screen) -> Result<
     }
 }
 
-/// The mistakes that the language finds in the files; none if the files can be written.
+/// Returns the mistakes that the language finds in the files. None if the files can be written.
 fn mistakes(files: &ProjectFiles) -> Option<(Diagnostics, Arc<Files>)> {
     let empty = MemorySources::new();
     let sources = files.iter().fold(empty, |sources, (name, text)| sources.file(name, text.as_str()));
     let loaded = Loader::new(Arc::new(sources), project::kinds(), BUILTIN.to_vec()).load("", &[]);
     let checked = loaded.inventory.map(|inventory| inventory.check()).unwrap_or_default();
     let mut errors = Diagnostics::default();
-    // A note beside a mistake follows from it: without a name, `*` has no hosts.
+    // Skip notes, because they follow from an error: without a host name, `*` has no hosts.
     let all = loaded.diagnostics.iter().chain(checked.iter());
     all.filter(|found| found.severity == Severity::Error).for_each(|found| errors.push(found.clone()));
     errors.has_errors().then_some((errors, loaded.files))
@@ -265,7 +266,7 @@ fn write(
     for (name, text) in files {
         let path = folder.join(name);
         let added = lacking.filter(|_| *name == GITIGNORE);
-        // A new file may have come since it was looked for.
+        // Another program may have created the file since the check.
         let file = match added {
             Some(_) => OpenOptions::new().append(true).open(&path),
             None => File::create_new(&path),
@@ -277,7 +278,7 @@ fn write(
     Ok(())
 }
 
-/// The text of a `.gitignore` that exists.
+/// Returns the text of an existing `.gitignore`.
 fn existing_gitignore(folder: &Path) -> Result<Option<String>, Failure> {
     let path = folder.join(GITIGNORE);
     if path.symlink_metadata().is_err() {
@@ -298,7 +299,7 @@ fn existing_gitignore(folder: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Names a file that was written, and how much was added to one that existed.
+/// Reports a written file, and how many lines were added to an existing one.
 fn say_written(path: &Path, added: Option<&str>, screen: &mut Screen) {
     let lines = added.map(|text| text.trim_start().lines().count());
     match (screen.is_json(), lines) {
@@ -311,7 +312,7 @@ fn say_written(path: &Path, added: Option<&str>, screen: &mut Screen) {
     }
 }
 
-/// A path without the `./` of the default folder.
+/// Removes the `./` of the default folder from a path.
 fn plain(path: &Path) -> &Path {
     path.strip_prefix(".").unwrap_or(path)
 }
@@ -320,13 +321,13 @@ fn shown(path: &Path) -> String {
     harmless(&plain(path).display().to_string())
 }
 
-/// What git leaves out.
+/// The file with the patterns that git ignores.
 const GITIGNORE: &str = ".gitignore";
 
-/// A `.gitignore` of this many bytes is not read.
+/// The size limit of a `.gitignore` that is read, in bytes.
 const GITIGNORE_LIMIT: u64 = 1 << 20;
 
-/// The longest line that is read, in bytes: as much as a line of a terminal holds.
+/// The longest line that is read, in bytes: the limit of a terminal's line.
 const LINE_LIMIT: u64 = 4096;
 
 const HEAD: &str = "// The hosts, and what they should be. `converge check` finds mistakes, `converge plan` shows what would change.\n";

@@ -57,7 +57,7 @@ fn table(description: &Description) -> String {
     out
 }
 
-/// How a host is reached, in a few words.
+/// Describes how a host is reached.
 pub(super) fn reached(host: &HostDescription) -> String {
     let connection = &host.connection;
     let mut words = match &connection.transport {
@@ -104,7 +104,7 @@ enum Node<'a> {
     Host(&'a str),
 }
 
-/// Draws `nodes` below `indent`. `above` are the groups on the way, so that no tree is endless.
+/// Draws `nodes` below `indent`. `above` has the groups on the path, to prevent endless trees.
 fn branches<'a>(
     out: &mut String,
     description: &'a Description,
@@ -132,7 +132,7 @@ fn branches<'a>(
     }
 }
 
-/// The groups directly inside a group, and its hosts that are in none of them.
+/// Returns the groups directly inside a group, and its hosts that are in none of them.
 fn inside<'a>(description: &'a Description, group: &'a GroupDescription) -> Vec<Node<'a>> {
     let inner: Vec<_> =
         description.groups.iter().filter(|other| group.groups.contains(&other.name)).collect();

@@ -1,4 +1,4 @@
-//! The commands, a file each: arguments, help (its doc comments) and what it does together.
+//! The commands, one file each: the arguments, the help (in the doc comments) and the code.
 
 pub(crate) mod apply;
 pub(crate) mod check;

@@ -51,7 +51,7 @@ impl PingArgs {
     }
 }
 
-/// Whether a word is the path of an inventory, and no name of hosts.
+/// Whether a word is the path of an inventory, and not a pattern of hosts.
 fn is_path(word: &str) -> bool {
     word.ends_with(".kdl") || word.contains('/') || Path::new(word).exists()
 }

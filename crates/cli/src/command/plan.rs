@@ -42,7 +42,7 @@ impl PlanArgs {
     }
 }
 
-/// Plans a fleet as the command does without further options.
+/// Plans a fleet, like the command without further options.
 pub(super) fn plan(fleet: FleetArguments, screen: Screen) -> Result<u8, Failure> {
     let run = RunArguments {
         fleet,
@@ -57,7 +57,7 @@ fn terms(detailed: bool, guard: Guard) -> Terms {
     Terms {
         goal: Goal::Plan { detailed },
         yes: false,
-        // It changes nothing, and says nothing that the next one does not.
+        // A plan changes nothing, and the next plan shows the same. So it is not kept.
         keep: None,
         guard,
         wait: Duration::ZERO,

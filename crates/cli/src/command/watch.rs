@@ -79,7 +79,7 @@ pub(crate) struct WatchArgs {
 
 impl WatchArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
-        // Mistakes are drawn as ever before the daemon begins.
+        // Show mistakes in the usual way before the daemon starts.
         let FleetArguments { project: asked, hosts, reach } = self.fleet.clone();
         let opened = Opened::checked(&asked, &mut screen)?;
         opened.hosts(&hosts, &mut screen)?;
@@ -91,7 +91,7 @@ impl WatchArgs {
         let owner = opened.owner();
         let folder = StateFolder::of_user()?.path().join("watch").join(Digest::of(owner.as_bytes()).short());
         let project = find(&asked)?;
-        // A passphrase was asked for by now, and is not asked for again.
+        // These identities have asked for the passphrase already. So it is not asked for again.
         let identities = opened.identities.clone();
         let options = fleet_options(&reach)?;
         let recorder = recorder(&opened, self.history.retention(), &mut screen).map(Arc::new);
@@ -122,7 +122,7 @@ impl WatchArgs {
             signals.iter().for_each(JoinHandle::abort);
             ended
         });
-        // By now nobody else has it: what is left is written, the database closed.
+        // No other part uses the recorder now. So close it: that writes the rest and closes the database.
         let left = recorder.and_then(Arc::into_inner).and_then(Recorder::close);
         if let Some(trouble) = left {
             warn(&mut Screen::new(look), &trouble);
@@ -142,7 +142,7 @@ impl WatchArgs {
 }
 
 impl WatchArgs {
-    /// Whoever is to be told, told.
+    /// Returns the notifier for all targets of the options.
     fn notifier(&self, project: &str, metrics: &Metrics) -> Result<Notifier, Failure> {
         let headers = env::var("CONVERGE_WEBHOOK_HEADERS").unwrap_or_default();
         let webhooks =
@@ -193,7 +193,7 @@ impl Hangup {
     }
 }
 
-/// Writes the unit that starts the daemon as it was started here.
+/// Writes the unit that starts the daemon with the current arguments.
 fn install(opened: &Opened, screen: &mut Screen) -> Result<u8, Failure> {
     let by = start::by();
     if by.starts_with("root@") && env::var("SUDO_USER").is_ok_and(|user| !["", "root"].contains(&&*user)) {
@@ -244,7 +244,8 @@ fn install(opened: &Opened, screen: &mut Screen) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// The arguments that the unit starts the daemon with. All may read them there, and nobody is there to be asked.
+/// Returns the arguments for the unit. All users can read the unit, so no secret may be in them. No user can be asked
+/// when it runs.
 fn lasting(given: impl Iterator<Item = OsString>) -> Result<Vec<String>, Failure> {
     let mut arguments = Vec::new();
     for argument in given {
@@ -268,20 +269,20 @@ fn lasting(given: impl Iterator<Item = OsString>) -> Result<Vec<String>, Failure
     Ok(arguments)
 }
 
-/// The name of this machine.
+/// Returns the name of this machine.
 fn this_machine() -> String {
     let by = start::by();
     by.rsplit('@').next().unwrap_or_default().to_owned()
 }
 
-/// An address to listen on; a port alone is one of the loopback.
+/// Parses an address to listen on. A port alone is on the loopback.
 fn socket(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix(':').unwrap_or(text);
     let loopback = port.parse().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)));
     loopback.or_else(|_| text.parse()).map_err(|_| "write it as `9180` or `127.0.0.1:9180`".to_owned())
 }
 
-/// Reads the project, all its mistakes included.
+/// Reads the project with all its mistakes.
 fn read(
     project: &Project,
     identities: Arc<Identities>,
@@ -324,7 +325,7 @@ fn select(inventory: &Inventory, hosts: &HostArguments) -> Result<Vec<HostName>,
     }
 }
 
-/// The files that were read; those that come with Converge are none of the project's.
+/// Returns the files that were read, without those that come with Converge.
 fn names(files: &Files) -> Vec<String> {
     let all = (0..).map_while(|id| files.get(FileId(id)));
     all.map(|file| file.name.clone()).filter(|name| !name.starts_with(['-', '('])).collect()
@@ -341,12 +342,12 @@ fn mistakes(diagnostics: &Diagnostics, files: &Files) -> Vec<String> {
     told.collect()
 }
 
-/// The screen, as one who hears the daemon's news.
+/// The screen as a receiver of the daemon's news.
 struct Teller {
     screen: Screen,
-    /// What was found on hosts that drifted, until it was told.
+    /// The plans of hosts that drifted, until they are reported.
     plans: HashMap<HostName, HostPlan>,
-    /// Where its runs are recorded.
+    /// The recorder of the daemon's runs.
     recorder: Option<Arc<Recorder>>,
 }
 

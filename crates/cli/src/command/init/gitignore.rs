@@ -1,6 +1,6 @@
-//! The `.gitignore` of a project: what it must hold, and what one lacks that exists.
+//! The `.gitignore` of a project: its required lines, and the ones that an existing file lacks.
 
-/// What is never committed, a group of lines a purpose.
+/// Files that are never committed, one group of lines for each purpose.
 const GROUPS: [&str; 2] = [
     "\
 # Archives of releases. A build makes them.
@@ -14,7 +14,7 @@ id_*
 ",
 ];
 
-/// The same for a project whose host is a folder of it.
+/// The additional group for a project whose host is a folder of it.
 const SANDBOX: &str = "\
 # The folder that stands for a host.
 /sandbox/
@@ -25,7 +25,7 @@ pub(super) fn text(is_local: bool) -> String {
     groups(is_local).collect()
 }
 
-/// What a file that holds `existing` lacks, to be written at its end. Empty if it lacks nothing.
+/// Returns the lines that a file with the text `existing` lacks, to add at its end. Empty if it lacks nothing.
 pub(super) fn missing(existing: &str, is_local: bool) -> String {
     let known: Vec<&str> = existing.lines().map(pattern).collect();
     let missing: String = groups(is_local).filter_map(|group| missing_of(group, &known)).collect();
@@ -37,14 +37,15 @@ fn groups(is_local: bool) -> impl Iterator<Item = &'static str> {
     GROUPS.into_iter().chain(is_local.then_some(SANDBOX))
 }
 
-/// The comment of a group and its lines from the first one that is missing: a later line may take an earlier one back.
+/// Returns the comment of a group and its lines, from the first missing one on. The following lines are included,
+/// because a later line may negate an earlier one.
 fn missing_of(group: &str, known: &[&str]) -> Option<String> {
     let (comment, lines) = group.split_once('\n')?;
     let lines: Vec<&str> = lines.lines().skip_while(|line| known.contains(&pattern(line))).collect();
     (!lines.is_empty()).then(|| format!("{comment}\n{}\n", lines.join("\n")))
 }
 
-/// A line, alike with and without the slashes that make it narrower.
+/// Returns a line without the slashes at its ends, which only narrow the pattern.
 fn pattern(line: &str) -> &str {
     line.trim().trim_matches('/')
 }

@@ -1,4 +1,4 @@
-//! `converge module`: starting a module, and testing one.
+//! `converge module`: creates and tests modules.
 
 mod new;
 mod test;
@@ -35,7 +35,7 @@ impl ModuleArgs {
     }
 }
 
-/// The project that a module belongs to: the nearest above, else the folder that this is called in.
+/// Returns the project of a module: the nearest one above, otherwise the working folder.
 fn project() -> Result<Project, Failure> {
     let here: PathBuf = env::current_dir()?.canonicalize()?;
     Ok(Project::find(None, &here).unwrap_or(Project { root: here, entry: String::new() }))

@@ -60,7 +60,7 @@ fn check(name: &str) -> Result<(), Failure> {
     }
 }
 
-/// What a new module is made of.
+/// The files of a new module.
 const FILES: [(&str, &str); 5] = [
     ("module.kdl", MODULE),
     ("templates/NAME.conf.j2", "# Managed by Converge.\ngreeting = {{ params.greeting }}\n"),

@@ -1,4 +1,4 @@
-//! `converge module test`: the cases of modules without a host, and with one their examples.
+//! `converge module test`: runs the cases of modules without a host, and their examples on a host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ pub(crate) struct TestArgs {
 impl TestArgs {
     pub(crate) fn run(self, mut screen: Screen) -> Result<u8, Failure> {
         let project = super::project()?;
-        // Modules have no secrets of their own: what they need they are given.
+        // Modules have no secrets of their own, so no keys are needed.
         let (loader, _) = project::loader(&project, Arc::new(Identities::only(Vec::new())));
         let modules = Modules { root: project.root.clone(), loader };
         let names = if self.names.is_empty() { modules.names()? } else { self.names.clone() };
@@ -83,7 +83,7 @@ struct Modules {
     loader: Loader,
 }
 
-/// What came of one case.
+/// The result of one case.
 enum Verdict {
     Passed,
     Written,
@@ -118,7 +118,7 @@ impl Modules {
         }
     }
 
-    /// The cases of a module as paths of the project, by name.
+    /// Returns the cases of a module, sorted by name, as paths in the project.
     fn cases(&self, name: &str) -> Result<Vec<String>, Failure> {
         let folder = format!("modules/{name}/cases");
         if !self.root.join(&folder).is_dir() {
@@ -164,7 +164,7 @@ impl Modules {
         }
     }
 
-    /// The runnable examples of a module's README: its fences of plain `kdl`.
+    /// Returns the runnable examples in a module's README: its fences of plain `kdl`.
     fn examples(&self, name: &str) -> Result<Vec<String>, Failure> {
         let path = format!("modules/{name}/README.md");
         if !self.root.join(&path).is_file() {
@@ -206,7 +206,7 @@ fn case_name(path: &str) -> String {
     Path::new(path).file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// How many cases came out how.
+/// The number of cases with each result.
 #[derive(Default)]
 struct Tally {
     passed: usize,

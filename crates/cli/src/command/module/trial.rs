@@ -1,4 +1,4 @@
-//! The examples of modules on a real host: each is applied, and must leave nothing to do.
+//! The examples of modules on a real host. Each one is applied; a second plan must then be empty.
 
 use std::fs;
 use std::path::Path;
@@ -15,25 +15,25 @@ use crate::project::Opened;
 use crate::view::Screen;
 use crate::visit::{Terms, Visit};
 
-/// Where examples are tried.
+/// The host for the examples.
 pub(super) struct Place {
     /// The host, as ssh knows it.
     pub(super) host: String,
-    /// Who logs in there; none: as ssh says.
+    /// The account for the login. None: the account that ssh uses.
     pub(super) user: Option<String>,
-    /// How that login becomes root.
+    /// The program that the login uses to become root.
     pub(super) how: String,
 }
 
 /// An example of a README.
 pub(super) struct Example {
-    /// What it is called on the screen.
+    /// Its title on the screen.
     pub(super) title: String,
     /// The body of an `on` block.
     pub(super) body: String,
 }
 
-/// Tries the examples one after the other, with the modules of the project in `root`.
+/// Tries the examples in order, with the modules of the project in `root`.
 pub(super) fn run(
     root: &Path,
     place: &Place,
@@ -88,7 +88,7 @@ impl Place {
     }
 }
 
-/// Copies a folder of files and folders; one that is not there is none.
+/// Copies a folder with its subfolders. A missing folder is skipped.
 fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     if !from.is_dir() {
         return Ok(());

@@ -32,7 +32,7 @@ pub(super) struct EditArgs {
     which: Which,
 }
 
-/// What a new file begins with.
+/// The text of a new file.
 const EXAMPLE: &str = "\
 // Secrets, as KDL. This one is read by (secret)\"shop/db-password\":
 //
@@ -65,12 +65,12 @@ fn no_workspace(error: io::Error) -> Failure {
     Failure::new(format!("failed to keep the decrypted text in a private folder: {error}"))
 }
 
-/// `production.kdl`, so that an editor knows what it is.
+/// Returns a name like `production.kdl`, so that an editor knows the syntax.
 fn name(path: &Path) -> String {
     format!("{}.kdl", path.file_stem().unwrap_or_default().to_string_lossy())
 }
 
-/// What the editor makes of it; none where that is the same.
+/// Returns the edited text. None if it is unchanged.
 fn edited(
     workspace: &Workspace,
     before: &Secret,
@@ -111,15 +111,15 @@ fn run_editor(file: &Path) -> Result<ExitStatus, Failure> {
     let set = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".to_owned());
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    // It may have arguments of its own, as in `code --wait`.
+    // The variable may contain arguments, as in `code --wait`.
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(format!("{editor} \"$@\"")).arg(&editor).arg(file);
     wait(&runtime, command)
         .map_err(|error| Failure::new(format!("failed to run the editor {editor}: {error}")))
 }
 
-/// Runs the editor to its end. What interrupts it is its own affair; what is to end this process ends the editor first,
-/// so that the folder can be removed.
+/// Runs the editor to its end. An interrupt key is handled by the editor. A signal that ends this process ends the
+/// editor first, so that the folder can be removed.
 fn wait(runtime: &Runtime, mut command: Command) -> io::Result<ExitStatus> {
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;

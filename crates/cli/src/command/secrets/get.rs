@@ -38,7 +38,7 @@ impl GetArgs {
             screen.print_json(&Document::Secret { name: &self.name, value });
             return Ok(exit::OK);
         }
-        // Not through the screen: what takes colours out of a text would change it.
+        // Bypass the screen, because its removal of colours would change the value.
         let mut out = io::stdout().lock();
         let printed =
             out.write_all(value.expose()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());

@@ -1,5 +1,4 @@
-//! `converge secrets`: the commands, a file each. How files of secrets are opened and sealed is the engine's, what they
-//! say the language's.
+//! `converge secrets`: the commands, one file each. The engine opens and seals the files. The language parses them.
 
 mod edit;
 mod get;

@@ -1,4 +1,4 @@
-//! Which file of secrets a command is about, and what goes wrong with it.
+//! Finds the file of secrets for a command, and explains its errors.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(super) struct Which {
 }
 
 impl Which {
-    /// Its path.
+    /// Returns the path of the file.
     pub(super) fn path(&self, screen: &mut Screen) -> Result<PathBuf, Failure> {
         match &self.file {
             Some(file) => Ok(file.clone()),
@@ -31,7 +31,7 @@ impl Which {
         }
     }
 
-    /// The keys to open it with.
+    /// Returns the keys that may open it.
     pub(super) fn identities(&self) -> Arc<Identities> {
         project::identities(&self.identity)
     }
@@ -48,7 +48,8 @@ fn one(mut paths: Vec<PathBuf>) -> Result<PathBuf, Failure> {
     }
 }
 
-/// All files that the inventory of the nearest project names: at least one. They are not opened, and need not be there.
+/// Returns all files that the inventory of the nearest project names: at least one. They are not opened and may not
+/// exist.
 pub(super) fn named(screen: &mut Screen) -> Result<Vec<PathBuf>, Failure> {
     let project = project::find(&ProjectArguments::default()).map_err(|_| {
         Failure::new("found no converge.kdl here or above, so the file of secrets must be named")
@@ -72,7 +73,7 @@ fn from(here: &Path, path: &Path) -> PathBuf {
     path.strip_prefix(here).unwrap_or(path).to_owned()
 }
 
-/// What cannot be done with a file, and what to do about it.
+/// Converts an error with its help.
 pub(super) fn failed(error: VaultError) -> Failure {
     let failure = Failure::new(error.to_string());
     match error.help() {
@@ -81,7 +82,7 @@ pub(super) fn failed(error: VaultError) -> Failure {
     }
 }
 
-/// Says that a list of recipients was begun, and for how many a file was written.
+/// Reports a new list of recipients, and the number of recipients of a written file.
 pub(super) fn written(
     vault: &Vault,
     new_list: Option<PathBuf>,

@@ -1,5 +1,5 @@
-//! Where a decrypted file is edited: a folder for the user alone, in memory where the system has a place for that, gone
-//! when this is dropped. What a killed process left is removed by the next.
+//! The folder where a decrypted file is edited. Only the user can read it, and it is in memory if the system has a
+//! place for that. It is removed when this value is dropped. The next process removes what a killed process left.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -10,17 +10,17 @@ use converge_lang::SECRETS_LIMIT;
 use converge_model::Secret;
 use tempfile::TempDir;
 
-/// How the folders are called, followed by the process that they are of.
+/// The beginning of the folders' names. The process id follows.
 const PREFIX: &str = "converge-secrets-";
 
-/// A folder with the text to be edited.
+/// A folder with the text to edit.
 pub(super) struct Workspace {
     folder: TempDir,
     file: PathBuf,
 }
 
 impl Workspace {
-    /// One with `text` in a file called `name`.
+    /// Creates a folder with `text` in a file called `name`.
     pub(super) fn new(name: &str, text: &Secret) -> io::Result<Self> {
         let place = place();
         sweep(&place);
@@ -34,25 +34,26 @@ impl Workspace {
         Ok(Self { folder, file })
     }
 
-    /// The file to be edited.
+    /// Returns the path of the file.
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
 
-    /// What is in it now.
+    /// Returns the current text of the file.
     pub(super) fn text(&self) -> io::Result<Secret> {
         let mut text = Vec::with_capacity(SECRETS_LIMIT + 2);
         fs::File::open(&self.file)?.take(SECRETS_LIMIT as u64 + 1).read_to_end(&mut text)?;
         Ok(Secret::new(text))
     }
 
-    /// Removes it; what cannot be removed is an error.
+    /// Removes the folder. A failure is an error.
     pub(super) fn close(self) -> io::Result<()> {
         self.folder.close()
     }
 }
 
-/// Memory, else the user's runtime folder, which is memory too, else where temporary files are.
+/// Returns memory, otherwise the user's runtime folder (which is in memory too), otherwise the folder for temporary
+/// files.
 fn place() -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let known = [Some(PathBuf::from("/dev/shm")), runtime].into_iter().flatten();
@@ -64,7 +65,7 @@ fn writable(path: &Path) -> bool {
     path.is_dir() && access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
-/// Removes the folders of processes that are no more.
+/// Removes the folders of processes that have ended.
 fn sweep(place: &Path) {
     let user = rustix::process::geteuid().as_raw();
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
@@ -103,7 +104,7 @@ mod tests {
             fs::write(path.join("s.kdl"), "").unwrap();
             path
         };
-        // No process has this number: the kernel's are below.
+        // No process has this id: it is above the kernel's limit.
         let left = folder(format!("{PREFIX}4194305-abc"));
         let kept =
             [format!("{PREFIX}{}-abc", std::process::id()), format!("{PREFIX}x"), "other-4194305".to_owned()];
