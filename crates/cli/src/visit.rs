@@ -1,4 +1,5 @@
-//! What `plan`, `apply` and `facts` share: the fleet and its password, and the screen as the observer of a run.
+//! The common part of `plan`, `apply` and `facts`: the fleet and its password, and the screen as the observer of a
+//! run.
 
 use std::env;
 use std::fs::File;
@@ -28,16 +29,16 @@ use crate::project::Opened;
 use crate::prompt;
 use crate::view::Screen;
 
-/// What a run is for, and on which terms.
+/// The goal of a run, and its settings.
 pub(crate) struct Terms {
     pub(crate) goal: Goal,
-    /// Whether changes are made without asking.
+    /// Whether to apply without asking.
     pub(crate) yes: bool,
-    /// How long runs stay in the history; none where this one does not go into it.
+    /// How long runs stay in the history. None if this run is not recorded.
     pub(crate) keep: Option<Retention>,
     /// How access-critical changes are guarded.
     pub(crate) guard: Guard,
-    /// How long other runs are waited for.
+    /// How long to wait for other runs.
     pub(crate) wait: Duration,
 }
 
@@ -46,12 +47,12 @@ pub(crate) struct Visit {
     pub(crate) terms: Terms,
     pub(crate) hosts: Vec<HostName>,
     pub(crate) selection: Selection,
-    /// Whether a host is left as it is if one of its resources cannot be planned.
+    /// Whether a host with a resource that cannot be planned is not changed at all.
     pub(crate) strict: bool,
 }
 
 impl Terms {
-    /// Carries out what the arguments are about; the exit code.
+    /// Carries out a run for the arguments and returns the exit code.
     pub(crate) fn visit(self, arguments: &RunArguments, mut screen: Screen) -> Result<u8, Failure> {
         let opened = Opened::checked(&arguments.fleet.project, &mut screen)?;
         let hosts = opened.hosts(&arguments.fleet.hosts, &mut screen)?;
@@ -67,7 +68,7 @@ impl Terms {
 }
 
 impl Visit {
-    /// Carries it out; the exit code.
+    /// Carries out the run and returns the exit code.
     pub(crate) fn run(self, opened: &Opened, reach: &ReachArguments, screen: Screen) -> Result<u8, Failure> {
         let Terms { goal, yes, keep, guard, wait } = self.terms;
         let fleet = fleet(reach)?;
@@ -110,14 +111,14 @@ impl Visit {
         if let Some(trouble) = recorder.and_then(Recorder::close) {
             warn(&mut screen, &trouble);
         }
-        // A question that nobody answered may still be read.
+        // A thread may still wait for the answer to a question.
         runtime.shutdown_background();
         Ok(exit)
     }
 }
 
-/// The recorder of a run, whose project is the one last used from the current folder. None, with a warning, if there is no
-/// folder for it.
+/// Returns the recorder of a run. Its project becomes the one last used from the working folder. None, with a
+/// warning, if there is no folder for the history.
 pub(crate) fn recorder(opened: &Opened, keep: Retention, screen: &mut Screen) -> Option<Recorder> {
     match StateFolder::of_user() {
         Ok(state) => {
@@ -133,7 +134,7 @@ pub(crate) fn recorder(opened: &Opened, keep: Retention, screen: &mut Screen) ->
     }
 }
 
-/// Warns that a run is not where it should be.
+/// Warns that a run is not in the history as usual.
 pub(crate) fn warn(screen: &mut Screen, trouble: &Trouble) {
     let (not, usual) = match trouble.kept {
         Kept::Beside => (
@@ -150,7 +151,7 @@ pub(crate) fn warn(screen: &mut Screen, trouble: &Trouble) {
     screen.warn(&message, trouble.help.as_deref().or(usual));
 }
 
-/// The screen, as the observer of a run.
+/// The screen as the observer of a run.
 struct Watcher {
     screen: Screen,
     yes: bool,
@@ -193,12 +194,12 @@ impl Observer for Watcher {
     }
 }
 
-/// The fleet that the options ask for.
+/// Creates the fleet for the options.
 pub(crate) fn fleet(reach: &ReachArguments) -> Result<Fleet, Failure> {
     Ok(Fleet::new(agents(), fleet_options(reach)?)?)
 }
 
-/// What a fleet is made with. The password is asked for here.
+/// Returns the options of a fleet. Asks for the password if needed.
 pub(crate) fn fleet_options(reach: &ReachArguments) -> Result<Options, Failure> {
     Ok(Options {
         ssh_config: reach.ssh_config.clone().map(|path| readable(&path)).transpose()?,
@@ -214,12 +215,12 @@ fn readable(path: &Path) -> Result<std::path::PathBuf, Failure> {
     found.map_err(|error| Failure::new(format!("failed to read {}: {error}", path.display())))
 }
 
-/// Where facts are kept: nowhere if there is no folder for them, which no run depends on.
+/// Returns the store of facts. Without a folder it keeps nothing, and runs work anyway.
 pub(crate) fn seen_facts(owner: &str) -> SeenFacts {
     StateFolder::of_user().map_or_else(|_| SeenFacts::nowhere(), |folder| folder.facts(owner))
 }
 
-/// Where it is kept what was run once for all hosts: nowhere if there is no folder; then the hosts alone know.
+/// Returns the record of once-steps. Without a folder it keeps nothing, and only the hosts know them.
 pub(crate) fn done_once(owner: &str) -> DoneOnce {
     StateFolder::of_user().map_or_else(|_| DoneOnce::nowhere(), |folder| folder.done_once(owner))
 }

@@ -168,8 +168,8 @@ impl WatchArgs {
     }
 }
 
-/// What SIGHUP means: to a daemon, to read its project anew; to who sits before a terminal, or has one pass made, that
-/// nobody is there any more.
+/// The effect of SIGHUP. A daemon reads its project again. With a terminal or for a single pass, it means that the
+/// terminal is gone, so the run stops.
 enum Hangup {
     Stop(watch::Sender<Stop>),
     Reread(watch::Sender<()>),

@@ -1,5 +1,6 @@
-//! A terminal with a margin: what the terminal itself echoes, `^C`, has room behind a line that is drawn as wide as can
-//! be. Without it the echo begins a line of its own, and the next frame is drawn one line too low.
+//! A terminal with a margin. Lines of progress are drawn as wide as possible, and the terminal itself echoes `^C`
+//! after them. The margin leaves room for that echo. Without it the echo begins a new line, and the next frame is
+//! drawn one line too low.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -10,20 +11,20 @@ use indicatif::TermLike;
 /// The columns of two echoes.
 const MARGIN: u16 = 4;
 
-/// Standard error, as lines of progress see it.
+/// Standard error, as lines of progress use it.
 #[derive(Debug)]
 pub(crate) struct Margin {
     term: Term,
     column: Mutex<Column>,
 }
 
-/// Where the cursor is. Whoever draws counts on a line that is full to be followed by the next one, as the edge of a
-/// terminal sees to; before the margin nothing does.
+/// The column of the cursor. The drawing code expects a full line to continue on the next line, as at the edge of a
+/// terminal. At the margin this does not happen by itself.
 #[derive(Debug, Default)]
 struct Column(usize);
 
 impl Column {
-    /// Whether a line ends before `text`, which is written in lines of `width` columns.
+    /// Whether a line ends before `text`, if lines have `width` columns.
     fn breaks_before(&mut self, text: &str, width: usize) -> bool {
         if text == "\r" {
             self.0 = 0;
@@ -37,7 +38,7 @@ impl Column {
 }
 
 impl Margin {
-    /// That of standard error.
+    /// Returns standard error with a margin.
     pub(crate) fn of_stderr() -> Self {
         Self { term: Term::stderr(), column: Mutex::default() }
     }

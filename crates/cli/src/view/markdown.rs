@@ -1,6 +1,6 @@
-//! Markdown as a terminal shows it: headings bold, text wrapped, tables in columns, or as lists if they are too wide. It
-//! reads what the reference pages and the READMEs of modules hold: headings, paragraphs, lists, tables, fences of code,
-//! and in the text `code`, **strong** and links. Anything else is shown as it is written.
+//! Shows Markdown on a terminal: headings bold, text wrapped, tables in columns, or as lists if they are too wide. It
+//! supports the syntax of the reference pages and the READMEs of modules: headings, paragraphs, lists, tables, code
+//! fences, and in the text `code`, **strong** and links. All other syntax is shown unchanged.
 
 use std::iter::Peekable;
 use std::str::Lines;
@@ -13,12 +13,12 @@ use super::wrap::{self, NARROWEST, fill};
 
 /// The indent of tables.
 const TABLE: usize = 2;
-/// The indent of what a list says of a name, and of code.
+/// The indents of a list entry's text, and of code.
 const BELOW: usize = 6;
 const CODE: usize = 4;
 const FENCE: &str = "```";
 
-/// `page` for a terminal of `width` columns. Lines of code are as long as they are.
+/// Returns `page` for a terminal of `width` columns. Lines of code are not wrapped.
 pub(crate) fn rendered(page: &str, width: usize) -> String {
     let mut out = String::with_capacity(page.len());
     let mut lines = page.lines().peekable();
@@ -37,7 +37,7 @@ pub(crate) fn rendered(page: &str, width: usize) -> String {
     out
 }
 
-/// The text of a heading.
+/// Returns the text of a heading.
 fn heading(line: &str) -> Option<&str> {
     line.starts_with('#')
         .then(|| line.trim_start_matches('#'))
@@ -45,7 +45,7 @@ fn heading(line: &str) -> Option<&str> {
         .map(str::trim)
 }
 
-/// The columns that the text of an item of a list begins at; none if the line begins no item.
+/// Returns the column of the text of a list item. None if the line begins no item.
 fn item(line: &str) -> Option<usize> {
     let text = line.trim_start();
     let after_digits = text.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -64,7 +64,7 @@ fn begins_block(line: &str) -> bool {
         || item(line).is_some()
 }
 
-/// A paragraph or an item of a list, whose lines are joined; or an empty line.
+/// Writes a paragraph or a list item, with its lines joined, or an empty line.
 fn paragraph(out: &mut String, first: &str, lines: &mut Peekable<Lines<'_>>, width: usize) {
     let mut text = first.trim_end().to_owned();
     while let Some(line) = lines.next_if(|line| !text.is_empty() && !begins_block(line)) {
@@ -89,7 +89,7 @@ fn table(out: &mut String, first: &str, lines: &mut Peekable<Lines<'_>>, width: 
     while let Some(line) = lines.next_if(|line| line.starts_with('|')) {
         rows.push(cells(line));
     }
-    // The line between the heads and the rows.
+    // Remove the line between the head and the rows.
     rows.retain(|row| !row.iter().all(|cell| cell.chars().all(|c| matches!(c, '-' | ':'))));
     match columns(&heads, &rows, width) {
         Some(text) => out.push_str(&text),
@@ -97,7 +97,7 @@ fn table(out: &mut String, first: &str, lines: &mut Peekable<Lines<'_>>, width: 
     }
 }
 
-/// The cells of a line of a table. A bar in a cell has a backslash before it.
+/// Returns the cells of a line of a table. A bar in a cell has a backslash before it.
 fn cells(line: &str) -> Vec<String> {
     let line = line.trim().trim_start_matches('|');
     let mut cells = vec![String::new()];
@@ -113,7 +113,7 @@ fn cells(line: &str) -> Vec<String> {
     cells.iter().map(|cell| cell.trim().to_owned()).collect()
 }
 
-/// A table in columns, the last of which wraps; none if that has too little room.
+/// Returns a table in columns, with its last column wrapped. None if there is too little room for that.
 fn columns(heads: &[String], rows: &[Vec<String>], width: usize) -> Option<String> {
     let head: Vec<_> = heads.iter().map(|head| name(head)).collect();
     let body = rows.iter().map(|row| {
@@ -139,11 +139,11 @@ fn columns(heads: &[String], rows: &[Vec<String>], width: usize) -> Option<Strin
     Some(rows.iter().map(line).collect())
 }
 
-/// A row of a table as an entry of a list: the name and the short cells in a line, the last cell below.
+/// Returns a row of a table as a list entry: the name and the short cells in one line, the last cell below.
 fn entry(heads: &[String], row: &[String], width: usize) -> String {
     let [first, middle @ .., last] = row else { return String::new() };
     let middle = middle.iter().zip(&heads[1..]).filter(|(cell, _)| !cell.is_empty());
-    // A value says nothing without the head of its column.
+    // A value is not clear without the head of its column.
     let middle = middle.map(|(cell, head)| match cell.starts_with('`') {
         true => format!("{head} {}", inline(cell)),
         false => inline(cell),
@@ -155,12 +155,12 @@ fn entry(heads: &[String], row: &[String], width: usize) -> String {
     lines.iter().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect()
 }
 
-/// A heading or the name of a row.
+/// Returns a heading or the name of a row.
 fn name(text: &str) -> String {
     paint(STRONG, harmless(text).replace('`', ""))
 }
 
-/// Text with what is strong in it painted, and with links as a reader can follow them. Code keeps its marks.
+/// Returns text with strong parts painted and with readable links. Code keeps its backticks.
 fn inline(text: &str) -> String {
     let text = harmless(text);
     let mut out = String::with_capacity(text.len());
@@ -172,7 +172,7 @@ fn inline(text: &str) -> String {
         }
     }
     if text.matches('`').count() % 2 == 1 {
-        // An odd mark is just that.
+        // A single backtick at the end is no code, so remove the added closing one.
         out.truncate(out.len() - 1);
     }
     out
@@ -187,7 +187,7 @@ fn strong(text: &str) -> String {
     painted.map(|(at, part)| if at % 2 == 1 { paint(STRONG, part) } else { (*part).to_owned() }).collect()
 }
 
-/// `[text](address)` as `text (address)`; a link to another page is its text.
+/// Converts `[text](address)` to `text (address)`. A link to another page becomes its text.
 fn links(text: &str) -> String {
     let Some((before, text, address, after)) = link(text) else { return text.to_owned() };
     match address.contains("://") {

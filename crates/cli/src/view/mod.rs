@@ -1,5 +1,5 @@
-//! The views of a run. Every one of them is a consumer of the one stream of events: results for people, the same as
-//! JSON, and the lines of progress. This file puts them on the standard streams and decides which are on.
+//! The views of a run. Each one consumes the same stream of events: results for people, results as JSON, and the
+//! lines of progress. This file writes them to the standard streams and decides which ones are active.
 
 pub(crate) mod human;
 pub(crate) mod json;
@@ -29,14 +29,14 @@ use self::voice::Voice;
 pub(crate) use self::wrap::columns;
 use crate::pager;
 
-/// How results are shown: what the options of the command line come to.
+/// How results are shown, from the options of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Look {
     /// Lines of JSON instead of text.
     pub(crate) json: bool,
-    /// Colours, where the stream is a terminal that has them.
+    /// Colours, if the stream is a terminal that supports them.
     pub(crate) color: ColorChoice,
-    /// Lines of progress, where there is a terminal.
+    /// Lines of progress, if there is a terminal.
     pub(crate) progress: bool,
     /// How much is shown.
     pub(crate) detail: Detail,
@@ -56,7 +56,7 @@ pub(crate) struct Screen {
     is_past: bool,
 }
 
-/// Whether results were lost because standard output did not take them.
+/// Whether results were lost because standard output did not accept them.
 static LOST: AtomicBool = AtomicBool::new(false);
 
 enum Results {
@@ -64,13 +64,13 @@ enum Results {
     Json,
 }
 
-/// The rows of a terminal that does not say how many it has.
+/// The rows of a terminal that does not report its size.
 const ROWS: usize = 24;
-/// The most columns that text is easy to read in.
+/// The most columns for readable text.
 const WIDEST: usize = 120;
 
 impl Screen {
-    /// The streams of this process.
+    /// Creates the screen for the streams of this process.
     pub(crate) fn new(look: Look) -> Self {
         let results =
             if look.json { Results::Json } else { Results::Human(Box::new(Human::new(look.detail))) };
@@ -112,7 +112,7 @@ impl Screen {
         self.voice.event(event);
     }
 
-    /// With `-v`, the output of steps while they run.
+    /// Returns the output of running steps, with `-v`.
     fn live_output(&self, event: &Event) -> String {
         match (&event.kind, &event.host) {
             (EventKind::Output { line, .. } | EventKind::CommandOutput { line, .. }, Some(host))
@@ -124,7 +124,7 @@ impl Screen {
         }
     }
 
-    /// With `-v`, what the conversation with a host cost.
+    /// Shows the cost of the conversation with a host, with `-v`.
     pub(crate) fn cost(&mut self, host: &HostName, traffic: &Traffic) {
         if self.look.detail == Detail::Full && !self.look.json {
             let Traffic { exchanges, up, down, connections, uploads } = traffic;
@@ -142,7 +142,7 @@ impl Screen {
         self.progress = Some(progress);
     }
 
-    /// Keeps results for the pager until the end, if they go to a terminal: for commands that ask nothing.
+    /// Keeps results for the pager until the end, if they go to a terminal. Only for commands that ask nothing.
     pub(crate) fn paged(mut self) -> Self {
         if !self.look.json && io::stdout().is_terminal() {
             self.held = Some(String::new());
@@ -150,7 +150,7 @@ impl Screen {
         self
     }
 
-    /// Writes what waits for the pager: in the pager, if one screen does not hold it.
+    /// Writes the results that wait for the pager. Uses the pager if they do not fit on one screen.
     fn release(&mut self) {
         let Some(text) = self.held.take().filter(|text| !text.is_empty()) else { return };
         let text = if self.has_colors() { text } else { anstream::adapter::strip_str(&text).to_string() };
@@ -163,7 +163,7 @@ impl Screen {
         self.look.color != ColorChoice::Never && AutoStream::choice(self.out.as_inner()) != ColorChoice::Never
     }
 
-    /// Writes results. A reader that has gone away is nobody's mistake; anything else that loses them is said, once.
+    /// Writes results. A closed pipe is no error. Any other loss of results is reported once.
     pub(crate) fn print(&mut self, text: &str) {
         if let Some(held) = &mut self.held {
             return held.push_str(text);
@@ -171,7 +171,7 @@ impl Screen {
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
         let error = written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
         if let Some(error) = error.filter(|_| !LOST.swap(true, Ordering::Relaxed)) {
-            // Not among the results, which cannot be written.
+            // Not among the results, because they cannot be written.
             self.draw_warning(&format!("failed to write the results: {error}"), None);
         }
     }
@@ -196,7 +196,7 @@ impl Screen {
         let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
     }
 
-    /// Warns: a message, and what to do about it.
+    /// Shows a warning: a message, and what the user can do about it.
     pub(crate) fn warn(&mut self, message: &str, help: Option<&str>) {
         match self.look.json {
             true => self.print_json(&Document::Diagnostic(Diagnostic::warning(message, help))),
@@ -212,7 +212,7 @@ impl Screen {
         self.say(&text);
     }
 
-    /// Shows so much of the plans.
+    /// Sets how much of the plans is shown.
     pub(crate) fn with(mut self, detail: Detail) -> Self {
         self.look.detail = detail;
         if !self.look.json {
@@ -221,7 +221,7 @@ impl Screen {
         self
     }
 
-    /// Shows what was long ago: no lines of progress.
+    /// Shows a finished run: no progress lines.
     pub(crate) fn of_the_past(mut self) -> Self {
         self.progress = None;
         self.is_past = true;
@@ -231,7 +231,7 @@ impl Screen {
         self
     }
 
-    /// What a run that was cut off had not shown yet.
+    /// Shows the rest of a run that was cut off.
     pub(crate) fn cut_off(&mut self) {
         if let Results::Human(human) = &mut self.results {
             let text = wrap::for_stream(io::stdout(), human.cut_off());
@@ -239,7 +239,7 @@ impl Screen {
         }
     }
 
-    /// Shows what is wrong with a project. If there are errors among it, the command ends with exit code 1.
+    /// Shows the diagnostics of a project. If there are errors, the command ends with exit code 1.
     pub(crate) fn diagnostics(&mut self, diagnostics: &Diagnostics, files: &Files) {
         match self.look.json {
             true => self.print_diagnostics(diagnostics, files, Some(exit::ERROR)),
@@ -247,7 +247,7 @@ impl Screen {
         }
     }
 
-    /// Shows what is wrong with a project; the command goes on.
+    /// Shows the diagnostics of a project. The command goes on.
     pub(crate) fn remarks(&mut self, diagnostics: &Diagnostics, files: &Files) {
         match self.look.json {
             true => self.print_diagnostics(diagnostics, files, None),
@@ -264,7 +264,7 @@ impl Screen {
     fn draw(&mut self, diagnostics: &Diagnostics, files: &Files) {
         let color = AutoStream::choice(self.err.as_inner()) != ColorChoice::Never;
         let colors = (color && self.look.color != ColorChoice::Never).then_some(paint::REPORT);
-        // A code helps scripts, which read it in JSON.
+        // Codes are for scripts, which read them in JSON.
         let style = Style { colors, unicode: io::stderr().is_terminal(), codes: false, width: width() };
         let mut text = diagnostics.sorted().render(files, style);
         let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
@@ -274,7 +274,7 @@ impl Screen {
         self.say_as_it_is(&text);
     }
 
-    /// Writes a question, the lines of progress out of its way; `ready` comes before the first word of it.
+    /// Writes a question and hides the lines of progress. Calls `ready` before the first word.
     pub(crate) fn ask(&mut self, question: &str, ready: impl FnOnce()) {
         if let Some(progress) = &mut self.progress {
             progress.clear();
@@ -303,17 +303,17 @@ impl Screen {
         if self.has_colors() { text } else { anstream::adapter::strip_str(&text).to_string() }
     }
 
-    /// What says from outside the events that the run is to stop.
+    /// Returns the voice, which reports outside the events that the run should stop.
     pub(crate) fn voice(&self) -> Voice {
         Voice { progress: self.progress.as_ref().map(Progress::lines), ..self.voice.clone() }
     }
 
-    /// How it shows results.
+    /// Returns how results are shown.
     pub(crate) fn look(&self) -> Look {
         self.look
     }
 
-    /// How much is shown.
+    /// Returns how much is shown.
     pub(crate) fn detail(&self) -> Detail {
         self.look.detail
     }
@@ -330,12 +330,12 @@ impl Drop for Screen {
     }
 }
 
-/// The columns that diagnostics wrap at.
+/// Returns the columns for wrapping diagnostics.
 fn width() -> usize {
     columns(io::stderr()).min(WIDEST)
 }
 
-/// The rows of the terminal that results go to; the usual ones if it does not say.
+/// Returns the rows of the terminal for results, or the default if it does not report them.
 fn rows() -> usize {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
     size.filter(|size| size.ws_row > 0).map_or(ROWS, |size| usize::from(size.ws_row))

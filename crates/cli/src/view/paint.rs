@@ -1,8 +1,9 @@
-//! The few colours of the terminal. Text is painted always; whoever prints it takes the paint off where none is wanted.
+//! The colours of the terminal. Text is always painted; the code that prints it removes the colours if they are not
+//! wanted.
 //!
-//! The colours are numbers of the 256 that terminals have, as the 16 with names look different in each palette: yellow on
-//! white cannot be read in most. Each of these can be read on black and on white. No meaning is in a colour alone: a sign
-//! or a word says the same.
+//! The colours are numbers of the 256-colour palette, because the 16 named colours differ between palettes: yellow on
+//! white is unreadable in most of them. Each of these can be read on black and on white. No meaning depends on a
+//! colour alone: a sign or a word says the same.
 
 use std::fmt::Display;
 
@@ -16,23 +17,23 @@ const RED: u8 = 196;
 const YELLOW: u8 = 136;
 const BLUE: u8 = 31;
 
-/// Names of hosts, and what counts.
+/// Names of hosts, and important words.
 pub(crate) const STRONG: Style = Style::new().bold();
-/// What is there for completeness.
+/// Less important details.
 pub(crate) const FAINT: Style = Style::new().dimmed();
-/// What comes.
+/// Things that are created.
 pub(crate) const ADDED: Style = colored(GREEN);
-/// What goes, and what went wrong.
+/// Things that are removed, and errors.
 pub(crate) const REMOVED: Style = colored(RED);
-/// What differs.
+/// Things that change.
 pub(crate) const CHANGED: Style = colored(YELLOW);
-/// What runs.
+/// Actions.
 pub(crate) const ACTION: Style = colored(BLUE);
-/// What failed.
+/// Failures.
 pub(crate) const FAILED: Style = colored(RED).bold();
-/// What is wrong with a project.
+/// The diagnostics of a project.
 pub(crate) const REPORT: Colors = Colors { error: RED, warning: YELLOW, advice: BLUE };
-/// What clap says.
+/// The messages of clap.
 pub(crate) const CLAP: Styles =
     Styles::styled().error(FAILED).valid(ADDED).invalid(CHANGED).context(Style::new());
 
@@ -74,10 +75,10 @@ mod tests {
         ("Konsole", 0x23_26_27),
     ];
 
-    /// The least contrast for large text and for what is not text alone, by WCAG 2.
+    /// The lowest contrast of WCAG 2 for large text and for graphics.
     const LEAST: f64 = 3.0;
 
-    /// The colour of a number: a cube of 6 steps for each of red, green and blue.
+    /// Returns the colour of a number in the cube with 6 steps for each of red, green and blue.
     fn of_cube(number: u8) -> [u8; 3] {
         assert!((16..232).contains(&number), "{number} has another colour in each palette");
         let step = |at: u8| [0, 95, 135, 175, 215, 255][usize::from(at)];
@@ -98,7 +99,7 @@ mod tests {
         (one / other).max(other / one)
     }
 
-    /// Every colour of a style; those with names have none that could be computed with.
+    /// Returns every colour of a style. Named colours have no computable contrast, so they are refused.
     fn number(style: Style) -> Option<u8> {
         assert_eq!(style.get_bg_color(), None, "a background has no contrast of its own");
         style.get_fg_color().map(|color| match color {
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn contrast_is_as_wcag_computes_it() {
         assert_eq!(contrast([0; 3], [255; 3]).round(), 21.0);
-        // Named yellow of xterm on white: why no name is used.
+        // Xterm's named yellow on white shows why no named colour is used.
         assert!(contrast([205, 205, 0], [255; 3]) < 1.8);
     }
 

@@ -1,5 +1,5 @@
-//! What the hosts are at, on a terminal: a line a host that is at work, and how far the run is. Derived from the same
-//! events as everything else; where there is no terminal there is none of this.
+//! The lines of progress on a terminal: one line for each working host, and the progress of the run. They come from
+//! the same events as everything else. Without a terminal there are none.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,38 +12,39 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 use super::margin::Margin;
 use super::text::{cut, harmless, middle};
 
-/// Lines for hosts at once; more hosts than these are at work without one.
+/// The most host lines at the same time. More hosts can work without a line.
 const LINES: usize = 12;
-/// What of a step's last line of output is shown.
+/// How many characters of a step's last output line are shown.
 const OUTPUT_WIDTH: usize = 40;
-/// What of an address is shown beside output, cut in its middle. The count of steps, both and the name of a host fit 80 columns.
+/// How many characters of an address are shown beside output; it is cut in its middle. The count of steps, both texts
+/// and the name of a host then fit 80 columns.
 const ADDRESS_WIDTH: usize = 24;
 
-/// The lines of the hosts at work.
+/// The lines of the working hosts.
 pub(crate) struct Progress {
     screen: MultiProgress,
     total: Option<ProgressBar>,
     /// Whether the run applies what it plans.
     applies: bool,
-    /// Whether it has no plans: hosts are done with what they say.
+    /// Whether the run has no plans. Then a host is done with its answer.
     is_ad_hoc: bool,
     /// How many steps the plans of all hosts have.
     planned: u64,
     /// How many of them are done. None before the first one begins.
     steps: Option<ProgressBar>,
     hosts: HashMap<HostName, Line>,
-    /// Whether the run is to stop, which the lines of hosts say.
+    /// Whether the run should stop. The lines of hosts show it.
     stopping: Arc<AtomicBool>,
 }
 
 /// The line of a host.
 struct Line {
     bar: ProgressBar,
-    /// The steps that it is at: several where packages are one transaction.
+    /// The running steps: several if packages are one transaction.
     at: Vec<At>,
 }
 
-/// A step that a host is at.
+/// A running step of a host.
 struct At {
     /// Its place in the plan, from 1.
     step: u32,
@@ -72,12 +73,12 @@ impl Progress {
         }
     }
 
-    /// What writes above the lines, and what has them say that hosts are stopping.
+    /// Returns the lines, for writing above them, and the flag that makes them show that hosts are stopping.
     pub(super) fn lines(&self) -> (MultiProgress, Arc<AtomicBool>) {
         (self.screen.clone(), self.stopping.clone())
     }
 
-    /// Follows an event.
+    /// Updates the lines for an event.
     pub(crate) fn event(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Planned { plan, .. } => self.planned += plan.steps.len() as u64,
@@ -111,18 +112,18 @@ impl Progress {
         }
     }
 
-    /// Takes the lines off the screen while `print` writes above them.
+    /// Hides the lines while `print` writes above them.
     pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.screen.suspend(print)
     }
 
-    /// Takes all lines off the screen: before a question is asked, and at the end.
+    /// Removes all lines: before a question, and at the end.
     pub(crate) fn clear(&mut self) {
         self.hosts.drain().for_each(|(_, line)| line.bar.finish_and_clear());
         self.total.take().into_iter().chain(self.steps.take()).for_each(|bar| bar.finish_and_clear());
     }
 
-    /// The first step of an apply begins: from now on the bar counts steps.
+    /// Starts to count steps at the first step of an apply.
     fn count_steps(&mut self) {
         if self.applies && self.steps.is_none() {
             let steps = self.screen.add(ProgressBar::new(self.planned));
@@ -144,7 +145,7 @@ impl Progress {
         }
         if let (true, Some(total)) = (looked, &self.total) {
             total.inc(1);
-            // A full bar over hosts that are at work would read as the end.
+            // A full bar while hosts still work would look like the end.
             if Some(total.position()) == total.length() {
                 total.finish_and_clear();
                 self.total = None;
@@ -175,7 +176,7 @@ impl Progress {
 }
 
 impl Line {
-    /// Which steps the host is at, after `kind`.
+    /// Updates the running steps of the host for `kind`.
     fn follow(&mut self, kind: &EventKind) {
         match kind {
             EventKind::StepStarted { step, of, .. } => {
@@ -188,7 +189,8 @@ impl Line {
     }
 }
 
-/// What an event says that its host is at, which is at `steps` now; none where it says nothing of it.
+/// Returns the text for the host's line after an event, with the running `steps`. None if the event does not change
+/// it.
 fn at(kind: &EventKind, steps: &[At]) -> Option<String> {
     match kind {
         EventKind::HostState { phase } if phase == "waiting" => None,
@@ -206,8 +208,8 @@ fn at(kind: &EventKind, steps: &[At]) -> Option<String> {
     }
 }
 
-/// The steps of one transaction in a few words; none where there is a single one. Which of the packages it is at, its output
-/// says.
+/// Describes the steps of one transaction in a few words. None for a single step. Its output shows the current
+/// package.
 fn together(steps: &[At]) -> Option<String> {
     let [first, .., last] = steps else { return None };
     Some(format!("{}-{}/{} {} packages", first.step, last.step, last.of, steps.len()))
@@ -259,7 +261,7 @@ mod tests {
         progress.event(&event("b", EventKind::StepStarted { address, step: 1, of: 7 }));
         let message = |progress: &Progress| progress.hosts.values().next().map(|line| line.bar.message());
         assert_eq!(message(&progress).as_deref(), Some("2/7 file[/x\\n]"));
-        // A long address gives way, and the count stays.
+        // A long address is shortened, and the count stays.
         let address = Address::new(None, "command", "/srv/hello/releases/1-4347b444/venv/bin/pip install");
         let line = "downloading part 3 of 5".to_owned();
         progress.event(&event("b", EventKind::Output { address, line }));

@@ -1,20 +1,20 @@
-//! Small pieces of text for people: what a host said made harmless, names of hosts folded, numbers with their nouns.
+//! Small pieces of text for people: text from hosts made harmless, folded names of hosts, numbers with nouns.
 //!
-//! What the pieces are put together to is the views' own.
+//! The views combine the pieces.
 
 use converge_lang::diagnostic::printable;
 
-/// `text` without anything that steers a terminal, as diagnostics show it, but for tabs, which stay.
+/// Removes everything that controls a terminal from `text`, as diagnostics do. Tabs are kept.
 pub(crate) fn harmless(text: &str) -> String {
     text.split('\t').map(printable).collect::<Vec<_>>().join("\t")
 }
 
-/// Whether a character could steer a terminal or mislead its reader.
+/// Whether a character could control a terminal or mislead the reader.
 pub(crate) fn steers(c: char) -> bool {
     !c.is_ascii_graphic() && printable(c.encode_utf8(&mut [0; 4])).chars().ne([c])
 }
 
-/// `text` made harmless and cut to `width` characters, the last of them `…` where something is missing.
+/// Makes `text` harmless and cuts it to `width` characters. The last one is `…` if it was cut.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     let text = harmless(text);
     match text.char_indices().nth(width) {
@@ -23,7 +23,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     }
 }
 
-/// `text` made harmless and cut in its middle to `width` characters.
+/// Makes `text` harmless and cuts it in its middle to `width` characters.
 pub(crate) fn middle(text: &str, width: usize) -> String {
     let text = harmless(text);
     let length = text.chars().count();
@@ -35,7 +35,7 @@ pub(crate) fn middle(text: &str, width: usize) -> String {
     text.chars().take(start).chain(['…']).chain(text.chars().skip(length - end)).collect()
 }
 
-/// Names in order, three and more of a row folded as an inventory would write them: `db1, web[01..20]`.
+/// Joins names in order. Three or more in a row are folded as in an inventory: `db1, web[01..20]`.
 pub(crate) fn fold_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut folded = Vec::new();
     let mut row: Vec<&str> = Vec::new();
@@ -60,7 +60,7 @@ fn fold_row(folded: &mut Vec<String>, row: &mut Vec<&str>) {
     row.clear();
 }
 
-/// Whether `next` is `last` with its number one higher and equally padded.
+/// Whether `next` is `last` with its number increased by one, with the same padding.
 fn follows(last: &str, next: &str) -> bool {
     let ((stem, digits), (next_stem, next_digits)) = (numbered(last), numbered(next));
     let padded = digits.starts_with('0') || next_digits.starts_with('0');
@@ -73,7 +73,7 @@ fn numbered(name: &str) -> (&str, &str) {
     name.split_at(name.trim_end_matches(|c: char| c.is_ascii_digit()).len())
 }
 
-/// `1 host`, `3 hosts`.
+/// Returns `1 host` or `3 hosts`.
 pub(crate) fn count(n: usize, noun: &str) -> String {
     match n {
         1 => format!("1 {noun}"),
@@ -81,7 +81,7 @@ pub(crate) fn count(n: usize, noun: &str) -> String {
     }
 }
 
-/// A time in milliseconds as people say it: `0.4 s`, `12 s`, `3 min 5 s`.
+/// Returns a time in milliseconds in words: `0.4 s`, `12 s`, `3 min 5 s`.
 pub(crate) fn seconds(milliseconds: u64) -> String {
     let tenths = milliseconds.div_ceil(100);
     match tenths {
@@ -91,7 +91,7 @@ pub(crate) fn seconds(milliseconds: u64) -> String {
     }
 }
 
-/// Rows as lines, their columns two spaces apart; nothing after the last one of a line.
+/// Returns rows as lines, with two spaces between columns. A line has no spaces at its end.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let length = |cell: &String| cell.chars().count();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is said from outside the stream of events, while lines of progress may be on the screen: that a run is to stop.
+//! Messages outside the stream of events, while lines of progress may be on the screen: the run should stop.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,22 +11,22 @@ use indicatif::MultiProgress;
 use super::text::harmless;
 use super::wrap;
 
-/// The steps in hand that are named.
+/// How many running steps are named.
 const NAMED: usize = 3;
 
 /// Writes to standard error, above the lines of progress.
 #[derive(Clone, Default)]
 pub(crate) struct Voice {
-    /// The lines, if there are any, and whether they say that hosts are stopping.
+    /// The lines, if there are any, and whether they show that hosts are stopping.
     pub(super) progress: Option<(MultiProgress, Arc<AtomicBool>)>,
-    /// The steps in hand, by host.
+    /// The running steps, by host.
     pub(super) hands: Arc<Mutex<BTreeMap<HostName, String>>>,
     /// Whether the user is asked: nothing is in hand then.
     pub(super) asks: Arc<AtomicBool>,
 }
 
 impl Voice {
-    /// Follows an event: which steps are in hand.
+    /// Updates the running steps for an event.
     pub(super) fn event(&self, event: &Event) {
         let Some(host) = &event.host else { return };
         let mut hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,7 +39,7 @@ impl Voice {
         }
     }
 
-    /// The steps in hand, in parentheses. Empty if there are none.
+    /// Returns the running steps in parentheses. Empty if there are none.
     pub(crate) fn in_hand(&self) -> String {
         let hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
         let mut named: Vec<_> = hands.values().take(NAMED).cloned().collect();
@@ -49,7 +49,7 @@ impl Voice {
         if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) }
     }
 
-    /// Says that the run is to stop, in words that stay, and in each host's line.
+    /// Reports that the run should stop: in a lasting message and in each host's line.
     pub(crate) fn stopping(&self, words: &str) {
         if self.asks.load(Ordering::Relaxed) {
             // The result follows; the `^C` that the terminal echoes has a line of its own.
@@ -60,7 +60,7 @@ impl Voice {
                 stopping.store(true, Ordering::Relaxed);
                 screen.suspend(|| write(words));
             }
-            // Behind the `^C` that a terminal echoes.
+            // The line end comes after the `^C` that a terminal echoes.
             None => write(&format!("\n{words}")),
         }
     }

@@ -1,4 +1,4 @@
-//! Text laid out for a width: lines that are too long go on below, under their own column, and no word is broken.
+//! Wraps text to a width: the rest of a long line goes below, aligned with its column. No word is broken.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -6,22 +6,22 @@ use std::os::fd::AsFd;
 use textwrap::core::display_width;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
-/// The columns of a terminal that does not say how many it has.
+/// The columns of a terminal that does not report its size.
 pub(super) const USUAL: usize = 80;
 /// The columns of text that goes to a pipe or a file.
 const OFF_TERMINAL: usize = 100;
-/// The fewest columns in which text stands beside a name; with fewer, it stands below the name.
+/// The fewest columns for text beside a name. With fewer, the text is below the name.
 pub(super) const NARROWEST: usize = 30;
-/// The indent of text that stands below a name.
+/// The indent of text below a name.
 const BELOW: usize = 10;
 
-/// The columns for text that goes to `stream`.
+/// Returns the columns for text on `stream`.
 pub(crate) fn width_of(stream: impl IsTerminal + AsFd) -> usize {
     if stream.is_terminal() { columns(stream).min(super::WIDEST) } else { OFF_TERMINAL }
 }
 
-/// `text` as it is written to `stream`: on a terminal, lines that are too long go on below, indented. The lines of a
-/// difference stay as they are, since blanks count in them.
+/// Returns `text` for `stream`: on a terminal, long lines are wrapped and indented. Lines of a difference are not
+/// changed, because their blanks are significant.
 pub(crate) fn for_stream(stream: impl AsFd + IsTerminal, text: String) -> String {
     if stream.is_terminal() { fitted(&text, columns(stream)) } else { text }
 }
@@ -39,19 +39,19 @@ fn fitted(text: &str, width: usize) -> String {
     fitted
 }
 
-/// Whether `line` is one of a difference: indented, with its sign.
+/// Whether `line` belongs to a difference: indented, with its sign.
 fn is_of_difference(line: &str) -> bool {
     let plain = anstream::adapter::strip_str(line).to_string();
     plain.strip_prefix("      ").is_some_and(|line| line.starts_with(['+', '-', '@', ' ']))
 }
 
-/// The columns of a terminal; the usual ones if it does not say.
+/// Returns the columns of a terminal, or the default if it does not report them.
 pub(crate) fn columns(terminal: impl AsFd) -> usize {
     let size = rustix::termios::tcgetwinsize(terminal).ok();
     size.filter(|size| size.ws_col > 0).map_or(USUAL, |size| usize::from(size.ws_col))
 }
 
-/// Lays out a help text. Lines without an indent that follow each other are one paragraph. A name and its text, two blanks
+/// Lays out a help text. Successive lines without an indent are one paragraph. A name and its text, with two blanks
 /// between them, are two columns.
 pub(crate) fn wrapped(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());
@@ -91,7 +91,7 @@ fn laid_out(line: &str, width: usize) -> String {
     }
 }
 
-/// Where the text behind a name begins: its place in the line, and its column.
+/// Returns the start of the text after a name: its byte index and its column.
 fn column(line: &str) -> Option<(usize, usize)> {
     let name = line.trim_start();
     let (_, gap_and_text) = name.split_once("  ")?;
@@ -100,16 +100,16 @@ fn column(line: &str) -> Option<(usize, usize)> {
     (!text.is_empty()).then(|| (place, display_width(&line[..place])))
 }
 
-/// The blanks that a line begins with.
+/// Returns the number of blanks at the start of a line.
 pub(crate) fn indent(line: &str) -> usize {
     line.len() - line.trim_start_matches(' ').len()
 }
 
-/// Breaks a line between words. All lines but the first are indented by `below` columns.
+/// Wraps a line between words. All lines except the first are indented by `below` columns.
 pub(crate) fn fill(line: &str, width: usize, below: usize) -> String {
     let (start, text) = line.split_at(indent(line));
     let below = " ".repeat(below);
-    // Names hold hyphens and slashes: only blanks part words.
+    // Names contain hyphens and slashes, so only blanks separate words.
     let options = Options::new(width)
         .initial_indent(start)
         .subsequent_indent(&below)

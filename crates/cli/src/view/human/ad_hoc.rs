@@ -1,8 +1,8 @@
-//! `exec` and `ping` as text: hosts that a command said the same on stand together at the end, and a host that answers is a
-//! line at once.
+//! `exec` and `ping` as text. Hosts with the same output of a command are shown together at the end. A host that
+//! answers a ping is shown at once.
 //!
-//! All hosts share the memory for output: of each its share of the last lines is kept, so that one which prints without end
-//! takes no more than another. What is equal is told by digests of all that was printed.
+//! All hosts share the memory for output. For each host, the last lines are kept, up to its share. So a host with
+//! endless output takes no more memory than another. Digests of the whole output show which hosts have the same one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -15,35 +15,35 @@ use super::{Detail, Human};
 use crate::view::paint::{CHANGED, FAILED, FAINT, STRONG, paint};
 use crate::view::text::{count, fold_names, harmless, seconds};
 
-/// The bytes of output that are kept, of all hosts together.
+/// How many bytes of output are kept, for all hosts together.
 const KEPT: usize = 64 * 1024 * 1024;
-/// What of it one host may have: at least, and at most.
+/// The smallest and the largest share of one host.
 const SHARE: (usize, usize) = (64 * 1024, 16 * 1024 * 1024);
-/// What a line takes beside its text.
+/// The size of a line, in addition to its text.
 const LINE: usize = 32;
-/// The lines of an output that are shown at a terminal: so many of its beginning, and of its end.
+/// How many lines of an output a terminal shows: this many from its beginning, and from its end.
 const SHOWN: usize = 20;
 
-/// What is known of the hosts of an `exec`.
+/// The state of the hosts of an `exec`.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
-    /// What the hosts have said that are not done, by place.
+    /// The output of the hosts that are not done, by index.
     open: BTreeMap<usize, Heard>,
     groups: BTreeMap<Outcome, (Vec<usize>, Heard)>,
-    /// The hosts on which another run is at work.
+    /// The hosts on which another run is active.
     busy: Vec<(usize, Holder)>,
 }
 
-/// What hosts have in common that are shown together.
+/// The common properties of hosts that are shown together.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Outcome {
-    /// Hosts on which all is well come first: what is not is at the end, where it is seen.
+    /// Successful hosts come first. Failures are at the end, where the user sees them.
     has_failed: bool,
     head: String,
-    /// What each of its outputs was, and how many lines there were.
+    /// The digest of each output, and the number of lines.
     said: [Digest; 2],
     lines: u64,
-    /// What is to be said of the host as a whole.
+    /// Messages about the host as a whole.
     remarks: String,
 }
 
@@ -52,7 +52,7 @@ struct Outcome {
 struct Heard {
     lines: VecDeque<(Stream, String)>,
     bytes: usize,
-    /// How many lines there were, those included that are not kept.
+    /// How many lines there were, including those that are not kept.
     count: u64,
     digests: [Digest; 2],
     ran: Option<Ran>,
@@ -66,7 +66,7 @@ impl Default for Heard {
 }
 
 impl Heard {
-    /// Takes in a line, with room for so many bytes.
+    /// Adds a line. At most `room` bytes are kept.
     fn add(&mut self, stream: Stream, line: &str, room: usize) {
         let digest = &mut self.digests[stream as usize];
         *digest = Digest::keyed(digest.as_bytes(), line.as_bytes());
@@ -80,7 +80,7 @@ impl Heard {
         }
     }
 
-    /// How many lines there were, as far as is known.
+    /// Returns the number of lines, as far as it is known.
     fn total(&self) -> u64 {
         self.ran.as_ref().map_or(self.count, |ran| ran.lines.max(self.count))
     }
@@ -91,7 +91,7 @@ impl Heard {
             Detail::Outline(_) | Detail::Summary if kept > 2 * SHOWN => SHOWN,
             _ => kept,
         };
-        // What is not kept was before, unless the host did not pass it on.
+        // Lines that are not kept came before the kept ones, unless the host did not send them.
         let beyond = self.total() - self.count;
         let mut out = String::new();
         let more = |out: &mut String, lines: u64, how: &str| {
@@ -115,17 +115,18 @@ impl Heard {
 }
 
 impl Human {
-    /// Whether the run has no plan: it is about a command, or asks who answers.
+    /// Whether the run has no plan: it is an `exec` or a `ping`.
     pub(super) fn is_ad_hoc(&self) -> bool {
         matches!(self.verb.as_str(), "exec" | "ping")
     }
 
-    /// Whether each line of output is shown when it comes, and not again: that of one host at a terminal.
+    /// Whether each line of output is shown when it comes, and not again at the end. This is so for a single host at
+    /// a terminal.
     fn is_streaming(&self) -> bool {
         self.selected == 1 && matches!(self.detail, Detail::Outline(_))
     }
 
-    /// What an event of such a run adds.
+    /// Returns the text for an event of such a run.
     pub(super) fn ad_hoc(&mut self, kind: &EventKind, place: Option<usize>) -> String {
         match (kind, place) {
             (EventKind::Command { line, script }, _) if self.is_past => {
@@ -163,7 +164,7 @@ impl Human {
         }
     }
 
-    /// Puts a host to those of the same outcome.
+    /// Adds a host to the group with the same outcome.
     fn settle(&mut self, place: usize, report: &HostReport) {
         let heard = self.commands.open.remove(&place).unwrap_or_default();
         let outcome = Outcome {
@@ -177,7 +178,7 @@ impl Human {
         hosts.push(place);
     }
 
-    /// All that was said, hosts with the same outcome together.
+    /// Returns the whole output, with hosts of the same outcome together.
     pub(super) fn commands_text(&self) -> String {
         let mut groups: Vec<_> = self.commands.groups.iter().collect();
         groups.sort_by_key(|(outcome, (hosts, _))| (outcome.has_failed, hosts.iter().min().copied()));
@@ -243,12 +244,12 @@ impl Human {
             state => paint(FAILED, format_args!("{n} {}", state.word())).to_string(),
         });
         let said: Vec<_> = said.collect();
-        // The order of the states is that of the model: what is fine comes first.
+        // The states have the order of the model: success comes first.
         format!("{title}: {}.   {}\n", said.join("; "), seconds(took))
     }
 }
 
-/// How a command ended, in the words of a shell's user.
+/// Describes how a command ended, in the words of a shell.
 fn head(exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit {code}"),
@@ -265,7 +266,7 @@ mod tests {
     use converge_model::event::VERSION;
     use converge_model::{Event, HostName, Problem, RunId};
 
-    /// The text of an `exec` over the hosts that `said` names: the lines of each, and the code of its command.
+    /// Returns the text of an `exec` over the hosts of `said`: each with its lines and its exit code.
     fn shown(detail: Detail, said: &[(&str, &[&str], i32)]) -> String {
         let mut human = Human::new(detail);
         let mut out = String::new();

@@ -1,5 +1,5 @@
-//! One host's drift as text: what moved on the host, apart from what the inventory newly asks for. A step that is there
-//! for both stands in both parts, each time with its own properties.
+//! The drift of one host as text: changes on the host, separate from what is new in the inventory. A step with both
+//! is in both parts, each time with the properties of that part.
 
 use converge_model::catalog::DriftMode;
 use converge_model::{Certainty, Change, HostPlan, PropertyChange, Shown, Step, TextDiff, Verb};
@@ -24,7 +24,7 @@ pub(super) fn title(section: usize) -> String {
     }
 }
 
-/// What the plan of one host says of drift, as text. Empty if there is nothing to say.
+/// Returns the drift in one host's plan as text. Empty if there is none.
 pub(super) fn drift(plan: &HostPlan, detail: Detail) -> String {
     let mut out = plan::head(plan);
     for part in lines(plan, detail).chunk_by(|(one, _), (other, _)| one == other) {
@@ -34,7 +34,7 @@ pub(super) fn drift(plan: &HostPlan, detail: Detail) -> String {
     out
 }
 
-/// A line as it is shown: of what happened, with words for it.
+/// Returns a line. A change on the host is described in words.
 pub(super) fn in_words(section: usize, line: &Line, detail: Detail) -> String {
     let text = plan::whole(line, detail);
     let Line::Step(step, _) = line else { return text };
@@ -47,7 +47,7 @@ pub(super) fn in_words(section: usize, line: &Line, detail: Detail) -> String {
     }
 }
 
-/// The lines of what a plan says of drift, by section.
+/// Returns the lines of a plan's drift, by section.
 pub(super) fn lines(plan: &HostPlan, detail: Detail) -> Vec<(usize, Line)> {
     let (ignored, counted): (Vec<_>, Vec<_>) = plan.steps.iter().partition(|step| is_ignored(step, plan));
     let (owed, counted): (Vec<_>, Vec<_>) = counted.into_iter().partition(|step| step.owed);
@@ -60,7 +60,7 @@ pub(super) fn lines(plan: &HostPlan, detail: Detail) -> Vec<(usize, Line)> {
     lines.chain(plan::skipped(plan, 1)).collect()
 }
 
-/// Whether nobody wants to hear of a step, or of any that it follows from.
+/// Whether a step, or every step that it follows from, has drift="ignore".
 fn is_ignored(step: &Step, plan: &HostPlan) -> bool {
     let ignores = |step: &Step| step.drift.mode == DriftMode::Ignore;
     if step.because.is_empty() {
@@ -70,7 +70,7 @@ fn is_ignored(step: &Step, plan: &HostPlan) -> bool {
     plan.steps.iter().filter(causes).all(ignores)
 }
 
-/// What was done on the host, where a step says what an apply would do about it: the one is the other turned round.
+/// Describes what happened on the host. A step says what an apply would do about it, which is the reverse.
 fn what_happened(step: Step) -> Step {
     let verb = match step.change.verb {
         Verb::Create => Verb::Remove,
@@ -86,18 +86,18 @@ fn what_happened(step: Step) -> Step {
         diff: one.diff.map(|diff| TextDiff { unified: turned(&diff.unified), ..diff }),
         ..one
     };
-    // What an apply would come to, and cannot know yet, was not there.
+    // A value that the apply does not know yet was not on the host, so skip it.
     let is_known = |one: &PropertyChange| !matches!(one.before, Shown::Unknown(_));
     let properties = step.change.properties.into_iter().map(turned).filter(is_known).collect();
     let change = Change { verb, properties, certainty: Certainty::Exact, irreversible: None };
     Step { change, ..step }
 }
 
-/// A difference turned round: in each block the lines that went come first, as usual.
+/// Reverses a difference. In each block the removed lines come first, as usual.
 fn turned(unified: &str) -> String {
     let mut out = String::with_capacity(unified.len());
     let mut came = String::new();
-    // By whole lines: a text may end without a line break, and another line comes last here.
+    // Work on whole lines: the text may end without a line break, and the last line may move.
     for line in unified.lines() {
         match line.as_bytes().first() {
             Some(b'-') => came.push_str(&format!("+{}\n", &line[1..])),
@@ -111,7 +111,7 @@ fn turned(unified: &str) -> String {
     out + &came
 }
 
-/// The head of a hunk with its sides changed: `@@ -1,2 +1,3 @@`.
+/// Swaps the sides in the head of a hunk: `@@ -1,2 +1,3 @@`.
 fn hunk(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     match words.as_slice() {
@@ -122,7 +122,7 @@ fn hunk(line: &str) -> String {
     }
 }
 
-/// The words for what happened on the host.
+/// Returns the words for a change on the host.
 pub(super) fn words(verb: Verb) -> &'static str {
     match verb {
         Verb::Create => "added by hand",
@@ -132,7 +132,7 @@ pub(super) fn words(verb: Verb) -> &'static str {
     }
 }
 
-/// The step with those of its properties that moved on the host, or with the others; none where it has none of these.
+/// Returns the step with its properties that changed on the host, or with the other ones. None if there are none.
 fn part(step: &Step, corrective: bool) -> Option<Step> {
     let wanted = if corrective { step.is_corrective() } else { step.is_intentional() };
     let of_part = |(place, _): &(usize, _)| step.moved(*place) == corrective;

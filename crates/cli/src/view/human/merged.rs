@@ -1,30 +1,30 @@
-//! The plans of all hosts as one, step by step: hosts share every step that is the same on them, whatever else differs.
-//! This file owns which hosts a step is shown for, and the order; the lines of a step belong to [`plan`](super::plan) and
-//! [`outline`](super::outline).
+//! The plans of all hosts in one: a step that is the same on several hosts is shown once. This file decides which
+//! hosts a step is shown for, and the order. [`plan`](super::plan) and [`outline`](super::outline) write the lines of
+//! a step.
 //!
-//! Steps are shown by the hosts that they are on. Within one set of hosts they keep the order in which they are carried out.
+//! Steps are grouped by their hosts. Within one set of hosts they keep the order in which they are carried out.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use converge_model::{Address, Blocked, Step};
 
-/// The plans of hosts that were looked at so far.
+/// The plans of the hosts so far.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
-    /// The places of the entries, in the order of steps.
+    /// The indexes of the entries, in the order of the steps.
     order: Vec<usize>,
     entries: Vec<Entry>,
     known: HashMap<Key, usize>,
 }
 
-/// What tells one step of a plan from another.
+/// Identifies a step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     section: usize,
     address: Address,
     is_action: bool,
-    /// How many steps before it, on one host, have the same address.
+    /// How many steps with the same address come before it on one host.
     nth: usize,
 }
 
@@ -32,38 +32,38 @@ struct Key {
 #[derive(Debug)]
 struct Entry {
     key: Key,
-    /// Whether it is carried out on one of its hosts: not if nothing can be done there.
+    /// Whether it is carried out on at least one host. A host that cannot be applied does not count.
     counts: bool,
-    /// By its whole text: the step as it is on these hosts.
+    /// The step on groups of hosts, by its whole text.
     variants: HashMap<String, Variant>,
 }
 
-/// A step as it is on some hosts.
+/// A step on some hosts.
 #[derive(Debug)]
 struct Variant {
     line: Line,
     hosts: Vec<usize>,
 }
 
-/// What is shown of a resource.
+/// One shown item of a resource.
 #[derive(Clone, Debug)]
 pub(super) enum Line {
     /// A step, and the addresses of the steps that it waits for.
     Step(Box<Step>, Vec<Address>),
-    /// A resource that waits for one that cannot be planned.
+    /// A resource that waits for another one that cannot be planned.
     Skipped(Blocked),
 }
 
-/// A line for the hosts of a set.
+/// A line for a set of hosts.
 pub(super) struct Shown<'a> {
-    /// The part of the plan that it belongs to, as [`Merged::add`] was told.
+    /// The section of the plan, as it was passed to [`Merged::add`].
     pub(super) section: usize,
     pub(super) line: &'a Line,
-    /// The host whose name stands for that of each host in it.
+    /// The host whose name is in the line, if each host of the set has its own name there.
     pub(super) named: Option<usize>,
 }
 
-/// Hosts, and the lines that are for all of them alone.
+/// Hosts, and the lines that belong to exactly these hosts.
 pub(super) type Set<'a> = (Vec<usize>, Vec<Shown<'a>>);
 
 impl Line {
@@ -80,8 +80,8 @@ impl Line {
 }
 
 impl Merged {
-    /// Adds the lines of the host at `place`, each with its section and its whole text, in their order. `counts`: whether
-    /// its steps are carried out.
+    /// Adds the lines of the host at index `place`, in order. Each has its section and its whole text. `counts`:
+    /// whether its steps are carried out.
     pub(super) fn add(&mut self, place: usize, counts: bool, lines: Vec<(usize, String, Line)>) {
         let mut seen: HashMap<Key, usize> = HashMap::new();
         let mut after = None;
@@ -99,7 +99,7 @@ impl Merged {
         }
     }
 
-    /// The place of the entry `key`; a new one comes behind the entry at `after`.
+    /// Returns the index of the entry `key`. A new one is added after the entry `after`.
     fn entry(&mut self, key: Key, after: Option<usize>) -> usize {
         if let Some(at) = self.known.get(&key) {
             return *at;
@@ -112,7 +112,7 @@ impl Merged {
         at
     }
 
-    /// The lines by the hosts that they are for. `names` are the names of all hosts, by place.
+    /// Returns the lines, grouped by their hosts. `names` has the names of all hosts, by index.
     pub(super) fn sets(&self, names: &[&str]) -> Vec<Set<'_>> {
         let mut sets: Vec<Set<'_>> = Vec::new();
         let mut places: HashMap<Vec<usize>, usize> = HashMap::new();
@@ -130,8 +130,8 @@ impl Merged {
         sets
     }
 
-    /// The variants of all entries with their places in the order, and their hosts. Those that differ in the name of their
-    /// host alone are one.
+    /// Returns the variants of all entries, with their index in the order and their hosts. Variants that differ only
+    /// in the name of their host are merged.
     fn shown(&self, names: &[&str]) -> Vec<(usize, Vec<usize>, Shown<'_>)> {
         let mut shown = Vec::new();
         let mut alone: HashMap<_, Vec<(usize, usize, &Line)>> = HashMap::new();
@@ -159,7 +159,7 @@ impl Merged {
         shown
     }
 
-    /// The steps that are carried out, each once however many hosts it is on.
+    /// Returns the steps that are carried out, each one once for all its hosts.
     pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
         self.entries.iter().filter(|entry| entry.counts).filter_map(|entry| {
             entry.variants.values().find_map(|variant| match &variant.line {
@@ -171,21 +171,21 @@ impl Merged {
 }
 
 impl Key {
-    /// The key with [`HOST`] in the place of the host's name.
+    /// Returns the key with [`HOST`] instead of the host's name.
     fn without_name(&self, name: &str) -> (usize, String, bool, usize) {
         (self.section, without_name(self.address.as_str(), name), self.is_action, self.nth)
     }
 }
 
-/// The order of sets of hosts: by their first host; of those with the same one the larger set comes first.
+/// Returns the sort key of a set of hosts: its first host; then the larger set comes first.
 pub(super) fn order(hosts: &[usize]) -> (Option<usize>, Reverse<usize>) {
     (hosts.first().copied(), Reverse(hosts.len()))
 }
 
-/// Stands for the name of a host where the names of several would stand.
+/// Replaces the name of a host in a line for several hosts.
 pub(super) const HOST: &str = "HOST";
 
-/// `text` with [`HOST`] in the place of `name`, where that is a whole word.
+/// Replaces `name` with [`HOST`] in `text`, if it is a whole word.
 pub(super) fn without_name(text: &str, name: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let mut out = String::with_capacity(text.len());

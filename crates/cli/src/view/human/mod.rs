@@ -1,8 +1,8 @@
-//! The terminal view: a fold over the events of a run that says which lines each of them adds. It prints nothing itself
-//! and knows no clock, so that a run in the history reads like the one that was watched.
+//! The terminal view: folds the events of a run and returns the lines for each event. It prints nothing and uses no
+//! clock, so a run from the history looks like the original.
 //!
-//! The plan is shown once every selected host has been looked at or given up, hosts with the same plan together; then
-//! each result as it comes; then one line that sums up.
+//! The plan is shown when every selected host was looked at or given up; hosts with the same plan are shown together.
+//! Then each result is shown as it comes, and at the end one line as a summary.
 
 mod ad_hoc;
 mod drift;
@@ -29,42 +29,42 @@ pub(crate) use plan::{Detail, skewed};
 use super::paint::{FAILED, FAINT, STRONG, paint};
 use super::text::{count, fold_names, harmless, seconds};
 
-/// The view. [`Human::event`] gives the text that an event adds to the results.
+/// The view. [`Human::event`] returns the text that an event adds to the results.
 #[derive(Debug)]
 pub(crate) struct Human {
     detail: Detail,
     verb: String,
     selected: usize,
-    /// The hosts in the order in which they were first heard of: that of the inventory.
+    /// The hosts in the order of their first events, which is that of the inventory.
     hosts: Vec<HostName>,
     places: HashMap<HostName, usize>,
-    /// What is to be said of hosts as a whole, and the hosts that it is said of.
+    /// Messages about hosts as a whole, each with its hosts.
     heads: BTreeMap<String, Vec<usize>>,
-    /// Their plans.
+    /// The merged plans.
     merged: Merged,
-    /// The hosts, by place, that were looked at or given up.
+    /// Whether each host, by index, was looked at or given up.
     looked: Vec<bool>,
     plan: PlanTotals,
     plan_is_shown: bool,
     done: VerbTotals,
-    /// The steps that count as done: one that turns out not to have stayed counts no more.
+    /// The steps that count as done. A step that failed afterwards is removed.
     counted: HashSet<(usize, Address, bool)>,
     /// How many steps were skipped.
     skipped: usize,
-    /// Why hosts did not end well, each cause with its hosts.
+    /// The reasons why hosts failed, each with its hosts.
     causes: Vec<(String, Vec<usize>)>,
     /// The actions that are owed after this run.
     owed: Vec<Address>,
-    /// How many hosts were changed, however they ended.
+    /// How many hosts were changed, in any state.
     changed: usize,
     in_sync: usize,
-    /// What a command said on the hosts.
+    /// The output of a command on the hosts.
     commands: Commands,
-    /// Whether the run is told again, long after it was.
+    /// Whether the run comes from the history.
     is_past: bool,
 }
 
-/// What the plans of all hosts come to.
+/// The totals of all hosts' plans.
 #[derive(Debug, Default)]
 struct PlanTotals {
     looked: usize,
@@ -72,28 +72,28 @@ struct PlanTotals {
     in_sync: usize,
     unreachable: usize,
     unplannable: usize,
-    /// Given up for another reason.
+    /// Hosts that were given up for another reason.
     failed: usize,
-    /// How many resources cannot be planned, on hosts of which others can.
+    /// How many resources cannot be planned, on hosts where others can.
     impossible: usize,
-    /// How many wait for one of these.
+    /// How many resources wait for one of these.
     skipped: usize,
-    /// How many hosts moved.
+    /// How many hosts drifted.
     drifted: usize,
     /// How many steps are owed from earlier runs.
     owed: usize,
     /// How many resources moved on them.
     corrective: usize,
-    /// How many resources the inventory newly asks for.
+    /// How many resources have something new in the inventory.
     intentional: usize,
 }
 
-/// How many steps of each sort.
+/// The number of steps for each verb.
 #[derive(Clone, Copy, Debug, Default)]
 struct VerbTotals([usize; 5]);
 
 impl Human {
-    /// The view of a run that has not begun.
+    /// Creates the view of a run that has not begun.
     pub(crate) fn new(detail: Detail) -> Self {
         Self {
             detail,
@@ -118,17 +118,17 @@ impl Human {
         }
     }
 
-    /// Tells of a run of the past: what it was for is said, too.
+    /// Shows a run from the history: its verb is shown too.
     pub(crate) fn of_the_past(&mut self) {
         self.is_past = true;
     }
 
-    /// Whether its lines may be broken to fit a terminal: what a command prints stays as it is.
+    /// Whether its lines may be wrapped at a terminal. The output of a command is not wrapped.
     pub(crate) fn may_break(&self) -> bool {
         self.verb != "exec"
     }
 
-    /// What `event` adds to the results; often nothing.
+    /// Returns the text that `event` adds to the results. It is often empty.
     pub(crate) fn event(&mut self, event: &Event) -> String {
         let place = event.host.as_ref().map(|host| self.place(host));
         match (&event.kind, place) {
@@ -167,7 +167,7 @@ impl Human {
         self.hosts.len() - 1
     }
 
-    /// The name of a host, padded so that what follows stands in one column.
+    /// Returns the name of a host, padded so that the next column is aligned.
     fn name(&self, place: usize) -> String {
         let width = self.hosts.iter().map(|host| host.as_str().len()).max().unwrap_or_default();
         let name = self.hosts[place].as_str();
@@ -205,8 +205,8 @@ impl Human {
         self.looked_at(place)
     }
 
-    /// Counts a host that was looked at or given up. What is to be applied is shown after the last one; a run that only
-    /// plans shows it at its end, with the time it took.
+    /// Counts a host that was looked at or given up. An apply shows its plan after the last host. A plan shows it at
+    /// its end, with the time that it took.
     fn looked_at(&mut self, place: usize) -> String {
         self.looked[place] = true;
         self.plan.looked += 1;
@@ -253,7 +253,7 @@ impl Human {
         self.plan_text(Detail::Full)
     }
 
-    /// The plans of all hosts, with so much of them: what is to be said of hosts as a whole, then the steps.
+    /// Returns the plans of all hosts with this detail: messages about hosts as a whole, then the steps.
     fn plan_text(&self, detail: Detail) -> String {
         let names: Vec<&str> = self.hosts.iter().map(HostName::as_str).collect();
         let mut out = String::new();
@@ -262,7 +262,7 @@ impl Human {
         for (text, hosts) in &self.heads {
             let mut hosts = hosts.clone();
             hosts.sort_unstable();
-            // What is said of hosts as a whole stands above their own steps.
+            // Messages about hosts as a whole come before their steps.
             match blocks.iter_mut().find(|(of, head, _)| *of == hosts && head.is_empty()) {
                 Some((_, head, _)) => *head = text,
                 None => blocks.push((hosts, text, Vec::new())),
@@ -278,7 +278,7 @@ impl Human {
         out + &legend.lines("-v")
     }
 
-    /// Lines that are for the same hosts.
+    /// Returns the lines for the same hosts.
     fn lines(&self, lines: &[Shown<'_>], names: &[&str], detail: Detail, legend: &mut Legend) -> String {
         let mut out = String::new();
         for part in lines.chunk_by(|one, other| one.section == other.section) {
@@ -316,7 +316,7 @@ impl Human {
         out
     }
 
-    /// The line above what is said of some hosts.
+    /// Returns the title of some hosts.
     fn title(&self, hosts: &[usize]) -> String {
         let names = fold_names(hosts.iter().map(|place| self.hosts[*place].as_str()));
         match hosts.len() {
@@ -333,7 +333,7 @@ impl Human {
             n => Some(format!("{n} hosts will change ({})", totals.words(PLANNED))),
         };
         let (head, said) = match self.verb.as_str() {
-            // Of hosts that nobody could look at it is not known whether they moved.
+            // If no host could be looked at, it is not known whether hosts drifted.
             "drift" if self.plan.given_up() == self.plan.looked => ("Drift", None),
             "drift" => ("Drift", Some(self.plan.drift())),
             _ => ("Plan", change),
@@ -366,7 +366,7 @@ impl Human {
         match step.outcome {
             StepOutcome::Skipped { .. } => {
                 self.skipped += 1;
-                // At a terminal they are counted at the end: they would push the cause off the screen.
+                // A terminal counts them at the end. Their lines would push the cause off the screen.
                 if matches!(self.detail, Detail::Outline(_)) {
                     return String::new();
                 }
@@ -388,17 +388,17 @@ impl Human {
             }
         }
         match (self.looked[place], report.state) {
-            // Nothing is asked of it, and it was not contacted.
+            // The inventory declares nothing for it, so it was not contacted.
             (false, HostState::InSync) => self.looked_at(place),
             (false, _) => self.given_up(place, report),
-            // The plan has said why.
+            // The plan has shown the reason already.
             (true, HostState::Unplannable) => String::new(),
             (true, _) if self.verb == "apply" => result::host(&self.name(place), report),
             (true, _) => String::new(),
         }
     }
 
-    /// What is left to show of a run that was cut off: the plans that waited for those of other hosts.
+    /// Returns the rest of a run that was cut off: the plans that waited for other hosts' plans.
     pub(crate) fn cut_off(&mut self) -> String {
         let plan = if self.is_ad_hoc() {
             self.commands_text()
@@ -429,7 +429,7 @@ impl Human {
 
     fn apply_line(&self, states: &[(HostState, u32)], took: u64) -> String {
         let of = |state: HostState| states.iter().find(|(s, _)| *s == state).map_or(0, |(_, n)| *n as usize);
-        // A run that was told by an older version says nothing of hosts that were changed and failed.
+        // A run recorded by an older version does not count hosts that changed and failed.
         let hosts = self.changed.max(of(HostState::Changed));
         let changed = match hosts {
             0 if self.plan.changing == 0 && self.causes.is_empty() => Some("nothing to change".to_owned()),
@@ -454,7 +454,7 @@ impl Human {
     }
 }
 
-/// How many steps of each sort some lines are.
+/// Counts the steps in some lines by verb.
 fn summary(lines: &[Shown<'_>]) -> String {
     let mut totals = VerbTotals::default();
     let mut skipped = 0;
@@ -469,7 +469,7 @@ fn summary(lines: &[Shown<'_>]) -> String {
 }
 
 impl Human {
-    /// Why hosts did not end well, a line each: in a long run all else of it is far above.
+    /// Returns why hosts failed, one line each. In a long run everything else is far above.
     fn cause_lines(&self) -> String {
         let line = |cause| format!("{} {}\n", paint(FAILED, '!'), self.cause(cause));
         let mut lines: String = self.causes.iter().take(CAUSES).map(line).collect();
@@ -480,14 +480,14 @@ impl Human {
         lines
     }
 
-    /// A cause with its hosts.
+    /// Returns a cause with its hosts.
     fn cause(&self, (cause, hosts): &(String, Vec<usize>)) -> String {
         let mut hosts = hosts.clone();
         hosts.sort_unstable();
         format!("{} {cause}", fold_names(hosts.iter().map(|place| self.hosts[*place].as_str())))
     }
 
-    /// What is left after a run that did not end well, and what to type: at a terminal.
+    /// Returns what is left after a failed run, and what to type next. Only at a terminal.
     fn next(&self) -> String {
         if self.causes.is_empty() || !matches!(self.detail, Detail::Outline(_)) {
             return String::new();
@@ -513,12 +513,12 @@ impl PlanTotals {
         self.given_up() == 0 && self.impossible == 0
     }
 
-    /// How many hosts could not be planned at all.
+    /// Returns how many hosts could not be planned at all.
     fn given_up(&self) -> usize {
         self.unreachable + self.unplannable + self.failed
     }
 
-    /// What could not be planned, which comes before all else.
+    /// Returns what could not be planned, which comes first.
     fn shortfall(&self) -> Vec<String> {
         let mut said = Vec::new();
         match self.given_up() {
@@ -537,7 +537,7 @@ impl PlanTotals {
         said
     }
 
-    /// What moved, and what waits for an apply.
+    /// Returns what drifted, and what waits for an apply.
     fn drift(&self) -> String {
         let moved = match self.drifted {
             0 => "no host drifted".to_owned(),
@@ -556,13 +556,13 @@ impl PlanTotals {
     }
 }
 
-/// How many hosts that did not end well are named again at the end.
+/// How many failed hosts are named again at the end.
 const CAUSES: usize = 5;
 
-/// The longest name of a host that others are padded to.
+/// Longer names of hosts do not change the padding of the others.
 const NAME_WIDTH: usize = 20;
 
-/// The states that the last line names where there are any.
+/// The states that the last line names, if hosts ended in them.
 const BAD: &[HostState] = &[
     HostState::Failed,
     HostState::Reverted,
@@ -574,7 +574,7 @@ const BAD: &[HostState] = &[
     HostState::NotStarted,
 ];
 
-/// One step of each sort, and several, in the order of [`Verb`].
+/// The words for one step and for several, in the order of [`Verb`].
 type Words = [(&'static str, &'static str); 5];
 
 const PLANNED: Words = [

@@ -1,5 +1,5 @@
-//! The outline of a plan, for a terminal: a step a line, in the width that there is. A module folds to one line. Details
-//! stand below a step if they are small, or if they would surprise; the rest is counted, and shown with `-v`.
+//! The outline of a plan for a terminal: one line for each step, in the available width. A module folds to one line.
+//! Details are shown below a step if they are small or surprising. All others are counted, and shown with `-v`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,29 +12,29 @@ use super::{PLANNED, VerbTotals};
 use crate::view::paint::{ACTION, ADDED, CHANGED, FAILED, FAINT, paint, sign};
 use crate::view::text::{count, cut, harmless, middle};
 
-/// From so many steps that surprise nobody on, a module is one line.
+/// A module with at least this many unsurprising steps is folded to one line.
 const FOLD: usize = 4;
-/// A difference of at most so many lines is shown whole.
+/// A difference with at most this many lines is shown completely.
 const SMALL: usize = 8;
-/// What of a line an address may take.
+/// The part of a line that an address may take.
 const ADDRESS_SHARE: (usize, usize) = (3, 5);
-/// How far below a step its details are.
+/// The indent of the details below a step.
 const INDENT: &str = "      ";
 
-/// What is said once of all steps of an outline.
+/// Notes that are shown once for all steps of an outline.
 #[derive(Debug, Default)]
 pub(super) struct Legend {
     guarded: usize,
     waiting: usize,
-    /// What steps wait for, in the order of the plan.
+    /// The steps that others wait for, in the order of the plan.
     awaited: Vec<Address>,
-    /// Why steps cannot be reverted, each with how many there are.
+    /// Why steps cannot be reverted, each with the number of steps.
     lasting: BTreeMap<String, usize>,
     /// Whether something was left out.
     is_short: bool,
 }
 
-/// The outline of lines that are for the same hosts. Each may come with the name of a host, for which `HOST` stands.
+/// Returns the outline of lines for the same hosts. Each line may have the name of a host that `HOST` replaces.
 pub(super) fn lines(lines: &[(&Line, Option<&str>)], width: usize, legend: &mut Legend) -> String {
     let steps = lines.iter().filter_map(|(line, _)| match line {
         Line::Step(step, on) => Some((&**step, on.as_slice())),
@@ -60,7 +60,7 @@ pub(super) fn lines(lines: &[(&Line, Option<&str>)], width: usize, legend: &mut 
                         legend.is_short = true;
                         count(n, "resource")
                     }
-                    // Each of the few has its own line.
+                    // A few resources have one line each.
                     None => blocked.address.to_string(),
                 };
                 let text = format!("{what}  skipped: {}", blocked.why);
@@ -83,7 +83,7 @@ pub(super) fn lines(lines: &[(&Line, Option<&str>)], width: usize, legend: &mut 
     all
 }
 
-/// By the reason for which resources are skipped: how many are, where they are too many for a line each.
+/// Returns the number of skipped resources for each reason, if there are too many for one line each.
 fn waiting<'a>(lines: &[(&'a Line, Option<&str>)]) -> BTreeMap<&'a str, usize> {
     let mut waiting = BTreeMap::new();
     for (line, _) in lines {
@@ -95,7 +95,7 @@ fn waiting<'a>(lines: &[(&'a Line, Option<&str>)]) -> BTreeMap<&'a str, usize> {
     waiting
 }
 
-/// The line of a module: `+ app-release[shop]: 14 steps (12 creates, 2 actions)`.
+/// Writes the line of a module: `+ app-release[shop]: 14 steps (12 creates, 2 actions)`.
 fn folded(out: &mut String, module: &str, steps: &[&Step], width: usize) {
     let mut totals = VerbTotals::default();
     steps.iter().for_each(|step| totals.count(step.change.verb));
@@ -126,7 +126,7 @@ fn step(out: &mut String, step: &Step, width: usize, legend: &mut Legend) {
     }
 }
 
-/// What changes, in one line.
+/// Returns the changes of a step in one line.
 fn summary(step: &Step, legend: &mut Legend) -> String {
     let change = &step.change;
     if change.verb == Verb::Act {
@@ -144,7 +144,7 @@ fn summary(step: &Step, legend: &mut Legend) -> String {
     told.join(", ")
 }
 
-/// One property: what comes, what goes, or both.
+/// Returns one property: its new value, its old value, or both.
 fn property(verb: Verb, one: &PropertyChange) -> String {
     if let Some(diff) = &one.diff {
         let of = |sign: char| diff.unified.lines().filter(|line| line.starts_with(sign)).count();
@@ -170,7 +170,7 @@ fn property(verb: Verb, one: &PropertyChange) -> String {
     }
 }
 
-/// A value without its colours: the line is cut as a whole.
+/// Returns a value without colours, because the line is cut as a whole.
 fn plain(value: &Value) -> String {
     match value {
         Value::Unknown(_) => "?".to_owned(),
@@ -178,7 +178,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Small differences of what is there already, and what goes with it, are shown below.
+/// Whether a property is shown below the step: small differences of existing files.
 fn is_told_below(step: &Step, one: &PropertyChange) -> bool {
     let small = |unified: &str| unified.lines().filter(|line| !line.starts_with("@@")).count() <= SMALL;
     step.change.verb == Verb::Update
@@ -195,14 +195,14 @@ fn details(out: &mut String, step: &Step, legend: &mut Legend) {
     legend.is_short |= step.change.properties.iter().any(|one| matches!(one.after, Value::Unknown(_)));
 }
 
-/// Whether a reader would want to see a step by itself.
+/// Whether a step is surprising, so that it has its own line.
 fn surprises(step: &Step) -> bool {
     let verb = matches!(step.change.verb, Verb::Remove | Verb::Replace);
     let removes = step.change.properties.iter().any(|one| one.property == "removes");
     verb || removes || step.guarded || step.owed || step.warning.is_some()
 }
 
-/// The module at the beginning of an address: `app-release[shop]`. None if it is a resource of a body.
+/// Returns the module at the beginning of an address: `app-release[shop]`. None for a resource of a body.
 fn module(address: &str) -> Option<&str> {
     let (mut depth, mut escaped) = (0_usize, false);
     for (at, c) in address.char_indices() {
@@ -234,7 +234,7 @@ impl Legend {
         }
     }
 
-    /// The lines below an outline. `more`: how everything is shown.
+    /// Returns the lines below an outline. `more` says how to show everything.
     pub(super) fn lines(&self, more: &str) -> String {
         let mut out = String::new();
         let mut say = |text: String| {

@@ -1,5 +1,5 @@
-//! One host's plan as text: a step a line, what changes below it. Hosts share the lines that are the same on them, so
-//! nothing here names a host.
+//! The plan of one host as text: one line for each step, with its changes below. Hosts share equal lines, so no line
+//! names a host.
 
 use std::fmt::Write as _;
 
@@ -14,9 +14,9 @@ use crate::view::text::{count, cut, harmless};
 /// How much of a plan is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// How many steps of each sort.
+    /// The number of steps for each verb.
     Summary,
-    /// A step a line, in a terminal of so many columns; what is small or would surprise below it.
+    /// One line for each step, for a terminal with this many columns. Small or surprising details are below it.
     Outline(usize),
     /// Long differences are cut.
     Usual,
@@ -24,9 +24,9 @@ pub(crate) enum Detail {
     Full,
 }
 
-/// The lines of one difference that are shown without `-v`.
+/// How many lines of one difference are shown without `-v`.
 const DIFF_LINES: usize = 60;
-/// The characters of one value that are shown without `-v`.
+/// How many characters of one value are shown without `-v`.
 const VALUE_WIDTH: usize = 160;
 
 impl Detail {
@@ -39,13 +39,13 @@ impl Detail {
     }
 }
 
-/// The lines of a plan, all of one section, in their order.
+/// Returns the lines of a plan, in order and all in one section.
 pub(super) fn lines(plan: &HostPlan) -> Vec<(usize, Line)> {
     let steps = plan.steps.iter().map(|step| (0, line(step, &plan.steps)));
     steps.chain(skipped(plan, 0)).collect()
 }
 
-/// The line of one of the `steps` of a plan.
+/// Returns the line of one of the `steps` of a plan.
 pub(super) fn line(step: &Step, steps: &[Step]) -> Line {
     let on = match &step.change.certainty {
         Certainty::Conditional { on, .. } => on.as_slice(),
@@ -55,13 +55,13 @@ pub(super) fn line(step: &Step, steps: &[Step]) -> Line {
     Line::Step(Box::new(step.clone()), on.collect())
 }
 
-/// What waits for a resource that cannot be planned.
+/// Returns the resources that wait for one that cannot be planned.
 pub(super) fn skipped(plan: &HostPlan, section: usize) -> impl Iterator<Item = (usize, Line)> {
     let waiting = plan.blocked.iter().filter(|blocked| blocked.because.is_some());
     waiting.map(move |blocked| (section, Line::Skipped(blocked.clone())))
 }
 
-/// A line with all that is shown of it.
+/// Returns a line with all its details.
 pub(super) fn whole(line: &Line, detail: Detail) -> String {
     let mut out = String::new();
     match line {
@@ -74,7 +74,7 @@ pub(super) fn whole(line: &Line, detail: Detail) -> String {
     out
 }
 
-/// What is to be said of the host as a whole.
+/// Returns the messages about the host as a whole.
 pub(super) fn head(plan: &HostPlan) -> String {
     let mut out = String::new();
     if let Some(holder) = &plan.busy {
@@ -105,15 +105,15 @@ pub(super) fn head(plan: &HostPlan) -> String {
     out
 }
 
-/// A problem with a few words between the address and what is wrong.
+/// Returns a problem with some words before its message.
 fn headed_problem_of(words: &str, problem: &Problem) -> String {
     self::problem(&Problem { message: format!("{words}{}", problem.message), ..problem.clone() })
 }
 
-/// By how many seconds a clock may be wrong before it matters to certificates, schedules and the times in logs.
+/// How many seconds a clock may be wrong before it affects certificates, schedules and the times in logs.
 const SKEW: u64 = 60;
 
-/// What is to be said of the clock of a host that is `skew` seconds ahead.
+/// Returns the message about the clock of a host that is `skew` seconds ahead.
 pub(super) fn clock(skew: i64) -> String {
     let mut out = String::new();
     if let Some(words) = skewed(skew) {
@@ -122,7 +122,7 @@ pub(super) fn clock(skew: i64) -> String {
     out
 }
 
-/// The words for a clock that is wrong by so many seconds that it matters.
+/// Returns the words for a wrong clock. None if the difference is too small to matter.
 pub(crate) fn skewed(skew: i64) -> Option<String> {
     let time = match skew.unsigned_abs() {
         0..=SKEW => return None,
@@ -133,12 +133,12 @@ pub(crate) fn skewed(skew: i64) -> Option<String> {
     Some(format!("the host's clock is {time} {way} the clock of this machine"))
 }
 
-/// Why a host cannot be acted on.
+/// Returns why a host cannot be acted on.
 pub(crate) fn problem(problem: &Problem) -> String {
     headed_problem("", problem)
 }
 
-/// The same behind a few painted words.
+/// Returns the same after some coloured words.
 pub(super) fn headed_problem(head: &str, problem: &Problem) -> String {
     let mut out = format!("  {} {head}", paint(FAILED, '!'));
     if let Some(address) = &problem.address {
@@ -159,7 +159,7 @@ fn note(out: &mut String, text: &str) {
     let _ = writeln!(out, "  {}", paint(FAINT, format_args!("note: {}", harmless(text))));
 }
 
-/// The lines of a step, which waits for the steps `on`.
+/// Writes the lines of a step that waits for the steps `on`.
 fn step(out: &mut String, step: &Step, on: &[Address], detail: Detail) {
     let _ = write!(out, "  {} {}", sign(step.change.verb), harmless(step.address.as_str()));
     let inline = inline(&step.change, detail);
@@ -181,7 +181,7 @@ fn step(out: &mut String, step: &Step, on: &[Address], detail: Detail) {
     }
 }
 
-/// What of a change fits behind its address: an action's command, or the one property that differs.
+/// Returns the part of a change that fits after its address: an action's command, or the only changed property.
 fn inline(change: &Change, detail: Detail) -> Option<String> {
     if change.verb == Verb::Act {
         let words: Vec<_> = change.properties.iter().map(|p| shown(&p.after, detail)).collect();
@@ -193,7 +193,8 @@ fn inline(change: &Change, detail: Detail) -> Option<String> {
     }
 }
 
-/// What comes or goes as a whole is named by its address; of what stays, one needs to know which part.
+/// Returns the values of a property. The address alone names a resource that comes or goes as a whole. For a
+/// resource that stays, the part that changes is shown.
 pub(super) fn values(verb: Verb, change: &PropertyChange, detail: Detail) -> String {
     let arrow = format!("{} -> {}", shown(&change.before, detail), shown(&change.after, detail));
     match (&change.before, &change.after) {
@@ -205,7 +206,7 @@ pub(super) fn values(verb: Verb, change: &PropertyChange, detail: Detail) -> Str
 pub(super) fn property(out: &mut String, verb: Verb, change: &PropertyChange, detail: Detail) {
     let name = harmless(&change.property);
     if let Some(diff) = &change.diff {
-        // What a file holds needs no name; one of several files does.
+        // The content of a file needs no name. One of several files does.
         if change.property != "content" {
             let _ = writeln!(out, "      {name}:");
         }
@@ -231,7 +232,7 @@ pub(super) fn shown(value: &Shown, detail: Detail) -> String {
     }
 }
 
-/// The lines of a difference. The head of its only hunk says nothing that the lines do not.
+/// Writes the lines of a difference. The head of an only hunk adds nothing, so it is skipped.
 fn diff(out: &mut String, diff: &TextDiff, detail: Detail) {
     let hunks = diff.unified.lines().filter(|line| line.starts_with("@@")).count();
     let lines = || diff.unified.lines().filter(|line| hunks > 1 || !line.starts_with("@@"));

@@ -1,4 +1,4 @@
-//! The end of a step, and the end of a host, as text.
+//! The end of a step and the end of a host as text.
 
 use std::fmt::Write as _;
 
@@ -9,15 +9,15 @@ use super::plan::{headed_problem, problem, values};
 use crate::view::paint::{FAILED, FAINT, paint, sign};
 use crate::view::text::{count, harmless, seconds};
 
-/// The lines of a failed step's output that are shown; all of them are in the events.
+/// How many lines of a failed step's output are shown. The events have all of them.
 const OUTPUT_LINES: usize = 20;
-/// Steps that are quicker than this many milliseconds do not say how long they took.
+/// The duration of a step is shown if it is at least this many milliseconds.
 const WORTH_SAYING: u64 = 1000;
 
-/// What a step did beyond its plan: so many lines of it are shown; all are in the events.
+/// How many lines are shown of a step's effects beyond its plan. The events have all of them.
 const UNFORESEEN_LINES: usize = 20;
 
-/// The lines of a step of the host called `name`.
+/// Returns the lines of a step on the host `name`.
 pub(super) fn step(name: &str, result: &StepResult, detail: Detail) -> String {
     let mut out = outcome(name, result);
     for beyond in result.unforeseen.iter().take(UNFORESEEN_LINES) {
@@ -59,7 +59,7 @@ fn outcome(name: &str, result: &StepResult) -> String {
     }
 }
 
-/// What is so since a step failed; none where nothing is known of it, or all is as it was.
+/// Returns the state after a failed step. None if it is not known, or if nothing changed.
 fn since(back: PutBack, stands: &Stands) -> Option<String> {
     let stands = match stands {
         Stands::Unknown | Stands::Unchanged => None,
@@ -95,7 +95,8 @@ fn tail(out: &mut String, output: &str) {
     }
 }
 
-/// The lines of a host that was given up before it could be planned: they name no host, so that equal ones are a group.
+/// Returns the lines of a host that was given up before its plan. They do not name the host, so that hosts with equal
+/// lines are shown together.
 pub(super) fn given_up(report: &HostReport) -> String {
     let word = paint(FAILED, report.state.word());
     match report.problems.as_slice() {
@@ -104,7 +105,7 @@ pub(super) fn given_up(report: &HostReport) -> String {
     }
 }
 
-/// Why a host did not end well, in a few words: its first step that failed, or else its first problem.
+/// Returns in a few words why a host failed: its first failed step, otherwise its first problem.
 pub(super) fn cause(report: &HostReport) -> String {
     let state = report.state.word();
     let failed = report.results.iter().filter(|result| !result.may_fail).find_map(|result| {
@@ -127,7 +128,7 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// The lines of a host's end: none where its steps have said everything.
+/// Returns the lines for a host's end. Empty if its steps have shown everything.
 pub(super) fn host(name: &str, report: &HostReport) -> String {
     let is_fine = matches!(report.state, HostState::Changed | HostState::InSync | HostState::Pending);
     let mut out = match (is_fine, report.problems.as_slice()) {

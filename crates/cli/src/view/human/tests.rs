@@ -1,4 +1,4 @@
-//! What people see of a run, from events made by hand.
+//! The text of runs, from test events.
 
 use converge_model::catalog::DriftMode;
 use converge_model::event::VERSION;
@@ -380,7 +380,7 @@ fn what_a_step_did_beyond_its_plan_stands_below_it() {
     assert!(many.ends_with("unforeseen: 3 more\n"), "{many}");
 }
 
-/// The report of a host that made a file, failed at the next step and never came to a third one.
+/// The report of a host that created a file, failed at the next step and skipped a third one.
 fn failed_report() -> HostReport {
     let result = |at: &str, verb: Verb, outcome: StepOutcome| match result(at, verb, outcome, 0) {
         EventKind::StepFinished { result } => result,
@@ -517,7 +517,7 @@ fn a_long_difference_is_cut_unless_all_is_asked_for() {
     assert!(view_with(Detail::Full, events()).contains("      +99\n"));
 }
 
-/// A file that is new, with so many lines.
+/// A new file with `lines` lines.
 fn new_file(at: &str, lines: usize) -> Step {
     let unified = (0..lines).map(|n| format!("+line {n}\n")).collect();
     let diff = Some(TextDiff { unified, cut: false });
@@ -606,7 +606,7 @@ fn an_outline_is_a_step_a_line_and_says_once_what_is_common() {
     let steps = [package("nginx"), package("curl"), waits].into_iter().chain(module).chain([key, gone, long]);
     let events = vec![started("plan", 1), ("a", planned(&plan(3, steps.collect()))), finished(&[])];
     let shown = view_with(Detail::Outline(80), events);
-    // Longer sentences wrap where they are printed.
+    // Longer sentences are wrapped later, when they are printed.
     let mut steps = shown.lines().filter(|line| line.starts_with("  "));
     assert!(steps.all(|line| line.chars().count() <= 80 || !line.contains('[')), "{shown}");
     insta::assert_snapshot!(shown, @r#"

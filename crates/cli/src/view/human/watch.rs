@@ -1,4 +1,4 @@
-//! The news of the daemon as text: a line each, and below drift that was found what differs.
+//! The news of the daemon as text: one line each. The differences are below new drift.
 
 use converge_model::{Address, HostPlan};
 use converge_server::{News, NewsKind, responses, span};
@@ -8,7 +8,7 @@ use super::drift::drift;
 use crate::view::paint::{ADDED, CHANGED, FAILED, FAINT, STRONG, paint};
 use crate::view::text::{count, harmless, seconds};
 
-/// What `news` says; `plan` is what was found where it tells of drift. Looks that found nothing are told with `-v`.
+/// Returns the text of `news`. `plan` has the details of new drift. Looks without findings are shown only with `-v`.
 pub(crate) fn news(news: &News, plan: Option<&HostPlan>, detail: Detail) -> String {
     let Some(words) = words(&news.watch, detail) else { return String::new() };
     let at = paint(FAINT, format_args!("{:.0}", news.at));

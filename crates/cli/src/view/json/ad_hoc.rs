@@ -1,4 +1,4 @@
-//! What `exec` and `ping` come to on a host.
+//! The results of `exec` and `ping` on a host.
 
 use converge_model::ad_hoc::{Answer, Exit, Ran};
 use serde::Serialize;

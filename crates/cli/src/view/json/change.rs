@@ -1,4 +1,4 @@
-//! What a step changes, property by property.
+//! The changes of a step, property by property.
 
 use converge_model::{Certainty, Change, PropertyChange, Shown};
 use serde::Serialize;
@@ -19,7 +19,7 @@ pub(super) struct Property<'a> {
     certainty: Sureness,
     /// Why a value is not known.
     why: Option<&'a str>,
-    /// Whether a value holds a secret; `********` stands for it.
+    /// Whether a value holds a secret. It is shown as `********`.
     secret: bool,
     /// The difference of two texts, in unified form.
     diff: Option<&'a str>,
@@ -27,13 +27,13 @@ pub(super) struct Property<'a> {
     diff_cut: bool,
 }
 
-/// How sure the plan is.
+/// The certainty of a change.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Sureness {
     /// It happens as listed.
     Exact,
-    /// It depends on what earlier steps bring.
+    /// It depends on the result of earlier steps.
     Conditional,
     /// A value is known only after the step.
     Unknown,
@@ -55,7 +55,7 @@ pub(super) fn properties(change: &Change) -> Vec<Property<'_>> {
 }
 
 impl<'a> Property<'a> {
-    /// A property of a step that is so certain.
+    /// Creates a property of a step with this certainty.
     pub(super) fn new(change: &'a PropertyChange, certainty: Sureness) -> Self {
         let PropertyChange { property, before, after, diff } = change;
         let why = [before, after].into_iter().find_map(|value| match value {

@@ -1,9 +1,9 @@
-//! Mistakes, warnings and notes: of an inventory, of arguments, of the machine that the command runs on.
+//! Mistakes, warnings and notes about an inventory, the arguments, or the controller.
 
 use converge_lang::diagnostic::{Files, Severity};
 use serde::Serialize;
 
-/// One of them.
+/// A diagnostic.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Diagnostic<'a> {
@@ -17,10 +17,10 @@ pub(crate) struct Diagnostic<'a> {
     exit_code: Option<u8>,
 }
 
-/// Where a thing is written.
+/// A place in a file.
 #[derive(Clone, Copy, Default, Serialize)]
 struct Place<'a> {
-    /// The path as it is shown.
+    /// The path in its shown form.
     file: Option<&'a str>,
     /// From 1.
     line: Option<usize>,
@@ -29,25 +29,25 @@ struct Place<'a> {
 }
 
 impl<'a> Diagnostic<'a> {
-    /// A failure that ends the command.
+    /// Creates a failure that ends the command.
     pub(crate) fn failure(code: &'a str, message: &'a str, help: Option<&'a str>, exit: u8) -> Self {
         let severity = word(Severity::Error);
         Self { severity, code, message, help, host: None, place: Place::default(), exit_code: Some(exit) }
     }
 
-    /// A warning; the command goes on.
+    /// Creates a warning. The command goes on.
     pub(crate) fn warning(message: &'a str, help: Option<&'a str>) -> Self {
         let severity = word(Severity::Warning);
         let (host, place) = (None, Place::default());
         Self { severity, code: "cli::warning", message, help, host, place, exit_code: None }
     }
 
-    /// Says which host it is about.
+    /// Sets the host that it is about.
     pub(crate) fn of_host(self, host: &'a str) -> Self {
         Self { host: Some(host), ..self }
     }
 
-    /// What the language found. An error ends the command with the code `exit`, if there is one.
+    /// Converts a diagnostic of the language. An error ends the command with the exit code `exit`, if it is given.
     pub(crate) fn of_language(
         found: &'a converge_lang::Diagnostic,
         files: &'a Files,

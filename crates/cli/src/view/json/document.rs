@@ -1,4 +1,5 @@
-//! What commands print that make no run: answers about the inventory, the history, this machine and the program.
+//! The output of commands that are not runs: answers about the inventory, the history, the controller and the
+//! program.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -64,13 +65,13 @@ pub(crate) enum Document<'a> {
     /// A file that a command wrote.
     Written {
         file: &'a Path,
-        /// The text that was added at its end; none if the file is new.
+        /// The text that was added at its end. None if the file is new.
         added: Option<&'a str>,
     },
     SecretName {
         name: &'a str,
     },
-    /// `secrets get`: the one line that holds a secret, which was asked for.
+    /// `secrets get`: the only line with a secret, because the user asked for it.
     Secret {
         name: &'a str,
         value: &'a str,
@@ -89,7 +90,7 @@ pub(crate) enum Document<'a> {
     },
 }
 
-/// A run of the past.
+/// A run from the history.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Run<'a> {

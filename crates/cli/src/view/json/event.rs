@@ -11,7 +11,7 @@ use super::plan::{Holder, Plan, PlanProblem, problems};
 use super::result::Outcome;
 use super::{text, time};
 
-/// One event: whose it is, and what happened.
+/// One event: its run, its host, and what happened.
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
     run: &'a str,
@@ -105,7 +105,7 @@ impl<'a> From<&'a EventKind> for What<'a> {
             EventKind::RunStarted { verb, hosts, by, at } => {
                 Self::RunStarted { verb, hosts: *hosts, by: text(by), at: time(*at) }
             }
-            // For people it is words: `waiting for another run`.
+            // The model has words for people: `waiting for another run`.
             EventKind::HostState { phase } => Self::HostPhase { phase: phase.replace(' ', "-") },
             EventKind::Planned { plan, machine, skew } => Self::Planned {
                 plan: Plan::from(plan),

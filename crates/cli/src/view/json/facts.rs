@@ -1,4 +1,4 @@
-//! What a host says of itself, under kebab-case names.
+//! The facts of a host, with kebab-case names.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ struct User<'a> {
 impl<'a> From<&'a converge_model::Facts> for Facts<'a> {
     fn from(facts: &'a converge_model::Facts) -> Self {
         let os = &facts.os;
-        // The agent sends only what it could read as JSON.
+        // The agent sends only facts that it could parse as JSON.
         let own = |(name, json): &'a (String, String)| (name.as_str(), parsed(json));
         Self {
             hostname: &facts.hostname,
@@ -123,7 +123,7 @@ impl<'a> From<&'a converge_model::facts::Interface> for Interface<'a> {
     }
 }
 
-/// JSON text as a value; the text itself if it is not JSON.
+/// Parses JSON text. Returns the text as a string if it is not JSON.
 pub(super) fn parsed(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_else(|_| Value::from(json))
 }

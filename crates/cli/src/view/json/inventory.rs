@@ -1,4 +1,4 @@
-//! Hosts, groups, rollouts and variables, as an inventory says them.
+//! The hosts, groups, rollouts and variables of an inventory.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::facts::parsed;
 
-/// An inventory as a whole.
+/// The whole inventory.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Inventory<'a> {
@@ -34,7 +34,7 @@ pub(crate) struct Host<'a> {
     place: Written<'a>,
 }
 
-/// Where a node is written.
+/// The place of a node in a file.
 #[derive(Serialize)]
 struct Written<'a> {
     file: Option<&'a str>,
@@ -54,7 +54,7 @@ struct Connection<'a> {
     r#become: Become,
 }
 
-/// What the daemon does about a host.
+/// The drift policy of a host.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Policy<'a> {
@@ -96,7 +96,7 @@ struct Rollout<'a> {
     place: Written<'a>,
 }
 
-/// A variable of a host, and where its value comes from.
+/// A variable of a host, and the source of its value.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Variable<'a> {
@@ -212,14 +212,14 @@ impl<'a> From<&'a converge_lang::Rollout> for Rollout<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// The variables of a host, an object each.
+    /// Returns the variables of a host, one object each.
     pub(crate) fn variables(&self, explanations: &'a [Explanation]) -> Vec<Variable<'a>> {
         explanations.iter().map(|explanation| Variable::new(self.name, explanation)).collect()
     }
 }
 
 impl<'a> Variable<'a> {
-    /// A variable of a host.
+    /// Creates a variable of a host.
     pub(crate) fn new(host: &'a str, explanation: &'a Explanation) -> Self {
         Self {
             host,
@@ -245,14 +245,14 @@ impl<'a> From<&'a Definition> for OneDefinition<'a> {
 }
 
 impl<'a> From<&'a str> for Written<'a> {
-    /// `file:line`.
+    /// Parses `file:line`.
     fn from(place: &'a str) -> Self {
         let found = place.rsplit_once(':');
         Self { file: found.map(|(file, _)| file), line: found.and_then(|(_, line)| line.parse().ok()) }
     }
 }
 
-/// `3`, or `10%`.
+/// Shows a share as `3` or `10%`.
 fn share(share: converge_lang::Share) -> String {
     match share {
         converge_lang::Share::Count(count) => count.to_string(),

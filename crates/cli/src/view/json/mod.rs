@@ -1,6 +1,6 @@
-//! `--json`: one object a line, for programs. The format is public and documented in docs/json.md, so its types are
-//! here and nowhere else: the model's types may change with the code, these may only grow. A test holds them against
-//! the page and against docs/json-samples.jsonl.
+//! `--json`: one object per line, for programs. The format is public and documented in docs/json.md. So it has its
+//! own types here: the model's types may change with the code, and these may only get new fields. A test compares
+//! them with the page and with docs/json-samples.jsonl.
 
 mod ad_hoc;
 mod change;
@@ -28,41 +28,41 @@ pub(crate) use self::facts::Facts;
 pub(crate) use self::inventory::{Host, Inventory, Variable};
 use super::text::steers;
 
-/// The version of the format. Within a version fields and types are added, and none is renamed or removed.
+/// The version of the format. Within a version, fields and types are added. None is renamed or removed.
 const VERSION: u16 = 2;
 
-/// What stands for a value that holds a secret.
+/// Replaces a value that holds a secret.
 const SECRET: &str = "********";
 
-/// Whether `--json` was given: a failure may end the process where no screen is at hand.
+/// Whether `--json` was given. It is global, because a failure may end the process when there is no screen.
 static CHOSEN: AtomicBool = AtomicBool::new(false);
 
-/// From now on failures are told as JSON, too.
+/// Makes failures JSON from now on.
 pub(crate) fn choose() {
     CHOSEN.store(true, Ordering::Relaxed);
 }
 
-/// Whether failures are told as JSON.
+/// Whether failures are shown as JSON.
 pub(crate) fn is_chosen() -> bool {
     CHOSEN.load(Ordering::Relaxed)
 }
 
-/// An event of a run as one line.
+/// Returns an event of a run as one line.
 pub(crate) fn event(event: &Event) -> String {
     versioned(&event::Line::from(event))
 }
 
-/// A document as one line.
+/// Returns a document as one line.
 pub(crate) fn document(document: &Document<'_>) -> String {
     versioned(document)
 }
 
-/// News of the daemon as one line. Their form is the server's own: receivers of notifications get the same.
+/// Returns news of the daemon as one line. The server defines their form, because notifications have the same one.
 pub(crate) fn news(news: &News) -> String {
     line(news)
 }
 
-/// An object, and the version of the format before it.
+/// An object with the version of the format before its fields.
 #[derive(Serialize)]
 struct Versioned<'a, T> {
     version: u16,
@@ -74,10 +74,10 @@ fn versioned<T: Serialize>(object: &T) -> String {
     line(&Versioned { version: VERSION, line: object })
 }
 
-/// `value` as one line of JSON in which nothing steers a terminal: what could is written as `\u202e`, which reads back
-/// as the same text.
+/// Returns `value` as one line of JSON. Characters that could control a terminal are written as escapes like
+/// `\u202e`, which parse to the same text.
 fn line(value: &impl Serialize) -> String {
-    // Plain data with text keys always serialises.
+    // Plain data with string keys can always be serialised.
     let json = serde_json::to_string(value).unwrap_or_default();
     let mut out = String::with_capacity(json.len() + 1);
     for c in json.chars() {
@@ -91,12 +91,12 @@ fn line(value: &impl Serialize) -> String {
     out
 }
 
-/// A text that is empty where there is none.
+/// Returns None for an empty text.
 fn text(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A time that the model keeps in milliseconds since the epoch; none for 0, which old records hold.
+/// Converts the model's time in milliseconds since the epoch. None for 0, which old records have.
 fn time(milliseconds: u64) -> Option<Timestamp> {
     let milliseconds = i64::try_from(milliseconds).ok().filter(|time| *time > 0)?;
     Timestamp::from_millisecond(milliseconds).ok()

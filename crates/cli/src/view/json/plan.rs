@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::change::{Property, Sureness, properties};
 use super::time;
 
-/// What an apply would do on a host.
+/// The plan of an apply on a host.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Plan<'a> {
@@ -42,7 +42,7 @@ struct PlannedStep<'a> {
     drift: Moved<'a>,
 }
 
-/// Who moved, and what the daemon does about it.
+/// The cause of drift, and the daemon's response.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Moved<'a> {
@@ -51,7 +51,7 @@ struct Moved<'a> {
     mode: DriftMode,
 }
 
-/// Who moved.
+/// The cause of drift.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Mover {
@@ -61,7 +61,7 @@ enum Mover {
     Always,
 }
 
-/// Why nothing can be done on a host.
+/// Why a host cannot be planned.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct PlanProblem<'a> {
@@ -70,7 +70,7 @@ pub(super) struct PlanProblem<'a> {
     help: Option<&'a str>,
 }
 
-/// A resource that an apply leaves as it is.
+/// A resource that an apply does not change.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct BlockedResource<'a> {
@@ -118,7 +118,7 @@ impl<'a> From<&'a HostPlan> for Plan<'a> {
 }
 
 impl<'a> PlannedStep<'a> {
-    /// A step of a plan of these steps.
+    /// Converts a step of a plan. `steps` has all steps of the plan.
     fn new(step: &'a Step, steps: &'a [Step]) -> Self {
         let (on, why) = match &step.change.certainty {
             Certainty::Exact => (&[][..], None),
@@ -161,7 +161,7 @@ impl<'a> From<&'a Step> for Moved<'a> {
     }
 }
 
-/// What is wrong with a host.
+/// Converts the problems of a host.
 pub(super) fn problems(problems: &[Problem]) -> Vec<PlanProblem<'_>> {
     problems.iter().map(PlanProblem::from).collect()
 }

@@ -1,4 +1,4 @@
-//! How a step ended.
+//! The result of a step.
 
 use converge_model::{PutBack, Stands, StepOutcome, StepResult, Verb};
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::change::{Property, Sureness, properties};
 use super::text;
 
-/// A step and how it ended.
+/// A step and its result.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Outcome<'a> {
@@ -25,7 +25,7 @@ pub(super) struct Outcome<'a> {
     took_ms: u64,
 }
 
-/// How it ended.
+/// The result.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Word {
@@ -37,7 +37,7 @@ enum Word {
     Owed,
 }
 
-/// What became of what a failed step had replaced.
+/// What happened to the old state after a failed step.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Restored {
@@ -45,7 +45,7 @@ enum Restored {
     Stuck,
 }
 
-/// How a resource stands after a failed step.
+/// The state of a resource after a failed step.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Standing {
@@ -80,7 +80,7 @@ impl<'a> From<&'a StepResult> for Outcome<'a> {
 }
 
 impl<'a> Outcome<'a> {
-    /// Says how it ended.
+    /// Sets the result.
     fn ended(self, outcome: &'a StepOutcome) -> Self {
         match outcome {
             StepOutcome::Done => self,

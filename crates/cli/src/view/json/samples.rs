@@ -1,5 +1,5 @@
-//! One line of every type, as docs/json-samples.jsonl holds them: a change of the format shows there.
-//! `CONVERGE_WRITE_DOCS=1` writes them anew. Whether docs/json.md describes them is tested beside the other pages.
+//! One line of every type, as in docs/json-samples.jsonl, so that a change of the format is visible there.
+//! `CONVERGE_WRITE_DOCS=1` writes the file again. Another test checks that docs/json.md describes these lines.
 
 use std::fs;
 use std::path::Path;
@@ -55,7 +55,7 @@ fn host() -> HostName {
     HostName::new("web1").unwrap()
 }
 
-/// A change with a property of every sort.
+/// A change with a property of every form.
 fn change() -> Change {
     let diff = TextDiff { unified: "@@ -1 +1 @@\n-welcome\n+hello\n".to_owned(), cut: false };
     let content = PropertyChange { diff: Some(diff), ..PropertyChange::new("content", "8 bytes", "6 bytes") };
@@ -137,7 +137,7 @@ fn holder() -> Holder {
     Holder { run: RUN.to_owned(), by: "ada@laptop".to_owned(), since: 1_795_260_890, held: 65 }
 }
 
-/// What a run of `exec` and one of `ping` tell.
+/// The events of a run of `exec` and of a run of `ping`.
 fn ad_hoc() -> Vec<EventKind> {
     let ends = [
         Exit::Code(1),
