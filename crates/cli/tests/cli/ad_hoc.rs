@@ -1,4 +1,4 @@
-//! `exec` and `ping` on hosts whose roots are folders: what is run, what is shown of it, and what is kept.
+//! `exec` and `ping` on hosts whose roots are folders: the commands that run, the shown output, and the kept records.
 
 use std::fs;
 use std::process::{Child, Stdio};
@@ -8,7 +8,7 @@ use crate::world::{Said, World, timeless};
 
 const CANARY: &str = "canary-hunter2";
 
-/// Two hosts that are folders of this machine, and one that nobody reaches.
+/// Two hosts that are folders of this machine, and one that cannot be reached.
 fn hosts() -> World {
     let world = World::new();
     world.write("converge.kdl", "project \"shop\"\ninventory \"inventory.kdl\"\n");
@@ -140,7 +140,7 @@ fn a_run_is_shown_again_as_it_looked_with_its_command() {
     assert_eq!(world.run(&["ping", "web"]).exit, 0);
     let verbs = |verb: &str| world.run(&["history", "--verb", verb]).out.lines().skip(1).count();
     assert_eq!((verbs("exec"), verbs("ping")), (2, 1));
-    // What was asked meanwhile is no apply to come back to.
+    // An `exec` or `ping` meanwhile is no run with a plan, so `last` does not find it.
     let none = world.run(&["plan", "--failed-from", "last"]);
     assert!(none.exit == 1 && none.err.contains("no run was recorded yet"), "{}", none.err);
 }
@@ -161,7 +161,7 @@ fn ping_says_who_is_there_and_who_is_not() {
     assert!(world.run(&["ping", "wbe"]).err.contains("web"));
 }
 
-/// Waits until a file of the world is there.
+/// Waits until a file of the world exists.
 fn wait_for(world: &World, path: &str) {
     let started = Instant::now();
     while !world.project().join(path).exists() {

@@ -1,4 +1,4 @@
-//! The absences of `docs/architecture.md`, checked: who never depends on whom, and what stands nowhere but in one place.
+//! Checks the rules of `docs/architecture.md`: forbidden dependencies, and words that may be in one place only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::world::repository;
 
-/// What each package needs to be built, its own tests and build scripts left out.
+/// Returns the dependencies of each package for its build, without its tests and build scripts.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
         .args([
@@ -102,7 +102,7 @@ fn who_never_reaches_whom() {
     assert_eq!(with_clap, ["converge-cli"], "only the command line knows clap");
 }
 
-/// The sources of a crate: path and text without comments.
+/// Returns the sources of a crate: each path, and the text without comments.
 fn sources(of: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     walk(&repository().join("crates").join(of).join("src"), &mut found);
@@ -126,7 +126,7 @@ fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
 fn nowhere(crates: &[&str], words: &[&str], but: &[&str]) {
     for (path, code) in crates.iter().flat_map(|of| sources(of)) {
         let excused = but.iter().any(|file| path.ends_with(file));
-        // What a test does is its own affair.
+        // Tests may break this rule.
         let code = code.split("#[cfg(test)]").next().unwrap_or_default();
         let found: Vec<_> = words.iter().filter(|word| code.contains(**word)).collect();
         assert!(excused || found.is_empty(), "{} holds {found:?}", path.display());
@@ -151,7 +151,7 @@ fn the_language_does_no_io() {
     );
 }
 
-/// The code of a crate that no test is: path and text.
+/// Returns the code of a crate without its tests: each path and text.
 fn code(of: &str) -> impl Iterator<Item = (PathBuf, String)> {
     let is_code = |path: &Path| {
         let for_tests =
@@ -163,7 +163,7 @@ fn code(of: &str) -> impl Iterator<Item = (PathBuf, String)> {
     all.map(move |(path, code)| (path, without_tests(code)))
 }
 
-/// What is special about a kind, the kind says.
+/// Only the kind itself may contain what is special about it.
 #[test]
 fn the_agent_names_no_kind() {
     let kinds: Vec<_> =
@@ -174,7 +174,7 @@ fn the_agent_names_no_kind() {
     }
 }
 
-/// What a package manager or a packet filter is called stands in its back end, and in the kind that is about it alone.
+/// The name of a package manager or packet filter is only in its back end, and in the kind for it alone.
 #[test]
 fn kinds_name_no_back_end() {
     let words = ["apt", "dpkg", "nft"];
@@ -188,7 +188,7 @@ fn kinds_name_no_back_end() {
     }
 }
 
-/// Times and findings go in, decisions and news come out.
+/// The daemon's decisions depend only on the times and results that are passed in.
 #[test]
 fn what_the_daemon_decides_is_pure() {
     let impure =

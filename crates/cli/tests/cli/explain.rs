@@ -1,4 +1,4 @@
-//! `explain` of a whole host: its groups, its connection, all its variables.
+//! `explain` for a whole host: its groups, its connection, all its variables.
 
 use std::fs::File;
 

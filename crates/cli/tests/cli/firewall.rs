@@ -1,5 +1,5 @@
-//! What the policies of the module `firewall` are in the words of nft(8): each case `CASE.kdl` that has a policy has them
-//! in `CASE.nft`. The module writes a typed policy, and the back end renders it.
+//! The policies of the module `firewall` in the syntax of nft(8): for each case `CASE.kdl` with a policy, `CASE.nft`
+//! has the rules. The module writes a typed policy, and the back end renders it.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use converge_resources::{Kind as _, Reader};
 
 use crate::world::repository;
 
-/// The parameters of the policy that a body has; none where it has none, or does not load.
+/// Returns the parameters of a body's policy. None if it has none, or does not load.
 fn policy_of(body: &str) -> Option<Params> {
     let module = repository().join("modules/firewall");
     let mut sources = MemorySources::new().file("site.kdl", format!("host \"h\"\non \"h\" {{\n{body}\n}}\n"));
@@ -31,7 +31,7 @@ fn policy_of(body: &str) -> Option<Params> {
     resources.into_iter().find(|one| one.kind == "firewall-policy").map(|one| one.params)
 }
 
-/// The rules of a policy, as nft reads them.
+/// Returns the rules of a policy in the syntax of nft.
 fn rules(params: &Params) -> Option<String> {
     let mut reader = Reader::new(params, None);
     let Wish::Policy(policy) = FirewallPolicy::decode(&mut reader) else { return None };

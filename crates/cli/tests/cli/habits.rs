@@ -1,5 +1,5 @@
-//! Habits of people who come from other tools: `habits.txt` holds what they write, what the message must contain, its
-//! grade and the message itself. `CONVERGE_WRITE_DOCS=1` writes the messages anew; nothing writes the grades but a reader.
+//! Habits of users of other tools. `habits.txt` has what they type, the required parts of the message, its grade and
+//! the message itself. `CONVERGE_WRITE_DOCS=1` writes the messages again. Only a reader changes the grades.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,20 +10,20 @@ use crate::world::{World, repository, timeless};
 /// The lowest grade of a message, from 1 (useless) to 5 (says what to write).
 const LOWEST: u8 = 4;
 
-/// So begins each habit; its title follows.
+/// The beginning of each habit. Its title follows.
 const TITLE: &str = "\n=== ";
 
-/// One habit, as the file holds it.
+/// One habit in the file.
 #[derive(Debug, Default)]
 struct Habit {
     title: String,
-    /// The grade of the message, as a reader gave it.
+    /// The grade that a reader gave the message.
     grade: u8,
-    /// The arguments of `converge`; or the file of another test that holds the message.
+    /// The arguments of `converge`, or the file of another test with the message.
     place: Place,
     /// The files of the project: a path and a text.
     files: Vec<(String, String)>,
-    /// What the message must contain, one piece a line.
+    /// The required parts of the message, one per line.
     says: String,
     /// The message.
     shown: String,
@@ -32,11 +32,11 @@ struct Habit {
 /// Where the message of a habit is tested.
 #[derive(Debug)]
 enum Place {
-    /// Here, by running these arguments.
+    /// In this test, by running these arguments.
     Here(String),
     /// In this file of the repository: its message needs a second host or a real service.
     Elsewhere(String),
-    /// Nowhere, for this reason: it has no message of its own.
+    /// Not tested, for this reason: it has no message of its own.
     LeftOut(String),
 }
 
@@ -93,7 +93,7 @@ impl Habit {
         text
     }
 
-    /// What the tool says of it now.
+    /// Returns the tool's current message.
     fn message(&self) -> Option<String> {
         match &self.place {
             Place::Here(arguments) => Some(self.run(arguments)),
@@ -111,9 +111,9 @@ impl Habit {
         timeless(lines.join("\n").trim_matches('\n'))
     }
 
-    /// What is wrong with `message`.
+    /// Returns the flaws of `message`.
     fn flaws(&self, message: &str) -> Vec<String> {
-        // The message breaks its lines where the terminal ends.
+        // The message is wrapped to the terminal's width.
         let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
         let missing = self.says.lines().filter(|piece| !piece.is_empty() && !words.contains(*piece));
         let mut flaws: Vec<_> = missing.map(|piece| format!("{}: lacks {piece}", self.title)).collect();

@@ -1,11 +1,11 @@
-//! What was done is told again: the list of runs, a run as it looked, and the hosts that it lost.
+//! The history: the list of runs, a run as it was shown, and the hosts that failed in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::world::{Said, World};
 
-/// A project with one host whose root is a folder, and one that nobody reaches.
+/// A project with one host whose root is a folder, and one host that cannot be reached.
 fn two_hosts() -> World {
     let world = World::new();
     world.write(
@@ -17,7 +17,7 @@ fn two_hosts() -> World {
     world
 }
 
-/// Where the histories are.
+/// Returns the folder of the histories.
 fn histories(world: &World) -> PathBuf {
     world.project().join("../home/.local/state/converge/history")
 }
@@ -203,7 +203,7 @@ fn without_an_inventory_the_project_last_used_from_the_folder_is_meant() {
     let note = "the history of [world]/project/inventory.kdl, the project last used from this folder:\n";
     assert_eq!((said.exit, said.out.as_str(), said.err.as_str()), (0, fine(&with), note));
     assert!(world.run(&["history", "last"]).out.contains("apply of ada@"));
-    // Another folder has used nothing; and a project that lies here is meant before all others.
+    // No project was used in the other folder. A project in the working folder has priority.
     let elsewhere = world.project().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     assert_eq!(world.run_in(&elsewhere, &["history"]).exit, 1);

@@ -1,7 +1,7 @@
-//! Values that would be more than a value where they are written. Every text of every case of every built-in module is
-//! lengthened by what ends a line, a directive or a quotation: it is refused, or the files have as many lines and
-//! directives as before. Every text of the examples of every kind gets a line break: it is refused, or the kind says that
-//! it may have several lines.
+//! Values that could break out of their place in a file. The test adds the end of a line, a directive or a quotation
+//! to every text in every case of every built-in module. Either the value is refused, or the files keep their number
+//! of lines and directives. It also adds a line break to every text in the examples of every kind. Either the value
+//! is refused, or the kind says that it may have several lines.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use converge_model::KindInfo;
 
 use crate::world::repository;
 
-/// What a value is lengthened by.
+/// The texts that are added to a value.
 const HOSTILE: [&str; 8] = [
     "\nevil on",
     "\r\n[evil]\r\nenabled = true",
@@ -25,7 +25,8 @@ const HOSTILE: [&str; 8] = [
     "\\",
 ];
 
-/// Parameters that are lines of a file, of a shell or of a page as they stand, by their documentation; contents of files.
+/// Parameters that are inserted unchanged into a file, a shell or a page, as their documentation says. Also contents
+/// of files.
 const AS_THEY_STAND: [&str; 12] = [
     "raw",
     "main",
@@ -41,7 +42,7 @@ const AS_THEY_STAND: [&str; 12] = [
     "content",
 ];
 
-/// The texts of kinds that may have line breaks: contents, scripts, and words of a command.
+/// Texts of kinds that may have line breaks: contents, scripts, and words of a command.
 const SEVERAL_LINES: [&str; 9] = [
     "block content",
     "command",
@@ -72,13 +73,13 @@ fn a_text_of_a_kind_is_one_line_unless_the_kind_says_otherwise() {
                 matches!(outcome, Ok(CaseOutcome::Resources(_)))
             };
             if !is_accepted(&example.kdl) {
-                // It needs a file of the project.
+                // The example needs a file of the project.
                 continue;
             }
             for literal in literals(&example.kdl, &schema.name) {
                 let (before, after) = example.kdl.split_at(literal.end);
                 tried += 1;
-                // An `id` is a part of an address, and goes nowhere else.
+                // An `id` is only a part of an address.
                 let is_value = literal.place.last().is_some_and(|param| param != "id");
                 if is_value && is_accepted(&format!("{before}\\nevil{after}")) {
                     accepted.insert(literal.place.join(" "));
@@ -123,7 +124,7 @@ struct Written {
     text: String,
 }
 
-/// The cases of all built-in modules, without those that are about a mistake.
+/// Returns the cases of all built-in modules that compile without a mistake.
 fn cases() -> Vec<Written> {
     let mut cases = Vec::new();
     for module in BUILTIN {
@@ -144,8 +145,8 @@ fn cases() -> Vec<Written> {
 }
 
 impl Written {
-    /// What became of the files where one of `literals` is lengthened and they have another shape. A value that is refused
-    /// does not count.
+    /// Returns the places where adding a hostile text to one of `literals` changes the shape of the files. A refused
+    /// value does not count.
     fn torn(&self, loader: &Loader, literals: &[Literal]) -> Vec<String> {
         if literals.is_empty() {
             return Vec::new();
@@ -156,7 +157,7 @@ impl Written {
         let lengthened = literals.iter().flat_map(|literal| HOSTILE.map(|hostile| (literal, hostile)));
         let torn = lengthened.filter_map(|(literal, hostile)| {
             let (before, after) = self.text.split_at(literal.end);
-            // Rust escapes these texts as KDL does.
+            // Rust escapes these texts in the same way as KDL.
             let escaped = format!("{hostile:?}");
             let found = self.shape(loader, &format!("{before}{}{after}", &escaped[1..escaped.len() - 1]))?;
             let place = literal.place.join(" ");
@@ -165,7 +166,7 @@ impl Written {
         torn.collect()
     }
 
-    /// The shape of the files that the case with this text writes, unless it is refused.
+    /// Returns the shape of the files that the case with this text writes. None if it is refused.
     fn shape(&self, loader: &Loader, text: &str) -> Option<Shape> {
         let CaseOutcome::Resources(resources) = Case::read(&self.path, text).ok()?.run(loader) else {
             return None;
@@ -175,17 +176,17 @@ impl Written {
     }
 }
 
-/// What a program makes of the contents of its files.
+/// The structure of the files, as a program reads it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Shape {
     lines: usize,
-    /// How often each sign stands that ends a directive, opens or closes a block, or begins a comment.
+    /// How often each sign occurs that ends a directive, opens or closes a block, or begins a comment.
     signs: [usize; 4],
     is_open: bool,
 }
 
 impl Shape {
-    /// Of files in which a semicolon ends a directive, and quotations hold any sign.
+    /// Returns the shape of files in which a semicolon ends a directive, and quotations may contain any sign.
     fn of_blocks<'a>(contents: impl Iterator<Item = &'a str>) -> Self {
         let mut shape = Self::default();
         let mut quote = None;
@@ -208,8 +209,8 @@ impl Shape {
         Self { is_open: quote.is_some(), ..shape }
     }
 
-    /// Of files in which a line is an option. A semicolon begins a comment behind a blank; the other signs only at the
-    /// beginning of a line.
+    /// Returns the shape of files in which each line is an option. A semicolon begins a comment after a blank. The
+    /// other signs do so only at the beginning of a line.
     fn of_ini<'a>(contents: impl Iterator<Item = &'a str>) -> Self {
         let mut shape = Self::default();
         for line in contents.map(str::trim) {
@@ -223,9 +224,9 @@ impl Shape {
 
 /// A quoted text in a case or an example.
 struct Literal {
-    /// Where its closing quote is.
+    /// The position of its closing quote.
     end: usize,
-    /// The names of the nodes that it stands in, its parameter the last.
+    /// The names of its nodes, from the outermost to the parameter.
     place: Vec<String>,
 }
 
@@ -236,7 +237,7 @@ impl Literal {
     }
 }
 
-/// The quoted texts of the nodes of `owner`, a kind or a module, that are plain values.
+/// Returns the quoted texts that are plain values in the nodes of `owner`, a kind or a module.
 fn literals(text: &str, owner: &str) -> Vec<Literal> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -252,7 +253,7 @@ fn literals(text: &str, owner: &str) -> Vec<Literal> {
     found
 }
 
-/// Where the quotation ends whose text begins at `from`.
+/// Returns the end of the quotation whose text begins at `from`.
 fn closing(text: &str, from: usize) -> Option<usize> {
     let mut is_escaped = false;
     for (at, sign) in text[from..].char_indices() {
@@ -265,7 +266,8 @@ fn closing(text: &str, from: usize) -> Option<usize> {
     None
 }
 
-/// The names of the nodes that are open where `before` ends, and of the property that it ends with: `nginx site listen`.
+/// Returns the names of the nodes that are open at the end of `before`, and of the property there: `nginx site
+/// listen`.
 fn place(before: &str) -> Vec<String> {
     let mut open: Vec<String> = Vec::new();
     let mut node = String::new();

@@ -1,12 +1,12 @@
-//! Which file uses which: no circles in any crate, and in `lang` the order of the folders, in which what is read first knows
-//! nothing of what is read after it.
+//! Checks which file uses which. No crate has cycles. In `lang` the folders have an order: earlier stages of reading
+//! do not use later ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::world::repository;
 
-/// The folders of `lang` and the files beside them, the uppermost first: each uses what stands below it alone.
+/// The folders of `lang` and the files beside them, from the top. Each uses only those below it.
 const ORDER: [&str; 12] = [
     "lib, case, fuzz, analysis",
     "inventory",
@@ -22,7 +22,7 @@ const ORDER: [&str; 12] = [
     "source",
 ];
 
-/// The modules that each file uses, by the paths of modules: `syntax::parse`.
+/// The modules that each file uses, with their module paths: `syntax::parse`.
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
@@ -48,7 +48,7 @@ fn no_file_of_the_language_uses_one_that_uses_it() {
     assert_eq!(circles(&uses("lang").unwrap()), Vec::<&String>::new());
 }
 
-/// Elsewhere a file may use what stands in the file of its folder: that one holds what all in the folder share.
+/// In other crates a file may use the file of its folder, which has what all files in the folder share.
 #[test]
 fn no_file_uses_one_that_uses_it() {
     let crates = std::fs::read_dir(repository().join("crates")).unwrap();
@@ -67,7 +67,7 @@ fn no_file_uses_one_that_uses_it() {
     assert_eq!(found, Vec::<String>::new());
 }
 
-/// The files that lead back to themselves.
+/// Returns the files that use themselves through others.
 fn circles(uses: &Uses) -> Vec<&String> {
     let leads_back = |user: &&String| {
         let mut seen = BTreeSet::new();
@@ -95,7 +95,7 @@ fn a_path_is_found_in_every_form() {
     assert_eq!(paths("#[cfg(test)]\nmod tests { use crate::x; }"), Vec::<String>::new());
 }
 
-/// What each file of a crate uses of it, tests aside.
+/// Returns what each file of a crate uses in the crate, without tests.
 fn uses(package: &str) -> std::io::Result<Uses> {
     let root = repository().join("crates").join(package).join("src");
     let mut files = Vec::new();
@@ -106,7 +106,7 @@ fn uses(package: &str) -> std::io::Result<Uses> {
         let own: Vec<String> = module.split("::").map(str::to_owned).collect();
         let of_path = |path: Vec<String>| {
             let mut prefixes = (1..=path.len()).rev().map(|length| path[..length].join("::"));
-            // What stands at the root of the crate is handed on from somewhere else.
+            // A name at the root of the crate is re-exported from elsewhere.
             prefixes.find(|prefix| modules.contains_key(prefix)).unwrap_or_else(|| "lib".to_owned())
         };
         let found = paths(&std::fs::read_to_string(file)?, &own).into_iter().map(of_path);
@@ -127,7 +127,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// `syntax/parse.rs` is `syntax::parse`, `schema/mod.rs` is `schema`.
+/// Converts `syntax/parse.rs` to `syntax::parse`, and `schema/mod.rs` to `schema`.
 fn module_of(file: &Path) -> Vec<String> {
     let path = file.with_extension("");
     let mut parts: Vec<String> = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -135,9 +135,9 @@ fn module_of(file: &Path) -> Vec<String> {
     parts
 }
 
-/// The paths of the crate in `text`, from its root on; `own` is the module that `text` is.
+/// Returns the paths from the crate's root in `text`. `own` is the module of `text`.
 fn paths(text: &str, own: &[String]) -> Vec<Vec<String>> {
-    // A file ends with its own tests; those in a file of their own are left out as files.
+    // A file ends with its own tests. Tests in separate files are skipped as files.
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let code: String =
         code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
@@ -168,7 +168,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Reads one tree of a `use`, or one path; what follows it.
+/// Reads one tree of a `use`, or one path. Returns the rest of the text.
 fn tree<'a>(text: &'a str, base: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
     let mut path = base.to_vec();
     let mut rest = text.trim_start();

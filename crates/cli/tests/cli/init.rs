@@ -1,11 +1,11 @@
-//! `init`: a project from options and from answers at a terminal, and what it refuses.
+//! `init`: a project from options and from answers at a terminal, and the cases that it refuses.
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use crate::world::{Said, World, timeless};
 
-/// Runs `init` at a terminal with these lines typed; the exit code and the screen.
+/// Runs `init` at a terminal with these typed lines. Returns the exit code and the screen.
 fn at_terminal(world: &World, arguments: &str, typed: &str) -> (Option<i32>, String) {
     let plain = world.command(&[]);
     let program = plain.get_program().to_str().unwrap();
@@ -22,7 +22,7 @@ fn at_terminal(world: &World, arguments: &str, typed: &str) -> (Option<i32>, Str
     (child.wait().unwrap().code(), shown)
 }
 
-/// Runs `init` without a terminal where it must fail, and leave everything as it is.
+/// Runs `init` without a terminal. It must fail and change nothing.
 fn refused(world: &World, arguments: &[&str]) -> String {
     let before = world.traces();
     let Said { exit, out, err } = world.run(&[&["init"], arguments].concat());

@@ -1,4 +1,4 @@
-//! `inventories/`: each project is copied, made ready and checked by the very commands of its README.
+//! `inventories/`: each project is copied, prepared and checked with the commands of its README.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::world::{Said, World, repository};
 
-/// The first commands of a section: those that need no host.
+/// Returns the first commands of a section, which need no host.
 fn commands(section: &str) -> String {
     let text = fs::read_to_string(repository().join("inventories/README.md")).unwrap();
     let (_, section) = text.split_once(&format!("\n## {section}\n")).unwrap();
@@ -15,7 +15,7 @@ fn commands(section: &str) -> String {
     fence.split_once("```").unwrap().0.to_owned()
 }
 
-/// Runs shell lines in the repository, as somebody whose home is that of the world.
+/// Runs shell lines in the repository, as a user whose home is in the world.
 fn run(world: &World, lines: &str) -> Said {
     let tool = Path::new(env!("CARGO_BIN_EXE_converge")).parent().unwrap().display();
     let mut shell = Command::new("/bin/sh");

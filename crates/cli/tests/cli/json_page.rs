@@ -1,5 +1,6 @@
-//! docs/json.md is what `--json` prints: its tables are held against the samples and against what commands print, field
-//! by field and both ways. The schema is made of them. `CONVERGE_WRITE_DOCS=1` writes it anew.
+//! Checks that docs/json.md describes the output of `--json`. Its tables are compared with the samples and with the
+//! output of commands, field by field and in both directions. The schema is made from the tables.
+//! `CONVERGE_WRITE_DOCS=1` writes it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,11 +18,11 @@ type Fields = BTreeMap<String, String>;
 
 /// The tables of the page.
 struct Page {
-    /// The fields of each object by its heading, each with its type.
+    /// The fields of each object, by its heading. Each field has a type.
     objects: BTreeMap<String, Fields>,
-    /// The fields that a line has beside those of its own; none for an object inside a line.
+    /// The common fields of a line, beside its own. Not present for an object inside a line.
     around: BTreeMap<String, Fields>,
-    /// Where something was seen: `step`, `step.kind`.
+    /// The types and fields that occurred: `step`, `step.kind`.
     seen: BTreeSet<String>,
 }
 
@@ -50,7 +51,7 @@ impl Page {
         page
     }
 
-    /// Holds a line of output against the page.
+    /// Compares a line of output with the page.
     fn check(&mut self, line: &str) {
         let mut object: Map<String, Value> = serde_json::from_str(line).unwrap();
         let name = [&object["type"], object.get("event").unwrap_or(&Value::Null)].map(Value::as_str);
@@ -90,7 +91,7 @@ impl Page {
                 Value::Number(number) => name == "integer" && !number.is_f64(),
                 _ => false,
             },
-            // What is empty says nothing of what is in it.
+            // An empty list shows nothing about its items.
             (Kind::List(_), Value::Array(items)) if items.is_empty() => return,
             (Kind::List(inner), Value::Array(items)) => {
                 items.iter().for_each(|item| self.value(inner, item, at, line));
@@ -110,7 +111,7 @@ impl Page {
         self.seen.insert(at.to_owned());
     }
 
-    /// What the page tells of and nothing showed.
+    /// Returns what the page describes and no output has shown.
     fn unseen(&self) -> Vec<String> {
         let of_object = |(name, fields): (&String, &Fields)| {
             let fields = fields.keys().map(|field| format!("{name}.{field}")).collect::<Vec<_>>();
@@ -119,8 +120,8 @@ impl Page {
         self.objects.iter().flat_map(of_object).filter(|at| !self.seen.contains(at)).collect()
     }
 
-    /// The same as a JSON Schema, an object a line. Types of lines and fields that it does not know are valid: they may
-    /// be added.
+    /// Returns the tables as a JSON Schema, one object per line. Unknown types of lines and unknown fields are valid,
+    /// because they may be added.
     fn schema(&self) -> String {
         let line = |(name, around): (&String, &Fields)| {
             let mut words = name.split(' ').map(|word| json!({"const": word}));
@@ -141,7 +142,7 @@ impl Page {
     }
 }
 
-/// A type, as a table writes it.
+/// A type in the syntax of the tables.
 enum Kind<'a> {
     Any,
     Plain(&'a str),
@@ -188,7 +189,7 @@ fn of_fields(fields: &Fields) -> Value {
     json!({"type": "object", "properties": properties, "required": required})
 }
 
-/// The rows of a table: a field and its type.
+/// Returns the rows of a table: each field with its type.
 fn rows(text: &str) -> Fields {
     let rows = text.lines().filter(|line| line.starts_with("| `"));
     let row = |line: &str| {

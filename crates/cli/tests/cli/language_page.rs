@@ -1,4 +1,4 @@
-//! The examples of `docs/language.md` are whole inventories, and every one of them is accepted.
+//! The examples of `docs/language.md` are complete inventories, and each of them is accepted.
 
 use crate::world::{World, repository};
 

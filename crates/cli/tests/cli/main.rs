@@ -1,4 +1,4 @@
-//! Tests of the command line as a whole: the real binary, and the pages and layers that belong to it.
+//! Tests of the whole command line: the real binary, and its pages and layers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod ad_hoc;

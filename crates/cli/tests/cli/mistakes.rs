@@ -1,10 +1,10 @@
-//! Mistakes of a user: each ends with exit code 1 and one clear message, quickly, and nothing is touched.
+//! Mistakes of a user: each ends quickly with exit code 1 and one clear message, and changes nothing.
 
 use std::time::{Duration, Instant};
 
 use crate::world::{Said, World};
 
-/// A hundred times what a mistake takes: what grows without bounds takes longer on any machine.
+/// A hundred times the usual duration of a mistake. Unlimited growth takes longer than this on any machine.
 const SOON: Duration = Duration::from_secs(60);
 
 fn check(world: &World, arguments: &[&str]) -> String {

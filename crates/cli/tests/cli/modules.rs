@@ -1,4 +1,4 @@
-//! `converge module`: a module that is started passes its own tests, and cases that moved are told apart.
+//! `converge module`: a new module passes its own tests, and changed cases are reported.
 
 use crate::world::{Said, World, repository};
 

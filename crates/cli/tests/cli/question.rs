@@ -1,11 +1,11 @@
-//! The question of `apply`, at a terminal: what agrees, what does not, and the details.
+//! The question of `apply` at a terminal: answers that agree, answers that do not, and the details.
 
 use std::io::{Read, Write};
 use std::process::{ChildStdout, Command, Stdio};
 
 use crate::world::World;
 
-/// Reads what is shown until it holds `words`.
+/// Reads the screen until it contains `words`.
 fn until(screen: &mut ChildStdout, shown: &mut String, words: &str) {
     let mut piece = [0; 4096];
     while !shown.contains(words) {
@@ -15,7 +15,7 @@ fn until(screen: &mut ChildStdout, shown: &mut String, words: &str) {
     }
 }
 
-/// The command line at a terminal, with a pager that marks its lines.
+/// Returns a command at a terminal, with a pager that marks its lines.
 fn at_terminal(world: &World, arguments: &str) -> Command {
     let plain = world.command(&[]);
     let line = format!("{} {arguments}", plain.get_program().to_str().unwrap());
@@ -52,7 +52,7 @@ fn a_question_is_not_answered_by_what_was_typed_before_it() {
     let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let mut shown = String::new();
     keys.write_all(b"yes\n").unwrap();
-    // The terminal has it, and shows it.
+    // The terminal echoes the answer.
     until(&mut screen, &mut shown, "yes");
     world.write("sandbox/go", "");
     until(&mut screen, &mut shown, "Apply this?");

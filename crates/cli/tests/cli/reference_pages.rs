@@ -1,4 +1,4 @@
-//! The reference pages are what the tool says of itself. `CONVERGE_WRITE_DOCS=1` writes them anew.
+//! The reference pages have the output of the tool itself. `CONVERGE_WRITE_DOCS=1` writes them again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,7 +37,7 @@ fn the_command_line() {
     check(&repository().join("docs/cli.md"), &page);
 }
 
-/// The commands that a help lists.
+/// Returns the commands in a help text.
 fn commands(help: &str) -> Vec<String> {
     let list = help.split("\nCommands:\n").nth(1).map_or("", |rest| rest.split("\n\n").next().unwrap());
     let names = list.lines().filter_map(|line| line.split_whitespace().next());

@@ -1,4 +1,4 @@
-//! Secrets from the first key to a plan that uses them: with files that exist nowhere but in the world of the test.
+//! Secrets, from the first key to a plan that uses them. All files are in the world of the test.
 
 use std::fs;
 use std::io::Write;
@@ -32,7 +32,7 @@ impl World {
         let mut command = self.command(arguments);
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.envs(variables.iter().copied()).spawn().unwrap();
-        // A command that fails early need not read it.
+        // A command that fails early may not read its input.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         self.said(child.wait_with_output().unwrap())
     }
@@ -105,11 +105,11 @@ fn a_secret_reaches_its_targets_and_no_output() {
     }
     assert_eq!(world.read("sandbox/etc/plain"), format!("{CANARY}\n"));
     assert_eq!(world.read("sandbox/etc/url"), format!("pg://shop:{CANARY}@db\n"));
-    // Both sides of a difference: the old value is known only from the file.
+    // Check both sides of a difference. The old value is only in the file on the host.
     fine(world.run_with(&["secrets", "set", "shop/db-password"], "second-canary", &[]));
     let plan = world.run(&["plan", "-v"]);
     assert!(plan.out.contains("file[/etc/plain]") && !plan.out.contains("canary"), "{}", plan.out);
-    // The secret leaves the inventory, and with it what could be searched for.
+    // The secret is removed from the inventory, so Converge cannot search for its value any more.
     fine(world.run(&["apply", "--yes"]));
     let gone = INVENTORY.replace("{ content (secret)\"shop/db-password\" }", "{ content \"plain\" }");
     world.write("inventory.kdl", &gone.replace("url \"pg://shop:{{ password }}@db\"", "url \"none\""));

@@ -1,4 +1,4 @@
-//! What a user makes before the shop can be deployed: its archives and its secrets.
+//! The preparation of the shop by a user: its archives and its secrets.
 
 use std::fs;
 use std::process::Command;

@@ -1,10 +1,10 @@
-//! What a terminal is shown, and what a pipe: widths, colours, pages of the reference.
+//! The output at a terminal and in a pipe: widths, colours, pages of the reference.
 
 use std::process::Command;
 
 use crate::world::World;
 
-/// What a command shows at a terminal of `columns`.
+/// Returns the output of a command at a terminal of `columns`.
 fn at_terminal(world: &World, columns: usize, arguments: &str, environment: &[(&str, &str)]) -> String {
     let plain = world.command(&[]);
     let program = plain.get_program().to_str().unwrap();
@@ -17,7 +17,7 @@ fn at_terminal(world: &World, columns: usize, arguments: &str, environment: &[(&
     String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n")
 }
 
-/// The lines of `text` over `columns`, without its colours.
+/// Returns the lines of `text` with more than `columns` characters, without colours.
 fn too_long(text: &str, columns: usize) -> Vec<String> {
     let text = anstream::adapter::strip_str(text).to_string();
     text.lines().filter(|line| line.chars().count() > columns).map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! The real binary in a world of its own: a cleared environment, its own HOME, its own project.
+//! Runs the real binary in its own world: a cleared environment, its own HOME, its own project.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ pub(crate) struct World {
     temp: tempfile::TempDir,
 }
 
-/// What a command said.
+/// The output of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Said {
     /// Its exit code.
@@ -29,7 +29,7 @@ impl World {
         Self { temp }
     }
 
-    /// A copy of an example, without what was made in it.
+    /// A copy of an example, without files that were created in it.
     pub(crate) fn example(name: &str) -> Self {
         let world = Self::new();
         copy(&repository().join("examples").join(name), &world.project());
@@ -63,7 +63,7 @@ impl World {
         self.said(self.command(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap())
     }
 
-    /// A command in the project, with nothing of this process in its environment.
+    /// Returns a command in the project. Its environment has nothing from this process.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_converge"));
         command.args(arguments).current_dir(self.project()).env_clear();
@@ -72,19 +72,19 @@ impl World {
         command
     }
 
-    /// What a command said that has ended.
+    /// Returns the output of a finished command.
     pub(crate) fn said(&self, output: Output) -> Said {
         let text = |bytes: Vec<u8>| self.redact(&String::from_utf8(bytes).unwrap());
         Said { exit: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    /// `text` without where the world is.
+    /// Replaces the path of the world in `text`.
     fn redact(&self, text: &str) -> String {
         let real = self.temp.path().canonicalize().unwrap();
         text.replace(real.to_str().unwrap(), "[world]")
     }
 
-    /// Everything in the world but what the tests put there, by path.
+    /// Returns the paths of everything in the world that the tests did not put there.
     pub(crate) fn traces(&self) -> Vec<String> {
         let mut found = Vec::new();
         walk(self.temp.path(), self.temp.path(), &mut found);
@@ -124,7 +124,7 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// `text` without how long it took.
+/// Replaces the duration in `text`.
 pub(crate) fn timeless(text: &str) -> String {
     let line = |line: &str| match line.rsplit_once(".   ") {
         Some((words, time)) if time.ends_with(" s") => format!("{words}.   [time]"),
