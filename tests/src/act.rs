@@ -1,6 +1,6 @@
-//! Acts of the agent's own program in a folder that stands for a host: as a controller drives it, over standard input and
-//! output, with no connection between. For what an act costs: in instructions, which no load of the machine has a part in,
-//! and in time.
+//! Acts of the agent program in a folder that simulates a host. They are driven like a controller does, over standard
+//! input and output, without a connection. They measure the cost of an act: in instructions, which do not depend on
+//! the machine's load, and in time.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -21,13 +21,13 @@ use converge_model::{
 
 use crate::testbed;
 
-/// The program that counts instructions, and the Debian package that brings it.
+/// The program that counts instructions, and its Debian package.
 const COUNTER: (&str, &str) = ("valgrind", "valgrind");
 
-/// In memory where there is such a folder: an act waits for the disk after every file.
+/// A folder in memory, if there is one. On a disk, an act waits for the disk after every file.
 const MEMORY: &str = "/dev/shm";
 
-/// A folder that stands for a host, and what is to be in it.
+/// A folder that simulates a host, and its desired state.
 #[derive(Debug)]
 pub struct Stage {
     folder: tempfile::TempDir,
@@ -35,16 +35,16 @@ pub struct Stage {
     contents: HashMap<Digest, Vec<u8>>,
 }
 
-/// Why an act did not come to its end.
+/// Why an act did not finish as expected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The agent could not be started, or a file not be read or written.
+    /// The agent could not be started, or a file could not be read or written.
     #[error("{0}: {1}")]
     File(String, io::Error),
     /// The conversation ended early.
     #[error("talk to the agent: {0}")]
     Wire(#[from] WireError),
-    /// It ended in another way than with every resource in place.
+    /// It did not end with every resource in sync.
     #[error("the act ended otherwise than it should: {0}")]
     Ended(String),
 }
@@ -52,16 +52,16 @@ pub enum Error {
 /// Makes sure that instructions can be counted here.
 ///
 /// # Errors
-/// [`testbed::Error::Unavailable`] where the program that counts is missing and cannot be installed.
+/// [`testbed::Error::Unavailable`] if the counting program is missing and cannot be installed.
 pub fn can_count() -> Result<(), testbed::Error> {
     testbed::install(&[COUNTER])
 }
 
 impl Stage {
-    /// `count` files that are not there yet, each with a content of its own.
+    /// Declares `count` new files, each with its own content.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// If the folder cannot be created.
     pub fn files(count: u32) -> Result<Self, Error> {
         let mut stage = Self::new()?;
         for number in 0..count {
@@ -75,10 +75,10 @@ impl Stage {
         Ok(stage)
     }
 
-    /// `count` folders of releases, of which five are to stay.
+    /// Creates `count` folders of releases, of which five should be kept.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// If the folder cannot be created.
     pub fn releases(count: u32) -> Result<Self, Error> {
         let mut stage = Self::new()?;
         let releases = stage.host().join("srv/releases");
@@ -91,26 +91,28 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Looks and acts with the agent at `agent`; how long the act took, from the start of the program to its end.
+    /// Looks and acts with the agent at `agent`. Returns the duration of the act, from the start of the program to
+    /// its end.
     ///
     /// # Errors
-    /// When the act does not end with every resource in place.
+    /// If the act does not end with every resource in sync.
     pub fn time(&self, agent: &Path) -> Result<Duration, Error> {
         let plan = self.look(agent)?;
         let started = Instant::now();
         self.act(Command::new(agent), &plan).map(|()| started.elapsed())
     }
 
-    /// Looks with the agent at `agent`, and acts with it under a program that counts: the instructions of the act.
+    /// Looks with the agent at `agent`, and acts with it under a counting program. Returns the instructions of the
+    /// act.
     ///
     /// # Errors
-    /// As for [`Self::time`]; see [`can_count`].
+    /// As for [`Self::time`]. See [`can_count`].
     pub fn instructions(&self, agent: &Path) -> Result<u64, Error> {
         let plan = self.look(agent)?;
         let counts = self.folder.path().join("counts");
         let mut counter = Command::new(COUNTER.0);
         let into: OsString = ["--cachegrind-out-file=".as_ref(), counts.as_os_str()].into_iter().collect();
-        // A third of the time that callgrind takes, which also counts by caller.
+        // cachegrind needs a third of the time of callgrind, which also counts by caller.
         counter.args(["--quiet", "--tool=cachegrind", "--cache-sim=no"]).arg(into).arg(agent);
         self.act(counter, &plan)?;
         let text = fs::read_to_string(&counts).map_err(|error| file(&counts, error))?;
@@ -118,7 +120,7 @@ impl Stage {
         sum.ok_or_else(|| Error::Ended(format!("{} says no sum", counts.display())))
     }
 
-    /// Looks and acts with the agent at `agent`; the most memory that the act held at once, in bytes.
+    /// Looks and acts with the agent at `agent`. Returns the peak memory of the act in bytes.
     ///
     /// # Errors
     /// As for [`Self::time`].
@@ -143,7 +145,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The folder that stands for the host.
+    /// The folder that simulates the host.
     fn host(&self) -> PathBuf {
         self.folder.path().join("host")
     }
@@ -173,7 +175,7 @@ impl Stage {
         done(self.ask(program, Task::Act { token: plan.token })?, plan)
     }
 
-    /// One conversation with `program`; the message that ends it.
+    /// Holds one conversation with `program` and returns its last message.
     fn ask(&self, program: Command, task: Task) -> Result<FromAgent, Error> {
         let mut talk = self.begin(program, task)?;
         let last = talk.last(&self.contents)?;
@@ -181,7 +183,7 @@ impl Stage {
         Ok(last)
     }
 
-    /// Starts `program` and gives it its task.
+    /// Starts `program` and sends it the task.
     fn begin(&self, mut program: Command, task: Task) -> Result<Talk, Error> {
         program.env("XDG_STATE_HOME", self.folder.path().join("state"));
         program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
@@ -205,7 +207,7 @@ impl Stage {
     }
 }
 
-/// Whether the last word of an act says that all of its plan was done.
+/// Checks that the last message of an act reports all steps of its plan as done.
 fn done(last: FromAgent, plan: &HostPlan) -> Result<(), Error> {
     match last {
         FromAgent::Report(report) if is_done(&report, plan) => Ok(()),
@@ -213,12 +215,12 @@ fn done(last: FromAgent, plan: &HostPlan) -> Result<(), Error> {
     }
 }
 
-/// Whether an act did all that its plan says.
+/// Whether an act did everything in its plan.
 fn is_done(report: &HostReport, plan: &HostPlan) -> bool {
     report.state == HostState::Changed && report.results.len() == plan.steps.len()
 }
 
-/// The most memory that a process held at once, in bytes: `VmHWM` of proc(5), which says it in KiB. None of one that ended.
+/// Returns the peak memory of a process in bytes: `VmHWM` of proc(5), which is in KiB. None if it has ended.
 fn resident(process: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
@@ -229,18 +231,18 @@ fn file(path: &Path, error: io::Error) -> Error {
     Error::File(path.display().to_string(), error)
 }
 
-/// The controller's end of a conversation.
+/// The controller's side of a conversation.
 struct Talk {
     child: Child,
     to: BufWriter<ChildStdin>,
     from: BufReader<ChildStdout>,
-    /// The most memory that the program held at once, if that is to be known: asked for after each message, because the
-    /// program ends with its last.
+    /// The peak memory of the program, if it is wanted. It is read after each message, because the program ends after
+    /// its last message.
     resident: Option<u64>,
 }
 
 impl Talk {
-    /// Takes the agent's hello.
+    /// Reads the agent's hello.
     fn with(mut child: Child) -> Result<Self, Error> {
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Error::Ended("the agent has no pipes".to_owned()));
@@ -268,14 +270,14 @@ impl Talk {
         self.parts(&catalog)
     }
 
-    /// Answers what the agent asks, until it says its last.
+    /// Answers the agent's requests until its last message.
     fn last(&mut self, contents: &HashMap<Digest, Vec<u8>>) -> Result<FromAgent, Error> {
         loop {
             match self.next()? {
                 FromAgent::Need(digests) => {
                     digests.into_iter().try_for_each(|digest| self.give(digest, contents.get(&digest)))?;
                 }
-                // Who is silent is taken for dead.
+                // A silent controller counts as dead, so answer.
                 FromAgent::Ping => self.say(&ToAgent::Ping)?,
                 FromAgent::Event(_) => {}
                 FromAgent::Large { length } => return self.large(length),
@@ -311,7 +313,7 @@ impl Talk {
         Ok(())
     }
 
-    /// The next message; what was said until then is on its way first.
+    /// Returns the next message. Sends everything that is queued before.
     fn next(&mut self) -> Result<FromAgent, Error> {
         self.to.flush().map_err(WireError::Io)?;
         let message = wire::read(&mut self.from)?;

@@ -1,5 +1,5 @@
-//! The lines of `--json`, read as a program of a user reads them: by docs/json.md, and without what the tests do not ask
-//! for. The format is public, so nothing here comes from the code that writes it but the words of its enumerations.
+//! Reads the lines of `--json` like a user's program: by docs/json.md, and only the fields that the tests need. The
+//! format is public, so nothing here uses the code that writes it, except for the words of its enumerations.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use converge_model::catalog::DriftMode;
 use converge_model::{HostState, PutBack, Stands, StepOutcome};
 use serde::Deserialize;
 
-/// A line that is no event of a run: a mistake, a warning.
+/// A line that is not an event of a run: a mistake or a warning.
 #[derive(Debug, Deserialize)]
 pub struct Diagnostic {
     /// What is wrong.
     pub message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub help: Option<String>,
 }
 
@@ -21,7 +21,7 @@ pub struct Diagnostic {
 pub struct Event {
     /// The id of the run.
     pub run: String,
-    /// The host; none for the run as a whole.
+    /// The host. None for the run as a whole.
     pub host: Option<String>,
     /// Its number among the events of the host.
     pub sequence: u64,
@@ -50,16 +50,16 @@ pub enum EventKind {
     },
     /// A step ended.
     StepFinished(StepResult),
-    /// A notified action was made that was owed.
+    /// An owed action was carried out.
     Paid {
         /// Its resource.
         address: String,
     },
-    /// Changes are made under a revert.
+    /// Guarded changes are armed.
     Armed {},
-    /// They stay.
+    /// The changes are confirmed.
     Confirmed {},
-    /// They were taken back.
+    /// The changes were reverted.
     Reverted {},
     /// A host is done.
     HostFinished(Report),
@@ -80,13 +80,13 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Why nothing can be done on the host.
     pub problems: Vec<Problem>,
-    /// The resources that an apply leaves as they are.
+    /// The resources that an apply does not change.
     pub blocked: Vec<Blocked>,
     /// The run that holds the lock.
     pub busy: Option<Holder>,
     /// The run that was interrupted.
     pub interrupted: Option<String>,
-    /// The run whose changes were taken back.
+    /// The run whose changes were reverted.
     pub reverted: Option<String>,
 }
 
@@ -95,17 +95,17 @@ pub struct Plan {
 pub struct Step {
     /// Its resource.
     pub address: String,
-    /// The kind of that.
+    /// The kind of the resource.
     pub kind: String,
-    /// What it changes.
+    /// The changed properties.
     pub properties: Vec<Property>,
     /// Whether it is owed from an earlier run.
     pub owed: bool,
-    /// Whether it is made under a revert.
+    /// Whether it is guarded.
     pub guarded: bool,
-    /// What speaks against it.
+    /// The warning about it.
     pub warning: Option<String>,
-    /// Who moved.
+    /// The cause of the change.
     pub drift: Drift,
 }
 
@@ -120,71 +120,71 @@ pub struct Property {
     pub after: Option<String>,
 }
 
-/// Who moved.
+/// The cause of a change.
 #[derive(Debug, Deserialize)]
 pub struct Drift {
     /// `host`, `inventory`, `both`, `always`.
     pub cause: String,
-    /// What the daemon does about it.
+    /// The daemon's response.
     pub mode: DriftMode,
 }
 
-/// A resource that an apply leaves as it is.
+/// A resource that an apply does not change.
 #[derive(Debug, Deserialize)]
 pub struct Blocked {
     /// Its address.
     pub address: String,
-    /// Why.
+    /// The reason.
     pub why: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub help: Option<String>,
 }
 
-/// What is wrong with a host.
+/// A problem of a host.
 #[derive(Debug, Deserialize)]
 pub struct Problem {
-    /// As a fragment.
+    /// The message, as a part of a sentence.
     pub message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub help: Option<String>,
 }
 
-/// Who holds the lock of a host.
+/// The run that holds the lock of a host.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Holder {
     /// The run.
     pub run: String,
-    /// Who started it.
+    /// The user who started it.
     pub by: String,
-    /// When, as RFC 3339 in UTC.
+    /// When it took the lock, as RFC 3339 in UTC.
     pub since: String,
-    /// For how long it had the lock.
+    /// How many seconds it has had the lock.
     pub held_seconds: u64,
 }
 
-/// What became of a host.
+/// The result of a host.
 #[derive(Debug, Deserialize)]
 pub struct Report {
-    /// How its run ended.
+    /// The state in which its run ended.
     pub state: HostState,
     /// Each step.
     pub results: Vec<StepResult>,
-    /// What is wrong with it as a whole.
+    /// The problems of the host as a whole.
     pub problems: Vec<Problem>,
 }
 
-/// A step and how it ended.
+/// A step and its result.
 #[derive(Debug, Deserialize)]
 #[serde(from = "Ended")]
 pub struct StepResult {
     /// Its resource.
     pub address: String,
-    /// How it ended.
+    /// The result.
     pub outcome: StepOutcome,
 }
 
-/// The fields of a result, as they are written.
+/// The fields of a result, as in the JSON.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Ended {
@@ -237,7 +237,7 @@ impl Event {
     /// Reads a line.
     ///
     /// # Errors
-    /// If it is no event of a run; the words of what it says if it is a diagnostic.
+    /// If it is not an event of a run. For a diagnostic, the error is its message.
     pub fn read(line: &str) -> Result<Self, String> {
         serde_json::from_str(line).map_err(|error| match serde_json::from_str::<Diagnostic>(line) {
             Ok(diagnostic) => diagnostic.to_string(),
@@ -246,7 +246,7 @@ impl Event {
     }
 }
 
-/// The plans among the lines of a run.
+/// Returns the plans in the lines of a run.
 pub fn plans(lines: &str) -> impl Iterator<Item = Plan> {
     lines.lines().filter_map(|line| match Event::read(line).ok()?.kind {
         EventKind::Planned(plan) => Some(plan),

@@ -1,7 +1,7 @@
-//! What the fleet tests stand on: real Debian hosts on this machine, and how a test names what changed on them; and acts
-//! of the agent alone, whose cost is counted; and a reader of what `--json` prints.
+//! The base of the fleet tests: real Debian hosts on this machine, and lists of what changed on them. Also acts of
+//! the agent alone, whose cost is counted, and a reader for `--json`.
 //!
-//! The tests themselves are the targets in `tests/tests/`.
+//! The tests are the targets in `tests/tests/`.
 
 pub mod act;
 pub mod demand;
@@ -14,19 +14,20 @@ pub mod testbed;
 use std::env;
 use std::path::PathBuf;
 
-/// Names the `converge` that the fleet tests run.
+/// Names the `converge` program for the fleet tests.
 pub const BINARY_VARIABLE: &str = "CONVERGE_BINARY";
 
-/// The `converge` under test: what [`BINARY_VARIABLE`] names, or the release build beside the running test.
+/// Returns the `converge` under test: the program that [`BINARY_VARIABLE`] names, or the release build beside the
+/// running test.
 ///
-/// `cargo xtask test` builds it and sets the variable. The path may not exist where neither was done.
+/// `cargo xtask test` builds it and sets the variable. Otherwise the path may not exist.
 #[must_use]
 pub fn converge_binary() -> PathBuf {
     let named = env::var_os(BINARY_VARIABLE).map(PathBuf::from);
     named.unwrap_or_else(|| target_folder().join("release/converge"))
 }
 
-/// The build output: tests run from `target/PROFILE/deps/`.
+/// Returns the folder of the build. Tests run in `target/PROFILE/deps/`.
 fn target_folder() -> PathBuf {
     let test = env::current_exe().unwrap_or_default();
     test.ancestors().nth(3).map(PathBuf::from).unwrap_or_default()

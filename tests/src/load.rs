@@ -1,4 +1,4 @@
-//! Requests over HTTP as users send them: one, or a steady load whose every failure is kept.
+//! HTTP requests of users: a single one, or a steady load that keeps every failure.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long an answer may take: a restart holds requests back, and must not lose them.
+/// How long an answer may take. A restart delays requests, but must not lose them.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest answer that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-/// Where requests go.
+/// The target of requests.
 #[derive(Clone, Debug)]
 pub struct Site {
     /// Address and port.
     pub address: String,
-    /// The name that is asked for.
+    /// The requested host name.
     pub host: String,
 }
 
@@ -31,7 +31,7 @@ pub struct Answer {
 }
 
 impl Site {
-    /// The site `host` on port 80 of `address`.
+    /// Returns the site `host` on port 80 of `address`.
     #[must_use]
     pub fn new(address: &str, host: &str) -> Self {
         Self { address: format!("{address}:80"), host: host.to_owned() }
@@ -40,7 +40,7 @@ impl Site {
     /// Opens a connection.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// If the site does not answer.
     pub fn connect(&self) -> io::Result<TcpStream> {
         let address = self.address.to_socket_addrs()?.next().ok_or(io::ErrorKind::InvalidInput)?;
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
@@ -48,10 +48,10 @@ impl Site {
         Ok(stream)
     }
 
-    /// Asks for a path on a connection of its own.
+    /// Requests a path on a new connection.
     ///
     /// # Errors
-    /// When there is no whole answer.
+    /// If there is no complete answer.
     pub fn get(&self, path: &str) -> io::Result<Answer> {
         self.request(&format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.host))
     }
@@ -59,7 +59,7 @@ impl Site {
     /// Sends a form.
     ///
     /// # Errors
-    /// When there is no whole answer.
+    /// If there is no complete answer.
     pub fn post(&self, path: &str, form: &str) -> io::Result<Answer> {
         let (host, length) = (&self.host, form.len());
         let kind = "application/x-www-form-urlencoded";
@@ -79,26 +79,26 @@ impl Site {
     }
 }
 
-/// A steady load: at each site one request after the other, until it is stopped.
+/// A steady load: one request after the other for each user, until it is stopped.
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
     users: Vec<JoinHandle<Tally>>,
 }
 
-/// What came of a load.
+/// The results of a load.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Requests answered with 200.
     pub answered: usize,
-    /// What became of the others, each with when it happened.
+    /// The failures of the others, each with its time.
     pub failures: Vec<String>,
-    /// The longest that an answer took.
+    /// The longest time of an answer.
     pub longest: Duration,
 }
 
 impl Load {
-    /// Starts it: `users` at every site.
+    /// Starts the load with `users` at every site.
     #[must_use]
     pub fn start(sites: &[Site], path: &str, users: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -110,7 +110,7 @@ impl Load {
         Self { stop, users }
     }
 
-    /// Ends it.
+    /// Stops the load.
     #[must_use]
     pub fn stop(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! A project as a user has one, in a folder of its own, and `converge` run in it: with a home and an environment that
-//! nothing of this machine's user leaks into.
+//! A user's project in its own folder, and runs of `converge` in it. The home and the environment have nothing from
+//! this machine's user.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,7 +16,7 @@ pub struct Project {
     ssh_config: Option<PathBuf>,
 }
 
-/// How many resources [`Project::forty`] has on each host.
+/// The number of resources of [`Project::forty`] on each host.
 pub const FORTY: usize = 40;
 
 const THOUSAND: &str = r#"
@@ -30,22 +30,22 @@ on "h1" {
 }
 "#;
 
-/// How a run of `converge` ended.
+/// The result of a run of `converge`.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// The exit code; -1 where a signal ended it.
+    /// The exit code. -1 if a signal ended it.
     pub code: i32,
-    /// What it printed as results.
+    /// Its results on standard output.
     pub stdout: String,
-    /// What it printed as messages.
+    /// Its messages on standard error.
     pub stderr: String,
 }
 
 impl Project {
-    /// A project with `inventory` as its `inventory.kdl`, whose hosts are those of `testbed`.
+    /// Creates a project with `inventory` as its `inventory.kdl`. Its hosts are those of `testbed`.
     ///
     /// # Errors
-    /// When its folder cannot be written.
+    /// If its folder cannot be written.
     pub fn new(inventory: &str, testbed: Option<&Testbed>) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("converge-project-").tempdir()?;
         let ssh_config = testbed.map(Testbed::ssh_config_path);
@@ -56,10 +56,10 @@ impl Project {
         Ok(project)
     }
 
-    /// The forty resources of `data/forty`, on the hosts `h1` to `hHOSTS`.
+    /// Creates a project with the forty resources of `data/forty`, on the hosts `h1` to `hHOSTS`.
     ///
     /// # Errors
-    /// When its folder cannot be written.
+    /// If its folder cannot be written.
     pub fn forty(hosts: usize, testbed: &Testbed) -> io::Result<Self> {
         let project = Self::new("", Some(testbed))?;
         project.copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/forty"))?;
@@ -69,10 +69,10 @@ impl Project {
         Ok(project)
     }
 
-    /// A thousand resources on `h1`: a directory, and files with content.
+    /// Creates a project with a thousand resources on `h1`: a directory, and files with content.
     ///
     /// # Errors
-    /// When its folder cannot be written.
+    /// If its folder cannot be written.
     pub fn thousand(testbed: &Testbed) -> io::Result<Self> {
         Self::new(THOUSAND, Some(testbed))
     }
@@ -80,7 +80,7 @@ impl Project {
     /// Writes a file of the project, or of the home beside it: `project/files/motd`, `home/.profile`.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn write(&self, path: &str, text: impl AsRef<[u8]>) -> io::Result<()> {
         let path = self.path(path);
         if let Some(folder) = path.parent() {
@@ -89,19 +89,19 @@ impl Project {
         std::fs::write(path, text)
     }
 
-    /// A path below the folder that holds the project and its home.
+    /// Returns a path below the folder with the project and its home.
     #[must_use]
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join(path)
     }
 
-    /// `converge` in the project, to be given arguments.
+    /// Returns `converge` in the project, ready for arguments.
     #[must_use]
     pub fn command(&self) -> Command {
         self.program(converge_binary())
     }
 
-    /// Another program, in the same place.
+    /// Returns another program in the same folder and environment.
     #[must_use]
     pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -113,10 +113,10 @@ impl Project {
         command
     }
 
-    /// Gives it a copy of all files of `folder`, some of them in folders below.
+    /// Copies all files of `folder` and its subfolders into the project.
     ///
     /// # Errors
-    /// When one cannot be read or written.
+    /// If a file cannot be read or written.
     pub fn copy(&self, folder: &Path) -> io::Result<()> {
         copy(folder, &self.path("project"))
     }
@@ -124,7 +124,7 @@ impl Project {
     /// Runs `converge` to its end.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn converge(&self, arguments: &[impl AsRef<OsStr>]) -> io::Result<Ended> {
         let mut command = self.command();
         command.args(arguments);

@@ -1,5 +1,4 @@
-//! A terminal of so many columns and lines with a shell in it. tmux draws it, so that a test reads what a person has
-//! before them.
+//! A terminal of a given size with a shell in it. tmux draws it, so that a test reads what a user sees.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::converge_binary;
 use crate::project::Project;
 
-/// How long the words that a test waits for may take to appear.
+/// How long a test waits for words to appear.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A terminal.
@@ -21,20 +20,20 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Terminal {
     socket: PathBuf,
     columns: usize,
-    /// How many commands were started: the end of each is marked by its number.
+    /// How many commands were started. The end of each one is marked with its number.
     started: Cell<u32>,
-    /// The lines of earlier commands that it broke.
+    /// The lines of earlier commands that the terminal broke.
     broken: RefCell<Vec<String>>,
-    /// One message for each piece of output; closed when the shell is gone.
+    /// One message for each piece of output. It is closed when the shell is gone.
     output: Receiver<()>,
 }
 
 impl Terminal {
-    /// A terminal with a shell in the folder of `project`, where `converge` is the program under test. `environment` is
-    /// added to that of the project.
+    /// Opens a terminal with a shell in the folder of `project`, where `converge` is the program under test.
+    /// `environment` is added to that of the project.
     ///
     /// # Errors
-    /// When tmux cannot be started.
+    /// If tmux cannot be started.
     pub fn open(
         project: &Project,
         (columns, lines): (usize, usize),
@@ -63,34 +62,35 @@ impl Terminal {
         Ok(Self { socket, columns, started: Cell::new(0), broken: RefCell::default(), output })
     }
 
-    /// Types a line, with Enter.
+    /// Types a line and Enter.
     ///
     /// # Errors
-    /// When tmux does not take it.
+    /// If tmux does not accept it.
     pub fn enter(&self, line: &str) -> io::Result<()> {
         run(self.tmux().args(["send-keys", "-l", line])).and_then(|_| self.press("Enter"))
     }
 
-    /// Presses a key by tmux's name for it: `C-c`, `Enter`.
+    /// Presses a key with tmux's name for it: `C-c`, `Enter`.
     ///
     /// # Errors
-    /// When tmux does not take it.
+    /// If tmux does not accept it.
     pub fn press(&self, key: &str) -> io::Result<()> {
         run(self.tmux().args(["send-keys", key])).map(drop)
     }
 
-    /// Waits until the screen shows `words`; what it shows then.
+    /// Waits until the screen shows `words`. Returns the screen.
     ///
     /// # Errors
-    /// When it does not in time; the error holds the screen.
+    /// If the words do not appear in time. The error has the screen.
     pub fn until(&self, words: &str) -> io::Result<String> {
         self.wait(words, |screen| screen.contains(words).then(|| screen.to_owned()))
     }
 
-    /// Types a command that tells how it ended, on an empty screen: nothing of the last one is read as its own.
+    /// Clears the screen and types a command that prints its exit code at the end. So no output of the last command
+    /// is taken for its own.
     ///
     /// # Errors
-    /// When tmux does not take it.
+    /// If tmux does not accept it.
     pub fn start(&self, line: &str) -> io::Result<()> {
         self.broken.borrow_mut().extend(self.broken_now()?);
         run(self.tmux().args(["send-keys", "-R", ";", "clear-history"]))?;
@@ -98,10 +98,10 @@ impl Terminal {
         self.enter(&format!("clear; {line}; echo \"[exit $? of {}]\"", self.started.get()))
     }
 
-    /// Waits until the command that was started has ended; the last screen of it, and its exit code.
+    /// Waits until the started command has ended. Returns its last screen and its exit code.
     ///
     /// # Errors
-    /// When it does not end in time.
+    /// If it does not end in time.
     pub fn ended(&self) -> io::Result<(String, String)> {
         self.wait("[exit ", |screen| {
             let (shown, code) = screen.rsplit_once("[exit ")?;
@@ -113,7 +113,7 @@ impl Terminal {
     /// Runs a command to its end: [`Terminal::start`] and [`Terminal::ended`].
     ///
     /// # Errors
-    /// When it does not end in time.
+    /// If it does not end in time.
     pub fn run(&self, line: &str) -> io::Result<(String, String)> {
         self.start(line).and_then(|()| self.ended())
     }
@@ -134,26 +134,27 @@ impl Terminal {
         }
     }
 
-    /// The screen as text: no more lines than it has.
+    /// Returns the screen as text, with at most its number of lines.
     ///
     /// # Errors
-    /// When tmux does not tell.
+    /// If tmux fails.
     pub fn screen(&self) -> io::Result<String> {
         run(self.tmux().args(["capture-pane", "-p"]))
     }
 
-    /// Everything that the last command showed, with the escapes that draw it.
+    /// Returns all output of the last command, with the escapes that draw it.
     ///
     /// # Errors
-    /// When tmux does not tell.
+    /// If tmux fails.
     pub fn drawn(&self) -> io::Result<String> {
         run(self.tmux().args(["capture-pane", "-p", "-e", "-S", "-"]))
     }
 
-    /// The lines since the terminal was opened that did not fit, which it broke wherever they happened to end.
+    /// Returns the lines since the terminal was opened that were too long, so that the terminal broke them at its
+    /// edge.
     ///
     /// # Errors
-    /// When tmux does not tell.
+    /// If tmux fails.
     pub fn broken(&self) -> io::Result<Vec<String>> {
         self.broken.borrow_mut().extend(self.broken_now()?);
         Ok(self.broken.borrow().clone())

@@ -1,6 +1,6 @@
-//! The base of all hosts: one Debian root file system, made once and kept in a cache outside the build output.
+//! The base of all hosts: one Debian root file system. It is made once and kept in a cache outside the build output.
 //!
-//! It is keyed by a digest of its recipe: the suite, the packages, the set-up script and the controller's settings.
+//! Its key is a digest of its recipe: the suite, the packages, the set-up script and the controller's settings.
 
 use std::env;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use super::progress;
 /// Names the folder of the cache.
 const CACHE_VARIABLE: &str = "CONVERGE_TESTBED_CACHE";
 const DEFAULT_CACHE: &str = "/var/cache/converge-testbed";
-/// The folder in the cache that holds no base.
+/// The folder in the cache that has no base, but tools.
 pub(crate) const TOOLS: &str = "tools";
 const SUITE: &str = "bookworm";
 const PACKAGES: &str =
@@ -25,7 +25,7 @@ const ARCHIVE: &str = "http://deb.debian.org/debian";
 const SECURITY: &str = "http://deb.debian.org/debian-security";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// The folder of the base, made first where it is missing.
+/// Returns the folder of the base. Makes the base first if it is missing.
 pub(crate) fn prepare() -> Result<PathBuf, Error> {
     let recipe = Recipe::new(Controller::read()?);
     let cache = cache();
@@ -44,12 +44,13 @@ pub(crate) fn prepare() -> Result<PathBuf, Error> {
     Ok(base)
 }
 
-/// The folder of what is made once and serves all tests: bases, and the tools that Converge is held against.
+/// Returns the folder of things that are made once for all tests: bases, and the tools that Converge is compared
+/// with.
 pub(crate) fn cache() -> PathBuf {
     env::var_os(CACHE_VARIABLE).unwrap_or_else(|| DEFAULT_CACHE.into()).into()
 }
 
-/// Everything that decides what the base holds.
+/// Everything that determines the contents of the base.
 struct Recipe {
     controller: Controller,
     sources: String,
@@ -115,7 +116,8 @@ impl Recipe {
         self.write_certificates(draft)
     }
 
-    /// Adds what the controller trusts and Debian does not, in the place from which packages rebuild the bundle.
+    /// Adds the certificates that the controller trusts and Debian does not. They go to the folder from which
+    /// packages rebuild the bundle.
     fn write_certificates(&self, draft: &Path) -> Result<(), Error> {
         let known = certificates(&draft.join(CA_BUNDLE.trim_start_matches('/')));
         let folder = draft.join("usr/local/share/ca-certificates");
@@ -139,7 +141,7 @@ fn set_up(draft: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes bases of earlier recipes that no host stands on.
+/// Removes bases of earlier recipes that no host uses.
 fn remove_unused(cache: &Path) -> Result<(), Error> {
     let mounts = fs::read_to_string("/proc/self/mounts").map_err(Error::file("/proc/self/mounts"))?;
     for entry in fs::read_dir(cache).map_err(Error::file(cache))? {

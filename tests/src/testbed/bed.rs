@@ -1,8 +1,8 @@
-//! What is known of a bed on this machine: its record, its lock, and how beds are given out and taken back.
+//! The state of a bed on this machine: its record, its lock, and how beds are claimed and released.
 //!
-//! Everything lies in one folder of `/run`: for the bed `x` its record `x.bed`, its lock `x.lock`, and a tmpfs
-//! `x/` with all its hosts. The lock is the kernel's, so it ends with the process that holds it, however that ends:
-//! a bed that belonged to a process and whose lock is free is a leak.
+//! Everything is in one folder of `/run`. The bed `x` has the record `x.bed`, the lock `x.lock`, and a tmpfs `x/`
+//! with all its hosts. The kernel releases the lock when the process that holds it ends in any way. A bed that
+//! belonged to a process and has a free lock is a leak.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,19 +14,19 @@ use super::cgroup::Cgroup;
 use super::command::{run, tool};
 use super::network::{self, Network};
 
-/// Where the records, locks and disks of all beds lie.
+/// The folder of the records, locks and disks of all beds.
 const STATE: &str = "/run/converge-testbed";
 /// The first line of a record.
 const FORMAT: &str = "converge-testbed 1";
-/// What the names of beds that belong to a process start with. Few names, so few lock files stay behind.
+/// The prefix of beds that belong to a process. There are few names, so that few lock files are left.
 const OWN: &str = "own-";
 
-/// How long the hosts of a bed live.
+/// How long the hosts of a bed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
-    /// Until the process that brought them up ends, in whatever way.
+    /// Until the process that booted them ends, in any way.
     Process,
-    /// Until somebody takes them down.
+    /// Until a user takes them down.
     Kept,
 }
 
@@ -36,18 +36,18 @@ pub(crate) struct Bed {
     pub(crate) name: String,
     pub(crate) network: Network,
     pub(crate) lifetime: Lifetime,
-    /// Names of its hosts; the place in the list gives the address.
+    /// Names of its hosts. The index in the list determines the address.
     pub(crate) hosts: Vec<String>,
 }
 
-/// A held lock on a bed. It is given back when this is dropped or the process ends.
+/// A held lock on a bed. It is released when this is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct Lease {
     _lock: File,
 }
 
 impl Bed {
-    /// A new bed that ends with this process. Beds that leaked are removed first.
+    /// Claims a new bed that ends with this process. Removes leaked beds first.
     pub(crate) fn claim_own() -> Result<(Self, Lease), Error> {
         let registry = Registry::lock()?;
         remove_leaks(&registry)?;
@@ -59,7 +59,7 @@ impl Bed {
         Ok((bed, lease))
     }
 
-    /// The kept bed `name`, made where there is none. Blocks while another process works with it.
+    /// Claims the kept bed `name`, and creates it if needed. Blocks while another process uses it.
     pub(crate) fn claim_kept(name: &str) -> Result<(Self, Lease), Error> {
         check_name(name)?;
         fs::create_dir_all(STATE).map_err(Error::file(STATE))?;
@@ -76,7 +76,7 @@ impl Bed {
         Ok((bed, lease))
     }
 
-    /// The record of the bed `name`, if there is such a bed.
+    /// Returns the record of the bed `name`. None if there is no such bed.
     pub(crate) fn read(name: &str) -> Result<Option<Self>, Error> {
         let path = record(name);
         match fs::read_to_string(&path) {
@@ -86,13 +86,13 @@ impl Bed {
         }
     }
 
-    /// The records of all beds, by name.
+    /// Returns the records of all beds, sorted by name.
     pub(crate) fn all() -> Result<Vec<Self>, Error> {
         let names = names()?;
         names.iter().filter_map(|name| Self::read(name).transpose()).collect()
     }
 
-    /// Adds those of `names` that are new, or none of them.
+    /// Adds those of `names` that are new, all or none of them.
     pub(crate) fn add(&mut self, names: &[&str]) -> Result<(), Error> {
         names.iter().try_for_each(|name| check_name(name))?;
         let mut hosts = self.hosts.clone();
@@ -108,7 +108,7 @@ impl Bed {
         Ok(())
     }
 
-    /// Writes the record, so that what is made from here on can be found again.
+    /// Writes the record before the hosts are made, so that they can be found again.
     pub(crate) fn write(&self) -> Result<(), Error> {
         let path = record(&self.name);
         let draft = path.with_extension("draft");
@@ -116,12 +116,12 @@ impl Bed {
         fs::rename(&draft, &path).map_err(Error::file(&path))
     }
 
-    /// The folder of the bed: a tmpfs of its own.
+    /// Returns the folder of the bed, which is a tmpfs.
     pub(crate) fn folder(&self) -> PathBuf {
         Path::new(STATE).join(&self.name)
     }
 
-    /// The ssh_config that reaches its hosts.
+    /// Returns the path of the ssh_config for its hosts.
     pub(crate) fn ssh_config(&self) -> PathBuf {
         self.folder().join("ssh_config")
     }
@@ -138,7 +138,7 @@ impl Bed {
         Ok(())
     }
 
-    /// Ends the hosts and removes every trace of the bed but its lock.
+    /// Ends the hosts and removes everything of the bed except its lock.
     pub(crate) fn destroy(&self) -> Result<(), Error> {
         self.end_hosts()?;
         self.forget(&Registry::lock()?)
@@ -171,7 +171,7 @@ impl Bed {
         let lifetime = if self.lifetime == Lifetime::Kept { "kept" } else { "process" };
         let mut text = format!("{FORMAT}\nslot {}\nlifetime {lifetime}\n", self.network.slot);
         for host in &self.hosts {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "host {host}");
         }
         text
@@ -187,7 +187,7 @@ impl Lease {
         Ok(Self { _lock: file })
     }
 
-    /// The lock of the bed `name`, or none where a process holds it.
+    /// Takes the lock of the bed `name`. None if a process holds it.
     pub(crate) fn try_take(name: &str) -> Result<Option<Self>, Error> {
         let path = lock(name);
         let file = File::create(&path).map_err(Error::file(&path))?;
@@ -199,7 +199,7 @@ impl Lease {
     }
 }
 
-/// A name serves in file names, host names and interface names.
+/// Checks a name. It is used in file names, host names and interface names.
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let fits = (1..=40).contains(&name.len()) && name.bytes().all(plain);
@@ -212,13 +212,13 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
 /// Unmounts `path` if something is mounted there.
 pub(crate) fn unmount(path: &Path) -> Result<(), Error> {
     if is_mounted(path)? && !run(tool("umount").arg(path))?.status.success() {
-        // A mount namespace that is just ending may still hold it.
+        // A mount namespace that is just ending may still use it.
         run(tool("umount").arg("--lazy").arg(path))?.ok()?;
     }
     Ok(())
 }
 
-/// Removes a folder with all that is in it, if it is there.
+/// Removes a folder with everything in it, if it exists.
 pub(crate) fn remove_folder(path: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path)(error)),
@@ -233,7 +233,7 @@ pub(crate) fn is_mounted(path: &Path) -> Result<bool, Error> {
     Ok(mounts.lines().any(|line| line.split(' ').nth(1) == Some(&*path)))
 }
 
-/// The lock under which beds are made and removed.
+/// The lock for creating and removing beds.
 struct Registry {
     _lock: File,
 }
@@ -248,7 +248,7 @@ impl Registry {
     }
 }
 
-/// Removes the beds of processes that are gone.
+/// Removes the beds of processes that have ended.
 fn remove_leaks(registry: &Registry) -> Result<(), Error> {
     for bed in Bed::all()?.into_iter().filter(|bed| bed.lifetime == Lifetime::Process) {
         if let Some(_lease) = Lease::try_take(&bed.name)? {

@@ -1,7 +1,7 @@
-//! Cgroups of the test hosts: one of its own for each host on every hierarchy, v1 and v2 alike.
+//! The cgroups of the test hosts: each host has one on every hierarchy, v1 and v2 alike.
 //!
-//! A host's processes never leave its group, so the group is also how a host is found and ended:
-//! nothing is killed by name, and no process id is kept that could have been given to another.
+//! A host's processes never leave its group. So the group is also used to find a host and to end it. No process is
+//! killed by name, and no process id is kept, because the kernel could give it to another process.
 
 use std::fs;
 use std::io;
@@ -10,50 +10,50 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Where the kernel's hierarchies are mounted.
+/// The folder where the kernel's hierarchies are mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
 /// The folder of all test hosts in each hierarchy.
 const OWNER: &str = "converge-testbed";
-/// How long killed processes may take to go.
+/// How long killed processes may take to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A group below [`OWNER`], at the same path in every hierarchy.
 #[derive(Debug, Clone)]
 pub(crate) struct Cgroup {
-    /// The group's folder in each hierarchy; never empty.
+    /// The group's folder in each hierarchy. Never empty.
     folders: Vec<PathBuf>,
 }
 
 impl Cgroup {
-    /// The group at `path` below the folder of all test hosts, whether it exists or not.
+    /// Returns the group at `path` below the folder of all test hosts. It may not exist.
     pub(crate) fn at(path: &str) -> io::Result<Self> {
         Ok(Self::all()?.child(path))
     }
 
-    /// The group of all test hosts.
+    /// Returns the group of all test hosts.
     pub(crate) fn all() -> io::Result<Self> {
         let folders = hierarchies()?.into_iter().map(|root| root.join(OWNER)).collect();
         Ok(Self { folders })
     }
 
-    /// The group `leaf` inside this one.
+    /// Returns the group `leaf` in this one.
     pub(crate) fn child(&self, leaf: &str) -> Self {
         Self { folders: self.folders.iter().map(|folder| folder.join(leaf)).collect() }
     }
 
-    /// The group's folder in each hierarchy.
+    /// Returns the group's folder in each hierarchy.
     pub(crate) fn folders(&self) -> &[PathBuf] {
         &self.folders
     }
 
-    /// Makes the group and its parents, each ready to take processes.
+    /// Creates the group and its parents, each ready for processes.
     pub(crate) fn create(&self) -> io::Result<()> {
         self.folders.iter().try_for_each(|folder| create_below(Path::new(MOUNT), folder))
     }
 
-    /// Every process in the group and below.
+    /// Returns every process in the group and below.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        // Each process is in one group of every hierarchy, so one of them lists all.
+        // Each process is in one group of every hierarchy, so one hierarchy lists them all.
         let mut found = Vec::new();
         walk(&self.folders[0], &mut |folder| {
             let listed = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
@@ -62,7 +62,7 @@ impl Cgroup {
         found
     }
 
-    /// Kills what runs in the group and below, then removes the groups.
+    /// Kills the processes in the group and below, then removes the groups.
     pub(crate) fn destroy(&self) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -81,7 +81,7 @@ impl Cgroup {
         }
     }
 
-    /// Removes the groups, innermost first. Those that are gone already are fine.
+    /// Removes the groups, innermost first. Missing groups are no error.
     fn remove(&self) -> io::Result<()> {
         for top in &self.folders {
             let mut below = Vec::new();
@@ -94,7 +94,7 @@ impl Cgroup {
     }
 }
 
-/// The root of each mounted hierarchy: one on a v2 machine, one a controller on a v1 machine.
+/// Returns the root of each mounted hierarchy: one on a v2 machine, one for each cgroup controller on a v1 machine.
 fn hierarchies() -> io::Result<Vec<PathBuf>> {
     let mount = Path::new(MOUNT);
     if mount.join("cgroup.procs").exists() {
@@ -103,7 +103,7 @@ fn hierarchies() -> io::Result<Vec<PathBuf>> {
     let mut roots = Vec::new();
     for entry in fs::read_dir(mount)? {
         let entry = entry?;
-        // `cpu` is a link to `cpu,cpuacct` where both share a hierarchy.
+        // `cpu` is a link to `cpu,cpuacct` if both share a hierarchy.
         if entry.file_type()?.is_dir() && entry.path().join("cgroup.procs").exists() {
             roots.push(entry.path());
         }
@@ -129,7 +129,7 @@ fn create_below(stop: &Path, folder: &Path) -> io::Result<()> {
     inherit_cpuset(parent, folder)
 }
 
-/// A v1 cpuset takes no process before it is told its processors and memory nodes.
+/// A v1 cpuset accepts no process before its processors and memory nodes are set.
 fn inherit_cpuset(parent: &Path, folder: &Path) -> io::Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let Ok(own) = fs::read_to_string(folder.join(file)) else { return Ok(()) };
@@ -140,7 +140,7 @@ fn inherit_cpuset(parent: &Path, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// On v2, hands each controller down one by one. A controller that cannot be is one the host lives without.
+/// On v2, delegates each cgroup controller. The host works without one that cannot be delegated.
 fn delegate(parent: &Path) {
     let Ok(controllers) = fs::read_to_string(parent.join("cgroup.controllers")) else { return };
     for controller in controllers.split_whitespace() {
@@ -160,7 +160,7 @@ fn walk(folder: &Path, visit: &mut dyn FnMut(&Path)) {
 }
 
 fn kill(pid: u32) {
-    // A process that is gone meanwhile is what was wanted.
+    // It is no error if the process has ended already.
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::KILL);
     }

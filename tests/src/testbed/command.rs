@@ -1,16 +1,16 @@
-//! Starting other programs: one way to run them, and one error that says which failed and what it printed.
+//! Runs other programs: one way to run them, and one error with the failed command and its output.
 
 use std::ffi::OsStr;
 use std::io;
 use std::process::{Command, ExitStatus, Stdio};
 
-/// What a finished program left behind.
+/// The result of a finished program.
 #[derive(Debug)]
 #[must_use]
 pub struct Ran {
     /// The command line, for messages.
     pub line: String,
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
     /// Standard output, undecodable bytes replaced.
     pub stdout: String,
@@ -19,10 +19,10 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Standard output without the white space around it.
+    /// Returns standard output without the white space around it.
     ///
     /// # Errors
-    /// [`CommandError::Failed`] when the program did not end with 0.
+    /// [`CommandError::Failed`] if the exit code is not 0.
     pub fn ok(self) -> Result<String, CommandError> {
         if self.status.success() {
             return Ok(self.stdout.trim().to_owned());
@@ -32,7 +32,7 @@ impl Ran {
     }
 }
 
-/// Why a program did not do its work.
+/// Why a program failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// It could not be started.
@@ -40,29 +40,29 @@ pub enum CommandError {
     Start {
         /// The command line.
         line: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It ended with something other than 0.
+    /// Its exit code is not 0.
     #[error("run `{line}`: {status}: {said}")]
     Failed {
         /// The command line.
         line: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// The last lines it printed.
+        /// The last lines of its output.
         said: String,
     },
 }
 
-/// A command in the plain locale, without input, that also finds the programs of `sbin`.
+/// Returns a command with the C locale, without input, that also finds the programs in `sbin`.
 pub(crate) fn tool(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env("PATH", search_path()).env("LC_ALL", "C").stdin(Stdio::null());
     command
 }
 
-/// Runs `command` to its end, keeping what it prints.
+/// Runs `command` to its end and collects its output.
 pub(crate) fn run(command: &mut Command) -> Result<Ran, CommandError> {
     let line = command_line(command);
     match command.output() {
@@ -76,18 +76,18 @@ pub(crate) fn run(command: &mut Command) -> Result<Ran, CommandError> {
     }
 }
 
-/// Whether `program` is somewhere on the search path.
+/// Whether `program` is in the search path.
 pub(crate) fn is_installed(program: &str) -> bool {
     search_path().split(':').any(|folder| std::path::Path::new(folder).join(program).is_file())
 }
 
-/// The last `count` lines of `text`.
+/// Returns the last `count` lines of `text`.
 pub(crate) fn tail(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.trim_end().lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// The caller's search path, with the folders that hold `nft`, `ip` and `debootstrap`.
+/// Returns the caller's search path with the folders of `nft`, `ip` and `debootstrap`.
 fn search_path() -> String {
     let own = std::env::var("PATH").unwrap_or_default();
     format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")

@@ -1,5 +1,5 @@
-//! What this machine needs to reach the package registries, so that the hosts reach them the same way:
-//! mirrors, proxies and settings of apt and pip, and the certificates it trusts.
+//! The settings that this machine needs to reach the package registries, so that the hosts reach them in the same
+//! way: mirrors, proxies, settings of apt and pip, and trusted certificates.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -10,24 +10,24 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::command::{CommandError, is_installed, run, tool};
 
-/// Where Debian keeps what the machine trusts, as one file.
+/// Debian's file with the trusted certificates.
 pub(crate) const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// Settings of apt that decide how, not what, it fetches.
+/// Settings of apt that determine how it fetches, not what it fetches.
 const APT_SETTINGS: [&str; 5] =
     ["Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries", "Acquire::ForceIPv"];
-/// How long apt waits for a mirror that falls silent, unless this machine says otherwise. By itself it waits 30 s eight times
-/// for each source, which is longer than a test may take.
+/// How long apt waits for a silent mirror, unless this machine has its own setting. apt's default is 30 s, eight
+/// times for each source. That is longer than a test may take.
 const APT_PATIENCE: &str =
     "Acquire::http::Timeout \"10\";\nAcquire::https::Timeout \"10\";\nAcquire::Retries \"2\";\n";
-/// Settings of pip that decide where it fetches from, as `pip.conf` spells them.
+/// Settings of pip that determine where it fetches from, with the names in `pip.conf`.
 const PIP_SETTINGS: [&str; 6] =
     ["index-url", "extra-index-url", "proxy", "trusted-host", "timeout", "no-index"];
 const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "no_proxy"];
 
-/// The settings, as the files that carry them on a host.
+/// The settings, as files for a host.
 #[derive(Debug, Clone)]
 pub(crate) struct Controller {
-    /// Base addresses of the archive by suite, such as `bookworm-security`.
+    /// Base addresses of the archive by suite, like `bookworm-security`.
     pub(crate) mirrors: BTreeMap<String, String>,
     /// For `/etc/apt/apt.conf.d`.
     pub(crate) apt: String,
@@ -35,12 +35,12 @@ pub(crate) struct Controller {
     pub(crate) pip: String,
     /// `/etc/environment`.
     pub(crate) environment: String,
-    /// The certificates this machine trusts, one PEM block each.
+    /// The certificates that this machine trusts, one PEM block each.
     pub(crate) certificates: Vec<String>,
 }
 
 impl Controller {
-    /// Reads the settings of this machine. What it does not have is empty.
+    /// Reads the settings of this machine. A missing setting is empty.
     pub(crate) fn read() -> Result<Self, CommandError> {
         let apt = if is_installed("apt-config") {
             run(tool("apt-config").arg("dump"))?.ok()?
@@ -57,7 +57,7 @@ impl Controller {
     }
 }
 
-/// The resolv.conf that works from a host: the resolvers behind a local stub, not the stub.
+/// Returns a resolv.conf that works on a host: it has the resolvers behind a local stub, not the stub.
 pub(crate) fn resolv_conf() -> Result<String, Error> {
     let behind_stub = Path::new("/run/systemd/resolve/resolv.conf");
     let plain = Path::new("/etc/resolv.conf");
@@ -68,7 +68,7 @@ pub(crate) fn resolv_conf() -> Result<String, Error> {
     Ok(text)
 }
 
-/// The PEM blocks of a file; none where it cannot be read.
+/// Returns the PEM blocks of a file. Empty if it cannot be read.
 pub(crate) fn certificates(bundle: &Path) -> Vec<String> {
     let text = fs::read_to_string(bundle).unwrap_or_default();
     let blocks = text.split_inclusive("-----END CERTIFICATE-----");
@@ -94,14 +94,14 @@ fn debian_mirrors(listed: &str) -> BTreeMap<String, String> {
 fn apt_settings(dump: &str) -> String {
     let wanted = |line: &&str| {
         APT_SETTINGS.iter().any(|prefix| line.starts_with(prefix))
-            // A program that looks for a proxy is not on the hosts.
+            // The hosts do not have a program that detects proxies.
             && !line.contains("Auto-Detect")
             && !line.ends_with(" \"\";")
     };
     dump.lines().filter(wanted).map(|line| format!("{line}\n")).collect()
 }
 
-/// apt follows the environment too, but only that of whoever calls it.
+/// Returns the proxies for apt. apt also reads the environment, but only that of its caller.
 fn apt_proxies() -> String {
     let set = |scheme: &str| {
         let proxy = variable(&format!("{scheme}_proxy"), |name| env::var(name).ok())?;
@@ -117,13 +117,14 @@ fn pip_files() -> String {
     files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect::<Vec<_>>().join("\n")
 }
 
-/// A `pip.conf` with what the files and the environment say about where to fetch; the environment wins.
+/// Returns a `pip.conf` with the settings from the files and the environment about where to fetch. The environment
+/// has priority.
 fn pip_settings(files: &str, env: impl Fn(&str) -> Option<String>) -> String {
     let mut text = format!("[global]\ncert = {CA_BUNDLE}\n");
     for setting in PIP_SETTINGS {
         let variable = format!("PIP_{}", setting.replace('-', "_").to_uppercase());
         if let Some(value) = env(&variable).or_else(|| last_setting(files, setting)) {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "{setting} = {}", value.replace('\n', "\n    "));
         }
     }
@@ -140,7 +141,7 @@ fn environment(env: impl Fn(&str) -> Option<String> + Copy) -> String {
     PROXIES.into_iter().filter_map(set).collect()
 }
 
-/// A variable that is written in both cases.
+/// Returns a variable whose name may be in lower or upper case.
 fn variable(name: &str, env: impl Fn(&str) -> Option<String>) -> Option<String> {
     env(name).or_else(|| env(&name.to_uppercase())).filter(|value| !value.is_empty())
 }

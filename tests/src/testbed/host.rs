@@ -1,4 +1,4 @@
-//! One test host: its disk, its boot, and what a test may do with it.
+//! One test host: its disk, its boot, and the operations for tests.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -18,13 +18,13 @@ use super::network::Network;
 use super::snapshot::{Change, Snapshot};
 use super::ssh;
 
-/// Starts a host and starts it again after a reboot.
+/// Starts a host, and starts it again after a reboot.
 const BOOT: &str = include_str!("boot.sh");
-/// How long a boot may take on a machine that is busy with others.
+/// How long a boot may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long to wait before looking again.
+/// How long to wait before the next check.
 const GLANCE: Duration = Duration::from_millis(15);
-/// What a login as root would find.
+/// The environment of a login as root.
 const ROOT_ENVIRONMENT: [&str; 4] = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME=/root",
@@ -34,7 +34,7 @@ const ROOT_ENVIRONMENT: [&str; 4] = [
 
 /// A real Debian with its own systemd, sshd, network and disk.
 ///
-/// A handle: copies mean the same host.
+/// This is a handle: copies refer to the same host.
 #[derive(Debug, Clone)]
 pub struct Host {
     name: String,
@@ -42,14 +42,14 @@ pub struct Host {
     network: Network,
     /// Its number in the network.
     index: usize,
-    /// The folder of the bed, and in it that of the host.
+    /// The folder of the bed. The host's folder is in it.
     bed: PathBuf,
     folder: PathBuf,
     group: Cgroup,
 }
 
 impl Host {
-    /// The name by which ssh reaches it, and its own host name.
+    /// The name for ssh, which is also its host name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -64,15 +64,15 @@ impl Host {
     /// Runs a shell line over ssh as `admin`.
     ///
     /// # Errors
-    /// Only when ssh cannot be started: a host that is not reached is a status of 255.
+    /// Only if ssh cannot be started. If the host cannot be reached, the exit status is 255.
     pub fn ssh(&self, line: &str) -> Result<Ran, Error> {
         Ok(run(self.ssh_command().arg("--").arg(line))?)
     }
 
-    /// Runs `words` over ssh with this process's own terminal, or a shell where there are none; its exit code.
+    /// Runs `words` over ssh with this process's terminal. Without words, runs a shell. Returns the exit code.
     ///
     /// # Errors
-    /// When ssh cannot be started.
+    /// If ssh cannot be started.
     pub fn attach(&self, words: &[String]) -> Result<u8, Error> {
         let mut command = self.ssh_command();
         command.stdin(Stdio::inherit()).args(words);
@@ -80,7 +80,7 @@ impl Host {
         Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255))
     }
 
-    /// `ssh` to this host, ready for arguments; its input is closed.
+    /// Returns `ssh` to this host, ready for arguments. Its input is closed.
     #[must_use]
     pub fn ssh_command(&self) -> Command {
         let mut command = tool("ssh");
@@ -88,10 +88,10 @@ impl Host {
         command
     }
 
-    /// Runs a shell line as root from the inside: without ssh, sudo or network, and in no session.
+    /// Runs a shell line as root inside the host: without ssh, sudo or network, and in no session.
     ///
     /// # Errors
-    /// When the host does not run. A line that fails is a status.
+    /// If the host does not run. A failed line is an exit status, not an error.
     pub fn exec_root(&self, line: &str) -> Result<Ran, Error> {
         let leader = self.leader().ok_or_else(|| self.down())?.to_string();
         let mut command = tool("nsenter");
@@ -99,16 +99,17 @@ impl Host {
         Ok(run(command.args(["/bin/sh", "-c", line]))?)
     }
 
-    /// What its disk holds beyond the base, but for `/var/log` and what `sudo` notes at a first login.
+    /// Returns the difference of its disk from the base, except for `/var/log` and the file that `sudo` writes at a
+    /// first login.
     ///
     /// # Errors
-    /// When a file of the host cannot be read.
+    /// If a file of the host cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
         let upper = self.folder.join("upper");
         Snapshot::take(&self.base(), &upper).map_err(Error::file(&upper))
     }
 
-    /// The digest of [`Self::snapshot`]. The same twice means: nothing was written in between.
+    /// Returns the digest of [`Self::snapshot`]. If it is the same twice, nothing was written meanwhile.
     ///
     /// # Errors
     /// As for [`Self::snapshot`].
@@ -116,7 +117,7 @@ impl Host {
         Ok(self.snapshot()?.digest())
     }
 
-    /// Every path that changed since the disk was as in `before`.
+    /// Returns every path that changed since `before`.
     ///
     /// # Errors
     /// As for [`Self::snapshot`].
@@ -124,10 +125,10 @@ impl Host {
         Ok(self.snapshot()?.changes_since(before))
     }
 
-    /// The kernel's id of this boot.
+    /// Returns the kernel's id of this boot.
     ///
     /// # Errors
-    /// When the host does not run.
+    /// If the host does not run.
     pub fn boot_id(&self) -> Result<String, Error> {
         let leader = self.leader().ok_or_else(|| self.down())?;
         let path = inside(leader, "proc/sys/kernel/random/boot_id");
@@ -135,42 +136,42 @@ impl Host {
         Ok(id.trim().to_owned())
     }
 
-    /// Units that failed since boot.
+    /// Returns the units that failed since boot.
     ///
     /// # Errors
-    /// When the host does not run.
+    /// If the host does not run.
     pub fn failed_units(&self) -> Result<Vec<String>, Error> {
         let listed = self.exec_root("systemctl list-units --state=failed --plain --no-legend")?.ok()?;
         Ok(listed.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect())
     }
 
-    /// Reboots the host in good order and waits until it is up again.
+    /// Reboots the host in the regular way and waits until it is up again.
     ///
     /// # Errors
-    /// When the host does not run, or does not come back.
+    /// If the host does not run, or does not come up again.
     pub fn reboot(&self) -> Result<(), Error> {
         let before = self.boot_id()?;
-        // The reboot may end the command that asked for it.
+        // The reboot may end this command itself.
         let _ = self.exec_root("systemctl reboot")?;
         self.wait_until_up(Some(&before))
     }
 
-    /// Cuts the power: nothing on the host gets to say goodbye. Its disk stays.
+    /// Cuts the power: no process on the host can finish. The disk is kept.
     ///
     /// # Errors
-    /// When its processes do not end.
+    /// If its processes do not end.
     pub fn cut_power(&self) -> Result<(), Error> {
         self.group.destroy().map_err(Error::file(&self.folder))?;
         self.network.unlink(self.index)
     }
 
-    /// Boots a host that is off, and waits until it is up. One that runs stays as it is.
+    /// Boots a host that is off, and waits until it is up. A running host is not changed.
     ///
     /// # Errors
-    /// When it does not come up; the message holds the end of its console.
+    /// If it does not come up. The message has the end of its console.
     pub fn power_on(&self) -> Result<(), Error> {
         if self.leader().is_none() {
-            // What is left of a boot that ended badly.
+            // Removes what a failed boot left.
             self.cut_power()?;
             self.make_disk()?;
             self.boot()?;
@@ -178,7 +179,7 @@ impl Host {
         self.wait_until_up(None)
     }
 
-    /// Throws the disk away and boots afresh, with the same keys, address and machine id.
+    /// Removes the disk and boots again, with the same keys, address and machine id.
     ///
     /// # Errors
     /// As for [`Self::power_on`].
@@ -191,13 +192,13 @@ impl Host {
         self.power_on()
     }
 
-    /// Whether it runs.
+    /// Whether the host runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.leader().is_some()
     }
 
-    /// The handle of host number `index` of a bed.
+    /// Returns the handle of host number `index` of a bed.
     pub(crate) fn new(bed: &Bed, index: usize) -> Result<Self, Error> {
         let name = bed.hosts[index].clone();
         let group = Cgroup::at(&format!("{}/{name}", bed.name)).map_err(Error::file("/sys/fs/cgroup"))?;
@@ -206,7 +207,7 @@ impl Host {
         Ok(Self { name, address, network: bed.network, index, bed: bed.folder(), folder, group })
     }
 
-    /// Its own key, machine id and choice of base, made once for the life of the bed.
+    /// Creates its key, machine id and choice of base. They last as long as the bed.
     pub(crate) fn make_identity(&self, base: &Path) -> Result<(), Error> {
         fs::create_dir_all(&self.folder).map_err(Error::file(&self.folder))?;
         if !self.base().exists() {
@@ -222,12 +223,12 @@ impl Host {
         Ok(())
     }
 
-    /// The public half of its host key.
+    /// Returns the public half of its host key.
     pub(crate) fn public_key(&self) -> Result<String, Error> {
         ssh::public_key(&self.host_key())
     }
 
-    /// Lays the overlay over the base and writes what makes this host itself. A disk that is there stays.
+    /// Mounts the overlay over the base and writes the host's own files. An existing disk is kept.
     fn make_disk(&self) -> Result<(), Error> {
         let root = self.root();
         if is_mounted(&root)? {
@@ -262,7 +263,7 @@ impl Host {
 
     fn write(&self, path: &str, text: &str) -> Result<(), Error> {
         let path = self.root().join(path);
-        // The base may hold a link here that leads out of it.
+        // The base may have a link here that leads outside.
         let _ = fs::remove_file(&path);
         fs::write(&path, text).map_err(Error::file(&path))
     }
@@ -273,14 +274,14 @@ impl Host {
         fs::set_permissions(&to, fs::Permissions::from_mode(mode)).map_err(Error::file(&to))
     }
 
-    /// Gives `path` to the owner of `model`.
+    /// Sets the owner of `path` to the owner of `model`.
     fn give(&self, path: &str, model: &str) -> Result<(), Error> {
         let (path, model) = (self.root().join(path), self.root().join(model));
         let owner = fs::metadata(&model).map_err(Error::file(&model))?;
         chown(&path, Some(owner.uid()), Some(owner.gid())).map_err(Error::file(&path))
     }
 
-    /// Starts the loop around systemd-nspawn, in a session of its own and in the host's cgroup.
+    /// Starts the loop around systemd-nspawn, in its own session and in the host's cgroup.
     fn boot(&self) -> Result<(), Error> {
         for leaf in ["loop", "machine"] {
             let path = self.group.folders()[0].join(leaf);
@@ -298,7 +299,7 @@ impl Host {
         if status.success() { Ok(()) } else { Err(self.down()) }
     }
 
-    /// Waits for a boot other than `previous` to be finished and to let people in.
+    /// Waits until a boot other than `previous` has finished and accepts logins.
     fn wait_until_up(&self, previous: Option<&str>) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
         while !self.lets_people_in(previous) {
@@ -307,7 +308,8 @@ impl Host {
             }
             sleep(GLANCE);
         }
-        // The rest of the boot, so that nothing of it is taken for a change. Degraded is for the caller to judge.
+        // Waits for the rest of the boot, so that its writes do not count as changes. The caller decides whether
+        // `degraded` is an error.
         let _ = self.exec_root("systemctl is-system-running --wait")?;
         Ok(())
     }
@@ -320,7 +322,7 @@ impl Host {
         is_new && is_open && self.greets()
     }
 
-    /// Whether sshd answers with its banner.
+    /// Whether sshd sends its banner.
     fn greets(&self) -> bool {
         let Ok(address) = format!("{}:22", self.address).parse::<SocketAddr>() else { return false };
         let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else { return false };
@@ -329,7 +331,7 @@ impl Host {
         timed.is_ok() && BufReader::new(stream).read_line(&mut banner).is_ok() && banner.starts_with("SSH-")
     }
 
-    /// The host's first process, as this machine numbers it.
+    /// Returns the host's first process, with its id on this machine.
     fn leader(&self) -> Option<u32> {
         self.group.processes().into_iter().find(|pid| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -348,7 +350,7 @@ impl Host {
         self.folder.join("root")
     }
 
-    /// A link to the read-only root file system below the host's disk.
+    /// Returns a link to the read-only root file system below the host's disk.
     fn base(&self) -> PathBuf {
         self.folder.join("base")
     }
@@ -362,7 +364,7 @@ impl Host {
     }
 }
 
-/// A path of the host whose first process is `leader`, as it is there right now, mounts included.
+/// Returns the current path of a file inside the host with the first process `leader`, mounts included.
 fn inside(leader: u32, path: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{leader}/root")).join(path)
 }

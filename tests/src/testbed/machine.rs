@@ -1,4 +1,4 @@
-//! Whether this machine can have test hosts, and the Debian packages that it needs for them.
+//! Checks whether this machine can run test hosts, and installs the Debian packages for them.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use super::cgroup::Cgroup;
 use super::command::{is_installed, run, tool};
 use super::progress;
 
-/// Programs and files that are needed, and the packages that bring them.
+/// The required programs and files, each with its package.
 const NEEDS: [(&str, &str); 9] = [
     ("debootstrap", "debootstrap"),
     ("systemd-nspawn", "systemd-container"),
@@ -21,19 +21,19 @@ const NEEDS: [(&str, &str); 9] = [
     ("nft", "nftables"),
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
-    // Draws the terminals that tests read.
+    // Draws the terminals for tests.
     ("tmux", "tmux"),
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
 ];
 
-/// Limits of the kernel that all hosts share, since each one's root is this machine's root: (file, at least).
-/// Twenty hosts use up the 128 inotify instances that are the default.
+/// Kernel limits that all hosts share, because each one's root is this machine's root: (file, minimum). Twenty hosts
+/// use up the default of 128 inotify instances.
 const LIMITS: [(&str, u64); 2] = [
     ("/proc/sys/fs/inotify/max_user_instances", 16 * 1024),
     ("/proc/sys/fs/inotify/max_user_watches", 1024 * 1024),
 ];
 
-/// Checks this machine, once a process, and installs what is missing.
+/// Checks this machine, once for each process, and installs what is missing.
 pub(crate) fn check() -> Result<(), Error> {
     static CHECKED: OnceLock<Option<String>> = OnceLock::new();
     match CHECKED.get_or_init(|| obstacle().err()) {
@@ -42,7 +42,7 @@ pub(crate) fn check() -> Result<(), Error> {
     }
 }
 
-/// What stands in the way, in words for a person.
+/// Returns an error if there is an obstacle, in words for people.
 fn obstacle() -> Result<(), String> {
     if !geteuid().is_root() {
         return Err("they need root".to_owned());
@@ -52,7 +52,7 @@ fn obstacle() -> Result<(), String> {
         return Err("the kernel has no overlay file system".to_owned());
     }
     install_missing(&NEEDS)?;
-    // The rest shows only by trying it: a container's root may lack these rights.
+    // The rest can only be tested by trying it: the root of a container may lack these rights.
     can("a network bridge", &["unshare", "--net", "ip", "link", "add", "try", "type", "bridge"])?;
     can("an nftables table", &["unshare", "--net", "nft", "add table ip try"])?;
     LIMITS.iter().try_for_each(|(file, least)| raise(file, *least))?;
@@ -75,11 +75,11 @@ fn raise(file: &str, least: u64) -> Result<(), String> {
 
 fn overlay_is_known() -> bool {
     let known = || fs::read_to_string("/proc/filesystems").unwrap_or_default().contains("\toverlay");
-    // A module shows only once it is loaded.
+    // A module is listed only after it is loaded.
     known() || (run(tool("modprobe").arg("overlay")).is_ok_and(|ran| ran.status.success()) && known())
 }
 
-/// Installs the packages of those of `needs` that are missing.
+/// Installs the packages of the missing ones among `needs`.
 pub(super) fn install_missing(needs: &[(&str, &str)]) -> Result<(), String> {
     let missing: Vec<&str> =
         needs.iter().filter(|(need, _)| !is_there(need)).map(|(_, package)| *package).collect();

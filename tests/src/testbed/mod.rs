@@ -1,8 +1,9 @@
-//! Test hosts: real Debian machines on this one, with systemd, sshd, a network and a disk of their own.
+//! Test hosts: real Debian systems on this machine, with their own systemd, sshd, network and disk.
 //!
-//! A *bed* is some hosts on one bridge. [`Testbed::up`] boots a bed that ends with the process;
-//! [`Testbed::kept`] joins or boots one that stays until it is taken down, one user at a time. A host is
-//! systemd-nspawn on an overlay over a common base, its disk in memory. What a bed needs of Debian is installed.
+//! A *bed* is a group of hosts on one bridge. [`Testbed::up`] boots a bed that ends with the process.
+//! [`Testbed::kept`] joins or boots a bed that stays until a user takes it down; one process uses it at a time. A
+//! host is systemd-nspawn on an overlay over a common base. Its disk is in memory. The Debian packages for a bed are
+//! installed if needed.
 //!
 //! ```no_run
 //! use converge_tests::testbed::{Testbed, or_skip};
@@ -19,7 +20,8 @@
 //! # }
 //! ```
 //!
-//! Knows nothing of Converge, and nothing of test harnesses but how to say that a test was skipped.
+//! This module does not depend on Converge. It does not depend on a test harness either, except for reporting skipped
+//! tests.
 
 mod base;
 mod bed;
@@ -47,37 +49,38 @@ pub use python::python_tool;
 pub use skip::{SKIPPED_VARIABLE, is_ci, or_skip};
 pub use snapshot::{Change, Snapshot, What};
 
-/// Installs the packages that bring those of `programs` which are missing: (program, Debian package).
+/// Installs the packages of the missing ones among `programs`: (program, Debian package).
 ///
 /// # Errors
-/// [`Error::Unavailable`] where they cannot be installed.
+/// [`Error::Unavailable`] if they cannot be installed.
 pub fn install(programs: &[(&str, &str)]) -> Result<(), Error> {
     machine::install_missing(programs).map_err(Error::Unavailable)
 }
 
-/// Hosts that are up, and the right to use them.
+/// Running hosts, and the right to use them.
 #[derive(Debug)]
 pub struct Testbed {
     bed: Bed,
     hosts: Vec<Host>,
-    /// None where the bed is only looked at.
+    /// None if the bed is only looked at.
     lease: Option<Lease>,
 }
 
 impl Testbed {
-    /// Boots new hosts that nobody else uses and that end with this value, or with the process.
+    /// Boots new hosts for this process alone. They end with this value or with the process.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where this machine cannot have test hosts; else what went wrong.
+    /// [`Error::Unavailable`] if this machine cannot run test hosts; otherwise the failure.
     pub fn up(names: &[&str]) -> Result<Self, Error> {
         machine::check()?;
         let (bed, lease) = Bed::claim_own()?;
         Self::bring_up(bed, lease, names)
     }
 
-    /// Joins the bed `name`, or makes it; boots those hosts of `names` that do not run. They stay up afterwards.
+    /// Joins the bed `name`, or creates it. Boots those hosts of `names` that do not run. They stay up afterwards.
     ///
-    /// Waits while another process uses the bed. The hosts are as the last user left them: see [`Host::reset`].
+    /// Waits while another process uses the bed. The hosts are in the state that the last user left: see
+    /// [`Host::reset`].
     ///
     /// # Errors
     /// As for [`Self::up`].
@@ -87,38 +90,38 @@ impl Testbed {
         Self::bring_up(bed, lease, names)
     }
 
-    /// Looks at the bed `name` without the right to use it alone, if there is such a bed.
+    /// Looks at the bed `name` without claiming it. None if there is no such bed.
     ///
     /// # Errors
-    /// When its record cannot be read.
+    /// If its record cannot be read.
     pub fn find(name: &str) -> Result<Option<Self>, Error> {
         Bed::read(name)?.map(Self::look).transpose()
     }
 
-    /// Looks at every bed of this machine, by name.
+    /// Looks at every bed of this machine, sorted by name.
     ///
     /// # Errors
-    /// When a record cannot be read.
+    /// If a record cannot be read.
     pub fn all() -> Result<Vec<Self>, Error> {
         Bed::all()?.into_iter().map(Self::look).collect()
     }
 
-    /// The host `name`.
+    /// Returns the host `name`.
     ///
     /// # Errors
-    /// [`Error::UnknownHost`] when the bed has no such host.
+    /// [`Error::UnknownHost`] if the bed has no such host.
     pub fn host(&self, name: &str) -> Result<&Host, Error> {
         let found = self.hosts.iter().find(|host| host.name() == name);
         found.ok_or_else(|| Error::UnknownHost { host: name.to_owned(), bed: self.bed.name.clone() })
     }
 
-    /// All hosts, in the order in which they were asked for.
+    /// Returns all hosts, in the order of their names in the request.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
-    /// The ssh_config that reaches every host by its name, as `admin`, with its real host key known.
+    /// Returns the path of the ssh_config that reaches every host by its name, as `admin`, and knows its host key.
     #[must_use]
     pub fn ssh_config_path(&self) -> PathBuf {
         self.bed.ssh_config()
@@ -130,16 +133,16 @@ impl Testbed {
         &self.bed.name
     }
 
-    /// How long its hosts live.
+    /// How long its hosts run.
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         self.bed.lifetime
     }
 
-    /// Ends all hosts and removes every trace of them.
+    /// Ends all hosts and removes everything of them.
     ///
     /// # Errors
-    /// [`Error::InUse`] where another process works with the bed; else what could not be removed.
+    /// [`Error::InUse`] if another process uses the bed; otherwise the failure.
     pub fn down(mut self) -> Result<(), Error> {
         let lease = match self.lease.take() {
             Some(lease) => lease,
@@ -158,7 +161,7 @@ impl Testbed {
     }
 
     fn bring_up(bed: Bed, lease: Lease, names: &[&str]) -> Result<Self, Error> {
-        // Whole from here on, so that a failure takes the bed down again.
+        // The value is complete from here on, so that a failure takes the bed down again.
         let mut testbed = Self { bed, hosts: Vec::new(), lease: Some(lease) };
         testbed.add_hosts(names)?;
         Ok(testbed)
@@ -180,7 +183,7 @@ impl Testbed {
 }
 
 impl Drop for Testbed {
-    /// A bed that belongs to this process goes with its handle. What fails here, the next `up` removes.
+    /// A bed of this process ends with its handle. If this fails, the next `up` removes the rest.
     fn drop(&mut self) {
         if self.bed.lifetime == Lifetime::Process && self.lease.is_some() {
             let _ = self.bed.destroy();
@@ -191,7 +194,7 @@ impl Drop for Testbed {
 /// Why there are no test hosts.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// This machine cannot have them: a reason to skip, not to fail.
+    /// This machine cannot run them. This is a reason to skip a test, not to fail.
     #[error("what the tests need is unavailable: {0}")]
     Unavailable(String),
     /// A program failed.
@@ -202,7 +205,7 @@ pub enum Error {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A host does not run, or did not come up in time.
@@ -216,18 +219,18 @@ pub enum Error {
     /// There is no such host.
     #[error("no host {host} in the bed {bed}")]
     UnknownHost {
-        /// The name asked for.
+        /// The requested name.
         host: String,
-        /// Where it was looked for.
+        /// The bed that was searched.
         bed: String,
     },
-    /// A bed or host name that would not serve as a file, host and interface name.
+    /// The name is not valid as a file, host and interface name.
     #[error("the name {name:?} is not 1 to 40 small letters, digits and inner dashes, or starts with `own-`")]
     Name {
         /// The name.
         name: String,
     },
-    /// Another process works with the bed.
+    /// Another process uses the bed.
     #[error("the bed {bed} is in use by another process")]
     InUse {
         /// The bed.
@@ -239,26 +242,26 @@ pub enum Error {
         /// The record.
         path: PathBuf,
     },
-    /// All 256 networks are taken.
+    /// All 256 networks are in use.
     #[error("no network of 10.77.0.0/16 is free")]
     NoNetwork,
-    /// More hosts than a network has addresses.
+    /// The bed would have more hosts than a network has addresses.
     #[error("a bed holds no more than {} hosts", network::Network::CAPACITY)]
     TooMany,
 }
 
 impl Error {
-    /// Puts a path to what the system said.
+    /// Adds a path to an error of the system.
     pub(crate) fn file(path: impl AsRef<Path>) -> impl Fn(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::File { path: path.clone(), source }
     }
 }
 
-/// Does `work` on all hosts at once and returns the first failure.
+/// Runs `work` on all hosts at the same time and returns the first failure.
 ///
 /// # Errors
-/// That of the first host, in order, that failed.
+/// The error of the first failed host, in order.
 pub fn together<T: Sync>(items: &[&T], work: impl Fn(&T) -> Result<(), Error> + Sync) -> Result<(), Error> {
     thread::scope(|scope| {
         let running: Vec<_> = items.iter().map(|item| scope.spawn(|| work(item))).collect();
@@ -274,7 +277,7 @@ fn handles(bed: &Bed) -> Result<Vec<Host>, Error> {
     (0..bed.hosts.len()).map(|index| Host::new(bed, index)).collect()
 }
 
-/// Tells a person what takes so long. Not captured by test harnesses.
+/// Tells the user what takes so long. Test harnesses do not capture this.
 fn progress(message: &str) {
     let _ = writeln!(io::stderr(), "testbed: {message}");
 }

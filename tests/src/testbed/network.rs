@@ -1,19 +1,19 @@
-//! The network of the test hosts: a bridge for each bed, addresses from 10.77.0.0/16, and the way out.
+//! The network of the test hosts: a bridge for each bed, addresses from 10.77.0.0/16, and the route out.
 
 use std::fs;
 
 use super::Error;
 use super::command::{is_installed, run, tool};
 
-/// The nftables table of all beds. It touches nothing but traffic of 10.77.0.0/16.
+/// The nftables table of all beds. It affects only traffic of 10.77.0.0/16.
 const TABLE: &str = "converge_testbed";
-/// All beds together.
+/// The addresses of all beds.
 const RANGE: &str = "10.77.0.0/16";
-/// The first host's last byte.
+/// The last byte of the first host's address.
 const FIRST: u8 = 11;
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
-/// One of the 256 networks, and the bridge that goes with it.
+/// One of the 256 networks, and its bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Network {
     /// The third byte of its addresses.
@@ -21,7 +21,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// The most hosts one network holds.
+    /// The most hosts in one network.
     pub(crate) const CAPACITY: usize = (u8::MAX - FIRST) as usize;
 
     /// The name of the bridge.
@@ -29,30 +29,31 @@ impl Network {
         format!("cvt{}", self.slot)
     }
 
-    /// The controller's address, which is the hosts' way out.
+    /// Returns the controller's address, which is the gateway of the hosts.
     pub(crate) fn gateway(self) -> String {
         format!("10.77.{}.1", self.slot)
     }
 
-    /// The address of the host that is number `index`, or none beyond [`Self::CAPACITY`].
+    /// Returns the address of the host with number `index`. None beyond [`Self::CAPACITY`].
     pub(crate) fn address(self, index: usize) -> Option<String> {
         let last = u8::try_from(index).ok()?.checked_add(FIRST).filter(|last| *last < u8::MAX)?;
         Some(format!("10.77.{}.{last}", self.slot))
     }
 
-    /// The name under which systemd-nspawn runs host number `index`: short, because its interface is named for it.
+    /// Returns the machine name of host number `index` for systemd-nspawn. It is short, because its interface has
+    /// this name.
     pub(crate) fn machine(self, index: usize) -> String {
         format!("{}-{index}", self.bridge())
     }
 
     /// Removes this machine's end of the link to host number `index`.
     ///
-    /// The kernel does it too when a host was killed, but at a time of its own, and a new boot wants the name.
+    /// The kernel also removes it after a host was killed, but later, and a new boot needs the name.
     pub(crate) fn unlink(self, index: usize) -> Result<(), Error> {
         remove_link(&format!("vb-{}", self.machine(index)))
     }
 
-    /// What systemd-networkd on a host reads for `address`.
+    /// Returns the configuration of systemd-networkd on a host with `address`.
     pub(crate) fn networkd(self, address: &str) -> String {
         format!(
             "[Match]\nName=host0\n\n[Network]\nAddress={address}/24\nGateway={}\n\
@@ -61,7 +62,7 @@ impl Network {
         )
     }
 
-    /// Makes the bridge, unless it is there.
+    /// Creates the bridge, if it does not exist.
     pub(crate) fn create(self) -> Result<(), Error> {
         let bridge = self.bridge();
         if !has_link(&bridge) {
@@ -73,7 +74,7 @@ impl Network {
         Ok(())
     }
 
-    /// Removes the bridge, if it is there.
+    /// Removes the bridge, if it exists.
     pub(crate) fn destroy(self) -> Result<(), Error> {
         remove_link(&self.bridge())
     }
@@ -86,7 +87,7 @@ fn has_link(name: &str) -> bool {
 fn remove_link(name: &str) -> Result<(), Error> {
     if has_link(name) {
         let removed = run(tool("ip").args(["link", "delete", name]))?.ok();
-        // The kernel may have been quicker.
+        // The kernel may have removed it already.
         if has_link(name) {
             removed?;
         }
@@ -94,7 +95,7 @@ fn remove_link(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lets hosts out: forwarding on, and their addresses hidden behind this machine's own.
+/// Gives hosts access to the outside: enables forwarding, and replaces their addresses with this machine's own.
 pub(crate) fn open_way_out() -> Result<(), Error> {
     fs::write(FORWARDING, "1").map_err(Error::file(FORWARDING))?;
     load(&format!(
@@ -110,7 +111,7 @@ pub(crate) fn open_way_out() -> Result<(), Error> {
     allow_through_docker()
 }
 
-/// Docker drops what it does not know; its own chain for exceptions is where this belongs.
+/// Adds exceptions to Docker's own chain for them. Docker drops unknown traffic otherwise.
 fn allow_through_docker() -> Result<(), Error> {
     if !is_installed("iptables") || !run(tool("iptables").args(["-nL", "DOCKER-USER"]))?.status.success() {
         return Ok(());
@@ -124,7 +125,7 @@ fn allow_through_docker() -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes the rules away again. Forwarding stays as it is: something else may rely on it by now.
+/// Removes the rules. Forwarding stays enabled, because other programs may need it by now.
 pub(crate) fn close_way_out() -> Result<(), Error> {
     load(&format!("add table ip {TABLE}\ndelete table ip {TABLE}"))
 }

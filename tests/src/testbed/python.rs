@@ -1,4 +1,5 @@
-//! Tools from PyPI that Converge is held against, each in a virtual environment of its own in the cache of the test hosts.
+//! Tools from PyPI that Converge is compared with. Each has its own virtual environment in the cache of the test
+//! hosts.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,13 +10,13 @@ use super::bed::remove_folder;
 use super::command::{Ran, run, tool};
 use super::progress;
 
-/// Written last, so that an environment without it is a torn one.
+/// Written last, so that an environment without it is incomplete.
 const COMPLETE: &str = "complete";
 
-/// The folder of programs of `requirement`, like `ansible==12.3.0`, which is installed first where it is missing.
+/// Returns the folder with the programs of `requirement`, like `ansible==12.3.0`. Installs it first if it is missing.
 ///
 /// # Errors
-/// [`Error::Unavailable`] where it cannot be installed.
+/// [`Error::Unavailable`] if it cannot be installed.
 pub fn python_tool(requirement: &str) -> Result<PathBuf, Error> {
     let tools = cache().join(TOOLS);
     let folder = tools.join(requirement.replace("==", "-"));

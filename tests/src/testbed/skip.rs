@@ -1,4 +1,4 @@
-//! How a test says that it was skipped: on its output, and in the file that the runner of all tests counts.
+//! Reports skipped tests: on the test's output, and in a file for the runner of all tests.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -11,16 +11,17 @@ use super::Error;
 /// Names a file to which every skipped test adds one line.
 pub const SKIPPED_VARIABLE: &str = "CONVERGE_TESTS_SKIPPED";
 
-/// What was asked for, or none where this machine cannot have it: then the test is over and said `skipped: reason`.
+/// Returns the value. None if this machine cannot provide it: then the test is over, and `skipped: reason` was
+/// printed.
 ///
 /// # Panics
-/// For every other error, and in CI for this one too: nothing is skipped there.
+/// For every other error. In CI for this one too, because no test may be skipped there.
 #[must_use]
 pub fn or_skip<T>(result: Result<T, Error>) -> Option<T> {
     judge(result, is_ci(), env::var_os(SKIPPED_VARIABLE).as_deref().map(Path::new))
 }
 
-/// Whether this is a machine of continuous integration (`CI=true`), where a skipped test is a failed one.
+/// Whether this is a CI machine (`CI=true`), where a skipped test counts as failed.
 #[must_use]
 pub fn is_ci() -> bool {
     env::var("CI").is_ok_and(|value| value == "true" || value == "1")
@@ -43,7 +44,7 @@ fn note(reason: &str, list: Option<&Path>) {
     let Some(path) = list else { return };
     let thread = thread::current();
     let line = format!("{}: {}\n", thread.name().unwrap_or("a test"), reason.replace('\n', " "));
-    // One short write, so that lines of several processes do not mix.
+    // One short write, so that lines of several processes are not mixed.
     let file = OpenOptions::new().append(true).create(true).open(path);
     let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
 }

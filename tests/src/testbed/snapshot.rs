@@ -1,8 +1,8 @@
-//! What a host's disk holds that its base does not: as a list, as a digest, and compared with another time.
+//! The difference of a host's disk from its base: as a list, as a digest, and compared with another time.
 //!
-//! A host is an overlay, so its whole difference lies in one folder, the upper one. A file that was copied up but
-//! equals the base (opened for writing, chmod to what it was) is no difference. `/tmp`, `/run` and the other
-//! file systems mounted on a host are not its disk.
+//! A host is an overlay, so its whole difference is in one folder, the upper one. A file that was copied up but
+//! equals the base (opened for writing, chmod to the same mode) is no difference. `/tmp`, `/run` and the other file
+//! systems mounted on a host do not belong to its disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -12,32 +12,32 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What moves by itself on a host that nobody touches but to log in, besides everything below `/var/log`.
+/// A file that changes on a host at a login, without other use. Everything below `/var/log` changes too.
 const SUDO_MARK: &str = ".sudo_as_admin_successful";
-/// Folders of random name that systemd makes for a service that starts.
+/// Folders with random names that systemd creates for a starting service.
 const PRIVATE: &str = "var/tmp/systemd-private-";
-/// The overlay's own attributes that say something about the disk; the rest is its bookkeeping.
+/// The overlay's own attributes that matter for the disk. Its other attributes do not.
 const REDIRECT: &str = "trusted.overlay.redirect";
 const OPAQUE: &str = "trusted.overlay.opaque";
-/// The kernel's own limit for one attribute, and for the list of their names.
+/// The kernel's limit for one attribute, and for the list of their names.
 const ATTRIBUTE_LIMIT: usize = 64 * 1024;
 
 /// The state of a host's disk at one time, as its difference from the base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// By path relative to the host's root.
+    /// The differences by path, relative to the host's root.
     entries: BTreeMap<PathBuf, Difference>,
 }
 
 impl Snapshot {
-    /// Reads the difference that `upper` makes to `base`.
+    /// Reads the difference between `upper` and `base`.
     pub(crate) fn take(base: &Path, upper: &Path) -> io::Result<Self> {
         let mut walk = Walk { base, upper, entries: BTreeMap::new() };
         walk.folder(Path::new(""))?;
         Ok(Self { entries: walk.entries })
     }
 
-    /// A digest of everything that differs from the base: paths, kinds, content, modes, owners, times, attributes.
+    /// Returns a digest of all differences from the base: paths, kinds, content, modes, owners, times, attributes.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hasher = blake3::Hasher::new();
@@ -47,7 +47,7 @@ impl Snapshot {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// The same state without modification times: what "byte-identical again" compares.
+    /// Returns the same state without modification times, to check that a disk is byte-identical again.
     #[must_use]
     pub fn without_times(mut self) -> Self {
         for difference in self.entries.values_mut() {
@@ -59,7 +59,7 @@ impl Snapshot {
         self
     }
 
-    /// Every path at which this state differs from the one `before`, in path order.
+    /// Returns every path that differs between this state and `before`, in path order.
     #[must_use]
     pub fn changes_since(&self, before: &Self) -> Vec<Change> {
         let paths: BTreeSet<&PathBuf> = self.entries.keys().chain(before.entries.keys()).collect();
@@ -68,7 +68,7 @@ impl Snapshot {
 
     fn change_at(&self, before: &Self, path: &Path) -> Option<Change> {
         let (new, old) = (self.entries.get(path), before.entries.get(path));
-        // Where one of the two says nothing, it is as in the base, which the other one knows.
+        // If one of the two has no entry, its state is that of the base, which the other one has.
         let base = new.or(old).and_then(|difference| difference.base.as_ref());
         let now = new.map_or(base, |difference| difference.now.as_ref());
         let then = old.map_or(base, |difference| difference.now.as_ref());
@@ -83,7 +83,7 @@ impl Snapshot {
     }
 }
 
-/// One path at which two states of a host's disk differ. Displays as `+ /etc/motd` or `~ /etc/motd (content, mode)`.
+/// A path at which two states of a host's disk differ. Displays as `+ /etc/motd` or `~ /etc/motd (content, mode)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The absolute path on the host.
@@ -95,11 +95,11 @@ pub struct Change {
 /// What happened to a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// It came, or came back.
+    /// It was added, or exists again.
     Added,
-    /// It went.
+    /// It was removed.
     Removed,
-    /// It stayed, and these differ: `kind`, `content`, `mode`, `owner`, `time`, `attributes`.
+    /// It exists in both states, and these differ: `kind`, `content`, `mode`, `owner`, `time`, `attributes`.
     Changed(Vec<&'static str>),
 }
 
@@ -125,7 +125,7 @@ struct Entry {
     content: Content,
     mode: u32,
     owner: (u32, u32),
-    /// Seconds and nanoseconds; none where times are left out. Of a link it means nothing.
+    /// Seconds and nanoseconds. None if times are left out. It has no meaning for a link.
     modified: Option<(i64, i64)>,
     attributes: BTreeMap<String, Vec<u8>>,
 }
@@ -140,7 +140,7 @@ enum Content {
 }
 
 impl Entry {
-    /// The entry at `path`, or none where there is none. Anything that cannot be read is an error.
+    /// Returns the entry at `path`. None if it does not exist. Anything unreadable is an error.
     fn read(path: &Path) -> io::Result<Option<Self>> {
         let Some(metadata) = existing(fs::symlink_metadata(path))? else { return Ok(None) };
         let Some(content) = existing(Content::read(path, &metadata))? else { return Ok(None) };
@@ -210,7 +210,7 @@ impl Walk<'_> {
         if kind.is_dir() { self.folder(path) } else { Ok(()) }
     }
 
-    /// A folder that was removed and made again hides what the base has in it.
+    /// Adds what is hidden: a folder that was removed and created again hides the base's contents.
     fn hidden_below(&mut self, path: &Path) -> io::Result<()> {
         let Some(children) = existing(fs::read_dir(self.base.join(path)))? else { return Ok(()) };
         for child in children {
@@ -246,7 +246,7 @@ fn is_opaque(path: &Path) -> io::Result<bool> {
     Ok(existing(raw_attributes(path))?.is_some_and(|found| found.contains_key(OPAQUE)))
 }
 
-/// Extended attributes that a program on the host could tell, and the mark of a renamed folder.
+/// Returns the extended attributes that a program on the host could see, and the mark of a renamed folder.
 fn attributes(path: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
     let mut found = raw_attributes(path)?;
     found.retain(|name, _| name == REDIRECT || !name.starts_with("trusted.overlay."));
@@ -267,7 +267,7 @@ fn attribute(path: &Path, name: &[u8]) -> io::Result<Vec<u8>> {
     Ok(value)
 }
 
-/// The host goes on while it is read: what is gone meanwhile is not there.
+/// Ignores missing files: the host runs while it is read, so a file may be removed meanwhile.
 fn existing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -283,7 +283,7 @@ mod tests {
 
     use super::*;
 
-    /// Base and upper folder, and what `edit` does to the upper one, as displayed changes.
+    /// Edits base and upper folder with `edit`, and compares the displayed changes.
     fn check(edit: impl Fn(&Path, &Path), expected: &[&str]) {
         let folder = tempfile::tempdir().unwrap();
         let (base, upper) = (folder.path().join("base"), folder.path().join("upper"));

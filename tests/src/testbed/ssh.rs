@@ -9,15 +9,15 @@ use super::bed::Bed;
 use super::command::{run, tool};
 use super::host::Host;
 
-/// The login of all hosts.
+/// The account for logins on all hosts.
 pub(crate) const USER: &str = "admin";
 
-/// The private key that logs in to every host of the bed. Its public half lies beside it, with `.pub`.
+/// Returns the private key for every host of the bed. Its public half is beside it, with `.pub`.
 pub(crate) fn client_key(bed: &Bed) -> PathBuf {
     bed.folder().join("id_ed25519")
 }
 
-/// Makes a key pair without a passphrase, unless it is there.
+/// Creates a key pair without a passphrase, if it does not exist.
 pub(crate) fn make_key(path: &Path, comment: &str) -> Result<(), Error> {
     if !path.exists() {
         let options = ["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"];
@@ -26,13 +26,13 @@ pub(crate) fn make_key(path: &Path, comment: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The public half of the key at `path`, as one line.
+/// Returns the public half of the key at `path`, as one line.
 pub(crate) fn public_key(path: &Path) -> Result<String, Error> {
     let path = path.with_added_extension("pub");
     fs::read_to_string(&path).map_err(Error::file(&path))
 }
 
-/// Writes the ssh_config of a bed and the known_hosts that it names.
+/// Writes the ssh_config of a bed and its known_hosts.
 pub(crate) fn write_config(bed: &Bed, hosts: &[Host]) -> Result<(), Error> {
     let known = bed.folder().join("known_hosts");
     fs::write(&known, known_hosts(hosts)?).map_err(Error::file(&known))?;
@@ -50,7 +50,7 @@ fn known_hosts(hosts: &[Host]) -> Result<String, Error> {
 fn config(hosts: &[Host], key: &Path, known: &Path) -> String {
     let mut text = String::new();
     for host in hosts {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "Host {}\n    HostName {}\n", host.name(), host.address());
     }
     let names: Vec<&str> = hosts.iter().map(Host::name).collect();
