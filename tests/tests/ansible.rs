@@ -1,5 +1,5 @@
-//! Ansible as the judge: what Converge has made of a host leaves Ansible nothing to do, and the other way round.
-//! `data/forty` says the same of one host to both.
+//! Compares Converge with Ansible: after one has applied `data/forty`, the other one has nothing to do. `data/forty`
+//! declares the same host for both.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use std::process::Command;
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Testbed, or_skip, python_tool};
 
-/// The package with the collections, as the cache of the test hosts keeps it.
+/// The package with the collections, in the version that the cache of the test hosts keeps.
 const ANSIBLE: &str = "ansible==12.3.0";
 
-/// A fresh host, the project that says what it should be, and Ansible's programs.
+/// A fresh host, its project, and Ansible's programs.
 struct Ground {
     testbed: Testbed,
     project: Project,
@@ -31,7 +31,7 @@ impl Ground {
         self.project.converge(&[arguments, &["--limit", "h1"]].concat()).unwrap()
     }
 
-    /// Runs the playbook against the host.
+    /// Runs the playbook on the host.
     fn ansible(&self, arguments: &[&str]) -> Ended {
         let mut ansible = Command::new(self.programs.join("ansible-playbook"));
         ansible.arg(data().join("playbook.yml")).args(["--inventory", "h1,"]).args(arguments);

@@ -1,7 +1,7 @@
-//! One secret through everything that a project can do with it, then searched for everywhere: in what was printed, the
-//! history and the state on the controller, journals, logs, disks and temporary folders of the hosts, and the command
-//! lines and environments of every process while the runs went on. It is found where it was to go, and nowhere else; and
-//! when another one took its place, nowhere at all.
+//! Uses one secret in every way that a project can, then searches for it everywhere: in the output, in the history
+//! and state on the controller, in journals, logs, disks and temporary folders of the hosts, and in the command lines
+//! and environments of every process during the runs. It may be only in its targets. After another secret has
+//! replaced it, it may be nowhere.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::collections::BTreeSet;
@@ -18,9 +18,9 @@ use converge_tests::testbed::{Host, Testbed, or_skip};
 
 /// The secret. A test that prints it would find it in its own log.
 const CANARY: &str = "c4n4ry+7x3q9zk2wv+tweet";
-/// What takes its place.
+/// The secret that replaces it.
 const SUCCESSOR: &str = "s1sk1n+5k8m4hj1pl+tweet";
-/// The piece of each that no escaping changes, and that is found in no other thing.
+/// A part of each secret that no escaping changes and that occurs nowhere else.
 const NEEDLES: [&str; 2] = ["7x3q9zk2wv", "5k8m4hj1pl"];
 
 const INVENTORY: &str = r##"
@@ -76,8 +76,8 @@ on "h1" {
 on "h2" { file "/etc/other" { content "no secret here\n" } }
 "##;
 
-/// Reads its input and its environment, says both, and leaves a mark of each; or waits forever. It starts no program that
-/// would have its environment, too.
+/// Reads its input and its environment, prints both, and leaves a mark of each. Or it waits forever. It starts no
+/// program, because that would inherit its environment.
 const SHOW: &str = r#"#!/bin/sh
 [ "$1" = forever ] && exec python3 -c 'import signal; signal.pause()' /usr/local/bin/show
 read -r word
@@ -86,13 +86,13 @@ read -r word
 exit 0
 "#;
 
-/// Lets pass, or says that it waits and does.
+/// Succeeds while the gate is open; otherwise reports that it waits, and waits.
 const GATE: &str = "#!/bin/sh\n[ -e /run/closed ] || exit 0\n: >/run/waiting\nexec sleep infinity\n";
 
-/// Makes the wheel, and serves it to whoever brings a password.
+/// Builds the wheel and serves it to clients with a password.
 const GROUND: &str = include_str!("../data/venv/ground.py");
 
-/// Where it was to go, on h1.
+/// The targets of the secret on h1.
 const TARGETS: [&str; 13] = [
     "/etc/filled",
     "/etc/gated",
@@ -149,7 +149,7 @@ fn a_secret_is_found_in_its_targets_alone() {
     assert_eq!(found_on(h1, 1), targets(&[aside]));
 }
 
-/// A project with the secret in its encrypted file.
+/// Creates a project with the secret in its encrypted file.
 fn nest(testbed: &Testbed) -> Project {
     let project = Project::new(INVENTORY, Some(testbed)).unwrap();
     project.write("project/templates/filled.j2", "a\n{{ token | upper }}{{ token }}\nb\n").unwrap();
@@ -172,13 +172,13 @@ fn nest(testbed: &Testbed) -> Project {
     project
 }
 
-/// A case has secrets of its own, for all to read.
+/// A case contains test secrets that everyone may read.
 const CASE: &str = "project/modules/perch/cases/usual.kdl";
 
 fn set(project: &Project, value: &str) {
     let tool = converge_tests::converge_binary();
     let line = format!("printf %s \"$VALUE\" | {} secrets set bird/token secrets.age", tool.display());
-    // The shell that is told here has it in its environment: it goes by the name of those that may.
+    // This shell has the value in its environment. So it has the name of a program that may have it.
     let mut shell = project.program("/bin/sh");
     let ended: Ended = shell
         .env("VALUE", value)
@@ -189,8 +189,8 @@ fn set(project: &Project, value: &str) {
     assert_eq!(ended.code, 0, "{ended}");
 }
 
-/// Everything that a user does with it, first from nothing, then over changes by hand, so that both sides of a
-/// difference hold it.
+/// Runs everything that a user does with the secret: first on an empty host, then after changes by hand, so that both
+/// sides of a difference contain it.
 fn runs(project: &Project, host: &Host) -> Vec<(String, Ended)> {
     let from_nothing = [
         ("check", 0),
@@ -240,7 +240,7 @@ fn run(project: &Project, line: &str, code: i32) -> (String, Ended) {
     (line.to_owned(), ended)
 }
 
-/// A first run whose agent and whose controller are killed while the last of its files is written.
+/// A first run whose agent and controller are killed while its last file is written.
 fn killed(project: &Project, host: &Host) -> (String, Ended) {
     root(host, ": >/run/closed");
     let mut command = project.command();
@@ -266,7 +266,7 @@ fn drain(mut from: impl std::io::Read + Send + 'static) -> thread::JoinHandle<St
     })
 }
 
-/// Whether the run comes to the gate before it ends.
+/// Whether the run reaches the gate before it ends.
 fn wait_for(host: &Host, child: &mut Child) -> bool {
     let deadline = Instant::now() + Duration::from_secs(400);
     while Instant::now() < deadline {
@@ -300,7 +300,7 @@ fn nothing_on_the_controller(project: &Project) {
     }
 }
 
-/// Runs `work` while every process of the machine, those of the hosts among them, is looked at over and over.
+/// Runs `work`, and meanwhile looks at every process of the machine and its hosts again and again.
 fn watched<T>(work: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -319,8 +319,8 @@ fn watched<T>(work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Adds every process that shows the secret. A program that is given it by its environment may have it there, and so may
-/// those that it starts.
+/// Adds every process that shows the secret. A program that receives it in its environment may have it there, and so
+/// may its children.
 fn processes(seen: &mut BTreeSet<String>) {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let path = entry.path();
@@ -341,8 +341,8 @@ fn is_told(line: &[u8]) -> bool {
     line.windows(name.len()).any(|part| part == name)
 }
 
-/// Whether the process at `path`, by what it runs now, or one that it comes from may be told. One that is gone in the
-/// meantime is given the benefit of the doubt: what it was cannot be seen any more.
+/// Whether the process at `path`, by its current program, or one of its ancestors may have the secret. A process that
+/// has ended meanwhile is not counted, because its program is not known any more.
 fn descends(path: &Path) -> bool {
     let mut path = path.to_owned();
     loop {
@@ -366,14 +366,14 @@ fn holds(bytes: &[u8]) -> bool {
         .any(|pattern| bytes.windows(pattern.len()).any(|part| part.eq_ignore_ascii_case(pattern.as_bytes())))
 }
 
-/// The forms in which a program may hand a secret on: as it stands, in hexadecimal digits, and in base64 wherever it
-/// stands in a longer text.
+/// Returns the forms in which a program may pass on a secret: unchanged, in hexadecimal digits, and in base64 at each
+/// position of a longer text.
 fn patterns(which: usize) -> Vec<String> {
     let needle = NEEDLES[which];
     let hex = needle.bytes().map(|byte| format!("{byte:02x}")).collect();
     let base64 = (0..3).map(|shift| {
         let text = base64(&format!("{}{needle}", "x".repeat(shift)));
-        // The first and the last group depend on what stands beside it.
+        // The first and the last group depend on the text beside the secret.
         text[4..text.len() - 4].to_owned()
     });
     [needle.to_owned(), hex].into_iter().chain(base64).collect()
@@ -388,12 +388,12 @@ fn base64(text: &str) -> String {
     groups.flatten().collect()
 }
 
-/// `grep` for every form of one of the secrets; case counts in base64 alone.
+/// Returns the arguments of `grep` for every form of one of the secrets. Only base64 is case-sensitive.
 fn expressions(which: usize) -> String {
     patterns(which).iter().map(|pattern| format!("-e '{pattern}' ")).collect()
 }
 
-/// The files below a folder that are newer than the project and hold a secret.
+/// Returns the files below a folder that are newer than the project and contain a secret.
 fn holding(folder: &Path, project: &Project) -> Vec<String> {
     let case = project.path(CASE);
     let mut search = Command::new("find");
@@ -411,7 +411,7 @@ fn holding(folder: &Path, project: &Project) -> Vec<String> {
     found.lines().filter(|path| Path::new(path) != case).map(str::to_owned).collect()
 }
 
-/// The files of a host that hold a secret: its whole disk, its temporary folders, its journal.
+/// Returns the files of a host that contain a secret: on its whole disk, in its temporary folders and its journal.
 fn found_on(host: &Host, which: usize) -> BTreeSet<String> {
     let forms = expressions(which);
     let journal = root(
@@ -426,11 +426,11 @@ fn found_on(host: &Host, which: usize) -> BTreeSet<String> {
         "grep --recursive --files-with-matches --text --ignore-case --fixed-strings --devices=skip {skipped} {forms} / 2>/dev/null || true"
     );
     let files = root(host, &line);
-    // What changes accounts keeps the file of passwords as it was before.
+    // The account tools keep the previous file of passwords.
     files.lines().map(|path| known(&path.replace("//", "/"))).filter(|path| path != "/etc/shadow-").collect()
 }
 
-/// A path without what differs from run to run.
+/// Removes the parts of a path that differ between runs.
 fn known(path: &str) -> String {
     let parts: Vec<_> = path.split('/').collect();
     match &parts[..] {

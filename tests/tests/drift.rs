@@ -1,5 +1,5 @@
-//! `converge drift` on a real host: what moved there apart from what is newly asked for, and nothing written; and what
-//! moved where only the program that owns it can tell.
+//! `converge drift` on a real host. Drift is separated from what is new in the inventory, and nothing is written. It
+//! also finds drift that only the program which owns the state can report.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
@@ -9,7 +9,7 @@ use converge_tests::json::{Plan, plans};
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
-/// The inventory, with the text of one of its files and what its last resource says of drift.
+/// Returns the inventory with the text of one of its files and the `drift` option of its last resource.
 fn inventory(text: &str, option: &str) -> String {
     format!(
         r#"connection user="admin" become="sudo"
@@ -24,7 +24,7 @@ on "*" {{
     )
 }
 
-/// Looks for drift, and holds the host's disk to what it was.
+/// Looks for drift, and checks that the host's disk did not change.
 fn drift(project: &Project, host: &Host, arguments: &[&str], code: i32) -> Ended {
     let before = host.snapshot().unwrap();
     let ended = converge(project, &[&["drift"], arguments].concat(), code);
@@ -44,7 +44,7 @@ fn what_moved_is_told_from_what_is_newly_asked_for_and_nothing_is_written() {
     let unit = "[Service]\\nExecStart=/bin/sleep infinity\\n";
     root(host, &format!("printf '{unit}' >/etc/systemd/system/app.service; systemctl daemon-reload"));
 
-    // Brings the agent, which stays on the host.
+    // Uploads the agent, which stays on the host.
     converge(&project, &["facts"], 0);
     let ended = drift(&project, host, &["--fail-on-drift"], 0);
     assert!(ended.stdout.contains("no host drifted; 4 resources wait for an apply"), "{ended}");
@@ -82,7 +82,8 @@ fn what_moved_is_told_from_what_is_newly_asked_for_and_nothing_is_written() {
     guards_answer_alike_in_a_look_and_in_an_act(&project, host);
 }
 
-/// A guard that keeps a cache in a home is a read; one that writes elsewhere is named. Neither writes to the host.
+/// A guard that writes a cache in a home counts as a read. A guard that writes elsewhere is reported. Neither one
+/// changes the host.
 fn guards_answer_alike_in_a_look_and_in_an_act(project: &Project, host: &Host) {
     let asks = |cache: &str| {
         let guard = format!("test -e /srv/initialised && date > {cache}");
@@ -102,7 +103,7 @@ fn guards_answer_alike_in_a_look_and_in_an_act(project: &Project, host: &Host) {
     root(host, "test ! -e /srv/cache");
 }
 
-/// Resources whose text is one thing, and what the host makes of it another.
+/// Resources whose text and whose effect on the host can differ.
 const EFFECTIVE: &str = r#"
     mount "/srv/pool" source="tmpfs" fstype="tmpfs" { options "size=8m" }
     directory "/srv/pool/a"
@@ -122,7 +123,7 @@ const EFFECTIVE: &str = r#"
     user "ticker" uid=4321 home="/srv/ticker"
 "#;
 
-/// What findmnt(8), systemctl(1) and getent(1) say.
+/// Returns the output of findmnt(8), systemctl(1) and getent(1).
 fn told(host: &Host) -> String {
     let mount = "findmnt --noheadings --raw --output OPTIONS --mountpoint";
     let unit = "systemctl show --property ActiveState,UnitFileState,Nice,UMask,NeedDaemonReload tick";
@@ -145,8 +146,8 @@ fn what_counts_is_what_the_programs_say_that_own_it(project: &Project, host: &Ho
     let unit = "ActiveState=active\nNeedDaemonReload=no\nNice=5\nUMask=0077\nUnitFileState=enabled\n";
     assert!(rest.starts_with(unit) && rest.contains("ticker:x:4321:"), "{right}");
 
-    // Disabling lets systemd read its files: the drop-in is touched after it. The unit goes on: one that ended is forgotten,
-    // and read anew when it is asked for.
+    // `systemctl disable` makes systemd read its files again, so the drop-in is touched after it. The unit keeps
+    // running: systemd forgets an ended unit and reads it again on the next request.
     let move_all = "mount -o remount,ro /srv/pool; mount -t tmpfs over /srv/view; systemctl disable -q tick; \
                     touch /etc/systemd/system/tick.service.d/10-nice.conf";
     root(host, move_all);
@@ -160,7 +161,7 @@ fn what_counts_is_what_the_programs_say_that_own_it(project: &Project, host: &Ho
     assert_eq!(told(host), right);
     root(host, "touch /srv/pool/x; ! touch /srv/view/y");
 
-    // What outdoes a file is named, and two names of one thing are found.
+    // A file that overrides another one is reported, and two names of one thing are found.
     let later = "/run/systemd/system/tick.service.d/90-later.conf";
     root(
         host,

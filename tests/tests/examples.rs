@@ -1,5 +1,6 @@
-//! Every example of every kind and every module on a real host, under the laws: a plan writes nothing (1), an apply changes what was
-//! announced and nothing else (2) and leaves nothing to do (3), and without privileges nothing is touched (7).
+//! Runs every example of every kind and module on a real host and checks the laws. A plan writes nothing (1). An
+//! apply changes what was announced and nothing else (2), and leaves nothing to do (3). Without privileges nothing is
+//! changed (7).
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::fmt::Write;
@@ -13,22 +14,22 @@ use converge_tests::json::{Step, plans};
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Change, Host, Snapshot, Testbed, What, or_skip};
 
-/// How many hosts share the work.
+/// The hosts that share the work.
 const HOSTS: [&str; 4] = ["h1", "h2", "h3", "h4"];
 
-/// A file that an example takes from its project: `hello-1/bin/hello`, packed.
+/// A file that an example uses from its project: `hello-1/bin/hello`, packed.
 const HELLO: &[u8] = include_bytes!("../fixtures/hello.tar.gz");
 
-/// Where fail2ban notes, some seconds after it has read a journal, how far it came.
+/// The folder where fail2ban records its position in a journal, some seconds after it has read it.
 const NOTED: &str = "/var/lib/fail2ban";
 
-/// A kind or a module that is still to be tried, with its examples.
+/// A kind or module to test, with its examples.
 struct Task {
     name: String,
     examples: Vec<Example>,
 }
 
-/// The modules that come with Converge, with the examples of their READMEs: the fences of plain `kdl`.
+/// Returns the built-in modules with the examples in their READMEs: the fences of plain `kdl`.
 fn modules() -> Vec<Task> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../modules");
     let modules = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -113,7 +114,7 @@ impl<'a> Trial<'a> {
         let before = self.host.snapshot().map_err(|error| error.to_string())?;
         let plan = self.converge(&["plan", "--json"], &[0])?;
         self.unchanged_since(&before, "law 1: the plan")?;
-        // Law 7: without the right to do it, either there was nothing to do or nothing was done.
+        // Law 7: without the privileges, there was nothing to do or nothing was done.
         self.converge(&["apply", "--yes", "unprivileged.kdl"], &[0, 3])?;
         self.unchanged_since(&before, "law 7: without privileges, the apply")?;
         self.converge(&["apply", "--yes"], &[0])?;
@@ -140,7 +141,7 @@ impl<'a> Trial<'a> {
         if changes.is_empty() { Ok(()) } else { Err(format!("{who} changed {}", listed(&changes))) }
     }
 
-    /// Law 2, where the plan names every path: nothing changed but those, and the times of the folders that hold them.
+    /// Law 2, if the plan names every path: only those paths changed, and the times of their folders.
     fn nothing_else_changed(&self, before: &Snapshot, steps: &[Step]) -> Result<(), String> {
         if steps.iter().any(|step| !FILES.contains(&step.kind.as_str())) {
             return Ok(());
@@ -157,10 +158,10 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// The kinds whose plan names every path that they touch.
+/// The kinds whose plan names every path that they change.
 const FILES: [&str; 6] = ["file", "directory", "link", "line", "block", "ini"];
 
-/// The paths that a step announces: its own, and the folders that it makes above it.
+/// Returns the paths that a step announces: its own, and the folders that it creates above it.
 fn paths(step: &Step) -> Vec<String> {
     let address = step.address.as_str();
     let name = address.split_once('[').map_or("", |(_, name)| name.trim_end_matches(']'));
@@ -174,7 +175,8 @@ fn listed(changes: &[Change]) -> String {
     changes.iter().map(|change| format!("\n    {change}")).collect()
 }
 
-/// The agent's caches and the state of a host, root's and that of the account which logs in, are Converge's own.
+/// Whether the path belongs to Converge: the agent's caches and the state of a host, for root and for the login
+/// account.
 fn is_our_own(path: &Path) -> bool {
     let own = ["/var/cache/converge", "/var/lib/converge", "/home/admin/.cache", "/home/admin/.local"];
     let holds = ["/var/cache", "/var/lib", "/home/admin"];

@@ -1,5 +1,5 @@
-//! `converge exec` and `converge ping` on real hosts: over their connections and escalation, and what becomes of a command
-//! whose controller goes away.
+//! `converge exec` and `converge ping` on real hosts: over their connections and escalation, and the end of a command
+//! whose controller is gone.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
@@ -53,7 +53,7 @@ fn without_the_right_to_escalate(project: &Project, host: &Host) {
     root(host, "mv /root/kept/* /etc/sudoers.d/");
 }
 
-/// A command that never ends by itself, once it has begun on the host.
+/// Starts a command that never ends by itself, and waits until it runs on the host.
 fn endless(project: &Project, host: &Host) -> std::process::Child {
     root(host, "rm -f /run/begun");
     let mut command = project.command();

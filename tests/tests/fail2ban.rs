@@ -1,4 +1,5 @@
-//! The module `fail2ban` on real hosts: it bans, the ban outlives what is applied, and a jail that is not live is told.
+//! The module `fail2ban` on real hosts: it bans, an apply does not remove the ban, and a jail that is not active is
+//! reported.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::time::{Duration, Instant};
@@ -25,7 +26,8 @@ fn until(host: &Host, line: &str) {
     }
 }
 
-/// Whether `from` gets an answer from the ssh of `to`: the kernel opens a connection at once, sshd greets when it can.
+/// Whether `from` gets an answer from the ssh of `to`. The kernel opens a connection at once, and sshd sends its
+/// greeting when it can.
 fn knocks(from: &Host, to: &Host) -> bool {
     let code = format!(
         "import socket; s = socket.create_connection((\"{}\", 22), timeout=2); s.settimeout(30); \
@@ -61,12 +63,12 @@ fn five_failed_logins_ban_an_address_and_the_ban_outlives_what_is_applied() {
 
     assert!(knocks(attacker, host));
     let options = "-o BatchMode=yes -o StrictHostKeyChecking=no -o ConnectTimeout=5";
-    // A ban in the middle of a login lets it hear nothing more.
+    // After a ban in the middle of a login, the login receives nothing more.
     let login = format!("timeout 20 ssh {options} mallory@{} true", host.address());
     let banned = format!("fail2ban-client get sshd banip | grep -qw {}", attacker.address());
     let (mut logins, deadline) = (0, Instant::now() + PATIENCE);
-    // A journal that is behind does not know any more who wrote a line: that login does not count, so a loaded machine
-    // needs more of them.
+    // A journal that is behind does not know any more which unit wrote a line, and such a login does not count. So a
+    // busy machine needs more logins.
     while logins < 5 || !host.exec_root(&banned).unwrap().status.success() {
         assert!(Instant::now() < deadline, "{logins} logins: {}", root(host, "fail2ban-client status sshd"));
         let ended = attacker.exec_root(&login).unwrap().status.code();
@@ -77,7 +79,7 @@ fn five_failed_logins_ban_an_address_and_the_ban_outlives_what_is_applied() {
     }
     shut_out(attacker, host);
 
-    // Another firewall, and other settings, with the restart that they bring.
+    // Applies another firewall and other settings, with the restart that they cause.
     let changed = SSHD.replace("max-retry=5", "max-retry=6").replace("\"ssh\" }", "\"ssh\" \"http\" }");
     ask(&project, &changed);
     let applied = converge(&project, &["apply", "--yes"], 0);
@@ -93,8 +95,9 @@ fn what_fail2ban_refuses_changes_nothing_and_a_jail_that_is_not_live_is_found() 
     let host = testbed.host("h1").unwrap();
     let project = project(&testbed, "fail2ban { jail \"sshd\" ban-time=\"5m\" }");
 
-    // Who failed to log in before is banned as soon as there is something that bans: here the controller itself.
-    // A journal that is behind does not know any more who wrote a line: such a login does not count.
+    // A client that failed to log in before is banned as soon as the jail is active. Here this is the controller
+    // itself. A journal that is behind does not know any more which unit wrote a line, and such a login does not
+    // count.
     let config = testbed.ssh_config_path();
     let known = "journalctl --sync; journalctl --quiet _SYSTEMD_UNIT=ssh.service --grep 'Invalid user mallory' | wc -l";
     let deadline = Instant::now() + PATIENCE;
@@ -139,7 +142,7 @@ fn what_fail2ban_refuses_changes_nothing_and_a_jail_that_is_not_live_is_found() 
     what_others_set_is_told(host, &project);
 }
 
-/// What somebody set in the running server goes with a reload; what another file sets is named.
+/// A setting changed in the running server is lost after a reload. A setting from another file is reported.
 fn what_others_set_is_told(host: &Host, project: &Project) {
     root(host, "fail2ban-client set sshd maxretry 99");
     converge(project, &["apply", "--yes"], 0);

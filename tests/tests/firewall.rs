@@ -1,4 +1,4 @@
-//! The module `firewall` on real hosts: who gets through, what stands, what comes back.
+//! The module `firewall` on real hosts: which connections get through, which ones stay open, and what is restored.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -8,12 +8,12 @@ use std::time::Duration;
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
-/// How long a packet that is dropped is waited for. The kernel opens a connection, however busy the machine is.
+/// How long to wait for a dropped packet. The kernel opens a connection at once, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a program that was let through to may take to answer.
+/// How long a reachable program may take to answer.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// A server that sends back each line, on the ports that it is given.
+/// A server that sends back each line, on the given ports.
 const ECHO: &str = r#"
 import selectors, socketserver, sys
 class Echo(socketserver.StreamRequestHandler):
@@ -32,7 +32,7 @@ while True:
         key.fileobj.handle_request()
 "#;
 
-/// A host whose policy is under test, with its echo server on 9000 and 9001, and a project that asks for policies.
+/// A host with the policy under test, its echo server on 9000 and 9001, and the project.
 struct Trial<'a> {
     host: &'a Host,
     project: Project,
@@ -59,7 +59,7 @@ impl<'a> Trial<'a> {
         self.host.exec_root(line).unwrap().ok().unwrap()
     }
 
-    /// Asks for this policy from now on.
+    /// Sets this policy in the inventory.
     fn ask(&self, policy: &str) {
         let inventory = format!(
             "connection user=\"admin\" become=\"sudo\"\nhost \"h1\"\non \"h1\" {{ firewall {{ {policy} }} }}\n"
@@ -73,7 +73,7 @@ impl<'a> Trial<'a> {
         ended
     }
 
-    /// Puts the policy in force, after which nothing is left to do.
+    /// Applies the policy and checks that nothing is left to do.
     fn apply(&self, policy: &str) {
         self.ask(policy);
         self.converge(&["apply", "--yes"], 0);
@@ -96,7 +96,7 @@ impl<'a> Trial<'a> {
 struct Line(BufReader<TcpStream>);
 
 impl Line {
-    /// Whether what is said comes back.
+    /// Whether a sent line comes back.
     fn stands(&mut self) -> bool {
         let mut answer = String::new();
         let said = self.0.get_mut().write_all(b"still there?\n");
@@ -130,7 +130,7 @@ fn a_policy_lets_through_whom_it_names_and_cuts_nobody_off() {
     assert!(line.stands());
     assert!(trial.connect(9001).is_none(), "a port that no rule names is open");
 
-    // The same connection goes on although the new policy would not let it in again.
+    // An open connection stays open, although the new policy would not accept it again.
     let narrow = format!("allow \"ssh\"; allow tcp=9000 from=\"{}\"", other.address());
     trial.apply(&narrow);
     assert!(line.stands(), "a connection was cut off");
@@ -138,7 +138,7 @@ fn a_policy_lets_through_whom_it_names_and_cuts_nobody_off() {
     assert!(reaches(other, trial.host, 9000), "the one who is named does not come through");
     assert!(!reaches(other, trial.host, 9001));
 
-    // Reapplying what holds changes nothing, not even handles.
+    // Applying the same policy again changes nothing, not even handles.
     let listing = trial.root("nft -a list table inet converge");
     trial.converge(&["apply", "--yes"], 0);
     assert_eq!(trial.root("nft -a list table inet converge"), listing);
@@ -180,7 +180,7 @@ fn a_policy_survives_a_boot_and_comes_back_after_a_flush() {
     assert!(trial.connect(9001).is_none());
     trial.in_sync();
 
-    // The usual nftables.conf flushes all tables.
+    // The default nftables.conf flushes all tables.
     for verb in ["start", "restart", "reload"] {
         trial.root(&format!("systemctl {verb} nftables"));
         assert!(trial.connect(9001).is_none(), "nftables.service took the policy away");
@@ -199,7 +199,7 @@ fn what_is_too_much_is_dropped_and_no_address_uses_up_the_rate_of_another() {
     assert!(reaches(other, trial.host, 9000));
     assert_eq!(through(9001), 2);
     assert!(!reaches(other, trial.host, 9001));
-    // What the rates remember is no drift.
+    // The counters of rate limits are no drift.
     trial.in_sync();
 }
 
@@ -215,7 +215,7 @@ fn a_port_of_a_gateway_leads_to_another_host() {
     assert!(line.starts_with("SSH-"), "{line}");
 }
 
-/// Gives a host an address of IPv6, and servers of both families on 9000 and 9001.
+/// Gives a host an IPv6 address, and servers of both families on 9000 and 9001.
 fn six(host: &Host, address: &str) {
     let servers = "import socket, signal; both = [socket.create_server((\"::\", port), family=socket.AF_INET6, \
                    dualstack_ipv6=True) for port in (9000, 9001)]; signal.pause()";
@@ -259,7 +259,7 @@ fn both_families_both_directions_and_a_network_behind_the_host() {
          log #true",
     );
     other.exec_root(&format!("ip route add 192.168.77.0/24 via {}", host.address())).unwrap().ok().unwrap();
-    // Neighbours that nobody knows any more have to be found again, past what is dropped.
+    // The neighbour cache is empty, so the hosts must find each other again although other packets are dropped.
     for one in [host, other] {
         one.exec_root("ip -6 neigh flush all").unwrap().ok().unwrap();
     }

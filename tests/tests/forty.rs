@@ -1,5 +1,5 @@
-//! Forty resources over most kinds on three hosts: they converge, they stay, and a look at them costs what was promised,
-//! counted rather than timed.
+//! Forty resources of most kinds on three hosts: they become in sync and stay so. The cost of a look is counted, not
+//! measured in time.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use converge_tests::project::{Ended, FORTY, Project};
@@ -7,16 +7,16 @@ use converge_tests::testbed::{Host, Snapshot, Testbed, or_skip};
 
 /// The hosts of the group `forty`.
 const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
-/// The bed of the tests that only look: they share one host that has converged.
+/// The bed of the tests that only look: they share one host that is in sync.
 const BED: &str = "test-forty";
-/// The most that a look may send and receive, login and all that lies below included, in bytes.
+/// The most bytes of a look in both directions, with the login and all lower network layers.
 const WIRE_LIMIT: u64 = 20 * 1024;
 
 fn forty(testbed: &Testbed) -> Project {
     Project::forty(HOSTS.len(), testbed).unwrap()
 }
 
-/// A shared host on which everything of `project` has converged, and the project.
+/// Returns a shared host on which all of `project` is in sync, and the project.
 fn converged(project: impl Fn(&Testbed) -> Project) -> Option<(Testbed, Project)> {
     let testbed = or_skip(Testbed::kept(BED, &["h1"]))?;
     let project = project(&testbed);
@@ -29,7 +29,7 @@ fn converge(project: &Project, arguments: &[&str]) -> Ended {
     project.converge(arguments).unwrap()
 }
 
-/// A look at `h1` over a new connection, which must find nothing to do.
+/// Looks at `h1` over a new connection. The look must find nothing to do.
 fn look(project: &Project) -> Ended {
     let arguments = ["plan", "--detailed-exitcode", "--limit", "h1", "--keep-connections", "0", "-v"];
     let plan = converge(project, &arguments);
@@ -41,7 +41,7 @@ fn snapshots(testbed: &Testbed) -> Vec<Snapshot> {
     testbed.hosts().iter().map(|host| host.snapshot().unwrap()).collect()
 }
 
-/// What is other than in `before`, but for Converge's own cache and state.
+/// Returns the changes since `before`, without Converge's own cache and state.
 fn changes(testbed: &Testbed, before: &[Snapshot]) -> Vec<String> {
     let hosts = testbed.hosts().iter().zip(before);
     let changes = hosts.flat_map(|(host, before)| host.changes_since(before).unwrap());
@@ -86,7 +86,7 @@ fn a_look_sends_and_receives_little() {
     assert!(cost <= WIRE_LIMIT, "{cost} bytes for a look at {FORTY} resources");
 }
 
-/// All bytes of the host's network so far, down to the frames of Ethernet.
+/// Returns all bytes of the host's network so far, including Ethernet frames.
 fn on_the_wire(host: &Host) -> u64 {
     let line = "cat /sys/class/net/host0/statistics/[rt]x_bytes";
     host.exec_root(line).unwrap().ok().unwrap().lines().map(|count| count.parse::<u64>().unwrap()).sum()
@@ -102,11 +102,11 @@ fn a_thousand_resources_take_as_many_exchanges_as_forty() {
     };
     let plan = look(&thousand);
     assert!(plan.stdout.contains("1000 resources in sync"), "{plan}");
-    // The command that starts the agent, and the catalog after its hello.
+    // The two exchanges are the command that starts the agent, and the catalog after its hello.
     assert_eq!((few, exchanges(&plan)), (2, 2));
 }
 
-/// How often a run waited for an answer of `h1` to go on, login apart.
+/// Returns how often a run had to wait for an answer of `h1`, without the login.
 fn exchanges(plan: &Ended) -> u32 {
     let line = plan.stderr.lines().find_map(|line| line.strip_prefix("h1  ")).unwrap();
     line.split_once(" exchanges").unwrap().0.parse().unwrap()
@@ -121,7 +121,7 @@ fn a_look_starts_no_process() {
     assert_eq!(trace.started_by_the_agent(), Vec::<String>::new());
 }
 
-/// What a host's sshd starts, and all that these start.
+/// Traces the processes that a host's sshd starts, and their children.
 struct Trace<'a> {
     host: &'a Host,
     sshd: String,
@@ -139,7 +139,7 @@ impl<'a> Trace<'a> {
         Self { host, sshd }
     }
 
-    /// Ends it. The calls that started a process, of the agent and of what it started.
+    /// Ends the trace. Returns the calls that started a process, by the agent and its children.
     fn started_by_the_agent(self) -> Vec<String> {
         let end = format!(
             "kill $(sed -n 's/^TracerPid:.//p' /proc/{0}/status); \
@@ -147,13 +147,13 @@ impl<'a> Trace<'a> {
             self.sshd
         );
         let trace = self.host.exec_root(&end).unwrap().ok().unwrap();
-        // From within its folder, by its digest.
+        // The agent is started in its folder, with its digest as the name.
         let is_digest = |name: &str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         let program = |line: &str| line.split_once(" execve(\"./")?.1.split('"').next().map(str::to_owned);
         let is_agent = |line: &&str| program(line).is_some_and(|name| is_digest(&name));
         let own = trace.lines().skip_while(|line| !is_agent(line));
         assert!(trace.lines().any(|line| is_agent(&line)), "no agent: {trace}");
-        // What comes after the agent's own start is the agent's: nothing else of this login lives on.
+        // Everything after the agent's start belongs to the agent, because no other process of this login is left.
         let starts = own.skip(1).filter(|line| !line.contains("CLONE_THREAD"));
         starts
             .filter(|line| line.contains("exec") || line.contains("fork(") || line.contains(" clone"))

@@ -1,4 +1,5 @@
-//! `inventories/single-server` on a real host, by the commands of its README: a server from nothing, and nothing to do after.
+//! `inventories/single-server` on a real host, with the commands of its README: the server is built from nothing, and
+//! then nothing is left to do.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::path::{Path, PathBuf};
@@ -28,13 +29,14 @@ fn a_single_server_is_what_its_inventory_says() {
     assert_eq!(server.failed_units().unwrap(), Vec::<String>::new());
 }
 
-/// All that is to come, for an empty host, at a terminal of 80 columns.
+/// The whole plan for an empty host, at a terminal of 80 columns.
 fn the_first_plan_is_read_at_once(admin: &Project) {
     let terminal = Terminal::open(admin, (80, 60), &[]).unwrap();
     terminal.run("cd ~/single-server").unwrap();
     let (screen, code) = terminal.run("converge plan").unwrap();
     assert_eq!(code, "0", "{screen}");
-    // What would surprise: who may log in, what could lock out, what nobody can name beforehand.
+    // The surprising parts: accounts that may log in, changes that could lock out, and values that are not known
+    // before.
     for words in [
         "users.user[ada]",
         "10-keys-only.conf] (guarded)",
@@ -72,7 +74,7 @@ fn on(server: &Host, line: &str) -> String {
     server.exec_root(line).unwrap().ok().unwrap()
 }
 
-/// The commands of a section of the README: what makes the project ready, and what is done with it then.
+/// Returns the commands in a section of the README: those that prepare the project, and those that use it.
 fn commands(section: &str) -> (String, String) {
     let text = std::fs::read_to_string(repository().join("inventories/README.md")).unwrap();
     let (_, text) = text.split_once(&format!("\n## {section}\n")).unwrap();
@@ -81,7 +83,7 @@ fn commands(section: &str) -> (String, String) {
     (ready, "cd ~/single-server\n".to_owned() + &fences.next().unwrap())
 }
 
-/// Runs shell lines in the repository; the home is that of the project.
+/// Runs shell lines in the repository, with the project's home.
 fn run(admin: &Project, lines: &str) -> Ended {
     let tool = converge_binary();
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", tool.parent().unwrap().display());

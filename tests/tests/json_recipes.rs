@@ -1,5 +1,5 @@
-//! The recipes of docs/json.md, run as a reader does: what they print stands on the page. `CONVERGE_WRITE_DOCS=1` writes it
-//! anew.
+//! Runs the recipes of docs/json.md like a reader. The page must have their output. `CONVERGE_WRITE_DOCS=1` writes it
+//! again.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::fs;

@@ -1,4 +1,5 @@
-//! The module `nginx` on a real host, asked from the controller: what it serves, what it refuses, what a reload costs.
+//! The module `nginx` on a real host, with requests from the controller: served and refused requests, and the cost of
+//! a reload.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
@@ -12,7 +13,7 @@ use converge_tests::demand::root;
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
-/// An application on a unix socket: it tells what it was asked, and takes its time where it is asked to.
+/// An application on a unix socket. It returns its request, and answers slowly if the request asks for that.
 const APPLICATION: &str = r#"
 import http.server, os, socketserver, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -34,7 +35,8 @@ os.umask(0)
 Server("/run/app.sock", Handler).serve_forever()
 "#;
 
-/// The inventory: a site before the application, one with files and TLS; `more` goes into the first.
+/// Returns the inventory: a site before the application, and one with files and TLS. `more` is added to the first
+/// one.
 fn inventory(more: &str) -> String {
     format!(
         r#"connection user="admin" become="sudo"
@@ -71,7 +73,7 @@ fn converge(project: &Project, more: &str, arguments: &[&str], code: i32) -> End
     ended
 }
 
-/// What the host answers to a request: the whole text, or why there is none.
+/// Returns the host's whole answer to a request, or the error.
 fn ask(host: &Host, name: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect((host.address(), 80))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -81,7 +83,7 @@ fn ask(host: &Host, name: &str, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// What the host's own client gets over TLS: status, the header of HSTS, and the text.
+/// Returns the answer that the host's own client gets over TLS: the status, the HSTS header, and the text.
 fn ask_tls(host: &Host, login: &str) -> String {
     let client = format!(
         "import base64, http.client, ssl\n\
@@ -95,7 +97,7 @@ fn ask_tls(host: &Host, login: &str) -> String {
     root(host, &format!("python3 - <<'END'\n{client}END"))
 }
 
-/// A digest of all that nginx reads, and the number of its master process.
+/// Returns a digest of all files that nginx reads, and the process id of its master.
 fn live(host: &Host) -> String {
     root(
         host,
@@ -149,7 +151,7 @@ fn sites_are_served_and_a_broken_one_changes_nothing() {
 
     reload_loses_nothing(&project, host, header);
 
-    // What `nginx -t` does not see: a port that somebody else has.
+    // `nginx -t` cannot see that another program uses a port.
     root(host, "systemd-run --quiet --unit squatter python3 -m http.server 8099");
     let before = root(host, "cat /etc/nginx/sites-enabled/*");
     let ended = converge(&project, &format!("{header}\nlisten 80 8099"), &["apply", "--yes"], 3);
@@ -159,7 +161,7 @@ fn sites_are_served_and_a_broken_one_changes_nothing() {
     serves(host);
 }
 
-/// Changes the sites again and again under requests from here, one of which is in the middle of its answer all the time.
+/// Changes the sites repeatedly while this machine sends requests. One request is always in the middle of its answer.
 fn reload_loses_nothing(project: &Project, host: &Host, header: &str) {
     let mut slow = TcpStream::connect((host.address(), 80)).unwrap();
     slow.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -176,7 +178,7 @@ fn reload_loses_nothing(project: &Project, host: &Host, header: &str) {
                 let answer = ask(host, "app.test", "/load");
                 assert!(answer.as_ref().is_ok_and(|text| text.contains("/load for app.test")), "{answer:?}");
                 count += 1;
-                // The machine has other work as well.
+                // A pause, because the machine has other work too.
                 thread::sleep(Duration::from_millis(5));
             }
             count
@@ -197,7 +199,7 @@ fn reload_loses_nothing(project: &Project, host: &Host, header: &str) {
     assert_eq!(root(host, "systemctl show --property MainPID nginx"), pid, "never restarted");
 }
 
-/// An application on port 8001: it tells what it was asked, takes what is posted, and sends one frame of a web socket back.
+/// An application on port 8001. It returns its request, accepts posts, and sends one frame of a web socket back.
 const BACKEND: &str = r#"
 import base64, hashlib, http.server
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -283,10 +285,11 @@ on "h1" {
 }
 "#;
 
-/// What `site` of the second test is asked for, and what must be in the answer; `-` before what must not. The host's own
-/// `curl` asks: `-i` shows the headers, and the end of each answer is the client's exit code.
+/// The requests to `site` of the second test, and the required parts of the answer. A part after `-` must not occur.
+/// The host's own `curl` sends them: `-i` shows the headers, and each answer ends with the exit code of the client.
 const ANSWERS: &[(&str, &[&str])] = &[
-    // The upstream's first server is down. The port that was asked for reaches the application, and no version the client.
+    // The first server of the upstream is down. The application receives the requested port, and the client sees no
+    // version.
     (
         "-H Host:app.test:8080 127.0.0.1/x?y=1",
         &[
@@ -304,7 +307,7 @@ const ANSWERS: &[(&str, &[&str])] = &[
         &["Content-Encoding: gzip", "Cache-Control: max-age=3600", "X-Frame-Options: DENY", "color: blue"],
     ),
     ("-H Host:app.test 127.0.0.1/static/missing", &["HTTP/1.1 404", "X-Frame-Options: DENY"]),
-    // One request a minute, and one more.
+    // One request per minute, and one more.
     ("-H Host:limited.test 127.0.0.1/ 127.0.0.1/ 127.0.0.1/", &["200 OK", "429 Too Many"]),
     ("-H Host:closed.test 127.0.0.1/", &["HTTP/1.1 401", "-8001 /"]),
     ("-H Host:closed.test -u ada:wrong 127.0.0.1/", &["HTTP/1.1 401", "-8001 /"]),
@@ -314,10 +317,10 @@ const ANSWERS: &[(&str, &[&str])] = &[
     ("-H Host:own.test 127.0.0.1/.well-known/acme-challenge/token", &["HTTP/1.1 200", "proof"]),
     ("https://own.test/x", &["HTTP/2 200", "strict-transport-security: max-age=86400", "scheme=https"]),
     ("-H Host:moved.test 127.0.0.1/p?q", &["HTTP/1.1 301", "Location: https://own.test/p?q\r"]),
-    // Nobody's name gets nothing; 52 is an empty answer.
+    // An unknown name gets no answer; 52 is curl's code for an empty answer.
     ("-H Host:unknown.test 127.0.0.1/", &["(52)"]),
     ("--http1.1 https://127.0.0.1/", &["(52)"]),
-    // Who speaks for a load balancer is believed, and nobody else.
+    // Only the load balancer's address may set these headers.
     ("-H Host:app.test -H X-Forwarded-Proto:https 127.0.0.1/", &["scheme=http "]),
     (
         "--interface 127.0.0.9 -H Host:app.test -H X-Forwarded-Proto:https -H X-Forwarded-For:192.0.2.7 127.0.0.1/",
@@ -337,7 +340,7 @@ fn check(host: &Host, request: &str, expected: &[&str]) {
     }
 }
 
-/// What a TLS client of the host says that can be told to speak one version alone.
+/// Returns the output of a TLS client on the host. The client can be limited to one version.
 fn tls(host: &Host, place: &str, name: &str, more: &str) -> String {
     let line = format!(
         "openssl s_client -connect 127.0.0.1:{place} -servername {name} -cipher ALL:@SECLEVEL=0 {more} </dev/null 2>&1"
@@ -345,14 +348,15 @@ fn tls(host: &Host, place: &str, name: &str, more: &str) -> String {
     root(host, &format!("{line}; true"))
 }
 
-/// The subject, the names and whether the end is far, of the certificate that is served for `name`.
+/// Returns the subject and the names of the certificate that is served for `name`, and whether it is still valid for
+/// 30 days.
 fn served(host: &Host, name: &str) -> String {
     let client = format!("openssl s_client -connect 127.0.0.1:443 -servername {name} </dev/null 2>/dev/null");
     let told = "openssl x509 -noout -subject -ext subjectAltName -checkend 2592000";
     root(host, &format!("{client} | {told}; true"))
 }
 
-/// Makes `PROJECT/files/NAME.crt` and `.key` with the host's tool.
+/// Creates `PROJECT/files/NAME.crt` and `.key` with the host's tool.
 fn certificate(project: &Project, host: &Host, name: &str, site: &str) {
     let make = format!(
         "cd /tmp && openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN={name} \
@@ -365,7 +369,7 @@ fn certificate(project: &Project, host: &Host, name: &str, site: &str) {
     }
 }
 
-/// A certificate as a program on the host leaves it that renews them: behind links.
+/// Creates a certificate as a renewing program on the host leaves it: behind symbolic links.
 fn renewed(host: &Host, name: &str) {
     let make = format!(
         "mkdir -p /srv/live && cd /srv/live && openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN={name} \
@@ -382,7 +386,7 @@ fn set_secret(project: &Project, name: &str, command: &str) {
     assert_eq!(ended.code, 0, "{ended}");
 }
 
-/// A web socket through nginx: the handshake, then a masked frame that comes back.
+/// Tests a web socket through nginx: the handshake, then a masked frame that comes back.
 fn echoes(host: &Host) {
     let mut stream = TcpStream::connect((host.address(), 80)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -406,12 +410,12 @@ fn echoes(host: &Host) {
     assert_eq!(&frame, b"\x81\x02hi");
 }
 
-/// Digests of all files of nginx.
+/// Returns the digests of all files of nginx.
 fn contents(host: &Host) -> String {
     root(host, "cd /etc/nginx && find . -type f -print0 | sort -z | xargs -0 sha256sum")
 }
 
-/// The inventory of the second test, with other words in the place of some of it.
+/// Writes the inventory of the second test with some replacements.
 fn changed(project: &Project, changes: &[(&str, &str)]) {
     let text = changes.iter().fold(SETTINGS.to_owned(), |text, (before, after)| {
         assert!(text.contains(before), "{before} is not in the inventory");
@@ -460,7 +464,7 @@ fn every_setting_does_what_it_says() {
     what_is_broken_changes_nothing(&project, host);
 }
 
-/// A port that is taken fails the apply with nginx's words; once it is free, the next one mends it.
+/// A port in use fails the apply with nginx's message. When the port is free, the next apply succeeds.
 fn the_first_apply_finds_the_port_taken(project: &Project, host: &Host) {
     root(host, "systemd-run --quiet --unit squatter python3 -m http.server 80");
     root(host, "for _ in $(seq 600); do ss -Hltn 'sport = 80' | grep -q . && exit; sleep 0.1; done; exit 1");
@@ -473,7 +477,7 @@ fn the_first_apply_finds_the_port_taken(project: &Project, host: &Host) {
     assert!(hash.starts_with("ada:$6$"), "{hash}");
 }
 
-/// A command may bring anything; but nobody expects the package's own site from it.
+/// A command may install anything, but it is not expected to bring nginx's default site.
 fn an_upgrade_elsewhere_lists_nothing_of_nginx(project: &Project) {
     changed(
         project,
@@ -486,8 +490,8 @@ fn an_upgrade_elsewhere_lists_nothing_of_nginx(project: &Project) {
     assert!(told.contains("command[touch /srv/up]") && !told.contains("nginx"), "{told}");
 }
 
-/// A certificate of another resource, one that a program renewed, one that the host made and that somebody let run out, one
-/// whose name changed; and the page of maintenance, which challenges pass by.
+/// Certificates of four origins change: from another resource, from a renewing program, from the host itself and
+/// expired, and with a changed name. Also the maintenance page, which lets challenges pass.
 fn certificates_that_change_are_read_again(project: &Project, host: &Host) {
     root(
         host,
@@ -516,8 +520,8 @@ fn certificates_that_change_are_read_again(project: &Project, host: &Host) {
     check(host, "-H Host:own.test 127.0.0.1/.well-known/acme-challenge/token", &["proof"]);
 }
 
-/// A key of another certificate, a file that somebody broke by hand, a change after which nobody answers: each is told, and
-/// the live files and what is served stay as they were.
+/// Three faults: the key of another certificate, a file broken by hand, and a change after which the application does
+/// not answer. Each is reported. The live files and the served pages stay unchanged.
 fn what_is_broken_changes_nothing(project: &Project, host: &Host) {
     changed(project, &[]);
     run(project, APPLY, 0);

@@ -1,11 +1,11 @@
-//! The modules `packages` and `users` on a real host: a repository of one's own, versions, holds, what nothing needs any
-//! more; passwords, numbers and rules of sudo.
+//! The modules `packages` and `users` on a real host: the user's own repository, versions, holds, and packages that
+//! are not needed any more. Also passwords, ids and rules of sudo.
 
 use converge_tests::demand::{ask, converge, root};
 use converge_tests::project::Project;
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
-/// Makes a repository of `shop-tool` in /srv/repo in the versions that it is given, signed by the key in /srv/key.asc.
+/// Creates a repository of `shop-tool` in /srv/repo with the given versions, signed with the key in /srv/key.asc.
 const REPOSITORY: &str = r#"
 set -eu
 mkdir -p /srv/repo; cd /srv/repo; rm -f Packages
@@ -27,7 +27,7 @@ printf 'Origin: Shop\nSuite: stable\nDate: %s\nSHA256:\n %s %s Packages\n' "$(da
 gpg --batch --yes --quiet --clearsign -o InRelease Release
 "#;
 
-/// Makes a repository in /srv/news, whose packages are hard to live with, and installs `mail` from it.
+/// Creates a repository in /srv/news with difficult packages, and installs `mail` from it.
 const NEWS: &str = r#"
 set -eu
 mkdir -p /srv/news; cd /srv/news
@@ -50,7 +50,7 @@ echo 'deb [trusted=yes] file:/srv/news ./' >/etc/apt/sources.list.d/news.list
 apt-get update; apt-get install --yes mail
 "#;
 
-/// Makes it so, after which nothing is left to do; what was said.
+/// Applies a body and checks that nothing is left to do. Returns the output.
 fn apply(project: &Project, body: &str) -> String {
     ask(project, body);
     let applied = converge(project, &["apply", "--yes"], 0);
@@ -58,7 +58,7 @@ fn apply(project: &Project, body: &str) -> String {
     applied.stdout
 }
 
-/// What is said of a body that cannot be, while the host stays as it is.
+/// Returns the output for a body that cannot be applied. The apply fails.
 fn refused(project: &Project, body: &str) -> String {
     ask(project, body);
     converge(project, &["apply", "--yes"], 3).to_string()
@@ -105,7 +105,7 @@ fn packages_of_a_repository_of_ones_own() {
     assert!(unneeded.contains("packages.autoremove[packages]  shop-tool -> (absent)"), "{unneeded}");
     assert!(host.exec_root("dpkg -s shop-tool").unwrap().ok().is_err());
 
-    // A database that somebody left half-way is repaired, and that is said before.
+    // A database that was left half-way is repaired, and the plan says so.
     root(host, "apt-get install --yes shop-tool; dpkg --unpack /srv/repo/shop-tool_1.1.deb");
     let repaired = apply(&project, &shop("install \"shop-tool\""));
     assert!(repaired.contains("half-installed") || repaired.contains("interrupted"), "{repaired}");
@@ -118,7 +118,8 @@ fn packages_of_a_repository_of_ones_own() {
     assert!(misspelt.contains("is bsdextrautils meant?"), "{misspelt}");
 }
 
-/// Old lists cannot tell what a transaction comes to: it is stopped where it would remove what no plan named.
+/// With old package lists, the plan of a transaction can be wrong. The transaction stops before it removes an
+/// unplanned package.
 fn nothing_goes_unplanned(host: &Host, project: &Project) {
     let make = format!(
         "cat >/srv/news.sh <<'END'\n{NEWS}\nEND\nsh /srv/news.sh >/srv/log 2>&1 || {{ cat /srv/log; false; }}"
@@ -147,7 +148,7 @@ fn nothing_goes_unplanned(host: &Host, project: &Project) {
     let why = "installed broken package post-installation script subprocess returned error exit status 7";
     let broken = refused(project, "package \"broken\"");
     assert!(broken.contains(why), "{broken}");
-    // What somebody else's package breaks is told beside what became of the one that was asked for.
+    // The errors of another package are reported beside the result of the requested one.
     let beside = refused(project, "package \"plain-tool\"");
     assert!(beside.contains("it is as it should be, but") && beside.contains(why), "{beside}");
     assert_eq!(status("plain-tool"), "install ok installed");
@@ -159,7 +160,7 @@ fn accounts_with_passwords_numbers_and_rules() {
     let Some(testbed) = or_skip(Testbed::up(&["h1"])) else { return };
     let host = testbed.host("h1").unwrap();
     let project = Project::new("", Some(&testbed)).unwrap();
-    // Of `wine`, salted with `abcdefgh`.
+    // The hash of `wine` with the salt `abcdefgh`.
     let hash = root(host, "perl -e 'print crypt(\"wine\", q($6$abcdefgh$))'");
     let users = |ada: &str, more: &str| {
         format!(
@@ -182,7 +183,7 @@ fn accounts_with_passwords_numbers_and_rules() {
     assert!(root(host, "id -u batch").parse::<u32>().unwrap() < 1000);
     root(host, "for user in ada kept gone; do touch /home/$user/own; chown $user /home/$user/own; done");
 
-    // sudo passes over names with a dot; the rule has to be one that it reads.
+    // sudo ignores names with a dot, so the rule must have a name that it reads.
     let rule = root(host, "cat /etc/sudoers.d/site_ops");
     let broken =
         refused(&project, "users { user \"ada\"; sudo \"site.ops\" of=\"user\" { defaults \"nonsense\" } }");

@@ -1,6 +1,6 @@
-//! The life of an application on a real host: released, upgraded under load, kept from a release that does not answer,
-//! taken back from one that stops to, and gone back to an earlier one; and where a release comes from, and what its first
-//! failure leaves.
+//! The life of an application on a real host. It is released, then upgraded under load. A release that does not
+//! answer is not activated. A release that stops answering is rolled back, and the user rolls back to an earlier one.
+//! Also the sources of a release, and the state after a first failure.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ const SERVER: &str = include_str!("../data/release/server.py");
 const WHEEL: &str = include_str!("../data/release/wheel.py");
 const LOAD: &str = include_str!("../data/release/load.py");
 
-/// Two hosts and a project whose application has some versions.
+/// Two hosts and a project with an application in several versions.
 struct Ground {
     testbed: Testbed,
     project: Project,
@@ -53,7 +53,7 @@ impl Ground {
         Some(ground)
     }
 
-    /// A version whose `/health` answers so.
+    /// Packs a version whose `/health` has this status.
     fn pack(&self, version: &str, health: u16) {
         self.project.write(format!("work/{version}/server.py").as_str(), server(version, health)).unwrap();
         std::fs::create_dir_all(self.project.path("project/dist")).unwrap();
@@ -79,12 +79,12 @@ impl Ground {
         self.host().exec_root(line).unwrap().ok().unwrap()
     }
 
-    /// What the application answers.
+    /// Returns the application's answer.
     fn answer(&self) -> String {
         answer(self.host(), "hello")
     }
 
-    /// Starts to ask the application without a pause.
+    /// Starts to send requests to the application without a pause.
     fn load(&self) -> Load<'_> {
         self.root("touch /run/load");
         let mut ssh = self.host().ssh_command();
@@ -95,12 +95,12 @@ impl Ground {
     }
 }
 
-/// The application in a version whose `/health` answers so.
+/// Returns the application in a version whose `/health` has this status.
 fn server(version: &str, health: u16) -> String {
     SERVER.replace("VERSION-OF-THE-RELEASE", version).replace("HEALTH = 200", &format!("HEALTH = {health}"))
 }
 
-/// What an application answers on its socket.
+/// Returns the answer of an application on its socket.
 fn answer(host: &Host, name: &str) -> String {
     let ask = format!(
         "import socket; c = socket.socket(socket.AF_UNIX); c.settimeout(9); \
@@ -111,14 +111,14 @@ fn answer(host: &Host, name: &str) -> String {
     ran.ok().unwrap().trim().to_owned()
 }
 
-/// Somebody who asks without a pause.
+/// A client that sends requests without a pause.
 struct Load<'a> {
     ground: &'a Ground,
     child: Child,
 }
 
 impl Load<'_> {
-    /// Ends it: what was answered, each with how often.
+    /// Ends it. Returns the answers, each with its count.
     fn answers(self) -> Vec<(u64, String)> {
         self.ground.root("rm /run/load");
         let output = self.child.wait_with_output().unwrap();
@@ -175,7 +175,7 @@ fn an_application_is_released_upgraded_and_gone_back_to() {
     goes_back_without_the_archive(&ground);
 }
 
-/// From 1.3 to 1.0, whose archive the project no longer has.
+/// Rolls back from 1.3 to 1.0, whose archive is not in the project any more.
 fn goes_back_without_the_archive(ground: &Ground) {
     std::fs::remove_dir_all(ground.project.path("project/dist")).unwrap();
     let gone = ground.converge(&["plan", "--set", "rollback=1.2"]);
@@ -247,7 +247,7 @@ impl Sources {
         ended
     }
 
-    /// Applies it, after which nothing is left to do.
+    /// Applies it and checks that nothing is left to do.
     fn apply(&self, app: &str) -> Ended {
         let applied = self.with(app, &["apply", "--yes"], 0);
         self.with(app, &["plan", "--detailed-exitcode"], 0);
@@ -279,7 +279,7 @@ impl Sources {
             self.root(&format!("cat >/srv/repo/server.py <<'END'\n{}END", server(version, 200)));
             git(&format!("git add . && git commit -q -m {version} && {then}"));
         };
-        // What all releases share may stand in the repository, too.
+        // The repository may also contain the files that all releases share.
         git(
             "mkdir -p media var/uploads/img config && touch media/.gitkeep var/uploads/img/.gitkeep config/local.py",
         );
@@ -376,11 +376,11 @@ impl Sources {
     }
 }
 
-/// A project that builds itself, twice in the same version.
+/// A project that builds itself, twice with the same version.
 const PROJECT: &str = include_str!("../data/release/project.sh");
 
 impl Sources {
-    /// pip keeps what has the same version; what is asked for is another revision.
+    /// pip keeps a package of the same version, but a changed revision must be installed.
     fn a_revision_that_changed_is_installed(&self) {
         self.apply("package \"git\"\npackage \"python3-venv\"");
         self.root(PROJECT);

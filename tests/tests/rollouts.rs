@@ -1,10 +1,10 @@
-//! Rollouts over real hosts: who is not started when one is lost, and what runs once for all of them.
+//! Rollouts over real hosts: which hosts are not started after a loss, and steps that run once for all of them.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
-/// Three hosts, the first of them the canary.
+/// Three hosts. The first one is the canary.
 const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
 const HEAD: &str = "connection user=\"admin\" become=\"sudo\"\nhost \"h[1..3]\"\n";
 
@@ -22,7 +22,7 @@ fn as_root(testbed: &Testbed, host: usize, line: &str) {
     assert!(ran.status.success(), "{line}: {}", ran.stderr);
 }
 
-/// What stands in a file of each host; nothing where it is not there.
+/// Returns the contents of a file on each host. Empty if it does not exist.
 fn read(testbed: &Testbed, path: &str) -> Vec<String> {
     let line = format!("cat {path} 2>/dev/null || true");
     let read = |host: &Host| host.exec_root(&line).unwrap().stdout.trim().to_owned();
@@ -44,7 +44,7 @@ fn a_canary_that_fails_leaves_the_others_untouched() {
     assert!(apply.stdout.contains("lost h1"), "{apply}");
 }
 
-/// Appends a line for each run, and fails where there is a file that says so.
+/// Appends a line for each run. Fails if a file asks for that.
 fn migration(release: &str) -> String {
     format!(
         "rollout canary=1\ncommand \"echo {release} >> /var/lib/runs; test ! -e /etc/broken\" id=\"migrate\" shell=#true once=\"{release}\"\nfile \"/etc/release-of-shop\" {{ content \"{release}\" }}"
@@ -70,10 +70,10 @@ fn what_runs_once_runs_on_one_host_and_is_remembered() {
     apply(0);
     assert_eq!(read(&testbed, "/var/lib/runs"), ["1", "", ""]);
     empty();
-    // A controller that knows nothing hears it from the hosts.
+    // A controller without a record learns it from the hosts' ledgers.
     std::fs::remove_dir_all(project.path("home/.local")).unwrap();
     empty();
-    // What failed is run again.
+    // A failed step is run again.
     as_root(&testbed, 0, "touch /etc/broken");
     write(&project, &migration("2"));
     apply(3);
@@ -82,7 +82,7 @@ fn what_runs_once_runs_on_one_host_and_is_remembered() {
     apply(0);
     assert_eq!(read(&testbed, "/var/lib/runs"), ["1\n2\n2", "", ""]);
     assert_eq!(read(&testbed, "/etc/release-of-shop"), ["2", "2", "2"]);
-    // Without the ledger of a host, the controller knows.
+    // Without the ledger of a host, the controller's record is used.
     as_root(&testbed, 1, "rm -r /var/lib/converge");
     apply(0);
     assert_eq!(read(&testbed, "/var/lib/runs"), ["1\n2\n2", "", ""]);
@@ -120,7 +120,7 @@ fn what_is_done_around_a_host_stops_where_it_is_not_well() {
     assert_eq!(done, format!("{whole}\ndrain h1"), "{apply}");
     assert_eq!(read(&testbed, "/etc/release-of-shop")[..2], ["2", "1"], "{apply}");
     assert!(apply.stdout.contains("not started") && apply.stdout.contains("`health`"), "{apply}");
-    // The daemon does around a host what an apply does.
+    // The daemon runs the same gates around a host as an apply.
     as_root(&testbed, 0, "rm /etc/broken; echo moved >/etc/release-of-shop");
     project
         .write("project/inventory.kdl", format!("drift every=\"1h\" mode=\"correct\"\n{}", body("2")))

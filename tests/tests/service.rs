@@ -1,6 +1,6 @@
-//! `converge watch --install` under a real systemd, by a login that is not root, with its keys and known hosts at home and
-//! a secret in the inventory: started, watched over, ended in the middle of a correction, with a memory that cannot be
-//! written.
+//! `converge watch --install` with a real systemd. The account is not root, its keys and known hosts are in its home,
+//! and the inventory has a secret. The service is started, watched, stopped in the middle of a correction, and run
+//! with a memory that cannot be written.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
@@ -25,12 +25,12 @@ on "*" {
 }
 "#;
 
-/// Runs a line as the login, in the project.
+/// Runs a line as the account, in the project.
 fn admin(host: &Host, line: &str) -> String {
     host.ssh(&format!("cd shop && {line}")).unwrap().ok().unwrap()
 }
 
-/// Waits until a line of the shell is true there; where it never is, what the daemon said is the error.
+/// Waits until a shell condition is true on the host. After the timeout, the error has the daemon's output.
 fn until(host: &Host, condition: &str) {
     let wait = "timeout 120 sh -c \"until $0; do sleep 0.1; done\"";
     let said = format!("journalctl --no-pager -u {UNIT} >&2; systemctl status --no-pager {UNIT} >&2");
@@ -40,7 +40,7 @@ fn until(host: &Host, condition: &str) {
     );
 }
 
-/// Copies a file of this machine, for all to read and to execute.
+/// Copies a file of this machine to the host. All users there may read and execute it.
 fn copy(host: &Host, from: &Path, to: &str) {
     let from = File::open(from).unwrap();
     let status = host.ssh_command().arg(format!("cat >{to}; chmod 755 {to}")).stdin(from).status().unwrap();
@@ -51,13 +51,13 @@ fn property(host: &Host, name: &str) -> String {
     root(host, &format!("systemctl show -P {name} {UNIT}"))
 }
 
-/// The answer to a request on the loopback there.
+/// Returns the answer to a request on the host's loopback.
 fn answer(host: &Host, path: &str) -> String {
     let get = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())";
     root(host, &format!("python3 -c '{get}' http://localhost:9180/{path}"))
 }
 
-/// A project at the login's home, with `converge` on its path and the key that leads to the host itself.
+/// Creates a project in the account's home, with `converge` in its path and a key for the host itself.
 fn prepare(bed: &Testbed, host: &Host) {
     copy(host, &converge_binary(), "/tmp/converge");
     root(host, "mv /tmp/converge /usr/local/bin/converge");
@@ -85,7 +85,7 @@ fn a_service_watches_is_watched_and_ends_in_good_order() {
     let host = testbed.host("h1").unwrap();
     prepare(&testbed, host);
     let unit = install(host);
-    // Comes back when it is ready.
+    // Returns when the service is ready.
     root(host, &format!("systemctl enable --now {UNIT}"));
     assert_eq!(property(host, "ActiveState"), "active");
     assert_eq!(install(host), unit, "to install it again changes nothing");
@@ -106,7 +106,7 @@ fn a_service_watches_is_watched_and_ends_in_good_order() {
     who_hangs_is_started_again(host);
 }
 
-/// A full disk at three in the morning: hosts are looked at, and nothing is put back.
+/// Simulates a full disk: hosts are looked at, and nothing is corrected.
 fn what_it_cannot_remember_it_does_not_do(host: &Host) {
     let memory = "/home/admin/.local/state/converge/watch/*";
     root(host, &format!("chmod 500 {memory}; echo by hand >/etc/motd"));
@@ -121,7 +121,7 @@ fn what_it_cannot_remember_it_does_not_do(host: &Host) {
     assert_eq!(root(host, "journalctl --identifier converge | grep -c 'memory broken'"), "1");
 }
 
-/// What is stopped in the middle of a correction ends its step, and the next one has nothing left to do.
+/// A service that is stopped in the middle of a correction ends its step. The next daemon has nothing left to do.
 fn a_step_in_hand_is_waited_for(host: &Host) {
     root(host, "mkfifo /run/slow.go; echo by hand >/etc/slow");
     until(host, "test -e /run/slow.begun");
@@ -136,7 +136,7 @@ fn a_step_in_hand_is_waited_for(host: &Host) {
     assert!(last.contains("\"verb\":\"apply\"") && !last.contains("\"exit-code\":null"), "{last}");
 }
 
-/// The watchdog, of two minutes, is made shorter as an administrator would.
+/// Makes the watchdog's two minutes shorter, as an administrator would.
 fn who_hangs_is_started_again(host: &Host) {
     let folder = format!("/etc/systemd/system/{UNIT}.d");
     let shorter = "[Service]\\nWatchdogSec=10s\\nRestartSec=100ms\\n";

@@ -1,4 +1,5 @@
-//! The whole of it: `examples/shop` on three real hosts from nothing, an upgrade under load, a release that fails.
+//! The complete example: `examples/shop` on three real hosts from nothing, an upgrade under load, and a release that
+//! fails.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::io::{Read, Write};
@@ -11,7 +12,7 @@ use converge_tests::testbed::{Testbed, or_skip};
 
 const DOMAIN: &str = "shop.example.com";
 
-/// The shop, on its hosts.
+/// The shop and its hosts.
 struct Shop<'a> {
     testbed: &'a Testbed,
     project: Project,
@@ -64,7 +65,7 @@ impl<'a> Shop<'a> {
         answer.text
     }
 
-    /// What the database says.
+    /// Returns the answer of the database.
     fn asks(&self, query: &str) -> String {
         let db = self.testbed.host("db1").unwrap();
         let line = format!("su postgres -c \"psql -tA shop -c '{query}'\"");

@@ -1,12 +1,12 @@
-//! The first hour at a terminal of 80 columns and 24 lines, as a person types it: a project, a plan, an apply, a failure,
-//! Ctrl-C, drift. What is asserted is what stands on the screen.
+//! The first hour at a terminal of 80 columns and 24 lines, as a user types it: a project, a plan, an apply, a
+//! failure, Ctrl-C, drift. The test checks the screen.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use converge_tests::project::Project;
 use converge_tests::terminal::Terminal;
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
-/// What the application of the first hour needs, in a project that `converge init` wrote.
+/// The resources of the application, in a project that `converge init` wrote.
 const APPLICATION: &str = r#"
 connection user="admin" become="sudo"
 host "web1"
@@ -25,7 +25,7 @@ on "web1" {
 }
 "#;
 
-/// Added: a step that fails in the middle, and a dozen steps after it.
+/// Adds a step that fails in the middle, and a dozen steps after it.
 const BROKEN: &str = r#"
 on "web1" {
     command "sh -c 'echo connecting to the database; echo \"no such role: shop\" >&2; exit 3'" id="migrate the database of the shop" creates="/srv/shop/migrated"
@@ -35,7 +35,7 @@ on "web1" {
 }
 "#;
 
-/// Added: a step that takes until somebody lets it go on.
+/// Adds a step that runs until the test lets it continue.
 const SLOW: &str = r#"
 on "web1" {
     command "until test -e /run/go; do sleep 0.05; done; touch /srv/shop/warm" id="warm the cache" shell=#true creates="/srv/shop/warm"
@@ -88,7 +88,7 @@ fn a_plan_fits_the_screen(terminal: &Terminal) {
 }
 
 fn only_yes_applies(terminal: &Terminal) {
-    // Typed before the question is there: it answers nothing.
+    // This is typed before the question appears, so it must not answer it.
     terminal.start("converge apply").unwrap();
     terminal.enter("yes").unwrap();
     terminal.until("Apply this?").unwrap();
@@ -144,7 +144,7 @@ fn drift_is_told_in_words(terminal: &Terminal, web1: &Host) {
     }
 }
 
-/// The plan of what is left, where it is shown otherwise.
+/// Shows the plan of the remaining steps on other terminals.
 fn on_other_terminals(person: &Project) {
     let wide = Terminal::open(person, (200, 50), &[]).unwrap();
     wide.run("cd shop").unwrap();

@@ -1,4 +1,4 @@
-//! The test hosts themselves: what every fleet test takes for granted about them.
+//! The test hosts themselves: the properties that every fleet test relies on.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use converge_tests::testbed::{Change, Error, Host, Lifetime, Testbed, or_skip};
 
-/// Tells a copy of this test program to be the process that is killed.
+/// Makes a copy of this test program the process that is killed.
 const VICTIM: &str = "CONVERGE_TESTBED_VICTIM";
 
 fn on_own_host(name: &str, test: impl FnOnce(&Host)) {
@@ -168,7 +168,7 @@ fn hosts_of_a_killed_process_are_removed_by_the_next() {
     if std::env::var_os(VICTIM).is_some() {
         let _testbed = or_skip(Testbed::up(&[own]));
         println!("{VICTIM}");
-        // Until the kill.
+        // Wait until the kill.
         let _ = std::io::stdin().read_line(&mut String::new());
         return;
     }
@@ -181,7 +181,7 @@ fn hosts_of_a_killed_process_are_removed_by_the_next() {
         .stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    // The harness may have written before it on the same line.
+    // The test harness may have written text before it on the same line.
     let ready = lines.map_while(Result::ok).find(|line| line.contains(VICTIM) || line.starts_with("skipped"));
     child.kill().unwrap();
     child.wait().unwrap();

@@ -1,7 +1,7 @@
-//! `docs/tutorial.md`, word by word: its files are written, its commands run, and what it says they print is printed.
+//! Follows `docs/tutorial.md` exactly: writes its files, runs its commands, and checks their output against the page.
 //!
-//! A fence with `file=PATH` is that file of the project. In a fence of `console`, a line that begins with `$ ` is run by
-//! a shell; each line below it is printed by it, `…` standing for anything.
+//! A fence with `file=PATH` is that file of the project. In a `console` fence, a line that begins with `$ ` is run by
+//! a shell. The lines below it are its output; `…` matches any text.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::path::Path;
@@ -10,12 +10,12 @@ use converge_tests::converge_binary;
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Testbed, or_skip};
 
-/// What a reader does.
+/// An action of the reader.
 #[derive(Debug, PartialEq, Eq)]
 enum Act {
     /// Writes a file.
     Write { path: String, text: String },
-    /// Runs a command, and sees these lines.
+    /// Runs a command and expects these lines.
     Run { line: String, printed: Vec<String> },
 }
 
@@ -51,7 +51,7 @@ fn check(line: &str, printed: &[String], ended: &Ended) {
     }
 }
 
-/// Whether a line is what a pattern says, blanks at the ends aside.
+/// Whether a line matches a pattern, without blanks at its ends.
 fn matches(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.trim().split('…');
     let Some(mut rest) = line.trim().strip_prefix(parts.next().unwrap_or_default()) else { return false };

@@ -1,5 +1,5 @@
-//! Virtual environments on a real host, with pip and with uv: a plan names exactly the distributions that an apply then
-//! changes, by the installer's own list before and after; and what goes wrong leaves the environment as it was.
+//! Virtual environments on a real host, with pip and with uv. A plan names exactly the distributions that an apply
+//! changes, compared with the installer's own list before and after. After a failure the environment is unchanged.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::collections::BTreeMap;
@@ -7,23 +7,24 @@ use std::collections::BTreeMap;
 use converge_tests::project::{Ended, Project};
 use converge_tests::testbed::{Host, Testbed, or_skip};
 
-/// Makes the wheels and serves the index of these tests.
+/// Builds the wheels and serves the index for these tests.
 const GROUND: &str = include_str!("../data/venv/ground.py");
 
 /// The index, with its login.
 const INDEX: &str = "http://ci:p%40ss-w%25rd@127.0.0.1:8901/simple";
 
-/// A host and the project that says what is installed on it.
+/// A host and its project.
 struct Ground {
     testbed: Testbed,
     project: Project,
 }
 
-/// Distributions with their versions.
+/// Distributions, each with its version.
 type Installed = BTreeMap<String, String>;
 
 impl Ground {
-    /// A host with small wheels in `/srv/wheels`, a project in `/srv/project`, and an index of both that wants a password.
+    /// Creates a host with small wheels in `/srv/wheels`, a project in `/srv/project`, and an index of both with a
+    /// password.
     fn new() -> Option<Self> {
         let testbed = or_skip(Testbed::up(&["h1"]))?;
         let project = Project::new("", Some(&testbed)).unwrap();
@@ -45,7 +46,7 @@ impl Ground {
         assert_eq!(ended.code, 0, "{ended}");
     }
 
-    /// Lets the inventory be an environment with this in it.
+    /// Sets the inventory to an environment with this body.
     fn venv(&self, body: &str) {
         let inventory = format!(
             "connection user=\"admin\" become=\"sudo\"\nsecrets \"secrets.age\"\nhost \"h1\"\non \"h1\" {{\n    venv \"/opt/venv\" {{\n{body}\n    }}\n}}\n"
@@ -71,7 +72,7 @@ impl Ground {
         ended
     }
 
-    /// What the installer says is there, pip itself and setuptools left out.
+    /// Returns the installer's list, without pip itself and setuptools.
     fn installed(&self) -> Installed {
         let list = "cd /; p=/opt/venv/bin/python; test ! -x $p || \
             $p -m pip --disable-pip-version-check list --format=freeze 2>/dev/null || uv --quiet pip list --python $p --format=freeze";
@@ -81,7 +82,7 @@ impl Ground {
         pairs.map(|(name, version)| (normal(name), version.to_owned())).collect()
     }
 
-    /// Applies, and holds what the plan said against what the installer sees before and after; what `apply` told.
+    /// Applies, and compares the plan with the installer's lists before and after. Returns the output of `apply`.
     fn apply(&self) -> Ended {
         let before = self.installed();
         let told = self.converge(&["apply", "--yes"], 0);
@@ -90,7 +91,7 @@ impl Ground {
         told
     }
 
-    /// As [`Self::apply`]; then this and nothing else is installed.
+    /// Like [`Self::apply`], then checks that exactly `expected` is installed.
     fn comes_to(&self, body: &str, expected: &[(&str, &str)]) -> Ended {
         self.venv(body);
         let plan = self.apply();
@@ -100,7 +101,7 @@ impl Ground {
         plan
     }
 
-    /// An apply fails, says this, and leaves every file of the environment as it is.
+    /// Checks that an apply fails with this message and changes no file of the environment.
     fn fails(&self, body: &str, code: i32, said: &str) {
         let files = "cd /opt/venv && find . -name __pycache__ -prune -o -type f -exec sha256sum {} + -o -printf '%p %l %m %u\\n' | sort";
         let before = self.root(files);
@@ -116,10 +117,10 @@ fn normal(name: &str) -> String {
     name.to_ascii_lowercase().replace(['_', '.'], "-")
 }
 
-/// The distributions of a plan: `name: 1.0 -> 2.0`, with nothing for what is not there.
+/// Returns the distributions in a plan: `name: 1.0 -> 2.0`. A side is empty if the distribution is not there.
 fn announced(plan: &str) -> BTreeMap<String, (String, String)> {
     let mut own = plan.lines().skip_while(|line| !line.contains(".virtualenv["));
-    // One change stands on the line of its resource.
+    // A single change is on the line of its resource.
     let first = own.next().and_then(|line| line.split_once("]  ")).map(|(_, change)| change);
     let lines = first.into_iter().chain(own.take_while(|line| line.starts_with("      ")));
     let pairs = lines.filter_map(|line| line.trim().split_once(": "));
@@ -155,7 +156,7 @@ fn a_plan_names_exactly_what_pip_changes() {
         "exact #true\ninstall \"iniconfig==2.0.0\" \"packaging==24.0\" \"pluggy==1.5.0\"",
         &[("iniconfig", "2.0.0"), ("packaging", "24.0"), ("pluggy", "1.5.0")],
     );
-    // From here on there is no way out of the host: what is installed comes from a folder or from its own index.
+    // From here on the host has no route out. Distributions come from a folder or from its own index.
     ground.root("ip route del default");
     let house = "wheelhouse \"/srv/wheels\"\n";
     ground.comes_to(&format!("exact #true\n{house}install \"leaf==1.0\""), &[("leaf", "1.0")]);
@@ -166,7 +167,7 @@ fn a_plan_names_exactly_what_pip_changes() {
     mishaps(&ground, house);
 }
 
-/// One name in its spellings, markers, files that name others, constraints, and archives that are named themselves.
+/// Different spellings of one name, markers, files that refer to others, constraints, and archives named directly.
 fn spellings(ground: &Ground, house: &str) {
     let wheel = "/srv/wheels/foo_bar_baz-2.0-py3-none-any.whl";
     ground.write(
@@ -194,7 +195,8 @@ fn spellings(ground: &Ground, house: &str) {
     assert!(plan.stdout.contains("only the installer knows the version of my-project"), "{plan}");
     ground.converge(&["apply", "--yes"], 0);
     ground.converge(&["plan", "--detailed-exitcode"], 0);
-    // Its name is known, for it is installed from there; its backend knows no editable installation.
+    // The name is known, because the package was installed from there. Its backend does not support editable
+    // installations.
     ground.fails(&exact("install \"-e /srv/project\""), 3, "cannot be installed in editable mode");
     ground.fails(&exact("install \"leaf==1.0\" \"Leaf==2.0\""), 3, "asks for leaf 1.0 and 2.0");
     ground.fails(
@@ -204,7 +206,7 @@ fn spellings(ground: &Ground, house: &str) {
     );
 }
 
-/// Dependencies that no source names are unknown once, and then at rest until one of them is gone.
+/// Dependencies that no source names are unknown at first. Then they are in sync until one of them is removed.
 fn dependencies(ground: &Ground, house: &str) {
     ground.comes_to(&format!("exact #true\n{house}install \"leaf==1.0\""), &[("leaf", "1.0")]);
     ground.venv(&format!("{house}install \"needy[more]==1.0\""));
@@ -220,7 +222,7 @@ fn dependencies(ground: &Ground, house: &str) {
     assert!(ground.installed().contains_key("foo-bar-baz"));
 }
 
-/// A project: by itself with what it needs, by its lock with an extra and a group, and again when its code changes.
+/// A project: alone with its dependencies, with its lock, an extra and a group, and again after its code changed.
 fn projects(ground: &Ground, house: &str) {
     ground.root("rm -rf /opt/venv");
     ground.venv(&format!("{house}project \"/srv/project\"\nextras \"more\""));
@@ -248,14 +250,14 @@ fn code(ground: &Ground, says: &str, locked: &str) {
     assert_eq!(said.trim(), says);
 }
 
-/// The index with its password, and without.
+/// Uses the index with its password and without it.
 fn index(ground: &Ground, tool: &str) {
     let private = |more: &str| format!("exact #true\n{tool}{more}");
     ground.comes_to(
         &private("index (secret)\"pypi/url\"\ninstall \"leaf==2.0\" \"needy==1.0\""),
         &[("leaf", "2.0"), ("needy", "1.0")],
     );
-    // pip does not say that it was refused.
+    // pip does not report that access was refused.
     let said = if tool.is_empty() { "(from versions: none)" } else { "401" };
     ground.fails(&private("index (secret)\"pypi/wrong\"\ninstall \"needy==1.0\" \"leaf==1.0\""), 3, said);
     let journal =
@@ -263,7 +265,7 @@ fn index(ground: &Ground, tool: &str) {
     assert_eq!(journal.trim(), "0");
 }
 
-/// What goes wrong is told, and the environment is as it was.
+/// Failures are reported, and the environment is unchanged.
 fn mishaps(ground: &Ground, house: &str) {
     let exact = |body: &str| format!("exact #true\n{house}{body}");
     let wrong = "0".repeat(64);
@@ -277,11 +279,11 @@ fn mishaps(ground: &Ground, house: &str) {
     ground.root("cp -a /srv/project /srv/broken && echo '[project' >>/srv/broken/pyproject.toml");
     ground.fails(&exact("project \"/srv/broken\""), 3, "TOMLDecodeError");
     full_disk(ground, &exact("install \"large==1.0\""));
-    // What comes back is what its plan says it is.
+    // After the failures, an apply works as planned.
     ground.comes_to(&exact("install \"leaf==2.0\" \"needy==1.0\""), &[("leaf", "2.0"), ("needy", "1.0")]);
 }
 
-/// The disk of the environment is full before all of a distribution is there.
+/// The disk of the environment becomes full in the middle of a distribution.
 fn full_disk(ground: &Ground, body: &str) {
     ground.root(
         "mv /opt/venv /srv/aside && mkdir /opt/venv && mount -t tmpfs -o size=40m none /opt/venv && \
@@ -315,7 +317,7 @@ fn an_environment_is_made_anew_when_its_interpreter_goes_and_uv_makes_it_as_well
     with_uv(&ground, house);
 }
 
-/// Whatever half of an environment is removed by hand, the other half does not last.
+/// If a part of an environment is removed by hand, an apply repairs it. A missing pip alone is no drift.
 fn by_half(ground: &Ground, body: &str) {
     for half in [
         "pyvenv.cfg",
@@ -337,13 +339,13 @@ fn by_half(ground: &Ground, body: &str) {
             );
         }
     }
-    // pip comes back with the next thing that needs it.
+    // pip is installed again with the next change that needs it.
     ground.venv(&body.replace("1.0", "2.0"));
     ground.converge(&["apply", "--yes"], 0);
     assert_eq!(ground.installed(), Installed::from([("leaf".to_owned(), "2.0".to_owned())]));
 }
 
-/// uv in an environment of its own, and others that it fills.
+/// Uses uv in its own environment, and to fill others.
 fn with_uv(ground: &Ground, house: &str) {
     let uv = "tool \"uv\"\n";
     ground.venv(&format!("exact #true\n{uv}{house}install \"leaf==1.0\""));
@@ -364,7 +366,7 @@ fn with_uv(ground: &Ground, house: &str) {
     let most = [("foo-bar-baz", "2.0"), ("leaf", "1.0"), ("my-project", "0.1"), ("needy", "1.0")];
     ground.comes_to(&locked, &most);
     code(ground, "third", &locked);
-    // An environment without pip, and from now on without uv.
+    // An environment without pip, and without uv from now on.
     ground.root("rm /usr/local/bin/uv");
     ground.venv(&format!("exact #true\n{house}install \"leaf==2.0\""));
     ground.converge(&["apply", "--yes"], 0);

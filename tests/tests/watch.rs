@@ -1,5 +1,5 @@
-//! `converge watch` on real hosts: what was done to them by hand is found with its difference, and put back or reported as
-//! the policy says; whatever ends the daemon, nothing is lost and nothing done twice.
+//! `converge watch` on real hosts. Drift is found with its difference, and corrected or reported as the policy says.
+//! After any end of the daemon, nothing is lost and nothing is done twice.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic, and so may its helpers")]
 
@@ -23,10 +23,10 @@ fn apply(project: &Project) {
     assert_eq!(ended.code, 0, "{ended}");
 }
 
-/// How long the next news may take, a loaded machine considered. The daemons here look every second or two.
+/// How long the next news may take on a busy machine. The daemons here look every one or two seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A daemon, and what it told so far.
+/// A daemon, and its output so far.
 struct Daemon {
     child: Child,
     lines: Receiver<Value>,
@@ -41,7 +41,7 @@ impl Daemon {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let (to, lines) = mpsc::channel();
-        // What was torn by a kill is no line.
+        // A kill may cut the last line, which is then skipped.
         let values = |line: io::Result<String>| serde_json::from_str(&line.unwrap()).ok();
         thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(values).try_for_each(|line| to.send(line))
@@ -54,7 +54,7 @@ impl Daemon {
         Self { child, lines, said, told: Vec::new() }
     }
 
-    /// The next line; none at the end.
+    /// Returns the next line. None at the end.
     fn next(&mut self) -> Option<Value> {
         let line = match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => line,
@@ -71,7 +71,7 @@ impl Daemon {
         self.told.iter().map(|line| format!("{line}\n")).collect()
     }
 
-    /// Waits until it tells news of this kind, of `host` or of itself, that are as `wanted`.
+    /// Waits for news of this kind, about `host` or the daemon itself, that are `wanted`.
     fn until(&mut self, host: Option<&str>, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let since = Instant::now();
         while since.elapsed() < PATIENCE {
@@ -90,7 +90,7 @@ impl Daemon {
         self.until(Some(host), "looked", |looked| looked["state"] == "in-sync");
     }
 
-    /// All news of this kind of a host.
+    /// Returns all news of this kind about a host.
     fn news(&self, host: &str, kind: &str) -> Vec<Value> {
         let of_host = self.told.iter().filter(|line| line["host"].as_str() == Some(host));
         of_host.filter(|line| line["event"] == kind).cloned().collect()
@@ -99,12 +99,12 @@ impl Daemon {
     fn kill(mut self) -> Vec<Value> {
         kill_process(Pid::from_child(&self.child), Signal::KILL).unwrap();
         self.child.wait().unwrap();
-        // What it had told by then.
+        // Reads the rest of its output.
         while self.next().is_some() {}
         std::mem::take(&mut self.told)
     }
 
-    /// Ends it as a service manager does.
+    /// Ends it like a service manager.
     fn end(mut self) -> Vec<Value> {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         while self.next().is_some() {}
@@ -115,14 +115,14 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
-    /// A test that failed leaves no daemon behind.
+    /// Kills the daemon if a test failed.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The runs whose end was told.
+/// Returns the runs whose end was reported.
 fn runs_finished(told: &[Value]) -> Vec<String> {
     let ends = told.iter().filter(|line| line["type"] == "run-finished");
     ends.filter_map(|line| line["run"].as_str().map(str::to_owned)).collect()
@@ -194,7 +194,7 @@ on "*" {{
     if !daemon.news("h3", "drift-found").iter().any(all) {
         daemon.until(Some("h3"), "drift-found", all);
     }
-    // And once more, so that nothing is still going on.
+    // Wait for one more look, so that no act is still running.
     daemon.until(Some("h3"), "looked", |looked| looked["drifted"] == MOVED.len());
     assert_eq!(reported.changes_since(&before).unwrap(), []);
     let found = daemon.news("h3", "drift-found").into_iter().rev().find(|found| all(found)).unwrap();
@@ -215,14 +215,14 @@ on "*" {{
     what_waits_for_a_window_and_for_fewer_hosts_is_put_back_then(&testbed, &project);
 }
 
-/// A window of an hour, so many hours from now, in UTC.
+/// Returns a window of one hour that begins in `hours` hours, in UTC.
 fn window(hours: u64) -> String {
     let minutes = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 60;
     let at = |minutes: u64| format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60);
     format!("{}-{}", at(minutes + hours * 60), at(minutes + hours * 60 + 60))
 }
 
-/// On three hosts that are as they should be.
+/// Uses three hosts that are in sync.
 fn what_waits_for_a_window_and_for_fewer_hosts_is_put_back_then(testbed: &Testbed, project: &Project) {
     let write = |policy: &str| {
         let drift = format!("drift every=\"3s\" mode=\"correct\" zone=\"UTC\" {policy}");
@@ -247,7 +247,7 @@ fn what_waits_for_a_window_and_for_fewer_hosts_is_put_back_then(testbed: &Testbe
         responds(&mut daemon, host, "waits-for-window");
     }
 
-    // From an hour ago to an hour from now, whatever the time: open.
+    // From an hour ago to an hour from now: open at any time of the day.
     write(&format!("max-share=\"50%\" {{ window \"{}\" \"{}\" \"{}\" }}", window(23), window(24), window(1)));
     for host in hosts {
         responds(&mut daemon, host, "too-many-drifted");
@@ -285,7 +285,7 @@ on "*" {{
     apply(&project);
     root(host, "rm /root/count");
     let mut finished = BTreeSet::new();
-    // After so many lines of what it tells: in looks, acts, and between them.
+    // The number of output lines before each kill: in looks, in acts, and between them.
     let moments = [1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 15, 18];
     for lines in moments {
         root(host, "echo by hand >/etc/motd");
@@ -319,7 +319,7 @@ fn a_broken_inventory_leaves_the_last_good_one_in_force_and_a_fight_is_given_up(
     let project = Project::new(&inventory("one"), Some(&testbed)).unwrap();
     apply(&project);
     let mut daemon = Daemon::start(&project);
-    // From here on the project is the first one's.
+    // From here on the first daemon has the project.
     daemon.until_in_sync("h1");
     let second = project.converge(&["watch"]).unwrap();
     assert!(second.code == 5 && second.stderr.contains("another daemon watches this project"), "{second}");
@@ -331,7 +331,7 @@ fn a_broken_inventory_leaves_the_last_good_one_in_force_and_a_fight_is_given_up(
     daemon.until(Some("h1"), "corrected", |_| true);
     assert_eq!(root(host, "cat /etc/motd"), "one");
 
-    // What is new waits for an apply, also where the host moved.
+    // New parts of the inventory wait for an apply, even on a host with drift.
     project.write("project/inventory.kdl", inventory("two")).unwrap();
     daemon.until(None, "inventory-reloaded", |_| true);
     daemon.until(Some("h1"), "looked", |looked| looked["pending"] == 1);

@@ -1,4 +1,4 @@
-//! Logins without the rights that their work needs.
+//! Logins without the privileges that they need.
 
 use std::io::Write;
 use std::process::Stdio;

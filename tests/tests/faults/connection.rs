@@ -1,4 +1,4 @@
-//! Hosts that are gone, that fail, that are not who they were, and logins that are unlike others.
+//! Hosts that are gone, hosts that fail, hosts with another key, and unusual logins.
 
 use converge_model::HostState;
 
@@ -60,7 +60,7 @@ fn a_key_that_is_refused_is_not_tried_again() {
         assert!(keygen.unwrap().success());
         let config = std::fs::read_to_string(testbed.ssh_config_path()).unwrap();
         let tried = project.path("tried");
-        // Every connection leaves a line: what the host logs of one may come late.
+        // Every connection writes a line here, because the host's own log may come late.
         let proxy = format!(
             r#"bash -c 'echo >>"{}"; exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'"#,
             tried.display()

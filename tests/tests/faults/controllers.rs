@@ -1,4 +1,4 @@
-//! Others who are at work on a host: a second controller, and a person.
+//! Other users of a host: a second controller, and a person.
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
@@ -45,7 +45,7 @@ fn a_plan_lets_a_package_manager_end_what_it_is_at() {
         root(host, SLOW_PACKAGE);
         let present = project(testbed, SUDO, r#"package "slow""#);
         let absent = project(testbed, SUDO, r#"package "slow" state="absent""#);
-        // Once the script waits, the package is unpacked: the database is that of half a transaction.
+        // When the script waits, the package is unpacked. So the database is in the middle of a transaction.
         let begin = |command: &str| {
             root(host, &format!("rm -f /run/setting-up; systemd-run --collect {command} /srv/slow.deb"));
             root(host, "timeout 60 sh -c 'until [ -e /run/setting-up ]; do sleep 0.1; done'");
@@ -57,7 +57,7 @@ fn a_plan_lets_a_package_manager_end_what_it_is_at() {
         let told = course.end();
         assert_eq!(told.code, 0, "{told}");
 
-        // dpkg alone, as it lives on where the apt-get that started it is killed; and it does not end in time.
+        // dpkg alone, as it continues after the apt-get that started it is killed. It does not end in time.
         gate.close();
         begin("dpkg --install");
         let told = plan(&absent);
@@ -88,14 +88,14 @@ fn a_package_that_was_cut_off_while_it_was_unpacked_is_installed_whole_or_goes()
     });
 }
 
-/// What dpkg notes before it unpacks, and where a power cut leaves it.
+/// Simulates a power cut after dpkg's first record and before it unpacks.
 const CUT_OFF: &str = r"sed -i '/^Package: slow/,/^$/s/^Status: .*/Status: install reinstreq half-installed/' /var/lib/dpkg/status";
 
-/// Waits until an agent is at work.
+/// Waits until an agent runs.
 const UNTIL_LOOKED_AT: &str =
     r#"timeout 20 sh -c 'until ls -l /proc/[0-9]*/exe 2>/dev/null | grep -q /converge; do :; done'"#;
 
-/// A package whose script says that it is at work, and waits for the gate.
+/// A package whose script reports that it runs, and waits for the gate.
 const SLOW_PACKAGE: &str = r#"
 mkdir -p /srv/slow/DEBIAN
 printf 'Package: slow\nVersion: 1\nArchitecture: all\nMaintainer: Test <test@example.com>\nDescription: test\n' >/srv/slow/DEBIAN/control
@@ -161,7 +161,8 @@ fn an_edit_during_the_run_ends_it_unless_a_step_of_its_own_may_have_been_it() {
     });
 }
 
-/// Applies at a terminal, and says yes to `question` once `meanwhile` was done. The exit code, and all that was shown.
+/// Applies at a terminal, and answers yes to `question` after `meanwhile`. Returns the exit code and the whole
+/// output.
 fn answer(project: &Project, question: &str, meanwhile: impl FnOnce()) -> (i32, String) {
     let plain = project.command();
     let line = format!("{} apply --no-color --no-progress", plain.get_program().display());

@@ -1,4 +1,4 @@
-//! Disks that are full, and files that cannot be changed: one clear error, and the old file as it was.
+//! Full disks and files that cannot be changed: one clear error, and the old file is kept.
 
 use converge_model::{HostState, PutBack, Stands, StepOutcome};
 
@@ -93,7 +93,7 @@ fn a_mount_that_cannot_be_made_takes_nothing_away_and_one_that_goes_goes_whole()
             let blocked = &told.plan("h1").blocked;
             assert!(blocked.iter().any(|blocked| blocked.why.contains("/dev/vg0/data")), "{told}");
         }
-        // What only mount itself can find: the source is there, and holds no such file system.
+        // An error that only mount itself can find: the source exists and has no such file system.
         root(host, "truncate -s 1M /srv/image");
         let wrong =
             project(testbed, SUDO, r#"mount "/srv/t" source="/srv/image" fstype="ext4" { options "loop" }"#);

@@ -1,8 +1,9 @@
-//! Runs that are killed at random moments, agent, controller or both, and hosts that lose their power: the next run
-//! leaves what a run that nothing happened to leaves.
+//! Runs that are killed at random moments (the agent, the controller or both), and hosts that lose their power. The
+//! next run must leave the same result as an undisturbed run.
 //!
-//! `CONVERGE_KILLS=20` asks for so many kills on each of the five hosts, `CONVERGE_SEED` for other moments. A seed does not
-//! bring the same moment back: hosts are never equally fast. `docs/robustness.md` has what was found.
+//! `CONVERGE_KILLS=20` sets the number of kills on each of the five hosts, and `CONVERGE_SEED` chooses other moments.
+//! A seed does not repeat the exact moments, because hosts are never equally fast. `docs/robustness.md` has the
+//! results.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,12 +18,12 @@ use crate::support::{Course, on_hosts, root, until_settled};
 
 const INVENTORY: &str = include_str!("../../data/kills/inventory.kdl");
 const HOSTS: [&str; 5] = ["h1", "h2", "h3", "h4", "h5"];
-/// The kills on each host; a power cut comes after them.
+/// The number of kills on each host. A power cut follows them.
 const KILLS: u64 = 5;
 const SEED: u64 = 7;
 const STATES: [&str; 2] = ["a", "b"];
 
-/// Packages with a version in both states, and one package of each state, in a repository on the host.
+/// A repository on the host, with packages that have a version in both states, and one package for each state.
 const REPOSITORY: &str = r#"
 mkdir -p /srv/repository && cd /srv/repository
 build() {
@@ -40,19 +41,20 @@ ln -s /bin/true /usr/sbin/cron
 build kills-common 1; build kills-common 2; build kills-a 1; build kills-b 1
 "#;
 
-/// The accounts, what the service read when it started, what is mounted, what the kernel was set to, and what Converge
-/// knows.
+/// Prints the accounts, the configuration that the service read at its start, the mounts, the kernel settings, and
+/// the state of Converge.
 const RUNNING: &str = "cat /etc/passwd /etc/group /etc/shadow /etc/gshadow
 cat /run/app.started; findmnt -no OPTIONS /srv/scratch; sysctl -n net.core.somaxconn
 systemctl is-active app; systemctl list-units --state=failed --plain --no-legend
 ls /var/lib/converge; cat /var/lib/converge/ledger";
 
-/// Ends every agent. There may be none.
+/// Kills every agent. It is no error if there is none.
 const KILL_AGENTS: &str = r#"for p in /proc/[0-9]*; do
     case "$(readlink $p/exe)" in */converge*) kill -9 ${p#/proc/};; esac
 done; true"#;
 
-/// What the tools of packages and accounts keep for themselves, and Converge, whose ledger is compared apart.
+/// Files that the tools for packages and accounts keep for themselves, and files of Converge. Its ledger is compared
+/// separately.
 const OWN: [&str; 11] = [
     "/etc/group-",
     "/etc/gshadow-",
@@ -82,29 +84,29 @@ fn runs_that_are_killed_at_random_moments_end_as_if_nothing_had_happened() {
     });
 }
 
-/// A host that is taken from one state to the other, again and again.
+/// A host that is changed from one state to the other, again and again.
 struct Subject<'a> {
     host: &'a Host,
     project: Project,
     random: Random,
     clean: BTreeMap<&'static str, Clean>,
-    /// How many runs were found not to have ended.
+    /// How many runs were reported as interrupted.
     interrupted: usize,
 }
 
-/// A run that nothing happened to.
+/// An undisturbed run.
 struct Clean {
     left: Left,
-    /// How long each event came after the one before.
+    /// The time between each event and the one before.
     gaps: Vec<Duration>,
 }
 
-/// What a run leaves on a host.
+/// The result of a run on a host.
 #[derive(Debug, PartialEq)]
 struct Left {
     /// The disk, without times.
     disk: Snapshot,
-    /// What [`RUNNING`] says.
+    /// The output of [`RUNNING`].
     running: String,
 }
 
@@ -118,7 +120,7 @@ impl<'a> Subject<'a> {
 
     fn ordeal(mut self) -> usize {
         root(self.host, REPOSITORY);
-        // From nothing to the first state; from then on each is reached from the other one, as after each kill.
+        // From an empty host to the first state. Then each state is reached from the other one, as after each kill.
         self.apply("a").end();
         for state in ["b", "a"] {
             let clean = self.run_clean(state);
@@ -159,7 +161,7 @@ impl<'a> Subject<'a> {
         Clean { left: self.left(), gaps }
     }
 
-    /// A run to `state` that is killed at a random moment, and one that is not.
+    /// Runs to `state` with a kill at a random moment, and then once without.
     fn round(&mut self, state: &'static str, how: Kill) {
         let gaps = &self.clean[state].gaps;
         let (after, delay) = self.random.moment(gaps);
@@ -170,10 +172,10 @@ impl<'a> Subject<'a> {
         );
         let mut course = self.apply(state);
         course.until_events(after);
-        // This waits for nothing: it is the random moment between two events, which no event could tell.
+        // This sleep waits for no condition: it is the random moment between two events.
         thread::sleep(delay);
         self.kill(how, course);
-        // An agent without its controller ends its step first; the host takes back what nobody confirms.
+        // An agent without its controller ends its step first. The host then reverts what was not confirmed.
         root(self.host, "timeout 60 flock /var/lib/converge/lock true");
         until_settled(self.host);
         let told = self.apply(state).end();
@@ -224,7 +226,7 @@ fn differences(disk: &Snapshot, clean: &Snapshot) -> Vec<String> {
     changes.map(|change| change.to_string()).collect()
 }
 
-/// Who dies.
+/// The processes to kill.
 #[derive(Clone, Copy, Debug)]
 enum Kill {
     Agent,
@@ -233,12 +235,13 @@ enum Kill {
     Power,
 }
 
-/// A sequence of numbers that a seed determines (splitmix64, Steele et al. 2014).
+/// A sequence of numbers from a seed (splitmix64, Steele et al. 2014).
 struct Random(u64);
 
 impl Random {
-    /// A moment of a run whose events come after these gaps: so many events, and a time after the last of them. Half of
-    /// the moments are drawn by events, as most steps are short; half by time, as some are long.
+    /// Chooses a moment of a run whose events have these gaps: a number of events, and a time after the last of them.
+    /// Half of the moments are chosen by events, because most steps are short. The other half is chosen by time,
+    /// because some steps are long.
     fn moment(&mut self, gaps: &[Duration]) -> (usize, Duration) {
         let share = |random: &mut Self| random.below(1000) as u32;
         if self.below(2) == 0 {

@@ -1,5 +1,5 @@
-//! Changes that shut out whoever makes them: the host takes them back by itself, and tells; what was confirmed over a new
-//! connection stays, and leaves nothing behind.
+//! Changes that lock out their own user: the host reverts them by itself and reports it. Changes that were confirmed
+//! over a new connection stay, and no temporary files are left.
 
 use converge_model::HostState;
 use converge_tests::project::Project;
@@ -10,7 +10,7 @@ use crate::support::{
     Course, EventKind, Gate, SUDO, Told, agent, apply, converge, on_host, plan, project, root, until_settled,
 };
 
-/// sshd with something added to its configuration.
+/// Returns sshd with an additional line in its configuration.
 fn sshd(line: &str) -> String {
     format!(
         r#"
@@ -22,7 +22,7 @@ fn sshd(line: &str) -> String {
     )
 }
 
-/// A policy of nftables in the file of the distribution, loaded by its service.
+/// Returns a policy of nftables in the distribution's file, loaded by its service.
 fn nftables(rule: &str) -> String {
     let chain = format!("chain input {{ type filter hook input priority 0; policy accept; {rule}; }}");
     let text = format!("#!/usr/sbin/nft -f\\nflush ruleset\\ntable inet filter {{\\n{chain}\\n}}\\n");
@@ -36,7 +36,7 @@ fn nftables(rule: &str) -> String {
     )
 }
 
-/// `converge apply` with a short window.
+/// Starts `converge apply` with a short time for the confirmation.
 fn quick(project: &Project) -> Course {
     Course::start(project.command().args(["apply", "--yes", "--json", "--confirm-timeout", "15s"]))
 }
@@ -51,7 +51,7 @@ fn events(told: &Told) -> Vec<&'static str> {
     told.events.iter().filter_map(|event| word(&event.kind)).collect()
 }
 
-/// All that arming leaves on a host, while it is armed and after.
+/// Returns everything that arming leaves on a host, during and after it.
 fn traces(host: &Host) -> String {
     root(
         host,
@@ -61,7 +61,7 @@ fn traces(host: &Host) -> String {
     )
 }
 
-/// A login that nothing of an earlier one is left of.
+/// Whether a new login works that uses nothing from an earlier one.
 fn gets_in(host: &Host) -> bool {
     host.ssh("sudo -k -n true").is_ok_and(|ran| ran.ok().is_ok())
 }
@@ -74,7 +74,7 @@ fn is_reverted(told: &Told, host: &Host) {
     assert!(why.contains("put back") && why.contains("plan again"), "{why}");
 }
 
-/// The next run says that the host took something back, and the one after it, no more.
+/// Checks that the next run reports the revert, and the one after it does not.
 fn is_told_once(testbed: &Testbed) {
     let harmless = project(testbed, SUDO, r#"file "/etc/motd" { content "Welcome" }"#);
     let told = plan(&harmless);
@@ -177,7 +177,7 @@ fn a_host_whose_controller_died_takes_it_back_within_its_window() {
         until_settled(host);
         assert_eq!(before(), untouched);
         assert!(gets_in(host));
-        // The agent has given the host back in good order by the time it is free.
+        // The agent has released the host in the regular way when the lock is free.
         root(host, "timeout 30 flock /var/lib/converge/lock true");
         let told = plan(&shutting);
         let plan = told.plan("h1");
@@ -280,7 +280,7 @@ fn the_rule_that_makes_the_login_root_comes_back() {
     });
 }
 
-/// Each of these shuts the login out, in a way of its own.
+/// Each of these prevents the login in its own way.
 const SHUT: &str = r#"
     file "/etc/hosts.deny" { content "ALL: ALL\n" }
     file "/etc/nsswitch.conf" { content "passwd: nothing\n" }
@@ -332,7 +332,7 @@ fn whatever_shuts_us_out_is_taken_back_or_refused_and_what_can_be_known_is_said_
 #[test]
 fn a_script_that_was_killed_midway_is_finished_by_systemd_or_by_the_next_who_comes() {
     on_host(|testbed, host| {
-        // Whoever tells sshd to read its files again has to wait at the gate.
+        // A command that makes sshd read its files again waits at the gate.
         let gate = Gate::on(host);
         root(
             host,
@@ -360,9 +360,10 @@ fn a_script_that_was_killed_midway_is_finished_by_systemd_or_by_the_next_who_com
         until("test \"$(systemctl show -P ActiveState ssh)\" = reloading");
         root(host, &format!("systemctl kill --kill-who=main --signal=KILL {unit}"));
         until(&format!("test \"$(systemctl show -P NRestarts {unit})\" = 1"));
-        // Now it is not killed by accident: nobody begins it again before somebody comes.
+        // The unit is stopped and not only killed, so nothing starts it again before a controller connects.
         root(host, &format!("systemctl stop {unit}; test -e /var/lib/converge/reverting"));
-        // The second to ask for it is gone, its wish is not: sshd would leave its port for a moment once more.
+        // The second job that asked for the restart is gone, but its request is not: sshd would close its port once
+        // more.
         root(host, "systemctl cancel");
         gate.open();
         until(
@@ -383,7 +384,7 @@ fn a_revert_that_fails_is_loud_and_is_not_tried_again() {
         let shutting = project(testbed, SUDO, &sshd("AllowUsers somebody-else"));
         let mut course = quick(&shutting);
         course.until(host, |kind| matches!(kind, EventKind::HostPhase { phase } if phase == "confirming"));
-        // Somebody else takes the place of the file.
+        // Another program replaces the file.
         root(host, "cd /etc/ssh/sshd_config.d; rm 99-test.conf; mkdir 99-test.conf; touch 99-test.conf/x");
         let told = course.end();
         assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");

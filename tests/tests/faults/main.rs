@@ -1,6 +1,7 @@
-//! What goes wrong on real hosts, and that Converge says so, leaves nothing half done, and goes on from there.
+//! Faults on real hosts: Converge reports them, leaves nothing half done, and continues from there.
 //!
-//! Every run here speaks JSON, and each is held against what the stream of events promises: see [`support::Told`].
+//! Every run here prints JSON. Each one is compared with the guarantees of the stream of events: see
+//! [`support::Told`].
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic, and so may its helpers")]
 
 mod access;

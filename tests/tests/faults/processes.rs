@@ -1,11 +1,11 @@
-//! The agent or the controller dies, or is told to stop, in the middle of a step.
+//! The agent or the controller dies or is stopped in the middle of a step.
 
 use converge_model::{HostState, StepOutcome};
 use rustix::process::Signal;
 
 use crate::support::{Course, EventKind, Gate, SUDO, agent, apply, converge, on_host, plan, project, root};
 
-/// A service, the file that makes it restart, and between the two a file whose check waits at the gate.
+/// A service, the file that causes its restart, and between the two a file whose check waits at the gate.
 const OWING: &str = r#"
 file "/etc/ticker.conf" notify="service[ticker]" { content "interval = 5" }
 file "/etc/ticker.checked" validate="gate %s" { content "checked" }
@@ -61,7 +61,7 @@ fn an_interruption_with_nothing_left_to_do_is_settled_by_the_next_run() {
         root(host, &format!("kill -9 {}", agent(host).unwrap()));
         assert_eq!(course.end().code, 3);
         gate.open();
-        // What the agent had started goes on without it.
+        // The program that the agent started continues without it.
         root(host, "timeout 20 sh -c 'until [ -e /run/passed ]; do sleep 0.1; done'");
         let told = apply(&project);
         assert_eq!((told.code, told.state("h1")), (0, HostState::InSync), "{told}");
@@ -70,7 +70,7 @@ fn an_interruption_with_nothing_left_to_do_is_settled_by_the_next_run() {
     });
 }
 
-/// A step that waits at the gate, and some after it.
+/// A step that waits at the gate, and some steps after it.
 fn several() -> String {
     let later = (1..=20).map(|n| format!("file \"/etc/later{n}\" {{ content \"{n}\" }}\n"));
     format!(

@@ -1,10 +1,10 @@
-//! Services that are notified: how often they start, and what becomes of one that does not bear its new configuration.
+//! Notified services: how often they start, and what happens with one that fails with its new configuration.
 
 use converge_model::{HostState, PutBack, StepOutcome};
 
 use crate::support::{SUDO, apply, converge, on_host, plan, project, root};
 
-/// A service that bears an interval of 5 or more, and dies of any other one second after it has read it.
+/// A service that runs with an interval of 5 or more. With any other it dies one second after reading it.
 const TICKER: &str = r#"
 cat >/usr/local/bin/ticker <<'END'
 #!/bin/sh
@@ -31,7 +31,7 @@ fn configuration(interval: u32, notify: &str) -> String {
 fn a_changed_file_restarts_its_service_once_and_a_reload_does_not_end_it() {
     on_host(|testbed, host| {
         root(host, TICKER);
-        // systemd writes these lines itself, and always says of which unit it speaks.
+        // systemd writes these lines itself, so each one always has its unit.
         let started = || {
             root(
                 host,

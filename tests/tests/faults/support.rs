@@ -1,5 +1,5 @@
-//! What the tests of faults share: runs that are watched while they go on, what they told in the end, and a gate on
-//! the host that holds a step up until the test opens it.
+//! The common parts of the fault tests: runs that are watched while they are active, their results, and a gate on the
+//! host that blocks a step until the test opens it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Lines, Read};
@@ -13,7 +13,7 @@ use converge_tests::project::Project;
 use converge_tests::testbed::{Host, Testbed, or_skip};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How most tests connect.
+/// The connection of most tests.
 pub(crate) const SUDO: &str = r#"connection user="admin" become="sudo""#;
 
 /// Gives `test` new hosts with these names.
@@ -28,29 +28,29 @@ pub(crate) fn on_host(test: impl FnOnce(&Testbed, &Host)) {
     on_hosts(&["h1"], |testbed| test(testbed, &testbed.hosts()[0]));
 }
 
-/// A project over all hosts of `testbed`, all of which should be as `body` says.
+/// Creates a project over all hosts of `testbed`, all with this body.
 pub(crate) fn project(testbed: &Testbed, connection: &str, body: &str) -> Project {
     let hosts: String = testbed.hosts().iter().map(|host| format!("host {:?}\n", host.name())).collect();
     let inventory = format!("{connection}\n{hosts}on \"*\" {{\n{body}\n}}\n");
     Project::new(&inventory, Some(testbed)).unwrap()
 }
 
-/// How many lines of `program` in the journal hold `pattern`, once one does: what logs may be slower than what it logs
-/// about. A line is known by the name that its program gives itself: which unit wrote it is only guessed, and not at all
-/// where the writer has ended meanwhile.
+/// Returns how many lines of `program` in the journal contain `pattern`. Waits for the first one, because a log may
+/// be slower than its program. Lines are selected by the name that the program gives itself. The journal only guesses
+/// the unit of a line, and has none if the writer has ended meanwhile.
 pub(crate) fn logged(host: &Host, program: &str, pattern: &str) -> u32 {
     let lines = format!("journalctl --quiet --identifier {program} --grep '{pattern}'");
     root(host, &format!("timeout 30 sh -c \"until {lines} | grep -q .; do sleep 0.1; done\""));
     root(host, &format!("{lines} | wc -l")).parse().unwrap()
 }
 
-/// The process number of the agent on the host, as the host has it.
+/// Returns the agent's process id on the host.
 pub(crate) fn agent(host: &Host) -> Option<String> {
     let line = r#"for p in /proc/[0-9]*; do case "$(readlink $p/exe)" in */converge*) echo ${p#/proc/};; esac; done"#;
     root(host, line).lines().next().map(str::to_owned)
 }
 
-/// Waits, from inside, until what was armed has been settled by the host.
+/// Waits, inside the host, until the host has settled the armed changes.
 pub(crate) fn until_settled(host: &Host) {
     root(
         host,
@@ -58,7 +58,8 @@ pub(crate) fn until_settled(host: &Host) {
     );
 }
 
-/// `gate` on a host: a program that says `waiting`, and ends when the test opens it; from then on it is open.
+/// The program `gate` on a host. It prints `waiting`, and ends when the test opens the gate. From then on the gate is
+/// open.
 pub(crate) struct Gate<'a>(&'a Host);
 
 impl<'a> Gate<'a> {
@@ -69,18 +70,18 @@ impl<'a> Gate<'a> {
         Self(host)
     }
 
-    /// Lets whoever waits go on, and whoever comes later pass.
+    /// Opens the gate for waiting and later programs.
     pub(crate) fn open(&self) {
         root(self.0, "touch /run/open; timeout 20 sh -c 'echo >/run/gate'");
     }
 
-    /// Lets nobody pass any more.
+    /// Closes the gate.
     pub(crate) fn close(&self) {
         root(self.0, "rm /run/open");
     }
 }
 
-/// A run on its way.
+/// A running run.
 pub(crate) struct Course {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
@@ -89,25 +90,25 @@ pub(crate) struct Course {
     events: Vec<Event>,
 }
 
-/// A run that has ended, and what it told. The events are as promised: numbered without a gap for each host, the end of
-/// the run and its exit code the last of them.
+/// A finished run and its output. The events were checked: they are numbered without a gap for each host, and the
+/// last one is the end of the run with its exit code.
 pub(crate) struct Told {
     pub(crate) code: i32,
     pub(crate) events: Vec<Event>,
     pub(crate) stderr: String,
 }
 
-/// `converge apply --yes`, to its end.
+/// Runs `converge apply --yes` to its end.
 pub(crate) fn apply(project: &Project) -> Told {
     Course::apply(project).end()
 }
 
-/// `converge plan --detailed-exitcode`, to its end.
+/// Runs `converge plan --detailed-exitcode` to its end.
 pub(crate) fn plan(project: &Project) -> Told {
     Course::start(project.command().args(["plan", "--detailed-exitcode", "--json"])).end()
 }
 
-/// Applies, and expects that it works, and that nothing is left to do.
+/// Applies, and checks that this succeeds and that nothing is left to do.
 pub(crate) fn converge(project: &Project) -> Told {
     let told = apply(project);
     assert_eq!(told.code, 0, "{told}");
@@ -128,12 +129,12 @@ impl Course {
         Self { child, stdout, stderr, said: String::new(), events: Vec::new() }
     }
 
-    /// Waits until `host` is in the middle of a step that the gate holds up.
+    /// Waits until `host` runs a step that waits at the gate.
     pub(crate) fn until_waiting(&mut self, host: &Host) {
         self.until(host, |kind| matches!(kind, EventKind::Output { line, .. } if line == "waiting"));
     }
 
-    /// Waits until `host` tells what is `wanted`.
+    /// Waits until `host` sends an event that is `wanted`.
     pub(crate) fn until(&mut self, host: &Host, wanted: impl Fn(&EventKind) -> bool) {
         let of_host = |event: &Event| event.host.as_ref().is_some_and(|name| name.as_str() == host.name());
         while !self.events.last().is_some_and(|event| of_host(event) && wanted(&event.kind)) {
@@ -145,13 +146,13 @@ impl Course {
         }
     }
 
-    /// Waits until it has told `count` events; false if it ends with fewer.
+    /// Waits until it has sent `count` events. False if it ends with fewer.
     pub(crate) fn until_events(&mut self, count: usize) -> bool {
         while self.events.len() < count && self.next() {}
         self.events.len() >= count
     }
 
-    /// Waits until it says `words` to the person before it.
+    /// Waits until it prints `words` as a message.
     pub(crate) fn until_said(&mut self, words: &str) {
         while !self.said.contains(words) {
             assert_ne!(self.stderr.read_line(&mut self.said).unwrap(), 0, "it only said {}", self.said);
@@ -162,7 +163,7 @@ impl Course {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// The id of the run.
+    /// Returns the id of the run.
     pub(crate) fn run(&self) -> String {
         self.events[0].run.to_string()
     }
@@ -172,7 +173,7 @@ impl Course {
         let line = line.unwrap();
         match Event::read(&line) {
             Ok(event) => self.events.push(event),
-            // What it says to people is a line of its own.
+            // A line that is not an event is a message for people.
             Err(words) => self.said.push_str(&words),
         }
         true
@@ -236,13 +237,13 @@ impl Told {
         self.report(host).state
     }
 
-    /// How the steps at `address` ended on the host.
+    /// Returns the results of the steps at `address` on the host.
     pub(crate) fn outcomes<'a>(&'a self, host: &str, address: &str) -> Vec<&'a StepOutcome> {
         let results = self.report(host).results.iter();
         results.filter(|result| result.address.as_str() == address).map(|result| &result.outcome).collect()
     }
 
-    /// What is wrong with the host as a whole, and what to do about it.
+    /// Returns the problems of the host as a whole, with their help.
     pub(crate) fn problems(&self, host: &str) -> String {
         let problems = self.report(host).problems.iter();
         let text =
