@@ -10,9 +10,9 @@ use serde::Deserialize;
 /// A line that is not an event of a run: a mistake or a warning.
 #[derive(Debug, Deserialize)]
 pub struct Diagnostic {
-    /// What is wrong.
+    /// The mistake.
     pub message: String,
-    /// What the user can do about it.
+    /// The advice for the user.
     pub help: Option<String>,
 }
 
@@ -25,12 +25,12 @@ pub struct Event {
     pub host: Option<String>,
     /// Its number among the events of the host.
     pub sequence: u64,
-    /// What happened.
+    /// The kind, with its details.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The kind, with its details.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum EventKind {
@@ -136,7 +136,7 @@ pub struct Blocked {
     pub address: String,
     /// The reason.
     pub why: String,
-    /// What the user can do about it.
+    /// The advice for the user.
     pub help: Option<String>,
 }
 
@@ -145,7 +145,7 @@ pub struct Blocked {
 pub struct Problem {
     /// The message, as a part of a sentence.
     pub message: String,
-    /// What the user can do about it.
+    /// The advice for the user.
     pub help: Option<String>,
 }
 

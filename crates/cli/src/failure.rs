@@ -18,9 +18,9 @@ pub(crate) enum Failure {
     Drawn,
     /// One message.
     Message {
-        /// What is wrong, as a part of a sentence.
+        /// The mistake, as a part of a sentence.
         message: String,
-        /// What the user can do about it.
+        /// The advice for the user.
         help: Option<String>,
         /// The sort of error for programs: docs/json.md lists them.
         code: &'static str,
@@ -31,7 +31,7 @@ pub(crate) enum Failure {
 
 /// A mistake in the arguments.
 pub(crate) const ARGUMENTS: &str = "cli::arguments";
-/// There is no project where one is needed.
+/// The command needs a project and found none.
 pub(crate) const PROJECT: &str = "cli::project";
 /// Another process holds an exclusive lock.
 pub(crate) const LOCKED: &str = "cli::locked";

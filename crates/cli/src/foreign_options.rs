@@ -18,9 +18,9 @@ enum Here {
     Command(&'static str, &'static str),
     /// A line of the inventory. The option has a value if the text contains `{}`.
     Written(&'static str),
-    /// What the user should do. The value replaces `{}`.
+    /// The advice for the user. The value replaces `{}`.
     WithValue(&'static str),
-    /// What the user should do. The option has no value.
+    /// The advice for the user. The option has no value.
     Alone(&'static str),
 }
 

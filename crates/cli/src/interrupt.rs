@@ -15,7 +15,7 @@ use crate::view::voice::Voice;
 /// How long a run may take to end after the second signal.
 const END: Duration = Duration::from_secs(10);
 
-/// What the first interrupt ends.
+/// The part of a run that the first interrupt ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ends {
     /// Hosts end the running steps.

@@ -35,7 +35,7 @@ pub enum ProjectError {
 }
 
 impl ProjectError {
-    /// What the user can do about it.
+    /// Returns the advice for the user.
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::NoneMarked(_) => {

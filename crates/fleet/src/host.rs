@@ -70,7 +70,7 @@ impl HostError {
         }
     }
 
-    /// What the user can do about it.
+    /// Returns the advice for the user.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Connect(error) => error.help(),

@@ -24,7 +24,7 @@ const MOST_EVENT_BYTES: usize = 128 * 1024 * 1024;
 pub struct Ask {
     /// The run.
     pub run: RunId,
-    /// Who started the run, and from where: `ada@laptop`.
+    /// The user and the machine that started the run: `ada@laptop`.
     pub by: String,
     /// Receives events in order: phases ([`Phase`]) and the agent's events. If the channel is full, the sender waits.
     pub events: mpsc::Sender<EventKind>,
@@ -90,7 +90,7 @@ pub(crate) enum Done {
     Refused(Refusal),
 }
 
-/// What a working agent needs from the caller, or how it ended.
+/// The need of a working agent, or its end.
 pub(crate) enum Said {
     Done(Done),
     /// A new connection, within this time.

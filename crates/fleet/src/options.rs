@@ -82,7 +82,7 @@ impl Default for Options {
     }
 }
 
-/// What the hosts of a fleet share.
+/// The parts that the hosts of a fleet share.
 pub(crate) struct Shared {
     pub(crate) agents: AgentSet,
     pub(crate) options: Options,

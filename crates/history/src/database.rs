@@ -145,7 +145,7 @@ pub enum HistoryError {
 }
 
 impl HistoryError {
-    /// What the user can do about it.
+    /// Returns the advice for the user.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Folder { .. } => None,

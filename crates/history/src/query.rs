@@ -46,7 +46,7 @@ pub struct RunSummary {
     pub run: RunId,
     /// The verb: `apply`, `drift`, `exec`, `ping`.
     pub verb: String,
-    /// Who started the run, and from where.
+    /// The user and the machine that started the run.
     pub by: String,
     /// When it began, in milliseconds since the epoch.
     pub began: u64,

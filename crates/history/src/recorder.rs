@@ -53,9 +53,9 @@ struct Shared {
 /// Why a run is not recorded as usual.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What is wrong, as a part of a sentence.
+    /// The mistake, as a part of a sentence.
     pub message: String,
-    /// What the user can do about it.
+    /// The advice for the user.
     pub help: Option<String>,
     /// Where the run is recorded instead.
     pub kept: Kept,

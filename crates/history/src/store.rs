@@ -21,7 +21,7 @@ const OUTPUT_LIMIT: usize = 64 * 1024;
 /// The size of a command's output line, in addition to its text.
 const LINE: usize = 64;
 
-/// The name that stands for any host in a shared body.
+/// Replaces the name of the host in a shared body.
 pub(crate) const ANY_HOST: &str = "host";
 
 /// The database, and the state of the runs that are being written.

@@ -25,12 +25,12 @@ pub struct News {
     pub host: Option<HostName>,
     /// The id of the run that found it.
     pub run: Option<RunId>,
-    /// What happened.
+    /// The kind, with its details.
     #[serde(flatten)]
     pub watch: NewsKind,
 }
 
-/// What happened. It never has a value of a resource, only addresses and names of properties.
+/// The kind of news, with its details. It never has a value of a resource, only addresses and names of properties.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum NewsKind {

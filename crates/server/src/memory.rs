@@ -85,7 +85,7 @@ pub enum MemoryError {
     Unknown {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The mistake.
         why: String,
     },
 }

@@ -23,7 +23,7 @@ pub enum TargetError {
 }
 
 impl TargetError {
-    /// What the user can do about it.
+    /// Returns the advice for the user.
     pub const fn help(&self) -> &'static str {
         match self {
             Self::Address => "write it as https://host/path",

@@ -88,11 +88,11 @@ impl Snapshot {
 pub struct Change {
     /// The absolute path on the host.
     pub path: PathBuf,
-    /// What happened to it.
+    /// The kind of change.
     pub what: What,
 }
 
-/// What happened to a path.
+/// The kind of change at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// It was added, or exists again.

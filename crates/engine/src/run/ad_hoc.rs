@@ -37,7 +37,7 @@ const RUNNING: &str = "running";
 pub struct AdHocRun {
     /// Its identity.
     pub id: RunId,
-    /// Who started the run, and from where: `ada@laptop`.
+    /// The user and the machine that started the run: `ada@laptop`.
     pub by: String,
     /// The request to each host.
     pub errand: Errand,

@@ -42,7 +42,7 @@ use crate::state::{DoneOnce, SeenFacts};
 pub struct Run {
     /// Its identity.
     pub id: RunId,
-    /// Who started the run, and from where: `ada@laptop`.
+    /// The user and the machine that started the run: `ada@laptop`.
     pub by: String,
     /// The goal of the run.
     pub goal: Goal,

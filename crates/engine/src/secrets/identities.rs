@@ -60,9 +60,9 @@ pub(super) enum Private {
 pub struct IdentityError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong, as a part of a sentence.
+    /// The mistake, as a part of a sentence.
     pub why: String,
-    /// What the user can do about it.
+    /// The advice for the user.
     pub help: Option<String>,
 }
 
@@ -226,7 +226,7 @@ fn exposed(metadata: &Metadata) -> Option<&'static str> {
     }
 }
 
-/// What is wrong, and what the user can do about it.
+/// The mistake, and the advice for the user.
 type Refusal = (String, Option<String>);
 
 fn age_keys(path: &Path, text: &str) -> Result<Vec<Key>, Refusal> {

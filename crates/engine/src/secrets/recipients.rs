@@ -53,7 +53,7 @@ pub enum RecipientsError {
     Line {
         /// The line number, from 1.
         line: usize,
-        /// What is wrong with the line.
+        /// The mistake in the line.
         error: RecipientError,
     },
     /// It has no recipient.

@@ -65,7 +65,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What the user can do about it.
+    /// Returns the advice for the user.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::NotAge | Self::Newer | Self::TooLarge => None,

@@ -63,7 +63,7 @@ pub enum VaultError {
     List {
         /// The list.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The mistake in it.
         source: RecipientsError,
     },
     /// There is no list of recipients.
@@ -100,7 +100,7 @@ fn list(mistakes: &[SecretsMistake]) -> String {
 }
 
 impl VaultError {
-    /// What the user can do about it.
+    /// Returns the advice for the user.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Open { source, .. } => source.help(),

@@ -27,7 +27,7 @@ pub enum BootstrapError {
         with: &'static str,
         /// Its output.
         said: String,
-        /// What the user can do: which line to write to which file.
+        /// The advice for the user: which line to write to which file.
         help: String,
     },
     /// No folder on the host can hold the agent.
@@ -73,7 +73,7 @@ impl BootstrapError {
         matches!(self, Self::WrongArch { .. } | Self::Escalation { .. } | Self::Nowhere(_))
     }
 
-    /// What the user can do about it.
+    /// Returns the advice for the user.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::WrongArch { system, arch, .. } => Some(another(system, arch)),

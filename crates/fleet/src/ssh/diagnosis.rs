@@ -93,7 +93,7 @@ impl ConnectError {
         matches!(self, Self::AuthRefused { .. })
     }
 
-    /// What the user can do about it.
+    /// Returns the advice for the user.
     pub fn help(&self) -> Option<String> {
         Some(match self {
             Self::AuthRefused { offered, .. } if offered.is_empty() => {

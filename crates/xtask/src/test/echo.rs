@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// What a command printed, line by line, and whether it succeeded.
+/// The output of a command, line by line, and whether it succeeded.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
     pub(super) succeeded: bool,

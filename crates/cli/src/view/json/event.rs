@@ -21,7 +21,7 @@ pub(super) struct Line<'a> {
     what: What<'a>,
 }
 
-/// What happened.
+/// The kind, with its details.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 enum What<'a> {

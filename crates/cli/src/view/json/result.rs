@@ -37,7 +37,7 @@ enum Word {
     Owed,
 }
 
-/// What happened to the old state after a failed step.
+/// The fate of the old state after a failed step.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Restored {
