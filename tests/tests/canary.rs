@@ -1,7 +1,7 @@
-//! Uses one secret in every way that a project can, then searches for it everywhere: in the output, in the history
-//! and state on the controller, in journals, logs, disks and temporary folders of the hosts, and in the command lines
-//! and environments of every process during the runs. It may be only in its targets. After another secret has
-//! replaced it, it may be nowhere.
+//! Uses one secret in every way that a project can, then searches for it everywhere. Places on the controller: the
+//! output, the history and the state. Places on the hosts: journals, logs, disks and temporary folders. During the
+//! runs: the command lines and environments of every process. The secret may be only in its targets. After another
+//! secret has replaced it, it may be nowhere.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
 use std::collections::BTreeSet;

@@ -348,8 +348,7 @@ fn tls(host: &Host, place: &str, name: &str, more: &str) -> String {
     root(host, &format!("{line}; true"))
 }
 
-/// Returns the subject and the names of the certificate that is served for `name`, and whether it is still valid for
-/// 30 days.
+/// Returns the subject and the names of the certificate for `name`, and whether it is still valid for 30 days.
 fn served(host: &Host, name: &str) -> String {
     let client = format!("openssl s_client -connect 127.0.0.1:443 -servername {name} </dev/null 2>/dev/null");
     let told = "openssl x509 -noout -subject -ext subjectAltName -checkend 2592000";

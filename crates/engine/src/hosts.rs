@@ -60,8 +60,8 @@ pub trait AdHocHosts: Send + Sync + 'static {
 pub struct FleetHosts(HashMap<HostName, Host>);
 
 impl FleetHosts {
-    /// Creates `hosts` of `inventory`, and all other hosts if a rollout has gates on them. The project is in `root`.
-    /// Connects to no host yet.
+    /// Creates `hosts` of `inventory`. If a rollout has gates, creates all hosts, because gates may run on any of
+    /// them. The project is in `root`. Connects to no host yet.
     pub fn new(fleet: &Fleet, inventory: &Inventory, root: &Path, hosts: &[HostName]) -> Self {
         let host = |name: &HostName| fleet.host(target(name, &inventory.connection(name), root));
         let has_gates = inventory.rollouts().iter().any(|rollout| !rollout.gates.is_empty());

@@ -1,6 +1,6 @@
-//! The state that the controller keeps between runs: the last known facts of hosts, the once-steps that were run, the
-//! project last used in each folder, and the place of the history. A run is correct without it, and an error here
-//! never fails a run.
+//! The state that the controller keeps between runs: facts of hosts, once-steps, and the project last used in each
+//! folder. It also knows the place of the history. A run is correct without this state, and an error here never fails
+//! a run.
 
 mod last_used;
 mod once;

@@ -1,8 +1,8 @@
 //! Starts the agent on a host with one small POSIX-shell command. The command prints a few lines until the agent
 //! speaks itself.
 //!
-//! The command escalates first. Then it looks for the agent in caches that belong to its account, checks it with
-//! `sha256sum` if the host has that, and executes it. If no cache has the agent, the command prints `need` and
+//! The command escalates first. Then it looks for the agent in caches that belong to its account. It checks the agent
+//! with `sha256sum`, if the host has that, and executes it. If no cache has the agent, the command prints `need` and
 //! whether the host can unpack gzip. It then reads exactly the agent's bytes in that form from its standard input and
 //! continues. Everything that a login prints before is skipped. `bootstrap/bootstrap.sh` is the script that runs
 //! there.

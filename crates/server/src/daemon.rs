@@ -1,5 +1,5 @@
-//! The daemon: one loop. It starts the turns of hosts when they are due, takes their results, asks the keeper for a
-//! decision, and reads the inventory again when its files change. The keeper decides what to do about drift.
+//! The daemon: one loop. It starts the turns of hosts when they are due, takes their results and asks the keeper for
+//! a decision. It reads the inventory again when its files change. The keeper decides what to do about drift.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -1,8 +1,8 @@
 //! The state that the daemon keeps between its starts: when each host is due, what has drifted, and how often each
 //! resource was corrected.
 //!
-//! It is one JSON file that begins with its `version`. The file is replaced as a whole, so after any end of the
-//! daemon the next one reads the complete old or new file. The events of runs are in the history, not here.
+//! It is one JSON file that begins with its `version`. The file is replaced as a whole. So the next daemon reads the
+//! complete old or new file, however this one ends. The events of runs are in the history, not here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

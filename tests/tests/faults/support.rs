@@ -1,5 +1,5 @@
-//! The common parts of the fault tests: runs that are watched while they are active, their results, and a gate on the
-//! host that blocks a step until the test opens it.
+//! The common parts of the fault tests: runs that are watched while they are active, and their results. Also a gate
+//! on the host that blocks a step until the test opens it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Lines, Read};
@@ -90,8 +90,8 @@ pub(crate) struct Course {
     events: Vec<Event>,
 }
 
-/// A finished run and its output. The events were checked: they are numbered without a gap for each host, and the
-/// last one is the end of the run with its exit code.
+/// A finished run and its output. The events were checked: each host's are numbered without a gap. The last event is
+/// the end of the run with its exit code.
 pub(crate) struct Told {
     pub(crate) code: i32,
     pub(crate) events: Vec<Event>,

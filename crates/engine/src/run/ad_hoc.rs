@@ -1,9 +1,9 @@
 //! A run without catalogs: a command on each host, or a ping. It takes no lock and changes nothing by itself.
 //!
-//! A command runs until it ends, its timeout is over, the run is stopped or its connection is gone. The agent
-//! ends its processes; an agent that is killed ends none. Its output is masked with all secrets of the project that can be decrypted here, and with the
-//! values that the host's catalog makes of them. If a catalog cannot be compiled, the command runs anyway and the
-//! host's report says so.
+//! A command runs until it ends, its timeout is over, the run is stopped or its connection is gone. The agent ends its
+//! processes; an agent that is killed ends none. Its output is masked with all secrets of the project that can be
+//! decrypted here. The values that the host's catalog makes of them are masked too. If a catalog cannot be compiled, the
+//! command runs anyway and the host's report says so.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

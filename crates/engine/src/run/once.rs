@@ -118,8 +118,8 @@ impl OnceSteps {
         Participant { host: host.clone(), machine: self.facts.known_machine(host) }
     }
 
-    /// Returns those of `hosts` whose plans have a once-step that is known as done by now, from another host's ledger
-    /// or the controller.
+    /// Returns those of `hosts` whose plans have a once-step that is done already. Another host's ledger or the
+    /// controller knows it by now.
     pub(super) fn mistaken(&self, hosts: &[HostName]) -> Vec<HostName> {
         let keys: BTreeSet<Key> = hosts.iter().flat_map(|host| self.pending(host)).collect();
         let known: BTreeSet<&Key> = keys.iter().filter(|key| self.is_known(key)).collect();

@@ -51,7 +51,7 @@ pub enum OpenError {
     /// None of the keys opens it.
     #[error("none of your keys opens it: {}", keys.join(", "))]
     NoMatch {
-        /// The keys, and where they are.
+        /// The keys, each with its file.
         keys: Vec<String>,
         /// Keys that cannot be used.
         unusable: Vec<IdentityError>,

@@ -59,9 +59,9 @@ impl Folder {
         }
     }
 
-    /// Returns the folder that the file `record` names. It is used if the path of the home is too long for a socket,
-    /// or if its file system has no sockets. The next run finds the same folder there, and a folder that another user
-    /// makes in /tmp is never used.
+    /// Returns the folder that the file `record` names. It is used if the home has too long a path for a socket, or a
+    /// file system without sockets. The next run finds the same folder there. A folder that another user makes in
+    /// /tmp is never used.
     fn recorded(record: &Path) -> io::Result<Self> {
         let known = std::fs::read_to_string(record).map(PathBuf::from);
         if let Some(folder) = known.ok().filter(|path| path.is_dir()).and_then(|path| Self::at(path).ok()) {
