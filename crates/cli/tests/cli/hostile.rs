@@ -266,8 +266,8 @@ fn closing(text: &str, from: usize) -> Option<usize> {
     None
 }
 
-/// Returns the names of the nodes that are open at the end of `before`, and of the property there: `nginx site
-/// listen`.
+/// Returns the names of the nodes that are open at the end of `before`, and of its last property. An example is
+/// `nginx site listen`.
 fn place(before: &str) -> Vec<String> {
     let mut open: Vec<String> = Vec::new();
     let mut node = String::new();

@@ -211,8 +211,8 @@ fn offered_identities(log: &str) -> Vec<String> {
     after(log, "debug1: Offering public key: ").map(shown).take(8).collect()
 }
 
-/// Returns the fingerprint of the known key that does not match, from the log line `Offending ED25519 key in
-/// FILE:LINE`.
+/// Returns the fingerprint of the known key that does not match. The log has its place:
+/// `Offending ED25519 key in FILE:LINE`.
 async fn known_key(log: &str) -> String {
     let place = log.lines().find_map(|line| line.strip_prefix("Offending ")?.split_once(" key in "));
     let Some((_, place)) = place else { return "another".to_owned() };
