@@ -4,14 +4,15 @@
 //! control, ANSI and bidirectional characters never reach the terminal.
 
 use std::collections::HashSet;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use miette::{GraphicalReportHandler, GraphicalTheme};
 use textwrap::WordSplitter;
 
 pub use super::code::Code;
 pub use super::colors::Colors;
+use super::report::Report;
 
 /// The diagnostics of one project, in the order found, without duplicates.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +95,9 @@ impl Style {
     /// ASCII without colours, for logs and tests.
     pub const PLAIN: Self = Self { colors: None, unicode: false, codes: true, width: 100 };
 }
+
+/// The columns of the line numbers and of the signs for a cut line.
+const MARGIN: usize = 10;
 
 /// The most diagnostics that are kept. More would not help the user.
 pub const LIMIT: usize = 200;
@@ -266,7 +270,7 @@ impl Diagnostic {
     }
 
     /// Returns all spans with their words, labels first.
-    fn spans(&self) -> impl Iterator<Item = &(Span, String)> {
+    pub(super) fn spans(&self) -> impl Iterator<Item = &(Span, String)> {
         self.labels.iter().chain(&self.context)
     }
 
@@ -286,8 +290,8 @@ impl Diagnostic {
     pub fn render(&self, files: &Files, style: Style) -> String {
         let mut out = String::new();
         // Writing to a string cannot fail. `Report` has limited spans that are outside their file.
-        let report = Report::new(self, files);
-        let report = if style.codes { report } else { Report { code: None, ..report } };
+        let report = Report::new(self, files, style.room());
+        let report = if style.codes { report } else { report.without_code() };
         let _ = style.handler().render_report(&mut out, &report);
         out
     }
@@ -328,6 +332,11 @@ impl Span {
 }
 
 impl Style {
+    /// Returns the columns for a line of source on a terminal, without the margin. None elsewhere: nothing wraps there.
+    fn room(self) -> Option<usize> {
+        self.unicode.then(|| self.width.max(40) - MARGIN)
+    }
+
     fn handler(self) -> GraphicalReportHandler {
         let plain = if self.unicode { GraphicalTheme::unicode_nocolor() } else { GraphicalTheme::none() };
         let theme = match self.colors {
@@ -366,7 +375,7 @@ fn is_dangerous(c: char) -> bool {
 
 /// Returns the source with dangerous characters replaced. The replacements have the same length, so that spans stay
 /// correct.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         match c {
             '\n' | '\t' => out.push(c),
@@ -376,120 +385,6 @@ fn harmless(text: &str) -> String {
         }
         out
     })
-}
-
-/// A diagnostic for miette. miette shows only one file, so spans in other files become related reports.
-#[derive(Debug)]
-struct Report {
-    code: Option<Code>,
-    severity: miette::Severity,
-    message: String,
-    help: Option<String>,
-    source: Option<NamedSource<String>>,
-    labels: Vec<LabeledSpan>,
-    related: Vec<Report>,
-}
-
-impl Report {
-    fn new(diagnostic: &Diagnostic, files: &Files) -> Self {
-        let first = diagnostic.labels.first().map(|(span, _)| span.file);
-        let mut others: Vec<FileId> = Vec::new();
-        for (span, _) in diagnostic.spans() {
-            if Some(span.file) != first && !others.contains(&span.file) {
-                others.push(span.file);
-            }
-        }
-        let mut report = Self::part(diagnostic, files, first);
-        report.related = others.into_iter().map(|file| Self::elsewhere(diagnostic, files, file)).collect();
-        report
-    }
-
-    fn elsewhere(diagnostic: &Diagnostic, files: &Files, file: FileId) -> Self {
-        let message = format!("in {}", files.get(file).map(|f| printable(&f.name)).unwrap_or_default());
-        let severity = miette::Severity::Advice;
-        Self { message, severity, code: None, help: None, ..Self::part(diagnostic, files, Some(file)) }
-    }
-
-    fn part(diagnostic: &Diagnostic, files: &Files, file: Option<FileId>) -> Self {
-        let source = file.and_then(|id| files.get(id));
-        let length = source.map_or(0, |file| file.text.len());
-        let here = |(span, words): &(Span, String)| {
-            (Some(span.file) == file && source.is_some()).then(|| {
-                let start = span.start.min(length);
-                let words = (!words.is_empty()).then(|| printable(words));
-                LabeledSpan::new(words, start, span.len.min(length - start))
-            })
-        };
-        Self {
-            code: Some(diagnostic.code),
-            severity: diagnostic.severity.into(),
-            message: printable(&diagnostic.message),
-            help: diagnostic.help.as_ref().map(|help| lines(help)),
-            labels: diagnostic.spans().filter_map(here).collect(),
-            source: source.map(|file| NamedSource::new(printable(&file.name), harmless(&file.text))),
-            related: Vec::new(),
-        }
-    }
-}
-
-/// Returns `text` with each line made printable.
-fn lines(text: &str) -> String {
-    text.lines().map(printable).collect::<Vec<_>>().join("\n")
-}
-
-impl From<Severity> for miette::Severity {
-    fn from(severity: Severity) -> Self {
-        match severity {
-            Severity::Note => Self::Advice,
-            Severity::Warning => Self::Warning,
-            Severity::Error => Self::Error,
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Report {}
-
-impl miette::Diagnostic for Report {
-    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.code.map(|code| Box::new(code) as _)
-    }
-
-    fn severity(&self) -> Option<miette::Severity> {
-        Some(self.severity)
-    }
-
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as _)
-    }
-
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        self.source.as_ref().map(|source| source as _)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        (!self.labels.is_empty()).then(|| Box::new(self.labels.iter().cloned()) as _)
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
-        (!self.related.is_empty())
-            .then(|| Box::new(self.related.iter().map(|r| r as &dyn miette::Diagnostic)) as _)
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        })
-    }
 }
 
 #[cfg(test)]
