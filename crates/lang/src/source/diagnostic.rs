@@ -4,15 +4,10 @@
 //! control, ANSI and bidirectional characters never reach the terminal.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
-
-use miette::{GraphicalReportHandler, GraphicalTheme};
-use textwrap::WordSplitter;
 
 pub use super::code::Code;
 pub use super::colors::Colors;
-use super::report::Report;
 
 /// The diagnostics of one project, in the order found, without duplicates.
 #[derive(Clone, Debug, Default)]
@@ -96,9 +91,6 @@ impl Style {
     pub const PLAIN: Self = Self { colors: None, unicode: false, codes: true, width: 100 };
 }
 
-/// The columns of the line numbers and of the signs for a cut line.
-const MARGIN: usize = 10;
-
 /// The most diagnostics that are kept. More would not help the user.
 pub const LIMIT: usize = 200;
 
@@ -181,18 +173,6 @@ impl Diagnostics {
             .list
             .sort_by_key(|diagnostic| diagnostic.labels.first().map(|(span, _)| (span.file, span.start)));
         sorted
-    }
-
-    /// Returns all diagnostics as text for users, each with its source. The text ends with a newline, or is empty.
-    pub fn render(&self, files: &Files, style: Style) -> String {
-        let mut out = String::new();
-        for diagnostic in &self.list {
-            out.push_str(&diagnostic.render(files, style));
-        }
-        if self.dropped > 0 {
-            let _ = writeln!(out, "… and {} more", self.dropped);
-        }
-        out
     }
 }
 
@@ -285,16 +265,6 @@ impl Diagnostic {
         self.help = help.or(self.help);
         self
     }
-
-    /// Returns the diagnostic as text for users, with its source.
-    pub fn render(&self, files: &Files, style: Style) -> String {
-        let mut out = String::new();
-        // Writing to a string cannot fail. `Report` has limited spans that are outside their file.
-        let report = Report::new(self, files, style.room());
-        let report = if style.codes { report } else { report.without_code() };
-        let _ = style.handler().render_report(&mut out, &report);
-        out
-    }
 }
 
 impl Files {
@@ -328,26 +298,6 @@ impl Span {
     /// Returns the span of `len` bytes in `file`, starting at `start`.
     pub fn new(file: FileId, start: usize, len: usize) -> Self {
         Self { file, start, len }
-    }
-}
-
-impl Style {
-    /// Returns the columns for a line of source on a terminal, without the margin. None elsewhere: nothing wraps there.
-    fn room(self) -> Option<usize> {
-        self.unicode.then(|| self.width.max(40) - MARGIN)
-    }
-
-    fn handler(self) -> GraphicalReportHandler {
-        let plain = if self.unicode { GraphicalTheme::unicode_nocolor() } else { GraphicalTheme::none() };
-        let theme = match self.colors {
-            Some(colors) => GraphicalTheme { styles: colors.styles(), ..plain },
-            None => plain,
-        };
-        GraphicalReportHandler::new_themed(theme)
-            .with_width(self.width.max(20))
-            .with_links(false)
-            // Never split words such as `only-if`: users copy them.
-            .with_word_splitter(WordSplitter::NoHyphenation)
     }
 }
 

@@ -1,16 +1,66 @@
-//! A diagnostic as the library that draws it takes one.
+//! Diagnostics as text for users, drawn by miette.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use miette::{LabeledSpan, NamedSource};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use textwrap::WordSplitter;
 
 use super::code::Code;
-use super::diagnostic::{Diagnostic, FileId, Files, Severity, Span, harmless, printable};
+use super::diagnostic::{Diagnostic, Diagnostics, FileId, Files, Severity, Span, Style, harmless, printable};
 use super::window;
+
+/// The columns of the line numbers and of the signs for a cut line.
+const MARGIN: usize = 10;
+
+impl Diagnostics {
+    /// Returns all diagnostics as text for users, each with its source. The text ends with a newline, or is empty.
+    pub fn render(&self, files: &Files, style: Style) -> String {
+        let mut out = String::new();
+        for diagnostic in self {
+            out.push_str(&diagnostic.render(files, style));
+        }
+        if self.dropped() > 0 {
+            let _ = writeln!(out, "… and {} more", self.dropped());
+        }
+        out
+    }
+}
+
+impl Diagnostic {
+    /// Returns the diagnostic as text for users, with its source.
+    pub fn render(&self, files: &Files, style: Style) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail. `Report` has limited spans that are outside their file.
+        let report = Report::new(self, files, style.room());
+        let report = if style.codes { report } else { report.without_code() };
+        let _ = style.handler().render_report(&mut out, &report);
+        out
+    }
+}
+
+impl Style {
+    /// Returns the columns for a line of source on a terminal, without the margin. None elsewhere: nothing wraps there.
+    fn room(self) -> Option<usize> {
+        self.unicode.then(|| self.width.max(40) - MARGIN)
+    }
+
+    fn handler(self) -> GraphicalReportHandler {
+        let plain = if self.unicode { GraphicalTheme::unicode_nocolor() } else { GraphicalTheme::none() };
+        let theme = match self.colors {
+            Some(colors) => GraphicalTheme { styles: colors.styles(), ..plain },
+            None => plain,
+        };
+        GraphicalReportHandler::new_themed(theme)
+            .with_width(self.width.max(20))
+            .with_links(false)
+            // Never split words such as `only-if`: users copy them.
+            .with_word_splitter(WordSplitter::NoHyphenation)
+    }
+}
 
 /// A diagnostic for miette. miette shows only one file, so spans in other files become related reports.
 #[derive(Debug)]
-pub(super) struct Report {
+struct Report {
     code: Option<Code>,
     severity: miette::Severity,
     message: String,
@@ -22,7 +72,7 @@ pub(super) struct Report {
 
 impl Report {
     /// `room`: the number of columns of a source line. None if lines may be as long as they are.
-    pub(super) fn new(diagnostic: &Diagnostic, files: &Files, room: Option<usize>) -> Self {
+    fn new(diagnostic: &Diagnostic, files: &Files, room: Option<usize>) -> Self {
         let first = diagnostic.labels.first().map(|(span, _)| span.file);
         let mut others: Vec<FileId> = Vec::new();
         for (span, _) in diagnostic.spans() {
@@ -37,7 +87,7 @@ impl Report {
     }
 
     /// The report for users: codes are for programs.
-    pub(super) fn without_code(self) -> Self {
+    fn without_code(self) -> Self {
         Self { code: None, ..self }
     }
 
