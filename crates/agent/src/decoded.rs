@@ -76,7 +76,7 @@ pub(crate) fn decode<'a>(
     }
     for (place, one) in (0_u32..).zip(&wanted) {
         for what in one.brings() {
-            // What lacks it names itself, too; the package is the one to name.
+            // A message about a missing unit has its name, which the service claims. The package is the one to name.
             names.insert(what.name(), place);
         }
     }

@@ -50,7 +50,7 @@ pub(crate) struct FleetArguments {
     pub(crate) reach: ReachArguments,
 }
 
-/// What a run is about.
+/// The subject of a run.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
@@ -63,7 +63,7 @@ pub(crate) struct RunArguments {
     pub(crate) strict: StrictArguments,
 }
 
-/// What becomes of a host with a resource that cannot be planned.
+/// The fate of a host with a resource that cannot be planned.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct StrictArguments {
     /// Skip a host if one of its resources cannot be planned; default: skip only the rest of that body
@@ -121,7 +121,7 @@ pub(crate) struct ResourceArguments {
     skip: Vec<String>,
 }
 
-/// What keeps a change from locking its maker out.
+/// The protection against a lock-out.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct GuardArguments {

@@ -54,7 +54,7 @@ enum Command {
     Version(command::version::VersionArgs),
 }
 
-/// What is shown, and how.
+/// The form and the amount of output.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct Output {

@@ -182,7 +182,7 @@ impl Line {
             EventKind::StepStarted { step, of, .. } => {
                 self.at.push(At { step: step + 1, of: (step + 1).max(*of) })
             }
-            // What is done together ends together.
+            // The steps of a transaction end together.
             EventKind::StepFinished { .. } => self.at.clear(),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! What the documents name is there: files, folders, pages that they link to, tests.
+//! Checks that the files, folders, pages and tests that documents name exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ fn documents() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// What stands between backticks, without code blocks.
+/// Returns the texts between backticks, without code blocks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     let prose = text.split("\n```").step_by(2);
     prose.flat_map(|part| part.lines()).flat_map(|line| line.split('`').skip(1).step_by(2))

@@ -16,6 +16,7 @@ mod json_page;
 mod language_page;
 mod mistakes;
 mod modules;
+mod plain_words;
 mod question;
 mod quickstart;
 mod reference_pages;
