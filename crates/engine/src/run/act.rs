@@ -10,7 +10,7 @@ use super::catalog::Patience;
 use super::crew::{Crew, News};
 use super::report::{broken, failure, report};
 use super::standing::Standing;
-use super::{Course, Observer, STOPPING, Stop, stopped};
+use super::{Course, Observer, STOPPING, Stop, reached, stopped};
 use crate::hosts::Hosts;
 use crate::order::{Stage, budget};
 
@@ -183,14 +183,6 @@ enum Readiness {
     Waits,
     /// Not in this run, and why.
     Never(String),
-}
-
-/// Waits until `time`. Never returns if there is none.
-async fn reached(time: Option<tokio::time::Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn named(hosts: &[&HostName]) -> String {

@@ -21,9 +21,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::crew::{Crew, News};
 use super::facts::{Reading, RunFacts};
-use super::report::broken;
+use super::report::{broken, ended};
 use super::telling::Telling;
-use super::{Observer, Outcome, Stop, stopped};
+use super::{Observer, Outcome, Stop, reached, stopped};
 use crate::hosts::AdHocHosts;
 use crate::start;
 use crate::state::SeenFacts;
@@ -225,13 +225,13 @@ impl<'a, H: AdHocHosts, O: Observer> Course<'a, H, O> {
         match said {
             Some(Ok(Said::Answer(answer))) => {
                 self.telling.tell(Some(host.clone()), EventKind::Answered { answer });
-                self.finish(report(&host, HostState::Done, Vec::new()));
+                self.finish(ended(&host, HostState::Done, Vec::new()));
             }
             Some(Ok(Said::Ran(Some(ran)))) => {
                 let state = state(&ran.exit);
                 self.telling.tell(Some(host.clone()), EventKind::CommandFinished { ran });
                 let remarks = self.masks.remark(&host).into_iter().collect();
-                self.finish(report(&host, state, remarks));
+                self.finish(ended(&host, state, remarks));
             }
             Some(Ok(Said::Ran(None))) => self.not_started(&host),
             Some(Err(error)) => {
@@ -246,7 +246,7 @@ impl<'a, H: AdHocHosts, O: Observer> Course<'a, H, O> {
     }
 
     fn not_started(&mut self, host: &HostName) {
-        self.finish(report(
+        self.finish(ended(
             host,
             HostState::NotStarted,
             vec![problem("the run was stopped".to_owned(), None)],
@@ -267,7 +267,7 @@ impl<'a, H: AdHocHosts, O: Observer> Course<'a, H, O> {
             if self.running.remove(&host) {
                 let why =
                     problem("abandoned; the host ends the command with its connection".to_owned(), None);
-                self.finish(report(&host, HostState::Interrupted, vec![why]));
+                self.finish(ended(&host, HostState::Interrupted, vec![why]));
             } else if !self.ends.contains_key(&host) {
                 self.not_started(&host);
             }
@@ -306,23 +306,11 @@ fn failure(host: &HostName, error: &HostError) -> HostReport {
         ),
         error => error.help(),
     };
-    report(host, state, vec![problem(error.to_string(), help)])
-}
-
-fn report(host: &HostName, state: HostState, problems: Vec<Problem>) -> HostReport {
-    HostReport { host: host.clone(), state, results: Vec::new(), in_sync: 0, problems }
+    ended(host, state, vec![problem(error.to_string(), help)])
 }
 
 fn problem(message: String, help: Option<String>) -> Problem {
     Problem { address: None, message, help }
-}
-
-/// Waits until `time`. Never returns if there is none.
-async fn reached(time: Option<tokio::time::Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The maskers that remove secrets from the output of each host.

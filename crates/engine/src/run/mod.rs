@@ -282,6 +282,14 @@ impl<'a, H: Hosts, O: Observer> Course<'a, H, O> {
     }
 }
 
+/// Waits until `time`. Never returns if there is none.
+async fn reached(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits until the run should stop at least as urgently as `level`. Never returns if the sender is gone.
 async fn stopped(stop: &mut watch::Receiver<Stop>, level: Stop) {
     if stop.wait_for(|stop| *stop >= level).await.is_err() {

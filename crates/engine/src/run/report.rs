@@ -13,7 +13,7 @@ pub(super) fn failure(host: &HostName, error: &HostError) -> HostReport {
         }
         error => vec![Problem { address: None, message: error.to_string(), help: error.help() }],
     };
-    HostReport { host: host.clone(), state: error.state(), results: Vec::new(), in_sync: 0, problems }
+    ended(host, error.state(), problems)
 }
 
 /// Returns the report of a host that is the same machine as `other`.
@@ -21,7 +21,7 @@ pub(super) fn same_machine(host: &HostName, other: &HostName, state: HostState) 
     let message = format!("{other} and {host} are one machine: both names lead to the same installation");
     let help = "leave one of the two names out of the inventory, or out of the run with `--limit`";
     let problem = Problem { address: None, message, help: Some(help.to_owned()) };
-    HostReport { problems: vec![problem], ..report(host, state, "") }
+    ended(host, state, vec![problem])
 }
 
 pub(super) fn broken(host: &HostName) -> HostReport {
@@ -30,5 +30,10 @@ pub(super) fn broken(host: &HostName) -> HostReport {
 
 pub(super) fn report(host: &HostName, state: HostState, why: &str) -> HostReport {
     let problem = Problem { address: None, message: why.to_owned(), help: None };
-    HostReport { host: host.clone(), state, results: Vec::new(), in_sync: 0, problems: vec![problem] }
+    ended(host, state, vec![problem])
+}
+
+/// Returns the report of a host without steps.
+pub(super) fn ended(host: &HostName, state: HostState, problems: Vec<Problem>) -> HostReport {
+    HostReport { host: host.clone(), state, results: Vec::new(), in_sync: 0, problems }
 }
