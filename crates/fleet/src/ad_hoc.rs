@@ -70,7 +70,7 @@ impl Host {
                 Ok(Answer { user, login, busy, took })
             }
             FromAgent::Refused(refusal) => Err(HostError::Refused(refusal)),
-            _ => Err(SessionError::Protocol("a frame that nobody asked for".to_owned()).into()),
+            _ => Err(SessionError::unasked().into()),
         }
     }
 
@@ -111,7 +111,7 @@ impl Watch<'_> {
                 FromAgent::Event(event) => self.tell(*event).await.map_err(HostError::Interrupted)?,
                 FromAgent::Ran(ran) => return Ok(self.masked(ran)),
                 FromAgent::Refused(refusal) => return Err(HostError::Refused(refusal)),
-                _ => return Err(HostError::Interrupted(unasked())),
+                _ => return Err(HostError::Interrupted(SessionError::unasked())),
             }
         }
     }
@@ -129,7 +129,7 @@ impl Watch<'_> {
                 EventKind::CommandOutput { stream, line: self.masker.mask(line.as_bytes()) }
             }
             busy @ EventKind::Busy { .. } if self.lines == 0 => busy,
-            _ => return Err(unasked()),
+            _ => return Err(SessionError::unasked()),
         };
         let _ = self.ask.events.send(event).await;
         Ok(())
@@ -146,8 +146,4 @@ impl Watch<'_> {
     fn overdue(&self) -> SessionError {
         SessionError::Overdue { what: "the command".to_owned(), seconds: self.began.elapsed().as_secs() }
     }
-}
-
-fn unasked() -> SessionError {
-    SessionError::Protocol("a frame that nobody asked for".to_owned())
 }

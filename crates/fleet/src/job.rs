@@ -170,7 +170,7 @@ impl<'a> Work<'a> {
                     return fitting_report(report, &self.prepared.catalog).map(Said::Done);
                 }
                 (FromAgent::Refused(refusal), _) => return Ok(Said::Done(Done::Refused(refusal))),
-                _ => return Err(SessionError::Protocol("a frame that nobody asked for".to_owned())),
+                _ => return Err(SessionError::unasked()),
             }
         }
     }
@@ -212,7 +212,7 @@ pub(crate) async fn confirm(session: &mut Session, ask: &Ask) -> Result<Verdict,
     match session.next().await? {
         FromAgent::Verdict(verdict) => Ok(verdict),
         FromAgent::Refused(Refusal::Broken { message, .. }) => Err(SessionError::Protocol(message)),
-        _ => Err(SessionError::Protocol("a frame that nobody asked for".to_owned())),
+        _ => Err(SessionError::unasked()),
     }
 }
 

@@ -49,6 +49,13 @@ pub enum SessionError {
     Protocol(String),
 }
 
+impl SessionError {
+    /// The error for a frame that answers nothing.
+    pub(crate) fn unasked() -> Self {
+        Self::Protocol("a frame that nobody asked for".to_owned())
+    }
+}
+
 /// The timeouts of a session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
