@@ -208,6 +208,11 @@ impl Overlay {
         steps.into_iter().collect()
     }
 
+    /// Whether a step names what it brings.
+    pub(crate) fn brings_something(&self) -> bool {
+        !self.brought.is_empty()
+    }
+
     /// Returns the step that brings `what`, as declared.
     pub(crate) fn brings(&self, what: &Brought) -> Option<u32> {
         self.brought.get(what).copied()
@@ -215,7 +220,7 @@ impl Overlay {
 
     /// Returns the step that brings a folder above `path`, as declared.
     pub(crate) fn brings_above(&self, path: &Path) -> Option<u32> {
-        if self.brought.is_empty() {
+        if !self.brings_something() {
             return None;
         }
         path.ancestors().skip(1).find_map(|above| self.brings(&Brought::Path(above.to_owned())))

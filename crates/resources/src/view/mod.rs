@@ -408,7 +408,7 @@ impl<'a> View<'a> {
             }
             Some(None) => Ok(self.absent()),
             None => {
-                let coming = || self.coming(&Brought::User(name.to_owned()));
+                let coming = || self.coming(|| Brought::User(name.to_owned()));
                 Ok(self.base.user(name)?.map_or_else(coming, Seen::Known))
             }
         }
@@ -422,7 +422,7 @@ impl<'a> View<'a> {
             Some(None) => Ok(self.absent()),
             None => {
                 let group = self.base.group(name)?;
-                let coming = || self.coming(&Brought::Group(name.to_owned()));
+                let coming = || self.coming(|| Brought::Group(name.to_owned()));
                 Ok(group.map_or_else(coming, |group| Seen::Known(group.gid)))
             }
         }
@@ -439,7 +439,7 @@ impl<'a> View<'a> {
         let mut state = self.base.unit(name)?;
         if state.load == Load::NotFound {
             if planned.is_none() && !self.has_unit_file(name)? {
-                return Ok(self.coming(&Brought::Unit(name.to_owned())));
+                return Ok(self.coming(|| Brought::Unit(name.to_owned())));
             }
             state.load = Load::Loaded;
         }
@@ -670,8 +670,10 @@ impl<'a> View<'a> {
     }
 
     /// Like [`View::absent`], for a thing that a step may declare in `brings`.
-    fn coming<T>(&self, what: &Brought) -> Seen<T> {
-        match self.overlay.and_then(|overlay| overlay.brings(what)) {
+    fn coming<T>(&self, what: impl FnOnce() -> Brought) -> Seen<T> {
+        // Every absent path of every plan is asked for here, and few plans bring anything.
+        let overlay = self.overlay.filter(|overlay| overlay.brings_something());
+        match overlay.and_then(|overlay| overlay.brings(&what())) {
             Some(step) => Seen::Unknown(vec![step]),
             None => self.absent(),
         }
@@ -679,7 +681,7 @@ impl<'a> View<'a> {
 
     /// Like [`View::coming`], for a path. If a step brings a folder above it, only that step may bring the path.
     fn absent_at<T>(&self, path: &Path) -> Seen<T> {
-        let seen = self.coming(&Brought::Path(path.to_owned()));
+        let seen = self.coming(|| Brought::Path(path.to_owned()));
         match self.overlay.and_then(|overlay| overlay.brings_above(path)) {
             Some(step) if matches!(seen, Seen::MayCome(_)) => Seen::MayCome(vec![step]),
             _ => seen,
