@@ -108,8 +108,14 @@ impl Report {
             })
         };
         let mut labels: Vec<_> = diagnostic.spans().filter_map(here).collect();
-        let mut cut = |text: String| room.map_or(text.clone(), |room| window::cut(&text, &mut labels, room));
-        let source = source.map(|file| NamedSource::new(printable(&file.name), cut(harmless(&file.text))));
+        let source = source.map(|file| {
+            let text = harmless(&file.text);
+            let text = match room {
+                Some(room) => window::cut(&text, &mut labels, room),
+                None => text,
+            };
+            NamedSource::new(printable(&file.name), text)
+        });
         Self {
             code: Some(diagnostic.code),
             severity: diagnostic.severity.into(),
