@@ -1,22 +1,18 @@
 //! The common part of `exec` and `ping`: a run without catalogs over the fleet. The screen shows it, the history
 //! keeps it, and files get its output if the user asks for that.
 
-use std::sync::Arc;
-
 use converge_engine::run::ad_hoc;
-use converge_engine::{AdHocRun, Errand, FleetHosts, Observer, Recorded, Stop, start};
-use converge_history::{Recorder, Retention};
+use converge_engine::{AdHocRun, Errand, Observer, Recorded, start};
+use converge_history::Retention;
 use converge_model::{Event, HostName, exit};
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
 
 use crate::arguments::ReachArguments;
 use crate::failure::Failure;
-use crate::interrupt::{Ends, listen};
+use crate::interrupt::Ends;
 use crate::output_folder::OutputFolder;
 use crate::project::Opened;
 use crate::view::Screen;
-use crate::visit::{fleet, recorder, seen_facts, warn};
+use crate::visit::{Conduct, Watch, seen_facts};
 
 /// A run of `exec` or `ping`.
 pub(crate) struct AdHocVisit {
@@ -46,40 +42,24 @@ impl AdHocVisit {
             let message = format!("{path} cannot be decrypted here: what it holds is not masked in output");
             screen.warn(&message, Some("--identity names a key that opens it"));
         }
-        let fleet = fleet(reach)?;
-        let runtime = Runtime::new()?;
-        let names = self.hosts.clone();
-        let hosts = Arc::new(FleetHosts::new(&fleet, &opened.inventory, &opened.project.root, &self.hosts));
-        let (stop_sender, stop) = watch::channel(Stop::No);
-        let run = AdHocRun {
-            id: start::run_id()?,
-            by: start::by(),
-            errand: self.errand,
-            inventory: opened.inventory.clone(),
-            hosts: self.hosts,
-            serial: self.serial,
-            seen: seen_facts(&opened.owner()),
-            stop,
+        let Self { errand, hosts, serial, files, keep } = self;
+        let names = hosts.clone();
+        let id = start::run_id()?;
+        let conduct = Conduct { opened, reach, hosts: &names, keep: Some(keep), ends: Ends::Commands };
+        let carry_out = async |fleet, stop, watcher: &mut Recorded<'_, Watcher>| {
+            let run = AdHocRun {
+                id,
+                by: start::by(),
+                errand,
+                inventory: opened.inventory.clone(),
+                hosts,
+                serial,
+                seen: seen_facts(&opened.owner()),
+                stop,
+            };
+            ad_hoc::run(run, fleet, watcher).await.exit
         };
-        let recorder = recorder(opened, self.keep, &mut screen);
-        let voice = screen.voice();
-        let watcher = Watcher { screen, files: self.files };
-        let mut watcher = Recorded { watcher, recorder: recorder.as_ref() };
-        let code = runtime.block_on(async {
-            let signals = tokio::spawn(listen(stop_sender, voice, Ends::Commands));
-            let outcome = ad_hoc::run(run, hosts.clone(), &mut watcher).await;
-            signals.abort();
-            names.iter().for_each(|name| watcher.watcher.screen.cost(name, &hosts.traffic(name)));
-            if let Some(hosts) = Arc::into_inner(hosts) {
-                hosts.close().await;
-            }
-            outcome.exit
-        });
-        let Watcher { mut screen, files } = watcher.watcher;
-        if let Some(trouble) = recorder.and_then(Recorder::close) {
-            warn(&mut screen, &trouble);
-        }
-        runtime.shutdown_background();
+        let (Watcher { mut screen, files }, code) = conduct.run(Watcher { screen, files }, carry_out)?;
         match files.and_then(OutputFolder::trouble) {
             Some(trouble) => {
                 screen.warn(&trouble, None);
@@ -94,6 +74,12 @@ impl AdHocVisit {
 struct Watcher {
     screen: Screen,
     files: Option<OutputFolder>,
+}
+
+impl Watch for Watcher {
+    fn screen(&mut self) -> &mut Screen {
+        &mut self.screen
+    }
 }
 
 impl Observer for Watcher {

@@ -71,36 +71,37 @@ impl Opened {
     /// Reads the project for commands that only need its hosts and variables. Mistakes elsewhere do not prevent the
     /// answer; a line reports them.
     pub(crate) fn readable(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
-        let (opened, loaded) = Self::load(arguments)?;
-        let count = loaded.diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
-        match (loaded.inventory, loaded.mistaken) {
-            (None, None) => {
-                screen.diagnostics(&loaded.diagnostics, &loaded.files);
-                Err(Failure::Drawn)
-            }
-            (Some(inventory), _) => Ok(opened(inventory, loaded.diagnostics)),
-            (None, Some(inventory)) => {
-                let message = format!("the project has {}", text::count(count, "mistake"));
-                screen.warn(&message, Some("`converge check` shows them"));
-                Ok(opened(inventory, loaded.diagnostics))
-            }
-        }
+        Self::despite_mistakes(arguments, screen, |_| true, "`converge check` shows them")
     }
 
     /// Reads the project for commands that connect to hosts without a plan. Mistakes in bodies are a warning. A mistake in a
     /// host or its connection is an error: it would lead to another place than its author meant.
     pub(crate) fn reachable(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
+        let help =
+            "`converge check` shows them; until then, secrets are masked only as their files hold them";
+        Self::despite_mistakes(arguments, screen, |loaded| loaded.is_reachable, help)
+    }
+
+    /// Reads the project. Warns of mistakes if `is_enough` accepts the rest, and shows them otherwise.
+    fn despite_mistakes(
+        arguments: &ProjectArguments,
+        screen: &mut Screen,
+        is_enough: fn(&Loaded) -> bool,
+        help: &str,
+    ) -> Result<Self, Failure> {
         let (opened, loaded) = Self::load(arguments)?;
-        match (loaded.inventory, loaded.mistaken) {
-            (Some(inventory), _) => Ok(opened(inventory, loaded.diagnostics)),
-            (None, Some(inventory)) if loaded.is_reachable => {
+        let is_enough = is_enough(&loaded);
+        if let Some(inventory) = loaded.inventory {
+            return Ok(opened(inventory, loaded.diagnostics));
+        }
+        match loaded.mistaken.filter(|_| is_enough) {
+            Some(inventory) => {
                 let errors = loaded.diagnostics.iter().filter(|found| found.severity == Severity::Error);
                 let message = format!("the project has {}", text::count(errors.count(), "mistake"));
-                let help = "`converge check` shows them; until then, secrets are masked only as their files hold them";
                 screen.warn(&message, Some(help));
                 Ok(opened(inventory, loaded.diagnostics))
             }
-            (None, _) => {
+            None => {
                 screen.diagnostics(&loaded.diagnostics, &loaded.files);
                 Err(Failure::Drawn)
             }

@@ -70,50 +70,82 @@ impl Terms {
 impl Visit {
     /// Carries out the run and returns the exit code.
     pub(crate) fn run(self, opened: &Opened, reach: &ReachArguments, screen: Screen) -> Result<u8, Failure> {
-        let Terms { goal, yes, keep, guard, wait } = self.terms;
+        let Self { terms: Terms { goal, yes, keep, guard, wait }, hosts, selection, strict } = self;
+        let names = hosts.clone();
+        let (owner, id) = (opened.owner(), start::run_id()?);
+        let conduct = Conduct { opened, reach, hosts: &names, keep, ends: Ends::Steps };
+        let carry_out = async |fleet, stop, watcher: &mut Recorded<'_, Watcher>| {
+            let run = Run {
+                id,
+                by: start::by(),
+                goal,
+                inventory: opened.inventory.clone(),
+                sources: opened.sources.clone(),
+                hosts,
+                selection,
+                seen: seen_facts(&owner),
+                done_once: done_once(&owner),
+                owner,
+                stop,
+                guard,
+                strict,
+                wait,
+            };
+            run::run(run, fleet, watcher).await.exit
+        };
+        let (_, exit) = conduct.run(Watcher { screen, yes }, carry_out)?;
+        Ok(exit)
+    }
+}
+
+/// The surroundings of every run: the fleet, the recorder, and the signals.
+pub(crate) struct Conduct<'a> {
+    pub(crate) opened: &'a Opened,
+    pub(crate) reach: &'a ReachArguments,
+    pub(crate) hosts: &'a [HostName],
+    /// How long runs stay in the history. None if this run is not recorded.
+    pub(crate) keep: Option<Retention>,
+    /// The work that the first Ctrl-C ends.
+    pub(crate) ends: Ends,
+}
+
+/// An observer of a run that draws on the screen.
+pub(crate) trait Watch: Observer {
+    fn screen(&mut self) -> &mut Screen;
+}
+
+impl Conduct<'_> {
+    /// Lets `carry_out` carry out the run. Returns the observer, and the exit code of the run.
+    pub(crate) fn run<W: Watch>(
+        self,
+        mut watcher: W,
+        carry_out: impl AsyncFnOnce(Arc<FleetHosts>, watch::Receiver<Stop>, &mut Recorded<'_, W>) -> u8,
+    ) -> Result<(W, u8), Failure> {
+        let Self { opened, reach, hosts: names, keep, ends } = self;
         let fleet = fleet(reach)?;
         let runtime = Runtime::new()?;
-        let names = self.hosts.clone();
         let (stop_sender, stop) = watch::channel(Stop::No);
-        let hosts = Arc::new(FleetHosts::new(&fleet, &opened.inventory, &opened.project.root, &self.hosts));
-        let owner = opened.owner();
-        let run_of_it = Run {
-            id: start::run_id()?,
-            by: start::by(),
-            goal,
-            owner: owner.clone(),
-            inventory: opened.inventory.clone(),
-            sources: opened.sources.clone(),
-            hosts: self.hosts,
-            selection: self.selection,
-            seen: seen_facts(&owner),
-            done_once: done_once(&owner),
-            stop,
-            guard,
-            strict: self.strict,
-            wait,
-        };
-        let mut watcher = Watcher { screen, yes };
-        let recorder = keep.and_then(|keep| recorder(opened, keep, &mut watcher.screen));
-        let voice = watcher.screen.voice();
+        let hosts = Arc::new(FleetHosts::new(&fleet, &opened.inventory, &opened.project.root, names));
+        let recorder = keep.and_then(|keep| recorder(opened, keep, watcher.screen()));
+        let voice = watcher.screen().voice();
         let mut watcher = Recorded { watcher, recorder: recorder.as_ref() };
         let exit = runtime.block_on(async {
-            let signals = tokio::spawn(listen(stop_sender, voice, Ends::Steps));
-            let outcome = run::run(run_of_it, hosts.clone(), &mut watcher).await;
+            let signals = tokio::spawn(listen(stop_sender, voice, ends));
+            let exit = carry_out(hosts.clone(), stop, &mut watcher).await;
             signals.abort();
-            names.iter().for_each(|name| watcher.watcher.screen.cost(name, &hosts.traffic(name)));
+            names.iter().for_each(|name| watcher.watcher.screen().cost(name, &hosts.traffic(name)));
             if let Some(hosts) = Arc::into_inner(hosts) {
                 hosts.close().await;
             }
-            outcome.exit
+            exit
         });
-        let mut screen = watcher.watcher.screen;
+        let mut watcher = watcher.watcher;
         if let Some(trouble) = recorder.and_then(Recorder::close) {
-            warn(&mut screen, &trouble);
+            warn(watcher.screen(), &trouble);
         }
         // A thread may still wait for the answer to a question.
         runtime.shutdown_background();
-        Ok(exit)
+        Ok((watcher, exit))
     }
 }
 
@@ -155,6 +187,12 @@ pub(crate) fn warn(screen: &mut Screen, trouble: &Trouble) {
 struct Watcher {
     screen: Screen,
     yes: bool,
+}
+
+impl Watch for Watcher {
+    fn screen(&mut self) -> &mut Screen {
+        &mut self.screen
+    }
 }
 
 impl Observer for Watcher {

@@ -36,8 +36,9 @@ const COMMAND_LIMIT: usize = 256 * 1024;
 /// Ctrl-C, or when its connection is gone. Hosts on which it printed the same are
 /// shown together at the end; one host at a terminal, and -v, show each line as it
 /// comes. Secrets of the project are masked, as those of a plan are. A host passes
-/// on 16 MiB or 100 000 lines at most, and no line of more than 64 KiB. Runs are in the history, with the last
-/// 64 KiB of each host.
+/// on 16 MiB or 100 000 lines at most, and no line of more than 64 KiB. Runs are in
+/// the history, with the last 64 KiB of each host. With --output, a file
+/// HOST.truncated says how many lines a host did not pass on.
 ///
 /// Exit codes: 3 if the command failed on a host, 4 if hosts were unreachable and
 /// it failed on none.

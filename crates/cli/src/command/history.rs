@@ -171,8 +171,8 @@ fn list(mut past: Past, filter: &Filter, mut screen: Screen) -> Result<(), Failu
     } else if !runs.is_empty() {
         let head = ["when", "run", "what", "by", "hosts", "changes", "took"].map(str::to_owned);
         let is_short = matches!(screen.detail(), Detail::Outline(_));
-        let row = |run| if is_short { short_row(run) } else { row(run) };
-        let rows: Vec<_> = std::iter::once(head.to_vec()).chain(runs.iter().map(row)).collect();
+        let rows: Vec<_> =
+            std::iter::once(head.to_vec()).chain(runs.iter().map(|run| row(run, is_short))).collect();
         screen.print(&table(&rows));
     } else {
         screen.say("no such run is recorded\n");
@@ -180,18 +180,15 @@ fn list(mut past: Past, filter: &Filter, mut screen: Screen) -> Result<(), Failu
     Ok(())
 }
 
-/// As [`row`], for the width of a terminal: `history RUN` takes the short form of an id.
-fn short_row(run: &RunSummary) -> Vec<String> {
-    let mut row = row(run);
-    row[0] = clock(run.began, "%m-%d %H:%M");
-    row[1] = row[1].rsplit('-').next().unwrap_or_default().to_owned();
-    row
-}
-
-fn row(run: &RunSummary) -> Vec<String> {
+/// `is_short`: for the width of a terminal. `history RUN` accepts the short form of an id.
+fn row(run: &RunSummary, is_short: bool) -> Vec<String> {
+    let (when, id) = match is_short {
+        true => (clock(run.began, "%m-%d %H:%M"), run.run.as_str().rsplit('-').next().unwrap_or_default()),
+        false => (when(run.began), run.run.as_str()),
+    };
     vec![
-        when(run.began),
-        run.run.to_string(),
+        when,
+        id.to_owned(),
         harmless(&run.verb),
         harmless(&run.by),
         hosts(run),
@@ -288,11 +285,15 @@ mod tests {
             exit: None,
         };
         assert_eq!(hosts(&run), "1 changed, 1 failed, 1 without an end");
-        assert_eq!(row(&run)[5..], ["7", "cut off"]);
+        assert_eq!(row(&run, false)[5..], ["7", "cut off"]);
+        assert_eq!(
+            (row(&run, false)[1].as_str(), row(&run, true)[1].as_str()),
+            (run.run.as_str(), "3f9a01bc")
+        );
         let failed = RunSummary { changed_hosts: 2, ..run.clone() };
         assert_eq!(hosts(&failed), "1 changed, 1 failed, 1 without an end (2 changed)");
         let fine =
             RunSummary { states: vec![(HostState::InSync, 5)], changed_hosts: 0, took: Some(401), ..run };
-        assert_eq!((hosts(&fine).as_str(), row(&fine)[6].as_str()), ("5 hosts in sync", "0.5 s"));
+        assert_eq!((hosts(&fine).as_str(), row(&fine, false)[6].as_str()), ("5 hosts in sync", "0.5 s"));
     }
 }

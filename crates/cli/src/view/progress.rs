@@ -2,6 +2,7 @@
 //! the same events as everything else. Without a terminal there are none.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -162,7 +163,7 @@ impl Progress {
         }
         let line = self.screen.add(ProgressBar::new_spinner());
         let stopping = self.stopping.clone();
-        let word = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let word = move |_: &ProgressState, out: &mut dyn fmt::Write| {
             let _ = out.write_str(if stopping.load(Ordering::Relaxed) { "stopping: " } else { "" });
         };
         line.set_style(
@@ -175,13 +176,24 @@ impl Progress {
     }
 }
 
+impl At {
+    /// `step` counts from 0. A step that the plan could not foresee makes the plan longer.
+    fn new(step: u32, of: u32) -> Self {
+        Self { step: step + 1, of: of.max(step + 1) }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.step, self.of)
+    }
+}
+
 impl Line {
     /// Updates the running steps of the host for `kind`.
     fn follow(&mut self, kind: &EventKind) {
         match kind {
-            EventKind::StepStarted { step, of, .. } => {
-                self.at.push(At { step: step + 1, of: (step + 1).max(*of) })
-            }
+            EventKind::StepStarted { step, of, .. } => self.at.push(At::new(*step, *of)),
             // The steps of a transaction end together.
             EventKind::StepFinished { .. } => self.at.clear(),
             _ => {}
@@ -195,11 +207,12 @@ fn at(kind: &EventKind, steps: &[At]) -> Option<String> {
     match kind {
         EventKind::HostState { phase } if phase == "waiting" => None,
         EventKind::HostState { phase } => Some(harmless(phase)),
-        EventKind::StepStarted { address, step, of } => Some(together(steps).unwrap_or_else(|| {
-            format!("{}/{} {}", step + 1, (step + 1).max(*of), harmless(address.as_str()))
-        })),
+        EventKind::StepStarted { address, step, of } => Some(
+            together(steps)
+                .unwrap_or_else(|| format!("{} {}", At::new(*step, *of), harmless(address.as_str()))),
+        ),
         EventKind::Output { address, line } => {
-            let count = steps.last().map(|at| format!("{}/{} ", at.step, at.of)).unwrap_or_default();
+            let count = steps.last().map(|at| format!("{at} ")).unwrap_or_default();
             let what = || format!("{count}{}", middle(address.as_str(), ADDRESS_WIDTH));
             Some(format!("{}: {}", together(steps).unwrap_or_else(what), cut(line.trim(), OUTPUT_WIDTH)))
         }
@@ -212,7 +225,7 @@ fn at(kind: &EventKind, steps: &[At]) -> Option<String> {
 /// package.
 fn together(steps: &[At]) -> Option<String> {
     let [first, .., last] = steps else { return None };
-    Some(format!("{}-{}/{} {} packages", first.step, last.step, last.of, steps.len()))
+    Some(format!("{}-{last} {} packages", first.step, steps.len()))
 }
 
 fn style(template: &str) -> ProgressStyle {
