@@ -100,6 +100,13 @@ fn only_yes_applies(terminal: &Terminal) {
 
     terminal.start("converge apply").unwrap();
     terminal.until("Apply this?").unwrap();
+    terminal.press("C-c").unwrap();
+    let (screen, code) = terminal.ended().unwrap();
+    assert!(screen.contains("Apply: not applied.") && code == "130", "{code}: {screen}");
+    assert!(!screen.contains("stopping"), "nothing is in hand: {screen}");
+
+    terminal.start("converge apply").unwrap();
+    terminal.until("Apply this?").unwrap();
     terminal.enter("yes").unwrap();
     let (screen, code) = terminal.ended().unwrap();
     assert!(screen.contains("Apply: 1 host changed") && code == "0", "{code}: {screen}");
