@@ -51,7 +51,7 @@ pub enum ChannelError {
     #[error("content {0} is too large to be kept in memory")]
     TooLarge(Digest),
     /// The connection is gone.
-    #[error("the connection to the controller is gone")]
+    #[error("the connection to the controller was lost")]
     Closed,
 }
 

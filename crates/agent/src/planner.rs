@@ -336,7 +336,7 @@ impl<'a> Walk<'a> {
             self.inherit_condition(*by, &mut change);
         }
         if let Certainty::Conditional { why, .. } = &mut change.certainty {
-            *why = "only if that really changes".to_owned();
+            *why = "only if it really changes".to_owned();
         }
         let mut because: Vec<Address> = Vec::new();
         for by in changed {

@@ -168,7 +168,7 @@ fn parts(input: &mut impl Read, length: u64) -> Result<Vec<u8>, WireError> {
 
 fn other_version() -> Refusal {
     Refusal::Broken {
-        message: "the catalog is not one of this agent's version".to_owned(),
+        message: "the catalog is of another version than the agent".to_owned(),
         help: Some(
             "the controller and its agent were not built together; reinstall the controller".to_owned(),
         ),

@@ -27,7 +27,7 @@ pub(crate) struct State {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
     /// There is no folder for it.
-    #[error("no place for the state of this host: neither XDG_STATE_HOME nor HOME is set")]
+    #[error("the state of this host has no folder: XDG_STATE_HOME or HOME must be set")]
     Homeless,
     /// A file of the state cannot be read or written.
     #[error("failed to {what} {path}: {source}")]
@@ -40,7 +40,7 @@ pub(crate) enum StateError {
         source: io::Error,
     },
     /// The folder belongs to another user, or others may write into it.
-    #[error("{0} is not a private folder of this account")]
+    #[error("{0} must be a private folder of this account")]
     NotPrivate(PathBuf),
     /// A newer version wrote it.
     #[error("{path} has format {found}; this version of Converge reads up to {known}")]

@@ -37,7 +37,7 @@ impl<S: System, O: Fn(Option<&Path>, PathBuf) -> std::io::Result<S>> Agent<O> {
         (self.open)(root, state.path("receipts")).map_err(|error| match root {
             Some(root) => broken(
                 format!("failed to open {}: {error}", root.display()),
-                Some("the folder that `root=` names must be one that this account may use".to_owned()),
+                Some("`root=` must name a folder that this account can use".to_owned()),
             ),
             None => broken(format!("failed to open the system: {error}"), None),
         })
@@ -126,7 +126,7 @@ pub(crate) fn act_in(
     let standing = Standing::read(state).map_err(refuse)?;
     let looked = look(&decoded, system, state, (&past, order.guard), channel).map_err(refuse)?;
     if looked.token != token || matches!(standing, Standing::Armed(_) | Standing::Reverting(_)) {
-        let why = "plan again, and see what is different".to_owned();
+        let why = "plan again to see what changed".to_owned();
         return Err(Refusal::Stale(why));
     }
     let mut ledger = Ledger::read(state).map_err(refuse)?;
@@ -177,7 +177,7 @@ fn refuse(error: StateError) -> Refusal {
             Some("use the version of Converge that wrote it, or a newer one".to_owned())
         }
         StateError::NotPrivate(path) => Some(format!(
-            "check who put it there; then `chown` and `chmod 700` it, or remove it: {}",
+            "check who created it; then `chown` and `chmod 700` it, or remove it: {}",
             path.display()
         )),
         StateError::File { path, source, .. } if source.kind() == ErrorKind::StorageFull => free_space(path),

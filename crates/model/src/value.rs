@@ -68,7 +68,7 @@ thread_local! {
 fn deeper<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     let depth = DEPTH.get();
     if depth == Tree::DEPTH {
-        return Err(D::Error::custom("too many lists and maps are within one another"));
+        return Err(D::Error::custom("lists and maps are nested too deep"));
     }
     DEPTH.set(depth + 1);
     let inner = T::deserialize(deserializer);

@@ -33,6 +33,6 @@ fn moved(binding: &[&str], planned: &Change, now: &Change) -> Option<String> {
     };
     binding.iter().find_map(|name| {
         let (was, is) = (value(planned, name)?, value(now, name)?);
-        (was != is).then(|| format!("{name} would be {is} by now, and the plan says {was}: plan again"))
+        (was != is).then(|| format!("{name} would now be {is}, but the plan says {was}: plan again"))
     })
 }

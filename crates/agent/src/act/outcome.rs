@@ -149,7 +149,7 @@ impl Act<'_> {
         let why = match halt {
             Halt::Stale(why) => why,
             Halt::Stopped => "the run was stopped".to_owned(),
-            Halt::Reverted(_) | Halt::Stuck(_) => "the host was not to be reached any more".to_owned(),
+            Halt::Reverted(_) | Halt::Stuck(_) => "the host could no longer be reached".to_owned(),
         };
         let done: BTreeSet<u32> = self.results.iter().map(|result| result.resource).collect();
         let rest: Vec<_> = self.draft.steps.iter().map(|step| step.step.clone()).collect();

@@ -43,13 +43,13 @@ impl Act<'_> {
             (Planned::InSync(_), None) => self.set_fate(index, Fate::InSync),
             (Planned::InSync(_), Some(place)) if !self.may_surprise(index) && !self.is_conditional(place) => {
                 let step = &self.draft.steps[place].step;
-                self.stale(format!("{} was changed by somebody else since the plan", step.address));
+                self.stale(format!("{} changed since the plan, but not by this run", step.address));
             }
             (Planned::InSync(_), Some(_)) => {
                 self.finish(index, place, None, Attempt::AlreadySo, Instant::now());
             }
             (Planned::Change(_), None) if !self.may_surprise(index) => {
-                self.stale(format!("{} was changed by somebody else since the plan", resource.address));
+                self.stale(format!("{} changed since the plan, but not by this run", resource.address));
             }
             (Planned::Impossible { message, .. }, _) => {
                 let attempt = match self.missing(place, message) {

@@ -45,7 +45,7 @@ impl Act<'_> {
                 {
                     if place.is_none() && self.open.is_empty() {
                         let address = &self.resource(index).address;
-                        return self.stale(format!("{address} was changed by somebody else since the plan"));
+                        return self.stale(format!("{address} changed since the plan, but not by this run"));
                     }
                     let request = look.request.clone();
                     batch.extend(request.map(|request| (index, request, look)));

@@ -24,11 +24,11 @@ pub(crate) fn unsettled(state: &State) -> Result<Option<Problem>, StateError> {
             Some(Problem {
                 address: None,
                 message: format!(
-                    "what run {} changed is not confirmed, and the host is about to take it back",
+                    "the changes of run {} are not confirmed, and the host is about to revert them",
                     owner.run
                 ),
                 help: Some(format!(
-                    "plan again in a minute; if it still says so, the host failed at it: what was saved is in {}",
+                    "plan again in a minute; if this error stays, the revert failed: the saved state is in {}",
                     armed(state).with_file_name("reverting").display()
                 )),
             })
@@ -61,21 +61,20 @@ pub(crate) fn unguardable(
     if guard.accept_irreversible {
         return Refused::new();
     }
-    let help =
-        "with `--accept-irreversible` it is changed all the same; have another way in at hand".to_owned();
+    let help = "`--accept-irreversible` changes it anyway; have another way to log in".to_owned();
     let own = draft.steps.iter().filter(|step| step.action.is_none());
     let guarded = own.clone().map(|step| &step.step).filter(|step| step.guarded);
     let refuse = |step: &Step, why: &str| {
-        let why = format!("it may shut this run out, and the host could not take it back by itself: {why}");
+        let why = format!("it may lock out this run, and the host could not revert it: {why}");
         (step.resource, Reason { why, help: Some(help.clone()) })
     };
     let losing = own.filter_map(|step| {
         let lost = lost(&step.removes, needed)?;
-        Some(refuse(&step.step, &format!("{lost} goes, and packages are not put back")))
+        Some(refuse(&step.step, &format!("{lost} is removed, and packages are not put back")))
     });
     let mut refused: Refused = losing.collect();
     if !can_arm {
-        let why = "that needs root, systemd, and a state folder on a disk that programs may run from";
+        let why = "a revert needs root, systemd, and a state folder that programs can run from";
         refused.extend(guarded.map(|step| refuse(step, why)));
         return refused;
     }
@@ -184,7 +183,7 @@ mod tests {
         prepare(&bench.state, &Owner { run: "dead".to_owned(), timer: "t".to_owned() }).unwrap();
         arm(&bench.state).unwrap();
         let told = |bench: &Bench| unsettled(&bench.state).unwrap().map(|problem| problem.message);
-        let why = "what run dead changed is not confirmed, and the host is about to take it back";
+        let why = "the changes of run dead are not confirmed, and the host is about to revert them";
         assert_eq!(told(&bench).as_deref(), Some(why));
         let lock = Lock::take(&bench.state, &RunId::new("dead").unwrap(), "ada@laptop", 1).unwrap().ok();
         assert_eq!(told(&bench), None, "it is at work, and settles it");

@@ -77,7 +77,7 @@ fn an_action_is_as_sure_as_what_causes_it() {
     };
     let name = "service[app]".to_owned();
     assert_eq!(certainty(notifies("/etc/app")), Some((name.clone(), Certainty::Exact)));
-    let why = "only if that really changes".to_owned();
+    let why = "only if it really changes".to_owned();
     let conditional = Certainty::Conditional { on: vec![1], why };
     assert_eq!(certainty(notifies("/opt/app/conf")), Some((name, conditional)));
 }

@@ -125,7 +125,7 @@ impl Standing {
         let log = super::read(&stuck.join("log"), LOG_LIMIT).ok().flatten().unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let failed = log.lines().filter(|line| line.starts_with("failed to put back ")).collect::<Vec<_>>();
-        Ok(Self::Stuck(format!("{}; what was saved is in {}", failed.join(", "), stuck.display())))
+        Ok(Self::Stuck(format!("{}; the saved state is in {}", failed.join(", "), stuck.display())))
     }
 
     /// Returns what the state means for `run`, for the controller.
@@ -328,7 +328,7 @@ mod tests {
         fs::write(state.path("armed/log"), "cp: x\nfailed to put back /etc/x\n").unwrap();
         rename(&state, ARMED, STUCK).unwrap();
         let Standing::Stuck(why) = Standing::read(&state).unwrap() else { panic!() };
-        assert!(why.starts_with("failed to put back /etc/x; what was saved is in /"), "{why}");
+        assert!(why.starts_with("failed to put back /etc/x; the saved state is in /"), "{why}");
         assert_eq!(confirm(&state, "one").unwrap(), Verdict::Stuck(why), "whoever asks");
     }
 }

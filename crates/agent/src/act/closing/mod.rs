@@ -199,10 +199,9 @@ impl Act<'_> {
 fn taken_back(what: &str) -> Problem {
     Problem {
         address: None,
-        message: format!("nobody came over a new connection in time; the host put back {what}"),
+        message: format!("no new connection confirmed it in time; the host put back {what}"),
         help: Some(
-            "the host is as it was before them: correct what shut the new connection out, and plan again"
-                .into(),
+            "these steps are undone: correct the change that blocks a new connection, then plan again".into(),
         ),
     }
 }
@@ -211,8 +210,8 @@ fn taken_back(what: &str) -> Problem {
 pub(crate) fn stuck(why: &str) -> Problem {
     Problem {
         address: None,
-        message: format!("the host could not take back what shuts it off: {why}"),
-        help: Some("put back by hand what it names, from the copies there, and then remove that folder; nothing is applied before".into()),
+        message: format!("the host could not revert the guarded steps: {why}"),
+        help: Some("put back by hand what it names, from the copies there; then remove that folder: until then every apply is refused".into()),
     }
 }
 

@@ -73,7 +73,7 @@ impl Act<'_> {
             self.arm().map_err(|error| format!("failed to arm its revert: {error}"))?;
         } else if !armed::is_armed(guarding.state) {
             self.settle_group();
-            return Err("the time to confirm was over before it was its turn".to_owned());
+            return Err("the time to confirm ended before its turn".to_owned());
         }
         if let Some(group) = self.guarding.as_mut().and_then(|guarding| guarding.group.as_mut()) {
             group.members.push(index);
@@ -169,7 +169,9 @@ impl Act<'_> {
             Ok(Standing::Confirmed(owner)) => self.disarm(&owner, state),
             Ok(Standing::Reverted(_)) => self.taken_back(&group, in_time),
             Ok(Standing::Stuck(why)) => self.halt = Some(Halt::Stuck(why)),
-            Ok(other) => self.halt = Some(Halt::Stuck(format!("nobody knows what became of it: {other:?}"))),
+            Ok(other) => {
+                self.halt = Some(Halt::Stuck(format!("the state of the revert is unknown: {other:?}")))
+            }
             Err(error) => self.halt = Some(Halt::Stuck(error.to_string())),
         }
     }
@@ -194,7 +196,7 @@ impl Act<'_> {
     /// Removes what armed a group that was confirmed.
     fn disarm(&mut self, owner: &Owner, state: &State) {
         if let Err(error) = clear_away(self.system, owner, state) {
-            let message = format!("failed to clear away what armed {}: {error}", owner.timer);
+            let message = format!("failed to remove the timer and files of {}: {error}", owner.timer);
             self.problems.push(converge_model::Problem { address: None, message, help: None });
         }
         self.channel.event(EventKind::Confirmed);

@@ -229,7 +229,7 @@ fn a_group_whose_time_is_over_in_its_midst_is_taken_back_without_a_question() {
     let outcomes: Vec<_> = report.results.iter().map(|result| &result.outcome).collect();
     assert!(matches!(outcomes[1], StepOutcome::Failed { back: PutBack::Restored, .. }), "{report:?}");
     let StepOutcome::Failed { why, .. } = outcomes[2] else { panic!("{report:?}") };
-    assert_eq!(why, "the time to confirm was over before it was its turn");
+    assert_eq!(why, "the time to confirm ended before its turn");
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_host_that_could_not_take_a_group_back_is_for_a_person_to_look_at() {
     let (report, _) = apply(&bench, &resources, &[Fate::Stuck]);
     assert_eq!(report.state, HostState::Failed, "{report:?}");
     let expected =
-        "the host could not take back what shuts it off: failed to put back /etc/ssh/one: it is full; ";
+        "the host could not revert the guarded steps: failed to put back /etc/ssh/one: it is full; ";
     assert!(report.problems[0].message.starts_with(expected), "{report:?}");
     assert!(!bench.root().join("etc/last").exists(), "nothing is done after it");
     let mut order = order(&resources);

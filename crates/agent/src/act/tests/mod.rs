@@ -389,7 +389,7 @@ fn a_checkout_lands_at_the_planned_commit_or_not_at_all() {
     let StepOutcome::Failed { why, .. } = &report.results[1].outcome else { panic!("{report:?}") };
     assert_eq!(
         why,
-        "version would be main (bbbbbbbbbbbb) by now, and the plan says main (aaaaaaaaaaaa): plan again"
+        "version would now be main (bbbbbbbbbbbb), but the plan says main (aaaaaaaaaaaa): plan again"
     );
     assert!(!bench.root().join("etc/app").exists());
 }

@@ -22,7 +22,7 @@ fn a_host_that_another_program_changes_meanwhile_is_stale_from_there_on() {
         let report = bench.apply_beside(&catalog, ended("file[/etc/first]"), || {
             ["/etc/first", "/etc/second"].iter().for_each(|path| bench.world.write(path.as_ref(), theirs));
         });
-        let why = "file[/etc/second] was changed by somebody else since the plan".to_owned();
+        let why = "file[/etc/second] changed since the plan, but not by this run".to_owned();
         assert_eq!((report.state, &report.results[0].outcome), (HostState::Stale, &StepOutcome::Done));
         let rest: Vec<_> = report.results[1..].iter().map(|result| result.outcome.clone()).collect();
         let skipped = StepOutcome::Skipped { why: why.clone() };
