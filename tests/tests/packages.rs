@@ -136,7 +136,7 @@ fn nothing_goes_unplanned(host: &Host, project: &Project) {
 
     root(host, "touch /etc/apt/sources.list");
     let stopped = refused(project, "package \"other-sshd\"");
-    assert!(stopped.contains("openssh-server") && stopped.contains("nobody gets in"), "{stopped}");
+    assert!(stopped.contains("openssh-server") && stopped.contains("no user can log in"), "{stopped}");
     assert_eq!(status("openssh-server"), "install ok installed");
 
     apply(project, "package \"letter-box\"");

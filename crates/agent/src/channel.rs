@@ -48,7 +48,7 @@ pub enum ChannelError {
     #[error("content {0} arrived damaged")]
     Damaged(Digest),
     /// It is larger than the limit of memory.
-    #[error("content {0} is too large to be kept in memory")]
+    #[error("content {0} is too large to keep in memory")]
     TooLarge(Digest),
     /// The connection is gone.
     #[error("the connection to the controller was lost")]

@@ -67,7 +67,7 @@ pub trait Kind: Send + Sync + 'static {
     /// Returns the wish that removes what is left of a resource that is no longer declared. The wish is planned and
     /// applied like any other. The default refuses.
     fn prune(_wish: &Self::Wish) -> Result<Self::Wish, Refusal> {
-        Err(Refusal("cannot be taken away by itself"))
+        Err(Refusal("cannot be removed by itself"))
     }
 
     /// Returns the wish that restores what was found before a change. The default refuses.
@@ -302,7 +302,7 @@ impl Planned {
         for what in brings {
             if view.lacks(what)? {
                 return Ok(Self::Impossible {
-                    message: format!("it is there, and {what}, which `brings` names, is not"),
+                    message: format!("it is installed, but {what}, which `brings` names, is missing"),
                     help: Some(
                         "correct `brings`; if it was removed by hand, install the package again".to_owned(),
                     ),

@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
     pub fn text(&mut self, name: &str) -> Option<String> {
         match self.params.get(name)? {
             Value::Scalar(scalar) => self.plain(name, scalar),
-            _ => self.wrong(name, "one text"),
+            _ => self.wrong(name, "a string"),
         }
     }
 
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
             Some(Value::List(list)) => list.iter().filter_map(|scalar| self.plain(name, scalar)).collect(),
             Some(Value::Scalar(scalar)) => self.plain(name, scalar).into_iter().collect(),
             Some(_) => {
-                self.wrong::<()>(name, "several texts");
+                self.wrong::<()>(name, "a list of strings");
                 Vec::new()
             }
         }
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
             Some(Value::List(list)) => list.iter().filter_map(|scalar| self.either(name, scalar)).collect(),
             Some(Value::Scalar(scalar)) => self.either(name, scalar).into_iter().collect(),
             Some(_) => {
-                self.wrong::<()>(name, "several texts");
+                self.wrong::<()>(name, "a list of strings");
                 Vec::new()
             }
         }
@@ -351,7 +351,7 @@ impl<'a> Reader<'a> {
         }
         let start: String = text.chars().take(60).collect();
         let problem = ParamProblem::new(name, format!("{start:?} must be one line"));
-        self.problem(problem.help("remove the line break; several values are texts of their own"));
+        self.problem(problem.help("remove the line break; write several values as separate strings"));
         text.replace(is_break, "")
     }
 

@@ -171,8 +171,8 @@ mod tests {
         ];
         let plan = look(&bench, &texts.map(|(path, text)| bench.file(path, text)));
         let warnings: Vec<_> = plan.steps.iter().map(|step| step.warning.as_deref()).collect();
-        let users = "`AllowUsers bob` shuts out ada, whose login this run uses";
-        let banner = "`AllowUsers are welcome` shuts out ada, whose login this run uses";
+        let users = "`AllowUsers bob` locks out ada, whose login this run uses";
+        let banner = "`AllowUsers are welcome` locks out ada, whose login this run uses";
         assert_eq!(warnings, [Some(users), None, Some(banner), None]);
     }
 

@@ -240,7 +240,7 @@ fn check_warns_once_of_a_mode_that_lets_everybody_read_a_secret() {
     let checked = world.run(&["check"]);
     assert_eq!(checked.exit, 0, "{}", checked.err);
     assert_eq!(checked.err.matches("mode 0644 lets every user of the host read a secret").count(), 1);
-    assert!(checked.err.contains("say `mode=\"0600\"`"), "{}", checked.err);
+    assert!(checked.err.contains("write `mode=\"0600\"`"), "{}", checked.err);
 }
 
 #[test]

@@ -40,21 +40,24 @@ impl Login {
             "denygroups" => of(&self.groups),
             "permitrootlogin" => login == "root" && names == ["no"],
             "port" | "listenaddress" => {
-                return Some(format!("`{}` may move sshd from where this run reaches it", line.trim()));
+                return Some(format!(
+                    "`{}` may move sshd away from the address that this run uses",
+                    line.trim()
+                ));
             }
             "pubkeyauthentication" if names == ["no"] => {
-                return Some(format!("`{}` shuts out whoever comes with a key", line.trim()));
+                return Some(format!("`{}` locks out users who log in with a key", line.trim()));
             }
             _ => false,
         };
-        shuts_out.then(|| format!("`{}` shuts out {login}, whose login this run uses", line.trim()))
+        shuts_out.then(|| format!("`{}` locks out {login}, whose login this run uses", line.trim()))
     }
 
     fn loses_rule(&self, line: &str) -> Option<String> {
         let who = line.split_whitespace().next()?;
         let group = who.strip_prefix('%').is_some_and(|name| self.groups.iter().any(|group| group == name));
         (who == self.name || group).then(|| {
-            format!("`{}` goes, which is about {}, whose login this run uses", line.trim(), self.name)
+            format!("`{}` is removed; it is a rule of {}, whose login this run uses", line.trim(), self.name)
         })
     }
 
@@ -63,7 +66,7 @@ impl Login {
         let key = words.iter().position(|word| word.starts_with("AAAA"))?;
         let name = words[key + 1..].join(" ");
         let name = if name.is_empty() { "without a name".to_owned() } else { format!("of {name}") };
-        Some(format!("a key {name} goes, and may be the one by which this run comes as {}", self.name))
+        Some(format!("a key {name} is removed; this run may use it to log in as {}", self.name))
     }
 }
 
@@ -77,10 +80,11 @@ pub fn switched_off(unit: &str, change: &Change) -> Option<String> {
         all.any(|one| one.property == name && matches!(&one.after, Shown::Text(after) if after == "no"))
     };
     if is_no("running") {
-        Some("nobody gets in over ssh once it is stopped".to_owned())
+        Some("once it stops, no user can log in over ssh".to_owned())
     } else {
         is_no("enabled").then(|| {
-            "after the next boot nobody gets in over ssh, which no new connection can find out".to_owned()
+            "after the next boot no user can log in over ssh; a new connection now cannot test that"
+                .to_owned()
         })
     }
 }
@@ -90,7 +94,7 @@ fn denies(line: &str) -> Option<String> {
     let (daemons, _) = line.split_once(':')?;
     let about_sshd = daemons.split([' ', ',']).any(|name| name == "ALL" || name == "sshd");
     (about_sshd && !line.starts_with('#'))
-        .then(|| format!("`{}` may shut out where this run comes from", line.trim()))
+        .then(|| format!("`{}` may lock out the address of this run", line.trim()))
 }
 
 /// The lines that a change adds.
@@ -184,8 +188,8 @@ mod tests {
             assert_eq!(warning.is_some(), told.is_some(), "{name} {property} {after}");
             assert!(warning.unwrap_or_default().starts_with(told.unwrap_or_default()), "{name} {property}");
         };
-        check("ssh", "enabled", "no", Some("after the next boot nobody gets in"));
-        check("sshd.service", "running", "no", Some("nobody gets in"));
+        check("ssh", "enabled", "no", Some("after the next boot no user can log in"));
+        check("sshd.service", "running", "no", Some("once it stops, no user can log in"));
         check("ssh", "enabled", "yes", None);
         check("nginx", "running", "no", None);
     }

@@ -131,7 +131,7 @@ impl Actor<'_> {
         let fail = |error: io::Error| ApplyError::at("keep a copy of", path, &error);
         let files = self.files();
         let Some((store, kept)) = self.undo.next() else {
-            return Err(ApplyError::at("keep a copy of", path, &"there is no place for it"));
+            return Err(ApplyError::at("keep a copy of", path, &"there is no folder for copies"));
         };
         store.remove_all(&kept).map_err(fail)?;
         files.copy_tree(path, store, &kept).map_err(fail)?;

@@ -89,10 +89,8 @@ impl Kept {
             }
             Self::Command(command) => match system.processes().run(&command, &mut |_| {}) {
                 Ok(finished) if finished.success() => Ok(()),
-                Ok(finished) => {
-                    Err(ApplyError::new(format!("failed to take back with {}", command.program()))
-                        .output(&finished.output))
-                }
+                Ok(finished) => Err(ApplyError::new(format!("failed to undo with {}", command.program()))
+                    .output(&finished.output)),
                 Err(error) => Err(ApplyError::new(error.to_string())),
             },
         }
@@ -108,7 +106,7 @@ fn put_back_file(
 ) -> io::Result<()> {
     restore::file(files, path, metadata, |to| match content {
         Copy::TooLarge => {
-            Err(io::Error::new(io::ErrorKind::FileTooLarge, "it was too large to be kept in memory"))
+            Err(io::Error::new(io::ErrorKind::FileTooLarge, "it was too large to keep in memory"))
         }
         Copy::Memory(bytes) => to.write_all(bytes),
         Copy::Stored(stored) => {

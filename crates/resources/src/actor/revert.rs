@@ -77,7 +77,7 @@ impl Taken {
         let backs = match self.backs() {
             Ok(backs) => backs,
             Err(error) => {
-                writeln!(log, "failed to put back what is noted: {error}")?;
+                writeln!(log, "failed to put back the noted changes: {error}")?;
                 return Ok(false);
             }
         };
@@ -179,7 +179,7 @@ impl Back {
             | Self::Empty { path }
             | Self::Kernel { path, .. } => path.0.display().to_string(),
             Self::Unit { words } => format!("the unit: systemctl {}", words.join(" ")),
-            Self::Run(line) => format!("what {} changed", line.words.first().map_or("", String::as_str)),
+            Self::Run(line) => format!("the changes of {}", line.words.first().map_or("", String::as_str)),
             Self::Again(back) => back.name(),
         }
     }

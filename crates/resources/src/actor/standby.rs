@@ -53,10 +53,10 @@ pub(super) fn backs(text: &[u8]) -> io::Result<Vec<Back>> {
     match lines.next().map(serde_json::from_slice).transpose()? {
         Some(Noted::Version(VERSION)) => {}
         Some(Noted::Version(other)) => {
-            let message = format!("its format is {other}, and {VERSION} is known");
+            let message = format!("its format must be {VERSION}, found {other}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is no format")),
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "its first line must be its format")),
     }
     let (mut changes, mut again, mut trace) = (Vec::new(), Vec::new(), Vec::new());
     for line in lines {
@@ -183,12 +183,12 @@ impl Standby {
             Ok(Some(backs)) => self.append(&Noted::Change(backs)),
             Ok(None) if self.lenient => Ok(()),
             Ok(None) => {
-                let message = "the host could not put it back by itself";
+                let message = "the host cannot put it back by itself";
                 return Err(ApplyError::new(message));
             }
             Err(error) => Err(error),
         };
-        noted.map_err(|error| ApplyError::new(format!("failed to note how it is put back: {error}")))
+        noted.map_err(|error| ApplyError::new(format!("failed to note how to put it back: {error}")))
     }
 
     /// Notes a unit on which `verb` is repeated after everything was restored.
@@ -199,18 +199,19 @@ impl Standby {
 
     /// Notes a command that runs again after everything was restored.
     pub(super) fn again_command(&mut self, command: &Command) -> Result<(), ApplyError> {
-        let fail = |error: io::Error| ApplyError::new(format!("failed to note what is done again: {error}"));
+        let fail =
+            |error: io::Error| ApplyError::new(format!("failed to note the action to repeat: {error}"));
         match self.line(command).map_err(fail)? {
             Some(line) => self.again(Back::Run(line)),
             None if self.lenient => Ok(()),
-            None => Err(ApplyError::new("the host could not run it again by itself")),
+            None => Err(ApplyError::new("the host cannot run it again by itself")),
         }
     }
 
     /// Notes an action to repeat after everything was restored.
     fn again(&mut self, back: Back) -> Result<(), ApplyError> {
         let noted = self.append(&Noted::Again(back));
-        noted.map_err(|error| ApplyError::new(format!("failed to note what is done again: {error}")))
+        noted.map_err(|error| ApplyError::new(format!("failed to note the action to repeat: {error}")))
     }
 
     /// Returns what restores `kept`. None if only this process can restore it.

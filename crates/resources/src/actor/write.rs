@@ -82,7 +82,7 @@ impl Actor<'_> {
         let mut now = Vec::new();
         (&mut file).take(old.len() as u64 + 1).read_to_end(&mut now).map_err(fail)?;
         if now != old {
-            return Err(ApplyError::at("write", path, &"it was changed since it was looked at"));
+            return Err(ApplyError::at("write", path, &"it changed since it was read"));
         }
         let target = Target { path, before: Some(Metadata::of(&file).map_err(fail)?) };
         let mut from = new;
@@ -243,7 +243,7 @@ impl Actor<'_> {
         }
         match content.digest {
             Some(wanted) if wanted != hasher.finalize().into() => {
-                Err(ApplyError::at("write", path, &"the content that arrived is not what was promised"))
+                Err(ApplyError::at("write", path, &"the content that arrived differs from the catalog"))
             }
             _ => Ok(file),
         }

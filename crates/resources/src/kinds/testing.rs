@@ -636,7 +636,7 @@ mod tests {
         let trial = Trial::new();
         let wanted = trial.wanted("file", &motd(&trial, "one\n"));
         let why = |done: Result<Box<dyn Wanted>, Refusal>| done.err().map(|refusal| refusal.to_string());
-        assert_eq!(why(wanted.prune()).as_deref(), Some("cannot be taken away by itself"));
+        assert_eq!(why(wanted.prune()).as_deref(), Some("cannot be removed by itself"));
         let look = trial.look("file", &motd(&trial, "one\n"));
         assert_eq!(why(wanted.undo(&look)).as_deref(), Some("cannot be brought back by itself"));
         let other = trial.look("directory", &params([("path", "/srv".into())]));

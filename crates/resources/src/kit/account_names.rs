@@ -14,11 +14,11 @@ pub fn check_name(params: &mut Reader<'_>, param: &str, name: &str) {
     let wrong = if name.is_empty() {
         Some("is empty".to_owned())
     } else if name.starts_with(['-', '+', '~', '@', '%', '#']) || name.contains(odd) {
-        Some(format!("{name:?} is no name of a user or group"))
+        Some(format!("{name:?} is not the name of a user or group"))
     } else if name.bytes().all(|byte| byte.is_ascii_digit()) {
-        Some(format!("{name:?} is a number; a name of digits alone would be taken for one"))
+        Some(format!("{name:?} must have a character that is not a digit: programs read it as a number"))
     } else {
-        (name.len() > 32).then(|| format!("{name:?} is longer than 32 characters"))
+        (name.len() > 32).then(|| format!("{name:?} must have at most 32 characters"))
     };
     if let Some(wrong) = wrong {
         params.problem(ParamProblem::new(param, wrong));
@@ -59,7 +59,7 @@ pub fn is_powerful(group: &str) -> bool {
 pub fn locks_out(name: &str, how: &str) -> Planned {
     Planned::Impossible {
         message: format!("{how} would lock out {name}, whose login this run uses"),
-        help: Some("come by another login that may become root, and run it again".to_owned()),
+        help: Some("run it again with another login that can become root".to_owned()),
     }
 }
 

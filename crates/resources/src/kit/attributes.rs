@@ -20,12 +20,12 @@ pub fn params() -> [Param; 3] {
         Param::new(
             "mode",
             Type::Mode,
-            "Permissions, `\"0644\"`; default: left alone, for something new 0644 (secret: 0600, directory: 0755)",
+            "Permissions, `\"0644\"`; default: unchanged; for something new 0644 (secret: 0600, directory: 0755)",
         ),
         Param::new(
             "owner",
             Type::Name,
-            "Owner, by name or number; default: left alone, for something new the account that Converge works as",
+            "Owner, by name or number; default: unchanged; for something new, the account that Converge works as",
         ),
         Param::new("group", Type::Name, "Group, by name or number; default: as for `owner`"),
     ]
@@ -41,7 +41,7 @@ pub fn decode(params: &mut Reader<'_>) -> Attributes {
 const READABLE: u32 = 0o004;
 
 /// The advice about how to keep a secret from others.
-const CLOSED: &str = "say `mode=\"0600\"`, or `\"0640\"` with the `group` of the program that reads it";
+const CLOSED: &str = "write `mode=\"0600\"`, or `\"0640\"` with the `group` of the program that reads it";
 
 /// Returns a warning if a secret goes into a file whose asked mode lets every user read it.
 pub fn exposes(attributes: &Attributes) -> Option<ParamProblem> {

@@ -88,7 +88,7 @@ pub fn params() -> Vec<Param> {
         Param::new(
             "create",
             Type::Bool,
-            "Create the file if it does not exist; without it, a missing file is an error of the plan",
+            "Create a missing file; if false, a missing file is an error of the plan",
         )
         .default(true),
     ];
@@ -149,7 +149,7 @@ pub fn plan(part: &dyn Part, found: &Found) -> Planned {
             unknown(part, &format!("the file {}", part.target().path.display()), steps)
         }
         (Seen::Known(_), Seen::Absent | Seen::MayCome(_)) => {
-            Planned::impossible("the file went away while it was read")
+            Planned::impossible("the file disappeared while it was read")
         }
     }
 }
@@ -242,7 +242,7 @@ fn create(part: &dyn Part, found: &Found) -> Planned {
     if !target.create {
         return Planned::Impossible {
             message: format!("the file {} is not there", target.path.display()),
-            help: Some("declare it before, or say `create=#true`".to_owned()),
+            help: Some("declare it before, or write `create=#true`".to_owned()),
         };
     }
     match part.edit(b"") {

@@ -136,7 +136,7 @@ pub fn decode_placement(params: &mut Reader<'_>) -> Placement {
     let (after, before) = (params.text("insert-after"), params.text("insert-before"));
     match (after.as_deref(), before.as_deref()) {
         (Some(_), Some(_)) => {
-            params.problem(ParamProblem::together("`insert-after` and `insert-before` exclude each other"));
+            params.problem(ParamProblem::together("write `insert-after` or `insert-before`, not both"));
             Placement::End
         }
         (None | Some("EOF"), None) => Placement::End,

@@ -37,7 +37,7 @@ pub fn params() -> [Param; 2] {
         Param::new(
             "backup",
             Type::Bool,
-            "Keep the old file as `NAME.converge-backup`, unless it holds or held a secret",
+            "Keep the old file as `NAME.converge-backup`, unless the old or new content is secret",
         )
         .default(false),
     ]
@@ -47,8 +47,8 @@ pub fn params() -> [Param; 2] {
 pub fn decode(params: &mut Reader<'_>) -> Precautions {
     let validate = params.several_lines(|params| params.texts("validate"));
     if !validate.is_empty() && !validate.iter().any(|word| word.contains("%s")) {
-        let help = "write `%s` where the path of the new file belongs";
-        params.problem(ParamProblem::new("validate", "does not name the new file").help(help));
+        let help = "write `%s` in place of the path of the new file";
+        params.problem(ParamProblem::new("validate", "must contain `%s`, the new file").help(help));
     }
     Precautions { validate, backup: params.flag("backup").unwrap_or(false) }
 }

@@ -557,7 +557,7 @@ impl Spot {
         if several && !(closed && (trusted(folder.st_uid) || folder.st_uid == file.st_uid)) {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                "the file has several names (hard links), and this one may be given by somebody else",
+                "the file has several names (hard links), and another user may have made this one",
             ));
         }
         Ok(fd)
@@ -651,7 +651,7 @@ fn check_owner(folder: &OwnedFd, uid: u32) -> io::Result<()> {
     if rustix::fs::fstat(folder)?.st_uid == uid {
         return Ok(());
     }
-    let why = format!("a link of uid {uid} on the way leads to what is not theirs");
+    let why = format!("a link of uid {uid} in the path leads to a folder of another owner");
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
@@ -710,7 +710,7 @@ fn remove_all(spot: &Spot, depth: usize) -> io::Result<()> {
         let why = format!("something is mounted at {}", Path::new(&spot.name).display());
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
     }
-    let deep = || io::Error::other(format!("folders stand in each other more than {DEPTH} deep"));
+    let deep = || io::Error::other(format!("folders are nested more than {DEPTH} deep"));
     let left = depth.checked_sub(1).ok_or_else(deep)?;
     let below = names(&folder)?;
     let mut inner = Spot { folder, name: OsString::new() };

@@ -150,7 +150,7 @@ impl<'a> View<'a> {
                 None => resolved = next,
                 Some(_) if links == 40 => {
                     return Err(LookError::Other(format!(
-                        "too many links are on the way to {}",
+                        "the path to {} has too many links",
                         path.display()
                     )));
                 }
@@ -216,7 +216,7 @@ impl<'a> View<'a> {
             let Some(target) = &place.target else { return Ok(Seen::Known((path, place))) };
             path = joined(path.parent().unwrap_or(Path::new("/")), target);
         }
-        Err(LookError::Other(format!("too many links lead on from {}", path.display())))
+        Err(LookError::Other(format!("{} leads through too many links", path.display())))
     }
 
     /// Returns the BLAKE3 digest of the file at `path`. It must not be shown if a secret is planned there.
@@ -263,13 +263,11 @@ impl<'a> View<'a> {
         let extended = self.base.system.files().metadata(path).map_err(fail)?.unwrap_or_default().extended;
         let (shown, mut losses) = (path.display(), Vec::new());
         if extended.has_acl() && before.mode & 0o777 != after.mode & 0o777 {
-            losses.push(format!(
-                "{shown} has an ACL: the group bits of its mode are the most that the ACL allows (its mask)"
-            ));
+            losses.push(format!("{shown} has an ACL: the group bits of its mode set the ACL's mask"));
         }
         let has_several = before.sort == Sort::File && before.links > 1;
         if extended.has_capabilities() && self.named(before.clone())?.owner != after.owner {
-            losses.push(format!("the capabilities of {shown} go with its owner"));
+            losses.push(format!("{shown} loses its capabilities with its owner"));
         }
         let mut lost = extended.lost().peekable();
         if (!has_several && lost.peek().is_none()) || !self.is_replaced(path, after)? {
@@ -281,7 +279,10 @@ impl<'a> View<'a> {
         }
         if lost.peek().is_some() {
             let names: Vec<_> = lost.collect();
-            losses.push(format!("{shown} loses {}, which no other file can be given", names.join(", ")));
+            losses.push(format!(
+                "{shown} loses {}, which Converge cannot set on the new file",
+                names.join(", ")
+            ));
         }
         Ok(losses)
     }

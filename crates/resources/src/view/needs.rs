@@ -13,9 +13,7 @@ impl View<'_> {
         Ok(match self.followed(path)? {
             Seen::Known((_, place)) if place.sort == Sort::Folder => Need::Met,
             Seen::Unknown(_) => Need::Met,
-            Seen::Known(_) => {
-                Need::Absent { what, help: Some("something else than a folder is there".to_owned()) }
-            }
+            Seen::Known(_) => Need::Absent { what, help: Some("it exists, but is not a folder".to_owned()) },
             Seen::MayCome(steps) => Need::MayCome { what, steps },
             Seen::Absent => {
                 let help = Some(format!("declare `directory \"{}\"` before it", path.display()));
@@ -46,9 +44,11 @@ impl View<'_> {
     /// Returns the need for the unit `name` (full: `nginx.service`).
     pub fn need_unit(&self, name: &str) -> Result<Need, LookError> {
         Ok(Need::of(self.unit(name)?, format!("the unit {name}"), || match self.planned_alias(name) {
-            Some(unit) => format!("it is another name of {unit}, which an earlier step writes: name that"),
+            Some(unit) => format!("it is another name of {unit}, which an earlier step writes: write {unit}"),
             None => {
-                format!("install the package that brings it, or declare `systemd-unit \"{name}\"`, before it")
+                format!(
+                    "before it, install the package that brings the unit, or declare `systemd-unit \"{name}\"`"
+                )
             }
         }))
     }

@@ -298,7 +298,7 @@ fn check_key(new: &Path, form: Form) -> Result<(), ApplyError> {
         (Form::Armored, true) => Ok(()),
         (Form::Binary, false) if head.first().is_some_and(|byte| byte & 0x80 != 0) => Ok(()),
         (Form::Armored, false) if head.first().is_some_and(|byte| byte & 0x80 != 0) => {
-            Err(ApplyError::new("the key is not armored; say `key-format=\"binary\"`"))
+            Err(ApplyError::new("the key is not armored; write `key-format=\"binary\"`"))
         }
         (Form::Binary, true) => Err(ApplyError::new("the key is armored; leave `key-format` out")),
         _ => Err(ApplyError::new("the key is not an OpenPGP public key")),

@@ -84,7 +84,7 @@ fn a_key_of_another_sort_is_refused_before_anything_is_written() {
         assert!(error.message.contains(message), "{}", error.message);
         assert!(!trial.at("/etc/apt/sources.list.d/shop.sources").exists());
     };
-    check(&[0x99, 1, 13], "armored", "say `key-format=\"binary\"`");
+    check(&[0x99, 1, 13], "armored", "write `key-format=\"binary\"`");
     check(ARMORED.as_bytes(), "binary", "the key is armored");
     check(b"<html>not found</html>", "armored", "not an OpenPGP public key");
     check(b"<html>not found</html>", "binary", "not an OpenPGP public key");

@@ -151,7 +151,7 @@ fn problems(params: &mut Reader<'_>, wish: &Wish) {
         params.problem(ParamProblem::together("what is below a directory that should be absent goes anyway"));
     }
     if wish.below.recurse && wish.attributes.owner.is_none() && wish.attributes.group.is_none() {
-        let help = "say `owner` or `group`; for modes `file-mode` and `dir-mode`";
+        let help = "write `owner` or `group`; for modes `file-mode` and `dir-mode`";
         params.problem(ParamProblem::new("recurse", "has nothing to hold below").help(help));
     }
 }

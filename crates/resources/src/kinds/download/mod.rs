@@ -125,7 +125,7 @@ impl Kind for Download {
             }
             Seen::Known(place) => Planned::Impossible {
                 message: format!("a {} is in the way", place.sort.word()),
-                help: (place.sort == Sort::Link).then(|| "say `replace=#true`".to_owned()),
+                help: (place.sort == Sort::Link).then(|| "write `replace=#true`".to_owned()),
             },
             _ => create(wish, found, Verb::Create),
         };

@@ -53,7 +53,7 @@ fn present(wish: &Wish, found: &Found, place: &Place) -> Planned {
         sort => Planned::Impossible {
             message: format!("a {} is in the way", sort.word()),
             help: (sort == Sort::Link)
-                .then(|| "say `replace=#true`, or name the file that it leads to".to_owned()),
+                .then(|| "write `replace=#true`, or name the file that it leads to".to_owned()),
         },
     }
 }

@@ -122,7 +122,7 @@ fn a_link_makes_way_where_that_is_asked_and_what_it_led_to_stays() {
         trial.write("/etc/real", "kept\n");
         symlink("real", trial.at("/etc/x")).unwrap();
         let Planned::Impossible { help, .. } = trial.plan("file", &wish(&trial)) else { panic!("replaced") };
-        assert_eq!(help.as_deref(), Some("say `replace=#true`, or name the file that it leads to"));
+        assert_eq!(help.as_deref(), Some("write `replace=#true`, or name the file that it leads to"));
         let mut wish = wish(&trial);
         wish.set("replace", true.into());
         let effects = trial.look("file", &wish).effects;
@@ -357,7 +357,7 @@ fn a_file_with_another_owner_is_no_program_of_its_owner_any_more() {
             wish.set("content", trial.content("new"));
         }
         mode.into_iter().for_each(|mode| wish.set("mode", mode.into()));
-        assert_eq!(warnings(&trial, &wish), ["the capabilities of /etc/x go with its owner"]);
+        assert_eq!(warnings(&trial, &wish), ["/etc/x loses its capabilities with its owner"]);
         let change = change(trial.plan("file", &wish));
         let names = change.properties.iter().map(|property| property.property.as_str());
         assert_eq!(names.filter(|name| *name != "content").collect::<Vec<_>>(), shown);

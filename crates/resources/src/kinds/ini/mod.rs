@@ -124,7 +124,7 @@ fn problems(params: &mut Reader<'_>, wish: &Wish, bare: bool) {
             params.problem(ParamProblem::new("option", format!("{option:?} is not the name of an option")));
         }
         Some(_) if !wish.absent && !bare && wish.values.is_empty() => {
-            let help = "say `allow-no-value=#true` for an option without one";
+            let help = "write `allow-no-value=#true` for an option without one";
             params.problem(ParamProblem::new("value", "is missing").help(help));
         }
         _ => {}

@@ -135,7 +135,7 @@ fn mistakes_are_found_before_the_host() {
     check(line("", &[("state", "absent")]), "must say which line");
     check(line("a\nb", &[]), "more than one line");
     check(line("a", &[("match", "(")]), "not a regular expression");
-    check(line("a", &[("insert-after", "a"), ("insert-before", "b")]), "exclude each other");
+    check(line("a", &[("insert-after", "a"), ("insert-before", "b")]), "not both");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_line_that_was_added_since_the_look_is_not_lost() {
         let look = trial.look("line", &wish);
         trial.write(PATH, now);
         let error = trial.apply_look("line", &wish, &look, &mut undo).unwrap_err();
-        assert_eq!(error.message, "failed to write /etc/x: it was changed since it was looked at");
+        assert_eq!(error.message, "failed to write /etc/x: it changed since it was read");
         assert_eq!(trial.read(PATH), now.as_bytes());
     }
 }

@@ -240,7 +240,7 @@ fn present(wish: &Wish, found: &Found, place: &Place, to: &Path) -> Planned {
         }
         (sort, _) => Planned::Impossible {
             message: format!("a {} is in the way", sort.word()),
-            help: (sort == Sort::File).then(|| "say `replace=#true`".to_owned()),
+            help: (sort == Sort::File).then(|| "write `replace=#true`".to_owned()),
         },
     }
 }
@@ -347,6 +347,6 @@ mod tests {
         assert_eq!(help(&trial), None);
         std::fs::remove_dir(trial.at("/etc/now")).unwrap();
         trial.write("/etc/now", "a file");
-        assert_eq!(help(&trial).as_deref(), Some("say `replace=#true`"));
+        assert_eq!(help(&trial).as_deref(), Some("write `replace=#true`"));
     }
 }

@@ -217,7 +217,7 @@ What a package brings can only be known once it is there. Later steps that need 
 A name that packages only provide, such as `mail-transport-agent`, is satisfied by one of them that is installed, or that an \
 earlier resource installs. Otherwise the plan names those that provide it: which of them comes is for the inventory to say.
 
-A package that somebody else holds is never changed: say `hold`. What a transaction did is not put back.
+A package that somebody else holds is never changed: write `hold`. What a transaction did is not put back.
 
 Not every package manager can do all of this. If the one of the host cannot hold, purge or downgrade a package, knows no \
 recommended packages or takes no patterns, the plan says so.";

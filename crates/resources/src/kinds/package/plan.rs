@@ -32,7 +32,7 @@ fn unable(wish: &Wish, found: &Found) -> Option<Planned> {
     }
     let lacks = lacking(wish, manager.features)?;
     let (what, param) = lacks;
-    let help = format!("leave `{param}` out, or say `when` for the hosts that can");
+    let help = format!("leave `{param}` out, or write `when` for the hosts that can");
     Some(Planned::Impossible { message: format!("{} cannot {what}", manager.name), help: Some(help) })
 }
 
@@ -99,7 +99,7 @@ fn present(wish: &Wish, found: &Found, installed: &Installed) -> Planned {
         return held(installed);
     }
     if moves && is_downgrade(wish, found) && !wish.downgrade {
-        let help = "say `allow-downgrade=#true` if the older version is wanted".to_owned();
+        let help = "write `allow-downgrade=#true` if the older version is wanted".to_owned();
         return Planned::Impossible {
             message: format!("version {} is installed, which is newer than what is asked", installed.version),
             help: Some(help),
@@ -129,8 +129,7 @@ fn provided(wish: &Wish, providers: &[String]) -> Planned {
         [one] => format!("declare `package \"{one}\"`"),
         _ => "declare one of them".to_owned(),
     };
-    let message =
-        format!("{} is no package of its own, and is provided by {}", wish.name, providers.join(", "));
+    let message = format!("{} is a virtual package, provided by {}", wish.name, providers.join(", "));
     Planned::Impossible { message, help: Some(help) }
 }
 
@@ -159,7 +158,9 @@ fn repair(found: &Found, change: &mut Change) {
 fn held(installed: &Installed) -> Planned {
     Planned::Impossible {
         message: format!("it is held at version {}", installed.version),
-        help: Some("say `hold=#true` to move it and keep it held, or `hold=#false` to let it go".to_owned()),
+        help: Some(
+            "write `hold=#true` to move it and keep it held, or `hold=#false` to let it go".to_owned(),
+        ),
     }
 }
 

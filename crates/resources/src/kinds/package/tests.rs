@@ -250,7 +250,7 @@ fn what_it_is_said_to_bring_is_counted_on_and_asked_for() {
     trial.assert_in_sync(KIND, &told);
     assert_eq!(
         impossible(trial.plan(KIND, &brings(&["/etc/web", "webs.service"]))),
-        "it is there, and the unit webs.service, which `brings` names, is not"
+        "it is installed, but the unit webs.service, which `brings` names, is missing"
     );
 }
 
@@ -264,13 +264,13 @@ fn a_name_that_is_only_provided_takes_no_package_by_chance() {
         ..found(Seen::Absent, None)
     };
     check(&present, &by(Ok("postfix")), "in sync");
-    let of_two = "nginx is no package of its own, and is provided by exim, postfix";
+    let of_two = "nginx is a virtual package, provided by exim, postfix";
     check(&present, &by(Err(&["exim", "postfix"])), of_two);
     let Planned::Impossible { help, .. } = plan::plan(&present, &by(Err(&["exim"]))) else { panic!() };
     assert_eq!(help.as_deref(), Some("declare `package \"exim\"`"));
     let held = Wish { hold: Some(true), ..wish(PackageGoal::Present) };
     for narrow in [wish(PackageGoal::Latest), wish(PackageGoal::Version("1".into())), held] {
-        check(&narrow, &by(Ok("postfix")), "nginx is no package of its own, and is provided by postfix");
+        check(&narrow, &by(Ok("postfix")), "nginx is a virtual package, provided by postfix");
     }
     let mut stale = by(Err(&["exim", "postfix"]));
     stale.upkeep.sources_newer = true;
@@ -291,7 +291,7 @@ fn a_provider_that_is_there_or_comes_is_as_good() {
     }
     let mta = package("mta", []);
     let none = impossible(trial.plan(KIND, &mta));
-    assert_eq!(none, "mta is no package of its own, and is provided by exim, postfix");
+    assert_eq!(none, "mta is a virtual package, provided by exim, postfix");
     let postfix =
         |version| vec![Effect::Package("postfix".into(), version), Effect::Open, Effect::PackagesNamed];
     assert!(trial.plan_after(postfix(Some(Version::Unknown)), KIND, &mta).is_in_sync());
@@ -309,7 +309,7 @@ fn a_name_that_fetched_lists_only_provide_stops_the_transaction() {
     trial.world().offer_next("exim", Offer { provides: provides(&["mta"]), ..Offer::default() });
     assert_eq!(change(trial.plan(KIND, &package("mta", []))).verb, Verb::Create, "old lists cannot tell");
     let error = trial.apply(KIND, &package("mta", [])).map(drop).unwrap_err();
-    assert_eq!(error.message, "mta is no package of its own, and is provided by exim; declare one of them");
+    assert_eq!(error.message, "mta is a virtual package, provided by exim; declare one of them");
     assert_eq!(trial.world().log(), ["refresh"]);
     let asked = ["mta", "exim"].map(PackageRequest::present);
     assert_eq!(resolve(trial.world(), &asked).unwrap(), [PackageRequest::present("exim")]);

@@ -137,7 +137,7 @@ fn obstacle(wish: &Wish, state: &UnitState) -> Option<(String, &'static str)> {
         && wish.masked.is_none()
         && (wish.running == Some(true) || wish.enabled == Some(true))
     {
-        return Some((format!("{unit} is masked"), "say `masked=#false` if that is to end"));
+        return Some((format!("{unit} is masked"), "write `masked=#false` if that is to end"));
     }
     match (wish.enabled, state.enabled) {
         (Some(true), Enabled::Static) if state.load != Load::Masked => Some((
@@ -146,7 +146,7 @@ fn obstacle(wish: &Wish, state: &UnitState) -> Option<(String, &'static str)> {
         )),
         (Some(false), Enabled::Always) => Some((
             format!("{unit} cannot be disabled: its package has it started"),
-            "say `masked=#true` if it must never run",
+            "write `masked=#true` if it must never run",
         )),
         _ => None,
     }

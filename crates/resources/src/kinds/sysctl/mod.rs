@@ -252,7 +252,7 @@ fn value_in(text: &[u8], live: &Path) -> Option<String> {
 /// The need for a setting that the kernel does not have. A kernel module may bring it.
 fn missing(view: &View<'_>, wish: &Wish) -> Need {
     Need::of(view.absent::<()>(), format!("the setting {} of the kernel", wish.name), || {
-        "correct the name, load the kernel module that has it, or say `ignore-missing=#true`".to_owned()
+        "correct the name, load the kernel module that has it, or write `ignore-missing=#true`".to_owned()
     })
 }
 

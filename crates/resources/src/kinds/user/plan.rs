@@ -154,7 +154,7 @@ fn update(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
     {
         return Planned::Impossible {
             message: "its password and expiry cannot be read".to_owned(),
-            help: Some("only root may; say `become=\"sudo\"` in the connection".to_owned()),
+            help: Some("only root may; write `become=\"sudo\"` in the connection".to_owned()),
         };
     }
     let asked = asked(wish, found);

@@ -56,7 +56,7 @@ fn empty(folder: &OwnedFd) -> io::Result<()> {
 
 /// Copies the content of `from` into `to`, and then the metadata of `from`.
 fn copy_all(from: &OwnedFd, to: &OwnedFd, depth: usize) -> io::Result<()> {
-    let deep = || io::Error::other(format!("folders stand in each other more than {DEPTH} deep"));
+    let deep = || io::Error::other(format!("folders are nested more than {DEPTH} deep"));
     let left = depth.checked_sub(1).ok_or_else(deep)?;
     for name in names(from)? {
         let stat = rustix::fs::statat(from, &name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -86,10 +86,7 @@ fn copy_one(from: &OwnedFd, to: &OwnedFd, name: &std::ffi::OsStr) -> io::Result<
     }
     let mut source = File::from(rustix::fs::openat(from, name, TO_READ, Mode::empty())?);
     if !source.metadata()?.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "something else has taken the place of a file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "another program replaced a file"));
     }
     let mut copy = File::from(rustix::fs::openat(to, name, TO_MAKE, Mode::from_raw_mode(0o600))?);
     io::copy(&mut source, &mut copy)?;

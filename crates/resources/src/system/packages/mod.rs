@@ -252,7 +252,7 @@ pub enum PackageError {
     #[error("failed to read the package database: {0}")]
     Database(#[from] io::Error),
     /// This host has no package manager that Converge knows.
-    #[error("no package manager that Converge knows is on this host")]
+    #[error("this host has no package manager that Converge supports")]
     Unsupported,
     /// The lock was held for the whole time allowed.
     #[error("the package lock is held by {holder} since before {waited:?}")]
@@ -263,7 +263,7 @@ pub enum PackageError {
         waited: Duration,
     },
     /// The name is not a package, but other packages provide it.
-    #[error("{name} is no package of its own, and is provided by {}; declare one of them", providers.join(", "))]
+    #[error("{name} is a virtual package, provided by {}; declare one of them", providers.join(", "))]
     Virtual {
         /// The name.
         name: String,
@@ -287,10 +287,9 @@ pub enum PackageError {
 }
 
 fn unplanned(names: &str, shuts_out: bool) -> String {
-    let danger = if shuts_out { ", and without which nobody gets in" } else { "" };
+    let danger = if shuts_out { ", and without which no user can log in" } else { "" };
     format!(
-        "it would remove {names}, which the plan does not name{danger}; it stopped before any package changed: plan \
-         again, and apply what that plan shows"
+        "it would remove {names}, which the plan does not name{danger}; no package changed: plan again, and apply the new plan"
     )
 }
 

@@ -69,7 +69,7 @@ pub enum ProcessError {
     #[error("running a command as {0} needs root")]
     NotAllowed(String),
     /// It reached its timeout and was ended.
-    #[error("{program} was still running after {after:?} and was ended")]
+    #[error("{program} was still running after {after:?}, so Converge ended it")]
     Timeout {
         /// The program.
         program: String,

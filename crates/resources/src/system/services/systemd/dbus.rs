@@ -171,7 +171,7 @@ impl Bus {
                 return Ok(line);
             }
             if self.arrived.len() > 1024 {
-                return Err(Malformed("a long line instead of an answer to the login").into());
+                return Err(Malformed("the answer to the login is too long").into());
             }
             self.fill()?;
         }

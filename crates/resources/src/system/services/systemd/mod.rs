@@ -551,7 +551,11 @@ fn list(bus: &mut Bus, names: &[String]) -> Result<Vec<Listed>, BusError> {
     if listed.len() == names.len() {
         Ok(listed)
     } else {
-        Err(BusError::Refused(format!("{} units were asked for, {} were told of", names.len(), listed.len())))
+        Err(BusError::Refused(format!(
+            "expected the states of {} units, found {}",
+            names.len(),
+            listed.len()
+        )))
     }
 }
 
